@@ -1,0 +1,1 @@
+/* CLinux is header-only; a package target needs one source file. */

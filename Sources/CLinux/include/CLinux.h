@@ -1,0 +1,48 @@
+/*
+ * Linux interfaces that Swift's Glibc module does not show.
+ *
+ * Glibc is imported without _GNU_SOURCE, so the calls and constants below, all of them stable
+ * kernel or C library ABI, are declared here once. Header-only: nothing is linked from this target.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+/* memfd_create(2) */
+extern int memfd_create(const char *name, unsigned int flags);
+enum {
+	CLINUX_MFD_CLOEXEC = 0x0001,
+	CLINUX_MFD_ALLOW_SEALING = 0x0002,
+};
+
+/* fcntl(2), file seals and duplication */
+enum {
+	CLINUX_F_ADD_SEALS = 1033,
+	CLINUX_F_DUPFD_CLOEXEC = 1030,
+	CLINUX_F_SEAL_SEAL = 0x0001,
+	CLINUX_F_SEAL_SHRINK = 0x0002,
+	CLINUX_F_SEAL_GROW = 0x0004,
+};
+
+/* ppoll(2): the only wait whose signal mask change and sleep are one step */
+extern int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+		 const sigset_t *mask);
+
+/* epoll_ctl(2): EPOLLET is bit 31 and does not survive import as a signed enumerator */
+static const unsigned int CLINUX_EPOLLIN = 0x001u;
+static const unsigned int CLINUX_EPOLLET = 1u << 31;
+
+/* sched(7): the size-explicit form takes a plain bit array */
+extern int sched_setaffinity(int pid, unsigned long size, const void *mask);
+
+/* gettid(2) */
+extern int gettid(void);
+
+#endif

@@ -1,0 +1,29 @@
+extension Engine {
+  /// Makes the data path of a binding, for use in the engine's own process.
+  ///
+  /// - Parameters:
+  ///   - registration: What ``register(_:)`` answered.
+  ///   - tag: In whose name rings are locked.
+  package func attach(
+    _ registration: Registration, tag: ClientTag, stampsAlways: Bool = true
+  ) throws(NetmapError) -> AttachedPort {
+    let interface = try exclusively {
+      (state) throws(NetmapError) -> (backend: any InterfaceBackend, ownership: BufferOwnership)? in
+      guard let port = state.bindings[registration.id]?.port,
+        case .interface(let backend) = port.kind
+      else { return nil }
+      return (backend, port.region.ownership)
+    }
+    return unsafe try AttachedPort(
+      region: registration.region, segment: registration.segment,
+      binding: registration.bindingIndex, tag: tag, doorbells: doorbells,
+      stampsAlways: stampsAlways
+    ) { (direction, index, ring, kring) throws(NetmapError) in
+      guard let interface else { return unsafe .none }
+      return unsafe try interface.backend.attach(
+        RingPlacement(
+          index: index, direction: direction, ring: ring, kring: kring,
+          ownership: interface.ownership))
+    }
+  }
+}

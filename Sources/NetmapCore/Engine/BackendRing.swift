@@ -1,0 +1,102 @@
+/// The data half of a backend, for one ring: a function and what it works on.
+///
+/// A plain C function pointer rather than a protocol value: it is called once a sync from code that
+/// may not count references, and it can be made in whichever process syncs the ring.
+@unsafe
+package struct BackendRing {
+  /// Moves packets. Called with the ring's lock held, after head and cur have been checked.
+  ///
+  /// Parameters: the `context`; the ring, as `UnsafePointer<AttachedRing>`; the checked head; the raw
+  /// ``SyncFlags``. It takes over (transmit) or releases (receive) the slots from `hwcur` up to head,
+  /// as far as it can, and leaves `hwcur` and `hwtail` of the kring saying how far that was. The
+  /// caller shows `hwtail` to the application. Returns 0 or an `errno`.
+  package typealias Synchronize =
+    @convention(c) (UnsafeMutableRawPointer?, UnsafeRawPointer, UInt32, UInt32) -> Int32
+
+  package var context: UnsafeMutableRawPointer?
+  package var synchronize: Synchronize
+
+  /// What a sleeper adds to its set of descriptors: a descriptor and the poll(2) events that mean
+  /// progress on this ring. -1 for a ring whose peer rings a doorbell.
+  package var pollDescriptor: CInt = -1
+  package var pollEvents: Int16 = 0
+
+  package init(context: UnsafeMutableRawPointer?, synchronize: @escaping Synchronize) {
+    unsafe self.context = context
+    unsafe self.synchronize = synchronize
+  }
+
+  /// For rings whose packets the core moves itself.
+  package static var none: BackendRing { unsafe BackendRing(context: nil) { _, _, _, _ in 0 } }
+}
+
+/// The control half of a backend: one network interface, opened by the engine.
+///
+/// Lives in the engine's process and may need privileges. Calls come one at a time, under the
+/// engine's lock. The data half is made per ring by ``attach(_:)``, wherever the ring is synced.
+package protocol InterfaceBackend: AnyObject, Sendable {
+  /// Which backend, in which mode, and why better ones were refused, for people to read.
+  var backendDescription: BackendDescription { get }
+
+  /// Rings and slots the interface has. Host rings are counted apart.
+  var geometry: PortGeometry { get }
+
+  /// Makes ring pair `index` (host pairs follow the hardware pairs) ready to move packets.
+  ///
+  /// Called before the first ring of the pair is bound; the region and its ring objects exist.
+  func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError)
+
+  /// Undoes ``activate(pair:of:)`` after the last ring of the pair has been released: no buffer of
+  /// the pair's rings may be in use when it returns.
+  func deactivate(pair index: Int)
+
+  /// The data half of one ring of an active pair.
+  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing
+}
+
+/// Finds interfaces and chooses how to drive them. The engine is given one when it is created;
+/// the core itself knows no network interface.
+package protocol InterfaceProvider: Sendable {
+  /// Opens an interface.
+  ///
+  /// - Parameters:
+  ///   - name: The interface's name in the caller's network namespace.
+  ///   - backend: The backend the user insists on, or nil for the best one that works.
+  /// - Returns: Nil when there is no interface of that name.
+  /// - Throws: ``NetmapError`` when there is one but it cannot be driven.
+  func open(_ name: String, backend: PortSpecification.BackendChoice?) throws(NetmapError)
+    -> (any InterfaceBackend)?
+}
+
+/// What a backend says of itself.
+package struct BackendDescription: Hashable, Sendable {
+  /// `xdp`, `packet`, `netmap`, ...
+  package var name: String
+  /// `zerocopy`, `copy`, `generic`, or empty.
+  package var mode: String
+  /// One line for each better choice that was refused: which, and why.
+  package var refusals: [String]
+
+  package init(name: String, mode: String, refusals: [String] = []) {
+    self.name = name
+    self.mode = mode
+    self.refusals = refusals
+  }
+}
+
+/// Where a port's memory is, for the control half of a backend.
+@unsafe
+package struct PortPlacement {
+  package let region: Region
+  package let segment: SyncSegment
+}
+
+/// Where one ring is, for the data half of a backend: which pair, and its buffers' owner bytes.
+@unsafe
+package struct RingPlacement {
+  package let index: Int
+  package let direction: Direction
+  package let ring: Ring
+  package let kring: KRing
+  package let ownership: BufferOwnership
+}

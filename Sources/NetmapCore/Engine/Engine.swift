@@ -1,0 +1,127 @@
+internal import Synchronization
+
+/// Whoever plays the kernel's part: it owns regions and ports, and answers requests as netmap's
+/// control device does, with netmap's `errno` for every refusal.
+///
+/// The engine is the control plane only. A binding's data path works on shared memory
+/// (``AttachedPort``) and never calls the engine. All methods may be called from any thread; one
+/// request is answered at a time.
+@safe
+package final class Engine: Sendable {
+  let lock = Mutex<Void>(())
+  /// Guarded by ``lock``.
+  nonisolated(unsafe) let state: EngineState
+
+  /// Doorbells of this process's sleepers.
+  package let doorbells: DoorbellTable
+
+  /// - Parameter interfaces: What finds network interfaces; nil for an engine that has none.
+  /// - Throws: ``NetmapError`` when there is no memory or no descriptor left.
+  package init(interfaces: (any InterfaceProvider)? = nil) throws(NetmapError) {
+    doorbells = try DoorbellTable()
+    unsafe state = EngineState(interfaces: interfaces, directory: try Directory())
+  }
+
+  /// Runs `body` on the engine's state, alone.
+  func exclusively<R: Sendable>(
+    _ body: (EngineState) throws(NetmapError) -> R
+  ) throws(NetmapError) -> R {
+    try lock.withLock { (_) throws(NetmapError) -> R in unsafe try body(state) }
+  }
+
+  /// Registers whoever will sync rings: a process, or in an embedded engine an open port.
+  ///
+  /// - Throws: ``NetmapError`` `ENOMEM` when there are too many.
+  package func addClient(process: Int32) throws(NetmapError) -> ClientTag {
+    try exclusively { (state) throws(NetmapError) in
+      try state.directory.addClient(process: process)
+    }
+  }
+
+  /// Ends a client. It must not hold the lock of any ring.
+  package func removeClient(_ tag: ClientTag) {
+    try? exclusively { (state) throws(NetmapError) in state.directory.removeClient(tag) }
+  }
+
+  /// The directory of ports, for those who map it.
+  package var directory: Directory { unsafe state.directory }
+}
+
+/// What the engine knows. Control plane: ordinary Swift objects, guarded by the engine's lock.
+final class EngineState {
+  let interfaces: (any InterfaceProvider)?
+  let directory: Directory
+
+  /// Regions by `nr_mem_id`.
+  var regions: [UInt16: Region] = [:]
+  private var lastRegionID: UInt16 = 1
+
+  /// Ports that are found by name: interfaces, and parents of pipes that have no interface.
+  var ports: [PortName: EnginePort] = [:]
+
+  var bindings: [BindingID: Binding] = [:]
+  private var lastBinding: UInt64 = 0
+
+  init(interfaces: (any InterfaceProvider)?, directory: Directory) {
+    self.interfaces = interfaces
+    self.directory = directory
+  }
+
+  /// What the engine keeps of a binding.
+  struct Binding {
+    let port: EnginePort
+    let index: Int
+    let record: BindingRecord
+    let isExclusive: Bool
+    let restoredRegion: Region?
+  }
+
+  func newBindingID() -> BindingID {
+    lastBinding += 1
+    return BindingID(number: lastBinding)
+  }
+
+  /// The region that NIC ports share; made when it is first asked for.
+  func globalRegion() throws(NetmapError) -> Region {
+    if let region = regions[1] { return region }
+    let region = try Region(id: 1, isPrivate: false, .global)
+    regions[1] = region
+    return region
+  }
+
+  /// The region that a request names.
+  ///
+  /// - Throws: ``NetmapError`` `EINVAL` when there is none of that number.
+  func region(_ id: UInt16, for name: String) throws(NetmapError) -> Region {
+    if id == 1 { return try globalRegion() }
+    guard let region = regions[id] else {
+      throw NetmapError(
+        .invalidArgument, "open", name, reason: "there is no memory region \(id)",
+        remedy: "leave the number out, or take it from a port that is open now")
+    }
+    return region
+  }
+
+  /// A private region with a number that is not in use: they go up, and start again at 2.
+  func newRegion(_ parameters: RegionParameters) throws(NetmapError) -> Region {
+    for _ in 0..<Int(UInt16.max) {
+      lastRegionID = lastRegionID == .max ? 2 : lastRegionID + 1
+      guard regions[lastRegionID] == nil else { continue }
+      let region = try Region(id: lastRegionID, isPrivate: true, parameters)
+      regions[lastRegionID] = region
+      return region
+    }
+    throw NetmapError(
+      .outOfMemory, "create", "memory region", reason: "all 65534 numbers are in use",
+      remedy: "close some ports")
+  }
+
+  /// Forgets a private region when no port lies in it any more.
+  func dropIfUnused(_ region: Region) {
+    guard region.isPrivate else { return }
+    let isUsed =
+      ports.values.contains { $0.region === region }
+      || bindings.values.contains { $0.port.region === region }
+    if !isUsed { regions[region.id] = nil }
+  }
+}

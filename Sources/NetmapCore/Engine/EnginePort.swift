@@ -1,0 +1,147 @@
+/// A port as the engine knows it: geometry, memory, and who holds which ring.
+///
+/// Upstream calls this an adapter. Everything a data path needs is in the port's segment; what is here
+/// is the engine's own, and is never read from shared memory. Guarded by the engine's lock.
+final class EnginePort {
+  enum Kind {
+    /// A port that exists because pipes hang on it (or would): whatever it sends is discarded.
+    case virtual
+    /// One end of a pipe.
+    case pipeEnd
+    /// Rings without packets.
+    case null
+    /// A network interface, or something that stands for one.
+    case interface(any InterfaceBackend)
+  }
+
+  /// The engine's record of one ring.
+  struct RingState {
+    /// Bindings that hold the ring.
+    var users = 0
+    /// Held by one binding alone.
+    var isExclusive = false
+    /// Where the ring object is in the region; nil while there is none.
+    var offset: Int?
+  }
+
+  let name: PortName
+  let kind: Kind
+  let geometry: PortGeometry
+  let segment: SyncSegment
+  /// Which end of the segment this port is.
+  let end: Int
+  /// An idle interface may be given another region for as long as it is bound.
+  var region: Region
+
+  private var transmit: [RingState]
+  private var receive: [RingState]
+
+  /// Which binding records of the segment are taken; the two ends of a pipe share them.
+  let bindingSlots: BindingSlots
+
+  /// The port's record in the directory, while it is listed.
+  var directoryIndex: Int?
+
+  /// Bindings on this port now.
+  var bindings = 0
+
+  /// The pair this port is an end of.
+  unowned(unsafe) var pair: PipePair?
+
+  /// Pipes that hang on this port.
+  var pipes: [[UInt8]: PipePair] = [:]
+
+  init(
+    name: PortName, kind: Kind, geometry: PortGeometry, segment: SyncSegment, end: Int,
+    region: Region, bindingSlots: BindingSlots
+  ) {
+    self.name = name
+    self.kind = kind
+    self.geometry = geometry
+    self.segment = segment
+    self.end = end
+    self.region = region
+    self.bindingSlots = bindingSlots
+    transmit = Array(repeating: RingState(), count: geometry.rings(.transmit))
+    receive = Array(repeating: RingState(), count: geometry.rings(.receive))
+  }
+
+  subscript(direction: Direction, index: Int) -> RingState {
+    get { direction == .transmit ? transmit[index] : receive[index] }
+    set {
+      if direction == .transmit { transmit[index] = newValue } else { receive[index] = newValue }
+    }
+  }
+
+  /// The kind of a ring's data path.
+  var ringKind: RingKind {
+    switch kind {
+    case .virtual: .discard
+    case .pipeEnd: .pipe
+    case .null: .null
+    case .interface: .backend
+    }
+  }
+
+  /// Whether slots may carry offsets.
+  var supportsOffsets: Bool {
+    switch kind {
+    case .virtual, .pipeEnd, .null: true
+    case .interface: false
+    }
+  }
+
+  func kring(_ direction: Direction, _ index: Int) -> KRing {
+    guard let kring = unsafe segment.kring(end: end, direction, index) else {
+      preconditionFailure("ring \(index) is outside the port's own segment")
+    }
+    return unsafe kring
+  }
+
+  /// Nobody uses the port, and no pipe hangs on it.
+  var isIdle: Bool { bindings == 0 && pipes.isEmpty }
+}
+
+/// The free binding records of a segment.
+final class BindingSlots {
+  private var pool = ObjectPool(count: EngineLimits.bindingsPerPort)
+
+  func take(for name: PortName) throws(NetmapError) -> Int {
+    guard let index = pool.allocate() else {
+      throw NetmapError(
+        .outOfMemory, "open", name.rawValue,
+        reason: "the port is open \(EngineLimits.bindingsPerPort) times already",
+        remedy: "close some of them")
+    }
+    return index
+  }
+
+  func release(_ index: Int) {
+    pool.release(index)
+  }
+}
+
+/// The two ends of a pipe, made and destroyed together.
+final class PipePair {
+  let parent: EnginePort
+  let id: [UInt8]
+  let master: EnginePort
+  let slave: EnginePort
+
+  init(parent: EnginePort, id: [UInt8], master: EnginePort, slave: EnginePort) {
+    self.parent = parent
+    self.id = id
+    self.master = master
+    self.slave = slave
+    unsafe master.pair = self
+    unsafe slave.pair = self
+  }
+
+  func end(_ role: PortName.Pipe.Role) -> EnginePort {
+    role == .master ? master : slave
+  }
+
+  func peer(of end: EnginePort) -> EnginePort {
+    end === master ? slave : master
+  }
+}

@@ -1,0 +1,46 @@
+internal import Glibc
+
+extension NetmapError.Code {
+  /// A malformed name, request or size.
+  public static let invalidArgument = Self(rawValue: EINVAL)
+  /// No interface or port of that name.
+  public static let noSuchDevice = Self(rawValue: ENXIO)
+  /// A pipe that nobody has created, looked up without the right to create it.
+  public static let notFound = Self(rawValue: ENODEV)
+  /// Already bound, or held by somebody who asked for exclusive use.
+  public static let busy = Self(rawValue: EBUSY)
+  /// Rings, buffers or memory have run out.
+  public static let outOfMemory = Self(rawValue: ENOMEM)
+  /// A known request that this port or this build cannot serve.
+  public static let unsupported = Self(rawValue: EOPNOTSUPP)
+  /// The port has gone, or its header format was not accepted.
+  public static let inputOutput = Self(rawValue: EIO)
+  /// The caller lacks a right.
+  public static let notPermitted = Self(rawValue: EPERM)
+  /// Too many open files in this process or on this host.
+  public static let tooManyFiles = Self(rawValue: EMFILE)
+  /// A blocking call was ended by a signal handler.
+  public static let interrupted = Self(rawValue: EINTR)
+  /// The port was inherited by a fork child, or has been closed.
+  public static let badDescriptor = Self(rawValue: EBADF)
+
+  /// The symbol of the code, such as `EINVAL`; the number when it has no symbol here.
+  public var name: String {
+    switch rawValue {
+    case EINVAL: "EINVAL"
+    case ENXIO: "ENXIO"
+    case ENODEV: "ENODEV"
+    case EBUSY: "EBUSY"
+    case ENOMEM: "ENOMEM"
+    case EOPNOTSUPP: "EOPNOTSUPP"
+    case EIO: "EIO"
+    case EPERM: "EPERM"
+    case EACCES: "EACCES"
+    case EMFILE: "EMFILE"
+    case ENFILE: "ENFILE"
+    case EINTR: "EINTR"
+    case EBADF: "EBADF"
+    default: "errno \(rawValue)"
+    }
+  }
+}

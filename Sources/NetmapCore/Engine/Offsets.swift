@@ -1,0 +1,87 @@
+internal import CNetmap
+
+extension EnginePort {
+  /// Puts the offsets option in force on the rings of `ranges` (`netmap_offsets_init`).
+  ///
+  /// The first binding of a ring fixes mask and limit; later ones may ask for less. Both rings of a
+  /// pipe share them.
+  ///
+  /// - Returns: The largest offset in force.
+  /// - Throws: ``NetmapError``: `EOPNOTSUPP`, `EINVAL` or `EBUSY`.
+  func apply(_ option: OffsetsOption, to ranges: RingRanges) throws(NetmapError) -> UInt64 {
+    func refusal(_ code: NetmapError.Code, _ reason: String, _ remedy: String = "") -> NetmapError {
+      NetmapError(code, "open", name.rawValue, reason: reason, remedy: remedy)
+    }
+    guard supportsOffsets else {
+      throw refusal(
+        .unsupported, "this port does not support packet offsets", "open it without '@offset'")
+    }
+    let bufferSize = UInt64(region.layout.buffers.size)
+    let mask: UInt64 =
+      option.bits == 0 || option.bits >= 64 ? .max : (1 << UInt64(option.bits)) - 1
+    guard option.bits <= 64 else {
+      throw refusal(.invalidArgument, "an offset of \(option.bits) bits", "use at most 64 bits")
+    }
+    guard option.max <= bufferSize else {
+      throw refusal(
+        .invalidArgument, "an offset of \(option.max) bytes does not fit a buffer",
+        "stay below \(bufferSize)")
+    }
+    guard option.max <= mask else {
+      throw refusal(
+        .invalidArgument, "an offset of \(option.max) does not fit \(option.bits) bits",
+        "use more bits")
+    }
+    guard option.initial <= option.max else {
+      throw refusal(
+        .invalidArgument, "the initial offset, \(option.initial), is above the largest,"
+          + " \(option.max)", "lower it")
+    }
+    var effective = option.max
+    for direction in Direction.allCases {
+      for index in ranges[direction] {
+        let old = unsafe kring(direction, index)
+        if unsafe old.offsetMask == 0 { continue }
+        guard unsafe mask & ~old.offsetMask == 0, unsafe option.max <= old.offsetMax else {
+          throw refusal(
+            .busy, "another binding of ring \(index) uses smaller offsets",
+            "ask for no more than \(unsafe old.offsetMax)")
+        }
+        unsafe effective = max(effective, old.offsetMax)
+      }
+    }
+    for direction in Direction.allCases {
+      for index in ranges[direction] { install(option, mask, direction, index) }
+    }
+    return effective
+  }
+
+  private func install(
+    _ option: OffsetsOption, _ mask: UInt64, _ direction: Direction, _ index: Int
+  ) {
+    fix(option, mask, direction, index)
+    if let pair = unsafe pair {
+      pair.peer(of: self).fix(option, mask, direction == .transmit ? .receive : .transmit, index)
+    }
+    guard option.initial != 0, self[direction, index].users == 1,
+      let offset = self[direction, index].offset
+    else { return }
+    for slot in 0..<geometry.slots(direction) {
+      var value = region.slot(slot, ofRingAt: offset)
+      value.pointer = (value.pointer & ~mask) | option.initial
+      region.memory.store(
+        value, at: offset + NETMAP_RING_SLOTS_OFFSET + slot * MemoryLayout<Slot>.size)
+    }
+  }
+
+  private func fix(
+    _ option: OffsetsOption, _ mask: UInt64, _ direction: Direction, _ index: Int
+  ) {
+    let kring = unsafe kring(direction, index)
+    guard unsafe kring.offsetMask == 0, let offset = self[direction, index].offset else { return }
+    unsafe kring.offsetMask = mask
+    unsafe kring.offsetMax = option.max
+    unsafe kring.offsetGap = option.minimumGap
+    region.memory.store(mask, at: offset + NETMAP_RING_OFFSET_MASK_OFFSET)
+  }
+}

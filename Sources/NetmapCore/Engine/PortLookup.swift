@@ -1,0 +1,217 @@
+// Finding the port that a name means, and making it where netmap makes ports on demand: pipes, and
+// parents of pipes that are no interface (`netmap_get_na`).
+
+extension EngineState {
+  /// The port that a request names, created if necessary.
+  ///
+  /// The caller must drop the port again (``dropIfUnused(_:)``) if it does not bind it.
+  func findPort(_ request: RegisterRequest) throws(NetmapError) -> EnginePort {
+    let name = request.name.rawValue
+    // The number is looked at before anything else, even where it will not be used.
+    let region =
+      request.memoryID == 0 ? nil : try region(request.memoryID, for: name)
+    if request.selection == .null { return try nullPort(request, region) }
+    if request.flags.isMonitor {
+      throw NetmapError(
+        .unsupported, "open", name, reason: "monitors are not supported yet",
+        remedy: "open the port without '/t', '/r' and '/z'")
+    }
+    if let pipe = request.name.pipe {
+      return try pipePair(pipe, request, region).end(pipe.role)
+    }
+    if request.name.isVale {
+      throw NetmapError(
+        .unsupported, "open", name, reason: "VALE switches are not supported yet",
+        remedy: "connect two programs with a pipe, netmap:NAME{1 and netmap:NAME}1")
+    }
+    guard let port = try interfacePort(request.name, request.backend) else {
+      throw NetmapError(
+        .noSuchDevice, "open", name, reason: "there is no interface or port of that name",
+        remedy: interfaces == nil
+          ? "this engine drives no network interfaces; pipes, netmap:NAME{1, need none"
+          : "see 'ip link' for the interfaces of this network namespace")
+    }
+    return port
+  }
+
+  /// An interface, or the parent of a pipe, that has this name.
+  private func interfacePort(
+    _ name: PortName, _ backend: PortSpecification.BackendChoice?
+  ) throws(NetmapError) -> EnginePort? {
+    if let port = ports[name] { return port }
+    guard let interface = try interfaces?.open(name.rawValue, backend: backend) else { return nil }
+    let region = try globalRegion()
+    let segment = try SyncSegment(
+      creating: "netmap-port-\(name.rawValue)", ends: [interface.geometry], region: region.layout)
+    let port = EnginePort(
+      name: name, kind: .interface(interface), geometry: interface.geometry, segment: segment,
+      end: 0, region: region, bindingSlots: BindingSlots())
+    ports[name] = port
+    return port
+  }
+
+  private func nullPort(
+    _ request: RegisterRequest, _ region: Region?
+  ) throws(NetmapError) -> EnginePort {
+    guard let region else {
+      throw NetmapError(
+        .invalidArgument, "open", request.name.rawValue,
+        reason: "a null port has no memory of its own",
+        remedy: "name the region to use, for example netmap:NAME@1")
+    }
+    let hints = request.hints
+    let geometry = PortGeometry(
+      transmitRings: Int(hints.transmitRings), receiveRings: Int(hints.receiveRings),
+      transmitSlots: Int(hints.transmitSlots), receiveSlots: Int(hints.receiveSlots))
+    for (slots, rings) in [
+      (geometry.transmitSlots, geometry.transmitRings),
+      (geometry.receiveSlots, geometry.receiveRings),
+    ] where rings > 0 && !(1...65_536).contains(slots) {
+      throw NetmapError(
+        .invalidArgument, "open", request.name.rawValue,
+        reason: "a ring of \(slots) slots cannot be made", remedy: "ask for 1 slot or more")
+    }
+    let segment = try SyncSegment(
+      creating: "netmap-null", ends: [geometry], region: region.layout)
+    return EnginePort(
+      name: request.name, kind: .null, geometry: geometry, segment: segment, end: 0,
+      region: region, bindingSlots: BindingSlots())
+  }
+
+  /// The pipe that a name means, with the parent it hangs on.
+  private func pipePair(
+    _ pipe: PortName.Pipe, _ request: RegisterRequest, _ region: Region?
+  ) throws(NetmapError) -> PipePair {
+    switch request.selection {
+    case .allHardware, .oneHardware: break
+    case .host, .hardwareAndHost, .oneHost, .null:
+      throw NetmapError(
+        .invalidArgument, "open", request.name.rawValue, reason: "a pipe has no host rings",
+        remedy: "open it without '^' and '*'")
+    }
+    let parent = try pipeParent(request, region)
+    if let pair = parent.pipes[pipe.idBytes] { return pair }
+    do throws(NetmapError) {
+      return try newPipe(pipe, request, parent)
+    } catch {
+      dropIfUnused(parent)
+      throw error
+    }
+  }
+
+  private func pipeParent(
+    _ request: RegisterRequest, _ region: Region?
+  ) throws(NetmapError) -> EnginePort {
+    let base = request.name.base
+    if let pipe = base.pipe {
+      // A pipe may hang on the end of another pipe.
+      var parent = request
+      parent.name = base
+      parent.selection = .allHardware
+      return try pipePair(pipe, parent, region).end(pipe.role)
+    }
+    if base.isVale {
+      throw NetmapError(
+        .unsupported, "open", request.name.rawValue,
+        reason: "VALE switches are not supported yet, so no pipe can hang on \(base.rawValue)",
+        remedy: "use another name before the bracket")
+    }
+    if let port = try interfacePort(base, request.backend) { return port }
+    guard base.bytes.count <= EngineLimits.interfaceNameLength else {
+      throw NetmapError(
+        .noSuchDevice, "open", request.name.rawValue,
+        reason: "there is no interface \(base.rawValue), and the name is too long to create one",
+        remedy: "use at most \(EngineLimits.interfaceNameLength) characters before the bracket")
+    }
+    return try virtualPort(base, request, region)
+  }
+
+  /// A parent for pipes where there is no interface; it goes when its last pipe does.
+  private func virtualPort(
+    _ name: PortName, _ request: RegisterRequest, _ shared: Region?
+  ) throws(NetmapError) -> EnginePort {
+    let hints = request.hints
+    let slots = EngineLimits.pipeSlots
+    let rings = EngineLimits.pipeRings
+    let geometry = PortGeometry(
+      transmitRings: EngineLimits.bound(Int(hints.transmitRings), default: 1, in: rings),
+      receiveRings: EngineLimits.bound(Int(hints.receiveRings), default: 1, in: rings),
+      transmitSlots: EngineLimits.bound(
+        Int(hints.transmitSlots), default: EngineLimits.defaultSlots, in: slots),
+      receiveSlots: EngineLimits.bound(
+        Int(hints.receiveSlots), default: EngineLimits.defaultSlots, in: slots))
+    let region: Region
+    if let shared {
+      region = shared
+    } else {
+      region = try newRegion(
+        .virtualPort(
+          geometry, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers)))
+    }
+    do throws(NetmapError) {
+      let segment = try SyncSegment(
+        creating: "netmap-port-\(name.rawValue)", ends: [geometry], region: region.layout)
+      let port = EnginePort(
+        name: name, kind: .virtual, geometry: geometry, segment: segment, end: 0, region: region,
+        bindingSlots: BindingSlots())
+      ports[name] = port
+      return port
+    } catch {
+      dropIfUnused(region)
+      throw error
+    }
+  }
+
+  private func newPipe(
+    _ pipe: PortName.Pipe, _ request: RegisterRequest, _ parent: EnginePort
+  ) throws(NetmapError) -> PipePair {
+    guard parent.pipes.count < EngineLimits.pipesPerPort else {
+      throw NetmapError(
+        .invalidArgument, "open", request.name.rawValue,
+        reason: "\(parent.name.rawValue) has \(EngineLimits.pipesPerPort) pipes already",
+        remedy: "close some, or hang the pipe on another name")
+    }
+    let hints = request.hints
+    func slots(_ hint: UInt32, _ inherited: Int) -> Int {
+      EngineLimits.bound(Int(hint), default: inherited, in: EngineLimits.pipeSlots)
+    }
+    func rings(_ hint: UInt16) -> Int {
+      EngineLimits.bound(Int(hint), default: 1, in: EngineLimits.pipeRings)
+    }
+    // The request describes the master, whichever end is opened first.
+    let geometry = PortGeometry(
+      transmitRings: rings(hints.transmitRings), receiveRings: rings(hints.receiveRings),
+      transmitSlots: slots(hints.transmitSlots, parent.geometry.transmitSlots),
+      receiveSlots: slots(hints.receiveSlots, parent.geometry.receiveSlots))
+    let masterName = try parent.name.appendingPipe(.master, id: pipe.id)
+    let slaveName = try parent.name.appendingPipe(.slave, id: pipe.id)
+    let region = parent.region
+    let segment = try SyncSegment(
+      creating: "netmap-pipe-\(masterName.rawValue)", ends: [geometry, geometry.mirrored],
+      region: region.layout)
+    let bindingSlots = BindingSlots()
+    let master = EnginePort(
+      name: masterName, kind: .pipeEnd, geometry: geometry, segment: segment, end: 0,
+      region: region, bindingSlots: bindingSlots)
+    let slave = EnginePort(
+      name: slaveName, kind: .pipeEnd, geometry: geometry.mirrored, segment: segment, end: 1,
+      region: region, bindingSlots: bindingSlots)
+    let pair = PipePair(parent: parent, id: pipe.idBytes, master: master, slave: slave)
+    parent.pipes[pipe.idBytes] = pair
+    return pair
+  }
+
+  /// Forgets a port that nobody uses, and whatever existed for its sake.
+  func dropIfUnused(_ port: EnginePort) {
+    guard port.isIdle else { return }
+    if let pair = unsafe port.pair {
+      guard pair.master.isIdle, pair.slave.isIdle else { return }
+      pair.parent.pipes[pair.id] = nil
+      dropIfUnused(pair.parent)
+      dropIfUnused(port.region)
+      return
+    }
+    if ports[port.name] === port { ports[port.name] = nil }
+    dropIfUnused(port.region)
+  }
+}

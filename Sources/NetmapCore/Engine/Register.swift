@@ -1,0 +1,210 @@
+extension Engine {
+  /// Binds rings of a port: `NETMAP_REQ_REGISTER`.
+  ///
+  /// - Throws: ``NetmapError`` with the `errno` that netmap(4) has for the refusal. Whatever the
+  ///   attempt created is gone again.
+  package func register(_ request: RegisterRequest) throws(NetmapError) -> Registration {
+    try exclusively { (state) throws(NetmapError) in
+      do throws(NetmapError) {
+        let port = try state.findPort(request)
+        do throws(NetmapError) {
+          return try state.bind(port, request)
+        } catch {
+          state.dropIfUnused(port)
+          throw error
+        }
+      } catch {
+        throw error.about(request.name.rawValue)
+      }
+    }
+  }
+
+  /// Ends a binding: `close` of the descriptor. Ending it twice does nothing.
+  ///
+  /// Never waits for a peer. Packets already sent stay where the peer finds them.
+  package func release(_ id: BindingID) {
+    try? exclusively { (state) throws(NetmapError) in
+      guard let binding = state.bindings.removeValue(forKey: id) else { return }
+      state.unbind(binding)
+    }
+  }
+}
+
+extension EngineState {
+  /// Binds the rings that the request selects, in netmap's order of checks (`netmap_do_regif`).
+  fileprivate func bind(
+    _ port: EnginePort, _ request: RegisterRequest
+  ) throws(NetmapError) -> Registration {
+    let ranges = try RingRanges(
+      request.selection, flags: request.flags, of: port.geometry, named: port.name.rawValue)
+    let isExclusive = request.flags.contains(.exclusive)
+    try checkUsers(port, ranges, isExclusive)
+    let restoredRegion = try lendRegion(request.memoryID, to: port)
+    let index: Int
+    do throws(NetmapError) {
+      index = try port.bindingSlots.take(for: port.name)
+    } catch {
+      if let restoredRegion { port.region = restoredRegion }
+      throw error
+    }
+    port.region.retain()
+    port.bindings += 1
+    forEachRing(ranges) { port[$0, $1].users += 1 }
+    var undo: (interfaceOffset: Int?, active: [Int]) = (nil, [])
+    do throws(NetmapError) {
+      try port.createRings(ranges)
+      var offsetMax: UInt64?
+      if let offsets = request.offsets { offsetMax = try port.apply(offsets, to: ranges) }
+      let interface = try makeInterface(port, ranges)
+      undo.interfaceOffset = interface.offset
+      try activate(port, ranges, &undo.active)
+      let extra = port.region.makeExtraBuffers(max(0, request.extraBuffers))
+      interface.extraBuffersHead = extra.head
+      if isExclusive { forEachRing(ranges) { port[$0, $1].isExclusive = true } }
+      let record = BindingRecord(
+        end: port.end, interfaceOffset: interface.offset, ranges: ranges, flags: request.flags)
+      port.segment.store(record, at: index)
+      let id = newBindingID()
+      bindings[id] = Binding(
+        port: port, index: index, record: record, isExclusive: isExclusive,
+        restoredRegion: restoredRegion)
+      directory.publish(port)
+      return Registration(
+        id: id, name: port.name, bindingIndex: index, interfaceOffset: interface.offset,
+        memorySize: port.region.memory.byteCount, memoryID: port.region.id,
+        geometry: port.geometry, extraBuffers: extra.count, offsetMax: offsetMax,
+        region: port.region.memory, segment: port.segment,
+        backend: port.backendDescription)
+    } catch {
+      if let offset = undo.interfaceOffset { port.region.releaseInterface(at: offset) }
+      letGo(port, ranges, active: undo.active, index: index, restoredRegion)
+      throw error
+    }
+  }
+
+  private func checkUsers(
+    _ port: EnginePort, _ ranges: RingRanges, _ isExclusive: Bool
+  ) throws(NetmapError) {
+    for direction in Direction.allCases {
+      for index in ranges[direction] {
+        let ring = port[direction, index]
+        guard ring.isExclusive || (isExclusive && ring.users > 0) else { continue }
+        throw NetmapError(
+          .busy, "open", port.name.rawValue,
+          reason: "\(direction) ring \(index) is in "
+            + (ring.isExclusive ? "exclusive use" : "use, and exclusive use was asked for"),
+          remedy: ring.isExclusive
+            ? "close the port that was opened with '/x'" : "open it without '/x'")
+      }
+    }
+  }
+
+  /// An interface that nobody has bound may be given another region until it is idle again.
+  ///
+  /// - Returns: The region to go back to, if it was.
+  private func lendRegion(_ id: UInt16, to port: EnginePort) throws(NetmapError) -> Region? {
+    guard case .interface = port.kind, id != 0, port.isIdle, port.region.id != id else {
+      return nil
+    }
+    let old = port.region
+    port.region = try region(id, for: port.name.rawValue)
+    return old
+  }
+
+  private func makeInterface(
+    _ port: EnginePort, _ ranges: RingRanges
+  ) throws(NetmapError) -> InterfaceObject {
+    let offset = try port.region.allocateInterface(
+      ringCount: InterfaceObject.ringCount(port.geometry))
+    let object = InterfaceObject(memory: port.region.memory, offset: offset)
+    object.write(
+      name: port.name.bytes, geometry: port.geometry, isPrivate: port.region.isPrivate
+    ) { direction, index in
+      ranges[direction].contains(index) ? port[direction, index].offset : nil
+    }
+    return object
+  }
+
+  private func activate(
+    _ port: EnginePort, _ ranges: RingRanges, _ active: inout [Int]
+  ) throws(NetmapError) {
+    guard case .interface(let backend) = port.kind else { return }
+    let placement = unsafe PortPlacement(region: port.region, segment: port.segment)
+    for pair in port.pairs(ranges) where port.pairUsers(pair) == 1 {
+      unsafe try backend.activate(pair: pair, of: placement)
+      active.append(pair)
+    }
+  }
+
+  fileprivate func unbind(_ binding: Binding) {
+    let port = binding.port
+    let object = InterfaceObject(
+      memory: port.region.memory, offset: binding.record.interfaceOffset)
+    let head = object.extraBuffersHead
+    if binding.isExclusive {
+      forEachRing(binding.record.ranges) { port[$0, $1].isExclusive = false }
+    }
+    port.segment.clearBinding(at: binding.index)
+    let active = port.pairs(binding.record.ranges).filter { port.pairUsers($0) == 1 }
+    port.region.releaseExtraBuffers(head: head)
+    port.region.releaseInterface(at: binding.record.interfaceOffset)
+    letGo(
+      port, binding.record.ranges, active: active, index: binding.index, binding.restoredRegion)
+    directory.publish(port)
+    dropIfUnused(port)
+  }
+
+  /// Undoes what ``bind(_:_:)`` counted, and frees what is not used any more.
+  private func letGo(
+    _ port: EnginePort, _ ranges: RingRanges, active: [Int], index: Int, _ restored: Region?
+  ) {
+    if case .interface(let backend) = port.kind {
+      for pair in active { backend.deactivate(pair: pair) }
+    }
+    forEachRing(ranges) { port[$0, $1].users -= 1 }
+    port.bindings -= 1
+    port.releaseUnusedRings()
+    port.bindingSlots.release(index)
+    let region = port.region
+    if port.bindings == 0, let restored { port.region = restored }
+    region.release()
+    dropIfUnused(region)
+  }
+
+  private func forEachRing(_ ranges: RingRanges, _ body: (Direction, Int) -> Void) {
+    for direction in Direction.allCases {
+      for index in ranges[direction] { body(direction, index) }
+    }
+  }
+}
+
+extension EnginePort {
+  var backendDescription: BackendDescription? {
+    if case .interface(let backend) = kind { backend.backendDescription } else { nil }
+  }
+
+  /// The ring pairs that ranges touch: hardware pairs first, then host pairs.
+  fileprivate func pairs(_ ranges: RingRanges) -> [Int] {
+    var result = Set(ranges.transmit.map { pair(.transmit, $0) })
+    result.formUnion(ranges.receive.map { pair(.receive, $0) })
+    return result.sorted()
+  }
+
+  /// The pair of a ring.
+  package func pair(_ direction: Direction, _ index: Int) -> Int {
+    let hardware = direction == .transmit ? geometry.transmitRings : geometry.receiveRings
+    let hardwarePairs = max(geometry.transmitRings, geometry.receiveRings)
+    return index < hardware ? index : hardwarePairs + index - hardware
+  }
+
+  /// Bindings that hold a ring of the pair, at most those of one direction.
+  fileprivate func pairUsers(_ pair: Int) -> Int {
+    var users = 0
+    for direction in Direction.allCases {
+      for index in 0..<geometry.rings(direction) where self.pair(direction, index) == pair {
+        users = max(users, self[direction, index].users)
+      }
+    }
+    return users
+  }
+}

@@ -1,0 +1,93 @@
+/// What `NETMAP_REQ_REGISTER` asks for.
+package struct RegisterRequest: Sendable {
+  package var name: PortName
+  package var selection: RingSelection
+  package var flags: BindingFlags
+  /// `nr_mem_id`: the region to use; 0 lets netmap choose.
+  package var memoryID: UInt16
+  /// Ring and slot counts; they count only if this call creates the port.
+  package var hints: RingGeometryHints
+  /// `nr_extra_bufs`: buffers wanted beyond those of the rings. Fewer may be given.
+  package var extraBuffers: Int
+  /// `NETMAP_REQ_OPT_OFFSETS`.
+  package var offsets: OffsetsOption?
+  /// The backend the user insists on, for network interfaces.
+  package var backend: PortSpecification.BackendChoice?
+
+  package init(
+    name: PortName, selection: RingSelection = .allHardware, flags: BindingFlags = [],
+    memoryID: UInt16 = 0, hints: RingGeometryHints = .none, extraBuffers: Int = 0,
+    offsets: OffsetsOption? = nil, backend: PortSpecification.BackendChoice? = nil
+  ) {
+    self.name = name
+    self.selection = selection
+    self.flags = flags
+    self.memoryID = memoryID
+    self.hints = hints
+    self.extraBuffers = extraBuffers
+    self.offsets = offsets
+    self.backend = backend
+  }
+}
+
+/// Packets that do not begin at the first byte of their buffer: each slot's `ptr` says where.
+package struct OffsetsOption: Hashable, Sendable {
+  /// Largest offset, bytes.
+  package var max: UInt64
+  /// Written into every slot of the rings this binding is the first to hold.
+  package var initial: UInt64
+  /// How many low bits of `ptr` are the offset; 0 stands for all 64.
+  package var bits: UInt32
+  /// Smallest distance between two packets in one buffer; 0 for none.
+  package var minimumGap: UInt64
+
+  package init(max: UInt64, initial: UInt64, bits: UInt32 = 0, minimumGap: UInt64 = 0) {
+    self.max = max
+    self.initial = initial
+    self.bits = bits
+    self.minimumGap = minimumGap
+  }
+}
+
+/// A binding, as the engine answers a register request.
+package struct Registration: Sendable {
+  /// Names the binding to the engine that made it.
+  package let id: BindingID
+  package let name: PortName
+  /// Where the binding's state lies in the sync segment.
+  package let bindingIndex: Int
+  /// `nr_offset`: where the `netmap_if` lies in the region.
+  package let interfaceOffset: Int
+  /// `nr_memsize`, bytes.
+  package let memorySize: Int
+  package let memoryID: UInt16
+  /// All rings of the port, whichever of them were selected.
+  package let geometry: PortGeometry
+  /// How many extra buffers were given.
+  package let extraBuffers: Int
+  /// The largest offset in force, when the request asked for offsets.
+  package let offsetMax: UInt64?
+  package let region: SharedMemory
+  package let segment: SyncSegment
+  /// What drives the port, when it is a network interface.
+  package let backend: BackendDescription?
+}
+
+/// Names one binding of one engine; never used again.
+package struct BindingID: Hashable, Sendable {
+  let number: UInt64
+}
+
+/// The answer to `NETMAP_REQ_PORT_INFO_GET`.
+package struct PortInfo: Hashable, Sendable {
+  package let memorySize: Int
+  package let memoryID: UInt16
+  package let geometry: PortGeometry?
+}
+
+/// The answer to `NETMAP_REQ_POOLS_INFO_GET`.
+package struct PoolsInfo: Hashable, Sendable {
+  package let memorySize: Int
+  package let memoryID: UInt16
+  package let layout: RegionLayout
+}

@@ -1,0 +1,182 @@
+internal import CNetmap
+
+// Ring objects: made when the first binding holds a ring, freed when the last one lets go.
+
+extension EnginePort {
+  /// Makes sure that every ring of `ranges` exists.
+  ///
+  /// - Throws: ``NetmapError`` `ENOMEM`; what was made stays, for ``releaseUnusedRings()``.
+  func createRings(_ ranges: RingRanges) throws(NetmapError) {
+    // Receive rings first, as netmap does: it decides which ring gets which buffer index.
+    for direction in [Direction.receive, .transmit] {
+      for index in ranges[direction] where self[direction, index].offset == nil {
+        if let pair = unsafe pair {
+          try createPipeRings(direction, index, peer: pair.peer(of: self))
+        } else {
+          try createRing(direction, index)
+        }
+      }
+    }
+  }
+
+  private func createRing(_ direction: Direction, _ index: Int) throws(NetmapError) {
+    let slots = geometry.slots(direction)
+    let offset = try region.allocateRing(slotCount: slots)
+    let buffers: [UInt32]
+    do throws(NetmapError) {
+      buffers = try region.allocateBuffers(slots)
+    } catch {
+      region.releaseRing(at: offset)
+      throw error
+    }
+    writeRing(direction, index, at: offset, buffers: buffers)
+    self[direction, index].offset = offset
+    resetKRing(direction, index, at: offset)
+  }
+
+  /// Makes a ring of a pipe and the peer's ring that it is joined to, with the same buffers.
+  private func createPipeRings(
+    _ direction: Direction, _ index: Int, peer: EnginePort
+  ) throws(NetmapError) {
+    let slots = geometry.slots(direction)
+    let opposite: Direction = direction == .transmit ? .receive : .transmit
+    let offset = try region.allocateRing(slotCount: slots)
+    let peerOffset: Int
+    let buffers: [UInt32]
+    do throws(NetmapError) {
+      peerOffset = try region.allocateRing(slotCount: slots)
+    } catch {
+      region.releaseRing(at: offset)
+      throw error
+    }
+    do throws(NetmapError) {
+      buffers = try region.allocateBuffers(slots)
+    } catch {
+      region.releaseRing(at: offset)
+      region.releaseRing(at: peerOffset)
+      throw error
+    }
+    writeRing(direction, index, at: offset, buffers: buffers)
+    peer.writeRing(opposite, index, at: peerOffset, buffers: buffers)
+    self[direction, index].offset = offset
+    peer[opposite, index].offset = peerOffset
+    resetKRing(direction, index, at: offset)
+    peer.resetKRing(opposite, index, at: peerOffset)
+    unsafe join(kring(direction, index), to: peer.kring(opposite, index), at: peerOffset)
+    unsafe join(peer.kring(opposite, index), to: kring(direction, index), at: offset)
+  }
+
+  private func join(_ kring: KRing, to peer: KRing, at peerRingOffset: Int) {
+    unsafe kring.setLongWord(KRingLayout.peerKRing, segment.offset(of: peer))
+    unsafe kring.setLongWord(KRingLayout.peerRingOffset, UInt64(peerRingOffset))
+  }
+
+  /// Writes a fresh `netmap_ring` and its slots.
+  private func writeRing(
+    _ direction: Direction, _ index: Int, at offset: Int, buffers: [UInt32]
+  ) {
+    let memory = region.memory
+    let bufferSize = region.layout.buffers.size
+    memory.clear(at: offset, count: NETMAP_RING_SLOTS_OFFSET)
+    memory.store(
+      region.layout.bufferOffset(fromRingAt: offset), at: offset + NETMAP_RING_BUF_OFS_OFFSET)
+    memory.store(UInt32(buffers.count), at: offset + NETMAP_RING_NUM_SLOTS_OFFSET)
+    memory.store(UInt32(bufferSize), at: offset + NETMAP_RING_NR_BUF_SIZE_OFFSET)
+    memory.store(UInt16(index), at: offset + NETMAP_RING_RINGID_OFFSET)
+    memory.store(UInt16(direction.rawValue), at: offset + NETMAP_RING_DIR_OFFSET)
+    let tail = direction == .transmit ? UInt32(buffers.count - 1) : 0
+    memory.store(tail, at: offset + NETMAP_RING_TAIL_OFFSET)
+    for (slot, buffer) in buffers.enumerated() {
+      // A length field has 16 bits; 65536-byte buffers start with the most it can say.
+      memory.store(
+        Slot(bufferIndex: buffer, length: UInt16(min(bufferSize, Int(UInt16.max)))),
+        at: offset + NETMAP_RING_SLOTS_OFFSET + slot * MemoryLayout<Slot>.size)
+    }
+  }
+
+  /// Puts a ring's private half in its initial state.
+  private func resetKRing(_ direction: Direction, _ index: Int, at offset: Int) {
+    let kring = unsafe kring(direction, index)
+    let base = unsafe Int(segment.offset(of: kring))
+    segment.memory.clear(at: base, count: KRingLayout.byteCount)
+    let slots = UInt32(geometry.slots(direction))
+    unsafe kring.setWord(KRingLayout.slotCount, slots)
+    unsafe kring.setWord(KRingLayout.ringID, UInt32(index))
+    unsafe kring.setWord(KRingLayout.direction, direction.rawValue)
+    unsafe kring.setWord(KRingLayout.kind, ringKind.rawValue)
+    unsafe kring.setLongWord(KRingLayout.ringOffset, UInt64(offset))
+    if direction == .transmit {
+      unsafe kring.hwtail = slots - 1
+      unsafe kring.rtail = slots - 1
+    }
+    unsafe kring.state = .on
+  }
+
+  /// Frees the rings that no binding holds. A pipe's rings stay until neither end is bound.
+  func releaseUnusedRings() {
+    if let pair = unsafe pair {
+      guard pair.master.bindings == 0, pair.slave.bindings == 0 else { return }
+      for direction in Direction.allCases {
+        for index in 0..<pair.master.geometry.rings(direction) {
+          pair.releaseRings(direction, index)
+        }
+      }
+      return
+    }
+    for direction in Direction.allCases {
+      for index in 0..<geometry.rings(direction) {
+        guard let offset = self[direction, index].offset, self[direction, index].users == 0 else {
+          continue
+        }
+        unsafe kring(direction, index).state = []
+        for slot in 0..<geometry.slots(direction) {
+          region.releaseBuffer(region.slot(slot, ofRingAt: offset).bufferIndex)
+        }
+        region.releaseRing(at: offset)
+        self[direction, index].offset = nil
+      }
+    }
+  }
+}
+
+extension PipePair {
+  /// Frees the master's ring and the slave's ring that it is joined to.
+  ///
+  /// Both name the same buffers, except where one side has swapped some in. Each slot is believed
+  /// where it is held: from what the receiver has given back up to what the sender has handed over
+  /// in the receive ring, elsewhere in the transmit ring. So each buffer comes back once.
+  fileprivate func releaseRings(_ direction: Direction, _ index: Int) {
+    let opposite: Direction = direction == .transmit ? .receive : .transmit
+    guard let masterOffset = master[direction, index].offset,
+      let slaveOffset = slave[opposite, index].offset
+    else { return }
+    let (transmit, receive) =
+      unsafe direction == .transmit
+      ? (master.kring(direction, index), slave.kring(opposite, index))
+      : (slave.kring(opposite, index), master.kring(direction, index))
+    let (transmitOffset, receiveOffset) =
+      direction == .transmit ? (masterOffset, slaveOffset) : (slaveOffset, masterOffset)
+    let region = master.region
+    let slots = master.geometry.slots(direction)
+    let (first, end) = unsafe (Int(receive.hwcur), Int(transmit.hwcur))
+    for slot in 0..<slots {
+      let isReceivers = first <= end ? (first..<end).contains(slot) : slot >= first || slot < end
+      let offset = isReceivers ? receiveOffset : transmitOffset
+      region.releaseBuffer(region.slot(slot, ofRingAt: offset).bufferIndex)
+    }
+    unsafe transmit.state = []
+    unsafe receive.state = []
+    region.releaseRing(at: masterOffset)
+    region.releaseRing(at: slaveOffset)
+    master[direction, index].offset = nil
+    slave[opposite, index].offset = nil
+  }
+}
+
+extension Region {
+  /// A slot of the ring at `offset`, as it stands in shared memory.
+  func slot(_ index: Int, ofRingAt offset: Int) -> Slot {
+    memory.load(
+      at: offset + NETMAP_RING_SLOTS_OFFSET + index * MemoryLayout<Slot>.size, as: Slot.self)
+  }
+}

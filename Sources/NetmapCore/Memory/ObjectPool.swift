@@ -1,0 +1,57 @@
+/// Which objects of a pool are free: a bitmap, lowest index first, as netmap(4) allocates.
+///
+/// The bitmap is the engine's own memory. Whatever a client writes in a region, an index is handed
+/// out once and taken back once: a second free of the same index is refused, not believed.
+package struct ObjectPool: Sendable {
+  private var free: [UInt64]
+  /// No free object lies in a word before this one.
+  private var firstCandidate = 0
+  package let count: Int
+  package private(set) var freeCount: Int
+
+  /// - Parameter reserved: How many objects from index 0 on are never handed out.
+  package init(count: Int, reserved: Int = 0) {
+    self.count = count
+    free = [UInt64](repeating: ~0, count: (count + 63) / 64)
+    freeCount = count
+    if count % 64 != 0 { free[free.count - 1] = (1 << UInt64(count % 64)) - 1 }
+    for index in 0..<min(reserved, count) { _ = take(index) }
+  }
+
+  /// The lowest free object, or nil when none is left.
+  package mutating func allocate() -> Int? {
+    while firstCandidate < free.count {
+      let word = free[firstCandidate]
+      if word != 0 {
+        let index = firstCandidate * 64 + word.trailingZeroBitCount
+        _ = take(index)
+        return index
+      }
+      firstCandidate += 1
+    }
+    return nil
+  }
+
+  /// Gives `index` back.
+  ///
+  /// - Returns: False, and nothing changes, when `index` is out of range or already free.
+  @discardableResult
+  package mutating func release(_ index: Int) -> Bool {
+    guard index >= 0, index < count, !isFree(index) else { return false }
+    free[index / 64] |= 1 << UInt64(index % 64)
+    freeCount += 1
+    firstCandidate = min(firstCandidate, index / 64)
+    return true
+  }
+
+  package func isFree(_ index: Int) -> Bool {
+    free[index / 64] & (1 << UInt64(index % 64)) != 0
+  }
+
+  private mutating func take(_ index: Int) -> Bool {
+    guard isFree(index) else { return false }
+    free[index / 64] &= ~(1 << UInt64(index % 64))
+    freeCount -= 1
+    return true
+  }
+}

@@ -1,0 +1,165 @@
+/// A region: one memfd with netmap's three pools, and what the engine knows about their objects.
+///
+/// The memory is shared with clients; which objects are in use is the engine's own knowledge, and
+/// no byte of the region is believed when objects come back. Guarded by the engine's lock.
+package final class Region {
+  /// `nr_mem_id`: 1 for the region that NIC ports share, 2 and up for private ones.
+  package let id: UInt16
+  package let isPrivate: Bool
+  package let layout: RegionLayout
+  package let memory: SharedMemory
+
+  /// Who holds each buffer, for backends; see ``BufferOwnership``.
+  package let ownership: BufferOwnership
+  private let ownershipMemory: SharedMemory
+
+  private var interfaces: ObjectPool
+  private var rings: ObjectPool
+  private var buffers: ObjectPool
+
+  /// Bindings that have objects here. When the last one goes, everything is free again, and buffers
+  /// that an application lost on the way come back.
+  private var users = 0
+
+  /// The two buffers that netmap never hands out: 0 stands for "bad buffer", 1 is reserved.
+  package static let reservedBuffers = 2
+
+  /// - Throws: ``NetmapError``: `EINVAL` for sizes out of range, or what the memory's creation left.
+  package init(
+    id: UInt16, isPrivate: Bool, _ parameters: RegionParameters
+  ) throws(NetmapError) {
+    try parameters.validate(isPrivate: isPrivate)
+    self.id = id
+    self.isPrivate = isPrivate
+    layout = RegionLayout(parameters)
+    memory = try SharedMemory(creating: "netmap-region-\(id)", byteCount: layout.byteCount)
+    ownershipMemory = try SharedMemory(
+      creating: "netmap-owners-\(id)", byteCount: layout.buffers.count)
+    ownership = unsafe BufferOwnership(
+      bytes: ownershipMemory.base, count: UInt32(layout.buffers.count))
+    interfaces = ObjectPool(count: layout.interfaces.count)
+    rings = ObjectPool(count: layout.rings.count)
+    buffers = ObjectPool(count: layout.buffers.count, reserved: Self.reservedBuffers)
+    for index in 0..<Self.reservedBuffers { ownership.set(UInt32(index), .reserved) }
+  }
+
+  /// A binding begins to use the region.
+  package func retain() {
+    users += 1
+  }
+
+  /// A binding has given everything back.
+  package func release() {
+    users -= 1
+    guard users == 0 else { return }
+    interfaces = ObjectPool(count: layout.interfaces.count)
+    rings = ObjectPool(count: layout.rings.count)
+    buffers = ObjectPool(count: layout.buffers.count, reserved: Self.reservedBuffers)
+    for index in Self.reservedBuffers..<layout.buffers.count
+    where ownership.state(UInt32(index)) != .free { ownership.set(UInt32(index), .free) }
+  }
+
+  /// Objects that are free now.
+  package var freeCounts: (interfaces: Int, rings: Int, buffers: Int) {
+    (interfaces.freeCount, rings.freeCount, buffers.freeCount)
+  }
+
+  /// A zero-filled `netmap_if` for `ringCount` rings.
+  ///
+  /// - Returns: Its offset in the region.
+  /// - Throws: ``NetmapError`` `ENOMEM`.
+  package func allocateInterface(ringCount: Int) throws(NetmapError) -> Int {
+    let needed = InterfaceObject.byteCount(ringCount: ringCount)
+    guard needed <= layout.interfaces.size else {
+      throw exhausted(
+        "a netmap_if of \(needed) bytes for \(ringCount) rings",
+        "objects have \(layout.interfaces.size) bytes", "if_size")
+    }
+    guard let index = interfaces.allocate() else {
+      throw exhausted(
+        "a netmap_if", "all \(layout.interfaces.count) are in use", "if_num")
+    }
+    let offset = layout.interfaces.offset(of: index)
+    memory.clear(at: offset, count: layout.interfaces.size)
+    return offset
+  }
+
+  package func releaseInterface(at offset: Int) {
+    interfaces.release((offset - layout.interfaces.offset) / layout.interfaces.size)
+  }
+
+  /// Room for a ring of `slotCount` slots, not yet written to.
+  ///
+  /// - Returns: Its offset in the region.
+  /// - Throws: ``NetmapError`` `ENOMEM`.
+  package func allocateRing(slotCount: Int) throws(NetmapError) -> Int {
+    let needed = 256 + 16 * slotCount
+    guard needed <= layout.rings.size else {
+      throw exhausted(
+        "a ring of \(slotCount) slots (\(needed) bytes)", "rings have \(layout.rings.size) bytes",
+        "ring_size")
+    }
+    guard let index = rings.allocate() else {
+      throw exhausted("a ring", "all \(layout.rings.count) are in use", "ring_num")
+    }
+    return layout.rings.offset(of: index)
+  }
+
+  package func releaseRing(at offset: Int) {
+    rings.release((offset - layout.rings.offset) / layout.rings.size)
+  }
+
+  /// `count` buffers, or none and an error.
+  ///
+  /// - Throws: ``NetmapError`` `ENOMEM`, saying how many are missing.
+  package func allocateBuffers(_ count: Int) throws(NetmapError) -> [UInt32] {
+    guard buffers.freeCount >= count else {
+      throw exhausted(
+        "\(count) buffers",
+        "\(buffers.freeCount) of \(layout.buffers.count) are free, \(count - buffers.freeCount) are"
+          + " missing", "buf_num")
+    }
+    return allocateBuffers(upTo: count)
+  }
+
+  /// As many of `count` buffers as there are.
+  package func allocateBuffers(upTo count: Int) -> [UInt32] {
+    var result: [UInt32] = []
+    result.reserveCapacity(min(count, buffers.freeCount))
+    while result.count < count, let index = buffers.allocate() {
+      ownership.set(UInt32(index), .user)
+      result.append(UInt32(index))
+    }
+    return result
+  }
+
+  /// Gives a buffer back. An index that is none, or free already, is ignored: a client wrote it.
+  ///
+  /// - Returns: Whether it was a buffer in use.
+  @discardableResult
+  package func releaseBuffer(_ index: UInt32) -> Bool {
+    guard index >= Self.reservedBuffers, index < layout.buffers.count,
+      ownership.state(index) != .lent, buffers.release(Int(index))
+    else { return false }
+    ownership.set(index, .free)
+    return true
+  }
+
+  /// Whether a buffer is in some ring, list or hand.
+  package func isBufferInUse(_ index: UInt32) -> Bool {
+    index < layout.buffers.count && !buffers.isFree(Int(index))
+  }
+
+  /// Where the bytes of a buffer begin in the region.
+  package func offset(ofBuffer index: UInt32) -> Int {
+    layout.bufferBase + Int(index) * layout.buffers.size
+  }
+
+  private func exhausted(_ what: String, _ why: String, _ setting: String) -> NetmapError {
+    NetmapError(
+      .outOfMemory, "allocate", "memory region \(id)", reason: "no room for \(what): \(why)",
+      remedy: isPrivate
+        ? "use fewer or smaller rings, or close other ports of the same parent"
+        : "raise \(setting), use fewer or smaller rings, or close other ports")
+  }
+}

@@ -1,0 +1,49 @@
+/// Where the three pools lie in a region: `[netmap_if][rings][buffers]`, as netmap(4) has them.
+///
+/// The buffer pool is shaped so that AF_XDP can use it as its UMEM without a copy: it starts on a
+/// page, its stride is a power of two, and one spare chunk follows the last buffer. Buffer *i* of
+/// netmap begins ``bufferHeadroom`` bytes into chunk *i*, where the kernel puts a received frame, and
+/// runs on into the headroom of the next chunk, so that all `bufferSize` bytes of it are usable.
+package struct RegionLayout: Hashable, Sendable {
+  /// One pool: `count` objects of `size` bytes from `offset` on.
+  package struct Pool: Hashable, Sendable {
+    package let offset: Int
+    package let size: Int
+    package let count: Int
+
+    package var byteCount: Int { size * count }
+
+    package func offset(of index: Int) -> Int { offset + index * size }
+  }
+
+  /// `XDP_PACKET_HEADROOM`: the distance from a UMEM chunk to the frame the kernel writes there.
+  package static let bufferHeadroom = 256
+
+  package let interfaces: Pool
+  package let rings: Pool
+  /// Chunks; their payload starts ``bufferHeadroom`` bytes in.
+  package let buffers: Pool
+  package let byteCount: Int
+
+  package init(_ parameters: RegionParameters) {
+    interfaces = Pool(
+      offset: 0, size: rounded(parameters.interfaceSize, to: 64), count: parameters.interfaceCount)
+    // netmap_ring is 128-byte aligned. An odd multiple of 128 also keeps equal slots of two rings
+    // from sharing their low address bits, which would make copies between them wait on each other.
+    let ringSize = rounded(parameters.ringSize, to: 128) | 128
+    rings = Pool(
+      offset: pageRounded(interfaces.byteCount), size: ringSize, count: parameters.ringCount)
+    buffers = Pool(
+      offset: pageRounded(rings.offset + rings.byteCount), size: parameters.bufferSize,
+      count: parameters.bufferCount)
+    byteCount = pageRounded(buffers.offset + buffers.byteCount + parameters.bufferSize)
+  }
+
+  /// Where the bytes of buffer 0 begin, from the start of the region.
+  package var bufferBase: Int { buffers.offset + Self.bufferHeadroom }
+
+  /// What `buf_ofs` of a ring at `ringOffset` must hold: the distance from it to buffer 0.
+  package func bufferOffset(fromRingAt ringOffset: Int) -> Int64 {
+    Int64(bufferBase - ringOffset)
+  }
+}

@@ -1,0 +1,139 @@
+/// A binding as the process that syncs it holds it: mappings, and an ``AttachedRing`` for each ring.
+///
+/// Made from a region, a sync segment and the number of a binding, in the process of an embedded
+/// engine or in any other. Not for use from two threads at once, except that several threads may sync
+/// different rings.
+@safe
+package final class AttachedPort {
+  package let region: SharedMemory
+  package let segment: SyncSegment
+  package let record: BindingRecord
+  private let doorbells: DoorbellTable
+
+  /// The rings of the binding, transmit rings first.
+  private let rings: UnsafeMutablePointer<AttachedRing>
+  package let transmitCount: Int
+  package let receiveCount: Int
+
+  /// What to wait for besides doorbells: descriptors of backends, with their poll(2) events.
+  package private(set) var pollDescriptors: [(direction: Direction, file: CInt, events: Int16)] = []
+
+  /// - Parameters:
+  ///   - index: The binding's number in the segment.
+  ///   - tag: In whose name rings are locked.
+  ///   - backend: The data half of a ring of kind ``RingKind/backend``.
+  /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a binding.
+  package init(
+    region: SharedMemory, segment: SyncSegment, binding index: Int, tag: ClientTag,
+    doorbells: DoorbellTable, stampsAlways: Bool = true,
+    backend: (Direction, Int, Ring, KRing) throws(NetmapError) -> BackendRing = {
+      (_, _, _, _) throws(NetmapError) in unsafe .none
+    }
+  ) throws(NetmapError) {
+    guard let record = segment.binding(at: index) else {
+      throw NetmapError(
+        .invalidArgument, "attach", "binding \(index)", reason: "the segment has no such binding")
+    }
+    self.region = region
+    self.segment = segment
+    self.record = record
+    self.doorbells = doorbells
+    let builder = unsafe RingBuilder(
+      region: region, segment: segment, end: record.end, tag: tag, doorbells: doorbells.view,
+      stampsAlways: stampsAlways)
+    var built: [AttachedRing] = unsafe []
+    for direction in [Direction.transmit, .receive] {
+      for number in record.ranges[direction] {
+        var ring = unsafe try builder.ring(direction, number)
+        if unsafe ring.kind == .backend {
+          unsafe ring.backend = try backend(direction, number, ring.ring, ring.kring)
+          if unsafe ring.backend.pollDescriptor >= 0 {
+            unsafe pollDescriptors.append(
+              (direction, ring.backend.pollDescriptor, ring.backend.pollEvents))
+          }
+        }
+        unsafe built.append(ring)
+      }
+    }
+    transmitCount = record.ranges.transmit.count
+    receiveCount = record.ranges.receive.count
+    unsafe rings = .allocate(capacity: max(unsafe built.count, 1))
+    unsafe rings.initialize(from: built, count: built.count)
+  }
+
+  deinit {
+    unsafe rings.deinitialize(count: transmitCount + receiveCount)
+    unsafe rings.deallocate()
+  }
+
+  /// Transmit ring `index` of the binding, counted from the first one it holds.
+  package func transmit(_ index: Int) -> UnsafeMutablePointer<AttachedRing> {
+    precondition(index >= 0 && index < transmitCount, "the port has no such transmit ring")
+    return unsafe rings + index
+  }
+
+  /// Receive ring `index` of the binding.
+  package func receive(_ index: Int) -> UnsafeMutablePointer<AttachedRing> {
+    precondition(index >= 0 && index < receiveCount, "the port has no such receive ring")
+    return unsafe rings + transmitCount + index
+  }
+
+  /// This process's address of the binding's `netmap_if`.
+  package var interface: UnsafeMutableRawPointer {
+    unsafe region.base + record.interfaceOffset
+  }
+}
+
+/// Turns the offsets in a segment into this process's addresses, checking each.
+@unsafe
+private struct RingBuilder {
+  let region: SharedMemory
+  let segment: SyncSegment
+  let end: Int
+  let tag: ClientTag
+  let doorbells: DoorbellTable.View
+  let stampsAlways: Bool
+
+  func ring(_ direction: Direction, _ index: Int) throws(NetmapError) -> AttachedRing {
+    guard let kring = unsafe segment.kring(end: end, direction, index),
+      let kind = unsafe RingKind(rawValue: kring.word(KRingLayout.kind)),
+      let ring = unsafe view(kring, at: kring.longWord(KRingLayout.ringOffset))
+    else { throw unsafe damaged(direction, index) }
+    var (peerRing, peerKRing) = unsafe (ring, kring)
+    if kind == .pipe {
+      let offset = unsafe Int(truncatingIfNeeded: kring.longWord(KRingLayout.peerKRing))
+      guard offset >= SyncSegmentLayout.krings,
+        unsafe offset + KRingLayout.byteCount <= segment.memory.byteCount,
+        offset % 128 == 0,
+        let peer = unsafe view(kring, at: kring.longWord(KRingLayout.peerRingOffset))
+      else { throw unsafe damaged(direction, index) }
+      unsafe peerRing = peer
+      unsafe peerKRing = unsafe KRing(base: segment.memory.base + offset)
+    }
+    return unsafe AttachedRing(
+      ring: ring, kring: kring, direction: direction, kind: kind, peerRing: peerRing,
+      peerKRing: peerKRing, tag: tag,
+      waitWord: WaitWord(word: peerKRing.base + KRingLayout.waitWord, list: segment.waiters),
+      doorbells: doorbells, backend: .none, stampsAlways: stampsAlways)
+  }
+
+  private func view(_ kring: KRing, at offset: UInt64) -> Ring? {
+    let slots = unsafe kring.word(KRingLayout.slotCount)
+    let buffers = unsafe segment.buffers
+    let place = Int(truncatingIfNeeded: offset)
+    guard slots >= 1, slots <= 4096 * 16, place >= 0, place % 128 == 0,
+      unsafe place + 256 + Int(slots) * 16 <= region.byteCount,
+      buffers.base >= 0, buffers.count >= 2,
+      unsafe buffers.base + Int(buffers.count) * Int(buffers.size) <= region.byteCount
+    else { return nil }
+    return unsafe Ring(
+      base: region.base + place, buffers: region.base + buffers.base, slotCount: slots,
+      bufferCount: buffers.count, bufferSize: buffers.size)
+  }
+
+  private func damaged(_ direction: Direction, _ index: Int) -> NetmapError {
+    NetmapError(
+      .invalidArgument, "attach", "\(direction) ring \(index)",
+      reason: "its description in shared memory is damaged", remedy: "open the port again")
+  }
+}

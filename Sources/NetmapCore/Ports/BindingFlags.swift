@@ -1,0 +1,56 @@
+/// How a port is bound: the `nr_flags` of a register request.
+///
+/// Bits that have no name here are kept as given and mean nothing, as in netmap(4).
+public struct BindingFlags: OptionSet, Hashable, Sendable {
+  public let rawValue: UInt64
+
+  public init(rawValue: UInt64) {
+    self.rawValue = rawValue
+  }
+
+  /// See what is sent on the selected rings (`NR_MONITOR_TX`, `/t`).
+  public static let monitorTransmit = BindingFlags(rawValue: 0x100)
+  /// See what is received on the selected rings (`NR_MONITOR_RX`, `/r`).
+  public static let monitorReceive = BindingFlags(rawValue: 0x200)
+  /// Watch both directions without copying: buffers pass through the monitor (`NR_ZCOPY_MON`, `/z`).
+  public static let zeroCopyMonitor = BindingFlags(rawValue: 0x400)
+  /// Refuse to share the selected rings with any other binding (`NR_EXCLUSIVE`, `/x`).
+  public static let exclusive = BindingFlags(rawValue: 0x800)
+  /// Bind no transmit rings (`NR_RX_RINGS_ONLY`, `/R`). With ``transmitOnly``: no rings at all.
+  public static let receiveOnly = BindingFlags(rawValue: 0x2000)
+  /// Bind no receive rings (`NR_TX_RINGS_ONLY`, `/T`). With ``receiveOnly``: no rings at all.
+  public static let transmitOnly = BindingFlags(rawValue: 0x4000)
+  /// The application handles virtio-net headers (`NR_ACCEPT_VNET_HDR`); a port that has them
+  /// refuses others.
+  public static let acceptVirtioNetHeader = BindingFlags(rawValue: 0x8000)
+  /// Receive also while polling for output (`NR_DO_RX_POLL`). Kept, without effect in netmap(4).
+  public static let doReceivePoll = BindingFlags(rawValue: 0x10000)
+  /// Do not transmit while polling for input (`NR_NO_TX_POLL`).
+  public static let noTransmitPoll = BindingFlags(rawValue: 0x20000)
+
+  /// Every flag that makes the binding a monitor.
+  public static let anyMonitor = monitorTransmit.union(monitorReceive).union(zeroCopyMonitor)
+
+  /// Whether the binding watches a port instead of using it.
+  public var isMonitor: Bool {
+    !isDisjoint(with: .anyMonitor)
+  }
+}
+
+extension BindingFlags {
+  /// The flags that a port specification can name after `/`, in the order they are printed.
+  static let letters: [(letter: UInt8, flag: BindingFlags)] = [
+    (UInt8(ascii: "x"), .exclusive),
+    (UInt8(ascii: "z"), .zeroCopyMonitor),
+    (UInt8(ascii: "t"), .monitorTransmit),
+    (UInt8(ascii: "r"), .monitorReceive),
+    (UInt8(ascii: "R"), .receiveOnly),
+    (UInt8(ascii: "T"), .transmitOnly),
+  ]
+
+  /// The flag that `letter` stands for.
+  init?(letter: UInt8) {
+    guard let entry = Self.letters.first(where: { $0.letter == letter }) else { return nil }
+    self = entry.flag
+  }
+}

@@ -1,0 +1,107 @@
+/// An option that a port specification may carry after `@`.
+///
+/// The first four are libnetmap's; ``backend`` is an addition of this implementation.
+public enum PortOption: String, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+  /// `@share=PORT`: use the memory region of another port.
+  case share
+  /// `@conf:rings=4,slots=512`: ring counts and sizes.
+  case conf
+  /// `@extmem:file=PATH,buf-num=1000`: use a file as memory.
+  case extmem
+  /// `@offset:initial=64,bits=16`: packets start at an offset in their buffers.
+  case offset
+  /// `@backend:name=xdp,mode=copy`: how packets reach the network interface.
+  case backend
+
+  /// What is accepted unless a program says otherwise.
+  ///
+  /// ``offset`` is missing, as in libnetmap: a program that does not look at slot offsets would
+  /// read and send the wrong bytes.
+  public static let standard: Set<PortOption> = [.share, .conf, .extmem, .backend]
+
+  /// The option as it is written after `@`.
+  public var description: String { rawValue }
+}
+
+extension PortOption {
+  /// The keys the option knows, in the order messages list them.
+  var keys: [PortOptionKey] {
+    switch self {
+    case .share: [.port]
+    case .conf:
+      [
+        .rings, .transmitRings, .receiveRings, .hostRings, .hostTransmitRings, .hostReceiveRings,
+        .slots, .transmitSlots, .receiveSlots,
+      ]
+    case .extmem: [.file, .ifNum, .ifSize, .ringNum, .ringSize, .bufNum, .bufSize]
+    case .offset: [.initial, .bits]
+    case .backend: [.name, .mode]
+    }
+  }
+
+  /// The key that `@option=value` sets.
+  ///
+  /// The documentation of libnetmap gives `conf` the default key `rings`, although its code refuses
+  /// to use it.
+  var defaultKey: PortOptionKey {
+    switch self {
+    case .share: .port
+    case .conf: .rings
+    case .extmem: .file
+    case .offset: .initial
+    case .backend: .name
+    }
+  }
+
+  /// The key without which the option says nothing; nil when any will do.
+  var mandatoryKey: PortOptionKey? {
+    switch self {
+    case .share: .port
+    case .extmem: .file
+    case .offset: .initial
+    case .conf, .backend: nil
+    }
+  }
+}
+
+/// A key of a port option, by its canonical spelling; `_` may stand for `-` in what users write.
+enum PortOptionKey: String, Hashable, Sendable {
+  case port
+  case rings
+  case transmitRings = "tx-rings"
+  case receiveRings = "rx-rings"
+  case hostRings = "host-rings"
+  case hostTransmitRings = "host-tx-rings"
+  case hostReceiveRings = "host-rx-rings"
+  case slots
+  case transmitSlots = "tx-slots"
+  case receiveSlots = "rx-slots"
+  case file
+  case ifNum = "if-num"
+  case ifSize = "if-size"
+  case ringNum = "ring-num"
+  case ringSize = "ring-size"
+  case bufNum = "buf-num"
+  case bufSize = "buf-size"
+  case initial
+  case bits
+  case name
+  case mode
+}
+
+/// A `key=value` pair on its way into text.
+struct PortOptionPair {
+  let key: PortOptionKey
+  let value: String
+
+  init(_ key: PortOptionKey, _ value: String) {
+    self.key = key
+    self.value = value
+  }
+
+  /// A numeric pair; nil for 0, which every option takes for "not said".
+  init?(_ key: PortOptionKey, nonzero value: some FixedWidthInteger) {
+    if value == 0 { return nil }
+    self.init(key, "\(value)")
+  }
+}

@@ -1,0 +1,134 @@
+/// A parsed port specification: which port to open, which of its rings, how, and in what memory.
+///
+/// It is the text that netmap programs take on their command line, see "portspec" in libnetmap:
+///
+/// ```
+/// netmap:eth0              all hardware rings of eth0
+/// netmap:eth0-2/x@3        hardware ring pair 2, exclusively, in memory region 3
+/// netmap:eth0^  netmap:eth0^1  netmap:eth0*      host rings; one host pair; hardware and host
+/// vale0:a                  port a of the switch vale0
+/// netmap:eth0{p            master end of the pipe p; } names the slave end
+/// vale0:a@conf:rings=4,slots=512@share=netmap:eth0
+/// netmap:'br-lan'          a name that holds one of - * ^ / @, or anything else
+/// ```
+///
+/// Between quotes a name is taken as it stands, and a quote inside it is written twice; mode and
+/// options follow the closing quote. Quotes are an addition to libnetmap's grammar.
+///
+/// A specification is a wish: parsing asks nothing of the system and proves nothing about it.
+public struct PortSpecification: Hashable, Sendable {
+  /// The port, without `netmap:`.
+  public var name: PortName
+
+  /// Which rings to bind.
+  public var selection: RingSelection
+
+  /// How to bind them.
+  public var flags: BindingFlags
+
+  /// The memory region to use, 1...65535; nil when netmap chooses.
+  ///
+  /// netmap(4) takes region 0 for "no choice": it is stored as nil.
+  public var memoryID: UInt16? {
+    didSet { memoryID = Self.normalized(memoryID) }
+  }
+
+  /// The port whose memory region to use: the `share` option.
+  public var sharedPort: PortName?
+
+  /// Ring counts and sizes wished for.
+  public var conf: RingGeometryHints
+
+  /// Memory to use instead of netmap's own.
+  public var extmem: ExternalMemory?
+
+  /// Where packets begin in their buffers.
+  public var offset: PayloadOffset?
+
+  /// The backend asked for.
+  public var backend: BackendChoice?
+
+  /// All hardware rings of `name`, shared with others, unless the other arguments say otherwise.
+  public init(
+    _ name: PortName, selection: RingSelection = .allHardware, flags: BindingFlags = [],
+    memoryID: UInt16? = nil, sharedPort: PortName? = nil, conf: RingGeometryHints = .none,
+    extmem: ExternalMemory? = nil, offset: PayloadOffset? = nil, backend: BackendChoice? = nil
+  ) {
+    self.name = name
+    self.selection = selection
+    self.flags = flags
+    self.memoryID = Self.normalized(memoryID)
+    self.sharedPort = sharedPort
+    self.conf = conf
+    self.extmem = extmem
+    self.offset = offset
+    self.backend = backend
+  }
+
+  private static func normalized(_ memoryID: UInt16?) -> UInt16? {
+    memoryID == 0 ? nil : memoryID
+  }
+
+  /// The value of the `share` option, a port specification in itself; nil when it is absent.
+  public var share: String? {
+    sharedPort.map { PortSpecification($0).description }
+  }
+}
+
+extension PortSpecification {
+  /// Whether `text` begins with a subsystem that port specifications know: `vale`, or `netmap` and
+  /// a `:` after it.
+  ///
+  /// What does not may be an interface name, a file or another program's business, so a caller can
+  /// try something else; ``parse(_:enabling:disabling:interfaceExists:)`` refuses it. What does is
+  /// meant for netmap, however malformed the rest may be.
+  public static func isPortSpecification(_ text: String) -> Bool {
+    if text.utf8.starts(with: "vale".utf8) { return true }
+    guard text.utf8.starts(with: "netmap".utf8) else { return false }
+    let rest = text.utf8.dropFirst("netmap".utf8.count)
+    return rest.first { !PortText.isIdentifierByte($0) } == UInt8(ascii: ":")
+  }
+
+  /// Reads a port specification.
+  ///
+  /// An interface name may hold `-`, which also begins a ring number. Where libnetmap always takes
+  /// the ring number, `interfaceExists` decides here: when what stands before the last `-N` is no
+  /// interface and the whole is, the whole is the name. With the default the result is libnetmap's.
+  ///
+  /// - Parameters:
+  ///   - text: The specification, for example `netmap:eth0-1/x@conf:slots=512`.
+  ///   - enabling: Options to accept besides `PortOption.standard`.
+  ///   - disabling: Options to refuse with `EOPNOTSUPP`.
+  ///   - interfaceExists: Whether the system has a network interface of that name; asked only about
+  ///     names with `-` in them.
+  /// - Returns: The parsed specification.
+  /// - Throws: `NetmapError` about the whole text: `EOPNOTSUPP` for a disabled option, `EINVAL` for
+  ///   anything else.
+  public static func parse(
+    _ text: String, enabling: Set<PortOption> = [], disabling: Set<PortOption> = [],
+    interfaceExists: (String) -> Bool = { _ in false }
+  ) throws(NetmapError) -> PortSpecification {
+    try parse(
+      bytes: text.utf8, enabling: enabling, disabling: disabling, interfaceExists: interfaceExists)
+  }
+
+  /// Reads a port specification that may not be UTF-8, such as an argument of a C program.
+  ///
+  /// - Parameters:
+  ///   - bytes: The specification, without a terminating NUL. Port names keep bytes of 0x80 and
+  ///     above as they are; the file name of `extmem` must be UTF-8.
+  ///   - enabling: Options to accept besides `PortOption.standard`.
+  ///   - disabling: Options to refuse with `EOPNOTSUPP`.
+  ///   - interfaceExists: As in ``parse(_:enabling:disabling:interfaceExists:)``.
+  /// - Returns: The parsed specification.
+  /// - Throws: `NetmapError` about the whole text: `EOPNOTSUPP` for a disabled option, `EINVAL` for
+  ///   anything else.
+  public static func parse(
+    bytes: some Collection<UInt8>, enabling: Set<PortOption> = [],
+    disabling: Set<PortOption> = [], interfaceExists: (String) -> Bool = { _ in false }
+  ) throws(NetmapError) -> PortSpecification {
+    let accepted = PortOption.standard.union(enabling).subtracting(disabling)
+    var parser = PortSpecificationParser([UInt8](bytes), accepting: accepted)
+    return try parser.parse(interfaceExists: interfaceExists)
+  }
+}

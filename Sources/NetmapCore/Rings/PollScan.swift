@@ -1,0 +1,95 @@
+/// What a wait asks for, and what it found: poll(2)'s POLLIN, POLLOUT and POLLERR on a netmap port.
+@frozen
+public struct Readiness: OptionSet, Hashable, Sendable {
+  public let rawValue: UInt8
+
+  @inlinable
+  public init(rawValue: UInt8) {
+    self.rawValue = rawValue
+  }
+
+  /// Some receive ring has packets past `cur`.
+  public static let receive = Readiness(rawValue: 1)
+  /// Some transmit ring has free slots past `cur`.
+  public static let transmit = Readiness(rawValue: 2)
+  /// A ring had to be reset, or the backend failed. Reported whether asked for or not.
+  public static let error = Readiness(rawValue: 4)
+}
+
+extension AttachedPort {
+  /// One evaluation of poll(2) on the port: it syncs, and says what is ready afterwards.
+  ///
+  /// As netmap does: waiting for anything also sends what is pending on the transmit rings, unless
+  /// the port was opened with `NR_NO_TX_POLL`; waiting for output alone never touches receive rings;
+  /// a direction that finds nothing is tried twice.
+  package func scan(_ wanted: Readiness) -> Readiness {
+    var ready: Readiness = []
+    if wanted.contains(.transmit) || !record.flags.contains(.noTransmitPoll) {
+      scanTransmit(wanted.contains(.transmit), &ready)
+    }
+    if wanted.contains(.receive) {
+      for _ in 0..<2 where !ready.contains(.receive) { scanReceive(&ready) }
+    }
+    return ready
+  }
+
+  private func scanTransmit(_ wantsSpace: Bool, _ ready: inout Readiness) {
+    for pass in 0..<2 {
+      for index in 0..<transmitCount {
+        let ring = unsafe transmit(index)
+        let searching = wantsSpace && !ready.contains(.transmit)
+        // Nothing to send here, and space has been found elsewhere or nobody asked for it.
+        if !searching, unsafe ring.pointee.ring.head == ring.pointee.kring.hwcur { continue }
+        // The second pass only looks for space; the first has sent everything.
+        if pass == 1, !searching { return }
+        switch unsafe ring.pointee.synchronize([]) {
+        case .busy: continue
+        case .reset, .failed: ready.insert(.error)
+        case .done: break
+        }
+        if wantsSpace, unsafe ring.pointee.kring.rcur != ring.pointee.kring.rtail {
+          ready.insert(.transmit)
+        }
+      }
+      if !wantsSpace || ready.contains(.transmit) { return }
+    }
+  }
+
+  private func scanReceive(_ ready: inout Readiness) {
+    for index in 0..<receiveCount {
+      let ring = unsafe receive(index)
+      switch unsafe ring.pointee.synchronize([]) {
+      case .busy: continue
+      case .reset, .failed: ready.insert(.error)
+      case .done: break
+      }
+      if unsafe ring.pointee.kring.rcur != ring.pointee.kring.rtail { ready.insert(.receive) }
+    }
+  }
+
+  /// Announces a sleeper with doorbell `number` on every ring it waits for.
+  ///
+  /// - Returns: False when some ring has too many sleepers to be sure of a wake-up.
+  package func arm(_ wanted: Readiness, doorbell number: UInt32) -> Bool {
+    var sure = true
+    unsafe forEachRing(wanted) { ring in
+      if unsafe !ring.waitWord.arm(number) { sure = false }
+      unsafe ring.kring.count(.sleeps)
+    }
+    return sure
+  }
+
+  /// Takes the announcement back.
+  package func disarm(_ wanted: Readiness, doorbell number: UInt32) {
+    unsafe forEachRing(wanted) { ring in unsafe ring.waitWord.disarm(number) }
+  }
+
+  private func forEachRing(_ wanted: Readiness, _ body: (AttachedRing) -> Void) {
+    if wanted.contains(.transmit) {
+      for index in 0..<transmitCount { unsafe body(transmit(index).pointee) }
+    }
+    if wanted.contains(.receive) {
+      for index in 0..<receiveCount { unsafe body(receive(index).pointee) }
+    }
+  }
+}

@@ -1,0 +1,108 @@
+public import CNetmap
+public import Synchronization
+
+/// A netmap ring in shared memory (`struct netmap_ring`): the part of it the application may touch.
+///
+/// The application owns the slots from ``head`` up to, not including, ``tail``; the engine owns the
+/// rest. The view is a pointer and two trusted numbers: passing it around costs nothing, and it keeps
+/// no memory alive. Numbers that bound memory accesses (slot count, buffer count, buffer size) were
+/// given by the engine; what the ring itself says about them is never believed.
+///
+/// Not for application code, which uses the rings of a `Port`: those cannot outlive it.
+@unsafe @frozen
+public struct Ring {
+  public let base: UnsafeMutableRawPointer
+
+  /// Where buffer 0 begins in this process's mapping of the region.
+  public let buffers: UnsafeMutableRawPointer
+
+  /// Slots in the ring, 1...4096. One of them always stays empty.
+  public let slotCount: UInt32
+
+  /// Buffers in the region; a valid index is below it.
+  public let bufferCount: UInt32
+
+  /// Bytes in a buffer, and the distance from one to the next.
+  public let bufferSize: UInt32
+
+  @inlinable
+  public init(
+    base: UnsafeMutableRawPointer, buffers: UnsafeMutableRawPointer, slotCount: UInt32,
+    bufferCount: UInt32, bufferSize: UInt32
+  ) {
+    unsafe self.base = base
+    unsafe self.buffers = buffers
+    unsafe self.slotCount = slotCount
+    unsafe self.bufferCount = bufferCount
+    unsafe self.bufferSize = bufferSize
+  }
+}
+
+extension Ring {
+  /// The first slot the application owns.
+  @inlinable @inline(always)
+  public var head: UInt32 {
+    get { unsafe cursor(NETMAP_RING_HEAD_OFFSET).pointee.load(ordering: .acquiring) }
+    nonmutating set {
+      unsafe cursor(NETMAP_RING_HEAD_OFFSET).pointee.store(newValue, ordering: .releasing)
+    }
+  }
+
+  /// The wake-up point: a wait ends when the slot at `cur` belongs to the application.
+  @inlinable @inline(always)
+  public var cur: UInt32 {
+    get { unsafe cursor(NETMAP_RING_CUR_OFFSET).pointee.load(ordering: .relaxed) }
+    nonmutating set {
+      unsafe cursor(NETMAP_RING_CUR_OFFSET).pointee.store(newValue, ordering: .relaxed)
+    }
+  }
+
+  /// The first slot the engine owns.
+  @inlinable @inline(always)
+  public var tail: UInt32 {
+    get { unsafe cursor(NETMAP_RING_TAIL_OFFSET).pointee.load(ordering: .acquiring) }
+    nonmutating set {
+      unsafe cursor(NETMAP_RING_TAIL_OFFSET).pointee.store(newValue, ordering: .releasing)
+    }
+  }
+
+  /// The `NR_*` bits.
+  @inlinable @inline(always)
+  public var flags: UInt32 {
+    get { unsafe cursor(NETMAP_RING_FLAGS_OFFSET).pointee.load(ordering: .relaxed) }
+    nonmutating set {
+      unsafe cursor(NETMAP_RING_FLAGS_OFFSET).pointee.store(newValue, ordering: .relaxed)
+    }
+  }
+
+  /// The slot after `index`, wrapping.
+  @inlinable @inline(always)
+  public func next(_ index: UInt32) -> UInt32 {
+    unsafe index &+ 1 == slotCount ? 0 : index &+ 1
+  }
+
+  /// How far `to` is ahead of `from`, modulo the ring; both must be below ``slotCount``.
+  @inlinable @inline(always)
+  public func distance(from: UInt32, to: UInt32) -> UInt32 {
+    unsafe to >= from ? to &- from : to &+ slotCount &- from
+  }
+
+  /// The slot at `index`, which must be below ``slotCount``.
+  @inlinable @inline(always)
+  public func slot(_ index: UInt32) -> UnsafeMutablePointer<Slot> {
+    unsafe (base + NETMAP_RING_SLOTS_OFFSET + Int(index) &* MemoryLayout<Slot>.size)
+      .assumingMemoryBound(to: Slot.self)
+  }
+
+  /// The bytes of a buffer; buffer 0, the sink, for an index that is none.
+  @inlinable @inline(always)
+  public func buffer(_ index: UInt32) -> UnsafeMutableRawPointer {
+    let safe = unsafe index < bufferCount ? index : 0
+    return unsafe buffers + Int(safe) &* Int(bufferSize)
+  }
+
+  @inlinable @inline(always)
+  func cursor(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
+    unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+}

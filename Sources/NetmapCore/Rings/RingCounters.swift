@@ -1,0 +1,116 @@
+/// What happened on a ring since its port was created.
+///
+/// Counted in shared memory by whoever syncs the ring, so a reader in any process sees them.
+public struct RingCounters: Hashable, Sendable {
+  /// Complete packets that went through the ring.
+  public var packets: UInt64 = 0
+  /// Bytes of those packets, without CRC.
+  public var bytes: UInt64 = 0
+  /// Syncs that did their work.
+  public var syncs: UInt64 = 0
+  /// Syncs skipped because another thread was syncing the same ring.
+  public var busySyncs: UInt64 = 0
+  /// System calls made by syncs: wake-ups of a sleeper, and whatever the backend needed.
+  public var systemCalls: UInt64 = 0
+  /// Times somebody slept waiting for this ring.
+  public var sleeps: UInt64 = 0
+  /// Times the ring was reset because `head` or `cur` was out of place.
+  public var resets: UInt64 = 0
+
+  /// Packets, or slots of packets, that were not passed on, by reason.
+  public var drops = DropCounters()
+
+  public init() {}
+
+  /// Adds the counters of another ring.
+  public static func += (sum: inout RingCounters, other: RingCounters) {
+    sum.packets += other.packets
+    sum.bytes += other.bytes
+    sum.syncs += other.syncs
+    sum.busySyncs += other.busySyncs
+    sum.systemCalls += other.systemCalls
+    sum.sleeps += other.sleeps
+    sum.resets += other.resets
+    for reason in DropReason.allCases { sum.drops[reason] += other.drops[reason] }
+  }
+}
+
+/// Why a packet was dropped. The list is closed; its numbers are a place in shared memory.
+public enum DropReason: Int, Hashable, Sendable, CaseIterable {
+  /// The receiver had no free slot.
+  case ringFull = 0
+  /// The slot names no buffer of the region, or one that is not the application's.
+  case badBufferIndex = 1
+  /// The length does not fit the buffer.
+  case badLength = 2
+  /// The port is attached to nothing, so there was nobody to send to.
+  case notAttached = 3
+  /// The kernel refused or lost the frame.
+  case kernel = 4
+
+  /// The word used in reports, such as `ring_full`.
+  public var name: String {
+    switch self {
+    case .ringFull: "ring_full"
+    case .badBufferIndex: "bad_buffer_index"
+    case .badLength: "bad_length"
+    case .notAttached: "not_attached"
+    case .kernel: "kernel"
+    }
+  }
+}
+
+/// Drops by ``DropReason``.
+public struct DropCounters: Hashable, Sendable {
+  private var counts = [UInt64](repeating: 0, count: DropReason.allCases.count)
+
+  public init() {}
+
+  public subscript(reason: DropReason) -> UInt64 {
+    get { counts[reason.rawValue] }
+    set { counts[reason.rawValue] = newValue }
+  }
+
+  /// All drops together.
+  public var total: UInt64 { counts.reduce(0, +) }
+}
+
+extension KRing {
+  /// The counters one by one; their order is their place in shared memory.
+  package enum Counter: Int {
+    case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets
+  }
+
+  /// Adds to a counter. Only the holder of the ring's lock may, except for `busySyncs` and `sleeps`,
+  /// where a lost increment between two threads is accepted.
+  @inline(__always)
+  package func count(_ counter: Counter, _ amount: UInt64 = 1) {
+    let offset = KRingLayout.counters + counter.rawValue * 8
+    unsafe setLongWord(offset, longWord(offset) &+ amount)
+  }
+
+  @inline(__always)
+  package func countDrop(_ reason: DropReason, _ amount: UInt64 = 1) {
+    let offset = KRingLayout.drops + reason.rawValue * 8
+    unsafe setLongWord(offset, longWord(offset) &+ amount)
+  }
+
+  /// The counters as they stand; not one instant for all of them.
+  package var counters: RingCounters {
+    func value(_ counter: Counter) -> UInt64 {
+      unsafe longWord(KRingLayout.counters + counter.rawValue * 8)
+    }
+    var result = RingCounters()
+    result.packets = value(.packets)
+    result.bytes = value(.bytes)
+    result.syncs = value(.syncs)
+    result.busySyncs = value(.busySyncs)
+    result.systemCalls = value(.systemCalls)
+    result.sleeps = value(.sleeps)
+    result.resets = value(.resets)
+    for reason in DropReason.allCases {
+      result.drops[reason] = unsafe longWord(KRingLayout.drops + reason.rawValue * 8)
+    }
+    return result
+  }
+}

@@ -1,0 +1,119 @@
+// One sync of one ring: lock, check, move, show, unlock, wake. This is the whole data path of an
+// application that uses pipes; it makes a system call only to wake a sleeper.
+//
+// `@_noLocks` and `@_noAllocation` make the compiler refuse reference counting, locks and allocation
+// here and in everything called from here. It can only follow the calls in an optimised build, where
+// it sees the whole module.
+
+extension AttachedRing {
+  /// Syncs this ring in its own direction.
+  @inline(__always)
+  package func synchronize(_ flags: SyncFlags) -> SyncResult {
+    switch unsafe direction {
+    case .transmit: unsafe synchronizeTransmit(flags)
+    case .receive: unsafe synchronizeReceive(flags)
+    }
+  }
+
+  /// Takes over the slots before `head`, and gives back those that have been sent.
+  #if !DEBUG
+    @_noLocks @_noAllocation
+  #endif
+  package func synchronizeTransmit(_ flags: SyncFlags) -> SyncResult {
+    guard unsafe kring.tryLock(tag) else {
+      unsafe kring.count(.busySyncs)
+      return .busy
+    }
+    guard let head = unsafe transmitPrologue() else {
+      unsafe reset()
+      unsafe kring.unlock()
+      return .reset
+    }
+    unsafe kring.count(.syncs)
+    var result = SyncResult.done
+    var wakes = false
+    switch unsafe kind {
+    case .pipe:
+      wakes = unsafe pipeTransmit(upTo: head)
+    case .backend:
+      result = unsafe backendSynchronize(upTo: head, flags)
+    case .discard:
+      unsafe discard(upTo: head)
+    case .null:
+      unsafe finalize(tail: kring.hwtail)
+    }
+    unsafe kring.unlock()
+    if wakes { unsafe wakePeer() }
+    return result
+  }
+
+  /// Gives back the slots before `head`, and shows those that have arrived.
+  #if !DEBUG
+    @_noLocks @_noAllocation
+  #endif
+  package func synchronizeReceive(_ flags: SyncFlags) -> SyncResult {
+    guard unsafe kring.tryLock(tag) else {
+      unsafe kring.count(.busySyncs)
+      return .busy
+    }
+    var result = SyncResult.done
+    var head: UInt32
+    if let checked = unsafe receivePrologue() {
+      head = checked
+    } else {
+      // A receive ring is synced even when its cursors were bad, so that packets go on arriving.
+      unsafe reset()
+      head = unsafe kring.rhead
+      result = .reset
+    }
+    unsafe kring.count(.syncs)
+    var wakes = false
+    switch unsafe kind {
+    case .pipe:
+      wakes = unsafe pipeReceive(upTo: head)
+    case .backend:
+      let outcome = unsafe backendSynchronize(upTo: head, flags)
+      if outcome == .failed { result = outcome }
+    case .discard, .null:
+      unsafe kring.hwcur = head
+      unsafe finalize(tail: kring.hwtail)
+    }
+    unsafe stamp()
+    unsafe kring.unlock()
+    if wakes { unsafe wakePeer() }
+    return result
+  }
+
+  /// Wakes whoever sleeps until this ring's other end makes progress.
+  @inline(never)
+  private func wakePeer() {
+    unsafe kring.count(.systemCalls)
+    unsafe outboxWaitWord.wake(doorbells)
+  }
+
+  /// The wait word that the other end arms: it lies in this side's outbox.
+  private var outboxWaitWord: WaitWord {
+    unsafe WaitWord(word: kring.base + KRingLayout.waitWord, list: waitWord.list)
+  }
+
+  /// Everything sent is gone at once, and counted as such.
+  private func discard(upTo head: UInt32) {
+    let first = unsafe kring.hwcur
+    unsafe kring.countDrop(.notAttached, UInt64(ring.distance(from: first, to: head)))
+    unsafe kring.hwcur = head
+    unsafe finalize(tail: head == 0 ? ring.slotCount - 1 : head - 1)
+  }
+
+  // Calls through a pointer, which the compiler cannot follow: a backend annotates its own functions.
+  @_semantics("no_performance_analysis")
+  @inline(never)
+  private func backendSynchronize(upTo head: UInt32, _ flags: SyncFlags) -> SyncResult {
+    guard unsafe !kring.state.contains(.stopped) else { return .failed }
+    let failure = unsafe withUnsafePointer(to: self) { ring in
+      unsafe backend.synchronize(backend.context, ring, head, flags.rawValue)
+    }
+    guard failure == 0 else { return .failed }
+    unsafe finalize(tail: kring.hwtail)
+    return .done
+  }
+}
