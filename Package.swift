@@ -1,6 +1,7 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
+// No unsafe flags anywhere: a package that has them cannot be depended on by version.
 let settings: [SwiftSetting] = [
   .strictMemorySafety(),
   .enableUpcomingFeature("ExistentialAny"),
@@ -13,13 +14,51 @@ let settings: [SwiftSetting] = [
 let package = Package(
   name: "swift-netmap",
   products: [
-    .library(name: "Netmap", targets: ["Netmap"])
+    .library(name: "Netmap", targets: ["Netmap"]),
+    .executable(name: "netmap", targets: ["netmap"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.6.0"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.1.3"),
   ],
   targets: [
+    // The ABI: net/netmap.h and friends, ours, installed for C programs.
     .target(name: "CNetmap"),
+    // Linux calls that Swift's Glibc module does not show. Header-only.
     .target(name: "CLinux"),
+    // Shared memory and netmap's rules. Knows no network interface.
     .target(name: "NetmapCore", dependencies: ["CNetmap", "CLinux"], swiftSettings: settings),
-    .target(name: "Netmap", dependencies: ["NetmapCore"], swiftSettings: settings),
+    // What an application author imports.
+    .target(name: "Netmap", dependencies: ["NetmapCore", "CLinux"], swiftSettings: settings),
+    // The netmap command.
+    .executableTarget(
+      name: "netmap",
+      dependencies: [
+        "Netmap", "CLinux",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Histogram", package: "hdrhistogram-swift"),
+      ],
+      path: "Sources/Tools/netmap", swiftSettings: settings),
+
+    .executableTarget(
+      name: "sink", dependencies: ["Netmap"], path: "Examples/sink", swiftSettings: settings),
+    .executableTarget(
+      name: "forward", dependencies: ["Netmap"], path: "Examples/forward", swiftSettings: settings),
+    .executableTarget(
+      name: "swap", dependencies: ["Netmap"], path: "Examples/swap", swiftSettings: settings),
+
+    .testTarget(name: "CNetmapTests", dependencies: ["CNetmap"], swiftSettings: settings),
+    .testTarget(
+      name: "NetmapCoreTests", dependencies: ["NetmapCore", "CNetmap", "CLinux", "pipe-peer"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "NetmapTests", dependencies: ["Netmap", "sink", "forward", "swap"],
+      swiftSettings: settings),
+    .testTarget(name: "ToolTests", dependencies: ["netmap"], swiftSettings: settings),
+    // Drives one end of a pipe from a process of its own, for the tests of shared memory.
+    .executableTarget(
+      name: "pipe-peer", dependencies: ["NetmapCore", "CLinux"], path: "Tests/Support/pipe-peer",
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

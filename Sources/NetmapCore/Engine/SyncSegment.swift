@@ -84,6 +84,9 @@ package struct SyncSegment: Sendable {
     )
   }
 
+  /// Bytes in a buffer.
+  package var bufferSize: Int { Int(buffers.size) }
+
   /// The number of rings of an end in one direction, host rings included.
   package func ringCount(end: Int, _ direction: Direction) -> Int {
     let record = SyncSegmentLayout.ends + end * SyncSegmentLayout.endByteCount

@@ -74,9 +74,13 @@ extension AttachedPort {
     var sure = true
     unsafe forEachRing(wanted) { ring in
       if unsafe !ring.waitWord.arm(number) { sure = false }
-      unsafe ring.kring.count(.sleeps)
     }
     return sure
+  }
+
+  /// Counts a sleep on every ring that is waited for.
+  package func countSleep(_ wanted: Readiness) {
+    unsafe forEachRing(wanted) { ring in unsafe ring.kring.count(.sleeps) }
   }
 
   /// Takes the announcement back.

@@ -75,6 +75,14 @@ extension Ring {
     }
   }
 
+  /// Wall-clock time of the last receive sync, since 1970.
+  public var timestamp: (seconds: Int64, microseconds: Int64) {
+    unsafe (
+      base.load(fromByteOffset: NETMAP_RING_TS_SEC_OFFSET, as: Int64.self),
+      base.load(fromByteOffset: NETMAP_RING_TS_USEC_OFFSET, as: Int64.self)
+    )
+  }
+
   /// The slot after `index`, wrapping.
   @inlinable @inline(always)
   public func next(_ index: UInt32) -> UInt32 {

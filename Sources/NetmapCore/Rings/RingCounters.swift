@@ -114,3 +114,17 @@ extension KRing {
     return result
   }
 }
+
+extension AttachedRing {
+  /// The counters of the ring; not one instant for all of them.
+  package var counters: RingCounters {
+    var result = unsafe kring.counters
+    if unsafe kind == .pipe && direction == .receive {
+      // What the sender has handed over is what has arrived here; counting it twice would cost time.
+      let sent = unsafe peerKRing.counters
+      result.packets = sent.packets
+      result.bytes = sent.bytes
+    }
+    return result
+  }
+}

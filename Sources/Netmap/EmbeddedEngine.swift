@@ -1,0 +1,49 @@
+internal import Glibc
+internal import NetmapCore
+
+/// An engine in this process: it plays the part that netmap leaves to the kernel.
+///
+/// Ports meet each other (the two ends of a pipe, say) when they are opened on the same engine. Most
+/// programs never mention one: ports are opened on ``shared``. Separate engines are separate
+/// worlds, which suits tests. Nothing needs to be installed, and no privilege is needed.
+///
+/// Safe to use from any thread. An engine lives until its last port has been closed. A child made by
+/// fork(2) is not part of it: ports opened before the fork refuse to work there, with `EBADF`.
+public final class EmbeddedEngine: Sendable {
+  let engine: Engine
+
+  /// Makes an engine of its own.
+  ///
+  /// - Throws: ``NetmapError`` when there is no memory or descriptor left for it.
+  public init() throws(NetmapError) {
+    engine = try Engine()
+    ForkGuard.install()
+  }
+
+  private static let sharedResult = Result { () throws(NetmapError) in try EmbeddedEngine() }
+
+  /// The engine of this process, made at first use.
+  ///
+  /// - Throws: ``NetmapError`` when it could not be made; the same error every time.
+  public static func shared() throws(NetmapError) -> EmbeddedEngine {
+    try sharedResult.get()
+  }
+
+  /// The ports that are open on this engine now.
+  public var ports: [OpenPort] {
+    engine.directory.entries.map {
+      OpenPort(
+        name: $0.name, geometry: $0.geometry, memoryID: $0.memoryID, openCount: $0.bindings)
+    }
+  }
+}
+
+/// A port that is open on an engine.
+public struct OpenPort: Hashable, Sendable {
+  public let name: String
+  public let geometry: PortGeometry
+  /// The region its buffers lie in; ports with the same number can exchange buffers.
+  public let memoryID: UInt16
+  /// How many times it is open.
+  public let openCount: Int
+}

@@ -1,0 +1,288 @@
+internal import CLinux
+internal import Glibc
+internal import NetmapCore
+
+/// An open netmap port: rings of packet buffers shared with whoever is at the other end.
+///
+/// ```swift
+/// let port = try Port("netmap:a{1")
+/// while true {
+///   try port.wait(for: .receive)
+///   var ring = port.receiveRing(0)
+///   while let packet = ring.next() { handle(packet.bytes) }
+/// }
+/// ```
+///
+/// The life of a packet: ``wait(for:timeout:)`` or ``sync(_:)`` makes what has arrived visible in the
+/// receive rings; reading moves a ring's head; the next sync gives the slots before the head back.
+/// Sending is the mirror image: filling slots moves the head of a transmit ring, the next sync takes
+/// them over.
+///
+/// A port is used by one thread at a time, which the compiler checks (it is not `Sendable`). To use the
+/// rings of one port from several threads open it several times, each with its own ring
+/// (`netmap:a{1-0`, `netmap:a{1-1`). The memory stays mapped as long as the port object lives; the
+/// binding ends with ``close()`` or with the object.
+@safe
+public final class Port {
+  let engine: EmbeddedEngine
+  let attached: AttachedPort
+  private let registration: Registration
+  private let tag: ClientTag
+  private let forkGeneration = ForkGuard.generation
+  private var isOpen = true
+  private var sleeper: Sleeper?
+  /// Where ``inject(_:)`` looks first.
+  var nextInjectRing = 0
+
+  /// The port as it was asked for.
+  public let specification: PortSpecification
+
+  /// Opens a port by name, such as `netmap:a{1`.
+  ///
+  /// - Parameters:
+  ///   - name: A port name in libnetmap's grammar: `netmap:` and the name, then perhaps a ring
+  ///     selection and options. See ``PortSpecification``.
+  ///   - flags: Flags beyond those the name carries.
+  ///   - extraBuffers: Buffers wanted beyond those in the rings; see ``extraBufferCount``.
+  ///   - engine: Where to open it; nil for ``EmbeddedEngine/shared()``.
+  /// - Throws: ``NetmapError`` with the `errno` netmap(4) has for the refusal: `EINVAL` for a
+  ///   malformed name, `ENXIO` for one that nobody has, `EBUSY`, `ENOMEM`, ...
+  public convenience init(
+    _ name: String, flags: BindingFlags = [], extraBuffers: Int = 0,
+    engine: EmbeddedEngine? = nil
+  ) throws(NetmapError) {
+    guard PortSpecification.isPortSpecification(name) else {
+      throw NetmapError(
+        .invalidArgument, "open", "'\(name)'", reason: "a port name begins with netmap: or vale",
+        remedy: "did you mean 'netmap:\(name)'?")
+    }
+    let specification = try PortSpecification.parse(
+      name, enabling: PortOption.standard.union([.offset]))
+    try self.init(specification, flags: flags, extraBuffers: extraBuffers, engine: engine)
+  }
+
+  /// Opens the port that a specification describes.
+  ///
+  /// - Throws: As ``init(_:flags:extraBuffers:engine:)``.
+  public init(
+    _ specification: PortSpecification, flags: BindingFlags = [], extraBuffers: Int = 0,
+    engine: EmbeddedEngine? = nil
+  ) throws(NetmapError) {
+    let owner: EmbeddedEngine
+    if let engine { owner = engine } else { owner = try .shared() }
+    let core = owner.engine
+    let request = try Self.request(specification, flags, extraBuffers, core)
+    let registration = try core.register(request)
+    do throws(NetmapError) {
+      let tag = try core.addClient(process: getpid())
+      do throws(NetmapError) {
+        attached = try core.attach(registration, tag: tag)
+      } catch {
+        core.removeClient(tag)
+        throw error
+      }
+      self.tag = tag
+    } catch {
+      core.release(registration.id)
+      throw error
+    }
+    self.engine = owner
+    self.registration = registration
+    self.specification = specification
+  }
+
+  private static func request(
+    _ specification: PortSpecification, _ flags: BindingFlags, _ extraBuffers: Int, _ core: Engine
+  ) throws(NetmapError) -> RegisterRequest {
+    if specification.extmem != nil {
+      throw NetmapError(
+        .unsupported, "open", "\(specification)",
+        reason: "external memory is not supported yet", remedy: "leave '@extmem' out")
+    }
+    var request = RegisterRequest(
+      name: specification.name, selection: specification.selection,
+      flags: specification.flags.union(flags), memoryID: specification.memoryID ?? 0,
+      hints: specification.conf, extraBuffers: extraBuffers, backend: specification.backend)
+    if let offset = specification.offset {
+      request.offsets = OffsetsOption(
+        max: UInt64(offset.initial), initial: UInt64(offset.initial), bits: UInt32(offset.bits))
+    }
+    if let other = specification.sharedPort {
+      let shared = try core.portInfo(RegisterRequest(name: other)).memoryID
+      guard request.memoryID == 0 || request.memoryID == shared else {
+        throw NetmapError(
+          .invalidArgument, "open", "\(specification)",
+          reason: "'@\(request.memoryID)' and '@share' name different memory regions",
+          remedy: "leave one of them out")
+      }
+      request.memoryID = shared
+    }
+    return request
+  }
+
+  deinit {
+    close()
+  }
+
+  /// Ends the binding: the rings become free for others, and every further sync or wait throws.
+  ///
+  /// Never blocks and never waits for a peer; packets already sent stay where the peer finds them.
+  /// The port's memory stays readable until the object goes. Closing twice does nothing.
+  public func close() {
+    guard isOpen else { return }
+    isOpen = false
+    // A fork child must not take the parent's port away.
+    guard forkGeneration == ForkGuard.generation else { return }
+    engine.engine.release(registration.id)
+    engine.engine.removeClient(tag)
+  }
+}
+
+extension Port {
+  /// The port's name without `netmap:`, such as `a{1`.
+  public var name: String { registration.name.rawValue }
+
+  /// All rings of the port, whichever of them this binding holds.
+  public var geometry: PortGeometry { registration.geometry }
+
+  /// The region the buffers lie in (`nr_mem_id`). Ports with the same number exchange packets without
+  /// copying them.
+  public var memoryID: UInt16 { registration.memoryID }
+
+  /// Bytes in the region (`nr_memsize`).
+  public var memorySize: Int { registration.memorySize }
+
+  /// Bytes in a buffer: the most that one slot holds.
+  public var bufferSize: Int { registration.segment.bufferSize }
+
+  /// Transmit rings that this binding holds.
+  public var transmitRingCount: Int { attached.transmitCount }
+
+  /// Receive rings that this binding holds.
+  public var receiveRingCount: Int { attached.receiveCount }
+
+  /// How many extra buffers were given at opening; at most as many as were asked for.
+  public var extraBufferCount: Int { registration.extraBuffers }
+
+  /// Transmit ring `index` of this binding, as it stands now.
+  ///
+  /// Take it anew after each sync or wait: it remembers how much room there was.
+  ///
+  /// - Parameter index: `0..<transmitRingCount`; anything else traps.
+  @_lifetime(borrow self)
+  public borrowing func transmitRing(_ index: Int) -> TransmitRing {
+    let ring = unsafe TransmitRing(attached.transmit(index).pointee.ring, memoryID)
+    return unsafe _overrideLifetime(ring, borrowing: self)
+  }
+
+  /// Receive ring `index` of this binding, as it stands now.
+  ///
+  /// Take it anew after each sync or wait: it remembers how many packets there were.
+  ///
+  /// - Parameter index: `0..<receiveRingCount`; anything else traps.
+  @_lifetime(borrow self)
+  public borrowing func receiveRing(_ index: Int) -> ReceiveRing {
+    let ring = unsafe ReceiveRing(attached.receive(index).pointee.ring, memoryID)
+    return unsafe _overrideLifetime(ring, borrowing: self)
+  }
+}
+
+extension Port {
+  /// Sends what the transmit rings hold, or shows what has arrived in the receive rings: the
+  /// `NIOCTXSYNC` and `NIOCRXSYNC` of netmap(4), for all rings of one direction.
+  ///
+  /// Never blocks. A ring that another thread is syncing through another binding is left out. A ring
+  /// whose cursors were out of place is reset, which ``statistics`` counts.
+  ///
+  /// - Throws: ``NetmapError`` `EIO` when the interface has gone, `EBADF` after ``close()`` and in a
+  ///   fork child.
+  public func sync(_ direction: Direction) throws(NetmapError) {
+    try checkUsable()
+    var failed = false
+    switch direction {
+    case .transmit:
+      for index in 0..<attached.transmitCount {
+        if unsafe attached.transmit(index).pointee.synchronizeTransmit(.forceReclaim) == .failed {
+          failed = true
+        }
+      }
+    case .receive:
+      for index in 0..<attached.receiveCount {
+        if unsafe attached.receive(index).pointee.synchronizeReceive(.forceRead) == .failed {
+          failed = true
+        }
+      }
+    }
+    if failed { throw gone() }
+  }
+
+  /// Syncs, and sleeps until a receive ring has packets or a transmit ring has room: poll(2) on the
+  /// port, with its rules.
+  ///
+  /// Waiting for either direction also sends what the transmit rings hold. Ready means that some ring
+  /// has slots past its `cur`. Sleeping uses no CPU; the sleeper is woken by the other end's sync.
+  ///
+  /// - Parameters:
+  ///   - wanted: What to wait for.
+  ///   - timeout: How long; nil waits for ever, zero only looks.
+  /// - Returns: What is ready; empty when the time was up. `.error` says that a ring was reset.
+  /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran, `EBADF` after ``close()`` and in a
+  ///   fork child.
+  @discardableResult
+  public func wait(
+    for wanted: Readiness, timeout: Duration? = nil
+  ) throws(NetmapError) -> Readiness {
+    try checkUsable()
+    let ready = attached.scan(wanted)
+    if !ready.isEmpty || timeout == .zero { return ready }
+    let sleeper: Sleeper
+    if let existing = self.sleeper {
+      sleeper = existing
+    } else {
+      sleeper = try Sleeper(doorbells: engine.engine.doorbells)
+      self.sleeper = sleeper
+    }
+    var items = [Sleeper.Item(port: attached, wanted: wanted)]
+    var none: [pollfd] = []
+    _ = try sleeper.wait(for: &items, and: &none, timeout: timeout?.nanosecondsClamped)
+    return items[0].ready
+  }
+
+  func checkUsable() throws(NetmapError) {
+    if isOpen && forkGeneration == ForkGuard.generation { return }
+    throw NetmapError(
+      .badDescriptor, "sync", name,
+      reason: isOpen ? "the port was opened before this process was forked" : "it is closed",
+      remedy: "open it again")
+  }
+
+  private func gone() -> NetmapError {
+    NetmapError(
+      .inputOutput, "sync", name, reason: "the interface has gone or its backend failed",
+      remedy: "close the port and open it again")
+  }
+
+  /// What has happened on the rings of this binding, and how often it had to wait.
+  public var statistics: PortStatistics {
+    var result = PortStatistics()
+    for index in 0..<attached.transmitCount {
+      unsafe result.transmit += attached.transmit(index).pointee.counters
+    }
+    for index in 0..<attached.receiveCount {
+      unsafe result.receive += attached.receive(index).pointee.counters
+    }
+    result.sleeps = sleeper?.sleeps ?? 0
+    result.waitSystemCalls = sleeper?.systemCalls ?? 0
+    return result
+  }
+}
+
+extension Duration {
+  /// Whole nanoseconds, 0 for what is negative, the largest for what is beyond 584 years.
+  var nanosecondsClamped: UInt64 {
+    let (seconds, attoseconds) = components
+    guard seconds >= 0, attoseconds >= 0 else { return 0 }
+    let (product, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+    return overflow ? .max / 2 : min(product + UInt64(attoseconds / 1_000_000_000), .max / 2)
+  }
+}

@@ -1,0 +1,115 @@
+public import NetmapCore
+
+/// The packets that have arrived in a receive ring, to be taken in order.
+///
+/// Taking a packet moves the ring's head past it; the next sync or wait of the port gives its slot
+/// back. Until then its bytes stay as they are. The view remembers how many packets there were when it
+/// was taken, and cannot outlive the port.
+@safe @frozen
+public struct ReceiveRing: ~Copyable, ~Escapable {
+  @usableFromInline let ring: Ring
+  @usableFromInline let memoryID: UInt16
+  /// The next slot to take: the ring's head.
+  @usableFromInline var position: UInt32
+  /// The first slot that holds no packet.
+  @usableFromInline let end: UInt32
+
+  @inlinable
+  @_lifetime(immortal)
+  init(_ ring: Ring, _ memoryID: UInt16) {
+    unsafe self.ring = ring
+    self.memoryID = memoryID
+    // See TransmitRing: what is out of range counts as "nothing there".
+    let (head, tail) = unsafe (ring.head, ring.tail)
+    let isSound = unsafe head < ring.slotCount && tail < ring.slotCount
+    position = isSound ? head : 0
+    end = isSound ? tail : 0
+  }
+
+  /// Slots that hold packets or parts of packets.
+  @inlinable
+  public var count: Int { unsafe Int(ring.distance(from: position, to: end)) }
+
+  /// Whether every packet has been taken.
+  @inlinable
+  public var isEmpty: Bool { position == end }
+
+  /// Slots in the ring. One of them always stays empty.
+  public var slotCount: Int { unsafe Int(ring.slotCount) }
+
+  /// When the packets became visible: wall-clock time since 1970, of the last sync of this ring.
+  ///
+  /// Microsecond resolution; all packets that one sync shows have the same stamp.
+  public var timestamp: Duration {
+    unsafe .seconds(ring.timestamp.seconds) + .microseconds(ring.timestamp.microseconds)
+  }
+
+  /// Takes the next packet, or the next fragment of one.
+  ///
+  /// - Returns: Nil when all have been taken. The bytes can be read until the next one is taken.
+  @inlinable
+  @_lifetime(&self)
+  public mutating func next() -> Packet? {
+    guard position != end else { return nil }
+    let slot = unsafe ring.slot(position).pointee
+    advance()
+    return unsafe _overrideLifetime(Packet(ring, slot), mutating: &self)
+  }
+
+  /// Takes up to `limit` packets without looking at them.
+  ///
+  /// - Returns: How many slots were taken.
+  @inlinable
+  @discardableResult
+  public mutating func skip(_ limit: Int = .max) -> Int {
+    let taken = min(max(limit, 0), count)
+    let place = Int(position) + taken
+    position = unsafe UInt32(place < Int(ring.slotCount) ? place : place - Int(ring.slotCount))
+    unsafe ring.cur = position
+    unsafe ring.head = position
+    return taken
+  }
+
+  /// Asks the next wait to sleep until more arrives, although packets are left (`cur = tail`).
+  public mutating func waitForMore() {
+    unsafe ring.cur = end
+  }
+
+  /// The ring in shared memory, for what this interface does not offer. The caller answers for every
+  /// index it writes; a ring left in an illegal state is reset at the next sync.
+  @unsafe
+  public var unsafeRing: Ring { unsafe ring }
+
+  @inlinable @inline(__always)
+  @_lifetime(self: copy self)
+  mutating func advance() {
+    position = unsafe ring.next(position)
+    unsafe ring.cur = position
+    unsafe ring.head = position
+  }
+}
+
+/// A received packet, or one fragment of it.
+@safe @frozen
+public struct Packet: ~Escapable {
+  /// The bytes, in the buffer they arrived in.
+  public let bytes: RawSpan
+
+  /// The slot as it was when the packet was taken.
+  public let slot: Slot
+
+  @inlinable
+  @_lifetime(immortal)
+  init(_ ring: Ring, _ slot: Slot) {
+    self.slot = slot
+    // A peer wrote the length: no more than a buffer has is ever read.
+    let length = unsafe min(Int(slot.length), Int(ring.bufferSize))
+    let span = unsafe RawSpan(_unsafeStart: ring.buffer(slot.bufferIndex), byteCount: length)
+    // Whoever makes a packet ties it to the ring it came from.
+    bytes = unsafe _overrideLifetime(span, copying: ())
+  }
+
+  /// Whether the packet goes on in the next slot.
+  @inlinable
+  public var hasMoreFragments: Bool { slot.flags.contains(.moreFragments) }
+}

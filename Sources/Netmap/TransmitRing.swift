@@ -1,0 +1,136 @@
+public import NetmapCore
+
+/// The free slots of a transmit ring, to be filled in order.
+///
+/// What is appended leaves at the next sync or wait of the port. The view remembers how much room
+/// there was when it was taken, and cannot outlive the port.
+///
+/// ```swift
+/// var ring = port.transmitRing(0)
+/// while ring.append(frame.span.bytes) {}
+/// try port.sync(.transmit)
+/// ```
+@safe @frozen
+public struct TransmitRing: ~Copyable, ~Escapable {
+  @usableFromInline let ring: Ring
+  @usableFromInline let memoryID: UInt16
+  /// The next slot to fill: the ring's head.
+  @usableFromInline var position: UInt32
+  /// The first slot that is not free.
+  @usableFromInline let end: UInt32
+
+  @inlinable
+  @_lifetime(immortal)
+  init(_ ring: Ring, _ memoryID: UInt16) {
+    unsafe self.ring = ring
+    self.memoryID = memoryID
+    // Another process may have written these: out of range means "no room" here, and the next sync
+    // resets the ring.
+    let (head, tail) = unsafe (ring.head, ring.tail)
+    let isSound = unsafe head < ring.slotCount && tail < ring.slotCount
+    position = isSound ? head : 0
+    end = isSound ? tail : 0
+  }
+
+  /// Free slots.
+  @inlinable
+  public var space: Int { unsafe Int(ring.distance(from: position, to: end)) }
+
+  /// Whether there is no free slot left.
+  @inlinable
+  public var isFull: Bool { position == end }
+
+  /// Slots in the ring. One of them always stays empty.
+  public var slotCount: Int { unsafe Int(ring.slotCount) }
+
+  /// Bytes in a buffer: the most that one slot holds.
+  @inlinable
+  public var bufferSize: Int { unsafe Int(ring.bufferSize) }
+
+  /// Sends a copy of `bytes` as a packet of one slot.
+  ///
+  /// - Parameters:
+  ///   - bytes: At most ``bufferSize`` bytes; more traps. `Port.inject(_:)` splits longer packets.
+  ///   - flags: `.moreFragments` if the packet goes on in the next slot, `.report`, ...
+  /// - Returns: False, and nothing is sent, when there is no free slot.
+  @inlinable
+  @discardableResult
+  public mutating func append(_ bytes: RawSpan, flags: SlotFlags = []) -> Bool {
+    guard position != end else { return false }
+    precondition(bytes.byteCount <= bufferSize, "the packet does not fit a buffer")
+    let slot = unsafe ring.slot(position)
+    unsafe bytes.withUnsafeBytes { source in
+      guard let start = source.baseAddress else { return }
+      unsafe payload(slot).copyMemory(from: start, byteCount: source.count)
+    }
+    unsafe commit(slot, length: bytes.byteCount, flags)
+    return true
+  }
+
+  /// Sends a packet that `fill` writes into the next free buffer.
+  ///
+  /// The buffer holds whatever the last packet in it left there, which a program that sends the same
+  /// packet again and again can rely on.
+  ///
+  /// - Parameters:
+  ///   - length: Bytes of the packet, at most ``bufferSize``; more traps.
+  ///   - fill: Writes into the `length` bytes. Called once, unless there is no free slot.
+  /// - Returns: False when there is no free slot.
+  @inlinable
+  @discardableResult
+  public mutating func append(
+    length: Int, flags: SlotFlags = [], _ fill: (inout MutableRawSpan) -> Void
+  ) -> Bool {
+    guard position != end else { return false }
+    precondition(length >= 0 && length <= bufferSize, "the packet does not fit a buffer")
+    let slot = unsafe ring.slot(position)
+    var span = unsafe MutableRawSpan(_unsafeStart: payload(slot), byteCount: length)
+    fill(&span)
+    unsafe commit(slot, length: length, flags)
+    return true
+  }
+
+  /// Sends the next buffer as it is: `length` bytes of whatever it holds.
+  ///
+  /// - Returns: False when there is no free slot.
+  @inlinable
+  @discardableResult
+  public mutating func append(length: Int, flags: SlotFlags = []) -> Bool {
+    guard position != end else { return false }
+    precondition(length >= 0 && length <= bufferSize, "the packet does not fit a buffer")
+    unsafe commit(ring.slot(position), length: length, flags)
+    return true
+  }
+
+  /// Asks the next wait for room to sleep until there is more room than now (`cur = tail`).
+  public mutating func waitForMore() {
+    unsafe ring.cur = end
+  }
+
+  /// The ring in shared memory, for what this interface does not offer. The caller answers for every
+  /// index it writes; a ring left in an illegal state is reset at the next sync.
+  @unsafe
+  public var unsafeRing: Ring { unsafe ring }
+
+  /// Where the packet in a slot begins: its buffer, and the offset where offsets are in use.
+  @inlinable @inline(__always)
+  func payload(_ slot: UnsafeMutablePointer<Slot>) -> UnsafeMutableRawPointer {
+    unsafe ring.buffer(slot.pointee.bufferIndex)
+  }
+
+  @inlinable @inline(__always)
+  @_lifetime(self: copy self)
+  mutating func commit(_ slot: UnsafeMutablePointer<Slot>, length: Int, _ flags: SlotFlags) {
+    unsafe slot.pointee.length = UInt16(truncatingIfNeeded: length)
+    unsafe slot.pointee.flags = flags
+    advance()
+  }
+
+  @inlinable @inline(__always)
+  @_lifetime(self: copy self)
+  mutating func advance() {
+    position = unsafe ring.next(position)
+    unsafe ring.cur = position
+    unsafe ring.head = position
+  }
+}

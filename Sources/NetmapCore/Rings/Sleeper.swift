@@ -1,0 +1,162 @@
+package import CLinux
+internal import Glibc
+internal import Synchronization
+
+/// One thread that may sleep until rings make progress: a doorbell, and this sleeper's own watch on it.
+///
+/// The watch is an epoll instance that reports each ring of the doorbell once, so a wake-up costs no
+/// read and is not taken from anybody else who watches the same doorbell.
+package final class Sleeper {
+  package let doorbell: UInt32
+  private let watch: CInt
+  private let doorbells: DoorbellTable
+
+  /// System calls made while waiting, and sleeps among them.
+  package private(set) var systemCalls: UInt64 = 0
+  package private(set) var sleeps: UInt64 = 0
+
+  /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when there are no descriptors left.
+  package init(doorbells: DoorbellTable) throws(NetmapError) {
+    let doorbell = try doorbells.acquire()
+    let watch = epoll_create1(CInt(EPOLL_CLOEXEC))
+    var event = unsafe epoll_event()
+    unsafe event.events = CLINUX_EPOLLIN | CLINUX_EPOLLET
+    guard watch >= 0,
+      unsafe epoll_ctl(watch, EPOLL_CTL_ADD, doorbells.descriptor(of: doorbell), &event) == 0
+    else {
+      let error = systemError(
+        "epoll_create1", "sleeper", remedy: "raise the limit of open files (ulimit -n)")
+      if watch >= 0 { close(watch) }
+      doorbells.release(doorbell)
+      throw error
+    }
+    self.doorbell = doorbell
+    self.watch = watch
+    self.doorbells = doorbells
+  }
+
+  deinit {
+    close(watch)
+    doorbells.release(doorbell)
+  }
+
+  /// A port to wait for, and what for.
+  package struct Item {
+    package let port: AttachedPort
+    package let wanted: Readiness
+    package var ready: Readiness = []
+
+    package init(port: AttachedPort, wanted: Readiness) {
+      self.port = port
+      self.wanted = wanted
+    }
+  }
+
+  /// poll(2) over ports and descriptors: syncs every port, and sleeps until one of them or one of the
+  /// descriptors is ready.
+  ///
+  /// Every port is synced at least once, also when another one is ready or the time is up.
+  ///
+  /// - Parameters:
+  ///   - items: The ports; `ready` is set on return.
+  ///   - descriptors: Foreign descriptors; `revents` is set on return.
+  ///   - timeout: Nanoseconds; nil for ever, 0 does not sleep.
+  /// - Returns: How many ports and descriptors are ready.
+  /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran, or what ppoll(2) left.
+  package func wait(
+    for items: inout [Item], and descriptors: inout [pollfd], timeout: UInt64?
+  ) throws(NetmapError) -> Int {
+    let deadline = timeout.map { monotonicNanoseconds() &+ $0 }
+    var ready = scan(&items)
+    if !descriptors.isEmpty {
+      ready += try poll(&descriptors, timeout: 0)
+    }
+    while ready == 0 {
+      let left: UInt64?
+      if let deadline {
+        let now = monotonicNanoseconds()
+        guard now < deadline else { return 0 }
+        left = deadline - now
+      } else {
+        left = nil
+      }
+      // Too many sleepers for the list of waiters: then nobody is sure to ring, and a short sleep
+      // takes the place of the doorbell.
+      var sure = true
+      for item in items where !item.port.arm(item.wanted, doorbell: doorbell) { sure = false }
+      atomicMemoryFence(ordering: .sequentiallyConsistent)
+      ready = scan(&items)
+      if ready == 0 {
+        for item in items { item.port.countSleep(item.wanted) }
+        sleeps += 1
+        try sleep(items, &descriptors, timeout: sure ? left : min(left ?? .max, 10_000_000))
+        ready = scan(&items) + descriptors.count { $0.revents != 0 }
+      }
+      for item in items { item.port.disarm(item.wanted, doorbell: doorbell) }
+    }
+    return ready
+  }
+
+  private func scan(_ items: inout [Item]) -> Int {
+    var ready = 0
+    for index in items.indices {
+      items[index].ready = items[index].port.scan(items[index].wanted)
+      if !items[index].ready.isEmpty { ready += 1 }
+    }
+    return ready
+  }
+
+  private func sleep(
+    _ items: [Item], _ descriptors: inout [pollfd], timeout: UInt64?
+  ) throws(NetmapError) {
+    var others = descriptors
+    for item in items {
+      for entry in item.port.pollDescriptors
+      where item.wanted.contains(entry.direction == .receive ? .receive : .transmit) {
+        others.append(pollfd(fd: entry.file, events: entry.events, revents: 0))
+      }
+    }
+    if others.isEmpty, timeout == nil {
+      // The watch alone, for ever: sleeping on it directly saves a system call.
+      try consumeRings(timeout: -1)
+      return
+    }
+    others.append(pollfd(fd: watch, events: Int16(POLLIN), revents: 0))
+    _ = try poll(&others, timeout: timeout)
+    if let last = others.last, last.revents != 0 { try consumeRings(timeout: 0) }
+    for index in descriptors.indices { descriptors[index].revents = others[index].revents }
+  }
+
+  /// Takes note of rings of the doorbell, so that they do not end the next sleep.
+  private func consumeRings(timeout: CInt) throws(NetmapError) {
+    var event = unsafe epoll_event()
+    systemCalls += 1
+    guard unsafe epoll_wait(watch, &event, 1, timeout) >= 0 else {
+      throw systemError("epoll_wait", "doorbell")
+    }
+  }
+
+  private func poll(
+    _ descriptors: inout [pollfd], timeout: UInt64?
+  ) throws(NetmapError) -> Int {
+    var time = timespec()
+    if let timeout {
+      time.tv_sec = Int(min(timeout / 1_000_000_000, UInt64(Int32.max)))
+      time.tv_nsec = Int(timeout % 1_000_000_000)
+    }
+    systemCalls += 1
+    let result = unsafe withUnsafePointer(to: time) { time in
+      unsafe ppoll(
+        &descriptors, nfds_t(descriptors.count), timeout == nil ? nil : time, nil)
+    }
+    guard result >= 0 else { throw systemError("ppoll", "\(descriptors.count) descriptors") }
+    return Int(result)
+  }
+}
+
+/// The monotonic clock, nanoseconds.
+package func monotonicNanoseconds() -> UInt64 {
+  var time = timespec()
+  unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+  return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}
