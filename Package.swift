@@ -41,6 +41,8 @@ let package = Package(
       path: "Sources/Tools/netmap", swiftSettings: settings),
 
     .executableTarget(
+      name: "hello", dependencies: ["Netmap"], path: "Examples/hello", swiftSettings: settings),
+    .executableTarget(
       name: "sink", dependencies: ["Netmap"], path: "Examples/sink", swiftSettings: settings),
     .executableTarget(
       name: "forward", dependencies: ["Netmap"], path: "Examples/forward", swiftSettings: settings),
@@ -52,7 +54,7 @@ let package = Package(
       name: "NetmapCoreTests", dependencies: ["NetmapCore", "CNetmap", "CLinux", "pipe-peer"],
       swiftSettings: settings),
     .testTarget(
-      name: "NetmapTests", dependencies: ["Netmap", "sink", "forward", "swap"],
+      name: "NetmapTests", dependencies: ["Netmap", "hello", "sink", "forward", "swap"],
       swiftSettings: settings),
     .testTarget(name: "ToolTests", dependencies: ["netmap"], swiftSettings: settings),
     // Drives one end of a pipe from a process of its own, for the tests of shared memory.

@@ -48,6 +48,7 @@ struct PortSpecificationErrorTests {
   static let modes = [
     Refusal("netmap:eth0-", "got '' while expecting a number", "netmap:'eth0-'"),
     Refusal("netmap:br-lan", "got 'lan' while expecting a number", "netmap:'br-lan'"),
+    Refusal("netmap:br-lan{p", "got 'lan{p' while expecting a number", "netmap:'br-lan{p'"),
     Refusal("vale0:br-lan/x", "got 'lan/x' while expecting a number", "vale0:'br-lan'"),
     Refusal("netmap:eth0--1", "got '-1' while expecting a number", "netmap:'eth0--1'"),
     Refusal("netmap:'a'-b", "got 'b' while expecting a number", "a ring number follows '-'"),
@@ -56,6 +57,9 @@ struct PortSpecificationErrorTests {
     Refusal(
       "netmap:eth0-99999999999999999999999", "'99999999999999999999999' out of range [0, 4095)",
       "lower"),
+    // 2^64 + 1: what wraps around is still out of range.
+    Refusal("netmap:eth0-18446744073709551617", "'18446744073709551617' out of range", "lower"),
+    Refusal("netmap:eth0@18446744073709551617", "invalid mem_id: '18446744073709551617'", "65535"),
     Refusal("netmap:eth0-1-2", "unexpected character: '-' at offset 13", "quote a name"),
     Refusal("netmap:eth0-1x", "unexpected character: 'x' at offset 13", "after the name"),
     Refusal("netmap:eth0^*", "unexpected character: '*' at offset 12", "after the name"),

@@ -48,6 +48,7 @@ struct PortSpecificationOptionTests {
       "@extmem:if-num=1,if_size=2,file=/dev/shm/a=b,ring-num=3,ring_size=4,buf_num=5,buf-size=6"
     #expect(try parse(text).extmem == expected)
     #expect(try parse("@extmem=/a,b:c").extmem == .init(file: "/a,b:c"))
+    #expect(try parse("@extmem=a:'b@conf=1").extmem == .init(file: "a:'b"))
     #expect(try parse("@extmem:file=a").extmem?.buffers == .init(count: 0, size: 0))
     #expect(try parse("").extmem == nil)
   }

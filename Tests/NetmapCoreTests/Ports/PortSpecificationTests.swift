@@ -169,6 +169,16 @@ struct PortSpecificationTests {
     }
   }
 
+  @Test("the empty name is never looked up", arguments: ["netmap:-1", "netmap:-{p"])
+  func noEmptyLookup(text: String) {
+    #expect(throws: NetmapError.self) {
+      try PortSpecification.parse(text) { name in
+        #expect(!name.isEmpty)
+        return name.isEmpty
+      }
+    }
+  }
+
   @Test("bytes that are not UTF-8 stay in names")
   func opaqueBytes() throws {
     let parsed = try PortSpecification.parse(bytes: [UInt8]("netmap:a".utf8) + [0xff, 0x2d, 0x31])

@@ -1,0 +1,50 @@
+import Netmap
+
+/// Forwards packets between two ports, both ways: `forward netmap:NAME netmap:NAME`.
+///
+/// Packets are not copied if the ports share a memory region.
+@main
+struct Forward {
+  static func main() {
+    let arguments = CommandLine.arguments
+    guard arguments.count == 3 else { return print("usage: forward netmap:NAME netmap:NAME") }
+    do {
+      let first = try Port(arguments[1])
+      let second = try Port(arguments[2])
+      let poller = try Poller()
+      while true { try forward(between: first, and: second, poller, timeout: nil) }
+    } catch {
+      print("forward: \(error)")
+    }
+  }
+
+  /// Waits for packets on either port, and sends them out of the other one.
+  ///
+  /// Packets that find no room stay in their ring; then the wait is for room on the other port.
+  @discardableResult
+  static func forward(
+    between first: Port, and second: Port, _ poller: Poller, timeout: Duration?
+  ) throws(NetmapError) -> Int {
+    var items = [
+      PollItem(first, for: wanted(of: first, facing: second)),
+      PollItem(second, for: wanted(of: second, facing: first)),
+    ]
+    _ = try poller.wait(for: &items, timeout: timeout)
+    let moved = move(from: first, to: second) + move(from: second, to: first)
+    try first.sync(.transmit)
+    try second.sync(.transmit)
+    return moved
+  }
+
+  static func wanted(of port: Port, facing other: Port) -> Readiness {
+    var wanted: Readiness = port.receiveRing(0).isEmpty ? .receive : []
+    if !other.receiveRing(0).isEmpty { wanted.insert(.transmit) }
+    return wanted
+  }
+
+  static func move(from source: Port, to target: Port) -> Int {
+    var input = source.receiveRing(0)
+    var output = target.transmitRing(0)
+    return input.forward(to: &output)
+  }
+}

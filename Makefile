@@ -1,0 +1,67 @@
+# swift-netmap: what a user and a developer type.
+#
+#   make setup        install the Debian packages that build, demo and test need
+#   make demo         build, and see it work
+#   make test         build and run all tests
+#   make bench        measure, and check the committed limits
+#   make install      install to PREFIX (default /usr/local), below DESTDIR if set
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SWIFT   ?= swift
+
+# What the toolchain needs to compile and link, and what tests call.
+SETUP_PACKAGES := binutils git libc6-dev libstdc++-12-dev
+# valgrind counts instructions for the committed limits.
+BENCH_PACKAGES := valgrind
+
+RELEASE := .build/release
+# Installed programs carry the Swift runtime with them.
+INSTALL_BUILD := .build/install
+
+.PHONY: setup setup-bench build demo test soak bench bench-smoke lint install clean
+
+setup:
+	@./scripts/apt-install $(SETUP_PACKAGES)
+
+setup-bench: setup
+	@./scripts/apt-install $(BENCH_PACKAGES)
+
+build:
+	$(SWIFT) build -c release
+
+demo: build
+	@echo "== netmap bench: the two ends of a pipe"
+	@$(RELEASE)/netmap bench --quick
+	@echo
+	@echo "== Examples/hello: a Swift program with both ends of a pipe"
+	@$(RELEASE)/hello
+
+test:
+	$(SWIFT) test --disable-xctest
+
+# 10^9 packets through two mappings of one pipe, from two processes; every one is checked.
+soak: build
+	$(RELEASE)/pipe-peer soak --packets 1000000000 --batch 256
+
+bench: build
+	Benchmarks/check
+
+bench-smoke: build
+	Benchmarks/check --smoke
+
+lint:
+	$(SWIFT) format lint --strict --parallel --recursive \
+	  Package.swift Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
+
+install:
+	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product netmap
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/netmap \
+	  $(DESTDIR)$(PREFIX)/include/net $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(INSTALL_BUILD)/release/netmap $(DESTDIR)$(PREFIX)/bin/netmap
+	install -m 644 Sources/CNetmap/include/net/*.h $(DESTDIR)$(PREFIX)/include/net/
+	install -m 644 Sources/CNetmap/include/libnetmap.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 docs/man/netmap.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+
+clean:
+	rm -rf .build Benchmarks/.build

@@ -1,0 +1,86 @@
+import Netmap
+import Testing
+
+@testable import forward
+@testable import hello
+@testable import sink
+@testable import swap
+
+@Suite("The tutorial's examples")
+struct ExampleTests {
+  @Test("hello runs")
+  @MainActor func helloRuns() throws {
+    try Hello.main()
+  }
+
+  @Test("sink counts the packets for one UDP port, and no others")
+  func sinkCounts() throws {
+    let pipe = try PipeFixture()
+    _ = try pipe.a.send(udpFrame(destination: (2, 2, 8000)))
+    _ = try pipe.a.send(udpFrame(destination: (2, 2, 8001)))
+    _ = try pipe.a.send(udpFrame(destination: (2, 2, 8000)))
+    _ = try pipe.a.send([1, 2, 3])
+    #expect(try Sink.count(8000, on: pipe.b) == 2)
+  }
+
+  @Test("forward moves packets between ports, both ways, without copying within a region")
+  func forwards() throws {
+    let engine = try EmbeddedEngine()
+    let left = try Port("netmap:t{left", engine: engine)
+    let right = try Port("netmap:t{right", engine: engine)
+    let leftEnd = try Port("netmap:t}left", engine: engine)
+    let rightEnd = try Port("netmap:t}right", engine: engine)
+    let poller = try Poller(engine: engine)
+    #expect(left.memoryID == right.memoryID)
+
+    _ = try leftEnd.send([1])
+    _ = try leftEnd.send([2])
+    _ = try rightEnd.send([3])
+    #expect(try Forward.forward(between: left, and: right, poller, timeout: .zero) == 3)
+    #expect(try rightEnd.takeAll() == [[1], [2]])
+    #expect(try leftEnd.takeAll() == [[3]])
+  }
+
+  @Test("forward copies between regions")
+  func forwardCopies() throws {
+    let engine = try EmbeddedEngine()
+    let (left, leftEnd) = (
+      try Port("netmap:l{1", engine: engine), try Port("netmap:l}1", engine: engine)
+    )
+    let (right, rightEnd) = (
+      try Port("netmap:r{1", engine: engine), try Port("netmap:r}1", engine: engine)
+    )
+    #expect(left.memoryID != right.memoryID)
+    _ = try leftEnd.send([1, 2, 3])
+    let poller = try Poller(engine: engine)
+    #expect(try Forward.forward(between: left, and: right, poller, timeout: .zero) == 1)
+    #expect(try rightEnd.takeAll() == [[1, 2, 3]])
+  }
+
+  @Test("forward keeps what finds no room, and loses nothing")
+  func forwardBackPressure() throws {
+    let engine = try EmbeddedEngine()
+    let left = try Port("netmap:t{left@conf:slots=16", engine: engine)
+    let right = try Port("netmap:t{right@conf:slots=4", engine: engine)
+    let leftEnd = try Port("netmap:t}left", engine: engine)
+    let rightEnd = try Port("netmap:t}right", engine: engine)
+    let poller = try Poller(engine: engine)
+    for number in 0..<10 { #expect(try leftEnd.send([UInt8(number)])) }
+    var arrived: [[UInt8]] = []
+    for _ in 0..<8 {
+      try Forward.forward(between: left, and: right, poller, timeout: .zero)
+      arrived += try rightEnd.takeAll()
+      try rightEnd.sync(.receive)
+    }
+    #expect(arrived == (0..<10).map { [UInt8($0)] })
+  }
+
+  @Test("swap sends packets back with their addresses exchanged")
+  func swaps() throws {
+    let pipe = try PipeFixture()
+    _ = try pipe.a.send(udpFrame(source: (1, 1, 1111), destination: (2, 2, 8000)))
+    #expect(try Swap.echo(pipe.b, timeout: .zero) == 1)
+    #expect(
+      try pipe.a.takeAll() == [udpFrame(source: (2, 2, 8000), destination: (1, 1, 1111))])
+  }
+}

@@ -1,0 +1,67 @@
+import Netmap
+
+/// Both ends of a pipe on an engine of its own, so that tests do not meet.
+struct PipeFixture {
+  let engine: EmbeddedEngine
+  let a: Port
+  let b: Port
+
+  init(_ options: String = "") throws(NetmapError) {
+    engine = try EmbeddedEngine()
+    a = try Port("netmap:t{1\(options)", engine: engine)
+    b = try Port("netmap:t}1\(options)", engine: engine)
+  }
+}
+
+extension Port {
+  /// Sends one packet and syncs.
+  func send(_ bytes: [UInt8]) throws(NetmapError) -> Bool {
+    let queued = inject(bytes)
+    try sync(.transmit)
+    return queued
+  }
+
+  /// Free slots of the first transmit ring.
+  var freeSlots: Int {
+    let ring = transmitRing(0)
+    return ring.space
+  }
+
+  /// Syncs, and takes every slot that has arrived.
+  func takeAll() throws(NetmapError) -> [[UInt8]] {
+    try sync(.receive)
+    var result: [[UInt8]] = []
+    for index in 0..<receiveRingCount {
+      var ring = receiveRing(index)
+      while let packet = ring.next() { result.append(packet.copy()) }
+    }
+    return result
+  }
+}
+
+extension Packet {
+  func copy() -> [UInt8] {
+    (0..<bytes.byteCount).map { bytes[$0] }
+  }
+}
+
+/// An IPv4/UDP frame without a payload worth mentioning.
+func udpFrame(
+  source: (mac: UInt8, address: UInt8, port: UInt16) = (1, 1, 1111),
+  destination: (mac: UInt8, address: UInt8, port: UInt16) = (2, 2, 8000), length: Int = 60
+) -> [UInt8] {
+  var frame = [UInt8](repeating: 0, count: length)
+  frame.replaceSubrange(0..<6, with: [2, 0, 0, 0, 0, destination.mac])
+  frame.replaceSubrange(6..<12, with: [2, 0, 0, 0, 0, source.mac])
+  frame.replaceSubrange(12..<16, with: [0x08, 0x00, 0x45, 0x00])
+  frame[23] = 17
+  frame.replaceSubrange(26..<30, with: [10, 0, 0, source.address])
+  frame.replaceSubrange(30..<34, with: [10, 0, 0, destination.address])
+  frame.replaceSubrange(
+    34..<38,
+    with: [
+      UInt8(source.port >> 8), UInt8(source.port & 0xff), UInt8(destination.port >> 8),
+      UInt8(destination.port & 0xff),
+    ])
+  return frame
+}

@@ -1,0 +1,184 @@
+import Glibc
+import Netmap
+import Testing
+
+@Suite("Port")
+struct PortTests {
+  @Test("sends and receives, both ways")
+  func bothWays() throws {
+    let pipe = try PipeFixture()
+    #expect(try pipe.a.send([1, 2, 3]))
+    #expect(try pipe.b.takeAll() == [[1, 2, 3]])
+    #expect(try pipe.b.send([4]))
+    #expect(try pipe.a.takeAll() == [[4]])
+  }
+
+  @Test("a full ring takes n - 1 packets, and takes more after the receiver has given some back")
+  func fullRing() throws {
+    let pipe = try PipeFixture("@conf:slots=8")
+    for number in 0..<7 { #expect(pipe.a.inject([UInt8(number)])) }
+    #expect(!pipe.a.inject([7]))
+    try pipe.a.sync(.transmit)
+    #expect(pipe.a.freeSlots == 0)
+    #expect(try pipe.b.takeAll().map { $0[0] } == Array(0..<7))
+    try pipe.b.sync(.receive)
+    try pipe.a.sync(.transmit)
+    #expect(pipe.a.freeSlots == 7)
+  }
+
+  @Test("a packet longer than a buffer travels in several slots")
+  func fragments() throws {
+    let pipe = try PipeFixture()
+    let packet = (0..<5000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+    #expect(try pipe.a.send(packet))
+    try pipe.b.sync(.receive)
+    var ring = pipe.b.receiveRing(0)
+    var whole: [UInt8] = []
+    var more: [Bool] = []
+    while let slot = ring.next() {
+      whole += slot.copy()
+      more.append(slot.hasMoreFragments)
+    }
+    #expect(whole == packet)
+    #expect(more == [true, true, false])
+    #expect(pipe.a.statistics.transmit.packets == 1)
+    #expect(pipe.b.statistics.receive.bytes == 5000)
+  }
+
+  @Test("append writes in place, and reuses what the buffer holds")
+  func appendInPlace() throws {
+    let pipe = try PipeFixture("@conf:slots=4")
+    do {
+      var ring = pipe.a.transmitRing(0)
+      let appended = ring.append(length: 4) { bytes in
+        for offset in 0..<4 { bytes[offset] = UInt8(10 + offset) }
+      }
+      #expect(appended)
+    }
+    try pipe.a.sync(.transmit)
+    #expect(try pipe.b.takeAll() == [[10, 11, 12, 13]])
+  }
+
+  @Test("a received packet is stamped with the time of day")
+  func timestamp() throws {
+    let pipe = try PipeFixture()
+    let before = time(nil)
+    _ = try pipe.a.send([1])
+    try pipe.b.sync(.receive)
+    let ring = pipe.b.receiveRing(0)
+    let stamp = ring.timestamp
+    #expect(stamp >= .seconds(before) && stamp <= .seconds(time(nil) + 1))
+  }
+
+  @Test("statistics count packets, bytes and syncs")
+  func statistics() throws {
+    let pipe = try PipeFixture()
+    for size in [60, 100, 1514] { _ = try pipe.a.send([UInt8](repeating: 1, count: size)) }
+    _ = try pipe.b.takeAll()
+    let (sent, received) = (pipe.a.statistics, pipe.b.statistics)
+    #expect(sent.transmit.packets == 3)
+    #expect(sent.transmit.bytes == 1674)
+    #expect(sent.transmit.syncs == 3)
+    #expect(received.receive.packets == 3)
+    #expect(received.receive.bytes == 1674)
+    #expect(sent.systemCalls == 0 && received.systemCalls == 0)
+    #expect(sent.transmit.drops.total == 0)
+  }
+
+  @Test("a closed port refuses to sync, and closing twice is harmless")
+  func closed() throws {
+    let pipe = try PipeFixture()
+    pipe.a.close()
+    pipe.a.close()
+    let error = #expect(throws: NetmapError.self) { try pipe.a.sync(.transmit) }
+    #expect(error?.code == .badDescriptor)
+    #expect(throws: NetmapError.self) { try pipe.a.wait(for: .receive, timeout: .zero) }
+  }
+
+  @Test("what was received stays readable after the port has been closed")
+  func readableAfterClose() throws {
+    let pipe = try PipeFixture()
+    _ = try pipe.a.send([42])
+    try pipe.b.sync(.receive)
+    pipe.a.close()
+    pipe.b.close()
+    var ring = pipe.b.receiveRing(0)
+    let packet = ring.next()?.copy()
+    #expect(packet == [42])
+  }
+
+  @Test(
+    "a name that cannot be opened says what is wrong and what to do",
+    arguments: [
+      ("a{1", NetmapError.Code.invalidArgument, "netmap:a{1"),
+      ("netmap:", .invalidArgument, "netmap:"),
+      ("netmap:nosuch", .noSuchDevice, "nosuch"),
+      ("netmap:a{1^", .invalidArgument, "host rings"),
+      ("netmap:a{1@77", .invalidArgument, "77"),
+      ("netmap:a{1@extmem:file=/x", .unsupported, "extmem"),
+      ("netmap:a{1/z", .unsupported, "monitor"),
+      ("vale0:a", .unsupported, "VALE"),
+      ("netmap:a-very-long-parent{1", .invalidArgument, "a-very-long-parent"),
+      ("netmap:averyveryverylongparent{1", .noSuchDevice, "15 characters"),
+    ])
+  func refusals(name: String, code: NetmapError.Code, mention: String) throws {
+    let engine = try EmbeddedEngine()
+    let error = #expect(throws: NetmapError.self) { try Port(name, engine: engine) }
+    #expect(error?.code == code)
+    #expect("\(try #require(error))".contains(mention))
+    #expect(engine.ports.isEmpty)
+  }
+
+  @Test("@share uses the memory of another port")
+  func share() throws {
+    let engine = try EmbeddedEngine()
+    let first = try Port("netmap:x{1", engine: engine)
+    let second = try Port("netmap:y{1@share=netmap:x{1", engine: engine)
+    #expect(first.memoryID == second.memoryID)
+    let error = #expect(throws: NetmapError.self) {
+      try Port("netmap:z{1@1@share=netmap:x{1", engine: engine)
+    }
+    #expect(error?.code == .invalidArgument)
+  }
+
+  @Test("the engine lists the ports that are open")
+  func listing() throws {
+    let pipe = try PipeFixture()
+    let again = try Port("netmap:t{1", engine: pipe.engine)
+    #expect(Set(pipe.engine.ports.map(\.name)) == ["t{1", "t}1"])
+    #expect(pipe.engine.ports.first { $0.name == "t{1" }?.openCount == 2)
+    again.close()
+    pipe.b.close()
+    #expect(pipe.engine.ports.map(\.name) == ["t{1"])
+    pipe.a.close()
+    #expect(pipe.engine.ports.isEmpty)
+  }
+
+  @Test("extra buffers are given as far as there are some")
+  func extraBuffers() throws {
+    let engine = try EmbeddedEngine()
+    let port = try Port("netmap:x{1", extraBuffers: 12, engine: engine)
+    #expect(port.extraBufferCount == 12)
+  }
+
+  @Test("ports of an embedded engine refuse to work in a fork child")
+  func forkChild() throws {
+    let pipe = try PipeFixture()
+    typealias Fork = @convention(c) () -> pid_t
+    let symbol = unsafe try #require(unsafe dlsym(nil, "fork"))
+    let child = unsafe unsafeBitCast(symbol, to: Fork.self)()
+    if child == 0 {
+      do {
+        try pipe.a.sync(.transmit)
+        _exit(1)
+      } catch {
+        _exit(error.code == .badDescriptor ? 0 : 2)
+      }
+    }
+    var status: CInt = 0
+    #expect(unsafe waitpid(child, &status, 0) == child)
+    #expect(status == 0)
+    #expect(try pipe.a.send([1]))
+    #expect(try pipe.b.takeAll() == [[1]])
+  }
+}

@@ -1,0 +1,76 @@
+import Glibc
+import Netmap
+import Testing
+
+@Suite("Waiting")
+struct WaitTests {
+  @Test("a wait that finds packets returns at once")
+  func ready() throws {
+    let pipe = try PipeFixture()
+    _ = try pipe.a.send([1])
+    #expect(try pipe.b.wait(for: .receive) == .receive)
+    #expect(pipe.b.statistics.sleeps == 0)
+  }
+
+  @Test("a wait for nothing ends when its time is up")
+  func timeout() throws {
+    let pipe = try PipeFixture()
+    let clock = ContinuousClock()
+    let start = clock.now
+    #expect(try pipe.b.wait(for: .receive, timeout: .milliseconds(30)) == [])
+    #expect(clock.now - start >= .milliseconds(30))
+    #expect(pipe.b.statistics.sleeps >= 1)
+    #expect(try pipe.b.wait(for: .receive, timeout: .zero) == [])
+  }
+
+  @Test("waiting also sends what is queued")
+  func waitSends() throws {
+    let pipe = try PipeFixture()
+    #expect(pipe.a.inject([9]))
+    #expect(try pipe.a.wait(for: .receive, timeout: .zero) == [])
+    #expect(try pipe.b.takeAll() == [[9]])
+  }
+
+  @Test("waiting does not send from a port opened with NR_NO_TX_POLL")
+  func noTransmitPoll() throws {
+    let engine = try EmbeddedEngine()
+    let a = try Port("netmap:t{1", flags: .noTransmitPoll, engine: engine)
+    let b = try Port("netmap:t}1", engine: engine)
+    #expect(a.inject([9]))
+    #expect(try a.wait(for: .receive, timeout: .zero) == [])
+    #expect(try b.takeAll() == [])
+    #expect(try a.wait(for: .transmit, timeout: .zero) == .transmit)
+    #expect(try b.takeAll() == [[9]])
+  }
+
+  @Test("a poller waits for ports and foreign descriptors together")
+  func poller() throws {
+    let pipe = try PipeFixture()
+    var ends: [CInt] = [0, 0]
+    #expect(unsafe Glibc.pipe(&ends) == 0)
+    defer { for end in ends { close(end) } }
+    let poller = try Poller(engine: pipe.engine)
+    var items = [PollItem(pipe.b, for: .receive), PollItem(descriptor: ends[0])]
+    #expect(try poller.wait(for: &items, timeout: .milliseconds(5)) == 0)
+
+    var byte: UInt8 = 1
+    #expect(unsafe write(ends[1], &byte, 1) == 1)
+    #expect(try poller.wait(for: &items) == 1)
+    #expect(items[0].ready == [] && items[1].ready == .receive)
+
+    _ = try pipe.a.send([1])
+    #expect(try poller.wait(for: &items) == 2)
+    #expect(items[0].ready == .receive)
+  }
+
+  @Test("a poller refuses the port of another engine")
+  func otherEngine() throws {
+    let pipe = try PipeFixture()
+    let poller = try Poller(engine: try EmbeddedEngine())
+    var items = [PollItem(pipe.a, for: .receive)]
+    let error = #expect(throws: NetmapError.self) {
+      try poller.wait(for: &items, timeout: .zero)
+    }
+    #expect(error?.code == .invalidArgument)
+  }
+}
