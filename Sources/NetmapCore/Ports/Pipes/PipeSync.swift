@@ -23,6 +23,8 @@ extension AttachedRing {
     let first = unsafe kring.hwcur
     let published = unsafe kring.ownPosition
     var wakes = false
+    // A damaged segment must not become a wild copy; the checks before looked at the other indexes.
+    guard first < count else { return false }
     if head != first || published != first {
       let summary =
         unsafe kring.offsetMask == 0

@@ -1,0 +1,42 @@
+/// What a backend may hand on of a slot that an application filled.
+package struct LentSlot: Hashable, Sendable {
+  /// The buffer: the slot's own, now lent, or 0 where the slot may not name it.
+  package let buffer: UInt32
+  /// Where the packet begins in the buffer, bytes.
+  package let offset: Int
+  /// Bytes of it, never beyond the buffer.
+  package let length: Int
+  package let flags: SlotFlags
+}
+
+// Pipes hand slots on as they are; whoever passes buffers to the kernel or to a stranger checks each
+// slot first. Nothing here refuses: netmap reports no error for a bad slot. It is made harmless, and
+// counted by reason.
+extension AttachedRing {
+  /// Lends the buffer of a slot to whoever the backend serves.
+  ///
+  /// - An index that is no buffer, or whose buffer is not this application's to give (free, or lent
+  ///   already because two slots name it), becomes buffer 0, the sink.
+  /// - A length beyond the end of the buffer is cut there.
+  ///
+  /// The slot is read once: what was checked is what is used. Give the buffer back with
+  /// ``BufferOwnership/takeBack(_:)``; buffer 0 needs no giving back.
+  @inline(__always)
+  package func lendSlot(_ index: UInt32, _ ownership: BufferOwnership) -> LentSlot {
+    let slot = unsafe ring.slot(index).pointee
+    var buffer = slot.bufferIndex
+    if !ownership.lend(buffer) {
+      unsafe kring.countDrop(.badBufferIndex)
+      buffer = 0
+    }
+    // No offset beyond the limit in force, as netmap: the smaller of the two, silently.
+    let offset = unsafe Int(min(slot.pointer & kring.offsetMask, kring.offsetMax))
+    let room = unsafe Int(ring.bufferSize) - offset
+    var length = Int(slot.length)
+    if length > room {
+      unsafe kring.countDrop(.badLength)
+      length = room
+    }
+    return LentSlot(buffer: buffer, offset: offset, length: length, flags: slot.flags)
+  }
+}
