@@ -50,7 +50,7 @@ package struct WaitWord {
 
   /// Wakes every sleeper.
   @inline(never)
-  func wake(_ doorbells: DoorbellTable.View) {
+  package func wake(_ doorbells: DoorbellTable.View) {
     let who = unsafe cell(word).pointee.exchange(0, ordering: .sequentiallyConsistent)
     guard unsafe who == Self.several else {
       if who != 0 { unsafe doorbells.ring(who - 1) }
