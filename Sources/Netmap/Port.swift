@@ -121,19 +121,28 @@ public final class Port {
   }
 
   deinit {
-    close()
+    guard forkGeneration == ForkGuard.generation else { return }
+    if isOpen {
+      endBinding(keepsViews: false)
+    } else {
+      engine.engine.forget(registration.id)
+    }
   }
 
   /// Ends the binding: the rings become free for others, and every further sync or wait throws.
   ///
   /// Never blocks and never waits for a peer; packets already sent stay where the peer finds them.
-  /// The port's memory stays readable until the object goes. Closing twice does nothing.
+  /// The port's memory stays as it is until the object goes. Closing twice does nothing.
   public func close() {
     guard isOpen else { return }
     isOpen = false
     // A fork child must not take the parent's port away.
     guard forkGeneration == ForkGuard.generation else { return }
-    engine.engine.release(registration.id)
+    endBinding(keepsViews: true)
+  }
+
+  private func endBinding(keepsViews: Bool) {
+    engine.engine.release(registration.id, keepsViews: keepsViews)
     engine.engine.removeClient(tag)
   }
 }

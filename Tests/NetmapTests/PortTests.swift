@@ -107,6 +107,20 @@ struct PortTests {
     #expect(packet == [42])
   }
 
+  @Test("a view of a closed port cannot reach the rings of a port opened later")
+  func closedPortIsOutOfReach() throws {
+    let engine = try EmbeddedEngine()
+    let other = try Port("netmap:t{keep", engine: engine)
+    let old = try Port("netmap:t{1@conf:slots=8", engine: engine)
+    var view = old.transmitRing(0)
+    old.close()
+    let new = try Port("netmap:t{2@conf:slots=8", engine: engine)
+    let before = new.freeSlots
+    for _ in 0..<5 { view.append(length: 60) }
+    #expect(new.freeSlots == before)
+    #expect(other.memoryID == new.memoryID)
+  }
+
   @Test(
     "a name that cannot be opened says what is wrong and what to do",
     arguments: [

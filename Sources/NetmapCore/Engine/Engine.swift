@@ -60,6 +60,9 @@ final class EngineState {
   var ports: [PortName: EnginePort] = [:]
 
   var bindings: [BindingID: Binding] = [:]
+
+  /// Regions of bindings that have been released while views of their rings may be in use.
+  var quarantined: [BindingID: Region] = [:]
   private var lastBinding: UInt64 = 0
 
   init(interfaces: (any InterfaceProvider)?, directory: Directory) {

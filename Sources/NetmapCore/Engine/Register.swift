@@ -22,10 +22,24 @@ extension Engine {
   /// Ends a binding: `close` of the descriptor. Ending it twice does nothing.
   ///
   /// Never waits for a peer. Packets already sent stay where the peer finds them.
-  package func release(_ id: BindingID) {
+  ///
+  /// - Parameter keepsViews: Whether somebody may still write to the binding's rings. Then nothing that
+  ///   is freed in its region is used again until ``forget(_:)``.
+  package func release(_ id: BindingID, keepsViews: Bool = false) {
     try? exclusively { (state) throws(NetmapError) in
       guard let binding = state.bindings.removeValue(forKey: id) else { return }
+      if keepsViews {
+        binding.port.region.beginQuarantine()
+        state.quarantined[id] = binding.port.region
+      }
       state.unbind(binding)
+    }
+  }
+
+  /// Nobody can reach the rings of a released binding any more.
+  package func forget(_ id: BindingID) {
+    try? exclusively { (state) throws(NetmapError) in
+      state.quarantined.removeValue(forKey: id)?.endQuarantine()
     }
   }
 }

@@ -21,6 +21,9 @@ package final class Region {
   /// that an application lost on the way come back.
   private var users = 0
 
+  /// Objects that were freed while somebody might still write to them; see ``beginQuarantine()``.
+  private var quarantine = Quarantine()
+
   /// The two buffers that netmap never hands out: 0 stands for "bad buffer", 1 is reserved.
   package static let reservedBuffers = 2
 
@@ -51,7 +54,35 @@ package final class Region {
   /// A binding has given everything back.
   package func release() {
     users -= 1
-    guard users == 0 else { return }
+    if users == 0, quarantine.holders == 0 { resetPools() }
+  }
+
+  /// From now on, freed objects are not used again: a closed port may still be read, and its rings
+  /// written to, through views that were taken before.
+  package func beginQuarantine() {
+    quarantine.holders += 1
+  }
+
+  /// One such port has gone for good. With the last one, what was freed meanwhile is free.
+  package func endQuarantine() {
+    quarantine.holders -= 1
+    guard quarantine.holders == 0 else { return }
+    let freed = quarantine
+    quarantine = Quarantine()
+    if users == 0 { return resetPools() }
+    for index in freed.interfaces { interfaces.release(index) }
+    for index in freed.rings { rings.release(index) }
+    for index in freed.buffers { buffers.release(index) }
+  }
+
+  private struct Quarantine {
+    var holders = 0
+    var interfaces: [Int] = []
+    var rings: [Int] = []
+    var buffers: [Int] = []
+  }
+
+  private func resetPools() {
     interfaces = ObjectPool(count: layout.interfaces.count)
     rings = ObjectPool(count: layout.rings.count)
     buffers = ObjectPool(count: layout.buffers.count, reserved: Self.reservedBuffers)
@@ -85,7 +116,12 @@ package final class Region {
   }
 
   package func releaseInterface(at offset: Int) {
-    interfaces.release((offset - layout.interfaces.offset) / layout.interfaces.size)
+    let index = (offset - layout.interfaces.offset) / layout.interfaces.size
+    if quarantine.holders > 0 {
+      quarantine.interfaces.append(index)
+    } else {
+      interfaces.release(index)
+    }
   }
 
   /// Room for a ring of `slotCount` slots, not yet written to.
@@ -106,7 +142,8 @@ package final class Region {
   }
 
   package func releaseRing(at offset: Int) {
-    rings.release((offset - layout.rings.offset) / layout.rings.size)
+    let index = (offset - layout.rings.offset) / layout.rings.size
+    if quarantine.holders > 0 { quarantine.rings.append(index) } else { rings.release(index) }
   }
 
   /// `count` buffers, or none and an error.
@@ -138,10 +175,14 @@ package final class Region {
   /// - Returns: Whether it was a buffer in use.
   @discardableResult
   package func releaseBuffer(_ index: UInt32) -> Bool {
-    guard index >= Self.reservedBuffers, index < layout.buffers.count,
-      ownership.state(index) != .lent, buffers.release(Int(index))
-    else { return false }
+    // In quarantine a buffer's owner byte says "free" already, so that it is taken back once only.
+    guard ownership.state(index) == .user else { return false }
     ownership.set(index, .free)
+    if quarantine.holders > 0 {
+      quarantine.buffers.append(Int(index))
+    } else {
+      buffers.release(Int(index))
+    }
     return true
   }
 
