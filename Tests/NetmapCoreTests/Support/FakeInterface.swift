@@ -286,9 +286,7 @@ struct RegionProbe {
   let region: Region
   private let port: TestPort
 
-  /// - Parameters:
-  ///   - engine: One whose interfaces include `name`, which nobody else has open.
-  ///   - memoryID: The region to look into; 0 for the one that interfaces share.
+  /// Opens `name`, which nobody else has open, in region `memoryID`; 0 is the one interfaces share.
   init(
     _ engine: Engine, _ interfaces: FakeInterfaces, memoryID: UInt16 = 0, name: String = "probe0"
   )

@@ -24,3 +24,8 @@ func environmentNumber(_ name: String) -> UInt64? {
   guard let text = unsafe getenv(name) else { return nil }
   return unsafe UInt64(String(cString: text))
 }
+
+/// The wall clock, seconds since 1970.
+func wallClockSeconds() -> Int64 {
+  Int64(time(nil))
+}
