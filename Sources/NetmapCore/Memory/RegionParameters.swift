@@ -46,10 +46,12 @@ public struct RegionParameters: Hashable, Sendable {
 
     func parameters(pipes: Int) -> RegionParameters {
       RegionParameters(
+        interfaceSize: max(1024, 56 + 8 * (tx + rx + 2)),
         interfaceCount: min(max(2, 2 + 4 * pipes), 100),
         ringSize: max(20_480, ringBytes),
         ringCount: min(max(4, tx + rx + 2 + 2 * pipes * (tx + rx)), 1024),
-        bufferCount: max(4098, 2 * pipes * slotsPerPipe + ownSlots + 2 + extraBuffers))
+        bufferCount: min(
+          max(4098, 2 * pipes * slotsPerPipe + ownSlots + 2 + extraBuffers), 1_000_000))
     }
     var pipes = EngineLimits.pipesPerPort
     while pipes > 2, parameters(pipes: pipes).bufferCount * 2048 > roomyByteLimit { pipes /= 2 }
