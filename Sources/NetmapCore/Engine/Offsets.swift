@@ -63,12 +63,24 @@ extension EnginePort {
     if let pair = unsafe pair {
       pair.peer(of: self).fix(option, mask, direction == .transmit ? .receive : .transmit, index)
     }
-    guard option.initial != 0, self[direction, index].users == 1,
-      let offset = self[direction, index].offset
-    else { return }
+    guard option.initial != 0, self[direction, index].users == 1 else { return }
+    fill(direction, index, initial: option.initial, mask)
+    if let pair = unsafe pair {
+      // Who opens the other end later finds the room reserved, and so leaves it to the receiver.
+      let (peer, opposite) = (
+        pair.peer(of: self), direction == .transmit ? Direction.receive : .transmit
+      )
+      if peer[opposite, index].users == 0 {
+        peer.fill(opposite, index, initial: option.initial, mask)
+      }
+    }
+  }
+
+  private func fill(_ direction: Direction, _ index: Int, initial: UInt64, _ mask: UInt64) {
+    guard let offset = self[direction, index].offset else { return }
     for slot in 0..<geometry.slots(direction) {
       var value = region.slot(slot, ofRingAt: offset)
-      value.pointer = (value.pointer & ~mask) | option.initial
+      value.pointer = (value.pointer & ~mask) | initial
       region.memory.store(
         value, at: offset + NETMAP_RING_SLOTS_OFFSET + slot * MemoryLayout<Slot>.size)
     }
