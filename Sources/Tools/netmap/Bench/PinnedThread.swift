@@ -1,0 +1,74 @@
+internal import CLinux
+internal import Glibc
+
+/// A thread that stays on one CPU.
+struct PinnedThread<Output: Sendable> {
+  /// What the thread leaves behind: written by it, read after joining it.
+  private final class Outcome: @unchecked Sendable {
+    var result: Result<Output, BenchError>?
+  }
+
+  private let thread: pthread_t
+  private let outcome = Outcome()
+
+  /// Starts `body`.
+  ///
+  /// - Parameters:
+  ///   - cpu: Where it runs; one that the process may use.
+  ///   - body: Runs once.
+  /// - Throws: ``BenchError`` when there can be no more threads.
+  init(
+    on cpu: Int, _ body: @escaping @Sendable () throws(BenchError) -> Output
+  ) throws(BenchError) {
+    let start = ThreadStart { [outcome] in
+      outcome.result = Result { () throws(BenchError) in
+        try pinThread(to: cpu)
+        return try body()
+      }
+    }
+    let context = unsafe Unmanaged.passRetained(start)
+    var thread = pthread_t()
+    let code = unsafe pthread_create(
+      &thread, nil,
+      { context in
+        if let context = unsafe context {
+          unsafe Unmanaged<ThreadStart>.fromOpaque(context).takeRetainedValue().run()
+        }
+        return nil
+      }, context.toOpaque())
+    guard code == 0 else {
+      unsafe context.release()
+      throw BenchError("pthread_create: error \(code)")
+    }
+    self.thread = thread
+  }
+
+  /// Waits for the end of the thread; to be called once.
+  ///
+  /// - Returns: What the body returned.
+  /// - Throws: What the body threw.
+  func join() throws(BenchError) -> Output {
+    pthread_join(thread, nil)
+    guard let result = outcome.result else {
+      throw BenchError("a thread ended without a result")
+    }
+    return try result.get()
+  }
+}
+
+private final class ThreadStart: Sendable {
+  let run: @Sendable () -> Void
+
+  init(_ run: @escaping @Sendable () -> Void) {
+    self.run = run
+  }
+}
+
+private func pinThread(to cpu: Int) throws(BenchError) {
+  var mask = [UInt64](repeating: 0, count: cpu / 64 + 1)
+  mask[cpu / 64] = 1 << UInt64(cpu % 64)
+  guard unsafe sched_setaffinity(0, UInt(mask.count * 8), &mask) == 0 else {
+    let code = errno
+    throw BenchError("CPU \(cpu) cannot be used: \(unsafe String(cString: strerror(code)))")
+  }
+}

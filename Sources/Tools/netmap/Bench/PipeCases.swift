@@ -1,0 +1,175 @@
+internal import Netmap
+
+/// How long a measurement lasts.
+enum Extent {
+  /// Seconds of measuring, after a short time of warming up.
+  case seconds(Double)
+  /// So many packets, from the first to the last.
+  case packets(UInt64)
+
+  var limit: UInt64 {
+    switch self {
+    case .seconds: .max
+    case .packets(let count): count
+    }
+  }
+}
+
+/// Warming up, seconds: long enough for both threads to have touched every slot and buffer.
+private let warmUpSeconds = 0.05
+
+/// After the sender has finished: how long the receiver may take for what is in the ring, seconds.
+private let drainSeconds = 5.0
+
+/// Measures a pipe whose ends are driven by threads of their own.
+func measurePipeTwoThreads<P: Payload>(
+  _ measurement: Measurement, _ extent: Extent, cpus: (Int, Int), payload: P.Type
+) throws(BenchError) -> BenchResult {
+  let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }
+  let control = Control()
+  let (batch, limit) = (measurement.batch, extent.limit)
+
+  let receiver = try PinnedThread(on: cpus.1) { () throws(BenchError) -> EndReport in
+    try control.stoppingOnError { () throws(BenchError) in
+      try measuring { () throws(NetmapError) in
+        let port = try Port("netmap:bench}1", engine: engine)
+        var (progress, payload) = (Progress(), P())
+        control.waitForStart()
+        try PipeLoops.receive(
+          port, batch: batch, upTo: limit, control, during: .warming, &progress, &payload)
+        let (start, before) = (monotonicNanoseconds(), progress.packets)
+        try PipeLoops.receive(
+          port, batch: batch, upTo: limit, control, during: .measuring, &progress, &payload)
+        let end = monotonicNanoseconds()
+        control.enter(.stopped)
+        return EndReport(
+          port, progress, measured: progress.packets - before, nanoseconds: end - start,
+          firstMismatch: payload.firstMismatch, digest: payload.digest)
+      }
+    }
+  }
+  let sender = try PinnedThread(on: cpus.0) { () throws(BenchError) -> EndReport in
+    try control.stoppingOnError { () throws(BenchError) in
+      try measuring { () throws(NetmapError) in
+        let port = try Port("netmap:bench{1", engine: engine)
+        var progress = Progress()
+        control.waitForStart()
+        try PipeLoops<P>.send(port, batch: batch, upTo: limit, control, &progress)
+        return EndReport(port, progress, measured: 0, nanoseconds: 0, firstMismatch: nil, digest: 0)
+      }
+    }
+  }
+
+  let sent: EndReport
+  switch extent {
+  case .seconds(let seconds):
+    control.start(2, in: .warming)
+    sleepThread(seconds: warmUpSeconds)
+    control.advance(from: .warming, to: .measuring)
+    sleepThread(seconds: seconds)
+    control.enter(.stopped)
+    sent = try sender.join()
+  case .packets:
+    control.start(2, in: .measuring)
+    sent = try sender.join()
+    var left = drainSeconds
+    while !control.isIn(.stopped) && left > 0 {
+      sleepThread(seconds: 0.001)
+      left -= 0.001
+    }
+    control.enter(.stopped)
+  }
+  let received = try receiver.join()
+  try received.check(expecting: extent)
+  // System calls of the whole run, as the counters know no phases.
+  let calls = sent.systemCalls + received.systemCalls
+  let share = Double(received.measured) / Double(max(received.progress.packets, 1))
+  return BenchResult(
+    measurement: measurement, packets: received.measured,
+    seconds: Double(received.nanoseconds) / 1e9,
+    systemCalls: UInt64((Double(calls) * share).rounded()))
+}
+
+/// Measures a pipe with both ends on one thread.
+func measurePipeOneThread<P: Payload>(
+  _ measurement: Measurement, _ extent: Extent, cpu: Int, payload: P.Type
+) throws(BenchError) -> BenchResult {
+  let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }
+  let control = Control()
+  let (batch, limit) = (measurement.batch, extent.limit)
+  let worker = try PinnedThread(on: cpu) { () throws(BenchError) -> EndReport in
+    try control.stoppingOnError { () throws(BenchError) in
+      try measuring { () throws(NetmapError) in
+        let first = try Port("netmap:bench{1", engine: engine)
+        let second = try Port("netmap:bench}1", engine: engine)
+        var (progress, payload) = (Progress(), P())
+        control.waitForStart()
+        try PipeLoops.sendAndReceive(
+          first, second, batch: batch, upTo: limit, control, during: .warming, &progress, &payload)
+        let (start, before) = (monotonicNanoseconds(), progress.packets)
+        let callsBefore = first.statistics.systemCalls + second.statistics.systemCalls
+        try PipeLoops.sendAndReceive(
+          first, second, batch: batch, upTo: limit, control, during: .measuring, &progress,
+          &payload)
+        let end = monotonicNanoseconds()
+        control.enter(.stopped)
+        var report = EndReport(
+          first, progress, measured: progress.packets - before, nanoseconds: end - start,
+          firstMismatch: payload.firstMismatch, digest: payload.digest)
+        report.systemCalls += second.statistics.systemCalls - callsBefore
+        return report
+      }
+    }
+  }
+  switch extent {
+  case .seconds(let seconds):
+    control.start(1, in: .warming)
+    sleepThread(seconds: warmUpSeconds)
+    control.advance(from: .warming, to: .measuring)
+    sleepThread(seconds: seconds)
+    control.enter(.stopped)
+  case .packets:
+    control.start(1, in: .measuring)
+  }
+  let report = try worker.join()
+  try report.check(expecting: extent)
+  return BenchResult(
+    measurement: measurement, packets: report.measured, seconds: Double(report.nanoseconds) / 1e9,
+    systemCalls: report.systemCalls)
+}
+
+/// What a thread says when it has finished.
+struct EndReport: Sendable {
+  let progress: Progress
+  let measured: UInt64
+  let nanoseconds: UInt64
+  let firstMismatch: UInt64?
+  /// What was read out of the packets; carried along so that it counts as used.
+  let digest: UInt64
+  var systemCalls: UInt64
+
+  init(
+    _ port: Port, _ progress: Progress, measured: UInt64, nanoseconds: UInt64,
+    firstMismatch: UInt64?, digest: UInt64
+  ) {
+    self.progress = progress
+    self.measured = measured
+    self.nanoseconds = nanoseconds
+    self.firstMismatch = firstMismatch
+    self.digest = digest
+    systemCalls = port.statistics.systemCalls + progress.yields
+  }
+
+  /// Throws when packets are missing or out of order.
+  func check(expecting extent: Extent) throws(BenchError) {
+    if let firstMismatch {
+      throw BenchError("packet \(firstMismatch) was not the one expected: lost or out of order")
+    }
+    if case .packets(let count) = extent, progress.packets != count {
+      throw BenchError("\(count) packets were sent, but \(progress.packets) arrived")
+    }
+    guard measured > 0 else {
+      throw BenchError("no packet arrived; measure longer, see --seconds")
+    }
+  }
+}

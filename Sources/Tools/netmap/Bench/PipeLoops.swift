@@ -1,0 +1,115 @@
+internal import Glibc
+internal import Netmap
+
+/// How far one end of a pipe has come.
+struct Progress: Sendable {
+  var packets: UInt64 = 0
+  /// Times it offered its CPU to the other end.
+  var yields: UInt64 = 0
+}
+
+/// The measured loops: each moves at most `batch` packets with a sync.
+///
+/// `Benchmarks/Sources/pipe-reference` has the same ones in C: change both.
+///
+/// The counters are kept in locals and handed back at the end, so that a loop stores only what it must.
+enum PipeLoops<P: Payload> {
+  /// How many syncs in a row may move nothing before the other thread is offered this CPU.
+  ///
+  /// With a CPU for each thread it hardly comes to that; with a single CPU it is the only way on.
+  private static var patience: Int { 4096 }
+
+  /// Sends as fast as it can, until `limit` packets have gone or the measurement has stopped.
+  ///
+  @inline(never)
+  static func send(
+    _ port: Port, batch: Int, upTo limit: UInt64, _ control: Control, _ progress: inout Progress
+  ) throws(NetmapError) {
+    var sent = progress.packets
+    var idle = 0
+    while sent < limit && !control.isIn(.stopped) {
+      let count = fill(port, batch, sent, limit)
+      try port.sync(.transmit)
+      sent &+= UInt64(truncatingIfNeeded: count)
+      idle = count == 0 ? idle &+ 1 : 0
+      if idle == patience { offerCPU(&idle, &progress) }
+    }
+    progress.packets = sent
+  }
+
+  /// Receives as fast as it can, until `limit` packets have come or the measurement leaves `phase`.
+  @inline(never)
+  static func receive(
+    _ port: Port, batch: Int, upTo limit: UInt64, _ control: Control, during phase: Control.Phase,
+    _ progress: inout Progress, _ payload: inout P
+  ) throws(NetmapError) {
+    var received = progress.packets
+    var state = payload
+    var idle = 0
+    while received < limit && control.isIn(phase) {
+      try port.sync(.receive)
+      let count = drain(port, batch, received, &state)
+      received &+= UInt64(truncatingIfNeeded: count)
+      idle = count == 0 ? idle &+ 1 : 0
+      if idle == patience { offerCPU(&idle, &progress) }
+    }
+    progress.packets = received
+    payload = state
+  }
+
+  /// Drives both ends: sends a batch, receives it, and so on.
+  ///
+  /// `progress` counts what has come out. Packets that do not come out end the loop.
+  @inline(never)
+  static func sendAndReceive(
+    _ first: Port, _ second: Port, batch: Int, upTo limit: UInt64, _ control: Control,
+    during phase: Control.Phase, _ progress: inout Progress, _ payload: inout P
+  ) throws(NetmapError) {
+    var sent = progress.packets
+    var taken = progress.packets
+    var state = payload
+    while taken < limit && control.isIn(phase) {
+      sent &+= UInt64(truncatingIfNeeded: fill(first, batch, sent, limit))
+      try first.sync(.transmit)
+      try second.sync(.receive)
+      let count = drain(second, batch, taken, &state)
+      taken &+= UInt64(truncatingIfNeeded: count)
+      // On one thread nothing can be on its way.
+      if count == 0 && sent != taken { break }
+    }
+    progress.packets = taken
+    payload = state
+  }
+
+  /// Fills up to `batch` free slots with the packets from number `sent` on.
+  @inline(__always)
+  private static func fill(_ port: Port, _ batch: Int, _ sent: UInt64, _ limit: UInt64) -> Int {
+    var ring = port.transmitRing(0)
+    let count = min(batch, ring.space, Int(clamping: limit &- sent))
+    for offset in 0..<count {
+      P.append(sent &+ UInt64(truncatingIfNeeded: offset), to: &ring)
+    }
+    return count
+  }
+
+  /// Takes up to `batch` packets, the first of which should be number `received`.
+  @inline(__always)
+  private static func drain(
+    _ port: Port, _ batch: Int, _ received: UInt64, _ payload: inout P
+  ) -> Int {
+    var ring = port.receiveRing(0)
+    var count = 0
+    while count < batch, let packet = ring.next() {
+      payload.take(packet, received &+ UInt64(truncatingIfNeeded: count))
+      count &+= 1
+    }
+    return count
+  }
+
+  @inline(never)
+  private static func offerCPU(_ idle: inout Int, _ progress: inout Progress) {
+    sched_yield()
+    progress.yields += 1
+    idle = 0
+  }
+}

@@ -1,0 +1,37 @@
+internal import ArgumentParser
+
+/// The `netmap` command: its own subcommands, and a way to the other tools of the package.
+@main
+struct NetmapCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "netmap",
+    abstract: "Network rings in shared memory, without a kernel module.",
+    usage: """
+      netmap <subcommand> [options]
+      netmap TOOL [arguments]
+      """,
+    discussion: """
+      TOOL is any other tool of the package, such as pkt-gen. Installed tools live in \
+      libexec/netmap, out of the way of programs that have the same names; in a build folder they \
+      lie beside netmap.
+
+      EXAMPLES
+        netmap bench --quick                  every measurement, in under 30 s
+        netmap bench --case pipe-2t --json    two threads over a pipe, as JSON
+        netmap pkt-gen -h                     run the tool pkt-gen
+      """,
+    version: Version.text,
+    subcommands: [Bench.self])
+
+  static func main() {
+    let arguments = Array(CommandLine.arguments.dropFirst())
+    if let tool = arguments.first, !tool.hasPrefix("-"), !ownSubcommands.contains(tool) {
+      Tool.replaceProcess(with: tool, arguments: Array(arguments.dropFirst()))
+    }
+    main(nil)
+  }
+
+  private static var ownSubcommands: Set<String> {
+    Set(configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"])
+  }
+}

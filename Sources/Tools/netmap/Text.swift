@@ -1,0 +1,39 @@
+internal import Glibc
+
+/// Prints a line to standard error, where everything goes that is not a result.
+func printError(_ line: String) {
+  writeError(line + "\n")
+}
+
+/// Writes to standard error without ending the line.
+func writeError(_ text: String) {
+  var text = text
+  text.withUTF8 { bytes in _ = unsafe write(STDERR_FILENO, bytes.baseAddress, bytes.count) }
+}
+
+extension Double {
+  /// The number with a fixed count of decimals, 0...6, as tables want it.
+  func fixed(_ decimals: Int) -> String {
+    guard isFinite, abs(self) < 1e12 else { return "-" }
+    var scale: Int64 = 1
+    for _ in 0..<decimals { scale *= 10 }
+    let scaled = Int64((abs(self) * Double(scale)).rounded())
+    let sign = self < 0 && scaled != 0 ? "-" : ""
+    guard decimals > 0 else { return sign + String(scaled) }
+    let fraction = String(scaled % scale)
+    let zeros = String(repeating: "0", count: decimals - fraction.utf8.count)
+    return "\(sign)\(scaled / scale).\(zeros)\(fraction)"
+  }
+}
+
+extension String {
+  /// The text filled up with spaces on its left, to `width` characters.
+  func right(_ width: Int) -> String {
+    String(repeating: " ", count: max(0, width - count)) + self
+  }
+
+  /// The text filled up with spaces on its right, to `width` characters.
+  func left(_ width: Int) -> String {
+    self + String(repeating: " ", count: max(0, width - count))
+  }
+}
