@@ -64,9 +64,9 @@ extension EngineState {
     port.region.retain()
     port.bindings += 1
     forEachRing(ranges) { port[$0, $1].users += 1 }
-    var undo: (interfaceOffset: Int?, active: [Int]) = (nil, [])
+    var undo: (interfaceOffset: Int?, active: [Int], rings: [(Direction, Int)]) = (nil, [], [])
     do throws(NetmapError) {
-      try port.createRings(ranges)
+      try port.createRings(ranges, made: &undo.rings)
       var offsetMax: UInt64?
       if let offsets = request.offsets { offsetMax = try port.apply(offsets, to: ranges) }
       let interface = try makeInterface(port, ranges)
@@ -91,6 +91,7 @@ extension EngineState {
         backend: port.backendDescription)
     } catch {
       if let offset = undo.interfaceOffset { port.region.releaseInterface(at: offset) }
+      port.releaseRings(undo.rings)
       letGo(port, ranges, active: undo.active, index: index, restoredRegion)
       throw error
     }

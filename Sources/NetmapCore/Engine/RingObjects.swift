@@ -5,8 +5,11 @@ internal import CNetmap
 extension EnginePort {
   /// Makes sure that every ring of `ranges` exists.
   ///
-  /// - Throws: ``NetmapError`` `ENOMEM`; what was made stays, for ``releaseUnusedRings()``.
-  func createRings(_ ranges: RingRanges) throws(NetmapError) {
+  /// - Parameter made: The rings that did not exist before, for ``releaseRings(_:)``.
+  /// - Throws: ``NetmapError`` `ENOMEM`; what was made stays.
+  func createRings(
+    _ ranges: RingRanges, made: inout [(Direction, Int)]
+  ) throws(NetmapError) {
     // Receive rings first, as netmap does: it decides which ring gets which buffer index.
     for direction in [Direction.receive, .transmit] {
       for index in ranges[direction] where self[direction, index].offset == nil {
@@ -15,6 +18,7 @@ extension EnginePort {
         } else {
           try createRing(direction, index)
         }
+        made.append((direction, index))
       }
     }
   }
@@ -110,6 +114,16 @@ extension EnginePort {
       unsafe kring.rtail = slots - 1
     }
     unsafe kring.state = .on
+  }
+
+  /// Frees the rings of a pipe that an attempt made before it failed: the other end may be bound, and
+  /// then ``releaseUnusedRings()`` would keep them.
+  func releaseRings(_ made: [(Direction, Int)]) {
+    guard let pair = unsafe pair else { return }
+    for (direction, index) in made {
+      let opposite: Direction = direction == .transmit ? .receive : .transmit
+      pair.releaseRings(self === pair.master ? direction : opposite, index)
+    }
   }
 
   /// Frees the rings that no binding holds. A pipe's rings stay until neither end is bound.
