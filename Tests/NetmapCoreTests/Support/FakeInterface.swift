@@ -184,19 +184,11 @@ final class FakePair: @unchecked Sendable {
     guard let ownership = withState({ $0.ownership }) else { return EIO }
     var index = unsafe kring.hwcur
     while index != head {
-      let slot = unsafe ring.slot(index).pointee
+      let slot = unsafe port.lendSlot(index, ownership)
       index = unsafe ring.next(index)
-      guard ownership.lend(slot.bufferIndex) else {
-        unsafe kring.countDrop(.badBufferIndex)
-        continue
-      }
-      lent.append(slot.bufferIndex)
-      guard unsafe UInt32(slot.length) <= ring.bufferSize else {
-        unsafe kring.countDrop(.badLength)
-        continue
-      }
+      if slot.buffer != 0 { lent.append(slot.buffer) }
       let bytes = unsafe UnsafeRawBufferPointer(
-        start: ring.buffer(slot.bufferIndex), count: Int(slot.length))
+        start: ring.buffer(slot.buffer) + slot.offset, count: slot.length)
       frames.append((unsafe [UInt8](bytes), slot.flags.contains(.moreFragments)))
       unsafe kring.count(.packets)
     }
