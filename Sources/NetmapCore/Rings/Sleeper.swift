@@ -116,24 +116,20 @@ package final class Sleeper {
         others.append(pollfd(fd: entry.file, events: entry.events, revents: 0))
       }
     }
-    if others.isEmpty, timeout == nil {
-      // The watch alone, for ever: sleeping on it directly saves a system call.
-      try consumeRings(timeout: -1)
-      return
-    }
+    // ppoll, although epoll_wait alone would save a system call: a stop and SIGCONT end an epoll_wait
+    // with EINTR, as if a handler had run, and let a ppoll go on.
     others.append(pollfd(fd: watch, events: Int16(POLLIN), revents: 0))
     _ = try poll(&others, timeout: timeout)
-    if let last = others.last, last.revents != 0 { try consumeRings(timeout: 0) }
+    if let last = others.last, last.revents != 0 { consumeRings() }
     for index in descriptors.indices { descriptors[index].revents = others[index].revents }
   }
 
   /// Takes note of rings of the doorbell, so that they do not end the next sleep.
-  private func consumeRings(timeout: CInt) throws(NetmapError) {
+  private func consumeRings() {
     var event = unsafe epoll_event()
     systemCalls += 1
-    guard unsafe epoll_wait(watch, &event, 1, timeout) >= 0 else {
-      throw systemError("epoll_wait", "doorbell")
-    }
+    // If it fails the event stays, and the next sleep is short.
+    _ = unsafe epoll_wait(watch, &event, 1, 0)
   }
 
   private func poll(
