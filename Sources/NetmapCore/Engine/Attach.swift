@@ -8,11 +8,12 @@ extension Engine {
     _ registration: Registration, tag: ClientTag, stampsAlways: Bool = true
   ) throws(NetmapError) -> AttachedPort {
     let interface = try exclusively {
-      (state) throws(NetmapError) -> (backend: any InterfaceBackend, ownership: BufferOwnership)? in
+      (state) throws(NetmapError)
+        -> (backend: any InterfaceBackend, geometry: PortGeometry, ownership: BufferOwnership)? in
       guard let port = state.bindings[registration.id]?.port,
         case .interface(let backend) = port.kind
       else { return nil }
-      return (backend, port.region.ownership)
+      return (backend, port.geometry, port.region.ownership)
     }
     return unsafe try AttachedPort(
       region: registration.region, segment: registration.segment,
@@ -22,8 +23,8 @@ extension Engine {
       guard let interface else { return unsafe .none }
       return unsafe try interface.backend.attach(
         RingPlacement(
-          index: index, direction: direction, ring: ring, kring: kring,
-          ownership: interface.ownership))
+          index: interface.geometry.pair(direction, index), direction: direction,
+          ring: ring, kring: kring, ownership: interface.ownership))
     }
   }
 }

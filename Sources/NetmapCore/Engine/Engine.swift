@@ -76,7 +76,6 @@ final class EngineState {
     let index: Int
     let record: BindingRecord
     let isExclusive: Bool
-    let restoredRegion: Region?
   }
 
   func newBindingID() -> BindingID {

@@ -31,7 +31,9 @@ final class EnginePort {
   /// Which end of the segment this port is.
   let end: Int
   /// An idle interface may be given another region for as long as it is bound.
-  var region: Region
+  private(set) var region: Region
+  /// The region to go back to then.
+  var ownRegion: Region?
 
   private var transmit: [RingState]
   private var receive: [RingState]
@@ -44,6 +46,9 @@ final class EnginePort {
 
   /// Bindings on this port now.
   var bindings = 0
+
+  /// Bindings by ring pair: those that hold at least one ring of it.
+  var pairUsers: [Int: Int] = [:]
 
   /// The pair this port is an end of.
   unowned(unsafe) var pair: PipePair?
@@ -96,6 +101,12 @@ final class EnginePort {
       preconditionFailure("ring \(index) is outside the port's own segment")
     }
     return unsafe kring
+  }
+
+  /// Puts the port into another region; none of its rings exist.
+  func move(to other: Region) {
+    region = other
+    segment.describeBuffers(other.layout)
   }
 
   /// Nobody uses the port, and no pipe hangs on it.

@@ -53,17 +53,17 @@ extension EngineState {
       request.selection, flags: request.flags, of: port.geometry, named: port.name.rawValue)
     let isExclusive = request.flags.contains(.exclusive)
     try checkUsers(port, ranges, isExclusive)
-    let restoredRegion = try lendRegion(request.memoryID, to: port)
-    let index: Int
+    let index = try port.bindingSlots.take(for: port.name)
     do throws(NetmapError) {
-      index = try port.bindingSlots.take(for: port.name)
+      try lendRegion(request.memoryID, to: port)
     } catch {
-      if let restoredRegion { port.region = restoredRegion }
+      port.bindingSlots.release(index)
       throw error
     }
     port.region.retain()
     port.bindings += 1
     forEachRing(ranges) { port[$0, $1].users += 1 }
+    for pair in port.pairs(ranges) { port.pairUsers[pair, default: 0] += 1 }
     var undo: (interfaceOffset: Int?, active: [Int], rings: [(Direction, Int)]) = (nil, [], [])
     do throws(NetmapError) {
       try port.createRings(ranges, made: &undo.rings)
@@ -80,8 +80,7 @@ extension EngineState {
       port.segment.store(record, at: index)
       let id = newBindingID()
       bindings[id] = Binding(
-        port: port, index: index, record: record, isExclusive: isExclusive,
-        restoredRegion: restoredRegion)
+        port: port, index: index, record: record, isExclusive: isExclusive)
       directory.publish(port)
       return Registration(
         id: id, name: port.name, bindingIndex: index, interfaceOffset: interface.offset,
@@ -92,7 +91,7 @@ extension EngineState {
     } catch {
       if let offset = undo.interfaceOffset { port.region.releaseInterface(at: offset) }
       port.releaseRings(undo.rings)
-      letGo(port, ranges, active: undo.active, index: index, restoredRegion)
+      letGo(port, ranges, active: undo.active, index: index)
       throw error
     }
   }
@@ -115,15 +114,11 @@ extension EngineState {
   }
 
   /// An interface that nobody has bound may be given another region until it is idle again.
-  ///
-  /// - Returns: The region to go back to, if it was.
-  private func lendRegion(_ id: UInt16, to port: EnginePort) throws(NetmapError) -> Region? {
-    guard case .interface = port.kind, id != 0, port.isIdle, port.region.id != id else {
-      return nil
-    }
-    let old = port.region
-    port.region = try region(id, for: port.name.rawValue)
-    return old
+  private func lendRegion(_ id: UInt16, to port: EnginePort) throws(NetmapError) {
+    guard case .interface = port.kind, id != 0, port.isIdle, port.region.id != id else { return }
+    let lent = try region(id, for: port.name.rawValue)
+    port.ownRegion = port.region
+    port.move(to: lent)
   }
 
   private func makeInterface(
@@ -145,7 +140,7 @@ extension EngineState {
   ) throws(NetmapError) {
     guard case .interface(let backend) = port.kind else { return }
     let placement = unsafe PortPlacement(region: port.region, segment: port.segment)
-    for pair in port.pairs(ranges) where port.pairUsers(pair) == 1 {
+    for pair in port.pairs(ranges) where port.pairUsers[pair, default: 0] == 1 {
       unsafe try backend.activate(pair: pair, of: placement)
       active.append(pair)
     }
@@ -160,28 +155,29 @@ extension EngineState {
       forEachRing(binding.record.ranges) { port[$0, $1].isExclusive = false }
     }
     port.segment.clearBinding(at: binding.index)
-    let active = port.pairs(binding.record.ranges).filter { port.pairUsers($0) == 1 }
+    let active = port.pairs(binding.record.ranges).filter { port.pairUsers[$0] == 1 }
     port.region.releaseExtraBuffers(head: head)
     port.region.releaseInterface(at: binding.record.interfaceOffset)
-    letGo(
-      port, binding.record.ranges, active: active, index: binding.index, binding.restoredRegion)
+    letGo(port, binding.record.ranges, active: active, index: binding.index)
     directory.publish(port)
     dropIfUnused(port)
   }
 
   /// Undoes what ``bind(_:_:)`` counted, and frees what is not used any more.
-  private func letGo(
-    _ port: EnginePort, _ ranges: RingRanges, active: [Int], index: Int, _ restored: Region?
-  ) {
+  private func letGo(_ port: EnginePort, _ ranges: RingRanges, active: [Int], index: Int) {
     if case .interface(let backend) = port.kind {
       for pair in active { backend.deactivate(pair: pair) }
     }
     forEachRing(ranges) { port[$0, $1].users -= 1 }
+    for pair in port.pairs(ranges) { port.pairUsers[pair, default: 0] -= 1 }
     port.bindings -= 1
     port.releaseUnusedRings()
     port.bindingSlots.release(index)
     let region = port.region
-    if port.bindings == 0, let restored { port.region = restored }
+    if port.bindings == 0, let own = port.ownRegion {
+      port.move(to: own)
+      port.ownRegion = nil
+    }
     region.release()
     dropIfUnused(region)
   }
@@ -198,28 +194,10 @@ extension EnginePort {
     if case .interface(let backend) = kind { backend.backendDescription } else { nil }
   }
 
-  /// The ring pairs that ranges touch: hardware pairs first, then host pairs.
+  /// The ring pairs that ranges touch.
   fileprivate func pairs(_ ranges: RingRanges) -> [Int] {
-    var result = Set(ranges.transmit.map { pair(.transmit, $0) })
-    result.formUnion(ranges.receive.map { pair(.receive, $0) })
+    var result = Set(ranges.transmit.map { geometry.pair(.transmit, $0) })
+    result.formUnion(ranges.receive.map { geometry.pair(.receive, $0) })
     return result.sorted()
-  }
-
-  /// The pair of a ring.
-  package func pair(_ direction: Direction, _ index: Int) -> Int {
-    let hardware = direction == .transmit ? geometry.transmitRings : geometry.receiveRings
-    let hardwarePairs = max(geometry.transmitRings, geometry.receiveRings)
-    return index < hardware ? index : hardwarePairs + index - hardware
-  }
-
-  /// Bindings that hold a ring of the pair, at most those of one direction.
-  fileprivate func pairUsers(_ pair: Int) -> Int {
-    var users = 0
-    for direction in Direction.allCases {
-      for index in 0..<geometry.rings(direction) where self.pair(direction, index) == pair {
-        users = max(users, self[direction, index].users)
-      }
-    }
-    return users
   }
 }

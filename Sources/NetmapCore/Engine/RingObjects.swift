@@ -142,6 +142,11 @@ extension EnginePort {
         guard let offset = self[direction, index].offset, self[direction, index].users == 0 else {
           continue
         }
+        // A backend moves packets for a pair as a whole: while one ring of it is bound, the buffers of
+        // the other may be lent.
+        if case .interface = kind, pairUsers[geometry.pair(direction, index), default: 0] > 0 {
+          continue
+        }
         unsafe kring(direction, index).state = []
         for slot in 0..<geometry.slots(direction) {
           region.releaseBuffer(region.slot(slot, ofRingAt: offset).bufferIndex)

@@ -25,9 +25,7 @@ package struct SyncSegment: Sendable {
     store(SyncSegmentLayout.magic, SyncSegmentLayout.magicNumber)
     store(SyncSegmentLayout.version, SyncSegmentLayout.layoutVersion)
     store(SyncSegmentLayout.endCount, UInt32(ends.count))
-    store(SyncSegmentLayout.bufferBase, UInt64(region.bufferBase))
-    store(SyncSegmentLayout.bufferCount, UInt32(region.buffers.count))
-    store(SyncSegmentLayout.bufferSize, UInt32(region.buffers.size))
+    describeBuffers(region)
     var first: UInt32 = 0
     for (index, end) in ends.enumerated() {
       let record = SyncSegmentLayout.ends + index * SyncSegmentLayout.endByteCount
@@ -65,6 +63,13 @@ package struct SyncSegment: Sendable {
         .invalidArgument, "attach", "sync segment", reason: problem,
         remedy: "use one version of netmap for all processes")
     }
+  }
+
+  /// Says where the buffers lie, for processes that attach.
+  package func describeBuffers(_ region: RegionLayout) {
+    store(SyncSegmentLayout.bufferBase, UInt64(region.bufferBase))
+    store(SyncSegmentLayout.bufferCount, UInt32(region.buffers.count))
+    store(SyncSegmentLayout.bufferSize, UInt32(region.buffers.size))
   }
 
   private func endFits(_ end: Int) -> Bool {

@@ -33,6 +33,12 @@ public struct PortGeometry: Hashable, Sendable {
     direction == .transmit ? transmitSlots : receiveSlots
   }
 
+  /// The ring pair that a ring belongs to: hardware pairs first, then host pairs.
+  package func pair(_ direction: Direction, _ index: Int) -> Int {
+    let hardware = direction == .transmit ? transmitRings : receiveRings
+    return index < hardware ? index : max(transmitRings, receiveRings) + index - hardware
+  }
+
   /// The port as its other end sees it: what one sends the other receives.
   package var mirrored: PortGeometry {
     PortGeometry(
