@@ -89,7 +89,9 @@ public struct PollItem {
     self.wanted = wanted
   }
 
-  /// - Parameter descriptor: Any descriptor that poll(2) takes. It stays the caller's.
+  /// - Parameters:
+  ///   - descriptor: Any descriptor that poll(2) takes. It stays the caller's.
+  ///   - wanted: What to wait for.
   public init(descriptor: CInt, for wanted: Readiness = .receive) {
     source = .descriptor(descriptor)
     self.wanted = wanted

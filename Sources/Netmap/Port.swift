@@ -178,6 +178,7 @@ extension Port {
   /// Take it anew after each sync or wait: it remembers how much room there was.
   ///
   /// - Parameter index: `0..<transmitRingCount`; anything else traps.
+  /// - Returns: The free slots of the ring.
   @_lifetime(borrow self)
   public borrowing func transmitRing(_ index: Int) -> TransmitRing {
     let ring = unsafe TransmitRing(attached.transmit(index).pointee.ring, memoryID)
@@ -189,6 +190,7 @@ extension Port {
   /// Take it anew after each sync or wait: it remembers how many packets there were.
   ///
   /// - Parameter index: `0..<receiveRingCount`; anything else traps.
+  /// - Returns: The packets in the ring.
   @_lifetime(borrow self)
   public borrowing func receiveRing(_ index: Int) -> ReceiveRing {
     let ring = unsafe ReceiveRing(attached.receive(index).pointee.ring, memoryID)

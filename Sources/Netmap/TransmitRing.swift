@@ -74,6 +74,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ///
   /// - Parameters:
   ///   - length: Bytes of the packet, at most ``bufferSize``; more traps.
+  ///   - flags: As in ``append(_:flags:)``.
   ///   - fill: Writes into the `length` bytes. Called once, unless there is no free slot.
   /// - Returns: False when there is no free slot.
   @inlinable

@@ -4,6 +4,9 @@ extension Engine {
   /// - Parameters:
   ///   - registration: What ``register(_:)`` answered.
   ///   - tag: In whose name rings are locked.
+  ///   - stampsAlways: Whether receive rings are stamped without being asked.
+  /// - Returns: The data path. It stays valid memory for as long as the object lives.
+  /// - Throws: ``NetmapError`` when a backend cannot be attached.
   package func attach(
     _ registration: Registration, tag: ClientTag, stampsAlways: Bool = true
   ) throws(NetmapError) -> AttachedPort {

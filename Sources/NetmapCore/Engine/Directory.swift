@@ -97,7 +97,8 @@ extension Directory {
 
   /// Lists a port, or takes it off the list when nobody has it open.
   func publish(_ port: EnginePort) {
-    guard let index = unsafe port.directoryIndex ?? (port.bindings > 0 ? ports.allocate() : nil) else {
+    guard let index = unsafe port.directoryIndex ?? (port.bindings > 0 ? ports.allocate() : nil)
+    else {
       return
     }
     port.directoryIndex = port.bindings > 0 ? index : nil

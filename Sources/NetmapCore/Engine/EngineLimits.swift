@@ -17,7 +17,8 @@ package enum EngineLimits {
 
   /// netmap's way with a number out of range: too low is the default, too high the highest, and
   /// never an error.
-  package static func bound(_ value: Int, default standard: Int, in range: ClosedRange<Int>) -> Int {
+  package static func bound(_ value: Int, default standard: Int, in range: ClosedRange<Int>) -> Int
+  {
     let wanted = value < range.lowerBound ? standard : value
     return min(max(wanted, range.lowerBound), range.upperBound)
   }

@@ -4,7 +4,11 @@ extension Engine {
   /// The port is looked up as if it were opened: a pipe is made from the hints and is gone again
   /// when the answer has been given.
   ///
-  /// - Parameter request: Name, memory number and hints count. Nil asks about memory only.
+  /// - Parameters:
+  ///   - request: Name, memory number and hints count. Nil asks about memory only.
+  ///   - memoryID: The region to ask about when there is no request; 0 for the global one.
+  /// - Returns: What the request would get.
+  /// - Throws: ``NetmapError`` as a register request would.
   package func portInfo(
     _ request: RegisterRequest?, memoryID: UInt16 = 0
   ) throws(NetmapError) -> PortInfo {

@@ -34,7 +34,8 @@ extension EnginePort {
     }
     guard option.initial <= option.max else {
       throw refusal(
-        .invalidArgument, "the initial offset, \(option.initial), is above the largest,"
+        .invalidArgument,
+        "the initial offset, \(option.initial), is above the largest,"
           + " \(option.max)", "lower it")
     }
     var effective = option.max

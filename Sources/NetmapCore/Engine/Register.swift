@@ -23,8 +23,10 @@ extension Engine {
   ///
   /// Never waits for a peer. Packets already sent stay where the peer finds them.
   ///
-  /// - Parameter keepsViews: Whether somebody may still write to the binding's rings. Then nothing that
-  ///   is freed in its region is used again until ``forget(_:)``.
+  /// - Parameters:
+  ///   - id: The binding.
+  ///   - keepsViews: Whether somebody may still write to its rings. Then nothing that is freed in its
+  ///     region is used again until ``forget(_:)``.
   package func release(_ id: BindingID, keepsViews: Bool = false) {
     try? exclusively { (state) throws(NetmapError) in
       guard let binding = state.bindings.removeValue(forKey: id) else { return }

@@ -5,7 +5,9 @@ internal import CNetmap
 extension EnginePort {
   /// Makes sure that every ring of `ranges` exists.
   ///
-  /// - Parameter made: The rings that did not exist before, for ``releaseRings(_:)``.
+  /// - Parameters:
+  ///   - ranges: The rings.
+  ///   - made: Those of them that did not exist before, for ``releaseRings(_:)``.
   /// - Throws: ``NetmapError`` `ENOMEM`; what was made stays.
   func createRings(
     _ ranges: RingRanges, made: inout [(Direction, Int)]

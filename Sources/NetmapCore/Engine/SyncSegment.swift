@@ -15,6 +15,7 @@ package struct SyncSegment: Sendable {
   ///   - name: A label for `/proc/self/maps`.
   ///   - ends: The geometry of each end: one, or the two of a pipe.
   ///   - region: Where the buffers lie, for processes that attach.
+  /// - Throws: ``NetmapError`` when there is no memory or descriptor left.
   package init(
     creating name: String, ends: [PortGeometry], region: RegionLayout
   ) throws(NetmapError) {

@@ -27,8 +27,12 @@ package struct InterfaceObject {
 
   /// Fills the object in; its memory is zero before.
   ///
-  /// - Parameter ringOffset: Where ring `index` of a direction is in the region; nil if the binding
-  ///   does not hold it.
+  /// - Parameters:
+  ///   - name: The port's name; cut to 15 bytes.
+  ///   - geometry: The port's rings.
+  ///   - isPrivate: Whether the region belongs to the port alone.
+  ///   - ringOffset: Where ring `index` of a direction is in the region; nil if the binding does not
+  ///     hold it.
   func write(
     name: [UInt8], geometry: PortGeometry, isPrivate: Bool,
     ringOffset: (Direction, Int) -> Int?

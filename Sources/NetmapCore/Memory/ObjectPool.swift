@@ -9,7 +9,9 @@ package struct ObjectPool: Sendable {
   package let count: Int
   package private(set) var freeCount: Int
 
-  /// - Parameter reserved: How many objects from index 0 on are never handed out.
+  /// - Parameters:
+  ///   - count: How many objects there are.
+  ///   - reserved: How many of them, from index 0 on, are never handed out.
   package init(count: Int, reserved: Int = 0) {
     self.count = count
     free = [UInt64](repeating: ~0, count: (count + 63) / 64)

@@ -19,8 +19,12 @@ package final class AttachedPort {
   package private(set) var pollDescriptors: [(direction: Direction, file: CInt, events: Int16)] = []
 
   /// - Parameters:
+  ///   - region: The binding's region.
+  ///   - segment: The sync segment of its port.
   ///   - index: The binding's number in the segment.
   ///   - tag: In whose name rings are locked.
+  ///   - doorbells: The doorbells this process can ring.
+  ///   - stampsAlways: Whether receive rings are stamped without being asked.
   ///   - backend: The data half of a ring of kind ``RingKind/backend``.
   /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a binding.
   package init(

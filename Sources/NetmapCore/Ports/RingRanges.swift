@@ -73,7 +73,8 @@ package struct RingRanges: Hashable, Sendable {
     case .hardwareAndHost: 0..<(rings + host)
     case .oneHardware(let ring): single(Int(ring) < rings ? Int(ring) : 0, of: rings)
     case .oneHost(let ring):
-      host == 0 ? rings..<rings : single(rings + (Int(ring) < host ? Int(ring) : 0), of: rings + host)
+      host == 0
+        ? rings..<rings : single(rings + (Int(ring) < host ? Int(ring) : 0), of: rings + host)
     }
   }
 
