@@ -1,0 +1,131 @@
+internal import CLinux
+internal import Glibc
+package import NetmapCore
+
+/// What one process does at its end of a pipe.
+package struct PeerJob: Hashable, Sendable {
+  package enum Role: String, Sendable { case send, receive }
+  package enum Waiting: String, Sendable { case spin, sleep }
+
+  package var role: Role
+  package var waiting: Waiting
+  package var packets: UInt64
+  package var batch: UInt32
+
+  package init(_ role: Role, packets: UInt64, batch: UInt32, waiting: Waiting) {
+    self.role = role
+    self.packets = packets
+    self.batch = batch
+    self.waiting = waiting
+  }
+}
+
+/// Where a process finds its end: numbers that go with the inherited descriptors.
+package struct PeerPlace: Hashable, Sendable {
+  package var binding: Int
+  package var tag: ClientTag
+  /// The doorbell this process sleeps on, and the one of the process at the other end.
+  package var doorbell: UInt32
+  package var otherDoorbell: UInt32
+
+  package init(binding: Int, tag: ClientTag, doorbell: UInt32, otherDoorbell: UInt32) {
+    self.binding = binding
+    self.tag = tag
+    self.doorbell = doorbell
+    self.otherDoorbell = otherDoorbell
+  }
+
+  /// The numbers the descriptors have in the new process, in the order of ``PeerProcess/init``.
+  static let descriptors: [CInt] = [10, 11, 12, 13, 14]
+}
+
+/// A `pipe-peer` that drives one end of a pipe of this process's engine.
+package struct PeerProcess {
+  package let pid: Int32
+  private let output: CInt
+
+  /// Starts the process.
+  ///
+  /// - Parameters:
+  ///   - executable: The `pipe-peer` executable.
+  ///   - job: What to do.
+  ///   - place: At which end.
+  ///   - engine: The engine that has the pipe; its directory and doorbells are inherited.
+  ///   - registration: The end's binding; its region and sync segment are inherited.
+  /// - Throws: ``NetmapError`` with the `errno` of what failed.
+  package init(
+    _ executable: String, _ job: PeerJob, _ place: PeerPlace, engine: Engine,
+    registration: Registration
+  ) throws(NetmapError) {
+    let arguments = [
+      executable, job.role.rawValue, "--packets", "\(job.packets)", "--batch", "\(job.batch)",
+      "--waiting", job.waiting.rawValue, "--binding", "\(place.binding)", "--slot",
+      "\(place.tag.slot)", "--epoch", "\(place.tag.epoch)", "--doorbell", "\(place.doorbell)",
+      "--other-doorbell", "\(place.otherDoorbell)",
+    ]
+    let files = [
+      registration.region.descriptor, registration.segment.memory.descriptor,
+      engine.directory.memory.descriptor, engine.doorbells.descriptor(of: place.doorbell),
+      engine.doorbells.descriptor(of: place.otherDoorbell),
+    ]
+    var ends: [CInt] = [0, 0]
+    guard unsafe pipe(&ends) == 0 else { throw systemError("pipe", executable) }
+    // Nobody else may inherit the read end, or its reader would never see the end of the output.
+    _ = fcntl(ends[0], F_SETFD, FD_CLOEXEC)
+    _ = fcntl(ends[1], F_SETFD, FD_CLOEXEC)
+    // Out of the way of the numbers that they get in the new process.
+    let sources = files.map { fcntl($0, CInt(CLINUX_F_DUPFD_CLOEXEC), 100) }
+    defer { for file in sources + [ends[1]] { close(file) } }
+    var actions = unsafe posix_spawn_file_actions_t()
+    unsafe posix_spawn_file_actions_init(&actions)
+    defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+    unsafe posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
+    for (source, target) in zip(sources, PeerPlace.descriptors) {
+      unsafe posix_spawn_file_actions_adddup2(&actions, source, target)
+    }
+    var strings = unsafe arguments.map { unsafe strdup($0) } + [nil]
+    defer { for unsafestring in unsafe strings { unsafe free(string) } }
+    var pid: pid_t = 0
+    let code = unsafe posix_spawn(&pid, executable, &actions, nil, &strings, environ)
+    guard code == 0 else {
+      close(ends[0])
+      throw NetmapError(
+        .init(rawValue: code), "posix_spawn", executable,
+        reason: unsafe String(cString: strerror(code)))
+    }
+    self.pid = pid
+    output = ends[0]
+  }
+
+  /// Waits for the end of the process.
+  ///
+  /// - Returns: What waitpid(2) says of it, and what it printed.
+  package func wait() -> (status: CInt, output: String) {
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 4096)
+    while true {
+      let count = unsafe read(output, &chunk, chunk.count)
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { break }
+      bytes += chunk.prefix(count)
+    }
+    close(output)
+    var status: CInt = 0
+    while unsafe waitpid(pid, &status, 0) < 0, errno == EINTR {}
+    return (status, String(decoding: bytes, as: UTF8.self))
+  }
+
+  /// Ends the process by force; ``wait()`` tells when it has gone.
+  package func kill() {
+    Glibc.kill(pid, SIGKILL)
+  }
+
+  /// The `pipe-peer` beside the running executable.
+  package static var besideThisExecutable: String {
+    var path = [CChar](repeating: 0, count: 4096)
+    let count = unsafe readlink("/proc/self/exe", &path, path.count)
+    let bytes = path.prefix(max(0, count)).map { UInt8(bitPattern: $0) }
+    let folder = bytes.prefix(upTo: bytes.lastIndex(of: UInt8(ascii: "/")) ?? 0)
+    return String(decoding: folder, as: UTF8.self) + "/pipe-peer"
+  }
+}
