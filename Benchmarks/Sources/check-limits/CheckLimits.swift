@@ -1,0 +1,133 @@
+internal import Foundation
+
+/// Measures what has a committed limit, prints each figure next to it, and fails if one is exceeded.
+@main
+struct CheckLimits {
+  static let usage = """
+    usage: check-limits --netmap PATH --limits FILE [--smoke] [--pairs N] [--seconds S]
+
+    Checks instructions and allocations for each packet, the speed against the C program
+    pipe-reference, and wake-ups against eventfd and poll. --smoke takes only the counts, which do
+    not depend on how busy the machine is, and one quick run of 'netmap bench'.
+    """
+
+  static func main() {
+    do {
+      let options = try Options(CommandLine.arguments.dropFirst())
+      let limits = try JSONDecoder().decode(
+        Limits.self, from: try Data(contentsOf: URL(fileURLWithPath: options.limits)))
+      var sheet = Sheet()
+      try countMallocs(limits, &sheet)
+      try countInstructions(limits, &sheet)
+      if options.isSmoke {
+        sheet.note("netmap bench --quick")
+        try Program(options.netmap).runShowingOutput(["bench", "--quick"])
+      } else {
+        try measureWakeup(options, limits, &sheet)
+        try compareWithC(options, limits, &sheet)
+      }
+      exit(sheet.finish() ? 0 : 1)
+    } catch let error as UsageError {
+      printError("check-limits: \(error)\n\(usage)")
+      exit(64)
+    } catch {
+      printError("check-limits: \(error)")
+      exit(1)
+    }
+  }
+
+  static func countMallocs(_ limits: Limits, _ sheet: inout Sheet) throws {
+    let packets = 256_000
+    let output = try Program.beside("fixed-work").run(
+      [String(packets), "256", "touched"],
+      environment: ["LD_PRELOAD": Program.folder + "/libmalloc-counter.so"])
+    struct Count: Decodable { let mallocCalls: Int? }
+    guard let calls = try JSONDecoder().decode(Count.self, from: output).mallocCalls else {
+      throw CheckError("the malloc counter was not loaded")
+    }
+    sheet.add(
+      "mallocs per packet", Double(calls) / Double(packets), atMost: limits.mallocsPerPacket)
+  }
+
+  /// Counts with callgrind, which gives the same figure on a busy machine.
+  static func countInstructions(_ limits: Limits, _ sheet: inout Sheet) throws {
+    guard let valgrind = Program.find("valgrind"), let strip = Program.find("strip") else {
+      return sheet.notMeasured("instructions per packet", "valgrind or strip is not installed")
+    }
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+      "netmap-check-\(getpid())")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    // Without debug sections: those of Swift 6.3 are beyond valgrind 3.19.
+    let copy = folder.appendingPathComponent("fixed-work").path
+    _ = try strip.run(["--strip-debug", "-o", copy, Program.beside("fixed-work").path])
+
+    func instructions(_ packets: Int, _ batch: Int, _ payload: String) throws -> Double {
+      let profile = folder.appendingPathComponent("profile").path
+      _ = try valgrind.run([
+        "--tool=callgrind", "--callgrind-out-file=\(profile)", copy, String(packets),
+        String(batch), payload,
+      ])
+      let text = try String(contentsOfFile: profile, encoding: .utf8)
+      for line in text.split(separator: "\n") where line.hasPrefix("summary:") {
+        if let count = Double(line.dropFirst("summary:".count).drop { $0 == " " }) { return count }
+      }
+      throw CheckError("callgrind left no summary")
+    }
+    for limit in limits.instructionsPerPacket {
+      // The same number of syncs each time, so that each count is equally exact.
+      let packets = 10_000 * limit.batch
+      let whole = try instructions(packets, limit.batch, limit.payload)
+      let empty = try instructions(0, limit.batch, limit.payload)
+      sheet.add(
+        "instructions per packet, batch \(limit.batch), \(limit.payload)",
+        (whole - empty) / Double(packets), atMost: limit.limit)
+    }
+  }
+
+  static func measureWakeup(_ options: Options, _ limits: Limits, _ sheet: inout Sheet) throws {
+    struct Wakeup: Decodable { let ratio: Double }
+    var ratios: [Double] = []
+    for _ in 0..<5 {
+      let output = try Program(options.netmap).run(["bench", "--case", "wakeup", "--json"])
+      ratios.append(try JSONDecoder().decode(Wakeup.self, from: output).ratio)
+    }
+    sheet.add(
+      "wake-up by pipe / by eventfd and poll, median of 5", ratios.sorted()[2],
+      atMost: limits.wakeupRatio)
+  }
+
+  static func compareWithC(_ options: Options, _ limits: Limits, _ sheet: inout Sheet) throws {
+    let arguments = [
+      "--netmap", options.netmap, "--pairs", String(options.pairs), "--seconds",
+      String(options.seconds), "--threshold", String(limits.ratioToC),
+    ]
+    sheet.note("netmap bench --case pipe-2t against C, \(options.pairs) pairs each")
+    do {
+      try Program.beside("compare").runShowingOutput(arguments)
+    } catch {
+      sheet.fail("speed against C")
+    }
+  }
+}
+
+/// The committed limits.
+struct Limits: Decodable {
+  struct Instructions: Decodable {
+    let batch: Int
+    let payload: String
+    let limit: Double
+  }
+
+  /// Sending and receiving together, sync included; set-up excluded.
+  let instructionsPerPacket: [Instructions]
+  let mallocsPerPacket: Double
+  /// Of the pipe's median wake-up to that of eventfd and poll.
+  let wakeupRatio: Double
+  /// Of Swift's packets a second to those of the C program.
+  let ratioToC: Double
+}
+
+func printError(_ text: String) {
+  FileHandle.standardError.write(Data((text + "\n").utf8))
+}
