@@ -84,7 +84,7 @@ package struct PeerProcess {
       unsafe posix_spawn_file_actions_adddup2(&actions, source, target)
     }
     var strings = unsafe arguments.map { unsafe strdup($0) } + [nil]
-    defer { for unsafestring in unsafe strings { unsafe free(string) } }
+    defer { unsafe strings.forEach { unsafe free($0) } }
     var pid: pid_t = 0
     let code = unsafe posix_spawn(&pid, executable, &actions, nil, &strings, environ)
     guard code == 0 else {
