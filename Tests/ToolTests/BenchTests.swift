@@ -1,0 +1,117 @@
+internal import Foundation
+internal import Testing
+
+// Few packets, as a debug build is slow; and one measurement at a time, as two of them would wait for
+// each other's CPUs.
+@Suite("netmap bench", .serialized)
+struct BenchTests {
+  static let commonKeys = [
+    "schema", "case", "backend", "mode", "frameBytes", "batch", "direction", "mpps", "nsPerPacket",
+    "syscallsPerPacket", "packets", "seconds", "kernel", "cpu", "cpus", "build", "version",
+  ]
+
+  /// Runs `netmap bench --json`.
+  ///
+  /// - Returns: The objects, one for each line.
+  private func measure(_ arguments: String) throws -> [[String: Any]] {
+    let words = ["bench", "--json"] + arguments.split(separator: " ").map(String.init)
+    let outcome = try Command.netmap.run(words)
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    return try outcome.output.split(separator: "\n").map { line in
+      let object = try JSONSerialization.jsonObject(with: Data(line.utf8))
+      return try #require(object as? [String: Any])
+    }
+  }
+
+  @Test("--list names the cases")
+  func list() throws {
+    let outcome = try Command.netmap.run("bench", "--list")
+    #expect(outcome.status == 0)
+    #expect(outcome.output == "pipe-1t\npipe-2t\nnull\nwakeup\n")
+  }
+
+  @Test("measures pipes", arguments: ["pipe-1t", "pipe-2t"])
+  func pipes(name: String) throws {
+    let results = try measure("--case \(name) --batch 1 --batch 32 --packets 3000")
+    #expect(results.count == 4)
+    for result in results {
+      for key in Self.commonKeys + ["payload"] { #expect(result[key] != nil, "\(key) is missing") }
+      #expect(result["case"] as? String == name)
+      #expect(result["backend"] as? String == "pipe")
+      #expect(result["mode"] as? String == "embedded")
+      #expect(result["packets"] as? Int == 3000)
+      #expect(result["frameBytes"] as? Int == 60)
+      #expect(try #require(result["mpps"] as? Double) > 0)
+    }
+    #expect(results.compactMap { $0["batch"] as? Int } == [1, 32, 1, 32])
+    #expect(
+      results.compactMap { $0["payload"] as? String }
+        == ["untouched", "untouched", "touched", "touched"])
+  }
+
+  @Test("measures for a time")
+  func seconds() throws {
+    let results = try measure("--case pipe-1t --batch 256 --payload touched --seconds 0.05")
+    let result = try #require(results.first)
+    #expect(results.count == 1)
+    #expect((0.04...5).contains(try #require(result["seconds"] as? Double)))
+    #expect(result["syscallsPerPacket"] as? Double == 0)
+  }
+
+  @Test("measures syncs of a null port")
+  func null() throws {
+    let result = try #require(try measure("--case null --packets 5000").first)
+    for key in Self.commonKeys { #expect(result[key] != nil, "\(key) is missing") }
+    #expect(result["backend"] as? String == "null")
+    #expect(result["packets"] as? Int == 5000)
+    #expect(result["direction"] as? String == "tx")
+  }
+
+  @Test("measures wake-ups")
+  func wakeup() throws {
+    let result = try #require(try measure("--case wakeup --packets 57").first)
+    for key in Self.commonKeys + ["p50", "p99", "baselineP50", "baselineP99", "ratio"] {
+      #expect(result[key] != nil, "\(key) is missing")
+    }
+    #expect(result["packets"] as? Int == 57)
+    #expect(try #require(result["p99"] as? Double) >= #require(result["p50"] as? Double))
+    #expect(try #require(result["ratio"] as? Double) > 0)
+  }
+
+  @Test("--verify checks the number of every packet", arguments: [1, 7, 256, 1023])
+  func verify(batch: Int) throws {
+    let results = try measure("--batch \(batch) --packets 20000 --verify")
+    #expect(results.compactMap { $0["case"] as? String } == ["pipe-1t", "pipe-2t"])
+    for result in results {
+      #expect(result["packets"] as? Int == 20000)
+      #expect(result["payload"] as? String == "verified")
+    }
+  }
+
+  @Test("prints a table that states kernel, CPU and build")
+  func table() throws {
+    let outcome = try Command.netmap.run(
+      "bench", "--case", "pipe-1t", "--batch", "32", "--packets", "1000")
+    #expect(outcome.status == 0)
+    let lines = outcome.output.split(separator: "\n", omittingEmptySubsequences: false)
+    #expect(lines.first?.contains("Linux ") == true)
+    #expect(lines.first?.contains(" build") == true)
+    let rows = lines.filter { $0.hasPrefix("pipe-1t") || $0.hasPrefix("case") }
+    #expect(rows.count == 3)
+  }
+
+  @Test(
+    "refuses bad arguments with status 64 and the name of the option",
+    arguments: [
+      ["--case", "nonsense"], ["--batch", "0"], ["--batch", "1024"], ["--payload", "verified"],
+      ["--seconds", "0"], ["--packets", "0"], ["--packets", "-1"], ["--cpus", "0"],
+      ["--cpus", "0,99999"], ["--packets", "1", "--seconds", "1"], ["--quick", "--seconds", "1"],
+      ["--verify", "--payload", "touched"], ["--verify", "--case", "null"], ["--nonsense"],
+    ])
+  func badArguments(arguments: [String]) throws {
+    let outcome = try Command.netmap.run(["bench"] + arguments)
+    #expect(outcome.status == 64)
+    #expect(outcome.output == "")
+    #expect(outcome.errors.contains(arguments[0]))
+  }
+}

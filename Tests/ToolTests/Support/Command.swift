@@ -1,0 +1,78 @@
+internal import Foundation
+
+/// An executable to run, and what came of it.
+struct Command {
+  struct Outcome {
+    let status: Int32
+    let output: String
+    let errors: String
+  }
+
+  let path: String
+
+  /// The `netmap` that was built together with the tests: it lies beside them.
+  static let netmap: Command = {
+    let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+    let folder = URL(fileURLWithPath: own).deletingLastPathComponent()
+    return Command(path: folder.appendingPathComponent("netmap").path)
+  }()
+
+  /// Runs the program to its end.
+  func run(_ arguments: String...) throws -> Outcome {
+    try run(arguments)
+  }
+
+  /// Runs the program to its end.
+  func run(_ arguments: [String]) throws -> Outcome {
+    let process = Process()
+    let (output, errors) = (Pipe(), Pipe())
+    process.executableURL = URL(fileURLWithPath: path)
+    process.arguments = arguments
+    process.standardOutput = output
+    process.standardError = errors
+    process.standardInput = FileHandle.nullDevice
+    try process.run()
+    // Standard error stays far below what a pipe holds, so reading one after the other is safe.
+    let text = output.fileHandleForReading.readDataToEndOfFile()
+    let talk = errors.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    return Outcome(
+      status: process.terminationStatus, output: String(decoding: text, as: UTF8.self),
+      errors: String(decoding: talk, as: UTF8.self))
+  }
+}
+
+/// A folder that goes away with the value.
+final class TemporaryFolder {
+  let path: String
+
+  init() throws {
+    path = NSTemporaryDirectory() + "/netmap-tools-" + UUID().uuidString
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit {
+    try? FileManager.default.removeItem(atPath: path)
+  }
+
+  func makeFolder(_ name: String) throws {
+    try FileManager.default.createDirectory(
+      atPath: path + "/" + name, withIntermediateDirectories: true)
+  }
+
+  func makeLink(_ name: String, to target: String) throws {
+    try FileManager.default.createSymbolicLink(
+      atPath: path + "/" + name, withDestinationPath: target)
+  }
+
+  /// Puts `netmap` there as an installation would: as a file of its own, not a symbolic link.
+  func installNetmap(as name: String) throws -> Command {
+    let target = path + "/" + name
+    do {
+      try FileManager.default.linkItem(atPath: Command.netmap.path, toPath: target)
+    } catch {
+      try FileManager.default.copyItem(atPath: Command.netmap.path, toPath: target)
+    }
+    return Command(path: target)
+  }
+}
