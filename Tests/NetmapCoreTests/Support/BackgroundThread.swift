@@ -1,0 +1,68 @@
+import Glibc
+import NetmapCore
+
+/// A thread of its own, for code that blocks.
+final class BackgroundThread: Sendable {
+  nonisolated(unsafe) private var thread = pthread_t()
+
+  private final class Work {
+    let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+  }
+
+  init(_ body: @escaping @Sendable () -> Void) {
+    let work = unsafe Unmanaged.passRetained(Work(body)).toOpaque()
+    let code = unsafe pthread_create(
+      &thread, nil,
+      { work in
+        guard let work = unsafe work else { return nil }
+        unsafe Unmanaged<Work>.fromOpaque(work).takeRetainedValue().body()
+        return nil
+      }, work)
+    precondition(code == 0, "no thread could be made")
+  }
+
+  func join() {
+    unsafe pthread_join(thread, nil)
+  }
+
+  /// Interrupts the thread with a signal.
+  func signal(_ number: CInt) {
+    unsafe pthread_kill(thread, number)
+  }
+}
+
+/// Yields until `condition` holds; false when it did not within ten seconds.
+func eventually(_ condition: () -> Bool) -> Bool {
+  let deadline = monotonicNanoseconds() + 10_000_000_000
+  while !condition() {
+    guard monotonicNanoseconds() < deadline else { return false }
+    sched_yield()
+  }
+  return true
+}
+
+/// CPU time of the calling thread, nanoseconds.
+func threadCPUNanoseconds() -> UInt64 {
+  var time = timespec()
+  unsafe clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+  return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}
+
+extension TestPort {
+  /// poll(2) on this port alone.
+  ///
+  /// - Returns: What is ready; empty when the time was up.
+  func wait(
+    _ sleeper: Sleeper, for wanted: Readiness, milliseconds: UInt64? = 10_000
+  ) throws(NetmapError) -> Readiness {
+    var items = [Sleeper.Item(port: attached, wanted: wanted)]
+    var none: [pollfd] = []
+    let count = try sleeper.wait(
+      for: &items, and: &none, timeout: milliseconds.map { $0 * 1_000_000 })
+    precondition(count == (items[0].ready.isEmpty ? 0 : 1))
+    return items[0].ready
+  }
+
+  func sleeper() throws(NetmapError) -> Sleeper { try Sleeper(doorbells: engine.doorbells) }
+}
