@@ -294,6 +294,9 @@ struct RegionProbe {
     return Free(interfaces: counts.interfaces, rings: counts.rings, buffers: counts.buffers)
   }
 
+  /// The buffers that the probe's own ring holds.
+  var buffers: [UInt32] { port.tx().bufferIndexes }
+
   /// Free objects of each pool.
   struct Free: Hashable {
     var interfaces: Int
