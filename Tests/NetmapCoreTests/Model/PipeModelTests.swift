@@ -341,6 +341,7 @@ private struct ModelWorld {
   /// What is different between engine and model; nil when nothing is.
   ///
   /// - Parameter pools: Whether to look at each buffer of the region as well, which takes a while.
+  /// - Returns: The first difference found, in words.
   func difference(pools: Bool) -> String? {
     var owners: [UInt32: String] = [:]
     func own(_ buffer: UInt32, _ owner: String) -> String? {
