@@ -23,17 +23,31 @@ extension AttachedPort {
   /// the port was opened with `NR_NO_TX_POLL`; waiting for output alone never touches receive rings;
   /// a direction that finds nothing is tried twice.
   package func scan(_ wanted: Readiness) -> Readiness {
+    var passedOver = false
+    return scan(wanted, passedOver: &passedOver)
+  }
+
+  /// The same, saying also whether a ring was left out because another thread was syncing it.
+  ///
+  /// - Parameters:
+  ///   - wanted: What to look for.
+  ///   - passedOver: Set when a ring was left out: that sync may have looked before what came last, and
+  ///     its thread tells nobody, so whoever sleeps now may miss it.
+  /// - Returns: What is ready.
+  package func scan(_ wanted: Readiness, passedOver: inout Bool) -> Readiness {
     var ready: Readiness = []
     if wanted.contains(.transmit) || !record.flags.contains(.noTransmitPoll) {
-      scanTransmit(wanted.contains(.transmit), &ready)
+      scanTransmit(wanted.contains(.transmit), &ready, &passedOver)
     }
     if wanted.contains(.receive) {
-      for _ in 0..<2 where !ready.contains(.receive) { scanReceive(&ready) }
+      for _ in 0..<2 where !ready.contains(.receive) { scanReceive(&ready, &passedOver) }
     }
     return ready
   }
 
-  private func scanTransmit(_ wantsSpace: Bool, _ ready: inout Readiness) {
+  private func scanTransmit(
+    _ wantsSpace: Bool, _ ready: inout Readiness, _ passedOver: inout Bool
+  ) {
     for pass in 0..<2 {
       for index in 0..<transmitCount {
         let ring = unsafe transmit(index)
@@ -43,7 +57,9 @@ extension AttachedPort {
         // The second pass only looks for space; the first has sent everything.
         if pass == 1, !searching { return }
         switch unsafe ring.pointee.synchronize([]) {
-        case .busy: continue
+        case .busy:
+          passedOver = true
+          continue
         case .reset, .failed: ready.insert(.error)
         case .done: break
         }
@@ -55,11 +71,13 @@ extension AttachedPort {
     }
   }
 
-  private func scanReceive(_ ready: inout Readiness) {
+  private func scanReceive(_ ready: inout Readiness, _ passedOver: inout Bool) {
     for index in 0..<receiveCount {
       let ring = unsafe receive(index)
       switch unsafe ring.pointee.synchronize([]) {
-      case .busy: continue
+      case .busy:
+        passedOver = true
+        continue
       case .reset, .failed: ready.insert(.error)
       case .done: break
       }

@@ -67,7 +67,8 @@ package final class Sleeper {
     for items: inout [Item], and descriptors: inout [pollfd], timeout: UInt64?
   ) throws(NetmapError) -> Int {
     let deadline = timeout.map { monotonicNanoseconds() &+ $0 }
-    var ready = scan(&items)
+    var sure = true
+    var ready = scan(&items, &sure)
     if !descriptors.isEmpty {
       ready += try poll(&descriptors, timeout: 0)
     }
@@ -80,29 +81,31 @@ package final class Sleeper {
       } else {
         left = nil
       }
-      // Too many sleepers for the list of waiters: then nobody is sure to ring, and a short sleep
-      // takes the place of the doorbell.
-      var sure = true
+      // Too many sleepers for the list of waiters, or a ring that somebody else is syncing now: then
+      // nobody is sure to ring, and a short sleep takes the place of the doorbell.
+      sure = true
       for item in items where !item.port.arm(item.wanted, doorbell: doorbell) { sure = false }
       atomicMemoryFence(ordering: .sequentiallyConsistent)
-      ready = scan(&items)
+      ready = scan(&items, &sure)
       if ready == 0 {
         for item in items { item.port.countSleep(item.wanted) }
         sleeps += 1
         try sleep(items, &descriptors, timeout: sure ? left : min(left ?? .max, 10_000_000))
-        ready = scan(&items) + descriptors.count { $0.revents != 0 }
+        ready = scan(&items, &sure) + descriptors.count { $0.revents != 0 }
       }
       for item in items { item.port.disarm(item.wanted, doorbell: doorbell) }
     }
     return ready
   }
 
-  private func scan(_ items: inout [Item]) -> Int {
+  private func scan(_ items: inout [Item], _ sure: inout Bool) -> Int {
     var ready = 0
+    var passedOver = false
     for index in items.indices {
-      items[index].ready = items[index].port.scan(items[index].wanted)
+      items[index].ready = items[index].port.scan(items[index].wanted, passedOver: &passedOver)
       if !items[index].ready.isEmpty { ready += 1 }
     }
+    if passedOver { sure = false }
     return ready
   }
 
