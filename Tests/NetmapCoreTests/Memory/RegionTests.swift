@@ -133,6 +133,68 @@ struct RegionTests {
   }
 }
 
+@Suite("Regions in quarantine")
+struct RegionQuarantineTests {
+  @Test("what is freed while a closed port may still be read is not used again until it has gone")
+  func quarantine() throws {
+    let region = try RegionTests.region()
+    let buffers = try region.allocateBuffers(3)
+    let ring = try region.allocateRing(slotCount: 4)
+    let interface = try region.allocateInterface(ringCount: 4)
+    let before = region.freeCounts
+    region.beginQuarantine()
+    #expect(region.releaseBuffer(buffers[0]))
+    #expect(!region.releaseBuffer(buffers[0]), "once only")
+    region.releaseRing(at: ring)
+    region.releaseInterface(at: interface)
+    #expect(region.freeCounts == before)
+    #expect(try region.allocateRing(slotCount: 4) != ring)
+    #expect(try region.allocateBuffers(1) != [buffers[0]])
+    region.endQuarantine()
+    #expect(try region.allocateRing(slotCount: 4) == ring)
+    #expect(try region.allocateBuffers(1) == [buffers[0]])
+    #expect(try region.allocateInterface(ringCount: 4) == interface)
+  }
+
+  @Test("an idle region in quarantine is reset when the last closed port has gone")
+  func idle() throws {
+    let region = try RegionTests.region()
+    _ = try region.allocateBuffers(5)
+    region.beginQuarantine()
+    region.beginQuarantine()
+    region.release()
+    #expect(region.freeCounts.buffers == 9)
+    region.endQuarantine()
+    #expect(region.freeCounts.buffers == 9)
+    region.endQuarantine()
+    #expect(region.freeCounts.buffers == 14)
+  }
+
+  @Test("a port closed with views keeps its rings as they are; the name is free at once")
+  func views() throws {
+    let interfaces = FakeInterfaces.probed()
+    let engine = try Engine(interfaces: interfaces)
+    let probe = try RegionProbe(engine, interfaces)
+    let before = probe.free
+    let master = try TestPort(engine, "fake0{1", hints: .slots(4))
+    let slave = try TestPort(engine, "fake0}1")
+    master.tx().send([1, 2])
+    let slots = slave.rx().slots
+    engine.release(master.registration.id, keepsViews: true)
+    engine.release(slave.registration.id, keepsViews: true)
+    #expect(engine.directory.entries.map(\.name) == ["probe0"])
+    let fresh = try TestPort(engine, "fake0{1", hints: .slots(4))
+    #expect(fresh.tx().offset != slave.rx().offset)
+    #expect(Set(fresh.tx().bufferIndexes).isDisjoint(with: slots.map(\.bufferIndex)))
+    #expect(slave.rx().slots == slots)
+    fresh.close()
+    engine.forget(master.registration.id)
+    #expect(probe.free != before)
+    engine.forget(slave.registration.id)
+    #expect(probe.free == before)
+  }
+}
+
 @Suite("Buffer ownership")
 struct BufferOwnershipTests {
   @Test("a buffer is lent once and taken back once")

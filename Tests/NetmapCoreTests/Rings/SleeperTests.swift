@@ -303,6 +303,26 @@ struct SleeperTests {
     #expect(receiver.rx().visible == [1])
   }
 
+  @Test("a packet that came while another thread was syncing the ring is not slept through")
+  func passedOver() throws {
+    let pipe = try TestPipe()
+    #expect(pipe.slave.rx().lock(pipe.master.tag))
+    pipe.master.tx().send([1])
+    let found = Mutex<Readiness>([])
+    let thread = thread(pipe.slave) { port in
+      guard let sleeper = try? port.sleeper() else { return }
+      let ready = (try? port.wait(sleeper, for: .receive)) ?? []
+      found.withLock { $0 = ready }
+    }
+    let slept = eventually { pipe.slave.rx().counters.sleeps > 0 }
+    #expect(slept)
+    let start = monotonicNanoseconds()
+    pipe.slave.rx().unlock()
+    thread.join()
+    #expect(found.withLock { $0 } == .receive)
+    #expect(monotonicNanoseconds() - start < 5_000_000_000, "not only when its time was up")
+  }
+
   @Test("more sleepers than can be listed are told not to rely on being woken")
   func tooMany() throws {
     let pipe = try TestPipe()
