@@ -31,7 +31,7 @@ package struct PeerTraffic {
   private let sleeper: Sleeper
   private let job: PeerJob
   /// Nanoseconds without progress after which it gives up.
-  private let patience: UInt64 = 20_000_000_000
+  private let patience: UInt64 = 10_000_000_000
 
   package init(_ port: AttachedPort, _ sleeper: Sleeper, _ job: PeerJob) {
     self.port = port
@@ -153,7 +153,13 @@ package struct PeerTraffic {
     if job.waiting == .sleep {
       var items = [Sleeper.Item(port: port, wanted: direction)]
       var others: [pollfd] = []
-      if try sleeper.wait(for: &items, and: &others, timeout: patience) > 0 { return }
+      let start = monotonicNanoseconds()
+      // What is found when the time is up was slept through: a wake-up has been lost.
+      if try sleeper.wait(for: &items, and: &others, timeout: patience) > 0,
+        monotonicNanoseconds() - start < patience
+      {
+        return
+      }
     } else {
       let ring = unsafe direction == .transmit ? port.transmit(0) : port.receive(0)
       let deadline = monotonicNanoseconds() + patience
