@@ -17,7 +17,6 @@ public final class EmbeddedEngine: Sendable {
   /// - Throws: ``NetmapError`` when there is no memory or descriptor left for it.
   public init() throws(NetmapError) {
     engine = try Engine()
-    ForkGuard.install()
   }
 
   private static let sharedResult = Result { () throws(NetmapError) in try EmbeddedEngine() }

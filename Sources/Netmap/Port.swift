@@ -28,11 +28,22 @@ public final class Port {
   let attached: AttachedPort
   private let registration: Registration
   private let tag: ClientTag
-  private let forkGeneration = ForkGuard.generation
+  private let process = unsafe ForkGuard.Mark()
+
+  // What every sync and every view needs, as plain data: no reference is counted on the way.
+  private let path: SyncPath
+  @usableFromInline let rings: UnsafeMutablePointer<Ring>
+  @usableFromInline let transmitCount: Int
+  @usableFromInline let receiveCount: Int
+
   private var isOpen = true
   private var sleeper: Sleeper?
   /// Where ``inject(_:)`` looks first.
   var nextInjectRing = 0
+
+  /// The region the buffers lie in (`nr_mem_id`). Ports with the same number exchange packets without
+  /// copying them.
+  public let memoryID: UInt16
 
   /// The port as it was asked for.
   public let specification: PortSpecification
@@ -86,6 +97,17 @@ public final class Port {
       core.release(registration.id)
       throw error
     }
+    unsafe path = attached.syncPath
+    transmitCount = attached.transmitCount
+    receiveCount = attached.receiveCount
+    unsafe rings = .allocate(capacity: max(transmitCount + receiveCount, 1))
+    for index in 0..<transmitCount {
+      unsafe (rings + index).initialize(to: attached.transmit(index).pointee.ring)
+    }
+    for index in 0..<receiveCount {
+      unsafe (rings + transmitCount + index).initialize(to: attached.receive(index).pointee.ring)
+    }
+    memoryID = registration.memoryID
     self.engine = owner
     self.registration = registration
     self.specification = specification
@@ -121,7 +143,8 @@ public final class Port {
   }
 
   deinit {
-    guard forkGeneration == ForkGuard.generation else { return }
+    unsafe rings.deallocate()
+    guard unsafe process.isThisProcess else { return }
     if isOpen {
       endBinding(keepsViews: false)
     } else {
@@ -137,7 +160,7 @@ public final class Port {
     guard isOpen else { return }
     isOpen = false
     // A fork child must not take the parent's port away.
-    guard forkGeneration == ForkGuard.generation else { return }
+    guard unsafe process.isThisProcess else { return }
     endBinding(keepsViews: true)
   }
 
@@ -154,10 +177,6 @@ extension Port {
   /// All rings of the port, whichever of them this binding holds.
   public var geometry: PortGeometry { registration.geometry }
 
-  /// The region the buffers lie in (`nr_mem_id`). Ports with the same number exchange packets without
-  /// copying them.
-  public var memoryID: UInt16 { registration.memoryID }
-
   /// Bytes in the region (`nr_memsize`).
   public var memorySize: Int { registration.memorySize }
 
@@ -165,10 +184,10 @@ extension Port {
   public var bufferSize: Int { registration.segment.bufferSize }
 
   /// Transmit rings that this binding holds.
-  public var transmitRingCount: Int { attached.transmitCount }
+  public var transmitRingCount: Int { transmitCount }
 
   /// Receive rings that this binding holds.
-  public var receiveRingCount: Int { attached.receiveCount }
+  public var receiveRingCount: Int { receiveCount }
 
   /// How many extra buffers were given at opening; at most as many as were asked for.
   public var extraBufferCount: Int { registration.extraBuffers }
@@ -179,9 +198,11 @@ extension Port {
   ///
   /// - Parameter index: `0..<transmitRingCount`; anything else traps.
   /// - Returns: The free slots of the ring.
+  @inlinable
   @_lifetime(borrow self)
   public borrowing func transmitRing(_ index: Int) -> TransmitRing {
-    let ring = unsafe TransmitRing(attached.transmit(index).pointee.ring, memoryID)
+    precondition(index >= 0 && index < transmitCount, "the port has no such transmit ring")
+    let ring = unsafe TransmitRing(rings[index], memoryID)
     return unsafe _overrideLifetime(ring, borrowing: self)
   }
 
@@ -191,9 +212,11 @@ extension Port {
   ///
   /// - Parameter index: `0..<receiveRingCount`; anything else traps.
   /// - Returns: The packets in the ring.
+  @inlinable
   @_lifetime(borrow self)
   public borrowing func receiveRing(_ index: Int) -> ReceiveRing {
-    let ring = unsafe ReceiveRing(attached.receive(index).pointee.ring, memoryID)
+    precondition(index >= 0 && index < receiveCount, "the port has no such receive ring")
+    let ring = unsafe ReceiveRing(rings[transmitCount + index], memoryID)
     return unsafe _overrideLifetime(ring, borrowing: self)
   }
 }
@@ -208,23 +231,12 @@ extension Port {
   /// - Throws: ``NetmapError`` `EIO` when the interface has gone, `EBADF` after ``close()`` and in a
   ///   fork child.
   public func sync(_ direction: Direction) throws(NetmapError) {
-    try checkUsable()
-    var failed = false
-    switch direction {
-    case .transmit:
-      for index in 0..<attached.transmitCount {
-        if unsafe attached.transmit(index).pointee.synchronizeTransmit(.forceReclaim) == .failed {
-          failed = true
-        }
-      }
-    case .receive:
-      for index in 0..<attached.receiveCount {
-        if unsafe attached.receive(index).pointee.synchronizeReceive(.forceRead) == .failed {
-          failed = true
-        }
-      }
+    guard isOpen else { throw unusable() }
+    switch unsafe path.synchronize(direction) {
+    case .done: return
+    case .failed: throw gone()
+    case .forked: throw unusable()
     }
-    if failed { throw gone() }
   }
 
   /// Syncs, and sleeps until a receive ring has packets or a transmit ring has room: poll(2) on the
@@ -260,8 +272,11 @@ extension Port {
   }
 
   func checkUsable() throws(NetmapError) {
-    if isOpen && forkGeneration == ForkGuard.generation { return }
-    throw NetmapError(
+    guard unsafe isOpen && process.isThisProcess else { throw unusable() }
+  }
+
+  private func unusable() -> NetmapError {
+    NetmapError(
       .badDescriptor, "sync", name,
       reason: isOpen ? "the port was opened before this process was forked" : "it is closed",
       remedy: "open it again")

@@ -56,6 +56,27 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     return unsafe _overrideLifetime(Packet(ring, slot), mutating: &self)
   }
 
+  /// Takes up to `limit` packets: the fastest way to receive many.
+  ///
+  /// The ring's head moves once, after the last packet.
+  ///
+  /// - Parameters:
+  ///   - limit: How many slots at most.
+  ///   - body: Gets each packet, or fragment of one, in order.
+  /// - Returns: How many slots were taken.
+  @inlinable
+  @discardableResult
+  public mutating func forEach(upTo limit: Int = .max, _ body: (borrowing Packet) -> Void) -> Int {
+    let taken = min(max(limit, 0), count)
+    var index = position
+    for _ in 0..<taken {
+      unsafe body(Packet(ring, ring.slot(index).pointee))
+      index = unsafe ring.next(index)
+    }
+    move(to: index)
+    return taken
+  }
+
   /// Takes up to `limit` packets without looking at them.
   ///
   /// - Returns: How many slots were taken.
@@ -64,9 +85,7 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   public mutating func skip(_ limit: Int = .max) -> Int {
     let taken = min(max(limit, 0), count)
     let place = Int(position) + taken
-    position = unsafe UInt32(place < Int(ring.slotCount) ? place : place - Int(ring.slotCount))
-    unsafe ring.cur = position
-    unsafe ring.head = position
+    unsafe move(to: UInt32(place < Int(ring.slotCount) ? place : place - Int(ring.slotCount)))
     return taken
   }
 
@@ -83,9 +102,15 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   @inlinable @inline(__always)
   @_lifetime(self: copy self)
   mutating func advance() {
-    position = unsafe ring.next(position)
-    unsafe ring.cur = position
-    unsafe ring.head = position
+    unsafe move(to: ring.next(position))
+  }
+
+  @inlinable @inline(__always)
+  @_lifetime(self: copy self)
+  mutating func move(to index: UInt32) {
+    position = index
+    unsafe ring.cur = index
+    unsafe ring.head = index
   }
 }
 

@@ -103,6 +103,46 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     return true
   }
 
+  /// Sends up to `limit` packets of `length` bytes, each as its buffer is.
+  ///
+  /// - Returns: How many there was room for.
+  @inlinable
+  @discardableResult
+  public mutating func append(upTo limit: Int, length: Int, flags: SlotFlags = []) -> Int {
+    append(upTo: limit, length: length, flags: flags) { _, _ in }
+  }
+
+  /// Sends up to `limit` packets of `length` bytes that `fill` writes: the fastest way to send many.
+  ///
+  /// The ring's head moves once, after the last packet.
+  ///
+  /// - Parameters:
+  ///   - limit: How many packets at most.
+  ///   - length: Bytes of each packet, at most ``bufferSize``; more traps.
+  ///   - flags: As in ``append(_:flags:)``.
+  ///   - fill: Writes one packet; gets its number, counted from 0, and its bytes.
+  /// - Returns: How many there was room for.
+  @inlinable
+  @discardableResult
+  public mutating func append(
+    upTo limit: Int, length: Int, flags: SlotFlags = [],
+    _ fill: (_ number: Int, _ bytes: inout MutableRawSpan) -> Void
+  ) -> Int {
+    precondition(length >= 0 && length <= bufferSize, "the packet does not fit a buffer")
+    let count = min(max(limit, 0), space)
+    var index = position
+    for number in 0..<count {
+      let slot = unsafe ring.slot(index)
+      var span = unsafe MutableRawSpan(_unsafeStart: payload(slot), byteCount: length)
+      fill(number, &span)
+      unsafe slot.pointee.length = UInt16(truncatingIfNeeded: length)
+      unsafe slot.pointee.flags = flags
+      index = unsafe ring.next(index)
+    }
+    move(to: index)
+    return count
+  }
+
   /// Asks the next wait for room to sleep until there is more room than now (`cur = tail`).
   public mutating func waitForMore() {
     unsafe ring.cur = end
@@ -130,8 +170,14 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   @inlinable @inline(__always)
   @_lifetime(self: copy self)
   mutating func advance() {
-    position = unsafe ring.next(position)
-    unsafe ring.cur = position
-    unsafe ring.head = position
+    unsafe move(to: ring.next(position))
+  }
+
+  @inlinable @inline(__always)
+  @_lifetime(self: copy self)
+  mutating func move(to index: UInt32) {
+    position = index
+    unsafe ring.cur = index
+    unsafe ring.head = index
   }
 }

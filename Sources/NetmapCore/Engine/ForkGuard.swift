@@ -7,19 +7,32 @@ internal import Synchronization
 /// indexes that the parent's engine believes to be its own. So ports remember the process they were
 /// opened in.
 package enum ForkGuard {
-  private static let forks = Atomic<UInt32>(0)
-
-  private static let installed: Bool = {
-    pthread_atfork(nil, nil) { ForkGuard.forks.wrappingAdd(1, ordering: .relaxed) }
-    return true
+  /// Counts the forks between the first process and this one. Never freed.
+  private nonisolated(unsafe) static let forks: UnsafeMutablePointer<Atomic<UInt32>> = {
+    let cell = UnsafeMutablePointer<Atomic<UInt32>>.allocate(capacity: 1)
+    unsafe cell.initialize(to: Atomic(0))
+    pthread_atfork(nil, nil) {
+      unsafe ForkGuard.forks.pointee.wrappingAdd(1, ordering: .relaxed)
+    }
+    return unsafe cell
   }()
 
-  /// A number that changes in a fork child. Reading it costs one load.
-  @inline(__always)
-  package static var generation: UInt32 { forks.load(ordering: .relaxed) }
+  /// What a port remembers of the process it was opened in.
+  @unsafe
+  package struct Mark {
+    private let forks: UnsafeMutablePointer<Atomic<UInt32>>
+    private let generation: UInt32
 
-  /// Begins to count forks.
-  package static func install() {
-    _ = installed
+    /// Marks this process.
+    package init() {
+      unsafe forks = ForkGuard.forks
+      unsafe generation = forks.pointee.load(ordering: .relaxed)
+    }
+
+    /// Whether this still is the process that made the mark, and no fork child of it.
+    @inline(__always)
+    package var isThisProcess: Bool {
+      unsafe forks.pointee.load(ordering: .relaxed) == generation
+    }
   }
 }

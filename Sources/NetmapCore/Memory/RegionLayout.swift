@@ -28,9 +28,10 @@ package struct RegionLayout: Hashable, Sendable {
   package init(_ parameters: RegionParameters) {
     interfaces = Pool(
       offset: 0, size: rounded(parameters.interfaceSize, to: 64), count: parameters.interfaceCount)
-    // netmap_ring is 128-byte aligned. An odd multiple of 128 also keeps equal slots of two rings
-    // from sharing their low address bits, which would make copies between them wait on each other.
-    let ringSize = rounded(parameters.ringSize, to: 128) | 128
+    // Whole pages, so that equal slots of two rings agree in their low 12 address bits. Processors
+    // compare those first: a load waits for an earlier store it agrees with. A copy from slot to slot
+    // loads first, so this is the distance at which no load meets an earlier store of the copy.
+    let ringSize = pageRounded(parameters.ringSize)
     rings = Pool(
       offset: pageRounded(interfaces.byteCount), size: ringSize, count: parameters.ringCount)
     buffers = Pool(

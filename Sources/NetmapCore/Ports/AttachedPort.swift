@@ -11,7 +11,7 @@ package final class AttachedPort {
   private let doorbells: DoorbellTable
 
   /// The rings of the binding, transmit rings first.
-  private let rings: UnsafeMutablePointer<AttachedRing>
+  let rings: UnsafeMutablePointer<AttachedRing>
   package let transmitCount: Int
   package let receiveCount: Int
 

@@ -19,6 +19,7 @@ extension AttachedRing {
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
+  @inline(__always)
   package func synchronizeTransmit(_ flags: SyncFlags) -> SyncResult {
     guard unsafe kring.tryLock(tag) else {
       unsafe kring.count(.busySyncs)
@@ -51,6 +52,7 @@ extension AttachedRing {
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
+  @inline(__always)
   package func synchronizeReceive(_ flags: SyncFlags) -> SyncResult {
     guard unsafe kring.tryLock(tag) else {
       unsafe kring.count(.busySyncs)

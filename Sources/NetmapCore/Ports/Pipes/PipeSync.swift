@@ -3,9 +3,9 @@ internal import Synchronization
 
 // A pipe is two pairs of rings, back to back: transmit ring i of one end is joined to receive ring i
 // of the other, slot k to slot k. Both rings of a pair name the same buffers; which side may touch a
-// buffer follows from the positions. Sending copies slots forward, releasing copies them back, so a
-// buffer swapped in on one side travels to the other. No packet is copied and no slot is checked:
-// the two ends trust each other (netmap(4), "NETMAP PIPES").
+// buffer follows from the positions. Slots are copied forward when they are sent and back when they
+// have been released, so a buffer swapped in on one side travels to the other. No packet is copied and
+// no slot is checked: the two ends trust each other (netmap(4), "NETMAP PIPES").
 //
 // Each direction has one word for each side, the outbox `position`: the sender's says up to where
 // slots have been handed over, the receiver's up to where it has given them back.
@@ -21,14 +21,14 @@ extension AttachedRing {
   func pipeTransmit(upTo head: UInt32) -> Bool {
     let count = unsafe ring.slotCount
     let first = unsafe kring.hwcur
-    let published = unsafe kring.ownPosition
-    var wakes = false
     // A damaged segment must not become a wild copy; the checks before looked at the other indexes.
     guard first < count else { return false }
+    let published = unsafe kring.ownPosition
+    var wakes = false
     if head != first || published != first {
       let summary =
         unsafe kring.offsetMask == 0
-        ? copySlots(from: first, upTo: head) : copySlotsKeepingOffsets(from: first, upTo: head)
+        ? handOver(from: first, upTo: head) : handOverKeepingOffsets(from: first, upTo: head)
       var end = head
       var packets = unsafe UInt64(ring.distance(from: first, to: head))
       var bytes = summary.bytes
@@ -59,15 +59,10 @@ extension AttachedRing {
   @inline(__always)
   func pipeReceive(upTo head: UInt32) -> Bool {
     let published = unsafe peerKRing.acquirePosition()
-    let first = unsafe kring.hwcur
     var wakes = false
-    if head != first {
-      let summary = unsafe copySlots(from: first, upTo: head)
-      if unsafe summary.flags & Self.bufferChangedFlag != 0 {
-        unsafe clearBufferChanged(from: first, upTo: head)
-      }
-      unsafe kring.hwcur = head
-    }
+    let first = unsafe kring.hwcur
+    if head != first { unsafe giveBack(from: first, upTo: head) }
+    unsafe kring.hwcur = head
     if unsafe kring.ownPosition != head {
       unsafe kring.publish(position: head)
       wakes = unsafe kring.outboxWaitWordIsSet
@@ -80,36 +75,82 @@ extension AttachedRing {
 }
 
 extension AttachedRing {
-  // Bits of a slot's first 8 bytes, which hold buffer index, length and flags.
-  private static var bufferChangedFlag: UInt64 { UInt64(NS_BUF_CHANGED) << 48 }
-  private static var uncommonFlags: UInt64 { UInt64(NS_BUF_CHANGED | NS_MOREFRAG) << 48 }
+  /// What a run of slots has in common: their flags or-ed together, and the sum of their lengths.
+  private typealias Summary = (flags: UInt16, bytes: UInt64)
 
-  /// Copies the slots `from..<end` to the same places of the peer's ring.
-  ///
-  /// - Returns: The first 8 bytes of all slots or-ed together, and the sum of their lengths.
+  /// Flags that ask for more than copying: `NS_BUF_CHANGED` and `NS_MOREFRAG`.
+  private static var uncommonFlags: UInt16 { UInt16(NS_BUF_CHANGED | NS_MOREFRAG) }
+
+  /// Copies the slots `from..<end` to the same places of the receiver's ring.
   @inline(__always)
-  private func copySlots(from: UInt32, upTo end: UInt32) -> (flags: UInt64, bytes: UInt64) {
-    if from <= end { return unsafe copyRun(from: from, upTo: end) }
-    let high = unsafe copyRun(from: from, upTo: ring.slotCount)
-    let low = unsafe copyRun(from: 0, upTo: end)
+  private func handOver(from: UInt32, upTo end: UInt32) -> Summary {
+    if from <= end { return unsafe handOverRun(from: from, upTo: end) }
+    let high = unsafe handOverRun(from: from, upTo: ring.slotCount)
+    let low = unsafe handOverRun(from: 0, upTo: end)
     return (high.flags | low.flags, high.bytes &+ low.bytes)
   }
 
   @inline(__always)
-  private func copyRun(from: UInt32, upTo end: UInt32) -> (flags: UInt64, bytes: UInt64) {
+  private func handOverRun(from: UInt32, upTo end: UInt32) -> Summary {
+    // A slot as four words; the second one is length and flags.
     let source = unsafe UnsafeRawPointer(ring.slot(from))
-      .assumingMemoryBound(to: SIMD2<UInt64>.self)
+      .assumingMemoryBound(to: SIMD4<UInt32>.self)
     let target = unsafe UnsafeMutableRawPointer(peerRing.slot(from))
-      .assumingMemoryBound(to: SIMD2<UInt64>.self)
-    var flags: UInt64 = 0
+      .assumingMemoryBound(to: SIMD4<UInt32>.self)
+    let count = Int(end &- from)
+    var flags: UInt32 = 0
     var bytes: UInt64 = 0
-    for index in 0..<Int(end &- from) {
+    var index = 0
+    if count >= 4 {
+      var (flagsOfFour, bytesOfFour) = (SIMD4<UInt32>.zero, SIMD4<UInt32>.zero)
+      repeat {
+        let (a, b) = unsafe (source[index], source[index &+ 1])
+        let (c, d) = unsafe (source[index &+ 2], source[index &+ 3])
+        unsafe target[index] = a
+        unsafe target[index &+ 1] = b
+        unsafe target[index &+ 2] = c
+        unsafe target[index &+ 3] = d
+        let words = SIMD4(a.y, b.y, c.y, d.y)
+        flagsOfFour |= words
+        // 4096 lengths of 16 bits do not overflow 32 bits.
+        bytesOfFour &+= words & 0xffff
+        index &+= 4
+      } while index &+ 4 <= count
+      flags = (flagsOfFour.x | flagsOfFour.y) | (flagsOfFour.z | flagsOfFour.w)
+      bytes = UInt64(bytesOfFour.wrappedSum())
+    }
+    while index < count {
       let slot = unsafe source[index]
       unsafe target[index] = slot
-      flags |= slot.x
-      bytes &+= (slot.x >> 32) & 0xffff
+      flags |= slot.y
+      bytes &+= UInt64(slot.y & 0xffff)
+      index &+= 1
     }
-    return (flags, bytes)
+    return (UInt16(truncatingIfNeeded: flags >> 16), bytes)
+  }
+
+  /// Copies the slots `from..<end` back to the sender's ring, whole: a buffer that was swapped in goes
+  /// with its flags, `NS_BUF_CHANGED` among them. Here the slots stay as they are until the sender
+  /// overwrites them; nobody looks at them before.
+  @inline(__always)
+  private func giveBack(from: UInt32, upTo end: UInt32) {
+    if from <= end { return unsafe giveBackRun(from: from, upTo: end) }
+    unsafe giveBackRun(from: from, upTo: ring.slotCount)
+    unsafe giveBackRun(from: 0, upTo: end)
+  }
+
+  @inline(__always)
+  private func giveBackRun(from: UInt32, upTo end: UInt32) {
+    let count = Int(end &- from)
+    if count >= 8 {
+      // Long runs are the C library's, which knows the widest moves this processor has.
+      unsafe UnsafeMutableRawPointer(peerRing.slot(from))
+        .copyMemory(from: ring.slot(from), byteCount: count &* MemoryLayout<Slot>.size)
+      return
+    }
+    for index in 0..<count {
+      unsafe peerRing.slot(from)[index] = ring.slot(from)[index]
+    }
   }
 
   /// The part of a transmit sync that most syncs have no need of: packets of several slots, changed
@@ -150,11 +191,9 @@ extension AttachedRing {
   /// Copies slots one by one where offsets are in use: a receiver that reserved room in front of its
   /// packets keeps it. Where the sender's offset is smaller, the receiver's stands.
   @inline(never)
-  private func copySlotsKeepingOffsets(
-    from: UInt32, upTo end: UInt32
-  ) -> (flags: UInt64, bytes: UInt64) {
+  private func handOverKeepingOffsets(from: UInt32, upTo end: UInt32) -> Summary {
     let mask = unsafe kring.offsetMask
-    var flags: UInt64 = 0
+    var flags: UInt16 = 0
     var bytes: UInt64 = 0
     var index = from
     while index != end {
@@ -163,7 +202,7 @@ extension AttachedRing {
       let reserved = unsafe target.pointee.pointer & mask
       if slot.pointer & mask < reserved { slot.pointer = (slot.pointer & ~mask) | reserved }
       unsafe target.pointee = slot
-      flags |= UInt64(slot.flags.rawValue) << 48
+      flags |= slot.flags.rawValue
       bytes &+= UInt64(slot.length)
       index = unsafe ring.next(index)
     }

@@ -7,12 +7,12 @@ internal import Netmap
 protocol Payload {
   init()
 
-  /// Fills the next free slot.
+  /// Writes one packet.
   ///
   /// - Parameters:
   ///   - sequence: The number of the packet, from 0.
-  ///   - ring: Has a free slot.
-  static func append(_ sequence: UInt64, to ring: inout TransmitRing)
+  ///   - bytes: The packet, ``testFrameBytes`` long.
+  static func write(_ sequence: UInt64, to bytes: inout MutableRawSpan)
 
   /// Looks at a received packet as far as this payload asks for it.
   mutating func take(_ packet: borrowing Packet, _ sequence: UInt64)
@@ -33,9 +33,7 @@ struct UntouchedPayload: Payload {
   var firstMismatch: UInt64? { nil }
 
   @inline(__always)
-  static func append(_ sequence: UInt64, to ring: inout TransmitRing) {
-    ring.append(length: testFrameBytes)
-  }
+  static func write(_ sequence: UInt64, to bytes: inout MutableRawSpan) {}
 
   @inline(__always)
   mutating func take(_ packet: borrowing Packet, _ sequence: UInt64) {
@@ -49,14 +47,11 @@ struct TouchedPayload: Payload {
   var firstMismatch: UInt64? { nil }
 
   @inline(__always)
-  static func append(_ sequence: UInt64, to ring: inout TransmitRing) {
-    ring.append(length: testFrameBytes) { bytes in
-      for word in 0..<7 {
-        bytes.storeBytes(of: sequence &+ UInt64(word), toByteOffset: word &* 8, as: UInt64.self)
-      }
-      bytes.storeBytes(
-        of: UInt32(truncatingIfNeeded: sequence), toByteOffset: 56, as: UInt32.self)
+  static func write(_ sequence: UInt64, to bytes: inout MutableRawSpan) {
+    for word in 0..<7 {
+      bytes.storeBytes(of: sequence &+ UInt64(word), toByteOffset: word &* 8, as: UInt64.self)
     }
+    bytes.storeBytes(of: UInt32(truncatingIfNeeded: sequence), toByteOffset: 56, as: UInt32.self)
   }
 
   @inline(__always)
@@ -79,10 +74,8 @@ struct VerifiedPayload: Payload {
   private(set) var firstMismatch: UInt64?
 
   @inline(__always)
-  static func append(_ sequence: UInt64, to ring: inout TransmitRing) {
-    ring.append(length: testFrameBytes) { bytes in
-      bytes.storeBytes(of: sequence, toByteOffset: 0, as: UInt64.self)
-    }
+  static func write(_ sequence: UInt64, to bytes: inout MutableRawSpan) {
+    bytes.storeBytes(of: sequence, toByteOffset: 0, as: UInt64.self)
   }
 
   @inline(__always)

@@ -85,11 +85,10 @@ enum PipeLoops<P: Payload> {
   @inline(__always)
   private static func fill(_ port: Port, _ batch: Int, _ sent: UInt64, _ limit: UInt64) -> Int {
     var ring = port.transmitRing(0)
-    let count = min(batch, ring.space, Int(clamping: limit &- sent))
-    for offset in 0..<count {
-      P.append(sent &+ UInt64(truncatingIfNeeded: offset), to: &ring)
+    let count = min(batch, Int(clamping: limit &- sent))
+    return ring.append(upTo: count, length: testFrameBytes) { number, bytes in
+      P.write(sent &+ UInt64(truncatingIfNeeded: number), to: &bytes)
     }
-    return count
   }
 
   /// Takes up to `batch` packets, the first of which should be number `received`.
@@ -98,12 +97,11 @@ enum PipeLoops<P: Payload> {
     _ port: Port, _ batch: Int, _ received: UInt64, _ payload: inout P
   ) -> Int {
     var ring = port.receiveRing(0)
-    var count = 0
-    while count < batch, let packet = ring.next() {
-      payload.take(packet, received &+ UInt64(truncatingIfNeeded: count))
-      count &+= 1
+    var sequence = received
+    return ring.forEach(upTo: batch) { packet in
+      payload.take(packet, sequence)
+      sequence &+= 1
     }
-    return count
   }
 
   @inline(never)
