@@ -28,7 +28,7 @@ extension AttachedRing {
     if head != first || published != first {
       let summary =
         unsafe kring.offsetMask == 0
-        ? handOver(from: first, upTo: head) : handOverKeepingOffsets(from: first, upTo: head)
+        ? copySlots(from: first, upTo: head) : copySlotsKeepingOffsets(from: first, upTo: head)
       var end = head
       var packets = unsafe UInt64(ring.distance(from: first, to: head))
       var bytes = summary.bytes
@@ -61,7 +61,12 @@ extension AttachedRing {
     let published = unsafe peerKRing.acquirePosition()
     var wakes = false
     let first = unsafe kring.hwcur
-    if head != first { unsafe giveBack(from: first, upTo: head) }
+    if head != first {
+      let summary = unsafe copySlots(from: first, upTo: head)
+      if summary.flags & UInt16(NS_BUF_CHANGED) != 0 {
+        unsafe clearBufferChanged(from: first, upTo: head)
+      }
+    }
     unsafe kring.hwcur = head
     if unsafe kring.ownPosition != head {
       unsafe kring.publish(position: head)
@@ -81,17 +86,17 @@ extension AttachedRing {
   /// Flags that ask for more than copying: `NS_BUF_CHANGED` and `NS_MOREFRAG`.
   private static var uncommonFlags: UInt16 { UInt16(NS_BUF_CHANGED | NS_MOREFRAG) }
 
-  /// Copies the slots `from..<end` to the same places of the receiver's ring.
+  /// Copies the slots `from..<end` to the same places of the peer's ring.
   @inline(__always)
-  private func handOver(from: UInt32, upTo end: UInt32) -> Summary {
-    if from <= end { return unsafe handOverRun(from: from, upTo: end) }
-    let high = unsafe handOverRun(from: from, upTo: ring.slotCount)
-    let low = unsafe handOverRun(from: 0, upTo: end)
+  private func copySlots(from: UInt32, upTo end: UInt32) -> Summary {
+    if from <= end { return unsafe copyRun(from: from, upTo: end) }
+    let high = unsafe copyRun(from: from, upTo: ring.slotCount)
+    let low = unsafe copyRun(from: 0, upTo: end)
     return (high.flags | low.flags, high.bytes &+ low.bytes)
   }
 
   @inline(__always)
-  private func handOverRun(from: UInt32, upTo end: UInt32) -> Summary {
+  private func copyRun(from: UInt32, upTo end: UInt32) -> Summary {
     // A slot as four words; the second one is length and flags.
     let source = unsafe UnsafeRawPointer(ring.slot(from))
       .assumingMemoryBound(to: SIMD4<UInt32>.self)
@@ -127,30 +132,6 @@ extension AttachedRing {
       index &+= 1
     }
     return (UInt16(truncatingIfNeeded: flags >> 16), bytes)
-  }
-
-  /// Copies the slots `from..<end` back to the sender's ring, whole: a buffer that was swapped in goes
-  /// with its flags, `NS_BUF_CHANGED` among them. Here the slots stay as they are until the sender
-  /// overwrites them; nobody looks at them before.
-  @inline(__always)
-  private func giveBack(from: UInt32, upTo end: UInt32) {
-    if from <= end { return unsafe giveBackRun(from: from, upTo: end) }
-    unsafe giveBackRun(from: from, upTo: ring.slotCount)
-    unsafe giveBackRun(from: 0, upTo: end)
-  }
-
-  @inline(__always)
-  private func giveBackRun(from: UInt32, upTo end: UInt32) {
-    let count = Int(end &- from)
-    if count >= 8 {
-      // Long runs are the C library's, which knows the widest moves this processor has.
-      unsafe UnsafeMutableRawPointer(peerRing.slot(from))
-        .copyMemory(from: ring.slot(from), byteCount: count &* MemoryLayout<Slot>.size)
-      return
-    }
-    for index in 0..<count {
-      unsafe peerRing.slot(from)[index] = ring.slot(from)[index]
-    }
   }
 
   /// The part of a transmit sync that most syncs have no need of: packets of several slots, changed
@@ -191,7 +172,7 @@ extension AttachedRing {
   /// Copies slots one by one where offsets are in use: a receiver that reserved room in front of its
   /// packets keeps it. Where the sender's offset is smaller, the receiver's stands.
   @inline(never)
-  private func handOverKeepingOffsets(from: UInt32, upTo end: UInt32) -> Summary {
+  private func copySlotsKeepingOffsets(from: UInt32, upTo end: UInt32) -> Summary {
     let mask = unsafe kring.offsetMask
     var flags: UInt16 = 0
     var bytes: UInt64 = 0
