@@ -2,19 +2,27 @@ internal import Glibc
 internal import Netmap
 
 /// Moves a known number of packets through a pipe, both ends on one thread:
-/// `fixed-work PACKETS BATCH [untouched|touched]`.
+/// `fixed-work PACKETS BATCH [untouched|touched|single]`.
+///
+/// `untouched` and `touched` move whole batches, as `netmap bench` does; `single` appends and takes
+/// packets one by one, untouched.
 ///
 /// Made to be counted, not timed: run it under `valgrind --tool=callgrind`, or with the malloc counter
 /// preloaded. With PACKETS 0 it does everything but the work; the difference is the work's own.
 @main
 struct FixedWork {
+  enum Way: String {
+    case untouched, touched, single
+  }
+
   static func main() {
     let arguments = CommandLine.arguments
     guard arguments.count == 3 || arguments.count == 4, let packets = Int(arguments[1]),
       let batch = Int(arguments[2]), packets >= 0, (1...1023).contains(batch),
-      packets % batch == 0, arguments.count == 3 || ["untouched", "touched"].contains(arguments[3])
+      packets % batch == 0,
+      let way = Way(rawValue: arguments.count == 4 ? arguments[3] : "untouched")
     else {
-      printError("usage: fixed-work PACKETS BATCH [untouched|touched]; whole batches only")
+      printError("usage: fixed-work PACKETS BATCH [untouched|touched|single]; whole batches only")
       exit(64)
     }
     do throws(NetmapError) {
@@ -22,10 +30,10 @@ struct FixedWork {
       let first = try Port("netmap:work{1", engine: engine)
       let second = try Port("netmap:work}1", engine: engine)
       // What happens once only (faulting pages in, binding symbols) must not be counted.
-      var digest = try work(first, second, 4 * batch, batch, touched: true)
+      var digest = try work(.touched, first, second, 4 * batch, batch)
+      digest &+= try work(.single, first, second, batch, batch)
       let calls = mallocCalls()
-      let touched = arguments.last == "touched"
-      digest &+= try work(first, second, packets, batch, touched: touched)
+      digest &+= try work(way, first, second, packets, batch)
       let allocations = mallocCalls().map { $0 - (calls ?? 0) }
       print(
         "{\"packets\":\(packets),\"batch\":\(batch),\"digest\":\(digest),",
@@ -37,11 +45,13 @@ struct FixedWork {
   }
 
   static func work(
-    _ first: Port, _ second: Port, _ packets: Int, _ batch: Int, touched: Bool
+    _ way: Way, _ first: Port, _ second: Port, _ packets: Int, _ batch: Int
   ) throws(NetmapError) -> UInt64 {
-    touched
-      ? try moveTouched(first, second, packets, batch)
-      : try moveUntouched(first, second, packets, batch)
+    switch way {
+    case .untouched: try moveUntouched(first, second, packets, batch)
+    case .touched: try moveTouched(first, second, packets, batch)
+    case .single: try moveOneByOne(first, second, packets, batch)
+    }
   }
 
   @inline(never)
@@ -51,11 +61,11 @@ struct FixedWork {
     var digest: UInt64 = 0
     for _ in 0..<(packets / batch) {
       var output = first.transmitRing(0)
-      for _ in 0..<batch { output.append(length: 60) }
+      output.append(upTo: batch, length: 60)
       try first.sync(.transmit)
       try second.sync(.receive)
       var input = second.receiveRing(0)
-      while let packet = input.next() { digest &+= UInt64(packet.slot.length) }
+      input.forEach { packet in digest &+= UInt64(packet.slot.length) }
     }
     return digest
   }
@@ -68,27 +78,41 @@ struct FixedWork {
     var sequence: UInt64 = 0
     for _ in 0..<(packets / batch) {
       var output = first.transmitRing(0)
-      for _ in 0..<batch {
-        output.append(length: 60) { bytes in
-          for word in 0..<7 {
-            bytes.storeBytes(of: sequence &+ UInt64(word), toByteOffset: word &* 8, as: UInt64.self)
-          }
-          bytes.storeBytes(
-            of: UInt32(truncatingIfNeeded: sequence), toByteOffset: 56, as: UInt32.self)
+      output.append(upTo: batch, length: 60) { number, bytes in
+        let value = sequence &+ UInt64(truncatingIfNeeded: number)
+        for word in 0..<7 {
+          bytes.storeBytes(of: value &+ UInt64(word), toByteOffset: word &* 8, as: UInt64.self)
         }
-        sequence &+= 1
+        bytes.storeBytes(of: UInt32(truncatingIfNeeded: value), toByteOffset: 56, as: UInt32.self)
       }
+      sequence &+= UInt64(truncatingIfNeeded: batch)
       try first.sync(.transmit)
       try second.sync(.receive)
       var input = second.receiveRing(0)
-      while let packet = input.next() {
+      input.forEach { packet in
         let bytes = packet.bytes
-        guard bytes.byteCount == 60 else { continue }
+        guard bytes.byteCount == 60 else { return }
         for word in 0..<7 {
           digest &+= unsafe bytes.unsafeLoad(fromByteOffset: word &* 8, as: UInt64.self)
         }
         digest &+= UInt64(unsafe bytes.unsafeLoad(fromByteOffset: 56, as: UInt32.self))
       }
+    }
+    return digest
+  }
+
+  @inline(never)
+  static func moveOneByOne(
+    _ first: Port, _ second: Port, _ packets: Int, _ batch: Int
+  ) throws(NetmapError) -> UInt64 {
+    var digest: UInt64 = 0
+    for _ in 0..<(packets / batch) {
+      var output = first.transmitRing(0)
+      for _ in 0..<batch { output.append(length: 60) }
+      try first.sync(.transmit)
+      try second.sync(.receive)
+      var input = second.receiveRing(0)
+      while let packet = input.next() { digest &+= UInt64(packet.slot.length) }
     }
     return digest
   }
