@@ -135,8 +135,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
       let slot = unsafe ring.slot(index)
       var span = unsafe MutableRawSpan(_unsafeStart: payload(slot), byteCount: length)
       fill(number, &span)
-      unsafe slot.pointee.length = UInt16(truncatingIfNeeded: length)
-      unsafe slot.pointee.flags = flags
+      unsafe Self.set(slot, length, flags)
       index = unsafe ring.next(index)
     }
     move(to: index)
@@ -159,11 +158,18 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     unsafe ring.buffer(slot.pointee.bufferIndex)
   }
 
+  /// Writes length and flags, which are neighbours, in one store.
+  @inlinable @inline(__always)
+  static func set(_ slot: UnsafeMutablePointer<Slot>, _ length: Int, _ flags: SlotFlags) {
+    let word = UInt32(UInt16(truncatingIfNeeded: length)) | UInt32(flags.rawValue) << 16
+    unsafe UnsafeMutableRawPointer(slot).storeBytes(
+      of: word.littleEndian, toByteOffset: 4, as: UInt32.self)
+  }
+
   @inlinable @inline(__always)
   @_lifetime(self: copy self)
   mutating func commit(_ slot: UnsafeMutablePointer<Slot>, length: Int, _ flags: SlotFlags) {
-    unsafe slot.pointee.length = UInt16(truncatingIfNeeded: length)
-    unsafe slot.pointee.flags = flags
+    unsafe Self.set(slot, length, flags)
     advance()
   }
 

@@ -5,10 +5,13 @@
 // here and in everything called from here. It can only follow the calls in an optimised build, where
 // it sees the whole module.
 
+// The functions are mutating although they change no field: a ring is passed by its address then, and
+// not copied for each sync.
+
 extension AttachedRing {
   /// Syncs this ring in its own direction.
   @inline(__always)
-  package func synchronize(_ flags: SyncFlags) -> SyncResult {
+  package mutating func synchronize(_ flags: SyncFlags) -> SyncResult {
     switch unsafe direction {
     case .transmit: unsafe synchronizeTransmit(flags)
     case .receive: unsafe synchronizeReceive(flags)
@@ -20,7 +23,7 @@ extension AttachedRing {
     @_noLocks @_noAllocation
   #endif
   @inline(__always)
-  package func synchronizeTransmit(_ flags: SyncFlags) -> SyncResult {
+  package mutating func synchronizeTransmit(_ flags: SyncFlags) -> SyncResult {
     guard unsafe kring.tryLock(tag) else {
       unsafe kring.count(.busySyncs)
       return .busy
@@ -53,7 +56,7 @@ extension AttachedRing {
     @_noLocks @_noAllocation
   #endif
   @inline(__always)
-  package func synchronizeReceive(_ flags: SyncFlags) -> SyncResult {
+  package mutating func synchronizeReceive(_ flags: SyncFlags) -> SyncResult {
     guard unsafe kring.tryLock(tag) else {
       unsafe kring.count(.busySyncs)
       return .busy
