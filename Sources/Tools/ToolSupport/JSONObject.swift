@@ -1,0 +1,41 @@
+/// One JSON object on one line, its members in the order they were added.
+package struct JSONObject {
+  private var members: [String] = []
+
+  package init() {}
+
+  package mutating func add(_ key: String, _ value: String) { append(key, Self.quoted(value)) }
+
+  package mutating func add(_ key: String, _ value: some BinaryInteger) {
+    append(key, String(value))
+  }
+
+  package mutating func add(_ key: String, _ value: Bool) { append(key, value ? "true" : "false") }
+
+  /// Adds a number; null where it is not finite, which JSON cannot say.
+  package mutating func add(_ key: String, _ value: Double) {
+    append(key, value.isFinite ? "\(value)" : "null")
+  }
+
+  package mutating func add(_ key: String, _ value: JSONObject) { append(key, value.text) }
+
+  private mutating func append(_ key: String, _ value: String) {
+    members.append("\(Self.quoted(key)):\(value)")
+  }
+
+  /// The object, without a line end.
+  package var text: String { "{" + members.joined(separator: ",") + "}" }
+
+  private static func quoted(_ text: String) -> String {
+    var result = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": result += "\\\""
+      case "\\": result += "\\\\"
+      case "\0"..<" ": result += "\\u" + TextFormat.hexadecimal(scalar.value, 4)
+      default: result.unicodeScalars.append(scalar)
+      }
+    }
+    return result + "\""
+  }
+}

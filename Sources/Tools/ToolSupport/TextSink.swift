@@ -1,0 +1,37 @@
+internal import Glibc
+
+/// Where a tool writes its lines: a stream of the process, or a function of a test.
+package struct TextSink: Sendable {
+  private let receive: @Sendable (String) -> Void
+
+  package init(_ receive: @escaping @Sendable (String) -> Void) {
+    self.receive = receive
+  }
+
+  /// Writes `text` at once, so that lines of several threads do not mix.
+  package func write(_ text: String) {
+    receive(text)
+  }
+
+  /// Writes `text` and a line end.
+  package func line(_ text: String) {
+    receive(text + "\n")
+  }
+
+  /// The standard output. What cannot be written is lost, as with printf(3).
+  package static let standardOutput = descriptor(STDOUT_FILENO)
+  /// The standard error stream.
+  package static let standardError = descriptor(STDERR_FILENO)
+
+  private static func descriptor(_ file: CInt) -> TextSink {
+    TextSink { text in
+      var rest = Array(text.utf8)[...]
+      while !rest.isEmpty {
+        let count = unsafe rest.withUnsafeBytes { unsafe Glibc.write(file, $0.baseAddress, $0.count) }
+        if count < 0 && errno == EINTR { continue }
+        guard count > 0 else { return }
+        rest = rest.dropFirst(count)
+      }
+    }
+  }
+}
