@@ -180,6 +180,20 @@ extension Port {
   /// Bytes in the region (`nr_memsize`).
   public var memorySize: Int { registration.memorySize }
 
+  /// Where the binding's `netmap_if` begins in the region, in bytes (`nr_offset`).
+  public var interfaceOffset: Int { registration.interfaceOffset }
+
+  /// Where a ring begins, in bytes after the binding's `netmap_if`: what `ring_ofs` says.
+  ///
+  /// - Parameters:
+  ///   - direction: Which kind of ring.
+  ///   - index: Counted from the first one this binding holds; anything else traps.
+  /// - Returns: The distance in bytes.
+  public func ringOffset(_ direction: Direction, _ index: Int) -> Int {
+    let ring = unsafe direction == .transmit ? attached.transmit(index) : attached.receive(index)
+    return unsafe ring.pointee.ring.base - attached.interface
+  }
+
   /// Bytes in a buffer: the most that one slot holds.
   public var bufferSize: Int { registration.segment.bufferSize }
 
