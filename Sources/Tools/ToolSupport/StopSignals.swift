@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 internal import Synchronization
 
@@ -27,6 +28,11 @@ package enum StopSignals {
   package static func take() -> CInt? {
     let number = state.pending.exchange(0, ordering: .relaxed)
     return number == 0 ? nil : number
+  }
+
+  /// How users call a signal: `control-C`, or its name.
+  package static func name(_ signal: CInt) -> String {
+    signal == SIGINT ? "control-C" : "SIGTERM"
   }
 
   /// Runs in the signal handler: nothing here allocates, locks or prints.

@@ -27,7 +27,9 @@ package struct TextSink: Sendable {
     TextSink { text in
       var rest = Array(text.utf8)[...]
       while !rest.isEmpty {
-        let count = unsafe rest.withUnsafeBytes { unsafe Glibc.write(file, $0.baseAddress, $0.count) }
+        let count = unsafe rest.withUnsafeBytes { bytes in
+          unsafe Glibc.write(file, bytes.baseAddress, bytes.count)
+        }
         if count < 0 && errno == EINTR { continue }
         guard count > 0 else { return }
         rest = rest.dropFirst(count)

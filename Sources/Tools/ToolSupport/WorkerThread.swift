@@ -39,8 +39,10 @@ package final class WorkerThread {
     pthread_join(thread, nil)
   }
 
-  /// A number that tells the calling thread from others, for messages.
-  package static var current: UInt { UInt(pthread_self()) }
+  /// What tells the calling thread from others in messages, such as `0x7f5c8c2006c0`.
+  package static var currentText: String {
+    "0x" + TextFormat.hexadecimal(UInt(pthread_self()), 1)
+  }
 
   /// Keeps the calling thread on one CPU.
   ///
