@@ -16,6 +16,7 @@ let package = Package(
   products: [
     .library(name: "Netmap", targets: ["Netmap"]),
     .executable(name: "netmap", targets: ["netmap"]),
+    .executable(name: "pkt-gen", targets: ["pkt-gen"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.6.0"),
@@ -39,6 +40,17 @@ let package = Package(
         .product(name: "Histogram", package: "hdrhistogram-swift"),
       ],
       path: "Sources/Tools/netmap", swiftSettings: settings),
+    // What the tools with netmap's traditional command lines share.
+    .target(
+      name: "ToolSupport", dependencies: ["Netmap", "CLinux"], path: "Sources/Tools/ToolSupport",
+      swiftSettings: settings),
+    // The packet generator, without its main function.
+    .target(
+      name: "PktGenCore", dependencies: ["Netmap", "ToolSupport", "CLinux"],
+      path: "Sources/Tools/PktGenCore", swiftSettings: settings),
+    .executableTarget(
+      name: "pkt-gen", dependencies: ["PktGenCore", "ToolSupport"], path: "Sources/Tools/pkt-gen",
+      swiftSettings: settings),
 
     .executableTarget(
       name: "hello", dependencies: ["Netmap"], path: "Examples/hello", swiftSettings: settings),
@@ -57,6 +69,9 @@ let package = Package(
       name: "NetmapTests", dependencies: ["Netmap", "hello", "sink", "forward", "swap"],
       swiftSettings: settings),
     .testTarget(name: "ToolTests", dependencies: ["netmap"], swiftSettings: settings),
+    .testTarget(
+      name: "PktGenTests", dependencies: ["PktGenCore", "ToolSupport", "Netmap", "pkt-gen"],
+      swiftSettings: settings),
     // Drives one end of a pipe from a process of its own, for the tests of shared memory.
     .executableTarget(
       name: "pipe-peer", dependencies: ["NetmapCore", "CLinux"], path: "Tests/Support/pipe-peer",

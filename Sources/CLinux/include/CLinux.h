@@ -45,4 +45,10 @@ extern int sched_setaffinity(int pid, unsigned long size, const void *mask);
 /* gettid(2) */
 extern int gettid(void);
 
+/* Asks the CPU to fetch a cache line; Swift has no way to say it. */
+static inline void clinux_prefetch(const void *address)
+{
+	__builtin_prefetch(address);
+}
+
 #endif

@@ -1,0 +1,84 @@
+internal import Netmap
+internal import ToolSupport
+
+/// The object that `--json` prints at the end, on one line.
+struct FinalObject {
+  let json: JSONObject
+
+  init(
+    _ configuration: Configuration, _ final: FinalReport, statistics: [PortStatistics],
+    findings: [Findings], failedThreads: Int
+  ) {
+    var json = JSONObject()
+    json.add("function", configuration.mode.rawValue)
+    json.add("port", configuration.interface.text)
+    json.add("threads", configuration.threads)
+    json.add("failed_threads", failedThreads)
+    json.add("packets", final.tally.packets)
+    json.add("bytes", final.tally.bytes)
+    json.add("events", final.tally.events)
+    // From the earliest start of a thread to the latest end of one.
+    json.add("seconds", final.seconds)
+    json.add("packets_per_second", final.packetRate)
+    json.add("bits_per_second", final.bitRate)
+    json.add("raw_bits_per_second", final.rawBitRate)
+    json.add("average_batch", final.averageBatch)
+    for finding in findings {
+      switch finding {
+      case .none: break
+      case .roundTrips(let summary): json.add("round_trips", Self.object(summary))
+      case .sequence(let summary): json.add("sequence", Self.object(summary))
+      }
+    }
+    var drops = DropTotals()
+    for port in statistics { drops.add(port) }
+    json.add("transmit_drops", drops.transmit)
+    json.add("receive_drops", drops.receive)
+    self.json = json
+  }
+
+  private static func object(_ summary: RoundTripSummary) -> JSONObject {
+    var json = JSONObject()
+    json.add("sent", summary.sent)
+    json.add("replies", summary.replies)
+    json.add("lost", summary.lost)
+    json.add("duplicates", summary.duplicates)
+    json.add("foreign", summary.foreign)
+    json.add("minimum_ns", summary.minimum)
+    json.add("average_ns", summary.average)
+    json.add("maximum_ns", summary.maximum)
+    return json
+  }
+
+  private static func object(_ summary: SequenceSummary) -> JSONObject {
+    var json = JSONObject()
+    json.add("gaps", summary.gaps)
+    json.add("missing", summary.missing)
+    json.add("out_of_order", summary.outOfOrder)
+    json.add("too_short", summary.tooShort)
+    json.add("fragment_changes", summary.fragmentChanges)
+    return json
+  }
+}
+
+/// What the ports dropped, by reason.
+private struct DropTotals {
+  private var transmitDrops = DropCounters()
+  private var receiveDrops = DropCounters()
+
+  mutating func add(_ statistics: PortStatistics) {
+    for reason in DropReason.allCases {
+      transmitDrops[reason] += statistics.transmit.drops[reason]
+      receiveDrops[reason] += statistics.receive.drops[reason]
+    }
+  }
+
+  var transmit: JSONObject { Self.object(transmitDrops) }
+  var receive: JSONObject { Self.object(receiveDrops) }
+
+  private static func object(_ drops: DropCounters) -> JSONObject {
+    var json = JSONObject()
+    for reason in DropReason.allCases { json.add(reason.name, drops[reason]) }
+    return json
+  }
+}

@@ -1,0 +1,96 @@
+/// Where things stand in a frame that begins with an Ethernet header, and the frame itself.
+package struct FrameLayout: Hashable, Sendable {
+  package let family: Family
+
+  package static let ethernetLength = 14
+  static let udpLength = 8
+
+  package init(_ family: Family) {
+    self.family = family
+  }
+
+  var sourceAddress: Int { Self.ethernetLength + (family == .ipv4 ? 12 : 8) }
+  var destinationAddress: Int { sourceAddress + family.addressLength }
+  /// IPv4 only: IPv6 has no checksum of its own.
+  var headerChecksum: Int { Self.ethernetLength + 10 }
+  var udp: Int { Self.ethernetLength + family.headerLength }
+  var udpChecksum: Int { udp + 6 }
+  /// The first byte of the payload: 42 or 62.
+  package var payload: Int { udp + Self.udpLength }
+
+  /// Makes a UDP frame of `size` bytes, but no shorter than its headers; the rest is for the caller to
+  /// cut off. The first `stamp` bytes of the payload are zero, to be filled in later.
+  package func frame(
+    size: Int, from source: AddressRange, _ sourceMAC: MACAddress, to destination: AddressRange,
+    _ destinationMAC: MACAddress, banner: String, stamp: Int = 0
+  ) -> [UInt8] {
+    let payloadLength = max(stamp, size - payload)
+    var frame = destinationMAC.bytes + sourceMAC.bytes
+    frame += networkHeader(payloadLength, source, destination)
+    frame += words(source.ports.lowerBound, destination.ports.lowerBound)
+    frame += words(UInt16(clamping: Self.udpLength + payloadLength), 0)
+    let text = Array(banner.utf8)
+    frame += (0..<payloadLength).map { index in
+      index < stamp || index == payloadLength - 1 ? 0 : text[index % text.count]
+    }
+    let length = frame.count
+    unsafe frame.withUnsafeMutableBytes { bytes in
+      guard let start = bytes.baseAddress else { return }
+      unsafe finishChecksums(start, length)
+    }
+    return frame
+  }
+
+  private func networkHeader(
+    _ payloadLength: Int, _ source: AddressRange, _ destination: AddressRange
+  ) -> [UInt8] {
+    let length = Self.udpLength + payloadLength
+    switch family {
+    case .ipv4:
+      // Version and header length, ToS low delay; length; id 0; don't fragment; TTL 64; UDP.
+      return [0x08, 0x00, 0x45, 0x10] + words(UInt16(clamping: length + 20), 0, 0x4000)
+        + [64, 17, 0, 0] + source.first + destination.first
+    case .ipv6:
+      return [0x86, 0xdd, 0x60, 0, 0, 0] + words(UInt16(clamping: length)) + [17, 64]
+        + source.first + destination.first
+    }
+  }
+
+  /// Writes the lengths of a frame of `size` bytes, and both checksums from scratch.
+  ///
+  /// - Parameters:
+  ///   - frame: A frame of this layout.
+  ///   - size: No more bytes than the frame has; less than its headers counts as these.
+  @unsafe
+  func resize(_ frame: UnsafeMutableRawPointer, to size: Int) {
+    let length = max(size, payload)
+    unsafe put(
+      frame, Self.ethernetLength + (family == .ipv4 ? 2 : 4),
+      UInt16(clamping: family == .ipv4 ? length - Self.ethernetLength : length - udp))
+    unsafe put(frame, udp + 4, UInt16(clamping: length - udp))
+    unsafe finishChecksums(frame, length)
+  }
+
+  private func finishChecksums(_ frame: UnsafeMutableRawPointer, _ length: Int) {
+    if family == .ipv4 {
+      unsafe put(frame, headerChecksum, 0)
+      let header = unsafe InternetChecksum.sum(
+        frame + Self.ethernetLength, udp - Self.ethernetLength)
+      unsafe put(frame, headerChecksum, InternetChecksum.field(header))
+    }
+    unsafe put(frame, udpChecksum, 0)
+    // The pseudo header: addresses, protocol, length.
+    var sum = unsafe InternetChecksum.sum(frame + sourceAddress, udp - sourceAddress)
+    sum += 17 + UInt64(length - udp)
+    unsafe sum += InternetChecksum.sum(frame + udp, length - udp)
+    unsafe put(frame, udpChecksum, InternetChecksum.udpField(sum))
+  }
+
+  private func put(_ frame: UnsafeMutableRawPointer, _ offset: Int, _ value: UInt16) {
+    unsafe frame.storeBytes(of: value.bigEndian, toByteOffset: offset, as: UInt16.self)
+  }
+
+  private func words(_ words: UInt16...) -> [UInt8] {
+    words.flatMap { [UInt8($0 >> 8), UInt8($0 & 0xff)] }
+  }
+}

@@ -1,0 +1,86 @@
+internal import Netmap
+
+/// A port as a traffic loop uses it. For `-i null` the other end is served here too.
+final class Link {
+  /// How a wait ended.
+  enum Wakeup {
+    case ready(Readiness)
+    case timeout
+    /// A signal handler ran: perhaps somebody wants to stop.
+    case interrupted
+  }
+
+  let port: Port
+  /// The end of a pipe that takes everything and always has more; nil for a port that others serve.
+  private let far: Port?
+
+  init(_ port: Port, far: Port? = nil) {
+    self.port = port
+    self.far = far
+  }
+
+  /// A link to nowhere: both ends of a pipe on an engine of their own. `frame` is what there is to
+  /// receive.
+  static func null(frame: [UInt8]) throws(NetmapError) -> Link {
+    let engine = try EmbeddedEngine()
+    let near = try Port("netmap:null{0", engine: engine)
+    let far = try Port("netmap:null}0", engine: engine)
+    var ring = far.transmitRing(0)
+    // Slots keep their buffers, and sending leaves them as they are.
+    for index in 0..<ring.slotCount {
+      let slot = unsafe ring.unsafeRing.slot(UInt32(index)).pointee
+      let target = unsafe ring.unsafeRing.buffer(slot.bufferIndex)
+      unsafe frame.withUnsafeBytes { bytes in
+        guard let source = bytes.baseAddress else { return }
+        unsafe target.copyMemory(from: source, byteCount: min(bytes.count, far.bufferSize))
+      }
+    }
+    while ring.append(length: min(frame.count, far.bufferSize)) {}
+    try far.sync(.transmit)
+    return Link(near, far: far)
+  }
+
+  /// Waits until the port is ready, as `Port.wait(for:timeout:)`.
+  func wait(for wanted: Readiness, timeout: Duration) throws(TrafficFailure) -> Wakeup {
+    if far != nil {
+      try sync(wanted.contains(.receive) ? .receive : .transmit)
+      return .ready(wanted)
+    }
+    do throws(NetmapError) {
+      let ready = try port.wait(for: wanted, timeout: timeout)
+      return ready.isEmpty ? .timeout : .ready(ready)
+    } catch {
+      if error.code == .interrupted { return .interrupted }
+      throw TrafficFailure(error)
+    }
+  }
+
+  /// Syncs one direction of the port.
+  func sync(_ direction: Direction) throws(TrafficFailure) {
+    do throws(NetmapError) {
+      try port.sync(direction)
+      if let far { try serve(far, direction) }
+    } catch {
+      throw TrafficFailure(error)
+    }
+  }
+
+  /// Plays the other end, and syncs again to see what it did.
+  private func serve(_ far: Port, _ direction: Direction) throws(NetmapError) {
+    switch direction {
+    case .transmit:
+      try far.sync(.receive)
+      var ring = far.receiveRing(0)
+      ring.skip()
+      try far.sync(.receive)
+    case .receive:
+      try far.sync(.transmit)
+      var ring = far.transmitRing(0)
+      // The same frame is in every buffer; only its length is needed.
+      let length = unsafe ring.unsafeRing.slot(0).pointee.length
+      while ring.append(length: Int(length)) {}
+      try far.sync(.transmit)
+    }
+    try port.sync(direction)
+  }
+}

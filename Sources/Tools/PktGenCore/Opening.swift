@@ -1,0 +1,157 @@
+internal import Netmap
+internal import ToolSupport
+
+/// Opens the port of a run, and a binding for each of its threads.
+struct Opening {
+  let configuration: Configuration
+  let engine: EmbeddedEngine?
+  let log: ToolLog
+
+  /// The rings that threads share out among themselves.
+  private(set) var queueCount = 1
+  /// Nil for `null`.
+  private(set) var specification: PortSpecification?
+
+  /// A representative packet: its size is what is checked.
+  let template: FrameTemplate
+  let sourceMAC: String
+
+  /// - Throws: ``Refusal`` for names that cannot be used, and packets that cannot be made.
+  init(
+    _ configuration: Configuration, engine: EmbeddedEngine?, log: ToolLog
+  ) throws(Refusal) {
+    self.configuration = configuration
+    self.engine = engine
+    self.log = log
+    switch configuration.interface {
+    case .null: break
+    case .tap(let name):
+      throw Refusal(
+        "cannot open tap \(name): TAP devices are not opened directly; "
+          + "create it with ip-tuntap(8) and use -i netmap:\(name)")
+    case .pcap(let name):
+      throw Refusal(
+        "cannot open pcap on \(name): live captures of libpcap are not supported; "
+          + "use -i netmap:\(name)")
+    case .netmap(let text):
+      do throws(NetmapError) {
+        specification = try PortSpecification.parse(
+          text, interfaceExists: NetworkInterface.exists)
+      } catch {
+        throw Refusal("\(error)")
+      }
+    }
+    if let rings = configuration.rings {
+      for word in rings.ignored { log("ignored config: \(word)", function: "parse_nmr_config") }
+      specification?.conf = rings.hints
+    }
+    specification?.flags.insert(.acceptVirtioNetHeader)
+    let name = specification?.name.rawValue ?? ""
+    sourceMAC =
+      configuration.sourceMACText ?? NetworkInterface.address(of: name) ?? MACAddress.zeroText
+    template = try FrameTemplate.make(for: configuration, sourceMAC: sourceMAC)
+  }
+
+  /// Opens the port for the first thread.
+  ///
+  /// - Throws: ``Refusal`` when it cannot be opened, has too few rings, or cannot carry the packets.
+  mutating func open() throws(Refusal) -> Link {
+    if let message = configuration.mode.threadLimitMessage, configuration.threads > 1 {
+      throw Refusal(message, status: Refusal.threadStatus)
+    }
+    // Refused before anything is created.
+    guard configuration.threads >= 1 else {
+      throw Refusal("bad nthreads \(configuration.threads), it must be 1 or more")
+    }
+    if configuration.options.contains(.indirect) && !configuration.interface.isSwitchPort {
+      throw Refusal(
+        "indirect buffers (-I) are for ports of VALE switches; "
+          + "\(configuration.interface.text) is none")
+    }
+    let link = try bind(thread: 0)
+    queueCount = countQueues(link.port)
+    guard configuration.threads <= queueCount else {
+      throw Refusal("bad nthreads \(configuration.threads), have \(queueCount) queues")
+    }
+    if configuration.virtioHeaderLength > 0 {
+      log(
+        "Unable to set virtio-net header length \(configuration.virtioHeaderLength): "
+          + "\(link.port.name) has none; its packets begin with an empty one all the same",
+        function: "set_vnet_hdr_len")
+    }
+    try checkSize()
+    return link
+  }
+
+  /// Opens what thread `index` works on.
+  func bind(thread index: Int) throws(Refusal) -> Link {
+    do throws(NetmapError) {
+      guard var specification else { return try Link.null(frame: template.bytes) }
+      if configuration.threads > 1 {
+        specification.selection = try selection(ofThread: index)
+        if configuration.mode.role == .receiver { specification.flags.insert(.noTransmitPoll) }
+      }
+      return Link(try Port(specification, engine: engine))
+    } catch {
+      throw Refusal("\(error)")
+    }
+  }
+
+  /// The single ring of a thread. Host rings follow the hardware rings.
+  private func selection(ofThread index: Int) throws(NetmapError) -> RingSelection {
+    let ring = UInt16(clamping: index)
+    switch specification?.selection {
+    case .host: return .oneHost(ring)
+    case .oneHardware(let only): return .oneHardware(only)
+    case .oneHost(let only): return .oneHost(only)
+    case .hardwareAndHost where index >= hardwareRings:
+      return .oneHost(ring - UInt16(hardwareRings))
+    case .allHardware, .hardwareAndHost, .null, nil: return .oneHardware(ring)
+    }
+  }
+
+  /// Known once the first thread has its port; that one takes ring 0.
+  private var hardwareRings = Int(UInt16.max)
+
+  private mutating func countQueues(_ port: Port) -> Int {
+    let geometry = port.geometry
+    let sends = configuration.mode.role == .sender
+    hardwareRings = sends ? geometry.transmitRings : geometry.receiveRings
+    let hostRings = sends ? geometry.hostTransmitRings : geometry.hostReceiveRings
+    switch specification?.selection {
+    case .allHardware, .null, nil: return hardwareRings
+    case .hardwareAndHost: return hardwareRings + hostRings
+    case .host: return hostRings
+    case .oneHardware, .oneHost: return 1
+    }
+  }
+
+  /// Compares the frame with what the interface takes. Pipes and switch ports have no such limit.
+  private func checkSize() throws(Refusal) {
+    guard configuration.mode.role == .sender, let specification,
+      !configuration.interface.isSwitchPort,
+      let mtu = NetworkInterface.mtu(of: specification.name.rawValue)
+    else { return }
+    let size = template.length - template.virtioLength
+    // The MTU counts from behind the Ethernet header and its tag.
+    let header = FrameLayout.ethernetLength + (isTagged ? 4 : 0)
+    guard size <= mtu + header else {
+      throw Refusal(
+        "pkt_size (\(size)) must be <= mtu (\(mtu)) + \(header) bytes of Ethernet header")
+    }
+  }
+
+  private var isTagged: Bool {
+    let frame = template.bytes
+    guard frame.count >= 14 else { return false }
+    return [[0x81, 0x00], [0x88, 0xa8]].contains(Array(frame[12..<14]))
+  }
+
+  /// Seconds to wait before traffic begins.
+  var linkWait: Int {
+    if let seconds = configuration.linkWait { return seconds }
+    guard let specification, !configuration.interface.isSwitchPort else { return 0 }
+    let name = specification.name.rawValue
+    return NetworkInterface.exists(name) && NetworkInterface.mayResetLink(name) ? 2 : 0
+  }
+}

@@ -1,0 +1,68 @@
+internal import Glibc
+
+/// Writes the packet of a template into buffers, and changes it from one to the next.
+///
+/// Plain data: the template must outlive it.
+@unsafe
+struct PacketWriter {
+  /// The packet with its virtio header.
+  let packet: UnsafeMutableRawPointer
+  private let frame: UnsafeMutableRawPointer
+  private let longest: Int
+  private let headerLength: Int
+  /// Also write the payload, which is the same in every packet.
+  private let writesAll: Bool
+  /// Copy whole lines, which is faster than exact lengths.
+  private let copiesLines: Bool
+  private let layout: FrameLayout
+  private let updatesLength: Bool
+  private let varies: Bool
+  private var odometer: AddressOdometer
+
+  /// The writer for a run; whole lines are copied only if buffers consist of such.
+  init(
+    _ template: FrameTemplate, _ configuration: Configuration, bufferSize: Int, seed: UInt64
+  ) {
+    unsafe packet = template.start
+    unsafe frame = template.frame
+    unsafe longest = template.length
+    unsafe headerLength = template.headerLength
+    unsafe writesAll = configuration.copiesWholeFrame
+    unsafe copiesLines =
+      !configuration.options.contains(.memcpy) && bufferSize % FrameTemplate.line == 0
+      && template.length <= bufferSize
+    unsafe layout = template.layout ?? FrameLayout(configuration.family)
+    unsafe updatesLength = template.layout != nil && configuration.updatesLength
+    unsafe varies = template.layout != nil && configuration.variesAddresses
+    unsafe odometer = AddressOdometer(
+      layout, configuration.source, configuration.destination, configuration.options, seed: seed)
+  }
+
+  /// Lets the headers say how long the packet is, if that is wanted.
+  @inline(__always)
+  func resize(to length: Int) {
+    if unsafe updatesLength { unsafe layout.resize(frame, to: length - (frame - packet)) }
+  }
+
+  /// Writes the packet. If `isKnown`, the buffer holds it already, perhaps with other headers.
+  @inline(__always)
+  func write(to buffer: UnsafeMutableRawPointer, _ length: Int, isKnown: Bool) {
+    let count = unsafe isKnown ? (writesAll ? length : headerLength) : longest
+    if unsafe copiesLines {
+      var offset = 0
+      repeat {
+        let line = unsafe packet.loadUnaligned(fromByteOffset: offset, as: SIMD8<UInt64>.self)
+        unsafe buffer.storeBytes(of: line, toByteOffset: offset, as: SIMD8<UInt64>.self)
+        offset &+= FrameTemplate.line
+      } while offset < count
+    } else {
+      unsafe memcpy(buffer, packet, count)
+    }
+  }
+
+  /// Goes on to the next packet.
+  @inline(__always)
+  mutating func advance() {
+    if unsafe varies { unsafe odometer.advance(frame) }
+  }
+}

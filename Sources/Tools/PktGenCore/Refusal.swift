@@ -1,0 +1,22 @@
+/// Why pkt-gen does not run, and how it ends because of that.
+package struct Refusal: Error, Hashable, Sendable {
+  /// Bad usage, and ports that cannot be opened.
+  package static let usageStatus: CInt = 255
+  /// Threads that cannot be had, or failed.
+  package static let threadStatus: CInt = 1
+
+  package let message: String
+  package let status: CInt
+  /// Whether the usage text is printed after the message.
+  package let showsUsage: Bool
+
+  init(_ message: String, status: CInt = usageStatus, showsUsage: Bool = false) {
+    self.message = message
+    self.status = status
+    self.showsUsage = showsUsage
+  }
+
+  static func usage(_ message: String) -> Refusal {
+    Refusal(message, showsUsage: true)
+  }
+}

@@ -1,0 +1,265 @@
+package import Netmap
+internal import Synchronization
+package import ToolSupport
+
+/// One run of pkt-gen: opens the port, starts the threads, reports, and sums up.
+package final class Session {
+  /// What a session has in common with its surroundings, so that tests can put in their own.
+  package struct Surroundings: Sendable {
+    package var output: TextSink
+    package var log: ToolLog
+    /// Where ports are opened; nil for the engine of the process.
+    package var engine: EmbeddedEngine?
+    /// Take `SIGINT` and `SIGTERM` as a request to stop.
+    package var handlesSignals: Bool
+
+    package init(
+      output: TextSink = .standardOutput, log: ToolLog = ToolLog(),
+      engine: EmbeddedEngine? = nil, handlesSignals: Bool = false
+    ) {
+      self.output = output
+      self.log = log
+      self.engine = engine
+      self.handlesSignals = handlesSignals
+    }
+  }
+
+  private let configuration: Configuration
+  private let surroundings: Surroundings
+  private let stop: StopRequest
+  private var crew: [Member] = []
+
+  private struct Member {
+    let thread: WorkerThread
+    let counters: WorkerCounters
+  }
+
+  private var log: ToolLog { surroundings.log }
+  private var output: TextSink { surroundings.output }
+
+  /// - Parameters:
+  ///   - configuration: What to do.
+  ///   - surroundings: Where to do it.
+  ///   - stop: Ends the run early.
+  package init(
+    _ configuration: Configuration, _ surroundings: Surroundings,
+    stop: StopRequest = StopRequest()
+  ) {
+    self.configuration = configuration
+    self.surroundings = surroundings
+    self.stop = stop
+  }
+
+  /// Does it all.
+  ///
+  /// - Returns: The exit status: 0, or 1 when a thread failed.
+  /// - Throws: ``Refusal`` when the run cannot begin.
+  package func run() throws(Refusal) -> CInt {
+    var opening = try Opening(configuration, engine: surroundings.engine, log: log)
+    let first = try opening.open()
+    announce(opening, first.port)
+    if surroundings.handlesSignals { StopSignals.block() }
+    var links = [first]
+    for index in 1..<max(configuration.threads, 1) {
+      do throws(Refusal) {
+        links.append(try opening.bind(thread: index))
+      } catch {
+        throw Refusal(error.message, status: Refusal.threadStatus)
+      }
+    }
+    try start(links, opening)
+    report()
+    return finish(links)
+  }
+}
+
+// MARK: - Begin
+
+extension Session {
+  /// What is said before the first packet.
+  private func announce(_ opening: Opening, _ port: Port) {
+    if configuration.verbosity > 0 { listRings(port) }
+    let role = configuration.mode.role
+    output.line(
+      "\(role.verb) \(configuration.interface.text): \(opening.queueCount) queues, "
+        + "\(configuration.threads) threads and \(configuration.cpus) cpus.")
+    if role == .sender {
+      output.line(
+        "\(configuration.sourceText) -> \(configuration.destinationText) "
+          + "(\(opening.sourceMAC) -> \(configuration.destinationMACText))")
+    }
+    if configuration.options != [] {
+      let words = configuration.options.summary.map { " " + $0 }.joined()
+      log("--- SPECIAL OPTIONS:\(words)", function: "main")
+    }
+    if role == .sender {
+      let plan = BurstPlan(burst: configuration.burst, rate: configuration.ratePerThread)
+      log(plan.text, function: "main")
+    }
+    if role == .other && configuration.family == .ipv6 {
+      log(
+        "Warning: ping-pong with IPv6 not supported", function: "\(configuration.mode)_body")
+    }
+  }
+
+  private func listRings(_ port: Port) {
+    let geometry = port.geometry
+    log(
+      "nifp at offset \(port.interfaceOffset) ntxqs \(geometry.transmitRings) "
+        + "nrxqs \(geometry.receiveRings) memid \(port.memoryID)", function: "main")
+    for index in 0..<port.transmitRingCount {
+      let offset = port.ringOffset(.transmit, index)
+      let slots = port.transmitRing(index).slotCount
+      log("   TX\(index) at offset \(offset) slots \(slots)", function: "main")
+    }
+    for index in 0..<port.receiveRingCount {
+      let offset = port.ringOffset(.receive, index)
+      let slots = port.receiveRing(index).slotCount
+      log("   RX\(index) at offset \(offset) slots \(slots)", function: "main")
+    }
+  }
+
+  private func start(_ links: [Link], _ opening: Opening) throws(Refusal) {
+    if surroundings.handlesSignals { StopSignals.install(waking: stop) }
+    let wait = opening.linkWait
+    log("Wait \(wait) secs for phy reset", function: "start_threads")
+    let deadline = Clock.monotonic() + UInt64(wait) * 1_000_000_000
+    while !stop.isRequested, case let now = Clock.monotonic(), now < deadline {
+      stop.wait(nanoseconds: deadline - now)
+      noticeSignals()
+    }
+    log("Ready...", function: "start_threads")
+    if surroundings.handlesSignals { StopSignals.block() }
+    defer { if surroundings.handlesSignals { StopSignals.install(waking: stop) } }
+    for (index, link) in links.enumerated() {
+      let counters = WorkerCounters()
+      let worker = Worker(
+        index: index, link: link, configuration: configuration, sourceMAC: opening.sourceMAC,
+        counters: counters, stop: stop, log: log, output: output)
+      // The port is this thread's alone until it has been joined.
+      nonisolated(unsafe) let handed = worker
+      let stop = stop
+      guard
+        let thread = WorkerThread({
+          unsafe handed.run()
+          stop.wake()
+        })
+      else {
+        stop.request()
+        for member in crew { end(member) }
+        throw Refusal("Unable to create thread \(index)", status: Refusal.threadStatus)
+      }
+      crew.append(Member(thread: thread, counters: counters))
+    }
+  }
+}
+
+// MARK: - Reports and end
+
+extension Session {
+  /// Writes a line every so often, until all threads have ended.
+  private func report() {
+    var line = RateReport(
+      scaling: configuration.scaling, framingBits: configuration.framingBits,
+      showsStatistics: configuration.options.contains(.rateStatistics))
+    // Closer reports mean nothing.
+    let shortest: UInt64 = 10_000_000
+    var last = Clock.monotonic()
+    var before = Tally()
+    var hasReported = false
+    while true {
+      let isOver = waitForReport(last + max(configuration.reportInterval, shortest))
+      var now = Clock.monotonic()
+      // A run that was shorter than that still gets its line.
+      if isOver, !hasReported, now - last < shortest {
+        Clock.sleep(nanoseconds: shortest - (now - last))
+        now = Clock.monotonic()
+      }
+      if now - last >= shortest {
+        var tally = Tally()
+        var space: UInt64 = 0
+        for member in crew {
+          tally += member.counters.tally
+          space += member.counters.takeSmallestSpace()
+        }
+        let message = line.message(
+          tally - before, microseconds: (now - last) / 1000, space: space)
+        log(message, function: "main_thread")
+        (last, before, hasReported) = (now, tally, true)
+      }
+      if isOver { return }
+    }
+  }
+
+  /// Sleeps until the time has come or all threads have ended.
+  ///
+  /// - Returns: Whether they have ended.
+  private func waitForReport(_ deadline: UInt64) -> Bool {
+    while true {
+      noticeSignals()
+      if crew.allSatisfy(\.counters.hasEnded) { return true }
+      let now = Clock.monotonic()
+      if now >= deadline { return false }
+      var rest = deadline - now
+      if stop.isRequested {
+        // Some may just have been about to sleep.
+        for member in crew where !member.counters.hasEnded { member.thread.interrupt() }
+        rest = min(rest, 5_000_000)
+      }
+      stop.wait(nanoseconds: rest)
+    }
+  }
+
+  private func noticeSignals() {
+    guard surroundings.handlesSignals, let signal = StopSignals.take() else { return }
+    log(
+      "received \(StopSignals.name(signal)) on thread \(WorkerThread.currentText)",
+      function: "sigint_h")
+    stop.request()
+  }
+
+  private func end(_ member: Member) {
+    while !member.counters.hasEnded {
+      member.thread.interrupt()
+      Clock.sleep(nanoseconds: 1_000_000)
+    }
+    member.thread.join()
+  }
+
+  /// Writes the last lines.
+  ///
+  /// - Returns: The exit status.
+  private func finish(_ links: [Link]) -> CInt {
+    var tally = Tally()
+    var start = UInt64.max
+    var end: UInt64 = 0
+    var failures = 0
+    for (index, member) in crew.enumerated() {
+      member.thread.join()
+      let counters = member.counters
+      if counters.hasFailed {
+        failures += 1
+        log("ouch, thread \(index) exited with error", function: "main_thread")
+      }
+      tally += counters.tally
+      if counters.start > 0 { start = min(start, counters.start) }
+      end = max(end, counters.end)
+    }
+    let seconds = end > start ? Double(end - start) / 1e9 : 0
+    let final = FinalReport(tally, seconds: seconds, framingBits: configuration.framingBits)
+    let lines =
+      switch configuration.mode.role {
+      case .sender: final.lines("Sent", configuration.scaling)
+      case .receiver: final.lines("Received", configuration.scaling)
+      case .other: [String]()
+      }
+    for text in lines { output.line(text) }
+    if configuration.printsJSON {
+      let object = FinalObject(
+        configuration, final, statistics: links.map(\.port.statistics),
+        findings: crew.map { $0.counters.findings.withLock { $0 } }, failedThreads: failures)
+      output.line(object.json.text)
+    }
+    return failures == 0 ? 0 : Refusal.threadStatus
+  }
+}

@@ -1,0 +1,133 @@
+internal import Glibc
+internal import Netmap
+internal import ToolSupport
+
+/// What a traffic loop is given: its port, what to do, and where to leave the results.
+struct Worker {
+  let index: Int
+  let link: Link
+  let configuration: Configuration
+  let sourceMAC: String
+  let counters: WorkerCounters
+  let stop: StopRequest
+  let log: ToolLog
+  /// Where packets are dumped.
+  let output: TextSink
+
+  var port: Port { link.port }
+  var packetLimit: UInt64 { configuration.packetLimit(ofThread: index) }
+
+  var burstPlan: BurstPlan {
+    BurstPlan(burst: configuration.burst, rate: configuration.ratePerThread)
+  }
+
+  /// A number for random choices, another one in every thread and run.
+  var seed: UInt64 { Clock.wall() ^ UInt64(index) << 48 }
+
+  /// Runs the mode to its end.
+  func run() {
+    do throws(TrafficFailure) {
+      try pin()
+      switch configuration.mode {
+      case .tx: try Sender(self).run()
+      case .rx: try Receiver.run(self)
+      case .ping: try Ping(self).run()
+      case .pong: try Pong.run(self)
+      case .txseq: try SequenceSender(self).run()
+      case .rxseq: try SequenceReceiver.run(self)
+      }
+    } catch {
+      log(error.message)
+      counters.fail()
+    }
+  }
+
+  private func pin() throws(TrafficFailure) {
+    guard let first = configuration.affinity else { return }
+    let cpu = (first + index) % configuration.affinityModulus
+    let code = WorkerThread.pin(to: cpu)
+    guard code == 0 else {
+      throw TrafficFailure(
+        "Unable to set affinity: CPU \(cpu): \(unsafe String(cString: strerror(code)))")
+    }
+  }
+
+  /// Waits for room, or only syncs when busy-waiting.
+  ///
+  /// - Returns: False when nothing was waited for: the loop should look at ``stop`` and try again.
+  func waitForRoom() throws(TrafficFailure) -> Bool {
+    if configuration.busyWaits {
+      try link.sync(.transmit)
+      return true
+    }
+    switch try link.wait(for: .transmit, timeout: .seconds(2)) {
+    case .ready(let ready):
+      if ready.contains(.error) { throw resetRing(port.transmitRingCount) }
+      return true
+    case .timeout:
+      log("poll error on queue \(index): timeout", function: "sender_body")
+      return true
+    case .interrupted: return false
+    }
+  }
+
+  /// Waits for packets, or only syncs when busy-waiting.
+  ///
+  /// - Returns: Whether there are packets; nil when nothing was waited for.
+  func waitForPackets(_ timeout: Duration) throws(TrafficFailure) -> Bool? {
+    if configuration.busyWaits {
+      try link.sync(.receive)
+      return (0..<port.receiveRingCount).contains { !port.receiveRing($0).isEmpty }
+    }
+    switch try link.wait(for: .receive, timeout: timeout) {
+    case .ready(let ready):
+      if ready.contains(.error) { throw resetRing(port.receiveRingCount) }
+      return true
+    case .timeout: return false
+    case .interrupted: return nil
+    }
+  }
+
+  private func resetRing(_ count: Int) -> TrafficFailure {
+    TrafficFailure(
+      "poll error on \(port.name) ring 0-\(count - 1): indexes were out of place, it was reset")
+  }
+
+  /// Sends what is queued, and waits until nothing is pending on any ring.
+  func flush() throws(TrafficFailure) {
+    var limit = RateLimit(5)
+    try link.sync(.transmit)
+    for index in 0..<port.transmitRingCount {
+      let ring = unsafe port.transmitRing(index).unsafeRing
+      if index == port.transmitRingCount - 1 {
+        unsafe log(
+          "flush tail \(ring.tail) head \(ring.head) on thread \(WorkerThread.currentText)",
+          function: "sender_body")
+      }
+      var pause: UInt64 = 1000
+      while unsafe !stop.isRequested && ring.next(ring.tail) != ring.head {
+        if limit.allows() {
+          unsafe log(
+            "pending tx tail \(ring.tail) head \(ring.head) on ring \(index)",
+            function: "sender_body")
+        }
+        Clock.sleep(nanoseconds: pause)
+        pause = min(pause * 2, 1_000_000)
+        try link.sync(.transmit)
+      }
+    }
+  }
+}
+
+/// Why a traffic loop ended before its time.
+struct TrafficFailure: Error {
+  let message: String
+
+  init(_ message: String) {
+    self.message = message
+  }
+
+  init(_ error: NetmapError) {
+    message = "\(error)"
+  }
+}

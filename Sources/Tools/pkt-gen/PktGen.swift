@@ -1,0 +1,10 @@
+internal import Glibc
+internal import PktGenCore
+
+/// The packet generator of netmap; see pkt-gen(1).
+@main
+enum PktGen {
+  static func main() {
+    exit(Command.run(CommandLine.arguments, Session.Surroundings(handlesSignals: true)))
+  }
+}
