@@ -56,12 +56,15 @@ lint:
 
 install:
 	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product netmap
+	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product pkt-gen
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/netmap \
 	  $(DESTDIR)$(PREFIX)/include/net $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(INSTALL_BUILD)/release/netmap $(DESTDIR)$(PREFIX)/bin/netmap
+	install -m 755 $(INSTALL_BUILD)/release/pkt-gen $(DESTDIR)$(PREFIX)/libexec/netmap/pkt-gen
+	ln -sf pkt-gen $(DESTDIR)$(PREFIX)/libexec/netmap/pkt-gen-b
 	install -m 644 Sources/CNetmap/include/net/*.h $(DESTDIR)$(PREFIX)/include/net/
 	install -m 644 Sources/CNetmap/include/libnetmap.h $(DESTDIR)$(PREFIX)/include/
-	install -m 644 docs/man/netmap.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 docs/man/netmap.1 docs/man/pkt-gen.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 
 clean:
 	rm -rf .build Benchmarks/.build

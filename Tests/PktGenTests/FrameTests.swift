@@ -1,7 +1,8 @@
 import Glibc
-import PktGenCore
 import Testing
 import ToolSupport
+
+@testable import PktGenCore
 
 @Suite("Packets: layout, sizes, slots, files")
 struct FrameTests {
@@ -52,6 +53,25 @@ struct FrameTests {
     #expect(
       InternetChecksum.updatedUDP(0xfffe, by: InternetChecksum.change(0, 0xfffe as UInt16)) != 0)
     #expect(InternetChecksum.field(InternetChecksum.sum([0x12, 0x34, 0x56])) == 0xffff - 0x6834)
+  }
+
+  @Test(
+    "a frame may be as long as the MTU and its Ethernet header, with a tag 4 more",
+    arguments: [
+      (1514, 0x0800, true), (1515, 0x0800, false), (1518, 0x8100, true), (1519, 0x8100, false),
+      (1518, 0x88a8, true), (10, 0, true),
+    ])
+  func mtu(_ row: (size: Int, type: Int, fits: Bool)) {
+    var frame = [UInt8](repeating: 0, count: row.size)
+    if row.size > 14 { (frame[12], frame[13]) = (UInt8(row.type >> 8), UInt8(row.type & 0xff)) }
+    do throws(Refusal) {
+      try Opening.check(frame, mtu: 1500)
+      #expect(row.fits)
+    } catch {
+      #expect(!row.fits)
+      #expect(error.message.hasPrefix("pkt_size (\(row.size)) must be <= mtu (1500)"))
+      #expect(error.status == 255)
+    }
   }
 
   @Test(

@@ -153,8 +153,9 @@ struct TrafficTests {
     let engine = try EmbeddedEngine()
     let sender = try Run("-i netmap:t{1 -f tx", engine)
     let idle = try Run("-i netmap:t{2 -f rx", engine)
-    try sender.waitFor("start, fd")
-    try idle.waitFor("reading from")
+    // The ring has been full for two seconds.
+    try sender.waitFor("poll error on queue 0: timeout")
+    try idle.waitFor("waiting for initial packets, poll returns 0 0")
     sender.stop()
     idle.stop()
     #expect(sender.wait() == 0)

@@ -123,7 +123,7 @@ package struct AddressRange: Hashable, Sendable {
     var buffer = [UInt8](repeating: 0, count: 64)
     let family: Family = address.count == 4 ? .ipv4 : .ipv6
     unsafe buffer.withUnsafeMutableBytes { bytes in
-      guard let start = unsafe bytes.baseAddress else { return }
+      guard let start = bytes.baseAddress else { return }
       let text = unsafe start.assumingMemoryBound(to: CChar.self)
       _ = unsafe inet_ntop(family.number, address, text, socklen_t(bytes.count))
     }

@@ -17,8 +17,8 @@ struct FinalObject {
     json.add("packets", final.tally.packets)
     json.add("bytes", final.tally.bytes)
     json.add("events", final.tally.events)
-    // From the earliest start of a thread to the latest end of one.
     json.add("seconds", final.seconds)
+    json.add("seconds_span", "earliest thread start to latest thread end")
     json.add("packets_per_second", final.packetRate)
     json.add("bits_per_second", final.bitRate)
     json.add("raw_bits_per_second", final.rawBitRate)

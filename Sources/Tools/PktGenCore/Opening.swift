@@ -132,19 +132,19 @@ struct Opening {
       !configuration.interface.isSwitchPort,
       let mtu = NetworkInterface.mtu(of: specification.name.rawValue)
     else { return }
-    let size = template.length - template.virtioLength
-    // The MTU counts from behind the Ethernet header and its tag.
-    let header = FrameLayout.ethernetLength + (isTagged ? 4 : 0)
-    guard size <= mtu + header else {
-      throw Refusal(
-        "pkt_size (\(size)) must be <= mtu (\(mtu)) + \(header) bytes of Ethernet header")
-    }
+    try Self.check(template.bytes, mtu: mtu)
   }
 
-  private var isTagged: Bool {
-    let frame = template.bytes
-    guard frame.count >= 14 else { return false }
-    return [[0x81, 0x00], [0x88, 0xa8]].contains(Array(frame[12..<14]))
+  /// Refuses a frame that is too long for an MTU, which counts from behind the Ethernet header and its
+  /// tag.
+  static func check(_ frame: [UInt8], mtu: Int) throws(Refusal) {
+    let type = frame.count >= 14 ? Array(frame[12..<14]) : []
+    let isTagged = type == [0x81, 0x00] || type == [0x88, 0xa8]
+    let header = FrameLayout.ethernetLength + (isTagged ? 4 : 0)
+    guard frame.count <= mtu + header else {
+      throw Refusal(
+        "pkt_size (\(frame.count)) must be <= mtu (\(mtu)) + \(header) bytes of Ethernet header")
+    }
   }
 
   /// Seconds to wait before traffic begins.

@@ -13,7 +13,7 @@ package enum StopSignals {
 
   /// Keeps the signals away from this thread, and from all threads it makes.
   package static func block() {
-    change(SIG_BLOCK)
+    change(SIG_BLOCK, signals)
   }
 
   /// Takes the signals in this thread from now on.
@@ -21,7 +21,7 @@ package enum StopSignals {
     // Touched here first: the handler must find everything in place.
     state.descriptor.store(request.wakeDescriptor, ordering: .relaxed)
     for signal in signals { handle(signal) { StopSignals.note($0) } }
-    change(SIG_UNBLOCK)
+    change(SIG_UNBLOCK, signals)
   }
 
   /// The signal that has arrived since the last call, if any.
@@ -56,7 +56,7 @@ package enum StopSignals {
     unsafe sigaction(number, &action, nil)
   }
 
-  private static func change(_ how: CInt) {
+  static func change(_ how: CInt, _ signals: [CInt]) {
     var set = sigset_t()
     unsafe sigemptyset(&set)
     for signal in signals { unsafe sigaddset(&set, signal) }

@@ -16,6 +16,8 @@ package final class WorkerThread {
     let code = unsafe pthread_create(
       &thread, nil,
       { context in
+        // Whoever made the thread may have it blocked.
+        StopSignals.change(SIG_UNBLOCK, [SIGURG])
         if let context = unsafe context {
           unsafe Unmanaged<ThreadStart>.fromOpaque(context).takeRetainedValue().run()
         }
