@@ -50,7 +50,13 @@ struct SequenceReceiver {
       guard let hasPackets = try worker.waitForPackets(.seconds(1)) else { continue }
       end = silence.end(hasPackets: hasPackets)
       if end != nil { break }
-      for index in rings.indices { visit(index) }
+      var space: UInt64 = 0
+      for index in rings.indices {
+        let view = worker.port.receiveRing(index)
+        space &+= UInt64(view.slotCount - view.count)
+        visit(index)
+      }
+      worker.counters.note(space: space)
       worker.counters.publish(tally)
     }
     try worker.link.sync(.receive)
