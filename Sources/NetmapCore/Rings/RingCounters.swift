@@ -17,6 +17,10 @@ public struct RingCounters: Hashable, Sendable {
   /// Times the ring was reset because `head` or `cur` was out of place.
   public var resets: UInt64 = 0
 
+  /// Slots whose bytes had to be moved within their buffer, because the kernel had put them
+  /// somewhere else than netmap's applications look.
+  public var moves: UInt64 = 0
+
   /// Packets, or slots of packets, that were not passed on, by reason.
   public var drops = DropCounters()
 
@@ -31,6 +35,7 @@ public struct RingCounters: Hashable, Sendable {
     sum.systemCalls += other.systemCalls
     sum.sleeps += other.sleeps
     sum.resets += other.resets
+    sum.moves += other.moves
     for reason in DropReason.allCases { sum.drops[reason] += other.drops[reason] }
   }
 }
@@ -78,18 +83,18 @@ public struct DropCounters: Hashable, Sendable {
 extension KRing {
   /// The counters one by one; their order is their place in shared memory.
   package enum Counter: Int {
-    case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets
+    case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets, moves
   }
 
   /// Adds to a counter. Only the holder of the ring's lock may, except for `busySyncs` and `sleeps`,
   /// where a lost increment between two threads is accepted.
-  @inline(__always)
+  @inlinable @inline(always)
   package func count(_ counter: Counter, _ amount: UInt64 = 1) {
     let offset = KRingLayout.counters + counter.rawValue * 8
     unsafe setLongWord(offset, longWord(offset) &+ amount)
   }
 
-  @inline(__always)
+  @inlinable @inline(always)
   package func countDrop(_ reason: DropReason, _ amount: UInt64 = 1) {
     let offset = KRingLayout.drops + reason.rawValue * 8
     unsafe setLongWord(offset, longWord(offset) &+ amount)
@@ -108,6 +113,7 @@ extension KRing {
     result.systemCalls = value(.systemCalls)
     result.sleeps = value(.sleeps)
     result.resets = value(.resets)
+    result.moves = value(.moves)
     for reason in DropReason.allCases {
       result.drops[reason] = unsafe longWord(KRingLayout.drops + reason.rawValue * 8)
     }
