@@ -114,6 +114,14 @@ extension KRing {
   }
 }
 
+extension KRing {
+  /// Makes every further sync fail: what the ring belonged to has gone. From any thread, without the
+  /// ring's lock; the state word has no other writer while the ring is held.
+  package func stop() {
+    unsafe state = state.union(.stopped)
+  }
+}
+
 /// Whether a ring may be synced.
 package struct KRingState: OptionSet, Sendable {
   package let rawValue: UInt32
