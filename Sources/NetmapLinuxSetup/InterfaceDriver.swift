@@ -36,7 +36,8 @@ extension BackendRung {
   /// Whether the user's choice allows this rung.
   func matches(_ choice: PortSpecification.BackendChoice?) -> Bool {
     guard let choice else { return true }
-    return (choice.name == nil || choice.name == name) && (choice.mode == nil || choice.mode == mode)
+    return (choice.name == nil || choice.name == name)
+      && (choice.mode == nil || choice.mode == mode)
   }
 
   /// The rung as messages call it: `xdp copy`, `packet`.

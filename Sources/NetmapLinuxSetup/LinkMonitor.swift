@@ -36,7 +36,8 @@ package final class LinkMonitor: Sendable {
     _ index: UInt32, _ notify: @escaping @Sendable () -> Void
   ) throws(NetmapError) -> Watch {
     let socket = Glibc.socket(
-      AF_NETLINK, CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+      AF_NETLINK,
+      CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
         | CInt(SOCK_NONBLOCK.rawValue), NETLINK_ROUTE)
     guard socket >= 0 else {
       throw systemError("socket", "netlink", remedy: "raise the limit of open files (ulimit -n)")
@@ -82,7 +83,8 @@ package final class LinkMonitor: Sendable {
     if state.events >= 0, state.generation == ForkGuard.generation { return }
     let events = epoll_create1(CInt(EPOLL_CLOEXEC))
     guard events >= 0 else {
-      throw systemError("epoll_create1", "netlink", remedy: "raise the limit of open files (ulimit -n)")
+      throw systemError(
+        "epoll_create1", "netlink", remedy: "raise the limit of open files (ulimit -n)")
     }
     var attributes = pthread_attr_t()
     unsafe pthread_attr_init(&attributes)
@@ -96,12 +98,14 @@ package final class LinkMonitor: Sendable {
     let argument = unsafe Unmanaged.passRetained(self)
     state.events = events
     var thread = pthread_t()
-    let result = unsafe pthread_create(&thread, &attributes, { argument in
-      if let argument = unsafe argument {
-        unsafe Unmanaged<LinkMonitor>.fromOpaque(argument).takeRetainedValue().run()
-      }
-      return nil
-    }, argument.toOpaque())
+    let result = unsafe pthread_create(
+      &thread, &attributes,
+      { argument in
+        if let argument = unsafe argument {
+          unsafe Unmanaged<LinkMonitor>.fromOpaque(argument).takeRetainedValue().run()
+        }
+        return nil
+      }, argument.toOpaque())
     unsafe pthread_sigmask(SIG_SETMASK, &previous, nil)
     guard result == 0 else {
       unsafe argument.release()

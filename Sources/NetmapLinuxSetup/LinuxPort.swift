@@ -49,7 +49,9 @@ package final class LinuxPort: InterfaceBackend {
       transmitSlots: slots, receiveSlots: slots)
   }
 
-  package var backendDescription: BackendDescription { lock.withLock { _ in unsafe state.description } }
+  package var backendDescription: BackendDescription {
+    lock.withLock { _ in unsafe state.description }
+  }
 
   package func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {
     try lock.withLock { (_) throws(NetmapError) in
@@ -142,10 +144,13 @@ extension LinuxPort {
   private func watchInterface() throws(NetmapError) {
     let alarm = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
     guard alarm >= 0 else {
-      throw systemError("eventfd", interface.name, remedy: "raise the limit of open files (ulimit -n)")
+      throw systemError(
+        "eventfd", interface.name, remedy: "raise the limit of open files (ulimit -n)")
     }
     do throws(NetmapError) {
-      unsafe state.watch = try monitor.watch(interface.index) { [weak self] in self?.interfaceHasGone() }
+      unsafe state.watch = try monitor.watch(interface.index) { [weak self] in
+        self?.interfaceHasGone()
+      }
       unsafe state.alarm = alarm
     } catch {
       close(alarm)

@@ -78,16 +78,19 @@ public final class NamespaceThread<R: Sendable>: Sendable {
 
   /// Starts the thread; it inherits the caller's network namespace.
   public func start() throws -> NamespaceThread {
-    let argument = unsafe Unmanaged.passRetained(Start { [self] in
-      let value = body()
-      result.withLock { $0 = value }
-    })
-    let code = unsafe pthread_create(&thread, nil, { argument in
-      if let argument = unsafe argument {
-        unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue().body()
-      }
-      return nil
-    }, argument.toOpaque())
+    let argument = unsafe Unmanaged.passRetained(
+      Start { [self] in
+        let value = body()
+        result.withLock { $0 = value }
+      })
+    let code = unsafe pthread_create(
+      &thread, nil,
+      { argument in
+        if let argument = unsafe argument {
+          unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue().body()
+        }
+        return nil
+      }, argument.toOpaque())
     guard code == 0 else { throw ProgramError(text: "pthread_create: errno \(code)") }
     return self
   }

@@ -11,7 +11,9 @@ public struct VethPair: Sendable {
   ///   - second: Name of the other.
   ///   - queues: Queues of each end.
   ///   - mtu: The MTU of both ends, bytes.
-  public init(_ first: String = "v0", _ second: String = "v1", queues: Int = 1, mtu: Int = 1500) throws {
+  public init(_ first: String = "v0", _ second: String = "v1", queues: Int = 1, mtu: Int = 1500)
+    throws
+  {
     self.first = first
     self.second = second
     let count = ["numtxqueues", "\(queues)", "numrxqueues", "\(queues)"]
