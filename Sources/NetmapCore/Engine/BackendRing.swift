@@ -65,9 +65,8 @@ package protocol InterfaceBackend: AnyObject, Sendable {
   /// belongs to the host.
   func start(_ ring: RingPlacement) throws(NetmapError)
 
-  /// Ends ``start(_:)``: the last binding lets go of the ring. Its slots are given back to the region
-  /// afterwards, by the index they hold; buffers that cannot be given back before the pair is
-  /// deactivated stay lent, and are the backend's to release.
+  /// Ends ``start(_:)``: the last binding lets go of the ring. The ring object and its buffers stay
+  /// until the pair is deactivated; the ring may be started again before that, as it was left.
   func stop(_ ring: RingPlacement)
 
   /// The data half of one ring of an active pair. It may be used until the ring is stopped.

@@ -93,9 +93,11 @@ extension EngineState {
         region: port.region.memory, segment: port.segment,
         backend: port.backendDescription)
     } catch {
+      // The backend first: it holds buffers of the rings.
+      deactivate(port, undo.active)
       if let offset = undo.interfaceOffset { port.region.releaseInterface(at: offset) }
       port.releaseRings(undo.rings)
-      letGo(port, ranges, active: undo.active, index: index)
+      letGo(port, ranges, index: index)
       throw error
     }
   }
@@ -155,6 +157,14 @@ extension EngineState {
     }
   }
 
+  private func deactivate(_ port: EnginePort, _ active: ActiveRings) {
+    guard case .interface(let backend) = port.kind else { return }
+    for (direction, index) in active.rings {
+      unsafe backend.stop(port.ringPlacement(direction, index))
+    }
+    for pair in active.pairs { backend.deactivate(pair: pair) }
+  }
+
   fileprivate func unbind(_ binding: Binding) {
     let port = binding.port
     let object = InterfaceObject(
@@ -167,21 +177,14 @@ extension EngineState {
     let active = port.onlyUsed(by: binding.record.ranges)
     port.region.releaseExtraBuffers(head: head)
     port.region.releaseInterface(at: binding.record.interfaceOffset)
-    letGo(port, binding.record.ranges, active: active, index: binding.index)
+    deactivate(port, active)
+    letGo(port, binding.record.ranges, index: binding.index)
     directory.publish(port)
     dropIfUnused(port)
   }
 
   /// Undoes what ``bind(_:_:)`` counted, and frees what is not used any more.
-  private func letGo(
-    _ port: EnginePort, _ ranges: RingRanges, active: ActiveRings, index: Int
-  ) {
-    if case .interface(let backend) = port.kind {
-      for (direction, index) in active.rings {
-        unsafe backend.stop(port.ringPlacement(direction, index))
-      }
-      for pair in active.pairs { backend.deactivate(pair: pair) }
-    }
+  private func letGo(_ port: EnginePort, _ ranges: RingRanges, index: Int) {
     forEachRing(ranges) { port[$0, $1].users -= 1 }
     for pair in port.pairs(ranges) { port.pairUsers[pair, default: 0] -= 1 }
     port.bindings -= 1
