@@ -6,7 +6,12 @@ package import NetmapCore
 package struct LinuxInterfaces: InterfaceProvider {
   /// The ways to drive an interface, best first.
   package static var standardLadder: [any BackendRung] {
-    []
+    let memory = XDPMemory()
+    return [
+      XDPRung(mode: .zerocopy, memory: memory),
+      XDPRung(mode: .copy, memory: memory),
+      XDPRung(mode: .generic, memory: memory),
+    ]
   }
 
   private let ladder: [any BackendRung]

@@ -113,6 +113,9 @@ package struct BackendDescription: Hashable, Sendable {
 package struct PortPlacement {
   package let region: Region
   package let segment: SyncSegment
+  package let geometry: PortGeometry
+  /// Whether the binding for which a pair is activated holds receive rings.
+  package let receives: Bool
 }
 
 /// Where one ring is, for the data half of a backend: which pair, and its buffers' owner bytes.

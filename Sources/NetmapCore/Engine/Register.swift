@@ -145,7 +145,9 @@ extension EngineState {
     _ port: EnginePort, _ ranges: RingRanges, _ active: inout ActiveRings
   ) throws(NetmapError) {
     guard case .interface(let backend) = port.kind else { return }
-    let placement = unsafe PortPlacement(region: port.region, segment: port.segment)
+    let placement = unsafe PortPlacement(
+      region: port.region, segment: port.segment, geometry: port.geometry,
+      receives: !ranges.receive.isEmpty)
     let wanted = port.onlyUsed(by: ranges)
     for pair in wanted.pairs {
       unsafe try backend.activate(pair: pair, of: placement)

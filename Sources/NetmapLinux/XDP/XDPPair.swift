@@ -143,3 +143,37 @@ extension XDPPair.Common {
     unsafe UInt64(buffer) << UInt64(chunkSize.trailingZeroBitCount)
   }
 }
+
+extension XDPPair {
+  /// Has the kernel send what it has not taken yet. For closing; ends the use of the transmit ring.
+  ///
+  /// - Returns: Whether everything has been taken.
+  package mutating func drainTransmit() -> Bool {
+    guard unsafe transmit.frames.isPending() else { return true }
+    _ = unsafe common.kickTransmit()
+    return unsafe !transmit.frames.isPending()
+  }
+
+  /// Takes back every buffer that is lent, and names it in the slot that lent it.
+  ///
+  /// Only after the socket has been closed: until then the buffers are the kernel's.
+  ///
+  /// - Parameters:
+  ///   - transmitRing: Where the slots of the transmit ring are; nil if it was never started.
+  ///   - receiveRing: The same for the receive ring.
+  package mutating func returnBuffers(to transmitRing: Ring?, _ receiveRing: Ring?) {
+    unsafe Self.returnBuffers(of: transmit.ledger, to: transmitRing, common.ownership)
+    unsafe Self.returnBuffers(of: receive.ledger, to: receiveRing, common.ownership)
+  }
+
+  private static func returnBuffers(
+    of ledger: Ledger, to ring: Ring?, _ ownership: BufferOwnership
+  ) {
+    guard let ring = unsafe ring else { return }
+    for index in unsafe 0..<ledger.slotCount {
+      let buffer = unsafe ledger.buffer[index]
+      guard buffer != 0, ownership.takeBack(buffer) else { continue }
+      unsafe ring.slot(UInt32(index)).pointee.bufferIndex = buffer
+    }
+  }
+}
