@@ -86,11 +86,6 @@ package final class LinkMonitor: Sendable {
       throw systemError(
         "epoll_create1", "netlink", remedy: "raise the limit of open files (ulimit -n)")
     }
-    var attributes = pthread_attr_t()
-    unsafe pthread_attr_init(&attributes)
-    unsafe pthread_attr_setdetachstate(&attributes, CInt(PTHREAD_CREATE_DETACHED))
-    unsafe pthread_attr_setstacksize(&attributes, 256 << 10)
-    defer { unsafe pthread_attr_destroy(&attributes) }
     // Signals are the application's: none is delivered here.
     var (blocked, previous) = (sigset_t(), sigset_t())
     unsafe sigfillset(&blocked)
@@ -99,7 +94,7 @@ package final class LinkMonitor: Sendable {
     state.events = events
     var thread = pthread_t()
     let result = unsafe pthread_create(
-      &thread, &attributes,
+      &thread, nil,
       { argument in
         if let argument = unsafe argument {
           unsafe Unmanaged<LinkMonitor>.fromOpaque(argument).takeRetainedValue().run()
@@ -119,6 +114,7 @@ package final class LinkMonitor: Sendable {
   }
 
   private func run() -> Never {
+    pthread_detach(pthread_self())
     let events = state.withLock { $0.events }
     while true {
       var event = unsafe epoll_event()

@@ -1,4 +1,4 @@
-package import Synchronization
+public import Synchronization
 
 /// The engine's private half of a ring (upstream: `netmap_kring`), in a port's sync segment.
 ///
@@ -7,9 +7,9 @@ package import Synchronization
 ///
 /// A view: one pointer, no ownership; the segment must outlive it. Everything but the outbox is
 /// written only by whoever holds the ring's lock.
-@unsafe
+@unsafe @usableFromInline
 package struct KRing {
-  package let base: UnsafeMutableRawPointer
+  @usableFromInline package let base: UnsafeMutableRawPointer
 
   @inlinable
   package init(base: UnsafeMutableRawPointer) {
@@ -123,8 +123,9 @@ extension KRing {
 }
 
 /// Whether a ring may be synced.
+@usableFromInline
 package struct KRingState: OptionSet, Sendable {
-  package let rawValue: UInt32
+  @usableFromInline package let rawValue: UInt32
 
   @inlinable
   package init(rawValue: UInt32) {

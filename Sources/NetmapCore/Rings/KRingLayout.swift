@@ -9,6 +9,7 @@
 /// write to one pair would slow each other down.
 ///
 /// Computed, not stored: a stored constant would be a call for the modules of backends.
+@usableFromInline
 package enum KRingLayout {
   @inlinable package static var byteCount: Int { 512 }
 

@@ -65,6 +65,20 @@ public enum DropReason: Int, Hashable, Sendable, CaseIterable {
   }
 }
 
+extension DropReason {
+  /// Where the counter is in a kring; see ``KRing/Counter/offset``.
+  @inlinable @inline(always)
+  package var offset: Int {
+    switch self {
+    case .ringFull: KRingLayout.drops
+    case .badBufferIndex: KRingLayout.drops &+ 8
+    case .badLength: KRingLayout.drops &+ 16
+    case .notAttached: KRingLayout.drops &+ 24
+    case .kernel: KRingLayout.drops &+ 32
+    }
+  }
+}
+
 /// Drops by ``DropReason``.
 public struct DropCounters: Hashable, Sendable {
   private var counts = [UInt64](repeating: 0, count: DropReason.allCases.count)
@@ -82,28 +96,43 @@ public struct DropCounters: Hashable, Sendable {
 
 extension KRing {
   /// The counters one by one; their order is their place in shared memory.
-  package enum Counter: Int {
+  @usableFromInline
+  package enum Counter {
     case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets, moves
+
+    /// Where the counter is in a kring. A switch, because the compiler sees through it where it does
+    /// not see through a raw value.
+    @inlinable @inline(always)
+    package var offset: Int {
+      switch self {
+      case .packets: KRingLayout.counters
+      case .bytes: KRingLayout.counters &+ 8
+      case .syncs: KRingLayout.counters &+ 16
+      case .busySyncs: KRingLayout.counters &+ 24
+      case .systemCalls: KRingLayout.counters &+ 32
+      case .sleeps: KRingLayout.counters &+ 40
+      case .resets: KRingLayout.counters &+ 48
+      case .moves: KRingLayout.counters &+ 56
+      }
+    }
   }
 
   /// Adds to a counter. Only the holder of the ring's lock may, except for `busySyncs` and `sleeps`,
   /// where a lost increment between two threads is accepted.
   @inlinable @inline(always)
   package func count(_ counter: Counter, _ amount: UInt64 = 1) {
-    let offset = KRingLayout.counters + counter.rawValue * 8
-    unsafe setLongWord(offset, longWord(offset) &+ amount)
+    unsafe setLongWord(counter.offset, longWord(counter.offset) &+ amount)
   }
 
   @inlinable @inline(always)
   package func countDrop(_ reason: DropReason, _ amount: UInt64 = 1) {
-    let offset = KRingLayout.drops + reason.rawValue * 8
-    unsafe setLongWord(offset, longWord(offset) &+ amount)
+    unsafe setLongWord(reason.offset, longWord(reason.offset) &+ amount)
   }
 
   /// The counters as they stand; not one instant for all of them.
   package var counters: RingCounters {
     func value(_ counter: Counter) -> UInt64 {
-      unsafe longWord(KRingLayout.counters + counter.rawValue * 8)
+      unsafe longWord(counter.offset)
     }
     var result = RingCounters()
     result.packets = value(.packets)
@@ -115,7 +144,7 @@ extension KRing {
     result.resets = value(.resets)
     result.moves = value(.moves)
     for reason in DropReason.allCases {
-      result.drops[reason] = unsafe longWord(KRingLayout.drops + reason.rawValue * 8)
+      result.drops[reason] = unsafe longWord(reason.offset)
     }
     return result
   }

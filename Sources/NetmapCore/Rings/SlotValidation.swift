@@ -1,12 +1,13 @@
 /// What a backend may hand on of a slot that an application filled.
+@usableFromInline
 package struct LentSlot: Hashable, Sendable {
   /// The buffer: the slot's own, now lent, or 0 where the slot may not name it.
-  package let buffer: UInt32
+  @usableFromInline package let buffer: UInt32
   /// Where the packet begins in the buffer, bytes.
-  package let offset: Int
+  @usableFromInline package let offset: Int
   /// Bytes of it, never beyond the buffer.
-  package let length: Int
-  package let flags: SlotFlags
+  @usableFromInline package let length: Int
+  @usableFromInline package let flags: SlotFlags
 
   @inlinable
   package init(buffer: UInt32, offset: Int, length: Int, flags: SlotFlags) {

@@ -139,7 +139,7 @@ extension XDPPair.Receive {
     let target = unsafe port.ring.slot(slot)
     unsafe target.pointee = Slot(
       bufferIndex: buffer, length: UInt16(truncatingIfNeeded: frame.len),
-      flags: hasMore ? .moreFragments : [], pointer: target.pointee.pointer)
+      flags: hasMore ? .moreFragments : SlotFlags(rawValue: 0), pointer: target.pointee.pointer)
     _ = unsafe common.ownership.takeBack(buffer)
     unsafe ledger.buffer[Int(slot)] = 0
   }

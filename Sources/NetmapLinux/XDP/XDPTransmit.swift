@@ -17,6 +17,11 @@ extension XDPPair {
 /// Bytes between the start of a chunk and the packet in it: `XDP_PACKET_HEADROOM`.
 private let headroom = 256
 
+/// What is cleared in a slot that has been sent; option-set algebra would cost reference counting.
+private var sentFlags: UInt16 {
+  SlotFlags.bufferChanged.rawValue | SlotFlags.report.rawValue
+}
+
 extension XDPPair.Transmit {
   #if !DEBUG
     @_noLocks @_noAllocation
@@ -124,7 +129,8 @@ extension XDPPair.Transmit {
         position &+= 1
       }
       unsafe outstanding[Int(index)] = UInt8(descriptors)
-      unsafe ring.slot(index).pointee.flags = slot.flags.subtracting([.bufferChanged, .report])
+      unsafe ring.slot(index).pointee.flags = SlotFlags(
+        rawValue: slot.flags.rawValue & ~sentFlags)
       bytes &+= UInt64(slot.length)
       index = unsafe ring.next(index)
     }
