@@ -72,8 +72,12 @@ let package = Package(
       swiftSettings: settings),
     // Backends on interfaces that the tests make in network namespaces of their own.
     .testTarget(
-      name: "NetworkTests", dependencies: ["Netmap", "NetmapTestSupport", "CLinux"],
+      name: "NetworkTests", dependencies: ["Netmap", "NetmapTestSupport", "CLinux", "port-driver"],
       path: "Tests/Network", swiftSettings: settings),
+    // Holds, sends, receives and forwards in a process of its own, for the tests of interfaces.
+    .executableTarget(
+      name: "port-driver", dependencies: ["Netmap"], path: "Tests/Support/port-driver",
+      swiftSettings: settings),
     // Namespaces, veth pairs and helper programs, for tests.
     .target(
       name: "NetmapTestSupport", dependencies: ["CLinux"], path: "Tests/Support/NetmapTestSupport",

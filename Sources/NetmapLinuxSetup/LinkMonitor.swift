@@ -27,7 +27,10 @@ package final class LinkMonitor: Sendable {
 
   private let state = Mutex(State())
 
-  package init() {}
+  /// The process's monitor.
+  package static let shared = LinkMonitor()
+
+  private init() {}
 
   /// Calls `notify`, on the monitor's thread, when interface `index` goes.
   ///

@@ -15,7 +15,7 @@ package struct LinuxInterfaces: InterfaceProvider {
   }
 
   private let ladder: [any BackendRung]
-  private let monitor = LinkMonitor()
+  private let monitor = LinkMonitor.shared
 
   /// - Parameter ladder: The backends to choose from, best first.
   package init(ladder: [any BackendRung] = standardLadder) {

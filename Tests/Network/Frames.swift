@@ -12,7 +12,9 @@ func numberedFrame(_ number: Int, length: Int, vlan: UInt16? = nil) -> [UInt8] {
   // 0x88b5: for experiments, IEEE 802; no protocol of the host reacts to it.
   frame.replaceSubrange(type..<type + 2, with: [0x88, 0xb5])
   for index in 0..<4 { frame[type + 2 + index] = UInt8(truncatingIfNeeded: number >> (8 * index)) }
-  for index in (type + 6)..<length { frame[index] = UInt8(truncatingIfNeeded: index &* 7 &+ number) }
+  for index in (type + 6)..<length {
+    frame[index] = UInt8(truncatingIfNeeded: index &* 7 &+ number)
+  }
   return frame
 }
 

@@ -7,7 +7,8 @@ import Testing
   @Test("a name that no interface has is ENXIO, and the message says where to look")
   func unknownInterface() throws {
     try NetworkNamespace.run {
-      let error = #expect(throws: NetmapError.self) { try Port("netmap:nowhere") }
+      let engine = try EmbeddedEngine()
+      let error = #expect(throws: NetmapError.self) { try Port("netmap:nowhere", engine: engine) }
       #expect(error?.code == .noSuchDevice)
       #expect(error?.description.contains("ip link") == true)
     }

@@ -98,5 +98,10 @@ final class BPFLink: Sendable {
     file = result
   }
 
-  deinit { close(file) }
+  deinit {
+    // Closing would do, were it certainly the last copy: a child that is between fork(2) and exec(2)
+    // has one, too.
+    _ = bpf_link_detach(file)
+    close(file)
+  }
 }

@@ -5,55 +5,41 @@ internal import Testing
 
 /// A network namespace without a name, for the length of one test.
 ///
-/// A new thread moves into a namespace of its own and runs the test there; interfaces made in it
-/// vanish when the thread ends. No interface of the machine is visible, none can be touched.
+/// The test's thread moves into a new namespace, runs the test and moves back; the namespace vanishes
+/// with all interfaces in it. No interface of the machine is visible there, none can be touched. The
+/// test must not suspend: it would wake up on another thread.
 public enum NetworkNamespace {
-  /// Runs `body` on a thread of its own in a new network namespace.
+  /// Runs `body` in a new network namespace.
   ///
   /// Without the right to make namespaces (`CAP_SYS_ADMIN`) the test is skipped, loudly, and fails
   /// when the environment says `CI=true`.
   ///
   /// - Throws: What `body` throws.
-  public static func run(_ body: @escaping @Sendable () throws -> Void) throws {
-    let outcome = try onNewThread {
-      guard unshare(CInt(CLINUX_CLONE_NEWNET)) == 0 else { return Outcome.noRights(errno) }
-      do {
-        try run("ip", "link", "set", "lo", "up")
-        try body()
-        return .done
-      } catch {
-        return .threw(error)
-      }
+  public static func run(_ body: () throws -> Void) throws {
+    let home = unsafe open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)
+    guard home >= 0, unshare(CInt(CLINUX_CLONE_NEWNET)) == 0 else {
+      let code = errno
+      if home >= 0 { close(home) }
+      return try skip(unsafe String(cString: strerror(code)))
     }
-    switch outcome {
-    case .done: return
-    case .threw(let error): throw error
-    case .noRights(let code):
-      let reason = unsafe String(cString: strerror(code))
-      let message =
-        "NOT TESTED: making a network namespace needs CAP_SYS_ADMIN (\(reason)); run as root"
-      if unsafe getenv("CI") != nil {
-        Issue.record("\(message)")
-      } else {
-        TestProgram.shout("\n*** \(message)\n\n")
-        try Test.cancel("\(message)")
-      }
+    defer {
+      // The thread is used for other tests: those must not run in here.
+      if setns(home, CInt(CLINUX_CLONE_NEWNET)) != 0 { fatalError("setns: errno \(errno)") }
+      close(home)
     }
+    try run("ip", "link", "set", "lo", "up")
+    try body()
   }
 
-  private enum Outcome: Sendable {
-    case done
-    case threw(any Error)
-    case noRights(CInt)
-  }
-
-  /// Runs `body` on a thread of its own, in the namespace of the calling thread.
-  @discardableResult
-  public static func onNewThread<R: Sendable>(
-    _ body: @escaping @Sendable () -> R
-  ) throws -> R {
-    let task = NamespaceThread(body)
-    return try task.start().join()
+  private static func skip(_ reason: String) throws {
+    let message =
+      "NOT TESTED: making a network namespace needs CAP_SYS_ADMIN (\(reason)); run as root"
+    if unsafe getenv("CI") != nil {
+      Issue.record("\(message)")
+    } else {
+      TestProgram.shout("\n*** \(message)\n\n")
+      try Test.cancel("\(message)")
+    }
   }
 
   /// Runs a program in the namespace of the calling thread, and waits for it.
@@ -66,7 +52,7 @@ public enum NetworkNamespace {
   }
 }
 
-/// A thread with a result.
+/// A thread with a result; it runs in the network namespace of the thread that starts it.
 public final class NamespaceThread<R: Sendable>: Sendable {
   private let body: @Sendable () -> R
   private let result = Mutex<R?>(nil)

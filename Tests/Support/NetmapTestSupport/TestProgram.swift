@@ -68,6 +68,16 @@ public struct TestProgram: Sendable {
     _ = unsafe write(2, bytes, bytes.count)
   }
 
+  /// The path of a program of this package, which the test target depends on.
+  public static func built(_ name: String) -> String {
+    // The bundle of tests lies in the folder that programs are built into.
+    let bundle = CommandLine.arguments.first { $0.contains(".xctest") } ?? CommandLine.arguments[0]
+    var path = bundle[...]
+    if let end = path.firstRange(of: ".xctest") { path = path[..<end.lowerBound] }
+    path = path[..<(path.lastIndex(of: "/") ?? path.startIndex)]
+    return "\(path)/\(name)"
+  }
+
   /// Runs a program to its end.
   public static func output(of arguments: [String]) throws -> String {
     let program = try TestProgram(arguments)
