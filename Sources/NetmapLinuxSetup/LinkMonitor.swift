@@ -22,7 +22,7 @@ package final class LinkMonitor: Sendable {
   private struct State {
     var entries: [CInt: Entry] = [:]
     var events: CInt = -1
-    var generation: UInt32 = 0
+    var process: pid_t = 0
   }
 
   private let state = Mutex(State())
@@ -83,7 +83,7 @@ package final class LinkMonitor: Sendable {
 
   /// The thread does not survive fork(2): a child that opens ports of its own gets a new one.
   private func startThread(_ state: inout State) throws(NetmapError) {
-    if state.events >= 0, state.generation == ForkGuard.generation { return }
+    if state.events >= 0, state.process == getpid() { return }
     let events = epoll_create1(CInt(EPOLL_CLOEXEC))
     guard events >= 0 else {
       throw systemError(
@@ -113,7 +113,7 @@ package final class LinkMonitor: Sendable {
         .init(rawValue: result), "pthread_create", "link monitor",
         reason: unsafe String(cString: strerror(result)), remedy: "raise the limit of threads")
     }
-    state.generation = ForkGuard.generation
+    state.process = getpid()
   }
 
   private func run() -> Never {

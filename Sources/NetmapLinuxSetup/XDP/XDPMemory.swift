@@ -30,6 +30,8 @@ final class XDPMemory: Sendable {
     try lock.withLock { (_) throws(NetmapError) -> Handover in
       // Without XDP_USE_SG, Linux before 6.6 and some zero-copy drivers work as well.
       var failure: Int32 = EOPNOTSUPP
+      // A socket that could not be bound one way may be bound another.
+      var unbound: XDPSocket?
       for isMultiBuffer in [true, false] {
         let binding = XDPBinding(isZeroCopy: zeroCopy, isMultiBuffer: isMultiBuffer)
         let key = Key(region: unsafe UInt(bitPattern: region.memory.base), binding: binding)
@@ -39,7 +41,13 @@ final class XDPMemory: Sendable {
             return remember(socket, key)
           }
         }
-        let socket = try XDPSocket(for: interface.name, slots: slots, registering: region)
+        let socket: XDPSocket
+        if let unbound {
+          socket = unbound
+        } else {
+          socket = try XDPSocket(for: interface.name, slots: slots, registering: region)
+        }
+        unbound = socket
         switch socket.bind(to: interface, queue: queue, binding, sharing: nil) {
         case .bound: return remember(socket, key)
         case .failed(let code):
