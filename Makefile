@@ -11,7 +11,8 @@ DESTDIR ?=
 SWIFT   ?= swift
 
 # What the toolchain needs to compile and link, and what tests call.
-SETUP_PACKAGES := binutils git libc6-dev libstdc++-12-dev
+SETUP_PACKAGES := binutils git libc6-dev libstdc++-12-dev libbpf-dev libelf-dev zlib1g-dev \
+  iproute2 ethtool
 # valgrind counts instructions for the committed limits.
 BENCH_PACKAGES := valgrind
 

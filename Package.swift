@@ -29,8 +29,22 @@ let package = Package(
     .target(name: "CLinux"),
     // Shared memory and netmap's rules. Knows no network interface.
     .target(name: "NetmapCore", dependencies: ["CNetmap", "CLinux"], swiftSettings: settings),
+    // Data halves of the backends for network interfaces: raw system calls, no library.
+    .target(name: "NetmapLinux", dependencies: ["NetmapCore", "CLinux"], swiftSettings: settings),
+    // Control halves: opening interfaces, BPF programs and links, the choice of a backend.
+    .target(
+      name: "NetmapLinuxSetup", dependencies: ["NetmapLinux", "NetmapCore", "CLinux", "CBPF"],
+      swiftSettings: settings, plugins: ["BPFObjects"]),
+    // libbpf, for NetmapLinuxSetup alone.
+    .systemLibrary(name: "CBPF", providers: [.apt(["libbpf-dev"])]),
+    // Compiles bpf/ and makes Swift source of it.
+    .plugin(name: "BPFObjects", capability: .buildTool(), dependencies: ["bpf-embed"]),
+    .executableTarget(
+      name: "bpf-embed", path: "Sources/Tools/bpf-embed", swiftSettings: settings),
     // What an application author imports.
-    .target(name: "Netmap", dependencies: ["NetmapCore", "CLinux"], swiftSettings: settings),
+    .target(
+      name: "Netmap", dependencies: ["NetmapCore", "NetmapLinuxSetup", "CLinux"],
+      swiftSettings: settings),
     // The netmap command.
     .executableTarget(
       name: "netmap",
@@ -67,6 +81,18 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "NetmapTests", dependencies: ["Netmap", "hello", "sink", "forward", "swap"],
+      swiftSettings: settings),
+    // Backends on interfaces that the tests make in network namespaces of their own.
+    .testTarget(
+      name: "NetworkTests", dependencies: ["Netmap", "NetmapTestSupport", "CLinux", "port-driver"],
+      path: "Tests/Network", swiftSettings: settings),
+    // Holds, sends, receives and forwards in a process of its own, for the tests of interfaces.
+    .executableTarget(
+      name: "port-driver", dependencies: ["Netmap"], path: "Tests/Support/port-driver",
+      swiftSettings: settings),
+    // Namespaces, veth pairs and helper programs, for tests.
+    .target(
+      name: "NetmapTestSupport", dependencies: ["CLinux"], path: "Tests/Support/NetmapTestSupport",
       swiftSettings: settings),
     .testTarget(name: "ToolTests", dependencies: ["netmap"], swiftSettings: settings),
     .testTarget(

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import NetmapCore
+internal import NetmapLinuxSetup
 
 /// An engine in this process: it plays the part that netmap leaves to the kernel.
 ///
@@ -16,7 +17,7 @@ public final class EmbeddedEngine: Sendable {
   ///
   /// - Throws: ``NetmapError`` when there is no memory or descriptor left for it.
   public init() throws(NetmapError) {
-    engine = try Engine()
+    engine = try Engine(interfaces: LinuxInterfaces())
   }
 
   private static let sharedResult = Result { () throws(NetmapError) in try EmbeddedEngine() }

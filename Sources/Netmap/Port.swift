@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 internal import NetmapCore
+internal import NetmapLinuxSetup
 
 /// An open netmap port: rings of packet buffers shared with whoever is at the other end.
 ///
@@ -68,7 +69,8 @@ public final class Port {
         remedy: "did you mean 'netmap:\(name)'?")
     }
     let specification = try PortSpecification.parse(
-      name, enabling: PortOption.standard.union([.offset]))
+      name, enabling: PortOption.standard.union([.offset]),
+      interfaceExists: LinuxInterface.exists)
     try self.init(specification, flags: flags, extraBuffers: extraBuffers, engine: engine)
   }
 
@@ -202,6 +204,13 @@ extension Port {
 
   /// Receive rings that this binding holds.
   public var receiveRingCount: Int { receiveCount }
+
+  /// What drives the port's rings, when it is a network interface; nil for pipes and the like.
+  public var backend: PortBackend? {
+    registration.backend.map {
+      PortBackend(name: $0.name, mode: $0.mode, refusals: $0.refusals)
+    }
+  }
 
   /// How many extra buffers were given at opening; at most as many as were asked for.
   public var extraBufferCount: Int { registration.extraBuffers }

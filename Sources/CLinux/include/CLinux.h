@@ -42,6 +42,13 @@ static const unsigned int CLINUX_EPOLLET = 1u << 31;
 /* sched(7): the size-explicit form takes a plain bit array */
 extern int sched_setaffinity(int pid, unsigned long size, const void *mask);
 
+/* unshare(2), setns(2) */
+extern int unshare(int flags);
+extern int setns(int file, int type);
+enum {
+	CLINUX_CLONE_NEWNET = 0x40000000,
+};
+
 /* gettid(2) */
 extern int gettid(void);
 

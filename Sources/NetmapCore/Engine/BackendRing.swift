@@ -21,6 +21,15 @@ package struct BackendRing {
   package var pollDescriptor: CInt = -1
   package var pollEvents: Int16 = 0
 
+  /// A descriptor that becomes readable, and stays so, when the ring has stopped for good: every
+  /// sleeper watches it, whatever it waits for. -1 for a ring that cannot stop by itself.
+  package var alarmDescriptor: CInt = -1
+
+  /// Whether progress shows only by looking: nothing rings or becomes readable when slots come back.
+  ///
+  /// A sleeper looks again after a pause, 50 microseconds at first, doubled up to 10 milliseconds.
+  package var isPolled = false
+
   package init(context: UnsafeMutableRawPointer?, synchronize: @escaping Synchronize) {
     unsafe self.context = context
     unsafe self.synchronize = synchronize
@@ -43,15 +52,30 @@ package protocol InterfaceBackend: AnyObject, Sendable {
 
   /// Makes ring pair `index` (host pairs follow the hardware pairs) ready to move packets.
   ///
-  /// Called before the first ring of the pair is bound; the region and its ring objects exist.
+  /// Called when the first ring of the pair is bound; the region and its ring objects exist.
   func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError)
 
-  /// Undoes ``activate(pair:of:)`` after the last ring of the pair has been released: no buffer of
-  /// the pair's rings may be in use when it returns.
+  /// Undoes ``activate(pair:of:)`` when the last ring of the pair is released: no buffer of the
+  /// pair's rings may be in use when it returns. The ring objects still exist.
   func deactivate(pair index: Int)
 
-  /// The data half of one ring of an active pair.
+  /// Begins to move packets of one ring of an active pair, which nobody held until now.
+  ///
+  /// A binding may hold one direction only: what arrives for a receive ring that was not started
+  /// belongs to the host.
+  func start(_ ring: RingPlacement) throws(NetmapError)
+
+  /// Ends ``start(_:)``: the last binding lets go of the ring. The ring object and its buffers stay
+  /// until the pair is deactivated; the ring may be started again before that, as it was left.
+  func stop(_ ring: RingPlacement)
+
+  /// The data half of one ring of an active pair. It may be used until the ring is stopped.
   func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing
+}
+
+extension InterfaceBackend {
+  package func start(_ ring: RingPlacement) throws(NetmapError) {}
+  package func stop(_ ring: RingPlacement) {}
 }
 
 /// Finds interfaces and chooses how to drive them. The engine is given one when it is created;
@@ -89,6 +113,9 @@ package struct BackendDescription: Hashable, Sendable {
 package struct PortPlacement {
   package let region: Region
   package let segment: SyncSegment
+  package let geometry: PortGeometry
+  /// Whether the binding for which a pair is activated holds receive rings.
+  package let receives: Bool
 }
 
 /// Where one ring is, for the data half of a backend: which pair, and its buffers' owner bytes.

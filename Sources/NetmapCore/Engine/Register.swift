@@ -66,7 +66,9 @@ extension EngineState {
     port.bindings += 1
     forEachRing(ranges) { port[$0, $1].users += 1 }
     for pair in port.pairs(ranges) { port.pairUsers[pair, default: 0] += 1 }
-    var undo: (interfaceOffset: Int?, active: [Int], rings: [(Direction, Int)]) = (nil, [], [])
+    var undo: (interfaceOffset: Int?, active: ActiveRings, rings: [(Direction, Int)]) = (
+      nil, ActiveRings(), []
+    )
     do throws(NetmapError) {
       try port.createRings(ranges, made: &undo.rings)
       var offsetMax: UInt64?
@@ -91,9 +93,11 @@ extension EngineState {
         region: port.region.memory, segment: port.segment,
         backend: port.backendDescription)
     } catch {
+      // The backend first: it holds buffers of the rings.
+      deactivate(port, undo.active)
       if let offset = undo.interfaceOffset { port.region.releaseInterface(at: offset) }
       port.releaseRings(undo.rings)
-      letGo(port, ranges, active: undo.active, index: index)
+      letGo(port, ranges, index: index)
       throw error
     }
   }
@@ -138,14 +142,29 @@ extension EngineState {
   }
 
   private func activate(
-    _ port: EnginePort, _ ranges: RingRanges, _ active: inout [Int]
+    _ port: EnginePort, _ ranges: RingRanges, _ active: inout ActiveRings
   ) throws(NetmapError) {
     guard case .interface(let backend) = port.kind else { return }
-    let placement = unsafe PortPlacement(region: port.region, segment: port.segment)
-    for pair in port.pairs(ranges) where port.pairUsers[pair, default: 0] == 1 {
+    let placement = unsafe PortPlacement(
+      region: port.region, segment: port.segment, geometry: port.geometry,
+      receives: !ranges.receive.isEmpty)
+    let wanted = port.onlyUsed(by: ranges)
+    for pair in wanted.pairs {
       unsafe try backend.activate(pair: pair, of: placement)
-      active.append(pair)
+      active.pairs.append(pair)
     }
+    for (direction, index) in wanted.rings {
+      unsafe try backend.start(port.ringPlacement(direction, index))
+      active.rings.append((direction, index))
+    }
+  }
+
+  private func deactivate(_ port: EnginePort, _ active: ActiveRings) {
+    guard case .interface(let backend) = port.kind else { return }
+    for (direction, index) in active.rings {
+      unsafe backend.stop(port.ringPlacement(direction, index))
+    }
+    for pair in active.pairs { backend.deactivate(pair: pair) }
   }
 
   fileprivate func unbind(_ binding: Binding) {
@@ -157,19 +176,17 @@ extension EngineState {
       forEachRing(binding.record.ranges) { port[$0, $1].isExclusive = false }
     }
     port.segment.clearBinding(at: binding.index)
-    let active = port.pairs(binding.record.ranges).filter { port.pairUsers[$0] == 1 }
+    let active = port.onlyUsed(by: binding.record.ranges)
     port.region.releaseExtraBuffers(head: head)
     port.region.releaseInterface(at: binding.record.interfaceOffset)
-    letGo(port, binding.record.ranges, active: active, index: binding.index)
+    deactivate(port, active)
+    letGo(port, binding.record.ranges, index: binding.index)
     directory.publish(port)
     dropIfUnused(port)
   }
 
   /// Undoes what ``bind(_:_:)`` counted, and frees what is not used any more.
-  private func letGo(_ port: EnginePort, _ ranges: RingRanges, active: [Int], index: Int) {
-    if case .interface(let backend) = port.kind {
-      for pair in active { backend.deactivate(pair: pair) }
-    }
+  private func letGo(_ port: EnginePort, _ ranges: RingRanges, index: Int) {
     forEachRing(ranges) { port[$0, $1].users -= 1 }
     for pair in port.pairs(ranges) { port.pairUsers[pair, default: 0] -= 1 }
     port.bindings -= 1
@@ -202,4 +219,38 @@ extension EnginePort {
     result.formUnion(ranges.receive.map { geometry.pair(.receive, $0) })
     return result.sorted()
   }
+
+  /// What of `ranges` no other binding holds, once this binding has been counted.
+  fileprivate func onlyUsed(by ranges: RingRanges) -> ActiveRings {
+    var result = ActiveRings()
+    for direction in Direction.allCases {
+      for index in ranges[direction] where self[direction, index].users == 1 {
+        result.rings.append((direction, index))
+      }
+    }
+    result.pairs = pairs(ranges).filter { pairUsers[$0] == 1 }
+    return result
+  }
+
+  /// A ring that exists, for a backend.
+  fileprivate func ringPlacement(_ direction: Direction, _ index: Int) -> RingPlacement {
+    guard let offset = self[direction, index].offset else {
+      preconditionFailure("\(direction) ring \(index) has not been made")
+    }
+    let layout = region.layout
+    let base = unsafe region.memory.base
+    return unsafe RingPlacement(
+      index: geometry.pair(direction, index), direction: direction,
+      ring: Ring(
+        base: base + offset, buffers: base + layout.bufferBase,
+        slotCount: UInt32(geometry.slots(direction)), bufferCount: UInt32(layout.buffers.count),
+        bufferSize: UInt32(layout.buffers.size)),
+      kring: kring(direction, index), ownership: region.ownership)
+  }
+}
+
+/// Pairs and rings that one binding is the only one to hold.
+private struct ActiveRings {
+  var pairs: [Int] = []
+  var rings: [(Direction, Int)] = []
 }

@@ -18,6 +18,12 @@ package final class AttachedPort {
   /// What to wait for besides doorbells: descriptors of backends, with their poll(2) events.
   package private(set) var pollDescriptors: [(direction: Direction, file: CInt, events: Int16)] = []
 
+  /// Descriptors that become readable when a ring has stopped; each is listed once.
+  package private(set) var alarmDescriptors: [CInt] = []
+
+  /// Directions in which some ring shows progress only to those who look.
+  package private(set) var polledDirections: Set<Direction> = []
+
   /// - Parameters:
   ///   - region: The binding's region.
   ///   - segment: The sync segment of its port.
@@ -55,6 +61,9 @@ package final class AttachedPort {
             unsafe pollDescriptors.append(
               (direction, ring.backend.pollDescriptor, ring.backend.pollEvents))
           }
+          let alarm = unsafe ring.backend.alarmDescriptor
+          if alarm >= 0, !alarmDescriptors.contains(alarm) { alarmDescriptors.append(alarm) }
+          if unsafe ring.backend.isPolled { polledDirections.insert(direction) }
         }
         unsafe built.append(ring)
       }

@@ -41,7 +41,8 @@ package struct RingRanges: Hashable, Sendable {
     case .host, .hardwareAndHost, .oneHost:
       guard port.hostTransmitRings > 0 || port.hostReceiveRings > 0 else {
         throw NetmapError(
-          .invalidArgument, "open", name, reason: "this port has no host rings",
+          .invalidArgument, "open", name,
+          reason: "this port has no host rings (connections to the host's network stack)",
           remedy: "open it without '^' and '*'")
       }
       if case .oneHost(let ring) = selection,

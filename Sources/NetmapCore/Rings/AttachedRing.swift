@@ -2,10 +2,10 @@
 ///
 /// Plain data, built once from mappings and descriptors (by ``AttachedPort``), the same way in an
 /// embedded engine and in a client of a daemon. It owns nothing; the ``AttachedPort`` does.
-@unsafe
+@unsafe @usableFromInline
 package struct AttachedRing {
-  package let ring: Ring
-  package let kring: KRing
+  @usableFromInline package let ring: Ring
+  @usableFromInline package let kring: KRing
   package let direction: Direction
   package let kind: RingKind
 

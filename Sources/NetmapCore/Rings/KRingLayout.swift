@@ -7,34 +7,37 @@
 ///
 /// Pairs of 64-byte lines, because processors fetch neighbouring lines together: two sides that
 /// write to one pair would slow each other down.
+///
+/// Computed, not stored: a stored constant would be a call for the modules of backends.
+@usableFromInline
 package enum KRingLayout {
-  package static let byteCount = 512
+  @inlinable package static var byteCount: Int { 512 }
 
-  static let lock = 0
-  static let hwcur = 8
-  static let hwtail = 12
-  static let rhead = 16
-  static let rcur = 20
-  static let rtail = 24
-  static let state = 28
-  static let offsetMask = 32
-  static let offsetMax = 40
-  static let offsetGap = 48
+  @inlinable package static var lock: Int { 0 }
+  @inlinable package static var hwcur: Int { 8 }
+  @inlinable package static var hwtail: Int { 12 }
+  @inlinable package static var rhead: Int { 16 }
+  @inlinable package static var rcur: Int { 20 }
+  @inlinable package static var rtail: Int { 24 }
+  @inlinable package static var state: Int { 28 }
+  @inlinable package static var offsetMask: Int { 32 }
+  @inlinable package static var offsetMax: Int { 40 }
+  @inlinable package static var offsetGap: Int { 48 }
 
   // What a process needs to build its own view of the ring.
-  static let slotCount = 64
-  static let ringID = 68
-  static let direction = 72
-  static let kind = 76
-  static let ringOffset = 80
-  static let peerKRing = 88
-  static let peerRingOffset = 96
+  @inlinable package static var slotCount: Int { 64 }
+  @inlinable package static var ringID: Int { 68 }
+  @inlinable package static var direction: Int { 72 }
+  @inlinable package static var kind: Int { 76 }
+  @inlinable package static var ringOffset: Int { 80 }
+  @inlinable package static var peerKRing: Int { 88 }
+  @inlinable package static var peerRingOffset: Int { 96 }
 
-  static let counters = 128
-  static let drops = 192
+  @inlinable package static var counters: Int { 128 }
+  @inlinable package static var drops: Int { 192 }
 
-  static let position = 384
-  static let waitWord = 388
+  @inlinable package static var position: Int { 384 }
+  @inlinable package static var waitWord: Int { 388 }
 }
 
 /// What a ring belongs to, which decides what a sync of it does.

@@ -17,6 +17,10 @@ public struct RingCounters: Hashable, Sendable {
   /// Times the ring was reset because `head` or `cur` was out of place.
   public var resets: UInt64 = 0
 
+  /// Slots whose bytes had to be moved within their buffer, because the kernel had put them
+  /// somewhere else than netmap's applications look.
+  public var moves: UInt64 = 0
+
   /// Packets, or slots of packets, that were not passed on, by reason.
   public var drops = DropCounters()
 
@@ -31,6 +35,7 @@ public struct RingCounters: Hashable, Sendable {
     sum.systemCalls += other.systemCalls
     sum.sleeps += other.sleeps
     sum.resets += other.resets
+    sum.moves += other.moves
     for reason in DropReason.allCases { sum.drops[reason] += other.drops[reason] }
   }
 }
@@ -60,6 +65,20 @@ public enum DropReason: Int, Hashable, Sendable, CaseIterable {
   }
 }
 
+extension DropReason {
+  /// Where the counter is in a kring; see ``KRing/Counter/offset``.
+  @inlinable @inline(always)
+  package var offset: Int {
+    switch self {
+    case .ringFull: KRingLayout.drops
+    case .badBufferIndex: KRingLayout.drops &+ 8
+    case .badLength: KRingLayout.drops &+ 16
+    case .notAttached: KRingLayout.drops &+ 24
+    case .kernel: KRingLayout.drops &+ 32
+    }
+  }
+}
+
 /// Drops by ``DropReason``.
 public struct DropCounters: Hashable, Sendable {
   private var counts = [UInt64](repeating: 0, count: DropReason.allCases.count)
@@ -77,28 +96,43 @@ public struct DropCounters: Hashable, Sendable {
 
 extension KRing {
   /// The counters one by one; their order is their place in shared memory.
-  package enum Counter: Int {
-    case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets
+  @usableFromInline
+  package enum Counter {
+    case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets, moves
+
+    /// Where the counter is in a kring. A switch, because the compiler sees through it where it does
+    /// not see through a raw value.
+    @inlinable @inline(always)
+    package var offset: Int {
+      switch self {
+      case .packets: KRingLayout.counters
+      case .bytes: KRingLayout.counters &+ 8
+      case .syncs: KRingLayout.counters &+ 16
+      case .busySyncs: KRingLayout.counters &+ 24
+      case .systemCalls: KRingLayout.counters &+ 32
+      case .sleeps: KRingLayout.counters &+ 40
+      case .resets: KRingLayout.counters &+ 48
+      case .moves: KRingLayout.counters &+ 56
+      }
+    }
   }
 
   /// Adds to a counter. Only the holder of the ring's lock may, except for `busySyncs` and `sleeps`,
   /// where a lost increment between two threads is accepted.
-  @inline(__always)
+  @inlinable @inline(always)
   package func count(_ counter: Counter, _ amount: UInt64 = 1) {
-    let offset = KRingLayout.counters + counter.rawValue * 8
-    unsafe setLongWord(offset, longWord(offset) &+ amount)
+    unsafe setLongWord(counter.offset, longWord(counter.offset) &+ amount)
   }
 
-  @inline(__always)
+  @inlinable @inline(always)
   package func countDrop(_ reason: DropReason, _ amount: UInt64 = 1) {
-    let offset = KRingLayout.drops + reason.rawValue * 8
-    unsafe setLongWord(offset, longWord(offset) &+ amount)
+    unsafe setLongWord(reason.offset, longWord(reason.offset) &+ amount)
   }
 
   /// The counters as they stand; not one instant for all of them.
   package var counters: RingCounters {
     func value(_ counter: Counter) -> UInt64 {
-      unsafe longWord(KRingLayout.counters + counter.rawValue * 8)
+      unsafe longWord(counter.offset)
     }
     var result = RingCounters()
     result.packets = value(.packets)
@@ -108,8 +142,9 @@ extension KRing {
     result.systemCalls = value(.systemCalls)
     result.sleeps = value(.sleeps)
     result.resets = value(.resets)
+    result.moves = value(.moves)
     for reason in DropReason.allCases {
-      result.drops[reason] = unsafe longWord(KRingLayout.drops + reason.rawValue * 8)
+      result.drops[reason] = unsafe longWord(reason.offset)
     }
     return result
   }

@@ -50,7 +50,16 @@ package final class Sleeper {
       self.port = port
       self.wanted = wanted
     }
+
+    /// Whether what is waited for shows only to those who look.
+    var isPolled: Bool {
+      port.polledDirections.contains { wanted.contains($0 == .receive ? .receive : .transmit) }
+    }
   }
+
+  /// How long a sleep lasts, in nanoseconds, when nothing may end it: at first, and at most.
+  private static let shortestPause: UInt64 = 50_000
+  private static let longestPause: UInt64 = 10_000_000
 
   /// poll(2) over ports and descriptors: syncs every port, and sleeps until one of them or one of the
   /// descriptors is ready.
@@ -72,6 +81,8 @@ package final class Sleeper {
     if !descriptors.isEmpty {
       ready += try poll(&descriptors, timeout: 0)
     }
+    let isPolled = items.contains { $0.isPolled }
+    var pause = Self.shortestPause
     while ready == 0 {
       let left: UInt64?
       if let deadline {
@@ -81,8 +92,8 @@ package final class Sleeper {
       } else {
         left = nil
       }
-      // Too many sleepers for the list of waiters, or a ring that somebody else is syncing now: then
-      // nobody is sure to ring, and a short sleep takes the place of the doorbell.
+      // False when there are too many sleepers for the list of waiters, or somebody else is syncing a
+      // ring now.
       sure = true
       for item in items where !item.port.arm(item.wanted, doorbell: doorbell) { sure = false }
       atomicMemoryFence(ordering: .sequentiallyConsistent)
@@ -90,7 +101,12 @@ package final class Sleeper {
       if ready == 0 {
         for item in items { item.port.countSleep(item.wanted) }
         sleeps += 1
-        try sleep(items, &descriptors, timeout: sure ? left : min(left ?? .max, 10_000_000))
+        // Where nobody is sure to ring, a sleep that ends by itself takes the place of the doorbell.
+        var limit = left
+        if !sure { limit = min(limit ?? .max, Self.longestPause) }
+        if isPolled { limit = min(limit ?? .max, pause) }
+        try sleep(items, &descriptors, timeout: limit)
+        pause = min(pause * 2, Self.longestPause)
         ready = scan(&items, &sure) + descriptors.count { $0.revents != 0 }
       }
       for item in items { item.port.disarm(item.wanted, doorbell: doorbell) }
@@ -117,6 +133,9 @@ package final class Sleeper {
       for entry in item.port.pollDescriptors
       where item.wanted.contains(entry.direction == .receive ? .receive : .transmit) {
         others.append(pollfd(fd: entry.file, events: entry.events, revents: 0))
+      }
+      for file in item.port.alarmDescriptors {
+        others.append(pollfd(fd: file, events: Int16(POLLIN), revents: 0))
       }
     }
     // ppoll, although epoll_wait alone would save a system call: a stop and SIGCONT end an epoll_wait

@@ -1,12 +1,21 @@
 /// What a backend may hand on of a slot that an application filled.
+@usableFromInline
 package struct LentSlot: Hashable, Sendable {
   /// The buffer: the slot's own, now lent, or 0 where the slot may not name it.
-  package let buffer: UInt32
+  @usableFromInline package let buffer: UInt32
   /// Where the packet begins in the buffer, bytes.
-  package let offset: Int
+  @usableFromInline package let offset: Int
   /// Bytes of it, never beyond the buffer.
-  package let length: Int
-  package let flags: SlotFlags
+  @usableFromInline package let length: Int
+  @usableFromInline package let flags: SlotFlags
+
+  @inlinable
+  package init(buffer: UInt32, offset: Int, length: Int, flags: SlotFlags) {
+    self.buffer = buffer
+    self.offset = offset
+    self.length = length
+    self.flags = flags
+  }
 }
 
 // Pipes hand slots on as they are; whoever passes buffers to the kernel or to a stranger checks each
@@ -21,7 +30,7 @@ extension AttachedRing {
   ///
   /// The slot is read once: what was checked is what is used. Give the buffer back with
   /// ``BufferOwnership/takeBack(_:)``; buffer 0 needs no giving back.
-  @inline(__always)
+  @inlinable @inline(always)
   package func lendSlot(_ index: UInt32, _ ownership: BufferOwnership) -> LentSlot {
     let slot = unsafe ring.slot(index).pointee
     var buffer = slot.bufferIndex

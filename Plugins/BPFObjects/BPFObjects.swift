@@ -1,0 +1,27 @@
+import Foundation
+import PackagePlugin
+
+/// Compiles the programs under `bpf/` with the toolchain's own clang, and makes their object code a
+/// Swift source of the target.
+///
+/// One command for all of them, and the Swift file is its only output: an object file declared as an
+/// output would become a resource of the target.
+@main
+struct BPFObjects: BuildToolPlugin {
+  /// The programs, without `.c`. SwiftPM does not watch the folder, so they are named here; a test
+  /// compares the list with the folder.
+  static let programs = ["xdp_redirect"]
+
+  func createBuildCommands(context: PluginContext, target: any Target) throws -> [Command] {
+    let folder = context.package.directoryURL.appending(path: "bpf")
+    let sources = Self.programs.map { folder.appending(path: "\($0).c") }
+    let output = context.pluginWorkDirectoryURL.appending(path: "BPFObjects.swift")
+    return [
+      .buildCommand(
+        displayName: "Compiling \(Self.programs.count) BPF programs",
+        executable: try context.tool(named: "bpf-embed").url,
+        arguments: [try context.tool(named: "clang").url.path, output.path] + sources.map(\.path),
+        inputFiles: sources, outputFiles: [output])
+    ]
+  }
+}

@@ -1,0 +1,41 @@
+/*
+ * What is asked about network interfaces: netdevice(7), <linux/sockios.h>, <linux/ethtool.h>,
+ * rtnetlink(7).
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef CLINUX_INTERFACE_H
+#define CLINUX_INTERFACE_H
+
+#include <linux/ethtool.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <sys/ioctl.h>
+
+/* ioctl(2) with a pointer: Swift cannot call variadic functions */
+static inline int clinux_ioctl(int file, unsigned long request, void *argument)
+{
+	return ioctl(file, request, argument);
+}
+
+/* ioctl(2) requests: macros with casts or of other headers, which do not import */
+static const unsigned long CLINUX_SIOCGIFNAME = 0x8910;
+static const unsigned long CLINUX_SIOCGIFFLAGS = 0x8913;
+static const unsigned long CLINUX_SIOCGIFMTU = 0x8921;
+static const unsigned long CLINUX_SIOCETHTOOL = 0x8946;
+
+/* struct ifreq: a name of 16 bytes, then a union of 24 */
+enum {
+	CLINUX_IFREQ_SIZE = 40,
+	CLINUX_IFREQ_VALUE_OFFSET = 16,
+	CLINUX_IFNAMSIZ = 16,
+};
+
+/* <linux/if.h> clashes with <net/if.h>, which Glibc has */
+enum {
+	CLINUX_IFF_UP = 1 << 0,
+	CLINUX_IFF_LOOPBACK = 1 << 3,
+	CLINUX_IFF_RUNNING = 1 << 6,
+};
+
+#endif

@@ -1,0 +1,173 @@
+internal import CLinux
+internal import Glibc
+package import NetmapCore
+
+// Receive: the buffers of free slots wait in the fill ring, and frames come back in any of them.
+//
+// One slot of a netmap ring always stays empty: the one before `hwcur`. Its buffer is not posted
+// either, so whatever the kernel delivers finds a slot, and a socket is never readable without a sync
+// being able to take what is there.
+
+extension XDPPair {
+  /// The data half of a receive ring; `context` is an `UnsafeMutablePointer<XDPPair>`.
+  package static let synchronizeReceive: BackendRing.Synchronize = { context, ring, head, _ in
+    guard let context = unsafe context else { return EIO }
+    let pair = unsafe context.assumingMemoryBound(to: XDPPair.self)
+    let port = unsafe ring.assumingMemoryBound(to: AttachedRing.self)
+    return unsafe pair.pointee.receive.synchronize(port.pointee, upTo: head, pair.pointee.common)
+  }
+}
+
+/// Bytes between the start of a chunk and the frame that the kernel writes: `XDP_PACKET_HEADROOM`.
+private let headroom = 256
+
+extension XDPPair.Receive {
+  /// Posts the buffers of all slots but the last one of a ring that nobody has synced yet.
+  package mutating func prime(_ ring: RingPlacement, _ common: XDPPair.Common) {
+    let slots = unsafe ring.ring.slotCount
+    var position = unsafe fill.position
+    for index in 0..<slots - 1 {
+      let buffer = unsafe ring.ring.slot(index).pointee.bufferIndex
+      guard unsafe ring.ownership.lend(buffer) else { continue }
+      unsafe ledger.enter(buffer, at: index)
+      unsafe fill.write(common.chunk(buffer), at: position)
+      position &+= 1
+    }
+    unsafe fill.publish(upTo: position)
+  }
+
+  #if !DEBUG
+    @_noLocks @_noAllocation
+  #endif
+  mutating func synchronize(
+    _ port: AttachedRing, upTo head: UInt32, _ common: XDPPair.Common
+  ) -> Int32 {
+    unsafe post(port, upTo: head, common)
+    unsafe take(port, common)
+    var isThere = true
+    if unsafe fill.needsWakeup {
+      unsafe port.kring.count(.systemCalls)
+      isThere = unsafe common.kickReceive() == .done
+    }
+    let lost = unsafe common.newLosses(&statistics, transmit: false)
+    if lost != 0 { unsafe port.kring.countDrop(.kernel, lost) }
+    return isThere ? 0 : ENXIO
+  }
+
+  /// Posts the buffers of the slots that the application has given back.
+  ///
+  /// The slot before `hwcur` has waited with its buffer; now it is its turn, and the last slot given
+  /// back waits instead.
+  @inline(__always)
+  private mutating func post(
+    _ port: AttachedRing, upTo head: UInt32, _ common: XDPPair.Common
+  ) {
+    let (ring, kring) = unsafe (port.ring, port.kring)
+    let first = unsafe kring.hwcur
+    guard first != head else { return }
+    var position = unsafe fill.position
+    let start = position
+    var index = unsafe first == 0 ? ring.slotCount &- 1 : first &- 1
+    let end = unsafe head == 0 ? ring.slotCount &- 1 : head &- 1
+    while index != end {
+      let slot = unsafe port.lendSlot(index, common.ownership)
+      // A slot without a buffer receives nothing until it has been given one.
+      if slot.buffer != 0 {
+        unsafe ledger.enter(slot.buffer, at: index)
+        unsafe fill.write(common.chunk(slot.buffer), at: position)
+        position &+= 1
+      }
+      index = unsafe ring.next(index)
+    }
+    if position != start { unsafe fill.publish(upTo: position) }
+    unsafe kring.hwcur = head
+  }
+
+  /// Shows the packets that have arrived whole.
+  @inline(__always)
+  private mutating func take(_ port: AttachedRing, _ common: XDPPair.Common) {
+    let (ring, kring) = unsafe (port.ring, port.kring)
+    var position = unsafe frames.position
+    var slot = unsafe kring.hwtail
+    let reserved = unsafe kring.hwcur == 0 ? ring.slotCount &- 1 : kring.hwcur &- 1
+    let first = position
+    var (packets, bytes): (UInt64, UInt64) = (0, 0)
+    while true {
+      let count = unsafe framesOfPacket(at: position)
+      guard count != 0, unsafe count <= ring.distance(from: slot, to: reserved) else { break }
+      for _ in 0..<count {
+        let frame = unsafe frames.descriptor(at: position)
+        unsafe show(frame, port, at: slot, common)
+        bytes &+= UInt64(frame.len)
+        position &+= 1
+        slot = unsafe ring.next(slot)
+      }
+      packets &+= 1
+    }
+    if position == first { return }
+    unsafe frames.release(upTo: position)
+    unsafe kring.hwtail = slot
+    unsafe kring.count(.packets, packets)
+    unsafe kring.count(.bytes, bytes)
+  }
+
+  /// How many entries of the receive ring the packet at `position` has; 0 when there is none, or its
+  /// end has not arrived yet.
+  @inline(__always)
+  private mutating func framesOfPacket(at position: UInt32) -> UInt32 {
+    var end = position
+    while unsafe frames.has(end) {
+      let hasMore =
+        unsafe frames.descriptor(at: end).options & UInt32(CLINUX_XDP_PKT_CONTD) != 0
+      end &+= 1
+      if !hasMore { return end &- position }
+    }
+    return 0
+  }
+
+  /// Writes a slot: the buffer that was filled, which need not be the one this slot had.
+  /// From here on it is the application's.
+  @inline(__always)
+  private mutating func show(
+    _ frame: xdp_desc, _ port: AttachedRing, at slot: UInt32, _ common: XDPPair.Common
+  ) {
+    let buffer = unsafe common.buffer(at: frame.addr)
+    if unsafe ledger.buffer[Int(slot)] != buffer { unsafe exchange(buffer, at: slot, common) }
+    let offset = unsafe common.offset(of: frame.addr)
+    if offset != headroom { unsafe move(buffer, from: offset, frame, port, common) }
+    let hasMore = frame.options & UInt32(CLINUX_XDP_PKT_CONTD) != 0
+    let target = unsafe port.ring.slot(slot)
+    unsafe target.pointee = Slot(
+      bufferIndex: buffer, length: UInt16(truncatingIfNeeded: frame.len),
+      flags: hasMore ? .moreFragments : SlotFlags(rawValue: 0), pointer: target.pointee.pointer)
+    _ = unsafe common.ownership.takeBack(buffer)
+    unsafe ledger.buffer[Int(slot)] = 0
+  }
+
+  /// The slot that had posted `buffer` gets this slot's in exchange.
+  @inline(never)
+  private func exchange(_ buffer: UInt32, at slot: UInt32, _ common: XDPPair.Common) {
+    guard unsafe buffer < common.ownership.count else { return }
+    let other = unsafe ledger.slot[Int(buffer)]
+    guard unsafe ledger.buffer[Int(other)] == buffer else { return }
+    let mine = unsafe ledger.buffer[Int(slot)]
+    unsafe ledger.buffer[Int(other)] = mine
+    if mine != 0 { unsafe ledger.slot[Int(mine)] = other }
+    unsafe ledger.enter(buffer, at: slot)
+  }
+
+  /// Moves a frame that a driver or a program has put elsewhere to where applications look.
+  // memmove(3) is not known to the compiler's proof.
+  @_semantics("no_performance_analysis")
+  @inline(never)
+  private func move(
+    _ buffer: UInt32, from offset: Int, _ frame: xdp_desc, _ port: AttachedRing,
+    _ common: XDPPair.Common
+  ) {
+    guard unsafe buffer < common.ownership.count else { return }
+    let chunk = unsafe common.memory + Int(common.chunk(buffer))
+    let length = unsafe min(Int(frame.len), common.chunkSize &- offset)
+    unsafe memmove(chunk + headroom, chunk + offset, length)
+    unsafe port.kring.count(.moves)
+  }
+}

@@ -1,0 +1,137 @@
+package import CLinux
+internal import Synchronization
+
+// The four rings that an XDP socket shares with the kernel: <linux/if_xdp.h>, and
+// Documentation/networking/af_xdp.rst. Cursors run freely over 32 bits; a position is a cursor modulo
+// the ring's size, a power of two.
+//
+// This side's own cursor is read from the ring rather than remembered, so that any process that maps
+// the ring can take over after another one. The kernel's cursor is remembered and read anew only when
+// the ring looks full or empty: it lies in a cache line that the kernel writes.
+
+/// A ring that this side fills: the fill ring, and the transmit ring.
+@unsafe
+package struct XDPProducer {
+  private let producer: UnsafeMutablePointer<Atomic<UInt32>>
+  private let consumer: UnsafeMutablePointer<Atomic<UInt32>>
+  private let flags: UnsafeMutablePointer<Atomic<UInt32>>
+  private let entries: UnsafeMutableRawPointer
+  private let mask: UInt32
+  private var cachedConsumer: UInt32
+
+  /// - Parameters:
+  ///   - base: Where the ring is mapped; the mapping must outlive the view.
+  ///   - offsets: What `XDP_MMAP_OFFSETS` says of this kind of ring.
+  ///   - size: Entries; a power of two.
+  package init(base: UnsafeMutableRawPointer, offsets: xdp_ring_offset, size: UInt32) {
+    unsafe producer = (base + Int(offsets.producer)).assumingMemoryBound(to: Atomic<UInt32>.self)
+    unsafe consumer = (base + Int(offsets.consumer)).assumingMemoryBound(to: Atomic<UInt32>.self)
+    unsafe flags = (base + Int(offsets.flags)).assumingMemoryBound(to: Atomic<UInt32>.self)
+    unsafe entries = base + Int(offsets.desc)
+    unsafe mask = size - 1
+    unsafe cachedConsumer = consumer.pointee.load(ordering: .acquiring)
+  }
+
+  /// Where the next entry goes. Entries from here on are this side's until ``publish(upTo:)``.
+  @inline(__always)
+  var position: UInt32 { unsafe producer.pointee.load(ordering: .relaxed) }
+
+  /// Whether `count` entries fit behind `position`.
+  @inline(__always)
+  mutating func hasRoom(for count: UInt32, at position: UInt32) -> Bool {
+    let size = unsafe mask &+ 1
+    if unsafe position &- cachedConsumer &+ count <= size { return true }
+    unsafe cachedConsumer = consumer.pointee.load(ordering: .acquiring)
+    return unsafe position &- cachedConsumer &+ count <= size
+  }
+
+  /// Writes an entry of the fill ring: the address of a chunk.
+  @inline(__always)
+  func write(_ address: UInt64, at position: UInt32) {
+    unsafe entries.storeBytes(
+      of: address, toByteOffset: Int(position & mask) &* 8, as: UInt64.self)
+  }
+
+  /// Writes an entry of the transmit ring.
+  @inline(__always)
+  func write(_ descriptor: xdp_desc, at position: UInt32) {
+    unsafe entries.storeBytes(
+      of: descriptor, toByteOffset: Int(position & mask) &* 16, as: xdp_desc.self)
+  }
+
+  /// Hands the entries before `position` to the kernel.
+  @inline(__always)
+  func publish(upTo position: UInt32) {
+    unsafe producer.pointee.store(position, ordering: .releasing)
+  }
+
+  /// Whether the kernel has entries of this ring that it has not taken yet.
+  @inline(__always)
+  mutating func isPending() -> Bool {
+    unsafe cachedConsumer = consumer.pointee.load(ordering: .acquiring)
+    return unsafe cachedConsumer != producer.pointee.load(ordering: .relaxed)
+  }
+
+  /// The kernel's cursor as it was last seen.
+  @inline(__always)
+  var seenConsumer: UInt32 { unsafe cachedConsumer }
+
+  /// Whether the kernel sleeps until it is called (`XDP_RING_NEED_WAKEUP`).
+  @inline(__always)
+  var needsWakeup: Bool {
+    unsafe flags.pointee.load(ordering: .relaxed) & UInt32(XDP_RING_NEED_WAKEUP) != 0
+  }
+}
+
+/// A ring that the kernel fills: the completion ring, and the receive ring.
+@unsafe
+package struct XDPConsumer {
+  private let producer: UnsafeMutablePointer<Atomic<UInt32>>
+  private let consumer: UnsafeMutablePointer<Atomic<UInt32>>
+  private let entries: UnsafeMutableRawPointer
+  private let mask: UInt32
+  private var cachedProducer: UInt32
+
+  /// - Parameters:
+  ///   - base: Where the ring is mapped; the mapping must outlive the view.
+  ///   - offsets: What `XDP_MMAP_OFFSETS` says of this kind of ring.
+  ///   - size: Entries; a power of two.
+  package init(base: UnsafeMutableRawPointer, offsets: xdp_ring_offset, size: UInt32) {
+    unsafe producer = (base + Int(offsets.producer)).assumingMemoryBound(to: Atomic<UInt32>.self)
+    unsafe consumer = (base + Int(offsets.consumer)).assumingMemoryBound(to: Atomic<UInt32>.self)
+    unsafe entries = base + Int(offsets.desc)
+    unsafe mask = size - 1
+    unsafe cachedProducer = consumer.pointee.load(ordering: .relaxed)
+  }
+
+  /// The first entry that was not given back yet.
+  @inline(__always)
+  var position: UInt32 { unsafe consumer.pointee.load(ordering: .relaxed) }
+
+  /// Whether the kernel has written the entry at `position`, at or after ``position``.
+  @inline(__always)
+  mutating func has(_ position: UInt32) -> Bool {
+    // Signed: another process may have consumed beyond what this one has seen.
+    if unsafe Int32(bitPattern: cachedProducer &- position) > 0 { return true }
+    unsafe cachedProducer = producer.pointee.load(ordering: .acquiring)
+    return unsafe Int32(bitPattern: cachedProducer &- position) > 0
+  }
+
+  /// An entry of the completion ring: an address in a chunk.
+  @inline(__always)
+  func address(at position: UInt32) -> UInt64 {
+    unsafe entries.load(fromByteOffset: Int(position & mask) &* 8, as: UInt64.self)
+  }
+
+  /// An entry of the receive ring.
+  @inline(__always)
+  func descriptor(at position: UInt32) -> xdp_desc {
+    unsafe entries.load(fromByteOffset: Int(position & mask) &* 16, as: xdp_desc.self)
+  }
+
+  /// Gives the entries before `position` back to the kernel.
+  @inline(__always)
+  func release(upTo position: UInt32) {
+    unsafe consumer.pointee.store(position, ordering: .releasing)
+  }
+}

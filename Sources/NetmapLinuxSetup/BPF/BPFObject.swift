@@ -1,0 +1,107 @@
+internal import CBPF
+internal import CLinux
+internal import Glibc
+internal import NetmapCore
+
+/// A BPF object of ours, loaded into the kernel: its programs and maps, by name.
+///
+/// Everything goes with the object, except what a link or another descriptor still holds.
+@safe
+final class BPFObject: Sendable {
+  private nonisolated(unsafe) let object: OpaquePointer
+  private let subject: String
+
+  /// Loads an object.
+  ///
+  /// - Parameters:
+  ///   - code: The ELF object, from ``BPFObjectCode``.
+  ///   - subject: What messages name: the interface it is for.
+  ///   - entries: Sizes of maps, by name, where they differ from those in the source.
+  ///   - flags: For each program that needs other flags than its section says.
+  /// - Throws: ``NetmapError``: `EPERM` without the right to load programs.
+  init(
+    _ code: [UInt8], for subject: String, entries: [String: Int] = [:],
+    flags: [String: UInt32] = [:]
+  ) throws(NetmapError) {
+    cbpf_be_quiet()
+    self.subject = subject
+    let opened = unsafe code.withUnsafeBytes { bytes in
+      unsafe bpf_object__open_mem(bytes.baseAddress, bytes.count, nil)
+    }
+    guard let opened = unsafe opened else { throw Self.refusal(errno, "open a program", subject) }
+    unsafe object = opened
+    for (name, count) in entries {
+      if let map = unsafe bpf_object__find_map_by_name(object, name) {
+        unsafe bpf_map__set_max_entries(map, UInt32(count))
+      }
+    }
+    for (name, value) in flags {
+      if let program = unsafe bpf_object__find_program_by_name(object, name) {
+        unsafe bpf_program__set_flags(program, value)
+      }
+    }
+    let code = unsafe bpf_object__load(object)
+    // The object is closed by deinit.
+    guard code == 0 else { throw Self.refusal(-code, "load a program", subject) }
+  }
+
+  deinit { unsafe bpf_object__close(object) }
+
+  /// The descriptor of a program; the object's, not to be closed.
+  func program(_ name: String) throws(NetmapError) -> CInt {
+    guard let program = unsafe bpf_object__find_program_by_name(object, name) else {
+      throw Self.refusal(ENOENT, "find program \(name)", subject)
+    }
+    return unsafe bpf_program__fd(program)
+  }
+
+  /// The descriptor of a map; the object's, not to be closed.
+  func map(_ name: String) throws(NetmapError) -> CInt {
+    guard let map = unsafe bpf_object__find_map_by_name(object, name) else {
+      throw Self.refusal(ENOENT, "find map \(name)", subject)
+    }
+    return unsafe bpf_map__fd(map)
+  }
+
+  /// What a failed bpf(2) call means to the user.
+  static func refusal(_ code: Int32, _ what: String, _ subject: String) -> NetmapError {
+    let text = unsafe String(cString: strerror(code))
+    if code == EPERM || code == EACCES {
+      return NetmapError(
+        .notPermitted, "open", subject,
+        reason: "no right to \(what) in the kernel (BPF): \(text)",
+        remedy: "run as root, or with the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW")
+    }
+    return NetmapError(
+      .init(rawValue: code), "open", subject, reason: "cannot \(what) in the kernel (BPF): \(text)")
+  }
+}
+
+/// A program attached to an interface, by a link of our own: when this object goes, or the process
+/// dies, the program is detached and the interface is as it was.
+final class BPFLink: Sendable {
+  private let file: CInt
+
+  /// Attaches `program` to interface `index`.
+  ///
+  /// - Parameters:
+  ///   - type: `CLINUX_BPF_XDP`, `CLINUX_BPF_TCX_INGRESS`, ...
+  ///   - flags: Depends on the type: `CLINUX_XDP_FLAGS_DRV_MODE`, ...
+  /// - Returns: Nil with the `errno` of bpf(2) in `failure`.
+  init?(_ program: CInt, to index: UInt32, type: Int, flags: Int, failure: inout Int32) {
+    let result = cbpf_link_create(program, CInt(index), CInt(type), UInt32(flags))
+    guard result >= 0 else {
+      failure = -result
+      return nil
+    }
+    _ = fcntl(result, F_SETFD, FD_CLOEXEC)
+    file = result
+  }
+
+  deinit {
+    // Closing would do, were it certainly the last copy: a child that is between fork(2) and exec(2)
+    // has one, too.
+    _ = bpf_link_detach(file)
+    close(file)
+  }
+}

@@ -1,0 +1,159 @@
+internal import CLinux
+internal import Glibc
+package import NetmapCore
+internal import Synchronization
+
+/// Tells when network interfaces are removed, or leave their network namespace.
+///
+/// One thread for all of them, started with the first watch and asleep except when some interface
+/// changes. Each watch has a netlink socket of its own, made by the thread that asks: that decides
+/// whose namespace it listens to. rtnetlink(7).
+package final class LinkMonitor: Sendable {
+  /// A watch that lasts until ``LinkMonitor/end(_:)``.
+  package struct Watch: Sendable {
+    fileprivate let socket: CInt
+  }
+
+  private struct Entry {
+    let interface: UInt32
+    let notify: @Sendable () -> Void
+  }
+
+  private struct State {
+    var entries: [CInt: Entry] = [:]
+    var events: CInt = -1
+    var process: pid_t = 0
+  }
+
+  private let state = Mutex(State())
+
+  /// The process's monitor.
+  package static let shared = LinkMonitor()
+
+  private init() {}
+
+  /// Calls `notify`, on the monitor's thread, when interface `index` goes.
+  ///
+  /// - Throws: ``NetmapError`` when there are no descriptors or threads left.
+  package func watch(
+    _ index: UInt32, _ notify: @escaping @Sendable () -> Void
+  ) throws(NetmapError) -> Watch {
+    let socket = Glibc.socket(
+      AF_NETLINK,
+      CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+        | CInt(SOCK_NONBLOCK.rawValue), NETLINK_ROUTE)
+    guard socket >= 0 else {
+      throw systemError("socket", "netlink", remedy: "raise the limit of open files (ulimit -n)")
+    }
+    var address = sockaddr_nl()
+    address.nl_family = UInt16(AF_NETLINK)
+    address.nl_groups = UInt32(RTMGRP_LINK)
+    let bound = unsafe withUnsafePointer(to: address) { address in
+      unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+        unsafe bind(socket, address, socklen_t(MemoryLayout<sockaddr_nl>.size))
+      }
+    }
+    do throws(NetmapError) {
+      guard bound == 0 else { throw systemError("bind", "netlink") }
+      try state.withLock { (state) throws(NetmapError) in
+        try startThread(&state)
+        var event = unsafe epoll_event()
+        unsafe event.events = CLINUX_EPOLLIN
+        unsafe event.data.fd = socket
+        guard unsafe epoll_ctl(state.events, EPOLL_CTL_ADD, socket, &event) == 0 else {
+          throw systemError("epoll_ctl", "netlink")
+        }
+        state.entries[socket] = Entry(interface: index, notify: notify)
+      }
+    } catch {
+      close(socket)
+      throw error
+    }
+    return Watch(socket: socket)
+  }
+
+  /// Ends a watch. A notification that is under way may still arrive.
+  package func end(_ watch: Watch) {
+    state.withLock { state in
+      guard state.entries.removeValue(forKey: watch.socket) != nil else { return }
+      _ = epoll_ctl(state.events, EPOLL_CTL_DEL, watch.socket, nil)
+      close(watch.socket)
+    }
+  }
+
+  /// The thread does not survive fork(2): a child that opens ports of its own gets a new one.
+  private func startThread(_ state: inout State) throws(NetmapError) {
+    if state.events >= 0, state.process == getpid() { return }
+    let events = epoll_create1(CInt(EPOLL_CLOEXEC))
+    guard events >= 0 else {
+      throw systemError(
+        "epoll_create1", "netlink", remedy: "raise the limit of open files (ulimit -n)")
+    }
+    // Signals are the application's: none is delivered here.
+    var (blocked, previous) = (sigset_t(), sigset_t())
+    unsafe sigfillset(&blocked)
+    unsafe pthread_sigmask(SIG_SETMASK, &blocked, &previous)
+    let argument = unsafe Unmanaged.passRetained(self)
+    state.events = events
+    var thread = pthread_t()
+    let result = unsafe pthread_create(
+      &thread, nil,
+      { argument in
+        if let argument = unsafe argument {
+          unsafe Unmanaged<LinkMonitor>.fromOpaque(argument).takeRetainedValue().run()
+        }
+        return nil
+      }, argument.toOpaque())
+    unsafe pthread_sigmask(SIG_SETMASK, &previous, nil)
+    guard result == 0 else {
+      unsafe argument.release()
+      close(events)
+      state.events = -1
+      throw NetmapError(
+        .init(rawValue: result), "pthread_create", "link monitor",
+        reason: unsafe String(cString: strerror(result)), remedy: "raise the limit of threads")
+    }
+    state.process = getpid()
+  }
+
+  private func run() -> Never {
+    pthread_detach(pthread_self())
+    let events = state.withLock { $0.events }
+    while true {
+      var event = unsafe epoll_event()
+      guard unsafe epoll_wait(events, &event, 1, -1) == 1 else { continue }
+      let socket = unsafe event.data.fd
+      let entry = state.withLock { state -> Entry? in
+        guard let entry = state.entries[socket], Self.reads(socket, removalOf: entry.interface)
+        else { return nil }
+        return entry
+      }
+      entry?.notify()
+    }
+  }
+
+  /// Reads what is waiting on a socket.
+  ///
+  /// - Returns: Whether the interface has gone. When messages were lost, it is taken to be there still
+  ///   if its index has a name.
+  private static func reads(_ socket: CInt, removalOf interface: UInt32) -> Bool {
+    var buffer = [UInt8](repeating: 0, count: 32 << 10)
+    var isGone = false
+    while true {
+      let count = unsafe recv(socket, &buffer, buffer.count, 0)
+      guard count > 0 else { return isGone }
+      unsafe buffer.withUnsafeBytes { bytes in
+        var offset = 0
+        while offset + 32 <= count {
+          let length = Int(unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+          let type = unsafe bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt16.self)
+          // struct nlmsghdr has 16 bytes; struct ifinfomsg follows, its index at byte 4.
+          let index = unsafe bytes.loadUnaligned(fromByteOffset: offset + 20, as: UInt32.self)
+          if type == UInt16(RTM_DELLINK), index == interface { isGone = true }
+          guard length >= 16 else { return }
+          offset += (length + 3) & ~3
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,131 @@
+internal import CLinux
+internal import Glibc
+package import NetmapCore
+
+/// A network interface as it was when it was opened: what the choice of a backend depends on.
+///
+/// Known by its index from then on: a renamed interface is the same interface.
+package struct LinuxInterface: Sendable {
+  /// The name it was opened by.
+  package let name: String
+  package let index: UInt32
+  /// The largest payload of a frame, bytes, without the Ethernet header.
+  package let mtu: Int
+  package let isUp: Bool
+  package let isLoopback: Bool
+  /// Receive and transmit queues that are in use now.
+  package let receiveQueues: Int
+  package let transmitQueues: Int
+
+  /// The longest frame that the MTU allows, bytes: Ethernet header and one VLAN tag, no CRC.
+  package var longestFrame: Int { mtu + 14 + 4 }
+
+  /// Whether the calling thread's network namespace has an interface of this name.
+  package static func exists(_ name: String) -> Bool {
+    unsafe !name.isEmpty && name.utf8.count < CLINUX_IFNAMSIZ && if_nametoindex(name) != 0
+  }
+
+  /// Looks an interface up in the network namespace of the calling thread.
+  ///
+  /// - Returns: Nil when there is none of that name.
+  /// - Throws: ``NetmapError`` when it cannot be asked about.
+  package init?(named name: String) throws(NetmapError) {
+    guard name.utf8.count < CLINUX_IFNAMSIZ else { return nil }
+    let index = unsafe if_nametoindex(name)
+    guard index != 0 else { return nil }
+    let request = try InterfaceRequest(name)
+    self.name = name
+    self.index = index
+    mtu = Int(try request.value(CLINUX_SIOCGIFMTU, "SIOCGIFMTU", as: Int32.self))
+    let flags = try request.value(CLINUX_SIOCGIFFLAGS, "SIOCGIFFLAGS", as: UInt16.self)
+    isUp = Int(flags) & CLINUX_IFF_UP != 0
+    isLoopback = Int(flags) & CLINUX_IFF_LOOPBACK != 0
+    (receiveQueues, transmitQueues) = request.queues ?? Self.queuesFromSysfs(name, index) ?? (1, 1)
+  }
+
+  /// Counts the queues of an interface whose driver does not answer ethtool(8).
+  ///
+  /// Only if /sys shows this interface: it may belong to another network namespace.
+  private static func queuesFromSysfs(
+    _ name: String, _ index: UInt32
+  ) -> (receive: Int, transmit: Int)? {
+    let folder = "/sys/class/net/\(name)"
+    guard let shown = firstLine(of: "\(folder)/ifindex"), UInt32(shown) == index,
+      let directory = unsafe opendir("\(folder)/queues")
+    else { return nil }
+    defer { unsafe closedir(directory) }
+    var count = (receive: 0, transmit: 0)
+    while let entry = unsafe readdir(directory) {
+      switch unsafe entry.pointee.d_name.0 {
+      case CChar(UInt8(ascii: "r")): count.receive += 1
+      case CChar(UInt8(ascii: "t")): count.transmit += 1
+      default: break
+      }
+    }
+    return count.receive > 0 && count.transmit > 0 ? count : nil
+  }
+
+  private static func firstLine(of path: String) -> String? {
+    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 64)
+    let count = unsafe read(file, &bytes, bytes.count)
+    guard count > 0 else { return nil }
+    return String(decoding: bytes[..<count].prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+  }
+}
+
+/// ioctl(2) questions about one interface, netdevice(7).
+private struct InterfaceRequest: ~Copyable {
+  private let socket: CInt
+  private let name: String
+
+  init(_ name: String) throws(NetmapError) {
+    // Any socket will do; this family needs no privilege.
+    socket = Glibc.socket(AF_INET, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+    guard socket >= 0 else {
+      throw systemError("socket", name, remedy: "raise the limit of open files (ulimit -n)")
+    }
+    self.name = name
+  }
+
+  deinit { close(socket) }
+
+  private func block() -> [UInt8] {
+    var block = [UInt8](repeating: 0, count: CLINUX_IFREQ_SIZE)
+    for (index, byte) in name.utf8.enumerated() { block[index] = byte }
+    return block
+  }
+
+  func value<T: FixedWidthInteger & BitwiseCopyable>(
+    _ request: UInt, _ label: StaticString, as type: T.Type
+  ) throws(NetmapError) -> T {
+    var block = block()
+    let result = unsafe block.withUnsafeMutableBytes { bytes in
+      unsafe clinux_ioctl(socket, request, bytes.baseAddress)
+    }
+    guard result == 0 else { throw systemError("ioctl", "\(name) (\(label))") }
+    return unsafe block.withUnsafeBytes {
+      unsafe $0.loadUnaligned(fromByteOffset: CLINUX_IFREQ_VALUE_OFFSET, as: T.self)
+    }
+  }
+
+  /// What `ethtool -l` shows; nil when the driver does not say.
+  var queues: (receive: Int, transmit: Int)? {
+    var channels = ethtool_channels()
+    channels.cmd = UInt32(ETHTOOL_GCHANNELS)
+    var block = block()
+    let result = unsafe withUnsafeMutablePointer(to: &channels) { channels in
+      unsafe block.withUnsafeMutableBytes { bytes in
+        unsafe bytes.storeBytes(
+          of: UInt(bitPattern: channels), toByteOffset: CLINUX_IFREQ_VALUE_OFFSET, as: UInt.self)
+        return unsafe clinux_ioctl(socket, CLINUX_SIOCETHTOOL, bytes.baseAddress)
+      }
+    }
+    guard result == 0 else { return nil }
+    let receive = Int(channels.rx_count) + Int(channels.combined_count)
+    let transmit = Int(channels.tx_count) + Int(channels.combined_count)
+    return receive > 0 && transmit > 0 ? (receive, transmit) : nil
+  }
+}

@@ -1,0 +1,38 @@
+package import NetmapCore
+
+/// The network interfaces of Linux, for an engine.
+///
+/// Names are looked up in the network namespace of the thread that opens the port.
+package struct LinuxInterfaces: InterfaceProvider {
+  /// The ways to drive an interface, best first.
+  package static var standardLadder: [any BackendRung] {
+    let memory = XDPMemory()
+    return [
+      XDPRung(mode: .zerocopy, memory: memory),
+      XDPRung(mode: .copy, memory: memory),
+      XDPRung(mode: .generic, memory: memory),
+    ]
+  }
+
+  private let ladder: [any BackendRung]
+  private let monitor = LinkMonitor.shared
+
+  /// - Parameter ladder: The backends to choose from, best first.
+  package init(ladder: [any BackendRung] = standardLadder) {
+    self.ladder = ladder
+  }
+
+  package func open(
+    _ name: String, backend: PortSpecification.BackendChoice?
+  ) throws(NetmapError) -> (any InterfaceBackend)? {
+    guard let interface = try LinuxInterface(named: name) else { return nil }
+    let rungs = ladder.filter { $0.matches(backend) }
+    guard !rungs.isEmpty else {
+      let known = ladder.map(\.title).joined(separator: ", ")
+      throw NetmapError(
+        .unsupported, "open", name, reason: "there is no such backend in this build",
+        remedy: "choose one of \(known), or leave '@backend' out")
+    }
+    return LinuxPort(interface, rungs: rungs, monitor: monitor)
+  }
+}

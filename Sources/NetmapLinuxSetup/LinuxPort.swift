@@ -1,0 +1,193 @@
+internal import CLinux
+internal import Glibc
+package import NetmapCore
+internal import Synchronization
+
+/// A network interface that an engine has opened.
+///
+/// Opening one changes nothing on the host: it may be only asked about, or be the parent of a pipe. The
+/// backend is chosen when the first ring pair is activated, and again after the last one has been
+/// deactivated.
+package final class LinuxPort: InterfaceBackend {
+  @safe
+  private struct State {
+    /// What drives the interface, and the rung it came from, while any pair is active.
+    var driver: (any InterfaceDriver)?
+    var description = BackendDescription(name: "", mode: "")
+    var pairs: Set<Int> = []
+    /// Rings that are to be stopped when the interface goes.
+    var krings: [RingKey: KRing] = unsafe [:]
+    /// Readable when the interface has gone; -1 while no pair is active.
+    var alarm: CInt = -1
+    var watch: LinkMonitor.Watch?
+    var hasGone = false
+  }
+
+  private struct RingKey: Hashable {
+    let direction: Direction
+    let index: Int
+  }
+
+  private let interface: LinuxInterface
+  private let rungs: [any BackendRung]
+  private let monitor: LinkMonitor
+  private let lock = Mutex<Void>(())
+  /// Guarded by ``lock``.
+  private nonisolated(unsafe) var state = State()
+
+  package let geometry: PortGeometry
+
+  init(_ interface: LinuxInterface, rungs: [any BackendRung], monitor: LinkMonitor) {
+    self.interface = interface
+    self.rungs = rungs
+    self.monitor = monitor
+    let pairs = max(interface.receiveQueues, interface.transmitQueues)
+    // Region 1 is shared by all interfaces: one with many queues gets shorter rings.
+    let slots = pairs <= 4 ? 1024 : pairs <= 8 ? 512 : 256
+    geometry = PortGeometry(
+      transmitRings: interface.transmitQueues, receiveRings: interface.receiveQueues,
+      transmitSlots: slots, receiveSlots: slots)
+  }
+
+  package var backendDescription: BackendDescription {
+    lock.withLock { _ in unsafe state.description }
+  }
+
+  package func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {
+    try lock.withLock { (_) throws(NetmapError) in
+      guard unsafe !state.hasGone else { throw gone() }
+      if let driver = unsafe state.driver {
+        unsafe try driver.activate(pair: index, of: placement)
+      } else {
+        try watchInterface()
+        do throws(NetmapError) {
+          unsafe try climb(pair: index, placement)
+        } catch {
+          forget()
+          throw error
+        }
+      }
+      unsafe state.pairs.insert(index)
+    }
+  }
+
+  package func deactivate(pair index: Int) {
+    lock.withLock { _ in
+      guard unsafe state.pairs.remove(index) != nil else { return }
+      unsafe state.driver?.deactivate(pair: index)
+      if unsafe state.pairs.isEmpty { forget() }
+    }
+  }
+
+  package func start(_ ring: RingPlacement) throws(NetmapError) {
+    try lock.withLock { (_) throws(NetmapError) in
+      guard let driver = unsafe state.driver else { return }
+      unsafe try driver.start(ring)
+      unsafe state.krings[RingKey(direction: ring.direction, index: ring.index)] = ring.kring
+    }
+  }
+
+  package func stop(_ ring: RingPlacement) {
+    lock.withLock { _ in
+      unsafe state.krings[RingKey(direction: ring.direction, index: ring.index)] = nil
+      unsafe state.driver?.stop(ring)
+    }
+  }
+
+  package func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing {
+    unsafe try lock.withLock { (_) throws(NetmapError) -> Sendably<BackendRing> in
+      guard let driver = unsafe state.driver else { throw gone() }
+      var result = unsafe try driver.attach(ring)
+      unsafe result.alarmDescriptor = state.alarm
+      return unsafe Sendably(result)
+    }.value
+  }
+}
+
+// MARK: - Choosing a backend
+
+extension LinuxPort {
+  /// Tries one rung after the other, and keeps the first that works.
+  ///
+  /// - Throws: ``NetmapError`` of the best rung that had a better reason than "not supported".
+  private func climb(
+    pair: Int, _ placement: PortPlacement
+  ) throws(NetmapError) {
+    var refusals: [(title: String, error: NetmapError)] = []
+    for rung in rungs {
+      do throws(NetmapError) {
+        let driver = try rung.drive(interface)
+        unsafe try driver.activate(pair: pair, of: placement)
+        unsafe state.driver = driver
+        unsafe state.description = BackendDescription(
+          name: rung.name.rawValue, mode: rung.mode?.rawValue ?? "",
+          refusals: refusals.map { "\($0.title): \($0.error.reason)" })
+        return
+      } catch {
+        if error.code.endsLadder { throw error }
+        refusals.append((rung.title, error))
+      }
+    }
+    let telling = refusals.first { $0.error.code != .unsupported } ?? refusals[0]
+    guard refusals.count > 1 else { throw telling.error }
+    throw NetmapError(
+      telling.error.code, "open", interface.name,
+      reason: "no backend can drive it: "
+        + refusals.map { "\($0.title): \($0.error.reason)" }.joined(separator: "; "),
+      remedy: telling.error.remedy)
+  }
+}
+
+// MARK: - When the interface goes
+
+extension LinuxPort {
+  private func watchInterface() throws(NetmapError) {
+    let alarm = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
+    guard alarm >= 0 else {
+      throw systemError(
+        "eventfd", interface.name, remedy: "raise the limit of open files (ulimit -n)")
+    }
+    do throws(NetmapError) {
+      unsafe state.watch = try monitor.watch(interface.index) { [weak self] in
+        self?.interfaceHasGone()
+      }
+      unsafe state.alarm = alarm
+    } catch {
+      close(alarm)
+      throw error
+    }
+  }
+
+  private func forget() {
+    unsafe state.driver = nil
+    unsafe state.description = BackendDescription(name: "", mode: "")
+    unsafe state.krings = [:]
+    if let watch = unsafe state.watch { monitor.end(watch) }
+    unsafe state.watch = nil
+    if unsafe state.alarm >= 0 { unsafe close(state.alarm) }
+    unsafe state.alarm = -1
+  }
+
+  /// Stops every ring, and wakes whoever sleeps for one.
+  private func interfaceHasGone() {
+    lock.withLock { _ in
+      unsafe state.hasGone = true
+      unsafe state.krings.values.forEach { unsafe $0.stop() }
+      var one: UInt64 = 1
+      if unsafe state.alarm >= 0 { _ = unsafe write(state.alarm, &one, 8) }
+    }
+  }
+
+  private func gone() -> NetmapError {
+    NetmapError(
+      .noSuchDevice, "open", interface.name, reason: "the interface has been removed",
+      remedy: "close every port on it, and open it again once it is back")
+  }
+}
+
+/// A value that is handed over under a lock.
+@unsafe
+private struct Sendably<Value>: @unchecked Sendable {
+  let value: Value
+  init(_ value: Value) { unsafe self.value = value }
+}

@@ -1,0 +1,179 @@
+internal import CLinux
+internal import Glibc
+internal import NetmapCore
+internal import NetmapLinux
+internal import Synchronization
+
+/// AF_XDP in one mode, as a rung of the ladder.
+struct XDPRung: BackendRung {
+  let name = PortSpecification.BackendChoice.Name.xdp
+  let mode: PortSpecification.BackendChoice.Mode?
+  let memory: XDPMemory
+
+  func drive(_ interface: LinuxInterface) throws(NetmapError) -> any InterfaceDriver {
+    XDPDriver(interface, mode ?? .copy, memory)
+  }
+}
+
+/// An interface driven by XDP sockets, one for each ring pair.
+///
+/// In: XDP program, socket, fill ring, and only then the queue is given to the socket, so that no frame
+/// is lost on the way. Out: the other way round. The calls come one at a time.
+final class XDPDriver: InterfaceDriver {
+  private typealias Mode = PortSpecification.BackendChoice.Mode
+
+  /// One ring pair: the socket, and what its data half works on.
+  @safe
+  private struct Pair {
+    let socket: XDPSocket
+    let context: UnsafeMutablePointer<XDPPair>
+    /// Rings that have been started at least once.
+    var rings: [Direction: Ring] = unsafe [:]
+  }
+
+  private let interface: LinuxInterface
+  private let mode: PortSpecification.BackendChoice.Mode
+  private let memory: XDPMemory
+  private nonisolated(unsafe) var program: XDPProgram?
+  private nonisolated(unsafe) var pairs: [Int: Pair] = [:]
+
+  init(
+    _ interface: LinuxInterface, _ mode: PortSpecification.BackendChoice.Mode, _ memory: XDPMemory
+  ) {
+    self.interface = interface
+    self.mode = mode
+    self.memory = memory
+  }
+
+  func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {
+    let region = unsafe placement.region
+    let chunkSize = region.layout.buffers.size
+    guard chunkSize == 2048 || chunkSize == 4096 else {
+      throw NetmapError(
+        .invalidArgument, "open", interface.name,
+        reason: "AF_XDP needs buffers of 2048 or 4096 bytes, memory region \(region.id) has"
+          + " \(chunkSize)", remedy: "open it in another region (@1)")
+    }
+    let wasAttached = unsafe program != nil
+    // A driver may insist on its program before it lends a queue without copying.
+    if unsafe placement.receives || mode == .zerocopy { try attachProgram() }
+    do throws(NetmapError) {
+      unsafe try makePair(index, placement, chunkSize)
+    } catch {
+      if !wasAttached { unsafe program = nil }
+      throw error
+    }
+  }
+
+  private func makePair(
+    _ index: Int, _ placement: PortPlacement, _ chunkSize: Int
+  ) throws(NetmapError) {
+    let region = unsafe placement.region
+    let slots = unsafe placement.geometry
+    let socket = try memory.socket(
+      on: interface, queue: index, slots: max(slots.transmitSlots, slots.receiveSlots),
+      region: region, zeroCopy: mode == .zerocopy)
+    // The kernel's limit for one frame in copy mode is a head and MAX_SKB_FRAGS (17) fragments. What a
+    // driver takes without copying varies; every one with multi-buffer takes at least this many.
+    let longestChain = socket.binding.isMultiBuffer ? (mode == .zerocopy ? 4 : 18) : 1
+    try checkMTU(longestChain * (chunkSize - RegionLayout.bufferHeadroom))
+    let rings = unsafe try socket.rings()
+    let buffers = region.layout.buffers
+    let common = unsafe XDPPair.Common(
+      file: socket.file, memory: region.memory.base + buffers.offset, chunkSize: chunkSize,
+      ownership: region.ownership, longestChain: longestChain,
+      mayOverlap: socket.binding.isMultiBuffer && mode != .zerocopy)
+    let context = UnsafeMutablePointer<XDPPair>.allocate(capacity: 1)
+    unsafe context.initialize(
+      to: XDPPair(
+        common,
+        transmit: XDPPair.Transmit(
+          frames: rings.transmit, completions: rings.completion,
+          ledger: XDPPair.Ledger(slotCount: slots.transmitSlots, bufferCount: buffers.count)),
+        receive: XDPPair.Receive(
+          fill: rings.fill, frames: rings.receive,
+          ledger: XDPPair.Ledger(slotCount: slots.receiveSlots, bufferCount: buffers.count))))
+    unsafe pairs[index] = Pair(socket: socket, context: context)
+  }
+
+  func start(_ ring: RingPlacement) throws(NetmapError) {
+    let index = unsafe ring.index
+    guard var pair = unsafe pairs[index] else { return }
+    let direction = unsafe ring.direction
+    let isNew = unsafe pair.rings[direction] == nil
+    unsafe pair.rings[direction] = unsafe ring.ring
+    unsafe pairs[index] = pair
+    guard direction == .receive else { return }
+    try attachProgram()
+    if isNew { unsafe pair.context.pointee.receive.prime(ring, pair.context.pointee.common) }
+    unsafe try program?.add(socket: pair.socket.file, queue: index)
+  }
+
+  func stop(_ ring: RingPlacement) {
+    if unsafe ring.direction == .receive { unsafe program?.remove(queue: ring.index) }
+  }
+
+  func deactivate(pair index: Int) {
+    guard let pair = unsafe pairs.removeValue(forKey: index) else { return }
+    // What was handed to the kernel shall leave: a few milliseconds are enough, unless the interface
+    // is down.
+    for _ in 0..<20 where unsafe !pair.context.pointee.drainTransmit() { usleep(1000) }
+    if unsafe pairs.isEmpty { unsafe program = nil }
+    close(pair)
+  }
+
+  /// Closes the socket, and gives every buffer that was lent back to the slot that lent it.
+  private func close(_ pair: consuming Pair) {
+    let context = unsafe pair.context
+    let rings = unsafe pair.rings
+    let isZeroCopy = pair.socket.binding.isZeroCopy
+    discard(pair)
+    // The kernel takes a queue back some time after the close, and until then a zero-copy driver may
+    // write to the buffers. In copy mode nothing is written once close(2) has returned.
+    if isZeroCopy { usleep(20_000) }
+    unsafe context.pointee.returnBuffers(to: rings[.transmit], rings[.receive])
+    unsafe context.pointee.deallocate()
+    unsafe context.deinitialize(count: 1)
+    unsafe context.deallocate()
+  }
+
+  /// The last reference to the socket ends here.
+  private func discard(_ pair: consuming Pair) {}
+
+  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing {
+    guard let pair = unsafe pairs[ring.index] else {
+      throw NetmapError(
+        .inputOutput, "attach", interface.name, reason: "the ring pair is not active")
+    }
+    switch unsafe ring.direction {
+    case .transmit:
+      var result = unsafe BackendRing(
+        context: pair.context, synchronize: XDPPair.synchronizeTransmit)
+      // POLLOUT of an XDP socket means room in its ring, of which there always is enough; completions
+      // wake nobody.
+      unsafe result.isPolled = true
+      return unsafe result
+    case .receive:
+      var result = unsafe BackendRing(
+        context: pair.context, synchronize: XDPPair.synchronizeReceive)
+      unsafe result.pollDescriptor = pair.socket.file
+      unsafe result.pollEvents = Int16(POLLIN)
+      return unsafe result
+    }
+  }
+
+  private func attachProgram() throws(NetmapError) {
+    if unsafe program == nil {
+      unsafe program = try XDPProgram(on: interface, generic: mode == .generic)
+    }
+  }
+
+  private func checkMTU(_ longest: Int) throws(NetmapError) {
+    guard interface.longestFrame > longest else { return }
+    throw NetmapError(
+      .invalidArgument, "open", interface.name,
+      reason: "its MTU is \(interface.mtu), and in mode \(mode.rawValue) AF_XDP takes frames of at"
+        + " most \(longest) bytes (MTU \(longest - 18))",
+      remedy: "lower it (ip link set dev \(interface.name) mtu \(min(longest - 18, 1500)))")
+  }
+}

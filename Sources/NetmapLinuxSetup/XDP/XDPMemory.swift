@@ -1,0 +1,97 @@
+internal import Glibc
+internal import NetmapCore
+internal import Synchronization
+
+/// The sockets of an engine by the memory they use, so that a region is registered once for each mode
+/// and not once for each socket: every registration locks all of it.
+final class XDPMemory: Sendable {
+  private struct Key: Hashable {
+    let region: UInt
+    let binding: XDPBinding
+  }
+
+  private struct Entry {
+    weak var socket: XDPSocket?
+  }
+
+  private let lock = Mutex<Void>(())
+  /// Guarded by ``lock``.
+  private nonisolated(unsafe) var entries: [Key: [Entry]] = [:]
+
+  init() {}
+
+  /// A socket on a queue, on memory that is registered already where the kernel allows it.
+  ///
+  /// - Throws: ``NetmapError``: `EBUSY` when the queue is taken, `EOPNOTSUPP` when the driver has no
+  ///   zero-copy, and as ``XDPSocket``.
+  func socket(
+    on interface: LinuxInterface, queue: Int, slots: Int, region: Region, zeroCopy: Bool
+  ) throws(NetmapError) -> XDPSocket {
+    try lock.withLock { (_) throws(NetmapError) -> Handover in
+      // Without XDP_USE_SG, Linux before 6.6 and some zero-copy drivers work as well.
+      var failure: Int32 = EOPNOTSUPP
+      // A socket that could not be bound one way may be bound another.
+      var unbound: XDPSocket?
+      for isMultiBuffer in [true, false] {
+        let binding = XDPBinding(isZeroCopy: zeroCopy, isMultiBuffer: isMultiBuffer)
+        let key = Key(region: unsafe UInt(bitPattern: region.memory.base), binding: binding)
+        if let other = unsafe entries[key]?.lazy.compactMap(\.socket).first {
+          let socket = try XDPSocket(for: interface.name, slots: slots, registering: nil)
+          if case .bound = socket.bind(to: interface, queue: queue, binding, sharing: other) {
+            return remember(socket, key)
+          }
+        }
+        let socket: XDPSocket
+        if let unbound {
+          socket = unbound
+        } else {
+          socket = try XDPSocket(for: interface.name, slots: slots, registering: region)
+        }
+        unbound = socket
+        switch socket.bind(to: interface, queue: queue, binding, sharing: nil) {
+        case .bound: return remember(socket, key)
+        case .failed(let code):
+          failure = code
+          guard code == EINVAL || code == EOPNOTSUPP else {
+            throw refusal(code, interface, queue, zeroCopy)
+          }
+        }
+      }
+      throw refusal(failure, interface, queue, zeroCopy)
+    }.socket
+  }
+
+  private func remember(_ socket: XDPSocket, _ key: Key) -> Handover {
+    let living = unsafe (entries[key] ?? []).filter { $0.socket != nil }
+    unsafe entries[key] = living + [Entry(socket: socket)]
+    return Handover(socket: socket)
+  }
+
+  private struct Handover: @unchecked Sendable {
+    let socket: XDPSocket
+  }
+
+  private func refusal(
+    _ code: Int32, _ interface: LinuxInterface, _ queue: Int, _ zeroCopy: Bool
+  ) -> NetmapError {
+    switch code {
+    case EBUSY:
+      NetmapError(
+        .busy, "open", interface.name,
+        reason: "queue \(queue) is in use by another program's XDP socket",
+        remedy: "end that program, or open another queue (netmap:\(interface.name)-N)")
+    case EOPNOTSUPP where zeroCopy:
+      NetmapError(
+        .unsupported, "open", interface.name, reason: "its driver has no zero-copy",
+        remedy: "choose another mode (@backend:name=xdp,mode=copy)")
+    case ENODEV, ENXIO:
+      NetmapError(
+        .noSuchDevice, "open", interface.name, reason: "the interface has been removed")
+    default:
+      NetmapError(
+        .init(rawValue: code), "open", interface.name,
+        reason: "an XDP socket cannot be bound to queue \(queue):"
+          + " \(unsafe String(cString: strerror(code)))")
+    }
+  }
+}

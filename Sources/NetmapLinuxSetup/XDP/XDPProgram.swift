@@ -1,0 +1,99 @@
+internal import CBPF
+internal import CLinux
+internal import Glibc
+internal import NetmapCore
+
+/// The XDP program of one interface: it hands the frames of a queue to the socket of that queue.
+final class XDPProgram: Sendable {
+  private let object: BPFObject
+  private let sockets: CInt
+  private let link: BPFLink
+  private let interface: LinuxInterface
+
+  /// Loads and attaches the program. Until sockets are added, everything still goes to the host.
+  ///
+  /// - Parameter isGeneric: Whether the kernel shall run it on behalf of the driver.
+  /// - Throws: ``NetmapError``: `EBUSY` for an interface with another XDP program, `EOPNOTSUPP` where
+  ///   the driver runs none, `EINVAL` for an MTU that is too large for it, `EPERM`.
+  init(on interface: LinuxInterface, generic isGeneric: Bool) throws(NetmapError) {
+    try Self.refuseForeignProgram(on: interface)
+    let object = try Self.load(for: interface)
+    var failure: Int32 = 0
+    let link = BPFLink(
+      try object.program("netmap_redirect"), to: interface.index, type: CLINUX_BPF_XDP,
+      flags: isGeneric ? CLINUX_XDP_FLAGS_SKB_MODE : CLINUX_XDP_FLAGS_DRV_MODE, failure: &failure)
+    guard let link else { throw Self.attachRefusal(failure, interface) }
+    self.object = object
+    sockets = try object.map("netmap_sockets")
+    self.link = link
+    self.interface = interface
+  }
+
+  /// Hands frames of queue `index` to a socket from now on.
+  func add(socket: CInt, queue index: Int) throws(NetmapError) {
+    var (key, value) = (UInt32(index), UInt32(bitPattern: socket))
+    let result = unsafe bpf_map_update_elem(sockets, &key, &value, 0)
+    guard result == 0 else {
+      throw BPFObject.refusal(-result, "connect queue \(index)", interface.name)
+    }
+  }
+
+  /// Lets the host have the frames of queue `index` again.
+  func remove(queue index: Int) {
+    var key = UInt32(index)
+    _ = unsafe bpf_map_delete_elem(sockets, &key)
+  }
+
+  private static func load(for interface: LinuxInterface) throws(NetmapError) -> BPFObject {
+    let entries = ["netmap_sockets": max(interface.receiveQueues, interface.transmitQueues)]
+    do throws(NetmapError) {
+      return try BPFObject(BPFObjectCode.xdpRedirect, for: interface.name, entries: entries)
+    } catch {
+      // Before Linux 5.18 the flag for packets of several buffers is unknown.
+      guard error.code.rawValue == EINVAL else { throw error }
+      return try BPFObject(
+        BPFObjectCode.xdpRedirect, for: interface.name, entries: entries,
+        flags: ["netmap_redirect": 0])
+    }
+  }
+
+  /// A program that somebody else has attached is left alone.
+  private static func refuseForeignProgram(on interface: LinuxInterface) throws(NetmapError) {
+    var (driver, generic, hardware): (UInt32, UInt32, UInt32) = (0, 0, 0)
+    guard unsafe cbpf_xdp_query(CInt(interface.index), &driver, &generic, &hardware) == 0 else {
+      return
+    }
+    let found = driver != 0 ? driver : generic != 0 ? generic : hardware
+    guard found == 0 else { throw foreign("XDP program \(found) is attached", interface) }
+  }
+
+  private static func foreign(_ what: String, _ interface: LinuxInterface) -> NetmapError {
+    NetmapError(
+      .busy, "open", interface.name, reason: "another \(what)",
+      remedy: "end its owner or detach it (ip link set dev \(interface.name) xdp off),"
+        + " or choose another backend (@backend:name=packet)")
+  }
+
+  private static func attachRefusal(_ code: Int32, _ interface: LinuxInterface) -> NetmapError {
+    switch code {
+    case EBUSY, EEXIST:
+      return foreign("XDP program has just been attached", interface)
+    case EOPNOTSUPP:
+      return NetmapError(
+        .unsupported, "open", interface.name, reason: "its driver runs no XDP programs",
+        remedy: "choose another mode (@backend:name=xdp,mode=generic)")
+    case ERANGE, EMSGSIZE, EINVAL:
+      return NetmapError(
+        .invalidArgument, "open", interface.name,
+        reason: "its driver runs no XDP program at MTU \(interface.mtu)"
+          + " (\(unsafe String(cString: strerror(code))))",
+        remedy: "lower the MTU (ip link set dev \(interface.name) mtu 1500), or turn off what"
+          + " merges frames (ethtool -K \(interface.name) lro off)")
+    case ENODEV, ENXIO:
+      return NetmapError(
+        .noSuchDevice, "open", interface.name, reason: "the interface has been removed")
+    default:
+      return BPFObject.refusal(code, "attach an XDP program", interface.name)
+    }
+  }
+}

@@ -1,0 +1,193 @@
+internal import CLinux
+internal import Glibc
+internal import NetmapCore
+internal import NetmapLinux
+
+/// How an XDP socket shall be bound.
+struct XDPBinding: Hashable {
+  var isZeroCopy: Bool
+  /// Packets of several descriptors, `XDP_USE_SG`.
+  var isMultiBuffer: Bool
+
+  var flags: UInt16 {
+    UInt16(XDP_USE_NEED_WAKEUP) | UInt16(isZeroCopy ? XDP_ZEROCOPY : XDP_COPY)
+      | (isMultiBuffer ? UInt16(CLINUX_XDP_USE_SG) : 0)
+  }
+}
+
+/// An XDP socket on one queue of an interface, with its four rings mapped: <linux/if_xdp.h>.
+@safe
+final class XDPSocket {
+  let file: CInt
+  private(set) var binding = XDPBinding(isZeroCopy: false, isMultiBuffer: false)
+  private let subject: String
+  private let ringSize: UInt32
+  private var offsets = xdp_mmap_offsets()
+  private var mappings: [UnsafeMutableRawBufferPointer] = unsafe []
+
+  /// Makes a socket with its rings; it is not bound yet.
+  ///
+  /// - Parameters:
+  ///   - slots: Slots of the port's rings. The socket's rings hold twice as many entries, since a slot
+  ///     may need two descriptors.
+  ///   - region: What to register as UMEM; nil for a socket that will share another one's.
+  /// - Throws: ``NetmapError``: `EPERM`, `EOPNOTSUPP` on a kernel without AF_XDP, `ENOMEM` for want of
+  ///   memory that may be locked.
+  init(for subject: String, slots: Int, registering region: Region?) throws(NetmapError) {
+    self.subject = subject
+    var size: UInt32 = 64
+    while Int(size) < slots * 2 { size *= 2 }
+    ringSize = size
+    file = socket(
+      CInt(CLINUX_AF_XDP), CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+    guard file >= 0 else { throw Self.socketRefusal(errno, subject) }
+    if let region { try register(region) }
+    try set(XDP_UMEM_FILL_RING, "XDP_UMEM_FILL_RING", size)
+    try set(XDP_UMEM_COMPLETION_RING, "XDP_UMEM_COMPLETION_RING", size)
+    try set(XDP_RX_RING, "XDP_RX_RING", size)
+    try set(XDP_TX_RING, "XDP_TX_RING", size)
+    // Newer kernels let one call send a whole ring; older ones do not know the option.
+    var budget = size
+    _ = unsafe setsockopt(
+      file, CInt(CLINUX_SOL_XDP), CInt(CLINUX_XDP_MAX_TX_SKB_BUDGET), &budget, 4)
+    var length = socklen_t(MemoryLayout<xdp_mmap_offsets>.size)
+    guard
+      unsafe getsockopt(
+        file, CInt(CLINUX_SOL_XDP), CInt(XDP_MMAP_OFFSETS), &offsets, &length) == 0
+    else { throw systemError("getsockopt", "\(subject) (XDP_MMAP_OFFSETS)") }
+  }
+
+  deinit {
+    unsafe mappings.forEach { unsafe munmap($0.baseAddress, $0.count) }
+    if file >= 0 { close(file) }
+  }
+
+  private func register(_ region: Region) throws(NetmapError) {
+    let pool = region.layout.buffers
+    var umem = xdp_umem_reg()
+    umem.addr = unsafe UInt64(UInt(bitPattern: region.memory.base + pool.offset))
+    // With the spare chunk, so that the last buffer has all its bytes.
+    umem.len = UInt64(pool.byteCount + pool.size)
+    umem.chunk_size = UInt32(pool.size)
+    guard
+      unsafe setsockopt(
+        file, CInt(CLINUX_SOL_XDP), CInt(XDP_UMEM_REG), &umem,
+        socklen_t(MemoryLayout<xdp_umem_reg>.size)) == 0
+    else {
+      let code = errno
+      guard code == ENOBUFS || code == ENOMEM else {
+        throw NetmapError(
+          .init(rawValue: code), "open", subject,
+          reason: "memory region \(region.id) cannot be used by AF_XDP:"
+            + " \(unsafe String(cString: strerror(code)))",
+          remedy: "buffers must have 2048 or 4096 bytes")
+      }
+      throw NetmapError(
+        .outOfMemory, "open", subject,
+        reason: "the kernel may not lock the \(umem.len >> 20) MiB of memory region \(region.id)",
+        remedy: "raise the limit (ulimit -l), run with CAP_IPC_LOCK, or use fewer buffers")
+    }
+  }
+
+  private func set(_ option: Int32, _ label: String, _ value: UInt32) throws(NetmapError) {
+    var value = value
+    guard unsafe setsockopt(file, CInt(CLINUX_SOL_XDP), CInt(option), &value, 4) == 0 else {
+      throw systemError("setsockopt", "\(subject) (\(label), \(value))")
+    }
+  }
+
+  // MARK: Binding
+
+  /// What bind(2) left.
+  enum BindResult {
+    case bound
+    case failed(Int32)
+  }
+
+  /// Binds the socket to a queue.
+  ///
+  /// The kernel releases a queue some milliseconds after the last socket on it was closed: until then
+  /// it is taken, and only after half a second it must be somebody else's.
+  ///
+  /// - Parameter other: The socket whose UMEM is shared; it decides the mode.
+  func bind(
+    to interface: LinuxInterface, queue: Int, _ wanted: XDPBinding, sharing other: XDPSocket?
+  ) -> BindResult {
+    var address = sockaddr_xdp()
+    address.sxdp_family = UInt16(CLINUX_AF_XDP)
+    address.sxdp_ifindex = interface.index
+    address.sxdp_queue_id = UInt32(queue)
+    address.sxdp_flags = other == nil ? wanted.flags : UInt16(XDP_SHARED_UMEM)
+    address.sxdp_shared_umem_fd = other.map { UInt32($0.file) } ?? 0
+    for _ in 0..<500 {
+      let result = unsafe withUnsafePointer(to: address) { address in
+        unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+          unsafe Glibc.bind(file, address, socklen_t(MemoryLayout<sockaddr_xdp>.size))
+        }
+      }
+      if result == 0 {
+        binding = wanted
+        return .bound
+      }
+      let code = errno
+      guard code == EBUSY else { return .failed(code) }
+      usleep(1000)
+    }
+    return .failed(EBUSY)
+  }
+
+  // MARK: Rings
+
+  /// Maps the four rings.
+  func rings() throws(NetmapError) -> (
+    fill: XDPProducer, completion: XDPConsumer, transmit: XDPProducer, receive: XDPConsumer
+  ) {
+    let size = ringSize
+    let fill = unsafe try map(CLINUX_XDP_PGOFF_FILL_RING, offsets.fr, entry: 8)
+    let completion = unsafe try map(CLINUX_XDP_PGOFF_COMPLETION_RING, offsets.cr, entry: 8)
+    let transmit = unsafe try map(CLINUX_XDP_PGOFF_TX_RING, offsets.tx, entry: 16)
+    let receive = unsafe try map(CLINUX_XDP_PGOFF_RX_RING, offsets.rx, entry: 16)
+    return unsafe (
+      XDPProducer(base: fill, offsets: offsets.fr, size: size),
+      XDPConsumer(base: completion, offsets: offsets.cr, size: size),
+      XDPProducer(base: transmit, offsets: offsets.tx, size: size),
+      XDPConsumer(base: receive, offsets: offsets.rx, size: size)
+    )
+  }
+
+  private func map(
+    _ place: Int, _ offsets: xdp_ring_offset, entry: Int
+  ) throws(NetmapError) -> UnsafeMutableRawPointer {
+    let length = Int(offsets.desc) + Int(ringSize) * entry
+    let memory = unsafe mmap(
+      nil, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, place)
+    guard let memory = unsafe memory, unsafe memory != MAP_FAILED else {
+      throw systemError("mmap", "\(subject) (XDP ring, \(length) bytes)")
+    }
+    unsafe mappings.append(UnsafeMutableRawBufferPointer(start: memory, count: length))
+    return unsafe memory
+  }
+
+  // MARK: Refusals
+
+  private static func socketRefusal(_ code: Int32, _ subject: String) -> NetmapError {
+    switch code {
+    case EPERM, EACCES:
+      NetmapError(
+        .notPermitted, "open", subject, reason: "no right to make an XDP socket",
+        remedy: "run as root, or with the capability CAP_NET_RAW")
+    case EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT:
+      NetmapError(
+        .unsupported, "open", subject, reason: "this kernel has no AF_XDP",
+        remedy: "choose another backend (@backend:name=packet)")
+    case EMFILE, ENFILE:
+      NetmapError(
+        .tooManyFiles, "open", subject, reason: unsafe String(cString: strerror(code)),
+        remedy: "raise the limit of open files (ulimit -n)")
+    default:
+      NetmapError(
+        .init(rawValue: code), "open", subject,
+        reason: "cannot make an XDP socket: \(unsafe String(cString: strerror(code)))")
+    }
+  }
+}

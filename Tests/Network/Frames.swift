@@ -1,0 +1,64 @@
+import Netmap
+
+/// A frame that tells its number: 12 bytes of addresses, a type, the number, and a pattern.
+func numberedFrame(_ number: Int, length: Int, vlan: UInt16? = nil) -> [UInt8] {
+  var frame = [UInt8](repeating: 0, count: length)
+  frame.replaceSubrange(0..<12, with: [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1])
+  var type = 12
+  if let vlan {
+    frame.replaceSubrange(12..<16, with: [0x81, 0x00, UInt8(vlan >> 8), UInt8(vlan & 0xff)])
+    type = 16
+  }
+  // 0x88b5: for experiments, IEEE 802; no protocol of the host reacts to it.
+  frame.replaceSubrange(type..<type + 2, with: [0x88, 0xb5])
+  for index in 0..<4 { frame[type + 2 + index] = UInt8(truncatingIfNeeded: number >> (8 * index)) }
+  for index in (type + 6)..<length {
+    frame[index] = UInt8(truncatingIfNeeded: index &* 7 &+ number)
+  }
+  return frame
+}
+
+extension Port {
+  /// Sends frames in order, each from as many slots as it needs, waiting for room where there is none.
+  func send(_ frames: [[UInt8]], slotLength: Int? = nil) throws {
+    let limit = slotLength ?? bufferSize
+    for frame in frames {
+      let slots = max(1, (frame.count + limit - 1) / limit)
+      while transmitRing(0).space < slots {
+        guard try wait(for: .transmit, timeout: .seconds(5)) == .transmit else {
+          throw TestFailure("no room in the transmit ring after 5 seconds: \(statistics)")
+        }
+      }
+      var ring = transmitRing(0)
+      for slot in 0..<slots {
+        let part = [UInt8](frame[(slot * limit)..<min(frame.count, (slot + 1) * limit)])
+        unsafe ring.append(part.span.bytes, flags: slot + 1 < slots ? .moreFragments : [])
+      }
+    }
+    try sync(.transmit)
+  }
+
+  /// Receives frames, fragments put together, until there are `count` or none comes for a second.
+  func receive(_ count: Int) throws -> [[UInt8]] {
+    var frames: [[UInt8]] = []
+    var partial: [UInt8] = []
+    while frames.count < count {
+      guard try wait(for: .receive, timeout: .seconds(1)) == .receive else { break }
+      for index in 0..<receiveRingCount {
+        var ring = receiveRing(index)
+        while let packet = ring.next() {
+          partial += (0..<packet.bytes.byteCount).map { packet.bytes[$0] }
+          if packet.hasMoreFragments { continue }
+          frames.append(partial)
+          partial = []
+        }
+      }
+    }
+    return frames
+  }
+}
+
+struct TestFailure: Error, CustomStringConvertible {
+  let description: String
+  init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,158 @@
+import Glibc
+import Netmap
+import NetmapTestSupport
+import Testing
+
+/// What a user gets wrong, or finds taken: the errno, and a message that names the thing.
+@Suite(.serialized) struct XDPRefusalTests {
+  @Test("an interface that is down can be opened; frames wait until it is up, and no sync blocks")
+  func interfaceDown() throws {
+    try NetworkNamespace.run {
+      let engine = try EmbeddedEngine()
+      let pair = try VethPair()
+      try NetworkNamespace.run("ip", "link", "set", pair.first, "down")
+      let sender = try Port("netmap:\(pair.first)@backend:name=xdp,mode=copy", engine: engine)
+      let receiver = try Port("netmap:\(pair.second)@backend:name=xdp,mode=copy", engine: engine)
+      let frames = (0..<10).map { numberedFrame($0, length: 60) }
+      try sender.send(frames)
+      #expect(try receiver.wait(for: .receive, timeout: .milliseconds(20)).isEmpty)
+      try NetworkNamespace.run("ip", "link", "set", pair.first, "up")
+      #expect(try sender.wait(for: .transmit, timeout: .seconds(1)) == .transmit)
+      #expect(try receiver.receive(10) == frames)
+    }
+  }
+
+  @Test("an interface removed while in use: EIO from sync, an error from wait; other ports go on")
+  func interfaceRemoved() throws {
+    try NetworkNamespace.run {
+      let engine = try EmbeddedEngine()
+      let pair = try VethPair()
+      let other = try VethPair("w0", "w1")
+      let port = try Port("netmap:\(pair.first)@backend:name=xdp", engine: engine)
+      let (a, b) = try (
+        Port("netmap:\(other.first)", engine: engine),
+        Port("netmap:\(other.second)", engine: engine)
+      )
+      // A sleeper is woken, too.
+      let remover = try NamespaceThread {
+        usleep(50_000)
+        return (try? NetworkNamespace.run("ip", "link", "del", pair.first)) != nil
+      }.start()
+      let ready = try port.wait(for: .receive, timeout: .seconds(5))
+      #expect(try remover.join())
+      #expect(ready == .error)
+      for direction in Direction.allCases {
+        let error = #expect(throws: NetmapError.self) { try port.sync(direction) }
+        #expect(error?.code == .inputOutput)
+      }
+      port.close()
+      try a.send([numberedFrame(7, length: 60)])
+      #expect(try b.receive(1) == [numberedFrame(7, length: 60)])
+    }
+  }
+
+  @Test("a renamed interface is the same interface")
+  func interfaceRenamed() throws {
+    try NetworkNamespace.run {
+      let engine = try EmbeddedEngine()
+      let pair = try VethPair()
+      let (a, b) = try (
+        Port("netmap:\(pair.first)", engine: engine), Port("netmap:\(pair.second)", engine: engine)
+      )
+      try NetworkNamespace.run("ip", "link", "set", pair.first, "down")
+      try NetworkNamespace.run("ip", "link", "set", pair.first, "name", "renamed")
+      try NetworkNamespace.run("ip", "link", "set", "renamed", "up")
+      try a.send([numberedFrame(1, length: 60)])
+      #expect(try b.receive(1).count == 1)
+    }
+  }
+
+  @Test("a foreign XDP program is left alone: EBUSY, and the message has its id")
+  func foreignProgram() throws {
+    try NetworkNamespace.run {
+      let engine = try EmbeddedEngine()
+      let pair = try VethPair()
+      let holder = try TestProgram([
+        driver, "hold", "netmap:\(pair.first)@backend:name=xdp,mode=copy",
+      ])
+      #expect(holder.read().hasPrefix("ready"))
+      let shown = try NetworkNamespace.run("ip", "-d", "link", "show", pair.first)
+      let id = shown.split(separator: "prog/xdp id ").last?.split(separator: " ").first ?? ""
+      let error = #expect(throws: NetmapError.self) {
+        try Port("netmap:\(pair.first)@backend:name=xdp", engine: engine)
+      }
+      #expect(error?.code == .busy)
+      #expect(error?.reason.contains("XDP program \(id) ") == true)
+      holder.kill(9)
+    }
+  }
+
+  @Test("a queue that another program has is EBUSY, after half a second of trying")
+  func queueTaken() throws {
+    try NetworkNamespace.run {
+      let engine = try EmbeddedEngine()
+      let pair = try VethPair()
+      // One that only sends needs no program, so the queue is all that is taken.
+      let holder = try TestProgram([
+        driver, "send", "netmap:\(pair.first)/T@backend:name=xdp,mode=copy", "30",
+      ])
+      #expect(holder.read().hasPrefix("ready"))
+      let error = #expect(throws: NetmapError.self) {
+        try Port("netmap:\(pair.first)@backend:name=xdp", engine: engine)
+      }
+      #expect(error?.code == .busy)
+      #expect(error?.reason.contains("queue 0") == true)
+      holder.kill(9)
+    }
+  }
+
+  @Test("an MTU beyond what the mode can carry is EINVAL, and the message has both numbers")
+  func mtuTooLarge() throws {
+    try NetworkNamespace.run {
+      let engine = try EmbeddedEngine()
+      let pair = try VethPair(mtu: 65_000)
+      let error = #expect(throws: NetmapError.self) {
+        try Port("netmap:\(pair.first)@backend:name=xdp,mode=generic", engine: engine)
+      }
+      #expect(error?.code == .invalidArgument)
+      #expect(error?.reason.contains("65000") == true)
+      #expect(error?.remedy.contains("mtu") == true)
+    }
+  }
+
+  @Test("a mode that the driver cannot do is refused when it is insisted on, and noted otherwise")
+  func modes() throws {
+    try NetworkNamespace.run {
+      let engine = try EmbeddedEngine()
+      let pair = try VethPair()
+      let error = #expect(throws: NetmapError.self) {
+        try Port("netmap:\(pair.first)@backend:name=xdp,mode=zerocopy", engine: engine)
+      }
+      #expect(error?.code == .unsupported)
+      let port = try Port("netmap:\(pair.first)", engine: engine)
+      #expect(port.backend?.mode == "copy")
+      #expect(port.backend?.refusals.first?.contains("zero-copy") == true)
+      port.close()
+      // A bridge has no XDP of its own.
+      try NetworkNamespace.run("ip", "link", "add", "br0", "type", "bridge")
+      try NetworkNamespace.run("ip", "link", "set", "br0", "up")
+      #expect(try Port("netmap:br0", engine: engine).backend?.mode == "generic")
+    }
+  }
+
+  @Test("host rings of an interface are EINVAL", arguments: ["^", "*"])
+  func hostRings(suffix: String) throws {
+    try NetworkNamespace.run {
+      let engine = try EmbeddedEngine()
+      let pair = try VethPair()
+      let error = #expect(throws: NetmapError.self) {
+        try Port("netmap:\(pair.first)\(suffix)", engine: engine)
+      }
+      #expect(error?.code == .invalidArgument)
+      #expect(error?.reason.contains("host") == true)
+    }
+  }
+}
+
+/// The helper program, beside the test bundle.
+var driver: String { TestProgram.built("port-driver") }

@@ -1,0 +1,97 @@
+internal import CLinux
+internal import Glibc
+internal import Synchronization
+internal import Testing
+
+/// A network namespace without a name, for the length of one test.
+///
+/// The test's thread moves into a new namespace, runs the test and moves back; the namespace vanishes
+/// with all interfaces in it. No interface of the machine is visible there, none can be touched. The
+/// test must not suspend: it would wake up on another thread.
+public enum NetworkNamespace {
+  /// Runs `body` in a new network namespace.
+  ///
+  /// Without the right to make namespaces (`CAP_SYS_ADMIN`) the test is skipped, loudly, and fails
+  /// when the environment says `CI=true`.
+  ///
+  /// - Throws: What `body` throws.
+  public static func run(_ body: () throws -> Void) throws {
+    let home = unsafe open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)
+    guard home >= 0, unshare(CInt(CLINUX_CLONE_NEWNET)) == 0 else {
+      let code = errno
+      if home >= 0 { close(home) }
+      return try skip(unsafe String(cString: strerror(code)))
+    }
+    defer {
+      // The thread is used for other tests: those must not run in here.
+      if setns(home, CInt(CLINUX_CLONE_NEWNET)) != 0 { fatalError("setns: errno \(errno)") }
+      close(home)
+    }
+    try run("ip", "link", "set", "lo", "up")
+    try body()
+  }
+
+  private static func skip(_ reason: String) throws {
+    let message =
+      "NOT TESTED: making a network namespace needs CAP_SYS_ADMIN (\(reason)); run as root"
+    if unsafe getenv("CI") != nil {
+      Issue.record("\(message)")
+    } else {
+      TestProgram.shout("\n*** \(message)\n\n")
+      try Test.cancel("\(message)")
+    }
+  }
+
+  /// Runs a program in the namespace of the calling thread, and waits for it.
+  ///
+  /// - Returns: What it wrote to standard output and standard error.
+  /// - Throws: ``ProgramError`` when it cannot be started or its exit status is not 0.
+  @discardableResult
+  public static func run(_ arguments: String...) throws -> String {
+    try TestProgram.output(of: arguments)
+  }
+}
+
+/// A thread with a result; it runs in the network namespace of the thread that starts it.
+public final class NamespaceThread<R: Sendable>: Sendable {
+  private let body: @Sendable () -> R
+  private let result = Mutex<R?>(nil)
+  private nonisolated(unsafe) var thread = pthread_t()
+
+  public init(_ body: @escaping @Sendable () -> R) {
+    self.body = body
+  }
+
+  /// Starts the thread; it inherits the caller's network namespace.
+  public func start() throws -> NamespaceThread {
+    let argument = unsafe Unmanaged.passRetained(
+      Start { [self] in
+        let value = body()
+        result.withLock { $0 = value }
+      })
+    let code = unsafe pthread_create(
+      &thread, nil,
+      { argument in
+        if let argument = unsafe argument {
+          unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue().body()
+        }
+        return nil
+      }, argument.toOpaque())
+    guard code == 0 else { throw ProgramError(text: "pthread_create: errno \(code)") }
+    return self
+  }
+
+  /// Waits for the thread to end.
+  public func join() throws -> R {
+    unsafe pthread_join(thread, nil)
+    guard let value = result.withLock({ $0 }) else {
+      throw ProgramError(text: "the thread left no result")
+    }
+    return value
+  }
+}
+
+private final class Start {
+  let body: @Sendable () -> Void
+  init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+}

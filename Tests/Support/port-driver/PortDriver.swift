@@ -1,0 +1,131 @@
+import Glibc
+import Netmap
+
+/// Drives a port in a process of its own, so that tests can kill it and compare rates:
+///
+///     port-driver hold PORT
+///     port-driver send PORT SECONDS [LENGTH [BATCH]]
+///     port-driver receive PORT SECONDS
+///     port-driver forward PORT PORT SECONDS
+///
+/// Says `ready` once the port is open, and what it counted at the end.
+@main
+struct PortDriver {
+  static func main() {
+    let arguments = CommandLine.arguments
+    guard arguments.count >= 3 else {
+      fail("usage: port-driver hold|send|receive|forward PORT ...")
+    }
+    do {
+      switch arguments[1] {
+      case "hold":
+        let port = try Port(arguments[2])
+        say("ready: \(port.backend?.description ?? "no backend")")
+        while true { _ = try port.wait(for: .receive); port.receiveRing(0).discardAll() }
+      case "send":
+        try send(
+          try Port(arguments[2]), seconds: number(3, 1), length: number(4, 60),
+          batch: number(5, 64))
+      case "receive":
+        try receive(try Port(arguments[2]), seconds: number(3, 1))
+      case "forward":
+        try forward(try Port(arguments[2]), try Port(arguments[3]), seconds: number(4, 1))
+      default:
+        fail("unknown command \(arguments[1])")
+      }
+    } catch {
+      fail("\(error)")
+    }
+  }
+
+  static func send(_ port: Port, seconds: Int, length: Int, batch: Int) throws {
+    say("ready: \(port.backend?.description ?? "")")
+    prepare(port, length)
+    let clock = ContinuousClock()
+    let end = clock.now + .seconds(seconds)
+    while clock.now < end {
+      for _ in 0..<16 {
+        var ring = port.transmitRing(0)
+        var left = min(batch, ring.space)
+        if left == 0 {
+          _ = try port.wait(for: .transmit, timeout: .milliseconds(10))
+          continue
+        }
+        while left > 0, ring.append(length: length) { left -= 1 }
+        try port.sync(.transmit)
+      }
+    }
+    report("sent", port.statistics.transmit, seconds)
+  }
+
+  /// Writes an experimental frame into every buffer of the ring.
+  static func prepare(_ port: Port, _ length: Int) {
+    var ring = port.transmitRing(0)
+    while ring.append(
+      length: length,
+      { bytes in
+        for (index, byte) in [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 0x88, 0xb5].enumerated() {
+          bytes.storeBytes(of: UInt8(byte), toByteOffset: index, as: UInt8.self)
+        }
+      })
+    {}
+  }
+
+  static func receive(_ port: Port, seconds: Int) throws {
+    say("ready: \(port.backend?.description ?? "")")
+    let clock = ContinuousClock()
+    let end = clock.now + .seconds(seconds)
+    while clock.now < end {
+      _ = try port.wait(for: .receive, timeout: .milliseconds(50))
+      for index in 0..<port.receiveRingCount {
+        var ring = port.receiveRing(index)
+        ring.skip()
+      }
+    }
+    try port.sync(.receive)
+    report("received", port.statistics.receive, seconds)
+  }
+
+  static func forward(_ source: Port, _ target: Port, seconds: Int) throws {
+    say("ready: \(source.backend?.description ?? "")")
+    let clock = ContinuousClock()
+    let end = clock.now + .seconds(seconds)
+    while clock.now < end {
+      _ = try source.wait(for: .receive, timeout: .milliseconds(50))
+      var input = source.receiveRing(0)
+      var output = target.transmitRing(0)
+      input.forward(to: &output)
+      try target.sync(.transmit)
+    }
+    report("forwarded", target.statistics.transmit, seconds)
+  }
+
+  static func report(_ what: String, _ counters: RingCounters, _ seconds: Int) {
+    say(
+      "\(what) \(counters.packets) packets, \(counters.packets / UInt64(seconds) / 1000) kpps,"
+        + " \(counters.systemCalls) system calls, \(counters.syncs) syncs,"
+        + " \(counters.drops.total) drops")
+  }
+
+  static func number(_ index: Int, _ standard: Int) -> Int {
+    CommandLine.arguments.count > index ? Int(CommandLine.arguments[index]) ?? standard : standard
+  }
+
+  static func say(_ text: String) {
+    let bytes = [UInt8]((text + "\n").utf8)
+    _ = unsafe write(1, bytes, bytes.count)
+  }
+
+  static func fail(_ text: String) -> Never {
+    let bytes = [UInt8](("port-driver: " + text + "\n").utf8)
+    _ = unsafe write(2, bytes, bytes.count)
+    exit(1)
+  }
+}
+
+extension ReceiveRing {
+  consuming func discardAll() {
+    var ring = self
+    ring.skip()
+  }
+}
