@@ -72,7 +72,11 @@ let package = Package(
       swiftSettings: settings),
     // Backends on interfaces that the tests make in network namespaces of their own.
     .testTarget(
-      name: "NetworkTests", dependencies: ["Netmap", "NetmapTestSupport", "CLinux", "port-driver"],
+      name: "NetworkTests",
+      dependencies: [
+        "Netmap", "NetmapCore", "NetmapLinux", "NetmapLinuxSetup", "NetmapTestSupport", "CLinux",
+        "port-driver", "port-holder",
+      ],
       path: "Tests/Network", swiftSettings: settings),
     // Holds, sends, receives and forwards in a process of its own, for the tests of interfaces.
     .executableTarget(

@@ -32,6 +32,10 @@ enum {
 	CLINUX_SKF_AD_PKTTYPE = SKF_AD_OFF + SKF_AD_PKTTYPE,
 };
 
+/* Where filters of the clsact qdisc sit: TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS or _EGRESS) */
+static const unsigned int CLINUX_TC_INGRESS = 0xfffffff2u;
+static const unsigned int CLINUX_TC_EGRESS = 0xfffffff3u;
+
 /* A block of a receive ring: struct tpacket_block_desc, then frames. */
 enum {
 	CLINUX_BLOCK_STATUS = offsetof(struct tpacket_block_desc, hdr.bh1.block_status),

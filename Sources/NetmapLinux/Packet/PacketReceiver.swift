@@ -31,10 +31,10 @@ package struct PacketReceiver {
   }
 
   /// What ``BackendRing/synchronize`` of a receive ring is; its context is a `PacketReceiver`.
-  package static let synchronize: BackendRing.Synchronize = { context, ring, head, _ in
+  package static let synchronize: BackendRing.Synchronize = { context, ring, head, flags in
     guard let context = unsafe context else { return EIO }
     return unsafe context.assumingMemoryBound(to: PacketReceiver.self).pointee.receive(
-      ring.assumingMemoryBound(to: AttachedRing.self).pointee, releasedUpTo: head)
+      ring.assumingMemoryBound(to: AttachedRing.self).pointee, releasedUpTo: head, SyncFlags(rawValue: flags))
   }
 }
 
@@ -54,7 +54,9 @@ extension PacketReceiver {
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
-  private func receive(_ ring: AttachedRing, releasedUpTo head: UInt32) -> Int32 {
+  private func receive(
+    _ ring: AttachedRing, releasedUpTo head: UInt32, _ flags: SyncFlags
+  ) -> Int32 {
     unsafe ring.kring.hwcur = head
     var writer = unsafe SlotWriter(ring, releasedUpTo: head, ownership)
     var place = unsafe cursor.pointee
@@ -77,6 +79,10 @@ extension PacketReceiver {
       unsafe countKernelDrops(ring)
     }
     unsafe cursor.pointee = place
+    // Before a sleep: poll(2) reports that the interface went down until somebody has asked.
+    if unsafe writer.packets == 0 && flags.rawValue & SyncFlags.forceRead.rawValue == 0 {
+      unsafe clearError(ring)
+    }
     return 0
   }
 
@@ -171,6 +177,15 @@ extension PacketReceiver {
   private func countKernelDrops(_ ring: AttachedRing) {
     unsafe ring.kring.count(.systemCalls)
     unsafe ring.kring.countDrop(.kernel, kernelDrops())
+  }
+
+  @_semantics("no_performance_analysis")
+  @inline(never)
+  private func clearError(_ ring: AttachedRing) {
+    unsafe ring.kring.count(.systemCalls)
+    var code: CInt = 0
+    var size = socklen_t(MemoryLayout<CInt>.size)
+    _ = unsafe getsockopt(socket, SOL_SOCKET, SO_ERROR, &code, &size)
   }
 
   /// Packets that the kernel dropped since it was last asked, because every block was full.
