@@ -74,8 +74,11 @@ let package = Package(
     .testTarget(
       name: "NetworkTests",
       dependencies: [
+      name: "NetworkTests",
+      dependencies: [
         "Netmap", "NetmapCore", "NetmapLinux", "NetmapLinuxSetup", "NetmapTestSupport", "CLinux",
         "port-driver", "port-holder",
+      ],
       ],
       path: "Tests/Network", swiftSettings: settings),
     // Holds, sends, receives and forwards in a process of its own, for the tests of interfaces.
@@ -86,6 +89,10 @@ let package = Package(
     .target(
       name: "NetmapTestSupport", dependencies: ["CLinux"], path: "Tests/Support/NetmapTestSupport",
       swiftSettings: settings),
+    // Holds a port open until it is killed.
+    .executableTarget(
+      name: "port-holder", dependencies: ["Netmap", "NetmapLinuxSetup"],
+      path: "Tests/Support/port-holder", swiftSettings: settings),
     .testTarget(name: "ToolTests", dependencies: ["netmap"], swiftSettings: settings),
     // Drives one end of a pipe from a process of its own, for the tests of shared memory.
     .executableTarget(

@@ -18,7 +18,8 @@ func onesComplementSum(
   }
   if at < count {
     // A last odd byte is the first one of its word.
-    sum &+= UInt64(UInt16(littleEndian: UInt16(unsafe bytes.load(fromByteOffset: at, as: UInt8.self))))
+    sum &+= UInt64(
+      UInt16(littleEndian: UInt16(unsafe bytes.load(fromByteOffset: at, as: UInt8.self))))
   }
   return sum
 }

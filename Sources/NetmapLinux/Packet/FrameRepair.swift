@@ -24,7 +24,8 @@ extension ReceivedFrame {
   ///
   /// Done in the ring, and noted there, so that it happens once.
   func finishChecksum() {
-    guard unsafe offload(CLINUX_OFFLOAD_FLAGS, as: UInt8.self) & UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0
+    guard
+      unsafe offload(CLINUX_OFFLOAD_FLAGS, as: UInt8.self) & UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0
     else { return }
     let start = unsafe Int(offload(CLINUX_OFFLOAD_START, as: UInt16.self))
     let field = unsafe start + Int(offload(CLINUX_OFFLOAD_FIELD, as: UInt16.self))

@@ -34,7 +34,8 @@ package struct PacketReceiver {
   package static let synchronize: BackendRing.Synchronize = { context, ring, head, flags in
     guard let context = unsafe context else { return EIO }
     return unsafe context.assumingMemoryBound(to: PacketReceiver.self).pointee.receive(
-      ring.assumingMemoryBound(to: AttachedRing.self).pointee, releasedUpTo: head, SyncFlags(rawValue: flags))
+      ring.assumingMemoryBound(to: AttachedRing.self).pointee, releasedUpTo: head,
+      SyncFlags(rawValue: flags))
   }
 }
 

@@ -44,7 +44,11 @@ final class ClsactFilter {
       close(claimed.socket)
       throw HostBlind.refusal(-created, "adding a clsact qdisc", interface)
     }
-    let priority = created == 0 ? Self.priorityWithQdisc : Self.priorityAlone
+    // Made by another process of ours, it goes with the last of us.
+    let isOurs =
+      created == 0
+      || (1...Self.limit).contains { Self.exists($0, Self.priorityWithQdisc, on: index) }
+    let priority = isOurs ? Self.priorityWithQdisc : Self.priorityAlone
     let attached = cbpf_clsact_attach(program, index, claimed.handle, priority)
     guard attached == 0 else {
       if created == 0 { _ = cbpf_clsact_destroy(index) }
@@ -81,9 +85,7 @@ final class ClsactFilter {
     guard hasFilters(interface, at: CLINUX_TC_INGRESS) else { return }
     for handle in 1...limit {
       for priority in [priorityAlone, priorityWithQdisc] {
-        var program: UInt32 = 0
-        guard unsafe cbpf_clsact_query(interface, handle, priority, &program) == 0,
-          isOurs(program), let socket = claim(handle, on: interface)
+        guard exists(handle, priority, on: interface), let socket = claim(handle, on: interface)
         else { continue }
         remove(handle, priority, from: interface)
         close(socket)
@@ -91,7 +93,10 @@ final class ClsactFilter {
     }
   }
 
-  private static func isOurs(_ program: UInt32) -> Bool {
+  /// Whether there is such a filter, with a program of ours.
+  private static func exists(_ handle: UInt32, _ priority: UInt32, on interface: CInt) -> Bool {
+    var program: UInt32 = 0
+    guard unsafe cbpf_clsact_query(interface, handle, priority, &program) == 0 else { return false }
     var name = [CChar](repeating: 0, count: 16)
     guard unsafe cbpf_program_name(program, &name) == 0 else { return false }
     return name.prefix { $0 != 0 }.elementsEqual(programName.utf8.map { CChar($0) })

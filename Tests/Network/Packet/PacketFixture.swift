@@ -10,11 +10,22 @@ struct PacketFixture {
   let receiver: Port
 
   init(queues: Int = 1, mtu: Int = 1500, blinding: PacketRung.Blinding = .automatic) throws {
-    pair = try VethPair(queues: queues, mtu: mtu)
+    try self.init(over: VethPair(queues: queues, mtu: mtu), blinding: blinding)
+  }
+
+  init(over pair: VethPair, blinding: PacketRung.Blinding = .automatic) throws {
+    self.pair = pair
     engine = try EmbeddedEngine(
       interfaces: LinuxInterfaces(ladder: [PacketRung(blinding: blinding)]))
     sender = try Port("netmap:\(pair.first)@backend:name=packet", engine: engine)
     receiver = try Port("netmap:\(pair.second)@backend:name=packet", engine: engine)
+  }
+
+  /// Gives the host an address on the receiving end, which then takes what ``SampleFrames`` sends.
+  func addHost() throws {
+    try NetworkNamespace.run(
+      "ip", "link", "set", pair.second, "address", "02:00:00:00:00:02")
+    try NetworkNamespace.run("ip", "address", "add", "10.0.0.2/24", "dev", pair.second)
   }
 
   /// Sends frames, waiting for room as often as it takes.

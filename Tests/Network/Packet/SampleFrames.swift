@@ -53,4 +53,37 @@ struct SampleFrames {
       + [0xfd] + Array(repeating: 0, count: 14) + [2]
       + [0x10, 0, 0, 9, 0, 8, 0, 0]
   }
+
+  /// A UDP packet that the host behind the receiving end accepts.
+  static func datagram(port: UInt16) -> [UInt8] {
+    var frame = ipv4(protocol: 17) + Array(repeating: 0, count: 18)
+    frame[36] = UInt8(port >> 8)
+    frame[37] = UInt8(port & 255)
+    frame[17] = 46
+    frame[39] = 26
+    let sum = ~checksum(Array(frame[14..<34]))
+    frame[24] = UInt8(sum >> 8)
+    frame[25] = UInt8(sum & 255)
+    return frame
+  }
+
+  /// The Internet checksum's sum, not complemented: 0xffff over anything that carries a right one.
+  static func checksum(_ bytes: [UInt8]) -> UInt16 {
+    var sum: UInt32 = 0
+    for (index, byte) in bytes.enumerated() {
+      sum += index % 2 == 0 ? UInt32(byte) << 8 : UInt32(byte)
+    }
+    while sum > 0xffff { sum = (sum & 0xffff) + (sum >> 16) }
+    return UInt16(sum)
+  }
+
+  /// Whether the UDP or TCP checksum of an IPv4 packet, and that of its IP header, are right.
+  static func checksumsAreRight(_ frame: [UInt8]) -> Bool {
+    let length = Int(frame[16]) << 8 | Int(frame[17])
+    guard frame.count >= 14 + length, length >= 28 else { return false }
+    let segment = Array(frame[34..<(14 + length)])
+    let pseudo =
+      Array(frame[26..<34]) + [0, frame[23], UInt8(segment.count >> 8), UInt8(segment.count & 255)]
+    return checksum(Array(frame[14..<34])) == 0xffff && checksum(pseudo + segment) == 0xffff
+  }
 }
