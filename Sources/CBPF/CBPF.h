@@ -9,7 +9,7 @@
 #include <stdarg.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <unistd.h>
+extern int close(int descriptor);
 
 static inline int cbpf_print_nothing(enum libbpf_print_level level, const char *format, va_list arguments)
 {

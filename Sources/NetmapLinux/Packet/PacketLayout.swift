@@ -10,7 +10,7 @@ package struct PacketReceiveLayout: Hashable, Sendable {
 
   /// How long the kernel keeps a block that is not full, milliseconds: the shortest there is. It bounds
   /// the time a lone packet takes.
-  package static let retireTimeout_ms = 1
+  package static let retireTimeoutMilliseconds = 1
 
   /// The frame size that the kernel asks for, bytes; with version 3 it limits nothing.
   package static let frameBytes = 2048

@@ -42,7 +42,10 @@ struct SlotWriter {
 
   /// Writes a packet that is one piece.
   ///
-  /// - Parameter tag: Type and control information of the VLAN tag to put in, 0 for none.
+  /// - Parameters:
+  ///   - data: The packet.
+  ///   - length: Bytes of it.
+  ///   - tag: Type and control information of the VLAN tag to put in, 0 for none.
   /// - Returns: False when there is not enough room for all of it.
   @inline(__always)
   mutating func write(_ data: UnsafeMutableRawPointer, _ length: Int, tag: UInt32) -> Bool {

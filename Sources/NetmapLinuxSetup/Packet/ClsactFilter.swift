@@ -42,7 +42,7 @@ final class ClsactFilter {
     let created = cbpf_clsact_create(index)
     guard created == 0 || created == -EEXIST else {
       close(claimed.socket)
-      throw HostBlind.refusal(-created, "adding a clsact qdisc", interface)
+      throw BPFObject.refusal(-created, "add a clsact qdisc", interface.name)
     }
     // Made by another process of ours, it goes with the last of us.
     let isOurs =
@@ -53,7 +53,7 @@ final class ClsactFilter {
     guard attached == 0 else {
       if created == 0 { _ = cbpf_clsact_destroy(index) }
       close(claimed.socket)
-      throw HostBlind.refusal(-attached, "attaching a BPF program", interface)
+      throw BPFObject.refusal(-attached, "attach a program", interface.name)
     }
     self.interface = index
     self.priority = priority

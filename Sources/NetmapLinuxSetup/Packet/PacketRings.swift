@@ -14,7 +14,11 @@ final class PacketRing {
 
   /// Makes a receive ring: a socket that receives whatever arrives on the interface.
   ///
-  /// - Parameter prepare: Called once the socket is bound but still lets nothing in.
+  /// - Parameters:
+  ///   - ring: The ring; its buffers' owner bytes must outlive this object.
+  ///   - interface: Where from.
+  ///   - prepare: Called once the socket is bound but still lets nothing in.
+  /// - Throws: ``NetmapError`` `EPERM`, `ENXIO`, `ENOMEM`, `EMFILE`.
   init(
     receiving ring: RingPlacement, on interface: LinuxInterface,
     prepare: (PacketSocket) throws(NetmapError) -> Void
@@ -30,7 +34,7 @@ final class PacketRing {
     request.tp_block_nr = UInt32(layout.blockCount)
     request.tp_frame_size = UInt32(PacketReceiveLayout.frameBytes)
     request.tp_frame_nr = UInt32(layout.byteCount / PacketReceiveLayout.frameBytes)
-    request.tp_retire_blk_tov = UInt32(PacketReceiveLayout.retireTimeout_ms)
+    request.tp_retire_blk_tov = UInt32(PacketReceiveLayout.retireTimeoutMilliseconds)
     try socket.map(PACKET_RX_RING, request)
     socket.setClosed(true)
     try socket.bind(protocol: Int(ETH_P_ALL))
@@ -47,6 +51,8 @@ final class PacketRing {
   }
 
   /// Makes a transmit ring: a socket that sends on the interface, past its queueing discipline.
+  ///
+  /// - Throws: ``NetmapError`` `EPERM`, `ENXIO`, `ENOMEM`, `EMFILE`.
   init(transmitting ring: RingPlacement, on interface: LinuxInterface) throws(NetmapError) {
     direction = .transmit
     socket = try PacketSocket(interface)

@@ -122,6 +122,7 @@ final class PacketSocket {
   ///
   /// - Parameter group: The group's number, or nil to make one.
   /// - Returns: The group's number.
+  /// - Throws: ``NetmapError`` `EINVAL` when the interface is down, or what the kernel says.
   func joinFanout(_ group: UInt16?) throws(NetmapError) -> UInt16 {
     let kind = CInt(PACKET_FANOUT_HASH)
     let identity = CInt(group ?? 0)

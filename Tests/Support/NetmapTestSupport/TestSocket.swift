@@ -6,6 +6,7 @@ public struct UDPSocket: ~Copyable {
   private let descriptor: CInt
 
   /// - Parameter port: The port to receive on.
+  /// - Throws: ``ProgramError`` when it is taken.
   public init(port: UInt16) throws {
     descriptor = socket(AF_INET, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
     let result = unsafe Self.withAddress((0, 0, 0, 0), port) { unsafe bind(descriptor, $0, $1) }
