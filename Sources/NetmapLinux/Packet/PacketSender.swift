@@ -67,7 +67,7 @@ extension PacketSender {
     if unsafe place.next >= frameCount || place.oldest >= frameCount {
       return EIO
     }
-    unsafe adopt(ring, &place, upTo: head)
+    unsafe adopt(ring, &place)
     unsafe reclaim(ring, &place)
     unsafe fill(ring, &place, upTo: head)
     // The place is stored before the kernel hears of the frames: whoever comes after a sync that was
@@ -97,7 +97,7 @@ extension PacketSender {
 
   /// Takes over frames that a sync published and, being killed, could not account for.
   @inline(__always)
-  private func adopt(_ ring: AttachedRing, _ place: inout PacketTransmitCursor, upTo head: UInt32) {
+  private func adopt(_ ring: AttachedRing, _ place: inout PacketTransmitCursor) {
     while unsafe place.underWay < frameCount, unsafe frame(place.next).isWaiting {
       let slot = unsafe frame(place.next).slotAfter
       if unsafe slot < ring.ring.slotCount { unsafe ring.kring.hwcur = slot }

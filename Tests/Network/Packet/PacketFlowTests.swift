@@ -106,6 +106,24 @@ import Testing
     }
   }
 
+  @Test("a wait for more than the ring has room for sleeps, although packets wait in the kernel")
+  func fullAndWaiting() throws {
+    try NetworkNamespace.run {
+      let fixture = try PacketFixture()
+      try fixture.send(Array(repeating: SampleFrames.datagram(port: 9000), count: 3000))
+      try fixture.receiver.wait(for: .receive, timeout: .seconds(1))
+      while fixture.receiver.receiveRing(0).count < 1023 { try fixture.receiver.sync(.receive) }
+      var ring = fixture.receiver.receiveRing(0)
+      ring.waitForMore()
+      let before = threadTime()
+      #expect(try fixture.receiver.wait(for: .receive, timeout: .milliseconds(300)).isEmpty)
+      #expect(threadTime() - before < 20_000_000)
+      let held = fixture.receiver.takePackets().count
+      #expect(held == 1023)
+      #expect(try fixture.receive(3000 - held).count == 3000 - held)
+    }
+  }
+
   @Test("an interface that goes down stops nothing for good, and sleepers keep sleeping")
   func downAndUp() throws {
     try NetworkNamespace.run {
