@@ -74,11 +74,8 @@ let package = Package(
     .testTarget(
       name: "NetworkTests",
       dependencies: [
-      name: "NetworkTests",
-      dependencies: [
         "Netmap", "NetmapCore", "NetmapLinux", "NetmapLinuxSetup", "NetmapTestSupport", "CLinux",
         "port-driver", "port-holder",
-      ],
       ],
       path: "Tests/Network", swiftSettings: settings),
     // Holds, sends, receives and forwards in a process of its own, for the tests of interfaces.

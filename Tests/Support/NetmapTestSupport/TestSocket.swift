@@ -77,15 +77,3 @@ private func setCapabilities(_ set: UInt32) throws {
     throw ProgramError(text: "capset: errno \(errno)")
   }
 }
-
-extension TestProgram {
-  /// A program that the package builds for its tests.
-  public static func built(_ name: String) throws -> String {
-    for argument in CommandLine.arguments where argument.contains(".xctest") {
-      let bundle = argument.split(separator: "/", omittingEmptySubsequences: false)
-      guard let index = bundle.firstIndex(where: { $0.hasSuffix(".xctest") }) else { continue }
-      return (bundle[..<index] + [Substring(name)]).joined(separator: "/")
-    }
-    throw ProgramError(text: "the folder of \(name) is not known")
-  }
-}
