@@ -23,7 +23,6 @@ public final class EmbeddedEngine: Sendable {
   /// Makes an engine that finds interfaces, or drives them, in another way than the usual one.
   package init(interfaces: some InterfaceProvider) throws(NetmapError) {
     engine = try Engine(interfaces: interfaces)
-    ForkGuard.install()
   }
 
   private static let sharedResult = Result { () throws(NetmapError) in try EmbeddedEngine() }
