@@ -84,7 +84,11 @@ let package = Package(
       swiftSettings: settings),
     // Backends on interfaces that the tests make in network namespaces of their own.
     .testTarget(
-      name: "NetworkTests", dependencies: ["Netmap", "NetmapTestSupport", "CLinux", "port-driver"],
+      name: "NetworkTests",
+      dependencies: [
+        "Netmap", "NetmapCore", "NetmapLinux", "NetmapLinuxSetup", "NetmapTestSupport", "CLinux",
+        "port-driver", "port-holder",
+      ],
       path: "Tests/Network", swiftSettings: settings),
     // Holds, sends, receives and forwards in a process of its own, for the tests of interfaces.
     .executableTarget(
@@ -94,6 +98,10 @@ let package = Package(
     .target(
       name: "NetmapTestSupport", dependencies: ["CLinux"], path: "Tests/Support/NetmapTestSupport",
       swiftSettings: settings),
+    // Holds a port open until it is killed.
+    .executableTarget(
+      name: "port-holder", dependencies: ["Netmap", "NetmapLinuxSetup"],
+      path: "Tests/Support/port-holder", swiftSettings: settings),
     .testTarget(name: "ToolTests", dependencies: ["netmap"], swiftSettings: settings),
     .testTarget(
       name: "PktGenTests", dependencies: ["PktGenCore", "ToolSupport", "Netmap", "pkt-gen"],

@@ -10,7 +10,7 @@ import PackagePlugin
 struct BPFObjects: BuildToolPlugin {
   /// The programs, without `.c`. SwiftPM does not watch the folder, so they are named here; a test
   /// compares the list with the folder.
-  static let programs = ["xdp_redirect"]
+  static let programs = ["packet_blind", "xdp_redirect"]
 
   func createBuildCommands(context: PluginContext, target: any Target) throws -> [Command] {
     let folder = context.package.directoryURL.appending(path: "bpf")

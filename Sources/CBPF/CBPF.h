@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+extern int close(int descriptor);
 
 static inline int cbpf_print_nothing(enum libbpf_print_level level, const char *format, va_list arguments)
 {
@@ -49,6 +50,83 @@ static inline int cbpf_xdp_query(int interface, unsigned int *driver, unsigned i
 	*generic = options.skb_prog_id;
 	*hardware = options.hw_prog_id;
 	return error;
+}
+
+/*
+ * A direct-action program at tc ingress, for kernels without tcx (before 6.6). Unlike a link it outlives
+ * the process. All return 0 or a negative errno.
+ */
+static inline int cbpf_clsact_attach(int program, int interface, unsigned int handle,
+				     unsigned int priority)
+{
+	struct bpf_tc_hook hook = {
+		.sz = sizeof(hook), .ifindex = interface, .attach_point = BPF_TC_INGRESS,
+	};
+	struct bpf_tc_opts options = {
+		.sz = sizeof(options), .prog_fd = program, .handle = handle, .priority = priority,
+	};
+	return bpf_tc_attach(&hook, &options);
+}
+
+static inline int cbpf_clsact_detach(int interface, unsigned int handle, unsigned int priority)
+{
+	struct bpf_tc_hook hook = {
+		.sz = sizeof(hook), .ifindex = interface, .attach_point = BPF_TC_INGRESS,
+	};
+	struct bpf_tc_opts options = {
+		.sz = sizeof(options), .handle = handle, .priority = priority,
+	};
+	return bpf_tc_detach(&hook, &options);
+}
+
+/* The program of a filter, its id; -ENOENT where there is no such filter. */
+static inline int cbpf_clsact_query(int interface, unsigned int handle, unsigned int priority,
+				    unsigned int *program)
+{
+	struct bpf_tc_hook hook = {
+		.sz = sizeof(hook), .ifindex = interface, .attach_point = BPF_TC_INGRESS,
+	};
+	struct bpf_tc_opts options = {
+		.sz = sizeof(options), .handle = handle, .priority = priority,
+	};
+	int error = bpf_tc_query(&hook, &options);
+
+	*program = options.prog_id;
+	return error;
+}
+
+/* The name of a loaded program, as the kernel keeps it: at most 15 characters. */
+static inline int cbpf_program_name(unsigned int program, char name[16])
+{
+	struct bpf_prog_info information = {};
+	unsigned int size = sizeof(information);
+	int descriptor = bpf_prog_get_fd_by_id(program), error, i;
+
+	if (descriptor < 0)
+		return descriptor;
+	error = bpf_obj_get_info_by_fd(descriptor, &information, &size);
+	close(descriptor);
+	for (i = 0; i < 16; i++)
+		name[i] = information.name[i];
+	return error;
+}
+
+/* The clsact qdisc itself. Creating one that exists is -EEXIST. */
+static inline int cbpf_clsact_create(int interface)
+{
+	struct bpf_tc_hook hook = {
+		.sz = sizeof(hook), .ifindex = interface, .attach_point = BPF_TC_INGRESS,
+	};
+	return bpf_tc_hook_create(&hook);
+}
+
+static inline int cbpf_clsact_destroy(int interface)
+{
+	struct bpf_tc_hook hook = {
+		.sz = sizeof(hook), .ifindex = interface,
+		.attach_point = (enum bpf_tc_attach_point)(BPF_TC_INGRESS | BPF_TC_EGRESS),
+	};
+	return bpf_tc_hook_destroy(&hook);
 }
 
 #endif

@@ -1,5 +1,5 @@
 internal import Glibc
-internal import NetmapCore
+package import NetmapCore
 internal import NetmapLinuxSetup
 
 /// An engine in this process: it plays the part that netmap leaves to the kernel.
@@ -18,6 +18,11 @@ public final class EmbeddedEngine: Sendable {
   /// - Throws: ``NetmapError`` when there is no memory or descriptor left for it.
   public init() throws(NetmapError) {
     engine = try Engine(interfaces: LinuxInterfaces())
+  }
+
+  /// Makes an engine that finds interfaces, or drives them, in another way than the usual one.
+  package init(interfaces: some InterfaceProvider) throws(NetmapError) {
+    engine = try Engine(interfaces: interfaces)
   }
 
   private static let sharedResult = Result { () throws(NetmapError) in try EmbeddedEngine() }

@@ -208,7 +208,7 @@ extension Port {
   /// What drives the port's rings, when it is a network interface; nil for pipes and the like.
   public var backend: PortBackend? {
     registration.backend.map {
-      PortBackend(name: $0.name, mode: $0.mode, refusals: $0.refusals)
+      PortBackend(name: $0.name, mode: $0.mode, refusals: $0.refusals, remarks: $0.remarks)
     }
   }
 

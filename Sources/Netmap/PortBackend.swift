@@ -9,9 +9,13 @@ public struct PortBackend: Hashable, Sendable, CustomStringConvertible {
   /// One line for each better choice that was tried first: which, and why it was refused.
   public let refusals: [String]
 
+  /// What to know about it, one line each: that packets are shared with the host, for instance.
+  public let remarks: [String]
+
   /// For one line of a log: `xdp copy (xdp zerocopy: not supported by the driver)`.
   public var description: String {
     let title = mode.isEmpty ? name : "\(name) \(mode)"
-    return refusals.isEmpty ? title : "\(title) (\(refusals.joined(separator: "; ")))"
+    let notes = refusals + remarks
+    return notes.isEmpty ? title : "\(title) (\(notes.joined(separator: "; ")))"
   }
 }

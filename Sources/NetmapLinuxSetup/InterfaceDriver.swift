@@ -28,8 +28,15 @@ package protocol InterfaceDriver: AnyObject, Sendable {
   func start(_ ring: RingPlacement) throws(NetmapError)
   func stop(_ ring: RingPlacement)
 
+  /// What a user should know of the way the interface is driven, one line each.
+  var remarks: [String] { get }
+
   /// The data half of a ring. What wakes sleepers when the interface goes is added by the caller.
   func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing
+}
+
+extension InterfaceDriver {
+  package var remarks: [String] { [] }
 }
 
 extension BackendRung {

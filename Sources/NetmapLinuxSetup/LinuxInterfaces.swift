@@ -11,6 +11,7 @@ package struct LinuxInterfaces: InterfaceProvider {
       XDPRung(mode: .zerocopy, memory: memory),
       XDPRung(mode: .copy, memory: memory),
       XDPRung(mode: .generic, memory: memory),
+      PacketRung(),
     ]
   }
 
@@ -26,6 +27,7 @@ package struct LinuxInterfaces: InterfaceProvider {
     _ name: String, backend: PortSpecification.BackendChoice?
   ) throws(NetmapError) -> (any InterfaceBackend)? {
     guard let interface = try LinuxInterface(named: name) else { return nil }
+    ClsactFilter.undoStale()
     let rungs = ladder.filter { $0.matches(backend) }
     guard !rungs.isEmpty else {
       let known = ladder.map(\.title).joined(separator: ", ")

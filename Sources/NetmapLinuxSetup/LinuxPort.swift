@@ -50,7 +50,11 @@ package final class LinuxPort: InterfaceBackend {
   }
 
   package var backendDescription: BackendDescription {
-    lock.withLock { _ in unsafe state.description }
+    lock.withLock { _ in
+      var description = unsafe state.description
+      description.remarks = unsafe state.driver?.remarks ?? []
+      return description
+    }
   }
 
   package func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {

@@ -49,6 +49,9 @@ enum {
 	CLINUX_CLONE_NEWNET = 0x40000000,
 };
 
+/* capset(2): a header and two sets of three words */
+extern int capset(void *header, const void *data);
+
 /* gettid(2) */
 extern int gettid(void);
 

@@ -100,6 +100,8 @@ package struct BackendDescription: Hashable, Sendable {
   package var mode: String
   /// One line for each better choice that was refused: which, and why.
   package var refusals: [String]
+  /// What a user should know, one line each: that the host sees the packets as well, for one.
+  package var remarks: [String] = []
 
   package init(name: String, mode: String, refusals: [String] = []) {
     self.name = name

@@ -53,6 +53,13 @@ public struct BufferOwnership: Sendable {
     return State(rawValue: unsafe byte(index).pointee.load(ordering: .relaxed)) ?? .reserved
   }
 
+  /// Whether the application may write the buffer: it is one, and in its hands.
+  @inlinable
+  public func isUsers(_ index: UInt32) -> Bool {
+    guard index < count else { return false }
+    return unsafe byte(index).pointee.load(ordering: .relaxed) == State.user.rawValue
+  }
+
   package func set(_ index: UInt32, _ state: State) {
     precondition(index < count, "buffer index out of range")
     unsafe byte(index).pointee.store(state.rawValue, ordering: .relaxed)

@@ -42,15 +42,17 @@ package enum SyncResult: UInt32, Sendable {
 }
 
 /// What a sync asks of a backend beyond the ordinary (upstream: `NAF_FORCE_*`).
+@usableFromInline
 package struct SyncFlags: OptionSet, Sendable {
-  package let rawValue: UInt32
+  @usableFromInline package let rawValue: UInt32
 
+  @inlinable
   package init(rawValue: UInt32) {
     self.rawValue = rawValue
   }
 
   /// Look for new packets even if no interrupt was seen (`NIOCRXSYNC`).
-  package static let forceRead = Self(rawValue: 1)
+  @inlinable package static var forceRead: Self { Self(rawValue: 1) }
   /// Reclaim every completed slot, even if that costs a system call (`NIOCTXSYNC`).
-  package static let forceReclaim = Self(rawValue: 2)
+  @inlinable package static var forceReclaim: Self { Self(rawValue: 2) }
 }

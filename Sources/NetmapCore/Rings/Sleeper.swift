@@ -83,6 +83,7 @@ package final class Sleeper {
     }
     let isPolled = items.contains { $0.isPolled }
     var pause = Self.shortestPause
+    var leavesOutBackends = false
     while ready == 0 {
       let left: UInt64?
       if let deadline {
@@ -104,10 +105,14 @@ package final class Sleeper {
         // Where nobody is sure to ring, a sleep that ends by itself takes the place of the doorbell.
         var limit = left
         if !sure { limit = min(limit ?? .max, Self.longestPause) }
-        if isPolled { limit = min(limit ?? .max, pause) }
-        try sleep(items, &descriptors, timeout: limit)
+        if isPolled || leavesOutBackends { limit = min(limit ?? .max, pause) }
+        let hasRung = try sleep(
+          items, &descriptors, timeout: limit, leavingOutBackends: leavesOutBackends)
         pause = min(pause * 2, Self.longestPause)
         ready = scan(&items, &sure) + descriptors.count { $0.revents != 0 }
+        // Packets may wait for room in a ring whose slots the application holds: their descriptor,
+        // which stays readable, would end every sleep at once. It is left out of every other one.
+        leavesOutBackends = hasRung && ready == 0
       }
       for item in items { item.port.disarm(item.wanted, doorbell: doorbell) }
     }
@@ -125,15 +130,19 @@ package final class Sleeper {
     return ready
   }
 
+  /// - Returns: Whether a backend's descriptor ended the sleep.
   private func sleep(
-    _ items: [Item], _ descriptors: inout [pollfd], timeout: UInt64?
-  ) throws(NetmapError) {
+    _ items: [Item], _ descriptors: inout [pollfd], timeout: UInt64?, leavingOutBackends: Bool
+  ) throws(NetmapError) -> Bool {
     var others = descriptors
-    for item in items {
+    for item in items where !leavingOutBackends {
       for entry in item.port.pollDescriptors
       where item.wanted.contains(entry.direction == .receive ? .receive : .transmit) {
         others.append(pollfd(fd: entry.file, events: entry.events, revents: 0))
       }
+    }
+    let backendsEnd = others.count
+    for item in items {
       for file in item.port.alarmDescriptors {
         others.append(pollfd(fd: file, events: Int16(POLLIN), revents: 0))
       }
@@ -144,6 +153,7 @@ package final class Sleeper {
     _ = try poll(&others, timeout: timeout)
     if let last = others.last, last.revents != 0 { consumeRings() }
     for index in descriptors.indices { descriptors[index].revents = others[index].revents }
+    return others[descriptors.count..<backendsEnd].contains { $0.revents != 0 }
   }
 
   /// Takes note of rings of the doorbell, so that they do not end the next sleep.

@@ -38,6 +38,34 @@ extension AttachedRing {
       unsafe kring.countDrop(.badBufferIndex)
       buffer = 0
     }
+    return unsafe lent(slot, buffer)
+  }
+
+  /// What a slot says, for a backend that copies the packet before the sync ends.
+  ///
+  /// The same checks as for ``lendSlot(_:_:)``, but the buffer stays the application's.
+  @inlinable @inline(always)
+  package func readSlot(_ index: UInt32, _ ownership: BufferOwnership) -> LentSlot {
+    let slot = unsafe ring.slot(index).pointee
+    return unsafe lent(slot, checked(slot.bufferIndex, ownership))
+  }
+
+  /// The buffer that a slot names, for a backend that writes a received packet into it during the
+  /// sync; buffer 0, counted, where the slot may not name it.
+  @inlinable @inline(always)
+  package func writableBuffer(_ index: UInt32, _ ownership: BufferOwnership) -> UInt32 {
+    unsafe checked(ring.slot(index).pointee.bufferIndex, ownership)
+  }
+
+  @inlinable @inline(always)
+  func checked(_ buffer: UInt32, _ ownership: BufferOwnership) -> UInt32 {
+    if ownership.isUsers(buffer) { return buffer }
+    unsafe kring.countDrop(.badBufferIndex)
+    return 0
+  }
+
+  @inlinable @inline(always)
+  func lent(_ slot: Slot, _ buffer: UInt32) -> LentSlot {
     // No offset beyond the limit in force, as netmap: the smaller of the two, silently.
     let offset = unsafe Int(min(slot.pointer & kring.offsetMask, kring.offsetMax))
     let room = unsafe Int(ring.bufferSize) - offset

@@ -1,0 +1,201 @@
+internal import CLinux
+internal import Glibc
+package import NetmapCore
+
+/// The data half of a receive ring over `TPACKET_V3`: plain data, made from a descriptor and two
+/// mappings in whichever process syncs the ring.
+///
+/// The kernel fills blocks of frames; a sync copies them into the netmap ring's free slots, adds what
+/// an offload left out, and hands a block back when all of it has been taken. What does not fit stays
+/// in the blocks. It owns nothing: the mappings must outlive it.
+@unsafe
+package struct PacketReceiver {
+  /// The AF_PACKET socket.
+  package let socket: CInt
+  /// Its receive ring, as mapped.
+  package let blocks: UnsafeMutableRawPointer
+  package let blockCount: UInt32
+  /// The words of ``PacketCursorLayout``.
+  package let cursors: UnsafeMutableRawPointer
+  package let ownership: BufferOwnership
+
+  package init(
+    socket: CInt, blocks: UnsafeMutableRawPointer, layout: PacketReceiveLayout,
+    cursors: UnsafeMutableRawPointer, ownership: BufferOwnership
+  ) {
+    unsafe self.socket = socket
+    unsafe self.blocks = blocks
+    unsafe blockCount = UInt32(layout.blockCount)
+    unsafe self.cursors = cursors
+    unsafe self.ownership = ownership
+  }
+
+  /// What ``BackendRing/synchronize`` of a receive ring is; its context is a `PacketReceiver`.
+  package static let synchronize: BackendRing.Synchronize = { context, ring, head, flags in
+    guard let context = unsafe context else { return EIO }
+    return unsafe context.assumingMemoryBound(to: PacketReceiver.self).pointee.receive(
+      ring.assumingMemoryBound(to: AttachedRing.self).pointee, releasedUpTo: head,
+      SyncFlags(rawValue: flags))
+  }
+}
+
+extension PacketReceiver {
+  @inline(__always)
+  private var cursor: UnsafeMutablePointer<PacketReceiveCursor> {
+    unsafe (cursors + PacketCursorLayout.receive)
+      .assumingMemoryBound(to: PacketReceiveCursor.self)
+  }
+
+  @inline(__always)
+  private func block(_ index: UInt32) -> PacketBlock {
+    unsafe PacketBlock(blocks + Int(index) &* PacketReceiveLayout.blockBytes)
+  }
+
+  /// One receive sync. Called with the ring's lock held.
+  #if !DEBUG
+    @_noLocks @_noAllocation
+  #endif
+  private func receive(
+    _ ring: AttachedRing, releasedUpTo head: UInt32, _ flags: SyncFlags
+  ) -> Int32 {
+    unsafe ring.kring.hwcur = head
+    var writer = unsafe SlotWriter(ring, releasedUpTo: head, ownership)
+    var place = unsafe cursor.pointee
+    if unsafe place.block >= blockCount { place = PacketReceiveCursor() }
+    while true {
+      let block = unsafe block(place.block)
+      if place.framesLeft == 0, unsafe !open(block, &place) { break }
+      guard unsafe take(block, ring, &place, &writer) else { break }
+      // The block is empty. What was taken is made safe first, then the kernel gets it back.
+      place.block = unsafe place.block &+ 1 == blockCount ? 0 : place.block &+ 1
+      unsafe ring.kring.hwtail = writer.tail
+      unsafe cursor.pointee = place
+      unsafe block.handBack()
+    }
+    unsafe ring.kring.hwtail = writer.tail
+    unsafe ring.kring.count(.packets, writer.packets)
+    unsafe ring.kring.count(.bytes, writer.bytes)
+    if place.statisticsDue != 0 {
+      place.statisticsDue = 0
+      unsafe countKernelDrops(ring)
+    }
+    unsafe cursor.pointee = place
+    // Before a sleep: poll(2) reports that the interface went down until somebody has asked.
+    if unsafe writer.packets == 0 && flags.rawValue & SyncFlags.forceRead.rawValue == 0 {
+      unsafe clearError(ring)
+    }
+    return 0
+  }
+
+  /// Begins to read a block, if the kernel has filled it.
+  @inline(__always)
+  private func open(_ block: PacketBlock, _ place: inout PacketReceiveCursor) -> Bool {
+    let status = unsafe block.status
+    guard status & UInt32(TP_STATUS_USER) != 0 else { return false }
+    place.framesLeft = unsafe block.frameCount
+    place.offset = unsafe block.firstOffset
+    place.payloadTaken = 0
+    // A block that was closed after packets had been lost says so. If all blocks are full, packets
+    // may be getting lost just now, and the last of them have no block to tell of them.
+    let previous = unsafe place.block == 0 ? blockCount &- 1 : place.block &- 1
+    if unsafe status & UInt32(TP_STATUS_LOSING) != 0
+      || self.block(previous).status & UInt32(TP_STATUS_USER) != 0
+    {
+      place.statisticsDue = 1
+    }
+    return true
+  }
+
+  /// Takes frames of an open block until it is empty or the ring is full.
+  ///
+  /// - Returns: Whether the block is empty.
+  @inline(__always)
+  private func take(
+    _ block: PacketBlock, _ ring: AttachedRing, _ place: inout PacketReceiveCursor,
+    _ writer: inout SlotWriter
+  ) -> Bool {
+    while place.framesLeft != 0 {
+      guard let frame = unsafe ReceivedFrame(in: block, at: place.offset) else {
+        // Nothing in the rest of the block can be believed.
+        unsafe ring.kring.countDrop(.kernel, UInt64(place.framesLeft))
+        place.framesLeft = 0
+        break
+      }
+      if unsafe frame.isOutgoing {
+        // Sent by this host; only kernels that cannot leave those out put them here.
+      } else if unsafe frame.isCut {
+        unsafe ring.kring.countDrop(.kernel)
+      } else if unsafe frame.needsRepair {
+        guard unsafe takeRepaired(frame, ring, &place, &writer) else { return false }
+      } else if unsafe !writer.write(frame.data, frame.length, tag: frame.tag) {
+        guard unsafe !writer.canEverFit(frame.length + 4) else { return false }
+        unsafe ring.kring.countDrop(.badLength)
+      }
+      place.payloadTaken = 0
+      place.framesLeft &-= 1
+      place.offset = unsafe place.offset &+ frame.next
+    }
+    return true
+  }
+
+  /// Takes a frame whose checksum is not finished, or that stands for several packets.
+  ///
+  /// - Returns: False when the ring is full before all of it has been taken.
+  @inline(never)
+  private func takeRepaired(
+    _ frame: ReceivedFrame, _ ring: AttachedRing, _ place: inout PacketReceiveCursor,
+    _ writer: inout SlotWriter
+  ) -> Bool {
+    guard let segments = unsafe frame.segmentation() else {
+      guard unsafe writer.canEverFit(frame.length + 4) else {
+        unsafe ring.kring.countDrop(.badLength)
+        return true
+      }
+      unsafe frame.finishChecksum()
+      return unsafe writer.write(frame.data, frame.length, tag: frame.tag)
+    }
+    let header = unsafe cursors + PacketCursorLayout.scratch
+    while Int(place.payloadTaken) < segments.payloadTotal {
+      let taken = Int(place.payloadTaken)
+      let payload = unsafe segments.write(header: header, of: frame.data, after: taken)
+      guard unsafe writer.canEverFit(segments.headerBytes + payload + 4) else {
+        unsafe ring.kring.countDrop(.badLength)
+        return true
+      }
+      guard
+        unsafe writer.write(
+          header, segments.headerBytes, frame.data + segments.headerBytes + taken, payload,
+          tag: frame.tag)
+      else { return false }
+      place.payloadTaken &+= UInt32(truncatingIfNeeded: payload)
+    }
+    return true
+  }
+
+  /// Asks the kernel how many packets it dropped since it was last asked (packet(7),
+  /// `PACKET_STATISTICS`: reading resets it).
+  @inline(never)
+  private func countKernelDrops(_ ring: AttachedRing) {
+    unsafe ring.kring.count(.systemCalls)
+    unsafe ring.kring.countDrop(.kernel, kernelDrops())
+  }
+
+  @_semantics("no_performance_analysis")
+  @inline(never)
+  private func clearError(_ ring: AttachedRing) {
+    unsafe ring.kring.count(.systemCalls)
+    var code: CInt = 0
+    var size = socklen_t(MemoryLayout<CInt>.size)
+    _ = unsafe getsockopt(socket, SOL_SOCKET, SO_ERROR, &code, &size)
+  }
+
+  /// Packets that the kernel dropped since it was last asked, because every block was full.
+  @_semantics("no_performance_analysis")
+  package func kernelDrops() -> UInt64 {
+    var statistics = tpacket_stats_v3()
+    var size = socklen_t(MemoryLayout<tpacket_stats_v3>.size)
+    let result = unsafe getsockopt(
+      socket, CInt(CLINUX_SOL_PACKET), PACKET_STATISTICS, &statistics, &size)
+    return result == 0 ? UInt64(statistics.tp_drops) : 0
+  }
+}

@@ -1,0 +1,251 @@
+internal import CLinux
+internal import Glibc
+package import NetmapCore
+
+/// The data half of a transmit ring over `TPACKET_V3`: plain data, made from a descriptor and two
+/// mappings in whichever process syncs the ring.
+///
+/// A sync copies the packets of the slots up to head into frames of the mapped ring, a multi-slot
+/// packet into one, and tells the kernel with one send(2). `hwtail` follows the frames that the kernel
+/// has given back, in order. Slots for which there is no frame stay pending. It owns nothing: the
+/// mappings must outlive it.
+@unsafe
+package struct PacketSender {
+  /// The AF_PACKET socket.
+  package let socket: CInt
+  /// Its transmit ring, as mapped.
+  package let frames: UnsafeMutableRawPointer
+  package let frameCount: UInt32
+  package let frameBytes: Int
+  /// The words of ``PacketCursorLayout``.
+  package let cursors: UnsafeMutableRawPointer
+  package let ownership: BufferOwnership
+
+  package init(
+    socket: CInt, frames: UnsafeMutableRawPointer, layout: PacketTransmitLayout,
+    cursors: UnsafeMutableRawPointer, ownership: BufferOwnership
+  ) {
+    unsafe self.socket = socket
+    unsafe self.frames = frames
+    unsafe frameCount = UInt32(layout.frameCount)
+    unsafe frameBytes = layout.frameBytes
+    unsafe self.cursors = cursors
+    unsafe self.ownership = ownership
+  }
+
+  /// What ``BackendRing/synchronize`` of a transmit ring is; its context is a `PacketSender`.
+  package static let synchronize: BackendRing.Synchronize = { context, ring, head, _ in
+    guard let context = unsafe context else { return EIO }
+    return unsafe context.assumingMemoryBound(to: PacketSender.self).pointee.transmit(
+      ring.assumingMemoryBound(to: AttachedRing.self).pointee, upTo: head)
+  }
+}
+
+extension PacketSender {
+  @inline(__always)
+  private var cursor: UnsafeMutablePointer<PacketTransmitCursor> {
+    unsafe (cursors + PacketCursorLayout.transmit)
+      .assumingMemoryBound(to: PacketTransmitCursor.self)
+  }
+
+  @inline(__always)
+  private func frame(_ index: UInt32) -> TransmitFrame {
+    unsafe TransmitFrame(frames + Int(index) &* frameBytes)
+  }
+
+  @inline(__always)
+  private func next(_ index: UInt32) -> UInt32 {
+    unsafe index &+ 1 == frameCount ? 0 : index &+ 1
+  }
+
+  /// One transmit sync. Called with the ring's lock held.
+  #if !DEBUG
+    @_noLocks @_noAllocation
+  #endif
+  private func transmit(_ ring: AttachedRing, upTo head: UInt32) -> Int32 {
+    var place = unsafe cursor.pointee
+    if unsafe place.next >= frameCount || place.oldest >= frameCount {
+      return EIO
+    }
+    unsafe adopt(ring, &place)
+    unsafe reclaim(ring, &place)
+    unsafe fill(ring, &place, upTo: head)
+    // The place is stored before the kernel hears of the frames: whoever comes after a sync that was
+    // killed finds them where they are.
+    unsafe store(place)
+    var failure: Int32 = 0
+    if place.underWay != 0, unsafe frame(last(place)).isWaiting {
+      failure = unsafe kick(ring, &place)
+      unsafe reclaim(ring, &place)
+      unsafe store(place)
+    }
+    return failure
+  }
+
+  @inline(__always)
+  private func store(_ place: PacketTransmitCursor) {
+    // Everything but the limit, which is somebody else's to write.
+    var place = place
+    place.frameLimit = unsafe cursor.pointee.frameLimit
+    unsafe cursor.pointee = place
+  }
+
+  @inline(__always)
+  private func last(_ place: PacketTransmitCursor) -> UInt32 {
+    unsafe place.next == 0 ? frameCount &- 1 : place.next &- 1
+  }
+
+  /// Takes over frames that a sync published and, being killed, could not account for.
+  @inline(__always)
+  private func adopt(_ ring: AttachedRing, _ place: inout PacketTransmitCursor) {
+    while unsafe place.underWay < frameCount, unsafe frame(place.next).isWaiting {
+      let slot = unsafe frame(place.next).slotAfter
+      if unsafe slot < ring.ring.slotCount { unsafe ring.kring.hwcur = slot }
+      place.next = unsafe next(place.next)
+      place.underWay &+= 1
+    }
+  }
+
+  /// Gives the slots of frames that have been sent back to the application.
+  @inline(__always)
+  private func reclaim(_ ring: AttachedRing, _ place: inout PacketTransmitCursor) {
+    var after = UInt32.max
+    while place.underWay != 0, unsafe frame(place.oldest).isAvailable {
+      after = unsafe frame(place.oldest).slotAfter
+      place.oldest = unsafe next(place.oldest)
+      place.underWay &-= 1
+    }
+    // With nothing under way every slot before hwcur is free, those of dropped packets among them.
+    if place.underWay == 0 { after = unsafe ring.kring.hwcur }
+    guard unsafe after < ring.ring.slotCount else { return }
+    unsafe ring.kring.hwtail = after == 0 ? ring.ring.slotCount - 1 : after - 1
+  }
+
+  /// Copies packets into frames as long as there are both.
+  @inline(__always)
+  private func fill(_ ring: AttachedRing, _ place: inout PacketTransmitCursor, upTo head: UInt32) {
+    var slot = unsafe ring.kring.hwcur
+    var packets: UInt64 = 0
+    var bytes: UInt64 = 0
+    while slot != head, unsafe place.underWay < frameCount {
+      let target = unsafe frame(place.next)
+      guard unsafe target.isAvailable else { break }
+      let packet = unsafe gather(ring, from: slot, upTo: head, into: target, place)
+      guard packet.isWhole else {
+        // The rest of the packet has not been written yet. Unless it never can be, because the ring is
+        // full of its beginning, it waits.
+        if unsafe ring.ring.distance(from: slot, to: head) == ring.ring.slotCount - 1 {
+          unsafe ring.kring.countDrop(.badLength)
+          place.isDiscarding = 1
+          slot = head
+        }
+        break
+      }
+      slot = packet.slotAfter
+      if packet.length == 0 {
+        // Dropped, and counted. The slots come back with the packet before.
+        place.isDiscarding = 0
+        if place.underWay != 0 { unsafe frame(last(place)).slotAfter = slot }
+        continue
+      }
+      unsafe target.slotAfter = slot
+      unsafe target.request(length: packet.length)
+      place.next = unsafe next(place.next)
+      place.underWay &+= 1
+      place.bytesUnsent &+= UInt64(packet.length)
+      packets &+= 1
+      bytes &+= UInt64(packet.length)
+    }
+    unsafe ring.kring.hwcur = slot
+    if place.underWay == 0 { unsafe reclaim(ring, &place) }
+    unsafe ring.kring.count(.packets, packets)
+    unsafe ring.kring.count(.bytes, bytes)
+  }
+
+  /// What netmap clears in a slot that it has taken over: `NS_BUF_CHANGED` and `NS_REPORT`.
+  @inline(__always)
+  private static var answered: UInt16 {
+    SlotFlags.bufferChanged.rawValue | SlotFlags.report.rawValue
+  }
+
+  /// A packet as found in the slots of a ring.
+  private struct Gathered {
+    /// Whether its last slot is there.
+    var isWhole: Bool
+    var slotAfter: UInt32
+    /// Bytes in the frame; 0 for a packet that is not to be sent.
+    var length: Int
+  }
+
+  /// Copies the packet that begins at `first` into a frame.
+  ///
+  /// A packet that the interface would not take (shorter than an Ethernet header, or longer than its
+  /// MTU allows) is counted as a drop here, because the kernel would drop it without a word.
+  @inline(__always)
+  private func gather(
+    _ ring: AttachedRing, from first: UInt32, upTo head: UInt32, into target: TransmitFrame,
+    _ place: PacketTransmitCursor
+  ) -> Gathered {
+    var slot = first
+    var length = 0
+    let capacity = unsafe frameBytes - PacketTransmitLayout.dataOffset
+    var flags: SlotFlags
+    repeat {
+      let part = unsafe ring.readSlot(slot, ownership)
+      flags = part.flags
+      if length + part.length <= capacity {
+        unsafe (target.data + length).copyMemory(
+          from: ring.ring.buffer(part.buffer) + part.offset, byteCount: part.length)
+      }
+      length += part.length
+      if unsafe flags.rawValue & Self.answered != 0 {
+        unsafe ring.ring.slot(slot).pointee.flags = SlotFlags(
+          rawValue: flags.rawValue & ~Self.answered)
+      }
+      slot = unsafe ring.ring.next(slot)
+    } while flags.contains(.moreFragments) && slot != head
+    if flags.contains(.moreFragments) {
+      return Gathered(isWhole: false, slotAfter: slot, length: 0)
+    }
+    if place.isDiscarding != 0 { return Gathered(isWhole: true, slotAfter: slot, length: 0) }
+    var limit = unsafe min(Int(cursor.pointee.frameLimit), capacity)
+    if length > limit, length >= 14, unsafe isTagged(target) { limit = min(limit + 4, capacity) }
+    if length < 14 || length > limit {
+      unsafe ring.kring.countDrop(.badLength)
+      length = 0
+    }
+    return Gathered(isWhole: true, slotAfter: slot, length: length)
+  }
+
+  /// Whether the packet in a frame has a VLAN tag, which the MTU does not count.
+  private func isTagged(_ target: TransmitFrame) -> Bool {
+    let type = unsafe target.data.loadUnaligned(fromByteOffset: 12, as: UInt16.self)
+    return UInt16(bigEndian: type) == UInt16(ETH_P_8021Q)
+  }
+
+  /// Tells the kernel that there are frames: it sends all it can before the call returns.
+  ///
+  /// - Returns: 0, also when the interface cannot take more now; `EIO` when it has gone.
+  @_semantics("no_performance_analysis")
+  @inline(never)
+  private func kick(_ ring: AttachedRing, _ place: inout PacketTransmitCursor) -> Int32 {
+    unsafe ring.kring.count(.systemCalls)
+    let sent = unsafe send(socket, nil, 0, CInt(MSG_DONTWAIT))
+    let failure = sent < 0 ? errno : 0
+    let isDrained = unsafe !frame(last(place)).isWaiting
+    if sent >= 0 {
+      let taken = UInt64(sent)
+      // The kernel drops a frame that it finds malformed and goes on (PACKET_LOSS); all it tells is
+      // how many bytes it did send. What is missing was at least one packet.
+      if isDrained, taken < place.bytesUnsent { unsafe ring.kring.countDrop(.kernel) }
+      place.bytesUnsent = place.bytesUnsent > taken ? place.bytesUnsent - taken : 0
+    }
+    if isDrained || failure != 0 { place.bytesUnsent = 0 }
+    switch failure {
+    case ENXIO, ENODEV: return EIO
+    // The interface is down (the frames wait for it to come up), its queue is full, or too much is
+    // under way: all of it is tried again at the next sync.
+    default: return 0
+    }
+  }
+}

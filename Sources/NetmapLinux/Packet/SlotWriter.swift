@@ -1,0 +1,124 @@
+internal import NetmapCore
+
+/// Writes packets into the free slots of a receive ring, from `hwtail` on.
+///
+/// A packet is written whole or not at all. Nothing is visible before the caller stores ``tail``.
+@unsafe
+struct SlotWriter {
+  private let ring: AttachedRing
+  private let ownership: BufferOwnership
+  /// The slot to write next.
+  private(set) var tail: UInt32
+  /// Slots that may be written.
+  private(set) var room: UInt32
+  private(set) var packets: UInt64 = 0
+  private(set) var bytes: UInt64 = 0
+
+  // The slot under construction.
+  private var buffer: UnsafeMutableRawPointer
+  private var filled = 0
+
+  @inline(__always)
+  init(_ ring: AttachedRing, releasedUpTo head: UInt32, _ ownership: BufferOwnership) {
+    unsafe self.ring = unsafe ring
+    unsafe self.ownership = ownership
+    let first = unsafe ring.kring.hwtail
+    unsafe tail = first
+    let end = unsafe head == 0 ? ring.ring.slotCount - 1 : head - 1
+    unsafe room = ring.ring.distance(from: first, to: end)
+    unsafe buffer = ring.ring.buffers
+  }
+
+  /// Whether a packet of so many bytes could ever fit the ring.
+  func canEverFit(_ length: Int) -> Bool {
+    unsafe slots(length) < ring.ring.slotCount
+  }
+
+  @inline(__always)
+  private func slots(_ length: Int) -> UInt32 {
+    let size = unsafe Int(ring.ring.bufferSize)
+    return length <= size ? 1 : UInt32(truncatingIfNeeded: (length + size - 1) / size)
+  }
+
+  /// Writes a packet that is one piece.
+  ///
+  /// - Parameters:
+  ///   - data: The packet.
+  ///   - length: Bytes of it.
+  ///   - tag: Type and control information of the VLAN tag to put in, 0 for none.
+  /// - Returns: False when there is not enough room for all of it.
+  @inline(__always)
+  mutating func write(_ data: UnsafeMutableRawPointer, _ length: Int, tag: UInt32) -> Bool {
+    if unsafe tag == 0 && length <= Int(ring.ring.bufferSize) {
+      guard unsafe room > 0 else { return false }
+      unsafe open()
+      unsafe buffer.copyMemory(from: data, byteCount: length)
+      unsafe filled = length
+      unsafe close(SlotFlags(rawValue: 0))
+      unsafe count(length)
+      return true
+    }
+    return unsafe write(data, length, data, 0, tag: tag)
+  }
+
+  /// Writes a packet that is two pieces, headers and payload; the Ethernet addresses are in the first.
+  @inline(never)
+  mutating func write(
+    _ first: UnsafeMutableRawPointer, _ firstBytes: Int,
+    _ second: UnsafeMutableRawPointer, _ secondBytes: Int, tag: UInt32
+  ) -> Bool {
+    let total = firstBytes + secondBytes + (tag == 0 ? 0 : 4)
+    guard unsafe slots(total) <= room else { return false }
+    unsafe open()
+    if tag == 0 || firstBytes < 12 {
+      unsafe append(first, firstBytes)
+    } else {
+      unsafe append(first, 12)
+      var network = tag.bigEndian
+      unsafe withUnsafeMutableBytes(of: &network) { bytes in
+        if let base = bytes.baseAddress { unsafe append(base, 4) }
+      }
+      unsafe append(first + 12, firstBytes - 12)
+    }
+    unsafe append(second, secondBytes)
+    unsafe close(SlotFlags(rawValue: 0))
+    unsafe count(total)
+    return true
+  }
+
+  @inline(__always)
+  private mutating func count(_ length: Int) {
+    unsafe packets &+= 1
+    unsafe bytes &+= UInt64(length)
+  }
+
+  @inline(__always)
+  private mutating func open() {
+    unsafe buffer = ring.ring.buffer(ring.writableBuffer(tail, ownership))
+    unsafe filled = 0
+  }
+
+  @inline(__always)
+  private mutating func close(_ flags: SlotFlags) {
+    let slot = unsafe ring.ring.slot(tail)
+    unsafe slot.pointee.length = UInt16(truncatingIfNeeded: filled)
+    unsafe slot.pointee.flags = flags
+    unsafe tail = ring.ring.next(tail)
+    unsafe room &-= 1
+  }
+
+  private mutating func append(_ data: UnsafeMutableRawPointer, _ count: Int) {
+    let size = unsafe Int(ring.ring.bufferSize)
+    var done = 0
+    while done < count {
+      if unsafe filled == size {
+        unsafe close(.moreFragments)
+        unsafe open()
+      }
+      let part = unsafe min(count - done, size - filled)
+      unsafe (buffer + filled).copyMemory(from: data + done, byteCount: part)
+      unsafe filled += part
+      done += part
+    }
+  }
+}

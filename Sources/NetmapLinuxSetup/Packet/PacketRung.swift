@@ -1,0 +1,115 @@
+internal import Glibc
+package import NetmapCore
+internal import NetmapLinux
+
+/// AF_PACKET with `TPACKET_V3`: for drivers and kernels without AF_XDP, and without the right to load
+/// BPF programs. One copy each way; needs `CAP_NET_RAW`.
+package struct PacketRung: BackendRung {
+  /// How to keep what arrives from the host, which would otherwise see it as well.
+  package enum Blinding: Sendable {
+    /// tcx, else clsact, else not at all.
+    case automatic
+    /// clsact, as on kernels before 6.6; for tests.
+    case clsact
+  }
+
+  private let blinding: Blinding
+
+  package init(blinding: Blinding = .automatic) {
+    self.blinding = blinding
+  }
+
+  package var name: PortSpecification.BackendChoice.Name { .packet }
+  package var mode: PortSpecification.BackendChoice.Mode? { nil }
+
+  package func drive(_ interface: LinuxInterface) throws(NetmapError) -> any InterfaceDriver {
+    guard interface.mtu <= PacketTransmitLayout.mtuLimit else {
+      throw NetmapError(
+        .invalidArgument, "open", interface.name,
+        reason: "its MTU, \(interface.mtu), is above \(PacketTransmitLayout.mtuLimit) bytes",
+        remedy: "lower it: ip link set \(interface.name) mtu \(PacketTransmitLayout.mtuLimit)")
+    }
+    guard interface.isUp else {
+      throw NetmapError(
+        .init(rawValue: ENETDOWN), "open", interface.name, reason: "the interface is down",
+        remedy: "bring it up: ip link set \(interface.name) up")
+    }
+    return PacketDriver(interface, blinding)
+  }
+}
+
+/// Drives one interface through packet sockets, one for each ring.
+///
+/// The calls come one at a time, under the lock of the ``LinuxPort``.
+final class PacketDriver: InterfaceDriver {
+  private struct Key: Hashable {
+    let direction: Direction
+    let index: Int
+  }
+
+  private let interface: LinuxInterface
+  private let blinding: PacketRung.Blinding
+  private nonisolated(unsafe) var rings: [Key: PacketRing] = [:]
+  private nonisolated(unsafe) var blind: HostBlind?
+  private nonisolated(unsafe) var whyShared: String?
+  /// The fanout group of the receiving sockets, when the interface has several queues.
+  private nonisolated(unsafe) var group: UInt16?
+
+  init(_ interface: LinuxInterface, _ blinding: PacketRung.Blinding) {
+    self.interface = interface
+    self.blinding = blinding
+  }
+
+  var remarks: [String] {
+    unsafe whyShared.map { ["shared with the host: \($0)"] } ?? []
+  }
+
+  /// Nothing belongs to a pair as such; only whether packet sockets can be opened is found out here.
+  func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {
+    _ = try PacketSocket(interface)
+  }
+
+  func deactivate(pair index: Int) {}
+
+  func start(_ ring: RingPlacement) throws(NetmapError) {
+    let key = unsafe Key(direction: ring.direction, index: ring.index)
+    switch unsafe ring.direction {
+    case .transmit:
+      unsafe rings[key] = try PacketRing(transmitting: ring, on: interface)
+    case .receive:
+      unsafe rings[key] = try PacketRing(receiving: ring, on: interface) {
+        (socket) throws(NetmapError) in
+        if interface.receiveQueues > 1 { unsafe group = try socket.joinFanout(group) }
+        blindHost()
+      }
+    }
+  }
+
+  func stop(_ ring: RingPlacement) {
+    unsafe rings[Key(direction: ring.direction, index: ring.index)] = nil
+    guard unsafe !rings.keys.contains(where: { $0.direction == .receive }) else { return }
+    unsafe blind = nil
+    unsafe whyShared = nil
+    unsafe group = nil
+  }
+
+  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing {
+    let key = unsafe Key(direction: ring.direction, index: ring.index)
+    guard let ring = unsafe rings[key] else {
+      throw NetmapError(
+        .noSuchDevice, "attach", interface.name, reason: "the ring has not been started")
+    }
+    return unsafe ring.dataHalf
+  }
+
+  /// Keeps what arrives from the host, where this process may. Where it may not the port works all the
+  /// same, and says so.
+  private func blindHost() {
+    guard unsafe blind == nil, unsafe whyShared == nil else { return }
+    do throws(NetmapError) {
+      unsafe blind = try HostBlind(interface, avoidingLinks: blinding == .clsact)
+    } catch {
+      unsafe whyShared = "\(error.reason)\(error.remedy.isEmpty ? "" : "; \(error.remedy)")"
+    }
+  }
+}

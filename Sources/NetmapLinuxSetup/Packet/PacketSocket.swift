@@ -1,0 +1,146 @@
+internal import CLinux
+internal import Glibc
+internal import NetmapCore
+internal import NetmapLinux
+
+/// One AF_PACKET socket with one mapped ring: the owner that a data half depends on. packet(7).
+@safe
+final class PacketSocket {
+  let descriptor: CInt
+  /// The ring, as mapped; nil until ``map(_:_:_:)``.
+  private(set) var ring: UnsafeMutableRawPointer?
+  private var ringBytes = 0
+  private let interface: LinuxInterface
+
+  /// Opens a socket that is bound to nothing yet, and receives nothing.
+  ///
+  /// - Throws: ``NetmapError`` `EPERM` without `CAP_NET_RAW`, `EMFILE`, or what an old kernel says.
+  init(_ interface: LinuxInterface) throws(NetmapError) {
+    let descriptor = socket(AF_PACKET, CInt(CLINUX_SOCK_RAW | CLINUX_SOCK_CLOEXEC), 0)
+    guard descriptor >= 0 else {
+      let code = errno
+      if code == EPERM || code == EACCES {
+        throw NetmapError(
+          .notPermitted, "open", interface.name,
+          reason: "opening a packet socket needs CAP_NET_RAW",
+          remedy: "run as root, or give the program the right: setcap cap_net_raw+ep PROGRAM")
+      }
+      throw NetmapError(
+        .init(rawValue: code), "socket", interface.name,
+        reason: unsafe String(cString: strerror(code)),
+        remedy: code == EMFILE || code == ENFILE ? "raise the limit of open files (ulimit -n)" : "")
+    }
+    self.descriptor = descriptor
+    self.interface = interface
+    try set(PACKET_VERSION, CInt(TPACKET_V3.rawValue), "PACKET_VERSION")
+    // What the kernel left to the interface is said before each frame.
+    try set(PACKET_VNET_HDR, 1, "PACKET_VNET_HDR")
+  }
+
+  deinit {
+    if let ring = unsafe ring { unsafe munmap(ring, ringBytes) }
+    close(descriptor)
+  }
+
+  /// Sets an option of `SOL_PACKET`.
+  func set(_ option: CInt, _ value: CInt, _ label: StaticString) throws(NetmapError) {
+    guard trySet(option, value) else { throw refusal(label) }
+  }
+
+  func trySet(_ option: CInt, _ value: CInt) -> Bool {
+    var value = value
+    return unsafe setsockopt(
+      descriptor, CInt(CLINUX_SOL_PACKET), option, &value, socklen_t(MemoryLayout<CInt>.size)) == 0
+  }
+
+  /// Makes the ring, and maps it.
+  ///
+  /// - Throws: ``NetmapError`` `ENOMEM` when the kernel has no memory for it.
+  func map(_ option: CInt, _ request: tpacket_req3) throws(NetmapError) {
+    var request = request
+    let size = socklen_t(MemoryLayout<tpacket_req3>.size)
+    guard
+      unsafe setsockopt(descriptor, CInt(CLINUX_SOL_PACKET), option, &request, size) == 0
+    else {
+      throw refusal(
+        "setsockopt(PACKET_RX_RING, PACKET_TX_RING)",
+        remedy: errno == ENOMEM ? "free memory, or open fewer rings at a time" : "")
+    }
+    ringBytes = Int(request.tp_block_size) * Int(request.tp_block_nr)
+    let mapping = unsafe mmap(
+      nil, ringBytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
+    guard unsafe mapping != MAP_FAILED, let mapping = unsafe mapping else {
+      throw refusal("mmap", remedy: "free memory, or open fewer rings at a time")
+    }
+    unsafe ring = mapping
+  }
+
+  /// Binds the socket to the interface.
+  ///
+  /// - Parameter `protocol`: What to receive, `ETH_P_ALL` for everything, 0 for nothing.
+  func bind(protocol: Int) throws(NetmapError) {
+    var address = sockaddr_ll()
+    address.sll_family = UInt16(AF_PACKET)
+    address.sll_protocol = UInt16(`protocol`).bigEndian
+    address.sll_ifindex = Int32(interface.index)
+    let result = unsafe withUnsafePointer(to: address) { address in
+      unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+        unsafe Glibc.bind(descriptor, address, socklen_t(MemoryLayout<sockaddr_ll>.size))
+      }
+    }
+    guard result == 0 else {
+      let code = errno
+      if code == ENODEV || code == ENXIO {
+        throw NetmapError(
+          .noSuchDevice, "open", interface.name, reason: "the interface has been removed",
+          remedy: "see 'ip link' for the interfaces of this network namespace")
+      }
+      throw refusal("bind")
+    }
+  }
+
+  /// Lets no packet in, or lets them in again: what arrives between binding and joining a group would
+  /// be received by two sockets.
+  func setClosed(_ isClosed: Bool) {
+    var reject = [sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: 0)]
+    if isClosed {
+      unsafe reject.withUnsafeMutableBufferPointer { filter in
+        var program = unsafe sock_fprog(len: 1, filter: filter.baseAddress)
+        _ = unsafe setsockopt(
+          descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+          socklen_t(MemoryLayout<sock_fprog>.size))
+      }
+    } else {
+      var unused: CInt = 0
+      _ = unsafe setsockopt(
+        descriptor, SOL_SOCKET, SO_DETACH_FILTER, &unused, socklen_t(MemoryLayout<CInt>.size))
+    }
+  }
+
+  /// Joins the sockets that share what arrives on the interface, each flow going to one of them in its
+  /// order (`PACKET_FANOUT_HASH`).
+  ///
+  /// - Parameter group: The group's number, or nil to make one.
+  /// - Returns: The group's number.
+  /// - Throws: ``NetmapError`` `EINVAL` when the interface is down, or what the kernel says.
+  func joinFanout(_ group: UInt16?) throws(NetmapError) -> UInt16 {
+    let kind = CInt(PACKET_FANOUT_HASH)
+    let identity = CInt(group ?? 0)
+    let unique = group == nil ? CInt(PACKET_FANOUT_FLAG_UNIQUEID) : 0
+    // A kernel that does not know the first flag leaves packets of this host to us to leave out.
+    for flags in [CInt(CLINUX_FANOUT_FLAG_IGNORE_OUTGOING), 0]
+    where trySet(PACKET_FANOUT, (kind | unique | flags) << 16 | identity) {
+      var value: CInt = 0
+      var size = socklen_t(MemoryLayout<CInt>.size)
+      guard
+        unsafe getsockopt(descriptor, CInt(CLINUX_SOL_PACKET), PACKET_FANOUT, &value, &size) == 0
+      else { break }
+      return UInt16(truncatingIfNeeded: value)
+    }
+    throw refusal("setsockopt(PACKET_FANOUT)")
+  }
+
+  private func refusal(_ call: StaticString, remedy: String = "") -> NetmapError {
+    systemError(call, interface.name, remedy: remedy)
+  }
+}

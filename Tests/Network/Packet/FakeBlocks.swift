@@ -1,0 +1,113 @@
+import CLinux
+import Glibc
+import Netmap
+import NetmapCore
+import NetmapLinux
+import Synchronization
+
+/// A receive ring that a test fills in the kernel's place: the data half runs over plain memory.
+@safe
+final class FakeBlocks: InterfaceBackend, Sendable {
+  let layout = PacketReceiveLayout(slots: 64)
+  private nonisolated(unsafe) let blocks: UnsafeMutableRawPointer
+  private nonisolated(unsafe) let cursors: UnsafeMutableRawPointer
+  private let contexts = Mutex<[UInt]>([])
+
+  let geometry = PortGeometry(transmitSlots: 64, receiveSlots: 64)
+  let backendDescription = BackendDescription(name: "fake", mode: "")
+
+  init() {
+    unsafe blocks = .allocate(byteCount: layout.byteCount, alignment: 4096)
+    unsafe blocks.initializeMemory(as: UInt8.self, repeating: 0, count: layout.byteCount)
+    unsafe cursors = .allocate(byteCount: PacketCursorLayout.byteCount, alignment: 128)
+    unsafe cursors.initializeMemory(
+      as: UInt8.self, repeating: 0, count: PacketCursorLayout.byteCount)
+  }
+
+  deinit {
+    unsafe blocks.deallocate()
+    unsafe cursors.deallocate()
+    for context in contexts.withLock({ $0 }) {
+      unsafe UnsafeMutableRawPointer(bitPattern: context)?.deallocate()
+    }
+  }
+
+  func activate(pair index: Int, of placement: PortPlacement) {}
+  func deactivate(pair index: Int) {}
+
+  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing {
+    guard unsafe ring.direction == .receive else { return unsafe .none }
+    let half = UnsafeMutablePointer<PacketReceiver>.allocate(capacity: 1)
+    unsafe half.initialize(
+      to: PacketReceiver(
+        socket: -1, blocks: blocks, layout: layout, cursors: cursors, ownership: ring.ownership))
+    contexts.withLock { $0.append(UInt(bitPattern: half)) }
+    return unsafe BackendRing(context: half, synchronize: PacketReceiver.synchronize)
+  }
+
+  /// What the kernel would say of a frame.
+  struct Frame {
+    var bytes: [UInt8]
+    var tag: (type: UInt16, control: UInt16)?
+    /// `VIRTIO_NET_HDR_*`: flags, type, size, where the checksum begins, and its field.
+    var offload: (flags: UInt8, type: UInt8, size: UInt16, start: UInt16, field: UInt16)?
+    /// What the header claims to be there; nil for the truth.
+    var claimed: UInt32?
+    var isOutgoing = false
+  }
+
+  /// Fills block `index` as the kernel does, and publishes it.
+  func publish(_ index: Int, _ frames: [Frame], firstOffset: UInt32 = 48) {
+    let block = unsafe blocks + index * PacketReceiveLayout.blockBytes
+    var offset = Int(firstOffset)
+    for (number, frame) in frames.enumerated() {
+      let header = unsafe block + offset
+      let start = 92
+      let size = (start + frame.bytes.count + 15) & ~15
+      func store<T: BitwiseCopyable>(_ value: T, _ place: Int) {
+        unsafe header.storeBytes(of: value, toByteOffset: place, as: T.self)
+      }
+      store(UInt32(number + 1 < frames.count ? size : 0), CLINUX_FRAME_NEXT)
+      store(frame.claimed ?? UInt32(frame.bytes.count), CLINUX_FRAME_CAPTURED)
+      store(frame.claimed ?? UInt32(frame.bytes.count), CLINUX_FRAME_LENGTH)
+      store(
+        UInt32(
+          TP_STATUS_USER
+            | (frame.tag == nil ? 0 : TP_STATUS_VLAN_VALID | TP_STATUS_VLAN_TPID_VALID)),
+        CLINUX_FRAME_STATUS)
+      store(UInt16(start), CLINUX_FRAME_DATA)
+      store(UInt16(start + 14), CLINUX_FRAME_DATA + 2)
+      store(UInt32(frame.tag?.control ?? 0), CLINUX_FRAME_VLAN_TCI)
+      store(frame.tag?.type ?? 0, CLINUX_FRAME_VLAN_TPID)
+      store(UInt8(frame.isOutgoing ? PACKET_OUTGOING : PACKET_HOST), CLINUX_FRAME_HEADER + 10)
+      let offload = start - CLINUX_OFFLOAD_BYTES
+      store(frame.offload?.flags ?? 0, offload + CLINUX_OFFLOAD_FLAGS)
+      store(frame.offload?.type ?? 0, offload + CLINUX_OFFLOAD_TYPE)
+      store(frame.offload?.size ?? 0, offload + CLINUX_OFFLOAD_SIZE)
+      store(frame.offload?.start ?? 0, offload + CLINUX_OFFLOAD_START)
+      store(frame.offload?.field ?? 0, offload + CLINUX_OFFLOAD_FIELD)
+      unsafe (header + start).copyMemory(from: frame.bytes, byteCount: frame.bytes.count)
+      offset += size
+    }
+    unsafe block.storeBytes(
+      of: UInt32(frames.count), toByteOffset: CLINUX_BLOCK_COUNT, as: UInt32.self)
+    unsafe block.storeBytes(of: firstOffset, toByteOffset: CLINUX_BLOCK_FIRST, as: UInt32.self)
+    unsafe block.storeBytes(
+      of: UInt32(TP_STATUS_USER), toByteOffset: CLINUX_BLOCK_STATUS, as: UInt32.self)
+  }
+
+  /// Whether the data half has handed block `index` back.
+  func isReturned(_ index: Int) -> Bool {
+    unsafe (blocks + index * PacketReceiveLayout.blockBytes)
+      .load(fromByteOffset: CLINUX_BLOCK_STATUS, as: UInt32.self) == UInt32(TP_STATUS_KERNEL)
+  }
+}
+
+/// Finds one interface, whatever the name.
+struct FakeInterfaces: InterfaceProvider {
+  let backend: FakeBlocks
+
+  func open(
+    _ name: String, backend choice: PortSpecification.BackendChoice?
+  ) -> (any InterfaceBackend)? { backend }
+}

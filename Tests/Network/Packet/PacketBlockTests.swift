@@ -1,0 +1,123 @@
+import CLinux
+import Netmap
+import NetmapLinux
+import Testing
+
+/// The receiving data half over blocks that the test fills: needs no rights and no interface.
+@Suite struct PacketBlockTests {
+  private let blocks = FakeBlocks()
+  private let port: Port
+
+  init() throws {
+    port = try Port(
+      "netmap:fake", engine: EmbeddedEngine(interfaces: FakeInterfaces(backend: blocks)))
+  }
+
+  private func receive() throws -> [[UInt8]] {
+    try port.sync(.receive)
+    return port.takePackets()
+  }
+
+  private func frame(_ count: Int, _ byte: UInt8) -> FakeBlocks.Frame {
+    .init(bytes: SampleFrames.ethernet(type: 0x88b5) + Array(repeating: byte, count: count - 14))
+  }
+
+  @Test("blocks are read in turn, again and again, and handed back when empty")
+  func turns() throws {
+    for round in 0..<10 {
+      let index = round % blocks.layout.blockCount
+      blocks.publish(index, (0..<5).map { frame(60 + $0, UInt8(round)) })
+      #expect(!blocks.isReturned(index))
+      #expect(try receive() == (0..<5).map { frame(60 + $0, UInt8(round)).bytes })
+      #expect(blocks.isReturned(index))
+      #expect(try receive().isEmpty)
+    }
+  }
+
+  @Test("what does not fit the ring waits in its block; a packet of several slots comes whole")
+  func fullRing() throws {
+    let frames = (0..<62).map { frame(60, UInt8($0)) } + [frame(5000, 9), frame(60, 10)]
+    blocks.publish(0, frames)
+    try port.sync(.receive)
+    #expect(port.receiveRing(0).count == 62)
+    #expect(!blocks.isReturned(0))
+    // Two free slots are not enough for three.
+    var ring = port.receiveRing(0)
+    ring.skip(1)
+    try port.sync(.receive)
+    #expect(port.receiveRing(0).count == 61)
+    ring = port.receiveRing(0)
+    ring.skip(1)
+    try port.sync(.receive)
+    #expect(port.receiveRing(0).count == 63)
+    #expect(port.takePackets() == frames[2..<63].map(\.bytes))
+    #expect(try receive() == [frames[63].bytes])
+    #expect(blocks.isReturned(0))
+  }
+
+  @Test("a packet that no ring of this size could hold is dropped and counted, not waited for")
+  func giant() throws {
+    blocks.publish(0, [frame(64 * 2048, 1), frame(60, 2)])
+    #expect(try receive() == [frame(60, 2).bytes])
+    #expect(port.statistics.receive.drops[.badLength] == 1)
+  }
+
+  @Test("headers that point outside the block end its reading, and are counted")
+  func damage() throws {
+    var bad = frame(60, 1)
+    bad.claimed = 300_000
+    blocks.publish(0, [frame(60, 0), bad, frame(60, 2)])
+    #expect(try receive() == [frame(60, 0).bytes])
+    #expect(blocks.isReturned(0))
+    #expect(port.statistics.receive.drops[.kernel] == 2)
+    blocks.publish(1, [], firstOffset: .max)
+    #expect(try receive().isEmpty)
+    #expect(blocks.isReturned(1))
+  }
+
+  @Test("tags go back where they were, with their type; packets of this host are left out")
+  func tags() throws {
+    var customer = frame(60, 1)
+    customer.tag = (0x8100, 0x6007)
+    var provider = frame(2048, 2)
+    provider.tag = (0x88a8, 100)
+    var own = frame(60, 3)
+    own.isOutgoing = true
+    blocks.publish(0, [customer, provider, own])
+    let received = try receive()
+    #expect(received.map(\.count) == [64, 2052])
+    #expect(Array(received[0][12..<18]) == [0x81, 0x00, 0x60, 0x07, 0x88, 0xb5])
+    #expect(Array(received[1][12..<18]) == [0x88, 0xa8, 0x00, 100, 0x88, 0xb5])
+    #expect(Array(received[0][..<12]) == Array(customer.bytes[..<12]))
+    #expect(received[1].last == 2)
+  }
+
+  @Test(
+    "a TCP super-packet becomes segments, in portions if need be, as a wire would carry them",
+    arguments: [0, 50])
+  func tcpSegments(_ held: Int) throws {
+    var bytes = SampleFrames.ipv4(protocol: 6)[..<34] + [0x10, 0, 0, 9]
+    // Sequence number near the end of its range, flags CWR, ACK, PSH and FIN.
+    bytes += [0xff, 0xff, 0xff, 0, 0, 0, 0, 1, 0x50, 0x99, 1, 0, 0, 0, 0, 0]
+    let payload = (0..<30_000).map { UInt8(truncatingIfNeeded: $0 * 31) }
+    var frame = FakeBlocks.Frame(bytes: Array(bytes) + payload)
+    frame.offload = (1, UInt8(VIRTIO_NET_HDR_GSO_TCPV4), 1448, 34, 16)
+    blocks.publish(0, (0..<held).map { _ in self.frame(60, 0) } + [frame])
+    try port.sync(.receive)
+    #expect(blocks.isReturned(0) == (held == 0))
+    var received = port.takePackets()
+    received += try receive()
+    received.removeFirst(held)
+    #expect(received.count == 21)
+    #expect(received.flatMap { $0[54...] } == payload)
+    #expect(received.allSatisfy(SampleFrames.checksumsAreRight))
+    for (index, segment) in received.enumerated() {
+      let sequence = segment[38..<42].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+      #expect(sequence == 0xffff_ff00 &+ UInt32(index * 1448))
+      #expect(segment[19] == UInt8(1 + index))
+      let isLast = index == 20
+      #expect(segment[47] == 0x10 | (index == 0 ? 0x80 : 0) | (isLast ? 0x09 : 0))
+    }
+    #expect(blocks.isReturned(0))
+  }
+}

@@ -1,0 +1,85 @@
+import Netmap
+import NetmapLinuxSetup
+import NetmapTestSupport
+
+/// Two ports on the ends of a veth pair, both driven by TPACKET_V3.
+struct PacketFixture {
+  let pair: VethPair
+  let engine: EmbeddedEngine
+  let sender: Port
+  let receiver: Port
+
+  init(queues: Int = 1, mtu: Int = 1500, blinding: PacketRung.Blinding = .automatic) throws {
+    try self.init(over: VethPair(queues: queues, mtu: mtu), blinding: blinding)
+  }
+
+  init(over pair: VethPair, blinding: PacketRung.Blinding = .automatic) throws {
+    self.pair = pair
+    engine = try EmbeddedEngine(
+      interfaces: LinuxInterfaces(ladder: [PacketRung(blinding: blinding)]))
+    sender = try Port("netmap:\(pair.first)@backend:name=packet", engine: engine)
+    receiver = try Port("netmap:\(pair.second)@backend:name=packet", engine: engine)
+  }
+
+  /// Gives the host an address on the receiving end, which then takes what ``SampleFrames`` sends.
+  func addHost() throws {
+    try NetworkNamespace.run(
+      "ip", "link", "set", pair.second, "address", "02:00:00:00:00:02")
+    try NetworkNamespace.run("ip", "address", "add", "10.0.0.2/24", "dev", pair.second)
+  }
+
+  /// Sends frames, waiting for room as often as it takes.
+  func send(_ frames: [[UInt8]]) throws {
+    for frame in frames {
+      while !sender.put(frame) { try sender.wait(for: .transmit, timeout: .seconds(2)) }
+    }
+    try sender.sync(.transmit)
+  }
+
+  /// Receives until there have been `count` packets, or none for a second.
+  func receive(_ count: Int) throws -> [[UInt8]] {
+    var result: [[UInt8]] = []
+    while result.count < count {
+      if try receiver.wait(for: .receive, timeout: .seconds(1)).isEmpty { break }
+      result += receiver.takePackets()
+    }
+    return result
+  }
+}
+
+extension Port {
+  /// Queues a packet on transmit ring `index`, in as many slots as it takes.
+  ///
+  /// - Returns: False when there is not enough room.
+  func put(_ packet: [UInt8], ring index: Int = 0) -> Bool {
+    let slots = max(1, (packet.count + bufferSize - 1) / bufferSize)
+    var ring = transmitRing(index)
+    guard ring.space >= slots else {
+      ring.waitForMore()
+      return false
+    }
+    for slot in 0..<slots {
+      let part = Array(packet[(slot * bufferSize)..<min(packet.count, (slot + 1) * bufferSize)])
+      unsafe ring.append(part.span.bytes, flags: slot + 1 < slots ? .moreFragments : [])
+    }
+    return true
+  }
+
+  /// Takes everything that has arrived, on all rings.
+  func takePackets() -> [[UInt8]] {
+    (0..<receiveRingCount).flatMap { takePackets(ring: $0) }
+  }
+
+  func takePackets(ring index: Int) -> [[UInt8]] {
+    var result: [[UInt8]] = []
+    var packet: [UInt8] = []
+    var ring = receiveRing(index)
+    while let part = ring.next() {
+      unsafe part.bytes.withUnsafeBytes { unsafe packet.append(contentsOf: $0) }
+      if part.hasMoreFragments { continue }
+      result.append(packet)
+      packet = []
+    }
+    return result
+  }
+}

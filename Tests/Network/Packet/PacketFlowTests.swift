@@ -1,0 +1,212 @@
+import CLinux
+import Glibc
+import Netmap
+import NetmapTestSupport
+import Testing
+
+/// Full rings, several rings, idle rings, and rings an application has spoilt.
+@Suite(.serialized) struct PacketFlowTests {
+  @Test("what the kernel drops while nobody reads is counted: sent = received + dropped")
+  func kernelDrops() throws {
+    try NetworkNamespace.run {
+      let fixture = try PacketFixture()
+      var samples = SampleFrames(seed: 3)
+      let frame = samples.padded(SampleFrames.ipv4(protocol: 17), to: 1000)
+      let count = 20_000
+      try fixture.send(Array(repeating: frame, count: count))
+      let received = try fixture.receive(count).count
+      let counters = fixture.receiver.statistics.receive
+      #expect(received < count)
+      #expect(counters.packets == UInt64(received))
+      #expect(counters.drops[.kernel] == UInt64(count - received))
+      #expect(counters.drops.total == counters.drops[.kernel])
+      #expect(fixture.sender.statistics.transmit.packets == UInt64(count))
+    }
+  }
+
+  @Test("two ring pairs: every frame arrives once, the frames of a flow on one ring and in order")
+  func fanout() throws {
+    try NetworkNamespace.run {
+      let fixture = try PacketFixture(queues: 2)
+      #expect(fixture.receiver.receiveRingCount == 2)
+      var arrived: [[[UInt8]]] = [[], []]
+      for round in 0..<20 {
+        var frames: [[UInt8]] = []
+        for flow in 0..<32 {
+          var frame = SampleFrames.datagram(port: 9000)
+          frame[35] = UInt8(flow)
+          frame[50] = UInt8(round)
+          frames.append(frame)
+        }
+        try fixture.send(frames)
+        var count = 0
+        while count < frames.count,
+          try !fixture.receiver.wait(for: .receive, timeout: .seconds(1)).isEmpty
+        {
+          for ring in 0..<2 {
+            let packets = fixture.receiver.takePackets(ring: ring)
+            arrived[ring] += packets
+            count += packets.count
+          }
+        }
+        #expect(count == frames.count)
+      }
+      #expect(arrived[0].count + arrived[1].count == 640)
+      #expect(!arrived[0].isEmpty && !arrived[1].isEmpty)
+      for flow in 0..<32 {
+        let rounds = arrived.map { $0.filter { $0[35] == UInt8(flow) }.map { $0[50] } }
+        #expect(rounds[0].isEmpty || rounds[1].isEmpty)
+        #expect(rounds[0] + rounds[1] == Array(0..<20))
+      }
+    }
+  }
+
+  @Test("one of two ring pairs opened alone, and the other later, share what arrives")
+  func laterPair() throws {
+    try NetworkNamespace.run {
+      let pair = try VethPair(queues: 2)
+      let engine = try EmbeddedEngine()
+      let sender = try Port("netmap:\(pair.first)-0@backend:name=packet", engine: engine)
+      let one = try Port("netmap:\(pair.second)-1@backend:name=packet", engine: engine)
+      for flow in 0..<16 {
+        var frame = SampleFrames.datagram(port: 9000)
+        frame[35] = UInt8(flow)
+        #expect(sender.put(frame))
+      }
+      try sender.sync(.transmit)
+      var received = 0
+      while received < 16, try !one.wait(for: .receive, timeout: .seconds(1)).isEmpty {
+        received += one.takePackets().count
+      }
+      #expect(received == 16)
+      let other = try Port("netmap:\(pair.second)-0@backend:name=packet", engine: engine)
+      for flow in 0..<16 {
+        var frame = SampleFrames.datagram(port: 9000)
+        frame[35] = UInt8(flow)
+        #expect(sender.put(frame))
+      }
+      try sender.sync(.transmit)
+      usleep(10_000)
+      try one.sync(.receive)
+      try other.sync(.receive)
+      let (first, second) = (one.takePackets().count, other.takePackets().count)
+      #expect(first + second == 16)
+      #expect(first > 0 && second > 0)
+    }
+  }
+
+  @Test("a receiver that nothing arrives for sleeps: no CPU time, no wake-ups")
+  func idle() throws {
+    try NetworkNamespace.run {
+      let fixture = try PacketFixture()
+      let before = threadTime()
+      #expect(try fixture.receiver.wait(for: .receive, timeout: .milliseconds(500)).isEmpty)
+      #expect(threadTime() - before < 5_000_000)
+      #expect(fixture.receiver.statistics.sleeps <= 2)
+    }
+  }
+
+  @Test("a wait for more than the ring has room for sleeps, although packets wait in the kernel")
+  func fullAndWaiting() throws {
+    try NetworkNamespace.run {
+      let fixture = try PacketFixture()
+      try fixture.send(Array(repeating: SampleFrames.datagram(port: 9000), count: 3000))
+      try fixture.receiver.wait(for: .receive, timeout: .seconds(1))
+      while fixture.receiver.receiveRing(0).count < 1023 { try fixture.receiver.sync(.receive) }
+      var ring = fixture.receiver.receiveRing(0)
+      ring.waitForMore()
+      let before = threadTime()
+      #expect(try fixture.receiver.wait(for: .receive, timeout: .milliseconds(300)).isEmpty)
+      #expect(threadTime() - before < 20_000_000)
+      let held = fixture.receiver.takePackets().count
+      #expect(held == 1023)
+      #expect(try fixture.receive(3000 - held).count == 3000 - held)
+    }
+  }
+
+  @Test("an interface that goes down stops nothing for good, and sleepers keep sleeping")
+  func downAndUp() throws {
+    try NetworkNamespace.run {
+      let fixture = try PacketFixture()
+      try NetworkNamespace.run("ip", "link", "set", "v1", "down")
+      let before = threadTime()
+      #expect(try fixture.receiver.wait(for: .receive, timeout: .milliseconds(300)).isEmpty)
+      #expect(threadTime() - before < 10_000_000)
+      try NetworkNamespace.run("ip", "link", "set", "v1", "up")
+      let frame = SampleFrames.datagram(port: 9000)
+      try fixture.send([frame])
+      #expect(try fixture.receive(1) == [frame])
+    }
+  }
+
+  @Test("an interface that is removed fails its own rings with EIO, and wakes their sleepers")
+  func removed() throws {
+    try NetworkNamespace.run {
+      let fixture = try PacketFixture()
+      let others = try VethPair("w0", "w1")
+      let sender = try Port("netmap:\(others.first)@backend:name=packet", engine: fixture.engine)
+      let receiver = try Port("netmap:\(others.second)@backend:name=packet", engine: fixture.engine)
+      try NetworkNamespace.run("ip", "link", "set", "v1", "name", "renamed")
+      let frame = SampleFrames.datagram(port: 9000)
+      try fixture.send([frame])
+      #expect(try fixture.receive(1) == [frame])
+      try NetworkNamespace.run("ip", "link", "delete", "renamed")
+      #expect(
+        try fixture.receiver.wait(for: .receive, timeout: .seconds(2)).contains(.error) == true)
+      let error = #expect(throws: NetmapError.self) { try fixture.receiver.sync(.receive) }
+      #expect(error?.code == .inputOutput)
+      #expect(throws: NetmapError.self) { try fixture.sender.sync(.transmit) }
+      #expect(sender.put(frame))
+      try sender.sync(.transmit)
+      try receiver.wait(for: .receive, timeout: .seconds(1))
+      #expect(receiver.takePackets() == [frame])
+    }
+  }
+
+  @Test("slots that name no buffer, or too many bytes, are made harmless, and counted")
+  func badSlots() throws {
+    try NetworkNamespace.run {
+      let fixture = try PacketFixture()
+      let frame = SampleFrames.datagram(port: 9000)
+      do {
+        // Transmit: an index beyond the region, a foreign buffer, lengths no interface takes.
+        let ring = unsafe fixture.sender.transmitRing(0).unsafeRing
+        let own = unsafe ring.slot(0).pointee.bufferIndex
+        for _ in 0..<6 { #expect(fixture.sender.put(frame)) }
+        unsafe ring.slot(0).pointee.bufferIndex = .max
+        unsafe ring.slot(1).pointee.bufferIndex = 1
+        unsafe ring.slot(2).pointee.length = 60_000
+        unsafe ring.slot(3).pointee.length = 13
+        unsafe ring.slot(4).pointee.length = 1515
+        try fixture.sender.sync(.transmit)
+        unsafe ring.slot(0).pointee.bufferIndex = own
+        let drops = fixture.sender.statistics.transmit.drops
+        #expect(drops[.badBufferIndex] == 2)
+        // The long one is cut to the buffer first, which still is more than the interface takes.
+        #expect(drops[.badLength] == 4)
+        #expect(fixture.sender.statistics.transmit.packets == 3)
+        #expect(fixture.sender.transmitRing(0).space == 1023)
+      }
+      // The two bad indexes sent what is in the buffer nobody owns.
+      let received = try fixture.receive(3)
+      #expect(received.count == 3)
+      #expect(received.last == frame)
+      do {
+        let ring = unsafe fixture.receiver.receiveRing(0).unsafeRing
+        for index in unsafe 0..<ring.slotCount {
+          unsafe ring.slot(index).pointee.bufferIndex = .max
+        }
+        try fixture.send([frame])
+        _ = try fixture.receive(1)
+        #expect(fixture.receiver.statistics.receive.drops[.badBufferIndex] == 1)
+      }
+    }
+  }
+
+  /// Nanoseconds of CPU time that the calling thread has used.
+  private func threadTime() -> UInt64 {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+  }
+}

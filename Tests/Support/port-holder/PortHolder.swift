@@ -1,0 +1,22 @@
+import Glibc
+import Netmap
+import NetmapLinuxSetup
+
+/// Holds a port open until it is killed: `port-holder PORT [clsact]`. Says `open` when it has it.
+@main
+struct PortHolder {
+  static func main() {
+    let arguments = CommandLine.arguments
+    do {
+      let rung = PacketRung(
+        blinding: arguments.dropFirst(2).contains("clsact") ? .clsact : .automatic)
+      let engine = try EmbeddedEngine(interfaces: LinuxInterfaces(ladder: [rung]))
+      let port = try Port(arguments[1], engine: engine)
+      // Standard output may be a pipe, which print() would fill before anything is seen.
+      _ = unsafe write(1, "open\n", 5)
+      while true { try port.wait(for: .receive); _ = port.name }
+    } catch {
+      print("port-holder: \(error)")
+    }
+  }
+}
