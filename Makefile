@@ -53,7 +53,7 @@ bench-smoke: build
 
 lint:
 	$(SWIFT) format lint --strict --parallel --recursive \
-	  Package.swift Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
+	  Package.swift Plugins Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
 
 install:
 	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product netmap

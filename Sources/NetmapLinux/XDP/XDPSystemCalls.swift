@@ -50,7 +50,9 @@ extension XDPPair.Common {
 
   /// Asks for `XDP_STATISTICS`, not too often.
   ///
-  /// - Parameter isTransmit: Which direction's losses to look at.
+  /// - Parameters:
+  ///   - seen: What was counted before.
+  ///   - isTransmit: Which direction's losses to look at.
   /// - Returns: Frames lost since the last time.
   @_semantics("no_performance_analysis")
   @inline(never)

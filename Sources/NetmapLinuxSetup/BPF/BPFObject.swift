@@ -82,12 +82,14 @@ final class BPFObject: Sendable {
 final class BPFLink: Sendable {
   private let file: CInt
 
-  /// Attaches `program` to interface `index`.
+  /// Attaches a program to an interface; nil when the kernel refuses.
   ///
   /// - Parameters:
+  ///   - program: The descriptor of a loaded program.
+  ///   - index: The interface.
   ///   - type: `CLINUX_BPF_XDP`, `CLINUX_BPF_TCX_INGRESS`, ...
   ///   - flags: Depends on the type: `CLINUX_XDP_FLAGS_DRV_MODE`, ...
-  /// - Returns: Nil with the `errno` of bpf(2) in `failure`.
+  ///   - failure: Set to the `errno` of bpf(2) when the result is nil.
   init?(_ program: CInt, to index: UInt32, type: Int, flags: Int, failure: inout Int32) {
     let result = cbpf_link_create(program, CInt(index), CInt(type), UInt32(flags))
     guard result >= 0 else {

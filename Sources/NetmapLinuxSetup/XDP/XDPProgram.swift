@@ -12,7 +12,9 @@ final class XDPProgram: Sendable {
 
   /// Loads and attaches the program. Until sockets are added, everything still goes to the host.
   ///
-  /// - Parameter isGeneric: Whether the kernel shall run it on behalf of the driver.
+  /// - Parameters:
+  ///   - interface: Where to attach it.
+  ///   - isGeneric: Whether the kernel shall run it on behalf of the driver.
   /// - Throws: ``NetmapError``: `EBUSY` for an interface with another XDP program, `EOPNOTSUPP` where
   ///   the driver runs none, `EINVAL` for an MTU that is too large for it, `EPERM`.
   init(on interface: LinuxInterface, generic isGeneric: Bool) throws(NetmapError) {

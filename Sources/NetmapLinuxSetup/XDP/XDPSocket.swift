@@ -28,6 +28,7 @@ final class XDPSocket {
   /// Makes a socket with its rings; it is not bound yet.
   ///
   /// - Parameters:
+  ///   - subject: What messages name: the interface.
   ///   - slots: Slots of the port's rings. The socket's rings hold twice as many entries, since a slot
   ///     may need two descriptors.
   ///   - region: What to register as UMEM; nil for a socket that will share another one's.
@@ -109,7 +110,12 @@ final class XDPSocket {
   /// The kernel releases a queue some milliseconds after the last socket on it was closed: until then
   /// it is taken, and only after half a second it must be somebody else's.
   ///
-  /// - Parameter other: The socket whose UMEM is shared; it decides the mode.
+  /// - Parameters:
+  ///   - interface: The interface.
+  ///   - queue: One of its queues.
+  ///   - wanted: The mode. A socket that shares memory has that of the other one.
+  ///   - other: The socket whose UMEM is shared; nil for one that has registered its own.
+  /// - Returns: Whether it worked, and the `errno` if not.
   func bind(
     to interface: LinuxInterface, queue: Int, _ wanted: XDPBinding, sharing other: XDPSocket?
   ) -> BindResult {

@@ -11,6 +11,7 @@ public struct VethPair: Sendable {
   ///   - second: Name of the other.
   ///   - queues: Queues of each end.
   ///   - mtu: The MTU of both ends, bytes.
+  /// - Throws: ``ProgramError`` when ip(8) or ethtool(8) fails.
   public init(_ first: String = "v0", _ second: String = "v1", queues: Int = 1, mtu: Int = 1500)
     throws
   {
