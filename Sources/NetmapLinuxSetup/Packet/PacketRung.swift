@@ -29,11 +29,6 @@ package struct PacketRung: BackendRung {
         reason: "its MTU, \(interface.mtu), is above \(PacketTransmitLayout.mtuLimit) bytes",
         remedy: "lower it: ip link set \(interface.name) mtu \(PacketTransmitLayout.mtuLimit)")
     }
-    guard interface.isUp else {
-      throw NetmapError(
-        .init(rawValue: ENETDOWN), "open", interface.name, reason: "the interface is down",
-        remedy: "bring it up: ip link set \(interface.name) up")
-    }
     return PacketDriver(interface, blinding)
   }
 }

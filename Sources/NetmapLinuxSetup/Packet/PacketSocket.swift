@@ -122,7 +122,7 @@ final class PacketSocket {
   ///
   /// - Parameter group: The group's number, or nil to make one.
   /// - Returns: The group's number.
-  /// - Throws: ``NetmapError`` `EINVAL` when the interface is down, or what the kernel says.
+  /// - Throws: ``NetmapError`` `ENETDOWN` when the interface is down, or what the kernel says.
   func joinFanout(_ group: UInt16?) throws(NetmapError) -> UInt16 {
     let kind = CInt(PACKET_FANOUT_HASH)
     let identity = CInt(group ?? 0)
@@ -136,6 +136,12 @@ final class PacketSocket {
         unsafe getsockopt(descriptor, CInt(CLINUX_SOL_PACKET), PACKET_FANOUT, &value, &size) == 0
       else { break }
       return UInt16(truncatingIfNeeded: value)
+    }
+    if !interface.isUp {
+      throw NetmapError(
+        .init(rawValue: ENETDOWN), "open", interface.name,
+        reason: "it is down, and several receive rings cannot share what arrives before it is up",
+        remedy: "bring it up: ip link set \(interface.name) up")
     }
     throw refusal("setsockopt(PACKET_FANOUT)")
   }

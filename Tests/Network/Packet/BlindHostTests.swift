@@ -123,22 +123,16 @@ import Testing
     }
   }
 
-  @Test("an interface that is down, or whose MTU is too large, is refused with the way out")
+  @Test("an interface whose MTU is too large is refused with the way out")
   func unusable() throws {
     try NetworkNamespace.run {
       let pair = try VethPair(mtu: 40_000)
       let engine = try EmbeddedEngine(interfaces: LinuxInterfaces(ladder: [PacketRung()]))
-      var error = #expect(throws: NetmapError.self) {
+      let error = #expect(throws: NetmapError.self) {
         try Port("netmap:\(pair.first)@backend:name=packet", engine: engine)
       }
       #expect(error?.code == .invalidArgument)
       #expect(error?.description.contains("ip link set v0 mtu 32768") == true)
-      try NetworkNamespace.run("ip", "link", "set", "v0", "mtu", "1500", "down")
-      error = #expect(throws: NetmapError.self) {
-        try Port("netmap:\(pair.first)@backend:name=packet", engine: engine)
-      }
-      #expect(error?.code.rawValue == ENETDOWN)
-      #expect(error?.description.contains("ip link set v0 up") == true)
     }
   }
 }

@@ -124,6 +124,34 @@ import Testing
     }
   }
 
+  @Test("an interface that is down can be opened; frames wait until it is up", arguments: [1, 2])
+  func openedWhileDown(queues: Int) throws {
+    try NetworkNamespace.run {
+      let pair = try VethPair(queues: queues)
+      for name in [pair.first, pair.second] {
+        try NetworkNamespace.run("ip", "link", "set", name, "down")
+      }
+      let fixture: PacketFixture
+      do {
+        fixture = try PacketFixture(over: pair)
+      } catch let error as NetmapError where queues > 1 {
+        // Before kernels that let sockets form a group while they are not running.
+        #expect(error.code.rawValue == ENETDOWN)
+        #expect(error.description.contains("ip link set"))
+        return
+      }
+      let frame = SampleFrames.datagram(port: 9000)
+      try fixture.send([frame])
+      #expect(try fixture.receiver.wait(for: .receive, timeout: .milliseconds(100)).isEmpty)
+      for name in [pair.first, pair.second] {
+        try NetworkNamespace.run("ip", "link", "set", name, "up")
+      }
+      usleep(10_000)
+      try fixture.sender.sync(.transmit)
+      #expect(try fixture.receive(1) == [frame])
+    }
+  }
+
   @Test("an interface that goes down stops nothing for good, and sleepers keep sleeping")
   func downAndUp() throws {
     try NetworkNamespace.run {

@@ -24,6 +24,21 @@ import Testing
     }
   }
 
+  @Test("captured traffic arrives as it was sent", arguments: CaptureFile.named)
+  func capture(_ path: String) throws {
+    // What no interface with an MTU of 1500 would send is not sent.
+    let frames = try CaptureFile.frames(of: path).filter { (14...1514).contains($0.count) }
+    #expect(!frames.isEmpty)
+    try NetworkNamespace.run {
+      let fixture = try PacketFixture()
+      for start in stride(from: 0, to: frames.count, by: 500) {
+        let part = Array(frames[start..<min(frames.count, start + 500)])
+        try fixture.send(part)
+        #expect(try fixture.receive(part.count) == part)
+      }
+    }
+  }
+
   @Test("a jumbo packet of several slots is one frame, and comes back in several slots")
   func jumbo() throws {
     try NetworkNamespace.run {
