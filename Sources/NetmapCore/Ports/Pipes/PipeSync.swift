@@ -107,14 +107,14 @@ extension AttachedRing {
     var bytes: UInt64 = 0
     var index = 0
     if count >= 4 {
-      // The C library's copy stores as much at once as the processor can: whole cache lines, so that
-      // a line that the other CPU has takes one place in the store buffer and not four.
-      unsafe UnsafeMutableRawPointer(target).copyMemory(
-        from: source, byteCount: count &* MemoryLayout<Slot>.size)
       var (flagsOfFour, bytesOfFour) = (SIMD4<UInt32>.zero, SIMD4<UInt32>.zero)
       repeat {
         let (a, b) = unsafe (source[index], source[index &+ 1])
         let (c, d) = unsafe (source[index &+ 2], source[index &+ 3])
+        unsafe target[index] = a
+        unsafe target[index &+ 1] = b
+        unsafe target[index &+ 2] = c
+        unsafe target[index &+ 3] = d
         let words = SIMD4(a.y, b.y, c.y, d.y)
         flagsOfFour |= words
         // 4096 lengths of 16 bits do not overflow 32 bits.
@@ -126,8 +126,7 @@ extension AttachedRing {
     }
     while index < count {
       let slot = unsafe source[index]
-      // Longer runs have been copied above.
-      if count < 4 { unsafe target[index] = slot }
+      unsafe target[index] = slot
       flags |= slot.y
       bytes &+= UInt64(slot.y & 0xffff)
       index &+= 1
