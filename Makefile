@@ -13,8 +13,8 @@ SWIFT   ?= swift
 # What the toolchain needs to compile and link, and what tests call.
 SETUP_PACKAGES := binutils git libc6-dev libstdc++-12-dev libbpf-dev libelf-dev zlib1g-dev \
   iproute2 ethtool
-# valgrind counts instructions for the committed limits.
-BENCH_PACKAGES := valgrind
+# valgrind counts instructions for the committed limits; DPDK is what interfaces are compared with.
+BENCH_PACKAGES := valgrind dpdk-dev
 
 RELEASE := .build/release
 # Installed programs carry the Swift runtime with them.
@@ -32,11 +32,7 @@ build:
 	$(SWIFT) build -c release
 
 demo: build
-	@echo "== netmap bench: the two ends of a pipe"
-	@$(RELEASE)/netmap bench --quick
-	@echo
-	@echo "== Examples/hello: a Swift program with both ends of a pipe"
-	@$(RELEASE)/hello
+	@./scripts/demo $(RELEASE)
 
 test:
 	$(SWIFT) test --disable-xctest
@@ -58,14 +54,22 @@ lint:
 install:
 	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product netmap
 	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product pkt-gen
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/netmap \
+	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product netmapd
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin \
+	  $(DESTDIR)$(PREFIX)/libexec/netmap $(DESTDIR)$(PREFIX)/lib/systemd/system \
+	  $(DESTDIR)$(PREFIX)/share/man/man8 \
 	  $(DESTDIR)$(PREFIX)/include/net $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(INSTALL_BUILD)/release/netmap $(DESTDIR)$(PREFIX)/bin/netmap
 	install -m 755 $(INSTALL_BUILD)/release/pkt-gen $(DESTDIR)$(PREFIX)/libexec/netmap/pkt-gen
+	install -m 755 $(INSTALL_BUILD)/release/netmapd $(DESTDIR)$(PREFIX)/sbin/netmapd
+	install -m 644 packaging/netmapd.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	sed 's,@PREFIX@,$(PREFIX),' packaging/netmapd.service \
+	  >$(DESTDIR)$(PREFIX)/lib/systemd/system/netmapd.service
 	ln -sf pkt-gen $(DESTDIR)$(PREFIX)/libexec/netmap/pkt-gen-b
 	install -m 644 Sources/CNetmap/include/net/*.h $(DESTDIR)$(PREFIX)/include/net/
 	install -m 644 Sources/CNetmap/include/libnetmap.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 docs/man/netmap.1 docs/man/pkt-gen.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 docs/man/netmapd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 
 clean:
 	rm -rf .build Benchmarks/.build

@@ -16,10 +16,12 @@ let package = Package(
   products: [
     .library(name: "Netmap", targets: ["Netmap"]),
     .executable(name: "netmap", targets: ["netmap"]),
+    .executable(name: "netmapd", targets: ["netmapd"]),
     .executable(name: "pkt-gen", targets: ["pkt-gen"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
     .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.1.3"),
   ],
   targets: [
@@ -35,25 +37,47 @@ let package = Package(
     .target(
       name: "NetmapLinuxSetup", dependencies: ["NetmapLinux", "NetmapCore", "CLinux", "CBPF"],
       swiftSettings: settings, plugins: ["BPFObjects"]),
-    // libbpf, for NetmapLinuxSetup alone.
+    // libbpf, for NetmapLinuxSetup, NetworkStage, and tests that look what is loaded.
     .systemLibrary(name: "CBPF", providers: [.apt(["libbpf-dev"])]),
     // Compiles bpf/ and makes Swift source of it.
     .plugin(name: "BPFObjects", capability: .buildTool(), dependencies: ["bpf-embed"]),
     .executableTarget(
       name: "bpf-embed", path: "Sources/Tools/bpf-embed", swiftSettings: settings),
+    // A process as a client of a daemon: raw system calls, no library.
+    .target(name: "NetmapClient", dependencies: ["NetmapCore", "CLinux"], swiftSettings: settings),
+    // The daemon: an engine for all processes of a host or of a user.
+    .target(
+      name: "NetmapDaemon",
+      dependencies: [
+        "NetmapClient", "NetmapCore", "CLinux", .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
+    .executableTarget(
+      name: "netmapd",
+      dependencies: [
+        "NetmapDaemon", "NetmapClient", "NetmapCore",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      path: "Sources/Tools/netmapd", swiftSettings: settings),
     // What an application author imports.
     .target(
-      name: "Netmap", dependencies: ["NetmapCore", "NetmapLinuxSetup", "CLinux"],
+      name: "Netmap",
+      dependencies: ["NetmapCore", "NetmapLinuxSetup", "NetmapClient", "CLinux"],
       swiftSettings: settings),
     // The netmap command.
     .executableTarget(
       name: "netmap",
       dependencies: [
-        "Netmap", "CLinux",
+        "Netmap", "NetmapClient", "NetmapCore", "NetworkStage", "ToolSupport", "CLinux",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Histogram", package: "hdrhistogram-swift"),
       ],
       path: "Sources/Tools/netmap", swiftSettings: settings),
+    // Namespaces, veth pairs and traffic made in the kernel: what the bench measures on and tests use.
+    .target(
+      name: "NetworkStage", dependencies: ["NetmapLinuxSetup", "NetmapCore", "CLinux", "CBPF"],
+      path: "Sources/Tools/NetworkStage", swiftSettings: settings, plugins: ["BPFObjects"]),
     // What the tools with netmap's traditional command lines share.
     .target(
       name: "ToolSupport", dependencies: ["Netmap", "CLinux"], path: "Sources/Tools/ToolSupport",
@@ -77,17 +101,30 @@ let package = Package(
 
     .testTarget(name: "CNetmapTests", dependencies: ["CNetmap"], swiftSettings: settings),
     .testTarget(
-      name: "NetmapCoreTests", dependencies: ["NetmapCore", "CNetmap", "CLinux", "pipe-peer"],
+      name: "NetmapCoreTests",
+      dependencies: ["NetmapCore", "CNetmap", "CLinux", "NetmapTestSupport", "pipe-peer"],
       swiftSettings: settings),
     .testTarget(
       name: "NetmapTests", dependencies: ["Netmap", "hello", "sink", "forward", "swap"],
+      swiftSettings: settings),
+    // Processes that share ports through a daemon.
+    .testTarget(
+      name: "DaemonTests",
+      dependencies: [
+        "Netmap", "NetmapClient", "NetmapCore", "NetmapTestSupport", "CLinux", "netmapd",
+        "host-peer",
+      ],
+      path: "Tests/Daemon", swiftSettings: settings),
+    // One end of a pipe in a process that can be killed.
+    .executableTarget(
+      name: "host-peer", dependencies: ["Netmap"], path: "Tests/Support/host-peer",
       swiftSettings: settings),
     // Backends on interfaces that the tests make in network namespaces of their own.
     .testTarget(
       name: "NetworkTests",
       dependencies: [
         "Netmap", "NetmapCore", "NetmapLinux", "NetmapLinuxSetup", "NetmapTestSupport", "CLinux",
-        "port-driver", "port-holder",
+        "netmap", "pkt-gen", "port-driver", "port-holder",
       ],
       path: "Tests/Network", swiftSettings: settings),
     // Holds, sends, receives and forwards in a process of its own, for the tests of interfaces.
@@ -96,13 +133,13 @@ let package = Package(
       swiftSettings: settings),
     // Namespaces, veth pairs and helper programs, for tests.
     .target(
-      name: "NetmapTestSupport", dependencies: ["CLinux"], path: "Tests/Support/NetmapTestSupport",
-      swiftSettings: settings),
+      name: "NetmapTestSupport", dependencies: ["NetworkStage", "NetmapCore", "CLinux", "CBPF"],
+      path: "Tests/Support/NetmapTestSupport", swiftSettings: settings),
     // Holds a port open until it is killed.
     .executableTarget(
       name: "port-holder", dependencies: ["Netmap", "NetmapLinuxSetup"],
       path: "Tests/Support/port-holder", swiftSettings: settings),
-    .testTarget(name: "ToolTests", dependencies: ["netmap"], swiftSettings: settings),
+    .testTarget(name: "ToolTests", dependencies: ["netmap", "netmapd"], swiftSettings: settings),
     .testTarget(
       name: "PktGenTests", dependencies: ["PktGenCore", "ToolSupport", "Netmap", "pkt-gen"],
       swiftSettings: settings),

@@ -23,6 +23,10 @@ let package = Package(
   targets: [
     // The pipe loop in C: what netmap bench is compared with.
     .executableTarget(name: "pipe-reference", publicHeadersPath: "."),
+    // Sending, receiving and forwarding in C, for 'netmap bench --program'; and the same by DPDK.
+    .executableTarget(
+      name: "interface-reference", publicHeadersPath: "."),
+    .executableTarget(name: "testpmd-peer", swiftSettings: settings),
     // Runs netmap bench and a reference in turns.
     .executableTarget(name: "compare", swiftSettings: settings),
     // Measures what has a committed limit.

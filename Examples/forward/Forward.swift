@@ -11,7 +11,7 @@ struct Forward {
     do {
       let first = try Port(arguments[1])
       let second = try Port(arguments[2])
-      let poller = try Poller()
+      let poller = Poller()
       while true { try forward(between: first, and: second, poller, timeout: nil) }
     } catch {
       print("forward: \(error)")

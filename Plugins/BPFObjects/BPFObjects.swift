@@ -10,15 +10,21 @@ import PackagePlugin
 struct BPFObjects: BuildToolPlugin {
   /// The programs, without `.c`. SwiftPM does not watch the folder, so they are named here; a test
   /// compares the list with the folder.
-  static let programs = ["packet_blind", "xdp_redirect"]
+  static let programs = ["bench_traffic", "packet_blind", "xdp_redirect"]
+
+  /// Applications carry the backends' programs only; those named `bench_` belong to the bench.
+  private static func belongs(_ program: String, to target: any Target) -> Bool {
+    program.hasPrefix("bench_") == (target.name == "NetworkStage")
+  }
 
   func createBuildCommands(context: PluginContext, target: any Target) throws -> [Command] {
     let folder = context.package.directoryURL.appending(path: "bpf")
-    let sources = Self.programs.map { folder.appending(path: "\($0).c") }
+    let programs = Self.programs.filter { Self.belongs($0, to: target) }
+    let sources = programs.map { folder.appending(path: "\($0).c") }
     let output = context.pluginWorkDirectoryURL.appending(path: "BPFObjects.swift")
     return [
       .buildCommand(
-        displayName: "Compiling \(Self.programs.count) BPF programs",
+        displayName: "Compiling \(programs.count) BPF programs",
         executable: try context.tool(named: "bpf-embed").url,
         arguments: [try context.tool(named: "clang").url.path, output.path] + sources.map(\.path),
         inputFiles: sources, outputFiles: [output])

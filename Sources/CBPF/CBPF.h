@@ -129,4 +129,22 @@ static inline int cbpf_clsact_destroy(int interface)
 	return bpf_tc_hook_destroy(&hook);
 }
 
+/*
+ * Runs an XDP program `count` times over live frames that are said to have been received by an interface.
+ * Returns 0 or a negative errno; Linux 5.18.
+ */
+static inline int cbpf_run_live_frames(int program, const void *frame, unsigned int length,
+				       unsigned int interface, int count)
+{
+	struct xdp_md context = { .data_end = length, .ingress_ifindex = interface };
+	struct bpf_test_run_opts options = {
+		.sz = sizeof(options),
+		.data_in = frame, .data_size_in = length,
+		.ctx_in = &context, .ctx_size_in = sizeof(context),
+		.repeat = count,
+		.flags = BPF_F_TEST_XDP_LIVE_FRAMES,
+	};
+	return bpf_prog_test_run_opts(program, &options);
+}
+
 #endif

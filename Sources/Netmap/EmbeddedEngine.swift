@@ -10,7 +10,7 @@ internal import NetmapLinuxSetup
 ///
 /// Safe to use from any thread. An engine lives until its last port has been closed. A child made by
 /// fork(2) is not part of it: ports opened before the fork refuse to work there, with `EBADF`.
-public final class EmbeddedEngine: Sendable {
+public final class EmbeddedEngine: PortEngine {
   let engine: Engine
 
   /// Makes an engine of its own.
@@ -34,12 +34,42 @@ public final class EmbeddedEngine: Sendable {
     try sharedResult.get()
   }
 
+  public var access: PortEngineAccess { PortEngineAccess(provider: engine) }
+
   /// The ports that are open on this engine now.
   public var ports: [OpenPort] {
     engine.directory.entries.map {
       OpenPort(
         name: $0.name, geometry: $0.geometry, memoryID: $0.memoryID, openCount: $0.bindings)
     }
+  }
+}
+
+extension Engine: BindingProvider {
+  func open(_ request: RegisterRequest) throws(NetmapError) -> PortBinding {
+    let registration = try register(request)
+    do throws(NetmapError) {
+      // Every port is a client of its own: only so can two ports of one process share a ring.
+      let tag = try addClient(process: getpid())
+      do throws(NetmapError) {
+        return PortBinding(
+          registration, try attach(registration, tag: tag), doorbells,
+          end: { [self] keepsViews in
+            release(registration.id, keepsViews: keepsViews)
+            removeClient(tag)
+          }, forget: { [self] in forget(registration.id) })
+      } catch {
+        removeClient(tag)
+        throw error
+      }
+    } catch {
+      release(registration.id)
+      throw error
+    }
+  }
+
+  func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16 {
+    try portInfo(request).memoryID
   }
 }
 

@@ -5,22 +5,17 @@ internal import NetmapCore
 /// Waits for several ports and foreign descriptors at once, as poll(2) does.
 ///
 /// ```swift
-/// let poller = try Poller()
+/// let poller = Poller()
 /// var items = [PollItem(a, for: .receive), PollItem(b, for: .receive), PollItem(descriptor: 0)]
 /// while try poller.wait(for: &items) > 0 { ... }
 /// ```
 ///
-/// All ports must be open on the poller's engine. One thread at a time.
+/// All ports must be open on one engine. One thread at a time.
 public final class Poller {
-  private let sleeper: Sleeper
-  private let engine: EmbeddedEngine
+  /// The sleeper, and whose doorbell it watches; made for the first ports that are waited for.
+  private var sleeper: (sleeper: Sleeper, doorbells: DoorbellTable)?
 
-  /// - Parameter engine: The engine of the ports; nil for ``EmbeddedEngine/shared()``.
-  /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when there are no descriptors left.
-  public init(engine: EmbeddedEngine? = nil) throws(NetmapError) {
-    if let engine { self.engine = engine } else { self.engine = try .shared() }
-    sleeper = try Sleeper(doorbells: self.engine.engine.doorbells)
-  }
+  public init() {}
 
   /// Syncs every port, and sleeps until one of them or a descriptor is ready.
   ///
@@ -31,28 +26,32 @@ public final class Poller {
   ///   - items: What to wait for; ``PollItem/ready`` is set on return.
   ///   - timeout: How long; nil waits for ever, zero only looks.
   /// - Returns: How many items are ready; 0 when the time was up.
-  /// - Throws: ``NetmapError`` `EINVAL` for a port of another engine, `EINTR` when a signal handler
-  ///   ran, `EBADF` for a port that is closed or was opened before a fork.
+  /// - Throws: ``NetmapError`` `EINVAL` for ports of several engines, `EINTR` when a signal handler
+  ///   ran, `EBADF` for a port that is closed or was opened before a fork, `EMFILE` or `ENFILE` when
+  ///   there are no descriptors left.
   public func wait(
     for items: inout [PollItem], timeout: Duration? = nil
   ) throws(NetmapError) -> Int {
     var ports: [Sleeper.Item] = []
     var descriptors: [pollfd] = []
+    var doorbells: DoorbellTable?
     for item in items {
       switch item.source {
       case .port(let port):
         try port.checkUsable()
-        guard port.engine === engine else {
+        guard doorbells == nil || doorbells === port.binding.doorbells else {
           throw NetmapError(
-            .invalidArgument, "wait", port.name, reason: "the port is open on another engine",
-            remedy: "make the poller with the engine of its ports")
+            .invalidArgument, "wait", port.name,
+            reason: "the port is open on another engine than the ports before it",
+            remedy: "wait for the ports of each engine with a poller, and thread, of its own")
         }
+        doorbells = port.binding.doorbells
         ports.append(Sleeper.Item(port: port.attached, wanted: item.wanted))
       case .descriptor(let file):
         descriptors.append(pollfd(fd: file, events: item.wanted.pollEvents, revents: 0))
       }
     }
-    let count = try sleeper.wait(
+    let count = try sleeper(watching: doorbells).wait(
       for: &ports, and: &descriptors, timeout: timeout?.nanosecondsClamped)
     var (nextPort, nextDescriptor) = (0, 0)
     for index in items.indices {
@@ -66,6 +65,14 @@ public final class Poller {
       }
     }
     return count
+  }
+
+  private func sleeper(watching doorbells: DoorbellTable?) throws(NetmapError) -> Sleeper {
+    if let sleeper, doorbells == nil || sleeper.doorbells === doorbells { return sleeper.sleeper }
+    let table = if let doorbells { doorbells } else { try DoorbellTable() }
+    let made = try Sleeper(doorbells: table)
+    sleeper = (made, table)
+    return made
   }
 }
 

@@ -25,10 +25,9 @@ internal import NetmapLinuxSetup
 /// binding ends with ``close()`` or with the object.
 @safe
 public final class Port {
-  let engine: EmbeddedEngine
+  let binding: PortBinding
   let attached: AttachedPort
   private let registration: Registration
-  private let tag: ClientTag
   private let process = unsafe ForkGuard.Mark()
 
   // What every sync and every view needs, as plain data: no reference is counted on the way.
@@ -56,12 +55,13 @@ public final class Port {
   ///     selection and options. See ``PortSpecification``.
   ///   - flags: Flags beyond those the name carries.
   ///   - extraBuffers: Buffers wanted beyond those in the rings; see ``extraBufferCount``.
-  ///   - engine: Where to open it; nil for ``EmbeddedEngine/shared()``.
+  ///   - engine: Where to open it, an ``EmbeddedEngine`` or a ``HostEngine``; nil for
+  ///     ``EmbeddedEngine/shared()``.
   /// - Throws: ``NetmapError`` with the `errno` netmap(4) has for the refusal: `EINVAL` for a
   ///   malformed name, `ENXIO` for one that nobody has, `EBUSY`, `ENOMEM`, ...
   public convenience init(
     _ name: String, flags: BindingFlags = [], extraBuffers: Int = 0,
-    engine: EmbeddedEngine? = nil
+    engine: (any PortEngine)? = nil
   ) throws(NetmapError) {
     guard PortSpecification.isPortSpecification(name) else {
       throw NetmapError(
@@ -79,44 +79,32 @@ public final class Port {
   /// - Throws: As ``init(_:flags:extraBuffers:engine:)``.
   public init(
     _ specification: PortSpecification, flags: BindingFlags = [], extraBuffers: Int = 0,
-    engine: EmbeddedEngine? = nil
+    engine: (any PortEngine)? = nil
   ) throws(NetmapError) {
-    let owner: EmbeddedEngine
-    if let engine { owner = engine } else { owner = try .shared() }
-    let core = owner.engine
-    let request = try Self.request(specification, flags, extraBuffers, core)
-    let registration = try core.register(request)
-    do throws(NetmapError) {
-      let tag = try core.addClient(process: getpid())
-      do throws(NetmapError) {
-        attached = try core.attach(registration, tag: tag)
-      } catch {
-        core.removeClient(tag)
-        throw error
-      }
-      self.tag = tag
-    } catch {
-      core.release(registration.id)
-      throw error
-    }
+    let owner: any PortEngine
+    if let engine { owner = engine } else { owner = try EmbeddedEngine.shared() }
+    let provider = owner.access.provider
+    let request = try Self.request(specification, flags, extraBuffers, provider)
+    binding = try provider.open(request)
+    attached = binding.attached
+    registration = binding.registration
     unsafe path = attached.syncPath
     transmitCount = attached.transmitCount
     receiveCount = attached.receiveCount
     unsafe rings = .allocate(capacity: max(transmitCount + receiveCount, 1))
     for index in 0..<transmitCount {
-      unsafe (rings + index).initialize(to: attached.transmit(index).pointee.ring)
+      unsafe (rings + index).initialize(to: attached.transmit(index).ring)
     }
     for index in 0..<receiveCount {
-      unsafe (rings + transmitCount + index).initialize(to: attached.receive(index).pointee.ring)
+      unsafe (rings + transmitCount + index).initialize(to: attached.receive(index).ring)
     }
     memoryID = registration.memoryID
-    self.engine = owner
-    self.registration = registration
     self.specification = specification
   }
 
   private static func request(
-    _ specification: PortSpecification, _ flags: BindingFlags, _ extraBuffers: Int, _ core: Engine
+    _ specification: PortSpecification, _ flags: BindingFlags, _ extraBuffers: Int,
+    _ provider: any BindingProvider
   ) throws(NetmapError) -> RegisterRequest {
     if specification.extmem != nil {
       throw NetmapError(
@@ -132,7 +120,7 @@ public final class Port {
         max: UInt64(offset.initial), initial: UInt64(offset.initial), bits: UInt32(offset.bits))
     }
     if let other = specification.sharedPort {
-      let shared = try core.portInfo(RegisterRequest(name: other)).memoryID
+      let shared = try provider.memoryID(of: RegisterRequest(name: other))
       guard request.memoryID == 0 || request.memoryID == shared else {
         throw NetmapError(
           .invalidArgument, "open", "\(specification)",
@@ -147,11 +135,7 @@ public final class Port {
   deinit {
     unsafe rings.deallocate()
     guard unsafe process.isThisProcess else { return }
-    if isOpen {
-      endBinding(keepsViews: false)
-    } else {
-      engine.engine.forget(registration.id)
-    }
+    binding.finish()
   }
 
   /// Ends the binding: the rings become free for others, and every further sync or wait throws.
@@ -163,12 +147,7 @@ public final class Port {
     isOpen = false
     // A fork child must not take the parent's port away.
     guard unsafe process.isThisProcess else { return }
-    endBinding(keepsViews: true)
-  }
-
-  private func endBinding(keepsViews: Bool) {
-    engine.engine.release(registration.id, keepsViews: keepsViews)
-    engine.engine.removeClient(tag)
+    binding.close()
   }
 }
 
@@ -193,7 +172,7 @@ extension Port {
   /// - Returns: The distance in bytes.
   public func ringOffset(_ direction: Direction, _ index: Int) -> Int {
     let ring = unsafe direction == .transmit ? attached.transmit(index) : attached.receive(index)
-    return unsafe ring.pointee.ring.base - attached.interface
+    return unsafe ring.ring.base - attached.interface
   }
 
   /// Bytes in a buffer: the most that one slot holds.
@@ -285,7 +264,7 @@ extension Port {
     if let existing = self.sleeper {
       sleeper = existing
     } else {
-      sleeper = try Sleeper(doorbells: engine.engine.doorbells)
+      sleeper = try Sleeper(doorbells: binding.doorbells)
       self.sleeper = sleeper
     }
     var items = [Sleeper.Item(port: attached, wanted: wanted)]
@@ -315,10 +294,10 @@ extension Port {
   public var statistics: PortStatistics {
     var result = PortStatistics()
     for index in 0..<attached.transmitCount {
-      unsafe result.transmit += attached.transmit(index).pointee.counters
+      unsafe result.transmit += attached.transmit(index).counters
     }
     for index in 0..<attached.receiveCount {
-      unsafe result.receive += attached.receive(index).pointee.counters
+      unsafe result.receive += attached.receive(index).counters
     }
     result.sleeps = sleeper?.sleeps ?? 0
     result.waitSystemCalls = sleeper?.systemCalls ?? 0

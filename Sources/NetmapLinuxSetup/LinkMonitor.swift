@@ -132,6 +132,18 @@ package final class LinkMonitor: Sendable {
     }
   }
 
+  /// Whether the network namespace of `socket`, which need not be the calling thread's, has an interface
+  /// with this index. netdevice(7), `SIOCGIFNAME`.
+  private static func exists(_ interface: UInt32, for socket: CInt) -> Bool {
+    var request = [UInt8](repeating: 0, count: CLINUX_IFREQ_SIZE)
+    return unsafe request.withUnsafeMutableBytes { bytes in
+      unsafe bytes.storeBytes(
+        of: interface, toByteOffset: CLINUX_IFREQ_VALUE_OFFSET, as: UInt32.self)
+      return unsafe clinux_ioctl(socket, CLINUX_SIOCGIFNAME, bytes.baseAddress) == 0
+        || errno != ENODEV
+    }
+  }
+
   /// Reads what is waiting on a socket.
   ///
   /// - Returns: Whether the interface has gone. When messages were lost, it is taken to be there still
@@ -141,7 +153,14 @@ package final class LinkMonitor: Sendable {
     var isGone = false
     while true {
       let count = unsafe recv(socket, &buffer, buffer.count, 0)
-      guard count > 0 else { return isGone }
+      guard count > 0 else {
+        // More messages than the socket holds: what they were can only be asked for now.
+        if count < 0, errno == ENOBUFS {
+          isGone = isGone || !exists(interface, for: socket)
+          continue
+        }
+        return isGone
+      }
       unsafe buffer.withUnsafeBytes { bytes in
         var offset = 0
         while offset + 32 <= count {

@@ -9,6 +9,8 @@ package struct LinuxInterface: Sendable {
   /// The name it was opened by.
   package let name: String
   package let index: UInt32
+  /// What tells its network namespace from others.
+  package let namespace: UInt64
   /// The largest payload of a frame, bytes, without the Ethernet header.
   package let mtu: Int
   package let isUp: Bool
@@ -25,6 +27,19 @@ package struct LinuxInterface: Sendable {
     unsafe !name.isEmpty && name.utf8.count < CLINUX_IFNAMSIZ && if_nametoindex(name) != 0
   }
 
+  /// Which interface a name means in the network namespace of the calling thread.
+  ///
+  /// - Throws: ``NetmapError`` `EMFILE` when there is no descriptor left to ask with.
+  package static func identity(of name: String) throws(NetmapError) -> InterfaceIdentity {
+    let request = try InterfaceRequest(name)
+    let index = unsafe name.utf8.count < CLINUX_IFNAMSIZ ? if_nametoindex(name) : 0
+    return InterfaceIdentity(namespace: request.namespace, index: index)
+  }
+
+  package var identity: InterfaceIdentity {
+    InterfaceIdentity(namespace: namespace, index: index)
+  }
+
   /// Looks an interface up in the network namespace of the calling thread.
   ///
   /// - Returns: Nil when there is none of that name.
@@ -36,6 +51,7 @@ package struct LinuxInterface: Sendable {
     let request = try InterfaceRequest(name)
     self.name = name
     self.index = index
+    namespace = request.namespace
     mtu = Int(try request.value(CLINUX_SIOCGIFMTU, "SIOCGIFMTU", as: Int32.self))
     let flags = try request.value(CLINUX_SIOCGIFFLAGS, "SIOCGIFFLAGS", as: UInt16.self)
     isUp = Int(flags) & CLINUX_IFF_UP != 0
@@ -91,6 +107,18 @@ private struct InterfaceRequest: ~Copyable {
   }
 
   deinit { close(socket) }
+
+  /// The cookie of the socket's network namespace, which no other one ever has; before Linux 5.14, when
+  /// there were none, the inode of the calling thread's.
+  var namespace: UInt64 {
+    var cookie: UInt64 = 0
+    var size = socklen_t(MemoryLayout<UInt64>.size)
+    if unsafe getsockopt(socket, SOL_SOCKET, CInt(CLINUX_SO_NETNS_COOKIE), &cookie, &size) == 0 {
+      return cookie
+    }
+    var status = stat()
+    return unsafe stat("/proc/thread-self/ns/net", &status) == 0 ? UInt64(status.st_ino) : 0
+  }
 
   private func block() -> [UInt8] {
     var block = [UInt8](repeating: 0, count: CLINUX_IFREQ_SIZE)

@@ -23,6 +23,10 @@ package struct LinuxInterfaces: InterfaceProvider {
     self.ladder = ladder
   }
 
+  package func identity(of name: String) throws(NetmapError) -> InterfaceIdentity? {
+    try LinuxInterface.identity(of: name)
+  }
+
   package func open(
     _ name: String, backend: PortSpecification.BackendChoice?
   ) throws(NetmapError) -> (any InterfaceBackend)? {

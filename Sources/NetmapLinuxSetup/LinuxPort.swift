@@ -37,6 +37,8 @@ package final class LinuxPort: InterfaceBackend {
 
   package let geometry: PortGeometry
 
+  package var identity: InterfaceIdentity? { interface.identity }
+
   init(_ interface: LinuxInterface, rungs: [any BackendRung], monitor: LinkMonitor) {
     self.interface = interface
     self.rungs = rungs
@@ -53,6 +55,10 @@ package final class LinuxPort: InterfaceBackend {
     lock.withLock { _ in
       var description = unsafe state.description
       description.remarks = unsafe state.driver?.remarks ?? []
+      if !interface.isUp {
+        description.remarks.append(
+          "it is down, and packets wait until it is up: ip link set \(interface.name) up")
+      }
       return description
     }
   }
@@ -85,6 +91,8 @@ package final class LinuxPort: InterfaceBackend {
 
   package func start(_ ring: RingPlacement) throws(NetmapError) {
     try lock.withLock { (_) throws(NetmapError) in
+      // Nobody would stop the ring again.
+      guard unsafe !state.hasGone else { throw gone() }
       guard let driver = unsafe state.driver else { return }
       unsafe try driver.start(ring)
       unsafe state.krings[RingKey(direction: ring.direction, index: ring.index)] = ring.kring
@@ -170,11 +178,14 @@ extension LinuxPort {
     unsafe state.watch = nil
     if unsafe state.alarm >= 0 { unsafe close(state.alarm) }
     unsafe state.alarm = -1
+    unsafe state.hasGone = false
   }
 
   /// Stops every ring, and wakes whoever sleeps for one.
   private func interfaceHasGone() {
     lock.withLock { _ in
+      // The news may come when nobody uses the interface any more.
+      guard unsafe state.watch != nil else { return }
       unsafe state.hasGone = true
       unsafe state.krings.values.forEach { unsafe $0.stop() }
       var one: UInt64 = 1

@@ -30,7 +30,7 @@ struct ExampleTests {
     let right = try Port("netmap:t{right", engine: engine)
     let leftEnd = try Port("netmap:t}left", engine: engine)
     let rightEnd = try Port("netmap:t}right", engine: engine)
-    let poller = try Poller(engine: engine)
+    let poller = Poller()
     #expect(left.memoryID == right.memoryID)
 
     _ = try leftEnd.send([1])
@@ -52,7 +52,7 @@ struct ExampleTests {
     )
     #expect(left.memoryID != right.memoryID)
     _ = try leftEnd.send([1, 2, 3])
-    let poller = try Poller(engine: engine)
+    let poller = Poller()
     #expect(try Forward.forward(between: left, and: right, poller, timeout: .zero) == 1)
     #expect(try rightEnd.takeAll() == [[1, 2, 3]])
   }
@@ -64,7 +64,7 @@ struct ExampleTests {
     let right = try Port("netmap:t{right@conf:slots=4", engine: engine)
     let leftEnd = try Port("netmap:t}left", engine: engine)
     let rightEnd = try Port("netmap:t}right", engine: engine)
-    let poller = try Poller(engine: engine)
+    let poller = Poller()
     for number in 0..<10 { #expect(try leftEnd.send([UInt8(number)])) }
     var arrived: [[UInt8]] = []
     for _ in 0..<8 {

@@ -49,7 +49,7 @@ struct WaitTests {
     var ends: [CInt] = [0, 0]
     #expect(unsafe Glibc.pipe(&ends) == 0)
     defer { for end in ends { close(end) } }
-    let poller = try Poller(engine: pipe.engine)
+    let poller = Poller()
     var items = [PollItem(pipe.b, for: .receive), PollItem(descriptor: ends[0])]
     #expect(try poller.wait(for: &items, timeout: .milliseconds(5)) == 0)
 
@@ -63,11 +63,15 @@ struct WaitTests {
     #expect(items[0].ready == .receive)
   }
 
-  @Test("a poller refuses the port of another engine")
+  @Test("a poller refuses ports of two engines at once, and takes one engine's after the other's")
   func otherEngine() throws {
-    let pipe = try PipeFixture()
-    let poller = try Poller(engine: try EmbeddedEngine())
-    var items = [PollItem(pipe.a, for: .receive)]
+    let (pipe, other) = (try PipeFixture(), try PipeFixture())
+    let poller = Poller()
+    for port in [pipe.a, other.a] {
+      var items = [PollItem(port, for: .receive)]
+      #expect(try poller.wait(for: &items, timeout: .zero) == 0)
+    }
+    var items = [PollItem(pipe.a, for: .receive), PollItem(other.a, for: .receive)]
     let error = #expect(throws: NetmapError.self) {
       try poller.wait(for: &items, timeout: .zero)
     }

@@ -1,3 +1,4 @@
+import Glibc
 import Netmap
 
 /// A frame that tells its number: 12 bytes of addresses, a type, the number, and a pattern.
@@ -35,7 +36,16 @@ extension Port {
         unsafe ring.append(part.span.bytes, flags: slot + 1 < slots ? .moreFragments : [])
       }
     }
+    try flush()
+  }
+
+  /// Sends what is queued; a busy host may refuse some of it for a while.
+  func flush() throws {
     try sync(.transmit)
+    for _ in 0..<100 where transmitRing(0).space < transmitRing(0).slotCount - 1 {
+      usleep(1000)
+      try sync(.transmit)
+    }
   }
 
   /// Receives frames, fragments put together, until there are `count` or none comes for a second.

@@ -102,6 +102,22 @@ import Testing
       }
       #expect(error?.code == .busy)
       #expect(error?.reason.contains("queue 0") == true)
+      // Meanwhile the engine answers others.
+      let other = try NamespaceThread {
+        (try? Port("netmap:\(pair.first)@backend:name=xdp", engine: engine)) == nil
+      }.start()
+      let clock = ContinuousClock()
+      let start = clock.now
+      var slowest = Duration.zero
+      while clock.now < start + .milliseconds(400) {
+        let before = clock.now
+        _ = try Port("netmap:x{1", engine: engine)
+        slowest = max(slowest, clock.now - before)
+        usleep(1000)
+      }
+      #expect(try other.join())
+      #expect(slowest < .milliseconds(400))
+      print("queueTaken: others waited \(slowest) at most")
       holder.kill(9)
     }
   }

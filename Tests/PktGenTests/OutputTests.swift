@@ -128,7 +128,7 @@ struct OutputTests {
 
   @Test("a JSON object quotes what must be quoted")
   func json() {
-    var json = JSONObject()
+    var json = JSONLine()
     json.add("a\"b", "c\\\n")
     json.add("n", 1)
     json.add("x", Double.nan)

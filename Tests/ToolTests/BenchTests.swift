@@ -7,7 +7,8 @@ internal import Testing
 struct BenchTests {
   static let commonKeys = [
     "schema", "case", "backend", "mode", "frameBytes", "batch", "direction", "mpps", "nsPerPacket",
-    "syscallsPerPacket", "packets", "seconds", "kernel", "cpu", "cpus", "build", "version",
+    "measured", "syscallsPerPacket", "packets", "seconds",
+    "kernel", "cpu", "cpus", "build", "version",
   ]
 
   /// Runs `netmap bench --json`.
@@ -27,10 +28,12 @@ struct BenchTests {
   func list() throws {
     let outcome = try Command.netmap.run("bench", "--list")
     #expect(outcome.status == 0)
-    #expect(outcome.output == "pipe-1t\npipe-2t\nnull\nwakeup\n")
+    let names = outcome.output.split(separator: "\n").map(String.init)
+    #expect(
+      names == ["pipe-1t", "pipe-2t", "pipe-2p", "null", "wakeup"] + InterfaceBenchTests.cases)
   }
 
-  @Test("measures pipes", arguments: ["pipe-1t", "pipe-2t"])
+  @Test("measures pipes", arguments: ["pipe-1t", "pipe-2t", "pipe-2p"])
   func pipes(name: String) throws {
     let results = try measure("--case \(name) --batch 1 --batch 32 --packets 3000")
     #expect(results.count == 4)
@@ -38,7 +41,7 @@ struct BenchTests {
       for key in Self.commonKeys + ["payload"] { #expect(result[key] != nil, "\(key) is missing") }
       #expect(result["case"] as? String == name)
       #expect(result["backend"] as? String == "pipe")
-      #expect(result["mode"] as? String == "embedded")
+      #expect(result["mode"] as? String == (name == "pipe-2p" ? "host" : "embedded"))
       #expect(result["packets"] as? Int == 3000)
       #expect(result["frameBytes"] as? Int == 60)
       #expect(try #require(result["mpps"] as? Double) > 0)
@@ -81,7 +84,7 @@ struct BenchTests {
   @Test("--verify checks the number of every packet", arguments: [1, 7, 256, 1023])
   func verify(batch: Int) throws {
     let results = try measure("--batch \(batch) --packets 20000 --verify")
-    #expect(results.compactMap { $0["case"] as? String } == ["pipe-1t", "pipe-2t"])
+    #expect(results.compactMap { $0["case"] as? String } == ["pipe-1t", "pipe-2t", "pipe-2p"])
     for result in results {
       #expect(result["packets"] as? Int == 20000)
       #expect(result["payload"] as? String == "verified")
@@ -107,6 +110,9 @@ struct BenchTests {
       ["--seconds", "0"], ["--packets", "0"], ["--packets", "-1"], ["--cpus", "0"],
       ["--cpus", "0,99999"], ["--packets", "1", "--seconds", "1"], ["--quick", "--seconds", "1"],
       ["--verify", "--payload", "touched"], ["--verify", "--case", "null"], ["--nonsense"],
+      ["--frame-bytes", "59"], ["--frame-bytes", "1515"],
+      ["--packets", "1", "--case", "packet-tx"], ["--program", "/bin/true", "--case", "null"],
+      ["--verify", "--case", "xdp-copy-rx"],
     ])
   func badArguments(arguments: [String]) throws {
     let outcome = try Command.netmap.run(["bench"] + arguments)

@@ -6,9 +6,10 @@ struct CheckLimits {
   static let usage = """
     usage: check-limits --netmap PATH --limits FILE [--smoke] [--pairs N] [--seconds S]
 
-    Checks instructions and allocations for each packet, the speed against the C program
-    pipe-reference, and wake-ups against eventfd and poll. --smoke takes only the counts, which do
-    not depend on how busy the machine is, and one quick run of 'netmap bench'.
+    Checks instructions and allocations for each packet, the speed against the C programs
+    pipe-reference and interface-reference and against DPDK, and wake-ups against eventfd and poll.
+    --smoke takes only the counts, which do not depend on how busy the machine is, and one quick run
+    of 'netmap bench'.
     """
 
   static func main() {
@@ -107,6 +108,15 @@ struct CheckLimits {
       try Program.beside("compare").runShowingOutput(arguments)
     } catch {
       sheet.fail("speed against C")
+    }
+    sheet.note("netmap bench on interfaces against C and DPDK, \(options.pairs) pairs each")
+    do {
+      try Program.beside("compare").runShowingOutput([
+        "--interfaces", "--netmap", options.netmap, "--pairs", String(options.pairs), "--seconds",
+        String(options.seconds),
+      ])
+    } catch {
+      sheet.fail("speed on interfaces")
     }
   }
 }

@@ -1,6 +1,6 @@
 internal import Foundation
 
-/// Runs `netmap bench` and a peer in turns (A B A B ...), and compares the speed of each pair.
+/// Runs `netmap bench` and its peers in turns (A B A B ...), and compares the speed of each pair.
 ///
 /// Neighbouring runs see the same machine, so the ratio of a pair says more than two separate medians
 /// on a machine with other things to do.
@@ -9,7 +9,12 @@ struct Compare {
   static func main() {
     do {
       let options = try Options(CommandLine.arguments.dropFirst())
-      guard try run(options) else { exit(1) }
+      var passes = true
+      for goal in options.goals {
+        passes = try compareInterfaces(goal, options) && passes
+      }
+      if let name = options.pipe { passes = try comparePipes(name, options) && passes }
+      guard passes else { exit(1) }
     } catch {
       FileHandle.standardError.write(Data("compare: \(error)\n".utf8))
       exit(error is UsageError ? 64 : 1)
@@ -17,53 +22,47 @@ struct Compare {
   }
 
   /// - Returns: False when a median ratio is below the threshold.
-  static func run(_ options: Options) throws -> Bool {
-    var report = Report(options)
-    guard let peer = options.peer else {
+  static func comparePipes(_ name: String, _ options: Options) throws -> Bool {
+    var report = PipeReport(name, options)
+    guard let peer = options.pipeReference else {
       report.notMeasured("no C reference: build Benchmarks, or name it with --reference PATH")
       return true
     }
     for payload in options.payloads {
-      for batch in options.batches {
+      for batch in options.batches ?? [1, 32, 256] {
         var comparison = Comparison(batch: batch, payload: payload)
         let arguments = [
-          "--case", options.name, "--batch", String(batch), "--payload", payload,
+          "--case", name, "--batch", String(batch), "--payload", payload,
           "--seconds", String(options.seconds), "--json",
         ]
         for _ in 0..<options.pairs {
           let ours = try Sample.take(from: options.netmap, ["bench"] + arguments)
           let theirs = try Sample.take(from: peer, arguments)
-          comparison.pairs.append(Pair(ours: ours.mpps, peer: theirs.mpps))
+          comparison.pairs.append(Pair(ours: try ours.rate(), peer: try theirs.rate()))
         }
         report.add(comparison)
       }
     }
     return report.finish()
   }
-}
 
-/// What one run reported.
-struct Sample: Decodable {
-  /// Millions of packets a second.
-  let mpps: Double
-
-  static func take(from program: String, _ arguments: [String]) throws -> Sample {
-    let process = Process()
-    let output = Pipe()
-    process.executableURL = URL(fileURLWithPath: program)
-    process.arguments = arguments
-    process.standardOutput = output
-    do {
-      try process.run()
-    } catch {
-      throw CompareError("cannot run \(program): \(error.localizedDescription)")
+  /// Compares with every peer that can be had; the best of them is what counts.
+  ///
+  /// - Returns: False when the median ratio to it is below the goal's limit.
+  static func compareInterfaces(_ goal: Goal, _ options: Options) throws -> Bool {
+    let report = InterfaceReport(goal, options)
+    var passes = true
+    for batch in options.batches ?? [256] {
+      var rounds = Rounds(peers: options.peers)
+      for _ in 0..<options.pairs {
+        guard try rounds.add(goal, batch: batch, options) else {
+          report.notMeasured("netmap", rounds.reasons["netmap"] ?? "")
+          return true
+        }
+      }
+      passes = report.add(rounds, batch: batch) && passes
     }
-    let text = output.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    guard process.terminationStatus == 0 else {
-      throw CompareError("\(program) \(arguments.joined(separator: " ")) failed")
-    }
-    return try JSONDecoder().decode(Sample.self, from: text)
+    return passes
   }
 }
 

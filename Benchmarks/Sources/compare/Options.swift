@@ -2,46 +2,73 @@ internal import Foundation
 
 /// The command line.
 struct Options {
-  var name = "pipe-2t"
-  var batches: [Int] = []
+  /// The case of pipes to compare; nil for none.
+  var pipe: String?
+  /// What to compare on interfaces.
+  var goals: [Goal] = []
+  /// Packets for each sync; nil for the usual ones.
+  var batches: [Int]?
   var payloads: [String] = []
+  var frameBytes = 60
   var pairs = 7
   var seconds = 1.0
   var threshold = 0.9
   var isJSON = false
   var netmap = ""
-  /// The C program; nil when there is none.
-  var peer: String?
+  /// The C program for pipes; nil when there is none.
+  var pipeReference: String?
+  /// The programs for interfaces.
+  var peers: [Peer] = []
 
   static let usage = """
-    usage: compare [--case pipe-1t|pipe-2t] [--batch N]... [--payload untouched|touched]...
-                   [--pairs N] [--seconds S] [--threshold R] [--json]
-                   [--netmap PATH] [--reference PATH]
+    usage: compare [--case pipe-1t|pipe-2t] [--payload untouched|touched]... [--threshold R]
+                   [--reference PATH] [COMMON]
+           compare --interfaces | --case CASE ... [--frame-bytes N] [--peer c|testpmd]... [COMMON]
+    COMMON: [--batch N]... [--pairs N] [--seconds S] [--json] [--netmap PATH]
 
-    Runs 'netmap bench' and the C program pipe-reference in turns, 7 pairs of 1 s for each batch
-    (1, 32, 256) and payload, and prints the median of the ratios. Exit status 1 when one is below
-    the threshold, 0.9. Both programs are looked for beside this one.
+    Runs 'netmap bench' and a peer in turns, 7 pairs of 1 s, and prints the median of the ratios. Exit
+    status 1 when one is below its threshold.
+
+    Pipes: the peer is the C program pipe-reference, for each batch (1, 32, 256) and payload; the
+    threshold is 0.9.
+
+    Interfaces: the cases are \(Goal.all.map(\.name).joined(separator: ", "));
+    --interfaces takes them all. Peers are the C program interface-reference and DPDK's testpmd
+    (make setup-bench), which send, receive and forward between the same veth pairs: see --program in
+    netmap(1). The ratio to the better one counts. A peer that cannot be measured is printed as such.
+
+    Peers are looked for beside this program, netmap in .build/release of the package.
     """
 
   init(_ arguments: some Sequence<String>) throws {
     var rest = Array(arguments)[...]
     let beside = Self.folder()
-    netmap = beside + "/netmap"
+    netmap = Self.builtNetmap(beside)
     var reference = beside + "/pipe-reference"
+    var peerNames: [String] = []
     while let name = rest.popFirst() {
       switch name {
       case "--help", "-h":
         print(Self.usage)
         exit(0)
       case "--json": isJSON = true
+      case "--interfaces": goals = Goal.all
       default:
         guard let value = rest.popFirst() else {
           throw UsageError("\(name) lacks its value, or is unknown\n\(Self.usage)")
         }
         switch name {
-        case "--case" where value == "pipe-1t" || value == "pipe-2t": self.name = value
-        case "--batch": batches.append(try Self.number(name, value, in: 1...1023))
+        case "--case" where value == "pipe-1t" || value == "pipe-2t": pipe = value
+        case "--case":
+          guard let goal = Goal.all.first(where: { $0.name == value }) else {
+            throw UsageError("\(name) \(value) is not known\n\(Self.usage)")
+          }
+          goals.append(goal)
+        case "--batch":
+          batches = (batches ?? []) + [try Self.number(name, value, in: 1...1023)]
+        case "--frame-bytes": frameBytes = try Self.number(name, value, in: 60...1514)
         case "--payload" where value == "untouched" || value == "touched": payloads.append(value)
+        case "--peer" where value == "c" || value == "testpmd": peerNames.append(value)
         case "--pairs": pairs = try Self.number(name, value, in: 1...1000)
         case "--seconds": seconds = try Self.number(name, value, in: 0.01...3600)
         case "--threshold": threshold = try Self.number(name, value, in: 0...100)
@@ -51,12 +78,16 @@ struct Options {
         }
       }
     }
-    if batches.isEmpty { batches = [1, 32, 256] }
+    if goals.isEmpty && pipe == nil { pipe = "pipe-2t" }
     if payloads.isEmpty { payloads = ["untouched", "touched"] }
     guard FileManager.default.isExecutableFile(atPath: netmap) else {
       throw UsageError("no netmap at \(netmap): build it, or name it with --netmap PATH")
     }
-    peer = FileManager.default.isExecutableFile(atPath: reference) ? reference : nil
+    pipeReference = FileManager.default.isExecutableFile(atPath: reference) ? reference : nil
+    peers = [
+      Peer(name: "c", path: beside + "/interface-reference"),
+      Peer(name: "testpmd", path: beside + "/testpmd-peer"),
+    ].filter { peerNames.isEmpty || peerNames.contains($0.name) }
   }
 
   private static func number<Value: LosslessStringConvertible & Comparable>(
@@ -66,6 +97,12 @@ struct Options {
       throw UsageError("\(name) \(text) is outside \(range.lowerBound)...\(range.upperBound)")
     }
     return value
+  }
+
+  /// Where netmap is built: this program is in `Benchmarks/.build/TRIPLE/release`.
+  private static func builtNetmap(_ folder: String) -> String {
+    let package = URL(fileURLWithPath: folder).appendingPathComponent("../../../..")
+    return package.appendingPathComponent(".build/release/netmap").standardized.path
   }
 
   /// The folder of this program.

@@ -29,7 +29,11 @@ enum {
 	CLINUX_F_SEAL_SEAL = 0x0001,
 	CLINUX_F_SEAL_SHRINK = 0x0002,
 	CLINUX_F_SEAL_GROW = 0x0004,
+	CLINUX_F_SEAL_FUTURE_WRITE = 0x0010,
 };
+
+/* dup3(2) */
+extern int dup3(int file, int as, int flags);
 
 /* ppoll(2): the only wait whose signal mask change and sleep are one step */
 extern int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
@@ -37,6 +41,10 @@ extern int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeou
 
 /* epoll_ctl(2): EPOLLET is bit 31 and does not survive import as a signed enumerator */
 static const unsigned int CLINUX_EPOLLIN = 0x001u;
+static const unsigned int CLINUX_EPOLLOUT = 0x004u;
+static const unsigned int CLINUX_EPOLLERR = 0x008u;
+static const unsigned int CLINUX_EPOLLHUP = 0x010u;
+static const unsigned int CLINUX_EPOLLRDHUP = 0x2000u;
 static const unsigned int CLINUX_EPOLLET = 1u << 31;
 
 /* sched(7): the size-explicit form takes a plain bit array */
@@ -52,10 +60,21 @@ enum {
 /* capset(2): a header and two sets of three words */
 extern int capset(void *header, const void *data);
 
+/* signalfd(2) */
+extern int signalfd(int file, const sigset_t *mask, int flags);
+enum {
+	CLINUX_SFD_CLOEXEC = 02000000,
+	CLINUX_SFD_NONBLOCK = 04000,
+};
+
 /* gettid(2) */
 extern int gettid(void);
 
-/* Asks the CPU to fetch a cache line; Swift has no way to say it. */
+/*
+ * Asks the CPU to fetch a cache line; Swift has no way to say it. The attribute promises the compiler, which
+ * cannot look into C, what is plain to see.
+ */
+__attribute__((swift_attr("@_noLocks")))
 static inline void clinux_prefetch(const void *address)
 {
 	__builtin_prefetch(address);

@@ -10,6 +10,7 @@
 #include <linux/ethtool.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/veth.h>
 #include <sys/ioctl.h>
 
 /* ioctl(2) with a pointer: Swift cannot call variadic functions */
@@ -24,6 +25,11 @@ static const unsigned long CLINUX_SIOCGIFFLAGS = 0x8913;
 static const unsigned long CLINUX_SIOCGIFMTU = 0x8921;
 static const unsigned long CLINUX_SIOCETHTOOL = 0x8946;
 
+/* getsockopt(2), Linux 5.14: a number for the socket's network namespace */
+enum {
+	CLINUX_SO_NETNS_COOKIE = 71,
+};
+
 /* struct ifreq: a name of 16 bytes, then a union of 24 */
 enum {
 	CLINUX_IFREQ_SIZE = 40,
@@ -36,6 +42,12 @@ enum {
 	CLINUX_IFF_UP = 1 << 0,
 	CLINUX_IFF_LOOPBACK = 1 << 3,
 	CLINUX_IFF_RUNNING = 1 << 6,
+	CLINUX_IFF_NOARP = 1 << 7,
+};
+
+/* <linux/if_link.h>, rtnetlink(7) */
+enum {
+	CLINUX_IN6_ADDR_GEN_MODE_NONE = 1,
 };
 
 #endif

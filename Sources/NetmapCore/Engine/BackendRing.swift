@@ -6,10 +6,10 @@
 package struct BackendRing {
   /// Moves packets. Called with the ring's lock held, after head and cur have been checked.
   ///
-  /// Parameters: the `context`; the ring, as `UnsafePointer<AttachedRing>`; the checked head; the raw
-  /// ``SyncFlags``. It takes over (transmit) or releases (receive) the slots from `hwcur` up to head,
-  /// as far as it can, and leaves `hwcur` and `hwtail` of the kring saying how far that was. The
-  /// caller shows `hwtail` to the application. Returns 0 or an `errno`.
+  /// Parameters: the `context`; the ring, as ``AttachedRing/init(calledWith:)`` takes it; the checked
+  /// head; the raw ``SyncFlags``. It takes over (transmit) or releases (receive) the slots from `hwcur`
+  /// up to head, as far as it can, and leaves `hwcur` and `hwtail` of the kring saying how far that was.
+  /// The caller shows `hwtail` to the application. Returns 0 or an `errno`.
   package typealias Synchronize =
     @convention(c) (UnsafeMutableRawPointer?, UnsafeRawPointer, UInt32, UInt32) -> Int32
 
@@ -47,6 +47,9 @@ package protocol InterfaceBackend: AnyObject, Sendable {
   /// Which backend, in which mode, and why better ones were refused, for people to read.
   var backendDescription: BackendDescription { get }
 
+  /// Which interface it is; nil where the name says it all.
+  var identity: InterfaceIdentity? { get }
+
   /// Rings and slots the interface has. Host rings are counted apart.
   var geometry: PortGeometry { get }
 
@@ -74,6 +77,7 @@ package protocol InterfaceBackend: AnyObject, Sendable {
 }
 
 extension InterfaceBackend {
+  package var identity: InterfaceIdentity? { nil }
   package func start(_ ring: RingPlacement) throws(NetmapError) {}
   package func stop(_ ring: RingPlacement) {}
 }
@@ -81,6 +85,12 @@ extension InterfaceBackend {
 /// Finds interfaces and chooses how to drive them. The engine is given one when it is created;
 /// the core itself knows no network interface.
 package protocol InterfaceProvider: Sendable {
+  /// Which interface a name means to the calling thread, without opening it.
+  ///
+  /// - Returns: Nil where names say it all.
+  /// - Throws: ``NetmapError`` when it cannot be found out.
+  func identity(of name: String) throws(NetmapError) -> InterfaceIdentity?
+
   /// Opens an interface.
   ///
   /// - Parameters:
@@ -90,6 +100,24 @@ package protocol InterfaceProvider: Sendable {
   /// - Throws: ``NetmapError`` when there is one but it cannot be driven.
   func open(_ name: String, backend: PortSpecification.BackendChoice?) throws(NetmapError)
     -> (any InterfaceBackend)?
+}
+
+extension InterfaceProvider {
+  package func identity(of name: String) throws(NetmapError) -> InterfaceIdentity? { nil }
+}
+
+/// Which interface a name means: names are used again, and mean other interfaces in other network
+/// namespaces.
+package struct InterfaceIdentity: Hashable, Sendable {
+  /// A number that no other network namespace has, nor any that exists no more.
+  package let namespace: UInt64
+  /// The interface's index in it; 0 when no interface has the name.
+  package let index: UInt32
+
+  package init(namespace: UInt64, index: UInt32) {
+    self.namespace = namespace
+    self.index = index
+  }
 }
 
 /// What a backend says of itself.

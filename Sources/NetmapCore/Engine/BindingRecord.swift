@@ -36,7 +36,7 @@ extension SyncSegment {
     guard load(base, as: UInt32.self) == 1 else { return nil }
     func number(_ offset: Int) -> Int { Int(load(base + offset, as: UInt32.self)) }
     let end = number(4)
-    guard end < Int(load(SyncSegmentLayout.endCount, as: UInt32.self)) else { return nil }
+    guard end < endCount else { return nil }
     let (firstTransmit, endTransmit) = (number(16), number(20))
     let (firstReceive, endReceive) = (number(24), number(28))
     guard firstTransmit <= endTransmit, endTransmit <= ringCount(end: end, .transmit),

@@ -14,7 +14,7 @@ package final class Directory: Sendable {
   /// Bound ports that can be listed. Ports beyond it work, unlisted.
   package static let portCapacity = 4096
   /// Processes (of an embedded engine: open ports) that can sync at one time.
-  package static let clientCapacity = 1024
+  package static let clientCapacity = Int(ClientTag.slotCount)
 
   /// Which records are taken. Guarded by the engine's lock, as all writing is.
   private nonisolated(unsafe) var ports = ObjectPool(count: portCapacity)
@@ -22,7 +22,8 @@ package final class Directory: Sendable {
   private nonisolated(unsafe) var lastEpoch: UInt32 = 0
 
   init() throws(NetmapError) {
-    memory = try SharedMemory(creating: "netmap-directory", byteCount: DirectoryLayout.byteCount)
+    memory = try SharedMemory(
+      creating: "netmap-directory", byteCount: DirectoryLayout.byteCount, writableByOthers: false)
     memory.store(DirectoryLayout.magicNumber, at: 0)
     memory.store(DirectoryLayout.layoutVersion, at: 8)
   }

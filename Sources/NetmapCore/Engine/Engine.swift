@@ -56,8 +56,8 @@ final class EngineState {
   var regions: [UInt16: Region] = [:]
   private var lastRegionID: UInt16 = 1
 
-  /// Ports that are found by name: interfaces, and parents of pipes that have no interface.
-  var ports: [PortName: EnginePort] = [:]
+  /// Ports that can be opened: interfaces, and parents of pipes that have no interface.
+  var ports: [PortKey: EnginePort] = [:]
 
   var bindings: [BindingID: Binding] = [:]
 
@@ -68,6 +68,12 @@ final class EngineState {
   init(interfaces: (any InterfaceProvider)?, directory: Directory) {
     self.interfaces = interfaces
     self.directory = directory
+  }
+
+  /// What a port is known by.
+  enum PortKey: Hashable {
+    case name(PortName)
+    case interface(InterfaceIdentity)
   }
 
   /// What the engine keeps of a binding.

@@ -78,6 +78,14 @@ final class EnginePort {
     }
   }
 
+  /// Which interface the port is; nil for other ports, and where names say it all.
+  var identity: InterfaceIdentity? {
+    if case .interface(let backend) = kind { backend.identity } else { nil }
+  }
+
+  /// What the engine knows the port by.
+  var key: EngineState.PortKey { identity.map { .interface($0) } ?? .name(name) }
+
   /// The kind of a ring's data path.
   var ringKind: RingKind {
     switch kind {

@@ -24,6 +24,9 @@ extension NetmapError.Code {
   /// The port was inherited by a fork child, or has been closed.
   public static let badDescriptor = Self(rawValue: EBADF)
 
+  /// Another version of netmap's shared memory or messages.
+  public static let otherVersion = Self(rawValue: EPROTO)
+
   /// The symbol of the code, such as `EINVAL`; the number when it has no symbol here.
   public var name: String {
     switch rawValue {
@@ -40,6 +43,12 @@ extension NetmapError.Code {
     case ENFILE: "ENFILE"
     case EINTR: "EINTR"
     case EBADF: "EBADF"
+    case EPROTO: "EPROTO"
+    case EAGAIN: "EAGAIN"
+    case ENOENT: "ENOENT"
+    case ECONNREFUSED: "ECONNREFUSED"
+    case ECONNRESET: "ECONNRESET"
+    case EADDRINUSE: "EADDRINUSE"
     default: "errno \(rawValue)"
     }
   }

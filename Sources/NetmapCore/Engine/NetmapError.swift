@@ -26,6 +26,9 @@ public struct NetmapError: Error, Hashable, Sendable, CustomStringConvertible {
   /// What the user can do about it, in one clause; empty when there is nothing to do.
   public let remedy: String
 
+  /// Whether the cause may pass by itself within some milliseconds, so that another try is worth while.
+  package var mayPass = false
+
   public init(
     _ code: Code, _ operation: String, _ subject: String, reason: String, remedy: String = ""
   ) {
@@ -46,6 +49,8 @@ public struct NetmapError: Error, Hashable, Sendable, CustomStringConvertible {
   /// A lower layer knows the object that failed; the layer that knows the user's own words for it
   /// re-labels the error on its way out.
   package func about(_ subject: String) -> NetmapError {
-    NetmapError(code, operation, subject, reason: reason, remedy: remedy)
+    var error = NetmapError(code, operation, subject, reason: reason, remedy: remedy)
+    error.mayPass = mayPass
+    return error
   }
 }

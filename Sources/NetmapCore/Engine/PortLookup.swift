@@ -38,16 +38,34 @@ extension EngineState {
   private func interfacePort(
     _ name: PortName, _ backend: PortSpecification.BackendChoice?
   ) throws(NetmapError) -> EnginePort? {
-    if let port = ports[name] { return port }
+    if let port = ports[.name(name)] { return port }
+    if let identity = try interfaces?.identity(of: name.rawValue),
+      let port = ports[.interface(identity)]
+    {
+      return port
+    }
     guard let interface = try interfaces?.open(name.rawValue, backend: backend) else { return nil }
+    // The name may have come to mean another interface since it was asked for.
+    if let identity = interface.identity, let port = ports[.interface(identity)] { return port }
     let region = try globalRegion()
     let segment = try SyncSegment(
       creating: "netmap-port-\(name.rawValue)", ends: [interface.geometry], region: region.layout)
     let port = EnginePort(
       name: name, kind: .interface(interface), geometry: interface.geometry, segment: segment,
       end: 0, region: region, bindingSlots: BindingSlots())
-    ports[name] = port
+    ports[port.key] = port
     return port
+  }
+
+  /// The port that a pipe hangs on although its name may have come to mean another interface, or none:
+  /// the two ends of a pipe meet as long as one is open.
+  private func formerParent(
+    _ name: PortName, of pipe: PortName.Pipe
+  ) throws(NetmapError) -> EnginePort? {
+    let candidates = ports.values.filter { $0.name == name && $0.pipes[pipe.idBytes] != nil }
+    guard !candidates.isEmpty else { return nil }
+    let here = try interfaces?.identity(of: name.rawValue)?.namespace
+    return candidates.first { $0.identity?.namespace == here }
   }
 
   private func nullPort(
@@ -89,7 +107,12 @@ extension EngineState {
         .invalidArgument, "open", request.name.rawValue, reason: "a pipe has no host rings",
         remedy: "open it without '^' and '*'")
     }
-    let parent = try pipeParent(request, region)
+    let parent: EnginePort
+    if let former = try formerParent(request.name.base, of: pipe) {
+      parent = former
+    } else {
+      parent = try pipeParent(request, region)
+    }
     if let pair = parent.pipes[pipe.idBytes] { return pair }
     do throws(NetmapError) {
       return try newPipe(pipe, request, parent)
@@ -154,7 +177,7 @@ extension EngineState {
       let port = EnginePort(
         name: name, kind: .virtual, geometry: geometry, segment: segment, end: 0, region: region,
         bindingSlots: BindingSlots())
-      ports[name] = port
+      ports[port.key] = port
       return port
     } catch {
       dropIfUnused(region)
@@ -211,7 +234,7 @@ extension EngineState {
       dropIfUnused(port.region)
       return
     }
-    if ports[port.name] === port { ports[port.name] = nil }
+    if ports[port.key] === port { ports[port.key] = nil }
     dropIfUnused(port.region)
   }
 }

@@ -71,11 +71,34 @@ package struct Registration: Sendable {
   package let segment: SyncSegment
   /// What drives the port, when it is a network interface.
   package let backend: BackendDescription?
+
+  package init(
+    id: BindingID, name: PortName, bindingIndex: Int, interfaceOffset: Int, memorySize: Int,
+    memoryID: UInt16, geometry: PortGeometry, extraBuffers: Int, offsetMax: UInt64?,
+    region: SharedMemory, segment: SyncSegment, backend: BackendDescription?
+  ) {
+    self.id = id
+    self.name = name
+    self.bindingIndex = bindingIndex
+    self.interfaceOffset = interfaceOffset
+    self.memorySize = memorySize
+    self.memoryID = memoryID
+    self.geometry = geometry
+    self.extraBuffers = extraBuffers
+    self.offsetMax = offsetMax
+    self.region = region
+    self.segment = segment
+    self.backend = backend
+  }
 }
 
 /// Names one binding of one engine; never used again.
 package struct BindingID: Hashable, Sendable {
-  let number: UInt64
+  package let number: UInt64
+
+  package init(number: UInt64) {
+    self.number = number
+  }
 }
 
 /// The answer to `NETMAP_REQ_PORT_INFO_GET`.

@@ -9,6 +9,16 @@
 package struct SyncSegment: Sendable {
   package let memory: SharedMemory
 
+  /// Where the krings of each end are. Read once: the header can be written to by every process on the
+  /// port, and what was checked must stay so.
+  private let ends: [End]
+
+  private struct End {
+    let first: Int
+    let transmitRings: Int
+    let receiveRings: Int
+  }
+
   /// Makes the segment of a new port.
   ///
   /// - Parameters:
@@ -23,17 +33,21 @@ package struct SyncSegment: Sendable {
     memory = try SharedMemory(
       creating: name,
       byteCount: SyncSegmentLayout.krings + krings * KRingLayout.byteCount)
+    var first = 0
+    self.ends = ends.map { end in
+      defer { first += end.rings(.transmit) + end.rings(.receive) }
+      return End(
+        first: first, transmitRings: end.rings(.transmit), receiveRings: end.rings(.receive))
+    }
     store(SyncSegmentLayout.magic, SyncSegmentLayout.magicNumber)
     store(SyncSegmentLayout.version, SyncSegmentLayout.layoutVersion)
     store(SyncSegmentLayout.endCount, UInt32(ends.count))
     describeBuffers(region)
-    var first: UInt32 = 0
-    for (index, end) in ends.enumerated() {
+    for (index, end) in self.ends.enumerated() {
       let record = SyncSegmentLayout.ends + index * SyncSegmentLayout.endByteCount
-      store(record, first)
-      store(record + 4, UInt32(end.rings(.transmit)))
-      store(record + 8, UInt32(end.rings(.receive)))
-      first += UInt32(end.rings(.transmit) + end.rings(.receive))
+      store(record, UInt32(end.first))
+      store(record + 4, UInt32(end.transmitRings))
+      store(record + 8, UInt32(end.receiveRings))
     }
   }
 
@@ -43,22 +57,23 @@ package struct SyncSegment: Sendable {
   package init(attaching memory: SharedMemory) throws(NetmapError) {
     self.memory = memory
     let problem: String?
+    var found: [End] = []
     if memory.byteCount < SyncSegmentLayout.krings {
       problem = "it is too short"
-    } else if load(SyncSegmentLayout.magic, as: UInt64.self)
+    } else if memory.load(at: SyncSegmentLayout.magic, as: UInt64.self)
       != SyncSegmentLayout.magicNumber
     {
       problem = "it is something else"
-    } else if load(SyncSegmentLayout.version, as: UInt32.self)
+    } else if memory.load(at: SyncSegmentLayout.version, as: UInt32.self)
       != SyncSegmentLayout.layoutVersion
     {
       problem = "it was made by another version of netmap"
     } else {
-      let ends = load(SyncSegmentLayout.endCount, as: UInt32.self)
-      problem =
-        (1...2).contains(ends)
-          && (0..<Int(ends)).allSatisfy { endFits($0) } ? nil : "its header is damaged"
+      let count = memory.load(at: SyncSegmentLayout.endCount, as: UInt32.self)
+      found = count <= 2 ? (0..<Int(count)).compactMap { Self.end($0, in: memory) } : []
+      problem = found.isEmpty || found.count != count ? "its header is damaged" : nil
     }
+    ends = found
     if let problem {
       throw NetmapError(
         .invalidArgument, "attach", "sync segment", reason: problem,
@@ -66,19 +81,22 @@ package struct SyncSegment: Sendable {
     }
   }
 
+  /// An end as the header describes it; nil when it does not fit the memory.
+  private static func end(_ index: Int, in memory: SharedMemory) -> End? {
+    let record = SyncSegmentLayout.ends + index * SyncSegmentLayout.endByteCount
+    let numbers = (0..<3).map { Int(memory.load(at: record + 4 * $0, as: UInt32.self)) }
+    let krings = numbers[0] + numbers[1] + numbers[2]
+    guard SyncSegmentLayout.krings + krings * KRingLayout.byteCount <= memory.byteCount else {
+      return nil
+    }
+    return End(first: numbers[0], transmitRings: numbers[1], receiveRings: numbers[2])
+  }
+
   /// Says where the buffers lie, for processes that attach.
   package func describeBuffers(_ region: RegionLayout) {
     store(SyncSegmentLayout.bufferBase, UInt64(region.bufferBase))
     store(SyncSegmentLayout.bufferCount, UInt32(region.buffers.count))
     store(SyncSegmentLayout.bufferSize, UInt32(region.buffers.size))
-  }
-
-  private func endFits(_ end: Int) -> Bool {
-    let record = SyncSegmentLayout.ends + end * SyncSegmentLayout.endByteCount
-    let first = Int(load(record, as: UInt32.self))
-    let rings = Int(load(record + 4, as: UInt32.self)) + Int(load(record + 8, as: UInt32.self))
-    let needed = SyncSegmentLayout.krings + (first + rings) * KRingLayout.byteCount
-    return needed <= memory.byteCount
   }
 
   /// Where buffer 0 begins in the region, how many buffers there are, and their size.
@@ -93,18 +111,19 @@ package struct SyncSegment: Sendable {
   /// Bytes in a buffer.
   package var bufferSize: Int { Int(buffers.size) }
 
+  /// 1, or the 2 ends of a pipe.
+  package var endCount: Int { ends.count }
+
   /// The number of rings of an end in one direction, host rings included.
   package func ringCount(end: Int, _ direction: Direction) -> Int {
-    let record = SyncSegmentLayout.ends + end * SyncSegmentLayout.endByteCount
-    return Int(load(record + (direction == .transmit ? 4 : 8), as: UInt32.self))
+    direction == .transmit ? ends[end].transmitRings : ends[end].receiveRings
   }
 
   /// The kring of ring `index`, or nil when there is none.
   package func kring(end: Int, _ direction: Direction, _ index: Int) -> KRing? {
     guard index >= 0, index < ringCount(end: end, direction) else { return nil }
-    let record = SyncSegmentLayout.ends + end * SyncSegmentLayout.endByteCount
-    let first = Int(load(record, as: UInt32.self))
-    let place = first + (direction == .transmit ? 0 : ringCount(end: end, .transmit)) + index
+    let place =
+      ends[end].first + (direction == .transmit ? 0 : ends[end].transmitRings) + index
     return unsafe KRing(
       base: memory.base + SyncSegmentLayout.krings + place * KRingLayout.byteCount)
   }

@@ -23,8 +23,11 @@ package final class SharedMemory: Sendable {
   /// - Parameters:
   ///   - name: A label shown in `/proc/self/maps`; at most 249 bytes.
   ///   - byteCount: The size wanted, rounded up to whole pages.
+  ///   - writableByOthers: Whether whoever is given the memfd may map it for writing.
   /// - Throws: ``NetmapError`` with the `errno` of `memfd_create`, `ftruncate` or `mmap`.
-  package init(creating name: String, byteCount: Int) throws(NetmapError) {
+  package init(
+    creating name: String, byteCount: Int, writableByOthers: Bool = true
+  ) throws(NetmapError) {
     let size = pageRounded(byteCount)
     let file = unsafe memfd_create(name, UInt32(CLINUX_MFD_CLOEXEC | CLINUX_MFD_ALLOW_SEALING))
     guard file >= 0 else {
@@ -35,14 +38,15 @@ package final class SharedMemory: Sendable {
       close(file)
       throw error
     }
-    _ = fcntl(
-      file, CInt(CLINUX_F_ADD_SEALS),
-      CInt(CLINUX_F_SEAL_SHRINK | CLINUX_F_SEAL_GROW | CLINUX_F_SEAL_SEAL))
     guard let mapping = unsafe Self.map(file, byteCount: size) else {
       let error = systemError("mmap", "\(name) (\(size) bytes)", remedy: "ask for less memory")
       close(file)
       throw error
     }
+    // After the mapping: it is the last one that may write, where others may not.
+    var seals = CLINUX_F_SEAL_SHRINK | CLINUX_F_SEAL_GROW | CLINUX_F_SEAL_SEAL
+    if !writableByOthers { seals |= CLINUX_F_SEAL_FUTURE_WRITE }
+    _ = fcntl(file, CInt(CLINUX_F_ADD_SEALS), CInt(seals))
     unsafe base = mapping
     self.byteCount = size
     descriptor = file
@@ -50,9 +54,11 @@ package final class SharedMemory: Sendable {
 
   /// Maps memory that another process (or another part of this one) created.
   ///
-  /// - Parameter file: A memfd; duplicated, so the caller keeps its own.
+  /// - Parameters:
+  ///   - file: A memfd; duplicated, so the caller keeps its own.
+  ///   - readOnly: Whether a write shall fault: for memory that is sealed against others' writes.
   /// - Throws: ``NetmapError`` with the `errno` of `fcntl`, `fstat` or `mmap`.
-  package init(attaching file: CInt) throws(NetmapError) {
+  package init(attaching file: CInt, readOnly: Bool = false) throws(NetmapError) {
     let copy = fcntl(file, CInt(CLINUX_F_DUPFD_CLOEXEC), 0)
     guard copy >= 0 else { throw systemError("fcntl(F_DUPFD_CLOEXEC)", "descriptor \(file)") }
     var status = stat()
@@ -61,7 +67,9 @@ package final class SharedMemory: Sendable {
       close(copy)
       throw error
     }
-    guard let mapping = unsafe Self.map(copy, byteCount: Int(status.st_size)) else {
+    guard
+      let mapping = unsafe Self.map(copy, byteCount: Int(status.st_size), readOnly: readOnly)
+    else {
       let error = systemError("mmap", "descriptor \(file) (\(status.st_size) bytes)")
       close(copy)
       throw error
@@ -76,8 +84,11 @@ package final class SharedMemory: Sendable {
     close(descriptor)
   }
 
-  private static func map(_ file: CInt, byteCount: Int) -> UnsafeMutableRawPointer? {
-    let mapping = unsafe mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0)
+  private static func map(
+    _ file: CInt, byteCount: Int, readOnly: Bool = false
+  ) -> UnsafeMutableRawPointer? {
+    let access = readOnly ? PROT_READ : PROT_READ | PROT_WRITE
+    let mapping = unsafe mmap(nil, byteCount, access, MAP_SHARED, file, 0)
     return unsafe mapping == MAP_FAILED ? nil : mapping
   }
 }

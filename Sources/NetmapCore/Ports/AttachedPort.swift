@@ -1,4 +1,4 @@
-/// A binding as the process that syncs it holds it: mappings, and an ``AttachedRing`` for each ring.
+/// A binding as the process that syncs it holds it: mappings, and the ``RingParts`` of each ring.
 ///
 /// Made from a region, a sync segment and the number of a binding, in the process of an embedded
 /// engine or in any other. Not for use from two threads at once, except that several threads may sync
@@ -11,7 +11,7 @@ package final class AttachedPort {
   private let doorbells: DoorbellTable
 
   /// The rings of the binding, transmit rings first.
-  let rings: UnsafeMutablePointer<AttachedRing>
+  let rings: UnsafeMutablePointer<RingParts>
   package let transmitCount: Int
   package let receiveCount: Int
 
@@ -51,7 +51,7 @@ package final class AttachedPort {
     let builder = unsafe RingBuilder(
       region: region, segment: segment, end: record.end, tag: tag, doorbells: doorbells.view,
       stampsAlways: stampsAlways)
-    var built: [AttachedRing] = unsafe []
+    var built: [RingParts] = unsafe []
     for direction in [Direction.transmit, .receive] {
       for number in record.ranges[direction] {
         var ring = unsafe try builder.ring(direction, number)
@@ -80,15 +80,15 @@ package final class AttachedPort {
   }
 
   /// Transmit ring `index` of the binding, counted from the first one it holds.
-  package func transmit(_ index: Int) -> UnsafeMutablePointer<AttachedRing> {
+  package func transmit(_ index: Int) -> AttachedRing {
     precondition(index >= 0 && index < transmitCount, "the port has no such transmit ring")
-    return unsafe rings + index
+    return unsafe AttachedRing(rings + index)
   }
 
   /// Receive ring `index` of the binding.
-  package func receive(_ index: Int) -> UnsafeMutablePointer<AttachedRing> {
+  package func receive(_ index: Int) -> AttachedRing {
     precondition(index >= 0 && index < receiveCount, "the port has no such receive ring")
-    return unsafe rings + transmitCount + index
+    return unsafe AttachedRing(rings + transmitCount + index)
   }
 
   /// This process's address of the binding's `netmap_if`.
@@ -107,7 +107,7 @@ private struct RingBuilder {
   let doorbells: DoorbellTable.View
   let stampsAlways: Bool
 
-  func ring(_ direction: Direction, _ index: Int) throws(NetmapError) -> AttachedRing {
+  func ring(_ direction: Direction, _ index: Int) throws(NetmapError) -> RingParts {
     guard let kring = unsafe segment.kring(end: end, direction, index),
       let kind = unsafe RingKind(rawValue: kring.word(KRingLayout.kind)),
       let ring = unsafe view(kring, at: kring.longWord(KRingLayout.ringOffset))
@@ -123,7 +123,7 @@ private struct RingBuilder {
       unsafe peerRing = peer
       unsafe peerKRing = unsafe KRing(base: segment.memory.base + offset)
     }
-    return unsafe AttachedRing(
+    return unsafe RingParts(
       ring: ring, kring: kring, direction: direction, kind: kind, peerRing: peerRing,
       peerKRing: peerKRing, tag: tag,
       waitWord: WaitWord(word: peerKRing.base + KRingLayout.waitWord, list: segment.waiters),

@@ -4,7 +4,7 @@
 /// Its ``AttachedPort`` owns the memory and must outlive it.
 @unsafe
 package struct SyncPath {
-  let rings: UnsafeMutablePointer<AttachedRing>
+  let rings: UnsafePointer<RingParts>
   let transmitCount: Int
   let receiveCount: Int
   let process: ForkGuard.Mark
@@ -28,13 +28,15 @@ package struct SyncPath {
     switch direction {
     case .transmit:
       for index in unsafe 0..<transmitCount {
-        if case .failed = unsafe rings[index].synchronizeTransmit(.forceReclaim) {
+        if case .failed = unsafe AttachedRing(rings + index).synchronizeTransmit(.forceReclaim) {
           outcome = .failed
         }
       }
     case .receive:
       for index in unsafe transmitCount..<(transmitCount + receiveCount) {
-        if case .failed = unsafe rings[index].synchronizeReceive(.forceRead) { outcome = .failed }
+        if case .failed = unsafe AttachedRing(rings + index).synchronizeReceive(.forceRead) {
+          outcome = .failed
+        }
       }
     }
     return outcome
@@ -45,7 +47,7 @@ extension AttachedPort {
   /// The rings as plain data.
   package var syncPath: SyncPath {
     unsafe SyncPath(
-      rings: rings, transmitCount: transmitCount, receiveCount: receiveCount,
+      rings: UnsafePointer(rings), transmitCount: transmitCount, receiveCount: receiveCount,
       process: ForkGuard.Mark())
   }
 }

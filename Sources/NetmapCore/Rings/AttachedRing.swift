@@ -1,9 +1,40 @@
-/// A ring as the process that syncs it sees it: this process's addresses of everything a sync needs.
+/// A ring as the process that syncs it sees it: one pointer to this process's addresses of everything
+/// a sync needs.
 ///
-/// Plain data, built once from mappings and descriptors (by ``AttachedPort``), the same way in an
-/// embedded engine and in a client of a daemon. It owns nothing; the ``AttachedPort`` does.
+/// A pointer, so that calls pass it in a register and load only what they use. It owns nothing; the
+/// ``AttachedPort`` does, and must outlive it.
 @unsafe @usableFromInline
 package struct AttachedRing {
+  @usableFromInline let parts: UnsafePointer<RingParts>
+
+  package init(_ parts: UnsafePointer<RingParts>) {
+    unsafe self.parts = parts
+  }
+
+  /// What a backend's data half is called with (``BackendRing/Synchronize``).
+  package init(calledWith ring: UnsafeRawPointer) {
+    unsafe parts = ring.assumingMemoryBound(to: RingParts.self)
+  }
+
+  @inlinable package var ring: Ring { unsafe parts.pointee.ring }
+  @inlinable package var kring: KRing { unsafe parts.pointee.kring }
+  package var direction: Direction { unsafe parts.pointee.direction }
+  package var kind: RingKind { unsafe parts.pointee.kind }
+  package var peerRing: Ring { unsafe parts.pointee.peerRing }
+  package var peerKRing: KRing { unsafe parts.pointee.peerKRing }
+  package var tag: ClientTag { unsafe parts.pointee.tag }
+  package var waitWord: WaitWord { unsafe parts.pointee.waitWord }
+  package var doorbells: DoorbellTable.View { unsafe parts.pointee.doorbells }
+  package var backend: BackendRing { unsafe parts.pointee.backend }
+  package var stampsAlways: Bool { unsafe parts.pointee.stampsAlways }
+}
+
+/// What an ``AttachedRing`` points at.
+///
+/// Plain data, built once from mappings and descriptors (by ``AttachedPort``), the same way in an
+/// embedded engine and in a client of a daemon.
+@unsafe @usableFromInline
+package struct RingParts {
   @usableFromInline package let ring: Ring
   @usableFromInline package let kring: KRing
   package let direction: Direction

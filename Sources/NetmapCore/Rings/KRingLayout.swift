@@ -23,6 +23,7 @@ package enum KRingLayout {
   @inlinable package static var offsetMask: Int { 32 }
   @inlinable package static var offsetMax: Int { 40 }
   @inlinable package static var offsetGap: Int { 48 }
+  @inlinable package static var published: Int { 56 }
 
   // What a process needs to build its own view of the ring.
   @inlinable package static var slotCount: Int { 64 }

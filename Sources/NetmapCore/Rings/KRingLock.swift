@@ -17,6 +17,35 @@ package struct ClientTag: Hashable, Sendable {
 
   package var slot: Int { Int(rawValue & 0xffff_ffff) }
   package var epoch: UInt32 { UInt32(rawValue >> 32) }
+
+  /// Slots are below this, a power of two.
+  package static var slotCount: UInt32 { 1024 }
+
+  /// The number of the client's doorbell: never that of another living client, and another one than
+  /// that of the client that had the slot before.
+  package var doorbell: UInt32 { (epoch & 0x1f_ffff) << 10 | UInt32(slot) & 0x3ff }
+}
+
+extension SyncSegment {
+  /// Releases the locks that a client left behind: it must be known to be dead.
+  ///
+  /// Every sync publishes last and can be done again, so releasing is all the repair there is.
+  ///
+  /// - Returns: How many there were.
+  package func releaseLocks(of tag: ClientTag) -> Int {
+    var count = 0
+    for end in 0..<endCount {
+      for direction in Direction.allCases {
+        for index in 0..<ringCount(end: end, direction) {
+          guard let kring = unsafe kring(end: end, direction, index) else { continue }
+          let (released, _) = unsafe kring.atomicLongWord(KRingLayout.lock).pointee.compareExchange(
+            expected: tag.rawValue, desired: 0, ordering: .acquiringAndReleasing)
+          if released { count += 1 }
+        }
+      }
+    }
+    return count
+  }
 }
 
 extension KRing {

@@ -53,17 +53,17 @@ extension AttachedPort {
         let ring = unsafe transmit(index)
         let searching = wantsSpace && !ready.contains(.transmit)
         // Nothing to send here, and space has been found elsewhere or nobody asked for it.
-        if !searching, unsafe ring.pointee.ring.head == ring.pointee.kring.hwcur { continue }
+        if !searching, unsafe ring.ring.head == ring.kring.hwcur { continue }
         // The second pass only looks for space; the first has sent everything.
         if pass == 1, !searching { return }
-        switch unsafe ring.pointee.synchronize([]) {
+        switch unsafe ring.synchronize([]) {
         case .busy:
           passedOver = true
           continue
         case .reset, .failed: ready.insert(.error)
         case .done: break
         }
-        if wantsSpace, unsafe ring.pointee.kring.rcur != ring.pointee.kring.rtail {
+        if wantsSpace, unsafe ring.kring.rcur != ring.kring.rtail {
           ready.insert(.transmit)
         }
       }
@@ -74,14 +74,14 @@ extension AttachedPort {
   private func scanReceive(_ ready: inout Readiness, _ passedOver: inout Bool) {
     for index in 0..<receiveCount {
       let ring = unsafe receive(index)
-      switch unsafe ring.pointee.synchronize([]) {
+      switch unsafe ring.synchronize([]) {
       case .busy:
         passedOver = true
         continue
       case .reset, .failed: ready.insert(.error)
       case .done: break
       }
-      if unsafe ring.pointee.kring.rcur != ring.pointee.kring.rtail { ready.insert(.receive) }
+      if unsafe ring.kring.rcur != ring.kring.rtail { ready.insert(.receive) }
     }
   }
 
@@ -108,10 +108,10 @@ extension AttachedPort {
 
   private func forEachRing(_ wanted: Readiness, _ body: (AttachedRing) -> Void) {
     if wanted.contains(.transmit) {
-      for index in 0..<transmitCount { unsafe body(transmit(index).pointee) }
+      for index in 0..<transmitCount { unsafe body(transmit(index)) }
     }
     if wanted.contains(.receive) {
-      for index in 0..<receiveCount { unsafe body(receive(index).pointee) }
+      for index in 0..<receiveCount { unsafe body(receive(index)) }
     }
   }
 }

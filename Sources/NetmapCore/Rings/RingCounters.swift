@@ -21,6 +21,10 @@ public struct RingCounters: Hashable, Sendable {
   /// somewhere else than netmap's applications look.
   public var moves: UInt64 = 0
 
+  /// Times an interface refused a packet that is not given up but sent again later. The interface may
+  /// count each of them as a drop of its own.
+  public var retries: UInt64 = 0
+
   /// Packets, or slots of packets, that were not passed on, by reason.
   public var drops = DropCounters()
 
@@ -28,15 +32,16 @@ public struct RingCounters: Hashable, Sendable {
 
   /// Adds the counters of another ring.
   public static func += (sum: inout RingCounters, other: RingCounters) {
-    sum.packets += other.packets
-    sum.bytes += other.bytes
-    sum.syncs += other.syncs
-    sum.busySyncs += other.busySyncs
-    sum.systemCalls += other.systemCalls
-    sum.sleeps += other.sleeps
-    sum.resets += other.resets
-    sum.moves += other.moves
-    for reason in DropReason.allCases { sum.drops[reason] += other.drops[reason] }
+    sum.packets &+= other.packets
+    sum.bytes &+= other.bytes
+    sum.syncs &+= other.syncs
+    sum.busySyncs &+= other.busySyncs
+    sum.systemCalls &+= other.systemCalls
+    sum.sleeps &+= other.sleeps
+    sum.resets &+= other.resets
+    sum.moves &+= other.moves
+    sum.retries &+= other.retries
+    for reason in DropReason.allCases { sum.drops[reason] &+= other.drops[reason] }
   }
 }
 
@@ -98,7 +103,7 @@ extension KRing {
   /// The counters one by one; their order is their place in shared memory.
   @usableFromInline
   package enum Counter {
-    case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets, moves
+    case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets, moves, retries
 
     /// Where the counter is in a kring. A switch, because the compiler sees through it where it does
     /// not see through a raw value.
@@ -113,6 +118,8 @@ extension KRing {
       case .sleeps: KRingLayout.counters &+ 40
       case .resets: KRingLayout.counters &+ 48
       case .moves: KRingLayout.counters &+ 56
+      // The drops, eight at most, lie between.
+      case .retries: KRingLayout.drops &+ 64
       }
     }
   }
@@ -143,6 +150,7 @@ extension KRing {
     result.sleeps = value(.sleeps)
     result.resets = value(.resets)
     result.moves = value(.moves)
+    result.retries = value(.retries)
     for reason in DropReason.allCases {
       result.drops[reason] = unsafe longWord(reason.offset)
     }

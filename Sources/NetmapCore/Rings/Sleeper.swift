@@ -96,6 +96,13 @@ package final class Sleeper {
       // False when there are too many sleepers for the list of waiters, or somebody else is syncing a
       // ring now.
       sure = true
+      // Also when a signal ends the sleep: a word that stays armed costs whoever makes progress a system
+      // call, and turns the next sleeper into one of several.
+      defer {
+        if !doorbells.isShared {
+          for item in items { item.port.disarm(item.wanted, doorbell: doorbell) }
+        }
+      }
       for item in items where !item.port.arm(item.wanted, doorbell: doorbell) { sure = false }
       atomicMemoryFence(ordering: .sequentiallyConsistent)
       ready = scan(&items, &sure)
@@ -114,7 +121,6 @@ package final class Sleeper {
         // which stays readable, would end every sleep at once. It is left out of every other one.
         leavesOutBackends = hasRung && ready == 0
       }
-      for item in items { item.port.disarm(item.wanted, doorbell: doorbell) }
     }
     return ready
   }

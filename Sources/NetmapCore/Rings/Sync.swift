@@ -5,13 +5,10 @@
 // here and in everything called from here. It can only follow the calls in an optimised build, where
 // it sees the whole module.
 
-// The functions are mutating although they change no field: a ring is passed by its address then, and
-// not copied for each sync.
-
 extension AttachedRing {
   /// Syncs this ring in its own direction.
   @inline(__always)
-  package mutating func synchronize(_ flags: SyncFlags) -> SyncResult {
+  package func synchronize(_ flags: SyncFlags) -> SyncResult {
     switch unsafe direction {
     case .transmit: unsafe synchronizeTransmit(flags)
     case .receive: unsafe synchronizeReceive(flags)
@@ -23,7 +20,7 @@ extension AttachedRing {
     @_noLocks @_noAllocation
   #endif
   @inline(__always)
-  package mutating func synchronizeTransmit(_ flags: SyncFlags) -> SyncResult {
+  package func synchronizeTransmit(_ flags: SyncFlags) -> SyncResult {
     guard unsafe kring.tryLock(tag) else {
       unsafe kring.count(.busySyncs)
       return .busy
@@ -56,7 +53,7 @@ extension AttachedRing {
     @_noLocks @_noAllocation
   #endif
   @inline(__always)
-  package mutating func synchronizeReceive(_ flags: SyncFlags) -> SyncResult {
+  package func synchronizeReceive(_ flags: SyncFlags) -> SyncResult {
     guard unsafe kring.tryLock(tag) else {
       unsafe kring.count(.busySyncs)
       return .busy
@@ -114,9 +111,7 @@ extension AttachedRing {
   @inline(never)
   private func backendSynchronize(upTo head: UInt32, _ flags: SyncFlags) -> SyncResult {
     guard unsafe !kring.state.contains(.stopped) else { return .failed }
-    let failure = unsafe withUnsafePointer(to: self) { ring in
-      unsafe backend.synchronize(backend.context, ring, head, flags.rawValue)
-    }
+    let failure = unsafe backend.synchronize(backend.context, parts, head, flags.rawValue)
     guard failure == 0 else { return .failed }
     unsafe finalize(tail: kring.hwtail)
     return .done

@@ -34,7 +34,7 @@ package struct PacketReceiver {
   package static let synchronize: BackendRing.Synchronize = { context, ring, head, flags in
     guard let context = unsafe context else { return EIO }
     return unsafe context.assumingMemoryBound(to: PacketReceiver.self).pointee.receive(
-      ring.assumingMemoryBound(to: AttachedRing.self).pointee, releasedUpTo: head,
+      AttachedRing(calledWith: ring), releasedUpTo: head,
       SyncFlags(rawValue: flags))
   }
 }
@@ -67,10 +67,16 @@ extension PacketReceiver {
       if place.framesLeft == 0, unsafe !open(block, &place) { break }
       guard unsafe take(block, ring, &place, &writer) else { break }
       // The block is empty. What was taken is made safe first, then the kernel gets it back.
+      let previous = unsafe place.block == 0 ? blockCount &- 1 : place.block &- 1
       place.block = unsafe place.block &+ 1 == blockCount ? 0 : place.block &+ 1
       unsafe ring.kring.hwtail = writer.tail
       unsafe cursor.pointee = place
       unsafe block.handBack()
+      // If all the others are full, packets may have been lost up to now, and the last of them have no
+      // block to tell of them.
+      if unsafe self.block(previous).status & UInt32(TP_STATUS_USER) != 0 {
+        place.statisticsDue = 1
+      }
     }
     unsafe ring.kring.hwtail = writer.tail
     unsafe ring.kring.count(.packets, writer.packets)
@@ -92,17 +98,13 @@ extension PacketReceiver {
   private func open(_ block: PacketBlock, _ place: inout PacketReceiveCursor) -> Bool {
     let status = unsafe block.status
     guard status & UInt32(TP_STATUS_USER) != 0 else { return false }
-    place.framesLeft = unsafe block.frameCount
+    // More do not fit, whatever the block says.
+    let most = UInt32(PacketReceiveLayout.blockBytes / CLINUX_FRAME_HEADER)
+    place.framesLeft = unsafe min(block.frameCount, most)
     place.offset = unsafe block.firstOffset
     place.payloadTaken = 0
-    // A block that was closed after packets had been lost says so. If all blocks are full, packets
-    // may be getting lost just now, and the last of them have no block to tell of them.
-    let previous = unsafe place.block == 0 ? blockCount &- 1 : place.block &- 1
-    if unsafe status & UInt32(TP_STATUS_LOSING) != 0
-      || self.block(previous).status & UInt32(TP_STATUS_USER) != 0
-    {
-      place.statisticsDue = 1
-    }
+    // A block that was closed after packets had been lost says so.
+    if status & UInt32(TP_STATUS_LOSING) != 0 { place.statisticsDue = 1 }
     return true
   }
 

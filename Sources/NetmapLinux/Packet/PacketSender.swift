@@ -37,7 +37,7 @@ package struct PacketSender {
   package static let synchronize: BackendRing.Synchronize = { context, ring, head, _ in
     guard let context = unsafe context else { return EIO }
     return unsafe context.assumingMemoryBound(to: PacketSender.self).pointee.transmit(
-      ring.assumingMemoryBound(to: AttachedRing.self).pointee, upTo: head)
+      AttachedRing(calledWith: ring), upTo: head)
   }
 }
 
@@ -162,12 +162,6 @@ extension PacketSender {
     unsafe ring.kring.count(.bytes, bytes)
   }
 
-  /// What netmap clears in a slot that it has taken over: `NS_BUF_CHANGED` and `NS_REPORT`.
-  @inline(__always)
-  private static var answered: UInt16 {
-    SlotFlags.bufferChanged.rawValue | SlotFlags.report.rawValue
-  }
-
   /// A packet as found in the slots of a ring.
   private struct Gathered {
     /// Whether its last slot is there.
@@ -198,9 +192,9 @@ extension PacketSender {
           from: ring.ring.buffer(part.buffer) + part.offset, byteCount: part.length)
       }
       length += part.length
-      if unsafe flags.rawValue & Self.answered != 0 {
+      if flags.rawValue & sentFlags != 0 {
         unsafe ring.ring.slot(slot).pointee.flags = SlotFlags(
-          rawValue: flags.rawValue & ~Self.answered)
+          rawValue: flags.rawValue & ~sentFlags)
       }
       slot = unsafe ring.ring.next(slot)
     } while flags.contains(.moreFragments) && slot != head
@@ -221,6 +215,21 @@ extension PacketSender {
   private func isTagged(_ target: TransmitFrame) -> Bool {
     let type = unsafe target.data.loadUnaligned(fromByteOffset: 12, as: UInt16.self)
     return UInt16(bigEndian: type) == UInt16(ETH_P_8021Q)
+      || UInt16(bigEndian: type) == UInt16(ETH_P_8021AD)
+  }
+
+  /// Has the kernel send what waits in the ring: what a sync has taken over shall leave, also when the
+  /// ring is closed right after it.
+  ///
+  /// Only for closing, once nobody syncs the ring any more.
+  ///
+  /// - Returns: Whether nothing waits any more.
+  package func drain() -> Bool {
+    let place = unsafe cursor.pointee
+    guard unsafe place.next < frameCount, place.underWay != 0, unsafe frame(last(place)).isWaiting
+    else { return true }
+    _ = unsafe send(socket, nil, 0, CInt(MSG_DONTWAIT))
+    return unsafe !frame(last(place)).isWaiting
   }
 
   /// Tells the kernel that there are frames: it sends all it can before the call returns.
@@ -243,6 +252,11 @@ extension PacketSender {
     if isDrained || failure != 0 { place.bytesUnsent = 0 }
     switch failure {
     case ENXIO, ENODEV: return EIO
+    // The interface dropped a copy of one frame, which stays in the ring (packet(7): not a word on it;
+    // tpacket_snd() asks for it again when the driver has refused it).
+    case ENOBUFS:
+      unsafe ring.kring.count(.retries)
+      return 0
     // The interface is down (the frames wait for it to come up), its queue is full, or too much is
     // under way: all of it is tried again at the next sync.
     default: return 0

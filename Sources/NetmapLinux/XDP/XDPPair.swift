@@ -1,5 +1,8 @@
 package import NetmapCore
 
+/// Bytes between the start of a chunk and the packet in it: `XDP_PACKET_HEADROOM`.
+let headroom = 256
+
 /// One ring pair of an interface as its data half works on it: an XDP socket's rings, and which buffer
 /// of the region is where.
 ///
@@ -147,11 +150,12 @@ extension XDPPair.Common {
 extension XDPPair {
   /// Has the kernel send what it has not taken yet. For closing; ends the use of the transmit ring.
   ///
-  /// - Returns: Whether everything has been taken.
+  /// - Returns: Whether the kernel has done with everything: until then a driver that takes packets by
+  ///   reference (virtio_net, in copy mode too) reads the buffers.
   package mutating func drainTransmit() -> Bool {
-    guard unsafe transmit.frames.isPending() else { return true }
-    _ = unsafe common.kickTransmit()
-    return unsafe !transmit.frames.isPending()
+    if unsafe transmit.frames.isPending() { _ = unsafe common.kickTransmit() }
+    // Each descriptor is completed once, and both cursors began at 0.
+    return unsafe transmit.completions.written == transmit.frames.position
   }
 
   /// Takes back every buffer that is lent, and names it in the slot that lent it.

@@ -13,13 +13,10 @@ extension XDPPair {
   package static let synchronizeReceive: BackendRing.Synchronize = { context, ring, head, _ in
     guard let context = unsafe context else { return EIO }
     let pair = unsafe context.assumingMemoryBound(to: XDPPair.self)
-    let port = unsafe ring.assumingMemoryBound(to: AttachedRing.self)
-    return unsafe pair.pointee.receive.synchronize(port.pointee, upTo: head, pair.pointee.common)
+    return unsafe pair.pointee.receive.synchronize(
+      AttachedRing(calledWith: ring), upTo: head, pair.pointee.common)
   }
 }
-
-/// Bytes between the start of a chunk and the frame that the kernel writes: `XDP_PACKET_HEADROOM`.
-private let headroom = 256
 
 extension XDPPair.Receive {
   /// Posts the buffers of all slots but the last one of a ring that nobody has synced yet.
@@ -131,29 +128,38 @@ extension XDPPair.Receive {
   private mutating func show(
     _ frame: xdp_desc, _ port: AttachedRing, at slot: UInt32, _ common: XDPPair.Common
   ) {
-    let buffer = unsafe common.buffer(at: frame.addr)
-    if unsafe ledger.buffer[Int(slot)] != buffer { unsafe exchange(buffer, at: slot, common) }
+    var buffer = unsafe common.buffer(at: frame.addr)
+    var length = frame.len
+    if unsafe ledger.buffer[Int(slot)] != buffer, unsafe !exchange(buffer, at: slot, common) {
+      // Not one that was posted here, so nobody shall see it: an empty packet takes its place.
+      unsafe port.kring.countDrop(.badBufferIndex)
+      unsafe buffer = ledger.buffer[Int(slot)]
+      length = 0
+    }
     let offset = unsafe common.offset(of: frame.addr)
     if offset != headroom { unsafe move(buffer, from: offset, frame, port, common) }
     let hasMore = frame.options & UInt32(CLINUX_XDP_PKT_CONTD) != 0
     let target = unsafe port.ring.slot(slot)
     unsafe target.pointee = Slot(
-      bufferIndex: buffer, length: UInt16(truncatingIfNeeded: frame.len),
+      bufferIndex: buffer, length: UInt16(truncatingIfNeeded: length),
       flags: hasMore ? .moreFragments : SlotFlags(rawValue: 0), pointer: target.pointee.pointer)
     _ = unsafe common.ownership.takeBack(buffer)
     unsafe ledger.buffer[Int(slot)] = 0
   }
 
   /// The slot that had posted `buffer` gets this slot's in exchange.
+  ///
+  /// - Returns: False when no slot of the ring has posted it.
   @inline(never)
-  private func exchange(_ buffer: UInt32, at slot: UInt32, _ common: XDPPair.Common) {
-    guard unsafe buffer < common.ownership.count else { return }
+  private func exchange(_ buffer: UInt32, at slot: UInt32, _ common: XDPPair.Common) -> Bool {
+    guard unsafe buffer < common.ownership.count else { return false }
     let other = unsafe ledger.slot[Int(buffer)]
-    guard unsafe ledger.buffer[Int(other)] == buffer else { return }
+    guard unsafe ledger.buffer[Int(other)] == buffer else { return false }
     let mine = unsafe ledger.buffer[Int(slot)]
     unsafe ledger.buffer[Int(other)] = mine
     if mine != 0 { unsafe ledger.slot[Int(mine)] = other }
     unsafe ledger.enter(buffer, at: slot)
+    return true
   }
 
   /// Moves a frame that a driver or a program has put elsewhere to where applications look.

@@ -117,6 +117,10 @@ package struct XDPConsumer {
     return unsafe Int32(bitPattern: cachedProducer &- position) > 0
   }
 
+  /// The kernel's cursor: how many entries it has written since the ring was made, modulo 2^32.
+  @inline(__always)
+  var written: UInt32 { unsafe producer.pointee.load(ordering: .acquiring) }
+
   /// An entry of the completion ring: an address in a chunk.
   @inline(__always)
   func address(at position: UInt32) -> UInt64 {

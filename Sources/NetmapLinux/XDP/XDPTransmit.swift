@@ -9,17 +9,9 @@ extension XDPPair {
   package static let synchronizeTransmit: BackendRing.Synchronize = { context, ring, head, _ in
     guard let context = unsafe context else { return EIO }
     let pair = unsafe context.assumingMemoryBound(to: XDPPair.self)
-    let port = unsafe ring.assumingMemoryBound(to: AttachedRing.self)
-    return unsafe pair.pointee.transmit.synchronize(port.pointee, upTo: head, pair.pointee.common)
+    return unsafe pair.pointee.transmit.synchronize(
+      AttachedRing(calledWith: ring), upTo: head, pair.pointee.common)
   }
-}
-
-/// Bytes between the start of a chunk and the packet in it: `XDP_PACKET_HEADROOM`.
-private let headroom = 256
-
-/// What is cleared in a slot that has been sent; option-set algebra would cost reference counting.
-private var sentFlags: UInt16 {
-  SlotFlags.bufferChanged.rawValue | SlotFlags.report.rawValue
 }
 
 extension XDPPair.Transmit {
@@ -113,6 +105,8 @@ extension XDPPair.Transmit {
         return nil
       }
       let address = unsafe common.chunk(slot.buffer)
+      // Copying it, the kernel would wait for memory frame by frame, were it not in a cache.
+      unsafe clinux_prefetch(common.memory + (Int(address) + from))
       let more = isLast ? 0 : UInt32(CLINUX_XDP_PKT_CONTD)
       unsafe frames.write(
         xdp_desc(

@@ -1,13 +1,13 @@
 internal import CBPF
 internal import CLinux
 internal import Glibc
-internal import NetmapCore
+package import NetmapCore
 
 /// A BPF object of ours, loaded into the kernel: its programs and maps, by name.
 ///
 /// Everything goes with the object, except what a link or another descriptor still holds.
 @safe
-final class BPFObject: Sendable {
+package final class BPFObject: Sendable {
   private nonisolated(unsafe) let object: OpaquePointer
   private let subject: String
 
@@ -19,7 +19,7 @@ final class BPFObject: Sendable {
   ///   - entries: Sizes of maps, by name, where they differ from those in the source.
   ///   - flags: For each program that needs other flags than its section says.
   /// - Throws: ``NetmapError``: `EPERM` without the right to load programs.
-  init(
+  package init(
     _ code: [UInt8], for subject: String, entries: [String: Int] = [:],
     flags: [String: UInt32] = [:]
   ) throws(NetmapError) {
@@ -48,7 +48,7 @@ final class BPFObject: Sendable {
   deinit { unsafe bpf_object__close(object) }
 
   /// The descriptor of a program; the object's, not to be closed.
-  func program(_ name: String) throws(NetmapError) -> CInt {
+  package func program(_ name: String) throws(NetmapError) -> CInt {
     guard let program = unsafe bpf_object__find_program_by_name(object, name) else {
       throw Self.refusal(ENOENT, "find program \(name)", subject)
     }
@@ -56,7 +56,7 @@ final class BPFObject: Sendable {
   }
 
   /// The descriptor of a map; the object's, not to be closed.
-  func map(_ name: String) throws(NetmapError) -> CInt {
+  package func map(_ name: String) throws(NetmapError) -> CInt {
     guard let map = unsafe bpf_object__find_map_by_name(object, name) else {
       throw Self.refusal(ENOENT, "find map \(name)", subject)
     }
@@ -64,7 +64,7 @@ final class BPFObject: Sendable {
   }
 
   /// What a failed bpf(2) call means to the user.
-  static func refusal(_ code: Int32, _ what: String, _ subject: String) -> NetmapError {
+  package static func refusal(_ code: Int32, _ what: String, _ subject: String) -> NetmapError {
     let text = unsafe String(cString: strerror(code))
     if code == EPERM || code == EACCES {
       return NetmapError(
@@ -79,7 +79,7 @@ final class BPFObject: Sendable {
 
 /// A program attached to an interface, by a link of our own: when this object goes, or the process
 /// dies, the program is detached and the interface is as it was.
-final class BPFLink: Sendable {
+package final class BPFLink: Sendable {
   private let file: CInt
 
   /// Attaches a program to an interface; nil when the kernel refuses.
@@ -90,7 +90,7 @@ final class BPFLink: Sendable {
   ///   - type: `CLINUX_BPF_XDP`, `CLINUX_BPF_TCX_INGRESS`, ...
   ///   - flags: Depends on the type: `CLINUX_XDP_FLAGS_DRV_MODE`, ...
   ///   - failure: Set to the `errno` of bpf(2) when the result is nil.
-  init?(_ program: CInt, to index: UInt32, type: Int, flags: Int, failure: inout Int32) {
+  package init?(_ program: CInt, to index: UInt32, type: Int, flags: Int, failure: inout Int32) {
     let result = cbpf_link_create(program, CInt(index), CInt(type), UInt32(flags))
     guard result >= 0 else {
       failure = -result

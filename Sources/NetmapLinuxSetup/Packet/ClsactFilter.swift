@@ -39,31 +39,60 @@ final class ClsactFilter {
         reason: "\(Self.limit) processes keep its packets from the host already",
         remedy: "close some of them")
     }
-    let created = cbpf_clsact_create(index)
-    guard created == 0 || created == -EEXIST else {
+    do throws(NetmapError) {
+      priority = try Self.alone(on: index) { () throws(NetmapError) in
+        try Self.attach(program, claimed.handle, to: interface)
+      }
+    } catch {
       close(claimed.socket)
-      throw BPFObject.refusal(-created, "add a clsact qdisc", interface.name)
-    }
-    // Made by another process of ours, it goes with the last of us.
-    let isOurs =
-      created == 0
-      || (1...Self.limit).contains { Self.exists($0, Self.priorityWithQdisc, on: index) }
-    let priority = isOurs ? Self.priorityWithQdisc : Self.priorityAlone
-    let attached = cbpf_clsact_attach(program, index, claimed.handle, priority)
-    guard attached == 0 else {
-      if created == 0 { _ = cbpf_clsact_destroy(index) }
-      close(claimed.socket)
-      throw BPFObject.refusal(-attached, "attach a program", interface.name)
+      throw error
     }
     self.interface = index
-    self.priority = priority
     handle = claimed.handle
     claim = claimed.socket
   }
 
   deinit {
-    Self.remove(handle, priority, from: interface)
+    Self.alone(on: interface) { Self.remove(handle, priority, from: interface) }
     close(claim)
+  }
+
+  /// - Returns: The filter's priority.
+  private static func attach(
+    _ program: CInt, _ handle: UInt32, to interface: LinuxInterface
+  ) throws(NetmapError) -> UInt32 {
+    let index = CInt(interface.index)
+    let created = cbpf_clsact_create(index)
+    guard created == 0 || created == -EEXIST else {
+      throw BPFObject.refusal(-created, "add a clsact qdisc", interface.name)
+    }
+    // Made by another process of ours, it goes with the last of us.
+    let isOurs =
+      created == 0 || (1...limit).contains { exists($0, priorityWithQdisc, on: index) }
+    let priority = isOurs ? priorityWithQdisc : priorityAlone
+    let attached = cbpf_clsact_attach(program, index, handle, priority)
+    guard attached == 0 else {
+      if created == 0 { _ = cbpf_clsact_destroy(index) }
+      throw BPFObject.refusal(-attached, "attach a program", interface.name)
+    }
+    return priority
+  }
+
+  /// Runs `body` while no other process of ours changes what hangs on the interface: between finding
+  /// that nobody needs the queueing discipline and removing it, somebody might begin to.
+  ///
+  /// The lock is a name like those of filters, so that it goes with its holder. It is not waited for
+  /// longer than a second: any program may take a name.
+  private static func alone<R, E: Error>(
+    on interface: CInt, _ body: () throws(E) -> R
+  ) throws(E) -> R {
+    var lock = claim(0, on: interface)
+    for _ in 0..<1000 where lock == nil {
+      usleep(1000)
+      lock = claim(0, on: interface)
+    }
+    defer { if let lock { close(lock) } }
+    return try body()
   }
 
   /// Removes what processes that are gone have left on any interface of this network namespace.
@@ -87,7 +116,7 @@ final class ClsactFilter {
       for priority in [priorityAlone, priorityWithQdisc] {
         guard exists(handle, priority, on: interface), let socket = claim(handle, on: interface)
         else { continue }
-        remove(handle, priority, from: interface)
+        alone(on: interface) { remove(handle, priority, from: interface) }
         close(socket)
       }
     }

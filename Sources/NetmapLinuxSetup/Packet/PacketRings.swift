@@ -17,14 +17,15 @@ final class PacketRing {
   /// - Parameters:
   ///   - ring: The ring; its buffers' owner bytes must outlive this object.
   ///   - interface: Where from.
+  ///   - socket: A fresh one.
   ///   - prepare: Called once the socket is bound but still lets nothing in.
   /// - Throws: ``NetmapError`` `EPERM`, `ENXIO`, `ENOMEM`, `EMFILE`.
   init(
-    receiving ring: RingPlacement, on interface: LinuxInterface,
+    receiving ring: RingPlacement, on interface: LinuxInterface, socket: PacketSocket,
     prepare: (PacketSocket) throws(NetmapError) -> Void
   ) throws(NetmapError) {
     direction = .receive
-    socket = try PacketSocket(interface)
+    self.socket = socket
     cursors = try SharedMemory(
       creating: "netmap-packet-\(interface.name)", byteCount: PacketCursorLayout.byteCount)
     let layout = unsafe PacketReceiveLayout(slots: Int(ring.ring.slotCount))
@@ -52,10 +53,16 @@ final class PacketRing {
 
   /// Makes a transmit ring: a socket that sends on the interface, past its queueing discipline.
   ///
+  /// - Parameters:
+  ///   - ring: The ring; its buffers' owner bytes must outlive this object.
+  ///   - interface: Where to.
+  ///   - socket: A fresh one.
   /// - Throws: ``NetmapError`` `EPERM`, `ENXIO`, `ENOMEM`, `EMFILE`.
-  init(transmitting ring: RingPlacement, on interface: LinuxInterface) throws(NetmapError) {
+  init(
+    transmitting ring: RingPlacement, on interface: LinuxInterface, socket: PacketSocket
+  ) throws(NetmapError) {
     direction = .transmit
-    socket = try PacketSocket(interface)
+    self.socket = socket
     cursors = try SharedMemory(
       creating: "netmap-packet-\(interface.name)", byteCount: PacketCursorLayout.byteCount)
     let layout = unsafe PacketTransmitLayout(
@@ -84,6 +91,14 @@ final class PacketRing {
 
   deinit {
     unsafe context.deallocate()
+  }
+
+  /// Waits until the kernel has taken what a transmit ring was given: a few milliseconds are enough,
+  /// unless the interface is down.
+  func drain() {
+    guard direction == .transmit else { return }
+    let sender = unsafe context.assumingMemoryBound(to: PacketSender.self)
+    for _ in 0..<20 where unsafe !sender.pointee.drain() { usleep(1000) }
   }
 
   /// The ring's data half. Both structures it works on are plain data.

@@ -59,9 +59,17 @@ final class PacketDriver: InterfaceDriver {
     unsafe whyShared.map { ["shared with the host: \($0)"] } ?? []
   }
 
+  /// A fresh socket for the next ring: closing one unused takes the kernel up to 20 milliseconds.
+  private nonisolated(unsafe) var spare: PacketSocket?
+
   /// Nothing belongs to a pair as such; only whether packet sockets can be opened is found out here.
   func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {
-    _ = try PacketSocket(interface)
+    if unsafe spare == nil { unsafe spare = try PacketSocket(interface) }
+  }
+
+  private func freshSocket() throws(NetmapError) -> PacketSocket {
+    if let socket = unsafe spare.take() { return socket }
+    return try PacketSocket(interface)
   }
 
   func deactivate(pair index: Int) {}
@@ -70,9 +78,10 @@ final class PacketDriver: InterfaceDriver {
     let key = unsafe Key(direction: ring.direction, index: ring.index)
     switch unsafe ring.direction {
     case .transmit:
-      unsafe rings[key] = try PacketRing(transmitting: ring, on: interface)
+      unsafe rings[key] = try PacketRing(
+        transmitting: ring, on: interface, socket: freshSocket())
     case .receive:
-      unsafe rings[key] = try PacketRing(receiving: ring, on: interface) {
+      unsafe rings[key] = try PacketRing(receiving: ring, on: interface, socket: freshSocket()) {
         (socket) throws(NetmapError) in
         if interface.receiveQueues > 1 { unsafe group = try socket.joinFanout(group) }
         blindHost()
@@ -81,7 +90,9 @@ final class PacketDriver: InterfaceDriver {
   }
 
   func stop(_ ring: RingPlacement) {
-    unsafe rings[Key(direction: ring.direction, index: ring.index)] = nil
+    let stopped = unsafe rings.removeValue(
+      forKey: Key(direction: ring.direction, index: ring.index))
+    stopped?.drain()
     guard unsafe !rings.keys.contains(where: { $0.direction == .receive }) else { return }
     unsafe blind = nil
     unsafe whyShared = nil

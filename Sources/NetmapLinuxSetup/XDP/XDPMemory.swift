@@ -37,8 +37,10 @@ final class XDPMemory: Sendable {
         let key = Key(region: unsafe UInt(bitPattern: region.memory.base), binding: binding)
         if let other = unsafe entries[key]?.lazy.compactMap(\.socket).first {
           let socket = try XDPSocket(for: interface.name, slots: slots, registering: nil)
-          if case .bound = socket.bind(to: interface, queue: queue, binding, sharing: other) {
-            return remember(socket, key)
+          switch socket.bind(to: interface, queue: queue, binding, sharing: other) {
+          case .bound: return remember(socket, key)
+          case .failed(EBUSY): throw refusal(EBUSY, interface, queue, zeroCopy)
+          case .failed: break
           }
         }
         let socket: XDPSocket
@@ -76,19 +78,21 @@ final class XDPMemory: Sendable {
   ) -> NetmapError {
     switch code {
     case EBUSY:
-      NetmapError(
+      var error = NetmapError(
         .busy, "open", interface.name,
         reason: "queue \(queue) is in use by another program's XDP socket",
         remedy: "end that program, or open another queue (netmap:\(interface.name)-N)")
+      error.mayPass = true
+      return error
     case EOPNOTSUPP where zeroCopy:
-      NetmapError(
+      return NetmapError(
         .unsupported, "open", interface.name, reason: "its driver has no zero-copy",
         remedy: "choose another mode (@backend:name=xdp,mode=copy)")
     case ENODEV, ENXIO:
-      NetmapError(
+      return NetmapError(
         .noSuchDevice, "open", interface.name, reason: "the interface has been removed")
     default:
-      NetmapError(
+      return NetmapError(
         .init(rawValue: code), "open", interface.name,
         reason: "an XDP socket cannot be bound to queue \(queue):"
           + " \(unsafe String(cString: strerror(code)))")

@@ -107,8 +107,8 @@ final class XDPSocket {
 
   /// Binds the socket to a queue.
   ///
-  /// The kernel releases a queue some milliseconds after the last socket on it was closed: until then
-  /// it is taken, and only after half a second it must be somebody else's.
+  /// The kernel releases a queue some milliseconds after the last socket on it was closed, and until
+  /// then it is taken. That is waited for here, a little; who waits longer shall hold no lock.
   ///
   /// - Parameters:
   ///   - interface: The interface.
@@ -125,7 +125,7 @@ final class XDPSocket {
     address.sxdp_queue_id = UInt32(queue)
     address.sxdp_flags = other == nil ? wanted.flags : UInt16(XDP_SHARED_UMEM)
     address.sxdp_shared_umem_fd = other.map { UInt32($0.file) } ?? 0
-    for _ in 0..<500 {
+    for _ in 0..<20 {
       let result = unsafe withUnsafePointer(to: address) { address in
         unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
           unsafe Glibc.bind(file, address, socklen_t(MemoryLayout<sockaddr_xdp>.size))

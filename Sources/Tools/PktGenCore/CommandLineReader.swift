@@ -21,7 +21,7 @@ package struct CommandLineReader {
   static let shortOptions = "46a:f:F:Nn:i:Il:d:s:D:S:b:c:o:p:T:w:WvR:XC:H:rP:zZAhBM:"
   static let longOptions = [
     "busy-wait": false, "json": false, "total-rate": false, "size-per-packet": false,
-    "help": false,
+    "embedded": false, "help": false,
   ]
 
   /// Reads a whole command line.
@@ -67,6 +67,7 @@ extension CommandLineReader {
   private mutating func takeLong(_ name: String) {
     switch name {
     case "busy-wait": configuration.busyWaits = true
+    case "embedded": configuration.isEmbedded = true
     case "json": configuration.printsJSON = true
     case "total-rate": configuration.isRateTotal = true
     default: configuration.sizePerPacket = true

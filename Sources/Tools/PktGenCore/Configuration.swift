@@ -63,6 +63,8 @@ package struct Configuration: Sendable {
   /// Spin on syncs instead of sleeping.
   package var busyWaits = false
   package var printsJSON = false
+  /// Open ports in this process alone, without netmapd.
+  package var isEmbedded = false
 
   static let sizes = 16...65536
   static let fragmentCounts = 1...63

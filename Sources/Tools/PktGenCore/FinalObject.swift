@@ -3,13 +3,13 @@ internal import ToolSupport
 
 /// The object that `--json` prints at the end, on one line.
 struct FinalObject {
-  let json: JSONObject
+  let json: JSONLine
 
   init(
     _ configuration: Configuration, _ final: FinalReport, statistics: [PortStatistics],
     findings: [Findings], failedThreads: Int
   ) {
-    var json = JSONObject()
+    var json = JSONLine()
     json.add("function", configuration.mode.rawValue)
     json.add("port", configuration.interface.text)
     json.add("threads", configuration.threads)
@@ -37,8 +37,8 @@ struct FinalObject {
     self.json = json
   }
 
-  private static func object(_ summary: RoundTripSummary) -> JSONObject {
-    var json = JSONObject()
+  private static func object(_ summary: RoundTripSummary) -> JSONLine {
+    var json = JSONLine()
     json.add("sent", summary.sent)
     json.add("replies", summary.replies)
     json.add("lost", summary.lost)
@@ -50,8 +50,8 @@ struct FinalObject {
     return json
   }
 
-  private static func object(_ summary: SequenceSummary) -> JSONObject {
-    var json = JSONObject()
+  private static func object(_ summary: SequenceSummary) -> JSONLine {
+    var json = JSONLine()
     json.add("gaps", summary.gaps)
     json.add("missing", summary.missing)
     json.add("out_of_order", summary.outOfOrder)
@@ -73,11 +73,11 @@ private struct DropTotals {
     }
   }
 
-  var transmit: JSONObject { Self.object(transmitDrops) }
-  var receive: JSONObject { Self.object(receiveDrops) }
+  var transmit: JSONLine { Self.object(transmitDrops) }
+  var receive: JSONLine { Self.object(receiveDrops) }
 
-  private static func object(_ drops: DropCounters) -> JSONObject {
-    var json = JSONObject()
+  private static func object(_ drops: DropCounters) -> JSONLine {
+    var json = JSONLine()
     for reason in DropReason.allCases { json.add(reason.name, drops[reason]) }
     return json
   }

@@ -4,7 +4,7 @@ internal import ToolSupport
 /// Opens the port of a run, and a binding for each of its threads.
 struct Opening {
   let configuration: Configuration
-  let engine: EmbeddedEngine?
+  let engine: (any PortEngine)?
   let log: ToolLog
 
   /// The rings that threads share out among themselves.
@@ -18,7 +18,7 @@ struct Opening {
 
   /// - Throws: ``Refusal`` for names that cannot be used, and packets that cannot be made.
   init(
-    _ configuration: Configuration, engine: EmbeddedEngine?, log: ToolLog
+    _ configuration: Configuration, engine: (any PortEngine)?, log: ToolLog
   ) throws(Refusal) {
     self.configuration = configuration
     self.engine = engine
@@ -69,6 +69,7 @@ struct Opening {
           + "\(configuration.interface.text) is none")
     }
     let link = try bind(thread: 0)
+    if let backend = link.port.backend { log("\(link.port.name): \(backend)") }
     queueCount = countQueues(link.port)
     guard configuration.threads <= queueCount else {
       throw Refusal("bad nthreads \(configuration.threads), have \(queueCount) queues")
@@ -91,6 +92,10 @@ struct Opening {
         specification.selection = try selection(ofThread: index)
         if configuration.mode.role == .receiver { specification.flags.insert(.noTransmitPoll) }
       }
+      let engine =
+        if let engine { engine } else {
+          try ToolEngine.choose(for: specification, embedded: configuration.isEmbedded)
+        }
       return Link(try Port(specification, engine: engine))
     } catch {
       throw Refusal("\(error)")

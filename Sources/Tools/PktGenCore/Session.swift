@@ -8,14 +8,14 @@ package final class Session {
   package struct Surroundings: Sendable {
     package var output: TextSink
     package var log: ToolLog
-    /// Where ports are opened; nil for the engine of the process.
-    package var engine: EmbeddedEngine?
+    /// Where ports are opened; nil for what ``ToolEngine`` chooses.
+    package var engine: (any PortEngine)?
     /// Take `SIGINT` and `SIGTERM` as a request to stop.
     package var handlesSignals: Bool
 
     package init(
       output: TextSink = .standardOutput, log: ToolLog = ToolLog(),
-      engine: EmbeddedEngine? = nil, handlesSignals: Bool = false
+      engine: (any PortEngine)? = nil, handlesSignals: Bool = false
     ) {
       self.output = output
       self.log = log

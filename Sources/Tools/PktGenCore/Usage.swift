@@ -52,6 +52,7 @@ package enum Usage {
 
     Additions to the traditional options
       --json             print the results as one JSON object at the end, too
+      --embedded         ports of this process alone, not of all (see netmapd(8))
       --busy-wait        never sleep; also when called as pkt-gen-b
       --total-rate       -R is the rate of all threads together
       --size-per-packet  draw random sizes for every packet, not for every batch

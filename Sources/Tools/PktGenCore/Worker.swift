@@ -62,7 +62,7 @@ struct Worker {
     }
     switch try link.wait(for: .transmit, timeout: .seconds(2)) {
     case .ready(let ready):
-      if ready.contains(.error) { throw resetRing(port.transmitRingCount) }
+      if ready.contains(.error) { throw failure(.transmit, port.transmitRingCount) }
       return true
     case .timeout:
       log("poll error on queue \(index): timeout", function: "sender_body")
@@ -81,15 +81,21 @@ struct Worker {
     }
     switch try link.wait(for: .receive, timeout: timeout) {
     case .ready(let ready):
-      if ready.contains(.error) { throw resetRing(port.receiveRingCount) }
+      if ready.contains(.error) { throw failure(.receive, port.receiveRingCount) }
       return true
     case .timeout: return false
     case .interrupted: return nil
     }
   }
 
-  private func resetRing(_ count: Int) -> TrafficFailure {
-    TrafficFailure(
+  /// Why a wait reported an error: a sync fails for the same reason, unless a ring has been reset.
+  private func failure(_ direction: Direction, _ count: Int) -> TrafficFailure {
+    do throws(TrafficFailure) {
+      try link.sync(direction)
+    } catch {
+      return error
+    }
+    return TrafficFailure(
       "poll error on \(port.name) ring 0-\(count - 1): indexes were out of place, it was reset")
   }
 

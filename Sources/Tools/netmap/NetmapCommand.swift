@@ -18,10 +18,11 @@ struct NetmapCommand: ParsableCommand {
       EXAMPLES
         netmap bench --quick                  every measurement, in under 30 s
         netmap bench --case pipe-2t --json    two threads over a pipe, as JSON
+        netmap ports                          who has which port open
         netmap pkt-gen -h                     run the tool pkt-gen
       """,
     version: Version.text,
-    subcommands: [Bench.self])
+    subcommands: [Bench.self, Ports.self, BenchSender.self])
 
   static func main() {
     let arguments = Array(CommandLine.arguments.dropFirst())

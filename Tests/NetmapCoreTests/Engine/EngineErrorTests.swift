@@ -245,7 +245,7 @@ struct DirectoryTests {
   func attached() throws {
     let engine = try Engine()
     let other = try Directory(
-      attaching: SharedMemory(attaching: engine.directory.memory.descriptor))
+      attaching: SharedMemory(attaching: engine.directory.memory.descriptor, readOnly: true))
     let port = try TestPort(engine, "a{1", hints: .slots(2))
     #expect(other.entries == engine.directory.entries)
     #expect(other.process(of: port.tag) == 1)

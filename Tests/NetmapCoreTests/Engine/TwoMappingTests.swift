@@ -1,5 +1,6 @@
 import Glibc
 import NetmapCore
+import NetmapTestSupport
 import Testing
 import pipe_peer
 

@@ -1,4 +1,5 @@
 import NetmapCore
+import NetmapTestSupport
 import Testing
 
 @Suite("Object pools")

@@ -1,4 +1,5 @@
 import NetmapCore
+import NetmapTestSupport
 import Testing
 
 /// Random operations on pipes, each done to the engine and to a model, and both compared after each.

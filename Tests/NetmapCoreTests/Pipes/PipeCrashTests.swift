@@ -45,6 +45,26 @@ struct PipeCrashTests {
     #expect(rx.receive() == [103])
   }
 
+  @Test("a position that was published but not noted is published again, and nothing arrives twice")
+  func notNoted() throws {
+    let pipe = try TestPipe(.slots(8))
+    let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
+    tx.send([1])
+    #expect(rx.receive() == [1])
+    tx.send([2, 3])
+    tx.published = 1
+    tx.sync()
+    #expect(tx.position == 3)
+    tx.send([4])
+    #expect(rx.receive() == [2, 3, 4])
+    rx.sync()
+    rx.published = 1
+    rx.sync()
+    #expect((rx.position, rx.published) == (4, 4))
+    tx.sync()
+    #expect(tx.space == 7)
+  }
+
   @Test("together with new ones, and only up to the last complete packet")
   func fragments() throws {
     let pipe = try TestPipe(.slots(8))

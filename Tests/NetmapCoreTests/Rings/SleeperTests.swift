@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import NetmapCore
+import NetmapTestSupport
 import Synchronization
 import Testing
 
@@ -180,6 +181,7 @@ struct SleeperTests {
     #expect(code.withLock { $0 } == .interrupted)
     // The ring is none the worse for it.
     pipe.master.tx().send([1])
+    #expect(pipe.master.tx().counters.systemCalls == 0, "nobody sleeps any more")
     #expect(pipe.slave.rx().receive() == [1])
   }
 

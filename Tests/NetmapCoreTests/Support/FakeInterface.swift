@@ -251,7 +251,7 @@ private func fakeTransmit(
   _ context: UnsafeMutableRawPointer?, _ ring: UnsafeRawPointer, _ head: UInt32, _ flags: UInt32
 ) -> Int32 {
   unsafe withPair(context) { pair in
-    let port = unsafe ring.assumingMemoryBound(to: AttachedRing.self).pointee
+    let port = unsafe AttachedRing(calledWith: ring)
     return unsafe pair.transmit(port, upTo: head, SyncFlags(rawValue: flags))
   }
 }
@@ -260,7 +260,7 @@ private func fakeReceive(
   _ context: UnsafeMutableRawPointer?, _ ring: UnsafeRawPointer, _ head: UInt32, _ flags: UInt32
 ) -> Int32 {
   unsafe withPair(context) { pair in
-    let port = unsafe ring.assumingMemoryBound(to: AttachedRing.self).pointee
+    let port = unsafe AttachedRing(calledWith: ring)
     return unsafe pair.receive(port, upTo: head, SyncFlags(rawValue: flags))
   }
 }

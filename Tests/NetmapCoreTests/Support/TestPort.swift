@@ -86,17 +86,17 @@ struct TestInterface {
 /// One ring of a ``TestPort``: the application's half and the engine's, with checks on every index.
 @safe
 struct TestRing {
-  let pointer: UnsafeMutablePointer<AttachedRing>
+  let attached: AttachedRing
   /// Keeps the memory mapped.
   let port: TestPort
 
-  init(_ pointer: UnsafeMutablePointer<AttachedRing>, _ port: TestPort) {
-    unsafe self.pointer = pointer
+  init(_ attached: AttachedRing, _ port: TestPort) {
+    unsafe self.attached = attached
     self.port = port
   }
 
-  private var ring: Ring { unsafe pointer.pointee.ring }
-  private var kring: KRing { unsafe pointer.pointee.kring }
+  private var ring: Ring { unsafe attached.ring }
+  private var kring: KRing { unsafe attached.kring }
 
   var count: UInt32 { unsafe ring.slotCount }
 
@@ -139,14 +139,19 @@ struct TestRing {
     nonmutating set { unsafe kring.rtail = newValue }
   }
   /// How far this side of a pipe has told the other it got.
-  var position: UInt32 { unsafe kring.ownPosition }
+  var position: UInt32 { unsafe kring.acquirePosition() }
+  /// The ring's own note of that.
+  var published: UInt32 {
+    get { unsafe kring.published }
+    nonmutating set { unsafe kring.setWord(KRingLayout.published, newValue) }
+  }
   var state: KRingState {
     get { unsafe kring.state }
     nonmutating set { unsafe kring.state = newValue }
   }
   var offsetMask: UInt64 { unsafe kring.offsetMask }
   var offsetMax: UInt64 { unsafe kring.offsetMax }
-  var counters: RingCounters { unsafe pointer.pointee.counters }
+  var counters: RingCounters { unsafe attached.counters }
 
   /// Moves `head` and `cur` together.
   func move(to index: UInt32) {
@@ -155,7 +160,7 @@ struct TestRing {
   }
 
   @discardableResult
-  func sync(_ flags: SyncFlags = []) -> SyncResult { unsafe pointer.pointee.synchronize(flags) }
+  func sync(_ flags: SyncFlags = []) -> SyncResult { unsafe attached.synchronize(flags) }
 
   func lock(_ tag: ClientTag) -> Bool { unsafe kring.tryLock(tag) }
   func unlock() { unsafe kring.unlock() }
@@ -182,13 +187,13 @@ struct TestRing {
 
   /// The ring this one is joined to, whether or not somebody has it open.
   var peerSlots: [Slot] {
-    (0..<count).map { unsafe pointer.pointee.peerRing.slot($0).pointee }
+    (0..<count).map { unsafe attached.peerRing.slot($0).pointee }
   }
   func setPeerSlot(_ index: UInt32, _ slot: Slot) {
     precondition(index < count)
-    unsafe pointer.pointee.peerRing.slot(index).pointee = slot
+    unsafe attached.peerRing.slot(index).pointee = slot
   }
-  var peerHwcur: UInt32 { unsafe pointer.pointee.peerKRing.hwcur }
+  var peerHwcur: UInt32 { unsafe attached.peerKRing.hwcur }
 
   /// A field of the ring's header.
   func field<T: BitwiseCopyable>(_ offset: Int, as type: T.Type) -> T {

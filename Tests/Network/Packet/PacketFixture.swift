@@ -33,7 +33,7 @@ struct PacketFixture {
     for frame in frames {
       while !sender.put(frame) { try sender.wait(for: .transmit, timeout: .seconds(2)) }
     }
-    try sender.sync(.transmit)
+    try sender.flush()
   }
 
   /// Receives until there have been `count` packets, or none for a second.

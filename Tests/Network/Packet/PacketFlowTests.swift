@@ -120,7 +120,10 @@ import Testing
       #expect(threadTime() - before < 20_000_000)
       let held = fixture.receiver.takePackets().count
       #expect(held == 1023)
-      #expect(try fixture.receive(3000 - held).count == 3000 - held)
+      // On a busy machine the blocks are handed on before they are full, and may run out.
+      let rest = try fixture.receive(3000 - held).count
+      let dropped = fixture.receiver.statistics.receive.drops[.kernel]
+      #expect(held + rest + Int(dropped) == 3000)
     }
   }
 

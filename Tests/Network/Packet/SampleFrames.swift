@@ -15,24 +15,41 @@ struct SampleFrames {
   mutating func mixed(_ count: Int) -> [[UInt8]] {
     (0..<count).map { _ in
       switch random(6) {
-      case 0: tagged(Self.ethernet(type: 0x0800), 1 + random(4094), length: 46 + random(1473))
-      case 1: tagged(Self.ethernet(type: 0x86dd), 1 + random(4094), length: 60 + random(1459))
-      case 2: padded(Self.ipv6(protocol: 17), to: 62 + random(1453))
-      case 3: padded(Self.ipv4(protocol: 6), to: 60 + random(1455))
+      case 0: tagged(packet(Self.ipv4(protocol: 17), 42 + random(1473)), 1 + random(4094))
+      case 1: tagged(packet(Self.ipv6(protocol: 6), 74 + random(1441)), 1 + random(4094))
+      case 2: packet(Self.ipv6(protocol: 17), 62 + random(1453))
+      case 3: packet(Self.ipv4(protocol: 6), 54 + random(1461))
       case 4: padded(Self.ethernet(type: 0x0806), to: 42)
-      default: padded(Self.ipv4(protocol: 17), to: 42 + random(1473))
+      default: packet(Self.ipv4(protocol: 17), 42 + random(1473))
       }
     }
+  }
+
+  /// A packet whose IP header tells its length, and has the right checksum.
+  private mutating func packet(_ header: [UInt8], _ length: Int) -> [UInt8] {
+    var frame = padded(header, to: length)
+    func store(_ value: Int, _ offset: Int) {
+      frame[offset] = UInt8(value >> 8)
+      frame[offset + 1] = UInt8(value & 255)
+    }
+    if frame[12] == 0x08 {
+      store(length - 14, 16)
+      store(0, 24)
+      store(Int(~Self.checksum(Array(frame[14..<34]))), 24)
+    } else {
+      store(length - 54, 18)
+    }
+    return frame
   }
 
   mutating func padded(_ header: [UInt8], to length: Int) -> [UInt8] {
     header + (0..<max(0, length - header.count)).map { _ in UInt8(random(256)) }
   }
 
-  private mutating func tagged(_ header: [UInt8], _ identifier: Int, length: Int) -> [UInt8] {
+  private mutating func tagged(_ frame: [UInt8], _ identifier: Int) -> [UInt8] {
     let priority = random(8) << 13
     let tag = [0x81, 0x00, UInt8((priority | identifier) >> 8), UInt8(identifier & 255)]
-    return padded(Array(header[..<12]) + tag + Array(header[12...]), to: length)
+    return Array(frame[..<12]) + tag + Array(frame[12...])
   }
 
   /// An Ethernet header between the addresses the tests use.

@@ -78,19 +78,32 @@ public struct TestProgram: Sendable {
     return "\(path)/\(name)"
   }
 
+  /// Waits until the program ends by itself.
+  ///
+  /// - Returns: Its exit status, or the negative number of the signal that ended it, and what it has
+  ///   written since it was last read.
+  public func finish() -> (status: CInt, output: String) {
+    var text = ""
+    while case let part = read(), !part.isEmpty { text += part }
+    let status = wait()
+    let signal = status & 0x7f
+    return (signal == 0 ? status >> 8 & 0xff : -signal, text)
+  }
+
+  /// Reads until `text` has come, or the program has ended.
+  ///
+  /// - Returns: What it wrote.
+  public func read(until text: String) -> String {
+    var output = ""
+    while !output.contains(text), case let part = read(), !part.isEmpty { output += part }
+    return output
+  }
+
   /// Runs a program to its end.
   public static func output(of arguments: [String]) throws -> String {
-    let program = try TestProgram(arguments)
-    var text = ""
-    while true {
-      let part = program.read()
-      if part.isEmpty { break }
-      text += part
-    }
-    let status = program.wait()
+    let (status, text) = try TestProgram(arguments).finish()
     guard status == 0 else {
-      throw ProgramError(
-        text: "\(arguments.joined(separator: " ")): status \(status >> 8): \(text)")
+      throw ProgramError(text: "\(arguments.joined(separator: " ")): status \(status): \(text)")
     }
     return text
   }

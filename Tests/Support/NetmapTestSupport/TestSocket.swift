@@ -28,6 +28,14 @@ public struct UDPSocket: ~Copyable {
     return count
   }
 
+  /// Waits for a packet, and leaves it there.
+  ///
+  /// - Returns: False when none came in time.
+  public func waits(milliseconds: CInt) -> Bool {
+    var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    return unsafe poll(&entry, 1, milliseconds) == 1
+  }
+
   /// Sends one packet; with a segment size, one for the interface to cut (`UDP_SEGMENT`, udp(7)).
   public func send(
     _ bytes: [UInt8], to address: (UInt8, UInt8, UInt8, UInt8), port: UInt16, segments: CInt? = nil

@@ -1,3 +1,5 @@
+internal import NetworkStage
+
 /// A veth pair in the namespace of the calling thread: what one end sends the other receives.
 ///
 /// Both ends are up, silent (no IPv6, no ARP) and without checksum or segmentation offload, which would
@@ -11,21 +13,12 @@ public struct VethPair: Sendable {
   ///   - second: Name of the other.
   ///   - queues: Queues of each end.
   ///   - mtu: The MTU of both ends, bytes.
-  /// - Throws: ``ProgramError`` when ip(8) or ethtool(8) fails.
+  /// - Throws: `NetmapError` when the kernel refuses.
   public init(_ first: String = "v0", _ second: String = "v1", queues: Int = 1, mtu: Int = 1500)
     throws
   {
+    _ = try NetworkStage.VethPair(first, second, queues: queues, mtu: mtu)
     self.first = first
     self.second = second
-    let count = ["numtxqueues", "\(queues)", "numrxqueues", "\(queues)"]
-    _ = try TestProgram.output(
-      of: ["ip", "link", "add", first] + count + ["type", "veth", "peer", "name", second] + count)
-    for name in [first, second] {
-      try NetworkNamespace.run(
-        "ip", "link", "set", name, "addrgenmode", "none", "arp", "off", "mtu", "\(mtu)")
-      try NetworkNamespace.run(
-        "ethtool", "-K", name, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
-      try NetworkNamespace.run("ip", "link", "set", name, "up")
-    }
   }
 }

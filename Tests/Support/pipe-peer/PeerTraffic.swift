@@ -52,7 +52,8 @@ package struct PeerTraffic {
     // Handed back to the table, it is the one that the sleeper gets.
     doorbells.release(place.doorbell)
     let sleeper = try Sleeper(doorbells: doorbells)
-    let listed = try Directory(attaching: SharedMemory(attaching: directory))
+    let listed = try Directory(
+      attaching: SharedMemory(attaching: directory, readOnly: true))
     guard sleeper.doorbell == place.doorbell, listed.process(of: place.tag) != nil else {
       throw NetmapError(
         .invalidArgument, "attach", "binding \(place.binding)", reason: "not a client of the engine"
@@ -77,7 +78,7 @@ package struct PeerTraffic {
     var summary = PeerSummary(job: job)
     summary.nanoseconds = monotonicNanoseconds() - start
     let ring = unsafe job.role == .send ? port.transmit(0) : port.receive(0)
-    let counters = unsafe ring.pointee.counters
+    let counters = unsafe ring.counters
     summary.resets = counters.resets
     summary.syncs = counters.syncs
     summary.sleeps = sleeper.sleeps
@@ -86,7 +87,7 @@ package struct PeerTraffic {
 
   private func send() throws(NetmapError) {
     let attached = unsafe port.transmit(0)
-    let ring = unsafe attached.pointee.ring
+    let ring = unsafe attached.ring
     var number: UInt64 = 0
     while number < job.packets {
       var head = unsafe ring.head
@@ -105,7 +106,7 @@ package struct PeerTraffic {
       }
       unsafe ring.cur = head
       unsafe ring.head = head
-      _ = unsafe attached.pointee.synchronizeTransmit([])
+      _ = unsafe attached.synchronizeTransmit([])
     }
     // Until every packet has been taken and its slot given back.
     while unsafe ring.next(ring.tail) != ring.head {
@@ -117,7 +118,7 @@ package struct PeerTraffic {
 
   private func receive() throws(NetmapError) {
     let attached = unsafe port.receive(0)
-    let ring = unsafe attached.pointee.ring
+    let ring = unsafe attached.ring
     var expected: UInt64 = 0
     while expected < job.packets {
       var head = unsafe ring.head
@@ -139,7 +140,7 @@ package struct PeerTraffic {
       }
       unsafe ring.cur = head
       unsafe ring.head = head
-      _ = unsafe attached.pointee.synchronizeReceive([])
+      _ = unsafe attached.synchronizeReceive([])
     }
     if unsafe ring.head != ring.tail {
       throw NetmapError(
@@ -165,7 +166,7 @@ package struct PeerTraffic {
       let deadline = monotonicNanoseconds() + patience
       repeat {
         for _ in 0..<1000 {
-          _ = unsafe ring.pointee.synchronize([])
+          _ = unsafe ring.synchronize([])
           if done() { return }
         }
         sched_yield()

@@ -7,14 +7,16 @@ import Netmap
 ///     port-driver send PORT SECONDS [LENGTH [BATCH]]
 ///     port-driver receive PORT SECONDS
 ///     port-driver forward PORT PORT SECONDS
+///     port-driver churn PORT [TIMES]
 ///
-/// Says `ready` once the port is open, and what it counted at the end.
+/// Says `ready` once the port is open, and what it counted at the end. `churn` opens and closes the port
+/// again and again, with some traffic in between; it is ready before the first time.
 @main
 struct PortDriver {
   static func main() {
     let arguments = CommandLine.arguments
     guard arguments.count >= 3 else {
-      fail("usage: port-driver hold|send|receive|forward PORT ...")
+      fail("usage: port-driver hold|send|receive|forward|churn PORT ...")
     }
     do {
       switch arguments[1] {
@@ -30,6 +32,9 @@ struct PortDriver {
         try receive(try Port(arguments[2]), seconds: number(3, 1))
       case "forward":
         try forward(try Port(arguments[2]), try Port(arguments[3]), seconds: number(4, 1))
+      case "churn":
+        say("ready")
+        for _ in 0..<number(3, .max) { try churn(try Port(arguments[2])) }
       default:
         fail("unknown command \(arguments[1])")
       }
@@ -100,11 +105,23 @@ struct PortDriver {
     report("forwarded", target.statistics.transmit, seconds)
   }
 
+  /// Both directions for some milliseconds, then the port closes.
+  static func churn(_ port: Port) throws {
+    prepare(port, 60)
+    for _ in 0..<5 {
+      try port.wait(for: .receive, timeout: .milliseconds(1))
+      for index in 0..<port.receiveRingCount { port.receiveRing(index).discardAll() }
+      var ring = port.transmitRing(0)
+      for _ in 0..<10 { ring.append(length: 60) }
+      try port.sync(.transmit)
+    }
+  }
+
   static func report(_ what: String, _ counters: RingCounters, _ seconds: Int) {
     say(
       "\(what) \(counters.packets) packets, \(counters.packets / UInt64(seconds) / 1000) kpps,"
         + " \(counters.systemCalls) system calls, \(counters.syncs) syncs,"
-        + " \(counters.drops.total) drops")
+        + " \(counters.drops.total) drops, \(counters.retries) retries")
   }
 
   static func number(_ index: Int, _ standard: Int) -> Int {

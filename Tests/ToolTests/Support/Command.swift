@@ -17,6 +17,12 @@ struct Command {
     return Command(path: folder.appendingPathComponent("netmap").path)
   }()
 
+  /// What the program finds in its environment: a daemon of these tests' own, which leaves when idle.
+  private static let environment: [String: String] = {
+    let socket = "\(NSTemporaryDirectory())/netmap-tools-\(getpid())/netmapd.sock"
+    return ProcessInfo.processInfo.environment.merging(["NETMAP_SOCKET": socket]) { $1 }
+  }()
+
   /// Runs the program to its end.
   func run(_ arguments: String...) throws -> Outcome {
     try run(arguments)
@@ -28,6 +34,7 @@ struct Command {
     let (output, errors) = (Pipe(), Pipe())
     process.executableURL = URL(fileURLWithPath: path)
     process.arguments = arguments
+    process.environment = Self.environment
     process.standardOutput = output
     process.standardError = errors
     process.standardInput = FileHandle.nullDevice

@@ -23,7 +23,7 @@ extension AttachedRing {
     let first = unsafe kring.hwcur
     // A damaged segment must not become a wild copy; the checks before looked at the other indexes.
     guard first < count else { return false }
-    let published = unsafe kring.ownPosition
+    let published = unsafe kring.published
     var wakes = false
     if head != first || published != first {
       let summary =
@@ -68,7 +68,7 @@ extension AttachedRing {
       }
     }
     unsafe kring.hwcur = head
-    if unsafe kring.ownPosition != head {
+    if unsafe kring.published != head {
       unsafe kring.publish(position: head)
       wakes = unsafe kring.outboxWaitWordIsSet
     }
@@ -103,35 +103,38 @@ extension AttachedRing {
     let target = unsafe UnsafeMutableRawPointer(peerRing.slot(from))
       .assumingMemoryBound(to: SIMD4<UInt32>.self)
     let count = Int(end &- from)
-    var flags: UInt32 = 0
-    var bytes: UInt64 = 0
+    var (all, sum) = (SIMD4<UInt32>.zero, SIMD4<UInt32>.zero)
     var index = 0
-    if count >= 4 {
-      var (flagsOfFour, bytesOfFour) = (SIMD4<UInt32>.zero, SIMD4<UInt32>.zero)
-      repeat {
-        let (a, b) = unsafe (source[index], source[index &+ 1])
-        let (c, d) = unsafe (source[index &+ 2], source[index &+ 3])
-        unsafe target[index] = a
-        unsafe target[index &+ 1] = b
-        unsafe target[index &+ 2] = c
-        unsafe target[index &+ 3] = d
-        let words = SIMD4(a.y, b.y, c.y, d.y)
-        flagsOfFour |= words
-        // 4096 lengths of 16 bits do not overflow 32 bits.
-        bytesOfFour &+= words & 0xffff
-        index &+= 4
-      } while index &+ 4 <= count
-      flags = (flagsOfFour.x | flagsOfFour.y) | (flagsOfFour.z | flagsOfFour.w)
-      bytes = UInt64(bytesOfFour.wrappedSum())
+    if count < 4 {
+      while index < count {
+        let slot = unsafe source[index]
+        unsafe target[index] = slot
+        all |= slot
+        sum &+= slot
+        index &+= 1
+      }
+    } else {
+      // The C library's copy stores as much at once as the processor can: whole cache lines, so that a
+      // line that the other CPU has takes one place in the store buffer and not four.
+      unsafe UnsafeMutableRawPointer(target).copyMemory(
+        from: source, byteCount: count &* MemoryLayout<Slot>.size)
+      while index < count {
+        let slot = unsafe source[index]
+        all |= slot
+        sum &+= slot
+        index &+= 1
+      }
     }
-    while index < count {
-      let slot = unsafe source[index]
-      unsafe target[index] = slot
-      flags |= slot.y
-      bytes &+= UInt64(slot.y & 0xffff)
-      index &+= 1
-    }
-    return (UInt16(truncatingIfNeeded: flags >> 16), bytes)
+    let flags = UInt16(truncatingIfNeeded: all.y >> 16)
+    // Without flags the words are the lengths: 65536 of 16 bits do not overflow 32.
+    guard flags != 0 else { return (0, UInt64(sum.y)) }
+    return unsafe (flags, lengths(from: from, upTo: end))
+  }
+
+  /// The sum of the lengths of a run of slots, some of which carry flags.
+  @inline(never)
+  private func lengths(from: UInt32, upTo end: UInt32) -> UInt64 {
+    (from..<end).reduce(0) { sum, index in unsafe sum &+ UInt64(ring.slot(index).pointee.length) }
   }
 
   /// The part of a transmit sync that most syncs have no need of: packets of several slots, changed
@@ -192,9 +195,10 @@ extension AttachedRing {
 }
 
 extension KRing {
-  /// This side's position, as it wrote it.
+  /// This side's position, as it wrote it last. On a line that the other side does not read: a look at
+  /// ``KRingLayout/position`` itself would fetch that line back from the other CPU.
   @inline(__always)
-  package var ownPosition: UInt32 { unsafe word(KRingLayout.position) }
+  package var published: UInt32 { unsafe word(KRingLayout.published) }
 
   /// The other side's position, and with it everything it wrote before.
   @inline(__always)
@@ -208,6 +212,7 @@ extension KRing {
   func publish(position: UInt32) {
     _ = unsafe atomicWord(KRingLayout.position).pointee.exchange(
       position, ordering: .sequentiallyConsistent)
+    unsafe setWord(KRingLayout.published, position)
   }
 
   @inline(__always)

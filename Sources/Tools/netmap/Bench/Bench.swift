@@ -7,28 +7,41 @@ struct Bench: ParsableCommand {
     commandName: "bench",
     abstract: "Measure how fast packets move through rings on this machine.",
     discussion: """
-      Without --case everything is measured. Frames have \(testFrameBytes) bytes.
+      Without --case everything is measured.
 
       CASES
       \(Measurement.Case.overview)
 
-      PAYLOADS
+      The cases on interfaces (xdp-..., packet-...) are measured on veth pairs in a network namespace \
+      that goes with the measurement. They need the rights to make one and to load BPF programs: \
+      run as root. Without them they are printed as not measured; that is a failure only when --case \
+      asks for them. copy and generic are the modes of AF_XDP; packet is TPACKET_V3. What is received \
+      is made in the kernel (BPF_PROG_TEST_RUN, live frames), as fast as one CPU can make and deliver \
+      it; what is passed on is sent through AF_XDP. 'offered' and 'delivered' say how much of it there \
+      was, and which part came through.
+
+      PAYLOADS OF PIPES
         untouched  only the length in each slot is written and read
         touched    the sender writes every frame, the receiver sums up its bytes
 
-      A batch is how many packets each sync moves at most. For null, 'packets' are syncs; for wakeup \
-      they are round trips, and a wake-up is half a round trip, in nanoseconds. Ratio is the median of \
-      the pipe's wake-ups over that of eventfd and poll.
+      A batch is how many packets each sync moves at most. Frames of pipes have \(testFrameBytes) bytes. \
+      For null, 'packets' are syncs; for wakeup they are round trips, and a wake-up is half a round \
+      trip, in nanoseconds. Ratio is the median of the pipe's wake-ups over that of eventfd and poll.
 
-      --json prints one object a line: case, backend (pipe or null), mode (embedded: the engine is in \
-      this process), frameBytes, batch, direction (tx or both), mpps, nsPerPacket, \
-      syscallsPerPacket, payload, packets, seconds; for wakeup p50, p99, baselineP50, baselineP99 \
-      and ratio; and schema, kernel, cpu, cpus, build, version.
+      --json prints one object a line: case, backend (pipe, null, xdp, packet), mode (copy, generic, \
+      tpacket-v3; where there is none embedded or host: whose engine it is), frameBytes, batch, \
+      direction (tx, rx, forward, both), measured, mpps, nsPerPacket, syscallsPerPacket, packets, \
+      seconds; for pipes payload; for wakeup p50, p99, baselineP50, baselineP99 and ratio; for forward \
+      and rx offeredMpps and deliveredRatio; for rx offered, received, lostInLink, lostInPort and \
+      lostElsewhere, packets of the whole run; when measured is false, reason in place of figures; \
+      and schema, kernel, cpu, cpus, build, version.
 
       EXAMPLES
         netmap bench --quick
         netmap bench --case pipe-2t --batch 256 --payload touched --seconds 5
         netmap bench --case pipe-2t --batch 256 --packets 1000000000 --verify
+        netmap bench --case xdp-copy-tx --case packet-tx --frame-bytes 60 --batch 64
+        netmap bench --case xdp-copy-forward --json
       """)
 
   @Option(
@@ -38,8 +51,16 @@ struct Bench: ParsableCommand {
 
   @Option(
     name: .customLong("batch"),
-    help: "Packets for each sync, 1...1023; repeatable. (default: 1, 32, 256)")
+    help:
+      "Packets for each sync, 1...1023; repeatable. (default: 1, 32, 256; on interfaces 256)")
   var batches: [Int] = []
+
+  @Option(
+    name: .customLong("frame-bytes"),
+    help: ArgumentHelp(
+      "Bytes of a frame on interfaces, 60...1514; repeatable. (default: 60, 1514)",
+      valueName: "bytes"))
+  var frameSizes: [Int] = []
 
   @Option(name: .customLong("payload"), help: "untouched or touched; repeatable. (default: both)")
   var payloads: [Measurement.PayloadKind] = []
@@ -54,6 +75,11 @@ struct Bench: ParsableCommand {
 
   @Flag(help: "Number the packets of pipes, and fail if one is missing or out of order.")
   var verify = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Measure this program on interfaces in place of netmap; see netmap(1).", valueName: "path"))
+  var program: String?
 
   @Flag(help: "Everything in under 30 s.")
   var quick = false
@@ -72,6 +98,9 @@ struct Bench: ParsableCommand {
     for batch in batches where !(1...1023).contains(batch) {
       throw ValidationError("--batch \(batch) is outside 1...1023, the slots of a ring")
     }
+    for size in frameSizes where !(60...1514).contains(size) {
+      throw ValidationError("--frame-bytes \(size) is outside 60...1514, the frames of Ethernet")
+    }
     if let seconds, !(0.01...3600).contains(seconds) {
       throw ValidationError("--seconds \(seconds.fixed(3)) is outside 0.01...3600")
     }
@@ -85,8 +114,14 @@ struct Bench: ParsableCommand {
     if verify && !payloads.isEmpty {
       throw ValidationError("--verify has a payload of its own: leave --payload out")
     }
-    if verify && cases.contains(where: { !$0.movesBatches }) {
-      throw ValidationError("--verify is for pipe-1t and pipe-2t only")
+    if verify && cases.contains(where: { !$0.isPipe }) {
+      throw ValidationError("--verify is for pipes only")
+    }
+    if packets != nil, let name = cases.first(where: { $0.traffic != nil }) {
+      throw ValidationError("--packets: \(name.rawValue) is measured by time; see --seconds")
+    }
+    if program != nil, let name = cases.first(where: { $0.traffic == nil }) {
+      throw ValidationError("--program: \(name.rawValue) is not measured on interfaces")
     }
     _ = try pinnedCPUs(Machine())
   }
@@ -106,13 +141,28 @@ struct Bench: ParsableCommand {
     for (index, measurement) in plan.enumerated() {
       report.announce(measurement, index + 1, of: plan.count)
       do throws(BenchError) {
-        report.add(try measure(measurement, extent, chosen))
+        report.add(try measure(measurement, chosen))
       } catch {
-        report.clearProgress()
-        printError("netmap: \(measurement.name.rawValue): \(error)")
+        if error.isUnavailable {
+          report.notMeasured(measurement, error.description)
+          if cases.isEmpty { continue }
+        } else {
+          report.clearProgress()
+          printError("netmap: \(measurement.name.rawValue): \(error)")
+        }
         throw ExitCode.failure
       }
     }
+  }
+
+  private func measure(
+    _ measurement: Measurement, _ cpus: (Int, Int)
+  ) throws(BenchError) -> BenchResult {
+    if let traffic = measurement.name.traffic {
+      return try measureTraffic(
+        measurement, traffic, seconds: seconds ?? (quick ? 0.25 : 1), cpus: cpus, program: program)
+    }
+    return try measureRings(measurement, extent, cpus)
   }
 
   private var extent: Extent {
@@ -124,14 +174,20 @@ struct Bench: ParsableCommand {
   private var measurements: [Measurement] {
     let kinds: [Measurement.PayloadKind] =
       verify ? [.verified] : payloads.isEmpty ? [.untouched, .touched] : payloads
-    let sizes = batches.isEmpty ? [1, 32, 256] : batches
+    let lengths = frameSizes.isEmpty ? [testFrameBytes, 1514] : frameSizes
     var plan: [Measurement] = []
     for name in Measurement.Case.allCases where cases.isEmpty || cases.contains(name) {
-      if verify && !name.movesBatches { continue }
-      for kind in name.movesBatches ? kinds : [.untouched] {
-        for size in name.movesBatches ? sizes : [1] {
-          let measurement = Measurement(name: name, batch: size, payload: kind)
-          if !plan.contains(measurement) { plan.append(measurement) }
+      if verify && !name.isPipe || packets != nil && name.traffic != nil { continue }
+      if program != nil && name.traffic == nil { continue }
+      let usual = name.isPipe ? [1, 32, 256] : [name.traffic == nil ? 1 : 256]
+      let sizes = batches.isEmpty || !name.hasBatches ? usual : batches
+      for length in name.traffic == nil ? [testFrameBytes] : lengths {
+        for kind in name.isPipe ? kinds : [.untouched] {
+          for size in sizes {
+            let measurement = Measurement(
+              name: name, batch: size, payload: kind, frameBytes: length)
+            if !plan.contains(measurement) { plan.append(measurement) }
+          }
         }
       }
     }
@@ -165,7 +221,7 @@ extension Measurement.PayloadKind: ExpressibleByArgument {
   }
 }
 
-private func measure(
+private func measureRings(
   _ measurement: Measurement, _ extent: Extent, _ cpus: (Int, Int)
 ) throws(BenchError) -> BenchResult {
   switch (measurement.name, measurement.payload) {
@@ -181,9 +237,17 @@ private func measure(
     try measurePipeTwoThreads(measurement, extent, cpus: cpus, payload: TouchedPayload.self)
   case (.pipeTwoThreads, .verified):
     try measurePipeTwoThreads(measurement, extent, cpus: cpus, payload: VerifiedPayload.self)
+  case (.pipeTwoProcesses, .untouched):
+    try measurePipeTwoProcesses(measurement, extent, cpus: cpus, payload: UntouchedPayload.self)
+  case (.pipeTwoProcesses, .touched):
+    try measurePipeTwoProcesses(measurement, extent, cpus: cpus, payload: TouchedPayload.self)
+  case (.pipeTwoProcesses, .verified):
+    try measurePipeTwoProcesses(measurement, extent, cpus: cpus, payload: VerifiedPayload.self)
   case (.null, _):
     try measureNull(measurement, extent, cpu: cpus.0)
   case (.wakeup, _):
     try measureWakeup(measurement, extent, cpus: cpus)
+  default:
+    preconditionFailure("\(measurement.name.rawValue) is measured on interfaces")
   }
 }

@@ -3,13 +3,18 @@ internal import Netmap
 /// A measurement that could not be made, or one that found packets missing.
 struct BenchError: Error, CustomStringConvertible {
   let description: String
+  /// Whether it cannot be measured on this machine, or not with the rights at hand; other errors are
+  /// failures.
+  let isUnavailable: Bool
 
-  init(_ description: String) {
+  init(_ description: String, isUnavailable: Bool = false) {
     self.description = description
+    self.isUnavailable = isUnavailable
   }
 
   init(_ error: NetmapError) {
     description = error.description
+    isUnavailable = [.notPermitted, .unsupported].contains(error.code)
   }
 }
 

@@ -4,7 +4,8 @@ internal import Synchronization
 /// What the threads of a measurement look at to know what to do.
 final class Control: Sendable {
   enum Phase: UInt32 {
-    case starting, warming, measuring, stopped
+    /// `draining`: nothing new is sent, what is under way may arrive.
+    case starting, warming, measuring, draining, stopped
   }
 
   private let word = Atomic<UInt32>(Phase.starting.rawValue)

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import ToolSupport
 
 /// What a figure depends on besides the code: stated with every result.
 struct Machine {
@@ -28,6 +29,15 @@ struct Machine {
 
   var description: String {
     "Linux \(kernel), \(cpuModel), \(cpus.count) CPU\(cpus.count == 1 ? "" : "s"), \(build) build"
+  }
+
+  /// Adds the machine to a JSON object.
+  func describe(in line: inout JSONLine) {
+    line.add("kernel", kernel)
+    line.add("cpu", cpuModel)
+    line.add("cpus", cpus.count)
+    line.add("build", build)
+    line.add("version", Version.text)
   }
 
   /// The numbers of a list such as `0-2,5`.

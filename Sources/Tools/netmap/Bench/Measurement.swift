@@ -1,28 +1,70 @@
+internal import ToolSupport
+
 /// One thing to measure.
 struct Measurement: Hashable {
   /// The cases, in the order they are run.
   enum Case: String, CaseIterable {
     case pipeOneThread = "pipe-1t"
     case pipeTwoThreads = "pipe-2t"
+    case pipeTwoProcesses = "pipe-2p"
     case null
     case wakeup
+    case xdpCopyTransmit = "xdp-copy-tx"
+    case xdpCopyReceive = "xdp-copy-rx"
+    case xdpCopyForward = "xdp-copy-forward"
+    case xdpGenericTransmit = "xdp-generic-tx"
+    case xdpGenericReceive = "xdp-generic-rx"
+    case xdpGenericForward = "xdp-generic-forward"
+    case packetTransmit = "packet-tx"
+    case packetReceive = "packet-rx"
+    case packetForward = "packet-forward"
 
     var summary: String {
       switch self {
       case .pipeOneThread: "a pipe, both ends driven by one thread"
       case .pipeTwoThreads: "a pipe between two threads on two CPUs"
+      case .pipeTwoProcesses: "a pipe between two processes on two CPUs, through netmapd"
       case .null: "a sync of a null port: what a sync itself costs"
       case .wakeup: "a pipe between sleeping threads; next to it, eventfd + poll"
+      case .xdpCopyTransmit, .xdpGenericTransmit, .packetTransmit:
+        "send to a veth whose other end counts and drops"
+      case .xdpCopyReceive, .xdpGenericReceive, .packetReceive:
+        "receive what the kernel makes and delivers on another CPU"
+      case .xdpCopyForward, .xdpGenericForward, .packetForward:
+        "pass on from one veth to another what a third one sends"
+      }
+    }
+
+    /// What is measured on interfaces; nil for the other cases.
+    var traffic: Traffic? {
+      switch self {
+      case .pipeOneThread, .pipeTwoThreads, .pipeTwoProcesses, .null, .wakeup: nil
+      case .xdpCopyTransmit: Traffic(.xdpCopy, .transmit)
+      case .xdpCopyReceive: Traffic(.xdpCopy, .receive)
+      case .xdpCopyForward: Traffic(.xdpCopy, .forward)
+      case .xdpGenericTransmit: Traffic(.xdpGeneric, .transmit)
+      case .xdpGenericReceive: Traffic(.xdpGeneric, .receive)
+      case .xdpGenericForward: Traffic(.xdpGeneric, .forward)
+      case .packetTransmit: Traffic(.packet, .transmit)
+      case .packetReceive: Traffic(.packet, .receive)
+      case .packetForward: Traffic(.packet, .forward)
       }
     }
 
     /// All cases, one a line, for help texts.
     static var overview: String {
-      allCases.map { "  \($0.rawValue.left(9)) \($0.summary)" }.joined(separator: "\n")
+      allCases.map { "  \($0.rawValue.left(nameWidth)) \($0.summary)" }.joined(separator: "\n")
     }
 
-    /// Whether batch size and payload mean anything.
-    var movesBatches: Bool { self == .pipeOneThread || self == .pipeTwoThreads }
+    static var nameWidth: Int { allCases.reduce(0) { max($0, $1.rawValue.count) } }
+
+    /// Whether it is a pipe, whose packets can have several payloads and can be numbered.
+    var isPipe: Bool {
+      self == .pipeOneThread || self == .pipeTwoThreads || self == .pipeTwoProcesses
+    }
+
+    /// Whether the size of a batch means anything.
+    var hasBatches: Bool { isPipe || traffic != nil }
   }
 
   enum PayloadKind: String, CaseIterable {
@@ -33,44 +75,36 @@ struct Measurement: Hashable {
   /// Packets for each sync.
   let batch: Int
   let payload: PayloadKind
+  /// Bytes of a frame.
+  var frameBytes = testFrameBytes
 }
 
 /// What a measurement found.
 struct BenchResult {
   let measurement: Measurement
-  /// Packets received; syncs for `null`, round trips for `wakeup`.
+  /// Packets received, or sent where that is measured; syncs for `null`, round trips for `wakeup`.
   var packets: UInt64
   var seconds: Double
-  var systemCalls: UInt64
+  /// Nil when the program that was measured does not count them.
+  var systemCalls: UInt64?
   /// Set by `wakeup`.
   var wakeup: WakeupTimes?
+  /// Set by the cases on interfaces that are offered packets.
+  var delivery: Delivery?
 
   var nanosecondsPerPacket: Double { seconds * 1e9 / Double(packets) }
   var millionsPerSecond: Double { Double(packets) / seconds / 1e6 }
-  var systemCallsPerPacket: Double { Double(systemCalls) / Double(packets) }
-
-  private var frameBytes: Int {
-    measurement.name == .null ? 0 : testFrameBytes
-  }
-
-  private var direction: String {
-    measurement.name == .null ? "tx" : "both"
-  }
+  var systemCallsPerPacket: Double { systemCalls.map { Double($0) / Double(packets) } ?? .nan }
 
   /// The result as one JSON object; the keys are described in `netmap bench --help`.
   func json(on machine: Machine) -> String {
     var line = JSONLine()
-    line.add("schema", 1)
-    line.add("case", measurement.name.rawValue)
-    line.add("backend", measurement.name == .null ? "null" : "pipe")
-    line.add("mode", "embedded")
-    line.add("frameBytes", frameBytes)
-    line.add("batch", measurement.batch)
-    line.add("direction", direction)
+    measurement.describe(in: &line)
+    line.add("measured", true)
     line.add("mpps", millionsPerSecond)
     line.add("nsPerPacket", nanosecondsPerPacket)
     line.add("syscallsPerPacket", systemCallsPerPacket)
-    if measurement.name.movesBatches { line.add("payload", measurement.payload.rawValue) }
+    delivery?.describe(in: &line)
     line.add("packets", packets)
     line.add("seconds", seconds)
     if let wakeup {
@@ -80,12 +114,23 @@ struct BenchResult {
       line.add("baselineP99", wakeup.eventfd.p99)
       line.add("ratio", wakeup.ratio)
     }
-    line.add("kernel", machine.kernel)
-    line.add("cpu", machine.cpuModel)
-    line.add("cpus", machine.cpus.count)
-    line.add("build", machine.build)
-    line.add("version", Version.text)
+    machine.describe(in: &line)
     return line.text
+  }
+}
+
+extension Measurement {
+  /// Adds to a JSON object what was to be measured.
+  func describe(in line: inout JSONLine) {
+    line.add("schema", 1)
+    line.add("case", name.rawValue)
+    line.add("backend", name.traffic?.backend.name ?? (name == .null ? "null" : "pipe"))
+    line.add(
+      "mode", name.traffic?.backend.mode ?? (name == .pipeTwoProcesses ? "host" : "embedded"))
+    line.add("frameBytes", name == .null ? 0 : frameBytes)
+    line.add("batch", batch)
+    line.add("direction", name.traffic?.direction.rawValue ?? (name == .null ? "tx" : "both"))
+    if name.isPipe { line.add("payload", payload.rawValue) }
   }
 }
 

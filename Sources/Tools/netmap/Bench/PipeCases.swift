@@ -15,11 +15,13 @@ enum Extent {
   }
 }
 
-/// Warming up, seconds: long enough for both threads to have touched every slot and buffer.
-private let warmUpSeconds = 0.05
-
-/// After the sender has finished: how long the receiver may take for what is in the ring, seconds.
-private let drainSeconds = 5.0
+/// How long the parts of a measurement of a pipe last that are not measured, seconds.
+enum PipeTimes {
+  /// Long enough for both ends to have touched every slot and buffer.
+  static var warmUp: Double { 0.05 }
+  /// After the sender has finished: how long the receiver may take for what is in the ring.
+  static var drain: Double { 5 }
+}
 
 /// Measures a pipe whose ends are driven by threads of their own.
 func measurePipeTwoThreads<P: Payload>(
@@ -28,26 +30,8 @@ func measurePipeTwoThreads<P: Payload>(
   let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }
   let control = Control()
   let (batch, limit) = (measurement.batch, extent.limit)
-
-  let receiver = try PinnedThread(on: cpus.1) { () throws(BenchError) -> EndReport in
-    try control.stoppingOnError { () throws(BenchError) in
-      try measuring { () throws(NetmapError) in
-        let port = try Port("netmap:bench}1", engine: engine)
-        var (progress, payload) = (Progress(), P())
-        control.waitForStart()
-        try PipeLoops.receive(
-          port, batch: batch, upTo: limit, control, during: .warming, &progress, &payload)
-        let (start, before) = (monotonicNanoseconds(), progress.packets)
-        try PipeLoops.receive(
-          port, batch: batch, upTo: limit, control, during: .measuring, &progress, &payload)
-        let end = monotonicNanoseconds()
-        control.enter(.stopped)
-        return EndReport(
-          port, progress, measured: progress.packets - before, nanoseconds: end - start,
-          firstMismatch: payload.firstMismatch, digest: payload.digest)
-      }
-    }
-  }
+  let receiver = try receivePipe(
+    "netmap:bench}1", on: engine, measurement, extent, control, cpu: cpus.1, payload: P.self)
   let sender = try PinnedThread(on: cpus.0) { () throws(BenchError) -> EndReport in
     try control.stoppingOnError { () throws(BenchError) in
       try measuring { () throws(NetmapError) in
@@ -64,7 +48,7 @@ func measurePipeTwoThreads<P: Payload>(
   switch extent {
   case .seconds(let seconds):
     control.start(2, in: .warming)
-    sleepThread(seconds: warmUpSeconds)
+    sleepThread(seconds: PipeTimes.warmUp)
     control.advance(from: .warming, to: .measuring)
     sleepThread(seconds: seconds)
     control.enter(.stopped)
@@ -72,7 +56,7 @@ func measurePipeTwoThreads<P: Payload>(
   case .packets:
     control.start(2, in: .measuring)
     sent = try sender.join()
-    var left = drainSeconds
+    var left = PipeTimes.drain
     while !control.isIn(.stopped) && left > 0 {
       sleepThread(seconds: 0.001)
       left -= 0.001
@@ -88,6 +72,33 @@ func measurePipeTwoThreads<P: Payload>(
     measurement: measurement, packets: received.measured,
     seconds: Double(received.nanoseconds) / 1e9,
     systemCalls: UInt64((Double(calls) * share).rounded()))
+}
+
+/// Starts the thread that receives, and measures.
+func receivePipe<P: Payload>(
+  _ name: String, on engine: any PortEngine, _ measurement: Measurement, _ extent: Extent,
+  _ control: Control, cpu: Int, payload: P.Type
+) throws(BenchError) -> PinnedThread<EndReport> {
+  let (batch, limit) = (measurement.batch, extent.limit)
+  return try PinnedThread(on: cpu) { () throws(BenchError) -> EndReport in
+    try control.stoppingOnError { () throws(BenchError) in
+      try measuring { () throws(NetmapError) in
+        let port = try Port(name, engine: engine)
+        var (progress, payload) = (Progress(), P())
+        control.waitForStart()
+        try PipeLoops.receive(
+          port, batch: batch, upTo: limit, control, during: .warming, &progress, &payload)
+        let (start, before) = (monotonicNanoseconds(), progress.packets)
+        try PipeLoops.receive(
+          port, batch: batch, upTo: limit, control, during: .measuring, &progress, &payload)
+        let end = monotonicNanoseconds()
+        control.enter(.stopped)
+        return EndReport(
+          port, progress, measured: progress.packets - before, nanoseconds: end - start,
+          firstMismatch: payload.firstMismatch, digest: payload.digest)
+      }
+    }
+  }
 }
 
 /// Measures a pipe with both ends on one thread.
@@ -124,7 +135,7 @@ func measurePipeOneThread<P: Payload>(
   switch extent {
   case .seconds(let seconds):
     control.start(1, in: .warming)
-    sleepThread(seconds: warmUpSeconds)
+    sleepThread(seconds: PipeTimes.warmUp)
     control.advance(from: .warming, to: .measuring)
     sleepThread(seconds: seconds)
     control.enter(.stopped)

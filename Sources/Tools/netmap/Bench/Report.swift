@@ -1,4 +1,5 @@
 internal import Glibc
+internal import ToolSupport
 
 /// Writes results to standard output, each as soon as it is known.
 struct Report {
@@ -15,9 +16,11 @@ struct Report {
   /// Says on a terminal what is being measured.
   func announce(_ measurement: Measurement, _ number: Int, of total: Int) {
     guard showsProgress else { return }
-    let payload = measurement.name.movesBatches ? " \(measurement.payload.rawValue)" : ""
-    let batch = measurement.name.movesBatches ? " batch \(measurement.batch)" : ""
-    writeError("\r\u{1b}[K[\(number)/\(total)] \(measurement.name.rawValue)\(batch)\(payload)\r")
+    let payload = measurement.name.isPipe ? " \(measurement.payload.rawValue)" : ""
+    let batch = measurement.name.hasBatches ? " batch \(measurement.batch)" : ""
+    let frame = measurement.name.traffic == nil ? "" : " \(measurement.frameBytes) bytes"
+    writeError(
+      "\r\u{1b}[K[\(number)/\(total)] \(measurement.name.rawValue)\(frame)\(batch)\(payload)\r")
   }
 
   mutating func add(_ result: BenchResult) {
@@ -25,12 +28,31 @@ struct Report {
     // A reader at the other end of a pipe sees each result at once.
     defer { fflush(nil) }
     if isJSON { return print(result.json(on: machine)) }
-    if !hasHeader {
-      hasHeader = true
-      print(header)
-    }
+    printHeader()
     print(row(result))
     if let wakeup = result.wakeup { print(note(wakeup)) }
+    if let losses = result.delivery?.losses { print(note(losses)) }
+  }
+
+  /// Says that something could not be measured, and why.
+  mutating func notMeasured(_ measurement: Measurement, _ reason: String) {
+    clearProgress()
+    defer { fflush(nil) }
+    if isJSON {
+      var line = JSONLine()
+      measurement.describe(in: &line)
+      line.add("measured", false)
+      line.add("reason", reason)
+      machine.describe(in: &line)
+      return print(line.text)
+    }
+    printHeader()
+    print("\(cells(measurement)) not measured: \(reason)")
+  }
+
+  private mutating func printHeader() {
+    if !hasHeader { print(header) }
+    hasHeader = true
   }
 
   func clearProgress() {
@@ -45,22 +67,40 @@ struct Report {
     return """
       netmap bench \(Version.text): \(machine.description)
       \(warning)
-      case       batch  payload       Mpps   ns/packet  syscalls/packet
+      \("case".left(nameWidth)) bytes batch  payload       Mpps  ns/packet syscalls/packet  offered delivered
       """
   }
 
+  private var nameWidth: Int { Measurement.Case.nameWidth }
+
+  /// What was measured, as the first cells of a row.
+  private func cells(_ measurement: Measurement) -> String {
+    let name = measurement.name
+    return [
+      name.rawValue.left(nameWidth),
+      (name == .null ? "-" : String(measurement.frameBytes)).right(5),
+      (name.hasBatches ? String(measurement.batch) : "-").right(5),
+      " " + (name.isPipe ? measurement.payload.rawValue : "-").left(9),
+    ].joined(separator: " ")
+  }
+
   private func row(_ result: BenchResult) -> String {
-    let measurement = result.measurement
-    let isBatched = measurement.name.movesBatches
     let columns = [
-      measurement.name.rawValue.left(9),
-      (isBatched ? String(measurement.batch) : "-").right(6),
-      " " + (isBatched ? measurement.payload.rawValue : "-").left(9),
+      cells(result.measurement),
       result.millionsPerSecond.fixed(3).right(8),
       result.nanosecondsPerPacket.fixed(2).right(10),
       result.systemCallsPerPacket.fixed(4).right(15),
+      (result.delivery?.offeredMpps.fixed(3) ?? "-").right(8),
+      (result.delivery?.ratio.fixed(3) ?? "-").right(9),
     ]
     return columns.joined(separator: " ") + (Machine.isDebugBuild ? "  (debug build)" : "")
+  }
+
+  private func note(_ losses: Delivery.Losses) -> String {
+    """
+      received \(losses.received) of \(losses.offered); lost in the link \(losses.link), \
+    at the port \(losses.port.map(String.init) ?? "?"), elsewhere \(losses.elsewhere)
+    """
   }
 
   private func note(_ times: WakeupTimes) -> String {

@@ -1,20 +1,22 @@
 internal import Foundation
 
-/// Prints comparisons as a table, or as one JSON object a line.
-struct Report {
+/// Prints comparisons of pipes as a table, or as one JSON object a line.
+struct PipeReport {
+  private let name: String
   private let options: Options
   private var passes = true
   private var hasHeader = false
 
-  init(_ options: Options) {
+  init(_ name: String, _ options: Options) {
+    self.name = name
     self.options = options
   }
 
   func notMeasured(_ reason: String) {
     if options.isJSON {
-      print(#"{"case":"\#(options.name)","peer":"c","measured":false}"#)
+      print(#"{"case":"\#(name)","peer":"c","measured":false}"#)
     } else {
-      print("\(options.name) against C: not measured (\(reason))")
+      print("\(name) against C: not measured (\(reason))")
     }
   }
 
@@ -26,7 +28,7 @@ struct Report {
     let ratios = comparison.pairs.map { Self.text($0.ratio, 3) }
     if options.isJSON {
       print(
-        #"{"case":"\#(options.name)","peer":"c","measured":true,"#
+        #"{"case":"\#(name)","peer":"c","measured":true,"#
           + #""batch":\#(comparison.batch),"payload":"\#(comparison.payload)","#
           + #""mpps":\#(ours),"peerMpps":\#(peer),"ratio":\#(comparison.ratio),"#
           + #""ratios":[\#(ratios.joined(separator: ","))],"threshold":\#(options.threshold),"#
@@ -37,7 +39,7 @@ struct Report {
       }
       hasHeader = true
       print(
-        options.name.padding(toLength: 8, withPad: " ", startingAt: 0),
+        name.padding(toLength: 8, withPad: " ", startingAt: 0),
         Self.right(String(comparison.batch), 5),
         " " + comparison.payload.padding(toLength: 10, withPad: " ", startingAt: 0),
         Self.right(Self.text(ours, 2), 11), Self.right(Self.text(peer, 2), 8),

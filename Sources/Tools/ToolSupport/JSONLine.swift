@@ -1,5 +1,5 @@
 /// One JSON object on one line, its members in the order they were added.
-package struct JSONObject {
+package struct JSONLine {
   private var members: [String] = []
 
   package init() {}
@@ -17,7 +17,7 @@ package struct JSONObject {
     append(key, value.isFinite ? "\(value)" : "null")
   }
 
-  package mutating func add(_ key: String, _ value: JSONObject) { append(key, value.text) }
+  package mutating func add(_ key: String, _ value: JSONLine) { append(key, value.text) }
 
   private mutating func append(_ key: String, _ value: String) {
     members.append("\(Self.quoted(key)):\(value)")

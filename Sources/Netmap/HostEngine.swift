@@ -1,0 +1,103 @@
+internal import Glibc
+package import NetmapClient
+package import NetmapCore
+internal import Synchronization
+
+/// The engine that all processes of the host (or of one user) share: ports opened on it meet those of
+/// other processes.
+///
+/// A small daemon, netmapd(8), keeps it; it is started when it is needed and leaves when it is idle. Packets
+/// move in shared memory between the processes themselves, and go on moving when the daemon ends;
+/// only opening a port needs it.
+///
+/// Safe to use from any thread. After fork(2) the child connects anew at its first use.
+public final class HostEngine: PortEngine {
+  private let address: DaemonAddress?
+  private let provider: DaemonBindings
+
+  /// The engine at the usual place: `$NETMAP_SOCKET`, else the host's, else the user's own.
+  ///
+  /// Nothing is connected or started before a port is opened.
+  public static let shared = HostEngine(address: nil)
+
+  /// An engine whose daemon listens on `socket`, and is running.
+  ///
+  /// - Throws: ``NetmapError`` `EINVAL` for a path that cannot be a socket's.
+  public convenience init(socket: String) throws(NetmapError) {
+    self.init(address: try DaemonAddress(path: socket))
+  }
+
+  private init(address: DaemonAddress?) {
+    self.address = address
+    provider = DaemonBindings(address)
+  }
+
+  public var access: PortEngineAccess { PortEngineAccess(provider: provider) }
+
+  /// Every port that is open on the engine, whoever opened it.
+  ///
+  /// - Throws: ``NetmapError`` `ENOENT` or `ECONNREFUSED` when no daemon is running.
+  package func listing() throws(NetmapError) -> [PortListing] {
+    try provider.listing()
+  }
+}
+
+/// This process's connection to a daemon; made when it is needed, and again when the daemon has gone.
+private final class DaemonBindings: BindingProvider {
+  private let address: DaemonAddress?
+  private let current = Mutex<DaemonConnection?>(nil)
+
+  init(_ address: DaemonAddress?) {
+    self.address = address
+  }
+
+  func open(_ request: RegisterRequest) throws(NetmapError) -> PortBinding {
+    try withConnection { (connection) throws(NetmapError) in
+      let (registration, token) = try connection.register(request)
+      let attached = unsafe try AttachedPort(
+        region: registration.region, segment: registration.segment,
+        binding: registration.bindingIndex, tag: connection.tag, doorbells: connection.doorbells)
+      return PortBinding(
+        registration, attached, connection.doorbells,
+        end: { keepsViews in
+          if !keepsViews { connection.forget(registration.id) }
+          token.close()
+        }, forget: { connection.forget(registration.id) })
+    }
+  }
+
+  func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16 {
+    try withConnection { (connection) throws(NetmapError) in try connection.memoryID(of: request) }
+  }
+
+  func listing() throws(NetmapError) -> [PortListing] {
+    try DaemonConnection(address: address, starts: false).listing()
+  }
+
+  /// Asks the daemon; once more where it left between the connection and the question.
+  private func withConnection<R>(
+    _ body: (DaemonConnection) throws(NetmapError) -> R
+  ) throws(NetmapError) -> R {
+    var patience = 3
+    while true {
+      do throws(NetmapError) {
+        return try body(try connection())
+      } catch {
+        patience -= 1
+        guard error.code.rawValue == ECONNRESET, patience > 0 else { throw error }
+        current.withLock { $0 = nil }
+      }
+    }
+  }
+
+  private func connection() throws(NetmapError) -> DaemonConnection {
+    if let known = current.withLock({ $0 }), known.isUsable { return known }
+    let made = try DaemonConnection(address: address)
+    return current.withLock { known in
+      // Another thread may have been faster; ports of one engine share their doorbell.
+      if let known, known.isUsable { return known }
+      known = made
+      return made
+    }
+  }
+}

@@ -1,0 +1,63 @@
+internal import NetmapCore
+
+/// Where ports are opened: an ``EmbeddedEngine`` in this process, or the ``HostEngine`` that all
+/// processes of the host share.
+public protocol PortEngine: AnyObject, Sendable {
+  /// How ports reach the engine. Only this package makes engines.
+  var access: PortEngineAccess { get }
+}
+
+/// How ports reach an engine.
+public struct PortEngineAccess: Sendable {
+  let provider: any BindingProvider
+}
+
+/// What an engine does for ports.
+protocol BindingProvider: Sendable {
+  /// Binds the rings that the request selects, and maps them.
+  func open(_ request: RegisterRequest) throws(NetmapError) -> PortBinding
+
+  /// The memory region that a port would get.
+  func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16
+}
+
+/// A binding as the port that holds it sees it.
+final class PortBinding {
+  let registration: Registration
+  let attached: AttachedPort
+  /// Doorbells of those who sleep for its rings.
+  let doorbells: DoorbellTable
+  private let end: (_ keepsViews: Bool) -> Void
+  private let forget: () -> Void
+  private var isOpen = true
+
+  /// - Parameters:
+  ///   - registration: What the engine answered.
+  ///   - attached: The rings as this process has them.
+  ///   - doorbells: What sleepers wait on.
+  ///   - end: Ends the binding; told whether somebody may still look at its rings.
+  ///   - forget: Says that nobody can any more, after it was ended with views kept.
+  init(
+    _ registration: Registration, _ attached: AttachedPort, _ doorbells: DoorbellTable,
+    end: @escaping (_ keepsViews: Bool) -> Void, forget: @escaping () -> Void
+  ) {
+    self.registration = registration
+    self.attached = attached
+    self.doorbells = doorbells
+    self.end = end
+    self.forget = forget
+  }
+
+  /// Ends the binding; the memory stays mapped as long as this object lives.
+  func close() {
+    guard isOpen else { return }
+    isOpen = false
+    end(true)
+  }
+
+  /// The last use of the object: nobody looks at the rings from now on.
+  func finish() {
+    if isOpen { end(false) } else { forget() }
+    isOpen = false
+  }
+}

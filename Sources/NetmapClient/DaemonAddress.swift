@@ -1,0 +1,135 @@
+internal import CLinux
+internal import Glibc
+package import NetmapCore
+
+/// Where a daemon listens.
+package struct DaemonAddress: Hashable, Sendable {
+  /// A path in the file system, shorter than the 108 bytes of `sun_path`.
+  package let path: String
+
+  /// The host's daemon, which root runs. The folder is root's alone to write to.
+  package static let host = DaemonAddress(unchecked: "/run/netmap/netmapd.sock")
+
+  private init(unchecked path: String) {
+    self.path = path
+  }
+
+  /// - Throws: ``NetmapError`` `EINVAL` for a path that is too long for a socket.
+  package init(path: String) throws(NetmapError) {
+    guard !path.isEmpty, path.utf8.count < 108 else {
+      throw NetmapError(
+        .invalidArgument, "connect", "'\(path)'",
+        reason: "the path of a socket has 1 to 107 bytes", remedy: "use a shorter one")
+    }
+    self.path = path
+  }
+
+  /// The folder the socket is in.
+  package var folder: String {
+    let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+    let folder = parts.joined(separator: "/")
+    return folder.isEmpty ? (path.hasPrefix("/") ? "/" : ".") : folder
+  }
+
+  /// The places to look for a daemon, in this order: `$NETMAP_SOCKET` alone when it is set; else the
+  /// host's; else the user's own, in `$XDG_RUNTIME_DIR` or, where there is none, below `/tmp`.
+  ///
+  /// - Throws: ``NetmapError`` `EINVAL` when `$NETMAP_SOCKET` is too long.
+  package static func candidates() throws(NetmapError) -> [DaemonAddress] {
+    if let forced = environment("NETMAP_SOCKET") { return [try DaemonAddress(path: forced)] }
+    var result = [host]
+    if geteuid() != 0 {
+      let own =
+        environment("XDG_RUNTIME_DIR").map { "\($0)/netmap" } ?? "/tmp/netmap-\(geteuid())"
+      result.append(try DaemonAddress(path: "\(own)/netmapd.sock"))
+    }
+    return result
+  }
+
+  /// The one that this user's processes start a daemon at.
+  package static func own() throws(NetmapError) -> DaemonAddress {
+    let all = try candidates()
+    return all[all.count - 1]
+  }
+
+  /// A socket that is connected to the daemon here.
+  ///
+  /// - Returns: Nil when no daemon listens here.
+  /// - Throws: ``NetmapError`` `EACCES` when there is one for others, or what connect(2) left.
+  package func connect() throws(NetmapError) -> MessageSocket? {
+    let file = try Self.socket()
+    let connection = MessageSocket(owning: file)
+    while unsafe withSocketAddress({ unsafe Glibc.connect(file, $0, $1) }) != 0 {
+      switch errno {
+      case EINTR: continue
+      case ENOENT, ECONNREFUSED, ENOTDIR: return nil
+      case EACCES, EPERM:
+        throw NetmapError(
+          .init(rawValue: EACCES), "connect", path,
+          reason: "this user may not use the netmapd of this host",
+          remedy: "join the group that owns \(path) (usually netmap), run as root, or set"
+            + " NETMAP_SOCKET to a socket of your own")
+      default: throw systemError("connect", path)
+      }
+    }
+    return connection
+  }
+
+  /// Begins to listen here. A socket that nobody listens on any more makes room; the caller holds the
+  /// lock that keeps others from doing the same (``DaemonLock``).
+  ///
+  /// - Returns: The listening socket, the caller's to close.
+  /// - Throws: ``NetmapError`` `EADDRINUSE` when a daemon listens here, or what bind(2) left.
+  package func listen() throws(NetmapError) -> CInt {
+    if try connect() != nil {
+      throw NetmapError(
+        .init(rawValue: EADDRINUSE), "listen", path, reason: "a netmapd listens there already",
+        remedy: "stop it, or use another --socket")
+    }
+    let file = try Self.socket()
+    // Only a socket: whatever else has that name is somebody's file.
+    var status = stat()
+    if unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK {
+      unsafe unlink(path)
+    }
+    let mask = umask(0o077)
+    let bound = unsafe withSocketAddress { unsafe bind(file, $0, $1) }
+    umask(mask)
+    guard bound == 0, Glibc.listen(file, 128) == 0 else {
+      let error = systemError(
+        "bind", path,
+        remedy: "check that the folder exists and is writable, or use another --socket")
+      close(file)
+      throw error
+    }
+    return file
+  }
+
+  private static func socket() throws(NetmapError) -> CInt {
+    let kind = CInt(SOCK_SEQPACKET.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+    let file = Glibc.socket(AF_UNIX, kind, 0)
+    guard file >= 0 else {
+      throw systemError("socket", "netmapd", remedy: "raise the limit of open files (ulimit -n)")
+    }
+    return file
+  }
+
+  private func withSocketAddress<R>(
+    _ body: (UnsafePointer<sockaddr>, socklen_t) -> R
+  ) -> R {
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8) }
+    return unsafe withUnsafePointer(to: address) {
+      unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        unsafe body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+  }
+}
+
+/// An environment variable, nil when it is not set or empty.
+func environment(_ name: String) -> String? {
+  guard let value = unsafe getenv(name), unsafe value.pointee != 0 else { return nil }
+  return unsafe String(cString: value)
+}

@@ -1,0 +1,152 @@
+internal import CLinux
+internal import Glibc
+package import NetmapCore
+
+extension DaemonAddress {
+  /// Finds the daemon, and starts one where there is none.
+  ///
+  /// - Parameter starts: Whether to start one.
+  /// - Returns: The address and a connection to it.
+  /// - Throws: ``NetmapError``: what keeps this user from it, or the program from being found.
+  package static func reach(
+    starts: Bool = true
+  ) throws(NetmapError) -> (address: DaemonAddress, connection: MessageSocket) {
+    for address in try candidates() {
+      if let connection = try address.connect() { return (address, connection) }
+    }
+    let address = try own()
+    guard starts else {
+      throw NetmapError(
+        .init(rawValue: ENOENT), "connect", address.path, reason: "no netmapd is running",
+        remedy: "open a port, or start one: netmapd")
+    }
+    try address.startDaemon()
+    guard let connection = try address.connect() else {
+      throw NetmapError(
+        .init(rawValue: ECONNREFUSED), "start", "netmapd", reason: "it ended at once",
+        remedy: "see \(address.path).log")
+    }
+    return (address, connection)
+  }
+
+  /// Starts a daemon that exits when it is idle, detached from this process. Returns when it can be
+  /// connected to: the socket listens before the daemon runs.
+  ///
+  /// - Throws: ``NetmapError`` `ENOENT` when the program is not installed.
+  func startDaemon() throws(NetmapError) {
+    let lock = try DaemonLock(self)
+    defer { withExtendedLifetime(lock) {} }
+    // Somebody else may have been faster.
+    if try connect() != nil { return }
+    let program = try DaemonProgram.find()
+    let listener = try listen()
+    defer { close(listener) }
+    try DaemonProgram.spawn(
+      program,
+      ["--listener", "3", "--socket", path, "--idle-exit", "5", "--log-level", "notice"],
+      listener: listener,
+      log: "\(path).log", waits: true)
+  }
+}
+
+/// The program `netmapd`.
+package enum DaemonProgram {
+  /// `$NETMAPD`, else beside the running program, else where `make install` puts it, else
+  /// in `$PATH`.
+  static func find() throws(NetmapError) -> String {
+    if let forced = environment("NETMAPD") { return forced }
+    var places: [String] = []
+    if let own = ownFolder() { places += [own, "\(own)/../sbin", "\(own)/../../sbin"] }
+    places += ((environment("PATH") ?? "") + ":/usr/local/sbin:/usr/sbin").split(separator: ":")
+      .map(
+        String.init)
+    for place in places {
+      let path = "\(place)/netmapd"
+      if unsafe access(path, X_OK) == 0 { return path }
+    }
+    throw NetmapError(
+      .init(rawValue: ENOENT), "start", "netmapd",
+      reason: "the program is neither beside this one nor in PATH",
+      remedy: "install it (make install), or set NETMAPD to its path")
+  }
+
+  private static func ownFolder() -> String? {
+    var bytes = [CChar](repeating: 0, count: 4096)
+    let count = unsafe readlink("/proc/self/exe", &bytes, bytes.count - 1)
+    guard count > 0 else { return nil }
+    let path = String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    return path.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+      .joined(separator: "/")
+  }
+
+  /// Runs the program with the listening socket as descriptor 3, in a session of its own, without the
+  /// caller's preload, its terminal and its working folder.
+  ///
+  /// - Parameters:
+  ///   - program: Its path.
+  ///   - options: Its command line.
+  ///   - listener: The socket; stays the caller's.
+  ///   - log: Where its standard error stream goes, a file that is emptied first.
+  ///   - waits: Whether to wait until the process has ended: it leaves another one behind that is not
+  ///     this process's child.
+  /// - Throws: ``NetmapError`` with the `errno` of posix_spawn(3).
+  package static func spawn(
+    _ program: String, _ options: [String], listener: CInt, log: String, waits: Bool
+  ) throws(NetmapError) {
+    var actions = unsafe posix_spawn_file_actions_t()
+    unsafe posix_spawn_file_actions_init(&actions)
+    defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+    unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    unsafe posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+    unsafe posix_spawn_file_actions_addopen(
+      &actions, 2, log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0o600)
+    // A duplicate above 3 first: dup2 of 3 onto itself would leave close-on-exec set.
+    let high = fcntl(listener, CInt(CLINUX_F_DUPFD_CLOEXEC), 10)
+    guard high >= 0 else { throw systemError("fcntl(F_DUPFD_CLOEXEC)", "netmapd") }
+    defer { close(high) }
+    unsafe posix_spawn_file_actions_adddup2(&actions, high, 3)
+    unsafe posix_spawn_file_actions_addclosefrom_np(&actions, 4)
+    unsafe posix_spawn_file_actions_addchdir_np(&actions, "/")
+    var attributes = posix_spawnattr_t()
+    unsafe posix_spawnattr_init(&attributes)
+    defer { unsafe posix_spawnattr_destroy(&attributes) }
+    var (none, all) = (sigset_t(), sigset_t())
+    unsafe sigemptyset(&none)
+    unsafe sigfillset(&all)
+    unsafe posix_spawnattr_setsigmask(&attributes, &none)
+    unsafe posix_spawnattr_setsigdefault(&attributes, &all)
+    unsafe posix_spawnattr_setflags(
+      &attributes,
+      Int16(
+        POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | CInt(CLINUX_POSIX_SPAWN_SETSID)))
+    // What a preloaded library or a debugging run-time of the caller needs is not the daemon's.
+    let kept = ["PATH", "LANG", "LC_ALL", "HOME", "LD_LIBRARY_PATH"].compactMap { name in
+      environment(name).map { "\(name)=\($0)" }
+    }
+    var process: pid_t = 0
+    let result = unsafe withArguments([program] + options) { arguments in
+      unsafe withArguments(kept) { environment in
+        unsafe posix_spawn(&process, program, &actions, &attributes, arguments, environment)
+      }
+    }
+    guard result == 0 else {
+      errno = result
+      throw systemError("posix_spawn", program)
+    }
+    guard waits else { return }
+    var status: CInt = 0
+    // Whoever ignores SIGCHLD, or waits for any child, leaves nothing to wait for.
+    while unsafe waitpid(process, &status, 0) < 0 && errno == EINTR {}
+  }
+
+  private static func withArguments<R>(
+    _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> R
+  ) -> R {
+    let copies: [UnsafeMutablePointer<CChar>?] = unsafe strings.map { unsafe strdup($0) } + [nil]
+    defer { unsafe copies.forEach { unsafe free($0) } }
+    return unsafe copies.withUnsafeBufferPointer { buffer in
+      guard let base = buffer.baseAddress else { preconditionFailure("never empty") }
+      return unsafe body(base)
+    }
+  }
+}

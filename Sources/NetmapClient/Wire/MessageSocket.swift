@@ -1,0 +1,120 @@
+internal import CLinux
+internal import Glibc
+package import NetmapCore
+
+/// A connected Unix socket that carries messages, one a datagram, and descriptors with them.
+///
+/// Owns the descriptor. Every call may be made from any thread.
+@safe
+package final class MessageSocket: Sendable {
+  package let descriptor: CInt
+
+  /// - Parameter descriptor: A connected `SOCK_SEQPACKET` socket; this object's from now on.
+  package init(owning descriptor: CInt) {
+    self.descriptor = descriptor
+  }
+
+  deinit { close(descriptor) }
+
+  /// Two sockets, each the other's peer.
+  ///
+  /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE`.
+  package static func pair() throws(NetmapError) -> (MessageSocket, MessageSocket) {
+    var files: [CInt] = [-1, -1]
+    let kind = CInt(SOCK_SEQPACKET.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+    guard unsafe socketpair(AF_UNIX, kind, 0, &files) == 0 else {
+      throw systemError(
+        "socketpair", "netmapd", remedy: "raise the limit of open files (ulimit -n)")
+    }
+    return (MessageSocket(owning: files[0]), MessageSocket(owning: files[1]))
+  }
+
+  /// Sends one message.
+  ///
+  /// - Parameters:
+  ///   - bytes: The message.
+  ///   - files: Descriptors that go with it, at most ``Message/descriptorCountMax``; they stay the
+  ///     caller's.
+  ///   - waits: Whether to wait while the peer's queue is full; else that is `EAGAIN`.
+  /// - Throws: ``NetmapError`` with the `errno` of sendmsg(2).
+  package func send(
+    _ bytes: [UInt8], _ files: [CInt] = [], waits: Bool = true
+  ) throws(NetmapError) {
+    precondition(files.count <= Message.descriptorCountMax)
+    var result: Int
+    repeat {
+      result = unsafe clinux_send(
+        descriptor, bytes, bytes.count, files, files.count,
+        waits ? 0 : CInt(MSG_DONTWAIT))
+    } while result < 0 && errno == EINTR
+    guard result >= 0 else { throw systemError("sendmsg", "netmapd") }
+  }
+
+  /// One datagram, with the descriptors that came with it.
+  package struct Datagram {
+    package let bytes: [UInt8]
+    package let files: [OwnedFile]
+  }
+
+  /// Receives one datagram.
+  ///
+  /// - Parameter waits: Whether to wait for one; else none is nil.
+  /// - Returns: Nil when there is none; an empty one when the peer has gone.
+  /// - Throws: ``NetmapError`` with the `errno` of recvmsg(2), `EMSGSIZE` for one that is too long.
+  package func receive(waits: Bool) throws(NetmapError) -> Datagram? {
+    var files = [CInt](repeating: -1, count: Message.descriptorCountMax)
+    var (fileCount, truncated) = (0, CInt(0))
+    var result = 0
+    var failure: CInt = 0
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: Message.byteCountMax) { buffer, count in
+      repeat {
+        result = unsafe clinux_receive(
+          descriptor, buffer.baseAddress, buffer.count, &files, &fileCount, &truncated,
+          waits ? 0 : CInt(MSG_DONTWAIT))
+        failure = errno
+      } while result < 0 && failure == EINTR
+      count = max(result, 0)
+    }
+    guard result >= 0 else {
+      if failure == EAGAIN { return nil }
+      errno = failure
+      throw systemError("recvmsg", "netmapd")
+    }
+    let owned = files.prefix(fileCount).map { OwnedFile($0) }
+    guard truncated == 0 else {
+      errno = EMSGSIZE
+      throw systemError("recvmsg", "netmapd")
+    }
+    return Datagram(bytes: bytes, files: owned)
+  }
+
+  /// Who connected, or made the pair.
+  package var peer: (process: Int32, user: UInt32)? {
+    var credentials = clinux_credentials()
+    guard unsafe clinux_peer(descriptor, &credentials) == 0 else { return nil }
+    return (credentials.process, credentials.user)
+  }
+}
+
+/// A descriptor that is closed with its last reference.
+package final class OwnedFile: Sendable {
+  package let descriptor: CInt
+
+  package init(_ descriptor: CInt) {
+    self.descriptor = descriptor
+  }
+
+  /// A second descriptor of the same file, which is the caller's.
+  ///
+  /// - Throws: ``NetmapError`` `EMFILE`.
+  package func duplicate() throws(NetmapError) -> CInt {
+    let copy = fcntl(descriptor, CInt(CLINUX_F_DUPFD_CLOEXEC), 0)
+    guard copy >= 0 else {
+      throw systemError(
+        "fcntl(F_DUPFD_CLOEXEC)", "netmapd", remedy: "raise the limit of open files (ulimit -n)")
+    }
+    return copy
+  }
+
+  deinit { close(descriptor) }
+}

@@ -1,0 +1,118 @@
+package import NetmapCore
+
+// A register request and its answer, as messages carry them.
+
+extension MessageWriter {
+  package mutating func put(_ request: RegisterRequest) {
+    put(bytes: request.name.bytes)
+    put(request.selection.rawMode)
+    put(request.selection.ringID)
+    put(request.flags.rawValue)
+    put(request.memoryID)
+    let hints = request.hints
+    for value in [hints.transmitSlots, hints.receiveSlots] { put(value) }
+    for value in [
+      hints.transmitRings, hints.receiveRings, hints.hostTransmitRings, hints.hostReceiveRings,
+    ] {
+      put(value)
+    }
+    put(Int64(request.extraBuffers))
+    put(UInt8(request.offsets == nil ? 0 : 1))
+    let offsets = request.offsets ?? OffsetsOption(max: 0, initial: 0)
+    put(offsets.max)
+    put(offsets.initial)
+    put(offsets.bits)
+    put(offsets.minimumGap)
+    put(request.backend?.name?.rawValue ?? "")
+    put(request.backend?.mode?.rawValue ?? "")
+  }
+
+  /// Everything but the two memories, which travel as descriptors.
+  package mutating func put(_ registration: Registration) {
+    put(registration.id.number)
+    put(bytes: registration.name.bytes)
+    put(UInt32(registration.bindingIndex))
+    put(UInt64(registration.interfaceOffset))
+    put(UInt64(registration.memorySize))
+    put(registration.memoryID)
+    put(registration.geometry)
+    put(UInt32(registration.extraBuffers))
+    put(optional: registration.offsetMax)
+    put(UInt8(registration.backend == nil ? 0 : 1))
+    put(registration.backend?.name ?? "")
+    put(registration.backend?.mode ?? "")
+    put(registration.backend?.refusals ?? [])
+    put(registration.backend?.remarks ?? [])
+  }
+
+  package mutating func put(_ geometry: PortGeometry) {
+    for value in [
+      geometry.transmitRings, geometry.receiveRings, geometry.transmitSlots,
+      geometry.receiveSlots, geometry.hostTransmitRings, geometry.hostReceiveRings,
+    ] {
+      put(UInt32(value))
+    }
+  }
+}
+
+extension MessageReader {
+  package mutating func takeRequest() throws(NetmapError) -> RegisterRequest {
+    let name = try PortName(bytes: try takeBytes())
+    let selection = try RingSelection(
+      rawMode: try take(UInt32.self), ringID: try take(UInt16.self))
+    var request = RegisterRequest(
+      name: name, selection: selection, flags: BindingFlags(rawValue: try take(UInt64.self)),
+      memoryID: try take(UInt16.self))
+    let (transmitSlots, receiveSlots) = (try take(UInt32.self), try take(UInt32.self))
+    request.hints = RingGeometryHints(
+      transmitSlots: transmitSlots, receiveSlots: receiveSlots,
+      transmitRings: try take(UInt16.self), receiveRings: try take(UInt16.self),
+      hostTransmitRings: try take(UInt16.self), hostReceiveRings: try take(UInt16.self))
+    request.extraBuffers = Int(clamping: try take(Int64.self))
+    let hasOffsets = try take(UInt8.self) != 0
+    let (max, initial) = (try take(UInt64.self), try take(UInt64.self))
+    let offsets = OffsetsOption(
+      max: max, initial: initial, bits: try take(UInt32.self), minimumGap: try take(UInt64.self))
+    if hasOffsets { request.offsets = offsets }
+    let backend = PortSpecification.BackendChoice.Name(rawValue: try takeString())
+    let mode = PortSpecification.BackendChoice.Mode(rawValue: try takeString())
+    if let backend {
+      request.backend = PortSpecification.BackendChoice(backend, mode: mode)
+    } else if let mode {
+      request.backend = PortSpecification.BackendChoice(mode: mode)
+    }
+    return request
+  }
+
+  package mutating func takeRegistration(
+    region: SharedMemory, segment: SyncSegment
+  ) throws(NetmapError) -> Registration {
+    let id = BindingID(number: try take(UInt64.self))
+    let name = try PortName(bytes: try takeBytes())
+    let bindingIndex = Int(try take(UInt32.self))
+    let interfaceOffset = Int(truncatingIfNeeded: try take(UInt64.self))
+    let memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
+    let memoryID = try take(UInt16.self)
+    let geometry = try takeGeometry()
+    let extraBuffers = Int(try take(UInt32.self))
+    let offsetMax = try takeOptional(UInt64.self)
+    let hasBackend = try take(UInt8.self) != 0
+    var backend = BackendDescription(
+      name: try takeString(), mode: try takeString(), refusals: try takeStrings())
+    backend.remarks = try takeStrings()
+    guard memorySize <= region.byteCount, (0..<memorySize).contains(interfaceOffset) else {
+      throw malformed("it names memory that does not exist")
+    }
+    return Registration(
+      id: id, name: name, bindingIndex: bindingIndex, interfaceOffset: interfaceOffset,
+      memorySize: memorySize, memoryID: memoryID, geometry: geometry, extraBuffers: extraBuffers,
+      offsetMax: offsetMax, region: region, segment: segment, backend: hasBackend ? backend : nil)
+  }
+
+  package mutating func takeGeometry() throws(NetmapError) -> PortGeometry {
+    PortGeometry(
+      transmitRings: Int(try take(UInt32.self)), receiveRings: Int(try take(UInt32.self)),
+      transmitSlots: Int(try take(UInt32.self)), receiveSlots: Int(try take(UInt32.self)),
+      hostTransmitRings: Int(try take(UInt32.self)), hostReceiveRings: Int(try take(UInt32.self)))
+  }
+}

@@ -1,0 +1,82 @@
+internal import Glibc
+internal import NetmapClient
+internal import NetmapCore
+
+/// A process that is attached to the daemon: its slot, its doorbell, its mailbox.
+///
+/// It ends when the process dies or lets go of its mailbox (which exec does), never with a token.
+final class Client {
+  let tag: ClientTag
+  let process: Int32
+  let user: UInt32
+  let mailbox: MessageSocket
+  let mailboxKey: UInt64
+  let doorbell: OwnedFile
+  /// A descriptor that becomes readable when the process dies.
+  let death: OwnedFile?
+
+  /// Bindings whose rings it may have mapped.
+  var seen: Set<BindingID> = []
+  /// Clients whose doorbells it has been sent.
+  var knows: Set<ClientTag> = []
+  /// Mail that did not fit into its mailbox's queue.
+  var outbox: [(of: ClientTag, bytes: [UInt8], file: OwnedFile)] = []
+
+  init(
+    tag: ClientTag, process: Int32, user: UInt32, mailbox: MessageSocket, mailboxKey: UInt64,
+    doorbell: OwnedFile, death: OwnedFile?
+  ) {
+    self.tag = tag
+    self.process = process
+    self.user = user
+    self.mailbox = mailbox
+    self.mailboxKey = mailboxKey
+    self.doorbell = doorbell
+    self.death = death
+  }
+
+  /// Tells this process another one's doorbell.
+  ///
+  /// - Returns: Whether some mail has to wait for room.
+  func learn(_ other: Client) -> Bool {
+    guard other !== self, knows.insert(other.tag).inserted else { return !outbox.isEmpty }
+    outbox.append(
+      (other.tag, Message.bytes(.doorbell) { $0.put(other.tag.doorbell) }, other.doorbell))
+    return post()
+  }
+
+  /// Another process has gone: its doorbell need not be told any more.
+  func unlearn(_ other: ClientTag) {
+    knows.remove(other)
+    outbox.removeAll { $0.of == other }
+  }
+
+  /// Wakes every sleeper of the process.
+  func ring() {
+    // The process can have made its doorbell a blocking one, and full.
+    var room = pollfd(fd: doorbell.descriptor, events: Int16(POLLOUT), revents: 0)
+    guard unsafe poll(&room, 1, 0) == 1, Int32(room.revents) & POLLOUT != 0 else { return }
+    var one: UInt64 = 1
+    _ = unsafe write(doorbell.descriptor, &one, 8)
+  }
+
+  /// Sends what waits.
+  ///
+  /// - Returns: Whether some still does.
+  func post() -> Bool {
+    while let mail = outbox.first {
+      do throws(NetmapError) {
+        try mailbox.send(mail.bytes, [mail.file.descriptor], waits: false)
+      } catch {
+        // Anything but a full queue means that the process has gone, which is reported elsewhere.
+        guard error.code.isTemporary else {
+          outbox = []
+          return false
+        }
+        return true
+      }
+      outbox.removeFirst()
+    }
+    return false
+  }
+}

@@ -1,0 +1,25 @@
+internal import NetmapClient
+internal import NetmapCore
+
+/// What the daemon keeps of one open of a port.
+final class OpenBinding {
+  let registration: Registration
+  /// The process that asked for it, for people to read.
+  let process: Int32
+  /// The connection that is its token.
+  let tokenKey: UInt64
+  /// Processes that may have its rings mapped.
+  var viewers: Set<ClientTag>
+  /// Whether its token is still open somewhere.
+  var isOpen = true
+
+  init(_ registration: Registration, process: Int32, tokenKey: UInt64, viewer: ClientTag) {
+    self.registration = registration
+    self.process = process
+    self.tokenKey = tokenKey
+    viewers = [viewer]
+  }
+
+  /// Who shares the krings: the bindings of one port, and of a pipe's two ends.
+  var segment: ObjectIdentifier { ObjectIdentifier(registration.segment.memory) }
+}

@@ -1,0 +1,244 @@
+internal import CLinux
+internal import Glibc
+internal import Logging
+internal import NetmapClient
+internal import NetmapCore
+
+// What clients ask for. Nothing they send is believed; whatever is wrong with it, they get an answer
+// or lose their connection, and nobody else notices.
+
+extension Server {
+  /// Reads one message of a connection that is a token, or nothing yet.
+  func serve(_ socket: MessageSocket, _ key: UInt64) {
+    do throws(NetmapError) {
+      guard let mail = try socket.receive(waits: false) else { return }
+      guard !mail.bytes.isEmpty else { return endConnection(key) }
+      let message = try Message(mail.bytes)
+      switch message.kind {
+      case .hello where tokens[key] == nil: try welcome(socket, key)
+      case .register:
+        answer(mail) { (reply) throws(NetmapError) in
+          try register(message, tokenKey: key, by: reply)
+        }
+      default: throw message.body.malformed("it is not expected here")
+      }
+    } catch {
+      log.notice("a client's message is refused", metadata: ["reason": "\(error)"])
+      // It waits for an answer; a connection that is closed could only be guessed about.
+      try? socket.send(Message.refusal(error), waits: false)
+      endConnection(key)
+    }
+  }
+
+  /// Reads one message of a process's mailbox.
+  func serve(_ client: Client) {
+    do throws(NetmapError) {
+      guard let mail = try client.mailbox.receive(waits: false) else { return }
+      guard !mail.bytes.isEmpty else { return end(client, because: "it hung up") }
+      var message = try Message(mail.bytes)
+      switch message.kind {
+      case .forget:
+        forget(BindingID(number: try message.body.take(UInt64.self)), by: client.tag)
+      case .portInfo: answer(mail) { (_) throws(NetmapError) in try portInfo(message) }
+      case .list: answer(mail) { (_) throws(NetmapError) in try list(message) }
+      default: throw message.body.malformed("it is not expected here")
+      }
+    } catch {
+      end(client, because: "of its message: \(error)")
+    }
+  }
+
+  /// What goes back to a client: bytes, and descriptors that go with them.
+  typealias Reply = (bytes: [UInt8], files: [CInt])
+
+  /// Answers a request on the socket that came with it.
+  private func answer(
+    _ mail: MessageSocket.Datagram, _ body: (MessageSocket) throws(NetmapError) -> Reply
+  ) {
+    // A request without a way to answer it is nobody's.
+    guard let file = mail.files.first, let copy = try? file.duplicate() else { return }
+    let socket = MessageSocket(owning: copy)
+    reap()
+    let reply: Reply
+    do throws(NetmapError) {
+      reply = try body(socket)
+    } catch {
+      log.debug("refused", metadata: ["reason": "\(error)"])
+      reply = (Message.refusal(error), [])
+    }
+    // Who asked may have gone; its token tells.
+    try? socket.send(reply.bytes, reply.files, waits: false)
+  }
+
+  // MARK: - Becoming a client
+
+  private func welcome(
+    _ socket: MessageSocket, _ key: UInt64
+  ) throws(NetmapError) {
+    guard let peer = socket.peer else { throw systemError("getsockopt(SO_PEERCRED)", "netmapd") }
+    reap()
+    // Made here and not sent by the process, which could send anything that blocks whoever writes to it.
+    let file = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
+    guard file >= 0 else { throw systemError("eventfd", "netmapd") }
+    let doorbell = OwnedFile(file)
+    let pidfd = clinux_pidfd_open(peer.process)
+    // Without one (an old kernel, a process that has ended already) its mailbox tells of its end.
+    let death = pidfd >= 0 ? OwnedFile(pidfd) : nil
+    let tag = try engine.addClient(process: peer.process)
+    let client = Client(
+      tag: tag, process: peer.process, user: peer.user, mailbox: socket, mailboxKey: key,
+      doorbell: doorbell, death: death)
+    do throws(NetmapError) {
+      if let death { _ = try watch(death.descriptor) { _ in .death(client) } }
+    } catch {
+      engine.removeClient(tag)
+      throw error
+    }
+    sources[key] = .mailbox(client)
+    clients[tag.slot] = client
+    widenQueue(of: socket)
+    let answer = Message.bytes(.done) {
+      $0.put(UInt32(tag.slot))
+      $0.put(tag.epoch)
+    }
+    try? socket.send(
+      answer, [engine.directory.memory.descriptor, doorbell.descriptor], waits: false)
+    log.debug("attached", metadata: ["process": "\(peer.process)", "slot": "\(tag.slot)"])
+  }
+
+  /// Room for the doorbells of many processes, even if this one never looks.
+  private func widenQueue(of socket: MessageSocket) {
+    var size: CInt = 1 << 20
+    let length = socklen_t(MemoryLayout<CInt>.size)
+    if unsafe setsockopt(
+      socket.descriptor, SOL_SOCKET, CInt(CLINUX_SO_SNDBUFFORCE), &size, length) != 0
+    {
+      _ = unsafe setsockopt(socket.descriptor, SOL_SOCKET, SO_SNDBUF, &size, length)
+    }
+  }
+
+  // MARK: - Ports
+
+  private func register(
+    _ message: Message, tokenKey: UInt64, by reply: MessageSocket
+  ) throws(NetmapError) -> Reply {
+    guard tokens[tokenKey] == nil else {
+      throw NetmapError(
+        .busy, "register", "token", reason: "the descriptor is bound already",
+        remedy: "open another one")
+    }
+    guard sources[tokenKey] != nil else {
+      throw NetmapError(.badDescriptor, "register", "token", reason: "it is closed")
+    }
+    var body = message.body
+    let request = try body.takeRequest()
+    let client = try client(try body.take(UInt64.self), on: reply)
+    let registration = try engine.register(request)
+    let binding = OpenBinding(
+      registration, process: client.process, tokenKey: tokenKey, viewer: client.tag)
+    bindings[registration.id] = binding
+    tokens[tokenKey] = registration.id
+    client.seen.insert(registration.id)
+    introduce(client, to: binding.segment)
+    log.info(
+      "opened", metadata: ["port": "\(registration.name)", "process": "\(client.process)"])
+    return (
+      Message.bytes(.done) { $0.put(registration) },
+      [registration.region.descriptor, registration.segment.memory.descriptor]
+    )
+  }
+
+  /// The client that a request says it is from, if it is.
+  private func client(
+    _ rawTag: UInt64, on reply: MessageSocket
+  ) throws(NetmapError) -> Client {
+    guard let client = clients[Int(rawTag & 0xffff_ffff)], client.tag.rawValue == rawTag,
+      reply.peer?.process == client.process
+    else {
+      throw NetmapError(
+        .badDescriptor, "register", "token", reason: "the process is not attached",
+        remedy: "connect again")
+    }
+    return client
+  }
+
+  /// Before a process learns of a port, everybody on it learns its doorbell, and it theirs.
+  private func introduce(_ client: Client, to segment: ObjectIdentifier) {
+    for other in viewers(of: segment) where other !== client {
+      for (one, two) in [(client, other), (other, client)] where one.learn(two) {
+        queue.watch(one.mailbox.descriptor, key: one.mailboxKey, writing: true)
+      }
+    }
+  }
+
+  private func viewers(of segment: ObjectIdentifier) -> [Client] {
+    let slots = Set(
+      bindings.values.filter { $0.segment == segment }.flatMap { $0.viewers.map(\.slot) })
+    return slots.compactMap { clients[$0] }
+  }
+
+  private func portInfo(_ message: Message) throws(NetmapError) -> Reply {
+    var body = message.body
+    let info = try engine.portInfo(try body.takeRequest())
+    return (Message.bytes(.done) { $0.put(info.memoryID) }, [])
+  }
+
+  // MARK: - Ends
+
+  /// The last copy of a connection was closed.
+  func endConnection(_ key: UInt64) {
+    guard case .connection(let socket) = sources.removeValue(forKey: key) else { return }
+    queue.remove(socket.descriptor)
+    guard let id = tokens.removeValue(forKey: key), let binding = bindings[id] else { return }
+    binding.isOpen = false
+    engine.release(id, keepsViews: !binding.viewers.isEmpty)
+    log.info("closed", metadata: ["port": "\(binding.registration.name)"])
+    dropIfUnseen(binding)
+  }
+
+  /// A process is gone: what it locked is free, and nothing is kept for its eyes any more.
+  func end(_ client: Client, because reason: String) {
+    guard clients.removeValue(forKey: client.tag.slot) != nil else { return }
+    sources[client.mailboxKey] = nil
+    queue.remove(client.mailbox.descriptor)
+    for (key, source) in sources {
+      if case .death(let other) = source, other === client { sources[key] = nil }
+    }
+    if let death = client.death { queue.remove(death.descriptor) }
+    var locks = 0
+    for id in client.seen {
+      guard let binding = bindings[id] else { continue }
+      locks += binding.registration.segment.releaseLocks(of: client.tag)
+      wakeEverybody(on: binding.segment)
+      binding.viewers.remove(client.tag)
+      dropIfUnseen(binding)
+    }
+    for other in clients.values { other.unlearn(client.tag) }
+    engine.removeClient(client.tag)
+    log.debug(
+      "detached",
+      metadata: [
+        "process": "\(client.process)", "reason": "\(reason)", "locks released": "\(locks)",
+      ])
+  }
+
+  /// Has every process that shares a segment look again: one that died may have taken a sleeper's
+  /// announcement, and not lived to ring.
+  private func wakeEverybody(on segment: ObjectIdentifier) {
+    for client in viewers(of: segment) { client.ring() }
+  }
+
+  private func forget(_ id: BindingID, by tag: ClientTag) {
+    guard let binding = bindings[id] else { return }
+    binding.viewers.remove(tag)
+    clients[tag.slot]?.seen.remove(id)
+    dropIfUnseen(binding)
+  }
+
+  private func dropIfUnseen(_ binding: OpenBinding) {
+    guard !binding.isOpen, binding.viewers.isEmpty else { return }
+    let id = binding.registration.id
+    guard bindings.removeValue(forKey: id) != nil else { return }
+    engine.forget(id)
+  }
+}

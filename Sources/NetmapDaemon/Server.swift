@@ -1,0 +1,223 @@
+internal import CLinux
+internal import Glibc
+package import Logging
+package import NetmapClient
+package import NetmapCore
+internal import Synchronization
+
+/// The daemon: answers requests, tells processes of each other, and cleans up after those that die.
+///
+/// One thread, which never waits for a client. It is in nobody's data path.
+package final class Server {
+  package struct Settings {
+    /// Seconds without an open port after which to exit; nil to stay.
+    package var idleExit: Double?
+    /// Whether to remove the socket at the end; not systemd's, which goes on listening.
+    package var removesSocket: Bool
+
+    package init(idleExit: Double? = nil, removesSocket: Bool = true) {
+      self.idleExit = idleExit
+      self.removesSocket = removesSocket
+    }
+  }
+
+  /// What a watched descriptor is.
+  enum Source {
+    case listener
+    case signals
+    /// A connection that has not said yet what it is, or is a token.
+    case connection(MessageSocket)
+    case mailbox(Client)
+    case death(Client)
+  }
+
+  let engine: Engine
+  let log: Logger
+  let address: DaemonAddress
+  private let settings: Settings
+  private let listener: OwnedFile
+  let queue: EventQueue
+
+  var sources: [UInt64: Source] = [:]
+  private var lastKey: UInt64 = 0
+  var clients: [Int: Client] = [:]
+  /// By binding: what is open, and what was closed but may still be looked at.
+  var bindings: [BindingID: OpenBinding] = [:]
+  /// By token.
+  var tokens: [UInt64: BindingID] = [:]
+
+  private var idleSince: UInt64? = monotonicNanoseconds()
+  private var isStopping = false
+  /// Accepting has stopped for want of descriptors until then.
+  private var acceptsAgainAt: UInt64?
+  private let listenerKey: UInt64
+
+  /// - Parameters:
+  ///   - listener: A listening socket; the server's from now on.
+  ///   - address: What it is bound to.
+  ///   - engine: What answers requests.
+  ///   - settings: When to exit.
+  ///   - log: Where to tell what happens.
+  /// - Throws: ``NetmapError`` when descriptors have run out.
+  package init(
+    listener: CInt, address: DaemonAddress, engine: Engine, settings: Settings, log: Logger
+  ) throws(NetmapError) {
+    self.engine = engine
+    self.log = log
+    self.address = address
+    self.settings = settings
+    self.listener = OwnedFile(listener)
+    queue = try EventQueue()
+    _ = fcntl(listener, F_SETFL, O_NONBLOCK)
+    listenerKey = 1
+    lastKey = 1
+    sources[listenerKey] = .listener
+    try queue.add(listener, key: listenerKey)
+  }
+
+  /// Gives a new watched descriptor its key.
+  func watch(_ descriptor: CInt, _ source: (UInt64) -> Source) throws(NetmapError) -> UInt64 {
+    lastKey += 1
+    try queue.add(descriptor, key: lastKey)
+    sources[lastKey] = source(lastKey)
+    return lastKey
+  }
+
+  /// Serves until a signal or idleness ends it.
+  ///
+  /// - Parameter signals: A signalfd(2): any signal it reports ends the server.
+  /// - Throws: ``NetmapError`` when descriptors have run out at the start.
+  package func run(signals: CInt) throws(NetmapError) {
+    _ = try watch(signals) { _ in .signals }
+    log.info("listening", metadata: ["socket": "\(address.path)"])
+    while !isStopping {
+      let events = queue.events(capacity: sources.count, timeout: timeout())
+      bury(events)
+      for event in events where !isStopping { handle(event) }
+      acceptAgain()
+      noteIdleness()
+    }
+  }
+
+  /// What has ended goes first: whoever opens a port after another was closed must find it closed.
+  private func bury(_ events: [EventQueue.Event]) {
+    for event in events {
+      switch sources[event.key] {
+      case .death(let client) where event.isReadable: end(client, because: "it ended")
+      case .mailbox(let client) where event.isOver: end(client, because: "it hung up")
+      case .connection where event.isOver: endConnection(event.key)
+      default: break
+      }
+    }
+  }
+
+  /// Takes note of every end that is visible by now. Called before each decision, which makes closing
+  /// a token take effect at once.
+  func reap() {
+    bury(queue.events(capacity: sources.count, timeout: 0))
+  }
+
+  private func handle(_ event: EventQueue.Event) {
+    switch sources[event.key] {
+    case .listener: accept()
+    case .signals:
+      log.info("stopped by a signal")
+      leave(evenIfAsked: true)
+    case .connection(let socket): serve(socket, event.key)
+    case .mailbox(let client):
+      if event.isWritable, !client.post() {
+        queue.watch(client.mailbox.descriptor, key: event.key, writing: false)
+      }
+      if event.isReadable { serve(client) }
+    case .death, nil: break
+    }
+  }
+
+  // MARK: - Connections
+
+  private func accept() {
+    while true {
+      let file = Glibc.accept(listener.descriptor, nil, nil)
+      guard file >= 0 else {
+        if errno == EMFILE || errno == ENFILE || errno == ENOMEM {
+          log.error("no descriptor left for another client; trying again in 100 ms")
+          queue.remove(listener.descriptor)
+          acceptsAgainAt = monotonicNanoseconds() + 100_000_000
+        }
+        return
+      }
+      _ = fcntl(file, F_SETFD, FD_CLOEXEC)
+      let socket = MessageSocket(owning: file)
+      do throws(NetmapError) {
+        _ = try watch(file) { _ in .connection(socket) }
+      } catch {
+        log.error("\(error)")
+      }
+    }
+  }
+
+  private func acceptAgain() {
+    guard let time = acceptsAgainAt, monotonicNanoseconds() >= time else { return }
+    acceptsAgainAt = nil
+    do throws(NetmapError) {
+      try queue.add(listener.descriptor, key: listenerKey)
+    } catch {
+      log.error("\(error)")
+      acceptsAgainAt = monotonicNanoseconds() + 100_000_000
+    }
+  }
+
+  // MARK: - Idleness
+
+  private var isIdle: Bool { tokens.isEmpty }
+
+  private func timeout() -> CInt {
+    var end: UInt64?
+    if let idleExit = settings.idleExit, let idleSince {
+      end = idleSince + UInt64(idleExit * 1e9)
+    }
+    if let acceptsAgainAt { end = min(end ?? .max, acceptsAgainAt) }
+    guard let end else { return -1 }
+    let now = monotonicNanoseconds()
+    return end <= now ? 0 : CInt(clamping: (end - now) / 1_000_000 + 1)
+  }
+
+  private func noteIdleness() {
+    guard isIdle else {
+      idleSince = nil
+      return
+    }
+    let now = monotonicNanoseconds()
+    guard let since = idleSince, let idleExit = settings.idleExit else {
+      idleSince = idleSince ?? now
+      return
+    }
+    guard now >= since + UInt64(idleExit * 1e9) else { return }
+    leave(evenIfAsked: false)
+  }
+
+  /// Removes the socket and stops.
+  ///
+  /// - Parameter evenIfAsked: Also when somebody has just connected.
+  private func leave(evenIfAsked: Bool) {
+    do throws(NetmapError) {
+      let lock = try DaemonLock(address)
+      var waiting = pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)
+      if !evenIfAsked, unsafe poll(&waiting, 1, 0) > 0 {
+        idleSince = monotonicNanoseconds()
+        return
+      }
+      if settings.removesSocket { unsafe unlink(address.path) }
+      withExtendedLifetime(lock) {}
+    } catch {
+      log.error("\(error)")
+    }
+    log.info("leaving")
+    isStopping = true
+  }
+}
+
+extension NetmapError.Code {
+  /// Whether trying again later may help.
+  var isTemporary: Bool { rawValue == EAGAIN || rawValue == ENOBUFS || rawValue == ETOOMANYREFS }
+}

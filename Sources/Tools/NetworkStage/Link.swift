@@ -1,0 +1,82 @@
+internal import CLinux
+internal import Glibc
+package import NetmapCore
+
+/// A network interface in the namespace of the calling thread.
+package struct Link: Sendable {
+  package let name: String
+  package let index: UInt32
+
+  /// - Throws: ``NetmapError`` `ENXIO` when there is none of that name.
+  package init(named name: String) throws(NetmapError) {
+    let index = unsafe if_nametoindex(name)
+    guard index != 0 else { throw systemError("if_nametoindex", name) }
+    self.name = name
+    self.index = index
+  }
+
+  /// Sets the interface up.
+  package func setUp() throws(NetmapError) {
+    _ = try NetlinkMessage(
+      RTM_NEWLINK, interface: index, interfaceFlags: UInt32(CLINUX_IFF_UP)
+    ).exchange(name)
+  }
+
+  /// Packets that the interface should have sent and dropped: for a veth, because the other end's
+  /// queue was full.
+  package func transmitDrops() throws(NetmapError) -> UInt64 {
+    let reply = try NetlinkMessage(RTM_GETLINK, interface: index).exchange(name)
+    // struct nlmsghdr and struct ifinfomsg have 16 bytes each; attributes follow.
+    var offset = 32
+    while offset + 4 <= reply.count {
+      let length = Int(reply[offset]) | Int(reply[offset + 1]) << 8
+      let type = Int(reply[offset + 2]) | Int(reply[offset + 3] & 0x3f) << 8
+      if type == IFLA_STATS64, length >= 4 + 64 {
+        // struct rtnl_link_stats64: tx_dropped is the eighth word.
+        return unsafe reply.withUnsafeBytes {
+          unsafe $0.loadUnaligned(fromByteOffset: offset + 4 + 56, as: UInt64.self)
+        }
+      }
+      guard length >= 4 else { break }
+      offset += (length + 3) & ~3
+    }
+    throw NetmapError(
+      .init(rawValue: ENODATA), "netlink", name, reason: "the kernel has told no counters")
+  }
+
+  /// No IPv6 address, and none of the packets that one brings.
+  func silence() throws(NetmapError) {
+    var request = NetlinkMessage(RTM_SETLINK, interface: index)
+    request.nest(IFLA_AF_SPEC) { request in
+      request.nest(Int(AF_INET6)) { request in
+        request.attribute(IFLA_INET6_ADDR_GEN_MODE, UInt8(CLINUX_IN6_ADDR_GEN_MODE_NONE))
+      }
+    }
+    do throws(NetmapError) {
+      _ = try request.exchange(name)
+    } catch {
+      // A kernel without IPv6 is silent by itself.
+      guard error.code.rawValue == EAFNOSUPPORT else { throw error }
+    }
+  }
+
+  /// What `ethtool -K NAME tx off tso off gso off gro off` does.
+  func disableOffloads() throws(NetmapError) {
+    let socket = Glibc.socket(AF_INET, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+    guard socket >= 0 else { throw systemError("socket", name) }
+    defer { close(socket) }
+    for command in [ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO] {
+      var value = ethtool_value(cmd: UInt32(command), data: 0)
+      var block = [UInt8](repeating: 0, count: CLINUX_IFREQ_SIZE)
+      for (position, byte) in name.utf8.enumerated() { block[position] = byte }
+      let result = unsafe withUnsafeMutablePointer(to: &value) { value in
+        unsafe block.withUnsafeMutableBytes { bytes in
+          unsafe bytes.storeBytes(
+            of: UInt(bitPattern: value), toByteOffset: CLINUX_IFREQ_VALUE_OFFSET, as: UInt.self)
+          return unsafe clinux_ioctl(socket, CLINUX_SIOCETHTOOL, bytes.baseAddress)
+        }
+      }
+      guard result == 0 else { throw systemError("ioctl", "\(name) (SIOCETHTOOL)") }
+    }
+  }
+}

@@ -1,0 +1,106 @@
+internal import CLinux
+internal import Glibc
+internal import NetmapCore
+
+/// A request to the kernel's routing netlink, rtnetlink(7): a header, then attributes, some of which
+/// hold others.
+struct NetlinkMessage {
+  private(set) var bytes: [UInt8] = []
+
+  /// - Parameters:
+  ///   - type: `RTM_NEWLINK`, ...
+  ///   - flags: Beyond `NLM_F_REQUEST` and `NLM_F_ACK`.
+  ///   - interface: The index, 0 for one that is yet to be made.
+  ///   - interfaceFlags: `IFF_UP`, ...: those to set; others stay as they are.
+  init(
+    _ type: Int, flags: Int32 = 0, interface: UInt32 = 0, interfaceFlags: UInt32 = 0
+  ) {
+    var header = nlmsghdr()
+    header.nlmsg_type = UInt16(type)
+    header.nlmsg_flags = UInt16(NLM_F_REQUEST | NLM_F_ACK | flags)
+    append(header)
+    appendInterface(interface, flags: interfaceFlags)
+  }
+
+  mutating func append<T: BitwiseCopyable>(_ value: T) {
+    unsafe withUnsafeBytes(of: value) { unsafe bytes.append(contentsOf: $0) }
+    align()
+  }
+
+  /// Adds a `struct ifinfomsg`.
+  mutating func appendInterface(_ index: UInt32 = 0, flags: UInt32 = 0) {
+    var information = ifinfomsg()
+    information.ifi_index = Int32(bitPattern: index)
+    information.ifi_flags = flags
+    information.ifi_change = flags
+    append(information)
+  }
+
+  /// Adds an attribute with whatever `fill` adds as its contents.
+  mutating func nest(_ type: Int, _ fill: (inout NetlinkMessage) -> Void) {
+    let start = bytes.count
+    append(UInt32(0))
+    fill(&self)
+    let length = UInt16(bytes.count - start)
+    set(UInt32(length) | UInt32(type) << 16, at: start)
+  }
+
+  mutating func attribute<T: BitwiseCopyable>(_ type: Int, _ value: T) {
+    append(UInt32(4 + MemoryLayout<T>.size) | UInt32(type) << 16)
+    append(value)
+  }
+
+  mutating func attribute(_ type: Int, _ text: String) {
+    append(UInt32(4 + text.utf8.count + 1) | UInt32(type) << 16)
+    bytes += Array(text.utf8) + [0]
+    align()
+  }
+
+  private mutating func align() {
+    while bytes.count % 4 != 0 { bytes.append(0) }
+  }
+
+  private mutating func set(_ value: UInt32, at offset: Int) {
+    unsafe bytes.withUnsafeMutableBytes {
+      unsafe $0.storeBytes(of: value, toByteOffset: offset, as: UInt32.self)
+    }
+  }
+
+  /// Sends the request from the calling thread's namespace and waits for what comes back.
+  ///
+  /// - Parameter subject: What messages name.
+  /// - Returns: The kernel's messages before its acknowledgement; empty for most requests.
+  /// - Throws: ``NetmapError`` with the kernel's `errno`.
+  consuming func exchange(_ subject: String) throws(NetmapError) -> [UInt8] {
+    set(UInt32(bytes.count), at: 0)
+    let socket = Glibc.socket(
+      AF_NETLINK, CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue), NETLINK_ROUTE)
+    guard socket >= 0 else { throw systemError("socket", "netlink") }
+    defer { close(socket) }
+    guard unsafe send(socket, bytes, bytes.count, 0) == bytes.count else {
+      throw systemError("send", "netlink")
+    }
+    var result: [UInt8] = []
+    while true {
+      var buffer = [UInt8](repeating: 0, count: 32 << 10)
+      let count = unsafe recv(socket, &buffer, buffer.count, 0)
+      guard count >= 20 else { throw systemError("recv", "netlink") }
+      let (type, code) = unsafe buffer.withUnsafeBytes {
+        unsafe (
+          $0.load(fromByteOffset: 4, as: UInt16.self), $0.load(fromByteOffset: 16, as: Int32.self)
+        )
+      }
+      if Int32(type) != NLMSG_ERROR {
+        result += buffer[..<count]
+        continue
+      }
+      guard code == 0 else {
+        throw NetmapError(
+          .init(rawValue: -code), "netlink", subject,
+          reason: unsafe String(cString: strerror(-code)),
+          remedy: -code == EPERM ? "run as root, or with the capability CAP_NET_ADMIN" : "")
+      }
+      return result
+    }
+  }
+}

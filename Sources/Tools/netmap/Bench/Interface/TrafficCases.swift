@@ -1,0 +1,123 @@
+internal import Netmap
+internal import NetworkStage
+
+/// Warming up, seconds: long enough for every slot and buffer to have been used.
+private let warmUpSeconds = 0.05
+
+/// How long packets may be under way after the last one was sent, seconds. Ports ask the kernel every
+/// 10 ms what it has dropped.
+private let drainSeconds = 0.03
+
+/// Measures a case on interfaces of its own, in a network namespace of its own.
+///
+/// - Parameters:
+///   - measurement: What to measure.
+///   - traffic: The backend and direction of its case.
+///   - seconds: How long.
+///   - cpus: The first for what sends or makes packets, the second for what receives or passes on.
+///   - program: A program to measure in place of this package; nil for this package.
+/// - Returns: The rate; and, unless this is about sending, how much of what was offered came through.
+/// - Throws: ``BenchError``; one that is `isUnavailable` without the rights that are needed.
+func measureTraffic(
+  _ measurement: Measurement, _ traffic: Traffic, seconds: Double, cpus: (Int, Int),
+  program: String?
+) throws(BenchError) -> BenchResult {
+  let namespace = try measuring { () throws(NetmapError) in try PrivateNamespace.enter() }
+  defer { namespace.leave() }
+  let stage = try measuring { () throws(NetmapError) in
+    try TrafficStage(traffic, frameBytes: measurement.frameBytes)
+  }
+  let control = Control()
+  let cpu = traffic.direction == .transmit ? cpus.0 : cpus.1
+  // The application's interfaces are ready before anything is sent to them.
+  if let program {
+    let application = try ProgramApplication(
+      program, measurement, traffic, stage.interfaces, on: cpu)
+    try application.waitUntilReady()
+    return try run(application, 0, measurement, stage, seconds, cpus.0, control)
+  }
+  let application = try PortApplication(measurement, traffic, stage, on: cpu, control)
+  return try run(application, 1, measurement, stage, seconds, cpus.0, control)
+}
+
+/// Measures an application of which `threads` threads wait for the start.
+private func run(
+  _ application: consuming some MeasuredApplication, _ threads: Int, _ measurement: Measurement,
+  _ stage: TrafficStage, _ seconds: Double, _ cpu: Int, _ control: Control
+) throws(BenchError) -> BenchResult {
+  var application = application
+  // A source that cannot be started must not leave the application waiting.
+  let source = try control.stoppingOnError { () throws(BenchError) in
+    try stage.startSource(on: cpu, measurement, control)
+  }
+  let window = Result { () throws(BenchError) -> (Sample, Sample) in
+    control.start(threads + (source == nil ? 0 : 1), in: .warming)
+    // One of the threads has failed, and tells below.
+    if control.isIn(.stopped) { throw BenchError("nothing was measured") }
+    sleepThread(seconds: warmUpSeconds)
+    try application.begin()
+    control.advance(from: .warming, to: .measuring)
+    let first = Sample(stage)
+    sleepThread(seconds: seconds)
+    let last = Sample(stage)
+    try application.end()
+    control.advance(from: .measuring, to: .draining)
+    return (first, last)
+  }
+  if case .failure = window { control.enter(.stopped) }
+  let sourceResult = Result { () throws(BenchError) in try source?.join() }
+  if case .success = window { sleepThread(seconds: drainSeconds) }
+  control.enter(.stopped)
+  let outcome = Result { () throws(BenchError) in try application.finish() }
+  try sourceResult.get()
+  let report = try outcome.get()
+  let (first, last) = try window.get()
+  return try result(measurement, first, last, report, stage)
+}
+
+/// The stage's counters at an instant.
+private struct Sample {
+  let time = monotonicNanoseconds()
+  let offered: UInt64?
+  let delivered: UInt64?
+
+  init(_ stage: TrafficStage) {
+    offered = stage.offered
+    delivered = stage.delivered
+  }
+}
+
+private func result(
+  _ measurement: Measurement, _ first: Sample, _ last: Sample, _ report: ApplicationReport,
+  _ stage: TrafficStage
+) throws(BenchError) -> BenchResult {
+  let seconds = Double(last.time - first.time) / 1e9
+  // What has arrived at the end counts, where there is one; else what the application received.
+  let result: BenchResult
+  if let end = last.delivered, let start = first.delivered {
+    let calls = report.systemCalls.map { calls in
+      UInt64((Double(calls) * Double(end - start) / Double(max(report.packets, 1))).rounded())
+    }
+    result = BenchResult(
+      measurement: measurement, packets: end - start, seconds: seconds, systemCalls: calls)
+  } else {
+    result = BenchResult(
+      measurement: measurement, packets: report.packets, seconds: report.seconds,
+      systemCalls: report.systemCalls)
+  }
+  guard result.packets > 0 else {
+    throw BenchError("no packet arrived; measure longer, see --seconds")
+  }
+  guard let end = last.offered, let start = first.offered else { return result }
+  let offeredMpps = Double(end - start) / seconds / 1e6
+  var delivery = Delivery(
+    offeredMpps: offeredMpps, ratio: result.millionsPerSecond / offeredMpps)
+  if last.delivered == nil {
+    delivery.losses = Delivery.Losses(
+      offered: stage.offered ?? 0, received: report.total,
+      link: try measuring { () throws(NetmapError) in try stage.lostInLink }, port: report.lost)
+  }
+  var complete = result
+  complete.delivery = delivery
+  return complete
+}

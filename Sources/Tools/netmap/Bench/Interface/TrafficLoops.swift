@@ -1,0 +1,89 @@
+internal import Glibc
+internal import Netmap
+
+/// The measured loops on interfaces: each moves at most `batch` packets with a sync.
+///
+/// `Benchmarks/Sources/interface-reference` has the same ones in C: change both. Neither side reads or
+/// writes the bytes of a frame while it is measured.
+enum TrafficLoops {
+  /// How many syncs in a row may move nothing before the CPU is offered to others.
+  private static var patience: Int { 4096 }
+
+  /// Sends as fast as it can, for `rounds` syncs. While warming up it writes every frame; later the
+  /// buffers hold what they need.
+  @inline(never)
+  static func transmit(
+    _ port: Port, batch: Int, _ frame: [UInt8], _ control: Control, _ packets: inout UInt64,
+    rounds: Int
+  ) throws(NetmapError) {
+    let isWriting = control.isIn(.warming)
+    var sent = packets
+    var idle = 0
+    for _ in 0..<rounds {
+      var ring = port.transmitRing(0)
+      let count: Int
+      if isWriting {
+        count = ring.append(upTo: batch, length: frame.count) { _, bytes in
+          for index in frame.indices {
+            bytes.storeBytes(of: frame[index], toByteOffset: index, as: UInt8.self)
+          }
+        }
+      } else {
+        count = ring.append(upTo: batch, length: frame.count)
+      }
+      try port.sync(.transmit)
+      sent &+= UInt64(truncatingIfNeeded: count)
+      idle = count == 0 ? idle &+ 1 : 0
+      if idle == patience { offerCPU(&idle) }
+    }
+    packets = sent
+  }
+
+  /// Receives as fast as it can, until the measurement leaves `phase`.
+  @inline(never)
+  static func receive(
+    _ port: Port, batch: Int, _ control: Control, during phase: Control.Phase,
+    _ packets: inout UInt64, _ bytes: inout UInt64
+  ) throws(NetmapError) {
+    var (received, sum) = (packets, bytes)
+    var idle = 0
+    while control.isIn(phase) {
+      try port.sync(.receive)
+      var ring = port.receiveRing(0)
+      let count = ring.forEach(upTo: batch) { packet in sum &+= UInt64(packet.slot.length) }
+      received &+= UInt64(truncatingIfNeeded: count)
+      idle = count == 0 ? idle &+ 1 : 0
+      if idle == patience { offerCPU(&idle) }
+    }
+    packets = received
+    bytes = sum
+  }
+
+  /// Passes packets on by exchanging buffers, until the measurement leaves `phase`.
+  @inline(never)
+  static func forward(
+    _ source: Port, _ target: Port, batch: Int, _ control: Control, during phase: Control.Phase,
+    _ packets: inout UInt64
+  ) throws(NetmapError) {
+    var moved = packets
+    var idle = 0
+    while control.isIn(phase) {
+      try source.sync(.receive)
+      var received = source.receiveRing(0)
+      var free = target.transmitRing(0)
+      let isFull = free.isFull
+      let count = received.forward(to: &free, limit: batch)
+      if count > 0 || isFull { try target.sync(.transmit) }
+      moved &+= UInt64(truncatingIfNeeded: count)
+      idle = count == 0 ? idle &+ 1 : 0
+      if idle == patience { offerCPU(&idle) }
+    }
+    packets = moved
+  }
+
+  @inline(never)
+  private static func offerCPU(_ idle: inout Int) {
+    sched_yield()
+    idle = 0
+  }
+}

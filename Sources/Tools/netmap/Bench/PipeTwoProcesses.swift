@@ -1,0 +1,120 @@
+internal import ArgumentParser
+internal import Glibc
+internal import Netmap
+
+/// Measures a pipe whose sender is another process.
+///
+/// The receiver is a thread of this one, as in ``measurePipeTwoThreads(_:_:cpus:payload:)``.
+func measurePipeTwoProcesses<P: Payload>(
+  _ measurement: Measurement, _ extent: Extent, cpus: (Int, Int), payload: P.Type
+) throws(BenchError) -> BenchResult {
+  let control = Control()
+  let pipe = "netmap:bench.\(getpid())"
+  do throws(NetmapError) {
+    // Also starts the daemon, outside of what is measured.
+    _ = try Port("\(pipe)}1", engine: HostEngine.shared)
+  } catch {
+    throw BenchError("\(error)", isUnavailable: true)
+  }
+  let receiver = try receivePipe(
+    "\(pipe)}1", on: HostEngine.shared, measurement, extent, control, cpu: cpus.1, payload: P.self)
+  let sender: ChildProcess
+  do throws(BenchError) {
+    sender = try ChildProcess([
+      "/proc/self/exe", "bench-sender", "\(pipe){1", "--batch", "\(measurement.batch)", "--payload",
+      measurement.payload.rawValue, "--packets", "\(extent.limit)", "--cpu", "\(cpus.0)",
+    ])
+    guard try sender.readLine(within: 30) == "ready" else {
+      throw BenchError("the sending process could not open its port")
+    }
+    switch extent {
+    case .seconds(let seconds):
+      control.start(1, in: .warming)
+      try sender.write("go\n")
+      sleepThread(seconds: PipeTimes.warmUp)
+      control.advance(from: .warming, to: .measuring)
+      sleepThread(seconds: seconds)
+    case .packets:
+      control.start(1, in: .measuring)
+      try sender.write("go\n")
+      guard try sender.readLine(within: Int32.max / 1000) == "sent" else {
+        throw BenchError("the sending process failed")
+      }
+      var left = PipeTimes.drain
+      while !control.isIn(.stopped) && left > 0 {
+        sleepThread(seconds: 0.001)
+        left -= 0.001
+      }
+    }
+    control.enter(.stopped)
+  } catch {
+    control.enter(.stopped)
+    // Why the receiver failed says more, if it did.
+    _ = try receiver.join()
+    throw error
+  }
+  let received = try receiver.join()
+  sender.end()
+  try received.check(expecting: extent)
+  let share = Double(received.measured) / Double(max(received.progress.packets, 1))
+  return BenchResult(
+    measurement: measurement, packets: received.measured,
+    seconds: Double(received.nanoseconds) / 1e9,
+    systemCalls: UInt64((Double(received.systemCalls) * share).rounded()))
+}
+
+/// The sending process of `pipe-2p`; started by the bench, and of no use to anybody else.
+struct BenchSender: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench-sender", abstract: "The sending process of a measurement.",
+    shouldDisplay: false)
+
+  @Argument var port: String
+  @Option var batch: Int
+  @Option var payload: String
+  @Option var packets: UInt64
+  @Option var cpu: Int
+
+  func run() throws {
+    do throws(BenchError) {
+      switch Measurement.PayloadKind(rawValue: payload) {
+      case .touched: try send(TouchedPayload.self)
+      case .verified: try send(VerifiedPayload.self)
+      default: try send(UntouchedPayload.self)
+      }
+    } catch {
+      printError("netmap bench: \(error)")
+      throw ExitCode.failure
+    }
+  }
+
+  private func send<P: Payload>(_ payload: P.Type) throws(BenchError) {
+    let control = Control()
+    let sender = try PinnedThread(on: cpu) { [port, batch, packets] () throws(BenchError) -> Void in
+      try control.stoppingOnError { () throws(BenchError) in
+        try measuring { () throws(NetmapError) in
+          let port = try Port(port, engine: HostEngine.shared)
+          var progress = Progress()
+          control.waitForStart()
+          try PipeLoops<P>.send(port, batch: batch, upTo: packets, control, &progress)
+          // What is in the ring stays there for the receiver, as long as that has its end open.
+          say("sent")
+        }
+      }
+    }
+    control.start(1, in: .starting)
+    guard !control.isIn(.stopped) else { return try sender.join() }
+    say("ready")
+    // The first line begins it, the end of the input ends it.
+    _ = readLine()
+    control.enter(.measuring)
+    _ = readLine()
+    control.enter(.stopped)
+    try sender.join()
+  }
+
+  private func say(_ line: String) {
+    print(line)
+    fflush(nil)
+  }
+}

@@ -1,0 +1,117 @@
+internal import ArgumentParser
+internal import Glibc
+internal import Netmap
+internal import NetmapClient
+internal import NetmapCore
+internal import ToolSupport
+
+/// `netmap ports`: what is open on the engine that all processes share.
+struct Ports: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "ports",
+    abstract: "List the ports that processes have open through netmapd.",
+    discussion: """
+      Packets and drops are those since the port was made. Ports that a program opened in its own \
+      process, as network interfaces are for now, are not listed.
+
+      --json prints one object a line and port: port, memory, processes, backend, and for transmit \
+      and receive the number of rings and slots, packets, bytes and drops.
+
+      EXAMPLES
+        netmap ports
+        netmap ports --watch 1      again every second
+        netmap ports --json
+      """)
+
+  @Flag(help: "Print one JSON object for each port.")
+  var json = false
+
+  @Option(help: ArgumentHelp("Print again after so many seconds.", valueName: "seconds"))
+  var watch: Double?
+
+  func validate() throws {
+    if let watch, !(0.01...86_400).contains(watch) {
+      throw ValidationError("--watch is a number of seconds, 0.01 to 86400")
+    }
+  }
+
+  func run() throws {
+    while true {
+      do throws(NetmapError) {
+        let ports = try HostEngine.shared.listing()
+        if json { ports.forEach { print(line($0)) } } else { show(ports) }
+      } catch {
+        // No daemon is running: then nothing is open.
+        guard error.code.rawValue == ENOENT else {
+          printError("netmap ports: \(error)")
+          throw ExitCode.failure
+        }
+        if !json { print("no port is open") }
+      }
+      guard let watch else { return }
+      fflush(nil)
+      usleep(UInt32(watch * 1e6))
+    }
+  }
+
+  private func show(_ ports: [PortListing]) {
+    guard !ports.isEmpty else { return print("no port is open") }
+    var table = [
+      ["port", "memory", "rings", "slots", "sent", "dropped", "received", "dropped", "processes"]
+    ]
+    for port in ports {
+      let geometry = port.geometry
+      table.append([
+        port.name, "\(port.memoryID)", "\(geometry.transmitRings)/\(geometry.receiveRings)",
+        "\(geometry.transmitSlots)/\(geometry.receiveSlots)", "\(port.transmit.packets)",
+        "\(port.transmit.drops)", "\(port.receive.packets)", "\(port.receive.drops)",
+        port.processes.map(Self.describe).joined(separator: ", "),
+      ])
+    }
+    let widths = table[0].indices.map { column in table.map { $0[column].count }.max() ?? 0 }
+    for row in table {
+      let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
+      print(cells.joined(separator: "  ").trimmingTrailingSpaces())
+    }
+  }
+
+  /// `pkt-gen (4711)`.
+  private static func describe(_ process: Int32) -> String {
+    let file = unsafe open("/proc/\(process)/comm", O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return "\(process)" }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 64)
+    let count = unsafe read(file, &bytes, bytes.count)
+    let name = String(
+      decoding: bytes[..<max(0, count)].prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+    return name.isEmpty ? "\(process)" : "\(name) (\(process))"
+  }
+
+  private func line(_ port: PortListing) -> String {
+    var line = JSONLine()
+    line.add("port", port.name)
+    line.add("memory", Int(port.memoryID))
+    line.add("processes", port.processes.map(String.init).joined(separator: " "))
+    line.add("backend", port.backend)
+    let geometry = port.geometry
+    for (name, rings, slots, traffic) in [
+      ("transmit", geometry.transmitRings, geometry.transmitSlots, port.transmit),
+      ("receive", geometry.receiveRings, geometry.receiveSlots, port.receive),
+    ] {
+      var part = JSONLine()
+      part.add("rings", rings)
+      part.add("slots", slots)
+      part.add("packets", traffic.packets)
+      part.add("bytes", traffic.bytes)
+      part.add("drops", traffic.drops)
+      line.add(name, part)
+    }
+    return line.text
+  }
+}
+
+extension String {
+  fileprivate func trimmingTrailingSpaces() -> String {
+    String(prefix(count - reversed().prefix { $0 == " " }.count))
+  }
+}

@@ -1,0 +1,82 @@
+internal import ArgumentParser
+internal import Glibc
+internal import Logging
+internal import NetmapClient
+internal import NetmapCore
+
+/// The program `netmapd`.
+@main
+struct Netmapd: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "netmapd",
+    abstract: "Lets processes share netmap ports: the part that a kernel module would play.",
+    discussion: """
+      Programs start it by themselves and it leaves when it is idle, so it need not be run by hand. \
+      It is in no packet's way: programs that run go on when it ends.
+
+      It listens on $NETMAP_SOCKET if that is set; else root's on /run/netmap/netmapd.sock, for \
+      root and the group netmap, and another user's on $XDG_RUNTIME_DIR/netmap/netmapd.sock, for \
+      that user alone.
+
+      EXAMPLES
+        netmapd                                   in the background, until it is killed
+        netmapd --foreground --log-level debug    in this terminal, telling everything
+        netmapd --idle-exit 60                    until no port has been open for a minute
+        NETMAP_SOCKET=/tmp/x.sock netmapd         a world of its own
+      """,
+    version: "netmapd 0.1.0")
+
+  @Flag(help: "Stay in this terminal, and log to it.")
+  var foreground = false
+
+  @Option(help: ArgumentHelp("Where to listen.", valueName: "path"))
+  var socket: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "A socket that listens already, by descriptor number; systemd's is found by itself.",
+      valueName: "number"))
+  var listener: Int32?
+
+  @Option(
+    help: ArgumentHelp(
+      "Exit after so many seconds without an open port; 0 to stay.", valueName: "seconds"))
+  var idleExit = 0.0
+
+  @Option(
+    help: ArgumentHelp(
+      "trace, debug, info, notice, warning, error or critical.", valueName: "level"))
+  var logLevel = "info"
+
+  func validate() throws {
+    guard idleExit >= 0, idleExit <= 31_536_000 else {
+      throw ValidationError("--idle-exit is a number of seconds, 0 to 31536000")
+    }
+    guard Logger.Level(rawValue: logLevel) != nil else {
+      throw ValidationError(
+        "--log-level is one of "
+          + Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))
+    }
+  }
+
+  func run() throws {
+    do throws(NetmapError) {
+      let address =
+        if let socket { try DaemonAddress(path: socket) } else { try DaemonAddress.own() }
+      let listening = try listeningSocket(address)
+      if foreground {
+        try serve(listening.file, address, isSystemds: listening.isSystemds)
+      } else {
+        try detach(listening.file, address)
+      }
+    } catch {
+      tell("netmapd: \(error)\n")
+      throw ExitCode.failure
+    }
+  }
+
+  private func tell(_ text: String) {
+    var text = text
+    _ = text.withUTF8 { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+  }
+}

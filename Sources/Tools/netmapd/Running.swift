@@ -1,0 +1,97 @@
+internal import CLinux
+internal import Glibc
+internal import Logging
+internal import NetmapClient
+internal import NetmapCore
+internal import NetmapDaemon
+
+extension Netmapd {
+  /// The socket to serve: one that was handed over, or a new one.
+  ///
+  /// - Returns: The socket, and whether it is systemd's.
+  /// - Throws: ``NetmapError`` `EADDRINUSE` when a daemon listens there, or what bind(2) left.
+  func listeningSocket(
+    _ address: DaemonAddress
+  ) throws(NetmapError) -> (file: CInt, isSystemds: Bool) {
+    if let listener {
+      guard fcntl(listener, F_SETFD, FD_CLOEXEC) == 0 else {
+        throw systemError(
+          "fcntl", "descriptor \(listener)", remedy: "--listener wants a socket that is open")
+      }
+      return (listener, false)
+    }
+    // sd_listen_fds(3): the first descriptor is 3.
+    if environmentNumber("LISTEN_PID") == getpid(), (environmentNumber("LISTEN_FDS") ?? 0) >= 1 {
+      unsafe unsetenv("LISTEN_PID")
+      unsafe unsetenv("LISTEN_FDS")
+      _ = fcntl(3, F_SETFD, FD_CLOEXEC)
+      return (3, true)
+    }
+    let lock = try DaemonLock(address)
+    let file = try address.listen()
+    withExtendedLifetime(lock) {}
+    return (file, false)
+  }
+
+  private func environmentNumber(_ name: String) -> Int32? {
+    guard let value = unsafe getenv(name) else { return nil }
+    return unsafe Int32(String(cString: value))
+  }
+
+  /// Leaves a daemon behind, and returns when it can be connected to.
+  func detach(_ listening: CInt, _ address: DaemonAddress) throws(NetmapError) {
+    let options = [
+      "--foreground", "--listener", "3", "--socket", address.path, "--idle-exit", "\(idleExit)",
+      "--log-level", logLevel,
+    ]
+    try DaemonProgram.spawn(
+      "/proc/self/exe", options, listener: listening, log: "\(address.path).log", waits: false)
+  }
+
+  /// Serves until a signal or idleness ends it.
+  func serve(
+    _ listening: CInt, _ address: DaemonAddress, isSystemds: Bool
+  ) throws(NetmapError) {
+    let signals = try stopSignals()
+    raiseFileLimit()
+    share(address)
+    var log = Logger(label: "netmapd") { StreamLogHandler.standardError(label: $0) }
+    log.logLevel = Logger.Level(rawValue: logLevel) ?? .info
+    let server = try Server(
+      listener: listening, address: address, engine: try Engine(),
+      settings: .init(
+        idleExit: idleExit > 0 ? idleExit : nil, removesSocket: !isSystemds), log: log)
+    try server.run(signals: signals)
+  }
+
+  /// SIGTERM and SIGINT as something to read; a peer that has gone is an error and no signal.
+  private func stopSignals() throws(NetmapError) -> CInt {
+    signal(SIGPIPE, SIG_IGN)
+    // Whoever started this may have ignored them, and what is ignored is not reported.
+    signal(SIGTERM, SIG_DFL)
+    signal(SIGINT, SIG_DFL)
+    var set = sigset_t()
+    unsafe sigemptyset(&set)
+    unsafe sigaddset(&set, SIGTERM)
+    unsafe sigaddset(&set, SIGINT)
+    unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+    let file = unsafe signalfd(-1, &set, CInt(CLINUX_SFD_CLOEXEC | CLINUX_SFD_NONBLOCK))
+    guard file >= 0 else { throw systemError("signalfd", "netmapd") }
+    return file
+  }
+
+  /// A token and a mailbox for each client: as many as the host allows.
+  private func raiseFileLimit() {
+    var limit = rlimit()
+    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    limit.rlim_cur = limit.rlim_max
+    _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+  }
+
+  /// The group `netmap`, where there is one, may use the host's daemon.
+  private func share(_ address: DaemonAddress) {
+    guard address == .host, geteuid() == 0, let group = unsafe getgrnam("netmap") else { return }
+    _ = unsafe chown(address.path, 0, group.pointee.gr_gid)
+    _ = unsafe chmod(address.path, 0o660)
+  }
+}

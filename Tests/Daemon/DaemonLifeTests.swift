@@ -1,0 +1,149 @@
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+@Suite("The life of netmapd", .timeLimit(.minutes(2)))
+struct DaemonLifeTests {
+  @Test("the first program starts it, the last one's end lets it leave")
+  func autoStart() throws {
+    let fixture = try DaemonFixture(starts: false)
+    let receiver = try fixture.peer(["receive", "netmap:p{1", "10"])
+    let sender = try fixture.peer(["send", "netmap:p}1", "1", "10"])
+    #expect(rest(of: receiver).hasPrefix("received 10"))
+    _ = (sender.wait(), receiver.wait())
+    // It stays for 5 seconds.
+    fixture.waitUntilGone(within: .seconds(20))
+  }
+
+  @Test("programs that start at once start one daemon", arguments: 0..<10)
+  func race(round: Int) throws {
+    let fixture = try DaemonFixture(starts: false)
+    let peers = try (0..<6).map { index in
+      try TestProgram(
+        fixture.command(["send", "netmap:p\(index){1", "1", "100"]))
+    }
+    for peer in peers {
+      let said = rest(of: peer)
+      #expect(said.hasPrefix("ready"), "\(said)")
+      #expect(!said.contains("failed"), "\(said)")
+      #expect(peer.wait() == 0)
+    }
+    for process in try daemons(of: fixture) { kill(process, SIGTERM) }
+    fixture.waitUntilGone(within: .seconds(5))
+  }
+
+  /// The daemons that listen on the fixture's socket.
+  private func daemons(of fixture: DaemonFixture) throws -> [pid_t] {
+    let found = try TestProgram(["pgrep", "-f", "--", "--socket \(fixture.socket)"])
+    let processes = rest(of: found).split(separator: "\n").compactMap { pid_t($0) }
+    _ = found.wait()
+    #expect(processes.count == 1, "\(processes)")
+    return processes
+  }
+
+  @Test("SIGTERM ends it cleanly; traffic goes on, and the next open says what is the matter")
+  func terminated() throws {
+    let fixture = try DaemonFixture()
+    let engine = try fixture.engine()
+    let (a, b) = (
+      try Port("netmap:p{1", engine: engine), try Port("netmap:p}1", engine: engine)
+    )
+    fixture.endDaemon(SIGTERM)
+    for _ in 0..<3 {
+      a.inject([1])
+      try a.sync(.transmit)
+      #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)
+      var ring = b.receiveRing(0)
+      ring.skip()
+    }
+    let error = #expect(throws: NetmapError.self) { try Port("netmap:q{1", engine: engine) }
+    #expect(error?.code.name == "ECONNREFUSED", "\(String(describing: error))")
+    try fixture.start()
+    _ = try Port("netmap:q{1", engine: engine)
+    // The old pipe is of another daemon, and still works.
+    a.inject([1])
+    try a.sync(.transmit)
+    #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)
+  }
+
+  @Test("a second daemon on the same socket refuses to start")
+  func second() throws {
+    let fixture = try DaemonFixture()
+    let other = try TestProgram(
+      [TestProgram.built("netmapd"), "--foreground", "--socket", fixture.socket])
+    let said = rest(of: other)
+    #expect(said.contains("EADDRINUSE") && said.contains("--socket"), "\(said)")
+    #expect(other.wait() != 0)
+    _ = try Port("netmap:p{1", engine: try fixture.engine())
+  }
+
+  @Test("another version is refused with a message that says so")
+  func version() throws {
+    let fixture = try DaemonFixture()
+    let socket = try #require(try DaemonAddress(path: fixture.socket).connect())
+    var bytes = Message.bytes(.hello)
+    bytes[4] &+= 1
+    try socket.send(bytes)
+    let answer = try #require(try socket.receive(waits: true))
+    let error = #expect(throws: NetmapError.self) { _ = try Message(answer.bytes).answer() }
+    #expect(error?.code == .otherVersion)
+    #expect(error?.remedy.contains("netmapd") == true)
+  }
+
+  @Test("malformed messages, with and without descriptors, end their own connection only")
+  func malformed() throws {
+    let fixture = try DaemonFixture()
+    let address = try DaemonAddress(path: fixture.socket)
+    let engine = try fixture.engine()
+    let (a, b) = (
+      try Port("netmap:p{1", engine: engine), try Port("netmap:p}1", engine: engine)
+    )
+    var generator = SeededGenerator(seed: 11)
+    let kinds: [Message.Kind] = [.hello, .forget, .register, .portInfo, .list, .done, .doorbell]
+    for round in 0..<500 {
+      let socket = try #require(try address.connect(), "round \(round)")
+      var bytes = Message.bytes(kinds.randomElement(using: &generator) ?? .hello) { writer in
+        for _ in 0..<Int.random(in: 0..<200, using: &generator) {
+          writer.put(UInt8.random(in: 0...255, using: &generator))
+        }
+      }
+      if Bool.random(using: &generator) {
+        bytes = Array(bytes.prefix(Int.random(in: 1...bytes.count, using: &generator)))
+      }
+      let files = (0..<Int.random(in: 0...8, using: &generator)).map { _ in CInt(0) }
+      try? socket.send(bytes, files)
+      if Bool.random(using: &generator) { try? socket.send(bytes, files) }
+    }
+    a.inject([1])
+    try a.sync(.transmit)
+    #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)
+    _ = try Port("netmap:q{1", engine: engine)
+    #expect(try engine.listing().map(\.name) == ["p{1", "p}1"])
+  }
+
+  @Test("a datagram that is too long is refused")
+  func tooLong() throws {
+    let fixture = try DaemonFixture()
+    let socket = try #require(try DaemonAddress(path: fixture.socket).connect())
+    try socket.send([UInt8](repeating: 1, count: 60_000))
+    _ = try Port("netmap:p{1", engine: try fixture.engine())
+  }
+}
+
+/// Random numbers that a seed repeats (SplitMix64).
+struct SeededGenerator: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var value = state
+    value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
+    return value ^ (value >> 31)
+  }
+}

@@ -1,0 +1,90 @@
+import Glibc
+import Netmap
+import NetmapTestSupport
+import Synchronization
+import Testing
+
+/// Packets at full speed: each is received, or counted where it was lost.
+@Suite(.serialized) struct AccountingTests {
+  /// Sends as fast as it goes for half a second, and waits until everything has left.
+  private static func flood(_ name: String, _ engine: EmbeddedEngine) throws -> RingCounters {
+    let port = try Port(name, engine: engine)
+    let clock = ContinuousClock()
+    let end = clock.now + .milliseconds(500)
+    let frame = SampleFrames.datagram(port: 9000)
+    while clock.now < end {
+      var ring = port.transmitRing(0)
+      var count = 0
+      while count < 256, unsafe ring.append(frame.span.bytes) { count += 1 }
+      if count == 0 {
+        try port.wait(for: .transmit, timeout: .milliseconds(10))
+      } else {
+        try port.sync(.transmit)
+      }
+    }
+    while port.transmitRing(0).space < port.transmitRing(0).slotCount - 1 {
+      guard clock.now < end + .seconds(10) else {
+        throw TestFailure("not everything has left after 10 seconds")
+      }
+      try port.sync(.transmit)
+    }
+    return port.statistics.transmit
+  }
+
+  /// Takes what arrives until nothing does any more, after the sender has ended.
+  private static func drain(
+    _ port: Port, pausing pause: UInt32, until isDone: borrowing Atomic<Bool>
+  ) throws -> UInt64 {
+    var (taken, quiet) = (0, 0)
+    while quiet < 3 {
+      let wasDone = isDone.load(ordering: .acquiring)
+      let ready = try port.wait(for: .receive, timeout: .milliseconds(30))
+      quiet = wasDone && ready.isEmpty ? quiet + 1 : 0
+      var ring = port.receiveRing(0)
+      taken += ring.skip()
+      if pause != 0 { usleep(pause) }
+    }
+    return UInt64(taken)
+  }
+
+  @Test(
+    "at full speed, sent is received plus the drops that ports and interfaces count",
+    arguments: ["xdp,mode=copy", "xdp,mode=generic", "packet"], [0, 4000])
+  func sum(choice: String, pause: Int) throws {
+    try NetworkNamespace.run {
+      let engine = try EmbeddedEngine()
+      let pair = try VethPair()
+      let backend = "@backend:name=\(choice)"
+      let receiver = try Port("netmap:\(pair.second)\(backend)", engine: engine)
+      let isDone = Atomic(false)
+      let outcome = Mutex<Result<RingCounters, any Error>?>(nil)
+      let thread = try NamespaceThread {
+        outcome.withLock {
+          $0 = Result { try Self.flood("netmap:\(pair.first)\(backend)", engine) }
+        }
+        isDone.store(true, ordering: .releasing)
+        return true
+      }.start()
+      let received = try Self.drain(receiver, pausing: UInt32(pause), until: isDone)
+      _ = try thread.join()
+      let sent = try #require(try outcome.withLock { try $0?.get() })
+      let arrived = receiver.statistics.receive
+      let lostOnTheWay = try InterfaceCounters(pair.first).transmitDrops
+      let lostOnArrival = try InterfaceCounters(pair.second).receiveDrops
+      #expect(received > 0)
+      #expect(arrived.packets == received)
+      // A pause is too long for the ring: without losses this would be a test of nothing.
+      #expect(pause == 0 || arrived.drops.total > 0)
+      let drops: UInt64
+      if choice == "xdp,mode=copy" {
+        // A driver that runs the program itself counts what the socket had no room for as well.
+        drops = sent.drops.total + lostOnTheWay + lostOnArrival
+        #expect(arrived.drops.total <= lostOnArrival)
+      } else {
+        // Here the host's queue may be full; then both interfaces count the same frame.
+        drops = sent.drops.total + arrived.drops.total + lostOnTheWay - sent.retries
+      }
+      #expect(sent.packets == received + drops)
+    }
+  }
+}

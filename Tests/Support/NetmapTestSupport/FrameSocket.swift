@@ -1,0 +1,36 @@
+internal import CLinux
+internal import Glibc
+
+/// Sends frames on an interface as the host does, packet(7).
+public struct FrameSocket: ~Copyable {
+  private let descriptor: CInt
+
+  /// - Parameter interface: Its name in the namespace of the calling thread.
+  /// - Throws: ``ProgramError`` when there is none of that name, or for want of rights.
+  public init(_ interface: String) throws {
+    descriptor = socket(AF_PACKET, CInt(CLINUX_SOCK_RAW | CLINUX_SOCK_CLOEXEC), 0)
+    var address = sockaddr_ll()
+    address.sll_family = UInt16(AF_PACKET)
+    address.sll_ifindex = CInt(unsafe if_nametoindex(interface))
+    let result = unsafe withUnsafePointer(to: address) { address in
+      unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        unsafe bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_ll>.size))
+      }
+    }
+    guard result == 0 else {
+      let code = errno
+      close(descriptor)
+      throw ProgramError(text: "bind packet socket to \(interface): errno \(code)")
+    }
+  }
+
+  deinit { close(descriptor) }
+
+  /// Sends a frame.
+  ///
+  /// - Returns: Whether the interface took it.
+  @discardableResult
+  public func send(_ frame: [UInt8]) -> Bool {
+    unsafe Glibc.send(descriptor, frame, frame.count, 0) == frame.count
+  }
+}

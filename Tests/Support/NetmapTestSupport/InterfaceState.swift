@@ -1,0 +1,105 @@
+internal import CBPF
+internal import CLinux
+internal import Glibc
+
+/// What hangs on an interface, asked of the kernel itself: starting ip(8) takes longer than some of what
+/// tests measure.
+public struct InterfaceState: Hashable, Sendable, CustomStringConvertible {
+  /// An XDP program of any mode.
+  public var hasXDPProgram = false
+  /// Programs on tcx links at ingress; 0 on kernels without tcx.
+  public var ingressPrograms = 0
+  /// The interfaces of the namespace.
+  public var interfaces: [String] = []
+
+  /// The state of interface `name` in the namespace of the calling thread.
+  public init(_ name: String) {
+    let index = unsafe if_nametoindex(name)
+    var (driver, generic, hardware): (UInt32, UInt32, UInt32) = (0, 0, 0)
+    let result = unsafe cbpf_xdp_query(CInt(index), &driver, &generic, &hardware)
+    hasXDPProgram = result == 0 && (driver != 0 || generic != 0 || hardware != 0)
+    var count: UInt32 = 0
+    // Asked for the number alone: no room for ids is "no space", and sets it all the same.
+    _ = unsafe bpf_prog_query(
+      CInt(index), bpf_attach_type(UInt32(CLINUX_BPF_TCX_INGRESS)), 0, nil, nil, &count)
+    ingressPrograms = Int(count)
+    guard let list = unsafe if_nameindex() else { return }
+    defer { unsafe if_freenameindex(list) }
+    var at = unsafe list
+    while let text = unsafe at.pointee.if_name {
+      unsafe interfaces.append(String(cString: text))
+      unsafe at += 1
+    }
+  }
+
+  public var description: String {
+    "XDP program: \(hasXDPProgram), tcx programs: \(ingressPrograms), interfaces: \(interfaces)"
+  }
+}
+
+/// BPF programs, maps and links on this machine.
+public enum LoadedBPF {
+  /// What is loaded under a name of ours although no process has a descriptor of it, as `program 7`.
+  ///
+  /// What somebody else is loading or giving up just now may be among it for a moment.
+  ///
+  /// - Throws: ``ProgramError`` when /proc cannot be searched.
+  public static func abandoned() throws -> [String] {
+    // Listed before the descriptors are: what is loaded in between is not looked for.
+    let programs = unsafe ids(bpf_prog_get_next_id).filter { isOurs(program: $0) }
+    let maps = unsafe ids(bpf_map_get_next_id).filter { isOurs(map: $0) }
+    let links = unsafe ids(bpf_link_get_next_id).compactMap { id in
+      program(ofLink: id).flatMap { programs.contains($0) ? id : nil }
+    }
+    let held = try Set(
+      TestProgram.output(of: [
+        "sh", "-c",
+        "cat /proc/[0-9]*/fdinfo/* 2>/dev/null | grep -E '^(prog|map|link)_id:' || true",
+      ]).split(separator: "\n").map { line in line.split { $0 == ":" || $0 == "\t" } }
+        .filter { $0.count == 2 }.map { "\($0[0]) \($0[1])" })
+    return programs.map { "prog_id \($0)" }.filter { !held.contains($0) }
+      + maps.map { "map_id \($0)" }.filter { !held.contains($0) }
+      + links.map { "link_id \($0)" }.filter { !held.contains($0) }
+  }
+
+  private static func ids(
+    _ next: (UInt32, UnsafeMutablePointer<UInt32>?) -> CInt
+  ) -> [UInt32] {
+    var (result, id): ([UInt32], UInt32) = ([], 0)
+    while unsafe next(id, &id) == 0 { result.append(id) }
+    return result
+  }
+
+  private static func isOurs(program id: UInt32) -> Bool {
+    var name = [CChar](repeating: 0, count: 16)
+    return unsafe cbpf_program_name(id, &name) == 0 && isOurs(name)
+  }
+
+  private static func isOurs(map id: UInt32) -> Bool {
+    var information = bpf_map_info()
+    guard describe(bpf_map_get_fd_by_id(id), &information) else { return false }
+    return unsafe withUnsafeBytes(of: information.name) { name in
+      unsafe isOurs(name.map { CChar(bitPattern: $0) })
+    }
+  }
+
+  private static func program(ofLink id: UInt32) -> UInt32? {
+    var information = bpf_link_info()
+    guard describe(bpf_link_get_fd_by_id(id), &information) else { return nil }
+    return information.prog_id
+  }
+
+  private static func isOurs(_ name: [CChar]) -> Bool {
+    name.starts(with: "netmap_".utf8.map { CChar($0) })
+  }
+
+  /// Asks about an object, and closes the descriptor.
+  private static func describe<T>(_ file: CInt, _ information: inout T) -> Bool {
+    guard file >= 0 else { return false }
+    defer { close(file) }
+    return unsafe withUnsafeMutableBytes(of: &information) { bytes in
+      var size = UInt32(bytes.count)
+      return unsafe bpf_obj_get_info_by_fd(file, bytes.baseAddress, &size) == 0
+    }
+  }
+}

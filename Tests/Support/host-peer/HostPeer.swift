@@ -1,0 +1,133 @@
+import Glibc
+import Netmap
+
+/// One end of a pipe on the engine of all processes, in a process that tests can kill and stop:
+///
+///     host-peer send PORT SENDER COUNT [BATCH]
+///     host-peer receive PORT COUNT
+///     host-peer reopen PORT COUNT
+///
+/// Packets carry the sender's number, their own number, and a check word. COUNT 0 goes on for ever. Says
+/// `ready` once the port is open; then, at the end, what it saw, or what was wrong.
+@main
+struct HostPeer {
+  static func main() {
+    let arguments = CommandLine.arguments
+    do {
+      switch arguments.count >= 2 ? arguments[1] : "" {
+      case "send" where arguments.count >= 5:
+        try send(
+          Port(arguments[2], engine: HostEngine.shared), sender: UInt64(arguments[3]) ?? 0,
+          count: UInt64(arguments[4]) ?? 0,
+          batch: arguments.count > 5 ? Int(arguments[5]) ?? 64 : 64)
+      case "receive" where arguments.count >= 4:
+        try receive(
+          Port(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0)
+      case "reopen" where arguments.count >= 4:
+        try reopen(arguments[2], count: Int(arguments[3]) ?? 0)
+      default: fail("usage: host-peer send PORT SENDER COUNT [BATCH] | receive PORT COUNT")
+      }
+    } catch {
+      fail("\(error)")
+    }
+  }
+
+  static func send(_ port: Port, sender: UInt64, count: UInt64, batch: Int) throws {
+    say("ready")
+    var number: UInt64 = 0
+    while count == 0 || number < count {
+      var ring = port.transmitRing(0)
+      let room = min(ring.space, batch, count == 0 ? .max : Int(count - number))
+      guard room > 0 else {
+        _ = try port.wait(for: .transmit)
+        continue
+      }
+      for _ in 0..<room {
+        let content = Content(sender: sender, number: number)
+        guard ring.append(length: 60, { content.write(to: &$0) }) else { break }
+        number += 1
+      }
+      try port.sync(.transmit)
+    }
+    // A close does not wait for the receiver: what was sent stays in its ring.
+    say("sent \(number)")
+  }
+
+  static func receive(_ port: Port, count: UInt64) throws {
+    say("ready")
+    var (received, senders) = (UInt64(0), UInt64(0))
+    var last: Content?
+    while count == 0 || received < count {
+      _ = try port.wait(for: .receive)
+      var ring = port.receiveRing(0)
+      while count == 0 || received < count, let packet = ring.next() {
+        guard let content = Content(packet.bytes) else { fail("damaged after \(received)") }
+        if let before = last, before.sender == content.sender {
+          guard content.number == before.number + 1 else {
+            fail("\(content.number) of \(content.sender) after \(before.number)")
+          }
+        } else {
+          // The first sender may have begun before us; a later one is seen from its first packet on.
+          guard last == nil || content.number == 0 else {
+            fail("the first of sender \(content.sender) is \(content.number)")
+          }
+          senders += 1
+        }
+        last = content
+        received += 1
+      }
+    }
+    try port.sync(.receive)
+    say("received \(received) of \(senders), last \(last?.number ?? 0)")
+  }
+
+  /// Opens and closes an exclusive port, which each time nobody else must be able to open.
+  static func reopen(_ name: String, count: Int) throws {
+    for _ in 0..<count {
+      let port = try Port(name, engine: HostEngine.shared)
+      if (try? Port(name, engine: HostEngine.shared)) != nil { fail("opened twice") }
+      port.close()
+    }
+    say("reopened \(count)")
+  }
+
+  static func say(_ text: String) {
+    let bytes = [UInt8]((text + "\n").utf8)
+    _ = unsafe write(1, bytes, bytes.count)
+  }
+
+  static func fail(_ text: String) -> Never {
+    say("failed: \(text)")
+    exit(1)
+  }
+}
+
+/// What a packet carries.
+struct Content {
+  let sender: UInt64
+  let number: UInt64
+
+  private var check: UInt64 {
+    (sender &* 0x9e37_79b9_7f4a_7c15) ^ (number &* 0xbf58_476d_1ce4_e5b9)
+  }
+
+  init(sender: UInt64, number: UInt64) {
+    self.sender = sender
+    self.number = number
+  }
+
+  /// Nil when the packet is not as it was sent.
+  init?(_ bytes: RawSpan) {
+    guard bytes.byteCount == 60 else { return nil }
+    unsafe sender = bytes.unsafeLoadUnaligned(fromByteOffset: 0, as: UInt64.self)
+    unsafe number = bytes.unsafeLoadUnaligned(fromByteOffset: 8, as: UInt64.self)
+    let found = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: 52, as: UInt64.self)
+    guard found == check else { return nil }
+  }
+
+  func write(to bytes: inout MutableRawSpan) {
+    bytes.storeBytes(of: sender, toByteOffset: 0, as: UInt64.self)
+    bytes.storeBytes(of: number, toByteOffset: 8, as: UInt64.self)
+    bytes.storeBytes(of: check, toByteOffset: 52, as: UInt64.self)
+  }
+}
