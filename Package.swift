@@ -139,9 +139,14 @@ let package = Package(
     .executableTarget(
       name: "port-holder", dependencies: ["Netmap", "NetmapLinuxSetup"],
       path: "Tests/Support/port-holder", swiftSettings: settings),
-    .testTarget(name: "ToolTests", dependencies: ["netmap", "netmapd"], swiftSettings: settings),
     .testTarget(
-      name: "PktGenTests", dependencies: ["PktGenCore", "ToolSupport", "Netmap", "pkt-gen"],
+      name: "ToolTests", dependencies: ["netmap", "netmapd", "NetmapTestSupport"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "PktGenTests",
+      dependencies: [
+        "PktGenCore", "ToolSupport", "Netmap", "NetmapTestSupport", "pkt-gen",
+      ],
       swiftSettings: settings),
     // Drives one end of a pipe from a process of its own, for the tests of shared memory.
     .executableTarget(

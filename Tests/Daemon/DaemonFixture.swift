@@ -39,8 +39,7 @@ final class DaemonFixture {
       said += more
     }
     // What it says later goes nowhere, and must not stop it.
-    let output = program
-    _ = Thread { while !output.read().isEmpty {} }
+    program.drain()
   }
 
   /// Ends the daemon with a signal.
@@ -83,28 +82,6 @@ final class DaemonFixture {
 /// Why the daemon, or a program that uses it, did not do its work.
 struct FixtureError: Error {
   let text: String
-}
-
-/// A thread that runs until its work is done; nobody waits for it.
-struct Thread {
-  init(_ body: @escaping @Sendable () -> Void) {
-    let box = Box(body)
-    var thread = pthread_t()
-    let code = unsafe pthread_create(
-      &thread, nil,
-      { context in
-        guard let context = unsafe context else { return nil }
-        unsafe Unmanaged<Box>.fromOpaque(context).takeRetainedValue().body()
-        return nil
-      }, Unmanaged.passRetained(box).toOpaque())
-    precondition(code == 0, "no thread left")
-    pthread_detach(thread)
-  }
-
-  private final class Box {
-    let body: @Sendable () -> Void
-    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-  }
 }
 
 /// Everything that a program has said up to its end.

@@ -88,7 +88,7 @@ import Testing
         "netmap:\(pair.first)@backend:name=\(choice)", ["-f", "rx", "-n", "10"])
       let said = receiver.read(until: "reading from")
       #expect(said.contains("it is down") && said.contains("ip link set \(pair.first) up"))
-      try NetworkNamespace.run("ip", "link", "set", pair.first, "up")
+      try NetworkNamespace.setUp(pair.first, pair.second)
       try Self.sendTen(to: receiver, from: pair.second)
     }
   }
@@ -102,7 +102,7 @@ import Testing
       _ = receiver.read(until: "reading from")
       try NetworkNamespace.run("ip", "link", "set", pair.first, "down")
       try NetworkNamespace.run("ip", "link", "set", pair.first, "name", "renamed")
-      try NetworkNamespace.run("ip", "link", "set", "renamed", "up")
+      try NetworkNamespace.setUp("renamed", pair.second)
       try Self.sendTen(to: receiver, from: pair.second)
     }
   }

@@ -16,7 +16,7 @@ import Testing
       let frames = (0..<10).map { numberedFrame($0, length: 60) }
       try sender.send(frames)
       #expect(try receiver.wait(for: .receive, timeout: .milliseconds(20)).isEmpty)
-      try NetworkNamespace.run("ip", "link", "set", pair.first, "up")
+      try NetworkNamespace.setUp(pair.first, pair.second)
       #expect(try sender.wait(for: .transmit, timeout: .seconds(1)) == .transmit)
       #expect(try receiver.receive(10) == frames)
     }
@@ -61,7 +61,7 @@ import Testing
       )
       try NetworkNamespace.run("ip", "link", "set", pair.first, "down")
       try NetworkNamespace.run("ip", "link", "set", pair.first, "name", "renamed")
-      try NetworkNamespace.run("ip", "link", "set", "renamed", "up")
+      try NetworkNamespace.setUp("renamed", pair.second)
       try a.send([numberedFrame(1, length: 60)])
       #expect(try b.receive(1).count == 1)
     }

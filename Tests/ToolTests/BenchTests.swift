@@ -1,4 +1,5 @@
 internal import Foundation
+internal import NetmapTestSupport
 internal import Testing
 
 // Few packets, as a debug build is slow; and one measurement at a time, as two of them would wait for

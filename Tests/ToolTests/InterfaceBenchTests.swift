@@ -1,4 +1,5 @@
 internal import Foundation
+internal import NetmapTestSupport
 internal import Testing
 
 /// The cases of `netmap bench` on interfaces, which it makes itself.
@@ -84,7 +85,7 @@ struct InterfaceBenchTests {
 
   private let asked = ["--case", "packet-tx"]
 
-  private func checkRefusal(_ outcome: Command.Outcome) {
+  private func checkRefusal(_ outcome: TestProgram.Outcome) {
     #expect(outcome.status == 1)
     #expect(outcome.output.contains("packet-tx"))
     #expect(outcome.output.contains("not measured: "))

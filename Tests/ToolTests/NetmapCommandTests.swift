@@ -1,4 +1,5 @@
 internal import Foundation
+internal import NetmapTestSupport
 internal import Testing
 
 @Suite("netmap")

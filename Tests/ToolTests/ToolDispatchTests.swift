@@ -1,4 +1,5 @@
 internal import Foundation
+internal import NetmapTestSupport
 internal import Testing
 
 // The tools here are links to programs of the system: nothing is written that is executed afterwards.

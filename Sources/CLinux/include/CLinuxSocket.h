@@ -7,6 +7,7 @@
 #ifndef CLINUX_SOCKET_H
 #define CLINUX_SOCKET_H
 
+#include <fcntl.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -43,6 +44,12 @@ static inline int clinux_peer(int socket, struct clinux_credentials *peer)
 	socklen_t size = sizeof *peer;
 
 	return getsockopt(socket, SOL_SOCKET, 17, peer, &size);
+}
+
+/* pipe2(2): the ends are closed on exec from the start, whatever other threads run just then */
+static inline int clinux_pipe(int ends[2])
+{
+	return (int)syscall(SYS_pipe2, ends, O_CLOEXEC);
 }
 
 /* pidfd_open(2) */

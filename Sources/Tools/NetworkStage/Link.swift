@@ -22,6 +22,24 @@ package struct Link: Sendable {
     ).exchange(name)
   }
 
+  /// Waits until the interface passes frames, which is a while after it and what it is connected to
+  /// have been set up: until then the kernel drops what it is given, and tells nobody.
+  ///
+  /// - Throws: ``NetmapError`` `ETIMEDOUT` after 10 seconds.
+  package func waitUntilRunning() throws(NetmapError) {
+    for _ in 0..<10_000 {
+      let reply = try NetlinkMessage(RTM_GETLINK, interface: index).exchange(name)
+      // struct nlmsghdr, then struct ifinfomsg: ifi_flags is at 8.
+      let flags =
+        reply.count < 32
+        ? 0 : unsafe reply.withUnsafeBytes { unsafe $0.load(fromByteOffset: 24, as: UInt32.self) }
+      if flags & UInt32(CLINUX_IFF_RUNNING) != 0 { return }
+      usleep(1000)
+    }
+    throw NetmapError(
+      .init(rawValue: ETIMEDOUT), "set up", name, reason: "its link has not come up in 10 seconds")
+  }
+
   /// Packets that the interface should have sent and dropped: for a veth, because the other end's
   /// queue was full.
   package func transmitDrops() throws(NetmapError) -> UInt64 {

@@ -17,7 +17,7 @@ package struct VethPair: Sendable {
   ///   - second: Name of the other.
   ///   - queues: Queues of each end.
   ///   - mtu: The MTU of both ends, bytes.
-  ///   - isUp: Whether to leave both ends up.
+  ///   - isUp: Whether to leave both ends up, and passing frames.
   /// - Throws: ``NetmapError`` when the kernel refuses.
   package init(
     _ first: String, _ second: String, queues: Int = 1, mtu: Int = 1500, isUp: Bool = true
@@ -42,6 +42,7 @@ package struct VethPair: Sendable {
       try link.disableOffloads()
       if isUp { try link.setUp() }
     }
+    if isUp { for link in [self.first, self.second] { try link.waitUntilRunning() } }
   }
 
   private static func describe(

@@ -146,10 +146,7 @@ import Testing
       let frame = SampleFrames.datagram(port: 9000)
       try fixture.send([frame])
       #expect(try fixture.receiver.wait(for: .receive, timeout: .milliseconds(100)).isEmpty)
-      for name in [pair.first, pair.second] {
-        try NetworkNamespace.run("ip", "link", "set", name, "up")
-      }
-      usleep(10_000)
+      try NetworkNamespace.setUp(pair.first, pair.second)
       try fixture.sender.sync(.transmit)
       #expect(try fixture.receive(1) == [frame])
     }
@@ -163,7 +160,7 @@ import Testing
       let before = threadTime()
       #expect(try fixture.receiver.wait(for: .receive, timeout: .milliseconds(300)).isEmpty)
       #expect(threadTime() - before < 10_000_000)
-      try NetworkNamespace.run("ip", "link", "set", "v1", "up")
+      try NetworkNamespace.setUp("v0", "v1")
       let frame = SampleFrames.datagram(port: 9000)
       try fixture.send([frame])
       #expect(try fixture.receive(1) == [frame])

@@ -40,6 +40,17 @@ public enum NetworkNamespace {
     }
   }
 
+  /// Sets interfaces up that are connected to each other, and waits until they pass frames.
+  ///
+  /// The kernel drops what is sent sooner, and tells nobody.
+  ///
+  /// - Throws: `NetmapError` when there is no such interface, or its link does not come up.
+  public static func setUp(_ names: String...) throws {
+    let links = try names.map { try Link(named: $0) }
+    for link in links { try link.setUp() }
+    for link in links { try link.waitUntilRunning() }
+  }
+
   /// Runs a program in the namespace of the calling thread, and waits for it.
   ///
   /// - Returns: What it wrote to standard output and standard error.

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import Testing
 
 /// Why a program that a test needs did not do its work.
 public struct ProgramError: Error, CustomStringConvertible {
@@ -10,40 +11,110 @@ public struct ProgramError: Error, CustomStringConvertible {
 
 /// A program that a test starts.
 ///
-/// It inherits the network namespace of the thread that starts it.
+/// It inherits the network namespace of the thread that starts it, and no descriptor and no blocked or
+/// ignored signal of the test's process. No wait for it is without end: a program that neither writes
+/// nor ends for ``patience`` seconds is killed, and the test fails.
 public struct TestProgram: Sendable {
   public let process: Int32
-  /// The reading end of the program's standard output and error.
-  private let output: CInt
+  private let name: String
+  private let output: ProgramOutput
+  /// Nil when both go to ``output``.
+  private let errors: ProgramOutput?
+
+  /// Seconds that a program may be silent. Far more than any needs on a busy machine.
+  public static let patience: CInt = 90
 
   /// Starts a program found by `PATH`, or by its path.
-  public init(_ arguments: [String]) throws {
+  ///
+  /// - Parameters:
+  ///   - arguments: The program first.
+  ///   - environment: Variables to set, beside those of this process.
+  ///   - separatesErrors: Whether standard error is kept apart from standard output.
+  /// - Throws: ``ProgramError`` when it cannot be started.
+  public init(
+    _ arguments: [String], environment: [String: String] = [:], separatesErrors: Bool = false
+  ) throws {
+    let arguments =
+      environment.isEmpty ? arguments : ["env"] + environment.map { "\($0)=\($1)" } + arguments
+    let out = try Self.channel()
+    let err: (reading: ProgramOutput, writing: CInt)?
+    do {
+      err = separatesErrors ? try Self.channel() : nil
+    } catch {
+      close(out.writing)
+      throw error
+    }
+    defer {
+      close(out.writing)
+      if let err { close(err.writing) }
+    }
+    process = try Self.spawn(arguments, out.writing, err?.writing ?? out.writing)
+    name = arguments.joined(separator: " ")
+    output = out.reading
+    errors = err?.reading
+  }
+
+  private static func channel() throws -> (reading: ProgramOutput, writing: CInt) {
     var ends: [CInt] = [-1, -1]
-    guard unsafe pipe(&ends) == 0 else { throw ProgramError(text: "pipe: errno \(errno)") }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    guard unsafe clinux_pipe(&ends) == 0 else {
+      throw ProgramError(text: "pipe: errno \(errno)")
+    }
+    return (ProgramOutput(owning: ends[0]), ends[1])
+  }
+
+  private static func spawn(
+    _ arguments: [String], _ output: CInt, _ errors: CInt
+  ) throws -> pid_t {
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
     defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-    unsafe posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
-    unsafe posix_spawn_file_actions_adddup2(&actions, ends[1], 2)
+    unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    unsafe posix_spawn_file_actions_adddup2(&actions, output, 1)
+    unsafe posix_spawn_file_actions_adddup2(&actions, errors, 2)
+    // Whatever other threads have open just now: a pipe that another program kept open would have no end.
+    unsafe posix_spawn_file_actions_addclosefrom_np(&actions, 3)
+    var attributes = posix_spawnattr_t()
+    unsafe posix_spawnattr_init(&attributes)
+    defer { unsafe posix_spawnattr_destroy(&attributes) }
+    var signals = sigset_t()
+    unsafe sigemptyset(&signals)
+    unsafe posix_spawnattr_setsigmask(&attributes, &signals)
+    unsafe sigfillset(&signals)
+    unsafe posix_spawnattr_setsigdefault(&attributes, &signals)
+    unsafe posix_spawnattr_setflags(
+      &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
     var argv: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { unsafe strdup($0) } + [nil]
     defer { unsafe argv.forEach { unsafe free($0) } }
     var process: pid_t = 0
-    let code = unsafe posix_spawnp(&process, arguments[0], &actions, nil, &argv, environ)
-    close(ends[1])
+    let code = unsafe posix_spawnp(&process, arguments[0], &actions, &attributes, &argv, environ)
     guard code == 0 else {
-      close(ends[0])
       throw ProgramError(text: "\(arguments[0]): \(unsafe String(cString: strerror(code)))")
     }
-    self.process = process
-    output = ends[0]
+    return process
   }
 
   /// The program's next output, once there is some; empty at its end.
-  public func read() -> String {
-    var bytes = [UInt8](repeating: 0, count: 4096)
-    let count = unsafe Glibc.read(output, &bytes, bytes.count)
-    return String(decoding: bytes[..<max(0, count)], as: UTF8.self)
+  public func read() -> String { next(of: output) }
+
+  /// The program's next words on standard error, where they are kept apart; empty at its end.
+  public func readErrors() -> String { errors.map { next(of: $0) } ?? "" }
+
+  private func next(of stream: ProgramOutput) -> String {
+    if let part = stream.read(within: Self.patience) { return part }
+    giveUp("says nothing")
+    return ""
+  }
+
+  private func giveUp(_ reason: String) {
+    Issue.record("\(name): \(reason) for \(Self.patience) s; killed")
+    Glibc.kill(process, SIGKILL)
+  }
+
+  /// Reads whatever the program writes, and drops it, until its end, so that it never has to wait.
+  public func drain() {
+    let output = output
+    // However long it is silent.
+    DetachedThread { while output.read(within: -1)?.isEmpty == false {} }
   }
 
   /// Ends the program with a signal, and waits until it is gone.
@@ -52,13 +123,27 @@ public struct TestProgram: Sendable {
     _ = wait()
   }
 
+  /// Sends the program a signal.
+  public func send(_ signal: CInt) { Glibc.kill(process, signal) }
+
   /// Waits until the program ends.
   ///
   /// - Returns: Its wait(2) status.
+  @discardableResult
   public func wait() -> CInt {
+    let file = clinux_pidfd_open(process)
+    if file >= 0 {
+      defer { close(file) }
+      var waiting = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
+      var ready: CInt
+      repeat {
+        ready = unsafe poll(&waiting, 1, Self.patience * 1000)
+      } while ready == -1
+        && errno == EINTR
+      if ready == 0 { giveUp("does not end") }
+    }
     var status: CInt = 0
     while unsafe waitpid(process, &status, 0) == -1, errno == EINTR {}
-    close(output)
     return status
   }
 
@@ -78,16 +163,46 @@ public struct TestProgram: Sendable {
     return "\(path)/\(name)"
   }
 
+  /// How a program ended.
+  public struct Outcome: Sendable {
+    /// Its exit status, or the negative number of the signal that ended it.
+    public let status: CInt
+    /// What it has written since it was last read.
+    public let output: String
+    /// The same of standard error, where that is kept apart.
+    public let errors: String
+  }
+
+  /// Waits until the program ends by itself.
+  public func end() -> Outcome {
+    let streams = [output] + (errors.map { [$0] } ?? [])
+    var texts = ["", ""]
+    var unfinished = Set(streams.indices)
+    while !unfinished.isEmpty {
+      let ready = ProgramOutput.ready(streams, among: unfinished, within: Self.patience)
+      guard !ready.isEmpty else {
+        giveUp("neither writes nor ends")
+        break
+      }
+      for index in ready {
+        let part = streams[index].read(within: 0) ?? ""
+        texts[index] += part
+        if part.isEmpty { unfinished.remove(index) }
+      }
+    }
+    let status = wait()
+    let signal = status & 0x7f
+    return Outcome(
+      status: signal == 0 ? status >> 8 & 0xff : -signal, output: texts[0], errors: texts[1])
+  }
+
   /// Waits until the program ends by itself.
   ///
   /// - Returns: Its exit status, or the negative number of the signal that ended it, and what it has
   ///   written since it was last read.
   public func finish() -> (status: CInt, output: String) {
-    var text = ""
-    while case let part = read(), !part.isEmpty { text += part }
-    let status = wait()
-    let signal = status & 0x7f
-    return (signal == 0 ? status >> 8 & 0xff : -signal, text)
+    let outcome = end()
+    return (outcome.status, outcome.output)
   }
 
   /// Reads until `text` has come, or the program has ended.

@@ -69,10 +69,8 @@ package struct PeerProcess {
       engine.doorbells.descriptor(of: place.otherDoorbell),
     ]
     var ends: [CInt] = [0, 0]
-    guard unsafe pipe(&ends) == 0 else { throw systemError("pipe", executable) }
-    // Nobody else may inherit the read end, or its reader would never see the end of the output.
-    _ = fcntl(ends[0], F_SETFD, FD_CLOEXEC)
-    _ = fcntl(ends[1], F_SETFD, FD_CLOEXEC)
+    // Nobody else may inherit the write end, or its reader would never see the end of the output.
+    guard unsafe clinux_pipe(&ends) == 0 else { throw systemError("pipe", executable) }
     // Out of the way of the numbers that they get in the new process.
     let sources = files.map { fcntl($0, CInt(CLINUX_F_DUPFD_CLOEXEC), 100) }
     defer { for file in sources + [ends[1]] { close(file) } }

@@ -1,13 +1,8 @@
 internal import Foundation
+internal import NetmapTestSupport
 
-/// An executable to run, and what came of it.
+/// An executable to run.
 struct Command {
-  struct Outcome {
-    let status: Int32
-    let output: String
-    let errors: String
-  }
-
   let path: String
 
   /// The `netmap` that was built together with the tests: it lies beside them.
@@ -20,32 +15,17 @@ struct Command {
   /// What the program finds in its environment: a daemon of these tests' own, which leaves when idle.
   private static let environment: [String: String] = {
     let socket = "\(NSTemporaryDirectory())/netmap-tools-\(getpid())/netmapd.sock"
-    return ProcessInfo.processInfo.environment.merging(["NETMAP_SOCKET": socket]) { $1 }
+    return ["NETMAP_SOCKET": socket]
   }()
 
   /// Runs the program to its end.
-  func run(_ arguments: String...) throws -> Outcome {
+  func run(_ arguments: String...) throws -> TestProgram.Outcome {
     try run(arguments)
   }
 
   /// Runs the program to its end.
-  func run(_ arguments: [String]) throws -> Outcome {
-    let process = Process()
-    let (output, errors) = (Pipe(), Pipe())
-    process.executableURL = URL(fileURLWithPath: path)
-    process.arguments = arguments
-    process.environment = Self.environment
-    process.standardOutput = output
-    process.standardError = errors
-    process.standardInput = FileHandle.nullDevice
-    try process.run()
-    // Standard error stays far below what a pipe holds, so reading one after the other is safe.
-    let text = output.fileHandleForReading.readDataToEndOfFile()
-    let talk = errors.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    return Outcome(
-      status: process.terminationStatus, output: String(decoding: text, as: UTF8.self),
-      errors: String(decoding: talk, as: UTF8.self))
+  func run(_ arguments: [String]) throws -> TestProgram.Outcome {
+    try TestProgram([path] + arguments, environment: Self.environment, separatesErrors: true).end()
   }
 }
 

@@ -14,16 +14,16 @@ final class ChildProcess {
     path = arguments[0]
     var (toChild, fromChild): ([CInt], [CInt]) = ([-1, -1], [-1, -1])
     // A socket, because writing to a pipe whose reader has gone raises a signal.
-    guard unsafe socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0, &toChild) == 0 else {
+    // The child must see the end of its input when this process dies: nobody else holds the other end.
+    let kind = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+    guard unsafe socketpair(AF_UNIX, kind, 0, &toChild) == 0 else {
       throw BenchError("socketpair: error \(errno)")
     }
-    guard unsafe pipe(&fromChild) == 0 else {
+    guard unsafe clinux_pipe(&fromChild) == 0 else {
       let code = errno
       for end in toChild { close(end) }
       throw BenchError("pipe: error \(code)")
     }
-    // The child must see the end of its input when this process dies: nobody else holds the other end.
-    for end in toChild + fromChild { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
     defer { unsafe posix_spawn_file_actions_destroy(&actions) }
