@@ -35,7 +35,7 @@ struct SubprocessTests {
   func null() throws {
     let child = try Child(["-i", "null", "-ftx", "-n1000"])
     #expect(child.wait() == 0)
-    #expect(child.output.contains("Sent 1000 packets 60000 bytes 2 events 60 bytes each in 0.00"))
+    #expect(child.output.contains("Sent 1000 packets 60000 bytes 2 events 60 bytes each in "))
   }
 
   @Test(
