@@ -70,7 +70,7 @@ struct InterfaceBenchTests {
   func withoutRights() throws {
     // Without the right to make namespaces, whoever runs the tests.
     let setpriv = Command(path: "/usr/bin/setpriv")
-    let bench = ["--bounding-set=-sys_admin", Command.netmap.path, "bench", "--seconds", "0.01"]
+    let bench = ["--bounding-set=-sys_admin", Command.netmap.path, "bench", "--seconds", "0.2"]
     guard try setpriv.run(["--bounding-set=-sys_admin", "true"]).status == 0 else {
       // A process without rights cannot give them up: it has none to make namespaces, either.
       return try checkRefusal(Command.netmap.run(Array(bench.dropFirst(2)) + asked))
