@@ -98,6 +98,9 @@ let package = Package(
       name: "forward", dependencies: ["Netmap"], path: "Examples/forward", swiftSettings: settings),
     .executableTarget(
       name: "swap", dependencies: ["Netmap"], path: "Examples/swap", swiftSettings: settings),
+    .executableTarget(
+      name: "responder", dependencies: ["Netmap"], path: "Examples/responder",
+      swiftSettings: settings),
 
     .testTarget(name: "CNetmapTests", dependencies: ["CNetmap"], swiftSettings: settings),
     .testTarget(
@@ -105,7 +108,7 @@ let package = Package(
       dependencies: ["NetmapCore", "CNetmap", "CLinux", "NetmapTestSupport", "pipe-peer"],
       swiftSettings: settings),
     .testTarget(
-      name: "NetmapTests", dependencies: ["Netmap", "hello", "sink", "forward", "swap"],
+      name: "NetmapTests", dependencies: ["Netmap", "hello", "sink", "forward", "swap", "responder"],
       swiftSettings: settings),
     // Processes that share ports through a daemon.
     .testTarget(

@@ -3,6 +3,7 @@ import Testing
 
 @testable import forward
 @testable import hello
+@testable import responder
 @testable import sink
 @testable import swap
 
@@ -73,6 +74,52 @@ struct ExampleTests {
       try rightEnd.sync(.receive)
     }
     #expect(arrived == (0..<10).map { [UInt8($0)] })
+  }
+
+  @Test("responder answers ARP for its address, and for no other")
+  func respondsToARP() throws {
+    let (pipe, host) = (try PipeFixture(), try #require(Responder(address: "10.0.0.2")))
+    let asker: [UInt8] = [2, 0, 0, 0, 0, 1, 10, 0, 0, 1]
+    for address: [UInt8] in [[10, 0, 0, 2], [10, 0, 0, 3]] {
+      var frame = [UInt8](repeating: 0xff, count: 6) + asker[..<6] + [8, 6, 0, 1, 8, 0, 6, 4, 0, 1]
+      frame += asker + [UInt8](repeating: 0, count: 6) + address
+      _ = try pipe.a.send(frame + [UInt8](repeating: 0, count: 18))
+    }
+    #expect(try host.answer(on: pipe.b, timeout: .zero) == 1)
+    let reply = try #require(try pipe.a.takeAll().first)
+    #expect(reply[..<12] == asker[..<6] + host.hardwareAddress)
+    #expect(reply[12..<22] == [8, 6, 0, 1, 8, 0, 6, 4, 0, 2])
+    #expect(Array(reply[22..<42]) == host.hardwareAddress + [10, 0, 0, 2] + asker)
+  }
+
+  @Test("responder answers ping: the addresses exchanged, both checksums right")
+  func respondsToPing() throws {
+    let (pipe, host) = (try PipeFixture(), try #require(Responder(address: "10.0.0.2")))
+    for payload: UInt8 in 0...255 {
+      var frame = udpFrame(length: 98)
+      frame[23] = 1
+      frame[34] = 8
+      frame[97] = payload
+      frame.replaceSubrange(36..<38, with: [0, 0])
+      let sum = onesComplementSum(frame[34...])
+      frame.replaceSubrange(36..<38, with: [~UInt8(sum >> 8), ~UInt8(sum & 0xff)])
+      _ = try pipe.a.send(frame)
+      #expect(try host.answer(on: pipe.b, timeout: .zero) == 1)
+      let reply = try #require(try pipe.a.takeAll().first)
+      #expect(reply[26..<34] == [10, 0, 0, 2, 10, 0, 0, 1])
+      #expect(reply[34] == 0 && reply[97] == payload)
+      #expect(onesComplementSum(reply[34...]) == 0xffff)
+    }
+    // Other traffic is not answered.
+    _ = try pipe.a.send(udpFrame())
+    #expect(try host.answer(on: pipe.b, timeout: .zero) == 0)
+  }
+
+  private func onesComplementSum(_ bytes: ArraySlice<UInt8>) -> UInt32 {
+    var sum: UInt32 = 0
+    for (place, byte) in bytes.enumerated() { sum += UInt32(byte) << (place % 2 == 0 ? 8 : 0) }
+    while sum > 0xffff { sum = sum & 0xffff + sum >> 16 }
+    return sum
   }
 
   @Test("swap sends packets back with their addresses exchanged")

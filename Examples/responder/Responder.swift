@@ -1,0 +1,68 @@
+import Netmap
+
+/// A host in a few lines: answers ARP and ping for one IPv4 address: `responder netmap:NAME 10.0.0.2`.
+@main
+struct Responder {
+  static func main() {
+    let arguments = CommandLine.arguments
+    guard arguments.count == 3, let host = Responder(address: arguments[2]) else {
+      return print("usage: responder netmap:NAME ADDRESS")
+    }
+    do {
+      let port = try Port(arguments[1])
+      while true { try host.answer(on: port, timeout: nil) }
+    } catch {
+      print("responder: \(error)")
+    }
+  }
+
+  let address: [UInt8]
+  let hardwareAddress: [UInt8]
+
+  /// - Parameter address: Dotted decimal.
+  init?(address: String) {
+    let numbers = address.split(separator: ".", omittingEmptySubsequences: false)
+      .compactMap { UInt8($0) }
+    guard numbers.count == 4 else { return nil }
+    self.address = numbers
+    // Locally administered: nobody's but ours.
+    hardwareAddress = [0x02, 0x00] + numbers
+  }
+
+  /// Waits for frames, and answers those that ask for something.
+  @discardableResult
+  func answer(on port: Port, timeout: Duration?) throws(NetmapError) -> Int {
+    try port.wait(for: .receive, timeout: timeout)
+    var input = port.receiveRing(0)
+    var answers = 0
+    while let packet = input.next() {
+      // Where there is no room the answer is lost, as on any wire; whoever asked will ask again.
+      if let reply = reply(to: packet.bytes), port.inject(reply) { answers += 1 }
+    }
+    try port.sync(.transmit)
+    return answers
+  }
+
+  /// The answer to a frame; nil for what is not for us.
+  func reply(to frame: RawSpan) -> [UInt8]? {
+    guard frame.byteCount >= 42 else { return nil }
+    var reply = (0..<frame.byteCount).map { frame[$0] }
+    reply.replaceSubrange(0..<12, with: reply[6..<12] + hardwareAddress)
+    switch (frame.uint16(at: 12), frame[14]) {
+    case (0x0806, 0) where frame.uint16(at: 20) == 1 && Array(reply[38..<42]) == address:
+      // The question's sender becomes the answer's target (RFC 826).
+      let asker = reply[22..<32]
+      reply.replaceSubrange(20..<42, with: [0, 2] + hardwareAddress + address + asker)
+    case (0x0800, 0x45)
+    where frame[23] == 1 && frame[34] == 8 && Array(reply[30..<34]) == address:
+      // An echo request: back to its sender (RFC 792). Adding 8 to the checksum undoes type 8.
+      reply.replaceSubrange(26..<34, with: address + reply[26..<30])
+      reply[34] = 0
+      let sum = UInt32(frame.uint16(at: 36)) + 0x0800
+      let folded = UInt16(truncatingIfNeeded: sum + sum >> 16)
+      reply.replaceSubrange(36..<38, with: [UInt8(folded >> 8), UInt8(folded & 0xff)])
+    default: return nil
+    }
+    return reply
+  }
+}
