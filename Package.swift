@@ -108,7 +108,8 @@ let package = Package(
       dependencies: ["NetmapCore", "CNetmap", "CLinux", "NetmapTestSupport", "pipe-peer"],
       swiftSettings: settings),
     .testTarget(
-      name: "NetmapTests", dependencies: ["Netmap", "hello", "sink", "forward", "swap", "responder"],
+      name: "NetmapTests",
+      dependencies: ["Netmap", "hello", "sink", "forward", "swap", "responder"],
       swiftSettings: settings),
     // Processes that share ports through a daemon.
     .testTarget(
@@ -120,7 +121,7 @@ let package = Package(
       path: "Tests/Daemon", swiftSettings: settings),
     // One end of a pipe in a process that can be killed.
     .executableTarget(
-      name: "host-peer", dependencies: ["Netmap"], path: "Tests/Support/host-peer",
+      name: "host-peer", dependencies: ["Netmap", "NetmapClient"], path: "Tests/Support/host-peer",
       swiftSettings: settings),
     // Backends on interfaces that the tests make in network namespaces of their own.
     .testTarget(

@@ -6,6 +6,7 @@ import Netmap
 ///     host-peer send PORT SENDER COUNT [BATCH]
 ///     host-peer receive PORT COUNT
 ///     host-peer reopen PORT COUNT
+///     host-peer activate SOCKET PROGRAM [ARGUMENT...]
 ///
 /// Packets carry the sender's number, their own number, and a check word. COUNT 0 goes on for ever. Says
 /// `ready` once the port is open; then, at the end, what it saw, or what was wrong.
@@ -25,6 +26,8 @@ struct HostPeer {
           Port(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0)
       case "reopen" where arguments.count >= 4:
         try reopen(arguments[2], count: Int(arguments[3]) ?? 0)
+      case "activate" where arguments.count >= 4:
+        try activate(arguments[2], Array(arguments[3...]))
       default: fail("usage: host-peer send PORT SENDER COUNT [BATCH] | receive PORT COUNT")
       }
     } catch {

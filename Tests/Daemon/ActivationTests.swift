@@ -1,0 +1,24 @@
+import Glibc
+import Netmap
+import NetmapTestSupport
+import Testing
+
+@Suite("netmapd started by systemd's socket activation", .timeLimit(.minutes(2)))
+struct ActivationTests {
+  @Test("it serves the socket it was given, and leaves it where it is when it goes")
+  func givenSocket() throws {
+    let fixture = try DaemonFixture(starts: false)
+    let daemon = try TestProgram([
+      TestProgram.built("host-peer"), "activate", fixture.socket, TestProgram.built("netmapd"),
+      "--foreground", "--socket", fixture.socket, "--idle-exit", "0.5",
+    ])
+    // It counts from the start: nobody has to use it before it may leave.
+    #expect(daemon.read(until: "listening").contains("listening"))
+    let port = try Port("netmap:p{1", engine: try fixture.engine())
+    usleep(700_000)
+    _ = try Port("netmap:p}1", engine: try fixture.engine())
+    port.close()
+    #expect(daemon.finish().status == 0)
+    #expect(unsafe access(fixture.socket, F_OK) == 0, "systemd goes on listening there")
+  }
+}

@@ -1,0 +1,16 @@
+import Glibc
+import NetmapClient
+
+/// Becomes another program that finds a listening socket as descriptor 3, as systemd's socket
+/// activation starts it; see sd_listen_fds(3).
+func activate(_ socket: String, _ program: [String]) throws -> Never {
+  let listening = try DaemonAddress(path: socket).listen()
+  // The copy stays open across the exec.
+  guard dup2(listening, 3) == 3 else { HostPeer.fail("dup2: errno \(errno)") }
+  if listening == 3 { _ = fcntl(3, F_SETFD, 0) }
+  unsafe setenv("LISTEN_PID", "\(getpid())", 1)
+  unsafe setenv("LISTEN_FDS", "1", 1)
+  var arguments = unsafe program.map { unsafe strdup($0) } + [nil]
+  unsafe execv(program[0], &arguments)
+  HostPeer.fail("\(program[0]): errno \(errno)")
+}
