@@ -232,7 +232,7 @@ struct TrafficTests {
     "what cannot be served is refused with a reason",
     arguments: [
       ("-i tap:x", 255, "cannot open tap x"), ("-i pcap:x", 255, "cannot open pcap on x"),
-      ("-i vale0:a", 255, "vale0:a"), ("-i netmap:nosuch", 255, "nosuch"),
+      ("-i vale0:a^", 255, "host rings"), ("-i netmap:nosuch", 255, "nosuch"),
       ("-i netmap:t{1@nonsense:1", 255, "nonsense"),
       ("-i t{1 -f tx -p 2", 255, "bad nthreads 2, have 1"),
       ("-i t{1 -f tx -p 0", 255, "bad nthreads 0"),

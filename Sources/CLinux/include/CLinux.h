@@ -13,7 +13,10 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <time.h>
+#include <errno.h>
+#include <unistd.h>
 
 /* memfd_create(2) */
 extern int memfd_create(const char *name, unsigned int flags);
@@ -66,6 +69,21 @@ enum {
 	CLINUX_SFD_CLOEXEC = 02000000,
 	CLINUX_SFD_NONBLOCK = 04000,
 };
+
+/*
+ * Whether this process may read the byte at an address: 0 only when the kernel says that it may not
+ * (process_vm_readv(2) on the process itself).
+ */
+extern ssize_t process_vm_readv(pid_t process, const struct iovec *local, unsigned long localCount,
+				const struct iovec *remote, unsigned long remoteCount,
+				unsigned long flags);
+static inline int clinux_is_readable(const void *address)
+{
+	char byte;
+	struct iovec here = { &byte, 1 }, there = { (void *)address, 1 };
+
+	return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == 1 || errno != EFAULT;
+}
 
 /* gettid(2) */
 extern int gettid(void);

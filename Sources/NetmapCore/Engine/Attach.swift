@@ -10,6 +10,9 @@ extension Engine {
   package func attach(
     _ registration: Registration, tag: ClientTag, stampsAlways: Bool = true
   ) throws(NetmapError) -> AttachedPort {
+    let bridge = try exclusively { (state) throws(NetmapError) in
+      state.bindings[registration.id]?.port.membership?.attachment
+    }
     let interface = try exclusively {
       (state) throws(NetmapError)
         -> (backend: any InterfaceBackend, geometry: PortGeometry, ownership: BufferOwnership)? in
@@ -21,7 +24,7 @@ extension Engine {
     return unsafe try AttachedPort(
       region: registration.region, segment: registration.segment,
       binding: registration.bindingIndex, tag: tag, doorbells: doorbells,
-      stampsAlways: stampsAlways
+      stampsAlways: stampsAlways, bridge: bridge
     ) { (direction, index, ring, kring) throws(NetmapError) in
       guard let interface else { return unsafe .none }
       return unsafe try interface.backend.attach(

@@ -26,7 +26,10 @@ package final class Engine: Sendable {
   func exclusively<R: Sendable>(
     _ body: (EngineState) throws(NetmapError) -> R
   ) throws(NetmapError) -> R {
-    try lock.withLock { (_) throws(NetmapError) -> R in unsafe try body(state) }
+    try lock.withLock { (_) throws(NetmapError) -> R in
+      unsafe state.sweepSwitches()
+      return unsafe try body(state)
+    }
   }
 
   /// Registers whoever will sync rings: a process, or in an embedded engine an open port.
@@ -58,6 +61,12 @@ final class EngineState {
 
   /// Ports that can be opened: interfaces, and parents of pipes that have no interface.
   var ports: [PortKey: EnginePort] = [:]
+
+  /// VALE switches by name.
+  var bridges: [String: Bridge] = [:]
+
+  /// What has left a switch and may still be written to.
+  var leaving: [SwitchQuarantine] = []
 
   var bindings: [BindingID: Binding] = [:]
 

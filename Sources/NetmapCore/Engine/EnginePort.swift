@@ -12,6 +12,8 @@ final class EnginePort {
     case null
     /// A network interface, or something that stands for one.
     case interface(any InterfaceBackend)
+    /// A port of a VALE switch.
+    case bridge
   }
 
   /// The engine's record of one ring.
@@ -53,6 +55,9 @@ final class EnginePort {
   /// The pair this port is an end of.
   unowned(unsafe) var pair: PipePair?
 
+  /// The port's place on a switch.
+  var membership: BridgeMember?
+
   /// Pipes that hang on this port.
   var pipes: [[UInt8]: PipePair] = [:]
 
@@ -93,13 +98,14 @@ final class EnginePort {
     case .pipeEnd: .pipe
     case .null: .null
     case .interface: .backend
+    case .bridge: .bridge
     }
   }
 
   /// Whether slots may carry offsets.
   var supportsOffsets: Bool {
     switch kind {
-    case .virtual, .pipeEnd, .null: true
+    case .virtual, .pipeEnd, .null, .bridge: true
     case .interface: false
     }
   }

@@ -95,6 +95,9 @@ extension EnginePort {
     unsafe kring.offsetMask = mask
     unsafe kring.offsetMax = option.max
     unsafe kring.offsetGap = option.minimumGap
+    // The copies that the senders on a switch read.
+    unsafe kring.setLongWord(KRingLayout.openOffsetMax, option.max)
+    unsafe kring.setLongWord(KRingLayout.openOffsetMask, mask)
     region.memory.store(mask, at: offset + NETMAP_RING_OFFSET_MASK_OFFSET)
   }
 }

@@ -19,11 +19,7 @@ extension EngineState {
     if let pipe = request.name.pipe {
       return try pipePair(pipe, request, region).end(pipe.role)
     }
-    if request.name.isVale {
-      throw NetmapError(
-        .unsupported, "open", name, reason: "VALE switches are not supported yet",
-        remedy: "connect two programs with a pipe, netmap:NAME{1 and netmap:NAME}1")
-    }
+    if request.name.isVale { return try switchPort(request, region) }
     guard let port = try interfacePort(request.name, request.backend) else {
       throw NetmapError(
         .noSuchDevice, "open", name, reason: "there is no interface or port of that name",
@@ -133,12 +129,7 @@ extension EngineState {
       parent.selection = .allHardware
       return try pipePair(pipe, parent, region).end(pipe.role)
     }
-    if base.isVale {
-      throw NetmapError(
-        .unsupported, "open", request.name.rawValue,
-        reason: "VALE switches are not supported yet, so no pipe can hang on \(base.rawValue)",
-        remedy: "use another name before the bracket")
-    }
+    if base.isVale { return try switchPort(request, region) }
     if let port = try interfacePort(base, request.backend) { return port }
     guard base.bytes.count <= EngineLimits.interfaceNameLength else {
       throw NetmapError(
@@ -235,6 +226,10 @@ extension EngineState {
       return
     }
     if ports[port.key] === port { ports[port.key] = nil }
+    if let member = port.membership {
+      member.bridge.remove(member)
+      dropIfUnused(member.bridge)
+    }
     dropIfUnused(port.region)
   }
 }

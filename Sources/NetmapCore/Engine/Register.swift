@@ -55,7 +55,7 @@ extension Engine {
         binding.port.region.beginQuarantine()
         state.quarantined[id] = binding.port.region
       }
-      state.unbind(binding)
+      state.quarantining(binding.port) { state.unbind(binding) }
     }
   }
 
@@ -76,6 +76,7 @@ extension EngineState {
       request.selection, flags: request.flags, of: port.geometry, named: port.name.rawValue)
     let isExclusive = request.flags.contains(.exclusive)
     try checkUsers(port, ranges, isExclusive)
+    try checkLeaving(port)
     let index = try port.bindingSlots.take(for: port.name)
     do throws(NetmapError) {
       try lendRegion(request.memoryID, to: port)

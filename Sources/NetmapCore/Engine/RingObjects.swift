@@ -115,7 +115,19 @@ extension EnginePort {
       unsafe kring.hwtail = slots - 1
       unsafe kring.rtail = slots - 1
     }
+    if ringKind == .bridge, direction == .receive { unsafe openToSenders(kring, index, at: offset) }
     unsafe kring.state = .on
+  }
+
+  /// Has the senders on a switch know of a fresh receive ring.
+  private func openToSenders(_ kring: KRing, _ index: Int, at offset: Int) {
+    guard let leases = unsafe segment.leases(index) else { return }
+    unsafe leases.initializeMemory(
+      as: UInt8.self, repeating: 0, count: segment.leaseSlots * LeaseTable.entryByteCount)
+    unsafe kring.setLongWord(KRingLayout.arriving, Reservation.first.rawValue)
+    unsafe kring.setLongWord(KRingLayout.reservation, Reservation.first.rawValue)
+    unsafe kring.setLongWord(KRingLayout.openRingOffset, UInt64(offset))
+    unsafe kring.setOpen(true)
   }
 
   /// Frees the rings of a pipe that an attempt made before it failed: the other end may be bound, and
@@ -150,6 +162,7 @@ extension EnginePort {
           continue
         }
         unsafe kring(direction, index).state = []
+        unsafe kring(direction, index).setOpen(false)
         for slot in 0..<geometry.slots(direction) {
           region.releaseBuffer(region.slot(slot, ofRingAt: offset).bufferIndex)
         }

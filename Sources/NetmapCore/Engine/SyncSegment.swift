@@ -13,6 +13,9 @@ package struct SyncSegment: Sendable {
   /// port, and what was checked must stay so.
   private let ends: [End]
 
+  /// Slots of each receive ring whose senders hold leases (``LeaseTable``); 0 where none do.
+  package let leaseSlots: Int
+
   private struct End {
     let first: Int
     let transmitRings: Int
@@ -25,14 +28,17 @@ package struct SyncSegment: Sendable {
   ///   - name: A label for `/proc/self/maps`.
   ///   - ends: The geometry of each end: one, or the two of a pipe.
   ///   - region: Where the buffers lie, for processes that attach.
+  ///   - hasLeases: Whether several senders fill the receive rings of the first end.
   /// - Throws: ``NetmapError`` when there is no memory or descriptor left.
   package init(
-    creating name: String, ends: [PortGeometry], region: RegionLayout
+    creating name: String, ends: [PortGeometry], region: RegionLayout, hasLeases: Bool = false
   ) throws(NetmapError) {
     let krings = ends.reduce(0) { $0 + $1.rings(.transmit) + $1.rings(.receive) }
-    memory = try SharedMemory(
+    leaseSlots = hasLeases ? ends[0].receiveSlots : 0
+    memory = unsafe try SharedMemory(
       creating: name,
-      byteCount: SyncSegmentLayout.krings + krings * KRingLayout.byteCount)
+      byteCount: SyncSegmentLayout.krings + krings * KRingLayout.byteCount
+        + ends[0].rings(.receive) * leaseSlots * LeaseTable.entryByteCount)
     var first = 0
     self.ends = ends.map { end in
       defer { first += end.rings(.transmit) + end.rings(.receive) }
@@ -42,6 +48,7 @@ package struct SyncSegment: Sendable {
     store(SyncSegmentLayout.magic, SyncSegmentLayout.magicNumber)
     store(SyncSegmentLayout.version, SyncSegmentLayout.layoutVersion)
     store(SyncSegmentLayout.endCount, UInt32(ends.count))
+    store(SyncSegmentLayout.leaseSlots, UInt32(leaseSlots))
     describeBuffers(region)
     for (index, end) in self.ends.enumerated() {
       let record = SyncSegmentLayout.ends + index * SyncSegmentLayout.endByteCount
@@ -74,6 +81,7 @@ package struct SyncSegment: Sendable {
       problem = found.isEmpty || found.count != count ? "its header is damaged" : nil
     }
     ends = found
+    leaseSlots = found.isEmpty ? 0 : Self.leaseSlots(memory, found)
     if let problem {
       throw NetmapError(
         .invalidArgument, "attach", "sync segment", reason: problem,
@@ -90,6 +98,27 @@ package struct SyncSegment: Sendable {
       return nil
     }
     return End(first: numbers[0], transmitRings: numbers[1], receiveRings: numbers[2])
+  }
+
+  /// The header's number of slots with leases; 0 when they do not fit the memory.
+  private static func leaseSlots(_ memory: SharedMemory, _ ends: [End]) -> Int {
+    let slots = Int(memory.load(at: SyncSegmentLayout.leaseSlots, as: UInt32.self))
+    let krings = ends.reduce(0) { $0 + $1.transmitRings + $1.receiveRings }
+    let end = SyncSegmentLayout.krings + krings * KRingLayout.byteCount
+    let fits =
+      unsafe slots < 65_536
+      && end + ends[0].receiveRings * slots * LeaseTable.entryByteCount <= memory.byteCount
+    return fits ? slots : 0
+  }
+
+  /// The leases of receive ring `index` of the first end; nil where it has none.
+  func leases(_ index: Int) -> UnsafeMutableRawPointer? {
+    guard leaseSlots > 0, index >= 0, index < ends[0].receiveRings else { return nil }
+    let krings = ends.reduce(0) { $0 + $1.transmitRings + $1.receiveRings }
+    let offset =
+      unsafe SyncSegmentLayout.krings + krings * KRingLayout.byteCount
+      + index * leaseSlots * LeaseTable.entryByteCount
+    return unsafe memory.base + offset
   }
 
   /// Says where the buffers lie, for processes that attach.
@@ -150,7 +179,7 @@ package struct SyncSegment: Sendable {
 /// Offsets in a sync segment, bytes. A change of any number here is a new ``layoutVersion``.
 package enum SyncSegmentLayout {
   package static let magicNumber: UInt64 = 0x676e_7973_706d_746e  // "ntmpsyng"
-  package static let layoutVersion: UInt32 = 1
+  package static let layoutVersion: UInt32 = 2
 
   static let magic = 0
   static let version = 8
@@ -158,6 +187,7 @@ package enum SyncSegmentLayout {
   static let bufferBase = 16
   static let bufferCount = 24
   static let bufferSize = 28
+  static let leaseSlots = 32
 
   /// ``WaitWord/listCount`` words.
   static let waiters = 64

@@ -9,6 +9,9 @@ package final class AttachedPort {
   package let segment: SyncSegment
   package let record: BindingRecord
   private let doorbells: DoorbellTable
+  private let bridge: BridgeAttachment?
+  /// Of the rings of a switch port, in their order.
+  private let switching: UnsafeMutablePointer<SwitchPath>
 
   /// The rings of the binding, transmit rings first.
   let rings: UnsafeMutablePointer<RingParts>
@@ -31,11 +34,14 @@ package final class AttachedPort {
   ///   - tag: In whose name rings are locked.
   ///   - doorbells: The doorbells this process can ring.
   ///   - stampsAlways: Whether receive rings are stamped without being asked.
+  ///   - bridge: The port's place on a switch; nil when it is on none.
+  ///   - resolver: What fetches the memory of other processes' ports on the switch.
   ///   - backend: The data half of a ring of kind ``RingKind/backend``.
   /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a binding.
   package init(
     region: SharedMemory, segment: SyncSegment, binding index: Int, tag: ClientTag,
-    doorbells: DoorbellTable, stampsAlways: Bool = true,
+    doorbells: DoorbellTable, stampsAlways: Bool = true, bridge: BridgeAttachment? = nil,
+    resolver: DestinationResolver? = nil,
     backend: (Direction, Int, Ring, KRing) throws(NetmapError) -> BackendRing = {
       (_, _, _, _) throws(NetmapError) in unsafe .none
     }
@@ -48,6 +54,7 @@ package final class AttachedPort {
     self.segment = segment
     self.record = record
     self.doorbells = doorbells
+    self.bridge = bridge
     let builder = unsafe RingBuilder(
       region: region, segment: segment, end: record.end, tag: tag, doorbells: doorbells.view,
       stampsAlways: stampsAlways)
@@ -70,11 +77,22 @@ package final class AttachedPort {
     }
     transmitCount = record.ranges.transmit.count
     receiveCount = record.ranges.receive.count
+    unsafe switching = .allocate(capacity: max(unsafe built.count, 1))
+    for index in unsafe built.indices where unsafe built[index].kind == .bridge {
+      guard let bridge else { continue }
+      let path = unsafe SwitchPath(bridge, built[index], segment, resolver)
+      unsafe (switching + index).initialize(to: path)
+      unsafe built[index].switching = UnsafePointer(switching + index)
+    }
     unsafe rings = .allocate(capacity: max(unsafe built.count, 1))
     unsafe rings.initialize(from: built, count: built.count)
   }
 
   deinit {
+    for index in 0..<(transmitCount + receiveCount) {
+      unsafe rings[index].switching?.pointee.scratch?.deallocate()
+    }
+    unsafe switching.deallocate()
     unsafe rings.deinitialize(count: transmitCount + receiveCount)
     unsafe rings.deallocate()
   }
@@ -127,7 +145,7 @@ private struct RingBuilder {
       ring: ring, kring: kring, direction: direction, kind: kind, peerRing: peerRing,
       peerKRing: peerKRing, tag: tag,
       waitWord: WaitWord(word: peerKRing.base + KRingLayout.waitWord, list: segment.waiters),
-      doorbells: doorbells, backend: .none, stampsAlways: stampsAlways)
+      doorbells: doorbells, backend: .none, switching: nil, stampsAlways: stampsAlways)
   }
 
   private func view(_ kring: KRing, at offset: UInt64) -> Ring? {

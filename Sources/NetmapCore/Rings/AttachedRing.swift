@@ -56,6 +56,9 @@ package struct RingParts {
   /// What moves the packets of a ring of kind ``RingKind/backend``.
   package var backend: BackendRing
 
+  /// What forwards the packets of a ring of kind ``RingKind/bridge``; nil while the port is on no switch.
+  var switching: UnsafePointer<SwitchPath>?
+
   /// False when rings are stamped only on request (tunable `no_timestamp`).
   package let stampsAlways: Bool
 }

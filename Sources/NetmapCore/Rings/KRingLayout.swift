@@ -1,9 +1,11 @@
-/// Where the fields of a kring lie. Four 128-byte lines, one for each kind of writer.
+/// Where the fields of a kring lie. 128-byte lines, one for each kind of writer.
 ///
 /// - `0..<128`: the indexes a sync of this ring reads and writes; nobody else does.
 /// - `128..<384`: counters, written by the same sync, read by whoever shows statistics.
 /// - `384..<512`: the outbox, written by this side, read by the other end: where it has got to. Its
 ///   wait word is the one word here the other end writes, and only when it goes to sleep.
+/// - `512..<640`: of a switch port's receive ring: where senders reserve slots, and what they were refused.
+/// - `640..<768`: of a switch port's transmit ring: what its sender is about to reserve, and where.
 ///
 /// Pairs of 64-byte lines, because processors fetch neighbouring lines together: two sides that
 /// write to one pair would slow each other down.
@@ -11,7 +13,7 @@
 /// Computed, not stored: a stored constant would be a call for the modules of backends.
 @usableFromInline
 package enum KRingLayout {
-  @inlinable package static var byteCount: Int { 512 }
+  @inlinable package static var byteCount: Int { 768 }
 
   @inlinable package static var lock: Int { 0 }
   @inlinable package static var hwcur: Int { 8 }
@@ -34,11 +36,25 @@ package enum KRingLayout {
   @inlinable package static var peerKRing: Int { 88 }
   @inlinable package static var peerRingOffset: Int { 96 }
 
+  /// The lease that a switch port's receive ring waits for.
+  @inlinable package static var arriving: Int { 104 }
+
   @inlinable package static var counters: Int { 128 }
   @inlinable package static var drops: Int { 192 }
 
   @inlinable package static var position: Int { 384 }
   @inlinable package static var waitWord: Int { 388 }
+
+  // Read together by every sender, so on the line that they write anyway.
+  @inlinable package static var reservation: Int { 512 }
+  @inlinable package static var isOpen: Int { 520 }
+  @inlinable package static var openRingOffset: Int { 528 }
+  @inlinable package static var openOffsetMask: Int { 536 }
+  @inlinable package static var openOffsetMax: Int { 544 }
+  @inlinable package static var refusedFull: Int { 552 }
+  @inlinable package static var refusedBusy: Int { 560 }
+
+  @inlinable package static var intent: Int { 640 }
 }
 
 /// What a ring belongs to, which decides what a sync of it does.
@@ -51,6 +67,8 @@ package enum RingKind: UInt32, Sendable {
   case pipe = 2
   /// A backend moves the packets.
   case backend = 3
+  /// A port of a VALE switch.
+  case bridge = 4
 }
 
 /// Transmit or receive, seen from the application.

@@ -52,10 +52,13 @@ extension KRing {
   /// Takes the ring for one sync, or says that somebody else has it.
   ///
   /// netmap's `nr_busy`: a ring that is being synced is skipped, never waited for.
+  ///
+  /// A full fence: whoever takes a port off a switch waits for the locks that it finds held, and a sync
+  /// that takes its lock later sees that the port has gone.
   @inline(__always)
   package func tryLock(_ tag: ClientTag) -> Bool {
     unsafe atomicLongWord(KRingLayout.lock).pointee.compareExchange(
-      expected: 0, desired: tag.rawValue, ordering: .acquiring
+      expected: 0, desired: tag.rawValue, ordering: .sequentiallyConsistent
     ).exchanged
   }
 

@@ -57,6 +57,20 @@ public enum DropReason: Int, Hashable, Sendable, CaseIterable {
   case notAttached = 3
   /// The kernel refused or lost the frame.
   case kernel = 4
+  /// The receiver's ring was full because another sender had stopped in the middle of filling it.
+  case busy = 5
+  /// The sender's process had not mapped the receiver's memory yet.
+  case unknownRegion = 6
+  /// Too short to have addresses: less than 14 bytes.
+  case tooShort = 7
+  /// The address was last seen on the port it was sent from, or on one that has gone.
+  case noDestination = 8
+  /// The module of the switch said so.
+  case filtered = 9
+  /// More slots than a packet may have.
+  case tooManyFragments = 10
+  /// Nobody had the receive ring open.
+  case noReceiver = 11
 
   /// The word used in reports, such as `ring_full`.
   public var name: String {
@@ -66,6 +80,13 @@ public enum DropReason: Int, Hashable, Sendable, CaseIterable {
     case .badLength: "bad_length"
     case .notAttached: "not_attached"
     case .kernel: "kernel"
+    case .busy: "busy"
+    case .unknownRegion: "unknown_region"
+    case .tooShort: "too_short"
+    case .noDestination: "no_destination"
+    case .filtered: "filtered"
+    case .tooManyFragments: "too_many_fragments"
+    case .noReceiver: "no_receiver"
     }
   }
 }
@@ -80,6 +101,14 @@ extension DropReason {
     case .badLength: KRingLayout.drops &+ 16
     case .notAttached: KRingLayout.drops &+ 24
     case .kernel: KRingLayout.drops &+ 32
+    case .busy: KRingLayout.drops &+ 40
+    case .unknownRegion: KRingLayout.drops &+ 48
+    case .tooShort: KRingLayout.drops &+ 56
+    // One word further: `retries` lies between.
+    case .noDestination: KRingLayout.drops &+ 72
+    case .filtered: KRingLayout.drops &+ 80
+    case .tooManyFragments: KRingLayout.drops &+ 88
+    case .noReceiver: KRingLayout.drops &+ 96
     }
   }
 }
@@ -118,7 +147,7 @@ extension KRing {
       case .sleeps: KRingLayout.counters &+ 40
       case .resets: KRingLayout.counters &+ 48
       case .moves: KRingLayout.counters &+ 56
-      // The drops, eight at most, lie between.
+      // The first eight kinds of drops lie between.
       case .retries: KRingLayout.drops &+ 64
       }
     }
@@ -168,6 +197,7 @@ extension AttachedRing {
       result.packets = sent.packets
       result.bytes = sent.bytes
     }
+    if unsafe kind == .bridge && direction == .receive { unsafe addRefusals(to: &result.drops) }
     return result
   }
 }

@@ -38,6 +38,8 @@ extension AttachedRing {
       wakes = unsafe pipeTransmit(upTo: head)
     case .backend:
       result = unsafe backendSynchronize(upTo: head, flags)
+    case .bridge:
+      unsafe bridgeTransmit(upTo: head)
     case .discard:
       unsafe discard(upTo: head)
     case .null:
@@ -76,6 +78,8 @@ extension AttachedRing {
     case .backend:
       let outcome = unsafe backendSynchronize(upTo: head, flags)
       if outcome == .failed { result = outcome }
+    case .bridge:
+      unsafe bridgeReceive(upTo: head)
     case .discard, .null:
       unsafe kring.hwcur = head
       unsafe finalize(tail: kring.hwtail)
@@ -99,7 +103,7 @@ extension AttachedRing {
   }
 
   /// Everything sent is gone at once, and counted as such.
-  private func discard(upTo head: UInt32) {
+  func discard(upTo head: UInt32) {
     let first = unsafe kring.hwcur
     unsafe kring.countDrop(.notAttached, UInt64(ring.distance(from: first, to: head)))
     unsafe kring.hwcur = head

@@ -65,11 +65,20 @@ struct EngineErrorTests {
       what: "monitors are not there yet: EOPNOTSUPP", name: "fake0", flags: .monitorReceive,
       code: .unsupported, words: ["monitors"]),
     Refusal(
-      what: "switches are not there yet: EOPNOTSUPP", name: "vale0:a", code: .unsupported,
-      words: ["VALE", "pipe"]),
+      what: "a switch port has no host rings", name: "vale0:a", selection: .host,
+      code: .invalidArgument, words: ["no host rings"]),
     Refusal(
-      what: "nor are pipes on their ports", name: "vale0:a{1", code: .unsupported,
-      words: ["VALE", "vale0:a"]),
+      what: "a switch port's name has a colon: ENOMEM, as netmap has it", name: "vale0",
+      code: .outOfMemory, words: ["vale0:PORT"]),
+    Refusal(
+      what: "a switch's name has 15 characters at most", name: "vale456789abcdef:a",
+      code: .outOfMemory, words: ["15 characters"]),
+    Refusal(
+      what: "so have its ports", name: "vale0:a123456789abcdef", code: .outOfMemory,
+      words: ["15 characters"]),
+    Refusal(
+      what: "a switch's name has letters, digits and '_' only", name: "vale+:a",
+      code: .outOfMemory, words: ["letters"]),
     Refusal(
       what: "more slots than a ring object holds are ENOMEM", name: "large0", code: .outOfMemory,
       words: ["4096 slots", "ring_size"]),

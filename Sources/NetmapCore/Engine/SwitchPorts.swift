@@ -1,0 +1,126 @@
+// Ports of VALE switches: `valeB:P` (`netmap_get_bdg_na`).
+
+extension EngineState {
+  /// The port that a name means, made if necessary, together with its switch.
+  func switchPort(_ request: RegisterRequest, _ shared: Region?) throws(NetmapError) -> EnginePort {
+    let name = request.name.base
+    if let port = ports[.name(name)] { return port }
+    let parts = try SwitchPortName(name)
+    try checkPortPart(parts, of: name)
+    let geometry = Self.switchGeometry(request.hints)
+    let bridge = try bridge(parts.bridge)
+    do throws(NetmapError) {
+      let port = try newSwitchPort(
+        name, geometry, shared, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers))
+      do throws(NetmapError) {
+        try bridge.add(port)
+      } catch {
+        dropIfUnused(port.region)
+        throw error
+      }
+      ports[.name(name)] = port
+      return port
+    } catch {
+      dropIfUnused(bridge)
+      throw error
+    }
+  }
+
+  /// An interface is put on a switch by a request of its own, not by opening it there.
+  private func checkPortPart(
+    _ parts: SwitchPortName, of name: PortName
+  ) throws(NetmapError) {
+    guard let interface = try? PortName(parts.port),
+      let identity = try interfaces?.identity(of: interface.rawValue), identity.index != 0
+    else { return }
+    throw NetmapError(
+      .invalidArgument, "open", name.rawValue,
+      reason: "\(parts.port) is a network interface, and not on \(parts.bridge)",
+      remedy: "attach it first: vale-ctl -a \(name.rawValue)")
+  }
+
+  /// Rings and slots of a switch port: 1 to 16 rings, 1 to 4096 slots.
+  static func switchGeometry(_ hints: RingGeometryHints) -> PortGeometry {
+    func slots(_ hint: UInt32) -> Int {
+      EngineLimits.bound(
+        Int(hint), default: EngineLimits.defaultSlots, in: SwitchLimits.slots)
+    }
+    func rings(_ hint: UInt16) -> Int {
+      EngineLimits.bound(Int(hint), default: 1, in: SwitchLimits.rings)
+    }
+    return PortGeometry(
+      transmitRings: rings(hints.transmitRings), receiveRings: rings(hints.receiveRings),
+      transmitSlots: slots(hints.transmitSlots), receiveSlots: slots(hints.receiveSlots))
+  }
+
+  /// A port with memory of its own, or in `shared`, that is on no switch yet.
+  func newSwitchPort(
+    _ name: PortName, _ geometry: PortGeometry, _ shared: Region?, extraBuffers: Int
+  ) throws(NetmapError) -> EnginePort {
+    let region: Region
+    if let shared {
+      region = shared
+    } else {
+      region = try newRegion(.virtualPort(geometry, extraBuffers: extraBuffers))
+    }
+    do throws(NetmapError) {
+      let segment = try SyncSegment(
+        creating: "netmap-port-\(name.rawValue)", ends: [geometry], region: region.layout,
+        hasLeases: true)
+      return EnginePort(
+        name: name, kind: .bridge, geometry: geometry, segment: segment, end: 0, region: region,
+        bindingSlots: BindingSlots())
+    } catch {
+      dropIfUnused(region)
+      throw error
+    }
+  }
+
+  /// The switch of a name; a new one where there is none.
+  func bridge(_ name: String) throws(NetmapError) -> Bridge {
+    if let bridge = bridges[name] { return bridge }
+    let taken = Set(bridges.values.map(\.number))
+    let number = (0...).first { !taken.contains($0) } ?? 0
+    let bridge = try Bridge(name: name, number: number)
+    bridges[name] = bridge
+    return bridge
+  }
+
+  /// Forgets a switch that nobody is on, and every address it knew.
+  func dropIfUnused(_ bridge: Bridge) {
+    if bridge.members.isEmpty { bridges[bridge.name] = nil }
+  }
+}
+
+/// The two parts of a switch port's name.
+struct SwitchPortName {
+  /// `vale` and what follows it.
+  let bridge: String
+  let port: String
+
+  /// - Throws: ``NetmapError`` `ENOMEM`, which is what netmap has for it, when the name is malformed.
+  init(_ name: PortName) throws(NetmapError) {
+    func refusal(_ reason: String, _ remedy: String) -> NetmapError {
+      NetmapError(.outOfMemory, "open", name.rawValue, reason: reason, remedy: remedy)
+    }
+    let limit = SwitchLimits.nameLength
+    guard let colon = name.bytes.firstIndex(of: UInt8(ascii: ":")) else {
+      throw refusal("it names no port of the switch", "write \(name.rawValue):PORT")
+    }
+    let (bridge, port) = (name.bytes[..<colon], name.bytes[(colon + 1)...])
+    guard bridge.count <= limit, !port.isEmpty, port.count <= limit else {
+      throw refusal(
+        "the names of switches and of their ports have at most \(limit) characters, ports at least 1",
+        "choose a shorter name")
+    }
+    let isPlain = bridge.allSatisfy {
+      (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 95
+    }
+    guard isPlain else {
+      throw refusal(
+        "a switch's name has letters, digits and '_' only", "choose another name")
+    }
+    self.bridge = String(decoding: bridge, as: UTF8.self)
+    self.port = String(decoding: port, as: UTF8.self)
+  }
+}

@@ -1,0 +1,49 @@
+internal import Synchronization
+
+extension AttachedRing {
+  /// Gives the slots up to `head` back to the senders, and takes over what they have finished.
+  func bridgeReceive(upTo head: UInt32) {
+    unsafe kring.hwcur = head
+    if unsafe kring.published != head {
+      unsafe kring.atomicWord(KRingLayout.position).pointee.store(head, ordering: .releasing)
+      unsafe kring.setWord(KRingLayout.published, head)
+    }
+    guard let leases = unsafe parts.pointee.switching?.pointee.leases else {
+      return unsafe finalize(tail: kring.hwtail)
+    }
+    let count = unsafe ring.slotCount
+    var arriving = unsafe Reservation(kring.longWord(KRingLayout.arriving))
+    guard arriving.next < count else { return }
+    var held = unsafe ring.distance(from: head, to: arriving.next)
+    var (packets, bytes): (UInt64, UInt64) = (0, 0)
+    while true {
+      let mark = unsafe leases.mark(arriving.next).pointee.load(ordering: .acquiring)
+      let slots = UInt32(truncatingIfNeeded: mark & 0xffff)
+      // Senders are believed in nothing that could make the ring run over.
+      guard mark >> 16 == arriving.sequence, slots > 0, held &+ slots < count else { break }
+      let contents = unsafe leases.contents(arriving.next).pointee.load(ordering: .relaxed)
+      packets &+= contents >> 48
+      unsafe bytes &+= contents & BridgeView.addressMask
+      held &+= slots
+      arriving = arriving.following(slots, of: count)
+    }
+    if unsafe arriving.next != kring.hwtail {
+      // One word, so that a sync that is cut short here can be done again.
+      unsafe kring.setLongWord(KRingLayout.arriving, arriving.rawValue)
+      unsafe kring.count(.packets, packets)
+      unsafe kring.count(.bytes, bytes)
+    }
+    unsafe finalize(tail: arriving.next)
+  }
+
+  /// What senders were refused, of which their own rings know nothing.
+  func addRefusals(to drops: inout DropCounters) {
+    unsafe drops[.ringFull] += kring.longWord(KRingLayout.refusedFull)
+    unsafe drops[.busy] += kring.longWord(KRingLayout.refusedBusy)
+    guard unsafe kring.word(KRingLayout.ringID) == 0, let path = unsafe parts.pointee.switching
+    else { return }
+    let index = unsafe Int(path.pointee.port)
+    unsafe drops[.unknownRegion] += path.pointee.bridge.counter(.unknownRegion, of: index)
+    unsafe drops[.noReceiver] += path.pointee.bridge.counter(.noReceiver, of: index)
+  }
+}

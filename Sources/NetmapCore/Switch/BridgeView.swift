@@ -1,0 +1,138 @@
+internal import Synchronization
+
+// Every word of a bridge segment is written by several processes, so every access is an atomic one.
+// Whatever is read is an index below a fixed bound, or is checked against one.
+
+extension BridgeView {
+  @inline(__always)
+  private func word(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
+    unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+
+  @inline(__always)
+  private func longWord(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
+  }
+
+  /// Slots that are forwarded together; 0 discards everything that is sent.
+  @inline(__always)
+  var batch: Int {
+    unsafe min(
+      Int(word(BridgeLayout.batch).pointee.load(ordering: .relaxed)), Int(SwitchLimits.batch))
+  }
+
+  package func setBatch(_ slots: UInt32) {
+    unsafe word(BridgeLayout.batch).pointee.store(slots, ordering: .relaxed)
+  }
+
+  /// The generation of the port at `index`, below 256; 0 when there is none.
+  ///
+  /// Sequentially consistent, as the store that takes a port away: a sync that began later sees it.
+  @inline(__always)
+  package func generation(of index: Int) -> UInt32 {
+    unsafe word(port(index) + BridgeLayout.state).pointee.load(ordering: .sequentiallyConsistent)
+  }
+
+  /// Ports with indexes `64 * part ..< 64 * (part + 1)`, one bit each.
+  @inline(__always)
+  func active(_ part: Int) -> UInt64 {
+    unsafe longWord(BridgeLayout.active + 8 &* part).pointee.load(ordering: .relaxed)
+  }
+
+  /// Makes a port known, or takes it away (generation 0). Engine only.
+  package func setGeneration(_ generation: UInt32, of index: Int) {
+    let bit: UInt64 = 1 << UInt64(index % 64)
+    let part = unsafe longWord(BridgeLayout.active + 8 * (index / 64))
+    if generation == 0 {
+      _ = unsafe part.pointee.bitwiseAnd(~bit, ordering: .sequentiallyConsistent)
+    } else {
+      for counter in [BridgeLayout.unknownRegion, BridgeLayout.noReceiver] {
+        unsafe longWord(port(index) + counter).pointee.store(0, ordering: .relaxed)
+      }
+    }
+    unsafe word(port(index) + BridgeLayout.state).pointee.store(
+      generation, ordering: .sequentiallyConsistent)
+    if generation != 0 {
+      _ = unsafe part.pointee.bitwiseOr(bit, ordering: .sequentiallyConsistent)
+    }
+  }
+
+  @inline(__always)
+  private func port(_ index: Int) -> Int {
+    BridgeLayout.ports &+ (index & 255) &* BridgeLayout.portByteCount
+  }
+}
+
+extension BridgeView {
+  /// Why a sender could not even look at a port's receive ring.
+  enum Unreached {
+    case unknownRegion, noReceiver
+
+    var offset: Int {
+      switch self {
+      case .unknownRegion: BridgeLayout.unknownRegion
+      case .noReceiver: BridgeLayout.noReceiver
+      }
+    }
+  }
+
+  /// Counts packets for port `index` that did not get as far as its ring.
+  @inline(never)
+  func count(_ reason: Unreached, _ packets: UInt64, for index: Int) {
+    _ = unsafe longWord(port(index) + reason.offset).pointee.wrappingAdd(
+      packets, ordering: .relaxed)
+  }
+
+  func counter(_ reason: Unreached, of index: Int) -> UInt64 {
+    unsafe longWord(port(index) + reason.offset).pointee.load(ordering: .relaxed)
+  }
+}
+
+// The address table. An entry is one word: address in bits 0...47, port in 48...55, and bit 56 says
+// that there is one. No entry ages. Where two addresses share a place the later one has it. An entry
+// outlives its port: traffic to it is dropped until the address is seen elsewhere, or until a new
+// port has the index, which then receives it (netmap's own rule).
+extension BridgeView {
+  private static var isEntry: UInt64 { 1 << 56 }
+  static var addressMask: UInt64 { 1 << 48 - 1 }
+
+  @inline(__always)
+  private func entry(_ address: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    unsafe longWord(BridgeLayout.table &+ Self.place(of: address) &* 8)
+  }
+
+  /// Where in the table an address is: 0 to 1023.
+  @inline(__always)
+  package static func place(of address: UInt64) -> Int {
+    Int((address &* 0x9e37_79b9_7f4a_7c15) >> UInt64(64 - BridgeLayout.tableBits))
+  }
+
+  /// Notes that `address` sends from port `index`.
+  @inline(__always)
+  func learn(_ address: UInt64, at index: UInt32) {
+    let wanted = unsafe address | UInt64(index) << 48 | Self.isEntry
+    // Read first: the table stays in every processor's cache as long as nothing moves.
+    if unsafe entry(address).pointee.load(ordering: .relaxed) != wanted {
+      unsafe entry(address).pointee.store(wanted, ordering: .relaxed)
+    }
+  }
+
+  /// Where `address` was last seen; nil when it has not been.
+  @inline(__always)
+  func port(of address: UInt64) -> UInt32? {
+    let found = unsafe entry(address).pointee.load(ordering: .relaxed)
+    guard unsafe (found ^ Self.isEntry) & (Self.addressMask | Self.isEntry) == address else {
+      return nil
+    }
+    return UInt32(truncatingIfNeeded: found >> 48) & 0xff
+  }
+
+  /// Every address the switch knows, with the index of the port it was seen on.
+  package var addresses: [(address: UInt64, port: Int)] {
+    (0..<(1 << BridgeLayout.tableBits)).compactMap { place in
+      let found = unsafe longWord(BridgeLayout.table + place * 8).pointee.load(ordering: .relaxed)
+      guard unsafe found & Self.isEntry != 0 else { return nil }
+      return unsafe (found & Self.addressMask, Int(found >> 48 & 0xff))
+    }
+  }
+}

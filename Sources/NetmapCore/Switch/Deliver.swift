@@ -1,0 +1,273 @@
+internal import Synchronization
+
+extension Forwarder {
+  /// Forwards a batch of frames that make complete packets.
+  @inline(never)
+  mutating func flush(_ count: Int) {
+    unsafe learnAndLookUp(count)
+    if unsafe broadcast.packets > 0 { unsafe flood() }
+    for place in unsafe 0..<touchedCount {
+      let queue = unsafe Int(touched[place])
+      // A list whose packets went out with the broadcasts is empty by now.
+      if unsafe queues[queue].packets > 0 {
+        unsafe deliver(to: queue >> 4, ring: queue & 15, queues[queue], FrameQueue())
+        unsafe queues[queue] = FrameQueue()
+      }
+    }
+    unsafe touchedCount = 0
+  }
+
+  /// Delivers the packets for everybody, and with them those for ring 0 of each port: what came
+  /// first is delivered first.
+  @inline(never)
+  private mutating func flood() {
+    for part in 0..<BridgeLayout.activeWords {
+      var ports = unsafe bridge.active(part)
+      while ports != 0 {
+        let receiver = part * 64 + ports.trailingZeroBitCount
+        ports &= ports - 1
+        if unsafe receiver == Int(port) { continue }
+        unsafe deliver(to: receiver, ring: 0, queues[receiver << 4], broadcast)
+        unsafe queues[receiver << 4] = FrameQueue()
+      }
+    }
+    unsafe broadcast = FrameQueue()
+  }
+
+  /// Copies the packets of two lists into a receive ring of another port, as far as they fit.
+  @inline(never)
+  private func deliver(to receiver: Int, ring: Int, _ own: FrameQueue, _ common: FrameQueue) {
+    let generation = unsafe bridge.generation(of: receiver)
+    guard generation != 0 else {
+      return unsafe kring.countDrop(.noDestination, UInt64(own.packets))
+    }
+    let packets = Int(own.packets) &+ Int(common.packets)
+    guard let target = unsafe destination(receiver, generation) else {
+      return unsafe bridge.count(.unknownRegion, UInt64(packets), for: receiver)
+    }
+    let rings = unsafe Int(target.pointee.receiveRings)
+    let index = ring < rings ? ring : ring % rings
+    let receiveRing = unsafe target.pointee.kring(index)
+    let offset = unsafe receiveRing.longWord(KRingLayout.openRingOffset)
+    guard unsafe receiveRing.isOpen, unsafe offset <= target.pointee.lastRingOffset else {
+      return unsafe bridge.count(.noReceiver, UInt64(packets), for: receiver)
+    }
+    let place = unsafe ReceivePlace(
+      target: target, kring: receiveRing, index: index, leases: target.pointee.leases(index),
+      ring: target.pointee.region + Int(offset))
+    let granted = unsafe reserve(
+      place, for: receiver, slots: Int(own.slots) &+ Int(common.slots), own, common)
+    if granted.packets < packets {
+      unsafe place.refuse(UInt64(packets - granted.packets))
+      if granted.packets == 0 { return }
+    }
+    let bytes = unsafe copy(granted.packets, from: own, common, to: place, granted.lease.start)
+    unsafe place.finish(granted.lease, packets: UInt64(granted.packets), bytes: bytes)
+    if unsafe receiveRing.outboxWaitWordIsSet {
+      unsafe kring.count(.systemCalls)
+      unsafe WaitWord(
+        word: receiveRing.base + KRingLayout.waitWord, list: target.pointee.waiters
+      ).wake(doorbells)
+    }
+  }
+
+  @inline(__always)
+  private func destination(
+    _ receiver: Int, _ generation: UInt32
+  ) -> UnsafePointer<Destination>? {
+    if let known = unsafe cell(receiver), unsafe known.pointee.generation == generation {
+      return unsafe known
+    }
+    return unsafe fetchDestination(receiver, generation)
+  }
+
+  // Reads mail, which the compiler cannot follow.
+  @_semantics("no_performance_analysis")
+  @inline(never)
+  private func fetchDestination(
+    _ receiver: Int, _ generation: UInt32
+  ) -> UnsafePointer<Destination>? {
+    guard let resolver = unsafe resolver else { return nil }
+    unsafe resolver.fetch(resolver.context)
+    guard let known = unsafe cell(receiver), unsafe known.pointee.generation == generation else {
+      return nil
+    }
+    return unsafe known
+  }
+
+  @inline(__always)
+  private func cell(_ receiver: Int) -> UnsafePointer<Destination>? {
+    unsafe UnsafePointer(
+      bitPattern: DestinationTable.cell(cells, receiver).pointee.load(ordering: .acquiring))
+  }
+}
+
+/// A receive ring that a sender is about to fill.
+@unsafe
+struct ReceivePlace {
+  let target: UnsafePointer<Destination>
+  let kring: KRing
+  let index: Int
+  let leases: LeaseTable
+  /// The ring object.
+  let ring: UnsafeMutableRawPointer
+
+  /// Counts packets for which there was no room.
+  @inline(never)
+  func refuse(_ packets: UInt64) {
+    let counter =
+      unsafe isHeldUp ? KRingLayout.refusedBusy : KRingLayout.refusedFull
+    _ = unsafe kring.atomicLongWord(counter).pointee.wrappingAdd(packets, ordering: .relaxed)
+  }
+
+  /// Whether the slot that the receiver waits for is reserved, but not finished.
+  private var isHeldUp: Bool {
+    let next = unsafe Reservation(kring.reservation.pointee.load(ordering: .relaxed)).next
+    let awaited = unsafe Reservation(kring.longWord(KRingLayout.arriving))
+    guard unsafe awaited.next < target.pointee.slotCount, awaited.next != next else { return false }
+    let mark = unsafe leases.mark(awaited.next).pointee.load(ordering: .relaxed)
+    return mark >> 16 != awaited.sequence
+  }
+
+  /// Hands a filled lease to the receiver. With a full fence: the wait word must not be read before.
+  @inline(__always)
+  func finish(_ lease: Lease, packets: UInt64, bytes: UInt64) {
+    unsafe leases.contents(lease.start).pointee.store(
+      packets << 48 | bytes, ordering: .relaxed)
+    _ = unsafe leases.mark(lease.start).pointee.exchange(
+      lease.mark, ordering: .sequentiallyConsistent)
+  }
+}
+
+extension Forwarder {
+  /// Reserves slots for as many of the packets, from the first one on, as there is room for.
+  ///
+  /// - Returns: How many packets; the lease counts only if there are any.
+  @inline(__always)
+  private func reserve(
+    _ place: ReceivePlace, for receiver: Int, slots: Int, _ own: FrameQueue, _ common: FrameQueue
+  ) -> (lease: Lease, packets: Int) {
+    let count = unsafe place.target.pointee.slotCount
+    let generation = unsafe place.target.pointee.generation
+    var known = unsafe Reservation(place.kring.reservation.pointee.load(ordering: .relaxed))
+    while true {
+      let none = Lease(sequence: 0, start: 0, slots: 0)
+      let released = unsafe place.kring.acquirePosition()
+      guard known.next < count, released < count else { return (none, 0) }
+      let held = known.next >= released ? known.next - released : known.next + count - released
+      let free = Int(count - 1 - held)
+      var wanted = (slots: slots, packets: Int(own.packets) + Int(common.packets))
+      if free < slots { wanted = unsafe prefix(own, common, fitting: free) }
+      if wanted.packets == 0 { return (none, 0) }
+      let lease = Lease(
+        sequence: known.sequence, start: known.next, slots: UInt32(wanted.slots))
+      unsafe kring.announce(UInt32(receiver), generation, UInt32(place.index), lease)
+      let following = known.following(lease.slots, of: count)
+      let (isOurs, found) = unsafe place.kring.reservation.pointee.compareExchange(
+        expected: known.rawValue, desired: following.rawValue, ordering: .sequentiallyConsistent)
+      if isOurs { return (lease, wanted.packets) }
+      known = Reservation(found)
+    }
+  }
+
+  /// The packets that fit, up to the first one that does not.
+  @inline(never)
+  private func prefix(
+    _ own: FrameQueue, _ common: FrameQueue, fitting free: Int
+  ) -> (slots: Int, packets: Int) {
+    var merged = MergedQueues(own, common)
+    var (slots, packets) = (0, 0)
+    while let packet = unsafe merged.next(frames) {
+      let fragments = unsafe Int(frames[packet].fragments)
+      guard slots + fragments <= free else { break }
+      slots += fragments
+      packets += 1
+    }
+    return (slots, packets)
+  }
+
+  /// - Returns: Bytes of the packets.
+  @inline(__always)
+  private func copy(
+    _ packets: Int, from own: FrameQueue, _ common: FrameQueue, to place: ReceivePlace,
+    _ start: UInt32
+  ) -> UInt64 {
+    let target = unsafe place.target
+    let mask = unsafe place.kring.longWord(KRingLayout.openOffsetMask)
+    let ring = unsafe Ring(
+      base: place.ring, buffers: target.pointee.buffers, slotCount: target.pointee.slotCount,
+      bufferCount: target.pointee.bufferCount, bufferSize: target.pointee.bufferSize)
+    var merged = MergedQueues(own, common)
+    var slot = start
+    var bytes: UInt64 = 0
+    for _ in 0..<packets {
+      guard let packet = unsafe merged.next(frames) else { break }
+      let fragments = unsafe frames[packet].fragments
+      var flags = UInt16(fragments) << 8 | SlotFlags.moreFragments.rawValue
+      for part in 0..<Int(fragments) {
+        let frame = unsafe frames[packet &+ part]
+        if part &+ 1 == Int(fragments) { flags &= ~SlotFlags.moreFragments.rawValue }
+        let length =
+          unsafe mask == 0
+          ? fill(ring.slot(slot), of: ring, with: frame, 0)
+          : fill(ring.slot(slot), of: ring, with: frame, offset(ring.slot(slot), place, mask))
+        unsafe ring.slot(slot).pointee.length = length
+        unsafe ring.slot(slot).pointee.flags = SlotFlags(rawValue: flags)
+        bytes &+= UInt64(length)
+        slot = unsafe ring.next(slot)
+      }
+    }
+    return bytes
+  }
+
+  /// - Returns: The slot's new length: that of the frame, or 0 where it does not fit.
+  @inline(__always)
+  private func fill(
+    _ slot: UnsafeMutablePointer<Slot>, of ring: Ring, with frame: Frame, _ offset: Int
+  ) -> UInt16 {
+    let room = unsafe Int(ring.bufferSize) &- offset
+    let length = unsafe Int(frame.length)
+    guard length <= room else { return 0 }
+    unsafe copyPacket(
+      from: frame.bytes, to: ring.buffer(slot.pointee.bufferIndex) + offset, length,
+      room: min(room, Int(frame.room)))
+    return unsafe frame.length
+  }
+
+  /// Where the receiver wants the packet to begin.
+  @inline(never)
+  private func offset(
+    _ slot: UnsafeMutablePointer<Slot>, _ place: ReceivePlace, _ mask: UInt64
+  ) -> Int {
+    let largest = unsafe min(
+      place.kring.longWord(KRingLayout.openOffsetMax), UInt64(place.target.pointee.bufferSize))
+    return unsafe Int(min(slot.pointee.pointer & mask, largest))
+  }
+}
+
+/// Two lists as one, in the order in which their packets were sent.
+struct MergedQueues {
+  private var own: FrameQueue
+  private var common: FrameQueue
+
+  @inline(__always)
+  init(_ own: FrameQueue, _ common: FrameQueue) {
+    self.own = own
+    self.common = common
+  }
+
+  @inline(__always)
+  mutating func next(_ frames: UnsafeMutablePointer<Frame>) -> Int? {
+    if own.packets > 0, common.packets == 0 || own.head < common.head {
+      let packet = Int(own.head)
+      own.packets &-= 1
+      unsafe own.head = frames[packet].next
+      return packet
+    }
+    guard common.packets > 0 else { return nil }
+    let packet = Int(common.head)
+    common.packets &-= 1
+    unsafe common.head = frames[packet].next
+    return packet
+  }
+}

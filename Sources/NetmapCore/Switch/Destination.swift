@@ -1,0 +1,160 @@
+internal import Synchronization
+
+/// A port as the senders of one process reach it: this process's addresses of its receive rings.
+///
+/// Plain data that never changes; another incarnation of the port is another value.
+@unsafe
+struct Destination {
+  /// Of which incarnation of the port: must agree with the bridge segment.
+  let generation: UInt32
+  let receiveRings: UInt32
+  let slotCount: UInt32
+  let bufferCount: UInt32
+  let bufferSize: UInt32
+  /// The largest offset at which a ring object of the port fits its region.
+  let lastRingOffset: UInt64
+  let region: UnsafeMutableRawPointer
+  let buffers: UnsafeMutableRawPointer
+  /// The kring of receive ring 0; the others follow.
+  let krings: UnsafeMutableRawPointer
+  /// The leases of receive ring 0; those of the others follow.
+  let leases: UnsafeMutableRawPointer
+  let waiters: UnsafeMutableRawPointer
+
+  /// - Parameters:
+  ///   - region: Where the port's rings and buffers lie.
+  ///   - segment: Its sync segment.
+  ///   - slotCount: Slots of each of its receive rings.
+  ///   - generation: Of the port on its switch.
+  /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a port.
+  init(
+    region: SharedMemory, segment: SyncSegment, generation: UInt32
+  ) throws(NetmapError) {
+    let buffers = segment.buffers
+    let rings = segment.ringCount(end: 0, .receive)
+    let slots = segment.leaseSlots
+    guard rings > 0, slots > 0, let kring = unsafe segment.kring(end: 0, .receive, 0),
+      let leases = unsafe segment.leases(0),
+      buffers.base >= 0, buffers.count >= 2, buffers.size >= 64,
+      buffers.base + Int(buffers.count) * Int(buffers.size) <= region.byteCount,
+      256 + 16 * slots <= region.byteCount
+    else {
+      throw NetmapError(
+        .invalidArgument, "attach", "switch port",
+        reason: "its description in shared memory is damaged", remedy: "open the port again")
+    }
+    unsafe self.generation = generation
+    unsafe receiveRings = UInt32(rings)
+    unsafe slotCount = UInt32(slots)
+    unsafe bufferCount = buffers.count
+    unsafe bufferSize = buffers.size
+    unsafe lastRingOffset = UInt64(region.byteCount - 256 - 16 * slots)
+    unsafe self.region = region.base
+    unsafe self.buffers = region.base + buffers.base
+    unsafe krings = kring.base
+    unsafe self.leases = leases
+    unsafe waiters = segment.waiters
+  }
+
+  @inline(__always)
+  func kring(_ index: Int) -> KRing {
+    unsafe KRing(base: krings + index &* KRingLayout.byteCount)
+  }
+
+  @inline(__always)
+  func leases(_ index: Int) -> LeaseTable {
+    unsafe LeaseTable(base: leases + index &* Int(slotCount) &* LeaseTable.entryByteCount)
+  }
+}
+
+/// The ports of one switch as one process has them mapped, by index.
+///
+/// The data path reads one pointer a destination and batch. What it points to stays as it is until
+/// whoever took it out of the table knows that no sync can still be using it.
+@safe
+package final class DestinationTable: Sendable {
+  /// 256 pointers to ``Destination``, 0 for none.
+  nonisolated(unsafe) let cells: UnsafeMutableRawPointer
+  private let places = Mutex<[Int: Place]>([:])
+
+  package init() {
+    let byteCount = SwitchLimits.indexes * MemoryLayout<UInt>.size
+    unsafe cells = .allocate(byteCount: byteCount, alignment: 128)
+    unsafe cells.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
+  }
+
+  deinit { unsafe cells.deallocate() }
+
+  /// A destination with the mappings it points into.
+  @safe
+  package final class Place: Sendable {
+    fileprivate nonisolated(unsafe) let destination: UnsafeMutablePointer<Destination>
+    private let region: SharedMemory
+    private let segment: SyncSegment
+
+    fileprivate init(
+      region: SharedMemory, segment: SyncSegment, generation: UInt32
+    ) throws(NetmapError) {
+      let value = unsafe try Destination(region: region, segment: segment, generation: generation)
+      unsafe destination = .allocate(capacity: 1)
+      unsafe destination.initialize(to: value)
+      self.region = region
+      self.segment = segment
+    }
+
+    deinit { unsafe destination.deallocate() }
+  }
+
+  /// Makes port `index` reachable.
+  ///
+  /// - Parameters:
+  ///   - index: Below 256.
+  ///   - region: Where its rings and buffers lie.
+  ///   - segment: Its sync segment.
+  ///   - generation: Which incarnation of the port it is.
+  /// - Returns: What was in its place; to be kept as long as a sync may be using it.
+  /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe a switch port.
+  package func install(
+    _ index: Int, region: SharedMemory, segment: SyncSegment, generation: UInt32
+  ) throws(NetmapError) -> Place? {
+    let place = try Place(region: region, segment: segment, generation: generation)
+    let former = places.withLock { $0.updateValue(place, forKey: index) }
+    unsafe Self.cell(cells, index).pointee.store(
+      UInt(bitPattern: place.destination), ordering: .sequentiallyConsistent)
+    return former
+  }
+
+  /// Makes port `index` unreachable for syncs that begin now.
+  ///
+  /// - Returns: What was in its place; to be kept as long as a sync may be using it.
+  package func remove(_ index: Int) -> Place? {
+    unsafe Self.cell(cells, index).pointee.store(0, ordering: .sequentiallyConsistent)
+    return places.withLock { $0.removeValue(forKey: index) }
+  }
+
+  @inline(__always)
+  static func cell(
+    _ cells: UnsafeMutableRawPointer, _ index: Int
+  ) -> UnsafeMutablePointer<Atomic<UInt>> {
+    unsafe (cells + (index & 255) &* MemoryLayout<UInt>.size)
+      .assumingMemoryBound(to: Atomic<UInt>.self)
+  }
+}
+
+/// A port's place on a switch, as the process that syncs the port holds it.
+package struct BridgeAttachment: Sendable {
+  package let segment: BridgeSegment
+  package let destinations: DestinationTable
+  /// The port's index on the switch.
+  package let index: Int
+  package let generation: UInt32
+
+  package init(
+    segment: BridgeSegment, destinations: DestinationTable, index: Int, generation: UInt32
+  ) {
+    self.segment = segment
+    self.destinations = destinations
+    self.index = index
+    self.generation = generation
+  }
+}

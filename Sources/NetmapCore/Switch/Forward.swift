@@ -1,0 +1,207 @@
+internal import CLinux
+internal import CNetmap
+
+// Forwarding runs in the sender, in three steps for each batch: look at every slot once; find out for
+// each packet where it goes, and put it on that list; then go through the lists, one receive ring after
+// the other (``Deliver.swift``).
+
+extension AttachedRing {
+  /// Forwards the slots up to `head` to the other ports of the switch, and has them all free again.
+  @inline(never)
+  func bridgeTransmit(upTo head: UInt32) {
+    let first = unsafe kring.hwcur
+    guard let path = unsafe parts.pointee.switching, let scratch = unsafe path.pointee.scratch,
+      unsafe path.pointee.bridge.batch > 0
+    else { return unsafe discard(upTo: head) }
+    if first != head, unsafe first < ring.slotCount {
+      var forwarder = unsafe Forwarder(
+        ring: ring, kring: kring, doorbells: doorbells, path, scratch)
+      unsafe forwarder.forward(from: first, upTo: head)
+    }
+    unsafe kring.hwcur = head
+    unsafe finalize(tail: head == 0 ? ring.slotCount - 1 : head - 1)
+  }
+}
+
+/// One sync of a switch port's transmit ring.
+@unsafe
+struct Forwarder {
+  let ring: Ring
+  let kring: KRing
+  let doorbells: DoorbellTable.View
+  let bridge: BridgeView
+  let cells: UnsafeMutableRawPointer
+  let port: UInt32
+  let resolver: DestinationResolver?
+  let frames: UnsafeMutablePointer<Frame>
+  let queues: UnsafeMutablePointer<FrameQueue>
+  let touched: UnsafeMutablePointer<UInt16>
+  let ringIndex: Int
+
+  var touchedCount = 0
+  var broadcast = FrameQueue()
+  /// The page that was last found readable, of an indirect packet.
+  var readablePage: UInt = 0
+
+  init(
+    ring: Ring, kring: KRing, doorbells: DoorbellTable.View, _ path: UnsafePointer<SwitchPath>,
+    _ scratch: ForwardScratch
+  ) {
+    unsafe self.ring = ring
+    unsafe self.kring = kring
+    unsafe self.doorbells = doorbells
+    unsafe bridge = path.pointee.bridge
+    unsafe cells = path.pointee.cells
+    unsafe port = path.pointee.port
+    unsafe resolver = path.pointee.resolver
+    unsafe frames = scratch.frames
+    unsafe queues = scratch.queues
+    unsafe touched = scratch.touched
+    unsafe ringIndex = Int(kring.word(KRingLayout.ringID) & 15)
+  }
+
+  /// Forwards the slots `from..<head`, batch by batch.
+  @inline(__always)
+  mutating func forward(from: UInt32, upTo head: UInt32) {
+    let batch = unsafe bridge.batch
+    var index = from
+    // Frames of complete packets, and where the packet begins that is being collected.
+    var (count, first) = (0, 0)
+    var bytes: UInt64 = 0
+    var packets: UInt64 = 0
+    while index != head {
+      let frame = unsafe frame(at: index)
+      index = unsafe ring.next(index)
+      unsafe frames[count] = frame
+      count &+= 1
+      unsafe bytes &+= UInt64(frame.length)
+      if unsafe frame.continues, index != head {
+        if count &- first == SwitchLimits.fragments {
+          count = first
+          index = unsafe skipPacket(from: index, upTo: head)
+          unsafe kring.countDrop(.tooManyFragments)
+          packets &+= 1
+        }
+        continue
+      }
+      // What ends in the middle of a packet is sent as it is.
+      unsafe frames[count &- 1].continues = false
+      unsafe frames[first].fragments = UInt8(truncatingIfNeeded: count &- first)
+      packets &+= 1
+      first = count
+      if count >= batch {
+        unsafe flush(count)
+        (count, first) = (0, 0)
+      }
+    }
+    if first > 0 { unsafe flush(first) }
+    unsafe kring.count(.packets, packets)
+    unsafe kring.count(.bytes, bytes)
+  }
+
+  /// Looks at a slot, once.
+  @inline(__always)
+  private mutating func frame(at index: UInt32) -> Frame {
+    let place = unsafe ring.slot(index)
+    let slot = unsafe place.pointee
+    let flags = slot.flags.rawValue
+    let uncommon = UInt16(NS_BUF_CHANGED | NS_INDIRECT)
+    guard flags & uncommon == 0, unsafe kring.offsetMask == 0,
+      unsafe slot.bufferIndex < ring.bufferCount, unsafe UInt32(slot.length) <= ring.bufferSize
+    else { return unsafe uncommonFrame(slot, place) }
+    return unsafe Frame(
+      bytes: UnsafeRawPointer(ring.buffer(slot.bufferIndex)), room: ring.bufferSize,
+      length: slot.length, continues: flags & UInt16(NS_MOREFRAG) != 0)
+  }
+
+  /// A slot with anything unusual about it.
+  @inline(never)
+  private mutating func uncommonFrame(
+    _ slot: Slot, _ place: UnsafeMutablePointer<Slot>
+  ) -> Frame {
+    if slot.flags.contains(.bufferChanged) {
+      unsafe place.pointee.flags.remove(.bufferChanged)
+    }
+    let continues = slot.flags.contains(.moreFragments)
+    if slot.flags.contains(.indirect) {
+      guard let bytes = unsafe UnsafeRawPointer(bitPattern: UInt(slot.pointer)),
+        unsafe UInt32(slot.length) <= ring.bufferSize, unsafe isReadable(bytes, Int(slot.length))
+      else { return unsafe emptyFrame(.badLength) }
+      return unsafe Frame(
+        bytes: bytes, room: UInt32(slot.length), length: slot.length, continues: continues)
+    }
+    if unsafe slot.bufferIndex >= ring.bufferCount { unsafe kring.countDrop(.badBufferIndex) }
+    let offset = unsafe min(slot.pointer & kring.offsetMask, kring.offsetMax)
+    let size = unsafe UInt64(ring.bufferSize)
+    guard offset <= size, UInt64(slot.length) <= size - offset else {
+      return unsafe emptyFrame(.badLength)
+    }
+    return unsafe Frame(
+      bytes: UnsafeRawPointer(ring.buffer(slot.bufferIndex) + Int(offset)),
+      room: UInt32(size - offset), length: slot.length, continues: continues)
+  }
+
+  /// What a slot that says nonsense is forwarded as: no bytes, and the end of its packet.
+  private func emptyFrame(_ reason: DropReason) -> Frame {
+    unsafe kring.countDrop(reason)
+    return unsafe Frame(
+      bytes: UnsafeRawPointer(ring.buffer(0)), room: ring.bufferSize, length: 0, continues: false)
+  }
+
+  /// Whether this process may read all of an indirect packet. The kernel is asked, so that a bad
+  /// pointer costs its sender a packet and not its life.
+  // Ends in a system call, which the compiler cannot follow.
+  @_semantics("no_performance_analysis")
+  private mutating func isReadable(_ bytes: UnsafeRawPointer, _ length: Int) -> Bool {
+    let first = UInt(bitPattern: bytes)
+    let (last, overflow) = first.addingReportingOverflow(UInt(max(length, 1) - 1))
+    guard !overflow else { return false }
+    for page in (first >> 12)...(last >> 12) where unsafe page != readablePage {
+      let address = max(page << 12, first)
+      guard unsafe clinux_is_readable(UnsafeRawPointer(bitPattern: address)) != 0 else {
+        return false
+      }
+      unsafe readablePage = page
+    }
+    return true
+  }
+
+  /// The slot after the end of the packet that goes on at `index`.
+  @inline(never)
+  private func skipPacket(from index: UInt32, upTo head: UInt32) -> UInt32 {
+    var index = index
+    while index != head {
+      let slot = unsafe ring.slot(index)
+      unsafe slot.pointee.flags.remove(.bufferChanged)
+      let continues = unsafe slot.pointee.flags.contains(.moreFragments)
+      index = unsafe ring.next(index)
+      if !continues { break }
+    }
+    return index
+  }
+
+  /// Puts a packet at the end of a list.
+  @inline(__always)
+  func append(_ packet: Int, _ fragments: UInt8, to queue: inout FrameQueue) {
+    let number = UInt16(truncatingIfNeeded: packet)
+    if queue.packets == 0 {
+      queue.head = number
+    } else {
+      unsafe frames[Int(queue.last)].next = number
+    }
+    queue.last = number
+    queue.packets &+= 1
+    queue.slots &+= UInt16(fragments)
+  }
+
+  /// Puts a packet on the list of one receive ring.
+  @inline(__always)
+  mutating func append(_ packet: Int, _ fragments: UInt8, port: UInt32, ring: Int) {
+    let place = Int(port) &* 16 &+ ring
+    if unsafe queues[place].packets == 0 {
+      unsafe touched[touchedCount] = UInt16(truncatingIfNeeded: place)
+      unsafe touchedCount &+= 1
+    }
+    unsafe append(packet, fragments, to: &queues[place])
+  }
+}

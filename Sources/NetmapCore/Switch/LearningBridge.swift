@@ -1,0 +1,46 @@
+// The lookup of a VALE switch that nobody has programmed: a learning bridge (`netmap_vale_learning`).
+
+extension Forwarder {
+  /// Puts each packet of a batch on the list of its receiver, or on the one for all.
+  @inline(__always)
+  mutating func learnAndLookUp(_ count: Int) {
+    // What the last packet taught and was told still holds for the next one with the same addresses.
+    let unknown: UInt64 = .max
+    var (lastSource, lastTarget) = (unknown, unknown)
+    var lastPort: UInt32?
+    var index = 0
+    while index < count {
+      let packet = index
+      let frame = unsafe frames[packet]
+      let fragments = unsafe frame.fragments
+      index &+= Int(fragments)
+      guard unsafe frame.length >= 14 else {
+        unsafe kring.countDrop(.tooShort)
+        continue
+      }
+      let head = unsafe frame.bytes.loadUnaligned(as: UInt64.self)
+      let target = unsafe UInt64(littleEndian: head) & BridgeView.addressMask
+      let tail = unsafe frame.bytes.loadUnaligned(fromByteOffset: 4, as: UInt64.self)
+      let source = UInt64(littleEndian: tail) >> 16
+      // The first byte on the wire is the lowest here; its lowest bit says "group".
+      if source != lastSource, source & 1 == 0 {
+        unsafe bridge.learn(source, at: port)
+        lastSource = source
+        lastTarget = unknown
+      }
+      if target != lastTarget {
+        lastPort = target & 1 != 0 ? nil : unsafe bridge.port(of: target)
+        lastTarget = target
+      }
+      guard let receiver = lastPort else {
+        unsafe append(packet, fragments, to: &broadcast)
+        continue
+      }
+      if unsafe receiver == port {
+        unsafe kring.countDrop(.noDestination)
+        continue
+      }
+      unsafe append(packet, fragments, port: receiver, ring: ringIndex)
+    }
+  }
+}

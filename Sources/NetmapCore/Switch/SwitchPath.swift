@@ -1,0 +1,117 @@
+/// What a ring of a switch port needs beyond what every ring has. Plain data, built once from mappings.
+@unsafe
+struct SwitchPath {
+  let bridge: BridgeView
+  /// The process's ``DestinationTable``.
+  let cells: UnsafeMutableRawPointer
+  /// The port's own index on the switch.
+  let port: UInt32
+  /// Of a transmit ring.
+  let scratch: ForwardScratch?
+  /// Of a receive ring.
+  let leases: LeaseTable?
+  let resolver: DestinationResolver?
+
+  /// - Parameters:
+  ///   - bridge: The port's place on the switch.
+  ///   - ring: The ring.
+  ///   - segment: The port's sync segment.
+  ///   - resolver: What fetches the memory of other processes' ports.
+  init(
+    _ bridge: BridgeAttachment, _ ring: RingParts, _ segment: SyncSegment,
+    _ resolver: DestinationResolver?
+  ) {
+    unsafe self.bridge = bridge.segment.view
+    unsafe cells = bridge.destinations.cells
+    unsafe port = UInt32(bridge.index)
+    unsafe self.resolver = resolver
+    switch unsafe ring.direction {
+    case .transmit:
+      unsafe scratch = .allocate()
+      unsafe leases = nil
+    case .receive:
+      unsafe scratch = nil
+      let index = unsafe Int(ring.kring.word(KRingLayout.ringID))
+      // The leases of a ring with other slots than the segment says could be overrun.
+      let fits = unsafe segment.leaseSlots == Int(ring.ring.slotCount)
+      unsafe leases = (fits ? segment.leases(index) : nil).map { unsafe LeaseTable(base: $0) }
+    }
+  }
+}
+
+/// Fetches the memory of ports of other processes that has been announced but not yet looked at. Called
+/// when a packet is for a port that the process's ``DestinationTable`` does not have.
+@unsafe
+package struct DestinationResolver: @unchecked Sendable {
+  let context: UnsafeMutableRawPointer
+  let fetch: @convention(c) (UnsafeMutableRawPointer) -> Void
+
+  /// - Parameters:
+  ///   - context: Must outlive every port that uses the resolver.
+  ///   - fetch: Installs what has been announced; must not block.
+  package init(
+    context: UnsafeMutableRawPointer,
+    fetch: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void
+  ) {
+    unsafe self.context = context
+    unsafe self.fetch = fetch
+  }
+}
+
+/// A slot on its way from a transmit ring to receive rings, as it was when it was checked.
+@unsafe
+struct Frame {
+  var bytes: UnsafeRawPointer
+  /// Bytes that may be read from `bytes` on.
+  var room: UInt32
+  var length: UInt16
+  /// The next packet for the same receivers.
+  var next: UInt16 = 0
+  /// Of a packet's first frame: how many it has.
+  var fragments: UInt8 = 0
+  /// Whether the packet goes on in the next frame.
+  var continues: Bool
+}
+
+/// Packets for the same receivers, linked by ``Frame/next``.
+struct FrameQueue {
+  var head: UInt16 = 0
+  var last: UInt16 = 0
+  var packets: UInt16 = 0
+  var slots: UInt16 = 0
+}
+
+/// The memory that forwarding works in: one for each transmit ring, used by whoever holds its lock.
+@unsafe
+struct ForwardScratch {
+  /// A batch ends with the packet that fills it.
+  static let frameCount = Int(SwitchLimits.batch) + SwitchLimits.fragments
+  /// A list for each port and ring.
+  static let queueCount = SwitchLimits.indexes * SwitchLimits.rings.upperBound
+
+  let frames: UnsafeMutablePointer<Frame>
+  let queues: UnsafeMutablePointer<FrameQueue>
+  /// Lists that are not empty, in the order in which they got their first packet.
+  let touched: UnsafeMutablePointer<UInt16>
+
+  private init(at base: UnsafeMutableRawPointer) {
+    let queues = unsafe base + Self.frameCount * MemoryLayout<Frame>.stride
+    let touched = unsafe queues + Self.queueCount * MemoryLayout<FrameQueue>.stride
+    unsafe frames = base.assumingMemoryBound(to: Frame.self)
+    unsafe self.queues = queues.assumingMemoryBound(to: FrameQueue.self)
+    unsafe self.touched = touched.assumingMemoryBound(to: UInt16.self)
+  }
+
+  static func allocate() -> ForwardScratch {
+    let byteCount =
+      unsafe frameCount * MemoryLayout<Frame>.stride + queueCount
+      * (MemoryLayout<FrameQueue>.stride + MemoryLayout<UInt16>.stride)
+    let base = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 128)
+    unsafe base.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
+    return unsafe ForwardScratch(at: base)
+  }
+
+  func deallocate() {
+    unsafe UnsafeMutableRawPointer(frames).deallocate()
+  }
+}
