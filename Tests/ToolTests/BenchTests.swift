@@ -12,6 +12,22 @@ struct BenchTests {
     "kernel", "cpu", "cpus", "build", "version",
   ]
 
+  static let valeCases = [
+    "vale-1t", "vale-2t", "vale-2t-252", "vale-broadcast", "vale-many", "vale-unread", "vale-jumbo",
+  ]
+
+  @Test(
+    "measures switches, and the copying they cannot do without", arguments: ["memcpy"] + valeCases)
+  func vale(name: String) throws {
+    let results = try measure("--case \(name) --seconds 0.05 --frame-bytes 60 --batch 8")
+    let result = try #require(results.first)
+    #expect(results.count == 1)
+    for key in Self.commonKeys { #expect(result[key] != nil, "\(key) is missing") }
+    #expect(result["backend"] as? String == (name == "memcpy" ? "memory" : "vale"))
+    #expect(result["frameBytes"] as? Int == (name == "vale-jumbo" ? 65_536 : 60))
+    #expect(try #require(result["packets"] as? Int) > 0)
+  }
+
   /// Runs `netmap bench --json`.
   ///
   /// - Returns: The objects, one for each line.
@@ -31,7 +47,8 @@ struct BenchTests {
     #expect(outcome.status == 0)
     let names = outcome.output.split(separator: "\n").map(String.init)
     #expect(
-      names == ["pipe-1t", "pipe-2t", "pipe-2p", "null", "wakeup"] + InterfaceBenchTests.cases)
+      names == ["pipe-1t", "pipe-2t", "pipe-2p", "null", "wakeup", "memcpy"] + Self.valeCases
+        + InterfaceBenchTests.cases)
   }
 
   @Test("measures pipes", arguments: ["pipe-1t", "pipe-2t", "pipe-2p"])

@@ -28,6 +28,7 @@ package final class Engine: Sendable {
   ) throws(NetmapError) -> R {
     try lock.withLock { (_) throws(NetmapError) -> R in
       unsafe state.sweepSwitches()
+      _ = unsafe state.finishLeases()
       return unsafe try body(state)
     }
   }
@@ -67,6 +68,9 @@ final class EngineState {
 
   /// What has left a switch and may still be written to.
   var leaving: [SwitchQuarantine] = []
+
+  /// Leases of dead senders that could not be finished yet.
+  var orphans: [OrphanLease] = []
 
   var bindings: [BindingID: Binding] = [:]
 

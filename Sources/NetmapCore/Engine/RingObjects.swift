@@ -213,4 +213,11 @@ extension Region {
     memory.load(
       at: offset + NETMAP_RING_SLOTS_OFFSET + index * MemoryLayout<Slot>.size, as: Slot.self)
   }
+
+  /// Empties a slot of the ring at `offset`: it keeps its buffer.
+  func clearSlot(_ index: Int, ofRingAt offset: Int) {
+    let place = offset + NETMAP_RING_SLOTS_OFFSET + index * MemoryLayout<Slot>.size
+    // Length and flags, side by side.
+    memory.store(UInt32(0), at: place + 4)
+  }
 }

@@ -9,7 +9,8 @@ package final class AttachedPort {
   package let segment: SyncSegment
   package let record: BindingRecord
   private let doorbells: DoorbellTable
-  private let bridge: BridgeAttachment?
+  /// The port's place on a switch.
+  package let bridge: BridgeAttachment?
   /// Of the rings of a switch port, in their order.
   private let switching: UnsafeMutablePointer<SwitchPath>
 

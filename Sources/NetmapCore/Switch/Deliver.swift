@@ -98,7 +98,7 @@ extension Forwarder {
   @inline(__always)
   private func cell(_ receiver: Int) -> UnsafePointer<Destination>? {
     unsafe UnsafePointer(
-      bitPattern: DestinationTable.cell(cells, receiver).pointee.load(ordering: .acquiring))
+      bitPattern: destinationCell(cells, receiver).pointee.load(ordering: .acquiring))
   }
 }
 

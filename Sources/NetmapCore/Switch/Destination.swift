@@ -24,7 +24,6 @@ struct Destination {
   /// - Parameters:
   ///   - region: Where the port's rings and buffers lie.
   ///   - segment: Its sync segment.
-  ///   - slotCount: Slots of each of its receive rings.
   ///   - generation: Of the port on its switch.
   /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a port.
   init(
@@ -119,7 +118,7 @@ package final class DestinationTable: Sendable {
   ) throws(NetmapError) -> Place? {
     let place = try Place(region: region, segment: segment, generation: generation)
     let former = places.withLock { $0.updateValue(place, forKey: index) }
-    unsafe Self.cell(cells, index).pointee.store(
+    unsafe destinationCell(cells, index).pointee.store(
       UInt(bitPattern: place.destination), ordering: .sequentiallyConsistent)
     return former
   }
@@ -128,17 +127,18 @@ package final class DestinationTable: Sendable {
   ///
   /// - Returns: What was in its place; to be kept as long as a sync may be using it.
   package func remove(_ index: Int) -> Place? {
-    unsafe Self.cell(cells, index).pointee.store(0, ordering: .sequentiallyConsistent)
+    unsafe destinationCell(cells, index).pointee.store(0, ordering: .sequentiallyConsistent)
     return places.withLock { $0.removeValue(forKey: index) }
   }
+}
 
-  @inline(__always)
-  static func cell(
-    _ cells: UnsafeMutableRawPointer, _ index: Int
-  ) -> UnsafeMutablePointer<Atomic<UInt>> {
-    unsafe (cells + (index & 255) &* MemoryLayout<UInt>.size)
-      .assumingMemoryBound(to: Atomic<UInt>.self)
-  }
+/// A cell of a ``DestinationTable``, on its own because the data path may not touch a class.
+@inline(__always)
+func destinationCell(
+  _ cells: UnsafeMutableRawPointer, _ index: Int
+) -> UnsafeMutablePointer<Atomic<UInt>> {
+  unsafe (cells + (index & 255) &* MemoryLayout<UInt>.size)
+    .assumingMemoryBound(to: Atomic<UInt>.self)
 }
 
 /// A port's place on a switch, as the process that syncs the port holds it.

@@ -119,4 +119,15 @@ extension KRing {
       ring: word(KRingLayout.intent + 8), start: word(KRingLayout.intent + 12),
       slots: word(KRingLayout.intent + 16), sequence: longWord(KRingLayout.intent + 24))
   }
+
+  /// Reserves slots and leaves it at that: what a sender that stops or dies has done. For tests.
+  package func reserve(
+    _ slots: UInt32, of receiver: KRing, port: UInt32, generation: UInt32, count: UInt32
+  ) {
+    let known = unsafe Reservation(receiver.reservation.pointee.load(ordering: .relaxed))
+    let lease = Lease(sequence: known.sequence, start: known.next, slots: slots)
+    unsafe announce(port, generation, receiver.word(KRingLayout.ringID), lease)
+    unsafe receiver.reservation.pointee.store(
+      known.following(slots, of: count).rawValue, ordering: .sequentiallyConsistent)
+  }
 }

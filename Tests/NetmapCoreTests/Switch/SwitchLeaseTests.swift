@@ -69,4 +69,138 @@ struct SwitchLeaseTests {
     #expect(receiver.rx().counters.drops.total == 0)
     #expect(receiver.rx().counters.packets == UInt64(3 * perSender))
   }
+
+  @Test("the lease of a sender that died is finished for it, with empty slots")
+  func deadSender() throws {
+    let vale = try TestSwitch(3)
+    let rx = vale[2].rx()
+    let frame = TestFrame(target: .broadcast, source: .station(1), number: 1)
+    // Dies after it has reserved three slots.
+    #expect(vale[0].tx().lock(vale[0].tag))
+    let generation = vale[2].generation
+    unsafe vale[0].attached.transmit(0).kring.reserve(
+      3, of: vale[2].attached.receive(0).kring, port: 2, generation: generation, count: rx.count)
+    vale[1].tx().send(frame)
+    #expect(rx.isSilent, "what comes later waits for it")
+    #expect(vale.engine.finishLeases(of: vale[0].tag) == 1)
+    #expect(vale[0].registration.segment.releaseLocks(of: vale[0].tag) == 1)
+    rx.sync()
+    #expect((0..<4).map { rx[$0].length } == [0, 0, 0, 60])
+    #expect(rx.takePackets().last == frame.bytes)
+    #expect(rx.counters.packets == 1)
+    vale[0].tx().send(frame)
+    #expect(rx.takePackets() == [frame.bytes])
+  }
+
+  @Test("a dead sender that had not reserved yet, or had finished, leaves nothing")
+  func deadWithoutLease() throws {
+    let vale = try TestSwitch(3)
+    let frame = TestFrame(target: .broadcast, source: .station(1), number: 1)
+    vale[0].tx().send(frame)
+    #expect(vale[0].tx().lock(vale[0].tag))
+    #expect(vale.engine.finishLeases(of: vale[0].tag) == 0)
+    #expect(vale[2].rx().takePackets() == [frame.bytes])
+    vale[1].tx().send(frame)
+    #expect(vale[2].rx().takePackets() == [frame.bytes])
+  }
+
+  @Test("a full ring that a stopped sender holds up counts busy, another one ring_full")
+  func stoppedSender() throws {
+    let vale = try TestSwitch(3, hints: .slots(8))
+    let rx = vale[2].rx()
+    let generation = vale[2].generation
+    unsafe vale[0].attached.transmit(0).kring.reserve(
+      1, of: vale[2].attached.receive(0).kring, port: 2, generation: generation, count: rx.count)
+    for number in 0..<9 as Range<UInt32> {
+      vale[1].tx().send(TestFrame(target: .broadcast, source: .station(1), number: number))
+      _ = vale[0].rx().takePackets()
+    }
+    #expect(rx.counters.drops[.busy] == 3)
+    #expect(rx.counters.drops[.ringFull] == 0)
+    #expect(vale[0].rx().counters.packets == 9, "nobody else loses any")
+  }
+
+  @Test("a port that leaves while somebody sends to it keeps its memory until that sync is over")
+  func leavingPort() throws {
+    let engine = try Engine()
+    let sender = try TestPort(engine, "vale0:a")
+    var receiver: TestPort? = try TestPort(engine, "vale0:b")
+    let shared = try #require(receiver).registration.memoryID
+    let other = try TestPort(engine, "vale0:c", memoryID: shared)
+    let index = try #require(receiver).rx()[0].bufferIndex
+    // A sender in the middle of a sync.
+    #expect(sender.tx().lock(sender.tag))
+    receiver?.close()
+    receiver = nil
+    let next = try TestPort(engine, "vale0:d", memoryID: shared)
+    #expect(!next.rx().bufferIndexes.contains(index), "its buffers are not used again")
+    #expect(!next.tx().bufferIndexes.contains(index))
+    sender.tx().unlock()
+    let last = try TestPort(engine, "vale0:e", memoryID: shared)
+    #expect((last.rx().bufferIndexes + last.tx().bufferIndexes).contains(index))
+    _ = other
+  }
+
+  @Test("a ring is not made again while a sender may be writing to its predecessor: EBUSY")
+  func reopenedRing() throws {
+    let engine = try Engine()
+    let sender = try TestPort(engine, "vale0:a")
+    let keeper = try TestPort(engine, "vale0:b", flags: [.transmitOnly])
+    let first = try TestPort(engine, "vale0:b", flags: [.receiveOnly])
+    #expect(sender.tx().lock(sender.tag))
+    first.close()
+    let error = #expect(throws: NetmapError.self) {
+      try TestPort(engine, "vale0:b", flags: [.receiveOnly])
+    }
+    #expect(error?.code == .busy)
+    sender.tx().unlock()
+    let second = try TestPort(engine, "vale0:b", flags: [.receiveOnly])
+    let frame = TestFrame(target: .broadcast, source: .station(1), number: 1)
+    sender.tx().send(frame)
+    #expect(second.rx().takePackets() == [frame.bytes])
+    _ = keeper
+  }
+
+  @Test("a port comes and goes while two threads send to it: no other port loses a packet")
+  func comingAndGoing() throws {
+    let engine = try Engine()
+    let receiver = try TestPort(engine, "vale0:r")
+    let isOver = SharedCounts(1)
+    let sent = SharedCounts(2)
+    let threads = try (0..<2).map { number in
+      nonisolated(unsafe) let own = try TestPort(engine, "vale0:s\(number)")
+      nonisolated(unsafe) let reader = receiver
+      return BackgroundThread {
+        let (port, reader) = unsafe (own, reader)
+        let end = monotonicNanoseconds() + 30_000_000_000
+        while isOver[0] == 0, monotonicNanoseconds() < end {
+          port.tx().send(
+            TestFrame(target: .broadcast, source: .station(UInt8(number)), number: 0))
+          sent[number] += 1
+          while sent[number] % 64 == 0, isOver[0] == 0, monotonicNanoseconds() < end {
+            sched_yield()
+            if reader.rx().counters.packets &+ 200 > sent[0] + sent[1] { break }
+          }
+        }
+      }
+    }
+    var taken = 0
+    for _ in 0..<200 {
+      let guest = try TestPort(engine, "vale0:guest")
+      for _ in 0..<3 { taken += receiver.rx().takePackets().count }
+      _ = guest.rx().takePackets()
+    }
+    isOver[0] = 1
+    for thread in threads { thread.join() }
+    taken += receiver.rx().takePackets().count
+    #expect(UInt64(taken) == sent[0] + sent[1])
+    #expect(receiver.rx().counters.drops.total == 0)
+  }
+}
+
+extension TestPort {
+  /// The incarnation of the port on its switch.
+  fileprivate var generation: UInt32 {
+    attached.bridge?.generation ?? 0
+  }
 }

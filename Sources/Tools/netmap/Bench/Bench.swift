@@ -28,7 +28,10 @@ struct Bench: ParsableCommand {
       For null, 'packets' are syncs; for wakeup they are round trips, and a wake-up is half a round \
       trip, in nanoseconds. Ratio is the median of the pipe's wake-ups over that of eventfd and poll.
 
-      --json prints one object a line: case, backend (pipe, null, xdp, packet), mode (copy, generic, \
+      The cases on a switch (vale-...) count what arrives; what the receiver has no room for is \
+      dropped by the switch and does not count.
+
+      --json prints one object a line: case, backend (pipe, null, vale, memory, xdp, packet), mode (copy, generic, \
       tpacket-v3; where there is none embedded or host: whose engine it is), frameBytes, batch, \
       direction (tx, rx, forward, both), measured, mpps, nsPerPacket, syscallsPerPacket, packets, \
       seconds; for pipes payload; for wakeup p50, p99, baselineP50, baselineP99 and ratio; for forward \
@@ -52,13 +55,13 @@ struct Bench: ParsableCommand {
   @Option(
     name: .customLong("batch"),
     help:
-      "Packets for each sync, 1...1023; repeatable. (default: 1, 32, 256; on interfaces 256)")
+      "Packets for each sync, 1...1023; repeatable. (default: pipes 1, 32, 256; switches 1, 256)")
   var batches: [Int] = []
 
   @Option(
     name: .customLong("frame-bytes"),
     help: ArgumentHelp(
-      "Bytes of a frame on interfaces, 60...1514; repeatable. (default: 60, 1514)",
+      "Bytes of a frame on interfaces and switches, 60...1514; repeatable. (default: 60, 1514)",
       valueName: "bytes"))
   var frameSizes: [Int] = []
 
@@ -117,7 +120,7 @@ struct Bench: ParsableCommand {
     if verify && cases.contains(where: { !$0.isPipe }) {
       throw ValidationError("--verify is for pipes only")
     }
-    if packets != nil, let name = cases.first(where: { $0.traffic != nil }) {
+    if packets != nil, let name = cases.first(where: \.isTimed) {
       throw ValidationError("--packets: \(name.rawValue) is measured by time; see --seconds")
     }
     if program != nil, let name = cases.first(where: { $0.traffic == nil }) {
@@ -162,6 +165,13 @@ struct Bench: ParsableCommand {
       return try measureTraffic(
         measurement, traffic, seconds: seconds ?? (quick ? 0.25 : 1), cpus: cpus, program: program)
     }
+    let time = seconds ?? (quick ? 0.2 : 1)
+    if let shape = measurement.name.vale {
+      return try measureVale(measurement, shape, seconds: time, cpus: cpus)
+    }
+    if measurement.name == .memoryCopy {
+      return try measureMemoryCopy(measurement, seconds: time, cpu: cpus.0)
+    }
     return try measureRings(measurement, extent, cpus)
   }
 
@@ -177,11 +187,12 @@ struct Bench: ParsableCommand {
     let lengths = frameSizes.isEmpty ? [testFrameBytes, 1514] : frameSizes
     var plan: [Measurement] = []
     for name in Measurement.Case.allCases where cases.isEmpty || cases.contains(name) {
-      if verify && !name.isPipe || packets != nil && name.traffic != nil { continue }
+      if verify && !name.isPipe || packets != nil && name.isTimed { continue }
       if program != nil && name.traffic == nil { continue }
-      let usual = name.isPipe ? [1, 32, 256] : [name.traffic == nil ? 1 : 256]
+      let usual = Self.usualBatches(name)
       let sizes = batches.isEmpty || !name.hasBatches ? usual : batches
-      for length in name.traffic == nil ? [testFrameBytes] : lengths {
+      let frames = name == .valeJumbo ? [65_536] : name.hasLengths ? lengths : [testFrameBytes]
+      for length in frames {
         for kind in name.isPipe ? kinds : [.untouched] {
           for size in sizes {
             let measurement = Measurement(
@@ -192,6 +203,13 @@ struct Bench: ParsableCommand {
       }
     }
     return plan
+  }
+
+  private static func usualBatches(_ name: Measurement.Case) -> [Int] {
+    if name.isPipe { return [1, 32, 256] }
+    if name == .valeJumbo { return [8] }
+    if name.vale != nil { return [1, 256] }
+    return [name.traffic == nil ? 1 : 256]
   }
 
   private func pinnedCPUs(_ machine: Machine) throws -> (Int, Int) {
@@ -248,6 +266,6 @@ private func measureRings(
   case (.wakeup, _):
     try measureWakeup(measurement, extent, cpus: cpus)
   default:
-    preconditionFailure("\(measurement.name.rawValue) is measured on interfaces")
+    preconditionFailure("\(measurement.name.rawValue) is measured elsewhere")
   }
 }

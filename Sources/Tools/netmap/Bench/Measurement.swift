@@ -9,6 +9,14 @@ struct Measurement: Hashable {
     case pipeTwoProcesses = "pipe-2p"
     case null
     case wakeup
+    case memoryCopy = "memcpy"
+    case valeOneThread = "vale-1t"
+    case valeTwoThreads = "vale-2t"
+    case valeFull = "vale-2t-252"
+    case valeBroadcast = "vale-broadcast"
+    case valeManyToOne = "vale-many"
+    case valeUnread = "vale-unread"
+    case valeJumbo = "vale-jumbo"
     case xdpCopyTransmit = "xdp-copy-tx"
     case xdpCopyReceive = "xdp-copy-rx"
     case xdpCopyForward = "xdp-copy-forward"
@@ -26,6 +34,14 @@ struct Measurement: Hashable {
       case .pipeTwoProcesses: "a pipe between two processes on two CPUs, through netmapd"
       case .null: "a sync of a null port: what a sync itself costs"
       case .wakeup: "a pipe between sleeping threads; next to it, eventfd + poll"
+      case .memoryCopy: "copies between buffers of 2 KiB, which a switch cannot do without"
+      case .valeOneThread: "a switch, sender and receiver on one thread"
+      case .valeTwoThreads: "a switch between two threads on two CPUs"
+      case .valeFull: "the same with 252 ports on the switch"
+      case .valeBroadcast: "one sender to eight ports that one thread reads; copies are counted"
+      case .valeManyToOne: "three senders to one receiver, on two CPUs"
+      case .valeUnread: "one thread sends to a port that nobody reads; what it sends is counted"
+      case .valeJumbo: "packets of 64 KiB in 32 slots, between two threads"
       case .xdpCopyTransmit, .xdpGenericTransmit, .packetTransmit:
         "send to a veth whose other end counts and drops"
       case .xdpCopyReceive, .xdpGenericReceive, .packetReceive:
@@ -38,7 +54,6 @@ struct Measurement: Hashable {
     /// What is measured on interfaces; nil for the other cases.
     var traffic: Traffic? {
       switch self {
-      case .pipeOneThread, .pipeTwoThreads, .pipeTwoProcesses, .null, .wakeup: nil
       case .xdpCopyTransmit: Traffic(.xdpCopy, .transmit)
       case .xdpCopyReceive: Traffic(.xdpCopy, .receive)
       case .xdpCopyForward: Traffic(.xdpCopy, .forward)
@@ -48,6 +63,7 @@ struct Measurement: Hashable {
       case .packetTransmit: Traffic(.packet, .transmit)
       case .packetReceive: Traffic(.packet, .receive)
       case .packetForward: Traffic(.packet, .forward)
+      default: nil
       }
     }
 
@@ -64,7 +80,31 @@ struct Measurement: Hashable {
     }
 
     /// Whether the size of a batch means anything.
-    var hasBatches: Bool { isPipe || traffic != nil }
+    var hasBatches: Bool { isPipe || traffic != nil || vale != nil }
+
+    /// Whether frames have the lengths that --frame-bytes says.
+    var hasLengths: Bool {
+      traffic != nil || self == .memoryCopy || vale != nil && vale?.packetBytes == nil
+    }
+
+    /// Whether the measurement ends by time only.
+    var isTimed: Bool { hasLengths || self == .valeJumbo }
+
+    var backendName: String {
+      if vale != nil { return "vale" }
+      switch self {
+      case .null: return "null"
+      case .memoryCopy: return "memory"
+      default: return traffic?.backend.name ?? "pipe"
+      }
+    }
+
+    var direction: String {
+      switch self {
+      case .null, .valeUnread: "tx"
+      default: traffic?.direction.rawValue ?? "both"
+      }
+    }
   }
 
   enum PayloadKind: String, CaseIterable {
@@ -124,12 +164,12 @@ extension Measurement {
   func describe(in line: inout JSONLine) {
     line.add("schema", 1)
     line.add("case", name.rawValue)
-    line.add("backend", name.traffic?.backend.name ?? (name == .null ? "null" : "pipe"))
+    line.add("backend", name.backendName)
     line.add(
       "mode", name.traffic?.backend.mode ?? (name == .pipeTwoProcesses ? "host" : "embedded"))
     line.add("frameBytes", name == .null ? 0 : frameBytes)
     line.add("batch", batch)
-    line.add("direction", name.traffic?.direction.rawValue ?? (name == .null ? "tx" : "both"))
+    line.add("direction", name.direction)
     if name.isPipe { line.add("payload", payload.rawValue) }
   }
 }

@@ -18,7 +18,7 @@ struct Report {
     guard showsProgress else { return }
     let payload = measurement.name.isPipe ? " \(measurement.payload.rawValue)" : ""
     let batch = measurement.name.hasBatches ? " batch \(measurement.batch)" : ""
-    let frame = measurement.name.traffic == nil ? "" : " \(measurement.frameBytes) bytes"
+    let frame = !measurement.name.hasLengths ? "" : " \(measurement.frameBytes) bytes"
     writeError(
       "\r\u{1b}[K[\(number)/\(total)] \(measurement.name.rawValue)\(frame)\(batch)\(payload)\r")
   }

@@ -1,0 +1,159 @@
+internal import Glibc
+internal import Netmap
+
+/// What a thread of a measured switch says when it has finished.
+struct ValeReport: Sendable {
+  var packets: UInt64
+  var nanoseconds: UInt64
+  var systemCalls: UInt64 = 0
+}
+
+/// The ports of a measured switch, and the loops that drive them.
+///
+/// Each port is used by one thread only: `sender` ports by theirs, receivers by the one that receives.
+final class ValeStage: @unchecked Sendable {
+  private let shape: ValeShape
+  private let batch: Int
+  private let length: Int
+  private let fragments: Int
+  private let senders: [Port]
+  private let receivers: [Port]
+  /// They do nothing but take part in every broadcast.
+  private let others: [Port]
+
+  /// Opens the ports, has the switch learn where the receivers are, and fills every buffer that is sent.
+  init(
+    _ shape: ValeShape, on engine: any PortEngine, _ measurement: Measurement
+  ) throws(NetmapError) {
+    self.shape = shape
+    batch = measurement.batch
+    fragments = max(1, (shape.packetBytes ?? 0) / 2048)
+    length = shape.packetBytes == nil ? measurement.frameBytes : 2048
+    func ports(_ name: String, _ count: Int) throws(NetmapError) -> [Port] {
+      var result: [Port] = []
+      for number in 0..<count {
+        result.append(try Port("valebench:\(name)\(number)", engine: engine))
+      }
+      return result
+    }
+    receivers = try ports("r", shape.receivers)
+    senders = try ports("s", shape.senders)
+    others = try ports("o", max(0, shape.ports - shape.senders - shape.receivers))
+    for (number, port) in receivers.enumerated() {
+      try announce(port, ValeFrame.address(number))
+    }
+    for (number, port) in senders.enumerated() { try prepare(port, number) }
+    for port in receivers { try drain(port) }
+  }
+
+  private func announce(_ port: Port, _ address: UInt64) throws(NetmapError) {
+    var ring = port.transmitRing(0)
+    ring.append(length: 60) { ValeFrame.write(ValeFrame.broadcast, address, to: &$0) }
+    try port.sync(.transmit)
+  }
+
+  /// Writes the addresses into every buffer; two rounds, as one slot always stays empty.
+  private func prepare(_ port: Port, _ number: Int) throws(NetmapError) {
+    let target = shape.isBroadcast ? ValeFrame.broadcast : ValeFrame.address(0)
+    for _ in 0..<2 {
+      var ring = port.transmitRing(0)
+      ring.append(upTo: .max, length: length) { _, bytes in
+        ValeFrame.write(target, ValeFrame.address(100 + number), to: &bytes)
+      }
+      try port.sync(.transmit)
+      for receiver in receivers where shape.isRead { try drain(receiver) }
+    }
+  }
+
+  private func drain(_ port: Port) throws(NetmapError) {
+    guard shape.isRead else { return }
+    try port.sync(.receive)
+    var ring = port.receiveRing(0)
+    ring.skip()
+    try port.sync(.receive)
+  }
+
+  /// Sends as fast as it can until the measurement has stopped.
+  func send(from number: Int, _ control: Control) throws(NetmapError) -> ValeReport {
+    let port = senders[number]
+    control.waitForStart()
+    while !control.isIn(.stopped) {
+      fill(port)
+      try port.sync(.transmit)
+    }
+    return ValeReport(packets: 0, nanoseconds: 0, systemCalls: port.statistics.systemCalls)
+  }
+
+  @inline(__always)
+  private func fill(_ port: Port) {
+    var ring = port.transmitRing(0)
+    if fragments == 1 {
+      ring.append(upTo: batch, length: length)
+      return
+    }
+    for _ in 0..<min(batch, ring.space / fragments) {
+      ring.append(upTo: fragments - 1, length: length, flags: .moreFragments)
+      ring.append(length: length)
+    }
+  }
+
+  /// Reads every receiver's port in turns; counts packets.
+  func receive(_ control: Control) throws(NetmapError) -> ValeReport {
+    control.waitForStart()
+    _ = try receive(control, during: .warming)
+    let start = monotonicNanoseconds()
+    let packets = try receive(control, during: .measuring)
+    let end = monotonicNanoseconds()
+    let calls = receivers.reduce(0) { $0 + $1.statistics.systemCalls }
+    return ValeReport(packets: packets, nanoseconds: end - start, systemCalls: calls)
+  }
+
+  private func receive(_ control: Control, during phase: Control.Phase) throws(NetmapError)
+    -> UInt64
+  {
+    var packets: UInt64 = 0
+    while control.isIn(phase) {
+      for port in receivers { packets &+= try take(port) }
+    }
+    return packets
+  }
+
+  @inline(__always)
+  private func take(_ port: Port) throws(NetmapError) -> UInt64 {
+    try port.sync(.receive)
+    var ring = port.receiveRing(0)
+    var packets: UInt64 = 0
+    ring.forEach { packet in if !packet.hasMoreFragments { packets &+= 1 } }
+    return packets
+  }
+
+  /// Does everything on one thread. Counts what is sent where nobody reads.
+  func sendAndReceive(_ control: Control) throws(NetmapError) -> ValeReport {
+    control.waitForStart()
+    _ = try sendAndReceive(control, during: .warming)
+    let start = monotonicNanoseconds()
+    let packets = try sendAndReceive(control, during: .measuring)
+    let end = monotonicNanoseconds()
+    let ports = senders + receivers
+    return ValeReport(
+      packets: packets, nanoseconds: end - start,
+      systemCalls: ports.reduce(0) { $0 + $1.statistics.systemCalls })
+  }
+
+  private func sendAndReceive(
+    _ control: Control, during phase: Control.Phase
+  ) throws(NetmapError) -> UInt64 {
+    let (sender, receiver) = (senders[0], receivers[0])
+    var packets: UInt64 = 0
+    while control.isIn(phase) {
+      fill(sender)
+      try sender.sync(.transmit)
+      if shape.isRead {
+        packets &+= try take(receiver)
+      } else {
+        packets &+= UInt64(batch)
+      }
+    }
+    return packets
+  }
+}
