@@ -54,15 +54,13 @@ private final class DaemonBindings: BindingProvider {
   func open(_ request: RegisterRequest) throws(NetmapError) -> PortBinding {
     try withConnection { (connection) throws(NetmapError) in
       let (registration, token) = try connection.register(request)
-      let attached = unsafe try AttachedPort(
-        region: registration.region, segment: registration.segment,
-        binding: registration.bindingIndex, tag: connection.tag, doorbells: connection.doorbells)
+      let attached = try connection.attach(registration)
       return PortBinding(
         registration, attached, connection.doorbells,
         end: { keepsViews in
-          if !keepsViews { connection.forget(registration.id) }
+          if !keepsViews { connection.forget(registration) }
           token.close()
-        }, forget: { connection.forget(registration.id) })
+        }, forget: { connection.forget(registration) })
     }
   }
 

@@ -78,7 +78,15 @@ package final class DaemonConnection: Sendable {
     let region = try SharedMemory(attaching: answer.files[0].descriptor)
     let segment = try SyncSegment(
       attaching: SharedMemory(attaching: answer.files[1].descriptor))
-    return (try body.takeRegistration(region: region, segment: segment), token)
+    var registration = try body.takeRegistration(region: region, segment: segment)
+    if try body.take(UInt8.self) != 0 {
+      guard answer.files.count >= 3 else { throw body.malformed("a descriptor is missing") }
+      let (serial, index) = (try body.take(UInt64.self), Int(try body.take(UInt8.self)))
+      registration.place = SwitchPlace(
+        serial: serial, index: index, generation: try body.take(UInt32.self),
+        segment: try BridgeSegment(attaching: SharedMemory(attaching: answer.files[2].descriptor)))
+    }
+    return (registration, token)
   }
 
   /// Ring counts and memory of a port, as if it were opened.
@@ -105,8 +113,31 @@ package final class DaemonConnection: Sendable {
     return result
   }
 
+  /// The data path of a binding, in this process.
+  ///
+  /// - Throws: ``NetmapError`` `EINVAL` when the daemon's memory does not describe it.
+  package func attach(_ registration: Registration) throws(NetmapError) -> AttachedPort {
+    let bridge = registration.place.map { mailbox.switches.join($0, registration.segment) }
+    do throws(NetmapError) {
+      // What the switch's ports are is in the mail.
+      if bridge != nil { mailbox.fetch() }
+      return unsafe try AttachedPort(
+        region: registration.region, segment: registration.segment,
+        binding: registration.bindingIndex, tag: tag, doorbells: doorbells, bridge: bridge,
+        resolver: mailbox.destinationResolver)
+    } catch {
+      if let place = registration.place { mailbox.switches.leave(place, registration.segment) }
+      throw error
+    }
+  }
+
   /// Nobody in this process looks at a closed port's rings any more.
-  package func forget(_ id: BindingID) {
+  package func forget(_ registration: Registration) {
+    if let place = registration.place { mailbox.switches.leave(place, registration.segment) }
+    forget(registration.id)
+  }
+
+  private func forget(_ id: BindingID) {
     guard unsafe process.isThisProcess else { return }
     // A daemon that has gone has forgotten already.
     try? mailbox.socket.send(Message.bytes(.forget) { $0.put(id.number) }, waits: false)

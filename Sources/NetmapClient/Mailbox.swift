@@ -2,12 +2,14 @@ internal import Glibc
 internal import NetmapCore
 internal import Synchronization
 
-/// Where the daemon puts what a process must know before it can meet it: the doorbells of others.
+/// Where the daemon puts what a process must know to meet others: their doorbells, and the memory of the
+/// ports that are on a switch with its own.
 ///
-/// Nobody waits for mail. It is fetched when a sync meets a doorbell number that the process does not
-/// know; the daemon has posted the doorbell before the number could be met.
+/// Nobody waits for mail. It is fetched when a sync meets a doorbell number or a port that the process
+/// does not know; the daemon has posted the doorbell before the number could be met.
 final class Mailbox: Sendable {
   let socket: MessageSocket
+  let switches = SwitchTables()
   private let fetching = Mutex<Void>(())
   /// Set once, before anybody can ring.
   private let table = Mutex<DoorbellTable?>(nil)
@@ -21,14 +23,19 @@ final class Mailbox: Sendable {
     table.withLock { $0 = doorbells }
   }
 
-  /// Installs every doorbell that has been posted. Does not block.
+  /// Installs everything that has been posted. Does not block.
   func fetch() {
     fetching.withLock { _ in
       guard let table = table.withLock({ $0 }) else { return }
       // An error means that the daemon has gone: then nobody new can be met either.
       while let mail = try? socket.receive(waits: false), !mail.bytes.isEmpty {
-        guard var message = try? Message(mail.bytes), message.kind == .doorbell,
-          let file = mail.files.first, let number = try? message.body.take(UInt32.self),
+        guard var message = try? Message(mail.bytes) else { continue }
+        if message.kind == .neighbour {
+          // A port that cannot be mapped is one to which packets are dropped, and counted.
+          try? switches.take(message, mail.files)
+          continue
+        }
+        guard message.kind == .doorbell, let file = mail.files.first, let number = try? message.body.take(UInt32.self),
           let descriptor = try? file.duplicate()
         else { continue }
         table.install(descriptor, as: number)
@@ -39,6 +46,13 @@ final class Mailbox: Sendable {
   /// How the doorbell table asks for more. The mailbox must outlive every port that uses the table.
   var resolver: DoorbellTable.Resolver {
     unsafe DoorbellTable.Resolver(context: Unmanaged.passUnretained(self).toOpaque()) { context in
+      unsafe Unmanaged<Mailbox>.fromOpaque(context).takeUnretainedValue().fetch()
+    }
+  }
+
+  /// How a sync asks for a port's memory that it has not mapped. The mailbox must outlive every port.
+  var destinationResolver: DestinationResolver {
+    unsafe DestinationResolver(context: Unmanaged.passUnretained(self).toOpaque()) { context in
       unsafe Unmanaged<Mailbox>.fromOpaque(context).takeUnretainedValue().fetch()
     }
   }

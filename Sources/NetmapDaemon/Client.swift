@@ -20,7 +20,18 @@ final class Client {
   /// Clients whose doorbells it has been sent.
   var knows: Set<ClientTag> = []
   /// Mail that did not fit into its mailbox's queue.
-  var outbox: [(of: ClientTag, bytes: [UInt8], file: OwnedFile)] = []
+  var outbox: [Mail] = []
+  /// Ports on switches whose memory it has been sent: generations by switch and index.
+  var neighbours: [UInt64: [Int: UInt32]] = [:]
+
+  struct Mail {
+    /// Whose doorbell it is.
+    var of: ClientTag?
+    var bytes: [UInt8]
+    /// Descriptors that go with it, and what keeps them open.
+    var files: [CInt]
+    var owners: [AnyObject]
+  }
 
   init(
     tag: ClientTag, process: Int32, user: UInt32, mailbox: MessageSocket, mailboxKey: UInt64,
@@ -41,7 +52,9 @@ final class Client {
   func learn(_ other: Client) -> Bool {
     guard other !== self, knows.insert(other.tag).inserted else { return !outbox.isEmpty }
     outbox.append(
-      (other.tag, Message.bytes(.doorbell) { $0.put(other.tag.doorbell) }, other.doorbell))
+      Mail(
+        of: other.tag, bytes: Message.bytes(.doorbell) { $0.put(other.tag.doorbell) },
+        files: [other.doorbell.descriptor], owners: [other.doorbell]))
     return post()
   }
 
@@ -66,7 +79,7 @@ final class Client {
   func post() -> Bool {
     while let mail = outbox.first {
       do throws(NetmapError) {
-        try mailbox.send(mail.bytes, [mail.file.descriptor], waits: false)
+        try mailbox.send(mail.bytes, mail.files, waits: false)
       } catch {
         // Anything but a full queue means that the process has gone, which is reported elsewhere.
         guard error.code.isTemporary else {
@@ -78,5 +91,38 @@ final class Client {
       outbox.removeFirst()
     }
     return false
+  }
+}
+
+extension Client {
+  /// Tells the process which ports are on a switch, as far as it does not know.
+  ///
+  /// - Returns: Whether some mail has to wait for room.
+  func learn(_ ports: [SwitchNeighbour], on serial: UInt64) -> Bool {
+    var known = neighbours[serial] ?? [:]
+    let now = Dictionary(uniqueKeysWithValues: ports.map { ($0.index, $0.generation) })
+    for (index, generation) in known where now[index] != generation {
+      known[index] = nil
+      outbox.append(
+        Mail(bytes: Self.mail(serial, index, generation), files: [], owners: []))
+    }
+    for port in ports where known[port.index] == nil {
+      known[port.index] = port.generation
+      outbox.append(
+        Mail(
+          bytes: Self.mail(serial, port.index, port.generation),
+          files: [port.region.descriptor, port.segment.memory.descriptor],
+          owners: [port.region, port.segment.memory]))
+    }
+    neighbours[serial] = known.isEmpty ? nil : known
+    return post()
+  }
+
+  private static func mail(_ serial: UInt64, _ index: Int, _ generation: UInt32) -> [UInt8] {
+    Message.bytes(.neighbour) {
+      $0.put(serial)
+      $0.put(UInt8(index))
+      $0.put(generation)
+    }
   }
 }

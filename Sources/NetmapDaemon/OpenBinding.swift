@@ -20,6 +20,9 @@ final class OpenBinding {
     viewers = [viewer]
   }
 
+  /// The switch that the port is on.
+  var bridge: UInt64? { registration.place?.serial }
+
   /// Who shares the krings: the bindings of one port, and of a pipe's two ends.
   var segment: ObjectIdentifier { ObjectIdentifier(registration.segment.memory) }
 }

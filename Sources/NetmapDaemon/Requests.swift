@@ -140,11 +140,16 @@ extension Server {
     tokens[tokenKey] = registration.id
     client.seen.insert(registration.id)
     introduce(client, to: binding.segment)
+    if let bridge = binding.bridge { tellNeighbours(on: bridge) }
     log.info(
       "opened", metadata: ["port": "\(registration.name)", "process": "\(client.process)"])
     return (
-      Message.bytes(.done) { $0.put(registration) },
+      Message.bytes(.done) {
+        $0.put(registration)
+        $0.put(registration.place)
+      },
       [registration.region.descriptor, registration.segment.memory.descriptor]
+        + (registration.place.map { [$0.segment.memory.descriptor] } ?? [])
     )
   }
 
@@ -192,6 +197,7 @@ extension Server {
     guard let id = tokens.removeValue(forKey: key), let binding = bindings[id] else { return }
     binding.isOpen = false
     engine.release(id, keepsViews: !binding.viewers.isEmpty)
+    if let bridge = binding.bridge { tellNeighbours(on: bridge) }
     log.info("closed", metadata: ["port": "\(binding.registration.name)"])
     dropIfUnseen(binding)
   }
@@ -205,6 +211,9 @@ extension Server {
       if case .death(let other) = source, other === client { sources[key] = nil }
     }
     if let death = client.death { queue.remove(death.descriptor) }
+    let bridges = Set(client.seen.compactMap { bindings[$0]?.bridge })
+    // What it was filling says its kring, as long as that is locked.
+    if !bridges.isEmpty { engine.finishLeases(of: client.tag) }
     var locks = 0
     for id in client.seen {
       guard let binding = bindings[id] else { continue }
@@ -213,6 +222,7 @@ extension Server {
       binding.viewers.remove(client.tag)
       dropIfUnseen(binding)
     }
+    wakeNeighbours(of: bridges)
     for other in clients.values { other.unlearn(client.tag) }
     engine.removeClient(client.tag)
     log.debug(
@@ -233,6 +243,7 @@ extension Server {
     binding.viewers.remove(tag)
     clients[tag.slot]?.seen.remove(id)
     dropIfUnseen(binding)
+    if let bridge = binding.bridge { tellNeighbours(on: bridge) }
   }
 
   private func dropIfUnseen(_ binding: OpenBinding) {

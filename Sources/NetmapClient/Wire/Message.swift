@@ -3,7 +3,7 @@ package import NetmapCore
 /// What a datagram between a process and its daemon says: a kind, and the fields that belong to it.
 package struct Message {
   /// Changes with every change of a message or of a shared segment.
-  package static let version: UInt16 = 1
+  package static let version: UInt16 = 2
 
   /// The longest datagram, bytes.
   package static let byteCountMax = 16_384
@@ -33,6 +33,8 @@ package struct Message {
     case refused = 33
     /// The doorbell of another process.
     case doorbell = 34
+    /// The memory of a port on a switch on which the process has a port.
+    case neighbour = 35
   }
 
   package let kind: Kind

@@ -45,6 +45,15 @@ extension MessageWriter {
     put(registration.backend?.remarks ?? [])
   }
 
+  /// Everything but the switch's memory, which travels as a descriptor.
+  package mutating func put(_ place: SwitchPlace?) {
+    put(UInt8(place == nil ? 0 : 1))
+    guard let place else { return }
+    put(place.serial)
+    put(UInt8(place.index))
+    put(place.generation)
+  }
+
   package mutating func put(_ geometry: PortGeometry) {
     for value in [
       geometry.transmitRings, geometry.receiveRings, geometry.transmitSlots,

@@ -4,6 +4,8 @@ final class Bridge {
   let name: String
   /// `bridge_idx` of a listing.
   let number: Int
+  /// Never used for another switch of the engine.
+  let serial: UInt64
   let segment: BridgeSegment
   /// The ports as this process has them mapped.
   let destinations = DestinationTable()
@@ -14,9 +16,10 @@ final class Bridge {
   private var free = Array((0..<SwitchLimits.ports).reversed())
   private var lastGeneration: UInt32 = 0
 
-  init(name: String, number: Int) throws(NetmapError) {
+  init(name: String, number: Int, serial: UInt64) throws(NetmapError) {
     self.name = name
     self.number = number
+    self.serial = serial
     segment = try BridgeSegment(creating: name)
   }
 
@@ -77,9 +80,52 @@ final class BridgeMember {
     self.generation = generation
   }
 
+  var place: SwitchPlace {
+    SwitchPlace(
+      serial: bridge.serial, index: index, generation: generation, segment: bridge.segment)
+  }
+
   var attachment: BridgeAttachment {
     BridgeAttachment(
       segment: bridge.segment, destinations: bridge.destinations, index: index,
       generation: generation)
+  }
+}
+
+/// Where a port is on a switch, for a process that is to map the switch.
+package struct SwitchPlace: Sendable {
+  /// The switch: a number that no other switch of the engine ever has.
+  package let serial: UInt64
+  package let index: Int
+  package let generation: UInt32
+  package let segment: BridgeSegment
+
+  package init(serial: UInt64, index: Int, generation: UInt32, segment: BridgeSegment) {
+    self.serial = serial
+    self.index = index
+    self.generation = generation
+    self.segment = segment
+  }
+}
+
+/// A port on a switch, for a process that is to map its memory.
+package struct SwitchNeighbour: Sendable {
+  package let index: Int
+  package let generation: UInt32
+  package let region: SharedMemory
+  package let segment: SyncSegment
+}
+
+extension Engine {
+  /// Every port that is on a switch now.
+  package func neighbours(on serial: UInt64) -> [SwitchNeighbour] {
+    let found = try? exclusively { (state) throws(NetmapError) in
+      state.bridges.values.first { $0.serial == serial }?.members.values.map {
+        SwitchNeighbour(
+          index: $0.index, generation: $0.generation, region: $0.port.region.memory,
+          segment: $0.port.segment)
+      }
+    }
+    return (found ?? nil) ?? []
   }
 }

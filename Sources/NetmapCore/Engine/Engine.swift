@@ -65,6 +65,7 @@ final class EngineState {
 
   /// VALE switches by name.
   var bridges: [String: Bridge] = [:]
+  var lastBridge: UInt64 = 0
 
   /// What has left a switch and may still be written to.
   var leaving: [SwitchQuarantine] = []

@@ -108,12 +108,14 @@ extension EngineState {
       bindings[id] = Binding(
         port: port, index: index, record: record, isExclusive: isExclusive)
       directory.publish(port)
-      return Registration(
+      var registration = Registration(
         id: id, name: port.name, bindingIndex: index, interfaceOffset: interface.offset,
         memorySize: port.region.memory.byteCount, memoryID: port.region.id,
         geometry: port.geometry, extraBuffers: extra.count, offsetMax: offsetMax,
         region: port.region.memory, segment: port.segment,
         backend: port.backendDescription)
+      registration.place = port.membership?.place
+      return registration
     } catch {
       // The backend first: it holds buffers of the rings.
       deactivate(port, undo.active)

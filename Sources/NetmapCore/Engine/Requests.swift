@@ -71,6 +71,8 @@ package struct Registration: Sendable {
   package let segment: SyncSegment
   /// What drives the port, when it is a network interface.
   package let backend: BackendDescription?
+  /// Where the port is on a switch.
+  package var place: SwitchPlace?
 
   package init(
     id: BindingID, name: PortName, bindingIndex: Int, interfaceOffset: Int, memorySize: Int,

@@ -81,7 +81,8 @@ extension EngineState {
     if let bridge = bridges[name] { return bridge }
     let taken = Set(bridges.values.map(\.number))
     let number = (0...).first { !taken.contains($0) } ?? 0
-    let bridge = try Bridge(name: name, number: number)
+    lastBridge += 1
+    let bridge = try Bridge(name: name, number: number, serial: lastBridge)
     bridges[name] = bridge
     return bridge
   }

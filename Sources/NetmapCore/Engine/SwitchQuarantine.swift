@@ -1,11 +1,5 @@
 /// What a port that has left a switch, or closed a receive ring, leaves behind for senders that are in
-/// the middle of copying into it.
-///
-/// A sender holds the lock of its transmit ring from before it looks for a port until it has finished
-/// with it. So whoever held such a lock when the port had been unlinked may still be writing; whoever
-/// takes one later has seen that the port is gone. Until each of those locks was seen free, or in another
-/// sync, nothing of the port is used again.
-@safe
+/// the middle of copying into it: nothing of it is used again until each of them is over.
 final class SwitchQuarantine {
   let bridge: Bridge
   /// Keeps the mappings.
@@ -13,20 +7,7 @@ final class SwitchQuarantine {
   /// What senders of this process may still look at.
   var retired: DestinationTable.Place?
   private let region: Region
-  private var pending: [Pending] = unsafe []
-
-  @unsafe
-  private struct Pending {
-    /// Keeps the kring mapped.
-    let segment: SyncSegment
-    let kring: KRing
-    let holder: UInt64
-    let syncs: UInt64
-
-    var isOver: Bool {
-      unsafe kring.lockHolder != holder || kring.counters.syncs != syncs
-    }
-  }
+  private var users: SenderWatch?
 
   /// Begins the quarantine of what `port` frees from now on. The port is still linked.
   init(_ port: EnginePort, on bridge: Bridge) {
@@ -42,24 +23,12 @@ final class SwitchQuarantine {
   func watch(_ others: [EnginePort]) {
     let segments =
       bridge.members.values.map(\.port.segment) + others.map(\.segment) + [port.segment]
-    for segment in segments {
-      let krings = unsafe Bridge.senders(segment)
-      let count = unsafe krings.count
-      for index in 0..<count {
-        let kring = unsafe krings[index]
-        let holder = unsafe kring.lockHolder
-        guard holder != 0 else { continue }
-        unsafe pending.append(
-          Pending(
-            segment: segment, kring: kring, holder: holder, syncs: kring.counters.syncs))
-      }
-    }
+    users = SenderWatch(segments)
   }
 
   /// Whether nobody can be writing to the port any more.
   func isOver() -> Bool {
-    unsafe pending.removeAll { unsafe $0.isOver }
-    return unsafe pending.isEmpty
+    users?.haveGoneOn() ?? false
   }
 
   func end() {

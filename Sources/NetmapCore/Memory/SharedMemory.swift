@@ -13,7 +13,7 @@ package final class SharedMemory: Sendable {
   /// Bytes mapped; a multiple of the page size.
   package let byteCount: Int
 
-  /// The memfd. Close-on-exec, owned by this object.
+  /// The memfd, -1 when it was not kept. Close-on-exec, owned by this object.
   package let descriptor: CInt
 
   /// Creates zero-filled memory of at least `byteCount` bytes.
@@ -57,8 +57,11 @@ package final class SharedMemory: Sendable {
   /// - Parameters:
   ///   - file: A memfd; duplicated, so the caller keeps its own.
   ///   - readOnly: Whether a write shall fault: for memory that is sealed against others' writes.
+  ///   - keepsDescriptor: Whether anybody will want ``descriptor``. The mapping needs none.
   /// - Throws: ``NetmapError`` with the `errno` of `fcntl`, `fstat` or `mmap`.
-  package init(attaching file: CInt, readOnly: Bool = false) throws(NetmapError) {
+  package init(
+    attaching file: CInt, readOnly: Bool = false, keepsDescriptor: Bool = true
+  ) throws(NetmapError) {
     let copy = fcntl(file, CInt(CLINUX_F_DUPFD_CLOEXEC), 0)
     guard copy >= 0 else { throw systemError("fcntl(F_DUPFD_CLOEXEC)", "descriptor \(file)") }
     var status = stat()
@@ -76,12 +79,13 @@ package final class SharedMemory: Sendable {
     }
     unsafe base = mapping
     byteCount = Int(status.st_size)
-    descriptor = copy
+    if !keepsDescriptor { close(copy) }
+    descriptor = keepsDescriptor ? copy : -1
   }
 
   deinit {
     unsafe munmap(base, byteCount)
-    close(descriptor)
+    if descriptor >= 0 { close(descriptor) }
   }
 
   private static func map(

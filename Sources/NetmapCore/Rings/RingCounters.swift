@@ -183,6 +183,9 @@ extension KRing {
     for reason in DropReason.allCases {
       result.drops[reason] = unsafe longWord(reason.offset)
     }
+    // What the senders on a switch were refused; 0 on every other ring.
+    unsafe result.drops[.ringFull] &+= longWord(KRingLayout.refusedFull)
+    unsafe result.drops[.busy] &+= longWord(KRingLayout.refusedBusy)
     return result
   }
 }

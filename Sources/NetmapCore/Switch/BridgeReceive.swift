@@ -36,10 +36,8 @@ extension AttachedRing {
     unsafe finalize(tail: arriving.next)
   }
 
-  /// What senders were refused, of which their own rings know nothing.
+  /// What did not get as far as the ring, of which its kring knows nothing.
   func addRefusals(to drops: inout DropCounters) {
-    unsafe drops[.ringFull] += kring.longWord(KRingLayout.refusedFull)
-    unsafe drops[.busy] += kring.longWord(KRingLayout.refusedBusy)
     guard unsafe kring.word(KRingLayout.ringID) == 0, let path = unsafe parts.pointee.switching
     else { return }
     let index = unsafe Int(path.pointee.port)

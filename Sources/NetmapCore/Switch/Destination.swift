@@ -75,6 +75,14 @@ package final class DestinationTable: Sendable {
   /// 256 pointers to ``Destination``, 0 for none.
   nonisolated(unsafe) let cells: UnsafeMutableRawPointer
   private let places = Mutex<[Int: Place]>([:])
+  /// What this process's own syncs may still be using, where nobody else looks after it.
+  private let retired = Mutex(Retired())
+
+  private struct Retired {
+    /// Sync segments of the ports of this process on the switch.
+    var senders: [SyncSegment] = []
+    var places: [(place: Place, users: SenderWatch)] = []
+  }
 
   package init() {
     let byteCount = SwitchLimits.indexes * MemoryLayout<UInt>.size
@@ -121,6 +129,44 @@ package final class DestinationTable: Sendable {
     unsafe destinationCell(cells, index).pointee.store(
       UInt(bitPattern: place.destination), ordering: .sequentiallyConsistent)
     return former
+  }
+
+  /// Takes note of a port of this process, for ``replace(_:region:segment:generation:)``.
+  package func addSender(_ segment: SyncSegment) {
+    retired.withLock { $0.senders.append(segment) }
+  }
+
+  /// A port of this process has been closed, and no sync of it is under way.
+  package func removeSender(_ segment: SyncSegment) {
+    retired.withLock { retired in
+      if let index = retired.senders.firstIndex(where: { $0.memory === segment.memory }) {
+        retired.senders.remove(at: index)
+      }
+    }
+  }
+
+  /// Makes port `index` reachable; what was in its place is kept until every sync of this process that
+  /// is under way now has ended.
+  ///
+  /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe a switch port.
+  package func replace(
+    _ index: Int, region: SharedMemory, segment: SyncSegment, generation: UInt32
+  ) throws(NetmapError) {
+    let former = try install(index, region: region, segment: segment, generation: generation)
+    retired.withLock { retired in
+      if let former { retired.places.append((former, SenderWatch(retired.senders))) }
+      retired.places.removeAll { $0.users.haveGoneOn() }
+    }
+  }
+
+  /// Makes port `index` unreachable; its memory is kept as long as ``replace(_:region:segment:generation:)``
+  /// keeps what it replaces.
+  package func retire(_ index: Int) {
+    let former = remove(index)
+    retired.withLock { retired in
+      if let former { retired.places.append((former, SenderWatch(retired.senders))) }
+      retired.places.removeAll { $0.users.haveGoneOn() }
+    }
   }
 
   /// Makes port `index` unreachable for syncs that begin now.
