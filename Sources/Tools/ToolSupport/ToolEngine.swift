@@ -4,7 +4,7 @@ package import Netmap
 package enum ToolEngine {
   /// The engine for a port: the host's, so that it meets the ports of other processes.
   ///
-  /// Pipes, that is. Network interfaces are driven by the process that opens them, for now: netmapd does
+  /// Pipes and ports of switches, that is. Network interfaces are driven by the process that opens them, for now: netmapd does
   /// not pass them on yet.
   ///
   /// - Parameters:
@@ -15,7 +15,7 @@ package enum ToolEngine {
   package static func choose(
     for specification: PortSpecification, embedded: Bool
   ) throws(NetmapError) -> any PortEngine {
-    let isPipe = specification.name.pipe != nil
-    return isPipe && !embedded ? HostEngine.shared : try EmbeddedEngine.shared()
+    let isShared = specification.name.pipe != nil || specification.name.isVale
+    return isShared && !embedded ? HostEngine.shared : try EmbeddedEngine.shared()
   }
 }
