@@ -254,7 +254,7 @@ extension EnginePort {
   }
 
   /// A ring that exists, for a backend.
-  fileprivate func ringPlacement(_ direction: Direction, _ index: Int) -> RingPlacement {
+  func ringPlacement(_ direction: Direction, _ index: Int) -> RingPlacement {
     guard let offset = self[direction, index].offset else {
       preconditionFailure("\(direction) ring \(index) has not been made")
     }
