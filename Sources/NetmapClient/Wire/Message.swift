@@ -3,13 +3,13 @@ package import NetmapCore
 /// What a datagram between a process and its daemon says: a kind, and the fields that belong to it.
 package struct Message {
   /// Changes with every change of a message or of a shared segment.
-  package static let version: UInt16 = 1
+  package static let version: UInt16 = 2
 
   /// The longest datagram, bytes.
-  package static let byteCountMax = 16_384
+  package static let byteCountMax = 32_768
 
-  /// The most descriptors that one datagram carries.
-  package static let descriptorCountMax = 8
+  /// The most descriptors that one datagram carries: the kernel's limit, unix(7).
+  package static let descriptorCountMax = 253
 
   package enum Kind: UInt16, Sendable {
     // From a process, on its mailbox.

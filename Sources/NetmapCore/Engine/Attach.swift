@@ -42,8 +42,8 @@ extension Engine {
   ) throws(NetmapError) -> InterfaceAttachment? {
     guard let port = unsafe try boundInterface(registration) else { return nil }
     var result = unsafe InterfaceAttachment(memory: port.memory, rings: [])
-    for unsafering in unsafe port.rings {
-      guard case .anywhere(let ring) = unsafe ring else {
+    for index in unsafe port.rings.indices {
+      guard case .anywhere(let ring) = unsafe port.rings[index] else {
         throw NetmapError(
           .unsupported, "attach", registration.name.rawValue,
           reason: "its backend works in one process only")
