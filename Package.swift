@@ -44,7 +44,9 @@ let package = Package(
     .executableTarget(
       name: "bpf-embed", path: "Sources/Tools/bpf-embed", swiftSettings: settings),
     // A process as a client of a daemon: raw system calls, no library.
-    .target(name: "NetmapClient", dependencies: ["NetmapCore", "CLinux"], swiftSettings: settings),
+    .target(
+      name: "NetmapClient", dependencies: ["NetmapLinux", "NetmapCore", "CLinux"],
+      swiftSettings: settings),
     // The daemon: an engine for all processes of a host or of a user.
     .target(
       name: "NetmapDaemon",
@@ -55,7 +57,7 @@ let package = Package(
     .executableTarget(
       name: "netmapd",
       dependencies: [
-        "NetmapDaemon", "NetmapClient", "NetmapCore",
+        "NetmapDaemon", "NetmapClient", "NetmapLinuxSetup", "NetmapCore", "CLinux",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],

@@ -53,8 +53,9 @@ private final class DaemonBindings: BindingProvider {
 
   func open(_ request: RegisterRequest) throws(NetmapError) -> PortBinding {
     try withConnection { (connection) throws(NetmapError) in
-      let (registration, token) = try connection.register(request)
-      let attached = try connection.attach(registration)
+      let opened = try connection.register(request)
+      let (registration, token) = (opened.registration, opened.token)
+      let attached = try opened.attach(connection)
       return PortBinding(
         registration, attached, connection.doorbells,
         end: { keepsViews in

@@ -52,12 +52,19 @@ final class PortBinding {
   func close() {
     guard isOpen else { return }
     isOpen = false
+    // Before the engine hears of it: a socket that is still open here would keep its queue taken.
+    attached.detach()
     end(true)
   }
 
   /// The last use of the object: nobody looks at the rings from now on.
   func finish() {
-    if isOpen { end(false) } else { forget() }
+    if isOpen {
+      attached.detach()
+      end(false)
+    } else {
+      forget()
+    }
     isOpen = false
   }
 }

@@ -58,11 +58,13 @@ package final class DaemonConnection: Sendable {
 
   /// Binds rings of a port.
   ///
+  /// Interfaces are those of the calling thread's network namespace.
+  ///
   /// - Returns: The binding, and its token.
   /// - Throws: ``NetmapError`` as ``Engine/register(_:)``, or what the daemon's end left.
   package func register(
     _ request: RegisterRequest
-  ) throws(NetmapError) -> (registration: Registration, token: Token) {
+  ) throws(NetmapError) -> Opened {
     try checkProcess()
     // Not needed for this; but a process that only ever listens would let its mail pile up.
     mailbox.fetch()
@@ -72,7 +74,7 @@ package final class DaemonConnection: Sendable {
       Message.bytes(.register) {
         $0.put(request)
         $0.put(tag.rawValue)
-      }, on: connection)
+      }, on: connection, namespace: try Self.namespace(for: request.name))
     guard answer.files.count >= 2 else { throw answer.body.malformed("descriptors are missing") }
     var body = answer.body
     let region = try SharedMemory(attaching: answer.files[0].descriptor)
@@ -86,7 +88,12 @@ package final class DaemonConnection: Sendable {
         serial: serial, index: index, generation: try body.take(UInt32.self),
         segment: try BridgeSegment(attaching: SharedMemory(attaching: answer.files[2].descriptor)))
     }
-    return (registration, token)
+    var attachment: InterfaceAttachment?
+    if try body.take(UInt8.self) != 0 {
+      attachment = try body.takeAttachment(files: answer.files, region: region)
+    }
+    return Opened(
+      registration: registration, token: token, attachment: attachment, files: answer.files)
   }
 
   /// Ring counts and memory of a port, as if it were opened.
@@ -94,7 +101,10 @@ package final class DaemonConnection: Sendable {
   /// - Throws: ``NetmapError`` as ``Engine/portInfo(_:memoryID:)``.
   package func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16 {
     try checkProcess()
-    var body = try ask(Message.bytes(.portInfo) { $0.put(request) }, on: mailbox.socket).body
+    var body = try ask(
+      Message.bytes(.portInfo) { $0.put(request) }, on: mailbox.socket,
+      namespace: try Self.namespace(for: request.name)
+    ).body
     return try body.take(UInt16.self)
   }
 
@@ -115,8 +125,16 @@ package final class DaemonConnection: Sendable {
 
   /// The data path of a binding, in this process.
   ///
+  /// - Parameters:
+  ///   - registration: What the daemon answered.
+  ///   - backend: As ``AttachedPort`` takes it.
   /// - Throws: ``NetmapError`` `EINVAL` when the daemon's memory does not describe it.
-  package func attach(_ registration: Registration) throws(NetmapError) -> AttachedPort {
+  func attach(
+    _ registration: Registration,
+    backend: (Int, Ring) throws(NetmapError) -> DataHalf = {
+      (_, _) throws(NetmapError) in unsafe .none
+    }
+  ) throws(NetmapError) -> AttachedPort {
     let bridge = registration.place.map { mailbox.switches.join($0, registration.segment) }
     do throws(NetmapError) {
       // What the switch's ports are is in the mail.
@@ -124,7 +142,7 @@ package final class DaemonConnection: Sendable {
       return unsafe try AttachedPort(
         region: registration.region, segment: registration.segment,
         binding: registration.bindingIndex, tag: tag, doorbells: doorbells, bridge: bridge,
-        resolver: mailbox.destinationResolver)
+        resolver: mailbox.destinationResolver, backend: backend)
     } catch {
       if let place = registration.place { mailbox.switches.leave(place, registration.segment) }
       throw error
@@ -143,13 +161,25 @@ package final class DaemonConnection: Sendable {
     try? mailbox.socket.send(Message.bytes(.forget) { $0.put(id.number) }, waits: false)
   }
 
+  /// The calling thread's network namespace, in which a name of an interface is looked up.
+  private static func namespace(for name: PortName) throws(NetmapError) -> OwnedFile? {
+    let path = "/proc/thread-self/ns/net"
+    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    if file >= 0 { return OwnedFile(file) }
+    // A pipe's name need not be that of an interface. Any other must not be looked up elsewhere.
+    guard name.pipe == nil else { return nil }
+    throw systemError(
+      "open", path, remedy: "mount /proc, by which netmapd is told where interfaces are looked up")
+  }
+
   /// One request, with a private socket for its answer: answers to others cannot get mixed in.
   private func ask(
-    _ request: [UInt8], on socket: MessageSocket
+    _ request: [UInt8], on socket: MessageSocket, namespace: OwnedFile? = nil
   ) throws(NetmapError) -> (body: MessageReader, files: [OwnedFile]) {
     let (mine, theirs) = try MessageSocket.pair()
     do throws(NetmapError) {
-      try socket.send(request, [theirs.descriptor])
+      try socket.send(
+        request, [theirs.descriptor] + (namespace.map { [$0.descriptor] } ?? []))
     } catch {
       throw error.code.rawValue == EPIPE || error.code.rawValue == ECONNRESET
         ? Self.hungUp("ask") : error

@@ -15,6 +15,10 @@ final class Client {
   /// A descriptor that becomes readable when the process dies.
   let death: OwnedFile?
 
+  /// When it counts as gone although its process still lives, monotonic nanoseconds: it hung up, which
+  /// ending and exec do before everything else of the process has been given up.
+  var leavesAt: UInt64?
+
   /// Bindings whose rings it may have mapped.
   var seen: Set<BindingID> = []
   /// Clients whose doorbells it has been sent.

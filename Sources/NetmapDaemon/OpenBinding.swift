@@ -4,6 +4,8 @@ internal import NetmapCore
 /// What the daemon keeps of one open of a port.
 final class OpenBinding {
   let registration: Registration
+  /// Where an interface was opened; nil for the daemon's own network namespace.
+  let namespace: NamespaceFile?
   /// The process that asked for it, for people to read.
   let process: Int32
   /// The connection that is its token.
@@ -13,8 +15,12 @@ final class OpenBinding {
   /// Whether its token is still open somewhere.
   var isOpen = true
 
-  init(_ registration: Registration, process: Int32, tokenKey: UInt64, viewer: ClientTag) {
+  init(
+    _ registration: Registration, in namespace: NamespaceFile?, process: Int32, tokenKey: UInt64,
+    viewer: ClientTag
+  ) {
     self.registration = registration
+    self.namespace = namespace
     self.process = process
     self.tokenKey = tokenKey
     viewers = [viewer]

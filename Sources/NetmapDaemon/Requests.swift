@@ -16,10 +16,7 @@ extension Server {
       let message = try Message(mail.bytes)
       switch message.kind {
       case .hello where tokens[key] == nil: try welcome(socket, key)
-      case .register:
-        answer(mail) { (reply) throws(NetmapError) in
-          try register(message, tokenKey: key, by: reply)
-        }
+      case .register: register(message, mail, tokenKey: key)
       default: throw message.body.malformed("it is not expected here")
       }
     } catch {
@@ -39,7 +36,7 @@ extension Server {
       switch message.kind {
       case .forget:
         forget(BindingID(number: try message.body.take(UInt64.self)), by: client.tag)
-      case .portInfo: answer(mail) { (_) throws(NetmapError) in try portInfo(message) }
+      case .portInfo: portInfo(message, mail)
       case .list: answer(mail) { (_) throws(NetmapError) in try list(message) }
       default: throw message.body.malformed("it is not expected here")
       }
@@ -58,7 +55,6 @@ extension Server {
     // A request without a way to answer it is nobody's.
     guard let file = mail.files.first, let copy = try? file.duplicate() else { return }
     let socket = MessageSocket(owning: copy)
-    reap()
     let reply: Reply
     do throws(NetmapError) {
       reply = try body(socket)
@@ -117,44 +113,8 @@ extension Server {
     }
   }
 
-  // MARK: - Ports
-
-  private func register(
-    _ message: Message, tokenKey: UInt64, by reply: MessageSocket
-  ) throws(NetmapError) -> Reply {
-    guard tokens[tokenKey] == nil else {
-      throw NetmapError(
-        .busy, "register", "token", reason: "the descriptor is bound already",
-        remedy: "open another one")
-    }
-    guard sources[tokenKey] != nil else {
-      throw NetmapError(.badDescriptor, "register", "token", reason: "it is closed")
-    }
-    var body = message.body
-    let request = try body.takeRequest()
-    let client = try client(try body.take(UInt64.self), on: reply)
-    let registration = try engine.register(request)
-    let binding = OpenBinding(
-      registration, process: client.process, tokenKey: tokenKey, viewer: client.tag)
-    bindings[registration.id] = binding
-    tokens[tokenKey] = registration.id
-    client.seen.insert(registration.id)
-    introduce(client, to: binding.segment)
-    if let bridge = binding.bridge { tellNeighbours(on: bridge) }
-    log.info(
-      "opened", metadata: ["port": "\(registration.name)", "process": "\(client.process)"])
-    return (
-      Message.bytes(.done) {
-        $0.put(registration)
-        $0.put(registration.place)
-      },
-      [registration.region.descriptor, registration.segment.memory.descriptor]
-        + (registration.place.map { [$0.segment.memory.descriptor] } ?? [])
-    )
-  }
-
   /// The client that a request says it is from, if it is.
-  private func client(
+  func client(
     _ rawTag: UInt64, on reply: MessageSocket
   ) throws(NetmapError) -> Client {
     guard let client = clients[Int(rawTag & 0xffff_ffff)], client.tag.rawValue == rawTag,
@@ -168,7 +128,7 @@ extension Server {
   }
 
   /// Before a process learns of a port, everybody on it learns its doorbell, and it theirs.
-  private func introduce(_ client: Client, to segment: ObjectIdentifier) {
+  func introduce(_ client: Client, to segment: ObjectIdentifier) {
     for other in viewers(of: segment) where other !== client {
       for (one, two) in [(client, other), (other, client)] where one.learn(two) {
         queue.watch(one.mailbox.descriptor, key: one.mailboxKey, writing: true)
@@ -182,12 +142,6 @@ extension Server {
     return slots.compactMap { clients[$0] }
   }
 
-  private func portInfo(_ message: Message) throws(NetmapError) -> Reply {
-    var body = message.body
-    let info = try engine.portInfo(try body.takeRequest())
-    return (Message.bytes(.done) { $0.put(info.memoryID) }, [])
-  }
-
   // MARK: - Ends
 
   /// The last copy of a connection was closed.
@@ -196,8 +150,9 @@ extension Server {
     queue.remove(socket.descriptor)
     guard let id = tokens.removeValue(forKey: key), let binding = bindings[id] else { return }
     binding.isOpen = false
-    engine.release(id, keepsViews: !binding.viewers.isEmpty)
-    if let bridge = binding.bridge { tellNeighbours(on: bridge) }
+    control.put(
+      .release(
+        id, keepsViews: !binding.viewers.isEmpty, binding.namespace, bridge: binding.bridge))
     log.info("closed", metadata: ["port": "\(binding.registration.name)"])
     dropIfUnseen(binding)
   }
@@ -206,7 +161,7 @@ extension Server {
   func end(_ client: Client, because reason: String) {
     guard clients.removeValue(forKey: client.tag.slot) != nil else { return }
     sources[client.mailboxKey] = nil
-    queue.remove(client.mailbox.descriptor)
+    if client.leavesAt == nil { queue.remove(client.mailbox.descriptor) }
     for (key, source) in sources {
       if case .death(let other) = source, other === client { sources[key] = nil }
     }
@@ -250,6 +205,6 @@ extension Server {
     guard !binding.isOpen, binding.viewers.isEmpty else { return }
     let id = binding.registration.id
     guard bindings.removeValue(forKey: id) != nil else { return }
-    engine.forget(id)
+    control.put(.forget(id))
   }
 }

@@ -29,9 +29,12 @@ package final class Server {
     case connection(MessageSocket)
     case mailbox(Client)
     case death(Client)
+    /// What the control thread has decided.
+    case decisions
   }
 
   let engine: Engine
+  let control: ControlThread
   let log: Logger
   let address: DaemonAddress
   private let settings: Settings
@@ -45,6 +48,9 @@ package final class Server {
   var bindings: [BindingID: OpenBinding] = [:]
   /// By token.
   var tokens: [UInt64: BindingID] = [:]
+  /// Requests that the control thread is deciding.
+  var pending: [UInt64: PendingRequest] = [:]
+  var lastTicket: UInt64 = 0
 
   private var idleSince: UInt64? = monotonicNanoseconds()
   private var isStopping = false
@@ -68,6 +74,7 @@ package final class Server {
     self.settings = settings
     self.listener = OwnedFile(listener)
     queue = try EventQueue()
+    control = try ControlThread(engine)
     _ = fcntl(listener, F_SETFL, O_NONBLOCK)
     listenerKey = 1
     lastKey = 1
@@ -89,14 +96,17 @@ package final class Server {
   /// - Throws: ``NetmapError`` when descriptors have run out at the start.
   package func run(signals: CInt) throws(NetmapError) {
     _ = try watch(signals) { _ in .signals }
+    _ = try watch(control.descriptor) { _ in .decisions }
     log.info("listening", metadata: ["socket": "\(address.path)"])
     while !isStopping {
       let events = queue.events(capacity: sources.count, timeout: timeout())
       bury(events)
       for event in events where !isStopping { handle(event) }
+      endLeavers()
       acceptAgain()
       noteIdleness()
     }
+    control.stop()
   }
 
   /// What has ended goes first: whoever opens a port after another was closed must find it closed.
@@ -104,10 +114,30 @@ package final class Server {
     for event in events {
       switch sources[event.key] {
       case .death(let client) where event.isReadable: end(client, because: "it ended")
-      case .mailbox(let client) where event.isOver: end(client, because: "it hung up")
+      case .mailbox(let client) where event.isOver: hangUp(client)
       case .connection where event.isOver: endConnection(event.key)
       default: break
       }
+    }
+  }
+
+  /// How long a process that hung up may live before it counts as gone, nanoseconds.
+  private static let leaveTime: UInt64 = 50_000_000
+
+  /// A process closed its mailbox: it is ending, or becoming another program, and sockets of interfaces
+  /// are given up a moment later. Its end is reported; without that some time must do.
+  private func hangUp(_ client: Client) {
+    guard client.death != nil else { return end(client, because: "it hung up") }
+    guard client.leavesAt == nil else { return }
+    client.leavesAt = monotonicNanoseconds() + Self.leaveTime
+    queue.remove(client.mailbox.descriptor)
+    sources[client.mailboxKey] = nil
+  }
+
+  private func endLeavers() {
+    let now = monotonicNanoseconds()
+    for client in clients.values {
+      if let time = client.leavesAt, time <= now { end(client, because: "it hung up") }
     }
   }
 
@@ -129,6 +159,7 @@ package final class Server {
         queue.watch(client.mailbox.descriptor, key: event.key, writing: false)
       }
       if event.isReadable { serve(client) }
+    case .decisions: for decision in control.takeAnswers() { complete(decision) }
     case .death, nil: break
     }
   }
@@ -169,7 +200,7 @@ package final class Server {
 
   // MARK: - Idleness
 
-  private var isIdle: Bool { tokens.isEmpty }
+  private var isIdle: Bool { tokens.isEmpty && pending.isEmpty }
 
   private func timeout() -> CInt {
     var end: UInt64?
@@ -177,6 +208,9 @@ package final class Server {
       end = idleSince + UInt64(idleExit * 1e9)
     }
     if let acceptsAgainAt { end = min(end ?? .max, acceptsAgainAt) }
+    for client in clients.values {
+      if let time = client.leavesAt { end = min(end ?? .max, time) }
+    }
     guard let end else { return -1 }
     let now = monotonicNanoseconds()
     return end <= now ? 0 : CInt(clamping: (end - now) / 1_000_000 + 1)

@@ -31,8 +31,9 @@ package protocol InterfaceDriver: AnyObject, Sendable {
   /// What a user should know of the way the interface is driven, one line each.
   var remarks: [String] { get }
 
-  /// The data half of a ring. What wakes sleepers when the interface goes is added by the caller.
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing
+  /// How the data half of a ring is made. What wakes sleepers when the interface goes is added by the
+  /// caller.
+  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendAttachment
 }
 
 extension InterfaceDriver {

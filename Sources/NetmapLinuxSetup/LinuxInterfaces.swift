@@ -1,4 +1,5 @@
 package import NetmapCore
+internal import NetmapLinux
 
 /// The network interfaces of Linux, for an engine.
 ///
@@ -40,5 +41,11 @@ package struct LinuxInterfaces: InterfaceProvider {
         remedy: "choose one of \(known), or leave '@backend' out")
     }
     return LinuxPort(interface, rungs: rungs, monitor: monitor)
+  }
+
+  package func dataHalves(
+    in memory: PortMemory, named name: String
+  ) throws(NetmapError) -> any DataHalves {
+    LinuxDataHalves(memory, subject: name)
   }
 }

@@ -106,13 +106,14 @@ package final class LinuxPort: InterfaceBackend {
     }
   }
 
-  package func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing {
-    unsafe try lock.withLock { (_) throws(NetmapError) -> Sendably<BackendRing> in
+  package func attach(_ ring: RingPlacement) throws(NetmapError) -> RingAttachment {
+    let attachment = try lock.withLock { (_) throws(NetmapError) -> BackendAttachment in
       guard let driver = unsafe state.driver else { throw gone() }
       var result = unsafe try driver.attach(ring)
-      unsafe result.alarmDescriptor = state.alarm
-      return unsafe Sendably(result)
-    }.value
+      unsafe result.alarm = state.alarm
+      return result
+    }
+    return unsafe .anywhere(attachment)
   }
 }
 
@@ -198,11 +199,4 @@ extension LinuxPort {
       .noSuchDevice, "open", interface.name, reason: "the interface has been removed",
       remedy: "close every port on it, and open it again once it is back")
   }
-}
-
-/// A value that is handed over under a lock.
-@unsafe
-private struct Sendably<Value>: @unchecked Sendable {
-  let value: Value
-  init(_ value: Value) { unsafe self.value = value }
 }

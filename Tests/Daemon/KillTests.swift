@@ -137,7 +137,7 @@ struct KillTests {
       let open = try names.map { name in
         try connection.register(RegisterRequest(name: PortName(name), extraBuffers: 8))
       }
-      for (registration, _) in open {
+      for registration in open.map(\.registration) {
         let segment = registration.segment.memory
         for _ in 0..<2000 {
           let place = Int.random(in: 0..<segment.byteCount / 8, using: &generator) * 8
@@ -150,7 +150,7 @@ struct KillTests {
         }
       }
       _ = try connection.listing()
-      for (_, token) in open where Bool.random(using: &generator) { token.close() }
+      for token in open.map(\.token) where Bool.random(using: &generator) { token.close() }
     }
     #expect(rest(of: sender) == "sent 200000\n", "seed \(seed)")
     #expect(rest(of: receiver) == "received 200000 of 1, last 199999\n", "seed \(seed)")

@@ -41,6 +41,7 @@ enum {
 	CLINUX_BLOCK_STATUS = offsetof(struct tpacket_block_desc, hdr.bh1.block_status),
 	CLINUX_BLOCK_COUNT = offsetof(struct tpacket_block_desc, hdr.bh1.num_pkts),
 	CLINUX_BLOCK_FIRST = offsetof(struct tpacket_block_desc, hdr.bh1.offset_to_first_pkt),
+	CLINUX_BLOCK_SEQUENCE = offsetof(struct tpacket_block_desc, hdr.bh1.seq_num),
 };
 
 /* A frame of either ring: struct tpacket3_hdr; when received, a struct sockaddr_ll follows. */

@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 enum {
-	/* The most descriptors in one message here; the kernel takes 253. */
-	CLINUX_MESSAGE_FILES = 8,
+	/* The most descriptors in one message: SCM_MAX_FD of the kernel. */
+	CLINUX_MESSAGE_FILES = 253,
 	CLINUX_SO_SNDBUFFORCE = 32,
 	CLINUX_LOCK_EX = 2,
 	CLINUX_POSIX_SPAWN_SETSID = 0x80,

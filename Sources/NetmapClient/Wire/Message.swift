@@ -6,10 +6,10 @@ package struct Message {
   package static let version: UInt16 = 2
 
   /// The longest datagram, bytes.
-  package static let byteCountMax = 16_384
+  package static let byteCountMax = 32_768
 
-  /// The most descriptors that one datagram carries.
-  package static let descriptorCountMax = 8
+  /// The most descriptors that one datagram carries: the kernel's limit, unix(7).
+  package static let descriptorCountMax = 253
 
   package enum Kind: UInt16, Sendable {
     // From a process, on its mailbox.

@@ -18,6 +18,11 @@ package struct MessageWriter {
     bytes.append(contentsOf: kept)
   }
 
+  /// Bytes as they are.
+  package mutating func put(raw value: [UInt8]) {
+    bytes.append(contentsOf: value)
+  }
+
   package mutating func put(_ value: String) {
     put(bytes: value.utf8)
   }

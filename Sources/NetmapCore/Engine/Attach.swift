@@ -13,24 +13,74 @@ extension Engine {
     let bridge = try exclusively { (state) throws(NetmapError) in
       state.bindings[registration.id]?.port.membership?.attachment
     }
-    let interface = try exclusively {
-      (state) throws(NetmapError)
-        -> (backend: any InterfaceBackend, geometry: PortGeometry, ownership: BufferOwnership)? in
-      guard let port = state.bindings[registration.id]?.port,
-        case .interface(let backend) = port.kind
-      else { return nil }
-      return (backend, port.geometry, port.region.ownership)
-    }
+    let port = unsafe try boundInterface(registration)
+    var halves: (any DataHalves)?
     return unsafe try AttachedPort(
       region: registration.region, segment: registration.segment,
       binding: registration.bindingIndex, tag: tag, doorbells: doorbells,
       stampsAlways: stampsAlways, bridge: bridge
-    ) { (direction, index, ring, kring) throws(NetmapError) in
-      guard let interface else { return unsafe .none }
-      return unsafe try interface.backend.attach(
-        RingPlacement(
-          index: interface.geometry.pair(direction, index), direction: direction,
-          ring: ring, kring: kring, ownership: interface.ownership))
+    ) { (place, _) throws(NetmapError) in
+      guard let port = unsafe port else { return unsafe .none }
+      switch unsafe port.rings[place] {
+      case .here(let ring): return unsafe DataHalf(ring: ring, owner: nil)
+      case .anywhere(let attachment):
+        let maker =
+          if let halves { halves } else {
+            unsafe try port.provider.dataHalves(in: port.memory, named: registration.name.rawValue)
+          }
+        halves = maker
+        return unsafe try maker.dataHalf(of: attachment)
+      }
     }
   }
+
+  /// All that another process needs to sync the rings of a binding.
+  ///
+  /// - Parameter registration: What ``register(_:)`` answered, still bound.
+  /// - Returns: Nil for a port that is no interface: its registration is enough. Descriptors are valid
+  ///   until the binding is released.
+  /// - Throws: ``NetmapError`` `EOPNOTSUPP` for a backend that works in this process only.
+  package func attachment(
+    of registration: Registration
+  ) throws(NetmapError) -> InterfaceAttachment? {
+    guard let port = unsafe try boundInterface(registration) else { return nil }
+    var result = unsafe InterfaceAttachment(memory: port.memory, rings: [])
+    for index in unsafe port.rings.indices {
+      guard case .anywhere(let ring) = unsafe port.rings[index] else {
+        throw NetmapError(
+          .unsupported, "attach", registration.name.rawValue,
+          reason: "its backend works in one process only")
+      }
+      result.rings.append(ring)
+    }
+    return result
+  }
+
+  /// The interface that a binding is on; nil when it is on something else.
+  private func boundInterface(
+    _ registration: Registration
+  ) throws(NetmapError) -> BoundInterface? {
+    unsafe try exclusively { (state) throws(NetmapError) -> BoundInterface? in
+      guard let binding = state.bindings[registration.id],
+        case .interface(let backend) = binding.port.kind, let provider = state.interfaces
+      else { return nil }
+      var rings: [RingAttachment] = unsafe []
+      for direction in [Direction.transmit, .receive] {
+        for index in binding.record.ranges[direction] {
+          unsafe rings.append(try backend.attach(binding.port.ringPlacement(direction, index)))
+        }
+      }
+      return unsafe BoundInterface(
+        provider: provider, memory: try binding.port.region.portMemory, rings: rings)
+    }
+  }
+}
+
+/// An interface that somebody has bound, outside the engine's lock.
+@unsafe
+private struct BoundInterface: @unchecked Sendable {
+  let provider: any InterfaceProvider
+  let memory: PortMemory
+  /// The binding's transmit rings, then its receive rings.
+  let rings: [RingAttachment]
 }

@@ -42,7 +42,7 @@ package struct BackendRing {
 /// The control half of a backend: one network interface, opened by the engine.
 ///
 /// Lives in the engine's process and may need privileges. Calls come one at a time, under the
-/// engine's lock. The data half is made per ring by ``attach(_:)``, wherever the ring is synced.
+/// engine's lock. ``attach(_:)`` says how the data half of a ring is made, wherever the ring is synced.
 package protocol InterfaceBackend: AnyObject, Sendable {
   /// Which backend, in which mode, and why better ones were refused, for people to read.
   var backendDescription: BackendDescription { get }
@@ -72,8 +72,9 @@ package protocol InterfaceBackend: AnyObject, Sendable {
   /// until the pair is deactivated; the ring may be started again before that, as it was left.
   func stop(_ ring: RingPlacement)
 
-  /// The data half of one ring of an active pair. It may be used until the ring is stopped.
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing
+  /// How to come by the data half of one ring of an active pair. It may be used until the ring is
+  /// stopped.
+  func attach(_ ring: RingPlacement) throws(NetmapError) -> RingAttachment
 }
 
 extension InterfaceBackend {
@@ -100,9 +101,23 @@ package protocol InterfaceProvider: Sendable {
   /// - Throws: ``NetmapError`` when there is one but it cannot be driven.
   func open(_ name: String, backend: PortSpecification.BackendChoice?) throws(NetmapError)
     -> (any InterfaceBackend)?
+
+  /// What makes data halves of ``RingAttachment/anywhere(_:)`` in this process.
+  ///
+  /// - Parameters:
+  ///   - memory: Of the port whose rings they are.
+  ///   - name: The port's.
+  func dataHalves(in memory: PortMemory, named name: String) throws(NetmapError) -> any DataHalves
 }
 
 extension InterfaceProvider {
+  package func dataHalves(
+    in memory: PortMemory, named name: String
+  ) throws(NetmapError) -> any DataHalves {
+    throw NetmapError(
+      .unsupported, "attach", name, reason: "its backend is made in another way")
+  }
+
   package func identity(of name: String) throws(NetmapError) -> InterfaceIdentity? { nil }
 }
 

@@ -16,7 +16,8 @@ package final class Directory: Sendable {
   /// Processes (of an embedded engine: open ports) that can sync at one time.
   package static let clientCapacity = Int(ClientTag.slotCount)
 
-  /// Which records are taken. Guarded by the engine's lock, as all writing is.
+  /// Which records are taken. Guarded by the engine's locks, as all writing is: clients by one of their
+  /// own.
   private nonisolated(unsafe) var ports = ObjectPool(count: portCapacity)
   private nonisolated(unsafe) var clients = ObjectPool(count: clientCapacity)
   private nonisolated(unsafe) var lastEpoch: UInt32 = 0

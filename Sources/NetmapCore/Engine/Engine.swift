@@ -9,6 +9,8 @@ internal import Synchronization
 @safe
 package final class Engine: Sendable {
   let lock = Mutex<Void>(())
+  /// Guards the directory's clients: a process becomes one without waiting for a request.
+  private let clients = Mutex<Void>(())
   /// Guarded by ``lock``.
   nonisolated(unsafe) let state: EngineState
 
@@ -37,14 +39,14 @@ package final class Engine: Sendable {
   ///
   /// - Throws: ``NetmapError`` `ENOMEM` when there are too many.
   package func addClient(process: Int32) throws(NetmapError) -> ClientTag {
-    try exclusively { (state) throws(NetmapError) in
-      try state.directory.addClient(process: process)
+    try clients.withLock { (_) throws(NetmapError) in
+      try directory.addClient(process: process)
     }
   }
 
   /// Ends a client. It must not hold the lock of any ring.
   package func removeClient(_ tag: ClientTag) {
-    try? exclusively { (state) throws(NetmapError) in state.directory.removeClient(tag) }
+    clients.withLock { _ in directory.removeClient(tag) }
   }
 
   /// The directory of ports, for those who map it.

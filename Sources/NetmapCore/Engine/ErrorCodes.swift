@@ -24,6 +24,9 @@ extension NetmapError.Code {
   /// The port was inherited by a fork child, or has been closed.
   public static let badDescriptor = Self(rawValue: EBADF)
 
+  /// More rings at a time than can be passed on to a process.
+  public static let tooLarge = Self(rawValue: E2BIG)
+
   /// Another version of netmap's shared memory or messages.
   public static let otherVersion = Self(rawValue: EPROTO)
 
@@ -44,6 +47,7 @@ extension NetmapError.Code {
     case EINTR: "EINTR"
     case EBADF: "EBADF"
     case EPROTO: "EPROTO"
+    case E2BIG: "E2BIG"
     case EAGAIN: "EAGAIN"
     case ENOENT: "ENOENT"
     case ECONNREFUSED: "ECONNREFUSED"

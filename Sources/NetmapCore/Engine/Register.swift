@@ -16,7 +16,7 @@ extension Engine {
     let end = monotonicNanoseconds() + Self.patience
     while true {
       do throws(NetmapError) {
-        return try registerOnce(request)
+        return try attempt(request)
       } catch {
         guard error.mayPass, monotonicNanoseconds() < end else { throw error }
         usleep(10_000)
@@ -24,7 +24,9 @@ extension Engine {
     }
   }
 
-  private func registerOnce(_ request: RegisterRequest) throws(NetmapError) -> Registration {
+  /// Binds rings of a port, as ``register(_:)`` does, without waiting: a refusal may say that another try
+  /// is worth while.
+  package func attempt(_ request: RegisterRequest) throws(NetmapError) -> Registration {
     try exclusively { (state) throws(NetmapError) in
       do throws(NetmapError) {
         let port = try state.findPort(request)
@@ -257,7 +259,7 @@ extension EnginePort {
   }
 
   /// A ring that exists, for a backend.
-  fileprivate func ringPlacement(_ direction: Direction, _ index: Int) -> RingPlacement {
+  func ringPlacement(_ direction: Direction, _ index: Int) -> RingPlacement {
     guard let offset = self[direction, index].offset else {
       preconditionFailure("\(direction) ring \(index) has not been made")
     }

@@ -46,6 +46,14 @@ package final class Region {
     for index in 0..<Self.reservedBuffers { ownership.set(UInt32(index), .reserved) }
   }
 
+  /// The region and its owner bytes, for processes that sync rings in it.
+  package var portMemory: PortMemory {
+    get throws(NetmapError) {
+      try PortMemory(
+        region: memory, owners: ownershipMemory, bufferCount: layout.buffers.count)
+    }
+  }
+
   /// A binding begins to use the region.
   package func retain() {
     users += 1
@@ -176,7 +184,8 @@ package final class Region {
   @discardableResult
   package func releaseBuffer(_ index: UInt32) -> Bool {
     // In quarantine a buffer's owner byte says "free" already, so that it is taken back once only.
-    guard ownership.state(index) == .user else { return false }
+    // The owner bytes can be written by processes that sync rings here; the pool cannot.
+    guard ownership.state(index) == .user, isBufferInUse(index) else { return false }
     ownership.set(index, .free)
     if quarantine.holders > 0 {
       quarantine.buffers.append(Int(index))

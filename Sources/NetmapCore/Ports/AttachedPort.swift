@@ -25,6 +25,9 @@ package final class AttachedPort {
   /// Descriptors that become readable when a ring has stopped; each is listed once.
   package private(set) var alarmDescriptors: [CInt] = []
 
+  /// What the data halves of backends use.
+  private var owners: [AnyObject] = []
+
   /// Directions in which some ring shows progress only to those who look.
   package private(set) var polledDirections: Set<Direction> = []
 
@@ -37,14 +40,15 @@ package final class AttachedPort {
   ///   - stampsAlways: Whether receive rings are stamped without being asked.
   ///   - bridge: The port's place on a switch; nil when it is on none.
   ///   - resolver: What fetches the memory of other processes' ports on the switch.
-  ///   - backend: The data half of a ring of kind ``RingKind/backend``.
+  ///   - backend: Makes the data half of a ring of kind ``RingKind/backend``: given its place among the
+  ///     binding's rings, transmit rings first, and the ring.
   /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a binding.
   package init(
     region: SharedMemory, segment: SyncSegment, binding index: Int, tag: ClientTag,
     doorbells: DoorbellTable, stampsAlways: Bool = true, bridge: BridgeAttachment? = nil,
     resolver: DestinationResolver? = nil,
-    backend: (Direction, Int, Ring, KRing) throws(NetmapError) -> BackendRing = {
-      (_, _, _, _) throws(NetmapError) in unsafe .none
+    backend: (Int, Ring) throws(NetmapError) -> DataHalf = {
+      (_, _) throws(NetmapError) in unsafe .none
     }
   ) throws(NetmapError) {
     guard let record = segment.binding(at: index) else {
@@ -64,7 +68,9 @@ package final class AttachedPort {
       for number in record.ranges[direction] {
         var ring = unsafe try builder.ring(direction, number)
         if unsafe ring.kind == .backend {
-          unsafe ring.backend = try backend(direction, number, ring.ring, ring.kring)
+          let half = unsafe try backend(built.count, ring.ring)
+          unsafe ring.backend = unsafe half.ring
+          if let owner = unsafe half.owner { owners.append(owner) }
           if unsafe ring.backend.pollDescriptor >= 0 {
             unsafe pollDescriptors.append(
               (direction, ring.backend.pollDescriptor, ring.backend.pollEvents))
@@ -96,6 +102,18 @@ package final class AttachedPort {
     unsafe switching.deallocate()
     unsafe rings.deinitialize(count: transmitCount + receiveCount)
     unsafe rings.deallocate()
+  }
+
+  /// Lets go of what backends have here: sockets, and the kernel's rings. Rings of interfaces move nothing
+  /// from now on. The memory stays. Nobody may be syncing a ring.
+  package func detach() {
+    for index in 0..<transmitCount + receiveCount {
+      unsafe rings[index].backend = .none
+    }
+    pollDescriptors = []
+    alarmDescriptors = []
+    polledDirections = []
+    owners = []
   }
 
   /// Transmit ring `index` of the binding, counted from the first one it holds.

@@ -41,6 +41,30 @@ extension AttachedRing {
     return unsafe lent(slot, buffer)
   }
 
+  /// The same, for a backend whose memory outlives this process: the buffer is noted before it is lent,
+  /// so that it is found if the process is killed in between.
+  ///
+  /// - Parameter note: Holds the buffer's index afterwards, 0 where nothing was lent.
+  @inlinable @inline(always)
+  package func lendSlot(
+    _ index: UInt32, _ ownership: BufferOwnership, noting note: UnsafeMutablePointer<UInt32>
+  ) -> LentSlot {
+    let slot = unsafe ring.slot(index).pointee
+    var buffer = slot.bufferIndex
+    // Looked at first: what another slot has lent must not be noted here as well.
+    if ownership.isUsers(buffer) {
+      unsafe note.pointee = buffer
+      if !ownership.lend(buffer) { buffer = 0 }
+    } else {
+      buffer = 0
+    }
+    if buffer == 0 {
+      unsafe note.pointee = 0
+      unsafe kring.countDrop(.badBufferIndex)
+    }
+    return unsafe lent(slot, buffer)
+  }
+
   /// What a slot says, for a backend that copies the packet before the sync ends.
   ///
   /// The same checks as for ``lendSlot(_:_:)``, but the buffer stays the application's.

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import Synchronization
 
 // A sender on this host leaves to the interface what the interface can do: checksums, and cutting long
 // packets into segments. Over a virtual interface nobody has done it when the frame arrives, and a
@@ -23,17 +24,26 @@ extension ReceivedFrame {
   /// Completes a checksum of which the sender has summed the pseudo header only.
   ///
   /// Done in the ring, and noted there, so that it happens once.
-  func finishChecksum() {
+  ///
+  /// - Parameters:
+  ///   - note: Where to note the checksum before it is written.
+  ///   - sequence: The number of the frame's block.
+  ///   - offset: Where the frame is in it.
+  func finishChecksum(_ note: PacketChecksumNote, _ sequence: UInt64, at offset: UInt32) {
     guard
       unsafe offload(CLINUX_OFFLOAD_FLAGS, as: UInt8.self) & UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0
     else { return }
     let start = unsafe Int(offload(CLINUX_OFFLOAD_START, as: UInt16.self))
     let field = unsafe start + Int(offload(CLINUX_OFFLOAD_FIELD, as: UInt16.self))
     guard unsafe start < length, unsafe field + 2 <= length else { return }
-    let sum = unsafe onesComplementSum(data + start, length - start)
-    unsafe (data + field).storeBytes(of: checksum(sum), as: UInt16.self)
+    let value = unsafe note.value(sequence, offset) {
+      checksum(unsafe onesComplementSum(data + start, length - start))
+    }
+    unsafe (data + field).storeBytes(of: value, as: UInt16.self)
+    atomicMemoryFence(ordering: .releasing)
     unsafe data.storeBytes(
       of: 0, toByteOffset: CLINUX_OFFLOAD_FLAGS - CLINUX_OFFLOAD_BYTES, as: UInt8.self)
+    unsafe note.clear()
   }
 
   /// How to cut the frame; nil when it is one packet, or of a kind that cannot be cut here.

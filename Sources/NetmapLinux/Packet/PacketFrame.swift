@@ -28,6 +28,10 @@ struct PacketBlock {
     unsafe base.load(fromByteOffset: CLINUX_BLOCK_FIRST, as: UInt32.self)
   }
 
+  /// The number of the block: the kernel counts up with each one that it fills.
+  @inline(__always)
+  var sequence: UInt64 { unsafe base.load(fromByteOffset: CLINUX_BLOCK_SEQUENCE, as: UInt64.self) }
+
   /// Gives the block back, after everything in it has been read.
   @inline(__always)
   func handBack() {

@@ -1,4 +1,5 @@
 internal import CLinux
+package import NetmapCore
 
 // How big the two rings of an AF_PACKET socket are, and where things lie in them. Pure arithmetic; the
 // rules are those of packet_set_ring() as Documentation/networking/packet_mmap.rst states them.
@@ -66,7 +67,7 @@ package struct PacketTransmitLayout: Hashable, Sendable {
   package static func longestFrame(mtu: Int) -> Int { mtu + 14 + 4 }
 }
 
-/// Where the words that several processes may share lie: how far each ring has got.
+/// Where the words that several processes share lie, for each ring of a port: how far it has got.
 ///
 /// Guarded by the lock of the netmap ring they belong to.
 package enum PacketCursorLayout {
@@ -77,5 +78,11 @@ package enum PacketCursorLayout {
   /// Where the headers of a segment are put together.
   package static let scratch = 256
   package static let scratchBytes = 256
+  /// Bytes for one ring.
   package static let byteCount = 512
+
+  /// Where the words of a ring begin in the memory of a port with several pairs.
+  package static func offset(_ direction: Direction, pair: Int) -> Int {
+    (2 * pair + (direction == .transmit ? 0 : 1)) * byteCount
+  }
 }

@@ -41,9 +41,17 @@ package struct PacketReceiver {
 
 extension PacketReceiver {
   @inline(__always)
-  private var cursor: UnsafeMutablePointer<PacketReceiveCursor> {
-    unsafe (cursors + PacketCursorLayout.receive)
-      .assumingMemoryBound(to: PacketReceiveCursor.self)
+  private var cursor: PacketReceiveCursor {
+    unsafe PacketReceiveCursor(base: cursors + PacketCursorLayout.receive)
+  }
+
+  /// Writes the words of a ring that nobody has synced yet.
+  ///
+  /// - Parameter tail: `hwtail` of the netmap ring.
+  package func begin(at tail: UInt32) {
+    var place = PacketReceivePlace()
+    place.tail = tail
+    unsafe cursor.place = place
   }
 
   @inline(__always)
@@ -58,10 +66,14 @@ extension PacketReceiver {
   private func receive(
     _ ring: AttachedRing, releasedUpTo head: UInt32, _ flags: SyncFlags
   ) -> Int32 {
+    if unsafe cursor.isUnderWay { unsafe repair(ring) }
+    let count = unsafe ring.ring.slotCount
+    guard unsafe ring.kring.hwtail < count else { return EIO }
+    unsafe cursor.begin()
     unsafe ring.kring.hwcur = head
     var writer = unsafe SlotWriter(ring, releasedUpTo: head, ownership)
-    var place = unsafe cursor.pointee
-    if unsafe place.block >= blockCount { place = PacketReceiveCursor() }
+    var place = unsafe cursor.place
+    if unsafe place.block >= blockCount { place = PacketReceivePlace() }
     while true {
       let block = unsafe block(place.block)
       if place.framesLeft == 0, unsafe !open(block, &place) { break }
@@ -69,8 +81,10 @@ extension PacketReceiver {
       // The block is empty. What was taken is made safe first, then the kernel gets it back.
       let previous = unsafe place.block == 0 ? blockCount &- 1 : place.block &- 1
       place.block = unsafe place.block &+ 1 == blockCount ? 0 : place.block &+ 1
+      place.finishedSequence = unsafe block.sequence
+      unsafe place.tail = writer.tail
+      unsafe cursor.place = place
       unsafe ring.kring.hwtail = writer.tail
-      unsafe cursor.pointee = place
       unsafe block.handBack()
       // If all the others are full, packets may have been lost up to now, and the last of them have no
       // block to tell of them.
@@ -78,14 +92,15 @@ extension PacketReceiver {
         place.statisticsDue = 1
       }
     }
+    let isDue = place.statisticsDue != 0
+    place.statisticsDue = 0
+    unsafe place.tail = writer.tail
+    unsafe cursor.place = place
     unsafe ring.kring.hwtail = writer.tail
     unsafe ring.kring.count(.packets, writer.packets)
     unsafe ring.kring.count(.bytes, writer.bytes)
-    if place.statisticsDue != 0 {
-      place.statisticsDue = 0
-      unsafe countKernelDrops(ring)
-    }
-    unsafe cursor.pointee = place
+    if isDue { unsafe countKernelDrops(ring) }
+    unsafe cursor.end()
     // Before a sleep: poll(2) reports that the interface went down until somebody has asked.
     if unsafe writer.packets == 0 && flags.rawValue & SyncFlags.forceRead.rawValue == 0 {
       unsafe clearError(ring)
@@ -93,9 +108,26 @@ extension PacketReceiver {
     return 0
   }
 
+  /// What a sync does first that comes after one whose process was killed in the middle: what was taken
+  /// for good is what the cursor says.
+  @inline(never)
+  private func repair(_ ring: AttachedRing) {
+    let place = unsafe cursor.place
+    guard unsafe place.block < blockCount, unsafe place.tail < ring.ring.slotCount else { return }
+    unsafe ring.kring.hwtail = place.tail
+    // The block before may be waiting to be handed back; if not, the kernel has it, or has filled it
+    // again and given it another number.
+    let before = unsafe block(place.block == 0 ? blockCount &- 1 : place.block &- 1)
+    if unsafe before.status & UInt32(TP_STATUS_USER) != 0,
+      unsafe before.sequence == place.finishedSequence
+    {
+      unsafe before.handBack()
+    }
+  }
+
   /// Begins to read a block, if the kernel has filled it.
   @inline(__always)
-  private func open(_ block: PacketBlock, _ place: inout PacketReceiveCursor) -> Bool {
+  private func open(_ block: PacketBlock, _ place: inout PacketReceivePlace) -> Bool {
     let status = unsafe block.status
     guard status & UInt32(TP_STATUS_USER) != 0 else { return false }
     // More do not fit, whatever the block says.
@@ -113,7 +145,7 @@ extension PacketReceiver {
   /// - Returns: Whether the block is empty.
   @inline(__always)
   private func take(
-    _ block: PacketBlock, _ ring: AttachedRing, _ place: inout PacketReceiveCursor,
+    _ block: PacketBlock, _ ring: AttachedRing, _ place: inout PacketReceivePlace,
     _ writer: inout SlotWriter
   ) -> Bool {
     while place.framesLeft != 0 {
@@ -128,7 +160,7 @@ extension PacketReceiver {
       } else if unsafe frame.isCut {
         unsafe ring.kring.countDrop(.kernel)
       } else if unsafe frame.needsRepair {
-        guard unsafe takeRepaired(frame, ring, &place, &writer) else { return false }
+        guard unsafe takeRepaired(frame, block, ring, &place, &writer) else { return false }
       } else if unsafe !writer.write(frame.data, frame.length, tag: frame.tag) {
         guard unsafe !writer.canEverFit(frame.length + 4) else { return false }
         unsafe ring.kring.countDrop(.badLength)
@@ -145,15 +177,15 @@ extension PacketReceiver {
   /// - Returns: False when the ring is full before all of it has been taken.
   @inline(never)
   private func takeRepaired(
-    _ frame: ReceivedFrame, _ ring: AttachedRing, _ place: inout PacketReceiveCursor,
-    _ writer: inout SlotWriter
+    _ frame: ReceivedFrame, _ block: PacketBlock, _ ring: AttachedRing,
+    _ place: inout PacketReceivePlace, _ writer: inout SlotWriter
   ) -> Bool {
     guard let segments = unsafe frame.segmentation() else {
       guard unsafe writer.canEverFit(frame.length + 4) else {
         unsafe ring.kring.countDrop(.badLength)
         return true
       }
-      unsafe frame.finishChecksum()
+      unsafe frame.finishChecksum(cursor.checksum, block.sequence, at: place.offset)
       return unsafe writer.write(frame.data, frame.length, tag: frame.tag)
     }
     let header = unsafe cursors + PacketCursorLayout.scratch

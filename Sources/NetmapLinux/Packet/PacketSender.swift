@@ -17,18 +17,21 @@ package struct PacketSender {
   package let frames: UnsafeMutableRawPointer
   package let frameCount: UInt32
   package let frameBytes: Int
+  /// The longest frame that the interface takes, bytes, without a VLAN tag.
+  package let frameLimit: Int
   /// The words of ``PacketCursorLayout``.
   package let cursors: UnsafeMutableRawPointer
   package let ownership: BufferOwnership
 
   package init(
-    socket: CInt, frames: UnsafeMutableRawPointer, layout: PacketTransmitLayout,
+    socket: CInt, frames: UnsafeMutableRawPointer, layout: PacketTransmitLayout, frameLimit: Int,
     cursors: UnsafeMutableRawPointer, ownership: BufferOwnership
   ) {
     unsafe self.socket = socket
     unsafe self.frames = frames
     unsafe frameCount = UInt32(layout.frameCount)
     unsafe frameBytes = layout.frameBytes
+    unsafe self.frameLimit = frameLimit
     unsafe self.cursors = cursors
     unsafe self.ownership = ownership
   }
@@ -43,9 +46,18 @@ package struct PacketSender {
 
 extension PacketSender {
   @inline(__always)
-  private var cursor: UnsafeMutablePointer<PacketTransmitCursor> {
-    unsafe (cursors + PacketCursorLayout.transmit)
-      .assumingMemoryBound(to: PacketTransmitCursor.self)
+  private var cursor: PacketTransmitCursor {
+    unsafe PacketTransmitCursor(base: cursors + PacketCursorLayout.transmit)
+  }
+
+  /// Writes the words of a ring that nobody has synced yet.
+  ///
+  /// - Parameter slot: `hwcur` of the netmap ring.
+  package func begin(at slot: UInt32) {
+    var place = PacketTransmitPlace(0)
+    place.slot = slot
+    unsafe cursor.place = place
+    unsafe cursor.bytesUnsent = 0
   }
 
   @inline(__always)
@@ -63,44 +75,47 @@ extension PacketSender {
     @_noLocks @_noAllocation
   #endif
   private func transmit(_ ring: AttachedRing, upTo head: UInt32) -> Int32 {
-    var place = unsafe cursor.pointee
-    if unsafe place.next >= frameCount || place.oldest >= frameCount {
+    var place = unsafe cursor.place
+    let slots = unsafe ring.ring.slotCount
+    if unsafe place.next >= frameCount || place.underWay > frameCount || place.slot >= slots
+      || ring.kring.hwtail >= slots
+    {
       return EIO
     }
+    // The place says how far the ring had got: a sync that was killed may not have.
+    unsafe ring.kring.hwcur = place.slot
     unsafe adopt(ring, &place)
     unsafe reclaim(ring, &place)
     unsafe fill(ring, &place, upTo: head)
     // The place is stored before the kernel hears of the frames: whoever comes after a sync that was
     // killed finds them where they are.
-    unsafe store(place)
+    unsafe store(ring, place)
     var failure: Int32 = 0
     if place.underWay != 0, unsafe frame(last(place)).isWaiting {
-      failure = unsafe kick(ring, &place)
+      failure = unsafe kick(ring, place)
       unsafe reclaim(ring, &place)
-      unsafe store(place)
+      unsafe store(ring, place)
     }
     return failure
   }
 
   @inline(__always)
-  private func store(_ place: PacketTransmitCursor) {
-    // Everything but the limit, which is somebody else's to write.
-    var place = place
-    place.frameLimit = unsafe cursor.pointee.frameLimit
-    unsafe cursor.pointee = place
+  private func store(_ ring: AttachedRing, _ place: PacketTransmitPlace) {
+    unsafe cursor.place = place
+    unsafe ring.kring.hwcur = place.slot
   }
 
   @inline(__always)
-  private func last(_ place: PacketTransmitCursor) -> UInt32 {
+  private func last(_ place: PacketTransmitPlace) -> UInt32 {
     unsafe place.next == 0 ? frameCount &- 1 : place.next &- 1
   }
 
   /// Takes over frames that a sync published and, being killed, could not account for.
   @inline(__always)
-  private func adopt(_ ring: AttachedRing, _ place: inout PacketTransmitCursor) {
+  private func adopt(_ ring: AttachedRing, _ place: inout PacketTransmitPlace) {
     while unsafe place.underWay < frameCount, unsafe frame(place.next).isWaiting {
       let slot = unsafe frame(place.next).slotAfter
-      if unsafe slot < ring.ring.slotCount { unsafe ring.kring.hwcur = slot }
+      if unsafe slot < ring.ring.slotCount { place.slot = slot }
       place.next = unsafe next(place.next)
       place.underWay &+= 1
     }
@@ -108,23 +123,24 @@ extension PacketSender {
 
   /// Gives the slots of frames that have been sent back to the application.
   @inline(__always)
-  private func reclaim(_ ring: AttachedRing, _ place: inout PacketTransmitCursor) {
+  private func reclaim(_ ring: AttachedRing, _ place: inout PacketTransmitPlace) {
     var after = UInt32.max
-    while place.underWay != 0, unsafe frame(place.oldest).isAvailable {
-      after = unsafe frame(place.oldest).slotAfter
-      place.oldest = unsafe next(place.oldest)
+    var oldest = unsafe place.oldest(of: frameCount)
+    while place.underWay != 0, unsafe frame(oldest).isAvailable {
+      after = unsafe frame(oldest).slotAfter
+      oldest = unsafe next(oldest)
       place.underWay &-= 1
     }
     // With nothing under way every slot before hwcur is free, those of dropped packets among them.
-    if place.underWay == 0 { after = unsafe ring.kring.hwcur }
+    if place.underWay == 0 { after = place.slot }
     guard unsafe after < ring.ring.slotCount else { return }
     unsafe ring.kring.hwtail = after == 0 ? ring.ring.slotCount - 1 : after - 1
   }
 
   /// Copies packets into frames as long as there are both.
   @inline(__always)
-  private func fill(_ ring: AttachedRing, _ place: inout PacketTransmitCursor, upTo head: UInt32) {
-    var slot = unsafe ring.kring.hwcur
+  private func fill(_ ring: AttachedRing, _ place: inout PacketTransmitPlace, upTo head: UInt32) {
+    var slot = place.slot
     var packets: UInt64 = 0
     var bytes: UInt64 = 0
     while slot != head, unsafe place.underWay < frameCount {
@@ -136,7 +152,7 @@ extension PacketSender {
         // full of its beginning, it waits.
         if unsafe ring.ring.distance(from: slot, to: head) == ring.ring.slotCount - 1 {
           unsafe ring.kring.countDrop(.badLength)
-          place.isDiscarding = 1
+          place.isDiscarding = true
           slot = head
         }
         break
@@ -144,7 +160,7 @@ extension PacketSender {
       slot = packet.slotAfter
       if packet.length == 0 {
         // Dropped, and counted. The slots come back with the packet before.
-        place.isDiscarding = 0
+        place.isDiscarding = false
         if place.underWay != 0 { unsafe frame(last(place)).slotAfter = slot }
         continue
       }
@@ -152,11 +168,11 @@ extension PacketSender {
       unsafe target.request(length: packet.length)
       place.next = unsafe next(place.next)
       place.underWay &+= 1
-      place.bytesUnsent &+= UInt64(packet.length)
       packets &+= 1
       bytes &+= UInt64(packet.length)
     }
-    unsafe ring.kring.hwcur = slot
+    place.slot = slot
+    unsafe cursor.bytesUnsent &+= bytes
     if place.underWay == 0 { unsafe reclaim(ring, &place) }
     unsafe ring.kring.count(.packets, packets)
     unsafe ring.kring.count(.bytes, bytes)
@@ -178,7 +194,7 @@ extension PacketSender {
   @inline(__always)
   private func gather(
     _ ring: AttachedRing, from first: UInt32, upTo head: UInt32, into target: TransmitFrame,
-    _ place: PacketTransmitCursor
+    _ place: PacketTransmitPlace
   ) -> Gathered {
     var slot = first
     var length = 0
@@ -201,8 +217,8 @@ extension PacketSender {
     if flags.contains(.moreFragments) {
       return Gathered(isWhole: false, slotAfter: slot, length: 0)
     }
-    if place.isDiscarding != 0 { return Gathered(isWhole: true, slotAfter: slot, length: 0) }
-    var limit = unsafe min(Int(cursor.pointee.frameLimit), capacity)
+    if place.isDiscarding { return Gathered(isWhole: true, slotAfter: slot, length: 0) }
+    var limit = unsafe min(frameLimit, capacity)
     if length > limit, length >= 14, unsafe isTagged(target) { limit = min(limit + 4, capacity) }
     if length < 14 || length > limit {
       unsafe ring.kring.countDrop(.badLength)
@@ -225,7 +241,7 @@ extension PacketSender {
   ///
   /// - Returns: Whether nothing waits any more.
   package func drain() -> Bool {
-    let place = unsafe cursor.pointee
+    let place = unsafe cursor.place
     guard unsafe place.next < frameCount, place.underWay != 0, unsafe frame(last(place)).isWaiting
     else { return true }
     _ = unsafe send(socket, nil, 0, CInt(MSG_DONTWAIT))
@@ -237,7 +253,7 @@ extension PacketSender {
   /// - Returns: 0, also when the interface cannot take more now; `EIO` when it has gone.
   @_semantics("no_performance_analysis")
   @inline(never)
-  private func kick(_ ring: AttachedRing, _ place: inout PacketTransmitCursor) -> Int32 {
+  private func kick(_ ring: AttachedRing, _ place: PacketTransmitPlace) -> Int32 {
     unsafe ring.kring.count(.systemCalls)
     let sent = unsafe send(socket, nil, 0, CInt(MSG_DONTWAIT))
     let failure = sent < 0 ? errno : 0
@@ -246,10 +262,11 @@ extension PacketSender {
       let taken = UInt64(sent)
       // The kernel drops a frame that it finds malformed and goes on (PACKET_LOSS); all it tells is
       // how many bytes it did send. What is missing was at least one packet.
-      if isDrained, taken < place.bytesUnsent { unsafe ring.kring.countDrop(.kernel) }
-      place.bytesUnsent = place.bytesUnsent > taken ? place.bytesUnsent - taken : 0
+      let unsent = unsafe cursor.bytesUnsent
+      if isDrained, taken < unsent { unsafe ring.kring.countDrop(.kernel) }
+      unsafe cursor.bytesUnsent = unsent > taken ? unsent - taken : 0
     }
-    if isDrained || failure != 0 { place.bytesUnsent = 0 }
+    if isDrained || failure != 0 { unsafe cursor.bytesUnsent = 0 }
     switch failure {
     case ENXIO, ENODEV: return EIO
     // The interface dropped a copy of one frame, which stays in the ring (packet(7): not a word on it;

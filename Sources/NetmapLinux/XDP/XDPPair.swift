@@ -1,133 +1,91 @@
+internal import CLinux
 package import NetmapCore
 
 /// Bytes between the start of a chunk and the packet in it: `XDP_PACKET_HEADROOM`.
 let headroom = 256
 
-/// One ring pair of an interface as its data half works on it: an XDP socket's rings, and which buffer
-/// of the region is where.
-///
-/// Plain data at a fixed address, made by the control half. Each direction is touched only by whoever
-/// holds the lock of that direction's ring.
+/// What both directions of a ring pair read and neither writes, as one process has it.
 @unsafe
-package struct XDPPair {
-  /// What both directions read and neither writes.
-  @unsafe
-  package struct Common {
-    /// The socket.
-    package let file: CInt
-    /// The first byte of the UMEM: chunk `i` is buffer `i` with the 256 bytes before it.
-    package let memory: UnsafeMutableRawPointer
-    /// Bytes of a chunk: a power of two.
-    package let chunkSize: Int
-    package let ownership: BufferOwnership
-    /// Descriptors that one packet may have; 1 when the kernel does not take more.
-    package let longestChain: Int
-    /// Whether a slot that is longer than its chunk may go on in the next chunk's headroom.
-    package let mayOverlap: Bool
+package struct XDPCommon {
+  /// The socket.
+  package let file: CInt
+  /// The first byte of the UMEM: chunk `i` is buffer `i` with the 256 bytes before it.
+  package let memory: UnsafeMutableRawPointer
+  /// Bytes of a chunk: a power of two.
+  package let chunkSize: Int
+  package let ownership: BufferOwnership
+  /// Descriptors that one packet may have; 1 when the kernel does not take more.
+  package let longestChain: Int
+  /// Whether a slot that is longer than its chunk may go on in the next chunk's headroom.
+  package let mayOverlap: Bool
 
-    package init(
-      file: CInt, memory: UnsafeMutableRawPointer, chunkSize: Int, ownership: BufferOwnership,
-      longestChain: Int, mayOverlap: Bool
-    ) {
-      unsafe self.file = file
-      unsafe self.memory = memory
-      unsafe self.chunkSize = chunkSize
-      unsafe self.ownership = ownership
-      unsafe self.longestChain = longestChain
-      unsafe self.mayOverlap = mayOverlap
-    }
-  }
-
-  package let common: Common
-  package var transmit: Transmit
-  package var receive: Receive
-
-  package init(_ common: Common, transmit: Transmit, receive: Receive) {
-    unsafe self.common = common
-    unsafe self.transmit = transmit
-    unsafe self.receive = receive
-  }
-
-  /// Which buffer each slot of a ring has lent, and the way back.
-  ///
-  /// The engine's own memory: slots are the application's to write, and are not believed again once a
-  /// buffer has been lent.
-  @unsafe
-  package struct Ledger {
-    /// By slot: the buffer it has lent; 0 for none.
-    package let buffer: UnsafeMutablePointer<UInt32>
-    /// By buffer: the slot that has lent it. Only meaningful for buffers that are lent here.
-    let slot: UnsafeMutablePointer<UInt32>
-    package let slotCount: Int
-
-    /// - Parameters:
-    ///   - slotCount: Slots of the ring.
-    ///   - bufferCount: Buffers of the region.
-    package init(slotCount: Int, bufferCount: Int) {
-      unsafe self.slotCount = slotCount
-      unsafe buffer = .allocate(capacity: slotCount)
-      unsafe buffer.initialize(repeating: 0, count: slotCount)
-      unsafe slot = .allocate(capacity: bufferCount)
-      unsafe slot.initialize(repeating: 0, count: bufferCount)
-    }
-
-    package func deallocate() {
-      unsafe buffer.deallocate()
-      unsafe slot.deallocate()
-    }
-
-    @inline(__always)
-    func enter(_ index: UInt32, at position: UInt32) {
-      unsafe buffer[Int(position)] = index
-      unsafe slot[Int(index)] = position
-    }
-  }
-
-  @unsafe
-  package struct Transmit {
-    var frames: XDPProducer
-    var completions: XDPConsumer
-    package let ledger: Ledger
-    /// By slot: descriptors that have not been completed yet.
-    package let outstanding: UnsafeMutablePointer<UInt8>
-    /// The slot whose completion is expected next; only a hint.
-    var expected: UInt32 = 0
-    /// Whether what follows belongs to a packet that was given up.
-    var isSkipping = false
-    var statistics = XDPStatistics()
-
-    package init(frames: XDPProducer, completions: XDPConsumer, ledger: Ledger) {
-      unsafe self.frames = unsafe frames
-      unsafe self.completions = unsafe completions
-      unsafe self.ledger = unsafe ledger
-      unsafe outstanding = .allocate(capacity: ledger.slotCount)
-      unsafe outstanding.initialize(repeating: 0, count: ledger.slotCount)
-    }
-  }
-
-  @unsafe
-  package struct Receive {
-    var fill: XDPProducer
-    var frames: XDPConsumer
-    package let ledger: Ledger
-    var statistics = XDPStatistics()
-
-    package init(fill: XDPProducer, frames: XDPConsumer, ledger: Ledger) {
-      unsafe self.fill = unsafe fill
-      unsafe self.frames = unsafe frames
-      unsafe self.ledger = unsafe ledger
-    }
-  }
-
-  /// Frees what the pair allocated; the socket and the mappings are the control half's.
-  package func deallocate() {
-    unsafe transmit.ledger.deallocate()
-    unsafe transmit.outstanding.deallocate()
-    unsafe receive.ledger.deallocate()
+  package init(
+    file: CInt, memory: UnsafeMutableRawPointer, chunkSize: Int, ownership: BufferOwnership,
+    longestChain: Int, mayOverlap: Bool
+  ) {
+    unsafe self.file = file
+    unsafe self.memory = memory
+    unsafe self.chunkSize = chunkSize
+    unsafe self.ownership = ownership
+    unsafe self.longestChain = longestChain
+    unsafe self.mayOverlap = mayOverlap
   }
 }
 
-extension XDPPair.Common {
+/// The transmit ring of a pair as its data half works on it: this process's addresses of the kernel's
+/// rings and of the words that all processes on the port share (``XDPPairLayout``).
+@unsafe
+package struct XDPTransmit {
+  package let common: XDPCommon
+  let frames: XDPProducer
+  let completions: XDPConsumer
+  package let ledger: XDPLedger
+  /// By slot: a bit for each descriptor that has not been completed yet: 1 for the one that begins in
+  /// the slot's buffer, 2 for the rest of the packet in the headroom behind it.
+  let outstanding: UnsafeMutablePointer<UInt8>
+  let state: XDPStateWords
+
+  /// - Parameters:
+  ///   - common: What the pair's directions share.
+  ///   - rings: The socket's rings as this process has them mapped.
+  ///   - state: The first byte of the pair's words.
+  ///   - layout: Where they lie.
+  package init(
+    _ common: XDPCommon, _ rings: XDPRingMapping, state: UnsafeMutableRawPointer,
+    _ layout: XDPPairLayout
+  ) {
+    unsafe self.common = unsafe common
+    unsafe self.state = unsafe XDPStateWords(base: state + XDPPairLayout.transmitState)
+    unsafe frames = unsafe rings.producer(seen: self.state.seenConsumer)
+    unsafe completions = unsafe rings.consumer(seen: self.state.seenProducer)
+    unsafe ledger = unsafe XDPLedger(transmit: state, layout)
+    unsafe outstanding = (state + layout.outstanding).assumingMemoryBound(to: UInt8.self)
+  }
+}
+
+/// The receive ring of a pair; as ``XDPTransmit``.
+@unsafe
+package struct XDPReceive {
+  package let common: XDPCommon
+  let fill: XDPProducer
+  let frames: XDPConsumer
+  package let ledger: XDPLedger
+  let state: XDPStateWords
+
+  /// As ``XDPTransmit/init(_:_:state:_:)``.
+  package init(
+    _ common: XDPCommon, _ rings: XDPRingMapping, state: UnsafeMutableRawPointer,
+    _ layout: XDPPairLayout
+  ) {
+    unsafe self.common = unsafe common
+    unsafe self.state = unsafe XDPStateWords(base: state + XDPPairLayout.receiveState)
+    unsafe fill = unsafe rings.producer(seen: self.state.seenConsumer)
+    unsafe frames = unsafe rings.consumer(seen: self.state.seenProducer)
+    unsafe ledger = unsafe XDPLedger(receive: state, layout)
+  }
+}
+
+extension XDPCommon {
   /// The buffer that an address in the UMEM belongs to.
   @inline(__always)
   func buffer(at address: UInt64) -> UInt32 {
@@ -147,37 +105,60 @@ extension XDPPair.Common {
   }
 }
 
-extension XDPPair {
+// What the control half does when a pair is closed.
+
+extension XDPTransmit {
   /// Has the kernel send what it has not taken yet. For closing; ends the use of the transmit ring.
   ///
   /// - Returns: Whether the kernel has done with everything: until then a driver that takes packets by
   ///   reference (virtio_net, in copy mode too) reads the buffers.
-  package mutating func drainTransmit() -> Bool {
-    if unsafe transmit.frames.isPending() { _ = unsafe common.kickTransmit() }
+  package func drain() -> Bool {
+    if unsafe frames.isPending() { _ = unsafe common.kickTransmit() }
     // Each descriptor is completed once, and both cursors began at 0.
-    return unsafe transmit.completions.written == transmit.frames.position
+    return unsafe completions.written == frames.position
+  }
+}
+
+/// Takes back every buffer that a pair has lent, and names it in the slot that lent it: the end of a
+/// pair's words.
+///
+/// Only after the socket has been closed: until then the buffers are the kernel's.
+@unsafe
+package struct XDPReturn {
+  private let transmit: XDPLedger
+  private let receive: XDPLedger
+  private let receiveState: XDPStateWords
+  private let ownership: BufferOwnership
+
+  /// - Parameters:
+  ///   - state: The first byte of the pair's words.
+  ///   - layout: Where they lie.
+  ///   - ownership: The region's.
+  package init(
+    state: UnsafeMutableRawPointer, _ layout: XDPPairLayout, _ ownership: BufferOwnership
+  ) {
+    unsafe transmit = unsafe XDPLedger(transmit: state, layout)
+    unsafe receive = unsafe XDPLedger(receive: state, layout)
+    unsafe receiveState = unsafe XDPStateWords(base: state + XDPPairLayout.receiveState)
+    unsafe self.ownership = ownership
   }
 
-  /// Takes back every buffer that is lent, and names it in the slot that lent it.
-  ///
-  /// Only after the socket has been closed: until then the buffers are the kernel's.
-  ///
   /// - Parameters:
   ///   - transmitRing: Where the slots of the transmit ring are; nil if it was never started.
   ///   - receiveRing: The same for the receive ring.
-  package mutating func returnBuffers(to transmitRing: Ring?, _ receiveRing: Ring?) {
-    unsafe Self.returnBuffers(of: transmit.ledger, to: transmitRing, common.ownership)
-    unsafe Self.returnBuffers(of: receive.ledger, to: receiveRing, common.ownership)
+  package func returnBuffers(to transmitRing: Ring?, _ receiveRing: Ring?) {
+    unsafe receiveState.finishExchange(in: receive)
+    if let ring = unsafe transmitRing { unsafe transmit.returnBuffers(to: ring, ownership) }
+    if let ring = unsafe receiveRing { unsafe receive.returnBuffers(to: ring, ownership) }
   }
+}
 
-  private static func returnBuffers(
-    of ledger: Ledger, to ring: Ring?, _ ownership: BufferOwnership
-  ) {
-    guard let ring = unsafe ring else { return }
-    for index in unsafe 0..<ledger.slotCount {
-      let buffer = unsafe ledger.buffer[index]
+extension XDPLedger {
+  fileprivate func returnBuffers(to ring: Ring, _ ownership: BufferOwnership) {
+    for index in unsafe 0..<min(slotCount, ring.slotCount) {
+      let buffer = unsafe self[index]
       guard buffer != 0, ownership.takeBack(buffer) else { continue }
-      unsafe ring.slot(UInt32(index)).pointee.bufferIndex = buffer
+      unsafe ring.slot(index).pointee.bufferIndex = buffer
     }
   }
 }

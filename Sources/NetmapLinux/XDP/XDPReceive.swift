@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 package import NetmapCore
+internal import Synchronization
 
 // Receive: the buffers of free slots wait in the fill ring, and frames come back in any of them.
 //
@@ -8,46 +9,51 @@ package import NetmapCore
 // either, so whatever the kernel delivers finds a slot, and a socket is never readable without a sync
 // being able to take what is there.
 
-extension XDPPair {
-  /// The data half of a receive ring; `context` is an `UnsafeMutablePointer<XDPPair>`.
-  package static let synchronizeReceive: BackendRing.Synchronize = { context, ring, head, _ in
+extension XDPReceive {
+  /// The data half of a receive ring; `context` is an `UnsafeMutablePointer<XDPReceive>`.
+  package static let synchronize: BackendRing.Synchronize = { context, ring, head, _ in
     guard let context = unsafe context else { return EIO }
-    let pair = unsafe context.assumingMemoryBound(to: XDPPair.self)
-    return unsafe pair.pointee.receive.synchronize(
-      AttachedRing(calledWith: ring), upTo: head, pair.pointee.common)
+    return unsafe context.assumingMemoryBound(to: XDPReceive.self).pointee.synchronize(
+      AttachedRing(calledWith: ring), upTo: head)
   }
 }
 
-extension XDPPair.Receive {
+extension XDPReceive {
   /// Posts the buffers of all slots but the last one of a ring that nobody has synced yet.
-  package mutating func prime(_ ring: RingPlacement, _ common: XDPPair.Common) {
+  package func prime(_ ring: RingPlacement) {
     let slots = unsafe ring.ring.slotCount
     var position = unsafe fill.position
     for index in 0..<slots - 1 {
       let buffer = unsafe ring.ring.slot(index).pointee.bufferIndex
       guard unsafe ring.ownership.lend(buffer) else { continue }
+      unsafe ledger.set(index, buffer)
       unsafe ledger.enter(buffer, at: index)
       unsafe fill.write(common.chunk(buffer), at: position)
       position &+= 1
     }
+    unsafe state.commit(position, 0)
     unsafe fill.publish(upTo: position)
   }
 
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
-  mutating func synchronize(
-    _ port: AttachedRing, upTo head: UInt32, _ common: XDPPair.Common
+  func synchronize(
+    _ port: AttachedRing, upTo head: UInt32
   ) -> Int32 {
-    unsafe post(port, upTo: head, common)
-    unsafe take(port, common)
+    if unsafe state.isUnderWay { unsafe repair(port) }
+    guard unsafe isSound(port) else { return EIO }
+    unsafe state.begin()
+    unsafe post(port, upTo: head)
+    unsafe take(port)
     var isThere = true
     if unsafe fill.needsWakeup {
       unsafe port.kring.count(.systemCalls)
       isThere = unsafe common.kickReceive() == .done
     }
-    let lost = unsafe common.newLosses(&statistics, transmit: false)
+    let lost = unsafe common.newLosses(state.statistics, transmit: false)
     if lost != 0 { unsafe port.kring.countDrop(.kernel, lost) }
+    unsafe state.end()
     return isThere ? 0 : ENXIO
   }
 
@@ -56,8 +62,8 @@ extension XDPPair.Receive {
   /// The slot before `hwcur` has waited with its buffer; now it is its turn, and the last slot given
   /// back waits instead.
   @inline(__always)
-  private mutating func post(
-    _ port: AttachedRing, upTo head: UInt32, _ common: XDPPair.Common
+  private func post(
+    _ port: AttachedRing, upTo head: UInt32
   ) {
     let (ring, kring) = unsafe (port.ring, port.kring)
     let first = unsafe kring.hwcur
@@ -67,7 +73,7 @@ extension XDPPair.Receive {
     var index = unsafe first == 0 ? ring.slotCount &- 1 : first &- 1
     let end = unsafe head == 0 ? ring.slotCount &- 1 : head &- 1
     while index != end {
-      let slot = unsafe port.lendSlot(index, common.ownership)
+      let slot = unsafe port.lendSlot(index, common.ownership, noting: ledger.note(index))
       // A slot without a buffer receives nothing until it has been given one.
       if slot.buffer != 0 {
         unsafe ledger.enter(slot.buffer, at: index)
@@ -76,13 +82,15 @@ extension XDPPair.Receive {
       }
       index = unsafe ring.next(index)
     }
+    unsafe state.commit(position, head)
     if position != start { unsafe fill.publish(upTo: position) }
+    atomicMemoryFence(ordering: .releasing)
     unsafe kring.hwcur = head
   }
 
   /// Shows the packets that have arrived whole.
   @inline(__always)
-  private mutating func take(_ port: AttachedRing, _ common: XDPPair.Common) {
+  private func take(_ port: AttachedRing) {
     let (ring, kring) = unsafe (port.ring, port.kring)
     var position = unsafe frames.position
     var slot = unsafe kring.hwtail
@@ -94,7 +102,7 @@ extension XDPPair.Receive {
       guard count != 0, unsafe count <= ring.distance(from: slot, to: reserved) else { break }
       for _ in 0..<count {
         let frame = unsafe frames.descriptor(at: position)
-        unsafe show(frame, port, at: slot, common)
+        unsafe show(frame, port, at: slot)
         bytes &+= UInt64(frame.len)
         position &+= 1
         slot = unsafe ring.next(slot)
@@ -102,7 +110,9 @@ extension XDPPair.Receive {
       packets &+= 1
     }
     if position == first { return }
+    unsafe state.commit(position, slot, second: true)
     unsafe frames.release(upTo: position)
+    atomicMemoryFence(ordering: .releasing)
     unsafe kring.hwtail = slot
     unsafe kring.count(.packets, packets)
     unsafe kring.count(.bytes, bytes)
@@ -111,7 +121,7 @@ extension XDPPair.Receive {
   /// How many entries of the receive ring the packet at `position` has; 0 when there is none, or its
   /// end has not arrived yet.
   @inline(__always)
-  private mutating func framesOfPacket(at position: UInt32) -> UInt32 {
+  private func framesOfPacket(at position: UInt32) -> UInt32 {
     var end = position
     while unsafe frames.has(end) {
       let hasMore =
@@ -125,40 +135,42 @@ extension XDPPair.Receive {
   /// Writes a slot: the buffer that was filled, which need not be the one this slot had.
   /// From here on it is the application's.
   @inline(__always)
-  private mutating func show(
-    _ frame: xdp_desc, _ port: AttachedRing, at slot: UInt32, _ common: XDPPair.Common
+  private func show(
+    _ frame: xdp_desc, _ port: AttachedRing, at slot: UInt32
   ) {
     var buffer = unsafe common.buffer(at: frame.addr)
     var length = frame.len
-    if unsafe ledger.buffer[Int(slot)] != buffer, unsafe !exchange(buffer, at: slot, common) {
+    if unsafe ledger[slot] != buffer, unsafe !exchange(buffer, port, at: slot) {
       // Not one that was posted here, so nobody shall see it: an empty packet takes its place.
       unsafe port.kring.countDrop(.badBufferIndex)
-      unsafe buffer = ledger.buffer[Int(slot)]
+      unsafe buffer = ledger[slot]
       length = 0
     }
     let offset = unsafe common.offset(of: frame.addr)
-    if offset != headroom { unsafe move(buffer, from: offset, frame, port, common) }
+    if offset != headroom { unsafe move(buffer, from: offset, frame, port) }
     let hasMore = frame.options & UInt32(CLINUX_XDP_PKT_CONTD) != 0
     let target = unsafe port.ring.slot(slot)
     unsafe target.pointee = Slot(
       bufferIndex: buffer, length: UInt16(truncatingIfNeeded: length),
       flags: hasMore ? .moreFragments : SlotFlags(rawValue: 0), pointer: target.pointee.pointer)
     _ = unsafe common.ownership.takeBack(buffer)
-    unsafe ledger.buffer[Int(slot)] = 0
+    unsafe ledger.clear(slot)
   }
 
   /// The slot that had posted `buffer` gets this slot's in exchange.
   ///
-  /// - Returns: False when no slot of the ring has posted it.
+  /// - Returns: False when no slot of the ring has posted it, and this slot has not shown it already.
   @inline(never)
-  private func exchange(_ buffer: UInt32, at slot: UInt32, _ common: XDPPair.Common) -> Bool {
-    guard unsafe buffer < common.ownership.count else { return false }
-    let other = unsafe ledger.slot[Int(buffer)]
-    guard unsafe ledger.buffer[Int(other)] == buffer else { return false }
-    let mine = unsafe ledger.buffer[Int(slot)]
-    unsafe ledger.buffer[Int(other)] = mine
-    if mine != 0 { unsafe ledger.slot[Int(mine)] = other }
-    unsafe ledger.enter(buffer, at: slot)
+  private func exchange(_ buffer: UInt32, _ port: AttachedRing, at slot: UInt32) -> Bool {
+    let mine = unsafe ledger[slot]
+    guard let other = unsafe ledger.slot(of: buffer), unsafe mine < ledger.bufferCount else {
+      // A sync that was killed may have shown this packet, here, and not lived to say so.
+      return unsafe mine == 0 && port.ring.slot(slot).pointee.bufferIndex == buffer
+        && common.ownership.isUsers(buffer)
+    }
+    unsafe state.exchange = .init(
+      buffer: buffer, slot: slot, otherBuffer: mine, otherSlot: other)
+    unsafe state.finishExchange(in: ledger)
     return true
   }
 
@@ -167,8 +179,7 @@ extension XDPPair.Receive {
   @_semantics("no_performance_analysis")
   @inline(never)
   private func move(
-    _ buffer: UInt32, from offset: Int, _ frame: xdp_desc, _ port: AttachedRing,
-    _ common: XDPPair.Common
+    _ buffer: UInt32, from offset: Int, _ frame: xdp_desc, _ port: AttachedRing
   ) {
     guard unsafe buffer < common.ownership.count else { return }
     let chunk = unsafe common.memory + Int(common.chunk(buffer))

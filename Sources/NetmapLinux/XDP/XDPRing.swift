@@ -1,4 +1,4 @@
-package import CLinux
+internal import CLinux
 internal import Synchronization
 
 // The four rings that an XDP socket shares with the kernel: <linux/if_xdp.h>, and
@@ -6,8 +6,9 @@ internal import Synchronization
 // the ring's size, a power of two.
 //
 // This side's own cursor is read from the ring rather than remembered, so that any process that maps
-// the ring can take over after another one. The kernel's cursor is remembered and read anew only when
-// the ring looks full or empty: it lies in a cache line that the kernel writes.
+// the ring can take over after another one. The kernel's cursor is remembered, where all of them see
+// it, and read anew only when the ring looks full or empty: it lies in a cache line that the kernel
+// writes.
 
 /// A ring that this side fills: the fill ring, and the transmit ring.
 @unsafe
@@ -17,19 +18,24 @@ package struct XDPProducer {
   private let flags: UnsafeMutablePointer<Atomic<UInt32>>
   private let entries: UnsafeMutableRawPointer
   private let mask: UInt32
-  private var cachedConsumer: UInt32
+  /// The kernel's cursor as it was last seen.
+  private let seen: UnsafeMutablePointer<UInt32>
 
   /// - Parameters:
   ///   - base: Where the ring is mapped; the mapping must outlive the view.
   ///   - offsets: What `XDP_MMAP_OFFSETS` says of this kind of ring.
   ///   - size: Entries; a power of two.
-  package init(base: UnsafeMutableRawPointer, offsets: xdp_ring_offset, size: UInt32) {
+  ///   - seen: Where to remember the kernel's cursor. What it holds has been seen: at first 0.
+  init(
+    base: UnsafeMutableRawPointer, offsets: xdp_ring_offset, size: UInt32,
+    seen: UnsafeMutablePointer<UInt32>
+  ) {
     unsafe producer = (base + Int(offsets.producer)).assumingMemoryBound(to: Atomic<UInt32>.self)
     unsafe consumer = (base + Int(offsets.consumer)).assumingMemoryBound(to: Atomic<UInt32>.self)
     unsafe flags = (base + Int(offsets.flags)).assumingMemoryBound(to: Atomic<UInt32>.self)
     unsafe entries = base + Int(offsets.desc)
     unsafe mask = size - 1
-    unsafe cachedConsumer = consumer.pointee.load(ordering: .acquiring)
+    unsafe self.seen = unsafe seen
   }
 
   /// Where the next entry goes. Entries from here on are this side's until ``publish(upTo:)``.
@@ -38,11 +44,11 @@ package struct XDPProducer {
 
   /// Whether `count` entries fit behind `position`.
   @inline(__always)
-  mutating func hasRoom(for count: UInt32, at position: UInt32) -> Bool {
+  func hasRoom(for count: UInt32, at position: UInt32) -> Bool {
     let size = unsafe mask &+ 1
-    if unsafe position &- cachedConsumer &+ count <= size { return true }
-    unsafe cachedConsumer = consumer.pointee.load(ordering: .acquiring)
-    return unsafe position &- cachedConsumer &+ count <= size
+    if unsafe position &- seen.pointee &+ count <= size { return true }
+    unsafe seen.pointee = consumer.pointee.load(ordering: .acquiring)
+    return unsafe position &- seen.pointee &+ count <= size
   }
 
   /// Writes an entry of the fill ring: the address of a chunk.
@@ -67,14 +73,14 @@ package struct XDPProducer {
 
   /// Whether the kernel has entries of this ring that it has not taken yet.
   @inline(__always)
-  mutating func isPending() -> Bool {
-    unsafe cachedConsumer = consumer.pointee.load(ordering: .acquiring)
-    return unsafe cachedConsumer != producer.pointee.load(ordering: .relaxed)
+  func isPending() -> Bool {
+    unsafe seen.pointee = consumer.pointee.load(ordering: .acquiring)
+    return unsafe seen.pointee != producer.pointee.load(ordering: .relaxed)
   }
 
   /// The kernel's cursor as it was last seen.
   @inline(__always)
-  var seenConsumer: UInt32 { unsafe cachedConsumer }
+  var seenConsumer: UInt32 { unsafe seen.pointee }
 
   /// Whether the kernel sleeps until it is called (`XDP_RING_NEED_WAKEUP`).
   @inline(__always)
@@ -90,18 +96,19 @@ package struct XDPConsumer {
   private let consumer: UnsafeMutablePointer<Atomic<UInt32>>
   private let entries: UnsafeMutableRawPointer
   private let mask: UInt32
-  private var cachedProducer: UInt32
+  /// The kernel's cursor as it was last seen.
+  private let seen: UnsafeMutablePointer<UInt32>
 
-  /// - Parameters:
-  ///   - base: Where the ring is mapped; the mapping must outlive the view.
-  ///   - offsets: What `XDP_MMAP_OFFSETS` says of this kind of ring.
-  ///   - size: Entries; a power of two.
-  package init(base: UnsafeMutableRawPointer, offsets: xdp_ring_offset, size: UInt32) {
+  /// As ``XDPProducer/init(base:offsets:size:seen:)``.
+  init(
+    base: UnsafeMutableRawPointer, offsets: xdp_ring_offset, size: UInt32,
+    seen: UnsafeMutablePointer<UInt32>
+  ) {
     unsafe producer = (base + Int(offsets.producer)).assumingMemoryBound(to: Atomic<UInt32>.self)
     unsafe consumer = (base + Int(offsets.consumer)).assumingMemoryBound(to: Atomic<UInt32>.self)
     unsafe entries = base + Int(offsets.desc)
     unsafe mask = size - 1
-    unsafe cachedProducer = consumer.pointee.load(ordering: .relaxed)
+    unsafe self.seen = unsafe seen
   }
 
   /// The first entry that was not given back yet.
@@ -110,11 +117,11 @@ package struct XDPConsumer {
 
   /// Whether the kernel has written the entry at `position`, at or after ``position``.
   @inline(__always)
-  mutating func has(_ position: UInt32) -> Bool {
-    // Signed: another process may have consumed beyond what this one has seen.
-    if unsafe Int32(bitPattern: cachedProducer &- position) > 0 { return true }
-    unsafe cachedProducer = producer.pointee.load(ordering: .acquiring)
-    return unsafe Int32(bitPattern: cachedProducer &- position) > 0
+  func has(_ position: UInt32) -> Bool {
+    // Signed: a repair may have consumed beyond what was seen.
+    if unsafe Int32(bitPattern: seen.pointee &- position) > 0 { return true }
+    unsafe seen.pointee = producer.pointee.load(ordering: .acquiring)
+    return unsafe Int32(bitPattern: seen.pointee &- position) > 0
   }
 
   /// The kernel's cursor: how many entries it has written since the ring was made, modulo 2^32.

@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 
 /// What the kernel says it has lost on a socket, as far as it has been counted already.
-package struct XDPStatistics {
+struct XDPStatistics: BitwiseCopyable {
   /// Frames counted so far.
   var lost: UInt64 = 0
   /// When the kernel was asked last, nanoseconds of the coarse monotonic clock.
@@ -24,7 +24,7 @@ enum XDPKick {
 }
 
 // System calls, which the compiler cannot follow: nothing else here may allocate or count references.
-extension XDPPair.Common {
+extension XDPCommon {
   /// Sends what is in the transmit ring: sendto(2) without data.
   @_semantics("no_performance_analysis")
   @inline(never)
@@ -56,12 +56,14 @@ extension XDPPair.Common {
   /// - Returns: Frames lost since the last time.
   @_semantics("no_performance_analysis")
   @inline(never)
-  func newLosses(_ seen: inout XDPStatistics, transmit isTransmit: Bool) -> UInt64 {
+  func newLosses(
+    _ seen: UnsafeMutablePointer<XDPStatistics>, transmit isTransmit: Bool
+  ) -> UInt64 {
     var time = timespec()
     unsafe clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
     let now = UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
-    guard now &- seen.asked >= XDPStatistics.interval else { return 0 }
-    seen.asked = now
+    guard unsafe now &- seen.pointee.asked >= XDPStatistics.interval else { return 0 }
+    unsafe seen.pointee.asked = now
     var statistics = xdp_statistics()
     var size = socklen_t(MemoryLayout<xdp_statistics>.size)
     let result = unsafe getsockopt(
@@ -72,8 +74,8 @@ extension XDPPair.Common {
       isTransmit
       ? statistics.tx_invalid_descs
       : statistics.rx_dropped &+ statistics.rx_ring_full &+ statistics.rx_invalid_descs
-    let new = lost > seen.lost ? lost &- seen.lost : 0
-    seen.lost = lost
+    let new = unsafe lost > seen.pointee.lost ? lost &- seen.pointee.lost : 0
+    unsafe seen.pointee.lost = lost
     return new
   }
 }

@@ -1,33 +1,37 @@
 internal import CLinux
 internal import Glibc
 package import NetmapCore
+internal import Synchronization
 
 // Transmit: slots become descriptors, and come back in order as the kernel completes them.
 
-extension XDPPair {
-  /// The data half of a transmit ring; `context` is an `UnsafeMutablePointer<XDPPair>`.
-  package static let synchronizeTransmit: BackendRing.Synchronize = { context, ring, head, _ in
+extension XDPTransmit {
+  /// The data half of a transmit ring; `context` is an `UnsafeMutablePointer<XDPTransmit>`.
+  package static let synchronize: BackendRing.Synchronize = { context, ring, head, _ in
     guard let context = unsafe context else { return EIO }
-    let pair = unsafe context.assumingMemoryBound(to: XDPPair.self)
-    return unsafe pair.pointee.transmit.synchronize(
-      AttachedRing(calledWith: ring), upTo: head, pair.pointee.common)
+    return unsafe context.assumingMemoryBound(to: XDPTransmit.self).pointee.synchronize(
+      AttachedRing(calledWith: ring), upTo: head)
   }
 }
 
-extension XDPPair.Transmit {
+extension XDPTransmit {
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
-  mutating func synchronize(
-    _ port: AttachedRing, upTo head: UInt32, _ common: XDPPair.Common
+  func synchronize(
+    _ port: AttachedRing, upTo head: UInt32
   ) -> Int32 {
-    unsafe reclaim(port, common)
-    unsafe publish(port, upTo: head, common)
-    let isThere = unsafe kick(port, common)
-    unsafe reclaim(port, common)
-    unsafe giveBack(port, common)
-    let lost = unsafe common.newLosses(&statistics, transmit: true)
+    if unsafe state.isUnderWay { unsafe repair(port) }
+    guard unsafe isSound(port) else { return EIO }
+    unsafe state.begin()
+    unsafe reclaim(port)
+    unsafe publish(port, upTo: head)
+    let isThere = unsafe kick(port)
+    unsafe reclaim(port)
+    unsafe giveBack(port)
+    let lost = unsafe common.newLosses(state.statistics, transmit: true)
     if lost != 0 { unsafe port.kring.countDrop(.kernel, lost) }
+    unsafe state.end()
     return isThere ? 0 : ENXIO
   }
 
@@ -35,13 +39,13 @@ extension XDPPair.Transmit {
 
   /// Makes descriptors of the packets from `hwcur` up to `head` that are complete.
   @inline(__always)
-  private mutating func publish(
-    _ port: AttachedRing, upTo head: UInt32, _ common: XDPPair.Common
-  ) {
+  private func publish(_ port: AttachedRing, upTo head: UInt32) {
     let (ring, kring) = unsafe (port.ring, port.kring)
     var next = unsafe kring.hwcur
     var position = unsafe frames.position
     var (packets, bytes): (UInt64, UInt64) = (0, 0)
+    // Whether what follows belongs to a packet that was given up.
+    var isSkipping = unsafe state.committed().flag
     while next != head {
       var end = next
       var isComplete = false
@@ -54,7 +58,7 @@ extension XDPPair.Transmit {
       if unsafe isSkipping || slots > common.longestChain {
         // Nobody takes a packet of so many parts: all of it goes, also what is still to come.
         unsafe kring.countDrop(.badLength, UInt64(slots))
-        unsafe isSkipping = !isComplete
+        isSkipping = !isComplete
         next = end
         continue
       }
@@ -62,15 +66,17 @@ extension XDPPair.Transmit {
       guard isComplete else { break }
       // Two descriptors for each slot, at most.
       guard unsafe frames.hasRoom(for: UInt32(slots &* 2), at: position) else { break }
-      if let result = unsafe publishPacket(port, from: next, to: end, at: position, common) {
+      if let result = unsafe publishPacket(port, from: next, to: end, at: position) {
         position = result.position
         packets &+= 1
         bytes &+= result.bytes
       }
       next = end
     }
-    unsafe kring.hwcur = next
+    unsafe state.commit(position, next, isSkipping)
     unsafe frames.publish(upTo: position)
+    atomicMemoryFence(ordering: .releasing)
+    unsafe kring.hwcur = next
     unsafe kring.count(.packets, packets)
     unsafe kring.count(.bytes, bytes)
   }
@@ -80,9 +86,8 @@ extension XDPPair.Transmit {
   /// - Returns: The position behind them and the packet's length; nil when a slot of it names no buffer
   ///   that may be sent, or more bytes than can be: then no part of it is sent.
   @inline(__always)
-  private mutating func publishPacket(
-    _ port: AttachedRing, from first: UInt32, to end: UInt32, at start: UInt32,
-    _ common: XDPPair.Common
+  private func publishPacket(
+    _ port: AttachedRing, from first: UInt32, to end: UInt32, at start: UInt32
   ) -> (position: UInt32, bytes: UInt64)? {
     let ring = unsafe port.ring
     var position = start
@@ -90,7 +95,7 @@ extension XDPPair.Transmit {
     var index = first
     while index != end {
       // The slot is read once; what is checked is what is published.
-      let slot = unsafe port.lendSlot(index, common.ownership)
+      let slot = unsafe port.lendSlot(index, common.ownership, noting: ledger.note(index))
       let isLast = unsafe ring.next(index) == end
       if slot.buffer != 0 { unsafe ledger.enter(slot.buffer, at: index) }
       let from = headroom &+ slot.offset
@@ -101,7 +106,7 @@ extension XDPPair.Transmit {
         unsafe Int(position &- start) &+ descriptors <= common.longestChain
       else {
         if slot.buffer != 0 { unsafe port.kring.countDrop(.badLength) }
-        unsafe withdraw(port, from: first, through: index, common)
+        unsafe withdraw(port, from: first, through: index)
         return nil
       }
       let address = unsafe common.chunk(slot.buffer)
@@ -122,7 +127,7 @@ extension XDPPair.Transmit {
           at: position)
         position &+= 1
       }
-      unsafe outstanding[Int(index)] = UInt8(descriptors)
+      unsafe outstanding[Int(index)] = descriptors == 1 ? 1 : 3
       unsafe ring.slot(index).pointee.flags = SlotFlags(
         rawValue: slot.flags.rawValue & ~sentFlags)
       bytes &+= UInt64(slot.length)
@@ -133,14 +138,10 @@ extension XDPPair.Transmit {
 
   /// Takes back the buffers of a packet that is not sent after all.
   @inline(never)
-  private func withdraw(
-    _ port: AttachedRing, from first: UInt32, through last: UInt32, _ common: XDPPair.Common
-  ) {
+  private func withdraw(_ port: AttachedRing, from first: UInt32, through last: UInt32) {
     var index = first
     while true {
-      let buffer = unsafe ledger.buffer[Int(index)]
-      if buffer != 0 { _ = unsafe common.ownership.takeBack(buffer) }
-      unsafe ledger.buffer[Int(index)] = 0
+      unsafe ledger.withdraw(index, common.ownership)
       unsafe outstanding[Int(index)] = 0
       if index == last { return }
       index = unsafe port.ring.next(index)
@@ -156,7 +157,7 @@ extension XDPPair.Transmit {
   ///
   /// - Returns: False when the interface has gone.
   @inline(__always)
-  private mutating func kick(_ port: AttachedRing, _ common: XDPPair.Common) -> Bool {
+  private func kick(_ port: AttachedRing) -> Bool {
     while unsafe frames.isPending() && frames.needsWakeup {
       let before = unsafe frames.seenConsumer
       unsafe port.kring.count(.systemCalls)
@@ -165,7 +166,7 @@ extension XDPPair.Transmit {
       case .gone: return false
       case .more:
         // Completions may be what it lacks; and no progress means: later.
-        unsafe reclaim(port, common)
+        unsafe reclaim(port)
         guard unsafe frames.isPending(), unsafe frames.seenConsumer != before else { return true }
       }
     }
@@ -176,7 +177,7 @@ extension XDPPair.Transmit {
 
   /// Takes note of the descriptors that the kernel has done with.
   @inline(__always)
-  private mutating func reclaim(_ port: AttachedRing, _ common: XDPPair.Common) {
+  private func reclaim(_ port: AttachedRing) {
     var position = unsafe completions.position
     let start = position
     while unsafe completions.has(position) {
@@ -185,39 +186,39 @@ extension XDPPair.Transmit {
       // Kernels round odd addresses down, so only the chunk counts. What begins in the headroom was
       // the end of the buffer before.
       var buffer = unsafe common.buffer(at: address)
-      if unsafe common.offset(of: address) < headroom { buffer &-= 1 }
-      unsafe complete(buffer, port, common)
+      let isRest = unsafe common.offset(of: address) < headroom
+      if isRest { buffer &-= 1 }
+      unsafe complete(buffer, isRest ? 2 : 1, port)
     }
     if position != start { unsafe completions.release(upTo: position) }
   }
 
+  /// Clears the bit of a descriptor. Doing it again changes nothing, as a sync must that comes after one
+  /// that was killed before it could say so.
   @inline(__always)
-  private mutating func complete(
-    _ buffer: UInt32, _ port: AttachedRing, _ common: XDPPair.Common
-  ) {
-    var index = unsafe expected
-    if unsafe ledger.buffer[Int(index)] != buffer {
-      guard unsafe buffer < common.ownership.count else { return }
-      index = unsafe ledger.slot[Int(buffer)]
-      guard unsafe ledger.buffer[Int(index)] == buffer else { return }
+  private func complete(_ buffer: UInt32, _ bit: UInt8, _ port: AttachedRing) {
+    var index = unsafe state.expected
+    if unsafe index >= ledger.slotCount || ledger[index] != buffer {
+      guard let found = unsafe ledger.slot(of: buffer) else { return }
+      index = found
     }
     let left = unsafe outstanding[Int(index)]
-    guard left != 0 else { return }
-    unsafe outstanding[Int(index)] = left &- 1
-    unsafe expected = left == 1 ? port.ring.next(index) : index
+    guard left & bit != 0 else { return }
+    unsafe outstanding[Int(index)] = left & ~bit
+    unsafe state.expected = left == bit ? port.ring.next(index) : index
   }
 
   /// Moves `hwtail` over the slots that are done, in order.
   @inline(__always)
-  private mutating func giveBack(_ port: AttachedRing, _ common: XDPPair.Common) {
+  private func giveBack(_ port: AttachedRing) {
     let (ring, kring) = unsafe (port.ring, port.kring)
     let end = unsafe kring.hwcur
     var index = unsafe ring.next(kring.hwtail)
     while index != end, unsafe outstanding[Int(index)] == 0 {
-      let buffer = unsafe ledger.buffer[Int(index)]
+      let buffer = unsafe ledger[index]
       if buffer != 0 {
         _ = unsafe common.ownership.takeBack(buffer)
-        unsafe ledger.buffer[Int(index)] = 0
+        unsafe ledger.clear(index)
       }
       index = unsafe ring.next(index)
     }

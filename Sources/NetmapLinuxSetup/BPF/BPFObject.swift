@@ -82,6 +82,9 @@ package final class BPFObject: Sendable {
 package final class BPFLink: Sendable {
   private let file: CInt
 
+  /// The link; this object's, not to be closed.
+  var descriptor: CInt { file }
+
   /// Attaches a program to an interface; nil when the kernel refuses.
   ///
   /// - Parameters:

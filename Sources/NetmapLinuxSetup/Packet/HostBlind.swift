@@ -11,6 +11,9 @@ final class HostBlind {
   private let link: BPFLink?
   private let filter: ClsactFilter?
 
+  /// What keeps the program attached, as long as anybody has it open; nil where it is a filter.
+  var linkDescriptor: CInt? { link?.descriptor }
+
   /// - Parameters:
   ///   - interface: The interface.
   ///   - avoidingLinks: Whether to do as on a kernel without tcx.

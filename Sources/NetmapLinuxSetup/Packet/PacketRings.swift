@@ -4,13 +4,20 @@ internal import NetmapCore
 internal import NetmapLinux
 
 /// What one ring of a port needs of the operating system, for as long as somebody holds the ring.
-@safe
 final class PacketRing {
+  /// Where the words are that every process on the port shares.
+  struct Words {
+    let memory: SharedMemory
+    /// Where those of the ring begin.
+    let offset: Int
+    let port: PortMemory
+  }
+
   private let socket: PacketSocket
-  private let cursors: SharedMemory
-  /// What the data half of the ring works on; this object's own.
-  private let context: UnsafeMutableRawPointer
-  private let direction: Direction
+  private let words: Words
+  private let attachment: PacketAttachment
+  /// This process's view of the ring.
+  private let half: PacketHalf
 
   /// Makes a receive ring: a socket that receives whatever arrives on the interface.
   ///
@@ -18,16 +25,17 @@ final class PacketRing {
   ///   - ring: The ring; its buffers' owner bytes must outlive this object.
   ///   - interface: Where from.
   ///   - socket: A fresh one.
+  ///   - words: Zeros.
   ///   - prepare: Called once the socket is bound but still lets nothing in.
   /// - Throws: ``NetmapError`` `EPERM`, `ENXIO`, `ENOMEM`, `EMFILE`.
   init(
     receiving ring: RingPlacement, on interface: LinuxInterface, socket: PacketSocket,
-    prepare: (PacketSocket) throws(NetmapError) -> Void
+    words: Words, prepare: (PacketSocket) throws(NetmapError) -> Void
   ) throws(NetmapError) {
-    direction = .receive
     self.socket = socket
-    cursors = try SharedMemory(
-      creating: "netmap-packet-\(interface.name)", byteCount: PacketCursorLayout.byteCount)
+    self.words = words
+    attachment = unsafe PacketAttachment(
+      .receive, stateOffset: words.offset, slots: Int(ring.ring.slotCount), mtu: interface.mtu)
     let layout = unsafe PacketReceiveLayout(slots: Int(ring.ring.slotCount))
     try socket.set(PACKET_IGNORE_OUTGOING, 1, "setsockopt(PACKET_IGNORE_OUTGOING)")
     var request = tpacket_req3()
@@ -36,19 +44,14 @@ final class PacketRing {
     request.tp_frame_size = UInt32(PacketReceiveLayout.frameBytes)
     request.tp_frame_nr = UInt32(layout.byteCount / PacketReceiveLayout.frameBytes)
     request.tp_retire_blk_tov = UInt32(PacketReceiveLayout.retireTimeoutMilliseconds)
-    try socket.map(PACKET_RX_RING, request)
+    try socket.makeRing(PACKET_RX_RING, request)
     socket.setClosed(true)
     try socket.bind(protocol: Int(ETH_P_ALL))
     try prepare(socket)
-    guard let blocks = unsafe socket.ring else { preconditionFailure("the ring was mapped") }
-    let half = unsafe PacketReceiver(
-      socket: socket.descriptor, blocks: blocks, layout: layout, cursors: cursors.base,
-      ownership: ring.ownership)
-    _ = unsafe half.kernelDrops()
+    half = try Self.half(attachment, socket, words, interface)
+    _ = unsafe half.receiver.kernelDrops()
+    unsafe half.receiver.begin(at: ring.kring.hwtail)
     socket.setClosed(false)
-    let place = UnsafeMutablePointer<PacketReceiver>.allocate(capacity: 1)
-    unsafe place.initialize(to: half)
-    unsafe context = UnsafeMutableRawPointer(place)
   }
 
   /// Makes a transmit ring: a socket that sends on the interface, past its queueing discipline.
@@ -57,14 +60,16 @@ final class PacketRing {
   ///   - ring: The ring; its buffers' owner bytes must outlive this object.
   ///   - interface: Where to.
   ///   - socket: A fresh one.
+  ///   - words: Zeros.
   /// - Throws: ``NetmapError`` `EPERM`, `ENXIO`, `ENOMEM`, `EMFILE`.
   init(
-    transmitting ring: RingPlacement, on interface: LinuxInterface, socket: PacketSocket
+    transmitting ring: RingPlacement, on interface: LinuxInterface, socket: PacketSocket,
+    words: Words
   ) throws(NetmapError) {
-    direction = .transmit
     self.socket = socket
-    cursors = try SharedMemory(
-      creating: "netmap-packet-\(interface.name)", byteCount: PacketCursorLayout.byteCount)
+    self.words = words
+    attachment = unsafe PacketAttachment(
+      .transmit, stateOffset: words.offset, slots: Int(ring.ring.slotCount), mtu: interface.mtu)
     let layout = unsafe PacketTransmitLayout(
       slots: Int(ring.ring.slotCount), mtu: interface.mtu)
     try socket.set(PACKET_QDISC_BYPASS, 1, "setsockopt(PACKET_QDISC_BYPASS)")
@@ -75,45 +80,34 @@ final class PacketRing {
     request.tp_block_nr = UInt32(layout.blockCount)
     request.tp_frame_size = UInt32(layout.frameBytes)
     request.tp_frame_nr = UInt32(layout.frameCount)
-    try socket.map(PACKET_TX_RING, request)
+    try socket.makeRing(PACKET_TX_RING, request)
     try socket.bind(protocol: 0)
-    cursors.store(
-      PacketTransmitCursor(frameLimit: UInt32(interface.mtu + 14)),
-      at: PacketCursorLayout.transmit)
-    guard let frames = unsafe socket.ring else { preconditionFailure("the ring was mapped") }
-    let place = UnsafeMutablePointer<PacketSender>.allocate(capacity: 1)
-    unsafe place.initialize(
-      to: PacketSender(
-        socket: socket.descriptor, frames: frames, layout: layout, cursors: cursors.base,
-        ownership: ring.ownership))
-    unsafe context = UnsafeMutableRawPointer(place)
+    half = try Self.half(attachment, socket, words, interface)
+    unsafe half.sender.begin(at: ring.kring.hwcur)
   }
 
-  deinit {
-    unsafe context.deallocate()
+  private static func half(
+    _ attachment: PacketAttachment, _ socket: PacketSocket, _ words: Words,
+    _ interface: LinuxInterface
+  ) throws(NetmapError) -> PacketHalf {
+    try PacketHalf(
+      attachment, socket: OwnedFile(try OwnedFile.duplicate(socket.descriptor)),
+      state: words.memory, memory: words.port, subject: interface.name)
   }
 
   /// Waits until the kernel has taken what a transmit ring was given: a few milliseconds are enough,
   /// unless the interface is down.
   func drain() {
-    guard direction == .transmit else { return }
-    let sender = unsafe context.assumingMemoryBound(to: PacketSender.self)
-    for _ in 0..<20 where unsafe !sender.pointee.drain() { usleep(1000) }
+    guard attachment.direction == .transmit else { return }
+    for _ in 0..<20 where unsafe !half.sender.drain() { usleep(1000) }
   }
 
-  /// The ring's data half. Both structures it works on are plain data.
-  var dataHalf: BackendRing {
-    switch direction {
-    case .receive:
-      var result = unsafe BackendRing(context: context, synchronize: PacketReceiver.synchronize)
-      unsafe result.pollDescriptor = socket.descriptor
-      unsafe result.pollEvents = Int16(POLLIN)
-      return unsafe result
-    case .transmit:
-      // POLLOUT of a packet socket means that its buffer has room, which it nearly always has.
-      var result = unsafe BackendRing(context: context, synchronize: PacketSender.synchronize)
-      unsafe result.isPolled = true
-      return unsafe result
-    }
+  /// How the ring's data half is made, here or elsewhere.
+  var backendAttachment: BackendAttachment {
+    let kind: LinuxDataHalves.Kind =
+      attachment.direction == .transmit ? .packetTransmit : .packetReceive
+    return BackendAttachment(
+      kind: kind.rawValue, numbers: attachment.numbers,
+      files: [socket.descriptor, words.memory.descriptor])
   }
 }

@@ -59,12 +59,36 @@ final class PacketDriver: InterfaceDriver {
     unsafe whyShared.map { ["shared with the host: \($0)"] } ?? []
   }
 
+  /// The words of all rings, for every process on the port.
+  private nonisolated(unsafe) var words: SharedMemory?
+  private nonisolated(unsafe) var memory: PortMemory?
+
   /// A fresh socket for the next ring: closing one unused takes the kernel up to 20 milliseconds.
   private nonisolated(unsafe) var spare: PacketSocket?
 
   /// Nothing belongs to a pair as such; only whether packet sockets can be opened is found out here.
   func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {
+    if unsafe words == nil {
+      let geometry = unsafe placement.geometry
+      let pairs = max(geometry.transmitRings, geometry.receiveRings)
+      unsafe words = try SharedMemory(
+        creating: "netmap-packet-\(interface.name)",
+        byteCount: PacketCursorLayout.offset(.receive, pair: pairs))
+      unsafe memory = try placement.region.portMemory
+    }
     if unsafe spare == nil { unsafe spare = try PacketSocket(interface) }
+  }
+
+  /// Where the words of a ring are.
+  private func words(for ring: RingPlacement) throws(NetmapError) -> PacketRing.Words {
+    guard let words = unsafe words, let memory = unsafe memory else {
+      throw NetmapError(
+        .inputOutput, "open", interface.name, reason: "the ring pair is not active")
+    }
+    let offset = unsafe PacketCursorLayout.offset(
+      ring.direction == .transmit ? .transmit : .receive, pair: ring.index)
+    words.clear(at: offset, count: PacketCursorLayout.byteCount)
+    return PacketRing.Words(memory: words, offset: offset, port: memory)
   }
 
   private func freshSocket() throws(NetmapError) -> PacketSocket {
@@ -79,10 +103,11 @@ final class PacketDriver: InterfaceDriver {
     switch unsafe ring.direction {
     case .transmit:
       unsafe rings[key] = try PacketRing(
-        transmitting: ring, on: interface, socket: freshSocket())
+        transmitting: ring, on: interface, socket: freshSocket(), words: words(for: ring))
     case .receive:
-      unsafe rings[key] = try PacketRing(receiving: ring, on: interface, socket: freshSocket()) {
-        (socket) throws(NetmapError) in
+      unsafe rings[key] = try PacketRing(
+        receiving: ring, on: interface, socket: freshSocket(), words: words(for: ring)
+      ) { (socket) throws(NetmapError) in
         if interface.receiveQueues > 1 { unsafe group = try socket.joinFanout(group) }
         blindHost()
       }
@@ -99,13 +124,16 @@ final class PacketDriver: InterfaceDriver {
     unsafe group = nil
   }
 
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing {
+  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendAttachment {
     let key = unsafe Key(direction: ring.direction, index: ring.index)
     guard let ring = unsafe rings[key] else {
       throw NetmapError(
         .noSuchDevice, "attach", interface.name, reason: "the ring has not been started")
     }
-    return unsafe ring.dataHalf
+    var result = ring.backendAttachment
+    // The link keeps the program attached when this process has gone.
+    if let link = unsafe blind?.linkDescriptor { result.held = [link] }
+    return result
   }
 
   /// Keeps what arrives from the host, where this process may. Where it may not the port works all the

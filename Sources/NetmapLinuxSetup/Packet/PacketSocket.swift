@@ -3,13 +3,9 @@ internal import Glibc
 internal import NetmapCore
 internal import NetmapLinux
 
-/// One AF_PACKET socket with one mapped ring: the owner that a data half depends on. packet(7).
-@safe
+/// One AF_PACKET socket with one ring. packet(7).
 final class PacketSocket {
   let descriptor: CInt
-  /// The ring, as mapped; nil until ``map(_:_:_:)``.
-  private(set) var ring: UnsafeMutableRawPointer?
-  private var ringBytes = 0
   private let interface: LinuxInterface
 
   /// Opens a socket that is bound to nothing yet, and receives nothing.
@@ -38,7 +34,6 @@ final class PacketSocket {
   }
 
   deinit {
-    if let ring = unsafe ring { unsafe munmap(ring, ringBytes) }
     close(descriptor)
   }
 
@@ -53,10 +48,10 @@ final class PacketSocket {
       descriptor, CInt(CLINUX_SOL_PACKET), option, &value, socklen_t(MemoryLayout<CInt>.size)) == 0
   }
 
-  /// Makes the ring, and maps it.
+  /// Makes the ring.
   ///
   /// - Throws: ``NetmapError`` `ENOMEM` when the kernel has no memory for it.
-  func map(_ option: CInt, _ request: tpacket_req3) throws(NetmapError) {
+  func makeRing(_ option: CInt, _ request: tpacket_req3) throws(NetmapError) {
     var request = request
     let size = socklen_t(MemoryLayout<tpacket_req3>.size)
     guard
@@ -66,13 +61,6 @@ final class PacketSocket {
         "setsockopt(PACKET_RX_RING, PACKET_TX_RING)",
         remedy: errno == ENOMEM ? "free memory, or open fewer rings at a time" : "")
     }
-    ringBytes = Int(request.tp_block_size) * Int(request.tp_block_nr)
-    let mapping = unsafe mmap(
-      nil, ringBytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
-    guard unsafe mapping != MAP_FAILED, let mapping = unsafe mapping else {
-      throw refusal("mmap", remedy: "free memory, or open fewer rings at a time")
-    }
-    unsafe ring = mapping
   }
 
   /// Binds the socket to the interface.

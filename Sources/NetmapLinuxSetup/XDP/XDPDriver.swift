@@ -22,11 +22,15 @@ struct XDPRung: BackendRung {
 final class XDPDriver: InterfaceDriver {
   private typealias Mode = PortSpecification.BackendChoice.Mode
 
-  /// One ring pair: the socket, and what its data half works on.
+  /// One ring pair: the socket, and this process's view of what its data halves work on.
   @safe
   private struct Pair {
     let socket: XDPSocket
-    let context: UnsafeMutablePointer<XDPPair>
+    let transmit: XDPRing
+    let receive: XDPRing
+    /// How other processes make the same; the direction is the receive ring's.
+    let attachment: XDPAttachment
+    let ownership: BufferOwnership
     /// Rings that have been started at least once.
     var rings: [Direction: Ring] = unsafe [:]
   }
@@ -36,6 +40,8 @@ final class XDPDriver: InterfaceDriver {
   private let memory: XDPMemory
   private nonisolated(unsafe) var program: XDPProgram?
   private nonisolated(unsafe) var pairs: [Int: Pair] = [:]
+  /// The words of all pairs, for every process on the port.
+  private nonisolated(unsafe) var state: SharedMemory?
 
   init(
     _ interface: LinuxInterface, _ mode: PortSpecification.BackendChoice.Mode, _ memory: XDPMemory
@@ -77,23 +83,36 @@ final class XDPDriver: InterfaceDriver {
     // driver takes without copying varies; every one with multi-buffer takes at least this many.
     let longestChain = socket.binding.isMultiBuffer ? (mode == .zerocopy ? 4 : 18) : 1
     try checkMTU(longestChain * (chunkSize - RegionLayout.bufferHeadroom))
-    let rings = unsafe try socket.rings()
     let buffers = region.layout.buffers
-    let common = unsafe XDPPair.Common(
-      file: socket.file, memory: region.memory.base + buffers.offset, chunkSize: chunkSize,
-      ownership: region.ownership, longestChain: longestChain,
+    let layout = XDPPairLayout(
+      transmitSlots: slots.transmitSlots, receiveSlots: slots.receiveSlots,
+      bufferCount: buffers.count)
+    let state = try stateMemory(layout, pairs: max(slots.transmitRings, slots.receiveRings))
+    var attachment = XDPAttachment(
+      .transmit, stateOffset: index * layout.byteCount, layout: layout, ringSize: socket.ringSize,
+      memoryOffset: buffers.offset, chunkSize: chunkSize, longestChain: longestChain,
       mayOverlap: socket.binding.isMultiBuffer && mode != .zerocopy)
-    let context = UnsafeMutablePointer<XDPPair>.allocate(capacity: 1)
-    unsafe context.initialize(
-      to: XDPPair(
-        common,
-        transmit: XDPPair.Transmit(
-          frames: rings.transmit, completions: rings.completion,
-          ledger: XDPPair.Ledger(slotCount: slots.transmitSlots, bufferCount: buffers.count)),
-        receive: XDPPair.Receive(
-          fill: rings.fill, frames: rings.receive,
-          ledger: XDPPair.Ledger(slotCount: slots.receiveSlots, bufferCount: buffers.count))))
-    unsafe pairs[index] = Pair(socket: socket, context: context)
+    state.clear(at: attachment.stateOffset, count: layout.byteCount)
+    let memory = try region.portMemory
+    let file = OwnedFile(try OwnedFile.duplicate(socket.file))
+    let transmit = try XDPRing(
+      attachment, socket: file, state: state, memory: memory, subject: interface.name)
+    attachment.direction = .receive
+    let receive = try XDPRing(
+      attachment, socket: file, state: state, memory: memory, subject: interface.name)
+    unsafe pairs[index] = Pair(
+      socket: socket, transmit: transmit, receive: receive, attachment: attachment,
+      ownership: region.ownership)
+  }
+
+  private func stateMemory(
+    _ layout: XDPPairLayout, pairs: Int
+  ) throws(NetmapError) -> SharedMemory {
+    if let known = unsafe state { return known }
+    let made = try SharedMemory(
+      creating: "netmap-xdp-\(interface.name)", byteCount: layout.byteCount * pairs)
+    unsafe state = made
+    return made
   }
 
   func start(_ ring: RingPlacement) throws(NetmapError) {
@@ -105,7 +124,7 @@ final class XDPDriver: InterfaceDriver {
     unsafe pairs[index] = pair
     guard direction == .receive else { return }
     try attachProgram()
-    if isNew { unsafe pair.context.pointee.receive.prime(ring, pair.context.pointee.common) }
+    if isNew { unsafe pair.receive.receive.prime(ring) }
     unsafe try program?.add(socket: pair.socket.file, queue: index)
   }
 
@@ -117,49 +136,45 @@ final class XDPDriver: InterfaceDriver {
     guard let pair = unsafe pairs.removeValue(forKey: index) else { return }
     // What was handed to the kernel shall leave: a few milliseconds are enough, unless the interface
     // is down.
-    for _ in 0..<20 where unsafe !pair.context.pointee.drainTransmit() { usleep(1000) }
+    for _ in 0..<20 where unsafe !pair.transmit.transmit.drain() { usleep(1000) }
     if unsafe pairs.isEmpty { unsafe program = nil }
     close(pair)
   }
 
   /// Closes the socket, and gives every buffer that was lent back to the slot that lent it.
+  ///
+  /// Another process may hold the socket a while longer; then nothing new is written to its buffers
+  /// any more, and whoever lets them be used again waits until it has gone.
   private func close(_ pair: consuming Pair) {
-    let context = unsafe pair.context
+    // The ledgers are in memory that outlives the socket.
+    guard let state = unsafe state else { return }
+    let lent = unsafe XDPReturn(
+      state: state.base + pair.attachment.stateOffset, pair.attachment.layout, pair.ownership)
     let rings = unsafe pair.rings
     let isZeroCopy = pair.socket.binding.isZeroCopy
     discard(pair)
     // The kernel takes a queue back some time after the close, and until then a zero-copy driver may
     // write to the buffers. In copy mode nothing is written once close(2) has returned.
     if isZeroCopy { usleep(20_000) }
-    unsafe context.pointee.returnBuffers(to: rings[.transmit], rings[.receive])
-    unsafe context.pointee.deallocate()
-    unsafe context.deinitialize(count: 1)
-    unsafe context.deallocate()
+    unsafe lent.returnBuffers(to: rings[.transmit], rings[.receive])
   }
 
   /// The last reference to the socket ends here.
   private func discard(_ pair: consuming Pair) {}
 
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing {
-    guard let pair = unsafe pairs[ring.index] else {
+  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendAttachment {
+    guard let pair = unsafe pairs[ring.index], let state = unsafe state else {
       throw NetmapError(
         .inputOutput, "attach", interface.name, reason: "the ring pair is not active")
     }
-    switch unsafe ring.direction {
-    case .transmit:
-      var result = unsafe BackendRing(
-        context: pair.context, synchronize: XDPPair.synchronizeTransmit)
-      // POLLOUT of an XDP socket means room in its ring, of which there always is enough; completions
-      // wake nobody.
-      unsafe result.isPolled = true
-      return unsafe result
-    case .receive:
-      var result = unsafe BackendRing(
-        context: pair.context, synchronize: XDPPair.synchronizeReceive)
-      unsafe result.pollDescriptor = pair.socket.file
-      unsafe result.pollEvents = Int16(POLLIN)
-      return unsafe result
-    }
+    let kind: LinuxDataHalves.Kind =
+      unsafe ring.direction == .transmit ? .xdpTransmit : .xdpReceive
+    var result = BackendAttachment(
+      kind: kind.rawValue, numbers: pair.attachment.numbers,
+      files: [pair.socket.file, state.descriptor])
+    // The link keeps the program attached when this process has gone.
+    if let program = unsafe program { result.held = [program.linkDescriptor] }
+    return result
   }
 
   private func attachProgram() throws(NetmapError) {

@@ -31,6 +31,9 @@ final class XDPProgram: Sendable {
     self.interface = interface
   }
 
+  /// What keeps the program attached, as long as anybody has it open.
+  var linkDescriptor: CInt { link.descriptor }
+
   /// Hands frames of queue `index` to a socket from now on.
   func add(socket: CInt, queue index: Int) throws(NetmapError) {
     var (key, value) = (UInt32(index), UInt32(bitPattern: socket))

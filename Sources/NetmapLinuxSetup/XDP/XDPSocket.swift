@@ -15,15 +15,14 @@ struct XDPBinding: Hashable {
   }
 }
 
-/// An XDP socket on one queue of an interface, with its four rings mapped: <linux/if_xdp.h>.
+/// An XDP socket on one queue of an interface: <linux/if_xdp.h>.
 @safe
 final class XDPSocket {
   let file: CInt
   private(set) var binding = XDPBinding(isZeroCopy: false, isMultiBuffer: false)
   private let subject: String
-  private let ringSize: UInt32
-  private var offsets = xdp_mmap_offsets()
-  private var mappings: [UnsafeMutableRawBufferPointer] = unsafe []
+  /// Entries in each of its rings.
+  let ringSize: UInt32
 
   /// Makes a socket with its rings; it is not bound yet.
   ///
@@ -51,15 +50,9 @@ final class XDPSocket {
     var budget = size
     _ = unsafe setsockopt(
       file, CInt(CLINUX_SOL_XDP), CInt(CLINUX_XDP_MAX_TX_SKB_BUDGET), &budget, 4)
-    var length = socklen_t(MemoryLayout<xdp_mmap_offsets>.size)
-    guard
-      unsafe getsockopt(
-        file, CInt(CLINUX_SOL_XDP), CInt(XDP_MMAP_OFFSETS), &offsets, &length) == 0
-    else { throw systemError("getsockopt", "\(subject) (XDP_MMAP_OFFSETS)") }
   }
 
   deinit {
-    unsafe mappings.forEach { unsafe munmap($0.baseAddress, $0.count) }
     if file >= 0 { close(file) }
   }
 
@@ -140,38 +133,6 @@ final class XDPSocket {
       usleep(1000)
     }
     return .failed(EBUSY)
-  }
-
-  // MARK: Rings
-
-  /// Maps the four rings.
-  func rings() throws(NetmapError) -> (
-    fill: XDPProducer, completion: XDPConsumer, transmit: XDPProducer, receive: XDPConsumer
-  ) {
-    let size = ringSize
-    let fill = unsafe try map(CLINUX_XDP_PGOFF_FILL_RING, offsets.fr, entry: 8)
-    let completion = unsafe try map(CLINUX_XDP_PGOFF_COMPLETION_RING, offsets.cr, entry: 8)
-    let transmit = unsafe try map(CLINUX_XDP_PGOFF_TX_RING, offsets.tx, entry: 16)
-    let receive = unsafe try map(CLINUX_XDP_PGOFF_RX_RING, offsets.rx, entry: 16)
-    return unsafe (
-      XDPProducer(base: fill, offsets: offsets.fr, size: size),
-      XDPConsumer(base: completion, offsets: offsets.cr, size: size),
-      XDPProducer(base: transmit, offsets: offsets.tx, size: size),
-      XDPConsumer(base: receive, offsets: offsets.rx, size: size)
-    )
-  }
-
-  private func map(
-    _ place: Int, _ offsets: xdp_ring_offset, entry: Int
-  ) throws(NetmapError) -> UnsafeMutableRawPointer {
-    let length = Int(offsets.desc) + Int(ringSize) * entry
-    let memory = unsafe mmap(
-      nil, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, place)
-    guard let memory = unsafe memory, unsafe memory != MAP_FAILED else {
-      throw systemError("mmap", "\(subject) (XDP ring, \(length) bytes)")
-    }
-    unsafe mappings.append(UnsafeMutableRawBufferPointer(start: memory, count: length))
-    return unsafe memory
   }
 
   // MARK: Refusals

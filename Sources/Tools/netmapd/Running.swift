@@ -4,6 +4,7 @@ internal import Logging
 internal import NetmapClient
 internal import NetmapCore
 internal import NetmapDaemon
+internal import NetmapLinuxSetup
 
 extension Netmapd {
   /// The socket to serve: one that was handed over, or a new one.
@@ -58,7 +59,7 @@ extension Netmapd {
     var log = Logger(label: "netmapd") { StreamLogHandler.standardError(label: $0) }
     log.logLevel = Logger.Level(rawValue: logLevel) ?? .info
     let server = try Server(
-      listener: listening, address: address, engine: try Engine(),
+      listener: listening, address: address, engine: try Engine(interfaces: LinuxInterfaces()),
       settings: .init(
         idleExit: idleExit > 0 ? idleExit : nil, removesSocket: !isSystemds), log: log)
     try server.run(signals: signals)

@@ -56,13 +56,14 @@ final class FakeInterface: InterfaceBackend {
     pairs[index].giveBack()
   }
 
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing {
+  func attach(_ ring: RingPlacement) throws(NetmapError) -> RingAttachment {
     let pair = unsafe pairs[ring.index]
     unsafe pair.place(ring)
     let context = unsafe Unmanaged.passUnretained(pair).toOpaque()
-    return unsafe ring.direction == .transmit
-      ? BackendRing(context: context, synchronize: fakeTransmit)
-      : BackendRing(context: context, synchronize: fakeReceive)
+    return unsafe .here(
+      ring.direction == .transmit
+        ? BackendRing(context: context, synchronize: fakeTransmit)
+        : BackendRing(context: context, synchronize: fakeReceive))
   }
 
   /// Calls so far, in order.

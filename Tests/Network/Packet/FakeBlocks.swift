@@ -35,14 +35,14 @@ final class FakeBlocks: InterfaceBackend, Sendable {
   func activate(pair index: Int, of placement: PortPlacement) {}
   func deactivate(pair index: Int) {}
 
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendRing {
-    guard unsafe ring.direction == .receive else { return unsafe .none }
+  func attach(_ ring: RingPlacement) throws(NetmapError) -> RingAttachment {
+    guard unsafe ring.direction == .receive else { return unsafe .here(.none) }
     let half = UnsafeMutablePointer<PacketReceiver>.allocate(capacity: 1)
     unsafe half.initialize(
       to: PacketReceiver(
         socket: -1, blocks: blocks, layout: layout, cursors: cursors, ownership: ring.ownership))
     contexts.withLock { $0.append(UInt(bitPattern: half)) }
-    return unsafe BackendRing(context: half, synchronize: PacketReceiver.synchronize)
+    return unsafe .here(BackendRing(context: half, synchronize: PacketReceiver.synchronize))
   }
 
   /// What the kernel would say of a frame.

@@ -1,0 +1,31 @@
+package import NetmapCore
+internal import NetmapLinux
+
+/// A port that the daemon has opened for this process.
+package struct Opened {
+  package let registration: Registration
+  package let token: Token
+  /// How the rings of an interface are made; nil for other ports.
+  let attachment: InterfaceAttachment?
+  /// What the attachment names by descriptor.
+  let files: [OwnedFile]
+
+  /// Makes the data path of the binding.
+  ///
+  /// - Parameter connection: The one it was opened on.
+  /// - Throws: ``NetmapError`` when a ring cannot be mapped.
+  package func attach(_ connection: DaemonConnection) throws(NetmapError) -> AttachedPort {
+    guard let attachment else { return unsafe try connection.attach(registration) }
+    let halves = LinuxDataHalves(attachment.memory, subject: registration.name.rawValue)
+    let result = unsafe try connection.attach(registration) { (place, _) throws(NetmapError) in
+      guard place < attachment.rings.count else {
+        throw NetmapError(
+          .invalidArgument, "attach", registration.name.rawValue,
+          reason: "one of its rings has not been described", remedy: "open the port again")
+      }
+      return unsafe try halves.dataHalf(of: attachment.rings[place])
+    }
+    withExtendedLifetime(files) {}
+    return result
+  }
+}

@@ -1,0 +1,208 @@
+internal import CLinux
+internal import Glibc
+internal import NetmapCore
+internal import Synchronization
+
+/// The thread that opens and closes ports, one request after the other: loading a program, or waiting
+/// for a queue that the kernel has not given back yet, takes milliseconds in which the server's own
+/// thread must be there for everybody.
+///
+/// Requests are decided in the order in which they were put, so one that comes after a release sees its
+/// effect; one that waits for something lets others pass.
+final class ControlThread: Sendable {
+  /// What to do.
+  enum Job: Sendable {
+    /// Binds rings, in a network namespace: nil for the daemon's own.
+    case register(ticket: UInt64, RegisterRequest, NamespaceFile?)
+    /// Looks a port's memory up.
+    case portInfo(ticket: UInt64, RegisterRequest, NamespaceFile?)
+    /// Ends a binding; see ``Engine/release(_:keepsViews:)``.
+    case release(BindingID, keepsViews: Bool, NamespaceFile?, bridge: UInt64? = nil)
+    /// Nobody can reach a released binding's rings any more.
+    case forget(BindingID)
+  }
+
+  /// What came of it.
+  enum Answer: Sendable {
+    /// A port has left a switch.
+    case left(bridge: UInt64)
+    case registered(Result<Bound, NetmapError>)
+    case memory(Result<UInt16, NetmapError>)
+  }
+
+  /// A binding, and how its rings are made in another process.
+  struct Bound: Sendable {
+    let registration: Registration
+    /// Nil for ports that are no interface.
+    let attachment: InterfaceAttachment?
+  }
+
+  private struct State {
+    var jobs: [Job] = []
+    var answers: [(ticket: UInt64, answer: Answer)] = []
+    var isStopping = false
+  }
+
+  /// A request that may be granted a little later.
+  private struct Waiting {
+    let job: Job
+    let until: UInt64
+    var next: UInt64
+  }
+
+  /// How long a refusal that may pass is tried again, and how often, nanoseconds.
+  private static let patience: UInt64 = 500_000_000
+  private static let pause: UInt64 = 10_000_000
+
+  private let engine: Engine
+  private let own: NamespaceFile?
+  private let state = Mutex(State())
+  private let jobsBell: OwnedFile
+  private let answersBell: OwnedFile
+  private nonisolated(unsafe) var thread = pthread_t()
+
+  /// Readable when there are answers to take.
+  var descriptor: CInt { answersBell.descriptor }
+
+  /// - Throws: ``NetmapError`` when there are no descriptors or threads left.
+  init(_ engine: Engine) throws(NetmapError) {
+    self.engine = engine
+    own = NamespaceFile.current()
+    jobsBell = OwnedFile(try Self.bell())
+    answersBell = OwnedFile(try Self.bell())
+    let argument = unsafe Unmanaged.passRetained(self)
+    let code = unsafe pthread_create(
+      &thread, nil,
+      { argument in
+        if let argument = unsafe argument {
+          unsafe Unmanaged<ControlThread>.fromOpaque(argument).takeRetainedValue().run()
+        }
+        return nil
+      }, argument.toOpaque())
+    guard code == 0 else {
+      unsafe argument.release()
+      throw NetmapError(
+        .init(rawValue: code), "pthread_create", "netmapd",
+        reason: unsafe String(cString: strerror(code)), remedy: "raise the limit of threads")
+    }
+  }
+
+  private static func bell() throws(NetmapError) -> CInt {
+    let file = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
+    guard file >= 0 else { throw systemError("eventfd", "netmapd") }
+    return file
+  }
+
+  private static func ring(_ bell: OwnedFile) {
+    var one: UInt64 = 1
+    _ = unsafe write(bell.descriptor, &one, 8)
+  }
+
+  private static func silence(_ bell: OwnedFile) {
+    var count: UInt64 = 0
+    _ = unsafe read(bell.descriptor, &count, 8)
+  }
+
+  /// Hands a job over. Never waits for it.
+  func put(_ job: Job) {
+    state.withLock { $0.jobs.append(job) }
+    Self.ring(jobsBell)
+  }
+
+  /// Everything that has been decided.
+  func takeAnswers() -> [(ticket: UInt64, answer: Answer)] {
+    Self.silence(answersBell)
+    return state.withLock { state in
+      defer { state.answers = [] }
+      return state.answers
+    }
+  }
+
+  /// Does what has been put, and ends. Waits for the thread.
+  func stop() {
+    state.withLock { $0.isStopping = true }
+    Self.ring(jobsBell)
+    unsafe pthread_join(thread, nil)
+  }
+
+  // MARK: - On the thread
+
+  private func run() {
+    var waiting: [Waiting] = []
+    while true {
+      let (jobs, isStopping) = state.withLock { state in
+        defer { state.jobs = [] }
+        return (state.jobs, state.isStopping)
+      }
+      for job in jobs { attempt(job, until: monotonicNanoseconds() + Self.patience, &waiting) }
+      let now = monotonicNanoseconds()
+      let due = waiting.filter { $0.next <= now }
+      waiting.removeAll { $0.next <= now }
+      for entry in due { attempt(entry.job, until: entry.until, &waiting) }
+      if isStopping { return }
+      guard jobs.isEmpty else { continue }
+      var entry = pollfd(fd: jobsBell.descriptor, events: Int16(POLLIN), revents: 0)
+      let next = waiting.map(\.next).min()
+      let pause = next.map {
+        CInt(clamping: ($0 - min($0, monotonicNanoseconds())) / 1_000_000 + 1)
+      }
+      _ = unsafe poll(&entry, 1, pause ?? -1)
+      Self.silence(jobsBell)
+    }
+  }
+
+  /// Does a job, or puts it among those that wait.
+  private func attempt(_ job: Job, until: UInt64, _ waiting: inout [Waiting]) {
+    switch job {
+    case .register(let ticket, let request, let namespace):
+      do throws(NetmapError) {
+        let bound = try NamespaceFile.within(namespace, home: own) { () throws(NetmapError) in
+          try bind(request)
+        }
+        answer(ticket, .registered(.success(bound)))
+      } catch {
+        guard error.mayPass, monotonicNanoseconds() < until else {
+          return answer(ticket, .registered(.failure(error)))
+        }
+        waiting.append(
+          Waiting(job: job, until: until, next: monotonicNanoseconds() + Self.pause))
+      }
+    case .portInfo(let ticket, let request, let namespace):
+      do throws(NetmapError) {
+        let memory = try NamespaceFile.within(namespace, home: own) { () throws(NetmapError) in
+          try engine.portInfo(request).memoryID
+        }
+        answer(ticket, .memory(.success(memory)))
+      } catch {
+        answer(ticket, .memory(.failure(error)))
+      }
+    case .release(let id, let keepsViews, let namespace, let bridge):
+      // In the interface's namespace, because what cannot vanish by itself is taken off it there.
+      do throws(NetmapError) {
+        try NamespaceFile.within(namespace, home: own) {
+          engine.release(id, keepsViews: keepsViews)
+        }
+      } catch {
+        engine.release(id, keepsViews: keepsViews)
+      }
+      if let bridge { answer(0, .left(bridge: bridge)) }
+    case .forget(let id): engine.forget(id)
+    }
+  }
+
+  private func bind(_ request: RegisterRequest) throws(NetmapError) -> Bound {
+    let registration = try engine.attempt(request)
+    do throws(NetmapError) {
+      return Bound(
+        registration: registration, attachment: try engine.attachment(of: registration))
+    } catch {
+      engine.release(registration.id)
+      throw error
+    }
+  }
+
+  private func answer(_ ticket: UInt64, _ answer: Answer) {
+    state.withLock { $0.answers.append((ticket, answer)) }
+    Self.ring(answersBell)
+  }
+}

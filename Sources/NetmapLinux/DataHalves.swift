@@ -1,0 +1,91 @@
+internal import Glibc
+package import NetmapCore
+
+/// Makes data halves for the rings of one port, in whichever process syncs them: from numbers,
+/// descriptors and mappings, without any library or privilege.
+package final class LinuxDataHalves: DataHalves {
+  /// Which data half a ``BackendAttachment`` is of.
+  package enum Kind: UInt32 {
+    case xdpTransmit = 1
+    case xdpReceive = 2
+    case packetTransmit = 3
+    case packetReceive = 4
+  }
+
+  private let memory: PortMemory
+  private let subject: String
+  // By the descriptor that they were made from: rings of one port share them.
+  private var files: [CInt: OwnedFile] = [:]
+  private var memories: [CInt: SharedMemory] = [:]
+
+  /// - Parameters:
+  ///   - memory: The port's region and owner bytes.
+  ///   - subject: What messages name: the port.
+  package init(_ memory: PortMemory, subject: String) {
+    self.memory = memory
+    self.subject = subject
+  }
+
+  package func dataHalf(
+    of attachment: BackendAttachment
+  ) throws(NetmapError) -> DataHalf {
+    guard let kind = Kind(rawValue: attachment.kind), attachment.files.count == 2 else {
+      throw damaged()
+    }
+    let (socket, state) = (try file(attachment.files[0]), try memory(attachment.files[1]))
+    var (ring, owner): (BackendRing, AnyObject)
+    switch kind {
+    case .xdpTransmit, .xdpReceive:
+      let direction = kind == .xdpTransmit ? Direction.transmit : .receive
+      guard let numbers = XDPAttachment(direction, attachment.numbers) else { throw damaged() }
+      let half = try XDPRing(
+        numbers, socket: socket, state: state, memory: memory, subject: subject)
+      unsafe (ring, owner) = unsafe (half.dataHalf, half)
+    case .packetTransmit, .packetReceive:
+      let direction = kind == .packetTransmit ? Direction.transmit : .receive
+      guard let numbers = PacketAttachment(direction, attachment.numbers) else { throw damaged() }
+      let half = try PacketHalf(
+        numbers, socket: socket, state: state, memory: memory, subject: subject)
+      unsafe (ring, owner) = unsafe (half.dataHalf, half)
+    }
+    var kept: [OwnedFile] = []
+    for held in attachment.held { kept.append(try file(held)) }
+    if attachment.alarm >= 0 {
+      let alarm = try file(attachment.alarm)
+      kept.append(alarm)
+      unsafe ring.alarmDescriptor = alarm.descriptor
+    }
+    return unsafe DataHalf(ring: ring, owner: Owner(half: owner, kept: kept))
+  }
+
+  /// What must live as long as the data half.
+  private final class Owner {
+    let half: AnyObject
+    let kept: [OwnedFile]
+
+    init(half: AnyObject, kept: [OwnedFile]) {
+      self.half = half
+      self.kept = kept
+    }
+  }
+
+  private func file(_ descriptor: CInt) throws(NetmapError) -> OwnedFile {
+    if let known = files[descriptor] { return known }
+    let made = OwnedFile(try OwnedFile.duplicate(descriptor))
+    files[descriptor] = made
+    return made
+  }
+
+  private func memory(_ descriptor: CInt) throws(NetmapError) -> SharedMemory {
+    if let known = memories[descriptor] { return known }
+    let made = try SharedMemory(attaching: descriptor)
+    memories[descriptor] = made
+    return made
+  }
+
+  private func damaged() -> NetmapError {
+    NetmapError(
+      .invalidArgument, "attach", subject, reason: "its backend is described wrongly",
+      remedy: "use one version of netmap for all processes")
+  }
+}

@@ -1,0 +1,147 @@
+internal import Glibc
+package import NetmapCore
+
+/// What a process must know to sync one ring of a pair: numbers that the control half gives, in an
+/// order of their own.
+package struct XDPAttachment: Hashable, Sendable {
+  package var direction: Direction
+  /// Where the pair's words begin in the port's memory of state, bytes.
+  package var stateOffset: Int
+  package var layout: XDPPairLayout
+  /// Entries in each ring of the socket.
+  package var ringSize: UInt32
+  /// Where chunk 0 begins in the region, bytes.
+  package var memoryOffset: Int
+  package var chunkSize: Int
+  package var longestChain: Int
+  package var mayOverlap: Bool
+
+  package init(
+    _ direction: Direction, stateOffset: Int, layout: XDPPairLayout, ringSize: UInt32,
+    memoryOffset: Int, chunkSize: Int, longestChain: Int, mayOverlap: Bool
+  ) {
+    self.direction = direction
+    self.stateOffset = stateOffset
+    self.layout = layout
+    self.ringSize = ringSize
+    self.memoryOffset = memoryOffset
+    self.chunkSize = chunkSize
+    self.longestChain = longestChain
+    self.mayOverlap = mayOverlap
+  }
+
+  /// The numbers one after the other.
+  package var numbers: [UInt64] {
+    [
+      stateOffset, layout.transmitSlots, layout.receiveSlots, layout.bufferCount, Int(ringSize),
+      memoryOffset, chunkSize, longestChain, mayOverlap ? 1 : 0,
+    ].map { UInt64($0) }
+  }
+
+  /// The other way round; nil when they are none.
+  init?(_ direction: Direction, _ numbers: [UInt64]) {
+    guard numbers.count == 9, numbers.allSatisfy({ $0 <= UInt64(Int32.max) * 64 }) else {
+      return nil
+    }
+    let values = numbers.map { Int($0) }
+    let chunkSize = values[6]
+    guard (1...65_536).contains(values[1]), (1...65_536).contains(values[2]),
+      (2...1 << 24).contains(values[3]), (1...1 << 20).contains(values[4]),
+      values[4] & (values[4] - 1) == 0, [2048, 4096].contains(chunkSize)
+    else { return nil }
+    self.init(
+      direction, stateOffset: values[0],
+      layout: XDPPairLayout(
+        transmitSlots: values[1], receiveSlots: values[2], bufferCount: values[3]),
+      ringSize: UInt32(values[4]), memoryOffset: values[5], chunkSize: chunkSize,
+      longestChain: values[7], mayOverlap: values[8] != 0)
+  }
+}
+
+/// One ring of a pair, in the process that syncs it: the owner of everything that its data half uses.
+@safe
+package final class XDPRing {
+  private let socket: OwnedFile
+  private let rings: XDPRingMapping
+  private let state: SharedMemory
+  private let memory: PortMemory
+  private let place: UnsafeMutableRawPointer
+  package let direction: Direction
+
+  /// - Parameters:
+  ///   - attachment: What the control half says.
+  ///   - socket: The pair's socket.
+  ///   - state: The port's memory of state.
+  ///   - memory: Region and owner bytes.
+  ///   - subject: What messages name.
+  /// - Throws: ``NetmapError``: `EINVAL` for numbers that do not fit, or what mapping the rings left.
+  package init(
+    _ attachment: XDPAttachment, socket: OwnedFile, state: SharedMemory, memory: PortMemory,
+    subject: String
+  ) throws(NetmapError) {
+    let layout = attachment.layout
+    let bytes = attachment.chunkSize * (layout.bufferCount + 1)
+    guard attachment.stateOffset <= state.byteCount - layout.byteCount,
+      attachment.stateOffset % 128 == 0, layout.bufferCount == Int(memory.ownership.count),
+      attachment.memoryOffset <= memory.region.byteCount - bytes
+    else {
+      throw NetmapError(
+        .invalidArgument, "attach", subject, reason: "the description of its memory is damaged",
+        remedy: "use one version of netmap for all processes")
+    }
+    self.socket = socket
+    self.state = state
+    self.memory = memory
+    direction = attachment.direction
+    rings = try XDPRingMapping(
+      attachment.direction, of: socket.descriptor, size: attachment.ringSize, subject: subject)
+    let common = unsafe XDPCommon(
+      file: socket.descriptor, memory: memory.region.base + attachment.memoryOffset,
+      chunkSize: attachment.chunkSize, ownership: memory.ownership,
+      longestChain: attachment.longestChain, mayOverlap: attachment.mayOverlap)
+    let words = unsafe state.base + attachment.stateOffset
+    switch attachment.direction {
+    case .transmit:
+      let half = UnsafeMutablePointer<XDPTransmit>.allocate(capacity: 1)
+      unsafe half.initialize(to: XDPTransmit(common, rings, state: words, layout))
+      unsafe place = UnsafeMutableRawPointer(half)
+    case .receive:
+      let half = UnsafeMutablePointer<XDPReceive>.allocate(capacity: 1)
+      unsafe half.initialize(to: XDPReceive(common, rings, state: words, layout))
+      unsafe place = UnsafeMutableRawPointer(half)
+    }
+  }
+
+  deinit {
+    unsafe place.deallocate()
+  }
+
+  /// The data half as it is called; it must not outlive this object.
+  package var dataHalf: BackendRing {
+    switch direction {
+    case .transmit:
+      var result = unsafe BackendRing(context: place, synchronize: XDPTransmit.synchronize)
+      // POLLOUT of an XDP socket means room in its ring, of which there always is enough; completions
+      // wake nobody.
+      unsafe result.isPolled = true
+      return unsafe result
+    case .receive:
+      var result = unsafe BackendRing(context: place, synchronize: XDPReceive.synchronize)
+      unsafe result.pollDescriptor = socket.descriptor
+      unsafe result.pollEvents = Int16(POLLIN)
+      return unsafe result
+    }
+  }
+
+  /// The view of a transmit ring; traps for the other kind.
+  package var transmit: XDPTransmit {
+    precondition(direction == .transmit)
+    return unsafe place.assumingMemoryBound(to: XDPTransmit.self).pointee
+  }
+
+  /// The view of a receive ring; traps for the other kind.
+  package var receive: XDPReceive {
+    precondition(direction == .receive)
+    return unsafe place.assumingMemoryBound(to: XDPReceive.self).pointee
+  }
+}
