@@ -111,7 +111,9 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "NetmapTests",
-      dependencies: ["Netmap", "hello", "sink", "forward", "swap", "responder"],
+      dependencies: [
+        "Netmap", "NetmapCore", "NetmapTestSupport", "hello", "sink", "forward", "swap", "responder",
+      ],
       swiftSettings: settings),
     // Processes that share ports through a daemon.
     .testTarget(

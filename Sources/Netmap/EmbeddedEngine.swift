@@ -47,6 +47,7 @@ public final class EmbeddedEngine: PortEngine {
 
 extension Engine: BindingProvider {
   func open(_ request: RegisterRequest) throws(NetmapError) -> PortBinding {
+    if request.flags.contains(.isolated) { return try openIsolated(request) }
     let registration = try register(request)
     do throws(NetmapError) {
       // Every port is a client of its own: only so can two ports of one process share a ring.

@@ -99,6 +99,7 @@ extension Directory {
 
   /// Lists a port, or takes it off the list when nobody has it open.
   func publish(_ port: EnginePort) {
+    guard port.isListed else { return }
     guard let index = unsafe port.directoryIndex ?? (port.bindings > 0 ? ports.allocate() : nil)
     else {
       return

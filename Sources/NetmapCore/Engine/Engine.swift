@@ -17,11 +17,27 @@ package final class Engine: Sendable {
   /// Doorbells of this process's sleepers.
   package let doorbells: DoorbellTable
 
+  private let lazyWorker = Mutex<Worker?>(nil)
+
   /// - Parameter interfaces: What finds network interfaces; nil for an engine that has none.
   /// - Throws: ``NetmapError`` when there is no memory or no descriptor left.
   package init(interfaces: (any InterfaceProvider)? = nil) throws(NetmapError) {
     doorbells = try DoorbellTable()
     unsafe state = EngineState(interfaces: interfaces, directory: try Directory())
+  }
+
+  deinit { lazyWorker.withLock { $0?.stop() } }
+
+  /// The thread that is the other side of isolated ports; made when it is first asked for.
+  ///
+  /// - Throws: ``NetmapError`` when there are no descriptors left.
+  package func worker() throws(NetmapError) -> Worker {
+    try lazyWorker.withLock { (known) throws(NetmapError) -> Worker in
+      if let known { return known }
+      let made = try Worker(doorbells: doorbells)
+      known = made
+      return made
+    }
   }
 
   /// Runs `body` on the engine's state, alone.

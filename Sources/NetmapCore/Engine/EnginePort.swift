@@ -40,6 +40,9 @@ final class EnginePort {
   private var transmit: [RingState]
   private var receive: [RingState]
 
+  /// Whether the directory shows the port.
+  let isListed: Bool
+
   /// Which binding records of the segment are taken; the two ends of a pipe share them.
   let bindingSlots: BindingSlots
 
@@ -63,7 +66,7 @@ final class EnginePort {
 
   init(
     name: PortName, kind: Kind, geometry: PortGeometry, segment: SyncSegment, end: Int,
-    region: Region, bindingSlots: BindingSlots
+    region: Region, bindingSlots: BindingSlots, isListed: Bool = true
   ) {
     self.name = name
     self.kind = kind
@@ -72,6 +75,7 @@ final class EnginePort {
     self.end = end
     self.region = region
     self.bindingSlots = bindingSlots
+    self.isListed = isListed
     transmit = Array(repeating: RingState(), count: geometry.rings(.transmit))
     receive = Array(repeating: RingState(), count: geometry.rings(.receive))
   }

@@ -71,7 +71,7 @@ extension Engine {
 
 extension EngineState {
   /// Binds the rings that the request selects, in netmap's order of checks (`netmap_do_regif`).
-  fileprivate func bind(
+  func bind(
     _ port: EnginePort, _ request: RegisterRequest
   ) throws(NetmapError) -> Registration {
     let ranges = try RingRanges(
@@ -193,7 +193,7 @@ extension EngineState {
     for pair in active.pairs { backend.deactivate(pair: pair) }
   }
 
-  fileprivate func unbind(_ binding: Binding) {
+  func unbind(_ binding: Binding) {
     let port = binding.port
     let object = InterfaceObject(
       memory: port.region.memory, offset: binding.record.interfaceOffset)

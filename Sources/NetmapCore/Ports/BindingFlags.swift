@@ -28,6 +28,10 @@ public struct BindingFlags: OptionSet, Hashable, Sendable {
   /// Do not transmit while polling for input (`NR_NO_TX_POLL`).
   public static let noTransmitPoll = BindingFlags(rawValue: 0x20000)
 
+  /// Give the process memory of its own, and let the engine carry the packets (`/i`): for processes that
+  /// are not trusted. An addition of this implementation.
+  public static let isolated = BindingFlags(rawValue: 1 << 62)
+
   /// Every flag that makes the binding a monitor.
   public static let anyMonitor = monitorTransmit.union(monitorReceive).union(zeroCopyMonitor)
 
@@ -46,6 +50,7 @@ extension BindingFlags {
     (UInt8(ascii: "r"), .monitorReceive),
     (UInt8(ascii: "R"), .receiveOnly),
     (UInt8(ascii: "T"), .transmitOnly),
+    (UInt8(ascii: "i"), .isolated),
   ]
 
   /// The flag that `letter` stands for.

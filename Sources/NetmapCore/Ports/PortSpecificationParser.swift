@@ -194,7 +194,7 @@ extension PortSpecificationParser {
   }
 
   private mutating func parseFlags(into flags: inout BindingFlags) throws(NetmapError) {
-    let help = "flags are x, z, t, r, R and T"
+    let help = "flags are x, z, t, r, R, T and i"
     let start = position
     while position < text.count, let flag = BindingFlags(letter: text[position]) {
       flags.insert(flag)

@@ -1,0 +1,43 @@
+internal import Glibc
+internal import NetmapCore
+
+extension Engine {
+  /// Opens an isolated port: its rings are in a region of their own, and the engine's worker carries the
+  /// packets between them and the port that was asked for.
+  func openIsolated(_ request: RegisterRequest) throws(NetmapError) -> PortBinding {
+    let inside = try register(try request.insideRequest())
+    var undo: [() -> Void] = [{ [self] in release(inside.id) }]
+    do throws(NetmapError) {
+      let pair = try registerIsolated(request, like: inside)
+      undo.append { [self] in
+        release(pair.client.id)
+        release(pair.worker.id)
+      }
+      let workerTag = try addClient(process: getpid())
+      undo.append { [self] in removeClient(workerTag) }
+      let tag = try addClient(process: getpid())
+      undo.append { [self] in removeClient(tag) }
+      let link = WorkerLink(
+        inside: try attach(inside, tag: workerTag),
+        outside: try attach(pair.worker, tag: workerTag)
+      ) { [self] in
+        release(inside.id)
+        release(pair.worker.id)
+        removeClient(workerTag)
+      }
+      let attached = try attach(pair.client, tag: tag)
+      let worker = try worker()
+      let number = try worker.add(link)
+      return PortBinding(
+        pair.client, attached, doorbells,
+        end: { [self] keepsViews in
+          release(pair.client.id, keepsViews: keepsViews)
+          removeClient(tag)
+          worker.close(number)
+        }, forget: { [self] in forget(pair.client.id) })
+    } catch {
+      for step in undo.reversed() { step() }
+      throw error
+    }
+  }
+}

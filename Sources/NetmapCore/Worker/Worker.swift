@@ -1,0 +1,194 @@
+internal import CLinux
+internal import Glibc
+internal import Synchronization
+
+/// A thread of the engine that is the other side of ports whose processes are not trusted.
+///
+/// It starts with the first link, and sleeps when nothing moves. Links have turns of bounded length, one
+/// after the other, so a process that sends without end delays the others by one turn of its own; one
+/// that stops, dies or writes nonsense into its memory stops its own link only.
+package final class Worker: Sendable {
+  private let doorbells: DoorbellTable
+  /// Readable when there is something new for the thread.
+  private let bell: CInt
+  private let changes = Mutex(Changes())
+  private let changeCount = Atomic<Int>(0)
+
+  private struct Changes {
+    var hasStarted = false
+    var isStopping = false
+    var added: [(number: UInt64, link: Handover)] = []
+    var closed: [UInt64] = []
+    var lastNumber: UInt64 = 0
+  }
+
+  /// A link on its way to the thread, which alone uses it from then on.
+  private struct Handover: @unchecked Sendable {
+    let link: WorkerLink
+  }
+
+  /// Turns without anything to do before the thread sleeps: some microseconds, in which the next packet
+  /// of a stream usually comes.
+  private static let idleTurns = 100
+
+  /// - Parameter doorbells: Where the thread sleeps, and whom it can wake.
+  /// - Throws: ``NetmapError`` when there are no descriptors left.
+  package init(doorbells: DoorbellTable) throws(NetmapError) {
+    self.doorbells = doorbells
+    bell = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
+    guard bell >= 0 else { throw systemError("eventfd", "worker") }
+  }
+
+  deinit { Glibc.close(bell) }
+
+  /// Begins to serve a link.
+  ///
+  /// - Returns: What ``close(_:)`` takes.
+  /// - Throws: ``NetmapError`` when no thread can be had.
+  package func add(_ link: sending WorkerLink) throws(NetmapError) -> UInt64 {
+    let handover = Handover(link: link)
+    let (number, starts) = changes.withLock { changes in
+      changes.lastNumber += 1
+      changes.added.append((changes.lastNumber, handover))
+      defer { changes.hasStarted = true }
+      return (changes.lastNumber, !changes.hasStarted)
+    }
+    if starts {
+      do throws(NetmapError) {
+        try start()
+      } catch {
+        changes.withLock { changes in
+          changes.hasStarted = false
+          changes.added.removeAll { $0.number == number }
+        }
+        throw error
+      }
+    }
+    tell()
+    return number
+  }
+
+  /// The port behind a link has been closed. What it has sent is still delivered; then its end is called.
+  package func close(_ number: UInt64) {
+    changes.withLock { $0.closed.append(number) }
+    tell()
+  }
+
+  /// Ends the thread, soon. Links are not ended.
+  package func stop() {
+    changes.withLock { $0.isStopping = true }
+    tell()
+  }
+
+  private func tell() {
+    changeCount.wrappingAdd(1, ordering: .sequentiallyConsistent)
+    var one: UInt64 = 1
+    _ = unsafe write(bell, &one, 8)
+  }
+
+  private func start() throws(NetmapError) {
+    let sleeper = try Sleeper(doorbells: doorbells)
+    let body = Body { [self] in run(sleeper) }
+    let argument = unsafe Unmanaged.passRetained(body)
+    var thread = pthread_t()
+    let code = unsafe pthread_create(
+      &thread, nil,
+      { argument in
+        if let argument = unsafe argument {
+          unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
+        }
+        return nil
+      }, argument.toOpaque())
+    guard code == 0 else {
+      unsafe argument.release()
+      throw NetmapError(
+        .init(rawValue: code), "pthread_create", "worker",
+        reason: unsafe String(cString: strerror(code)), remedy: "raise the limit of threads")
+    }
+    pthread_detach(thread)
+  }
+
+  private final class Body {
+    let run: () -> Void
+    init(_ run: @escaping () -> Void) { self.run = run }
+  }
+
+  // MARK: - On the thread
+
+  private func run(_ sleeper: Sleeper) {
+    // Signals are for the threads of the application.
+    var all = sigset_t()
+    unsafe sigfillset(&all)
+    unsafe pthread_sigmask(SIG_BLOCK, &all, nil)
+    var links: [UInt64: WorkerLink] = [:]
+    var seen = 0
+    var idle = 0
+    while true {
+      let count = changeCount.load(ordering: .acquiring)
+      if count != seen {
+        seen = count
+        guard take(&links) else { return }
+      }
+      var moved = 0
+      for link in links.values { moved += link.turn() }
+      idle = moved > 0 ? 0 : idle + 1
+      guard idle >= Self.idleTurns || links.values.contains(where: { $0.isClosing }) else {
+        continue
+      }
+      retire(&links)
+      if moved > 0 { continue }
+      sleep(links, sleeper)
+    }
+  }
+
+  /// - Returns: False when the thread is to end.
+  private func take(_ links: inout [UInt64: WorkerLink]) -> Bool {
+    let (added, closed, isStopping) = changes.withLock { changes in
+      defer { (changes.added, changes.closed) = ([], []) }
+      return (changes.added, changes.closed, changes.isStopping)
+    }
+    for (number, handover) in added { links[number] = handover.link }
+    for number in closed { links[number]?.close() }
+    return !isStopping
+  }
+
+  private func retire(_ links: inout [UInt64: WorkerLink]) {
+    let now = monotonicNanoseconds()
+    for (number, link) in links where link.isDone(at: now) {
+      links[number] = nil
+      link.finish()
+    }
+  }
+
+  private func sleep(_ links: [UInt64: WorkerLink], _ sleeper: Sleeper) {
+    let now = monotonicNanoseconds()
+    var timeout: UInt64?
+    var items: [Sleeper.Item] = []
+    var owners: [WorkerLink] = []
+    for link in links.values {
+      if link.isClosing { timeout = min(timeout ?? .max, 10_000_000) }
+      guard link.pausesUntil <= now else {
+        timeout = min(timeout ?? .max, link.pausesUntil - now)
+        continue
+      }
+      for item in link.items {
+        items.append(item)
+        owners.append(link)
+      }
+    }
+    var descriptors = [pollfd(fd: bell, events: Int16(POLLIN), revents: 0)]
+    do throws(NetmapError) {
+      _ = try sleeper.wait(for: &items, and: &descriptors, timeout: timeout)
+    } catch {
+      // Descriptors or memory have run out; others may give some back.
+      usleep(1000)
+    }
+    if descriptors[0].revents != 0 {
+      var count: UInt64 = 0
+      _ = unsafe read(bell, &count, 8)
+    }
+    for (item, link) in zip(items, owners) where !item.ready.isEmpty {
+      link.noteAlarm(at: monotonicNanoseconds())
+    }
+  }
+}

@@ -1,0 +1,100 @@
+/// An isolated port as the worker sees it: the two ends between which it carries packets.
+///
+/// Outside is the worker's end of a pipe in a region that the isolated process has for itself; nothing in
+/// there is believed. Inside is the port that the process asked for, opened by the worker.
+package final class WorkerLink {
+  private let inside: AttachedPort
+  private let outside: AttachedPort
+  /// Called once, on the worker's thread, after the last use of both.
+  private let end: @Sendable () -> Void
+
+  /// Slots that are moved in one turn and ring, so that no port keeps the others waiting.
+  private static let turnLimit: UInt32 = 256
+  /// How long what has been sent is delivered after the port was closed, while nothing moves, nanoseconds.
+  private static let lingerTime: UInt64 = 1_000_000_000
+
+  /// When the port was closed or something last moved after that; nil while it is open.
+  private var lingersSince: UInt64?
+  /// Wake-ups in a row that brought nothing to move.
+  private var falseAlarms = 0
+  /// Until when the link is left alone, as it wakes the worker for nothing.
+  private(set) var pausesUntil: UInt64 = 0
+
+  package init(
+    inside: AttachedPort, outside: AttachedPort, end: @escaping @Sendable () -> Void
+  ) {
+    self.inside = inside
+    self.outside = outside
+    self.end = end
+  }
+
+  /// Moves what there is to move, within limits.
+  ///
+  /// - Returns: How many slots were moved.
+  func turn() -> Int {
+    var moved = 0
+    for index in 0..<min(outside.receiveCount, inside.transmitCount) {
+      moved += unsafe DistrustfulCopy(
+        source: outside.receive(index), target: inside.transmit(index)
+      ).move(limit: Self.turnLimit)
+    }
+    if lingersSince == nil {
+      for index in 0..<min(inside.receiveCount, outside.transmitCount) {
+        moved += unsafe DistrustfulCopy(
+          source: inside.receive(index), target: outside.transmit(index)
+        ).move(limit: Self.turnLimit)
+      }
+    }
+    if moved > 0 {
+      falseAlarms = 0
+      if lingersSince != nil { lingersSince = monotonicNanoseconds() }
+    }
+    return moved
+  }
+
+  /// What a sleeper waits for: packets where there is room for them, and room where there is none.
+  var items: [Sleeper.Item] {
+    var result: [Sleeper.Item] = []
+    for (source, target) in [(outside, inside), (inside, outside)] {
+      if source === inside, lingersSince != nil { continue }
+      let isWaiting = (0..<source.receiveCount).contains { index in
+        let ring = unsafe source.receive(index).ring
+        return unsafe ring.head != ring.tail
+      }
+      result.append(
+        isWaiting
+          ? Sleeper.Item(port: target, wanted: .transmit)
+          : Sleeper.Item(port: source, wanted: .receive))
+    }
+    return result
+  }
+
+  /// Takes note that the link ended a sleep; one that does so again and again for nothing is left alone
+  /// for a while.
+  func noteAlarm(at now: UInt64) {
+    falseAlarms += 1
+    if falseAlarms >= 8 {
+      falseAlarms = 0
+      pausesUntil = now + 10_000_000
+    }
+  }
+
+  /// The port was closed: what was sent is still delivered.
+  func close() {
+    lingersSince = monotonicNanoseconds()
+  }
+
+  var isClosing: Bool { lingersSince != nil }
+
+  /// Whether a closed port has nothing left to deliver, or nobody takes it.
+  func isDone(at now: UInt64) -> Bool {
+    guard let since = lingersSince else { return false }
+    if now - min(now, since) >= Self.lingerTime { return true }
+    return !(0..<outside.receiveCount).contains { index in
+      let ring = unsafe outside.receive(index).ring
+      return unsafe ring.head != ring.tail
+    }
+  }
+
+  func finish() { end() }
+}
