@@ -129,7 +129,7 @@ package final class DaemonConnection: Sendable {
   ///   - registration: What the daemon answered.
   ///   - backend: As ``AttachedPort`` takes it.
   /// - Throws: ``NetmapError`` `EINVAL` when the daemon's memory does not describe it.
-  func attach(
+  package func attach(
     _ registration: Registration,
     backend: (Int, Ring) throws(NetmapError) -> DataHalf = {
       (_, _) throws(NetmapError) in unsafe .none

@@ -26,6 +26,10 @@ final class ControlThread: Sendable {
   enum Answer: Sendable {
     /// A port has left a switch.
     case left(bridge: UInt64)
+    /// The ends of an isolated port, and the port it stands for.
+    case isolated(Result<Isolation.Opened, NetmapError>)
+    /// The worker has done with its end of an isolated port.
+    case linkEnded(BindingID)
     case registered(Result<Bound, NetmapError>)
     case memory(Result<UInt16, NetmapError>)
   }
@@ -201,7 +205,8 @@ final class ControlThread: Sendable {
     }
   }
 
-  private func answer(_ ticket: UInt64, _ answer: Answer) {
+  /// Has the server told, on its own thread.
+  func answer(_ ticket: UInt64, _ answer: Answer) {
     state.withLock { $0.answers.append((ticket, answer)) }
     Self.ring(answersBell)
   }

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
@@ -30,11 +31,24 @@ extension Server {
 
   private func listings() -> [PortListing] {
     var byName: [PortName: PortListing] = [:]
-    for binding in bindings.values where binding.isOpen {
+    let open = bindings.values.filter { $0.isOpen && !$0.isHidden }
+    for binding in open where binding.link == nil {
       let registration = binding.registration
       var listing = byName[registration.name] ?? self.listing(of: registration)
-      listing.processes.append(binding.process)
+      // The worker opens ports in the place of others, which come below.
+      if binding.process != getpid() { listing.processes.append(binding.process) }
       byName[registration.name] = listing
+    }
+    for binding in open where binding.link != nil {
+      let own = listing(of: binding.registration)
+      guard var listing = byName[binding.registration.name] else { continue }
+      listing.processes.append(binding.process)
+      listing.transmit.drops += own.transmit.drops
+      listing.receive.drops += own.receive.drops
+      if !listing.backend.hasSuffix("isolated") {
+        listing.backend += listing.backend.isEmpty ? "isolated" : ", isolated"
+      }
+      byName[binding.registration.name] = listing
     }
     return byName.values.map {
       var listing = $0

@@ -14,6 +14,10 @@ final class OpenBinding {
   var viewers: Set<ClientTag>
   /// Whether its token is still open somewhere.
   var isOpen = true
+  /// Whether it is the worker's end of an isolated port, which is nobody's business.
+  var isHidden = false
+  /// Of an isolated port: what carries its packets.
+  var link: (number: UInt64, worker: Worker)?
 
   init(
     _ registration: Registration, in namespace: NamespaceFile?, process: Int32, tokenKey: UInt64,

@@ -27,10 +27,15 @@ extension Server {
         throw NetmapError(.badDescriptor, "register", "token", reason: "it is closed")
       }
       var body = message.body
-      let request = try body.takeRequest()
+      var request = try body.takeRequest()
       let client = try client(try body.take(UInt64.self), on: reply)
       let namespace = try namespace(of: mail)
-      control.put(.register(ticket: ticket, request, namespace))
+      if isOther(client) { request.flags.insert(.isolated) }
+      if request.flags.contains(.isolated) {
+        try isolation.open(ticket: ticket, request, in: namespace)
+      } else {
+        control.put(.register(ticket: ticket, request, namespace))
+      }
       return (tokenKey, client.tag, namespace)
     }
   }
@@ -74,12 +79,17 @@ extension Server {
 
   /// What the control thread has decided: booked, and answered.
   func complete(_ decision: (ticket: UInt64, answer: ControlThread.Answer)) {
-    if case .left(let bridge) = decision.answer { return tellNeighbours(on: bridge) }
+    switch decision.answer {
+    case .left(let bridge): return tellNeighbours(on: bridge)
+    case .linkEnded(let id): return endLink(id)
+    default: break
+    }
     guard let request = pending.removeValue(forKey: decision.ticket) else { return }
     let reply: Reply
     do throws(NetmapError) {
       switch decision.answer {
-      case .left: return
+      case .left, .linkEnded: return
+      case .isolated(let result): reply = try book(try result.get(), request)
       case .memory(let result):
         let memory = try result.get()
         reply = (Message.bytes(.done) { $0.put(memory) }, [])
@@ -92,7 +102,7 @@ extension Server {
     try? request.reply.send(reply.bytes, reply.files, waits: false)
   }
 
-  private func book(
+  func book(
     _ bound: ControlThread.Bound, _ request: PendingRequest
   ) throws(NetmapError) -> Reply {
     let registration = bound.registration

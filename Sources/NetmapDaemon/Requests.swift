@@ -153,6 +153,7 @@ extension Server {
     control.put(
       .release(
         id, keepsViews: !binding.viewers.isEmpty, binding.namespace, bridge: binding.bridge))
+    if let link = binding.link { link.worker.close(link.number) }
     log.info("closed", metadata: ["port": "\(binding.registration.name)"])
     dropIfUnseen(binding)
   }
@@ -193,7 +194,7 @@ extension Server {
     for client in viewers(of: segment) { client.ring() }
   }
 
-  private func forget(_ id: BindingID, by tag: ClientTag) {
+  func forget(_ id: BindingID, by tag: ClientTag) {
     guard let binding = bindings[id] else { return }
     binding.viewers.remove(tag)
     clients[tag.slot]?.seen.remove(id)

@@ -14,10 +14,15 @@ package final class Server {
     package var idleExit: Double?
     /// Whether to remove the socket at the end; not systemd's, which goes on listening.
     package var removesSocket: Bool
+    /// Whether users other than root and the daemon's own get isolated ports only.
+    package var isolatesOthers: Bool
 
-    package init(idleExit: Double? = nil, removesSocket: Bool = true) {
+    package init(
+      idleExit: Double? = nil, removesSocket: Bool = true, isolatesOthers: Bool = false
+    ) {
       self.idleExit = idleExit
       self.removesSocket = removesSocket
+      self.isolatesOthers = isolatesOthers
     }
   }
 
@@ -35,9 +40,10 @@ package final class Server {
 
   let engine: Engine
   let control: ControlThread
+  let isolation: Isolation
   let log: Logger
   let address: DaemonAddress
-  private let settings: Settings
+  let settings: Settings
   private let listener: OwnedFile
   let queue: EventQueue
 
@@ -75,6 +81,7 @@ package final class Server {
     self.listener = OwnedFile(listener)
     queue = try EventQueue()
     control = try ControlThread(engine)
+    isolation = Isolation(engine, address, control)
     _ = fcntl(listener, F_SETFL, O_NONBLOCK)
     listenerKey = 1
     lastKey = 1

@@ -28,9 +28,10 @@ final class DaemonFixture {
   }
 
   /// Starts the daemon, and waits until it listens.
-  func start() throws {
+  func start(_ options: [String] = []) throws {
     let program = try TestProgram(
-      [TestProgram.built("netmapd"), "--foreground", "--socket", socket, "--log-level", "debug"])
+      [TestProgram.built("netmapd"), "--foreground", "--socket", socket, "--log-level", "debug"]
+        + options)
     daemon = program
     var said = ""
     while !said.contains("listening") {

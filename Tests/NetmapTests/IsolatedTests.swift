@@ -116,6 +116,8 @@ struct IsolatedTests {
       try a.sync(.transmit)
       #expect(try collect(1, from: b) == [[9]], "\(slot)")
     }
+    #expect(a.statistics.transmit.drops[.badBufferIndex] == 4)
+    #expect(a.statistics.transmit.drops[.badLength] == 2)
   }
 
   @Test("whatever an isolated process writes into its memory, it harms itself alone")

@@ -9,6 +9,9 @@ internal import Synchronization
 struct DistrustfulCopy {
   let source: AttachedRing
   let target: AttachedRing
+  /// Where nonsense in the source's slots is counted, and in the target's.
+  let sourceCounts: KRing
+  let targetCounts: KRing
 
   /// Moves as many slots as there are packets, room, and `limit`.
   ///
@@ -68,13 +71,13 @@ struct DistrustfulCopy {
     var length = Int(slot.length)
     let room = unsafe Int(min(source.ring.bufferSize, target.ring.bufferSize))
     if unsafe slot.bufferIndex < 2 || slot.bufferIndex >= source.ring.bufferCount {
-      unsafe source.kring.countDrop(.badBufferIndex)
+      unsafe sourceCounts.countDrop(.badBufferIndex)
       length = -1
     } else if length > room {
-      unsafe source.kring.countDrop(.badLength)
+      unsafe sourceCounts.countDrop(.badLength)
       length = -1
     } else if unsafe buffer < 2 || buffer >= target.ring.bufferCount {
-      unsafe target.kring.countDrop(.badBufferIndex)
+      unsafe targetCounts.countDrop(.badBufferIndex)
       length = -1
     } else {
       unsafe copyPacket(

@@ -34,14 +34,16 @@ package final class WorkerLink {
   func turn() -> Int {
     var moved = 0
     for index in 0..<min(outside.receiveCount, inside.transmitCount) {
+      let (source, target) = unsafe (outside.receive(index), inside.transmit(index))
       moved += unsafe DistrustfulCopy(
-        source: outside.receive(index), target: inside.transmit(index)
+        source: source, target: target, sourceCounts: source.peerKRing, targetCounts: target.kring
       ).move(limit: Self.turnLimit)
     }
     if lingersSince == nil {
       for index in 0..<min(inside.receiveCount, outside.transmitCount) {
+        let (source, target) = unsafe (inside.receive(index), outside.transmit(index))
         moved += unsafe DistrustfulCopy(
-          source: inside.receive(index), target: outside.transmit(index)
+          source: source, target: target, sourceCounts: source.kring, targetCounts: target.peerKRing
         ).move(limit: Self.turnLimit)
       }
     }

@@ -43,6 +43,13 @@ struct Netmapd: ParsableCommand {
       "Exit after so many seconds without an open port; 0 to stay.", valueName: "seconds"))
   var idleExit = 0.0
 
+  @Flag(
+    help: """
+      Let every user open ports, those other than root and this daemon's own isolated ones only \
+      (see netmapd(8)).
+      """)
+  var isolateOthers = false
+
   @Option(
     help: ArgumentHelp(
       "trace, debug, info, notice, warning, error or critical.", valueName: "level"))

@@ -44,7 +44,7 @@ extension Netmapd {
     let options = [
       "--foreground", "--listener", "3", "--socket", address.path, "--idle-exit", "\(idleExit)",
       "--log-level", logLevel,
-    ]
+    ] + (isolateOthers ? ["--isolate-others"] : [])
     try DaemonProgram.spawn(
       "/proc/self/exe", options, listener: listening, log: "\(address.path).log", waits: false)
   }
@@ -61,7 +61,8 @@ extension Netmapd {
     let server = try Server(
       listener: listening, address: address, engine: try Engine(interfaces: LinuxInterfaces()),
       settings: .init(
-        idleExit: idleExit > 0 ? idleExit : nil, removesSocket: !isSystemds), log: log)
+        idleExit: idleExit > 0 ? idleExit : nil, removesSocket: !isSystemds,
+        isolatesOthers: isolateOthers), log: log)
     try server.run(signals: signals)
   }
 
@@ -91,7 +92,8 @@ extension Netmapd {
 
   /// The group `netmap`, where there is one, may use the host's daemon.
   private func share(_ address: DaemonAddress) {
-    guard address == .host, geteuid() == 0, let group = unsafe getgrnam("netmap") else { return }
+    if isolateOthers { _ = unsafe chmod(address.path, 0o666) }
+    guard !isolateOthers, address == .host, geteuid() == 0, let group = unsafe getgrnam("netmap") else { return }
     _ = unsafe chown(address.path, 0, group.pointee.gr_gid)
     _ = unsafe chmod(address.path, 0o660)
   }

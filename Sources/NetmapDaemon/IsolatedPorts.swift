@@ -1,0 +1,52 @@
+internal import Glibc
+internal import Logging
+internal import NetmapClient
+internal import NetmapCore
+
+// The books of isolated ports. A process has the pair's one end; the worker has the other end, and the port
+// that the process asked for.
+
+extension Server {
+  /// Whether a process gets isolated ports only.
+  func isOther(_ client: Client) -> Bool {
+    settings.isolatesOthers && client.user != 0 && client.user != geteuid()
+      && client.tag != isolation.tag
+  }
+
+  /// Enters an isolated port that has been opened, and has the worker serve it.
+  func book(
+    _ opened: Isolation.Opened, _ request: PendingRequest
+  ) throws(NetmapError) -> Reply {
+    let service = opened.service
+    let (inside, worker) = (opened.inside, opened.pair.worker)
+    let end: @Sendable () -> Void = { [control] in
+      service.connection.forget(inside.registration)
+      inside.token.close()
+      control.answer(0, .linkEnded(worker.id))
+    }
+    let own = OpenBinding(
+      worker, in: nil, process: getpid(), tokenKey: 0, viewer: service.connection.tag)
+    own.isHidden = true
+    bindings[worker.id] = own
+    clients[service.connection.tag.slot]?.seen.insert(worker.id)
+    do throws(NetmapError) {
+      let reply = try book(
+        ControlThread.Bound(registration: opened.pair.client, attachment: nil), request)
+      let outside = unsafe try service.connection.attach(worker)
+      let link = WorkerLink(inside: opened.attached, outside: outside, end: end)
+      bindings[opened.pair.client.id]?.link = (try service.worker.add(link), service.worker)
+      return reply
+    } catch {
+      end()
+      throw error
+    }
+  }
+
+  /// The worker has done with its end.
+  func endLink(_ id: BindingID) {
+    guard let binding = bindings[id], let tag = isolation.tag else { return }
+    binding.isOpen = false
+    control.put(.release(id, keepsViews: false, nil))
+    forget(id, by: tag)
+  }
+}
