@@ -29,14 +29,20 @@ extension Server {
   }
 
   private func listings() -> [PortListing] {
-    var byName: [PortName: PortListing] = [:]
+    // Ports of one name are several where network namespaces have interfaces of the same name.
+    struct Key: Hashable {
+      let name: PortName
+      let segment: ObjectIdentifier
+    }
+    var byPort: [Key: PortListing] = [:]
     for binding in bindings.values where binding.isOpen {
       let registration = binding.registration
-      var listing = byName[registration.name] ?? self.listing(of: registration)
+      let key = Key(name: registration.name, segment: binding.segment)
+      var listing = byPort[key] ?? self.listing(of: registration)
       listing.processes.append(binding.process)
-      byName[registration.name] = listing
+      byPort[key] = listing
     }
-    return byName.values.map {
+    return byPort.values.map {
       var listing = $0
       listing.processes.sort()
       return listing
