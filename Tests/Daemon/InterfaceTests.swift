@@ -205,9 +205,9 @@ struct InterfaceTests {
       try NetworkNamespace.run {
         let fixture = try DaemonFixture()
         let pair = try VethPair()
-        let receiver = try fixture.peer([
-          "flow-receive", "netmap:\(pair.second)/R@backend:name=\(choice)", "50000",
-        ])
+        let name = "netmap:\(pair.second)/R@backend:name=\(choice)"
+        let holder = try fixture.peer(["hold", name])
+        let receiver = try fixture.peer(["flow-receive", name, "50000"])
         let sender = try fixture.peer([
           "flow-send", "netmap:\(pair.first)/T@backend:name=\(choice)", "1", "0", "100",
         ])
@@ -217,6 +217,15 @@ struct InterfaceTests {
         #expect(said.hasPrefix("received 50000 of [1]"), "\(choice): \(said)")
         _ = receiver.wait()
         sender.kill(SIGKILL)
+        if choice != "packet" {
+          try fixture.start()
+          let error = #expect(throws: NetmapError.self) {
+            try Port(name, engine: try fixture.engine())
+          }
+          #expect(error?.code == .busy, "\(String(describing: error))")
+          #expect(error?.reason.contains("whose netmapd has ended") == true)
+        }
+        holder.kill(SIGKILL)
         // With the last process nothing is left on the interface.
         let state = InterfaceState(pair.second)
         #expect(!state.hasXDPProgram && state.ingressPrograms == 0, "\(choice): \(state)")
