@@ -13,6 +13,7 @@ package struct Opened {
   /// Makes the data path of the binding.
   ///
   /// - Parameter connection: The one it was opened on.
+  /// - Returns: The data path; it stays valid memory for as long as the object lives.
   /// - Throws: ``NetmapError`` when a ring cannot be mapped.
   package func attach(_ connection: DaemonConnection) throws(NetmapError) -> AttachedPort {
     guard let attachment else { return unsafe try connection.attach(registration) }

@@ -34,7 +34,9 @@ extension Server {
         ControlThread.Bound(registration: opened.pair.client, attachment: nil), request)
       let outside = unsafe try service.connection.attach(worker)
       let link = WorkerLink(inside: opened.attached, outside: outside, end: end)
-      bindings[opened.pair.client.id]?.link = (try service.worker.add(link), service.worker)
+      bindings[opened.pair.client.id]?.link = (
+        try service.worker.add(link), service.worker, inside.registration.id
+      )
       return reply
     } catch {
       end()

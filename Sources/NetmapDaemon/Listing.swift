@@ -30,27 +30,39 @@ extension Server {
   }
 
   private func listings() -> [PortListing] {
-    var byName: [PortName: PortListing] = [:]
+    // Ports of one name are several where network namespaces have interfaces of the same name.
+    struct Key: Hashable {
+      let name: PortName
+      let segment: ObjectIdentifier
+
+      init(_ binding: OpenBinding) {
+        name = binding.registration.name
+        segment = binding.segment
+      }
+    }
+    var byPort: [Key: PortListing] = [:]
     let open = bindings.values.filter { $0.isOpen && !$0.isHidden }
     for binding in open where binding.link == nil {
       let registration = binding.registration
-      var listing = byName[registration.name] ?? self.listing(of: registration)
+      var listing = byPort[Key(binding)] ?? self.listing(of: registration)
       // The worker opens ports in the place of others, which come below.
       if binding.process != getpid() { listing.processes.append(binding.process) }
-      byName[registration.name] = listing
+      byPort[Key(binding)] = listing
     }
-    for binding in open where binding.link != nil {
-      let own = listing(of: binding.registration)
-      guard var listing = byName[binding.registration.name] else { continue }
+    for binding in open {
+      guard let link = binding.link, let inside = bindings[link.inside],
+        var listing = byPort[Key(inside)]
+      else { continue }
+      let own = self.listing(of: binding.registration)
       listing.processes.append(binding.process)
       listing.transmit.drops += own.transmit.drops
       listing.receive.drops += own.receive.drops
       if !listing.backend.hasSuffix("isolated") {
         listing.backend += listing.backend.isEmpty ? "isolated" : ", isolated"
       }
-      byName[binding.registration.name] = listing
+      byPort[Key(inside)] = listing
     }
-    return byName.values.map {
+    return byPort.values.map {
       var listing = $0
       listing.processes.sort()
       return listing

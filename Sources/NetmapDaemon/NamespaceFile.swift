@@ -40,6 +40,7 @@ final class NamespaceFile: Sendable {
   ///   - namespace: Which; nil for where the thread is.
   ///   - home: Where the thread is.
   ///   - body: What to do there.
+  /// - Returns: What `body` returns.
   /// - Throws: ``NetmapError`` when the daemon may not enter it, or what `body` throws.
   static func within<R>(
     _ namespace: NamespaceFile?, home: NamespaceFile?, _ body: () throws(NetmapError) -> R

@@ -16,8 +16,8 @@ final class OpenBinding {
   var isOpen = true
   /// Whether it is the worker's end of an isolated port, which is nobody's business.
   var isHidden = false
-  /// Of an isolated port: what carries its packets.
-  var link: (number: UInt64, worker: Worker)?
+  /// Of an isolated port: what carries its packets, and the port it stands for.
+  var link: (number: UInt64, worker: Worker, inside: BindingID)?
 
   init(
     _ registration: Registration, in namespace: NamespaceFile?, process: Int32, tokenKey: UInt64,

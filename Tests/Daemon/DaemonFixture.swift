@@ -67,7 +67,10 @@ final class DaemonFixture {
   func peer(_ arguments: [String]) throws -> TestProgram {
     let program = try TestProgram(command(arguments))
     let said = program.read()
-    guard said.hasPrefix("ready") else { throw FixtureError(text: "host-peer: \(said)") }
+    guard said.hasPrefix("ready") else {
+      program.kill(SIGKILL)
+      throw FixtureError(text: "host-peer: \(said)")
+    }
     return program
   }
 

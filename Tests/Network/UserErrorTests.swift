@@ -9,7 +9,8 @@ import Testing
     _ port: String, _ options: [String] = ["-f", "rx"], before: [String] = []
   ) throws -> TestProgram {
     try TestProgram(
-      before + [TestProgram.built("netmap"), "pkt-gen", "-i", port, "-w", "0"] + options)
+      before + [TestProgram.built("netmap"), "pkt-gen", "--embedded", "-i", port, "-w", "0"]
+        + options)
   }
 
   /// Runs it; it must fail, saying all of `words`.

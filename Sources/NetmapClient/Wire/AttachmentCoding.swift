@@ -58,6 +58,8 @@ extension MessageReader {
   /// - Parameters:
   ///   - files: What came with the message.
   ///   - region: The region of the port.
+  /// - Returns: The attachment; its descriptors are those of `files`.
+  /// - Throws: ``NetmapError`` `EINVAL` for a message that makes no sense, or what mapping left.
   package mutating func takeAttachment(
     files: [OwnedFile], region: SharedMemory
   ) throws(NetmapError) -> InterfaceAttachment {

@@ -6,7 +6,7 @@ package struct Message {
   package static let version: UInt16 = 2
 
   /// The longest datagram, bytes.
-  package static let byteCountMax = 32_768
+  package static let byteCountMax = 49_152
 
   /// The most descriptors that one datagram carries: the kernel's limit, unix(7).
   package static let descriptorCountMax = 253

@@ -107,6 +107,8 @@ package protocol InterfaceProvider: Sendable {
   /// - Parameters:
   ///   - memory: Of the port whose rings they are.
   ///   - name: The port's.
+  /// - Returns: The maker; for the rings of this port only.
+  /// - Throws: ``NetmapError`` `EOPNOTSUPP` where all data halves are ``RingAttachment/here(_:)``.
   func dataHalves(in memory: PortMemory, named name: String) throws(NetmapError) -> any DataHalves
 }
 

@@ -93,8 +93,8 @@ final class EngineState {
 
   var bindings: [BindingID: Binding] = [:]
 
-  /// Regions of bindings that have been released while views of their rings may be in use.
-  var quarantined: [BindingID: Region] = [:]
+  /// Regions and ports of bindings that have been released while views of their rings may be in use.
+  var quarantined: [BindingID: (region: Region, segment: SyncSegment)] = [:]
   private var lastBinding: UInt64 = 0
 
   init(interfaces: (any InterfaceProvider)?, directory: Directory) {

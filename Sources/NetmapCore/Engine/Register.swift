@@ -48,23 +48,26 @@ extension Engine {
   ///
   /// - Parameters:
   ///   - id: The binding.
-  ///   - keepsViews: Whether somebody may still write to its rings. Then nothing that is freed in its
-  ///     region is used again until ``forget(_:)``.
+  ///   - keepsViews: Whether somebody may still write to its rings. Then nothing that is freed of its port
+  ///     is used again until ``forget(_:)``.
   package func release(_ id: BindingID, keepsViews: Bool = false) {
     try? exclusively { (state) throws(NetmapError) in
       guard let binding = state.bindings.removeValue(forKey: id) else { return }
+      let (region, segment) = (binding.port.region, binding.port.segment)
+      let port = ObjectIdentifier(segment.memory)
       if keepsViews {
-        binding.port.region.beginQuarantine()
-        state.quarantined[id] = binding.port.region
+        region.beginQuarantine(of: port)
+        state.quarantined[id] = (region, segment)
       }
-      state.quarantining(binding.port) { state.unbind(binding) }
+      state.quarantining(binding.port) { region.free(of: port) { state.unbind(binding) } }
     }
   }
 
   /// Nobody can reach the rings of a released binding any more.
   package func forget(_ id: BindingID) {
     try? exclusively { (state) throws(NetmapError) in
-      state.quarantined.removeValue(forKey: id)?.endQuarantine()
+      guard let (region, segment) = state.quarantined.removeValue(forKey: id) else { return }
+      region.endQuarantine(of: ObjectIdentifier(segment.memory))
     }
   }
 }

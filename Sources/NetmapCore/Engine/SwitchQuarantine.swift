@@ -14,7 +14,7 @@ final class SwitchQuarantine {
     self.port = port
     self.bridge = bridge
     region = port.region
-    region.beginQuarantine()
+    region.beginQuarantine(of: key)
   }
 
   /// Notes who may be in the middle of sending, once the port or its rings have been unlinked.
@@ -31,8 +31,10 @@ final class SwitchQuarantine {
     users?.haveGoneOn() ?? false
   }
 
+  private var key: ObjectIdentifier { ObjectIdentifier(port.segment.memory) }
+
   func end() {
-    region.endQuarantine()
+    region.endQuarantine(of: key)
   }
 }
 

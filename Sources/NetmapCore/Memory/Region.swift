@@ -21,8 +21,11 @@ package final class Region {
   /// that an application lost on the way come back.
   private var users = 0
 
-  /// Objects that were freed while somebody might still write to them; see ``beginQuarantine()``.
-  private var quarantine = Quarantine()
+  /// Objects that were freed while somebody might still write to them, by port; see
+  /// ``beginQuarantine(of:)``.
+  private var quarantines: [ObjectIdentifier: Quarantine] = [:]
+  /// The port whose objects are being freed, if it is in quarantine.
+  private var freeing: ObjectIdentifier?
 
   /// The two buffers that netmap never hands out: 0 stands for "bad buffer", 1 is reserved.
   package static let reservedBuffers = 2
@@ -62,25 +65,37 @@ package final class Region {
   /// A binding has given everything back.
   package func release() {
     users -= 1
-    if users == 0, quarantine.holders == 0 { resetPools() }
+    if users == 0, quarantines.isEmpty { resetPools() }
   }
 
-  /// From now on, freed objects are not used again: a closed port may still be read, and its rings
-  /// written to, through views that were taken before.
-  package func beginQuarantine() {
-    quarantine.holders += 1
+  /// What is freed of a port from now on is not used again: a closed binding may still be read, and its
+  /// rings written to, through views that were taken before. Other ports' objects are.
+  ///
+  /// - Parameter port: The port, or pipe, by its segment.
+  package func beginQuarantine(of port: ObjectIdentifier) {
+    quarantines[port, default: Quarantine()].holders += 1
   }
 
-  /// One such port has gone for good. With the last one, what was freed meanwhile is free.
-  package func endQuarantine() {
+  /// One such binding has gone for good. With the port's last one, what was freed meanwhile is free.
+  package func endQuarantine(of port: ObjectIdentifier) {
+    guard var quarantine = quarantines[port] else { return }
     quarantine.holders -= 1
-    guard quarantine.holders == 0 else { return }
-    let freed = quarantine
-    quarantine = Quarantine()
-    if users == 0 { return resetPools() }
-    for index in freed.interfaces { interfaces.release(index) }
-    for index in freed.rings { rings.release(index) }
-    for index in freed.buffers { buffers.release(index) }
+    guard quarantine.holders == 0 else {
+      quarantines[port] = quarantine
+      return
+    }
+    quarantines[port] = nil
+    if users == 0, quarantines.isEmpty { return resetPools() }
+    for index in quarantine.interfaces { interfaces.release(index) }
+    for index in quarantine.rings { rings.release(index) }
+    for index in quarantine.buffers { buffers.release(index) }
+  }
+
+  /// Runs what frees objects of a port.
+  package func free(of port: ObjectIdentifier, _ body: () -> Void) {
+    freeing = quarantines[port] == nil ? nil : port
+    body()
+    freeing = nil
   }
 
   private struct Quarantine {
@@ -125,8 +140,8 @@ package final class Region {
 
   package func releaseInterface(at offset: Int) {
     let index = (offset - layout.interfaces.offset) / layout.interfaces.size
-    if quarantine.holders > 0 {
-      quarantine.interfaces.append(index)
+    if let freeing {
+      quarantines[freeing]?.interfaces.append(index)
     } else {
       interfaces.release(index)
     }
@@ -151,7 +166,11 @@ package final class Region {
 
   package func releaseRing(at offset: Int) {
     let index = (offset - layout.rings.offset) / layout.rings.size
-    if quarantine.holders > 0 { quarantine.rings.append(index) } else { rings.release(index) }
+    if let freeing {
+      quarantines[freeing]?.rings.append(index)
+    } else {
+      rings.release(index)
+    }
   }
 
   /// `count` buffers, or none and an error.
@@ -187,8 +206,8 @@ package final class Region {
     // The owner bytes can be written by processes that sync rings here; the pool cannot.
     guard ownership.state(index) == .user, isBufferInUse(index) else { return false }
     ownership.set(index, .free)
-    if quarantine.holders > 0 {
-      quarantine.buffers.append(Int(index))
+    if let freeing {
+      quarantines[freeing]?.buffers.append(Int(index))
     } else {
       buffers.release(Int(index))
     }

@@ -44,7 +44,11 @@ extension AttachedRing {
   /// The same, for a backend whose memory outlives this process: the buffer is noted before it is lent,
   /// so that it is found if the process is killed in between.
   ///
-  /// - Parameter note: Holds the buffer's index afterwards, 0 where nothing was lent.
+  /// - Parameters:
+  ///   - index: The slot.
+  ///   - ownership: The owner bytes of the region.
+  ///   - note: Holds the buffer's index afterwards, 0 where nothing was lent.
+  /// - Returns: What the slot says, with buffer 0 where nothing was lent.
   @inlinable @inline(always)
   package func lendSlot(
     _ index: UInt32, _ ownership: BufferOwnership, noting note: UnsafeMutablePointer<UInt32>

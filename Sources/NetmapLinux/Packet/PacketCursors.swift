@@ -92,6 +92,7 @@ struct PacketChecksumNote {
   ///   - sequence: The number of the frame's block.
   ///   - offset: Where it is in the block.
   ///   - compute: Adds it up; called unless that was done already.
+  /// - Returns: The checksum, to be written into the frame.
   func value(_ sequence: UInt64, _ offset: UInt32, _ compute: () -> UInt16) -> UInt16 {
     let key = 1 << 63 | (sequence & 0x1fff_ffff) << 34 | UInt64(offset & 0x3ffff) << 16
     let noted = unsafe word.pointee.load(ordering: .relaxed)

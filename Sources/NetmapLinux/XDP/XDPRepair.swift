@@ -60,9 +60,10 @@ extension XDPReceive {
     guard unsafe isSound(port) else { return }
     // The slots whose buffers the kernel has not been given: the one that always stays empty, and the
     // application's.
-    let count = unsafe ring.slotCount
-    var index = unsafe kring.hwcur == 0 ? count &- 1 : kring.hwcur &- 1
+    var index = unsafe kring.hwcur
     let end = unsafe kring.hwtail
+    unsafe ledger.withdraw(
+      index == 0 ? ring.slotCount &- 1 : index &- 1, common.ownership)
     while index != end {
       unsafe ledger.withdraw(index, common.ownership)
       index = unsafe ring.next(index)

@@ -69,7 +69,28 @@ final class XDPProgram: Sendable {
       return
     }
     let found = driver != 0 ? driver : generic != 0 ? generic : hardware
-    guard found == 0 else { throw foreign("XDP program \(found) is attached", interface) }
+    guard found == 0 else {
+      throw isOurs(found)
+        ? heldByOthers(interface) : foreign("XDP program \(found) is attached", interface)
+    }
+  }
+
+  /// Whether a program was loaded by netmap.
+  private static func isOurs(_ program: UInt32) -> Bool {
+    var name = [CChar](repeating: 0, count: 16)
+    guard unsafe cbpf_program_name(program, &name) == 0 else { return false }
+    // The kernel keeps 15 characters.
+    return name.prefix { $0 != 0 }.elementsEqual(
+      "netmap_redirect".utf8.prefix(15).map { CChar($0) })
+  }
+
+  private static func heldByOthers(_ interface: LinuxInterface) -> NetmapError {
+    NetmapError(
+      .busy, "open", interface.name,
+      reason:
+        "another netmap engine has it: a process with ports of its own (--embedded), or processes"
+        + " whose netmapd has ended",
+      remedy: "end those processes, or choose another backend (@backend:name=packet)")
   }
 
   private static func foreign(_ what: String, _ interface: LinuxInterface) -> NetmapError {

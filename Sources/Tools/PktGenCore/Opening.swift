@@ -94,7 +94,7 @@ struct Opening {
       }
       let engine =
         if let engine { engine } else {
-          try ToolEngine.choose(for: specification, embedded: configuration.isEmbedded)
+          try ToolEngine.choose(embedded: configuration.isEmbedded)
         }
       return Link(try Port(specification, engine: engine))
     } catch {

@@ -12,7 +12,9 @@ struct Ports: ParsableCommand {
     abstract: "List the ports that processes have open through netmapd.",
     discussion: """
       Packets and drops are those since the port was made. Ports that a program opened in its own \
-      process, as network interfaces are for now, are not listed.
+      process (--embedded) are not listed. For a network interface, backend says what carries its \
+      packets, and in which mode; interfaces of one name in several network namespaces are several \
+      ports.
 
       --json prints one object a line and port: port, memory, processes, backend, and for transmit \
       and receive the number of rings and slots, packets, bytes and drops.
@@ -57,12 +59,16 @@ struct Ports: ParsableCommand {
   private func show(_ ports: [PortListing]) {
     guard !ports.isEmpty else { return print("no port is open") }
     var table = [
-      ["port", "memory", "rings", "slots", "sent", "dropped", "received", "dropped", "processes"]
+      [
+        "port", "backend", "memory", "rings", "slots", "sent", "dropped", "received", "dropped",
+        "processes",
+      ]
     ]
     for port in ports {
       let geometry = port.geometry
       table.append([
-        port.name, "\(port.memoryID)", "\(geometry.transmitRings)/\(geometry.receiveRings)",
+        port.name, port.backend.isEmpty ? "-" : port.backend, "\(port.memoryID)",
+        "\(geometry.transmitRings)/\(geometry.receiveRings)",
         "\(geometry.transmitSlots)/\(geometry.receiveSlots)", "\(port.transmit.packets)",
         "\(port.transmit.drops)", "\(port.receive.packets)", "\(port.receive.drops)",
         port.processes.map(Self.describe).joined(separator: ", "),

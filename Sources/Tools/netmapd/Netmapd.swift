@@ -12,7 +12,8 @@ struct Netmapd: ParsableCommand {
     abstract: "Lets processes share netmap ports: the part that a kernel module would play.",
     discussion: """
       Programs start it by themselves and it leaves when it is idle, so it need not be run by hand. \
-      It is in no packet's way: programs that run go on when it ends.
+      It is in no packet's way: programs that run go on when it ends. Network interfaces it opens for \
+      whoever may use it, in the network namespace of the process that asks.
 
       It listens on $NETMAP_SOCKET if that is set; else root's on /run/netmap/netmapd.sock, for \
       root and the group netmap, and another user's on $XDG_RUNTIME_DIR/netmap/netmapd.sock, for \

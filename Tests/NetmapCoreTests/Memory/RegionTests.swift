@@ -142,15 +142,23 @@ struct RegionQuarantineTests {
     let ring = try region.allocateRing(slotCount: 4)
     let interface = try region.allocateInterface(ringCount: 4)
     let before = region.freeCounts
-    region.beginQuarantine()
-    #expect(region.releaseBuffer(buffers[0]))
-    #expect(!region.releaseBuffer(buffers[0]), "once only")
-    region.releaseRing(at: ring)
-    region.releaseInterface(at: interface)
+    let port = ObjectIdentifier(region)
+    region.beginQuarantine(of: port)
+    region.free(of: port) {
+      #expect(region.releaseBuffer(buffers[0]))
+      #expect(!region.releaseBuffer(buffers[0]), "once only")
+      region.releaseRing(at: ring)
+      region.releaseInterface(at: interface)
+    }
     #expect(region.freeCounts == before)
     #expect(try region.allocateRing(slotCount: 4) != ring)
     #expect(try region.allocateBuffers(1) != [buffers[0]])
-    region.endQuarantine()
+    // Another port's are used again at once.
+    region.free(of: ObjectIdentifier(RegionTests.self)) {
+      #expect(region.releaseBuffer(buffers[1]))
+    }
+    #expect(try region.allocateBuffers(1) == [buffers[1]])
+    region.endQuarantine(of: port)
     #expect(try region.allocateRing(slotCount: 4) == ring)
     #expect(try region.allocateBuffers(1) == [buffers[0]])
     #expect(try region.allocateInterface(ringCount: 4) == interface)
@@ -160,13 +168,14 @@ struct RegionQuarantineTests {
   func idle() throws {
     let region = try RegionTests.region()
     _ = try region.allocateBuffers(5)
-    region.beginQuarantine()
-    region.beginQuarantine()
+    let port = ObjectIdentifier(region)
+    region.beginQuarantine(of: port)
+    region.beginQuarantine(of: port)
     region.release()
     #expect(region.freeCounts.buffers == 9)
-    region.endQuarantine()
+    region.endQuarantine(of: port)
     #expect(region.freeCounts.buffers == 9)
-    region.endQuarantine()
+    region.endQuarantine(of: port)
     #expect(region.freeCounts.buffers == 14)
   }
 

@@ -7,10 +7,17 @@ import Netmap
 ///     host-peer receive PORT COUNT
 ///     host-peer listen PORT
 ///     host-peer reopen PORT COUNT
+///     host-peer flow-send PORT SENDER COUNT PAUSE
+///     host-peer flow-receive PORT COUNT
+///     host-peer hold PORT
 ///     host-peer activate SOCKET PROGRAM [ARGUMENT...]
 ///
 /// `listen` receives for ever what a switch did not drop: packets may be missing, but none may be damaged
-/// or out of order. Packets carry the sender's number, their own number, and a check word. COUNT 0 goes on for ever. Says
+/// or out of order. A flow goes over interfaces, which may lose packets: its sender pauses some
+/// microseconds after each batch, its receiver wants every sender's numbers to go up. Holding does not
+/// even sync.
+///
+/// Packets carry the sender's number, their own number, and a check word. COUNT 0 goes on for ever. Says
 /// `ready` once the port is open; then, at the end, what it saw, or what was wrong.
 @main
 struct HostPeer {
@@ -28,6 +35,17 @@ struct HostPeer {
           Port(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0)
       case "listen" where arguments.count >= 3:
         try receive(Port(arguments[2], engine: HostEngine.shared), count: 0, mayMissSome: true)
+      case "flow-send" where arguments.count >= 6:
+        try sendFlow(
+          Port(arguments[2], engine: HostEngine.shared), sender: UInt64(arguments[3]) ?? 0,
+          count: UInt64(arguments[4]) ?? 0, pause: UInt32(arguments[5]) ?? 0)
+      case "flow-receive" where arguments.count >= 4:
+        try receiveFlow(
+          Port(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0)
+      case "hold" where arguments.count >= 3:
+        let port = try Port(arguments[2], engine: HostEngine.shared)
+        say("ready: \(port.backend?.description ?? "no backend")")
+        while true { pause() }
       case "reopen" where arguments.count >= 4:
         try reopen(arguments[2], count: Int(arguments[3]) ?? 0)
       case "activate" where arguments.count >= 4:
