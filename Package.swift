@@ -109,7 +109,10 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "NetmapTests",
-      dependencies: ["Netmap", "hello", "sink", "forward", "swap", "responder"],
+      dependencies: [
+        "Netmap", "NetmapTestSupport", "hello", "sink", "forward", "swap", "responder",
+        "host-peer",
+      ],
       swiftSettings: settings),
     // Processes that share ports through a daemon.
     .testTarget(
@@ -121,7 +124,8 @@ let package = Package(
       path: "Tests/Daemon", swiftSettings: settings),
     // One end of a pipe in a process that can be killed.
     .executableTarget(
-      name: "host-peer", dependencies: ["Netmap", "NetmapClient"], path: "Tests/Support/host-peer",
+      name: "host-peer", dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CLinux"],
+      path: "Tests/Support/host-peer",
       swiftSettings: settings),
     // Backends on interfaces that the tests make in network namespaces of their own.
     .testTarget(

@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 /* memfd_create(2) */
 extern int memfd_create(const char *name, unsigned int flags);
@@ -34,6 +35,12 @@ enum {
 
 /* dup3(2) */
 extern int dup3(int file, int as, int flags);
+
+/* fork(2). Swift hides it: the child may do little where the process has other threads. */
+static inline int clinux_fork(void)
+{
+	return fork();
+}
 
 /* ppoll(2): the only wait whose signal mask change and sleep are one step */
 extern int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Netmap
 
@@ -7,6 +8,7 @@ import Netmap
 ///     host-peer receive PORT COUNT
 ///     host-peer reopen PORT COUNT
 ///     host-peer activate SOCKET PROGRAM [ARGUMENT...]
+///     host-peer fork-embedded
 ///
 /// Packets carry the sender's number, their own number, and a check word. COUNT 0 goes on for ever. Says
 /// `ready` once the port is open; then, at the end, what it saw, or what was wrong.
@@ -28,6 +30,7 @@ struct HostPeer {
         try reopen(arguments[2], count: Int(arguments[3]) ?? 0)
       case "activate" where arguments.count >= 4:
         try activate(arguments[2], Array(arguments[3...]))
+      case "fork-embedded": try forkEmbedded()
       default: fail("usage: host-peer send PORT SENDER COUNT [BATCH] | receive PORT COUNT")
       }
     } catch {
@@ -92,6 +95,32 @@ struct HostPeer {
       port.close()
     }
     say("reopened \(count)")
+  }
+
+  /// A child of fork(2) must be refused the ports of its parent's embedded engine.
+  static func forkEmbedded() throws {
+    let engine = try EmbeddedEngine()
+    let (a, b) = (
+      try Port("netmap:p{1", engine: engine), try Port("netmap:p}1", engine: engine)
+    )
+    let child = clinux_fork()
+    if child == 0 {
+      do {
+        try a.sync(.transmit)
+        say("the child is not refused")
+      } catch {
+        say("the child is refused: \(error.code.name)")
+      }
+      _exit(0)
+    }
+    var status: CInt = 0
+    guard unsafe waitpid(child, &status, 0) == child, status == 0 else { fail("the child failed") }
+    a.inject([1])
+    try a.sync(.transmit)
+    guard try b.wait(for: .receive, timeout: .seconds(5)) == .receive else {
+      fail("the parent's pipe is broken")
+    }
+    say("the parent goes on")
   }
 
   static func say(_ text: String) {
