@@ -122,6 +122,14 @@ let package = Package(
         "host-peer",
       ],
       path: "Tests/Daemon", swiftSettings: settings),
+    // Processes that die, stop, lie and run out of things.
+    .testTarget(
+      name: "FaultTests",
+      dependencies: [
+        "Netmap", "NetmapClient", "NetmapCore", "NetmapTestSupport", "CLinux", "netmap", "netmapd",
+        "host-peer",
+      ],
+      path: "Tests/Faults", swiftSettings: settings),
     // One end of a pipe in a process that can be killed.
     .executableTarget(
       name: "host-peer", dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CLinux"],
@@ -141,7 +149,8 @@ let package = Package(
       swiftSettings: settings),
     // Namespaces, veth pairs and helper programs, for tests.
     .target(
-      name: "NetmapTestSupport", dependencies: ["NetworkStage", "NetmapCore", "CLinux", "CBPF"],
+      name: "NetmapTestSupport",
+      dependencies: ["Netmap", "NetmapClient", "NetworkStage", "NetmapCore", "CLinux", "CBPF"],
       path: "Tests/Support/NetmapTestSupport", swiftSettings: settings),
     // Holds a port open until it is killed.
     .executableTarget(

@@ -14,7 +14,10 @@ final class Mailbox: Sendable {
 
   init(_ socket: MessageSocket) {
     self.socket = socket
+    ForkedDescriptors.add(socket.descriptor)
   }
+
+  deinit { ForkedDescriptors.remove(socket.descriptor) }
 
   /// - Parameter doorbells: Where doorbells go that arrive; it outlives the mailbox's last use.
   func deliver(to doorbells: DoorbellTable) {

@@ -33,7 +33,9 @@ extension Server {
     for binding in bindings.values where binding.isOpen {
       let registration = binding.registration
       var listing = byName[registration.name] ?? self.listing(of: registration)
-      listing.processes.append(binding.process)
+      let viewers = binding.viewers.compactMap { clients[$0.slot]?.process }
+      // A token can outlive whoever opened the port, until somebody uses it.
+      listing.processes += viewers.isEmpty ? [binding.process] : viewers
       byName[registration.name] = listing
     }
     return byName.values.map {

@@ -29,7 +29,10 @@ public struct TestProgram: Sendable {
   public static let patience: CInt = 90
 
   /// Seconds that a program may be waited for in all, counted from its start.
-  public static let lifetime = 240
+  ///
+  /// More where tests of faults are asked for more rounds than usual.
+  public static let lifetime =
+    240 * max(1, Int(environmentNumber("NETMAP_FAULT_ROUNDS") ?? 0) / 200)
 
   /// Starts a program found by `PATH`, or by its path.
   ///

@@ -6,6 +6,10 @@ import Netmap
 ///
 ///     host-peer send PORT SENDER COUNT [BATCH]
 ///     host-peer receive PORT COUNT
+///     host-peer receive PORT COUNT PROGRESS-FILE
+///     host-peer hold-lock PORT transmit|receive
+///     host-peer hand-over fork|daemonise|exec PORT COUNT
+///     host-peer token DESCRIPTOR COUNT
 ///     host-peer reopen PORT COUNT
 ///     host-peer activate SOCKET PROGRAM [ARGUMENT...]
 ///     host-peer fork-embedded
@@ -25,7 +29,16 @@ struct HostPeer {
           batch: arguments.count > 5 ? Int(arguments[5]) ?? 64 : 64)
       case "receive" where arguments.count >= 4:
         try receive(
-          Port(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0)
+          Port(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0,
+          ReceiveProgress(file: arguments.count > 4 ? arguments[4] : nil))
+      case "hold-lock" where arguments.count >= 4:
+        try holdLock(arguments[2], arguments[3] == "transmit" ? .transmit : .receive)
+      case "hand-over" where arguments.count >= 5:
+        try handOver(arguments[2], arguments[3], count: arguments[4])
+      case "token" where arguments.count >= 4:
+        try receive(
+          HostEngine.shared.port(token: Int32(arguments[2]) ?? -1),
+          count: UInt64(arguments[3]) ?? 0)
       case "reopen" where arguments.count >= 4:
         try reopen(arguments[2], count: Int(arguments[3]) ?? 0)
       case "activate" where arguments.count >= 4:
@@ -59,7 +72,9 @@ struct HostPeer {
     say("sent \(number)")
   }
 
-  static func receive(_ port: Port, count: UInt64) throws {
+  static func receive(
+    _ port: Port, count: UInt64, _ progress: ReceiveProgress = ReceiveProgress(file: nil)
+  ) throws {
     say("ready")
     var (received, senders) = (UInt64(0), UInt64(0))
     var last: Content?
@@ -81,6 +96,7 @@ struct HostPeer {
         }
         last = content
         received += 1
+        progress.hasSeen(content.number)
       }
     }
     try port.sync(.receive)
