@@ -9,6 +9,8 @@ struct Measurement: Hashable {
     case pipeTwoProcesses = "pipe-2p"
     case null
     case wakeup
+    case pingPongSpin = "pingpong-spin"
+    case pingPongSleep = "pingpong-sleep"
     case xdpCopyTransmit = "xdp-copy-tx"
     case xdpCopyReceive = "xdp-copy-rx"
     case xdpCopyForward = "xdp-copy-forward"
@@ -26,6 +28,8 @@ struct Measurement: Hashable {
       case .pipeTwoProcesses: "a pipe between two processes on two CPUs, through netmapd"
       case .null: "a sync of a null port: what a sync itself costs"
       case .wakeup: "a pipe between sleeping threads; next to it, eventfd + poll"
+      case .pingPongSpin: "round trips between two processes that look all the time"
+      case .pingPongSleep: "round trips between two processes that sleep until a packet comes"
       case .xdpCopyTransmit, .xdpGenericTransmit, .packetTransmit:
         "send to a veth whose other end counts and drops"
       case .xdpCopyReceive, .xdpGenericReceive, .packetReceive:
@@ -38,7 +42,9 @@ struct Measurement: Hashable {
     /// What is measured on interfaces; nil for the other cases.
     var traffic: Traffic? {
       switch self {
-      case .pipeOneThread, .pipeTwoThreads, .pipeTwoProcesses, .null, .wakeup: nil
+      case .pipeOneThread, .pipeTwoThreads, .pipeTwoProcesses, .null, .wakeup, .pingPongSpin,
+        .pingPongSleep:
+        nil
       case .xdpCopyTransmit: Traffic(.xdpCopy, .transmit)
       case .xdpCopyReceive: Traffic(.xdpCopy, .receive)
       case .xdpCopyForward: Traffic(.xdpCopy, .forward)
@@ -63,6 +69,11 @@ struct Measurement: Hashable {
       self == .pipeOneThread || self == .pipeTwoThreads || self == .pipeTwoProcesses
     }
 
+    /// Whether two processes take part, whose engine is netmapd's.
+    var isBetweenProcesses: Bool {
+      self == .pipeTwoProcesses || self == .pingPongSpin || self == .pingPongSleep
+    }
+
     /// Whether the size of a batch means anything.
     var hasBatches: Bool { isPipe || traffic != nil }
   }
@@ -82,13 +93,15 @@ struct Measurement: Hashable {
 /// What a measurement found.
 struct BenchResult {
   let measurement: Measurement
-  /// Packets received, or sent where that is measured; syncs for `null`, round trips for `wakeup`.
+  /// Packets received, or sent where that is measured; syncs for `null`, round trips for `wakeup` and `pingpong-...`.
   var packets: UInt64
   var seconds: Double
   /// Nil when the program that was measured does not count them.
   var systemCalls: UInt64?
   /// Set by `wakeup`.
   var wakeup: WakeupTimes?
+  /// Set by `pingpong-...`.
+  var roundTrips: RoundTripTimes?
   /// Set by the cases on interfaces that are offered packets.
   var delivery: Delivery?
 
@@ -114,6 +127,12 @@ struct BenchResult {
       line.add("baselineP99", wakeup.eventfd.p99)
       line.add("ratio", wakeup.ratio)
     }
+    if let roundTrips {
+      line.add("p50", roundTrips.p50)
+      line.add("p99", roundTrips.p99)
+      line.add("p999", roundTrips.p999)
+      line.add("max", roundTrips.max)
+    }
     machine.describe(in: &line)
     return line.text
   }
@@ -126,7 +145,7 @@ extension Measurement {
     line.add("case", name.rawValue)
     line.add("backend", name.traffic?.backend.name ?? (name == .null ? "null" : "pipe"))
     line.add(
-      "mode", name.traffic?.backend.mode ?? (name == .pipeTwoProcesses ? "host" : "embedded"))
+      "mode", name.traffic?.backend.mode ?? (name.isBetweenProcesses ? "host" : "embedded"))
     line.add("frameBytes", name == .null ? 0 : frameBytes)
     line.add("batch", batch)
     line.add("direction", name.traffic?.direction.rawValue ?? (name == .null ? "tx" : "both"))
