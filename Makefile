@@ -37,9 +37,12 @@ demo: build
 test:
 	$(SWIFT) test --disable-xctest
 
-# 10^9 packets through two mappings of one pipe, from two processes; every one is checked.
+# 10^9 packets through two mappings of one pipe, from two processes; every one is checked. Then every
+# fault of the fault suite, more often than in 'make test'.
+SOAK_ROUNDS ?= 5000
 soak: build
 	$(RELEASE)/pipe-peer soak --packets 1000000000 --batch 256
+	NETMAP_FAULT_ROUNDS=$(SOAK_ROUNDS) $(SWIFT) test --disable-xctest --filter FaultTests
 
 bench: build
 	Benchmarks/check

@@ -112,7 +112,9 @@ let package = Package(
     .testTarget(
       name: "NetmapTests",
       dependencies: [
-        "Netmap", "NetmapCore", "NetmapTestSupport", "hello", "sink", "forward", "swap", "responder",
+        "Netmap", "NetmapCore", "NetmapTestSupport", "hello", "sink", "forward", "swap",
+        "responder",
+        "host-peer",
       ],
       swiftSettings: settings),
     // Processes that share ports through a daemon.
@@ -123,9 +125,18 @@ let package = Package(
         "host-peer",
       ],
       path: "Tests/Daemon", swiftSettings: settings),
+    // Processes that die, stop, lie and run out of things.
+    .testTarget(
+      name: "FaultTests",
+      dependencies: [
+        "Netmap", "NetmapClient", "NetmapCore", "NetmapTestSupport", "CLinux", "netmap", "netmapd",
+        "host-peer",
+      ],
+      path: "Tests/Faults", swiftSettings: settings),
     // One end of a pipe in a process that can be killed.
     .executableTarget(
-      name: "host-peer", dependencies: ["Netmap", "NetmapClient"], path: "Tests/Support/host-peer",
+      name: "host-peer", dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CLinux"],
+      path: "Tests/Support/host-peer",
       swiftSettings: settings),
     // Backends on interfaces that the tests make in network namespaces of their own.
     .testTarget(
@@ -141,7 +152,8 @@ let package = Package(
       swiftSettings: settings),
     // Namespaces, veth pairs and helper programs, for tests.
     .target(
-      name: "NetmapTestSupport", dependencies: ["NetworkStage", "NetmapCore", "CLinux", "CBPF"],
+      name: "NetmapTestSupport",
+      dependencies: ["Netmap", "NetmapClient", "NetworkStage", "NetmapCore", "CLinux", "CBPF"],
       path: "Tests/Support/NetmapTestSupport", swiftSettings: settings),
     // Holds a port open until it is killed.
     .executableTarget(

@@ -40,6 +40,40 @@ public final class HostEngine: PortEngine {
   package func listing() throws(NetmapError) -> [PortListing] {
     try provider.listing()
   }
+
+  /// What is wrong with the memory that ports share; see ``Engine/check()``.
+  ///
+  /// What is found is looked for again, twice, and believed when it is there each time. Blocks for about
+  /// 50 ms when there is something.
+  ///
+  /// - Throws: ``NetmapError`` `ENOENT` or `ECONNREFUSED` when no daemon is running.
+  package func check() throws(NetmapError) -> DaemonCheck {
+    var result = try provider.check()
+    for _ in 0..<2 where !result.report.findings.isEmpty {
+      usleep(20_000)
+      var later = try provider.check()
+      later.report = result.report.confirmed(by: later.report)
+      result = later
+    }
+    return result
+  }
+
+  /// A port that another process (or another program in this one) opened, by a copy of its token.
+  ///
+  /// The port is open as long as a copy of its token is, here or elsewhere. Both processes may use the
+  /// rings; one sync at a time does its work.
+  ///
+  /// - Parameter descriptor: The copy; the port's from now on.
+  /// - Returns: The port.
+  /// - Throws: ``NetmapError`` `EINVAL` or `ENOTSOCK` when it is no token, `EBADF` when it is bound to no
+  ///   port, `ECONNRESET` when its daemon has gone.
+  package func port(token descriptor: CInt) throws(NetmapError) -> Port {
+    let binding = try provider.attach(Token(owning: descriptor))
+    return Port(
+      binding: binding,
+      specification: try PortSpecification.parse(
+        "netmap:\(binding.registration.name.rawValue)", enabling: PortOption.standard))
+  }
 }
 
 /// This process's connection to a daemon; made when it is needed, and again when the daemon has gone.
@@ -53,16 +87,42 @@ private final class DaemonBindings: BindingProvider {
 
   func open(_ request: RegisterRequest) throws(NetmapError) -> PortBinding {
     try withConnection { (connection) throws(NetmapError) in
-      let opened = try connection.register(request)
-      let (registration, token) = (opened.registration, opened.token)
-      let attached = try opened.attach(connection)
-      return PortBinding(
-        registration, attached, connection.doorbells,
-        end: { keepsViews in
-          if !keepsViews { connection.forget(registration) }
-          token.close()
-        }, forget: { connection.forget(registration) })
+      try bind(try connection.register(request), connection)
     }
+  }
+
+  private func bind(
+    _ opened: Opened, _ connection: DaemonConnection
+  ) throws(NetmapError) -> PortBinding {
+    let (registration, token) = (opened.registration, opened.token)
+    return PortBinding(
+      registration, try opened.attach(connection), connection.doorbells, token: token,
+      end: { keepsViews in
+        if !keepsViews { connection.forget(registration) }
+        token.close()
+      }, forget: { connection.forget(registration) })
+  }
+
+  /// Uses a port that was opened elsewhere.
+  func attach(_ token: Token) throws(NetmapError) -> PortBinding {
+    let daemon = try token.daemon()
+    if let known = current.withLock({ $0 }), known.isUsable, known.address == daemon {
+      do throws(NetmapError) {
+        return try bind(try known.attach(token), known)
+      } catch {
+        // Another daemon may have had the same address since.
+        guard error.code == .badDescriptor else { throw error }
+      }
+    }
+    let connection = try DaemonConnection(through: token)
+    current.withLock { known in
+      if known?.isUsable != true { known = connection }
+    }
+    return try bind(try connection.attach(token), connection)
+  }
+
+  func check() throws(NetmapError) -> DaemonCheck {
+    try DaemonConnection(address: address, starts: false).check()
   }
 
   func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16 {

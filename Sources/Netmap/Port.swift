@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import NetmapClient
 internal import NetmapCore
 internal import NetmapLinuxSetup
 
@@ -77,7 +78,7 @@ public final class Port {
   /// Opens the port that a specification describes.
   ///
   /// - Throws: As ``init(_:flags:extraBuffers:engine:)``.
-  public init(
+  public convenience init(
     _ specification: PortSpecification, flags: BindingFlags = [], extraBuffers: Int = 0,
     engine: (any PortEngine)? = nil
   ) throws(NetmapError) {
@@ -85,7 +86,11 @@ public final class Port {
     if let engine { owner = engine } else { owner = try EmbeddedEngine.shared() }
     let provider = owner.access.provider
     let request = try Self.request(specification, flags, extraBuffers, provider)
-    binding = try provider.open(request)
+    self.init(binding: try provider.open(request), specification: specification)
+  }
+
+  init(binding: PortBinding, specification: PortSpecification) {
+    self.binding = binding
     attached = binding.attached
     registration = binding.registration
     unsafe path = attached.syncPath
@@ -136,6 +141,21 @@ public final class Port {
     unsafe rings.deallocate()
     guard unsafe process.isThisProcess else { return }
     binding.finish()
+  }
+
+  /// A copy of the descriptor that keeps the port open, for another process: see
+  /// ``HostEngine/port(token:)``.
+  ///
+  /// - Parameter survivesExec: Whether a program that this process becomes inherits the copy.
+  /// - Returns: The copy, the caller's to close.
+  /// - Throws: ``NetmapError`` `EOPNOTSUPP` for a port of an embedded engine, `EBADF` after ``close()``.
+  package func duplicateToken(survivesExec: Bool = false) throws(NetmapError) -> CInt {
+    guard let token = binding.token else {
+      throw NetmapError(
+        .unsupported, "pass on", name, reason: "it is of an engine of this process alone",
+        remedy: "open it on HostEngine.shared")
+    }
+    return try token.duplicate(survivesExec: survivesExec)
   }
 
   /// Ends the binding: the rings become free for others, and every further sync or wait throws.

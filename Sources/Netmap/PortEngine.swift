@@ -1,3 +1,4 @@
+internal import NetmapClient
 internal import NetmapCore
 
 /// Where ports are opened: an ``EmbeddedEngine`` in this process, or the ``HostEngine`` that all
@@ -27,6 +28,8 @@ final class PortBinding {
   let attached: AttachedPort
   /// Doorbells of those who sleep for its rings.
   let doorbells: DoorbellTable
+  /// What keeps the binding open, where it can be passed on.
+  let token: Token?
   private let end: (_ keepsViews: Bool) -> Void
   private let forget: () -> Void
   private var isOpen = true
@@ -35,15 +38,18 @@ final class PortBinding {
   ///   - registration: What the engine answered.
   ///   - attached: The rings as this process has them.
   ///   - doorbells: What sleepers wait on.
+  ///   - token: What keeps the binding open, on an engine of several processes.
   ///   - end: Ends the binding; told whether somebody may still look at its rings.
   ///   - forget: Says that nobody can any more, after it was ended with views kept.
   init(
     _ registration: Registration, _ attached: AttachedPort, _ doorbells: DoorbellTable,
+    token: Token? = nil,
     end: @escaping (_ keepsViews: Bool) -> Void, forget: @escaping () -> Void
   ) {
     self.registration = registration
     self.attached = attached
     self.doorbells = doorbells
+    self.token = token
     self.end = end
     self.forget = forget
   }

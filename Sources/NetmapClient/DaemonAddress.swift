@@ -52,6 +52,23 @@ package struct DaemonAddress: Hashable, Sendable {
     return all[all.count - 1]
   }
 
+  /// Seconds that a daemon has for each answer: one that is stopped must not hold up its clients
+  /// for ever.
+  package static let patience = 30
+
+  static func noDescriptor() -> NetmapError {
+    NetmapError(
+      .tooManyFiles, "ask", "netmapd", reason: "it has no descriptor left",
+      remedy: "close some ports, or raise netmapd's limit of open files (LimitNOFILE=)")
+  }
+
+  static func noAnswer(_ operation: String) -> NetmapError {
+    NetmapError(
+      .init(rawValue: ETIMEDOUT), operation, "netmapd",
+      reason: "it has not answered in \(patience) s",
+      remedy: "see whether it is stopped; let it go on (kill -CONT), or end it (kill -KILL)")
+  }
+
   /// A socket that is connected to the daemon here.
   ///
   /// - Returns: Nil when no daemon listens here.
@@ -59,9 +76,14 @@ package struct DaemonAddress: Hashable, Sendable {
   package func connect() throws(NetmapError) -> MessageSocket? {
     let file = try Self.socket()
     let connection = MessageSocket(owning: file)
+    // For connect(2) as well, which waits while a stopped daemon's queue is full.
+    var limit = timeval(tv_sec: Self.patience, tv_usec: 0)
+    _ = unsafe setsockopt(
+      file, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     while unsafe withSocketAddress({ unsafe Glibc.connect(file, $0, $1) }) != 0 {
       switch errno {
       case EINTR: continue
+      case EAGAIN: throw Self.noAnswer("connect")
       case ENOENT, ECONNREFUSED, ENOTDIR: return nil
       case EACCES, EPERM:
         throw NetmapError(

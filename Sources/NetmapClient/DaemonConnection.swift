@@ -17,6 +17,8 @@ package final class DaemonConnection: Sendable {
   package let tag: ClientTag
 
   private let mailbox: Mailbox
+  /// How many objects of this process look at a binding's rings.
+  private let views = Mutex<[UInt64: Int]>([:])
   private nonisolated(unsafe) let process = unsafe ForkGuard.Mark()
 
   /// Becomes a client of the daemon, which is started where none runs.
@@ -25,22 +27,43 @@ package final class DaemonConnection: Sendable {
   ///   - address: The daemon's; nil for the first of ``DaemonAddress/candidates()`` that has one.
   ///   - starts: Whether to start a daemon.
   /// - Throws: ``NetmapError``: what keeps this user from it, or why none could be started.
-  package init(address: DaemonAddress? = nil, starts: Bool = true) throws(NetmapError) {
-    let socket: MessageSocket
+  package convenience init(
+    address: DaemonAddress? = nil, starts: Bool = true
+  ) throws(NetmapError) {
     if let address {
       guard let connection = try address.connect() else {
         throw NetmapError(
           .init(rawValue: ECONNREFUSED), "connect", address.path,
           reason: "no netmapd listens there", remedy: "start one: netmapd --socket \(address.path)")
       }
-      (self.address, socket) = (address, connection)
+      try connection.send(Message.bytes(.hello))
+      try self.init(address, connection)
     } else {
-      (self.address, socket) = try DaemonAddress.reach(starts: starts)
+      let (address, connection) = try DaemonAddress.reach(starts: starts)
+      try connection.send(Message.bytes(.hello))
+      try self.init(address, connection)
     }
-    try socket.send(Message.bytes(.hello))
-    guard let mail = try socket.receive(waits: true), !mail.bytes.isEmpty else {
-      throw Self.hungUp("connect")
-    }
+  }
+
+  /// Becomes a client of the daemon that a token is of; no path has to be resolved for that.
+  ///
+  /// - Throws: ``NetmapError`` `EINVAL` or `ENOTSOCK` when it is no token, or what the daemon's end left.
+  package convenience init(through token: Token) throws(NetmapError) {
+    let address = try token.daemon()
+    let (mine, theirs) = try MessageSocket.pair()
+    try Self.send(Message.bytes(.hello), [theirs.descriptor], on: token.open())
+    // The copy of theirs must go, or the daemon's death would not end the wait.
+    theirs.close()
+    try self.init(address, mine)
+  }
+
+  /// - Parameters:
+  ///   - address: The daemon's.
+  ///   - socket: On which a hello has been sent.
+  /// - Throws: ``NetmapError``, what the daemon answered.
+  private init(_ address: DaemonAddress, _ socket: MessageSocket) throws(NetmapError) {
+    self.address = address
+    let mail = try Self.receive(on: socket, "connect")
     var body = try Message(mail.bytes).answer()
     let (slot, epoch) = (try body.take(UInt32.self), try body.take(UInt32.self))
     guard slot < Directory.clientCapacity, epoch > 0, mail.files.count >= 2 else {
@@ -74,7 +97,25 @@ package final class DaemonConnection: Sendable {
       Message.bytes(.register) {
         $0.put(request)
         $0.put(tag.rawValue)
-      }, on: connection, namespace: try Self.namespace(for: request.name))
+      }, on: connection, namespace: try Self.namespace(for: request.name), isNew: true)
+    return try opened(answer, token)
+  }
+
+  /// Maps the rings of a port that another process, or another program in this one, has opened.
+  ///
+  /// - Returns: The binding. ``forget(_:)`` ends this use of it, the token's last copy the binding.
+  /// - Throws: ``NetmapError`` `EBADF` when the token is bound to no port, or is another daemon's.
+  package func attach(_ token: Token) throws(NetmapError) -> Opened {
+    try checkProcess()
+    mailbox.fetch()
+    let answer = try ask(
+      Message.bytes(.attach) { $0.put(tag.rawValue) }, on: try token.open())
+    return try opened(answer, token)
+  }
+
+  private func opened(
+    _ answer: (body: MessageReader, files: [OwnedFile]), _ token: Token
+  ) throws(NetmapError) -> Opened {
     guard answer.files.count >= 2 else { throw answer.body.malformed("descriptors are missing") }
     var body = answer.body
     let region = try SharedMemory(attaching: answer.files[0].descriptor)
@@ -92,6 +133,7 @@ package final class DaemonConnection: Sendable {
     if try body.take(UInt8.self) != 0 {
       attachment = try body.takeAttachment(files: answer.files, region: region)
     }
+    views.withLock { $0[registration.id.number, default: 0] += 1 }
     return Opened(
       registration: registration, token: token, attachment: attachment, files: answer.files)
   }
@@ -123,6 +165,14 @@ package final class DaemonConnection: Sendable {
     return result
   }
 
+  /// Has the daemon look for buffers that are lost or owned twice, and the like; see
+  /// ``Engine/check()`` for what can be said of ports that are in use.
+  package func check() throws(NetmapError) -> DaemonCheck {
+    try checkProcess()
+    var body = try ask(Message.bytes(.check), on: mailbox.socket).body
+    return try body.takeCheck()
+  }
+
   /// The data path of a binding, in this process.
   ///
   /// - Parameters:
@@ -149,14 +199,20 @@ package final class DaemonConnection: Sendable {
     }
   }
 
-  /// Nobody in this process looks at a closed port's rings any more.
+  /// One object of this process looks at a port's rings no more; the daemon is told of the last one.
   package func forget(_ registration: Registration) {
     if let place = registration.place { mailbox.switches.leave(place, registration.segment) }
     forget(registration.id)
   }
 
-  private func forget(_ id: BindingID) {
+  package func forget(_ id: BindingID) {
     guard unsafe process.isThisProcess else { return }
+    let isLast = views.withLock { views in
+      let left = (views[id.number] ?? 1) - 1
+      views[id.number] = left > 0 ? left : nil
+      return left <= 0
+    }
+    guard isLast else { return }
     // A daemon that has gone has forgotten already.
     try? mailbox.socket.send(Message.bytes(.forget) { $0.put(id.number) }, waits: false)
   }
@@ -174,28 +230,65 @@ package final class DaemonConnection: Sendable {
 
   /// One request, with a private socket for its answer: answers to others cannot get mixed in.
   private func ask(
-    _ request: [UInt8], on socket: MessageSocket, namespace: OwnedFile? = nil
+    _ request: [UInt8], on socket: MessageSocket, namespace: OwnedFile? = nil, isNew: Bool = false
   ) throws(NetmapError) -> (body: MessageReader, files: [OwnedFile]) {
     let (mine, theirs) = try MessageSocket.pair()
+    let mail: MessageSocket.Datagram
     do throws(NetmapError) {
-      try socket.send(
-        request, [theirs.descriptor] + (namespace.map { [$0.descriptor] } ?? []))
+      try Self.send(
+        request, [theirs.descriptor] + (namespace.map { [$0.descriptor] } ?? []), on: socket)
+      // The copy of theirs must go, or the daemon's death would not end the wait.
+      theirs.close()
+      mail = try Self.receive(on: mine, "ask")
     } catch {
-      throw error.code.rawValue == EPIPE || error.code.rawValue == ECONNRESET
-        ? Self.hungUp("ask") : error
-    }
-    // The copy of theirs must go, or the daemon's death would not end the wait.
-    return try Self.answer(on: mine, closing: theirs)
-  }
-
-  private static func answer(
-    on socket: MessageSocket, closing other: consuming MessageSocket
-  ) throws(NetmapError) -> (body: MessageReader, files: [OwnedFile]) {
-    _ = consume other
-    guard let mail = try socket.receive(waits: true), !mail.bytes.isEmpty else {
-      throw hungUp("ask")
+      guard error.code.rawValue == ECONNRESET else { throw error }
+      throw try Self.whyNoAnswer(on: socket, isNew: isNew, error)
     }
     return (try Message(mail.bytes).answer(), mail.files)
+  }
+
+  /// What it means that the socket for an answer was closed: the daemon has ended, or it had no
+  /// descriptor left for the socket, or for the connection that the request was sent on.
+  ///
+  /// - Parameters:
+  ///   - socket: What the request was sent on.
+  ///   - isNew: Whether nobody else can be meant by what has arrived on the connection.
+  ///   - error: That the daemon has gone.
+  /// - Returns: The error to report.
+  /// - Throws: ``NetmapError``, what the daemon answered on the connection itself.
+  private static func whyNoAnswer(
+    on socket: MessageSocket, isNew: Bool, _ error: NetmapError
+  ) throws(NetmapError) -> NetmapError {
+    // An error that the connection has had is reported before what was sent on it.
+    for _ in 0..<2 where isNew {
+      guard let mail = try? socket.receive(waits: false) else { continue }
+      if !mail.bytes.isEmpty { _ = try Message(mail.bytes).answer() }
+      return error
+    }
+    // A daemon that is killed closes one descriptor after the other.
+    return socket.isOver(within: 100) ? error : DaemonAddress.noDescriptor()
+  }
+
+  private static func send(
+    _ bytes: [UInt8], _ files: [CInt], on socket: MessageSocket
+  ) throws(NetmapError) {
+    do throws(NetmapError) {
+      try socket.send(bytes, files)
+    } catch {
+      throw error.code.rawValue == EPIPE || error.code.rawValue == ECONNRESET
+        ? hungUp("ask") : error
+    }
+  }
+
+  /// An answer of the daemon, for which it has ``DaemonAddress/patience`` seconds.
+  private static func receive(
+    on socket: MessageSocket, _ operation: String
+  ) throws(NetmapError) -> MessageSocket.Datagram {
+    guard let mail = try socket.receive(within: DaemonAddress.patience) else {
+      throw DaemonAddress.noAnswer(operation)
+    }
+    guard !mail.bytes.isEmpty else { throw hungUp(operation) }
+    return mail
   }
 
   /// Whether this still is the process that connected, and no fork child of it.
@@ -213,21 +306,5 @@ package final class DaemonConnection: Sendable {
     NetmapError(
       .init(rawValue: ECONNRESET), operation, "netmapd", reason: "the daemon has gone",
       remedy: "open the port again; a new daemon is started then")
-  }
-}
-
-/// One open of a port, as a descriptor: the binding lasts until its last copy is closed.
-///
-/// It is polled, inherited and passed on like a file. Nothing is ever received on it.
-package final class Token: Sendable {
-  private let socket: Mutex<MessageSocket?>
-
-  init(_ socket: MessageSocket) {
-    self.socket = Mutex(socket)
-  }
-
-  /// Closes this copy.
-  package func close() {
-    socket.withLock { $0 = nil }
   }
 }

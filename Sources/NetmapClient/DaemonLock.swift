@@ -9,8 +9,14 @@ package final class DaemonLock: Sendable {
 
   /// Waits for the lock, and makes the folder if it is not there.
   ///
-  /// - Throws: ``NetmapError`` when the folder cannot be used, or is another user's.
-  package init(_ address: DaemonAddress) throws(NetmapError) {
+  /// - Parameters:
+  ///   - address: The daemon's.
+  ///   - seconds: How long to wait for others who have it.
+  /// - Throws: ``NetmapError`` when the folder cannot be used, or is another user's; `ETIMEDOUT` when the
+  ///   lock was not to be had.
+  package init(
+    _ address: DaemonAddress, within seconds: Int = DaemonAddress.patience
+  ) throws(NetmapError) {
     let folder = address.folder
     // The host's folder is for everybody who may use the socket in it; a user's own is private.
     let mode: mode_t = geteuid() == 0 ? 0o755 : 0o700
@@ -30,8 +36,19 @@ package final class DaemonLock: Sendable {
     guard file >= 0 else {
       throw systemError("open", path, remedy: "check the rights on \(folder)")
     }
-    while flock(file, CInt(CLINUX_LOCK_EX)) != 0 {
-      guard errno == EINTR else {
+    // Whoever has it is about to start a daemon, which takes a moment; unless it was stopped meanwhile.
+    let end = monotonicNanoseconds() + UInt64(seconds) * 1_000_000_000
+    while flock(file, CInt(CLINUX_LOCK_EX | CLINUX_LOCK_NB)) != 0 {
+      switch errno {
+      case EINTR: continue
+      case EWOULDBLOCK where monotonicNanoseconds() < end: usleep(2_000)
+      case EWOULDBLOCK:
+        close(file)
+        throw NetmapError(
+          .init(rawValue: ETIMEDOUT), "lock", path,
+          reason: "another process has had it for \(seconds) s",
+          remedy: "see who has it (fuser \(path)), and let it go on or end it")
+      default:
         let error = systemError("flock", path)
         close(file)
         throw error

@@ -32,18 +32,27 @@ extension DaemonAddress {
   /// Starts a daemon that exits when it is idle, detached from this process. Returns when it can be
   /// connected to: the socket listens before the daemon runs.
   ///
+  /// - Parameters:
+  ///   - forced: The program; nil to look for it.
+  ///   - idleExit: Seconds without an open port after which it leaves.
   /// - Throws: ``NetmapError`` `ENOENT` when the program is not installed.
-  func startDaemon() throws(NetmapError) {
+  package func startDaemon(
+    program forced: String? = nil, idleExit: Int = 5
+  ) throws(NetmapError) {
     let lock = try DaemonLock(self)
     defer { withExtendedLifetime(lock) {} }
     // Somebody else may have been faster.
     if try connect() != nil { return }
-    let program = try DaemonProgram.find()
+    let program: String
+    if let forced { program = forced } else { program = try DaemonProgram.find() }
     let listener = try listen()
     defer { close(listener) }
     try DaemonProgram.spawn(
       program,
-      ["--listener", "3", "--socket", path, "--idle-exit", "5", "--log-level", "notice"],
+      [
+        "--listener", "3", "--socket", path, "--idle-exit", "\(idleExit)", "--log-level",
+        "notice",
+      ],
       listener: listener,
       log: "\(path).log", waits: true)
   }

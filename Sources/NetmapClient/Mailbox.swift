@@ -16,7 +16,10 @@ final class Mailbox: Sendable {
 
   init(_ socket: MessageSocket) {
     self.socket = socket
+    ForkedDescriptors.add(socket.descriptor)
   }
+
+  deinit { ForkedDescriptors.remove(socket.descriptor) }
 
   /// - Parameter doorbells: Where doorbells go that arrive; it outlives the mailbox's last use.
   func deliver(to doorbells: DoorbellTable) {
@@ -35,7 +38,8 @@ final class Mailbox: Sendable {
           try? switches.take(message, mail.files)
           continue
         }
-        guard message.kind == .doorbell, let file = mail.files.first, let number = try? message.body.take(UInt32.self),
+        guard message.kind == .doorbell, let file = mail.files.first,
+          let number = try? message.body.take(UInt32.self),
           let descriptor = try? file.duplicate()
         else { continue }
         table.install(descriptor, as: number)

@@ -46,7 +46,9 @@ extension Server {
       let registration = binding.registration
       var listing = byPort[Key(binding)] ?? self.listing(of: registration)
       // The worker opens ports in the place of others, which come below.
-      if binding.process != getpid() { listing.processes.append(binding.process) }
+      let viewers = binding.viewers.compactMap { clients[$0.slot]?.process }
+      // A token can outlive whoever opened the port, until somebody uses it.
+      listing.processes += (viewers.isEmpty ? [binding.process] : viewers).filter { $0 != getpid() }
       byPort[Key(binding)] = listing
     }
     for binding in open {

@@ -4,6 +4,8 @@ internal import NetmapCore
 /// What the daemon keeps of one open of a port.
 final class OpenBinding {
   let registration: Registration
+  /// How the rings of an interface are made in another process.
+  var attachment: InterfaceAttachment?
   /// Where an interface was opened; nil for the daemon's own network namespace.
   let namespace: NamespaceFile?
   /// The process that asked for it, for people to read.

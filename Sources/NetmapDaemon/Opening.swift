@@ -116,6 +116,7 @@ extension Server {
       let binding = OpenBinding(
         registration, in: token.namespace, process: client.process, tokenKey: token.key,
         viewer: client.tag)
+      binding.attachment = bound.attachment
       bindings[registration.id] = binding
       tokens[token.key] = registration.id
       client.seen.insert(registration.id)
@@ -134,7 +135,7 @@ extension Server {
     }
   }
 
-  private func describe(_ bound: ControlThread.Bound) throws(NetmapError) -> Reply {
+  func describe(_ bound: ControlThread.Bound) throws(NetmapError) -> Reply {
     let registration = bound.registration
     var files = FileTable(
       after: [registration.region.descriptor, registration.segment.memory.descriptor]

@@ -15,8 +15,13 @@ extension Server {
       guard !mail.bytes.isEmpty else { return endConnection(key) }
       let message = try Message(mail.bytes)
       switch message.kind {
-      case .hello where tokens[key] == nil: try welcome(socket, key)
+      case .hello where tokens[key] == nil && mail.files.isEmpty: try welcome(socket, key)
       case .register: register(message, mail, tokenKey: key)
+      case .hello: adopt(mail)
+      case .attach:
+        answer(mail) { (reply) throws(NetmapError) in
+          try attach(message, tokenKey: key, by: reply)
+        }
       default: throw message.body.malformed("it is not expected here")
       }
     } catch {
@@ -38,6 +43,7 @@ extension Server {
         forget(BindingID(number: try message.body.take(UInt64.self)), by: client.tag)
       case .portInfo: portInfo(message, mail)
       case .list: answer(mail) { (_) throws(NetmapError) in try list(message) }
+      case .check: answer(mail) { (_) throws(NetmapError) in check() }
       default: throw message.body.malformed("it is not expected here")
       }
     } catch {
@@ -68,11 +74,15 @@ extension Server {
 
   // MARK: - Becoming a client
 
-  private func welcome(
+  func welcome(
     _ socket: MessageSocket, _ key: UInt64
   ) throws(NetmapError) {
     guard let peer = socket.peer else { throw systemError("getsockopt(SO_PEERCRED)", "netmapd") }
     reap()
+    // It may have hung up since: then nothing would ever end this client.
+    guard case .connection = sources[key] else {
+      throw NetmapError(.badDescriptor, "connect", "netmapd", reason: "the process hung up")
+    }
     // Made here and not sent by the process, which could send anything that blocks whoever writes to it.
     let file = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
     guard file >= 0 else { throw systemError("eventfd", "netmapd") }
@@ -160,7 +170,8 @@ extension Server {
 
   /// A process is gone: what it locked is free, and nothing is kept for its eyes any more.
   func end(_ client: Client, because reason: String) {
-    guard clients.removeValue(forKey: client.tag.slot) != nil else { return }
+    guard clients[client.tag.slot] === client else { return }
+    clients[client.tag.slot] = nil
     sources[client.mailboxKey] = nil
     if client.leavesAt == nil { queue.remove(client.mailbox.descriptor) }
     for (key, source) in sources {
@@ -181,6 +192,7 @@ extension Server {
     wakeNeighbours(of: bridges)
     for other in clients.values { other.unlearn(client.tag) }
     engine.removeClient(client.tag)
+    locksReleased += UInt64(locks)
     log.debug(
       "detached",
       metadata: [

@@ -52,6 +52,8 @@ package final class Server {
   var clients: [Int: Client] = [:]
   /// By binding: what is open, and what was closed but may still be looked at.
   var bindings: [BindingID: OpenBinding] = [:]
+  /// Locks that processes have died with.
+  var locksReleased: UInt64 = 0
   /// By token.
   var tokens: [UInt64: BindingID] = [:]
   /// Requests that the control thread is deciding.
@@ -63,6 +65,8 @@ package final class Server {
   /// Accepting has stopped for want of descriptors until then.
   private var acceptsAgainAt: UInt64?
   private let listenerKey: UInt64
+  /// Given up for a moment to tell a process that there is no descriptor for it.
+  private var reserve: OwnedFile?
 
   /// - Parameters:
   ///   - listener: A listening socket; the server's from now on.
@@ -87,6 +91,12 @@ package final class Server {
     lastKey = 1
     sources[listenerKey] = .listener
     try queue.add(listener, key: listenerKey)
+    reserve = Self.spare()
+  }
+
+  private static func spare() -> OwnedFile? {
+    let file = unsafe open("/dev/null", O_RDONLY | O_CLOEXEC)
+    return file >= 0 ? OwnedFile(file) : nil
   }
 
   /// Gives a new watched descriptor its key.
@@ -110,6 +120,7 @@ package final class Server {
       bury(events)
       for event in events where !isStopping { handle(event) }
       endLeavers()
+      if lacksDescriptor { acceptOrRefuse() }
       acceptAgain()
       noteIdleness()
     }
@@ -156,7 +167,7 @@ package final class Server {
 
   private func handle(_ event: EventQueue.Event) {
     switch sources[event.key] {
-    case .listener: accept()
+    case .listener: accept(refuses: false)
     case .signals:
       log.info("stopped by a signal")
       leave(evenIfAsked: true)
@@ -173,11 +184,30 @@ package final class Server {
 
   // MARK: - Connections
 
-  private func accept() {
+  /// Whether somebody waits to be accepted for whom there was no descriptor.
+  private var lacksDescriptor = false
+
+  /// What others have closed just now may be enough for who waits.
+  private func acceptOrRefuse() {
+    lacksDescriptor = false
+    for event in queue.events(capacity: sources.count, timeout: 0) {
+      if case .listener = sources[event.key] { continue }
+      bury([event])
+      handle(event)
+    }
+    accept(refuses: true)
+  }
+
+  private func accept(refuses: Bool) {
     while true {
       let file = Glibc.accept(listener.descriptor, nil, nil)
       guard file >= 0 else {
         if errno == EMFILE || errno == ENFILE || errno == ENOMEM {
+          guard refuses else {
+            lacksDescriptor = true
+            return
+          }
+          if refuse() { continue }
           log.error("no descriptor left for another client; trying again in 100 ms")
           queue.remove(listener.descriptor)
           acceptsAgainAt = monotonicNanoseconds() + 100_000_000
@@ -192,6 +222,26 @@ package final class Server {
         log.error("\(error)")
       }
     }
+  }
+
+  /// Tells the process that waits to be accepted that there is no descriptor left for it.
+  ///
+  /// - Returns: False when not even that can be done.
+  private func refuse() -> Bool {
+    guard reserve != nil else {
+      reserve = Self.spare()
+      return false
+    }
+    reserve = nil
+    defer { reserve = Self.spare() }
+    let file = Glibc.accept(listener.descriptor, nil, nil)
+    guard file >= 0 else { return false }
+    let error = NetmapError(
+      .tooManyFiles, "connect", address.path, reason: "netmapd has no descriptor left",
+      remedy: "close some ports, or raise netmapd's limit of open files (LimitNOFILE=)")
+    log.notice("a client is refused", metadata: ["reason": "\(error)"])
+    try? MessageSocket(owning: file).send(Message.refusal(error), waits: false)
+    return true
   }
 
   private func acceptAgain() {
@@ -242,7 +292,7 @@ package final class Server {
   /// - Parameter evenIfAsked: Also when somebody has just connected.
   private func leave(evenIfAsked: Bool) {
     do throws(NetmapError) {
-      let lock = try DaemonLock(address)
+      let lock = try DaemonLock(address, within: evenIfAsked ? 1 : 0)
       var waiting = pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)
       if !evenIfAsked, unsafe poll(&waiting, 1, 0) > 0 {
         idleSince = monotonicNanoseconds()
@@ -251,7 +301,14 @@ package final class Server {
       if settings.removesSocket { unsafe unlink(address.path) }
       withExtendedLifetime(lock) {}
     } catch {
+      // Whoever has the lock is about to connect.
+      if error.code.rawValue == ETIMEDOUT, !evenIfAsked {
+        idleSince = monotonicNanoseconds()
+        return
+      }
       log.error("\(error)")
+      // Nobody can have bound the path anew as long as this process listens on it.
+      if settings.removesSocket { unsafe unlink(address.path) }
     }
     log.info("leaving")
     isStopping = true

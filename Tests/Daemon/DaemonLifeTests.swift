@@ -93,57 +93,11 @@ struct DaemonLifeTests {
     #expect(error?.remedy.contains("netmapd") == true)
   }
 
-  @Test("malformed messages, with and without descriptors, end their own connection only")
-  func malformed() throws {
-    let fixture = try DaemonFixture()
-    let address = try DaemonAddress(path: fixture.socket)
-    let engine = try fixture.engine()
-    let (a, b) = (
-      try Port("netmap:p{1", engine: engine), try Port("netmap:p}1", engine: engine)
-    )
-    var generator = SeededGenerator(seed: 11)
-    let kinds: [Message.Kind] = [.hello, .forget, .register, .portInfo, .list, .done, .doorbell]
-    for round in 0..<500 {
-      let socket = try #require(try address.connect(), "round \(round)")
-      var bytes = Message.bytes(kinds.randomElement(using: &generator) ?? .hello) { writer in
-        for _ in 0..<Int.random(in: 0..<200, using: &generator) {
-          writer.put(UInt8.random(in: 0...255, using: &generator))
-        }
-      }
-      if Bool.random(using: &generator) {
-        bytes = Array(bytes.prefix(Int.random(in: 1...bytes.count, using: &generator)))
-      }
-      let files = (0..<Int.random(in: 0...8, using: &generator)).map { _ in CInt(0) }
-      try? socket.send(bytes, files)
-      if Bool.random(using: &generator) { try? socket.send(bytes, files) }
-    }
-    a.inject([1])
-    try a.sync(.transmit)
-    #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)
-    _ = try Port("netmap:q{1", engine: engine)
-    #expect(try engine.listing().map(\.name) == ["p{1", "p}1"])
-  }
-
   @Test("a datagram that is too long is refused")
   func tooLong() throws {
     let fixture = try DaemonFixture()
     let socket = try #require(try DaemonAddress(path: fixture.socket).connect())
     try socket.send([UInt8](repeating: 1, count: 60_000))
     _ = try Port("netmap:p{1", engine: try fixture.engine())
-  }
-}
-
-/// Random numbers that a seed repeats (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-  private var state: UInt64
-
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var value = state
-    value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-    return value ^ (value >> 31)
   }
 }

@@ -81,7 +81,7 @@ struct InterfaceKillTests {
     "200 processes killed on a ring that others hold: their successors see whole packets in order",
     arguments: ["xdp,mode=copy", "xdp,mode=generic", "packet"])
   func sharedRing(choice: String) throws {
-    let seed = KillTests.seed
+    let seed = UInt64(time(nil))
     print("seed \(seed)")
     var generator = SeededGenerator(seed: seed)
     try NetworkNamespace.run {
@@ -120,7 +120,7 @@ struct InterfaceKillTests {
     "200 processes killed on ring 0: traffic on ring 1 goes on, and ring 0 is opened anew each time"
   )
   func otherRing() throws {
-    let seed = KillTests.seed
+    let seed = UInt64(time(nil))
     print("seed \(seed)")
     var generator = SeededGenerator(seed: seed)
     try NetworkNamespace.run {

@@ -82,8 +82,11 @@ private final class Child {
   private(set) var errors = ""
 
   init(_ arguments: [String]) throws {
+    // A daemon of these tests' own, which leaves when idle: the host's may be of another build.
+    let socket = "/tmp/netmap-pkt-gen-\(getpid())/netmapd.sock"
     program = try TestProgram(
-      [TestProgram.built("pkt-gen")] + arguments, separatesErrors: true)
+      [TestProgram.built("pkt-gen")] + arguments, environment: ["NETMAP_SOCKET": socket],
+      separatesErrors: true)
   }
 
   func send(_ signal: CInt) { program.send(signal) }

@@ -29,7 +29,7 @@ final class Run {
   private let thread: WorkerThread
 
   private final class Outcome: Sendable {
-    let value = Mutex<CInt>(-1)
+    let value = Mutex<CInt?>(nil)
   }
 
   /// Starts it, with arguments that are separated by blanks.
@@ -49,10 +49,18 @@ final class Run {
 
   /// Waits for the end.
   ///
-  /// - Returns: The exit status.
+  /// - Returns: The exit status; -1 when it does not end in a minute, which fails the test.
   func wait() -> CInt {
-    thread.join()
-    return status.value.withLock { $0 }
+    for _ in 0..<60_000 {
+      if let code = status.value.withLock({ $0 }) {
+        thread.join()
+        return code
+      }
+      Clock.sleep(nanoseconds: 1_000_000)
+    }
+    Issue.record("pkt-gen has not ended in 60 s; it said: \(log.text)")
+    stopRequest.request()
+    return -1
   }
 
   /// Waits until the log has `text`.

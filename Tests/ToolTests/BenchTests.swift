@@ -47,8 +47,24 @@ struct BenchTests {
     #expect(outcome.status == 0)
     let names = outcome.output.split(separator: "\n").map(String.init)
     #expect(
-      names == ["pipe-1t", "pipe-2t", "pipe-2p", "null", "wakeup", "memcpy"] + Self.valeCases
-        + InterfaceBenchTests.cases)
+      names == [
+        "pipe-1t", "pipe-2t", "pipe-2p", "null", "wakeup", "memcpy", "pingpong-spin",
+        "pingpong-sleep",
+      ] + Self.valeCases + InterfaceBenchTests.cases)
+  }
+
+  @Test(
+    "measures round trips between two processes", arguments: ["pingpong-spin", "pingpong-sleep"])
+  func roundTrips(name: String) throws {
+    let result = try #require(try measure("--case \(name) --packets 500").first)
+    for key in Self.commonKeys { #expect(result[key] != nil, "\(key) is missing") }
+    #expect(result["mode"] as? String == "host")
+    #expect(result["packets"] as? Int == 500)
+    let times = try ["p50", "p99", "p999", "max"].map { try #require(result[$0] as? Double) }
+    #expect(times[0] > 0 && times == times.sorted(), "\(times)")
+    // Looking all the time costs no system call; sleeping costs some, and not many.
+    let calls = try #require(result["syscallsPerPacket"] as? Double)
+    #expect(name == "pingpong-spin" ? calls == 0 : calls < 4, "\(calls)")
   }
 
   @Test("measures pipes", arguments: ["pipe-1t", "pipe-2t", "pipe-2p"])

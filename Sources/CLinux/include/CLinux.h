@@ -38,6 +38,12 @@ enum {
 /* dup3(2) */
 extern int dup3(int file, int as, int flags);
 
+/* fork(2). Swift hides it: the child may do little where the process has other threads. */
+static inline int clinux_fork(void)
+{
+	return fork();
+}
+
 /* ppoll(2): the only wait whose signal mask change and sleep are one step */
 extern int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
 		 const sigset_t *mask);

@@ -35,6 +35,11 @@ extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *
 extern int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *actions,
 						const char *path);
 
+/* flock(2): without waiting */
+enum {
+	CLINUX_LOCK_NB = 4,
+};
+
 /* flock(2) */
 extern int flock(int file, int operation);
 

@@ -25,6 +25,11 @@ package struct Message {
     case portInfo = 17
     /// Asks for every port, binding and counter.
     case list = 18
+    /// Asks what is wrong with the memory of all ports.
+    case check = 24
+    /// On a token: maps the rings of the binding that it stands for. A ``hello`` on a token brings a new
+    /// mailbox with it.
+    case attach = 25
 
     // From the daemon.
     /// The answer, when it is yes.

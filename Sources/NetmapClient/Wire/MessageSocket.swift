@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 package import NetmapCore
+internal import Synchronization
 
 /// A connected Unix socket that carries messages, one a datagram, and descriptors with them.
 ///
@@ -8,13 +9,19 @@ package import NetmapCore
 @safe
 package final class MessageSocket: Sendable {
   package let descriptor: CInt
+  private let isOpen = Atomic<Bool>(true)
 
   /// - Parameter descriptor: A connected `SOCK_SEQPACKET` socket; this object's from now on.
   package init(owning descriptor: CInt) {
     self.descriptor = descriptor
   }
 
-  deinit { close(descriptor) }
+  deinit { close() }
+
+  /// Closes it before the object goes; nobody may use it from now on.
+  func close() {
+    if isOpen.exchange(false, ordering: .relaxed) { Glibc.close(descriptor) }
+  }
 
   /// Two sockets, each the other's peer.
   ///
@@ -86,6 +93,28 @@ package final class MessageSocket: Sendable {
       throw systemError("recvmsg", "netmapd")
     }
     return Datagram(bytes: bytes, files: owned)
+  }
+
+  /// Receives one datagram, for which it waits at most so many seconds.
+  ///
+  /// - Returns: Nil when none came; an empty one when the peer has gone.
+  /// - Throws: As ``receive(waits:)``.
+  package func receive(within seconds: Int) throws(NetmapError) -> Datagram? {
+    let end = monotonicNanoseconds() + UInt64(seconds) * 1_000_000_000
+    while true {
+      if let datagram = try receive(waits: false) { return datagram }
+      let now = monotonicNanoseconds()
+      guard now < end else { return nil }
+      var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      // A signal is no reason to give up: a request that was sent is carried out all the same.
+      _ = unsafe poll(&waiting, 1, CInt(clamping: (end - now) / 1_000_000 + 1))
+    }
+  }
+
+  /// Whether the peer has gone, or goes in a moment.
+  func isOver(within milliseconds: CInt) -> Bool {
+    var state = pollfd(fd: descriptor, events: Int16(CLINUX_EPOLLRDHUP), revents: 0)
+    return unsafe poll(&state, 1, milliseconds) != 0
   }
 
   /// Who connected, or made the pair.

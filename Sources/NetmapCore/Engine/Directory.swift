@@ -155,6 +155,20 @@ extension Directory {
     unsafe clients.release(tag.slot)
   }
 
+  /// Whether a lock's word names a client that is attached now.
+  package func hasClient(_ rawTag: UInt64) -> Bool {
+    let (slot, epoch) = (UInt32(truncatingIfNeeded: rawTag), UInt32(rawTag >> 32))
+    guard epoch > 0, slot < Self.clientCapacity else { return false }
+    return process(of: ClientTag(slot: slot, epoch: epoch)) != nil
+  }
+
+  /// Whether there can ever have been a doorbell of this number: one of an embedded engine's own, or one
+  /// of a client's (``ClientTag/doorbell``).
+  func isDoorbell(_ number: UInt32) -> Bool {
+    // The epochs have gone round long before a number that is too high tells nothing.
+    unsafe number < 65_536 || lastEpoch >= 0x1f_ffff || number >> 10 <= lastEpoch
+  }
+
   /// The process behind a tag, nil when it has gone.
   package func process(of tag: ClientTag) -> Int32? {
     guard tag.slot < Self.clientCapacity,

@@ -53,6 +53,9 @@ extension NetmapError.Code {
     case ECONNREFUSED: "ECONNREFUSED"
     case ECONNRESET: "ECONNRESET"
     case EADDRINUSE: "EADDRINUSE"
+    case ENOTSOCK: "ENOTSOCK"
+    case ETIMEDOUT: "ETIMEDOUT"
+    case EPIPE: "EPIPE"
     default: "errno \(rawValue)"
     }
   }

@@ -174,12 +174,17 @@ extension EnginePort {
 }
 
 extension PipePair {
-  /// Frees the master's ring and the slave's ring that it is joined to.
+  /// Visits the slots of the master's ring and the slave's ring that it is joined to, each once.
   ///
   /// Both name the same buffers, except where one side has swapped some in. Each slot is believed
   /// where it is held: from what the receiver has given back up to what the sender has handed over
-  /// in the receive ring, elsewhere in the transmit ring. So each buffer comes back once.
-  fileprivate func releaseRings(_ direction: Direction, _ index: Int) {
+  /// in the receive ring, elsewhere in the transmit ring. So each buffer is found once.
+  ///
+  /// - Parameters:
+  ///   - direction: The master's.
+  ///   - index: Which ring of it.
+  ///   - body: Called with the offset of the ring that is believed, and the number of the slot.
+  func forEachSlot(_ direction: Direction, _ index: Int, _ body: (Int, Int) -> Void) {
     let opposite: Direction = direction == .transmit ? .receive : .transmit
     guard let masterOffset = master[direction, index].offset,
       let slaveOffset = slave[opposite, index].offset
@@ -190,16 +195,25 @@ extension PipePair {
       : (slave.kring(opposite, index), master.kring(direction, index))
     let (transmitOffset, receiveOffset) =
       direction == .transmit ? (masterOffset, slaveOffset) : (slaveOffset, masterOffset)
-    let region = master.region
-    let slots = master.geometry.slots(direction)
     let (first, end) = unsafe (Int(receive.hwcur), Int(transmit.hwcur))
-    for slot in 0..<slots {
+    for slot in 0..<master.geometry.slots(direction) {
       let isReceivers = first <= end ? (first..<end).contains(slot) : slot >= first || slot < end
-      let offset = isReceivers ? receiveOffset : transmitOffset
+      body(isReceivers ? receiveOffset : transmitOffset, slot)
+    }
+  }
+
+  /// Frees the master's ring and the slave's ring that it is joined to.
+  fileprivate func releaseRings(_ direction: Direction, _ index: Int) {
+    let opposite: Direction = direction == .transmit ? .receive : .transmit
+    guard let masterOffset = master[direction, index].offset,
+      let slaveOffset = slave[opposite, index].offset
+    else { return }
+    let region = master.region
+    forEachSlot(direction, index) { offset, slot in
       region.releaseBuffer(region.slot(slot, ofRingAt: offset).bufferIndex)
     }
-    unsafe transmit.state = []
-    unsafe receive.state = []
+    unsafe master.kring(direction, index).state = []
+    unsafe slave.kring(opposite, index).state = []
     region.releaseRing(at: masterOffset)
     region.releaseRing(at: slaveOffset)
     master[direction, index].offset = nil

@@ -50,6 +50,21 @@ package struct ObjectPool: Sendable {
     free[index / 64] & (1 << UInt64(index % 64)) != 0
   }
 
+  /// The objects that are not free, those reserved among them; lowest first.
+  package var taken: [Int] {
+    var result: [Int] = []
+    result.reserveCapacity(count - freeCount)
+    for (word, bits) in free.enumerated() {
+      var left = ~bits
+      while left != 0 {
+        let index = word * 64 + left.trailingZeroBitCount
+        if index < count { result.append(index) }
+        left &= left - 1
+      }
+    }
+    return result
+  }
+
   private mutating func take(_ index: Int) -> Bool {
     guard isFree(index) else { return false }
     free[index / 64] &= ~(1 << UInt64(index % 64))

@@ -98,11 +98,11 @@ package final class Region {
     freeing = nil
   }
 
-  private struct Quarantine {
-    var holders = 0
-    var interfaces: [Int] = []
-    var rings: [Int] = []
-    var buffers: [Int] = []
+  package struct Quarantine {
+    fileprivate var holders = 0
+    package fileprivate(set) var interfaces: [Int] = []
+    package fileprivate(set) var rings: [Int] = []
+    package fileprivate(set) var buffers: [Int] = []
   }
 
   private func resetPools() {
@@ -112,6 +112,23 @@ package final class Region {
     for index in Self.reservedBuffers..<layout.buffers.count
     where ownership.state(UInt32(index)) != .free { ownership.set(UInt32(index), .free) }
   }
+
+  /// What has been freed, and is not free yet.
+  package var quarantined: Quarantine {
+    quarantines.values.reduce(into: Quarantine()) { sum, quarantine in
+      sum.interfaces += quarantine.interfaces
+      sum.rings += quarantine.rings
+      sum.buffers += quarantine.buffers
+    }
+  }
+
+  /// Whether a binding has objects here.
+  package var isUsed: Bool { users > 0 }
+
+  /// Objects that are not free, by number; buffers without the two that are never handed out.
+  package var takenInterfaces: [Int] { interfaces.taken }
+  package var takenRings: [Int] { rings.taken }
+  package var takenBuffers: ArraySlice<Int> { buffers.taken.dropFirst(Self.reservedBuffers) }
 
   /// Objects that are free now.
   package var freeCounts: (interfaces: Int, rings: Int, buffers: Int) {

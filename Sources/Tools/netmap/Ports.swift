@@ -16,6 +16,11 @@ struct Ports: ParsableCommand {
       packets, and in which mode; interfaces of one name in several network namespaces are several \
       ports.
 
+      --check looks at the memory that ports share instead: that every packet buffer is in one place, \
+      locks are free or held by the living, and indexes are in order. It prints a line for each thing \
+      that is wrong, and its exit status is 1 then. Ports whose packets move just now cannot be judged; \
+      they are counted. A program that is itself broken, and wrote where it should not, shows here too.
+
       --json prints one object a line and port: port, memory, processes, backend, and for transmit \
       and receive the number of rings and slots, packets, bytes and drops.
 
@@ -23,6 +28,7 @@ struct Ports: ParsableCommand {
         netmap ports
         netmap ports --watch 1      again every second
         netmap ports --json
+        netmap ports --check
       """)
 
   @Flag(help: "Print one JSON object for each port.")
@@ -31,13 +37,20 @@ struct Ports: ParsableCommand {
   @Option(help: ArgumentHelp("Print again after so many seconds.", valueName: "seconds"))
   var watch: Double?
 
+  @Flag(help: "Check the memory that ports share; exit status 1 when something is wrong.")
+  var check = false
+
   func validate() throws {
+    if check && (json || watch != nil) {
+      throw ValidationError("--check excludes --json and --watch")
+    }
     if let watch, !(0.01...86_400).contains(watch) {
       throw ValidationError("--watch is a number of seconds, 0.01 to 86400")
     }
   }
 
   func run() throws {
+    if check { return try runCheck() }
     while true {
       do throws(NetmapError) {
         let ports = try HostEngine.shared.listing()
@@ -54,6 +67,31 @@ struct Ports: ParsableCommand {
       fflush(nil)
       usleep(UInt32(watch * 1e6))
     }
+  }
+
+  private func runCheck() throws {
+    let check: DaemonCheck
+    do throws(NetmapError) {
+      check = try HostEngine.shared.check()
+    } catch {
+      // No daemon is running: then nothing is open.
+      guard error.code.rawValue == ENOENT else {
+        printError("netmap ports: \(error)")
+        throw ExitCode.failure
+      }
+      return print("no port is open")
+    }
+    let report = check.report
+    report.findings.forEach { print($0) }
+    let moving =
+      report.moving.isEmpty ? "" : "; \(report.moving.count) rings were in motion and not judged"
+    print(
+      "\(report.ports) ports, \(report.regions) memory regions, \(report.buffers) buffers in use, "
+        // One of them is this one.
+        + "\(check.clients - 1) processes: "
+        + (report.findings.isEmpty ? "nothing is wrong" : "\(report.findings.count) findings")
+        + moving)
+    if !report.findings.isEmpty { throw ExitCode.failure }
   }
 
   private func show(_ ports: [PortListing]) {

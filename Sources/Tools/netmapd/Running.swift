@@ -41,10 +41,11 @@ extension Netmapd {
 
   /// Leaves a daemon behind, and returns when it can be connected to.
   func detach(_ listening: CInt, _ address: DaemonAddress) throws(NetmapError) {
-    let options = [
-      "--foreground", "--listener", "3", "--socket", address.path, "--idle-exit", "\(idleExit)",
-      "--log-level", logLevel,
-    ] + (isolateOthers ? ["--isolate-others"] : [])
+    let options =
+      [
+        "--foreground", "--listener", "3", "--socket", address.path, "--idle-exit", "\(idleExit)",
+        "--log-level", logLevel,
+      ] + (isolateOthers ? ["--isolate-others"] : [])
     try DaemonProgram.spawn(
       "/proc/self/exe", options, listener: listening, log: "\(address.path).log", waits: false)
   }
@@ -93,7 +94,8 @@ extension Netmapd {
   /// The group `netmap`, where there is one, may use the host's daemon.
   private func share(_ address: DaemonAddress) {
     if isolateOthers { _ = unsafe chmod(address.path, 0o666) }
-    guard !isolateOthers, address == .host, geteuid() == 0, let group = unsafe getgrnam("netmap") else { return }
+    guard !isolateOthers, address == .host, geteuid() == 0, let group = unsafe getgrnam("netmap")
+    else { return }
     _ = unsafe chown(address.path, 0, group.pointee.gr_gid)
     _ = unsafe chmod(address.path, 0o660)
   }

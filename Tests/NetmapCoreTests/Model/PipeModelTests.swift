@@ -372,7 +372,14 @@ private struct ModelWorld {
       }
     }
     for buffer in lost where owners[buffer] == nil { owners[buffer] = "nobody" }
-    return pools ? poolDifference(Set(owners.keys)) : nil
+    return pools ? poolDifference(Set(owners.keys)) ?? checkDifference() : nil
+  }
+
+  /// What the engine's own checker finds, but for buffers: applications of the model spoil slots and
+  /// lose buffers.
+  private func checkDifference() -> String? {
+    let report = engine.check()
+    return report.findings.first { !$0.contains("buffer") } ?? report.moving.first
   }
 
   /// Compares the books of the region with the set of buffers that have an owner.

@@ -1,9 +1,12 @@
 import Glibc
 import NetmapCore
+import Synchronization
+import Testing
 
 /// A thread of its own, for code that blocks.
 final class BackgroundThread: Sendable {
   nonisolated(unsafe) private var thread = pthread_t()
+  private let hasEnded = Atomic<Bool>(false)
 
   private final class Work {
     let body: @Sendable () -> Void
@@ -11,7 +14,12 @@ final class BackgroundThread: Sendable {
   }
 
   init(_ body: @escaping @Sendable () -> Void) {
-    let work = unsafe Unmanaged.passRetained(Work(body)).toOpaque()
+    let work = unsafe Unmanaged.passRetained(
+      Work { [self] in
+        body()
+        hasEnded.store(true, ordering: .releasing)
+      }
+    ).toOpaque()
     let code = unsafe pthread_create(
       &thread, nil,
       { work in
@@ -22,7 +30,16 @@ final class BackgroundThread: Sendable {
     precondition(code == 0, "no thread could be made")
   }
 
+  /// Waits for its end; after a minute without it the test fails, and the thread is left behind.
   func join() {
+    let deadline = monotonicNanoseconds() + 60_000_000_000
+    while !hasEnded.load(ordering: .acquiring) {
+      guard monotonicNanoseconds() < deadline else {
+        Issue.record("a thread of the test has not ended in 60 s")
+        return
+      }
+      usleep(100)
+    }
     unsafe pthread_join(thread, nil)
   }
 

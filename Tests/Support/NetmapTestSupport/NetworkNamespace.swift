@@ -91,12 +91,18 @@ public final class NamespaceThread<R: Sendable>: Sendable {
   }
 
   /// Waits for the thread to end.
+  ///
+  /// - Throws: ``ProgramError`` when it does not in two minutes; it is left behind then.
   public func join() throws -> R {
-    unsafe pthread_join(thread, nil)
-    guard let value = result.withLock({ $0 }) else {
-      throw ProgramError(text: "the thread left no result")
+    let end = ContinuousClock.now + .seconds(120)
+    while ContinuousClock.now < end {
+      if let value = result.withLock({ $0 }) {
+        unsafe pthread_join(thread, nil)
+        return value
+      }
+      usleep(500)
     }
-    return value
+    throw ProgramError(text: "a thread of the test has not ended in 120 s")
   }
 }
 

@@ -13,7 +13,8 @@ public struct ProgramError: Error, CustomStringConvertible {
 ///
 /// It inherits the network namespace of the thread that starts it, and no descriptor and no blocked or
 /// ignored signal of the test's process. No wait for it is without end: a program that neither writes
-/// nor ends for ``patience`` seconds is killed, and the test fails.
+/// nor ends for ``patience`` seconds is killed, and so is one that is still waited for ``lifetime``
+/// seconds after its start, however much it writes; the test fails.
 public struct TestProgram: Sendable {
   public let process: Int32
   private let name: String
@@ -21,8 +22,17 @@ public struct TestProgram: Sendable {
   /// Nil when both go to ``output``.
   private let errors: ProgramOutput?
 
+  /// Until when it is waited for.
+  private let deadline: ContinuousClock.Instant
+
   /// Seconds that a program may be silent. Far more than any needs on a busy machine.
   public static let patience: CInt = 90
+
+  /// Seconds that a program may be waited for in all, counted from its start.
+  ///
+  /// More where tests of faults are asked for more rounds than usual.
+  public static let lifetime =
+    240 * max(1, Int(environmentNumber("NETMAP_FAULT_ROUNDS") ?? 0) / 200)
 
   /// Starts a program found by `PATH`, or by its path.
   ///
@@ -48,6 +58,7 @@ public struct TestProgram: Sendable {
       close(out.writing)
       if let err { close(err.writing) }
     }
+    deadline = .now + .seconds(Self.lifetime)
     process = try Self.spawn(arguments, out.writing, err?.writing ?? out.writing)
     name = arguments.joined(separator: " ")
     output = out.reading
@@ -100,13 +111,23 @@ public struct TestProgram: Sendable {
   public func readErrors() -> String { errors.map { next(of: $0) } ?? "" }
 
   private func next(of stream: ProgramOutput) -> String {
-    if let part = stream.read(within: Self.patience) { return part }
+    let seconds = patienceLeft
+    if seconds > 0, let part = stream.read(within: seconds) { return part }
     giveUp("says nothing")
     return ""
   }
 
+  /// Seconds that the next wait may take; 0 when the program has been waited for long enough.
+  private var patienceLeft: CInt {
+    let left = (deadline - .now).components.seconds
+    return left > 0 ? min(Self.patience, CInt(left)) : 0
+  }
+
   private func giveUp(_ reason: String) {
-    Issue.record("\(name): \(reason) for \(Self.patience) s; killed")
+    let time =
+      patienceLeft > 0
+      ? "for \(Self.patience) s" : "and is still waited for \(Self.lifetime) s after its start"
+    Issue.record("\(name): \(reason) \(time); killed")
     Glibc.kill(process, SIGKILL)
   }
 
@@ -131,20 +152,27 @@ public struct TestProgram: Sendable {
   /// - Returns: Its wait(2) status.
   @discardableResult
   public func wait() -> CInt {
-    let file = clinux_pidfd_open(process)
-    if file >= 0 {
-      defer { close(file) }
-      var waiting = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
-      var ready: CInt
-      repeat {
-        ready = unsafe poll(&waiting, 1, Self.patience * 1000)
-      } while ready == -1
-        && errno == EINTR
-      if ready == 0 { giveUp("does not end") }
-    }
     var status: CInt = 0
-    while unsafe waitpid(process, &status, 0) == -1, errno == EINTR {}
-    return status
+    var patience = max(patienceLeft, 1) * 1000
+    var isKilled = false
+    while true {
+      let ended = unsafe waitpid(process, &status, WNOHANG)
+      // An error means that it has been waited for already.
+      if ended == process || (ended == -1 && errno != EINTR) { return status }
+      // Readable at its end; where there is none (an old kernel), the pause is all there is.
+      let file = clinux_pidfd_open(process)
+      defer { if file >= 0 { close(file) } }
+      var waiting = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
+      let pause: CInt = min(patience, file >= 0 ? 1000 : 5)
+      _ = unsafe poll(&waiting, 1, pause)
+      if waiting.revents != 0 { continue }
+      patience -= pause
+      guard patience <= 0 else { continue }
+      // Not even SIGKILL ends it: the kernel does not let go of it.
+      guard !isKilled else { return status }
+      giveUp("does not end")
+      (isKilled, patience) = (true, 10_000)
+    }
   }
 
   /// Writes to standard error, past whatever collects a test's output.
@@ -179,7 +207,9 @@ public struct TestProgram: Sendable {
     var texts = ["", ""]
     var unfinished = Set(streams.indices)
     while !unfinished.isEmpty {
-      let ready = ProgramOutput.ready(streams, among: unfinished, within: Self.patience)
+      let seconds = patienceLeft
+      let ready =
+        seconds > 0 ? ProgramOutput.ready(streams, among: unfinished, within: seconds) : []
       guard !ready.isEmpty else {
         giveUp("neither writes nor ends")
         break

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Netmap
 
@@ -5,12 +6,17 @@ import Netmap
 ///
 ///     host-peer send PORT SENDER COUNT [BATCH]
 ///     host-peer receive PORT COUNT
+///     host-peer receive PORT COUNT PROGRESS-FILE
 ///     host-peer listen PORT
+///     host-peer hold-lock PORT transmit|receive
+///     host-peer hand-over fork|daemonise|exec PORT COUNT
+///     host-peer token DESCRIPTOR COUNT
 ///     host-peer reopen PORT COUNT
 ///     host-peer flow-send PORT SENDER COUNT PAUSE
 ///     host-peer flow-receive PORT COUNT
 ///     host-peer hold PORT
 ///     host-peer activate SOCKET PROGRAM [ARGUMENT...]
+///     host-peer fork-embedded
 ///
 /// `listen` receives for ever what a switch did not drop: packets may be missing, but none may be damaged
 /// or out of order. A flow goes over interfaces, which may lose packets: its sender pauses some
@@ -32,7 +38,8 @@ struct HostPeer {
           batch: arguments.count > 5 ? Int(arguments[5]) ?? 64 : 64)
       case "receive" where arguments.count >= 4:
         try receive(
-          Port(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0)
+          Port(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0,
+          ReceiveProgress(file: arguments.count > 4 ? arguments[4] : nil))
       case "listen" where arguments.count >= 3:
         try receive(Port(arguments[2], engine: HostEngine.shared), count: 0, mayMissSome: true)
       case "flow-send" where arguments.count >= 6:
@@ -46,10 +53,19 @@ struct HostPeer {
         let port = try Port(arguments[2], engine: HostEngine.shared)
         say("ready: \(port.backend?.description ?? "no backend")")
         while true { pause() }
+      case "hold-lock" where arguments.count >= 4:
+        try holdLock(arguments[2], arguments[3] == "transmit" ? .transmit : .receive)
+      case "hand-over" where arguments.count >= 5:
+        try handOver(arguments[2], arguments[3], count: arguments[4])
+      case "token" where arguments.count >= 4:
+        try receive(
+          HostEngine.shared.port(token: Int32(arguments[2]) ?? -1),
+          count: UInt64(arguments[3]) ?? 0)
       case "reopen" where arguments.count >= 4:
         try reopen(arguments[2], count: Int(arguments[3]) ?? 0)
       case "activate" where arguments.count >= 4:
         try activate(arguments[2], Array(arguments[3...]))
+      case "fork-embedded": try forkEmbedded()
       default: fail("usage: host-peer send PORT SENDER COUNT [BATCH] | receive PORT COUNT")
       }
     } catch {
@@ -78,7 +94,10 @@ struct HostPeer {
     say("sent \(number)")
   }
 
-  static func receive(_ port: Port, count: UInt64, mayMissSome: Bool = false) throws {
+  static func receive(
+    _ port: Port, count: UInt64, _ progress: ReceiveProgress = ReceiveProgress(file: nil),
+    mayMissSome: Bool = false
+  ) throws {
     say("ready")
     var (received, senders) = (UInt64(0), UInt64(0))
     var last: Content?
@@ -103,6 +122,7 @@ struct HostPeer {
         }
         last = content
         received += 1
+        progress.hasSeen(content.number)
       }
     }
     try port.sync(.receive)
@@ -117,6 +137,32 @@ struct HostPeer {
       port.close()
     }
     say("reopened \(count)")
+  }
+
+  /// A child of fork(2) must be refused the ports of its parent's embedded engine.
+  static func forkEmbedded() throws {
+    let engine = try EmbeddedEngine()
+    let (a, b) = (
+      try Port("netmap:p{1", engine: engine), try Port("netmap:p}1", engine: engine)
+    )
+    let child = clinux_fork()
+    if child == 0 {
+      do {
+        try a.sync(.transmit)
+        say("the child is not refused")
+      } catch {
+        say("the child is refused: \(error.code.name)")
+      }
+      _exit(0)
+    }
+    var status: CInt = 0
+    guard unsafe waitpid(child, &status, 0) == child, status == 0 else { fail("the child failed") }
+    a.inject([1])
+    try a.sync(.transmit)
+    guard try b.wait(for: .receive, timeout: .seconds(5)) == .receive else {
+      fail("the parent's pipe is broken")
+    }
+    say("the parent goes on")
   }
 
   static func say(_ text: String) {

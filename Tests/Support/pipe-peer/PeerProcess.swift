@@ -81,6 +81,7 @@ package struct PeerProcess {
     for (source, target) in zip(sources, PeerPlace.descriptors) {
       unsafe posix_spawn_file_actions_adddup2(&actions, source, target)
     }
+    unsafe posix_spawn_file_actions_addclosefrom_np(&actions, 15)
     var strings = unsafe arguments.map { unsafe strdup($0) } + [nil]
     defer { unsafe strings.forEach { unsafe free($0) } }
     var pid: pid_t = 0
@@ -97,11 +98,19 @@ package struct PeerProcess {
 
   /// Waits for the end of the process.
   ///
+  /// - Parameter seconds: How long it may be silent, before it is killed; nil for as long as it takes.
   /// - Returns: What waitpid(2) says of it, and what it printed.
-  package func wait() -> (status: CInt, output: String) {
+  package func wait(within seconds: CInt? = 90) -> (status: CInt, output: String) {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 4096)
+    var waiting = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
     while true {
+      let ready = unsafe poll(&waiting, 1, seconds.map { $0 * 1000 } ?? -1)
+      if ready < 0, errno == EINTR { continue }
+      if ready == 0 {
+        kill()
+        break
+      }
       let count = unsafe read(output, &chunk, chunk.count)
       if count < 0, errno == EINTR { continue }
       guard count > 0 else { break }

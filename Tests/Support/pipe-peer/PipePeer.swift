@@ -81,7 +81,7 @@ enum PipePeer {
         _ = process.wait()
         throw error
       }
-      let (status, output) = process.wait()
+      let (status, output) = process.wait(within: nil)
       print(output, terminator: "")
       guard status == 0 else {
         throw NetmapError(

@@ -17,6 +17,8 @@ struct Measurement: Hashable {
     case valeManyToOne = "vale-many"
     case valeUnread = "vale-unread"
     case valeJumbo = "vale-jumbo"
+    case pingPongSpin = "pingpong-spin"
+    case pingPongSleep = "pingpong-sleep"
     case xdpCopyTransmit = "xdp-copy-tx"
     case xdpCopyReceive = "xdp-copy-rx"
     case xdpCopyForward = "xdp-copy-forward"
@@ -42,6 +44,8 @@ struct Measurement: Hashable {
       case .valeManyToOne: "three senders to one receiver, on two CPUs"
       case .valeUnread: "one thread sends to a port that nobody reads; what it sends is counted"
       case .valeJumbo: "packets of 64 KiB in 32 slots, between two threads"
+      case .pingPongSpin: "round trips between two processes that look all the time"
+      case .pingPongSleep: "round trips between two processes that sleep until a packet comes"
       case .xdpCopyTransmit, .xdpGenericTransmit, .packetTransmit:
         "send to a veth whose other end counts and drops"
       case .xdpCopyReceive, .xdpGenericReceive, .packetReceive:
@@ -77,6 +81,11 @@ struct Measurement: Hashable {
     /// Whether it is a pipe, whose packets can have several payloads and can be numbered.
     var isPipe: Bool {
       self == .pipeOneThread || self == .pipeTwoThreads || self == .pipeTwoProcesses
+    }
+
+    /// Whether two processes take part, whose engine is netmapd's.
+    var isBetweenProcesses: Bool {
+      self == .pipeTwoProcesses || self == .pingPongSpin || self == .pingPongSleep
     }
 
     /// Whether the size of a batch means anything.
@@ -122,13 +131,15 @@ struct Measurement: Hashable {
 /// What a measurement found.
 struct BenchResult {
   let measurement: Measurement
-  /// Packets received, or sent where that is measured; syncs for `null`, round trips for `wakeup`.
+  /// Packets received, or sent where that is measured; syncs for `null`, round trips for `wakeup` and `pingpong-...`.
   var packets: UInt64
   var seconds: Double
   /// Nil when the program that was measured does not count them.
   var systemCalls: UInt64?
   /// Set by `wakeup`.
   var wakeup: WakeupTimes?
+  /// Set by `pingpong-...`.
+  var roundTrips: RoundTripTimes?
   /// Set by the cases on interfaces that are offered packets.
   var delivery: Delivery?
 
@@ -154,6 +165,12 @@ struct BenchResult {
       line.add("baselineP99", wakeup.eventfd.p99)
       line.add("ratio", wakeup.ratio)
     }
+    if let roundTrips {
+      line.add("p50", roundTrips.p50)
+      line.add("p99", roundTrips.p99)
+      line.add("p999", roundTrips.p999)
+      line.add("max", roundTrips.max)
+    }
     machine.describe(in: &line)
     return line.text
   }
@@ -166,7 +183,7 @@ extension Measurement {
     line.add("case", name.rawValue)
     line.add("backend", name.backendName)
     line.add(
-      "mode", name.traffic?.backend.mode ?? (name == .pipeTwoProcesses ? "host" : "embedded"))
+      "mode", name.traffic?.backend.mode ?? (name.isBetweenProcesses ? "host" : "embedded"))
     line.add("frameBytes", name == .null ? 0 : frameBytes)
     line.add("batch", batch)
     line.add("direction", name.direction)

@@ -31,6 +31,7 @@ struct Report {
     printHeader()
     print(row(result))
     if let wakeup = result.wakeup { print(note(wakeup)) }
+    if let times = result.roundTrips { print(note(times)) }
     if let losses = result.delivery?.losses { print(note(losses)) }
   }
 
@@ -101,6 +102,14 @@ struct Report {
       received \(losses.received) of \(losses.offered); lost in the link \(losses.link), \
     at the port \(losses.port.map(String.init) ?? "?"), elsewhere \(losses.elsewhere)
     """
+  }
+
+  private func note(_ times: RoundTripTimes) -> String {
+    func microseconds(_ nanoseconds: UInt64) -> String {
+      (Double(nanoseconds) / 1000).fixed(2) + " us"
+    }
+    return "  round trip p50 \(microseconds(times.p50)), p99 \(microseconds(times.p99)), "
+      + "p99.9 \(microseconds(times.p999)), max \(microseconds(times.max))"
   }
 
   private func note(_ times: WakeupTimes) -> String {

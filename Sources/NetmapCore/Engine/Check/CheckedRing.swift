@@ -1,0 +1,161 @@
+internal import CNetmap
+
+/// A ring as the checker sees it; the two joined rings of a pipe's direction are one, seen from the
+/// sender.
+struct CheckedRing {
+  let port: EnginePort
+  let direction: Direction
+  let index: Int
+
+  /// The other end's receive ring, of a pipe.
+  private let receiver: EnginePort?
+
+  /// Every ring of the ports that has a ring object.
+  static func all(of ports: [EnginePort]) -> [CheckedRing] {
+    var result: [CheckedRing] = []
+    for port in ports {
+      let pair = unsafe port.pair
+      for direction in Direction.allCases where pair == nil || direction == .transmit {
+        for index in 0..<port.geometry.rings(direction)
+        where port[direction, index].offset != nil {
+          result.append(
+            CheckedRing(
+              port: port, direction: direction, index: index, receiver: pair?.peer(of: port)))
+        }
+      }
+    }
+    return result
+  }
+
+  /// Whether a backend moves its packets.
+  var isBackends: Bool { port.ringKind == .backend }
+
+  /// Calls `body` with each slot: where the ring begins in whose copy the slot is believed, and the
+  /// slot's number.
+  func forEachSlot(_ body: (Int, Int) -> Void) {
+    if let pair = unsafe port.pair {
+      return pair.forEachSlot(pair.master === port ? .transmit : .receive, index, body)
+    }
+    guard let offset = port[direction, index].offset else { return }
+    for slot in 0..<port.geometry.slots(direction) { body(offset, slot) }
+  }
+
+  // MARK: - Motion
+
+  /// What changes when a ring is synced.
+  struct Motion: Hashable {
+    fileprivate let words: [UInt64]
+  }
+
+  var motion: Motion {
+    var words: [UInt64] = []
+    unsafe forEachKRing { kring, _, _ in
+      unsafe words.append(kring.longWord(KRing.Counter.syncs.offset))
+      unsafe words.append(UInt64(kring.hwcur) << 32 | UInt64(kring.hwtail))
+      unsafe words.append(UInt64(kring.acquirePosition()))
+    }
+    return Motion(words: words)
+  }
+
+  /// Whether somebody has synced the ring, or does so now.
+  func isMoving(since before: Motion, _ directory: Directory) -> Bool {
+    var isHeld = false
+    unsafe forEachKRing { kring, _, _ in
+      let holder = unsafe kring.lockHolder
+      if holder != 0, directory.hasClient(holder) { isHeld = true }
+    }
+    return isHeld || motion != before
+  }
+
+  private func forEachKRing(_ body: (KRing, EnginePort, Direction) -> Void) {
+    unsafe body(port.kring(direction, index), port, direction)
+    if let receiver { unsafe body(receiver.kring(.receive, index), receiver, .receive) }
+  }
+
+  // MARK: - What must hold
+
+  /// What is wrong with the ring's words in shared memory.
+  func findings(_ directory: Directory) -> [String] {
+    var result: [String] = []
+    unsafe forEachKRing { kring, port, direction in
+      let name = "\(port.name.rawValue) \(direction) ring \(index)"
+      unsafe result += findings(of: kring, port, direction, directory).map { "\(name): \($0)" }
+    }
+    if let receiver { result += pipeFindings(receiver) }
+    return result
+  }
+
+  private func findings(
+    of kring: KRing, _ port: EnginePort, _ direction: Direction, _ directory: Directory
+  ) -> [String] {
+    guard let offset = port[direction, index].offset else { return [] }
+    var result: [String] = []
+    let slots = UInt32(port.geometry.slots(direction))
+    let described = unsafe [
+      kring.word(KRingLayout.slotCount), kring.word(KRingLayout.ringID),
+      kring.word(KRingLayout.direction), kring.word(KRingLayout.kind),
+    ]
+    let place = unsafe kring.longWord(KRingLayout.ringOffset)
+    let expected = [slots, UInt32(index), direction.rawValue, port.ringKind.rawValue]
+    if described != expected || place != UInt64(offset) {
+      result.append("its description is damaged")
+    }
+    let holder = unsafe kring.lockHolder
+    if holder != 0, !directory.hasClient(holder) {
+      result.append("it is locked by a client that has gone")
+    }
+    let announced = unsafe kring.word(KRingLayout.waitWord)
+    if announced != 0, unsafe announced != WaitWord.several, !directory.isDoorbell(announced - 1) {
+      result.append("its wait word names doorbell \(announced - 1), which there never was")
+    }
+    return unsafe result + orderFindings(kring, port.region.memory, offset, slots)
+  }
+
+  /// The application's words lie between the engine's, in the order of a sync's checks.
+  private func orderFindings(
+    _ kring: KRing, _ memory: SharedMemory, _ offset: Int, _ slots: UInt32
+  ) -> [String] {
+    func word(_ field: Int) -> UInt32 { memory.load(at: offset + field, as: UInt32.self) }
+    let tail = word(NETMAP_RING_TAIL_OFFSET)
+    let engine = unsafe [
+      kring.hwcur, kring.rhead, kring.rcur, tail, kring.rtail, kring.hwtail,
+    ]
+    func inOrder(_ indexes: [UInt32]) -> Bool {
+      guard indexes.allSatisfy({ $0 < slots }) else { return false }
+      let distances = indexes.map { ($0 + slots - indexes[0]) % slots }
+      return zip(distances, distances.dropFirst()).allSatisfy { $0 <= $1 }
+    }
+    let names = "hwcur, rhead, rcur, tail, rtail, hwtail"
+    guard inOrder(engine) else {
+      return ["\(names) are \(engine.map(String.init).joined(separator: ", ")) of \(slots)"]
+    }
+    let (head, cur) = (word(NETMAP_RING_HEAD_OFFSET), word(NETMAP_RING_CUR_OFFSET))
+    guard unsafe inOrder([kring.rhead, head, cur, tail]) else {
+      return ["the application's head \(head) and cur \(cur) are out of place"]
+    }
+    return []
+  }
+
+  /// The receiver never is ahead of the sender, nor a whole ring behind it.
+  private func pipeFindings(_ receiver: EnginePort) -> [String] {
+    let slots = UInt32(port.geometry.slots(.transmit))
+    let (sending, receiving) = unsafe (
+      port.kring(.transmit, index), receiver.kring(.receive, index)
+    )
+    let positions = unsafe [
+      receiving.acquirePosition(), receiving.hwcur, receiving.hwtail, sending.acquirePosition(),
+      sending.hwcur,
+    ]
+    let distances = positions.map { ($0 &+ slots &- positions[0]) % slots }
+    guard positions.allSatisfy({ $0 < slots }),
+      zip(distances, distances.dropFirst()).allSatisfy({ $0 <= $1 })
+    else {
+      let list = positions.map(String.init).joined(separator: ", ")
+      return [
+        "\(port.name.rawValue) transmit ring \(index): released, taken, seen, published, sent are"
+          + " \(list) of \(slots)"
+      ]
+    }
+    return []
+  }
+}

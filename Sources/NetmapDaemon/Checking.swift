@@ -1,0 +1,31 @@
+internal import NetmapClient
+internal import NetmapCore
+
+// What `netmap ports --check` and the tests of faults ask.
+
+extension Server {
+  /// What the engine's memory looks like, and whether the daemon's own books agree with it.
+  func check() -> Reply {
+    var check = DaemonCheck()
+    check.report = engine.check()
+    check.clients = clients.count
+    check.bindings = bindings.values.count { $0.isOpen }
+    check.kept = bindings.count - check.bindings
+    check.locksReleased = locksReleased
+    if tokens.count != check.bindings {
+      check.report.findings.append(
+        "netmapd: \(tokens.count) tokens are open for \(check.bindings) open ports")
+    }
+    for (key, id) in tokens where bindings[id]?.tokenKey != key {
+      check.report.findings.append("netmapd: a token is open, and its binding \(id.number) is not")
+    }
+    for binding in bindings.values {
+      let strangers = binding.viewers.count { clients[$0.slot]?.tag != $0 }
+      if strangers > 0 {
+        check.report.findings.append(
+          "netmapd: \(binding.registration.name) is kept for \(strangers) clients that have gone")
+      }
+    }
+    return (Message.bytes(.done) { $0.put(check) }, [])
+  }
+}

@@ -1,0 +1,165 @@
+internal import ArgumentParser
+internal import Glibc
+internal import Histogram
+internal import Netmap
+
+/// How long packets take there and back, nanoseconds.
+struct RoundTripTimes {
+  let p50: UInt64
+  let p99: UInt64
+  let p999: UInt64
+  let max: UInt64
+}
+
+/// Measures round trips of single packets between two processes, through netmapd: one packet goes, the
+/// other process sends it back, then the next one goes.
+///
+/// - Parameters:
+///   - measurement: What to measure.
+///   - extent: How long, or how many round trips.
+///   - cpus: Where the two processes run.
+///   - sleeps: Whether both sides sleep until a packet comes; else they look all the time.
+/// - Returns: The times of the round trips.
+/// - Throws: ``BenchError`` when the other process fails, or there is no daemon.
+func measurePingPong(
+  _ measurement: Measurement, _ extent: Extent, cpus: (Int, Int), sleeps: Bool
+) throws(BenchError) -> BenchResult {
+  let pipe = "netmap:bench.\(getpid())"
+  let port: Port
+  do throws(NetmapError) {
+    port = try Port("\(pipe){1", engine: HostEngine.shared)
+  } catch {
+    throw BenchError("\(error)", isUnavailable: true)
+  }
+  port.close()
+  let child = try ChildProcess([
+    "/proc/self/exe", "bench-ponger", "\(pipe)}1", "--cpu", "\(cpus.1)", "--waiting",
+    sleeps ? "sleep" : "spin",
+  ])
+  guard try child.readLine(within: 30) == "ready" else {
+    throw BenchError("the other process could not open its port")
+  }
+  let pinger = try PinnedThread(on: cpus.0) { () throws(BenchError) -> BenchResult in
+    var player = try PingPongEnd("\(pipe){1", sleeps: sleeps)
+    // The first packets find cold caches.
+    _ = try player.play(.packets(min(1000, extent.limit)), measurement)
+    return try player.play(extent, measurement)
+  }
+  let result = try pinger.join()
+  child.end()
+  return result
+}
+
+/// One end of the pipe.
+private struct PingPongEnd: ~Copyable {
+  private let port: Port
+  private let sleeps: Bool
+
+  init(_ name: String, sleeps: Bool) throws(BenchError) {
+    port = try measuring { () throws(NetmapError) in try Port(name, engine: HostEngine.shared) }
+    self.sleeps = sleeps
+  }
+
+  /// How long a packet may take before the other process is given up, nanoseconds.
+  private static var patience: UInt64 { 10_000_000_000 }
+
+  mutating func play(
+    _ extent: Extent, _ measurement: Measurement
+  ) throws(BenchError) -> BenchResult {
+    var times = Histogram<UInt64>(
+      highestTrackableValue: 20_000_000_000, numberOfSignificantValueDigits: .three)
+    let time: UInt64 =
+      if case .seconds(let seconds) = extent { UInt64(seconds * 1e9) } else { .max }
+    let callsBefore = port.statistics.systemCalls
+    let start = monotonicNanoseconds()
+    var (now, trips) = (start, UInt64(0))
+    while trips < extent.limit && now - start < time {
+      try send()
+      while try !receive(within: .seconds(1)) {
+        guard monotonicNanoseconds() - now < Self.patience else {
+          throw BenchError("the other process does not answer")
+        }
+      }
+      let end = monotonicNanoseconds()
+      _ = times.record(end - now)
+      now = end
+      trips += 1
+    }
+    guard trips > 0 else { throw BenchError("no round trip was completed; see --seconds") }
+    var result = BenchResult(
+      measurement: measurement, packets: trips, seconds: Double(now - start) / 1e9,
+      systemCalls: port.statistics.systemCalls - callsBefore)
+    result.roundTrips = RoundTripTimes(
+      p50: times.valueAtPercentile(50), p99: times.valueAtPercentile(99),
+      p999: times.valueAtPercentile(99.9), max: times.max)
+    return result
+  }
+
+  func send() throws(BenchError) {
+    var ring = port.transmitRing(0)
+    guard ring.append(length: testFrameBytes) else { throw BenchError("the ring is full") }
+    try measuring { () throws(NetmapError) in try port.sync(.transmit) }
+  }
+
+  /// Takes one packet.
+  ///
+  /// - Returns: False when none came in time; when spinning, in a few thousand looks.
+  func receive(within time: Duration) throws(BenchError) -> Bool {
+    if sleeps {
+      return try measuring { () throws(NetmapError) in
+        guard try port.wait(for: .receive, timeout: time) == .receive else { return false }
+        return take()
+      }
+    }
+    for _ in 0..<4096 {
+      try measuring { () throws(NetmapError) in try port.sync(.receive) }
+      if take() { return true }
+    }
+    // With a CPU for both only.
+    sched_yield()
+    return false
+  }
+
+  private func take() -> Bool {
+    var ring = port.receiveRing(0)
+    return ring.next() != nil
+  }
+}
+
+/// The process that sends back what it gets; started by the bench, and of no use to anybody else.
+struct BenchPonger: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench-ponger", abstract: "The answering process of a measurement.",
+    shouldDisplay: false)
+
+  @Argument var port: String
+  @Option var cpu: Int
+  @Option var waiting: String
+
+  func run() throws {
+    do throws(BenchError) {
+      let control = Control()
+      let thread = try PinnedThread(on: cpu) { [port, waiting] () throws(BenchError) -> Void in
+        try control.stoppingOnError { () throws(BenchError) in
+          let end = try PingPongEnd(port, sleeps: waiting == "sleep")
+          control.waitForStart()
+          while !control.isIn(.stopped) {
+            if try end.receive(within: .milliseconds(100)) { try end.send() }
+          }
+        }
+      }
+      control.start(1, in: .measuring)
+      if !control.isIn(.stopped) {
+        print("ready")
+        fflush(nil)
+        // The end of the input ends it.
+        while readLine() != nil {}
+        control.enter(.stopped)
+      }
+      try thread.join()
+    } catch {
+      printError("netmap bench: \(error)")
+      throw ExitCode.failure
+    }
+  }
+}

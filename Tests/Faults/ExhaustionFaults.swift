@@ -1,0 +1,104 @@
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+/// Whoever runs out of descriptors or memory is told, and others go on.
+@Suite("Exhaustion", .timeLimit(.minutes(faultMinutes)))
+struct ExhaustionFaults {
+  @Test(
+    "a daemon without descriptors, or without memory, refuses; what was freed can be used again",
+    arguments: [
+      ("--nofile=48:48", ["EMFILE", "ENFILE"]), ("--as=1800000000:1800000000", ["ENOMEM"]),
+    ])
+  func daemon(_ row: (limit: String, names: [String])) throws {
+    let fixture = try DaemonFixture(wrapper: ["prlimit", row.limit])
+    var bystander = try Bystander(fixture)
+    var fewest = Int.max
+    for round in 0..<faultRounds {
+      let engine = try fixture.engine()
+      var held: [Port] = []
+      var refusal: NetmapError?
+      while refusal == nil, held.count < 500 {
+        do throws(NetmapError) {
+          held.append(try Port("netmap:e\(held.count){1", engine: engine))
+        } catch {
+          refusal = error
+        }
+      }
+      let name = refusal?.code.name ?? ""
+      #expect(row.names.contains(name), "round \(round): \(String(describing: refusal))")
+      #expect(refusal?.remedy.isEmpty == false)
+      fewest = min(fewest, held.count)
+      try bystander.pass(2, "round \(round)")
+      held = []
+      try fixture.expectOpen(2, "round \(round)")
+    }
+    // A leak would leave less and less.
+    #expect(fewest >= 2, "only \(fewest) ports")
+  }
+
+  @Test("a port's memory used up by its own pipes is refused to them alone")
+  func region() throws {
+    let fixture = try DaemonFixture()
+    var bystander = try Bystander(fixture)
+    let engine = try fixture.engine()
+    for round in 0..<faultRounds {
+      // The first pipe's size is what the memory of all on this name is made for.
+      var held = [try Port("netmap:m{0@conf:slots=\(16 + round % 8)", engine: engine)]
+      var refusal: NetmapError?
+      while refusal == nil, held.count < 20 {
+        do throws(NetmapError) {
+          held.append(
+            try Port(
+              "netmap:m{\(held.count)@conf:slots=1024", extraBuffers: round % 2 * 900,
+              engine: engine))
+        } catch {
+          refusal = error
+        }
+      }
+      let name = refusal?.code.name ?? ""
+      #expect(name == "ENOMEM", "\(String(describing: refusal))")
+      try fixture.expectSound("round \(round), all open")
+      try bystander.pass(1, "round \(round)")
+      held = []
+      try fixture.expectOpen(2, "round \(round), all closed")
+    }
+  }
+
+  @Test("a client without descriptors or memory says so, and leaves nothing behind")
+  func client() throws {
+    var (seed, generator) = seededGenerator("client")
+    let fixture = try DaemonFixture()
+    var bystander = try Bystander(fixture)
+    var (worked, failed) = (0, 0)
+    for round in 0..<faultRounds {
+      let limit: String
+      if round % 2 == 0 {
+        let files = Int.random(in: 3...12, using: &generator)
+        limit = "--nofile=\(files):\(files)"
+      } else {
+        // Enough for the program; about the size of a region more or less.
+        let bytes = Int.random(in: 200_000_000...700_000_000, using: &generator)
+        limit = "--as=\(bytes):\(bytes)"
+      }
+      let program = try TestProgram(
+        ["prlimit", limit] + fixture.command(["send", "netmap:c{1", "1", "10"]))
+      let outcome = program.end()
+      let context = "seed \(seed), round \(round), \(limit): \(outcome)"
+      #expect(outcome.status >= 0, "\(context)")
+      if outcome.status == 0 {
+        #expect(outcome.output == "ready\nsent 10\n", "\(context)")
+        worked += 1
+      } else {
+        #expect(!outcome.output.isEmpty, "\(context)")
+        failed += 1
+      }
+      try fixture.expectOpen(2, context)
+      try bystander.pass(1, context)
+    }
+    #expect(worked > 0 && failed > 0, "\(worked) worked, \(failed) failed")
+  }
+}

@@ -1,0 +1,123 @@
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+/// How often each fault is tried: `NETMAP_FAULT_ROUNDS`, 200 where that is not set.
+let faultRounds = Int(environmentNumber("NETMAP_FAULT_ROUNDS") ?? 200)
+
+/// Minutes that the tests of a suite may take.
+let faultMinutes = max(5, faultRounds / 40)
+
+/// Random numbers for one test, whose seed is printed: `NETMAP_TEST_SEED` repeats it.
+func seededGenerator(_ test: String) -> (seed: UInt64, generator: SeededGenerator) {
+  let seed = environmentNumber("NETMAP_TEST_SEED") ?? UInt64(wallClockSeconds())
+  print("\(test): seed \(seed)")
+  return (seed, SeededGenerator(seed: seed))
+}
+
+/// A pipe of this process, to see that others go on.
+struct Bystander {
+  let a: Port
+  let b: Port
+  private(set) var passed = 0
+
+  init(_ fixture: DaemonFixture, _ name: String = "by") throws {
+    let engine = try fixture.engine()
+    a = try Port("netmap:\(name){1", engine: engine)
+    b = try Port("netmap:\(name)}1", engine: engine)
+  }
+
+  /// Passes numbered packets, and expects each of them.
+  mutating func pass(_ count: Int = 3, _ context: @autoclosure () -> String = "") throws {
+    for _ in 0..<count {
+      let number = UInt8(truncatingIfNeeded: passed)
+      try #require(a.inject([number, 1, 2]), "\(context()): no room")
+      try a.sync(.transmit)
+      try #require(
+        try b.wait(for: .receive, timeout: .seconds(20)) == .receive, "\(context()): no packet")
+      var ring = b.receiveRing(0)
+      var found: (count: Int, first: UInt8)?
+      if let packet = ring.next() { found = (packet.bytes.byteCount, packet.bytes[0]) }
+      #expect(found?.count == 3 && found?.first == number, "\(context())")
+      passed += 1
+    }
+    try b.sync(.receive)
+    try a.sync(.transmit)
+  }
+}
+
+extension DaemonFixture {
+  /// Waits until the receiver of a pipe has taken what the ring of the sender's end holds.
+  func expectDrained(_ name: String, _ context: @autoclosure () -> String) throws {
+    let probe = try Port("netmap:\(name)", engine: try engine())
+    let patience = ContinuousClock.now + .seconds(20)
+    while ContinuousClock.now < patience {
+      try probe.sync(.transmit)
+      let ring = probe.transmitRing(0)
+      if ring.space == ring.slotCount - 1 { return }
+      usleep(1000)
+    }
+    Issue.record("\(context()): the receiver stopped receiving")
+  }
+
+  /// Waits until so many ports are open and nothing is kept of others; then nothing may be wrong.
+  ///
+  /// Not at once: a program that another test starts has a copy of every descriptor, tokens among them,
+  /// for a moment. And a daemon without a descriptor for whoever asks may not have freed them yet.
+  func expectOpen(_ count: Int, _ context: @autoclosure () -> String) throws {
+    for _ in 0..<20_000 {
+      if let check = try? engine().check(), check.bindings == count, check.kept == 0 { break }
+      usleep(1000)
+    }
+    let check = try expectSound(context())
+    #expect(check.bindings == count && check.kept == 0, "\(context()): \(check)")
+  }
+
+  /// Waits until the daemon has no more descriptors than it had.
+  func expectDescriptors(_ before: Int, _ context: @autoclosure () -> String) throws {
+    for _ in 0..<5000 where try daemonDescriptors() > before { usleep(1000) }
+    let left = try daemonDescriptors()
+    #expect(left <= before, "\(context()): \(describeDescriptors())")
+  }
+
+  /// Waits until no port is open any more, and nothing is kept of any.
+  func expectEmpty(_ context: @autoclosure () -> String) throws {
+    try expectOpen(0, context())
+    let check = try expectSound(context())
+    #expect(check.report.regions == 0, "\(context()): \(check)")
+  }
+}
+
+/// What a receiver leaves behind of how far it has come; see host-peer's `ReceiveProgress`.
+@safe
+final class ReceiverFile {
+  let path: String
+  private let words: UnsafeMutablePointer<UInt64>
+
+  init(_ fixture: DaemonFixture) throws {
+    path = "\(fixture.folder)/progress"
+    let file = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    try #require(file >= 0 && ftruncate(file, 4096) == 0)
+    let memory = unsafe try #require(
+      unsafe mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0))
+    close(file)
+    unsafe words = memory.assumingMemoryBound(to: UInt64.self)
+  }
+
+  deinit {
+    unsafe munmap(words, 4096)
+    unsafe unlink(path)
+  }
+
+  /// Numbers plus one: of the first packet seen, and of the last.
+  var progress: (first: UInt64, seen: UInt64) {
+    unsafe (words[0], words[1])
+  }
+
+  func forget() {
+    for index in 0..<2 { unsafe words[index] = 0 }
+  }
+}

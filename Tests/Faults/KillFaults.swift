@@ -1,0 +1,145 @@
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+/// Any process may be killed at any instruction, and nobody else is harmed.
+@Suite("Killed processes", .timeLimit(.minutes(faultMinutes)))
+struct KillFaults {
+  @Test("senders killed at full speed: the receiver gets whole packets of each, in order")
+  func senders() throws {
+    var (seed, generator) = seededGenerator("senders")
+    let fixture = try DaemonFixture()
+    let receiver = try fixture.peer(["receive", "netmap:p{1", "0"])
+    for round in 0..<faultRounds {
+      // One packet a sync: then it is in a sync most of the time.
+      let batch = round % 2 == 0 ? "1" : "64"
+      let sender = try fixture.peer(["send", "netmap:p}1", "\(round)", "0", batch])
+      usleep(.random(in: 0..<3_000, using: &generator))
+      sender.kill(SIGKILL)
+      try fixture.expectSound("seed \(seed), round \(round)")
+    }
+    // A last one that ends by itself; the receiver must still be there to take everything.
+    let last = try fixture.peer(["send", "netmap:p}1", "1000000", "20000"])
+    #expect(rest(of: last) == "sent 20000\n")
+    last.wait()
+    try fixture.expectDrained("p}1", "seed \(seed)")
+    receiver.send(SIGKILL)
+    let said = rest(of: receiver)
+    #expect(said.isEmpty, "seed \(seed): \(said)")
+    receiver.wait()
+    let check = try fixture.expectSound("seed \(seed), at the end")
+    print("senders: \(check.locksReleased) of \(faultRounds) died with a ring locked")
+    try fixture.expectEmpty("seed \(seed)")
+  }
+
+  @Test("receivers killed at full speed: the next one goes on where it stopped")
+  func receivers() throws {
+    var (seed, generator) = seededGenerator("receivers")
+    let fixture = try DaemonFixture()
+    let file = try ReceiverFile(fixture)
+    let sender = try fixture.peer(["send", "netmap:p}1", "1", "0"])
+    var (seen, slack) = (UInt64(0), UInt64(0))
+    for round in 0..<faultRounds {
+      let context = "seed \(seed), round \(round)"
+      file.forget()
+      let receiver = try fixture.peer(["receive", "netmap:p{1", "0", file.path])
+      usleep(.random(in: 0..<3_000, using: &generator))
+      receiver.send(SIGKILL)
+      let said = rest(of: receiver)
+      #expect(said.isEmpty, "\(context): \(said)")
+      receiver.wait()
+      try fixture.expectSound(context)
+      let progress = file.progress
+      guard progress.first > 0 else {
+        slack += 1
+        continue
+      }
+      // Each may have died with one packet taken and not noted.
+      // Nothing that was taken comes again, and nothing is missing after it.
+      #expect(
+        (seen...seen + slack).contains(progress.first - 1),
+        "\(context): \(progress.first - 1) after \(seen), \(slack) died since")
+      (seen, slack) = (progress.seen, 1)
+    }
+    #expect(seen > 0)
+    let last = try fixture.peer(["receive", "netmap:p{1", "20000"])
+    #expect(rest(of: last).hasPrefix("received 20000 of 1"))
+    last.wait()
+    sender.kill(SIGKILL)
+    try fixture.expectEmpty("seed \(seed)")
+  }
+
+  @Test("processes that die while they have a ring locked: the lock is free, the ring works")
+  func lockHolders() throws {
+    let fixture = try DaemonFixture()
+    var pipe = try Bystander(fixture, "p")
+    for round in 0..<faultRounds {
+      let end = round % 4 < 2 ? "netmap:p{1" : "netmap:p}1"
+      let direction = round % 2 == 0 ? "transmit" : "receive"
+      let holder = try TestProgram(fixture.command(["hold-lock", end, direction]))
+      let said = rest(of: holder)
+      #expect(said == "locked\n", "round \(round): \(said)")
+      #expect(holder.wait() == SIGKILL)
+      let check = try fixture.expectSound("round \(round)")
+      #expect(check.locksReleased == UInt64(round + 1))
+      try pipe.pass(2, "round \(round)")
+    }
+  }
+
+  @Test("processes killed while they open and close leave nothing behind")
+  func openers() throws {
+    var (seed, generator) = seededGenerator("openers")
+    let fixture = try DaemonFixture()
+    var bystander = try Bystander(fixture)
+    let descriptors = try fixture.daemonDescriptors()
+    for round in 0..<faultRounds {
+      let program = try TestProgram(fixture.command(["reopen", "netmap:k{1/x", "1000"]))
+      usleep(.random(in: 0..<40_000, using: &generator))
+      program.kill(SIGKILL)
+      try fixture.expectOpen(2, "seed \(seed), round \(round)")
+      try bystander.pass(1, "seed \(seed), round \(round)")
+    }
+    let port = try Port("netmap:k{1/x", engine: try fixture.engine())
+    port.close()
+    _ = consume port
+    try fixture.expectDescriptors(descriptors, "seed \(seed)")
+  }
+
+  @Test("the daemon killed at full speed: running pipes do not notice, opening says what happened")
+  func daemon() throws {
+    var (seed, generator) = seededGenerator("daemon")
+    let fixture = try DaemonFixture()
+    for round in 0..<faultRounds {
+      let context = "seed \(seed), round \(round)"
+      if round > 0 { try fixture.start() }
+      let process = try #require(fixture.daemon?.process)
+      let engine = try fixture.engine()
+      var pipe = try Bystander(fixture)
+      let delay: UInt32 = .random(in: 0..<4_000, using: &generator)
+      DetachedThread {
+        usleep(delay)
+        kill(process, SIGKILL)
+      }
+      var refusal: NetmapError?
+      var opened = 0
+      while refusal == nil, opened < 100_000 {
+        try pipe.pass(1, context)
+        do throws(NetmapError) {
+          _ = try Port("netmap:q\(opened){1", engine: engine)
+          opened += 1
+        } catch {
+          refusal = error
+        }
+      }
+      let name = refusal?.code.name ?? ""
+      #expect(
+        name == "ECONNREFUSED" || name == "ECONNRESET",
+        "\(context): \(String(describing: refusal))")
+      try pipe.pass(20, context)
+      fixture.endDaemon(SIGKILL)
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+/// A stopped process holds up its own peer only, and nothing is lost when it goes on.
+@Suite("Stopped processes", .timeLimit(.minutes(faultMinutes)))
+struct StopFaults {
+  enum Who: String, CaseIterable { case sender, receiver, daemon }
+
+  @Test("SIGSTOP and SIGCONT at full speed", arguments: Who.allCases)
+  func stopped(_ who: Who) throws {
+    var (seed, generator) = seededGenerator("stopped \(who)")
+    let fixture = try DaemonFixture()
+    let file = try ReceiverFile(fixture)
+    let receiver = try fixture.peer(["receive", "netmap:p{1", "0", file.path])
+    let sender = try fixture.peer(["send", "netmap:p}1", "1", "0"])
+    var bystander = try Bystander(fixture)
+    let target =
+      switch who {
+      case .sender: sender
+      case .receiver: receiver
+      case .daemon: try #require(fixture.daemon)
+      }
+    for round in 0..<faultRounds {
+      let context = "seed \(seed), round \(round)"
+      target.send(SIGSTOP)
+      try bystander.pass(2, context)
+      if who != .daemon {
+        // Others open, use and close ports meanwhile.
+        var other = try Bystander(fixture, "other")
+        try other.pass(1, context)
+      }
+      usleep(.random(in: 0..<500, using: &generator))
+      target.send(SIGCONT)
+      usleep(.random(in: 0..<1_000, using: &generator))
+      try fixture.expectSound(context)
+    }
+    sender.kill(SIGKILL)
+    try fixture.expectDrained("p}1", "seed \(seed)")
+    // The receiver has looked at the number of each. It counts before it gives back.
+    let listing = try fixture.engine().listing().first { $0.name == "p{1" }
+    let counted = try #require(listing).receive.packets
+    let seen = file.progress.seen
+    // Whoever dies between handing over and counting leaves one batch uncounted.
+    #expect(seen >= counted && seen <= counted + 64, "seed \(seed): \(seen) seen, \(counted) sent")
+    #expect(seen > 0)
+    receiver.send(SIGKILL)
+    let said = rest(of: receiver)
+    #expect(said.isEmpty, "seed \(seed): \(said)")
+    receiver.wait()
+    try fixture.expectSound("seed \(seed), at the end")
+  }
+}

@@ -1,0 +1,48 @@
+import CLinux
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+
+// Ports that are used by another process, or another program, than opened them; and processes that die at
+// the worst moment.
+
+extension HostPeer {
+  /// Opens a port, and has it read by what this process becomes or leaves behind.
+  static func handOver(_ way: String, _ name: String, count: String) throws {
+    let port = try Port(name, engine: HostEngine.shared)
+    let token = try port.duplicateToken(survivesExec: way == "exec")
+    switch way {
+    case "exec":
+      let arguments = ["host-peer", "token", "\(token)", count]
+      var words: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { unsafe strdup($0) } + [nil]
+      _ = unsafe execv("/proc/self/exe", &words)
+      fail("execv: errno \(errno)")
+    case "daemonise":
+      // As daemon(7) has it: the session's leader goes, too.
+      if clinux_fork() != 0 { _exit(0) }
+      setsid()
+      if clinux_fork() != 0 { _exit(0) }
+      _ = unsafe chdir("/")
+    default:
+      // The parent lives on until it is killed.
+      if clinux_fork() != 0 { while true { pause() } }
+    }
+    try receive(HostEngine.shared.port(token: token), count: UInt64(count) ?? 0)
+    _ = port
+    exit(0)
+  }
+
+  /// Dies while it has a ring locked.
+  static func holdLock(_ name: String, _ direction: Direction) throws {
+    let connection = try DaemonConnection()
+    let open = try connection.register(RegisterRequest(name: try PortName(name)))
+    guard
+      let record = open.registration.segment.binding(at: open.registration.bindingIndex),
+      let kring = unsafe open.registration.segment.kring(end: record.end, direction, 0)
+    else { fail("there is no such ring") }
+    while unsafe !kring.tryLock(connection.tag) { usleep(10) }
+    say("locked")
+    raise(SIGKILL)
+  }
+}
