@@ -40,6 +40,7 @@ extension Server {
       case .forget:
         forget(BindingID(number: try message.body.take(UInt64.self)), by: client.tag)
       case .portInfo: answer(mail) { (_) throws(NetmapError) in try portInfo(message) }
+      case .control: answer(mail) { (_) throws(NetmapError) in try control(message) }
       case .list: answer(mail) { (_) throws(NetmapError) in try list(message) }
       default: throw message.body.malformed("it is not expected here")
       }

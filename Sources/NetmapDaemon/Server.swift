@@ -169,7 +169,7 @@ package final class Server {
 
   // MARK: - Idleness
 
-  private var isIdle: Bool { tokens.isEmpty }
+  private var isIdle: Bool { tokens.isEmpty && !engine.holdsPorts }
 
   private func timeout() -> CInt {
     var end: UInt64?

@@ -26,6 +26,9 @@ package struct Message {
     /// Asks for every port, binding and counter.
     case list = 18
 
+    /// A request about switches.
+    case control = 19
+
     // From the daemon.
     /// The answer, when it is yes.
     case done = 32

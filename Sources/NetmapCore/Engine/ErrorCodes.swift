@@ -24,6 +24,11 @@ extension NetmapError.Code {
   /// The port was inherited by a fork child, or has been closed.
   public static let badDescriptor = Self(rawValue: EBADF)
 
+  /// Something of that name is there already.
+  public static let alreadyExists = Self(rawValue: EEXIST)
+  /// Nothing to list under that name.
+  public static let noSuchEntry = Self(rawValue: ENOENT)
+
   /// Another version of netmap's shared memory or messages.
   public static let otherVersion = Self(rawValue: EPROTO)
 
@@ -46,6 +51,7 @@ extension NetmapError.Code {
     case EPROTO: "EPROTO"
     case EAGAIN: "EAGAIN"
     case ENOENT: "ENOENT"
+    case EEXIST: "EEXIST"
     case ECONNREFUSED: "ECONNREFUSED"
     case ECONNRESET: "ECONNRESET"
     case EADDRINUSE: "EADDRINUSE"
