@@ -32,7 +32,9 @@ public struct Switches: Sendable {
 
   /// Puts a persistent port on a switch.
   ///
-  /// - Parameter name: `valeSWITCH:PORT`.
+  /// - Parameters:
+  ///   - name: `valeSWITCH:PORT`.
+  ///   - memoryID: A memory region that must exist; 0 for none. The port keeps its own.
   /// - Returns: Where it is now.
   /// - Throws: ``NetmapError`` `EBUSY` when it is there already or open, `EINVAL` when there is no such
   ///   port, `ENOMEM` when the switch is full, `EOPNOTSUPP` for network interfaces.

@@ -35,7 +35,8 @@ final class Mailbox: Sendable {
           try? switches.take(message, mail.files)
           continue
         }
-        guard message.kind == .doorbell, let file = mail.files.first, let number = try? message.body.take(UInt32.self),
+        guard message.kind == .doorbell, let file = mail.files.first,
+          let number = try? message.body.take(UInt32.self),
           let descriptor = try? file.duplicate()
         else { continue }
         table.install(descriptor, as: number)

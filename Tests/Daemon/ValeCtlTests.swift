@@ -13,7 +13,8 @@ struct ValeCtlTests {
   /// Runs a command line, words separated by spaces.
   ///
   /// - Returns: Exit status and everything that was printed.
-  private func run(_ line: String, tool: String = "vale-ctl") throws -> (status: CInt, text: String) {
+  private func run(_ line: String, tool: String = "vale-ctl") throws -> (status: CInt, text: String)
+  {
     let program = try TestProgram(
       [TestProgram.built(tool)] + line.split(separator: " ").map(String.init),
       environment: [
@@ -57,9 +58,10 @@ struct ValeCtlTests {
     let shown = try run("-g v1").text.split(separator: "\n").map(String.init)
     #expect(shown.count == 6)
     #expect(shown[0].hasPrefix("memsize:    "))
-    #expect(Array(shown[1...]) == [
-      "tx_slots:   512", "rx_slots:   256", "tx_rings:   2", "rx_rings    4", "mem_id:     2",
-    ])
+    #expect(
+      Array(shown[1...]) == [
+        "tx_slots:   512", "rx_slots:   256", "tx_rings:   2", "rx_rings    4", "mem_id:     2",
+      ])
     #expect(try run("-n v2 -v -m v1").text.hasSuffix("mem_id:     2\n"))
     #expect(try run("--json -g v2").text.hasPrefix("{\"name\":\"v2\",\"memsize\":"))
   }

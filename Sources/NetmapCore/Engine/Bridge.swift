@@ -108,6 +108,12 @@ package struct SwitchPlace: Sendable {
   package let generation: UInt32
   package let segment: BridgeSegment
 
+  /// Packets for the port that did not get as far as a receive ring of it.
+  package var unreached: UInt64 {
+    let view = unsafe segment.view
+    return unsafe view.counter(.unknownRegion, of: index) &+ view.counter(.noReceiver, of: index)
+  }
+
   package init(serial: UInt64, index: Int, generation: UInt32, segment: BridgeSegment) {
     self.serial = serial
     self.index = index

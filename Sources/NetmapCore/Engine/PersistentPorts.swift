@@ -29,7 +29,8 @@ extension EngineState {
     }
     let isTaken = try isKnown(name.rawValue)
     guard !isTaken, ports[.name(name)] == nil else {
-      throw refusal(.alreadyExists, "there is an interface or a port of that name", "choose another")
+      throw refusal(
+        .alreadyExists, "there is an interface or a port of that name", "choose another")
     }
     let shared = request.memoryID == 0 ? nil : try region(request.memoryID, for: name.rawValue)
     let port = try newSwitchPort(

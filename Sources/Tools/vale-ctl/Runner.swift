@@ -122,8 +122,8 @@ struct Runner {
     for (name, value) in values { output.line("\(name): \(value)") }
   }
 
-  /// - Parameter lastLabel: The label of the receive rings, of which the traditional tool has two; with
-  ///   nil the memory's size is shown as well.
+  /// Shows rings and memory. The traditional tool has two labels for the receive rings; without one the
+  /// memory's size is shown as well.
   private func show(_ port: Switches.Information, _ name: String, lastLabel: String?) {
     let geometry = port.geometry
     if options.isJSON {
