@@ -57,6 +57,7 @@ lint:
 install:
 	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product netmap
 	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product pkt-gen
+	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product vale-ctl
 	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product netmapd
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin \
 	  $(DESTDIR)$(PREFIX)/libexec/netmap $(DESTDIR)$(PREFIX)/lib/systemd/system \
@@ -64,6 +65,7 @@ install:
 	  $(DESTDIR)$(PREFIX)/include/net $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(INSTALL_BUILD)/release/netmap $(DESTDIR)$(PREFIX)/bin/netmap
 	install -m 755 $(INSTALL_BUILD)/release/pkt-gen $(DESTDIR)$(PREFIX)/libexec/netmap/pkt-gen
+	install -m 755 $(INSTALL_BUILD)/release/vale-ctl $(DESTDIR)$(PREFIX)/libexec/netmap/vale-ctl
 	install -m 755 $(INSTALL_BUILD)/release/netmapd $(DESTDIR)$(PREFIX)/sbin/netmapd
 	install -m 644 packaging/netmapd.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
 	sed 's,@PREFIX@,$(PREFIX),' packaging/netmapd.service \
@@ -72,7 +74,7 @@ install:
 	install -m 644 Sources/CNetmap/include/net/*.h $(DESTDIR)$(PREFIX)/include/net/
 	install -m 644 Sources/CNetmap/include/libnetmap.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 docs/man/netmap.1 docs/man/pkt-gen.1 $(DESTDIR)$(PREFIX)/share/man/man1/
-	install -m 644 docs/man/netmapd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 docs/man/netmapd.8 docs/man/vale-ctl.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 
 clean:
 	rm -rf .build Benchmarks/.build

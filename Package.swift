@@ -18,6 +18,7 @@ let package = Package(
     .executable(name: "netmap", targets: ["netmap"]),
     .executable(name: "netmapd", targets: ["netmapd"]),
     .executable(name: "pkt-gen", targets: ["pkt-gen"]),
+    .executable(name: "vale-ctl", targets: ["vale-ctl"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.6.0"),
@@ -92,6 +93,11 @@ let package = Package(
       name: "pkt-gen", dependencies: ["PktGenCore", "ToolSupport"], path: "Sources/Tools/pkt-gen",
       swiftSettings: settings),
 
+    // Manages switches.
+    .executableTarget(
+      name: "vale-ctl", dependencies: ["Netmap", "ToolSupport"], path: "Sources/Tools/vale-ctl",
+      swiftSettings: settings),
+
     .executableTarget(
       name: "hello", dependencies: ["Netmap"], path: "Examples/hello", swiftSettings: settings),
     .executableTarget(
@@ -122,7 +128,7 @@ let package = Package(
       name: "DaemonTests",
       dependencies: [
         "Netmap", "NetmapClient", "NetmapCore", "NetmapTestSupport", "CLinux", "netmapd",
-        "host-peer",
+        "host-peer", "vale-ctl", "pkt-gen",
       ],
       path: "Tests/Daemon", swiftSettings: settings),
     // Processes that die, stop, lie and run out of things.

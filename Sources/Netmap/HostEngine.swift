@@ -129,6 +129,10 @@ private final class DaemonBindings: BindingProvider {
     try withConnection { (connection) throws(NetmapError) in try connection.memoryID(of: request) }
   }
 
+  func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {
+    try withConnection { (connection) throws(NetmapError) in try connection.answer(request) }
+  }
+
   func listing() throws(NetmapError) -> [PortListing] {
     try DaemonConnection(address: address, starts: false).listing()
   }
@@ -158,5 +162,33 @@ private final class DaemonBindings: BindingProvider {
       known = made
       return made
     }
+  }
+}
+
+/// What a port has moved since it was made.
+package struct PortTraffic: Hashable, Sendable {
+  package let sent: PortListing.Traffic
+  package let received: PortListing.Traffic
+
+  /// Every number, with the name it is shown under.
+  package var fields: [(name: String, value: UInt64)] {
+    [
+      ("tx_packets", sent.packets), ("tx_bytes", sent.bytes), ("tx_drops", sent.drops),
+      ("rx_packets", received.packets), ("rx_bytes", received.bytes),
+      ("rx_drops", received.drops),
+    ]
+  }
+}
+
+extension HostEngine {
+  /// What every open port has moved, by name.
+  ///
+  /// - Throws: As ``listing()``.
+  package func traffic() throws(NetmapError) -> [String: PortTraffic] {
+    var result: [String: PortTraffic] = [:]
+    for port in try listing() {
+      result[port.name] = PortTraffic(sent: port.transmit, received: port.receive)
+    }
+    return result
   }
 }

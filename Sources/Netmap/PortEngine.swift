@@ -18,6 +18,9 @@ protocol BindingProvider: Sendable {
   /// Binds the rings that the request selects, and maps them.
   func open(_ request: RegisterRequest) throws(NetmapError) -> PortBinding
 
+  /// Answers a request about switches.
+  func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer
+
   /// The memory region that a port would get.
   func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16
 }

@@ -150,6 +150,15 @@ package final class DaemonConnection: Sendable {
     return try body.take(UInt16.self)
   }
 
+  /// Asks about switches.
+  ///
+  /// - Throws: ``NetmapError`` as ``Engine/answer(_:)``.
+  package func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {
+    try checkProcess()
+    var body = try ask(Message.bytes(.control) { $0.put(request) }, on: mailbox.socket).body
+    return try body.takeSwitchAnswer()
+  }
+
   /// Everything that is open: see ``PortListing``.
   package func listing() throws(NetmapError) -> [PortListing] {
     try checkProcess()

@@ -82,6 +82,7 @@ extension Server {
       received.packets = handedOver.packets
       received.bytes = handedOver.bytes
     }
+    if let place = registration.place { received.drops &+= place.unreached }
     return PortListing(
       name: registration.name.rawValue, memoryID: registration.memoryID,
       geometry: registration.geometry,

@@ -257,7 +257,7 @@ package final class Server {
 
   // MARK: - Idleness
 
-  private var isIdle: Bool { tokens.isEmpty && pending.isEmpty }
+  private var isIdle: Bool { tokens.isEmpty && pending.isEmpty && !engine.holdsPorts }
 
   private func timeout() -> CInt {
     var end: UInt64?

@@ -13,7 +13,8 @@ struct BenchTests {
   ]
 
   static let valeCases = [
-    "vale-1t", "vale-2t", "vale-2t-252", "vale-broadcast", "vale-many", "vale-unread", "vale-jumbo",
+    "vale-1t", "vale-2t", "vale-2p", "vale-2t-252", "vale-broadcast", "vale-many", "vale-unread",
+    "vale-jumbo",
   ]
 
   @Test(

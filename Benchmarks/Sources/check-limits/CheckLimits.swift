@@ -39,15 +39,18 @@ struct CheckLimits {
 
   static func countMallocs(_ limits: Limits, _ sheet: inout Sheet) throws {
     let packets = 256_000
-    let output = try Program.beside("fixed-work").run(
-      [String(packets), "256", "touched"],
-      environment: ["LD_PRELOAD": Program.folder + "/libmalloc-counter.so"])
     struct Count: Decodable { let mallocCalls: Int? }
-    guard let calls = try JSONDecoder().decode(Count.self, from: output).mallocCalls else {
-      throw CheckError("the malloc counter was not loaded")
+    for payload in ["touched", "vale"] {
+      let output = try Program.beside("fixed-work").run(
+        [String(packets), "256", payload],
+        environment: ["LD_PRELOAD": Program.folder + "/libmalloc-counter.so"])
+      guard let calls = try JSONDecoder().decode(Count.self, from: output).mallocCalls else {
+        throw CheckError("the malloc counter was not loaded")
+      }
+      sheet.add(
+        "mallocs per packet, \(payload)", Double(calls) / Double(packets),
+        atMost: limits.mallocsPerPacket)
     }
-    sheet.add(
-      "mallocs per packet", Double(calls) / Double(packets), atMost: limits.mallocsPerPacket)
   }
 
   /// Counts with callgrind, which gives the same figure on a busy machine.

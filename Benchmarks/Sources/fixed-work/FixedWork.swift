@@ -2,17 +2,17 @@ internal import Glibc
 internal import Netmap
 
 /// Moves a known number of packets through a pipe, both ends on one thread:
-/// `fixed-work PACKETS BATCH [untouched|touched|single]`.
+/// `fixed-work PACKETS BATCH [untouched|touched|single|vale]`.
 ///
 /// `untouched` and `touched` move whole batches, as `netmap bench` does; `single` appends and takes
-/// packets one by one, untouched.
+/// packets one by one, untouched; `vale` moves whole batches between two ports of a switch.
 ///
 /// Made to be counted, not timed: run it under `valgrind --tool=callgrind`, or with the malloc counter
 /// preloaded. With PACKETS 0 it does everything but the work; the difference is the work's own.
 @main
 struct FixedWork {
   enum Way: String {
-    case untouched, touched, single
+    case untouched, touched, single, vale
   }
 
   static func main() {
@@ -22,16 +22,19 @@ struct FixedWork {
       packets % batch == 0,
       let way = Way(rawValue: arguments.count == 4 ? arguments[3] : "untouched")
     else {
-      printError("usage: fixed-work PACKETS BATCH [untouched|touched|single]; whole batches only")
+      printError(
+        "usage: fixed-work PACKETS BATCH [untouched|touched|single|vale]; whole batches only")
       exit(64)
     }
     do throws(NetmapError) {
       let engine = try EmbeddedEngine()
-      let first = try Port("netmap:work{1", engine: engine)
-      let second = try Port("netmap:work}1", engine: engine)
+      let isSwitch = way == .vale
+      let first = try Port(isSwitch ? "valework:a" : "netmap:work{1", engine: engine)
+      let second = try Port(isSwitch ? "valework:b" : "netmap:work}1", engine: engine)
       // What happens once only (faulting pages in, binding symbols) must not be counted.
       var digest = try work(.touched, first, second, 4 * batch, batch)
       digest &+= try work(.single, first, second, batch, batch)
+      if isSwitch { try meet(first, second) }
       let calls = mallocCalls()
       digest &+= try work(way, first, second, packets, batch)
       let allocations = mallocCalls().map { $0 - (calls ?? 0) }
@@ -48,10 +51,35 @@ struct FixedWork {
     _ way: Way, _ first: Port, _ second: Port, _ packets: Int, _ batch: Int
   ) throws(NetmapError) -> UInt64 {
     switch way {
-    case .untouched: try moveUntouched(first, second, packets, batch)
+    case .untouched, .vale: try moveUntouched(first, second, packets, batch)
     case .touched: try moveTouched(first, second, packets, batch)
     case .single: try moveOneByOne(first, second, packets, batch)
     }
+  }
+
+  /// Has the switch learn where the second port is, and every buffer of the first hold a frame for it.
+  static func meet(_ first: Port, _ second: Port) throws(NetmapError) {
+    let (here, there): (UInt64, UInt64) = (0x0102, 0x0202)
+    var announcement = second.transmitRing(0)
+    announcement.append(length: 60) { writeAddresses(.max, there, to: &$0) }
+    try second.sync(.transmit)
+    // Twice, as one slot always stays empty.
+    for _ in 0..<2 {
+      var output = first.transmitRing(0)
+      output.append(upTo: .max, length: 60) { _, bytes in writeAddresses(there, here, to: &bytes) }
+      try first.sync(.transmit)
+      try second.sync(.receive)
+      var input = second.receiveRing(0)
+      input.skip()
+    }
+    try second.sync(.receive)
+  }
+
+  /// Writes the two addresses of a frame, first byte lowest.
+  static func writeAddresses(_ target: UInt64, _ source: UInt64, to bytes: inout MutableRawSpan) {
+    bytes.storeBytes(
+      of: target & 0xffff_ffff_ffff | source << 48, toByteOffset: 0, as: UInt64.self)
+    bytes.storeBytes(of: UInt32(truncatingIfNeeded: source >> 16), toByteOffset: 8, as: UInt32.self)
   }
 
   @inline(never)

@@ -31,6 +31,9 @@ package struct Message {
     /// mailbox with it.
     case attach = 25
 
+    /// A request about switches.
+    case control = 19
+
     // From the daemon.
     /// The answer, when it is yes.
     case done = 32

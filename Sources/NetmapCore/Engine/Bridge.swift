@@ -23,18 +23,22 @@ final class Bridge {
     segment = try BridgeSegment(creating: name)
   }
 
-  /// Puts a port on the switch.
+  /// Puts a port on the switch, under a name: packets are sent to it from now on.
+  ///
+  /// A port that is on another switch already takes an index here and receives nothing.
   ///
   /// - Throws: ``NetmapError`` `ENOMEM` when the switch is full.
-  func add(_ port: EnginePort) throws(NetmapError) {
+  @discardableResult
+  func add(_ port: EnginePort, as name: PortName) throws(NetmapError) -> BridgeMember {
     guard members.count < SwitchLimits.activePorts, let index = free.popLast() else {
       throw NetmapError(
-        .outOfMemory, "open", port.name.rawValue,
-        reason: "\(name) has \(members.count) ports, and no room for more",
+        .outOfMemory, "open", name.rawValue,
+        reason: "\(self.name) has \(members.count) ports, and no room for more",
         remedy: "close some, or use another switch")
     }
     lastGeneration = lastGeneration == .max ? 1 : lastGeneration + 1
-    let member = BridgeMember(bridge: self, port: port, index: index, generation: lastGeneration)
+    let member = BridgeMember(
+      bridge: self, port: port, name: name, index: index, generation: lastGeneration)
     do throws(NetmapError) {
       member.retired = try destinations.install(
         index, region: port.region.memory, segment: port.segment, generation: lastGeneration)
@@ -43,9 +47,10 @@ final class Bridge {
       throw error
     }
     members[index] = member
-    port.membership = member
+    port.memberships.append(member)
     // Last: from here on packets are sent to it.
     unsafe segment.view.setGeneration(lastGeneration, of: index)
+    return member
   }
 
   /// Takes a port off the switch. What senders are in the middle of goes on; see ``SwitchQuarantine``.
@@ -68,14 +73,17 @@ final class Bridge {
 final class BridgeMember {
   let bridge: Bridge
   unowned let port: EnginePort
+  /// The name it has on the switch.
+  let name: PortName
   let index: Int
   let generation: UInt32
   /// What senders of this process may still look at after the port has left.
   var retired: DestinationTable.Place?
 
-  init(bridge: Bridge, port: EnginePort, index: Int, generation: UInt32) {
+  init(bridge: Bridge, port: EnginePort, name: PortName, index: Int, generation: UInt32) {
     self.bridge = bridge
     self.port = port
+    self.name = name
     self.index = index
     self.generation = generation
   }
@@ -99,6 +107,12 @@ package struct SwitchPlace: Sendable {
   package let index: Int
   package let generation: UInt32
   package let segment: BridgeSegment
+
+  /// Packets for the port that did not get as far as a receive ring of it.
+  package var unreached: UInt64 {
+    let view = unsafe segment.view
+    return unsafe view.counter(.unknownRegion, of: index) &+ view.counter(.noReceiver, of: index)
+  }
 
   package init(serial: UInt64, index: Int, generation: UInt32, segment: BridgeSegment) {
     self.serial = serial

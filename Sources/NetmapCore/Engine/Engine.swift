@@ -85,6 +85,9 @@ final class EngineState {
   var bridges: [String: Bridge] = [:]
   var lastBridge: UInt64 = 0
 
+  /// Ports that stay when nobody has them open, by name.
+  var persistent: [String: EnginePort] = [:]
+
   /// What has left a switch and may still be written to.
   var leaving: [SwitchQuarantine] = []
 

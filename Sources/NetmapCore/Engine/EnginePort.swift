@@ -58,8 +58,13 @@ final class EnginePort {
   /// The pair this port is an end of.
   unowned(unsafe) var pair: PipePair?
 
-  /// The port's place on a switch.
-  var membership: BridgeMember?
+  /// The switches the port is on, in the order in which it was put there. It sends and receives on the
+  /// first.
+  var memberships: [BridgeMember] = []
+  var membership: BridgeMember? { memberships.first }
+
+  /// Whether the port stays when nobody has it open.
+  var isPersistent = false
 
   /// Pipes that hang on this port.
   var pipes: [[UInt8]: PipePair] = [:]

@@ -26,6 +26,10 @@ extension NetmapError.Code {
 
   /// More rings at a time than can be passed on to a process.
   public static let tooLarge = Self(rawValue: E2BIG)
+  /// Something of that name is there already.
+  public static let alreadyExists = Self(rawValue: EEXIST)
+  /// Nothing to list under that name.
+  public static let noSuchEntry = Self(rawValue: ENOENT)
 
   /// Another version of netmap's shared memory or messages.
   public static let otherVersion = Self(rawValue: EPROTO)
@@ -50,6 +54,7 @@ extension NetmapError.Code {
     case E2BIG: "E2BIG"
     case EAGAIN: "EAGAIN"
     case ENOENT: "ENOENT"
+    case EEXIST: "EEXIST"
     case ECONNREFUSED: "ECONNREFUSED"
     case ECONNRESET: "ECONNRESET"
     case EADDRINUSE: "EADDRINUSE"

@@ -217,7 +217,7 @@ extension EngineState {
 
   /// Forgets a port that nobody uses, and whatever existed for its sake.
   func dropIfUnused(_ port: EnginePort) {
-    guard port.isIdle else { return }
+    guard port.isIdle, !port.isPersistent else { return }
     if let pair = unsafe port.pair {
       guard pair.master.isIdle, pair.slave.isIdle else { return }
       pair.parent.pipes[pair.id] = nil

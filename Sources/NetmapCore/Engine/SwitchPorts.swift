@@ -13,7 +13,7 @@ extension EngineState {
       let port = try newSwitchPort(
         name, geometry, shared, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers))
       do throws(NetmapError) {
-        try bridge.add(port)
+        try bridge.add(port, as: name)
       } catch {
         dropIfUnused(port.region)
         throw error
@@ -30,12 +30,10 @@ extension EngineState {
   private func checkPortPart(
     _ parts: SwitchPortName, of name: PortName
   ) throws(NetmapError) {
-    guard let interface = try? PortName(parts.port),
-      let identity = try interfaces?.identity(of: interface.rawValue), identity.index != 0
-    else { return }
+    guard try isKnown(parts.port) else { return }
     throw NetmapError(
       .invalidArgument, "open", name.rawValue,
-      reason: "\(parts.port) is a network interface, and not on \(parts.bridge)",
+      reason: "\(parts.port) is an interface that is not attached to \(parts.bridge)",
       remedy: "attach it first: vale-ctl -a \(name.rawValue)")
   }
 

@@ -61,11 +61,17 @@ extension EngineState {
     }
   }
 
-  /// Refuses to make a ring whose predecessor a sender may still be writing to.
+  /// Refuses to make a ring whose predecessor a sender may still be writing to, and one of a port on two
+  /// switches.
   ///
-  /// - Throws: ``NetmapError`` `EBUSY`, which passes when that sender goes on or ends.
+  /// - Throws: ``NetmapError`` `EBUSY`; the former passes when that sender goes on or ends.
   func checkLeaving(_ port: EnginePort) throws(NetmapError) {
     sweepSwitches()
+    if port.memberships.count > 1 {
+      throw NetmapError(
+        .busy, "open", port.name.rawValue, reason: "it is attached to two switches",
+        remedy: "detach it from one of them")
+    }
     guard leaving.contains(where: { $0.port === port }) else { return }
     var error = NetmapError(
       .busy, "open", port.name.rawValue,

@@ -41,7 +41,7 @@ extension AttachedRing {
     guard unsafe kring.word(KRingLayout.ringID) == 0, let path = unsafe parts.pointee.switching
     else { return }
     let index = unsafe Int(path.pointee.port)
-    unsafe drops[.unknownRegion] += path.pointee.bridge.counter(.unknownRegion, of: index)
-    unsafe drops[.noReceiver] += path.pointee.bridge.counter(.noReceiver, of: index)
+    unsafe drops[.unknownRegion] &+= path.pointee.bridge.counter(.unknownRegion, of: index)
+    unsafe drops[.noReceiver] &+= path.pointee.bridge.counter(.noReceiver, of: index)
   }
 }

@@ -22,7 +22,7 @@ struct NetmapCommand: ParsableCommand {
         netmap pkt-gen -h                     run the tool pkt-gen
       """,
     version: Version.text,
-    subcommands: [Bench.self, Ports.self, BenchSender.self, BenchPonger.self])
+    subcommands: [Bench.self, Ports.self, BenchSender.self, BenchPonger.self, ValeSender.self])
 
   static func main() {
     let arguments = Array(CommandLine.arguments.dropFirst())

@@ -12,6 +12,7 @@ struct Measurement: Hashable {
     case memoryCopy = "memcpy"
     case valeOneThread = "vale-1t"
     case valeTwoThreads = "vale-2t"
+    case valeTwoProcesses = "vale-2p"
     case valeFull = "vale-2t-252"
     case valeBroadcast = "vale-broadcast"
     case valeManyToOne = "vale-many"
@@ -39,7 +40,8 @@ struct Measurement: Hashable {
       case .memoryCopy: "copies between buffers of 2 KiB, which a switch cannot do without"
       case .valeOneThread: "a switch, sender and receiver on one thread"
       case .valeTwoThreads: "a switch between two threads on two CPUs"
-      case .valeFull: "the same with 252 ports on the switch"
+      case .valeTwoProcesses: "a switch between two processes on two CPUs, through netmapd"
+      case .valeFull: "vale-2t with 252 ports on the switch"
       case .valeBroadcast: "one sender to eight ports that one thread reads; copies are counted"
       case .valeManyToOne: "three senders to one receiver, on two CPUs"
       case .valeUnread: "one thread sends to a port that nobody reads; what it sends is counted"
@@ -85,7 +87,8 @@ struct Measurement: Hashable {
 
     /// Whether two processes take part, whose engine is netmapd's.
     var isBetweenProcesses: Bool {
-      self == .pipeTwoProcesses || self == .pingPongSpin || self == .pingPongSleep
+      self == .pipeTwoProcesses || self == .valeTwoProcesses || self == .pingPongSpin
+        || self == .pingPongSleep
     }
 
     /// Whether the size of a batch means anything.

@@ -1,12 +1,16 @@
 internal import Netmap
 
-/// Measures a switch of an engine of its own.
+/// Measures a switch: of an engine of its own, unless two processes are to meet on it.
 func measureVale(
   _ measurement: Measurement, _ shape: ValeShape, seconds: Double, cpus: (Int, Int)
 ) throws(BenchError) -> BenchResult {
+  if shape.isTwoProcesses {
+    return try measureValeTwoProcesses(measurement, shape, seconds: seconds, cpus: cpus)
+  }
   let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }
   let stage = try measuring { () throws(NetmapError) in
-    try ValeStage(shape, on: engine, measurement)
+    try ValeStage(
+      shape, on: engine, batch: measurement.batch, frameBytes: measurement.frameBytes)
   }
   let control = Control()
   var threads: [PinnedThread<ValeReport>] = []
@@ -34,6 +38,13 @@ func measureVale(
   control.enter(.stopped)
   var reports: [ValeReport] = []
   for thread in threads { reports.append(try thread.join()) }
+  return try valeResult(measurement, reports)
+}
+
+/// What the threads found: the packets of the first one count, the system calls of all.
+func valeResult(
+  _ measurement: Measurement, _ reports: [ValeReport]
+) throws(BenchError) -> BenchResult {
   let calls = reports.reduce(0) { $0 + $1.systemCalls }
   guard let counted = reports.first, counted.packets > 0 else {
     throw BenchError("no packet arrived; measure longer, see --seconds")
@@ -43,7 +54,8 @@ func measureVale(
     seconds: Double(counted.nanoseconds) / 1e9, systemCalls: calls)
 }
 
-private func worker(
+/// Starts a thread of a measured switch.
+func worker(
   on cpu: Int, _ control: Control,
   _ body: @escaping @Sendable () throws(NetmapError) -> ValeReport
 ) throws(BenchError) -> PinnedThread<ValeReport> {

@@ -12,6 +12,8 @@ struct ValeShape: Hashable {
   var isRead = true
   /// Whether every packet is for everybody.
   var isBroadcast = false
+  /// Whether the sender is a process of its own, on the engine of all processes.
+  var isTwoProcesses = false
   /// Whether one thread does all of it, in turns.
   var isOneThread = false
   /// Bytes of a packet that is longer than a slot; nil for one slot of the frame's length.
@@ -24,6 +26,7 @@ extension Measurement.Case {
     switch self {
     case .valeOneThread: ValeShape(isOneThread: true)
     case .valeTwoThreads: ValeShape()
+    case .valeTwoProcesses: ValeShape(isTwoProcesses: true)
     case .valeFull: ValeShape(ports: 252)
     case .valeBroadcast: ValeShape(receivers: 8, ports: 9, isBroadcast: true)
     case .valeManyToOne: ValeShape(senders: 3, ports: 4)

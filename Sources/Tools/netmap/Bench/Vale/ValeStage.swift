@@ -22,28 +22,42 @@ final class ValeStage: @unchecked Sendable {
   private let others: [Port]
 
   /// Opens the ports, has the switch learn where the receivers are, and fills every buffer that is sent.
+  ///
+  /// - Parameters:
+  ///   - shape: How many of each.
+  ///   - engine: Where.
+  ///   - batch: Packets for each sync.
+  ///   - frameBytes: Bytes of a packet of one slot.
+  ///   - prefix: What the names of the ports begin with.
+  /// - Throws: ``NetmapError`` when a port cannot be opened.
   init(
-    _ shape: ValeShape, on engine: any PortEngine, _ measurement: Measurement
+    _ shape: ValeShape, on engine: any PortEngine, batch: Int, frameBytes: Int,
+    prefix: String = "valebench:"
   ) throws(NetmapError) {
     self.shape = shape
-    batch = measurement.batch
+    self.batch = batch
     fragments = max(1, (shape.packetBytes ?? 0) / 2048)
-    length = shape.packetBytes == nil ? measurement.frameBytes : 2048
+    length = shape.packetBytes == nil ? frameBytes : 2048
     func ports(_ name: String, _ count: Int) throws(NetmapError) -> [Port] {
       var result: [Port] = []
       for number in 0..<count {
-        result.append(try Port("valebench:\(name)\(number)", engine: engine))
+        result.append(try Port("\(prefix)\(name)\(number)", engine: engine))
       }
       return result
     }
     receivers = try ports("r", shape.receivers)
     senders = try ports("s", shape.senders)
     others = try ports("o", max(0, shape.ports - shape.senders - shape.receivers))
+    try announceReceivers()
+    for (number, port) in senders.enumerated() { try prepare(port, number) }
+    for port in receivers { try drain(port) }
+  }
+
+  /// Has the switch learn where the receivers are, once more.
+  func announceReceivers() throws(NetmapError) {
     for (number, port) in receivers.enumerated() {
       try announce(port, ValeFrame.address(number))
     }
-    for (number, port) in senders.enumerated() { try prepare(port, number) }
-    for port in receivers { try drain(port) }
   }
 
   private func announce(_ port: Port, _ address: UInt64) throws(NetmapError) {
@@ -61,7 +75,7 @@ final class ValeStage: @unchecked Sendable {
         ValeFrame.write(target, ValeFrame.address(100 + number), to: &bytes)
       }
       try port.sync(.transmit)
-      for receiver in receivers where shape.isRead { try drain(receiver) }
+      for receiver in receivers { try drain(receiver) }
     }
   }
 

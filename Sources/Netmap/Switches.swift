@@ -1,0 +1,126 @@
+public import NetmapCore
+
+/// The VALE switches of an engine, for whoever manages them: `NETMAP_REQ_VALE_*`.
+///
+/// A switch appears with its first port and goes with its last one. Ports that programs open
+/// (`vale0:a`) come and go with them; persistent ports are made here, stay, and are put on switches here.
+public struct Switches: Sendable {
+  private let provider: any BindingProvider
+
+  init(_ provider: any BindingProvider) {
+    self.provider = provider
+  }
+
+  /// A port, and where it is on a switch.
+  public struct Entry: Hashable, Sendable {
+    /// The port's name, `vale0:a` or the like.
+    public let name: String
+    /// The switch's number.
+    public let switchIndex: Int
+    /// The port's index on the switch, 0 to 253; 255 where the switch has no such port.
+    public let portIndex: Int
+  }
+
+  /// Rings and memory of a port.
+  public struct Information: Hashable, Sendable {
+    public let geometry: PortGeometry
+    /// `nr_mem_id`.
+    public let memoryID: UInt16
+    /// Bytes of that memory.
+    public let memorySize: Int
+  }
+
+  /// Puts a persistent port on a switch.
+  ///
+  /// - Parameters:
+  ///   - name: `valeSWITCH:PORT`.
+  ///   - memoryID: A memory region that must exist; 0 for none. The port keeps its own.
+  /// - Returns: Where it is now.
+  /// - Throws: ``NetmapError`` `EBUSY` when it is there already or open, `EINVAL` when there is no such
+  ///   port, `ENOMEM` when the switch is full, `EOPNOTSUPP` for network interfaces.
+  @discardableResult
+  public func attach(_ name: PortName, memoryID: UInt16 = 0) throws(NetmapError) -> Entry {
+    entry(try provider.answer(.attach(RegisterRequest(name: name, memoryID: memoryID))))
+  }
+
+  /// Takes a persistent port off a switch.
+  ///
+  /// - Throws: ``NetmapError`` `ENXIO` when it is not there, `EBUSY` when it is open or was put on another
+  ///   switch later.
+  @discardableResult
+  public func detach(_ name: PortName) throws(NetmapError) -> Entry {
+    entry(try provider.answer(.detach(name)))
+  }
+
+  /// Makes a persistent port.
+  ///
+  /// - Throws: ``NetmapError`` `EEXIST` when the name is taken, `EINVAL` when it cannot be a port's.
+  @discardableResult
+  public func create(
+    _ name: PortName, _ hints: RingGeometryHints = .none, memoryID: UInt16 = 0
+  ) throws(NetmapError) -> Information {
+    information(
+      try provider.answer(
+        .create(RegisterRequest(name: name, memoryID: memoryID, hints: hints))))
+  }
+
+  /// Removes a persistent port.
+  ///
+  /// - Throws: ``NetmapError`` `ENXIO` when there is none, `EBUSY` when it is open or attached.
+  public func remove(_ name: PortName) throws(NetmapError) {
+    _ = try provider.answer(.remove(name))
+  }
+
+  /// Where a port is.
+  ///
+  /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch, `EINVAL` for other names.
+  public func find(_ name: PortName) throws(NetmapError) -> Entry {
+    entry(try provider.answer(.find(name)))
+  }
+
+  /// Rings and memory of a port, which is made if it can be and is gone again with the answer.
+  ///
+  /// - Throws: ``NetmapError`` as opening it would.
+  public func information(on name: PortName) throws(NetmapError) -> Information {
+    information(try provider.answer(.information(name)))
+  }
+
+  /// Every port of every switch.
+  ///
+  /// - Throws: ``NetmapError`` when the engine cannot be asked.
+  public func all() throws(NetmapError) -> [Entry] {
+    var result: [Entry] = []
+    var (bridge, port) = (0, 0)
+    while true {
+      do throws(NetmapError) {
+        let found = entry(try provider.answer(.next(switch: bridge, port: port)))
+        result.append(found)
+        (bridge, port) = (found.switchIndex, found.portIndex + 1)
+      } catch {
+        guard error.code == .noSuchEntry else { throw error }
+        return result
+      }
+    }
+  }
+
+  /// Asks for polling of an attached interface.
+  ///
+  /// - Throws: ``NetmapError``: `EINVAL`, `ENXIO`, or `EOPNOTSUPP` for ports that are no interface.
+  public func poll(_ name: PortName) throws(NetmapError) {
+    _ = try provider.answer(.polling(name))
+  }
+
+  private func entry(_ answer: SwitchAnswer) -> Entry {
+    Entry(name: answer.name, switchIndex: answer.switchIndex, portIndex: answer.portIndex)
+  }
+
+  private func information(_ answer: SwitchAnswer) -> Information {
+    Information(
+      geometry: answer.geometry, memoryID: answer.memoryID, memorySize: answer.memorySize)
+  }
+}
+
+extension PortEngine {
+  /// The engine's switches.
+  public var switches: Switches { Switches(access.provider) }
+}

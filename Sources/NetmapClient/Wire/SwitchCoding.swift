@@ -1,0 +1,67 @@
+package import NetmapCore
+
+// Requests about switches and their answers, as messages carry them.
+
+extension MessageWriter {
+  package mutating func put(_ request: SwitchRequest) {
+    switch request {
+    case .attach(let register): put(0, register)
+    case .detach(let name): put(1, RegisterRequest(name: name))
+    case .find(let name): put(2, RegisterRequest(name: name))
+    case .next(let bridge, let port):
+      put(UInt8(3))
+      put(UInt32(clamping: bridge))
+      put(UInt32(clamping: port))
+    case .create(let register): put(4, register)
+    case .remove(let name): put(5, RegisterRequest(name: name))
+    case .polling(let name): put(6, RegisterRequest(name: name))
+    case .information(let name): put(7, RegisterRequest(name: name))
+    }
+  }
+
+  private mutating func put(_ kind: UInt8, _ request: RegisterRequest) {
+    put(kind)
+    put(request)
+  }
+
+  package mutating func put(_ answer: SwitchAnswer) {
+    put(answer.name)
+    put(UInt32(answer.switchIndex))
+    put(UInt32(answer.portIndex))
+    put(answer.memoryID)
+    put(UInt64(answer.memorySize))
+    put(answer.geometry)
+  }
+}
+
+extension MessageReader {
+  package mutating func takeSwitchRequest() throws(NetmapError) -> SwitchRequest {
+    let kind = try take(UInt8.self)
+    if kind == 3 {
+      let bridge = Int(try take(UInt32.self))
+      return .next(switch: bridge, port: Int(try take(UInt32.self)))
+    }
+    let request = try takeRequest()
+    switch kind {
+    case 0: return .attach(request)
+    case 1: return .detach(request.name)
+    case 2: return .find(request.name)
+    case 4: return .create(request)
+    case 5: return .remove(request.name)
+    case 6: return .polling(request.name)
+    case 7: return .information(request.name)
+    default: throw malformed("it asks for something unknown")
+    }
+  }
+
+  package mutating func takeSwitchAnswer() throws(NetmapError) -> SwitchAnswer {
+    var answer = SwitchAnswer()
+    answer.name = try takeString()
+    answer.switchIndex = Int(try take(UInt32.self))
+    answer.portIndex = Int(try take(UInt32.self))
+    answer.memoryID = try take(UInt16.self)
+    answer.memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
+    answer.geometry = try takeGeometry()
+    return answer
+  }
+}

@@ -1,0 +1,210 @@
+/// What `NETMAP_REQ_VALE_*` asks for.
+package enum SwitchRequest: Sendable {
+  /// `VALE_ATTACH`: puts an interface, or a persistent port, on a switch: `valeB:NAME`.
+  case attach(RegisterRequest)
+  /// `VALE_DETACH`.
+  case detach(PortName)
+  /// `VALE_LIST` with a name: where it is.
+  case find(PortName)
+  /// `VALE_LIST` without one: the first port at this place or after it.
+  case next(switch: Int, port: Int)
+  /// `VALE_NEWIF`: makes a persistent port. Rings, slots and memory are the request's.
+  case create(RegisterRequest)
+  /// `VALE_DELIF`.
+  case remove(PortName)
+  /// `VALE_POLLING_ENABLE` and `_DISABLE`.
+  case polling(PortName)
+  /// `PORT_INFO_GET`.
+  case information(PortName)
+}
+
+/// What the engine answers to a ``SwitchRequest``; fields that say nothing about it are 0.
+package struct SwitchAnswer: Hashable, Sendable {
+  package var name = ""
+  /// `nr_bridge_idx`.
+  package var switchIndex = 0
+  /// `nr_port_idx`, 255 where a switch has no such port.
+  package var portIndex = 0
+  package var memoryID: UInt16 = 0
+  package var memorySize = 0
+  package var geometry = PortGeometry()
+
+  package init() {}
+}
+
+extension Engine {
+  /// Answers a request about switches.
+  ///
+  /// - Throws: ``NetmapError`` with the `errno` that netmap has for the refusal.
+  package func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {
+    try exclusively { (state) throws(NetmapError) in
+      switch request {
+      case .attach(let request): try state.attach(request)
+      case .detach(let name): try state.detach(name)
+      case .find(let name): try state.find(name)
+      case .next(let bridge, let port): try state.next(bridge, port)
+      case .create(let request): try state.createPersistent(request)
+      case .remove(let name): try state.removePersistent(name)
+      case .polling(let name): try state.poll(name)
+      case .information(let name): try state.information(name)
+      }
+    }
+  }
+
+  /// Whether the engine holds something that nobody has open: persistent ports.
+  package var holdsPorts: Bool {
+    (try? exclusively { (state) throws(NetmapError) in !state.persistent.isEmpty }) ?? false
+  }
+}
+
+extension EngineState {
+  fileprivate func attach(_ request: RegisterRequest) throws(NetmapError) -> SwitchAnswer {
+    let name = request.name
+    func refusal(
+      _ code: NetmapError.Code, _ reason: String, _ remedy: String = ""
+    ) -> NetmapError {
+      NetmapError(code, "attach", name.rawValue, reason: reason, remedy: remedy)
+    }
+    if request.memoryID != 0 { _ = try region(request.memoryID, for: name.rawValue) }
+    guard name.isVale else {
+      throw refusal(.invalidArgument, "it names no switch", "write valeSWITCH:\(name.rawValue)")
+    }
+    if let bridge = (try? SwitchPortName(name)).flatMap({ bridges[$0.bridge] }),
+      bridge.members.values.contains(where: { $0.name == name })
+    {
+      throw refusal(.busy, "it is on the switch already")
+    }
+    let parts = try SwitchPortName(name)
+    guard let port = persistent[parts.port] else {
+      guard try isInterface(parts.port) else {
+        throw refusal(
+          .invalidArgument, "there is no interface \(parts.port)",
+          "make a persistent port: vale-ctl -n \(parts.port)")
+      }
+      throw refusal(
+        .unsupported, "network interfaces cannot be attached to a switch yet",
+        "open \(name.rawValue) and netmap:\(parts.port), and pass packets on with a program")
+    }
+    guard port.bindings == 0, port.pipes.isEmpty else {
+      throw refusal(
+        .busy, "\(parts.port) is open", "attach it before programs open it")
+    }
+    let bridge = try bridge(parts.bridge)
+    do throws(NetmapError) {
+      let member = try bridge.add(port, as: name)
+      if port.memberships.count == 1 { ports[.name(name)] = port }
+      return member.answer
+    } catch {
+      dropIfUnused(bridge)
+      throw error
+    }
+  }
+
+  fileprivate func detach(_ name: PortName) throws(NetmapError) -> SwitchAnswer {
+    func refusal(
+      _ code: NetmapError.Code, _ reason: String, _ remedy: String = ""
+    ) -> NetmapError {
+      NetmapError(code, "detach", name.rawValue, reason: reason, remedy: remedy)
+    }
+    guard name.isVale else {
+      throw refusal(.invalidArgument, "it names no switch", "write valeSWITCH:\(name.rawValue)")
+    }
+    guard let parts = try? SwitchPortName(name), let bridge = bridges[parts.bridge],
+      let member = bridge.members.values.first(where: { $0.name == name })
+    else { throw refusal(.noSuchDevice, "there is no such port on a switch") }
+    let port = member.port
+    guard port.isPersistent else {
+      throw refusal(.busy, "programs have it open", "it leaves when the last of them closes it")
+    }
+    guard port.memberships.last === member else {
+      throw refusal(
+        .busy, "it was attached to another switch later",
+        "detach \(port.memberships.last?.name.rawValue ?? "that one") first")
+    }
+    guard port.bindings == 0, port.pipes.isEmpty else {
+      throw refusal(.busy, "programs have it open", "close them first")
+    }
+    let answer = member.answer
+    quarantining(port) {
+      port.memberships.removeLast()
+      if port.memberships.isEmpty { ports[.name(name)] = nil }
+      bridge.remove(member)
+      dropIfUnused(bridge)
+    }
+    return answer
+  }
+
+  fileprivate func find(_ name: PortName) throws(NetmapError) -> SwitchAnswer {
+    guard name.isVale else {
+      throw NetmapError(
+        .invalidArgument, "list", name.rawValue, reason: "it names no switch",
+        remedy: "names of switches begin with vale")
+    }
+    // A name may be the switch's alone.
+    let text = name.rawValue.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+    guard let bridge = bridges[String(text[0])] else {
+      throw NetmapError(
+        .noSuchEntry, "list", name.rawValue, reason: "there is no switch \(text[0])",
+        remedy: "it appears with its first port")
+    }
+    var answer = SwitchAnswer()
+    answer.name = name.rawValue
+    answer.switchIndex = bridge.number
+    answer.portIndex = bridge.members.values.first { $0.name == name }?.index ?? 255
+    return answer
+  }
+
+  fileprivate func next(_ number: Int, _ port: Int) throws(NetmapError) -> SwitchAnswer {
+    let members = bridges.values.flatMap { $0.members.values }
+    let first =
+      members
+      .filter { $0.bridge.number > number || $0.bridge.number == number && $0.index >= port }
+      .min { ($0.bridge.number, $0.index) < ($1.bridge.number, $1.index) }
+    guard let first else {
+      throw NetmapError(.noSuchEntry, "list", "switches", reason: "there are no more ports")
+    }
+    return first.answer
+  }
+
+  fileprivate func poll(_ name: PortName) throws(NetmapError) -> SwitchAnswer {
+    guard name.isVale else {
+      throw NetmapError(
+        .invalidArgument, "poll", name.rawValue, reason: "it names no port of a switch")
+    }
+    guard bridges.values.contains(where: { $0.members.values.contains { $0.name == name } }) else {
+      throw NetmapError(
+        .noSuchDevice, "poll", name.rawValue, reason: "there is no such port on a switch")
+    }
+    throw NetmapError(
+      .unsupported, "poll", name.rawValue, reason: "it is no network interface",
+      remedy: "only interfaces that are attached to a switch are polled")
+  }
+
+  fileprivate func information(_ name: PortName) throws(NetmapError) -> SwitchAnswer {
+    let port = try findPort(RegisterRequest(name: name))
+    defer { dropIfUnused(port) }
+    return port.answer
+  }
+}
+
+extension BridgeMember {
+  var answer: SwitchAnswer {
+    var answer = port.answer
+    answer.name = name.rawValue
+    answer.switchIndex = bridge.number
+    answer.portIndex = index
+    return answer
+  }
+}
+
+extension EnginePort {
+  /// Rings and memory.
+  var answer: SwitchAnswer {
+    var answer = SwitchAnswer()
+    answer.name = name.rawValue
+    answer.memoryID = region.id
+    answer.memorySize = region.memory.byteCount
+    answer.geometry = geometry
+    return answer
+  }
+}

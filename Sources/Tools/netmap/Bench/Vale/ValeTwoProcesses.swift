@@ -1,0 +1,86 @@
+internal import ArgumentParser
+internal import Glibc
+internal import Netmap
+
+/// Measures a switch of netmapd's whose sender is another process; the receiver is a thread of this one.
+func measureValeTwoProcesses(
+  _ measurement: Measurement, _ shape: ValeShape, seconds: Double, cpus: (Int, Int)
+) throws(BenchError) -> BenchResult {
+  let control = Control()
+  // Switches are the whole host's: one of this process alone.
+  let prefix = "vale\(getpid()):"
+  var receiving = shape
+  receiving.senders = 0
+  let stage: ValeStage
+  do throws(NetmapError) {
+    // Also starts the daemon, outside of what is measured.
+    stage = try ValeStage(
+      receiving, on: HostEngine.shared, batch: measurement.batch,
+      frameBytes: measurement.frameBytes, prefix: prefix)
+  } catch {
+    throw BenchError("\(error)", isUnavailable: true)
+  }
+  let sender = try ChildProcess([
+    "/proc/self/exe", "bench-vale-sender", prefix, "--batch", "\(measurement.batch)",
+    "--frame-bytes", "\(measurement.frameBytes)", "--cpu", "\(cpus.0)",
+  ])
+  guard try sender.readLine(within: 30) == "ready" else {
+    throw BenchError("the sending process could not open its port")
+  }
+  try measuring { () throws(NetmapError) in try stage.announceReceivers() }
+  let receiver = try worker(on: cpus.1, control) { () throws(NetmapError) in
+    try stage.receive(control)
+  }
+  control.start(1, in: .warming)
+  try sender.write("go\n")
+  sleepThread(seconds: PipeTimes.warmUp)
+  control.advance(from: .warming, to: .measuring)
+  sleepThread(seconds: seconds)
+  control.enter(.stopped)
+  let report = try receiver.join()
+  sender.end()
+  return try valeResult(measurement, [report])
+}
+
+/// The sending process of `vale-2p`; started by the bench, and of no use to anybody else.
+struct ValeSender: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench-vale-sender", abstract: "The sending process of a measurement.",
+    shouldDisplay: false)
+
+  @Argument var prefix: String
+  @Option var batch: Int
+  @Option(name: .customLong("frame-bytes")) var frameBytes: Int
+  @Option var cpu: Int
+
+  func run() throws {
+    do throws(BenchError) {
+      try send()
+    } catch {
+      printError("netmap bench: \(error)")
+      throw ExitCode.failure
+    }
+  }
+
+  private func send() throws(BenchError) {
+    let control = Control()
+    var shape = ValeShape()
+    shape.receivers = 0
+    shape.ports = 1
+    let stage = try measuring { [shape] () throws(NetmapError) in
+      try ValeStage(
+        shape, on: HostEngine.shared, batch: batch, frameBytes: frameBytes, prefix: prefix)
+    }
+    let sender = try worker(on: cpu, control) { () throws(NetmapError) in
+      try stage.send(from: 0, control)
+    }
+    print("ready")
+    fflush(nil)
+    // The first line begins it, the end of the input ends it.
+    _ = readLine()
+    control.start(1, in: .measuring)
+    _ = readLine()
+    control.enter(.stopped)
+    _ = try sender.join()
+  }
+}

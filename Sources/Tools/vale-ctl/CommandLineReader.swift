@@ -1,0 +1,110 @@
+internal import Netmap
+internal import ToolSupport
+
+/// What to do. Only the last action on a command line counts.
+enum Action: Hashable {
+  case list
+  case attach(String, withHost: Bool)
+  case detach(String)
+  case create(String)
+  case remove(String)
+  case find(String)
+  case information(String)
+  case polling(String, isOn: Bool)
+}
+
+/// How to do it.
+struct Options: Hashable {
+  /// `-C`, as it was written: it means rings for some actions and CPUs for others.
+  var configuration: String?
+  /// `-m`: a number, or a port whose memory is meant.
+  var memory: String?
+  var isVerbose = false
+  var isJSON = false
+  var showsCounters = false
+  /// Numbers of `-C` that mean nothing.
+  var ignored: [String] = []
+}
+
+/// Reads the command line by the rules of getopt(3).
+enum CommandLineReader {
+  enum Outcome: Hashable {
+    case action(Action, Options)
+    case help
+    case wrong(String)
+  }
+
+  static func read(_ arguments: [String]) -> Outcome {
+    if arguments.isEmpty { return .action(.list, Options()) }
+    var scanner = OptionScanner(
+      arguments, short: "d:a:h:g:l:n:r:C:p:P:m:v",
+      long: ["help": false, "json": false, "counters": false])
+    var action: Action?
+    var options = Options()
+    while let item = scanner.next() {
+      switch item {
+      case .short("v", _): options.isVerbose = true
+      case .short(let letter, let value?):
+        switch letter {
+        case "C": options.configuration = value
+        case "m": options.memory = value
+        default: action = self.action(letter, value) ?? action
+        }
+      case .long("help", _): return .help
+      case .long("json", _): options.isJSON = true
+      case .long("counters", _): options.showsCounters = true
+      case .invalid(let text): return .wrong("bad option \(text)")
+      case .operand(let word): return .wrong("unexpected argument \(word)")
+      case .short, .long: break
+      }
+    }
+    if let action { return .action(action, options) }
+    // Options for the listing alone ask for it.
+    guard options.isJSON || options.showsCounters else { return .wrong("there is nothing to do") }
+    return .action(.list, options)
+  }
+
+  private static func action(_ letter: Character, _ name: String) -> Action? {
+    switch letter {
+    case "a": .attach(name, withHost: false)
+    case "h": .attach(name, withHost: true)
+    case "d": .detach(name)
+    case "n": .create(name)
+    case "r": .remove(name)
+    case "l": .find(name)
+    case "g": .information(name)
+    case "p": .polling(name, isOn: true)
+    case "P": .polling(name, isOn: false)
+    default: nil
+    }
+  }
+}
+
+enum Usage {
+  static let text = """
+    Usage: vale-ctl [ACTION] [OPTIONS]
+
+    Without an action: lists every port of every VALE switch.
+
+      -a valeS:IF   attach IF to the switch valeS
+      -h valeS:IF   attach IF, and its host stack as a second port
+      -d valeS:IF   detach IF
+      -n IF         create a persistent port
+      -r IF         remove it
+      -l valeS:P    show the indexes of a port
+      -g PORT       show rings and memory of a port
+      -p valeS:IF   poll IF by threads of its own (with -C)
+      -P valeS:IF   stop that
+
+      -C SLOTS[,RX_SLOTS[,RINGS[,RX_RINGS]]]
+                    rings of a port, with -n
+      -C 0,CPU | 1,CPU,COUNT
+                    with -p: one CPU for all rings, or one for each
+      -m MEMORY     memory region: a number, or a port whose memory is used
+      -v            say more
+      --counters    with the list: packets, bytes and drops of each port
+      --json        one JSON object a line
+      --help        this text
+
+    """
+}

@@ -1,0 +1,152 @@
+internal import Glibc
+internal import Netmap
+internal import ToolSupport
+
+/// Does what the command line asks for.
+struct Runner {
+  let options: Options
+  let output: TextSink
+  let errors: TextSink
+
+  private let engine = HostEngine.shared
+  private var switches: Switches { engine.switches }
+
+  init(options: Options, output: TextSink, errors: TextSink) {
+    self.options = options
+    self.output = output
+    self.errors = errors
+  }
+
+  /// - Returns: The exit status.
+  func run(_ action: Action) -> CInt {
+    let (verb, name) = Self.words(action)
+    do throws(NetmapError) {
+      try perform(action)
+    } catch {
+      let reason = unsafe String(cString: strerror(error.code.rawValue))
+      errors.line("failed to \(verb) \(name): \(reason)")
+      errors.line("  \(error.reason)" + (error.remedy.isEmpty ? "" : "; \(error.remedy)"))
+      return 1
+    }
+    // The listing of the traditional tool ends with 1; scripts may count on it.
+    let wantsTradition = unsafe getenv("NETMAP_COMPAT_EXIT") != nil
+    return action == .list && wantsTradition ? 1 : 0
+  }
+
+  private static func words(_ action: Action) -> (verb: String, name: String) {
+    switch action {
+    case .list: ("list", "ports")
+    case .attach(let name, _): ("attach", name)
+    case .detach(let name): ("detach", name)
+    case .create(let name): ("create", name)
+    case .remove(let name): ("remove", name)
+    case .find(let name): ("list", name)
+    case .information(let name): ("obtain info for", name)
+    case .polling(let name, let isOn): ("\(isOn ? "enable" : "disable") polling on", name)
+    }
+  }
+
+  private func perform(_ action: Action) throws(NetmapError) {
+    switch action {
+    case .list: try list()
+    case .attach(let name, _):
+      let entry = try switches.attach(try PortName(name), memoryID: try memoryID())
+      show(entry, ["port_index": entry.portIndex])
+    case .detach(let name):
+      let entry = try switches.detach(try PortName(name))
+      show(entry, ["port_index": entry.portIndex])
+    case .create(let name):
+      let configuration = RingConfiguration(options.configuration ?? "")
+      for word in configuration.ignored { errors.line("ignored in -C: \(word)") }
+      let port = try switches.create(
+        try PortName(name), configuration.hints, memoryID: try memoryID())
+      if options.isVerbose || options.isJSON { show(port, name, lastLabel: "rx_ring:") }
+    case .remove(let name): try switches.remove(try PortName(name))
+    case .find(let name):
+      let entry = try switches.find(try PortName(name))
+      if options.isJSON { return output.line(json(entry).text) }
+      output.line("bridge_idx: \(entry.switchIndex)")
+      output.line("port_idx:   \(entry.portIndex)")
+    case .information(let name):
+      show(try switches.information(on: try PortName(name)), name, lastLabel: nil)
+    case .polling(let name, let isOn):
+      if isOn && options.configuration == nil {
+        throw NetmapError(
+          .invalidArgument, "poll", name, reason: "-p needs -C, which says on which CPUs",
+          remedy: "for example -C 0,1")
+      }
+      try switches.poll(try PortName(name))
+    }
+  }
+
+  /// `-m`: a number, or the memory of a port.
+  private func memoryID() throws(NetmapError) -> UInt16 {
+    guard let text = options.memory else { return 0 }
+    if let number = UInt16(text) { return number }
+    let name = text.hasPrefix("netmap:") ? String(text.dropFirst(7)) : text
+    return try switches.information(on: try PortName(name)).memoryID
+  }
+
+  private func list() throws(NetmapError) {
+    let entries = try switches.all()
+    let counters = options.showsCounters ? try engine.traffic() : [:]
+    for entry in entries {
+      // A persistent port is open under its own name, whatever switch it is on.
+      let own = entry.name.split(separator: ":", maxSplits: 1).last.map(String.init)
+      let traffic = counters[entry.name] ?? own.flatMap { counters[$0] }
+      if options.isJSON {
+        var line = json(entry)
+        if options.showsCounters { line.add("open", traffic != nil) }
+        for (name, value) in traffic?.fields ?? [] { line.add(name, value) }
+        output.line(line.text)
+        continue
+      }
+      var text = "\(entry.name) bridge_idx \(entry.switchIndex) port_idx \(entry.portIndex)"
+      for (name, value) in traffic?.fields ?? [] { text += " \(name) \(value)" }
+      output.line(text)
+    }
+  }
+
+  private func json(_ entry: Switches.Entry) -> JSONLine {
+    var line = JSONLine()
+    line.add("name", entry.name)
+    line.add("bridge_idx", entry.switchIndex)
+    line.add("port_idx", entry.portIndex)
+    return line
+  }
+
+  /// What an action says of itself when it is asked to.
+  private func show(_ entry: Switches.Entry, _ values: [String: Int]) {
+    if options.isJSON { return output.line(json(entry).text) }
+    guard options.isVerbose else { return }
+    for (name, value) in values { output.line("\(name): \(value)") }
+  }
+
+  /// Shows rings and memory. The traditional tool has two labels for the receive rings; without one the
+  /// memory's size is shown as well.
+  private func show(_ port: Switches.Information, _ name: String, lastLabel: String?) {
+    let geometry = port.geometry
+    if options.isJSON {
+      var line = JSONLine()
+      line.add("name", name)
+      line.add("memsize", port.memorySize)
+      line.add("tx_slots", geometry.transmitSlots)
+      line.add("rx_slots", geometry.receiveSlots)
+      line.add("tx_rings", geometry.transmitRings)
+      line.add("rx_rings", geometry.receiveRings)
+      line.add("mem_id", port.memoryID)
+      return output.line(line.text)
+    }
+    if lastLabel == nil { row("memsize:", port.memorySize) }
+    row("tx_slots:", geometry.transmitSlots)
+    row("rx_slots:", geometry.receiveSlots)
+    row("tx_rings:", geometry.transmitRings)
+    row(lastLabel ?? "rx_rings", geometry.receiveRings)
+    row("mem_id:", Int(port.memoryID))
+  }
+
+  /// A label and a number in column 13.
+  private func row(_ label: String, _ value: Int) {
+    output.line(label + String(repeating: " ", count: max(1, 12 - label.utf8.count)) + "\(value)")
+  }
+}

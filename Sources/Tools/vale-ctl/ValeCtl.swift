@@ -1,0 +1,23 @@
+internal import Glibc
+internal import ToolSupport
+
+/// Manages VALE switches; see vale-ctl(8).
+@main
+enum ValeCtl {
+  static func main() {
+    let output = TextSink.standardOutput
+    let errors = TextSink.standardError
+    switch CommandLineReader.read(Array(CommandLine.arguments.dropFirst())) {
+    case .help:
+      output.write(Usage.text)
+    case .wrong(let message):
+      errors.line(message)
+      errors.write(Usage.text)
+      exit(1)
+    case .action(let action, let options):
+      for word in options.ignored { errors.line("ignored: \(word)") }
+      let runner = Runner(options: options, output: output, errors: errors)
+      exit(runner.run(action))
+    }
+  }
+}

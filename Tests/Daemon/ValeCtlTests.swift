@@ -1,0 +1,123 @@
+import Glibc
+import Netmap
+import NetmapTestSupport
+import Testing
+
+/// vale-ctl as a process, with a daemon of its own.
+@Suite("vale-ctl", .timeLimit(.minutes(2)))
+struct ValeCtlTests {
+  private let fixture: DaemonFixture
+
+  init() throws { fixture = try DaemonFixture() }
+
+  /// Runs a command line, words separated by spaces.
+  ///
+  /// - Returns: Exit status and everything that was printed.
+  private func run(_ line: String, tool: String = "vale-ctl") throws -> (status: CInt, text: String)
+  {
+    let program = try TestProgram(
+      [TestProgram.built(tool)] + line.split(separator: " ").map(String.init),
+      environment: [
+        "NETMAP_SOCKET": fixture.socket, "NETMAPD": TestProgram.built("netmapd"),
+      ])
+    let text = rest(of: program)
+    let status = program.wait()
+    return (status & 0x7f == 0 ? status >> 8 : -1, text)
+  }
+
+  private func status(_ line: String) throws -> CInt { try run(line).status }
+
+  @Test("ports are created, attached twice, listed, detached and removed, with upstream's statuses")
+  func sequence() throws {
+    #expect(try run("") == (0, ""), "an empty system prints nothing")
+    #expect(try run("-n v0") == (0, ""))
+    #expect(try status("-n v0") == 1)
+    #expect(try status("-a vale0:v0") == 0)
+    #expect(try status("-a vale0:v0") == 1)
+    #expect(try status("-n v0") == 1)
+    #expect(try status("-a vale1:v0") == 0)
+    #expect(try status("-r v0") == 1)
+    #expect(
+      try run("").text
+        == "vale0:v0 bridge_idx 0 port_idx 0\nvale1:v0 bridge_idx 1 port_idx 0\n")
+    #expect(try run("-l vale0:v0").text == "bridge_idx: 0\nport_idx:   0\n")
+    #expect(try status("-d vale0:v0") == 1, "the later one goes first")
+    #expect(try run("-v -d vale1:v0") == (0, "port_index: 0\n"))
+    #expect(try status("-r v0") == 1)
+    #expect(try status("-d vale0:v0") == 0)
+    #expect(try status("-r v0") == 0)
+    #expect(try status("-r v0") == 1)
+    #expect(try run("").text == "")
+  }
+
+  @Test("rings of a new port, and what is shown of it")
+  func information() throws {
+    #expect(
+      try run("-n v1 -v -C 512,256,2,4").text
+        == "tx_slots:   512\nrx_slots:   256\ntx_rings:   2\nrx_ring:    4\nmem_id:     2\n")
+    let shown = try run("-g v1").text.split(separator: "\n").map(String.init)
+    #expect(shown.count == 6)
+    #expect(shown[0].hasPrefix("memsize:    "))
+    #expect(
+      Array(shown[1...]) == [
+        "tx_slots:   512", "rx_slots:   256", "tx_rings:   2", "rx_rings    4", "mem_id:     2",
+      ])
+    #expect(try run("-n v2 -v -m v1").text.hasSuffix("mem_id:     2\n"))
+    #expect(try run("--json -g v2").text.hasPrefix("{\"name\":\"v2\",\"memsize\":"))
+  }
+
+  @Test(
+    "errors name what failed, the port, and the reason",
+    arguments: [
+      ("-a vale0:nosuch", "failed to attach vale0:nosuch: Invalid argument"),
+      ("-d vale0:x", "failed to detach vale0:x: No such device or address"),
+      ("-r nosuch", "failed to remove nosuch: No such device or address"),
+      ("-n vale0:x", "failed to create vale0:x: Invalid argument"),
+      ("-l vale7:x", "failed to list vale7:x: No such file or directory"),
+      ("-g nosuch", "failed to obtain info for nosuch: No such device or address"),
+      ("-p vale0:x -C 0,1", "failed to enable polling on vale0:x: No such device or address"),
+      ("-P vale0:x", "failed to disable polling on vale0:x: No such device or address"),
+      ("-q", "bad option -q"), ("-v", "Usage: vale-ctl"), ("extra", "Usage: vale-ctl"),
+    ])
+  func errors(line: String, message: String) throws {
+    let (status, text) = try run(line)
+    #expect(status == 1)
+    #expect(text.contains(message), "\(text)")
+  }
+
+  @Test("a persistent port outlives programs, carries their packets, and counts them")
+  func traffic() throws {
+    #expect(try status("-n v0") == 0)
+    #expect(try status("-a vale0:v0") == 0)
+    let receiver = try Port("netmap:v0", engine: fixture.engine())
+    let sender = try run("-i vale0:s -f tx -n 100", tool: "pkt-gen")
+    #expect(sender.status == 0, "\(sender.text)")
+    try receiver.sync(.receive)
+    #expect(receiver.receiveRing(0).count == 100)
+    #expect(
+      try run("--counters").text
+        == "vale0:v0 bridge_idx 0 port_idx 0 tx_packets 0 tx_bytes 0 tx_drops 0"
+        + " rx_packets 100 rx_bytes 6000 rx_drops 0\n")
+    #expect(try run("--json --counters").text.contains("\"rx_packets\":100"))
+    receiver.close()
+    #expect(try run("").text == "vale0:v0 bridge_idx 0 port_idx 0\n")
+  }
+
+  @Test("pkt-gen in two processes: what one sends the other receives, packet by packet")
+  func twoProcesses() throws {
+    let environment = [
+      "NETMAP_SOCKET": fixture.socket, "NETMAPD": TestProgram.built("netmapd"),
+    ]
+    let receiver = try TestProgram(
+      [TestProgram.built("pkt-gen"), "-i", "vale0:a", "-f", "rx", "-n", "1000"],
+      environment: environment)
+    var said = ""
+    while !said.contains("reading from") { said += receiver.read() }
+    let sender = try TestProgram(
+      [TestProgram.built("pkt-gen"), "-i", "vale0:b", "-f", "tx", "-n", "1000"],
+      environment: environment)
+    #expect(rest(of: sender).contains("Sent 1000 packets 60000 bytes"))
+    #expect(rest(of: receiver).contains("Received 1000 packets 60000 bytes"))
+    #expect(sender.wait() == 0 && receiver.wait() == 0)
+  }
+}
