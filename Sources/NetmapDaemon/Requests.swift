@@ -62,6 +62,7 @@ extension Server {
     // A request without a way to answer it is nobody's.
     guard let file = mail.files.first, let copy = try? file.duplicate() else { return }
     let socket = MessageSocket(owning: copy)
+    reap()
     let reply: Reply
     do throws(NetmapError) {
       reply = try body(socket)

@@ -146,4 +146,28 @@ struct InterfaceKillTests {
       #expect(try fixture.engine().listing().isEmpty)
     }
   }
+
+  @Test("a stopped process holds up its own ring only; others open, use and close the interface")
+  func stopped() throws {
+    try NetworkNamespace.run {
+      let fixture = try DaemonFixture()
+      let pair = try InterfaceTests.twoQueues()
+      let stopped = try fixture.peer(["flow-receive", "netmap:\(pair.second)-0/R", "20000"])
+      let sender = try fixture.peer(["flow-send", "netmap:\(pair.first)-0/T", "1", "0", "100"])
+      stopped.send(SIGSTOP)
+      for round in 0..<10 {
+        let receiver = try fixture.peer(["flow-receive", "netmap:\(pair.second)-1/R", "1000"])
+        let other = try fixture.peer([
+          "flow-send", "netmap:\(pair.first)-1/T", "\(round)", "0", "100",
+        ])
+        #expect(rest(of: receiver).hasPrefix("received 1000 of [\(round)]"))
+        _ = receiver.wait()
+        other.kill(SIGKILL)
+      }
+      stopped.send(SIGCONT)
+      #expect(rest(of: stopped).hasPrefix("received 20000 of [1]"))
+      _ = stopped.wait()
+      sender.kill(SIGKILL)
+    }
+  }
 }

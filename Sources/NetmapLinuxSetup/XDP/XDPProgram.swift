@@ -70,8 +70,11 @@ final class XDPProgram: Sendable {
     }
     let found = driver != 0 ? driver : generic != 0 ? generic : hardware
     guard found == 0 else {
-      throw isOurs(found)
-        ? heldByOthers(interface) : foreign("XDP program \(found) is attached", interface)
+      let owner =
+        isOurs(found)
+        ? ", by netmap: ports of another process's own (--embedded), or of processes whose netmapd has"
+          + " ended" : ""
+      throw foreign("XDP program \(found) is attached\(owner)", interface)
     }
   }
 
@@ -82,15 +85,6 @@ final class XDPProgram: Sendable {
     // The kernel keeps 15 characters.
     return name.prefix { $0 != 0 }.elementsEqual(
       "netmap_redirect".utf8.prefix(15).map { CChar($0) })
-  }
-
-  private static func heldByOthers(_ interface: LinuxInterface) -> NetmapError {
-    NetmapError(
-      .busy, "open", interface.name,
-      reason:
-        "another netmap engine has it: a process with ports of its own (--embedded), or processes"
-        + " whose netmapd has ended",
-      remedy: "end those processes, or choose another backend (@backend:name=packet)")
   }
 
   private static func foreign(_ what: String, _ interface: LinuxInterface) -> NetmapError {

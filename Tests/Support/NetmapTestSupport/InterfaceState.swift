@@ -57,8 +57,11 @@ public enum LoadedBPF {
         "cat /proc/[0-9]*/fdinfo/* 2>/dev/null | grep -E '^(prog|map|link)_id:' || true",
       ]).split(separator: "\n").map { line in line.split { $0 == ":" || $0 == "\t" } }
         .filter { $0.count == 2 }.map { "\($0[0]) \($0[1])" })
+    // A map needs no descriptor where its program has one, or a link that holds the program.
+    let used = Set(
+      programs.filter { held.contains("prog_id \($0)") }.flatMap { Self.maps(ofProgram: $0) })
     return programs.map { "prog_id \($0)" }.filter { !held.contains($0) }
-      + maps.map { "map_id \($0)" }.filter { !held.contains($0) }
+      + maps.filter { !used.contains($0) }.map { "map_id \($0)" }.filter { !held.contains($0) }
       + links.map { "link_id \($0)" }.filter { !held.contains($0) }
   }
 
@@ -73,6 +76,19 @@ public enum LoadedBPF {
   private static func isOurs(program id: UInt32) -> Bool {
     var name = [CChar](repeating: 0, count: 16)
     return unsafe cbpf_program_name(id, &name) == 0 && isOurs(name)
+  }
+
+  /// The maps that a program uses.
+  private static func maps(ofProgram id: UInt32) -> [UInt32] {
+    var ids = [UInt32](repeating: 0, count: 16)
+    let count = unsafe ids.withUnsafeMutableBufferPointer { ids in
+      var information = bpf_prog_info()
+      information.nr_map_ids = UInt32(ids.count)
+      information.map_ids = UInt64(UInt(bitPattern: ids.baseAddress))
+      return describe(bpf_prog_get_fd_by_id(id), &information)
+        ? Int(information.nr_map_ids) : 0
+    }
+    return Array(ids.prefix(count))
   }
 
   private static func isOurs(map id: UInt32) -> Bool {
