@@ -17,6 +17,7 @@ public final class DaemonFixture {
   }
 
   public private(set) var daemon: TestProgram?
+  private var peers: [TestProgram] = []
 
   /// What the daemon is run by, such as prlimit(1) with its arguments.
   private let wrapper: [String]
@@ -121,10 +122,16 @@ public final class DaemonFixture {
       program.kill(SIGKILL)
       throw FixtureError(text: "host-peer: \(said)")
     }
+    peers.append(program)
     return program
   }
 
   deinit {
+    // What a test that failed has left running; who was waited for is nobody's child any more.
+    for peer in peers {
+      var status: CInt = 0
+      if unsafe waitpid(peer.process, &status, WNOHANG) == 0 { peer.kill(SIGKILL) }
+    }
     endDaemon(SIGTERM)
     for name in files { unsafe unlink("\(folder)/\(name)") }
     unsafe rmdir(folder)
