@@ -187,6 +187,7 @@ package final class DaemonConnection: Sendable {
   /// - Parameters:
   ///   - registration: What the daemon answered.
   ///   - backend: As ``AttachedPort`` takes it.
+  /// - Returns: The rings, as this process has them.
   /// - Throws: ``NetmapError`` `EINVAL` when the daemon's memory does not describe it.
   package func attach(
     _ registration: Registration,

@@ -9,8 +9,10 @@ extension Server {
     var check = DaemonCheck()
     check.report = engine.check()
     check.clients = clients.count
-    check.bindings = bindings.values.count { $0.isOpen }
-    check.kept = bindings.count - check.bindings
+    // The worker's ends of isolated ports have no token.
+    let hidden = bindings.values.count { $0.isOpen && $0.isHidden }
+    check.bindings = bindings.values.count { $0.isOpen } - hidden
+    check.kept = bindings.count - check.bindings - hidden
     check.locksReleased = locksReleased
     if tokens.count != check.bindings {
       check.report.findings.append(

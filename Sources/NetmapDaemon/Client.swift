@@ -11,13 +11,18 @@ final class Client {
   let user: UInt32
   let mailbox: MessageSocket
   let mailboxKey: UInt64
-  let doorbell: OwnedFile
+  let doorbell: Doorbell
   /// A descriptor that becomes readable when the process dies.
   let death: OwnedFile?
 
   /// When it counts as gone although its process still lives, monotonic nanoseconds: it hung up, which
   /// ending and exec do before everything else of the process has been given up.
   var leavesAt: UInt64?
+
+  /// Whether it is outside the trust domain, and gets isolated ports only.
+  let isStranger: Bool
+  /// Of a stranger: what it rings to wake the worker.
+  var workerBell: OwnedFile?
 
   /// Bindings whose rings it may have mapped.
   var seen: Set<BindingID> = []
@@ -39,7 +44,8 @@ final class Client {
 
   init(
     tag: ClientTag, process: Int32, user: UInt32, mailbox: MessageSocket, mailboxKey: UInt64,
-    doorbell: OwnedFile, death: OwnedFile?
+    doorbell: Doorbell, death: OwnedFile?,
+    isStranger: Bool
   ) {
     self.tag = tag
     self.process = process
@@ -47,18 +53,23 @@ final class Client {
     self.mailbox = mailbox
     self.mailboxKey = mailboxKey
     self.doorbell = doorbell
+    self.isStranger = isStranger
     self.death = death
   }
 
   /// Tells this process another one's doorbell.
   ///
+  /// - Parameters:
+  ///   - other: The other.
+  ///   - bell: What this process rings; nil for what everybody does.
   /// - Returns: Whether some mail has to wait for room.
-  func learn(_ other: Client) -> Bool {
+  func learn(_ other: Client, bell: OwnedFile? = nil) -> Bool {
     guard other !== self, knows.insert(other.tag).inserted else { return !outbox.isEmpty }
+    let file = bell ?? other.doorbell.rung
     outbox.append(
       Mail(
         of: other.tag, bytes: Message.bytes(.doorbell) { $0.put(other.tag.doorbell) },
-        files: [other.doorbell.descriptor], owners: [other.doorbell]))
+        files: [file.descriptor], owners: [file]))
     return post()
   }
 
@@ -70,11 +81,12 @@ final class Client {
 
   /// Wakes every sleeper of the process.
   func ring() {
-    // The process can have made its doorbell a blocking one, and full.
-    var room = pollfd(fd: doorbell.descriptor, events: Int16(POLLOUT), revents: 0)
-    guard unsafe poll(&room, 1, 0) == 1, Int32(room.revents) & POLLOUT != 0 else { return }
-    var one: UInt64 = 1
-    _ = unsafe write(doorbell.descriptor, &one, 8)
+    if doorbell.isShared {
+      // Somebody can have made it a blocking one, and full.
+      var room = pollfd(fd: doorbell.rung.descriptor, events: Int16(POLLOUT), revents: 0)
+      guard unsafe poll(&room, 1, 0) == 1, Int32(room.revents) & POLLOUT != 0 else { return }
+    }
+    ringDoorbell(doorbell.rung.descriptor)
   }
 
   /// Sends what waits.

@@ -8,9 +8,13 @@ internal import NetmapCore
 
 extension Server {
   /// Whether a process gets isolated ports only.
-  func isOther(_ client: Client) -> Bool {
-    settings.isolatesOthers && client.user != 0 && client.user != geteuid()
-      && client.tag != isolation.tag
+  func isOther(_ client: Client) -> Bool { client.isStranger }
+
+  /// What a stranger rings to wake the worker: the worker's own doorbell is for those who are trusted.
+  func bell(of other: Client, for client: Client) -> OwnedFile? {
+    guard client.isStranger, other.tag == isolation.tag else { return nil }
+    if client.workerBell == nil { client.workerBell = isolation.makeBell() }
+    return client.workerBell
   }
 
   /// Enters an isolated port that has been opened, and has the worker serve it.

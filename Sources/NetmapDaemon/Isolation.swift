@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
@@ -75,6 +76,15 @@ final class Isolation: Sendable {
 
   /// The daemon's slot as a client of its own; nil as long as there is no isolated port.
   var tag: ClientTag? { service.withLock { $0?.connection.tag } }
+
+  /// Another doorbell of the worker; nil when descriptors have run out.
+  func makeBell() -> OwnedFile? {
+    let file = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
+    guard file >= 0, let worker = service.withLock({ $0?.worker }) else { return nil }
+    let bell = OwnedFile(file)
+    worker.watch(file)
+    return bell
+  }
 
   private func start() throws(NetmapError) {
     let argument = unsafe Unmanaged.passRetained(self)

@@ -85,17 +85,15 @@ extension Server {
     guard case .connection = sources[key] else {
       throw NetmapError(.badDescriptor, "connect", "netmapd", reason: "the process hung up")
     }
-    // Made here and not sent by the process, which could send anything that blocks whoever writes to it.
-    let file = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
-    guard file >= 0 else { throw systemError("eventfd", "netmapd") }
-    let doorbell = OwnedFile(file)
+    let isStranger = settings.isolatesOthers && peer.user != 0 && peer.user != geteuid()
+    let doorbell = try Doorbell(isTrusted: !isStranger)
     let pidfd = clinux_pidfd_open(peer.process)
     // Without one (an old kernel, a process that has ended already) its mailbox tells of its end.
     let death = pidfd >= 0 ? OwnedFile(pidfd) : nil
     let tag = try engine.addClient(process: peer.process)
     let client = Client(
       tag: tag, process: peer.process, user: peer.user, mailbox: socket, mailboxKey: key,
-      doorbell: doorbell, death: death)
+      doorbell: doorbell, death: death, isStranger: isStranger)
     do throws(NetmapError) {
       if let death { _ = try watch(death.descriptor) { _ in .death(client) } }
     } catch {
@@ -110,7 +108,7 @@ extension Server {
       $0.put(tag.epoch)
     }
     try? socket.send(
-      answer, [engine.directory.memory.descriptor, doorbell.descriptor], waits: false)
+      answer, [engine.directory.memory.descriptor, doorbell.watched.descriptor], waits: false)
     log.debug("attached", metadata: ["process": "\(peer.process)", "slot": "\(tag.slot)"])
   }
 
@@ -142,7 +140,8 @@ extension Server {
   /// Before a process learns of a port, everybody on it learns its doorbell, and it theirs.
   func introduce(_ client: Client, to segment: ObjectIdentifier) {
     for other in viewers(of: segment) where other !== client {
-      for (one, two) in [(client, other), (other, client)] where one.learn(two) {
+      for (one, two) in [(client, other), (other, client)]
+      where one.learn(two, bell: bell(of: two, for: one)) {
         queue.watch(one.mailbox.descriptor, key: one.mailboxKey, writing: true)
       }
     }

@@ -1,6 +1,7 @@
 import Glibc
 import Netmap
 import NetmapClient
+import NetmapCore
 import NetmapTestSupport
 import Testing
 
@@ -55,6 +56,93 @@ struct IsolationTests {
     let end = ContinuousClock.now + .seconds(10)
     while try !fixture.engine().listing().isEmpty, ContinuousClock.now < end { usleep(10_000) }
     #expect(try fixture.engine().listing().isEmpty)
+  }
+
+  @Test(
+    "a stopped isolated receiver holds up its own sender only; after SIGCONT everything arrives")
+  func stopped() throws {
+    let fixture = try DaemonFixture()
+    let receiver = try fixture.peer(["receive", "netmap:p{1/i", "200000"])
+    let sender = try fixture.peer(["send", "netmap:p}1", "1", "200000"])
+    let engine = try fixture.engine()
+    for round: UInt8 in 0..<20 {
+      receiver.send(SIGSTOP)
+      let (a, b) = (
+        try Port("netmap:q{1/i", engine: engine), try Port("netmap:q}1", engine: engine)
+      )
+      a.inject([round])
+      try a.sync(.transmit)
+      #expect(try b.wait(for: .receive, timeout: .seconds(10)) == .receive)
+      receiver.send(SIGCONT)
+      usleep(1000)
+    }
+    #expect(sender.finish().output == "sent 200000\n")
+    #expect(receiver.finish().output == "received 200000 of 1, last 199999\n")
+  }
+
+  @Test("an isolated process that writes rubbish over all its memory harms itself alone, 200 times")
+  func hostile() throws {
+    let seed = UInt64.random(in: 0..<1 << 32)
+    print("seed \(seed)")
+    var generator = SeededGenerator(seed: seed)
+    let fixture = try DaemonFixture()
+    let receiver = try fixture.peer(["receive", "netmap:p{1/i", "300000"])
+    let sender = try fixture.peer(["send", "netmap:p}1/i", "1", "300000"])
+    let address = try DaemonAddress(path: fixture.socket)
+    let engine = try fixture.engine()
+    for round in 0..<200 {
+      let victim = try Port("netmap:s\(round)}1", engine: engine)
+      let connection = try DaemonConnection(address: address)
+      let opened = try connection.register(
+        RegisterRequest(name: PortName("s\(round){1"), flags: .isolated, extraBuffers: 8))
+      let registration = opened.registration
+      for memory in [registration.segment.memory, registration.region] {
+        for word in 0..<min(memory.byteCount, 1 << 18) / 8 {
+          // Small numbers as well: they pass more checks.
+          let value = generator.next()
+          memory.store(value & 1 == 0 ? value : value & 0x3ff_0000_03ff, at: word * 8)
+        }
+      }
+      victim.inject([1, 2, 3])
+      try victim.sync(.transmit)
+      try victim.sync(.receive)
+      var ring = victim.receiveRing(0)
+      ring.skip()
+      _ = try connection.listing()
+      if Bool.random(using: &generator) { opened.token.close() }
+    }
+    #expect(sender.finish().output == "sent 300000\n", "seed \(seed)")
+    #expect(receiver.finish().output == "received 300000 of 1, last 299999\n", "seed \(seed)")
+    // Whoever comes after it finds a port in order.
+    let (a, b) = (
+      try Port("netmap:t{1/i", engine: engine), try Port("netmap:t}1", engine: engine)
+    )
+    a.inject([1])
+    try a.sync(.transmit)
+    #expect(try b.wait(for: .receive, timeout: .seconds(10)) == .receive)
+  }
+
+  @Test("a worker without traffic uses no processor time")
+  func idle() throws {
+    let fixture = try DaemonFixture()
+    let engine = try fixture.engine()
+    let ports = try (0..<50).map { try Port("netmap:p\($0){1/i", engine: engine) }
+    for port in ports {
+      port.inject([1])
+      try port.sync(.transmit)
+    }
+    usleep(200_000)
+    let process = try #require(fixture.daemon).process
+    func ticks() throws -> Int {
+      let text = try TestProgram.output(of: ["cat", "/proc/\(process)/stat"])
+      let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+      return (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
+    }
+    let before = try ticks()
+    usleep(1_000_000)
+    // A tick is a hundredth of a second.
+    #expect(try ticks() - before <= 2)
+    for port in ports { port.close() }
   }
 
   @Test("with --isolate-others a user of another kind gets isolated ports, and no others")

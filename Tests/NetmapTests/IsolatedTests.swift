@@ -120,6 +120,26 @@ struct IsolatedTests {
     #expect(a.statistics.transmit.drops[.badLength] == 2)
   }
 
+  @Test("what lies behind a packet in its buffer stays where it is")
+  func noLeak() throws {
+    let engine = try EmbeddedEngine()
+    let a = try Port("netmap:p{1/i", engine: engine)
+    let b = try Port("netmap:p}1", engine: engine)
+    for length in [1, 33, 60, 100] {
+      // The ordinary end's next buffer is full of something.
+      let secret = unsafe b.transmitRing(0).unsafeRing
+      let slot = unsafe secret.slot(secret.head)
+      unsafe memset(secret.buffer(slot.pointee.bufferIndex), 0x77, 2048)
+      b.inject([UInt8](repeating: 1, count: length))
+      let index = unsafe a.receiveRing(0).unsafeRing.head
+      try b.sync(.transmit)
+      #expect(try collect(1, from: a).map(\.count) == [length])
+      let mine = unsafe a.receiveRing(0).unsafeRing
+      let buffer = unsafe mine.buffer(mine.slot(index).pointee.bufferIndex)
+      #expect(unsafe buffer.load(fromByteOffset: length, as: UInt8.self) == 0, "\(length)")
+    }
+  }
+
   @Test("whatever an isolated process writes into its memory, it harms itself alone")
   func hostile() throws {
     let engine = try EmbeddedEngine()

@@ -43,6 +43,7 @@ extension Engine {
   /// - Parameters:
   ///   - request: What the process asked for.
   ///   - inside: The port it asked for, bound by the worker.
+  /// - Returns: Both ends, bound.
   /// - Throws: ``NetmapError`` `ENOMEM`.
   package func registerIsolated(
     _ request: RegisterRequest, like inside: Registration

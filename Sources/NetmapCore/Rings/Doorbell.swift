@@ -31,9 +31,7 @@ package final class DoorbellTable: Sendable {
         cell = unsafe Cell(self.cell(number).pointee.load(ordering: .acquiring))
       }
       guard cell.number == number, cell.file >= 0 else { return }
-      var one: UInt64 = 1
-      // A full counter (EAGAIN) means that a wake-up is pending already.
-      _ = unsafe write(cell.file, &one, 8)
+      ringDoorbell(cell.file)
     }
 
     @inline(__always)
@@ -194,4 +192,16 @@ package final class DoorbellTable: Sendable {
     let cell = unsafe Cell(view.cell(number).pointee.load(ordering: .relaxed))
     return cell.number == number ? cell.file : -1
   }
+}
+
+/// Wakes whoever watches a doorbell, by its descriptor: an eventfd, or for those who are not trusted a pipe.
+///
+/// A pipe that nobody reads fills up, and then a write wakes nobody: it is emptied, and the next one does.
+package func ringDoorbell(_ file: CInt) {
+  var one: UInt64 = 1
+  guard unsafe write(file, &one, 8) < 0, errno == EAGAIN else { return }
+  unsafe withUnsafeTemporaryAllocation(byteCount: 65_536, alignment: 8) { room in
+    _ = unsafe read(file, room.baseAddress, room.count)
+  }
+  _ = unsafe write(file, &one, 8)
 }

@@ -40,6 +40,13 @@ package final class Sleeper {
     doorbells.release(doorbell)
   }
 
+  /// Has rings of another eventfd end sleeps as well. May be called from any thread.
+  package func watch(also file: CInt) {
+    var event = unsafe epoll_event()
+    unsafe event.events = CLINUX_EPOLLIN | CLINUX_EPOLLET
+    _ = unsafe epoll_ctl(watch, EPOLL_CTL_ADD, file, &event)
+  }
+
   /// A port to wait for, and what for.
   package struct Item {
     package let port: AttachedPort

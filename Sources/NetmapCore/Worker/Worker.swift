@@ -8,7 +8,8 @@ internal import Synchronization
 /// after the other, so a process that sends without end delays the others by one turn of its own; one
 /// that stops, dies or writes nonsense into its memory stops its own link only.
 package final class Worker: Sendable {
-  private let doorbells: DoorbellTable
+  /// Used by the thread; others only add descriptors to it.
+  private nonisolated(unsafe) let sleeper: Sleeper
   /// Readable when there is something new for the thread.
   private let bell: CInt
   private let changes = Mutex(Changes())
@@ -34,7 +35,7 @@ package final class Worker: Sendable {
   /// - Parameter doorbells: Where the thread sleeps, and whom it can wake.
   /// - Throws: ``NetmapError`` when there are no descriptors left.
   package init(doorbells: DoorbellTable) throws(NetmapError) {
-    self.doorbells = doorbells
+    unsafe sleeper = try Sleeper(doorbells: doorbells)
     bell = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
     guard bell >= 0 else { throw systemError("eventfd", "worker") }
   }
@@ -74,6 +75,11 @@ package final class Worker: Sendable {
     tell()
   }
 
+  /// Has the thread woken by rings of another eventfd, which it never reads, until that is closed.
+  package func watch(_ file: CInt) {
+    unsafe sleeper.watch(also: file)
+  }
+
   /// Ends the thread, soon. Links are not ended.
   package func stop() {
     changes.withLock { $0.isStopping = true }
@@ -87,8 +93,7 @@ package final class Worker: Sendable {
   }
 
   private func start() throws(NetmapError) {
-    let sleeper = try Sleeper(doorbells: doorbells)
-    let body = Body { [self] in run(sleeper) }
+    let body = Body { [self] in unsafe run(sleeper) }
     let argument = unsafe Unmanaged.passRetained(body)
     var thread = pthread_t()
     let code = unsafe pthread_create(
