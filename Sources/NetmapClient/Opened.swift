@@ -16,7 +16,13 @@ package struct Opened {
   /// - Returns: The data path; it stays valid memory for as long as the object lives.
   /// - Throws: ``NetmapError`` when a ring cannot be mapped.
   package func attach(_ connection: DaemonConnection) throws(NetmapError) -> AttachedPort {
-    guard let attachment else { return unsafe try connection.attach(registration) }
+    guard let attachment else {
+      let result = unsafe try connection.attach(registration)
+      if registration.backend?.name == BackendDescription.isolated {
+        result.carrier = try token.open().descriptor
+      }
+      return result
+    }
     let halves = LinuxDataHalves(attachment.memory, subject: registration.name.rawValue)
     let result = unsafe try connection.attach(registration) { (place, _) throws(NetmapError) in
       guard place < attachment.rings.count else {

@@ -122,6 +122,17 @@ struct IsolationTests {
     #expect(try b.wait(for: .receive, timeout: .seconds(10)) == .receive)
   }
 
+  @Test("when the daemon has gone, waits on an isolated port end with an error")
+  func daemonGone() throws {
+    let fixture = try DaemonFixture()
+    let port = try Port("netmap:p{1/i", engine: try fixture.engine())
+    #expect(port.backend?.name == "isolated")
+    #expect(try port.wait(for: .receive, timeout: .milliseconds(20)).isEmpty)
+    fixture.endDaemon(SIGKILL)
+    #expect(try port.wait(for: .receive, timeout: .seconds(20)) == .error)
+    #expect(try port.wait(for: .receive, timeout: .zero) == .error)
+  }
+
   @Test("a worker without traffic uses no processor time")
   func idle() throws {
     let fixture = try DaemonFixture()

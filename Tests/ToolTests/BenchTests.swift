@@ -48,8 +48,8 @@ struct BenchTests {
     #expect(outcome.status == 0)
     let names = outcome.output.split(separator: "\n").map(String.init)
     #expect(
-      names == ["pipe-1t", "pipe-2t", "pipe-2p", "null", "wakeup", "memcpy"] + Self.valeCases
-        + ["pingpong-spin", "pingpong-sleep"] + InterfaceBenchTests.cases)
+      names == ["pipe-1t", "pipe-2t", "pipe-2p", "isolated-2p", "null", "wakeup", "memcpy"]
+        + Self.valeCases + ["pingpong-spin", "pingpong-sleep"] + InterfaceBenchTests.cases)
   }
 
   @Test(
@@ -66,7 +66,7 @@ struct BenchTests {
     #expect(name == "pingpong-spin" ? calls == 0 : calls < 4, "\(calls)")
   }
 
-  @Test("measures pipes", arguments: ["pipe-1t", "pipe-2t", "pipe-2p"])
+  @Test("measures pipes", arguments: ["pipe-1t", "pipe-2t", "pipe-2p", "isolated-2p"])
   func pipes(name: String) throws {
     let results = try measure("--case \(name) --batch 1 --batch 32 --packets 3000")
     #expect(results.count == 4)
@@ -74,7 +74,7 @@ struct BenchTests {
       for key in Self.commonKeys + ["payload"] { #expect(result[key] != nil, "\(key) is missing") }
       #expect(result["case"] as? String == name)
       #expect(result["backend"] as? String == "pipe")
-      #expect(result["mode"] as? String == (name == "pipe-2p" ? "host" : "embedded"))
+      #expect(result["mode"] as? String == (name.hasSuffix("-2p") ? "host" : "embedded"))
       #expect(result["packets"] as? Int == 3000)
       #expect(result["frameBytes"] as? Int == 60)
       #expect(try #require(result["mpps"] as? Double) > 0)
@@ -117,7 +117,9 @@ struct BenchTests {
   @Test("--verify checks the number of every packet", arguments: [1, 7, 256, 1023])
   func verify(batch: Int) throws {
     let results = try measure("--batch \(batch) --packets 20000 --verify")
-    #expect(results.compactMap { $0["case"] as? String } == ["pipe-1t", "pipe-2t", "pipe-2p"])
+    #expect(
+      results.compactMap { $0["case"] as? String }
+        == ["pipe-1t", "pipe-2t", "pipe-2p", "isolated-2p"])
     for result in results {
       #expect(result["packets"] as? Int == 20000)
       #expect(result["payload"] as? String == "verified")

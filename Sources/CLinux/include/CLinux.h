@@ -18,6 +18,21 @@
 #include <errno.h>
 #include <unistd.h>
 
+/* The processor's counter of cycles, or of something as steady; 0 where there is none. */
+static inline uint64_t clinux_cycles(void)
+{
+#if defined(__x86_64__)
+	return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+	uint64_t count;
+
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(count));
+	return count;
+#else
+	return 0;
+#endif
+}
+
 /* memfd_create(2) */
 extern int memfd_create(const char *name, unsigned int flags);
 enum {

@@ -139,7 +139,7 @@ package struct InterfaceIdentity: Hashable, Sendable {
 
 /// What a backend says of itself.
 package struct BackendDescription: Hashable, Sendable {
-  /// `xdp`, `packet`, `netmap`, ...
+  /// `xdp`, `packet`, `netmap`, ...; ``isolated``.
   package var name: String
   /// `zerocopy`, `copy`, `generic`, or empty.
   package var mode: String
@@ -147,6 +147,9 @@ package struct BackendDescription: Hashable, Sendable {
   package var refusals: [String]
   /// What a user should know, one line each: that the host sees the packets as well, for one.
   package var remarks: [String] = []
+
+  /// The ``name`` of a port whose packets the engine's worker carries.
+  package static let isolated = "isolated"
 
   package init(name: String, mode: String, refusals: [String] = []) {
     self.name = name

@@ -70,9 +70,10 @@ extension EngineState {
       dropIfUnused(region)
       throw error
     }
-    let client: Registration
+    var client: Registration
     do throws(NetmapError) {
       client = try bind(ends.client, request)
+      client.backend = BackendDescription(name: BackendDescription.isolated, mode: "")
     } catch {
       dropIfUnused(ends.client)
       throw error

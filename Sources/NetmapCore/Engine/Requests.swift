@@ -69,8 +69,8 @@ package struct Registration: Sendable {
   package let offsetMax: UInt64?
   package let region: SharedMemory
   package let segment: SyncSegment
-  /// What drives the port, when it is a network interface.
-  package let backend: BackendDescription?
+  /// What drives the port, when it is a network interface or isolated.
+  package var backend: BackendDescription?
   /// Where the port is on a switch.
   package var place: SwitchPlace?
 

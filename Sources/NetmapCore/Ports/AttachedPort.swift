@@ -25,6 +25,11 @@ package final class AttachedPort {
   /// Descriptors that become readable when a ring has stopped; each is listed once.
   package private(set) var alarmDescriptors: [CInt] = []
 
+  /// A descriptor that hangs up when whoever carries the port's packets has gone; -1 where that is nobody.
+  package var carrier: CInt = -1
+  /// Whether it has: then every wait ends with an error.
+  package internal(set) var isAbandoned = false
+
   /// What the data halves of backends use.
   private var owners: [AnyObject] = []
 

@@ -61,6 +61,9 @@ package struct RingParts {
 
   /// False when rings are stamped only on request (tunable `no_timestamp`).
   package let stampsAlways: Bool
+
+  /// When the ring was last stamped.
+  package var stampClock = StampClock()
 }
 
 /// What a sync did with one ring.

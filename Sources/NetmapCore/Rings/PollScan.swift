@@ -35,7 +35,7 @@ extension AttachedPort {
   ///     its thread tells nobody, so whoever sleeps now may miss it.
   /// - Returns: What is ready.
   package func scan(_ wanted: Readiness, passedOver: inout Bool) -> Readiness {
-    var ready: Readiness = []
+    var ready: Readiness = isAbandoned ? .error : []
     if wanted.contains(.transmit) || !record.flags.contains(.noTransmitPoll) {
       scanTransmit(wanted.contains(.transmit), &ready, &passedOver)
     }

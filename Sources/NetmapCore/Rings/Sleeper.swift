@@ -160,11 +160,16 @@ package final class Sleeper {
         others.append(pollfd(fd: file, events: Int16(POLLIN), revents: 0))
       }
     }
+    let alarmsEnd = others.count
+    for item in items { others.append(pollfd(fd: item.port.carrier, events: 0, revents: 0)) }
     // ppoll, although epoll_wait alone would save a system call: a stop and SIGCONT end an epoll_wait
     // with EINTR, as if a handler had run, and let a ppoll go on.
     others.append(pollfd(fd: watch, events: Int16(POLLIN), revents: 0))
     _ = try poll(&others, timeout: timeout)
     if let last = others.last, last.revents != 0 { consumeRings() }
+    for (item, entry) in zip(items, others[alarmsEnd...]) where entry.revents != 0 {
+      item.port.isAbandoned = true
+    }
     for index in descriptors.indices { descriptors[index].revents = others[index].revents }
     return others[descriptors.count..<backendsEnd].contains { $0.revents != 0 }
   }

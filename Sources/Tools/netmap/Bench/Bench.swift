@@ -257,11 +257,11 @@ private func measureRings(
     try measurePipeTwoThreads(measurement, extent, cpus: cpus, payload: TouchedPayload.self)
   case (.pipeTwoThreads, .verified):
     try measurePipeTwoThreads(measurement, extent, cpus: cpus, payload: VerifiedPayload.self)
-  case (.pipeTwoProcesses, .untouched):
+  case (.pipeTwoProcesses, .untouched), (.isolatedPipe, .untouched):
     try measurePipeTwoProcesses(measurement, extent, cpus: cpus, payload: UntouchedPayload.self)
-  case (.pipeTwoProcesses, .touched):
+  case (.pipeTwoProcesses, .touched), (.isolatedPipe, .touched):
     try measurePipeTwoProcesses(measurement, extent, cpus: cpus, payload: TouchedPayload.self)
-  case (.pipeTwoProcesses, .verified):
+  case (.pipeTwoProcesses, .verified), (.isolatedPipe, .verified):
     try measurePipeTwoProcesses(measurement, extent, cpus: cpus, payload: VerifiedPayload.self)
   case (.null, _):
     try measureNull(measurement, extent, cpu: cpus.0)

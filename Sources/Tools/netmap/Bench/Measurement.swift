@@ -7,6 +7,7 @@ struct Measurement: Hashable {
     case pipeOneThread = "pipe-1t"
     case pipeTwoThreads = "pipe-2t"
     case pipeTwoProcesses = "pipe-2p"
+    case isolatedPipe = "isolated-2p"
     case null
     case wakeup
     case memoryCopy = "memcpy"
@@ -35,6 +36,7 @@ struct Measurement: Hashable {
       case .pipeOneThread: "a pipe, both ends driven by one thread"
       case .pipeTwoThreads: "a pipe between two threads on two CPUs"
       case .pipeTwoProcesses: "a pipe between two processes on two CPUs, through netmapd"
+      case .isolatedPipe: "the same with an isolated sender, whose packets netmapd's worker copies"
       case .null: "a sync of a null port: what a sync itself costs"
       case .wakeup: "a pipe between sleeping threads; next to it, eventfd + poll"
       case .memoryCopy: "copies between buffers of 2 KiB, which a switch cannot do without"
@@ -83,12 +85,13 @@ struct Measurement: Hashable {
     /// Whether it is a pipe, whose packets can have several payloads and can be numbered.
     var isPipe: Bool {
       self == .pipeOneThread || self == .pipeTwoThreads || self == .pipeTwoProcesses
+        || self == .isolatedPipe
     }
 
     /// Whether two processes take part, whose engine is netmapd's.
     var isBetweenProcesses: Bool {
-      self == .pipeTwoProcesses || self == .valeTwoProcesses || self == .pingPongSpin
-        || self == .pingPongSleep
+      self == .pipeTwoProcesses || self == .isolatedPipe || self == .valeTwoProcesses
+        || self == .pingPongSpin || self == .pingPongSleep
     }
 
     /// Whether the size of a batch means anything.

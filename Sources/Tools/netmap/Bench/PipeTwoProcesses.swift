@@ -4,11 +4,13 @@ internal import Netmap
 
 /// Measures a pipe whose sender is another process.
 ///
-/// The receiver is a thread of this one, as in ``measurePipeTwoThreads(_:_:cpus:payload:)``.
+/// The receiver is a thread of this one, as in ``measurePipeTwoThreads(_:_:cpus:payload:)``. In the case
+/// ``Measurement/Case/isolatedPipe`` the sender's end is isolated.
 func measurePipeTwoProcesses<P: Payload>(
   _ measurement: Measurement, _ extent: Extent, cpus: (Int, Int), payload: P.Type
 ) throws(BenchError) -> BenchResult {
   let control = Control()
+  let isolation = measurement.name == .isolatedPipe ? "/i" : ""
   let pipe = "netmap:bench.\(getpid())"
   do throws(NetmapError) {
     // Also starts the daemon, outside of what is measured.
@@ -21,7 +23,8 @@ func measurePipeTwoProcesses<P: Payload>(
   let sender: ChildProcess
   do throws(BenchError) {
     sender = try ChildProcess([
-      "/proc/self/exe", "bench-sender", "\(pipe){1", "--batch", "\(measurement.batch)", "--payload",
+      "/proc/self/exe", "bench-sender", "\(pipe){1\(isolation)", "--batch", "\(measurement.batch)",
+      "--payload",
       measurement.payload.rawValue, "--packets", "\(extent.limit)", "--cpu", "\(cpus.0)",
     ])
     guard try sender.readLine(within: 30) == "ready" else {
@@ -63,7 +66,7 @@ func measurePipeTwoProcesses<P: Payload>(
     systemCalls: UInt64((Double(received.systemCalls) * share).rounded()))
 }
 
-/// The sending process of `pipe-2p`; started by the bench, and of no use to anybody else.
+/// The sending process of `pipe-2p` and `isolated-2p`; started by the bench, and of no use to anybody else.
 struct BenchSender: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench-sender", abstract: "The sending process of a measurement.",
