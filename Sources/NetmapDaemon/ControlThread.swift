@@ -74,21 +74,7 @@ final class ControlThread: Sendable {
     own = NamespaceFile.current()
     jobsBell = OwnedFile(try Self.bell())
     answersBell = OwnedFile(try Self.bell())
-    let argument = unsafe Unmanaged.passRetained(self)
-    let code = unsafe pthread_create(
-      &thread, nil,
-      { argument in
-        if let argument = unsafe argument {
-          unsafe Unmanaged<ControlThread>.fromOpaque(argument).takeRetainedValue().run()
-        }
-        return nil
-      }, argument.toOpaque())
-    guard code == 0 else {
-      unsafe argument.release()
-      throw NetmapError(
-        .init(rawValue: code), "pthread_create", "netmapd",
-        reason: unsafe String(cString: strerror(code)), remedy: "raise the limit of threads")
-    }
+    unsafe thread = try EngineThread.start("netmapd") { [self] in run() }
   }
 
   private static func bell() throws(NetmapError) -> CInt {

@@ -87,23 +87,7 @@ final class Isolation: Sendable {
   }
 
   private func start() throws(NetmapError) {
-    let argument = unsafe Unmanaged.passRetained(self)
-    var thread = pthread_t()
-    let code = unsafe pthread_create(
-      &thread, nil,
-      { argument in
-        if let argument = unsafe argument {
-          unsafe Unmanaged<Isolation>.fromOpaque(argument).takeRetainedValue().run()
-        }
-        return nil
-      }, argument.toOpaque())
-    guard code == 0 else {
-      unsafe argument.release()
-      throw NetmapError(
-        .init(rawValue: code), "pthread_create", "netmapd",
-        reason: unsafe String(cString: strerror(code)), remedy: "raise the limit of threads")
-    }
-    pthread_detach(thread)
+    pthread_detach(try EngineThread.start("netmapd") { [self] in run() })
   }
 
   /// Does what there is to do, and ends.

@@ -57,8 +57,8 @@ extension Server {
       else { continue }
       let own = self.listing(of: binding.registration)
       listing.processes.append(binding.process)
-      listing.transmit.drops += own.transmit.drops
-      listing.receive.drops += own.receive.drops
+      listing.transmit.drops &+= own.transmit.drops
+      listing.receive.drops &+= own.receive.drops
       if !listing.backend.hasSuffix("isolated") {
         listing.backend += listing.backend.isEmpty ? "isolated" : ", isolated"
       }

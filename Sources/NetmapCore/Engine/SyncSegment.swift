@@ -130,10 +130,12 @@ package struct SyncSegment: Sendable {
 
   /// Where buffer 0 begins in the region, how many buffers there are, and their size.
   package var buffers: (base: Int, count: UInt32, size: UInt32) {
-    (
-      Int(load(SyncSegmentLayout.bufferBase, as: UInt64.self)),
-      load(SyncSegmentLayout.bufferCount, as: UInt32.self),
-      load(SyncSegmentLayout.bufferSize, as: UInt32.self)
+    // Others can write here: whoever checks these numbers can at least add and multiply them.
+    let base = load(SyncSegmentLayout.bufferBase, as: UInt64.self)
+    let size = load(SyncSegmentLayout.bufferSize, as: UInt32.self)
+    return (
+      base < 1 << 46 ? Int(base) : -1, load(SyncSegmentLayout.bufferCount, as: UInt32.self),
+      size <= 1 << 16 ? size : 0
     )
   }
 

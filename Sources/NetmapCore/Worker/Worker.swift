@@ -93,38 +93,12 @@ package final class Worker: Sendable {
   }
 
   private func start() throws(NetmapError) {
-    let body = Body { [self] in unsafe run(sleeper) }
-    let argument = unsafe Unmanaged.passRetained(body)
-    var thread = pthread_t()
-    let code = unsafe pthread_create(
-      &thread, nil,
-      { argument in
-        if let argument = unsafe argument {
-          unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
-        }
-        return nil
-      }, argument.toOpaque())
-    guard code == 0 else {
-      unsafe argument.release()
-      throw NetmapError(
-        .init(rawValue: code), "pthread_create", "worker",
-        reason: unsafe String(cString: strerror(code)), remedy: "raise the limit of threads")
-    }
-    pthread_detach(thread)
-  }
-
-  private final class Body {
-    let run: () -> Void
-    init(_ run: @escaping () -> Void) { self.run = run }
+    pthread_detach(try EngineThread.start("worker") { [self] in unsafe run(sleeper) })
   }
 
   // MARK: - On the thread
 
   private func run(_ sleeper: Sleeper) {
-    // Signals are for the threads of the application.
-    var all = sigset_t()
-    unsafe sigfillset(&all)
-    unsafe pthread_sigmask(SIG_BLOCK, &all, nil)
     var links: [UInt64: WorkerLink] = [:]
     var seen = 0
     var idle = 0

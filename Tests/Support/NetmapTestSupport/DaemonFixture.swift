@@ -117,7 +117,7 @@ public final class DaemonFixture {
   /// Starts one end of a pipe, and waits until its port is open.
   public func peer(_ arguments: [String]) throws -> TestProgram {
     let program = try TestProgram(command(arguments))
-    let said = program.read()
+    let said = program.readLine()
     guard said.hasPrefix("ready") else {
       program.kill(SIGKILL)
       throw FixtureError(text: "host-peer: \(said)")

@@ -31,15 +31,17 @@ final class ProgramOutput: Sendable {
 
   /// The next output, once there is some; empty at its end.
   ///
-  /// - Parameter seconds: How long to wait; negative for as long as it takes.
+  /// - Parameters:
+  ///   - seconds: How long to wait; negative for as long as it takes.
+  ///   - limit: Bytes that are read at most.
   /// - Returns: Nil when nothing came for so long.
-  func read(within seconds: CInt) -> String? {
+  func read(within seconds: CInt, upTo limit: Int = 4096) -> String? {
     var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     while true {
       let ready = unsafe poll(&waiting, 1, seconds < 0 ? -1 : seconds * 1000)
       if ready == -1 && errno == EINTR { continue }
       guard ready == 1 else { return nil }
-      var bytes = [UInt8](repeating: 0, count: 4096)
+      var bytes = [UInt8](repeating: 0, count: limit)
       let count = unsafe Glibc.read(descriptor, &bytes, bytes.count)
       if count == -1 && errno == EINTR { continue }
       return String(decoding: bytes[..<max(0, count)], as: UTF8.self)

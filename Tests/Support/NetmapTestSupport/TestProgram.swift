@@ -107,6 +107,17 @@ public struct TestProgram: Sendable {
   /// The program's next output, once there is some; empty at its end.
   public func read() -> String { next(of: output) }
 
+  /// The rest of the program's current line of output, and none of the next one.
+  public func readLine() -> String {
+    var line = ""
+    while !line.hasSuffix("\n"), let part = output.read(within: Self.patience, upTo: 1),
+      !part.isEmpty
+    {
+      line += part
+    }
+    return line
+  }
+
   /// The program's next words on standard error, where they are kept apart; empty at its end.
   public func readErrors() -> String { errors.map { next(of: $0) } ?? "" }
 

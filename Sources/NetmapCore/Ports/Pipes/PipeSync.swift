@@ -61,6 +61,8 @@ extension AttachedRing {
     let published = unsafe peerKRing.acquirePosition()
     var wakes = false
     let first = unsafe kring.hwcur
+    // As in the other direction: it may have been changed since it was checked.
+    guard unsafe first < ring.slotCount else { return false }
     if head != first {
       let summary = unsafe copySlots(from: first, upTo: head)
       if summary.flags & UInt16(NS_BUF_CHANGED) != 0 {

@@ -1,0 +1,44 @@
+package import Glibc
+
+/// A thread of the engine's own. Signals are left to the threads of the application.
+package enum EngineThread {
+  /// Starts one.
+  ///
+  /// - Parameters:
+  ///   - subject: What messages name.
+  ///   - body: What it does.
+  /// - Returns: The thread, for pthread_join(3) or pthread_detach(3).
+  /// - Throws: ``NetmapError`` when no thread can be had.
+  @discardableResult
+  package static func start(
+    _ subject: String, _ body: @escaping @Sendable () -> Void
+  ) throws(NetmapError) -> pthread_t {
+    let argument = unsafe Unmanaged.passRetained(Body(run: body))
+    var (all, former) = (sigset_t(), sigset_t())
+    unsafe sigfillset(&all)
+    // Inherited, so that there is no moment at which it takes them.
+    unsafe pthread_sigmask(SIG_SETMASK, &all, &former)
+    defer { unsafe pthread_sigmask(SIG_SETMASK, &former, nil) }
+    var thread = pthread_t()
+    let code = unsafe pthread_create(
+      &thread, nil,
+      { argument in
+        if let argument = unsafe argument {
+          unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
+        }
+        return nil
+      }, argument.toOpaque())
+    guard code == 0 else {
+      unsafe argument.release()
+      throw NetmapError(
+        .init(rawValue: code), "pthread_create", subject,
+        reason: unsafe String(cString: strerror(code)), remedy: "raise the limit of threads")
+    }
+    return thread
+  }
+
+  private final class Body: Sendable {
+    let run: @Sendable () -> Void
+    init(run: @escaping @Sendable () -> Void) { self.run = run }
+  }
+}
