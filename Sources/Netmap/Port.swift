@@ -32,7 +32,7 @@ public final class Port {
   private let process = unsafe ForkGuard.Mark()
 
   // What every sync and every view needs, as plain data: no reference is counted on the way.
-  private let path: SyncPath
+  private let path: UnsafePointer<SyncPath>
   @usableFromInline let rings: UnsafeMutablePointer<Ring>
   @usableFromInline let transmitCount: Int
   @usableFromInline let receiveCount: Int
@@ -254,7 +254,7 @@ extension Port {
   ///   fork child.
   public func sync(_ direction: Direction) throws(NetmapError) {
     guard isOpen else { throw unusable() }
-    switch unsafe path.synchronize(direction) {
+    switch unsafe direction == .transmit ? SyncPath.transmit(path) : SyncPath.receive(path) {
     case .done: return
     case .failed: throw gone()
     case .forked: throw unusable()
@@ -297,6 +297,8 @@ extension Port {
     guard unsafe isOpen && process.isThisProcess else { throw unusable() }
   }
 
+  // Out of line, as is the next one: a sync should not make room for an error's parts.
+  @inline(never)
   private func unusable() -> NetmapError {
     NetmapError(
       .badDescriptor, "sync", name,
@@ -304,6 +306,7 @@ extension Port {
       remedy: "open it again")
   }
 
+  @inline(never)
   private func gone() -> NetmapError {
     NetmapError(
       .inputOutput, "sync", name, reason: "the interface has gone or its backend failed",

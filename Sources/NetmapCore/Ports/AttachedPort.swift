@@ -18,6 +18,8 @@ package final class AttachedPort {
   let rings: UnsafeMutablePointer<RingParts>
   package let transmitCount: Int
   package let receiveCount: Int
+  /// The rings as plain data.
+  package let syncPath: UnsafePointer<SyncPath>
 
   /// What to wait for besides doorbells: descriptors of backends, with their poll(2) events.
   package private(set) var pollDescriptors: [(direction: Direction, file: CInt, events: Int16)] = []
@@ -96,8 +98,22 @@ package final class AttachedPort {
       unsafe (switching + index).initialize(to: path)
       unsafe built[index].switching = UnsafePointer(switching + index)
     }
-    unsafe rings = .allocate(capacity: max(unsafe built.count, 1))
+    unsafe rings = Self.allocateRings(built.count)
     unsafe rings.initialize(from: built, count: built.count)
+    let path = UnsafeMutablePointer<SyncPath>.allocate(capacity: 1)
+    unsafe path.initialize(
+      to: SyncPath(
+        rings: rings, transmitCount: transmitCount, receiveCount: receiveCount,
+        process: ForkGuard.Mark()))
+    unsafe syncPath = UnsafePointer(path)
+  }
+
+  /// On cache lines of their own: a receive ring notes here when it was stamped, and another port's
+  /// thread should not notice.
+  private static func allocateRings(_ count: Int) -> UnsafeMutablePointer<RingParts> {
+    unsafe UnsafeMutableRawPointer.allocate(
+      byteCount: (max(count, 1) * MemoryLayout<RingParts>.stride + 127) & ~127, alignment: 128
+    ).assumingMemoryBound(to: RingParts.self)
   }
 
   deinit {
@@ -105,8 +121,9 @@ package final class AttachedPort {
       unsafe rings[index].switching?.pointee.scratch?.deallocate()
     }
     unsafe switching.deallocate()
+    unsafe syncPath.deallocate()
     unsafe rings.deinitialize(count: transmitCount + receiveCount)
-    unsafe rings.deallocate()
+    unsafe UnsafeMutableRawPointer(rings).deallocate()
   }
 
   /// Lets go of what backends have here: sockets, and the kernel's rings. Rings of interfaces move nothing

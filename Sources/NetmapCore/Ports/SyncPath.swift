@@ -1,7 +1,8 @@
 /// The rings of a binding as plain data: what a sync of the whole port needs, and no reference that
 /// would have to be counted.
 ///
-/// Its ``AttachedPort`` owns the memory and must outlive it.
+/// It lies in memory of its ``AttachedPort``, which must outlive every use. Passed as a pointer: one
+/// register, and nothing is copied for each sync.
 @unsafe
 package struct SyncPath {
   let rings: UnsafePointer<RingParts>
@@ -18,36 +19,39 @@ package struct SyncPath {
     case forked
   }
 
-  /// Syncs all rings of one direction (`NIOCTXSYNC`, `NIOCRXSYNC`).
+  /// Syncs all transmit rings (`NIOCTXSYNC`).
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
-  package func synchronize(_ direction: Direction) -> Outcome {
-    guard unsafe process.isThisProcess else { return .forked }
+  package static func transmit(_ path: UnsafePointer<SyncPath>) -> Outcome {
+    guard unsafe path.pointee.process.isThisProcess else { return .forked }
     var outcome = Outcome.done
-    switch direction {
-    case .transmit:
-      for index in unsafe 0..<transmitCount {
-        if case .failed = unsafe AttachedRing(rings + index).synchronizeTransmit(.forceReclaim) {
-          outcome = .failed
-        }
+    var ring = unsafe path.pointee.rings
+    let end = unsafe ring + path.pointee.transmitCount
+    while unsafe ring < end {
+      if case .failed = unsafe AttachedRing(ring).synchronizeTransmit(.forceReclaim) {
+        outcome = .failed
       }
-    case .receive:
-      for index in unsafe transmitCount..<(transmitCount + receiveCount) {
-        if case .failed = unsafe AttachedRing(rings + index).synchronizeReceive(.forceRead) {
-          outcome = .failed
-        }
-      }
+      unsafe ring += 1
     }
     return outcome
   }
-}
 
-extension AttachedPort {
-  /// The rings as plain data.
-  package var syncPath: SyncPath {
-    unsafe SyncPath(
-      rings: UnsafePointer(rings), transmitCount: transmitCount, receiveCount: receiveCount,
-      process: ForkGuard.Mark())
+  /// Syncs all receive rings (`NIOCRXSYNC`).
+  #if !DEBUG
+    @_noLocks @_noAllocation
+  #endif
+  package static func receive(_ path: UnsafePointer<SyncPath>) -> Outcome {
+    guard unsafe path.pointee.process.isThisProcess else { return .forked }
+    var outcome = Outcome.done
+    var ring = unsafe path.pointee.rings + path.pointee.transmitCount
+    let end = unsafe ring + path.pointee.receiveCount
+    while unsafe ring < end {
+      if case .failed = unsafe AttachedRing(ring).synchronizeReceive(.forceRead) {
+        outcome = .failed
+      }
+      unsafe ring += 1
+    }
+    return outcome
   }
 }

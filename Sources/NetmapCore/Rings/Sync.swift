@@ -21,32 +21,38 @@ extension AttachedRing {
   #endif
   @inline(__always)
   package func synchronizeTransmit(_ flags: SyncFlags) -> SyncResult {
+    // The pipe has a path of its own: there a sync costs little enough for every instruction to show.
+    if unsafe kind == .pipe { return unsafe synchronizePipeTransmit() }
+    return unsafe synchronizeOtherTransmit(flags)
+  }
+
+  #if !DEBUG
+    @_noLocks @_noAllocation
+  #endif
+  @inline(never)
+  private func synchronizeOtherTransmit(_ flags: SyncFlags) -> SyncResult {
     guard unsafe kring.tryLock(tag) else {
       unsafe kring.count(.busySyncs)
       return .busy
     }
-    guard let head = unsafe transmitPrologue() else {
+    guard let head = unsafe kring.acceptTransmit(ring) else {
       unsafe reset()
       unsafe kring.unlock()
       return .reset
     }
     unsafe kring.count(.syncs)
     var result = SyncResult.done
-    var wakes = false
     switch unsafe kind {
-    case .pipe:
-      wakes = unsafe pipeTransmit(upTo: head)
     case .backend:
       result = unsafe backendSynchronize(upTo: head, flags)
     case .bridge:
       unsafe bridgeTransmit(upTo: head)
     case .discard:
       unsafe discard(upTo: head)
-    case .null:
+    case .null, .pipe:
       unsafe finalize(tail: kring.hwtail)
     }
     unsafe kring.unlock()
-    if wakes { unsafe wakePeer() }
     return result
   }
 
@@ -56,13 +62,22 @@ extension AttachedRing {
   #endif
   @inline(__always)
   package func synchronizeReceive(_ flags: SyncFlags) -> SyncResult {
+    if unsafe kind == .pipe { return unsafe synchronizePipeReceive() }
+    return unsafe synchronizeOtherReceive(flags)
+  }
+
+  #if !DEBUG
+    @_noLocks @_noAllocation
+  #endif
+  @inline(never)
+  private func synchronizeOtherReceive(_ flags: SyncFlags) -> SyncResult {
     guard unsafe kring.tryLock(tag) else {
       unsafe kring.count(.busySyncs)
       return .busy
     }
     var result = SyncResult.done
     var head: UInt32
-    if let checked = unsafe receivePrologue() {
+    if let checked = unsafe kring.acceptReceive(ring) {
       head = checked
     } else {
       // A receive ring is synced even when its cursors were bad, so that packets go on arriving.
@@ -71,28 +86,24 @@ extension AttachedRing {
       result = .reset
     }
     unsafe kring.count(.syncs)
-    var wakes = false
     switch unsafe kind {
-    case .pipe:
-      wakes = unsafe pipeReceive(upTo: head)
     case .backend:
       let outcome = unsafe backendSynchronize(upTo: head, flags)
       if outcome == .failed { result = outcome }
     case .bridge:
       unsafe bridgeReceive(upTo: head)
-    case .discard, .null:
+    case .discard, .null, .pipe:
       unsafe kring.hwcur = head
       unsafe finalize(tail: kring.hwtail)
     }
-    unsafe stamp()
+    unsafe stamp(ring)
     unsafe kring.unlock()
-    if wakes { unsafe wakePeer() }
     return result
   }
 
   /// Wakes whoever sleeps until this ring's other end makes progress.
   @inline(never)
-  private func wakePeer() {
+  func wakePeer() {
     unsafe kring.count(.systemCalls)
     unsafe outboxWaitWord.wake(doorbells)
   }

@@ -2,32 +2,24 @@
 ///
 /// Each cursor is read once. Values outside the window that the application was given never reach the
 /// copy loops.
-extension AttachedRing {
+extension KRing {
   /// The head to sync up to, or nil when `head` or `cur` is out of place.
   ///
   /// `head` may lie between the last accepted head and the tail last shown, `cur` between `head` and
   /// that tail. (Upstream lets a `cur` beyond the ring through when the window wraps; refused here.)
   @inline(__always)
-  func transmitPrologue() -> UInt32? {
-    let (first, limit) = unsafe (kring.rhead, kring.rtail)
-    guard let (head, cur) = unsafe window(from: first, to: limit) else { return nil }
-    unsafe kring.rhead = head
-    unsafe kring.rcur = cur
-    return head
+  func acceptTransmit(_ ring: Ring) -> UInt32? {
+    unsafe accept(ring, from: rhead, to: rtail)
   }
 
   /// The same for a receive ring, whose window runs from `hwcur` to `hwtail`.
   @inline(__always)
-  func receivePrologue() -> UInt32? {
-    let (first, limit) = unsafe (kring.hwcur, kring.hwtail)
-    guard let (head, cur) = unsafe window(from: first, to: limit) else { return nil }
-    unsafe kring.rhead = head
-    unsafe kring.rcur = cur
-    return head
+  func acceptReceive(_ ring: Ring) -> UInt32? {
+    unsafe accept(ring, from: hwcur, to: hwtail)
   }
 
   @inline(__always)
-  private func window(from first: UInt32, to limit: UInt32) -> (head: UInt32, cur: UInt32)? {
+  private func accept(_ ring: Ring, from first: UInt32, to limit: UInt32) -> UInt32? {
     let head = unsafe ring.head
     let cur = unsafe ring.cur
     // The krings are shared with peers of the same trust domain: check those indexes too, or a
@@ -38,14 +30,24 @@ extension AttachedRing {
     let headDistance = unsafe ring.distance(from: first, to: head)
     let curDistance = unsafe ring.distance(from: first, to: cur)
     guard headDistance <= room, curDistance >= headDistance, curDistance <= room else { return nil }
-    return (head, cur)
+    unsafe rhead = head
+    unsafe rcur = cur
+    return head
   }
 
-  /// Shows the application what is its own now: `tail`, the first slot of the engine.
+  /// Publishes the end of what the application may touch, the last step of a sync.
+  @inline(__always)
+  func show(tail: UInt32, in ring: Ring) {
+    unsafe hwtail = tail
+    unsafe rtail = tail
+    unsafe ring.tail = tail
+  }
+}
+
+extension AttachedRing {
+  /// Publishes the end of what the application may touch, the last step of a sync.
   @inline(__always)
   func finalize(tail: UInt32) {
-    unsafe kring.hwtail = tail
-    unsafe kring.rtail = tail
-    unsafe ring.tail = tail
+    unsafe kring.show(tail: tail, in: ring)
   }
 }

@@ -11,7 +11,7 @@ extension AttachedRing {
   // Calls into the C library, which the compiler cannot follow.
   @_semantics("no_performance_analysis")
   @inline(__always)
-  func stamp() {
+  func stamp(_ ring: Ring) {
     guard unsafe stampsAlways || ring.flags & UInt32(NR_TIMESTAMP) != 0 else { return }
     let clock = unsafe StampClock.of(parts)
     let cycles = clinux_cycles()

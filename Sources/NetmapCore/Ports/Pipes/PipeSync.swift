@@ -14,11 +14,87 @@ internal import Synchronization
 // Whoever syncs the ring next finds `position` behind `hwcur` and publishes what is missing.
 
 extension AttachedRing {
+  /// A transmit sync of a pipe: see ``synchronizeTransmit(_:)``.
+  @inline(__always)
+  func synchronizePipeTransmit() -> SyncResult {
+    let side = unsafe PipeSide(parts)
+    guard unsafe side.kring.tryLock(tag) else {
+      unsafe kring.count(.busySyncs)
+      return .busy
+    }
+    guard let head = unsafe side.kring.acceptTransmit(side.ring) else { return unsafe resetAndUnlock() }
+    unsafe side.kring.count(.syncs)
+    let wakes = unsafe side.transmit(upTo: head)
+    unsafe side.kring.unlock()
+    if wakes { unsafe wakePeer() }
+    return .done
+  }
+
+  /// A receive sync of a pipe.
+  @inline(__always)
+  func synchronizePipeReceive() -> SyncResult {
+    let side = unsafe PipeSide(parts)
+    guard unsafe side.kring.tryLock(tag) else {
+      unsafe kring.count(.busySyncs)
+      return .busy
+    }
+    var result = SyncResult.done
+    var head: UInt32
+    if let checked = unsafe side.kring.acceptReceive(side.ring) {
+      head = checked
+    } else {
+      unsafe reset()
+      head = unsafe side.kring.rhead
+      result = .reset
+    }
+    unsafe side.kring.count(.syncs)
+    let published = unsafe side.peerKRing.acquirePosition()
+    // Here, because the processor reads its cycle counter while it waits for the peer's cache line.
+    unsafe stamp(side.ring)
+    let wakes = unsafe side.receive(upTo: head, published: published)
+    unsafe side.kring.unlock()
+    if wakes { unsafe wakePeer() }
+    return result
+  }
+
+  @inline(never)
+  private func resetAndUnlock() -> SyncResult {
+    unsafe reset()
+    unsafe kring.unlock()
+    return .reset
+  }
+}
+
+/// One ring of a pipe during a sync.
+///
+/// Copies of what every step uses, which the compiler keeps in registers. Through the pointer that an
+/// ``AttachedRing`` is, it would load them anew after each store to shared memory. What is out of line
+/// belongs to the ``AttachedRing``: a call with this struct would have it written to the stack.
+@unsafe
+private struct PipeSide {
+  let whole: AttachedRing
+  let ring: Ring
+  let kring: KRing
+  let peerRing: Ring
+  let peerKRing: KRing
+
+  /// Flags that ask for more than copying.
+  private static var uncommonFlags: UInt16 { UInt16(NS_BUF_CHANGED | NS_MOREFRAG) }
+
+  @inline(__always)
+  init(_ parts: UnsafePointer<RingParts>) {
+    unsafe whole = AttachedRing(parts)
+    unsafe ring = parts.pointee.ring
+    unsafe kring = parts.pointee.kring
+    unsafe peerRing = parts.pointee.peerRing
+    unsafe peerKRing = parts.pointee.peerKRing
+  }
+
   /// Hands the slots up to `head` to the receiver, as far as they make complete packets.
   ///
   /// - Returns: Whether the receiver sleeps and must be woken, once the lock has been released.
   @inline(__always)
-  func pipeTransmit(upTo head: UInt32) -> Bool {
+  func transmit(upTo head: UInt32) -> Bool {
     let count = unsafe ring.slotCount
     let first = unsafe kring.hwcur
     // A damaged segment must not become a wild copy; the checks before looked at the other indexes.
@@ -28,12 +104,14 @@ extension AttachedRing {
     if head != first || published != first {
       let summary =
         unsafe kring.offsetMask == 0
-        ? copySlots(from: first, upTo: head) : copySlotsKeepingOffsets(from: first, upTo: head)
+        ? copySlots(from: first, upTo: head)
+        : whole.copySlotsKeepingOffsets(from: first, upTo: head)
       var end = head
       var packets = unsafe UInt64(ring.distance(from: first, to: head))
       var bytes = summary.bytes
       if unsafe summary.flags & Self.uncommonFlags != 0 || published != first {
-        let complete = unsafe finishUncommonSlots(from: first, upTo: head, published: published)
+        let complete = unsafe whole.finishUncommonSlots(
+          from: first, upTo: head, published: published)
         (end, packets, bytes) = (complete.end, complete.packets, complete.bytes)
       }
       unsafe kring.hwcur = head
@@ -48,17 +126,16 @@ extension AttachedRing {
     // may be filled, as one slot of a ring always stays empty.
     let released = unsafe peerKRing.acquirePosition()
     if released < count {
-      unsafe finalize(tail: released == 0 ? count &- 1 : released &- 1)
+      unsafe kring.show(tail: released == 0 ? count &- 1 : released &- 1, in: ring)
     }
     return wakes
   }
 
-  /// Gives the slots up to `head` back to the sender, and looks for new ones.
+  /// Gives the slots up to `head` back to the sender, and shows those up to `published`.
   ///
   /// - Returns: Whether the sender sleeps and must be woken, once the lock has been released.
   @inline(__always)
-  func pipeReceive(upTo head: UInt32) -> Bool {
-    let published = unsafe peerKRing.acquirePosition()
+  func receive(upTo head: UInt32, published: UInt32) -> Bool {
     var wakes = false
     let first = unsafe kring.hwcur
     // As in the other direction: it may have been changed since it was checked.
@@ -66,7 +143,7 @@ extension AttachedRing {
     if head != first {
       let summary = unsafe copySlots(from: first, upTo: head)
       if summary.flags & UInt16(NS_BUF_CHANGED) != 0 {
-        unsafe clearBufferChanged(from: first, upTo: head)
+        unsafe whole.clearBufferChanged(from: first, upTo: head)
       }
     }
     unsafe kring.hwcur = head
@@ -75,124 +152,27 @@ extension AttachedRing {
       wakes = unsafe kring.outboxWaitWordIsSet
     }
     if unsafe published < ring.slotCount {
-      unsafe finalize(tail: published)
+      unsafe kring.show(tail: published, in: ring)
     }
     return wakes
   }
-}
 
-extension AttachedRing {
-  /// What a run of slots has in common: their flags or-ed together, and the sum of their lengths.
-  private typealias Summary = (flags: UInt16, bytes: UInt64)
-
-  /// Flags that ask for more than copying: `NS_BUF_CHANGED` and `NS_MOREFRAG`.
-  private static var uncommonFlags: UInt16 { UInt16(NS_BUF_CHANGED | NS_MOREFRAG) }
-
-  /// Copies the slots `from..<end` to the same places of the peer's ring.
+  /// Copies the slots `from..<end`, at least one, to the same places of the peer's ring.
   @inline(__always)
-  private func copySlots(from: UInt32, upTo end: UInt32) -> Summary {
-    if from <= end { return unsafe copyRun(from: from, upTo: end) }
-    let high = unsafe copyRun(from: from, upTo: ring.slotCount)
-    let low = unsafe copyRun(from: 0, upTo: end)
-    return (high.flags | low.flags, high.bytes &+ low.bytes)
+  private func copySlots(from: UInt32, upTo end: UInt32) -> SlotSummary {
+    unsafe end == from &+ 1 ? copyOne(from) : whole.copySlots(from: from, upTo: end)
   }
 
+  /// Copies a single slot, as two words; length and flags are in the upper half of the first one.
   @inline(__always)
-  private func copyRun(from: UInt32, upTo end: UInt32) -> Summary {
-    // A slot as four words; the second one is length and flags.
-    let source = unsafe UnsafeRawPointer(ring.slot(from))
-      .assumingMemoryBound(to: SIMD4<UInt32>.self)
-    let target = unsafe UnsafeMutableRawPointer(peerRing.slot(from))
-      .assumingMemoryBound(to: SIMD4<UInt32>.self)
-    let count = Int(end &- from)
-    var (all, sum) = (SIMD4<UInt32>.zero, SIMD4<UInt32>.zero)
-    var index = 0
-    if count < 4 {
-      while index < count {
-        let slot = unsafe source[index]
-        unsafe target[index] = slot
-        all |= slot
-        sum &+= slot
-        index &+= 1
-      }
-    } else {
-      // The C library's copy stores as much at once as the processor can: whole cache lines, so that a
-      // line that the other CPU has takes one place in the store buffer and not four.
-      unsafe UnsafeMutableRawPointer(target).copyMemory(
-        from: source, byteCount: count &* MemoryLayout<Slot>.size)
-      while index < count {
-        let slot = unsafe source[index]
-        all |= slot
-        sum &+= slot
-        index &+= 1
-      }
-    }
-    let flags = UInt16(truncatingIfNeeded: all.y >> 16)
-    // Without flags the words are the lengths: 65536 of 16 bits do not overflow 32.
-    guard flags != 0 else { return (0, UInt64(sum.y)) }
-    return unsafe (flags, lengths(from: from, upTo: end))
-  }
-
-  /// The sum of the lengths of a run of slots, some of which carry flags.
-  @inline(never)
-  private func lengths(from: UInt32, upTo end: UInt32) -> UInt64 {
-    (from..<end).reduce(0) { sum, index in unsafe sum &+ UInt64(ring.slot(index).pointee.length) }
-  }
-
-  /// The part of a transmit sync that most syncs have no need of: packets of several slots, changed
-  /// buffers, and a backlog that an earlier sync could not publish.
-  ///
-  /// - Returns: Where the last complete packet ends, and what lies between `published` and there.
-  @inline(never)
-  private func finishUncommonSlots(
-    from first: UInt32, upTo head: UInt32, published: UInt32
-  ) -> (end: UInt32, packets: UInt64, bytes: UInt64) {
-    unsafe clearBufferChanged(from: first, upTo: head)
-    var result = (end: published, packets: UInt64(0), bytes: UInt64(0))
-    guard unsafe published < ring.slotCount else { return result }
-    var pending: UInt64 = 0
-    var index = published
-    while index != head {
-      let slot = unsafe peerRing.slot(index).pointee
-      pending &+= UInt64(slot.length)
-      index = unsafe ring.next(index)
-      if !slot.flags.contains(.moreFragments) {
-        result = (end: index, packets: result.packets &+ 1, bytes: result.bytes &+ pending)
-        pending = 0
-      }
-    }
-    return result
-  }
-
-  /// The mark has travelled to the peer with the slot; here it has been acted on.
-  @inline(never)
-  private func clearBufferChanged(from: UInt32, upTo end: UInt32) {
-    var index = from
-    while index != end {
-      unsafe ring.slot(index).pointee.flags.remove(.bufferChanged)
-      index = unsafe ring.next(index)
-    }
-  }
-
-  /// Copies slots one by one where offsets are in use: a receiver that reserved room in front of its
-  /// packets keeps it. Where the sender's offset is smaller, the receiver's stands.
-  @inline(never)
-  private func copySlotsKeepingOffsets(from: UInt32, upTo end: UInt32) -> Summary {
-    let mask = unsafe kring.offsetMask
-    var flags: UInt16 = 0
-    var bytes: UInt64 = 0
-    var index = from
-    while index != end {
-      let target = unsafe peerRing.slot(index)
-      var slot = unsafe ring.slot(index).pointee
-      let reserved = unsafe target.pointee.pointer & mask
-      if slot.pointer & mask < reserved { slot.pointer = (slot.pointer & ~mask) | reserved }
-      unsafe target.pointee = slot
-      flags |= slot.flags.rawValue
-      bytes &+= UInt64(slot.length)
-      index = unsafe ring.next(index)
-    }
-    return (flags, bytes)
+  private func copyOne(_ index: UInt32) -> SlotSummary {
+    let source = unsafe UnsafeRawPointer(ring.slot(index)).assumingMemoryBound(to: UInt64.self)
+    let target = unsafe UnsafeMutableRawPointer(peerRing.slot(index))
+      .assumingMemoryBound(to: UInt64.self)
+    let (first, second) = unsafe (source[0], source[1])
+    unsafe target[0] = first
+    unsafe target[1] = second
+    return (UInt16(truncatingIfNeeded: first >> 48), first >> 32 & 0xffff)
   }
 }
 

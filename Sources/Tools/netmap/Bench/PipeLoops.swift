@@ -10,7 +10,7 @@ struct Progress: Sendable {
 
 /// The measured loops: each moves at most `batch` packets with a sync.
 ///
-/// `Benchmarks/Sources/pipe-reference` has the same ones in C: change both.
+/// `Benchmarks/Sources/PipeReference` has the same ones in C: change both.
 ///
 /// The counters are kept in locals and handed back at the end, so that a loop stores only what it must.
 enum PipeLoops<P: Payload> {
