@@ -21,8 +21,12 @@ let package = Package(
     .package(name: "swift-netmap", path: "..")
   ],
   targets: [
-    // The pipe loop in C: what netmap bench is compared with.
-    .executableTarget(name: "pipe-reference", publicHeadersPath: "."),
+    // The pipe loop in C, and what compares it with ours. Its Swift loops are those of netmap bench.
+    .target(name: "PipeReference"),
+    .executableTarget(
+      name: "compare-pipes",
+      dependencies: ["PipeReference", .product(name: "Netmap", package: "swift-netmap")],
+      swiftSettings: settings),
     // Sending, receiving and forwarding in C, for 'netmap bench --program'; and the same by DPDK.
     .executableTarget(
       name: "interface-reference", publicHeadersPath: "."),

@@ -1,0 +1,45 @@
+/*
+ * The yardstick for pipes: the loops of Sources/Tools/netmap/Bench/PipeLoops.swift over the same rings,
+ * hand-written in C. One pipe a process.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef PIPE_REFERENCE_H
+#define PIPE_REFERENCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { PIPE_FRAME_BYTES = 60, PIPE_SLOTS = 1024 };
+
+enum pipe_phase { PIPE_STARTING, PIPE_WARMING, PIPE_MEASURING, PIPE_STOPPED };
+
+struct pipe_options {
+	bool touched;
+	uint32_t batch;		/* 1 to PIPE_SLOTS - 1 */
+};
+
+struct pipe_progress {
+	uint64_t packets;
+	uint64_t yields;
+	uint64_t digest;
+};
+
+/* Makes the pipe; false with errno set when there is no memory for it. */
+bool pipe_reference_make(void);
+
+/* To be called while no loop runs. */
+void pipe_reference_configure(struct pipe_options options);
+
+void pipe_reference_enter(enum pipe_phase phase);
+
+/* Sends until the phase is PIPE_STOPPED. */
+void pipe_reference_send(struct pipe_progress *progress);
+
+/* Receives until the phase is another one. */
+void pipe_reference_receive(enum pipe_phase phase, struct pipe_progress *progress);
+
+/* Keeps the calling thread on one CPU; false with errno set when that cannot be. */
+bool pipe_reference_pin(int cpu);
+
+#endif

@@ -1,0 +1,94 @@
+internal import Foundation
+internal import Netmap
+internal import PipeReference
+
+/// Compares a pipe between two threads with the same loop in C, in turns of some milliseconds.
+///
+/// Where the host puts a virtual machine's CPUs changes the speed of everything that passes between
+/// them tenfold, several times a second. Only neighbours of a few milliseconds see the same machine, so
+/// both loops run in one process, on the same two CPUs, one after the other; a pair is one turn of each.
+@main
+struct ComparePipes {
+  static func main() {
+    do {
+      let options = try PairOptions(CommandLine.arguments.dropFirst())
+      let stage = try Stage(cpus: options.cpus)
+      var passes = true
+      if !options.isJSON {
+        print("pipe-2t: batch  payload     Swift Mpps   C Mpps  ratio   quartiles of the pairs")
+      }
+      for isTouched in options.payloads {
+        for batch in options.batches {
+          var pairs = Pairs(batch: batch, isTouched: isTouched)
+          for _ in 0..<options.pairs { try pairs.add(stage, options.seconds) }
+          passes = pairs.report(options) && passes
+        }
+      }
+      guard passes else { exit(1) }
+    } catch let error as UsageError {
+      FileHandle.standardError.write(Data("compare-pipes: \(error)\n\(PairOptions.usage)\n".utf8))
+      exit(64)
+    } catch {
+      FileHandle.standardError.write(Data("compare-pipes: \(error)\n".utf8))
+      exit(1)
+    }
+  }
+}
+
+/// The pairs of one batch size and payload.
+struct Pairs {
+  let batch: Int
+  let isTouched: Bool
+  private var ours: [Double] = []
+  private var theirs: [Double] = []
+  private var isOurTurn = true
+
+  init(batch: Int, isTouched: Bool) {
+    self.batch = batch
+    self.isTouched = isTouched
+  }
+
+  /// One turn of each, the other one first each time.
+  mutating func add(_ stage: Stage, _ seconds: Double) throws {
+    if isOurTurn { ours.append(try ourTurn(stage, seconds)) }
+    theirs.append(stage.measureC(batch: batch, isTouched: isTouched, seconds))
+    if !isOurTurn { ours.append(try ourTurn(stage, seconds)) }
+    isOurTurn.toggle()
+  }
+
+  private func ourTurn(_ stage: Stage, _ seconds: Double) throws -> Double {
+    isTouched
+      ? try stage.measure(TouchedPayload.self, batch: batch, seconds)
+      : try stage.measure(UntouchedPayload.self, batch: batch, seconds)
+  }
+
+  /// Prints the medians.
+  ///
+  /// - Returns: Whether the median ratio reaches the threshold.
+  func report(_ options: PairOptions) -> Bool {
+    let ratios = zip(ours, theirs).map { $0 / $1 }.sorted()
+    let ratio = quantile(ratios, 0.5)
+    let isGood = ratio >= options.threshold
+    let (swift, c) = (quantile(ours.sorted(), 0.5), quantile(theirs.sorted(), 0.5))
+    let payload = isTouched ? "touched" : "untouched"
+    if options.isJSON {
+      print(
+        #"{"case":"pipe-2t","peer":"c","batch":\#(batch),"payload":"\#(payload)","#
+          + #""pairs":\#(ratios.count),"mpps":\#(swift),"peerMpps":\#(c),"ratio":\#(ratio),"#
+          + #""threshold":\#(options.threshold),"pass":\#(isGood)}"#)
+    } else {
+      print(
+        String(format: "%14d", batch), payload.padding(toLength: 10, withPad: " ", startingAt: 0),
+        String(
+          format: " %11.2f %8.2f  %.3f   %.3f ... %.3f  %@", swift, c, ratio,
+          quantile(ratios, 0.25), quantile(ratios, 0.75), isGood ? "PASS" : "FAIL"))
+    }
+    fflush(nil)
+    return isGood
+  }
+}
+
+/// - Parameter sorted: At least one number.
+func quantile(_ sorted: [Double], _ part: Double) -> Double {
+  sorted[Int((Double(sorted.count - 1) * part).rounded())]
+}
