@@ -88,7 +88,12 @@ struct Pairs {
   }
 }
 
-/// - Parameter sorted: At least one number.
+/// The number that `part` of the numbers are below, for example the median for 0.5.
+///
+/// - Parameters:
+///   - sorted: At least one number, the smallest first.
+///   - part: 0 to 1.
+/// - Returns: One of the numbers.
 func quantile(_ sorted: [Double], _ part: Double) -> Double {
   sorted[Int((Double(sorted.count - 1) * part).rounded())]
 }

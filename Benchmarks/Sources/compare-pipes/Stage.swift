@@ -25,7 +25,9 @@ struct Stage {
   }
 
   /// - Returns: Millions of packets a second of this package.
-  func measure<P: Payload & SendableMetatype>(_: P.Type, batch: Int, _ seconds: Double) throws -> Double {
+  func measure<P: Payload & SendableMetatype>(
+    _: P.Type, batch: Int, _ seconds: Double
+  ) throws -> Double {
     let control = Control()
     let result = Mutex(Turn())
     let problem = Mutex<(any Error)?>(nil)

@@ -22,7 +22,9 @@ extension AttachedRing {
       unsafe kring.count(.busySyncs)
       return .busy
     }
-    guard let head = unsafe side.kring.acceptTransmit(side.ring) else { return unsafe resetAndUnlock() }
+    guard let head = unsafe side.kring.acceptTransmit(side.ring) else {
+      return unsafe resetAndUnlock()
+    }
     unsafe side.kring.count(.syncs)
     let wakes = unsafe side.transmit(upTo: head)
     unsafe side.kring.unlock()
