@@ -19,6 +19,9 @@ let package = Package(
     .executable(name: "netmapd", targets: ["netmapd"]),
     .executable(name: "pkt-gen", targets: ["pkt-gen"]),
     .executable(name: "vale-ctl", targets: ["vale-ctl"]),
+    // Modules of switches: the tutorial's, and one that does what it should not, for tests.
+    .library(name: "port-guard", type: .dynamic, targets: ["port-guard"]),
+    .library(name: "fault-module", type: .dynamic, targets: ["fault-module"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.6.0"),
@@ -108,6 +111,12 @@ let package = Package(
       name: "swap", dependencies: ["Netmap"], path: "Examples/swap", swiftSettings: settings),
     .executableTarget(
       name: "responder", dependencies: ["Netmap"], path: "Examples/responder",
+      swiftSettings: settings),
+    .target(
+      name: "port-guard", dependencies: ["Netmap"], path: "Examples/port-guard",
+      swiftSettings: settings),
+    .target(
+      name: "fault-module", dependencies: ["Netmap"], path: "Tests/Support/fault-module",
       swiftSettings: settings),
 
     .testTarget(name: "CNetmapTests", dependencies: ["CNetmap"], swiftSettings: settings),

@@ -69,6 +69,10 @@ extension Engine: BindingProvider {
     }
   }
 
+  func load(_ choice: SwitchModuleChoice, on bridge: String) throws(NetmapError) -> SwitchAnswer {
+    try loadModule(choice, on: bridge)
+  }
+
   func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16 {
     try portInfo(request).memoryID
   }

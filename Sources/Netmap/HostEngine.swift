@@ -133,6 +133,10 @@ private final class DaemonBindings: BindingProvider {
     try withConnection { (connection) throws(NetmapError) in try connection.answer(request) }
   }
 
+  func load(_ choice: SwitchModuleChoice, on bridge: String) throws(NetmapError) -> SwitchAnswer {
+    try answer(.module(bridge, .choose(choice)))
+  }
+
   func listing() throws(NetmapError) -> [PortListing] {
     try DaemonConnection(address: address, starts: false).listing()
   }

@@ -21,6 +21,9 @@ protocol BindingProvider: Sendable {
   /// Answers a request about switches.
   func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer
 
+  /// Has a switch work by a module from a shared object.
+  func load(_ choice: SwitchModuleChoice, on bridge: String) throws(NetmapError) -> SwitchAnswer
+
   /// The memory region that a port would get.
   func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16
 }

@@ -5,7 +5,7 @@ public import NetmapCore
 /// A switch appears with its first port and goes with its last one. Ports that programs open
 /// (`vale0:a`) come and go with them; persistent ports are made here, stay, and are put on switches here.
 public struct Switches: Sendable {
-  private let provider: any BindingProvider
+  let provider: any BindingProvider
 
   init(_ provider: any BindingProvider) {
     self.provider = provider

@@ -98,10 +98,14 @@ package enum DaemonProgram {
   ///   - log: Where its standard error stream goes, a file that is emptied first.
   ///   - waits: Whether to wait until the process has ended: it leaves another one behind that is not
   ///     this process's child.
+  ///   - environment: Variables to set, `NAME=VALUE`.
+  /// - Returns: The process.
   /// - Throws: ``NetmapError`` with the `errno` of posix_spawn(3).
+  @discardableResult
   package static func spawn(
-    _ program: String, _ options: [String], listener: CInt, log: String, waits: Bool
-  ) throws(NetmapError) {
+    _ program: String, _ options: [String], listener: CInt, log: String, waits: Bool,
+    environment additions: [String] = []
+  ) throws(NetmapError) -> Int32 {
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
     defer { unsafe posix_spawn_file_actions_destroy(&actions) }
@@ -134,7 +138,7 @@ package enum DaemonProgram {
     }
     var process: pid_t = 0
     let result = unsafe withArguments([program] + options) { arguments in
-      unsafe withArguments(kept) { environment in
+      unsafe withArguments(kept + additions) { environment in
         unsafe posix_spawn(&process, program, &actions, &attributes, arguments, environment)
       }
     }
@@ -142,10 +146,11 @@ package enum DaemonProgram {
       errno = result
       throw systemError("posix_spawn", program)
     }
-    guard waits else { return }
+    guard waits else { return process }
     var status: CInt = 0
     // Whoever ignores SIGCHLD, or waits for any child, leaves nothing to wait for.
     while unsafe waitpid(process, &status, 0) < 0 && errno == EINTR {}
+    return process
   }
 
   private static func withArguments<R>(

@@ -10,7 +10,7 @@ extension Server {
     check.report = engine.check()
     check.clients = clients.count
     // The worker's ends of isolated ports have no token.
-    let hidden = bindings.values.count { $0.isOpen && $0.isHidden }
+    let hidden = bindings.values.count { $0.isOpen && $0.isHidden && $0.tokenKey == 0 }
     check.bindings = bindings.values.count { $0.isOpen } - hidden
     check.kept = bindings.count - check.bindings - hidden
     check.locksReleased = locksReleased

@@ -9,6 +9,7 @@ final class Client {
   let tag: ClientTag
   let process: Int32
   let user: UInt32
+  let group: UInt32
   let mailbox: MessageSocket
   let mailboxKey: UInt64
   let doorbell: Doorbell
@@ -43,13 +44,15 @@ final class Client {
   }
 
   init(
-    tag: ClientTag, process: Int32, user: UInt32, mailbox: MessageSocket, mailboxKey: UInt64,
+    tag: ClientTag, process: Int32, user: UInt32, group: UInt32, mailbox: MessageSocket,
+    mailboxKey: UInt64,
     doorbell: Doorbell, death: OwnedFile?,
     isStranger: Bool
   ) {
     self.tag = tag
     self.process = process
     self.user = user
+    self.group = group
     self.mailbox = mailbox
     self.mailboxKey = mailboxKey
     self.doorbell = doorbell

@@ -29,6 +29,7 @@ extension Server {
       var body = message.body
       var request = try body.takeRequest()
       let client = try client(try body.take(UInt64.self), on: reply)
+      try checkHost(request, client)
       let namespace = try namespace(of: mail)
       if isOther(client) { request.flags.insert(.isolated) }
       if request.flags.contains(.isolated) {
@@ -117,6 +118,7 @@ extension Server {
         registration, in: token.namespace, process: client.process, tokenKey: token.key,
         viewer: client.tag)
       binding.attachment = bound.attachment
+      noteHost(binding)
       bindings[registration.id] = binding
       tokens[token.key] = registration.id
       client.seen.insert(registration.id)

@@ -42,7 +42,7 @@ extension Server {
       case .forget:
         forget(BindingID(number: try message.body.take(UInt64.self)), by: client.tag)
       case .portInfo: portInfo(message, mail)
-      case .control: answer(mail) { (_) throws(NetmapError) in try control(message) }
+      case .control: control(message, mail, by: client)
       case .list: answer(mail) { (_) throws(NetmapError) in try list(message) }
       case .check: answer(mail) { (_) throws(NetmapError) in check() }
       default: throw message.body.malformed("it is not expected here")
@@ -56,7 +56,7 @@ extension Server {
   typealias Reply = (bytes: [UInt8], files: [CInt])
 
   /// Answers a request on the socket that came with it.
-  private func answer(
+  func answer(
     _ mail: MessageSocket.Datagram, _ body: (MessageSocket) throws(NetmapError) -> Reply
   ) {
     // A request without a way to answer it is nobody's.
@@ -92,7 +92,8 @@ extension Server {
     let death = pidfd >= 0 ? OwnedFile(pidfd) : nil
     let tag = try engine.addClient(process: peer.process)
     let client = Client(
-      tag: tag, process: peer.process, user: peer.user, mailbox: socket, mailboxKey: key,
+      tag: tag, process: peer.process, user: peer.user, group: peer.group, mailbox: socket,
+      mailboxKey: key,
       doorbell: doorbell, death: death, isStranger: isStranger)
     do throws(NetmapError) {
       if let death { _ = try watch(death.descriptor) { _ in .death(client) } }

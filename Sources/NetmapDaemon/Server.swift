@@ -36,6 +36,8 @@ package final class Server {
     case death(Client)
     /// What the control thread has decided.
     case decisions
+    /// A process that runs a module: what it says, and its end.
+    case moduleHost(ModuleHost)
   }
 
   let engine: Engine
@@ -59,6 +61,10 @@ package final class Server {
   /// Requests that the control thread is deciding.
   var pending: [UInt64: PendingRequest] = [:]
   var lastTicket: UInt64 = 0
+
+  /// Processes that run modules.
+  var hosts: [pid_t: ModuleHost] = [:]
+  var hostsWatchedAt: UInt64 = 0
 
   private var idleSince: UInt64? = monotonicNanoseconds()
   private var isStopping = false
@@ -120,6 +126,7 @@ package final class Server {
       bury(events)
       for event in events where !isStopping { handle(event) }
       endLeavers()
+      watchHosts()
       if lacksDescriptor { acceptOrRefuse() }
       acceptAgain()
       noteIdleness()
@@ -178,6 +185,7 @@ package final class Server {
       }
       if event.isReadable { serve(client) }
     case .decisions: for decision in control.takeAnswers() { complete(decision) }
+    case .moduleHost(let host): serve(host)
     case .death, nil: break
     }
   }
@@ -268,6 +276,7 @@ package final class Server {
     for client in clients.values {
       if let time = client.leavesAt { end = min(end ?? .max, time) }
     }
+    if let time = hostsWatchTime { end = min(end ?? .max, time) }
     guard let end else { return -1 }
     let now = monotonicNanoseconds()
     return end <= now ? 0 : CInt(clamping: (end - now) / 1_000_000 + 1)

@@ -51,6 +51,14 @@ static inline int clinux_peer(int socket, struct clinux_credentials *peer)
 	return getsockopt(socket, SOL_SOCKET, 17, peer, &size);
 }
 
+/* PR_SET_NO_NEW_PRIVS of prctl(2): exec never gives more rights from now on */
+static inline int clinux_no_new_privileges(void)
+{
+	extern int prctl(int option, ...);
+
+	return prctl(38, 1UL, 0UL, 0UL, 0UL);
+}
+
 /* pipe2(2): the ends are closed on exec from the start, whatever other threads run just then */
 static inline int clinux_pipe(int ends[2])
 {

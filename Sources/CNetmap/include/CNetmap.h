@@ -12,6 +12,7 @@
 #define CNETMAP_H
 
 #include <net/netmap.h>
+#include <net/netmap_module.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -89,6 +90,21 @@ enum {
         offsetof(struct nmreq_opt_sync_kloop_eventfds, eventfds),
     NMREQ_OPT_SYNC_KLOOP_EVENTFDS_STRIDE =
         sizeof(((struct nmreq_opt_sync_kloop_eventfds *)0)->eventfds[0])
+};
+
+/* struct netmap_module_frame and _batch: Swift has structures of its own, which are compared with these. */
+enum {
+    NETMAP_MODULE_FRAME_LENGTH_OFFSET = offsetof(struct netmap_module_frame, length),
+    NETMAP_MODULE_FRAME_FRAGMENTS_OFFSET = offsetof(struct netmap_module_frame, fragments),
+    NETMAP_MODULE_FRAME_SIZE = sizeof(struct netmap_module_frame),
+    NETMAP_MODULE_BATCH_VERDICTS_OFFSET = offsetof(struct netmap_module_batch, verdicts),
+    NETMAP_MODULE_BATCH_ADDRESSES_OFFSET = offsetof(struct netmap_module_batch, addresses),
+    NETMAP_MODULE_BATCH_COUNT_OFFSET = offsetof(struct netmap_module_batch, count),
+    NETMAP_MODULE_BATCH_STRIDE_OFFSET = offsetof(struct netmap_module_batch, frame_stride),
+    NETMAP_MODULE_BATCH_PORT_OFFSET = offsetof(struct netmap_module_batch, port),
+    NETMAP_MODULE_BATCH_RING_OFFSET = offsetof(struct netmap_module_batch, ring),
+    NETMAP_MODULE_BATCH_HEADER_OFFSET = offsetof(struct netmap_module_batch, header),
+    NETMAP_MODULE_BATCH_SIZE = sizeof(struct netmap_module_batch)
 };
 
 /*

@@ -118,9 +118,9 @@ package final class MessageSocket: Sendable {
   }
 
   /// Who connected, or made the pair.
-  package var peer: (process: Int32, user: UInt32)? {
+  package var peer: (process: Int32, user: UInt32, group: UInt32)? {
     var credentials = clinux_credentials()
     guard unsafe clinux_peer(descriptor, &credentials) == 0 else { return nil }
-    return (credentials.process, credentials.user)
+    return (credentials.process, credentials.user, credentials.group)
   }
 }

@@ -16,6 +16,7 @@ extension MessageWriter {
     case .remove(let name): put(5, RegisterRequest(name: name))
     case .polling(let name): put(6, RegisterRequest(name: name))
     case .information(let name): put(7, RegisterRequest(name: name))
+    case .module(let name, let request): put(name, request)
     }
   }
 
@@ -31,12 +32,14 @@ extension MessageWriter {
     put(answer.memoryID)
     put(UInt64(answer.memorySize))
     put(answer.geometry)
+    put(answer.module)
   }
 }
 
 extension MessageReader {
   package mutating func takeSwitchRequest() throws(NetmapError) -> SwitchRequest {
     let kind = try take(UInt8.self)
+    if kind == ModuleCoding.kind { return try takeModuleRequest() }
     if kind == 3 {
       let bridge = Int(try take(UInt32.self))
       return .next(switch: bridge, port: Int(try take(UInt32.self)))
@@ -62,6 +65,7 @@ extension MessageReader {
     answer.memoryID = try take(UInt16.self)
     answer.memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
     answer.geometry = try takeGeometry()
+    answer.module = try takeModuleReport()
     return answer
   }
 }

@@ -9,6 +9,7 @@ final class Bridge {
   let segment: BridgeSegment
   /// The ports as this process has them mapped.
   let destinations = DestinationTable()
+  let modules: BridgeModules
 
   /// Who is on the switch, by index.
   private(set) var members: [Int: BridgeMember] = [:]
@@ -21,15 +22,22 @@ final class Bridge {
     self.number = number
     self.serial = serial
     segment = try BridgeSegment(creating: name)
+    modules = BridgeModules(segment, destinations)
   }
 
   /// Puts a port on the switch, under a name: packets are sent to it from now on.
   ///
   /// A port that is on another switch already takes an index here and receives nothing.
   ///
+  /// - Parameters:
+  ///   - port: The port.
+  ///   - name: The name it has here.
+  ///   - isHidden: Whether it is a module host's: then only what is meant for it alone gets there.
   /// - Throws: ``NetmapError`` `ENOMEM` when the switch is full.
   @discardableResult
-  func add(_ port: EnginePort, as name: PortName) throws(NetmapError) -> BridgeMember {
+  func add(
+    _ port: EnginePort, as name: PortName, isHidden: Bool = false
+  ) throws(NetmapError) -> BridgeMember {
     guard members.count < SwitchLimits.activePorts, let index = free.popLast() else {
       throw NetmapError(
         .outOfMemory, "open", name.rawValue,
@@ -38,7 +46,8 @@ final class Bridge {
     }
     lastGeneration = lastGeneration == .max ? 1 : lastGeneration + 1
     let member = BridgeMember(
-      bridge: self, port: port, name: name, index: index, generation: lastGeneration)
+      bridge: self, port: port, name: name, index: index, generation: lastGeneration,
+      isHidden: isHidden)
     do throws(NetmapError) {
       member.retired = try destinations.install(
         index, region: port.region.memory, segment: port.segment, generation: lastGeneration)
@@ -49,7 +58,8 @@ final class Bridge {
     members[index] = member
     port.memberships.append(member)
     // Last: from here on packets are sent to it.
-    unsafe segment.view.setGeneration(lastGeneration, of: index)
+    unsafe segment.view.setGeneration(lastGeneration, of: index, isHidden: isHidden)
+    modules.portChanged(member.portName, index)
     return member
   }
 
@@ -59,6 +69,8 @@ final class Bridge {
     member.retired = destinations.remove(member.index)
     members[member.index] = nil
     free.append(member.index)
+    if member.isHidden { modules.hostLeft(member.index) }
+    modules.portChanged(member.portName, nil, left: member.index)
   }
 
   /// The transmit krings of a port, each of which is locked while it sends.
@@ -77,15 +89,20 @@ final class BridgeMember {
   let name: PortName
   let index: Int
   let generation: UInt32
+  /// Whether it is a module host's port, which is nobody's business.
+  let isHidden: Bool
   /// What senders of this process may still look at after the port has left.
   var retired: DestinationTable.Place?
 
-  init(bridge: Bridge, port: EnginePort, name: PortName, index: Int, generation: UInt32) {
+  init(
+    bridge: Bridge, port: EnginePort, name: PortName, index: Int, generation: UInt32, isHidden: Bool
+  ) {
     self.bridge = bridge
     self.port = port
     self.name = name
     self.index = index
     self.generation = generation
+    self.isHidden = isHidden
   }
 
   var place: SwitchPlace {

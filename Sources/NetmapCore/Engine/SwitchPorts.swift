@@ -11,9 +11,10 @@ extension EngineState {
     let bridge = try bridge(parts.bridge)
     do throws(NetmapError) {
       let port = try newSwitchPort(
-        name, geometry, shared, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers))
+        name, geometry, shared, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers),
+        isListed: !request.flags.contains(.moduleHost))
       do throws(NetmapError) {
-        try bridge.add(port, as: name)
+        try bridge.add(port, as: name, isHidden: request.flags.contains(.moduleHost))
       } catch {
         dropIfUnused(port.region)
         throw error
@@ -53,7 +54,8 @@ extension EngineState {
 
   /// A port with memory of its own, or in `shared`, that is on no switch yet.
   func newSwitchPort(
-    _ name: PortName, _ geometry: PortGeometry, _ shared: Region?, extraBuffers: Int
+    _ name: PortName, _ geometry: PortGeometry, _ shared: Region?, extraBuffers: Int,
+    isListed: Bool = true
   ) throws(NetmapError) -> EnginePort {
     let region: Region
     if let shared {
@@ -67,7 +69,7 @@ extension EngineState {
         hasLeases: true)
       return EnginePort(
         name: name, kind: .bridge, geometry: geometry, segment: segment, end: 0, region: region,
-        bindingSlots: BindingSlots())
+        bindingSlots: BindingSlots(), isListed: isListed)
     } catch {
       dropIfUnused(region)
       throw error

@@ -7,6 +7,8 @@ final class SwitchQuarantine {
   /// What senders of this process may still look at.
   var retired: DestinationTable.Place?
   private let region: Region
+  /// Whether it is the port of a module host.
+  private let isHost: Bool
   private var users: SenderWatch?
 
   /// Begins the quarantine of what `port` frees from now on. The port is still linked.
@@ -14,6 +16,7 @@ final class SwitchQuarantine {
     self.port = port
     self.bridge = bridge
     region = port.region
+    isHost = port.membership?.isHidden ?? false
     region.beginQuarantine(of: key)
   }
 
@@ -34,6 +37,7 @@ final class SwitchQuarantine {
   private var key: ObjectIdentifier { ObjectIdentifier(port.segment.memory) }
 
   func end() {
+    if isHost { bridge.modules.noteLosses(in: HostBacklog(port.segment)) }
     region.endQuarantine(of: key)
   }
 }

@@ -16,6 +16,8 @@ package enum SwitchRequest: Sendable {
   case polling(PortName)
   /// `PORT_INFO_GET`.
   case information(PortName)
+  /// The module of a switch, by the switch's name. An addition of this implementation.
+  case module(String, ModuleRequest)
 }
 
 /// What the engine answers to a ``SwitchRequest``; fields that say nothing about it are 0.
@@ -28,6 +30,7 @@ package struct SwitchAnswer: Hashable, Sendable {
   package var memoryID: UInt16 = 0
   package var memorySize = 0
   package var geometry = PortGeometry()
+  package var module: SwitchModuleReport?
 
   package init() {}
 }
@@ -47,6 +50,7 @@ extension Engine {
       case .remove(let name): try state.removePersistent(name)
       case .polling(let name): try state.poll(name)
       case .information(let name): try state.information(name)
+      case .module(let name, let request): try state.answer(request, on: name)
       }
     }
   }
@@ -155,7 +159,7 @@ extension EngineState {
   }
 
   fileprivate func next(_ number: Int, _ port: Int) throws(NetmapError) -> SwitchAnswer {
-    let members = bridges.values.flatMap { $0.members.values }
+    let members = bridges.values.flatMap { $0.members.values.filter { !$0.isHidden } }
     let first =
       members
       .filter { $0.bridge.number > number || $0.bridge.number == number && $0.index >= port }

@@ -32,6 +32,9 @@ public struct BindingFlags: OptionSet, Hashable, Sendable {
   /// are not trusted. An addition of this implementation.
   public static let isolated = BindingFlags(rawValue: 1 << 62)
 
+  /// The port is a module host's: it gets what senders on a switch redirect, and no broadcasts.
+  package static let moduleHost = BindingFlags(rawValue: 1 << 61)
+
   /// Every flag that makes the binding a monitor.
   public static let anyMonitor = monitorTransmit.union(monitorReceive).union(zeroCopyMonitor)
 

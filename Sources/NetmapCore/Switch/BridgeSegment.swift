@@ -38,7 +38,7 @@ package struct BridgeSegment: Sendable {
 /// Offsets in a bridge segment, bytes. A change of any number here is a new ``layoutVersion``.
 enum BridgeLayout {
   static let magicNumber: UInt64 = 0x6764_7262_706d_746e  // "ntmpbrdg"
-  static let layoutVersion: UInt32 = 1
+  static let layoutVersion: UInt32 = 2
 
   static let magic = 0
   static let version = 8
@@ -48,6 +48,11 @@ enum BridgeLayout {
   /// One bit for each active port: who gets a broadcast.
   static let active = 64
   static let activeWords = 4
+
+  /// The switch's module: ``ModuleProgram``.
+  static let program = 128
+  /// ``ModuleCounter``, on lines that nothing else is on.
+  static let moduleCounters = 256
 
   /// The address table: one atomic word an entry.
   static let table = 4096
@@ -62,7 +67,12 @@ enum BridgeLayout {
   /// Packets for the port while nobody had the receive ring open.
   static let noReceiver = 16
 
-  static let byteCount = ports + SwitchLimits.indexes * portByteCount
+  /// Two areas for the configuration of a built-in module, or for what a module host has to say: one
+  /// is in use, the other one is written.
+  static let configurations = (ports + SwitchLimits.indexes * portByteCount + 4095) & ~4095
+  static let configurationByteCount = 65_536
+
+  static let byteCount = configurations + 2 * configurationByteCount
 }
 
 /// netmap's limits for switches.

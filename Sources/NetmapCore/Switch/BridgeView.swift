@@ -39,8 +39,8 @@ extension BridgeView {
     unsafe longWord(BridgeLayout.active + 8 &* part).pointee.load(ordering: .relaxed)
   }
 
-  /// Makes a port known, or takes it away (generation 0). Engine only.
-  package func setGeneration(_ generation: UInt32, of index: Int) {
+  /// Makes a port known, or takes it away (generation 0). Engine only. Broadcasts leave a hidden one out.
+  package func setGeneration(_ generation: UInt32, of index: Int, isHidden: Bool = false) {
     let bit: UInt64 = 1 << UInt64(index % 64)
     let part = unsafe longWord(BridgeLayout.active + 8 * (index / 64))
     if generation == 0 {
@@ -52,7 +52,7 @@ extension BridgeView {
     }
     unsafe word(port(index) + BridgeLayout.state).pointee.store(
       generation, ordering: .sequentiallyConsistent)
-    if generation != 0 {
+    if generation != 0, !isHidden {
       _ = unsafe part.pointee.bitwiseOr(bit, ordering: .sequentiallyConsistent)
     }
   }
@@ -88,50 +88,36 @@ extension BridgeView {
   }
 }
 
-// The address table. An entry is one word: address in bits 0...47, port in 48...55, and bit 56 says
-// that there is one. No entry ages. Where two addresses share a place the later one has it. An entry
-// outlives its port: traffic to it is dropped until the address is seen elsewhere, or until a new
-// port has the index, which then receives it (netmap's own rule).
+// The address table; see ``AddressTable``.
 extension BridgeView {
-  private static var isEntry: UInt64 { 1 << 56 }
-  static var addressMask: UInt64 { 1 << 48 - 1 }
+  static var addressMask: UInt64 { unsafe AddressTable.addressMask }
 
   @inline(__always)
-  private func entry(_ address: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
-    unsafe longWord(BridgeLayout.table &+ Self.place(of: address) &* 8)
-  }
+  private var table: AddressTable { unsafe AddressTable(base + BridgeLayout.table) }
 
   /// Where in the table an address is: 0 to 1023.
   @inline(__always)
   package static func place(of address: UInt64) -> Int {
-    Int((address &* 0x9e37_79b9_7f4a_7c15) >> UInt64(64 - BridgeLayout.tableBits))
+    unsafe AddressTable.place(of: address)
   }
 
   /// Notes that `address` sends from port `index`.
   @inline(__always)
   func learn(_ address: UInt64, at index: UInt32) {
-    let wanted = unsafe address | UInt64(index) << 48 | Self.isEntry
-    // Read first: the table stays in every processor's cache as long as nothing moves.
-    if unsafe entry(address).pointee.load(ordering: .relaxed) != wanted {
-      unsafe entry(address).pointee.store(wanted, ordering: .relaxed)
-    }
+    unsafe table.learn(address, at: index)
   }
 
   /// Where `address` was last seen; nil when it has not been.
   @inline(__always)
   func port(of address: UInt64) -> UInt32? {
-    let found = unsafe entry(address).pointee.load(ordering: .relaxed)
-    guard unsafe (found ^ Self.isEntry) & (Self.addressMask | Self.isEntry) == address else {
-      return nil
-    }
-    return UInt32(truncatingIfNeeded: found >> 48) & 0xff
+    unsafe table.port(of: address)
   }
 
   /// Every address the switch knows, with the index of the port it was seen on.
   package var addresses: [(address: UInt64, port: Int)] {
     (0..<(1 << BridgeLayout.tableBits)).compactMap { place in
       let found = unsafe longWord(BridgeLayout.table + place * 8).pointee.load(ordering: .relaxed)
-      guard unsafe found & Self.isEntry != 0 else { return nil }
+      guard unsafe found & AddressTable.isEntry != 0 else { return nil }
       return unsafe (found & Self.addressMask, Int(found >> 48 & 0xff))
     }
   }

@@ -4,7 +4,19 @@ extension Forwarder {
   /// Forwards a batch of frames that make complete packets.
   @inline(never)
   mutating func flush(_ count: Int) {
-    unsafe learnAndLookUp(count)
+    let program = unsafe bridge.program
+    if program.isLearning {
+      unsafe learnAndLookUp(count)
+    } else {
+      unsafe lookUp(count, by: program)
+    }
+    unsafe deliverLists()
+    unsafe isRedirecting = false
+  }
+
+  /// Delivers what the lists hold, and empties them.
+  @inline(__always)
+  mutating func deliverLists() {
     if unsafe broadcast.packets > 0 { unsafe flood() }
     for place in unsafe 0..<touchedCount {
       let queue = unsafe Int(touched[place])
@@ -62,6 +74,7 @@ extension Forwarder {
       if granted.packets == 0 { return }
     }
     let bytes = unsafe copy(granted.packets, from: own, common, to: place, granted.lease.start)
+    if unsafe isRedirecting { unsafe stampOrigin(granted.lease, in: place) }
     unsafe place.finish(granted.lease, packets: UInt64(granted.packets), bytes: bytes)
     if unsafe receiveRing.outboxWaitWordIsSet {
       unsafe kring.count(.systemCalls)

@@ -85,7 +85,8 @@ package final class DestinationTable: Sendable {
   }
 
   package init() {
-    let byteCount = SwitchLimits.indexes * MemoryLayout<UInt>.size
+    // One more, for the process's module.
+    let byteCount = (SwitchLimits.indexes + 1) * MemoryLayout<UInt>.size
     unsafe cells = .allocate(byteCount: byteCount, alignment: 128)
     unsafe cells.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
   }

@@ -31,15 +31,18 @@ struct Forwarder {
   let doorbells: DoorbellTable.View
   let bridge: BridgeView
   let cells: UnsafeMutableRawPointer
-  let port: UInt32
+  var port: UInt32
   let resolver: DestinationResolver?
   let frames: UnsafeMutablePointer<Frame>
   let queues: UnsafeMutablePointer<FrameQueue>
   let touched: UnsafeMutablePointer<UInt16>
-  let ringIndex: Int
+  let verdicts: UnsafeMutablePointer<UInt32>
+  var ringIndex: Int
 
   var touchedCount = 0
   var broadcast = FrameQueue()
+  /// Whether packets go to a module host, which must know where they come from.
+  var isRedirecting = false
   /// The page that was last found readable, of an indirect packet.
   var readablePage: UInt = 0
 
@@ -57,6 +60,7 @@ struct Forwarder {
     unsafe frames = scratch.frames
     unsafe queues = scratch.queues
     unsafe touched = scratch.touched
+    unsafe verdicts = scratch.verdicts
     unsafe ringIndex = Int(kring.word(KRingLayout.ringID) & 15)
   }
 

@@ -93,6 +93,8 @@ struct ForwardScratch {
   let queues: UnsafeMutablePointer<FrameQueue>
   /// Lists that are not empty, in the order in which they got their first packet.
   let touched: UnsafeMutablePointer<UInt16>
+  /// What a module says of each packet, at the place of its first frame.
+  let verdicts: UnsafeMutablePointer<UInt32>
 
   private init(at base: UnsafeMutableRawPointer) {
     let queues = unsafe base + Self.frameCount * MemoryLayout<Frame>.stride
@@ -100,11 +102,13 @@ struct ForwardScratch {
     unsafe frames = base.assumingMemoryBound(to: Frame.self)
     unsafe self.queues = queues.assumingMemoryBound(to: FrameQueue.self)
     unsafe self.touched = touched.assumingMemoryBound(to: UInt16.self)
+    let verdicts = unsafe touched + Self.queueCount * MemoryLayout<UInt16>.stride
+    unsafe self.verdicts = verdicts.assumingMemoryBound(to: UInt32.self)
   }
 
   static func allocate() -> ForwardScratch {
     let byteCount =
-      unsafe frameCount * MemoryLayout<Frame>.stride + queueCount
+      unsafe frameCount * (MemoryLayout<Frame>.stride + MemoryLayout<UInt32>.stride) + queueCount
       * (MemoryLayout<FrameQueue>.stride + MemoryLayout<UInt16>.stride)
     let base = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 128)
     unsafe base.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)

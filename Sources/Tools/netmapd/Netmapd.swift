@@ -56,6 +56,8 @@ struct Netmapd: ParsableCommand {
       "trace, debug, info, notice, warning, error or critical.", valueName: "level"))
   var logLevel = "info"
 
+  @OptionGroup(visibility: .hidden) var hosting: ModuleHosting
+
   func validate() throws {
     guard idleExit >= 0, idleExit <= 31_536_000 else {
       throw ValidationError("--idle-exit is a number of seconds, 0 to 31536000")
@@ -71,6 +73,7 @@ struct Netmapd: ParsableCommand {
     do throws(NetmapError) {
       let address =
         if let socket { try DaemonAddress(path: socket) } else { try DaemonAddress.own() }
+      if try hosting.runs(address) { return }
       let listening = try listeningSocket(address)
       if foreground {
         try serve(listening.file, address, isSystemds: listening.isSystemds)

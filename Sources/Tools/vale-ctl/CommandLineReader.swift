@@ -11,6 +11,10 @@ enum Action: Hashable {
   case find(String)
   case information(String)
   case polling(String, isOn: Bool)
+  case showModule(String)
+  /// `valeS=MODULE`, as it was written.
+  case setModule(String)
+  case removeModule(String)
 }
 
 /// How to do it.
@@ -22,6 +26,11 @@ struct Options: Hashable {
   var isVerbose = false
   var isJSON = false
   var showsCounters = false
+  /// `--config` and `--config-file`: what a module is told, or where that is written.
+  var moduleConfiguration: String?
+  var moduleConfigurationFile: String?
+  /// `--fallback`, as it was written.
+  var fallback: String?
   /// Numbers of `-C` that mean nothing.
   var ignored: [String] = []
 }
@@ -38,7 +47,10 @@ enum CommandLineReader {
     if arguments.isEmpty { return .action(.list, Options()) }
     var scanner = OptionScanner(
       arguments, short: "d:a:h:g:l:n:r:C:p:P:m:v",
-      long: ["help": false, "json": false, "counters": false])
+      long: [
+        "help": false, "json": false, "counters": false, "module": true, "set-module": true,
+        "remove-module": true, "config": true, "config-file": true, "fallback": true,
+      ])
     var action: Action?
     var options = Options()
     while let item = scanner.next() {
@@ -53,6 +65,12 @@ enum CommandLineReader {
       case .long("help", _): return .help
       case .long("json", _): options.isJSON = true
       case .long("counters", _): options.showsCounters = true
+      case .long("config", let value?): options.moduleConfiguration = value
+      case .long("config-file", let value?): options.moduleConfigurationFile = value
+      case .long("fallback", let value?): options.fallback = value
+      case .long("module", let name?): action = .showModule(name)
+      case .long("set-module", let text?): action = .setModule(text)
+      case .long("remove-module", let name?): action = .removeModule(name)
       case .invalid(let text): return .wrong("bad option \(text)")
       case .operand(let word): return .wrong("unexpected argument \(word)")
       case .short, .long: break
@@ -100,6 +118,19 @@ enum Usage {
                     rings of a port, with -n
       -C 0,CPU | 1,CPU,COUNT
                     with -p: one CPU for all rings, or one for each
+      --module valeS
+                    show the module of a switch, and what it has counted
+      --set-module valeS=MODULE
+                    have a switch work by a module: learning, hub, balancer,
+                    filter, or the path of a shared object (with a slash)
+      --remove-module valeS
+                    back to the learning bridge
+      --config TEXT | --config-file FILE
+                    what a module is told. balancer: its output ports, a,b,...;
+                    filter: rules, as 'allow tcp to 10.0.0.0/8 port 80; default deny'
+      --fallback learning|stop
+                    what happens when a shared object's process ends
+
       -m MEMORY     memory region: a number, or a port whose memory is used
       -v            say more
       --counters    with the list: packets, bytes and drops of each port

@@ -9,7 +9,7 @@ struct Runner {
   let errors: TextSink
 
   private let engine = HostEngine.shared
-  private var switches: Switches { engine.switches }
+  var switches: Switches { engine.switches }
 
   init(options: Options, output: TextSink, errors: TextSink) {
     self.options = options
@@ -43,6 +43,9 @@ struct Runner {
     case .find(let name): ("list", name)
     case .information(let name): ("obtain info for", name)
     case .polling(let name, let isOn): ("\(isOn ? "enable" : "disable") polling on", name)
+    case .showModule(let name): ("show the module of", name)
+    case .setModule(let text): ("set the module of", text)
+    case .removeModule(let name): ("remove the module of", name)
     }
   }
 
@@ -76,6 +79,11 @@ struct Runner {
           remedy: "for example -C 0,1")
       }
       try switches.poll(try PortName(name))
+    case .showModule(let name): show(try switches.module(of: name), of: name)
+    case .setModule(let text): try setModule(text)
+    case .removeModule(let name):
+      let report = try switches.setModule(.learning, of: name)
+      if options.isVerbose || options.isJSON { show(report, of: name) }
     }
   }
 

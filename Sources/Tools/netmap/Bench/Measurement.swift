@@ -19,6 +19,7 @@ struct Measurement: Hashable {
     case valeManyToOne = "vale-many"
     case valeUnread = "vale-unread"
     case valeJumbo = "vale-jumbo"
+    case valeModule = "vale-module"
     case pingPongSpin = "pingpong-spin"
     case pingPongSleep = "pingpong-sleep"
     case xdpCopyTransmit = "xdp-copy-tx"
@@ -48,6 +49,8 @@ struct Measurement: Hashable {
       case .valeManyToOne: "three senders to one receiver, on two CPUs"
       case .valeUnread: "one thread sends to a port that nobody reads; what it sends is counted"
       case .valeJumbo: "packets of 64 KiB in 32 slots, between two threads"
+      case .valeModule:
+        "vale-1t by a learning module; next to it, in turns, the built-in learning bridge"
       case .pingPongSpin: "round trips between two processes that look all the time"
       case .pingPongSleep: "round trips between two processes that sleep until a packet comes"
       case .xdpCopyTransmit, .xdpGenericTransmit, .packetTransmit:
@@ -144,6 +147,8 @@ struct BenchResult {
   var systemCalls: UInt64?
   /// Set by `wakeup`.
   var wakeup: WakeupTimes?
+  /// Set by `vale-module`.
+  var bridge: BridgeComparison?
   /// Set by `pingpong-...`.
   var roundTrips: RoundTripTimes?
   /// Set by the cases on interfaces that are offered packets.
@@ -170,6 +175,10 @@ struct BenchResult {
       line.add("baselineP50", wakeup.eventfd.p50)
       line.add("baselineP99", wakeup.eventfd.p99)
       line.add("ratio", wakeup.ratio)
+    }
+    if let bridge {
+      line.add("baselineNsPerPacket", bridge.nanosecondsPerPacket)
+      line.add("ratio", bridge.ratio)
     }
     if let roundTrips {
       line.add("p50", roundTrips.p50)
@@ -207,5 +216,12 @@ struct WakeupTimes {
   let pipe: Percentiles
   let eventfd: Percentiles
   /// The pipe's median over that of eventfd and poll(2): the median of several rounds of both.
+  let ratio: Double
+}
+
+/// What the built-in learning bridge took in the same run.
+struct BridgeComparison {
+  let nanosecondsPerPacket: Double
+  /// What a packet takes with the module, over what it takes with the bridge: the median of pairs.
   let ratio: Double
 }

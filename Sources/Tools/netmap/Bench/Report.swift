@@ -31,6 +31,7 @@ struct Report {
     printHeader()
     print(row(result))
     if let wakeup = result.wakeup { print(note(wakeup)) }
+    if let bridge = result.bridge { print(note(bridge)) }
     if let times = result.roundTrips { print(note(times)) }
     if let losses = result.delivery?.losses { print(note(losses)) }
   }
@@ -102,6 +103,11 @@ struct Report {
       received \(losses.received) of \(losses.offered); lost in the link \(losses.link), \
     at the port \(losses.port.map(String.init) ?? "?"), elsewhere \(losses.elsewhere)
     """
+  }
+
+  private func note(_ bridge: BridgeComparison) -> String {
+    "  built-in bridge \(bridge.nanosecondsPerPacket.fixed(2)) ns/packet; "
+      + "module / bridge \(bridge.ratio.fixed(3)), the median of pairs"
   }
 
   private func note(_ times: RoundTripTimes) -> String {

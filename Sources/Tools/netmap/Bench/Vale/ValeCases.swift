@@ -7,6 +7,9 @@ func measureVale(
   if shape.isTwoProcesses {
     return try measureValeTwoProcesses(measurement, shape, seconds: seconds, cpus: cpus)
   }
+  if measurement.name == .valeModule {
+    return try measureValeModule(measurement, shape, seconds: seconds, cpu: cpus.0)
+  }
   let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }
   let stage = try measuring { () throws(NetmapError) in
     try ValeStage(

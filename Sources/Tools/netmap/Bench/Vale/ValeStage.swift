@@ -154,6 +154,26 @@ final class ValeStage: @unchecked Sendable {
       systemCalls: ports.reduce(0) { $0 + $1.statistics.systemCalls })
   }
 
+  /// Does everything on one thread for some time.
+  ///
+  /// - Returns: Packets, and nanoseconds.
+  func sendAndReceive(seconds: Double) throws(NetmapError) -> ValeReport {
+    let (sender, receiver) = (senders[0], receivers[0])
+    let start = monotonicNanoseconds()
+    let end = start + UInt64(seconds * 1e9)
+    var packets: UInt64 = 0
+    var now = start
+    while now < end {
+      for _ in 0..<64 {
+        fill(sender)
+        try sender.sync(.transmit)
+        packets &+= try take(receiver)
+      }
+      now = monotonicNanoseconds()
+    }
+    return ValeReport(packets: packets, nanoseconds: now - start)
+  }
+
   private func sendAndReceive(
     _ control: Control, during phase: Control.Phase
   ) throws(NetmapError) -> UInt64 {

@@ -1,0 +1,98 @@
+internal import Synchronization
+
+/// A load balancer: what comes from any other port goes to one of some output ports, chosen by a hash
+/// of the flow that is the same for both directions.
+///
+/// TCP, UDP and SCTP are told apart by addresses and ports, other IP packets (and parts of
+/// fragmented ones) by their addresses, anything else by its Ethernet addresses. Where the chosen output
+/// is not on the switch the next one of the list is taken. Packets that outputs send are
+/// forwarded as a learning bridge does.
+@unsafe
+struct FlowBalancer {
+  private let base: UnsafeMutableRawPointer
+
+  init(_ base: UnsafeMutableRawPointer) {
+    unsafe self.base = base
+  }
+
+  private func word(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
+    unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+
+  private func output(_ place: Int) -> UInt32 {
+    unsafe word(BalancerLayout.outputs + 4 * place).pointee.load(ordering: .relaxed)
+  }
+
+  /// Makes the configuration; not in use yet.
+  func store(_ outputs: [UInt32]) {
+    unsafe word(0).pointee.store(UInt32(outputs.count), ordering: .relaxed)
+    for (place, index) in outputs.enumerated() { unsafe set(place, index) }
+  }
+
+  /// Says where an output is, also while packets flow.
+  func set(_ place: Int, _ index: UInt32) {
+    unsafe word(BalancerLayout.outputs + 4 * place).pointee.store(index, ordering: .relaxed)
+  }
+
+  @inline(__always)
+  func lookup(_ batch: borrowing SwitchBatch) {
+    let count = unsafe min(
+      Int(word(0).pointee.load(ordering: .relaxed)), BalancerLayout.outputCountMax)
+    let port = UInt32(batch.port)
+    for place in 0..<count where unsafe output(place) == port {
+      batch.route { packet in
+        packet.learn()
+        return packet.learned
+      }
+      return
+    }
+    batch.route { packet in
+      guard packet.length >= 14, count > 0 else { return .drop }
+      packet.learn()
+      let hash = FlowHash.hash(packet)
+      let first = Int(((hash >> 32) &* UInt64(count)) >> 32)
+      for step in 0..<count {
+        let place = first &+ step
+        let index = unsafe output(place < count ? place : place &- count)
+        if index < 254 { return SwitchVerdict(rawValue: index) }
+      }
+      return .drop
+    }
+  }
+}
+
+/// In the segment: how many outputs, and from ``outputs`` on the index of each, one word. The engine
+/// changes a word when the output comes or goes.
+enum BalancerLayout {
+  static let outputs = 64
+  static let absent: UInt32 = .max
+  static let outputCountMax = SwitchLimits.ports
+}
+
+enum FlowHash {
+  /// The same number for both directions of a flow.
+  @inline(__always)
+  static func hash(_ packet: borrowing SwitchPacket) -> UInt64 {
+    let flow = packet.flow
+    guard flow.family != .other else {
+      return mix(mix(packet.source) &+ mix(packet.destination))
+    }
+    let (source, target) = (
+      end(flow.source, flow.sourcePort), end(flow.destination, flow.destinationPort)
+    )
+    return mix(source &+ target &+ UInt64(flow.protocolNumber))
+  }
+
+  @inline(__always)
+  private static func end(_ address: FlowAddress, _ port: UInt16) -> UInt64 {
+    mix(mix(address.high ^ UInt64(port) << 40) ^ address.low)
+  }
+
+  @inline(__always)
+  private static func mix(_ value: UInt64) -> UInt64 {
+    var value = value &+ 0x9e37_79b9_7f4a_7c15
+    value = (value ^ value >> 32) &* 0xd6e8_feb8_6659_fd93
+    value = (value ^ value >> 32) &* 0xd6e8_feb8_6659_fd93
+    return value ^ value >> 32
+  }
+}

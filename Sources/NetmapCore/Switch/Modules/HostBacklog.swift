@@ -1,0 +1,47 @@
+internal import Synchronization
+
+/// How far a module host has got with the packets in its ring: read from its port's sync segment, by
+/// whoever watches it.
+package struct HostBacklog {
+  /// Packets that have arrived and have not been dealt with.
+  package let packets: UInt64
+  /// Whether there are such, in slots that it could take.
+  package let isWaiting: Bool
+  /// Goes up as long as it works.
+  package let progress: UInt64
+  /// Packets for which its ring had no room.
+  package let refused: UInt64
+
+  /// - Parameter segment: Of the host's port.
+  package init(_ segment: SyncSegment) {
+    guard let receive = unsafe segment.kring(end: 0, .receive, 0),
+      let transmit = unsafe segment.kring(end: 0, .transmit, 0),
+      let leases = unsafe segment.leases(0)
+    else {
+      (packets, isWaiting, progress, refused) = (0, false, 0, 0)
+      return
+    }
+    let count = UInt32(clamping: segment.leaseSlots)
+    var arrived = unsafe receive.counters.packets
+    var next = unsafe Reservation(receive.longWord(KRingLayout.arriving))
+    var hasFinished = false
+    // What is there may be written to meanwhile, by anybody: no more leases than slots.
+    for _ in 0..<count {
+      guard next.next < count else { break }
+      let table = unsafe LeaseTable(base: leases)
+      let mark = unsafe table.mark(next.next).pointee.load(ordering: .acquiring)
+      let slots = UInt32(truncatingIfNeeded: mark & 0xffff)
+      guard mark >> 16 == next.sequence, slots > 0, slots < count else { break }
+      arrived &+= unsafe table.contents(next.next).pointee.load(ordering: .relaxed) >> 48
+      next = next.following(slots, of: count)
+      hasFinished = true
+    }
+    let done = unsafe transmit.counters.packets
+    packets = arrived > done ? arrived - done : 0
+    isWaiting = unsafe hasFinished || receive.hwcur != receive.hwtail
+    progress = unsafe done &+ receive.counters.syncs
+    refused =
+      unsafe receive.longWord(KRingLayout.refusedFull)
+      &+ receive.longWord(KRingLayout.refusedBusy)
+  }
+}

@@ -1,0 +1,178 @@
+/// The other side of a redirected switch: takes packets out of a module host's receive ring, asks the
+/// module, and delivers them as the port that they come from would have.
+///
+/// One thread, in the host's own process. The host's port is an ordinary one of the switch; the lock of
+/// its transmit ring is held while packets are delivered, as any sender's is.
+@safe
+package final class HostedForwarder {
+  private let port: AttachedPort
+  private let module: LoadedModule
+  private let bridge: BridgeAttachment
+  private let tag: ClientTag
+  /// Generations of the ports, to tell when one has gone.
+  private var generations = [UInt32](repeating: 0, count: SwitchLimits.ports)
+
+  /// Slots that are looked at before the ring is given back: bounds what is lost when the module traps.
+  private static let turnLimit: UInt32 = 256
+
+  /// - Throws: ``NetmapError`` `EINVAL` when the port is on no switch.
+  package init(
+    _ port: AttachedPort, tag: ClientTag, module: LoadedModule
+  ) throws(NetmapError) {
+    guard let bridge = port.bridge, port.transmitCount > 0, port.receiveCount > 0 else {
+      throw NetmapError(
+        .invalidArgument, "forward", "module host", reason: "its port is on no switch")
+    }
+    self.port = port
+    self.module = module
+    self.bridge = bridge
+    self.tag = tag
+  }
+
+  /// The port's own index.
+  package var index: Int { bridge.index }
+
+  /// Whether senders put their packets into this host's ring.
+  package var isInUse: Bool {
+    let program = unsafe bridge.segment.view.program
+    return program.kind == .hosted && program.host == bridge.index
+  }
+
+  /// The switch is to work without this host, where nobody else can see to it.
+  package func leave(_ fallback: SwitchModuleChoice.Fallback) {
+    let view = unsafe bridge.segment.view
+    let program = unsafe view.program
+    guard isInUse else { return }
+    unsafe view.setProgram(
+      ModuleProgram(
+        fallback == .stop ? .stopped : .learning, area: program.area, epoch: program.epoch &+ 1))
+  }
+
+  /// Says what the module has counted, for listings.
+  package func report() {
+    guard isInUse else { return }
+    let statistics = module.statistics
+    // With the lock, as senders read configurations: the area is not written anew meanwhile.
+    let transmit = unsafe port.transmit(0)
+    guard unsafe transmit.kring.tryLock(tag) else { return }
+    defer { unsafe transmit.kring.unlock() }
+    unsafe transmit.kring.count(.syncs)
+    let view = unsafe bridge.segment.view
+    if isInUse { unsafe HostReport(view.configuration(view.program.area)).store(statistics) }
+  }
+
+  /// Tells the module of ports that have gone since the last time.
+  package func notePorts() {
+    for index in 0..<SwitchLimits.ports {
+      let now = unsafe bridge.segment.view.generation(of: index)
+      if generations[index] != 0, generations[index] != now { module.portLeft(index) }
+      generations[index] = now
+    }
+  }
+
+  /// Deals with packets that have arrived, within limits.
+  ///
+  /// - Returns: How many slots there were.
+  package func turn() -> Int {
+    let (receive, transmit) = unsafe (port.receive(0), port.transmit(0))
+    _ = unsafe receive.synchronizeReceive(.forceRead)
+    let (head, tail) = unsafe (receive.ring.head, receive.ring.tail)
+    guard head != tail, unsafe max(head, tail) < receive.ring.slotCount else {
+      return 0
+    }
+    guard let path = unsafe transmit.parts.pointee.switching,
+      let scratch = unsafe path.pointee.scratch, unsafe transmit.kring.tryLock(tag)
+    else { return 0 }
+    unsafe transmit.kring.count(.syncs)
+    var forwarder = unsafe Forwarder(
+      ring: receive.ring, kring: transmit.kring, doorbells: transmit.doorbells, path, scratch)
+    let end = unsafe forwarder.forwardHosted(
+      from: head, upTo: tail, limit: Self.turnLimit, module.entry.pointee)
+    unsafe transmit.kring.unlock()
+    unsafe receive.ring.head = end
+    unsafe receive.ring.cur = end
+    _ = unsafe receive.synchronizeReceive(.forceRead)
+    return unsafe Int(receive.ring.distance(from: head, to: end))
+  }
+}
+
+extension Forwarder {
+  /// Forwards packets of other ports' senders, batch by batch: neighbours from the same ring together.
+  ///
+  /// - Returns: The first slot that was not looked at.
+  mutating func forwardHosted(
+    from: UInt32, upTo tail: UInt32, limit: UInt32, _ module: ModuleEntry
+  ) -> UInt32 {
+    var index = from
+    var origin: PacketOrigin?
+    var count = 0
+    var (packets, bytes): (UInt64, UInt64) = (0, 0)
+    while index != tail, unsafe ring.distance(from: from, to: index) < limit {
+      let start = index
+      let first = count
+      let source = unsafe PacketOrigin(ring.slot(index).pointee.pointer)
+      let isWhole = unsafe takePacket(&index, tail, &count)
+      packets &+= 1
+      guard isWhole, let source, unsafe frames[first].length > 0 else {
+        // An empty slot of a sender that has died, or something that nobody sent.
+        count = first
+        continue
+      }
+      if let origin, origin != source {
+        // The packet that was just read begins the next batch.
+        unsafe flushHosted(first, from: origin, module)
+        count = 0
+        index = start
+        packets &-= 1
+        unsafe kring.count(.packets, packets)
+        packets = 0
+      } else {
+        unsafe frames[first].fragments = UInt8(truncatingIfNeeded: count &- first)
+        for place in first..<count { unsafe bytes &+= UInt64(frames[place].length) }
+      }
+      origin = count > 0 ? source : nil
+    }
+    if let origin, count > 0 { unsafe flushHosted(count, from: origin, module) }
+    unsafe kring.count(.packets, packets)
+    unsafe kring.count(.bytes, bytes)
+    return index
+  }
+
+  /// Looks at the slots of one packet, once each.
+  ///
+  /// - Returns: Whether it is one: its slots may have been written to by anybody.
+  private mutating func takePacket(_ index: inout UInt32, _ tail: UInt32, _ count: inout Int)
+    -> Bool
+  {
+    var isWhole = true
+    var fragments = 0
+    while index != tail {
+      let slot = unsafe ring.slot(index).pointee
+      index = unsafe ring.next(index)
+      let continues = slot.flags.contains(.moreFragments) && index != tail
+      if unsafe slot.bufferIndex >= ring.bufferCount || UInt32(slot.length) > ring.bufferSize
+        || fragments == SwitchLimits.fragments
+      {
+        isWhole = false
+      } else {
+        unsafe frames[count] = Frame(
+          bytes: UnsafeRawPointer(ring.buffer(slot.bufferIndex)), room: ring.bufferSize,
+          length: slot.length, continues: continues)
+        count &+= 1
+        fragments &+= 1
+      }
+      if !continues { break }
+    }
+    return isWhole
+  }
+
+  private mutating func flushHosted(
+    _ count: Int, from origin: PacketOrigin, _ module: ModuleEntry
+  ) {
+    unsafe port = origin.port
+    unsafe ringIndex = origin.ring
+    unsafe ask(module, count)
+    unsafe distribute(count)
+    unsafe deliverLists()
+  }
+}

@@ -1,0 +1,34 @@
+/// The learning bridge as a ``SwitchModule``: what a switch does that nobody has programmed.
+///
+/// It is here to be read, measured, and built upon; a switch without a module does the same.
+public struct LearningModule: SwitchModule {
+  public static var name: String { "learning-module" }
+
+  public init(configuration: String = "") throws(NetmapError) {
+    guard configuration.isEmpty else {
+      throw NetmapError(
+        .invalidArgument, "configure", Self.name, reason: "a learning bridge has no configuration",
+        remedy: "leave it out")
+    }
+  }
+
+  public func lookup(_ batch: borrowing SwitchBatch) {
+    // What the last packet taught and was told still holds for the next one with the same addresses.
+    let unknown: UInt64 = .max
+    var (lastSource, lastTarget) = (unknown, unknown)
+    var verdict = SwitchVerdict.drop
+    batch.route { packet in
+      let (source, target) = (packet.source, packet.destination)
+      if source != lastSource {
+        packet.learn()
+        lastSource = source
+        lastTarget = unknown
+      }
+      if target != lastTarget {
+        verdict = packet.learned
+        lastTarget = target
+      }
+      return verdict
+    }
+  }
+}

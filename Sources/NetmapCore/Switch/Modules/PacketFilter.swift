@@ -1,0 +1,122 @@
+/// A stateless filter: ordered rules, of which the first one that a packet meets decides. What is
+/// allowed is forwarded as a learning bridge does, what is denied teaches the bridge nothing.
+@unsafe
+struct PacketFilter {
+  private let base: UnsafeMutableRawPointer
+
+  init(_ base: UnsafeMutableRawPointer) {
+    unsafe self.base = base
+  }
+
+  /// Makes the configuration; not in use yet.
+  func store(_ list: FilterRules) {
+    unsafe base.storeBytes(of: UInt32(list.rules.count), as: UInt32.self)
+    unsafe base.storeBytes(of: list.denies ? 1 : 0, toByteOffset: 4, as: UInt32.self)
+    for (place, rule) in list.rules.enumerated() {
+      unsafe base.storeBytes(
+        of: rule, toByteOffset: FilterLayout.rules + place * MemoryLayout<FilterRule>.stride,
+        as: FilterRule.self)
+    }
+  }
+
+  @inline(__always)
+  func lookup(_ batch: borrowing SwitchBatch) {
+    let count = unsafe min(Int(base.load(as: UInt32.self)), FilterLayout.ruleCountMax)
+    let denies = unsafe base.load(fromByteOffset: 4, as: UInt32.self) != 0
+    let first = unsafe UnsafeRawPointer(base + FilterLayout.rules)
+    batch.route { packet in
+      guard packet.length >= 14,
+        unsafe Self.allows(packet.flow, first, count, denies: denies)
+      else { return .drop }
+      packet.learn()
+      return packet.learned
+    }
+  }
+
+  private static func allows(
+    _ flow: FlowHeaders, _ rules: UnsafeRawPointer, _ count: Int, denies: Bool
+  ) -> Bool {
+    for place in 0..<count {
+      let rule = unsafe rules.load(
+        fromByteOffset: place &* MemoryLayout<FilterRule>.stride, as: FilterRule.self)
+      if rule.matches(flow) { return !rule.denies }
+    }
+    return !denies
+  }
+}
+
+/// In the segment: how many rules, whether others are denied, and from ``rules`` on the rules.
+enum FilterLayout {
+  static let rules = 64
+  static let ruleCountMax =
+    (BridgeLayout.configurationByteCount - rules) / MemoryLayout<FilterRule>.stride
+}
+
+/// A rule as it lies in a switch's segment. Any bits are a rule.
+struct FilterRule: Hashable, Sendable {
+  /// What a packet must have, beside addresses.
+  struct Conditions: OptionSet, Hashable, Sendable {
+    let rawValue: UInt8
+    /// Not a boolean value of its own, which shared memory could have damaged.
+    static let denies = Conditions(rawValue: 1)
+    static let family = Conditions(rawValue: 2)
+    static let transport = Conditions(rawValue: 4)
+    static let etherType = Conditions(rawValue: 8)
+    static let sourcePorts = Conditions(rawValue: 16)
+    static let destinationPorts = Conditions(rawValue: 32)
+  }
+
+  var conditions: Conditions = []
+  /// 4 or 6.
+  var family: UInt8 = 0
+  var transport: UInt8 = 0
+  private var spare: UInt8 = 0
+  var etherType: UInt16 = 0
+  private var spare2: UInt16 = 0
+  var sourcePorts: PortRange = PortRange()
+  var destinationPorts: PortRange = PortRange()
+  var source = Prefix()
+  var destination = Prefix()
+
+  struct PortRange: Hashable, Sendable {
+    var first: UInt16 = 0
+    var last: UInt16 = .max
+
+    @inline(__always)
+    func contains(_ port: UInt16) -> Bool { first <= port && port <= last }
+  }
+
+  struct Prefix: Hashable, Sendable {
+    var address = FlowAddress()
+    var mask = FlowAddress()
+
+    @inline(__always)
+    func contains(_ other: FlowAddress) -> Bool {
+      (other.high ^ address.high) & mask.high == 0 && (other.low ^ address.low) & mask.low == 0
+    }
+  }
+
+  init() {}
+
+  var denies: Bool { conditions.contains(.denies) }
+
+  @inline(__always)
+  func matches(_ flow: FlowHeaders) -> Bool {
+    if conditions.contains(.etherType), flow.etherType != etherType { return false }
+    if conditions.contains(.family) {
+      guard flow.family.rawValue == family, source.contains(flow.source),
+        destination.contains(flow.destination)
+      else { return false }
+    }
+    if conditions.contains(.transport) {
+      guard flow.family != .other, flow.protocolNumber == transport else { return false }
+    }
+    if conditions.contains(.sourcePorts) {
+      guard flow.hasPorts, sourcePorts.contains(flow.sourcePort) else { return false }
+    }
+    if conditions.contains(.destinationPorts) {
+      guard flow.hasPorts, destinationPorts.contains(flow.destinationPort) else { return false }
+    }
+    return true
+  }
+}

@@ -1,0 +1,54 @@
+/// Where a packet in the ring of a module host comes from: what the sender leaves in `ptr` of each slot.
+struct PacketOrigin: Hashable {
+  var port: UInt32
+  var ring: Int
+
+  private static let mark: UInt64 = 0x6d6f_6475 << 32
+
+  init(port: UInt32, ring: Int) {
+    self.port = port
+    self.ring = ring
+  }
+
+  /// Nil when the slot is not from a sender, or somebody has written over it.
+  @inline(__always)
+  init?(_ pointer: UInt64) {
+    guard pointer & (0xffff_ffff << 32) == Self.mark, pointer & 0xff < SwitchLimits.ports else {
+      return nil
+    }
+    port = UInt32(truncatingIfNeeded: pointer & 0xff)
+    ring = Int(pointer >> 8 & 15)
+  }
+
+  var pointer: UInt64 { Self.mark | UInt64(port & 0xff) | UInt64(ring & 15) << 8 }
+}
+
+extension Forwarder {
+  /// Puts every packet of a batch on the list of the module host.
+  @inline(never)
+  mutating func redirect(_ count: Int, to host: Int) {
+    unsafe isRedirecting = true
+    var index = 0
+    while index < count {
+      let packet = index
+      let fragments = unsafe frames[packet].fragments
+      index &+= Int(max(fragments, 1))
+      unsafe append(packet, fragments, port: UInt32(host), ring: 0)
+    }
+  }
+
+  /// Notes where the packets of a lease come from, before the host sees them.
+  @inline(never)
+  func stampOrigin(_ lease: Lease, in place: ReceivePlace) {
+    let target = unsafe place.target
+    let ring = unsafe Ring(
+      base: place.ring, buffers: target.pointee.buffers, slotCount: target.pointee.slotCount,
+      bufferCount: target.pointee.bufferCount, bufferSize: target.pointee.bufferSize)
+    let origin = unsafe PacketOrigin(port: port, ring: ringIndex).pointer
+    var slot = lease.start
+    for _ in 0..<lease.slots {
+      unsafe ring.slot(slot).pointee.pointer = origin
+      slot = unsafe ring.next(slot)
+    }
+  }
+}

@@ -1,0 +1,152 @@
+/// `struct netmap_module_frame`.
+@unsafe @frozen @usableFromInline
+package struct ModuleFrame {
+  @usableFromInline package var bytes: UnsafeRawPointer
+  @usableFromInline package var room: UInt32
+  @usableFromInline package var length: UInt16
+  @usableFromInline package var next: UInt16
+  @usableFromInline package var fragments: UInt8
+  @usableFromInline package var continues: Bool
+}
+
+/// `struct netmap_module_batch`.
+@unsafe @frozen @usableFromInline
+package struct ModuleBatch {
+  @usableFromInline package var frames: UnsafeRawPointer
+  @usableFromInline package var verdicts: UnsafeMutablePointer<UInt32>
+  @usableFromInline package var addresses: UnsafeMutableRawPointer
+  @usableFromInline package var count: UInt32
+  @usableFromInline package var frameStride: UInt32
+  @usableFromInline package var port: UInt32
+  @usableFromInline package var ring: UInt32
+  @usableFromInline package var header: UInt32
+  @usableFromInline package var spare: UInt32 = 0
+
+  package init(
+    frames: UnsafeRawPointer, verdicts: UnsafeMutablePointer<UInt32>,
+    addresses: UnsafeMutableRawPointer, count: Int, frameStride: Int, port: UInt32, ring: Int
+  ) {
+    unsafe self.frames = frames
+    unsafe self.verdicts = verdicts
+    unsafe self.addresses = addresses
+    unsafe self.count = UInt32(truncatingIfNeeded: count)
+    unsafe self.frameStride = UInt32(truncatingIfNeeded: frameStride)
+    unsafe self.port = port
+    unsafe self.ring = UInt32(truncatingIfNeeded: ring)
+    unsafe header = 0
+  }
+}
+
+/// Packets that one port sends, for a ``SwitchModule`` to decide on.
+///
+/// A view of the switch's memory: it cannot be kept.
+@safe @frozen
+public struct SwitchBatch: ~Copyable, ~Escapable {
+  @usableFromInline let head: UnsafePointer<ModuleBatch>
+
+  @inlinable
+  @_lifetime(immortal)
+  package init(_ head: UnsafePointer<ModuleBatch>) {
+    unsafe self.head = unsafe head
+  }
+
+  /// The index of the port they come from, 0 to 253.
+  @inlinable
+  public var port: Int { unsafe Int(head.pointee.port) }
+
+  /// The number of that port's transmit ring.
+  @inlinable
+  public var ring: Int { unsafe Int(head.pointee.ring) }
+
+  /// Goes through the packets in the order in which they were sent.
+  ///
+  /// - Parameter body: Says of each where it goes.
+  @inlinable @inline(__always)
+  public func route(_ body: (borrowing SwitchPacket) -> SwitchVerdict) {
+    let count = unsafe Int(head.pointee.count)
+    let stride = unsafe Int(head.pointee.frameStride)
+    let verdicts = unsafe head.pointee.verdicts
+    var frame = unsafe head.pointee.frames
+    var index = 0
+    while index < count {
+      let packet = unsafe SwitchPacket(frame.assumingMemoryBound(to: ModuleFrame.self), head)
+      let fragments = packet.fragments
+      unsafe verdicts[index] = body(packet).rawValue
+      index &+= fragments
+      unsafe frame += stride &* fragments
+    }
+  }
+}
+
+/// A packet on its way through a switch.
+@safe @frozen
+public struct SwitchPacket: ~Copyable, ~Escapable {
+  @usableFromInline let frame: UnsafePointer<ModuleFrame>
+  @usableFromInline let head: UnsafePointer<ModuleBatch>
+
+  @inlinable @inline(__always)
+  @_lifetime(immortal)
+  init(_ frame: UnsafePointer<ModuleFrame>, _ head: UnsafePointer<ModuleBatch>) {
+    unsafe self.frame = unsafe frame
+    unsafe self.head = unsafe head
+  }
+
+  /// Slots that the packet takes, 1 to 64.
+  @inlinable @inline(__always)
+  public var fragments: Int { unsafe Int(max(frame.pointee.fragments, 1)) }
+
+  /// Bytes in the first slot: all of a packet of one slot.
+  @inlinable @inline(__always)
+  public var length: Int { unsafe Int(frame.pointee.length) }
+
+  /// The bytes in the first slot.
+  @inlinable
+  public var bytes: RawSpan {
+    @_lifetime(borrow self)
+    get {
+      let span = unsafe RawSpan(
+        _unsafeStart: frame.pointee.bytes, byteCount: Int(frame.pointee.length))
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+
+  /// The Ethernet address it is for, first byte on the wire lowest; 0 when there is none.
+  @inlinable @inline(__always)
+  public var destination: UInt64 {
+    guard length >= 14 else { return 0 }
+    let head = unsafe frame.pointee.bytes.loadUnaligned(as: UInt64.self)
+    return unsafe UInt64(littleEndian: head) & AddressTable.addressMask
+  }
+
+  /// The Ethernet address it comes from, first byte on the wire lowest; 0 when there is none.
+  @inlinable @inline(__always)
+  public var source: UInt64 {
+    guard length >= 14 else { return 0 }
+    let tail = unsafe frame.pointee.bytes.loadUnaligned(fromByteOffset: 4, as: UInt64.self)
+    return UInt64(littleEndian: tail) >> 16
+  }
+
+  /// Has the switch remember that ``source`` is behind the port that the packet comes from.
+  @inlinable @inline(__always)
+  public func learn() {
+    let address = source
+    // The first byte on the wire is the lowest here; its lowest bit says "group".
+    guard address & 1 == 0, length >= 14 else { return }
+    unsafe AddressTable(head.pointee.addresses).learn(address, at: head.pointee.port)
+  }
+
+  /// Where a learning bridge would send it: to the port that ``destination`` was seen on, else to all.
+  @inlinable @inline(__always)
+  public var learned: SwitchVerdict {
+    let address = destination
+    guard address & 1 == 0, length >= 14,
+      let port = unsafe AddressTable(head.pointee.addresses).port(of: address)
+    else { return .broadcast }
+    return SwitchVerdict(rawValue: port)
+  }
+
+  /// Addresses, protocol and ports of the packet that the frame carries.
+  public var flow: FlowHeaders {
+    unsafe FlowHeaders(frame.pointee.bytes, Int(frame.pointee.length))
+  }
+}

@@ -1,0 +1,49 @@
+internal import Netmap
+
+/// Measures a learning bridge that is a module, and the built-in one, in turns on one switch: what the
+/// module protocol costs.
+func measureValeModule(
+  _ measurement: Measurement, _ shape: ValeShape, seconds: Double, cpu: Int
+) throws(BenchError) -> BenchResult {
+  // Enough pairs that what else the machine does touches few of them.
+  let pairs = 15
+  let slice = seconds / Double(2 * pairs)
+  let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }
+  let thread = try PinnedThread(on: cpu) { () throws(BenchError) -> BenchResult in
+    let stage = try measuring { () throws(NetmapError) in
+      try ValeStage(
+        shape, on: engine, batch: measurement.batch, frameBytes: measurement.frameBytes)
+    }
+    var result = BenchResult(measurement: measurement, packets: 0, seconds: 0, systemCalls: 0)
+    var bridge = ValeReport(packets: 0, nanoseconds: 0)
+    var ratios: [Double] = []
+    for pair in 0...pairs {
+      let plain = try measuring { () throws(NetmapError) in
+        try engine.switches.setModule(.learning, of: "valebench")
+        return try stage.sendAndReceive(seconds: slice)
+      }
+      let programmed = try measuring { () throws(NetmapError) in
+        try engine.setModule(try LearningModule(), of: "valebench")
+        return try stage.sendAndReceive(seconds: slice)
+      }
+      guard plain.packets > 0, programmed.packets > 0 else {
+        throw BenchError("no packet arrived; measure longer, see --seconds")
+      }
+      // The first one warms up.
+      if pair == 0 { continue }
+      result.packets += programmed.packets
+      result.seconds += Double(programmed.nanoseconds) / 1e9
+      bridge.packets += plain.packets
+      bridge.nanoseconds += plain.nanoseconds
+      ratios.append(programmed.nanosecondsPerPacket / plain.nanosecondsPerPacket)
+    }
+    result.bridge = BridgeComparison(
+      nanosecondsPerPacket: bridge.nanosecondsPerPacket, ratio: ratios.sorted()[pairs / 2])
+    return result
+  }
+  return try thread.join()
+}
+
+extension ValeReport {
+  fileprivate var nanosecondsPerPacket: Double { Double(nanoseconds) / Double(packets) }
+}

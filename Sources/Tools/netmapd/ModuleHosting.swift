@@ -1,0 +1,30 @@
+internal import ArgumentParser
+internal import NetmapClient
+internal import NetmapCore
+internal import NetmapDaemon
+
+/// What netmapd starts itself with to run a module of a switch; of no use to anybody else.
+struct ModuleHosting: ParsableArguments {
+  @Option(help: .hidden) var moduleHost: String?
+  @Option(help: .hidden) var moduleSwitch = ""
+  /// With a `=` in front, because an option's value cannot be empty.
+  @Option(help: .hidden) var moduleConfiguration = "="
+  @Option(help: .hidden) var moduleFallback = ""
+  @Option(help: .hidden) var moduleUser: UInt32 = 0
+  @Option(help: .hidden) var moduleGroup: UInt32 = 0
+
+  /// Runs a module, if that is what this process is for.
+  ///
+  /// - Returns: Whether it was.
+  /// - Throws: ``NetmapError`` when the module does not start; netmapd has been told.
+  func runs(_ address: DaemonAddress) throws(NetmapError) -> Bool {
+    guard let moduleHost else { return false }
+    try ModuleHostProcess(
+      channel: 3, address: address, bridge: moduleSwitch, path: moduleHost,
+      configuration: String(moduleConfiguration.dropFirst()),
+      fallback: SwitchModuleChoice.Fallback(rawValue: moduleFallback) ?? .learning,
+      user: (moduleUser, moduleGroup)
+    ).run()
+    return true
+  }
+}

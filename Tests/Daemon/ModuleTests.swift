@@ -1,0 +1,182 @@
+import Glibc
+import Netmap
+import NetmapTestSupport
+import Synchronization
+import Testing
+
+@Suite("Modules of switches of the daemon", .serialized, .timeLimit(.minutes(3)))
+struct ModuleTests {
+  @Test("vale-ctl chooses, shows and removes built-in modules; senders of all processes obey")
+  func builtIn() throws {
+    let stage = try ModuleStage()
+    let (a, b, c) = (
+      try stage.port("vale0:a"), try stage.port("vale0:b"), try stage.port("vale0:c")
+    )
+    #expect(try stage.valeCtl("--module", "vale0").1.hasPrefix("module:     learning\n"))
+    #expect(try stage.valeCtl("--set-module", "vale0=filter", "--config", "deny all") == (0, ""))
+    try a.send(NumberedFrame.bytes(1))
+    #expect(try b.takeNumbers() == [])
+    #expect(a.statistics.transmit.drops[.filtered] == 1)
+    #expect(
+      try stage.valeCtl("--set-module", "vale0=balancer", "--config", "c", "-v").1.contains(
+        "active:     balancer\nconfig:     c\nchanges:    2\n"))
+    try a.send(NumberedFrame.bytes(2))
+    #expect(try c.numbers(1) == [2])
+    #expect(try b.takeNumbers() == [])
+    let (status, text) = try stage.valeCtl("--module", "vale0", "--json")
+    #expect(
+      status == 0
+        && text.hasPrefix(
+          "{\"switch\":\"vale0\",\"module\":\"balancer\",\"active\":\"balancer\",\"config\":\"c\",")
+        && text.contains("\"packets\":1"))
+    #expect(try stage.valeCtl("--remove-module", "vale0") == (0, ""))
+    try a.send(NumberedFrame.bytes(3))
+    #expect(try b.numbers(1) == [3])
+  }
+
+  @Test(
+    "errors name what failed and the reason",
+    arguments: [
+      ("vale9=hub", "", "No such file or directory", "no such switch"),
+      ("vale0=hubb", "", "Invalid argument", "no module of that name"),
+      ("vale0", "", "Invalid argument", "says no module"),
+      ("vale0=filter", "allow gre", "Invalid argument", "gre"),
+      ("vale0=hub", "x", "Invalid argument", "no configuration"),
+      ("vale0=/nosuch/lib.so", "", "No such file or directory", "load"),
+      ("vale0=/etc/passwd", "", "Invalid argument", "invalid ELF header"),
+      ("vale0=LIBC", "", "Invalid argument", "does not export"),
+      ("vale0=GUARD", "many", "Invalid argument", "'many' is not 1...64"),
+      ("vale0=FAULT", "refuse", "Argument list too long", "told to refuse"),
+      ("vale0=FAULT", "trap-at-once", "Input/output error", "ended while it was starting"),
+    ])
+  func errors(_ line: (choice: String, config: String, code: String, reason: String)) throws {
+    let stage = try ModuleStage()
+    let (a, b) = (try stage.port("vale0:a"), try stage.port("vale0:b"))
+    var choice = line.choice
+    for (word, path) in [
+      ("GUARD", ModuleStage.portGuard), ("FAULT", ModuleStage.faultModule),
+      ("LIBC", "/lib/x86_64-linux-gnu/libc.so.6"),
+    ] where choice.hasSuffix("=\(word)") { choice = "vale0=\(path)" }
+    let (status, text) = try stage.valeCtl("--set-module", choice, "--config", line.config)
+    #expect(status == 1)
+    #expect(text.contains(line.code) || text.contains(line.reason), "\(text)")
+    #expect(text.contains(line.reason) || line.reason == "load", "\(text)")
+    #expect(try stage.report().active == "learning")
+    try a.send(NumberedFrame.bytes(1))
+    #expect(try b.numbers(1) == [1])
+    stage.fixture.endDaemon(SIGTERM)
+  }
+
+  @Test("a module from a shared object: its host delivers, and what it has counted is shown")
+  func loaded() throws {
+    let stage = try ModuleStage()
+    let (a, b, c) = (
+      try stage.port("vale0:a"), try stage.port("vale0:b"), try stage.port("vale0:c")
+    )
+    #expect(
+      try stage.valeCtl("--set-module", "vale0=\(ModuleStage.portGuard)", "--config", "1")
+        == (0, ""))
+    let report = try stage.report()
+    #expect(report.active == "port-guard" && report.process > 0)
+    try a.send(NumberedFrame.bytes(1, from: 1))
+    #expect(try b.numbers(1) == [1])
+    #expect(try c.numbers(1) == [1])
+    try b.send(NumberedFrame.bytes(2, from: 2, to: 1), NumberedFrame.bytes(3, from: 9, to: 1))
+    #expect(try a.numbers(1) == [2])
+    let later = try stage.report { $0["violations"] == 1 }
+    #expect(later["violations"] == 1 && later["addresses"] == 2)
+    #expect(later["packets"] == 3 && later["dropped"] == 1)
+    #expect(try c.takeNumbers() == [], "the address was learned")
+    // It is nobody's business that there is another port.
+    #expect(try stage.fixture.engine().listing().count == 3)
+    #expect(try stage.fixture.engine().switches.all().count == 3)
+    // Without ports the switch goes, and the host with it.
+    for port in [a, b, c] { port.close() }
+    let end = ContinuousClock.now + .seconds(5)
+    while kill(report.process, 0) == 0, ContinuousClock.now < end { usleep(10_000) }
+    #expect(kill(report.process, 0) != 0)
+  }
+
+  @Test("modules replaced under traffic, hosts and built-in ones: nothing is lost or repeated")
+  func replaced() throws {
+    let stage = try ModuleStage()
+    let (a, b) = (try stage.port("vale0:a"), try stage.port("vale0:b"))
+    let switches = try stage.fixture.engine().switches
+    let choices: [SwitchModuleChoice] = [
+      .loaded(path: ModuleStage.faultModule, configuration: "none"), .hub,
+      .loaded(path: ModuleStage.portGuard),
+      .loaded(path: ModuleStage.portGuard, configuration: "2"),
+      .filter(rules: "allow all"), .loaded(path: ModuleStage.faultModule, configuration: "none 7"),
+      .learning,
+    ]
+    let isOver = Flag()
+    let thread = DetachedThread {
+      for choice in choices {
+        do {
+          try switches.setModule(choice, of: "vale0")
+        } catch {
+          Issue.record("\(choice): \(error)")
+        }
+        usleep(100_000)
+      }
+      isOver.raise()
+    }
+    var (sent, seen) = (0, Set<Int>())
+    while !isOver.isRaised || seen.count < sent {
+      if !isOver.isRaised, sent - seen.count < 500 {
+        for _ in 0..<20 {
+          a.inject(NumberedFrame.bytes(sent))
+          sent += 1
+        }
+        try a.sync(.transmit)
+      }
+      let numbers = try b.numbers(1, within: 0.02)
+      for number in numbers { #expect(seen.insert(number).inserted, "\(number) came twice") }
+      if numbers.isEmpty, isOver.isRaised, try b.numbers(1, within: 2).isEmpty { break }
+    }
+    withExtendedLifetime(thread) {}
+    #expect(seen.count == sent)
+    let report = try stage.report()
+    #expect(report["failures"] == 0 && report["lost"] == 0 && report["changes"] == 7)
+  }
+
+  @Test("the module has the rights of the user who asks, who may not be one that is kept out")
+  func rights() throws {
+    let stage = try ModuleStage()
+    let (folder, library) = (stage.fixture.folder, "\(stage.fixture.folder)/libfault.so")
+    for (path, mode) in [(folder, 0o755), (stage.fixture.socket, 0o666)] as [(String, mode_t)] {
+      try #require(unsafe chmod(path, mode) == 0)
+    }
+    _ = try TestProgram.output(of: ["cp", ModuleStage.faultModule, library])
+    try #require(unsafe chmod(library, 0o755) == 0)
+    let (a, b) = (try stage.port("vale0:a"), try stage.port("vale0:b"))
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    let (status, text) = try stage.valeCtl("--set-module", "vale0=\(library)", by: nobody)
+    #expect(status == 0, "\(text)")
+    try a.send(NumberedFrame.bytes(1))
+    #expect(try b.numbers(1) == [1])
+    let report = try stage.report { $0["seen"] == 1 }
+    #expect(report["user"] == 65534)
+    let owner = try TestProgram.output(of: ["stat", "-c", "%u", "/proc/\(report.process)"])
+    // no_new_privs and another user make it undumpable: its files in /proc are root's then.
+    #expect(owner == "65534\n" || owner == "0\n")
+    let groups = try TestProgram.output(of: ["grep", "Groups", "/proc/\(report.process)/status"])
+    #expect(!groups.contains(" 0"), "\(groups)")
+    stage.fixture.endDaemon(SIGTERM)
+
+    try stage.fixture.start(["--isolate-others"])
+    let port = try stage.port("vale0:a")
+    for choice in ["hub", library] {
+      let (status, text) = try stage.valeCtl("--set-module", "vale0=\(choice)", by: nobody)
+      #expect(status == 1 && text.contains("Operation not permitted"), "\(text)")
+    }
+    port.close()
+  }
+}
+
+/// Raised once, by another thread.
+private final class Flag: Sendable {
+  private let value = Atomic<Bool>(false)
+  var isRaised: Bool { value.load(ordering: .acquiring) }
+  func raise() { value.store(true, ordering: .releasing) }
+}

@@ -1,0 +1,164 @@
+import Glibc
+import Netmap
+import NetmapTestSupport
+import Testing
+
+/// Modules that do what they should not, in their process: everybody else goes on.
+@Suite("Faults: modules of switches", .serialized, .timeLimit(.minutes(4)))
+struct ModuleFaults {
+  private static let library = TestProgram.built("libfault-module.so")
+
+  private func frame(_ number: UInt8) -> [UInt8] {
+    [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x88, 0xb5, number]
+      + [UInt8](repeating: 0, count: 45)
+  }
+
+  private func numbers(_ port: Port, _ count: Int, within seconds: Double = 3) throws -> [UInt8] {
+    var result: [UInt8] = []
+    let end = ContinuousClock.now + .seconds(seconds)
+    repeat {
+      try port.wait(for: .receive, timeout: .milliseconds(20))
+      var ring = port.receiveRing(0)
+      while let packet = ring.next() {
+        if packet.bytes.byteCount > 14 { result.append(packet.bytes[14]) }
+      }
+    } while result.count < count && ContinuousClock.now < end
+    return result
+  }
+
+  private func wait(
+    _ switches: Switches, until condition: (SwitchModuleReport) -> Bool
+  ) throws -> SwitchModuleReport {
+    let end = ContinuousClock.now + .seconds(10)
+    while true {
+      let report = try switches.module(of: "vale0")
+      if condition(report) || ContinuousClock.now > end { return report }
+      usleep(5000)
+    }
+  }
+
+  @Test(
+    "a module that traps, loops, ends or is stopped: the fallback takes over, others notice nothing",
+    arguments: ["trap", "loop", "exit", "stop"], SwitchModuleChoice.Fallback.allCases)
+  func contained(_ fault: String, _ fallback: SwitchModuleChoice.Fallback) throws {
+    let fixture = try DaemonFixture()
+    let engine = try fixture.engine()
+    let (a, b) = (
+      try Port("vale0:a", engine: engine), try Port("vale0:b", engine: fixture.engine())
+    )
+    let (c, d) = (
+      try Port("vale1:c", engine: engine), try Port("vale1:d", engine: fixture.engine())
+    )
+    let switches = engine.switches
+    try switches.setModule(
+      .loaded(path: Self.library, configuration: "\(fault) 5", fallback: fallback), of: "vale0")
+    let host = try switches.module(of: "vale0").process
+    try #require(host > 0)
+    for number in 0..<5 as Range<UInt8> { a.inject(frame(number)) }
+    try a.sync(.transmit)
+    #expect(try numbers(b, 5) == [0, 1, 2, 3, 4])
+    if fault == "stop" {
+      // Packets are counted after they have been delivered.
+      usleep(50_000)
+      kill(host, SIGSTOP)
+    }
+    for number in 5..<10 as Range<UInt8> { a.inject(frame(number)) }
+    try a.sync(.transmit)
+    let start = ContinuousClock.now
+    // The other switch works meanwhile.
+    var others: UInt8 = 0
+    var report = try switches.module(of: "vale0")
+    while report["failures"] == 0, ContinuousClock.now < start + .seconds(10) {
+      c.inject(frame(others))
+      try c.sync(.transmit)
+      #expect(try numbers(d, 1) == [others])
+      others &+= 1
+      report = try switches.module(of: "vale0")
+    }
+    let time = ContinuousClock.now - start
+    #expect(time < .seconds(3), "\(fault) took \(time)")
+    report = try wait(switches) { $0["lost"] == 5 }
+    #expect(report["failures"] == 1)
+    #expect(report["lost"] == 5)
+    #expect(report.active == (fallback == .learning ? "learning" : "stopped"))
+    a.inject(frame(77))
+    try a.sync(.transmit)
+    #expect(
+      try numbers(b, 1, within: fallback == .learning ? 3 : 0.1)
+        == (fallback == .learning ? [77] : []))
+    // Another module is welcome.
+    try switches.setModule(
+      .loaded(path: Self.library, configuration: "none", fallback: fallback), of: "vale0")
+    a.inject(frame(78))
+    try a.sync(.transmit)
+    #expect(try numbers(b, 1) == [78])
+    try fixture.expectSound("after \(fault)")
+  }
+
+  @Test("a module that answers with nonsense drops packets, which are counted, and goes on")
+  func nonsense() throws {
+    let fixture = try DaemonFixture()
+    let engine = try fixture.engine()
+    let (a, b) = (try Port("vale0:a", engine: engine), try Port("vale0:b", engine: engine))
+    try engine.switches.setModule(
+      .loaded(path: Self.library, configuration: "nonsense 5"), of: "vale0")
+    for number in 0..<200 as Range<UInt8> { a.inject(frame(number)) }
+    try a.sync(.transmit)
+    let report = try wait(engine.switches) { $0["packets"] == 200 }
+    #expect(report["packets"] == 200 && report["failures"] == 0)
+    let arrived = try numbers(b, 200, within: 0.2)
+    #expect(arrived.starts(with: [0, 1, 2, 3, 4]))
+    // One in 65536 of the rest may have come out as a port.
+    #expect(report["dropped"] ?? 0 > 190)
+  }
+
+  @Test("a slow module is not ended: packets that its ring has no room for are counted")
+  func slow() throws {
+    let fixture = try DaemonFixture()
+    let engine = try fixture.engine()
+    let (a, b) = (try Port("vale0:a", engine: engine), try Port("vale0:b", engine: engine))
+    try engine.switches.setModule(
+      .loaded(path: Self.library, configuration: "slow 0"), of: "vale0")
+    var sent = 0
+    while sent < 6000 {
+      if !a.inject(frame(UInt8(truncatingIfNeeded: sent))) {
+        try a.sync(.transmit)
+        continue
+      }
+      sent += 1
+    }
+    try a.sync(.transmit)
+    usleep(800_000)
+    let report = try engine.switches.module(of: "vale0")
+    #expect(report["failures"] == 0 && report.active == "fault-module")
+    #expect(report["refused"] ?? 0 > 1000)
+    #expect(try numbers(b, 100).count >= 100)
+  }
+
+  @Test("a host that is killed again and again under traffic: the switch always goes on")
+  func killed() throws {
+    let fixture = try DaemonFixture()
+    let engine = try fixture.engine()
+    let (a, b) = (
+      try Port("vale0:a", engine: engine), try Port("vale0:b", engine: fixture.engine())
+    )
+    for round in 0..<10 as Range<UInt8> {
+      try engine.switches.setModule(
+        .loaded(path: Self.library, configuration: "none"), of: "vale0")
+      let host = try engine.switches.module(of: "vale0").process
+      for number in 0..<100 as Range<UInt8> {
+        a.inject(frame(number))
+        try a.sync(.transmit)
+        if number == 50 + round { kill(host, SIGKILL) }
+      }
+      _ = try wait(engine.switches) { $0["failures"] == UInt64(round) + 1 }
+      _ = try numbers(b, 1000, within: 0.05)
+      a.inject(frame(200 + round))
+      try a.sync(.transmit)
+      #expect(try numbers(b, 1).last == 200 + round)
+    }
+    let report = try engine.switches.module(of: "vale0")
+    #expect(report["failures"] == 10)
+    try fixture.expectSound("after ten hosts")
+  }
+}

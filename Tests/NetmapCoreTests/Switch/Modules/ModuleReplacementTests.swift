@@ -1,0 +1,83 @@
+import Glibc
+import NetmapCore
+import NetmapTestSupport
+import Synchronization
+import Testing
+
+@Suite("VALE modules: replaced under traffic")
+struct ModuleReplacementTests {
+  @Test("while modules and configurations change, no packet is lost, repeated or out of order")
+  func underTraffic() throws {
+    let vale = try TestSwitch(2)
+    let counts = Shared()
+    nonisolated(unsafe) let shared = vale[0]
+    nonisolated(unsafe) let programmed = vale
+    let thread = BackgroundThread {
+      let port = unsafe shared
+      var number: UInt64 = 0
+      while !counts.isOver.load(ordering: .relaxed) {
+        let room = min(64, 900 - (number - counts.taken.load(ordering: .acquiring)))
+        if room == 0 {
+          sched_yield()
+          continue
+        }
+        for step in 0..<room {
+          var frame = IPFrame()
+          // The number is where a filter does not look.
+          frame.ports = (UInt16(truncatingIfNeeded: number + step), 2000)
+          port.tx().putPacket(frame.bytes)
+        }
+        port.tx().sync()
+        number += room
+        counts.sent.store(number, ordering: .releasing)
+      }
+    }
+    let changer = BackgroundThread {
+      var round = 0
+      while !counts.isOver.load(ordering: .relaxed) {
+        round += 1
+        let choices: [SwitchModuleChoice] = [
+          .hub, .filter(rules: "deny tcp\ndefault allow"), .balancer(outputs: ["p1"]), .learning,
+          .filter(rules: "allow udp from 10.0.0.0/\(round % 25)\ndefault deny"),
+        ]
+        do {
+          if round % 6 == 5 {
+            try unsafe programmed.install(LearningModule())
+          } else {
+            try unsafe programmed.choose(choices[round % choices.count])
+          }
+        } catch {
+          // A sync that is under way may be reading the area that is to be written.
+          if (error as? NetmapError)?.code != .busy { Issue.record("\(error)") }
+        }
+        usleep(50)
+      }
+    }
+    var (expected, misplaced): (UInt64, Int) = (0, 0)
+    let end = monotonicNanoseconds() + 1_500_000_000
+    func take() {
+      for packet in vale[1].rx().takePackets() {
+        let number = UInt16(packet[34]) << 8 | UInt16(packet[35])
+        if number != UInt16(truncatingIfNeeded: expected) { misplaced += 1 }
+        expected += 1
+      }
+      counts.taken.store(expected, ordering: .releasing)
+    }
+    while monotonicNanoseconds() < end { take() }
+    counts.isOver.store(true, ordering: .relaxed)
+    thread.join()
+    changer.join()
+    take()
+    #expect(misplaced == 0)
+    #expect(expected == counts.sent.load(ordering: .acquiring))
+    #expect(vale[0].tx().counters.drops.total == 0)
+    #expect(vale[1].rx().counters.drops.total == 0)
+    #expect(try vale.report()["changes"] ?? 0 > 100)
+  }
+
+  private final class Shared: Sendable {
+    let sent = Atomic<UInt64>(0)
+    let taken = Atomic<UInt64>(0)
+    let isOver = Atomic<Bool>(false)
+  }
+}
