@@ -19,6 +19,7 @@ struct Measurement: Hashable {
     case valeManyToOne = "vale-many"
     case valeUnread = "vale-unread"
     case valeJumbo = "vale-jumbo"
+    case valeInterface = "vale-nic"
     case pingPongSpin = "pingpong-spin"
     case pingPongSleep = "pingpong-sleep"
     case xdpCopyTransmit = "xdp-copy-tx"
@@ -48,6 +49,8 @@ struct Measurement: Hashable {
       case .valeManyToOne: "three senders to one receiver, on two CPUs"
       case .valeUnread: "one thread sends to a port that nobody reads; what it sends is counted"
       case .valeJumbo: "packets of 64 KiB in 32 slots, between two threads"
+      case .valeInterface:
+        "xdp-copy-tx, sent to a port of a switch that the veth is on; what arrives is counted"
       case .pingPongSpin: "round trips between two processes that look all the time"
       case .pingPongSleep: "round trips between two processes that sleep until a packet comes"
       case .xdpCopyTransmit, .xdpGenericTransmit, .packetTransmit:
@@ -62,6 +65,7 @@ struct Measurement: Hashable {
     /// What is measured on interfaces; nil for the other cases.
     var traffic: Traffic? {
       switch self {
+      case .valeInterface: Traffic(.xdpCopy, .transmit, isSwitched: true)
       case .xdpCopyTransmit: Traffic(.xdpCopy, .transmit)
       case .xdpCopyReceive: Traffic(.xdpCopy, .receive)
       case .xdpCopyForward: Traffic(.xdpCopy, .forward)
@@ -74,6 +78,9 @@ struct Measurement: Hashable {
       default: nil
       }
     }
+
+    /// Whether another program can be measured in the place of this package.
+    var takesProgram: Bool { traffic?.isSwitched == false }
 
     /// All cases, one a line, for help texts.
     static var overview: String {
@@ -106,7 +113,7 @@ struct Measurement: Hashable {
     var isTimed: Bool { hasLengths || self == .valeJumbo }
 
     var backendName: String {
-      if vale != nil { return "vale" }
+      if vale != nil || traffic?.isSwitched == true { return "vale" }
       switch self {
       case .null: return "null"
       case .memoryCopy: return "memory"
