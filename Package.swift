@@ -137,7 +137,7 @@ let package = Package(
       name: "DaemonTests",
       dependencies: [
         "Netmap", "NetmapClient", "NetmapCore", "NetmapTestSupport", "CLinux", "netmapd",
-        "host-peer", "vale-ctl", "pkt-gen",
+        "host-peer", "vale-ctl", "pkt-gen", "responder", "netmap",
       ],
       path: "Tests/Daemon", swiftSettings: settings),
     // Processes that die, stop, lie and run out of things.

@@ -1,15 +1,17 @@
 import Netmap
 
-/// A host in a few lines: answers ARP and ping for one IPv4 address: `responder netmap:NAME 10.0.0.2`.
+/// A host in a few lines: answers ARP and ping for one IPv4 address, on an interface
+/// (`responder netmap:NAME 10.0.0.2`) or behind one that is on a switch (`responder vale0:p 10.0.0.2`).
 @main
 struct Responder {
   static func main() {
     let arguments = CommandLine.arguments
     guard arguments.count == 3, let host = Responder(address: arguments[2]) else {
-      return print("usage: responder netmap:NAME ADDRESS")
+      return print("usage: responder PORT ADDRESS")
     }
     do {
-      let port = try Port(arguments[1])
+      // The engine of all processes: on a switch the others are.
+      let port = try Port(arguments[1], engine: HostEngine.shared)
       while true { try host.answer(on: port, timeout: nil) }
     } catch {
       print("responder: \(error)")

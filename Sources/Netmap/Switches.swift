@@ -30,23 +30,40 @@ public struct Switches: Sendable {
     public let memorySize: Int
   }
 
-  /// Puts a persistent port on a switch.
+  /// Puts a persistent port or a network interface on a switch.
+  ///
+  /// An interface has all of its rings there, and belongs to the switch until it is detached: what it receives
+  /// goes to the switch, and nobody can open it. A thread of the engine carries its packets; an embedded
+  /// engine lives until then. Interfaces are those of the calling thread's network namespace.
   ///
   /// - Parameters:
   ///   - name: `valeSWITCH:PORT`.
-  ///   - memoryID: A memory region that must exist; 0 for none. The port keeps its own.
+  ///   - memoryID: A memory region that must exist, for an interface while it is on the switch; 0 for one of
+  ///     its own. A persistent port keeps its own.
+  ///   - withHostRings: Whether the host's stack joins as well.
   /// - Returns: Where it is now.
-  /// - Throws: ``NetmapError`` `EBUSY` when it is there already or open, `EINVAL` when there is no such
-  ///   port, `ENOMEM` when the switch is full, `EOPNOTSUPP` for network interfaces.
+  /// - Throws: ``NetmapError`` `EBUSY` when it is on a switch already or open, `EINVAL` when there is no such
+  ///   port or interface, or for host rings, which are not supported yet; `ENOMEM` when the switch is full,
+  ///   and whatever opening an interface can fail with.
   @discardableResult
-  public func attach(_ name: PortName, memoryID: UInt16 = 0) throws(NetmapError) -> Entry {
-    entry(try provider.answer(.attach(RegisterRequest(name: name, memoryID: memoryID))))
+  public func attach(
+    _ name: PortName, memoryID: UInt16 = 0, withHostRings: Bool = false
+  ) throws(NetmapError) -> Entry {
+    entry(
+      try provider.answer(
+        .attach(
+          RegisterRequest(
+            name: name, selection: withHostRings ? .hardwareAndHost : .allHardware,
+            memoryID: memoryID))))
   }
 
-  /// Takes a persistent port off a switch.
+  /// Takes a persistent port or a network interface off a switch.
   ///
-  /// - Throws: ``NetmapError`` `ENXIO` when it is not there, `EBUSY` when it is open or was put on another
-  ///   switch later.
+  /// An interface is as it was before when this returns. What had been sent to it goes out first, which takes
+  /// some milliseconds; what it does not take in 0.2 s is lost.
+  ///
+  /// - Throws: ``NetmapError`` `ENXIO` when it is not there, `EBUSY` when it is open, polled, or was put on
+  ///   another switch later.
   @discardableResult
   public func detach(_ name: PortName) throws(NetmapError) -> Entry {
     entry(try provider.answer(.detach(name)))
@@ -103,11 +120,24 @@ public struct Switches: Sendable {
     }
   }
 
-  /// Asks for polling of an attached interface.
+  /// Has threads look at the rings of an attached interface all the time, instead of sleeping until something
+  /// arrives: less delay, for whole CPUs.
   ///
-  /// - Throws: ``NetmapError``: `EINVAL`, `ENXIO`, or `EOPNOTSUPP` for ports that are no interface.
-  public func poll(_ name: PortName) throws(NetmapError) {
-    _ = try provider.answer(.polling(name))
+  /// - Parameters:
+  ///   - name: `valeSWITCH:INTERFACE`.
+  ///   - cpus: Where they run.
+  /// - Throws: ``NetmapError``: `EINVAL` for CPUs or rings that do not exist, or that leave none to others;
+  ///   `ENXIO` when there is no such port, `EOPNOTSUPP` for ports that are no interface, `EFAULT` when it is
+  ///   polled already.
+  public func poll(_ name: PortName, on cpus: PollingCPUs) throws(NetmapError) {
+    _ = try provider.answer(.polling(name, cpus))
+  }
+
+  /// Ends polling.
+  ///
+  /// - Throws: ``NetmapError``: as ``poll(_:on:)``, `EFAULT` when it is not polled.
+  public func stopPolling(_ name: PortName) throws(NetmapError) {
+    _ = try provider.answer(.polling(name, nil))
   }
 
   private func entry(_ answer: SwitchAnswer) -> Entry {

@@ -150,12 +150,15 @@ package final class DaemonConnection: Sendable {
     return try body.take(UInt16.self)
   }
 
-  /// Asks about switches.
+  /// Asks about switches. Interfaces are those of the calling thread's network namespace.
   ///
   /// - Throws: ``NetmapError`` as ``Engine/answer(_:)``.
   package func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {
     try checkProcess()
-    var body = try ask(Message.bytes(.control) { $0.put(request) }, on: mailbox.socket).body
+    var body = try ask(
+      Message.bytes(.control) { $0.put(request) }, on: mailbox.socket,
+      namespace: try request.name.flatMap(Self.namespace)
+    ).body
     return try body.takeSwitchAnswer()
   }
 
@@ -186,11 +189,13 @@ package final class DaemonConnection: Sendable {
   ///
   /// - Parameters:
   ///   - registration: What the daemon answered.
+  ///   - lane: As ``AttachedPort`` takes it. What has been attached several times is left as often
+  ///     (``leave(_:)``).
   ///   - backend: As ``AttachedPort`` takes it.
   /// - Returns: The rings, as this process has them.
   /// - Throws: ``NetmapError`` `EINVAL` when the daemon's memory does not describe it.
   package func attach(
-    _ registration: Registration,
+    _ registration: Registration, lane: Int? = nil,
     backend: (Int, Ring) throws(NetmapError) -> DataHalf = {
       (_, _) throws(NetmapError) in unsafe .none
     }
@@ -202,16 +207,21 @@ package final class DaemonConnection: Sendable {
       return unsafe try AttachedPort(
         region: registration.region, segment: registration.segment,
         binding: registration.bindingIndex, tag: tag, doorbells: doorbells, bridge: bridge,
-        resolver: mailbox.destinationResolver, backend: backend)
+        resolver: mailbox.destinationResolver, lane: lane, backend: backend)
     } catch {
-      if let place = registration.place { mailbox.switches.leave(place, registration.segment) }
+      leave(registration)
       throw error
     }
   }
 
+  /// An object of this process looks at a port's rings no more, and the daemon need not be told.
+  package func leave(_ registration: Registration) {
+    if let place = registration.place { mailbox.switches.leave(place, registration.segment) }
+  }
+
   /// One object of this process looks at a port's rings no more; the daemon is told of the last one.
   package func forget(_ registration: Registration) {
-    if let place = registration.place { mailbox.switches.leave(place, registration.segment) }
+    leave(registration)
     forget(registration.id)
   }
 

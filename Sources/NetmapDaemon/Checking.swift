@@ -9,8 +9,10 @@ extension Server {
     var check = DaemonCheck()
     check.report = engine.check()
     check.clients = clients.count
-    // The worker's ends of isolated ports have no token.
-    let hidden = bindings.values.count { $0.isOpen && $0.isHidden && $0.tokenKey == 0 }
+    // The worker's ends of isolated ports have no token, nor have interfaces on switches.
+    let hidden = bindings.values.count {
+      $0.isOpen && ($0.isHidden && $0.tokenKey == 0 || $0.attachedAs != nil)
+    }
     check.bindings = bindings.values.count { $0.isOpen } - hidden
     check.kept = bindings.count - check.bindings - hidden
     check.locksReleased = locksReleased

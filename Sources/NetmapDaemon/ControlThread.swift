@@ -20,6 +20,21 @@ final class ControlThread: Sendable {
     case release(BindingID, keepsViews: Bool, NamespaceFile?, bridge: UInt64? = nil)
     /// Nobody can reach a released binding's rings any more.
     case forget(BindingID)
+    /// Decides a request about switches; interfaces are attached in the name of a client of the daemon's own.
+    case switching(ticket: UInt64, SwitchRequest, NamespaceFile?, carrier: ClientTag? = nil)
+    /// Nobody carries the packets of an interface on a switch any more.
+    case endInterface(PortName, NamespaceFile?)
+    /// Answers a request when everything before it has been done.
+    case finish(ticket: UInt64, Switched)
+  }
+
+  /// What was decided about a request about switches.
+  struct Switched: @unchecked Sendable {
+    let request: SwitchRequest
+    let outcome: SwitchOutcome
+    let namespace: NamespaceFile?
+    /// Of an interface that was attached: its ring pairs, handed over to whoever carries the packets.
+    var lanes: [AttachedPort] = []
   }
 
   /// What came of it.
@@ -30,6 +45,9 @@ final class ControlThread: Sendable {
     case isolated(Result<Isolation.Opened, NetmapError>)
     /// The worker has done with its end of an isolated port.
     case linkEnded(BindingID)
+    /// Nobody carries the packets of an interface on a switch any more.
+    case interfaceEnded(PortName)
+    case switched(Result<Switched, NetmapError>)
     case registered(Result<Bound, NetmapError>)
     case memory(Result<UInt16, NetmapError>)
   }
@@ -177,6 +195,50 @@ final class ControlThread: Sendable {
       }
       if let bridge { answer(0, .left(bridge: bridge)) }
     case .forget(let id): engine.forget(id)
+    case .switching(let ticket, let request, let namespace, let carrier):
+      do throws(NetmapError) {
+        let switched = try NamespaceFile.within(namespace, home: own) { () throws(NetmapError) in
+          try decide(request, namespace, carrier)
+        }
+        answer(ticket, .switched(.success(switched)))
+      } catch {
+        guard error.mayPass, monotonicNanoseconds() < until else {
+          return answer(ticket, .switched(.failure(error)))
+        }
+        waiting.append(
+          Waiting(job: job, until: until, next: monotonicNanoseconds() + Self.pause))
+      }
+    case .endInterface(let name, let namespace):
+      let bridge: UInt64?
+      do throws(NetmapError) {
+        bridge = try NamespaceFile.within(namespace, home: own) { engine.endInterface(name) }
+      } catch {
+        bridge = engine.endInterface(name)
+      }
+      if let bridge { answer(0, .left(bridge: bridge)) }
+    case .finish(let ticket, let switched): answer(ticket, .switched(.success(switched)))
+    }
+  }
+
+  private func decide(
+    _ request: SwitchRequest, _ namespace: NamespaceFile?, _ carrier: ClientTag?
+  ) throws(NetmapError) -> Switched {
+    var switched = Switched(
+      request: request, outcome: try engine.decide(request), namespace: namespace)
+    guard case .attached(let made) = switched.outcome else { return switched }
+    do throws(NetmapError) {
+      guard let carrier else {
+        throw NetmapError(
+          .init(rawValue: EAGAIN), "attach", made.name.rawValue,
+          reason: "a persistent port of that name was removed meanwhile", remedy: "try again")
+      }
+      for lane in 0..<made.lanes {
+        switched.lanes.append(try engine.attach(made.interface, tag: carrier, lane: lane))
+      }
+      return switched
+    } catch {
+      engine.endInterface(made.name)
+      throw error
     }
   }
 

@@ -4,8 +4,10 @@ internal import NetmapClient
 internal import NetmapCore
 internal import Synchronization
 
-/// Opens isolated ports: the daemon becomes a client of itself, which opens the port that a process asked
-/// for and carries the packets between that and the memory which the process gets.
+/// Opens isolated ports, and has the worker that carries their packets and those of interfaces on switches.
+///
+/// For an isolated port the daemon becomes a client of itself, which opens the port that a process asked for
+/// and carries the packets between that and the memory which the process gets.
 ///
 /// As a client of its own it needs nothing that other clients do not have: interfaces, pipes and switches
 /// are reached in the same way. It asks on a thread of its own, because the server answers.
@@ -32,8 +34,14 @@ final class Isolation: Sendable {
 
   private struct Job: Sendable {
     let ticket: UInt64
-    let request: RegisterRequest
+    let work: Work
     let namespace: NamespaceFile?
+  }
+
+  private enum Work: Sendable {
+    case open(RegisterRequest)
+    /// Has the control thread decide it once there is a worker.
+    case attach(SwitchRequest)
   }
 
   private struct State {
@@ -57,8 +65,22 @@ final class Isolation: Sendable {
   func open(
     ticket: UInt64, _ request: RegisterRequest, in namespace: NamespaceFile?
   ) throws(NetmapError) {
+    try put(Job(ticket: ticket, work: .open(request), namespace: namespace))
+  }
+
+  /// Has the control thread decide a request to attach an interface, in the worker's name.
+  func attach(
+    ticket: UInt64, _ request: SwitchRequest, in namespace: NamespaceFile?
+  ) throws(NetmapError) {
+    if let tag {
+      return control.put(.switching(ticket: ticket, request, namespace, carrier: tag))
+    }
+    try put(Job(ticket: ticket, work: .attach(request), namespace: namespace))
+  }
+
+  private func put(_ job: Job) throws(NetmapError) {
     let starts = state.withLock { state in
-      state.jobs.append(Job(ticket: ticket, request: request, namespace: namespace))
+      state.jobs.append(job)
       defer { state.isRunning = true }
       return !state.isRunning
     }
@@ -68,19 +90,22 @@ final class Isolation: Sendable {
     } catch {
       state.withLock { state in
         state.isRunning = false
-        state.jobs.removeAll { $0.ticket == ticket }
+        state.jobs.removeAll { $0.ticket == job.ticket }
       }
       throw error
     }
   }
 
-  /// The daemon's slot as a client of its own; nil as long as there is no isolated port.
-  var tag: ClientTag? { service.withLock { $0?.connection.tag } }
+  /// The daemon's slot as a client of its own; nil as long as it need not be one.
+  var tag: ClientTag? { current?.connection.tag }
+
+  /// The worker, if there is one.
+  var current: Service? { service.withLock { $0 } }
 
   /// Another doorbell of the worker; nil when descriptors have run out.
   func makeBell() -> OwnedFile? {
     let file = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
-    guard file >= 0, let worker = service.withLock({ $0?.worker }) else { return nil }
+    guard file >= 0, let worker = current?.worker else { return nil }
     let bell = OwnedFile(file)
     worker.watch(file)
     return bell
@@ -100,31 +125,47 @@ final class Isolation: Sendable {
         return nil
       }
       guard let job else { return }
-      let result: Result<Opened, NetmapError>
-      do throws(NetmapError) {
-        result = .success(try open(job, home))
-      } catch {
-        result = .failure(error)
+      switch job.work {
+      case .open(let request):
+        let result: Result<Opened, NetmapError>
+        do throws(NetmapError) {
+          result = .success(try open(request, in: job.namespace, home))
+        } catch {
+          result = .failure(error)
+        }
+        control.answer(job.ticket, .isolated(result))
+      case .attach(let request):
+        do throws(NetmapError) {
+          let tag = try begin().connection.tag
+          control.put(.switching(ticket: job.ticket, request, job.namespace, carrier: tag))
+        } catch {
+          control.answer(job.ticket, .switched(.failure(error)))
+        }
       }
-      control.answer(job.ticket, .isolated(result))
     }
   }
 
-  private func open(_ job: Job, _ home: NamespaceFile?) throws(NetmapError) -> Opened {
-    let service = try self.service.withLock { (known) throws(NetmapError) -> Service in
-      if let known { return known }
-      let made = try Service(address)
-      known = made
-      return made
-    }
-    let request = try job.request.insideRequest()
-    let inside = try NamespaceFile.within(job.namespace, home: home) { () throws(NetmapError) in
+  /// The worker; made when it is first needed. Only this thread makes it, without the lock: the server, which
+  /// answers, looks for it.
+  private func begin() throws(NetmapError) -> Service {
+    if let current { return current }
+    let made = try Service(address)
+    service.withLock { $0 = made }
+    return made
+  }
+
+  private func open(
+    _ asked: RegisterRequest, in namespace: NamespaceFile?, _ home: NamespaceFile?
+  ) throws(NetmapError) -> Opened {
+    let service = try begin()
+    let request = try asked.insideRequest()
+    let inside = try NamespaceFile.within(namespace, home: home) { () throws(NetmapError) in
       try service.connection.register(request)
     }
     do throws(NetmapError) {
       let attached = try inside.attach(service.connection)
       return Opened(
-        pair: try engine.registerIsolated(job.request, like: inside.registration), inside: inside,
+        pair: try engine.registerIsolated(asked, like: inside.registration), inside: inside,
         attached: attached, service: service)
     } catch {
       service.connection.forget(inside.registration)

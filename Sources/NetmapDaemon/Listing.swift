@@ -48,6 +48,11 @@ extension Server {
       // The worker opens ports in the place of others, which come below.
       let viewers = binding.viewers.compactMap { clients[$0.slot]?.process }
       // A token can outlive whoever opened the port, until somebody uses it.
+      if let name = binding.attachedAs, name != registration.name {
+        listing.backend += ", on \(name.rawValue)"
+      } else if binding.attachedAs != nil {
+        listing.backend = "interface"
+      }
       listing.processes += (viewers.isEmpty ? [binding.process] : viewers).filter { $0 != getpid() }
       byPort[Key(binding)] = listing
     }

@@ -8,27 +8,24 @@ internal import NetmapCore
 // rights of the user who asked for it, and is ended when it does not get on.
 
 extension Server {
-  /// A request about switches: answered at once, or when a module has started.
-  func control(_ message: Message, _ mail: MessageSocket.Datagram, by client: Client) {
+  /// Whether a request is to load a module: that is answered when its process has started.
+  func loadsModule(
+    _ message: Message, _ mail: MessageSocket.Datagram, for client: Client
+  ) -> Bool {
     var body = message.body
-    guard case .module(let bridge, .choose(let choice)) = try? body.takeSwitchRequest() else {
-      return answer(mail) { (_) throws(NetmapError) in try control(message) }
-    }
-    guard !client.isStranger else {
-      return answer(mail) { (_) throws(NetmapError) in
+    guard case .module(let bridge, .choose(let choice)) = try? body.takeSwitchRequest(),
+      case .loaded(let path, _, _) = choice
+    else { return false }
+    // A request without a way to answer it is nobody's.
+    guard let file = mail.files.first, let copy = try? file.duplicate() else { return true }
+    let reply = MessageSocket(owning: copy)
+    do throws(NetmapError) {
+      guard !isOther(client) else {
         throw NetmapError(
           .notPermitted, "configure", bridge,
           reason: "users with isolated ports may not choose the module of others' switches",
           remedy: "ask root, or the user that netmapd runs as")
       }
-    }
-    guard case .loaded(let path, _, _) = choice else {
-      return answer(mail) { (_) throws(NetmapError) in try control(message) }
-    }
-    // A request without a way to answer it is nobody's.
-    guard let file = mail.files.first, let copy = try? file.duplicate() else { return }
-    let reply = MessageSocket(owning: copy)
-    do throws(NetmapError) {
       try choice.check()
       let host = try startHost(choice, on: bridge, for: client, reply)
       log.info(
@@ -38,6 +35,7 @@ extension Server {
       log.debug("refused", metadata: ["reason": "\(error)"])
       try? reply.send(Message.refusal(error), waits: false)
     }
+    return true
   }
 
   private func startHost(

@@ -18,6 +18,9 @@ final class OpenBinding {
   var isOpen = true
   /// Whether it is the worker's end of an isolated port, which is nobody's business.
   var isHidden = false
+  /// Of an interface on a switch, and of the port that it has there: the port's name. No program has them
+  /// open.
+  var attachedAs: PortName?
   /// Of an isolated port: what carries its packets, and the port it stands for.
   var link: (number: UInt64, worker: Worker, inside: BindingID)?
 

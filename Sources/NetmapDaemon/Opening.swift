@@ -52,12 +52,12 @@ extension Server {
   }
 
   /// The network namespace of the process that sent a request: its second descriptor.
-  private func namespace(of mail: MessageSocket.Datagram) throws(NetmapError) -> NamespaceFile? {
+  func namespace(of mail: MessageSocket.Datagram) throws(NetmapError) -> NamespaceFile? {
     mail.files.count > 1 ? try NamespaceFile(mail.files[1]) : nil
   }
 
   /// Puts a request before the control thread, or answers it at once with the reason why not.
-  private func decide(
+  func decide(
     _ mail: MessageSocket.Datagram,
     _ body: (MessageSocket, UInt64) throws(NetmapError) -> (UInt64, ClientTag, NamespaceFile?)?
   ) {
@@ -83,13 +83,15 @@ extension Server {
     switch decision.answer {
     case .left(let bridge): return tellNeighbours(on: bridge)
     case .linkEnded(let id): return endLink(id)
+    case .interfaceEnded(let name): return endInterface(name)
+    case .switched(let result): return complete(decision.ticket, result)
     default: break
     }
     guard let request = pending.removeValue(forKey: decision.ticket) else { return }
     let reply: Reply
     do throws(NetmapError) {
       switch decision.answer {
-      case .left, .linkEnded: return
+      case .left, .linkEnded, .interfaceEnded, .switched: return
       case .isolated(let result): reply = try book(try result.get(), request)
       case .memory(let result):
         let memory = try result.get()

@@ -42,7 +42,7 @@ extension Server {
       case .forget:
         forget(BindingID(number: try message.body.take(UInt64.self)), by: client.tag)
       case .portInfo: portInfo(message, mail)
-      case .control: control(message, mail, by: client)
+      case .control: control(message, mail, from: client)
       case .list: answer(mail) { (_) throws(NetmapError) in try list(message) }
       case .check: answer(mail) { (_) throws(NetmapError) in check() }
       default: throw message.body.malformed("it is not expected here")

@@ -56,6 +56,8 @@ package final class Server {
   var bindings: [BindingID: OpenBinding] = [:]
   /// Locks that processes have died with.
   var locksReleased: UInt64 = 0
+  /// Network interfaces on switches, by the name they have there.
+  var interfaces: [PortName: CarriedInterface] = [:]
   /// By token.
   var tokens: [UInt64: BindingID] = [:]
   /// Requests that the control thread is deciding.

@@ -6,20 +6,6 @@ internal import NetmapCore
 // to wake whoever waits for it.
 
 extension Server {
-  /// A request about switches.
-  func control(_ message: Message) throws(NetmapError) -> Reply {
-    var body = message.body
-    let request = try body.takeSwitchRequest()
-    let answer = try engine.answer(request)
-    switch request {
-    case .attach(let request): log.info("attached", metadata: ["port": "\(request.name)"])
-    case .detach(let name): log.info("detached", metadata: ["port": "\(name)"])
-    default: break
-    }
-    for serial in Set(bindings.values.compactMap(\.bridge)) { tellNeighbours(on: serial) }
-    return (Message.bytes(.done) { $0.put(answer) }, [])
-  }
-
   /// Tells everybody on a switch who is there now, and how to wake them.
   func tellNeighbours(on serial: UInt64) {
     let everybody = clients(on: serial)

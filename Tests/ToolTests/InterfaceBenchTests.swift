@@ -49,6 +49,17 @@ struct InterfaceBenchTests {
     }
   }
 
+  @Test("measures an interface on a switch")
+  func switched() throws {
+    guard let results = try measure(["--case", "vale-nic"]) else { return }
+    #expect(results.compactMap { $0["frameBytes"] as? Int } == [60, 1514])
+    for result in results {
+      for key in BenchTests.commonKeys { #expect(result[key] != nil, "\(key) is missing") }
+      #expect(result["backend"] as? String == "vale" && result["mode"] as? String == "copy")
+      #expect(try #require(result["mpps"] as? Double) > 0)
+    }
+  }
+
   @Test(
     "every packet made was received or is counted as lost",
     arguments: ["xdp-copy-rx", "xdp-generic-rx", "packet-rx"])
@@ -79,7 +90,8 @@ struct InterfaceBenchTests {
     let all = try setpriv.run(bench + ["--batch", "32", "--payload", "untouched"])
     #expect(all.status == 0)
     let rows = all.output.split(separator: "\n").filter { $0.contains("not measured: ") }
-    #expect(rows.count == 2 * Self.cases.count)
+    // And the interface on a switch.
+    #expect(rows.count == 2 * (Self.cases.count + 1))
     #expect(all.output.contains("\npipe-2t "))
   }
 

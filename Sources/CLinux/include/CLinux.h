@@ -73,6 +73,7 @@ static const unsigned int CLINUX_EPOLLET = 1u << 31;
 
 /* sched(7): the size-explicit form takes a plain bit array */
 extern int sched_setaffinity(int pid, unsigned long size, const void *mask);
+extern int sched_getaffinity(int pid, unsigned long size, void *mask);
 
 /* unshare(2), setns(2) */
 extern int unshare(int flags);

@@ -14,7 +14,13 @@ extension MessageWriter {
       put(UInt32(clamping: port))
     case .create(let register): put(4, register)
     case .remove(let name): put(5, RegisterRequest(name: name))
-    case .polling(let name): put(6, RegisterRequest(name: name))
+    case .polling(let name, let cpus):
+      put(6, RegisterRequest(name: name))
+      switch cpus {
+      case nil: put(0, 0, 0)
+      case .one(let cpu): put(1, cpu, 1)
+      case .each(let first, let count): put(2, first, count)
+      }
     case .information(let name): put(7, RegisterRequest(name: name))
     case .module(let name, let request): put(name, request)
     }
@@ -23,6 +29,12 @@ extension MessageWriter {
   private mutating func put(_ kind: UInt8, _ request: RegisterRequest) {
     put(kind)
     put(request)
+  }
+
+  private mutating func put(_ mode: UInt8, _ first: Int, _ count: Int) {
+    put(mode)
+    put(UInt32(clamping: first))
+    put(UInt32(clamping: count))
   }
 
   package mutating func put(_ answer: SwitchAnswer) {
@@ -51,9 +63,21 @@ extension MessageReader {
     case 2: return .find(request.name)
     case 4: return .create(request)
     case 5: return .remove(request.name)
-    case 6: return .polling(request.name)
+    case 6: return .polling(request.name, try takePolling())
     case 7: return .information(request.name)
     default: throw malformed("it asks for something unknown")
+    }
+  }
+
+  private mutating func takePolling() throws(NetmapError) -> PollingCPUs? {
+    let mode = try take(UInt8.self)
+    let first = Int(try take(UInt32.self))
+    let count = Int(try take(UInt32.self))
+    switch mode {
+    case 0: return nil
+    case 1: return .one(first)
+    case 2: return .each(first: first, count: count)
+    default: throw malformed("it asks for an unknown way of polling")
     }
   }
 

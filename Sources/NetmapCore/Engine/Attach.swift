@@ -5,10 +5,11 @@ extension Engine {
   ///   - registration: What ``register(_:)`` answered.
   ///   - tag: In whose name rings are locked.
   ///   - stampsAlways: Whether receive rings are stamped without being asked.
+  ///   - lane: Which ring of either direction alone is attached, where the binding has it; nil for all.
   /// - Returns: The data path. It stays valid memory for as long as the object lives.
   /// - Throws: ``NetmapError`` when a backend cannot be attached.
   package func attach(
-    _ registration: Registration, tag: ClientTag, stampsAlways: Bool = true
+    _ registration: Registration, tag: ClientTag, stampsAlways: Bool = true, lane: Int? = nil
   ) throws(NetmapError) -> AttachedPort {
     let bridge = try exclusively { (state) throws(NetmapError) in
       state.bindings[registration.id]?.port.membership?.attachment
@@ -18,7 +19,7 @@ extension Engine {
     return unsafe try AttachedPort(
       region: registration.region, segment: registration.segment,
       binding: registration.bindingIndex, tag: tag, doorbells: doorbells,
-      stampsAlways: stampsAlways, bridge: bridge
+      stampsAlways: stampsAlways, bridge: bridge, lane: lane
     ) { (place, _) throws(NetmapError) in
       guard let port = unsafe port else { return unsafe .none }
       switch unsafe port.rings[place] {

@@ -10,6 +10,25 @@ package struct BindingRecord: Hashable, Sendable {
   package var flags: BindingFlags
 }
 
+extension BindingRecord {
+  /// The same with one ring of either direction, or none where the binding does not have it.
+  func only(_ ring: Int) -> BindingRecord {
+    func range(_ direction: Direction) -> Range<Int> {
+      ranges[direction].contains(ring) ? ring..<ring + 1 : 0..<0
+    }
+    var result = self
+    result.ranges.transmit = range(.transmit)
+    result.ranges.receive = range(.receive)
+    return result
+  }
+
+  /// The place of a ring among the binding's, transmit rings first.
+  func place(_ direction: Direction, _ ring: Int) -> Int {
+    let before = direction == .transmit ? 0 : ranges.transmit.count
+    return before + ring - ranges[direction].lowerBound
+  }
+}
+
 extension SyncSegment {
   /// Writes the state of binding `index`.
   package func store(_ record: BindingRecord, at index: Int) {

@@ -18,6 +18,8 @@ package final class Engine: Sendable {
   package let doorbells: DoorbellTable
 
   private let lazyWorker = Mutex<Worker?>(nil)
+  /// What carries the packets of interfaces on switches, where this process's worker does.
+  let links = Mutex<[PortName: InterfaceLink]>([:])
 
   /// - Parameter interfaces: What finds network interfaces; nil for an engine that has none.
   /// - Throws: ``NetmapError`` when there is no memory or no descriptor left.
@@ -28,7 +30,7 @@ package final class Engine: Sendable {
 
   deinit { lazyWorker.withLock { $0?.stop() } }
 
-  /// The thread that is the other side of isolated ports; made when it is first asked for.
+  /// The thread that carries packets of isolated ports and of interfaces on switches; made when it is first asked for.
   ///
   /// - Throws: ``NetmapError`` when there are no descriptors left.
   package func worker() throws(NetmapError) -> Worker {
@@ -87,6 +89,9 @@ final class EngineState {
 
   /// Ports that stay when nobody has them open, by name.
   var persistent: [String: EnginePort] = [:]
+
+  /// Network interfaces that are on a switch, by the name they have there.
+  var interfacesOnSwitches: [PortName: AttachedInterface] = [:]
 
   /// What has left a switch and may still be written to.
   var leaving: [SwitchQuarantine] = []

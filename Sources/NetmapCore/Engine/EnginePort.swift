@@ -66,6 +66,10 @@ final class EnginePort {
   /// Whether the port stays when nobody has it open.
   var isPersistent = false
 
+  /// The name on a switch under which the engine itself holds the port: an interface there, and the switch
+  /// port that it has. Nobody else can open it.
+  var attachedAs: PortName?
+
   /// Pipes that hang on this port.
   var pipes: [[UInt8]: PipePair] = [:]
 

@@ -31,6 +31,9 @@ extension NetmapError.Code {
   /// Nothing to list under that name.
   public static let noSuchEntry = Self(rawValue: ENOENT)
 
+  /// Polling of a port is on already, or off: netmap's way to say so.
+  public static let badAddress = Self(rawValue: EFAULT)
+
   /// Another version of netmap's shared memory or messages.
   public static let otherVersion = Self(rawValue: EPROTO)
 
@@ -61,6 +64,7 @@ extension NetmapError.Code {
     case ENOTSOCK: "ENOTSOCK"
     case ETIMEDOUT: "ETIMEDOUT"
     case EPIPE: "EPIPE"
+    case EFAULT: "EFAULT"
     default: "errno \(rawValue)"
     }
   }

@@ -31,7 +31,7 @@ extension EngineState {
   }
 
   /// An interface, or the parent of a pipe, that has this name.
-  private func interfacePort(
+  func interfacePort(
     _ name: PortName, _ backend: PortSpecification.BackendChoice?
   ) throws(NetmapError) -> EnginePort? {
     if let port = ports[.name(name)] { return port }
@@ -110,6 +110,7 @@ extension EngineState {
       parent = try pipeParent(request, region)
     }
     if let pair = parent.pipes[pipe.idBytes] { return pair }
+    try parent.checkFree()
     do throws(NetmapError) {
       return try newPipe(pipe, request, parent)
     } catch {

@@ -30,6 +30,7 @@ extension Engine {
     try exclusively { (state) throws(NetmapError) in
       do throws(NetmapError) {
         let port = try state.findPort(request)
+        try port.checkFree()
         do throws(NetmapError) {
           return try state.bind(port, request)
         } catch {
@@ -52,14 +53,7 @@ extension Engine {
   ///     is used again until ``forget(_:)``.
   package func release(_ id: BindingID, keepsViews: Bool = false) {
     try? exclusively { (state) throws(NetmapError) in
-      guard let binding = state.bindings.removeValue(forKey: id) else { return }
-      let (region, segment) = (binding.port.region, binding.port.segment)
-      let port = ObjectIdentifier(segment.memory)
-      if keepsViews {
-        region.beginQuarantine(of: port)
-        state.quarantined[id] = (region, segment)
-      }
-      state.quarantining(binding.port) { region.free(of: port) { state.unbind(binding) } }
+      state.release(id, keepsViews: keepsViews)
     }
   }
 
@@ -73,6 +67,17 @@ extension Engine {
 }
 
 extension EngineState {
+  func release(_ id: BindingID, keepsViews: Bool) {
+    guard let binding = bindings.removeValue(forKey: id) else { return }
+    let (region, segment) = (binding.port.region, binding.port.segment)
+    let port = ObjectIdentifier(segment.memory)
+    if keepsViews {
+      region.beginQuarantine(of: port)
+      quarantined[id] = (region, segment)
+    }
+    quarantining(binding.port) { region.free(of: port) { unbind(binding) } }
+  }
+
   /// Binds the rings that the request selects, in netmap's order of checks (`netmap_do_regif`).
   func bind(
     _ port: EnginePort, _ request: RegisterRequest

@@ -12,12 +12,33 @@ package enum SwitchRequest: Sendable {
   case create(RegisterRequest)
   /// `VALE_DELIF`.
   case remove(PortName)
-  /// `VALE_POLLING_ENABLE` and `_DISABLE`.
-  case polling(PortName)
+  /// `VALE_POLLING_ENABLE`, with the CPUs, and `_DISABLE`.
+  case polling(PortName, PollingCPUs?)
   /// `PORT_INFO_GET`.
   case information(PortName)
   /// The module of a switch, by the switch's name. An addition of this implementation.
   case module(String, ModuleRequest)
+}
+
+extension SwitchRequest {
+  /// The port it is about.
+  package var name: PortName? {
+    switch self {
+    case .attach(let request), .create(let request): request.name
+    case .detach(let name), .find(let name), .remove(let name), .polling(let name, _),
+      .information(let name):
+      name
+    case .next, .module: nil
+    }
+  }
+
+  /// Whether it is for those who may change what others see.
+  package var isChange: Bool {
+    switch self {
+    case .attach, .detach, .create, .remove, .polling, .module(_, .choose): true
+    case .find, .next, .information, .module(_, .report): false
+    }
+  }
 }
 
 /// What the engine answers to a ``SwitchRequest``; fields that say nothing about it are 0.
@@ -35,34 +56,59 @@ package struct SwitchAnswer: Hashable, Sendable {
   package init() {}
 }
 
+/// What the engine has decided about a ``SwitchRequest``, and what is left to do for whoever carries packets.
+package enum SwitchOutcome: Sendable {
+  /// Nothing.
+  case done(SwitchAnswer)
+  /// An interface has been bound and put on a switch: its packets must be carried from now on.
+  case attached(InterfaceOnSwitch)
+  /// An interface is to leave: whoever carries its packets stops, and calls ``Engine/endInterface(_:)``.
+  case leaves(PortName, SwitchAnswer)
+  /// Threads of their own are to poll an interface, or nil to stop; ``Engine/forgetPolling(of:)`` takes it
+  /// back.
+  case polls(PortName, PollingCPUs?, SwitchAnswer)
+}
+
 extension Engine {
-  /// Answers a request about switches.
+  /// Decides a request about switches, once: a refusal may say that another try is worth while.
   ///
   /// - Throws: ``NetmapError`` with the `errno` that netmap has for the refusal.
-  package func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {
+  package func decide(_ request: SwitchRequest) throws(NetmapError) -> SwitchOutcome {
     try exclusively { (state) throws(NetmapError) in
       switch request {
       case .attach(let request): try state.attach(request)
       case .detach(let name): try state.detach(name)
-      case .find(let name): try state.find(name)
-      case .next(let bridge, let port): try state.next(bridge, port)
-      case .create(let request): try state.createPersistent(request)
-      case .remove(let name): try state.removePersistent(name)
-      case .polling(let name): try state.poll(name)
-      case .information(let name): try state.information(name)
-      case .module(let name, let request): try state.answer(request, on: name)
+      case .find(let name): .done(try state.find(name))
+      case .next(let bridge, let port): .done(try state.next(bridge, port))
+      case .create(let request): .done(try state.createPersistent(request))
+      case .remove(let name): .done(try state.removePersistent(name))
+      case .polling(let name, let cpus): try state.poll(name, cpus)
+      case .information(let name): .done(try state.information(name))
+      case .module(let name, let request): .done(try state.answer(request, on: name))
       }
     }
   }
 
-  /// Whether the engine holds something that nobody has open: persistent ports.
+  /// Whether the engine holds something that nobody has open: persistent ports, or interfaces on switches.
   package var holdsPorts: Bool {
-    (try? exclusively { (state) throws(NetmapError) in !state.persistent.isEmpty }) ?? false
+    let holds = try? exclusively { (state) throws(NetmapError) in
+      !state.persistent.isEmpty || !state.interfacesOnSwitches.isEmpty
+    }
+    return holds ?? false
+  }
+
+  /// Whether a port on a switch would be a persistent one, or is named wrongly: then nobody has to carry
+  /// its packets.
+  package func needsNoCarrier(_ name: PortName) -> Bool {
+    let isPersistent = try? exclusively { (state) throws(NetmapError) in
+      state.persistent[try SwitchPortName(name).port] != nil
+    }
+    return isPersistent ?? true
   }
 }
 
 extension EngineState {
-  fileprivate func attach(_ request: RegisterRequest) throws(NetmapError) -> SwitchAnswer {
+  fileprivate func attach(_ request: RegisterRequest) throws(NetmapError) -> SwitchOutcome {
     let name = request.name
     func refusal(
       _ code: NetmapError.Code, _ reason: String, _ remedy: String = ""
@@ -80,15 +126,9 @@ extension EngineState {
     }
     let parts = try SwitchPortName(name)
     guard let port = persistent[parts.port] else {
-      guard try isInterface(parts.port) else {
-        throw refusal(
-          .invalidArgument, "there is no interface \(parts.port)",
-          "make a persistent port: vale-ctl -n \(parts.port)")
-      }
-      throw refusal(
-        .unsupported, "network interfaces cannot be attached to a switch yet",
-        "open \(name.rawValue) and netmap:\(parts.port), and pass packets on with a program")
+      return .attached(try attachInterface(request, parts))
     }
+    try checkRings(request)
     guard port.bindings == 0, port.pipes.isEmpty else {
       throw refusal(
         .busy, "\(parts.port) is open", "attach it before programs open it")
@@ -97,14 +137,14 @@ extension EngineState {
     do throws(NetmapError) {
       let member = try bridge.add(port, as: name)
       if port.memberships.count == 1 { ports[.name(name)] = port }
-      return member.answer
+      return .done(member.answer)
     } catch {
       dropIfUnused(bridge)
       throw error
     }
   }
 
-  fileprivate func detach(_ name: PortName) throws(NetmapError) -> SwitchAnswer {
+  fileprivate func detach(_ name: PortName) throws(NetmapError) -> SwitchOutcome {
     func refusal(
       _ code: NetmapError.Code, _ reason: String, _ remedy: String = ""
     ) -> NetmapError {
@@ -116,6 +156,10 @@ extension EngineState {
     guard let parts = try? SwitchPortName(name), let bridge = bridges[parts.bridge],
       let member = bridge.members.values.first(where: { $0.name == name })
     else { throw refusal(.noSuchDevice, "there is no such port on a switch") }
+    if let attached = interfacesOnSwitches[name] {
+      try attached.beginLeaving()
+      return .leaves(name, member.answer)
+    }
     let port = member.port
     guard port.isPersistent else {
       throw refusal(.busy, "programs have it open", "it leaves when the last of them closes it")
@@ -135,7 +179,7 @@ extension EngineState {
       bridge.remove(member)
       dropIfUnused(bridge)
     }
-    return answer
+    return .done(answer)
   }
 
   fileprivate func find(_ name: PortName) throws(NetmapError) -> SwitchAnswer {
@@ -168,20 +212,6 @@ extension EngineState {
       throw NetmapError(.noSuchEntry, "list", "switches", reason: "there are no more ports")
     }
     return first.answer
-  }
-
-  fileprivate func poll(_ name: PortName) throws(NetmapError) -> SwitchAnswer {
-    guard name.isVale else {
-      throw NetmapError(
-        .invalidArgument, "poll", name.rawValue, reason: "it names no port of a switch")
-    }
-    guard bridges.values.contains(where: { $0.members.values.contains { $0.name == name } }) else {
-      throw NetmapError(
-        .noSuchDevice, "poll", name.rawValue, reason: "there is no such port on a switch")
-    }
-    throw NetmapError(
-      .unsupported, "poll", name.rawValue, reason: "it is no network interface",
-      remedy: "only interfaces that are attached to a switch are polled")
   }
 
   fileprivate func information(_ name: PortName) throws(NetmapError) -> SwitchAnswer {

@@ -58,6 +58,25 @@ public struct RegionParameters: Hashable, Sendable {
     return parameters(pipes: pipes)
   }
 
+  /// A region for an interface and the switch port that it gets: exactly their rings, as the kernel may
+  /// lock all of it.
+  package static func interfaceOnSwitch(
+    _ interface: PortGeometry, _ port: PortGeometry
+  ) -> RegionParameters {
+    let ports = [interface, port]
+    func sum(_ value: (PortGeometry) -> Int) -> Int { ports.reduce(0) { $0 + value($1) } }
+    let slots = ports.map { max($0.transmitSlots, $0.receiveSlots) }.max() ?? 0
+    let names = ports.map { InterfaceObject.byteCount(ringCount: InterfaceObject.ringCount($0)) }
+    return RegionParameters(
+      interfaceSize: max(1024, names.max() ?? 0), interfaceCount: 4,
+      ringSize: max(20_480, 256 + 16 * slots),
+      ringCount: max(4, sum { $0.transmitRings + $0.receiveRings }),
+      bufferCount: max(
+        4098,
+        sum { $0.transmitRings * $0.transmitSlots + $0.receiveRings * $0.receiveSlots }
+          + Region.reservedBuffers))
+  }
+
   /// The size up to which a private region has room for every pipe its port may have.
   package static let roomyByteLimit = 512 << 20
 

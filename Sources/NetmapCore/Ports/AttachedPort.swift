@@ -47,24 +47,25 @@ package final class AttachedPort {
   ///   - stampsAlways: Whether receive rings are stamped without being asked.
   ///   - bridge: The port's place on a switch; nil when it is on none.
   ///   - resolver: What fetches the memory of other processes' ports on the switch.
+  ///   - lane: Which ring of either direction alone is attached, where the binding has it; nil for all.
   ///   - backend: Makes the data half of a ring of kind ``RingKind/backend``: given its place among the
   ///     binding's rings, transmit rings first, and the ring.
   /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a binding.
   package init(
     region: SharedMemory, segment: SyncSegment, binding index: Int, tag: ClientTag,
     doorbells: DoorbellTable, stampsAlways: Bool = true, bridge: BridgeAttachment? = nil,
-    resolver: DestinationResolver? = nil,
+    resolver: DestinationResolver? = nil, lane: Int? = nil,
     backend: (Int, Ring) throws(NetmapError) -> DataHalf = {
       (_, _) throws(NetmapError) in unsafe .none
     }
   ) throws(NetmapError) {
-    guard let record = segment.binding(at: index) else {
+    guard let binding = segment.binding(at: index) else {
       throw NetmapError(
         .invalidArgument, "attach", "binding \(index)", reason: "the segment has no such binding")
     }
     self.region = region
     self.segment = segment
-    self.record = record
+    record = lane.map { binding.only($0) } ?? binding
     self.doorbells = doorbells
     self.bridge = bridge
     let builder = unsafe RingBuilder(
@@ -75,7 +76,7 @@ package final class AttachedPort {
       for number in record.ranges[direction] {
         var ring = unsafe try builder.ring(direction, number)
         if unsafe ring.kind == .backend {
-          let half = unsafe try backend(built.count, ring.ring)
+          let half = unsafe try backend(binding.place(direction, number), ring.ring)
           unsafe ring.backend = unsafe half.ring
           if let owner = unsafe half.owner { owners.append(owner) }
           if unsafe ring.backend.pollDescriptor >= 0 {

@@ -1,5 +1,3 @@
-internal import Synchronization
-
 /// Moves packets from a receive ring to a transmit ring by copying them, believing neither.
 ///
 /// What a ring says of its slots is loaded once, checked, and then used. An index that names no buffer or
@@ -21,14 +19,14 @@ struct DistrustfulCopy {
   func move(limit: UInt32) -> Int {
     // Room first: packets that have none stay where they are.
     _ = unsafe target.synchronizeTransmit(.forceReclaim)
-    guard let room = unsafe Self.window(of: target.ring), room.count > 0 else { return 0 }
+    guard let room = unsafe target.ring.ownSlots, room.count > 0 else { return 0 }
     _ = unsafe source.synchronizeReceive([])
-    guard let packets = unsafe Self.window(of: source.ring), packets.count > 0 else { return 0 }
+    guard let packets = unsafe source.ring.ownSlots, packets.count > 0 else { return 0 }
     let count = min(room.count, packets.count, limit)
     var (from, to) = (packets.first, room.first)
     var isInside = false
     for _ in 0..<count {
-      let slot = unsafe Self.load(source.ring.slot(from))
+      let slot = unsafe source.ring.load(from)
       let continues = slot.flags.contains(.moreFragments)
       if unsafe copy(slot, to: to) || continues || isInside {
         to = unsafe target.ring.next(to)
@@ -36,30 +34,11 @@ struct DistrustfulCopy {
       isInside = continues
       from = unsafe source.ring.next(from)
     }
-    unsafe target.ring.cur = to
-    unsafe target.ring.head = to
+    unsafe target.ring.giveAway(upTo: to)
     _ = unsafe target.synchronizeTransmit([])
-    unsafe source.ring.cur = from
-    unsafe source.ring.head = from
+    unsafe source.ring.giveAway(upTo: from)
     _ = unsafe source.synchronizeReceive([])
     return Int(count)
-  }
-
-  /// The slots of a ring that are ours, if its cursors are in range.
-  private static func window(of ring: Ring) -> (first: UInt32, count: UInt32)? {
-    let (head, tail) = unsafe (ring.head, ring.tail)
-    guard unsafe head < ring.slotCount && tail < ring.slotCount else { return nil }
-    return unsafe (head, ring.distance(from: head, to: tail))
-  }
-
-  /// A slot as it stood at one moment: whoever writes to it meanwhile is too late.
-  private static func load(_ slot: UnsafeMutablePointer<Slot>) -> Slot {
-    let word = unsafe UnsafeMutableRawPointer(slot).assumingMemoryBound(to: Atomic<UInt64>.self)
-      .pointee.load(ordering: .relaxed)
-    return Slot(
-      bufferIndex: UInt32(truncatingIfNeeded: word),
-      length: UInt16(truncatingIfNeeded: word >> 32),
-      flags: SlotFlags(rawValue: UInt16(truncatingIfNeeded: word >> 48)))
   }
 
   /// Copies one slot's bytes and writes the target's slot.
@@ -67,16 +46,16 @@ struct DistrustfulCopy {
   /// - Returns: False when the slot is nonsense; then the target's is an empty one.
   private func copy(_ slot: Slot, to index: UInt32) -> Bool {
     let place = unsafe target.ring.slot(index)
-    let buffer = unsafe Self.load(place).bufferIndex
+    let buffer = unsafe target.ring.load(index).bufferIndex
     var length = Int(slot.length)
     let room = unsafe Int(min(source.ring.bufferSize, target.ring.bufferSize))
-    if unsafe slot.bufferIndex < 2 || slot.bufferIndex >= source.ring.bufferCount {
+    if unsafe !source.ring.hasBuffer(slot.bufferIndex) {
       unsafe sourceCounts.countDrop(.badBufferIndex)
       length = -1
     } else if length > room {
       unsafe sourceCounts.countDrop(.badLength)
       length = -1
-    } else if unsafe buffer < 2 || buffer >= target.ring.bufferCount {
+    } else if unsafe !target.ring.hasBuffer(buffer) {
       unsafe targetCounts.countDrop(.badBufferIndex)
       length = -1
     } else {

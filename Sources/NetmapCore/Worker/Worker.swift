@@ -2,7 +2,8 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// A thread of the engine that is the other side of ports whose processes are not trusted.
+/// A thread of the engine that carries packets: the other side of ports whose processes are not trusted,
+/// and between interfaces and the switches that they are on.
 ///
 /// It starts with the first link, and sleeps when nothing moves. Links have turns of bounded length, one
 /// after the other, so a process that sends without end delays the others by one turn of its own; one
@@ -25,7 +26,7 @@ package final class Worker: Sendable {
 
   /// A link on its way to the thread, which alone uses it from then on.
   private struct Handover: @unchecked Sendable {
-    let link: WorkerLink
+    let link: any WorkerTask
   }
 
   /// Turns without anything to do before the thread sleeps: some microseconds, in which the next packet
@@ -47,6 +48,11 @@ package final class Worker: Sendable {
   /// - Returns: What ``close(_:)`` takes.
   /// - Throws: ``NetmapError`` when no thread can be had.
   package func add(_ link: sending WorkerLink) throws(NetmapError) -> UInt64 {
+    try serve(link)
+  }
+
+  /// The same for any task.
+  func serve(_ link: sending any WorkerTask) throws(NetmapError) -> UInt64 {
     let handover = Handover(link: link)
     let (number, starts) = changes.withLock { changes in
       changes.lastNumber += 1
@@ -86,6 +92,9 @@ package final class Worker: Sendable {
     tell()
   }
 
+  /// Has the thread look at everything again.
+  func wake() { tell() }
+
   private func tell() {
     changeCount.wrappingAdd(1, ordering: .sequentiallyConsistent)
     var one: UInt64 = 1
@@ -99,7 +108,7 @@ package final class Worker: Sendable {
   // MARK: - On the thread
 
   private func run(_ sleeper: Sleeper) {
-    var links: [UInt64: WorkerLink] = [:]
+    var links: [UInt64: any WorkerTask] = [:]
     var seen = 0
     var idle = 0
     while true {
@@ -121,7 +130,7 @@ package final class Worker: Sendable {
   }
 
   /// - Returns: False when the thread is to end.
-  private func take(_ links: inout [UInt64: WorkerLink]) -> Bool {
+  private func take(_ links: inout [UInt64: any WorkerTask]) -> Bool {
     let (added, closed, isStopping) = changes.withLock { changes in
       defer { (changes.added, changes.closed) = ([], []) }
       return (changes.added, changes.closed, changes.isStopping)
@@ -131,7 +140,7 @@ package final class Worker: Sendable {
     return !isStopping
   }
 
-  private func retire(_ links: inout [UInt64: WorkerLink]) {
+  private func retire(_ links: inout [UInt64: any WorkerTask]) {
     let now = monotonicNanoseconds()
     for (number, link) in links where link.isDone(at: now) {
       links[number] = nil
@@ -139,13 +148,14 @@ package final class Worker: Sendable {
     }
   }
 
-  private func sleep(_ links: [UInt64: WorkerLink], _ sleeper: Sleeper) {
+  private func sleep(_ links: [UInt64: any WorkerTask], _ sleeper: Sleeper) {
     let now = monotonicNanoseconds()
     var timeout: UInt64?
     var items: [Sleeper.Item] = []
-    var owners: [WorkerLink] = []
+    var owners: [any WorkerTask] = []
     for link in links.values {
       if link.isClosing { timeout = min(timeout ?? .max, 10_000_000) }
+      if let pause = link.nextLook() { timeout = min(timeout ?? .max, pause) }
       guard link.pausesUntil <= now else {
         timeout = min(timeout ?? .max, link.pausesUntil - now)
         continue

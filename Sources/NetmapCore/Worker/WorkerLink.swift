@@ -2,7 +2,7 @@
 ///
 /// Outside is the worker's end of a pipe in a region that the isolated process has for itself; nothing in
 /// there is believed. Inside is the port that the process asked for, opened by the worker.
-package final class WorkerLink {
+package final class WorkerLink: WorkerTask {
   private let inside: AttachedPort
   private let outside: AttachedPort
   /// Called once, on the worker's thread, after the last use of both.
@@ -15,10 +15,7 @@ package final class WorkerLink {
 
   /// When the port was closed or something last moved after that; nil while it is open.
   private var lingersSince: UInt64?
-  /// Wake-ups in a row that brought nothing to move.
-  private var falseAlarms = 0
-  /// Until when the link is left alone, as it wakes the worker for nothing.
-  private(set) var pausesUntil: UInt64 = 0
+  private var alarms = FalseAlarms()
 
   package init(
     inside: AttachedPort, outside: AttachedPort, end: @escaping @Sendable () -> Void
@@ -28,9 +25,6 @@ package final class WorkerLink {
     self.end = end
   }
 
-  /// Moves what there is to move, within limits.
-  ///
-  /// - Returns: How many slots were moved.
   func turn() -> Int {
     var moved = 0
     for index in 0..<min(outside.receiveCount, inside.transmitCount) {
@@ -48,7 +42,7 @@ package final class WorkerLink {
       }
     }
     if moved > 0 {
-      falseAlarms = 0
+      alarms.forget()
       if lingersSince != nil { lingersSince = monotonicNanoseconds() }
     }
     return moved
@@ -71,17 +65,10 @@ package final class WorkerLink {
     return result
   }
 
-  /// Takes note that the link ended a sleep; one that does so again and again for nothing is left alone
-  /// for a while.
-  func noteAlarm(at now: UInt64) {
-    falseAlarms += 1
-    if falseAlarms >= 8 {
-      falseAlarms = 0
-      pausesUntil = now + 10_000_000
-    }
-  }
+  func noteAlarm(at now: UInt64) { alarms.note(at: now) }
+  var pausesUntil: UInt64 { alarms.pausesUntil }
+  func nextLook() -> UInt64? { nil }
 
-  /// The port was closed: what was sent is still delivered.
   func close() {
     lingersSince = monotonicNanoseconds()
   }

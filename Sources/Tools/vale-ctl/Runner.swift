@@ -52,8 +52,9 @@ struct Runner {
   private func perform(_ action: Action) throws(NetmapError) {
     switch action {
     case .list: try list()
-    case .attach(let name, _):
-      let entry = try switches.attach(try PortName(name), memoryID: try memoryID())
+    case .attach(let name, let withHost):
+      let entry = try switches.attach(
+        try PortName(name), memoryID: try memoryID(), withHostRings: withHost)
       show(entry, ["port_index": entry.portIndex])
     case .detach(let name):
       let entry = try switches.detach(try PortName(name))
@@ -72,13 +73,10 @@ struct Runner {
       output.line("port_idx:   \(entry.portIndex)")
     case .information(let name):
       show(try switches.information(on: try PortName(name)), name, lastLabel: nil)
-    case .polling(let name, let isOn):
-      if isOn && options.configuration == nil {
-        throw NetmapError(
-          .invalidArgument, "poll", name, reason: "-p needs -C, which says on which CPUs",
-          remedy: "for example -C 0,1")
-      }
-      try switches.poll(try PortName(name))
+    case .polling(let name, true):
+      try switches.poll(
+        try PortName(name), on: try PollingConfiguration.read(options.configuration, for: name))
+    case .polling(let name, false): try switches.stopPolling(try PortName(name))
     case .showModule(let name): show(try switches.module(of: name), of: name)
     case .setModule(let text): try setModule(text)
     case .removeModule(let name):

@@ -152,6 +152,9 @@ final class FakePair: @unchecked Sendable {
   /// The flags of every sync so far.
   var flagsSeen: [SyncFlags] { withState { $0.flags } }
 
+  /// Whether something was sent that has not been received.
+  var hasFrames: Bool { withState { !$0.frames.isEmpty } }
+
   /// Buffers that are lent now.
   var lent: [UInt32] { withState { $0.held.filter { $0 != 0 } } }
 

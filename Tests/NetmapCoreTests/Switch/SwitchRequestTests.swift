@@ -129,10 +129,10 @@ struct SwitchRequestTests {
 
   @Test("polling is for interfaces")
   func polling() throws {
-    #expect(code { _ = try engine.answer(.polling(try PortName("eth0"))) } == .invalidArgument)
-    #expect(code { _ = try engine.answer(.polling(try PortName("vale0:a"))) } == .noSuchDevice)
+    #expect(code { _ = try engine.answer(.polling(try PortName("eth0"), .one(0))) } == .invalidArgument)
+    #expect(code { _ = try engine.answer(.polling(try PortName("vale0:a"), .one(0))) } == .noSuchDevice)
     let port = try TestPort(engine, "vale0:a")
-    #expect(code { _ = try engine.answer(.polling(try PortName("vale0:a"))) } == .unsupported)
+    #expect(code { _ = try engine.answer(.polling(try PortName("vale0:a"), .one(0))) } == .unsupported)
     _ = port
   }
 

@@ -12,7 +12,7 @@ struct Bench: ParsableCommand {
       CASES
       \(Measurement.Case.overview)
 
-      The cases on interfaces (xdp-..., packet-...) are measured on veth pairs in a network namespace \
+      The cases on interfaces (xdp-..., packet-..., vale-nic) are measured on veth pairs in a network namespace \
       that goes with the measurement. They need the rights to make one and to load BPF programs: \
       run as root. Without them they are printed as not measured; that is a failure only when --case \
       asks for them. copy and generic are the modes of AF_XDP; packet is TPACKET_V3. What is received \
@@ -125,8 +125,8 @@ struct Bench: ParsableCommand {
     if packets != nil, let name = cases.first(where: \.isTimed) {
       throw ValidationError("--packets: \(name.rawValue) is measured by time; see --seconds")
     }
-    if program != nil, let name = cases.first(where: { $0.traffic == nil }) {
-      throw ValidationError("--program: \(name.rawValue) is not measured on interfaces")
+    if program != nil, let name = cases.first(where: { !$0.takesProgram }) {
+      throw ValidationError("--program: \(name.rawValue) is not measured with other programs")
     }
     _ = try pinnedCPUs(Machine())
   }
@@ -190,10 +190,13 @@ struct Bench: ParsableCommand {
     var plan: [Measurement] = []
     for name in Measurement.Case.allCases where cases.isEmpty || cases.contains(name) {
       if verify && !name.isPipe || packets != nil && name.isTimed { continue }
-      if program != nil && name.traffic == nil { continue }
+      if program != nil && !name.takesProgram { continue }
       let usual = Self.usualBatches(name)
       let sizes = batches.isEmpty || !name.hasBatches ? usual : batches
-      let frames = name == .valeJumbo ? [65_536] : name.hasLengths ? lengths : [testFrameBytes]
+      let isShort = quick && name == .valeInterface && frameSizes.isEmpty
+      let frames =
+        name == .valeJumbo
+        ? [65_536] : name.hasLengths && !isShort ? lengths : [testFrameBytes]
       for length in frames {
         for kind in name.isPipe ? kinds : [.untouched] {
           for size in sizes {

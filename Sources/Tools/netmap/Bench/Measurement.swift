@@ -20,6 +20,7 @@ struct Measurement: Hashable {
     case valeUnread = "vale-unread"
     case valeJumbo = "vale-jumbo"
     case valeModule = "vale-module"
+    case valeInterface = "vale-nic"
     case pingPongSpin = "pingpong-spin"
     case pingPongSleep = "pingpong-sleep"
     case xdpCopyTransmit = "xdp-copy-tx"
@@ -51,6 +52,8 @@ struct Measurement: Hashable {
       case .valeJumbo: "packets of 64 KiB in 32 slots, between two threads"
       case .valeModule:
         "vale-1t by a learning module; next to it, in turns, the built-in learning bridge"
+      case .valeInterface:
+        "xdp-copy-tx, sent to a port of a switch that the veth is on; what arrives is counted"
       case .pingPongSpin: "round trips between two processes that look all the time"
       case .pingPongSleep: "round trips between two processes that sleep until a packet comes"
       case .xdpCopyTransmit, .xdpGenericTransmit, .packetTransmit:
@@ -65,6 +68,7 @@ struct Measurement: Hashable {
     /// What is measured on interfaces; nil for the other cases.
     var traffic: Traffic? {
       switch self {
+      case .valeInterface: Traffic(.xdpCopy, .transmit, isSwitched: true)
       case .xdpCopyTransmit: Traffic(.xdpCopy, .transmit)
       case .xdpCopyReceive: Traffic(.xdpCopy, .receive)
       case .xdpCopyForward: Traffic(.xdpCopy, .forward)
@@ -77,6 +81,9 @@ struct Measurement: Hashable {
       default: nil
       }
     }
+
+    /// Whether another program can be measured in the place of this package.
+    var takesProgram: Bool { traffic?.isSwitched == false }
 
     /// All cases, one a line, for help texts.
     static var overview: String {
@@ -109,7 +116,7 @@ struct Measurement: Hashable {
     var isTimed: Bool { hasLengths || self == .valeJumbo }
 
     var backendName: String {
-      if vale != nil { return "vale" }
+      if vale != nil || traffic?.isSwitched == true { return "vale" }
       switch self {
       case .null: return "null"
       case .memoryCopy: return "memory"

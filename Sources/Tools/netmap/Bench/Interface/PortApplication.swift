@@ -37,7 +37,13 @@ struct PortApplication: MeasuredApplication {
     _ measurement: Measurement, _ traffic: Traffic, _ stage: TrafficStage, _ control: Control
   ) throws(BenchError) -> ApplicationReport {
     try measuring { () throws(NetmapError) in
-      let port = try open(stage.interfaces[0], "T", traffic, EmbeddedEngine())
+      let engine = try EmbeddedEngine()
+      let onSwitch = try traffic.isSwitched ? PortName("vale0:\(stage.interfaces[0])") : nil
+      if let onSwitch { try engine.switches.attach(onSwitch) }
+      defer { if let onSwitch { _ = try? engine.switches.detach(onSwitch) } }
+      let port =
+        try onSwitch == nil
+        ? open(stage.interfaces[0], "T", traffic, engine) : Port("vale0:sender", engine: engine)
       let frame = EthernetFrame.udp(length: measurement.frameBytes)
       var packets: UInt64 = 0
       control.waitForStart()

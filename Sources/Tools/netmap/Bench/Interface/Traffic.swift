@@ -29,10 +29,13 @@ struct Traffic: Hashable {
 
   let backend: Backend
   let direction: Direction
+  /// Whether the interface is on a switch, and packets are sent to a port of that.
+  let isSwitched: Bool
 
-  init(_ backend: Backend, _ direction: Direction) {
+  init(_ backend: Backend, _ direction: Direction, isSwitched: Bool = false) {
     self.backend = backend
     self.direction = direction
+    self.isSwitched = isSwitched
   }
 }
 

@@ -1,0 +1,163 @@
+internal import Synchronization
+
+/// One ring pair of a network interface that is on a switch: what arrives on the interface's receive ring is
+/// sent from the switch port's transmit ring of the same number, and the other way round.
+///
+/// Served by the worker or, in polling mode, by a thread of its own; the two hand it to each other by
+/// ``carry()``, which only one of them runs at a time.
+@safe
+final class InterfaceLane: WorkerTask, @unchecked Sendable {
+  /// What the lanes of one interface share.
+  final class Common: Sendable {
+    /// Whether the interface has gone.
+    let hasFailed = Atomic<Bool>(false)
+    /// Lanes that have not ended.
+    let left: Atomic<Int>
+    /// Called after the last use of the ports.
+    let end: @Sendable () -> Void
+
+    init(lanes: Int, end: @escaping @Sendable () -> Void) {
+      left = Atomic(lanes)
+      self.end = end
+    }
+  }
+
+  /// Whether a thread of its own serves it.
+  let isPolled = Atomic<Bool>(false)
+  private let isInUse = Atomic<Bool>(false)
+  private let common: Common
+  /// With one ring of either direction at most.
+  private let interface: AttachedPort
+  private let port: AttachedPort
+
+  // Of whoever runs `carry()`.
+  private var isBlocked = false
+  /// Whether the interface has not done with everything that it was given.
+  private var isUnfinished = false
+  private var lastProgress: UInt64 = 0
+  private var finished: UInt32 = 0
+
+  // Of the worker.
+  private var closedAt: UInt64?
+  private var alarms = FalseAlarms()
+  private var pause = InterfaceLane.shortestPause
+
+  /// Slots that are moved in one turn and direction, so that no lane keeps the others waiting.
+  private static let turnLimit: UInt32 = 256
+  /// How often an interface is asked that has not done yet, nanoseconds: completions wake nobody. At first,
+  /// while packets wait for room, and when none do.
+  private static let shortestPause: UInt64 = 50_000
+  private static let blockedPause: UInt64 = 10_000_000
+  private static let longestPause: UInt64 = 100_000_000
+  /// How long a closed lane delivers what was sent to it: at least, and while nothing moves, nanoseconds.
+  private static let shortestLinger: UInt64 = 2_000_000
+  private static let longestLinger: UInt64 = 200_000_000
+
+  init(interface: AttachedPort, port: AttachedPort, _ common: Common) {
+    self.interface = interface
+    self.port = port
+    self.common = common
+  }
+
+  // MARK: - Carrying
+
+  func turn() -> Int {
+    isPolled.load(ordering: .acquiring) ? 0 : carry()
+  }
+
+  /// Moves what there is to move, unless another thread does so just now.
+  ///
+  /// - Returns: How many slots were moved.
+  func carry() -> Int {
+    guard !isInUse.exchange(true, ordering: .acquiring) else { return 0 }
+    defer { isInUse.store(false, ordering: .releasing) }
+    var moved = 0
+    if closedAt == nil, interface.receiveCount > 0, port.transmitCount > 0 {
+      let outcome = unsafe BufferSwap(
+        source: interface.receive(0), target: port.transmit(0)
+      ).move(limit: Self.turnLimit)
+      moved += outcome.moved
+      if outcome.hasFailed { fail() }
+    }
+    if port.receiveCount > 0, interface.transmitCount > 0 { moved += carryOut() }
+    if moved > 0 { alarms.forget() }
+    return moved
+  }
+
+  private func carryOut() -> Int {
+    let target = unsafe interface.transmit(0)
+    let outcome = unsafe BufferSwap(source: port.receive(0), target: target)
+      .move(limit: Self.turnLimit)
+    var hasFailed = outcome.hasFailed
+    if outcome.moved == 0, isUnfinished, !outcome.isBlocked {
+      if unsafe target.synchronizeTransmit(.forceReclaim) == .failed { hasFailed = true }
+    }
+    if unsafe hasFailed || target.kring.state.contains(.stopped) { fail() }
+    isBlocked = outcome.isBlocked
+    let (sent, done) = unsafe (target.kring.hwcur, target.kring.hwtail)
+    isUnfinished = unsafe sent != target.ring.head || target.ring.next(done) != sent
+    if outcome.moved > 0 || done != finished {
+      finished = done
+      pause = Self.shortestPause
+      if closedAt != nil { lastProgress = monotonicNanoseconds() }
+    }
+    return outcome.moved
+  }
+
+  private func fail() { common.hasFailed.store(true, ordering: .releasing) }
+
+  /// Whether the interface has gone.
+  var hasFailed: Bool { common.hasFailed.load(ordering: .acquiring) }
+
+  // MARK: - Sleeping
+
+  var items: [Sleeper.Item] {
+    guard !isPolled.load(ordering: .acquiring) else { return [] }
+    let receives = closedAt == nil && interface.receiveCount > 0
+    // Also where nothing is received: it tells that the interface has gone.
+    var result = [Sleeper.Item(port: interface, wanted: receives ? .receive : [])]
+    if port.receiveCount > 0, !isBlocked {
+      result.append(Sleeper.Item(port: port, wanted: .receive))
+    }
+    return result
+  }
+
+  func nextLook() -> UInt64? {
+    guard isBlocked || isUnfinished, !isPolled.load(ordering: .acquiring) else { return nil }
+    defer { pause = min(pause * 2, isBlocked ? Self.blockedPause : Self.longestPause) }
+    return pause
+  }
+
+  func noteAlarm(at now: UInt64) { alarms.note(at: now) }
+  var pausesUntil: UInt64 { alarms.pausesUntil }
+
+  // MARK: - Ending
+
+  /// The interface is taken off the switch: senders are told, and what they have sent goes out.
+  func close() {
+    guard closedAt == nil else { return }
+    closedAt = monotonicNanoseconds()
+    lastProgress = monotonicNanoseconds()
+    if port.receiveCount > 0 { unsafe port.receive(0).kring.setOpen(false) }
+  }
+
+  var isClosing: Bool { closedAt != nil || hasFailed }
+
+  func isDone(at now: UInt64) -> Bool {
+    guard !isPolled.load(ordering: .acquiring), !isInUse.load(ordering: .acquiring) else {
+      return false
+    }
+    if hasFailed { return true }
+    guard let closedAt else { return false }
+    if now > lastProgress + Self.longestLinger { return true }
+    // Senders that looked before it was closed have finished after this.
+    guard now > closedAt + Self.shortestLinger, !isUnfinished else { return false }
+    return unsafe port.receiveCount == 0 || port.receive(0).ring.ownSlots?.count ?? 0 == 0
+  }
+
+  func finish() {
+    // A socket that is still open here would keep its queue taken.
+    interface.detach()
+    if common.left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { common.end() }
+  }
+}

@@ -1,0 +1,101 @@
+internal import CLinux
+internal import Glibc
+internal import Synchronization
+
+/// A network interface on a switch, as what carries its packets sees it: a lane for each ring pair.
+///
+/// May be used from any thread.
+package final class InterfaceLink: Sendable {
+  private let worker: Worker
+  private let lanes: [InterfaceLane]
+  private let numbers = Mutex<[UInt64]>([])
+  private let threads = Mutex<[PollingThread]>([])
+  /// Readable when the link has ended.
+  private let over: OwnedFile
+
+  /// The two sides of one ring pair, on their way to the worker's thread: whoever made them does not touch
+  /// them again.
+  package struct Pair: @unchecked Sendable {
+    let interface: AttachedPort
+    let port: AttachedPort
+
+    /// - Parameters:
+    ///   - interface: With that pair's rings only.
+    ///   - port: The switch port, likewise.
+    package init(interface: AttachedPort, port: AttachedPort) {
+      self.interface = interface
+      self.port = port
+    }
+  }
+
+  /// - Parameters:
+  ///   - pairs: One for each ring pair.
+  ///   - worker: What serves them.
+  ///   - end: Called once, on the worker's thread, after the last use of them: when the interface was taken
+  ///     off the switch, or has gone.
+  /// - Throws: ``NetmapError`` when descriptors have run out.
+  package init(
+    _ pairs: [Pair], worker: Worker, end: @escaping @Sendable () -> Void
+  ) throws(NetmapError) {
+    let file = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
+    guard file >= 0 else { throw systemError("eventfd", "worker") }
+    let over = OwnedFile(file)
+    let common = InterfaceLane.Common(lanes: pairs.count) {
+      end()
+      ringDoorbell(over.descriptor)
+    }
+    self.over = over
+    self.worker = worker
+    lanes = pairs.map { InterfaceLane(interface: $0.interface, port: $0.port, common) }
+  }
+
+  /// Begins to carry packets.
+  ///
+  /// - Throws: ``NetmapError`` when no thread can be had; then nothing has begun.
+  package func start() throws(NetmapError) {
+    for lane in lanes {
+      // The thread starts with the first one; the others cannot fail.
+      let number = try worker.serve(lane)
+      numbers.withLock { $0.append(number) }
+    }
+  }
+
+  /// Takes the interface off: nothing new is carried, what was sent to it goes out, then the link ends.
+  package func close() {
+    for number in numbers.withLock({ $0 }) { worker.close(number) }
+  }
+
+  /// Blocks until the link has ended.
+  package func waitUntilOver() {
+    var entry = pollfd(fd: over.descriptor, events: Int16(POLLIN), revents: 0)
+    while unsafe Glibc.poll(&entry, 1, -1) < 0, errno == EINTR {}
+  }
+
+  /// Has threads of their own look at rings all the time.
+  ///
+  /// - Throws: ``NetmapError`` `EINVAL` for CPUs that cannot be used, or when no thread can be had; then
+  ///   nothing has changed.
+  package func poll(on cpus: PollingCPUs) throws(NetmapError) {
+    let plan = cpus.plan(lanes: lanes.count)
+    for (cpu, _) in plan { try PollingThread.check(cpu: cpu) }
+    var made: [PollingThread] = []
+    do throws(NetmapError) {
+      for (cpu, range) in plan {
+        made.append(try PollingThread(Array(lanes[range]), cpu: cpu, worker: worker))
+      }
+    } catch {
+      for thread in made { thread.stop() }
+      throw error
+    }
+    threads.withLock { $0 = made }
+  }
+
+  /// Gives all rings back to the worker.
+  package func stopPolling() {
+    let former = threads.withLock { threads in
+      defer { threads = [] }
+      return threads
+    }
+    for thread in former { thread.stop() }
+  }
+}
