@@ -70,7 +70,7 @@ public final class Poller {
   private func sleeper(watching doorbells: DoorbellTable?) throws(NetmapError) -> Sleeper {
     if let sleeper, doorbells == nil || sleeper.doorbells === doorbells { return sleeper.sleeper }
     let table = if let doorbells { doorbells } else { try DoorbellTable() }
-    let made = try Sleeper(doorbells: table)
+    let made = Sleeper(doorbells: table)
     sleeper = (made, table)
     return made
   }

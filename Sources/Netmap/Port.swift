@@ -284,7 +284,7 @@ extension Port {
     if let existing = self.sleeper {
       sleeper = existing
     } else {
-      sleeper = try Sleeper(doorbells: binding.doorbells)
+      sleeper = Sleeper(doorbells: binding.doorbells)
       self.sleeper = sleeper
     }
     var items = [Sleeper.Item(port: attached, wanted: wanted)]

@@ -35,6 +35,11 @@ final class OpenBinding {
     viewers = [viewer]
   }
 
+  /// Wakes whoever sleeps for this binding's rings alone. (For others there are doorbells.)
+  func ring() {
+    unsafe registration.segment.bell(ofBinding: registration.bindingIndex)?.ring()
+  }
+
   /// The switch that the port is on.
   var bridge: UInt64? { registration.place?.serial }
 

@@ -206,6 +206,7 @@ extension Server {
   /// announcement, and not lived to ring.
   private func wakeEverybody(on segment: ObjectIdentifier) {
     for client in viewers(of: segment) { client.ring() }
+    for binding in bindings.values where binding.segment == segment { binding.ring() }
   }
 
   func forget(_ id: BindingID, by tag: ClientTag) {

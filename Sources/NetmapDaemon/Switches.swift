@@ -38,6 +38,7 @@ extension Server {
   func wakeNeighbours(of serials: Set<UInt64>) {
     for serial in serials {
       for client in clients(on: serial) { client.ring() }
+      for binding in bindings.values where binding.bridge == serial { binding.ring() }
     }
   }
 }

@@ -89,6 +89,34 @@ struct KillFaults {
     }
   }
 
+  @Test(
+    "senders that die between taking a sleeper's announcement and ringing: it is woken all the same",
+    arguments: [false, true])
+  func unrung(onDescriptors: Bool) throws {
+    let fixture = try DaemonFixture()
+    let port = try Port("netmap:p{1", engine: try fixture.engine())
+    let poller = Poller()
+    for round in 0..<faultRounds / 2 {
+      let sender = try TestProgram(fixture.command(["die-unrung", "netmap:p}1", "\(round)"]))
+      let isWoken: Bool
+      if onDescriptors {
+        // A descriptor that poll(2) leaves out; but one that a sleeper watches descriptors for.
+        var items = [PollItem(port, for: .receive), PollItem(descriptor: -1)]
+        isWoken = try poller.wait(for: &items, timeout: .seconds(20)) == 1
+      } else {
+        isWoken = try port.wait(for: .receive, timeout: .seconds(20)) == .receive
+      }
+      try #require(isWoken, "round \(round)")
+      var ring = port.receiveRing(0)
+      #expect(ring.next()?.bytes.byteCount == 60, "round \(round)")
+      try port.sync(.receive)
+      let said = rest(of: sender)
+      #expect(said == "sent\n", "round \(round): \(said)")
+      #expect(sender.wait() == SIGKILL)
+      try fixture.expectSound("round \(round)")
+    }
+  }
+
   @Test("processes killed while they open and close leave nothing behind")
   func openers() throws {
     var (seed, generator) = seededGenerator("openers")

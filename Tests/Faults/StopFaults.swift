@@ -10,6 +10,43 @@ import Testing
 struct StopFaults {
   enum Who: String, CaseIterable { case sender, receiver, daemon }
 
+  @Test("SIGSTOP and SIGCONT of a process that sleeps: it sleeps on, and wakes for a packet")
+  func asleep() throws {
+    var (seed, generator) = seededGenerator("asleep")
+    let fixture = try DaemonFixture()
+    let receiver = try fixture.peer(["receive", "netmap:p{1", "\(faultRounds)"])
+    let port = try Port("netmap:p}1", engine: try fixture.engine())
+    for round in 0..<faultRounds {
+      let context = "seed \(seed), round \(round)"
+      // A wait that a stop ended would be an error, which it says at once.
+      receiver.send(SIGSTOP)
+      usleep(.random(in: 0..<300, using: &generator))
+      let isStopped = Bool.random(using: &generator)
+      if !isStopped {
+        receiver.send(SIGCONT)
+        usleep(.random(in: 0..<300, using: &generator))
+      }
+      var ring = port.transmitRing(0)
+      #expect(
+        ring.append(length: 60) { packet in
+          // What host-peer expects of sender 0.
+          let number = UInt64(round)
+          packet.storeBytes(of: 0, toByteOffset: 0, as: UInt64.self)
+          packet.storeBytes(of: number, toByteOffset: 8, as: UInt64.self)
+          packet.storeBytes(
+            of: number &* 0xbf58_476d_1ce4_e5b9, toByteOffset: 52, as: UInt64.self)
+        }, "\(context): no room")
+      try port.sync(.transmit)
+      if isStopped { receiver.send(SIGCONT) }
+      try #require(
+        try port.wait(for: .transmit, timeout: .seconds(20)) == .transmit, "\(context)")
+    }
+    let said = rest(of: receiver)
+    #expect(said.hasPrefix("received \(faultRounds) of "), "seed \(seed): \(said)")
+    receiver.wait()
+    try fixture.expectSound("seed \(seed)")
+  }
+
   @Test("SIGSTOP and SIGCONT at full speed", arguments: Who.allCases)
   func stopped(_ who: Who) throws {
     var (seed, generator) = seededGenerator("stopped \(who)")

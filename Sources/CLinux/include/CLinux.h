@@ -10,9 +10,11 @@
 #define CLINUX_H
 
 #include <poll.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <errno.h>
@@ -62,6 +64,21 @@ static inline int clinux_fork(void)
 /* ppoll(2): the only wait whose signal mask change and sleep are one step */
 extern int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
 		 const sigset_t *mask);
+
+/*
+ * futex(2), FUTEX_WAIT and FUTEX_WAKE. Not the "private" ones: the words lie in memory that processes share.
+ * With a time-out, which is relative, a wait behaves as poll(2) does: a handler that ran ends it with EINTR
+ * whether it asked for SA_RESTART or not, a stop and SIGCONT do not.
+ */
+static inline int clinux_futex_wait(const void *word, unsigned int expected,
+				    const struct timespec *timeout)
+{
+	return (int)syscall(SYS_futex, word, 0, expected, timeout, NULL, 0);
+}
+static inline int clinux_futex_wake_all(const void *word)
+{
+	return (int)syscall(SYS_futex, word, 1, INT_MAX, NULL, NULL, 0);
+}
 
 /* epoll_ctl(2): EPOLLET is bit 31 and does not survive import as a signed enumerator */
 static const unsigned int CLINUX_EPOLLIN = 0x001u;

@@ -69,9 +69,12 @@ extension SyncSegment {
       ranges: ranges, flags: BindingFlags(rawValue: load(base + 32, as: UInt64.self)))
   }
 
-  private static func offset(ofBinding index: Int) -> Int {
+  static func offset(ofBinding index: Int) -> Int {
     SyncSegmentLayout.bindings + index * SyncSegmentLayout.bindingByteCount
   }
+
+  /// Where in a record the binding's ``Bell`` lies. It outlives the binding: somebody may yet ring it.
+  static var bellOffset: Int { 48 }
 }
 
 extension RingRanges {

@@ -8,6 +8,8 @@ package final class AttachedPort {
   package let region: SharedMemory
   package let segment: SyncSegment
   package let record: BindingRecord
+  /// The binding's number in the segment.
+  let bindingIndex: Int
   private let doorbells: DoorbellTable
   /// The port's place on a switch.
   package let bridge: BridgeAttachment?
@@ -66,6 +68,7 @@ package final class AttachedPort {
     self.region = region
     self.segment = segment
     record = lane.map { binding.only($0) } ?? binding
+    bindingIndex = index
     self.doorbells = doorbells
     self.bridge = bridge
     let builder = unsafe RingBuilder(
@@ -137,6 +140,14 @@ package final class AttachedPort {
     alarmDescriptors = []
     polledDirections = []
     owners = []
+  }
+
+  /// What a thread that waits for nothing but this port sleeps on; nil when descriptors have to be watched,
+  /// or there is something that only those see who look.
+  var bell: Bell? {
+    guard pollDescriptors.isEmpty, alarmDescriptors.isEmpty, polledDirections.isEmpty, carrier < 0
+    else { return nil }
+    return unsafe segment.bell(ofBinding: bindingIndex)
   }
 
   /// Transmit ring `index` of the binding, counted from the first one it holds.

@@ -85,13 +85,13 @@ extension AttachedPort {
     }
   }
 
-  /// Announces a sleeper with doorbell `number` on every ring it waits for.
+  /// Announces a sleeper on every ring it waits for.
   ///
   /// - Returns: False when some ring has too many sleepers to be sure of a wake-up.
-  package func arm(_ wanted: Readiness, doorbell number: UInt32) -> Bool {
+  package func arm(_ wanted: Readiness, as sleeper: Announcement) -> Bool {
     var sure = true
     unsafe forEachRing(wanted) { ring in
-      if unsafe !ring.waitWord.arm(number) { sure = false }
+      if unsafe !ring.waitWord.arm(sleeper) { sure = false }
     }
     return sure
   }
@@ -102,8 +102,8 @@ extension AttachedPort {
   }
 
   /// Takes the announcement back.
-  package func disarm(_ wanted: Readiness, doorbell number: UInt32) {
-    unsafe forEachRing(wanted) { ring in unsafe ring.waitWord.disarm(number) }
+  package func disarm(_ wanted: Readiness, as sleeper: Announcement) {
+    unsafe forEachRing(wanted) { ring in unsafe ring.waitWord.disarm(sleeper) }
   }
 
   private func forEachRing(_ wanted: Readiness, _ body: (AttachedRing) -> Void) {

@@ -2,49 +2,33 @@ package import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// One thread that may sleep until rings make progress: a doorbell, and this sleeper's own watch on it.
+/// One thread that may sleep until rings make progress.
 ///
-/// The watch is an epoll instance that reports each ring of the doorbell once, so a wake-up costs no
-/// read and is not taken from anybody else who watches the same doorbell.
+/// Where it waits for one port whose packets move in shared memory only, it sleeps on the ``Bell`` of the
+/// binding, which is one system call for it and one for whoever wakes it. In all other cases it sleeps in
+/// ppoll(2), on descriptors, its doorbell's among them (``Watch``); then there is one more, to take note of the
+/// ring.
 package final class Sleeper {
-  package let doorbell: UInt32
-  private let watch: CInt
   private let doorbells: DoorbellTable
+  /// Made when it is first needed.
+  private var madeWatch: Watch?
 
   /// System calls made while waiting, and sleeps among them.
   package private(set) var systemCalls: UInt64 = 0
   package private(set) var sleeps: UInt64 = 0
 
-  /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when there are no descriptors left.
-  package init(doorbells: DoorbellTable) throws(NetmapError) {
-    let doorbell = try doorbells.acquire()
-    let watch = epoll_create1(CInt(EPOLL_CLOEXEC))
-    var event = unsafe epoll_event()
-    unsafe event.events = CLINUX_EPOLLIN | CLINUX_EPOLLET
-    guard watch >= 0,
-      unsafe epoll_ctl(watch, EPOLL_CTL_ADD, doorbells.descriptor(of: doorbell), &event) == 0
-    else {
-      let error = systemError(
-        "epoll_create1", "sleeper", remedy: "raise the limit of open files (ulimit -n)")
-      if watch >= 0 { close(watch) }
-      doorbells.release(doorbell)
-      throw error
-    }
-    self.doorbell = doorbell
-    self.watch = watch
+  package init(doorbells: DoorbellTable) {
     self.doorbells = doorbells
   }
 
-  deinit {
-    close(watch)
-    doorbells.release(doorbell)
-  }
-
-  /// Has rings of another eventfd end sleeps as well. May be called from any thread.
-  package func watch(also file: CInt) {
-    var event = unsafe epoll_event()
-    unsafe event.events = CLINUX_EPOLLIN | CLINUX_EPOLLET
-    _ = unsafe epoll_ctl(watch, EPOLL_CTL_ADD, file, &event)
+  /// The watch for sleeps on descriptors.
+  ///
+  /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when there are no descriptors left.
+  func watch() throws(NetmapError) -> Watch {
+    if let madeWatch { return madeWatch }
+    let made = try Watch(doorbells)
+    madeWatch = made
+    return made
   }
 
   /// A port to wait for, and what for.
@@ -64,6 +48,30 @@ package final class Sleeper {
     }
   }
 
+  /// Where a thread sleeps, and so how it is woken.
+  @unsafe
+  private enum Place {
+    /// On the bell of the binding, if that has not rung more often than it had.
+    case bell(Bell, UInt32, binding: Int)
+    case descriptors(Watch)
+
+    var announcement: Announcement {
+      switch unsafe self {
+      case .bell(_, _, let binding): .bell(ofBinding: binding)
+      case .descriptors(let watch): .doorbell(watch.doorbell)
+      }
+    }
+  }
+
+  private func place(
+    for items: [Item], and descriptors: [pollfd]
+  ) throws(NetmapError) -> Place {
+    if items.count == 1, descriptors.isEmpty, let bell = unsafe items[0].port.bell {
+      return unsafe .bell(bell, bell.count, binding: items[0].port.bindingIndex)
+    }
+    return unsafe .descriptors(try watch())
+  }
+
   /// How long a sleep lasts, in nanoseconds, when nothing may end it: at first, and at most.
   private static let shortestPause: UInt64 = 50_000
   private static let longestPause: UInt64 = 10_000_000
@@ -78,7 +86,8 @@ package final class Sleeper {
   ///   - descriptors: Foreign descriptors; `revents` is set on return.
   ///   - timeout: Nanoseconds; nil for ever, 0 does not sleep.
   /// - Returns: How many ports and descriptors are ready.
-  /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran, or what ppoll(2) left.
+  /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran, `EMFILE` or `ENFILE` when there are no
+  ///   descriptors left, or what ppoll(2) left.
   package func wait(
     for items: inout [Item], and descriptors: inout [pollfd], timeout: UInt64?
   ) throws(NetmapError) -> Int {
@@ -103,14 +112,16 @@ package final class Sleeper {
       // False when there are too many sleepers for the list of waiters, or somebody else is syncing a
       // ring now.
       sure = true
+      let place = unsafe try place(for: items, and: descriptors)
+      let announcement = unsafe place.announcement
       // Also when a signal ends the sleep: a word that stays armed costs whoever makes progress a system
       // call, and turns the next sleeper into one of several.
       defer {
         if !doorbells.isShared {
-          for item in items { item.port.disarm(item.wanted, doorbell: doorbell) }
+          for item in items { item.port.disarm(item.wanted, as: announcement) }
         }
       }
-      for item in items where !item.port.arm(item.wanted, doorbell: doorbell) { sure = false }
+      for item in items where !item.port.arm(item.wanted, as: announcement) { sure = false }
       atomicMemoryFence(ordering: .sequentiallyConsistent)
       ready = scan(&items, &sure)
       if ready == 0 {
@@ -120,8 +131,16 @@ package final class Sleeper {
         var limit = left
         if !sure { limit = min(limit ?? .max, Self.longestPause) }
         if isPolled || leavesOutBackends { limit = min(limit ?? .max, pause) }
-        let hasRung = try sleep(
-          items, &descriptors, timeout: limit, leavingOutBackends: leavesOutBackends)
+        let hasRung: Bool
+        switch unsafe place {
+        case .bell(let bell, let count, _):
+          systemCalls += 1
+          unsafe try bell.sleep(unlessRungSince: count, timeout: limit)
+          hasRung = false
+        case .descriptors(let watch):
+          hasRung = try sleep(
+            items, &descriptors, watch, timeout: limit, leavingOutBackends: leavesOutBackends)
+        }
         pause = min(pause * 2, Self.longestPause)
         ready = scan(&items, &sure) + descriptors.count { $0.revents != 0 }
         // Packets may wait for room in a ring whose slots the application holds: their descriptor,
@@ -145,7 +164,8 @@ package final class Sleeper {
 
   /// - Returns: Whether a backend's descriptor ended the sleep.
   private func sleep(
-    _ items: [Item], _ descriptors: inout [pollfd], timeout: UInt64?, leavingOutBackends: Bool
+    _ items: [Item], _ descriptors: inout [pollfd], _ watch: Watch, timeout: UInt64?,
+    leavingOutBackends: Bool
   ) throws(NetmapError) -> Bool {
     var others = descriptors
     for item in items where !leavingOutBackends {
@@ -164,22 +184,17 @@ package final class Sleeper {
     for item in items { others.append(pollfd(fd: item.port.carrier, events: 0, revents: 0)) }
     // ppoll, although epoll_wait alone would save a system call: a stop and SIGCONT end an epoll_wait
     // with EINTR, as if a handler had run, and let a ppoll go on.
-    others.append(pollfd(fd: watch, events: Int16(POLLIN), revents: 0))
+    others.append(pollfd(fd: watch.descriptor, events: Int16(POLLIN), revents: 0))
     _ = try poll(&others, timeout: timeout)
-    if let last = others.last, last.revents != 0 { consumeRings() }
+    if let last = others.last, last.revents != 0 {
+      systemCalls += 1
+      watch.consumeRings()
+    }
     for (item, entry) in zip(items, others[alarmsEnd...]) where entry.revents != 0 {
       item.port.isAbandoned = true
     }
     for index in descriptors.indices { descriptors[index].revents = others[index].revents }
     return others[descriptors.count..<backendsEnd].contains { $0.revents != 0 }
-  }
-
-  /// Takes note of rings of the doorbell, so that they do not end the next sleep.
-  private func consumeRings() {
-    var event = unsafe epoll_event()
-    systemCalls += 1
-    // If it fails the event stays, and the next sleep is short.
-    _ = unsafe epoll_wait(watch, &event, 1, 0)
   }
 
   private func poll(

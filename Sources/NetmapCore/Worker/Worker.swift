@@ -9,8 +9,10 @@ internal import Synchronization
 /// after the other, so a process that sends without end delays the others by one turn of its own; one
 /// that stops, dies or writes nonsense into its memory stops its own link only.
 package final class Worker: Sendable {
-  /// Used by the thread; others only add descriptors to it.
+  /// Used by the thread alone.
   private nonisolated(unsafe) let sleeper: Sleeper
+  /// What the sleeper watches.
+  private let bells: Watch
   /// Readable when there is something new for the thread.
   private let bell: CInt
   private let changes = Mutex(Changes())
@@ -36,7 +38,9 @@ package final class Worker: Sendable {
   /// - Parameter doorbells: Where the thread sleeps, and whom it can wake.
   /// - Throws: ``NetmapError`` when there are no descriptors left.
   package init(doorbells: DoorbellTable) throws(NetmapError) {
-    unsafe sleeper = try Sleeper(doorbells: doorbells)
+    let sleeper = Sleeper(doorbells: doorbells)
+    bells = try sleeper.watch()
+    unsafe self.sleeper = sleeper
     bell = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
     guard bell >= 0 else { throw systemError("eventfd", "worker") }
   }
@@ -83,7 +87,7 @@ package final class Worker: Sendable {
 
   /// Has the thread woken by rings of another eventfd, which it never reads, until that is closed.
   package func watch(_ file: CInt) {
-    unsafe sleeper.watch(also: file)
+    bells.add(file)
   }
 
   /// Ends the thread, soon. Links are not ended.

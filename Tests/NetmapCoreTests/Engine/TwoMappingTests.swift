@@ -140,8 +140,8 @@ struct TwoProcessTests {
     #expect(ring.counters.packets == packets)
   }
 
-  @Test("a receiver asleep in this process is woken by the other's doorbell")
-  func doorbell() throws {
+  @Test("a receiver asleep in this process is woken by the other's sync")
+  func asleep() throws {
     let setup = try PeerSetup(slots: 8)
     // The other process starts long after this one has gone to sleep, or at least not before.
     var process: PeerProcess?
@@ -220,9 +220,8 @@ struct PeerSetup {
     engine = try Engine()
     near = try TestPort(engine, "a{1", hints: .slots(slots))
     far = try TestPort(engine, "a}1")
-    sleeper = try Sleeper(doorbells: engine.doorbells)
+    sleeper = Sleeper(doorbells: engine.doorbells)
     place = PeerPlace(
-      binding: far.registration.bindingIndex, tag: far.tag,
-      doorbell: try engine.doorbells.acquire(), otherDoorbell: sleeper.doorbell)
+      binding: far.registration.bindingIndex, tag: far.tag)
   }
 }

@@ -18,7 +18,7 @@ struct SleeperTests {
   @Test("without time it only looks; with time it sleeps that long and says that nothing came")
   func timeout() throws {
     let pipe = try TestPipe()
-    let sleeper = try pipe.slave.sleeper()
+    let sleeper = pipe.slave.sleeper()
     #expect(try pipe.slave.wait(sleeper, for: .receive, milliseconds: 0).isEmpty)
     #expect(sleeper.sleeps == 0)
     let start = monotonicNanoseconds()
@@ -34,7 +34,7 @@ struct SleeperTests {
   func readyAtOnce() throws {
     let pipe = try TestPipe()
     pipe.master.tx().send([1])
-    let sleeper = try pipe.slave.sleeper()
+    let sleeper = pipe.slave.sleeper()
     #expect(try pipe.slave.wait(sleeper, for: .receive) == .receive)
     #expect(try pipe.slave.wait(sleeper, for: .transmit) == .transmit)
     #expect(sleeper.sleeps == 0)
@@ -46,7 +46,7 @@ struct SleeperTests {
     let pipe = try TestPipe()
     let found = Mutex<Readiness>([])
     let thread = thread(pipe.slave) { port in
-      guard let sleeper = try? port.sleeper() else { return }
+      let sleeper = port.sleeper()
       let ready = (try? port.wait(sleeper, for: .receive)) ?? []
       found.withLock { $0 = ready }
     }
@@ -67,7 +67,7 @@ struct SleeperTests {
     pipe.master.tx().send([1, 2, 3])
     let found = Mutex<Readiness>([])
     let thread = thread(pipe.master) { port in
-      guard let sleeper = try? port.sleeper() else { return }
+      let sleeper = port.sleeper()
       let ready = (try? port.wait(sleeper, for: .transmit)) ?? []
       found.withLock { $0 = ready }
     }
@@ -86,7 +86,7 @@ struct SleeperTests {
     let (sleeping, woken) = (SharedCounter(), SharedCounter())
     let threads = ports.map { port in
       thread(port) { port in
-        guard let sleeper = try? port.sleeper() else { return }
+        let sleeper = port.sleeper()
         sleeping.add()
         if (try? port.wait(sleeper, for: .receive)) == .receive { woken.add() }
       }
@@ -106,7 +106,7 @@ struct SleeperTests {
     let engine = try Engine()
     let ends = try ["a{1", "a{2", "b{1"].map { try TestPort(engine, $0, hints: .slots(4)) }
     let others = try ["a}1", "a}2", "b}1"].map { try TestPort(engine, $0) }
-    let sleeper = try ends[0].sleeper()
+    let sleeper = ends[0].sleeper()
     others[2].tx().send([7])
     ends[0].tx().put([1])
     ends[1].tx().put([2])
@@ -121,7 +121,7 @@ struct SleeperTests {
   @Test("other descriptors are waited for too")
   func descriptors() throws {
     let pipe = try TestPipe()
-    let sleeper = try pipe.slave.sleeper()
+    let sleeper = pipe.slave.sleeper()
     let file = eventfd(0, CInt(EFD_CLOEXEC))
     defer { close(file) }
     var items = [Sleeper.Item(port: pipe.slave.attached, wanted: .receive)]
@@ -145,7 +145,7 @@ struct SleeperTests {
 
   @Test("descriptors alone, and nothing at all, can be waited for")
   func withoutPorts() throws {
-    let sleeper = try Sleeper(doorbells: DoorbellTable())
+    let sleeper = Sleeper(doorbells: try DoorbellTable())
     var none: [Sleeper.Item] = []
     var empty: [pollfd] = []
     #expect(try sleeper.wait(for: &none, and: &empty, timeout: 1_000_000) == 0)
@@ -164,7 +164,7 @@ struct SleeperTests {
       defer { done.add() }
       // Threads of a test runner's pool block signals, and their children inherit that.
       unblockSignal(SIGUSR1)
-      guard let sleeper = try? port.sleeper() else { return }
+      let sleeper = port.sleeper()
       do throws(NetmapError) {
         _ = try port.wait(sleeper, for: .receive)
       } catch {
@@ -190,7 +190,7 @@ struct SleeperTests {
     let pipe = try TestPipe()
     let used = Mutex<UInt64>(.max)
     let thread = thread(pipe.slave) { port in
-      guard let sleeper = try? port.sleeper() else { return }
+      let sleeper = port.sleeper()
       _ = try? port.wait(sleeper, for: .receive, milliseconds: 1)
       let before = threadCPUNanoseconds()
       _ = try? port.wait(sleeper, for: [.receive], milliseconds: 300)
@@ -213,7 +213,7 @@ struct SleeperTests {
     let pipe = try TestPipe()
     let echoed = Mutex<UInt64>(0)
     let thread = thread(pipe.slave) { port in
-      guard let sleeper = try? port.sleeper() else { return }
+      let sleeper = port.sleeper()
       for round in 0..<rounds {
         guard (try? port.wait(sleeper, for: .receive)) == .receive, port.rx().visible == [round]
         else { return }
@@ -222,7 +222,7 @@ struct SleeperTests {
         echoed.withLock { $0 = round + 1 }
       }
     }
-    let sleeper = try pipe.master.sleeper()
+    let sleeper = pipe.master.sleeper()
     for round in 0..<rounds {
       pipe.master.tx().send([round])
       guard try pipe.master.wait(sleeper, for: .receive) == .receive,
@@ -242,7 +242,7 @@ struct SleeperTests {
     let pipe = try TestPipe(.slots(slots))
     let total: UInt64 = 5_000
     let thread = thread(pipe.master) { port in
-      guard let sleeper = try? port.sleeper() else { return }
+      let sleeper = port.sleeper()
       var next: UInt64 = 0
       while next < total {
         guard (try? port.wait(sleeper, for: .transmit)) == .transmit else { return }
@@ -251,7 +251,7 @@ struct SleeperTests {
         next += count
       }
     }
-    let sleeper = try pipe.slave.sleeper()
+    let sleeper = pipe.slave.sleeper()
     var expected: UInt64 = 0
     while expected < total {
       guard try pipe.slave.wait(sleeper, for: .receive) == .receive else {
@@ -279,7 +279,7 @@ struct SleeperTests {
     pipe.master.tx().send([1])
     pipe.slave.rx().sync()
     pipe.slave.rx().cur = pipe.slave.rx().tail
-    let sleeper = try pipe.slave.sleeper()
+    let sleeper = pipe.slave.sleeper()
     #expect(try pipe.slave.wait(sleeper, for: .receive, milliseconds: 5).isEmpty)
     pipe.master.tx().send([2])
     #expect(try pipe.slave.wait(sleeper, for: .receive) == .receive)
@@ -293,7 +293,7 @@ struct SleeperTests {
     let sender = try TestPort(engine, "fake0", flags: .transmitOnly)
     let found = Mutex<Readiness>([])
     let thread = thread(receiver) { port in
-      guard let sleeper = try? port.sleeper() else { return }
+      let sleeper = port.sleeper()
       let ready = (try? port.wait(sleeper, for: .receive)) ?? []
       found.withLock { $0 = ready }
     }
@@ -312,7 +312,7 @@ struct SleeperTests {
     pipe.master.tx().send([1])
     let found = Mutex<Readiness>([])
     let thread = thread(pipe.slave) { port in
-      guard let sleeper = try? port.sleeper() else { return }
+      let sleeper = port.sleeper()
       let ready = (try? port.wait(sleeper, for: .receive)) ?? []
       found.withLock { $0 = ready }
     }
@@ -329,22 +329,22 @@ struct SleeperTests {
   func tooMany() throws {
     let pipe = try TestPipe()
     let bells = try (0..<80).map { _ in try pipe.engine.doorbells.acquire() }
-    let sure = bells.map { pipe.slave.attached.arm(.receive, doorbell: $0) }
+    let sure = bells.map { pipe.slave.attached.arm(.receive, as: .doorbell($0)) }
     #expect(sure[..<60].allSatisfy { $0 })
     #expect(!sure[70])
     #expect(!sure[79])
     // A wake-up rings everybody and makes room again.
     pipe.master.tx().send([1])
-    #expect(pipe.slave.attached.arm(.receive, doorbell: bells[79]))
+    #expect(pipe.slave.attached.arm(.receive, as: .doorbell(bells[79])))
   }
 
   @Test("a sleeper that cannot be listed still notices what comes")
   func unlisted() throws {
     let pipe = try TestPipe()
     for _ in 0..<80 {
-      _ = pipe.slave.attached.arm(.receive, doorbell: try pipe.engine.doorbells.acquire())
+      _ = try pipe.slave.attached.arm(.receive, as: .doorbell(pipe.engine.doorbells.acquire()))
     }
-    let sleeper = try pipe.slave.sleeper()
+    let sleeper = pipe.slave.sleeper()
     #expect(try pipe.slave.wait(sleeper, for: .receive, milliseconds: 5).isEmpty)
     pipe.master.tx().send([1])
     #expect(try pipe.slave.wait(sleeper, for: .receive) == .receive)

@@ -88,5 +88,5 @@ extension TestPort {
     return items[0].ready
   }
 
-  func sleeper() throws(NetmapError) -> Sleeper { try Sleeper(doorbells: engine.doorbells) }
+  func sleeper() -> Sleeper { Sleeper(doorbells: engine.doorbells) }
 }

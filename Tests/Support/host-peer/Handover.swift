@@ -3,6 +3,7 @@ import Glibc
 import Netmap
 import NetmapClient
 import NetmapCore
+import Synchronization
 
 // Ports that are used by another process, or another program, than opened them; and processes that die at
 // the worst moment.
@@ -43,6 +44,30 @@ extension HostPeer {
     else { fail("there is no such ring") }
     while unsafe !kring.tryLock(connection.tag) { usleep(10) }
     say("locked")
+    raise(SIGKILL)
+  }
+
+  /// Sends a packet, and dies after it has taken the announcement of who sleeps for it, before it rings.
+  static func dieUnrung(_ name: String, sender: UInt64) throws {
+    let connection = try DaemonConnection()
+    let open = try connection.register(RegisterRequest(name: try PortName(name)))
+    let attached = try open.attach(connection)
+    let ring = unsafe attached.transmit(0)
+    let announcement = unsafe ring.kring.atomicWord(KRingLayout.waitWord)
+    // Whoever is woken for nothing by the end of the one before announces itself again.
+    while unsafe announcement.pointee.load(ordering: .relaxed) == 0 { usleep(10) }
+    unsafe announcement.pointee.store(0, ordering: .sequentiallyConsistent)
+    let slot = unsafe ring.ring.slot(ring.ring.head)
+    unsafe slot.pointee.length = 60
+    let bytes = unsafe UnsafeMutableRawBufferPointer(
+      start: ring.ring.buffer(slot.pointee.bufferIndex), count: 60)
+    var span = unsafe bytes.mutableBytes
+    Content(sender: sender, number: 0).write(to: &span)
+    let next = unsafe ring.ring.next(ring.ring.head)
+    unsafe ring.ring.cur = next
+    unsafe ring.ring.head = next
+    _ = unsafe ring.synchronizeTransmit([])
+    say("sent")
     raise(SIGKILL)
   }
 }

@@ -9,6 +9,7 @@ import Netmap
 ///     host-peer receive PORT COUNT PROGRESS-FILE
 ///     host-peer listen PORT
 ///     host-peer hold-lock PORT transmit|receive
+///     host-peer die-unrung PORT SENDER
 ///     host-peer hand-over fork|daemonise|exec PORT COUNT
 ///     host-peer token DESCRIPTOR COUNT
 ///     host-peer reopen PORT COUNT
@@ -55,6 +56,8 @@ struct HostPeer {
         while true { pause() }
       case "hold-lock" where arguments.count >= 4:
         try holdLock(arguments[2], arguments[3] == "transmit" ? .transmit : .receive)
+      case "die-unrung" where arguments.count >= 4:
+        try dieUnrung(arguments[2], sender: UInt64(arguments[3]) ?? 0)
       case "hand-over" where arguments.count >= 5:
         try handOver(arguments[2], arguments[3], count: arguments[4])
       case "token" where arguments.count >= 4:

@@ -24,19 +24,14 @@ package struct PeerJob: Hashable, Sendable {
 package struct PeerPlace: Hashable, Sendable {
   package var binding: Int
   package var tag: ClientTag
-  /// The doorbell this process sleeps on, and the one of the process at the other end.
-  package var doorbell: UInt32
-  package var otherDoorbell: UInt32
 
-  package init(binding: Int, tag: ClientTag, doorbell: UInt32, otherDoorbell: UInt32) {
+  package init(binding: Int, tag: ClientTag) {
     self.binding = binding
     self.tag = tag
-    self.doorbell = doorbell
-    self.otherDoorbell = otherDoorbell
   }
 
   /// The numbers the descriptors have in the new process, in the order of ``PeerProcess/init``.
-  static let descriptors: [CInt] = [10, 11, 12, 13, 14]
+  static let descriptors: [CInt] = [10, 11, 12]
 }
 
 /// A `pipe-peer` that drives one end of a pipe of this process's engine.
@@ -50,7 +45,7 @@ package struct PeerProcess {
   ///   - executable: The `pipe-peer` executable.
   ///   - job: What to do.
   ///   - place: At which end.
-  ///   - engine: The engine that has the pipe; its directory and doorbells are inherited.
+  ///   - engine: The engine that has the pipe; its directory is inherited.
   ///   - registration: The end's binding; its region and sync segment are inherited.
   /// - Throws: ``NetmapError`` with the `errno` of what failed.
   package init(
@@ -60,13 +55,11 @@ package struct PeerProcess {
     let arguments = [
       executable, job.role.rawValue, "--packets", "\(job.packets)", "--batch", "\(job.batch)",
       "--waiting", job.waiting.rawValue, "--binding", "\(place.binding)", "--slot",
-      "\(place.tag.slot)", "--epoch", "\(place.tag.epoch)", "--doorbell", "\(place.doorbell)",
-      "--other-doorbell", "\(place.otherDoorbell)",
+      "\(place.tag.slot)", "--epoch", "\(place.tag.epoch)",
     ]
     let files = [
       registration.region.descriptor, registration.segment.memory.descriptor,
-      engine.directory.memory.descriptor, engine.doorbells.descriptor(of: place.doorbell),
-      engine.doorbells.descriptor(of: place.otherDoorbell),
+      engine.directory.memory.descriptor,
     ]
     var ends: [CInt] = [0, 0]
     // Nobody else may inherit the write end, or its reader would never see the end of the output.
@@ -81,7 +74,7 @@ package struct PeerProcess {
     for (source, target) in zip(sources, PeerPlace.descriptors) {
       unsafe posix_spawn_file_actions_adddup2(&actions, source, target)
     }
-    unsafe posix_spawn_file_actions_addclosefrom_np(&actions, 15)
+    unsafe posix_spawn_file_actions_addclosefrom_np(&actions, 13)
     var strings = unsafe arguments.map { unsafe strdup($0) } + [nil]
     defer { unsafe strings.forEach { unsafe free($0) } }
     var pid: pid_t = 0

@@ -11,13 +11,9 @@ package final class PeerThread: Sendable {
   package init(
     _ job: PeerJob, _ place: PeerPlace, engine: Engine, registration: Registration
   ) throws(NetmapError) {
-    let doorbells = [place.doorbell, place.otherDoorbell].map {
-      dup(engine.doorbells.descriptor(of: $0))
-    }
     let traffic = try PeerTraffic(
       region: registration.region.descriptor, segment: registration.segment.memory.descriptor,
-      directory: engine.directory.memory.descriptor, doorbell: doorbells[0],
-      otherDoorbell: doorbells[1], place: place, job: job)
+      directory: engine.directory.memory.descriptor, place: place, job: job)
     let work = Work(traffic: traffic, owner: self)
     let context = unsafe Unmanaged.passRetained(work).toOpaque()
     let code = unsafe pthread_create(

@@ -43,18 +43,13 @@ package struct PeerTraffic {
   ///
   /// - Throws: ``NetmapError`` when they are not what they should be.
   package init(
-    region: CInt, segment: CInt, directory: CInt, doorbell: CInt, otherDoorbell: CInt,
-    place: PeerPlace, job: PeerJob
+    region: CInt, segment: CInt, directory: CInt, place: PeerPlace, job: PeerJob
   ) throws(NetmapError) {
     let doorbells = try DoorbellTable()
-    doorbells.install(doorbell, as: place.doorbell)
-    doorbells.install(otherDoorbell, as: place.otherDoorbell)
-    // Handed back to the table, it is the one that the sleeper gets.
-    doorbells.release(place.doorbell)
-    let sleeper = try Sleeper(doorbells: doorbells)
+    let sleeper = Sleeper(doorbells: doorbells)
     let listed = try Directory(
       attaching: SharedMemory(attaching: directory, readOnly: true))
-    guard sleeper.doorbell == place.doorbell, listed.process(of: place.tag) != nil else {
+    guard listed.process(of: place.tag) != nil else {
       throw NetmapError(
         .invalidArgument, "attach", "binding \(place.binding)", reason: "not a client of the engine"
       )

@@ -40,13 +40,11 @@ enum PipePeer {
       binding: Int(try options.number("--binding", nil)),
       tag: ClientTag(
         slot: UInt32(try options.number("--slot", nil)),
-        epoch: UInt32(try options.number("--epoch", nil))),
-      doorbell: UInt32(try options.number("--doorbell", nil)),
-      otherDoorbell: UInt32(try options.number("--other-doorbell", nil)))
+        epoch: UInt32(try options.number("--epoch", nil))))
     let files = PeerPlace.descriptors
     let traffic = try PeerTraffic(
-      region: files[0], segment: files[1], directory: files[2], doorbell: files[3],
-      otherDoorbell: files[4], place: place, job: try options.job(role))
+      region: files[0], segment: files[1], directory: files[2], place: place,
+      job: try options.job(role))
     print(try traffic.run())
   }
 
@@ -58,10 +56,9 @@ enum PipePeer {
     let hints = RingGeometryHints(transmitSlots: slots, receiveSlots: slots)
     let sender = try engine.register(RegisterRequest(name: try PortName("soak{1"), hints: hints))
     let receiver = try engine.register(RegisterRequest(name: try PortName("soak}1")))
-    let sleeper = try Sleeper(doorbells: engine.doorbells)
+    let sleeper = Sleeper(doorbells: engine.doorbells)
     let place = PeerPlace(
-      binding: receiver.bindingIndex, tag: try engine.addClient(process: getpid()),
-      doorbell: try engine.doorbells.acquire(), otherDoorbell: sleeper.doorbell)
+      binding: receiver.bindingIndex, tag: try engine.addClient(process: getpid()))
     let port = try engine.attach(sender, tag: try engine.addClient(process: getpid()))
     let traffic = PeerTraffic(port, sleeper, job)
     let other = try options.job(.receive)
@@ -100,7 +97,6 @@ struct Options {
     let flags = ["--threads"]
     let known = [
       "--packets", "--batch", "--slots", "--waiting", "--binding", "--slot", "--epoch",
-      "--doorbell", "--other-doorbell",
     ]
     var index = 0
     while index < arguments.count {

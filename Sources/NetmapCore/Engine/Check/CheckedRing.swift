@@ -105,8 +105,14 @@ struct CheckedRing {
       result.append("it is locked by a client that has gone")
     }
     let announced = unsafe kring.word(KRingLayout.waitWord)
-    if announced != 0, unsafe announced != WaitWord.several, !directory.isDoorbell(announced - 1) {
-      result.append("its wait word names doorbell \(announced - 1), which there never was")
+    if announced != 0, unsafe announced != WaitWord.several {
+      if let binding = Announcement(bits: announced).binding {
+        if binding >= EngineLimits.bindingsPerPort {
+          result.append("its wait word names binding \(binding), which there cannot be")
+        }
+      } else if !directory.isDoorbell(announced - 1) {
+        result.append("its wait word names doorbell \(announced - 1), which there never was")
+      }
     }
     return unsafe result + orderFindings(kring, port.region.memory, offset, slots)
   }
