@@ -77,7 +77,7 @@ struct KillFaults {
     let fixture = try DaemonFixture()
     var pipe = try Bystander(fixture, "p")
     for round in 0..<faultRounds {
-      let end = round % 4 < 2 ? "netmap:p{1" : "netmap:p}1"
+      let end = round % 4 < 2 ? "p{1" : "p}1"
       let direction = round % 2 == 0 ? "transmit" : "receive"
       let holder = try TestProgram(fixture.command(["hold-lock", end, direction]))
       let said = rest(of: holder)
@@ -97,7 +97,7 @@ struct KillFaults {
     let port = try Port("netmap:p{1", engine: try fixture.engine())
     let poller = Poller()
     for round in 0..<faultRounds / 2 {
-      let sender = try TestProgram(fixture.command(["die-unrung", "netmap:p}1", "\(round)"]))
+      let sender = try TestProgram(fixture.command(["die-unrung", "p}1", "\(round)"]))
       let isWoken: Bool
       if onDescriptors {
         // A descriptor that poll(2) leaves out; but one that a sleeper watches descriptors for.

@@ -85,6 +85,19 @@ struct BenchTests {
         == ["untouched", "untouched", "touched", "touched"])
   }
 
+  @Test("--quick measures every case, in 20 s or little more")
+  func quickPlan() throws {
+    let outcome = try Command.netmap.run("bench", "--quick", "--plan")
+    #expect(outcome.status == 0)
+    let lines = outcome.output.split(separator: "\n")
+    let names = Set(lines.dropLast().compactMap { $0.split(separator: " ").first.map(String.init) })
+    let cases = try Command.netmap.run("bench", "--list").output.split(separator: "\n")
+    #expect(names == Set(cases.map(String.init)))
+    let total = try #require(lines.last?.split(separator: " "))
+    #expect(total.first.flatMap { Int($0) } == lines.count - 1)
+    #expect(try #require(Double(total[total.count - 2])) < 25)
+  }
+
   @Test("measures for a time")
   func seconds() throws {
     let results = try measure("--case pipe-1t --batch 256 --payload touched --seconds 0.05")

@@ -55,7 +55,11 @@ extension HostPeer {
     let ring = unsafe attached.transmit(0)
     let announcement = unsafe ring.kring.atomicWord(KRingLayout.waitWord)
     // Whoever is woken for nothing by the end of the one before announces itself again.
-    while unsafe announcement.pointee.load(ordering: .relaxed) == 0 { usleep(10) }
+    let end = monotonicNanoseconds() + 30_000_000_000
+    while unsafe announcement.pointee.load(ordering: .relaxed) == 0 {
+      guard monotonicNanoseconds() < end else { fail("nobody sleeps") }
+      usleep(100)
+    }
     unsafe announcement.pointee.store(0, ordering: .sequentiallyConsistent)
     let slot = unsafe ring.ring.slot(ring.ring.head)
     unsafe slot.pointee.length = 60

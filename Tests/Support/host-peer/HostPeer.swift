@@ -8,21 +8,22 @@ import Netmap
 ///     host-peer receive PORT COUNT
 ///     host-peer receive PORT COUNT PROGRESS-FILE
 ///     host-peer listen PORT
-///     host-peer hold-lock PORT transmit|receive
-///     host-peer die-unrung PORT SENDER
+///     host-peer hold-lock NAME transmit|receive
+///     host-peer die-unrung NAME SENDER
 ///     host-peer hand-over fork|daemonise|exec PORT COUNT
 ///     host-peer token DESCRIPTOR COUNT
 ///     host-peer reopen PORT COUNT
 ///     host-peer flow-send PORT SENDER COUNT PAUSE
 ///     host-peer flow-receive PORT COUNT
 ///     host-peer hold PORT
+///     host-peer hold-many PIPES
 ///     host-peer activate SOCKET PROGRAM [ARGUMENT...]
 ///     host-peer fork-embedded
 ///
 /// `listen` receives for ever what a switch did not drop: packets may be missing, but none may be damaged
 /// or out of order. A flow goes over interfaces, which may lose packets: its sender pauses some
 /// microseconds after each batch, its receiver wants every sender's numbers to go up. Holding does not
-/// even sync.
+/// even sync; holding many opens both ends of so many pipes, and waits for all of them.
 ///
 /// Packets carry the sender's number, their own number, and a check word. COUNT 0 goes on for ever. Says
 /// `ready` once the port is open; then, at the end, what it saw, or what was wrong.
@@ -54,6 +55,8 @@ struct HostPeer {
         let port = try Port(arguments[2], engine: HostEngine.shared)
         say("ready: \(port.backend?.description ?? "no backend")")
         while true { pause() }
+      case "hold-many" where arguments.count >= 3:
+        try holdMany(Int(arguments[2]) ?? 0)
       case "hold-lock" where arguments.count >= 4:
         try holdLock(arguments[2], arguments[3] == "transmit" ? .transmit : .receive)
       case "die-unrung" where arguments.count >= 4:
