@@ -34,16 +34,28 @@ package struct DaemonAddress: Hashable, Sendable {
   /// The places to look for a daemon, in this order: `$NETMAP_SOCKET` alone when it is set; else the
   /// host's; else the user's own, in `$XDG_RUNTIME_DIR` or, where there is none, below `/tmp`.
   ///
+  /// Root without the right to configure interfaces counts as a user here: a daemon that it started for the
+  /// host could open no interface for those who come after it.
+  ///
   /// - Throws: ``NetmapError`` `EINVAL` when `$NETMAP_SOCKET` is too long.
   package static func candidates() throws(NetmapError) -> [DaemonAddress] {
     if let forced = environment("NETMAP_SOCKET") { return [try DaemonAddress(path: forced)] }
     var result = [host]
-    if geteuid() != 0 {
+    if geteuid() != 0 || !mayConfigureInterfaces {
       let own =
         environment("XDG_RUNTIME_DIR").map { "\($0)/netmap" } ?? "/tmp/netmap-\(geteuid())"
       result.append(try DaemonAddress(path: "\(own)/netmapd.sock"))
     }
     return result
+  }
+
+  /// Whether CAP_NET_ADMIN is in force (capabilities(7)).
+  private static var mayConfigureInterfaces: Bool {
+    // _LINUX_CAPABILITY_VERSION_3, this thread; then effective, permitted, inheritable, twice.
+    var header: [2 of UInt32] = [0x2008_0522, 0]
+    var sets: [6 of UInt32] = [0, 0, 0, 0, 0, 0]
+    guard unsafe capget(&header, &sets) == 0 else { return true }
+    return sets[0] & 1 << 12 != 0
   }
 
   /// The one that this user's processes start a daemon at.

@@ -8,6 +8,8 @@ final class OpenBinding {
   var attachment: InterfaceAttachment?
   /// Where an interface was opened; nil for the daemon's own network namespace.
   let namespace: NamespaceFile?
+  /// The user who opened it.
+  var user: UInt32 = 0
   /// The process that asked for it, for people to read.
   let process: Int32
   /// The connection that is its token.

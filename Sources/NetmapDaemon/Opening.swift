@@ -31,7 +31,7 @@ extension Server {
       let client = try client(try body.take(UInt64.self), on: reply)
       try checkHost(request, client)
       let namespace = try namespace(of: mail)
-      if isOther(client) { request.flags.insert(.isolated) }
+      if isOther(client) { try restrict(&request, of: client) }
       if request.flags.contains(.isolated) {
         try isolation.open(ticket: ticket, request, in: namespace)
       } else {
@@ -121,6 +121,7 @@ extension Server {
         viewer: client.tag)
       binding.attachment = bound.attachment
       noteHost(binding)
+      binding.user = client.user
       bindings[registration.id] = binding
       tokens[token.key] = registration.id
       client.seen.insert(registration.id)

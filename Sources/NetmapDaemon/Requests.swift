@@ -86,6 +86,7 @@ extension Server {
       throw NetmapError(.badDescriptor, "connect", "netmapd", reason: "the process hung up")
     }
     let isStranger = settings.isolatesOthers && peer.user != 0 && peer.user != geteuid()
+    if isStranger { try admit(stranger: peer.user) }
     let doorbell = try Doorbell(isTrusted: !isStranger)
     let pidfd = clinux_pidfd_open(peer.process)
     // Without one (an old kernel, a process that has ended already) its mailbox tells of its end.

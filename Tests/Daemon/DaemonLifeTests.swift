@@ -80,6 +80,37 @@ struct DaemonLifeTests {
     _ = try Port("netmap:p{1", engine: try fixture.engine())
   }
 
+  @Test("root that may not configure interfaces starts a daemon of its own, not the host's")
+  func withoutCapabilities() throws {
+    guard geteuid() == 0 else {
+      if unsafe getenv("CI") != nil { Issue.record("NOT TESTED: needs root") }
+      return
+    }
+    let fixture = try DaemonFixture(starts: false)
+    // A host on which no daemon runs, and whose folder for it can be looked into.
+    let script = """
+      mount -t tmpfs none /run && XDG_RUNTIME_DIR=\(fixture.folder) NETMAPD=\(TestProgram.built("netmapd")) \
+        setpriv --bounding-set=-net_admin \(TestProgram.built("host-peer")) send 'netmap:p{1' 1 10 &&
+        ls /run \(fixture.folder)/netmap
+      """
+    let program = try TestProgram([
+      "env", "-u", "NETMAP_SOCKET", "unshare", "-m", "sh", "-c", script,
+    ])
+    let said = program.finish()
+    #expect(said.status == 0, "\(said)")
+    #expect(said.output.contains("sent 10"), "\(said)")
+    #expect(said.output.contains("netmapd.sock"), "\(said)")
+    #expect(!said.output.contains("/run:\nnetmap\n"), "\(said)")
+    let socket = "\(fixture.folder)/netmap/netmapd.sock"
+    // It leaves by itself, 5 seconds after the last port.
+    for _ in 0..<2000 where unsafe access(socket, F_OK) == 0 { usleep(10_000) }
+    #expect(unsafe access(socket, F_OK) != 0)
+    for name in ["netmapd.sock.lock", "netmapd.sock.log"] {
+      unsafe unlink("\(fixture.folder)/netmap/\(name)")
+    }
+    unsafe rmdir("\(fixture.folder)/netmap")
+  }
+
   @Test("another version is refused with a message that says so")
   func version() throws {
     let fixture = try DaemonFixture()

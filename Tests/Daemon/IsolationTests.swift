@@ -173,4 +173,34 @@ struct IsolationTests {
     #expect(sender.finish().status == 0)
     #expect(receiver.finish().output == "received 1000 of 1, last 999\n")
   }
+
+  @Test("a user who gets isolated ports only has 64 of them at most, and is in nobody's way")
+  func limits() throws {
+    guard geteuid() == 0 else {
+      if unsafe getenv("CI") != nil { Issue.record("NOT TESTED: needs root") }
+      return
+    }
+    let fixture = try DaemonFixture(starts: false)
+    try fixture.start(["--isolate-others"])
+    _ = unsafe chmod(fixture.folder, 0o755)
+    let user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    let greedy = try TestProgram(user + fixture.command(["open-all", "s", "100"]))
+    #expect(greedy.readLine() == "opened 64, then EMFILE\n")
+    #expect(try fixture.engine().listing().count == 64)
+    // Another process of the same user is refused, others are not.
+    let second = try TestProgram(user + fixture.command(["open-all", "t", "1"]))
+    #expect(second.readLine() == "opened 0, then EMFILE\n")
+    let other = try TestProgram(
+      ["setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups"]
+        + fixture.command(["open-all", "u", "1"]))
+    #expect(other.readLine() == "opened 1\n")
+    _ = try Port("netmap:own{1", engine: try fixture.engine())
+    for program in [second, other, greedy] { program.kill(SIGKILL) }
+    // What they had can be had again.
+    let end = ContinuousClock.now + .seconds(10)
+    while try !fixture.engine().listing().isEmpty, ContinuousClock.now < end { usleep(10_000) }
+    let again = try TestProgram(user + fixture.command(["open-all", "s", "10"]))
+    #expect(again.readLine() == "opened 10\n")
+    again.kill(SIGKILL)
+  }
 }

@@ -7,7 +7,8 @@ struct CheckLimits {
     usage: check-limits --netmap PATH --limits FILE [--smoke] [--pairs N] [--seconds S]
 
     Checks instructions and allocations for each packet, the speed against the C programs
-    pipe-reference and interface-reference and against DPDK, and wake-ups against eventfd and poll.
+    pipe-reference and interface-reference and against DPDK, what switches and pipes between processes
+    reach, and wake-ups against eventfd and poll.
     --smoke takes only the counts, which do not depend on how busy the machine is, and one quick run
     of 'netmap bench'.
     """
@@ -120,6 +121,12 @@ struct CheckLimits {
       ])
     } catch {
       sheet.fail("speed on interfaces")
+    }
+    sheet.note("pipes between processes, and switches: against DPDK's memif, memcpy and each other")
+    do {
+      try Program.beside("compare").runShowingOutput(["--targets", "--netmap", options.netmap])
+    } catch {
+      sheet.fail("speed of pipes between processes and of switches")
     }
   }
 }

@@ -13,6 +13,8 @@ struct Compare {
       for goal in options.goals {
         passes = try compareInterfaces(goal, options) && passes
       }
+      let targets = TargetReport(options)
+      for target in options.targets { passes = try targets.compare(target) && passes }
       if let name = options.pipe { passes = try comparePipes(name, options) && passes }
       guard passes else { exit(1) }
     } catch {

@@ -6,6 +6,11 @@ struct Options {
   var pipe: String?
   /// What to compare on interfaces.
   var goals: [Goal] = []
+  /// What pipes between processes and switches have to reach.
+  var targets: [Target] = []
+  /// Pairs and seconds of a run where nothing was said, for those: many, as they are short.
+  var targetPairs = 21
+  var targetSeconds = 0.3
   /// Packets for each sync; nil for the usual ones.
   var batches: [Int]?
   var payloads: [String] = []
@@ -17,6 +22,8 @@ struct Options {
   var netmap = ""
   /// The C program for pipes; nil when there is none.
   var pipeReference: String?
+  /// What drives testpmd over memif.
+  var memifPeer = ""
   /// The programs for interfaces.
   var peers: [Peer] = []
 
@@ -24,6 +31,7 @@ struct Options {
     usage: compare [--case pipe-1t|pipe-2t] [--payload untouched|touched]... [--threshold R]
                    [--reference PATH] [COMMON]
            compare --interfaces | --case CASE ... [--frame-bytes N] [--peer c|testpmd]... [COMMON]
+           compare --memif | --targets | --target NAME ... [COMMON]
     COMMON: [--batch N]... [--pairs N] [--seconds S] [--json] [--netmap PATH]
 
     Runs 'netmap bench' and a peer in turns, 7 pairs of 1 s, and prints the median of the ratios. Exit
@@ -37,6 +45,10 @@ struct Options {
     (make setup-bench), which send, receive and forward between the same veth pairs: see --program in
     netmap(1). The ratio to the better one counts. A peer that cannot be measured is printed as such.
 
+    Targets: what pipes between processes and switches have to reach, in 21 pairs of 0.3 s: of the figure
+    of DPDK's testpmd over its shared-memory interface (--memif takes these), of another case, or in
+    packets a second. They are \(Target.all.map(\.name).joined(separator: ", ")).
+
     Peers are looked for beside this program, netmap in .build/release of the package.
     """
 
@@ -46,6 +58,7 @@ struct Options {
     netmap = Self.builtNetmap(beside)
     var reference = beside + "/pipe-reference"
     var peerNames: [String] = []
+    memifPeer = beside + "/testpmd-peer"
     while let name = rest.popFirst() {
       switch name {
       case "--help", "-h":
@@ -53,6 +66,8 @@ struct Options {
         exit(0)
       case "--json": isJSON = true
       case "--interfaces": goals = Goal.all
+      case "--targets": targets = Target.all
+      case "--memif": targets = Target.all.filter(\.isMemif)
       default:
         guard let value = rest.popFirst() else {
           throw UsageError("\(name) lacks its value, or is unknown\n\(Self.usage)")
@@ -64,13 +79,22 @@ struct Options {
             throw UsageError("\(name) \(value) is not known\n\(Self.usage)")
           }
           goals.append(goal)
+        case "--target":
+          guard let target = Target.all.first(where: { $0.name == value }) else {
+            throw UsageError("\(name) \(value) is not known\n\(Self.usage)")
+          }
+          targets.append(target)
         case "--batch":
           batches = (batches ?? []) + [try Self.number(name, value, in: 1...1023)]
         case "--frame-bytes": frameBytes = try Self.number(name, value, in: 60...1514)
         case "--payload" where value == "untouched" || value == "touched": payloads.append(value)
         case "--peer" where value == "c" || value == "testpmd": peerNames.append(value)
-        case "--pairs": pairs = try Self.number(name, value, in: 1...1000)
-        case "--seconds": seconds = try Self.number(name, value, in: 0.01...3600)
+        case "--pairs":
+          pairs = try Self.number(name, value, in: 1...1000)
+          targetPairs = pairs
+        case "--seconds":
+          seconds = try Self.number(name, value, in: 0.01...3600)
+          targetSeconds = seconds
         case "--threshold": threshold = try Self.number(name, value, in: 0...100)
         case "--netmap": netmap = value
         case "--reference": reference = value
@@ -78,7 +102,7 @@ struct Options {
         }
       }
     }
-    if goals.isEmpty && pipe == nil { pipe = "pipe-2t" }
+    if goals.isEmpty && targets.isEmpty && pipe == nil { pipe = "pipe-2t" }
     if payloads.isEmpty { payloads = ["untouched", "touched"] }
     guard FileManager.default.isExecutableFile(atPath: netmap) else {
       throw UsageError("no netmap at \(netmap): build it, or name it with --netmap PATH")

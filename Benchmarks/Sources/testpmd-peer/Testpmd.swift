@@ -94,12 +94,22 @@ final class Testpmd {
     return count > 0 ? String(decoding: bytes[..<count], as: UTF8.self) : nil
   }
 
-  /// Ends it, and waits until it has given the interfaces back.
+  /// Ends it, and waits until it has given the interfaces back. One that does not end in 10 s is killed: a core
+  /// of it that hangs would keep a CPU busy for ever.
   func end() {
     try? type("quit")
     close(input)
     // What it still says must be read, or it would wait.
-    while readOnce() != nil {}
+    let deadline = Date(timeIntervalSinceNow: 10)
+    var waiting = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
+    while true {
+      let left = deadline.timeIntervalSinceNow
+      guard left > 0, unsafe poll(&waiting, 1, CInt(left * 1000) + 1) > 0 else {
+        kill(process, SIGKILL)
+        break
+      }
+      if readOnce() == nil { break }
+    }
     var status: CInt = 0
     _ = unsafe waitpid(process, &status, 0)
   }

@@ -2,10 +2,14 @@ internal import Foundation
 
 /// Has DPDK's `dpdk-testpmd` (drivers `net_af_xdp` and `net_af_packet`) do what `netmap bench
 /// --program` asks for: it takes that command line, types testpmd's commands, and reads its counters.
+/// Or, as `testpmd-peer memif`, drives two ends of a shared-memory interface: see ``Memif``.
 @main
 struct TestpmdPeer {
   static func main() {
     do {
+      if CommandLine.arguments.dropFirst().first == "memif" {
+        return try Memif.serve(CommandLine.arguments.dropFirst(2))
+      }
       let job = try Job(CommandLine.arguments.dropFirst())
       guard let program = Testpmd.path else {
         return print("unavailable: dpdk-testpmd is not installed; 'make setup-bench' installs it")

@@ -99,8 +99,9 @@ enum {
 	CLINUX_CLONE_NEWNET = 0x40000000,
 };
 
-/* capset(2): a header and two sets of three words */
+/* capset(2), capget(2): a header and two sets of three words */
 extern int capset(void *header, const void *data);
+extern int capget(void *header, void *data);
 
 /* signalfd(2) */
 extern int signalfd(int file, const sigset_t *mask, int flags);

@@ -17,6 +17,7 @@ import Netmap
 ///     host-peer flow-receive PORT COUNT
 ///     host-peer hold PORT
 ///     host-peer hold-many PIPES
+///     host-peer open-all NAME COUNT
 ///     host-peer activate SOCKET PROGRAM [ARGUMENT...]
 ///     host-peer fork-embedded
 ///
@@ -57,6 +58,8 @@ struct HostPeer {
         while true { pause() }
       case "hold-many" where arguments.count >= 3:
         try holdMany(Int(arguments[2]) ?? 0)
+      case "open-all" where arguments.count >= 4:
+        openAll(arguments[2], Int(arguments[3]) ?? 0)
       case "hold-lock" where arguments.count >= 4:
         try holdLock(arguments[2], arguments[3] == "transmit" ? .transmit : .receive)
       case "die-unrung" where arguments.count >= 4:

@@ -1,0 +1,51 @@
+internal import Foundation
+
+/// A running `testpmd-peer memif`: it stays, and is measured whenever it is asked.
+final class MemifPeer {
+  /// What its two sides do.
+  let description: String
+  private let process = Process()
+  private let input = Pipe()
+  private let output = Pipe()
+
+  /// - Throws: ``CompareError`` with the reason when it cannot be had.
+  init(_ path: String, _ shape: String) throws {
+    guard FileManager.default.isExecutableFile(atPath: path) else {
+      throw CompareError("no testpmd-peer: build Benchmarks")
+    }
+    process.executableURL = URL(fileURLWithPath: path)
+    process.arguments = ["memif", shape]
+    process.standardInput = input
+    process.standardOutput = output
+    try process.run()
+    let said = Self.line(from: output) ?? "testpmd-peer failed"
+    guard said.hasPrefix("ready ") else { throw CompareError(said) }
+    description = String(said.dropFirst("ready ".count))
+  }
+
+  /// - Returns: Nil at the end. It says one line at a time.
+  private static func line(from output: Pipe) -> String? {
+    var bytes = Data()
+    while !bytes.contains(10) {
+      let more = output.fileHandleForReading.availableData
+      if more.isEmpty { return nil }
+      bytes += more
+    }
+    return String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .newlines)
+  }
+
+  /// Runs for a time.
+  ///
+  /// - Returns: Millions of packets a second.
+  func measure(seconds: Double) throws -> Double {
+    try input.fileHandleForWriting.write(contentsOf: Data("\(seconds)\n".utf8))
+    guard let line = Self.line(from: output) else { throw CompareError("testpmd-peer has ended") }
+    guard let rate = Double(line) else { throw CompareError("testpmd-peer says '\(line)'") }
+    return rate
+  }
+
+  func end() {
+    try? input.fileHandleForWriting.close()
+    process.waitUntilExit()
+  }
+}

@@ -1,0 +1,71 @@
+/// What pipes between processes and switches have to reach: of a peer's figure, of another case's, or in millions
+/// of packets a second.
+struct Target {
+  enum Reference {
+    /// testpmd over memif, in one of the shapes of `testpmd-peer memif`.
+    case memif(String)
+    /// Another case of `netmap bench`.
+    case run([String])
+    /// Nothing: the rate itself counts.
+    case absolute
+  }
+
+  enum Statistic: String {
+    case median
+    /// The best run: what the machine can do when nothing else runs on it.
+    case best
+  }
+
+  let name: String
+  /// What is asked of it, for people to read.
+  let what: String
+  /// What our two sides do, next to a peer of another kind.
+  var sides = ""
+  let arguments: [String]
+  let reference: Reference
+  var statistic = Statistic.median
+  let limit: Double
+
+  var isMemif: Bool { if case .memif = reference { true } else { false } }
+
+  static let all = [
+    Target(
+      name: "pipe-memif",
+      what: "a pipe between two processes, payload written and read, against memif",
+      sides: "the sender writes all 60 bytes of each frame, the receiver sums them up; batch 256",
+      arguments: ["--case", "pipe-2p", "--batch", "256", "--payload", "touched"],
+      reference: .memif("pipe"), limit: 3),
+    Target(
+      name: "vale-memif",
+      what: "a switch between two processes, 60 bytes, against memif forwarding",
+      sides: "frames are copied once, and counted where they arrive; batch 256",
+      arguments: ["--case", "vale-2p", "--batch", "256", "--frame-bytes", "60"],
+      reference: .memif("forward"), limit: 2),
+    Target(
+      name: "pipe-processes", what: "a pipe between two processes against one between two threads",
+      arguments: ["--case", "pipe-2p", "--batch", "256", "--payload", "touched"],
+      reference: .run(["--case", "pipe-2t", "--batch", "256", "--payload", "touched"]), limit: 0.95),
+    Target(
+      name: "vale-best", what: "a switch between two processes, 60 bytes, Mpps",
+      arguments: ["--case", "vale-2p", "--batch", "256", "--frame-bytes", "60"],
+      reference: .absolute, statistic: .best, limit: 40),
+    Target(
+      name: "vale-single", what: "the same, one packet a sync, Mpps",
+      arguments: ["--case", "vale-2p", "--batch", "1", "--frame-bytes", "60"], reference: .absolute,
+      limit: 5),
+    // At most 15 % more for each packet.
+    Target(
+      name: "vale-252", what: "252 ports on the switch against 2",
+      arguments: ["--case", "vale-2t-252", "--batch", "256", "--frame-bytes", "60"],
+      reference: .run(["--case", "vale-2t", "--batch", "256", "--frame-bytes", "60"]),
+      limit: 1 / 1.15),
+    Target(
+      name: "vale-copy", what: "a switch, 1514 bytes, against memcpy",
+      arguments: ["--case", "vale-2t", "--batch", "256", "--frame-bytes", "1514"],
+      reference: .run(["--case", "memcpy", "--frame-bytes", "1514"]), limit: 0.5),
+    Target(
+      name: "vale-unread", what: "one thread sends to a port that nobody reads, Mpps",
+      arguments: ["--case", "vale-unread", "--batch", "256", "--frame-bytes", "60"],
+      reference: .absolute, limit: 30),
+  ]
+}

@@ -1,0 +1,67 @@
+import Glibc
+import Netmap
+import NetmapTestSupport
+import Testing
+
+/// What ports cost that nobody uses, and what opening one takes.
+@Suite("What ports cost", .serialized, .timeLimit(.minutes(3)))
+struct CostTests {
+  /// Processor time that a process has used, in ticks of a hundredth of a second.
+  private func ticks(_ process: Int32) throws -> Int {
+    let text = try TestProgram.output(of: ["cat", "/proc/\(process)/stat"])
+    let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+    return (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
+  }
+
+  @Test(
+    "1000 idle ports, all of them waited for, use no processor time: netmapd's or their process's")
+  func idlePorts() throws {
+    let fixture = try DaemonFixture()
+    // One process waits for every other port by a thread of its own, and for the rest at once.
+    let holder = try fixture.peer(["hold-many", "500"])
+    #expect(try fixture.engine().listing().count == 1000)
+    usleep(200_000)
+    let processes = [try #require(fixture.daemon).process, holder.process]
+    let before = try processes.map { try ticks($0) }
+    usleep(1_000_000)
+    let used = zip(try processes.map { try ticks($0) }, before).map { $0 - $1 }
+    #expect(used[0] <= 1, "netmapd: \(used[0]) ticks of 100")
+    #expect(used[1] <= 1, "the process: \(used[1]) ticks of 100")
+    holder.kill(SIGKILL)
+  }
+
+  @Test(
+    "opening a port takes less than 5 ms, in the middle of 50, through netmapd and without it",
+    arguments: [true, false])
+  func opening(throughDaemon: Bool) throws {
+    let fixture = try DaemonFixture(starts: throughDaemon)
+    let engine: any PortEngine =
+      throughDaemon ? try fixture.engine() : try EmbeddedEngine()
+    let clock = ContinuousClock()
+    var times: [Duration] = []
+    var open: [Port] = []
+    for number in 0..<50 {
+      times.append(
+        try clock.measure { open.append(try Port("netmap:o\(number){1", engine: engine)) })
+    }
+    let median = times.sorted()[25]
+    print("opening a port, \(throughDaemon ? "netmapd" : "embedded"): \(median)")
+    #if DEBUG
+      // Most of it is writing slots, which takes a debug build many times as long.
+      #expect(median < .milliseconds(40))
+    #else
+      #expect(median < .milliseconds(5))
+    #endif
+    #expect(open.count == 50)
+  }
+
+  @Test("netmapd uses all the descriptors that it may have, not those alone that it begins with")
+  func fileLimit() throws {
+    let fixture = try DaemonFixture(wrapper: ["prlimit", "--nofile=64:4096"])
+    let engine = try fixture.engine()
+    let ports = try (0..<100).map { try Port("netmap:d\($0){1", engine: engine) }
+    #expect(try engine.listing().count == 100)
+    #expect(try fixture.daemonDescriptors() > 100)
+    for port in ports { port.close() }
+  }
+}

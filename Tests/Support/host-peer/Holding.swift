@@ -1,0 +1,45 @@
+import CLinux
+import Glibc
+import Netmap
+import NetmapCore
+
+extension HostPeer {
+  /// Opens both ends of many pipes. One end of each is waited for by a thread of its own, the other ends by one
+  /// poller.
+  static func holdMany(_ pipes: Int) throws {
+    var limit = rlimit()
+    unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    limit.rlim_cur = limit.rlim_max
+    unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    var items: [PollItem] = []
+    for number in 0..<pipes {
+      let name = "netmap:h\(number)"
+      items.append(
+        PollItem(try Port("\(name){1@conf:slots=64", engine: HostEngine.shared), for: .receive))
+      // The thread's alone from now on.
+      nonisolated(unsafe) let other = try Port("\(name)}1", engine: HostEngine.shared)
+      try EngineThread.start(name) {
+        _ = try? unsafe other.wait(for: .receive)
+        fail("a wait ended")
+      }
+    }
+    say("ready")
+    _ = try Poller().wait(for: &items)
+    fail("a wait ended")
+  }
+
+  /// Opens pipes until it is refused, or has so many; keeps them, and the process.
+  static func openAll(_ name: String, _ count: Int) -> Never {
+    var ports: [Port] = []
+    do throws(NetmapError) {
+      for number in 0..<count {
+        ports.append(
+          try Port("netmap:\(name)\(number){1@conf:slots=64", engine: HostEngine.shared))
+      }
+      say("opened \(ports.count)")
+    } catch {
+      say("opened \(ports.count), then \(error.code.name)")
+    }
+    while true { pause() }
+  }
+}
