@@ -54,6 +54,8 @@ package final class Server {
   var bindings: [BindingID: OpenBinding] = [:]
   /// Locks that processes have died with.
   var locksReleased: UInt64 = 0
+  /// Switches on which a port has been closed while senders may be waiting for room.
+  var crowded: Set<UInt64> = []
   /// By token.
   var tokens: [UInt64: BindingID] = [:]
   /// Requests that the control thread is deciding.

@@ -3,7 +3,7 @@ package import NetmapCore
 /// What a datagram between a process and its daemon says: a kind, and the fields that belong to it.
 package struct Message {
   /// Changes with every change of a message or of a shared segment.
-  package static let version: UInt16 = 2
+  package static let version: UInt16 = 3
 
   /// The longest datagram, bytes.
   package static let byteCountMax = 49_152

@@ -16,6 +16,10 @@ extension MessageWriter {
     case .remove(let name): put(5, RegisterRequest(name: name))
     case .polling(let name): put(6, RegisterRequest(name: name))
     case .information(let name): put(7, RegisterRequest(name: name))
+    case .setHeader(let name, let length):
+      put(16, RegisterRequest(name: name))
+      put(UInt32(clamping: length))
+    case .header(let name): put(17, RegisterRequest(name: name))
     }
   }
 
@@ -31,6 +35,7 @@ extension MessageWriter {
     put(answer.memoryID)
     put(UInt64(answer.memorySize))
     put(answer.geometry)
+    put(UInt32(clamping: answer.headerLength))
   }
 }
 
@@ -50,6 +55,8 @@ extension MessageReader {
     case 5: return .remove(request.name)
     case 6: return .polling(request.name)
     case 7: return .information(request.name)
+    case 16: return .setHeader(request.name, length: Int(try take(UInt32.self)))
+    case 17: return .header(request.name)
     default: throw malformed("it asks for something unknown")
     }
   }
@@ -62,6 +69,7 @@ extension MessageReader {
     answer.memoryID = try take(UInt16.self)
     answer.memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
     answer.geometry = try takeGeometry()
+    answer.headerLength = Int(try take(UInt32.self))
     return answer
   }
 }

@@ -66,6 +66,14 @@ final class EnginePort {
   /// Whether the port stays when nobody has it open.
   var isPersistent = false
 
+  /// Of a switch port: bytes of virtio-net header before each frame, and the longest frame it takes of a
+  /// packet that has to be cut (`PORT_HDR_SET`).
+  var headerLength = 0
+  var frameLimit = FrameShape.usualLimit
+  /// Whether the port was attached with back-pressure, and how many bindings that receive asked for it.
+  var holdsWhileAttached = false
+  var holdingBindings = 0
+
   /// Pipes that hang on this port.
   var pipes: [[UInt8]: PipePair] = [:]
 

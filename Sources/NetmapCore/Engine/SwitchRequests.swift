@@ -16,6 +16,10 @@ package enum SwitchRequest: Sendable {
   case polling(PortName)
   /// `PORT_INFO_GET`.
   case information(PortName)
+  /// `PORT_HDR_SET`.
+  case setHeader(PortName, length: Int)
+  /// `PORT_HDR_GET`.
+  case header(PortName)
 }
 
 /// What the engine answers to a ``SwitchRequest``; fields that say nothing about it are 0.
@@ -28,6 +32,8 @@ package struct SwitchAnswer: Hashable, Sendable {
   package var memoryID: UInt16 = 0
   package var memorySize = 0
   package var geometry = PortGeometry()
+  /// `nr_hdr_len`.
+  package var headerLength = 0
 
   package init() {}
 }
@@ -47,6 +53,8 @@ extension Engine {
       case .remove(let name): try state.removePersistent(name)
       case .polling(let name): try state.poll(name)
       case .information(let name): try state.information(name)
+      case .setHeader(let name, let length): try state.setHeader(name, length: length)
+      case .header(let name): try state.header(name)
       }
     }
   }
@@ -93,6 +101,10 @@ extension EngineState {
     do throws(NetmapError) {
       let member = try bridge.add(port, as: name)
       if port.memberships.count == 1 { ports[.name(name)] = port }
+      if request.flags.contains(.backpressure) {
+        port.holdsWhileAttached = true
+        port.publishSwitchState()
+      }
       return member.answer
     } catch {
       dropIfUnused(bridge)
@@ -127,7 +139,10 @@ extension EngineState {
     let answer = member.answer
     quarantining(port) {
       port.memberships.removeLast()
-      if port.memberships.isEmpty { ports[.name(name)] = nil }
+      if port.memberships.isEmpty {
+        ports[.name(name)] = nil
+        port.holdsWhileAttached = false
+      }
       bridge.remove(member)
       dropIfUnused(bridge)
     }

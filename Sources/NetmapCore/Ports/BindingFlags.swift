@@ -32,6 +32,10 @@ public struct BindingFlags: OptionSet, Hashable, Sendable {
   /// are not trusted. An addition of this implementation.
   public static let isolated = BindingFlags(rawValue: 1 << 62)
 
+  /// Have senders on a switch keep what the receive rings have no room for, instead of dropping it
+  /// (`@backpressure`). An addition of this implementation.
+  public static let backpressure = BindingFlags(rawValue: 1 << 61)
+
   /// Every flag that makes the binding a monitor.
   public static let anyMonitor = monitorTransmit.union(monitorReceive).union(zeroCopyMonitor)
 

@@ -49,8 +49,12 @@ struct Runner {
   private func perform(_ action: Action) throws(NetmapError) {
     switch action {
     case .list: try list()
-    case .attach(let name, _):
-      let entry = try switches.attach(try PortName(name), memoryID: try memoryID())
+    case .attach(let text, _):
+      let option = "@\(PortOption.backpressure)"
+      let waits = text.hasSuffix(option)
+      let name = waits ? String(text.dropLast(option.count)) : text
+      let entry = try switches.attach(
+        try PortName(name), memoryID: try memoryID(), backpressure: waits)
       show(entry, ["port_index": entry.portIndex])
     case .detach(let name):
       let entry = try switches.detach(try PortName(name))
@@ -97,12 +101,15 @@ struct Runner {
       if options.isJSON {
         var line = json(entry)
         if options.showsCounters { line.add("open", traffic != nil) }
-        for (name, value) in traffic?.fields ?? [] { line.add(name, value) }
+        for (name, value) in (traffic?.fields ?? []) + (traffic?.details ?? []) {
+          line.add(name, value)
+        }
         output.line(line.text)
         continue
       }
       var text = "\(entry.name) bridge_idx \(entry.switchIndex) port_idx \(entry.portIndex)"
       for (name, value) in traffic?.fields ?? [] { text += " \(name) \(value)" }
+      for (name, value) in traffic?.details ?? [] where value > 0 { text += " \(name) \(value)" }
       output.line(text)
     }
   }

@@ -19,6 +19,8 @@ struct Measurement: Hashable {
     case valeManyToOne = "vale-many"
     case valeUnread = "vale-unread"
     case valeJumbo = "vale-jumbo"
+    case valeLatencySpin = "vale-latency-spin"
+    case valeLatencySleep = "vale-latency-sleep"
     case pingPongSpin = "pingpong-spin"
     case pingPongSleep = "pingpong-sleep"
     case xdpCopyTransmit = "xdp-copy-tx"
@@ -48,6 +50,8 @@ struct Measurement: Hashable {
       case .valeManyToOne: "three senders to one receiver, on two CPUs"
       case .valeUnread: "one thread sends to a port that nobody reads; what it sends is counted"
       case .valeJumbo: "packets of 64 KiB in 32 slots, between two threads"
+      case .valeLatencySpin: "round trips through a switch, of two processes that look all the time"
+      case .valeLatencySleep: "the same of two processes that sleep until a packet comes"
       case .pingPongSpin: "round trips between two processes that look all the time"
       case .pingPongSleep: "round trips between two processes that sleep until a packet comes"
       case .xdpCopyTransmit, .xdpGenericTransmit, .packetTransmit:
@@ -91,7 +95,18 @@ struct Measurement: Hashable {
     /// Whether two processes take part, whose engine is netmapd's.
     var isBetweenProcesses: Bool {
       self == .pipeTwoProcesses || self == .isolatedPipe || self == .valeTwoProcesses
-        || self == .pingPongSpin || self == .pingPongSleep
+        || roundTrip != nil
+    }
+
+    /// Whether round trips of single packets are measured, and through what; nil for the other cases.
+    var roundTrip: (isOnSwitch: Bool, sleeps: Bool)? {
+      switch self {
+      case .pingPongSpin: (false, false)
+      case .pingPongSleep: (false, true)
+      case .valeLatencySpin: (true, false)
+      case .valeLatencySleep: (true, true)
+      default: nil
+      }
     }
 
     /// Whether the size of a batch means anything.
@@ -106,7 +121,7 @@ struct Measurement: Hashable {
     var isTimed: Bool { hasLengths || self == .valeJumbo }
 
     var backendName: String {
-      if vale != nil { return "vale" }
+      if vale != nil || roundTrip?.isOnSwitch == true { return "vale" }
       switch self {
       case .null: return "null"
       case .memoryCopy: return "memory"
@@ -137,14 +152,14 @@ struct Measurement: Hashable {
 /// What a measurement found.
 struct BenchResult {
   let measurement: Measurement
-  /// Packets received, or sent where that is measured; syncs for `null`, round trips for `wakeup` and `pingpong-...`.
+  /// Packets received, or sent where that is measured; syncs for `null`, round trips for `wakeup`, `vale-latency-...` and `pingpong-...`.
   var packets: UInt64
   var seconds: Double
   /// Nil when the program that was measured does not count them.
   var systemCalls: UInt64?
   /// Set by `wakeup`.
   var wakeup: WakeupTimes?
-  /// Set by `pingpong-...`.
+  /// Set by `vale-latency-...` and `pingpong-...`.
   var roundTrips: RoundTripTimes?
   /// Set by the cases on interfaces that are offered packets.
   var delivery: Delivery?
