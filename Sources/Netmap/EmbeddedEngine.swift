@@ -58,6 +58,8 @@ extension Engine: BindingProvider {
           end: { [self] keepsViews in
             release(registration.id, keepsViews: keepsViews)
             removeClient(tag)
+            // Senders may have waited for room in it.
+            if registration.place != nil { wakeHeldSenders() }
           }, forget: { [self] in forget(registration.id) })
       } catch {
         removeClient(tag)

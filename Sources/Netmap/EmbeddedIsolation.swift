@@ -24,6 +24,7 @@ extension Engine {
         release(inside.id)
         release(pair.worker.id)
         removeClient(workerTag)
+        if inside.place != nil { wakeHeldSenders() }
       }
       let attached = try attach(pair.client, tag: tag)
       let worker = try worker()

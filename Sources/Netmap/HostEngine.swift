@@ -70,7 +70,7 @@ public final class HostEngine: PortEngine {
   package func port(token descriptor: CInt) throws(NetmapError) -> Port {
     let binding = try provider.attach(Token(owning: descriptor))
     return Port(
-      binding: binding,
+      binding: binding, provider: provider,
       specification: try PortSpecification.parse(
         "netmap:\(binding.registration.name.rawValue)", enabling: PortOption.standard))
   }
@@ -174,13 +174,23 @@ package struct PortTraffic: Hashable, Sendable {
   package let sent: PortListing.Traffic
   package let received: PortListing.Traffic
 
-  /// Every number, with the name it is shown under.
+  /// The sums, with the names they are shown under.
   package var fields: [(name: String, value: UInt64)] {
     [
       ("tx_packets", sent.packets), ("tx_bytes", sent.bytes), ("tx_drops", sent.drops),
       ("rx_packets", received.packets), ("rx_bytes", received.bytes),
       ("rx_drops", received.drops),
     ]
+  }
+
+  /// Drops by reason, and what broadcasts became.
+  package var details: [(name: String, value: UInt64)] {
+    let drops = [("tx", sent), ("rx", received)].flatMap { direction, traffic in
+      DropReason.allCases.map { reason in
+        (name: "\(direction)_drop_\(reason.name)", value: traffic.reasons[reason])
+      }
+    }
+    return [("tx_broadcasts", sent.broadcasts), ("tx_copies", sent.copies)] + drops
   }
 }
 

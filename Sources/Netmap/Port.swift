@@ -27,6 +27,8 @@ internal import NetmapLinuxSetup
 @safe
 public final class Port {
   let binding: PortBinding
+  /// Where requests about the port go.
+  let provider: any BindingProvider
   let attached: AttachedPort
   private let registration: Registration
   private let process = unsafe ForkGuard.Mark()
@@ -86,11 +88,15 @@ public final class Port {
     if let engine { owner = engine } else { owner = try EmbeddedEngine.shared() }
     let provider = owner.access.provider
     let request = try Self.request(specification, flags, extraBuffers, provider)
-    self.init(binding: try provider.open(request), specification: specification)
+    self.init(
+      binding: try provider.open(request), provider: provider, specification: specification)
   }
 
-  init(binding: PortBinding, specification: PortSpecification) {
+  init(
+    binding: PortBinding, provider: any BindingProvider, specification: PortSpecification
+  ) {
     self.binding = binding
+    self.provider = provider
     attached = binding.attached
     registration = binding.registration
     unsafe path = attached.syncPath
@@ -120,6 +126,7 @@ public final class Port {
       name: specification.name, selection: specification.selection,
       flags: specification.flags.union(flags), memoryID: specification.memoryID ?? 0,
       hints: specification.conf, extraBuffers: extraBuffers, backend: specification.backend)
+    if specification.backpressure { request.flags.insert(.backpressure) }
     if let offset = specification.offset {
       request.offsets = OffsetsOption(
         max: UInt64(offset.initial), initial: UInt64(offset.initial), bits: UInt32(offset.bits))

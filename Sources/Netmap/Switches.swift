@@ -41,20 +41,22 @@ public struct Switches: Sendable {
   ///   - memoryID: A memory region that must exist, for an interface while it is on the switch; 0 for one of
   ///     its own. A persistent port keeps its own.
   ///   - withHostRings: Whether the host's stack joins as well.
+  ///   - backpressure: Whether senders keep what the port has no room for, until it has; otherwise that is
+  ///     dropped.
   /// - Returns: Where it is now.
   /// - Throws: ``NetmapError`` `EBUSY` when it is on a switch already or open, `EINVAL` when there is no such
   ///   port or interface, or for host rings, which are not supported yet; `ENOMEM` when the switch is full,
   ///   and whatever opening an interface can fail with.
   @discardableResult
   public func attach(
-    _ name: PortName, memoryID: UInt16 = 0, withHostRings: Bool = false
+    _ name: PortName, memoryID: UInt16 = 0, withHostRings: Bool = false, backpressure: Bool = false
   ) throws(NetmapError) -> Entry {
     entry(
       try provider.answer(
         .attach(
           RegisterRequest(
             name: name, selection: withHostRings ? .hardwareAndHost : .allHardware,
-            memoryID: memoryID))))
+            flags: backpressure ? .backpressure : [], memoryID: memoryID))))
   }
 
   /// Takes a persistent port or a network interface off a switch.
@@ -100,6 +102,27 @@ public struct Switches: Sendable {
   /// - Throws: ``NetmapError`` as opening it would.
   public func information(on name: PortName) throws(NetmapError) -> Information {
     information(try provider.answer(.information(name)))
+  }
+
+  /// Has every frame of a port begin with a virtio-net header (`PORT_HDR_SET`), also of those who have it
+  /// open. Programs open it with ``BindingFlags/acceptVirtioNetHeader`` from then on.
+  ///
+  /// Between ports with headers of different lengths the switch converts; a port without headers gets
+  /// packets with their checksums completed, cut into segments where they have to be.
+  ///
+  /// - Parameters:
+  ///   - length: Bytes: 0 for none, 10, or 12.
+  ///   - name: A port that is open on a switch.
+  /// - Throws: ``NetmapError`` `EINVAL` for other lengths, `ENXIO` when there is no such port.
+  public func setVirtioNetHeader(_ length: Int, of name: PortName) throws(NetmapError) {
+    _ = try provider.answer(.setHeader(name, length: length))
+  }
+
+  /// Bytes of the virtio-net header before each frame of a port: 0, 10 or 12 (`PORT_HDR_GET`).
+  ///
+  /// - Throws: ``NetmapError`` `ENXIO` when there is no such port, `ENODEV` for a pipe that nobody has made.
+  public func virtioNetHeader(of name: PortName) throws(NetmapError) -> Int {
+    try provider.answer(.header(name)).headerLength
   }
 
   /// Every port of every switch.

@@ -16,12 +16,25 @@ package struct PortListing: Hashable, Sendable {
   package struct Traffic: Hashable, Sendable {
     package var packets: UInt64
     package var bytes: UInt64
-    package var drops: UInt64
+    /// Packets for everybody on a switch, and the copies that were made: see ``RingCounters/copies``.
+    package var broadcasts: UInt64
+    package var copies: UInt64
+    package var reasons: DropCounters
 
-    package init(packets: UInt64, bytes: UInt64, drops: UInt64) {
-      self.packets = packets
-      self.bytes = bytes
-      self.drops = drops
+    /// Drops for all reasons.
+    package var drops: UInt64 { reasons.total }
+
+    package init(_ counters: RingCounters) {
+      packets = counters.packets
+      bytes = counters.bytes
+      broadcasts = counters.broadcasts
+      copies = counters.copies
+      reasons = counters.drops
+    }
+
+    /// Adds drops that were counted elsewhere.
+    package mutating func add(_ drops: DropCounters) {
+      for reason in DropReason.allCases { reasons[reason] &+= drops[reason] }
     }
   }
 
@@ -48,9 +61,10 @@ extension MessageWriter {
     put(UInt16(clamping: listing.processes.count))
     for process in listing.processes.prefix(Int(UInt16.max)) { put(process) }
     for traffic in [listing.transmit, listing.receive] {
-      put(traffic.packets)
-      put(traffic.bytes)
-      put(traffic.drops)
+      for value in [traffic.packets, traffic.bytes, traffic.broadcasts, traffic.copies] {
+        put(value)
+      }
+      for reason in DropReason.allCases { put(traffic.reasons[reason]) }
     }
   }
 }
@@ -67,7 +81,12 @@ extension MessageReader {
   }
 
   private mutating func takeTraffic() throws(NetmapError) -> PortListing.Traffic {
-    PortListing.Traffic(
-      packets: try take(UInt64.self), bytes: try take(UInt64.self), drops: try take(UInt64.self))
+    var counters = RingCounters()
+    counters.packets = try take(UInt64.self)
+    counters.bytes = try take(UInt64.self)
+    counters.broadcasts = try take(UInt64.self)
+    counters.copies = try take(UInt64.self)
+    for reason in DropReason.allCases { counters.drops[reason] = try take(UInt64.self) }
+    return PortListing.Traffic(counters)
   }
 }

@@ -62,8 +62,8 @@ extension Server {
       else { continue }
       let own = self.listing(of: binding.registration)
       listing.processes.append(binding.process)
-      listing.transmit.drops &+= own.transmit.drops
-      listing.receive.drops &+= own.receive.drops
+      listing.transmit.add(own.transmit.reasons)
+      listing.receive.add(own.receive.reasons)
       if !listing.backend.hasSuffix("isolated") {
         listing.backend += listing.backend.isEmpty ? "isolated" : ", isolated"
       }
@@ -87,7 +87,7 @@ extension Server {
       received.packets = handedOver.packets
       received.bytes = handedOver.bytes
     }
-    if let place = registration.place { received.drops &+= place.unreached }
+    if let place = registration.place { received.add(place.unreached) }
     return PortListing(
       name: registration.name.rawValue, memoryID: registration.memoryID,
       geometry: registration.geometry,
@@ -106,8 +106,6 @@ extension Server {
         unsafe sum += kring.counters
       }
     }
-    return PortListing.Traffic(
-      packets: sum.packets, bytes: sum.bytes,
-      drops: DropReason.allCases.reduce(0) { $0 &+ sum.drops[$1] })
+    return PortListing.Traffic(sum)
   }
 }

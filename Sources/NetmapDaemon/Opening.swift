@@ -81,7 +81,9 @@ extension Server {
   /// What the control thread has decided: booked, and answered.
   func complete(_ decision: (ticket: UInt64, answer: ControlThread.Answer)) {
     switch decision.answer {
-    case .left(let bridge): return tellNeighbours(on: bridge)
+    case .left(let bridge):
+      if crowded.remove(bridge) != nil { wakeNeighbours(of: [bridge]) }
+      return tellNeighbours(on: bridge)
     case .linkEnded(let id): return endLink(id)
     case .interfaceEnded(let name): return endInterface(name)
     case .switched(let result): return complete(decision.ticket, result)

@@ -163,6 +163,9 @@ extension Server {
     queue.remove(socket.descriptor)
     guard let id = tokens.removeValue(forKey: key), let binding = bindings[id] else { return }
     binding.isOpen = false
+    if let place = binding.registration.place, unsafe place.segment.view.holdsAny {
+      crowded.insert(place.serial)
+    }
     control.put(
       .release(
         id, keepsViews: !binding.viewers.isEmpty, binding.namespace, bridge: binding.bridge))

@@ -58,6 +58,8 @@ package final class Server {
   var locksReleased: UInt64 = 0
   /// Network interfaces on switches, by the name they have there.
   var interfaces: [PortName: CarriedInterface] = [:]
+  /// Switches on which a port has been closed while senders may be waiting for room.
+  var crowded: Set<UInt64> = []
   /// By token.
   var tokens: [UInt64: BindingID] = [:]
   /// Requests that the control thread is deciding.

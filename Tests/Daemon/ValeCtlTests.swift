@@ -50,6 +50,102 @@ struct ValeCtlTests {
     #expect(try run("").text == "")
   }
 
+  /// utils/tests 002, 005, 009 to 011, 013, 016, 022 and 026, as far as they are `vale-ctl`'s.
+  @Test("the sequences of upstream's tests with persistent ports, while programs have them open")
+  func upstreamSequences() throws {
+    func expect(_ steps: [(line: String, status: CInt)], _ line: Int = #line) throws {
+      for step in steps {
+        #expect(try status(step.line) == step.status, "line \(line): vale-ctl \(step.line)")
+      }
+    }
+    // 011: created twice, also while it is attached to one switch and to two.
+    try expect([
+      ("-n v0", 0), ("-n v0", 1), ("-a vale0A:v0", 0), ("-n v0", 1), ("-a vale0B:v0", 0),
+      ("-n v0", 1),
+    ])
+    // 009: attached to two switches, the later one is detached first; removed only when it is on none.
+    try expect([
+      ("-r v0", 1), ("-d vale0B:v0", 0), ("-r v0", 1), ("-d vale0A:v0", 0), ("-r v0", 0),
+    ])
+    // 010: the same switch twice.
+    try expect([
+      ("-n v0", 0), ("-a vale0A:v0", 0), ("-a vale0A:v0", 1), ("-a vale0B:v0", 0),
+      ("-a vale0B:v0", 1), ("-d vale0B:v0", 0), ("-d vale0A:v0", 0), ("-r v0", 0),
+    ])
+    // 002 and its kind: ports that are open can be neither detached nor removed, and are exclusive.
+    try expect([("-n v0", 0), ("-n v1", 0), ("-a vale0:v0", 0), ("-a vale0:v1", 0)])
+    let engine = try fixture.engine()
+    let port = try Port("netmap:v0/x", engine: engine)
+    for name in ["netmap:v0", "netmap:v0/x", "vale0:v0"] {
+      #expect((#expect(throws: NetmapError.self) { try Port(name, engine: engine) })?.code == .busy)
+    }
+    // 013, 022: both ways.
+    let other = try Port("netmap:v1", engine: engine)
+    for (sender, receiver) in [(port, other), (other, port)] {
+      sender.inject([UInt8](repeating: 0xff, count: 6) + [2, 0, 0, 0, 0, 9, 0x88, 0xb5])
+      try sender.sync(.transmit)
+      try receiver.sync(.receive)
+      var ring = receiver.receiveRing(0)
+      #expect(ring.count == 1)
+      ring.skip()
+    }
+    try expect([("-d vale0:v0", 1), ("-r v0", 1), ("-a vale1:v0", 1), ("-d vale0:nosuch", 1)])
+    port.close()
+    other.close()
+    try expect([
+      ("-d vale0:v0", 0), ("-d vale0:v0", 1), ("-d vale0:v1", 0), ("-r v0", 0), ("-r v1", 0),
+      ("-r v1", 1),
+    ])
+    #expect(try run("").text == "")
+  }
+
+  @Test("a port is attached with back-pressure: its sender waits, and nothing is dropped")
+  func backpressure() throws {
+    #expect(try status("-n v0 -C 64") == 0)
+    #expect(try status("-a vale0:v0@backpressure") == 0)
+    #expect(try run("").text == "vale0:v0 bridge_idx 0 port_idx 0\n")
+    let receiver = try Port("netmap:v0", engine: fixture.engine())
+    let sender = try Port("vale0:s", engine: fixture.engine())
+    let frame = [UInt8](repeating: 0xff, count: 6) + [UInt8](repeating: 2, count: 54)
+    for _ in 0..<100 { sender.inject(frame) }
+    try sender.sync(.transmit)
+    #expect(sender.transmitRing(0).space == 1023 - 37)
+    try receiver.sync(.receive)
+    var ring = receiver.receiveRing(0)
+    #expect(ring.skip() == 63)
+    try receiver.sync(.receive)
+    try sender.sync(.transmit)
+    try receiver.sync(.receive)
+    #expect(receiver.receiveRing(0).count == 37)
+  }
+
+  @Test("drops are shown by reason, and add up with what was sent and received")
+  func reasons() throws {
+    let receiver = try Port("vale0:r@conf:slots=16", engine: fixture.engine())
+    let sender = try Port("vale0:s", engine: fixture.engine())
+    for _ in 0..<20 { sender.inject([UInt8](repeating: 0xff, count: 60)) }
+    for _ in 0..<3 { sender.inject([1, 2, 3]) }
+    try sender.sync(.transmit)
+    try receiver.sync(.receive)
+    let text = try run("--counters").text
+    #expect(
+      text.contains(
+        "vale0:r bridge_idx 0 port_idx 0 tx_packets 0 tx_bytes 0 tx_drops 0 rx_packets 15"
+          + " rx_bytes 900 rx_drops 5 rx_drop_ring_full 5\n"), "\(text)")
+    #expect(
+      text.contains(
+        "vale0:s bridge_idx 0 port_idx 1 tx_packets 23 tx_bytes 1209 tx_drops 3 rx_packets 0"
+          + " rx_bytes 0 rx_drops 0 tx_broadcasts 20 tx_copies 20 tx_drop_too_short 3\n"),
+      "\(text)")
+    let json = try run("--json --counters").text
+    #expect(json.contains("\"rx_drop_ring_full\":5") && json.contains("\"rx_drop_busy\":0"))
+    let ports = try run("ports", tool: "netmap").text
+    #expect(ports.contains("5 (ring_full 5)") && ports.contains("3 (too_short 3)"), "\(ports)")
+    #expect(
+      try run("ports --json", tool: "netmap").text.contains(
+        "\"reasons\":{\"ring_full\":5,\"bad_buffer_index\":0"))
+  }
+
   @Test("rings of a new port, and what is shown of it")
   func information() throws {
     #expect(

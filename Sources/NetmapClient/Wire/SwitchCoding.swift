@@ -23,6 +23,10 @@ extension MessageWriter {
       }
     case .information(let name): put(7, RegisterRequest(name: name))
     case .module(let name, let request): put(name, request)
+    case .setHeader(let name, let length):
+      put(16, RegisterRequest(name: name))
+      put(UInt32(clamping: length))
+    case .header(let name): put(17, RegisterRequest(name: name))
     }
   }
 
@@ -45,6 +49,7 @@ extension MessageWriter {
     put(UInt64(answer.memorySize))
     put(answer.geometry)
     put(answer.module)
+    put(UInt32(clamping: answer.headerLength))
   }
 }
 
@@ -65,6 +70,8 @@ extension MessageReader {
     case 5: return .remove(request.name)
     case 6: return .polling(request.name, try takePolling())
     case 7: return .information(request.name)
+    case 16: return .setHeader(request.name, length: Int(try take(UInt32.self)))
+    case 17: return .header(request.name)
     default: throw malformed("it asks for something unknown")
     }
   }
@@ -90,6 +97,7 @@ extension MessageReader {
     answer.memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
     answer.geometry = try takeGeometry()
     answer.module = try takeModuleReport()
+    answer.headerLength = Int(try take(UInt32.self))
     return answer
   }
 }

@@ -126,9 +126,12 @@ package struct SwitchPlace: Sendable {
   package let segment: BridgeSegment
 
   /// Packets for the port that did not get as far as a receive ring of it.
-  package var unreached: UInt64 {
+  package var unreached: DropCounters {
     let view = unsafe segment.view
-    return unsafe view.counter(.unknownRegion, of: index) &+ view.counter(.noReceiver, of: index)
+    var drops = DropCounters()
+    unsafe drops[.unknownRegion] = view.counter(.unknownRegion, of: index)
+    unsafe drops[.noReceiver] = view.counter(.noReceiver, of: index)
+    return drops
   }
 
   package init(serial: UInt64, index: Int, generation: UInt32, segment: BridgeSegment) {

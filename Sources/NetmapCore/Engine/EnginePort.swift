@@ -69,6 +69,13 @@ final class EnginePort {
   /// The name on a switch under which the engine itself holds the port: an interface there, and the switch
   /// port that it has. Nobody else can open it.
   var attachedAs: PortName?
+  /// Of a switch port: bytes of virtio-net header before each frame, and the longest frame it takes of a
+  /// packet that has to be cut (`PORT_HDR_SET`).
+  var headerLength = 0
+  var frameLimit = FrameShape.usualLimit
+  /// Whether the port was attached with back-pressure, and how many bindings that receive asked for it.
+  var holdsWhileAttached = false
+  var holdingBindings = 0
 
   /// Pipes that hang on this port.
   var pipes: [[UInt8]: PipePair] = [:]

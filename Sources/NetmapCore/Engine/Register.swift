@@ -82,8 +82,10 @@ extension EngineState {
   func bind(
     _ port: EnginePort, _ request: RegisterRequest
   ) throws(NetmapError) -> Registration {
+    try checkHeader(port, request.flags)
     let ranges = try RingRanges(
       request.selection, flags: request.flags, of: port.geometry, named: port.name.rawValue)
+    try checkBackpressure(port, request.flags)
     let isExclusive = request.flags.contains(.exclusive)
     try checkUsers(port, ranges, isExclusive)
     try checkLeaving(port)
@@ -117,6 +119,10 @@ extension EngineState {
       let id = newBindingID()
       bindings[id] = Binding(
         port: port, index: index, record: record, isExclusive: isExclusive)
+      if record.asksForBackpressure {
+        port.holdingBindings += 1
+        port.publishSwitchState()
+      }
       directory.publish(port)
       var registration = Registration(
         id: id, name: port.name, bindingIndex: index, interfaceOffset: interface.offset,
@@ -210,6 +216,10 @@ extension EngineState {
       forEachRing(binding.record.ranges) { port[$0, $1].isExclusive = false }
     }
     port.segment.clearBinding(at: binding.index)
+    if binding.record.asksForBackpressure {
+      port.holdingBindings -= 1
+      port.publishSwitchState()
+    }
     let active = port.onlyUsed(by: binding.record.ranges)
     port.region.releaseExtraBuffers(head: head)
     port.region.releaseInterface(at: binding.record.interfaceOffset)

@@ -115,7 +115,10 @@ extension EnginePort {
       unsafe kring.hwtail = slots - 1
       unsafe kring.rtail = slots - 1
     }
-    if ringKind == .bridge, direction == .receive { unsafe openToSenders(kring, index, at: offset) }
+    if ringKind == .bridge {
+      unsafe describe(kring, direction)
+      if direction == .receive { unsafe openToSenders(kring, index, at: offset) }
+    }
     unsafe kring.state = .on
   }
 

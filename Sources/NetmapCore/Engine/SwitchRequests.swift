@@ -18,6 +18,10 @@ package enum SwitchRequest: Sendable {
   case information(PortName)
   /// The module of a switch, by the switch's name. An addition of this implementation.
   case module(String, ModuleRequest)
+  /// `PORT_HDR_SET`.
+  case setHeader(PortName, length: Int)
+  /// `PORT_HDR_GET`.
+  case header(PortName)
 }
 
 extension SwitchRequest {
@@ -26,7 +30,7 @@ extension SwitchRequest {
     switch self {
     case .attach(let request), .create(let request): request.name
     case .detach(let name), .find(let name), .remove(let name), .polling(let name, _),
-      .information(let name):
+      .information(let name), .setHeader(let name, _), .header(let name):
       name
     case .next, .module: nil
     }
@@ -35,8 +39,8 @@ extension SwitchRequest {
   /// Whether it is for those who may change what others see.
   package var isChange: Bool {
     switch self {
-    case .attach, .detach, .create, .remove, .polling, .module(_, .choose): true
-    case .find, .next, .information, .module(_, .report): false
+    case .attach, .detach, .create, .remove, .polling, .setHeader, .module(_, .choose): true
+    case .find, .next, .information, .header, .module(_, .report): false
     }
   }
 }
@@ -52,6 +56,8 @@ package struct SwitchAnswer: Hashable, Sendable {
   package var memorySize = 0
   package var geometry = PortGeometry()
   package var module: SwitchModuleReport?
+  /// `nr_hdr_len`.
+  package var headerLength = 0
 
   package init() {}
 }
@@ -85,6 +91,8 @@ extension Engine {
       case .polling(let name, let cpus): try state.poll(name, cpus)
       case .information(let name): .done(try state.information(name))
       case .module(let name, let request): .done(try state.answer(request, on: name))
+      case .setHeader(let name, let length): .done(try state.setHeader(name, length: length))
+      case .header(let name): .done(try state.header(name))
       }
     }
   }
@@ -137,6 +145,10 @@ extension EngineState {
     do throws(NetmapError) {
       let member = try bridge.add(port, as: name)
       if port.memberships.count == 1 { ports[.name(name)] = port }
+      if request.flags.contains(.backpressure) {
+        port.holdsWhileAttached = true
+        port.publishSwitchState()
+      }
       return .done(member.answer)
     } catch {
       dropIfUnused(bridge)
@@ -175,7 +187,10 @@ extension EngineState {
     let answer = member.answer
     quarantining(port) {
       port.memberships.removeLast()
-      if port.memberships.isEmpty { ports[.name(name)] = nil }
+      if port.memberships.isEmpty {
+        ports[.name(name)] = nil
+        port.holdsWhileAttached = false
+      }
       bridge.remove(member)
       dropIfUnused(bridge)
     }

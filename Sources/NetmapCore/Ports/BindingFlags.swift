@@ -35,6 +35,10 @@ public struct BindingFlags: OptionSet, Hashable, Sendable {
   /// The port is a module host's: it gets what senders on a switch redirect, and no broadcasts.
   package static let moduleHost = BindingFlags(rawValue: 1 << 61)
 
+  /// Have senders on a switch keep what the receive rings have no room for, instead of dropping it
+  /// (`@backpressure`). An addition of this implementation.
+  public static let backpressure = BindingFlags(rawValue: 1 << 60)
+
   /// Every flag that makes the binding a monitor.
   public static let anyMonitor = monitorTransmit.union(monitorReceive).union(zeroCopyMonitor)
 

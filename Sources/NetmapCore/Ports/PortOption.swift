@@ -1,6 +1,6 @@
 /// An option that a port specification may carry after `@`.
 ///
-/// The first four are libnetmap's; ``backend`` is an addition of this implementation.
+/// The first four are libnetmap's; ``backend`` and ``backpressure`` are additions of this implementation.
 public enum PortOption: String, Hashable, Sendable, CaseIterable, CustomStringConvertible {
   /// `@share=PORT`: use the memory region of another port.
   case share
@@ -12,12 +12,16 @@ public enum PortOption: String, Hashable, Sendable, CaseIterable, CustomStringCo
   case offset
   /// `@backend:name=xdp,mode=copy`: how packets reach the network interface.
   case backend
+  /// `@backpressure`: senders on a switch keep what the port has no room for, and nothing is dropped.
+  case backpressure
 
   /// What is accepted unless a program says otherwise.
   ///
   /// ``offset`` is missing, as in libnetmap: a program that does not look at slot offsets would
   /// read and send the wrong bytes.
-  public static let standard: Set<PortOption> = [.share, .conf, .extmem, .backend]
+  public static let standard: Set<PortOption> = [
+    .share, .conf, .extmem, .backend, .backpressure,
+  ]
 
   /// The option as it is written after `@`.
   public var description: String { rawValue }
@@ -27,6 +31,7 @@ extension PortOption {
   /// The keys the option knows, in the order messages list them.
   var keys: [PortOptionKey] {
     switch self {
+    case .backpressure: []
     case .share: [.port]
     case .conf:
       [
@@ -43,8 +48,9 @@ extension PortOption {
   ///
   /// The documentation of libnetmap gives `conf` the default key `rings`, although its code refuses
   /// to use it.
-  var defaultKey: PortOptionKey {
+  var defaultKey: PortOptionKey? {
     switch self {
+    case .backpressure: nil
     case .share: .port
     case .conf: .rings
     case .extmem: .file
@@ -59,7 +65,7 @@ extension PortOption {
     case .share: .port
     case .extmem: .file
     case .offset: .initial
-    case .conf, .backend: nil
+    case .conf, .backend, .backpressure: nil
     }
   }
 }

@@ -48,11 +48,15 @@ public struct PortSpecification: Hashable, Sendable {
   /// The backend asked for.
   public var backend: BackendChoice?
 
+  /// Whether senders on a switch keep what the port has no room for, instead of dropping it.
+  public var backpressure = false
+
   /// All hardware rings of `name`, shared with others, unless the other arguments say otherwise.
   public init(
     _ name: PortName, selection: RingSelection = .allHardware, flags: BindingFlags = [],
     memoryID: UInt16? = nil, sharedPort: PortName? = nil, conf: RingGeometryHints = .none,
-    extmem: ExternalMemory? = nil, offset: PayloadOffset? = nil, backend: BackendChoice? = nil
+    extmem: ExternalMemory? = nil, offset: PayloadOffset? = nil, backend: BackendChoice? = nil,
+    backpressure: Bool = false
   ) {
     self.name = name
     self.selection = selection
@@ -63,6 +67,7 @@ public struct PortSpecification: Hashable, Sendable {
     self.extmem = extmem
     self.offset = offset
     self.backend = backend
+    self.backpressure = backpressure
   }
 
   private static func normalized(_ memoryID: UInt16?) -> UInt16? {

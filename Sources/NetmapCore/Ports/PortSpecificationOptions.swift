@@ -11,6 +11,13 @@ extension PortSpecificationParser {
       let body = try takeOption()
       let delimiter = body.firstIndex { $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: "=") }
       let option = try option(named: body[..<(delimiter ?? body.endIndex)])
+      if option.keys.isEmpty {
+        guard delimiter == nil else {
+          throw refusal("option '\(option)' takes no value", "write @\(option)")
+        }
+        try apply(option, [:], to: &specification, interfaceExists)
+        continue
+      }
       guard let delimiter else {
         throw refusal("syntax error: missing body after '\(option)'", Self.usage(of: option))
       }
@@ -19,7 +26,12 @@ extension PortSpecificationParser {
       guard !rest.isEmpty else {
         throw refusal("missing value for option '\(option)'", Self.usage(of: option))
       }
-      let values = isBrief ? [option.defaultKey: rest] : try assignments(in: rest, of: option)
+      let values: Assignments
+      if isBrief, let key = option.defaultKey {
+        values = [key: rest]
+      } else {
+        values = try assignments(in: rest, of: option)
+      }
       if let key = option.mandatoryKey, values[key] == nil {
         throw refusal(
           "option '\(option)': mandatory key '\(key.rawValue)' not assigned",
@@ -96,8 +108,9 @@ extension PortSpecificationParser {
   }
 
   private static func usage(of option: PortOption) -> String {
+    guard let key = option.defaultKey else { return "write @\(option)" }
     let keys = option.keys.map(\.rawValue).joined(separator: ", ")
-    return "write @\(option)=<\(option.defaultKey.rawValue)> or @\(option):key=value,...; "
+    return "write @\(option)=<\(key.rawValue)> or @\(option):key=value,...; "
       + "keys are \(keys)"
   }
 }
@@ -126,6 +139,9 @@ extension PortSpecificationParser {
     case .backend:
       if specification.backend != nil { throw repeated(option) }
       specification.backend = try backendChoice(values)
+    case .backpressure:
+      if specification.backpressure { throw repeated(option) }
+      specification.backpressure = true
     }
   }
 

@@ -4,7 +4,7 @@ extension PortSpecification: CustomStringConvertible {
   ///
   /// There is one text for each value: options come in a fixed order, numbers without leading
   /// zeros, and quotes only where they are needed. Text that needs no quotes is read alike by
-  /// libnetmap, the `backend` option aside.
+  /// libnetmap, the options `backend` and `backpressure` aside.
   ///
   /// Port specifications have no words for some values, which are left out or cannot be read back:
   /// the selection `.null`, ring numbers of 4095 and above, flags without a letter
@@ -28,6 +28,7 @@ extension PortSpecification: CustomStringConvertible {
     text += Self.optionText(.extmem, extmem?.pairs ?? [])
     text += Self.optionText(.offset, offset?.pairs ?? [])
     text += Self.optionText(.backend, backend?.pairs ?? [])
+    if backpressure { text += "@\(PortOption.backpressure)".utf8 }
     return text
   }
 

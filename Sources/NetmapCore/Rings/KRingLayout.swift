@@ -4,8 +4,10 @@
 /// - `128..<384`: counters, written by the same sync, read by whoever shows statistics.
 /// - `384..<512`: the outbox, written by this side, read by the other end: where it has got to. Its
 ///   wait word is the one word here the other end writes, and only when it goes to sleep.
-/// - `512..<640`: of a switch port's receive ring: where senders reserve slots, and what they were refused.
-/// - `640..<768`: of a switch port's transmit ring: what its sender is about to reserve, and where.
+/// - `512..<640`: of a switch port's receive ring: where senders reserve slots, what they were refused, and
+///   who waits for room.
+/// - `640..<768`: of a switch port's transmit ring: what its sender is about to reserve, and where; who has
+///   got its first packet already.
 ///
 /// Pairs of 64-byte lines, because processors fetch neighbouring lines together: two sides that
 /// write to one pair would slow each other down.
@@ -38,6 +40,8 @@ package enum KRingLayout {
 
   /// The lease that a switch port's receive ring waits for.
   @inlinable package static var arriving: Int { 104 }
+  /// Whether senders keep what a switch port's receive ring has no room for, and wait.
+  @inlinable package static var holdsSenders: Int { 112 }
 
   @inlinable package static var counters: Int { 128 }
   @inlinable package static var drops: Int { 192 }
@@ -53,8 +57,16 @@ package enum KRingLayout {
   @inlinable package static var openOffsetMax: Int { 544 }
   @inlinable package static var refusedFull: Int { 552 }
   @inlinable package static var refusedBusy: Int { 560 }
+  /// Of both rings of a switch port: its virtio-net header and longest frame (``FrameShape``).
+  @inlinable package static var frameShape: Int { 568 }
+  /// Ports whose senders sleep until the ring has room: one bit each, four words.
+  @inlinable package static var heldSenders: Int { 576 }
 
   @inlinable package static var intent: Int { 640 }
+  /// Ports that have got the broadcast which waits for others: one bit each, four words; and of which
+  /// slot that is, plus one.
+  @inlinable package static var delivered: Int { 672 }
+  @inlinable package static var deliveredSlot: Int { 704 }
 }
 
 /// What a ring belongs to, which decides what a sync of it does.

@@ -93,6 +93,12 @@ extension AttachedPort {
     unsafe forEachRing(wanted) { ring in
       if unsafe !ring.waitWord.arm(sleeper) { sure = false }
     }
+    if !wanted.contains(.transmit) {
+      // What a switch's receiver had no room for is sent when it has, whatever else is waited for.
+      for index in 0..<transmitCount where unsafe transmit(index).isHeldUp {
+        if unsafe !transmit(index).waitWord.arm(sleeper) { sure = false }
+      }
+    }
     return sure
   }
 
@@ -104,6 +110,11 @@ extension AttachedPort {
   /// Takes the announcement back.
   package func disarm(_ wanted: Readiness, as sleeper: Announcement) {
     unsafe forEachRing(wanted) { ring in unsafe ring.waitWord.disarm(sleeper) }
+    if !wanted.contains(.transmit) {
+      for index in 0..<transmitCount where unsafe transmit(index).kind == .bridge {
+        unsafe transmit(index).waitWord.disarm(sleeper)
+      }
+    }
   }
 
   private func forEachRing(_ wanted: Readiness, _ body: (AttachedRing) -> Void) {

@@ -22,8 +22,18 @@ public struct RingCounters: Hashable, Sendable {
   public var moves: UInt64 = 0
 
   /// Times an interface refused a packet that is not given up but sent again later. The interface may
-  /// count each of them as a drop of its own.
+  /// count each of them as a drop of its own. Of a switch port: syncs that left packets in the ring,
+  /// because a receiver who does not let them be dropped had no room.
   public var retries: UInt64 = 0
+
+  /// Packets for everybody on a switch; among ``packets``.
+  public var broadcasts: UInt64 = 0
+
+  /// How many ports those were for, and into how many pieces beyond the first packets were cut for ports
+  /// without virtio-net headers. Each copy is delivered or counted as a drop, so over all ports of a switch
+  /// packets sent, minus broadcasts, plus copies is packets received plus drops, those of transmit and
+  /// receive rings. Not while packets are on their way: those are counted as received by a receiver's sync.
+  public var copies: UInt64 = 0
 
   /// Packets, or slots of packets, that were not passed on, by reason.
   public var drops = DropCounters()
@@ -41,6 +51,8 @@ public struct RingCounters: Hashable, Sendable {
     sum.resets &+= other.resets
     sum.moves &+= other.moves
     sum.retries &+= other.retries
+    sum.broadcasts &+= other.broadcasts
+    sum.copies &+= other.copies
     for reason in DropReason.allCases { sum.drops[reason] &+= other.drops[reason] }
   }
 }
@@ -71,6 +83,8 @@ public enum DropReason: Int, Hashable, Sendable, CaseIterable {
   case tooManyFragments = 10
   /// Nobody had the receive ring open.
   case noReceiver = 11
+  /// The virtio-net header asks for what cannot be done, or the headers behind it are damaged.
+  case badHeader = 12
 
   /// The word used in reports, such as `ring_full`.
   public var name: String {
@@ -87,6 +101,7 @@ public enum DropReason: Int, Hashable, Sendable, CaseIterable {
     case .filtered: "filtered"
     case .tooManyFragments: "too_many_fragments"
     case .noReceiver: "no_receiver"
+    case .badHeader: "bad_header"
     }
   }
 }
@@ -109,6 +124,7 @@ extension DropReason {
     case .filtered: KRingLayout.drops &+ 80
     case .tooManyFragments: KRingLayout.drops &+ 88
     case .noReceiver: KRingLayout.drops &+ 96
+    case .badHeader: KRingLayout.drops &+ 104
     }
   }
 }
@@ -132,7 +148,8 @@ extension KRing {
   /// The counters one by one; their order is their place in shared memory.
   @usableFromInline
   package enum Counter {
-    case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets, moves, retries
+    case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets, moves, retries, broadcasts,
+      copies
 
     /// Where the counter is in a kring. A switch, because the compiler sees through it where it does
     /// not see through a raw value.
@@ -149,6 +166,9 @@ extension KRing {
       case .moves: KRingLayout.counters &+ 56
       // The first eight kinds of drops lie between.
       case .retries: KRingLayout.drops &+ 64
+      // Behind the last kind of drops.
+      case .broadcasts: KRingLayout.drops &+ 176
+      case .copies: KRingLayout.drops &+ 184
       }
     }
   }
@@ -180,6 +200,8 @@ extension KRing {
     result.resets = value(.resets)
     result.moves = value(.moves)
     result.retries = value(.retries)
+    result.broadcasts = value(.broadcasts)
+    result.copies = value(.copies)
     for reason in DropReason.allCases {
       result.drops[reason] = unsafe longWord(reason.offset)
     }

@@ -29,6 +29,8 @@ extension AttachedRing {
     unsafe ring.cur = hwcur
     unsafe ring.head = hwcur
     unsafe ring.tail = hwtail
+    // The packet that some receivers of a broadcast have got may be another one from now on.
+    unsafe kring.setWord(KRingLayout.deliveredSlot, 0)
     unsafe kring.count(.resets)
   }
 }

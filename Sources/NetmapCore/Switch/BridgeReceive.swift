@@ -7,6 +7,11 @@ extension AttachedRing {
     if unsafe kring.published != head {
       unsafe kring.atomicWord(KRingLayout.position).pointee.store(head, ordering: .releasing)
       unsafe kring.setWord(KRingLayout.published, head)
+      if unsafe kring.word(KRingLayout.holdsSenders) != 0,
+        let path = unsafe parts.pointee.switching
+      {
+        unsafe wakeHeldSenders(path)
+      }
     }
     guard let leases = unsafe parts.pointee.switching?.pointee.leases else {
       return unsafe finalize(tail: kring.hwtail)

@@ -38,16 +38,20 @@ package struct BridgeSegment: Sendable {
 /// Offsets in a bridge segment, bytes. A change of any number here is a new ``layoutVersion``.
 enum BridgeLayout {
   static let magicNumber: UInt64 = 0x6764_7262_706d_746e  // "ntmpbrdg"
-  static let layoutVersion: UInt32 = 2
+  static let layoutVersion: UInt32 = 3
 
   static let magic = 0
   static let version = 8
   /// Slots that are forwarded together, at most; 0 discards everything.
   static let batch = 12
+  /// Whether any bit of ``holding`` is set. Beside the batch, because every sync reads that.
+  static let holdsAny = 16
 
   /// One bit for each active port: who gets a broadcast.
   static let active = 64
   static let activeWords = 4
+  /// One bit for each active port that makes its senders wait instead of losing packets.
+  static let holding = 96
 
   /// The switch's module: ``ModuleProgram``.
   static let program = 128

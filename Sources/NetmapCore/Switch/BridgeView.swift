@@ -39,11 +39,44 @@ extension BridgeView {
     unsafe longWord(BridgeLayout.active + 8 &* part).pointee.load(ordering: .relaxed)
   }
 
+  /// Whether any port makes its senders wait.
+  @inline(__always)
+  package var holdsAny: Bool {
+    unsafe word(BridgeLayout.holdsAny).pointee.load(ordering: .relaxed) != 0
+  }
+
+  /// Ports that make their senders wait, as ``active(_:)``.
+  @inline(__always)
+  func holding(_ part: Int) -> UInt64 {
+    unsafe longWord(BridgeLayout.holding + 8 &* part).pointee.load(ordering: .relaxed)
+  }
+
+  /// Whether port `index` makes its senders wait.
+  @inline(__always)
+  func isHolding(_ index: Int) -> Bool {
+    unsafe holding((index & 255) >> 6) >> UInt64(index & 63) & 1 != 0
+  }
+
+  /// Says whether senders to a port wait. Engine only.
+  package func setHolding(_ isHolding: Bool, of index: Int) {
+    let bit: UInt64 = 1 << UInt64(index % 64)
+    let part = unsafe longWord(BridgeLayout.holding + 8 * (index / 64))
+    if isHolding {
+      _ = unsafe part.pointee.bitwiseOr(bit, ordering: .sequentiallyConsistent)
+    } else {
+      _ = unsafe part.pointee.bitwiseAnd(~bit, ordering: .sequentiallyConsistent)
+    }
+    let any = (0..<BridgeLayout.activeWords).contains { unsafe holding($0) != 0 }
+    unsafe word(BridgeLayout.holdsAny).pointee.store(
+      any ? 1 : 0, ordering: .sequentiallyConsistent)
+  }
+
   /// Makes a port known, or takes it away (generation 0). Engine only. Broadcasts leave a hidden one out.
   package func setGeneration(_ generation: UInt32, of index: Int, isHidden: Bool = false) {
     let bit: UInt64 = 1 << UInt64(index % 64)
     let part = unsafe longWord(BridgeLayout.active + 8 * (index / 64))
     if generation == 0 {
+      unsafe setHolding(false, of: index)
       _ = unsafe part.pointee.bitwiseAnd(~bit, ordering: .sequentiallyConsistent)
     } else {
       for counter in [BridgeLayout.unknownRegion, BridgeLayout.noReceiver] {

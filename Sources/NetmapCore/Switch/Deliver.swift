@@ -2,16 +2,36 @@ internal import Synchronization
 
 extension Forwarder {
   /// Forwards a batch of frames that make complete packets.
+  ///
+  /// - Returns: How many frames went: all of them, unless packets have to wait for their receiver's room.
   @inline(never)
-  mutating func flush(_ count: Int) {
+  mutating func flush(_ count: Int) -> Int {
     let program = unsafe bridge.program
+    if unsafe headerLength == 0 {
+      unsafe decide(count, by: program)
+    } else {
+      unsafe skipHeaders(count)
+      unsafe decide(count, by: program)
+      unsafe restoreHeaders(count)
+    }
+    var taken = count
+    if unsafe bridge.holdsAny || kring.word(KRingLayout.deliveredSlot) != 0, unsafe needsOrder {
+      taken = unsafe flushInOrder(count)
+    } else {
+      unsafe deliverLists()
+    }
+    unsafe isRedirecting = false
+    return taken
+  }
+
+  /// Puts each packet on a list.
+  @inline(__always)
+  private mutating func decide(_ count: Int, by program: ModuleProgram) {
     if program.isLearning {
       unsafe learnAndLookUp(count)
     } else {
       unsafe lookUp(count, by: program)
     }
-    unsafe deliverLists()
-    unsafe isRedirecting = false
   }
 
   /// Delivers what the lists hold, and empties them.
@@ -22,7 +42,7 @@ extension Forwarder {
       let queue = unsafe Int(touched[place])
       // A list whose packets went out with the broadcasts is empty by now.
       if unsafe queues[queue].packets > 0 {
-        unsafe deliver(to: queue >> 4, ring: queue & 15, queues[queue], FrameQueue())
+        _ = unsafe deliver(to: queue >> 4, ring: queue & 15, queues[queue], FrameQueue())
         unsafe queues[queue] = FrameQueue()
       }
     }
@@ -33,85 +53,125 @@ extension Forwarder {
   /// first is delivered first.
   @inline(never)
   private mutating func flood() {
+    var receivers: UInt64 = 0
     for part in 0..<BridgeLayout.activeWords {
       var ports = unsafe bridge.active(part)
       while ports != 0 {
         let receiver = part * 64 + ports.trailingZeroBitCount
         ports &= ports - 1
         if unsafe receiver == Int(port) { continue }
-        unsafe deliver(to: receiver, ring: 0, queues[receiver << 4], broadcast)
+        _ = unsafe deliver(to: receiver, ring: 0, queues[receiver << 4], broadcast)
         unsafe queues[receiver << 4] = FrameQueue()
+        receivers &+= 1
       }
     }
+    unsafe countBroadcasts(
+      UInt64(broadcast.packets), copies: UInt64(broadcast.packets) &* receivers)
     unsafe broadcast = FrameQueue()
   }
 
+  @inline(__always)
+  func countBroadcasts(_ packets: UInt64, copies: UInt64) {
+    unsafe kring.count(.broadcasts, packets)
+    unsafe kring.count(.copies, copies)
+  }
+
   /// Copies the packets of two lists into a receive ring of another port, as far as they fit.
+  ///
+  /// - Parameters:
+  ///   - receiver: The port, below 256.
+  ///   - ring: The sender's ring; the receiver may have fewer.
+  ///   - own: Packets for the port alone.
+  ///   - common: Packets for everybody.
+  ///   - holds: Whether packets without room are to wait, and are not dropped.
+  /// - Returns: How many packets, from the first one on, were delivered or dropped.
   @inline(never)
-  private func deliver(to receiver: Int, ring: Int, _ own: FrameQueue, _ common: FrameQueue) {
+  func deliver(
+    to receiver: Int, ring: Int, _ own: FrameQueue, _ common: FrameQueue, holds: Bool = false
+  ) -> Int {
     let generation = unsafe bridge.generation(of: receiver)
-    guard generation != 0 else {
-      return unsafe kring.countDrop(.noDestination, UInt64(own.packets))
-    }
     let packets = Int(own.packets) &+ Int(common.packets)
+    guard generation != 0 else {
+      unsafe kring.countDrop(.noDestination, UInt64(packets))
+      return packets
+    }
     guard let target = unsafe destination(receiver, generation) else {
-      return unsafe bridge.count(.unknownRegion, UInt64(packets), for: receiver)
+      unsafe bridge.count(.unknownRegion, UInt64(packets), for: receiver)
+      return packets
     }
     let rings = unsafe Int(target.pointee.receiveRings)
     let index = ring < rings ? ring : ring % rings
     let receiveRing = unsafe target.pointee.kring(index)
     let offset = unsafe receiveRing.longWord(KRingLayout.openRingOffset)
     guard unsafe receiveRing.isOpen, unsafe offset <= target.pointee.lastRingOffset else {
-      return unsafe bridge.count(.noReceiver, UInt64(packets), for: receiver)
+      unsafe bridge.count(.noReceiver, UInt64(packets), for: receiver)
+      return packets
     }
     let place = unsafe ReceivePlace(
       target: target, kring: receiveRing, index: index, leases: target.pointee.leases(index),
       ring: target.pointee.region + Int(offset))
-    let granted = unsafe reserve(
-      place, for: receiver, slots: Int(own.slots) &+ Int(common.slots), own, common)
-    if granted.packets < packets {
-      unsafe place.refuse(UInt64(packets - granted.packets))
-      if granted.packets == 0 { return }
+    let shape = unsafe FrameShape(receiveRing.longWord(KRingLayout.frameShape))
+    let taken: Int
+    // A module host gets packets as they are, and delivers them as their sender would have.
+    if unsafe shape.headerLength == headerLength || isRedirecting {
+      taken = unsafe deliver(own, common, to: place, receiver, packets, holds)
+    } else {
+      taken = unsafe deliverAcross(own, common, to: place, receiver, shape, holds)
     }
-    let bytes = unsafe copy(granted.packets, from: own, common, to: place, granted.lease.start)
-    if unsafe isRedirecting { unsafe stampOrigin(granted.lease, in: place) }
-    unsafe place.finish(granted.lease, packets: UInt64(granted.packets), bytes: bytes)
     if unsafe receiveRing.outboxWaitWordIsSet {
       unsafe kring.count(.systemCalls)
       unsafe WaitWord(
         word: receiveRing.base + KRingLayout.waitWord, list: target.pointee.waiters
       ).wake(doorbells)
     }
+    return taken
+  }
+
+  /// Copies packets as they are.
+  @inline(__always)
+  private func deliver(
+    _ own: FrameQueue, _ common: FrameQueue, to place: ReceivePlace, _ receiver: Int,
+    _ packets: Int, _ holds: Bool
+  ) -> Int {
+    let granted = unsafe reserve(
+      place, for: receiver, slots: Int(own.slots) &+ Int(common.slots), own, common)
+    if granted.packets > 0 {
+      let bytes = unsafe copy(granted.packets, from: own, common, to: place, granted.lease.start)
+      if unsafe isRedirecting { unsafe stampOrigin(granted.lease, in: place) }
+      unsafe place.finish(granted.lease, packets: UInt64(granted.packets), bytes: bytes)
+    }
+    if granted.packets == packets { return packets }
+    // Last, so that the ring does not look held up by this very sync.
+    return unsafe refuse(granted.packets, own, common, at: place, holds)
+  }
+
+  /// Counts packets without room as dropped, unless they can wait.
+  ///
+  /// - Returns: How many packets are done with.
+  @inline(never)
+  private func refuse(
+    _ granted: Int, _ own: FrameQueue, _ common: FrameQueue, at place: ReceivePlace, _ holds: Bool
+  ) -> Int {
+    let packets = Int(own.packets) &+ Int(common.packets)
+    guard holds, unsafe place.isSound else {
+      unsafe place.refuse(UInt64(packets - granted))
+      return packets
+    }
+    var merged = MergedQueues(own, common)
+    for _ in 0..<granted { _ = unsafe merged.next(frames) }
+    // What is longer than the whole ring would wait for ever.
+    guard let next = unsafe merged.next(frames),
+      unsafe UInt32(frames[next].fragments) >= place.target.pointee.slotCount
+    else { return granted }
+    unsafe place.refuse(1)
+    return granted + 1
   }
 
   @inline(__always)
   private func destination(
     _ receiver: Int, _ generation: UInt32
   ) -> UnsafePointer<Destination>? {
-    if let known = unsafe cell(receiver), unsafe known.pointee.generation == generation {
-      return unsafe known
-    }
-    return unsafe fetchDestination(receiver, generation)
-  }
-
-  // Reads mail, which the compiler cannot follow.
-  @_semantics("no_performance_analysis")
-  @inline(never)
-  private func fetchDestination(
-    _ receiver: Int, _ generation: UInt32
-  ) -> UnsafePointer<Destination>? {
-    guard let resolver = unsafe resolver else { return nil }
-    unsafe resolver.fetch(resolver.context)
-    guard let known = unsafe cell(receiver), unsafe known.pointee.generation == generation else {
-      return nil
-    }
-    return unsafe known
-  }
-
-  @inline(__always)
-  private func cell(_ receiver: Int) -> UnsafePointer<Destination>? {
-    unsafe UnsafePointer(
-      bitPattern: destinationCell(cells, receiver).pointee.load(ordering: .acquiring))
+    unsafe findDestination(cells, receiver, generation, resolver)
   }
 }
 
@@ -131,6 +191,13 @@ struct ReceivePlace {
     let counter =
       unsafe isHeldUp ? KRingLayout.refusedBusy : KRingLayout.refusedFull
     _ = unsafe kring.atomicLongWord(counter).pointee.wrappingAdd(packets, ordering: .relaxed)
+  }
+
+  /// Whether the ring's own words make sense; where they do not, nobody waits for room.
+  var isSound: Bool {
+    let next = unsafe Reservation(kring.reservation.pointee.load(ordering: .relaxed)).next
+    let released = unsafe kring.acquirePosition()
+    return unsafe next < target.pointee.slotCount && released < target.pointee.slotCount
   }
 
   /// Whether the slot that the receiver waits for is reserved, but not finished.
@@ -153,6 +220,26 @@ struct ReceivePlace {
 }
 
 extension Forwarder {
+  /// Reserves exactly so many slots, or none.
+  func reserve(_ place: ReceivePlace, for receiver: Int, slots: Int) -> Lease? {
+    let count = unsafe place.target.pointee.slotCount
+    let generation = unsafe place.target.pointee.generation
+    var known = unsafe Reservation(place.kring.reservation.pointee.load(ordering: .relaxed))
+    while true {
+      let released = unsafe place.kring.acquirePosition()
+      guard known.next < count, released < count else { return nil }
+      let held = known.next >= released ? known.next - released : known.next + count - released
+      guard slots > 0, slots <= Int(count - 1 - held) else { return nil }
+      let lease = Lease(sequence: known.sequence, start: known.next, slots: UInt32(slots))
+      unsafe kring.announce(UInt32(receiver), generation, UInt32(place.index), lease)
+      let following = known.following(lease.slots, of: count)
+      let (isOurs, found) = unsafe place.kring.reservation.pointee.compareExchange(
+        expected: known.rawValue, desired: following.rawValue, ordering: .sequentiallyConsistent)
+      if isOurs { return lease }
+      known = Reservation(found)
+    }
+  }
+
   /// Reserves slots for as many of the packets, from the first one on, as there is room for.
   ///
   /// - Returns: How many packets; the lease counts only if there are any.

@@ -20,6 +20,9 @@ struct Destination {
   /// The leases of receive ring 0; those of the others follow.
   let leases: UnsafeMutableRawPointer
   let waiters: UnsafeMutableRawPointer
+  /// The kring of transmit ring 0; the others follow. For whoever wakes a sender that waits for room.
+  let transmitKRings: UnsafeMutableRawPointer
+  let transmitRings: UInt32
 
   /// - Parameters:
   ///   - region: Where the port's rings and buffers lie.
@@ -32,6 +35,7 @@ struct Destination {
     let buffers = segment.buffers
     let rings = segment.ringCount(end: 0, .receive)
     let slots = segment.leaseSlots
+    let transmitRings = segment.ringCount(end: 0, .transmit)
     guard rings > 0, slots > 0, let kring = unsafe segment.kring(end: 0, .receive, 0),
       let leases = unsafe segment.leases(0),
       buffers.base >= 0, buffers.count >= 2, buffers.size >= 64,
@@ -53,6 +57,8 @@ struct Destination {
     unsafe krings = kring.base
     unsafe self.leases = leases
     unsafe waiters = segment.waiters
+    unsafe transmitKRings = segment.kring(end: 0, .transmit, 0)?.base ?? kring.base
+    unsafe self.transmitRings = UInt32(transmitRings)
   }
 
   @inline(__always)
@@ -186,6 +192,43 @@ func destinationCell(
 ) -> UnsafeMutablePointer<Atomic<UInt>> {
   unsafe (cells + (index & 255) &* MemoryLayout<UInt>.size)
     .assumingMemoryBound(to: Atomic<UInt>.self)
+}
+
+/// The incarnation of a port that a generation names, as this process has it mapped; nil when it has not.
+@inline(__always)
+func findDestination(
+  _ cells: UnsafeMutableRawPointer, _ index: Int, _ generation: UInt32,
+  _ resolver: DestinationResolver?
+) -> UnsafePointer<Destination>? {
+  if let known = unsafe knownDestination(cells, index),
+    unsafe known.pointee.generation == generation
+  {
+    return unsafe known
+  }
+  return unsafe fetchDestination(cells, index, generation, resolver)
+}
+
+// Reads mail, which the compiler cannot follow.
+@_semantics("no_performance_analysis")
+@inline(never)
+private func fetchDestination(
+  _ cells: UnsafeMutableRawPointer, _ index: Int, _ generation: UInt32,
+  _ resolver: DestinationResolver?
+) -> UnsafePointer<Destination>? {
+  guard let resolver = unsafe resolver else { return nil }
+  unsafe resolver.fetch(resolver.context)
+  guard let known = unsafe knownDestination(cells, index),
+    unsafe known.pointee.generation == generation
+  else { return nil }
+  return unsafe known
+}
+
+@inline(__always)
+private func knownDestination(
+  _ cells: UnsafeMutableRawPointer, _ index: Int
+) -> UnsafePointer<Destination>? {
+  unsafe UnsafePointer(
+    bitPattern: destinationCell(cells, index).pointee.load(ordering: .acquiring))
 }
 
 /// A port's place on a switch, as the process that syncs the port holds it.

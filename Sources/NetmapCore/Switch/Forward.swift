@@ -6,20 +6,25 @@ internal import CNetmap
 // the other (``Deliver.swift``).
 
 extension AttachedRing {
-  /// Forwards the slots up to `head` to the other ports of the switch, and has them all free again.
+  /// Forwards the slots up to `head` to the other ports of the switch, and has them free again: all of
+  /// them, unless a receiver that lets nothing be dropped has no room.
   @inline(never)
   func bridgeTransmit(upTo head: UInt32) {
     let first = unsafe kring.hwcur
     guard let path = unsafe parts.pointee.switching, let scratch = unsafe path.pointee.scratch,
       unsafe path.pointee.bridge.batch > 0
-    else { return unsafe discard(upTo: head) }
+    else {
+      unsafe kring.setWord(KRingLayout.deliveredSlot, 0)
+      return unsafe discard(upTo: head)
+    }
+    var end = head
     if first != head, unsafe first < ring.slotCount {
       var forwarder = unsafe Forwarder(
         ring: ring, kring: kring, doorbells: doorbells, path, scratch)
-      unsafe forwarder.forward(from: first, upTo: head)
+      end = unsafe forwarder.forward(from: first, upTo: head)
     }
-    unsafe kring.hwcur = head
-    unsafe finalize(tail: head == 0 ? ring.slotCount - 1 : head - 1)
+    unsafe kring.hwcur = end
+    unsafe finalize(tail: end == 0 ? ring.slotCount - 1 : end - 1)
   }
 }
 
@@ -38,6 +43,10 @@ struct Forwarder {
   let touched: UnsafeMutablePointer<UInt16>
   let verdicts: UnsafeMutablePointer<UInt32>
   var ringIndex: Int
+  /// Room for the headers of one packet.
+  let headers: UnsafeMutableRawPointer
+  /// Bytes of virtio-net header before each frame: 0, 10 or 12.
+  var headerLength: UInt8
 
   var touchedCount = 0
   var broadcast = FrameQueue()
@@ -61,14 +70,18 @@ struct Forwarder {
     unsafe queues = scratch.queues
     unsafe touched = scratch.touched
     unsafe verdicts = scratch.verdicts
+    unsafe headers = scratch.headers
     unsafe ringIndex = Int(kring.word(KRingLayout.ringID) & 15)
+    unsafe headerLength = FrameShape(kring.longWord(KRingLayout.frameShape)).headerLength
   }
 
   /// Forwards the slots `from..<head`, batch by batch.
+  ///
+  /// - Returns: The first slot that has to stay; `head` when there is none.
   @inline(__always)
-  mutating func forward(from: UInt32, upTo head: UInt32) {
+  mutating func forward(from: UInt32, upTo head: UInt32) -> UInt32 {
     let batch = unsafe bridge.batch
-    var index = from
+    var (index, start) = (from, from)
     // Frames of complete packets, and where the packet begins that is being collected.
     var (count, first) = (0, 0)
     var bytes: UInt64 = 0
@@ -80,27 +93,90 @@ struct Forwarder {
       count &+= 1
       unsafe bytes &+= UInt64(frame.length)
       if unsafe frame.continues, index != head {
-        if count &- first == SwitchLimits.fragments {
-          count = first
-          index = unsafe skipPacket(from: index, upTo: head)
-          unsafe kring.countDrop(.tooManyFragments)
-          packets &+= 1
+        guard count &- first == SwitchLimits.fragments else { continue }
+        // What came before goes first, so that the frames of a batch lie side by side in the ring.
+        if first > 0 {
+          let taken = unsafe flush(first)
+          if taken < first {
+            let stays = unsafe leave(taken, first, &packets, &bytes)
+            unsafe countSent(packets, bytes &- length(first, count))
+            return unsafe slot(stays, after: start)
+          }
         }
+        unsafe kring.countDrop(.tooManyFragments)
+        packets &+= 1
+        index = unsafe skipPacket(from: index, upTo: head)
+        start = index
+        (count, first) = (0, 0)
         continue
       }
       // What ends in the middle of a packet is sent as it is.
       unsafe frames[count &- 1].continues = false
       unsafe frames[first].fragments = UInt8(truncatingIfNeeded: count &- first)
+      if count &- first > 1 { bytes &-= unsafe checkFragments(first, count) }
       packets &+= 1
       first = count
-      if count >= batch {
-        unsafe flush(count)
+      if count >= batch || index == head {
+        let taken = unsafe flush(count)
+        if taken < count {
+          let stays = unsafe leave(taken, count, &packets, &bytes)
+          unsafe countSent(packets, bytes)
+          return unsafe slot(stays, after: start)
+        }
+        start = index
         (count, first) = (0, 0)
       }
     }
-    if first > 0 { unsafe flush(first) }
+    unsafe countSent(packets, bytes)
+    return head
+  }
+
+  @inline(__always)
+  private func countSent(_ packets: UInt64, _ bytes: UInt64) {
     unsafe kring.count(.packets, packets)
     unsafe kring.count(.bytes, bytes)
+  }
+
+  /// Takes packets that have to stay in the ring out of what has been counted.
+  ///
+  /// - Returns: `taken`, the number of frames that go.
+  @inline(never)
+  private func leave(
+    _ taken: Int, _ count: Int, _ packets: inout UInt64, _ bytes: inout UInt64
+  ) -> UInt32 {
+    var packet = taken
+    while packet < count {
+      packets &-= 1
+      packet &+= unsafe Int(frames[packet].fragments)
+    }
+    unsafe bytes &-= length(taken, count)
+    unsafe kring.count(.retries)
+    return UInt32(truncatingIfNeeded: taken)
+  }
+
+  /// Bytes of some frames.
+  private func length(_ first: Int, _ end: Int) -> UInt64 {
+    (first..<end).reduce(0) { unsafe $0 &+ UInt64(frames[$1].length) }
+  }
+
+  /// A packet one of whose slots says nonsense goes to nobody: its first frame says why.
+  ///
+  /// - Returns: Bytes by which the packet has become shorter.
+  @inline(never)
+  private func checkFragments(_ first: Int, _ end: Int) -> UInt64 {
+    var removed: UInt64 = 0
+    for part in (first &+ 1)..<end where unsafe frames[part].fault != 0 {
+      unsafe removed &+= UInt64(frames[first].length)
+      unsafe frames[first].length = 0
+      unsafe frames[first].fault = frames[part].fault
+    }
+    return removed
+  }
+
+  /// The slot so many frames after another one.
+  private func slot(_ frames: UInt32, after start: UInt32) -> UInt32 {
+    let index = start &+ frames
+    return unsafe index >= ring.slotCount ? index &- ring.slotCount : index
   }
 
   /// Looks at a slot, once.
@@ -130,26 +206,28 @@ struct Forwarder {
     if slot.flags.contains(.indirect) {
       guard let bytes = unsafe UnsafeRawPointer(bitPattern: UInt(slot.pointer)),
         unsafe UInt32(slot.length) <= ring.bufferSize, unsafe isReadable(bytes, Int(slot.length))
-      else { return unsafe emptyFrame(.badLength) }
+      else { return unsafe emptyFrame(.badLength, continues) }
       return unsafe Frame(
         bytes: bytes, room: UInt32(slot.length), length: slot.length, continues: continues)
     }
-    if unsafe slot.bufferIndex >= ring.bufferCount { unsafe kring.countDrop(.badBufferIndex) }
+    guard unsafe slot.bufferIndex < ring.bufferCount else {
+      return unsafe emptyFrame(.badBufferIndex, continues)
+    }
     let offset = unsafe min(slot.pointer & kring.offsetMask, kring.offsetMax)
     let size = unsafe UInt64(ring.bufferSize)
     guard offset <= size, UInt64(slot.length) <= size - offset else {
-      return unsafe emptyFrame(.badLength)
+      return unsafe emptyFrame(.badLength, continues)
     }
     return unsafe Frame(
       bytes: UnsafeRawPointer(ring.buffer(slot.bufferIndex) + Int(offset)),
       room: UInt32(size - offset), length: slot.length, continues: continues)
   }
 
-  /// What a slot that says nonsense is forwarded as: no bytes, and the end of its packet.
-  private func emptyFrame(_ reason: DropReason) -> Frame {
-    unsafe kring.countDrop(reason)
-    return unsafe Frame(
-      bytes: UnsafeRawPointer(ring.buffer(0)), room: ring.bufferSize, length: 0, continues: false)
+  /// What a slot that says nonsense is taken for: no bytes, and the reason why its packet is dropped.
+  private func emptyFrame(_ reason: DropReason, _ continues: Bool) -> Frame {
+    unsafe Frame(
+      bytes: UnsafeRawPointer(ring.buffer(0)), room: ring.bufferSize, length: 0,
+      continues: continues, fault: UInt8(reason.rawValue + 1))
   }
 
   /// Whether this process may read all of an indirect packet. The kernel is asked, so that a bad

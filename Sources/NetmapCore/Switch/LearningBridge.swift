@@ -15,7 +15,7 @@ extension Forwarder {
       let fragments = unsafe frame.fragments
       index &+= Int(fragments)
       guard unsafe frame.length >= 14 else {
-        unsafe kring.countDrop(.tooShort)
+        unsafe dropShort(packet)
         continue
       }
       let head = unsafe frame.bytes.loadUnaligned(as: UInt64.self)
@@ -37,7 +37,7 @@ extension Forwarder {
         continue
       }
       if unsafe receiver == port {
-        unsafe kring.countDrop(.noDestination)
+        unsafe drop(packet, .noDestination)
         continue
       }
       unsafe append(packet, fragments, port: receiver, ring: ringIndex)

@@ -71,6 +71,12 @@ struct Frame {
   var fragments: UInt8 = 0
   /// Whether the packet goes on in the next frame.
   var continues: Bool
+  /// Of a packet's first frame: why it goes to nobody, where it does not (``DropReason``, plus one).
+  var fault: UInt8 = 0
+  /// Of a packet's first frame, during the lookup: how it was changed (``HeaderSkip``).
+  var skip = HeaderSkip.none
+  /// The list that the packet is on, where batches are delivered in order (``FramePlace``).
+  var place: UInt16 = 0
 }
 
 /// Packets for the same receivers, linked by ``Frame/next``.
@@ -89,8 +95,12 @@ struct ForwardScratch {
   /// A list for each port and ring.
   static let queueCount = SwitchLimits.indexes * SwitchLimits.rings.upperBound
 
+  /// Bytes of headers of a packet that is cut into segments, at most.
+  static let headerBytes = 256
+
   let frames: UnsafeMutablePointer<Frame>
   let queues: UnsafeMutablePointer<FrameQueue>
+  let headers: UnsafeMutableRawPointer
   /// Lists that are not empty, in the order in which they got their first packet.
   let touched: UnsafeMutablePointer<UInt16>
   /// What a module says of each packet, at the place of its first frame.
@@ -104,12 +114,13 @@ struct ForwardScratch {
     unsafe self.touched = touched.assumingMemoryBound(to: UInt16.self)
     let verdicts = unsafe touched + Self.queueCount * MemoryLayout<UInt16>.stride
     unsafe self.verdicts = verdicts.assumingMemoryBound(to: UInt32.self)
+    unsafe headers = verdicts + Self.frameCount * MemoryLayout<UInt32>.stride
   }
 
   static func allocate() -> ForwardScratch {
     let byteCount =
       unsafe frameCount * (MemoryLayout<Frame>.stride + MemoryLayout<UInt32>.stride) + queueCount
-      * (MemoryLayout<FrameQueue>.stride + MemoryLayout<UInt16>.stride)
+      * (MemoryLayout<FrameQueue>.stride + MemoryLayout<UInt16>.stride) + headerBytes
     let base = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 128)
     unsafe base.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
     return unsafe ForwardScratch(at: base)

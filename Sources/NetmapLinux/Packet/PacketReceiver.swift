@@ -191,7 +191,9 @@ extension PacketReceiver {
     let header = unsafe cursors + PacketCursorLayout.scratch
     while Int(place.payloadTaken) < segments.payloadTotal {
       let taken = Int(place.payloadTaken)
-      let payload = unsafe segments.write(header: header, of: frame.data, after: taken)
+      let payload = unsafe segments.write(
+        header: header, from: frame.data, payload: frame.data + segments.headerBytes + taken,
+        after: taken)
       guard unsafe writer.canEverFit(segments.headerBytes + payload + 4) else {
         unsafe ring.kring.countDrop(.badLength)
         return true

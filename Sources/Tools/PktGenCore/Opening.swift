@@ -3,7 +3,8 @@ internal import ToolSupport
 
 /// Opens the port of a run, and a binding for each of its threads.
 struct Opening {
-  let configuration: Configuration
+  /// As it was asked for, with what the port has said.
+  private(set) var configuration: Configuration
   let engine: (any PortEngine)?
   let log: ToolLog
 
@@ -74,14 +75,27 @@ struct Opening {
     guard configuration.threads <= queueCount else {
       throw Refusal("bad nthreads \(configuration.threads), have \(queueCount) queues")
     }
-    if configuration.virtioHeaderLength > 0 {
-      log(
-        "Unable to set virtio-net header length \(configuration.virtioHeaderLength): "
-          + "\(link.port.name) has none; its packets begin with an empty one all the same",
-        function: "set_vnet_hdr_len")
-    }
+    agreeOnHeader(link.port)
     try checkSize()
     return link
+  }
+
+  /// Sets the length of the port's virtio-net header (`-H`), or asks for it.
+  private mutating func agreeOnHeader(_ port: Port) {
+    let wanted = configuration.virtioHeaderLength
+    guard wanted > 0 else {
+      guard configuration.interface.isSwitchPort else { return }
+      configuration.virtioHeaderLength = (try? port.virtioNetHeader()) ?? 0
+      return
+    }
+    do throws(NetmapError) {
+      try port.setVirtioNetHeader(wanted)
+    } catch {
+      log(
+        "Unable to set virtio-net header length \(wanted): \(error.reason); "
+          + "packets on \(port.name) begin with an empty one all the same",
+        function: "set_vnet_hdr_len")
+    }
   }
 
   /// Opens what thread `index` works on.

@@ -24,7 +24,7 @@ package final class Session {
     }
   }
 
-  private let configuration: Configuration
+  private var configuration: Configuration
   private let surroundings: Surroundings
   private let stop: StopRequest
   private var crew: [Member] = []
@@ -57,6 +57,7 @@ package final class Session {
   package func run() throws(Refusal) -> CInt {
     var opening = try Opening(configuration, engine: surroundings.engine, log: log)
     let first = try opening.open()
+    configuration = opening.configuration
     announce(opening, first.port)
     if surroundings.handlesSignals { StopSignals.block() }
     var links = [first]

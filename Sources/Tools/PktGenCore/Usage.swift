@@ -25,7 +25,8 @@ package enum Usage {
       -z, -Z       random source or destination addresses and ports
       -S, -D MAC   Ethernet addresses (default: that of the interface, and broadcast)
       -P FILE      send the first packet of a pcap file
-      -H LENGTH    put an empty virtio-net header of 0, 10 or 12 bytes in front
+      -H LENGTH    virtio-net header of a switch port's packets: 10 or 12 bytes
+                   (default 0: ask the port)
       -F COUNT     slots of a packet, 1...63
       -M SIZE      bytes in a slot, at most
       -I           indirect buffers (VALE ports only)

@@ -22,7 +22,10 @@ struct Ports: ParsableCommand {
       they are counted. A program that is itself broken, and wrote where it should not, shows here too.
 
       --json prints one object a line and port: port, memory, processes, backend, and for transmit \
-      and receive the number of rings and slots, packets, bytes and drops.
+      and receive the number of rings and slots, packets, bytes, drops, and drops by reason; for \
+      transmit also broadcasts, and the copies that were made of them. What ports of one switch have sent \
+      is what they have received and what was dropped: over all of them, packets sent minus broadcasts plus \
+      copies is packets received plus drops of both directions.
 
       EXAMPLES
         netmap ports
@@ -108,7 +111,7 @@ struct Ports: ParsableCommand {
         port.name, port.backend.isEmpty ? "-" : port.backend, "\(port.memoryID)",
         "\(geometry.transmitRings)/\(geometry.receiveRings)",
         "\(geometry.transmitSlots)/\(geometry.receiveSlots)", "\(port.transmit.packets)",
-        "\(port.transmit.drops)", "\(port.receive.packets)", "\(port.receive.drops)",
+        Self.describe(port.transmit), "\(port.receive.packets)", Self.describe(port.receive),
         port.processes.map(Self.describe).joined(separator: ", "),
       ])
     }
@@ -117,6 +120,13 @@ struct Ports: ParsableCommand {
       let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
       print(cells.joined(separator: "  ").trimmingTrailingSpaces())
     }
+  }
+
+  /// `17 (ring_full 12, busy 5)`.
+  private static func describe(_ traffic: PortListing.Traffic) -> String {
+    let reasons = DropReason.allCases.filter { traffic.reasons[$0] > 0 }
+      .map { "\($0.name) \(traffic.reasons[$0])" }
+    return "\(traffic.drops)" + (reasons.isEmpty ? "" : " (\(reasons.joined(separator: ", ")))")
   }
 
   /// `pkt-gen (4711)`.
@@ -148,6 +158,13 @@ struct Ports: ParsableCommand {
       part.add("packets", traffic.packets)
       part.add("bytes", traffic.bytes)
       part.add("drops", traffic.drops)
+      if name == "transmit" {
+        part.add("broadcasts", traffic.broadcasts)
+        part.add("copies", traffic.copies)
+      }
+      var reasons = JSONLine()
+      for reason in DropReason.allCases { reasons.add(reason.name, traffic.reasons[reason]) }
+      part.add("reasons", reasons)
       line.add(name, part)
     }
     return line.text

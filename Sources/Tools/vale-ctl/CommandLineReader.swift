@@ -104,7 +104,8 @@ enum Usage {
 
     Without an action: lists every port of every VALE switch.
 
-      -a valeS:IF   attach IF to the switch valeS
+      -a valeS:IF   attach IF to the switch valeS; with @backpressure behind
+                    the name nothing is dropped there: its senders wait
       -h valeS:IF   attach IF, and its host stack as a second port
       -d valeS:IF   detach IF
       -n IF         create a persistent port
@@ -133,7 +134,8 @@ enum Usage {
 
       -m MEMORY     memory region: a number, or a port whose memory is used
       -v            say more
-      --counters    with the list: packets, bytes and drops of each port
+      --counters    with the list: packets, bytes and drops of each port,
+                    by reason
       --json        one JSON object a line
       --help        this text
 

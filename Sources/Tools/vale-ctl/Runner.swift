@@ -52,9 +52,12 @@ struct Runner {
   private func perform(_ action: Action) throws(NetmapError) {
     switch action {
     case .list: try list()
-    case .attach(let name, let withHost):
+    case .attach(let text, let withHost):
+      let option = "@\(PortOption.backpressure)"
+      let waits = text.hasSuffix(option)
+      let name = waits ? String(text.dropLast(option.count)) : text
       let entry = try switches.attach(
-        try PortName(name), memoryID: try memoryID(), withHostRings: withHost)
+        try PortName(name), memoryID: try memoryID(), withHostRings: withHost, backpressure: waits)
       show(entry, ["port_index": entry.portIndex])
     case .detach(let name):
       let entry = try switches.detach(try PortName(name))
@@ -103,12 +106,15 @@ struct Runner {
       if options.isJSON {
         var line = json(entry)
         if options.showsCounters { line.add("open", traffic != nil) }
-        for (name, value) in traffic?.fields ?? [] { line.add(name, value) }
+        for (name, value) in (traffic?.fields ?? []) + (traffic?.details ?? []) {
+          line.add(name, value)
+        }
         output.line(line.text)
         continue
       }
       var text = "\(entry.name) bridge_idx \(entry.switchIndex) port_idx \(entry.portIndex)"
       for (name, value) in traffic?.fields ?? [] { text += " \(name) \(value)" }
+      for (name, value) in traffic?.details ?? [] where value > 0 { text += " \(name) \(value)" }
       output.line(text)
     }
   }

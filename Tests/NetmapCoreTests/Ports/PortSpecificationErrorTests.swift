@@ -81,7 +81,9 @@ struct PortSpecificationErrorTests {
   ]
 
   static let options = [
-    Refusal("netmap:eth0@@conf=1", "invalid empty option", "share, conf, extmem, offset, backend"),
+    Refusal(
+      "netmap:eth0@@conf=1", "invalid empty option",
+      "share, conf, extmem, offset, backend, backpressure"),
     Refusal("netmap:eth0@conf=1@", "invalid empty option", "share, conf, extmem"),
     Refusal("netmap:eth0@=1", "invalid empty option", "share, conf, extmem"),
     Refusal("netmap:eth0/R@xxx", "unknown option: 'xxx'", "share, conf, extmem"),
@@ -126,6 +128,9 @@ struct PortSpecificationErrorTests {
     Refusal(
       "netmap:eth0@backend:mode=drv", "key 'mode': unknown value 'drv'", "zerocopy, copy, generic"),
     Refusal("netmap:eth0@backend:attach=shared", "unknown key: 'attach'", "name, mode"),
+    Refusal("vale0:a@backpressure=1", "'backpressure' takes no value", "write @backpressure"),
+    Refusal("vale0:a@backpressure:", "'backpressure' takes no value", "write @backpressure"),
+    Refusal("vale0:a@backpressure@backpressure", "'backpressure' is given twice", "once"),
     Refusal("netmap:eth0@backend=xdp@backend=xdp", "'backend' is given twice", "once"),
     Refusal("netmap:eth0@offset:bits=8", "mandatory key 'initial' not assigned", "<initial>"),
     Refusal("netmap:eth0@offset:initial=1,bits=65", "'65' out of range [0, 65)", "lower"),

@@ -71,6 +71,13 @@ struct PortSpecificationOptionTests {
     #expect(throws: NetmapError.self) { try Specification.PayloadOffset(initial: 0, bits: 65) }
   }
 
+  @Test("backpressure: a word alone")
+  func backpressure() throws {
+    #expect(try parse("").backpressure == false)
+    #expect(try parse("@backpressure").backpressure)
+    #expect(try parse("@conf=2@backpressure@share=vale0:a").backpressure)
+  }
+
   @Test(
     "backend: name is the default key, and either can be left to choice",
     arguments: [
@@ -140,6 +147,7 @@ struct PortSpecificationOptionTests {
       ("netmap:eth0@extmem:buf_num=1,file=a", "netmap:eth0@extmem:file=a,buf-num=1"),
       ("netmap:eth0@offset:bits=0,initial=9", "netmap:eth0@offset=9"),
       ("netmap:eth0@backend:name=xdp", "netmap:eth0@backend=xdp"),
+      ("vale0:a@backpressure@conf=2", "vale0:a@conf:rings=2@backpressure"),
       ("netmap:eth0@backend:mode=copy,name=xdp", "netmap:eth0@backend:name=xdp,mode=copy"),
     ])
   func canonical(text: String, expected: String) throws {

@@ -58,10 +58,10 @@ struct SwitchTrafficTests {
     tx[second].bufferIndex = .max
     let good = TestFrame(target: .broadcast, source: m, number: 3)
     tx.send(good)
-    #expect(vale[1].rx().takePackets().last == good.bytes)
+    #expect(vale[1].rx().takePackets() == [good.bytes])
     #expect(tx.counters.drops[.badLength] == 1)
     #expect(tx.counters.drops[.badBufferIndex] == 1)
-    #expect(tx.counters.drops[.tooShort] == 1)
+    #expect(tx.counters.drops.total == 2, "each once")
     tx[second].bufferIndex = ownBuffer
   }
 

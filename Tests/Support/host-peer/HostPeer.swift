@@ -5,6 +5,7 @@ import Netmap
 /// One end of a pipe on the engine of all processes, in a process that tests can kill and stop:
 ///
 ///     host-peer send PORT SENDER COUNT [BATCH]
+///     host-peer send-all PORT SENDER COUNT BATCH
 ///     host-peer receive PORT COUNT
 ///     host-peer receive PORT COUNT PROGRESS-FILE
 ///     host-peer listen PORT
@@ -15,6 +16,9 @@ import Netmap
 ///     host-peer reopen PORT COUNT
 ///     host-peer flow-send PORT SENDER COUNT PAUSE
 ///     host-peer flow-receive PORT COUNT
+///     host-peer station-send PORT STATION TARGET[,TARGET...] INCARNATION BOARD PAUSE
+///     host-peer station-listen PORT STATION BOARD
+///     host-peer station-flap PORT PORT STATION COUNT
 ///     host-peer hold PORT
 ///     host-peer hold-many PIPES
 ///     host-peer open-all NAME COUNT
@@ -52,6 +56,27 @@ struct HostPeer {
       case "flow-receive" where arguments.count >= 4:
         try receiveFlow(
           Port(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0)
+      case "send-all" where arguments.count >= 6:
+        let port = try Port(arguments[2], engine: HostEngine.shared)
+        try send(
+          port, sender: UInt64(arguments[3]) ?? 0, count: UInt64(arguments[4]) ?? 0,
+          batch: Int(arguments[5]) ?? 64, waitsForRoom: true)
+      case "station-send" where arguments.count >= 8:
+        try sendToStations(
+          Port(arguments[2], engine: HostEngine.shared), own: UInt8(arguments[3]) ?? 0,
+          targets: arguments[4].split(separator: ",").compactMap { UInt8($0) },
+          incarnation: UInt64(arguments[5]) ?? 0, board: Board(file: arguments[6]),
+          pause: UInt32(arguments[7]) ?? 0)
+      case "station-listen" where arguments.count >= 5:
+        try listenAsStation(
+          Port(arguments[2], engine: HostEngine.shared), own: UInt8(arguments[3]) ?? 0,
+          board: Board(file: arguments[4]))
+      case "station-flap" where arguments.count >= 6:
+        try flap(
+          [
+            Port(arguments[2], engine: HostEngine.shared),
+            Port(arguments[3], engine: HostEngine.shared),
+          ], own: UInt8(arguments[4]) ?? 0, count: Int(arguments[5]) ?? 0)
       case "hold" where arguments.count >= 3:
         let port = try Port(arguments[2], engine: HostEngine.shared)
         say("ready: \(port.backend?.description ?? "no backend")")
@@ -82,7 +107,9 @@ struct HostPeer {
     }
   }
 
-  static func send(_ port: Port, sender: UInt64, count: UInt64, batch: Int) throws {
+  static func send(
+    _ port: Port, sender: UInt64, count: UInt64, batch: Int, waitsForRoom: Bool = false
+  ) throws {
     say("ready")
     var number: UInt64 = 0
     while count == 0 || number < count {
@@ -97,6 +124,11 @@ struct HostPeer {
         guard ring.append(length: 60, { content.write(to: &$0) }) else { break }
         number += 1
       }
+      try port.sync(.transmit)
+    }
+    // What a switch's receiver has no room for yet.
+    while waitsForRoom, port.transmitRing(0).space < port.transmitRing(0).slotCount - 1 {
+      _ = try port.wait(for: .transmit, timeout: .milliseconds(10))
       try port.sync(.transmit)
     }
     // A close does not wait for the receiver: what was sent stays in its ring.

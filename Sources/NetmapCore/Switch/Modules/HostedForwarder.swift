@@ -171,8 +171,11 @@ extension Forwarder {
   ) {
     unsafe port = origin.port
     unsafe ringIndex = origin.ring
+    unsafe headerLength = origin.headerLength
+    if origin.headerLength > 0 { unsafe skipHeaders(count) }
     unsafe ask(module, count)
     unsafe distribute(count)
+    if origin.headerLength > 0 { unsafe restoreHeaders(count) }
     unsafe deliverLists()
   }
 }

@@ -102,10 +102,11 @@ extension Forwarder {
 
   @inline(never)
   private func countUnsent(_ packet: Int, _ receiver: UInt32) {
-    let reason: DropReason =
-      unsafe frames[packet].length < 14
-      ? .tooShort : receiver > 254 ? .filtered : .noDestination
-    unsafe kring.countDrop(reason)
+    if unsafe frames[packet].length < 14 {
+      unsafe dropShort(packet)
+    } else {
+      unsafe drop(packet, receiver > 254 ? .filtered : .noDestination)
+    }
   }
 }
 

@@ -2,12 +2,15 @@
 struct PacketOrigin: Hashable {
   var port: UInt32
   var ring: Int
+  /// Bytes of virtio-net header before each frame.
+  var headerLength: UInt8
 
   private static let mark: UInt64 = 0x6d6f_6475 << 32
 
-  init(port: UInt32, ring: Int) {
+  init(port: UInt32, ring: Int, headerLength: UInt8) {
     self.port = port
     self.ring = ring
+    self.headerLength = headerLength
   }
 
   /// Nil when the slot is not from a sender, or somebody has written over it.
@@ -18,9 +21,13 @@ struct PacketOrigin: Hashable {
     }
     port = UInt32(truncatingIfNeeded: pointer & 0xff)
     ring = Int(pointer >> 8 & 15)
+    headerLength = UInt8(pointer >> 12 & 15)
+    guard headerLength == 0 || headerLength == 10 || headerLength == 12 else { return nil }
   }
 
-  var pointer: UInt64 { Self.mark | UInt64(port & 0xff) | UInt64(ring & 15) << 8 }
+  var pointer: UInt64 {
+    Self.mark | UInt64(port & 0xff) | UInt64(ring & 15) << 8 | UInt64(headerLength & 15) << 12
+  }
 }
 
 extension Forwarder {
@@ -33,6 +40,10 @@ extension Forwarder {
       let packet = index
       let fragments = unsafe frames[packet].fragments
       index &+= Int(max(fragments, 1))
+      guard unsafe frames[packet].length >= 14 else {
+        unsafe dropShort(packet)
+        continue
+      }
       unsafe append(packet, fragments, port: UInt32(host), ring: 0)
     }
   }
@@ -44,7 +55,9 @@ extension Forwarder {
     let ring = unsafe Ring(
       base: place.ring, buffers: target.pointee.buffers, slotCount: target.pointee.slotCount,
       bufferCount: target.pointee.bufferCount, bufferSize: target.pointee.bufferSize)
-    let origin = unsafe PacketOrigin(port: port, ring: ringIndex).pointer
+    let origin = unsafe PacketOrigin(
+      port: port, ring: ringIndex, headerLength: headerLength
+    ).pointer
     var slot = lease.start
     for _ in 0..<lease.slots {
       unsafe ring.slot(slot).pointee.pointer = origin

@@ -27,7 +27,7 @@ struct Bench: ParsableCommand {
       A batch is how many packets each sync moves at most. Frames of pipes have \(testFrameBytes) bytes. \
       For null, 'packets' are syncs; for wakeup they are round trips, and a wake-up is half a round \
       trip, in nanoseconds. Ratio is the median of the pipe's wake-ups over that of eventfd and poll. \
-      For pingpong, 'packets' are round trips, and system calls those of one of the two processes.
+      For pingpong and vale-latency, 'packets' are round trips, and system calls those of one of the two processes.
 
       The cases on a switch (vale-...) count what arrives; what the receiver has no room for is \
       dropped by the switch and does not count.
@@ -35,7 +35,7 @@ struct Bench: ParsableCommand {
       --json prints one object a line: case, backend (pipe, null, vale, memory, xdp, packet), mode (copy, generic, \
       tpacket-v3; where there is none embedded or host: whose engine it is), frameBytes, batch, \
       direction (tx, rx, forward, both), measured, mpps, nsPerPacket, syscallsPerPacket, packets, \
-      seconds; for pipes payload; for pingpong p50, p99, p999 and max of the round trips, \
+      seconds; for pipes payload; for pingpong and vale-latency p50, p99, p999 and max of the round trips, \
       nanoseconds; for wakeup p50, p99, baselineP50, baselineP99 and ratio; for forward \
       and rx offeredMpps and deliveredRatio; for rx offered, received, lostInLink, lostInPort and \
       lostElsewhere, packets of the whole run; when measured is false, reason in place of figures; \
@@ -275,11 +275,11 @@ private func measureRings(
     try measureNull(measurement, extent, cpu: cpus.0)
   case (.wakeup, _):
     try measureWakeup(measurement, extent, cpus: cpus)
-  case (.pingPongSpin, _):
-    try measurePingPong(measurement, extent, cpus: cpus, sleeps: false)
-  case (.pingPongSleep, _):
-    try measurePingPong(measurement, extent, cpus: cpus, sleeps: true)
   default:
-    preconditionFailure("\(measurement.name.rawValue) is measured elsewhere")
+    if measurement.name.roundTrip != nil {
+      try measurePingPong(measurement, extent, cpus: cpus)
+    } else {
+      preconditionFailure("\(measurement.name.rawValue) is measured elsewhere")
+    }
   }
 }

@@ -21,6 +21,8 @@ struct Measurement: Hashable {
     case valeJumbo = "vale-jumbo"
     case valeModule = "vale-module"
     case valeInterface = "vale-nic"
+    case valeLatencySpin = "vale-latency-spin"
+    case valeLatencySleep = "vale-latency-sleep"
     case pingPongSpin = "pingpong-spin"
     case pingPongSleep = "pingpong-sleep"
     case xdpCopyTransmit = "xdp-copy-tx"
@@ -54,6 +56,8 @@ struct Measurement: Hashable {
         "vale-1t by a learning module; next to it, in turns, the built-in learning bridge"
       case .valeInterface:
         "xdp-copy-tx, sent to a port of a switch that the veth is on; what arrives is counted"
+      case .valeLatencySpin: "round trips through a switch, of two processes that look all the time"
+      case .valeLatencySleep: "the same of two processes that sleep until a packet comes"
       case .pingPongSpin: "round trips between two processes that look all the time"
       case .pingPongSleep: "round trips between two processes that sleep until a packet comes"
       case .xdpCopyTransmit, .xdpGenericTransmit, .packetTransmit:
@@ -101,7 +105,18 @@ struct Measurement: Hashable {
     /// Whether two processes take part, whose engine is netmapd's.
     var isBetweenProcesses: Bool {
       self == .pipeTwoProcesses || self == .isolatedPipe || self == .valeTwoProcesses
-        || self == .pingPongSpin || self == .pingPongSleep
+        || roundTrip != nil
+    }
+
+    /// Whether round trips of single packets are measured, and through what; nil for the other cases.
+    var roundTrip: (isOnSwitch: Bool, sleeps: Bool)? {
+      switch self {
+      case .pingPongSpin: (false, false)
+      case .pingPongSleep: (false, true)
+      case .valeLatencySpin: (true, false)
+      case .valeLatencySleep: (true, true)
+      default: nil
+      }
     }
 
     /// Whether the size of a batch means anything.
@@ -116,7 +131,7 @@ struct Measurement: Hashable {
     var isTimed: Bool { hasLengths || self == .valeJumbo }
 
     var backendName: String {
-      if vale != nil || traffic?.isSwitched == true { return "vale" }
+      if vale != nil || traffic?.isSwitched == true || roundTrip?.isOnSwitch == true { return "vale" }
       switch self {
       case .null: return "null"
       case .memoryCopy: return "memory"
@@ -147,7 +162,7 @@ struct Measurement: Hashable {
 /// What a measurement found.
 struct BenchResult {
   let measurement: Measurement
-  /// Packets received, or sent where that is measured; syncs for `null`, round trips for `wakeup` and `pingpong-...`.
+  /// Packets received, or sent where that is measured; syncs for `null`, round trips for `wakeup`, `vale-latency-...` and `pingpong-...`.
   var packets: UInt64
   var seconds: Double
   /// Nil when the program that was measured does not count them.
@@ -156,7 +171,7 @@ struct BenchResult {
   var wakeup: WakeupTimes?
   /// Set by `vale-module`.
   var bridge: BridgeComparison?
-  /// Set by `pingpong-...`.
+  /// Set by `vale-latency-...` and `pingpong-...`.
   var roundTrips: RoundTripTimes?
   /// Set by the cases on interfaces that are offered packets.
   var delivery: Delivery?

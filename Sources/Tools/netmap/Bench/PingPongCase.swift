@@ -18,29 +18,33 @@ struct RoundTripTimes {
 ///   - measurement: What to measure.
 ///   - extent: How long, or how many round trips.
 ///   - cpus: Where the two processes run.
-///   - sleeps: Whether both sides sleep until a packet comes; else they look all the time.
 /// - Returns: The times of the round trips.
 /// - Throws: ``BenchError`` when the other process fails, or there is no daemon.
 func measurePingPong(
-  _ measurement: Measurement, _ extent: Extent, cpus: (Int, Int), sleeps: Bool
+  _ measurement: Measurement, _ extent: Extent, cpus: (Int, Int)
 ) throws(BenchError) -> BenchResult {
-  let pipe = "netmap:bench.\(getpid())"
+  let isOnSwitch = measurement.name.roundTrip?.isOnSwitch ?? false
+  let sleeps = measurement.name.roundTrip?.sleeps ?? false
+  let names =
+    isOnSwitch
+    ? ("vale\(getpid()):ping", "vale\(getpid()):pong")
+    : ("netmap:bench.\(getpid()){1", "netmap:bench.\(getpid())}1")
   let port: Port
   do throws(NetmapError) {
-    port = try Port("\(pipe){1", engine: HostEngine.shared)
+    port = try Port(names.0, engine: HostEngine.shared)
   } catch {
     throw BenchError("\(error)", isUnavailable: true)
   }
   port.close()
   let child = try ChildProcess([
-    "/proc/self/exe", "bench-ponger", "\(pipe)}1", "--cpu", "\(cpus.1)", "--waiting",
+    "/proc/self/exe", "bench-ponger", names.1, "--cpu", "\(cpus.1)", "--waiting",
     sleeps ? "sleep" : "spin",
   ])
   guard try child.readLine(within: 30) == "ready" else {
     throw BenchError("the other process could not open its port")
   }
   let pinger = try PinnedThread(on: cpus.0) { () throws(BenchError) -> BenchResult in
-    var player = try PingPongEnd("\(pipe){1", sleeps: sleeps)
+    var player = try PingPongEnd(names.0, station: 0, sleeps: sleeps)
     // The first packets find cold caches.
     _ = try player.play(.packets(min(1000, extent.limit)), measurement)
     return try player.play(extent, measurement)
@@ -50,13 +54,17 @@ func measurePingPong(
   return result
 }
 
-/// One end of the pipe.
+/// One end of the pipe, or one of two stations on a switch.
 private struct PingPongEnd: ~Copyable {
   private let port: Port
+  private let station: Int
+  private let isOnSwitch: Bool
   private let sleeps: Bool
 
-  init(_ name: String, sleeps: Bool) throws(BenchError) {
+  init(_ name: String, station: Int, sleeps: Bool) throws(BenchError) {
     port = try measuring { () throws(NetmapError) in try Port(name, engine: HostEngine.shared) }
+    self.station = station
+    isOnSwitch = name.hasPrefix("vale")
     self.sleeps = sleeps
   }
 
@@ -97,7 +105,12 @@ private struct PingPongEnd: ~Copyable {
 
   func send() throws(BenchError) {
     var ring = port.transmitRing(0)
-    guard ring.append(length: testFrameBytes) else { throw BenchError("the ring is full") }
+    let (own, other) = (ValeFrame.address(station), ValeFrame.address(1 - station))
+    let isSent =
+      isOnSwitch
+      ? ring.append(length: testFrameBytes) { ValeFrame.write(other, own, to: &$0) }
+      : ring.append(length: testFrameBytes)
+    guard isSent else { throw BenchError("the ring is full") }
     try measuring { () throws(NetmapError) in try port.sync(.transmit) }
   }
 
@@ -141,7 +154,7 @@ struct BenchPonger: ParsableCommand {
       let control = Control()
       let thread = try PinnedThread(on: cpu) { [port, waiting] () throws(BenchError) -> Void in
         try control.stoppingOnError { () throws(BenchError) in
-          let end = try PingPongEnd(port, sleeps: waiting == "sleep")
+          let end = try PingPongEnd(port, station: 1, sleeps: waiting == "sleep")
           control.waitForStart()
           while !control.isIn(.stopped) {
             if try end.receive(within: .milliseconds(100)) { try end.send() }

@@ -2,8 +2,8 @@
 // swapped words are swapped sums.
 
 /// Adds `count` bytes to a sum that ``folded(_:)`` has not been applied to yet.
-@inline(__always)
-func onesComplementSum(
+@inlinable @inline(always)
+package func onesComplementSum(
   _ bytes: UnsafeRawPointer, _ count: Int, adding initial: UInt64 = 0
 ) -> UInt64 {
   var sum = initial
@@ -25,8 +25,8 @@ func onesComplementSum(
 }
 
 /// A sum brought back to 16 bits.
-@inline(__always)
-func folded(_ sum: UInt64) -> UInt16 {
+@inlinable @inline(always)
+package func folded(_ sum: UInt64) -> UInt16 {
   var value = (sum >> 32) &+ (sum & 0xffff_ffff)
   value = (value >> 32) &+ (value & 0xffff_ffff)
   value = (value >> 16) &+ (value & 0xffff)
@@ -36,8 +36,8 @@ func folded(_ sum: UInt64) -> UInt16 {
 }
 
 /// What goes into a checksum field: never 0, which UDP takes for "no checksum".
-@inline(__always)
-func checksum(_ sum: UInt64) -> UInt16 {
+@inlinable @inline(always)
+package func checksum(_ sum: UInt64) -> UInt16 {
   let value = ~folded(sum)
   return value == 0 ? 0xffff : value
 }

@@ -1,0 +1,84 @@
+// What can be set on a port of a switch: virtio-net headers (`PORT_HDR_SET`), and whether its senders wait.
+
+extension EngineState {
+  /// `PORT_HDR_SET`: has every frame of a port begin with a virtio-net header, at once.
+  ///
+  /// - Throws: ``NetmapError`` `EINVAL` for other lengths than 0, 10 and 12, `ENXIO` when there is no such
+  ///   port on a switch.
+  func setHeader(_ name: PortName, length: Int) throws(NetmapError) -> SwitchAnswer {
+    guard length == 0 || VirtioHeader.isLength(length) else {
+      throw NetmapError(
+        .invalidArgument, "set the virtio-net header of", name.rawValue,
+        reason: "\(length) bytes is no length of such a header", remedy: "use 0, 10 or 12")
+    }
+    guard let port = existingSwitchPort(name) else {
+      throw NetmapError(
+        .noSuchDevice, "set the virtio-net header of", name.rawValue,
+        reason: "there is no such port on a switch", remedy: "open it first")
+    }
+    port.headerLength = length
+    // Not set back: who has had headers may go on to send long packets without.
+    if length > 0 { port.frameLimit = port.region.layout.buffers.size }
+    port.publishSwitchState()
+    return headerAnswer(port)
+  }
+
+  /// `PORT_HDR_GET`: 0 for ports that have no such headers.
+  ///
+  /// - Throws: ``NetmapError`` `ENXIO` when there is no such port, `ENODEV` for a pipe that nobody has made.
+  func header(_ name: PortName) throws(NetmapError) -> SwitchAnswer {
+    func refusal(_ code: NetmapError.Code, _ reason: String) -> NetmapError {
+      NetmapError(code, "get the virtio-net header of", name.rawValue, reason: reason)
+    }
+    if let pipe = name.pipe {
+      guard let parent = ports[.name(name.base)], parent.pipes[pipe.idBytes] != nil else {
+        throw refusal(.notFound, "nobody has made the pipe")
+      }
+      return SwitchAnswer()
+    }
+    if let port = existingSwitchPort(name) { return headerAnswer(port) }
+    if ports[.name(name)] != nil { return SwitchAnswer() }
+    guard !name.isVale, try isInterface(name.rawValue) else {
+      throw refusal(.noSuchDevice, "there is no such port")
+    }
+    return SwitchAnswer()
+  }
+
+  private func headerAnswer(_ port: EnginePort) -> SwitchAnswer {
+    var answer = port.answer
+    answer.headerLength = port.headerLength
+    return answer
+  }
+
+  /// A port of a switch, by the name it has there or by its own.
+  private func existingSwitchPort(_ name: PortName) -> EnginePort? {
+    if let port = ports[.name(name)], port.ringKind == .bridge { return port }
+    for bridge in bridges.values {
+      if let member = bridge.members.values.first(where: { $0.name == name }) { return member.port }
+    }
+    return nil
+  }
+
+  /// Who does not know of virtio-net headers would take them for addresses.
+  func checkHeader(_ port: EnginePort, _ flags: BindingFlags) throws(NetmapError) {
+    guard port.headerLength > 0, !flags.contains(.acceptVirtioNetHeader) else { return }
+    throw NetmapError(
+      .inputOutput, "open", port.name.rawValue,
+      reason: "its frames begin with a virtio-net header of \(port.headerLength) bytes",
+      remedy: "open it with NR_ACCEPT_VNET_HDR, or set the length of the header to 0")
+  }
+
+  /// Only senders on a switch would drop anything.
+  func checkBackpressure(_ port: EnginePort, _ flags: BindingFlags) throws(NetmapError) {
+    guard flags.contains(.backpressure), port.ringKind != .bridge else { return }
+    throw NetmapError(
+      .invalidArgument, "open", port.name.rawValue,
+      reason: "back-pressure is for ports of a switch; pipes have it anyway",
+      remedy: "leave '@backpressure' out")
+  }
+}
+
+extension BindingRecord {
+  /// Whether the binding has senders wait for it.
+  var asksForBackpressure: Bool { flags.contains(.backpressure) && !ranges.receive.isEmpty }
+}

@@ -1,0 +1,278 @@
+// Delivery to a port whose virtio-net header has another length than the sender's: packets are not copied
+// as they are (`bdg_mismatch_datapath`). One lease for each packet, as only a look at it tells how many slots
+// it takes.
+
+/// The pieces of a packet behind its virtio-net header.
+@unsafe
+struct PacketPieces {
+  private let frames: UnsafeMutablePointer<Frame>
+  /// The first frame with bytes of the packet, how many there are, and how many bytes of it to leave out.
+  private let first: Int
+  private let skipped: Int
+  let count: Int
+  /// Whether the header had a frame for itself.
+  let isHeaderApart: Bool
+
+  /// - Parameters:
+  ///   - frames: All frames of the batch.
+  ///   - packet: The packet's first one.
+  ///   - header: Bytes of header in front.
+  init(_ frames: UnsafeMutablePointer<Frame>, _ packet: Int, header: Int) {
+    let fragments = unsafe Int(frames[packet].fragments)
+    let isApart = unsafe header > 0 && Int(frames[packet].length) == header && fragments > 1
+    unsafe self.frames = unsafe frames
+    unsafe first = isApart ? packet + 1 : packet
+    unsafe skipped = isApart ? 0 : header
+    unsafe count = isApart ? fragments - 1 : fragments
+    unsafe isHeaderApart = isApart
+  }
+
+  subscript(index: Int) -> (bytes: UnsafeRawPointer, length: Int, room: Int) {
+    let frame = unsafe frames[first + index]
+    guard unsafe index == 0 && skipped > 0 else {
+      return unsafe (frame.bytes, Int(frame.length), Int(frame.room))
+    }
+    let length = unsafe max(0, Int(frame.length) - skipped)
+    return unsafe (frame.bytes + skipped, length, max(length, Int(frame.room) - skipped))
+  }
+
+  /// Bytes of the packet.
+  var total: Int { unsafe (0..<count).reduce(0) { unsafe $0 + self[$1].length } }
+
+  /// Copies bytes of the packet to one place.
+  ///
+  /// - Parameters:
+  ///   - start: The first byte; with `length` within ``total``.
+  ///   - length: How many.
+  ///   - target: Where to.
+  func copy(from start: Int, _ length: Int, to target: UnsafeMutableRawPointer) {
+    var (skip, left, at) = (start, length, 0)
+    for index in unsafe 0..<count where left > 0 {
+      let piece = unsafe self[index]
+      if unsafe skip >= piece.length {
+        unsafe skip -= piece.length
+        continue
+      }
+      let part = unsafe min(left, piece.length - skip)
+      unsafe (target + at).copyMemory(from: piece.bytes + skip, byteCount: part)
+      (skip, left, at) = (0, left - part, at + part)
+    }
+  }
+}
+
+extension Forwarder {
+  /// Delivers the packets of two lists, up to the first one for which there is no room.
+  ///
+  /// - Returns: How many packets were delivered or dropped; fewer than there are only where `holds`.
+  @inline(never)
+  func deliverAcross(
+    _ own: FrameQueue, _ common: FrameQueue, to place: ReceivePlace, _ receiver: Int,
+    _ shape: FrameShape, _ holds: Bool
+  ) -> Int {
+    let packets = Int(own.packets) &+ Int(common.packets)
+    let slotCount = unsafe Int(place.target.pointee.slotCount)
+    var merged = MergedQueues(own, common)
+    var taken = 0
+    while let packet = unsafe merged.next(frames) {
+      let conversion = unsafe Conversion(self, packet, place, shape)
+      if let reason = unsafe conversion.refusal {
+        unsafe kring.countDrop(reason)
+      } else if let lease = unsafe reserve(place, for: receiver, slots: conversion.slots) {
+        let bytes = unsafe conversion.write(at: lease.start)
+        let pieces = unsafe UInt64(conversion.packets)
+        unsafe place.finish(lease, packets: pieces, bytes: bytes)
+        unsafe kring.count(.copies, pieces &- 1)
+      } else if unsafe conversion.slots >= slotCount || !place.isSound {
+        // It would never fit.
+        unsafe place.refuse(1)
+      } else {
+        guard !holds else { return taken }
+        unsafe place.refuse(UInt64(packets - taken))
+        return packets
+      }
+      taken += 1
+    }
+    return taken
+  }
+}
+
+/// One packet on its way to a port with another header.
+@unsafe
+struct Conversion {
+  /// Why it cannot be delivered.
+  private(set) var refusal: DropReason?
+  /// Slots that it takes, and packets that it becomes.
+  private(set) var slots = 0
+  private(set) var packets = 1
+
+  private let pieces: PacketPieces
+  private let header: VirtioHeader
+  /// The receiver's header, bytes.
+  private let length: Int
+  /// Whether that has a slot for itself.
+  private var isApart = false
+  private var segments: Segmentation?
+  private let headers: UnsafeMutableRawPointer
+  private let ring: Ring
+  private let place: ReceivePlace
+  private let mask: UInt64
+  private let largestOffset: Int
+
+  init(_ forwarder: Forwarder, _ packet: Int, _ place: ReceivePlace, _ shape: FrameShape) {
+    let source = unsafe Int(forwarder.headerLength)
+    let target = unsafe place.target
+    unsafe pieces = PacketPieces(forwarder.frames, packet, header: source)
+    unsafe header =
+      source == 0 ? .empty : VirtioHeader(reading: forwarder.frames[packet].bytes)
+    unsafe length = Int(shape.headerLength)
+    unsafe headers = forwarder.headers
+    unsafe self.place = place
+    unsafe ring = Ring(
+      base: place.ring, buffers: target.pointee.buffers, slotCount: target.pointee.slotCount,
+      bufferCount: target.pointee.bufferCount, bufferSize: target.pointee.bufferSize)
+    unsafe mask = place.kring.longWord(KRingLayout.openOffsetMask)
+    let largest = unsafe UInt64(target.pointee.bufferSize)
+    unsafe largestOffset =
+      mask == 0 ? 0 : Int(min(place.kring.longWord(KRingLayout.openOffsetMax), largest))
+    let room = unsafe Int(ring.bufferSize) - largestOffset
+    if unsafe length > 0 {
+      guard unsafe room >= length else {
+        unsafe refusal = .badLength
+        return
+      }
+      unsafe isApart = unsafe pieces.isHeaderApart || length + pieces[0].length > room
+      unsafe slots = pieces.count + (isApart ? 1 : 0)
+    } else if unsafe !header.isSane {
+      unsafe refusal = .badHeader
+    } else if let transport = unsafe header.segmented {
+      unsafe planSegments(transport, min(shape.frameLimit, room))
+    } else {
+      unsafe slots = pieces.count
+    }
+  }
+
+  private mutating func planSegments(_ transport: Segmentation.Transport, _ limit: Int) {
+    // The headers as they are now: whoever sent them may still write to them.
+    let first = unsafe pieces[0]
+    let available = unsafe min(first.length, ForwardScratch.headerBytes)
+    unsafe headers.copyMemory(from: first.bytes, byteCount: available)
+    guard let network = unsafe Self.networkOffset(headers, available),
+      let segments = unsafe Segmentation(
+        headers: headers, available: available, total: pieces.total, network: network,
+        transport: transport, skipsExtensions: false, size: .frame(limit))
+    else {
+      unsafe refusal = .badHeader
+      return
+    }
+    unsafe self.segments = segments
+    unsafe slots = segments.count
+    unsafe packets = segments.count
+  }
+
+  /// Where the IP header begins, behind any VLAN tags; nil when it is none, or another version's.
+  private static func networkOffset(_ headers: UnsafeRawPointer, _ available: Int) -> Int? {
+    var offset = 12
+    while offset + 2 < available {
+      let type = UInt16(
+        bigEndian: unsafe headers.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
+      let version = unsafe headers.load(fromByteOffset: offset + 2, as: UInt8.self) >> 4
+      switch type {
+      case 0x8100, 0x88a8: offset += 4
+      case 0x0800: return version == 4 ? offset + 2 : nil
+      case 0x86dd: return version == 6 ? offset + 2 : nil
+      default: return nil
+      }
+    }
+    return nil
+  }
+
+  // MARK: - Writing
+
+  /// Fills the slots of the lease that begins at `start`.
+  ///
+  /// - Returns: Bytes.
+  func write(at start: UInt32) -> UInt64 {
+    if let segments = unsafe segments { return unsafe write(segments, at: start) }
+    var slot = start
+    var bytes: UInt64 = 0
+    var flags = UInt16(unsafe slots) << 8 | SlotFlags.moreFragments.rawValue
+    var left = unsafe slots
+    func close(_ length: Int) {
+      left -= 1
+      if left == 0 { flags &= ~SlotFlags.moreFragments.rawValue }
+      unsafe ring.slot(slot).pointee.length = UInt16(truncatingIfNeeded: length)
+      unsafe ring.slot(slot).pointee.flags = SlotFlags(rawValue: flags)
+      bytes &+= UInt64(length)
+      unsafe slot = ring.next(slot)
+    }
+    if unsafe isApart {
+      unsafe header.write(to: target(slot).bytes, length)
+      unsafe close(length)
+    }
+    for index in unsafe 0..<pieces.count {
+      let piece = unsafe pieces[index]
+      let (target, room) = unsafe self.target(slot)
+      let front = unsafe index == 0 && !isApart ? length : 0
+      guard unsafe front + piece.length <= room else {
+        close(0)
+        continue
+      }
+      if front > 0 { unsafe header.write(to: target, front) }
+      unsafe copyPacket(
+        from: piece.bytes, to: target + front, piece.length, room: min(room - front, piece.room))
+      unsafe close(front + piece.length)
+    }
+    if unsafe length == 0, let fields = unsafe header.checksum {
+      unsafe complete(fields, start)
+    }
+    return bytes
+  }
+
+  private func write(_ segments: Segmentation, at start: UInt32) -> UInt64 {
+    var slot = start
+    var taken = 0
+    var bytes: UInt64 = 0
+    while taken < segments.payloadTotal {
+      let target = unsafe self.target(slot).bytes
+      let payload = unsafe target + segments.headerBytes
+      let length = segments.length(after: taken)
+      unsafe pieces.copy(from: segments.headerBytes + taken, length, to: payload)
+      _ = unsafe segments.write(header: target, from: headers, payload: payload, after: taken)
+      unsafe ring.slot(slot).pointee.length = UInt16(
+        truncatingIfNeeded: segments.headerBytes + length)
+      unsafe ring.slot(slot).pointee.flags = []
+      bytes &+= UInt64(segments.headerBytes + length)
+      taken += length
+      unsafe slot = ring.next(slot)
+    }
+    return bytes
+  }
+
+  /// Where a slot's packet begins, and the room from there on.
+  private func target(_ slot: UInt32) -> (bytes: UnsafeMutableRawPointer, room: Int) {
+    let place = unsafe ring.slot(slot).pointee
+    let offset = unsafe mask == 0 ? 0 : Int(min(place.pointer & mask, UInt64(largestOffset)))
+    return unsafe (ring.buffer(place.bufferIndex) + offset, Int(ring.bufferSize) - offset)
+  }
+
+  /// Completes a checksum in what has been written: nobody but this sync writes there.
+  ///
+  /// One whose field is not in the first slot is left alone.
+  private func complete(_ fields: (start: Int, field: Int), _ first: UInt32) {
+    let head = unsafe target(first).bytes
+    guard unsafe fields.field + 2 <= Int(ring.slot(first).pointee.length) else { return }
+    var (slot, position) = (first, 0)
+    var sum: UInt64 = 0
+    for _ in unsafe 0..<slots {
+      let length = unsafe Int(ring.slot(slot).pointee.length)
+      let skip = max(0, min(length, fields.start - position))
+      let part = unsafe onesComplementSum(target(slot).bytes + skip, length - skip)
+      // A piece that begins at an odd byte has its words the other way round.
+      let isOdd = (position + skip - fields.start) & 1 != 0
+      sum &+= isOdd ? UInt64(folded(part).byteSwapped) : UInt64(folded(part))
+      position += length
+      unsafe slot = ring.next(slot)
+    }
+    unsafe head.storeBytes(of: checksum(sum), toByteOffset: fields.field, as: UInt16.self)
+  }
+}

@@ -1,0 +1,311 @@
+internal import Synchronization
+
+// A port opened with back-pressure loses nothing for want of room: a packet for it stays in the sender's
+// transmit ring, and with it everything behind it. So batches with packets for such ports are delivered in
+// the order of the ring, run by run: a run is packets that go the same way, side by side.
+
+/// Which list a packet is on.
+enum FramePlace {
+  /// The list for everybody; others are numbers of ``ForwardScratch/queues``.
+  static let broadcast: UInt16 = 0xffff
+  /// None: it has been dropped.
+  static let nowhere: UInt16 = 0xfffe
+}
+
+extension Forwarder {
+  /// Whether anything in the batch is for a port that makes its senders wait, or a broadcast that only
+  /// some have got comes first.
+  var needsOrder: Bool {
+    if unsafe kring.word(KRingLayout.deliveredSlot) != 0 { return true }
+    if unsafe broadcast.packets > 0 {
+      for part in 0..<BridgeLayout.activeWords where unsafe holders(part) != 0 { return true }
+    }
+    return unsafe (0..<touchedCount).contains { unsafe bridge.isHolding(Int(touched[$0]) >> 4) }
+  }
+
+  /// Other ports that are to get a broadcast and make its sender wait, 64 at a time.
+  private func holders(_ part: Int) -> UInt64 {
+    unsafe others(part) & bridge.holding(part)
+  }
+
+  private func others(_ part: Int) -> UInt64 {
+    let all = unsafe bridge.active(part)
+    return unsafe Int(port) >> 6 == part ? all & ~(1 << UInt64(port & 63)) : all
+  }
+
+  /// Delivers a batch in the order of the ring, up to the first packet that has to wait.
+  ///
+  /// - Returns: How many frames went.
+  @inline(never)
+  mutating func flushInOrder(_ count: Int) -> Int {
+    unsafe notePlaces(count)
+    var packet = 0
+    if unsafe kring.word(KRingLayout.deliveredSlot) != 0 {
+      guard unsafe resume(count) else {
+        unsafe uncountDrops(from: 0, upTo: count)
+        return 0
+      }
+      unsafe packet = Int(frames[0].fragments)
+    }
+    while packet < count {
+      let place = unsafe frames[packet].place
+      guard place != FramePlace.nowhere else {
+        unsafe packet &+= Int(frames[packet].fragments)
+        continue
+      }
+      let (run, end) = unsafe run(from: packet, upTo: count)
+      let taken =
+        unsafe place == FramePlace.broadcast
+        ? floodWaiting(run)
+        : deliverWaiting(to: Int(place) >> 4, ring: Int(place) & 15, run)
+      if taken < Int(run.packets) {
+        let first = unsafe Int(rest(of: run, after: taken).head)
+        unsafe uncountDrops(from: first, upTo: count)
+        return first
+      }
+      packet = end
+    }
+    return count
+  }
+
+  /// Writes down for each packet which list it is on, and empties the lists.
+  private mutating func notePlaces(_ count: Int) {
+    var packet = 0
+    while packet < count {
+      unsafe frames[packet].place = FramePlace.nowhere
+      unsafe packet &+= Int(frames[packet].fragments)
+    }
+    unsafe note(broadcast, FramePlace.broadcast)
+    unsafe broadcast = FrameQueue()
+    for index in unsafe 0..<touchedCount {
+      let queue = unsafe touched[index]
+      unsafe note(queues[Int(queue)], queue)
+      unsafe queues[Int(queue)] = FrameQueue()
+    }
+    unsafe touchedCount = 0
+  }
+
+  private func note(_ queue: FrameQueue, _ place: UInt16) {
+    var packet = Int(queue.head)
+    for _ in 0..<Int(queue.packets) {
+      unsafe frames[packet].place = place
+      unsafe packet = Int(frames[packet].next)
+    }
+  }
+
+  /// The packets from `first` on that go the same way. They are linked already.
+  private func run(from first: Int, upTo count: Int) -> (queue: FrameQueue, end: Int) {
+    let place = unsafe frames[first].place
+    var queue = FrameQueue()
+    queue.head = UInt16(truncatingIfNeeded: first)
+    var packet = first
+    while packet < count, unsafe frames[packet].place == place {
+      queue.last = UInt16(truncatingIfNeeded: packet)
+      queue.packets &+= 1
+      unsafe queue.slots &+= UInt16(frames[packet].fragments)
+      unsafe packet &+= Int(frames[packet].fragments)
+    }
+    return (queue, packet)
+  }
+
+  /// A list without its first packets.
+  private func rest(of queue: FrameQueue, after taken: Int) -> FrameQueue {
+    var queue = queue
+    for _ in 0..<taken {
+      let packet = Int(queue.head)
+      queue.packets &-= 1
+      unsafe queue.slots &-= UInt16(frames[packet].fragments)
+      unsafe queue.head = frames[packet].next
+    }
+    return queue
+  }
+
+  /// The first packets of a list.
+  private func first(_ taken: Int, of queue: FrameQueue) -> FrameQueue {
+    var result = queue
+    unsafe result.slots = queue.slots &- rest(of: queue, after: taken).slots
+    result.packets = UInt16(truncatingIfNeeded: taken)
+    return result
+  }
+
+  /// What was dropped behind the packet that waits will be looked at again.
+  private func uncountDrops(from first: Int, upTo count: Int) {
+    var packet = first
+    while packet < count {
+      let fault = unsafe frames[packet].fault
+      if unsafe frames[packet].place == FramePlace.nowhere,
+        let reason = DropReason(rawValue: Int(fault) - 1)
+      {
+        unsafe kring.countDrop(reason, .max)
+      }
+      unsafe packet &+= Int(frames[packet].fragments)
+    }
+  }
+}
+
+extension Forwarder {
+  /// Delivers a run to one port, which may make it wait.
+  ///
+  /// - Returns: How many packets are done with.
+  private func deliverWaiting(to receiver: Int, ring: Int, _ run: FrameQueue) -> Int {
+    let holds = unsafe bridge.isHolding(receiver)
+    let count = Int(run.packets)
+    var taken = 0
+    var isAnnounced = false
+    while taken < count {
+      let part = unsafe rest(of: run, after: taken)
+      let more = unsafe deliver(to: receiver, ring: ring, part, FrameQueue(), holds: holds)
+      taken += more
+      if more > 0 { continue }
+      // Where nobody sleeps, whoever syncs next looks again.
+      guard unsafe !isAnnounced && kring.outboxWaitWordIsSet else { break }
+      // It may get room before it can see that somebody waits for it: so try once more.
+      unsafe announceSleeper(at: receiver, ring)
+      isAnnounced = true
+    }
+    return taken
+  }
+
+  /// Has a receiver wake the sleepers of this ring when it has room.
+  private func announceSleeper(at receiver: Int, _ ring: Int) {
+    let generation = unsafe bridge.generation(of: receiver)
+    guard generation != 0,
+      let target = unsafe findDestination(cells, receiver, generation, resolver)
+    else { return }
+    let kring = unsafe target.pointee.kring(ring % Int(target.pointee.receiveRings))
+    let part = unsafe KRingLayout.heldSenders + 8 * Int(port >> 6)
+    // The receiver gives room back, issues a full fence, and looks here.
+    _ = unsafe kring.atomicLongWord(part).pointee.bitwiseOr(
+      1 << UInt64(port & 63), ordering: .sequentiallyConsistent)
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
+  }
+
+  /// Delivers a run to everybody; each port gets each packet once.
+  ///
+  /// - Returns: How many packets everybody has got.
+  private func floodWaiting(_ run: FrameQueue) -> Int {
+    var holder: Int?
+    var isOnly = true
+    for part in 0..<BridgeLayout.activeWords {
+      let bits = unsafe holders(part)
+      guard bits != 0 else { continue }
+      isOnly = isOnly && holder == nil && bits & (bits - 1) == 0
+      holder = part * 64 + bits.trailingZeroBitCount
+    }
+    if isOnly { return unsafe floodBatch(run, holder) }
+    var packet = Int(run.head)
+    for number in 0..<Int(run.packets) {
+      guard unsafe floodOne(packet, resumes: false) else { return number }
+      unsafe packet = Int(frames[packet].next)
+    }
+    return Int(run.packets)
+  }
+
+  /// A run for everybody, of whom at most one makes the sender wait: that one says how far it goes.
+  private func floodBatch(_ run: FrameQueue, _ holder: Int?) -> Int {
+    var taken = Int(run.packets)
+    if let holder { taken = unsafe deliverWaiting(to: holder, ring: 0, run) }
+    guard taken > 0 else { return 0 }
+    let part = unsafe first(taken, of: run)
+    var receivers = holder == nil ? 0 : 1
+    unsafe forEachPort(others) { receiver in
+      if receiver == holder { return }
+      _ = unsafe deliver(to: receiver, ring: 0, part, FrameQueue())
+      receivers += 1
+    }
+    unsafe countBroadcasts(UInt64(taken), copies: UInt64(taken * receivers))
+    return taken
+  }
+
+  /// One packet for everybody. Who has got it is written down in the kring as long as others have not.
+  ///
+  /// - Parameters:
+  ///   - packet: Its first frame.
+  ///   - resumes: Whether some have got it already.
+  /// - Returns: Whether everybody has it now.
+  private func floodOne(_ packet: Int, resumes: Bool) -> Bool {
+    let queue = unsafe single(packet)
+    if !resumes { unsafe kring.forgetDeliveries() }
+    var isComplete = true
+    var copies: UInt64 = 0
+    unsafe forEachPort(holders) { receiver in
+      if unsafe kring.hasDelivered(to: receiver) { return }
+      if unsafe deliverWaiting(to: receiver, ring: 0, queue) == 1 {
+        unsafe kring.noteDelivery(to: receiver)
+        copies += 1
+      } else {
+        isComplete = false
+      }
+    }
+    if isComplete {
+      unsafe forEachPort(others) { receiver in
+        if unsafe kring.hasDelivered(to: receiver) { return }
+        _ = unsafe deliver(to: receiver, ring: 0, queue, FrameQueue())
+        copies += 1
+      }
+    }
+    unsafe kring.setWord(KRingLayout.deliveredSlot, isComplete ? 0 : 1)
+    unsafe countBroadcasts(isComplete ? 1 : 0, copies: copies)
+    return isComplete
+  }
+
+  /// Goes on with a broadcast that only some have got. It may be for one port now, whose address has been
+  /// learned since, or for none.
+  ///
+  /// - Returns: Whether it is done with.
+  private func resume(_ count: Int) -> Bool {
+    let place = unsafe frames[0].place
+    if place == FramePlace.broadcast { return unsafe floodOne(0, resumes: true) }
+    if place != FramePlace.nowhere {
+      let receiver = Int(place) >> 4
+      var copies: UInt64 = 0
+      if unsafe !kring.hasDelivered(to: receiver) {
+        let queue = unsafe single(0)
+        guard unsafe deliverWaiting(to: receiver, ring: Int(place) & 15, queue) == 1 else {
+          return false
+        }
+        copies = 1
+      }
+      unsafe countBroadcasts(1, copies: copies)
+    }
+    unsafe kring.setWord(KRingLayout.deliveredSlot, 0)
+    return true
+  }
+
+  private func single(_ packet: Int) -> FrameQueue {
+    var queue = FrameQueue()
+    queue.head = UInt16(truncatingIfNeeded: packet)
+    queue.last = queue.head
+    queue.packets = 1
+    unsafe queue.slots = UInt16(frames[packet].fragments)
+    return queue
+  }
+
+  private func forEachPort(_ ports: (Int) -> UInt64, _ body: (Int) -> Void) {
+    for part in 0..<BridgeLayout.activeWords {
+      var ports = ports(part)
+      while ports != 0 {
+        body(part * 64 + ports.trailingZeroBitCount)
+        ports &= ports - 1
+      }
+    }
+  }
+}
+
+// Who has got the first packet of a transmit ring already, a broadcast that waits for somebody else.
+extension KRing {
+  fileprivate func forgetDeliveries() {
+    for part in 0..<BridgeLayout.activeWords {
+      unsafe setLongWord(KRingLayout.delivered + 8 * part, 0)
+    }
+  }
+
+  fileprivate func hasDelivered(to receiver: Int) -> Bool {
+    unsafe longWord(KRingLayout.delivered + 8 * (receiver >> 6)) >> UInt64(receiver & 63) & 1 != 0
+  }
+
+  fileprivate func noteDelivery(to receiver: Int) {
+    let offset = KRingLayout.delivered + 8 * (receiver >> 6)
+    unsafe setLongWord(offset, longWord(offset) | 1 << UInt64(receiver & 63))
+  }
+}

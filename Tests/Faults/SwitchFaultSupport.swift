@@ -1,0 +1,197 @@
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+/// What stations do, in a file that outlives them; see host-peer's `SwitchTraffic.swift`.
+@safe
+final class StationBoard {
+  let path: String
+  private let words: UnsafeMutablePointer<UInt64>
+
+  init(_ fixture: DaemonFixture) throws {
+    path = "\(fixture.folder)/board"
+    let file = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    try #require(file >= 0 && ftruncate(file, 4096) == 0)
+    let memory = unsafe try #require(
+      unsafe mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0))
+    close(file)
+    unsafe words = memory.assumingMemoryBound(to: UInt64.self)
+  }
+
+  deinit {
+    unsafe munmap(words, 4096)
+    unsafe unlink(path)
+  }
+
+  func stopSenders() { unsafe words[0] = 1 }
+  func received(_ station: Int) -> UInt64 { unsafe words[1 + station] }
+}
+
+/// A switch with 16 ports: senders and receivers that are processes, and a sender and a receiver of this
+/// process, between which nothing may be lost.
+final class StationSwitch {
+  enum Kind: Hashable { case sender, receiver }
+
+  let fixture: DaemonFixture
+  let board: StationBoard
+  private let witnessSender: Port
+  private let witness: Port
+  private var witnessed: UInt64 = 0
+  private let idle: [Port]
+  private(set) var programs: [Int: TestProgram] = [:]
+  private var incarnations: [Int: UInt64] = [:]
+
+  /// Stations 1 to 4 send, 5 to 12 receive; 13 and 14 are this process's, and two ports do nothing.
+  static let senders = 1...4
+  static let receivers = 5...12
+
+  /// Receivers whose senders wait for room.
+  private let holding: Set<Int>
+  private let pause: Int
+
+  /// - Parameters:
+  ///   - fixture: Whose daemon it is.
+  ///   - holding: Receivers whose senders wait for room.
+  ///   - pause: Microseconds that senders pause after each batch.
+  /// - Throws: When a process does not start.
+  init(_ fixture: DaemonFixture, holding: Set<Int> = [], pause: Int = 300) throws {
+    self.fixture = fixture
+    self.holding = holding
+    self.pause = pause
+    board = try StationBoard(fixture)
+    witnessSender = try Port("vale0:ws", engine: try fixture.engine())
+    witness = try Port("vale0:wr", engine: try fixture.engine())
+    idle = try ["i0", "i1"].map { try Port("vale0:\($0)", engine: try fixture.engine()) }
+    for station in Self.receivers { try start(station) }
+    for station in Self.senders { try start(station) }
+    try announceWitness()
+  }
+
+  /// Starts the process of a station, again if it was killed.
+  func start(_ station: Int) throws {
+    incarnations[station, default: 0] += 1
+    let name = "vale0:p\(station)"
+    if Self.senders.contains(station) {
+      // Everybody in turn, and one in nine for all.
+      let targets = Self.receivers.map(String.init) + ["255"]
+      programs[station] = try fixture.peer([
+        "station-send", name, "\(station)", targets.joined(separator: ","),
+        "\(incarnations[station] ?? 1)", board.path, "\(pause)",
+      ])
+    } else {
+      programs[station] = try fixture.peer([
+        "station-listen", holding.contains(station) ? "\(name)@backpressure" : name,
+        "\(station)", board.path,
+      ])
+    }
+  }
+
+  func send(_ signal: CInt, to station: Int) { programs[station]?.send(signal) }
+
+  func kill(_ station: Int) {
+    programs[station]?.kill(SIGKILL)
+    programs[station] = nil
+  }
+
+  private func announceWitness() throws {
+    witness.inject(Self.frame(to: 255, from: 14, 0))
+    try witness.sync(.transmit)
+  }
+
+  private static func address(_ station: UInt8) -> [UInt8] {
+    station == 255 ? Array(repeating: 255, count: 6) : [2, 0, 0x77, 0, 0, station]
+  }
+
+  /// 61 bytes, which stations do not look at.
+  private static func frame(to: UInt8, from: UInt8, _ number: UInt64) -> [UInt8] {
+    address(to) + address(from) + [0x88, 0xb5, 0xee, 0xee]
+      + (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
+      + [UInt8](repeating: 0, count: 37)
+  }
+
+  /// Passes packets through the switch in this process, and expects every one in order.
+  func witnessPasses(_ count: Int = 3, _ context: @autoclosure () -> String) throws {
+    // It must have room, although it gets everybody's broadcasts.
+    try emptyWitness { _ in }
+    for _ in 0..<count {
+      try #require(witnessSender.inject(Self.frame(to: 14, from: 13, witnessed)), "\(context())")
+      try witnessSender.sync(.transmit)
+      witnessed += 1
+    }
+    var found: [UInt64] = []
+    let end = ContinuousClock.now + .seconds(20)
+    while found.count < count, ContinuousClock.now < end {
+      try emptyWitness { found.append($0) }
+      if found.count < count { usleep(100) }
+    }
+    #expect(found == Array(witnessed - UInt64(count)..<witnessed), "\(context())")
+  }
+
+  /// Takes what the witness has; calls `body` with the numbers of what is from this process.
+  private func emptyWitness(_ body: (UInt64) -> Void) throws {
+    let witness = witness
+    try witness.sync(.receive)
+    var ring = witness.receiveRing(0)
+    while let packet = ring.next() {
+      guard packet.bytes.byteCount == 61 else { continue }
+      let isOwn = unsafe packet.bytes.unsafeLoad(fromByteOffset: 14, as: UInt8.self) == 0xee
+      if isOwn, unsafe packet.bytes.unsafeLoad(fromByteOffset: 11, as: UInt8.self) == 13 {
+        unsafe body(packet.bytes.unsafeLoadUnaligned(fromByteOffset: 16, as: UInt64.self))
+      }
+    }
+    try witness.sync(.receive)
+  }
+
+  /// Stops the senders, and expects that everything sent has been received or counted, by each port.
+  ///
+  /// - Parameters:
+  ///   - isComplete: Whether nobody was killed, whose counters have gone with it.
+  ///   - context: For messages.
+  /// - Throws: When the daemon does not answer.
+  func settle(isComplete: Bool, _ context: @autoclosure () -> String) throws {
+    board.stopSenders()
+    for station in Self.senders {
+      let said = programs[station]?.readLine() ?? ""
+      #expect(said.hasPrefix("sent "), "\(context()): station \(station): \(said)")
+    }
+    let patience = ContinuousClock.now + .seconds(20)
+    var problem: String? = ""
+    while problem != nil, ContinuousClock.now < patience {
+      usleep(5_000)
+      try emptyWitness { _ in }
+      for port in idle + [witnessSender] { try port.sync(.receive) }
+      problem = try imbalance(isComplete)
+    }
+    #expect(problem == nil, "\(context()): \(problem ?? "")")
+    for station in Self.receivers {
+      guard let program = programs[station] else { continue }
+      #expect(Glibc.kill(program.process, 0) == 0, "\(context()): station \(station)")
+      program.send(SIGKILL)
+      let said = rest(of: program)
+      #expect(said.isEmpty, "\(context()): station \(station): \(said)")
+      program.wait()
+      programs[station] = nil
+    }
+    for station in Self.senders { kill(station) }
+  }
+
+  /// What does not add up; nil when everything does.
+  private func imbalance(_ isComplete: Bool) throws -> String? {
+    let ports = try fixture.engine().listing().filter { $0.name.hasPrefix("vale0:") }
+    for station in Self.receivers {
+      let counted = ports.first { $0.name == "vale0:p\(station)" }?.receive.packets ?? 0
+      let seen = board.received(station)
+      if counted != seen { return "station \(station) has seen \(seen) of \(counted)" }
+    }
+    guard isComplete else { return nil }
+    var (sent, arrived) = (UInt64(0), UInt64(0))
+    for port in ports {
+      sent = sent &+ port.transmit.packets &- port.transmit.broadcasts &+ port.transmit.copies
+      arrived = arrived &+ port.transmit.drops &+ port.receive.packets &+ port.receive.drops
+    }
+    return sent == arrived ? nil : "\(sent) sent, \(arrived) accounted for"
+  }
+}

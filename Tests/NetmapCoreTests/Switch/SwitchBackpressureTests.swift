@@ -1,0 +1,327 @@
+import Glibc
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+@Suite("VALE: back-pressure", .timeLimit(.minutes(2)))
+struct SwitchBackpressureTests {
+  private let engine: Engine
+  private let sender: TestPort
+  private let m = Address.station(1)
+  private let r = Address.station(2)
+
+  init() throws {
+    engine = try Engine()
+    sender = try TestPort(engine, "vale0:s")
+  }
+
+  /// A receiver with room for 7 slots, whose station the switch knows.
+  private func receiver(
+    _ name: String = "r", _ station: UInt8 = 2, flags: BindingFlags = [.backpressure],
+    slots: UInt32 = 8
+  ) throws -> TestPort {
+    let port = try TestPort(engine, "vale0:\(name)", flags: flags, hints: .slots(slots))
+    port.tx().send(TestFrame(target: m, source: .station(station), number: 0))
+    return port
+  }
+
+  private func frames(_ numbers: Range<UInt32>, to target: Address) -> [TestFrame] {
+    numbers.map { TestFrame(target: target, source: m, number: $0) }
+  }
+
+  /// A sender whose station is known, so that nothing floods.
+  private func send(_ frames: [TestFrame]) {
+    for frame in frames { sender.tx().putPacket(frame.bytes) }
+    sender.tx().sync()
+  }
+
+  @Test("what does not fit stays in the sender's ring, in order, until it does")
+  func stays() throws {
+    let port = try receiver()
+    let all = frames(0..<20, to: r)
+    send(all)
+    let tx = sender.tx()
+    #expect(tx.space == tx.count - 1 - 13)
+    #expect(tx.counters.packets == 7 && tx.counters.retries == 1)
+    #expect(tx.counters.bytes == 7 * 60)
+    var arrived: [[UInt8]] = []
+    for _ in 0..<3 {
+      arrived += port.rx().takePackets()
+      tx.sync()
+    }
+    #expect(arrived == all.map(\.bytes))
+    #expect(tx.space == tx.count - 1 && tx.counters.packets == 20)
+    #expect(port.rx().counters.drops.total == 0)
+  }
+
+  @Test("packets of several slots wait whole; one longer than the ring is dropped")
+  func longPackets() throws {
+    let port = try receiver()
+    let frame = TestFrame(target: r, source: m, number: 1, length: 300)
+    for _ in 0..<3 { sender.tx().putPacket(frame.bytes, in: [100, 100, 100]) }
+    sender.tx().sync()
+    #expect(sender.tx().counters.packets == 2)
+    #expect(port.rx().takePackets().count == 2)
+    sender.tx().sync()
+    #expect(port.rx().takePackets() == [frame.bytes])
+    sender.tx().putPacket(frame.bytes, in: [100] + Array(repeating: 25, count: 8))
+    sender.tx().putPacket(frame.bytes)
+    sender.tx().sync()
+    #expect(port.rx().takePackets() == [frame.bytes])
+    #expect(port.rx().counters.drops[.ringFull] == 1)
+  }
+
+  @Test("others get what comes before, and nothing twice; what comes behind waits too")
+  func others() throws {
+    let port = try receiver()
+    let other = try receiver("o", 3, flags: [], slots: 64)
+    let toOther = Address.station(3)
+    _ = (port.rx().takePackets(), other.rx().takePackets())
+    let before = frames(0..<9, to: r)
+    let behind = frames(9..<12, to: toOther)
+    send(frames(20..<22, to: toOther) + before + behind)
+    #expect(other.rx().takePackets() == frames(20..<22, to: toOther).map(\.bytes))
+    #expect(port.rx().takePackets() == before.prefix(7).map(\.bytes))
+    sender.tx().sync()
+    #expect(port.rx().takePackets() == before.suffix(2).map(\.bytes))
+    #expect(other.rx().takePackets() == behind.map(\.bytes))
+    #expect(sender.tx().counters.packets == 14)
+  }
+
+  @Test("who sends to others only does not notice")
+  func unconcerned() throws {
+    let port = try receiver()
+    let other = try receiver("o", 3, flags: [], slots: 64)
+    _ = (port.rx().takePackets(), other.rx().takePackets())
+    send(frames(0..<20, to: r))
+    let third = try TestPort(engine, "vale0:t")
+    let own = frames(0..<5, to: .station(3))
+    for frame in own { third.tx().putPacket(frame.bytes) }
+    third.tx().sync()
+    #expect(third.tx().space == third.tx().count - 1)
+    #expect(other.rx().takePackets() == own.map(\.bytes))
+  }
+
+  @Test("a broadcast reaches each of several receivers once, however long one takes")
+  func broadcast() throws {
+    let fast = try receiver("f", 2, slots: 64)
+    let slow = try receiver("l", 3, slots: 8)
+    let plain = try receiver("p", 4, flags: [], slots: 64)
+    for port in [fast, slow, plain] { _ = port.rx().takePackets() }
+    let all = frames(0..<25, to: .broadcast)
+    send(all)
+    var arrived: [[[UInt8]]] = [[], [], []]
+    for _ in 0..<6 {
+      for (number, port) in [fast, slow, plain].enumerated() {
+        arrived[number] += port.rx().takePackets()
+        // Twice: a retry must not repeat what somebody has got.
+        sender.tx().sync()
+        sender.tx().sync()
+      }
+    }
+    for packets in arrived { #expect(packets == all.map(\.bytes)) }
+    let counters = sender.tx().counters
+    #expect(counters.packets == 25 && counters.broadcasts == 25 && counters.copies == 75)
+  }
+
+  @Test("a broadcast that waits, for an address that is learned meanwhile, goes there once")
+  func learnedMeanwhile() throws {
+    let fast = try receiver("f", 2, slots: 64)
+    let slow = try receiver("l", 3, slots: 8)
+    for port in [fast, slow] { _ = port.rx().takePackets() }
+    let unknown = Address.station(9)
+    send(frames(0..<8, to: unknown))
+    #expect(fast.rx().takePackets().count == 8)
+    #expect(slow.rx().takePackets().count == 7)
+    fast.tx().send(TestFrame(target: m, source: unknown, number: 1))
+    sender.tx().sync()
+    #expect(sender.tx().space == sender.tx().count - 1)
+    #expect(fast.rx().isSilent && slow.rx().isSilent, "it has been delivered where it belongs")
+    let counters = sender.tx().counters
+    #expect(counters.packets == 8 && counters.broadcasts == 8 && counters.copies == 15)
+    // Nothing is remembered for the next one.
+    let next = frames(30..<31, to: .broadcast)
+    send(next)
+    #expect(fast.rx().takePackets() == next.map(\.bytes))
+    #expect(slow.rx().takePackets() == next.map(\.bytes))
+  }
+
+  @Test("when the receiver closes, what waits for it is dropped, and the rest goes on")
+  func closing() throws {
+    let port = try receiver()
+    let other = try receiver("o", 3, flags: [], slots: 64)
+    _ = (port.rx().takePackets(), other.rx().takePackets())
+    send(frames(0..<10, to: r) + frames(10..<12, to: .station(3)))
+    #expect(other.rx().isSilent)
+    port.close()
+    sender.tx().sync()
+    #expect(sender.tx().space == sender.tx().count - 1)
+    #expect(other.rx().takePackets().count == 2)
+    #expect(sender.tx().counters.drops[.noDestination] == 3)
+  }
+
+  @Test("the last binding that asked for it takes it away; the receive rings of others count")
+  func bindings() throws {
+    let first = try TestPort(engine, "vale0:r", hints: .slots(8))
+    first.tx().send(TestFrame(target: m, source: r, number: 0))
+    let sending = try TestPort(engine, "vale0:r", flags: [.backpressure, .transmitOnly])
+    send(frames(0..<10, to: r))
+    #expect(first.rx().counters.drops[.ringFull] == 3, "who does not receive cannot ask for it")
+    let second = try TestPort(engine, "vale0:r", flags: [.backpressure])
+    send(frames(10..<20, to: r))
+    #expect(sender.tx().space == sender.tx().count - 1 - 10)
+    second.close()
+    sender.tx().sync()
+    #expect(first.rx().counters.drops[.ringFull] == 13)
+    _ = sending
+  }
+
+  @Test("a persistent port can be attached with it, and loses it when it is detached")
+  func attached() throws {
+    let name = try PortName("vale0:v0")
+    _ = try engine.answer(.create(RegisterRequest(name: try PortName("v0"), hints: .slots(8))))
+    _ = try engine.answer(.attach(RegisterRequest(name: name, flags: .backpressure)))
+    var port: TestPort? = try TestPort(engine, "v0")
+    port?.tx().send(TestFrame(target: m, source: r, number: 0))
+    send(frames(0..<10, to: r))
+    #expect(sender.tx().space == sender.tx().count - 1 - 3)
+    port?.close()
+    port = nil
+    sender.tx().sync()
+    #expect(sender.tx().space == sender.tx().count - 1, "nobody receives any more")
+    _ = try engine.answer(.detach(name))
+    _ = try engine.answer(.attach(RegisterRequest(name: name)))
+    let again = try TestPort(engine, "v0")
+    again.tx().send(TestFrame(target: m, source: r, number: 0))
+    send(frames(0..<10, to: r))
+    #expect(sender.tx().space == sender.tx().count - 1)
+    #expect(again.rx().counters.drops[.ringFull] == 3)
+  }
+
+  @Test("only ports of switches have it: EINVAL for others")
+  func refused() throws {
+    let error = #expect(throws: NetmapError.self) {
+      try TestPort(engine, "p{1", flags: [.backpressure])
+    }
+    #expect(error?.code == .invalidArgument)
+  }
+
+  @Test("packets that are converted wait as well")
+  func converted() throws {
+    let port = try receiver(flags: [.backpressure, .acceptVirtioNetHeader])
+    _ = try engine.answer(.setHeader(try PortName("vale0:r"), length: 12))
+    let all = frames(0..<20, to: r)
+    send(all)
+    var arrived: [[UInt8]] = []
+    for _ in 0..<3 {
+      arrived += port.rx().takePackets()
+      sender.tx().sync()
+    }
+    #expect(arrived == all.map { [UInt8](repeating: 0, count: 12) + $0.bytes })
+  }
+
+  @Test("drops behind a packet that waits are counted once, whichever reason")
+  func drops() throws {
+    let port = try receiver()
+    let tx = sender.tx()
+    for frame in frames(0..<8, to: r) { tx.putPacket(frame.bytes) }
+    tx.putPacket([1, 2, 3])
+    tx.putPacket(TestFrame(target: m, source: m, number: 1).bytes)
+    let bad = tx.head
+    tx.putPacket(Array(repeating: 1, count: 60), in: [30, 30])
+    tx[bad].length = 2049
+    tx.putPacket(Array(repeating: 1, count: 70 * 20), in: Array(repeating: 20, count: 70))
+    for _ in 0..<5 { tx.sync() }
+    #expect(tx.counters.drops.total == 0 && tx.counters.packets == 7)
+    _ = port.rx().takePackets()
+    tx.sync()
+    #expect(tx.counters.packets == 12)
+    for reason in [.tooShort, .noDestination, .badLength, .tooManyFragments] as [DropReason] {
+      #expect(tx.counters.drops[reason] == 1, "\(reason)")
+    }
+  }
+
+  // MARK: - Sleeping
+
+  @Test("a sender that sleeps for room is woken when the receiver gives some back")
+  func wakeup() throws {
+    let port = try receiver(slots: 64)
+    let total: UInt32 = 20_000
+    let small = try TestPort(engine, "vale0:x", hints: .slots(16))
+    nonisolated(unsafe) let shared = small
+    let doorbells = engine.doorbells
+    let thread = BackgroundThread {
+      let own = unsafe shared
+      guard let sleeper = try? Sleeper(doorbells: doorbells) else { return }
+      var sent: UInt32 = 0
+      while sent < total {
+        while own.tx().space > 0, sent < total {
+          own.tx().putPacket(
+            TestFrame(target: .station(2), source: .station(1), number: sent).bytes)
+          sent += 1
+        }
+        var items = [Sleeper.Item(port: own.attached, wanted: .transmit)]
+        var none: [pollfd] = []
+        // Without a wake-up this sleeps too long for the test.
+        guard (try? sleeper.wait(for: &items, and: &none, timeout: 20_000_000_000)) == 1 else {
+          return
+        }
+      }
+      // The last ones wait in the ring; the receiver takes some, and somebody must send them.
+      let end = monotonicNanoseconds() + 20_000_000_000
+      while own.tx().space < own.tx().count - 1, monotonicNanoseconds() < end { own.tx().sync() }
+    }
+    let sleeper = try Sleeper(doorbells: doorbells)
+    var expected: UInt32 = 0
+    while expected < total {
+      var items = [Sleeper.Item(port: port.attached, wanted: .receive)]
+      var none: [pollfd] = []
+      try #require(
+        try sleeper.wait(for: &items, and: &none, timeout: 20_000_000_000) == 1,
+        "\(expected) packets have arrived")
+      for packet in port.rx().takePackets() {
+        let number = packet[14..<18].reversed().reduce(0) { $0 << 8 | UInt32($1) }
+        try #require(number == expected)
+        expected += 1
+      }
+    }
+    thread.join()
+    #expect(small.tx().counters.packets == UInt64(total))
+    #expect(port.rx().counters.drops.total == 0)
+  }
+
+  @Test("a sender that sleeps is woken when the receiver leaves, and whatever it waits for")
+  func wokenByClosing() throws {
+    for wanted in [Readiness.transmit, .receive] {
+      let port = try receiver()
+      let small = try TestPort(engine, "vale0:x", hints: .slots(4))
+      for frame in frames(0..<10, to: r) {
+        if small.tx().space == 0 { small.tx().sync() }
+        small.tx().putPacket(frame.bytes)
+      }
+      small.tx().sync()
+      #expect(small.tx().space == 0)
+      nonisolated(unsafe) let (shared, leaving) = (small, port)
+      let engine = engine
+      let thread = BackgroundThread {
+        let (own, _) = unsafe (shared, leaving)
+        guard let sleeper = try? Sleeper(doorbells: engine.doorbells) else { return }
+        var items = [Sleeper.Item(port: own.attached, wanted: wanted)]
+        var none: [pollfd] = []
+        _ = try? sleeper.wait(for: &items, and: &none, timeout: 1_000_000_000)
+      }
+      let start = monotonicNanoseconds()
+      while small.tx().counters.sleeps == 0, small.rx().counters.sleeps == 0 {
+        try #require(monotonicNanoseconds() - start < 900_000_000, "it does not sleep")
+        usleep(1000)
+      }
+      port.close()
+      engine.wakeHeldSenders()
+      let end = monotonicNanoseconds() + 800_000_000
+      while small.tx().hwcur != small.tx().head, monotonicNanoseconds() < end { usleep(1000) }
+      #expect(small.tx().hwcur == small.tx().head, "woken, it goes on: \(wanted)")
+      thread.join()
+      small.close()
+    }
+  }
+}
