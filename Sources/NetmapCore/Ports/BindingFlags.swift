@@ -34,7 +34,7 @@ public struct BindingFlags: OptionSet, Hashable, Sendable {
 
   /// Have senders on a switch keep what the receive rings have no room for, instead of dropping it
   /// (`@backpressure`). An addition of this implementation.
-  public static let backpressure = BindingFlags(rawValue: 1 << 61)
+  public static let backpressure = BindingFlags(rawValue: 1 << 60)
 
   /// Every flag that makes the binding a monitor.
   public static let anyMonitor = monitorTransmit.union(monitorReceive).union(zeroCopyMonitor)
