@@ -105,6 +105,9 @@ final class StationSwitch {
     station == 255 ? Array(repeating: 255, count: 6) : [2, 0, 0x77, 0, 0, station]
   }
 
+  /// Has the switch believe that a station is where this is sent from.
+  static func announcement(_ station: UInt8) -> [UInt8] { frame(to: 255, from: station, 0) }
+
   /// 61 bytes, which stations do not look at.
   private static func frame(to: UInt8, from: UInt8, _ number: UInt64) -> [UInt8] {
     address(to) + address(from) + [0x88, 0xb5, 0xee, 0xee]
