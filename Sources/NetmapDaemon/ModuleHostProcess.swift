@@ -57,7 +57,7 @@ package struct ModuleHostProcess {
           name: try PortName("\(bridge):.module\(getpid())"), flags: .moduleHost,
           hints: RingGeometryHints(transmitSlots: 64, receiveSlots: 4096)))
       let port = try opened.attach(connection)
-      let sleeper = try Sleeper(doorbells: connection.doorbells)
+      let sleeper = Sleeper(doorbells: connection.doorbells)
       try giveUpRights()
       let module = try LoadedModule(path: path, configuration: configuration)
       let forwarder = try HostedForwarder(port, tag: connection.tag, module: module)

@@ -252,7 +252,7 @@ struct SwitchBackpressureTests {
     let doorbells = engine.doorbells
     let thread = BackgroundThread {
       let own = unsafe shared
-      guard let sleeper = try? Sleeper(doorbells: doorbells) else { return }
+      let sleeper = Sleeper(doorbells: doorbells)
       var sent: UInt32 = 0
       while sent < total {
         while own.tx().space > 0, sent < total {
@@ -271,7 +271,7 @@ struct SwitchBackpressureTests {
       let end = monotonicNanoseconds() + 20_000_000_000
       while own.tx().space < own.tx().count - 1, monotonicNanoseconds() < end { own.tx().sync() }
     }
-    let sleeper = try Sleeper(doorbells: doorbells)
+    let sleeper = Sleeper(doorbells: doorbells)
     var expected: UInt32 = 0
     while expected < total {
       var items = [Sleeper.Item(port: port.attached, wanted: .receive)]
@@ -305,7 +305,7 @@ struct SwitchBackpressureTests {
       let engine = engine
       let thread = BackgroundThread {
         let (own, _) = unsafe (shared, leaving)
-        guard let sleeper = try? Sleeper(doorbells: engine.doorbells) else { return }
+        let sleeper = Sleeper(doorbells: engine.doorbells)
         var items = [Sleeper.Item(port: own.attached, wanted: wanted)]
         var none: [pollfd] = []
         _ = try? sleeper.wait(for: &items, and: &none, timeout: 1_000_000_000)
