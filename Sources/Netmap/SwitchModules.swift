@@ -5,6 +5,7 @@ extension Switches {
   /// What a switch's module is, and what it has counted.
   ///
   /// - Parameter name: The switch's, such as `vale0`.
+  /// - Returns: What is known of it.
   /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch, `EINVAL` when it cannot be one.
   public func module(of name: String) throws(NetmapError) -> SwitchModuleReport {
     try report(try provider.answer(.module(name, .report)))

@@ -98,7 +98,7 @@ package enum DaemonProgram {
   ///   - log: Where its standard error stream goes, a file that is emptied first.
   ///   - waits: Whether to wait until the process has ended: it leaves another one behind that is not
   ///     this process's child.
-  ///   - environment: Variables to set, `NAME=VALUE`.
+  ///   - additions: Variables to set, `NAME=VALUE`.
   /// - Returns: The process.
   /// - Throws: ``NetmapError`` with the `errno` of posix_spawn(3).
   @discardableResult

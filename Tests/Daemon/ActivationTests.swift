@@ -3,7 +3,7 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-@Suite("netmapd started by systemd's socket activation", .timeLimit(.minutes(2)))
+@Suite("netmapd started by systemd's socket activation", .timeLimit(.minutes(15)))
 struct ActivationTests {
   @Test("it serves the socket it was given, and leaves it where it is when it goes")
   func givenSocket() throws {

@@ -4,7 +4,7 @@ import NetmapTestSupport
 import Testing
 
 /// What ports cost that nobody uses, and what opening one takes.
-@Suite("What ports cost", .serialized, .timeLimit(.minutes(3)))
+@Suite("What ports cost", .serialized, .timeLimit(.minutes(15)))
 struct CostTests {
   /// Processor time that a process has used, in ticks of a hundredth of a second.
   private func ticks(_ process: Int32) throws -> Int {

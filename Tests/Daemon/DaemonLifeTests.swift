@@ -5,7 +5,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-@Suite("The life of netmapd", .timeLimit(.minutes(2)))
+@Suite("The life of netmapd", .timeLimit(.minutes(15)))
 struct DaemonLifeTests {
   @Test("the first program starts it, the last one's end lets it leave")
   func autoStart() throws {

@@ -6,7 +6,7 @@ import NetmapTestSupport
 import Testing
 
 /// Processes on rings of an interface that are killed in the middle of whatever they do.
-@Suite("Killed on an interface", .serialized, .timeLimit(.minutes(3)))
+@Suite("Killed on an interface", .serialized, .timeLimit(.minutes(15)))
 struct InterfaceKillTests {
   /// What is killed again and again: senders and receivers on one ring pair.
   private struct Victims {

@@ -7,7 +7,7 @@ import NetmapTestSupport
 import Testing
 
 /// Network interfaces that processes share through netmapd.
-@Suite("Interfaces through netmapd", .serialized, .timeLimit(.minutes(2)))
+@Suite("Interfaces through netmapd", .serialized, .timeLimit(.minutes(15)))
 struct InterfaceTests {
   static let choices = ["xdp,mode=copy", "xdp,mode=generic", "packet"]
 

@@ -5,7 +5,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-@Suite("Isolated ports of the daemon", .serialized, .timeLimit(.minutes(3)))
+@Suite("Isolated ports of the daemon", .serialized, .timeLimit(.minutes(15)))
 struct IsolationTests {
   @Test(
     "an isolated process and another exchange packets, none lost",

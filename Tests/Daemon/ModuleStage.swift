@@ -23,6 +23,7 @@ struct ModuleStage {
   ///   - arguments: Its command line.
   ///   - wrapper: What to run it by.
   /// - Returns: Exit status and everything that was printed.
+  /// - Throws: ``ProgramError`` when it cannot be started.
   func valeCtl(_ arguments: String..., by wrapper: [String] = []) throws -> (CInt, String) {
     let outcome = try TestProgram(
       wrapper + [TestProgram.built("vale-ctl")] + arguments,

@@ -4,7 +4,7 @@ import NetmapTestSupport
 import Synchronization
 import Testing
 
-@Suite("Modules of switches of the daemon", .serialized, .timeLimit(.minutes(3)))
+@Suite("Modules of switches of the daemon", .serialized, .timeLimit(.minutes(15)))
 struct ModuleTests {
   @Test("vale-ctl chooses, shows and removes built-in modules; senders of all processes obey")
   func builtIn() throws {

@@ -4,7 +4,7 @@ import NetmapTestSupport
 import Testing
 
 /// Switches between processes. Each engine here is a client of its own, with mappings of its own.
-@Suite("VALE between processes", .serialized, .timeLimit(.minutes(2)))
+@Suite("VALE between processes", .serialized, .timeLimit(.minutes(15)))
 struct SwitchTests {
   private func frame(_ target: UInt8, _ source: UInt8, _ number: UInt8) -> [UInt8] {
     [target, 0, 0, 0, 0, target, 2, 0, 0, 0, 0, source, 0x88, 0xb5, number]

@@ -7,7 +7,7 @@ import NetmapTestSupport
 import Testing
 
 /// Network interfaces on a switch of netmapd's, put there by vale-ctl.
-@Suite("Interfaces on a switch", .serialized, .timeLimit(.minutes(3)))
+@Suite("Interfaces on a switch", .serialized, .timeLimit(.minutes(15)))
 struct SwitchedInterfaceTests {
   /// Runs a program with a daemon, words separated by spaces.
   ///

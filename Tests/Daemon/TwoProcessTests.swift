@@ -5,7 +5,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-@Suite("Pipes between processes", .timeLimit(.minutes(2)))
+@Suite("Pipes between processes", .timeLimit(.minutes(15)))
 struct TwoProcessTests {
   @Test("a million packets from one process to another: none is lost, damaged or out of order")
   func transfer() throws {

@@ -4,7 +4,7 @@ import NetmapTestSupport
 import Testing
 
 /// vale-ctl as a process, with a daemon of its own.
-@Suite("vale-ctl", .timeLimit(.minutes(2)))
+@Suite("vale-ctl", .timeLimit(.minutes(15)))
 struct ValeCtlTests {
   private let fixture: DaemonFixture
 

@@ -4,7 +4,7 @@ import NetmapTestSupport
 import Testing
 
 /// Modules that do what they should not, in their process: everybody else goes on.
-@Suite("Faults: modules of switches", .serialized, .timeLimit(.minutes(4)))
+@Suite("Faults: modules of switches", .serialized, .timeLimit(.minutes(15)))
 struct ModuleFaults {
   private static let library = TestProgram.built("libfault-module.so")
 

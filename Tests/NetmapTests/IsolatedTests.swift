@@ -5,7 +5,7 @@ import Testing
 
 @testable import Netmap
 
-@Suite("Isolated ports", .timeLimit(.minutes(2)))
+@Suite("Isolated ports", .timeLimit(.minutes(15)))
 struct IsolatedTests {
   /// Takes packets until there are `count` of them, or ten seconds have passed.
   private func collect(_ count: Int, from port: Port) throws -> [[UInt8]] {

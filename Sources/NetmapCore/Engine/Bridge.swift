@@ -33,6 +33,7 @@ final class Bridge {
   ///   - port: The port.
   ///   - name: The name it has here.
   ///   - isHidden: Whether it is a module host's: then only what is meant for it alone gets there.
+  /// - Returns: Its place.
   /// - Throws: ``NetmapError`` `ENOMEM` when the switch is full.
   @discardableResult
   func add(

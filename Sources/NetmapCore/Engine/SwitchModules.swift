@@ -11,6 +11,7 @@ extension Engine {
   /// - Parameters:
   ///   - choice: A loaded one.
   ///   - bridge: The switch's name.
+  /// - Returns: With the module's report.
   /// - Throws: ``NetmapError`` as ``LoadedModule/init(path:configuration:)``, or `ENOENT` without a switch.
   package func loadModule(
     _ choice: SwitchModuleChoice, on bridge: String
@@ -60,6 +61,7 @@ extension Engine {
   ///   - name: What the module calls itself.
   ///   - process: The host's.
   ///   - choice: What was asked for.
+  /// - Returns: With the module's report.
   /// - Throws: ``NetmapError`` `EBUSY` as ``BridgeModules``; `ENOENT` when the switch has gone.
   package func redirect(
     _ serial: UInt64, to index: Int, name: String, process: Int32, as choice: SwitchModuleChoice

@@ -5,7 +5,7 @@ import Testing
 @testable import NetmapCore
 
 /// Interfaces on a switch, carried by the engine's own worker. What is sent to these interfaces comes back.
-@Suite("VALE: interfaces", .timeLimit(.minutes(1)))
+@Suite("VALE: interfaces", .timeLimit(.minutes(15)))
 struct InterfaceSwitchTests {
   private let interfaces = FakeInterfaces([
     "fake0": .pairs(2, slots: 64), "odd0": .fake, "broken0": .pairs(1),

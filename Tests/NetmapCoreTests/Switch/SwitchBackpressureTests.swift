@@ -3,7 +3,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-@Suite("VALE: back-pressure", .timeLimit(.minutes(2)))
+@Suite("VALE: back-pressure", .timeLimit(.minutes(15)))
 struct SwitchBackpressureTests {
   private let engine: Engine
   private let sender: TestPort

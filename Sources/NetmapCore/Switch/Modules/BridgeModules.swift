@@ -98,7 +98,12 @@ final class BridgeModules {
 
   /// Sends every packet to a module host from now on.
   ///
-  /// - Parameter index: Of its port.
+  /// - Parameters:
+  ///   - index: Of its port.
+  ///   - name: What the module calls itself.
+  ///   - process: The host's.
+  ///   - choice: What was asked for.
+  ///   - senders: Segments of every port that may be in the middle of a sync.
   /// - Throws: ``NetmapError`` `EBUSY` as ``set(_:ports:senders:)``.
   func redirect(
     to index: Int, name: String, process: Int32, as choice: SwitchModuleChoice,
@@ -178,10 +183,10 @@ final class BridgeModules {
     unsafe moduleCell(destinations.cells).pointee.store(0, ordering: .sequentiallyConsistent)
   }
 
-  /// Whether packets go to a host, and to which port.
-  var hostIndex: Int? { program.kind == .hosted ? program.host : nil }
-
+  /// What is known of the module.
+  ///
   /// - Parameter hosts: Of the hosts whose ports are on the switch now.
+  /// - Returns: For whoever asks.
   func report(_ hosts: [HostBacklog]) -> SwitchModuleReport {
     var report = SwitchModuleReport()
     report.choice = choice

@@ -100,7 +100,10 @@ package final class LoadedModule: Sendable {
     }
     close(file)
     let place = path.contains("/") ? path : "./\(path)"
-    guard let library = unsafe dlopen(place, RTLD_NOW | RTLD_LOCAL) else {
+    // Its own copies of everything come first: this program may carry another version of netmap, and
+    // another run-time library.
+    let deepBind: CInt = 0x8
+    guard let library = unsafe dlopen(place, RTLD_NOW | RTLD_LOCAL | deepBind) else {
       let reason = unsafe dlerror().map { unsafe String(cString: $0) } ?? "dlopen failed"
       throw NetmapError(
         .invalidArgument, "load", path, reason: reason,

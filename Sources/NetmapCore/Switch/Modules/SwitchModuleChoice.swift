@@ -49,6 +49,7 @@ public enum SwitchModuleChoice: Hashable, Sendable {
   ///     by `;` or line ends: `allow|deny [arp|ip|ip6|icmp|icmp6|tcp|udp|sctp|proto N] [from
   ///     any|ADDRESS[/BITS] [port N[-M]]] [to any|ADDRESS[/BITS] [port N[-M]]]`, and `default allow|deny`.
   ///   - fallback: Of a shared object.
+  /// - Returns: The choice; rules of a filter have not been looked at yet.
   /// - Throws: ``NetmapError`` `EINVAL` for another name, or a configuration that is not one.
   public static func parse(
     _ name: String, _ configuration: String = "", fallback: Fallback = .learning

@@ -21,6 +21,7 @@ public struct SwitchVerdict: RawRepresentable, Hashable, Sendable {
   /// One port, and there the receive ring of the number that the sender's transmit ring has.
   ///
   /// - Parameter index: The port's, 0 to 253; others drop the packet.
+  /// - Returns: The verdict.
   @inlinable
   public static func port(_ index: Int) -> SwitchVerdict {
     SwitchVerdict(rawValue: UInt32(clamping: min(index, 0xffff)) | (index < 0 ? 255 : 0))
@@ -31,6 +32,7 @@ public struct SwitchVerdict: RawRepresentable, Hashable, Sendable {
   /// - Parameters:
   ///   - index: The port's, 0 to 253; others drop the packet.
   ///   - ring: Its receive ring, modulo as many as it has; at most 15.
+  /// - Returns: The verdict.
   @inlinable
   public static func port(_ index: Int, ring: Int) -> SwitchVerdict {
     SwitchVerdict(rawValue: port(index).rawValue | UInt32(ring & 15 &+ 1) << 16)
