@@ -9,7 +9,7 @@ import Testing
 let faultRounds = Int(environmentNumber("NETMAP_FAULT_ROUNDS") ?? 200)
 
 /// Minutes that the tests of a suite may take.
-let faultMinutes = max(5, faultRounds / 40)
+let faultMinutes = max(15, faultRounds / 40)
 
 /// Random numbers for one test, whose seed is printed: `NETMAP_TEST_SEED` repeats it.
 func seededGenerator(_ test: String) -> (seed: UInt64, generator: SeededGenerator) {
