@@ -80,7 +80,8 @@ extension EnginePort {
       .busy, "open", name.rawValue,
       reason: name == attachedAs
         ? "it is an interface on a switch" : "it is on a switch, as \(attachedAs.rawValue)",
-      remedy: "take it off (vale-ctl -d \(attachedAs.rawValue)), or open another port of the switch")
+      remedy: "take it off (vale-ctl -d \(attachedAs.rawValue)), or open another port of the switch"
+    )
   }
 }
 

@@ -8,7 +8,9 @@ public enum PollingCPUs: Hashable, Sendable {
   /// (`NETMAP_POLLING_MODE_MULTI_CPU`); the others stay with the worker.
   case each(first: Int, count: Int)
 
-  /// - Parameter rings: Receive rings of the interface.
+  /// - Parameters:
+  ///   - rings: Receive rings of the interface.
+  ///   - name: What messages name.
   /// - Throws: ``NetmapError`` `EINVAL` for numbers that no such interface or machine has.
   func check(rings: Int, of name: PortName) throws(NetmapError) {
     let online = Int(sysconf(CInt(_SC_NPROCESSORS_ONLN)))

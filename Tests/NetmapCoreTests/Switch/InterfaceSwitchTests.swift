@@ -187,8 +187,10 @@ struct InterfaceSwitchTests {
     for name in ["fake0", "vale0:fake0", "fake0{1", "vale0:fake0{1"] {
       #expect(code { _ = try TestPort(engine, name) } == .busy, "\(name)")
     }
-    #expect(code { _ = try TestPort(engine, "fake0", flags: [.receiveOnly, .transmitOnly]) } == .busy)
-    #expect(try engine.answer(.information(try PortName("vale0:fake0"))).geometry.transmitRings == 2)
+    #expect(
+      code { _ = try TestPort(engine, "fake0", flags: [.receiveOnly, .transmitOnly]) } == .busy)
+    #expect(
+      try engine.answer(.information(try PortName("vale0:fake0"))).geometry.transmitRings == 2)
     #expect(try engine.answer(.information(try PortName("fake0"))).memoryID > 1)
     try detach("vale0:fake0")
     #expect(code { try detach("vale0:fake0") } == .noSuchDevice)

@@ -129,10 +129,13 @@ struct SwitchRequestTests {
 
   @Test("polling is for interfaces")
   func polling() throws {
-    #expect(code { _ = try engine.answer(.polling(try PortName("eth0"), .one(0))) } == .invalidArgument)
-    #expect(code { _ = try engine.answer(.polling(try PortName("vale0:a"), .one(0))) } == .noSuchDevice)
+    #expect(
+      code { _ = try engine.answer(.polling(try PortName("eth0"), .one(0))) } == .invalidArgument)
+    #expect(
+      code { _ = try engine.answer(.polling(try PortName("vale0:a"), .one(0))) } == .noSuchDevice)
     let port = try TestPort(engine, "vale0:a")
-    #expect(code { _ = try engine.answer(.polling(try PortName("vale0:a"), .one(0))) } == .unsupported)
+    #expect(
+      code { _ = try engine.answer(.polling(try PortName("vale0:a"), .one(0))) } == .unsupported)
     _ = port
   }
 

@@ -21,6 +21,7 @@ public struct EchoSocket: ~Copyable {
   ///   - number: The request's, which the answer must have.
   ///   - milliseconds: How long to wait.
   /// - Returns: False when none came.
+  /// - Throws: ``ProgramError`` when it cannot be sent.
   public func ping(
     _ address: (UInt8, UInt8, UInt8, UInt8), number: UInt16, milliseconds: CInt = 2000
   ) throws -> Bool {
@@ -49,7 +50,7 @@ public struct EchoSocket: ~Copyable {
       guard unsafe poll(&entry, 1, 10) == 1 else { continue }
       let count = unsafe recv(descriptor, &answer, answer.count, CInt(MSG_DONTWAIT))
       // The IP header comes first.
-      guard count >= 84, answer[20] == 0, answer[24..<84] == request[4..<64] else { continue }
+      guard count >= 76, answer[20] == 0, answer[24..<76] == request[4..<56] else { continue }
       return true
     }
     return false
