@@ -33,6 +33,11 @@ final class BridgeModules {
     self.destinations = destinations
   }
 
+  // Somebody may still hold the table, and sync a port that has left.
+  deinit {
+    unsafe moduleCell(destinations.cells).pointee.store(0, ordering: .sequentiallyConsistent)
+  }
+
   /// Makes the switch work by another module of its own. Loses no packet.
   ///
   /// - Parameters:

@@ -74,38 +74,86 @@ extension Forwarder {
   /// Puts packets on the lists that their verdicts say. Any verdict is one.
   @inline(__always)
   mutating func distribute(_ count: Int) {
+    // Of a packet that is too short for one.
+    let none: UInt32 = .max
     var (packets, dropped) = (0, 0)
+    // Neighbours with the same verdict, which are put on its list together.
+    var run = FrameQueue()
+    var runVerdict = none
     var index = 0
     while index < count {
       let packet = index
       let fragments = unsafe frames[packet].fragments
-      index &+= Int(max(fragments, 1))
+      index &+= 1
+      if fragments > 1 { index &+= moreFrames(Int(fragments)) }
       packets &+= 1
-      let verdict = unsafe verdicts[packet]
-      let receiver = verdict & 0xffff
-      guard receiver <= 254, unsafe receiver != port, unsafe frames[packet].length >= 14 else {
+      guard unsafe frames[packet].length >= 14 else {
+        unsafe dropShort(packet)
         dropped &+= 1
-        unsafe countUnsent(packet, receiver)
         continue
       }
-      if receiver == 254 {
-        unsafe append(packet, fragments, to: &broadcast)
-        continue
+      let verdict = unsafe verdicts[packet]
+      let number = UInt16(truncatingIfNeeded: packet)
+      if verdict == runVerdict, run.packets > 0 {
+        unsafe frames[Int(run.last)].next = number
+      } else {
+        if run.packets > 0 { unsafe dropped &+= put(run, runVerdict) }
+        run = FrameQueue(head: number)
+        runVerdict = verdict
       }
-      let ring = Int(verdict >> 16 & 0xff)
-      unsafe append(
-        packet, fragments, port: receiver, ring: ring == 0 ? ringIndex : (ring &- 1) & 15)
+      run.last = number
+      run.packets &+= 1
+      run.slots &+= UInt16(max(fragments, 1))
     }
+    if run.packets > 0 { unsafe dropped &+= put(run, runVerdict) }
     unsafe bridge.count(.packets, packets)
     unsafe bridge.count(.dropped, dropped)
   }
 
+  /// Puts packets at the end of the list that a verdict says.
+  ///
+  /// - Returns: How many of them were dropped: all or none.
+  @inline(__always)
+  private mutating func put(_ run: FrameQueue, _ verdict: UInt32) -> Int {
+    let receiver = verdict & 0xffff
+    guard receiver <= 254, unsafe receiver != port else {
+      unsafe countUnsent(run, verdict)
+      return Int(run.packets)
+    }
+    if receiver == 254 {
+      unsafe join(run, to: &broadcast)
+      return 0
+    }
+    let field = Int(verdict >> 16 & 0xff)
+    let ring = unsafe field == 0 ? ringIndex : (field &- 1) & 15
+    let place = Int(receiver) &* 16 &+ ring
+    if unsafe queues[place].packets == 0 {
+      unsafe touched[touchedCount] = UInt16(truncatingIfNeeded: place)
+      unsafe touchedCount &+= 1
+    }
+    unsafe join(run, to: &queues[place])
+    return 0
+  }
+
+  @inline(__always)
+  private func join(_ run: FrameQueue, to queue: inout FrameQueue) {
+    guard queue.packets > 0 else {
+      queue = run
+      return
+    }
+    unsafe frames[Int(queue.last)].next = run.head
+    queue.last = run.last
+    queue.packets &+= run.packets
+    queue.slots &+= run.slots
+  }
+
   @inline(never)
-  private func countUnsent(_ packet: Int, _ receiver: UInt32) {
-    if unsafe frames[packet].length < 14 {
-      unsafe dropShort(packet)
-    } else {
-      unsafe drop(packet, receiver > 254 ? .filtered : .noDestination)
+  private func countUnsent(_ run: FrameQueue, _ verdict: UInt32) {
+    let reason: DropReason = verdict & 0xffff > 254 ? .filtered : .noDestination
+    var packet = Int(run.head)
+    for _ in 0..<run.packets {
+      unsafe drop(packet, reason)
+      unsafe packet = Int(frames[packet].next)
     }
   }
 }

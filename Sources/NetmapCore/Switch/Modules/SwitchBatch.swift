@@ -72,11 +72,23 @@ public struct SwitchBatch: ~Copyable, ~Escapable {
       let packet = unsafe SwitchPacket(frame.assumingMemoryBound(to: ModuleFrame.self), head)
       let fragments = packet.fragments
       unsafe verdicts[index] = body(packet).rawValue
-      index &+= fragments
-      unsafe frame += stride &* fragments
+      index &+= 1
+      unsafe frame += stride
+      if fragments > 1 {
+        let more = moreFrames(fragments)
+        index &+= more
+        unsafe frame += stride &* more
+      }
     }
   }
 }
+
+/// Frames behind the first one of a packet.
+///
+/// A call, so that the compiler makes a branch of what is one: where the next packet begins must not have
+/// to wait for this one's fragments to be loaded, which is most of what a packet of one slot would cost.
+@usableFromInline @inline(never)
+func moreFrames(_ fragments: Int) -> Int { fragments &- 1 }
 
 /// A packet on its way through a switch.
 @safe @frozen
