@@ -12,6 +12,9 @@ final class FakeBlocks: InterfaceBackend, Sendable {
   private nonisolated(unsafe) let blocks: UnsafeMutableRawPointer
   private nonisolated(unsafe) let cursors: UnsafeMutableRawPointer
   private let contexts = Mutex<[UInt]>([])
+  /// The receive ring's words: the engine's, and those it shares with the application.
+  private nonisolated(unsafe) var words: [(base: UnsafeMutableRawPointer, count: Int)] = unsafe []
+  private let sequence = Mutex<UInt64>(0)
 
   let geometry = PortGeometry(transmitSlots: 64, receiveSlots: 64)
   let backendDescription = BackendDescription(name: "fake", mode: "")
@@ -37,6 +40,7 @@ final class FakeBlocks: InterfaceBackend, Sendable {
 
   func attach(_ ring: RingPlacement) throws(NetmapError) -> RingAttachment {
     guard unsafe ring.direction == .receive else { return unsafe .here(.none) }
+    unsafe words = unsafe [(ring.kring.base, KRingLayout.byteCount), (ring.ring.base, 256)]
     let half = UnsafeMutablePointer<PacketReceiver>.allocate(capacity: 1)
     unsafe half.initialize(
       to: PacketReceiver(
@@ -89,6 +93,11 @@ final class FakeBlocks: InterfaceBackend, Sendable {
       unsafe (header + start).copyMemory(from: frame.bytes, byteCount: frame.bytes.count)
       offset += size
     }
+    let number = sequence.withLock { sequence -> UInt64 in
+      sequence += 1
+      return sequence
+    }
+    unsafe block.storeBytes(of: number, toByteOffset: CLINUX_BLOCK_SEQUENCE, as: UInt64.self)
     unsafe block.storeBytes(
       of: UInt32(frames.count), toByteOffset: CLINUX_BLOCK_COUNT, as: UInt32.self)
     unsafe block.storeBytes(of: firstOffset, toByteOffset: CLINUX_BLOCK_FIRST, as: UInt32.self)
@@ -100,6 +109,43 @@ final class FakeBlocks: InterfaceBackend, Sendable {
   func isReturned(_ index: Int) -> Bool {
     unsafe (blocks + index * PacketReceiveLayout.blockBytes)
       .load(fromByteOffset: CLINUX_BLOCK_STATUS, as: UInt32.self) == UInt32(TP_STATUS_KERNEL)
+  }
+}
+
+extension FakeBlocks {
+  /// All that a sync changes but slots, buffers and blocks.
+  struct Words {
+    /// Of the ring: the engine's, then the application's.
+    var ring: [[UInt8]]
+    /// How far the reader of the blocks has got.
+    var cursors: [UInt8]
+
+    /// A sync was under way.
+    mutating func markUnderWay() { cursors[PacketCursorLayout.receive + 4] = 1 }
+  }
+
+  var currentWords: Words {
+    unsafe Words(
+      ring: words.map {
+        unsafe Array(UnsafeRawBufferPointer(start: $0.base, count: $0.count))
+      },
+      cursors: Array(
+        UnsafeRawBufferPointer(start: cursors, count: PacketCursorLayout.byteCount)))
+  }
+
+  /// Puts everything back to what it was at some point of a sync.
+  func restore(_ former: Words) {
+    for index in former.ring.indices {
+      let place = unsafe words[index]
+      unsafe place.base.copyMemory(from: former.ring[index], byteCount: place.count)
+    }
+    unsafe cursors.copyMemory(from: former.cursors, byteCount: PacketCursorLayout.byteCount)
+  }
+
+  /// Makes block `index` the reader's again.
+  func takeBack(_ index: Int) {
+    unsafe (blocks + index * PacketReceiveLayout.blockBytes).storeBytes(
+      of: UInt32(TP_STATUS_USER), toByteOffset: CLINUX_BLOCK_STATUS, as: UInt32.self)
   }
 }
 

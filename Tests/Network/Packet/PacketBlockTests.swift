@@ -120,4 +120,52 @@ import Testing
     }
     #expect(blocks.isReturned(0))
   }
+
+  enum Cut: CaseIterable {
+    /// Slots were filled, and nothing else was done.
+    case beforeThePlace
+    /// The place says that the block is finished; it was not handed back, nor the ring's tail moved.
+    case beforeHandingBack
+    /// The same, with the block handed back.
+    case handedBack
+    /// The same, and the kernel has filled the block again since.
+    case filledAgain
+  }
+
+  @Test(
+    "a sync that was killed is repaired by the next: each packet comes once",
+    arguments: Cut.allCases)
+  func killed(_ cut: Cut) throws {
+    let frames = (0..<5).map { frame(60 + $0, UInt8($0)) }
+    // Some way into the ring, where 0 is no answer to anything.
+    blocks.publish(0, [frame(60, 100), frame(61, 101)])
+    #expect(try receive().count == 2)
+    try port.sync(.receive)
+    let before = blocks.currentWords
+    blocks.publish(1, frames)
+    try port.sync(.receive)
+    #expect(blocks.isReturned(1))
+    var words = before
+    if cut != .beforeThePlace { words.cursors = blocks.currentWords.cursors }
+    words.markUnderWay()
+    blocks.restore(words)
+    switch cut {
+    case .beforeThePlace, .beforeHandingBack: blocks.takeBack(1)
+    case .handedBack: break
+    case .filledAgain: blocks.publish(1, [frame(70, 9)])
+    }
+    #expect(port.receiveRing(0).count == 0)
+    #expect(try receive() == frames.map(\.bytes))
+    #expect(try receive().isEmpty)
+    #expect(blocks.isReturned(1) == (cut != .filledAgain))
+    // It goes on with the next block, and comes to this one in its turn.
+    for index in 2..<blocks.layout.blockCount {
+      blocks.publish(index, [frame(80, UInt8(index))])
+      #expect(try receive() == [frame(80, UInt8(index)).bytes])
+    }
+    blocks.publish(0, [frame(90, 0)])
+    let last =
+      cut == .filledAgain ? [frame(90, 0).bytes, frame(70, 9).bytes] : [frame(90, 0).bytes]
+    #expect(try receive() == last)
+  }
 }

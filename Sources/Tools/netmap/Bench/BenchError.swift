@@ -6,14 +6,22 @@ struct BenchError: Error, CustomStringConvertible {
   /// Whether it cannot be measured on this machine, or not with the rights at hand; other errors are
   /// failures.
   let isUnavailable: Bool
+  /// Whether the time was too short for anything to happen.
+  let isTooShort: Bool
 
-  init(_ description: String, isUnavailable: Bool = false) {
+  init(_ description: String, isUnavailable: Bool = false, isTooShort: Bool = false) {
     self.description = description
     self.isUnavailable = isUnavailable
+    self.isTooShort = isTooShort
+  }
+
+  static var nothingArrived: BenchError {
+    BenchError("no packet arrived; measure longer, see --seconds", isTooShort: true)
   }
 
   init(_ error: NetmapError) {
     description = error.description
+    isTooShort = false
     isUnavailable = [.notPermitted, .unsupported].contains(error.code)
   }
 }

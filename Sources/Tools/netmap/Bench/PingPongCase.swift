@@ -93,7 +93,9 @@ private struct PingPongEnd: ~Copyable {
       now = end
       trips += 1
     }
-    guard trips > 0 else { throw BenchError("no round trip was completed; see --seconds") }
+    guard trips > 0 else {
+      throw BenchError("no round trip was completed; see --seconds", isTooShort: true)
+    }
     var result = BenchResult(
       measurement: measurement, packets: trips, seconds: Double(now - start) / 1e9,
       systemCalls: port.statistics.systemCalls - callsBefore)

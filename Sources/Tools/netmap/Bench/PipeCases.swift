@@ -180,7 +180,7 @@ struct EndReport: Sendable {
       throw BenchError("\(count) packets were sent, but \(progress.packets) arrived")
     }
     guard measured > 0 else {
-      throw BenchError("no packet arrived; measure longer, see --seconds")
+      throw BenchError.nothingArrived
     }
   }
 }

@@ -40,7 +40,9 @@ func measureWakeup(
     seconds += first.seconds
     systemCalls += first.systemCalls
   }
-  guard trips > 0 else { throw BenchError("no round trip was completed; see --seconds") }
+  guard trips > 0 else {
+    throw BenchError("no round trip was completed; see --seconds", isTooShort: true)
+  }
   var result = BenchResult(
     measurement: measurement, packets: trips, seconds: seconds, systemCalls: systemCalls)
   result.wakeup = WakeupTimes(

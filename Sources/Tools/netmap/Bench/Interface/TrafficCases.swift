@@ -106,7 +106,7 @@ private func result(
       systemCalls: report.systemCalls)
   }
   guard result.packets > 0 else {
-    throw BenchError("no packet arrived; measure longer, see --seconds")
+    throw BenchError.nothingArrived
   }
   guard let end = last.offered, let start = first.offered else { return result }
   let offeredMpps = Double(end - start) / seconds / 1e6

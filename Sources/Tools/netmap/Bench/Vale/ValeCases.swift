@@ -50,7 +50,7 @@ func valeResult(
 ) throws(BenchError) -> BenchResult {
   let calls = reports.reduce(0) { $0 + $1.systemCalls }
   guard let counted = reports.first, counted.packets > 0 else {
-    throw BenchError("no packet arrived; measure longer, see --seconds")
+    throw BenchError.nothingArrived
   }
   return BenchResult(
     measurement: measurement, packets: counted.packets,
