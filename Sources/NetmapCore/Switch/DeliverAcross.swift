@@ -240,7 +240,7 @@ struct Conversion {
       _ = unsafe segments.write(header: target, from: headers, payload: payload, after: taken)
       unsafe ring.slot(slot).pointee.length = UInt16(
         truncatingIfNeeded: segments.headerBytes + length)
-      unsafe ring.slot(slot).pointee.flags = []
+      unsafe ring.slot(slot).pointee.flags = SlotFlags(rawValue: 0)
       bytes &+= UInt64(segments.headerBytes + length)
       taken += length
       unsafe slot = ring.next(slot)

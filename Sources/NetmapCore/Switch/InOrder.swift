@@ -208,8 +208,9 @@ extension Forwarder {
     guard taken > 0 else { return 0 }
     let part = unsafe first(taken, of: run)
     var receivers = holder == nil ? 0 : 1
-    unsafe forEachPort(others) { receiver in
-      if receiver == holder { return }
+    var ports = unsafe otherPorts
+    while let receiver = ports.popFirst() {
+      if receiver == holder { continue }
       _ = unsafe deliver(to: receiver, ring: 0, part, FrameQueue())
       receivers += 1
     }
@@ -228,8 +229,9 @@ extension Forwarder {
     if !resumes { unsafe kring.forgetDeliveries() }
     var isComplete = true
     var copies: UInt64 = 0
-    unsafe forEachPort(holders) { receiver in
-      if unsafe kring.hasDelivered(to: receiver) { return }
+    var ports = unsafe waitingPorts
+    while let receiver = ports.popFirst() {
+      if unsafe kring.hasDelivered(to: receiver) { continue }
       if unsafe deliverWaiting(to: receiver, ring: 0, queue) == 1 {
         unsafe kring.noteDelivery(to: receiver)
         copies += 1
@@ -238,8 +240,9 @@ extension Forwarder {
       }
     }
     if isComplete {
-      unsafe forEachPort(others) { receiver in
-        if unsafe kring.hasDelivered(to: receiver) { return }
+      ports = unsafe otherPorts
+      while let receiver = ports.popFirst() {
+        if unsafe kring.hasDelivered(to: receiver) { continue }
         _ = unsafe deliver(to: receiver, ring: 0, queue, FrameQueue())
         copies += 1
       }
@@ -281,14 +284,35 @@ extension Forwarder {
     return queue
   }
 
-  private func forEachPort(_ ports: (Int) -> UInt64, _ body: (Int) -> Void) {
-    for part in 0..<BridgeLayout.activeWords {
-      var ports = ports(part)
-      while ports != 0 {
-        body(part * 64 + ports.trailingZeroBitCount)
-        ports &= ports - 1
+  private var waitingPorts: PortSet {
+    unsafe PortSet(words: [holders(0), holders(1), holders(2), holders(3)])
+  }
+
+  private var otherPorts: PortSet {
+    unsafe PortSet(words: [others(0), others(1), others(2), others(3)])
+  }
+}
+
+/// Ports of a switch, one bit each, taken one after the other. A value, because a closure for each port would
+/// be more than the compiler can prove free of allocations.
+private struct PortSet {
+  var words: [4 of UInt64]
+  private var part = 0
+
+  init(words: [4 of UInt64]) {
+    self.words = words
+  }
+
+  mutating func popFirst() -> Int? {
+    while part < BridgeLayout.activeWords {
+      let bits = words[part]
+      if bits != 0 {
+        words[part] = bits & (bits - 1)
+        return part * 64 + bits.trailingZeroBitCount
       }
+      part += 1
     }
+    return nil
   }
 }
 

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 
 /// The reading end of what a program writes; closed when nobody refers to it any more.
