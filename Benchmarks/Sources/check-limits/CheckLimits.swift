@@ -103,13 +103,11 @@ struct CheckLimits {
   }
 
   static func compareWithC(_ options: Options, _ limits: Limits, _ sheet: inout Sheet) throws {
-    let arguments = [
-      "--netmap", options.netmap, "--pairs", String(options.pairs), "--seconds",
-      String(options.seconds), "--threshold", String(limits.ratioToC),
-    ]
-    sheet.note("netmap bench --case pipe-2t against C, \(options.pairs) pairs each")
+    sheet.note("pipes between two threads against C")
     do {
-      try Program.beside("compare").runShowingOutput(arguments)
+      try Program.beside("compare-pipes").runShowingOutput([
+        "--threshold", String(limits.ratioToC),
+      ])
     } catch {
       sheet.fail("speed against C")
     }

@@ -15,37 +15,11 @@ struct Compare {
       }
       let targets = TargetReport(options)
       for target in options.targets { passes = try targets.compare(target) && passes }
-      if let name = options.pipe { passes = try comparePipes(name, options) && passes }
       guard passes else { exit(1) }
     } catch {
       FileHandle.standardError.write(Data("compare: \(error)\n".utf8))
       exit(error is UsageError ? 64 : 1)
     }
-  }
-
-  /// - Returns: False when a median ratio is below the threshold.
-  static func comparePipes(_ name: String, _ options: Options) throws -> Bool {
-    var report = PipeReport(name, options)
-    guard let peer = options.pipeReference else {
-      report.notMeasured("no C reference: build Benchmarks, or name it with --reference PATH")
-      return true
-    }
-    for payload in options.payloads {
-      for batch in options.batches ?? [1, 32, 256] {
-        var comparison = Comparison(batch: batch, payload: payload)
-        let arguments = [
-          "--case", name, "--batch", String(batch), "--payload", payload,
-          "--seconds", String(options.seconds), "--json",
-        ]
-        for _ in 0..<options.pairs {
-          let ours = try Sample.take(from: options.netmap, ["bench"] + arguments)
-          let theirs = try Sample.take(from: peer, arguments)
-          comparison.pairs.append(Pair(ours: try ours.rate(), peer: try theirs.rate()))
-        }
-        report.add(comparison)
-      }
-    }
-    return report.finish()
   }
 
   /// Compares with every peer that can be had; the best of them is what counts.
@@ -73,14 +47,6 @@ struct Pair {
   let peer: Double
 
   var ratio: Double { ours / peer }
-}
-
-struct Comparison {
-  let batch: Int
-  let payload: String
-  var pairs: [Pair] = []
-
-  var ratio: Double { median(pairs.map(\.ratio)) }
 }
 
 func median(_ values: [Double]) -> Double {

@@ -2,8 +2,6 @@ internal import Foundation
 
 /// The command line.
 struct Options {
-  /// The case of pipes to compare; nil for none.
-  var pipe: String?
   /// What to compare on interfaces.
   var goals: [Goal] = []
   /// What pipes between processes and switches have to reach.
@@ -13,32 +11,25 @@ struct Options {
   var targetSeconds = 0.3
   /// Packets for each sync; nil for the usual ones.
   var batches: [Int]?
-  var payloads: [String] = []
   var frameBytes = 60
   var pairs = 7
   var seconds = 1.0
-  var threshold = 0.9
   var isJSON = false
   var netmap = ""
-  /// The C program for pipes; nil when there is none.
-  var pipeReference: String?
   /// What drives testpmd over memif.
   var memifPeer = ""
   /// The programs for interfaces.
   var peers: [Peer] = []
 
   static let usage = """
-    usage: compare [--case pipe-1t|pipe-2t] [--payload untouched|touched]... [--threshold R]
-                   [--reference PATH] [COMMON]
-           compare --interfaces | --case CASE ... [--frame-bytes N] [--peer c|testpmd]... [COMMON]
+    usage: compare --interfaces | --case CASE ... [--frame-bytes N] [--peer c|testpmd]... [COMMON]
            compare --memif | --targets | --target NAME ... [COMMON]
     COMMON: [--batch N]... [--pairs N] [--seconds S] [--json] [--netmap PATH]
 
     Runs 'netmap bench' and a peer in turns, 7 pairs of 1 s, and prints the median of the ratios. Exit
     status 1 when one is below its threshold.
 
-    Pipes: the peer is the C program pipe-reference, for each batch (1, 32, 256) and payload; the
-    threshold is 0.9.
+    Pipes between threads are compared with C by compare-pipes.
 
     Interfaces: the cases are \(Goal.all.map(\.name).joined(separator: ", "));
     --interfaces takes them all. Peers are the C program interface-reference and DPDK's testpmd
@@ -56,7 +47,6 @@ struct Options {
     var rest = Array(arguments)[...]
     let beside = Self.folder()
     netmap = Self.builtNetmap(beside)
-    var reference = beside + "/pipe-reference"
     var peerNames: [String] = []
     memifPeer = beside + "/testpmd-peer"
     while let name = rest.popFirst() {
@@ -73,7 +63,6 @@ struct Options {
           throw UsageError("\(name) lacks its value, or is unknown\n\(Self.usage)")
         }
         switch name {
-        case "--case" where value == "pipe-1t" || value == "pipe-2t": pipe = value
         case "--case":
           guard let goal = Goal.all.first(where: { $0.name == value }) else {
             throw UsageError("\(name) \(value) is not known\n\(Self.usage)")
@@ -87,7 +76,6 @@ struct Options {
         case "--batch":
           batches = (batches ?? []) + [try Self.number(name, value, in: 1...1023)]
         case "--frame-bytes": frameBytes = try Self.number(name, value, in: 60...1514)
-        case "--payload" where value == "untouched" || value == "touched": payloads.append(value)
         case "--peer" where value == "c" || value == "testpmd": peerNames.append(value)
         case "--pairs":
           pairs = try Self.number(name, value, in: 1...1000)
@@ -95,19 +83,17 @@ struct Options {
         case "--seconds":
           seconds = try Self.number(name, value, in: 0.01...3600)
           targetSeconds = seconds
-        case "--threshold": threshold = try Self.number(name, value, in: 0...100)
         case "--netmap": netmap = value
-        case "--reference": reference = value
         default: throw UsageError("\(name) \(value) is not known\n\(Self.usage)")
         }
       }
     }
-    if goals.isEmpty && targets.isEmpty && pipe == nil { pipe = "pipe-2t" }
-    if payloads.isEmpty { payloads = ["untouched", "touched"] }
+    guard !goals.isEmpty || !targets.isEmpty else {
+      throw UsageError("nothing to compare\n\(Self.usage)")
+    }
     guard FileManager.default.isExecutableFile(atPath: netmap) else {
       throw UsageError("no netmap at \(netmap): build it, or name it with --netmap PATH")
     }
-    pipeReference = FileManager.default.isExecutableFile(atPath: reference) ? reference : nil
     peers = [
       Peer(name: "c", path: beside + "/interface-reference"),
       Peer(name: "testpmd", path: beside + "/testpmd-peer"),
