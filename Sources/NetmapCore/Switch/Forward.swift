@@ -87,12 +87,24 @@ struct Forwarder {
     var bytes: UInt64 = 0
     var packets: UInt64 = 0
     while index != head {
-      let frame = unsafe frame(at: index)
+      let place = unsafe ring.slot(index)
+      let content = unsafe place.pointee
       index = unsafe ring.next(index)
-      unsafe frames[count] = frame
+      let size: UInt16
+      var continues = content.flags.rawValue & UInt16(NS_MOREFRAG) != 0
+      if unsafe isCommon(content) {
+        size = content.length
+        unsafe (frames + count).store(
+          ring.buffer(content.bufferIndex), room: ring.bufferSize, size, fragments: 1,
+          continues: continues)
+      } else {
+        let frame = unsafe uncommonFrame(content, place)
+        unsafe (size, continues) = (frame.length, frame.continues)
+        unsafe frames[count] = frame
+      }
       count &+= 1
-      unsafe bytes &+= UInt64(frame.length)
-      if unsafe frame.continues, index != head {
+      bytes &+= UInt64(size)
+      if continues, index != head {
         guard count &- first == SwitchLimits.fragments else { continue }
         // What came before goes first, so that the frames of a batch lie side by side in the ring.
         if first > 0 {
@@ -110,10 +122,7 @@ struct Forwarder {
         (count, first) = (0, 0)
         continue
       }
-      // What ends in the middle of a packet is sent as it is.
-      unsafe frames[count &- 1].continues = false
-      unsafe frames[first].fragments = UInt8(truncatingIfNeeded: count &- first)
-      if count &- first > 1 { bytes &-= unsafe checkFragments(first, count) }
+      if continues || count &- first > 1 { bytes &-= unsafe endPacket(first, count) }
       packets &+= 1
       first = count
       if count >= batch || index == head {
@@ -159,13 +168,16 @@ struct Forwarder {
     (first..<end).reduce(0) { unsafe $0 &+ UInt64(frames[$1].length) }
   }
 
-  /// A packet one of whose slots says nonsense goes to nobody: its first frame says why.
+  /// Ends a packet of several slots, or one that `head` cuts off, which is sent as it is. If one of its slots
+  /// says nonsense it goes to nobody: its first frame says why.
   ///
   /// - Returns: Bytes by which the packet has become shorter.
   @inline(never)
-  private func checkFragments(_ first: Int, _ end: Int) -> UInt64 {
+  private func endPacket(_ first: Int, _ end: Int) -> UInt64 {
+    unsafe frames[end &- 1].continues = false
+    unsafe frames[first].fragments = UInt8(truncatingIfNeeded: end &- first)
     var removed: UInt64 = 0
-    for part in (first &+ 1)..<end where unsafe frames[part].fault != 0 {
+    for part in (first &+ 1)..<max(end, first &+ 1) where unsafe frames[part].fault != 0 {
       unsafe removed &+= UInt64(frames[first].length)
       unsafe frames[first].length = 0
       unsafe frames[first].fault = frames[part].fault
@@ -179,19 +191,12 @@ struct Forwarder {
     return unsafe index >= ring.slotCount ? index &- ring.slotCount : index
   }
 
-  /// Looks at a slot, once.
+  /// Whether a slot is as almost all of them are: its own buffer, which it does not exceed.
   @inline(__always)
-  private mutating func frame(at index: UInt32) -> Frame {
-    let place = unsafe ring.slot(index)
-    let slot = unsafe place.pointee
-    let flags = slot.flags.rawValue
-    let uncommon = UInt16(NS_BUF_CHANGED | NS_INDIRECT)
-    guard flags & uncommon == 0, unsafe kring.offsetMask == 0,
-      unsafe slot.bufferIndex < ring.bufferCount, unsafe UInt32(slot.length) <= ring.bufferSize
-    else { return unsafe uncommonFrame(slot, place) }
-    return unsafe Frame(
-      bytes: UnsafeRawPointer(ring.buffer(slot.bufferIndex)), room: ring.bufferSize,
-      length: slot.length, continues: flags & UInt16(NS_MOREFRAG) != 0)
+  private func isCommon(_ slot: Slot) -> Bool {
+    unsafe slot.flags.rawValue & UInt16(NS_BUF_CHANGED | NS_INDIRECT) == 0
+      && kring.offsetMask == 0 && slot.bufferIndex < ring.bufferCount
+      && UInt32(slot.length) <= ring.bufferSize
   }
 
   /// A slot with anything unusual about it.
@@ -208,7 +213,8 @@ struct Forwarder {
         unsafe UInt32(slot.length) <= ring.bufferSize, unsafe isReadable(bytes, Int(slot.length))
       else { return unsafe emptyFrame(.badLength, continues) }
       return unsafe Frame(
-        bytes: bytes, room: UInt32(slot.length), length: slot.length, continues: continues)
+        bytes: bytes, room: UInt32(slot.length), length: slot.length, fragments: 1,
+        continues: continues)
     }
     guard unsafe slot.bufferIndex < ring.bufferCount else {
       return unsafe emptyFrame(.badBufferIndex, continues)
@@ -220,13 +226,13 @@ struct Forwarder {
     }
     return unsafe Frame(
       bytes: UnsafeRawPointer(ring.buffer(slot.bufferIndex) + Int(offset)),
-      room: UInt32(size - offset), length: slot.length, continues: continues)
+      room: UInt32(size - offset), length: slot.length, fragments: 1, continues: continues)
   }
 
   /// What a slot that says nonsense is taken for: no bytes, and the reason why its packet is dropped.
   private func emptyFrame(_ reason: DropReason, _ continues: Bool) -> Frame {
     unsafe Frame(
-      bytes: UnsafeRawPointer(ring.buffer(0)), room: ring.bufferSize, length: 0,
+      bytes: UnsafeRawPointer(ring.buffer(0)), room: ring.bufferSize, length: 0, fragments: 1,
       continues: continues, fault: UInt8(reason.rawValue + 1))
   }
 
