@@ -106,9 +106,7 @@ package final class AttachedPort {
     unsafe rings.initialize(from: built, count: built.count)
     let path = UnsafeMutablePointer<SyncPath>.allocate(capacity: 1)
     unsafe path.initialize(
-      to: SyncPath(
-        rings: rings, transmitCount: transmitCount, receiveCount: receiveCount,
-        process: ForkGuard.Mark()))
+      to: SyncPath(rings, transmitCount: transmitCount, receiveCount: receiveCount))
     unsafe syncPath = UnsafePointer(path)
   }
 

@@ -9,6 +9,19 @@ package struct SyncPath {
   let transmitCount: Int
   let receiveCount: Int
   let process: ForkGuard.Mark
+  /// Whether all rings are those of a pipe, whose path is inlined here; the other kinds have theirs out of
+  /// line, so that they need not make room for it.
+  let isPipe: Bool
+
+  init(_ rings: UnsafePointer<RingParts>, transmitCount: Int, receiveCount: Int) {
+    unsafe self.rings = rings
+    unsafe self.transmitCount = transmitCount
+    unsafe self.receiveCount = receiveCount
+    unsafe process = ForkGuard.Mark()
+    unsafe isPipe = (0..<transmitCount + receiveCount).allSatisfy { index in
+      unsafe rings[index].kind == .pipe
+    }
+  }
 
   /// What became of a sync of all rings of one direction.
   package enum Outcome: UInt8, Sendable {
@@ -25,11 +38,23 @@ package struct SyncPath {
   #endif
   package static func transmit(_ path: UnsafePointer<SyncPath>) -> Outcome {
     guard unsafe path.pointee.process.isThisProcess else { return .forked }
+    guard unsafe path.pointee.isPipe else { return unsafe transmitOthers(path) }
+    var ring = unsafe path.pointee.rings
+    let end = unsafe ring + path.pointee.transmitCount
+    while unsafe ring < end {
+      _ = unsafe AttachedRing(ring).synchronizePipeTransmit()
+      unsafe ring += 1
+    }
+    return .done
+  }
+
+  @inline(never)
+  private static func transmitOthers(_ path: UnsafePointer<SyncPath>) -> Outcome {
     var outcome = Outcome.done
     var ring = unsafe path.pointee.rings
     let end = unsafe ring + path.pointee.transmitCount
     while unsafe ring < end {
-      if case .failed = unsafe AttachedRing(ring).synchronizeTransmit(.forceReclaim) {
+      if case .failed = unsafe AttachedRing(ring).synchronizeOtherTransmit(.forceReclaim) {
         outcome = .failed
       }
       unsafe ring += 1
@@ -43,11 +68,23 @@ package struct SyncPath {
   #endif
   package static func receive(_ path: UnsafePointer<SyncPath>) -> Outcome {
     guard unsafe path.pointee.process.isThisProcess else { return .forked }
+    guard unsafe path.pointee.isPipe else { return unsafe receiveOthers(path) }
+    var ring = unsafe path.pointee.rings + path.pointee.transmitCount
+    let end = unsafe ring + path.pointee.receiveCount
+    while unsafe ring < end {
+      _ = unsafe AttachedRing(ring).synchronizePipeReceive()
+      unsafe ring += 1
+    }
+    return .done
+  }
+
+  @inline(never)
+  private static func receiveOthers(_ path: UnsafePointer<SyncPath>) -> Outcome {
     var outcome = Outcome.done
     var ring = unsafe path.pointee.rings + path.pointee.transmitCount
     let end = unsafe ring + path.pointee.receiveCount
     while unsafe ring < end {
-      if case .failed = unsafe AttachedRing(ring).synchronizeReceive(.forceRead) {
+      if case .failed = unsafe AttachedRing(ring).synchronizeOtherReceive(.forceRead) {
         outcome = .failed
       }
       unsafe ring += 1

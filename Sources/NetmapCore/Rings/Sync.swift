@@ -29,8 +29,8 @@ extension AttachedRing {
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
-  @inline(never)
-  private func synchronizeOtherTransmit(_ flags: SyncFlags) -> SyncResult {
+  @inline(__always)
+  func synchronizeOtherTransmit(_ flags: SyncFlags) -> SyncResult {
     guard unsafe kring.tryLock(tag) else {
       unsafe kring.count(.busySyncs)
       return .busy
@@ -69,8 +69,8 @@ extension AttachedRing {
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
-  @inline(never)
-  private func synchronizeOtherReceive(_ flags: SyncFlags) -> SyncResult {
+  @inline(__always)
+  func synchronizeOtherReceive(_ flags: SyncFlags) -> SyncResult {
     guard unsafe kring.tryLock(tag) else {
       unsafe kring.count(.busySyncs)
       return .busy

@@ -9,14 +9,24 @@ extension AttachedRing {
   /// Copies the slots `from..<end` to the same places of the peer's ring.
   @inline(never)
   func copySlots(from: UInt32, upTo end: UInt32) -> SlotSummary {
-    if from <= end { return unsafe copyRun(from: from, upTo: end) }
-    let high = unsafe copyRun(from: from, upTo: ring.slotCount)
-    let low = unsafe copyRun(from: 0, upTo: end)
+    if from <= end { return unsafe copyRun(from: from, upTo: end, sums: true) }
+    let high = unsafe copyRun(from: from, upTo: ring.slotCount, sums: true)
+    let low = unsafe copyRun(from: 0, upTo: end, sums: true)
     return (high.flags | low.flags, high.bytes &+ low.bytes)
   }
 
+  /// The same for slots that are given back: nobody counts their bytes again.
+  ///
+  /// - Returns: Their flags, or-ed together.
+  @inline(never)
+  func returnSlots(from: UInt32, upTo end: UInt32) -> UInt16 {
+    if from <= end { return unsafe copyRun(from: from, upTo: end, sums: false).flags }
+    let high = unsafe copyRun(from: from, upTo: ring.slotCount, sums: false).flags
+    return unsafe high | copyRun(from: 0, upTo: end, sums: false).flags
+  }
+
   @inline(__always)
-  private func copyRun(from: UInt32, upTo end: UInt32) -> SlotSummary {
+  private func copyRun(from: UInt32, upTo end: UInt32, sums: Bool) -> SlotSummary {
     // A slot as four words; the second one is length and flags.
     let source = unsafe UnsafeRawPointer(ring.slot(from))
       .assumingMemoryBound(to: SIMD4<UInt32>.self)
@@ -30,7 +40,7 @@ extension AttachedRing {
         let slot = unsafe source[index]
         unsafe target[index] = slot
         all |= slot
-        sum &+= slot
+        if sums { sum &+= slot }
         index &+= 1
       }
     } else {
@@ -41,13 +51,13 @@ extension AttachedRing {
       while index < count {
         let slot = unsafe source[index]
         all |= slot
-        sum &+= slot
+        if sums { sum &+= slot }
         index &+= 1
       }
     }
     let flags = UInt16(truncatingIfNeeded: all.y >> 16)
     // Without flags the words are the lengths: 65536 of 16 bits do not overflow 32.
-    guard flags != 0 else { return (0, UInt64(sum.y)) }
+    guard flags != 0, sums else { return (flags, UInt64(sum.y)) }
     return unsafe (flags, lengths(from: from, upTo: end))
   }
 

@@ -143,8 +143,10 @@ private struct PipeSide {
     // As in the other direction: it may have been changed since it was checked.
     guard unsafe first < ring.slotCount else { return false }
     if head != first {
-      let summary = unsafe copySlots(from: first, upTo: head)
-      if summary.flags & UInt16(NS_BUF_CHANGED) != 0 {
+      let flags =
+        unsafe head == first &+ 1
+        ? copyOne(first).flags : whole.returnSlots(from: first, upTo: head)
+      if flags & UInt16(NS_BUF_CHANGED) != 0 {
         unsafe whole.clearBufferChanged(from: first, upTo: head)
       }
     }
