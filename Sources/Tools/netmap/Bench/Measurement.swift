@@ -131,7 +131,9 @@ struct Measurement: Hashable {
     var isTimed: Bool { hasLengths || self == .valeJumbo }
 
     var backendName: String {
-      if vale != nil || traffic?.isSwitched == true || roundTrip?.isOnSwitch == true { return "vale" }
+      if vale != nil || traffic?.isSwitched == true || roundTrip?.isOnSwitch == true {
+        return "vale"
+      }
       switch self {
       case .null: return "null"
       case .memoryCopy: return "memory"
