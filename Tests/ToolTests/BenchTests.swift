@@ -50,7 +50,7 @@ struct BenchTests {
     #expect(
       names == ["pipe-1t", "pipe-2t", "pipe-2p", "isolated-2p", "null", "wakeup", "memcpy"]
         + Self.valeCases + [
-          "vale-latency-spin", "vale-latency-sleep", "pingpong-spin", "pingpong-sleep",
+          "vale-nic", "vale-latency-spin", "vale-latency-sleep", "pingpong-spin", "pingpong-sleep",
         ] + InterfaceBenchTests.cases)
   }
 
