@@ -18,7 +18,9 @@ final class Client {
 
   /// When it counts as gone although its process still lives, monotonic nanoseconds: it hung up, which
   /// ending and exec do before everything else of the process has been given up.
-  var leavesAt: UInt64?
+  ///
+  /// Its mailbox is closed then, and the number of that may be another descriptor's.
+  private(set) var leavesAt: UInt64?
 
   /// Whether it is outside the trust domain, and gets isolated ports only.
   let isStranger: Bool
@@ -67,6 +69,7 @@ final class Client {
   ///   - bell: What this process rings; nil for what everybody does.
   /// - Returns: Whether some mail has to wait for room.
   func learn(_ other: Client, bell: OwnedFile? = nil) -> Bool {
+    guard leavesAt == nil else { return false }
     guard other !== self, knows.insert(other.tag).inserted else { return !outbox.isEmpty }
     let file = bell ?? other.doorbell.rung
     outbox.append(
@@ -80,6 +83,13 @@ final class Client {
   func unlearn(_ other: ClientTag) {
     knows.remove(other)
     outbox.removeAll { $0.of == other }
+  }
+
+  /// It has hung up, and counts as gone at that time.
+  func leaves(at time: UInt64) {
+    leavesAt = time
+    outbox = []
+    mailbox.close()
   }
 
   /// Wakes every sleeper of the process.
@@ -118,6 +128,7 @@ extension Client {
   ///
   /// - Returns: Whether some mail has to wait for room.
   func learn(_ ports: [SwitchNeighbour], on serial: UInt64) -> Bool {
+    guard leavesAt == nil else { return false }
     var known = neighbours[serial] ?? [:]
     let now = Dictionary(uniqueKeysWithValues: ports.map { ($0.index, $0.generation) })
     for (index, generation) in known where now[index] != generation {

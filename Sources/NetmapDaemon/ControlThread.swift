@@ -63,6 +63,8 @@ final class ControlThread: Sendable {
     var jobs: [Job] = []
     var answers: [(ticket: UInt64, answer: Answer)] = []
     var isStopping = false
+    /// Jobs put so far.
+    var putCount: UInt64 = 0
   }
 
   /// A request that may be granted a little later.
@@ -81,6 +83,8 @@ final class ControlThread: Sendable {
   private let state = Mutex(State())
   private let jobsBell: OwnedFile
   private let answersBell: OwnedFile
+  /// Jobs done so far, or tried once and waiting.
+  private let triedCount = Atomic<UInt64>(0)
   private nonisolated(unsafe) var thread = pthread_t()
 
   /// Readable when there are answers to take.
@@ -113,8 +117,24 @@ final class ControlThread: Sendable {
 
   /// Hands a job over. Never waits for it.
   func put(_ job: Job) {
-    state.withLock { $0.jobs.append(job) }
+    state.withLock { state in
+      state.jobs.append(job)
+      state.putCount += 1
+    }
     Self.ring(jobsBell)
+  }
+
+  /// Whether everything that has been put so far has been done, or tried once.
+  var isUpToDate: Bool {
+    state.withLock(\.putCount) == triedCount.load(ordering: .acquiring)
+  }
+
+  /// Waits for that.
+  ///
+  /// - Parameter limit: How long at most, nanoseconds.
+  func catchUp(within limit: UInt64) {
+    let end = monotonicNanoseconds() + limit
+    while !isUpToDate, monotonicNanoseconds() < end { usleep(100) }
   }
 
   /// Everything that has been decided.
@@ -142,7 +162,10 @@ final class ControlThread: Sendable {
         defer { state.jobs = [] }
         return (state.jobs, state.isStopping)
       }
-      for job in jobs { attempt(job, until: monotonicNanoseconds() + Self.patience, &waiting) }
+      for job in jobs {
+        attempt(job, until: monotonicNanoseconds() + Self.patience, &waiting)
+        triedCount.wrappingAdd(1, ordering: .releasing)
+      }
       let now = monotonicNanoseconds()
       let due = waiting.filter { $0.next <= now }
       waiting.removeAll { $0.next <= now }

@@ -11,6 +11,7 @@ extension Server {
   /// Reads one message of a connection that is a token, or nothing yet.
   func serve(_ socket: MessageSocket, _ key: UInt64) {
     do throws(NetmapError) {
+      makeRoom()
       guard let mail = try socket.receive(waits: false) else { return }
       guard !mail.bytes.isEmpty else { return endConnection(key) }
       let message = try Message(mail.bytes)
@@ -35,6 +36,7 @@ extension Server {
   /// Reads one message of a process's mailbox.
   func serve(_ client: Client) {
     do throws(NetmapError) {
+      makeRoom()
       guard let mail = try client.mailbox.receive(waits: false) else { return }
       guard !mail.bytes.isEmpty else { return end(client, because: "it hung up") }
       var message = try Message(mail.bytes)

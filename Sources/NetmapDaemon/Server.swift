@@ -158,13 +158,12 @@ package final class Server {
   private func hangUp(_ client: Client) {
     guard client.death != nil else { return end(client, because: "it hung up") }
     guard client.leavesAt == nil else { return }
-    client.leavesAt = monotonicNanoseconds() + Self.leaveTime
-    queue.remove(client.mailbox.descriptor)
+    client.leaves(at: monotonicNanoseconds() + Self.leaveTime)
     sources[client.mailboxKey] = nil
   }
 
-  private func endLeavers() {
-    let now = monotonicNanoseconds()
+  /// - Parameter now: What time counts as now, monotonic nanoseconds.
+  func endLeavers(by now: UInt64 = monotonicNanoseconds()) {
     for client in clients.values {
       if let time = client.leavesAt, time <= now { end(client, because: "it hung up") }
     }
@@ -202,6 +201,7 @@ package final class Server {
   /// What others have closed just now may be enough for who waits.
   private func acceptOrRefuse() {
     lacksDescriptor = false
+    settle()
     for event in queue.events(capacity: sources.count, timeout: 0) {
       if case .listener = sources[event.key] { continue }
       bury([event])

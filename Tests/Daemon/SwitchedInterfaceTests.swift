@@ -268,6 +268,9 @@ struct SwitchedInterfaceTests {
       { usleep(1000) }
       noise.drain()
       #expect(try Self.run(fixture, "-d vale0:v0").status == 0)
+      // Once more, for the worker then learns how to wake that sender: a descriptor that it keeps.
+      #expect(try Self.run(fixture, "-a vale0:v0").status == 0)
+      #expect(try Self.run(fixture, "-d vale0:v0").status == 0)
       let descriptors = try fixture.daemonDescriptors()
       for round in 0..<50 {
         let attaching = try TestProgram(

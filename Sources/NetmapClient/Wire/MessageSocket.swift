@@ -19,7 +19,7 @@ package final class MessageSocket: Sendable {
   deinit { close() }
 
   /// Closes it before the object goes; nobody may use it from now on.
-  func close() {
+  package func close() {
     if isOpen.exchange(false, ordering: .relaxed) { Glibc.close(descriptor) }
   }
 
