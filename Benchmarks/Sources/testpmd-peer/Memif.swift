@@ -25,8 +25,8 @@ struct Memif {
       "two dpdk-testpmd, memif client (txonly) to server (rxonly: payload not read), zero-copy, 60 bytes,"
         + " burst \(Self.burst) on both sides"
     case .forward:
-      "one dpdk-testpmd, io forwarding on two cores between two memif ports that are connected to each"
-        + " other, zero-copy, 60 bytes, burst 32; packets received by both"
+      "one dpdk-testpmd, io forwarding between two memif ports that are connected to each other, a core"
+        + " for each direction, zero-copy, 60 bytes, burst 32; packets a second in one direction"
     }
   }
 
@@ -93,7 +93,8 @@ struct Memif {
     // It answers in turn: then all of them have stopped.
     for program in programs { _ = try program.counters(ofPort: 0) }
     guard last > first else { throw PeerError("memif moved no packet") }
-    return Double(last - first) / Double(end - start) * 1e3
+    let directions = shape == .pipe ? 1 : 2
+    return Double(last - first) / Double(directions) / Double(end - start) * 1e3
   }
 
   private func received() throws -> UInt64 {

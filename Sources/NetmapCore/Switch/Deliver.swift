@@ -99,18 +99,11 @@ extension Forwarder {
       unsafe bridge.count(.unknownRegion, UInt64(packets), for: receiver)
       return packets
     }
-    let rings = unsafe Int(target.pointee.receiveRings)
-    let index = ring < rings ? ring : ring % rings
-    let receiveRing = unsafe target.pointee.kring(index)
-    let offset = unsafe receiveRing.longWord(KRingLayout.openRingOffset)
-    guard unsafe receiveRing.isOpen, unsafe offset <= target.pointee.lastRingOffset else {
+    guard let place = unsafe ReceivePlace(target, ring: ring) else {
       unsafe bridge.count(.noReceiver, UInt64(packets), for: receiver)
       return packets
     }
-    let place = unsafe ReceivePlace(
-      target: target, kring: receiveRing, index: index, leases: target.pointee.leases(index),
-      ring: target.pointee.region + Int(offset))
-    let shape = unsafe FrameShape(receiveRing.longWord(KRingLayout.frameShape))
+    let shape = unsafe place.shape
     let taken: Int
     // A module host gets packets as they are, and delivers them as their sender would have.
     if unsafe shape.headerLength == headerLength || isRedirecting {
@@ -118,13 +111,18 @@ extension Forwarder {
     } else {
       taken = unsafe deliverAcross(own, common, to: place, receiver, shape, holds)
     }
-    if unsafe receiveRing.outboxWaitWordIsSet {
-      unsafe kring.count(.systemCalls)
-      unsafe WaitWord(
-        word: receiveRing.base + KRingLayout.waitWord, list: target.pointee.waiters
-      ).wake(doorbells)
-    }
+    unsafe wake(place)
     return taken
+  }
+
+  /// Wakes whoever waits for what has just been put into a ring.
+  @inline(__always)
+  func wake(_ place: ReceivePlace) {
+    guard unsafe place.kring.outboxWaitWordIsSet else { return }
+    unsafe kring.count(.systemCalls)
+    unsafe WaitWord(
+      word: place.kring.base + KRingLayout.waitWord, list: place.target.pointee.waiters
+    ).wake(doorbells)
   }
 
   /// Copies packets as they are.
@@ -168,7 +166,7 @@ extension Forwarder {
   }
 
   @inline(__always)
-  private func destination(
+  func destination(
     _ receiver: Int, _ generation: UInt32
   ) -> UnsafePointer<Destination>? {
     unsafe findDestination(cells, receiver, generation, resolver)
@@ -184,6 +182,48 @@ struct ReceivePlace {
   let leases: LeaseTable
   /// The ring object.
   let ring: UnsafeMutableRawPointer
+
+  /// - Parameters:
+  ///   - target: The port.
+  ///   - ring: The sender's ring; the receiver may have fewer.
+  /// - Returns: Nil when nobody has the ring open.
+  @inline(__always)
+  init?(_ target: UnsafePointer<Destination>, ring: Int) {
+    let rings = unsafe Int(target.pointee.receiveRings)
+    let index = ring < rings ? ring : ring % rings
+    let kring = unsafe target.pointee.kring(index)
+    let offset = unsafe kring.longWord(KRingLayout.openRingOffset)
+    guard unsafe kring.isOpen, unsafe offset <= target.pointee.lastRingOffset else { return nil }
+    unsafe self.target = target
+    unsafe self.kring = kring
+    unsafe self.index = index
+    unsafe leases = target.pointee.leases(index)
+    unsafe self.ring = target.pointee.region + Int(offset)
+  }
+
+  /// What the receiver wants to be in front of its frames.
+  @inline(__always)
+  var shape: FrameShape { unsafe FrameShape(kring.longWord(KRingLayout.frameShape)) }
+
+  /// The ring as this process has it mapped.
+  @inline(__always)
+  var view: Ring {
+    unsafe Ring(
+      base: ring, buffers: target.pointee.buffers, slotCount: target.pointee.slotCount,
+      bufferCount: target.pointee.bufferCount, bufferSize: target.pointee.bufferSize)
+  }
+
+  /// Slots that senders may fill, -1 when the ring's words make no sense.
+  ///
+  /// - Parameter known: Where the next lease begins.
+  @inline(__always)
+  func free(after known: Reservation) -> Int {
+    let count = unsafe target.pointee.slotCount
+    let released = unsafe kring.acquirePosition()
+    guard known.next < count, released < count else { return -1 }
+    let held = known.next >= released ? known.next - released : known.next + count - released
+    return Int(count - 1 - held)
+  }
 
   /// Counts packets for which there was no room.
   @inline(never)
@@ -226,10 +266,7 @@ extension Forwarder {
     let generation = unsafe place.target.pointee.generation
     var known = unsafe Reservation(place.kring.reservation.pointee.load(ordering: .relaxed))
     while true {
-      let released = unsafe place.kring.acquirePosition()
-      guard known.next < count, released < count else { return nil }
-      let held = known.next >= released ? known.next - released : known.next + count - released
-      guard slots > 0, slots <= Int(count - 1 - held) else { return nil }
+      guard slots > 0, unsafe slots <= place.free(after: known) else { return nil }
       let lease = Lease(sequence: known.sequence, start: known.next, slots: UInt32(slots))
       unsafe kring.announce(UInt32(receiver), generation, UInt32(place.index), lease)
       let following = known.following(lease.slots, of: count)
@@ -252,10 +289,8 @@ extension Forwarder {
     var known = unsafe Reservation(place.kring.reservation.pointee.load(ordering: .relaxed))
     while true {
       let none = Lease(sequence: 0, start: 0, slots: 0)
-      let released = unsafe place.kring.acquirePosition()
-      guard known.next < count, released < count else { return (none, 0) }
-      let held = known.next >= released ? known.next - released : known.next + count - released
-      let free = Int(count - 1 - held)
+      let free = unsafe place.free(after: known)
+      guard free >= 0 else { return (none, 0) }
       var wanted = (slots: slots, packets: Int(own.packets) + Int(common.packets))
       if free < slots { wanted = unsafe prefix(own, common, fitting: free) }
       if wanted.packets == 0 { return (none, 0) }
@@ -292,11 +327,8 @@ extension Forwarder {
     _ packets: Int, from own: FrameQueue, _ common: FrameQueue, to place: ReceivePlace,
     _ start: UInt32
   ) -> UInt64 {
-    let target = unsafe place.target
     let mask = unsafe place.kring.longWord(KRingLayout.openOffsetMask)
-    let ring = unsafe Ring(
-      base: place.ring, buffers: target.pointee.buffers, slotCount: target.pointee.slotCount,
-      bufferCount: target.pointee.bufferCount, bufferSize: target.pointee.bufferSize)
+    let ring = unsafe place.view
     var merged = MergedQueues(own, common)
     var slot = start
     var bytes: UInt64 = 0

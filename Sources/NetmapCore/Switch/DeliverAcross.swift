@@ -127,9 +127,7 @@ struct Conversion {
     unsafe length = Int(shape.headerLength)
     unsafe headers = forwarder.headers
     unsafe self.place = place
-    unsafe ring = Ring(
-      base: place.ring, buffers: target.pointee.buffers, slotCount: target.pointee.slotCount,
-      bufferCount: target.pointee.bufferCount, bufferSize: target.pointee.bufferSize)
+    unsafe ring = place.view
     unsafe mask = place.kring.longWord(KRingLayout.openOffsetMask)
     let largest = unsafe UInt64(target.pointee.bufferSize)
     unsafe largestOffset =

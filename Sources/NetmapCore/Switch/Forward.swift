@@ -86,7 +86,18 @@ struct Forwarder {
     var (count, first) = (0, 0)
     var bytes: UInt64 = 0
     var packets: UInt64 = 0
+    let isPlain = unsafe isPlain
     while index != head {
+      if count == 0, isPlain {
+        let gone = unsafe forwardCompany(from: index, upTo: head, limit: batch)
+        if gone.packets > 0 {
+          packets &+= UInt64(gone.packets)
+          bytes &+= gone.bytes
+          index = unsafe slot(gone.packets, after: index)
+          start = index
+          continue
+        }
+      }
       let place = unsafe ring.slot(index)
       let content = unsafe place.pointee
       index = unsafe ring.next(index)

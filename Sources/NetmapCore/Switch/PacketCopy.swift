@@ -26,7 +26,7 @@ func copyPacket(
 
 /// 64 bytes, as four registers that every processor has.
 @inline(__always)
-private func copyBlock(from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer) {
+func copyBlock(from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer) {
   typealias Quarter = SIMD2<UInt64>
   let (a, b, c, d) = unsafe (
     source.loadUnaligned(as: Quarter.self),

@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* Changes with every change of a structure below. */
-#define NETMAP_MODULE_VERSION 1
+#define NETMAP_MODULE_VERSION 2
 
 /* Verdicts, below 254 the index of a port. */
 enum {
@@ -55,6 +55,12 @@ struct netmap_module_batch {
 };
 
 /*
+ * In `flags`: the verdicts depend on nothing of a packet but its two Ethernet addresses, on the port and on
+ * the ring. Of packets side by side with the same addresses the module is then shown one.
+ */
+#define NETMAP_MODULE_BY_ADDRESSES 1
+
+/*
  * What a module can do. Functions that return a number return 0 or an errno, and then leave the
  * reason and, after a line feed, a remedy in `error`, as a string. lookup may be called by several
  * threads at once, and at the same time as any other function but destroy.
@@ -73,6 +79,8 @@ struct netmap_module {
     /* Writes lines of a name, a space and a number; returns how many bytes. */
     uint32_t (*statistics)(void *module, char *text, uint32_t text_size);
     void (*destroy)(void *module);
+    uint32_t flags;
+    uint32_t spare;
 };
 
 /* What the shared object exports. */

@@ -3,6 +3,7 @@
 /// It is here to be read, measured, and built upon; a switch without a module does the same.
 public struct LearningModule: SwitchModule {
   public static var name: String { "learning-module" }
+  public static var decidesByAddresses: Bool { true }
 
   public init(configuration: String = "") throws(NetmapError) {
     guard configuration.isEmpty else {

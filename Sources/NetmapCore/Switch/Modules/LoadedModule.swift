@@ -25,7 +25,9 @@ package final class LoadedModule: Sendable {
     unsafe entry = .allocate(capacity: 1)
     let lookup = unsafe unsafeBitCast(table.lookup, to: Optional<ModuleEntry.Lookup>.self)
     unsafe entry.initialize(
-      to: ModuleEntry(lookup: lookup ?? { _, _ in }, context: context))
+      to: ModuleEntry(
+        lookup: lookup ?? { _, _ in }, context: context,
+        decidesByAddresses: table.flags & UInt32(NETMAP_MODULE_BY_ADDRESSES) != 0))
   }
 
   deinit {
@@ -35,7 +37,7 @@ package final class LoadedModule: Sendable {
 
   /// Takes a module that the program has made itself.
   package convenience init<Module: SwitchModule & ~Copyable>(_ module: consuming Module) {
-    let table = unsafe SwitchModuleLibrary.functions(Module.name, user: nil)
+    let table = unsafe SwitchModuleLibrary.functions(Module.self, user: nil)
     unsafe self.init(table, SwitchModuleLibrary.wrap(module), Module.name, path: nil)
   }
 

@@ -7,6 +7,8 @@ struct ModuleEntry {
 
   let lookup: Lookup
   let context: UnsafeMutableRawPointer?
+  /// Whether nothing but a packet's addresses decides.
+  let decidesByAddresses: Bool
 }
 
 extension Forwarder {
@@ -51,6 +53,34 @@ extension Forwarder {
     unsafe withUnsafePointer(to: &batch) { head in
       unsafe entry.lookup(entry.context, UnsafeRawPointer(head))
     }
+  }
+
+  /// Has the module decide on packets that have the addresses of the one at `slot`, and are a slot each.
+  ///
+  /// - Returns: The one port and ring that gets them; nil for anything else, and when it decides by more.
+  @inline(never)
+  mutating func ask(
+    _ program: ModuleProgram, onCompanyAt slot: UInt32
+  ) -> (port: Int, ring: Int)? {
+    guard program.kind == .inProcess, let entry = unsafe moduleEntry,
+      unsafe entry.pointee.decidesByAddresses
+    else { return nil }
+    let content = unsafe ring.slot(slot).pointee
+    unsafe frames.store(
+      ring.buffer(content.bufferIndex), room: ring.bufferSize,
+      min(content.length, UInt16(clamping: ring.bufferSize)), fragments: 1, continues: false)
+    unsafe ask(entry.pointee, 1)
+    let verdict = unsafe verdicts[0]
+    let receiver = verdict & 0xffff
+    guard receiver < 254, unsafe receiver != port else { return nil }
+    return unsafe (Int(receiver), ring(of: verdict))
+  }
+
+  /// The ring that a verdict says.
+  @inline(__always)
+  private func ring(of verdict: UInt32) -> Int {
+    let field = Int(verdict >> 16 & 0xff)
+    return unsafe field == 0 ? ringIndex : (field &- 1) & 15
   }
 
   @inline(__always)
@@ -124,8 +154,7 @@ extension Forwarder {
       unsafe join(run, to: &broadcast)
       return 0
     }
-    let field = Int(verdict >> 16 & 0xff)
-    let ring = unsafe field == 0 ? ringIndex : (field &- 1) & 15
+    let ring = unsafe ring(of: verdict)
     let place = Int(receiver) &* 16 &+ ring
     if unsafe queues[place].packets == 0 {
       unsafe touched[touchedCount] = UInt16(truncatingIfNeeded: place)

@@ -18,15 +18,17 @@ public enum SwitchModuleLibrary {
     let factory: AnyModuleFactory = ModuleFactory<Module>()
     let table = UnsafeMutablePointer<netmap_module>.allocate(capacity: 1)
     unsafe table.initialize(
-      to: functions(Module.name, user: Unmanaged.passRetained(factory).toOpaque()))
+      to: functions(Module.self, user: Unmanaged.passRetained(factory).toOpaque()))
     return UnsafeRawPointer(table)
   }
 
   /// The functions for modules in boxes.
-  static func functions(_ name: String, user: UnsafeMutableRawPointer?) -> netmap_module {
+  static func functions<Module: SwitchModule & ~Copyable>(
+    _ type: Module.Type, user: UnsafeMutableRawPointer?
+  ) -> netmap_module {
     unsafe netmap_module(
       version: UInt32(NETMAP_MODULE_VERSION), size: UInt32(MemoryLayout<netmap_module>.size),
-      name: UnsafePointer(strdup(name)), user: user,
+      name: UnsafePointer(strdup(Module.name)), user: user,
       create: { user, text, module, error, size in
         unsafe createBox(user, text, module, error, size)
       },
@@ -58,7 +60,8 @@ public enum SwitchModuleLibrary {
       destroy: { module in
         guard let module = unsafe module else { return }
         unsafe Unmanaged<AnyModuleBox>.fromOpaque(module).release()
-      })
+      },
+      flags: Module.decidesByAddresses ? UInt32(NETMAP_MODULE_BY_ADDRESSES) : 0, spare: 0)
   }
 
   /// A module that is in this process already, behind the same functions.

@@ -51,10 +51,7 @@ extension Forwarder {
   /// Notes where the packets of a lease come from, before the host sees them.
   @inline(never)
   func stampOrigin(_ lease: Lease, in place: ReceivePlace) {
-    let target = unsafe place.target
-    let ring = unsafe Ring(
-      base: place.ring, buffers: target.pointee.buffers, slotCount: target.pointee.slotCount,
-      bufferCount: target.pointee.bufferCount, bufferSize: target.pointee.bufferSize)
+    let ring = unsafe place.view
     let origin = unsafe PacketOrigin(
       port: port, ring: ringIndex, headerLength: headerLength
     ).pointer

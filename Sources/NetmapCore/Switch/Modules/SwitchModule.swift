@@ -11,6 +11,13 @@ public protocol SwitchModule: ~Copyable, Sendable {
   /// What it is called in listings: letters, digits, `-` and `_`.
   static var name: String { get }
 
+  /// Whether verdicts depend on nothing of a packet but its two Ethernet addresses, on the port and on the
+  /// ring; false where a module does not say.
+  ///
+  /// Of packets side by side with the same addresses, which is what a flow looks like, a module in the
+  /// sender's process is then shown one, and its verdict holds for all of them.
+  static var decidesByAddresses: Bool { get }
+
   /// Makes a module for one switch. May allocate and block.
   ///
   /// - Parameter configuration: What the user wrote, empty when nothing.
@@ -53,6 +60,8 @@ extension SwitchModule where Self: ~Copyable {
     throw NetmapError(
       .unsupported, "configure", Self.name, reason: "the module cannot be changed in place")
   }
+
+  public static var decidesByAddresses: Bool { false }
 
   public func portLeft(_ index: Int) {}
 

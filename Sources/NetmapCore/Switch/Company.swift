@@ -1,0 +1,246 @@
+internal import CNetmap
+internal import Synchronization
+
+// Packets travel in company: those of one flow lie side by side in a ring. Packets side by side that go from
+// one station to another are decided on once, and copied from ring to ring; no list is made of them. All
+// else, and whatever is unusual about the switch or the rings, goes the other way (``Deliver.swift``), which
+// counts what is dropped.
+
+extension Forwarder {
+  /// Fewer packets than this are no company where others follow them at once.
+  private static var companyMin: UInt32 { 16 }
+
+  /// Whether the ring's packets may go this way at all.
+  @inline(__always)
+  var isPlain: Bool {
+    unsafe headerLength == 0 && kring.offsetMask == 0 && !bridge.holdsAny
+      && kring.word(KRingLayout.deliveredSlot) == 0
+  }
+
+  /// Forwards the packets that a slot begins, as far as they go between the same two stations.
+  ///
+  /// - Parameters:
+  ///   - first: A slot before `head`.
+  ///   - head: The end of what is sent.
+  ///   - limit: Slots to look at, at most; at least 1.
+  /// - Returns: How many packets went, a slot each, and their bytes; none when they have to go the other way.
+  @inline(never)
+  mutating func forwardCompany(
+    from first: UInt32, upTo head: UInt32, limit: Int
+  ) -> (packets: UInt32, bytes: UInt64) {
+    let company = unsafe company(from: first, upTo: head, limit: UInt32(truncatingIfNeeded: limit))
+    let program = unsafe bridge.program
+    guard company.packets > 0, let receiver = unsafe decide(on: company, first, by: program),
+      let place = unsafe place(of: receiver.port, receiver.ring)
+    else { return (0, 0) }
+    let granted = unsafe reserve(place, for: receiver.port, packets: Int(company.packets))
+    if granted.slots > 0 {
+      let bytes = unsafe copy(granted.slots, from: first, to: place, granted.start)
+      unsafe place.finish(granted, packets: UInt64(granted.slots), bytes: bytes)
+    }
+    if granted.slots < company.packets {
+      unsafe place.refuse(UInt64(company.packets - granted.slots))
+    }
+    unsafe wake(place)
+    if !program.isLearning { unsafe bridge.count(.packets, Int(company.packets)) }
+    return (company.packets, company.bytes)
+  }
+
+  /// Packets of a slot each, side by side, with the same addresses.
+  private struct Company {
+    var packets: UInt32 = 0
+    var bytes: UInt64 = 0
+    /// First byte on the wire lowest.
+    var target: UInt64 = 0
+    var source: UInt64 = 0
+  }
+
+  @inline(__always)
+  private func company(from first: UInt32, upTo head: UInt32, limit: UInt32) -> Company {
+    // A copy, which no store can change.
+    let ring = unsafe ring
+    let slot = unsafe SlotWord(at: ring.slot(first))
+    guard unsafe slot.isWhole(in: ring) else { return Company() }
+    let bytes = unsafe ring.buffers + slot.offset(in: ring)
+    let start = unsafe bytes.loadUnaligned(as: UInt64.self)
+    let rest = unsafe bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
+    var company = unsafe Company(
+      packets: 1, bytes: slot.length,
+      target: UInt64(littleEndian: start) & BridgeView.addressMask,
+      source: UInt64(littleEndian: start) >> 48 | UInt64(UInt32(littleEndian: rest)) << 16)
+    var index = unsafe ring.next(first)
+    let distance = unsafe ring.distance(from: first, to: head)
+    let most = min(distance, limit)
+    while company.packets < most {
+      // A stretch has no wrap in it.
+      let stretch = unsafe min(most &- company.packets, ring.slotCount &- index)
+      let count = unsafe companions(
+        in: ring, from: ring.slot(index), stretch, start, rest, &company.bytes)
+      company.packets &+= count
+      guard count == stretch else { break }
+      index = unsafe index &+ count == ring.slotCount ? 0 : index &+ count
+    }
+    let isAll = company.packets == most
+    return unsafe isAll || company.packets >= Self.companyMin ? company : Company()
+  }
+
+  /// How many slots of a stretch, from its beginning on, hold packets with the same addresses.
+  @inline(__always)
+  private func companions(
+    in ring: Ring, from first: UnsafeMutablePointer<Slot>, _ stretch: UInt32, _ start: UInt64,
+    _ rest: UInt32, _ total: inout UInt64
+  ) -> UInt32 {
+    var place = unsafe first
+    var sum: UInt64 = 0
+    var count: UInt32 = 0
+    while count != stretch {
+      let slot = unsafe SlotWord(at: place)
+      guard unsafe slot.isWhole(in: ring) else { break }
+      let bytes = unsafe ring.buffers + slot.offset(in: ring)
+      guard unsafe bytes.loadUnaligned(as: UInt64.self) == start,
+        unsafe bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self) == rest
+      else { break }
+      sum &+= slot.length
+      count &+= 1
+      unsafe place += 1
+    }
+    total &+= sum
+    return count
+  }
+
+  /// - Returns: The one port and ring that gets the packets; nil for anything else.
+  @inline(__always)
+  private mutating func decide(
+    on company: Company, _ first: UInt32, by program: ModuleProgram
+  ) -> (port: Int, ring: Int)? {
+    guard program.isLearning else { return unsafe ask(program, onCompanyAt: first) }
+    // The first byte on the wire is the lowest here; its lowest bit says "group".
+    if company.source & 1 == 0 { unsafe bridge.learn(company.source, at: port) }
+    guard company.target & 1 == 0, let receiver = unsafe bridge.port(of: company.target),
+      unsafe receiver != port
+    else { return nil }
+    return unsafe (Int(receiver), ringIndex)
+  }
+
+  /// The ring of a port, if packets can be copied into it as they are.
+  @inline(__always)
+  private func place(of receiver: Int, _ ring: Int) -> ReceivePlace? {
+    let generation = unsafe bridge.generation(of: receiver)
+    guard generation != 0, let target = unsafe destination(receiver, generation),
+      let place = unsafe ReceivePlace(target, ring: ring),
+      unsafe place.shape.headerLength == 0,
+      unsafe place.kring.longWord(KRingLayout.openOffsetMask) == 0,
+      unsafe target.pointee.bufferSize >= self.ring.bufferSize
+    else { return nil }
+    return unsafe place
+  }
+
+  /// Reserves slots for as many packets as there is room for.
+  @inline(__always)
+  private func reserve(_ place: ReceivePlace, for receiver: Int, packets: Int) -> Lease {
+    let count = unsafe place.target.pointee.slotCount
+    let generation = unsafe place.target.pointee.generation
+    var known = unsafe Reservation(place.kring.reservation.pointee.load(ordering: .relaxed))
+    while true {
+      let slots = unsafe min(packets, place.free(after: known))
+      guard slots > 0 else { return Lease(sequence: 0, start: 0, slots: 0) }
+      let lease = Lease(sequence: known.sequence, start: known.next, slots: UInt32(slots))
+      unsafe kring.announce(UInt32(receiver), generation, UInt32(place.index), lease)
+      let following = known.following(lease.slots, of: count)
+      let (isOurs, found) = unsafe place.kring.reservation.pointee.compareExchange(
+        expected: known.rawValue, desired: following.rawValue, ordering: .sequentiallyConsistent)
+      if isOurs { return lease }
+      known = Reservation(found)
+    }
+  }
+
+  /// - Returns: Bytes of the packets.
+  @inline(__always)
+  private func copy(
+    _ packets: UInt32, from first: UInt32, to place: ReceivePlace, _ start: UInt32
+  ) -> UInt64 {
+    let (ring, target) = unsafe (ring, place.view)
+    var (from, to, left) = (first, start, packets)
+    var bytes: UInt64 = 0
+    while left > 0 {
+      let stretch = unsafe min(left, min(ring.slotCount &- from, target.slotCount &- to))
+      unsafe bytes &+= copyStretch(
+        stretch, of: ring, from: ring.slot(from), to: target, target.slot(to))
+      left &-= stretch
+      from = unsafe from &+ stretch == ring.slotCount ? 0 : from &+ stretch
+      to = unsafe to &+ stretch == target.slotCount ? 0 : to &+ stretch
+    }
+    return bytes
+  }
+
+  // A function of its own, whose loop has all registers.
+  @inline(never)
+  private func copyStretch(
+    _ stretch: UInt32, of ring: Ring, from first: UnsafeMutablePointer<Slot>, to target: Ring,
+    _ start: UnsafeMutablePointer<Slot>
+  ) -> UInt64 {
+    let flags = UInt64(1) << 56
+    let size = unsafe UInt64(ring.bufferSize)
+    var (from, to) = unsafe (first, start)
+    var bytes: UInt64 = 0
+    for _ in 0..<stretch {
+      // Read once more, and so checked once more: the application could be writing.
+      let slot = unsafe SlotWord(at: from)
+      let length = slot.length <= size ? slot.length : 0
+      let own = unsafe SlotWord(at: to)
+      let source = unsafe ring.buffers + slot.offset(in: ring)
+      let room = unsafe target.buffers + own.offset(in: target)
+      if length <= 64 {
+        unsafe copyBlock(from: source, to: room)
+      } else {
+        unsafe copyLongPacket(from: source, to: room, Int(length), room: Int(size))
+      }
+      // Index, length and flags in one store.
+      unsafe UnsafeMutableRawPointer(to).storeBytes(
+        of: UInt64(own.buffer) | length << 32 | flags, as: UInt64.self)
+      bytes &+= length
+      unsafe from += 1
+      unsafe to += 1
+    }
+    return bytes
+  }
+}
+
+/// Index, length and flags of a slot, read by one load.
+private struct SlotWord {
+  let word: UInt64
+
+  @inline(__always)
+  init(at slot: UnsafeMutablePointer<Slot>) {
+    word = unsafe UInt64(
+      littleEndian: UnsafeRawPointer(slot).loadUnaligned(as: UInt64.self))
+  }
+
+  @inline(__always)
+  var buffer: UInt32 { UInt32(truncatingIfNeeded: word) }
+
+  @inline(__always)
+  var length: UInt64 { word >> 32 & 0xffff }
+
+  /// Where its buffer begins, after buffer 0: that one, the sink, for an index that is none.
+  @inline(__always)
+  func offset(in ring: Ring) -> Int {
+    unsafe Int(buffer < ring.bufferCount ? buffer : 0) &* Int(ring.bufferSize)
+  }
+
+  /// Whether it holds a packet of an Ethernet header at least, and nothing unusual.
+  @inline(__always)
+  func isWhole(in ring: Ring) -> Bool {
+    let unusual = UInt64(NS_BUF_CHANGED | NS_INDIRECT | NS_MOREFRAG) << 48
+    return unsafe word & unusual == 0 && buffer < ring.bufferCount
+      && length &- 14 <= UInt64(ring.bufferSize) &- 14
+  }
+}
+
+/// ``copyPacket(from:to:_:room:)`` for more than a block, out of the way of the loop over short packets.
+@inline(never)
+private func copyLongPacket(
+  from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _ length: Int, room: Int
+) {
+  unsafe copyPacket(from: source, to: target, length, room: room)
+}
