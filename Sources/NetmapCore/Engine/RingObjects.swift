@@ -104,6 +104,7 @@ extension EnginePort {
   private func resetKRing(_ direction: Direction, _ index: Int, at offset: Int) {
     let kring = unsafe kring(direction, index)
     let base = unsafe Int(segment.offset(of: kring))
+    let former = unsafe Reservation(kring.longWord(KRingLayout.reservation))
     segment.memory.clear(at: base, count: KRingLayout.byteCount)
     let slots = UInt32(geometry.slots(direction))
     unsafe kring.setWord(KRingLayout.slotCount, slots)
@@ -117,18 +118,24 @@ extension EnginePort {
     }
     if ringKind == .bridge {
       unsafe describe(kring, direction)
-      if direction == .receive { unsafe openToSenders(kring, index, at: offset) }
+      if direction == .receive { unsafe openToSenders(kring, index, at: offset, former) }
     }
     unsafe kring.state = .on
   }
 
   /// Has the senders on a switch know of a fresh receive ring.
-  private func openToSenders(_ kring: KRing, _ index: Int, at offset: Int) {
+  ///
+  /// - Parameter former: Of the ring that was here before. Leases go on from there: a sender may
+  ///   remember what it found out about the last one (``Intent/room``).
+  private func openToSenders(
+    _ kring: KRing, _ index: Int, at offset: Int, _ former: Reservation
+  ) {
     guard let leases = unsafe segment.leases(index) else { return }
     unsafe leases.initializeMemory(
       as: UInt8.self, repeating: 0, count: segment.leaseSlots * LeaseTable.entryByteCount)
-    unsafe kring.setLongWord(KRingLayout.arriving, Reservation.first.rawValue)
-    unsafe kring.setLongWord(KRingLayout.reservation, Reservation.first.rawValue)
+    let first = former.afresh
+    unsafe kring.setLongWord(KRingLayout.arriving, first.rawValue)
+    unsafe kring.setLongWord(KRingLayout.reservation, first.rawValue)
     unsafe kring.setLongWord(KRingLayout.openRingOffset, UInt64(offset))
     unsafe kring.setOpen(true)
   }

@@ -2,8 +2,9 @@
 ///
 /// - `0..<128`: the indexes a sync of this ring reads and writes; nobody else does.
 /// - `128..<384`: counters, written by the same sync, read by whoever shows statistics.
-/// - `384..<512`: the outbox, written by this side, read by the other end: where it has got to. Its
-///   wait word is the one word here the other end writes, and only when it goes to sleep.
+/// - `384..<512`: the outbox, written by this side, read by the other end: where it has got to, and
+///   on its second line the wait word, the one word here the other end writes, and only when it goes to
+///   sleep. Senders on a switch read that for each lease, and the first line only when they need to.
 /// - `512..<640`: of a switch port's receive ring: where senders reserve slots, what they were refused, and
 ///   who waits for room.
 /// - `640..<768`: of a switch port's transmit ring: what its sender is about to reserve, and where; who has
@@ -47,7 +48,7 @@ package enum KRingLayout {
   @inlinable package static var drops: Int { 192 }
 
   @inlinable package static var position: Int { 384 }
-  @inlinable package static var waitWord: Int { 388 }
+  @inlinable package static var waitWord: Int { 448 }
 
   // Read together by every sender, so on the line that they write anyway.
   @inlinable package static var reservation: Int { 512 }

@@ -142,10 +142,13 @@ extension Forwarder {
     let generation = unsafe place.target.pointee.generation
     var known = unsafe Reservation(place.kring.reservation.pointee.load(ordering: .relaxed))
     while true {
-      let slots = unsafe min(packets, place.free(after: known))
+      let (port, index) = unsafe (UInt32(receiver), UInt32(place.index))
+      var room = unsafe Int(kring.knownRoom(at: known, of: count, port, generation, index))
+      if room < packets { room = unsafe place.free(after: known) }
+      let slots = min(packets, room)
       guard slots > 0 else { return Lease(sequence: 0, start: 0, slots: 0) }
       let lease = Lease(sequence: known.sequence, start: known.next, slots: UInt32(slots))
-      unsafe kring.announce(UInt32(receiver), generation, UInt32(place.index), lease)
+      unsafe kring.announce(port, generation, index, lease, room: UInt32(room &- slots))
       let following = known.following(lease.slots, of: count)
       let (isOurs, found) = unsafe place.kring.reservation.pointee.compareExchange(
         expected: known.rawValue, desired: following.rawValue, ordering: .sequentiallyConsistent)

@@ -161,6 +161,39 @@ struct SwitchLeaseTests {
     _ = keeper
   }
 
+  @Test("what a sender knows of a ring's room does not hold for the next ring in its place")
+  func roomOfAnotherRing() throws {
+    let engine = try Engine()
+    let (a, b) = (try TestPort(engine, "vale0:a"), try TestPort(engine, "vale0:b"))
+    let keeper = try TestPort(engine, "vale0:r", flags: [.transmitOnly], hints: .slots(16))
+    let first = try TestPort(engine, "vale0:r", flags: [.receiveOnly])
+    keeper.tx().send(TestFrame(target: .station(1), source: .station(9), number: 0))
+    _ = (a.rx().takePackets(), b.rx().takePackets())
+    func send(_ port: TestPort, _ numbers: ClosedRange<UInt32>) {
+      for number in numbers {
+        port.tx().send(TestFrame(target: .station(9), source: .station(8), number: number))
+      }
+    }
+    // The last one looks, and learns of 14 more.
+    send(a, 1...15)
+    #expect(first.rx().takePackets().count == 15)
+    send(a, 16...16)
+    first.close()
+    let second = try TestPort(engine, "vale0:r", flags: [.receiveOnly])
+    // The same place in the new ring, which is full there.
+    send(b, 101...115)
+    let rx = second.rx()
+    rx.sync()
+    rx.move(to: 1)
+    rx.sync()
+    send(b, 116...116)
+    send(a, 201...203)
+    let packets = rx.takePackets()
+    #expect(packets.map { $0[14] } == Array(102...116))
+    #expect(rx.counters.drops[.ringFull] == 3)
+    _ = keeper
+  }
+
   @Test("a port comes and goes while two threads send to it: no other port loses a packet")
   func comingAndGoing() throws {
     let engine = try Engine()

@@ -77,18 +77,26 @@ private struct ModelRun {
 
   private mutating func send(_ number: Int, _ context: String) throws {
     guard let port = ports[number], let header = model.ports[number]?.header else { return }
-    for _ in 0..<Int.random(in: 1...12, using: &generator) {
-      let pieces = generator.chance(20) ? Int.random(in: 2...4, using: &generator) : 1
+    // Packets of one flow, which go another way than those of many, or of several in turns.
+    let flow = (
+      pool.randomElement(using: &generator) ?? 0, pool.randomElement(using: &generator) ?? 0
+    )
+    let isFlow = generator.chance(50)
+    for _ in 0..<Int.random(in: 1...(isFlow ? 60 : 12), using: &generator) {
+      let pieces = generator.chance(isFlow ? 2 : 20) ? Int.random(in: 2...4, using: &generator) : 1
       let isApart = header > 0 && generator.chance(30)
       guard Int(port.tx().space) >= pieces + 1 else { break }
       var sizes = (0..<pieces).map { _ in
         Int.random(in: 14...(pieces == 1 ? 1514 : 200), using: &generator)
       }
       if generator.chance(3) { sizes = [Int.random(in: 1...13, using: &generator)] }
+      var (target, source) = flow
+      if !isFlow || generator.chance(3) {
+        target = generator.chance(25) ? .broadcast : pool.randomElement(using: &generator) ?? 0
+        source = pool.randomElement(using: &generator) ?? 0
+      }
       let frame = TestFrame(
-        target: generator.chance(25) ? .broadcast : pool.randomElement(using: &generator) ?? 0,
-        source: pool.randomElement(using: &generator) ?? 0, number: sequence,
-        length: sizes.reduce(0, +))
+        target: target, source: source, number: sequence, length: sizes.reduce(0, +))
       sequence += 1
       if isApart { sizes.insert(header, at: 0) } else { sizes[0] += header }
       let bytes = [UInt8](repeating: 0, count: header) + frame.bytes

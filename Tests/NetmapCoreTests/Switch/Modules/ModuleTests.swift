@@ -54,6 +54,28 @@ private struct Nonsense: SwitchModule {
   }
 }
 
+/// A learning bridge that counts how often it is asked.
+private struct ByAddresses: ~Copyable, SwitchModule {
+  static var name: String { "by-addresses" }
+  static var decidesByAddresses: Bool { true }
+
+  let asked = Atomic<UInt64>(0)
+
+  init(configuration: String = "") throws(NetmapError) {}
+
+  func lookup(_ batch: borrowing SwitchBatch) {
+    batch.route { packet in
+      asked.wrappingAdd(1, ordering: .relaxed)
+      packet.learn()
+      return packet.learned
+    }
+  }
+
+  var statistics: [SwitchModuleStatistic] {
+    [SwitchModuleStatistic("asked", asked.load(ordering: .relaxed))]
+  }
+}
+
 /// Says nothing.
 private struct Silent: SwitchModule {
   static var name: String { "silent" }
@@ -105,6 +127,36 @@ struct ModuleTests {
     vale[2].tx().send(frame)
     #expect(try vale.report()["dropped"] == 1)
     #expect(vale[2].tx().counters.drops[.noDestination] == 1)
+  }
+
+  @Test("a module that decides by addresses is asked once about packets side by side")
+  func byAddresses() throws {
+    let vale = try TestSwitch(3)
+    try vale.install(ByAddresses())
+    vale[1].tx().send(TestFrame(target: .broadcast, source: .station(2), number: 0))
+    _ = vale.takeAll()
+    let frames = (1...100).map { number in
+      TestFrame(
+        target: .station(number <= 40 || number > 60 ? 2 : 3), source: .station(1),
+        number: UInt32(number))
+    }
+    for frame in frames { vale[0].tx().putPacket(frame.bytes) }
+    vale[0].tx().sync()
+    // Nobody is station 3: everybody gets that.
+    #expect(
+      vale.takeAll() == [[], frames.map(\.bytes), frames[40..<60].map(\.bytes)])
+    let report = try vale.report()
+    #expect(report["packets"] == 101)
+    // Once for the first 40, for each of those that everybody gets and what comes with them.
+    #expect(report["asked"] ?? .max <= 64)
+    // One by one, when they are not side by side.
+    let asked = try #require(report["asked"])
+    for frame in frames[0..<4] {
+      vale[0].tx().putPacket(frame.bytes)
+      vale[0].tx().putPacket(frames[40].bytes)
+    }
+    vale[0].tx().sync()
+    #expect(try vale.report()["asked"] == asked + 8)
   }
 
   @Test("the learning module does what the built-in bridge does", arguments: 0..<3 as Range<UInt64>)
