@@ -69,9 +69,23 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   public mutating func forEach(upTo limit: Int = .max, _ body: (borrowing Packet) -> Void) -> Int {
     let taken = min(max(limit, 0), count)
     var index = position
-    for _ in 0..<taken {
+    var left = taken
+    // The loops below are made for many.
+    if taken == 1 {
       unsafe body(Packet(ring, ring.slot(index).pointee))
-      index = unsafe ring.next(index)
+      advance()
+      return 1
+    }
+    while left > 0 {
+      // A stretch has no wrap in it, so that each slot costs one addition.
+      let stretch = unsafe min(left, Int(ring.slotCount &- index))
+      var slot = unsafe ring.slot(index)
+      for _ in 0..<stretch {
+        unsafe body(Packet(ring, slot.pointee))
+        unsafe slot += 1
+      }
+      left &-= stretch
+      index = unsafe ring.index(index, advancedBy: stretch)
     }
     move(to: index)
     return taken
@@ -84,8 +98,7 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   @discardableResult
   public mutating func skip(_ limit: Int = .max) -> Int {
     let taken = min(max(limit, 0), count)
-    let place = Int(position) + taken
-    unsafe move(to: UInt32(place < Int(ring.slotCount) ? place : place - Int(ring.slotCount)))
+    unsafe move(to: ring.index(position, advancedBy: taken))
     return taken
   }
 

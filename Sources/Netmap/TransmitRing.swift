@@ -131,12 +131,27 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     precondition(length >= 0 && length <= bufferSize, "the packet does not fit a buffer")
     let count = min(max(limit, 0), space)
     var index = position
-    for number in 0..<count {
+    var number = 0
+    // The loops below are made for many.
+    if count == 1 {
       let slot = unsafe ring.slot(index)
       var span = unsafe MutableRawSpan(_unsafeStart: payload(slot), byteCount: length)
-      fill(number, &span)
-      unsafe Self.set(slot, length, flags)
-      index = unsafe ring.next(index)
+      fill(0, &span)
+      unsafe commit(slot, length: length, flags)
+      return 1
+    }
+    while number < count {
+      // A stretch has no wrap in it, so that each slot costs one addition.
+      let stretch = unsafe min(count &- number, Int(ring.slotCount &- index))
+      var slot = unsafe ring.slot(index)
+      for _ in 0..<stretch {
+        var span = unsafe MutableRawSpan(_unsafeStart: payload(slot), byteCount: length)
+        fill(number, &span)
+        unsafe Self.set(slot, length, flags)
+        number &+= 1
+        unsafe slot += 1
+      }
+      index = unsafe ring.index(index, advancedBy: stretch)
     }
     move(to: index)
     return count

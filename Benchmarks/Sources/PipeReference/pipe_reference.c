@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "pipe.h"
 #include "pipe_reference.h"
@@ -20,6 +21,12 @@ static struct {
 	_Alignas(128) char end[];
 } control;
 static struct end sender, receiver;
+/* The two mappings and their files. */
+static struct {
+	void *base[2];
+	size_t bytes[2];
+	int file[2];
+} memory_of_pipe;
 
 /* ---- the measured loops ---- */
 
@@ -191,10 +198,26 @@ bool pipe_reference_make(void)
 		return false;
 	struct ring *tx = make_ring(region, 0, buffers, 1);
 	struct ring *rx = make_ring(region, ring_bytes, buffers, 0);
+	memory_of_pipe.base[0] = region;
+	memory_of_pipe.base[1] = krings;
+	memory_of_pipe.bytes[0] = bytes;
+	memory_of_pipe.bytes[1] = 4096;
+	memory_of_pipe.file[0] = memory;
+	memory_of_pipe.file[1] = krings_memory;
 	krings[0].hwtail = krings[0].rtail = PIPE_SLOTS - 1;
 	sender = (struct end){ tx, &krings[0], rx, &krings[1], 1, eventfd(0, EFD_NONBLOCK) };
 	receiver = (struct end){ rx, &krings[1], tx, &krings[0], 2, eventfd(0, EFD_NONBLOCK) };
 	return true;
+}
+
+void pipe_reference_free(void)
+{
+	for (int i = 0; i < 2; i++) {
+		munmap(memory_of_pipe.base[i], memory_of_pipe.bytes[i]);
+		close(memory_of_pipe.file[i]);
+	}
+	close(sender.doorbell);
+	close(receiver.doorbell);
 }
 
 /* ---- control ---- */

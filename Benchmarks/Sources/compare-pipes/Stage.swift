@@ -6,7 +6,7 @@ internal import Synchronization
 /// The two pipes, each measured by two threads that stay on their CPUs.
 ///
 /// Threads are started for each turn, as both ends of both pipes live as long as the stage.
-struct Stage {
+final class Stage {
   private let sender: Netmap.Port
   private let receiver: Netmap.Port
   private let cpus: (Int, Int)
@@ -24,6 +24,8 @@ struct Stage {
     }
   }
 
+  deinit { pipe_reference_free() }
+
   /// - Returns: Millions of packets a second of this package.
   func measure<P: Payload & SendableMetatype>(
     _: P.Type, batch: Int, _ seconds: Double
@@ -33,14 +35,14 @@ struct Stage {
     let problem = Mutex<(any Error)?>(nil)
     let (first, second) = (Held(port: sender), Held(port: receiver))
     let threads = [
-      worker(on: cpus.0) {
+      Self.worker(on: cpus.0) {
         control.waitForStart()
         var progress = Progress()
         do {
           try PipeLoops<P>.send(first.port, batch: batch, upTo: .max, control, &progress)
         } catch { problem.withLock { $0 = error } }
       },
-      worker(on: cpus.1) {
+      Self.worker(on: cpus.1) {
         control.waitForStart()
         var (progress, payload) = (Progress(), P())
         do {
@@ -73,12 +75,12 @@ struct Stage {
     pipe_reference_configure(pipe_options(touched: isTouched, batch: UInt32(batch)))
     pipe_reference_enter(PIPE_WARMING)
     let threads = [
-      worker(on: cpus.0) {
+      Self.worker(on: cpus.0) {
         start.waitForStart()
         var progress = pipe_progress()
         unsafe pipe_reference_send(&progress)
       },
-      worker(on: cpus.1) {
+      Self.worker(on: cpus.1) {
         start.waitForStart()
         var progress = pipe_progress()
         unsafe pipe_reference_receive(PIPE_WARMING, &progress)
@@ -99,7 +101,7 @@ struct Stage {
     return result.withLock { $0 }.rate
   }
 
-  private func worker(on cpu: Int, _ body: @escaping @Sendable () -> Void) -> DispatchSemaphore {
+  private static func worker(on cpu: Int, _ body: @escaping @Sendable () -> Void) -> DispatchSemaphore {
     let done = DispatchSemaphore(value: 0)
     Thread.detachNewThread {
       _ = pipe_reference_pin(CInt(cpu))

@@ -89,6 +89,13 @@ extension Ring {
     unsafe index &+ 1 == slotCount ? 0 : index &+ 1
   }
 
+  /// The slot that is `count` after `index`, wrapping; `count` must not exceed ``slotCount``.
+  @inlinable @inline(always)
+  public func index(_ index: UInt32, advancedBy count: Int) -> UInt32 {
+    let place = index &+ UInt32(truncatingIfNeeded: count)
+    return unsafe place >= slotCount ? place &- slotCount : place
+  }
+
   /// How far `to` is ahead of `from`, modulo the ring; both must be below ``slotCount``.
   @inlinable @inline(always)
   public func distance(from: UInt32, to: UInt32) -> UInt32 {

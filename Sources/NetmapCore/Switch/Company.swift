@@ -78,7 +78,7 @@ extension Forwarder {
         in: ring, from: ring.slot(index), stretch, start, rest, &company.bytes)
       company.packets &+= count
       guard count == stretch else { break }
-      index = unsafe index &+ count == ring.slotCount ? 0 : index &+ count
+      index = unsafe ring.index(index, advancedBy: Int(count))
     }
     let isAll = company.packets == most
     return unsafe isAll || company.packets >= Self.companyMin ? company : Company()
@@ -170,8 +170,8 @@ extension Forwarder {
       unsafe bytes &+= copyStretch(
         stretch, of: ring, from: ring.slot(from), to: target, target.slot(to))
       left &-= stretch
-      from = unsafe from &+ stretch == ring.slotCount ? 0 : from &+ stretch
-      to = unsafe to &+ stretch == target.slotCount ? 0 : to &+ stretch
+      from = unsafe ring.index(from, advancedBy: Int(stretch))
+      to = unsafe target.index(to, advancedBy: Int(stretch))
     }
     return bytes
   }

@@ -198,8 +198,7 @@ struct Forwarder {
 
   /// The slot so many frames after another one.
   private func slot(_ frames: UInt32, after start: UInt32) -> UInt32 {
-    let index = start &+ frames
-    return unsafe index >= ring.slotCount ? index &- ring.slotCount : index
+    unsafe ring.index(start, advancedBy: Int(frames))
   }
 
   /// Whether a slot is as almost all of them are: its own buffer, which it does not exceed.

@@ -28,6 +28,9 @@ struct pipe_progress {
 /* Makes the pipe; false with errno set when there is no memory for it. */
 bool pipe_reference_make(void);
 
+/* Gives it back. To be called while no loop runs. */
+void pipe_reference_free(void);
+
 /* To be called while no loop runs. */
 void pipe_reference_configure(struct pipe_options options);
 
