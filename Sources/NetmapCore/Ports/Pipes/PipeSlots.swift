@@ -35,7 +35,18 @@ extension AttachedRing {
     let count = Int(end &- from)
     var (all, sum) = (SIMD4<UInt32>.zero, SIMD4<UInt32>.zero)
     var index = 0
-    if count < 4 {
+    if count < 64 {
+      while index &+ 4 <= count {
+        let (a, b) = unsafe (source[index], source[index &+ 1])
+        let (c, d) = unsafe (source[index &+ 2], source[index &+ 3])
+        unsafe target[index] = a
+        unsafe target[index &+ 1] = b
+        unsafe target[index &+ 2] = c
+        unsafe target[index &+ 3] = d
+        all |= (a | b) | (c | d)
+        if sums { sum &+= (a &+ b) &+ (c &+ d) }
+        index &+= 4
+      }
       while index < count {
         let slot = unsafe source[index]
         unsafe target[index] = slot
