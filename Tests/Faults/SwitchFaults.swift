@@ -16,7 +16,7 @@ struct SwitchFaults {
     let fixture = try DaemonFixture()
     let stations = try StationSwitch(fixture, pause: 1000)
     // Starting a process takes longer than anything else here.
-    for round in 0..<(faultRounds * 2 / 3) {
+    for round in 0..<faultRounds {
       let context = "seed \(seed), round \(round)"
       let victim = Self.anybody.randomElement(using: &generator) ?? 1
       usleep(.random(in: 0..<2_000, using: &generator))
@@ -62,7 +62,7 @@ struct SwitchFaults {
     let fixture = try DaemonFixture()
     let holding: Set = [5, 9, 12]
     let stations = try StationSwitch(fixture, holding: holding, pause: 100)
-    for round in 0..<(faultRounds / 2) {
+    for round in 0..<faultRounds {
       let context = "seed \(seed), round \(round)"
       let victim = holding.randomElement(using: &generator) ?? 5
       stations.send(SIGSTOP, to: victim)
@@ -93,7 +93,7 @@ struct SwitchFaults {
     let engine = try fixture.engine()
     let name = try PortName("vale0:v0")
     _ = try engine.switches.create(try PortName("v0"))
-    for round in 0..<(faultRounds / 2) {
+    for round in 0..<faultRounds {
       let context = "seed \(seed), round \(round)"
       try engine.switches.attach(name, backpressure: round % 3 == 0)
       if round % 2 == 0 {
@@ -135,7 +135,7 @@ struct SwitchFaults {
     let fixture = try DaemonFixture()
     let descriptors = try fixture.daemonDescriptors()
     let engines = [try fixture.engine(), try fixture.engine()]
-    for round in 0..<(faultRounds / 10) {
+    for round in 0..<faultRounds {
       try fill(engines, round)
       try fixture.expectOpen(0, "round \(round)")
     }

@@ -14,7 +14,7 @@ struct SwitchDamageTests {
     let vale = try TestSwitch(4, hints: .slots(64))
     let other = try TestSwitch(2, hints: .slots(64))
     let bridge = try #require(vale[0].attached.bridge).segment.memory
-    for step in 0..<400 {
+    for step in 0..<1500 {
       for _ in 0..<Int.random(in: 1...3, using: &generator) {
         let word = generator.chance(50) ? generator.next() : generator.next() & 0x3f
         if generator.chance(40) {
