@@ -7,7 +7,8 @@ extension AttachedRing {
   ///
   /// Every receive sync stamps the ring, whether or not packets arrived, unless stamping was
   /// switched off and the ring does not ask for it with `NR_TIMESTAMP`. A stamp that is less than a
-  /// microsecond old stays: it could not say more, and a look at the clock costs as much as a sync.
+  /// microsecond old stays: it could not say more. For a millisecond after a look at the clock, which
+  /// costs as much as a sync, the processor's cycle counter tells how late it is.
   // Calls into the C library, which the compiler cannot follow.
   @_semantics("no_performance_analysis")
   @inline(__always)
@@ -17,20 +18,23 @@ extension AttachedRing {
     let cycles = clinux_cycles()
     // Also where the counter has gone backwards, on another processor or after a move to another host.
     if unsafe cycles &- clock.pointee.last < clock.pointee.microsecond { return }
-    let field = unsafe (ring.base + NETMAP_RING_TS_OFFSET).assumingMemoryBound(to: timeval.self)
-    unsafe gettimeofday(field, nil)
-    unsafe clock.pointee.last = cycles
-    if unsafe cycles &- clock.pointee.baseCycles > StampClock.interval {
-      unsafe clock.pointee.calibrate(cycles, field.pointee)
-    }
+    unsafe clock.pointee.stamp(cycles, ring)
   }
 }
 
-/// How a ring's stamp ages, by the processor's cycle counter; a process's own.
+/// What time it is by the processor's cycle counter, and how old a ring's stamp is; a process's own.
 @usableFromInline
 package struct StampClock {
-  /// The counter at the last look at the wall clock.
+  /// The counter at the last stamp.
   var last: UInt64 = 0
+  /// The counter at the last look at the wall clock, and what that said.
+  private var lookedAt: UInt64 = 0
+  private var seen = timeval()
+  /// Cycles for which that look is good: a millisecond, in which no clock goes wrong by more than a
+  /// microsecond. 0 where they are not known.
+  private var horizon: UInt64 = 0
+  /// Microseconds of a cycle, in parts of 2^32; rounded down, so that no stamp is ahead of the clock.
+  private var perCycle: UInt64 = 0
   /// Cycles in a microsecond; 0 while that is not known, or where there is no counter.
   var microsecond: UInt64 = 0
   /// What the counter and the clock, in microseconds, said together at one time.
@@ -39,6 +43,9 @@ package struct StampClock {
 
   /// Cycles between two calibrations: some milliseconds on any machine.
   fileprivate static var interval: UInt64 { 1 << 25 }
+
+  /// Cycles that a look takes at most: well under a microsecond.
+  private static var lookLimit: UInt64 { 1 << 11 }
 
   package init() {}
 
@@ -49,13 +56,43 @@ package struct StampClock {
     return unsafe withUnsafeMutablePointer(to: &parts.pointee.stampClock) { unsafe $0 }
   }
 
+  /// Stamps a ring whose stamp is a microsecond old.
+  // Calls into the C library, which the compiler cannot follow.
+  @_semantics("no_performance_analysis")
   @inline(never)
-  fileprivate mutating func calibrate(_ cycles: UInt64, _ now: timeval) {
+  fileprivate mutating func stamp(_ cycles: UInt64, _ ring: Ring) {
+    last = cycles
+    let field = unsafe (ring.base + NETMAP_RING_TS_OFFSET).assumingMemoryBound(to: timeval.self)
+    let passed = cycles &- lookedAt
+    if passed < horizon {
+      var time = seen
+      time.tv_usec &+= Int(truncatingIfNeeded: (passed &* perCycle) >> 32)
+      if time.tv_usec >= 1_000_000 {
+        time.tv_usec &-= 1_000_000
+        time.tv_sec &+= 1
+      }
+      unsafe field.pointee = time
+      return
+    }
+    unsafe gettimeofday(field, nil)
+    guard clinux_cycles() &- cycles < Self.lookLimit else {
+      // Interrupted in between: the two do not belong together, so the next stamp looks again.
+      lookedAt = cycles &- horizon
+      return
+    }
+    unsafe seen = field.pointee
+    lookedAt = cycles
+    if cycles &- baseCycles > Self.interval { calibrate(cycles, seen) }
+  }
+
+  private mutating func calibrate(_ cycles: UInt64, _ now: timeval) {
     let time = Int(now.tv_sec) &* 1_000_000 &+ Int(now.tv_usec)
     let passed = time &- baseTime
     // No processor counts more than 10 of them in a nanosecond; a clock that was set may seem to.
     let known = baseTime != 0 && passed > 0
     microsecond = known ? min((cycles &- baseCycles) / UInt64(passed), 10_000) : 0
+    horizon = 1000 &* microsecond
+    perCycle = (1 << 32) / (microsecond &+ 1)
     (baseCycles, baseTime) = (cycles, time)
   }
 }

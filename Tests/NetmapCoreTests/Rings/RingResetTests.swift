@@ -1,3 +1,4 @@
+import Glibc
 import NetmapCore
 import NetmapTestSupport
 import Testing
@@ -197,6 +198,33 @@ struct TimestampTests {
     #expect((0..<1_000_000).contains(rx.timestamp.microseconds))
     #expect(rx.field(40, as: Int64.self) == rx.timestamp.seconds)
     #expect(rx.field(48, as: Int64.self) == rx.timestamp.microseconds)
+  }
+
+  @Test("over many syncs the stamp keeps up with the clock, and does not run ahead of it")
+  func keepsUp() throws {
+    let rx = try TestPort(try Engine(), "a{1", hints: .slots(4)).rx()
+    func microseconds(_ time: (seconds: Int64, microseconds: Int64)) -> Int64 {
+      time.seconds * 1_000_000 + time.microseconds
+    }
+    var now = timeval()
+    var (ahead, looks) = (0, 0)
+    var behind: [Int64] = []
+    // Long enough for the ring to find out how fast the processor's counter is, and to go by it.
+    let end = monotonicNanoseconds() + 300_000_000
+    while monotonicNanoseconds() < end {
+      unsafe gettimeofday(&now, nil)
+      let before = Int64(now.tv_sec) * 1_000_000 + Int64(now.tv_usec)
+      rx.sync()
+      unsafe gettimeofday(&now, nil)
+      let after = Int64(now.tv_sec) * 1_000_000 + Int64(now.tv_usec)
+      let stamp = microseconds(rx.timestamp)
+      looks += 1
+      // The clock itself may be slewed by 0.5 us in a millisecond.
+      if stamp > after + 2 { ahead += 1 }
+      behind.append(before - stamp)
+    }
+    #expect(looks > 100 && ahead == 0, "\(ahead) of \(looks)")
+    #expect(behind.max() ?? .max <= 5, "microseconds")
   }
 
   @Test("transmit rings are never stamped")
