@@ -32,6 +32,23 @@ struct TrafficTests {
     #expect(sender.log.count("main_thread") >= 1)
   }
 
+  @Test("a receiver that had no room says so in the end, and no other does")
+  func drops() throws {
+    let engine = try EmbeddedEngine()
+    let receiver = try Run("-i valepg:r@conf:slots=16 -f rx -n 15", engine)
+    try receiver.waitFor("reading from valepg:r")
+    let sender = try Port("valepg:s", engine: engine)
+    for _ in 0..<100 { sender.inject([UInt8](repeating: 0xff, count: 60)) }
+    try sender.sync(.transmit)
+    #expect(receiver.wait() == 0)
+    #expect(receiver.log.has("85 packets were dropped: 85 ring_full"), "\(receiver.log.text)")
+    let (a, b) = (
+      try Run("-i netmap:t}1 -f rx -n 9", engine), try Run("-i netmap:t{1 -f tx -n 9", engine)
+    )
+    #expect(a.wait() == 0 && b.wait() == 0)
+    #expect(!a.log.has("dropped") && !b.log.has("dropped"))
+  }
+
   @Test("lines at the start")
   func startLines() throws {
     let engine = try EmbeddedEngine()

@@ -2,17 +2,18 @@ internal import Glibc
 internal import Netmap
 
 /// Moves a known number of packets through a pipe, both ends on one thread:
-/// `fixed-work PACKETS BATCH [untouched|touched|single|vale]`.
+/// `fixed-work PACKETS BATCH [untouched|touched|single|vale|flows]`.
 ///
 /// `untouched` and `touched` move whole batches, as `netmap bench` does; `single` appends and takes
-/// packets one by one, untouched; `vale` moves whole batches between two ports of a switch.
+/// packets one by one, untouched; `vale` moves whole batches between two ports of a switch, `flows` those of
+/// two flows in turns.
 ///
 /// Made to be counted, not timed: run it under `valgrind --tool=callgrind`, or with the malloc counter
 /// preloaded. With PACKETS 0 it does everything but the work; the difference is the work's own.
 @main
 struct FixedWork {
   enum Way: String {
-    case untouched, touched, single, vale
+    case untouched, touched, single, vale, flows
   }
 
   static func main() {
@@ -23,18 +24,18 @@ struct FixedWork {
       let way = Way(rawValue: arguments.count == 4 ? arguments[3] : "untouched")
     else {
       printError(
-        "usage: fixed-work PACKETS BATCH [untouched|touched|single|vale]; whole batches only")
+        "usage: fixed-work PACKETS BATCH [untouched|touched|single|vale|flows]; whole batches only")
       exit(64)
     }
     do throws(NetmapError) {
       let engine = try EmbeddedEngine()
-      let isSwitch = way == .vale
+      let isSwitch = way == .vale || way == .flows
       let first = try Port(isSwitch ? "valework:a" : "netmap:work{1", engine: engine)
       let second = try Port(isSwitch ? "valework:b" : "netmap:work}1", engine: engine)
       // What happens once only (faulting pages in, binding symbols) must not be counted.
       var digest = try work(.touched, first, second, 4 * batch, batch)
       digest &+= try work(.single, first, second, batch, batch)
-      if isSwitch { try meet(first, second) }
+      if isSwitch { try meet(first, second, flows: way == .flows ? 2 : 1) }
       let calls = mallocCalls()
       digest &+= try work(way, first, second, packets, batch)
       let allocations = mallocCalls().map { $0 - (calls ?? 0) }
@@ -51,14 +52,15 @@ struct FixedWork {
     _ way: Way, _ first: Port, _ second: Port, _ packets: Int, _ batch: Int
   ) throws(NetmapError) -> UInt64 {
     switch way {
-    case .untouched, .vale: try moveUntouched(first, second, packets, batch)
+    case .untouched, .vale, .flows: try moveUntouched(first, second, packets, batch)
     case .touched: try moveTouched(first, second, packets, batch)
     case .single: try moveOneByOne(first, second, packets, batch)
     }
   }
 
-  /// Has the switch learn where the second port is, and every buffer of the first hold a frame for it.
-  static func meet(_ first: Port, _ second: Port) throws(NetmapError) {
+  /// Has the switch learn where the second port is, and every buffer of the first hold a frame for it; of one
+  /// flow or of several in turns.
+  static func meet(_ first: Port, _ second: Port, flows: Int) throws(NetmapError) {
     let (here, there): (UInt64, UInt64) = (0x0102, 0x0202)
     var announcement = second.transmitRing(0)
     announcement.append(length: 60) { writeAddresses(.max, there, to: &$0) }
@@ -66,7 +68,9 @@ struct FixedWork {
     // Twice, as one slot always stays empty.
     for _ in 0..<2 {
       var output = first.transmitRing(0)
-      output.append(upTo: .max, length: 60) { _, bytes in writeAddresses(there, here, to: &bytes) }
+      output.append(upTo: .max, length: 60) { number, bytes in
+        writeAddresses(there, here &+ UInt64(number % flows) << 16, to: &bytes)
+      }
       try first.sync(.transmit)
       try second.sync(.receive)
       var input = second.receiveRing(0)

@@ -329,6 +329,12 @@ extension Forwarder {
   ) -> UInt64 {
     let mask = unsafe place.kring.longWord(KRingLayout.openOffsetMask)
     let ring = unsafe place.view
+    if mask == 0, own.packets == 0 || common.packets == 0 {
+      let queue = own.packets == 0 ? common : own
+      if queue.packets == queue.slots {
+        return unsafe copySingles(packets, queue.head, to: ring, start)
+      }
+    }
     var merged = MergedQueues(own, common)
     var slot = start
     var bytes: UInt64 = 0
@@ -348,6 +354,39 @@ extension Forwarder {
         bytes &+= UInt64(length)
         slot = unsafe ring.next(slot)
       }
+    }
+    return bytes
+  }
+
+  /// The packets of one list, a slot each.
+  // A function of its own, whose loop has all registers.
+  @inline(never)
+  private func copySingles(
+    _ packets: Int, _ head: UInt16, to target: Ring, _ start: UInt32
+  ) -> UInt64 {
+    let (frames, flags) = unsafe (frames, UInt64(1) << 56)
+    var (packet, slot) = (head, start)
+    var bytes: UInt64 = 0
+    for _ in 0..<packets {
+      let frame = unsafe frames + Int(packet)
+      let source = unsafe frame.pointee.bytes
+      let room = unsafe min(frame.pointee.room, target.bufferSize)
+      let fits = unsafe UInt32(frame.pointee.length) <= target.bufferSize
+      let length = unsafe fits ? UInt64(frame.pointee.length) : 0
+      unsafe packet = frame.pointee.next
+      let place = unsafe target.slot(slot)
+      let own = unsafe SlotWord(at: place)
+      let buffer = unsafe target.buffers + own.offset(in: target)
+      if length <= 64, room >= 64 {
+        unsafe copyBlock(from: source, to: buffer)
+      } else {
+        unsafe copyLongPacket(from: source, to: buffer, Int(length), room: Int(room))
+      }
+      // Index, length and flags in one store.
+      unsafe UnsafeMutableRawPointer(place).storeBytes(
+        of: UInt64(own.buffer) | length << 32 | flags, as: UInt64.self)
+      bytes &+= length
+      slot = unsafe target.next(slot)
     }
     return bytes
   }

@@ -86,7 +86,7 @@ struct Forwarder {
     var (count, first) = (0, 0)
     var bytes: UInt64 = 0
     var packets: UInt64 = 0
-    let isPlain = unsafe isPlain
+    let (isPlain, isDirect) = unsafe (isPlain, kring.offsetMask == 0)
     while index != head {
       if count == 0, isPlain {
         let gone = unsafe forwardCompany(from: index, upTo: head, limit: batch)
@@ -98,44 +98,56 @@ struct Forwarder {
           continue
         }
       }
-      let place = unsafe ring.slot(index)
-      let content = unsafe place.pointee
-      index = unsafe ring.next(index)
-      let size: UInt16
-      var continues = content.flags.rawValue & UInt16(NS_MOREFRAG) != 0
-      if unsafe isCommon(content) {
-        size = content.length
-        unsafe (frames + count).store(
-          ring.buffer(content.bufferIndex), room: ring.bufferSize, size, fragments: 1,
-          continues: continues)
-      } else {
-        let frame = unsafe uncommonFrame(content, place)
-        unsafe (size, continues) = (frame.length, frame.continues)
-        unsafe frames[count] = frame
+      // Between two packets: those of a slot each come many at a time.
+      if isDirect, count == first {
+        let found = unsafe collect(
+          from: index, upTo: head, into: frames + count, limit: UInt32(batch &- count))
+        index = unsafe slot(found.count, after: index)
+        count &+= Int(found.count)
+        first = count
+        packets &+= UInt64(found.count)
+        bytes &+= found.bytes
       }
-      count &+= 1
-      bytes &+= UInt64(size)
-      if continues, index != head {
-        guard count &- first == SwitchLimits.fragments else { continue }
-        // What came before goes first, so that the frames of a batch lie side by side in the ring.
-        if first > 0 {
-          let taken = unsafe flush(first)
-          if taken < first {
-            let stays = unsafe leave(taken, first, &packets, &bytes)
-            unsafe countSent(packets, bytes &- length(first, count))
-            return unsafe slot(stays, after: start)
-          }
+      if index != head, count < batch || count > first {
+        let place = unsafe ring.slot(index)
+        let content = unsafe place.pointee
+        index = unsafe ring.next(index)
+        let size: UInt16
+        var continues = content.flags.rawValue & UInt16(NS_MOREFRAG) != 0
+        if unsafe isCommon(content) {
+          size = content.length
+          unsafe (frames + count).store(
+            ring.buffer(content.bufferIndex), room: ring.bufferSize, size, fragments: 1,
+            continues: continues)
+        } else {
+          let frame = unsafe uncommonFrame(content, place)
+          unsafe (size, continues) = (frame.length, frame.continues)
+          unsafe frames[count] = frame
         }
-        unsafe kring.countDrop(.tooManyFragments)
+        count &+= 1
+        bytes &+= UInt64(size)
+        if continues, index != head {
+          guard count &- first == SwitchLimits.fragments else { continue }
+          // What came before goes first, so that the frames of a batch lie side by side in the ring.
+          if first > 0 {
+            let taken = unsafe flush(first)
+            if taken < first {
+              let stays = unsafe leave(taken, first, &packets, &bytes)
+              unsafe countSent(packets, bytes &- length(first, count))
+              return unsafe slot(stays, after: start)
+            }
+          }
+          unsafe kring.countDrop(.tooManyFragments)
+          packets &+= 1
+          index = unsafe skipPacket(from: index, upTo: head)
+          start = index
+          (count, first) = (0, 0)
+          continue
+        }
+        if continues || count &- first > 1 { bytes &-= unsafe endPacket(first, count) }
         packets &+= 1
-        index = unsafe skipPacket(from: index, upTo: head)
-        start = index
-        (count, first) = (0, 0)
-        continue
+        first = count
       }
-      if continues || count &- first > 1 { bytes &-= unsafe endPacket(first, count) }
-      packets &+= 1
-      first = count
       if count >= batch || index == head {
         let taken = unsafe flush(count)
         if taken < count {
@@ -149,6 +161,32 @@ struct Forwarder {
     }
     unsafe countSent(packets, bytes)
     return head
+  }
+
+  /// Makes frames of slots that hold a packet each and nothing unusual, from a slot on.
+  ///
+  /// - Returns: How many, at most `limit`, and their bytes.
+  @inline(never)
+  private func collect(
+    from first: UInt32, upTo head: UInt32, into frames: UnsafeMutablePointer<Frame>, limit: UInt32
+  ) -> (count: UInt32, bytes: UInt64) {
+    // A copy, which no store can change.
+    let ring = unsafe ring
+    var index = first
+    var frame = unsafe frames
+    var (count, bytes): (UInt32, UInt64) = (0, 0)
+    while index != head, count != limit {
+      let slot = unsafe SlotWord(at: ring.slot(index))
+      guard unsafe slot.isSingle(in: ring) else { break }
+      unsafe frame.store(
+        ring.buffers + slot.offset(in: ring), room: ring.bufferSize,
+        UInt16(truncatingIfNeeded: slot.length), fragments: 1, continues: false)
+      bytes &+= slot.length
+      count &+= 1
+      index = unsafe ring.next(index)
+      unsafe frame += 1
+    }
+    return (count, bytes)
   }
 
   @inline(__always)

@@ -39,3 +39,11 @@ func copyBlock(from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer
   unsafe target.storeBytes(of: c, toByteOffset: 32, as: Quarter.self)
   unsafe target.storeBytes(of: d, toByteOffset: 48, as: Quarter.self)
 }
+
+/// ``copyPacket(from:to:_:room:)`` for more than a block, out of the way of the loop over short packets.
+@inline(never)
+func copyLongPacket(
+  from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _ length: Int, room: Int
+) {
+  unsafe copyPacket(from: source, to: target, length, room: room)
+}

@@ -30,8 +30,7 @@ struct FinalObject {
       case .sequence(let summary): json.add("sequence", Self.object(summary))
       }
     }
-    var drops = DropTotals()
-    for port in statistics { drops.add(port) }
+    let drops = DropTotals(statistics)
     json.add("transmit_drops", drops.transmit)
     json.add("receive_drops", drops.receive)
     self.json = json
@@ -62,15 +61,32 @@ struct FinalObject {
 }
 
 /// What the ports dropped, by reason.
-private struct DropTotals {
+struct DropTotals {
   private var transmitDrops = DropCounters()
   private var receiveDrops = DropCounters()
 
-  mutating func add(_ statistics: PortStatistics) {
-    for reason in DropReason.allCases {
-      transmitDrops[reason] += statistics.transmit.drops[reason]
-      receiveDrops[reason] += statistics.receive.drops[reason]
+  init(_ ports: [PortStatistics]) {
+    for port in ports {
+      for reason in DropReason.allCases {
+        transmitDrops[reason] += port.transmit.drops[reason]
+        receiveDrops[reason] += port.receive.drops[reason]
+      }
     }
+  }
+
+  /// What a person has to know of it, if anything was dropped.
+  ///
+  /// - Parameter role: Whose packets count.
+  func remark(for role: Role) -> String? {
+    let drops: DropCounters
+    switch role {
+    case .sender: drops = transmitDrops
+    case .receiver: drops = receiveDrops
+    case .other: return nil
+    }
+    guard drops.total > 0 else { return nil }
+    let reasons = DropReason.allCases.filter { drops[$0] > 0 }.map { "\(drops[$0]) \($0.name)" }
+    return "\(drops.total) packets were dropped: \(reasons.joined(separator: ", "))"
   }
 
   var transmit: JSONLine { Self.object(transmitDrops) }

@@ -254,6 +254,9 @@ extension Session {
       case .receiver: final.lines("Received", configuration.scaling)
       case .other: [String]()
       }
+    if let remark = DropTotals(links.map(\.port.statistics)).remark(for: configuration.mode.role) {
+      log(remark, function: "main_thread")
+    }
     for text in lines { output.line(text) }
     if configuration.printsJSON {
       let object = FinalObject(
