@@ -101,7 +101,9 @@ final class Stage {
     return result.withLock { $0 }.rate
   }
 
-  private static func worker(on cpu: Int, _ body: @escaping @Sendable () -> Void) -> DispatchSemaphore {
+  private static func worker(
+    on cpu: Int, _ body: @escaping @Sendable () -> Void
+  ) -> DispatchSemaphore {
     let done = DispatchSemaphore(value: 0)
     Thread.detachNewThread {
       _ = pipe_reference_pin(CInt(cpu))

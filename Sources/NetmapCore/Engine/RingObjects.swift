@@ -123,10 +123,8 @@ extension EnginePort {
     unsafe kring.state = .on
   }
 
-  /// Has the senders on a switch know of a fresh receive ring.
-  ///
-  /// - Parameter former: Of the ring that was here before. Leases go on from there: a sender may
-  ///   remember what it found out about the last one (``Intent/room``).
+  /// Has the senders on a switch know of a fresh receive ring. Leases go on from those of the ring that was
+  /// here before: a sender may remember what it found out about the last one (``Intent/room``).
   private func openToSenders(
     _ kring: KRing, _ index: Int, at offset: Int, _ former: Reservation
   ) {

@@ -183,10 +183,11 @@ struct ReceivePlace {
   /// The ring object.
   let ring: UnsafeMutableRawPointer
 
+  /// Nil when nobody has the ring open.
+  ///
   /// - Parameters:
   ///   - target: The port.
   ///   - ring: The sender's ring; the receiver may have fewer.
-  /// - Returns: Nil when nobody has the ring open.
   @inline(__always)
   init?(_ target: UnsafePointer<Destination>, ring: Int) {
     let rings = unsafe Int(target.pointee.receiveRings)
@@ -213,9 +214,10 @@ struct ReceivePlace {
       bufferCount: target.pointee.bufferCount, bufferSize: target.pointee.bufferSize)
   }
 
-  /// Slots that senders may fill, -1 when the ring's words make no sense.
+  /// How much room there is.
   ///
   /// - Parameter known: Where the next lease begins.
+  /// - Returns: Slots that senders may fill; -1 when the ring's words make no sense.
   @inline(__always)
   func free(after known: Reservation) -> Int {
     let count = unsafe target.pointee.slotCount

@@ -136,7 +136,9 @@ extension KRing {
   /// - Parameters:
   ///   - known: Where the ring's next lease begins.
   ///   - count: Its slots.
-  ///   - port: The port, its generation, and the ring's number.
+  ///   - port: The port's index.
+  ///   - generation: Which incarnation of the port.
+  ///   - ring: The ring's number.
   /// - Returns: 0 when that is unknown.
   @inline(__always)
   func knownRoom(

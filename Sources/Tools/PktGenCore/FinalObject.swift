@@ -74,9 +74,10 @@ struct DropTotals {
     }
   }
 
-  /// What a person has to know of it, if anything was dropped.
+  /// What a person has to know of it.
   ///
   /// - Parameter role: Whose packets count.
+  /// - Returns: Nil when nothing was dropped.
   func remark(for role: Role) -> String? {
     let drops: DropCounters
     switch role {
