@@ -138,4 +138,16 @@ static inline void clinux_prefetch(const void *address)
 	__builtin_prefetch(address);
 }
 
+/* The same for one that is about to be written. */
+__attribute__((swift_attr("@_noLocks")))
+static inline void clinux_prefetch_to_write(void *address)
+{
+#if defined(__x86_64__)
+	/* Every 64-bit processor knows it, if only as a way to do nothing. */
+	__asm__ volatile("prefetchw %0" : : "m"(*(char *)address));
+#else
+	__builtin_prefetch(address, 1);
+#endif
+}
+
 #endif

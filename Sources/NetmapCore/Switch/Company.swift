@@ -1,3 +1,4 @@
+internal import CLinux
 internal import CNetmap
 internal import Synchronization
 
@@ -37,6 +38,7 @@ extension Forwarder {
     if granted.slots > 0 {
       let bytes = unsafe copy(granted.slots, from: first, to: place, granted.start)
       unsafe place.finish(granted, packets: UInt64(granted.slots), bytes: bytes)
+      unsafe fetchNext(in: place.view, after: granted)
     }
     if granted.slots < company.packets {
       unsafe place.refuse(UInt64(company.packets - granted.slots))
@@ -44,6 +46,14 @@ extension Forwarder {
     unsafe wake(place)
     if !program.isLearning { unsafe bridge.count(.packets, Int(company.packets)) }
     return (company.packets, company.bytes)
+  }
+
+  /// Has the CPU fetch the buffer that the next packet will most likely be copied to: what is stored there
+  /// would otherwise hold up the exchange that publishes it.
+  @inline(__always)
+  private func fetchNext(in target: Ring, after lease: Lease) {
+    let next = unsafe target.index(lease.start, advancedBy: Int(lease.slots))
+    unsafe clinux_prefetch_to_write(target.buffer(target.slot(next).pointee.bufferIndex))
   }
 
   /// Packets of a slot each, side by side, with the same addresses.
