@@ -196,7 +196,10 @@ extension Forwarder {
     let size = unsafe UInt64(ring.bufferSize)
     var (from, to) = unsafe (first, start)
     var bytes: UInt64 = 0
-    for _ in 0..<stretch {
+    for index in 0..<stretch {
+      if index &+ 8 < stretch {
+        unsafe clinux_prefetch_to_write(target.buffers + SlotWord(at: to + 8).offset(in: target))
+      }
       // Read once more, and so checked once more: the application could be writing.
       let slot = unsafe SlotWord(at: from)
       let length = slot.length <= size ? slot.length : 0
