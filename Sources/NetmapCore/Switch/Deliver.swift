@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Synchronization
 
 extension Forwarder {
@@ -369,7 +370,12 @@ extension Forwarder {
     let (frames, flags) = unsafe (frames, UInt64(1) << 56)
     var (packet, slot) = (head, start)
     var bytes: UInt64 = 0
-    for _ in 0..<packets {
+    for index in 0..<packets {
+      let ahead = slot &+ 8
+      if index &+ 8 < packets, unsafe ahead < target.slotCount {
+        unsafe clinux_prefetch_to_write(
+          target.buffers + SlotWord(at: target.slot(ahead)).offset(in: target))
+      }
       let frame = unsafe frames + Int(packet)
       let source = unsafe frame.pointee.bytes
       let room = unsafe min(frame.pointee.room, target.bufferSize)
