@@ -151,6 +151,10 @@ extension Forwarder {
     let count = unsafe place.target.pointee.slotCount
     let generation = unsafe place.target.pointee.generation
     var known = unsafe Reservation(place.kring.reservation.pointee.load(ordering: .relaxed))
+    if known.next < count {
+      unsafe clinux_prefetch_to_write(place.view.slot(known.next))
+      unsafe clinux_prefetch_to_write(place.leases.mark(known.next))
+    }
     while true {
       let (port, index) = unsafe (UInt32(receiver), UInt32(place.index))
       var room = unsafe Int(kring.knownRoom(at: known, of: count, port, generation, index))
