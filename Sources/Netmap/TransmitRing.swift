@@ -83,7 +83,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     length: Int, flags: SlotFlags = [], _ fill: (inout MutableRawSpan) -> Void
   ) -> Bool {
     guard position != end else { return false }
-    precondition(length >= 0 && length <= bufferSize, "the packet does not fit a buffer")
+    precondition(fits(length), "the packet does not fit a buffer")
     let slot = unsafe ring.slot(position)
     var span = unsafe MutableRawSpan(_unsafeStart: payload(slot), byteCount: length)
     fill(&span)
@@ -98,7 +98,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   @discardableResult
   public mutating func append(length: Int, flags: SlotFlags = []) -> Bool {
     guard position != end else { return false }
-    precondition(length >= 0 && length <= bufferSize, "the packet does not fit a buffer")
+    precondition(fits(length), "the packet does not fit a buffer")
     unsafe commit(ring.slot(position), length: length, flags)
     return true
   }
@@ -128,18 +128,19 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     upTo limit: Int, length: Int, flags: SlotFlags = [],
     _ fill: (_ number: Int, _ bytes: inout MutableRawSpan) -> Void
   ) -> Int {
-    precondition(length >= 0 && length <= bufferSize, "the packet does not fit a buffer")
-    let count = min(max(limit, 0), space)
-    var index = position
-    var number = 0
-    // The loops below are made for many.
-    if count == 1 {
-      let slot = unsafe ring.slot(index)
+    precondition(fits(length), "the packet does not fit a buffer")
+    // What follows is made for many.
+    if limit == 1 {
+      guard position != end else { return 0 }
+      let slot = unsafe ring.slot(position)
       var span = unsafe MutableRawSpan(_unsafeStart: payload(slot), byteCount: length)
       fill(0, &span)
       unsafe commit(slot, length: length, flags)
       return 1
     }
+    let count = min(max(limit, 0), space)
+    var index = position
+    var number = 0
     while number < count {
       // A stretch has no wrap in it, so that each slot costs one addition.
       let stretch = unsafe min(count &- number, Int(ring.slotCount &- index))
@@ -166,6 +167,10 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   /// index it writes; a ring left in an illegal state is reset at the next sync.
   @unsafe
   public var unsafeRing: Ring { unsafe ring }
+
+  /// Whether a packet of so many bytes goes into one buffer. One comparison: less than nothing is more than any.
+  @inlinable @inline(__always)
+  func fits(_ length: Int) -> Bool { unsafe UInt(bitPattern: length) <= UInt(ring.bufferSize) }
 
   /// Where the packet in a slot begins: its buffer, and the offset where offsets are in use.
   @inlinable @inline(__always)

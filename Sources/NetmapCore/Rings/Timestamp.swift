@@ -57,23 +57,26 @@ package struct StampClock {
   }
 
   /// Stamps a ring whose stamp is a microsecond old.
-  // Calls into the C library, which the compiler cannot follow.
-  @_semantics("no_performance_analysis")
   @inline(never)
   fileprivate mutating func stamp(_ cycles: UInt64, _ ring: Ring) {
     last = cycles
     let field = unsafe (ring.base + NETMAP_RING_TS_OFFSET).assumingMemoryBound(to: timeval.self)
     let passed = cycles &- lookedAt
-    if passed < horizon {
-      var time = seen
-      time.tv_usec &+= Int(truncatingIfNeeded: (passed &* perCycle) >> 32)
-      if time.tv_usec >= 1_000_000 {
-        time.tv_usec &-= 1_000_000
-        time.tv_sec &+= 1
-      }
-      unsafe field.pointee = time
-      return
+    guard passed < horizon else { return unsafe look(at: cycles, field) }
+    var time = seen
+    time.tv_usec &+= Int(truncatingIfNeeded: (passed &* perCycle) >> 32)
+    if time.tv_usec >= 1_000_000 {
+      time.tv_usec &-= 1_000_000
+      time.tv_sec &+= 1
     }
+    unsafe field.pointee = time
+  }
+
+  /// Stamps by a look at the clock.
+  // Calls into the C library, which the compiler cannot follow.
+  @_semantics("no_performance_analysis")
+  @inline(never)
+  private mutating func look(at cycles: UInt64, _ field: UnsafeMutablePointer<timeval>) {
     unsafe gettimeofday(field, nil)
     guard clinux_cycles() &- cycles < Self.lookLimit else {
       // Interrupted in between: the two do not belong together, so the next stamp looks again.
