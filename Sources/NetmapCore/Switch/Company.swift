@@ -73,6 +73,8 @@ extension Forwarder {
     guard unsafe slot.isWhole(in: ring) else { return Company() }
     let bytes = unsafe ring.buffers + slot.offset(in: ring)
     let start = unsafe bytes.loadUnaligned(as: UInt64.self)
+    // What is for a group goes the other way: then there is no need to look at the others here.
+    guard UInt64(littleEndian: start) & 1 == 0 else { return Company() }
     let rest = unsafe bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
     var company = unsafe Company(
       packets: 1, bytes: slot.length,
