@@ -39,6 +39,39 @@ import Testing
 }
 
 extension XDPTransferTests {
+  @Test(
+    "in the region of a switch's port, where buffers begin elsewhere in their chunks",
+    arguments: modes)
+  func otherColors(mode: String) throws {
+    try NetworkNamespace.run {
+      let engine = try EmbeddedEngine()
+      let pair = try VethPair(mtu: 3000)
+      let backend = "@backend:name=xdp,mode=\(mode)@conf:slots=256"
+      let receiver = try Port("netmap:\(pair.second)\(backend)", engine: engine)
+      let lengths = Array(stride(from: 42, through: 1536, by: 9)) + [1537, 1792, 2048, 2049, 3014]
+      let frames = lengths.map { numberedFrame($0, length: $0) }
+      // One after the other, they have all colors.
+      var neighbours: [Port] = []
+      for number in 0..<5 {
+        neighbours.append(try Port("vale0:p\(number)@conf:slots=1024", engine: engine))
+        let sender = try Port(
+          "netmap:\(pair.first)@share=vale0:p\(number)\(backend)", engine: engine)
+        #expect(sender.memoryID == neighbours[number].memoryID)
+        for start in stride(from: 0, to: frames.count, by: 100) {
+          let batch = Array(frames[start..<min(start + 100, frames.count)])
+          try sender.send(batch)
+          #expect(try receiver.receive(batch.count) == batch)
+          try receiver.send(batch)
+          #expect(try sender.receive(batch.count) == batch)
+        }
+        // Frames that arrive lie where they shall: nothing was moved.
+        #expect(sender.statistics.receive.moves == 0)
+        #expect(sender.statistics.receive.drops.total == 0)
+        sender.close()
+      }
+    }
+  }
+
   @Test("a jumbo frame is several slots with NS_MOREFRAG, both ways", arguments: modes)
   func jumbo(mode: String) throws {
     try NetworkNamespace.run {

@@ -37,7 +37,8 @@ package final class Region {
     try parameters.validate(isPrivate: isPrivate)
     self.id = id
     self.isPrivate = isPrivate
-    layout = RegionLayout(parameters)
+    // Two steps from one region to the next, since next to each other is not far enough for longer packets.
+    layout = RegionLayout(parameters, color: isPrivate ? 2 * Int(id) : 0)
     memory = try SharedMemory(creating: "netmap-region-\(id)", byteCount: layout.byteCount)
     ownershipMemory = try SharedMemory(
       creating: "netmap-owners-\(id)", byteCount: layout.buffers.count)

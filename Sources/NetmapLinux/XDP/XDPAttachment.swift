@@ -13,12 +13,14 @@ package struct XDPAttachment: Hashable, Sendable {
   /// Where chunk 0 begins in the region, bytes.
   package var memoryOffset: Int
   package var chunkSize: Int
+  /// Where buffers begin in their chunks, bytes.
+  package var headroom: Int
   package var longestChain: Int
   package var mayOverlap: Bool
 
   package init(
     _ direction: Direction, stateOffset: Int, layout: XDPPairLayout, ringSize: UInt32,
-    memoryOffset: Int, chunkSize: Int, longestChain: Int, mayOverlap: Bool
+    memoryOffset: Int, chunkSize: Int, headroom: Int, longestChain: Int, mayOverlap: Bool
   ) {
     self.direction = direction
     self.stateOffset = stateOffset
@@ -26,6 +28,7 @@ package struct XDPAttachment: Hashable, Sendable {
     self.ringSize = ringSize
     self.memoryOffset = memoryOffset
     self.chunkSize = chunkSize
+    self.headroom = headroom
     self.longestChain = longestChain
     self.mayOverlap = mayOverlap
   }
@@ -34,27 +37,28 @@ package struct XDPAttachment: Hashable, Sendable {
   package var numbers: [UInt64] {
     [
       stateOffset, layout.transmitSlots, layout.receiveSlots, layout.bufferCount, Int(ringSize),
-      memoryOffset, chunkSize, longestChain, mayOverlap ? 1 : 0,
+      memoryOffset, chunkSize, longestChain, mayOverlap ? 1 : 0, headroom,
     ].map { UInt64($0) }
   }
 
   /// The other way round; nil when they are none.
   init?(_ direction: Direction, _ numbers: [UInt64]) {
-    guard numbers.count == 9, numbers.allSatisfy({ $0 <= UInt64(Int32.max) * 64 }) else {
+    guard numbers.count == 10, numbers.allSatisfy({ $0 <= UInt64(Int32.max) * 64 }) else {
       return nil
     }
     let values = numbers.map { Int($0) }
     let chunkSize = values[6]
     guard (1...65_536).contains(values[1]), (1...65_536).contains(values[2]),
       (2...1 << 24).contains(values[3]), (1...1 << 20).contains(values[4]),
-      values[4] & (values[4] - 1) == 0, [2048, 4096].contains(chunkSize)
+      values[4] & (values[4] - 1) == 0, [2048, 4096].contains(chunkSize),
+      RegionLayout.headrooms.contains(values[9])
     else { return nil }
     self.init(
       direction, stateOffset: values[0],
       layout: XDPPairLayout(
         transmitSlots: values[1], receiveSlots: values[2], bufferCount: values[3]),
       ringSize: UInt32(values[4]), memoryOffset: values[5], chunkSize: chunkSize,
-      longestChain: values[7], mayOverlap: values[8] != 0)
+      headroom: values[9], longestChain: values[7], mayOverlap: values[8] != 0)
   }
 }
 
@@ -97,7 +101,7 @@ package final class XDPRing {
       attachment.direction, of: socket.descriptor, size: attachment.ringSize, subject: subject)
     let common = unsafe XDPCommon(
       file: socket.descriptor, memory: memory.region.base + attachment.memoryOffset,
-      chunkSize: attachment.chunkSize, ownership: memory.ownership,
+      headroom: attachment.headroom, chunkSize: attachment.chunkSize, ownership: memory.ownership,
       longestChain: attachment.longestChain, mayOverlap: attachment.mayOverlap)
     let words = unsafe state.base + attachment.stateOffset
     switch attachment.direction {

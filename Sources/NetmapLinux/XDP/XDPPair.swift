@@ -1,16 +1,15 @@
 internal import CLinux
 package import NetmapCore
 
-/// Bytes between the start of a chunk and the packet in it: `XDP_PACKET_HEADROOM`.
-let headroom = 256
-
 /// What both directions of a ring pair read and neither writes, as one process has it.
 @unsafe
 package struct XDPCommon {
   /// The socket.
   package let file: CInt
-  /// The first byte of the UMEM: chunk `i` is buffer `i` with the 256 bytes before it.
+  /// The first byte of the UMEM: chunk `i` is buffer `i` with the headroom before it.
   package let memory: UnsafeMutableRawPointer
+  /// Bytes between the start of a chunk and the packet in it.
+  package let headroom: Int
   /// Bytes of a chunk: a power of two.
   package let chunkSize: Int
   package let ownership: BufferOwnership
@@ -20,11 +19,12 @@ package struct XDPCommon {
   package let mayOverlap: Bool
 
   package init(
-    file: CInt, memory: UnsafeMutableRawPointer, chunkSize: Int, ownership: BufferOwnership,
-    longestChain: Int, mayOverlap: Bool
+    file: CInt, memory: UnsafeMutableRawPointer, headroom: Int, chunkSize: Int,
+    ownership: BufferOwnership, longestChain: Int, mayOverlap: Bool
   ) {
     unsafe self.file = file
     unsafe self.memory = memory
+    unsafe self.headroom = headroom
     unsafe self.chunkSize = chunkSize
     unsafe self.ownership = ownership
     unsafe self.longestChain = longestChain

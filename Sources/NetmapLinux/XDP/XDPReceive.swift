@@ -147,7 +147,7 @@ extension XDPReceive {
       length = 0
     }
     let offset = unsafe common.offset(of: frame.addr)
-    if offset != headroom { unsafe move(buffer, from: offset, frame, port) }
+    if unsafe offset != common.headroom { unsafe move(buffer, from: offset, frame, port) }
     let hasMore = frame.options & UInt32(CLINUX_XDP_PKT_CONTD) != 0
     let target = unsafe port.ring.slot(slot)
     unsafe target.pointee = Slot(
@@ -184,7 +184,7 @@ extension XDPReceive {
     guard unsafe buffer < common.ownership.count else { return }
     let chunk = unsafe common.memory + Int(common.chunk(buffer))
     let length = unsafe min(Int(frame.len), common.chunkSize &- offset)
-    unsafe memmove(chunk + headroom, chunk + offset, length)
+    unsafe memmove(chunk + common.headroom, chunk + offset, length)
     unsafe port.kring.count(.moves)
   }
 }

@@ -98,7 +98,7 @@ extension XDPTransmit {
       let slot = unsafe port.lendSlot(index, common.ownership, noting: ledger.note(index))
       let isLast = unsafe ring.next(index) == end
       if slot.buffer != 0 { unsafe ledger.enter(slot.buffer, at: index) }
-      let from = headroom &+ slot.offset
+      let from = unsafe common.headroom &+ slot.offset
       let here = unsafe min(slot.length, common.chunkSize &- from)
       let rest = slot.length &- here
       let descriptors = rest == 0 ? 1 : 2
@@ -186,7 +186,7 @@ extension XDPTransmit {
       // Kernels round odd addresses down, so only the chunk counts. What begins in the headroom was
       // the end of the buffer before.
       var buffer = unsafe common.buffer(at: address)
-      let isRest = unsafe common.offset(of: address) < headroom
+      let isRest = unsafe common.offset(of: address) < common.headroom
       if isRest { buffer &-= 1 }
       unsafe complete(buffer, isRest ? 2 : 1, port)
     }

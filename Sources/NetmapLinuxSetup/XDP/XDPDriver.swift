@@ -82,7 +82,7 @@ final class XDPDriver: InterfaceDriver {
     // The kernel's limit for one frame in copy mode is a head and MAX_SKB_FRAGS (17) fragments. What a
     // driver takes without copying varies; every one with multi-buffer takes at least this many.
     let longestChain = socket.binding.isMultiBuffer ? (mode == .zerocopy ? 4 : 18) : 1
-    try checkMTU(longestChain * (chunkSize - RegionLayout.bufferHeadroom))
+    try checkMTU(longestChain * (chunkSize - region.layout.headroom))
     let buffers = region.layout.buffers
     let layout = XDPPairLayout(
       transmitSlots: slots.transmitSlots, receiveSlots: slots.receiveSlots,
@@ -90,7 +90,8 @@ final class XDPDriver: InterfaceDriver {
     let state = try stateMemory(layout, pairs: max(slots.transmitRings, slots.receiveRings))
     var attachment = XDPAttachment(
       .transmit, stateOffset: index * layout.byteCount, layout: layout, ringSize: socket.ringSize,
-      memoryOffset: buffers.offset, chunkSize: chunkSize, longestChain: longestChain,
+      memoryOffset: buffers.offset, chunkSize: chunkSize, headroom: region.layout.headroom,
+      longestChain: longestChain,
       mayOverlap: socket.binding.isMultiBuffer && mode != .zerocopy)
     state.clear(at: attachment.stateOffset, count: layout.byteCount)
     let memory = try region.portMemory

@@ -63,6 +63,8 @@ final class XDPSocket {
     // With the spare chunk, so that the last buffer has all its bytes.
     umem.len = UInt64(pool.byteCount + pool.size)
     umem.chunk_size = UInt32(pool.size)
+    // In addition to its own.
+    umem.headroom = UInt32(region.layout.headroom - RegionLayout.kernelHeadroom)
     guard
       unsafe setsockopt(
         file, CInt(CLINUX_SOL_XDP), CInt(XDP_UMEM_REG), &umem,
