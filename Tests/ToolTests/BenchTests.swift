@@ -14,7 +14,7 @@ struct BenchTests {
 
   static let valeCases = [
     "vale-1t", "vale-2t", "vale-2p", "vale-2t-252", "vale-broadcast", "vale-many", "vale-unread",
-    "vale-jumbo", "vale-module",
+    "vale-jumbo", "vale-module", "vale-module-each",
   ]
 
   @Test(

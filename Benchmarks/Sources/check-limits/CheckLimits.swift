@@ -41,7 +41,7 @@ struct CheckLimits {
   static func countMallocs(_ limits: Limits, _ sheet: inout Sheet) throws {
     let packets = 256_000
     struct Count: Decodable { let mallocCalls: Int? }
-    for payload in ["touched", "vale"] {
+    for payload in ["touched", "vale", "module"] {
       let output = try Program.beside("fixed-work").run(
         [String(packets), "256", payload],
         environment: ["LD_PRELOAD": Program.folder + "/libmalloc-counter.so"])

@@ -2,18 +2,32 @@ internal import Glibc
 internal import Netmap
 
 /// Moves a known number of packets through a pipe, both ends on one thread:
-/// `fixed-work PACKETS BATCH [untouched|touched|single|vale|flows]`.
+/// `fixed-work PACKETS BATCH [untouched|touched|single|vale|flows|module]`.
 ///
 /// `untouched` and `touched` move whole batches, as `netmap bench` does; `single` appends and takes
 /// packets one by one, untouched; `vale` moves whole batches between two ports of a switch, `flows` those of
-/// two flows in turns.
+/// two flows in turns, `module` has a module decide that looks at every packet.
 ///
 /// Made to be counted, not timed: run it under `valgrind --tool=callgrind`, or with the malloc counter
 /// preloaded. With PACKETS 0 it does everything but the work; the difference is the work's own.
 @main
 struct FixedWork {
   enum Way: String {
-    case untouched, touched, single, vale, flows
+    case untouched, touched, single, vale, flows, module
+
+    var isSwitched: Bool { self == .vale || self == .flows || self == .module }
+  }
+
+  /// A learning bridge that does not say that it decides by addresses.
+  private struct LearningByPacket: SwitchModule {
+    static var name: String { "learning-by-packet" }
+    private let learning: LearningModule
+
+    init(configuration: String = "") throws(NetmapError) {
+      learning = try LearningModule(configuration: configuration)
+    }
+
+    func lookup(_ batch: borrowing SwitchBatch) { learning.lookup(batch) }
   }
 
   static func main() {
@@ -24,18 +38,19 @@ struct FixedWork {
       let way = Way(rawValue: arguments.count == 4 ? arguments[3] : "untouched")
     else {
       printError(
-        "usage: fixed-work PACKETS BATCH [untouched|touched|single|vale|flows]; whole batches only")
+        "usage: fixed-work PACKETS BATCH [untouched|touched|single|vale|flows|module]; whole batches"
+          + " only")
       exit(64)
     }
     do throws(NetmapError) {
       let engine = try EmbeddedEngine()
-      let isSwitch = way == .vale || way == .flows
-      let first = try Port(isSwitch ? "valework:a" : "netmap:work{1", engine: engine)
-      let second = try Port(isSwitch ? "valework:b" : "netmap:work}1", engine: engine)
+      let first = try Port(way.isSwitched ? "valework:a" : "netmap:work{1", engine: engine)
+      let second = try Port(way.isSwitched ? "valework:b" : "netmap:work}1", engine: engine)
       // What happens once only (faulting pages in, binding symbols) must not be counted.
       var digest = try work(.touched, first, second, 4 * batch, batch)
       digest &+= try work(.single, first, second, batch, batch)
-      if isSwitch { try meet(first, second, flows: way == .flows ? 2 : 1) }
+      if way == .module { try engine.setModule(try LearningByPacket(), of: "valework") }
+      if way.isSwitched { try meet(first, second, flows: way == .flows ? 2 : 1) }
       let calls = mallocCalls()
       digest &+= try work(way, first, second, packets, batch)
       let allocations = mallocCalls().map { $0 - (calls ?? 0) }
@@ -52,7 +67,7 @@ struct FixedWork {
     _ way: Way, _ first: Port, _ second: Port, _ packets: Int, _ batch: Int
   ) throws(NetmapError) -> UInt64 {
     switch way {
-    case .untouched, .vale, .flows: try moveUntouched(first, second, packets, batch)
+    case .untouched, .vale, .flows, .module: try moveUntouched(first, second, packets, batch)
     case .touched: try moveTouched(first, second, packets, batch)
     case .single: try moveOneByOne(first, second, packets, batch)
     }

@@ -104,6 +104,11 @@ enum {
     NETMAP_MODULE_BATCH_PORT_OFFSET = offsetof(struct netmap_module_batch, port),
     NETMAP_MODULE_BATCH_RING_OFFSET = offsetof(struct netmap_module_batch, ring),
     NETMAP_MODULE_BATCH_HEADER_OFFSET = offsetof(struct netmap_module_batch, header),
+    NETMAP_MODULE_BATCH_DECIDED_OFFSET = offsetof(struct netmap_module_batch, decided),
+    NETMAP_MODULE_BATCH_SLOTS_OFFSET = offsetof(struct netmap_module_batch, slots),
+    NETMAP_MODULE_BATCH_BUFFERS_OFFSET = offsetof(struct netmap_module_batch, buffers),
+    NETMAP_MODULE_BATCH_BUFFER_COUNT_OFFSET = offsetof(struct netmap_module_batch, buffer_count),
+    NETMAP_MODULE_BATCH_BUFFER_SIZE_OFFSET = offsetof(struct netmap_module_batch, buffer_size),
     NETMAP_MODULE_BATCH_SIZE = sizeof(struct netmap_module_batch)
 };
 

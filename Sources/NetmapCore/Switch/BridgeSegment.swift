@@ -38,7 +38,7 @@ package struct BridgeSegment: Sendable {
 /// Offsets in a bridge segment, bytes. A change of any number here is a new ``layoutVersion``.
 enum BridgeLayout {
   static let magicNumber: UInt64 = 0x6764_7262_706d_746e  // "ntmpbrdg"
-  static let layoutVersion: UInt32 = 3
+  static let layoutVersion: UInt32 = 4
 
   static let magic = 0
   static let version = 8
@@ -55,8 +55,6 @@ enum BridgeLayout {
 
   /// The switch's module: ``ModuleProgram``.
   static let program = 128
-  /// ``ModuleCounter``, on lines that nothing else is on.
-  static let moduleCounters = 256
 
   /// The address table: one atomic word an entry.
   static let table = 4096
@@ -76,7 +74,12 @@ enum BridgeLayout {
   static let configurations = (ports + SwitchLimits.indexes * portByteCount + 4095) & ~4095
   static let configurationByteCount = 65_536
 
-  static let byteCount = configurations + 2 * configurationByteCount
+  /// What each transmit ring's sender counts of the module: ``ModuleCounter``, by index of the port, and ring.
+  static let moduleCounters = configurations + 2 * configurationByteCount
+  static let moduleCountersByteCount = 16
+  static let moduleCountersCount = SwitchLimits.indexes * SwitchLimits.rings.upperBound
+
+  static let byteCount = moduleCounters + moduleCountersCount * moduleCountersByteCount
 }
 
 /// netmap's limits for switches.

@@ -18,34 +18,84 @@ extension Forwarder {
       && kring.word(KRingLayout.deliveredSlot) == 0
   }
 
+  /// Forwards packets of a slot each, side by side, from ring to ring.
+  ///
+  /// - Parameters:
+  ///   - first: A slot before `head`.
+  ///   - head: The end of what is sent.
+  ///   - limit: Slots to look at, at most; at least 1.
+  /// - Returns: How many packets went, and their bytes; none when they have to go the other way.
+  @inline(__always)
+  mutating func forwardNeighbours(
+    from first: UInt32, upTo head: UInt32, limit: Int
+  ) -> (packets: UInt32, bytes: UInt64) {
+    let program = unsafe bridge.program
+    if program.isLearning {
+      let gone = unsafe forwardCompany(from: first, upTo: head, limit: limit, asking: nil)
+      if unsafe gone.packets > 0 || ring.next(first) == head { return gone }
+    }
+    return unsafe forwardDecided(from: first, upTo: head, limit: limit, program)
+  }
+
   /// Forwards the packets that a slot begins, as far as they go between the same two stations.
   ///
   /// - Parameters:
   ///   - first: A slot before `head`.
   ///   - head: The end of what is sent.
   ///   - limit: Slots to look at, at most; at least 1.
-  /// - Returns: How many packets went, a slot each, and their bytes; none when they have to go the other way.
+  ///   - module: Decides by addresses; nil for the learning bridge.
+  /// - Returns: How many packets went, and their bytes; none when they have to go the other way.
   @inline(never)
   mutating func forwardCompany(
-    from first: UInt32, upTo head: UInt32, limit: Int
+    from first: UInt32, upTo head: UInt32, limit: Int, asking module: UnsafePointer<ModuleEntry>?
   ) -> (packets: UInt32, bytes: UInt64) {
     let company = unsafe company(from: first, upTo: head, limit: UInt32(truncatingIfNeeded: limit))
-    let program = unsafe bridge.program
-    guard company.packets > 0, let receiver = unsafe decide(on: company, first, by: program),
-      let place = unsafe place(of: receiver.port, receiver.ring)
+    guard company.packets > 0, let receiver = unsafe decide(on: company, first, asking: module),
+      let bytes = unsafe copyAcross(company.packets, from: first, to: receiver.port, receiver.ring)
     else { return (0, 0) }
-    let granted = unsafe reserve(place, for: receiver.port, packets: Int(company.packets))
+    if unsafe module != nil { unsafe countDecided((Int(company.packets), dropped: 0)) }
+    return (company.packets, bytes)
+  }
+
+  /// Copies packets into a ring of another port, as many as it has room for, and counts the others.
+  ///
+  /// - Parameters:
+  ///   - packets: At least 1, of a slot each.
+  ///   - first: The slot of the first one.
+  ///   - receiver: The port, below 254.
+  ///   - ring: Of that port.
+  /// - Returns: Bytes of all packets; nil when they cannot be copied into that ring as they are.
+  // Changes nothing of the sync's state, but a call of what changes it does not copy it.
+  @inline(never)
+  mutating func copyAcross(
+    _ packets: UInt32, from first: UInt32, to receiver: Int, _ ring: Int
+  ) -> UInt64? {
+    guard let place = unsafe place(of: receiver, ring) else { return nil }
+    let granted = unsafe reserve(place, for: receiver, packets: Int(packets))
+    var bytes: UInt64 = 0
     if granted.slots > 0 {
-      let bytes = unsafe copy(granted.slots, from: first, to: place, granted.start)
+      bytes = unsafe copy(granted.slots, from: first, to: place, granted.start)
       unsafe place.finish(granted, packets: UInt64(granted.slots), bytes: bytes)
       unsafe fetchNext(in: place.view, after: granted)
     }
-    if granted.slots < company.packets {
-      unsafe place.refuse(UInt64(company.packets - granted.slots))
+    if granted.slots < packets {
+      unsafe place.refuse(UInt64(packets &- granted.slots))
+      unsafe bytes &+= lengths(from: first, granted.slots, packets)
     }
     unsafe wake(place)
-    if !program.isLearning { unsafe bridge.count(.packets, Int(company.packets)) }
-    return (company.packets, company.bytes)
+    return bytes
+  }
+
+  /// Bytes of packets of a slot each.
+  @inline(never)
+  private func lengths(from first: UInt32, _ start: UInt32, _ end: UInt32) -> UInt64 {
+    var index = unsafe ring.index(first, advancedBy: Int(start))
+    var sum: UInt64 = 0
+    for _ in start..<end {
+      unsafe sum &+= min(SlotWord(at: ring.slot(index)).length, UInt64(ring.bufferSize))
+      index = unsafe ring.next(index)
+    }
+    return sum
   }
 
   /// Has the CPU fetch the buffer that the next packet will most likely be copied to: what is stored there
@@ -59,7 +109,6 @@ extension Forwarder {
   /// Packets of a slot each, side by side, with the same addresses.
   private struct Company {
     var packets: UInt32 = 0
-    var bytes: UInt64 = 0
     /// First byte on the wire lowest.
     var target: UInt64 = 0
     var source: UInt64 = 0
@@ -77,7 +126,7 @@ extension Forwarder {
     guard UInt64(littleEndian: start) & 1 == 0 else { return Company() }
     let rest = unsafe bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
     var company = unsafe Company(
-      packets: 1, bytes: slot.length,
+      packets: 1,
       target: UInt64(littleEndian: start) & BridgeView.addressMask,
       source: UInt64(littleEndian: start) >> 48 | UInt64(UInt32(littleEndian: rest)) << 16)
     var index = unsafe ring.next(first)
@@ -87,7 +136,7 @@ extension Forwarder {
       // A stretch has no wrap in it.
       let stretch = unsafe min(most &- company.packets, ring.slotCount &- index)
       let count = unsafe companions(
-        in: ring, from: ring.slot(index), stretch, start, rest, &company.bytes)
+        in: ring, from: ring.slot(index), stretch, start, rest)
       company.packets &+= count
       guard count == stretch else { break }
       index = unsafe ring.index(index, advancedBy: Int(count))
@@ -100,10 +149,9 @@ extension Forwarder {
   @inline(__always)
   private func companions(
     in ring: Ring, from first: UnsafeMutablePointer<Slot>, _ stretch: UInt32, _ start: UInt64,
-    _ rest: UInt32, _ total: inout UInt64
+    _ rest: UInt32
   ) -> UInt32 {
     var place = unsafe first
-    var sum: UInt64 = 0
     var count: UInt32 = 0
     while count != stretch {
       let slot = unsafe SlotWord(at: place)
@@ -112,20 +160,18 @@ extension Forwarder {
       guard unsafe bytes.loadUnaligned(as: UInt64.self) == start,
         unsafe bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self) == rest
       else { break }
-      sum &+= slot.length
       count &+= 1
       unsafe place += 1
     }
-    total &+= sum
     return count
   }
 
   /// - Returns: The one port and ring that gets the packets; nil for anything else.
   @inline(__always)
   private mutating func decide(
-    on company: Company, _ first: UInt32, by program: ModuleProgram
+    on company: Company, _ first: UInt32, asking module: UnsafePointer<ModuleEntry>?
   ) -> (port: Int, ring: Int)? {
-    guard program.isLearning else { return unsafe ask(program, onCompanyAt: first) }
+    if let module = unsafe module { return unsafe ask(module, onCompanyAt: first) }
     // The first byte on the wire is the lowest here; its lowest bit says "group".
     if company.source & 1 == 0 { unsafe bridge.learn(company.source, at: port) }
     guard company.target & 1 == 0, let receiver = unsafe bridge.port(of: company.target),
@@ -171,59 +217,5 @@ extension Forwarder {
       if isOurs { return lease }
       known = Reservation(found)
     }
-  }
-
-  /// - Returns: Bytes of the packets.
-  @inline(__always)
-  private func copy(
-    _ packets: UInt32, from first: UInt32, to place: ReceivePlace, _ start: UInt32
-  ) -> UInt64 {
-    let (ring, target) = unsafe (ring, place.view)
-    var (from, to, left) = (first, start, packets)
-    var bytes: UInt64 = 0
-    while left > 0 {
-      let stretch = unsafe min(left, min(ring.slotCount &- from, target.slotCount &- to))
-      unsafe bytes &+= copyStretch(
-        stretch, of: ring, from: ring.slot(from), to: target, target.slot(to))
-      left &-= stretch
-      from = unsafe ring.index(from, advancedBy: Int(stretch))
-      to = unsafe target.index(to, advancedBy: Int(stretch))
-    }
-    return bytes
-  }
-
-  // A function of its own, whose loop has all registers.
-  @inline(never)
-  private func copyStretch(
-    _ stretch: UInt32, of ring: Ring, from first: UnsafeMutablePointer<Slot>, to target: Ring,
-    _ start: UnsafeMutablePointer<Slot>
-  ) -> UInt64 {
-    let flags = UInt64(1) << 56
-    let size = unsafe UInt64(ring.bufferSize)
-    var (from, to) = unsafe (first, start)
-    var bytes: UInt64 = 0
-    for index in 0..<stretch {
-      if index &+ 8 < stretch {
-        unsafe clinux_prefetch_to_write(target.buffers + SlotWord(at: to + 8).offset(in: target))
-      }
-      // Read once more, and so checked once more: the application could be writing.
-      let slot = unsafe SlotWord(at: from)
-      let length = slot.length <= size ? slot.length : 0
-      let own = unsafe SlotWord(at: to)
-      let source = unsafe ring.buffers + slot.offset(in: ring)
-      let room = unsafe target.buffers + own.offset(in: target)
-      if length <= 64 {
-        unsafe copyBlock(from: source, to: room)
-      } else {
-        unsafe copyLongPacket(from: source, to: room, Int(length), room: Int(size))
-      }
-      // Index, length and flags in one store.
-      unsafe UnsafeMutableRawPointer(to).storeBytes(
-        of: UInt64(own.buffer) | length << 32 | flags, as: UInt64.self)
-      bytes &+= length
-      unsafe from += 1
-      unsafe to += 1
-    }
-    return bytes
   }
 }

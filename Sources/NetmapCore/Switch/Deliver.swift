@@ -53,7 +53,7 @@ extension Forwarder {
   /// Delivers the packets for everybody, and with them those for ring 0 of each port: what came
   /// first is delivered first.
   @inline(never)
-  private mutating func flood() {
+  mutating func flood() {
     var receivers: UInt64 = 0
     for part in 0..<BridgeLayout.activeWords {
       var ports = unsafe bridge.active(part)
@@ -87,7 +87,7 @@ extension Forwarder {
   ///   - holds: Whether packets without room are to wait, and are not dropped.
   /// - Returns: How many packets, from the first one on, were delivered or dropped.
   @inline(never)
-  func deliver(
+  mutating func deliver(
     to receiver: Int, ring: Int, _ own: FrameQueue, _ common: FrameQueue, holds: Bool = false
   ) -> Int {
     let generation = unsafe bridge.generation(of: receiver)

@@ -35,6 +35,9 @@ struct Forwarder {
   let kring: KRing
   let doorbells: DoorbellTable.View
   let bridge: BridgeView
+  /// The transmit ring among all of the switch, whoever its packets come from: its port's index, 16 times, and
+  /// its number.
+  let sender: Int
   let cells: UnsafeMutableRawPointer
   var port: UInt32
   let resolver: DestinationResolver?
@@ -72,6 +75,7 @@ struct Forwarder {
     unsafe verdicts = scratch.verdicts
     unsafe headers = scratch.headers
     unsafe ringIndex = Int(kring.word(KRingLayout.ringID) & 15)
+    unsafe sender = Int(port & 255) &* 16 &+ ringIndex
     unsafe headerLength = FrameShape(kring.longWord(KRingLayout.frameShape)).headerLength
   }
 
@@ -89,7 +93,7 @@ struct Forwarder {
     let (isPlain, isDirect) = unsafe (isPlain, kring.offsetMask == 0)
     while index != head {
       if count == 0, isPlain {
-        let gone = unsafe forwardCompany(from: index, upTo: head, limit: batch)
+        let gone = unsafe forwardNeighbours(from: index, upTo: head, limit: batch)
         if gone.packets > 0 {
           packets &+= UInt64(gone.packets)
           bytes &+= gone.bytes
@@ -163,11 +167,12 @@ struct Forwarder {
     return head
   }
 
-  /// Makes frames of slots that hold a packet each and nothing unusual, from a slot on.
+  /// Makes frames of slots that hold a packet each, of an Ethernet header at least, and nothing unusual, from a
+  /// slot on.
   ///
   /// - Returns: How many, at most `limit`, and their bytes.
   @inline(never)
-  private func collect(
+  mutating func collect(
     from first: UInt32, upTo head: UInt32, into frames: UnsafeMutablePointer<Frame>, limit: UInt32
   ) -> (count: UInt32, bytes: UInt64) {
     // A copy, which no store can change.
@@ -177,7 +182,7 @@ struct Forwarder {
     var (count, bytes): (UInt32, UInt64) = (0, 0)
     while index != head, count != limit {
       let slot = unsafe SlotWord(at: ring.slot(index))
-      guard unsafe slot.isSingle(in: ring) else { break }
+      guard unsafe slot.isWhole(in: ring) else { break }
       unsafe frame.store(
         ring.buffers + slot.offset(in: ring), room: ring.bufferSize,
         UInt16(truncatingIfNeeded: slot.length), fragments: 1, continues: false)

@@ -147,7 +147,7 @@ extension Forwarder {
   /// Delivers a run to one port, which may make it wait.
   ///
   /// - Returns: How many packets are done with.
-  private func deliverWaiting(to receiver: Int, ring: Int, _ run: FrameQueue) -> Int {
+  private mutating func deliverWaiting(to receiver: Int, ring: Int, _ run: FrameQueue) -> Int {
     let holds = unsafe bridge.isHolding(receiver)
     let count = Int(run.packets)
     var taken = 0
@@ -183,7 +183,7 @@ extension Forwarder {
   /// Delivers a run to everybody; each port gets each packet once.
   ///
   /// - Returns: How many packets everybody has got.
-  private func floodWaiting(_ run: FrameQueue) -> Int {
+  private mutating func floodWaiting(_ run: FrameQueue) -> Int {
     var holder: Int?
     var isOnly = true
     for part in 0..<BridgeLayout.activeWords {
@@ -202,7 +202,7 @@ extension Forwarder {
   }
 
   /// A run for everybody, of whom at most one makes the sender wait: that one says how far it goes.
-  private func floodBatch(_ run: FrameQueue, _ holder: Int?) -> Int {
+  private mutating func floodBatch(_ run: FrameQueue, _ holder: Int?) -> Int {
     var taken = Int(run.packets)
     if let holder { taken = unsafe deliverWaiting(to: holder, ring: 0, run) }
     guard taken > 0 else { return 0 }
@@ -224,7 +224,7 @@ extension Forwarder {
   ///   - packet: Its first frame.
   ///   - resumes: Whether some have got it already.
   /// - Returns: Whether everybody has it now.
-  private func floodOne(_ packet: Int, resumes: Bool) -> Bool {
+  private mutating func floodOne(_ packet: Int, resumes: Bool) -> Bool {
     let queue = unsafe single(packet)
     if !resumes { unsafe kring.forgetDeliveries() }
     var isComplete = true
@@ -256,7 +256,7 @@ extension Forwarder {
   /// learned since, or for none.
   ///
   /// - Returns: Whether it is done with.
-  private func resume(_ count: Int) -> Bool {
+  private mutating func resume(_ count: Int) -> Bool {
     let place = unsafe frames[0].place
     if place == FramePlace.broadcast { return unsafe floodOne(0, resumes: true) }
     if place != FramePlace.nowhere {

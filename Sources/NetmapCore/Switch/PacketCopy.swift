@@ -24,20 +24,32 @@ func copyPacket(
   }
 }
 
-/// 64 bytes, as four registers that every processor has.
+/// Copies 64 bytes.
 @inline(__always)
 func copyBlock(from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer) {
-  typealias Quarter = SIMD2<UInt64>
-  let (a, b, c, d) = unsafe (
-    source.loadUnaligned(as: Quarter.self),
-    source.loadUnaligned(fromByteOffset: 16, as: Quarter.self),
-    source.loadUnaligned(fromByteOffset: 32, as: Quarter.self),
-    source.loadUnaligned(fromByteOffset: 48, as: Quarter.self)
-  )
-  unsafe target.storeBytes(of: a, as: Quarter.self)
-  unsafe target.storeBytes(of: b, toByteOffset: 16, as: Quarter.self)
-  unsafe target.storeBytes(of: c, toByteOffset: 32, as: Quarter.self)
-  unsafe target.storeBytes(of: d, toByteOffset: 48, as: Quarter.self)
+  unsafe Block(source).store(target)
+}
+
+/// 64 bytes, as four registers that every processor has.
+struct Block {
+  private typealias Quarter = SIMD2<UInt64>
+  private let (a, b, c, d): (Quarter, Quarter, Quarter, Quarter)
+
+  @inline(__always)
+  init(_ source: UnsafeRawPointer) {
+    unsafe a = source.loadUnaligned(as: Quarter.self)
+    unsafe b = source.loadUnaligned(fromByteOffset: 16, as: Quarter.self)
+    unsafe c = source.loadUnaligned(fromByteOffset: 32, as: Quarter.self)
+    unsafe d = source.loadUnaligned(fromByteOffset: 48, as: Quarter.self)
+  }
+
+  @inline(__always)
+  func store(_ target: UnsafeMutableRawPointer) {
+    unsafe target.storeBytes(of: a, as: Quarter.self)
+    unsafe target.storeBytes(of: b, toByteOffset: 16, as: Quarter.self)
+    unsafe target.storeBytes(of: c, toByteOffset: 32, as: Quarter.self)
+    unsafe target.storeBytes(of: d, toByteOffset: 48, as: Quarter.self)
+  }
 }
 
 /// ``copyPacket(from:to:_:room:)`` for more than a block, out of the way of the loop over short packets.

@@ -1,19 +1,24 @@
 internal import CNetmap
 
 /// Index, length and flags of a slot, read by one load.
+@frozen @usableFromInline
 struct SlotWord {
-  let word: UInt64
+  @usableFromInline let word: UInt64
 
-  @inline(__always)
-  init(at slot: UnsafeMutablePointer<Slot>) {
-    word = unsafe UInt64(
-      littleEndian: UnsafeRawPointer(slot).loadUnaligned(as: UInt64.self))
+  @inlinable @inline(__always)
+  init(at slot: UnsafeRawPointer) {
+    word = unsafe UInt64(littleEndian: slot.loadUnaligned(as: UInt64.self))
   }
 
   @inline(__always)
+  init(at slot: UnsafeMutablePointer<Slot>) {
+    unsafe self.init(at: UnsafeRawPointer(slot))
+  }
+
+  @inlinable @inline(__always)
   var buffer: UInt32 { UInt32(truncatingIfNeeded: word) }
 
-  @inline(__always)
+  @inlinable @inline(__always)
   var length: UInt64 { word >> 32 & 0xffff }
 
   /// Where its buffer begins, after buffer 0: that one, the sink, for an index that is none.
@@ -22,17 +27,20 @@ struct SlotWord {
     unsafe Int(buffer < ring.bufferCount ? buffer : 0) &* Int(ring.bufferSize)
   }
 
-  /// Whether it holds a packet, or nothing, in its own buffer, which that does not exceed.
-  @inline(__always)
-  func isSingle(in ring: Ring) -> Bool {
-    let unusual = UInt64(NS_BUF_CHANGED | NS_INDIRECT | NS_MOREFRAG) << 48
-    return unsafe word & unusual == 0 && buffer < ring.bufferCount
-      && length <= UInt64(ring.bufferSize)
-  }
-
-  /// Whether it holds a packet of an Ethernet header at least, and nothing unusual.
+  /// Whether it holds a packet of an Ethernet header at least, in its own buffer, which that does not
+  /// exceed, and nothing is unusual about it.
   @inline(__always)
   func isWhole(in ring: Ring) -> Bool {
-    unsafe isSingle(in: ring) && length >= 14
+    unsafe isWhole(ring.bufferCount, Int(ring.bufferSize))
+  }
+
+  /// The same for a ring with so many buffers of so many bytes.
+  @inlinable @inline(__always)
+  func isWhole(_ bufferCount: UInt32, _ bufferSize: Int) -> Bool {
+    let unusual =
+      SlotFlags.bufferChanged.rawValue | SlotFlags.indirect.rawValue
+      | SlotFlags.moreFragments.rawValue
+    return word & UInt64(unusual) << 48 == 0 && buffer < bufferCount
+      && length <= UInt64(truncatingIfNeeded: bufferSize) && length >= 14
   }
 }

@@ -13,12 +13,14 @@
 
 #include <stdint.h>
 
+struct netmap_slot;
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* Changes with every change of a structure below. */
-#define NETMAP_MODULE_VERSION 2
+#define NETMAP_MODULE_VERSION 3
 
 /* Verdicts, below 254 the index of a port. */
 enum {
@@ -41,18 +43,34 @@ struct netmap_module_frame {
  * Packets that one port sends. `verdicts` has an entry for each frame, of which those of first frames
  * count: the verdict in the low 16 bits; above it 0 for the receive ring that has the sender's ring's
  * number, or the number of another one plus 1. They are NETMAP_MODULE_DROP to begin with.
+ *
+ * A module with NETMAP_MODULE_TAKES_SLOTS in its `flags` also gets batches whose `frames` is NULL: packets as they
+ * are in the sender's ring, a slot each. It goes through `slots` up to the first one that
+ *   - has NS_BUF_CHANGED, NS_INDIRECT or NS_MOREFRAG,
+ *   - has a buf_idx that is not below `buffer_count`, or
+ *   - has a len that is below 14 or above `buffer_size`,
+ * and says in `decided` how many came before it; `verdicts` has an entry for each of those, and nothing in it
+ * to begin with. The packet of a slot is at buffers + buf_idx * buffer_size. The sender may write to its slots
+ * meanwhile: read each of them once.
  */
 struct netmap_module_batch {
     const struct netmap_module_frame *frames;
     uint32_t *verdicts;
     uint64_t *addresses;    /* the switch's address table, atomic words; 1024 of them */
-    uint32_t count;         /* frames */
+    uint32_t count;         /* frames, or slots */
     uint32_t frame_stride;  /* bytes from one frame to the next */
     uint32_t port;          /* index of the port they come from */
     uint32_t ring;          /* number of its transmit ring */
     uint32_t header;        /* bytes before the Ethernet header */
-    uint32_t spare;
+    uint32_t decided;       /* slots that have a verdict; the module's, 0 to begin with */
+    const struct netmap_slot *slots;
+    const uint8_t *buffers;
+    uint32_t buffer_count;
+    uint32_t buffer_size;
 };
+
+/* In `flags`: the module understands batches in slots. */
+#define NETMAP_MODULE_TAKES_SLOTS 2
 
 /*
  * In `flags`: the verdicts depend on nothing of a packet but its two Ethernet addresses, on the port and on
@@ -72,7 +90,7 @@ struct netmap_module {
     void *user; /* handed to create */
     int32_t (*create)(void *user, const char *configuration, void **module, char *error,
                       uint32_t error_size);
-    void (*lookup)(void *module, const struct netmap_module_batch *batch);
+    void (*lookup)(void *module, struct netmap_module_batch *batch);
     int32_t (*configure)(void *module, const char *configuration, char *error,
                          uint32_t error_size);
     void (*port_left)(void *module, uint32_t index);

@@ -22,6 +22,9 @@ final class BridgeModules {
   private var host: (name: String, process: Int32)?
 
   private var changes: UInt64 = 0
+  /// What had been counted when the module was chosen.
+  private var packetsBefore: UInt64 = 0
+  private var droppedBefore: UInt64 = 0
   private var failures: UInt64 = 0
   /// Packets that were lost in rings of hosts that have ended.
   private var lost: UInt64 = 0
@@ -173,8 +176,8 @@ final class BridgeModules {
   ) {
     lastEpoch &+= 1
     let isFlip = area != program.area
-    unsafe segment.view.clear(.packets)
-    unsafe segment.view.clear(.dropped)
+    unsafe packetsBefore = segment.view.value(of: .packets)
+    unsafe droppedBefore = segment.view.value(of: .dropped)
     program = ModuleProgram(kind, area: area, host: index, epoch: lastEpoch)
     // What it says has been written.
     unsafe segment.view.setProgram(program)
@@ -208,8 +211,8 @@ final class BridgeModules {
       SwitchModuleStatistic("changes", changes), SwitchModuleStatistic("failures", failures),
       SwitchModuleStatistic("lost", lost),
       SwitchModuleStatistic("refused", hosts.reduce(refused) { $0 &+ $1.refused }),
-      unsafe SwitchModuleStatistic("packets", view.value(of: .packets)),
-      unsafe SwitchModuleStatistic("dropped", view.value(of: .dropped)),
+      unsafe SwitchModuleStatistic("packets", view.value(of: .packets) &- packetsBefore),
+      unsafe SwitchModuleStatistic("dropped", view.value(of: .dropped) &- droppedBefore),
     ]
     if let module { report.statistics += module.statistics }
     if program.kind == .hosted {

@@ -87,7 +87,7 @@ package final class HostedForwarder {
     var forwarder = unsafe Forwarder(
       ring: receive.ring, kring: transmit.kring, doorbells: transmit.doorbells, path, scratch)
     let end = unsafe forwarder.forwardHosted(
-      from: head, upTo: tail, limit: Self.turnLimit, module.entry.pointee)
+      from: head, upTo: tail, limit: Self.turnLimit, module.entry)
     unsafe transmit.kring.unlock()
     unsafe receive.ring.head = end
     unsafe receive.ring.cur = end
@@ -101,7 +101,7 @@ extension Forwarder {
   ///
   /// - Returns: The first slot that was not looked at.
   mutating func forwardHosted(
-    from: UInt32, upTo tail: UInt32, limit: UInt32, _ module: ModuleEntry
+    from: UInt32, upTo tail: UInt32, limit: UInt32, _ module: UnsafePointer<ModuleEntry>
   ) -> UInt32 {
     var index = from
     var origin: PacketOrigin?
@@ -167,14 +167,14 @@ extension Forwarder {
   }
 
   private mutating func flushHosted(
-    _ count: Int, from origin: PacketOrigin, _ module: ModuleEntry
+    _ count: Int, from origin: PacketOrigin, _ module: UnsafePointer<ModuleEntry>
   ) {
     unsafe port = origin.port
     unsafe ringIndex = origin.ring
     unsafe headerLength = origin.headerLength
     if origin.headerLength > 0 { unsafe skipHeaders(count) }
     unsafe ask(module, count)
-    unsafe distribute(count)
+    unsafe countDecided(distribute(count))
     if origin.headerLength > 0 { unsafe restoreHeaders(count) }
     unsafe deliverLists()
   }

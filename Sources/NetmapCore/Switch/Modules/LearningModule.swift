@@ -13,7 +13,9 @@ public struct LearningModule: SwitchModule {
     }
   }
 
-  public func lookup(_ batch: borrowing SwitchBatch) {
+  public func lookup(_ batch: borrowing SwitchBatch) { Self.decide(batch) }
+
+  static func decide(_ batch: borrowing SwitchBatch) {
     // What the last packet taught and was told still holds for the next one with the same addresses.
     let unknown: UInt64 = .max
     var (lastSource, lastTarget) = (unknown, unknown)

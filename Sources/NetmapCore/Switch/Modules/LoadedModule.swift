@@ -27,7 +27,8 @@ package final class LoadedModule: Sendable {
     unsafe entry.initialize(
       to: ModuleEntry(
         lookup: lookup ?? { _, _ in }, context: context,
-        decidesByAddresses: table.flags & UInt32(NETMAP_MODULE_BY_ADDRESSES) != 0))
+        decidesByAddresses: table.flags & UInt32(NETMAP_MODULE_BY_ADDRESSES) != 0,
+        takesSlots: table.flags & UInt32(NETMAP_MODULE_TAKES_SLOTS) != 0))
   }
 
   deinit {

@@ -45,6 +45,26 @@ package enum ModuleLayout {
         "batch.header", MemoryLayout<ModuleBatch>.offset(of: \.header),
         NETMAP_MODULE_BATCH_HEADER_OFFSET
       ),
+      (
+        "batch.decided", MemoryLayout<ModuleBatch>.offset(of: \.decided),
+        NETMAP_MODULE_BATCH_DECIDED_OFFSET
+      ),
+      (
+        "batch.slots", MemoryLayout<ModuleBatch>.offset(of: \.slots),
+        NETMAP_MODULE_BATCH_SLOTS_OFFSET
+      ),
+      (
+        "batch.buffers", MemoryLayout<ModuleBatch>.offset(of: \.buffers),
+        NETMAP_MODULE_BATCH_BUFFERS_OFFSET
+      ),
+      (
+        "batch.bufferCount", MemoryLayout<ModuleBatch>.offset(of: \.bufferCount),
+        NETMAP_MODULE_BATCH_BUFFER_COUNT_OFFSET
+      ),
+      (
+        "batch.bufferSize", MemoryLayout<ModuleBatch>.offset(of: \.bufferSize),
+        NETMAP_MODULE_BATCH_BUFFER_SIZE_OFFSET
+      ),
       ("batch", MemoryLayout<ModuleBatch>.stride, NETMAP_MODULE_BATCH_SIZE),
     ]
     return pairs.filter { $0.1 != $0.2 }.map { "\($0.0) is at \($0.1 ?? -1), not \($0.2)" }

@@ -3,12 +3,14 @@ internal import Synchronization
 /// A module that this process can call: what the cell behind a ``DestinationTable``'s places points to.
 @unsafe
 struct ModuleEntry {
-  typealias Lookup = @convention(c) (UnsafeMutableRawPointer?, UnsafeRawPointer) -> Void
+  typealias Lookup = @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer) -> Void
 
   let lookup: Lookup
   let context: UnsafeMutableRawPointer?
   /// Whether nothing but a packet's addresses decides.
   let decidesByAddresses: Bool
+  /// Whether it can look at packets in the slots of a ring.
+  let takesSlots: Bool
 }
 
 extension Forwarder {
@@ -18,58 +20,73 @@ extension Forwarder {
     switch program.kind {
     case .learning: return unsafe learnAndLookUp(count)
     case .hosted: return unsafe redirect(count, to: program.host)
-    case .stopped:
-      unsafe resetVerdicts(count)
+    case .stopped: unsafe resetVerdicts(count)
     case .inProcess:
       guard let entry = unsafe moduleEntry else { return unsafe learnAndLookUp(count) }
-      unsafe ask(entry.pointee, count)
+      unsafe ask(entry, count)
     case .hub, .balancer, .filter:
       unsafe resetVerdicts(count)
       var batch = unsafe batch(count)
-      let area = unsafe bridge.configuration(program.area)
-      unsafe withUnsafePointer(to: &batch) { head in
-        let batch = unsafe SwitchBatch(head)
-        switch program.kind {
-        case .hub:
-          batch.route { packet in
-            packet.learn()
-            return .broadcast
-          }
-        case .balancer: unsafe FlowBalancer(area).lookup(batch)
-        default: unsafe PacketFilter(area).lookup(batch)
-        }
-      }
+      unsafe askBuiltIn(program, &batch)
     }
-    unsafe distribute(count)
+    unsafe countDecided(distribute(count))
+  }
+
+  /// Has a module of this process decide on frames.
+  @inline(__always)
+  mutating func ask(_ entry: UnsafePointer<ModuleEntry>, _ count: Int) {
+    unsafe resetVerdicts(count)
+    var batch = unsafe batch(count)
+    unsafe ask(entry, &batch)
   }
 
   /// Has a module of this process decide: the one indirect call of a batch.
   // The compiler cannot follow it; a module answers for itself.
   @_semantics("no_performance_analysis")
   @inline(__always)
-  mutating func ask(_ entry: ModuleEntry, _ count: Int) {
-    unsafe resetVerdicts(count)
-    var batch = unsafe batch(count)
-    unsafe withUnsafePointer(to: &batch) { head in
-      unsafe entry.lookup(entry.context, UnsafeRawPointer(head))
+  func ask(_ entry: UnsafePointer<ModuleEntry>, _ batch: inout ModuleBatch) {
+    unsafe withUnsafeMutablePointer(to: &batch) { head in
+      unsafe entry.pointee.lookup(entry.pointee.context, UnsafeMutableRawPointer(head))
+    }
+  }
+
+  /// Has a hub, a balancer, a filter or the learning bridge decide.
+  @inline(never)
+  mutating func askBuiltIn(_ program: ModuleProgram, _ batch: inout ModuleBatch) {
+    let area = unsafe bridge.configuration(program.area)
+    unsafe withUnsafeMutablePointer(to: &batch) { head in
+      let batch = unsafe SwitchBatch(head)
+      switch program.kind {
+      case .balancer: unsafe FlowBalancer(area).lookup(batch)
+      case .filter: unsafe PacketFilter(area).lookup(batch)
+      case .learning: LearningModule.decide(batch)
+      default:
+        batch.route { packet in
+          packet.learn()
+          return .broadcast
+        }
+      }
     }
   }
 
   /// Has the module decide on packets that have the addresses of the one at `slot`, and are a slot each.
   ///
-  /// - Returns: The one port and ring that gets them; nil for anything else, and when it decides by more.
+  /// - Returns: The one port and ring that gets them; nil for anything else.
   @inline(never)
   mutating func ask(
-    _ program: ModuleProgram, onCompanyAt slot: UInt32
+    _ entry: UnsafePointer<ModuleEntry>, onCompanyAt slot: UInt32
   ) -> (port: Int, ring: Int)? {
-    guard program.kind == .inProcess, let entry = unsafe moduleEntry,
-      unsafe entry.pointee.decidesByAddresses
-    else { return nil }
-    let content = unsafe ring.slot(slot).pointee
-    unsafe frames.store(
-      ring.buffer(content.bufferIndex), room: ring.bufferSize,
-      min(content.length, UInt16(clamping: ring.bufferSize)), fragments: 1, continues: false)
-    unsafe ask(entry.pointee, 1)
+    if unsafe entry.pointee.takesSlots {
+      unsafe verdicts[0] = SwitchVerdict.drop.rawValue
+      var batch = unsafe batch(1, slotsFrom: slot)
+      unsafe ask(entry, &batch)
+    } else {
+      let content = unsafe ring.slot(slot).pointee
+      unsafe frames.store(
+        ring.buffer(content.bufferIndex), room: ring.bufferSize,
+        min(content.length, UInt16(clamping: ring.bufferSize)), fragments: 1, continues: false)
+      unsafe ask(entry, 1)
+    }
     let verdict = unsafe verdicts[0]
     let receiver = verdict & 0xffff
     guard receiver < 254, unsafe receiver != port else { return nil }
@@ -78,7 +95,7 @@ extension Forwarder {
 
   /// The ring that a verdict says.
   @inline(__always)
-  private func ring(of verdict: UInt32) -> Int {
+  func ring(of verdict: UInt32) -> Int {
     let field = Int(verdict >> 16 & 0xff)
     return unsafe field == 0 ? ringIndex : (field &- 1) & 15
   }
@@ -91,19 +108,35 @@ extension Forwarder {
       frameStride: MemoryLayout<Frame>.stride, port: port, ring: ringIndex)
   }
 
+  /// Packets in so many slots, all of them before the ring's end.
+  @inline(__always)
+  func batch(_ count: Int, slotsFrom first: UInt32) -> ModuleBatch {
+    var batch = unsafe ModuleBatch(
+      frames: nil, verdicts: verdicts, addresses: bridge.base + BridgeLayout.table, count: count,
+      frameStride: 0, port: port, ring: ringIndex)
+    unsafe batch.slots = UnsafeRawPointer(ring.slot(first))
+    unsafe batch.buffers = UnsafeRawPointer(ring.buffers)
+    unsafe batch.bufferCount = ring.bufferCount
+    unsafe batch.bufferSize = ring.bufferSize
+    return unsafe batch
+  }
+
   /// What a module says nothing about is dropped.
   @inline(__always)
-  private func resetVerdicts(_ count: Int) {
+  func resetVerdicts(_ count: Int) {
     unsafe verdicts.update(repeating: SwitchVerdict.drop.rawValue, count: count)
   }
 
-  private var moduleEntry: UnsafePointer<ModuleEntry>? {
+  var moduleEntry: UnsafePointer<ModuleEntry>? {
     unsafe UnsafePointer(bitPattern: moduleCell(cells).pointee.load(ordering: .acquiring))
   }
 
   /// Puts packets on the lists that their verdicts say. Any verdict is one.
+  ///
+  /// - Parameter count: Frames.
+  /// - Returns: How many packets there were, and how many of them go to nobody.
   @inline(__always)
-  mutating func distribute(_ count: Int) {
+  mutating func distribute(_ count: Int) -> (packets: Int, dropped: Int) {
     // Of a packet that is too short for one.
     let none: UInt32 = .max
     var (packets, dropped) = (0, 0)
@@ -136,8 +169,14 @@ extension Forwarder {
       run.slots &+= UInt16(max(fragments, 1))
     }
     if run.packets > 0 { unsafe dropped &+= put(run, runVerdict) }
-    unsafe bridge.count(.packets, packets)
-    unsafe bridge.count(.dropped, dropped)
+    return (packets, dropped)
+  }
+
+  /// Counts packets that the module was asked about.
+  @inline(__always)
+  func countDecided(_ decided: (packets: Int, dropped: Int)) {
+    unsafe bridge.count(.packets, decided.packets, sender: sender)
+    unsafe bridge.count(.dropped, decided.dropped, sender: sender)
   }
 
   /// Puts packets at the end of the list that a verdict says.
@@ -177,7 +216,7 @@ extension Forwarder {
   }
 
   @inline(never)
-  private func countUnsent(_ run: FrameQueue, _ verdict: UInt32) {
+  func countUnsent(_ run: FrameQueue, _ verdict: UInt32) {
     let reason: DropReason = verdict & 0xffff > 254 ? .filtered : .noDestination
     var packet = Int(run.head)
     for _ in 0..<run.packets {

@@ -47,9 +47,9 @@ struct ModuleProgram: Hashable {
   var epoch: UInt32 { UInt32(truncatingIfNeeded: rawValue >> 32) }
 }
 
-/// What a switch counts about its module, by place in the segment.
+/// What senders count about the switch's module, by place in the segment.
 enum ModuleCounter: Int {
-  /// Packets that a module other than the learning bridge was asked about, since it was chosen.
+  /// Packets that a module other than the learning bridge was asked about.
   case packets = 0
   /// Those of them that it dropped, or gave to nobody that there is.
   case dropped = 1
@@ -76,21 +76,33 @@ extension BridgeView {
     unsafe base + BridgeLayout.configurations + (area & 1) * BridgeLayout.configurationByteCount
   }
 
+  /// Counts for one transmit ring: by whoever holds its lock, so without an atomic addition, which would be
+  /// most of what asking a module about one packet costs.
+  ///
+  /// - Parameters:
+  ///   - counter: What is counted.
+  ///   - amount: How many; nothing is written for 0.
+  ///   - sender: The port's index, 16 times, and its ring.
   @inline(__always)
-  func count(_ counter: ModuleCounter, _ amount: Int) {
+  func count(_ counter: ModuleCounter, _ amount: Int, sender: Int) {
     guard amount > 0 else { return }
-    _ = unsafe moduleWord(BridgeLayout.moduleCounters + 8 * counter.rawValue).pointee
-      .wrappingAdd(UInt64(truncatingIfNeeded: amount), ordering: .relaxed)
+    let word = unsafe moduleWord(moduleCounter(counter, sender))
+    unsafe word.pointee.store(
+      word.pointee.load(ordering: .relaxed) &+ UInt64(truncatingIfNeeded: amount),
+      ordering: .relaxed)
   }
 
+  /// What all senders have counted since there is the switch.
   func value(of counter: ModuleCounter) -> UInt64 {
-    unsafe moduleWord(BridgeLayout.moduleCounters + 8 * counter.rawValue).pointee
-      .load(ordering: .sequentiallyConsistent)
+    (0..<BridgeLayout.moduleCountersCount).reduce(0) {
+      unsafe $0 &+ moduleWord(moduleCounter(counter, $1)).pointee.load(ordering: .relaxed)
+    }
   }
 
-  func clear(_ counter: ModuleCounter) {
-    unsafe moduleWord(BridgeLayout.moduleCounters + 8 * counter.rawValue).pointee
-      .store(0, ordering: .relaxed)
+  @inline(__always)
+  private func moduleCounter(_ counter: ModuleCounter, _ sender: Int) -> Int {
+    BridgeLayout.moduleCounters + sender &* BridgeLayout.moduleCountersByteCount
+      + 8 &* counter.rawValue
   }
 
   @inline(__always)

@@ -32,7 +32,7 @@ public enum SwitchModuleLibrary {
       create: { user, text, module, error, size in
         unsafe createBox(user, text, module, error, size)
       },
-      lookup: { module, batch in unsafe lookUpInBox(module, UnsafeRawPointer(batch)) },
+      lookup: { module, batch in unsafe lookUpInBox(module, UnsafeMutableRawPointer(batch)) },
       configure: { module, text, error, size in
         guard let box = unsafe box(module), let text = unsafe text else { return EINVAL }
         let configuration = unsafe String(cString: text)
@@ -61,7 +61,8 @@ public enum SwitchModuleLibrary {
         guard let module = unsafe module else { return }
         unsafe Unmanaged<AnyModuleBox>.fromOpaque(module).release()
       },
-      flags: Module.decidesByAddresses ? UInt32(NETMAP_MODULE_BY_ADDRESSES) : 0, spare: 0)
+      flags: UInt32(NETMAP_MODULE_TAKES_SLOTS)
+        | (Module.decidesByAddresses ? UInt32(NETMAP_MODULE_BY_ADDRESSES) : 0), spare: 0)
   }
 
   /// A module that is in this process already, behind the same functions.
@@ -79,7 +80,7 @@ private func box(_ module: UnsafeMutableRawPointer?) -> AnyModuleBox? {
 }
 
 /// The data path's way into a box: counts no references.
-func lookUpInBox(_ module: UnsafeMutableRawPointer?, _ batch: UnsafeRawPointer?) {
+func lookUpInBox(_ module: UnsafeMutableRawPointer?, _ batch: UnsafeMutableRawPointer?) {
   guard let module = unsafe module, let batch = unsafe batch else { return }
   unsafe Unmanaged<AnyModuleBox>.fromOpaque(module)._withUnsafeGuaranteedRef { box in
     unsafe box.lookup(SwitchBatch(batch.assumingMemoryBound(to: ModuleBatch.self)))

@@ -12,28 +12,34 @@ package struct ModuleFrame {
 /// `struct netmap_module_batch`.
 @unsafe @frozen @usableFromInline
 package struct ModuleBatch {
-  @usableFromInline package var frames: UnsafeRawPointer
+  /// Nil where the packets are in slots.
+  @usableFromInline package var frames: UnsafeRawPointer?
   @usableFromInline package var verdicts: UnsafeMutablePointer<UInt32>
   @usableFromInline package var addresses: UnsafeMutableRawPointer
   @usableFromInline package var count: UInt32
   @usableFromInline package var frameStride: UInt32
   @usableFromInline package var port: UInt32
   @usableFromInline package var ring: UInt32
-  @usableFromInline package var header: UInt32
-  @usableFromInline package var spare: UInt32 = 0
+  @usableFromInline package var header: UInt32 = 0
+  @usableFromInline package var decided: UInt32 = 0
+  @usableFromInline package var slots: UnsafeRawPointer?
+  @usableFromInline package var buffers: UnsafeRawPointer?
+  @usableFromInline package var bufferCount: UInt32 = 0
+  @usableFromInline package var bufferSize: UInt32 = 0
 
   package init(
-    frames: UnsafeRawPointer, verdicts: UnsafeMutablePointer<UInt32>,
+    frames: UnsafeRawPointer?, verdicts: UnsafeMutablePointer<UInt32>,
     addresses: UnsafeMutableRawPointer, count: Int, frameStride: Int, port: UInt32, ring: Int
   ) {
-    unsafe self.frames = frames
+    unsafe self.frames = unsafe frames
     unsafe self.verdicts = verdicts
     unsafe self.addresses = addresses
     unsafe self.count = UInt32(truncatingIfNeeded: count)
     unsafe self.frameStride = UInt32(truncatingIfNeeded: frameStride)
     unsafe self.port = port
     unsafe self.ring = UInt32(truncatingIfNeeded: ring)
-    unsafe header = 0
+    unsafe slots = nil
+    unsafe buffers = nil
   }
 }
 
@@ -42,11 +48,11 @@ package struct ModuleBatch {
 /// A view of the switch's memory: it cannot be kept.
 @safe @frozen
 public struct SwitchBatch: ~Copyable, ~Escapable {
-  @usableFromInline let head: UnsafePointer<ModuleBatch>
+  @usableFromInline let head: UnsafeMutablePointer<ModuleBatch>
 
   @inlinable
   @_lifetime(immortal)
-  package init(_ head: UnsafePointer<ModuleBatch>) {
+  package init(_ head: UnsafeMutablePointer<ModuleBatch>) {
     unsafe self.head = unsafe head
   }
 
@@ -63,21 +69,59 @@ public struct SwitchBatch: ~Copyable, ~Escapable {
   /// - Parameter body: Says of each where it goes.
   @inlinable @inline(__always)
   public func route(_ body: (borrowing SwitchPacket) -> SwitchVerdict) {
+    if let slots = unsafe head.pointee.slots, let buffers = unsafe head.pointee.buffers {
+      unsafe routeSlots(slots, buffers, body)
+    } else if let frames = unsafe head.pointee.frames {
+      unsafe routeFrames(frames, body)
+    }
+  }
+
+  /// Packets of a slot each, in the ring that they are sent from, up to the first slot with anything unusual
+  /// about it. The application may write to the slots meanwhile, so each is read once.
+  @inlinable @inline(__always)
+  func routeSlots(
+    _ slots: UnsafeRawPointer, _ buffers: UnsafeRawPointer,
+    _ body: (borrowing SwitchPacket) -> SwitchVerdict
+  ) {
+    let count = unsafe Int(head.pointee.count)
+    let bufferCount = unsafe head.pointee.bufferCount
+    let bufferSize = unsafe Int(head.pointee.bufferSize)
+    let verdicts = unsafe head.pointee.verdicts
+    var slot = unsafe slots
+    var index = 0
+    while index < count {
+      let word = unsafe SlotWord(at: slot)
+      guard word.isWhole(bufferCount, bufferSize) else { break }
+      let packet = unsafe SwitchPacket(
+        buffers + Int(word.buffer) &* bufferSize, Int(word.length), fragments: 1, head)
+      unsafe verdicts[index] = body(packet).rawValue
+      index &+= 1
+      unsafe slot += 16
+    }
+    unsafe head.pointee.decided = UInt32(truncatingIfNeeded: index)
+  }
+
+  @inlinable @inline(__always)
+  func routeFrames(
+    _ frames: UnsafeRawPointer, _ body: (borrowing SwitchPacket) -> SwitchVerdict
+  ) {
     let count = unsafe Int(head.pointee.count)
     let stride = unsafe Int(head.pointee.frameStride)
     let verdicts = unsafe head.pointee.verdicts
-    var frame = unsafe head.pointee.frames
+    var place = unsafe frames
     var index = 0
     while index < count {
-      let packet = unsafe SwitchPacket(frame.assumingMemoryBound(to: ModuleFrame.self), head)
-      let fragments = packet.fragments
+      let frame = unsafe place.assumingMemoryBound(to: ModuleFrame.self)
+      let fragments = unsafe Int(max(frame.pointee.fragments, 1))
+      let packet = unsafe SwitchPacket(
+        frame.pointee.bytes, Int(frame.pointee.length), fragments: fragments, head)
       unsafe verdicts[index] = body(packet).rawValue
       index &+= 1
-      unsafe frame += stride
+      unsafe place += stride
       if fragments > 1 {
         let more = moreFrames(fragments)
         index &+= more
-        unsafe frame += stride &* more
+        unsafe place += stride &* more
       }
     }
   }
@@ -93,31 +137,32 @@ func moreFrames(_ fragments: Int) -> Int { fragments &- 1 }
 /// A packet on its way through a switch.
 @safe @frozen
 public struct SwitchPacket: ~Copyable, ~Escapable {
-  @usableFromInline let frame: UnsafePointer<ModuleFrame>
-  @usableFromInline let head: UnsafePointer<ModuleBatch>
+  @usableFromInline let start: UnsafeRawPointer
+  @usableFromInline let head: UnsafeMutablePointer<ModuleBatch>
+
+  /// Slots that the packet takes, 1 to 64.
+  public let fragments: Int
+  /// Bytes in the first slot: all of a packet of one slot.
+  public let length: Int
 
   @inlinable @inline(__always)
   @_lifetime(immortal)
-  init(_ frame: UnsafePointer<ModuleFrame>, _ head: UnsafePointer<ModuleBatch>) {
-    unsafe self.frame = unsafe frame
+  init(
+    _ start: UnsafeRawPointer, _ length: Int, fragments: Int,
+    _ head: UnsafeMutablePointer<ModuleBatch>
+  ) {
+    unsafe self.start = unsafe start
     unsafe self.head = unsafe head
+    self.fragments = fragments
+    self.length = length
   }
-
-  /// Slots that the packet takes, 1 to 64.
-  @inlinable @inline(__always)
-  public var fragments: Int { unsafe Int(max(frame.pointee.fragments, 1)) }
-
-  /// Bytes in the first slot: all of a packet of one slot.
-  @inlinable @inline(__always)
-  public var length: Int { unsafe Int(frame.pointee.length) }
 
   /// The bytes in the first slot.
   @inlinable
   public var bytes: RawSpan {
     @_lifetime(borrow self)
     get {
-      let span = unsafe RawSpan(
-        _unsafeStart: frame.pointee.bytes, byteCount: Int(frame.pointee.length))
+      let span = unsafe RawSpan(_unsafeStart: start, byteCount: length)
       return unsafe _overrideLifetime(span, borrowing: self)
     }
   }
@@ -126,7 +171,7 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
   @inlinable @inline(__always)
   public var destination: UInt64 {
     guard length >= 14 else { return 0 }
-    let head = unsafe frame.pointee.bytes.loadUnaligned(as: UInt64.self)
+    let head = unsafe start.loadUnaligned(as: UInt64.self)
     return unsafe UInt64(littleEndian: head) & AddressTable.addressMask
   }
 
@@ -134,7 +179,7 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
   @inlinable @inline(__always)
   public var source: UInt64 {
     guard length >= 14 else { return 0 }
-    let tail = unsafe frame.pointee.bytes.loadUnaligned(fromByteOffset: 4, as: UInt64.self)
+    let tail = unsafe start.loadUnaligned(fromByteOffset: 4, as: UInt64.self)
     return UInt64(littleEndian: tail) >> 16
   }
 
@@ -159,6 +204,6 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
 
   /// Addresses, protocol and ports of the packet that the frame carries.
   public var flow: FlowHeaders {
-    unsafe FlowHeaders(frame.pointee.bytes, Int(frame.pointee.length))
+    unsafe FlowHeaders(start, length)
   }
 }

@@ -20,6 +20,7 @@ struct Measurement: Hashable {
     case valeUnread = "vale-unread"
     case valeJumbo = "vale-jumbo"
     case valeModule = "vale-module"
+    case valeModuleEach = "vale-module-each"
     case valeInterface = "vale-nic"
     case valeLatencySpin = "vale-latency-spin"
     case valeLatencySleep = "vale-latency-sleep"
@@ -54,6 +55,7 @@ struct Measurement: Hashable {
       case .valeJumbo: "packets of 64 KiB in 32 slots, between two threads"
       case .valeModule:
         "vale-1t by a learning module; next to it, in turns, the built-in learning bridge"
+      case .valeModuleEach: "the same, by one that wants to see every packet"
       case .valeInterface:
         "xdp-copy-tx, sent to a port of a switch that the veth is on; what arrives is counted"
       case .valeLatencySpin: "round trips through a switch, of two processes that look all the time"
@@ -171,7 +173,7 @@ struct BenchResult {
   var systemCalls: UInt64?
   /// Set by `wakeup`.
   var wakeup: WakeupTimes?
-  /// Set by `vale-module`.
+  /// Set by `vale-module` and `vale-module-each`.
   var bridge: BridgeComparison?
   /// Set by `vale-latency-...` and `pingpong-...`.
   var roundTrips: RoundTripTimes?

@@ -7,7 +7,7 @@ func measureVale(
   if shape.isTwoProcesses {
     return try measureValeTwoProcesses(measurement, shape, seconds: seconds, cpus: cpus)
   }
-  if measurement.name == .valeModule {
+  if measurement.name == .valeModule || measurement.name == .valeModuleEach {
     return try measureValeModule(measurement, shape, seconds: seconds, cpu: cpus.0)
   }
   let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }

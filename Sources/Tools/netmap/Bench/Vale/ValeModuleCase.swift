@@ -23,7 +23,11 @@ func measureValeModule(
         return try stage.sendAndReceive(seconds: slice)
       }
       let programmed = try measuring { () throws(NetmapError) in
-        try engine.setModule(try LearningModule(), of: "valebench")
+        if measurement.name == .valeModuleEach {
+          try engine.setModule(try LearningByPacket(), of: "valebench")
+        } else {
+          try engine.setModule(try LearningModule(), of: "valebench")
+        }
         return try stage.sendAndReceive(seconds: slice)
       }
       guard plain.packets > 0, programmed.packets > 0 else {
@@ -42,6 +46,18 @@ func measureValeModule(
     return result
   }
   return try thread.join()
+}
+
+/// A learning bridge that does not say that it decides by addresses.
+private struct LearningByPacket: SwitchModule {
+  static var name: String { "learning-by-packet" }
+  private let learning: LearningModule
+
+  init(configuration: String = "") throws(NetmapError) {
+    learning = try LearningModule(configuration: configuration)
+  }
+
+  func lookup(_ batch: borrowing SwitchBatch) { learning.lookup(batch) }
 }
 
 extension ValeReport {

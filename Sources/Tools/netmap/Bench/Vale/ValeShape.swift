@@ -32,7 +32,7 @@ extension Measurement.Case {
     case .valeManyToOne: ValeShape(senders: 3, ports: 4)
     case .valeUnread: ValeShape(isRead: false, isOneThread: true)
     case .valeJumbo: ValeShape(packetBytes: 65_536)
-    case .valeModule: ValeShape(isOneThread: true)
+    case .valeModule, .valeModuleEach: ValeShape(isOneThread: true)
     default: nil
     }
   }

@@ -1,0 +1,189 @@
+internal import CLinux
+internal import CNetmap
+
+// From ring to ring, most packets are copied here. The loops have been chosen by measuring: see decision 34.
+
+extension Forwarder {
+  /// Copies packets of a slot each, side by side, to slots side by side.
+  ///
+  /// - Parameters:
+  ///   - packets: How many.
+  ///   - first: The slot of the first one.
+  ///   - place: Where they go: a ring whose buffers are no smaller.
+  ///   - start: The first slot there.
+  /// - Returns: Their bytes.
+  @inline(__always)
+  func copy(
+    _ packets: UInt32, from first: UInt32, to place: ReceivePlace, _ start: UInt32
+  ) -> UInt64 {
+    let (ring, target) = unsafe (ring, place.view)
+    if packets == 1 {
+      return unsafe copyOne(ring.slot(first), of: ring, to: target, target.slot(start))
+    }
+    var (from, to, left) = (first, start, packets)
+    var bytes: UInt64 = 0
+    while left > 0 {
+      let stretch = unsafe min(left, min(ring.slotCount &- from, target.slotCount &- to))
+      unsafe bytes &+= copyStretch(
+        stretch, of: ring, from: ring.slot(from), to: target, target.slot(to))
+      left &-= stretch
+      from = unsafe ring.index(from, advancedBy: Int(stretch))
+      to = unsafe target.index(to, advancedBy: Int(stretch))
+    }
+    return bytes
+  }
+
+  @inline(never)
+  private func copyStretch(
+    _ stretch: UInt32, of ring: Ring, from first: UnsafeMutablePointer<Slot>, to target: Ring,
+    _ start: UnsafeMutablePointer<Slot>
+  ) -> UInt64 {
+    let ahead = unsafe Self.ahead
+    var bytes: UInt64 = 0
+    var done: UInt32 = 0
+    while done < stretch {
+      let left = stretch &- done
+      let (from, to) = unsafe (first + Int(done), start + Int(done))
+      var run: (packets: UInt32, bytes: UInt64) = (0, 0)
+      if unsafe from.pointee.length > 64 {
+        if unsafe from.pointee.length <= Self.mediumMax {
+          unsafe run = copyMedium(left, of: ring, from: from, to: target, to)
+        }
+      } else if left > ahead {
+        unsafe run = copyShortFetching(left &- ahead, of: ring, from: from, to: target, to)
+      } else {
+        unsafe run = copyShort(left, of: ring, from: from, to: target, to)
+      }
+      if run.packets == 0 {
+        if left > ahead { unsafe fetch(to + Int(ahead), of: target) }
+        unsafe run = (1, copyUncommon(from, of: ring, to: target, to))
+      }
+      done &+= run.packets
+      bytes &+= run.bytes
+    }
+    return bytes
+  }
+
+  /// Has the CPU fetch the buffer of a slot, whatever its index says: to fetch what is not there does nothing.
+  @inline(__always)
+  private func fetch(_ slot: UnsafeMutablePointer<Slot>, of target: Ring) {
+    let offset = unsafe Int(slot.pointee.bufferIndex) &* Int(target.bufferSize)
+    unsafe clinux_prefetch_to_write(target.buffers + offset)
+  }
+
+  /// How many packets ahead the buffers are fetched.
+  private static var ahead: UInt32 { 4 }
+
+  /// Bytes of the longest packet that is copied block by block: the C library is faster beyond.
+  private static var mediumMax: UInt32 { 256 }
+
+  /// Copies one packet.
+  ///
+  /// - Returns: Its length.
+  @inline(__always)
+  private func copyOne(
+    _ from: UnsafeMutablePointer<Slot>, of ring: Ring, to target: Ring,
+    _ to: UnsafeMutablePointer<Slot>
+  ) -> UInt64 {
+    let run = unsafe copyRun(1, of: ring, from: from, to: target, to, limit: 64) { _ in }
+    return unsafe run.packets == 1 ? run.bytes : copyUncommon(from, of: ring, to: target, to)
+  }
+
+  // These three call nothing, so that all that their loops need is in registers. A load from the stack would wait,
+  // where the stack is as far into a page as buffers are, for the stores to these.
+
+  /// Copies packets of a block at most, up to the first slot with anything else in it.
+  @inline(never)
+  private func copyShort(
+    _ packets: UInt32, of ring: Ring, from first: UnsafeMutablePointer<Slot>, to target: Ring,
+    _ start: UnsafeMutablePointer<Slot>
+  ) -> (packets: UInt32, bytes: UInt64) {
+    unsafe copyRun(packets, of: ring, from: first, to: target, start, limit: 64) { _ in }
+  }
+
+  /// The same, with ``ahead`` more slots behind those, whose buffers are fetched.
+  @inline(never)
+  private func copyShortFetching(
+    _ packets: UInt32, of ring: Ring, from first: UnsafeMutablePointer<Slot>, to target: Ring,
+    _ start: UnsafeMutablePointer<Slot>
+  ) -> (packets: UInt32, bytes: UInt64) {
+    unsafe copyRun(packets, of: ring, from: first, to: target, start, limit: 64) { slot in
+      unsafe fetch(slot + Int(Self.ahead), of: target)
+    }
+  }
+
+  /// Copies packets of some blocks.
+  @inline(never)
+  private func copyMedium(
+    _ packets: UInt32, of ring: Ring, from first: UnsafeMutablePointer<Slot>, to target: Ring,
+    _ start: UnsafeMutablePointer<Slot>
+  ) -> (packets: UInt32, bytes: UInt64) {
+    unsafe copyRun(
+      packets, of: ring, from: first, to: target, start, limit: min(Self.mediumMax, ring.bufferSize)
+    ) { _ in }
+  }
+
+  // `limit` is the longest packet to be copied here, bytes; `prepare` is shown each slot of the receiver.
+  @inline(__always)
+  private func copyRun(
+    _ packets: UInt32, of ring: Ring, from first: UnsafeMutablePointer<Slot>, to target: Ring,
+    _ start: UnsafeMutablePointer<Slot>, limit: UInt32,
+    _ prepare: (UnsafeMutablePointer<Slot>) -> Void
+  ) -> (packets: UInt32, bytes: UInt64) {
+    var (from, to) = unsafe (first, start)
+    var bytes: UInt64 = 0
+    var left = packets
+    while left > 0 {
+      unsafe prepare(to)
+      // Read once more, and so checked once more: the application could be writing.
+      let (index, length) = unsafe (from.pointee.bufferIndex, UInt32(from.pointee.length))
+      let own = unsafe to.pointee.bufferIndex
+      guard unsafe index < ring.bufferCount, length <= limit, unsafe own < target.bufferCount else {
+        break
+      }
+      let source = unsafe ring.buffers + Int(index) &* Int(ring.bufferSize)
+      let room = unsafe target.buffers + Int(own) &* Int(target.bufferSize)
+      unsafe copyBlock(from: source, to: room)
+      if limit > 64 {
+        var offset = 64
+        while offset < Int(length) {
+          unsafe copyBlock(from: source + offset, to: room + offset)
+          offset &+= 64
+        }
+      }
+      unsafe setContent(of: to, length)
+      bytes &+= UInt64(length)
+      unsafe from += 1
+      unsafe to += 1
+      left &-= 1
+    }
+    return (packets &- left, bytes)
+  }
+
+  /// Copies a packet that is long, or one where either slot says nonsense: buffer 0 stands for one that is none,
+  /// and what is too long is empty.
+  ///
+  /// - Returns: Its length.
+  @inline(never)
+  private func copyUncommon(
+    _ from: UnsafeMutablePointer<Slot>, of ring: Ring, to target: Ring,
+    _ to: UnsafeMutablePointer<Slot>
+  ) -> UInt64 {
+    let slot = unsafe SlotWord(at: from)
+    let fits = unsafe slot.length <= UInt64(ring.bufferSize)
+    let length = fits ? slot.length : 0
+    unsafe copyPacket(
+      from: ring.buffers + slot.offset(in: ring),
+      to: target.buffers + SlotWord(at: to).offset(in: target), Int(length),
+      room: Int(ring.bufferSize))
+    unsafe setContent(of: to, UInt32(length))
+    return length
+  }
+
+  /// Has a slot say that it holds a packet of one slot: length and flags in one store.
+  @inline(__always)
+  private func setContent(of slot: UnsafeMutablePointer<Slot>, _ length: UInt32) {
+    unsafe (UnsafeMutableRawPointer(slot) + 4).storeBytes(
+      of: (length | 1 << 24).littleEndian, as: UInt32.self)
+  }
+}
