@@ -1,4 +1,5 @@
-package import Glibc
+package import CLinux
+internal import Glibc
 
 /// A thread of the engine's own. Signals are left to the threads of the application.
 package enum EngineThread {
@@ -23,6 +24,7 @@ package enum EngineThread {
     let code = unsafe pthread_create(
       &thread, nil,
       { argument in
+        EngineThread.takeAffinityOfProcess()
         if let argument = unsafe argument {
           unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
         }
@@ -35,6 +37,17 @@ package enum EngineThread {
         reason: unsafe String(cString: strerror(code)), remedy: "raise the limit of threads")
     }
     return thread
+  }
+
+  /// Lets the thread run wherever the process may, which is where its first thread may.
+  ///
+  /// Who starts an engine's thread is often bound to a CPU, which it means to have for itself.
+  private static func takeAffinityOfProcess() {
+    var mask = [UInt64](repeating: 0, count: 128)
+    let size = UInt(mask.count * 8)
+    if unsafe sched_getaffinity(getpid(), size, &mask) >= 0 {
+      _ = unsafe sched_setaffinity(0, size, &mask)
+    }
   }
 
   private final class Body: Sendable {
