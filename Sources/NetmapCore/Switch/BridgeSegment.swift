@@ -75,6 +75,7 @@ enum BridgeLayout {
   static let configurationByteCount = 65_536
 
   /// What each transmit ring's sender counts of the module: ``ModuleCounter``, by index of the port, and ring.
+  /// They go on with the next port of that index: only their sum is looked at.
   static let moduleCounters = configurations + 2 * configurationByteCount
   static let moduleCountersByteCount = 16
   static let moduleCountersCount = SwitchLimits.indexes * SwitchLimits.rings.upperBound

@@ -1,4 +1,4 @@
-internal import CNetmap
+package import CNetmap
 internal import Glibc
 
 /// A module in this process: its functions, and what they are called with.
@@ -15,7 +15,14 @@ package final class LoadedModule: Sendable {
   /// What the data path reads.
   nonisolated(unsafe) let entry: UnsafeMutablePointer<ModuleEntry>
 
-  private init(
+  /// Takes a module over.
+  ///
+  /// - Parameters:
+  ///   - table: Its functions, as a shared object exports them.
+  ///   - context: What they are called with; given back to the table's `destroy`.
+  ///   - name: What the module calls itself.
+  ///   - path: The shared object's.
+  package init(
     _ table: netmap_module, _ context: UnsafeMutableRawPointer?, _ name: String, path: String?
   ) {
     unsafe self.table = unsafe table

@@ -1,3 +1,4 @@
+import CNetmap
 import NetmapCore
 import NetmapTestSupport
 import Synchronization
@@ -21,6 +22,62 @@ private struct ByContent: ~Copyable, SwitchModule {
 
   var statistics: [SwitchModuleStatistic] {
     [SwitchModuleStatistic("seen", seen.load(ordering: .relaxed))]
+  }
+}
+
+/// ``ByContent`` as it would be written in C, from what `net/netmap_module.h` says.
+private enum ByContentInC {
+  /// Says of a packet what its byte 14 says.
+  static func verdict(_ bytes: UnsafeRawPointer, _ length: Int) -> UInt32 {
+    length > 14 ? unsafe UInt32(bytes.load(fromByteOffset: 14, as: UInt8.self)) : 255
+  }
+
+  static func decide(_ batch: inout netmap_module_batch, _ seen: UnsafeMutablePointer<UInt64>) {
+    if let frames = unsafe batch.frames {
+      var index = 0
+      while unsafe index < Int(batch.count) {
+        let frame = unsafe (UnsafeRawPointer(frames) + index * Int(batch.frame_stride))
+          .assumingMemoryBound(to: netmap_module_frame.self).pointee
+        unsafe batch.verdicts[index] = unsafe verdict(frame.bytes, Int(frame.length))
+        index += unsafe max(Int(frame.fragments), 1)
+        unsafe seen.pointee += 1
+      }
+      return
+    }
+    guard let slots = unsafe batch.slots, let buffers = unsafe batch.buffers else { return }
+    let unusual = UInt16(NS_BUF_CHANGED | NS_INDIRECT | NS_MOREFRAG)
+    while unsafe batch.decided < batch.count {
+      let slot = unsafe (UnsafeRawPointer(slots) + Int(batch.decided) * 16)
+        .assumingMemoryBound(to: netmap_slot.self).pointee
+      guard unsafe slot.flags & unusual == 0 && slot.buf_idx < batch.buffer_count,
+        unsafe slot.len >= 14 && UInt32(slot.len) <= batch.buffer_size
+      else { break }
+      let place = unsafe buffers + Int(slot.buf_idx) * Int(batch.buffer_size)
+      unsafe batch.verdicts[Int(batch.decided)] = unsafe verdict(place, Int(slot.len))
+      unsafe batch.decided += 1
+      unsafe seen.pointee += 1
+    }
+  }
+
+  // The flags are those of the module's table.
+  static func module(_ flags: Int32) -> LoadedModule {
+    var table = unsafe netmap_module()
+    unsafe table.flags = UInt32(flags)
+    unsafe table.lookup = { seen, batch in
+      guard let seen = unsafe seen, let batch = unsafe batch else { return }
+      unsafe ByContentInC.decide(&batch.pointee, seen.assumingMemoryBound(to: UInt64.self))
+    }
+    unsafe table.statistics = { seen, text, size in
+      guard let seen = unsafe seen, let text = unsafe text else { return 0 }
+      let line = unsafe Array("seen \(seen.load(as: UInt64.self))\n".utf8)
+      guard line.count <= Int(size) else { return 0 }
+      for (place, byte) in line.enumerated() { unsafe text[place] = CChar(bitPattern: byte) }
+      return UInt32(line.count)
+    }
+    unsafe table.destroy = { seen in unsafe seen?.deallocate() }
+    let seen = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
+    unsafe seen.initialize(to: 0)
+    return unsafe LoadedModule(table, UnsafeMutableRawPointer(seen), "by-content", path: nil)
   }
 }
 
@@ -66,14 +123,23 @@ struct DecidedRunsTests {
     return bytes
   }
 
+  /// In what the module is written, and what it can look at.
+  enum Kind: CaseIterable {
+    case swift, framesInC, slotsInC
+  }
+
   @Test(
     "everything arrives in order where the verdicts say, or is counted, however long runs are",
-    arguments: 0..<6 as Range<UInt64>)
-  func runs(number: UInt64) throws {
+    arguments: 0..<4 as Range<UInt64>, Kind.allCases)
+  func runs(number: UInt64, kind: Kind) throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0xdec1_0000 + number
     var generator = SeededGenerator(seed: seed)
     let vale = try TestSwitch(4)
-    try vale.install(ByContent())
+    switch kind {
+    case .swift: try vale.install(ByContent())
+    case .framesInC: try vale.install(ByContentInC.module(0))
+    case .slotsInC: try vale.install(ByContentInC.module(NETMAP_MODULE_TAKES_SLOTS))
+    }
     let usual = generator.chance(50)
     var (asked, dropped) = (0, 0)
     for step in 0..<60 {

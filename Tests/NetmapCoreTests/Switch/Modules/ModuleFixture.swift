@@ -20,8 +20,11 @@ extension TestSwitch {
 
   /// Has a module of the test decide.
   func install<Module: SwitchModule & ~Copyable>(_ module: consuming Module) throws {
-    _ = try engine.install(
-      LoadedModule(module), as: .loaded(path: Module.name), on: "vale0")
+    try install(LoadedModule(module))
+  }
+
+  func install(_ module: LoadedModule) throws {
+    _ = try engine.install(module, as: .loaded(path: module.name), on: "vale0")
   }
 
   /// What has arrived at each port.
