@@ -22,20 +22,26 @@ extension Forwarder {
   ) -> (packets: UInt32, bytes: UInt64) {
     let behind = unsafe ring.slotCount &- first
     let count = unsafe min(limit, Int(min(ring.distance(from: first, to: head), behind)))
-    var batch = unsafe batch(count, slotsFrom: first)
+    var module: UnsafePointer<ModuleEntry>?
     switch program.kind {
     case .inProcess:
-      guard let module = unsafe moduleEntry else {
+      guard let entry = unsafe moduleEntry else {
         return unsafe forwardCompany(from: first, upTo: head, limit: limit, asking: nil)
       }
-      if count > 1, unsafe module.pointee.decidesByAddresses {
-        let gone = unsafe forwardCompany(from: first, upTo: head, limit: limit, asking: module)
+      if count > 1, unsafe entry.pointee.decidesByAddresses {
+        let gone = unsafe forwardCompany(from: first, upTo: head, limit: limit, asking: entry)
         if gone.packets > 0 { return gone }
       }
-      guard unsafe module.pointee.takesSlots else { return (0, 0) }
-      unsafe ask(module, &batch)
-    case .learning, .hub, .balancer, .filter: unsafe askBuiltIn(program, &batch)
+      guard unsafe entry.pointee.takesSlots else { return (0, 0) }
+      unsafe module = entry
+    case .learning, .hub, .balancer, .filter: break
     case .hosted, .stopped: return (0, 0)
+    }
+    var batch = unsafe batch(count, slotsFrom: first)
+    if let module = unsafe module {
+      unsafe ask(module, &batch)
+    } else {
+      unsafe askBuiltIn(program, &batch)
     }
     let decided = unsafe min(Int(batch.decided), count)
     guard decided > 0 else { return (0, 0) }
