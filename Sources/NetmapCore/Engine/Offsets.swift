@@ -1,5 +1,3 @@
-internal import CNetmap
-
 extension EnginePort {
   /// Puts the offsets option in force on the rings of `ranges` (`netmap_offsets_init`).
   ///
@@ -80,10 +78,8 @@ extension EnginePort {
   private func fill(_ direction: Direction, _ index: Int, initial: UInt64, _ mask: UInt64) {
     guard let offset = self[direction, index].offset else { return }
     for slot in 0..<geometry.slots(direction) {
-      var value = region.slot(slot, ofRingAt: offset)
-      value.pointer = (value.pointer & ~mask) | initial
-      region.memory.store(
-        value, at: offset + NETMAP_RING_SLOTS_OFFSET + slot * MemoryLayout<Slot>.size)
+      let place = unsafe region.place(slot, ofRingAt: offset)
+      unsafe place.store(pointer: (place.loadPointer() & ~mask) | initial)
     }
   }
 
@@ -94,10 +90,10 @@ extension EnginePort {
     guard unsafe kring.offsetMask == 0, let offset = self[direction, index].offset else { return }
     unsafe kring.offsetMask = mask
     unsafe kring.offsetMax = option.max
-    unsafe kring.offsetGap = option.minimumGap
+    unsafe kring.store(offsetGap: option.minimumGap)
     // The copies that the senders on a switch read.
-    unsafe kring.setLongWord(KRingLayout.openOffsetMax, option.max)
-    unsafe kring.setLongWord(KRingLayout.openOffsetMask, mask)
-    region.memory.store(mask, at: offset + NETMAP_RING_OFFSET_MASK_OFFSET)
+    unsafe kring.store(openOffsetMax: option.max)
+    unsafe kring.openOffsetMask = mask
+    region.storeOffsetMask(mask, ofRingAt: offset)
   }
 }

@@ -1,4 +1,4 @@
-internal import CNetmap
+internal import Synchronization
 
 // Ring objects: made when the first binding holds a ring, freed when the last one lets go.
 
@@ -73,48 +73,29 @@ extension EnginePort {
   }
 
   private func join(_ kring: KRing, to peer: KRing, at peerRingOffset: Int) {
-    unsafe kring.setLongWord(KRingLayout.peerKRing, segment.offset(of: peer))
-    unsafe kring.setLongWord(KRingLayout.peerRingOffset, UInt64(peerRingOffset))
+    unsafe kring.store(peerKRing: segment.offset(of: peer), peerRing: UInt64(peerRingOffset))
   }
 
   /// Writes a fresh `netmap_ring` and its slots.
   private func writeRing(
     _ direction: Direction, _ index: Int, at offset: Int, buffers: [UInt32]
   ) {
-    let memory = region.memory
-    let bufferSize = region.layout.buffers.size
-    memory.clear(at: offset, count: NETMAP_RING_SLOTS_OFFSET)
-    memory.store(
-      region.layout.bufferOffset(fromRingAt: offset), at: offset + NETMAP_RING_BUF_OFS_OFFSET)
-    memory.store(UInt32(buffers.count), at: offset + NETMAP_RING_NUM_SLOTS_OFFSET)
-    memory.store(UInt32(bufferSize), at: offset + NETMAP_RING_NR_BUF_SIZE_OFFSET)
-    memory.store(UInt16(index), at: offset + NETMAP_RING_RINGID_OFFSET)
-    memory.store(UInt16(direction.rawValue), at: offset + NETMAP_RING_DIR_OFFSET)
-    let tail = direction == .transmit ? UInt32(buffers.count - 1) : 0
-    memory.store(tail, at: offset + NETMAP_RING_TAIL_OFFSET)
-    for (slot, buffer) in buffers.enumerated() {
-      // A length field has 16 bits; 65536-byte buffers start with the most it can say.
-      memory.store(
-        Slot(bufferIndex: buffer, length: UInt16(min(bufferSize, Int(UInt16.max)))),
-        at: offset + NETMAP_RING_SLOTS_OFFSET + slot * MemoryLayout<Slot>.size)
-    }
+    region.writeRing(at: offset, direction, index, buffers: buffers)
   }
 
   /// Puts a ring's private half in its initial state.
   private func resetKRing(_ direction: Direction, _ index: Int, at offset: Int) {
     let kring = unsafe kring(direction, index)
-    let base = unsafe Int(segment.offset(of: kring))
-    let former = unsafe Reservation(kring.longWord(KRingLayout.reservation))
-    segment.memory.clear(at: base, count: KRingLayout.byteCount)
+    let former = unsafe Reservation(kring.reservation.pointee.load(ordering: .relaxed))
+    unsafe kring.clear()
     let slots = UInt32(geometry.slots(direction))
-    unsafe kring.setWord(KRingLayout.slotCount, slots)
-    unsafe kring.setWord(KRingLayout.ringID, UInt32(index))
-    unsafe kring.setWord(KRingLayout.direction, direction.rawValue)
-    unsafe kring.setWord(KRingLayout.kind, ringKind.rawValue)
-    unsafe kring.setLongWord(KRingLayout.ringOffset, UInt64(offset))
+    unsafe kring.store(
+      KRingDescription(
+        slotCount: slots, ringID: UInt32(index), direction: direction.rawValue,
+        kind: ringKind.rawValue, ringOffset: UInt64(offset)))
     if direction == .transmit {
-      unsafe kring.hwtail = slots - 1
-      unsafe kring.rtail = slots - 1
+      unsafe kring.store(hwtail: slots - 1)
+      unsafe kring.store(rtail: slots - 1)
     }
     if ringKind == .bridge {
       unsafe describe(kring, direction)
@@ -128,13 +109,11 @@ extension EnginePort {
   private func openToSenders(
     _ kring: KRing, _ index: Int, at offset: Int, _ former: Reservation
   ) {
-    guard let leases = unsafe segment.leases(index) else { return }
-    unsafe leases.initializeMemory(
-      as: UInt8.self, repeating: 0, count: segment.leaseSlots * LeaseTable.entryByteCount)
+    guard segment.clearLeases(index) else { return }
     let first = former.afresh
-    unsafe kring.setLongWord(KRingLayout.arriving, first.rawValue)
-    unsafe kring.setLongWord(KRingLayout.reservation, first.rawValue)
-    unsafe kring.setLongWord(KRingLayout.openRingOffset, UInt64(offset))
+    unsafe kring.arriving = first
+    unsafe kring.reservation.pointee.store(first.rawValue, ordering: .relaxed)
+    unsafe kring.openRingOffset = UInt64(offset)
     unsafe kring.setOpen(true)
   }
 
@@ -203,7 +182,7 @@ extension PipePair {
       : (slave.kring(opposite, index), master.kring(direction, index))
     let (transmitOffset, receiveOffset) =
       direction == .transmit ? (masterOffset, slaveOffset) : (slaveOffset, masterOffset)
-    let (first, end) = unsafe (Int(receive.hwcur), Int(transmit.hwcur))
+    let (first, end) = unsafe (Int(receive.cursors.hwcur), Int(transmit.cursors.hwcur))
     for slot in 0..<master.geometry.slots(direction) {
       let isReceivers = first <= end ? (first..<end).contains(slot) : slot >= first || slot < end
       body(isReceivers ? receiveOffset : transmitOffset, slot)
@@ -226,20 +205,5 @@ extension PipePair {
     region.releaseRing(at: slaveOffset)
     master[direction, index].offset = nil
     slave[opposite, index].offset = nil
-  }
-}
-
-extension Region {
-  /// A slot of the ring at `offset`, as it stands in shared memory.
-  func slot(_ index: Int, ofRingAt offset: Int) -> Slot {
-    memory.load(
-      at: offset + NETMAP_RING_SLOTS_OFFSET + index * MemoryLayout<Slot>.size, as: Slot.self)
-  }
-
-  /// Empties a slot of the ring at `offset`: it keeps its buffer.
-  func clearSlot(_ index: Int, ofRingAt offset: Int) {
-    let place = offset + NETMAP_RING_SLOTS_OFFSET + index * MemoryLayout<Slot>.size
-    // Length and flags, side by side.
-    memory.store(UInt32(0), at: place + 4)
   }
 }

@@ -65,6 +65,13 @@ package final class AttachedPort {
       throw NetmapError(
         .invalidArgument, "attach", "binding \(index)", reason: "the segment has no such binding")
     }
+    let listed = Direction.allCases.reduce(2) { $0 + segment.ringCount(end: binding.end, $1) }
+    let last = region.byteCount - InterfaceObject.byteCount(ringCount: listed)
+    guard binding.interfaceOffset >= 0, binding.interfaceOffset <= last else {
+      throw NetmapError(
+        .invalidArgument, "attach", "binding \(index)",
+        reason: "its description in shared memory is damaged", remedy: "open the port again")
+    }
     self.region = region
     self.segment = segment
     record = lane.map { binding.only($0) } ?? binding
@@ -177,39 +184,40 @@ private struct RingBuilder {
   let stampsAlways: Bool
 
   func ring(_ direction: Direction, _ index: Int) throws(NetmapError) -> RingParts {
-    guard let kring = unsafe segment.kring(end: end, direction, index),
-      let kind = unsafe RingKind(rawValue: kring.word(KRingLayout.kind)),
-      let ring = unsafe view(kring, at: kring.longWord(KRingLayout.ringOffset))
+    guard let kring = unsafe segment.kring(end: end, direction, index) else {
+      throw unsafe damaged(direction, index)
+    }
+    let description = unsafe kring.description
+    guard let kind = RingKind(rawValue: description.kind),
+      let ring = unsafe view(description.slotCount, at: description.ringOffset)
     else { throw unsafe damaged(direction, index) }
     var (peerRing, peerKRing) = unsafe (ring, kring)
     if kind == .pipe {
-      let offset = unsafe Int(truncatingIfNeeded: kring.longWord(KRingLayout.peerKRing))
-      guard offset >= SyncSegmentLayout.krings,
-        unsafe offset + KRingLayout.byteCount <= segment.memory.byteCount,
-        offset % 128 == 0,
-        let peer = unsafe view(kring, at: kring.longWord(KRingLayout.peerRingOffset))
+      let peer = unsafe kring.peer
+      guard let otherKRing = unsafe segment.kring(at: peer.kring),
+        let otherRing = unsafe view(description.slotCount, at: peer.ring)
       else { throw unsafe damaged(direction, index) }
-      unsafe peerRing = peer
-      unsafe peerKRing = unsafe KRing(base: segment.memory.base + offset)
+      unsafe peerRing = otherRing
+      unsafe peerKRing = otherKRing
     }
     return unsafe RingParts(
       ring: ring, kring: kring, direction: direction, kind: kind, peerRing: peerRing,
-      peerKRing: peerKRing, tag: tag,
-      waitWord: WaitWord(word: peerKRing.base + KRingLayout.waitWord, list: segment.waiters),
+      peerKRing: peerKRing, tag: tag, waitWord: peerKRing.outboxWaitWord(segment.waiters),
       doorbells: doorbells, backend: .none, switching: nil, stampsAlways: stampsAlways)
   }
 
-  private func view(_ kring: KRing, at offset: UInt64) -> Ring? {
-    let slots = unsafe kring.word(KRingLayout.slotCount)
+  /// The ring of so many slots at an offset in the region; nil where that cannot be.
+  private func view(_ slots: UInt32, at offset: UInt64) -> Ring? {
+    guard slots >= 1, slots <= 4096 * 16 else { return nil }
+    let byteCount = 256 + Int(slots) * 16
     let buffers = unsafe segment.buffers
-    let place = Int(truncatingIfNeeded: offset)
-    guard slots >= 1, slots <= 4096 * 16, place >= 0, place % 128 == 0,
-      unsafe place + 256 + Int(slots) * 16 <= region.byteCount,
+    guard unsafe byteCount <= region.byteCount,
+      unsafe offset <= UInt64(region.byteCount - byteCount), offset % 128 == 0,
       buffers.base >= 0, buffers.count >= 2,
       unsafe buffers.base + Int(buffers.count) * Int(buffers.size) <= region.byteCount
     else { return nil }
     return unsafe Ring(
-      base: region.base + place, buffers: region.base + buffers.base, slotCount: slots,
+      base: region.base + Int(offset), buffers: region.base + buffers.base, slotCount: slots,
       bufferCount: buffers.count, bufferSize: buffers.size)
   }
 

@@ -53,7 +53,7 @@ extension AttachedPort {
         let ring = unsafe transmit(index)
         let searching = wantsSpace && !ready.contains(.transmit)
         // Nothing to send here, and space has been found elsewhere or nobody asked for it.
-        if !searching, unsafe ring.ring.head == ring.kring.hwcur { continue }
+        if !searching, unsafe ring.kring.hasTaken(upTo: ring.ring.head) { continue }
         // The second pass only looks for space; the first has sent everything.
         if pass == 1, !searching { return }
         switch unsafe ring.synchronize([]) {
@@ -63,9 +63,7 @@ extension AttachedPort {
         case .reset, .failed: ready.insert(.error)
         case .done: break
         }
-        if wantsSpace, unsafe ring.kring.rcur != ring.kring.rtail {
-          ready.insert(.transmit)
-        }
+        if wantsSpace, unsafe ring.kring.isReady { ready.insert(.transmit) }
       }
       if !wantsSpace || ready.contains(.transmit) { return }
     }
@@ -81,7 +79,7 @@ extension AttachedPort {
       case .reset, .failed: ready.insert(.error)
       case .done: break
       }
-      if unsafe ring.kring.rcur != ring.kring.rtail { ready.insert(.receive) }
+      if unsafe ring.kring.isReady { ready.insert(.receive) }
     }
   }
 

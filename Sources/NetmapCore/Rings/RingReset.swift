@@ -5,32 +5,37 @@ extension AttachedRing {
   ///
   /// Upstream leaves cursors that are in range but illegal where they are, and takes them as its new
   /// reference; here every violation ends in the same, sound state.
+  ///
+  /// - Returns: What the ring was put back to, as a sync goes on with it: a peer may write other cursors at any
+  ///   time, and those are checked by the next sync.
   @inline(never)
-  func reset() {
+  @discardableResult
+  func reset() -> AcceptedCursors {
+    let ring = unsafe ring
     let count = unsafe ring.slotCount
     for index in 0..<count {
-      let slot = unsafe ring.slot(index)
-      let (buffer, length) = unsafe (slot.pointee.bufferIndex, slot.pointee.length)
-      if unsafe buffer < 2 || buffer >= ring.bufferCount {
-        unsafe slot.pointee.bufferIndex = 0
-        unsafe slot.pointee.length = 0
-      } else if unsafe UInt32(length) > ring.bufferSize {
-        unsafe slot.pointee.length = 0
+      let place = unsafe ring.place(index)
+      let slot = unsafe place.loadWord()
+      if unsafe !ring.hasBuffer(slot.buffer) {
+        unsafe place.store(SlotWord(bufferIndex: 0, length: 0, flags: slot.flags))
+      } else if unsafe slot.length > UInt64(ring.bufferSize) {
+        unsafe place.store(length: 0, flags: slot.flags)
       }
     }
-    let hwcur = unsafe kring.hwcur < count ? kring.hwcur : 0
+    let hwcur = unsafe kring.hwcur(below: count) ?? 0
     // A damaged hwtail becomes the one that is safe: nothing received, nothing free to send.
-    let hwtail = unsafe kring.hwtail < count ? kring.hwtail : hwcur
-    unsafe kring.hwcur = hwcur
-    unsafe kring.hwtail = hwtail
-    unsafe kring.rhead = hwcur
-    unsafe kring.rcur = hwcur
-    unsafe kring.rtail = hwtail
+    let hwtail = unsafe kring.hwtail(below: count) ?? hwcur
+    unsafe kring.store(hwcur: hwcur)
+    unsafe kring.store(hwtail: hwtail)
+    unsafe kring.store(rhead: hwcur)
+    unsafe kring.store(rcur: hwcur)
+    unsafe kring.store(rtail: hwtail)
     unsafe ring.cur = hwcur
     unsafe ring.head = hwcur
     unsafe ring.tail = hwtail
     // The packet that some receivers of a broadcast have got may be another one from now on.
-    unsafe kring.setWord(KRingLayout.deliveredSlot, 0)
+    unsafe kring.deliveredSlot = 0
     unsafe kring.count(.resets)
+    return AcceptedCursors(first: hwcur, head: hwcur, tail: hwtail)
   }
 }

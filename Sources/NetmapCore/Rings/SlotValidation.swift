@@ -95,7 +95,7 @@ extension AttachedRing {
   @inlinable @inline(always)
   func lent(_ slot: Slot, _ buffer: UInt32) -> LentSlot {
     // No offset beyond the limit in force, as netmap: the smaller of the two, silently.
-    let offset = unsafe Int(min(slot.pointer & kring.offsetMask, kring.offsetMax))
+    let offset = unsafe kring.offset(of: slot.pointer, atMost: ring.bufferSize)
     let room = unsafe Int(ring.bufferSize) - offset
     var length = Int(slot.length)
     if length > room {

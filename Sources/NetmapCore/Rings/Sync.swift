@@ -35,12 +35,13 @@ extension AttachedRing {
       unsafe kring.count(.busySyncs)
       return .busy
     }
-    guard let head = unsafe kring.acceptTransmit(ring) else {
+    guard let accepted = unsafe kring.acceptTransmit(ring) else {
       unsafe reset()
       unsafe kring.unlock()
       return .reset
     }
     unsafe kring.count(.syncs)
+    let head = accepted.head
     var result = SyncResult.done
     switch unsafe kind {
     case .backend:
@@ -50,7 +51,7 @@ extension AttachedRing {
     case .discard:
       unsafe discard(upTo: head)
     case .null, .pipe:
-      unsafe finalize(tail: kring.hwtail)
+      if let tail = unsafe kring.hwtail(below: ring.slotCount) { unsafe finalize(tail: tail) }
     }
     unsafe kring.unlock()
     return result
@@ -76,15 +77,15 @@ extension AttachedRing {
       return .busy
     }
     var result = SyncResult.done
-    var head: UInt32
+    let accepted: AcceptedCursors
     if let checked = unsafe kring.acceptReceive(ring) {
-      head = checked
+      accepted = checked
     } else {
       // A receive ring is synced even when its cursors were bad, so that packets go on arriving.
-      unsafe reset()
-      head = unsafe kring.rhead
+      accepted = unsafe reset()
       result = .reset
     }
+    let head = accepted.head
     unsafe kring.count(.syncs)
     switch unsafe kind {
     case .backend:
@@ -93,8 +94,8 @@ extension AttachedRing {
     case .bridge:
       unsafe bridgeReceive(upTo: head)
     case .discard, .null, .pipe:
-      unsafe kring.hwcur = head
-      unsafe finalize(tail: kring.hwtail)
+      unsafe kring.store(hwcur: head)
+      unsafe finalize(tail: accepted.tail)
     }
     unsafe stamp(ring)
     unsafe kring.unlock()
@@ -105,20 +106,16 @@ extension AttachedRing {
   @inline(never)
   func wakePeer() {
     unsafe kring.count(.systemCalls)
-    unsafe outboxWaitWord.wake(doorbells)
-  }
-
-  /// The wait word that the other end arms: it lies in this side's outbox.
-  private var outboxWaitWord: WaitWord {
-    unsafe WaitWord(word: kring.base + KRingLayout.waitWord, list: waitWord.list)
+    unsafe kring.outboxWaitWord(waitWord.list).wake(doorbells)
   }
 
   /// Everything sent is gone at once, and counted as such.
   func discard(upTo head: UInt32) {
-    let first = unsafe kring.hwcur
+    let ring = unsafe ring
+    let first = unsafe kring.hwcur(below: ring.slotCount) ?? head
     unsafe kring.countDrop(.notAttached, UInt64(ring.distance(from: first, to: head)))
-    unsafe kring.hwcur = head
-    unsafe finalize(tail: head == 0 ? ring.slotCount - 1 : head - 1)
+    unsafe kring.store(hwcur: head)
+    unsafe finalize(tail: head == 0 ? ring.slotCount &- 1 : head &- 1)
   }
 
   // Calls through a pointer, which the compiler cannot follow: a backend annotates its own functions.
@@ -127,8 +124,11 @@ extension AttachedRing {
   private func backendSynchronize(upTo head: UInt32, _ flags: SyncFlags) -> SyncResult {
     guard unsafe !kring.state.contains(.stopped) else { return .failed }
     let failure = unsafe backend.synchronize(backend.context, parts, head, flags.rawValue)
-    guard failure == 0 else { return .failed }
-    unsafe finalize(tail: kring.hwtail)
+    // What the backend has put there has been checked by it, and may be another value by now.
+    guard failure == 0, let tail = unsafe kring.hwtail(below: ring.slotCount) else {
+      return .failed
+    }
+    unsafe finalize(tail: tail)
     return .done
   }
 }

@@ -16,101 +16,201 @@ package struct KRing {
     unsafe self.base = base
   }
 
+  // MARK: - Cursors
+  //
+  // Each load is compared with the ring's slot count before anybody gets the number: then it is a slot's
+  // index, whatever a peer has stored. Load a cursor once in a sync, and hand the number on.
+
   /// The next slot the engine takes over: the application's head at the last sync.
-  @inlinable @inline(always)
-  package var hwcur: UInt32 {
-    get { unsafe word(KRingLayout.hwcur) }
-    nonmutating set { unsafe setWord(KRingLayout.hwcur, newValue) }
+  ///
+  /// - Returns: Nil when it is not below `count`, the ring's slots.
+  @inlinable @inline(__always)
+  package func hwcur(below count: UInt32) -> UInt32? {
+    unsafe cursor(KRingLayout.hwcur, below: count)
   }
 
-  /// The first slot the engine owns.
-  @inlinable @inline(always)
-  package var hwtail: UInt32 {
-    get { unsafe word(KRingLayout.hwtail) }
-    nonmutating set { unsafe setWord(KRingLayout.hwtail, newValue) }
+  /// The first slot the engine owns; as ``hwcur(below:)``.
+  @inlinable @inline(__always)
+  package func hwtail(below count: UInt32) -> UInt32? {
+    unsafe cursor(KRingLayout.hwtail, below: count)
   }
 
-  /// Head as accepted by the last sync.
-  @inlinable @inline(always)
-  package var rhead: UInt32 {
-    get { unsafe word(KRingLayout.rhead) }
-    nonmutating set { unsafe setWord(KRingLayout.rhead, newValue) }
+  /// Head as accepted by the last sync; as ``hwcur(below:)``.
+  @inlinable @inline(__always)
+  package func rhead(below count: UInt32) -> UInt32? {
+    unsafe cursor(KRingLayout.rhead, below: count)
   }
 
-  /// Cur as accepted by the last sync.
-  @inlinable @inline(always)
-  package var rcur: UInt32 {
-    get { unsafe word(KRingLayout.rcur) }
-    nonmutating set { unsafe setWord(KRingLayout.rcur, newValue) }
+  /// Tail as last shown to the application; as ``hwcur(below:)``.
+  @inlinable @inline(__always)
+  package func rtail(below count: UInt32) -> UInt32? {
+    unsafe cursor(KRingLayout.rtail, below: count)
   }
 
-  /// Tail as last shown to the application.
-  @inlinable @inline(always)
-  package var rtail: UInt32 {
-    get { unsafe word(KRingLayout.rtail) }
-    nonmutating set { unsafe setWord(KRingLayout.rtail, newValue) }
+  @inlinable @inline(__always)
+  package func store(hwcur: UInt32) { unsafe setRawWord(KRingLayout.hwcur, hwcur) }
+
+  @inlinable @inline(__always)
+  package func store(hwtail: UInt32) { unsafe setRawWord(KRingLayout.hwtail, hwtail) }
+
+  @inlinable @inline(__always)
+  package func store(rhead: UInt32) { unsafe setRawWord(KRingLayout.rhead, rhead) }
+
+  @inlinable @inline(__always)
+  package func store(rcur: UInt32) { unsafe setRawWord(KRingLayout.rcur, rcur) }
+
+  @inlinable @inline(__always)
+  package func store(rtail: UInt32) { unsafe setRawWord(KRingLayout.rtail, rtail) }
+
+  @inlinable @inline(__always)
+  func cursor(_ offset: Int, below count: UInt32) -> UInt32? {
+    let index = unsafe rawWord(offset)
+    return index < count ? index : nil
   }
+
+  /// All cursors as they stand, each loaded once and compared with nothing: to show them, or to compare them
+  /// with each other. None of them may be used as an index.
+  package var cursors: KRingCursors {
+    unsafe KRingCursors(
+      hwcur: rawWord(KRingLayout.hwcur), rhead: rawWord(KRingLayout.rhead),
+      rcur: rawWord(KRingLayout.rcur), rtail: rawWord(KRingLayout.rtail),
+      hwtail: rawWord(KRingLayout.hwtail), position: acquirePosition())
+  }
+
+  /// Whether slots before the tail are left that the application has not asked to pass: poll(2) is ready.
+  @inlinable @inline(__always)
+  package var isReady: Bool {
+    unsafe rawWord(KRingLayout.rcur) != rawWord(KRingLayout.rtail)
+  }
+
+  /// Whether the engine has taken over the slots before `head`, and no others.
+  @inlinable @inline(__always)
+  package func hasTaken(upTo head: UInt32) -> Bool {
+    unsafe rawWord(KRingLayout.hwcur) == head
+  }
+
+  /// Whether the engine has taken over all slots that the last sync accepted.
+  @inlinable @inline(__always)
+  package var hasTakenAll: Bool {
+    unsafe rawWord(KRingLayout.hwcur) == rawWord(KRingLayout.rhead)
+  }
+
+  // MARK: - State and offsets
 
   @inlinable
   package var state: KRingState {
-    get { unsafe KRingState(rawValue: word(KRingLayout.state)) }
-    nonmutating set { unsafe setWord(KRingLayout.state, newValue.rawValue) }
+    get { unsafe KRingState(rawValue: rawWord(KRingLayout.state)) }
+    nonmutating set { unsafe setRawWord(KRingLayout.state, newValue.rawValue) }
   }
 
   /// Bits of a slot's `ptr` that hold an offset; 0 when no opener asked for offsets.
   @inlinable @inline(always)
   package var offsetMask: UInt64 {
-    get { unsafe longWord(KRingLayout.offsetMask) }
-    nonmutating set { unsafe setLongWord(KRingLayout.offsetMask, newValue) }
+    get { unsafe rawLongWord(KRingLayout.offsetMask) }
+    nonmutating set { unsafe setRawLongWord(KRingLayout.offsetMask, newValue) }
   }
 
-  /// The largest offset, bytes.
-  @inlinable @inline(always)
+  /// The largest offset as stored, for the engine's own comparisons. For a packet's place use
+  /// ``offset(of:atMost:)``.
   package var offsetMax: UInt64 {
-    get { unsafe longWord(KRingLayout.offsetMax) }
-    nonmutating set { unsafe setLongWord(KRingLayout.offsetMax, newValue) }
+    get { unsafe rawLongWord(KRingLayout.offsetMax) }
+    nonmutating set { unsafe setRawLongWord(KRingLayout.offsetMax, newValue) }
   }
 
-  /// The smallest distance between two packets in one buffer, bytes; 0 for none.
-  @inlinable @inline(always)
-  package var offsetGap: UInt64 {
-    get { unsafe longWord(KRingLayout.offsetGap) }
-    nonmutating set { unsafe setLongWord(KRingLayout.offsetGap, newValue) }
+  /// Stores the smallest distance between two packets in one buffer, bytes; 0 for none.
+  package func store(offsetGap: UInt64) {
+    unsafe setRawLongWord(KRingLayout.offsetGap, offsetGap)
+  }
+
+  /// Where in its buffer a packet begins, from the pointer of its slot: no more than the limit in force, and
+  /// never more than `size`, the bytes of a buffer.
+  @inlinable @inline(__always)
+  package func offset(of pointer: UInt64, atMost size: UInt32) -> Int {
+    let offset = unsafe min(
+      pointer & rawLongWord(KRingLayout.offsetMask), rawLongWord(KRingLayout.offsetMax))
+    return Int(truncatingIfNeeded: min(offset, UInt64(size)))
   }
 }
 
+/// The cursors of a kring as somebody stored them; see ``KRing/cursors``.
+package struct KRingCursors: Hashable, Sendable {
+  package let hwcur: UInt32
+  package let rhead: UInt32
+  package let rcur: UInt32
+  package let rtail: UInt32
+  package let hwtail: UInt32
+  package let position: UInt32
+}
+
+// Raw words: for this folder only; `make lint` refuses them elsewhere.
 extension KRing {
   // The segment is written by several processes, so every access is an atomic one; relaxed, because
   // the lock orders these words.
 
   @inlinable @inline(always)
-  package func word(_ offset: Int) -> UInt32 {
-    unsafe atomicWord(offset).pointee.load(ordering: .relaxed)
+  func rawWord(_ offset: Int) -> UInt32 {
+    unsafe rawAtomicWord(offset).pointee.load(ordering: .relaxed)
   }
 
   @inlinable @inline(always)
-  package func setWord(_ offset: Int, _ value: UInt32) {
-    unsafe atomicWord(offset).pointee.store(value, ordering: .relaxed)
+  func setRawWord(_ offset: Int, _ value: UInt32) {
+    unsafe rawAtomicWord(offset).pointee.store(value, ordering: .relaxed)
   }
 
   @inlinable @inline(always)
-  package func longWord(_ offset: Int) -> UInt64 {
-    unsafe atomicLongWord(offset).pointee.load(ordering: .relaxed)
+  func rawLongWord(_ offset: Int) -> UInt64 {
+    unsafe rawAtomicLongWord(offset).pointee.load(ordering: .relaxed)
   }
 
   @inlinable @inline(always)
-  package func setLongWord(_ offset: Int, _ value: UInt64) {
-    unsafe atomicLongWord(offset).pointee.store(value, ordering: .relaxed)
+  func setRawLongWord(_ offset: Int, _ value: UInt64) {
+    unsafe rawAtomicLongWord(offset).pointee.store(value, ordering: .relaxed)
   }
 
   @inlinable @inline(always)
-  package func atomicWord(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
+  func rawAtomicWord(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
     unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
   }
 
   @inlinable @inline(always)
-  package func atomicLongWord(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+  func rawAtomicLongWord(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
     unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
+  }
+}
+
+// Their former names, until nobody outside this folder uses them.
+extension KRing {
+  @inlinable @inline(always)
+  package var hwcur: UInt32 {
+    get { unsafe rawWord(KRingLayout.hwcur) }
+    nonmutating set { unsafe store(hwcur: newValue) }
+  }
+  @inlinable @inline(always)
+  package var hwtail: UInt32 {
+    get { unsafe rawWord(KRingLayout.hwtail) }
+    nonmutating set { unsafe store(hwtail: newValue) }
+  }
+  @inlinable @inline(always)
+  package var rhead: UInt32 { unsafe rawWord(KRingLayout.rhead) }
+  @inlinable @inline(always)
+  package var rcur: UInt32 { unsafe rawWord(KRingLayout.rcur) }
+  @inlinable @inline(always)
+  package var rtail: UInt32 { unsafe rawWord(KRingLayout.rtail) }
+  @inlinable @inline(always)
+  package func word(_ offset: Int) -> UInt32 { unsafe rawWord(offset) }
+  @inlinable @inline(always)
+  package func setWord(_ offset: Int, _ value: UInt32) { unsafe setRawWord(offset, value) }
+  @inlinable @inline(always)
+  package func longWord(_ offset: Int) -> UInt64 { unsafe rawLongWord(offset) }
+  @inlinable @inline(always)
+  package func setLongWord(_ offset: Int, _ value: UInt64) { unsafe setRawLongWord(offset, value) }
+  @inlinable @inline(always)
+  package func atomicWord(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
+    unsafe rawAtomicWord(offset)
+  }
+  @inlinable @inline(always)
+  package func atomicLongWord(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    unsafe rawAtomicLongWord(offset)
   }
 }
 

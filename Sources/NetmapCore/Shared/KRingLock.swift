@@ -38,8 +38,9 @@ extension SyncSegment {
       for direction in Direction.allCases {
         for index in 0..<ringCount(end: end, direction) {
           guard let kring = unsafe kring(end: end, direction, index) else { continue }
-          let (released, _) = unsafe kring.atomicLongWord(KRingLayout.lock).pointee.compareExchange(
-            expected: tag.rawValue, desired: 0, ordering: .acquiringAndReleasing)
+          let (released, _) = unsafe kring.rawAtomicLongWord(KRingLayout.lock).pointee
+            .compareExchange(
+              expected: tag.rawValue, desired: 0, ordering: .acquiringAndReleasing)
           if released { count += 1 }
         }
       }
@@ -57,18 +58,18 @@ extension KRing {
   /// that takes its lock later sees that the port has gone.
   @inline(__always)
   package func tryLock(_ tag: ClientTag) -> Bool {
-    unsafe atomicLongWord(KRingLayout.lock).pointee.compareExchange(
+    unsafe rawAtomicLongWord(KRingLayout.lock).pointee.compareExchange(
       expected: 0, desired: tag.rawValue, ordering: .sequentiallyConsistent
     ).exchanged
   }
 
   @inline(__always)
   package func unlock() {
-    unsafe atomicLongWord(KRingLayout.lock).pointee.store(0, ordering: .releasing)
+    unsafe rawAtomicLongWord(KRingLayout.lock).pointee.store(0, ordering: .releasing)
   }
 
   /// The tag of whoever holds the ring, 0 when nobody does.
   package var lockHolder: UInt64 {
-    unsafe longWord(KRingLayout.lock)
+    unsafe rawLongWord(KRingLayout.lock)
   }
 }

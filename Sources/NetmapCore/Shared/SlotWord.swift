@@ -1,13 +1,33 @@
 internal import CNetmap
 
-/// Index, length and flags of a slot, read by one load.
-@frozen @usableFromInline
-struct SlotWord {
-  @usableFromInline let word: UInt64
+/// Index, length and flags of a slot: one 64-bit word of shared memory, as one load found it.
+///
+/// A value, not a view: what was checked is what is used.
+@frozen
+public struct SlotWord: Hashable, Sendable {
+  /// From the lowest bit: 32 of the index, 16 of the length, 16 of flags.
+  public let rawValue: UInt64
+
+  @inlinable @inline(__always)
+  public init(rawValue: UInt64) {
+    self.rawValue = rawValue
+  }
+
+  @inlinable @inline(__always)
+  public init(bufferIndex: UInt32, length: UInt16, flags: SlotFlags = []) {
+    rawValue = UInt64(bufferIndex) | UInt64(length) << 32 | UInt64(flags.rawValue) << 48
+  }
+
+  /// A slot without its pointer.
+  @inlinable @inline(__always)
+  public init(_ slot: Slot) {
+    self.init(bufferIndex: slot.bufferIndex, length: slot.length, flags: slot.flags)
+  }
 
   @inlinable @inline(__always)
   init(at slot: UnsafeRawPointer) {
-    word = unsafe UInt64(littleEndian: slot.loadUnaligned(as: UInt64.self))
+    // Whoever has a pointer to a slot has one that could be written through.
+    self = unsafe SlotPlace(UnsafeMutableRawPointer(mutating: slot)).loadWord()
   }
 
   @inline(__always)
@@ -16,10 +36,14 @@ struct SlotWord {
   }
 
   @inlinable @inline(__always)
-  var buffer: UInt32 { UInt32(truncatingIfNeeded: word) }
+  public var buffer: UInt32 { UInt32(truncatingIfNeeded: rawValue) }
+
+  /// Bytes, at most 65535.
+  @inlinable @inline(__always)
+  public var length: UInt64 { rawValue >> 32 & 0xffff }
 
   @inlinable @inline(__always)
-  var length: UInt64 { word >> 32 & 0xffff }
+  public var flags: SlotFlags { SlotFlags(rawValue: UInt16(truncatingIfNeeded: rawValue >> 48)) }
 
   /// Where its buffer begins, after buffer 0: that one, the sink, for an index that is none.
   @inline(__always)
@@ -40,7 +64,17 @@ struct SlotWord {
     let unusual =
       SlotFlags.bufferChanged.rawValue | SlotFlags.indirect.rawValue
       | SlotFlags.moreFragments.rawValue
-    return word & UInt64(unusual) << 48 == 0 && buffer < bufferCount
+    return rawValue & UInt64(unusual) << 48 == 0 && buffer < bufferCount
       && length <= UInt64(truncatingIfNeeded: bufferSize) && length >= 14
+  }
+}
+
+extension Slot {
+  /// What a slot's two words say.
+  @inlinable @inline(__always)
+  init(_ word: SlotWord, pointer: UInt64) {
+    self.init(
+      bufferIndex: word.buffer, length: UInt16(truncatingIfNeeded: word.length), flags: word.flags,
+      pointer: pointer)
   }
 }

@@ -121,6 +121,16 @@ package struct SyncSegment: Sendable {
     return unsafe memory.base + offset
   }
 
+  /// Empties the leases of receive ring `index` of the first end.
+  ///
+  /// - Returns: Whether it has any.
+  func clearLeases(_ index: Int) -> Bool {
+    guard let leases = unsafe leases(index) else { return false }
+    unsafe leases.initializeMemory(
+      as: UInt8.self, repeating: 0, count: leaseSlots * LeaseTable.entryByteCount)
+    return true
+  }
+
   /// Says where the buffers lie, for processes that attach.
   package func describeBuffers(_ region: RegionLayout) {
     store(SyncSegmentLayout.bufferBase, UInt64(region.bufferBase))
@@ -157,6 +167,14 @@ package struct SyncSegment: Sendable {
       ends[end].first + (direction == .transmit ? 0 : ends[end].transmitRings) + index
     return unsafe KRing(
       base: memory.base + SyncSegmentLayout.krings + place * KRingLayout.byteCount)
+  }
+
+  /// The kring at an offset that a kring names (``offset(of:)``); nil where none can be.
+  func kring(at offset: UInt64) -> KRing? {
+    let (first, size) = (UInt64(SyncSegmentLayout.krings), UInt64(KRingLayout.byteCount))
+    guard offset >= first, (offset - first) % size == 0, offset <= UInt64(memory.byteCount) - size
+    else { return nil }
+    return unsafe KRing(base: memory.base + Int(offset))
   }
 
   /// The list of sleepers for wait words that have more than one.

@@ -50,7 +50,7 @@ struct BufferSwap {
     while whole > 0 {
       let last = first + whole - 1
       let place = last < slots ? last : last - slots
-      if unsafe !ring.load(place).flags.contains(.moreFragments) { return whole }
+      if unsafe !ring.loadWord(place).flags.contains(.moreFragments) { return whole }
       whole -= 1
     }
     let most = unsafe min(
@@ -63,7 +63,7 @@ struct BufferSwap {
     var (from, to) = (first, room)
     var isInside = false
     for _ in 0..<count {
-      let slot = unsafe input.load(from)
+      let slot = unsafe input.loadWord(from)
       let continues = slot.flags.contains(.moreFragments)
       let isPart = continues || isInside
       // What a dead sender had reserved arrives empty.
@@ -80,29 +80,29 @@ struct BufferSwap {
   /// Has a slot of either ring take the other's buffer.
   ///
   /// - Returns: False when the source's cannot give it; then the target's slot is an empty one.
-  private func exchange(_ slot: Slot, at from: UInt32, with to: UInt32) -> Bool {
+  private func exchange(_ slot: SlotWord, at from: UInt32, with to: UInt32) -> Bool {
     let (input, output) = unsafe (source.ring, target.ring)
-    let free = unsafe output.load(to).bufferIndex
+    let free = unsafe output.loadWord(to).buffer
     let kept = slot.flags.intersection(.moreFragments)
-    if unsafe !input.hasBuffer(slot.bufferIndex) {
+    let length = UInt16(truncatingIfNeeded: slot.length)
+    if unsafe !input.hasBuffer(slot.buffer) {
       unsafe source.kring.countDrop(.badBufferIndex)
-    } else if unsafe slot.length > input.bufferSize {
+    } else if unsafe slot.length > UInt64(input.bufferSize) {
       unsafe source.kring.countDrop(.badLength)
     } else if unsafe !output.hasBuffer(free) {
       // Left behind empty, or no packet would ever get past it.
       unsafe target.kring.countDrop(.badBufferIndex)
-      unsafe output.store(Slot(bufferIndex: free, length: 0, flags: kept), at: to)
+      unsafe output.store(SlotWord(bufferIndex: free, length: 0, flags: kept), at: to)
       return true
     } else {
       unsafe output.store(
-        Slot(
-          bufferIndex: slot.bufferIndex, length: slot.length, flags: kept.union(.bufferChanged)),
+        SlotWord(bufferIndex: slot.buffer, length: length, flags: kept.union(.bufferChanged)),
         at: to)
       unsafe input.store(
-        Slot(bufferIndex: free, length: slot.length, flags: .bufferChanged), at: from)
+        SlotWord(bufferIndex: free, length: length, flags: .bufferChanged), at: from)
       return true
     }
-    unsafe output.store(Slot(bufferIndex: free, length: 0, flags: kept), at: to)
+    unsafe output.store(SlotWord(bufferIndex: free, length: 0, flags: kept), at: to)
     return false
   }
 }

@@ -26,7 +26,7 @@ struct DistrustfulCopy {
     var (from, to) = (packets.first, room.first)
     var isInside = false
     for _ in 0..<count {
-      let slot = unsafe source.ring.load(from)
+      let slot = unsafe source.ring.loadWord(from)
       let continues = slot.flags.contains(.moreFragments)
       if unsafe copy(slot, to: to) || continues || isInside {
         to = unsafe target.ring.next(to)
@@ -44,12 +44,12 @@ struct DistrustfulCopy {
   /// Copies one slot's bytes and writes the target's slot.
   ///
   /// - Returns: False when the slot is nonsense; then the target's is an empty one.
-  private func copy(_ slot: Slot, to index: UInt32) -> Bool {
-    let place = unsafe target.ring.slot(index)
-    let buffer = unsafe target.ring.load(index).bufferIndex
+  private func copy(_ slot: SlotWord, to index: UInt32) -> Bool {
+    let place = unsafe target.ring.place(index)
+    let buffer = unsafe place.loadBufferIndex()
     var length = Int(slot.length)
     let room = unsafe Int(min(source.ring.bufferSize, target.ring.bufferSize))
-    if unsafe !source.ring.hasBuffer(slot.bufferIndex) {
+    if unsafe !source.ring.hasBuffer(slot.buffer) {
       unsafe sourceCounts.countDrop(.badBufferIndex)
       length = -1
     } else if length > room {
@@ -61,10 +61,11 @@ struct DistrustfulCopy {
     } else {
       // Not a byte more: what lies behind the packet is not meant for the other side.
       unsafe target.ring.buffer(buffer).copyMemory(
-        from: source.ring.buffer(slot.bufferIndex), byteCount: length)
+        from: source.ring.buffer(slot.buffer), byteCount: length)
     }
-    unsafe place.pointee.length = UInt16(truncatingIfNeeded: max(0, length))
-    unsafe place.pointee.flags = slot.flags.intersection(.moreFragments)
+    unsafe place.store(
+      length: UInt16(truncatingIfNeeded: max(0, length)),
+      flags: slot.flags.intersection(.moreFragments))
     return length >= 0
   }
 }

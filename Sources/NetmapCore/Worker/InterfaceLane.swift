@@ -94,7 +94,9 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
     }
     if unsafe hasFailed || target.kring.state.contains(.stopped) { fail() }
     isBlocked = outcome.isBlocked
-    let (sent, done) = unsafe (target.kring.hwcur, target.kring.hwtail)
+    // Compared only: neither is used as an index.
+    let cursors = unsafe target.kring.cursors
+    let (sent, done) = (cursors.hwcur, cursors.hwtail)
     isUnfinished = unsafe sent != target.ring.head || target.ring.next(done) != sent
     if outcome.moved > 0 || done != finished {
       finished = done

@@ -186,7 +186,7 @@ final class FakePair: @unchecked Sendable {
     var frames: [(bytes: [UInt8], more: Bool)] = []
     var lent: [UInt32] = []
     guard let ownership = withState({ $0.ownership }) else { return EIO }
-    var index = unsafe kring.hwcur
+    var index = unsafe kring.cursors.hwcur
     while index != head {
       let slot = unsafe port.lendSlot(index, ownership)
       index = unsafe ring.next(index)
@@ -205,8 +205,8 @@ final class FakePair: @unchecked Sendable {
       return unsafe (max(0, frames.count - room), frames.isEmpty ? nil : state.receiverWaitWord)
     }
     unsafe kring.countDrop(.ringFull, UInt64(dropped))
-    unsafe kring.hwcur = head
-    unsafe kring.hwtail = head == 0 ? ring.slotCount - 1 : head - 1
+    unsafe kring.store(hwcur: head)
+    unsafe kring.store(hwtail: head == 0 ? ring.slotCount - 1 : head - 1)
     unsafe wakes?.wake(port.doorbells)
     return 0
   }
@@ -218,7 +218,7 @@ final class FakePair: @unchecked Sendable {
       unsafe state.receiverWaitWord = waitWord
       state.flags.append(flags)
       guard let ownership = state.ownership else { return EIO }
-      var index = unsafe kring.hwcur
+      var index = unsafe kring.cursors.hwcur
       while index != head {
         let buffer = unsafe ring.slot(index).pointee.bufferIndex
         let good = ownership.lend(buffer)
@@ -226,9 +226,9 @@ final class FakePair: @unchecked Sendable {
         state.held[Int(index)] = good ? buffer : 0
         index = unsafe ring.next(index)
       }
-      unsafe kring.hwcur = head
+      unsafe kring.store(hwcur: head)
       let limit = unsafe head == 0 ? ring.slotCount - 1 : head - 1
-      index = unsafe kring.hwtail
+      index = unsafe kring.cursors.hwtail
       while index != limit, !state.frames.isEmpty {
         let frame = state.frames.removeFirst()
         let buffer = state.held[Int(index)]
@@ -243,7 +243,7 @@ final class FakePair: @unchecked Sendable {
         unsafe kring.count(.packets)
         index = unsafe ring.next(index)
       }
-      unsafe kring.hwtail = index
+      unsafe kring.store(hwtail: index)
       return 0
     }
   }

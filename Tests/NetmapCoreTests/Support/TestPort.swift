@@ -119,31 +119,34 @@ struct TestRing {
   var timestamp: (seconds: Int64, microseconds: Int64) { unsafe ring.timestamp }
 
   var hwcur: UInt32 {
-    get { unsafe kring.hwcur }
-    nonmutating set { unsafe kring.hwcur = newValue }
+    get { unsafe kring.cursors.hwcur }
+    nonmutating set { unsafe kring.store(hwcur: newValue) }
   }
   var hwtail: UInt32 {
-    get { unsafe kring.hwtail }
-    nonmutating set { unsafe kring.hwtail = newValue }
+    get { unsafe kring.cursors.hwtail }
+    nonmutating set { unsafe kring.store(hwtail: newValue) }
   }
   var rhead: UInt32 {
-    get { unsafe kring.rhead }
-    nonmutating set { unsafe kring.rhead = newValue }
+    get { unsafe kring.cursors.rhead }
+    nonmutating set { unsafe kring.store(rhead: newValue) }
   }
   var rcur: UInt32 {
-    get { unsafe kring.rcur }
-    nonmutating set { unsafe kring.rcur = newValue }
+    get { unsafe kring.cursors.rcur }
+    nonmutating set { unsafe kring.store(rcur: newValue) }
   }
   var rtail: UInt32 {
-    get { unsafe kring.rtail }
-    nonmutating set { unsafe kring.rtail = newValue }
+    get { unsafe kring.cursors.rtail }
+    nonmutating set { unsafe kring.store(rtail: newValue) }
   }
   /// How far this side of a pipe has told the other it got.
   var position: UInt32 { unsafe kring.acquirePosition() }
   /// The ring's own note of that.
   var published: UInt32 {
     get { unsafe kring.published }
-    nonmutating set { unsafe kring.setWord(KRingLayout.published, newValue) }
+    nonmutating set {
+      unsafe kring.base.storeBytes(
+        of: newValue, toByteOffset: KRingLayout.published, as: UInt32.self)
+    }
   }
   var state: KRingState {
     get { unsafe kring.state }

@@ -1,5 +1,3 @@
-internal import CNetmap
-
 /// A ring as the checker sees it; the two joined rings of a pipe's direction are one, seen from the
 /// sender.
 struct CheckedRing {
@@ -44,17 +42,17 @@ struct CheckedRing {
 
   /// What changes when a ring is synced.
   struct Motion: Hashable {
-    fileprivate let words: [UInt64]
+    fileprivate var syncs: [UInt64] = []
+    fileprivate var cursors: [KRingCursors] = []
   }
 
   var motion: Motion {
-    var words: [UInt64] = []
+    var motion = Motion()
     unsafe forEachKRing { kring, _, _ in
-      unsafe words.append(kring.longWord(KRing.Counter.syncs.offset))
-      unsafe words.append(UInt64(kring.hwcur) << 32 | UInt64(kring.hwtail))
-      unsafe words.append(UInt64(kring.acquirePosition()))
+      unsafe motion.syncs.append(kring.value(of: .syncs))
+      unsafe motion.cursors.append(kring.cursors)
     }
-    return Motion(words: words)
+    return motion
   }
 
   /// Whether somebody has synced the ring, or does so now.
@@ -91,20 +89,17 @@ struct CheckedRing {
     guard let offset = port[direction, index].offset else { return [] }
     var result: [String] = []
     let slots = UInt32(port.geometry.slots(direction))
-    let described = unsafe [
-      kring.word(KRingLayout.slotCount), kring.word(KRingLayout.ringID),
-      kring.word(KRingLayout.direction), kring.word(KRingLayout.kind),
-    ]
-    let place = unsafe kring.longWord(KRingLayout.ringOffset)
-    let expected = [slots, UInt32(index), direction.rawValue, port.ringKind.rawValue]
-    if described != expected || place != UInt64(offset) {
+    let expected = KRingDescription(
+      slotCount: slots, ringID: UInt32(index), direction: direction.rawValue,
+      kind: port.ringKind.rawValue, ringOffset: UInt64(offset))
+    if unsafe kring.description != expected {
       result.append("its description is damaged")
     }
     let holder = unsafe kring.lockHolder
     if holder != 0, !directory.hasClient(holder) {
       result.append("it is locked by a client that has gone")
     }
-    let announced = unsafe kring.word(KRingLayout.waitWord)
+    let announced = unsafe kring.announced
     if announced != 0, unsafe announced != WaitWord.several {
       if let binding = Announcement(bits: announced).binding {
         if binding >= EngineLimits.bindingsPerPort {
@@ -114,21 +109,18 @@ struct CheckedRing {
         result.append("its wait word names doorbell \(announced - 1), which there never was")
       }
     }
-    return unsafe result + orderFindings(kring, port.region.memory, offset, slots)
+    return unsafe result
+      + orderFindings(kring.cursors, port.region.ring(at: offset, slotCount: Int(slots)))
   }
 
   /// The application's words lie between the engine's, in the order of a sync's checks.
-  private func orderFindings(
-    _ kring: KRing, _ memory: SharedMemory, _ offset: Int, _ slots: UInt32
-  ) -> [String] {
-    func word(_ field: Int) -> UInt32 { memory.load(at: offset + field, as: UInt32.self) }
-    let tail = word(NETMAP_RING_TAIL_OFFSET)
-    let engine = unsafe [
-      kring.hwcur, kring.rhead, kring.rcur, tail, kring.rtail, kring.hwtail,
-    ]
+  private func orderFindings(_ kring: KRingCursors, _ ring: Ring) -> [String] {
+    let slots = unsafe ring.slotCount
+    let (head, cur, tail) = unsafe (ring.head, ring.cur, ring.tail)
+    let engine = [kring.hwcur, kring.rhead, kring.rcur, tail, kring.rtail, kring.hwtail]
     func inOrder(_ indexes: [UInt32]) -> Bool {
       guard indexes.allSatisfy({ $0 < slots }) else { return false }
-      let distances = indexes.map { ($0 + slots - indexes[0]) % slots }
+      let distances = indexes.map { ($0 &+ slots &- indexes[0]) % slots }
       return zip(distances, distances.dropFirst()).allSatisfy { $0 <= $1 }
     }
     let names = "hwcur, rhead, rcur, tail, rtail, hwtail"
@@ -139,8 +131,7 @@ struct CheckedRing {
     guard inOrder(withoutCur), inOrder(withoutHead) else {
       return ["\(names) are \(engine.map(String.init).joined(separator: ", ")) of \(slots)"]
     }
-    let (head, cur) = (word(NETMAP_RING_HEAD_OFFSET), word(NETMAP_RING_CUR_OFFSET))
-    guard unsafe inOrder([kring.rhead, head, cur, tail]) else {
+    guard inOrder([kring.rhead, head, cur, tail]) else {
       return ["the application's head \(head) and cur \(cur) are out of place"]
     }
     return []
@@ -152,9 +143,9 @@ struct CheckedRing {
     let (sending, receiving) = unsafe (
       port.kring(.transmit, index), receiver.kring(.receive, index)
     )
-    let positions = unsafe [
-      receiving.acquirePosition(), receiving.hwcur, receiving.hwtail, sending.acquirePosition(),
-      sending.hwcur,
+    let (taken, given) = unsafe (receiving.cursors, sending.cursors)
+    let positions = [
+      taken.position, taken.hwcur, taken.hwtail, given.position, given.hwcur,
     ]
     let distances = positions.map { ($0 &+ slots &- positions[0]) % slots }
     guard positions.allSatisfy({ $0 < slots }),

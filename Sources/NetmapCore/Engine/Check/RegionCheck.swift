@@ -1,5 +1,3 @@
-internal import CNetmap
-
 /// The walk over one region: who has each buffer, ring object and `netmap_if`.
 struct RegionCheck {
   private let region: Region
@@ -95,7 +93,7 @@ struct RegionCheck {
       var left = region.layout.buffers.count
       while index >= Region.reservedBuffers, index < region.layout.buffers.count, left > 0 {
         body(index, .list(binding.port, binding: binding.index))
-        index = region.memory.load(at: region.offset(ofBuffer: index), as: UInt32.self)
+        index = region.nextBuffer(after: index)
         left -= 1
       }
     }

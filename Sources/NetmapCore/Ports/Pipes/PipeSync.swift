@@ -1,5 +1,4 @@
 internal import CNetmap
-internal import Synchronization
 
 // A pipe is two pairs of rings, back to back: transmit ring i of one end is joined to receive ring i
 // of the other, slot k to slot k. Both rings of a pair name the same buffers; which side may touch a
@@ -22,11 +21,11 @@ extension AttachedRing {
       unsafe kring.count(.busySyncs)
       return .busy
     }
-    guard let head = unsafe side.kring.acceptTransmit(side.ring) else {
+    guard let accepted = unsafe side.kring.acceptTransmit(side.ring) else {
       return unsafe resetAndUnlock()
     }
     unsafe side.kring.count(.syncs)
-    let wakes = unsafe side.transmit(upTo: head)
+    let wakes = unsafe side.transmit(upTo: accepted.head)
     unsafe side.kring.unlock()
     if wakes { unsafe wakePeer() }
     return .done
@@ -41,19 +40,18 @@ extension AttachedRing {
       return .busy
     }
     var result = SyncResult.done
-    var head: UInt32
+    let accepted: AcceptedCursors
     if let checked = unsafe side.kring.acceptReceive(side.ring) {
-      head = checked
+      accepted = checked
     } else {
-      unsafe reset()
-      head = unsafe side.kring.rhead
+      accepted = unsafe reset()
       result = .reset
     }
     unsafe side.kring.count(.syncs)
     let published = unsafe side.peerKRing.acquirePosition()
     // Here, because the processor reads its cycle counter while it waits for the peer's cache line.
     unsafe stamp(side.ring)
-    let wakes = unsafe side.receive(upTo: head, published: published)
+    let wakes = unsafe side.receive(from: accepted.first, upTo: accepted.head, published: published)
     unsafe side.kring.unlock()
     if wakes { unsafe wakePeer() }
     return result
@@ -98,9 +96,8 @@ private struct PipeSide {
   @inline(__always)
   func transmit(upTo head: UInt32) -> Bool {
     let count = unsafe ring.slotCount
-    let first = unsafe kring.hwcur
     // A damaged segment must not become a wild copy; the checks before looked at the other indexes.
-    guard first < count else { return false }
+    guard let first = unsafe kring.hwcur(below: count) else { return false }
     let published = unsafe kring.published
     var wakes = false
     if head != first || published != first {
@@ -116,7 +113,7 @@ private struct PipeSide {
           from: first, upTo: head, published: published)
         (end, packets, bytes) = (complete.end, complete.packets, complete.bytes)
       }
-      unsafe kring.hwcur = head
+      unsafe kring.store(hwcur: head)
       if end != published {
         unsafe kring.publish(position: end)
         wakes = unsafe kring.outboxWaitWordIsSet
@@ -126,22 +123,22 @@ private struct PipeSide {
     }
     // The receiver's position is the first slot it still holds; the one before it is the last that
     // may be filled, as one slot of a ring always stays empty.
-    let released = unsafe peerKRing.acquirePosition()
-    if released < count {
+    if let released = unsafe peerKRing.acquirePosition(below: count) {
       unsafe kring.show(tail: released == 0 ? count &- 1 : released &- 1, in: ring)
     }
     return wakes
   }
 
-  /// Gives the slots up to `head` back to the sender, and shows those up to `published`.
+  /// Gives the slots `first..<head` back to the sender, and shows those up to `published`.
   ///
+  /// - Parameters:
+  ///   - first: Where the window of the application began when it was checked.
+  ///   - head: Where it begins now.
+  ///   - published: The sender's position, not checked.
   /// - Returns: Whether the sender sleeps and must be woken, once the lock has been released.
   @inline(__always)
-  func receive(upTo head: UInt32, published: UInt32) -> Bool {
+  func receive(from first: UInt32, upTo head: UInt32, published: UInt32) -> Bool {
     var wakes = false
-    let first = unsafe kring.hwcur
-    // As in the other direction: it may have been changed since it was checked.
-    guard unsafe first < ring.slotCount else { return false }
     if head != first {
       let flags =
         unsafe head == first &+ 1
@@ -150,7 +147,7 @@ private struct PipeSide {
         unsafe whole.clearBufferChanged(from: first, upTo: head)
       }
     }
-    unsafe kring.hwcur = head
+    unsafe kring.store(hwcur: head)
     if unsafe kring.published != head {
       unsafe kring.publish(position: head)
       wakes = unsafe kring.outboxWaitWordIsSet
@@ -170,39 +167,11 @@ private struct PipeSide {
   /// Copies a single slot, as two words; length and flags are in the upper half of the first one.
   @inline(__always)
   private func copyOne(_ index: UInt32) -> SlotSummary {
-    let source = unsafe UnsafeRawPointer(ring.slot(index)).assumingMemoryBound(to: UInt64.self)
-    let target = unsafe UnsafeMutableRawPointer(peerRing.slot(index))
-      .assumingMemoryBound(to: UInt64.self)
-    let (first, second) = unsafe (source[0], source[1])
-    unsafe target[0] = first
-    unsafe target[1] = second
-    return (UInt16(truncatingIfNeeded: first >> 48), first >> 32 & 0xffff)
-  }
-}
-
-extension KRing {
-  /// This side's position, as it wrote it last. On a line that the other side does not read: a look at
-  /// ``KRingLayout/position`` itself would fetch that line back from the other CPU.
-  @inline(__always)
-  package var published: UInt32 { unsafe word(KRingLayout.published) }
-
-  /// The other side's position, and with it everything it wrote before.
-  @inline(__always)
-  package func acquirePosition() -> UInt32 {
-    unsafe atomicWord(KRingLayout.position).pointee.load(ordering: .acquiring)
-  }
-
-  /// Publishes a position. An exchange, because it is the cheapest full fence: the wait word must not
-  /// be read before the position is visible.
-  @inline(__always)
-  func publish(position: UInt32) {
-    _ = unsafe atomicWord(KRingLayout.position).pointee.exchange(
-      position, ordering: .sequentiallyConsistent)
-    unsafe setWord(KRingLayout.published, position)
-  }
-
-  @inline(__always)
-  var outboxWaitWordIsSet: Bool {
-    unsafe atomicWord(KRingLayout.waitWord).pointee.load(ordering: .sequentiallyConsistent) != 0
+    let source = unsafe ring.place(index)
+    let (word, pointer) = unsafe (source.loadWord(), source.loadPointer())
+    let target = unsafe peerRing.place(index)
+    unsafe target.store(word)
+    unsafe target.store(pointer: pointer)
+    return (word.flags.rawValue, word.length)
   }
 }
