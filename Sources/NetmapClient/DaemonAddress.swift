@@ -32,7 +32,8 @@ package struct DaemonAddress: Hashable, Sendable {
   }
 
   /// The places to look for a daemon, in this order: `$NETMAP_SOCKET` alone when it is set; else the
-  /// host's; else the user's own, in `$XDG_RUNTIME_DIR` or, where there is none, below `/tmp`.
+  /// host's; else the user's own, in `$XDG_RUNTIME_DIR` or, where that is not set or is another user's
+  /// (su(1) passes it on), below `/tmp`.
   ///
   /// Root without the right to configure interfaces counts as a user here: a daemon that it started for the
   /// host could open no interface for those who come after it.
@@ -40,14 +41,30 @@ package struct DaemonAddress: Hashable, Sendable {
   /// - Throws: ``NetmapError`` `EINVAL` when `$NETMAP_SOCKET` is too long.
   package static func candidates() throws(NetmapError) -> [DaemonAddress] {
     if let forced = environment("NETMAP_SOCKET") { return [try DaemonAddress(path: forced)] }
-    var result = [host]
-    if geteuid() != 0 || !mayConfigureInterfaces {
-      let own =
-        environment("XDG_RUNTIME_DIR").map { "\($0)/netmap" } ?? "/tmp/netmap-\(geteuid())"
-      result.append(try DaemonAddress(path: "\(own)/netmapd.sock"))
-    }
-    return result
+    return geteuid() != 0 || !mayConfigureInterfaces ? [host, try users()] : [host]
   }
+
+  /// Where the user's own daemon listens.
+  private static func users() throws(NetmapError) -> DaemonAddress {
+    let folder = runtimeFolder.map { "\($0)/netmap" } ?? "/tmp/netmap-\(geteuid())"
+    return try DaemonAddress(path: "\(folder)/netmapd.sock")
+  }
+
+  /// `$XDG_RUNTIME_DIR`, if it is a folder of this user's that nobody else may write to.
+  private static var runtimeFolder: String? {
+    guard let path = environment("XDG_RUNTIME_DIR"), path.hasPrefix("/") else { return nil }
+    var status = stat()
+    guard unsafe stat(path, &status) == 0, status.st_uid == geteuid(),
+      mistrust(of: status, strictly: true) == nil
+    else { return nil }
+    return path
+  }
+
+  /// Whether it is the user's own usual one, whose folder is nobody else's business.
+  var isPrivate: Bool { self == (try? Self.users()) }
+
+  /// Whether programs look here without being told to.
+  var isDefault: Bool { self == .host || isPrivate }
 
   /// Whether CAP_NET_ADMIN is in force (capabilities(7)).
   private static var mayConfigureInterfaces: Bool {
@@ -81,10 +98,11 @@ package struct DaemonAddress: Hashable, Sendable {
       remedy: "see whether it is stopped; let it go on (kill -CONT), or end it (kill -KILL)")
   }
 
-  /// A socket that is connected to the daemon here.
+  /// A socket that is connected to the daemon here, which is root's or this user's own.
   ///
   /// - Returns: Nil when no daemon listens here.
-  /// - Throws: ``NetmapError`` `EACCES` when there is one for others, or what connect(2) left.
+  /// - Throws: ``NetmapError`` `EACCES` when there is one for others, `EPERM` when there is one of another
+  ///   user's, or what connect(2) left.
   package func connect() throws(NetmapError) -> MessageSocket? {
     let file = try Self.socket()
     let connection = MessageSocket(owning: file)
@@ -97,16 +115,27 @@ package struct DaemonAddress: Hashable, Sendable {
       case EINTR: continue
       case EAGAIN: throw Self.noAnswer("connect")
       case ENOENT, ECONNREFUSED, ENOTDIR: return nil
-      case EACCES, EPERM:
-        throw NetmapError(
-          .init(rawValue: EACCES), "connect", path,
-          reason: "this user may not use the netmapd of this host",
-          remedy: "join the group that owns \(path) (usually netmap), run as root, or set"
-            + " NETMAP_SOCKET to a socket of your own")
+      case EACCES, EPERM: throw noAccess()
       default: throw systemError("connect", path)
       }
     }
+    try verify(connection)
     return connection
+  }
+
+  /// Others may use the daemon here, and this user may not.
+  private func noAccess() -> NetmapError {
+    guard self == .host, let own = try? Self.users() else {
+      return NetmapError(
+        .init(rawValue: EACCES), "connect", path, reason: "this user may not open that socket",
+        remedy: "set NETMAP_SOCKET to a path in a folder of your own")
+    }
+    return NetmapError(
+      .init(rawValue: EACCES), "connect", path,
+      reason: "this user may not use the netmapd of this host",
+      remedy:
+        "have one of your own: NETMAP_SOCKET=\(own.path) for every program that is to meet; or join"
+        + " the group that owns \(path) (usually netmap)")
   }
 
   /// Begins to listen here. A socket that nobody listens on any more makes room; the caller holds the
@@ -126,10 +155,10 @@ package struct DaemonAddress: Hashable, Sendable {
     if unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK {
       unsafe unlink(path)
     }
-    let mask = umask(0o077)
-    let bound = unsafe withSocketAddress { unsafe bind(file, $0, $1) }
-    umask(mask)
-    guard bound == 0, Glibc.listen(file, 128) == 0 else {
+    // The socket's own mode is what bind(2) gives its name, less the umask, which other threads share.
+    guard fchmod(file, 0o600) == 0, unsafe withSocketAddress({ unsafe bind(file, $0, $1) }) == 0,
+      Glibc.listen(file, 128) == 0
+    else {
       let error = systemError(
         "bind", path,
         remedy: "check that the folder exists and is writable, or use another --socket")
@@ -162,8 +191,9 @@ package struct DaemonAddress: Hashable, Sendable {
   }
 }
 
-/// An environment variable, nil when it is not set or empty.
+/// An environment variable, nil when it is not set or empty, or when the program has more rights than who
+/// started it (a set-user-ID program, for one).
 func environment(_ name: String) -> String? {
-  guard let value = unsafe getenv(name), unsafe value.pointee != 0 else { return nil }
+  guard let value = unsafe secure_getenv(name), unsafe value.pointee != 0 else { return nil }
   return unsafe String(cString: value)
 }

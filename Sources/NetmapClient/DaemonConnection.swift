@@ -47,7 +47,7 @@ package final class DaemonConnection: Sendable {
 
   /// Becomes a client of the daemon that a token is of; no path has to be resolved for that.
   ///
-  /// - Throws: ``NetmapError`` `EINVAL` or `ENOTSOCK` when it is no token, or what the daemon's end left.
+  /// - Throws: As ``Token/daemon()``, before anything is sent; or what the daemon's end left.
   package convenience init(through token: Token) throws(NetmapError) {
     let address = try token.daemon()
     let (mine, theirs) = try MessageSocket.pair()
@@ -104,9 +104,12 @@ package final class DaemonConnection: Sendable {
   /// Maps the rings of a port that another process, or another program in this one, has opened.
   ///
   /// - Returns: The binding. ``forget(_:)`` ends this use of it, the token's last copy the binding.
-  /// - Throws: ``NetmapError`` `EBADF` when the token is bound to no port, or is another daemon's.
+  /// - Throws: ``NetmapError`` `EBADF` when the token is bound to no port, or is another daemon's; as
+  ///   ``Token/daemon()``.
   package func attach(_ token: Token) throws(NetmapError) -> Opened {
     try checkProcess()
+    // It may come from anywhere, and have the daemon's path for a name.
+    _ = try token.daemon()
     mailbox.fetch()
     let answer = try ask(
       Message.bytes(.attach) { $0.put(tag.rawValue) }, on: try token.open())

@@ -39,22 +39,38 @@ extension DaemonAddress {
   package func startDaemon(
     program forced: String? = nil, idleExit: Int = 5
   ) throws(NetmapError) {
+    let program = if let forced { forced } else { try DaemonProgram.find() }
+    guard let claim = try claim() else { return }
+    defer { close(claim.listener) }
+    do throws(NetmapError) {
+      try DaemonProgram.spawn(
+        program,
+        [
+          "--listener", "3", "--socket", path, "--idle-exit", "\(idleExit)", "--log-level",
+          "notice",
+        ],
+        listener: claim.listener, log: claim.log, waits: true)
+    } catch {
+      // Nobody can have bound the path anew as long as this process listens on it.
+      unsafe unlink(path)
+      throw error
+    }
+  }
+
+  /// Listens, so that whoever comes from now on waits for the daemon that this process is to start.
+  ///
+  /// The lock is held no longer than that: a daemon takes its time to start on a busy machine, and others
+  /// need not wait for it before they connect.
+  ///
+  /// - Returns: Nil when there is a daemon, or somebody else is about to start one.
+  private func claim() throws(NetmapError) -> (listener: CInt, log: DaemonLog)? {
     let lock = try DaemonLock(self)
     defer { withExtendedLifetime(lock) {} }
     // Somebody else may have been faster.
-    if try connect() != nil { return }
-    let program: String
-    if let forced { program = forced } else { program = try DaemonProgram.find() }
-    let listener = try listen()
-    defer { close(listener) }
-    try DaemonProgram.spawn(
-      program,
-      [
-        "--listener", "3", "--socket", path, "--idle-exit", "\(idleExit)", "--log-level",
-        "notice",
-      ],
-      listener: listener,
-      log: "\(path).log", waits: true)
+    if try connect() != nil { return nil }
+    // Before it listens: a socket that nobody will serve must not be left behind.
+    let log = try DaemonLog(path: "\(path).log")
+    return (try listen(), log)
   }
 }
 
@@ -69,7 +85,8 @@ package enum DaemonProgram {
     places += ((environment("PATH") ?? "") + ":/usr/local/sbin:/usr/sbin").split(separator: ":")
       .map(
         String.init)
-    for place in places {
+    // A folder that depends on where the program was started is not looked into.
+    for place in places where place.hasPrefix("/") {
       let path = "\(place)/netmapd"
       if unsafe access(path, X_OK) == 0 { return path }
     }
@@ -95,7 +112,7 @@ package enum DaemonProgram {
   ///   - program: Its path.
   ///   - options: Its command line.
   ///   - listener: The socket; stays the caller's.
-  ///   - log: Where its standard error stream goes, a file that is emptied first.
+  ///   - log: Where its standard error stream goes; emptied first.
   ///   - waits: Whether to wait until the process has ended: it leaves another one behind that is not
   ///     this process's child.
   ///   - additions: Variables to set, `NAME=VALUE`.
@@ -103,7 +120,7 @@ package enum DaemonProgram {
   /// - Throws: ``NetmapError`` with the `errno` of posix_spawn(3).
   @discardableResult
   package static func spawn(
-    _ program: String, _ options: [String], listener: CInt, log: String, waits: Bool,
+    _ program: String, _ options: [String], listener: CInt, log: DaemonLog, waits: Bool,
     environment additions: [String] = []
   ) throws(NetmapError) -> Int32 {
     var actions = unsafe posix_spawn_file_actions_t()
@@ -111,13 +128,11 @@ package enum DaemonProgram {
     defer { unsafe posix_spawn_file_actions_destroy(&actions) }
     unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     unsafe posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-    unsafe posix_spawn_file_actions_addopen(
-      &actions, 2, log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0o600)
-    // A duplicate above 3 first: dup2 of 3 onto itself would leave close-on-exec set.
-    let high = fcntl(listener, CInt(CLINUX_F_DUPFD_CLOEXEC), 10)
-    guard high >= 0 else { throw systemError("fcntl(F_DUPFD_CLOEXEC)", "netmapd") }
-    defer { close(high) }
-    unsafe posix_spawn_file_actions_adddup2(&actions, high, 3)
+    guard ftruncate(log.file.descriptor, 0) == 0 else { throw systemError("ftruncate", "log") }
+    // Duplicates above 3 first: dup2 of 3 onto itself would leave close-on-exec set.
+    let (high, highLog) = (try duplicate(listener), try duplicate(log.file.descriptor))
+    unsafe posix_spawn_file_actions_adddup2(&actions, highLog.descriptor, 2)
+    unsafe posix_spawn_file_actions_adddup2(&actions, high.descriptor, 3)
     unsafe posix_spawn_file_actions_addclosefrom_np(&actions, 4)
     unsafe posix_spawn_file_actions_addchdir_np(&actions, "/")
     var attributes = posix_spawnattr_t()
@@ -132,16 +147,13 @@ package enum DaemonProgram {
       &attributes,
       Int16(
         POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | CInt(CLINUX_POSIX_SPAWN_SETSID)))
-    // What a preloaded library or a debugging run-time of the caller needs is not the daemon's.
-    let kept = ["PATH", "LANG", "LC_ALL", "HOME", "LD_LIBRARY_PATH"].compactMap { name in
-      environment(name).map { "\(name)=\($0)" }
-    }
     var process: pid_t = 0
     let result = unsafe withArguments([program] + options) { arguments in
-      unsafe withArguments(kept + additions) { environment in
+      unsafe withArguments(daemonEnvironment(asRoot: geteuid() == 0) + additions) { environment in
         unsafe posix_spawn(&process, program, &actions, &attributes, arguments, environment)
       }
     }
+    withExtendedLifetime((high, highLog)) {}
     guard result == 0 else {
       errno = result
       throw systemError("posix_spawn", program)
@@ -151,6 +163,22 @@ package enum DaemonProgram {
     // Whoever ignores SIGCHLD, or waits for any child, leaves nothing to wait for.
     while unsafe waitpid(process, &status, 0) < 0 && errno == EINTR {}
     return process
+  }
+
+  /// What a daemon gets of this process's environment, `NAME=VALUE`.
+  ///
+  /// What a preloaded library or a debugging run-time of the caller needs is not the daemon's. Where root's
+  /// looks for libraries and programs is for nobody to say who started a program with root's rights.
+  package static func daemonEnvironment(asRoot: Bool) -> [String] {
+    let names = ["LANG", "LC_ALL"] + (asRoot ? [] : ["PATH", "HOME", "LD_LIBRARY_PATH"])
+    return names.compactMap { name in environment(name).map { "\(name)=\($0)" } }
+      + (asRoot ? ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] : [])
+  }
+
+  private static func duplicate(_ file: CInt) throws(NetmapError) -> OwnedFile {
+    let copy = fcntl(file, CInt(CLINUX_F_DUPFD_CLOEXEC), 10)
+    guard copy >= 0 else { throw systemError("fcntl(F_DUPFD_CLOEXEC)", "netmapd") }
+    return OwnedFile(copy)
   }
 
   private static func withArguments<R>(

@@ -47,32 +47,11 @@ package final class Token: Sendable {
     return socket
   }
 
-  /// Whose token it is: the daemon's at this address.
+  /// Whose token it is: the daemon's at this address, which is root's or this user's own.
   ///
-  /// - Throws: ``NetmapError`` `ENOTSOCK` or `EINVAL` for a descriptor that is no token.
+  /// - Throws: ``NetmapError`` `ENOTSOCK` or `EINVAL` for a descriptor that is no token, `EPERM` for one of
+  ///   another user's daemon.
   package func daemon() throws(NetmapError) -> DaemonAddress {
-    try DaemonAddress(peerOf: try open().descriptor)
-  }
-}
-
-extension DaemonAddress {
-  fileprivate init(peerOf file: CInt) throws(NetmapError) {
-    var address = sockaddr_un()
-    var size = socklen_t(MemoryLayout<sockaddr_un>.size)
-    let result = unsafe withUnsafeMutablePointer(to: &address) {
-      unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        unsafe getpeername(file, $0, &size)
-      }
-    }
-    guard result == 0 else {
-      throw systemError("getpeername", "descriptor \(file)", remedy: "give it a token of netmapd's")
-    }
-    let bytes = unsafe withUnsafeBytes(of: &address.sun_path) { unsafe Array($0) }
-    guard address.sun_family == sa_family_t(AF_UNIX), bytes.first != 0 else {
-      throw NetmapError(
-        .invalidArgument, "attach", "descriptor \(file)",
-        reason: "it is not connected to a netmapd", remedy: "give it a token of netmapd's")
-    }
-    try self.init(path: String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self))
+    try DaemonAddress.daemon(of: open())
   }
 }

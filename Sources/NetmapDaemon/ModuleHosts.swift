@@ -58,7 +58,8 @@ extension Server {
         "--module-configuration==\(configuration)", "--module-fallback=\(fallback.rawValue)",
         "--module-user=\(client.user)", "--module-group=\(client.group)",
         "--socket=\(address.path)",
-      ], listener: theirs.descriptor, log: "\(address.path).module.log", waits: false,
+      ], listener: theirs.descriptor, log: try DaemonLog(path: "\(address.path).module.log"),
+      waits: false,
       // A process that traps is to be gone at once: the switch waits for its end.
       environment: ["SWIFT_BACKTRACE=enable=no"])
     let pidfd = clinux_pidfd_open(process)

@@ -35,6 +35,9 @@ static inline uint64_t clinux_cycles(void)
 #endif
 }
 
+/* secure_getenv(3) */
+extern char *secure_getenv(const char *name);
+
 /* memfd_create(2) */
 extern int memfd_create(const char *name, unsigned int flags);
 enum {

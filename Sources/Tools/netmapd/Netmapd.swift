@@ -78,7 +78,7 @@ struct Netmapd: ParsableCommand {
       if foreground {
         try serve(listening.file, address, isSystemds: listening.isSystemds)
       } else {
-        try detach(listening.file, address)
+        try detach(listening.file, address, listening.log)
       }
     } catch {
       tell("netmapd: \(error)\n")

@@ -9,29 +9,31 @@ internal import NetmapLinuxSetup
 extension Netmapd {
   /// The socket to serve: one that was handed over, or a new one.
   ///
-  /// - Returns: The socket, and whether it is systemd's.
+  /// - Returns: The socket, whether it is systemd's, and what a daemon in the background logs to.
   /// - Throws: ``NetmapError`` `EADDRINUSE` when a daemon listens there, or what bind(2) left.
   func listeningSocket(
     _ address: DaemonAddress
-  ) throws(NetmapError) -> (file: CInt, isSystemds: Bool) {
+  ) throws(NetmapError) -> (file: CInt, isSystemds: Bool, log: DaemonLog?) {
     if let listener {
       guard fcntl(listener, F_SETFD, FD_CLOEXEC) == 0 else {
         throw systemError(
           "fcntl", "descriptor \(listener)", remedy: "--listener wants a socket that is open")
       }
-      return (listener, false)
+      return (listener, false, nil)
     }
     // sd_listen_fds(3): the first descriptor is 3.
     if environmentNumber("LISTEN_PID") == getpid(), (environmentNumber("LISTEN_FDS") ?? 0) >= 1 {
       unsafe unsetenv("LISTEN_PID")
       unsafe unsetenv("LISTEN_FDS")
       _ = fcntl(3, F_SETFD, FD_CLOEXEC)
-      return (3, true)
+      return (3, true, nil)
     }
     let lock = try DaemonLock(address)
+    // Before it listens: a socket that nobody will serve must not be left behind.
+    let log = foreground ? nil : try DaemonLog(path: "\(address.path).log")
     let file = try address.listen()
     withExtendedLifetime(lock) {}
-    return (file, false)
+    return (file, false, log)
   }
 
   private func environmentNumber(_ name: String) -> Int32? {
@@ -40,14 +42,23 @@ extension Netmapd {
   }
 
   /// Leaves a daemon behind, and returns when it can be connected to.
-  func detach(_ listening: CInt, _ address: DaemonAddress) throws(NetmapError) {
+  func detach(
+    _ listening: CInt, _ address: DaemonAddress, _ log: DaemonLog?
+  ) throws(NetmapError) {
     let options =
       [
         "--foreground", "--listener", "3", "--socket", address.path, "--idle-exit", "\(idleExit)",
         "--log-level", logLevel,
       ] + (isolateOthers ? ["--isolate-others"] : [])
-    try DaemonProgram.spawn(
-      "/proc/self/exe", options, listener: listening, log: "\(address.path).log", waits: false)
+    let own = if let log { log } else { try DaemonLog(path: "\(address.path).log") }
+    do throws(NetmapError) {
+      try DaemonProgram.spawn(
+        "/proc/self/exe", options, listener: listening, log: own, waits: false)
+    } catch {
+      // One that was handed over is for whoever made it to remove.
+      if log != nil { unsafe unlink(address.path) }
+      throw error
+    }
   }
 
   /// Serves until a signal or idleness ends it.

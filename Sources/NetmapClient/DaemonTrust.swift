@@ -1,0 +1,198 @@
+internal import CLinux
+internal import Glibc
+internal import NetmapCore
+
+/// Which users' daemons this process believes.
+///
+/// A daemon hands out memory that its clients map and work by, so it must be root's or the client's own.
+/// `SO_PEERCRED` of a connected socket names whoever called listen(2), as the kernel saw it: a name in the
+/// file system proves nothing.
+package struct DaemonTrust {
+  /// Effective user of this process.
+  let user: UInt32
+  /// What the kernel shows for a user who has no number in this user namespace.
+  let overflow: UInt32
+  /// Whether the parent namespace's root has a number here; the host's has none in most containers that an
+  /// ordinary user starts.
+  let mapsRoot: Bool
+  /// Whether every user has a number here: only then is ``overflow`` a user like others.
+  let isComplete: Bool
+
+  /// - Parameters:
+  ///   - user: Effective user of this process.
+  ///   - overflow: Text of `/proc/sys/kernel/overflowuid`.
+  ///   - map: Text of `/proc/self/uid_map` (user_namespaces(7)), empty where nobody has a number yet; nil where
+  ///     it cannot be read, which counts as the first namespace: there nobody needs the exception.
+  package init(user: UInt32, overflow: String?, map: String?) {
+    self.user = user
+    self.overflow = (overflow?.filter(\.isNumber)).flatMap { UInt32($0) } ?? 65534
+    guard let map else {
+      (mapsRoot, isComplete) = (true, true)
+      return
+    }
+    let ranges = map.split(separator: "\n").compactMap {
+      line -> (outside: UInt64, count: UInt64)? in
+      let words = line.split(separator: " ").map { UInt64($0) }
+      guard words.count == 3, let outside = words[1], let count = words[2] else { return nil }
+      return (outside, count)
+    }
+    mapsRoot = ranges.contains { $0.outside == 0 && $0.count > 0 }
+    isComplete = ranges.reduce(0) { $0 &+ min($1.count, 1 << 32) } >= UInt64(UInt32.max)
+  }
+
+  static func current() -> DaemonTrust {
+    DaemonTrust(
+      user: geteuid(), overflow: text(of: "/proc/sys/kernel/overflowuid"),
+      map: text(of: "/proc/self/uid_map"))
+  }
+
+  package enum Verdict: Equatable {
+    case trusted
+    /// It may be the host's root, who has no number here.
+    case trustedIfNamed
+    case refused
+  }
+
+  /// - Parameter listener: Who listens.
+  package func verdict(on listener: UInt32) -> Verdict {
+    if listener == overflow, !isComplete { return mapsRoot ? .refused : .trustedIfNamed }
+    return listener == 0 || listener == user ? .trusted : .refused
+  }
+
+  private static func text(of path: String) -> String? {
+    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: 4096) { buffer, count in
+      unsafe count = max(0, read(file, buffer.baseAddress, buffer.count))
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+}
+
+extension DaemonAddress {
+  /// Makes sure, before anything is sent, that who listens at the other end is root or this process's own
+  /// user, and that nobody else can change the folder of a usual address.
+  ///
+  /// - Throws: ``NetmapError`` `EPERM`, with who it is.
+  func verify(_ connection: MessageSocket) throws(NetmapError) {
+    guard let peer = connection.peer else { throw systemError("getsockopt(SO_PEERCRED)", path) }
+    let trust = DaemonTrust.current()
+    let forced = environment("NETMAP_SOCKET")
+    let isUsual = forced == nil && isDefault
+    switch trust.verdict(on: peer.user) {
+    case .trusted: break
+    case .trustedIfNamed:
+      guard !isUsual else {
+        throw untrusted(
+          "the user who runs netmapd there has no number in this user namespace",
+          "if it is the host's root, say so: NETMAP_SOCKET=\(path)")
+      }
+      guard isBeyondReach(trust) else {
+        throw untrusted(
+          "the user who runs netmapd there has no number in this user namespace, and this process may"
+            + " write to the folder of the socket",
+          "mount the host's folder of the socket, which root alone may write to")
+      }
+    case .refused:
+      throw untrusted(
+        "user \(peer.user) runs the netmapd there, and this process is user \(trust.user)'s: a daemon must"
+          + " be root's or the user's own",
+        isUsual
+          ? "have user \(peer.user) end it, or set NETMAP_SOCKET to a path in a folder of your own"
+          : "run the program as user \(peer.user), or use another socket")
+    }
+    if isUsual { try checkFolder() }
+  }
+
+  private func untrusted(_ reason: String, _ remedy: String) -> NetmapError {
+    NetmapError(.notPermitted, "connect", path, reason: reason, remedy: remedy)
+  }
+
+  /// Whether this process cannot change what lies in the folder.
+  private func isBeyondReach(_ trust: DaemonTrust) -> Bool {
+    var status = stat()
+    guard unsafe stat(folder, &status) == 0 else { return false }
+    // Whoever has no number here cannot tell whose it is.
+    guard status.st_uid != trust.user || trust.user == trust.overflow else { return false }
+    // AT_EACCESS: with the rights that are in force.
+    return unsafe faccessat(AT_FDCWD, folder, W_OK, 0x200) != 0
+  }
+
+  /// The address of the daemon that a token is of, once it is clear that it is root's or this user's own.
+  ///
+  /// - Parameter token: A descriptor from anywhere.
+  /// - Throws: ``NetmapError`` `ENOTSOCK` or `EINVAL` for one that is no token, `EPERM` for another user's.
+  static func daemon(of token: MessageSocket) throws(NetmapError) -> DaemonAddress {
+    let address = try DaemonAddress(peerOf: token.descriptor)
+    guard let peer = token.peer else { throw systemError("getsockopt(SO_PEERCRED)", address.path) }
+    let trust = DaemonTrust.current()
+    let verdict = trust.verdict(on: peer.user)
+    if verdict == .trusted { return address }
+    // The one that the user has named is believed: if this is its, that is another way to it.
+    if verdict == .trustedIfNamed, let path = environment("NETMAP_SOCKET") {
+      let named = try DaemonAddress(path: path)
+      if let connection = try named.connect(), let other = connection.peer, other == peer,
+        try DaemonAddress(peerOf: connection.descriptor) == address
+      {
+        return named
+      }
+    }
+    throw NetmapError(
+      .notPermitted, "attach", "token of \(address.path)",
+      reason: "the daemon that it is of is user \(peer.user)'s, and this process is user"
+        + " \(trust.user)'s: a daemon must be root's or the user's own",
+      remedy: "run the program as user \(peer.user), or pass a port of root's daemon")
+  }
+
+  /// What the peer of a socket is bound to.
+  private init(peerOf file: CInt) throws(NetmapError) {
+    var address = sockaddr_un()
+    var size = socklen_t(MemoryLayout<sockaddr_un>.size)
+    let result = unsafe withUnsafeMutablePointer(to: &address) {
+      unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        unsafe getpeername(file, $0, &size)
+      }
+    }
+    guard result == 0 else {
+      throw systemError("getpeername", "descriptor \(file)", remedy: "give it a token of netmapd's")
+    }
+    var (kind, kindSize) = (CInt(0), socklen_t(MemoryLayout<CInt>.size))
+    _ = unsafe getsockopt(file, SOL_SOCKET, SO_TYPE, &kind, &kindSize)
+    let bytes = unsafe withUnsafeBytes(of: &address.sun_path) { unsafe Array($0) }
+    guard address.sun_family == sa_family_t(AF_UNIX), bytes.first != 0,
+      kind == CInt(SOCK_SEQPACKET.rawValue)
+    else {
+      throw NetmapError(
+        .invalidArgument, "attach", "descriptor \(file)",
+        reason: "it is not connected to a netmapd", remedy: "give it a token of netmapd's")
+    }
+    try self.init(path: String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self))
+  }
+
+  /// The folder of a usual address: root's or this user's, and nobody else's to write to.
+  private func checkFolder() throws(NetmapError) {
+    var status = stat()
+    guard unsafe lstat(folder, &status) == 0 else { throw systemError("lstat", folder) }
+    if let reason = Self.mistrust(of: status, strictly: true) {
+      throw NetmapError(
+        .notPermitted, "use", folder, reason: reason,
+        remedy: "remove it, or set NETMAP_SOCKET to a path in a folder of your own")
+    }
+  }
+
+  /// What is wrong with a folder for sockets.
+  ///
+  /// - Parameters:
+  ///   - status: The folder's.
+  ///   - strictly: Whether others may not write to it at all.
+  /// - Returns: Nil when nothing is.
+  static func mistrust(of status: stat, strictly: Bool) -> String? {
+    guard status.st_mode & S_IFMT == S_IFDIR else { return "it is no folder" }
+    guard status.st_uid == 0 || status.st_uid == geteuid() else {
+      return "it belongs to user \(status.st_uid)"
+    }
+    guard !strictly || status.st_mode & 0o022 == 0 else { return "others may write to it" }
+    return nil
+  }
+}
