@@ -10,12 +10,13 @@ struct ActivationTests {
     let fixture = try DaemonFixture(starts: false)
     let daemon = try TestProgram([
       TestProgram.built("host-peer"), "activate", fixture.socket, TestProgram.built("netmapd"),
-      "--foreground", "--socket", fixture.socket, "--idle-exit", "0.5",
+      "--foreground", "--socket", fixture.socket, "--idle-exit", "3",
     ])
     // It counts from the start: nobody has to use it before it may leave.
     #expect(daemon.read(until: "listening").contains("listening"))
     let port = try Port("netmap:p{1", engine: try fixture.engine())
-    usleep(700_000)
+    // Longer than it would stay without it.
+    usleep(3_500_000)
     _ = try Port("netmap:p}1", engine: try fixture.engine())
     port.close()
     #expect(daemon.finish().status == 0)

@@ -362,23 +362,16 @@ struct SwitchedInterfaceTests {
     try NetworkNamespace.run {
       let fixture = try DaemonFixture(starts: false)
       _ = try VethPair()
-      try fixture.start(["--idle-exit", "0.3"])
+      // Long enough for vale-ctl to start on a busy machine.
+      try fixture.start(["--idle-exit", "3"])
       #expect(try Self.run(fixture, "-a vale0:v0").status == 0)
       let process = try #require(fixture.daemon?.process)
-      func time() throws -> Int {
-        let words =
-          try TestProgram.output(of: ["cat", "/proc/\(process)/stat"])
-          .split(separator: ")").last?.split(separator: " ").map(String.init) ?? []
-        return (Int(words[11]) ?? 0) + (Int(words[12]) ?? 0)
-      }
-      usleep(200_000)
-      let before = try time()
-      usleep(700_000)
-      #expect(try time() - before <= 1, "it costs no CPU when nothing moves")
+      usleep(2_500_000)
+      try expectRest(of: [process])
       #expect(unsafe access(fixture.socket, F_OK) == 0)
       #expect(try Self.run(fixture, "").text == "vale0:v0 bridge_idx 0 port_idx 0\n")
       #expect(try Self.run(fixture, "-d vale0:v0").status == 0)
-      fixture.waitUntilGone(within: .seconds(10))
+      fixture.waitUntilGone(within: .seconds(30))
     }
   }
 

@@ -2,7 +2,6 @@ internal import Glibc
 internal import NetmapCore
 internal import NetworkStage
 internal import Synchronization
-internal import Testing
 
 /// A network namespace without a name, for the length of one test.
 ///
@@ -21,23 +20,12 @@ public enum NetworkNamespace {
     do throws(NetmapError) {
       namespace = try .enter()
     } catch {
-      return try skip("\(error)")
+      return try Requirement.skip("no network namespace can be made: \(error)")
     }
     // The thread is used for other tests: those must not run in here.
     defer { namespace.leave() }
     try run("ip", "link", "set", "lo", "up")
     try body()
-  }
-
-  private static func skip(_ reason: String) throws {
-    let message =
-      "NOT TESTED: no network namespace can be made: \(reason)"
-    if unsafe getenv("CI") != nil {
-      Issue.record("\(message)")
-    } else {
-      TestProgram.shout("\n*** \(message)\n\n")
-      try Test.cancel("\(message)")
-    }
   }
 
   /// Sets interfaces up that are connected to each other, and waits until they pass frames.

@@ -1,0 +1,67 @@
+internal import Glibc
+public import Testing
+
+/// How often a process has run, and for how long.
+private struct ProcessActivity {
+  /// Times that one of its threads was taken from a processor.
+  var switches = 0
+  /// Processor time in hundredths of a second.
+  var ticks = 0
+
+  init(_ process: Int32) throws {
+    let threads = "/proc/\(process)/task"
+    guard let folder = unsafe opendir(threads) else {
+      throw ProgramError(text: "\(threads): errno \(errno)")
+    }
+    defer { unsafe closedir(folder) }
+    while let entry = unsafe readdir(folder) {
+      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      guard let status = text(of: "\(threads)/\(name)/status") else { continue }
+      for line in status.split(separator: "\n") where line.contains("ctxt_switches") {
+        switches += line.split(separator: "\t").last.flatMap { Int($0) } ?? 0
+      }
+    }
+    let fields = text(of: "/proc/\(process)/stat")?.split(separator: ")").last?.split(
+      separator: " ")
+    guard let fields, fields.count > 12 else {
+      throw ProgramError(text: "process \(process) has ended")
+    }
+    ticks = (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
+  }
+}
+
+private func text(of path: String) -> String? {
+  let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+  guard file >= 0 else { return nil }
+  defer { close(file) }
+  let bytes = unsafe [UInt8](unsafeUninitializedCapacity: 4096) { buffer, count in
+    unsafe count = max(0, read(file, buffer.baseAddress, buffer.count))
+  }
+  return String(decoding: bytes, as: UTF8.self)
+}
+
+/// Expects that processes come to rest: that none of them runs during one second.
+///
+/// What they are still busy with is waited for. A process that looks after something at intervals, or
+/// spins, never rests, however busy the machine is; one that rests does so on any machine.
+public func expectRest(
+  of processes: [Int32], within time: Duration = .seconds(60),
+  sourceLocation: SourceLocation = #_sourceLocation
+) throws {
+  let end = ContinuousClock.now + time
+  while true {
+    let before = try processes.map { try ProcessActivity($0) }
+    usleep(1_000_000)
+    let used = try zip(processes, before).map { process, before in
+      let now = try ProcessActivity(process)
+      return (switches: now.switches - before.switches, ticks: now.ticks - before.ticks)
+    }
+    if used.allSatisfy({ $0.switches <= 3 && $0.ticks <= 1 }) { return }
+    guard ContinuousClock.now < end else {
+      Issue.record("in a second: \(used)", sourceLocation: sourceLocation)
+      return
+    }
+  }
+}
