@@ -53,7 +53,10 @@ package struct DaemonTrust {
     case refused
   }
 
+  /// Whether a daemon is believed.
+  ///
   /// - Parameter listener: Who listens.
+  /// - Returns: The answer.
   package func verdict(on listener: UInt32) -> Verdict {
     if listener == overflow, !isComplete { return mapsRoot ? .refused : .trustedIfNamed }
     return listener == 0 || listener == user ? .trusted : .refused
@@ -122,6 +125,7 @@ extension DaemonAddress {
   /// The address of the daemon that a token is of, once it is clear that it is root's or this user's own.
   ///
   /// - Parameter token: A descriptor from anywhere.
+  /// - Returns: By which this process reaches the daemon.
   /// - Throws: ``NetmapError`` `ENOTSOCK` or `EINVAL` for one that is no token, `EPERM` for another user's.
   static func daemon(of token: MessageSocket) throws(NetmapError) -> DaemonAddress {
     let address = try DaemonAddress(peerOf: token.descriptor)
