@@ -32,9 +32,11 @@ struct DaemonTrustTests {
   }
 
   /// Somebody who listens at `socket` and says what is sent to him.
-  private func listener(_ socket: String, as user: Int) throws -> TestProgram {
+  private func listener(
+    _ socket: String, as user: Int, connections: Int = 1
+  ) throws -> TestProgram {
     let program = try TestProgram(
-      setpriv(user) + [TestProgram.built("host-peer"), "overhear", socket])
+      setpriv(user) + [TestProgram.built("host-peer"), "overhear", socket, "\(connections)"])
     try #require(program.readLine() == "ready\n")
     return program
   }
@@ -135,7 +137,7 @@ struct DaemonTrustTests {
     try makeFolder(folder, of: Self.other)
     defer { remove(folder) }
     let socket = "\(folder)/x.sock"
-    let fake = try listener(socket, as: Self.other)
+    let fake = try listener(socket, as: Self.other, connections: 2)
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
     let port = try Port("netmap:p{1", engine: engine)

@@ -15,16 +15,19 @@ func activate(_ socket: String, _ program: [String]) throws -> Never {
   HostPeer.fail("\(program[0]): errno \(errno)")
 }
 
-/// Listens where others expect a daemon, and says how many bytes whoever connects sends.
-func overhear(_ socket: String) throws {
+/// Listens where others expect a daemon, and says how many bytes those who connect send.
+func overhear(_ socket: String, _ connections: Int) throws {
   let listening = try DaemonAddress(path: socket).listen()
   _ = unsafe chmod(socket, 0o666)
   HostPeer.say("ready")
-  let file = accept(listening, nil, nil)
   var bytes = [UInt8](repeating: 0, count: 65536)
-  // Nothing more comes from one that hangs up; one that does not has asked something.
-  let count = unsafe recv(file, &bytes, bytes.count, 0)
+  var count = 0
+  for _ in 0..<connections {
+    let file = accept(listening, nil, nil)
+    // Nothing more comes from one that hangs up; one that does not has asked something.
+    unsafe count += max(0, recv(file, &bytes, bytes.count, 0))
+    close(file)
+  }
   HostPeer.say("heard \(count)")
-  close(file)
   unsafe unlink(socket)
 }

@@ -23,7 +23,7 @@ import Netmap
 ///     host-peer hold-many PIPES
 ///     host-peer open-all NAME COUNT
 ///     host-peer activate SOCKET PROGRAM [ARGUMENT...]
-///     host-peer overhear SOCKET
+///     host-peer overhear SOCKET [CONNECTIONS]
 ///     host-peer fork-embedded
 ///
 /// `listen` receives for ever what a switch did not drop: packets may be missing, but none may be damaged
@@ -100,7 +100,8 @@ struct HostPeer {
         try reopen(arguments[2], count: Int(arguments[3]) ?? 0)
       case "activate" where arguments.count >= 4:
         try activate(arguments[2], Array(arguments[3...]))
-      case "overhear" where arguments.count >= 3: try overhear(arguments[2])
+      case "overhear" where arguments.count >= 3:
+        try overhear(arguments[2], arguments.count > 3 ? Int(arguments[3]) ?? 1 : 1)
       case "fork-embedded": try forkEmbedded()
       default: fail("usage: host-peer send PORT SENDER COUNT [BATCH] | receive PORT COUNT")
       }
