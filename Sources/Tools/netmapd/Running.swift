@@ -103,11 +103,16 @@ extension Netmapd {
   }
 
   /// The group `netmap`, where there is one, may use the host's daemon.
+  ///
+  /// Without following a link: where others can write to the folder, the name need not be the socket's any
+  /// more.
   private func share(_ address: DaemonAddress) {
-    if isolateOthers { _ = unsafe chmod(address.path, 0o666) }
+    if isolateOthers {
+      _ = unsafe fchmodat(AT_FDCWD, address.path, 0o666, AT_SYMLINK_NOFOLLOW)
+    }
     guard !isolateOthers, address == .host, geteuid() == 0, let group = unsafe getgrnam("netmap")
     else { return }
-    _ = unsafe chown(address.path, 0, group.pointee.gr_gid)
-    _ = unsafe chmod(address.path, 0o660)
+    _ = unsafe lchown(address.path, 0, group.pointee.gr_gid)
+    _ = unsafe fchmodat(AT_FDCWD, address.path, 0o660, AT_SYMLINK_NOFOLLOW)
   }
 }
