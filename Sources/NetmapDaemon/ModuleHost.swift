@@ -37,11 +37,15 @@ final class ModuleHost {
   var port: (index: Int, segment: SyncSegment)?
   /// How far it was when it was last looked at and had got on, or had nothing to do; and when that was.
   var progress: (value: UInt64, time: UInt64)
+  /// Processor time that it had used then, nanoseconds.
+  private var usedAtProgress: UInt64 = 0
 
   /// How long a module may take to start.
   static let startTime: UInt64 = 10_000_000_000
   /// How long packets may lie without any being dealt with.
   static let stallTime: UInt64 = 500_000_000
+  /// The same for a host that waits for a processor.
+  static let starvationTime: UInt64 = 10_000_000_000
   /// How often it is looked at.
   static let watchPause: UInt64 = 50_000_000
 
@@ -67,8 +71,18 @@ final class ModuleHost {
     let backlog = HostBacklog(port.segment)
     if !backlog.isWaiting || backlog.progress != progress.value {
       progress = (backlog.progress, now)
+      usedAtProgress = ProcessorShare.time(of: process) ?? 0
       return false
     }
-    return now - min(now, progress.time) >= Self.stallTime
+    let waited = now - min(now, progress.time)
+    guard waited >= Self.stallTime else { return false }
+    return waited >= Self.starvationTime || !isStarved
+  }
+
+  /// Whether it has been waiting for a processor rather than looping: a busy machine is not the module's
+  /// fault.
+  private var isStarved: Bool {
+    guard let share = ProcessorShare(of: process) else { return false }
+    return share.isRunnable && share.time &- usedAtProgress < Self.stallTime / 2
   }
 }

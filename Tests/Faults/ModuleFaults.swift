@@ -127,11 +127,37 @@ struct ModuleFaults {
       sent += 1
     }
     try a.sync(.transmit)
+    // Longer than a host may stand still.
     usleep(800_000)
-    let report = try engine.switches.module(of: "vale0")
+    let report = try wait(engine.switches) { $0["refused"] ?? 0 > 1000 }
     #expect(report["failures"] == 0 && report.active == "fault-module")
     #expect(report["refused"] ?? 0 > 1000)
     #expect(try numbers(b, 100).count >= 100)
+  }
+
+  @Test("a host that waits for a processor is not taken for one that hangs")
+  func starved() throws {
+    let fixture = try DaemonFixture()
+    let engine = try fixture.engine()
+    let (a, b) = (try Port("vale0:a", engine: engine), try Port("vale0:b", engine: engine))
+    try engine.switches.setModule(
+      .loaded(path: Self.library, configuration: "none"), of: "vale0")
+    let host = try engine.switches.module(of: "vale0").process
+    // On one processor with a process that never sleeps, and only when that leaves it something: a few
+    // milliseconds each second.
+    let list = try TestProgram.output(of: ["taskset", "-cp", "\(getpid())"])
+    let processor = String(list.split(separator: " ").last?.prefix { $0.isNumber } ?? "0")
+    let busy = try TestProgram(["taskset", "-c", processor, "sh", "-c", "while :; do :; done"])
+    defer { busy.kill(SIGKILL) }
+    _ = try TestProgram.output(of: ["taskset", "-acp", processor, "\(host)"])
+    _ = try TestProgram.output(of: ["chrt", "-a", "-i", "-p", "0", "\(host)"])
+    for round in 0..<4 as Range<UInt8> {
+      for number in 0..<10 as Range<UInt8> { a.inject(frame(round * 10 + number)) }
+      try a.sync(.transmit)
+      #expect(try numbers(b, 10, within: 30) == Array(round * 10..<round * 10 + 10))
+    }
+    let report = try engine.switches.module(of: "vale0")
+    #expect(report["failures"] == 0 && report.process == host, "\(report)")
   }
 
   @Test("a host that is killed again and again under traffic: the switch always goes on")

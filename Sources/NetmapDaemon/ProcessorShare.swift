@@ -1,0 +1,34 @@
+internal import Glibc
+
+/// What a process has had of the machine's processors.
+struct ProcessorShare {
+  /// Nanoseconds that it has run, all threads together.
+  let time: UInt64
+  /// Whether its first thread runs, or would if a processor were free.
+  let isRunnable: Bool
+
+  /// - Returns: Nil when the process has ended.
+  init?(of process: pid_t) {
+    guard let time = Self.time(of: process) else { return nil }
+    self.time = time
+    // The state follows the name, which may contain anything.
+    let file = unsafe open("/proc/\(process)/stat", O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 512)
+    let count = unsafe read(file, &bytes, bytes.count)
+    guard count > 0, let end = bytes[..<count].lastIndex(of: UInt8(ascii: ")")), end + 2 < count
+    else { return nil }
+    isRunnable = bytes[end + 2] == UInt8(ascii: "R")
+  }
+
+  /// Nanoseconds that a process has run; nil when it has ended.
+  static func time(of process: pid_t) -> UInt64? {
+    var clock = clockid_t()
+    var time = timespec()
+    guard unsafe clock_getcpuclockid(process, &clock) == 0,
+      unsafe clock_gettime(clock, &time) == 0
+    else { return nil }
+    return UInt64(max(0, time.tv_sec)) &* 1_000_000_000 &+ UInt64(max(0, time.tv_nsec))
+  }
+}
