@@ -48,6 +48,7 @@ enum {
 /* fcntl(2), file seals and duplication */
 enum {
 	CLINUX_F_ADD_SEALS = 1033,
+	CLINUX_F_GET_SEALS = 1034,
 	CLINUX_F_DUPFD_CLOEXEC = 1030,
 	CLINUX_F_SEAL_SEAL = 0x0001,
 	CLINUX_F_SEAL_SHRINK = 0x0002,

@@ -102,7 +102,7 @@ final class EngineState {
   var bindings: [BindingID: Binding] = [:]
 
   /// Regions and ports of bindings that have been released while views of their rings may be in use.
-  var quarantined: [BindingID: (region: Region, segment: SyncSegment)] = [:]
+  var quarantined: [BindingID: (region: Region, segment: SyncSegment, begun: UInt64)] = [:]
   private var lastBinding: UInt64 = 0
 
   init(interfaces: (any InterfaceProvider)?, directory: Directory) {

@@ -60,8 +60,8 @@ extension Engine {
   /// Nobody can reach the rings of a released binding any more.
   package func forget(_ id: BindingID) {
     try? exclusively { (state) throws(NetmapError) in
-      guard let (region, segment) = state.quarantined.removeValue(forKey: id) else { return }
-      region.endQuarantine(of: ObjectIdentifier(segment.memory))
+      guard let kept = state.quarantined.removeValue(forKey: id) else { return }
+      kept.region.endQuarantine(of: ObjectIdentifier(kept.segment.memory), begun: kept.begun)
     }
   }
 }
@@ -72,8 +72,7 @@ extension EngineState {
     let (region, segment) = (binding.port.region, binding.port.segment)
     let port = ObjectIdentifier(segment.memory)
     if keepsViews {
-      region.beginQuarantine(of: port)
-      quarantined[id] = (region, segment)
+      quarantined[id] = (region, segment, begun: region.beginQuarantine(of: port))
     }
     quarantining(binding.port) { region.free(of: port) { unbind(binding) } }
   }
@@ -221,7 +220,8 @@ extension EngineState {
       port.publishSwitchState()
     }
     let active = port.onlyUsed(by: binding.record.ranges)
-    port.region.releaseExtraBuffers(head: head)
+    port.region.releaseExtraBuffers(
+      head: head, ofInterfaceAt: binding.record.interfaceOffset)
     port.region.releaseInterface(at: binding.record.interfaceOffset)
     deactivate(port, active)
     letGo(port, binding.record.ranges, index: binding.index)

@@ -151,7 +151,8 @@ extension EnginePort {
         unsafe kring(direction, index).state = []
         unsafe kring(direction, index).setOpen(false)
         for slot in 0..<geometry.slots(direction) {
-          region.releaseBuffer(region.slot(slot, ofRingAt: offset).bufferIndex)
+          region.releaseBuffer(
+            region.slot(slot, ofRingAt: offset).bufferIndex, ofRingAt: offset)
         }
         region.releaseRing(at: offset)
         self[direction, index].offset = nil
@@ -197,7 +198,7 @@ extension PipePair {
     else { return }
     let region = master.region
     forEachSlot(direction, index) { offset, slot in
-      region.releaseBuffer(region.slot(slot, ofRingAt: offset).bufferIndex)
+      region.releaseBuffer(region.slot(slot, ofRingAt: offset).bufferIndex, ofRingAt: offset)
     }
     unsafe master.kring(direction, index).state = []
     unsafe slave.kring(opposite, index).state = []

@@ -7,6 +7,8 @@ final class SwitchQuarantine {
   /// What senders of this process may still look at.
   var retired: DestinationTable.Place?
   private let region: Region
+  /// The beginning of the region's quarantine.
+  private let begun: UInt64
   /// Whether it is the port of a module host.
   private let isHost: Bool
   private var users: SenderWatch?
@@ -17,7 +19,7 @@ final class SwitchQuarantine {
     self.bridge = bridge
     region = port.region
     isHost = port.membership?.isHidden ?? false
-    region.beginQuarantine(of: key)
+    begun = region.beginQuarantine(of: ObjectIdentifier(port.segment.memory))
   }
 
   /// Notes who may be in the middle of sending, once the port or its rings have been unlinked.
@@ -34,11 +36,9 @@ final class SwitchQuarantine {
     users?.haveGoneOn() ?? false
   }
 
-  private var key: ObjectIdentifier { ObjectIdentifier(port.segment.memory) }
-
   func end() {
     if isHost { bridge.modules.noteLosses(in: HostBacklog(port.segment)) }
-    region.endQuarantine(of: key)
+    region.endQuarantine(of: ObjectIdentifier(port.segment.memory), begun: begun)
   }
 }
 

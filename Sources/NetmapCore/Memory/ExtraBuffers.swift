@@ -16,17 +16,21 @@ extension Region {
   /// Takes back whatever list the application left.
   ///
   /// The list may hold other buffers than were given: applications move them between rings and list.
-  /// It ends at 0, at anything that is no buffer, and at a buffer that is free already, which also
-  /// ends a list that runs in a circle.
+  /// It ends at 0, at anything that is no buffer, and at a buffer that was given back already, which also
+  /// ends a list that runs in a circle. Somebody may be rewriting it meanwhile: each step gives back one
+  /// more buffer of the pool, so there are no more steps than buffers.
   ///
+  /// - Parameters:
+  ///   - head: Where the list begins.
+  ///   - interface: The offset of the `netmap_if` that it belongs to.
   /// - Returns: How many buffers came back.
   @discardableResult
-  package func releaseExtraBuffers(head: UInt32) -> Int {
+  package func releaseExtraBuffers(head: UInt32, ofInterfaceAt interface: Int? = nil) -> Int {
     var index = head
     var released = 0
     while index >= Self.reservedBuffers, index < layout.buffers.count {
       let next = memory.load(at: offset(ofBuffer: index), as: UInt32.self)
-      guard releaseBuffer(index) else { break }
+      guard releaseBuffer(index, ofInterfaceAt: interface) else { break }
       released += 1
       index = next
     }

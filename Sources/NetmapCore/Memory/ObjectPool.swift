@@ -72,3 +72,33 @@ package struct ObjectPool: Sendable {
     return true
   }
 }
+
+/// Some of a pool's objects, by number: a bitmap in the engine's own memory.
+package struct ObjectSet: Sendable {
+  private var words: [UInt64]
+
+  /// None of `count` objects. A set that stays empty takes no memory.
+  package init(count: Int) {
+    self.count = count
+    words = []
+  }
+
+  private let count: Int
+
+  package func contains(_ index: Int) -> Bool {
+    let word = index / 64
+    return index >= 0 && word < words.count && words[word] & (1 << UInt64(index % 64)) != 0
+  }
+
+  /// Adds an object, which must be below the count; traps otherwise.
+  package mutating func insert(_ index: Int) {
+    precondition(index >= 0 && index < count, "no such object")
+    if words.isEmpty { words = Array(repeating: 0, count: (count + 63) / 64) }
+    words[index / 64] |= 1 << UInt64(index % 64)
+  }
+
+  package mutating func remove(_ index: Int) {
+    guard contains(index) else { return }
+    words[index / 64] &= ~(1 << UInt64(index % 64))
+  }
+}

@@ -26,6 +26,14 @@ package final class Region {
   private var quarantines: [ObjectIdentifier: Quarantine] = [:]
   /// The port whose objects are being freed, if it is in quarantine.
   private var freeing: ObjectIdentifier?
+  /// How many quarantines have begun. Whoever closed a port at moment `n` cannot reach an object that was
+  /// made at moment `n` or later.
+  private var moment: UInt64 = 0
+  // When each object was given out last.
+  private var interfaceBirths: [UInt64]
+  private var ringBirths: [UInt64]
+  /// Buffers in quarantine. The engine's own: owner bytes, which clients can write, decide nothing here.
+  private var returned: ObjectSet
 
   /// The two buffers that netmap never hands out: 0 stands for "bad buffer", 1 is reserved.
   package static let reservedBuffers = 2
@@ -47,6 +55,9 @@ package final class Region {
     interfaces = ObjectPool(count: layout.interfaces.count)
     rings = ObjectPool(count: layout.rings.count)
     buffers = ObjectPool(count: layout.buffers.count, reserved: Self.reservedBuffers)
+    interfaceBirths = Array(repeating: 0, count: layout.interfaces.count)
+    ringBirths = Array(repeating: 0, count: layout.rings.count)
+    returned = ObjectSet(count: layout.buffers.count)
     for index in 0..<Self.reservedBuffers { ownership.set(UInt32(index), .reserved) }
   }
 
@@ -69,27 +80,55 @@ package final class Region {
     if users == 0, quarantines.isEmpty { resetPools() }
   }
 
-  /// What is freed of a port from now on is not used again: a closed binding may still be read, and its
-  /// rings written to, through views that were taken before. Other ports' objects are.
+  /// What is freed of a port from now on is not used again if it exists already: a closed binding may
+  /// still be read, and its rings written to, through views that were taken before. Objects made later,
+  /// which those views do not show, and other ports' are used again at once.
+  ///
+  /// So a process that keeps the views of a closed port holds back what it could see, and no more,
+  /// however often others open and close the port meanwhile.
   ///
   /// - Parameter port: The port, or pipe, by its segment.
-  package func beginQuarantine(of port: ObjectIdentifier) {
-    quarantines[port, default: Quarantine()].holders += 1
+  /// - Returns: What ``endQuarantine(of:begun:)`` is to be told.
+  package func beginQuarantine(of port: ObjectIdentifier) -> UInt64 {
+    moment += 1
+    quarantines[port, default: Quarantine()].holders.append(moment)
+    return moment
   }
 
-  /// One such binding has gone for good. With the port's last one, what was freed meanwhile is free.
-  package func endQuarantine(of port: ObjectIdentifier) {
-    guard var quarantine = quarantines[port] else { return }
-    quarantine.holders -= 1
-    guard quarantine.holders == 0 else {
-      quarantines[port] = quarantine
-      return
-    }
-    quarantines[port] = nil
+  /// One such binding has gone for good. What nobody can reach any more is free.
+  ///
+  /// - Parameters:
+  ///   - port: The port.
+  ///   - begun: What ``beginQuarantine(of:)`` returned.
+  package func endQuarantine(of port: ObjectIdentifier, begun: UInt64) {
+    guard var quarantine = quarantines[port],
+      let place = quarantine.holders.firstIndex(of: begun)
+    else { return }
+    let before = quarantine.latest
+    quarantine.holders.remove(at: place)
+    let latest = quarantine.latest
+    quarantines[port] = quarantine.holders.isEmpty ? nil : quarantine
     if users == 0, quarantines.isEmpty { return resetPools() }
-    for index in quarantine.interfaces { interfaces.release(index) }
-    for index in quarantine.rings { rings.release(index) }
-    for index in quarantine.buffers { buffers.release(index) }
+    guard latest < before else { return }
+    // Taken out first: the arrays are changed where they are.
+    quarantines[port] = nil
+    quarantine.interfaces.removeAll { kept in
+      guard kept.birth >= latest else { return false }
+      interfaces.release(kept.index)
+      return true
+    }
+    quarantine.rings.removeAll { kept in
+      guard kept.birth >= latest else { return false }
+      rings.release(kept.index)
+      return true
+    }
+    quarantine.buffers.removeAll { kept in
+      guard kept.birth >= latest else { return false }
+      returned.remove(kept.index)
+      buffers.release(kept.index)
+      return true
+    }
+    if !quarantine.holders.isEmpty { quarantines[port] = quarantine }
   }
 
   /// Runs what frees objects of a port.
@@ -99,27 +138,46 @@ package final class Region {
     freeing = nil
   }
 
-  package struct Quarantine {
-    fileprivate var holders = 0
-    package fileprivate(set) var interfaces: [Int] = []
-    package fileprivate(set) var rings: [Int] = []
-    package fileprivate(set) var buffers: [Int] = []
+  /// What closed bindings of one port keep from being used again.
+  private struct Quarantine {
+    struct Kept {
+      let index: Int
+      let birth: UInt64
+    }
+
+    /// When each of the bindings was closed, in order.
+    var holders: [UInt64] = []
+    var interfaces: [Kept] = []
+    var rings: [Kept] = []
+    var buffers: [Kept] = []
+
+    /// What was made before this, somebody may reach. 0 for nobody.
+    var latest: UInt64 { holders.last ?? 0 }
+  }
+
+  /// Whether what was made at `birth`, and is freed now, has to wait.
+  private func hasToWait(_ birth: UInt64) -> ObjectIdentifier? {
+    guard let freeing, let quarantine = quarantines[freeing], birth < quarantine.latest else {
+      return nil
+    }
+    return freeing
   }
 
   private func resetPools() {
     interfaces = ObjectPool(count: layout.interfaces.count)
     rings = ObjectPool(count: layout.rings.count)
     buffers = ObjectPool(count: layout.buffers.count, reserved: Self.reservedBuffers)
+    returned = ObjectSet(count: layout.buffers.count)
     for index in Self.reservedBuffers..<layout.buffers.count
     where ownership.state(UInt32(index)) != .free { ownership.set(UInt32(index), .free) }
   }
 
-  /// What has been freed, and is not free yet.
-  package var quarantined: Quarantine {
-    quarantines.values.reduce(into: Quarantine()) { sum, quarantine in
-      sum.interfaces += quarantine.interfaces
-      sum.rings += quarantine.rings
-      sum.buffers += quarantine.buffers
+  /// What has been freed, and is not free yet, by number.
+  package var quarantined: (interfaces: [Int], rings: [Int], buffers: [Int]) {
+    quarantines.values.reduce(into: ([], [], [])) { sum, quarantine in
+      sum.0 += quarantine.interfaces.map(\.index)
+      sum.1 += quarantine.rings.map(\.index)
+      sum.2 += quarantine.buffers.map(\.index)
     }
   }
 
@@ -149,17 +207,20 @@ package final class Region {
     }
     guard let index = interfaces.allocate() else {
       throw exhausted(
-        "a netmap_if", "all \(layout.interfaces.count) are in use", "if_num")
+        "a netmap_if", "all \(layout.interfaces.count) are in use", "if_num",
+        kept: quarantined.interfaces.count)
     }
+    interfaceBirths[index] = moment
     let offset = layout.interfaces.offset(of: index)
     memory.clear(at: offset, count: layout.interfaces.size)
     return offset
   }
 
   package func releaseInterface(at offset: Int) {
-    let index = (offset - layout.interfaces.offset) / layout.interfaces.size
-    if let freeing {
-      quarantines[freeing]?.interfaces.append(index)
+    let index = interfaceIndex(offset)
+    let birth = interfaceBirths[index]
+    if let port = hasToWait(birth) {
+      quarantines[port]?.interfaces.append(.init(index: index, birth: birth))
     } else {
       interfaces.release(index)
     }
@@ -177,15 +238,19 @@ package final class Region {
         "ring_size")
     }
     guard let index = rings.allocate() else {
-      throw exhausted("a ring", "all \(layout.rings.count) are in use", "ring_num")
+      throw exhausted(
+        "a ring", "all \(layout.rings.count) are in use", "ring_num",
+        kept: quarantined.rings.count)
     }
+    ringBirths[index] = moment
     return layout.rings.offset(of: index)
   }
 
   package func releaseRing(at offset: Int) {
-    let index = (offset - layout.rings.offset) / layout.rings.size
-    if let freeing {
-      quarantines[freeing]?.rings.append(index)
+    let index = ringIndex(offset)
+    let birth = ringBirths[index]
+    if let port = hasToWait(birth) {
+      quarantines[port]?.rings.append(.init(index: index, birth: birth))
     } else {
       rings.release(index)
     }
@@ -199,7 +264,7 @@ package final class Region {
       throw exhausted(
         "\(count) buffers",
         "\(buffers.freeCount) of \(layout.buffers.count) are free, \(count - buffers.freeCount) are"
-          + " missing", "buf_num")
+          + " missing", "buf_num", kept: quarantined.buffers.count)
     }
     return allocateBuffers(upTo: count)
   }
@@ -217,15 +282,29 @@ package final class Region {
 
   /// Gives a buffer back. An index that is none, or free already, is ignored: a client wrote it.
   ///
+  /// What counts as given back already is the engine's own knowledge, so that no list and no ring, however
+  /// often it is rewritten meanwhile, gives back a buffer twice. A buffer that is lent stays where it is.
+  ///
+  /// - Parameters:
+  ///   - index: What a client wrote.
+  ///   - ring: The offset of the ring that names it.
+  ///   - interface: The offset of the `netmap_if` whose list names it.
   /// - Returns: Whether it was a buffer in use.
   @discardableResult
-  package func releaseBuffer(_ index: UInt32) -> Bool {
-    // In quarantine a buffer's owner byte says "free" already, so that it is taken back once only.
-    // The owner bytes can be written by processes that sync rings here; the pool cannot.
-    guard ownership.state(index) == .user, isBufferInUse(index) else { return false }
+  package func releaseBuffer(
+    _ index: UInt32, ofRingAt ring: Int? = nil, ofInterfaceAt interface: Int? = nil
+  ) -> Bool {
+    guard isBufferInUse(index), !returned.contains(Int(index)),
+      ownership.state(index) != .lent, index >= Self.reservedBuffers
+    else { return false }
     ownership.set(index, .free)
-    if let freeing {
-      quarantines[freeing]?.buffers.append(Int(index))
+    // Buffers change places among rings and lists; a view shows those of its rings.
+    let birth =
+      ring.map { ringBirths[ringIndex($0)] }
+      ?? interface.map { interfaceBirths[interfaceIndex($0)] } ?? 0
+    if let port = hasToWait(birth) {
+      returned.insert(Int(index))
+      quarantines[port]?.buffers.append(.init(index: Int(index), birth: birth))
     } else {
       buffers.release(Int(index))
     }
@@ -242,11 +321,31 @@ package final class Region {
     layout.bufferBase + Int(index) * layout.buffers.size
   }
 
-  private func exhausted(_ what: String, _ why: String, _ setting: String) -> NetmapError {
-    NetmapError(
-      .outOfMemory, "allocate", "memory region \(id)", reason: "no room for \(what): \(why)",
-      remedy: isPrivate
-        ? "use fewer or smaller rings, or close other ports of the same parent"
-        : "raise \(setting), use fewer or smaller rings, or close other ports")
+  private func interfaceIndex(_ offset: Int) -> Int {
+    (offset - layout.interfaces.offset) / layout.interfaces.size
+  }
+
+  private func ringIndex(_ offset: Int) -> Int {
+    (offset - layout.rings.offset) / layout.rings.size
+  }
+
+  private func exhausted(
+    _ what: String, _ why: String, _ setting: String, kept: Int = 0
+  ) -> NetmapError {
+    let others = isPrivate ? "other ports of the same parent" : "other ports"
+    let remedy =
+      isPrivate
+      ? "use fewer or smaller rings, or close \(others)"
+      : "raise \(setting), use fewer or smaller rings, or close \(others)"
+    guard kept > 0 else {
+      return NetmapError(
+        .outOfMemory, "allocate", "memory region \(id)", reason: "no room for \(what): \(why)",
+        remedy: remedy)
+    }
+    return NetmapError(
+      .outOfMemory, "allocate", "memory region \(id)",
+      reason: "no room for \(what): \(why); \(kept) are kept for processes that have closed a port"
+        + " here and still have its rings mapped",
+      remedy: "\(remedy); have those processes let go of their closed ports, or end them")
   }
 }

@@ -4,7 +4,8 @@ internal import Glibc
 /// One memfd and this process's mapping of it: the owner that every view of the memory depends on.
 ///
 /// The size is fixed at creation and sealed, so that no process can shrink the file under another
-/// one's mapping (a truncated mapping ends its readers with SIGBUS).
+/// one's mapping (a truncated mapping ends its readers with SIGBUS). Memory that lacks the seal is not
+/// mapped.
 @safe
 package final class SharedMemory: Sendable {
   /// The first byte of this process's mapping; page aligned.
@@ -14,7 +15,17 @@ package final class SharedMemory: Sendable {
   package let byteCount: Int
 
   /// The memfd, -1 when it was not kept. Close-on-exec, owned by this object.
-  package let descriptor: CInt
+  package var descriptor: CInt { file?.descriptor ?? -1 }
+  private let file: OwnedFile?
+
+  /// Which memory it is: equal for two mappings of the same memory, in whatever way they were come by.
+  package let identity: Identity
+
+  /// The file behind a mapping. The kernel gives the number to no other file while this one exists.
+  package struct Identity: Hashable, Sendable {
+    fileprivate let device: UInt64
+    fileprivate let file: UInt64
+  }
 
   /// Creates zero-filled memory of at least `byteCount` bytes.
   ///
@@ -24,68 +35,72 @@ package final class SharedMemory: Sendable {
   ///   - name: A label shown in `/proc/self/maps`; at most 249 bytes.
   ///   - byteCount: The size wanted, rounded up to whole pages.
   ///   - writableByOthers: Whether whoever is given the memfd may map it for writing.
-  /// - Throws: ``NetmapError`` with the `errno` of `memfd_create`, `ftruncate` or `mmap`.
+  /// - Throws: ``NetmapError`` with the `errno` of `memfd_create`, `ftruncate`, `mmap` or `fcntl`.
   package init(
     creating name: String, byteCount: Int, writableByOthers: Bool = true
   ) throws(NetmapError) {
     let size = pageRounded(byteCount)
-    let file = unsafe memfd_create(name, UInt32(CLINUX_MFD_CLOEXEC | CLINUX_MFD_ALLOW_SEALING))
-    guard file >= 0 else {
+    let made = unsafe memfd_create(name, UInt32(CLINUX_MFD_CLOEXEC | CLINUX_MFD_ALLOW_SEALING))
+    guard made >= 0 else {
       throw systemError("memfd_create", name, remedy: "raise the limit of open files (ulimit -n)")
     }
-    guard ftruncate(file, size) == 0 else {
-      let error = systemError("ftruncate", "\(name) (\(size) bytes)", remedy: "ask for less memory")
-      close(file)
-      throw error
+    let file = OwnedFile(made)
+    guard ftruncate(made, size) == 0 else {
+      throw systemError("ftruncate", "\(name) (\(size) bytes)", remedy: "ask for less memory")
     }
-    guard let mapping = unsafe Self.map(file, byteCount: size) else {
-      let error = systemError("mmap", "\(name) (\(size) bytes)", remedy: "ask for less memory")
-      close(file)
-      throw error
+    identity = try Self.examine(made, name).identity
+    guard let mapping = unsafe Self.map(made, byteCount: size) else {
+      throw systemError("mmap", "\(name) (\(size) bytes)", remedy: "ask for less memory")
     }
     // After the mapping: it is the last one that may write, where others may not.
     var seals = CLINUX_F_SEAL_SHRINK | CLINUX_F_SEAL_GROW | CLINUX_F_SEAL_SEAL
     if !writableByOthers { seals |= CLINUX_F_SEAL_FUTURE_WRITE }
-    _ = fcntl(file, CInt(CLINUX_F_ADD_SEALS), CInt(seals))
+    guard fcntl(made, CInt(CLINUX_F_ADD_SEALS), CInt(seals)) == 0 else {
+      let error = systemError(
+        "fcntl(F_ADD_SEALS)", name,
+        remedy: "netmap needs Linux 5.1 or later, and its memory must be sealed")
+      unsafe munmap(mapping, size)
+      throw error
+    }
     unsafe base = mapping
     self.byteCount = size
-    descriptor = file
+    self.file = file
   }
 
   /// Maps memory that another process (or another part of this one) created.
   ///
   /// - Parameters:
-  ///   - file: A memfd; duplicated, so the caller keeps its own.
+  ///   - file: A memfd that nobody can shrink (`F_SEAL_SHRINK`); duplicated, so the caller keeps its own.
   ///   - readOnly: Whether a write shall fault: for memory that is sealed against others' writes.
   ///   - keepsDescriptor: Whether anybody will want ``descriptor``. The mapping needs none.
-  /// - Throws: ``NetmapError`` with the `errno` of `fcntl`, `fstat` or `mmap`.
+  /// - Throws: ``NetmapError`` with the `errno` of `fcntl`, `fstat` or `mmap`; `EINVAL` when somebody could
+  ///   shrink the memory.
   package init(
     attaching file: CInt, readOnly: Bool = false, keepsDescriptor: Bool = true
   ) throws(NetmapError) {
-    let copy = fcntl(file, CInt(CLINUX_F_DUPFD_CLOEXEC), 0)
-    guard copy >= 0 else { throw systemError("fcntl(F_DUPFD_CLOEXEC)", "descriptor \(file)") }
-    var status = stat()
-    guard unsafe fstat(copy, &status) == 0, status.st_size > 0 else {
-      let error = systemError("fstat", "descriptor \(file)")
-      close(copy)
-      throw error
+    let subject = "descriptor \(file)"
+    let copy = OwnedFile(try OwnedFile.duplicate(file))
+    let seals = fcntl(copy.descriptor, CInt(CLINUX_F_GET_SEALS), 0)
+    guard seals >= 0, seals & CInt(CLINUX_F_SEAL_SHRINK) != 0 else {
+      // Whoever can shrink it ends everybody who has it mapped, with SIGBUS.
+      throw NetmapError(
+        .invalidArgument, "attach", subject,
+        reason: "it is no memory whose size is fixed (F_SEAL_SHRINK)",
+        remedy: "pass memory that netmap made, or seal it")
     }
+    // The size is final from here on.
+    let (byteCount, identity) = try Self.examine(copy.descriptor, subject)
     guard
-      let mapping = unsafe Self.map(copy, byteCount: Int(status.st_size), readOnly: readOnly)
-    else {
-      let error = systemError("mmap", "descriptor \(file) (\(status.st_size) bytes)")
-      close(copy)
-      throw error
-    }
+      let mapping = unsafe Self.map(copy.descriptor, byteCount: byteCount, readOnly: readOnly)
+    else { throw systemError("mmap", "\(subject) (\(byteCount) bytes)") }
     unsafe base = mapping
-    byteCount = Int(status.st_size)
-    if !keepsDescriptor { close(copy) }
-    descriptor = keepsDescriptor ? copy : -1
+    self.byteCount = byteCount
+    self.identity = identity
+    self.file = keepsDescriptor ? copy : nil
   }
 
   deinit {
     unsafe munmap(base, byteCount)
-    if descriptor >= 0 { close(descriptor) }
   }
 
   private static func map(
@@ -94,6 +109,23 @@ package final class SharedMemory: Sendable {
     let access = readOnly ? PROT_READ : PROT_READ | PROT_WRITE
     let mapping = unsafe mmap(nil, byteCount, access, MAP_SHARED, file, 0)
     return unsafe mapping == MAP_FAILED ? nil : mapping
+  }
+
+  /// Size and identity of a file.
+  ///
+  /// - Throws: ``NetmapError`` of `fstat`, or `EINVAL` for an empty file.
+  private static func examine(
+    _ file: CInt, _ subject: String
+  ) throws(NetmapError) -> (byteCount: Int, identity: Identity) {
+    var status = stat()
+    guard unsafe fstat(file, &status) == 0 else { throw systemError("fstat", subject) }
+    guard status.st_size > 0 else {
+      throw NetmapError(.invalidArgument, "attach", subject, reason: "the memory is empty")
+    }
+    return (
+      Int(status.st_size),
+      Identity(device: UInt64(status.st_dev), file: UInt64(status.st_ino))
+    )
   }
 }
 

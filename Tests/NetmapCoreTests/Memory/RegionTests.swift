@@ -1,4 +1,7 @@
+import CLinux
+import Glibc
 import NetmapCore
+import Synchronization
 import Testing
 
 @Suite("Regions")
@@ -143,7 +146,7 @@ struct RegionQuarantineTests {
     let interface = try region.allocateInterface(ringCount: 4)
     let before = region.freeCounts
     let port = ObjectIdentifier(region)
-    region.beginQuarantine(of: port)
+    let begun = region.beginQuarantine(of: port)
     region.free(of: port) {
       #expect(region.releaseBuffer(buffers[0]))
       #expect(!region.releaseBuffer(buffers[0]), "once only")
@@ -158,7 +161,7 @@ struct RegionQuarantineTests {
       #expect(region.releaseBuffer(buffers[1]))
     }
     #expect(try region.allocateBuffers(1) == [buffers[1]])
-    region.endQuarantine(of: port)
+    region.endQuarantine(of: port, begun: begun)
     #expect(try region.allocateRing(slotCount: 4) == ring)
     #expect(try region.allocateBuffers(1) == [buffers[0]])
     #expect(try region.allocateInterface(ringCount: 4) == interface)
@@ -169,14 +172,90 @@ struct RegionQuarantineTests {
     let region = try RegionTests.region()
     _ = try region.allocateBuffers(5)
     let port = ObjectIdentifier(region)
-    region.beginQuarantine(of: port)
-    region.beginQuarantine(of: port)
+    let first = region.beginQuarantine(of: port)
+    let second = region.beginQuarantine(of: port)
     region.release()
     #expect(region.freeCounts.buffers == 9)
-    region.endQuarantine(of: port)
+    region.endQuarantine(of: port, begun: first)
     #expect(region.freeCounts.buffers == 9)
-    region.endQuarantine(of: port)
+    region.endQuarantine(of: port, begun: first)
+    #expect(region.freeCounts.buffers == 9, "once only")
+    region.endQuarantine(of: port, begun: second)
     #expect(region.freeCounts.buffers == 14)
+  }
+
+  @Test("what was made after a port was closed, and so is in nobody's views, is used again at once")
+  func madeLater() throws {
+    let region = try RegionTests.region()
+    let port = ObjectIdentifier(region)
+    let old = try (
+      ring: region.allocateRing(slotCount: 4), interface: region.allocateInterface(ringCount: 4)
+    )
+    let kept = region.beginQuarantine(of: port)
+    let ring = try region.allocateRing(slotCount: 4)
+    let interface = try region.allocateInterface(ringCount: 4)
+    let buffers = try region.allocateBuffers(2)
+    // Whoever closes now can see all of it.
+    let later = region.beginQuarantine(of: port)
+    region.free(of: port) {
+      #expect(region.releaseBuffer(buffers[0], ofRingAt: ring))
+      #expect(region.releaseBuffer(buffers[1], ofInterfaceAt: interface))
+      #expect(!region.releaseBuffer(buffers[1], ofRingAt: ring), "once only")
+      region.releaseRing(at: ring)
+      region.releaseInterface(at: interface)
+    }
+    #expect(region.quarantined == ([interface / 128], [1], buffers.map(Int.init)))
+    region.endQuarantine(of: port, begun: later)
+    #expect(region.quarantined == ([], [], []))
+    #expect(try region.allocateBuffers(2) == buffers)
+    region.free(of: port) {
+      #expect(region.releaseBuffer(buffers[0], ofRingAt: old.ring))
+      region.releaseRing(at: old.ring)
+      region.releaseInterface(at: old.interface)
+    }
+    #expect(region.quarantined == ([0], [0], [Int(buffers[0])]))
+    region.endQuarantine(of: port, begun: kept)
+    #expect(region.quarantined == ([], [], []))
+  }
+
+  @Test("a port that a process has closed and kept in view can be opened any number of times")
+  func manyOpens() throws {
+    let interfaces = FakeInterfaces.probed()
+    let engine = try Engine(interfaces: interfaces)
+    let probe = try RegionProbe(engine, interfaces)
+    let before = probe.free
+    let kept = try TestPort(engine, "fake0{1", hints: .slots(4), extraBuffers: 4)
+    engine.release(kept.registration.id, keepsViews: true)
+    let afterwards = probe.free
+    for _ in 0..<300 {
+      let ids = try ["fake0{1", "fake0}1"].map { name in
+        try engine.register(
+          RegisterRequest(name: try PortName(name), hints: .slots(4), extraBuffers: 4)
+        ).id
+      }
+      for id in ids { engine.release(id, keepsViews: true) }
+      for id in ids { engine.forget(id) }
+    }
+    #expect(probe.free == afterwards)
+    engine.forget(kept.registration.id)
+    #expect(probe.free == before)
+  }
+
+  @Test("who runs out of objects because others keep closed ports in view is told so")
+  func exhaustedByViews() throws {
+    let engine = try Engine(interfaces: FakeInterfaces.probed())
+    var refusal: NetmapError?
+    let request = RegisterRequest(name: try PortName("fake0{1"))
+    for _ in 0..<300 where refusal == nil {
+      do throws(NetmapError) {
+        engine.release(try engine.register(request).id, keepsViews: true)
+      } catch {
+        refusal = error
+      }
+    }
+    #expect(refusal?.code == .outOfMemory)
+    #expect(refusal?.reason.contains("are kept for processes that have closed a port") == true)
+    #expect(refusal?.remedy.contains("end them") == true)
   }
 
   @Test("a port closed with views keeps its rings as they are; the name is free at once")
@@ -324,6 +403,37 @@ struct ExtraBufferTests {
     #expect(one.releaseExtraBuffers(head: single.head) == 1)
   }
 
+  @Test("a list that runs in a circle ends while somebody rewrites owner bytes and links")
+  func circularRewritten() throws {
+    let interfaces = FakeInterfaces.probed()
+    let engine = try Engine(interfaces: interfaces)
+    let probe = try RegionProbe(engine, interfaces)
+    let region = probe.region
+    let port = try TestPort(engine, "fake0{1", hints: .slots(4), extraBuffers: 64)
+    let (ownership, id) = (region.ownership, port.registration.id)
+    let list = Self.list(region, port.interface.extraBuffersHead)
+    Self.setNext(region, try #require(list.last), try #require(list.first))
+    let isDone = Atomic(false)
+    let writer = BackgroundThread {
+      while !isDone.load(ordering: .relaxed) {
+        for index in list { ownership.set(index, .user) }
+      }
+    }
+    let hasReturned = Atomic(false)
+    let closer = BackgroundThread {
+      engine.release(id, keepsViews: true)
+      hasReturned.store(true, ordering: .releasing)
+    }
+    #expect(eventually { hasReturned.load(ordering: .acquiring) })
+    isDone.store(true, ordering: .relaxed)
+    writer.join()
+    closer.join()
+    #expect(Set(region.quarantined.buffers).count == region.quarantined.buffers.count)
+    engine.forget(id)
+    #expect(region.quarantined.buffers.isEmpty)
+    #expect(engine.check().findings.isEmpty)
+  }
+
   @Test("a list ends at what is no buffer", arguments: [1, 16, 17, .max] as [UInt32])
   func outOfRange(next: UInt32) throws {
     let region = try RegionTests.region()
@@ -371,6 +481,31 @@ struct SharedMemoryTests {
     let error = #expect(throws: NetmapError.self) { try SharedMemory(attaching: -1) }
     #expect(error?.code == .badDescriptor)
     #expect(error?.description.contains("descriptor -1") == true)
+  }
+
+  @Test("memory that somebody could shrink under its readers is not mapped")
+  func unsealed() throws {
+    let file = unsafe memfd_create(
+      "test", UInt32(CLINUX_MFD_CLOEXEC | CLINUX_MFD_ALLOW_SEALING))
+    defer { close(file) }
+    try #require(ftruncate(file, 8192) == 0)
+    let error = #expect(throws: NetmapError.self) { try SharedMemory(attaching: file) }
+    #expect(error?.code == .invalidArgument)
+    #expect(error?.reason.contains("F_SEAL_SHRINK") == true)
+    try #require(fcntl(file, CInt(CLINUX_F_ADD_SEALS), CInt(CLINUX_F_SEAL_SHRINK)) == 0)
+    #expect(try SharedMemory(attaching: file).byteCount == 8192)
+    // A pipe or a folder has no seals at all.
+    let folder = unsafe open("/", O_RDONLY)
+    defer { close(folder) }
+    #expect(throws: NetmapError.self) { try SharedMemory(attaching: folder) }
+  }
+
+  @Test("two mappings of one memory are known to be one, and two memories to be two")
+  func identity() throws {
+    let memory = try SharedMemory(creating: "test", byteCount: 1)
+    let other = try SharedMemory(creating: "test", byteCount: 1)
+    #expect(try SharedMemory(attaching: memory.descriptor).identity == memory.identity)
+    #expect(memory.identity != other.identity)
   }
 
   @Test("a sync segment of another layout is refused")
