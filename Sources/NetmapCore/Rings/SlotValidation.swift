@@ -1,3 +1,5 @@
+public import Synchronization
+
 /// What a backend may hand on of a slot that an application filled.
 @usableFromInline
 package struct LentSlot: Hashable, Sendable {
@@ -32,7 +34,7 @@ extension AttachedRing {
   /// ``BufferOwnership/takeBack(_:)``; buffer 0 needs no giving back.
   @inlinable @inline(always)
   package func lendSlot(_ index: UInt32, _ ownership: BufferOwnership) -> LentSlot {
-    let slot = unsafe ring.slot(index).pointee
+    let slot = unsafe ring.load(index)
     var buffer = slot.bufferIndex
     if !ownership.lend(buffer) {
       unsafe kring.countDrop(.badBufferIndex)
@@ -51,19 +53,19 @@ extension AttachedRing {
   /// - Returns: What the slot says, with buffer 0 where nothing was lent.
   @inlinable @inline(always)
   package func lendSlot(
-    _ index: UInt32, _ ownership: BufferOwnership, noting note: UnsafeMutablePointer<UInt32>
+    _ index: UInt32, _ ownership: BufferOwnership, noting note: UnsafeMutablePointer<Atomic<UInt32>>
   ) -> LentSlot {
-    let slot = unsafe ring.slot(index).pointee
+    let slot = unsafe ring.load(index)
     var buffer = slot.bufferIndex
     // Looked at first: what another slot has lent must not be noted here as well.
     if ownership.isUsers(buffer) {
-      unsafe note.pointee = buffer
+      unsafe note.pointee.store(buffer, ordering: .relaxed)
       if !ownership.lend(buffer) { buffer = 0 }
     } else {
       buffer = 0
     }
     if buffer == 0 {
-      unsafe note.pointee = 0
+      unsafe note.pointee.store(0, ordering: .relaxed)
       unsafe kring.countDrop(.badBufferIndex)
     }
     return unsafe lent(slot, buffer)
@@ -74,7 +76,7 @@ extension AttachedRing {
   /// The same checks as for ``lendSlot(_:_:)``, but the buffer stays the application's.
   @inlinable @inline(always)
   package func readSlot(_ index: UInt32, _ ownership: BufferOwnership) -> LentSlot {
-    let slot = unsafe ring.slot(index).pointee
+    let slot = unsafe ring.load(index)
     return unsafe lent(slot, checked(slot.bufferIndex, ownership))
   }
 
@@ -82,7 +84,7 @@ extension AttachedRing {
   /// sync; buffer 0, counted, where the slot may not name it.
   @inlinable @inline(always)
   package func writableBuffer(_ index: UInt32, _ ownership: BufferOwnership) -> UInt32 {
-    unsafe checked(ring.slot(index).pointee.bufferIndex, ownership)
+    unsafe checked(ring.place(index).loadBufferIndex(), ownership)
   }
 
   @inlinable @inline(always)
@@ -94,9 +96,10 @@ extension AttachedRing {
 
   @inlinable @inline(always)
   func lent(_ slot: Slot, _ buffer: UInt32) -> LentSlot {
-    // No offset beyond the limit in force, as netmap: the smaller of the two, silently.
+    // No offset beyond the limit in force, as netmap: the smaller of the two, silently; and none beyond the
+    // buffer, as the limit itself lies where other processes can write.
     let offset = unsafe kring.offset(of: slot.pointer, atMost: ring.bufferSize)
-    let room = unsafe Int(ring.bufferSize) - offset
+    let room = unsafe Int(ring.bufferSize) &- offset
     var length = Int(slot.length)
     if length > room {
       unsafe kring.countDrop(.badLength)

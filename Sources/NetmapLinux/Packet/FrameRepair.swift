@@ -1,6 +1,5 @@
 internal import CLinux
 internal import NetmapCore
-internal import Synchronization
 
 // A sender on this host leaves to the interface what the interface can do: checksums, and cutting long
 // packets into segments. Over a virtual interface nobody has done it when the frame arrives, and a
@@ -9,17 +8,11 @@ internal import Synchronization
 // 5.1.6), and what is missing is done here: the application sees what a wire would have carried.
 
 extension ReceivedFrame {
-  @inline(__always)
-  private func offload<T: BitwiseCopyable>(_ offset: Int, as type: T.Type) -> T {
-    unsafe data.loadUnaligned(
-      fromByteOffset: Int(offset) - CLINUX_OFFLOAD_BYTES, as: type)
-  }
-
   /// Whether anything is missing at all.
   @inline(__always)
   var needsRepair: Bool {
-    unsafe offload(CLINUX_OFFLOAD_FLAGS, as: UInt8.self) & UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0
-      || offload(CLINUX_OFFLOAD_TYPE, as: UInt8.self) != UInt8(VIRTIO_NET_HDR_GSO_NONE)
+    unsafe offloadFlags & UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0
+      || offloadType != UInt8(VIRTIO_NET_HDR_GSO_NONE)
   }
 
   /// Completes a checksum of which the sender has summed the pseudo header only.
@@ -31,31 +24,24 @@ extension ReceivedFrame {
   ///   - sequence: The number of the frame's block.
   ///   - offset: Where the frame is in it.
   func finishChecksum(_ note: PacketChecksumNote, _ sequence: UInt64, at offset: UInt32) {
-    guard
-      unsafe offload(CLINUX_OFFLOAD_FLAGS, as: UInt8.self) & UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0
+    guard unsafe offloadFlags & UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0,
+      let place = unsafe checksumPlace
     else { return }
-    let start = unsafe Int(offload(CLINUX_OFFLOAD_START, as: UInt16.self))
-    let field = unsafe start + Int(offload(CLINUX_OFFLOAD_FIELD, as: UInt16.self))
-    guard unsafe start < length, unsafe field + 2 <= length else { return }
     let value = unsafe note.value(sequence, offset) {
-      checksum(unsafe onesComplementSum(data + start, length - start))
+      checksum(unsafe onesComplementSum(data + place.start, length - place.start))
     }
-    unsafe (data + field).storeBytes(of: value, as: UInt16.self)
-    atomicMemoryFence(ordering: .releasing)
-    unsafe data.storeBytes(
-      of: 0, toByteOffset: CLINUX_OFFLOAD_FLAGS - CLINUX_OFFLOAD_BYTES, as: UInt8.self)
+    unsafe finish(value, at: place.field)
     unsafe note.clear()
   }
 
   /// How to cut the frame; nil when it is one packet, or of a kind that cannot be cut here.
   func segmentation() -> Segmentation? {
-    let type = unsafe offload(CLINUX_OFFLOAD_TYPE, as: UInt8.self) & ~UInt8(VIRTIO_NET_HDR_GSO_ECN)
+    let type = unsafe offloadType & ~UInt8(VIRTIO_NET_HDR_GSO_ECN)
     guard type != UInt8(VIRTIO_NET_HDR_GSO_NONE) else { return nil }
     return unsafe Segmentation(
       headers: data, available: min(length, PacketCursorLayout.scratchBytes - 4), total: length,
       network: networkOffset,
       transport: Int(type) == CLINUX_VIRTIO_NET_HDR_GSO_UDP_L4 ? .udp : .tcp,
-      skipsExtensions: true,
-      size: .payload(Int(offload(CLINUX_OFFLOAD_SIZE, as: UInt16.self))))
+      skipsExtensions: true, size: .payload(segmentBytes))
   }
 }

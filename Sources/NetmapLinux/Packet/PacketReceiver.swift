@@ -51,7 +51,7 @@ extension PacketReceiver {
   package func begin(at tail: UInt32) {
     var place = PacketReceivePlace()
     place.tail = tail
-    unsafe cursor.place = place
+    unsafe cursor.store(place)
   }
 
   @inline(__always)
@@ -67,14 +67,14 @@ extension PacketReceiver {
     _ ring: AttachedRing, releasedUpTo head: UInt32, _ flags: SyncFlags
   ) -> Int32 {
     if unsafe cursor.isUnderWay { unsafe repair(ring) }
-    let count = unsafe ring.ring.slotCount
-    guard unsafe ring.kring.hwtail < count else { return EIO }
+    let tail = unsafe ring.kring.hwtail
+    guard unsafe tail < ring.ring.slotCount else { return EIO }
     unsafe cursor.begin()
     unsafe ring.kring.hwcur = head
-    var writer = unsafe SlotWriter(ring, releasedUpTo: head, ownership)
-    var place = unsafe cursor.place
-    if unsafe place.block >= blockCount { place = PacketReceivePlace() }
-    while true {
+    var writer = unsafe SlotWriter(ring, from: tail, releasedUpTo: head, ownership)
+    var place = unsafe cursor.load(below: blockCount)
+    // Each block once, however often somebody says that it is full.
+    for _ in 0..<(unsafe blockCount) {
       let block = unsafe block(place.block)
       if place.framesLeft == 0, unsafe !open(block, &place) { break }
       guard unsafe take(block, ring, &place, &writer) else { break }
@@ -83,7 +83,7 @@ extension PacketReceiver {
       place.block = unsafe place.block &+ 1 == blockCount ? 0 : place.block &+ 1
       place.finishedSequence = unsafe block.sequence
       unsafe place.tail = writer.tail
-      unsafe cursor.place = place
+      unsafe cursor.store(place)
       unsafe ring.kring.hwtail = writer.tail
       unsafe block.handBack()
       // If all the others are full, packets may have been lost up to now, and the last of them have no
@@ -95,7 +95,7 @@ extension PacketReceiver {
     let isDue = place.statisticsDue != 0
     place.statisticsDue = 0
     unsafe place.tail = writer.tail
-    unsafe cursor.place = place
+    unsafe cursor.store(place)
     unsafe ring.kring.hwtail = writer.tail
     unsafe ring.kring.count(.packets, writer.packets)
     unsafe ring.kring.count(.bytes, writer.bytes)
@@ -112,8 +112,8 @@ extension PacketReceiver {
   /// for good is what the cursor says.
   @inline(never)
   private func repair(_ ring: AttachedRing) {
-    let place = unsafe cursor.place
-    guard unsafe place.block < blockCount, unsafe place.tail < ring.ring.slotCount else { return }
+    let place = unsafe cursor.load(below: blockCount)
+    guard unsafe place.tail < ring.ring.slotCount else { return }
     unsafe ring.kring.hwtail = place.tail
     // The block before may be waiting to be handed back; if not, the kernel has it, or has filled it
     // again and given it another number.
@@ -130,9 +130,7 @@ extension PacketReceiver {
   private func open(_ block: PacketBlock, _ place: inout PacketReceivePlace) -> Bool {
     let status = unsafe block.status
     guard status & UInt32(TP_STATUS_USER) != 0 else { return false }
-    // More do not fit, whatever the block says.
-    let most = UInt32(PacketReceiveLayout.blockBytes / CLINUX_FRAME_HEADER)
-    place.framesLeft = unsafe min(block.frameCount, most)
+    place.framesLeft = unsafe block.frameCount
     place.offset = unsafe block.firstOffset
     place.payloadTaken = 0
     // A block that was closed after packets had been lost says so.

@@ -56,7 +56,7 @@ extension PacketSender {
   package func begin(at slot: UInt32) {
     var place = PacketTransmitPlace(0)
     place.slot = slot
-    unsafe cursor.place = place
+    unsafe cursor.store(place)
     unsafe cursor.bytesUnsent = 0
   }
 
@@ -75,13 +75,7 @@ extension PacketSender {
     @_noLocks @_noAllocation
   #endif
   private func transmit(_ ring: AttachedRing, upTo head: UInt32) -> Int32 {
-    var place = unsafe cursor.place
-    let slots = unsafe ring.ring.slotCount
-    if unsafe place.next >= frameCount || place.underWay > frameCount || place.slot >= slots
-      || ring.kring.hwtail >= slots
-    {
-      return EIO
-    }
+    guard var place = unsafe cursor.load(below: frameCount, ring.ring.slotCount) else { return EIO }
     // The place says how far the ring had got: a sync that was killed may not have.
     unsafe ring.kring.hwcur = place.slot
     unsafe adopt(ring, &place)
@@ -101,7 +95,7 @@ extension PacketSender {
 
   @inline(__always)
   private func store(_ ring: AttachedRing, _ place: PacketTransmitPlace) {
-    unsafe cursor.place = place
+    unsafe cursor.store(place)
     unsafe ring.kring.hwcur = place.slot
   }
 
@@ -172,7 +166,7 @@ extension PacketSender {
       bytes &+= UInt64(packet.length)
     }
     place.slot = slot
-    unsafe cursor.bytesUnsent &+= bytes
+    unsafe cursor.bytesUnsent = cursor.bytesUnsent &+ bytes
     if place.underWay == 0 { unsafe reclaim(ring, &place) }
     unsafe ring.kring.count(.packets, packets)
     unsafe ring.kring.count(.bytes, bytes)
@@ -229,9 +223,8 @@ extension PacketSender {
 
   /// Whether the packet in a frame has a VLAN tag, which the MTU does not count.
   private func isTagged(_ target: TransmitFrame) -> Bool {
-    let type = unsafe target.data.loadUnaligned(fromByteOffset: 12, as: UInt16.self)
-    return UInt16(bigEndian: type) == UInt16(ETH_P_8021Q)
-      || UInt16(bigEndian: type) == UInt16(ETH_P_8021AD)
+    let type = unsafe target.etherType
+    return type == UInt16(ETH_P_8021Q) || type == UInt16(ETH_P_8021AD)
   }
 
   /// Has the kernel send what waits in the ring: what a sync has taken over shall leave, also when the
@@ -241,8 +234,8 @@ extension PacketSender {
   ///
   /// - Returns: Whether nothing waits any more.
   package func drain() -> Bool {
-    let place = unsafe cursor.place
-    guard unsafe place.next < frameCount, place.underWay != 0, unsafe frame(last(place)).isWaiting
+    guard let place = unsafe cursor.load(below: frameCount, .max), place.underWay != 0,
+      unsafe frame(last(place)).isWaiting
     else { return true }
     _ = unsafe send(socket, nil, 0, CInt(MSG_DONTWAIT))
     return unsafe !frame(last(place)).isWaiting

@@ -1,8 +1,9 @@
 internal import NetmapCore
 
-/// Writes packets into the free slots of a receive ring, from `hwtail` on.
+/// Writes packets into the free slots of a receive ring, from `hwtail` on, which must be one of its slots.
 ///
-/// A packet is written whole or not at all. Nothing is visible before the caller stores ``tail``.
+/// A packet is written whole or not at all. Nothing is visible before the caller stores ``tail``. The kring
+/// is not read here: the sync has done so.
 @unsafe
 struct SlotWriter {
   private let ring: AttachedRing
@@ -19,10 +20,12 @@ struct SlotWriter {
   private var filled = 0
 
   @inline(__always)
-  init(_ ring: AttachedRing, releasedUpTo head: UInt32, _ ownership: BufferOwnership) {
+  init(
+    _ ring: AttachedRing, from first: UInt32, releasedUpTo head: UInt32,
+    _ ownership: BufferOwnership
+  ) {
     unsafe self.ring = unsafe ring
     unsafe self.ownership = ownership
-    let first = unsafe ring.kring.hwtail
     unsafe tail = first
     let end = unsafe head == 0 ? ring.ring.slotCount - 1 : head - 1
     unsafe room = ring.ring.distance(from: first, to: end)

@@ -40,9 +40,7 @@ package struct XDPTransmit {
   let frames: XDPProducer
   let completions: XDPConsumer
   package let ledger: XDPLedger
-  /// By slot: a bit for each descriptor that has not been completed yet: 1 for the one that begins in
-  /// the slot's buffer, 2 for the rest of the packet in the headroom behind it.
-  let outstanding: UnsafeMutablePointer<UInt8>
+  let outstanding: XDPOutstanding
   let state: XDPStateWords
 
   /// - Parameters:
@@ -57,9 +55,9 @@ package struct XDPTransmit {
     unsafe self.common = unsafe common
     unsafe self.state = unsafe XDPStateWords(base: state + XDPPairLayout.transmitState)
     unsafe frames = unsafe rings.producer(seen: self.state.seenConsumer)
-    unsafe completions = unsafe rings.consumer(seen: self.state.seenProducer)
+    unsafe completions = unsafe rings.consumer()
     unsafe ledger = unsafe XDPLedger(transmit: state, layout)
-    unsafe outstanding = (state + layout.outstanding).assumingMemoryBound(to: UInt8.self)
+    unsafe outstanding = unsafe XDPOutstanding(state, layout)
   }
 }
 
@@ -80,13 +78,13 @@ package struct XDPReceive {
     unsafe self.common = unsafe common
     unsafe self.state = unsafe XDPStateWords(base: state + XDPPairLayout.receiveState)
     unsafe fill = unsafe rings.producer(seen: self.state.seenConsumer)
-    unsafe frames = unsafe rings.consumer(seen: self.state.seenProducer)
+    unsafe frames = unsafe rings.consumer()
     unsafe ledger = unsafe XDPLedger(receive: state, layout)
   }
 }
 
 extension XDPCommon {
-  /// The buffer that an address in the UMEM belongs to.
+  /// The buffer that an address in the UMEM belongs to; not below the buffer count if the address is none.
   @inline(__always)
   func buffer(at address: UInt64) -> UInt32 {
     unsafe UInt32(truncatingIfNeeded: address >> UInt64(chunkSize.trailingZeroBitCount))

@@ -42,16 +42,16 @@ extension XDPReceive {
     _ port: AttachedRing, upTo head: UInt32
   ) -> Int32 {
     if unsafe state.isUnderWay { unsafe repair(port) }
-    guard unsafe isSound(port) else { return EIO }
+    guard let cursors = unsafe port.cursors(of: ledger) else { return EIO }
     unsafe state.begin()
-    unsafe post(port, upTo: head)
-    unsafe take(port)
+    unsafe post(port, from: cursors.hwcur, upTo: head)
+    unsafe take(port, at: cursors.hwtail, upTo: head)
     var isThere = true
     if unsafe fill.needsWakeup {
       unsafe port.kring.count(.systemCalls)
       isThere = unsafe common.kickReceive() == .done
     }
-    let lost = unsafe common.newLosses(state.statistics, transmit: false)
+    let lost = unsafe common.newLosses(state, transmit: false)
     if lost != 0 { unsafe port.kring.countDrop(.kernel, lost) }
     unsafe state.end()
     return isThere ? 0 : ENXIO
@@ -62,11 +62,8 @@ extension XDPReceive {
   /// The slot before `hwcur` has waited with its buffer; now it is its turn, and the last slot given
   /// back waits instead.
   @inline(__always)
-  private func post(
-    _ port: AttachedRing, upTo head: UInt32
-  ) {
-    let (ring, kring) = unsafe (port.ring, port.kring)
-    let first = unsafe kring.hwcur
+  private func post(_ port: AttachedRing, from first: UInt32, upTo head: UInt32) {
+    let ring = unsafe port.ring
     guard first != head else { return }
     var position = unsafe fill.position
     let start = position
@@ -85,21 +82,28 @@ extension XDPReceive {
     unsafe state.commit(position, head)
     if position != start { unsafe fill.publish(upTo: position) }
     atomicMemoryFence(ordering: .releasing)
-    unsafe kring.hwcur = head
+    unsafe port.kring.hwcur = head
   }
 
   /// Shows the packets that have arrived whole.
+  ///
+  /// - Parameters:
+  ///   - port: The ring.
+  ///   - tail: `hwtail`, as this sync has found it.
+  ///   - head: `hwcur`, as this sync has left it.
   @inline(__always)
-  private func take(_ port: AttachedRing) {
+  private func take(_ port: AttachedRing, at tail: UInt32, upTo head: UInt32) {
     let (ring, kring) = unsafe (port.ring, port.kring)
-    var position = unsafe frames.position
-    var slot = unsafe kring.hwtail
-    let reserved = unsafe kring.hwcur == 0 ? ring.slotCount &- 1 : kring.hwcur &- 1
-    let first = position
+    let first = unsafe frames.position
+    // As many as there are slots for, at most.
+    let reserved = unsafe head == 0 ? ring.slotCount &- 1 : head &- 1
+    var left = unsafe min(frames.count(from: first), ring.distance(from: tail, to: reserved))
+    var (position, slot) = (first, tail)
     var (packets, bytes): (UInt64, UInt64) = (0, 0)
-    while true {
-      let count = unsafe framesOfPacket(at: position)
-      guard count != 0, unsafe count <= ring.distance(from: slot, to: reserved) else { break }
+    while left != 0 {
+      let count = unsafe framesOfPacket(at: position, upTo: left)
+      guard count != 0 else { break }
+      left &-= count
       for _ in 0..<count {
         let frame = unsafe frames.descriptor(at: position)
         unsafe show(frame, port, at: slot)
@@ -118,16 +122,15 @@ extension XDPReceive {
     unsafe kring.count(.bytes, bytes)
   }
 
-  /// How many entries of the receive ring the packet at `position` has; 0 when there is none, or its
-  /// end has not arrived yet.
+  /// How many entries of the receive ring the packet at `position` has; 0 when its end is not among the
+  /// first `limit`.
   @inline(__always)
-  private func framesOfPacket(at position: UInt32) -> UInt32 {
-    var end = position
-    while unsafe frames.has(end) {
-      let hasMore =
-        unsafe frames.descriptor(at: end).options & UInt32(CLINUX_XDP_PKT_CONTD) != 0
-      end &+= 1
-      if !hasMore { return end &- position }
+  private func framesOfPacket(at position: UInt32, upTo limit: UInt32) -> UInt32 {
+    var count: UInt32 = 0
+    while count != limit {
+      let options = unsafe frames.descriptor(at: position &+ count).options
+      count &+= 1
+      if options & UInt32(CLINUX_XDP_PKT_CONTD) == 0 { return count }
     }
     return 0
   }
@@ -140,10 +143,11 @@ extension XDPReceive {
   ) {
     var buffer = unsafe common.buffer(at: frame.addr)
     var length = frame.len
-    if unsafe ledger[slot] != buffer, unsafe !exchange(buffer, port, at: slot) {
+    let posted = unsafe ledger[slot]
+    if posted != buffer, unsafe !exchange(buffer, posted, port, at: slot) {
       // Not one that was posted here, so nobody shall see it: an empty packet takes its place.
       unsafe port.kring.countDrop(.badBufferIndex)
-      unsafe buffer = ledger[slot]
+      buffer = posted
       length = 0
     }
     let offset = unsafe common.offset(of: frame.addr)
@@ -157,12 +161,13 @@ extension XDPReceive {
     unsafe ledger.clear(slot)
   }
 
-  /// The slot that had posted `buffer` gets this slot's in exchange.
+  /// The slot that had posted `buffer` gets this slot's, `mine`, in exchange.
   ///
   /// - Returns: False when no slot of the ring has posted it, and this slot has not shown it already.
   @inline(never)
-  private func exchange(_ buffer: UInt32, _ port: AttachedRing, at slot: UInt32) -> Bool {
-    let mine = unsafe ledger[slot]
+  private func exchange(
+    _ buffer: UInt32, _ mine: UInt32, _ port: AttachedRing, at slot: UInt32
+  ) -> Bool {
     guard let other = unsafe ledger.slot(of: buffer), unsafe mine < ledger.bufferCount else {
       // A sync that was killed may have shown this packet, here, and not lived to say so.
       return unsafe mine == 0 && port.ring.slot(slot).pointee.bufferIndex == buffer

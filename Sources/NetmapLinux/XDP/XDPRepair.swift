@@ -7,64 +7,66 @@ internal import NetmapCore
 // of them. Buffers that were lent beyond that are taken back, and then everything is as it was before
 // the killed sync, or after it.
 
-extension XDPTransmit {
-  /// Whether the cursors, which other processes can write, are in range, and the ring has the size that
-  /// the ledger was made for.
-  @inline(__always)
-  func isSound(_ port: AttachedRing) -> Bool {
-    let count = unsafe port.ring.slotCount
-    return unsafe count == ledger.slotCount && port.kring.hwcur < count && port.kring.hwtail < count
-  }
+/// How far the engine had got with a ring at the beginning of a sync; both are slots of it.
+struct XDPCursors {
+  let hwcur: UInt32
+  let hwtail: UInt32
+}
 
+extension AttachedRing {
+  /// The cursors, which other processes can write, each loaded once; nil when one is out of range, or the
+  /// ring does not have the size that the ledger was made for.
+  @inline(__always)
+  func cursors(of ledger: XDPLedger) -> XDPCursors? {
+    let (hwcur, hwtail) = unsafe (kring.hwcur, kring.hwtail)
+    let count = unsafe ring.slotCount
+    guard unsafe count == ledger.slotCount, hwcur < count, hwtail < count else { return nil }
+    return XDPCursors(hwcur: hwcur, hwtail: hwtail)
+  }
+}
+
+extension XDPTransmit {
   /// Called with the ring's lock held.
   @inline(never)
   func repair(_ port: AttachedRing) {
-    let (ring, kring) = unsafe (port.ring, port.kring)
+    let ring = unsafe port.ring
     let last = unsafe state.committed()
     if unsafe last.position == frames.position, unsafe last.slot < ring.slotCount {
-      unsafe kring.hwcur = last.slot
+      unsafe port.kring.hwcur = last.slot
     }
-    guard unsafe isSound(port) else { return }
+    guard let cursors = unsafe port.cursors(of: ledger) else { return }
     // The slots that nothing was sent from.
-    var index = unsafe kring.hwcur
-    let end = unsafe ring.next(kring.hwtail)
+    var index = cursors.hwcur
+    let end = unsafe ring.next(cursors.hwtail)
     repeat {
       unsafe ledger.withdraw(index, common.ownership)
-      unsafe outstanding[Int(index)] = 0
+      unsafe outstanding[index] = 0
       index = unsafe ring.next(index)
     } while index != end
   }
 }
 
 extension XDPReceive {
-  /// As ``XDPTransmit/isSound(_:)``.
-  @inline(__always)
-  func isSound(_ port: AttachedRing) -> Bool {
-    let count = unsafe port.ring.slotCount
-    return unsafe count == ledger.slotCount && port.kring.hwcur < count && port.kring.hwtail < count
-  }
-
   /// Called with the ring's lock held.
   @inline(never)
   func repair(_ port: AttachedRing) {
-    let (ring, kring) = unsafe (port.ring, port.kring)
+    let ring = unsafe port.ring
     unsafe state.finishExchange(in: ledger)
     let posted = unsafe state.committed()
     if unsafe posted.position == fill.position, unsafe posted.slot < ring.slotCount {
-      unsafe kring.hwcur = posted.slot
+      unsafe port.kring.hwcur = posted.slot
     }
     let taken = unsafe state.committed(second: true)
     if unsafe taken.position == frames.position, unsafe taken.slot < ring.slotCount {
-      unsafe kring.hwtail = taken.slot
+      unsafe port.kring.hwtail = taken.slot
     }
-    guard unsafe isSound(port) else { return }
+    guard let cursors = unsafe port.cursors(of: ledger) else { return }
     // The slots whose buffers the kernel has not been given: the one that always stays empty, and the
     // application's.
-    var index = unsafe kring.hwcur
-    let end = unsafe kring.hwtail
+    var index = cursors.hwcur
     unsafe ledger.withdraw(
       index == 0 ? ring.slotCount &- 1 : index &- 1, common.ownership)
-    while index != end {
+    while index != cursors.hwtail {
       unsafe ledger.withdraw(index, common.ownership)
       index = unsafe ring.next(index)
     }

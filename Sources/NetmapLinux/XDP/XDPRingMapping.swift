@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 package import NetmapCore
+internal import Synchronization
 
 /// The two rings of one direction of an XDP socket, mapped: any process that holds the socket can do it.
 ///
@@ -49,6 +50,38 @@ package final class XDPRingMapping {
     self.offsets = offsets
   }
 
+  /// Rings in memory of this process: what a test fills in the kernel's place.
+  ///
+  /// - Parameters:
+  ///   - direction: As above.
+  ///   - size: Entries of each ring; a power of two.
+  /// - Throws: ``NetmapError`` with the `errno` of mmap(2).
+  package init(imitating direction: Direction, size: UInt32) throws(NetmapError) {
+    func map() throws(NetmapError) -> UnsafeMutableRawBufferPointer {
+      let length = pageRounded(Int(Self.imitated.desc) + Int(size) * 16)
+      let memory = unsafe mmap(
+        nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+      guard let memory = unsafe memory, unsafe memory != MAP_FAILED else {
+        throw systemError("mmap", "\(length) bytes")
+      }
+      return unsafe UnsafeMutableRawBufferPointer(start: memory, count: length)
+    }
+    unsafe produced = try map()
+    unsafe consumed = try map()
+    self.direction = direction
+    self.size = size
+    offsets = xdp_mmap_offsets(
+      rx: Self.imitated, tx: Self.imitated, fr: Self.imitated, cr: Self.imitated)
+  }
+
+  /// Where the words of imitated rings lie: those of each writer on a line of their own.
+  private static var imitated: xdp_ring_offset {
+    xdp_ring_offset(producer: 0, consumer: 64, desc: 192, flags: 128)
+  }
+
+  /// Both rings as bytes, the one that this side fills first: for tests that write there.
+  package var bytes: [UnsafeMutableRawBufferPointer] { unsafe [produced, consumed] }
+
   deinit {
     unsafe munmap(produced.baseAddress, produced.count)
     unsafe munmap(consumed.baseAddress, consumed.count)
@@ -67,17 +100,17 @@ package final class XDPRingMapping {
   }
 
   /// The ring that this side fills. The view must not outlive the mapping.
-  func producer(seen: UnsafeMutablePointer<UInt32>) -> XDPProducer {
+  func producer(seen: UnsafeMutablePointer<Atomic<UInt32>>) -> XDPProducer {
     unsafe XDPProducer(
       base: Self.base(produced), offsets: direction == .transmit ? offsets.tx : offsets.fr,
       size: size, seen: seen)
   }
 
   /// The ring that the kernel fills. The view must not outlive the mapping.
-  func consumer(seen: UnsafeMutablePointer<UInt32>) -> XDPConsumer {
+  func consumer() -> XDPConsumer {
     unsafe XDPConsumer(
       base: Self.base(consumed), offsets: direction == .transmit ? offsets.cr : offsets.rx,
-      size: size, seen: seen)
+      size: size)
   }
 
   private static func base(_ buffer: UnsafeMutableRawBufferPointer) -> UnsafeMutableRawPointer {

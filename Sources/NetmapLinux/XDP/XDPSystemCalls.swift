@@ -1,18 +1,6 @@
 internal import CLinux
 internal import Glibc
 
-/// What the kernel says it has lost on a socket, as far as it has been counted already.
-struct XDPStatistics: BitwiseCopyable {
-  /// Frames counted so far.
-  var lost: UInt64 = 0
-  /// When the kernel was asked last, nanoseconds of the coarse monotonic clock.
-  var asked: UInt64 = 0
-
-  /// How often the kernel is asked at most, nanoseconds. The clock is read at each sync, without a
-  /// system call; its own resolution is a few milliseconds.
-  static let interval: UInt64 = 10_000_000
-}
-
 /// What became of a call to the kernel.
 enum XDPKick {
   /// Whatever could be done was done; what could not is queued still, and no error.
@@ -48,22 +36,26 @@ extension XDPCommon {
     return result < 0 && (errno == ENXIO || errno == EBADF) ? .gone : .done
   }
 
+  /// How often the kernel is asked for its statistics at most, nanoseconds. The clock is read at each sync,
+  /// without a system call; its own resolution is a few milliseconds.
+  private static var statisticsInterval: UInt64 { 10_000_000 }
+
   /// Asks for `XDP_STATISTICS`, not too often.
   ///
   /// - Parameters:
-  ///   - seen: What was counted before.
+  ///   - state: Says what was counted before, and when.
   ///   - isTransmit: Which direction's losses to look at.
   /// - Returns: Frames lost since the last time.
   @_semantics("no_performance_analysis")
   @inline(never)
-  func newLosses(
-    _ seen: UnsafeMutablePointer<XDPStatistics>, transmit isTransmit: Bool
-  ) -> UInt64 {
+  func newLosses(_ state: XDPStateWords, transmit isTransmit: Bool) -> UInt64 {
     var time = timespec()
     unsafe clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
-    let now = UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
-    guard unsafe now &- seen.pointee.asked >= XDPStatistics.interval else { return 0 }
-    unsafe seen.pointee.asked = now
+    let now =
+      UInt64(truncatingIfNeeded: time.tv_sec) &* 1_000_000_000
+      &+ UInt64(truncatingIfNeeded: time.tv_nsec)
+    guard unsafe now &- state.asked >= Self.statisticsInterval else { return 0 }
+    unsafe state.asked = now
     var statistics = xdp_statistics()
     var size = socklen_t(MemoryLayout<xdp_statistics>.size)
     let result = unsafe getsockopt(
@@ -74,8 +66,8 @@ extension XDPCommon {
       isTransmit
       ? statistics.tx_invalid_descs
       : statistics.rx_dropped &+ statistics.rx_ring_full &+ statistics.rx_invalid_descs
-    let new = unsafe lost > seen.pointee.lost ? lost &- seen.pointee.lost : 0
-    unsafe seen.pointee.lost = lost
-    return new
+    let counted = unsafe state.lost
+    unsafe state.lost = lost
+    return lost > counted ? lost &- counted : 0
   }
 }

@@ -22,14 +22,14 @@ extension XDPTransmit {
     _ port: AttachedRing, upTo head: UInt32
   ) -> Int32 {
     if unsafe state.isUnderWay { unsafe repair(port) }
-    guard unsafe isSound(port) else { return EIO }
+    guard let cursors = unsafe port.cursors(of: ledger) else { return EIO }
     unsafe state.begin()
     unsafe reclaim(port)
-    unsafe publish(port, upTo: head)
+    let published = unsafe publish(port, from: cursors.hwcur, upTo: head)
     let isThere = unsafe kick(port)
     unsafe reclaim(port)
-    unsafe giveBack(port)
-    let lost = unsafe common.newLosses(state.statistics, transmit: true)
+    unsafe giveBack(port, after: cursors.hwtail, upTo: published)
+    let lost = unsafe common.newLosses(state, transmit: true)
     if lost != 0 { unsafe port.kring.countDrop(.kernel, lost) }
     unsafe state.end()
     return isThere ? 0 : ENXIO
@@ -37,11 +37,15 @@ extension XDPTransmit {
 
   // MARK: Publishing
 
-  /// Makes descriptors of the packets from `hwcur` up to `head` that are complete.
+  /// Makes descriptors of the packets from `first` up to `head` that are complete.
+  ///
+  /// - Returns: The new `hwcur`.
   @inline(__always)
-  private func publish(_ port: AttachedRing, upTo head: UInt32) {
+  private func publish(
+    _ port: AttachedRing, from first: UInt32, upTo head: UInt32
+  ) -> UInt32 {
     let (ring, kring) = unsafe (port.ring, port.kring)
-    var next = unsafe kring.hwcur
+    var next = first
     var position = unsafe frames.position
     var (packets, bytes): (UInt64, UInt64) = (0, 0)
     // Whether what follows belongs to a packet that was given up.
@@ -79,6 +83,7 @@ extension XDPTransmit {
     unsafe kring.hwcur = next
     unsafe kring.count(.packets, packets)
     unsafe kring.count(.bytes, bytes)
+    return next
   }
 
   /// Writes the descriptors of one packet.
@@ -127,7 +132,7 @@ extension XDPTransmit {
           at: position)
         position &+= 1
       }
-      unsafe outstanding[Int(index)] = descriptors == 1 ? 1 : 3
+      unsafe outstanding[index] = descriptors == 1 ? 1 : 3
       unsafe ring.slot(index).pointee.flags = SlotFlags(
         rawValue: slot.flags.rawValue & ~sentFlags)
       bytes &+= UInt64(slot.length)
@@ -142,7 +147,7 @@ extension XDPTransmit {
     var index = first
     while true {
       unsafe ledger.withdraw(index, common.ownership)
-      unsafe outstanding[Int(index)] = 0
+      unsafe outstanding[index] = 0
       if index == last { return }
       index = unsafe port.ring.next(index)
     }
@@ -153,12 +158,15 @@ extension XDPTransmit {
   /// Calls the kernel if it sleeps and has something to send.
   ///
   /// One call sends everything where the kernel lets the budget of a call be raised, 32 frames at a
-  /// time where it does not.
+  /// time where it does not. Each call sends something, so a ring needs no more calls than it has entries;
+  /// somebody who goes on moving the cursors does not keep a sync here.
   ///
   /// - Returns: False when the interface has gone.
   @inline(__always)
   private func kick(_ port: AttachedRing) -> Bool {
-    while unsafe frames.isPending() && frames.needsWakeup {
+    var calls = unsafe frames.size
+    while calls != 0, unsafe frames.isPending() && frames.needsWakeup {
+      calls &-= 1
       let before = unsafe frames.seenConsumer
       unsafe port.kring.count(.systemCalls)
       switch unsafe common.kickTransmit() {
@@ -179,8 +187,9 @@ extension XDPTransmit {
   @inline(__always)
   private func reclaim(_ port: AttachedRing) {
     var position = unsafe completions.position
-    let start = position
-    while unsafe completions.has(position) {
+    let count = unsafe completions.count(from: position)
+    if count == 0 { return }
+    for _ in 0..<count {
       let address = unsafe completions.address(at: position)
       position &+= 1
       // Kernels round odd addresses down, so only the chunk counts. What begins in the headroom was
@@ -190,7 +199,7 @@ extension XDPTransmit {
       if isRest { buffer &-= 1 }
       unsafe complete(buffer, isRest ? 2 : 1, port)
     }
-    if position != start { unsafe completions.release(upTo: position) }
+    unsafe completions.release(upTo: position)
   }
 
   /// Clears the bit of a descriptor. Doing it again changes nothing, as a sync must that comes after one
@@ -202,19 +211,23 @@ extension XDPTransmit {
       guard let found = unsafe ledger.slot(of: buffer) else { return }
       index = found
     }
-    let left = unsafe outstanding[Int(index)]
+    let left = unsafe outstanding[index]
     guard left & bit != 0 else { return }
-    unsafe outstanding[Int(index)] = left & ~bit
+    unsafe outstanding[index] = left & ~bit
     unsafe state.expected = left == bit ? port.ring.next(index) : index
   }
 
   /// Moves `hwtail` over the slots that are done, in order.
+  ///
+  /// - Parameters:
+  ///   - port: The ring.
+  ///   - tail: `hwtail`, as this sync has found it.
+  ///   - end: `hwcur`, as this sync has left it.
   @inline(__always)
-  private func giveBack(_ port: AttachedRing) {
-    let (ring, kring) = unsafe (port.ring, port.kring)
-    let end = unsafe kring.hwcur
-    var index = unsafe ring.next(kring.hwtail)
-    while index != end, unsafe outstanding[Int(index)] == 0 {
+  private func giveBack(_ port: AttachedRing, after tail: UInt32, upTo end: UInt32) {
+    let ring = unsafe port.ring
+    var index = unsafe ring.next(tail)
+    while index != end, unsafe outstanding[index] == 0 {
       let buffer = unsafe ledger[index]
       if buffer != 0 {
         _ = unsafe common.ownership.takeBack(buffer)
@@ -222,6 +235,6 @@ extension XDPTransmit {
       }
       index = unsafe ring.next(index)
     }
-    unsafe kring.hwtail = index == 0 ? ring.slotCount &- 1 : index &- 1
+    unsafe port.kring.hwtail = index == 0 ? ring.slotCount &- 1 : index &- 1
   }
 }

@@ -113,6 +113,19 @@ final class FakeBlocks: InterfaceBackend, Sendable {
 }
 
 extension FakeBlocks {
+  /// All that somebody else who syncs the ring can write, without the words that only the engine's lock
+  /// guards: the kring behind its lock, the ring, the blocks' headers and first frames, and the cursors.
+  var exposed: [ExposedMemory] {
+    var result = unsafe [
+      ExposedMemory(words[0].base + 8, 16), ExposedMemory(words[0].base + 32, 24),
+      ExposedMemory(cursors, PacketCursorLayout.scratch),
+    ]
+    for index in 0..<layout.blockCount {
+      unsafe result.append(ExposedMemory(blocks + index * PacketReceiveLayout.blockBytes, 512))
+    }
+    return result
+  }
+
   /// All that a sync changes but slots, buffers and blocks.
   struct Words {
     /// Of the ring: the engine's, then the application's.
@@ -151,7 +164,7 @@ extension FakeBlocks {
 
 /// Finds one interface, whatever the name.
 struct FakeInterfaces: InterfaceProvider {
-  let backend: FakeBlocks
+  let backend: any InterfaceBackend
 
   func open(
     _ name: String, backend choice: PortSpecification.BackendChoice?

@@ -4,8 +4,9 @@ internal import Synchronization
 /// Where the words of one ring pair lie in the memory that every process on the port maps: how far each
 /// direction has got, and which buffer of the region is where.
 ///
-/// Plain data, found by offset. The words of a direction are guarded by the lock of its netmap ring.
-/// What they say is not believed blindly: a buffer or slot number that is out of range is refused.
+/// Plain data, found by offset. The words of a direction are guarded by the lock of its netmap ring, but any
+/// of those processes can write them at any time. Each accessor loads a word once; a buffer or slot number
+/// that is out of range is refused.
 package struct XDPPairLayout: Hashable, Sendable {
   package let transmitSlots: Int
   package let receiveSlots: Int
@@ -41,44 +42,46 @@ package struct XDPPairLayout: Hashable, Sendable {
 @unsafe
 package struct XDPLedger {
   /// By slot: the buffer it has lent, or is about to; 0 for none.
-  private let buffers: UnsafeMutablePointer<UInt32>
+  private let buffers: UnsafeMutablePointer<Atomic<UInt32>>
   /// By buffer: the slot that has lent it. Only meaningful for buffers that are lent here.
-  private let slots: UnsafeMutablePointer<UInt32>
+  private let slots: UnsafeMutablePointer<Atomic<UInt32>>
   package let slotCount: UInt32
   package let bufferCount: UInt32
 
   /// The ledger of a pair's transmit ring, whose words begin at `state`.
   init(transmit state: UnsafeMutableRawPointer, _ layout: XDPPairLayout) {
-    unsafe buffers = (state + layout.transmitBuffers).assumingMemoryBound(to: UInt32.self)
-    unsafe slots = (state + layout.transmitSlotsByBuffer).assumingMemoryBound(to: UInt32.self)
+    unsafe buffers = (state + layout.transmitBuffers).assumingMemoryBound(to: Atomic<UInt32>.self)
+    unsafe slots = (state + layout.transmitSlotsByBuffer)
+      .assumingMemoryBound(to: Atomic<UInt32>.self)
     unsafe slotCount = UInt32(layout.transmitSlots)
     unsafe bufferCount = UInt32(layout.bufferCount)
   }
 
   /// The ledger of its receive ring.
   init(receive state: UnsafeMutableRawPointer, _ layout: XDPPairLayout) {
-    unsafe buffers = (state + layout.receiveBuffers).assumingMemoryBound(to: UInt32.self)
-    unsafe slots = (state + layout.receiveSlotsByBuffer).assumingMemoryBound(to: UInt32.self)
+    unsafe buffers = (state + layout.receiveBuffers).assumingMemoryBound(to: Atomic<UInt32>.self)
+    unsafe slots = (state + layout.receiveSlotsByBuffer)
+      .assumingMemoryBound(to: Atomic<UInt32>.self)
     unsafe slotCount = UInt32(layout.receiveSlots)
     unsafe bufferCount = UInt32(layout.bufferCount)
   }
 
-  /// The buffer that slot `index`, below ``slotCount``, has lent.
+  /// The buffer that slot `index`, below ``slotCount``, has lent, as somebody wrote it: perhaps no buffer.
   @inline(__always)
   subscript(index: UInt32) -> UInt32 {
-    unsafe buffers[Int(index)]
+    unsafe buffers[Int(index)].load(ordering: .relaxed)
   }
 
   /// Where to note the buffer of a slot before it is lent.
   @inline(__always)
-  func note(_ index: UInt32) -> UnsafeMutablePointer<UInt32> {
+  func note(_ index: UInt32) -> UnsafeMutablePointer<Atomic<UInt32>> {
     unsafe buffers + Int(index)
   }
 
   /// A noted buffer, below ``bufferCount``, has been lent.
   @inline(__always)
   func enter(_ buffer: UInt32, at index: UInt32) {
-    unsafe slots[Int(buffer)] = index
+    unsafe slots[Int(buffer)].store(index, ordering: .relaxed)
   }
 
   /// The slot has its buffer back: after that has been seen to, and not before.
@@ -90,16 +93,15 @@ package struct XDPLedger {
   /// Changes an entry once everything before has been written.
   @inline(__always)
   func set(_ index: UInt32, _ buffer: UInt32) {
-    unsafe UnsafeMutableRawPointer(buffers + Int(index))
-      .assumingMemoryBound(to: Atomic<UInt32>.self).pointee.store(buffer, ordering: .releasing)
+    unsafe buffers[Int(index)].store(buffer, ordering: .releasing)
   }
 
-  /// The slot that has lent `buffer`; nil when none of this ring has.
+  /// The slot that has lent `buffer`, below ``slotCount``; nil when none of this ring has.
   @inline(__always)
   func slot(of buffer: UInt32) -> UInt32? {
     guard unsafe buffer < bufferCount else { return nil }
-    let index = unsafe slots[Int(buffer)]
-    guard unsafe index < slotCount, unsafe buffers[Int(index)] == buffer else { return nil }
+    let index = unsafe slots[Int(buffer)].load(ordering: .relaxed)
+    guard unsafe index < slotCount, unsafe self[index] == buffer else { return nil }
     return index
   }
 
@@ -116,6 +118,24 @@ package struct XDPLedger {
     if holder == nil || holder == index { _ = ownership.takeBack(buffer) }
     unsafe clear(index)
     return buffer
+  }
+}
+
+/// Of a transmit ring, by slot: a bit for each descriptor that has not been completed yet: 1 for the one that
+/// begins in the slot's buffer, 2 for the rest of the packet in the headroom behind it.
+@unsafe
+struct XDPOutstanding {
+  private let bits: UnsafeMutablePointer<Atomic<UInt8>>
+
+  init(_ state: UnsafeMutableRawPointer, _ layout: XDPPairLayout) {
+    unsafe bits = (state + layout.outstanding).assumingMemoryBound(to: Atomic<UInt8>.self)
+  }
+
+  /// The bits of a slot, which must be below the ledger's slot count.
+  @inline(__always)
+  subscript(index: UInt32) -> UInt8 {
+    get { unsafe bits[Int(index)].load(ordering: .relaxed) }
+    nonmutating set { unsafe bits[Int(index)].store(newValue, ordering: .relaxed) }
   }
 }
 
@@ -169,7 +189,7 @@ struct XDPStateWords {
       .store(value, ordering: .releasing)
   }
 
-  /// What was said last.
+  /// What was said last. The slot may be none of the ring's.
   @inline(__always)
   func committed(second: Bool = false) -> (position: UInt32, slot: UInt32, flag: Bool) {
     let value = unsafe longWord(second ? Offset.secondCommit : Offset.commit).pointee
@@ -179,28 +199,26 @@ struct XDPStateWords {
 
   /// Where the kernel's cursor of the ring that this side fills was last seen.
   @inline(__always)
-  var seenConsumer: UnsafeMutablePointer<UInt32> {
-    unsafe (base + Offset.seenConsumer).assumingMemoryBound(to: UInt32.self)
-  }
+  var seenConsumer: UnsafeMutablePointer<Atomic<UInt32>> { unsafe word(Offset.seenConsumer) }
 
-  /// The same for the ring that the kernel fills.
-  @inline(__always)
-  var seenProducer: UnsafeMutablePointer<UInt32> {
-    unsafe (base + Offset.seenProducer).assumingMemoryBound(to: UInt32.self)
-  }
-
-  /// Transmit: the slot whose completion is expected next; only a hint.
+  /// Transmit: the slot whose completion is expected next; only a hint, and perhaps no slot.
   @inline(__always)
   var expected: UInt32 {
-    get { unsafe base.load(fromByteOffset: Offset.expected, as: UInt32.self) }
-    nonmutating set {
-      unsafe base.storeBytes(of: newValue, toByteOffset: Offset.expected, as: UInt32.self)
-    }
+    get { unsafe word(Offset.expected).pointee.load(ordering: .relaxed) }
+    nonmutating set { unsafe word(Offset.expected).pointee.store(newValue, ordering: .relaxed) }
   }
 
+  /// How many frames that the kernel has lost have been counted.
+  var lost: UInt64 {
+    get { unsafe longWord(Offset.lost).pointee.load(ordering: .relaxed) }
+    nonmutating set { unsafe longWord(Offset.lost).pointee.store(newValue, ordering: .relaxed) }
+  }
+
+  /// When the kernel was asked for them last, nanoseconds of the coarse monotonic clock.
   @inline(__always)
-  var statistics: UnsafeMutablePointer<XDPStatistics> {
-    unsafe (base + Offset.statistics).assumingMemoryBound(to: XDPStatistics.self)
+  var asked: UInt64 {
+    get { unsafe longWord(Offset.asked).pointee.load(ordering: .relaxed) }
+    nonmutating set { unsafe longWord(Offset.asked).pointee.store(newValue, ordering: .relaxed) }
   }
 
   /// Receive: two buffers that are changing slots in the ledger. Written down before the first of the
@@ -234,7 +252,7 @@ struct XDPStateWords {
     }
   }
 
-  /// Does what ``exchange`` says, for the first time or again.
+  /// Does what ``exchange`` says, for the first time or again; nothing where it names no slots or buffers.
   func finishExchange(in ledger: XDPLedger) {
     guard let exchange = unsafe exchange else { return }
     if unsafe exchange.slot < ledger.slotCount && exchange.otherSlot < ledger.slotCount
@@ -252,10 +270,10 @@ struct XDPStateWords {
     static var underWay: Int { 0 }
     static var expected: Int { 4 }
     static var seenConsumer: Int { 8 }
-    static var seenProducer: Int { 12 }
     static var commit: Int { 16 }
     static var secondCommit: Int { 24 }
-    static var statistics: Int { 32 }
+    static var lost: Int { 32 }
+    static var asked: Int { 40 }
     static var exchangeBuffers: Int { 48 }
     static var exchangeSlots: Int { 56 }
   }

@@ -3,10 +3,12 @@ internal import Synchronization
 
 // How far the rings of packet sockets have got: plain data in memory that every process on the port
 // maps, guarded by the lock of the netmap ring. A process may be killed between any two stores, so the
-// state changes with one store, and whatever is derived from it can be derived again.
+// state changes with one store, and whatever is derived from it can be derived again. Any of them may write
+// here at any time, too: a word is loaded once, and no number is believed before it has been compared with
+// the ring's.
 
 /// How far the reader of a receive ring has got.
-struct PacketReceivePlace: BitwiseCopyable {
+struct PacketReceivePlace {
   /// The block that is read, or will be next.
   var block: UInt32 = 0
   /// Where the next frame begins in it, bytes; means nothing while ``framesLeft`` is 0.
@@ -21,6 +23,11 @@ struct PacketReceivePlace: BitwiseCopyable {
   var tail: UInt32 = 0
   /// The number of the block that was to be handed back after this was written.
   var finishedSequence: UInt64 = 0
+
+  /// Frames that fit a block, whatever it says.
+  static var mostFrames: UInt32 {
+    UInt32(PacketReceiveLayout.blockBytes / CLINUX_FRAME_HEADER)
+  }
 }
 
 /// The words of a receive ring: its place twice, and which of the two holds.
@@ -39,23 +46,45 @@ struct PacketReceiveCursor {
     unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
   }
 
+  /// Word `index`, of four, of one of the two copies.
   @inline(__always)
-  private func copy(_ turn: UInt32) -> UnsafeMutablePointer<PacketReceivePlace> {
-    unsafe (base + Offset.places).assumingMemoryBound(to: PacketReceivePlace.self) + Int(turn & 1)
+  private func part(_ turn: UInt32, _ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    unsafe (base + (Offset.places + Int(turn & 1) &* 32 + 8 * index))
+      .assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
-  /// Where the reader is. A store replaces all of it at once.
+  /// Where the reader is; the initial place when the words name no block below `blockCount`.
   @inline(__always)
-  var place: PacketReceivePlace {
-    get {
-      unsafe copy(word(Offset.turn).pointee.load(ordering: .relaxed)).pointee
+  func load(below blockCount: UInt32) -> PacketReceivePlace {
+    let turn = unsafe word(Offset.turn).pointee.load(ordering: .relaxed)
+    func part(_ index: Int) -> UInt64 {
+      unsafe self.part(turn, index).pointee.load(ordering: .relaxed)
     }
-    nonmutating set {
-      let next = unsafe word(Offset.turn).pointee.load(ordering: .relaxed) ^ 1
-      unsafe copy(next).pointee = newValue
-      unsafe word(Offset.turn).pointee.store(next, ordering: .releasing)
-      atomicMemoryFence(ordering: .releasing)
+    let (first, second, third) = (part(0), part(1), part(2))
+    let block = UInt32(truncatingIfNeeded: first)
+    guard block < blockCount else { return PacketReceivePlace() }
+    return PacketReceivePlace(
+      block: block, offset: UInt32(truncatingIfNeeded: first >> 32),
+      framesLeft: min(UInt32(truncatingIfNeeded: second), PacketReceivePlace.mostFrames),
+      payloadTaken: UInt32(truncatingIfNeeded: second >> 32),
+      statisticsDue: UInt32(truncatingIfNeeded: third),
+      tail: UInt32(truncatingIfNeeded: third >> 32), finishedSequence: part(3))
+  }
+
+  /// Replaces all of it at once.
+  @inline(__always)
+  func store(_ place: PacketReceivePlace) {
+    let next = unsafe word(Offset.turn).pointee.load(ordering: .relaxed) ^ 1
+    func set(_ index: Int, _ low: UInt32, _ high: UInt32) {
+      unsafe part(next, index).pointee.store(
+        UInt64(high) << 32 | UInt64(low), ordering: .relaxed)
     }
+    set(0, place.block, place.offset)
+    set(1, place.framesLeft, place.payloadTaken)
+    set(2, place.statisticsDue, place.tail)
+    unsafe part(next, 3).pointee.store(place.finishedSequence, ordering: .relaxed)
+    unsafe word(Offset.turn).pointee.store(next, ordering: .releasing)
+    atomicMemoryFence(ordering: .releasing)
   }
 
   /// Whether a sync did not come to its end.
@@ -146,23 +175,30 @@ struct PacketTransmitPlace {
 struct PacketTransmitCursor {
   let base: UnsafeMutableRawPointer
 
-  private var word: UnsafeMutablePointer<Atomic<UInt64>> {
-    unsafe base.assumingMemoryBound(to: Atomic<UInt64>.self)
+  private func word(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
+  }
+
+  /// Where the writer is; nil when that is no frame below `frameCount`, or no slot below `slots`.
+  @inline(__always)
+  func load(below frameCount: UInt32, _ slots: UInt32) -> PacketTransmitPlace? {
+    let place = PacketTransmitPlace(unsafe word(0).pointee.load(ordering: .relaxed))
+    guard place.next < frameCount, place.underWay <= frameCount, place.slot < slots else {
+      return nil
+    }
+    return place
   }
 
   @inline(__always)
-  var place: PacketTransmitPlace {
-    get { PacketTransmitPlace(unsafe word.pointee.load(ordering: .relaxed)) }
-    nonmutating set {
-      unsafe word.pointee.store(newValue.word, ordering: .releasing)
-      atomicMemoryFence(ordering: .releasing)
-    }
+  func store(_ place: PacketTransmitPlace) {
+    unsafe word(0).pointee.store(place.word, ordering: .releasing)
+    atomicMemoryFence(ordering: .releasing)
   }
 
   /// Bytes handed to the kernel that it has not yet said to have sent.
   @inline(__always)
   var bytesUnsent: UInt64 {
-    get { unsafe base.load(fromByteOffset: 8, as: UInt64.self) }
-    nonmutating set { unsafe base.storeBytes(of: newValue, toByteOffset: 8, as: UInt64.self) }
+    get { unsafe word(8).pointee.load(ordering: .relaxed) }
+    nonmutating set { unsafe word(8).pointee.store(newValue, ordering: .relaxed) }
   }
 }

@@ -1,8 +1,26 @@
 internal import CLinux
 internal import Synchronization
 
-/// A block of a receive ring, as mapped. Read once, check, use what was checked: the mapping is shared
-/// with every process that syncs the ring.
+/// A field that the kernel, or another process that has the ring mapped, may be writing: loaded once.
+@inline(__always)
+private func load(_ base: UnsafeMutableRawPointer, _ offset: Int) -> UInt32 {
+  unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
+    .pointee.load(ordering: .relaxed)
+}
+
+@inline(__always)
+private func load16(_ base: UnsafeMutableRawPointer, _ offset: Int) -> UInt16 {
+  unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt16>.self)
+    .pointee.load(ordering: .relaxed)
+}
+
+@inline(__always)
+private func load8(_ base: UnsafeMutableRawPointer, _ offset: Int) -> UInt8 {
+  unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt8>.self)
+    .pointee.load(ordering: .relaxed)
+}
+
+/// A block of a receive ring, as mapped: the kernel's, but every process that syncs the ring can write it.
 @unsafe
 struct PacketBlock {
   let base: UnsafeMutableRawPointer
@@ -20,17 +38,22 @@ struct PacketBlock {
       .pointee.load(ordering: .acquiring)
   }
 
+  /// How many frames the block says that it has; never more than fit.
   @inline(__always)
-  var frameCount: UInt32 { unsafe base.load(fromByteOffset: CLINUX_BLOCK_COUNT, as: UInt32.self) }
-
-  @inline(__always)
-  var firstOffset: UInt32 {
-    unsafe base.load(fromByteOffset: CLINUX_BLOCK_FIRST, as: UInt32.self)
+  var frameCount: UInt32 {
+    unsafe min(load(base, CLINUX_BLOCK_COUNT), PacketReceivePlace.mostFrames)
   }
+
+  /// Where it says that the first one begins.
+  @inline(__always)
+  var firstOffset: UInt32 { unsafe load(base, CLINUX_BLOCK_FIRST) }
 
   /// The number of the block: the kernel counts up with each one that it fills.
   @inline(__always)
-  var sequence: UInt64 { unsafe base.load(fromByteOffset: CLINUX_BLOCK_SEQUENCE, as: UInt64.self) }
+  var sequence: UInt64 {
+    unsafe (base + CLINUX_BLOCK_SEQUENCE).assumingMemoryBound(to: Atomic<UInt64>.self)
+      .pointee.load(ordering: .relaxed)
+  }
 
   /// Gives the block back, after everything in it has been read.
   @inline(__always)
@@ -40,7 +63,7 @@ struct PacketBlock {
   }
 }
 
-/// A received frame: where it is, and what the kernel says of it.
+/// A received frame: where it is, and what its header said of it when it was read.
 @unsafe
 struct ReceivedFrame {
   /// The first byte of the Ethernet header; the offload words lie before it.
@@ -67,27 +90,21 @@ struct ReceivedFrame {
     guard place & 7 == 0, place + CLINUX_FRAME_HEADER + MemoryLayout<sockaddr_ll>.size <= end
     else { return nil }
     let header = unsafe block.base + place
-    let start = unsafe Int(header.load(fromByteOffset: CLINUX_FRAME_DATA, as: UInt16.self))
-    let network = unsafe Int(
-      header.load(fromByteOffset: CLINUX_FRAME_DATA + 2, as: UInt16.self))
-    let captured = unsafe Int(header.load(fromByteOffset: CLINUX_FRAME_CAPTURED, as: UInt32.self))
-    guard start >= CLINUX_FRAME_HEADER + CLINUX_OFFLOAD_BYTES, captured <= end,
+    let start = unsafe Int(load16(header, CLINUX_FRAME_DATA))
+    let captured = unsafe Int(load(header, CLINUX_FRAME_CAPTURED))
+    // The offload words, which lie before the frame, are 16 bits wide.
+    guard start >= CLINUX_FRAME_HEADER + CLINUX_OFFLOAD_BYTES, start & 1 == 0, captured <= end,
       place + start + captured <= end
     else { return nil }
     unsafe data = header + start
     unsafe length = captured
-    unsafe networkOffset = network - start
-    unsafe status = header.load(fromByteOffset: CLINUX_FRAME_STATUS, as: UInt32.self)
-    let tag = unsafe header.load(fromByteOffset: CLINUX_FRAME_VLAN_TCI, as: UInt32.self) & 0xffff
-    let type = unsafe UInt32(
-      header.load(fromByteOffset: CLINUX_FRAME_VLAN_TPID, as: UInt16.self))
-    unsafe vlan = type << 16 | tag
-    unsafe next = header.load(fromByteOffset: CLINUX_FRAME_NEXT, as: UInt32.self)
-    let kind = unsafe header.load(
-      fromByteOffset: CLINUX_FRAME_HEADER + 10, as: UInt8.self)
-    unsafe isOutgoing = kind == UInt8(PACKET_OUTGOING)
-    let whole = unsafe Int(header.load(fromByteOffset: CLINUX_FRAME_LENGTH, as: UInt32.self))
-    unsafe isCut = whole != captured
+    unsafe networkOffset = Int(load16(header, CLINUX_FRAME_DATA + 2)) - start
+    unsafe status = load(header, CLINUX_FRAME_STATUS)
+    let tag = unsafe load(header, CLINUX_FRAME_VLAN_TCI) & 0xffff
+    unsafe vlan = UInt32(load16(header, CLINUX_FRAME_VLAN_TPID)) << 16 | tag
+    unsafe next = load(header, CLINUX_FRAME_NEXT)
+    unsafe isOutgoing = load8(header, CLINUX_FRAME_HEADER + 10) == UInt8(PACKET_OUTGOING)
+    unsafe isCut = Int(load(header, CLINUX_FRAME_LENGTH)) != captured
   }
 
   /// The tag that the kernel took out of the frame: type and control information, 4 bytes in network
@@ -98,6 +115,40 @@ struct ReceivedFrame {
     // Kernels before 3.14 do not say which type; the tag then is a customer's.
     let hasType = unsafe status & UInt32(TP_STATUS_VLAN_TPID_VALID) != 0
     return unsafe hasType ? vlan : UInt32(ETH_P_8021Q) << 16 | vlan & 0xffff
+  }
+}
+
+/// What the sender of a received frame has left to the interface: a virtio_net_hdr before the frame, each
+/// field as one load found it.
+extension ReceivedFrame {
+  @inline(__always)
+  private var offload: UnsafeMutableRawPointer { unsafe data - CLINUX_OFFLOAD_BYTES }
+
+  /// `VIRTIO_NET_HDR_F_*`.
+  @inline(__always)
+  var offloadFlags: UInt8 { unsafe load8(offload, CLINUX_OFFLOAD_FLAGS) }
+
+  /// `VIRTIO_NET_HDR_GSO_*`.
+  @inline(__always)
+  var offloadType: UInt8 { unsafe load8(offload, CLINUX_OFFLOAD_TYPE) }
+
+  /// Bytes of payload in each packet that the frame stands for.
+  var segmentBytes: Int { unsafe Int(load16(offload, CLINUX_OFFLOAD_SIZE)) }
+
+  /// Where the bytes that a checksum covers begin, and where it goes: bytes from the frame's first one; nil
+  /// when either does not lie in the frame.
+  var checksumPlace: (start: Int, field: Int)? {
+    let start = unsafe Int(load16(offload, CLINUX_OFFLOAD_START))
+    let field = unsafe start + Int(load16(offload, CLINUX_OFFLOAD_FIELD))
+    guard unsafe start < length, unsafe field + 2 <= length else { return nil }
+    return (start, field)
+  }
+
+  /// Writes a checksum into the frame, and then that it is there.
+  func finish(_ checksum: UInt16, at field: Int) {
+    unsafe (data + field).storeBytes(of: checksum, as: UInt16.self)
+    atomicMemoryFence(ordering: .releasing)
+    unsafe offload.storeBytes(of: 0, toByteOffset: CLINUX_OFFLOAD_FLAGS, as: UInt8.self)
   }
 }
 
@@ -129,14 +180,18 @@ struct TransmitFrame {
     unsafe statusWord.pointee.load(ordering: .relaxed) & UInt32(TP_STATUS_SEND_REQUEST) != 0
   }
 
-  /// The slot after the packet's last one, which comes to the application when the frame has been sent.
+  /// The slot after the packet's last one, which comes to the application when the frame has been sent;
+  /// perhaps none of the ring's.
   @inline(__always)
   var slotAfter: UInt32 {
-    get { unsafe base.load(fromByteOffset: CLINUX_FRAME_SPARE, as: UInt32.self) }
+    get { unsafe load(base, CLINUX_FRAME_SPARE) }
     nonmutating set {
       unsafe base.storeBytes(of: newValue, toByteOffset: CLINUX_FRAME_SPARE, as: UInt32.self)
     }
   }
+
+  /// The type of the packet in the frame, which must have an Ethernet header.
+  var etherType: UInt16 { unsafe UInt16(bigEndian: load16(data, 12)) }
 
   /// Where the packet goes.
   @inline(__always)

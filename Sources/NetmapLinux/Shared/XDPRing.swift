@@ -6,9 +6,12 @@ internal import Synchronization
 // the ring's size, a power of two.
 //
 // This side's own cursor is read from the ring rather than remembered, so that any process that maps
-// the ring can take over after another one. The kernel's cursor is remembered, where all of them see
-// it, and read anew only when the ring looks full or empty: it lies in a cache line that the kernel
-// writes.
+// the ring can take over after another one. The kernel's cursor of a ring that this side fills is
+// remembered, where all of them see it, and read anew only when the ring looks full: it lies in a cache
+// line that the kernel writes.
+//
+// All these processes can write every word here, the kernel's too. A cursor is loaded once and used as a
+// position in the ring, which any number is; no count that follows from two of them exceeds the ring.
 
 /// A ring that this side fills: the fill ring, and the transmit ring.
 @unsafe
@@ -19,7 +22,7 @@ package struct XDPProducer {
   private let entries: UnsafeMutableRawPointer
   private let mask: UInt32
   /// The kernel's cursor as it was last seen.
-  private let seen: UnsafeMutablePointer<UInt32>
+  private let seen: UnsafeMutablePointer<Atomic<UInt32>>
 
   /// - Parameters:
   ///   - base: Where the ring is mapped; the mapping must outlive the view.
@@ -28,7 +31,7 @@ package struct XDPProducer {
   ///   - seen: Where to remember the kernel's cursor. What it holds has been seen: at first 0.
   init(
     base: UnsafeMutableRawPointer, offsets: xdp_ring_offset, size: UInt32,
-    seen: UnsafeMutablePointer<UInt32>
+    seen: UnsafeMutablePointer<Atomic<UInt32>>
   ) {
     unsafe producer = (base + Int(offsets.producer)).assumingMemoryBound(to: Atomic<UInt32>.self)
     unsafe consumer = (base + Int(offsets.consumer)).assumingMemoryBound(to: Atomic<UInt32>.self)
@@ -42,13 +45,15 @@ package struct XDPProducer {
   @inline(__always)
   var position: UInt32 { unsafe producer.pointee.load(ordering: .relaxed) }
 
+  /// Entries in the ring.
+  @inline(__always)
+  var size: UInt32 { unsafe mask &+ 1 }
+
   /// Whether `count` entries fit behind `position`.
   @inline(__always)
   func hasRoom(for count: UInt32, at position: UInt32) -> Bool {
-    let size = unsafe mask &+ 1
-    if unsafe position &- seen.pointee &+ count <= size { return true }
-    unsafe seen.pointee = consumer.pointee.load(ordering: .acquiring)
-    return unsafe position &- seen.pointee &+ count <= size
+    if unsafe position &- seenConsumer &+ count <= size { return true }
+    return unsafe position &- lookAtConsumer() &+ count <= size
   }
 
   /// Writes an entry of the fill ring: the address of a chunk.
@@ -74,13 +79,19 @@ package struct XDPProducer {
   /// Whether the kernel has entries of this ring that it has not taken yet.
   @inline(__always)
   func isPending() -> Bool {
-    unsafe seen.pointee = consumer.pointee.load(ordering: .acquiring)
-    return unsafe seen.pointee != producer.pointee.load(ordering: .relaxed)
+    unsafe lookAtConsumer() != position
   }
 
   /// The kernel's cursor as it was last seen.
   @inline(__always)
-  var seenConsumer: UInt32 { unsafe seen.pointee }
+  var seenConsumer: UInt32 { unsafe seen.pointee.load(ordering: .relaxed) }
+
+  @inline(__always)
+  private func lookAtConsumer() -> UInt32 {
+    let cursor = unsafe consumer.pointee.load(ordering: .acquiring)
+    unsafe seen.pointee.store(cursor, ordering: .relaxed)
+    return cursor
+  }
 
   /// Whether the kernel sleeps until it is called (`XDP_RING_NEED_WAKEUP`).
   @inline(__always)
@@ -96,48 +107,52 @@ package struct XDPConsumer {
   private let consumer: UnsafeMutablePointer<Atomic<UInt32>>
   private let entries: UnsafeMutableRawPointer
   private let mask: UInt32
-  /// The kernel's cursor as it was last seen.
-  private let seen: UnsafeMutablePointer<UInt32>
 
   /// As ``XDPProducer/init(base:offsets:size:seen:)``.
-  init(
-    base: UnsafeMutableRawPointer, offsets: xdp_ring_offset, size: UInt32,
-    seen: UnsafeMutablePointer<UInt32>
-  ) {
+  init(base: UnsafeMutableRawPointer, offsets: xdp_ring_offset, size: UInt32) {
     unsafe producer = (base + Int(offsets.producer)).assumingMemoryBound(to: Atomic<UInt32>.self)
     unsafe consumer = (base + Int(offsets.consumer)).assumingMemoryBound(to: Atomic<UInt32>.self)
     unsafe entries = base + Int(offsets.desc)
     unsafe mask = size - 1
-    unsafe self.seen = unsafe seen
   }
 
   /// The first entry that was not given back yet.
   @inline(__always)
   var position: UInt32 { unsafe consumer.pointee.load(ordering: .relaxed) }
 
-  /// Whether the kernel has written the entry at `position`, at or after ``position``.
+  /// How many entries from `position` on the kernel has written: never more than the ring has, whatever its
+  /// cursor says. They may be read after this.
   @inline(__always)
-  func has(_ position: UInt32) -> Bool {
-    // Signed: a repair may have consumed beyond what was seen.
-    if unsafe Int32(bitPattern: seen.pointee &- position) > 0 { return true }
-    unsafe seen.pointee = producer.pointee.load(ordering: .acquiring)
-    return unsafe Int32(bitPattern: seen.pointee &- position) > 0
+  func count(from position: UInt32) -> UInt32 {
+    // Signed: a repair may have consumed beyond what the kernel has written.
+    let ahead = unsafe Int32(bitPattern: written &- position)
+    return unsafe ahead <= 0 ? 0 : min(UInt32(bitPattern: ahead), mask &+ 1)
   }
 
   /// The kernel's cursor: how many entries it has written since the ring was made, modulo 2^32.
   @inline(__always)
   var written: UInt32 { unsafe producer.pointee.load(ordering: .acquiring) }
 
-  /// An entry of the completion ring: an address in a chunk.
+  /// An entry of the completion ring: an address in a chunk, or anything else.
   @inline(__always)
   func address(at position: UInt32) -> UInt64 {
-    unsafe entries.load(fromByteOffset: Int(position & mask) &* 8, as: UInt64.self)
+    unsafe word(Int(position & mask) &* 8)
   }
 
-  /// An entry of the receive ring.
+  /// An entry of the receive ring; no part of it is to be believed.
   @inline(__always)
   func descriptor(at position: UInt32) -> xdp_desc {
-    unsafe entries.load(fromByteOffset: Int(position & mask) &* 16, as: xdp_desc.self)
+    let offset = unsafe Int(position & mask) &* 16
+    let second = unsafe word(offset &+ 8)
+    return unsafe xdp_desc(
+      addr: word(offset), len: UInt32(truncatingIfNeeded: second),
+      options: UInt32(truncatingIfNeeded: second >> 32))
+  }
+
+  @inline(__always)
+  private func word(_ offset: Int) -> UInt64 {
+    unsafe (entries + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
+      .pointee.load(ordering: .relaxed)
   }
 
   /// Gives the entries before `position` back to the kernel.

@@ -1,0 +1,71 @@
+import NetmapCore
+import Synchronization
+import Testing
+
+/// What a backend is told of a slot while other processes write whatever they like.
+@Suite("Slot validation")
+struct SlotValidationTests {
+  private static func fixture() throws -> (probe: RegionProbe, port: TestPort) {
+    let interfaces = FakeInterfaces.probed()
+    let engine = try Engine(interfaces: interfaces)
+    let probe = try RegionProbe(engine, interfaces)
+    return (probe, try TestPort(engine, "fake0"))
+  }
+
+  static let values: [UInt64] = [
+    0, 1, 2047, 2048, 2049, 65_536, 1 << 31, 1 << 32, 1 << 62, 1 << 63, (1 << 63) + 1, .max,
+  ]
+
+  @Test("whatever offset, mask and limit say, a packet lies within its buffer")
+  func values() throws {
+    let (probe, port) = try Self.fixture()
+    let ring = port.tx()
+    let ownership = probe.region.ownership
+    for pointer in Self.values {
+      for limit in Self.values {
+        for length: UInt16 in [0, 60, 2048, .max] {
+          unsafe ring.attached.kring.offsetMask = .max
+          unsafe ring.attached.kring.offsetMax = limit
+          let buffer = ring[0].bufferIndex
+          ring[0] = Slot(bufferIndex: buffer, length: length, pointer: pointer)
+          let slot = unsafe ring.attached.readSlot(0, ownership)
+          #expect(slot.buffer == buffer)
+          #expect(slot.offset >= 0 && slot.length >= 0 && slot.offset + slot.length <= 2048)
+          #expect(slot.offset == Int(min(pointer, limit, 2048)))
+        }
+      }
+    }
+  }
+
+  @Test("and so it does while somebody rewrites all of them")
+  func rewritten() throws {
+    let (probe, port) = try Self.fixture()
+    let ring = port.tx()
+    let isDone = Atomic(false)
+    let (buffer, other) = (ring[0].bufferIndex, ring[1].bufferIndex)
+    nonisolated(unsafe) let shared = ring
+    let writer = BackgroundThread {
+      var index = 0
+      while !isDone.load(ordering: .relaxed) {
+        index &+= 1
+        let value = Self.values[index % Self.values.count]
+        unsafe shared.attached.kring.offsetMask = value
+        unsafe shared.attached.kring.offsetMax = Self.values[index / 5 % Self.values.count]
+        unsafe shared[0] = Slot(
+          bufferIndex: index % 3 == 0 ? other : index % 7 == 0 ? .max : buffer,
+          length: UInt16(truncatingIfNeeded: index), pointer: ~value)
+      }
+    }
+    for _ in 0..<300_000 {
+      let slot = unsafe ring.attached.lendSlot(0, probe.region.ownership)
+      guard slot.offset >= 0, slot.length >= 0, slot.offset + slot.length <= 2048,
+        slot.buffer == 0 || probe.region.ownership.takeBack(slot.buffer)
+      else {
+        Issue.record("\(slot)")
+        break
+      }
+    }
+    isDone.store(true, ordering: .relaxed)
+    writer.join()
+  }
+}

@@ -1,0 +1,101 @@
+import Glibc
+import NetmapCore
+import NetmapLinux
+import Synchronization
+
+/// An interface whose XDP sockets' rings are memory of the test: the data halves run over it, and nobody
+/// sends or receives anything but the test.
+@safe
+final class FakeSocketRings: InterfaceBackend, Sendable {
+  private static let slots = 64
+  let geometry = PortGeometry(transmitSlots: slots, receiveSlots: slots)
+  let backendDescription = BackendDescription(name: "fake", mode: "")
+  // Calls of a backend come one at a time, and the test looks afterwards.
+  private nonisolated(unsafe) var state = State()
+
+  private struct State {
+    var words: SharedMemory?
+    var mappings: [XDPRingMapping] = []
+    var contexts: [UInt] = []
+    var receiving: XDPRingMapping?
+    var exposed: [ExposedMemory] = []
+  }
+
+  deinit {
+    for context in unsafe state.contexts {
+      unsafe UnsafeMutableRawPointer(bitPattern: context)?.deallocate()
+    }
+  }
+
+  func activate(pair index: Int, of placement: PortPlacement) {}
+  func deactivate(pair index: Int) {}
+
+  /// All that somebody else who syncs the port can write, without the locks, which he must hold for it: a
+  /// kring's cursors and offsets, slots, owner bytes, the words of the pair, and the kernel's rings.
+  var exposed: [ExposedMemory] { unsafe state.exposed }
+
+  func attach(_ ring: RingPlacement) throws(NetmapError) -> RingAttachment {
+    let view = unsafe ring.ring
+    let layout = unsafe XDPPairLayout(
+      transmitSlots: Self.slots, receiveSlots: Self.slots, bufferCount: Int(view.bufferCount))
+    let direction = unsafe ring.direction
+    let mapping = try XDPRingMapping(imitating: direction, size: 2 * UInt32(Self.slots))
+    let words: SharedMemory
+    if let made = unsafe state.words {
+      words = made
+    } else {
+      words = try SharedMemory(creating: "test", byteCount: layout.byteCount)
+      unsafe state.words = words
+    }
+    let headroom = RegionLayout.kernelHeadroom
+    let common = unsafe XDPCommon(
+      file: -1, memory: view.buffers - headroom, headroom: headroom,
+      chunkSize: Int(view.bufferSize), ownership: ring.ownership, longestChain: 17,
+      mayOverlap: true)
+    let half: BackendRing
+    switch direction {
+    case .transmit:
+      let place = UnsafeMutablePointer<XDPTransmit>.allocate(capacity: 1)
+      unsafe place.initialize(to: XDPTransmit(common, mapping, state: words.base, layout))
+      unsafe half = unsafe BackendRing(context: place, synchronize: XDPTransmit.synchronize)
+      unsafe state.contexts.append(UInt(bitPattern: place))
+    case .receive:
+      let place = UnsafeMutablePointer<XDPReceive>.allocate(capacity: 1)
+      unsafe place.initialize(to: XDPReceive(common, mapping, state: words.base, layout))
+      unsafe place.pointee.prime(ring)
+      unsafe half = unsafe BackendRing(context: place, synchronize: XDPReceive.synchronize)
+      unsafe state.contexts.append(UInt(bitPattern: place))
+    }
+    var exposed = unsafe [
+      ExposedMemory(ring.kring.base + 8, 16), ExposedMemory(ring.kring.base + 32, 24),
+      ExposedMemory(view.base + 256, 16 * Self.slots), ExposedMemory(words.base, 256),
+      ExposedMemory(words.base + 256, layout.byteCount - 256),
+      // Those of the first buffers, where the ring's are.
+      ExposedMemory(words.base + 256, 4 * 2 * Self.slots),
+    ]
+    for index in 0..<2 {
+      guard let base = unsafe mapping.bytes[index].baseAddress else { continue }
+      // Cursors more often than entries.
+      exposed += unsafe [
+        ExposedMemory(base, 4), ExposedMemory(base + 64, 4), ExposedMemory(base + 192, 2048),
+      ]
+    }
+    unsafe state.mappings.append(mapping)
+    if direction == .receive { unsafe state.receiving = mapping }
+    unsafe state.exposed += exposed
+    return unsafe .here(half)
+  }
+
+  /// Has the kernel's cursor of the receive ring say that a quarter of all numbers have arrived, all of them
+  /// parts of one packet.
+  func claimEndlessPacket() {
+    guard let mapping = unsafe state.receiving,
+      let base = unsafe mapping.bytes[1].baseAddress
+    else { return }
+    for entry in 0..<2 * Self.slots {
+      unsafe base.storeBytes(of: 1, toByteOffset: 192 + 16 * entry + 12, as: UInt32.self)
+    }
+    unsafe base.assumingMemoryBound(to: Atomic<UInt32>.self).pointee.store(
+      1 << 30, ordering: .releasing)
+  }
+}
