@@ -67,10 +67,9 @@ extension PacketReceiver {
     _ ring: AttachedRing, releasedUpTo head: UInt32, _ flags: SyncFlags
   ) -> Int32 {
     if unsafe cursor.isUnderWay { unsafe repair(ring) }
-    let tail = unsafe ring.kring.hwtail
-    guard unsafe tail < ring.ring.slotCount else { return EIO }
+    guard let tail = unsafe ring.kring.hwtail(below: ring.ring.slotCount) else { return EIO }
     unsafe cursor.begin()
-    unsafe ring.kring.hwcur = head
+    unsafe ring.kring.store(hwcur: head)
     var writer = unsafe SlotWriter(ring, from: tail, releasedUpTo: head, ownership)
     var place = unsafe cursor.load(below: blockCount)
     // Each block once, however often somebody says that it is full.
@@ -84,7 +83,7 @@ extension PacketReceiver {
       place.finishedSequence = unsafe block.sequence
       unsafe place.tail = writer.tail
       unsafe cursor.store(place)
-      unsafe ring.kring.hwtail = writer.tail
+      unsafe ring.kring.store(hwtail: writer.tail)
       unsafe block.handBack()
       // If all the others are full, packets may have been lost up to now, and the last of them have no
       // block to tell of them.
@@ -96,7 +95,7 @@ extension PacketReceiver {
     place.statisticsDue = 0
     unsafe place.tail = writer.tail
     unsafe cursor.store(place)
-    unsafe ring.kring.hwtail = writer.tail
+    unsafe ring.kring.store(hwtail: writer.tail)
     unsafe ring.kring.count(.packets, writer.packets)
     unsafe ring.kring.count(.bytes, writer.bytes)
     if isDue { unsafe countKernelDrops(ring) }
@@ -114,7 +113,7 @@ extension PacketReceiver {
   private func repair(_ ring: AttachedRing) {
     let place = unsafe cursor.load(below: blockCount)
     guard unsafe place.tail < ring.ring.slotCount else { return }
-    unsafe ring.kring.hwtail = place.tail
+    unsafe ring.kring.store(hwtail: place.tail)
     // The block before may be waiting to be handed back; if not, the kernel has it, or has filled it
     // again and given it another number.
     let before = unsafe block(place.block == 0 ? blockCount &- 1 : place.block &- 1)

@@ -77,7 +77,7 @@ extension PacketSender {
   private func transmit(_ ring: AttachedRing, upTo head: UInt32) -> Int32 {
     guard var place = unsafe cursor.load(below: frameCount, ring.ring.slotCount) else { return EIO }
     // The place says how far the ring had got: a sync that was killed may not have.
-    unsafe ring.kring.hwcur = place.slot
+    unsafe ring.kring.store(hwcur: place.slot)
     unsafe adopt(ring, &place)
     unsafe reclaim(ring, &place)
     unsafe fill(ring, &place, upTo: head)
@@ -96,7 +96,7 @@ extension PacketSender {
   @inline(__always)
   private func store(_ ring: AttachedRing, _ place: PacketTransmitPlace) {
     unsafe cursor.store(place)
-    unsafe ring.kring.hwcur = place.slot
+    unsafe ring.kring.store(hwcur: place.slot)
   }
 
   @inline(__always)
@@ -128,7 +128,7 @@ extension PacketSender {
     // With nothing under way every slot before hwcur is free, those of dropped packets among them.
     if place.underWay == 0 { after = place.slot }
     guard unsafe after < ring.ring.slotCount else { return }
-    unsafe ring.kring.hwtail = after == 0 ? ring.ring.slotCount - 1 : after - 1
+    unsafe ring.kring.store(hwtail: after == 0 ? ring.ring.slotCount &- 1 : after &- 1)
   }
 
   /// Copies packets into frames as long as there are both.
@@ -203,8 +203,8 @@ extension PacketSender {
       }
       length += part.length
       if flags.rawValue & sentFlags != 0 {
-        unsafe ring.ring.slot(slot).pointee.flags = SlotFlags(
-          rawValue: flags.rawValue & ~sentFlags)
+        unsafe ring.ring.place(slot).store(
+          flags: SlotFlags(rawValue: flags.rawValue & ~sentFlags))
       }
       slot = unsafe ring.ring.next(slot)
     } while flags.contains(.moreFragments) && slot != head

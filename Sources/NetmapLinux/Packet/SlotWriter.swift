@@ -103,9 +103,8 @@ struct SlotWriter {
 
   @inline(__always)
   private mutating func close(_ flags: SlotFlags) {
-    let slot = unsafe ring.ring.slot(tail)
-    unsafe slot.pointee.length = UInt16(truncatingIfNeeded: filled)
-    unsafe slot.pointee.flags = flags
+    unsafe ring.ring.place(tail).store(
+      length: UInt16(truncatingIfNeeded: filled), flags: flags)
     unsafe tail = ring.ring.next(tail)
     unsafe room &-= 1
   }

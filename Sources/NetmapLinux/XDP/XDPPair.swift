@@ -156,7 +156,7 @@ extension XDPLedger {
     for index in unsafe 0..<min(slotCount, ring.slotCount) {
       let buffer = unsafe self[index]
       guard buffer != 0, ownership.takeBack(buffer) else { continue }
-      unsafe ring.slot(index).pointee.bufferIndex = buffer
+      unsafe ring.place(index).store(bufferIndex: buffer)
     }
   }
 }

@@ -24,7 +24,7 @@ extension XDPReceive {
     let slots = unsafe ring.ring.slotCount
     var position = unsafe fill.position
     for index in 0..<slots - 1 {
-      let buffer = unsafe ring.ring.slot(index).pointee.bufferIndex
+      let buffer = unsafe ring.ring.place(index).loadBufferIndex()
       guard unsafe ring.ownership.lend(buffer) else { continue }
       unsafe ledger.set(index, buffer)
       unsafe ledger.enter(buffer, at: index)
@@ -82,7 +82,7 @@ extension XDPReceive {
     unsafe state.commit(position, head)
     if position != start { unsafe fill.publish(upTo: position) }
     atomicMemoryFence(ordering: .releasing)
-    unsafe port.kring.hwcur = head
+    unsafe port.kring.store(hwcur: head)
   }
 
   /// Shows the packets that have arrived whole.
@@ -117,7 +117,7 @@ extension XDPReceive {
     unsafe state.commit(position, slot, second: true)
     unsafe frames.release(upTo: position)
     atomicMemoryFence(ordering: .releasing)
-    unsafe kring.hwtail = slot
+    unsafe kring.store(hwtail: slot)
     unsafe kring.count(.packets, packets)
     unsafe kring.count(.bytes, bytes)
   }
@@ -153,10 +153,10 @@ extension XDPReceive {
     let offset = unsafe common.offset(of: frame.addr)
     if unsafe offset != common.headroom { unsafe move(buffer, from: offset, frame, port) }
     let hasMore = frame.options & UInt32(CLINUX_XDP_PKT_CONTD) != 0
-    let target = unsafe port.ring.slot(slot)
-    unsafe target.pointee = Slot(
+    let shown = SlotWord(
       bufferIndex: buffer, length: UInt16(truncatingIfNeeded: length),
-      flags: hasMore ? .moreFragments : SlotFlags(rawValue: 0), pointer: target.pointee.pointer)
+      flags: hasMore ? .moreFragments : SlotFlags(rawValue: 0))
+    unsafe port.ring.store(shown, at: slot)
     _ = unsafe common.ownership.takeBack(buffer)
     unsafe ledger.clear(slot)
   }
@@ -170,7 +170,7 @@ extension XDPReceive {
   ) -> Bool {
     guard let other = unsafe ledger.slot(of: buffer), unsafe mine < ledger.bufferCount else {
       // A sync that was killed may have shown this packet, here, and not lived to say so.
-      return unsafe mine == 0 && port.ring.slot(slot).pointee.bufferIndex == buffer
+      return unsafe mine == 0 && port.ring.place(slot).loadBufferIndex() == buffer
         && common.ownership.isUsers(buffer)
     }
     unsafe state.exchange = .init(

@@ -18,9 +18,10 @@ extension AttachedRing {
   /// ring does not have the size that the ledger was made for.
   @inline(__always)
   func cursors(of ledger: XDPLedger) -> XDPCursors? {
-    let (hwcur, hwtail) = unsafe (kring.hwcur, kring.hwtail)
     let count = unsafe ring.slotCount
-    guard unsafe count == ledger.slotCount, hwcur < count, hwtail < count else { return nil }
+    guard unsafe count == ledger.slotCount, let hwcur = unsafe kring.hwcur(below: count),
+      let hwtail = unsafe kring.hwtail(below: count)
+    else { return nil }
     return XDPCursors(hwcur: hwcur, hwtail: hwtail)
   }
 }
@@ -32,7 +33,7 @@ extension XDPTransmit {
     let ring = unsafe port.ring
     let last = unsafe state.committed()
     if unsafe last.position == frames.position, unsafe last.slot < ring.slotCount {
-      unsafe port.kring.hwcur = last.slot
+      unsafe port.kring.store(hwcur: last.slot)
     }
     guard let cursors = unsafe port.cursors(of: ledger) else { return }
     // The slots that nothing was sent from.
@@ -54,11 +55,11 @@ extension XDPReceive {
     unsafe state.finishExchange(in: ledger)
     let posted = unsafe state.committed()
     if unsafe posted.position == fill.position, unsafe posted.slot < ring.slotCount {
-      unsafe port.kring.hwcur = posted.slot
+      unsafe port.kring.store(hwcur: posted.slot)
     }
     let taken = unsafe state.committed(second: true)
     if unsafe taken.position == frames.position, unsafe taken.slot < ring.slotCount {
-      unsafe port.kring.hwtail = taken.slot
+      unsafe port.kring.store(hwtail: taken.slot)
     }
     guard let cursors = unsafe port.cursors(of: ledger) else { return }
     // The slots whose buffers the kernel has not been given: the one that always stays empty, and the

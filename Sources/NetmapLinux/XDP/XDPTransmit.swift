@@ -55,7 +55,7 @@ extension XDPTransmit {
       var isComplete = false
       var slots = 0
       while end != head, !isComplete {
-        isComplete = unsafe !ring.slot(end).pointee.flags.contains(.moreFragments)
+        isComplete = unsafe !ring.loadWord(end).flags.contains(.moreFragments)
         end = unsafe ring.next(end)
         slots &+= 1
       }
@@ -80,7 +80,7 @@ extension XDPTransmit {
     unsafe state.commit(position, next, isSkipping)
     unsafe frames.publish(upTo: position)
     atomicMemoryFence(ordering: .releasing)
-    unsafe kring.hwcur = next
+    unsafe kring.store(hwcur: next)
     unsafe kring.count(.packets, packets)
     unsafe kring.count(.bytes, bytes)
     return next
@@ -133,8 +133,8 @@ extension XDPTransmit {
         position &+= 1
       }
       unsafe outstanding[index] = descriptors == 1 ? 1 : 3
-      unsafe ring.slot(index).pointee.flags = SlotFlags(
-        rawValue: slot.flags.rawValue & ~sentFlags)
+      unsafe ring.place(index).store(
+        flags: SlotFlags(rawValue: slot.flags.rawValue & ~sentFlags))
       bytes &+= UInt64(slot.length)
       index = unsafe ring.next(index)
     }
@@ -235,6 +235,6 @@ extension XDPTransmit {
       }
       index = unsafe ring.next(index)
     }
-    unsafe port.kring.hwtail = index == 0 ? ring.slotCount &- 1 : index &- 1
+    unsafe port.kring.store(hwtail: index == 0 ? ring.slotCount &- 1 : index &- 1)
   }
 }

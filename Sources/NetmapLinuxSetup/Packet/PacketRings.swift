@@ -50,7 +50,7 @@ final class PacketRing {
     try prepare(socket)
     half = try Self.half(attachment, socket, words, interface)
     _ = unsafe half.receiver.kernelDrops()
-    unsafe half.receiver.begin(at: ring.kring.hwtail)
+    unsafe half.receiver.begin(at: ring.kring.hwtail(below: ring.ring.slotCount) ?? 0)
     socket.setClosed(false)
   }
 
@@ -83,7 +83,7 @@ final class PacketRing {
     try socket.makeRing(PACKET_TX_RING, request)
     try socket.bind(protocol: 0)
     half = try Self.half(attachment, socket, words, interface)
-    unsafe half.sender.begin(at: ring.kring.hwcur)
+    unsafe half.sender.begin(at: ring.kring.hwcur(below: ring.ring.slotCount) ?? 0)
   }
 
   private static func half(
