@@ -4,10 +4,16 @@ extension ReceiveRing {
   /// Moves packets to a transmit ring, without copying them if both ports share a region.
   ///
   /// Within a region the buffers of the two slots change places; between regions the bytes are
-  /// copied, and a packet that is longer than the target's buffers is cut off there.
+  /// copied, and a packet that is longer than the target's buffers is cut off there. Copied as well are
+  /// packets that begin elsewhere in their buffers than the target's slots say (`@offset`).
+  ///
+  /// The process may be killed at any time: of each packet whose buffer changes places it is known
+  /// afterwards which ring has it, and every buffer is in one slot. Programs that exchange buffer indexes
+  /// by themselves (``unsafeRing``, netmap's C interface) do not have that protection.
   ///
   /// - Parameters:
-  ///   - target: Where the packets go; they leave at the next sync of its port.
+  ///   - target: Where the packets go; they leave at the next sync of its port. Both rings' heads move
+  ///     when all packets have been edited.
   ///   - limit: How many slots at most.
   ///   - edit: May change the bytes of each slot on their way.
   /// - Returns: How many slots were moved: as many as there are packets, room, and limit.
@@ -17,15 +23,20 @@ extension ReceiveRing {
     to target: inout TransmitRing, limit: Int = .max,
     _ edit: (inout MutableRawSpan) -> Void
   ) -> Int {
-    let isZeroCopy = memoryID == target.memoryID
     let total = min(count, target.space, max(limit, 0))
-    for _ in 0..<total {
-      let slot = unsafe ring.slot(position).pointee
-      let length = unsafe min(Int(slot.length), Int(ring.bufferSize))
-      var span = unsafe MutableRawSpan(
-        _unsafeStart: ring.buffer(slot.bufferIndex), byteCount: length)
-      edit(&span)
-      move(slot, length: length, to: &target, isZeroCopy)
+    guard total > 0 else { return 0 }
+    if unsafe origin.pointee.isSameMemory(as: target.origin), let note = unsafe origin.pointee.note
+    {
+      unsafe exchange(total, with: &target, noting: note, edit)
+    } else {
+      for _ in 0..<total {
+        let (slot, start, length) = unsafe load(position)
+        var span = unsafe MutableRawSpan(_unsafeStart: start, byteCount: length)
+        edit(&span)
+        unsafe target.copy(slot, start, length, to: target.position)
+        target.advance()
+        advance()
+      }
     }
     return total
   }
@@ -40,26 +51,66 @@ extension ReceiveRing {
   @inlinable @inline(__always)
   @_lifetime(self: copy self)
   @_lifetime(target: copy target)
-  mutating func move(
-    _ slot: Slot, length: Int, to target: inout TransmitRing, _ isZeroCopy: Bool
+  mutating func exchange(
+    _ total: Int, with target: inout TransmitRing, noting note: ExchangeNote,
+    _ edit: (inout MutableRawSpan) -> Void
   ) {
-    let source = unsafe ring.slot(position)
-    let free = unsafe target.ring.slot(target.position)
-    let kept = slot.flags.intersection(.moreFragments)
-    if isZeroCopy {
-      unsafe source.pointee.bufferIndex = free.pointee.bufferIndex
-      unsafe source.pointee.flags = .bufferChanged
-      unsafe free.pointee.bufferIndex = slot.bufferIndex
-      unsafe free.pointee.length = UInt16(truncatingIfNeeded: length)
-      unsafe free.pointee.flags = kept.union(.bufferChanged)
-    } else {
-      let copied = unsafe min(length, Int(target.ring.bufferSize))
-      unsafe target.ring.buffer(free.pointee.bufferIndex)
-        .copyMemory(from: ring.buffer(slot.bufferIndex), byteCount: copied)
-      unsafe free.pointee.length = UInt16(truncatingIfNeeded: copied)
-      unsafe free.pointee.flags = kept
+    let usesOffsets = offsetMask | target.offsetMask != 0
+    var (from, to) = (position, target.position)
+    unsafe note.begin(origin.pointee.owner, at: from, to: target.ring, at: to)
+    for number in 0..<total {
+      let (slot, start, length) = unsafe load(from)
+      var span = unsafe MutableRawSpan(_unsafeStart: start, byteCount: length)
+      edit(&span)
+      if usesOffsets, unsafe start - ring.buffer(slot.bufferIndex) != target.offset(of: to) {
+        unsafe target.copy(slot, start, length, to: to)
+      } else {
+        let packet = SlotWord(
+          bufferIndex: slot.bufferIndex, length: UInt16(truncatingIfNeeded: length),
+          flags: slot.flags.intersection(.moreFragments).union(.bufferChanged))
+        unsafe note.exchange(number, packet, from: ring.place(from), to: target.ring.place(to))
+      }
+      from = unsafe ring.next(from)
+      to = unsafe target.ring.next(to)
     }
-    target.advance()
-    advance()
+    target.move(to: to)
+    move(to: from)
+    unsafe note.end()
+  }
+
+  /// A slot, loaded once, and where its packet lies.
+  @inlinable @inline(__always)
+  func load(
+    _ index: UInt32
+  ) -> (slot: Slot, start: UnsafeMutableRawPointer, length: Int) {
+    let slot = unsafe ring.load(index)
+    let size = unsafe Int(ring.bufferSize)
+    let offset =
+      offsetMask == 0
+      ? 0 : Int(truncatingIfNeeded: min(slot.pointer & offsetMask, UInt64(size)))
+    return unsafe (
+      slot, ring.buffer(slot.bufferIndex) + offset, min(Int(slot.length), size &- offset)
+    )
+  }
+}
+
+extension TransmitRing {
+  /// Copies a packet into the buffer of a slot, and says so in the slot.
+  @inlinable @inline(__always)
+  func copy(
+    _ slot: Slot, _ start: UnsafeMutableRawPointer, _ length: Int, to index: UInt32
+  ) {
+    let copied = unsafe min(length, Int(ring.bufferSize))
+    let free = unsafe ring.place(index)
+    unsafe payload(free, copied).copyMemory(from: start, byteCount: copied)
+    unsafe free.store(
+      length: UInt16(truncatingIfNeeded: copied), flags: slot.flags.intersection(.moreFragments))
+  }
+
+  /// The offset that a slot has.
+  @inlinable
+  func offset(of index: UInt32) -> Int {
+    let offset = unsafe ring.place(index).loadPointer() & offsetMask
+    return unsafe Int(truncatingIfNeeded: min(offset, UInt64(ring.bufferSize)))
   }
 }

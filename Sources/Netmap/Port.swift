@@ -36,6 +36,7 @@ public final class Port {
   // What every sync and every view needs, as plain data: no reference is counted on the way.
   private let path: UnsafePointer<SyncPath>
   @usableFromInline let rings: UnsafeMutablePointer<Ring>
+  @usableFromInline let origins: UnsafeMutablePointer<RingOrigin>
   @usableFromInline let transmitCount: Int
   @usableFromInline let receiveCount: Int
 
@@ -44,8 +45,8 @@ public final class Port {
   /// Where ``inject(_:)`` looks first.
   var nextInjectRing = 0
 
-  /// The region the buffers lie in (`nr_mem_id`). Ports with the same number exchange packets without
-  /// copying them.
+  /// The region the buffers lie in (`nr_mem_id`), a number of the port's engine. Ports of one engine that
+  /// have the same number exchange packets without copying them; see ``sharesMemory(with:)``.
   public let memoryID: UInt16
 
   /// The port as it was asked for.
@@ -102,12 +103,20 @@ public final class Port {
     unsafe path = attached.syncPath
     transmitCount = attached.transmitCount
     receiveCount = attached.receiveCount
-    unsafe rings = .allocate(capacity: max(transmitCount + receiveCount, 1))
+    let count = max(transmitCount + receiveCount, 1)
+    unsafe rings = .allocate(capacity: count)
+    unsafe origins = .allocate(capacity: count)
     for index in 0..<transmitCount {
-      unsafe (rings + index).initialize(to: attached.transmit(index).ring)
+      let ring = unsafe attached.transmit(index)
+      unsafe (rings + index).initialize(to: ring.ring)
+      unsafe (origins + index).initialize(
+        to: RingOrigin(attached.region, attached.exchangeOwner, note: nil))
     }
     for index in 0..<receiveCount {
-      unsafe (rings + transmitCount + index).initialize(to: attached.receive(index).ring)
+      let (ring, place) = unsafe (attached.receive(index), transmitCount + index)
+      unsafe (rings + place).initialize(to: ring.ring)
+      unsafe (origins + place).initialize(
+        to: RingOrigin(attached.region, attached.exchangeOwner, note: ring.kring.exchangeNote))
     }
     memoryID = registration.memoryID
     self.specification = specification
@@ -146,6 +155,7 @@ public final class Port {
 
   deinit {
     unsafe rings.deallocate()
+    unsafe origins.deallocate()
     guard unsafe process.isThisProcess else { return }
     binding.finish()
   }
@@ -202,8 +212,14 @@ extension Port {
     return unsafe ring.ring.base - attached.interface
   }
 
-  /// Bytes in a buffer: the most that one slot holds.
+  /// Bytes in a buffer: the most that one slot holds, offsets apart.
   public var bufferSize: Int { registration.segment.bufferSize }
+
+  /// Whether buffers of the two ports can change places: then ``ReceiveRing/forward(to:limit:_:)`` copies no
+  /// packet. True for ports in one region of one engine, however they were opened.
+  public func sharesMemory(with other: Port) -> Bool {
+    attached.region.identity == other.attached.region.identity
+  }
 
   /// Transmit rings that this binding holds.
   public var transmitRingCount: Int { transmitCount }
@@ -231,7 +247,7 @@ extension Port {
   @_lifetime(borrow self)
   public borrowing func transmitRing(_ index: Int) -> TransmitRing {
     precondition(index >= 0 && index < transmitCount, "the port has no such transmit ring")
-    let ring = unsafe TransmitRing(rings[index], memoryID)
+    let ring = unsafe TransmitRing(rings[index], origins + index)
     return unsafe _overrideLifetime(ring, borrowing: self)
   }
 
@@ -245,7 +261,8 @@ extension Port {
   @_lifetime(borrow self)
   public borrowing func receiveRing(_ index: Int) -> ReceiveRing {
     precondition(index >= 0 && index < receiveCount, "the port has no such receive ring")
-    let ring = unsafe ReceiveRing(rings[transmitCount + index], memoryID)
+    let place = transmitCount + index
+    let ring = unsafe ReceiveRing(rings[place], origins + place)
     return unsafe _overrideLifetime(ring, borrowing: self)
   }
 }

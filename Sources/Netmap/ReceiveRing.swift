@@ -8,7 +8,9 @@ public import NetmapCore
 @safe @frozen
 public struct ReceiveRing: ~Copyable, ~Escapable {
   @usableFromInline let ring: Ring
-  @usableFromInline let memoryID: UInt16
+  @usableFromInline let origin: UnsafePointer<RingOrigin>
+  /// As in ``TransmitRing``.
+  @usableFromInline let offsetMask: UInt64
   /// The next slot to take: the ring's head.
   @usableFromInline var position: UInt32
   /// The first slot that holds no packet.
@@ -16,9 +18,10 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
 
   @inlinable
   @_lifetime(immortal)
-  init(_ ring: Ring, _ memoryID: UInt16) {
+  init(_ ring: Ring, _ origin: UnsafePointer<RingOrigin>) {
     unsafe self.ring = ring
-    self.memoryID = memoryID
+    unsafe self.origin = origin
+    offsetMask = unsafe ring.offsetMask
     // See TransmitRing: what is out of range counts as "nothing there".
     let (head, tail) = unsafe (ring.head, ring.tail)
     let isSound = unsafe head < ring.slotCount && tail < ring.slotCount
@@ -51,9 +54,9 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   @_lifetime(&self)
   public mutating func next() -> Packet? {
     guard position != end else { return nil }
-    let slot = unsafe ring.slot(position).pointee
+    let slot = unsafe ring.load(position)
     advance()
-    return unsafe _overrideLifetime(Packet(ring, slot), mutating: &self)
+    return unsafe _overrideLifetime(Packet(ring, slot, offsetMask), mutating: &self)
   }
 
   /// Takes up to `limit` packets: the fastest way to receive many.
@@ -72,16 +75,21 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     var left = taken
     // The loops below are made for many.
     if taken == 1 {
-      unsafe body(Packet(ring, ring.slot(index).pointee))
+      unsafe body(Packet(ring, ring.load(index), offsetMask))
       advance()
       return 1
+    }
+    while left > 0, offsetMask != 0 {
+      unsafe body(Packet(ring, ring.load(index), offsetMask))
+      left &-= 1
+      index = unsafe ring.next(index)
     }
     while left > 0 {
       // A stretch has no wrap in it, so that each slot costs one addition.
       let stretch = unsafe min(left, Int(ring.slotCount &- index))
-      var slot = unsafe ring.slot(index)
+      var slot = unsafe ring.place(index)
       for _ in 0..<stretch {
-        unsafe body(Packet(ring, slot.pointee))
+        unsafe body(Packet(ring, slot.load(), 0))
         unsafe slot += 1
       }
       left &-= stretch
@@ -138,11 +146,16 @@ public struct Packet: ~Escapable {
 
   @inlinable
   @_lifetime(immortal)
-  init(_ ring: Ring, _ slot: Slot) {
+  init(_ ring: Ring, _ slot: Slot, _ offsetMask: UInt64) {
     self.slot = slot
-    // A peer wrote the length: no more than a buffer has is ever read.
-    let length = unsafe min(Int(slot.length), Int(ring.bufferSize))
-    let span = unsafe RawSpan(_unsafeStart: ring.buffer(slot.bufferIndex), byteCount: length)
+    // A peer wrote offset and length: no more than a buffer has is ever read.
+    let size = unsafe Int(ring.bufferSize)
+    let offset =
+      offsetMask == 0
+      ? 0 : Int(truncatingIfNeeded: min(slot.pointer & offsetMask, UInt64(size)))
+    let span = unsafe RawSpan(
+      _unsafeStart: ring.buffer(slot.bufferIndex) + offset,
+      byteCount: min(Int(slot.length), size &- offset))
     // Whoever makes a packet ties it to the ring it came from.
     bytes = unsafe _overrideLifetime(span, copying: ())
   }

@@ -5,6 +5,9 @@ public import NetmapCore
 /// What is appended leaves at the next sync or wait of the port. The view remembers how much room
 /// there was when it was taken, and cannot outlive the port.
 ///
+/// Where offsets are in use (`@offset`), a packet begins that far into its buffer. One that would not fit
+/// behind it begins earlier, and its slot remembers that.
+///
 /// ```swift
 /// var ring = port.transmitRing(0)
 /// while ring.append(frame.span.bytes) {}
@@ -13,7 +16,9 @@ public import NetmapCore
 @safe @frozen
 public struct TransmitRing: ~Copyable, ~Escapable {
   @usableFromInline let ring: Ring
-  @usableFromInline let memoryID: UInt16
+  @usableFromInline let origin: UnsafePointer<RingOrigin>
+  /// Bits of a slot's pointer that say where in its buffer a packet begins; 0 where offsets are not in use.
+  @usableFromInline let offsetMask: UInt64
   /// The next slot to fill: the ring's head.
   @usableFromInline var position: UInt32
   /// The first slot that is not free.
@@ -21,9 +26,10 @@ public struct TransmitRing: ~Copyable, ~Escapable {
 
   @inlinable
   @_lifetime(immortal)
-  init(_ ring: Ring, _ memoryID: UInt16) {
+  init(_ ring: Ring, _ origin: UnsafePointer<RingOrigin>) {
     unsafe self.ring = ring
-    self.memoryID = memoryID
+    unsafe self.origin = origin
+    offsetMask = unsafe ring.offsetMask
     // Another process may have written these: out of range means "no room" here, and the next sync
     // resets the ring.
     let (head, tail) = unsafe (ring.head, ring.tail)
@@ -58,10 +64,10 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   public mutating func append(_ bytes: RawSpan, flags: SlotFlags = []) -> Bool {
     guard position != end else { return false }
     precondition(bytes.byteCount <= bufferSize, "the packet does not fit a buffer")
-    let slot = unsafe ring.slot(position)
+    let slot = unsafe ring.place(position)
     unsafe bytes.withUnsafeBytes { source in
       guard let start = source.baseAddress else { return }
-      unsafe payload(slot).copyMemory(from: start, byteCount: source.count)
+      unsafe payload(slot, source.count).copyMemory(from: start, byteCount: source.count)
     }
     unsafe commit(slot, length: bytes.byteCount, flags)
     return true
@@ -84,8 +90,8 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ) -> Bool {
     guard position != end else { return false }
     precondition(fits(length), "the packet does not fit a buffer")
-    let slot = unsafe ring.slot(position)
-    var span = unsafe MutableRawSpan(_unsafeStart: payload(slot), byteCount: length)
+    let slot = unsafe ring.place(position)
+    var span = unsafe MutableRawSpan(_unsafeStart: payload(slot, length), byteCount: length)
     fill(&span)
     unsafe commit(slot, length: length, flags)
     return true
@@ -99,7 +105,9 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   public mutating func append(length: Int, flags: SlotFlags = []) -> Bool {
     guard position != end else { return false }
     precondition(fits(length), "the packet does not fit a buffer")
-    unsafe commit(ring.slot(position), length: length, flags)
+    let slot = unsafe ring.place(position)
+    if offsetMask != 0 { _ = unsafe offset(slot, length) }
+    unsafe commit(slot, length: length, flags)
     return true
   }
 
@@ -132,27 +140,47 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     // What follows is made for many.
     if limit == 1 {
       guard position != end else { return 0 }
-      let slot = unsafe ring.slot(position)
-      var span = unsafe MutableRawSpan(_unsafeStart: payload(slot), byteCount: length)
+      let slot = unsafe ring.place(position)
+      var span = unsafe MutableRawSpan(_unsafeStart: payload(slot, length), byteCount: length)
       fill(0, &span)
       unsafe commit(slot, length: length, flags)
       return 1
     }
     let count = min(max(limit, 0), space)
+    if offsetMask != 0 { return appendAtOffsets(count, length: length, flags, fill) }
     var index = position
     var number = 0
     while number < count {
       // A stretch has no wrap in it, so that each slot costs one addition.
       let stretch = unsafe min(count &- number, Int(ring.slotCount &- index))
-      var slot = unsafe ring.slot(index)
+      var slot = unsafe ring.place(index)
       for _ in 0..<stretch {
-        var span = unsafe MutableRawSpan(_unsafeStart: payload(slot), byteCount: length)
+        var span = unsafe MutableRawSpan(
+          _unsafeStart: ring.buffer(slot.loadBufferIndex()), byteCount: length)
         fill(number, &span)
-        unsafe Self.set(slot, length, flags)
+        unsafe slot.store(length: UInt16(truncatingIfNeeded: length), flags: flags)
         number &+= 1
         unsafe slot += 1
       }
       index = unsafe ring.index(index, advancedBy: stretch)
+    }
+    move(to: index)
+    return count
+  }
+
+  @inlinable @inline(never)
+  @_lifetime(self: copy self)
+  mutating func appendAtOffsets(
+    _ count: Int, length: Int, _ flags: SlotFlags,
+    _ fill: (_ number: Int, _ bytes: inout MutableRawSpan) -> Void
+  ) -> Int {
+    var index = position
+    for number in 0..<count {
+      let slot = unsafe ring.place(index)
+      var span = unsafe MutableRawSpan(_unsafeStart: payload(slot, length), byteCount: length)
+      fill(number, &span)
+      unsafe slot.store(length: UInt16(truncatingIfNeeded: length), flags: flags)
+      index = unsafe ring.next(index)
     }
     move(to: index)
     return count
@@ -172,24 +200,28 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   @inlinable @inline(__always)
   func fits(_ length: Int) -> Bool { unsafe UInt(bitPattern: length) <= UInt(ring.bufferSize) }
 
-  /// Where the packet in a slot begins: its buffer, and the offset where offsets are in use.
+  /// Where a packet of `length` bytes in a slot begins: its buffer, and the offset where offsets are in use.
   @inlinable @inline(__always)
-  func payload(_ slot: UnsafeMutablePointer<Slot>) -> UnsafeMutableRawPointer {
-    unsafe ring.buffer(slot.pointee.bufferIndex)
+  func payload(_ slot: SlotPlace, _ length: Int) -> UnsafeMutableRawPointer {
+    let start = unsafe ring.buffer(slot.loadBufferIndex())
+    return unsafe offsetMask == 0 ? start : start + offset(slot, length)
   }
 
-  /// Writes length and flags, which are neighbours, in one store.
-  @inlinable @inline(__always)
-  static func set(_ slot: UnsafeMutablePointer<Slot>, _ length: Int, _ flags: SlotFlags) {
-    let word = UInt32(UInt16(truncatingIfNeeded: length)) | UInt32(flags.rawValue) << 16
-    unsafe UnsafeMutableRawPointer(slot).storeBytes(
-      of: word.littleEndian, toByteOffset: 4, as: UInt32.self)
+  /// How far into its buffer a packet of `length` bytes begins, at most ``bufferSize``. A peer may have
+  /// written the slot: an offset that leaves no room for the packet is lowered, in the slot as well.
+  @inlinable @inline(never)
+  func offset(_ slot: SlotPlace, _ length: Int) -> Int {
+    let pointer = unsafe slot.loadPointer()
+    let wanted = pointer & offsetMask
+    let offset = unsafe min(wanted, UInt64(Int(ring.bufferSize) &- length))
+    if offset != wanted { unsafe slot.store(pointer: pointer & ~offsetMask | offset) }
+    return Int(truncatingIfNeeded: offset)
   }
 
   @inlinable @inline(__always)
   @_lifetime(self: copy self)
-  mutating func commit(_ slot: UnsafeMutablePointer<Slot>, length: Int, _ flags: SlotFlags) {
-    unsafe Self.set(slot, length, flags)
+  mutating func commit(_ slot: SlotPlace, length: Int, _ flags: SlotFlags) {
+    unsafe slot.store(length: UInt16(truncatingIfNeeded: length), flags: flags)
     advance()
   }
 

@@ -72,6 +72,28 @@ struct KillFaults {
     try fixture.expectEmpty("seed \(seed)")
   }
 
+  @Test("forwarders killed at full speed: each packet arrives once, in order; no buffer is lost")
+  func forwarders() throws {
+    var (seed, generator) = seededGenerator("forwarders")
+    let fixture = try DaemonFixture()
+    let receiver = try fixture.peer(["receive", "netmap:p{2", "0"])
+    let sender = try fixture.peer(["send-all", "netmap:p{1", "1", "0", "64"])
+    for round in 0..<faultRounds {
+      let batch = [1, 3, 64][round % 3]
+      let forwarder = try fixture.peer(["forward", "netmap:p}1", "netmap:p}2", "\(batch)"])
+      usleep(.random(in: 0..<3_000, using: &generator))
+      forwarder.kill(SIGKILL)
+      try fixture.expectSound("seed \(seed), round \(round), batch \(batch)")
+    }
+    sender.kill(SIGKILL)
+    // Says what was wrong with what it received.
+    receiver.send(SIGKILL)
+    let said = rest(of: receiver)
+    #expect(said.isEmpty, "seed \(seed): \(said)")
+    receiver.wait()
+    try fixture.expectEmpty("seed \(seed)")
+  }
+
   @Test("processes that die while they have a ring locked: the lock is free, the ring works")
   func lockHolders() throws {
     let fixture = try DaemonFixture()

@@ -71,6 +71,7 @@ extension EngineState {
     guard let binding = bindings.removeValue(forKey: id) else { return }
     let (region, segment) = (binding.port.region, binding.port.segment)
     let port = ObjectIdentifier(segment.memory)
+    finishExchanges(of: binding)
     if keepsViews {
       quarantined[id] = (region, segment, begun: region.beginQuarantine(of: port))
     }

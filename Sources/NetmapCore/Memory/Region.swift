@@ -321,6 +321,9 @@ package final class Region {
     layout.bufferBase + Int(index) * layout.buffers.size
   }
 
+  /// Whether a ring object has been given out; the offset must be one's.
+  package func isRingInUse(at offset: Int) -> Bool { !rings.isFree(ringIndex(offset)) }
+
   private func interfaceIndex(_ offset: Int) -> Int {
     (offset - layout.interfaces.offset) / layout.interfaces.size
   }

@@ -23,8 +23,8 @@ package final class SharedMemory: Sendable {
 
   /// The file behind a mapping. The kernel gives the number to no other file while this one exists.
   package struct Identity: Hashable, Sendable {
-    fileprivate let device: UInt64
-    fileprivate let file: UInt64
+    package let device: UInt64
+    package let file: UInt64
   }
 
   /// Creates zero-filled memory of at least `byteCount` bytes.

@@ -11,6 +11,8 @@ package final class AttachedPort {
   /// The binding's number in the segment.
   let bindingIndex: Int
   private let doorbells: DoorbellTable
+  /// In whose name buffers are exchanged.
+  package let exchangeOwner: ExchangeNote.Owner
   /// The port's place on a switch.
   package let bridge: BridgeAttachment?
   /// Of the rings of a switch port, in their order.
@@ -76,6 +78,7 @@ package final class AttachedPort {
     self.segment = segment
     record = lane.map { binding.only($0) } ?? binding
     bindingIndex = index
+    exchangeOwner = ExchangeNote.Owner(tag, binding: index)
     self.doorbells = doorbells
     self.bridge = bridge
     let builder = unsafe RingBuilder(

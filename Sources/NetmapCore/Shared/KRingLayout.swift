@@ -8,7 +8,7 @@
 /// - `512..<640`: of a switch port's receive ring: where senders reserve slots, what they were refused, and
 ///   who waits for room.
 /// - `640..<768`: of a switch port's transmit ring: what its sender is about to reserve, and where; who has
-///   got its first packet already.
+///   got its first packet already. Of a receive ring: what an application is exchanging with another ring.
 ///
 /// Pairs of 64-byte lines, because processors fetch neighbouring lines together: two sides that
 /// write to one pair would slow each other down.
@@ -64,6 +64,8 @@ package enum KRingLayout {
   @inlinable package static var heldSenders: Int { 576 }
 
   @inlinable package static var intent: Int { 640 }
+  /// Of a receive ring: the ``ExchangeNote`` of an application that is forwarding from it. Four words.
+  @inlinable package static var exchange: Int { 640 }
   /// Ports that have got the broadcast which waits for others: one bit each, four words; and of which
   /// slot that is, plus one.
   @inlinable package static var delivered: Int { 672 }

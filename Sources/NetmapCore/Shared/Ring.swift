@@ -75,6 +75,13 @@ extension Ring {
     }
   }
 
+  /// Bits of a slot's pointer that hold an offset, 0 where offsets are not in use (`offset_mask`).
+  @inlinable @inline(always)
+  public var offsetMask: UInt64 {
+    unsafe (base + NETMAP_RING_OFFSET_MASK_OFFSET).assumingMemoryBound(to: Atomic<UInt64>.self)
+      .pointee.load(ordering: .relaxed)
+  }
+
   /// Wall-clock time of the last receive sync, since 1970.
   public var timestamp: (seconds: Int64, microseconds: Int64) {
     unsafe (

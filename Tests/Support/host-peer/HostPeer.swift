@@ -9,6 +9,7 @@ import Netmap
 ///     host-peer receive PORT COUNT
 ///     host-peer receive PORT COUNT PROGRESS-FILE
 ///     host-peer listen PORT
+///     host-peer forward PORT PORT BATCH
 ///     host-peer hold-lock NAME transmit|receive
 ///     host-peer die-unrung NAME SENDER
 ///     host-peer hand-over fork|daemonise|exec PORT COUNT
@@ -50,6 +51,10 @@ struct HostPeer {
           ReceiveProgress(file: arguments.count > 4 ? arguments[4] : nil))
       case "listen" where arguments.count >= 3:
         try receive(Port(arguments[2], engine: HostEngine.shared), count: 0, mayMissSome: true)
+      case "forward" where arguments.count >= 5:
+        try forward(
+          Port(arguments[2], engine: HostEngine.shared),
+          Port(arguments[3], engine: HostEngine.shared), batch: Int(arguments[4]) ?? 64)
       case "flow-send" where arguments.count >= 6:
         try sendFlow(
           Port(arguments[2], engine: HostEngine.shared), sender: UInt64(arguments[3]) ?? 0,

@@ -1,0 +1,129 @@
+import NetmapCore
+import Testing
+
+/// Exchanges of buffers between rings that were not brought to an end.
+@Suite("Exchanges that a binding's end cuts short")
+struct ExchangeTests {
+  /// Two pipes of one parent; packets 1...5 wait in `source`.
+  private final class Fixture {
+    let engine: Engine
+    let feeder: TestPort
+    var source: TestPort
+    var target: TestPort
+    let sink: TestPort
+
+    init() throws {
+      engine = try Engine()
+      feeder = try TestPort(engine, "a{1", hints: .slots(8))
+      source = try TestPort(engine, "a}1")
+      target = try TestPort(engine, "a{2", hints: .slots(8))
+      sink = try TestPort(engine, "a}2")
+      feeder.tx().send(1...5)
+      source.rx().sync()
+    }
+
+    var note: ExchangeNote { unsafe source.rx().attached.kring.exchangeNote }
+
+    /// What `forward` of three packets does, up to some point.
+    func exchange(pairs: Int, half: Bool, publishing heads: Int) {
+      let (from, to) = unsafe (source.rx().attached.ring, target.tx().attached.ring)
+      unsafe note.begin(source.attached.exchangeOwner, at: 0, to: to, at: 0)
+      for pair in 0..<UInt32(pairs + (half ? 1 : 0)) {
+        let packet = unsafe from.load(pair)
+        let word = SlotWord(
+          bufferIndex: packet.bufferIndex, length: packet.length, flags: .bufferChanged)
+        unsafe note.exchange(Int(pair), word, from: from.place(pair), to: to.place(pair))
+        if pair == UInt32(pairs) { unsafe from.place(pair).store(SlotWord(packet)) }
+      }
+      if heads > 0 { target.tx().move(to: 3) }
+      if heads > 1 { source.rx().move(to: 3) }
+    }
+  }
+
+  /// How far it came: pairs, whether one more was half done, and how many of the two heads had moved.
+  static let stages: [(Int, Bool, Int)] = [
+    (0, false, 0), (0, true, 0), (1, false, 0), (1, true, 0), (2, true, 0), (3, false, 0),
+    (3, false, 1), (3, false, 2),
+  ]
+
+  @Test(
+    "every buffer is in one place and every packet in one ring, whichever end goes first",
+    arguments: stages, [true, false])
+  func ends(stage: (Int, Bool, Int), sourceFirst: Bool) throws {
+    let fixture = try Fixture()
+    fixture.exchange(pairs: stage.0, half: stage.1, publishing: stage.2)
+    if sourceFirst {
+      fixture.source.close()
+      fixture.target.close()
+    } else {
+      fixture.target.close()
+      fixture.source.close()
+    }
+    #expect(fixture.engine.check().findings == [])
+    // Whoever opens the ends next finds the packets, each once and in order.
+    fixture.target = try TestPort(fixture.engine, "a{2")
+    fixture.target.tx().sync()
+    let passed = fixture.sink.rx().receive()
+    fixture.source = try TestPort(fixture.engine, "a}1")
+    let left = fixture.source.rx().receive()
+    #expect(passed + left == [1, 2, 3, 4, 5])
+    #expect(passed.count == stage.0)
+    #expect(unsafe fixture.note.batch == nil)
+    #expect(fixture.engine.check().findings == [])
+  }
+
+  @Test("a client that dies while others still have its bindings: the same", arguments: stages)
+  func dies(stage: (Int, Bool, Int)) throws {
+    let fixture = try Fixture()
+    fixture.exchange(pairs: stage.0, half: stage.1, publishing: stage.2)
+    fixture.engine.finishExchanges(of: fixture.feeder.tag)
+    #expect(unsafe fixture.note.batch != nil, "another client's")
+    fixture.engine.finishExchanges(of: fixture.source.tag)
+    #expect(unsafe fixture.note.batch == nil)
+    #expect(fixture.engine.check().findings == [])
+    fixture.target.tx().sync()
+    let left = fixture.source.rx().visible
+    #expect(fixture.sink.rx().receive() + left == [1, 2, 3, 4, 5])
+  }
+
+  @Test("a binding that ends does not end another one's exchange")
+  func others() throws {
+    let fixture = try Fixture()
+    let second = try TestPort(fixture.engine, "a}1")
+    fixture.exchange(pairs: 1, half: true, publishing: 0)
+    second.close()
+    let third = try TestPort(fixture.engine, "a{2")
+    third.close()
+    #expect(unsafe fixture.note.batch != nil)
+  }
+
+  @Test("a note that says anything harms nobody")
+  func damaged() throws {
+    let fixture = try Fixture()
+    var random = SystemRandomNumberGenerator()
+    let kring = unsafe fixture.source.rx().attached.kring.base + KRingLayout.exchange
+    for _ in 0..<20_000 {
+      for word in 0..<4 {
+        let value: UInt64 =
+          switch Int.random(in: 0..<4, using: &random) {
+          case 0: .random(in: 0 ... .max, using: &random)
+          case 1: .random(in: 0..<64, using: &random)
+          case 2:
+            UInt64(fixture.source.registration.region.byteCount)
+              - .random(in: 0..<9999, using: &random)
+          default: fixture.source.tag.rawValue
+          }
+        unsafe kring.storeBytes(of: value, toByteOffset: 8 * word, as: UInt64.self)
+      }
+      unsafe kring.storeBytes(of: fixture.source.tag.rawValue, toByteOffset: 8, as: UInt64.self)
+      if Bool.random(using: &random) {
+        let ring = unsafe fixture.target.tx().attached.ring
+        unsafe kring.storeBytes(of: UInt64(ring.buffers - ring.base), as: UInt64.self)
+      }
+      fixture.engine.finishExchanges(of: fixture.source.tag)
+      #expect(unsafe fixture.note.batch == nil)
+    }
+    fixture.source.close()
+    fixture.target.close()
+  }
+}
