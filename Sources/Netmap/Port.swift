@@ -49,6 +49,8 @@ public final class Port {
   /// have the same number exchange packets without copying them; see ``sharesMemory(with:)``.
   public let memoryID: UInt16
 
+  private let bufferBytes: Int
+
   /// The port as it was asked for.
   public let specification: PortSpecification
 
@@ -119,6 +121,9 @@ public final class Port {
         to: RingOrigin(attached.region, attached.exchangeOwner, note: ring.kring.exchangeNote))
     }
     memoryID = registration.memoryID
+    bufferBytes =
+      unsafe transmitCount + receiveCount > 0
+      ? Int(rings[0].bufferSize) : registration.segment.bufferSize
     self.specification = specification
   }
 
@@ -213,7 +218,9 @@ extension Port {
   }
 
   /// Bytes in a buffer: the most that one slot holds, offsets apart.
-  public var bufferSize: Int { registration.segment.bufferSize }
+  ///
+  /// Constant, though other processes can write where the segment says it.
+  public var bufferSize: Int { bufferBytes }
 
   /// Whether buffers of the two ports can change places: then ``ReceiveRing/forward(to:limit:_:)`` copies no
   /// packet. True for ports in one region of one engine, however they were opened.

@@ -189,8 +189,11 @@ extension Server {
     let bridges = Set(client.seen.compactMap { bindings[$0]?.bridge })
     // What it was filling says its kring, as long as that is locked.
     if !bridges.isEmpty { engine.finishLeases(of: client.tag) }
-    // Bindings that only it had end by themselves; others may have the rest.
-    engine.finishExchanges(of: client.tag)
+    // Bindings that only it had end by themselves; others may have the rest. Rarely is there anything to do.
+    let exchanges = client.seen.contains { id in
+      bindings[id]?.registration.segment.hasExchange(of: client.tag) ?? false
+    }
+    if exchanges { engine.finishExchanges(of: client.tag) }
     var locks = 0
     for id in client.seen {
       guard let binding = bindings[id] else { continue }

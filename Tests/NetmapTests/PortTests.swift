@@ -1,7 +1,9 @@
 import Glibc
-import Netmap
+import NetmapCore
 import NetmapTestSupport
 import Testing
+
+@testable import Netmap
 
 @Suite("Port")
 struct PortTests {
@@ -84,6 +86,26 @@ struct PortTests {
     #expect(received.receive.bytes == 1674)
     #expect(sent.systemCalls == 0 && received.systemCalls == 0)
     #expect(sent.transmit.drops.total == 0)
+  }
+
+  @Test("a buffer size that a peer has written changes nothing for a port that is open")
+  func bufferSizeRewritten() throws {
+    let pipe = try PipeFixture()
+    let segment = pipe.a.attached.segment.memory
+    let packet = [UInt8](repeating: 7, count: 3000)
+    for size: UInt32 in [0, 1, 64, 65_536, .max] {
+      // The sync segment's word for it.
+      segment.store(size, at: 28)
+      #expect(pipe.a.bufferSize == 2048)
+      #expect(try pipe.a.send(packet))
+      #expect(try pipe.b.takeAll().map(\.count) == [2048, 952])
+      try pipe.b.sync(.receive)
+    }
+    segment.store(UInt32(0), at: 28)
+    let error = #expect(throws: NetmapError.self) {
+      try Port("netmap:t{1-0", engine: pipe.engine)
+    }
+    #expect(error?.code == .invalidArgument)
   }
 
   @Test("a closed port refuses to sync, and closing twice is harmless")

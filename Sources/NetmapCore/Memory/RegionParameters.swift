@@ -77,6 +77,9 @@ public struct RegionParameters: Hashable, Sendable {
           + Region.reservedBuffers))
   }
 
+  /// Sizes that a buffer can have, bytes; powers of two.
+  package static let bufferSizes = 64...65_536
+
   /// The size up to which a private region has room for every pipe its port may have.
   package static let roomyByteLimit = 512 << 20
 
@@ -89,7 +92,7 @@ public struct RegionParameters: Hashable, Sendable {
       ("number of netmap_if objects", interfaceCount, isPrivate ? 1...100 : 10...10_000),
       ("ring size", ringSize, 256...131_072),
       ("number of rings", ringCount, 2...1024),
-      ("buffer size", bufferSize, 64...65_536),
+      ("buffer size", bufferSize, Self.bufferSizes),
       ("number of buffers", bufferCount, 4...1_000_000),
     ]
     for (what, value, range) in checks where !range.contains(value) {

@@ -217,6 +217,7 @@ private struct RingBuilder {
     guard unsafe byteCount <= region.byteCount,
       unsafe offset <= UInt64(region.byteCount - byteCount), offset % 128 == 0,
       buffers.base >= 0, buffers.count >= 2,
+      RegionParameters.bufferSizes.contains(Int(buffers.size)),
       unsafe buffers.base + Int(buffers.count) * Int(buffers.size) <= region.byteCount
     else { return nil }
     return unsafe Ring(

@@ -103,6 +103,17 @@ public struct ExchangeNote {
   }
 }
 
+extension SyncSegment {
+  /// Whether a client has begun an exchange on one of the port's rings and not ended it.
+  package func hasExchange(of tag: ClientTag) -> Bool {
+    (0..<endCount).contains { end in
+      (0..<ringCount(end: end, .receive)).contains { index in
+        unsafe kring(end: end, .receive, index)?.exchangeNote.batch?.tag == tag.rawValue
+      }
+    }
+  }
+}
+
 extension KRing {
   /// Of a receive ring.
   package var exchangeNote: ExchangeNote {
