@@ -54,7 +54,7 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   @_lifetime(&self)
   public mutating func next() -> Packet? {
     guard position != end else { return nil }
-    let slot = unsafe ring.load(position)
+    let slot = unsafe ring.place(position).snapshot()
     advance()
     return unsafe _overrideLifetime(Packet(ring, slot, offsetMask), mutating: &self)
   }
@@ -71,29 +71,37 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   @discardableResult
   public mutating func forEach(upTo limit: Int = .max, _ body: (borrowing Packet) -> Void) -> Int {
     let taken = min(max(limit, 0), count)
+    if offsetMask != 0 { return forEachAtOffset(taken, body) }
     var index = position
     var left = taken
     // The loops below are made for many.
     if taken == 1 {
-      unsafe body(Packet(ring, ring.load(index), offsetMask))
+      unsafe body(Packet(ring, ring.place(index).snapshot(), 0))
       advance()
       return 1
-    }
-    while left > 0, offsetMask != 0 {
-      unsafe body(Packet(ring, ring.load(index), offsetMask))
-      left &-= 1
-      index = unsafe ring.next(index)
     }
     while left > 0 {
       // A stretch has no wrap in it, so that each slot costs one addition.
       let stretch = unsafe min(left, Int(ring.slotCount &- index))
       var slot = unsafe ring.place(index)
       for _ in 0..<stretch {
-        unsafe body(Packet(ring, slot.load(), 0))
+        unsafe body(Packet(ring, slot.snapshot(), 0))
         unsafe slot += 1
       }
       left &-= stretch
       index = unsafe ring.index(index, advancedBy: stretch)
+    }
+    move(to: index)
+    return taken
+  }
+
+  @inlinable @inline(never)
+  @_lifetime(self: copy self)
+  mutating func forEachAtOffset(_ taken: Int, _ body: (borrowing Packet) -> Void) -> Int {
+    var index = position
+    for _ in 0..<taken {
+      unsafe body(Packet(ring, ring.load(index), offsetMask))
+      index = unsafe ring.next(index)
     }
     move(to: index)
     return taken
@@ -144,7 +152,7 @@ public struct Packet: ~Escapable {
   /// The slot as it was when the packet was taken.
   public let slot: Slot
 
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(immortal)
   init(_ ring: Ring, _ slot: Slot, _ offsetMask: UInt64) {
     self.slot = slot

@@ -117,7 +117,24 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   @inlinable
   @discardableResult
   public mutating func append(upTo limit: Int, length: Int, flags: SlotFlags = []) -> Int {
-    append(upTo: limit, length: length, flags: flags) { _, _ in }
+    precondition(fits(length), "the packet does not fit a buffer")
+    let count = min(max(limit, 0), space)
+    if offsetMask != 0 { return appendAtOffsets(count, length: length, flags) { _, _ in } }
+    // As below, without a look at the buffers.
+    var index = position
+    var left = count
+    while left > 0 {
+      let stretch = unsafe min(left, Int(ring.slotCount &- index))
+      var slot = unsafe ring.place(index)
+      for _ in 0..<stretch {
+        unsafe slot.store(length: UInt16(truncatingIfNeeded: length), flags: flags)
+        unsafe slot += 1
+      }
+      left &-= stretch
+      index = unsafe ring.index(index, advancedBy: stretch)
+    }
+    move(to: index)
+    return count
   }
 
   /// Sends up to `limit` packets of `length` bytes that `fill` writes: the fastest way to send many.

@@ -35,6 +35,16 @@ public struct SlotPlace {
     unsafe Slot(loadWord(), pointer: loadPointer())
   }
 
+  /// A copy of the slot by ordinary loads, which the compiler leaves out where nobody uses the value: an
+  /// atomic load is made in any case. For the loops of applications, which may want no more than a length.
+  ///
+  /// Each field is loaded once at most. Fields may be of different moments, which for a slot that is the
+  /// application's means that a peer breaks the rules: check the copy, and use the copy.
+  @inlinable @inline(__always)
+  public func snapshot() -> Slot {
+    unsafe address.assumingMemoryBound(to: Slot.self).pointee
+  }
+
   /// Loads the buffer index alone.
   @inlinable @inline(__always)
   public func loadBufferIndex() -> UInt32 {
