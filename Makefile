@@ -20,7 +20,7 @@ RELEASE := .build/release
 # Installed programs carry the Swift runtime with them.
 INSTALL_BUILD := .build/install
 
-.PHONY: setup setup-bench build demo test soak bench bench-smoke lint install clean
+.PHONY: setup setup-bench build demo test soak hostile bench bench-smoke lint install clean
 
 setup:
 	@./scripts/apt-install $(SETUP_PACKAGES)
@@ -43,6 +43,15 @@ SOAK_ROUNDS ?= 5000
 soak: build
 	$(RELEASE)/pipe-peer soak --packets 1000000000 --batch 256
 	NETMAP_FAULT_ROUNDS=$(SOAK_ROUNDS) $(SWIFT) test --disable-xctest --filter FaultTests
+
+# Every attack of the hostile suite so many times, in a release build, beside two busy loops: a night's work.
+HOSTILE_ROUNDS ?= 200
+hostile:
+	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing
+	@for loop in 1 2; do sh -c 'while :; do :; done' & loops="$$loops $$!"; done; \
+	  trap 'kill $$loops' EXIT; \
+	  NETMAP_HOSTILE_ROUNDS=$(HOSTILE_ROUNDS) NETMAP_FAULT_ROUNDS=$(HOSTILE_ROUNDS)0 \
+	  $(SWIFT) test -c release -Xswiftc -enable-testing --disable-xctest --filter HostileTests
 
 bench: build
 	Benchmarks/check

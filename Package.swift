@@ -148,6 +148,19 @@ let package = Package(
         "host-peer",
       ],
       path: "Tests/Faults", swiftSettings: settings),
+    // Processes that mean harm, and what they must not be able to do.
+    .testTarget(
+      name: "HostileTests",
+      dependencies: [
+        "Netmap", "NetmapClient", "NetmapCore", "NetmapTestSupport", "CLinux", "netmap", "netmapd",
+        "vale-ctl", "host-peer", "hostile-peer",
+      ],
+      path: "Tests/Hostile", swiftSettings: settings),
+    // Attacks, one a subcommand: the wire protocol and the shared memory without the client's care.
+    .executableTarget(
+      name: "hostile-peer",
+      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux"],
+      path: "Tests/Support/hostile-peer", swiftSettings: settings),
     // One end of a pipe in a process that can be killed.
     .executableTarget(
       name: "host-peer", dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CLinux"],

@@ -1,0 +1,310 @@
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+/// How often each attack is made: `NETMAP_HOSTILE_ROUNDS`, once where that is not set.
+let hostileRounds = max(1, Int(environmentNumber("NETMAP_HOSTILE_ROUNDS") ?? 1))
+
+/// How long a race runs, seconds. A thread that writes has lost and won it many times by then.
+let raceSeconds = max(0.2, Double(hostileRounds) / 10)
+
+/// Minutes that a test may take.
+let hostileMinutes = max(10, hostileRounds)
+
+/// A daemon that is attacked, and processes that must not notice.
+final class HostileStage {
+  let fixture: DaemonFixture
+  private(set) var bystanders: [BystanderPair] = []
+  private var attackers: [TestProgram] = []
+  private var atRest = DaemonCheck()
+  private var descriptors = 0
+  private var mappings = 0
+
+  /// Longest time for an answer of the daemon's, on a machine that is busy with attackers.
+  static let patience = Duration.seconds(3)
+
+  /// - Parameters:
+  ///   - isolates: Whether other users than root get isolated ports only.
+  ///   - kinds: What kinds of ports the bystanders have.
+  ///   - wrapper: What the daemon is run by.
+  /// - Throws: When one of the processes does not start.
+  init(
+    isolates: Bool, _ kinds: [BystanderPair.Kind] = [.pipe, .isolated], wrapper: [String] = []
+  ) throws {
+    fixture = try DaemonFixture(starts: false, wrapper: wrapper)
+    try fixture.start(isolates ? ["--isolate-others"] : [])
+    for (path, mode) in [(fixture.folder, 0o755), (fixture.socket, 0o666)] as [(String, mode_t)] {
+      try #require(unsafe chmod(path, mode) == 0)
+    }
+    for kind in kinds { bystanders.append(try BystanderPair(fixture, kind)) }
+    try expectUnharmed("before the attack")
+    atRest = try fixture.engine().check()
+    descriptors = try fixture.daemonDescriptors()
+    mappings = daemonMappings
+  }
+
+  /// Runs `body` with a stage as root, each time with a new one; without root the test is skipped, loudly,
+  /// and fails in CI.
+  static func run(
+    isolates: Bool, _ kinds: [BystanderPair.Kind] = [.pipe, .isolated], wrapper: [String] = [],
+    rounds: Int = hostileRounds, _ body: (HostileStage) throws -> Void
+  ) throws {
+    try asRoot {
+      for _ in 0..<rounds {
+        let stage = try HostileStage(isolates: isolates, kinds, wrapper: wrapper)
+        defer { stage.end() }
+        try body(stage)
+      }
+    }
+  }
+
+  static func asRoot(_ body: () throws -> Void) throws {
+    guard geteuid() == 0 else {
+      let message = "NOT TESTED: attackers need another user than root, and root to become that"
+      if unsafe getenv("CI") != nil {
+        Issue.record("\(message)")
+      } else {
+        let bytes = [UInt8]("\n*** \(message)\n\n".utf8)
+        _ = unsafe write(2, bytes, bytes.count)
+        try Test.cancel("\(message)")
+      }
+      return
+    }
+    try body()
+  }
+
+  /// A user whom nobody knows, and one more.
+  static let stranger = user(65534)
+
+  static func user(_ number: Int) -> [String] {
+    ["setpriv", "--reuid=\(number)", "--regid=\(number)", "--clear-groups"]
+  }
+
+  /// Starts an attacker, and waits for its first line.
+  ///
+  /// - Returns: The process, and what it said.
+  @discardableResult
+  func attack(
+    _ words: String, by user: [String] = HostileStage.stranger, wrapper: [String] = []
+  ) throws -> (program: TestProgram, line: String) {
+    let program = try TestProgram(
+      user + wrapper + [
+        "env", "NETMAP_SOCKET=\(fixture.socket)", TestProgram.built("hostile-peer"),
+      ]
+        + words.split(separator: " ").map(String.init))
+    attackers.append(program)
+    return (program, String(program.readLine().prefix { !$0.isNewline }))
+  }
+
+  /// Kills the attackers.
+  func endAttackers() {
+    for program in attackers { program.kill(SIGKILL) }
+    attackers = []
+  }
+
+  private var daemonMappings: Int {
+    guard let process = fixture.daemon?.process,
+      let text = try? TestProgram.output(of: ["wc", "-l", "/proc/\(process)/maps"])
+    else { return 0 }
+    return Int(text.prefix { $0 != " " }) ?? 0
+  }
+
+  /// How long the daemon takes to let root open and close a port.
+  func openTime(_ name: String = "netmap:probe{1") throws -> Duration {
+    let engine = try fixture.engine()
+    return try ContinuousClock().measure { try Port(name, engine: engine).close() }
+  }
+
+  /// Expects that the daemon lives and answers in time, that nothing is wrong with its memory, and that
+  /// bystanders go on.
+  func expectUnharmed(
+    _ context: @autoclosure () -> String, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    let findings = try expectServing(context(), sourceLocation: sourceLocation)
+    #expect(findings.isEmpty, "\(context()): \(findings)", sourceLocation: sourceLocation)
+  }
+
+  /// Expects that the daemon lives and answers in time.
+  ///
+  /// - Returns: What it finds wrong with its memory, which members of the trust domain may write to.
+  @discardableResult
+  func expectServing(
+    _ context: @autoclosure () -> String, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws -> [String] {
+    let process = try #require(fixture.daemon).process
+    let isAlive = kill(process, 0) == 0 && !hasEnded(process)
+    try #require(isAlive, "\(context()): the daemon is dead", sourceLocation: sourceLocation)
+    for pair in bystanders {
+      let goesOn = pair.goesOn(within: Self.patience)
+      #expect(
+        goesOn, "\(context()): \(pair.name) does not go on", sourceLocation: sourceLocation)
+    }
+    let (engine, clock) = (try fixture.engine(), ContinuousClock())
+    var findings: [String] = []
+    let time = try clock.measure { findings = try engine.check().report.findings }
+    #expect(
+      time < Self.patience, "\(context()): an answer took \(time)", sourceLocation: sourceLocation)
+    return findings
+  }
+
+  /// Expects the same once the attackers have gone, that nothing of theirs is kept, and that no packet of a
+  /// bystander was lost or changed.
+  func expectRecovered(
+    _ context: @autoclosure () -> String, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    endAttackers()
+    try expectServing(context(), sourceLocation: sourceLocation)
+    let engine = try fixture.engine()
+    var check = try engine.check()
+    // A worker may have come with the attack.
+    func isBack() throws -> Bool {
+      check = try engine.check()
+      return check.bindings == atRest.bindings && check.kept == atRest.kept
+        && check.clients <= atRest.clients + 1
+    }
+    var end = ContinuousClock.now + .seconds(6)
+    while try !isBack(), ContinuousClock.now < end { usleep(20_000) }
+    #expect(
+      check.bindings == atRest.bindings && check.kept == atRest.kept,
+      "\(context()): \(check.bindings) ports are open, \(check.kept) kept, not as before: \(atRest)",
+      sourceLocation: sourceLocation)
+    #expect(
+      check.clients <= atRest.clients + 1,
+      "\(context()): \(check.clients) clients, \(atRest.clients) before",
+      sourceLocation: sourceLocation)
+    try expectUnharmed(context(), sourceLocation: sourceLocation)
+    let most = descriptors + 24
+    end = ContinuousClock.now + .seconds(6)
+    while try fixture.daemonDescriptors() > most, ContinuousClock.now < end { usleep(20_000) }
+    let left = try fixture.daemonDescriptors()
+    #expect(
+      left <= most, "\(context()): \(left) descriptors, \(descriptors) before",
+      sourceLocation: sourceLocation)
+    #expect(
+      daemonMappings <= mappings + 64,
+      "\(context()): \(daemonMappings) mappings, \(mappings) before",
+      sourceLocation: sourceLocation)
+    for pair in bystanders { pair.settle(context(), sourceLocation) }
+    bystanders = []
+  }
+
+  /// Waits until only the bystanders' ports are open, and nothing is kept of others.
+  func waitUntilClosed() throws {
+    let (engine, end) = (try fixture.engine(), ContinuousClock.now + .seconds(10))
+    var check = try engine.check()
+    while check.bindings > atRest.bindings || check.kept > atRest.kept, ContinuousClock.now < end {
+      usleep(10_000)
+      check = try engine.check()
+    }
+  }
+
+  /// Clock ticks of processor time that the daemon has used.
+  func daemonTicks() throws -> Int {
+    let process = try #require(fixture.daemon).process
+    let text = try TestProgram.output(of: ["cat", "/proc/\(process)/stat"])
+    let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+    return (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
+  }
+
+  /// Ends everything; a daemon that does not answer is killed.
+  func end() {
+    endAttackers()
+    for pair in bystanders { pair.end() }
+    fixture.endDaemon(SIGKILL)
+  }
+}
+
+/// Why a stage did not come about.
+struct StageError: Error {
+  let text: String
+}
+
+/// Whether a child has ended and was not waited for.
+func hasEnded(_ process: pid_t) -> Bool {
+  var information = unsafe siginfo_t()
+  let code = unsafe waitid(
+    P_PID, id_t(process), &information, CInt(WEXITED | WNOHANG | WNOWAIT))
+  return unsafe code != 0 || information.si_signo == SIGCHLD
+}
+
+/// Two processes that pass numbered packets to each other.
+@safe
+final class BystanderPair {
+  enum Kind: String {
+    case pipe, isolated, bridge
+  }
+
+  let name: String
+  private let sender: TestProgram
+  private let receiver: TestProgram
+  private let words: UnsafeMutablePointer<UInt64>
+  private let path: String
+
+  init(_ fixture: DaemonFixture, _ kind: Kind) throws {
+    name = kind.rawValue
+    path = "\(fixture.folder)/\(kind.rawValue).board"
+    let file = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    try #require(file >= 0 && ftruncate(file, 4096) == 0)
+    let memory = unsafe try #require(
+      unsafe mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0))
+    close(file)
+    unsafe words = memory.assumingMemoryBound(to: UInt64.self)
+    let ports: (String, String) =
+      switch kind {
+      case .pipe: ("netmap:bystander{1", "netmap:bystander}1")
+      case .isolated: ("netmap:apart{1/i", "netmap:apart}1/i")
+      case .bridge: ("vale0:bystand", "vale0:bysend")
+      }
+    func start(_ words: [String]) throws -> TestProgram {
+      let program = try TestProgram(
+        ["env", "NETMAP_SOCKET=\(fixture.socket)", TestProgram.built("hostile-peer")] + words)
+      let line = program.readLine()
+      guard line == "ready\n" else {
+        program.kill(SIGKILL)
+        throw StageError(text: "bystander: \(line)")
+      }
+      return program
+    }
+    receiver = try start(["bystand-receive", ports.0, path])
+    sender = try start(["bystand-send", ports.1, path])
+  }
+
+  deinit { unsafe munmap(words, 4096) }
+
+  private var sent: UInt64 { unsafe words[1] }
+  private var received: UInt64 { unsafe words[2] }
+
+  /// Whether packets arrive.
+  func goesOn(within time: Duration) -> Bool {
+    let (before, end) = (received, ContinuousClock.now + time)
+    while ContinuousClock.now < end {
+      if received >= before + 32 { return true }
+      usleep(1000)
+    }
+    return false
+  }
+
+  /// Has the sender stop, and expects that everything has arrived.
+  func settle(_ context: String, _ sourceLocation: SourceLocation) {
+    unsafe words[0] = 1
+    let said = sender.readLine()
+    #expect(
+      said == "sent \(sent)\n", "\(context): \(name): \(said)", sourceLocation: sourceLocation)
+    let end = ContinuousClock.now + .seconds(10)
+    while received < sent, ContinuousClock.now < end { usleep(1000) }
+    #expect(
+      received == sent && sent > 0, "\(context): \(name): \(received) of \(sent) arrived",
+      sourceLocation: sourceLocation)
+    receiver.send(SIGKILL)
+    let complaint = rest(of: receiver)
+    #expect(complaint.isEmpty, "\(context): \(name): \(complaint)", sourceLocation: sourceLocation)
+    self.end()
+  }
+
+  func end() {
+    for program in [sender, receiver] { program.kill(SIGKILL) }
+  }
+}

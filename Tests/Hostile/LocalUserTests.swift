@@ -1,0 +1,62 @@
+import Glibc
+import NetmapTestSupport
+import Testing
+
+/// What any local user can prepare for those who start a daemon.
+@Suite("Local users", .serialized, .timeLimit(.minutes(hostileMinutes)))
+struct LocalUserTests {
+  /// Users whom no machine has.
+  private static let (attacker, victim) = (654_321, 654_322)
+
+  private func open(_ environment: [String]) throws -> TestProgram.Outcome {
+    try TestProgram(
+      HostileStage.user(Self.victim)
+        + ["env", "-u", "XDG_RUNTIME_DIR", "-u", "NETMAP_SOCKET"] + environment
+        + [
+          "NETMAPD=\(TestProgram.built("netmapd"))", TestProgram.built("host-peer"), "send",
+          "netmap:own{1", "1", "10",
+        ]
+    ).end()
+  }
+
+  @Test("a daemon of another user's is told nothing", arguments: [false, true])
+  func fakeDaemon(_ isLinked: Bool) throws {
+    try HostileStage.asRoot {
+      let folder = "/tmp/netmap-\(Self.victim)"
+      let real = isLinked ? "/tmp/netmap-\(Self.attacker)-own" : folder
+      func clear() { _ = try? TestProgram.output(of: ["rm", "-rf", folder, real]) }
+      clear()
+      defer { clear() }
+      let user = HostileStage.user(Self.attacker)
+      _ = try TestProgram.output(of: user + ["mkdir", "-m", "755", real])
+      if isLinked { _ = try TestProgram.output(of: user + ["ln", "-s", real, folder]) }
+      let daemon = try TestProgram(
+        user + [TestProgram.built("hostile-peer"), "fake-daemon", "\(real)/netmapd.sock"])
+      defer { daemon.kill(SIGKILL) }
+      #expect(daemon.readLine() == "ready\n")
+      let outcome = try open([])
+      #expect(outcome.status != 0, "\(outcome)")
+      daemon.send(SIGKILL)
+      let said = rest(of: daemon)
+      #expect(!said.contains("got"), "\(said)")
+    }
+  }
+
+  @Test("a file that has the log's name by a hard link is not written to")
+  func linkedLog() throws {
+    try HostileStage.asRoot {
+      var name = Array("/tmp/netmap-shared-XXXXXX".utf8CString)
+      try #require(unsafe mkdtemp(&name) != nil)
+      let folder = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      defer { _ = try? TestProgram.output(of: ["rm", "-rf", folder]) }
+      _ = unsafe chmod(folder, 0o1777)
+      let file = "\(folder)/precious"
+      let user = HostileStage.user(Self.victim)
+      _ = try TestProgram.output(
+        of: user + ["sh", "-c", "echo precious >\(file); chmod 600 \(file)"])
+      try #require(unsafe link(file, "\(folder)/netmapd.sock.log") == 0)
+      let outcome = try open(["NETMAP_SOCKET=\(folder)/netmapd.sock"])
+      #expect(try TestProgram.output(of: ["cat", file]) == "precious\n", "\(outcome)")
+    }
+  }
+}

@@ -1,0 +1,201 @@
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+/// What is written into shared memory while others sync.
+struct Scribble: Sendable, CustomTestStringConvertible {
+  let name: String
+  let words: String
+  var threads = 1
+
+  init(_ name: String, _ words: String, threads: Int = 1) {
+    (self.name, self.words, self.threads) = (name, words, threads)
+  }
+
+  var testDescription: String { name }
+}
+
+/// What is tried.
+enum Scribbles {
+  static let indexes = [
+    Scribble("head, and its copy", "1.r.@head=4294967295,1.r.rhead=1048575|65535"),
+    Scribble("head of the other ring", "1.t.@head=4294967295,1.t.rhead=1048575|65535"),
+    Scribble("hwcur and hwtail", "*.*.hwcur=0|5000|4294967295,*.*.hwtail=0|70000|3|4294967295"),
+    Scribble("positions", "*.*.position=4294967295|0|7|1024,*.*.published=9|4294967295"),
+  ]
+  static let others = [
+    Scribble("wait words", "*.*.waitWord=5", threads: 2),
+    Scribble("bell numbers", "*.*.waitWord=4294967290|3221225473|3221226000|77"),
+    Scribble("slots", "*.*.#len=65535|60,*.*.#buf=4294967295|3,*.*.#flags=65535|0,*.*.#ptr=-1|0"),
+    Scribble("locks", "*.*.lock=0|4294967296|-1"),
+    Scribble("layout", "*.*.slotCount=4294967295|0,*.*.ringOffset=-1|8,*.*.kind=3|4|99"),
+    Scribble(
+      "offsets",
+      "*.*.offsetMask=9223372036854775808|-1,*.*.offsetMax=9223372036854775808|-1,"
+        + "*.*.#ptr=9223372036854775808|-1"),
+    Scribble("everything", "all"),
+  ]
+
+  static let shared =
+    others + [
+      Scribble("cursors", "*.*.@head=0|4294967295|5,*.*.@tail=4294967295|7,*.*.@cur=4294967295|1"),
+      Scribble("indexes", "*.*.hwcur=0|5000|4294967295,*.*.hwtail=0|70000|4294967295"),
+      Scribble(
+        "leases", "0.r.reservation=-1|0|65535|4294967295,0.r.arriving=-1|0|65535,0.t.intent=-1|7"),
+      Scribble("header lengths", "*.*.frameShape=-1|12|10|0|4294967308"),
+      Scribble(
+        "open words",
+        "0.r.isOpen=0|1|99,0.r.openRingOffset=-1|8|0,0.r.openOffsetMask=-1|9223372036854775808,"
+          + "0.r.openOffsetMax=-1|9223372036854775808"),
+      Scribble("sleepers", "0.r.heldSenders=-1,0.r.holdsSenders=1|4294967295|0"),
+      Scribble("broadcasts", "0.t.delivered=-1|0,0.t.deliveredSlot=1|4294967295|77"),
+    ]
+
+  static let interface =
+    [
+      Scribble("hwtail", "*.t.hwtail=0|70000|4294967295|1048576"),
+      Scribble("hwcur", "*.t.hwcur=0|70000|4294967295|1048576"),
+      Scribble("receive indexes", "*.r.hwcur=0|70000|4294967295,*.r.hwtail=1|1048576|4294967295"),
+      Scribble("head, and its copy", "*.r.@head=4294967295,*.r.rhead=1048575|65535"),
+    ] + others
+}
+
+/// Memory that a stranger or a member of the trust domain writes to while daemon, worker and others use it.
+@Suite("Races", .serialized, .timeLimit(.minutes(hostileMinutes)))
+struct RaceTests {
+  @Test("whatever one end of a pipe writes, the other end's process does not crash")
+  func pipe() throws {
+    try HostileStage.run(isolates: false, rounds: 1) { stage in
+      let victim = try stage.victim("netmap:race}1")
+      for scribble in Scribbles.indexes + Scribbles.others {
+        try stage.race("scribble race{1 0", scribble)
+        stage.expectAlive(victim, scribble.name)
+      }
+      try stage.expectRecovered("at the end")
+    }
+  }
+
+  @Test(
+    "whatever is written into the memory of ports on a switch, no process there crashes",
+    arguments: [0, 12])
+  func neighbours(header: Int) throws {
+    try HostileStage.run(isolates: false, [.pipe, .bridge], rounds: 1) { stage in
+      for scribble in Scribbles.shared {
+        let victims = [
+          try stage.victim("vale7:v", header: header), try stage.victim("vale7:w"),
+        ]
+        try stage.race("scribble-neighbours vale7:a", scribble)
+        for victim in victims { stage.expectAlive(victim, scribble.name) }
+        stage.endAttackers()
+      }
+      try stage.expectRecovered("at the end")
+    }
+  }
+
+  @Test("lengths that change while packets are converted end no sender", arguments: [10, 12])
+  func racedLengths(_ header: Int) throws {
+    try HostileStage.run(isolates: false, [.pipe, .bridge], rounds: 1) { stage in
+      let victim = try stage.victim("vale7:v", header: header)
+      try stage.race(
+        "scribble vale7:a 0", Scribble("lengths", "0.r.#len=65535|0|1500,0.r.#buf=last"))
+      stage.expectAlive(victim, "lengths")
+      try stage.expectRecovered("lengths")
+    }
+  }
+
+  @Test(
+    "whatever is written into the memory of an interface's port on a switch, the worker goes on")
+  func switchedInterface() throws {
+    try NetworkNamespace.run {
+      let pair = try VethPair()
+      try HostileStage.run(isolates: false, [.pipe, .isolated], rounds: 1) { stage in
+        for scribble in Scribbles.shared {
+          try stage.attachInterface(pair.first)
+          let source = try stage.victim("netmap:\(pair.second)")
+          let sender = try stage.victim("vale7:v", header: 12)
+          try stage.race("scribble-neighbours vale7:a", scribble)
+          stage.expectAlive(sender, scribble.name)
+          source.kill(SIGKILL)
+          stage.endAttackers()
+          try stage.detachInterface(pair.first)
+        }
+        try stage.expectRecovered("at the end")
+      }
+    }
+  }
+}
+
+extension HostileStage {
+  /// Starts a process that must not be ended by what others write.
+  func victim(_ port: String, header: Int = 0) throws -> TestProgram {
+    let victim = try attack("victim \(port) \(header)", by: [])
+    try #require(victim.line == "ready", "\(port): \(victim.line)")
+    return victim.program
+  }
+
+  func expectAlive(
+    _ program: TestProgram, _ context: String, sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    #expect(
+      !hasEnded(program.process), "\(context): a process was ended", sourceLocation: sourceLocation)
+  }
+
+  /// Has an attacker scribble for a while, and expects that nobody is harmed. One that its own scribbling
+  /// ends is started anew.
+  func race(
+    _ command: String, _ scribble: Scribble, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    let end = ContinuousClock.now + .seconds(raceSeconds)
+    var attacker: TestProgram?
+    repeat {
+      if attacker.map({ hasEnded($0.process) }) ?? true {
+        attacker?.kill(SIGKILL)
+        let (program, line) = try attack("\(command) \(scribble.words) \(scribble.threads)")
+        // What the one before has left may be refused.
+        if line == "ready" { attacker = program }
+      }
+      usleep(200_000)
+      try expectServing(scribble.name, sourceLocation: sourceLocation)
+    } while ContinuousClock.now < end
+    attacker?.kill(SIGKILL)
+  }
+
+  /// Expects that processes on a switch do not receive the memory of one that sends there.
+  func expectNoMemory(of process: pid_t, _ context: String) throws {
+    let maps = try TestProgram.output(of: ["head", "-1", "/proc/\(process)/maps"])
+    let address = try #require(
+      maps.split(separator: "-").first.flatMap { UInt64($0, radix: 16) }, "\(maps)")
+    let (attacker, line) = try attack("indirect vale7:a vale7:b \(address)")
+    #expect(line == "ready")
+    let end = ContinuousClock.now + .seconds(max(3, raceSeconds))
+    while ContinuousClock.now < end {
+      usleep(200_000)
+      try expectServing(context)
+    }
+    attacker.send(SIGKILL)
+    let said = rest(of: attacker)
+    #expect(said.isEmpty, "\(context): \(said)")
+  }
+
+  private func valeCtl(_ option: String, _ name: String) throws {
+    let end = ContinuousClock.now + .seconds(10)
+    while true {
+      let outcome = try TestProgram(
+        [TestProgram.built("vale-ctl"), option, "vale7:\(name)"],
+        environment: ["NETMAP_SOCKET": fixture.socket]
+      ).end()
+      // Who had it open may not have gone yet.
+      if outcome.status != 0, ContinuousClock.now < end {
+        usleep(20_000)
+        continue
+      }
+      return try #require(outcome.status == 0, "\(outcome.output)")
+    }
+  }
+
+  func attachInterface(_ name: String) throws { try valeCtl("-a", name) }
+  func detachInterface(_ name: String) throws { try valeCtl("-d", name) }
+}

@@ -1,0 +1,89 @@
+import Glibc
+
+/// A process that means harm, or one that does not and is watched while others do:
+///
+///     hostile-peer bystand-send PORT BOARD
+///     hostile-peer bystand-receive PORT BOARD
+///     hostile-peer listen PATH
+///     hostile-peer forge PATH
+///     hostile-peer linger WAY SECONDS
+///     hostile-peer register-hello PORT ROUNDS
+///     hostile-peer kept-mailbox COUNT
+///     hostile-peer full-counters PORT
+///     hostile-peer lingering PORT COUNT
+///     hostile-peer silent COUNT
+///     hostile-peer check
+///     hostile-peer never-forget PORT COUNT
+///     hostile-peer reopen PORT COUNT
+///     hostile-peer open PORT FLAGS
+///     hostile-peer odd-mailbox COUNT
+///     hostile-peer odd-reply COUNT
+///     hostile-peer flood list|check|port-info|open SECONDS
+///     hostile-peer lock-and-live PORT bad-message|hang-up
+///     hostile-peer last-sequence PORT
+///     hostile-peer circle PORT COUNT
+///     hostile-peer scribble PORT FLAGS WORDS THREADS
+///     hostile-peer scribble-neighbours PORT WORDS THREADS
+///     hostile-peer indirect PORT PORT ADDRESS
+///     hostile-peer victim PORT [HEADER]
+///     hostile-peer fake-daemon PATH
+///
+/// Attackers say `ready` when the harm is done or is being done, `got` and what it is when they have
+/// something that is not theirs, and end when they are killed.
+@main
+struct HostilePeer {
+  static func main() {
+    let arguments = CommandLine.arguments
+    func word(_ index: Int) -> String { arguments.count > index ? arguments[index] : "" }
+    func number(_ index: Int) -> Int { Int(word(index)) ?? 0 }
+    do {
+      switch word(1) {
+      case "bystand-send": try Bystanding.send(word(2), word(3))
+      case "bystand-receive": try Bystanding.receive(word(2), word(3))
+      case "listen": try Forgery.listen(word(2))
+      case "forge": try Forgery.forge(word(2))
+      case "linger": try Lingering.linger(word(2), seconds: number(3))
+      case "register-hello": try ControlAttacks.registerHello(word(2), rounds: number(3))
+      case "kept-mailbox": try ControlAttacks.keepMailboxes(number(2))
+      case "full-counters": try ControlAttacks.fillCounters(word(2))
+      case "lingering": try ControlAttacks.sendAfterClose(word(2), number(3))
+      case "silent": try ControlAttacks.staySilent(number(2))
+      case "check": try ControlAttacks.check()
+      case "never-forget": try ControlAttacks.neverForget(word(2), number(3))
+      case "reopen": try ControlAttacks.reopen(word(2), number(3))
+      case "open": try ControlAttacks.open(word(2), UInt64(word(3)) ?? 0)
+      case "odd-mailbox": try OddFiles.asMailboxes(number(2))
+      case "odd-reply": try OddFiles.asReplies(number(2))
+      case "flood": try ControlAttacks.flood(word(2), seconds: number(3))
+      case "lock-and-live": try ControlAttacks.lockAndLive(word(2), word(3))
+      case "last-sequence": try ControlAttacks.lastSequence(word(2))
+      case "circle": try ControlAttacks.circle(word(2), number(3))
+      case "scribble":
+        try Scribbling.own(
+          word(2), UInt64(word(3)) ?? 0, word(4), threads: max(1, number(5)))
+      case "scribble-neighbours":
+        try Scribbling.neighbours(word(2), word(3), threads: max(1, number(4)))
+      case "indirect": try Scribbling.indirect(word(2), word(3), UInt64(word(4)) ?? 0)
+      case "victim": try Scribbling.victim(word(2), header: number(3))
+      case "fake-daemon": try Forgery.fakeDaemon(word(2))
+      default: fail("no such attack: \(word(1))")
+      }
+    } catch {
+      fail("\(error)")
+    }
+  }
+
+  static func say(_ text: String) {
+    let bytes = [UInt8]((text + "\n").utf8)
+    _ = unsafe write(1, bytes, bytes.count)
+  }
+
+  static func fail(_ text: String) -> Never {
+    say("failed: \(text)")
+    exit(1)
+  }
+
+  static func waitForEnd() -> Never {
+    while true { pause() }
+  }
+}
