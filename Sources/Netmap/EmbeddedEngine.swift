@@ -53,8 +53,11 @@ extension Engine: BindingProvider {
       // Every port is a client of its own: only so can two ports of one process share a ring.
       let tag = try addClient(process: getpid())
       do throws(NetmapError) {
+        let attached = try attach(registration, tag: tag)
+        // No other process has its memory mapped.
+        attached.allowIndirect(.all)
         return PortBinding(
-          registration, try attach(registration, tag: tag), doorbells,
+          registration, attached, doorbells,
           end: { [self] keepsViews in
             release(registration.id, keepsViews: keepsViews)
             removeClient(tag)

@@ -5,6 +5,9 @@ public import NetmapCore
 /// Taking a packet moves the ring's head past it; the next sync or wait of the port gives its slot
 /// back. Until then its bytes stay as they are. The view remembers how many packets there were when it
 /// was taken, and cannot outlive the port.
+///
+/// On a VALE switch a packet can be empty: a sender that dies while it fills slots leaves them with length 0, and
+/// the packets of others behind them. Skip such packets.
 @safe @frozen
 public struct ReceiveRing: ~Copyable, ~Escapable {
   @usableFromInline let ring: Ring

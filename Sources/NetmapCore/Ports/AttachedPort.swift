@@ -150,6 +150,14 @@ package final class AttachedPort {
     owners = []
   }
 
+  /// Has transmit rings on a switch take packets from memory of this process where slots say `NS_INDIRECT`; until
+  /// then they drop such packets, and count them. Nobody may be syncing a ring. See ``IndirectMemory``.
+  package func allowIndirect(_ memory: IndirectMemory) {
+    for index in 0..<transmitCount where unsafe rings[index].switching != nil {
+      unsafe (switching + index).pointee.indirect = memory
+    }
+  }
+
   /// What a thread that waits for nothing but this port sleeps on; nil when descriptors have to be watched,
   /// or there is something that only those see who look.
   var bell: Bell? {

@@ -85,6 +85,9 @@ public enum DropReason: Int, Hashable, Sendable, CaseIterable {
   case noReceiver = 11
   /// The virtio-net header asks for what cannot be done, or the headers behind it are damaged.
   case badHeader = 12
+  /// The slot asked for a packet from the sender's own memory (`NS_INDIRECT`), where other processes could have
+  /// written the address.
+  case indirect = 13
 
   /// The word used in reports, such as `ring_full`.
   public var name: String {
@@ -102,6 +105,7 @@ public enum DropReason: Int, Hashable, Sendable, CaseIterable {
     case .tooManyFragments: "too_many_fragments"
     case .noReceiver: "no_receiver"
     case .badHeader: "bad_header"
+    case .indirect: "indirect"
     }
   }
 }

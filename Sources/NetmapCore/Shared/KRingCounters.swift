@@ -19,6 +19,7 @@ extension DropReason {
     case .tooManyFragments: KRingLayout.drops &+ 88
     case .noReceiver: KRingLayout.drops &+ 96
     case .badHeader: KRingLayout.drops &+ 104
+    case .indirect: KRingLayout.drops &+ 112
     }
   }
 }

@@ -41,6 +41,7 @@ struct Forwarder {
   let cells: UnsafeMutableRawPointer
   var port: UInt32
   let resolver: DestinationResolver?
+  let path: UnsafePointer<SwitchPath>
   let frames: UnsafeMutablePointer<Frame>
   let queues: UnsafeMutablePointer<FrameQueue>
   let touched: UnsafeMutablePointer<UInt16>
@@ -65,6 +66,7 @@ struct Forwarder {
     unsafe self.ring = ring
     unsafe self.kring = kring
     unsafe self.doorbells = doorbells
+    unsafe self.path = path
     unsafe bridge = path.pointee.bridge
     unsafe cells = path.pointee.cells
     unsafe port = path.pointee.port
@@ -262,7 +264,10 @@ struct Forwarder {
     }
     let continues = slot.flags.contains(.moreFragments)
     if slot.flags.contains(.indirect) {
-      guard let bytes = unsafe UnsafeRawPointer(bitPattern: UInt(slot.pointer)),
+      let memory = unsafe path.pointee.indirect
+      guard !memory.isNone else { return unsafe emptyFrame(.indirect, continues) }
+      guard memory.contains(slot.pointer, UInt64(slot.length)),
+        let bytes = unsafe UnsafeRawPointer(bitPattern: UInt(slot.pointer)),
         unsafe UInt32(slot.length) <= ring.bufferSize, unsafe isReadable(bytes, Int(slot.length))
       else { return unsafe emptyFrame(.badLength, continues) }
       return unsafe Frame(

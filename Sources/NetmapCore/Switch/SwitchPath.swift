@@ -11,6 +11,8 @@ struct SwitchPath {
   /// Of a receive ring.
   let leases: LeaseTable?
   let resolver: DestinationResolver?
+  /// What packets may be sent from besides the ring's buffers.
+  var indirect = IndirectMemory.none
 
   /// - Parameters:
   ///   - bridge: The port's place on the switch.
@@ -36,6 +38,47 @@ struct SwitchPath {
       let fits = unsafe segment.leaseSlots == Int(ring.ring.slotCount)
       unsafe leases = (fits ? segment.leases(index) : nil).map { unsafe LeaseTable(base: $0) }
     }
+  }
+}
+
+/// Which memory of its own process a transmit ring of a switch port takes packets from where a slot says
+/// `NS_INDIRECT`.
+///
+/// Every process on a switch can write to the slots of all its ports, between an application's store and its
+/// sync too. So an address in a slot is a wish of any of them, and followed only where that is harmless.
+package struct IndirectMemory: Hashable, Sendable {
+  private let first: UInt
+  private let last: UInt
+
+  /// None of it: what a port has that nobody has said anything else about.
+  package static let none = IndirectMemory(first: 1, last: 0)
+  /// All of it: for the ports of an application whose engine is in its own process, where no other process has
+  /// the switch mapped.
+  package static let all = IndirectMemory(first: 0, last: .max)
+
+  private init(first: UInt, last: UInt) {
+    self.first = first
+    self.last = last
+  }
+
+  /// Bytes that everybody on the switch may read.
+  package init(_ bytes: UnsafeRawBufferPointer) {
+    guard let base = bytes.baseAddress, bytes.count > 0 else {
+      self = .none
+      return
+    }
+    first = UInt(bitPattern: base)
+    last = first &+ UInt(bytes.count) &- 1
+  }
+
+  var isNone: Bool { first > last }
+
+  /// Whether all bytes of a packet lie in it.
+  func contains(_ address: UInt64, _ length: UInt64) -> Bool {
+    guard !isNone, let start = UInt(exactly: address), start >= first, start <= last else {
+      return false
+    }
+    return length == 0 || length &- 1 <= UInt64(last &- start)
   }
 }
 

@@ -46,6 +46,10 @@ struct Sender {
           "packets of \(fragments.count) slots do not fit ring \(index), which has \(slots)")
       }
     }
+    if configuration.options.contains(.indirect) {
+      unsafe worker.port.allowIndirect(
+        from: UnsafeRawBufferPointer(start: template.start, count: template.length))
+    }
     worker.counters.begin()
     worker.counters.begin(at: pacer.begin(aligned: configuration.alignsStart))
     try loop()
