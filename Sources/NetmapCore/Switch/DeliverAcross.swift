@@ -122,8 +122,9 @@ struct Conversion {
     let source = unsafe Int(forwarder.headerLength)
     let target = unsafe place.target
     unsafe pieces = PacketPieces(forwarder.frames, packet, header: source)
-    unsafe header =
-      source == 0 ? .empty : VirtioHeader(reading: forwarder.frames[packet].bytes)
+    // Where the first slot ends before a header could, there is none to be read.
+    let hasHeader = unsafe source > 0 && Int(forwarder.frames[packet].room) >= VirtioHeader.shortest
+    unsafe header = hasHeader ? VirtioHeader(reading: forwarder.frames[packet].bytes) : .empty
     unsafe length = Int(shape.headerLength)
     unsafe headers = forwarder.headers
     unsafe self.place = place
@@ -207,22 +208,23 @@ struct Conversion {
       unsafe header.write(to: target(slot).bytes, length)
       unsafe close(length)
     }
+    var checksum = unsafe length == 0 ? header.checksum.map { unsafe WrittenChecksum($0) } : nil
     for index in unsafe 0..<pieces.count {
       let piece = unsafe pieces[index]
       let (target, room) = unsafe self.target(slot)
       let front = unsafe index == 0 && !isApart ? length : 0
       guard unsafe front + piece.length <= room else {
         close(0)
+        unsafe checksum?.add(target, 0)
         continue
       }
       if front > 0 { unsafe header.write(to: target, front) }
       unsafe copyPacket(
         from: piece.bytes, to: target + front, piece.length, room: min(room - front, piece.room))
       unsafe close(front + piece.length)
+      unsafe checksum?.add(target, piece.length)
     }
-    if unsafe length == 0, let fields = unsafe header.checksum {
-      unsafe complete(fields, start)
-    }
+    unsafe checksum?.complete()
     return bytes
   }
 
@@ -250,27 +252,50 @@ struct Conversion {
   private func target(_ slot: UInt32) -> (bytes: UnsafeMutableRawPointer, room: Int) {
     let place = unsafe ring.slot(slot).pointee
     let offset = unsafe mask == 0 ? 0 : Int(min(place.pointer & mask, UInt64(largestOffset)))
-    return unsafe (ring.buffer(place.bufferIndex) + offset, Int(ring.bufferSize) - offset)
+    // No more than a slot can say.
+    let room = unsafe min(Int(ring.bufferSize) - offset, Int(UInt16.max))
+    return unsafe (ring.buffer(place.bufferIndex) + offset, room)
+  }
+}
+
+/// A checksum over a packet that is being written, piece by piece, into a receiver's buffers.
+///
+/// The receiver can write to its slots and buffers meanwhile. So a piece is added at once, with the address and
+/// the length with which it was written, and neither is ever loaded again.
+@unsafe
+private struct WrittenChecksum {
+  /// From which byte of the packet on, and where it goes.
+  private let fields: (start: Int, field: Int)
+  private var place: UnsafeMutableRawPointer?
+  private var sum: UInt64 = 0
+  private var position = 0
+  private var isFirst = true
+
+  init(_ fields: (start: Int, field: Int)) {
+    unsafe self.fields = fields
+    unsafe place = nil
   }
 
-  /// Completes a checksum in what has been written: nobody but this sync writes there.
+  /// Adds the next piece of the packet.
   ///
-  /// One whose field is not in the first slot is left alone.
-  private func complete(_ fields: (start: Int, field: Int), _ first: UInt32) {
-    let head = unsafe target(first).bytes
-    guard unsafe fields.field + 2 <= Int(ring.slot(first).pointee.length) else { return }
-    var (slot, position) = (first, 0)
-    var sum: UInt64 = 0
-    for _ in unsafe 0..<slots {
-      let length = unsafe Int(ring.slot(slot).pointee.length)
-      let skip = max(0, min(length, fields.start - position))
-      let part = unsafe onesComplementSum(target(slot).bytes + skip, length - skip)
-      // A piece that begins at an odd byte has its words the other way round.
-      let isOdd = (position + skip - fields.start) & 1 != 0
-      sum &+= isOdd ? UInt64(folded(part).byteSwapped) : UInt64(folded(part))
-      position += length
-      unsafe slot = ring.next(slot)
+  /// - Parameters:
+  ///   - bytes: Where it has been written.
+  ///   - length: Bytes of it.
+  mutating func add(_ bytes: UnsafeMutableRawPointer, _ length: Int) {
+    if unsafe isFirst {
+      unsafe isFirst = false
+      if unsafe fields.field + 2 <= length { unsafe place = unsafe bytes + fields.field }
     }
-    unsafe head.storeBytes(of: checksum(sum), toByteOffset: fields.field, as: UInt16.self)
+    let skip = unsafe max(0, min(length, fields.start - position))
+    let part = unsafe onesComplementSum(bytes + skip, length - skip)
+    // A piece that begins at an odd byte has its words the other way round.
+    let isOdd = unsafe (position + skip - fields.start) & 1 != 0
+    unsafe sum &+= isOdd ? UInt64(folded(part).byteSwapped) : UInt64(folded(part))
+    unsafe position += length
+  }
+
+  /// Stores the checksum, unless its field is not in the first piece.
+  func complete() {
+    unsafe place?.storeBytes(of: checksum(sum), as: UInt16.self)
   }
 }

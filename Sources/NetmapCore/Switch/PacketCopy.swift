@@ -10,7 +10,8 @@
 func copyPacket(
   from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _ length: Int, room: Int
 ) {
-  let blocks = (length &+ 63) & ~63
+  // A block at least, of an empty packet too.
+  let blocks = (max(length, 1) &+ 63) & ~63
   guard blocks <= room else {
     return unsafe target.copyMemory(from: source, byteCount: length)
   }

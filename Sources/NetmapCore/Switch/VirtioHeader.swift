@@ -7,6 +7,9 @@ struct VirtioHeader {
   private let low: UInt64
   private let high: UInt16
 
+  /// Bytes that are read of a header.
+  static let shortest = 10
+
   static func isLength(_ length: Int) -> Bool { length == 10 || length == 12 }
 
   /// A header that asks for nothing.
