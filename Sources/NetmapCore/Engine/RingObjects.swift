@@ -86,7 +86,7 @@ extension EnginePort {
   /// Puts a ring's private half in its initial state.
   private func resetKRing(_ direction: Direction, _ index: Int, at offset: Int) {
     let kring = unsafe kring(direction, index)
-    let former = unsafe Reservation(kring.reservation.pointee.load(ordering: .relaxed))
+    let former = unsafe kring.reservation
     unsafe kring.clear()
     let slots = UInt32(geometry.slots(direction))
     unsafe kring.store(
@@ -112,7 +112,7 @@ extension EnginePort {
     guard segment.clearLeases(index) else { return }
     let first = former.afresh
     unsafe kring.arriving = first
-    unsafe kring.reservation.pointee.store(first.rawValue, ordering: .relaxed)
+    unsafe kring.reservation = first
     unsafe kring.openRingOffset = UInt64(offset)
     unsafe kring.setOpen(true)
   }

@@ -68,8 +68,14 @@ extension KRing {
     unsafe rawAtomicLongWord(KRingLayout.lock).pointee.store(0, ordering: .releasing)
   }
 
-  /// The tag of whoever holds the ring, 0 when nobody does.
+  /// The tag of whoever holds the ring, 0 when nobody does. Whoever sees that it has been released sees what
+  /// its holder did. Sequentially consistent, as ``tryLock(_:)``: see ``SenderWatch``.
   package var lockHolder: UInt64 {
-    unsafe rawLongWord(KRingLayout.lock)
+    unsafe rawAtomicLongWord(KRingLayout.lock).pointee.load(ordering: .sequentiallyConsistent)
+  }
+
+  /// Syncs that have begun. Whoever sees that another one has begun sees what the one before did.
+  var syncCount: UInt64 {
+    unsafe rawAtomicLongWord(Counter.syncs.offset).pointee.load(ordering: .acquiring)
   }
 }

@@ -199,7 +199,7 @@ package struct SyncSegment: Sendable {
 /// Offsets in a sync segment, bytes. A change of any number here is a new ``layoutVersion``.
 package enum SyncSegmentLayout {
   package static let magicNumber: UInt64 = 0x676e_7973_706d_746e  // "ntmpsyng"
-  package static let layoutVersion: UInt32 = 4
+  package static let layoutVersion: UInt32 = 5
 
   static let magic = 0
   static let version = 8

@@ -14,21 +14,21 @@ extension AttachedRing {
       }
     }
     guard let leases = unsafe parts.pointee.switching?.pointee.leases else {
-      return unsafe finalize(tail: kring.hwtail)
+      // Nobody can send to it.
+      return unsafe finalize(tail: head)
     }
     let count = unsafe ring.slotCount
     var arriving = unsafe Reservation(kring.longWord(KRingLayout.arriving))
-    guard arriving.next < count else { return }
+    guard arriving.next < count else { return unsafe finalize(tail: head) }
     var held = unsafe ring.distance(from: head, to: arriving.next)
     var (packets, bytes): (UInt64, UInt64) = (0, 0)
     while true {
-      let mark = unsafe leases.mark(arriving.next).pointee.load(ordering: .acquiring)
-      let slots = UInt32(truncatingIfNeeded: mark & 0xffff)
+      let slots = unsafe leases.finishedSlots(of: arriving)
       // Senders are believed in nothing that could make the ring run over.
-      guard mark >> 16 == arriving.sequence, slots > 0, held &+ slots < count else { break }
-      let contents = unsafe leases.contents(arriving.next).pointee.load(ordering: .relaxed)
-      packets &+= contents >> 48
-      unsafe bytes &+= contents & BridgeView.addressMask
+      guard slots > 0, held &+ slots < count else { break }
+      let contents = unsafe leases.contents(at: arriving.next)
+      packets &+= contents.packets
+      bytes &+= contents.bytes
       held &+= slots
       arriving = arriving.following(slots, of: count)
     }

@@ -198,24 +198,26 @@ extension Forwarder {
   private func reserve(_ place: ReceivePlace, for receiver: Int, packets: Int) -> Lease {
     let count = unsafe place.target.pointee.slotCount
     let generation = unsafe place.target.pointee.generation
-    var known = unsafe Reservation(place.kring.reservation.pointee.load(ordering: .relaxed))
+    let target = unsafe LeaseTarget(port: receiver, generation: generation, ring: place.index)
+    var known = unsafe place.kring.reservation
     if known.next < count {
       unsafe clinux_prefetch_to_write(place.view.slot(known.next))
-      unsafe clinux_prefetch_to_write(place.leases.mark(known.next))
+      unsafe place.leases.fetch(known.next)
     }
-    while true {
-      let (port, index) = unsafe (UInt32(receiver), UInt32(place.index))
-      var room = unsafe Int(kring.knownRoom(at: known, of: count, port, generation, index))
+    for _ in unsafe 0..<ReceivePlace.triesMax {
+      var room = unsafe Int(kring.knownRoom(at: known, of: count, target))
       if room < packets { room = unsafe place.free(after: known) }
       let slots = min(packets, room)
-      guard slots > 0 else { return Lease(sequence: 0, start: 0, slots: 0) }
-      let lease = Lease(sequence: known.sequence, start: known.next, slots: UInt32(slots))
-      unsafe kring.announce(port, generation, index, lease, room: UInt32(room &- slots))
+      guard slots > 0 else { break }
+      let lease = Lease(
+        sequence: known.sequence, start: known.next, slots: UInt32(truncatingIfNeeded: slots))
+      unsafe kring.announce(
+        target, known, slots: lease.slots, room: UInt32(truncatingIfNeeded: room &- slots))
       let following = known.following(lease.slots, of: count)
-      let (isOurs, found) = unsafe place.kring.reservation.pointee.compareExchange(
-        expected: known.rawValue, desired: following.rawValue, ordering: .sequentiallyConsistent)
+      let (isOurs, found) = unsafe place.kring.reserve(from: known, upTo: following)
       if isOurs { return lease }
-      known = Reservation(found)
+      known = found
     }
+    return Lease(sequence: 0, start: 0, slots: 0)
   }
 }

@@ -184,6 +184,10 @@ struct ReceivePlace {
   /// The ring object.
   let ring: UnsafeMutableRawPointer
 
+  /// How often a reservation is tried: each time it fails another sender has reserved something, or somebody
+  /// writes over the ring's words, who must not be able to keep a sender here for ever.
+  static var triesMax: Int { 1000 }
+
   /// Nil when nobody has the ring open.
   ///
   /// - Parameters:
@@ -195,7 +199,9 @@ struct ReceivePlace {
     let index = ring < rings ? ring : ring % rings
     let kring = unsafe target.pointee.kring(index)
     let offset = unsafe kring.longWord(KRingLayout.openRingOffset)
-    guard unsafe kring.isOpen, unsafe offset <= target.pointee.lastRingOffset else { return nil }
+    // In units of 128 bytes, at which ring objects begin; what lies elsewhere becomes a huge number here.
+    let unit = offset >> 7 | offset << 57
+    guard unsafe kring.isOpen, unsafe unit <= target.pointee.lastRingPlace else { return nil }
     unsafe self.target = target
     unsafe self.kring = kring
     unsafe self.index = index
@@ -238,27 +244,22 @@ struct ReceivePlace {
 
   /// Whether the ring's own words make sense; where they do not, nobody waits for room.
   var isSound: Bool {
-    let next = unsafe Reservation(kring.reservation.pointee.load(ordering: .relaxed)).next
-    let released = unsafe kring.acquirePosition()
+    let (next, released) = unsafe (kring.reservation.next, kring.acquirePosition())
     return unsafe next < target.pointee.slotCount && released < target.pointee.slotCount
   }
 
   /// Whether the slot that the receiver waits for is reserved, but not finished.
   private var isHeldUp: Bool {
-    let next = unsafe Reservation(kring.reservation.pointee.load(ordering: .relaxed)).next
+    let next = unsafe kring.reservation.next
     let awaited = unsafe Reservation(kring.longWord(KRingLayout.arriving))
     guard unsafe awaited.next < target.pointee.slotCount, awaited.next != next else { return false }
-    let mark = unsafe leases.mark(awaited.next).pointee.load(ordering: .relaxed)
-    return mark >> 16 != awaited.sequence
+    return unsafe leases.lastSequence(at: awaited.next) != awaited.sequence
   }
 
   /// Hands a filled lease to the receiver. With a full fence: the wait word must not be read before.
   @inline(__always)
   func finish(_ lease: Lease, packets: UInt64, bytes: UInt64) {
-    unsafe leases.contents(lease.start).pointee.store(
-      packets << 48 | bytes, ordering: .relaxed)
-    _ = unsafe leases.mark(lease.start).pointee.exchange(
-      lease.mark, ordering: .sequentiallyConsistent)
+    unsafe leases.finish(lease, packets: packets, bytes: bytes)
   }
 }
 
@@ -267,17 +268,19 @@ extension Forwarder {
   func reserve(_ place: ReceivePlace, for receiver: Int, slots: Int) -> Lease? {
     let count = unsafe place.target.pointee.slotCount
     let generation = unsafe place.target.pointee.generation
-    var known = unsafe Reservation(place.kring.reservation.pointee.load(ordering: .relaxed))
-    while true {
-      guard slots > 0, unsafe slots <= place.free(after: known) else { return nil }
-      let lease = Lease(sequence: known.sequence, start: known.next, slots: UInt32(slots))
-      unsafe kring.announce(UInt32(receiver), generation, UInt32(place.index), lease)
+    let target = unsafe LeaseTarget(port: receiver, generation: generation, ring: place.index)
+    var known = unsafe place.kring.reservation
+    for _ in unsafe 0..<ReceivePlace.triesMax {
+      guard slots > 0, unsafe slots <= place.free(after: known) else { break }
+      let lease = Lease(
+        sequence: known.sequence, start: known.next, slots: UInt32(truncatingIfNeeded: slots))
+      unsafe kring.announce(target, known, slots: lease.slots)
       let following = known.following(lease.slots, of: count)
-      let (isOurs, found) = unsafe place.kring.reservation.pointee.compareExchange(
-        expected: known.rawValue, desired: following.rawValue, ordering: .sequentiallyConsistent)
+      let (isOurs, found) = unsafe place.kring.reserve(from: known, upTo: following)
       if isOurs { return lease }
-      known = Reservation(found)
+      known = found
     }
+    return nil
   }
 
   /// Reserves slots for as many of the packets, from the first one on, as there is room for.
@@ -289,23 +292,24 @@ extension Forwarder {
   ) -> (lease: Lease, packets: Int) {
     let count = unsafe place.target.pointee.slotCount
     let generation = unsafe place.target.pointee.generation
-    var known = unsafe Reservation(place.kring.reservation.pointee.load(ordering: .relaxed))
-    while true {
-      let none = Lease(sequence: 0, start: 0, slots: 0)
+    let target = unsafe LeaseTarget(port: receiver, generation: generation, ring: place.index)
+    var known = unsafe place.kring.reservation
+    for _ in unsafe 0..<ReceivePlace.triesMax {
       let free = unsafe place.free(after: known)
-      guard free >= 0 else { return (none, 0) }
-      var wanted = (slots: slots, packets: Int(own.packets) + Int(common.packets))
+      guard free >= 0 else { break }
+      var wanted = (slots: slots, packets: Int(own.packets) &+ Int(common.packets))
       if free < slots { wanted = unsafe prefix(own, common, fitting: free) }
-      if wanted.packets == 0 { return (none, 0) }
+      if wanted.packets == 0 { break }
       let lease = Lease(
-        sequence: known.sequence, start: known.next, slots: UInt32(wanted.slots))
-      unsafe kring.announce(UInt32(receiver), generation, UInt32(place.index), lease)
+        sequence: known.sequence, start: known.next, slots: UInt32(truncatingIfNeeded: wanted.slots)
+      )
+      unsafe kring.announce(target, known, slots: lease.slots)
       let following = known.following(lease.slots, of: count)
-      let (isOurs, found) = unsafe place.kring.reservation.pointee.compareExchange(
-        expected: known.rawValue, desired: following.rawValue, ordering: .sequentiallyConsistent)
+      let (isOurs, found) = unsafe place.kring.reserve(from: known, upTo: following)
       if isOurs { return (lease, wanted.packets) }
-      known = Reservation(found)
+      known = found
     }
+    return (Lease(sequence: 0, start: 0, slots: 0), 0)
   }
 
   /// The packets that fit, up to the first one that does not.

@@ -11,8 +11,8 @@ struct Destination {
   let slotCount: UInt32
   let bufferCount: UInt32
   let bufferSize: UInt32
-  /// The largest offset at which a ring object of the port fits its region.
-  let lastRingOffset: UInt64
+  /// The largest offset at which a ring object of the port fits its region, in units of 128 bytes.
+  let lastRingPlace: UInt64
   let region: UnsafeMutableRawPointer
   let buffers: UnsafeMutableRawPointer
   /// The kring of receive ring 0; the others follow.
@@ -38,7 +38,9 @@ struct Destination {
     let transmitRings = segment.ringCount(end: 0, .transmit)
     guard rings > 0, slots > 0, let kring = unsafe segment.kring(end: 0, .receive, 0),
       let leases = unsafe segment.leases(0),
-      buffers.base >= 0, buffers.count >= 2, buffers.size >= 64,
+      buffers.base >= 0, buffers.count >= 2,
+      // Packets are copied in blocks of 64 bytes.
+      buffers.size >= 64, buffers.size % 64 == 0,
       buffers.base + Int(buffers.count) * Int(buffers.size) <= region.byteCount,
       256 + 16 * slots <= region.byteCount
     else {
@@ -51,7 +53,7 @@ struct Destination {
     unsafe slotCount = UInt32(slots)
     unsafe bufferCount = buffers.count
     unsafe bufferSize = buffers.size
-    unsafe lastRingOffset = UInt64(region.byteCount - 256 - 16 * slots)
+    unsafe lastRingPlace = UInt64(region.byteCount - 256 - 16 * slots) >> 7
     unsafe self.region = region.base
     unsafe self.buffers = region.base + buffers.base
     unsafe krings = kring.base
@@ -228,7 +230,7 @@ private func knownDestination(
   _ cells: UnsafeMutableRawPointer, _ index: Int
 ) -> UnsafePointer<Destination>? {
   unsafe UnsafePointer(
-    bitPattern: destinationCell(cells, index).pointee.load(ordering: .acquiring))
+    bitPattern: destinationCell(cells, index).pointee.load(ordering: .sequentiallyConsistent))
 }
 
 /// A port's place on a switch, as the process that syncs the port holds it.

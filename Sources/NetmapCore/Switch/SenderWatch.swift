@@ -16,11 +16,15 @@ final class SenderWatch: Sendable {
     let syncs: UInt64
 
     var isOver: Bool {
-      unsafe kring.lockHolder != holder || kring.counters.syncs != syncs
+      unsafe kring.lockHolder != holder || kring.syncCount != syncs
     }
   }
 
   /// Notes who is in the middle of a transmit sync of one of these ports.
+  ///
+  /// Whatever they must not find any more has been unlinked by a sequentially consistent store. Theirs that
+  /// takes a lock is one too, and so are the loads of locks here and of what was unlinked there: in the one
+  /// order of all of these either the lock is seen here, or that the port is gone there.
   init(_ segments: [SyncSegment]) {
     for segment in segments {
       for index in 0..<segment.ringCount(end: 0, .transmit) {
@@ -29,7 +33,7 @@ final class SenderWatch: Sendable {
         guard holder != 0 else { continue }
         unsafe pending.append(
           Pending(
-            segment: segment, kring: kring, holder: holder, syncs: kring.counters.syncs))
+            segment: segment, kring: kring, holder: holder, syncs: kring.syncCount))
       }
     }
   }

@@ -78,8 +78,7 @@ struct SwitchLeaseTests {
     // Dies after it has reserved three slots.
     #expect(vale[0].tx().lock(vale[0].tag))
     let generation = vale[2].generation
-    unsafe vale[0].attached.transmit(0).kring.reserve(
-      3, of: vale[2].attached.receive(0).kring, port: 2, generation: generation, count: rx.count)
+    vale[0].reserve(3, of: vale[2], port: 2, generation: generation)
     vale[1].tx().send(frame)
     #expect(rx.isSilent, "what comes later waits for it")
     #expect(vale.engine.finishLeases(of: vale[0].tag) == 1)
@@ -109,8 +108,7 @@ struct SwitchLeaseTests {
     let vale = try TestSwitch(3, hints: .slots(8))
     let rx = vale[2].rx()
     let generation = vale[2].generation
-    unsafe vale[0].attached.transmit(0).kring.reserve(
-      1, of: vale[2].attached.receive(0).kring, port: 2, generation: generation, count: rx.count)
+    vale[0].reserve(1, of: vale[2], port: 2, generation: generation)
     for number in 0..<9 as Range<UInt32> {
       vale[1].tx().send(TestFrame(target: .broadcast, source: .station(1), number: number))
       _ = vale[0].rx().takePackets()
@@ -232,6 +230,17 @@ struct SwitchLeaseTests {
 }
 
 extension TestPort {
+  /// Reserves slots of another port's receive ring and leaves it at that: what a sender that stops or dies has
+  /// done.
+  fileprivate func reserve(_ slots: UInt32, of receiver: TestPort, port: Int, generation: UInt32) {
+    let (own, ring) = unsafe (attached.transmit(0).kring, receiver.attached.receive(0).kring)
+    let known = unsafe ring.reservation
+    unsafe own.announce(
+      LeaseTarget(port: port, generation: generation, ring: 0), known, slots: slots)
+    let following = known.following(slots, of: receiver.rx().count)
+    #expect(unsafe ring.reserve(from: known, upTo: following).isOurs)
+  }
+
   /// The incarnation of the port on its switch.
   fileprivate var generation: UInt32 {
     attached.bridge?.generation ?? 0

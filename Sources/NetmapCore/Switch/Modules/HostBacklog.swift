@@ -26,13 +26,12 @@ package struct HostBacklog {
     var next = unsafe Reservation(receive.longWord(KRingLayout.arriving))
     var hasFinished = false
     // What is there may be written to meanwhile, by anybody: no more leases than slots.
+    let table = unsafe LeaseTable(base: leases)
     for _ in 0..<count {
       guard next.next < count else { break }
-      let table = unsafe LeaseTable(base: leases)
-      let mark = unsafe table.mark(next.next).pointee.load(ordering: .acquiring)
-      let slots = UInt32(truncatingIfNeeded: mark & 0xffff)
-      guard mark >> 16 == next.sequence, slots > 0, slots < count else { break }
-      arrived &+= unsafe table.contents(next.next).pointee.load(ordering: .relaxed) >> 48
+      let slots = unsafe table.finishedSlots(of: next)
+      guard slots > 0, slots < count else { break }
+      arrived &+= unsafe table.contents(at: next.next).packets
       next = next.following(slots, of: count)
       hasFinished = true
     }

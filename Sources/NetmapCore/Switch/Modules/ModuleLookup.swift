@@ -128,7 +128,8 @@ extension Forwarder {
   }
 
   var moduleEntry: UnsafePointer<ModuleEntry>? {
-    unsafe UnsafePointer(bitPattern: moduleCell(cells).pointee.load(ordering: .acquiring))
+    unsafe UnsafePointer(
+      bitPattern: moduleCell(cells).pointee.load(ordering: .sequentiallyConsistent))
   }
 
   /// Puts packets on the lists that their verdicts say. Any verdict is one.

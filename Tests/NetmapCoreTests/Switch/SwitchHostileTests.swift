@@ -1,0 +1,276 @@
+import CNetmap
+import Glibc
+import NetmapCore
+import NetmapTestSupport
+import Synchronization
+import Testing
+
+/// Writes to shared memory as fast as it can, until it is told to stop.
+private final class Scribbler: Sendable {
+  private let isOver = Atomic<Bool>(false)
+  private let thread = Mutex<BackgroundThread?>(nil)
+
+  /// - Parameter body: One round of writing; must not use what the test uses.
+  init(_ body: @escaping () -> Void) {
+    nonisolated(unsafe) let body = body
+    thread.withLock {
+      $0 = BackgroundThread { [self] in
+        while !isOver.load(ordering: .relaxed) { unsafe body() }
+      }
+    }
+  }
+
+  func stop() {
+    isOver.store(true, ordering: .relaxed)
+    thread.withLock { $0?.join() }
+  }
+}
+
+/// Every process on a switch can write to the slots, krings and buffers of all of its ports at any time: also
+/// between two loads of one sync.
+@Suite("VALE: writers during a sync")
+struct SwitchHostileTests {
+  /// A switch of two ports, and threads of a scribbler beside.
+  private let vale: TestSwitch
+  private let (sender, receiver): (TestPort, TestPort)
+
+  init() throws {
+    vale = try TestSwitch(2, hints: .slots(64))
+    (sender, receiver) = (vale[0], vale[1])
+  }
+
+  /// Where the kring of the receiver's receive ring is in its segment.
+  private var receivingKRing: Int {
+    Int(
+      unsafe receiver.registration.segment.offset(of: receiver.attached.receive(0).kring))
+  }
+
+  // MARK: - Indirect packets
+
+  @Test("who writes NS_INDIRECT into another's slots gets none of its memory")
+  func indirectByOthers() throws {
+    let secret = [UInt8](repeating: 0x5e, count: 2048)
+    try unsafe secret.withUnsafeBytes { bytes in
+      let address = UInt64(UInt(bitPattern: bytes.baseAddress))
+      nonisolated(unsafe) let slots = sender.tx()
+      let scribbler = Scribbler {
+        let slots = unsafe slots
+        for index in 0..<slots.count {
+          slots[index].pointer = address
+          slots[index].flags = .indirect
+        }
+      }
+      defer { scribbler.stop() }
+      for number in 0..<3000 as Range<UInt32> {
+        let frame = TestFrame(target: .broadcast, source: .station(1), number: number)
+        for _ in 0..<8 { sender.tx().putPacket(frame.bytes) }
+        sender.tx().sync()
+        let packets = receiver.rx().takePackets()
+        try #require(!packets.contains { $0.contains(0x5e) && $0.starts(with: [0x5e, 0x5e]) })
+      }
+    }
+    #expect(sender.tx().counters.drops[.indirect] > 0, "the scribbler was there")
+  }
+
+  @Test("an indirect packet is taken from what its port allows, and from nothing beside it")
+  func indirectRange() throws {
+    var bytes = [UInt8](repeating: 0, count: 600)
+    let frame = TestFrame(target: .broadcast, source: .station(1), number: 1, length: 200)
+    bytes.replaceSubrange(100..<300, with: frame.bytes)
+    let tx = sender.tx()
+    unsafe bytes.withUnsafeBytes { memory in
+      let base = UInt64(UInt(bitPattern: memory.baseAddress))
+      func send(_ offset: Int, _ length: UInt16) {
+        let index = tx.head
+        tx[index].length = length
+        tx[index].flags = .indirect
+        tx[index].pointer = base + UInt64(offset)
+        tx.move(to: tx.next(index))
+        tx.sync()
+      }
+      send(100, 200)
+      #expect(tx.counters.drops[.indirect] == 1)
+      unsafe sender.attached.allowIndirect(
+        IndirectMemory(UnsafeRawBufferPointer(rebasing: memory[100..<300])))
+      send(100, 200)
+      #expect(receiver.rx().takePackets() == [frame.bytes])
+      for (offset, length) in [(99, 200), (101, 200), (300, 60), (0, 60), (100, 201)] {
+        send(offset, UInt16(length))
+      }
+      #expect(tx.counters.drops[.badLength] == 5)
+      sender.attached.allowIndirect(.none)
+      send(100, 200)
+      #expect(tx.counters.drops[.indirect] == 2)
+    }
+    #expect(receiver.rx().isSilent)
+  }
+
+  // MARK: - Conversion
+
+  @Test("a checksum is completed with the lengths that were written, whatever the slots say since")
+  func checksumLengths() throws {
+    let engine = try Engine()
+    let sender = try TestPort(
+      engine, "vale1:a", flags: [.acceptVirtioNetHeader], hints: .slots(64))
+    let receiver = try TestPort(engine, "vale1:b", hints: .slots(64))
+    _ = try engine.answer(.setHeader(try PortName("vale1:a"), length: 12))
+    let packet = TransportFrame(payload: (0..<1400).map { UInt8(truncatingIfNeeded: $0) })
+    let bytes = packet.header(12) + packet.bytes
+    let sizes = [12 + 100] + [Int](repeating: 200, count: 6) + [bytes.count - 12 - 1300]
+    // What arrives when nobody interferes.
+    sender.tx().putPacket(bytes, in: sizes)
+    sender.tx().sync()
+    let right = try #require(receiver.rx().takePackets().first)
+    nonisolated(unsafe) let slots = receiver.rx()
+    let scribbler = Scribbler {
+      let slots = unsafe slots
+      for index in 0..<slots.count { slots[index].length = UInt16.random(in: 3000...65535) }
+    }
+    defer { scribbler.stop() }
+    for _ in 0..<3000 {
+      let slot = receiver.rx().tail
+      sender.tx().putPacket(bytes, in: sizes)
+      sender.tx().sync()
+      receiver.rx().sync()
+      let region = receiver.registration.region
+      let base = receiver.rx().bufferOffset(receiver.rx()[slot].bufferIndex)
+      let field = (0..<2).map { region.load(at: base + packet.field + $0, as: UInt8.self) }
+      try #require(field == Array(right[packet.field..<packet.field + 2]))
+      receiver.rx().move(to: receiver.rx().tail)
+      receiver.rx().sync()
+    }
+  }
+
+  @Test("an empty fragment for the end of a buffer writes nothing into the next one")
+  func emptyFragmentAtEnd() throws {
+    let memory = receiver.registration.segment.memory
+    let kring = receivingKRing
+    // No port of ours has offsets like these.
+    memory.store(UInt64.max, at: kring + KRingLayout.openOffsetMask)
+    memory.store(UInt64.max, at: kring + KRingLayout.openOffsetMax)
+    let rx = receiver.rx()
+    let region = receiver.registration.region
+    let next = rx.bufferOffset(rx[1].bufferIndex) + 2048
+    for place in 0..<64 { region.store(UInt8(0xaa), at: next + place) }
+    rx[0].pointer = 0
+    rx[1].pointer = 1 << 40
+    sender.tx().putPacket(
+      TestFrame(target: .broadcast, source: .station(1), number: 1).bytes, in: [60, 0])
+    sender.tx().sync()
+    #expect((0..<64).allSatisfy { region.load(at: next + $0, as: UInt8.self) == 0xaa })
+    #expect(receiver.rx().takePackets().count == 1)
+  }
+
+  // MARK: - Places
+
+  @Test(
+    "a receive ring that does not begin where rings do is none", arguments: [4, 8, 64, 1 << 50])
+  func misplacedRing(by distance: UInt64) throws {
+    let memory = receiver.registration.segment.memory
+    let place = receivingKRing + KRingLayout.openRingOffset
+    let right = memory.load(at: place, as: UInt64.self)
+    memory.store(right &+ distance, at: place)
+    sender.tx().send(TestFrame(target: .broadcast, source: .station(1), number: 1))
+    #expect(receiver.rx().isSilent)
+    #expect(receiver.rx().counters.drops[.noReceiver] == 1)
+    memory.store(right, at: place)
+    sender.tx().send(TestFrame(target: .broadcast, source: .station(1), number: 2))
+    #expect(receiver.rx().takePackets().count == 1)
+  }
+
+  @Test(
+    "a segment whose buffers are no whole blocks of 64 bytes is refused", arguments: [1, 63, 100])
+  func oddBuffers(size: UInt32) throws {
+    let memory = receiver.registration.segment.memory
+    // Behind base and count of the buffers.
+    memory.store(size, at: 28)
+    let error = #expect(throws: NetmapError.self) {
+      try vale.engine.attach(receiver.registration, tag: receiver.tag)
+    }
+    #expect(error?.code == .invalidArgument)
+    #expect(throws: NetmapError.self) {
+      try DestinationTable().install(
+        1, region: receiver.registration.region, segment: receiver.registration.segment,
+        generation: 1)
+    }
+  }
+
+  // MARK: - Everything
+
+  @Test(
+    "words of krings, leases, slots and the switch that change all the time crash and stop nobody",
+    arguments: 0..<3 as Range<UInt64>)
+  func everything(number: UInt64) throws {
+    let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0xbad_0000 + number
+    let engine = try Engine()
+    let flags: BindingFlags = [.acceptVirtioNetHeader]
+    let ports = try (0..<4).map {
+      try TestPort(engine, "vale2:\($0)", flags: flags, hints: .slots(64))
+    }
+    _ = try engine.answer(.setHeader(try PortName("vale2:0"), length: 12))
+    let bridge = try #require(ports[0].attached.bridge).segment.memory
+    nonisolated(unsafe) let all = ports
+    let scribbler = Scribbler { [generator = Mutex(SeededGenerator(seed: seed))] in
+      generator.withLock { generator in
+        let port = unsafe all[Int.random(in: 0..<4, using: &generator)]
+        let word = generator.chance(50) ? generator.next() : generator.next() & 0x7f
+        switch Int.random(in: 0..<8, using: &generator) {
+        case 0..<4:
+          let memory = port.registration.segment.memory
+          let first = Int(
+            unsafe port.registration.segment.offset(of: port.attached.transmit(0).kring))
+          let place = Int.random(in: 0..<(memory.byteCount - first) / 8, using: &generator)
+          // Not the locks, which would only hide the rest.
+          if place * 8 % KRingLayout.byteCount != 0 { memory.store(word, at: first + 8 * place) }
+        case 4, 5:
+          let ring = generator.chance(50) ? port.tx() : port.rx()
+          let slot = UInt32.random(in: 0..<ring.count, using: &generator)
+          port.registration.region.store(word, at: ring.offset + 256 + 16 * Int(slot))
+        case 6:
+          let places = (bridge.byteCount - 64) / 8
+          bridge.store(word, at: 64 + 8 * Int.random(in: 0..<places, using: &generator))
+        default:
+          // A port that nobody can find is no target: those words are put back now and then.
+          unsafe port.attached.receive(0).kring.reservation = Reservation(sequence: 1, next: 0)
+        }
+      }
+    }
+    defer { scribbler.stop() }
+    let packet = TransportFrame(payload: [UInt8](repeating: 1, count: 3000))
+    let end = monotonicNanoseconds() + 2_000_000_000
+    var rounds = 0
+    while monotonicNanoseconds() < end {
+      rounds += 1
+      for port in ports {
+        let tx = port.tx()
+        guard tx.head < tx.count, tx.tail < tx.count, tx.space > 6 else {
+          tx.sync()
+          continue
+        }
+        let sizes = [12 + 100, 2000, 900 + packet.headerLength]
+        var rest = (packet.header(12, type: UInt8(rounds & 1)) + packet.bytes)[...]
+        for (place, size) in sizes.enumerated() {
+          let index = tx.head
+          let buffer = tx[index].bufferIndex
+          tx[index].length = UInt16(size)
+          tx[index].flags = place < 2 ? .moreFragments : []
+          let offset = tx.bufferOffset(buffer)
+          for (at, byte) in rest.prefix(size).prefix(120).enumerated() {
+            port.registration.region.store(byte, at: offset + at)
+          }
+          rest = rest.dropFirst(size)
+          tx.move(to: tx.next(index))
+        }
+        tx.sync()
+        let rx = port.rx()
+        rx.sync()
+        if rx.tail < rx.count { rx.move(to: rx.tail) }
+        rx.sync()
+      }
+      if rounds % 64 == 0 { engine.finishLeases(of: ports[0].tag) }
+    }
+    scribbler.stop()
+    #expect(rounds > 10, "NETMAP_TEST_SEED=\(seed)")
+    for port in ports { port.close() }
+  }
+}

@@ -1,0 +1,128 @@
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+/// What the engine does with the lease of a sender that has died, and with what somebody says of one.
+@Suite("VALE: leases of the dead")
+struct SwitchRepairTests {
+  /// Ports a, b and two receivers; a dies, b lives.
+  private let vale: TestSwitch
+  private let (a, b, r1, r2): (TestPort, TestPort, TestPort, TestPort)
+
+  init() throws {
+    vale = try TestSwitch(4, hints: .slots(64))
+    (a, b, r1, r2) = (vale[0], vale[1], vale[2], vale[3])
+    // The addresses of the receivers are known to the switch.
+    for (number, port) in [r1, r2].enumerated() {
+      port.tx().send(TestFrame(target: .station(9), source: .station(UInt8(number)), number: 0))
+    }
+    for port in vale.ports { _ = port.rx().takePackets() }
+  }
+
+  private func send(_ port: TestPort, to receiver: UInt8, _ numbers: Range<UInt32>) {
+    for number in numbers {
+      port.tx().send(TestFrame(target: .station(receiver), source: .station(8), number: number))
+    }
+  }
+
+  private func target(_ port: TestPort) -> LeaseTarget {
+    LeaseTarget(
+      port: port.attached.bridge?.index ?? 0, generation: port.attached.bridge?.generation ?? 0,
+      ring: 0)
+  }
+
+  @Test(
+    "a sender killed between any two stores of what it announces takes nothing of a living one",
+    arguments: 0...4, [false, true])
+  func killedWhileAnnouncing(stores: Int, isUnreadBefore: Bool) throws {
+    // The last lease of a was the third of r1; r2 has unread packets under that number and others.
+    send(a, to: 0, 0..<3)
+    send(b, to: 1, 0..<(isUnreadBefore ? 7 : 2))
+    #expect(a.tx().lock(a.tag))
+    unsafe a.attached.transmit(0).kring.announce(
+      target(r2), r2.attached.receive(0).kring.reservation, slots: 5, room: 9, stores: stores)
+    #expect(vale.engine.finishLeases(of: a.tag) == 0, "it has reserved nothing")
+    #expect(a.registration.segment.releaseLocks(of: a.tag) == 1)
+    send(b, to: 1, 7..<9)
+    let expected = Array(0..<UInt8(isUnreadBefore ? 7 : 2)) + [7, 8]
+    #expect(r2.rx().takePackets().map { $0[14] } == expected)
+    #expect(r1.rx().takePackets().map { $0[14] } == [0, 1, 2])
+    // Nor does the ring stop later.
+    for round in 0..<10 as Range<UInt32> {
+      send(a, to: 1, round..<round + 5)
+      #expect(r2.rx().takePackets().count == 5)
+    }
+  }
+
+  @Test("a lease that was reserved is finished once, also when two dead senders wanted it")
+  func twoDead() throws {
+    let kring = unsafe r2.attached.receive(0).kring
+    let known = unsafe kring.reservation
+    for (port, slots) in [(a, 5), (b, 3)] as [(TestPort, UInt32)] {
+      #expect(port.tx().lock(port.tag))
+      unsafe port.attached.transmit(0).kring.announce(target(r2), known, slots: slots)
+    }
+    #expect(unsafe kring.reserve(from: known, upTo: known.following(3, of: 64)).isOurs)
+    send(r1, to: 1, 0..<2)
+    // While b is in the middle of its sync the slots may be its own.
+    #expect(vale.engine.finishLeases(of: a.tag) == 0)
+    #expect(r2.rx().isSilent)
+    #expect(vale.engine.finishLeases(of: b.tag) == 1)
+    r2.rx().sync()
+    #expect(r2.rx().space == 5, "three empty slots, as reserved, and two packets")
+    #expect(r2.rx().takePackets().suffix(1).map { $0[14] } == [1])
+  }
+
+  @Test("what a kring says of a dead sender's lease can be anything")
+  func anyIntent() throws {
+    let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0x1e45e
+    var generator = SeededGenerator(seed: seed)
+    let memory = a.registration.segment.memory
+    let kring = Int(unsafe a.registration.segment.offset(of: a.attached.transmit(0).kring))
+    let lock = a.tx().lock(a.tag)
+    #expect(lock)
+    let words: [UInt32] = [0, 0, 1, 2, 3, 63, 64, 0xffff, 0x1_0000, .max, .max]
+    for _ in 0..<20_000 {
+      for word in 0..<8 {
+        memory.store(
+          words.randomElement(using: &generator) ?? 0, at: kring + KRingLayout.intent + 4 * word)
+      }
+      vale.engine.finishLeases(of: a.tag)
+    }
+    // Directed: the last number there can be, of every port.
+    for generation in 0..<8 as Range<UInt32> {
+      for port in 0..<4 as Range<UInt32> {
+        for (word, value) in [port, generation, 0, 1, 1, 0, .max, .max].enumerated() {
+          memory.store(value, at: kring + KRingLayout.intent + 4 * word)
+        }
+        vale.engine.finishLeases(of: a.tag)
+        unsafe a.attached.transmit(0).kring.announce(
+          LeaseTarget(port: Int(port), generation: generation, ring: 0), Reservation(.max),
+          slots: 1)
+        vale.engine.finishLeases(of: a.tag)
+      }
+    }
+    a.tx().unlock()
+  }
+
+  @Test("a ring that says for ever that it wants a dead sender's slots holds up that one ring only")
+  func undecidedForEver() throws {
+    let kring = unsafe r2.attached.receive(0).kring
+    for round in 0..<3000 as Range<UInt32> {
+      let known = unsafe kring.reservation
+      for port in [a, b] {
+        _ = port.tx().lock(port.tag)
+        unsafe port.attached.transmit(0).kring.announce(target(r2), known, slots: 1)
+      }
+      _ = unsafe kring.reserve(from: known, upTo: known.following(1, of: 64))
+      #expect(vale.engine.finishLeases(of: a.tag) == 0)
+      a.tx().unlock()
+      if round % 500 == 0 {
+        send(a, to: 0, round..<round + 1)
+        #expect(r1.rx().takePackets().count == 1)
+      }
+    }
+    b.tx().unlock()
+    _ = vale.engine.check()
+  }
+}
