@@ -46,9 +46,14 @@ extension EngineState {
   /// Frees what no sender can be writing to any more.
   func sweepSwitches() {
     guard !leaving.isEmpty else { return }
-    let all = leaving
-    leaving = all.filter { !$0.isOver() }
-    for quarantine in all where quarantine.isOver() { quarantine.end() }
+    // Each is asked once: one that is over a moment later stays for the next time.
+    var over: [SwitchQuarantine] = []
+    leaving.removeAll { quarantine in
+      guard quarantine.isOver() else { return false }
+      over.append(quarantine)
+      return true
+    }
+    for quarantine in over { quarantine.end() }
   }
 
   /// Ends the binding of a switch port: `body` unlinks and frees.

@@ -56,11 +56,6 @@ struct LeaseTable {
     unsafe clinux_prefetch_to_write(mark(slot))
   }
 
-  /// Forgets all leases of a ring that nobody sends to yet.
-  func clear(_ slots: Int) {
-    unsafe base.initializeMemory(as: UInt8.self, repeating: 0, count: slots * Self.entryByteCount)
-  }
-
   /// Sequence number in the upper 48 bits, slots in the lower 16.
   @inline(__always)
   private func mark(_ slot: UInt32) -> UnsafeMutablePointer<Atomic<UInt64>> {
@@ -136,10 +131,11 @@ extension KRing {
   @inline(__always)
   package var reservation: Reservation {
     get {
-      unsafe Reservation(atomicLongWord(KRingLayout.reservation).pointee.load(ordering: .relaxed))
+      unsafe Reservation(
+        rawAtomicLongWord(KRingLayout.reservation).pointee.load(ordering: .relaxed))
     }
     nonmutating set {
-      unsafe atomicLongWord(KRingLayout.reservation).pointee.store(
+      unsafe rawAtomicLongWord(KRingLayout.reservation).pointee.store(
         newValue.rawValue, ordering: .relaxed)
     }
   }
@@ -147,7 +143,7 @@ extension KRing {
   /// The same, and with it whatever its sender had announced.
   package func acquireReservation() -> Reservation {
     unsafe Reservation(
-      atomicLongWord(KRingLayout.reservation).pointee.load(ordering: .sequentiallyConsistent))
+      rawAtomicLongWord(KRingLayout.reservation).pointee.load(ordering: .sequentiallyConsistent))
   }
 
   /// Reserves the slots between two reservations, if nobody has reserved anything since the first one was
@@ -159,7 +155,7 @@ extension KRing {
     from known: Reservation, upTo following: Reservation
   ) -> (isOurs: Bool, found: Reservation) {
     let (exchanged, original) =
-      unsafe atomicLongWord(KRingLayout.reservation).pointee.compareExchange(
+      unsafe rawAtomicLongWord(KRingLayout.reservation).pointee.compareExchange(
         expected: known.rawValue, desired: following.rawValue, ordering: .sequentiallyConsistent)
     return (exchanged, Reservation(original))
   }
@@ -167,11 +163,11 @@ extension KRing {
   /// Whether somebody has the receive ring open, for senders.
   @inline(__always)
   var isOpen: Bool {
-    unsafe atomicWord(KRingLayout.isOpen).pointee.load(ordering: .sequentiallyConsistent) != 0
+    unsafe rawAtomicWord(KRingLayout.isOpen).pointee.load(ordering: .sequentiallyConsistent) != 0
   }
 
   func setOpen(_ isOpen: Bool) {
-    unsafe atomicWord(KRingLayout.isOpen).pointee.store(
+    unsafe rawAtomicWord(KRingLayout.isOpen).pointee.store(
       isOpen ? 1 : 0, ordering: .sequentiallyConsistent)
   }
 }
@@ -241,11 +237,11 @@ extension KRing {
     // No store below becomes visible before the one above.
     atomicMemoryFence(ordering: .releasing)
     guard stores > 1 else { return }
-    unsafe setLongWord(KRingLayout.intentTarget, target.rawValue)
+    unsafe setRawLongWord(KRingLayout.intentTarget, target.rawValue)
     guard stores > 2 else { return }
-    unsafe setLongWord(KRingLayout.intentReservation, known.rawValue)
+    unsafe setRawLongWord(KRingLayout.intentReservation, known.rawValue)
     guard stores > 3 else { return }
-    unsafe atomicWord(KRingLayout.intentSlots).pointee.store(
+    unsafe rawAtomicWord(KRingLayout.intentSlots).pointee.store(
       slots | room << 16, ordering: .releasing)
   }
 
@@ -253,18 +249,18 @@ extension KRing {
   /// that it had before as finished.
   @inline(__always)
   func withdrawIntent() {
-    unsafe atomicWord(KRingLayout.intentSlots).pointee.store(0, ordering: .releasing)
+    unsafe rawAtomicWord(KRingLayout.intentSlots).pointee.store(0, ordering: .releasing)
   }
 
   /// What the sender had announced; nil when it was not about to reserve anything, or was just writing it
   /// down.
   var intent: Intent? {
     let slots =
-      unsafe atomicWord(KRingLayout.intentSlots).pointee.load(ordering: .acquiring) & 0xffff
+      unsafe rawAtomicWord(KRingLayout.intentSlots).pointee.load(ordering: .acquiring) & 0xffff
     guard slots > 0 else { return nil }
     return unsafe Intent(
-      target: LeaseTarget(rawValue: longWord(KRingLayout.intentTarget)),
-      reservation: Reservation(longWord(KRingLayout.intentReservation)), slots: slots)
+      target: LeaseTarget(rawValue: rawLongWord(KRingLayout.intentTarget)),
+      reservation: Reservation(rawLongWord(KRingLayout.intentReservation)), slots: slots)
   }
 
   /// Slots of a receive ring that are free for certain, from what this transmit ring's last lease left: it
@@ -277,10 +273,10 @@ extension KRing {
   /// - Returns: 0 when that is unknown; below `count`.
   @inline(__always)
   func knownRoom(at known: Reservation, of count: UInt32, _ target: LeaseTarget) -> UInt32 {
-    let slots = unsafe word(KRingLayout.intentSlots)
-    let last = unsafe Reservation(longWord(KRingLayout.intentReservation))
+    let slots = unsafe rawWord(KRingLayout.intentSlots)
+    let last = unsafe Reservation(rawLongWord(KRingLayout.intentReservation))
     guard last.following(slots & 0xffff, of: count) == known,
-      unsafe longWord(KRingLayout.intentTarget) == target.rawValue, known.next < count
+      unsafe rawLongWord(KRingLayout.intentTarget) == target.rawValue, known.next < count
     else { return 0 }
     return min(slots >> 16, count &- 1)
   }
