@@ -72,7 +72,8 @@ struct ModuleReplacementTests {
     #expect(expected == counts.sent.load(ordering: .acquiring))
     #expect(vale[0].tx().counters.drops.total == 0)
     #expect(vale[1].rx().counters.drops.total == 0)
-    #expect(try vale.report()["changes"] ?? 0 > 100)
+    // Some hundreds on a machine that has nothing else to do.
+    #expect(try vale.report()["changes"] ?? 0 > 3)
   }
 
   private final class Shared: Sendable {
