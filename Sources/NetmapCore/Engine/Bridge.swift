@@ -17,12 +17,12 @@ final class Bridge {
   private var free = Array((0..<SwitchLimits.ports).reversed())
   private var lastGeneration: UInt32 = 0
 
-  init(name: String, number: Int, serial: UInt64) throws(NetmapError) {
+  init(name: String, number: Int, serial: UInt64, _ clients: Directory) throws(NetmapError) {
     self.name = name
     self.number = number
     self.serial = serial
     segment = try BridgeSegment(creating: name)
-    modules = BridgeModules(segment, destinations)
+    modules = BridgeModules(segment, destinations, clients)
   }
 
   /// Puts a port on the switch, under a name: packets are sent to it from now on.

@@ -82,7 +82,7 @@ extension EngineState {
     let taken = Set(bridges.values.map(\.number))
     let number = (0...).first { !taken.contains($0) } ?? 0
     lastBridge += 1
-    let bridge = try Bridge(name: name, number: number, serial: lastBridge)
+    let bridge = try Bridge(name: name, number: number, serial: lastBridge, directory)
     bridges[name] = bridge
     return bridge
   }

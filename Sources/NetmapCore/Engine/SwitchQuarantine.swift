@@ -24,11 +24,13 @@ final class SwitchQuarantine {
 
   /// Notes who may be in the middle of sending, once the port or its rings have been unlinked.
   ///
-  /// - Parameter others: Ports that left the switch earlier, and may be in the middle of sending.
-  func watch(_ others: [EnginePort]) {
+  /// - Parameters:
+  ///   - others: Ports that left the switch earlier, and may be in the middle of sending.
+  ///   - clients: Who there is.
+  func watch(_ others: [EnginePort], among clients: Directory) {
     let segments =
       bridge.members.values.map(\.port.segment) + others.map(\.segment) + [port.segment]
-    users = SenderWatch(segments)
+    users = SenderWatch(segments, among: clients)
   }
 
   /// Whether nobody can be writing to the port any more.
@@ -62,7 +64,8 @@ extension EngineState {
     let quarantine = SwitchQuarantine(port, on: member.bridge)
     body()
     quarantine.retired = member.retired
-    quarantine.watch(leaving.filter { $0.bridge === member.bridge }.map(\.port))
+    quarantine.watch(
+      leaving.filter { $0.bridge === member.bridge }.map(\.port), among: directory)
     if quarantine.isOver() {
       quarantine.end()
     } else {

@@ -225,7 +225,8 @@ private struct RingBuilder {
     guard unsafe byteCount <= region.byteCount,
       unsafe offset <= UInt64(region.byteCount - byteCount), offset % 128 == 0,
       buffers.base >= 0, buffers.count >= 2,
-      RegionParameters.bufferSizes.contains(Int(buffers.size)),
+      // Packets are copied in blocks of 64 bytes.
+      RegionParameters.bufferSizes.contains(Int(buffers.size)), buffers.size % 64 == 0,
       unsafe buffers.base + Int(buffers.count) * Int(buffers.size) <= region.byteCount
     else { return nil }
     return unsafe Ring(

@@ -6,6 +6,7 @@
 @safe
 final class SenderWatch: Sendable {
   private nonisolated(unsafe) var pending: [Pending] = unsafe []
+  private let clients: Directory?
 
   @unsafe
   private struct Pending {
@@ -25,7 +26,13 @@ final class SenderWatch: Sendable {
   /// Whatever they must not find any more has been unlinked by a sequentially consistent store. Theirs that
   /// takes a lock is one too, and so are the loads of locks here and of what was unlinked there: in the one
   /// order of all of these either the lock is seen here, or that the port is gone there.
-  init(_ segments: [SyncSegment]) {
+  ///
+  /// - Parameters:
+  ///   - segments: Of the ports.
+  ///   - clients: Who there is: who is not in it sends nothing any more, whatever a lock says. Locks of the dead
+  ///     are released, but every process on a switch can write into a lock that nobody ever takes.
+  init(_ segments: [SyncSegment], among clients: Directory? = nil) {
+    self.clients = clients
     for segment in segments {
       for index in 0..<segment.ringCount(end: 0, .transmit) {
         guard let kring = unsafe segment.kring(end: 0, .transmit, index) else { continue }
@@ -40,7 +47,10 @@ final class SenderWatch: Sendable {
 
   /// Whether none of them can be sending any more. Not for use from two threads at once.
   func haveGoneOn() -> Bool {
-    unsafe pending.removeAll { unsafe $0.isOver }
+    unsafe pending.removeAll { pending in
+      let isClient = clients.map { unsafe $0.hasClient(pending.holder) } ?? true
+      return unsafe !isClient || pending.isOver
+    }
     return unsafe pending.isEmpty
   }
 }

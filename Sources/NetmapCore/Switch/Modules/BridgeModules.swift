@@ -8,6 +8,7 @@ internal import Synchronization
 final class BridgeModules {
   private let segment: BridgeSegment
   private let destinations: DestinationTable
+  private let clients: Directory
   /// What was asked for last.
   private(set) var choice = SwitchModuleChoice.learning
   private var program = ModuleProgram(rawValue: 0)
@@ -31,7 +32,8 @@ final class BridgeModules {
   /// Packets for which those rings had no room.
   private var refused: UInt64 = 0
 
-  init(_ segment: BridgeSegment, _ destinations: DestinationTable) {
+  init(_ segment: BridgeSegment, _ destinations: DestinationTable, _ clients: Directory) {
+    self.clients = clients
     self.segment = segment
     self.destinations = destinations
   }
@@ -94,7 +96,7 @@ final class BridgeModules {
       UInt(bitPattern: module.entry), ordering: .sequentiallyConsistent)
     self.module = module
     change(to: .inProcess, area: program.area, senders: senders, keeps: true)
-    if let former { retired.append((former, SenderWatch(senders))) }
+    if let former { retired.append((former, SenderWatch(senders, among: clients))) }
     self.choice = choice
   }
 
@@ -181,13 +183,13 @@ final class BridgeModules {
     program = ModuleProgram(kind, area: area, host: index, epoch: lastEpoch)
     // What it says has been written.
     unsafe segment.view.setProgram(program)
-    if isFlip { users.append(SenderWatch(senders)) }
+    if isFlip { users.append(SenderWatch(senders, among: clients)) }
     changes += 1
     host = nil
     guard !keeps, let former = module else { return }
     module = nil
     // Who has read the word before may still call it.
-    retired.append((former, SenderWatch(senders)))
+    retired.append((former, SenderWatch(senders, among: clients)))
     unsafe moduleCell(destinations.cells).pointee.store(0, ordering: .sequentiallyConsistent)
   }
 
