@@ -113,7 +113,7 @@ extension EnginePort {
     let first = former.afresh
     unsafe kring.arriving = first
     unsafe kring.reservation = first
-    unsafe kring.openRingOffset = UInt64(offset)
+    unsafe kring.store(openRingOffset: UInt64(offset))
     unsafe kring.setOpen(true)
   }
 

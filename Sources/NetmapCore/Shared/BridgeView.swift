@@ -126,7 +126,11 @@ extension BridgeView {
   static var addressMask: UInt64 { unsafe AddressTable.addressMask }
 
   @inline(__always)
-  private var table: AddressTable { unsafe AddressTable(base + BridgeLayout.table) }
+  private var table: AddressTable { unsafe AddressTable(addressTable) }
+
+  /// Where ``AddressTable`` lies, for modules.
+  @inline(__always)
+  var addressTable: UnsafeMutableRawPointer { unsafe base + BridgeLayout.table }
 
   /// Where in the table an address is: 0 to 1023.
   @inline(__always)

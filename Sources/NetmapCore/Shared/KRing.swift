@@ -95,6 +95,12 @@ package struct KRing {
     unsafe rawWord(KRingLayout.hwcur) == rawWord(KRingLayout.rhead)
   }
 
+  /// Whether a receive ring holds slots that its application has not given back.
+  var hasUnread: Bool { unsafe rawWord(KRingLayout.hwcur) != rawWord(KRingLayout.hwtail) }
+
+  /// Whether a transmit ring holds slots that have been taken over and not been sent.
+  var hasUnsent: Bool { unsafe rawWord(KRingLayout.hwcur) != rawWord(KRingLayout.rhead) }
+
   // MARK: - State and offsets
 
   @inlinable

@@ -134,18 +134,27 @@ extension KRing {
     nonmutating set { unsafe setRawWord(KRingLayout.holdsSenders, newValue ? 1 : 0) }
   }
 
-  /// The virtio-net header and longest frame of either ring, as stored.
+  /// The virtio-net header and longest frame of either ring.
   @inline(__always)
-  var frameShapeBits: UInt64 {
-    get { unsafe rawLongWord(KRingLayout.frameShape) }
-    nonmutating set { unsafe setRawLongWord(KRingLayout.frameShape, newValue) }
+  var frameShape: FrameShape {
+    get { unsafe FrameShape(rawLongWord(KRingLayout.frameShape)) }
+    nonmutating set { unsafe setRawLongWord(KRingLayout.frameShape, newValue.rawValue) }
   }
 
-  /// Where senders find a receive ring in its region: bytes, as stored. It is checked when a sender maps it.
+  /// Where senders find a receive ring in its region, bytes.
+  ///
+  /// - Parameter last: The last place at which a ring fits the region, in units of 128 bytes, at which rings begin.
+  /// - Returns: Nil when what is stored is beyond that, or no multiple of 128.
   @inline(__always)
-  var openRingOffset: UInt64 {
-    get { unsafe rawLongWord(KRingLayout.openRingOffset) }
-    nonmutating set { unsafe setRawLongWord(KRingLayout.openRingOffset, newValue) }
+  func openRingOffset(upTo last: UInt64) -> Int? {
+    let offset = unsafe rawLongWord(KRingLayout.openRingOffset)
+    // What is no multiple becomes a huge number here.
+    let unit = offset >> 7 | offset << 57
+    return unit <= last ? Int(truncatingIfNeeded: offset) : nil
+  }
+
+  func store(openRingOffset: UInt64) {
+    unsafe setRawLongWord(KRingLayout.openRingOffset, openRingOffset)
   }
 
   /// ``offsetMask`` of a receive ring, for its senders.
@@ -165,11 +174,19 @@ extension KRing {
     unsafe setRawLongWord(KRingLayout.openOffsetMax, openOffsetMax)
   }
 
-  /// Ports whose senders sleep until a receive ring has room: bits of ports `64 * part ..< 64 * (part + 1)`,
-  /// with `part` below 4.
-  @inline(__always)
-  func heldSenders(_ part: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
-    unsafe rawAtomicLongWord(KRingLayout.heldSenders &+ 8 &* (part & 3))
+  /// Takes the ports whose senders sleep until a receive ring has room: bits of ports
+  /// `64 * part ..< 64 * (part + 1)`, with `part` below 4. After a full fence.
+  func takeHeldSenders(_ part: Int) -> UInt64 {
+    let word = unsafe rawAtomicLongWord(KRingLayout.heldSenders &+ 8 &* (part & 3))
+    guard unsafe word.pointee.load(ordering: .relaxed) != 0 else { return 0 }
+    return unsafe word.pointee.exchange(0, ordering: .sequentiallyConsistent)
+  }
+
+  /// Says that the senders of a port, below 256, sleep until a receive ring has room.
+  func addHeldSender(_ port: Int) {
+    let word = unsafe rawAtomicLongWord(KRingLayout.heldSenders &+ 8 &* ((port >> 6) & 3))
+    _ = unsafe word.pointee.bitwiseOr(
+      1 << UInt64(port & 63), ordering: .sequentiallyConsistent)
   }
 
   /// What senders were refused for want of room.
@@ -203,7 +220,7 @@ extension KRing {
     nonmutating set { unsafe setRawWord(KRingLayout.deliveredSlot, newValue) }
   }
 
-  /// Ports that have got that broadcast: bits as in ``heldSenders(_:)``.
+  /// Ports that have got that broadcast: bits as in ``takeHeldSenders(_:)``.
   @inline(__always)
   func delivered(_ part: Int) -> UInt64 {
     unsafe rawLongWord(KRingLayout.delivered &+ 8 &* (part & 3))

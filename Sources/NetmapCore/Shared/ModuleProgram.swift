@@ -72,8 +72,9 @@ extension BridgeView {
 
   /// The configuration of a built-in module.
   @inline(__always)
-  func configuration(_ area: Int) -> UnsafeMutableRawPointer {
-    unsafe base + BridgeLayout.configurations + (area & 1) * BridgeLayout.configurationByteCount
+  func configuration(_ area: Int) -> ModuleConfiguration {
+    unsafe ModuleConfiguration(
+      base + BridgeLayout.configurations + (area & 1) * BridgeLayout.configurationByteCount)
   }
 
   /// Counts for one transmit ring: by whoever holds its lock, so without an atomic addition, which would be

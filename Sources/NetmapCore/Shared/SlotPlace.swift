@@ -51,6 +51,13 @@ public struct SlotPlace {
     unsafe half(0).pointee.load(ordering: .relaxed)
   }
 
+  /// Loads the length alone.
+  @inlinable @inline(__always)
+  public func loadLength() -> UInt16 {
+    unsafe (address + 4).assumingMemoryBound(to: Atomic<UInt16>.self).pointee.load(
+      ordering: .relaxed)
+  }
+
   /// Stores index, length and flags at once; the pointer stays.
   @inlinable @inline(__always)
   public func store(_ content: SlotWord) {

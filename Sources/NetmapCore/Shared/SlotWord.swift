@@ -30,11 +30,6 @@ public struct SlotWord: Hashable, Sendable {
     self = unsafe SlotPlace(UnsafeMutableRawPointer(mutating: slot)).loadWord()
   }
 
-  @inline(__always)
-  init(at slot: UnsafeMutablePointer<Slot>) {
-    unsafe self.init(at: UnsafeRawPointer(slot))
-  }
-
   @inlinable @inline(__always)
   public var buffer: UInt32 { UInt32(truncatingIfNeeded: rawValue) }
 

@@ -3,11 +3,10 @@ internal import Synchronization
 extension AttachedRing {
   /// Gives the slots up to `head` back to the senders, and takes over what they have finished.
   func bridgeReceive(upTo head: UInt32) {
-    unsafe kring.hwcur = head
+    unsafe kring.store(hwcur: head)
     if unsafe kring.published != head {
-      unsafe kring.atomicWord(KRingLayout.position).pointee.store(head, ordering: .releasing)
-      unsafe kring.setWord(KRingLayout.published, head)
-      if unsafe kring.word(KRingLayout.holdsSenders) != 0,
+      unsafe kring.release(position: head)
+      if unsafe kring.holdsSenders,
         let path = unsafe parts.pointee.switching
       {
         unsafe wakeHeldSenders(path)
@@ -18,8 +17,9 @@ extension AttachedRing {
       return unsafe finalize(tail: head)
     }
     let count = unsafe ring.slotCount
-    var arriving = unsafe Reservation(kring.longWord(KRingLayout.arriving))
+    var arriving = unsafe kring.arriving
     guard arriving.next < count else { return unsafe finalize(tail: head) }
+    let first = arriving.next
     var held = unsafe ring.distance(from: head, to: arriving.next)
     var (packets, bytes): (UInt64, UInt64) = (0, 0)
     while true {
@@ -32,9 +32,9 @@ extension AttachedRing {
       held &+= slots
       arriving = arriving.following(slots, of: count)
     }
-    if unsafe arriving.next != kring.hwtail {
+    if arriving.next != first {
       // One word, so that a sync that is cut short here can be done again.
-      unsafe kring.setLongWord(KRingLayout.arriving, arriving.rawValue)
+      unsafe kring.arriving = arriving
       unsafe kring.count(.packets, packets)
       unsafe kring.count(.bytes, bytes)
     }
@@ -43,7 +43,7 @@ extension AttachedRing {
 
   /// What did not get as far as the ring, of which its kring knows nothing.
   func addRefusals(to drops: inout DropCounters) {
-    guard unsafe kring.word(KRingLayout.ringID) == 0, let path = unsafe parts.pointee.switching
+    guard unsafe kring.switchRingID == 0, let path = unsafe parts.pointee.switching
     else { return }
     let index = unsafe Int(path.pointee.port)
     unsafe drops[.unknownRegion] &+= path.pointee.bridge.counter(.unknownRegion, of: index)

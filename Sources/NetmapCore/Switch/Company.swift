@@ -14,8 +14,7 @@ extension Forwarder {
   /// Whether the ring's packets may go this way at all.
   @inline(__always)
   var isPlain: Bool {
-    unsafe headerLength == 0 && kring.offsetMask == 0 && !bridge.holdsAny
-      && kring.word(KRingLayout.deliveredSlot) == 0
+    unsafe headerLength == 0 && isDirect && !bridge.holdsAny && kring.deliveredSlot == 0
   }
 
   /// Forwards packets of a slot each, side by side, from ring to ring.
@@ -92,7 +91,7 @@ extension Forwarder {
     var index = unsafe ring.index(first, advancedBy: Int(start))
     var sum: UInt64 = 0
     for _ in start..<end {
-      unsafe sum &+= min(SlotWord(at: ring.slot(index)).length, UInt64(ring.bufferSize))
+      unsafe sum &+= min(ring.loadWord(index).length, UInt64(ring.bufferSize))
       index = unsafe ring.next(index)
     }
     return sum
@@ -103,7 +102,7 @@ extension Forwarder {
   @inline(__always)
   private func fetchNext(in target: Ring, after lease: Lease) {
     let next = unsafe target.index(lease.start, advancedBy: Int(lease.slots))
-    unsafe clinux_prefetch_to_write(target.buffer(target.slot(next).pointee.bufferIndex))
+    unsafe clinux_prefetch_to_write(target.buffer(target.place(next).loadBufferIndex()))
   }
 
   /// Packets of a slot each, side by side, with the same addresses.
@@ -118,7 +117,7 @@ extension Forwarder {
   private func company(from first: UInt32, upTo head: UInt32, limit: UInt32) -> Company {
     // A copy, which no store can change.
     let ring = unsafe ring
-    let slot = unsafe SlotWord(at: ring.slot(first))
+    let slot = unsafe ring.loadWord(first)
     guard unsafe slot.isWhole(in: ring) else { return Company() }
     let bytes = unsafe ring.buffers + slot.offset(in: ring)
     let start = unsafe bytes.loadUnaligned(as: UInt64.self)
@@ -136,7 +135,7 @@ extension Forwarder {
       // A stretch has no wrap in it.
       let stretch = unsafe min(most &- company.packets, ring.slotCount &- index)
       let count = unsafe companions(
-        in: ring, from: ring.slot(index), stretch, start, rest)
+        in: ring, from: ring.place(index), stretch, start, rest)
       company.packets &+= count
       guard count == stretch else { break }
       index = unsafe ring.index(index, advancedBy: Int(count))
@@ -148,13 +147,13 @@ extension Forwarder {
   /// How many slots of a stretch, from its beginning on, hold packets with the same addresses.
   @inline(__always)
   private func companions(
-    in ring: Ring, from first: UnsafeMutablePointer<Slot>, _ stretch: UInt32, _ start: UInt64,
+    in ring: Ring, from first: SlotPlace, _ stretch: UInt32, _ start: UInt64,
     _ rest: UInt32
   ) -> UInt32 {
     var place = unsafe first
     var count: UInt32 = 0
     while count != stretch {
-      let slot = unsafe SlotWord(at: place)
+      let slot = unsafe place.loadWord()
       guard unsafe slot.isWhole(in: ring) else { break }
       let bytes = unsafe ring.buffers + slot.offset(in: ring)
       guard unsafe bytes.loadUnaligned(as: UInt64.self) == start,
@@ -187,7 +186,7 @@ extension Forwarder {
     guard generation != 0, let target = unsafe destination(receiver, generation),
       let place = unsafe ReceivePlace(target, ring: ring),
       unsafe place.shape.headerLength == 0,
-      unsafe place.kring.longWord(KRingLayout.openOffsetMask) == 0,
+      unsafe place.kring.openOffsetMask == 0,
       unsafe target.pointee.bufferSize >= self.ring.bufferSize
     else { return nil }
     return unsafe place
@@ -201,7 +200,7 @@ extension Forwarder {
     let target = unsafe LeaseTarget(port: receiver, generation: generation, ring: place.index)
     var known = unsafe place.kring.reservation
     if known.next < count {
-      unsafe clinux_prefetch_to_write(place.view.slot(known.next))
+      unsafe clinux_prefetch_to_write(place.view.place(known.next).address)
       unsafe place.leases.fetch(known.next)
     }
     for _ in unsafe 0..<ReceivePlace.triesMax {

@@ -16,7 +16,7 @@ extension Forwarder {
       unsafe restoreHeaders(count)
     }
     var taken = count
-    if unsafe bridge.holdsAny || kring.word(KRingLayout.deliveredSlot) != 0, unsafe needsOrder {
+    if unsafe bridge.holdsAny || kring.deliveredSlot != 0, unsafe needsOrder {
       taken = unsafe flushInOrder(count)
     } else {
       unsafe deliverLists()
@@ -121,9 +121,7 @@ extension Forwarder {
   func wake(_ place: ReceivePlace) {
     guard unsafe place.kring.outboxWaitWordIsSet else { return }
     unsafe kring.count(.systemCalls)
-    unsafe WaitWord(
-      word: place.kring.base + KRingLayout.waitWord, list: place.target.pointee.waiters
-    ).wake(doorbells)
+    unsafe place.kring.outboxWaitWord(place.target.pointee.waiters).wake(doorbells)
   }
 
   /// Copies packets as they are.
@@ -198,20 +196,19 @@ struct ReceivePlace {
     let rings = unsafe Int(target.pointee.receiveRings)
     let index = ring < rings ? ring : ring % rings
     let kring = unsafe target.pointee.kring(index)
-    let offset = unsafe kring.longWord(KRingLayout.openRingOffset)
-    // In units of 128 bytes, at which ring objects begin; what lies elsewhere becomes a huge number here.
-    let unit = offset >> 7 | offset << 57
-    guard unsafe kring.isOpen, unsafe unit <= target.pointee.lastRingPlace else { return nil }
+    guard unsafe kring.isOpen,
+      let offset = unsafe kring.openRingOffset(upTo: target.pointee.lastRingPlace)
+    else { return nil }
     unsafe self.target = target
     unsafe self.kring = kring
     unsafe self.index = index
     unsafe leases = target.pointee.leases(index)
-    unsafe self.ring = target.pointee.region + Int(offset)
+    unsafe self.ring = target.pointee.region + offset
   }
 
   /// What the receiver wants to be in front of its frames.
   @inline(__always)
-  var shape: FrameShape { unsafe FrameShape(kring.longWord(KRingLayout.frameShape)) }
+  var shape: FrameShape { unsafe kring.frameShape }
 
   /// The ring as this process has it mapped.
   @inline(__always)
@@ -237,9 +234,7 @@ struct ReceivePlace {
   /// Counts packets for which there was no room.
   @inline(never)
   func refuse(_ packets: UInt64) {
-    let counter =
-      unsafe isHeldUp ? KRingLayout.refusedBusy : KRingLayout.refusedFull
-    _ = unsafe kring.atomicLongWord(counter).pointee.wrappingAdd(packets, ordering: .relaxed)
+    unsafe kring.countRefused(isHeldUp ? .busy : .full, packets)
   }
 
   /// Whether the ring's own words make sense; where they do not, nobody waits for room.
@@ -251,7 +246,7 @@ struct ReceivePlace {
   /// Whether the slot that the receiver waits for is reserved, but not finished.
   private var isHeldUp: Bool {
     let next = unsafe kring.reservation.next
-    let awaited = unsafe Reservation(kring.longWord(KRingLayout.arriving))
+    let awaited = unsafe kring.arriving
     guard unsafe awaited.next < target.pointee.slotCount, awaited.next != next else { return false }
     return unsafe leases.lastSequence(at: awaited.next) != awaited.sequence
   }
@@ -334,7 +329,7 @@ extension Forwarder {
     _ packets: Int, from own: FrameQueue, _ common: FrameQueue, to place: ReceivePlace,
     _ start: UInt32
   ) -> UInt64 {
-    let mask = unsafe place.kring.longWord(KRingLayout.openOffsetMask)
+    let mask = unsafe place.kring.openOffsetMask
     let ring = unsafe place.view
     if mask == 0, own.packets == 0 || common.packets == 0 {
       let queue = own.packets == 0 ? common : own
@@ -352,12 +347,12 @@ extension Forwarder {
       for part in 0..<Int(fragments) {
         let frame = unsafe frames[packet &+ part]
         if part &+ 1 == Int(fragments) { flags &= ~SlotFlags.moreFragments.rawValue }
+        let target = unsafe ring.place(slot)
         let length =
           unsafe mask == 0
-          ? fill(ring.slot(slot), of: ring, with: frame, 0)
-          : fill(ring.slot(slot), of: ring, with: frame, offset(ring.slot(slot), place, mask))
-        unsafe ring.slot(slot).pointee.length = length
-        unsafe ring.slot(slot).pointee.flags = SlotFlags(rawValue: flags)
+          ? fill(target, of: ring, with: frame, 0)
+          : fill(target, of: ring, with: frame, offset(target, place, mask))
+        unsafe target.store(length: length, flags: SlotFlags(rawValue: flags))
         bytes &+= UInt64(length)
         slot = unsafe ring.next(slot)
       }
@@ -378,7 +373,7 @@ extension Forwarder {
       let ahead = slot &+ 8
       if index &+ 8 < packets, unsafe ahead < target.slotCount {
         unsafe clinux_prefetch_to_write(
-          target.buffers + SlotWord(at: target.slot(ahead)).offset(in: target))
+          target.buffers + target.loadWord(ahead).offset(in: target))
       }
       let frame = unsafe frames + Int(packet)
       let source = unsafe frame.pointee.bytes
@@ -386,8 +381,8 @@ extension Forwarder {
       let fits = unsafe UInt32(frame.pointee.length) <= target.bufferSize
       let length = unsafe fits ? UInt64(frame.pointee.length) : 0
       unsafe packet = frame.pointee.next
-      let place = unsafe target.slot(slot)
-      let own = unsafe SlotWord(at: place)
+      let place = unsafe target.place(slot)
+      let own = unsafe place.loadWord()
       let buffer = unsafe target.buffers + own.offset(in: target)
       if length <= 64, room >= 64 {
         unsafe copyBlock(from: source, to: buffer)
@@ -395,8 +390,7 @@ extension Forwarder {
         unsafe copyLongPacket(from: source, to: buffer, Int(length), room: Int(room))
       }
       // Index, length and flags in one store.
-      unsafe UnsafeMutableRawPointer(place).storeBytes(
-        of: UInt64(own.buffer) | length << 32 | flags, as: UInt64.self)
+      unsafe place.store(SlotWord(rawValue: UInt64(own.buffer) | length << 32 | flags))
       bytes &+= length
       slot = unsafe target.next(slot)
     }
@@ -406,13 +400,13 @@ extension Forwarder {
   /// - Returns: The slot's new length: that of the frame, or 0 where it does not fit.
   @inline(__always)
   private func fill(
-    _ slot: UnsafeMutablePointer<Slot>, of ring: Ring, with frame: Frame, _ offset: Int
+    _ slot: SlotPlace, of ring: Ring, with frame: Frame, _ offset: Int
   ) -> UInt16 {
     let room = unsafe Int(ring.bufferSize) &- offset
     let length = unsafe Int(frame.length)
     guard length <= room else { return 0 }
     unsafe copyPacket(
-      from: frame.bytes, to: ring.buffer(slot.pointee.bufferIndex) + offset, length,
+      from: frame.bytes, to: ring.buffer(slot.loadBufferIndex()) + offset, length,
       room: min(room, Int(frame.room)))
     return unsafe frame.length
   }
@@ -420,11 +414,10 @@ extension Forwarder {
   /// Where the receiver wants the packet to begin.
   @inline(never)
   private func offset(
-    _ slot: UnsafeMutablePointer<Slot>, _ place: ReceivePlace, _ mask: UInt64
+    _ slot: SlotPlace, _ place: ReceivePlace, _ mask: UInt64
   ) -> Int {
-    let largest = unsafe min(
-      place.kring.longWord(KRingLayout.openOffsetMax), UInt64(place.target.pointee.bufferSize))
-    return unsafe Int(min(slot.pointee.pointer & mask, largest))
+    let largest = unsafe place.kring.openOffsetMax(atMost: UInt64(place.target.pointee.bufferSize))
+    return unsafe Int(min(slot.loadPointer() & mask, largest))
   }
 }
 

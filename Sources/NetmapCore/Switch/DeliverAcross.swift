@@ -129,10 +129,10 @@ struct Conversion {
     unsafe headers = forwarder.headers
     unsafe self.place = place
     unsafe ring = place.view
-    unsafe mask = place.kring.longWord(KRingLayout.openOffsetMask)
+    unsafe mask = place.kring.openOffsetMask
     let largest = unsafe UInt64(target.pointee.bufferSize)
     unsafe largestOffset =
-      mask == 0 ? 0 : Int(min(place.kring.longWord(KRingLayout.openOffsetMax), largest))
+      mask == 0 ? 0 : Int(place.kring.openOffsetMax(atMost: largest))
     let room = unsafe Int(ring.bufferSize) - largestOffset
     if unsafe length > 0 {
       guard unsafe room >= length else {
@@ -199,8 +199,8 @@ struct Conversion {
     func close(_ length: Int) {
       left -= 1
       if left == 0 { flags &= ~SlotFlags.moreFragments.rawValue }
-      unsafe ring.slot(slot).pointee.length = UInt16(truncatingIfNeeded: length)
-      unsafe ring.slot(slot).pointee.flags = SlotFlags(rawValue: flags)
+      unsafe ring.place(slot).store(
+        length: UInt16(truncatingIfNeeded: length), flags: SlotFlags(rawValue: flags))
       bytes &+= UInt64(length)
       unsafe slot = ring.next(slot)
     }
@@ -238,9 +238,9 @@ struct Conversion {
       let length = segments.length(after: taken)
       unsafe pieces.copy(from: segments.headerBytes + taken, length, to: payload)
       _ = unsafe segments.write(header: target, from: headers, payload: payload, after: taken)
-      unsafe ring.slot(slot).pointee.length = UInt16(
-        truncatingIfNeeded: segments.headerBytes + length)
-      unsafe ring.slot(slot).pointee.flags = SlotFlags(rawValue: 0)
+      unsafe ring.place(slot).store(
+        length: UInt16(truncatingIfNeeded: segments.headerBytes + length),
+        flags: SlotFlags(rawValue: 0))
       bytes &+= UInt64(segments.headerBytes + length)
       taken += length
       unsafe slot = ring.next(slot)
@@ -250,7 +250,7 @@ struct Conversion {
 
   /// Where a slot's packet begins, and the room from there on.
   private func target(_ slot: UInt32) -> (bytes: UnsafeMutableRawPointer, room: Int) {
-    let place = unsafe ring.slot(slot).pointee
+    let place = unsafe ring.load(slot)
     let offset = unsafe mask == 0 ? 0 : Int(min(place.pointer & mask, UInt64(largestOffset)))
     // No more than a slot can say.
     let room = unsafe min(Int(ring.bufferSize) - offset, Int(UInt16.max))

@@ -10,20 +10,21 @@ extension AttachedRing {
   /// them, unless a receiver that lets nothing be dropped has no room.
   @inline(never)
   func bridgeTransmit(upTo head: UInt32) {
-    let first = unsafe kring.hwcur
+    let first = unsafe kring.hwcur(below: ring.slotCount)
+    let batch = unsafe parts.pointee.switching?.pointee.bridge.batch ?? 0
     guard let path = unsafe parts.pointee.switching, let scratch = unsafe path.pointee.scratch,
-      unsafe path.pointee.bridge.batch > 0
+      batch > 0
     else {
-      unsafe kring.setWord(KRingLayout.deliveredSlot, 0)
+      unsafe kring.deliveredSlot = 0
       return unsafe discard(upTo: head)
     }
     var end = head
-    if first != head, unsafe first < ring.slotCount {
+    if let first, first != head {
       var forwarder = unsafe Forwarder(
         ring: ring, kring: kring, doorbells: doorbells, path, scratch)
-      end = unsafe forwarder.forward(from: first, upTo: head)
+      end = unsafe forwarder.forward(from: first, upTo: head, batch: batch)
     }
-    unsafe kring.hwcur = end
+    unsafe kring.store(hwcur: end)
     unsafe finalize(tail: end == 0 ? ring.slotCount - 1 : end - 1)
   }
 }
@@ -51,6 +52,8 @@ struct Forwarder {
   let headers: UnsafeMutableRawPointer
   /// Bytes of virtio-net header before each frame: 0, 10 or 12.
   var headerLength: UInt8
+  /// Whether packets begin where their buffers do.
+  let isDirect: Bool
 
   var touchedCount = 0
   var broadcast = FrameQueue()
@@ -76,23 +79,27 @@ struct Forwarder {
     unsafe touched = scratch.touched
     unsafe verdicts = scratch.verdicts
     unsafe headers = scratch.headers
-    unsafe ringIndex = Int(kring.word(KRingLayout.ringID) & 15)
+    unsafe ringIndex = kring.switchRingID
     unsafe sender = Int(port & 255) &* 16 &+ ringIndex
-    unsafe headerLength = FrameShape(kring.longWord(KRingLayout.frameShape)).headerLength
+    unsafe headerLength = kring.frameShape.headerLength
+    unsafe isDirect = kring.offsetMask == 0
   }
 
   /// Forwards the slots `from..<head`, batch by batch.
   ///
+  /// - Parameters:
+  ///   - from: A slot.
+  ///   - head: Another one.
+  ///   - batch: Slots of a batch, at least 1: what has been loaded again could be 0, and nothing would move.
   /// - Returns: The first slot that has to stay; `head` when there is none.
   @inline(__always)
-  mutating func forward(from: UInt32, upTo head: UInt32) -> UInt32 {
-    let batch = unsafe bridge.batch
+  mutating func forward(from: UInt32, upTo head: UInt32, batch: Int) -> UInt32 {
     var (index, start) = (from, from)
     // Frames of complete packets, and where the packet begins that is being collected.
     var (count, first) = (0, 0)
     var bytes: UInt64 = 0
     var packets: UInt64 = 0
-    let (isPlain, isDirect) = unsafe (isPlain, kring.offsetMask == 0)
+    let (isPlain, isDirect) = unsafe (isPlain, isDirect)
     while index != head {
       if count == 0, isPlain {
         let gone = unsafe forwardNeighbours(from: index, upTo: head, limit: batch)
@@ -115,15 +122,15 @@ struct Forwarder {
         bytes &+= found.bytes
       }
       if index != head, count < batch || count > first {
-        let place = unsafe ring.slot(index)
-        let content = unsafe place.pointee
+        let place = unsafe ring.place(index)
+        let content = unsafe place.loadWord()
         index = unsafe ring.next(index)
         let size: UInt16
-        var continues = content.flags.rawValue & UInt16(NS_MOREFRAG) != 0
+        var continues = content.flags.contains(.moreFragments)
         if unsafe isCommon(content) {
-          size = content.length
+          size = UInt16(truncatingIfNeeded: content.length)
           unsafe (frames + count).store(
-            ring.buffer(content.bufferIndex), room: ring.bufferSize, size, fragments: 1,
+            ring.buffer(content.buffer), room: ring.bufferSize, size, fragments: 1,
             continues: continues)
         } else {
           let frame = unsafe uncommonFrame(content, place)
@@ -183,7 +190,7 @@ struct Forwarder {
     var frame = unsafe frames
     var (count, bytes): (UInt32, UInt64) = (0, 0)
     while index != head, count != limit {
-      let slot = unsafe SlotWord(at: ring.slot(index))
+      let slot = unsafe ring.loadWord(index)
       guard unsafe slot.isWhole(in: ring) else { break }
       unsafe frame.store(
         ring.buffers + slot.offset(in: ring), room: ring.bufferSize,
@@ -248,19 +255,19 @@ struct Forwarder {
 
   /// Whether a slot is as almost all of them are: its own buffer, which it does not exceed.
   @inline(__always)
-  private func isCommon(_ slot: Slot) -> Bool {
+  private func isCommon(_ slot: SlotWord) -> Bool {
     unsafe slot.flags.rawValue & UInt16(NS_BUF_CHANGED | NS_INDIRECT) == 0
-      && kring.offsetMask == 0 && slot.bufferIndex < ring.bufferCount
-      && UInt32(slot.length) <= ring.bufferSize
+      && isDirect && slot.buffer < ring.bufferCount && slot.length <= UInt64(ring.bufferSize)
   }
 
   /// A slot with anything unusual about it.
   @inline(never)
   private mutating func uncommonFrame(
-    _ slot: Slot, _ place: UnsafeMutablePointer<Slot>
+    _ word: SlotWord, _ place: SlotPlace
   ) -> Frame {
+    let slot = unsafe Slot(word, pointer: place.loadPointer())
     if slot.flags.contains(.bufferChanged) {
-      unsafe place.pointee.flags.remove(.bufferChanged)
+      unsafe place.store(flags: slot.flags.subtracting(.bufferChanged))
     }
     let continues = slot.flags.contains(.moreFragments)
     if slot.flags.contains(.indirect) {
@@ -277,14 +284,13 @@ struct Forwarder {
     guard unsafe slot.bufferIndex < ring.bufferCount else {
       return unsafe emptyFrame(.badBufferIndex, continues)
     }
-    let offset = unsafe min(slot.pointer & kring.offsetMask, kring.offsetMax)
-    let size = unsafe UInt64(ring.bufferSize)
-    guard offset <= size, UInt64(slot.length) <= size - offset else {
-      return unsafe emptyFrame(.badLength, continues)
-    }
+    let offset = unsafe kring.offset(of: slot.pointer, atMost: ring.bufferSize)
+    let room = unsafe Int(ring.bufferSize) &- offset
+    guard Int(slot.length) <= room else { return unsafe emptyFrame(.badLength, continues) }
     return unsafe Frame(
-      bytes: UnsafeRawPointer(ring.buffer(slot.bufferIndex) + Int(offset)),
-      room: UInt32(size - offset), length: slot.length, fragments: 1, continues: continues)
+      bytes: UnsafeRawPointer(ring.buffer(slot.bufferIndex) + offset),
+      room: UInt32(truncatingIfNeeded: room), length: slot.length, fragments: 1,
+      continues: continues)
   }
 
   /// What a slot that says nonsense is taken for: no bytes, and the reason why its packet is dropped.
@@ -317,11 +323,13 @@ struct Forwarder {
   private func skipPacket(from index: UInt32, upTo head: UInt32) -> UInt32 {
     var index = index
     while index != head {
-      let slot = unsafe ring.slot(index)
-      unsafe slot.pointee.flags.remove(.bufferChanged)
-      let continues = unsafe slot.pointee.flags.contains(.moreFragments)
+      let place = unsafe ring.place(index)
+      let flags = unsafe place.loadWord().flags
+      if flags.contains(.bufferChanged) {
+        unsafe place.store(flags: flags.subtracting(.bufferChanged))
+      }
       index = unsafe ring.next(index)
-      if !continues { break }
+      if !flags.contains(.moreFragments) { break }
     }
     return index
   }

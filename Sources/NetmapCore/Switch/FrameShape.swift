@@ -49,12 +49,8 @@ extension EnginePort {
 
   /// The same for one ring, which nobody may be sending to yet.
   func describe(_ kring: KRing, _ direction: Direction) {
-    unsafe kring.setLongWord(
-      KRingLayout.frameShape,
-      FrameShape(headerLength: headerLength, frameLimit: frameLimit).rawValue)
-    if direction == .receive {
-      unsafe kring.setWord(KRingLayout.holdsSenders, holdsSenders ? 1 : 0)
-    }
+    unsafe kring.frameShape = FrameShape(headerLength: headerLength, frameLimit: frameLimit)
+    if direction == .receive { unsafe kring.holdsSenders = holdsSenders }
   }
 
   /// Whether senders keep what the port has no room for.

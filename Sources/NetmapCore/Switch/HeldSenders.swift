@@ -10,9 +10,7 @@ extension AttachedRing {
   func wakeHeldSenders(_ path: UnsafePointer<SwitchPath>) {
     atomicMemoryFence(ordering: .sequentiallyConsistent)
     for part in 0..<BridgeLayout.activeWords {
-      let word = unsafe kring.atomicLongWord(KRingLayout.heldSenders + 8 * part)
-      guard unsafe word.pointee.load(ordering: .relaxed) != 0 else { continue }
-      var ports = unsafe word.pointee.exchange(0, ordering: .sequentiallyConsistent)
+      var ports = unsafe kring.takeHeldSenders(part)
       while ports != 0 {
         unsafe wakeSleepers(on: part * 64 + ports.trailingZeroBitCount, path)
         ports &= ports - 1
@@ -31,16 +29,14 @@ extension AttachedRing {
       let kring = unsafe KRing(base: sender.pointee.transmitKRings + index * KRingLayout.byteCount)
       guard unsafe kring.outboxWaitWordIsSet else { continue }
       unsafe self.kring.count(.systemCalls)
-      unsafe WaitWord(
-        word: kring.base + KRingLayout.waitWord, list: sender.pointee.waiters
-      ).wake(doorbells)
+      unsafe kring.outboxWaitWord(sender.pointee.waiters).wake(doorbells)
     }
   }
 }
 
 extension AttachedRing {
   /// Whether a switch port's transmit ring has packets that wait for their receiver's room.
-  var isHeldUp: Bool { unsafe kind == .bridge && kring.hwcur != kring.rhead }
+  var isHeldUp: Bool { unsafe kind == .bridge && kring.hasUnsent }
 }
 
 extension Engine {
@@ -55,9 +51,7 @@ extension Engine {
       let krings = unsafe Bridge.senders(segment)
       let count = unsafe krings.count
       for index in 0..<count where unsafe krings[index].outboxWaitWordIsSet {
-        unsafe WaitWord(
-          word: krings[index].base + KRingLayout.waitWord, list: segment.waiters
-        ).wake(doorbells.view)
+        unsafe krings[index].outboxWaitWord(segment.waiters).wake(doorbells.view)
       }
     }
   }

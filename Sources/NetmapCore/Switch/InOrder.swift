@@ -16,7 +16,7 @@ extension Forwarder {
   /// Whether anything in the batch is for a port that makes its senders wait, or a broadcast that only
   /// some have got comes first.
   var needsOrder: Bool {
-    if unsafe kring.word(KRingLayout.deliveredSlot) != 0 { return true }
+    if unsafe kring.deliveredSlot != 0 { return true }
     if unsafe broadcast.packets > 0 {
       for part in 0..<BridgeLayout.activeWords where unsafe holders(part) != 0 { return true }
     }
@@ -40,7 +40,7 @@ extension Forwarder {
   mutating func flushInOrder(_ count: Int) -> Int {
     unsafe notePlaces(count)
     var packet = 0
-    if unsafe kring.word(KRingLayout.deliveredSlot) != 0 {
+    if unsafe kring.deliveredSlot != 0 {
       guard unsafe resume(count) else {
         unsafe uncountDrops(from: 0, upTo: count)
         return 0
@@ -173,10 +173,8 @@ extension Forwarder {
       let target = unsafe findDestination(cells, receiver, generation, resolver)
     else { return }
     let kring = unsafe target.pointee.kring(ring % Int(target.pointee.receiveRings))
-    let part = unsafe KRingLayout.heldSenders + 8 * Int(port >> 6)
     // The receiver gives room back, issues a full fence, and looks here.
-    _ = unsafe kring.atomicLongWord(part).pointee.bitwiseOr(
-      1 << UInt64(port & 63), ordering: .sequentiallyConsistent)
+    unsafe kring.addHeldSender(Int(port))
     atomicMemoryFence(ordering: .sequentiallyConsistent)
   }
 
@@ -247,7 +245,7 @@ extension Forwarder {
         copies += 1
       }
     }
-    unsafe kring.setWord(KRingLayout.deliveredSlot, isComplete ? 0 : 1)
+    unsafe kring.deliveredSlot = isComplete ? 0 : 1
     unsafe countBroadcasts(isComplete ? 1 : 0, copies: copies)
     return isComplete
   }
@@ -271,7 +269,7 @@ extension Forwarder {
       }
       unsafe countBroadcasts(1, copies: copies)
     }
-    unsafe kring.setWord(KRingLayout.deliveredSlot, 0)
+    unsafe kring.deliveredSlot = 0
     return true
   }
 
@@ -320,16 +318,16 @@ private struct PortSet {
 extension KRing {
   fileprivate func forgetDeliveries() {
     for part in 0..<BridgeLayout.activeWords {
-      unsafe setLongWord(KRingLayout.delivered + 8 * part, 0)
+      unsafe setDelivered(part, 0)
     }
   }
 
   fileprivate func hasDelivered(to receiver: Int) -> Bool {
-    unsafe longWord(KRingLayout.delivered + 8 * (receiver >> 6)) >> UInt64(receiver & 63) & 1 != 0
+    unsafe delivered(receiver >> 6) >> UInt64(receiver & 63) & 1 != 0
   }
 
   fileprivate func noteDelivery(to receiver: Int) {
-    let offset = KRingLayout.delivered + 8 * (receiver >> 6)
-    unsafe setLongWord(offset, longWord(offset) | 1 << UInt64(receiver & 63))
+    let part = receiver >> 6
+    unsafe setDelivered(part, delivered(part) | 1 << UInt64(receiver & 63))
   }
 }

@@ -18,14 +18,14 @@ extension Forwarder {
   ) -> UInt64 {
     let (ring, target) = unsafe (ring, place.view)
     if packets == 1 {
-      return unsafe copyOne(ring.slot(first), of: ring, to: target, target.slot(start))
+      return unsafe copyOne(ring.place(first), of: ring, to: target, target.place(start))
     }
     var (from, to, left) = (first, start, packets)
     var bytes: UInt64 = 0
     while left > 0 {
       let stretch = unsafe min(left, min(ring.slotCount &- from, target.slotCount &- to))
       unsafe bytes &+= copyStretch(
-        stretch, of: ring, from: ring.slot(from), to: target, target.slot(to))
+        stretch, of: ring, from: ring.place(from), to: target, target.place(to))
       left &-= stretch
       from = unsafe ring.index(from, advancedBy: Int(stretch))
       to = unsafe target.index(to, advancedBy: Int(stretch))
@@ -35,18 +35,19 @@ extension Forwarder {
 
   @inline(never)
   private func copyStretch(
-    _ stretch: UInt32, of ring: Ring, from first: UnsafeMutablePointer<Slot>, to target: Ring,
-    _ start: UnsafeMutablePointer<Slot>
+    _ stretch: UInt32, of ring: Ring, from first: SlotPlace, to target: Ring,
+    _ start: SlotPlace
   ) -> UInt64 {
     let ahead = unsafe Self.ahead
     var bytes: UInt64 = 0
     var done: UInt32 = 0
     while done < stretch {
       let left = stretch &- done
-      let (from, to) = unsafe (first + Int(done), start + Int(done))
+      let (from, to) = unsafe (first.advanced(by: Int(done)), start.advanced(by: Int(done)))
       var run: (packets: UInt32, bytes: UInt64) = (0, 0)
-      if unsafe from.pointee.length > 64 {
-        if unsafe from.pointee.length <= Self.mediumMax {
+      let length = unsafe UInt32(from.loadLength())
+      if length > 64 {
+        if unsafe length <= Self.mediumMax {
           unsafe run = copyMedium(left, of: ring, from: from, to: target, to)
         }
       } else if left > ahead {
@@ -55,7 +56,7 @@ extension Forwarder {
         unsafe run = copyShort(left, of: ring, from: from, to: target, to)
       }
       if run.packets == 0 {
-        if left > ahead { unsafe fetch(to + Int(ahead), of: target) }
+        if left > ahead { unsafe fetch(to.advanced(by: Int(ahead)), of: target) }
         unsafe run = (1, copyUncommon(from, of: ring, to: target, to))
       }
       done &+= run.packets
@@ -66,8 +67,8 @@ extension Forwarder {
 
   /// Has the CPU fetch the buffer of a slot, whatever its index says: to fetch what is not there does nothing.
   @inline(__always)
-  private func fetch(_ slot: UnsafeMutablePointer<Slot>, of target: Ring) {
-    let offset = unsafe Int(slot.pointee.bufferIndex) &* Int(target.bufferSize)
+  private func fetch(_ slot: SlotPlace, of target: Ring) {
+    let offset = unsafe Int(slot.loadBufferIndex()) &* Int(target.bufferSize)
     unsafe clinux_prefetch_to_write(target.buffers + offset)
   }
 
@@ -82,8 +83,8 @@ extension Forwarder {
   /// - Returns: Its length.
   @inline(__always)
   private func copyOne(
-    _ from: UnsafeMutablePointer<Slot>, of ring: Ring, to target: Ring,
-    _ to: UnsafeMutablePointer<Slot>
+    _ from: SlotPlace, of ring: Ring, to target: Ring,
+    _ to: SlotPlace
   ) -> UInt64 {
     let run = unsafe copyRun(1, of: ring, from: from, to: target, to, limit: 64) { _ in }
     return unsafe run.packets == 1 ? run.bytes : copyUncommon(from, of: ring, to: target, to)
@@ -95,8 +96,8 @@ extension Forwarder {
   /// Copies packets of a block at most, up to the first slot with anything else in it.
   @inline(never)
   private func copyShort(
-    _ packets: UInt32, of ring: Ring, from first: UnsafeMutablePointer<Slot>, to target: Ring,
-    _ start: UnsafeMutablePointer<Slot>
+    _ packets: UInt32, of ring: Ring, from first: SlotPlace, to target: Ring,
+    _ start: SlotPlace
   ) -> (packets: UInt32, bytes: UInt64) {
     unsafe copyRun(packets, of: ring, from: first, to: target, start, limit: 64) { _ in }
   }
@@ -104,19 +105,19 @@ extension Forwarder {
   /// The same, with ``ahead`` more slots behind those, whose buffers are fetched.
   @inline(never)
   private func copyShortFetching(
-    _ packets: UInt32, of ring: Ring, from first: UnsafeMutablePointer<Slot>, to target: Ring,
-    _ start: UnsafeMutablePointer<Slot>
+    _ packets: UInt32, of ring: Ring, from first: SlotPlace, to target: Ring,
+    _ start: SlotPlace
   ) -> (packets: UInt32, bytes: UInt64) {
     unsafe copyRun(packets, of: ring, from: first, to: target, start, limit: 64) { slot in
-      unsafe fetch(slot + Int(Self.ahead), of: target)
+      unsafe fetch(slot.advanced(by: Int(Self.ahead)), of: target)
     }
   }
 
   /// Copies packets of some blocks.
   @inline(never)
   private func copyMedium(
-    _ packets: UInt32, of ring: Ring, from first: UnsafeMutablePointer<Slot>, to target: Ring,
-    _ start: UnsafeMutablePointer<Slot>
+    _ packets: UInt32, of ring: Ring, from first: SlotPlace, to target: Ring,
+    _ start: SlotPlace
   ) -> (packets: UInt32, bytes: UInt64) {
     unsafe copyRun(
       packets, of: ring, from: first, to: target, start, limit: min(Self.mediumMax, ring.bufferSize)
@@ -126,9 +127,9 @@ extension Forwarder {
   // `limit` is the longest packet to be copied here, bytes; `prepare` is shown each slot of the receiver.
   @inline(__always)
   private func copyRun(
-    _ packets: UInt32, of ring: Ring, from first: UnsafeMutablePointer<Slot>, to target: Ring,
-    _ start: UnsafeMutablePointer<Slot>, limit: UInt32,
-    _ prepare: (UnsafeMutablePointer<Slot>) -> Void
+    _ packets: UInt32, of ring: Ring, from first: SlotPlace, to target: Ring,
+    _ start: SlotPlace, limit: UInt32,
+    _ prepare: (SlotPlace) -> Void
   ) -> (packets: UInt32, bytes: UInt64) {
     var (from, to) = unsafe (first, start)
     var bytes: UInt64 = 0
@@ -136,8 +137,8 @@ extension Forwarder {
     while left > 0 {
       unsafe prepare(to)
       // Read once more, and so checked once more: the application could be writing.
-      let (index, length) = unsafe (from.pointee.bufferIndex, UInt32(from.pointee.length))
-      let own = unsafe to.pointee.bufferIndex
+      let (index, length) = unsafe (from.loadBufferIndex(), UInt32(from.loadLength()))
+      let own = unsafe to.loadBufferIndex()
       guard unsafe index < ring.bufferCount, length <= limit, unsafe own < target.bufferCount else {
         break
       }
@@ -166,15 +167,15 @@ extension Forwarder {
   /// - Returns: Its length.
   @inline(never)
   private func copyUncommon(
-    _ from: UnsafeMutablePointer<Slot>, of ring: Ring, to target: Ring,
-    _ to: UnsafeMutablePointer<Slot>
+    _ from: SlotPlace, of ring: Ring, to target: Ring,
+    _ to: SlotPlace
   ) -> UInt64 {
-    let slot = unsafe SlotWord(at: from)
+    let slot = unsafe from.loadWord()
     let fits = unsafe slot.length <= UInt64(ring.bufferSize)
     let length = fits ? slot.length : 0
     unsafe copyPacket(
       from: ring.buffers + slot.offset(in: ring),
-      to: target.buffers + SlotWord(at: to).offset(in: target), Int(length),
+      to: target.buffers + to.loadWord().offset(in: target), Int(length),
       room: Int(ring.bufferSize))
     unsafe setContent(of: to, UInt32(length))
     return length
@@ -182,8 +183,8 @@ extension Forwarder {
 
   /// Has a slot say that it holds a packet of one slot: length and flags in one store.
   @inline(__always)
-  private func setContent(of slot: UnsafeMutablePointer<Slot>, _ length: UInt32) {
-    unsafe (UnsafeMutableRawPointer(slot) + 4).storeBytes(
-      of: (length | 1 << 24).littleEndian, as: UInt32.self)
+  private func setContent(of slot: SlotPlace, _ length: UInt32) {
+    unsafe slot.store(
+      length: UInt16(truncatingIfNeeded: length), flags: SlotFlags(rawValue: 1 << 8))
   }
 }

@@ -33,7 +33,7 @@ struct SwitchPath {
       unsafe leases = nil
     case .receive:
       unsafe scratch = nil
-      let index = unsafe Int(ring.kring.word(KRingLayout.ringID))
+      let index = unsafe ring.kring.switchRingID
       // The leases of a ring with other slots than the segment says could be overrun.
       let fits = unsafe segment.leaseSlots == Int(ring.ring.slotCount)
       unsafe leases = (fits ? segment.leases(index) : nil).map { unsafe LeaseTable(base: $0) }

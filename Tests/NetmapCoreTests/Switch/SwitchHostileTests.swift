@@ -195,6 +195,36 @@ struct SwitchHostileTests {
     }
   }
 
+  @Test("a batch that becomes 0 in the middle of a sync stops nobody")
+  func vanishingBatch() throws {
+    let bridge = try #require(sender.attached.bridge).segment
+    let scribbler = Scribbler {
+      unsafe bridge.view.setBatch(0)
+      unsafe bridge.view.setBatch(1024)
+    }
+    defer { scribbler.stop() }
+    for number in 0..<100_000 as Range<UInt32> {
+      sender.tx().move(to: sender.tx().next(sender.tx().head))
+      sender.tx().sync()
+      if number % 32 == 0 { _ = receiver.rx().takePackets() }
+    }
+  }
+
+  @Test("a lock that names nobody keeps nothing of a port that leaves")
+  func lockOfNobody() throws {
+    let engine = try Engine()
+    let sender = try TestPort(engine, "vale3:a")
+    let receiver = try TestPort(engine, "vale3:b")
+    let shared = receiver.registration.memoryID
+    let other = try TestPort(engine, "vale3:c", memoryID: shared)
+    let index = receiver.rx()[0].bufferIndex
+    #expect(sender.tx().lock(ClientTag(slot: 900, epoch: 77)))
+    receiver.close()
+    let next = try TestPort(engine, "vale3:d", memoryID: shared)
+    #expect((next.rx().bufferIndexes + next.tx().bufferIndexes).contains(index))
+    _ = other
+  }
+
   // MARK: - Everything
 
   @Test(

@@ -1,5 +1,3 @@
-internal import Synchronization
-
 /// A load balancer: what comes from any other port goes to one of some output ports, chosen by a hash
 /// of the flow that is the same for both directions.
 ///
@@ -9,35 +7,28 @@ internal import Synchronization
 /// forwarded as a learning bridge does.
 @unsafe
 struct FlowBalancer {
-  private let base: UnsafeMutableRawPointer
+  private let area: ModuleConfiguration
 
-  init(_ base: UnsafeMutableRawPointer) {
-    unsafe self.base = base
+  init(_ area: ModuleConfiguration) {
+    unsafe self.area = unsafe area
   }
 
-  private func word(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
-    unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
-  }
-
-  private func output(_ place: Int) -> UInt32 {
-    unsafe word(BalancerLayout.outputs + 4 * place).pointee.load(ordering: .relaxed)
-  }
+  private func output(_ place: Int) -> UInt32 { unsafe area.load(BalancerLayout.outputs &+ place) }
 
   /// Makes the configuration; not in use yet.
   func store(_ outputs: [UInt32]) {
-    unsafe word(0).pointee.store(UInt32(outputs.count), ordering: .relaxed)
+    unsafe area.store(BalancerLayout.count, UInt32(outputs.count))
     for (place, index) in outputs.enumerated() { unsafe set(place, index) }
   }
 
   /// Says where an output is, also while packets flow.
   func set(_ place: Int, _ index: UInt32) {
-    unsafe word(BalancerLayout.outputs + 4 * place).pointee.store(index, ordering: .relaxed)
+    unsafe area.store(BalancerLayout.outputs + place, index)
   }
 
   @inline(__always)
   func lookup(_ batch: borrowing SwitchBatch) {
-    let count = unsafe min(
-      Int(word(0).pointee.load(ordering: .relaxed)), BalancerLayout.outputCountMax)
+    let count = unsafe min(Int(area.load(BalancerLayout.count)), BalancerLayout.outputCountMax)
     let port = UInt32(batch.port)
     for place in 0..<count where unsafe output(place) == port {
       batch.route { packet in
@@ -61,10 +52,11 @@ struct FlowBalancer {
   }
 }
 
-/// In the segment: how many outputs, and from ``outputs`` on the index of each, one word. The engine
-/// changes a word when the output comes or goes.
+/// Words of the area: how many outputs, and from ``outputs`` on the index of each. The engine changes a word when
+/// the output comes or goes.
 enum BalancerLayout {
-  static let outputs = 64
+  static let count = 0
+  static let outputs = 16
   static let absent: UInt32 = .max
   static let outputCountMax = SwitchLimits.ports
 }

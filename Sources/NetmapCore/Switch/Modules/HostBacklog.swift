@@ -23,7 +23,7 @@ package struct HostBacklog {
     }
     let count = UInt32(clamping: segment.leaseSlots)
     var arrived = unsafe receive.counters.packets
-    var next = unsafe Reservation(receive.longWord(KRingLayout.arriving))
+    var next = unsafe receive.arriving
     var hasFinished = false
     // What is there may be written to meanwhile, by anybody: no more leases than slots.
     let table = unsafe LeaseTable(base: leases)
@@ -37,10 +37,8 @@ package struct HostBacklog {
     }
     let done = unsafe transmit.counters.packets
     packets = arrived > done ? arrived - done : 0
-    isWaiting = unsafe hasFinished || receive.hwcur != receive.hwtail
+    isWaiting = unsafe hasFinished || receive.hasUnread
     progress = unsafe done &+ receive.counters.syncs
-    refused =
-      unsafe receive.longWord(KRingLayout.refusedFull)
-      &+ receive.longWord(KRingLayout.refusedBusy)
+    refused = unsafe receive.refused(.full) &+ receive.refused(.busy)
   }
 }

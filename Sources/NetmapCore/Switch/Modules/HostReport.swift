@@ -4,44 +4,39 @@ internal import Synchronization
 /// it writes and the engine reads. Any bytes mean something.
 @unsafe
 package struct HostReport {
-  private let base: UnsafeMutableRawPointer
+  private let area: ModuleConfiguration
 
-  init(_ base: UnsafeMutableRawPointer) {
-    unsafe self.base = base
-  }
-
-  /// Odd while the text is being written; and its length.
-  private var sequence: UnsafeMutablePointer<Atomic<UInt32>> {
-    unsafe base.assumingMemoryBound(to: Atomic<UInt32>.self)
+  init(_ area: ModuleConfiguration) {
+    unsafe self.area = unsafe area
   }
 
   func clear() {
-    unsafe (base + 4).storeBytes(of: 0, as: UInt32.self)
-    unsafe sequence.pointee.store(0, ordering: .releasing)
+    unsafe area.store(HostReportLayout.length, 0)
+    unsafe area.release(HostReportLayout.sequence, 0)
   }
 
   /// Says what the module has counted.
   func store(_ statistics: [SwitchModuleStatistic]) {
     let text = statistics.map { "\($0.name) \($0.value)\n" }.joined()
     let bytes = Array(text.utf8.prefix(HostReportLayout.textLengthMax))
-    let odd = unsafe sequence.pointee.load(ordering: .relaxed) | 1
-    unsafe sequence.pointee.store(odd, ordering: .sequentiallyConsistent)
-    unsafe (base + 4).storeBytes(of: UInt32(bytes.count), as: UInt32.self)
-    unsafe (base + HostReportLayout.text).copyMemory(from: bytes, byteCount: bytes.count)
-    unsafe sequence.pointee.store(odd &+ 1, ordering: .releasing)
+    let odd = unsafe area.load(HostReportLayout.sequence) | 1
+    unsafe area.store(HostReportLayout.sequence, odd)
+    atomicMemoryFence(ordering: .releasing)
+    unsafe area.store(HostReportLayout.length, UInt32(bytes.count))
+    unsafe area.store(bytes, at: HostReportLayout.text)
+    unsafe area.release(HostReportLayout.sequence, odd &+ 1)
   }
 
   /// What was said last; empty while it is being changed.
   var statistics: [SwitchModuleStatistic] {
     for _ in 0..<16 {
-      let before = unsafe sequence.pointee.load(ordering: .acquiring)
+      let before = unsafe area.acquire(HostReportLayout.sequence)
       guard before & 1 == 0 else { continue }
-      let length = unsafe Int((base + 4).load(as: UInt32.self))
-      let bytes = unsafe [UInt8](
-        UnsafeRawBufferPointer(
-          start: base + HostReportLayout.text, count: min(length, HostReportLayout.textLengthMax)))
+      let length = unsafe Int(area.load(HostReportLayout.length))
+      let bytes = unsafe area.bytes(
+        at: HostReportLayout.text, count: min(length, HostReportLayout.textLengthMax))
       atomicMemoryFence(ordering: .acquiring)
-      if unsafe sequence.pointee.load(ordering: .relaxed) == before {
+      if unsafe area.load(HostReportLayout.sequence) == before {
         return LoadedModule.statistics(bytes)
       }
     }
@@ -50,6 +45,10 @@ package struct HostReport {
 }
 
 private enum HostReportLayout {
+  // Words: odd while the text is being written; and its length, bytes.
+  static let sequence = 0
+  static let length = 1
+  // Bytes.
   static let text = 64
   static let textLengthMax = 4096
 }

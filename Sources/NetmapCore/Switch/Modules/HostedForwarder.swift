@@ -110,7 +110,7 @@ extension Forwarder {
     while index != tail, unsafe ring.distance(from: from, to: index) < limit {
       let start = index
       let first = count
-      let source = unsafe PacketOrigin(ring.slot(index).pointee.pointer)
+      let source = unsafe PacketOrigin(ring.place(index).loadPointer())
       let isWhole = unsafe takePacket(&index, tail, &count)
       packets &+= 1
       guard isWhole, let source, unsafe frames[first].length > 0 else {
@@ -147,17 +147,17 @@ extension Forwarder {
     var isWhole = true
     var fragments = 0
     while index != tail {
-      let slot = unsafe ring.slot(index).pointee
+      let slot = unsafe ring.loadWord(index)
       index = unsafe ring.next(index)
       let continues = slot.flags.contains(.moreFragments) && index != tail
-      if unsafe slot.bufferIndex >= ring.bufferCount || UInt32(slot.length) > ring.bufferSize
+      if unsafe slot.buffer >= ring.bufferCount || slot.length > UInt64(ring.bufferSize)
         || fragments == SwitchLimits.fragments
       {
         isWhole = false
       } else {
         unsafe frames[count] = Frame(
-          bytes: UnsafeRawPointer(ring.buffer(slot.bufferIndex)), room: ring.bufferSize,
-          length: slot.length, continues: continues)
+          bytes: UnsafeRawPointer(ring.buffer(slot.buffer)), room: ring.bufferSize,
+          length: UInt16(truncatingIfNeeded: slot.length), continues: continues)
         count &+= 1
         fragments &+= 1
       }

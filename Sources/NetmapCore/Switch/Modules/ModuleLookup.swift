@@ -81,10 +81,11 @@ extension Forwarder {
       var batch = unsafe batch(1, slotsFrom: slot)
       unsafe ask(entry, &batch)
     } else {
-      let content = unsafe ring.slot(slot).pointee
+      let content = unsafe ring.loadWord(slot)
       unsafe frames.store(
-        ring.buffer(content.bufferIndex), room: ring.bufferSize,
-        min(content.length, UInt16(clamping: ring.bufferSize)), fragments: 1, continues: false)
+        ring.buffer(content.buffer), room: ring.bufferSize,
+        UInt16(truncatingIfNeeded: min(content.length, UInt64(ring.bufferSize))), fragments: 1,
+        continues: false)
       unsafe ask(entry, 1)
     }
     let verdict = unsafe verdicts[0]
@@ -104,7 +105,7 @@ extension Forwarder {
   private func batch(_ count: Int) -> ModuleBatch {
     unsafe ModuleBatch(
       frames: UnsafeRawPointer(frames), verdicts: verdicts,
-      addresses: bridge.base + BridgeLayout.table, count: count,
+      addresses: bridge.addressTable, count: count,
       frameStride: MemoryLayout<Frame>.stride, port: port, ring: ringIndex)
   }
 
@@ -112,9 +113,9 @@ extension Forwarder {
   @inline(__always)
   func batch(_ count: Int, slotsFrom first: UInt32) -> ModuleBatch {
     var batch = unsafe ModuleBatch(
-      frames: nil, verdicts: verdicts, addresses: bridge.base + BridgeLayout.table, count: count,
+      frames: nil, verdicts: verdicts, addresses: bridge.addressTable, count: count,
       frameStride: 0, port: port, ring: ringIndex)
-    unsafe batch.slots = UnsafeRawPointer(ring.slot(first))
+    unsafe batch.slots = UnsafeRawPointer(ring.place(first).address)
     unsafe batch.buffers = UnsafeRawPointer(ring.buffers)
     unsafe batch.bufferCount = ring.bufferCount
     unsafe batch.bufferSize = ring.bufferSize

@@ -2,31 +2,27 @@
 /// allowed is forwarded as a learning bridge does, what is denied teaches the bridge nothing.
 @unsafe
 struct PacketFilter {
-  private let base: UnsafeMutableRawPointer
+  private let area: ModuleConfiguration
 
-  init(_ base: UnsafeMutableRawPointer) {
-    unsafe self.base = base
+  init(_ area: ModuleConfiguration) {
+    unsafe self.area = unsafe area
   }
 
   /// Makes the configuration; not in use yet.
   func store(_ list: FilterRules) {
-    unsafe base.storeBytes(of: UInt32(list.rules.count), as: UInt32.self)
-    unsafe base.storeBytes(of: list.denies ? 1 : 0, toByteOffset: 4, as: UInt32.self)
-    for (place, rule) in list.rules.enumerated() {
-      unsafe base.storeBytes(
-        of: rule, toByteOffset: FilterLayout.rules + place * MemoryLayout<FilterRule>.stride,
-        as: FilterRule.self)
-    }
+    unsafe area.store(FilterLayout.count, UInt32(list.rules.count))
+    unsafe area.store(FilterLayout.denies, list.denies ? 1 : 0)
+    for (place, rule) in list.rules.enumerated() { unsafe area.store(rule, at: place) }
   }
 
   @inline(__always)
   func lookup(_ batch: borrowing SwitchBatch) {
-    let count = unsafe min(Int(base.load(as: UInt32.self)), FilterLayout.ruleCountMax)
-    let denies = unsafe base.load(fromByteOffset: 4, as: UInt32.self) != 0
-    let first = unsafe UnsafeRawPointer(base + FilterLayout.rules)
+    let area = unsafe area
+    let count = unsafe min(Int(area.load(FilterLayout.count)), FilterLayout.ruleCountMax)
+    let denies = unsafe area.load(FilterLayout.denies) != 0
     batch.route { packet in
       guard packet.length >= 14,
-        unsafe Self.allows(packet.flow, first, count, denies: denies)
+        unsafe Self.allows(packet.flow, area, count, denies: denies)
       else { return .drop }
       packet.learn()
       return packet.learned
@@ -34,19 +30,20 @@ struct PacketFilter {
   }
 
   private static func allows(
-    _ flow: FlowHeaders, _ rules: UnsafeRawPointer, _ count: Int, denies: Bool
+    _ flow: FlowHeaders, _ area: ModuleConfiguration, _ count: Int, denies: Bool
   ) -> Bool {
     for place in 0..<count {
-      let rule = unsafe rules.load(
-        fromByteOffset: place &* MemoryLayout<FilterRule>.stride, as: FilterRule.self)
+      let rule = unsafe area.rule(place)
       if rule.matches(flow) { return !rule.denies }
     }
     return !denies
   }
 }
 
-/// In the segment: how many rules, whether others are denied, and from ``rules`` on the rules.
+/// In the area: how many rules, whether others are denied (words), and from ``rules`` on (bytes) the rules.
 enum FilterLayout {
+  static let count = 0
+  static let denies = 1
   static let rules = 64
   static let ruleCountMax =
     (BridgeLayout.configurationByteCount - rules) / MemoryLayout<FilterRule>.stride

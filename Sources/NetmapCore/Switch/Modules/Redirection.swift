@@ -57,7 +57,7 @@ extension Forwarder {
     ).pointer
     var slot = lease.start
     for _ in 0..<lease.slots {
-      unsafe ring.slot(slot).pointee.pointer = origin
+      unsafe ring.place(slot).store(pointer: origin)
       slot = unsafe ring.next(slot)
     }
   }
