@@ -128,7 +128,8 @@ package struct DaemonAddress: Hashable, Sendable {
     guard self == .host, let own = try? Self.users() else {
       return NetmapError(
         .init(rawValue: EACCES), "connect", path, reason: "this user may not open that socket",
-        remedy: "set NETMAP_SOCKET to a path in a folder of your own")
+        remedy:
+          "join the group that owns it, or set NETMAP_SOCKET to a path in a folder of your own")
     }
     return NetmapError(
       .init(rawValue: EACCES), "connect", path,
