@@ -83,6 +83,7 @@ struct PortApplication: MeasuredApplication {
       try receive(during: .measuring)
       var report = Mark(packets, [port]).report(since: start)
       try receive(during: .draining)
+      try TrafficLoops.receiveRest(port, &packets, &bytes)
       report.total = packets
       report.lost = port.statistics.receive.drops.total
       return report

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import Netmap
+internal import NetmapCore
 
 /// The measured loops on interfaces: each moves at most `batch` packets with a sync.
 ///
@@ -57,6 +58,24 @@ enum TrafficLoops {
     }
     packets = received
     bytes = sum
+  }
+
+  /// Receives what still waits in the kernel when nothing is sent any more, for at most 10 seconds.
+  ///
+  /// On a busy machine this thread may not have run since the last packet was sent: what waits then is neither
+  /// received nor lost.
+  static func receiveRest(
+    _ port: Port, _ packets: inout UInt64, _ bytes: inout UInt64
+  ) throws(NetmapError) {
+    let end = monotonicNanoseconds() + 10_000_000_000
+    // Longer than the kernel keeps a block that is not full.
+    while try !port.wait(for: .receive, timeout: .milliseconds(100)).isEmpty,
+      monotonicNanoseconds() < end
+    {
+      var ring = port.receiveRing(0)
+      let count = ring.forEach { packet in bytes &+= UInt64(packet.slot.length) }
+      packets &+= UInt64(truncatingIfNeeded: count)
+    }
   }
 
   /// Passes packets on by exchanging buffers, until the measurement leaves `phase`.
