@@ -109,6 +109,9 @@ private func result(
     throw BenchError.nothingArrived
   }
   guard let end = last.offered, let start = first.offered else { return result }
+  guard end > start else {
+    throw BenchError("no packet was offered in that time; see --seconds", isTooShort: true)
+  }
   let offeredMpps = Double(end - start) / seconds / 1e6
   var delivery = Delivery(
     offeredMpps: offeredMpps, ratio: result.millionsPerSecond / offeredMpps)
