@@ -15,8 +15,12 @@ struct DistrustfulCopy {
   ///
   /// Both rings are synced before and after. A ring that somebody else holds is left for the next turn.
   ///
+  /// - Parameters:
+  ///   - limit: How many slots at most.
+  ///   - bytes: How many bytes may still be copied: with the slot that exceeds them it ends.
   /// - Returns: How many slots were taken.
-  func move(limit: UInt32) -> Int {
+  func move(limit: UInt32, bytes: inout Int) -> Int {
+    guard bytes > 0 else { return 0 }
     // Room first: packets that have none stay where they are.
     _ = unsafe target.synchronizeTransmit(.forceReclaim)
     guard let room = unsafe target.ring.ownSlots, room.count > 0 else { return 0 }
@@ -25,7 +29,8 @@ struct DistrustfulCopy {
     let count = min(room.count, packets.count, limit)
     var (from, to) = (packets.first, room.first)
     var isInside = false
-    for _ in 0..<count {
+    var moved = 0
+    while moved < count, bytes > 0 {
       let slot = unsafe source.ring.loadWord(from)
       let continues = slot.flags.contains(.moreFragments)
       if unsafe copy(slot, to: to) || continues || isInside {
@@ -33,12 +38,14 @@ struct DistrustfulCopy {
       }
       isInside = continues
       from = unsafe source.ring.next(from)
+      bytes &-= Int(slot.length)
+      moved &+= 1
     }
     unsafe target.ring.giveAway(upTo: to)
     _ = unsafe target.synchronizeTransmit([])
     unsafe source.ring.giveAway(upTo: from)
     _ = unsafe source.synchronizeReceive([])
-    return Int(count)
+    return moved
   }
 
   /// Copies one slot's bytes and writes the target's slot.

@@ -30,17 +30,17 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
   private let interface: AttachedPort
   private let port: AttachedPort
 
-  // Of whoever runs `carry()`.
+  // Of whoever has set `isInUse`.
   private var isBlocked = false
   /// Whether the interface has not done with everything that it was given.
   private var isUnfinished = false
   private var lastProgress: UInt64 = 0
   private var finished: UInt32 = 0
-
-  // Of the worker.
-  private var closedAt: UInt64?
   private var alarms = FalseAlarms()
   private var pause = InterfaceLane.shortestPause
+
+  /// When the interface was taken off the switch, monotonic nanoseconds; 0 while it is on.
+  private let closedAt = Atomic<UInt64>(0)
 
   /// Slots that are moved in one turn and direction, so that no lane keeps the others waiting.
   private static let turnLimit: UInt32 = 256
@@ -52,6 +52,8 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
   /// How long a closed lane delivers what was sent to it: at least, and while nothing moves, nanoseconds.
   private static let shortestLinger: UInt64 = 2_000_000
   private static let longestLinger: UInt64 = 200_000_000
+  /// The same, whatever moves.
+  private static let longestEnd: UInt64 = 2_000_000_000
 
   init(interface: AttachedPort, port: AttachedPort, _ common: Common) {
     self.interface = interface
@@ -65,14 +67,28 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
     isPolled.load(ordering: .acquiring) ? 0 : carry()
   }
 
+  /// Runs `body` with what belongs to whoever carries; nil, and nothing is run, while another thread has it.
+  private func exclusively<Result>(_ body: () -> Result) -> Result? {
+    guard !isInUse.exchange(true, ordering: .acquiring) else { return nil }
+    defer { isInUse.store(false, ordering: .releasing) }
+    return body()
+  }
+
+  /// The same for the worker, which has nothing to do with a lane that a thread of its own serves.
+  private func asWorker<Result>(_ body: () -> Result) -> Result? {
+    isPolled.load(ordering: .acquiring) ? nil : exclusively(body)
+  }
+
   /// Moves what there is to move, unless another thread does so just now.
   ///
   /// - Returns: How many slots were moved.
   func carry() -> Int {
-    guard !isInUse.exchange(true, ordering: .acquiring) else { return 0 }
-    defer { isInUse.store(false, ordering: .releasing) }
+    exclusively { carryBoth() } ?? 0
+  }
+
+  private func carryBoth() -> Int {
     var moved = 0
-    if closedAt == nil, interface.receiveCount > 0, port.transmitCount > 0 {
+    if !isClosed, interface.receiveCount > 0, port.transmitCount > 0 {
       let outcome = unsafe BufferSwap(
         source: interface.receive(0), target: port.transmit(0)
       ).move(limit: Self.turnLimit)
@@ -101,7 +117,7 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
     if outcome.moved > 0 || done != finished {
       finished = done
       pause = Self.shortestPause
-      if closedAt != nil { lastProgress = monotonicNanoseconds() }
+      if isClosed { lastProgress = monotonicNanoseconds() }
     }
     return outcome.moved
   }
@@ -113,9 +129,10 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
 
   // MARK: - Sleeping
 
-  var items: [Sleeper.Item] {
-    guard !isPolled.load(ordering: .acquiring) else { return [] }
-    let receives = closedAt == nil && interface.receiveCount > 0
+  var items: [Sleeper.Item] { asWorker { itemsOfWorker } ?? [] }
+
+  private var itemsOfWorker: [Sleeper.Item] {
+    let receives = !isClosed && interface.receiveCount > 0
     // Also where nothing is received: it tells that the interface has gone.
     var result = [Sleeper.Item(port: interface, wanted: receives ? .receive : [])]
     if port.receiveCount > 0, !isBlocked {
@@ -125,33 +142,39 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
   }
 
   func nextLook() -> UInt64? {
-    guard isBlocked || isUnfinished, !isPolled.load(ordering: .acquiring) else { return nil }
-    defer { pause = min(pause * 2, isBlocked ? Self.blockedPause : Self.longestPause) }
-    return pause
+    let next = asWorker { () -> UInt64? in
+      guard isBlocked || isUnfinished else { return nil }
+      defer { pause = min(pause * 2, isBlocked ? Self.blockedPause : Self.longestPause) }
+      return pause
+    }
+    return next ?? nil
   }
 
-  func noteAlarm(at now: UInt64) { alarms.note(at: now) }
-  var pausesUntil: UInt64 { alarms.pausesUntil }
+  func noteAlarm(at now: UInt64) { _ = asWorker { alarms.note(at: now) } }
+  var pausesUntil: UInt64 { asWorker { alarms.pausesUntil } ?? 0 }
 
   // MARK: - Ending
 
   /// The interface is taken off the switch: senders are told, and what they have sent goes out.
   func close() {
-    guard closedAt == nil else { return }
-    closedAt = monotonicNanoseconds()
-    lastProgress = monotonicNanoseconds()
+    guard !isClosed else { return }
+    closedAt.store(monotonicNanoseconds(), ordering: .releasing)
     if port.receiveCount > 0 { unsafe port.receive(0).kring.setOpen(false) }
   }
 
-  var isClosing: Bool { closedAt != nil || hasFailed }
+  private var isClosed: Bool { closedAt.load(ordering: .acquiring) != 0 }
 
-  func isDone(at now: UInt64) -> Bool {
-    guard !isPolled.load(ordering: .acquiring), !isInUse.load(ordering: .acquiring) else {
-      return false
-    }
+  var isClosing: Bool { isClosed || hasFailed }
+
+  func isDone(at now: UInt64) -> Bool { asWorker { hasCarriedAll(at: now) } ?? false }
+
+  private func hasCarriedAll(at now: UInt64) -> Bool {
     if hasFailed { return true }
-    guard let closedAt else { return false }
-    if now > lastProgress + Self.longestLinger { return true }
+    guard isClosed else { return false }
+    let closedAt = closedAt.load(ordering: .acquiring)
+    if now > max(closedAt, lastProgress) + Self.longestLinger { return true }
+    // Whoever goes on sending, although the port has gone, keeps it no longer than that.
+    if now > closedAt + Self.longestEnd { return true }
     // Senders that looked before it was closed have finished after this.
     guard now > closedAt + Self.shortestLinger, !isUnfinished else { return false }
     return unsafe port.receiveCount == 0 || port.receive(0).ring.ownSlots?.count ?? 0 == 0

@@ -8,13 +8,20 @@ package final class WorkerLink: WorkerTask {
   /// Called once, on the worker's thread, after the last use of both.
   private let end: @Sendable () -> Void
 
-  /// Slots that are moved in one turn and ring, so that no port keeps the others waiting.
+  /// Slots that are moved in one turn and ring, and bytes in one turn, so that no port keeps the others waiting.
   private static let turnLimit: UInt32 = 256
+  private static let turnBytes = 1 << 20
   /// How long what has been sent is delivered after the port was closed, while nothing moves, nanoseconds.
   private static let lingerTime: UInt64 = 1_000_000_000
+  /// The same, whatever moves: a process can go on sending.
+  package static let longestEnd: UInt64 = 2_000_000_000
 
-  /// When the port was closed or something last moved after that; nil while it is open.
-  private var lingersSince: UInt64?
+  /// When the port was closed, monotonic nanoseconds; nil while it is open.
+  private var closedAt: UInt64?
+  /// When something last moved after that.
+  private var lastProgress: UInt64 = 0
+  /// The ring pair that is served first in the next turn: one may use up the turn's bytes.
+  private var firstRing = 0
   private var alarms = FalseAlarms()
 
   package init(
@@ -27,23 +34,30 @@ package final class WorkerLink: WorkerTask {
 
   func turn() -> Int {
     var moved = 0
-    for index in 0..<min(outside.receiveCount, inside.transmitCount) {
+    var bytes = Self.turnBytes
+    firstRing &+= 1
+    let outward = min(outside.receiveCount, inside.transmitCount)
+    for place in 0..<outward {
+      let index = (firstRing &+ place) % outward
       let (source, target) = unsafe (outside.receive(index), inside.transmit(index))
       moved += unsafe DistrustfulCopy(
         source: source, target: target, sourceCounts: source.peerKRing, targetCounts: target.kring
-      ).move(limit: Self.turnLimit)
+      ).move(limit: Self.turnLimit, bytes: &bytes)
     }
-    if lingersSince == nil {
-      for index in 0..<min(inside.receiveCount, outside.transmitCount) {
+    if closedAt == nil {
+      bytes = Self.turnBytes
+      let inward = min(inside.receiveCount, outside.transmitCount)
+      for place in 0..<inward {
+        let index = (firstRing &+ place) % inward
         let (source, target) = unsafe (inside.receive(index), outside.transmit(index))
         moved += unsafe DistrustfulCopy(
           source: source, target: target, sourceCounts: source.kring, targetCounts: target.peerKRing
-        ).move(limit: Self.turnLimit)
+        ).move(limit: Self.turnLimit, bytes: &bytes)
       }
     }
     if moved > 0 {
       alarms.forget()
-      if lingersSince != nil { lingersSince = monotonicNanoseconds() }
+      if closedAt != nil { lastProgress = monotonicNanoseconds() }
     }
     return moved
   }
@@ -52,7 +66,7 @@ package final class WorkerLink: WorkerTask {
   var items: [Sleeper.Item] {
     var result: [Sleeper.Item] = []
     for (source, target) in [(outside, inside), (inside, outside)] {
-      if source === inside, lingersSince != nil { continue }
+      if source === inside, closedAt != nil { continue }
       let isWaiting = (0..<source.receiveCount).contains { index in
         let ring = unsafe source.receive(index).ring
         return unsafe ring.head != ring.tail
@@ -70,15 +84,17 @@ package final class WorkerLink: WorkerTask {
   func nextLook() -> UInt64? { nil }
 
   func close() {
-    lingersSince = monotonicNanoseconds()
+    guard closedAt == nil else { return }
+    closedAt = monotonicNanoseconds()
   }
 
-  var isClosing: Bool { lingersSince != nil }
+  var isClosing: Bool { closedAt != nil }
 
   /// Whether a closed port has nothing left to deliver, or nobody takes it.
   func isDone(at now: UInt64) -> Bool {
-    guard let since = lingersSince else { return false }
-    if now - min(now, since) >= Self.lingerTime { return true }
+    guard let closedAt else { return false }
+    if now >= closedAt + Self.longestEnd { return true }
+    if now >= max(closedAt, lastProgress) + Self.lingerTime { return true }
     return !(0..<outside.receiveCount).contains { index in
       let ring = unsafe outside.receive(index).ring
       return unsafe ring.head != ring.tail
