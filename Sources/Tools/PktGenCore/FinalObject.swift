@@ -68,8 +68,8 @@ struct DropTotals {
   init(_ ports: [PortStatistics]) {
     for port in ports {
       for reason in DropReason.allCases {
-        transmitDrops[reason] += port.transmit.drops[reason]
-        receiveDrops[reason] += port.receive.drops[reason]
+        transmitDrops[reason] &+= port.transmit.drops[reason]
+        receiveDrops[reason] &+= port.receive.drops[reason]
       }
     }
   }

@@ -68,7 +68,9 @@ struct Ports: ParsableCommand {
       }
       guard let watch else { return }
       fflush(nil)
-      usleep(UInt32(watch * 1e6))
+      // Seconds and the rest: usleep(3) would take an hour and some minutes at most.
+      sleep(UInt32(watch))
+      usleep(UInt32((watch - watch.rounded(.down)) * 1e6))
     }
   }
 
