@@ -7,7 +7,7 @@ extension Region {
     var head: UInt32 = 0
     let list = allocateBuffers(upTo: count)
     for index in list {
-      memory.store(head, at: offset(ofBuffer: index))
+      setNextBuffer(head, after: index)
       head = index
     }
     return (head, list.count)
@@ -29,7 +29,7 @@ extension Region {
     var index = head
     var released = 0
     while index >= Self.reservedBuffers, index < layout.buffers.count {
-      let next = memory.load(at: offset(ofBuffer: index), as: UInt32.self)
+      let next = nextBuffer(after: index)
       guard releaseBuffer(index, ofInterfaceAt: interface) else { break }
       released += 1
       index = next

@@ -60,30 +60,32 @@ package struct StampClock {
   @inline(never)
   fileprivate mutating func stamp(_ cycles: UInt64, _ ring: Ring) {
     last = cycles
-    let field = unsafe (ring.base + NETMAP_RING_TS_OFFSET).assumingMemoryBound(to: timeval.self)
     let passed = cycles &- lookedAt
-    guard passed < horizon else { return unsafe look(at: cycles, field) }
+    guard passed < horizon else { return unsafe look(at: cycles, ring) }
     var time = seen
     time.tv_usec &+= Int(truncatingIfNeeded: (passed &* perCycle) >> 32)
     if time.tv_usec >= 1_000_000 {
       time.tv_usec &-= 1_000_000
       time.tv_sec &+= 1
     }
-    unsafe field.pointee = time
+    unsafe ring.store(timestamp: time.tv_sec, time.tv_usec)
   }
 
   /// Stamps by a look at the clock.
   // Calls into the C library, which the compiler cannot follow.
   @_semantics("no_performance_analysis")
   @inline(never)
-  private mutating func look(at cycles: UInt64, _ field: UnsafeMutablePointer<timeval>) {
-    unsafe gettimeofday(field, nil)
+  private mutating func look(at cycles: UInt64, _ ring: Ring) {
+    // Not into the ring, where others can write: the clock goes on from what it says.
+    var now = timeval()
+    unsafe gettimeofday(&now, nil)
+    unsafe ring.store(timestamp: now.tv_sec, now.tv_usec)
     guard clinux_cycles() &- cycles < Self.lookLimit else {
       // Interrupted in between: the two do not belong together, so the next stamp looks again.
       lookedAt = cycles &- horizon
       return
     }
-    unsafe seen = field.pointee
+    seen = now
     lookedAt = cycles
     if cycles &- baseCycles > Self.interval { calibrate(cycles, seen) }
   }

@@ -85,9 +85,21 @@ extension Ring {
   /// Wall-clock time of the last receive sync, since 1970.
   public var timestamp: (seconds: Int64, microseconds: Int64) {
     unsafe (
-      base.load(fromByteOffset: NETMAP_RING_TS_SEC_OFFSET, as: Int64.self),
-      base.load(fromByteOffset: NETMAP_RING_TS_USEC_OFFSET, as: Int64.self)
+      Int64(word(NETMAP_RING_TS_SEC_OFFSET).pointee.load(ordering: .relaxed)),
+      Int64(word(NETMAP_RING_TS_USEC_OFFSET).pointee.load(ordering: .relaxed))
     )
+  }
+
+  /// Stores the wall-clock time of a receive sync: seconds since 1970, and microseconds.
+  @inline(__always)
+  func store(timestamp seconds: Int, _ microseconds: Int) {
+    unsafe word(NETMAP_RING_TS_SEC_OFFSET).pointee.store(seconds, ordering: .relaxed)
+    unsafe word(NETMAP_RING_TS_USEC_OFFSET).pointee.store(microseconds, ordering: .relaxed)
+  }
+
+  @inline(__always)
+  private func word(_ offset: Int) -> UnsafeMutablePointer<Atomic<Int>> {
+    unsafe (base + offset).assumingMemoryBound(to: Atomic<Int>.self)
   }
 
   /// The slot after `index`, wrapping.

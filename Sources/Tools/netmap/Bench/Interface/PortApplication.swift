@@ -115,7 +115,7 @@ struct PortApplication: MeasuredApplication {
       try forward(during: .draining)
       report.total = packets
       report.lost =
-        source.statistics.receive.drops.total + target.statistics.transmit.drops.total
+        source.statistics.receive.drops.total &+ target.statistics.transmit.drops.total
       return report
     }
   }
@@ -128,13 +128,13 @@ struct PortApplication: MeasuredApplication {
 
     init(_ packets: UInt64, _ ports: [Port]) {
       self.packets = packets
-      systemCalls = ports.reduce(0) { $0 + $1.statistics.systemCalls }
+      systemCalls = ports.reduce(0) { $0 &+ $1.statistics.systemCalls }
       time = monotonicNanoseconds()
     }
 
     func report(since start: Mark) -> ApplicationReport {
       ApplicationReport(
-        packets: packets - start.packets, systemCalls: systemCalls - start.systemCalls,
+        packets: packets &- start.packets, systemCalls: systemCalls &- start.systemCalls,
         seconds: Double(time - start.time) / 1e9)
     }
   }

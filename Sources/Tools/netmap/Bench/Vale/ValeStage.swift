@@ -118,7 +118,7 @@ final class ValeStage: @unchecked Sendable {
     let start = monotonicNanoseconds()
     let packets = try receive(control, during: .measuring)
     let end = monotonicNanoseconds()
-    let calls = receivers.reduce(0) { $0 + $1.statistics.systemCalls }
+    let calls = receivers.reduce(0) { $0 &+ $1.statistics.systemCalls }
     return ValeReport(packets: packets, nanoseconds: end - start, systemCalls: calls)
   }
 
@@ -151,7 +151,7 @@ final class ValeStage: @unchecked Sendable {
     let ports = senders + receivers
     return ValeReport(
       packets: packets, nanoseconds: end - start,
-      systemCalls: ports.reduce(0) { $0 + $1.statistics.systemCalls })
+      systemCalls: ports.reduce(0) { $0 &+ $1.statistics.systemCalls })
   }
 
   /// Does everything on one thread for some time.
