@@ -62,7 +62,9 @@ extension ReceiveRing {
       let (slot, start, length) = unsafe load(from)
       var span = unsafe MutableRawSpan(_unsafeStart: start, byteCount: length)
       edit(&span)
-      if usesOffsets, unsafe start - ring.buffer(slot.bufferIndex) != target.offset(of: to) {
+      if usesOffsets,
+        unsafe start - ring.buffer(slot.bufferIndex) != target.offset(of: target.ring.place(to))
+      {
         unsafe target.copy(slot, start, length, to: to)
       } else {
         let packet = SlotWord(
@@ -100,17 +102,12 @@ extension TransmitRing {
   func copy(
     _ slot: Slot, _ start: UnsafeMutableRawPointer, _ length: Int, to index: UInt32
   ) {
-    let copied = unsafe min(length, Int(ring.bufferSize))
     let free = unsafe ring.place(index)
-    unsafe payload(free, copied).copyMemory(from: start, byteCount: copied)
+    let offset = unsafe offset(of: free)
+    let copied = unsafe min(length, Int(ring.bufferSize) &- offset)
+    unsafe (ring.buffer(free.loadBufferIndex()) + offset)
+      .copyMemory(from: start, byteCount: copied)
     unsafe free.store(
       length: UInt16(truncatingIfNeeded: copied), flags: slot.flags.intersection(.moreFragments))
-  }
-
-  /// The offset that a slot has.
-  @inlinable
-  func offset(of index: UInt32) -> Int {
-    let offset = unsafe ring.place(index).loadPointer() & offsetMask
-    return unsafe Int(truncatingIfNeeded: min(offset, UInt64(ring.bufferSize)))
   }
 }

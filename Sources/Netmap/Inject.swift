@@ -10,17 +10,26 @@ extension Port {
   /// - Returns: False, and nothing is queued, when no ring has room for the whole packet.
   @discardableResult
   public func inject(_ packet: RawSpan) -> Bool {
-    let size = bufferSize
-    let slots = max(1, (packet.byteCount + size - 1) / size)
     for attempt in 0..<transmitRingCount {
       let index = (nextInjectRing + attempt) % transmitRingCount
       var ring = transmitRing(index)
-      guard ring.space >= slots else { continue }
-      for slot in 0..<slots {
-        let start = slot * size
-        let end = min(start + size, packet.byteCount)
-        ring.append(
-          packet.extracting(start..<end), flags: slot + 1 < slots ? .moreFragments : [])
+      // How much of the packet goes into each slot.
+      var parts: [Int] = []
+      var left = packet.byteCount
+      repeat {
+        guard parts.count < ring.space else { break }
+        parts.append(min(left, ring.room(parts.count)))
+        left -= parts[parts.count - 1]
+      } while left > 0
+      guard left == 0, !parts.isEmpty else { continue }
+      var start = 0
+      for (number, part) in parts.enumerated() {
+        let isQueued = ring.append(
+          packet.extracting(start..<start + part),
+          flags: number + 1 < parts.count ? .moreFragments : [])
+        // Only a peer that rewrites offsets meanwhile brings this about.
+        guard isQueued else { return false }
+        start += part
       }
       nextInjectRing = index
       return true

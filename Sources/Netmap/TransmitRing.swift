@@ -5,8 +5,8 @@ public import NetmapCore
 /// What is appended leaves at the next sync or wait of the port. The view remembers how much room
 /// there was when it was taken, and cannot outlive the port.
 ///
-/// Where offsets are in use (`@offset`), a packet begins that far into its buffer. One that would not fit
-/// behind it begins earlier, and its slot remembers that.
+/// Where offsets are in use (`@offset`), a packet begins as far into its buffer as its slot says. One that
+/// does not fit behind that is not appended: as if there were no free slot.
 ///
 /// ```swift
 /// var ring = port.transmitRing(0)
@@ -64,10 +64,19 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   public mutating func append(_ bytes: RawSpan, flags: SlotFlags = []) -> Bool {
     guard position != end else { return false }
     precondition(bytes.byteCount <= bufferSize, "the packet does not fit a buffer")
+    if offsetMask != 0 {
+      return appendAtOffsets(1, length: bytes.byteCount, flags) { _, target in
+        for offset in 0..<bytes.byteCount {
+          unsafe target.storeBytes(
+            of: bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self), toByteOffset: offset,
+            as: UInt8.self)
+        }
+      } == 1
+    }
     let slot = unsafe ring.place(position)
     unsafe bytes.withUnsafeBytes { source in
       guard let start = source.baseAddress else { return }
-      unsafe payload(slot, source.count).copyMemory(from: start, byteCount: source.count)
+      unsafe payload(slot).copyMemory(from: start, byteCount: source.count)
     }
     unsafe commit(slot, length: bytes.byteCount, flags)
     return true
@@ -90,8 +99,11 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ) -> Bool {
     guard position != end else { return false }
     precondition(fits(length), "the packet does not fit a buffer")
+    if offsetMask != 0 {
+      return appendAtOffsets(1, length: length, flags) { _, bytes in fill(&bytes) } == 1
+    }
     let slot = unsafe ring.place(position)
-    var span = unsafe MutableRawSpan(_unsafeStart: payload(slot, length), byteCount: length)
+    var span = unsafe MutableRawSpan(_unsafeStart: payload(slot), byteCount: length)
     fill(&span)
     unsafe commit(slot, length: length, flags)
     return true
@@ -106,7 +118,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     guard position != end else { return false }
     precondition(fits(length), "the packet does not fit a buffer")
     let slot = unsafe ring.place(position)
-    if offsetMask != 0 { _ = unsafe offset(slot, length) }
+    if offsetMask != 0 { return appendAtOffsets(1, length: length, flags) { _, _ in } == 1 }
     unsafe commit(slot, length: length, flags)
     return true
   }
@@ -154,17 +166,19 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     _ fill: (_ number: Int, _ bytes: inout MutableRawSpan) -> Void
   ) -> Int {
     precondition(fits(length), "the packet does not fit a buffer")
+    if offsetMask != 0 {
+      return appendAtOffsets(min(max(limit, 0), space), length: length, flags, fill)
+    }
     // What follows is made for many.
     if limit == 1 {
       guard position != end else { return 0 }
       let slot = unsafe ring.place(position)
-      var span = unsafe MutableRawSpan(_unsafeStart: payload(slot, length), byteCount: length)
+      var span = unsafe MutableRawSpan(_unsafeStart: payload(slot), byteCount: length)
       fill(0, &span)
       unsafe commit(slot, length: length, flags)
       return 1
     }
     let count = min(max(limit, 0), space)
-    if offsetMask != 0 { return appendAtOffsets(count, length: length, flags, fill) }
     var index = position
     var number = 0
     while number < count {
@@ -192,15 +206,21 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     _ fill: (_ number: Int, _ bytes: inout MutableRawSpan) -> Void
   ) -> Int {
     var index = position
-    for number in 0..<count {
+    var number = 0
+    while number < count {
       let slot = unsafe ring.place(index)
-      var span = unsafe MutableRawSpan(_unsafeStart: payload(slot, length), byteCount: length)
+      let offset = unsafe offset(of: slot)
+      // A peer may have written the slot: that is no reason to trap.
+      guard unsafe length <= Int(ring.bufferSize) &- offset else { break }
+      var span = unsafe MutableRawSpan(
+        _unsafeStart: ring.buffer(slot.loadBufferIndex()) + offset, byteCount: length)
       fill(number, &span)
       unsafe slot.store(length: UInt16(truncatingIfNeeded: length), flags: flags)
       index = unsafe ring.next(index)
+      number &+= 1
     }
     move(to: index)
-    return count
+    return number
   }
 
   /// Asks the next wait for room to sleep until there is more room than now (`cur = tail`).
@@ -217,22 +237,23 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   @inlinable @inline(__always)
   func fits(_ length: Int) -> Bool { unsafe UInt(bitPattern: length) <= UInt(ring.bufferSize) }
 
-  /// Where a packet of `length` bytes in a slot begins: its buffer, and the offset where offsets are in use.
+  /// Where the packet in a slot begins, where offsets are not in use.
   @inlinable @inline(__always)
-  func payload(_ slot: SlotPlace, _ length: Int) -> UnsafeMutableRawPointer {
-    let start = unsafe ring.buffer(slot.loadBufferIndex())
-    return unsafe offsetMask == 0 ? start : start + offset(slot, length)
+  func payload(_ slot: SlotPlace) -> UnsafeMutableRawPointer {
+    unsafe ring.buffer(slot.loadBufferIndex())
   }
 
-  /// How far into its buffer a packet of `length` bytes begins, at most ``bufferSize``. A peer may have
-  /// written the slot: an offset that leaves no room for the packet is lowered, in the slot as well.
-  @inlinable @inline(never)
-  func offset(_ slot: SlotPlace, _ length: Int) -> Int {
-    let pointer = unsafe slot.loadPointer()
-    let wanted = pointer & offsetMask
-    let offset = unsafe min(wanted, UInt64(Int(ring.bufferSize) &- length))
-    if offset != wanted { unsafe slot.store(pointer: pointer & ~offsetMask | offset) }
-    return Int(truncatingIfNeeded: offset)
+  /// How far into its buffer the packet in a slot begins, at most ``bufferSize``.
+  @inlinable
+  func offset(of slot: SlotPlace) -> Int {
+    let offset = unsafe slot.loadPointer() & offsetMask
+    return unsafe Int(truncatingIfNeeded: min(offset, UInt64(ring.bufferSize)))
+  }
+
+  /// Bytes that fit the slot `number` free ones from here.
+  func room(_ number: Int) -> Int {
+    guard offsetMask != 0 else { return bufferSize }
+    return unsafe bufferSize - offset(of: ring.place(ring.index(position, advancedBy: number)))
   }
 
   @inlinable @inline(__always)

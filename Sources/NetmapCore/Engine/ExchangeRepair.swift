@@ -6,7 +6,7 @@ extension Engine {
   /// still have.
   package func finishExchanges(of tag: ClientTag) {
     try? exclusively { (state) throws(NetmapError) in
-      state.finishExchanges { batch, _, _ in batch.tag == tag.rawValue }
+      state.finishExchanges(of: state.bindings.values) { batch, _, _ in batch.tag == tag.rawValue }
     }
   }
 }
@@ -22,22 +22,20 @@ extension EngineState {
     let going = binding.record.ranges.transmit.compactMap { index in
       port[.transmit, index].users == 1 ? port[.transmit, index].offset : nil
     }
-    finishExchanges(in: port.region) { batch, owner, target in
+    let others = bindings.values.filter { $0.port.region === port.region }
+    finishExchanges(of: [binding] + others) { batch, owner, target in
       (owner.port === port && owner.index == binding.index && batch.binding == binding.index)
         || going.contains(target)
     }
   }
 
-  /// Visits every receive ring that somebody has bound, and ends its exchange if `mayEnd` says so.
-  ///
-  /// - Parameters:
-  ///   - region: Only rings in this one; nil for all.
-  ///   - mayEnd: Gets the note, the binding whose ring has it, and the offset of the ring that it names.
+  /// Visits the receive rings of bindings, and ends their exchanges where `mayEnd` says so: it gets the note,
+  /// the binding whose ring has it, and the offset of the ring that it names.
   fileprivate func finishExchanges(
-    in region: Region? = nil,
+    of all: some Collection<Binding>,
     where mayEnd: (ExchangeNote.Batch, Binding, _ target: Int) -> Bool
   ) {
-    for binding in bindings.values where region == nil || binding.port.region === region {
+    for binding in all {
       let port = binding.port
       for index in binding.record.ranges.receive {
         let note = unsafe port.kring(.receive, index).exchangeNote
