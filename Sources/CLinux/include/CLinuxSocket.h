@@ -21,6 +21,9 @@ enum {
 	CLINUX_SO_SNDBUFFORCE = 32,
 	CLINUX_LOCK_EX = 2,
 	CLINUX_POSIX_SPAWN_SETSID = 0x80,
+	/* Control messages of unix(7) beside SCM_RIGHTS */
+	CLINUX_SCM_CREDENTIALS = 2,
+	CLINUX_SCM_PIDFD = 4,
 };
 
 /* struct ucred: process, user and group of the peer */
@@ -71,25 +74,47 @@ static inline int clinux_pidfd_open(int process)
 	return (int)syscall(434, process, 0);
 }
 
-/* Sends one datagram with some descriptors; at most CLINUX_MESSAGE_FILES. */
+/*
+ * Sends one datagram with some descriptors; at most CLINUX_MESSAGE_FILES.
+ *
+ * Whoever asks for credentials gets the effective user. The kernel by itself would say the real one, which
+ * is another one in a set-user-ID program.
+ */
 static inline ssize_t clinux_send(int socket, const void *bytes, size_t size, const int *files,
 				  size_t count, int flags)
 {
 	union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(CLINUX_MESSAGE_FILES * sizeof(int))];
+		char space[CMSG_SPACE(CLINUX_MESSAGE_FILES * sizeof(int)) +
+			   CMSG_SPACE(sizeof(struct clinux_credentials))];
 	} control;
 	struct iovec part = { .iov_base = (void *)bytes, .iov_len = size };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	size_t used = 0;
 
 	memset(&control, 0, sizeof control);
 	if (count > 0 && count <= CLINUX_MESSAGE_FILES) {
-		message.msg_control = control.space;
-		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
 		control.header.cmsg_level = SOL_SOCKET;
 		control.header.cmsg_type = SCM_RIGHTS;
 		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
 		memcpy(CMSG_DATA(&control.header), files, count * sizeof(int));
+		used = CMSG_SPACE(count * sizeof(int));
+	}
+	if (geteuid() != getuid()) {
+		struct cmsghdr *const own = (struct cmsghdr *)(void *)(control.space + used);
+		const struct clinux_credentials credentials = {
+			.process = getpid(), .user = geteuid(), .group = getegid(),
+		};
+
+		own->cmsg_level = SOL_SOCKET;
+		own->cmsg_type = CLINUX_SCM_CREDENTIALS;
+		own->cmsg_len = CMSG_LEN(sizeof credentials);
+		memcpy(CMSG_DATA(own), &credentials, sizeof credentials);
+		used += CMSG_SPACE(sizeof credentials);
+	}
+	if (used > 0) {
+		message.msg_control = control.space;
+		message.msg_controllen = used;
 	}
 	return sendmsg(socket, &message, flags | MSG_NOSIGNAL);
 }
@@ -126,6 +151,149 @@ static inline ssize_t clinux_receive(int socket, void *bytes, size_t size, int *
 		memcpy(files, CMSG_DATA(each), *count * sizeof(int));
 	}
 	return got;
+}
+
+/*
+ * Has every message that is received on a socket, or on one that a listening socket accepts, come with its
+ * sender's credentials, which the kernel checks; and from Linux 6.5 on with a pidfd of the sender.
+ */
+static inline int clinux_pass_credentials(int socket)
+{
+	const int yes = 1;
+
+	/* SO_PASSPIDFD; an older kernel refuses it, and whoever receives manages without. */
+	(void)setsockopt(socket, SOL_SOCKET, 76, &yes, sizeof yes);
+	/* SO_PASSCRED */
+	return setsockopt(socket, SOL_SOCKET, 16, &yes, sizeof yes);
+}
+
+/* No pidfd with messages from now on. */
+static inline int clinux_pass_no_pidfd(int socket)
+{
+	const int no = 0;
+
+	return setsockopt(socket, SOL_SOCKET, 76, &no, sizeof no);
+}
+
+/* Whether a descriptor is a Unix socket for messages that does not listen. Waits for nobody. */
+static inline int clinux_is_message_socket(int file)
+{
+	int value = -1;
+	socklen_t size = sizeof value;
+
+	/* SO_DOMAIN, SO_TYPE, SO_ACCEPTCONN */
+	if (getsockopt(file, SOL_SOCKET, 39, &value, &size) || value != AF_UNIX)
+		return 0;
+	if (getsockopt(file, SOL_SOCKET, 3, &value, &size) || value != SOCK_SEQPACKET)
+		return 0;
+	return !getsockopt(file, SOL_SOCKET, 30, &value, &size) && value == 0;
+}
+
+/* Whether a descriptor is a Unix socket of any kind. Waits for nobody. */
+static inline int clinux_is_unix_socket(int file)
+{
+	int value = -1;
+	socklen_t size = sizeof value;
+
+	return !getsockopt(file, SOL_SOCKET, 39, &value, &size) && value == AF_UNIX;
+}
+
+/* close(2) of a socket does not wait until what was sent has arrived; other files are left as they are. */
+static inline void clinux_no_linger(int file)
+{
+	const struct {
+		int on, seconds;
+	} never = { 0, 0 };
+
+	/* SO_LINGER */
+	(void)setsockopt(file, SOL_SOCKET, 13, &never, sizeof never);
+}
+
+/* What came with a datagram beside its bytes. */
+struct clinux_arrival {
+	struct clinux_credentials sender;
+	/* Whether there are any; a socket's end has none, an empty datagram has. */
+	int has_sender;
+	/* Of the sender; -1 when the kernel gives none, or it has ended. */
+	int pidfd;
+	/* Descriptors. */
+	size_t count;
+	/* Whether bytes were lost, and descriptors. */
+	int truncated, lost;
+};
+
+/*
+ * Receives one datagram with its sender, on a socket of clinux_pass_credentials. There is room for every
+ * descriptor that a message can carry, as the kernel closes those for which there is none on this thread,
+ * which waits then as long as the file's owner likes.
+ */
+static inline ssize_t clinux_receive_arrival(int socket, void *bytes, size_t size, int *files,
+					     struct clinux_arrival *arrival)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(CLINUX_MESSAGE_FILES * sizeof(int)) +
+			   CMSG_SPACE(sizeof(struct clinux_credentials)) +
+			   CMSG_SPACE(sizeof(int)) + 64];
+	} control;
+	struct iovec part = { .iov_base = bytes, .iov_len = size };
+	struct msghdr message = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = control.space,
+		.msg_controllen = sizeof control.space,
+	};
+	const ssize_t got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	memset(arrival, 0, sizeof *arrival);
+	arrival->pidfd = -1;
+	if (got < 0)
+		return got;
+	arrival->truncated = (message.msg_flags & MSG_TRUNC) != 0;
+	arrival->lost = (message.msg_flags & MSG_CTRUNC) != 0;
+	for (struct cmsghdr *each = CMSG_FIRSTHDR(&message); each; each = CMSG_NXTHDR(&message, each)) {
+		const size_t length = each->cmsg_len - CMSG_LEN(0);
+
+		if (each->cmsg_level != SOL_SOCKET)
+			continue;
+		if (each->cmsg_type == SCM_RIGHTS) {
+			arrival->count = length / sizeof(int);
+			memcpy(files, CMSG_DATA(each), arrival->count * sizeof(int));
+		} else if (each->cmsg_type == CLINUX_SCM_CREDENTIALS &&
+			   length >= sizeof arrival->sender) {
+			memcpy(&arrival->sender, CMSG_DATA(each), sizeof arrival->sender);
+			arrival->has_sender = 1;
+		} else if (each->cmsg_type == CLINUX_SCM_PIDFD && length >= sizeof(int)) {
+			memcpy(&arrival->pidfd, CMSG_DATA(each), sizeof(int));
+		}
+	}
+	return got;
+}
+
+/* Of a network namespace: the user who owns the user namespace that it belongs to (ioctl_ns(2)). */
+static inline int clinux_namespace_owner(int file, unsigned int *user)
+{
+	extern int ioctl(int file, unsigned long request, ...);
+	/* NS_GET_USERNS, NS_GET_OWNER_UID */
+	const int owner = ioctl(file, 0xb701UL);
+	int result;
+
+	if (owner < 0)
+		return -1;
+	result = ioctl(owner, 0xb704UL, user);
+	close(owner);
+	return result;
+}
+
+/*
+ * The calling thread alone is another user from now on, without groups and capabilities. The C library's
+ * functions change all threads.
+ */
+static inline int clinux_become_on_thread(unsigned int user)
+{
+	if (syscall(SYS_setgroups, 0, NULL) || syscall(SYS_setresgid, user, user, user))
+		return -1;
+	return (int)syscall(SYS_setresuid, user, user, user);
 }
 
 #endif

@@ -152,6 +152,14 @@ package struct SwitchNeighbour: Sendable {
 }
 
 extension Engine {
+  /// The numbers of all switches.
+  package var switchSerials: [UInt64] {
+    let found = try? exclusively { (state) throws(NetmapError) in
+      state.bridges.values.map(\.serial)
+    }
+    return found ?? []
+  }
+
   /// Every port that is on a switch now.
   package func neighbours(on serial: UInt64) -> [SwitchNeighbour] {
     let found = try? exclusively { (state) throws(NetmapError) in

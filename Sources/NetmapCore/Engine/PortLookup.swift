@@ -20,7 +20,9 @@ extension EngineState {
       return try pipePair(pipe, request, region).end(pipe.role)
     }
     if request.name.isVale { return try switchPort(request, region) }
-    guard let port = try interfacePort(request.name, request.backend) else {
+    guard let port = try interfacePort(request.name, request.backend),
+      port.isInterface || !request.flags.contains(.interfaceOnly)
+    else {
       throw NetmapError(
         .noSuchDevice, "open", name, reason: "there is no interface or port of that name",
         remedy: interfaces == nil
@@ -34,15 +36,23 @@ extension EngineState {
   func interfacePort(
     _ name: PortName, _ backend: PortSpecification.BackendChoice?
   ) throws(NetmapError) -> EnginePort? {
-    if let port = ports[.name(name)] { return port }
+    let named = ports[.name(name)]
+    // What somebody has hung pipes on must not stand in for an interface that has the name.
+    if let named, !named.isVirtual { return named }
     if let identity = try interfaces?.identity(of: name.rawValue),
       let port = ports[.interface(identity)]
     {
       return port
     }
-    guard let interface = try interfaces?.open(name.rawValue, backend: backend) else { return nil }
+    guard let interface = try interfaces?.open(name.rawValue, backend: backend) else {
+      return named
+    }
     // The name may have come to mean another interface since it was asked for.
-    if let identity = interface.identity, let port = ports[.interface(identity)] { return port }
+    if let identity = interface.identity {
+      if let port = ports[.interface(identity)] { return port }
+    } else if let named {
+      return named
+    }
     let region = try globalRegion()
     let segment = try SyncSegment(
       creating: "netmap-port-\(name.rawValue)", ends: [interface.geometry], region: region.layout)
@@ -232,5 +242,15 @@ extension EngineState {
       dropIfUnused(member.bridge)
     }
     dropIfUnused(port.region)
+  }
+}
+
+extension EnginePort {
+  fileprivate var isInterface: Bool {
+    if case .interface = kind { true } else { false }
+  }
+
+  fileprivate var isVirtual: Bool {
+    if case .virtual = kind { true } else { false }
   }
 }

@@ -35,6 +35,9 @@ public struct BindingFlags: OptionSet, Hashable, Sendable {
   /// The port is a module host's: it gets what senders on a switch redirect, and no broadcasts.
   package static let moduleHost = BindingFlags(rawValue: 1 << 61)
 
+  /// The name is an interface's or means nothing: it is no port that others have made.
+  package static let interfaceOnly = BindingFlags(rawValue: 1 << 59)
+
   /// Have senders on a switch keep what the receive rings have no room for, instead of dropping it
   /// (`@backpressure`). An addition of this implementation.
   public static let backpressure = BindingFlags(rawValue: 1 << 60)

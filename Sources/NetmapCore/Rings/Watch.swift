@@ -35,6 +35,11 @@ final class Watch: Sendable {
     _ = Self.add(file, to: descriptor)
   }
 
+  /// Rings of such an eventfd are reported no more. May be called from any thread.
+  func remove(_ file: CInt) {
+    _ = epoll_ctl(descriptor, EPOLL_CTL_DEL, file, nil)
+  }
+
   private static func add(_ file: CInt, to watch: CInt) -> Bool {
     var event = unsafe epoll_event()
     unsafe event.events = CLINUX_EPOLLIN | CLINUX_EPOLLET

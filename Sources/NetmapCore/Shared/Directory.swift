@@ -29,6 +29,11 @@ package final class Directory: Sendable {
     memory.store(DirectoryLayout.layoutVersion, at: 8)
   }
 
+  /// One that lists nothing and nobody, for those who are not to know.
+  ///
+  /// - Throws: ``NetmapError`` when there is no memory or no descriptor left.
+  package static func empty() throws(NetmapError) -> Directory { try Directory() }
+
   /// Takes over the directory of an engine in another process.
   ///
   /// - Throws: ``NetmapError`` `EINVAL` when the memory is not a directory of this layout.

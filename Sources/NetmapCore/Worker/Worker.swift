@@ -90,6 +90,11 @@ package final class Worker: Sendable {
     bells.add(file)
   }
 
+  /// Rings of such an eventfd wake the thread no more. Whoever has a copy of it could ring for ever.
+  package func ignore(_ file: CInt) {
+    bells.remove(file)
+  }
+
   /// Ends the thread, soon. Links are not ended.
   package func stop() {
     changes.withLock { $0.isStopping = true }
