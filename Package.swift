@@ -116,7 +116,8 @@ let package = Package(
       name: "port-guard", dependencies: ["Netmap"], path: "Examples/port-guard",
       swiftSettings: settings),
     .target(
-      name: "fault-module", dependencies: ["Netmap"], path: "Tests/Support/fault-module",
+      name: "fault-module", dependencies: ["Netmap", "NetmapClient", "NetmapCore"],
+      path: "Tests/Support/fault-module",
       swiftSettings: settings),
 
     .testTarget(name: "CNetmapTests", dependencies: ["CNetmap"], swiftSettings: settings),

@@ -151,6 +151,12 @@ package struct DaemonAddress: Hashable, Sendable {
         remedy: "stop it, or use another --socket")
     }
     let file = try Self.socket()
+    // Here already: what is said before the daemon accepts has its sender with it, too.
+    guard clinux_pass_credentials(file) == 0 else {
+      let error = systemError("setsockopt(SO_PASSCRED)", path)
+      close(file)
+      throw error
+    }
     // Only a socket: whatever else has that name is somebody's file.
     var status = stat()
     if unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK {

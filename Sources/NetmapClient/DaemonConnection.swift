@@ -17,6 +17,7 @@ package final class DaemonConnection: Sendable {
   package let tag: ClientTag
 
   private let mailbox: Mailbox
+  private let life: MarkedLife
   /// How many objects of this process look at a binding's rings.
   private let views = Mutex<[UInt64: Int]>([:])
   private nonisolated(unsafe) let process = unsafe ForkGuard.Mark()
@@ -54,24 +55,42 @@ package final class DaemonConnection: Sendable {
     try Self.send(Message.bytes(.hello), [theirs.descriptor], on: token.open())
     // The copy of theirs must go, or the daemon's death would not end the wait.
     theirs.close()
-    try self.init(address, mine)
+    let mail = try Self.receive(on: mine, "connect")
+    _ = try Message(mail.bytes).answer()
+    guard mail.files.count >= 4 else {
+      throw NetmapError(
+        .invalidArgument, "connect", "netmapd", reason: "it has sent no mailbox",
+        remedy: "use one version of netmap for all processes")
+    }
+    try self.init(address, MessageSocket(owning: try mail.files[3].duplicate()), mail)
   }
 
   /// - Parameters:
   ///   - address: The daemon's.
   ///   - socket: On which a hello has been sent.
   /// - Throws: ``NetmapError``, what the daemon answered.
-  private init(_ address: DaemonAddress, _ socket: MessageSocket) throws(NetmapError) {
+  private convenience init(_ address: DaemonAddress, _ socket: MessageSocket) throws(NetmapError) {
+    try self.init(address, socket, try Self.receive(on: socket, "connect"))
+  }
+
+  /// - Parameters:
+  ///   - address: The daemon's.
+  ///   - socket: The mailbox.
+  ///   - mail: The answer to a hello.
+  /// - Throws: ``NetmapError``, what the daemon answered.
+  private init(
+    _ address: DaemonAddress, _ socket: MessageSocket, _ mail: MessageSocket.Datagram
+  ) throws(NetmapError) {
     self.address = address
-    let mail = try Self.receive(on: socket, "connect")
     var body = try Message(mail.bytes).answer()
     let (slot, epoch) = (try body.take(UInt32.self), try body.take(UInt32.self))
-    guard slot < Directory.clientCapacity, epoch > 0, mail.files.count >= 2 else {
+    guard slot < Directory.clientCapacity, epoch > 0, mail.files.count >= 3 else {
       throw body.malformed("it names no client")
     }
     tag = ClientTag(slot: slot, epoch: epoch)
     directory = try Directory(
       attaching: SharedMemory(attaching: mail.files[0].descriptor, readOnly: true))
+    life = try MarkedLife(mail.files[2].descriptor)
     let doorbell = try mail.files[1].duplicate()
     mailbox = Mailbox(socket)
     doorbells = unsafe try DoorbellTable(

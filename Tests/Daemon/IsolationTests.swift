@@ -151,7 +151,7 @@ struct IsolationTests {
     .needsRoot)
   func others() throws {
     let fixture = try DaemonFixture(starts: false)
-    try fixture.start(["--isolate-others"])
+    try fixture.start(["--isolate-others", "--allow-isolated", "p{*"])
     _ = unsafe chmod(fixture.folder, 0o755)
     let user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
     let receiver = try TestProgram(user + fixture.command(["receive", "netmap:p{1", "1000"]))

@@ -3,7 +3,7 @@ package import NetmapCore
 /// What a datagram between a process and its daemon says: a kind, and the fields that belong to it.
 package struct Message {
   /// Changes with every change of a message or of a shared segment.
-  package static let version: UInt16 = 3
+  package static let version: UInt16 = 4
 
   /// The longest datagram, bytes.
   package static let byteCountMax = 49_152
@@ -13,7 +13,8 @@ package struct Message {
 
   package enum Kind: UInt16, Sendable {
     // From a process, on its mailbox.
-    /// First of all: a process wants to be a client. Answered with its slot, directory and doorbell.
+    /// First of all: a process wants to be a client. Answered with its slot, directory, doorbell and the page
+    /// that marks its life (``MarkedLife``).
     case hello = 1
     /// A port that was closed is no longer looked at.
     case forget = 2
@@ -27,8 +28,8 @@ package struct Message {
     case list = 18
     /// Asks what is wrong with the memory of all ports.
     case check = 24
-    /// On a token: maps the rings of the binding that it stands for. A ``hello`` on a token brings a new
-    /// mailbox with it.
+    /// On a token: maps the rings of the binding that it stands for. A ``hello`` on a token, with a socket to
+    /// answer on, is answered with a mailbox as well.
     case attach = 25
 
     /// A request about switches.

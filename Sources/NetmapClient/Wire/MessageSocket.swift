@@ -23,6 +23,16 @@ package final class MessageSocket: Sendable {
     if isOpen.exchange(false, ordering: .relaxed) { Glibc.close(descriptor) }
   }
 
+  /// The descriptor, which is the caller's from now on; nobody may use this object any more.
+  ///
+  /// - Throws: ``NetmapError`` `EBADF` when it is closed.
+  package func take() throws(NetmapError) -> CInt {
+    guard isOpen.exchange(false, ordering: .relaxed) else {
+      throw NetmapError(.badDescriptor, "use", "socket", reason: "it is closed")
+    }
+    return descriptor
+  }
+
   /// Two sockets, each the other's peer.
   ///
   /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE`.

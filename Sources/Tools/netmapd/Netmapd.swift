@@ -53,6 +53,22 @@ struct Netmapd: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
+      """
+      Listen there as well; can be given several times. With :isolated everybody who connects there \
+      gets isolated ports only, root included: for containers.
+      """, valueName: "path[:isolated]"))
+  var listen: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      A port that those who get isolated ports may share with others, or the beginning of the names \
+      of several and a *; can be given several times.
+      """, valueName: "name"))
+  var allowIsolated: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
       "trace, debug, info, notice, warning, error or critical.", valueName: "level"))
   var logLevel = "info"
 

@@ -49,7 +49,8 @@ extension Netmapd {
       [
         "--foreground", "--listener", "3", "--socket", address.path, "--idle-exit", "\(idleExit)",
         "--log-level", logLevel,
-      ] + (isolateOthers ? ["--isolate-others"] : [])
+      ] + (isolateOthers ? ["--isolate-others"] : []) + listen.flatMap { ["--listen", $0] }
+      + allowIsolated.flatMap { ["--allow-isolated", $0] }
     let own = if let log { log } else { try DaemonLog(path: "\(address.path).log") }
     do throws(NetmapError) {
       try DaemonProgram.spawn(
@@ -66,16 +67,39 @@ extension Netmapd {
     _ listening: CInt, _ address: DaemonAddress, isSystemds: Bool
   ) throws(NetmapError) {
     let signals = try stopSignals()
-    raiseFileLimit()
+    FileLimit.raise()
     share(address)
     var log = Logger(label: "netmapd") { StreamLogHandler.standardError(label: $0) }
     log.logLevel = Logger.Level(rawValue: logLevel) ?? .info
+    let listeners =
+      [
+        Listener(
+          listening, address, isolateOthers ? .isolatesOthers : .trusts,
+          removesSocket: !isSystemds)
+      ] + (try additionalListeners())
     let server = try Server(
-      listener: listening, address: address, engine: try Engine(interfaces: LinuxInterfaces()),
+      listeners: listeners, engine: try Engine(interfaces: LinuxInterfaces()),
       settings: .init(
-        idleExit: idleExit > 0 ? idleExit : nil, removesSocket: !isSystemds,
-        isolatesOthers: isolateOthers), log: log)
+        idleExit: idleExit > 0 ? idleExit : nil,
+        sharedPorts: allowIsolated.map { PortPattern($0) }), log: log)
     try server.run(signals: signals)
+  }
+
+  /// The sockets of `--listen`.
+  private func additionalListeners() throws(NetmapError) -> [Listener] {
+    var result: [Listener] = []
+    for text in listen {
+      let isIsolated = text.hasSuffix(":isolated")
+      let path = isIsolated ? String(text.dropLast(":isolated".count)) : text
+      let address = try DaemonAddress(path: path)
+      let lock = try DaemonLock(address)
+      let file = try address.listen()
+      // Whoever gets as far as the socket may use it: it lies in a folder of the container's.
+      if isIsolated { _ = unsafe fchmodat(AT_FDCWD, path, 0o666, AT_SYMLINK_NOFOLLOW) }
+      withExtendedLifetime(lock) {}
+      result.append(Listener(file, address, isIsolated ? .isolates : .trusts))
+    }
+    return result
   }
 
   /// SIGTERM and SIGINT as something to read; a peer that has gone is an error and no signal.
@@ -92,14 +116,6 @@ extension Netmapd {
     let file = unsafe signalfd(-1, &set, CInt(CLINUX_SFD_CLOEXEC | CLINUX_SFD_NONBLOCK))
     guard file >= 0 else { throw systemError("signalfd", "netmapd") }
     return file
-  }
-
-  /// A token and a mailbox for each client: as many as the host allows.
-  private func raiseFileLimit() {
-    var limit = rlimit()
-    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-    limit.rlim_cur = limit.rlim_max
-    _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
   }
 
   /// The group `netmap`, where there is one, may use the host's daemon.

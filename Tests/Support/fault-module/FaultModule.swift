@@ -9,6 +9,7 @@ struct FaultModule: ~Copyable, SwitchModule {
   private let fault: String
   private let limit: UInt64
   private let packets = Atomic<UInt64>(0)
+  private var thief = MailboxThief?.none
 
   init(configuration: String) throws(NetmapError) {
     let words = configuration.split(separator: " ").map(String.init)
@@ -21,6 +22,7 @@ struct FaultModule: ~Copyable, SwitchModule {
         remedy: "tell it another")
     case "trap-at-once": Self.trap()
     case "loop-at-once": Self.loop()
+    case "mailbox": thief = MailboxThief()
     default: break
     }
   }
@@ -47,6 +49,8 @@ struct FaultModule: ~Copyable, SwitchModule {
       SwitchModuleStatistic("seen", packets.load(ordering: .relaxed)),
       SwitchModuleStatistic("user", UInt64(geteuid())),
     ]
+      + [("asked", thief?.asked), ("granted", thief?.granted), ("refused", thief?.refused)]
+      .compactMap { name, value in value.map { SwitchModuleStatistic(name, UInt64($0)) } }
   }
 
   /// What a mistake in a module does.

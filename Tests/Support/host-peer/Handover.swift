@@ -47,6 +47,32 @@ extension HostPeer {
     raise(SIGKILL)
   }
 
+  /// Locks a ring, as a sync does, and closes every descriptor as closefrom(3) would: says whether it has the lock
+  /// still, a second and a half later.
+  static func closeAll(_ name: String) throws {
+    let (connection, open) = try DaemonConnection.locking(name)
+    guard let kring = unsafe open.registration.segment.kring(end: 0, .transmit, 0) else {
+      fail("there is no such ring")
+    }
+    say("locked")
+    for file in 3..<CInt(64) { close(file) }
+    usleep(1_500_000)
+    say(unsafe kring.lockHolder == connection.tag.rawValue ? "held" : "lost")
+    while true { pause() }
+  }
+
+  /// Becomes another program with a ring locked, as a thread can in the middle of another one's sync.
+  static func holdLockAndExec(_ name: String, _ program: [String]) throws {
+    let (connection, open) = try DaemonConnection.locking(name)
+    // The port stays, and with it the lock.
+    _ = try open.token.duplicate(survivesExec: true)
+    say("locked")
+    var arguments: [UnsafeMutablePointer<CChar>?] = unsafe program.map { unsafe strdup($0) } + [nil]
+    unsafe execvp(program[0], &arguments)
+    withExtendedLifetime(connection) {}
+    fail("execvp: errno \(errno)")
+  }
+
   /// Sends a packet, and dies after it has taken the announcement of who sleeps for it, before it rings.
   static func dieUnrung(_ name: String, sender: UInt64) throws {
     let connection = try DaemonConnection()
@@ -73,5 +99,19 @@ extension HostPeer {
     _ = unsafe ring.synchronizeTransmit([])
     say("sent")
     raise(SIGKILL)
+  }
+}
+
+extension DaemonConnection {
+  /// Opens a port and locks its first transmit ring.
+  fileprivate static func locking(
+    _ name: String
+  ) throws(NetmapError) -> (DaemonConnection, Opened) {
+    let connection = try DaemonConnection()
+    let open = try connection.register(RegisterRequest(name: try PortName(name)))
+    if let kring = unsafe open.registration.segment.kring(end: 0, .transmit, 0) {
+      while unsafe !kring.tryLock(connection.tag) { usleep(10) }
+    }
+    return (connection, open)
   }
 }

@@ -11,6 +11,8 @@ import Netmap
 ///     host-peer listen PORT
 ///     host-peer forward PORT PORT BATCH
 ///     host-peer hold-lock NAME transmit|receive
+///     host-peer close-all NAME
+///     host-peer hold-lock-exec NAME PROGRAM [ARGUMENT...]
 ///     host-peer die-unrung NAME SENDER
 ///     host-peer hand-over fork|daemonise|exec PORT COUNT
 ///     host-peer token DESCRIPTOR COUNT
@@ -23,6 +25,7 @@ import Netmap
 ///     host-peer hold PORT
 ///     host-peer hold-many PIPES
 ///     host-peer open-all NAME COUNT
+///     host-peer open-loop NAME
 ///     host-peer activate SOCKET PROGRAM [ARGUMENT...]
 ///     host-peer overhear SOCKET [CONNECTIONS]
 ///     host-peer fork-embedded
@@ -91,8 +94,12 @@ struct HostPeer {
         try holdMany(Int(arguments[2]) ?? 0)
       case "open-all" where arguments.count >= 4:
         openAll(arguments[2], Int(arguments[3]) ?? 0)
+      case "open-loop" where arguments.count >= 3: try openLoop(arguments[2])
       case "hold-lock" where arguments.count >= 4:
         try holdLock(arguments[2], arguments[3] == "transmit" ? .transmit : .receive)
+      case "close-all" where arguments.count >= 3: try closeAll(arguments[2])
+      case "hold-lock-exec" where arguments.count >= 4:
+        try holdLockAndExec(arguments[2], Array(arguments[3...]))
       case "die-unrung" where arguments.count >= 4:
         try dieUnrung(arguments[2], sender: UInt64(arguments[3]) ?? 0)
       case "hand-over" where arguments.count >= 5:

@@ -1,0 +1,208 @@
+internal import CLinux
+internal import Glibc
+internal import NetmapCore
+internal import Synchronization
+
+/// Closes descriptors that other processes made, or can put descriptors into.
+///
+/// close(2) of such a file can take as long as its owner likes: a TCP socket that lingers, a file of a file
+/// system that answers late, a Unix socket in whose queue one of these lies. So no thread that serves others
+/// closes them. Here they have threads of their own: each user has a queue and at most
+/// ``threadsPerUser`` threads, so whoever sends files that do not close waits for them alone.
+final class Closer: Sendable {
+  /// Threads that close for one user at a time.
+  static let threadsPerUser = 2
+  /// Threads in all.
+  static let threadsMax = 128
+  /// Threads that are kept for what comes next.
+  private static let idleMax = 2
+  /// How long a close may take before it counts as stuck, nanoseconds.
+  private static let patience: UInt64 = 100_000_000
+
+  /// What one of its threads does.
+  private enum Job: Sendable {
+    case close(CInt)
+    case run(@Sendable () -> Void)
+  }
+
+  private struct Queue {
+    var jobs: [Job] = []
+    /// Threads that work on it, or are about to; each with the time at which its close began.
+    var workers: [UInt64: UInt64] = [:]
+  }
+
+  private struct State {
+    var queues: [UInt32: Queue] = [:]
+    /// Users for whom a thread is wanted.
+    var wanted: [UInt32] = []
+    var threads = 0
+    var idle = 0
+    var lastWorker: UInt64 = 0
+    var isStopping = false
+  }
+
+  private let state = Mutex(State())
+  /// An eventfd that counts what is in `wanted`.
+  private let bell: OwnedFile
+
+  /// - Throws: ``NetmapError`` when there are no descriptors left.
+  init() throws(NetmapError) {
+    let file = eventfd(0, CInt(EFD_CLOEXEC | EFD_SEMAPHORE))
+    guard file >= 0 else { throw systemError("eventfd", "netmapd") }
+    bell = OwnedFile(file)
+  }
+
+  /// Closes a descriptor, soon. Does not wait.
+  ///
+  /// - Parameters:
+  ///   - file: The descriptor; this object's from now on.
+  ///   - user: Who pays for the time that it takes.
+  func close(_ file: CInt, for user: UInt32) { put(.close(file), for: user) }
+
+  /// Does something else that can take long by a user's doing, soon.
+  func run(for user: UInt32, _ body: @escaping @Sendable () -> Void) {
+    put(.run(body), for: user)
+  }
+
+  private func put(_ job: Job, for user: UInt32) {
+    let (isWanted, starts) = state.withLock { state -> (Bool, Bool) in
+      state.queues[user, default: Queue()].jobs.append(job)
+      let busy = state.queues[user]?.workers.count ?? 0
+      let asked = state.wanted.count { $0 == user }
+      let isWanted = busy + asked < Self.threadsPerUser
+      if isWanted { state.wanted.append(user) }
+      let starts = state.idle < state.wanted.count && state.threads < Self.threadsMax
+      if starts { state.threads += 1 }
+      return (isWanted, starts)
+    }
+    if isWanted { ring() }
+    if starts { start() }
+  }
+
+  private func ring() {
+    var one: UInt64 = 1
+    _ = unsafe write(bell.descriptor, &one, 8)
+  }
+
+  private func start() {
+    do throws(NetmapError) {
+      pthread_detach(try EngineThread.start("closer") { [self] in run() })
+    } catch {
+      // Those that there are go on, and the next close tries again.
+      state.withLock { $0.threads -= 1 }
+    }
+  }
+
+  /// Whether closes of files of this user hang: nothing more is taken from it then.
+  func isStuck(for user: UInt32) -> Bool {
+    let now = monotonicNanoseconds()
+    return state.withLock { state in
+      guard let workers = state.queues[user]?.workers else { return false }
+      return workers.values.count { $0 != 0 && now >= $0 + Self.patience } >= Self.threadsPerUser
+    }
+  }
+
+  /// Whether there is nothing left to close but what is stuck.
+  var isIdle: Bool {
+    let now = monotonicNanoseconds()
+    return state.withLock { state in
+      state.queues.values.allSatisfy { queue in
+        let isStuck = queue.workers.values.allSatisfy { $0 != 0 && now >= $0 + Self.patience }
+        return isStuck && (queue.jobs.isEmpty || !queue.workers.isEmpty)
+      }
+    }
+  }
+
+  // MARK: - On its threads
+
+  private func run() {
+    while true {
+      let isEnough = state.withLock { state in
+        guard state.idle < Self.idleMax || !state.wanted.isEmpty else {
+          state.threads -= 1
+          return true
+        }
+        state.idle += 1
+        return false
+      }
+      if isEnough { return }
+      var count: UInt64 = 0
+      _ = unsafe read(bell.descriptor, &count, 8)
+      let job = state.withLock { state -> (user: UInt32, worker: UInt64)? in
+        state.idle -= 1
+        guard !state.wanted.isEmpty else { return nil }
+        let user = state.wanted.removeFirst()
+        state.lastWorker += 1
+        state.queues[user]?.workers[state.lastWorker] = 0
+        return (user, state.lastWorker)
+      }
+      if let job { empty(job.user, as: job.worker) }
+    }
+  }
+
+  private func empty(_ user: UInt32, as worker: UInt64) {
+    while true {
+      let next = state.withLock { state -> Job? in
+        guard let job = state.queues[user]?.jobs.last else {
+          state.queues[user]?.workers[worker] = nil
+          if state.queues[user]?.workers.isEmpty == true { state.queues[user] = nil }
+          return nil
+        }
+        state.queues[user]?.jobs.removeLast()
+        state.queues[user]?.workers[worker] = monotonicNanoseconds()
+        return job
+      }
+      switch next {
+      case .close(let file): Self.close(file, depth: 0)
+      case .run(let body): body()
+      case nil: return
+      }
+    }
+  }
+}
+
+extension Closer {
+  /// The kernel nests no deeper: sockets in queues of sockets.
+  private static let depthMax = 5
+  /// Messages that are taken out of one queue; the rest goes with it.
+  private static let messagesMax = 4096
+
+  /// Closes a descriptor, and first what lies in its queue: that would linger with it.
+  fileprivate static func close(_ file: CInt, depth: Int) {
+    clinux_no_linger(file)
+    if depth < depthMax, clinux_is_unix_socket(file) != 0 {
+      // Nothing more comes.
+      shutdown(file, CInt(SHUT_RDWR))
+      var files = [CInt](repeating: -1, count: Int(CLINUX_MESSAGE_FILES))
+      var bytes = [UInt8](repeating: 0, count: 4096)
+      for _ in 0..<messagesMax {
+        var arrival = clinux_arrival()
+        let result = unsafe clinux_receive_arrival(file, &bytes, bytes.count, &files, &arrival)
+        if arrival.pidfd >= 0 { Glibc.close(arrival.pidfd) }
+        for inner in files.prefix(arrival.count) { close(inner, depth: depth + 1) }
+        guard result > 0 || arrival.count > 0 || arrival.has_sender != 0 else { break }
+      }
+    }
+    Glibc.close(file)
+  }
+}
+
+/// A descriptor that another process made or can put descriptors into; closed by the ``Closer`` with its
+/// last reference.
+final class ForeignFile: Sendable {
+  let descriptor: CInt
+  private let user: UInt32
+  private let closer: Closer
+
+  /// - Parameters:
+  ///   - descriptor: This object's from now on.
+  ///   - user: Whose it is.
+  ///   - closer: What closes it.
+  init(_ descriptor: CInt, of user: UInt32, _ closer: Closer) {
+    self.descriptor = descriptor
+    self.user = user
+    self.closer = closer
+  }
+
+  deinit { closer.close(descriptor, for: user) }
+}

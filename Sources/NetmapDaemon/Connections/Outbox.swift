@@ -1,0 +1,110 @@
+internal import NetmapClient
+internal import NetmapCore
+
+/// What a process has to be told, and what it has been told.
+///
+/// No message waits here, only what one would be about: a message is made when there is room for it, from what
+/// is true then. So a process that never looks at its mail costs what its queue holds and one entry for
+/// each client and each port of its switches, however often ports come and go; and an announcement that was
+/// not sent is cancelled by the port's end.
+struct Outbox {
+  /// Clients whose doorbells it knows, or is to be told.
+  private(set) var known: Set<ClientTag> = []
+  /// Those that it is to be told, in this order.
+  private(set) var bells: [ClientTag] = []
+  /// Ports that it has been told of: generations, by switch and index.
+  private(set) var told: [UInt64: [Int: UInt32]] = [:]
+  /// Indexes of switches that may have changed since.
+  private(set) var changed: [UInt64: Set<Int>] = [:]
+
+  var isEmpty: Bool { bells.isEmpty && changed.isEmpty }
+
+  /// The process is to know another one's doorbell.
+  mutating func introduce(_ other: ClientTag) {
+    if known.insert(other).inserted { bells.append(other) }
+  }
+
+  /// Another process has gone.
+  mutating func forget(_ other: ClientTag) {
+    guard known.remove(other) != nil else { return }
+    bells.removeAll { $0 == other }
+  }
+
+  mutating func hasTold(_ other: ClientTag) {
+    if bells.first == other { bells.removeFirst() }
+  }
+
+  /// Ports of a switch have come or gone.
+  mutating func note(_ indexes: some Sequence<Int>, on serial: UInt64) {
+    changed[serial, default: []].formUnion(indexes)
+    if changed[serial]?.isEmpty == true { changed[serial] = nil }
+  }
+
+  /// The process has left a switch, and need not keep its ports mapped.
+  mutating func leave(_ serial: UInt64) {
+    changed[serial] = nil
+    note(told[serial]?.keys.map { $0 } ?? [], on: serial)
+  }
+
+  /// The next index to look at.
+  var next: (serial: UInt64, index: Int)? {
+    guard let (serial, indexes) = changed.first, let index = indexes.first else { return nil }
+    return (serial, index)
+  }
+
+  /// The process knows now which port has the index, or that none has.
+  mutating func hasTold(_ index: Int, on serial: UInt64, _ generation: UInt32?) {
+    told[serial, default: [:]][index] = generation
+    if told[serial]?.isEmpty == true { told[serial] = nil }
+    changed[serial]?.remove(index)
+    if changed[serial]?.isEmpty == true { changed[serial] = nil }
+  }
+
+  mutating func clear() { self = Outbox() }
+}
+
+extension Server {
+  /// Sends a process what it is to be told, as far as there is room. What is left is sent when there is more.
+  func post(to client: Client) {
+    guard let mailbox = client.mailbox else { return }
+    do throws(NetmapError) {
+      while let tag = client.mail.bells.first {
+        if let other = clients[tag.slot], other.tag == tag {
+          let file = bell(of: other, for: client) ?? other.doorbell.rung
+          try mailbox.socket.send(
+            Message.bytes(.doorbell) { $0.put(tag.doorbell) }, [file.descriptor])
+        }
+        client.mail.hasTold(tag)
+      }
+      while let (serial, index) = client.mail.next {
+        // Who has left a switch is to forget its ports.
+        let port = client.switches.contains(serial) ? control.neighbours(on: serial)[index] : nil
+        let known = client.mail.told[serial]?[index]
+        if port?.generation != known {
+          if let port {
+            try mailbox.socket.send(
+              Self.mail(serial, index, port.generation),
+              [port.region.descriptor, port.segment.memory.descriptor])
+          } else if let known {
+            try mailbox.socket.send(Self.mail(serial, index, known))
+          }
+        }
+        client.mail.hasTold(index, on: serial, port?.generation)
+      }
+      wait(for: mailbox, room: false)
+    } catch {
+      // Anything but a full queue means that the process has gone, which is reported elsewhere.
+      if error.code.isTemporary { return wait(for: mailbox, room: true) }
+      client.mail.clear()
+      wait(for: mailbox, room: false)
+    }
+  }
+
+  private static func mail(_ serial: UInt64, _ index: Int, _ generation: UInt32) -> [UInt8] {
+    Message.bytes(.neighbour) {
+      $0.put(serial)
+      $0.put(UInt8(index))
+      $0.put(generation)
+    }
+  }
+}

@@ -1,0 +1,240 @@
+internal import CLinux
+internal import Glibc
+internal import NetmapClient
+internal import NetmapCore
+
+// What one user may have of the daemon at a time. Processes are free, so users are counted and not processes.
+// Whoever meets a limit is told which; nobody else notices.
+
+/// The most that one user has.
+struct Quota {
+  /// Connections that stand for no open port and no process: those that have said nothing, and tokens that
+  /// are not bound.
+  let silent: Int
+  /// Connections of all kinds.
+  let connections: Int
+  /// Processes that are clients. There are 1024 for everybody.
+  let clients: Int
+  /// Open ports; of isolated ones those too that were closed and are still being emptied.
+  let ports: Int
+  /// Ports that were closed and are kept because a process has not said that it looks at them no more.
+  let kept: Int
+  /// Requests that wait to be decided.
+  let requests: Int
+  /// Bytes that the daemon has mapped of the user's ports' own memory.
+  let memory: Int
+
+  /// A user who gets isolated ports. Each has a region of its own, and makes the worker's turn longer.
+  static let stranger = Quota(
+    silent: 64, connections: 320, clients: 64, ports: 64, kept: 64, requests: 64,
+    memory: 64 << 30)
+  /// A user of the trust domain.
+  static let trusted = Quota(
+    silent: 1024, connections: 16_384, clients: 768, ports: 8192, kept: 1024, requests: 1024,
+    memory: 8 << 40)
+  /// Root, and the daemon's own user: what the host has. Ports that nobody forgets are a program's mistake,
+  /// whoever runs it.
+  static let host = Quota(
+    silent: .max, connections: .max, clients: .max, ports: .max, kept: 4096, requests: .max,
+    memory: .max)
+  /// All strangers together, so that there is room for others however many users a stranger is.
+  static let strangersTogether = Quota(
+    silent: 1024, connections: 4096, clients: 512, ports: 1024, kept: 1024, requests: 1024,
+    memory: 1 << 40)
+
+  /// Extra buffers of a stranger's port: more are not given.
+  static let extraBuffers = 4096
+
+  static func of(_ user: UInt32, isStranger: Bool) -> Quota {
+    if isStranger { return stranger }
+    return user == 0 || user == geteuid() ? host : trusted
+  }
+
+  /// - Throws: ``NetmapError`` `EMFILE` when there are as many as there may be.
+  fileprivate static func check(
+    _ count: Int, _ limit: Int, _ what: String, of user: UInt32, _ operation: String,
+    _ subject: String, remedy: String
+  ) throws(NetmapError) {
+    guard count >= limit else { return }
+    throw NetmapError(
+      .tooManyFiles, operation, subject,
+      reason: "user \(user) has \(count) \(what), and \(limit) is the most", remedy: remedy)
+  }
+
+  fileprivate static func checkTogether(
+    _ count: Int, _ limit: Int, _ what: String, _ operation: String, _ subject: String
+  ) throws(NetmapError) {
+    guard count >= limit else { return }
+    throw NetmapError(
+      .tooManyFiles, operation, subject,
+      reason: "users with isolated ports have \(count) \(what) together, and \(limit) is the most",
+      remedy: "try again later, or ask to be let into the group that owns the socket")
+  }
+}
+
+/// Connections of a user, or of all strangers.
+final class ConnectionUsage {
+  var open = 0
+  /// Those among them that stand for no open port and no process.
+  var silent = 0
+  /// Whether one of them was a stranger's.
+  var isStrangers = false
+}
+
+extension Admission {
+  /// Whether this user is a stranger here.
+  func isStranger(_ user: UInt32) -> Bool {
+    switch self {
+    case .trusts: false
+    case .isolatesOthers: user != 0 && user != geteuid()
+    case .isolates: true
+    }
+  }
+}
+
+extension Server {
+  /// Where a connection of this user counts.
+  func books(of user: UInt32, _ admission: Admission) -> [ConnectionUsage] {
+    let own = usage[user] ?? ConnectionUsage()
+    usage[user] = own
+    guard admission.isStranger(user) else { return [own] }
+    own.isStrangers = true
+    return [own, strangersUsage]
+  }
+
+  func forgetBooks(of user: UInt32) {
+    if usage[user]?.open == 0 { usage[user] = nil }
+  }
+
+  /// - Throws: ``NetmapError`` `EMFILE` when a user may not have another connection.
+  func checkConnections(
+    of peer: clinux_credentials, _ admission: Admission
+  ) throws(NetmapError) {
+    guard peer.process != getpid() else { return }
+    let user = peer.user
+    let quota = Quota.of(user, isStranger: admission.isStranger(user))
+    let subject = "netmapd"
+    guard quota.connections == .max || !closer.isStuck(for: user) else {
+      throw NetmapError(
+        .tooManyFiles, "connect", subject,
+        reason: "user \(user) has sent descriptors whose close does not end",
+        remedy: "end what keeps them from being closed")
+    }
+    let usage = usage[user]
+    try Quota.check(
+      usage?.open ?? 0, quota.connections, "connections", of: user, "connect", subject,
+      remedy: "close some ports")
+    try Quota.check(
+      usage?.silent ?? 0, quota.silent, "connections without an open port", of: user, "connect",
+      subject, remedy: "close some of them, or open ports on them")
+    guard admission.isStranger(user) else { return }
+    let together = Quota.strangersTogether
+    try Quota.checkTogether(
+      strangersUsage.open, together.connections, "connections", "connect", subject)
+    try Quota.checkTogether(
+      strangersUsage.silent, together.silent, "connections without an open port", "connect",
+      subject)
+  }
+
+  /// - Throws: ``NetmapError`` `EMFILE` when a user may not have another process attached.
+  func checkClients(of sender: Sender, _ role: Role) throws(NetmapError) {
+    guard role == .trusted || role == .stranger else { return }
+    let isStranger = role == .stranger
+    let quota = Quota.of(sender.user, isStranger: isStranger)
+    try Quota.check(
+      clients.values.count { $0.user == sender.user && $0.isStranger == isStranger },
+      quota.clients, "processes attached", of: sender.user, "connect", "netmapd",
+      remedy: "end some of them")
+    guard isStranger else { return }
+    try Quota.checkTogether(
+      clients.values.count { $0.isStranger }, Quota.strangersTogether.clients,
+      "processes attached", "connect", "netmapd")
+  }
+
+  /// - Throws: ``NetmapError`` `EMFILE` when a user may not have another request waiting.
+  func checkRequests(of client: Client) throws(NetmapError) {
+    let quota = Quota.of(client.user, isStranger: client.isStranger)
+    try Quota.check(
+      turns.count(of: client.user), quota.requests, "requests waiting", of: client.user, "ask",
+      "netmapd", remedy: "ask for less at a time")
+  }
+
+  /// - Throws: ``NetmapError`` `EMFILE` when a user may not have another port.
+  func checkPorts(of client: Client, for name: PortName) throws(NetmapError) {
+    guard client.role == .trusted || client.role == .stranger else { return }
+    let (user, isStranger) = (client.user, client.isStranger)
+    let quota = Quota.of(user, isStranger: isStranger)
+    var (open, kept, memory) = (0, 0, 0)
+    var (allOpen, allKept, allMemory) = (0, 0, 0)
+    var regions: Set<ObjectIdentifier> = []
+    for binding in bindings.values where !binding.isHidden && binding.attachedAs == nil {
+      let isOwn = binding.user == user && binding.isStrangers == isStranger
+      guard isOwn || isStranger && binding.isStrangers else { continue }
+      let counts = binding.isOpen || binding.isCarried
+      let region = binding.registration.region
+      let byteCount =
+        regions.insert(ObjectIdentifier(region)).inserted ? region.byteCount : 0
+      if isOwn {
+        if counts { open += 1 } else { kept += 1 }
+        memory += byteCount
+      }
+      if binding.isStrangers {
+        if counts { allOpen += 1 } else { allKept += 1 }
+        allMemory += byteCount
+      }
+    }
+    // The port that is being opened is not among them; others of the user's may be.
+    open += pending.values.count { $0.user == user && $0.isRegistration && $0.client != client.tag }
+    let subject = name.rawValue
+    let remedy =
+      isStranger
+      ? "close some, or ask to be let into the group that owns the socket" : "close some"
+    try Quota.check(
+      open, quota.ports, isStranger ? "isolated ports open" : "ports open", of: user, "open",
+      subject, remedy: remedy)
+    try Quota.check(
+      kept, quota.kept, "ports closed that are still in use", of: user, "open", subject,
+      remedy: "end the processes that have used them")
+    try Quota.check(
+      memory, quota.memory, "bytes of ports mapped", of: user, "open", subject, remedy: remedy)
+    guard isStranger else { return }
+    let together = Quota.strangersTogether
+    try Quota.checkTogether(allOpen, together.ports, "ports open", "open", subject)
+    try Quota.checkTogether(
+      allKept, together.kept, "ports closed that are still in use", "open", subject)
+    try Quota.checkTogether(allMemory, together.memory, "bytes of ports mapped", "open", subject)
+  }
+
+  // MARK: - Connections that say nothing
+
+  /// How long a connection may say nothing while its user has many such, nanoseconds.
+  private static let silence: UInt64 = 5_000_000_000
+  private static let silentPause: UInt64 = 1_000_000_000
+
+  /// When such connections are to be looked at; nil while no user has many.
+  var silentTime: UInt64? {
+    usage.contains(where: { hasManySilent($0.key, $0.value) })
+      ? silentSeenAt + Self.silentPause : nil
+  }
+
+  private func hasManySilent(_ user: UInt32, _ usage: ConnectionUsage) -> Bool {
+    // Strangers' limit is for whoever has no other.
+    usage.silent >= Quota.stranger.silent / 2
+      && usage.silent >= min(Quota.of(user, isStranger: usage.isStrangers).silent, 4096) / 2
+  }
+
+  /// Ends old ones of users who have many: a token that is not bound may stay so as long as it likes, but
+  /// whoever has so many of them opens no port.
+  func endSilent() {
+    let now = monotonicNanoseconds()
+    guard let time = silentTime, now >= time else { return }
+    silentSeenAt = now
+    for connection in connections.values
+    where connection.isSilent && now >= connection.since + Self.silence {
+      guard let usage = usage[connection.user], hasManySilent(connection.user, usage) else {
+        continue
+      }
+      drop(connection)
+    }
+  }
+}

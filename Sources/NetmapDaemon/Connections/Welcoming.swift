@@ -1,0 +1,141 @@
+internal import CLinux
+internal import Glibc
+internal import Logging
+internal import NetmapClient
+internal import NetmapCore
+
+// A process becomes a client: by a hello on a fresh connection, which becomes its mailbox, or on a token that
+// it has been given, for it may have no way to the socket that the daemon listens on.
+
+extension Server {
+  /// Makes a fresh connection the sender's mailbox.
+  ///
+  /// - Throws: ``NetmapError``: why the process cannot be a client.
+  func welcome(_ arrival: Arrival, on connection: Connection) throws(NetmapError) {
+    // The connection is watched already, and its end is the client's.
+    guard !connection.socket.isOver else {
+      throw NetmapError(.badDescriptor, "connect", "netmapd", reason: "the process hung up")
+    }
+    let client = try admit(arrival, through: connection)
+    connection.state = .mailbox(client)
+    client.mailbox = connection
+    widenQueue(of: connection.socket, for: client)
+    let answer = welcome(client)
+    try? connection.socket.send(answer.bytes, answer.files)
+  }
+
+  /// Makes the sender a client with a mailbox that the daemon makes: its end is in nobody else's hands.
+  ///
+  /// - Returns: The answer, with the process's end of the mailbox.
+  /// - Throws: ``NetmapError``: why the process cannot be a client.
+  func adopt(
+    _ arrival: Arrival, through token: Connection
+  ) throws(NetmapError) -> (reply: Reply, theirs: OwnedFile) {
+    let (mine, theirs) = try mailboxPair(for: arrival.sender)
+    let mailbox = try watch(mine, token.admission)
+    do throws(NetmapError) {
+      let client = try admit(arrival, through: token)
+      mailbox.state = .mailbox(client)
+      client.mailbox = mailbox
+      widenQueue(of: mine, for: client)
+      var answer = welcome(client)
+      answer.files.append(theirs.descriptor)
+      return (answer, theirs)
+    } catch {
+      drop(mailbox)
+      throw error
+    }
+  }
+
+  private func mailboxPair(
+    for sender: Sender
+  ) throws(NetmapError) -> (mine: PeerSocket, theirs: OwnedFile) {
+    var files: [CInt] = [-1, -1]
+    let kind = CInt(SOCK_SEQPACKET.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+    guard unsafe socketpair(AF_UNIX, kind, 0, &files) == 0 else {
+      throw systemError("socketpair", "netmapd", remedy: FileLimit.remedy)
+    }
+    let (mine, theirs) = (PeerSocket(files[0], of: sender.user, closer), OwnedFile(files[1]))
+    guard clinux_pass_credentials(files[0]) == 0 else {
+      throw systemError("setsockopt(SO_PASSCRED)", "netmapd")
+    }
+    return (mine, theirs)
+  }
+
+  private func admit(
+    _ arrival: Arrival, through connection: Connection
+  ) throws(NetmapError) -> Client {
+    let sender = arrival.sender
+    let role = role(of: sender, connection.admission)
+    reap()
+    try checkClients(of: sender, role)
+    let death = try death(of: sender, arrival, through: connection)
+    if role == .stranger, emptyDirectory == nil { emptyDirectory = try Directory.empty() }
+    let doorbell = try Doorbell(isTrusted: role != .stranger)
+    let mark = try LifeMark()
+    let tag = try engine.addClient(process: sender.process)
+    let client = Client(tag: tag, sender, role, doorbell: doorbell, death: death, mark: mark)
+    do throws(NetmapError) {
+      client.deathKey = try watch(death.descriptor, in: urgent) { _ in .death(client) }
+    } catch {
+      engine.removeClient(tag)
+      throw error
+    }
+    clients[tag.slot] = client
+    log.debug(
+      "attached",
+      metadata: ["process": "\(sender.process)", "slot": "\(tag.slot)", "role": "\(role)"])
+    return client
+  }
+
+  /// What tells of the sender's end. The kernel says who the sender is; from Linux 6.5 on it gives this with
+  /// the message. Before, the number could have become another process's, if the sender has ended since.
+  private func death(
+    of sender: Sender, _ arrival: Arrival, through connection: Connection
+  ) throws(NetmapError) -> OwnedFile {
+    if let death = arrival.death { return death }
+    let file = clinux_pidfd_open(sender.process)
+    guard file >= 0 else {
+      throw systemError(
+        "pidfd_open", "process \(sender.process)",
+        remedy: errno == EMFILE
+          ? FileLimit.remedy
+          : "netmapd needs Linux 5.3 or later, and a process that is not about to end")
+    }
+    let death = OwnedFile(file)
+    guard !connection.socket.isOver else {
+      throw NetmapError(.badDescriptor, "connect", "netmapd", reason: "the process hung up")
+    }
+    return death
+  }
+
+  private func welcome(_ client: Client) -> Reply {
+    let bytes = Message.bytes(.done) {
+      $0.put(UInt32(client.tag.slot))
+      $0.put(client.tag.epoch)
+    }
+    // Whose ports there are is nothing for strangers.
+    let directory = client.isStranger ? emptyDirectory : engine.directory
+    return (
+      bytes,
+      [
+        directory?.memory.descriptor ?? -1, client.doorbell.watched.descriptor,
+        client.mark.descriptor,
+      ]
+    )
+  }
+
+  /// Room for the doorbells of many processes, even if this one never looks; strangers know the worker's
+  /// alone.
+  private func widenQueue(of socket: PeerSocket, for client: Client) {
+    _ = clinux_pass_no_pidfd(socket.descriptor)
+    guard !client.isStranger else { return }
+    var size: CInt = 1 << 20
+    let length = socklen_t(MemoryLayout<CInt>.size)
+    if unsafe setsockopt(
+      socket.descriptor, SOL_SOCKET, CInt(CLINUX_SO_SNDBUFFORCE), &size, length) != 0
+    {
+      _ = unsafe setsockopt(socket.descriptor, SOL_SOCKET, SO_SNDBUF, &size, length)
+    }
+  }
+}

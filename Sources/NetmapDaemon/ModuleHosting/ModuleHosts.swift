@@ -1,0 +1,220 @@
+internal import CLinux
+internal import Glibc
+internal import Logging
+internal import NetmapClient
+internal import NetmapCore
+
+// Modules from shared objects. The daemon loads none of them: each runs in a process of its own, with the
+// rights of the user who asked for it, and is ended when it does not get on.
+
+extension Server {
+  /// The switch of a module that is to be loaded has been found, or not: its process is started.
+  func loadModule(_ ticket: UInt64, _ result: Result<UInt64, NetmapError>) {
+    guard let (bridge, choice) = loading.removeValue(forKey: ticket), let request = pending[ticket]
+    else { return }
+    do throws(NetmapError) {
+      guard let client = clients[request.client.slot], client.tag == request.client else {
+        throw NetmapError(.badDescriptor, "load", bridge, reason: "the process has gone")
+      }
+      let host = try startHost(choice, on: bridge, try result.get(), for: client, ticket)
+      log.info(
+        "module starts",
+        metadata: ["switch": "\(bridge)", "path": "\(choice.name)", "process": "\(host.process)"])
+    } catch {
+      finish(ticket, error)
+    }
+  }
+
+  private func startHost(
+    _ choice: SwitchModuleChoice, on bridge: String, _ serial: UInt64, for client: Client,
+    _ ticket: UInt64
+  ) throws(NetmapError) -> ModuleHost {
+    guard hosts.count < 64 else {
+      throw NetmapError(
+        .outOfMemory, "load", bridge, reason: "\(hosts.count) processes run modules already",
+        remedy: "remove some")
+    }
+    guard case .loaded(let path, let configuration, let fallback) = choice else {
+      throw NetmapError(.invalidArgument, "load", bridge, reason: "it is no shared object")
+    }
+    let (end, theirs) = try MessageSocket.pair()
+    let mine = PeerSocket(try end.take(), of: client.user, closer)
+    guard clinux_pass_credentials(mine.descriptor) == 0 else {
+      throw systemError("setsockopt(SO_PASSCRED)", "netmapd")
+    }
+    _ = clinux_pass_no_pidfd(mine.descriptor)
+    let process = try DaemonProgram.spawn(
+      "/proc/self/exe",
+      [
+        "--module-host=\(path)", "--module-switch=\(bridge)",
+        "--module-configuration==\(configuration)", "--module-fallback=\(fallback.rawValue)",
+        "--module-user=\(client.user)", "--module-group=\(client.group)",
+        "--socket=\(address.path)",
+      ], listener: theirs.descriptor, log: try DaemonLog(path: "\(address.path).module.log"),
+      waits: false,
+      // A process that traps is to be gone at once: the switch waits for its end.
+      environment: ["SWIFT_BACKTRACE=enable=no"])
+    let pidfd = clinux_pidfd_open(process)
+    guard pidfd >= 0 else {
+      let error = systemError("pidfd_open", path, remedy: "modules need Linux 5.3 or later")
+      kill(process, SIGKILL)
+      _ = waitpid(process, nil, 0)
+      throw error
+    }
+    let host = ModuleHost(
+      process: process, death: OwnedFile(pidfd), channel: mine, serial: serial, bridge: bridge,
+      choice: choice, ticket: ticket)
+    hosts[process] = host
+    do throws(NetmapError) {
+      host.keys.append(try watch(pidfd, in: urgent) { _ in .moduleHost(host) })
+      host.keys.append(try watch(mine.descriptor, in: urgent) { _ in .moduleHost(host) })
+    } catch {
+      kill(process, SIGKILL)
+      _ = waitpid(process, nil, 0)
+      bury(host)
+      throw error
+    }
+    return host
+  }
+
+  /// Whether a module host's port may be opened: by such a process, once, before the module is loaded; and
+  /// that is all that such a process opens.
+  ///
+  /// - Throws: ``NetmapError`` `EPERM`.
+  func checkHost(_ request: RegisterRequest, _ client: Client) throws(NetmapError) {
+    guard request.flags.contains(.moduleHost) || client.role == .moduleHost else { return }
+    guard client.role == .moduleHost, request.flags.contains(.moduleHost),
+      let host = hosts[client.process], case .starting = host.phase, host.port == nil,
+      request.name.rawValue == "\(host.bridge):.module\(host.process)",
+      request.flags.isDisjoint(with: [.isolated, .exclusive, .backpressure])
+    else {
+      throw NetmapError(
+        .notPermitted, "register", request.name.rawValue,
+        reason: "only processes that netmapd starts run modules")
+    }
+  }
+
+  /// The port of a module host is open.
+  func noteHost(_ binding: OpenBinding) {
+    guard let host = hosts[binding.process], let place = binding.registration.place else { return }
+    // What it costs is its user's, whoever opened it.
+    binding.isHidden = true
+    host.port = (place.index, binding.registration.segment)
+  }
+
+  /// A host has said something, or has ended.
+  func serve(_ host: ModuleHost) {
+    switch host.channel.receive() {
+    case .nothing: break
+    // It would be reported again and again.
+    case .end, .refused: urgent.remove(host.channel.descriptor)
+    case .message(let arrival):
+      // Once is enough; what comes later is the module's.
+      urgent.remove(host.channel.descriptor)
+      guard case .starting = host.phase else { break }
+      do throws(NetmapError) {
+        var body = try Message(arrival.bytes).answer()
+        host.phase = .ready(try body.takeString())
+        host.deadline = monotonicNanoseconds() + 500_000_000
+      } catch {
+        refuse(host, error)
+      }
+      tryRedirect(host)
+    }
+    var status: CInt = 0
+    guard unsafe waitpid(host.process, &status, WNOHANG) == host.process else { return }
+    let isKilled = status & 0x7f != 0
+    log.log(
+      level: isKilled ? .warning : .info, "module ended",
+      metadata: [
+        "switch": "\(host.bridge)", "process": "\(host.process)",
+        "signal": "\(isKilled ? status & 0x7f : 0)",
+      ])
+    refuse(
+      host,
+      NetmapError(
+        .inputOutput, "load", host.choice.name, reason: "its process ended while it was starting",
+        remedy: "see \(address.path).module.log"))
+    bury(host)
+  }
+
+  /// Has the switch work by the host, as soon as nobody can be reading what is to be written.
+  private func tryRedirect(_ host: ModuleHost) {
+    guard case .ready(let name) = host.phase, let port = host.port, !host.isAsked else { return }
+    host.isAsked = true
+    control.put(
+      .redirect(
+        ControlThread.HostedPort(
+          process: host.process, serial: host.serial, index: port.index, name: name,
+          choice: host.choice)))
+  }
+
+  /// The control thread has tried that.
+  func hasRedirected(_ process: Int32, _ result: Result<SwitchAnswer, NetmapError>) {
+    guard let host = hosts[process], case .ready(let name) = host.phase else { return }
+    host.isAsked = false
+    do throws(NetmapError) {
+      let answer = try result.get()
+      host.phase = .running
+      host.progress = (0, monotonicNanoseconds())
+      log.info("module works", metadata: ["switch": "\(host.bridge)", "module": "\(name)"])
+      guard let ticket = host.ticket else { return }
+      host.ticket = nil
+      finish(ticket, (Message.bytes(.done) { $0.put(answer) }, []))
+    } catch {
+      if error.mayPass, monotonicNanoseconds() < host.deadline { return }
+      refuse(host, error)
+    }
+  }
+
+  /// Tells whoever waits for the host that nothing comes of it, and ends it.
+  private func refuse(_ host: ModuleHost, _ error: NetmapError) {
+    guard let ticket = host.ticket else { return }
+    host.ticket = nil
+    end(host)
+    finish(ticket, error)
+  }
+
+  private func end(_ host: ModuleHost) {
+    if case .ended = host.phase { return }
+    host.phase = .ended
+    kill(host.process, SIGKILL)
+  }
+
+  /// Forgets a host whose process is gone.
+  private func bury(_ host: ModuleHost) {
+    hosts[host.process] = nil
+    urgent.remove(host.death.descriptor)
+    urgent.remove(host.channel.descriptor)
+    for key in host.keys { sources[key] = nil }
+  }
+
+  /// When hosts are to be looked at again; nil while there is none.
+  var hostsWatchTime: UInt64? { hosts.isEmpty ? nil : hostsWatchedAt + ModuleHost.watchPause }
+
+  /// Ends hosts that do not get on, or that nobody needs.
+  func watchHosts() {
+    let now = monotonicNanoseconds()
+    guard !hosts.isEmpty, now >= hostsWatchedAt + ModuleHost.watchPause else { return }
+    hostsWatchedAt = now
+    for host in hosts.values {
+      tryRedirect(host)
+      switch host.phase {
+      case .starting where now >= host.deadline:
+        refuse(
+          host,
+          NetmapError(
+            .init(rawValue: ETIMEDOUT), "load", host.choice.name,
+            reason: "it has not started in \(ModuleHost.startTime / 1_000_000_000) s",
+            remedy: "see \(address.path).module.log"))
+      case .running where host.isStalled(at: now):
+        log.warning(
+          "module does not go on; ended",
+          metadata: ["switch": "\(host.bridge)", "process": "\(host.process)"])
+        end(host)
+      case .running where !control.hasPorts(host.serial): end(host)
+      default: break
+      }
+    }
+  }
+}

@@ -1,0 +1,36 @@
+internal import Logging
+internal import NetmapClient
+internal import NetmapCore
+
+extension Server {
+  /// Lets a process map the rings of the binding that a token stands for, which it did not open itself.
+  func attach(
+    _ message: Message, _ arrival: Arrival, token: Connection
+  ) throws(NetmapError) -> Reply {
+    var body = message.body
+    let client = try client(try body.take(UInt64.self), from: arrival.sender)
+    try client.role.check(.attach)
+    guard case .token(.bound(let id)) = token.state, let binding = bindings[id] else {
+      throw NetmapError(
+        .badDescriptor, "attach", "token", reason: "it is bound to no port",
+        remedy: "open the port with it first")
+    }
+    // Only what is isolated has memory that nobody else's packets are in.
+    guard !client.isStranger || binding.link != nil && binding.user == client.user else {
+      throw NetmapError(
+        .notPermitted, "attach", binding.registration.name.rawValue,
+        reason: "users with isolated ports may use those that they opened, and no others",
+        remedy: "open a port")
+    }
+    let reply = try describe(
+      ControlThread.Bound(registration: binding.registration, attachment: binding.attachment))
+    binding.viewers.insert(client.tag)
+    client.seen.insert(id)
+    introduce(client, to: binding.segment)
+    if let bridge = binding.bridge { tellNeighbours(on: bridge) }
+    let registration = binding.registration
+    log.info(
+      "attached", metadata: ["port": "\(registration.name)", "process": "\(client.process)"])
+    return reply
+  }
+}

@@ -1,0 +1,80 @@
+internal import Logging
+internal import NetmapClient
+internal import NetmapCore
+
+// Who must know of whom. Every process with a port on a switch may have to write into the memory of every other
+// port there, and to wake whoever waits for it; processes on one port, or on the ends of one pipe, wake each
+// other.
+
+extension Server {
+  /// Before a process learns of a port, everybody on it learns its doorbell, and it theirs.
+  func introduce(_ client: Client, to segment: ObjectIdentifier) {
+    for other in viewers(of: segment) where other !== client {
+      introduce(client, other)
+    }
+  }
+
+  private func introduce(_ one: Client, _ other: Client) {
+    for (learner, known) in [(one, other), (other, one)] where !learner.hasHungUp {
+      learner.mail.introduce(known.tag)
+      if !learner.mail.isEmpty { post(to: learner) }
+    }
+  }
+
+  func viewers(of segment: ObjectIdentifier) -> [Client] {
+    let slots = Set(
+      bindings.values.filter { $0.segment == segment }.flatMap { $0.viewers.map(\.slot) })
+    return slots.compactMap { clients[$0] }
+  }
+
+  /// Tells everybody on a switch who is there now, and how to wake them.
+  func tellNeighbours(on serial: UInt64) {
+    let everybody = clients(on: serial)
+    let ports = control.neighbours(on: serial).mapValues(\.generation)
+    let known = switches[serial] ?? KnownSwitch()
+    switches[serial] =
+      everybody.isEmpty
+      ? nil : KnownSwitch(clients: Set(everybody.map(\.tag)), ports: ports)
+    for client in everybody where !known.clients.contains(client.tag) {
+      for other in everybody where other !== client { introduce(client, other) }
+      client.switches.insert(serial)
+      client.mail.note(ports.keys, on: serial)
+    }
+    // Who has left knows ports that it need not keep mapped.
+    for client in clients.values where client.switches.contains(serial) {
+      guard switches[serial]?.clients.contains(client.tag) != true else { continue }
+      client.switches.remove(serial)
+      client.mail.leave(serial)
+      post(to: client)
+    }
+    let changes = Set(ports.keys).union(known.ports.keys).filter { ports[$0] != known.ports[$0] }
+    for client in everybody where !client.hasHungUp {
+      if known.clients.contains(client.tag) { client.mail.note(changes, on: serial) }
+      if !client.mail.isEmpty { post(to: client) }
+    }
+  }
+
+  /// Processes that have a port on a switch.
+  func clients(on serial: UInt64) -> [Client] {
+    let slots = Set(
+      bindings.values.filter { $0.bridge == serial }.flatMap { $0.viewers.map(\.slot) })
+    return slots.compactMap { clients[$0] }
+  }
+
+  /// Has everybody on the switches of a client that died look again: it may have taken a sleeper's
+  /// announcement and not lived to ring, or its unfinished slots may have been finished for it.
+  func wakeNeighbours(of serials: Set<UInt64>) {
+    for serial in serials {
+      for client in clients(on: serial) { client.ring() }
+      for binding in bindings.values where binding.bridge == serial { binding.ring() }
+    }
+  }
+}
+
+/// What a switch was like when its processes were told last.
+struct KnownSwitch {
+  /// They know each other's doorbells.
+  var clients: Set<ClientTag> = []
+  /// Generations of ports, by index.
+  var ports: [Int: UInt32] = [:]
+}

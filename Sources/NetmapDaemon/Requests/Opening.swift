@@ -1,0 +1,182 @@
+internal import Glibc
+internal import Logging
+internal import NetmapClient
+internal import NetmapCore
+
+// Opening ports. The server checks who asks, the control thread decides, the server keeps the books.
+
+extension Server {
+  /// Has rings bound to the token that the request came on.
+  func register(
+    _ message: Message, _ arrival: Arrival, token: Connection, _ reply: PeerSocket
+  ) {
+    do throws(NetmapError) {
+      guard case .token(.unbound) = token.state else {
+        throw NetmapError(
+          .busy, "register", "token", reason: "the descriptor is bound already",
+          remedy: "open another one")
+      }
+      var body = message.body
+      let request = try body.takeRequest()
+      let client = try client(try body.take(UInt64.self), from: arrival.sender)
+      try client.role.check(.register)
+      try checkRequests(of: client)
+      let namespace = try namespace(of: arrival)
+      token.state = .token(.binding)
+      ask(
+        Request(of: client, on: token, reply, namespace: namespace, isRegistration: true) {
+          [self] (ticket) throws(NetmapError) in
+          try register(request, for: client, in: namespace, ticket)
+        })
+    } catch {
+      log.debug("refused", metadata: ["reason": "\(error)"])
+      try? reply.send(Message.refusal(error))
+    }
+  }
+
+  private func register(
+    _ asked: RegisterRequest, for client: Client, in namespace: NamespaceFile?, _ ticket: UInt64
+  ) throws(NetmapError) {
+    var request = asked
+    // What only the engine's own use of itself has.
+    if client.role != .own { request.flags.remove(.interfaceOnly) }
+    try checkHost(request, client)
+    try checkPorts(of: client, for: request.name)
+    if client.isStranger {
+      let (inside, place) = try restrict(&request, of: client, in: namespace)
+      try isolation.open(ticket: ticket, request, as: inside, in: place)
+    } else if request.flags.contains(.isolated) {
+      try isolation.open(ticket: ticket, request, as: request, in: namespace)
+    } else {
+      control.put(.register(ticket: ticket, request, namespace))
+    }
+  }
+
+  /// Has a port's memory looked up.
+  func portInfo(
+    _ message: Message, _ arrival: Arrival, from client: Client, _ reply: PeerSocket
+  ) {
+    decide(client, reply) { [self] (ticket) throws(NetmapError) in
+      var body = message.body
+      let request = try body.takeRequest()
+      control.put(.portInfo(ticket: ticket, request, try namespace(of: arrival)))
+    }
+  }
+
+  /// Has a request on a client's mailbox decided in its turn.
+  func decide(
+    _ client: Client, _ reply: PeerSocket,
+    _ start: @escaping (UInt64) throws(NetmapError) -> Void
+  ) {
+    guard let mailbox = client.mailbox else { return }
+    ask(Request(of: client, on: mailbox, reply, start: start))
+  }
+
+  /// The network namespace of the process that sent a request: its second descriptor; nil for the daemon's own,
+  /// as for a process that sends none.
+  func namespace(of arrival: Arrival) throws(NetmapError) -> NamespaceFile? {
+    guard arrival.files.count > 1 else { return nil }
+    let namespace = try NamespaceFile(arrival.files[1])
+    return namespace.number == home?.number ? nil : namespace
+  }
+
+  /// What the control thread has done.
+  func complete(_ decision: (ticket: UInt64, answer: ControlThread.Answer)) {
+    let ticket = decision.ticket
+    switch decision.answer {
+    case .left(let bridge):
+      if crowded.remove(bridge) != nil { wakeNeighbours(of: [bridge]) }
+      tellNeighbours(on: bridge)
+    case .linkEnded(let id): endLink(id)
+    case .interfaceEnded(let name): endInterface(name)
+    case .switched(let result): complete(ticket, result)
+    case .needsCarrier(let request, let namespace): carry(request, ticket, in: namespace)
+    case .workFinished(let tag): finish(tag)
+    case .looked(let tag, let isGone): hasLooked(at: tag, isGone: isGone)
+    case .redirected(let process, let result): hasRedirected(process, result)
+    case .foundSwitch(let result): loadModule(ticket, result)
+    case .checked(let report): hasChecked(ticket, report)
+    case .memory(let result):
+      switch result {
+      case .success(let memory): finish(ticket, (Message.bytes(.done) { $0.put(memory) }, []))
+      case .failure(let error): finish(ticket, error)
+      }
+    case .registered(let result):
+      finish(ticket, result) { (bound, request) throws(NetmapError) in try book(bound, request) }
+    case .isolated(let result):
+      finish(ticket, result) { (opened, request) throws(NetmapError) in try book(opened, request) }
+    }
+  }
+
+  private func finish<T>(
+    _ ticket: UInt64, _ result: Result<T, NetmapError>,
+    _ book: (T, Request) throws(NetmapError) -> Reply
+  ) {
+    guard let request = pending[ticket] else { return }
+    do throws(NetmapError) {
+      finish(ticket, try book(try result.get(), request))
+    } catch {
+      finish(ticket, error)
+    }
+  }
+
+  /// Enters a binding in the books.
+  func book(
+    _ bound: ControlThread.Bound, _ request: Request
+  ) throws(NetmapError) -> Reply {
+    let registration = bound.registration
+    do throws(NetmapError) {
+      guard let token = connections[request.connection], case .token(.binding) = token.state,
+        let client = clients[request.client.slot], client.tag == request.client,
+        !client.hasHungUp
+      else {
+        throw NetmapError(.badDescriptor, "register", "token", reason: "it was closed meanwhile")
+      }
+      let reply = try describe(bound)
+      let binding = OpenBinding(
+        registration, in: request.namespace, process: client.process, tokenKey: token.key,
+        viewer: client.tag)
+      binding.attachment = bound.attachment
+      noteHost(binding)
+      binding.user = client.user
+      binding.isStrangers = client.isStranger
+      bindings[registration.id] = binding
+      tokens[token.key] = registration.id
+      token.state = .token(.bound(registration.id))
+      client.seen.insert(registration.id)
+      introduce(client, to: binding.segment)
+      if let bridge = binding.bridge { tellNeighbours(on: bridge) }
+      log.info(
+        "opened",
+        metadata: [
+          "port": "\(registration.name)", "process": "\(client.process)",
+          "backend": "\(registration.backend.map { "\($0.name) \($0.mode)" } ?? "none")",
+        ])
+      return reply
+    } catch {
+      control.put(
+        .release(
+          registration.id, keepsViews: false, request.namespace, bridge: registration.place?.serial)
+      )
+      throw error
+    }
+  }
+
+  func describe(_ bound: ControlThread.Bound) throws(NetmapError) -> Reply {
+    let registration = bound.registration
+    var files = FileTable(
+      after: [registration.region.descriptor, registration.segment.memory.descriptor]
+        + (registration.place.map { [$0.segment.memory.descriptor] } ?? []))
+    var attachment = MessageWriter()
+    if let rings = bound.attachment {
+      try attachment.put(rings, named: registration.name.rawValue, files: &files)
+    }
+    let bytes = Message.bytes(.done) {
+      $0.put(registration)
+      $0.put(registration.place)
+      $0.put(UInt8(bound.attachment == nil ? 0 : 1))
+      $0.put(raw: attachment.bytes)
+    }
+    return (bytes, files.files)
+  }
+}

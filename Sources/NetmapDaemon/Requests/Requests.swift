@@ -1,0 +1,124 @@
+internal import CLinux
+internal import Glibc
+internal import Logging
+internal import NetmapClient
+internal import NetmapCore
+
+// What is said on connections. Nothing of it is believed; whatever is wrong with it, nobody else notices.
+
+extension Server {
+  /// What goes back to a client: bytes, and descriptors that go with them.
+  typealias Reply = (bytes: [UInt8], files: [CInt])
+
+  /// Reads one message of a connection.
+  func serve(_ connection: Connection) {
+    let arrival: Arrival
+    switch connection.socket.receive() {
+    case .nothing: return
+    case .end: return hangUp(connection)
+    case .refused(let error): return refuse(nil, on: connection, error)
+    case .message(let received): arrival = received
+    }
+    do throws(NetmapError) {
+      let message = try Message(arrival.bytes)
+      guard connection.state.allowed.contains(message.kind) else {
+        throw message.body.malformed("it is not expected here")
+      }
+      try obey(message, arrival, on: connection)
+    } catch {
+      refuse(arrival, on: connection, error)
+    }
+  }
+
+  /// Something has been said that may not be said there, or makes no sense.
+  ///
+  /// Who did that to a mailbox, or to a connection that is nothing yet, loses it. A token stands for a port
+  /// that others may have open: whatever one of them sends, it stays, and nothing is said on it.
+  private func refuse(_ arrival: Arrival?, on connection: Connection, _ error: NetmapError) {
+    log.notice("a message is refused", metadata: ["reason": "\(error)"])
+    let reply = try? arrival?.replySocket(closer)
+    try? reply?.send(Message.refusal(error))
+    switch connection.state {
+    case .token: break
+    case .fresh:
+      // Who waits for an answer there could only guess why the connection ends.
+      try? connection.socket.send(Message.refusal(error))
+      drop(connection)
+    case .mailbox(let client): hangUp(client, because: "of its message: \(error)")
+    }
+  }
+
+  private func obey(
+    _ message: Message, _ arrival: Arrival, on connection: Connection
+  ) throws(NetmapError) {
+    if case .mailbox(let client) = connection.state {
+      return try obey(message, arrival, of: client)
+    }
+    if message.kind == .hello, arrival.files.isEmpty {
+      guard case .fresh = connection.state else {
+        throw message.body.malformed("there is no socket to answer on")
+      }
+      return try welcome(arrival, on: connection)
+    }
+    let reply = try arrival.replySocket(closer)
+    if case .fresh = connection.state { connection.state = .token(.unbound) }
+    switch message.kind {
+    case .hello:
+      var mailbox: OwnedFile?
+      answer(reply) { () throws(NetmapError) in
+        let (answer, theirs) = try adopt(arrival, through: connection)
+        mailbox = theirs
+        return answer
+      }
+      withExtendedLifetime(mailbox) {}
+    case .register: register(message, arrival, token: connection, reply)
+    case .attach:
+      answer(reply) { () throws(NetmapError) in try attach(message, arrival, token: connection) }
+    default: break
+    }
+  }
+
+  /// Obeys a message on a mailbox.
+  private func obey(
+    _ message: Message, _ arrival: Arrival, of client: Client
+  ) throws(NetmapError) {
+    // A child of the process's has a copy of the mailbox, and is no client.
+    guard arrival.sender.process == client.process else { return }
+    if message.kind == .forget {
+      var body = message.body
+      return forget(BindingID(number: try body.take(UInt64.self)), by: client.tag)
+    }
+    let reply = try arrival.replySocket(closer)
+    do throws(NetmapError) {
+      try client.role.check(message.kind)
+      guard arrival.sender.user == client.user else {
+        throw NetmapError(
+          .notPermitted, "ask", "netmapd",
+          reason: "the process had another user when it connected", remedy: "connect again")
+      }
+    } catch {
+      try? reply.send(Message.refusal(error))
+      return
+    }
+    switch message.kind {
+    case .portInfo: portInfo(message, arrival, from: client, reply)
+    case .control: control(message, arrival, from: client, reply)
+    case .list: answer(reply) { () throws(NetmapError) in try list(message, for: client) }
+    case .check: check(for: client, reply)
+    default: break
+    }
+  }
+
+  /// Answers a request at once.
+  private func answer(_ reply: PeerSocket, _ body: () throws(NetmapError) -> Reply) {
+    reap()
+    do throws(NetmapError) {
+      let answer = try body()
+      // Who asked may have gone; its token tells.
+      try? reply.send(answer.bytes, answer.files)
+    } catch {
+      log.debug("refused", metadata: ["reason": "\(error)"])
+      try? reply.send(Message.refusal(error))
+    }
+  }
+}

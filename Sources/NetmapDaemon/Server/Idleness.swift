@@ -1,0 +1,78 @@
+internal import CLinux
+internal import Glibc
+internal import Logging
+internal import NetmapClient
+internal import NetmapCore
+
+// When the daemon has to wake up by itself, and when it leaves.
+
+extension Server {
+  private var isIdle: Bool { tokens.isEmpty && pending.isEmpty && !control.holdsPorts }
+
+  /// How long to sleep at most, milliseconds; -1 for ever.
+  func timeout() -> CInt {
+    if parkedUntil != nil { return Self.parkPause }
+    var end: UInt64?
+    func wake(at time: UInt64?) {
+      if let time { end = min(end ?? .max, time) }
+    }
+    if let idleExit = settings.idleExit, let idleSince {
+      wake(at: idleSince + UInt64(idleExit * 1e9))
+    }
+    for listener in listeners { wake(at: listener.acceptsAgainAt) }
+    for client in clients.values where client.nextLook != .max { wake(at: client.nextLook) }
+    wake(at: hostsWatchTime)
+    wake(at: silentTime)
+    guard let end else { return -1 }
+    let now = monotonicNanoseconds()
+    return end <= now ? 0 : CInt(clamping: (end - now) / 1_000_000 + 1)
+  }
+
+  func noteIdleness() {
+    guard isIdle else {
+      idleSince = nil
+      return
+    }
+    let now = monotonicNanoseconds()
+    guard let since = idleSince, let idleExit = settings.idleExit else {
+      idleSince = idleSince ?? now
+      return
+    }
+    guard now >= since + UInt64(idleExit * 1e9) else { return }
+    leave(evenIfAsked: false)
+  }
+
+  /// Removes the sockets and stops.
+  ///
+  /// - Parameter evenIfAsked: Also when somebody has just connected.
+  func leave(evenIfAsked: Bool) {
+    do throws(NetmapError) {
+      var locks: [DaemonLock] = []
+      for listener in listeners {
+        locks.append(try DaemonLock(listener.address, within: evenIfAsked ? 1 : 0))
+        var waiting = pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)
+        if !evenIfAsked, unsafe poll(&waiting, 1, 0) > 0 {
+          idleSince = monotonicNanoseconds()
+          return
+        }
+      }
+      removeSockets()
+      withExtendedLifetime(locks) {}
+    } catch {
+      // Whoever has the lock is about to connect.
+      if error.code.rawValue == ETIMEDOUT, !evenIfAsked {
+        idleSince = monotonicNanoseconds()
+        return
+      }
+      log.error("\(error)")
+      // Nobody can have bound the paths anew as long as this process listens on them.
+      removeSockets()
+    }
+    log.info("leaving")
+    isStopping = true
+  }
+
+  private func removeSockets() {
+    for listener in listeners where listener.removesSocket { unsafe unlink(listener.address.path) }
+  }
+}

@@ -1,0 +1,76 @@
+internal import CLinux
+internal import Glibc
+internal import NetmapCore
+
+/// A descriptor of a network namespace: whoever has one was let into it, network_namespaces(7).
+final class NamespaceFile: Sendable {
+  private let file: CInt
+  /// What keeps it open.
+  private let keeper: any Sendable
+  let number: UInt64
+
+  /// - Parameter file: What a process says is one.
+  /// - Throws: ``NetmapError`` `EINVAL` when it is something else.
+  convenience init(_ file: ForeignFile) throws(NetmapError) {
+    try self.init(file.descriptor, kept: file)
+  }
+
+  private init(_ file: CInt, kept keeper: any Sendable) throws(NetmapError) {
+    // The link's text comes from the kernel, whatever kind of file it is, and asking for it waits for
+    // nobody: a file can belong to a file system that answers when it likes.
+    var text = [CChar](repeating: 0, count: 64)
+    let count = unsafe readlink("/proc/self/fd/\(file)", &text, text.count)
+    let name = String(
+      decoding: text.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    guard name.hasPrefix("net:["), name.hasSuffix("]"),
+      let number = UInt64(name.dropFirst(5).dropLast())
+    else {
+      throw NetmapError(
+        .invalidArgument, "register", "network namespace", reason: "the descriptor is of none",
+        remedy: "use one version of netmap for all processes")
+    }
+    self.file = file
+    self.keeper = keeper
+    self.number = number
+  }
+
+  /// The user who owns the user namespace that it belongs to; nil when that is outside of the daemon's.
+  var owner: UInt32? {
+    var user: UInt32 = 0
+    return unsafe clinux_namespace_owner(file, &user) == 0 ? user : nil
+  }
+
+  /// The calling thread's; nil where /proc is missing.
+  static func current() -> NamespaceFile? {
+    let file = unsafe open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    return try? NamespaceFile(file, kept: OwnedFile(file))
+  }
+
+  /// Runs `body` in a network namespace, on this thread, and comes back.
+  ///
+  /// - Parameters:
+  ///   - namespace: Which; nil for where the thread is.
+  ///   - home: Where the thread is.
+  ///   - body: What to do there.
+  /// - Returns: What `body` returns.
+  /// - Throws: ``NetmapError`` when the daemon may not enter it, or what `body` throws.
+  static func within<R>(
+    _ namespace: NamespaceFile?, home: NamespaceFile?, _ body: () throws(NetmapError) -> R
+  ) throws(NetmapError) -> R {
+    guard let namespace, namespace.number != home?.number else { return try body() }
+    guard let home, setns(namespace.file, CInt(CLINUX_CLONE_NEWNET)) == 0 else {
+      throw NetmapError(
+        .notPermitted, "open", "network namespace \(namespace.number)",
+        reason: "netmapd may not enter the network namespace of the process that asks",
+        remedy: "let root run netmapd, or use an engine of the process's own (--embedded)")
+    }
+    defer {
+      // Nothing could be opened for anybody from the wrong place.
+      precondition(
+        setns(home.file, CInt(CLINUX_CLONE_NEWNET)) == 0,
+        "cannot leave a network namespace")
+    }
+    return try body()
+  }
+}

@@ -1,0 +1,164 @@
+import CLinux
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+/// What may be said on which connection, and by whom.
+@Suite("Connections to netmapd", .serialized, .timeLimit(.minutes(15)))
+struct ConnectionTests {
+  @Test("a connection that asked for a port becomes no mailbox; the port ends with it")
+  func helloAfterRegister() throws {
+    let fixture = try DaemonFixture()
+    let peer = try RawPeer(fixture)
+    let token = try peer.connect()
+    let (mine, theirs) = try MessageSocket.pair()
+    try token.send(
+      Message.bytes(.register) {
+        if let name = try? PortName("x{1") {
+          $0.put(RegisterRequest(name: name, flags: .exclusive))
+        }
+        $0.put(peer.tag)
+      }, [theirs.descriptor])
+    try token.send(Message.bytes(.hello))
+    let mail = try #require(try mine.receive(within: 10))
+    _ = try Message(mail.bytes).answer()
+    #expect(try token.receive(waits: false) == nil, "something was said on a token")
+    token.close()
+    try expectSoon("the port's end") { (try? Port("netmap:x{1", engine: fixture.engine())) != nil }
+    try fixture.expectSound("at the end")
+  }
+
+  @Test(
+    "what is malformed, empty or out of place on a token unbinds nothing, and is not answered on it",
+    arguments: ["empty", "short", "kind", "version", "long", "hello"])
+  func rubbishOnToken(_ what: String) throws {
+    let fixture = try DaemonFixture()
+    let peer = try RawPeer(fixture)
+    let token = try peer.connect()
+    #expect(try peer.register("x{1", on: token) == nil)
+    var bytes = Message.bytes(.check)
+    switch what {
+    case "empty": bytes = []
+    case "short": bytes = [1, 2, 3]
+    case "version": bytes[4] &+= 1
+    case "long": bytes = [UInt8](repeating: 1, count: 60_000)
+    case "hello": bytes = Message.bytes(.hello)
+    default: break
+    }
+    try token.send(bytes)
+    // The port is still that token's.
+    #expect(try peer.refusal(.attach, on: token) { $0.put(peer.tag) } == nil)
+    #expect(try token.receive(waits: false) == nil)
+    #expect(try fixture.engine().listing().map(\.name) == ["x{1"])
+  }
+
+  @Test("a request on a fresh connection that belongs to a mailbox is refused, and ends it")
+  func mailboxRequestOnFresh() throws {
+    let fixture = try DaemonFixture()
+    let peer = try RawPeer(fixture)
+    for kind in [Message.Kind.check, .list, .control, .forget, .portInfo, .done, .neighbour] {
+      let socket = try peer.connect()
+      try socket.send(Message.bytes(kind))
+      let mail = try #require(try socket.receive(within: 10))
+      #expect(throws: NetmapError.self) { try Message(mail.bytes).answer() }
+      let end = try #require(try socket.receive(within: 10))
+      #expect(end.bytes.isEmpty)
+    }
+  }
+
+  @Test("a socket that was connected to somebody's listener is no socket to answer on")
+  func foreignReply() throws {
+    let fixture = try DaemonFixture()
+    let peer = try RawPeer(fixture)
+    // The other end has the credentials of whoever listens: here, netmapd itself.
+    let forged = try peer.connect()
+    let token = try peer.connect()
+    try token.send(
+      Message.bytes(.register) {
+        if let name = try? PortName("forged{1") { $0.put(RegisterRequest(name: name)) }
+        $0.put(peer.tag)
+      }, [forged.descriptor])
+    let carrier = try peer.connect()
+    try? carrier.send(Message.bytes(.hello), [forged.descriptor])
+    usleep(100_000)
+    #expect(try fixture.engine().listing().isEmpty)
+    #expect(try fixture.engine().check().clients == 2)
+  }
+
+  @Test("a process cannot ask in another one's name")
+  func otherTag() throws {
+    let fixture = try DaemonFixture()
+    let holder = try fixture.peer(["receive", "netmap:p{1", "0"])
+    let peer = try RawPeer(fixture)
+    for slot in 0..<4 as Range<UInt64> {
+      for epoch in 1..<6 as Range<UInt64> where epoch << 32 | slot != peer.tag {
+        let token = try peer.connect()
+        let name = try PortName("z{1")
+        let code = try peer.refusal(.register, on: token) {
+          $0.put(RegisterRequest(name: name))
+          $0.put(epoch << 32 | slot)
+        }
+        // Its own connections are this process's, too.
+        if code != nil { #expect(code == "EBADF") }
+        token.close()
+      }
+    }
+    holder.kill(SIGKILL)
+  }
+
+  @Test("a mailbox that hung up is not looked at again, whoever has a copy of it")
+  func keptMailboxes() throws {
+    let fixture = try DaemonFixture()
+    let peer = try RawPeer(fixture)
+    var kept: [MessageSocket] = []
+    for _ in 0..<20 {
+      let (mine, theirs) = try MessageSocket.pair()
+      let token = try peer.connect()
+      try token.send(Message.bytes(.hello), [theirs.descriptor])
+      let mail = try #require(try mine.receive(within: 5))
+      #expect(mail.files.count == 4)
+      // Hangs up, and keeps what it sent.
+      mine.close()
+      kept.append(theirs)
+    }
+    let process = try #require(fixture.daemon).process
+    usleep(300_000)
+    let before = try processorTicks(of: process)
+    usleep(1_000_000)
+    #expect(try processorTicks(of: process) - before < 20)
+    withExtendedLifetime(kept) {}
+  }
+
+  @Test(
+    "a process that closes all its descriptors in the middle of a sync keeps its lock while it lives"
+  )
+  func lockOfTheLiving() throws {
+    let fixture = try DaemonFixture()
+    let peer = try TestProgram(fixture.command(["close-all", "l{1"]))
+    #expect(peer.readLine() == "locked\n")
+    #expect(peer.readLine() == "held\n")
+    peer.kill(SIGKILL)
+    try fixture.expectOpenSoon(0)
+  }
+
+  @Test("a process that became another program has no lock any more, and no slot")
+  func exec() throws {
+    let fixture = try DaemonFixture()
+    let peer = try TestProgram(fixture.command(["hold-lock-exec", "netmap:e{1", "sleep", "60"]))
+    #expect(peer.readLine() == "locked\n")
+    try expectSoon("the end of the client") {
+      try fixture.engine().check().locksReleased == 1
+    }
+    peer.kill(SIGKILL)
+  }
+}
+
+/// Processor time that a process has used, in ticks of a hundredth of a second.
+func processorTicks(of process: Int32) throws -> Int {
+  let text = try TestProgram.output(of: ["cat", "/proc/\(process)/stat"])
+  let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+  return (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
+}

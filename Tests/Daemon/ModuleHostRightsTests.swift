@@ -1,0 +1,23 @@
+import Glibc
+import Netmap
+import NetmapTestSupport
+import Testing
+
+/// A module's process has the mailbox of whoever started it, and nothing to say there.
+@Suite("What a module's process may ask", .serialized, .timeLimit(.minutes(15)))
+struct ModuleHostRightsTests {
+  @Test("a module that finds its process's mailbox gets nothing by it")
+  func stolenMailbox() throws {
+    let stage = try ModuleStage()
+    let port = try stage.port("vale0:a")
+    try stage.load("mailbox")
+    let report = try stage.report {
+      $0.statistics.contains { $0.name == "refused" && $0.value > 0 }
+    }
+    func value(_ name: String) -> UInt64? { report.statistics.first { $0.name == name }?.value }
+    #expect(value("asked") ?? 0 >= 1, "\(report)")
+    #expect(value("granted") == 0, "\(report)")
+    #expect(value("refused") == value("asked"), "\(report)")
+    withExtendedLifetime(port) {}
+  }
+}

@@ -1,0 +1,147 @@
+import CLinux
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+/// What users get who are let in by --isolate-others, and what they do not.
+@Suite("Strangers of netmapd", .serialized, .timeLimit(.minutes(15)))
+struct StrangerTests {
+  /// A daemon of root's that everybody may connect to.
+  private func fixture(_ options: [String] = []) throws -> DaemonFixture {
+    let fixture = try DaemonFixture(starts: false)
+    try fixture.start(["--isolate-others"] + options)
+    _ = unsafe chmod(fixture.folder, 0o755)
+    return fixture
+  }
+
+  @Test("a stranger is refused everything that is about others")
+  func requests() throws {
+    let fixture = try fixture()
+    let address = try DaemonAddress(path: fixture.socket)
+    let holder = try fixture.peer(["receive", "netmap:mine{1", "0"])
+    try UserThread.run(65534) {
+      let peer = try RawPeer(address)
+      #expect(try peer.refusal(.check, on: peer.mailbox) == "EPERM")
+      #expect(
+        try peer.refusal(.control, on: peer.mailbox) {
+          $0.put(SwitchRequest.next(switch: 0, port: 0))
+        } == "EPERM")
+      #expect(
+        try peer.refusal(.portInfo, on: peer.mailbox) {
+          if let name = try? PortName("mine{1") { $0.put(RegisterRequest(name: name)) }
+        } == "EPERM")
+      let connection = try DaemonConnection(address: address)
+      #expect(try connection.listing().isEmpty)
+      #expect(connection.directory.entries.isEmpty)
+      #expect(connection.directory.process(of: ClientTag(slot: 0, epoch: 1)) == nil)
+      for flag in [BindingFlags.exclusive, .backpressure] {
+        #expect(try peer.register("x{1", flag, on: peer.connect()) == "EPERM")
+      }
+      #expect(try peer.register("lo", on: peer.connect()) == "EPERM")
+      #expect(try peer.register("own{1", on: peer.connect()) == nil)
+    }
+    holder.kill(SIGKILL)
+  }
+
+  @Test("a stranger's names are its own: it meets nobody, and keeps nobody from a name")
+  func names() throws {
+    let fixture = try fixture()
+    let address = try DaemonAddress(path: fixture.socket)
+    let engine = try fixture.engine()
+    let own = try Port("netmap:v0{1", engine: engine)
+    let other = try Port("netmap:v0}1", engine: engine)
+    try UserThread.run(65534) {
+      let connection = try DaemonConnection(address: address)
+      let opened = try ["v0{1", "v0}1", "vale0:a"].map { name in
+        try connection.register(RegisterRequest(name: PortName(name)))
+      }
+      #expect(opened.map(\.registration.name.rawValue) == ["v0{1", "v0}1", "vale0:a"])
+      #expect(try connection.listing().map(\.name) == ["v0{1", "v0}1", "vale0:a"])
+    }
+    // What is sent goes where it went.
+    own.inject([7])
+    try own.sync(.transmit)
+    #expect(try other.wait(for: .receive, timeout: .seconds(5)) == .receive)
+    let exclusive = try Port("vale0:a/x", engine: engine)
+    exclusive.close()
+  }
+
+  @Test("a token of a trusted process's brings a stranger nothing")
+  func attach() throws {
+    let fixture = try fixture()
+    let address = try DaemonAddress(path: fixture.socket)
+    let connection = try DaemonConnection(address: address)
+    let opened = try connection.register(RegisterRequest(name: PortName("t{1")))
+    let copy = try opened.token.duplicate()
+    try UserThread.run(65534) {
+      let peer = try RawPeer(address)
+      let token = MessageSocket(owning: copy)
+      #expect(try peer.refusal(.attach, on: token) { $0.put(peer.tag) } == "EPERM")
+      // Nor as another client, by the token itself.
+      let answer = try #require(try peer.ask(.hello, on: token))
+      _ = try answer.answer()
+      #expect(try peer.refusal(.attach, on: token) { $0.put(peer.tag) } == "EPERM")
+    }
+    withExtendedLifetime(opened) {}
+  }
+
+  @Test("ports that were closed and not forgotten count; others can open")
+  func kept() throws {
+    let fixture = try fixture()
+    let address = try DaemonAddress(path: fixture.socket)
+    let before = try fixture.daemonDescriptors()
+    try UserThread.run(65534) {
+      let peer = try RawPeer(address)
+      var refusals = 0
+      for number in 0..<400 {
+        let token = try peer.connect()
+        if try peer.register("k\(number){1", on: token) != nil { refusals += 1 }
+        token.close()
+      }
+      #expect(refusals >= 200)
+      withExtendedLifetime(peer) {}
+    }
+    #expect(try fixture.daemonDescriptors() - before < 1000)
+    _ = try Port("netmap:own{1", engine: try fixture.engine())
+  }
+
+  @Test("thousands of connections that say nothing keep nobody out")
+  func silent() throws {
+    let fixture = try fixture()
+    let address = try DaemonAddress(path: fixture.socket)
+    let before = try fixture.daemonDescriptors()
+    nonisolated(unsafe) var sockets: [MessageSocket] = []
+    try UserThread.run(65534) {
+      for _ in 0..<500 {
+        guard let socket = try address.connect() else { break }
+        unsafe sockets.append(socket)
+      }
+    }
+    usleep(300_000)
+    #expect(try fixture.daemonDescriptors() - before < 200)
+    _ = try Port("netmap:own{1", engine: try fixture.engine())
+    unsafe withExtendedLifetime(sockets) {}
+  }
+
+  @Test("an isolated listener isolates everybody, root included; both sockets go with the daemon")
+  func isolatedListener() throws {
+    let fixture = try DaemonFixture(starts: false)
+    let second = "\(fixture.folder)/second.sock"
+    try fixture.start(["--listen", "\(second):isolated"])
+    let peer = try RawPeer(try DaemonAddress(path: second))
+    #expect(try peer.refusal(.check, on: peer.mailbox) == "EPERM")
+    let token = try peer.connect()
+    #expect(try peer.register("x{1", on: token) == nil)
+    #expect(try fixture.engine().listing().map(\.backend) == ["isolated"])
+    let trusted = try RawPeer(fixture)
+    #expect(try trusted.refusal(.check, on: trusted.mailbox) == nil)
+    token.close()
+    fixture.endDaemon(SIGTERM)
+    try expectSoon("the sockets' end") {
+      unsafe access(second, F_OK) != 0 && access(fixture.socket, F_OK) != 0
+    }
+  }
+}
