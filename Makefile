@@ -60,6 +60,7 @@ bench-smoke: build
 	Benchmarks/check --smoke
 
 lint:
+	./scripts/check-shared
 	$(SWIFT) format lint --strict --parallel --recursive \
 	  Package.swift Plugins Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
 

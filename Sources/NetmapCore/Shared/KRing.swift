@@ -184,42 +184,6 @@ extension KRing {
   }
 }
 
-// Their former names, until nobody outside this folder uses them.
-extension KRing {
-  @inlinable @inline(always)
-  package var hwcur: UInt32 {
-    get { unsafe rawWord(KRingLayout.hwcur) }
-    nonmutating set { unsafe store(hwcur: newValue) }
-  }
-  @inlinable @inline(always)
-  package var hwtail: UInt32 {
-    get { unsafe rawWord(KRingLayout.hwtail) }
-    nonmutating set { unsafe store(hwtail: newValue) }
-  }
-  @inlinable @inline(always)
-  package var rhead: UInt32 { unsafe rawWord(KRingLayout.rhead) }
-  @inlinable @inline(always)
-  package var rcur: UInt32 { unsafe rawWord(KRingLayout.rcur) }
-  @inlinable @inline(always)
-  package var rtail: UInt32 { unsafe rawWord(KRingLayout.rtail) }
-  @inlinable @inline(always)
-  package func word(_ offset: Int) -> UInt32 { unsafe rawWord(offset) }
-  @inlinable @inline(always)
-  package func setWord(_ offset: Int, _ value: UInt32) { unsafe setRawWord(offset, value) }
-  @inlinable @inline(always)
-  package func longWord(_ offset: Int) -> UInt64 { unsafe rawLongWord(offset) }
-  @inlinable @inline(always)
-  package func setLongWord(_ offset: Int, _ value: UInt64) { unsafe setRawLongWord(offset, value) }
-  @inlinable @inline(always)
-  package func atomicWord(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
-    unsafe rawAtomicWord(offset)
-  }
-  @inlinable @inline(always)
-  package func atomicLongWord(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
-    unsafe rawAtomicLongWord(offset)
-  }
-}
-
 extension KRing {
   /// Makes every further sync fail: what the ring belonged to has gone. From any thread, without the
   /// ring's lock; the state word has no other writer while the ring is held.

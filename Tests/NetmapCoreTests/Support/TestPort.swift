@@ -196,7 +196,7 @@ struct TestRing {
     precondition(index < count)
     unsafe attached.peerRing.slot(index).pointee = slot
   }
-  var peerHwcur: UInt32 { unsafe attached.peerKRing.hwcur }
+  var peerHwcur: UInt32 { unsafe attached.peerKRing.cursors.hwcur }
 
   /// A field of the ring's header.
   func field<T: BitwiseCopyable>(_ offset: Int, as type: T.Type) -> T {

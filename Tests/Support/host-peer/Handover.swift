@@ -79,7 +79,8 @@ extension HostPeer {
     let open = try connection.register(RegisterRequest(name: try PortName(name)))
     let attached = try open.attach(connection)
     let ring = unsafe attached.transmit(0)
-    let announcement = unsafe ring.kring.atomicWord(KRingLayout.waitWord)
+    let announcement = unsafe (ring.kring.base + KRingLayout.waitWord)
+      .assumingMemoryBound(to: Atomic<UInt32>.self)
     // Whoever is woken for nothing by the end of the one before announces itself again.
     let end = monotonicNanoseconds() + 30_000_000_000
     while unsafe announcement.pointee.load(ordering: .relaxed) == 0 {
