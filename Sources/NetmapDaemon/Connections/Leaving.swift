@@ -125,8 +125,7 @@ extension Server {
 
   /// A process looks at a port's rings no more.
   func forget(_ id: BindingID, by tag: ClientTag) {
-    guard let binding = bindings[id] else { return }
-    binding.viewers.remove(tag)
+    guard let binding = bindings[id], binding.viewers.remove(tag) != nil else { return }
     clients[tag.slot]?.seen.remove(id)
     dropIfUnseen(binding)
     if let bridge = binding.bridge { tellNeighbours(on: bridge) }

@@ -67,8 +67,10 @@ final class PeerSocket: Sendable {
     /// Nobody has the other end any more, or will ever send on it.
     case end
     case message(Arrival)
-    /// A datagram that is not even looked at.
+    /// A datagram that is not even looked at, by its sender's doing.
     case refused(NetmapError)
+    /// One whose descriptors found no room, which is not its sender's doing.
+    case lost(NetmapError)
   }
 
   /// The most descriptors that a message of ours brings with it: a socket for the answer, and a network
@@ -106,7 +108,7 @@ final class PeerSocket: Sendable {
     }
     guard arrival.lost == 0 else {
       errno = EMFILE
-      return .refused(
+      return .lost(
         systemError("recvmsg", "netmapd", remedy: "raise netmapd's limit of open files"))
     }
     guard arrival.sender.process > 0 else {

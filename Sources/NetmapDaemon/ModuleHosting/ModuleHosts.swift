@@ -107,7 +107,7 @@ extension Server {
     switch host.channel.receive() {
     case .nothing: break
     // It would be reported again and again.
-    case .end, .refused: urgent.remove(host.channel.descriptor)
+    case .end, .refused, .lost: urgent.remove(host.channel.descriptor)
     case .message(let arrival):
       // Once is enough; what comes later is the module's.
       urgent.remove(host.channel.descriptor)

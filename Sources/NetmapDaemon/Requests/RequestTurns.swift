@@ -119,6 +119,12 @@ extension Server {
       lastTicket += 1
       pending[lastTicket] = request
       do throws(NetmapError) {
+        guard connections[request.connection] != nil,
+          let client = clients[request.client.slot], client.tag == request.client,
+          !client.hasHungUp
+        else {
+          throw NetmapError(.badDescriptor, "ask", "netmapd", reason: "the process has gone")
+        }
         try request.start(lastTicket)
       } catch {
         log.debug("refused", metadata: ["reason": "\(error)"])

@@ -17,6 +17,10 @@ extension Server {
     case .nothing: return
     case .end: return hangUp(connection)
     case .refused(let error): return refuse(nil, on: connection, error)
+    case .lost(let error):
+      // Whoever waits for an answer sees that the socket for it was closed.
+      guard case .fresh = connection.state else { return }
+      return refuse(nil, on: connection, error)
     case .message(let received): arrival = received
     }
     do throws(NetmapError) {
