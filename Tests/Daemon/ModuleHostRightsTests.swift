@@ -12,12 +12,12 @@ struct ModuleHostRightsTests {
     let port = try stage.port("vale0:a")
     try stage.load("mailbox")
     let report = try stage.report {
-      $0.statistics.contains { $0.name == "refused" && $0.value > 0 }
+      $0.statistics.contains { $0.name == "denied" && $0.value > 0 }
     }
     func value(_ name: String) -> UInt64? { report.statistics.first { $0.name == name }?.value }
     #expect(value("asked") ?? 0 >= 1, "\(report)")
     #expect(value("granted") == 0, "\(report)")
-    #expect(value("refused") == value("asked"), "\(report)")
+    #expect(value("denied") == value("asked"), "\(report)")
     withExtendedLifetime(port) {}
   }
 }

@@ -49,7 +49,7 @@ struct FaultModule: ~Copyable, SwitchModule {
       SwitchModuleStatistic("seen", packets.load(ordering: .relaxed)),
       SwitchModuleStatistic("user", UInt64(geteuid())),
     ]
-      + [("asked", thief?.asked), ("granted", thief?.granted), ("refused", thief?.refused)]
+      + [("asked", thief?.asked), ("granted", thief?.granted), ("denied", thief?.refused)]
       .compactMap { name, value in value.map { SwitchModuleStatistic(name, UInt64($0)) } }
   }
 
