@@ -147,6 +147,7 @@ extension Arrival {
   /// a listener they are those of whoever listens.
   ///
   /// - Parameter closer: What closes it.
+  /// - Returns: The socket.
   /// - Throws: ``NetmapError`` `EINVAL` when it is anything else, or missing.
   func replySocket(_ closer: Closer) throws(NetmapError) -> PeerSocket {
     guard let file = files.first else {

@@ -10,6 +10,8 @@ extension Server {
   /// - Parameters:
   ///   - message: The request.
   ///   - client: Who asks: strangers see their own ports.
+  /// - Returns: The answer.
+  /// - Throws: ``NetmapError`` `EINVAL` for a request that makes no sense.
   func list(_ message: Message, for client: Client) throws(NetmapError) -> Reply {
     var body = message.body
     let start = Int(try body.take(UInt32.self))
