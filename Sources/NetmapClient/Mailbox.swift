@@ -31,7 +31,16 @@ final class Mailbox: Sendable {
     fetching.withLock { _ in
       guard let table = table.withLock({ $0 }) else { return }
       // An error means that the daemon has gone: then nobody new can be met either.
-      while let mail = try? socket.receive(waits: false), !mail.bytes.isEmpty {
+      // Mail whose descriptors could not be received is lost; what is behind it is not.
+      while true {
+        let mail: MessageSocket.Datagram?
+        do throws(NetmapError) {
+          mail = try socket.receive(waits: false)
+        } catch {
+          if error.code.rawValue == EMSGSIZE { continue }
+          return
+        }
+        guard let mail, !mail.bytes.isEmpty else { return }
         guard var message = try? Message(mail.bytes) else { continue }
         if message.kind == .neighbour {
           // A port that cannot be mapped is one to which packets are dropped, and counted.
@@ -47,10 +56,19 @@ final class Mailbox: Sendable {
     }
   }
 
+  /// Has the daemon ring a doorbell that this process does not have: its mail was lost, because no descriptor was
+  /// free to receive it with, or still waits in the daemon for room in the mailbox. Does not block.
+  func ring(_ number: UInt32) {
+    // An error means that the daemon has gone, or has not read for long.
+    try? socket.send(Message.bytes(.ring) { $0.put(number) }, waits: false)
+  }
+
   /// How the doorbell table asks for more. The mailbox must outlive every port that uses the table.
   var resolver: DoorbellTable.Resolver {
     unsafe DoorbellTable.Resolver(context: Unmanaged.passUnretained(self).toOpaque()) { context in
       unsafe Unmanaged<Mailbox>.fromOpaque(context).takeUnretainedValue().fetch()
+    } ring: { context, number in
+      unsafe Unmanaged<Mailbox>.fromOpaque(context).takeUnretainedValue().ring(number)
     }
   }
 

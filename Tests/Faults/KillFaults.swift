@@ -139,6 +139,27 @@ struct KillFaults {
     }
   }
 
+  @Test("a process without a free descriptor wakes whoever sleeps for it, by the daemon")
+  func starvedSender() throws {
+    let fixture = try DaemonFixture()
+    let port = try Port("netmap:p{1", engine: try fixture.engine())
+    let poller = Poller()
+    for round in 0..<4 {
+      let sender = try TestProgram(fixture.command(["send-starved", "p}1"]))
+      // With a descriptor, so that the thread is woken by its doorbell, which the sender has not got.
+      var items = [PollItem(port, for: .receive), PollItem(descriptor: -1)]
+      let start = ContinuousClock.now
+      #expect(try poller.wait(for: &items, timeout: .seconds(20)) == 1, "round \(round)")
+      // A wait that runs out looks once more, and would find the packet too.
+      #expect(ContinuousClock.now - start < .seconds(15), "round \(round): nobody rang")
+      sender.send(SIGKILL)
+      _ = sender.wait()
+      var ring = port.receiveRing(0)
+      ring.skip()
+      try port.sync(.receive)
+    }
+  }
+
   @Test("processes killed while they open and close leave nothing behind")
   func openers() throws {
     var (seed, generator) = seededGenerator("openers")

@@ -3,7 +3,7 @@ package import NetmapCore
 /// What a datagram between a process and its daemon says: a kind, and the fields that belong to it.
 package struct Message {
   /// Changes with every change of a message or of a shared segment.
-  package static let version: UInt16 = 4
+  package static let version: UInt16 = 5
 
   /// The longest datagram, bytes.
   package static let byteCountMax = 49_152
@@ -18,6 +18,8 @@ package struct Message {
     case hello = 1
     /// A port that was closed is no longer looked at.
     case forget = 2
+    /// Asks to wake the sleepers of a client whose doorbell the process could not receive.
+    case ring = 3
 
     // From a process, with a socket to answer on.
     /// Binds rings of a port to the token it is sent on.

@@ -30,7 +30,11 @@ package final class DoorbellTable: Sendable {
         unsafe resolver.fetch(resolver.context)
         cell = unsafe Cell(self.cell(number).pointee.load(ordering: .acquiring))
       }
-      guard cell.number == number, cell.file >= 0 else { return }
+      guard cell.number == number, cell.file >= 0 else {
+        // It was announced when there was no descriptor left to take it with, or has not arrived yet.
+        if let resolver = unsafe resolver { unsafe resolver.ring(resolver.context, number) }
+        return
+      }
       ringDoorbell(cell.file)
     }
 
@@ -66,16 +70,20 @@ package final class DoorbellTable: Sendable {
   package struct Resolver: @unchecked Sendable {
     let context: UnsafeMutableRawPointer
     let fetch: @convention(c) (UnsafeMutableRawPointer) -> Void
+    let ring: @convention(c) (UnsafeMutableRawPointer, UInt32) -> Void
 
     /// - Parameters:
     ///   - context: Must outlive every port that uses the table.
     ///   - fetch: Installs what has been announced; must not block.
+    ///   - ring: Has somebody else ring a doorbell that could not be fetched; must not block.
     package init(
       context: UnsafeMutableRawPointer,
-      fetch: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void
+      fetch: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
+      ring: @escaping @convention(c) (UnsafeMutableRawPointer, UInt32) -> Void
     ) {
       unsafe self.context = context
       unsafe self.fetch = fetch
+      unsafe self.ring = ring
     }
   }
 

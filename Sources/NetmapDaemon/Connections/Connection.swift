@@ -99,7 +99,7 @@ extension Connection.State {
     case .fresh: [.hello, .register, .attach]
     // A hello comes with a socket for the answer, and makes another connection a mailbox.
     case .token: [.hello, .register, .attach]
-    case .mailbox: [.forget, .portInfo, .list, .check, .control]
+    case .mailbox: [.forget, .ring, .portInfo, .list, .check, .control]
     }
   }
 }

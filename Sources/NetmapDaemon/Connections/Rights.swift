@@ -31,11 +31,11 @@ extension Role {
     let allowed: Set<Message.Kind> =
       switch self {
       case .own, .trusted:
-        [.hello, .forget, .register, .attach, .portInfo, .list, .check, .control]
+        [.hello, .forget, .ring, .register, .attach, .portInfo, .list, .check, .control]
       // Ports are opened as isolated ones; attached and listed are its own.
-      case .stranger: [.hello, .forget, .register, .attach, .list]
+      case .stranger: [.hello, .forget, .ring, .register, .attach, .list]
       // One port, on its switch.
-      case .moduleHost: [.hello, .forget, .register]
+      case .moduleHost: [.hello, .forget, .ring, .register]
       }
     guard !allowed.contains(kind) else { return }
     switch self {

@@ -92,6 +92,10 @@ extension Server {
       var body = message.body
       return forget(BindingID(number: try body.take(UInt64.self)), by: client.tag)
     }
+    if message.kind == .ring {
+      var body = message.body
+      return ring(try body.take(UInt32.self), for: client)
+    }
     let reply = try arrival.replySocket(closer)
     do throws(NetmapError) {
       try client.role.check(message.kind)
@@ -110,6 +114,18 @@ extension Server {
     case .list: answer(reply) { () throws(NetmapError) in try list(message, for: client) }
     case .check: check(for: client, reply)
     default: break
+    }
+  }
+
+  /// Wakes the sleepers of a client for another one, which could not receive its doorbell. A stranger wakes the
+  /// worker: nobody else sleeps for it.
+  private func ring(_ doorbell: UInt32, for client: Client) {
+    if client.role == .stranger {
+      if let bell = client.workerBell { ringDoorbell(bell.descriptor) }
+    } else if let other = clients[Int(doorbell & (ClientTag.slotCount - 1))],
+      other.tag.doorbell == doorbell
+    {
+      other.ring()
     }
   }
 

@@ -101,6 +101,22 @@ extension HostPeer {
     say("sent")
     raise(SIGKILL)
   }
+  /// Sends a packet after a while, from a process that has no descriptor left, and so cannot receive the doorbell
+  /// of whoever sleeps until it comes.
+  static func sendStarved(_ name: String) throws {
+    let port = try Port(name, engine: HostEngine.shared)
+    var limit = rlimit(rlim_cur: 256, rlim_max: 256)
+    guard unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+      fail("setrlimit")
+    }
+    while dup(0) >= 0 {}
+    usleep(500_000)
+    guard port.inject([1, 2, 3]) else { fail("no room") }
+    try port.sync(.transmit)
+    say("sent")
+    // Until the one that started it has looked.
+    sleep(30)
+  }
 }
 
 extension DaemonConnection {

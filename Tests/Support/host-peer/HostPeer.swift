@@ -14,6 +14,7 @@ import Netmap
 ///     host-peer close-all NAME
 ///     host-peer hold-lock-exec NAME PROGRAM [ARGUMENT...]
 ///     host-peer die-unrung NAME SENDER
+///     host-peer send-starved PORT
 ///     host-peer hand-over fork|daemonise|exec PORT COUNT
 ///     host-peer token DESCRIPTOR COUNT
 ///     host-peer reopen PORT COUNT
@@ -100,6 +101,7 @@ struct HostPeer {
       case "close-all" where arguments.count >= 3: try closeAll(arguments[2])
       case "hold-lock-exec" where arguments.count >= 4:
         try holdLockAndExec(arguments[2], Array(arguments[3...]))
+      case "send-starved" where arguments.count >= 3: try sendStarved(arguments[2])
       case "die-unrung" where arguments.count >= 4:
         try dieUnrung(arguments[2], sender: UInt64(arguments[3]) ?? 0)
       case "hand-over" where arguments.count >= 5:
