@@ -160,8 +160,10 @@ let package = Package(
     // Attacks, one a subcommand: the wire protocol and the shared memory without the client's care.
     .executableTarget(
       name: "hostile-peer",
-      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux"],
+      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux", "CTrace"],
       path: "Tests/Support/hostile-peer", swiftSettings: settings),
+    // ptrace(2) for Swift: processes are killed at a chosen instruction. Header-only.
+    .target(name: "CTrace", path: "Tests/Support/CTrace"),
     // One end of a pipe in a process that can be killed.
     .executableTarget(
       name: "host-peer", dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CLinux"],

@@ -191,12 +191,13 @@ final class HostileStage {
     bystanders = []
   }
 
-  /// Waits until only the bystanders' ports are open, and nothing is kept of others.
-  func waitUntilClosed() throws {
+  /// Waits until only the bystanders' ports are open, or so many, and nothing is kept of others.
+  func waitUntilClosed(but count: Int? = nil) throws {
     let (engine, end) = (try fixture.engine(), ContinuousClock.now + .seconds(10))
     var check = try engine.check()
-    while check.bindings > atRest.bindings || check.kept > atRest.kept, ContinuousClock.now < end {
-      usleep(10_000)
+    let open = count ?? atRest.bindings
+    while check.bindings > open || check.kept > atRest.kept, ContinuousClock.now < end {
+      usleep(2000)
       check = try engine.check()
     }
   }

@@ -8,6 +8,63 @@ import Testing
 /// What a member of the trust domain can do to the daemon and to others beyond garbling packets of its ports.
 @Suite("Members", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct MemberTests {
+  @Test(
+    "a process that breaks with the daemon keeps its locks while it lives",
+    arguments: ["bad-message", "hang-up"])
+  func lockAndLive(_ way: String) throws {
+    try HostileStage.run(isolates: false, [.pipe]) { stage in
+      let (program, line) = try stage.attack("lock-and-live locked{1 \(way)")
+      #expect(line == "the lock is held")
+      program.kill(SIGKILL)
+      try stage.expectRecovered(way)
+    }
+  }
+
+  @Test("a lease with the last number there is can be repaired")
+  func lastSequence() throws {
+    try HostileStage.run(isolates: false, [.pipe, .bridge]) { stage in
+      let (program, line) = try stage.attack("last-sequence vale7:x")
+      #expect(line == "ready")
+      program.wait()
+      try stage.expectUnharmed("last sequence")
+      try stage.expectRecovered("last sequence")
+    }
+  }
+
+  @Test("a list of extra buffers that runs in a circle, and is rewritten, holds nobody up")
+  func circle() throws {
+    try NetworkNamespace.run {
+      _ = try VethPair()
+      try HostileStage.run(isolates: false, [.pipe]) { stage in
+        let (program, line) = try stage.attack("circle v0 6")
+        #expect(line == "ready")
+        let end = ContinuousClock.now + .seconds(3)
+        var longest = Duration.zero
+        while ContinuousClock.now < end {
+          let time = try stage.openTime()
+          longest = max(longest, time)
+        }
+        #expect(longest < .milliseconds(300), "an open took \(longest)")
+        #expect(program.readLine() == "done\n")
+        try stage.expectRecovered("circle")
+      }
+    }
+  }
+
+  @Test("a process that reads no mail costs the daemon no more than it does at rest")
+  func unreadMail() throws {
+    try HostileStage.run(isolates: false, [.pipe]) { stage in
+      let idle = try stage.fixture.peer(["hold", "vale7:idle"])
+      let before = try stage.fixture.daemonDescriptors()
+      #expect(try stage.attack("reopen vale7:busy 3000").line == "reopened 3000")
+      let descriptors = try stage.fixture.daemonDescriptors()
+      #expect(descriptors <= before + 64, "\(descriptors) descriptors, \(before) before")
+      try stage.expectUnharmed("unread mail")
+      idle.kill(SIGKILL)
+      try stage.expectRecovered("unread mail")
+    }
+  }
+
   @Test("ports on one name that were closed and not forgotten leave room for others there")
   func neverForgotten() throws {
     try HostileStage.run(isolates: false, [.pipe]) { stage in

@@ -66,6 +66,17 @@ enum Scribbles {
 /// Memory that a stranger or a member of the trust domain writes to while daemon, worker and others use it.
 @Suite("Races", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct RaceTests {
+  @Test("whatever a stranger writes to its port's memory, the worker goes on")
+  func isolated() throws {
+    try HostileStage.run(isolates: true, rounds: 1) { stage in
+      _ = try stage.victim("netmap:race}1")
+      for scribble in Scribbles.indexes + Scribbles.others {
+        try stage.race("scribble race{1 0", scribble)
+      }
+      try stage.expectRecovered("at the end")
+    }
+  }
+
   @Test("whatever one end of a pipe writes, the other end's process does not crash")
   func pipe() throws {
     try HostileStage.run(isolates: false, rounds: 1) { stage in
@@ -106,6 +117,31 @@ struct RaceTests {
     }
   }
 
+  @Test("slots that are said to be elsewhere give away no memory of a sender's")
+  func indirectOfProcess() throws {
+    try HostileStage.run(isolates: false, [.pipe, .bridge], rounds: 1) { stage in
+      let victim = try stage.victim("vale7:v")
+      try stage.expectNoMemory(of: victim.process, "a sender")
+      stage.expectAlive(victim, "indirect")
+      try stage.expectRecovered("indirect")
+    }
+  }
+
+  @Test("slots that are said to be elsewhere give away no memory of the daemon's")
+  func indirectOfWorker() throws {
+    try NetworkNamespace.run {
+      let pair = try VethPair()
+      try HostileStage.run(isolates: false, [.pipe, .bridge], rounds: 1) { stage in
+        try stage.attachInterface(pair.first)
+        let source = try stage.victim("netmap:\(pair.second)")
+        try stage.expectNoMemory(of: try #require(stage.fixture.daemon).process, "the daemon")
+        source.kill(SIGKILL)
+        try stage.detachInterface(pair.first)
+        try stage.expectRecovered("indirect")
+      }
+    }
+  }
+
   @Test(
     "whatever is written into the memory of an interface's port on a switch, the worker goes on")
   func switchedInterface() throws {
@@ -121,6 +157,29 @@ struct RaceTests {
           source.kill(SIGKILL)
           stage.endAttackers()
           try stage.detachInterface(pair.first)
+        }
+        try stage.expectRecovered("at the end")
+      }
+    }
+  }
+
+  @Test(
+    "whatever is written into the memory of an interface's rings, nobody who syncs them crashes",
+    arguments: ["xdp,mode=copy", "packet"])
+  func interface(backend: String) throws {
+    try NetworkNamespace.run {
+      let pair = try VethPair()
+      try HostileStage.run(isolates: false, [.pipe, .isolated], rounds: 1) { stage in
+        for scribble in Scribbles.interface {
+          // One who has the rings, the worker for another one, and what arrives.
+          let victims = [
+            try stage.victim("netmap:\(pair.first)@backend:name=\(backend)"),
+            try stage.victim("netmap:\(pair.first)/i"), try stage.victim("netmap:\(pair.second)"),
+          ]
+          try stage.race("scribble \(pair.first) 0", scribble)
+          for victim in victims { stage.expectAlive(victim, scribble.name) }
+          stage.endAttackers()
+          try stage.waitUntilClosed()
         }
         try stage.expectRecovered("at the end")
       }

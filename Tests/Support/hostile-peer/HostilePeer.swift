@@ -26,6 +26,7 @@ import Glibc
 ///     hostile-peer scribble-neighbours PORT WORDS THREADS
 ///     hostile-peer indirect PORT PORT ADDRESS
 ///     hostile-peer victim PORT [HEADER]
+///     hostile-peer step transmit,PORT|receive,PORT INSTRUCTIONS
 ///     hostile-peer fake-daemon PATH
 ///
 /// Attackers say `ready` when the harm is done or is being done, `got` and what it is when they have
@@ -65,6 +66,8 @@ struct HostilePeer {
         try Scribbling.neighbours(word(2), word(3), threads: max(1, number(4)))
       case "indirect": try Scribbling.indirect(word(2), word(3), UInt64(word(4)) ?? 0)
       case "victim": try Scribbling.victim(word(2), header: number(3))
+      case "step": try Stepping.kill(word(2), after: number(3))
+      case "step-child": try Stepping.child(word(2))
       case "fake-daemon": try Forgery.fakeDaemon(word(2))
       default: fail("no such attack: \(word(1))")
       }

@@ -43,6 +43,7 @@ enum Lingering {
   ///     daemon does not read before it closes the connection; `client`: the same in a mailbox.
   ///   - seconds: How long a close would take.
   /// - Throws: When there is no such way, or nobody listens.
+  /// - Throws: When there is no such way, or nobody listens.
   static func linger(_ way: String, seconds: Int) throws {
     var (mine, others): ([CInt], [CInt]) = ([], [])
     for _ in 0..<(way == "extra" ? 12 : 1) {

@@ -206,6 +206,7 @@ enum Scribbling {
   ///   - name: The port.
   ///   - header: Bytes of virtio-net header in front of packets, of 8 slots each, that ask for a checksum.
   /// - Throws: When there is no such port.
+  /// - Throws: When there is no such port.
   static func victim(_ name: String, header: Int) throws {
     let port = try Port(name, engine: HostEngine.shared)
     if header > 0 { try port.setVirtioNetHeader(header) }

@@ -1,0 +1,140 @@
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapTestSupport
+import Testing
+
+/// A process is killed after each of the instructions of an operation: every one with
+/// `NETMAP_HOSTILE_ROUNDS` of 200 or more, else a sample.
+@Suite("Killed at an instruction", .serialized, .timeLimit(.minutes(hostileMinutes)))
+struct KillTableTests {
+  private func frame(from sender: UInt8, _ number: UInt8) -> [UInt8] {
+    [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, sender, 0x88, 0xb5, number]
+      + [UInt8](repeating: sender ^ number, count: 45)
+  }
+
+  /// What has arrived: sender and number of each packet. Empty ones are what dead senders had reserved.
+  private func take(_ port: Port, _ context: String) throws -> [[UInt8]] {
+    try port.sync(.receive)
+    var result: [[UInt8]] = []
+    var ring = port.receiveRing(0)
+    while let packet = ring.next() {
+      guard packet.bytes.byteCount > 0 else { continue }
+      let bytes = (0..<packet.bytes.byteCount).map { packet.bytes[$0] }
+      try #require(bytes.count == 60, "\(context): \(bytes)")
+      #expect(bytes == frame(from: bytes[11], bytes[14]), "\(context): \(bytes)")
+      result.append([bytes[11], bytes[14]])
+    }
+    try port.sync(.receive)
+    return result
+  }
+
+  private func send(_ port: Port, from sender: UInt8, _ numbers: Range<UInt8>) throws {
+    for number in numbers { try #require(port.inject(frame(from: sender, number))) }
+    try port.sync(.transmit)
+  }
+
+  /// Calls `body` with each point at which an operation is killed.
+  private func forEachPoint(
+    _ stage: HostileStage, _ operation: String, _ prepare: () throws -> Void = {},
+    _ body: (String) throws -> Void
+  ) throws {
+    func kill(after count: Int) throws -> Int {
+      try prepare()
+      let line = try stage.attack("step \(operation) \(count)", by: []).line
+      let words = line.split(separator: " ")
+      let done = try #require(
+        words.count == 3 && words[0] == "killed" ? Int(words[2]) : nil, "\(line)")
+      stage.endAttackers()
+      try stage.waitUntilClosed(but: kept)
+      return done
+    }
+    let kept = try stage.fixture.engine().check().bindings
+    let all = try kill(after: 1 << 20)
+    try body("\(operation), not killed in \(all) instructions")
+    let step = hostileRounds >= 200 ? 1 : max(1, all / (24 * hostileRounds))
+    var tried = 0
+    // A little odd, so that loops are met at different places.
+    for point in stride(from: Int.random(in: 0..<step), to: all + 20, by: step) {
+      _ = try kill(after: point)
+      try body("\(operation), killed after \(point) of \(all) instructions")
+      tried += 1
+    }
+    print("\(operation): killed at \(tried) of \(all) instructions")
+  }
+
+  @Test("a sender on a pipe: the receiver has a prefix, the next sender's packets arrive")
+  func pipeTransmit() throws {
+    try HostileStage.run(isolates: false, [.pipe], rounds: 1) { stage in
+      let engine = try stage.fixture.engine()
+      let receiver = try Port("netmap:killed}1", engine: engine)
+      try forEachPoint(stage, "transmit,netmap:killed{1") { context in
+        try stage.fixture.expectSound(context)
+        let next = try Port("netmap:killed{1", engine: engine)
+        try send(next, from: 5, 0..<2)
+        let arrived = try take(receiver, context)
+        #expect(arrived.suffix(2) == [[5, 0], [5, 1]], "\(context): \(arrived)")
+        let before = Array(arrived.dropLast(2))
+        #expect(
+          before == (0..<UInt8(before.count)).map { [0x77, $0] } && before.count <= 3,
+          "\(context): \(arrived)")
+      }
+      receiver.close()
+      try stage.waitUntilClosed()
+      try stage.expectRecovered("at the end")
+    }
+  }
+
+  @Test("a receiver on a pipe: the next one finds what it had not taken")
+  func pipeReceive() throws {
+    try HostileStage.run(isolates: false, [.pipe], rounds: 1) { stage in
+      let engine = try stage.fixture.engine()
+      let sender = try Port("netmap:killed{1", engine: engine)
+      try forEachPoint(
+        stage, "receive,netmap:killed}1", { try send(sender, from: 5, 0..<3) }
+      ) { context in
+        try stage.fixture.expectSound(context)
+        let next = try Port("netmap:killed}1", engine: engine)
+        let arrived = try take(next, context)
+        let all: [[UInt8]] = [[5, 0], [5, 1], [5, 2]]
+        #expect(arrived == all || arrived == Array(all.dropFirst()), "\(context): \(arrived)")
+        try send(sender, from: 6, 9..<10)
+        #expect(try take(next, context) == [[6, 9]], "\(context)")
+      }
+      sender.close()
+      try stage.waitUntilClosed()
+      try stage.expectRecovered("at the end")
+    }
+  }
+
+  @Test("a sender on a switch: nobody's unread packets are touched, and packets go on arriving")
+  func switchTransmit() throws {
+    try HostileStage.run(isolates: false, [.pipe], rounds: 1) { stage in
+      let engine = try stage.fixture.engine()
+      let receivers = try (0..<3).map { try Port("vale7:r\($0)", engine: engine) }
+      let other = try Port("vale7:other", engine: engine)
+      try forEachPoint(
+        stage, "transmit,vale7:killed", { try send(other, from: 5, 0..<5) }
+      ) { context in
+        try stage.fixture.expectSound(context)
+        _ = try take(other, context)
+        try send(other, from: 6, 9..<10)
+        for receiver in receivers {
+          let arrived = try take(receiver, context)
+          #expect(
+            Array(arrived.prefix(5)) == (0..<UInt8(5)).map { [5, $0] },
+            "\(context), \(receiver.name): \(arrived)")
+          #expect(arrived.last == [6, 9], "\(context), \(receiver.name): \(arrived)")
+          let between = Array(arrived.dropFirst(5).dropLast())
+          #expect(
+            between == (0..<UInt8(between.count)).map { [0x77, $0] },
+            "\(context), \(receiver.name): \(arrived)")
+        }
+      }
+      for port in receivers + [other] { port.close() }
+      try stage.waitUntilClosed()
+      try stage.expectRecovered("at the end")
+    }
+  }
+}

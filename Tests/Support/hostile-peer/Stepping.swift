@@ -1,0 +1,55 @@
+import CLinux
+import CTrace
+import Glibc
+import Netmap
+
+/// A process that is killed after so many instructions of one operation on shared memory.
+enum Stepping {
+  /// Steps a child through an operation, and kills it.
+  ///
+  /// - Parameters:
+  ///   - operation: What ``child(_:)`` does.
+  ///   - count: How many instructions it executes.
+  /// - Throws: When the child does not get there.
+  static func kill(_ operation: String, after count: Int) throws {
+    let child = clinux_fork()
+    if child == 0 {
+      let arguments = ["hostile-peer", "step-child", operation]
+      var words: [UnsafeMutablePointer<CChar>?] =
+        unsafe arguments.map { unsafe strdup($0) } + [nil]
+      _ = unsafe execv("/proc/self/exe", &words)
+      _exit(1)
+    }
+    var status: CInt = 0
+    guard unsafe waitpid(child, &status, 0x4000_0000) == child, status & 0xff == 0x7f else {
+      throw AttackError("the child did not stop: \(status)")
+    }
+    let done = ctrace_steps(child, count)
+    Glibc.kill(child, SIGKILL)
+    _ = unsafe waitpid(child, &status, 0x4000_0000)
+    HostilePeer.say("killed after \(done)")
+  }
+
+  /// Opens a port, stops, does one operation, and stops again.
+  static func child(_ operation: String) throws {
+    let words = operation.split(separator: ",").map(String.init)
+    let port = try Port(words[1], engine: HostEngine.shared)
+    if words[0] == "transmit" {
+      for number in 0..<3 as Range<UInt8> { port.inject(frame(from: 0x77, number)) }
+    } else {
+      try port.sync(.receive)
+      var ring = port.receiveRing(0)
+      _ = ring.next()
+    }
+    guard ctrace_me() == 0 else { HostilePeer.fail("ptrace: errno \(errno)") }
+    raise(SIGSTOP)
+    try port.sync(words[0] == "transmit" ? .transmit : .receive)
+    raise(SIGSTOP)
+    HostilePeer.waitForEnd()
+  }
+
+  private static func frame(from sender: UInt8, _ number: UInt8) -> [UInt8] {
+    [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, sender, 0x88, 0xb5, number]
+      + [UInt8](repeating: sender ^ number, count: 45)
+  }
+}
