@@ -145,7 +145,7 @@ struct KillFaults {
     let port = try Port("netmap:p{1", engine: try fixture.engine())
     let poller = Poller()
     for round in 0..<4 {
-      let sender = try TestProgram(fixture.command(["send-starved", "p}1"]))
+      let sender = try TestProgram(fixture.command(["send-starved", "netmap:p}1"]))
       // With a descriptor, so that the thread is woken by its doorbell, which the sender has not got.
       var items = [PollItem(port, for: .receive), PollItem(descriptor: -1)]
       let start = ContinuousClock.now

@@ -67,20 +67,21 @@ struct KillTableTests {
   @Test("a sender on a pipe: the receiver has a prefix, the next sender's packets arrive")
   func pipeTransmit() throws {
     try HostileStage.run(isolates: false, [.pipe], rounds: 1) { stage in
-      let engine = try stage.fixture.engine()
-      let receiver = try Port("netmap:killed}1", engine: engine)
-      try forEachPoint(stage, "transmit,netmap:killed{1") { context in
-        try stage.fixture.expectSound(context)
-        let next = try Port("netmap:killed{1", engine: engine)
-        try send(next, from: 5, 0..<2)
-        let arrived = try take(receiver, context)
-        #expect(arrived.suffix(2) == [[5, 0], [5, 1]], "\(context): \(arrived)")
-        let before = Array(arrived.dropLast(2))
-        #expect(
-          before == (0..<UInt8(before.count)).map { [0x77, $0] } && before.count <= 3,
-          "\(context): \(arrived)")
+      try stage.withEngine { engine in
+        let receiver = try Port("netmap:killed}1", engine: engine)
+        try forEachPoint(stage, "transmit,netmap:killed{1") { context in
+          try stage.fixture.expectSound(context)
+          let next = try Port("netmap:killed{1", engine: engine)
+          try send(next, from: 5, 0..<2)
+          let arrived = try take(receiver, context)
+          #expect(arrived.suffix(2) == [[5, 0], [5, 1]], "\(context): \(arrived)")
+          let before = Array(arrived.dropLast(2))
+          #expect(
+            before == (0..<UInt8(before.count)).map { [0x77, $0] } && before.count <= 3,
+            "\(context): \(arrived)")
+        }
+        receiver.close()
       }
-      receiver.close()
       try stage.waitUntilClosed()
       try stage.expectRecovered("at the end")
     }
@@ -89,20 +90,21 @@ struct KillTableTests {
   @Test("a receiver on a pipe: the next one finds what it had not taken")
   func pipeReceive() throws {
     try HostileStage.run(isolates: false, [.pipe], rounds: 1) { stage in
-      let engine = try stage.fixture.engine()
-      let sender = try Port("netmap:killed{1", engine: engine)
-      try forEachPoint(
-        stage, "receive,netmap:killed}1", { try send(sender, from: 5, 0..<3) }
-      ) { context in
-        try stage.fixture.expectSound(context)
-        let next = try Port("netmap:killed}1", engine: engine)
-        let arrived = try take(next, context)
-        let all: [[UInt8]] = [[5, 0], [5, 1], [5, 2]]
-        #expect(arrived == all || arrived == Array(all.dropFirst()), "\(context): \(arrived)")
-        try send(sender, from: 6, 9..<10)
-        #expect(try take(next, context) == [[6, 9]], "\(context)")
+      try stage.withEngine { engine in
+        let sender = try Port("netmap:killed{1", engine: engine)
+        try forEachPoint(
+          stage, "receive,netmap:killed}1", { try send(sender, from: 5, 0..<3) }
+        ) { context in
+          try stage.fixture.expectSound(context)
+          let next = try Port("netmap:killed}1", engine: engine)
+          let arrived = try take(next, context)
+          let all: [[UInt8]] = [[5, 0], [5, 1], [5, 2]]
+          #expect(arrived == all || arrived == Array(all.dropFirst()), "\(context): \(arrived)")
+          try send(sender, from: 6, 9..<10)
+          #expect(try take(next, context) == [[6, 9]], "\(context)")
+        }
+        sender.close()
       }
-      sender.close()
       try stage.waitUntilClosed()
       try stage.expectRecovered("at the end")
     }
@@ -111,28 +113,29 @@ struct KillTableTests {
   @Test("a sender on a switch: nobody's unread packets are touched, and packets go on arriving")
   func switchTransmit() throws {
     try HostileStage.run(isolates: false, [.pipe], rounds: 1) { stage in
-      let engine = try stage.fixture.engine()
-      let receivers = try (0..<3).map { try Port("vale7:r\($0)", engine: engine) }
-      let other = try Port("vale7:other", engine: engine)
-      try forEachPoint(
-        stage, "transmit,vale7:killed", { try send(other, from: 5, 0..<5) }
-      ) { context in
-        try stage.fixture.expectSound(context)
-        _ = try take(other, context)
-        try send(other, from: 6, 9..<10)
-        for receiver in receivers {
-          let arrived = try take(receiver, context)
-          #expect(
-            Array(arrived.prefix(5)) == (0..<UInt8(5)).map { [5, $0] },
-            "\(context), \(receiver.name): \(arrived)")
-          #expect(arrived.last == [6, 9], "\(context), \(receiver.name): \(arrived)")
-          let between = Array(arrived.dropFirst(5).dropLast())
-          #expect(
-            between == (0..<UInt8(between.count)).map { [0x77, $0] },
-            "\(context), \(receiver.name): \(arrived)")
+      try stage.withEngine { engine in
+        let receivers = try (0..<3).map { try Port("vale7:r\($0)", engine: engine) }
+        let other = try Port("vale7:other", engine: engine)
+        try forEachPoint(
+          stage, "transmit,vale7:killed", { try send(other, from: 5, 0..<5) }
+        ) { context in
+          try stage.fixture.expectSound(context)
+          _ = try take(other, context)
+          try send(other, from: 6, 9..<10)
+          for receiver in receivers {
+            let arrived = try take(receiver, context)
+            #expect(
+              Array(arrived.prefix(5)) == (0..<UInt8(5)).map { [5, $0] },
+              "\(context), \(receiver.name): \(arrived)")
+            #expect(arrived.last == [6, 9], "\(context), \(receiver.name): \(arrived)")
+            let between = Array(arrived.dropFirst(5).dropLast())
+            #expect(
+              between == (0..<UInt8(between.count)).map { [0x77, $0] },
+              "\(context), \(receiver.name): \(arrived)")
+          }
         }
+        for port in receivers + [other] { port.close() }
       }
-      for port in receivers + [other] { port.close() }
       try stage.waitUntilClosed()
       try stage.expectRecovered("at the end")
     }

@@ -94,6 +94,10 @@ struct StrangerTests {
       let (program, line) = try stage.attack("lingering vale9:c 60")
       #expect(line == "ready")
       #expect(program.readLine() == "carried 0\n")
+      // The worker unmaps what has left a switch when it opens the next port there.
+      let (next, answer) = try stage.attack("lingering vale9:d 1")
+      #expect(answer == "ready")
+      #expect(next.readLine() == "carried 0\n")
       try stage.expectRecovered("closed ports that send")
     }
   }
@@ -177,7 +181,9 @@ struct StrangerTests {
     try HostileStage.run(isolates: true) { stage in
       for attack in ["odd-mailbox 400", "odd-reply 160"] {
         for user in [HostileStage.stranger, []] {
-          #expect(try stage.attack(attack, by: user).line == "ready")
+          let line = try stage.attack(attack, by: user).line
+          // A user who has as many connections as it may gets no more of them.
+          #expect(line == "ready" || line.contains("EMFILE"), "\(attack): \(line)")
           try stage.expectUnharmed(attack)
         }
         stage.endAttackers()

@@ -77,9 +77,13 @@ package struct XDPProducer {
   }
 
   /// Whether the kernel has entries of this ring that it has not taken yet.
+  ///
+  /// Cursors that say more than the ring holds count as none: the kernel would go through the ring again and
+  /// again, and send what lies there, for as long as it is called.
   @inline(__always)
   func isPending() -> Bool {
-    unsafe lookAtConsumer() != position
+    let pending = unsafe position &- lookAtConsumer()
+    return unsafe pending &- 1 < size
   }
 
   /// The kernel's cursor as it was last seen.

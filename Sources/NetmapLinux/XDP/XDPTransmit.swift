@@ -158,13 +158,13 @@ extension XDPTransmit {
   /// Calls the kernel if it sleeps and has something to send.
   ///
   /// One call sends everything where the kernel lets the budget of a call be raised, 32 frames at a
-  /// time where it does not. Each call sends something, so a ring needs no more calls than it has entries;
-  /// somebody who goes on moving the cursors does not keep a sync here.
+  /// time where it does not. A sync makes no more calls than the latter takes twice, so that somebody who goes on
+  /// moving the cursors does not keep it here; what is left goes with the next sync.
   ///
   /// - Returns: False when the interface has gone.
   @inline(__always)
   private func kick(_ port: AttachedRing) -> Bool {
-    var calls = unsafe frames.size
+    var calls = unsafe max(frames.size / 16, 64)
     while calls != 0, unsafe frames.isPending() && frames.needsWakeup {
       calls &-= 1
       let before = unsafe frames.seenConsumer
