@@ -98,7 +98,9 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     return taken
   }
 
-  @inlinable @inline(never)
+  // Inlined, although few rings have offsets: what `body` captures would live in memory otherwise, in the other
+  // loops too.
+  @inlinable @inline(__always)
   @_lifetime(self: copy self)
   mutating func forEachAtOffset(_ taken: Int, _ body: (borrowing Packet) -> Void) -> Int {
     var index = position

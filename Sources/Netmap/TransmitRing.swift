@@ -129,6 +129,8 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   @inlinable
   @discardableResult
   public mutating func append(upTo limit: Int, length: Int, flags: SlotFlags = []) -> Int {
+    // What follows is made for many.
+    if limit == 1 { return append(length: length, flags: flags) ? 1 : 0 }
     precondition(fits(length), "the packet does not fit a buffer")
     let count = min(max(limit, 0), space)
     if offsetMask != 0 { return appendAtOffsets(count, length: length, flags) { _, _ in } }
@@ -199,7 +201,9 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     return count
   }
 
-  @inlinable @inline(never)
+  // Inlined, although few rings have offsets: what `fill` captures would live in memory otherwise, in the other
+  // loops too.
+  @inlinable @inline(__always)
   @_lifetime(self: copy self)
   mutating func appendAtOffsets(
     _ count: Int, length: Int, _ flags: SlotFlags,
