@@ -77,15 +77,13 @@ package struct StampClock {
   @inline(never)
   private mutating func look(at cycles: UInt64, _ ring: Ring) {
     // Not into the ring, where others can write: the clock goes on from what it says.
-    var now = timeval()
-    unsafe gettimeofday(&now, nil)
-    unsafe ring.store(timestamp: now.tv_sec, now.tv_usec)
+    unsafe gettimeofday(&seen, nil)
+    unsafe ring.store(timestamp: seen.tv_sec, seen.tv_usec)
     guard clinux_cycles() &- cycles < Self.lookLimit else {
       // Interrupted in between: the two do not belong together, so the next stamp looks again.
       lookedAt = cycles &- horizon
       return
     }
-    seen = now
     lookedAt = cycles
     if cycles &- baseCycles > Self.interval { calibrate(cycles, seen) }
   }
