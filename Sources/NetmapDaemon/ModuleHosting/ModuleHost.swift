@@ -47,7 +47,7 @@ final class ModuleHost {
   /// How long packets may lie without any being dealt with.
   static let stallTime: UInt64 = 500_000_000
   /// The same for a host that waits for a processor.
-  static let starvationTime: UInt64 = 10_000_000_000
+  static let starvationTime: UInt64 = 2_500_000_000
   /// How often it is looked at.
   static let watchPause: UInt64 = 50_000_000
 
