@@ -32,12 +32,11 @@ package final class LinkMonitor: Sendable {
 
   private init() {}
 
-  /// Calls `notify`, on the monitor's thread, when interface `index` goes.
+  /// A netlink socket that hears of changes of interfaces in the calling thread's network namespace.
   ///
-  /// - Throws: ``NetmapError`` when there are no descriptors or threads left.
-  package func watch(
-    _ index: UInt32, _ notify: @escaping @Sendable () -> Void
-  ) throws(NetmapError) -> Watch {
+  /// - Returns: The socket, the caller's.
+  /// - Throws: ``NetmapError`` when there are no descriptors left.
+  static func events() throws(NetmapError) -> CInt {
     let socket = Glibc.socket(
       AF_NETLINK,
       CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
@@ -53,8 +52,22 @@ package final class LinkMonitor: Sendable {
         unsafe bind(socket, address, socklen_t(MemoryLayout<sockaddr_nl>.size))
       }
     }
+    guard bound == 0 else {
+      let error = systemError("bind", "netlink")
+      close(socket)
+      throw error
+    }
+    return socket
+  }
+
+  /// Calls `notify`, on the monitor's thread, when an interface goes.
+  ///
+  /// - Throws: ``NetmapError`` when there are no descriptors or threads left.
+  package func watch(
+    _ interface: LinuxInterface, _ notify: @escaping @Sendable () -> Void
+  ) throws(NetmapError) -> Watch {
+    let socket = try interface.rights.linkEvents(of: interface)
     do throws(NetmapError) {
-      guard bound == 0 else { throw systemError("bind", "netlink") }
       try state.withLock { (state) throws(NetmapError) in
         try startThread(&state)
         var event = unsafe epoll_event()
@@ -63,7 +76,7 @@ package final class LinkMonitor: Sendable {
         guard unsafe epoll_ctl(state.events, EPOLL_CTL_ADD, socket, &event) == 0 else {
           throw systemError("epoll_ctl", "netlink")
         }
-        state.entries[socket] = Entry(interface: index, notify: notify)
+        state.entries[socket] = Entry(interface: interface.index, notify: notify)
       }
     } catch {
       close(socket)

@@ -18,6 +18,8 @@ package struct LinuxInterface: Sendable {
   /// Receive and transmit queues that are in use now.
   package let receiveQueues: Int
   package let transmitQueues: Int
+  /// What it is opened with.
+  package let rights: any InterfaceRights
 
   /// The longest frame that the MTU allows, bytes: Ethernet header and one VLAN tag, no CRC.
   package var longestFrame: Int { mtu + 14 + 4 }
@@ -40,6 +42,30 @@ package struct LinuxInterface: Sendable {
     InterfaceIdentity(namespace: namespace, index: index)
   }
 
+  /// An interface that somebody else has looked up.
+  ///
+  /// - Parameters:
+  ///   - name: The name it was opened by.
+  ///   - identity: Which interface it is.
+  ///   - mtu: The largest payload of a frame, bytes.
+  ///   - isUp: Whether it was up.
+  ///   - isLoopback: Whether it is a loopback interface.
+  ///   - queues: Queues in use.
+  ///   - rights: What it is opened with.
+  package init(
+    name: String, identity: InterfaceIdentity, mtu: Int, isUp: Bool, isLoopback: Bool,
+    queues: (receive: Int, transmit: Int), rights: any InterfaceRights
+  ) {
+    self.name = name
+    index = identity.index
+    namespace = identity.namespace
+    self.mtu = mtu
+    self.isUp = isUp
+    self.isLoopback = isLoopback
+    (receiveQueues, transmitQueues) = queues
+    self.rights = rights
+  }
+
   /// Looks an interface up in the network namespace of the calling thread.
   ///
   /// - Returns: Nil when there is none of that name.
@@ -51,6 +77,7 @@ package struct LinuxInterface: Sendable {
     let request = try InterfaceRequest(name)
     self.name = name
     self.index = index
+    rights = OwnInterfaceRights()
     namespace = request.namespace
     mtu = Int(try request.value(CLINUX_SIOCGIFMTU, "SIOCGIFMTU", as: Int32.self))
     let flags = try request.value(CLINUX_SIOCGIFFLAGS, "SIOCGIFFLAGS", as: UInt16.self)

@@ -17,22 +17,27 @@ package struct LinuxInterfaces: InterfaceProvider {
   }
 
   private let ladder: [any BackendRung]
+  private let rights: any InterfaceRights
   private let monitor = LinkMonitor.shared
 
-  /// - Parameter ladder: The backends to choose from, best first.
-  package init(ladder: [any BackendRung] = standardLadder) {
+  /// - Parameters:
+  ///   - ladder: The backends to choose from, best first.
+  ///   - rights: What interfaces are opened with.
+  package init(
+    ladder: [any BackendRung] = standardLadder, rights: any InterfaceRights = OwnInterfaceRights()
+  ) {
     self.ladder = ladder
+    self.rights = rights
   }
 
   package func identity(of name: String) throws(NetmapError) -> InterfaceIdentity? {
-    try LinuxInterface.identity(of: name)
+    try rights.identity(of: name)
   }
 
   package func open(
     _ name: String, backend: PortSpecification.BackendChoice?
   ) throws(NetmapError) -> (any InterfaceBackend)? {
-    guard let interface = try LinuxInterface(named: name) else { return nil }
-    ClsactFilter.undoStale()
+    guard let interface = try rights.interface(named: name) else { return nil }
     let rungs = ladder.filter { $0.matches(backend) }
     guard !rungs.isEmpty else {
       let known = ladder.map(\.title).joined(separator: ", ")

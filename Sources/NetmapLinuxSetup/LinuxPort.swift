@@ -161,7 +161,7 @@ extension LinuxPort {
         "eventfd", interface.name, remedy: "raise the limit of open files (ulimit -n)")
     }
     do throws(NetmapError) {
-      unsafe state.watch = try monitor.watch(interface.index) { [weak self] in
+      unsafe state.watch = try monitor.watch(interface) { [weak self] in
         self?.interfaceHasGone()
       }
       unsafe state.alarm = alarm

@@ -2,6 +2,7 @@ internal import CBPF
 internal import CLinux
 internal import Glibc
 package import NetmapCore
+internal import Synchronization
 
 /// A BPF object of ours, loaded into the kernel: its programs and maps, by name.
 ///
@@ -81,6 +82,8 @@ package final class BPFObject: Sendable {
 /// dies, the program is detached and the interface is as it was.
 package final class BPFLink: Sendable {
   private let file: CInt
+  /// Whether others may have the link when this object goes.
+  private let staysWithOthers = Atomic<Bool>(false)
 
   /// The link; this object's, not to be closed.
   var descriptor: CInt { file }
@@ -103,10 +106,13 @@ package final class BPFLink: Sendable {
     file = result
   }
 
+  /// From now on the program stays attached as long as anybody else holds the link.
+  package func leaveToOthers() { staysWithOthers.store(true, ordering: .relaxed) }
+
   deinit {
     // Closing would do, were it certainly the last copy: a child that is between fork(2) and exec(2)
     // has one, too.
-    _ = bpf_link_detach(file)
+    if !staysWithOthers.load(ordering: .relaxed) { _ = bpf_link_detach(file) }
     close(file)
   }
 }

@@ -9,7 +9,7 @@ internal import NetmapCore
 /// abstract name that tells the interface and the filter's handle; the name goes when the process does.
 /// Whoever comes next removes the filters whose names nobody holds (``undoStale()``).
 @safe
-final class ClsactFilter {
+final class ClsactFilter: Sendable {
   /// The BPF program's name, by which filters of ours are known.
   static let programName = "netmap_blind"
 

@@ -7,12 +7,13 @@ internal import NetmapCore
 /// A program at tc ingress drops everything; packet sockets have seen it by then. It hangs on a bpf_link
 /// (tcx, Linux 6.6), so that it goes with this process whatever ends it; on older kernels on a
 /// ``ClsactFilter``.
-final class HostBlind {
+final class HostBlind: AttachedBlind {
   private let link: BPFLink?
   private let filter: ClsactFilter?
 
-  /// What keeps the program attached, as long as anybody has it open; nil where it is a filter.
   var linkDescriptor: CInt? { link?.descriptor }
+
+  func leaveToOthers() { link?.leaveToOthers() }
 
   /// - Parameters:
   ///   - interface: The interface.

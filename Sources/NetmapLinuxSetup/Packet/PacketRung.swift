@@ -45,7 +45,7 @@ final class PacketDriver: InterfaceDriver {
   private let interface: LinuxInterface
   private let blinding: PacketRung.Blinding
   private nonisolated(unsafe) var rings: [Key: PacketRing] = [:]
-  private nonisolated(unsafe) var blind: HostBlind?
+  private nonisolated(unsafe) var blind: (any AttachedBlind)?
   private nonisolated(unsafe) var whyShared: String?
   /// The fanout group of the receiving sockets, when the interface has several queues.
   private nonisolated(unsafe) var group: UInt16?
@@ -141,7 +141,8 @@ final class PacketDriver: InterfaceDriver {
   private func blindHost() {
     guard unsafe blind == nil, unsafe whyShared == nil else { return }
     do throws(NetmapError) {
-      unsafe blind = try HostBlind(interface, avoidingLinks: blinding == .clsact)
+      unsafe blind = try interface.rights.blind(
+        interface, avoidingLinks: blinding == .clsact)
     } catch {
       unsafe whyShared = "\(error.reason)\(error.remedy.isEmpty ? "" : "; \(error.remedy)")"
     }

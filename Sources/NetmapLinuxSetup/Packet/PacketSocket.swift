@@ -8,25 +8,32 @@ final class PacketSocket {
   let descriptor: CInt
   private let interface: LinuxInterface
 
-  /// Opens a socket that is bound to nothing yet, and receives nothing.
+  /// A socket of the calling thread's network namespace, which is the caller's.
   ///
-  /// - Throws: ``NetmapError`` `EPERM` without `CAP_NET_RAW`, `EMFILE`, or what an old kernel says.
-  init(_ interface: LinuxInterface) throws(NetmapError) {
+  /// - Throws: ``NetmapError`` `EPERM` without `CAP_NET_RAW`, `EMFILE`.
+  static func open(for subject: String) throws(NetmapError) -> CInt {
     let descriptor = socket(AF_PACKET, CInt(CLINUX_SOCK_RAW | CLINUX_SOCK_CLOEXEC), 0)
     guard descriptor >= 0 else {
       let code = errno
       if code == EPERM || code == EACCES {
         throw NetmapError(
-          .notPermitted, "open", interface.name,
+          .notPermitted, "open", subject,
           reason: "opening a packet socket needs CAP_NET_RAW",
           remedy: "run as root, or give the program the right: setcap cap_net_raw+ep PROGRAM")
       }
       throw NetmapError(
-        .init(rawValue: code), "socket", interface.name,
+        .init(rawValue: code), "socket", subject,
         reason: unsafe String(cString: strerror(code)),
         remedy: code == EMFILE || code == ENFILE ? "raise the limit of open files (ulimit -n)" : "")
     }
-    self.descriptor = descriptor
+    return descriptor
+  }
+
+  /// Opens a socket that is bound to nothing yet, and receives nothing.
+  ///
+  /// - Throws: ``NetmapError`` `EPERM` without `CAP_NET_RAW`, `EMFILE`, or what an old kernel says.
+  init(_ interface: LinuxInterface) throws(NetmapError) {
+    descriptor = try interface.rights.packetSocket(for: interface)
     self.interface = interface
     try set(PACKET_VERSION, CInt(TPACKET_V3.rawValue), "PACKET_VERSION")
     // What the kernel left to the interface is said before each frame.

@@ -38,7 +38,7 @@ final class XDPDriver: InterfaceDriver {
   private let interface: LinuxInterface
   private let mode: PortSpecification.BackendChoice.Mode
   private let memory: XDPMemory
-  private nonisolated(unsafe) var program: XDPProgram?
+  private nonisolated(unsafe) var program: (any AttachedXDPProgram)?
   private nonisolated(unsafe) var pairs: [Int: Pair] = [:]
   /// The words of all pairs, for every process on the port.
   private nonisolated(unsafe) var state: SharedMemory?
@@ -180,7 +180,8 @@ final class XDPDriver: InterfaceDriver {
 
   private func attachProgram() throws(NetmapError) {
     if unsafe program == nil {
-      unsafe program = try XDPProgram(on: interface, generic: mode == .generic)
+      unsafe program = try interface.rights.xdpProgram(
+        on: interface, generic: mode == .generic)
     }
   }
 

@@ -36,7 +36,7 @@ final class XDPMemory: Sendable {
         let binding = XDPBinding(isZeroCopy: zeroCopy, isMultiBuffer: isMultiBuffer)
         let key = Key(region: unsafe UInt(bitPattern: region.memory.base), binding: binding)
         if let other = unsafe entries[key]?.lazy.compactMap(\.socket).first {
-          let socket = try XDPSocket(for: interface.name, slots: slots, registering: nil)
+          let socket = try XDPSocket(for: interface, slots: slots, registering: nil)
           switch socket.bind(to: interface, queue: queue, binding, sharing: other) {
           case .bound: return remember(socket, key)
           case .failed(EBUSY): throw refusal(EBUSY, interface, queue, zeroCopy)
@@ -47,7 +47,7 @@ final class XDPMemory: Sendable {
         if let unbound {
           socket = unbound
         } else {
-          socket = try XDPSocket(for: interface.name, slots: slots, registering: region)
+          socket = try XDPSocket(for: interface, slots: slots, registering: region)
         }
         unbound = socket
         switch socket.bind(to: interface, queue: queue, binding, sharing: nil) {

@@ -4,7 +4,7 @@ internal import Glibc
 internal import NetmapCore
 
 /// The XDP program of one interface: it hands the frames of a queue to the socket of that queue.
-final class XDPProgram: Sendable {
+final class XDPProgram: AttachedXDPProgram {
   private let object: BPFObject
   private let sockets: CInt
   private let link: BPFLink
@@ -31,10 +31,8 @@ final class XDPProgram: Sendable {
     self.interface = interface
   }
 
-  /// What keeps the program attached, as long as anybody has it open.
   var linkDescriptor: CInt { link.descriptor }
 
-  /// Hands frames of queue `index` to a socket from now on.
   func add(socket: CInt, queue index: Int) throws(NetmapError) {
     var (key, value) = (UInt32(index), UInt32(bitPattern: socket))
     let result = unsafe bpf_map_update_elem(sockets, &key, &value, 0)
@@ -43,11 +41,12 @@ final class XDPProgram: Sendable {
     }
   }
 
-  /// Lets the host have the frames of queue `index` again.
   func remove(queue index: Int) {
     var key = UInt32(index)
     _ = unsafe bpf_map_delete_elem(sockets, &key)
   }
+
+  func leaveToOthers() { link.leaveToOthers() }
 
   private static func load(for interface: LinuxInterface) throws(NetmapError) -> BPFObject {
     let entries = ["netmap_sockets": max(interface.receiveQueues, interface.transmitQueues)]

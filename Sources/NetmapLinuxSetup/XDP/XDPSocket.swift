@@ -1,6 +1,6 @@
 internal import CLinux
 internal import Glibc
-internal import NetmapCore
+package import NetmapCore
 internal import NetmapLinux
 
 /// How an XDP socket shall be bound.
@@ -17,7 +17,7 @@ struct XDPBinding: Hashable {
 
 /// An XDP socket on one queue of an interface: <linux/if_xdp.h>.
 @safe
-final class XDPSocket {
+package final class XDPSocket {
   let file: CInt
   private(set) var binding = XDPBinding(isZeroCopy: false, isMultiBuffer: false)
   private let subject: String
@@ -27,21 +27,18 @@ final class XDPSocket {
   /// Makes a socket with its rings; it is not bound yet.
   ///
   /// - Parameters:
-  ///   - subject: What messages name: the interface.
+  ///   - interface: The interface.
   ///   - slots: Slots of the port's rings. The socket's rings hold twice as many entries, since a slot
   ///     may need two descriptors.
   ///   - region: What to register as UMEM; nil for a socket that will share another one's.
   /// - Throws: ``NetmapError``: `EPERM`, `EOPNOTSUPP` on a kernel without AF_XDP, `ENOMEM` for want of
   ///   memory that may be locked.
-  init(for subject: String, slots: Int, registering region: Region?) throws(NetmapError) {
-    self.subject = subject
+  init(for interface: LinuxInterface, slots: Int, registering region: Region?) throws(NetmapError) {
+    subject = interface.name
     var size: UInt32 = 64
     while Int(size) < slots * 2 { size *= 2 }
     ringSize = size
-    file = socket(
-      CInt(CLINUX_AF_XDP), CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
-    guard file >= 0 else { throw Self.socketRefusal(errno, subject) }
-    if let region { try register(region) }
+    file = try interface.rights.xdpSocket(for: interface, registering: region)
     try set(XDP_UMEM_FILL_RING, "XDP_UMEM_FILL_RING", size)
     try set(XDP_UMEM_COMPLETION_RING, "XDP_UMEM_COMPLETION_RING", size)
     try set(XDP_RX_RING, "XDP_RX_RING", size)
@@ -56,15 +53,38 @@ final class XDPSocket {
     if file >= 0 { close(file) }
   }
 
-  private func register(_ region: Region) throws(NetmapError) {
-    let pool = region.layout.buffers
+  /// Makes a socket of the calling thread's network namespace, without rings and not bound.
+  ///
+  /// - Parameters:
+  ///   - subject: What messages name: the interface.
+  ///   - memory: What to register; nil for nothing. The kernel needs the mapping no more afterwards.
+  /// - Returns: The socket, the caller's.
+  /// - Throws: As ``InterfaceRights/xdpSocket(for:registering:)``.
+  package static func open(
+    for subject: String, registering memory: XDPUserMemory?
+  ) throws(NetmapError) -> CInt {
+    let file = socket(
+      CInt(CLINUX_AF_XDP), CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+    guard file >= 0 else { throw socketRefusal(errno, subject) }
+    guard let memory = unsafe memory else { return file }
+    do throws(NetmapError) {
+      unsafe try register(memory, with: file, subject)
+      return file
+    } catch {
+      close(file)
+      throw error
+    }
+  }
+
+  private static func register(
+    _ memory: XDPUserMemory, with file: CInt, _ subject: String
+  ) throws(NetmapError) {
     var umem = xdp_umem_reg()
-    umem.addr = unsafe UInt64(UInt(bitPattern: region.memory.base + pool.offset))
-    // With the spare chunk, so that the last buffer has all its bytes.
-    umem.len = UInt64(pool.byteCount + pool.size)
-    umem.chunk_size = UInt32(pool.size)
+    umem.addr = unsafe UInt64(UInt(bitPattern: memory.base))
+    umem.len = unsafe UInt64(memory.byteCount)
+    umem.chunk_size = unsafe UInt32(memory.chunkSize)
     // In addition to its own.
-    umem.headroom = UInt32(region.layout.headroom - RegionLayout.kernelHeadroom)
+    umem.headroom = unsafe UInt32(memory.headroom - RegionLayout.kernelHeadroom)
     guard
       unsafe setsockopt(
         file, CInt(CLINUX_SOL_XDP), CInt(XDP_UMEM_REG), &umem,
@@ -74,13 +94,14 @@ final class XDPSocket {
       guard code == ENOBUFS || code == ENOMEM else {
         throw NetmapError(
           .init(rawValue: code), "open", subject,
-          reason: "memory region \(region.id) cannot be used by AF_XDP:"
+          reason: "memory region \(unsafe memory.regionID) cannot be used by AF_XDP:"
             + " \(unsafe String(cString: strerror(code)))",
           remedy: "buffers must have 2048 or 4096 bytes")
       }
       throw NetmapError(
         .outOfMemory, "open", subject,
-        reason: "the kernel may not lock the \(umem.len >> 20) MiB of memory region \(region.id)",
+        reason: "the kernel may not lock the \(umem.len >> 20) MiB of memory region"
+          + " \(unsafe memory.regionID)",
         remedy: "raise the limit (ulimit -l), run with CAP_IPC_LOCK, or use fewer buffers")
     }
   }
