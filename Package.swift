@@ -55,7 +55,8 @@ let package = Package(
     .target(
       name: "NetmapDaemon",
       dependencies: [
-        "NetmapClient", "NetmapCore", "CLinux", .product(name: "Logging", package: "swift-log"),
+        "NetmapClient", "NetmapLinuxSetup", "NetmapCore", "CLinux",
+        .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
     .executableTarget(
@@ -137,7 +138,8 @@ let package = Package(
     .testTarget(
       name: "DaemonTests",
       dependencies: [
-        "Netmap", "NetmapClient", "NetmapCore", "NetmapTestSupport", "CLinux", "netmapd",
+        "Netmap", "NetmapClient", "NetmapDaemon", "NetmapCore", "NetmapTestSupport", "CLinux",
+        "netmapd",
         "host-peer", "vale-ctl", "pkt-gen", "responder", "netmap",
       ],
       path: "Tests/Daemon", swiftSettings: settings),

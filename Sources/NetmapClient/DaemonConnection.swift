@@ -18,6 +18,7 @@ package final class DaemonConnection: Sendable {
 
   private let mailbox: Mailbox
   private let life: MarkedLife
+  private let way: Way
   /// How many objects of this process look at a binding's rings.
   private let views = Mutex<[UInt64: Int]>([:])
   private nonisolated(unsafe) let process = unsafe ForkGuard.Mark()
@@ -46,6 +47,34 @@ package final class DaemonConnection: Sendable {
     }
   }
 
+  /// How a daemon that is a client of itself reaches itself.
+  package struct Way: Sendable {
+    /// Another connection; nil where nobody listens.
+    let connect: @Sendable () throws(NetmapError) -> MessageSocket?
+    /// The network namespace in which interfaces are looked up for the calling thread; the caller's.
+    let namespace: @Sendable (PortName) throws(NetmapError) -> OwnedFile?
+
+    package init(
+      connect: @escaping @Sendable () throws(NetmapError) -> MessageSocket?,
+      namespace: @escaping @Sendable (PortName) throws(NetmapError) -> OwnedFile?
+    ) {
+      self.connect = connect
+      self.namespace = namespace
+    }
+  }
+
+  /// Becomes a client of the daemon that this process is.
+  ///
+  /// - Parameters:
+  ///   - address: Where it listens.
+  ///   - way: How it is reached.
+  /// - Throws: ``NetmapError``, what it answers.
+  package convenience init(address: DaemonAddress, _ way: Way) throws(NetmapError) {
+    guard let connection = try way.connect() else { throw Self.hungUp("connect") }
+    try connection.send(Message.bytes(.hello))
+    try self.init(address, connection, way)
+  }
+
   /// Becomes a client of the daemon that a token is of; no path has to be resolved for that.
   ///
   /// - Throws: As ``Token/daemon()``, before anything is sent; or what the daemon's end left.
@@ -68,20 +97,30 @@ package final class DaemonConnection: Sendable {
   /// - Parameters:
   ///   - address: The daemon's.
   ///   - socket: On which a hello has been sent.
+  ///   - way: How a daemon reaches itself; nil for other processes.
   /// - Throws: ``NetmapError``, what the daemon answered.
-  private convenience init(_ address: DaemonAddress, _ socket: MessageSocket) throws(NetmapError) {
-    try self.init(address, socket, try Self.receive(on: socket, "connect"))
+  private convenience init(
+    _ address: DaemonAddress, _ socket: MessageSocket, _ way: Way? = nil
+  ) throws(NetmapError) {
+    try self.init(address, socket, try Self.receive(on: socket, "connect"), way)
   }
 
   /// - Parameters:
   ///   - address: The daemon's.
   ///   - socket: The mailbox.
   ///   - mail: The answer to a hello.
+  ///   - way: How a daemon reaches itself; nil for other processes.
   /// - Throws: ``NetmapError``, what the daemon answered.
   private init(
-    _ address: DaemonAddress, _ socket: MessageSocket, _ mail: MessageSocket.Datagram
+    _ address: DaemonAddress, _ socket: MessageSocket, _ mail: MessageSocket.Datagram,
+    _ way: Way? = nil
   ) throws(NetmapError) {
     self.address = address
+    self.way =
+      way
+      ?? Way(
+        connect: { () throws(NetmapError) in try address.connect() },
+        namespace: { (name) throws(NetmapError) in try Self.namespace(for: name) })
     var body = try Message(mail.bytes).answer()
     let (slot, epoch) = (try body.take(UInt32.self), try body.take(UInt32.self))
     guard slot < Directory.clientCapacity, epoch > 0, mail.files.count >= 3 else {
@@ -110,13 +149,13 @@ package final class DaemonConnection: Sendable {
     try checkProcess()
     // Not needed for this; but a process that only ever listens would let its mail pile up.
     mailbox.fetch()
-    guard let connection = try address.connect() else { throw Self.hungUp("open") }
+    guard let connection = try way.connect() else { throw Self.hungUp("open") }
     let token = Token(connection)
     let answer = try ask(
       Message.bytes(.register) {
         $0.put(request)
         $0.put(tag.rawValue)
-      }, on: connection, namespace: try Self.namespace(for: request.name), isNew: true)
+      }, on: connection, namespace: try way.namespace(request.name), isNew: true)
     return try opened(answer, token)
   }
 
@@ -167,7 +206,7 @@ package final class DaemonConnection: Sendable {
     try checkProcess()
     var body = try ask(
       Message.bytes(.portInfo) { $0.put(request) }, on: mailbox.socket,
-      namespace: try Self.namespace(for: request.name)
+      namespace: try way.namespace(request.name)
     ).body
     return try body.take(UInt16.self)
   }
@@ -177,11 +216,27 @@ package final class DaemonConnection: Sendable {
   /// - Throws: ``NetmapError`` as ``Engine/answer(_:)``.
   package func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {
     try checkProcess()
+    var file = try request.name.flatMap(way.namespace)
+    if case .module(_, .choose(.loaded)) = request { file = try Self.sealed(request) }
     var body = try ask(
-      Message.bytes(.control) { $0.put(request) }, on: mailbox.socket,
-      namespace: try request.name.flatMap(Self.namespace)
+      Message.bytes(.control) { $0.put(request) }, on: mailbox.socket, namespace: file
     ).body
     return try body.takeSwitchAnswer()
+  }
+
+  /// A request in a socket of its own, where it lies with this process's credentials, which the kernel vouches
+  /// for. Whoever starts programs for users believes nobody else's word.
+  ///
+  /// - Returns: The socket to receive it on.
+  /// - Throws: ``NetmapError`` `EMFILE`.
+  private static func sealed(_ request: SwitchRequest) throws(NetmapError) -> OwnedFile {
+    let (mine, theirs) = try MessageSocket.pair()
+    guard clinux_pass_credentials(theirs.descriptor) == 0 else {
+      throw systemError("setsockopt(SO_PASSCRED)", "netmapd")
+    }
+    _ = clinux_pass_no_pidfd(theirs.descriptor)
+    try mine.send(Message.bytes(.control) { $0.put(request) }, waits: false)
+    return OwnedFile(try theirs.take())
   }
 
   /// Everything that is open: see ``PortListing``.

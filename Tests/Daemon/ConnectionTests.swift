@@ -124,7 +124,7 @@ struct ConnectionTests {
       mine.close()
       kept.append(theirs)
     }
-    let process = try #require(fixture.daemon).process
+    let process = try #require(fixture.serving)
     usleep(300_000)
     let before = try processorTicks(of: process)
     usleep(1_000_000)

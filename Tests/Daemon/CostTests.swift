@@ -13,7 +13,7 @@ struct CostTests {
     // One process waits for every other port by a thread of its own, and for the rest at once.
     let holder = try fixture.peer(["hold-many", "500"])
     #expect(try fixture.engine().listing().count == 1000)
-    try expectRest(of: [try #require(fixture.daemon).process, holder.process])
+    try expectRest(of: [try #require(fixture.serving), holder.process])
     holder.kill(SIGKILL)
   }
 

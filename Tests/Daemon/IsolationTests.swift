@@ -142,7 +142,7 @@ struct IsolationTests {
       port.inject([1])
       try port.sync(.transmit)
     }
-    try expectRest(of: [try #require(fixture.daemon).process])
+    try expectRest(of: [try #require(fixture.serving)])
     for port in ports { port.close() }
   }
 

@@ -68,6 +68,16 @@ static inline int clinux_pipe(int ends[2])
 	return (int)syscall(SYS_pipe2, ends, O_CLOEXEC);
 }
 
+/* The family of a socket, such as AF_UNIX; -1 for any other file. Waits for nobody. */
+static inline int clinux_socket_family(int file)
+{
+	int value = -1;
+	socklen_t size = sizeof value;
+
+	/* SO_DOMAIN */
+	return getsockopt(file, SOL_SOCKET, 39, &value, &size) ? -1 : value;
+}
+
 /* pidfd_open(2) */
 static inline int clinux_pidfd_open(int process)
 {

@@ -81,6 +81,9 @@ package struct MessageReader {
     return isThere ? value : nil
   }
 
+  /// Whether everything has been read.
+  package var isAtEnd: Bool { rest.isEmpty }
+
   package func malformed(_ reason: String) -> NetmapError {
     NetmapError(
       .invalidArgument, "read", "message", reason: reason,

@@ -15,7 +15,7 @@ struct Doorbell {
   var isShared: Bool { rung === watched }
 
   /// - Parameter isTrusted: Whether the process belongs to the daemon's trust domain.
-  /// - Throws: ``NetmapError`` when descriptors have run out, or there is no /proc.
+  /// - Throws: ``NetmapError`` when descriptors have run out.
   init(isTrusted: Bool) throws(NetmapError) {
     // Made here and not sent by the process, which could send anything that blocks whoever writes to it.
     guard !isTrusted else {
@@ -29,15 +29,13 @@ struct Doorbell {
     guard unsafe clinux_pipe(&ends) == 0 else {
       throw systemError("pipe", "netmapd", remedy: FileLimit.remedy)
     }
-    let (reading, writing) = (OwnedFile(ends[0]), OwnedFile(ends[1]))
-    rung = OwnedFile(try Self.open(writing, O_RDWR))
-    watched = OwnedFile(try Self.open(reading, O_RDONLY))
-  }
-
-  private static func open(_ file: OwnedFile, _ access: CInt) throws(NetmapError) -> CInt {
-    let path = "/proc/self/fd/\(file.descriptor)"
-    let copy = unsafe Glibc.open(path, access | O_CLOEXEC | O_NONBLOCK)
-    guard copy >= 0 else { throw systemError("open", path, remedy: "mount /proc") }
-    return copy
+    // Two open files, each with flags of its own. The reading end stays open here, so ringing is no error.
+    rung = OwnedFile(ends[1])
+    watched = OwnedFile(ends[0])
+    for file in [rung, watched] {
+      guard fcntl(file.descriptor, F_SETFL, O_NONBLOCK) == 0 else {
+        throw systemError("fcntl(F_SETFL)", "netmapd")
+      }
+    }
   }
 }

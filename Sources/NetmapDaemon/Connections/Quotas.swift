@@ -47,7 +47,7 @@ struct Quota {
 
   static func of(_ user: UInt32, isStranger: Bool) -> Quota {
     if isStranger { return stranger }
-    return user == 0 || user == geteuid() ? host : trusted
+    return user == 0 || user == DaemonUser.own ? host : trusted
   }
 
   /// - Throws: ``NetmapError`` `EMFILE` when there are as many as there may be.
@@ -86,7 +86,7 @@ extension Admission {
   func isStranger(_ user: UInt32) -> Bool {
     switch self {
     case .trusts: false
-    case .isolatesOthers: user != 0 && user != geteuid()
+    case .isolatesOthers: user != 0 && user != DaemonUser.own
     case .isolates: true
     }
   }

@@ -62,7 +62,7 @@ extension Server {
     switch admission {
     case .trusts: return .trusted
     case .isolatesOthers:
-      return sender.user == 0 || sender.user == geteuid() ? .trusted : .stranger
+      return sender.user == 0 || sender.user == DaemonUser.own ? .trusted : .stranger
     case .isolates: return .stranger
     }
   }

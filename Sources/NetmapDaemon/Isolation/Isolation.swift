@@ -26,8 +26,11 @@ final class Isolation: Sendable {
     let connection: DaemonConnection
     let worker: Worker
 
-    init(_ address: DaemonAddress) throws(NetmapError) {
-      connection = try DaemonConnection(address: address, starts: false)
+    init(_ address: DaemonAddress, _ own: OwnConnections) throws(NetmapError) {
+      let way = DaemonConnection.Way(
+        connect: { () throws(NetmapError) in try own.connect() },
+        namespace: { (_) throws(NetmapError) in try NamespaceFile.asked() })
+      connection = try DaemonConnection(address: address, way)
       worker = try Worker(doorbells: connection.doorbells)
     }
   }
@@ -53,13 +56,17 @@ final class Isolation: Sendable {
   private let engine: Engine
   private let address: DaemonAddress
   private let control: ControlThread
+  private let own: OwnConnections
   private let state = Mutex(State())
   private let service = Mutex<Service?>(nil)
 
-  init(_ engine: Engine, _ address: DaemonAddress, _ control: ControlThread) {
+  init(
+    _ engine: Engine, _ address: DaemonAddress, _ control: ControlThread, _ own: OwnConnections
+  ) {
     self.engine = engine
     self.address = address
     self.control = control
+    self.own = own
   }
 
   /// Opens a port; the answer comes by the control thread's way.
@@ -161,7 +168,7 @@ final class Isolation: Sendable {
   /// answers, looks for it.
   private func begin() throws(NetmapError) -> Service {
     if let current { return current }
-    let made = try Service(address)
+    let made = try Service(address, own)
     service.withLock { $0 = made }
     return made
   }

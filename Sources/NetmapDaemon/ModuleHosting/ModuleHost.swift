@@ -2,6 +2,16 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
+/// A module that is to be loaded, until its process has started.
+struct LoadRequest {
+  let bridge: String
+  let choice: SwitchModuleChoice
+  /// The same request in a socket of its own, for the opener.
+  let sealed: ForeignFile?
+  /// Of the switch, once it has been found.
+  var serial: UInt64?
+}
+
 /// A process that runs a module for one switch: a client of the daemon whose port gets every packet that
 /// is sent on the switch, and which delivers them.
 ///
@@ -20,9 +30,10 @@ final class ModuleHost {
     case ended
   }
 
-  let process: pid_t
-  let death: OwnedFile
+  let started: HostProcess
   let channel: PeerSocket
+  var process: pid_t { started.process }
+  var death: OwnedFile { started.death }
   /// Keys under which the two are watched.
   var keys: [UInt64] = []
   let serial: UInt64
@@ -52,11 +63,10 @@ final class ModuleHost {
   static let watchPause: UInt64 = 50_000_000
 
   init(
-    process: pid_t, death: OwnedFile, channel: PeerSocket, serial: UInt64, bridge: String,
+    _ started: HostProcess, channel: PeerSocket, serial: UInt64, bridge: String,
     choice: SwitchModuleChoice, ticket: UInt64
   ) {
-    self.process = process
-    self.death = death
+    self.started = started
     self.channel = channel
     self.serial = serial
     self.bridge = bridge

@@ -5,8 +5,8 @@ package import NetmapCore
 
 /// What a process does that netmapd has started to run a module.
 ///
-/// It opens its port with netmapd's rights, gives them up for those of the user who asked for the
-/// module, and only then loads it.
+/// It gives up netmapd's rights for those of the user who asked for the module, opens its port, and loads
+/// the module.
 package struct ModuleHostProcess {
   private let channel: MessageSocket
   private let address: DaemonAddress
@@ -51,6 +51,9 @@ package struct ModuleHostProcess {
   /// - Throws: ``NetmapError`` when it does not come to that; netmapd has been told.
   package func run() throws(NetmapError) {
     do throws(NetmapError) {
+      try giveUpRights()
+      // Until netmapd knows this process for what it is.
+      guard let word = try channel.receive(waits: true), !word.bytes.isEmpty else { return }
       let connection = try DaemonConnection(address: address, starts: false)
       let opened = try connection.register(
         RegisterRequest(
@@ -58,7 +61,6 @@ package struct ModuleHostProcess {
           hints: RingGeometryHints(transmitSlots: 64, receiveSlots: 4096)))
       let port = try opened.attach(connection)
       let sleeper = Sleeper(doorbells: connection.doorbells)
-      try giveUpRights()
       let module = try LoadedModule(path: path, configuration: configuration)
       let forwarder = try HostedForwarder(port, tag: connection.tag, module: module)
       try channel.send(Message.bytes(.done) { $0.put(module.name) })

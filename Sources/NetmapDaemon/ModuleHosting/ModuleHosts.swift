@@ -10,71 +10,91 @@ internal import NetmapCore
 extension Server {
   /// The switch of a module that is to be loaded has been found, or not: its process is started.
   func loadModule(_ ticket: UInt64, _ result: Result<UInt64, NetmapError>) {
-    guard let (bridge, choice) = loading.removeValue(forKey: ticket), let request = pending[ticket]
-    else { return }
+    guard let load = loading[ticket], let request = pending[ticket] else { return }
     do throws(NetmapError) {
+      let serial = try result.get()
       guard let client = clients[request.client.slot], client.tag == request.client else {
-        throw NetmapError(.badDescriptor, "load", bridge, reason: "the process has gone")
+        throw NetmapError(.badDescriptor, "load", load.bridge, reason: "the process has gone")
       }
-      let host = try startHost(choice, on: bridge, try result.get(), for: client, ticket)
+      guard hosts.count < HostProcess.countMax else { throw HostProcess.tooMany(load.bridge) }
+      loading[ticket]?.serial = serial
+      guard let opener = settings.opener else {
+        let order = HostProcess.Order(
+          bridge: load.bridge, choice: load.choice, user: client.user, group: client.group)
+        return begin(ticket, .success(try HostProcess(order, address)))
+      }
+      guard let sealed = load.sealed else {
+        throw NetmapError(
+          .invalidArgument, "load", load.bridge, reason: "the request has come without its seal",
+          remedy: "use one version of netmap for all processes")
+      }
+      // The opener may be busy opening an interface.
+      closer.run(for: DaemonUser.own) { [control] in
+        let result: Result<HostProcess, NetmapError>
+        do throws(NetmapError) {
+          result = .success(try opener.startHost(sealed.descriptor))
+        } catch {
+          result = .failure(error)
+        }
+        control.answer(ticket, .hostStarted(result))
+      }
+    } catch {
+      loading[ticket] = nil
+      finish(ticket, error)
+    }
+  }
+
+  /// The process that is to run a module has been started, or not.
+  func begin(_ ticket: UInt64, _ result: Result<HostProcess, NetmapError>) {
+    guard let load = loading.removeValue(forKey: ticket) else { return }
+    do throws(NetmapError) {
+      let started = try result.get()
+      guard pending[ticket] != nil, let serial = load.serial else { return end(started) }
+      let host = try enter(started, load, serial, ticket)
       log.info(
         "module starts",
-        metadata: ["switch": "\(bridge)", "path": "\(choice.name)", "process": "\(host.process)"])
+        metadata: [
+          "switch": "\(load.bridge)", "path": "\(load.choice.name)",
+          "process": "\(host.process)",
+        ])
     } catch {
       finish(ticket, error)
     }
   }
 
-  private func startHost(
-    _ choice: SwitchModuleChoice, on bridge: String, _ serial: UInt64, for client: Client,
-    _ ticket: UInt64
+  private func enter(
+    _ started: HostProcess, _ load: LoadRequest, _ serial: UInt64, _ ticket: UInt64
   ) throws(NetmapError) -> ModuleHost {
-    guard hosts.count < 64 else {
-      throw NetmapError(
-        .outOfMemory, "load", bridge, reason: "\(hosts.count) processes run modules already",
-        remedy: "remove some")
-    }
-    guard case .loaded(let path, let configuration, let fallback) = choice else {
-      throw NetmapError(.invalidArgument, "load", bridge, reason: "it is no shared object")
-    }
-    let (end, theirs) = try MessageSocket.pair()
-    let mine = PeerSocket(try end.take(), of: client.user, closer)
-    guard clinux_pass_credentials(mine.descriptor) == 0 else {
-      throw systemError("setsockopt(SO_PASSCRED)", "netmapd")
-    }
-    _ = clinux_pass_no_pidfd(mine.descriptor)
-    let process = try DaemonProgram.spawn(
-      "/proc/self/exe",
-      [
-        "--module-host=\(path)", "--module-switch=\(bridge)",
-        "--module-configuration==\(configuration)", "--module-fallback=\(fallback.rawValue)",
-        "--module-user=\(client.user)", "--module-group=\(client.group)",
-        "--socket=\(address.path)",
-      ], listener: theirs.descriptor, log: try DaemonLog(path: "\(address.path).module.log"),
-      waits: false,
-      // A process that traps is to be gone at once: the switch waits for its end.
-      environment: ["SWIFT_BACKTRACE=enable=no"])
-    let pidfd = clinux_pidfd_open(process)
-    guard pidfd >= 0 else {
-      let error = systemError("pidfd_open", path, remedy: "modules need Linux 5.3 or later")
-      kill(process, SIGKILL)
-      _ = waitpid(process, nil, 0)
-      throw error
-    }
-    let host = ModuleHost(
-      process: process, death: OwnedFile(pidfd), channel: mine, serial: serial, bridge: bridge,
-      choice: choice, ticket: ticket)
-    hosts[process] = host
     do throws(NetmapError) {
-      host.keys.append(try watch(pidfd, in: urgent) { _ in .moduleHost(host) })
-      host.keys.append(try watch(mine.descriptor, in: urgent) { _ in .moduleHost(host) })
+      let channel = PeerSocket(try started.channel.take(), of: started.user, closer)
+      guard clinux_pass_credentials(channel.descriptor) == 0 else {
+        throw systemError("setsockopt(SO_PASSCRED)", "netmapd")
+      }
+      _ = clinux_pass_no_pidfd(channel.descriptor)
+      let host = ModuleHost(
+        started, channel: channel, serial: serial, bridge: load.bridge, choice: load.choice,
+        ticket: ticket)
+      hosts[started.process] = host
+      do throws(NetmapError) {
+        host.keys.append(
+          try watch(started.death.descriptor, in: urgent) { _ in .moduleHost(host) })
+        host.keys.append(try watch(channel.descriptor, in: urgent) { _ in .moduleHost(host) })
+        // It is known for what it is from now on, so it may connect.
+        try channel.send(Message.bytes(.done))
+      } catch {
+        bury(host)
+        throw error
+      }
+      return host
     } catch {
-      kill(process, SIGKILL)
-      _ = waitpid(process, nil, 0)
-      bury(host)
+      end(started)
       throw error
     }
-    return host
+  }
+
+  private func end(_ started: HostProcess) {
+    guard let opener = settings.opener else { return started.end() }
+    closer.run(for: DaemonUser.own) { opener.endHost(started.process) }
   }
 
   /// Whether a module host's port may be opened: by such a process, once, before the module is loaded; and
@@ -121,15 +141,9 @@ extension Server {
       }
       tryRedirect(host)
     }
-    var status: CInt = 0
-    guard unsafe waitpid(host.process, &status, WNOHANG) == host.process else { return }
-    let isKilled = status & 0x7f != 0
-    log.log(
-      level: isKilled ? .warning : .info, "module ended",
-      metadata: [
-        "switch": "\(host.bridge)", "process": "\(host.process)",
-        "signal": "\(isKilled ? status & 0x7f : 0)",
-      ])
+    guard host.started.hasEnded else { return }
+    log.info(
+      "module ended", metadata: ["switch": "\(host.bridge)", "process": "\(host.process)"])
     refuse(
       host,
       NetmapError(
@@ -178,7 +192,7 @@ extension Server {
   private func end(_ host: ModuleHost) {
     if case .ended = host.phase { return }
     host.phase = .ended
-    kill(host.process, SIGKILL)
+    end(host.started)
   }
 
   /// Forgets a host whose process is gone.

@@ -46,6 +46,7 @@ extension Server {
       let (inside, place) = try restrict(&request, of: client, in: namespace)
       try isolation.open(ticket: ticket, request, as: inside, in: place)
     } else if request.flags.contains(.isolated) {
+      if let namespace { try namespace.checkOwner() }
       try isolation.open(ticket: ticket, request, as: request, in: namespace)
     } else {
       control.put(.register(ticket: ticket, request, namespace))
@@ -76,8 +77,16 @@ extension Server {
   /// as for a process that sends none.
   func namespace(of arrival: Arrival) throws(NetmapError) -> NamespaceFile? {
     guard arrival.files.count > 1 else { return nil }
-    let namespace = try NamespaceFile(arrival.files[1])
-    return namespace.number == home?.number ? nil : namespace
+    let sender = arrival.sender
+    // The daemon asks itself in others' names, which it has looked at already.
+    let asker =
+      sender.process == getpid()
+      ? OpenerRequest.Asker() : .init(process: sender.process, user: sender.user)
+    let namespace = try NamespaceFile(arrival.files[1], of: asker)
+    guard namespace.number != home?.number else { return nil }
+    // Where there is an opener, it looks.
+    if settings.opener == nil { try namespace.check() }
+    return namespace
   }
 
   /// What the control thread has done.
@@ -95,6 +104,7 @@ extension Server {
     case .looked(let tag, let isGone): hasLooked(at: tag, isGone: isGone)
     case .redirected(let process, let result): hasRedirected(process, result)
     case .foundSwitch(let result): loadModule(ticket, result)
+    case .hostStarted(let result): begin(ticket, result)
     case .checked(let report): hasChecked(ticket, report)
     case .memory(let result):
       switch result {

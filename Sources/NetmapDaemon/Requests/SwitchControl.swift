@@ -28,7 +28,9 @@ extension Server {
       {
         // That is answered when its process has started.
         try choice.check()
-        loading[ticket] = (bridge, choice)
+        loading[ticket] = LoadRequest(
+          bridge: bridge, choice: choice,
+          sealed: arrival.files.count > 1 ? arrival.files[1] : nil)
         return control.put(.findSwitch(ticket: ticket, bridge))
       }
       control.put(

@@ -67,6 +67,8 @@ final class ControlThread: Sendable {
     case linkEnded(BindingID)
     /// Nobody carries the packets of an interface on a switch any more.
     case interfaceEnded(PortName)
+    /// The process that is to run a module has been started.
+    case hostStarted(Result<HostProcess, NetmapError>)
     case switched(Result<Switched, NetmapError>)
     case registered(Result<Bound, NetmapError>)
     case memory(Result<UInt16, NetmapError>)

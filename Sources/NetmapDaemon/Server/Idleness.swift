@@ -46,33 +46,17 @@ extension Server {
   ///
   /// - Parameter evenIfAsked: Also when somebody has just connected.
   func leave(evenIfAsked: Bool) {
-    do throws(NetmapError) {
-      var locks: [DaemonLock] = []
-      for listener in listeners {
-        locks.append(try DaemonLock(listener.address, within: evenIfAsked ? 1 : 0))
-        var waiting = pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)
-        if !evenIfAsked, unsafe poll(&waiting, 1, 0) > 0 {
-          idleSince = monotonicNanoseconds()
-          return
-        }
+    let isGranted =
+      if let opener = settings.opener {
+        opener.mayLeave(evenIfAsked: evenIfAsked)
+      } else {
+        Departure(listeners).isGranted(evenIfAsked: evenIfAsked)
       }
-      removeSockets()
-      withExtendedLifetime(locks) {}
-    } catch {
-      // Whoever has the lock is about to connect.
-      if error.code.rawValue == ETIMEDOUT, !evenIfAsked {
-        idleSince = monotonicNanoseconds()
-        return
-      }
-      log.error("\(error)")
-      // Nobody can have bound the paths anew as long as this process listens on them.
-      removeSockets()
+    guard isGranted || evenIfAsked else {
+      idleSince = monotonicNanoseconds()
+      return
     }
     log.info("leaving")
     isStopping = true
-  }
-
-  private func removeSockets() {
-    for listener in listeners where listener.removesSocket { unsafe unlink(listener.address.path) }
   }
 }

@@ -2,20 +2,30 @@ internal import CLinux
 internal import Glibc
 internal import NetmapCore
 
-/// A descriptor of a network namespace: whoever has one was let into it, network_namespaces(7).
+/// A descriptor of a network namespace, network_namespaces(7). Having one is not enough to have interfaces of it
+/// opened.
 final class NamespaceFile: Sendable {
-  private let file: CInt
+  let file: CInt
   /// What keeps it open.
   private let keeper: any Sendable
   let number: UInt64
 
-  /// - Parameter file: What a process says is one.
+  /// In whose name it is used.
+  let asker: OpenerRequest.Asker
+
+  /// - Parameters:
+  ///   - file: What a process says is one.
+  ///   - asker: The process; the daemon itself by default.
   /// - Throws: ``NetmapError`` `EINVAL` when it is something else.
-  convenience init(_ file: ForeignFile) throws(NetmapError) {
-    try self.init(file.descriptor, kept: file)
+  convenience init(
+    _ file: ForeignFile, of asker: OpenerRequest.Asker = .init()
+  ) throws(NetmapError) {
+    try self.init(file.descriptor, asker, kept: file)
   }
 
-  private init(_ file: CInt, kept keeper: any Sendable) throws(NetmapError) {
+  private init(
+    _ file: CInt, _ asker: OpenerRequest.Asker = .init(), kept keeper: any Sendable
+  ) throws(NetmapError) {
     // The link's text comes from the kernel, whatever kind of file it is, and asking for it waits for
     // nobody: a file can belong to a file system that answers when it likes.
     var text = [CChar](repeating: 0, count: 64)
@@ -30,6 +40,7 @@ final class NamespaceFile: Sendable {
         remedy: "use one version of netmap for all processes")
     }
     self.file = file
+    self.asker = asker
     self.keeper = keeper
     self.number = number
   }
@@ -42,9 +53,22 @@ final class NamespaceFile: Sendable {
 
   /// The calling thread's; nil where /proc is missing.
   static func current() -> NamespaceFile? {
+    if AskedNamespace.isUsed { return AskedNamespace.home }
     let file = unsafe open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return nil }
     return try? NamespaceFile(file, kept: OwnedFile(file))
+  }
+
+  /// A descriptor of the one in which the calling thread has interfaces looked up; the caller's.
+  ///
+  /// - Throws: ``NetmapError`` `EMFILE`, or `ENOENT` where /proc is missing.
+  static func asked() throws(NetmapError) -> OwnedFile {
+    guard let namespace = AskedNamespace.current ?? current() else {
+      throw NetmapError(
+        .notFound, "open", "/proc/thread-self/ns/net", reason: "there is no /proc",
+        remedy: "mount /proc, by which netmapd knows where interfaces are looked up")
+    }
+    return OwnedFile(try OwnedFile.duplicate(namespace.file))
   }
 
   /// Runs `body` in a network namespace, on this thread, and comes back.
@@ -58,6 +82,7 @@ final class NamespaceFile: Sendable {
   static func within<R>(
     _ namespace: NamespaceFile?, home: NamespaceFile?, _ body: () throws(NetmapError) -> R
   ) throws(NetmapError) -> R {
+    if AskedNamespace.isUsed { return try AskedNamespace.with(namespace, body) }
     guard let namespace, namespace.number != home?.number else { return try body() }
     guard let home, setns(namespace.file, CInt(CLINUX_CLONE_NEWNET)) == 0 else {
       throw NetmapError(

@@ -15,6 +15,9 @@ package final class Server {
     /// Ports that strangers may open as everybody else does.
     package var sharedPorts: [PortPattern]
 
+    /// What does for the daemon what takes privileges; nil where it does everything itself.
+    package var opener: OpenerLink?
+
     package init(idleExit: Double? = nil, sharedPorts: [PortPattern] = []) {
       self.idleExit = idleExit
       self.sharedPorts = sharedPorts
@@ -29,6 +32,8 @@ package final class Server {
     case death(Client)
     /// What the control thread has decided.
     case decisions
+    /// Connections of the daemon to itself.
+    case own
     /// A process that runs a module: what it says, and its end.
     case moduleHost(ModuleHost)
   }
@@ -37,6 +42,7 @@ package final class Server {
   let control: ControlThread
   let closer: Closer
   let isolation: Isolation
+  let own: OwnConnections
   let log: Logger
   /// The first listener's.
   let address: DaemonAddress
@@ -82,7 +88,7 @@ package final class Server {
   var hosts: [pid_t: ModuleHost] = [:]
   var hostsWatchedAt: UInt64 = 0
   /// Modules that are to be loaded, by request.
-  var loading: [UInt64: (bridge: String, choice: SwitchModuleChoice)] = [:]
+  var loading: [UInt64: LoadRequest] = [:]
 
   var idleSince: UInt64? = monotonicNanoseconds()
   var isStopping = false
@@ -114,7 +120,8 @@ package final class Server {
     queue = try EventQueue()
     closer = try Closer()
     control = try ControlThread(engine, home: home)
-    isolation = Isolation(engine, address, control)
+    own = try OwnConnections()
+    isolation = Isolation(engine, address, control, own)
     for listener in listeners {
       _ = fcntl(listener.descriptor, F_SETFL, O_NONBLOCK)
       guard clinux_pass_credentials(listener.descriptor) == 0 else {
@@ -126,7 +133,8 @@ package final class Server {
   }
 
   static func spare() -> OwnedFile? {
-    let file = unsafe open("/dev/null", O_RDONLY | O_CLOEXEC)
+    // Any file will do; this one need not be opened by name.
+    let file = eventfd(0, CInt(EFD_CLOEXEC))
     return file >= 0 ? OwnedFile(file) : nil
   }
 
@@ -147,6 +155,7 @@ package final class Server {
   package func run(signals: CInt) throws(NetmapError) {
     _ = try watch(signals, in: urgent) { _ in .signals }
     _ = try watch(control.descriptor, in: urgent) { _ in .decisions }
+    _ = try watch(own.descriptor, in: urgent) { _ in .own }
     for listener in listeners {
       log.info(
         "listening",
@@ -189,6 +198,7 @@ package final class Server {
       case .signals:
         log.info("stopped by a signal")
         leave(evenIfAsked: true)
+      case .own: acceptOwn()
       case .decisions: for decision in control.takeAnswers() { complete(decision) }
       case .moduleHost(let host): serve(host)
       case .death, .listener, .connection, nil: break

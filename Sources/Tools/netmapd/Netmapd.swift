@@ -72,6 +72,9 @@ struct Netmapd: ParsableCommand {
       "trace, debug, info, notice, warning, error or critical.", valueName: "level"))
   var logLevel = "info"
 
+  /// What root's netmapd starts itself with to have somebody who meets input; of no use to anybody else.
+  @Flag(help: .hidden) var broker = false
+
   @OptionGroup(visibility: .hidden) var hosting: ModuleHosting
 
   func validate() throws {
@@ -90,6 +93,7 @@ struct Netmapd: ParsableCommand {
       let address =
         if let socket { try DaemonAddress(path: socket) } else { try DaemonAddress.own() }
       if try hosting.runs(address) { return }
+      if broker { return try serveAsBroker(address) }
       let listening = try listeningSocket(address)
       if foreground {
         try serve(listening.file, address, isSystemds: listening.isSystemds)

@@ -77,6 +77,13 @@ extension Netmapd {
           listening, address, isolateOthers ? .isolatesOthers : .trusts,
           removesSocket: !isSystemds)
       ] + (try additionalListeners())
+    if let user = ConfinedUser.available() {
+      let opener = try OpenerProcess(
+        options: brokerOptions(address), user: user, listeners: listeners, log: log)
+      return try opener.run(signals: signals)
+    }
+    // No program that it runs gains rights that it has not.
+    _ = clinux_no_new_privileges()
     let server = try Server(
       listeners: listeners, engine: try Engine(interfaces: LinuxInterfaces()),
       settings: .init(
@@ -88,18 +95,69 @@ extension Netmapd {
   /// The sockets of `--listen`.
   private func additionalListeners() throws(NetmapError) -> [Listener] {
     var result: [Listener] = []
-    for text in listen {
-      let isIsolated = text.hasSuffix(":isolated")
-      let path = isIsolated ? String(text.dropLast(":isolated".count)) : text
-      let address = try DaemonAddress(path: path)
+    for (address, admission) in try additionalAddresses() {
       let lock = try DaemonLock(address)
       let file = try address.listen()
       // Whoever gets as far as the socket may use it: it lies in a folder of the container's.
-      if isIsolated { _ = unsafe fchmodat(AT_FDCWD, path, 0o666, AT_SYMLINK_NOFOLLOW) }
+      if case .isolates = admission {
+        _ = unsafe fchmodat(AT_FDCWD, address.path, 0o666, AT_SYMLINK_NOFOLLOW)
+      }
       withExtendedLifetime(lock) {}
-      result.append(Listener(file, address, isIsolated ? .isolates : .trusts))
+      result.append(Listener(file, address, admission))
     }
     return result
+  }
+
+  private func additionalAddresses() throws(NetmapError) -> [(DaemonAddress, Admission)] {
+    var result: [(DaemonAddress, Admission)] = []
+    for text in listen {
+      let isIsolated = text.hasSuffix(":isolated")
+      let path = isIsolated ? String(text.dropLast(":isolated".count)) : text
+      result.append((try DaemonAddress(path: path), isIsolated ? .isolates : .trusts))
+    }
+    return result
+  }
+
+  // MARK: - The broker
+
+  /// The command line of a broker that serves as this one is to.
+  private func brokerOptions(_ address: DaemonAddress) -> [String] {
+    [
+      "--broker", "--socket=\(address.path)", "--idle-exit", "\(idleExit)", "--log-level", logLevel,
+    ] + (isolateOthers ? ["--isolate-others"] : []) + listen.flatMap { ["--listen", $0] }
+      + allowIsolated.flatMap { ["--allow-isolated", $0] }
+  }
+
+  /// Serves what an opener has opened, without any right, until the opener ends it.
+  func serveAsBroker(_ address: DaemonAddress) throws(NetmapError) {
+    let beginning = try BrokerBeginning()
+    FileLimit.raise()
+    signal(SIGPIPE, SIG_IGN)
+    var log = Logger(label: "netmapd") { StreamLogHandler.standardError(label: $0) }
+    log.logLevel = Logger.Level(rawValue: logLevel) ?? .info
+    let places =
+      [(address, isolateOthers ? Admission.isolatesOthers : .trusts)]
+      + (try additionalAddresses())
+    guard beginning.listeners.count == places.count else {
+      throw NetmapError(
+        .invalidArgument, "start", "netmapd",
+        reason: "it has been given \(beginning.listeners.count) sockets that listen, not"
+          + " \(places.count)")
+    }
+    // The C library reads the time zone now, as it may open no file later.
+    tzset()
+    try Confinement.enter(beginning.user, opener: beginning.opener)
+    var settings = Server.Settings(
+      idleExit: idleExit > 0 ? idleExit : nil,
+      sharedPorts: allowIsolated.map { PortPattern($0) })
+    settings.opener = beginning.link
+    let server = try Server(
+      listeners: zip(beginning.listeners, places).map { file, place in
+        Listener(file, place.0, place.1, removesSocket: false)
+      },
+      engine: try Engine(interfaces: LinuxInterfaces(rights: beginning.link)),
+      settings: settings, log: log)
+    try server.run(signals: beginning.end)
   }
 
   /// SIGTERM and SIGINT as something to read; a peer that has gone is an error and no signal.

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 public import Netmap
 package import NetmapClient
@@ -53,7 +54,12 @@ public final class DaemonFixture {
 
   /// Ends the daemon with a signal.
   public func endDaemon(_ signal: CInt) {
+    let life = serving.map { clinux_pidfd_open($0) } ?? -1
+    defer { if life >= 0 { close(life) } }
     daemon?.kill(signal)
+    // The process that answers requests ends a moment later.
+    var end = pollfd(fd: life, events: Int16(POLLIN), revents: 0)
+    _ = unsafe poll(&end, 1, 5000)
     daemon = nil
   }
 
@@ -69,9 +75,21 @@ public final class DaemonFixture {
     }
   }
 
-  /// Descriptors that the daemon has open.
+  /// The process that answers requests: root's daemon has one for that, a child of the other.
+  public var serving: Int32? {
+    guard let process = daemon?.process else { return nil }
+    let file = unsafe open("/proc/\(process)/task/\(process)/children", O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return process }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 64)
+    let count = unsafe read(file, &bytes, bytes.count)
+    return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: " ").first
+      .flatMap { Int32($0) } ?? process
+  }
+
+  /// Descriptors that it has open.
   public func daemonDescriptors() throws -> Int {
-    guard let process = daemon?.process, let folder = unsafe opendir("/proc/\(process)/fd") else {
+    guard let process = serving, let folder = unsafe opendir("/proc/\(process)/fd") else {
       throw FixtureError(text: "the daemon is not running")
     }
     defer { unsafe closedir(folder) }
@@ -82,7 +100,7 @@ public final class DaemonFixture {
 
   /// What the daemon's descriptors are, one a line, for a failed test to show.
   public func describeDescriptors() -> String {
-    guard let process = daemon?.process else { return "" }
+    guard let process = serving else { return "" }
     return (try? TestProgram.output(of: ["ls", "-l", "/proc/\(process)/fd"])) ?? ""
   }
 

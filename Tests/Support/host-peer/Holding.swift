@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Netmap
+import NetmapClient
 import NetmapCore
 
 extension HostPeer {
@@ -26,6 +27,22 @@ extension HostPeer {
     say("ready")
     _ = try Poller().wait(for: &items)
     fail("a wait ended")
+  }
+
+  /// Opens an interface of a network namespace that the process is not in.
+  static func hold(_ name: String, in namespace: String) throws {
+    let address = try DaemonAddress.own()
+    let way = DaemonConnection.Way(
+      connect: { () throws(NetmapError) in try address.connect() },
+      namespace: { (_) throws(NetmapError) in
+        let file = unsafe open(namespace, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { throw systemError("open", namespace) }
+        return OwnedFile(file)
+      })
+    let connection = try DaemonConnection(address: address, way)
+    let opened = try connection.register(RegisterRequest(name: try PortName(name)))
+    say("ready")
+    while true { withExtendedLifetime(opened) { _ = pause() } }
   }
 
   /// Opens pipes until it is refused, or has so many; keeps them, and the process.

@@ -91,6 +91,7 @@ struct HostPeer {
         let port = try Port(arguments[2], engine: HostEngine.shared)
         say("ready: \(port.backend?.description ?? "no backend")")
         while true { pause() }
+      case "hold-in" where arguments.count >= 4: try hold(arguments[3], in: arguments[2])
       case "hold-many" where arguments.count >= 3:
         try holdMany(Int(arguments[2]) ?? 0)
       case "open-all" where arguments.count >= 4:

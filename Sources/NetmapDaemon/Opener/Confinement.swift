@@ -1,0 +1,86 @@
+internal import CLinux
+internal import Glibc
+package import NetmapCore
+
+/// The user that the broker runs as.
+package struct ConfinedUser: Hashable, Sendable {
+  package var user: UInt32
+  package var group: UInt32
+
+  package init(user: UInt32, group: UInt32) {
+    self.user = user
+    self.group = group
+  }
+
+  /// The user `netmap` where there is one, else `nobody`; nil where this process may not become it: it is not
+  /// root, lacks a capability, or its user namespace does not have the user.
+  package static func available() -> ConfinedUser? {
+    guard geteuid() == 0 else { return nil }
+    for name in ["netmap", "nobody"] {
+      guard let entry = unsafe getpwnam(name) else { continue }
+      let found = unsafe ConfinedUser(user: entry.pointee.pw_uid, group: entry.pointee.pw_gid)
+      guard found.user != 0 else { continue }
+      return found.canBeTaken ? found : nil
+    }
+    return nil
+  }
+
+  /// Whether a child of this process can become it.
+  private var canBeTaken: Bool {
+    let child = clinux_fork()
+    guard child >= 0 else { return false }
+    if child == 0 { _exit(take() ? 0 : 1) }
+    var status: CInt = -1
+    while unsafe waitpid(child, &status, 0) < 0 && errno == EINTR {}
+    return status == 0
+  }
+
+  /// Becomes it, for good. Only system calls: a child by fork(2) may do no more.
+  fileprivate func take() -> Bool {
+    setgroups(0, nil) == 0 && setresgid(group, group, group) == 0
+      && setresuid(user, user, user) == 0
+  }
+}
+
+/// What the broker gives up before it meets any input.
+package enum Confinement {
+  /// Becomes a user without any right, for good: no capability, no program that gives one, no memory dump,
+  /// no tracing by others of that user, and no system calls but those of ``CallFilter``.
+  ///
+  /// - Parameters:
+  ///   - user: Who to become.
+  ///   - opener: The process whose end ends this one; its parent.
+  /// - Throws: ``NetmapError`` when anything of it does not work; the process must end then.
+  package static func enter(_ user: ConfinedUser, opener: Int32) throws(NetmapError) {
+    AskedNamespace.use()
+    // No capability can come back, whatever is run.
+    for capability in 0..<64 as Range<UInt> {
+      guard clinux_prctl(CInt(CLINUX_PR_CAPBSET_DROP), capability) != 0 else { continue }
+      // EINVAL: there are no more. EPERM: root lacks CAP_SETPCAP; nothing can make use of the set
+      // that stays, as no program gives rights from now on.
+      guard errno == EINVAL || errno == EPERM else {
+        throw systemError("prctl(PR_CAPBSET_DROP)", "netmapd")
+      }
+      break
+    }
+    guard user.take() else { throw systemError("setresuid", "user \(user.user)") }
+    var header: [2 of UInt32] = [0x2008_0522, 0]
+    let none: [6 of UInt32] = [0, 0, 0, 0, 0, 0]
+    var sets = none
+    guard unsafe capset(&header, &sets) == 0 else { throw systemError("capset", "netmapd") }
+    // A change of the user clears the first, and exec the second.
+    guard clinux_prctl(CInt(CLINUX_PR_SET_PDEATHSIG), UInt(SIGKILL)) == 0,
+      clinux_prctl(CInt(CLINUX_PR_SET_DUMPABLE), 0) == 0,
+      clinux_prctl(CInt(CLINUX_PR_SET_NO_NEW_PRIVS), 1) == 0
+    else { throw systemError("prctl", "netmapd") }
+    // It may have ended before its end was to be told.
+    guard getppid() == opener else {
+      throw NetmapError(.init(rawValue: ESRCH), "start", "netmapd", reason: "its opener has ended")
+    }
+    guard geteuid() == user.user, setresuid(0, 0, 0) != 0 else {
+      throw NetmapError(
+        .notPermitted, "start", "netmapd", reason: "it still has root's rights")
+    }
+    try CallFilter(for: getpid()).install()
+  }
+}

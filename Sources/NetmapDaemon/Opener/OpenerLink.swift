@@ -1,0 +1,267 @@
+internal import CLinux
+internal import Glibc
+internal import NetmapClient
+package import NetmapCore
+package import NetmapLinuxSetup
+internal import Synchronization
+
+/// The broker's side: has the opener do what takes privileges, and waits for its answer.
+///
+/// Every call may be made from any thread.
+package final class OpenerLink: InterfaceRights {
+  /// A number that the opener has given, which is given back with the object.
+  fileprivate final class Number: Sendable {
+    let value: UInt32
+    private let link: OpenerLink
+
+    init(_ value: UInt32, _ link: OpenerLink) {
+      self.value = value
+      self.link = link
+    }
+
+    deinit { _ = try? link.ask(.close(value)) }
+  }
+
+  /// One interface: its rights know its number.
+  fileprivate final class Interface: Sendable {
+    let number: Number
+    let link: OpenerLink
+
+    init(_ number: Number, _ link: OpenerLink) {
+      self.number = number
+      self.link = link
+    }
+  }
+
+  private let socket: MessageSocket
+  private let turn = Mutex<Void>(())
+
+  /// - Parameter socket: Connected to the opener; this object's from now on.
+  package init(owning socket: CInt) {
+    self.socket = MessageSocket(owning: socket)
+  }
+
+  /// Whether the broker may end now: its socket has been removed then.
+  ///
+  /// - Parameter evenIfAsked: Also when somebody has just connected.
+  /// - Returns: True as well when the opener has gone.
+  package func mayLeave(evenIfAsked: Bool) -> Bool {
+    do throws(NetmapError) {
+      var answer = try ask(.leave(evenIfAsked: evenIfAsked))
+      return try answer.fields.take(UInt8.self) != 0
+    } catch {
+      return true
+    }
+  }
+
+  /// Has a process started that runs a module.
+  ///
+  /// - Parameter sealed: A socket in which the user's request lies.
+  /// - Returns: The process.
+  /// - Throws: ``NetmapError``: why it was not started.
+  func startHost(_ sealed: CInt) throws(NetmapError) -> HostProcess {
+    var answer = try ask(.startHost, sealed)
+    let (process, user) = (
+      try answer.fields.take(Int32.self), try answer.fields.take(UInt32.self)
+    )
+    guard answer.files.count == 2 else { throw answer.fields.malformed("descriptors are missing") }
+    return HostProcess(
+      process: process, user: user, death: answer.files[0],
+      channel: MessageSocket(owning: try answer.files[1].duplicate()))
+  }
+
+  /// Has such a process killed.
+  func endHost(_ process: Int32) { _ = try? ask(.endHost(process)) }
+
+  fileprivate struct Answer {
+    var fields: MessageReader
+    let files: [OwnedFile]
+
+    /// The one descriptor that came with it, the caller's.
+    func file() throws(NetmapError) -> CInt {
+      guard let file = files.first else { throw fields.malformed("a descriptor is missing") }
+      return try file.duplicate()
+    }
+  }
+
+  fileprivate func ask(
+    _ request: OpenerRequest, _ file: CInt? = nil
+  ) throws(NetmapError) -> Answer {
+    let mail = try turn.withLock { (_) throws(NetmapError) -> MessageSocket.Datagram in
+      try socket.send(request.bytes, file.map { [$0] } ?? [])
+      guard let mail = try socket.receive(waits: true), !mail.bytes.isEmpty else {
+        throw NetmapError(
+          .init(rawValue: ECONNRESET), "ask", "netmapd's opener", reason: "it has gone",
+          remedy: "try again; netmapd is started then")
+      }
+      return mail
+    }
+    return Answer(fields: try OpenerAnswer.fields(of: mail.bytes), files: mail.files)
+  }
+
+  // MARK: - Rights
+
+  package func identity(of name: String) throws(NetmapError) -> InterfaceIdentity {
+    guard (1...OpenerRequest.nameMax).contains(name.utf8.count) else {
+      return InterfaceIdentity(namespace: 0, index: 0)
+    }
+    let namespace = AskedNamespace.current
+    var answer = try ask(.identity(name, namespace?.asker ?? .init()), namespace?.file)
+    return InterfaceIdentity(
+      namespace: try answer.fields.take(UInt64.self), index: try answer.fields.take(UInt32.self))
+  }
+
+  package func interface(named name: String) throws(NetmapError) -> LinuxInterface? {
+    guard (1...OpenerRequest.nameMax).contains(name.utf8.count) else { return nil }
+    let namespace = AskedNamespace.current
+    var answer = try ask(.interface(name, namespace?.asker ?? .init()), namespace?.file)
+    let number = try answer.fields.take(UInt32.self)
+    guard number != 0 else { return nil }
+    let interface = Interface(Number(number, self), self)
+    return try answer.fields.takeInterface(named: name, rights: interface)
+  }
+
+  package func linkEvents(of interface: LinuxInterface) throws(NetmapError) -> CInt {
+    throw unknown(interface)
+  }
+
+  package func xdpSocket(
+    for interface: LinuxInterface, registering region: Region?
+  ) throws(NetmapError) -> CInt { throw unknown(interface) }
+
+  package func xdpProgram(
+    on interface: LinuxInterface, generic isGeneric: Bool
+  ) throws(NetmapError) -> any AttachedXDPProgram { throw unknown(interface) }
+
+  package func packetSocket(for interface: LinuxInterface) throws(NetmapError) -> CInt {
+    throw unknown(interface)
+  }
+
+  package func blind(
+    _ interface: LinuxInterface, avoidingLinks: Bool
+  ) throws(NetmapError) -> any AttachedBlind { throw unknown(interface) }
+
+  private func unknown(_ interface: LinuxInterface) -> NetmapError {
+    NetmapError(
+      .inputOutput, "open", interface.name, reason: "netmapd's opener has not looked it up")
+  }
+}
+
+extension OpenerLink.Interface: InterfaceRights {
+  func identity(of name: String) throws(NetmapError) -> InterfaceIdentity {
+    try link.identity(of: name)
+  }
+
+  func interface(named name: String) throws(NetmapError) -> LinuxInterface? {
+    try link.interface(named: name)
+  }
+
+  func linkEvents(of interface: LinuxInterface) throws(NetmapError) -> CInt {
+    try link.ask(.linkEvents(of: number.value)).file()
+  }
+
+  func xdpSocket(
+    for interface: LinuxInterface, registering region: Region?
+  ) throws(NetmapError) -> CInt {
+    let memory = region.map { region in
+      let pool = region.layout.buffers
+      return OpenerRequest.Memory(
+        offset: UInt64(pool.offset), byteCount: UInt64(pool.byteCount + pool.size),
+        chunkSize: UInt32(pool.size), headroom: UInt32(region.layout.headroom),
+        regionID: region.id)
+    }
+    return try link.ask(
+      .xdpSocket(interface: number.value, memory), region?.memory.descriptor
+    ).file()
+  }
+
+  func xdpProgram(
+    on interface: LinuxInterface, generic isGeneric: Bool
+  ) throws(NetmapError) -> any AttachedXDPProgram {
+    var answer = try link.ask(.xdpProgram(interface: number.value, isGeneric: isGeneric))
+    let made = OpenerLink.Number(try answer.fields.take(UInt32.self), link)
+    return RemoteProgram(made, link, file: OwnedFile(try answer.file()))
+  }
+
+  func packetSocket(for interface: LinuxInterface) throws(NetmapError) -> CInt {
+    try link.ask(.packetSocket(interface: number.value)).file()
+  }
+
+  func blind(
+    _ interface: LinuxInterface, avoidingLinks: Bool
+  ) throws(NetmapError) -> any AttachedBlind {
+    var answer = try link.ask(.blind(interface: number.value, avoidingLinks: avoidingLinks))
+    let made = OpenerLink.Number(try answer.fields.take(UInt32.self), link)
+    return RemoteBlind(made, file: answer.files.isEmpty ? nil : OwnedFile(try answer.file()))
+  }
+}
+
+/// An XDP program that the opener has attached.
+private final class RemoteProgram: AttachedXDPProgram {
+  private let number: OpenerLink.Number
+  private let link: OpenerLink
+  private let file: OwnedFile
+
+  init(_ number: OpenerLink.Number, _ link: OpenerLink, file: OwnedFile) {
+    self.number = number
+    self.link = link
+    self.file = file
+  }
+
+  var linkDescriptor: CInt { file.descriptor }
+
+  func add(socket: CInt, queue index: Int) throws(NetmapError) {
+    _ = try link.ask(.add(program: number.value, queue: UInt32(clamping: index)), socket)
+  }
+
+  func remove(queue index: Int) {
+    _ = try? link.ask(.remove(program: number.value, queue: UInt32(clamping: index)))
+  }
+
+  // The opener does, when this process ends.
+  func leaveToOthers() {}
+}
+
+/// What the opener keeps from the host.
+private final class RemoteBlind: AttachedBlind {
+  private let number: OpenerLink.Number
+  private let file: OwnedFile?
+
+  init(_ number: OpenerLink.Number, file: OwnedFile?) {
+    self.number = number
+    self.file = file
+  }
+
+  var linkDescriptor: CInt? { file?.descriptor }
+
+  func leaveToOthers() {}
+}
+
+// An interface that the opener has looked up, as answers carry it.
+
+extension MessageWriter {
+  mutating func put(_ interface: LinuxInterface) {
+    put(interface.identity.namespace)
+    put(interface.index)
+    put(UInt32(clamping: interface.mtu))
+    put(UInt8(interface.isUp ? 1 : 0))
+    put(UInt8(interface.isLoopback ? 1 : 0))
+    put(UInt16(clamping: interface.receiveQueues))
+    put(UInt16(clamping: interface.transmitQueues))
+  }
+}
+
+extension MessageReader {
+  fileprivate mutating func takeInterface(
+    named name: String, rights: any InterfaceRights
+  ) throws(NetmapError) -> LinuxInterface {
+    let identity = InterfaceIdentity(
+      namespace: try take(UInt64.self), index: try take(UInt32.self))
+    let mtu = Int(try take(UInt32.self))
+    let (isUp, isLoopback) = (try take(UInt8.self) != 0, try take(UInt8.self) != 0)
+    let (receive, transmit) = (Int(try take(UInt16.self)), Int(try take(UInt16.self)))
+    return LinuxInterface(
+      name: name, identity: identity, mtu: mtu, isUp: isUp, isLoopback: isLoopback,
+      queues: (receive, transmit), rights: rights)
+  }
+}

@@ -1,0 +1,211 @@
+internal import Glibc
+internal import NetmapClient
+internal import NetmapCore
+
+/// What the broker asks of the opener: all of it. `docs/decisions/0060-opener-and-broker.md` says of each
+/// what somebody gains who controls the broker.
+enum OpenerRequest: Equatable {
+  /// In whose name something is opened, as the kernel told the broker.
+  struct Asker: Equatable, Sendable {
+    /// 0 for the daemon itself.
+    var process: Int32 = 0
+    var user: UInt32 = 0
+  }
+
+  /// Buffers in a memfd, which goes with the request.
+  struct Memory: Equatable {
+    /// Where chunk 0 begins, bytes; whole pages.
+    var offset: UInt64
+    var byteCount: UInt64
+    var chunkSize: UInt32
+    var headroom: UInt32
+    var regionID: UInt16
+  }
+
+  /// Which interface a name means in a network namespace, whose descriptor goes with the request; in the
+  /// opener's own without one.
+  case identity(String, Asker)
+  /// Looks an interface up, in a network namespace as before. The answer's number stands for it from then on.
+  case interface(String, Asker)
+  /// The broker has done with what a number stands for: an interface, a program, a blind.
+  case close(UInt32)
+  /// A netlink socket that hears of changes of interfaces where this one is.
+  case linkEvents(of: UInt32)
+  /// An XDP socket where an interface is.
+  case xdpSocket(interface: UInt32, Memory?)
+  /// Our XDP program on an interface. The answer's number stands for it.
+  case xdpProgram(interface: UInt32, isGeneric: Bool)
+  /// Frames of a queue go to an XDP socket, which goes with the request.
+  case add(program: UInt32, queue: UInt32)
+  /// Frames of a queue go to the host.
+  case remove(program: UInt32, queue: UInt32)
+  /// A packet socket where an interface is.
+  case packetSocket(interface: UInt32)
+  /// Keeps what arrives on an interface from the host. The answer's number stands for it.
+  case blind(interface: UInt32, avoidingLinks: Bool)
+  /// The broker wants to end: the socket is to be removed, unless somebody has just connected.
+  case leave(evenIfAsked: Bool)
+  /// A process that runs a module for a user. What goes with the request is a socket in which the user's own
+  /// request lies, with the user's credentials: the broker's word says nothing of either.
+  case startHost
+  /// Kills such a process.
+  case endHost(Int32)
+}
+
+extension OpenerRequest {
+  /// Changes with every change of a request, an answer or what begins a broker.
+  static let version: UInt16 = 1
+  /// The longest request, bytes.
+  static let byteCountMax = 256
+  /// The longest name of an interface, bytes.
+  static let nameMax = 15
+
+  var bytes: [UInt8] {
+    var writer = MessageWriter()
+    writer.put(Self.version)
+    func put(_ kind: UInt16, _ values: UInt32...) {
+      writer.put(kind)
+      for value in values { writer.put(value) }
+    }
+    switch self {
+    case .identity(let name, let asker), .interface(let name, let asker):
+      if case .identity = self { put(1) } else { put(2) }
+      writer.put(name)
+      writer.put(asker.process)
+      writer.put(asker.user)
+    case .close(let number): put(3, number)
+    case .linkEvents(let number): put(4, number)
+    case .xdpSocket(let number, let memory):
+      put(5, number, memory == nil ? 0 : 1)
+      writer.put(memory?.offset ?? 0)
+      writer.put(memory?.byteCount ?? 0)
+      writer.put(memory?.chunkSize ?? 0)
+      writer.put(memory?.headroom ?? 0)
+      writer.put(memory?.regionID ?? 0)
+    case .xdpProgram(let number, let isGeneric): put(6, number, isGeneric ? 1 : 0)
+    case .add(let number, let queue): put(7, number, queue)
+    case .remove(let number, let queue): put(8, number, queue)
+    case .packetSocket(let number): put(9, number)
+    case .blind(let number, let avoidingLinks): put(10, number, avoidingLinks ? 1 : 0)
+    case .leave(let evenIfAsked): put(11, evenIfAsked ? 1 : 0)
+    case .startHost: put(12)
+    case .endHost(let process): put(13, UInt32(bitPattern: process))
+    }
+    return writer.bytes
+  }
+
+  /// - Returns: Nil for anything that is no request, or is one of another version.
+  init?(_ bytes: [UInt8]) {
+    do throws(NetmapError) {
+      var reader = MessageReader(bytes)
+      guard bytes.count <= Self.byteCountMax, try reader.take(UInt16.self) == Self.version else {
+        return nil
+      }
+      let kind = try reader.take(UInt16.self)
+      switch kind {
+      case 1, 2:
+        let name = try reader.takeBytes()
+        guard (1...Self.nameMax).contains(name.count),
+          name.allSatisfy({ (0x21...0x7e).contains($0) && $0 != UInt8(ascii: "/") })
+        else { return nil }
+        let asker = Asker(process: try reader.take(Int32.self), user: try reader.take(UInt32.self))
+        let text = String(decoding: name, as: UTF8.self)
+        self = kind == 1 ? .identity(text, asker) : .interface(text, asker)
+      case 3: self = .close(try reader.take(UInt32.self))
+      case 4: self = .linkEvents(of: try reader.take(UInt32.self))
+      case 5:
+        let number = try reader.take(UInt32.self)
+        let hasMemory = try reader.takeFlag()
+        let memory = Memory(
+          offset: try reader.take(UInt64.self), byteCount: try reader.take(UInt64.self),
+          chunkSize: try reader.take(UInt32.self), headroom: try reader.take(UInt32.self),
+          regionID: try reader.take(UInt16.self))
+        guard !hasMemory || memory.isValid else { return nil }
+        self = .xdpSocket(interface: number, hasMemory ? memory : nil)
+      case 6:
+        self = .xdpProgram(
+          interface: try reader.take(UInt32.self), isGeneric: try reader.takeFlag())
+      case 7, 8:
+        let (number, queue) = (try reader.take(UInt32.self), try reader.take(UInt32.self))
+        self =
+          kind == 7 ? .add(program: number, queue: queue) : .remove(program: number, queue: queue)
+      case 9: self = .packetSocket(interface: try reader.take(UInt32.self))
+      case 10:
+        self = .blind(
+          interface: try reader.take(UInt32.self), avoidingLinks: try reader.takeFlag())
+      case 11: self = .leave(evenIfAsked: try reader.takeFlag())
+      case 12: self = .startHost
+      case 13: self = .endHost(Int32(bitPattern: try reader.take(UInt32.self)))
+      default: return nil
+      }
+      guard reader.isAtEnd else { return nil }
+    } catch {
+      return nil
+    }
+  }
+}
+
+extension OpenerRequest.Memory {
+  /// The most that one region has: a million buffers of 4096 bytes, and the spare chunk.
+  private static let byteCountMax: UInt64 = 1_000_001 * 4096
+
+  /// Whether it can be what a region of the broker's has.
+  var isValid: Bool {
+    (chunkSize == 2048 || chunkSize == 4096) && byteCount > 0 && byteCount <= Self.byteCountMax
+      && byteCount % UInt64(chunkSize) == 0 && offset % UInt64(pageSize) == 0
+      && offset <= Self.byteCountMax && RegionLayout.headrooms.contains(Int(headroom))
+  }
+}
+
+extension MessageReader {
+  /// 0 or 1.
+  fileprivate mutating func takeFlag() throws(NetmapError) -> Bool {
+    let value = try take(UInt32.self)
+    guard value <= 1 else { throw malformed("a flag is neither 0 nor 1") }
+    return value == 1
+  }
+}
+
+/// What the opener answers: numbers, or a refusal. Descriptors go with it.
+enum OpenerAnswer {
+  /// Bytes of the longest.
+  static let byteCountMax = 8192
+
+  static func done(_ write: (inout MessageWriter) -> Void = { _ in }) -> [UInt8] {
+    var writer = MessageWriter()
+    writer.put(OpenerRequest.version)
+    writer.put(UInt16(0))
+    write(&writer)
+    return writer.bytes
+  }
+
+  static func refused(_ error: NetmapError) -> [UInt8] {
+    var writer = MessageWriter()
+    writer.put(OpenerRequest.version)
+    writer.put(UInt16(1))
+    writer.put(error.code.rawValue)
+    writer.put(UInt8(error.mayPass ? 1 : 0))
+    for text in [error.operation, error.subject, error.reason, error.remedy] {
+      writer.put(bytes: text.utf8.prefix(1024))
+    }
+    return writer.bytes
+  }
+
+  /// The fields of an answer.
+  ///
+  /// - Throws: The ``NetmapError`` that the opener refused with.
+  static func fields(of bytes: [UInt8]) throws(NetmapError) -> MessageReader {
+    var reader = MessageReader(bytes)
+    guard try reader.take(UInt16.self) == OpenerRequest.version else {
+      throw reader.malformed("it is of another version")
+    }
+    guard try reader.take(UInt16.self) != 0 else { return reader }
+    let code = NetmapError.Code(rawValue: try reader.take(Int32.self))
+    let mayPass = try reader.take(UInt8.self) != 0
+    let (operation, subject) = (try reader.takeString(), try reader.takeString())
+    let (reason, remedy) = (try reader.takeString(), try reader.takeString())
+    var error = NetmapError(code, operation, subject, reason: reason, remedy: remedy)
+    error.mayPass = mayPass
+    throw error
+  }
+}

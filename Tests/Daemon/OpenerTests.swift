@@ -1,0 +1,255 @@
+import CLinux
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapDaemon
+import NetmapTestSupport
+import Testing
+
+/// Root's netmapd as two processes: the opener, which has rights, and the broker, which meets input.
+@Suite(
+  "The opener and the broker", .serialized, .timeLimit(.minutes(10)), .needsRoot)
+struct OpenerTests {
+  /// A line of `/proc/PID/status` for each thread of a process, without its name.
+  private func status(_ field: String, of process: Int32) throws -> Set<String> {
+    let text = try TestProgram.output(of: [
+      "sh", "-c", "cat /proc/\(process)/task/*/status",
+    ])
+    let lines = text.split(separator: "\n").filter { $0.hasPrefix("\(field):") }
+    return Set(
+      lines.map { $0.dropFirst(field.count + 1).split(separator: "\t").joined(separator: " ") })
+  }
+
+  private func isNormal(_ interface: String) -> Bool {
+    let state = InterfaceState(interface)
+    return !state.hasXDPProgram && state.ingressPrograms == 0
+  }
+
+  /// Waits a second at most.
+  private func expectNormal(
+    _ interface: String, sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    let end = ContinuousClock.now + .seconds(1)
+    while !isNormal(interface), ContinuousClock.now < end { usleep(1000) }
+    #expect(isNormal(interface), "a second later", sourceLocation: sourceLocation)
+  }
+
+  private func attach(_ fixture: DaemonFixture, _ interface: String) throws {
+    let result = try TestProgram(
+      [TestProgram.built("vale-ctl"), "-a", "vale0:\(interface)"],
+      environment: ["NETMAP_SOCKET": fixture.socket]
+    ).finish()
+    try #require(result.status == 0, "\(result.output)")
+  }
+
+  @Test(
+    "the broker has no right: another user, no capability, no new ones, a filter on every thread")
+  func confined() throws {
+    try NetworkNamespace.run {
+      let fixture = try DaemonFixture()
+      let pair = try VethPair()
+      // All threads that there can be: the control thread's, the worker's, the one that watches links.
+      try attach(fixture, pair.first)
+      let opener = try #require(fixture.daemon).process
+      let broker = try #require(fixture.serving)
+      #expect(broker != opener)
+      #expect(try status("Uid", of: opener) == ["0 0 0 0"])
+      let users = try status("Uid", of: broker)
+      #expect(users.count == 1 && !users.contains("0 0 0 0"), "\(users)")
+      #expect(try status("Groups", of: broker).allSatisfy { $0.allSatisfy { $0 == " " } })
+      for field in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        #expect(try status(field, of: broker) == ["0000000000000000"], "\(field)")
+      }
+      #expect(try status("NoNewPrivs", of: broker) == ["1"])
+      #expect(try status("Seccomp", of: broker) == ["2"])
+    }
+  }
+
+  @Test("the broker killed: its interfaces are normal within a second, and another one serves")
+  func brokerKilled() throws {
+    try NetworkNamespace.run {
+      let fixture = try DaemonFixture()
+      let pair = try VethPair()
+      for _ in 0..<5 {
+        try attach(fixture, pair.first)
+        #expect(!isNormal(pair.first))
+        let broker = try #require(fixture.serving)
+        kill(broker, SIGKILL)
+        expectNormal(pair.first)
+        for _ in 0..<2000
+        where fixture.serving == broker || fixture.serving == fixture.daemon?.process {
+          usleep(1000)
+        }
+        #expect(fixture.serving != broker)
+      }
+      let engine = try fixture.engine()
+      let (a, b) = try (Port("netmap:p{1", engine: engine), Port("netmap:p}1", engine: engine))
+      a.inject([1])
+      try a.sync(.transmit)
+      #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)
+    }
+  }
+
+  @Test(
+    "the opener killed: the broker ends, interfaces are normal within a second, another daemon serves"
+  )
+  func openerKilled() throws {
+    try NetworkNamespace.run {
+      let fixture = try DaemonFixture()
+      let pair = try VethPair()
+      for _ in 0..<3 {
+        try attach(fixture, pair.first)
+        let broker = try #require(fixture.serving)
+        let life = clinux_pidfd_open(broker)
+        defer { close(life) }
+        fixture.daemon?.kill(SIGKILL)
+        var end = pollfd(fd: life, events: Int16(POLLIN), revents: 0)
+        let ended = unsafe poll(&end, 1, 1000)
+        #expect(ended == 1, "the broker lives on")
+        expectNormal(pair.first)
+        fixture.endDaemon(SIGKILL)
+        try fixture.start()
+      }
+    }
+  }
+
+  @Test(
+    "a broker that keeps ending does not keep the opener busy, and SIGTERM ends it all the same")
+  func backOff() throws {
+    let fixture = try DaemonFixture()
+    let opener = try #require(fixture.daemon)
+    for _ in 0..<6 {
+      if let broker = fixture.serving, broker != opener.process { kill(broker, SIGKILL) }
+      usleep(20_000)
+    }
+    opener.send(SIGTERM)
+    #expect(opener.wait() == 0)
+    #expect(unsafe access(fixture.socket, F_OK) != 0)
+  }
+
+  @Test(
+    "a descriptor of a namespace is not enough: a user opens interfaces of its own, and where it is"
+  )
+  func foreignNamespace() throws {
+    let fixture = try DaemonFixture()
+    for path in [fixture.folder, fixture.socket] { _ = unsafe chmod(path, 0o777) }
+    // A namespace of root's, whose descriptor anybody can have.
+    let name = "nmopener\(getpid())"
+    _ = try TestProgram.output(of: ["ip", "netns", "add", name])
+    defer { _ = try? TestProgram.output(of: ["ip", "netns", "del", name]) }
+    _ = try TestProgram.output(of: [
+      "ip", "-n", name, "link", "add", "name", "f0", "type", "veth", "peer", "name", "f1",
+    ])
+    let command = fixture.command(["hold", "netmap:f0@backend:name=packet"])
+    // In it, root may and so may another user.
+    for user in [[], ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]] {
+      let inside = try TestProgram(["ip", "netns", "exec", name] + user + command)
+      #expect(inside.readLine().hasPrefix("ready"))
+      inside.kill(SIGKILL)
+    }
+    // From outside, with a descriptor that root has left open for it.
+    let holder = try TestProgram(["ip", "netns", "exec", name, "sleep", "1000"])
+    defer { holder.kill(SIGKILL) }
+    let inside = "readlink /proc/\(holder.process)/ns/net"
+    for _ in 0..<500 {
+      let places = try TestProgram.output(of: ["sh", "-c", "\(inside); readlink /proc/self/ns/net"])
+        .split(separator: "\n")
+      if places.count == 2, places[0] != places[1] { break }
+      usleep(10_000)
+    }
+    let hold = fixture.command(["hold-in", "/proc/self/fd/9", "f0"]).joined(separator: " ")
+    let outside = try TestProgram([
+      "sh", "-c",
+      "exec 9</proc/\(holder.process)/ns/net;"
+        + " exec setpriv --reuid=54321 --regid=54321 --clear-groups \(hold)",
+    ]).finish()
+    #expect(outside.output.contains("EPERM"), "\(outside.output)")
+  }
+}
+
+/// The filter by itself, in a child that installs it.
+@Suite("System calls of the broker", .serialized, .timeLimit(.minutes(5)))
+struct CallFilterTests {
+  /// How a child ends that installs the filter and makes a call: its exit status, or minus the signal.
+  private func child(_ body: () -> CInt) -> CInt {
+    let process = clinux_fork()
+    if process == 0 {
+      guard clinux_no_new_privileges() == 0, (try? CallFilter(for: getpid()).install()) != nil
+      else {
+        _exit(99)
+      }
+      _exit(body())
+    }
+    var status: CInt = 0
+    while unsafe waitpid(process, &status, 0) < 0 && errno == EINTR {}
+    return status & 0x7f == 0 ? status >> 8 & 0xff : -(status & 0x7f)
+  }
+
+  private func expect(
+    _ end: CInt, sourceLocation: SourceLocation = #_sourceLocation, _ body: () -> CInt
+  ) {
+    let seen = child(body)
+    #expect(seen == end, sourceLocation: sourceLocation)
+  }
+
+  /// The `errno` of a call that returns -1.
+  private func refusal(_ result: CInt) -> CInt { result < 0 ? errno : 0 }
+
+  @Test("files, sockets, memory with programs: EPERM")
+  func refused() {
+    expect(EPERM) { refusal(unsafe open("/dev/null", O_RDONLY)) }
+    expect(EPERM) { refusal(unsafe open("/proc/self/ns/net", O_RDONLY)) }
+    expect(EPERM) { refusal(unsafe unlink("/nothing")) }
+    expect(EPERM) { refusal(socket(AF_INET, CInt(SOCK_DGRAM.rawValue), 0)) }
+    expect(EPERM) { refusal(socket(AF_PACKET, CInt(CLINUX_SOCK_RAW), 0)) }
+    expect(EPERM) { refusal(socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)) }
+    expect(EPERM) { refusal(listen(0, 1)) }
+    expect(EPERM) { refusal(unsafe chdir("/")) }
+    expect(EPERM) {
+      let page = unsafe mmap(
+        nil, pageSize, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+      return unsafe page == MAP_FAILED ? errno : 0
+    }
+    expect(EPERM) {
+      var limit = rlimit(rlim_cur: 1, rlim_max: 1)
+      return refusal(unsafe setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &limit))
+    }
+  }
+
+  @Test("programs, namespaces, other users, signals to others: the end")
+  func fatal() {
+    expect(-SIGSYS) { execl("/bin/true") }
+    expect(-SIGSYS) { unshare(CInt(CLINUX_CLONE_NEWNET)) }
+    expect(-SIGSYS) { setns(0, CInt(CLINUX_CLONE_NEWNET)) }
+    expect(-SIGSYS) { kill(1, SIGTERM) }
+    expect(-SIGSYS) { setgid(0) }
+    // The C library forks by clone(2), which is for threads.
+    expect(EPERM) { refusal(clinux_fork()) }
+  }
+
+  private func execl(_ path: String) -> CInt {
+    var arguments: [UnsafeMutablePointer<CChar>?] = unsafe [strdup(path), nil]
+    return unsafe execv(path, &arguments)
+  }
+
+  @Test("what rings, wakes, maps and passes on works, and so do threads")
+  func allowed() {
+    let end = child {
+      guard eventfd(0, CInt(EFD_CLOEXEC)) >= 0, epoll_create1(CInt(EPOLL_CLOEXEC)) >= 0 else {
+        return 1
+      }
+      guard let memory = try? SharedMemory(creating: "test", byteCount: 4096) else { return 2 }
+      memory.store(UInt32(1), at: 0)
+      guard let (one, other) = try? MessageSocket.pair() else { return 3 }
+      guard (try? one.send([1], [memory.descriptor])) != nil,
+        let mail = try? other.receive(waits: true), mail.files.count == 1
+      else { return 4 }
+      guard clinux_pidfd_open(getpid()) >= 0 else { return 5 }
+      guard unsafe clinux_is_readable(memory.base) != 0 else { return 6 }
+      guard let thread = try? EngineThread.start("test", {}) else { return 7 }
+      return pthread_join(thread, nil)
+    }
+    #expect(end == 0)
+  }
+}
