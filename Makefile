@@ -73,12 +73,14 @@ install:
 	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product netmapd
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin \
 	  $(DESTDIR)$(PREFIX)/libexec/netmap $(DESTDIR)$(PREFIX)/lib/systemd/system \
+	  $(DESTDIR)$(PREFIX)/lib/sysusers.d \
 	  $(DESTDIR)$(PREFIX)/share/man/man8 \
 	  $(DESTDIR)$(PREFIX)/include/net $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(INSTALL_BUILD)/release/netmap $(DESTDIR)$(PREFIX)/bin/netmap
 	install -m 755 $(INSTALL_BUILD)/release/pkt-gen $(DESTDIR)$(PREFIX)/libexec/netmap/pkt-gen
 	install -m 755 $(INSTALL_BUILD)/release/vale-ctl $(DESTDIR)$(PREFIX)/libexec/netmap/vale-ctl
 	install -m 755 $(INSTALL_BUILD)/release/netmapd $(DESTDIR)$(PREFIX)/sbin/netmapd
+	install -m 644 packaging/netmap.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/netmap.conf
 	install -m 644 packaging/netmapd.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
 	sed 's,@PREFIX@,$(PREFIX),' packaging/netmapd.service \
 	  >$(DESTDIR)$(PREFIX)/lib/systemd/system/netmapd.service
