@@ -57,10 +57,11 @@ public final class DaemonFixture {
     let life = serving.map { clinux_pidfd_open($0) } ?? -1
     defer { if life >= 0 { close(life) } }
     daemon?.kill(signal)
+    daemon = nil
     // The process that answers requests ends a moment later.
+    guard life >= 0 else { return }
     var end = pollfd(fd: life, events: Int16(POLLIN), revents: 0)
     _ = unsafe poll(&end, 1, 5000)
-    daemon = nil
   }
 
   /// Waits until a daemon that a program started has removed its socket: the last thing it does.
