@@ -66,6 +66,46 @@ struct OpenerTests {
     }
   }
 
+  @Test("names that no interface can have are names of none, whoever asks; the broker lives on")
+  func oddNames() throws {
+    let fixture = try DaemonFixture(starts: false)
+    try fixture.start(["--isolate-others"])
+    _ = unsafe chmod(fixture.folder, 0o755)
+    let address = try DaemonAddress(path: fixture.socket)
+    let broker = try #require(fixture.serving)
+    var names: [[UInt8]] = [
+      "a/b", "/", ".", "..", "../lo", "a b", " ", "sixteen_bytes_xx", "\u{e9}", "%d", "a:b",
+      String(repeating: "x", count: 63),
+    ].map { Array($0.utf8) }
+    names += [[1], [10], [0x7f], [0xff], [0x80, 0x81], [UInt8](repeating: 0xc3, count: 15)]
+    let all = names
+    @Sendable func ask() throws {
+      for bytes in all {
+        let name = try PortName(bytes: bytes)
+        let peer = try RawPeer(address)
+        for kind in [Message.Kind.register, .portInfo] {
+          let socket = kind == .register ? try peer.connect() : peer.mailbox
+          let refusal = try peer.refusal(kind, on: socket) {
+            $0.put(RegisterRequest(name: name))
+            if kind == .register { $0.put(peer.tag) }
+          }
+          #expect(refusal != nil, "\(kind) \(bytes)")
+        }
+        // What hangs on none can be opened under any name.
+        guard bytes.count < 16 else { continue }
+        let pipe = try PortName(bytes: bytes + Array("{1".utf8))
+        let refusal = try peer.refusal(.register, on: peer.connect()) {
+          $0.put(RegisterRequest(name: pipe))
+          $0.put(peer.tag)
+        }
+        #expect(refusal == nil, "\(bytes)")
+      }
+    }
+    try ask()
+    try UserThread.run(65534) { try ask() }
+    #expect(fixture.serving == broker)
+  }
+
   @Test("the broker killed: its interfaces are normal within a second, and another one serves")
   func brokerKilled() throws {
     try NetworkNamespace.run {

@@ -102,7 +102,7 @@ package final class OpenerLink: InterfaceRights {
   // MARK: - Rights
 
   package func identity(of name: String) throws(NetmapError) -> InterfaceIdentity {
-    guard (1...OpenerRequest.nameMax).contains(name.utf8.count) else {
+    guard OpenerRequest.mayName(name) else {
       return InterfaceIdentity(namespace: 0, index: 0)
     }
     let namespace = AskedNamespace.current
@@ -112,7 +112,7 @@ package final class OpenerLink: InterfaceRights {
   }
 
   package func interface(named name: String) throws(NetmapError) -> LinuxInterface? {
-    guard (1...OpenerRequest.nameMax).contains(name.utf8.count) else { return nil }
+    guard OpenerRequest.mayName(name) else { return nil }
     let namespace = AskedNamespace.current
     var answer = try ask(.interface(name, namespace?.asker ?? .init()), namespace?.file)
     let number = try answer.fields.take(UInt32.self)

@@ -58,7 +58,15 @@ extension OpenerRequest {
   /// The longest request, bytes.
   static let byteCountMax = 256
   /// The longest name of an interface, bytes.
-  static let nameMax = 15
+  private static let nameMax = 15
+
+  /// Whether an interface can have this name. The broker asks for no other: names come from everybody, and a
+  /// request with one that no interface can have ends the broker.
+  static func mayName(_ text: String) -> Bool {
+    let name = text.utf8
+    return (1...nameMax).contains(name.count) && text != "." && text != ".."
+      && name.allSatisfy { $0 > 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "/") }
+  }
 
   var bytes: [UInt8] {
     var writer = MessageWriter()
@@ -104,12 +112,9 @@ extension OpenerRequest {
       let kind = try reader.take(UInt16.self)
       switch kind {
       case 1, 2:
-        let name = try reader.takeBytes()
-        guard (1...Self.nameMax).contains(name.count),
-          name.allSatisfy({ (0x21...0x7e).contains($0) && $0 != UInt8(ascii: "/") })
-        else { return nil }
+        let text = String(decoding: try reader.takeBytes(), as: UTF8.self)
+        guard Self.mayName(text) else { return nil }
         let asker = Asker(process: try reader.take(Int32.self), user: try reader.take(UInt32.self))
-        let text = String(decoding: name, as: UTF8.self)
         self = kind == 1 ? .identity(text, asker) : .interface(text, asker)
       case 3: self = .close(try reader.take(UInt32.self))
       case 4: self = .linkEvents(of: try reader.take(UInt32.self))
