@@ -57,6 +57,8 @@ struct OpenerTests {
       #expect(try status("Uid", of: opener) == ["0 0 0 0"])
       let users = try status("Uid", of: broker)
       #expect(users.count == 1 && !users.contains("0 0 0 0"), "\(users)")
+      // Whoever else is its user could stop it.
+      #expect(!users.contains("65534 65534 65534 65534"), "\(users)")
       #expect(try status("Groups", of: broker).allSatisfy { $0.allSatisfy { $0 == " " } })
       for field in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         #expect(try status(field, of: broker) == ["0000000000000000"], "\(field)")
@@ -64,6 +66,25 @@ struct OpenerTests {
       #expect(try status("NoNewPrivs", of: broker) == ["1"])
       #expect(try status("Seccomp", of: broker) == ["2"])
     }
+  }
+
+  @Test("whoever is the broker's user, or nobody, is a stranger; the daemon's own user is root")
+  func trust() throws {
+    let fixture = try DaemonFixture(starts: false)
+    try fixture.start(["--isolate-others"])
+    _ = unsafe chmod(fixture.folder, 0o755)
+    let address = try DaemonAddress(path: fixture.socket)
+    let broker = try #require(fixture.serving)
+    let line = try #require(try status("Uid", of: broker).first)
+    let user = try #require(line.split(separator: " ").first.flatMap { UInt32($0) })
+    for stranger in [user, 65534] {
+      try UserThread.run(stranger) {
+        let peer = try RawPeer(address)
+        #expect(try peer.refusal(.check, on: peer.mailbox) == "EPERM", "\(stranger)")
+      }
+    }
+    let root = try RawPeer(address)
+    #expect(try root.refusal(.check, on: root.mailbox) == nil)
   }
 
   @Test("names that no interface can have are names of none, whoever asks; the broker lives on")

@@ -12,17 +12,22 @@ package struct ConfinedUser: Hashable, Sendable {
     self.group = group
   }
 
-  /// The user `netmap` where there is one, else `nobody`; nil where this process may not become it: it is not
-  /// root, lacks a capability, or its user namespace does not have the user.
+  /// A user whom nobody is: no system gives this number to anybody, nor to a container's users. Another
+  /// process of the broker's user could stop the broker, or set its limits.
+  static let own = ConfinedUser(user: 0x7000_6e6d, group: 0x7000_6e6d)
+
+  /// The user `netmap` where there is one, else ``own``, else, where a user namespace lacks that, `nobody`; nil
+  /// where this process can become none of them: it is not root, lacks a capability, or its user namespace has
+  /// none.
   package static func available() -> ConfinedUser? {
     guard geteuid() == 0 else { return nil }
-    for name in ["netmap", "nobody"] {
-      guard let entry = unsafe getpwnam(name) else { continue }
-      let found = unsafe ConfinedUser(user: entry.pointee.pw_uid, group: entry.pointee.pw_gid)
-      guard found.user != 0 else { continue }
-      return found.canBeTaken ? found : nil
-    }
-    return nil
+    return [named("netmap"), own, named("nobody")].lazy.compactMap { $0 }
+      .first { $0.user != 0 && $0.canBeTaken }
+  }
+
+  private static func named(_ name: String) -> ConfinedUser? {
+    guard let entry = unsafe getpwnam(name) else { return nil }
+    return unsafe ConfinedUser(user: entry.pointee.pw_uid, group: entry.pointee.pw_gid)
   }
 
   /// Whether a child of this process can become it.
