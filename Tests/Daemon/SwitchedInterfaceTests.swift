@@ -365,9 +365,9 @@ struct SwitchedInterfaceTests {
       // Long enough for vale-ctl to start on a busy machine.
       try fixture.start(["--idle-exit", "3"])
       #expect(try Self.run(fixture, "-a vale0:v0").status == 0)
-      let process = try #require(fixture.daemon?.process)
+      let processes = try [#require(fixture.daemon?.process), #require(fixture.serving)]
       usleep(2_500_000)
-      try expectRest(of: [process])
+      try expectRest(of: processes)
       #expect(unsafe access(fixture.socket, F_OK) == 0)
       #expect(try Self.run(fixture, "").text == "vale0:v0 bridge_idx 0 port_idx 0\n")
       #expect(try Self.run(fixture, "-d vale0:v0").status == 0)

@@ -106,7 +106,7 @@ final class HostileStage {
   }
 
   private var daemonMappings: Int {
-    guard let process = fixture.daemon?.process,
+    guard let process = fixture.serving,
       let text = try? TestProgram.output(of: ["wc", "-l", "/proc/\(process)/maps"])
     else { return 0 }
     return Int(text.prefix { $0 != " " }) ?? 0
