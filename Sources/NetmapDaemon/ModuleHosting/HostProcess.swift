@@ -12,6 +12,8 @@ struct HostProcess: Sendable {
   let death: OwnedFile
   /// Where it waits for a word before it connects, and says how far it has come.
   let channel: MessageSocket
+  /// Tells whether it waits for a processor; nil where there is no /proc.
+  let state: OwnedFile?
 
   /// The most at a time.
   static let countMax = 64
@@ -30,11 +32,14 @@ struct HostProcess: Sendable {
     let group: UInt32
   }
 
-  init(process: Int32, user: UInt32, death: OwnedFile, channel: MessageSocket) {
+  init(
+    process: Int32, user: UInt32, death: OwnedFile, channel: MessageSocket, state: OwnedFile?
+  ) {
     self.process = process
     self.user = user
     self.death = death
     self.channel = channel
+    self.state = state
   }
 
   /// Starts this program once more, as a child of this process.
@@ -68,6 +73,7 @@ struct HostProcess: Sendable {
     }
     death = OwnedFile(pidfd)
     channel = mine
+    state = ProcessorShare.file(of: process)
     user = order.user
   }
 

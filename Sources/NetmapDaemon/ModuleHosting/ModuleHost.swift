@@ -94,7 +94,9 @@ final class ModuleHost {
   /// Whether it has been waiting for a processor rather than looping: a busy machine is not the module's
   /// fault.
   private var isStarved: Bool {
-    guard let share = ProcessorShare(of: process) else { return false }
+    guard let file = started.state, let share = ProcessorShare(of: process, file) else {
+      return false
+    }
     return share.isRunnable && share.time &- usedAtProgress < Self.stallTime / 2
   }
 }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import NetmapCore
 
 /// What a process has had of the machine's processors.
 struct ProcessorShare {
@@ -7,16 +8,24 @@ struct ProcessorShare {
   /// Whether its first thread runs, or would if a processor were free.
   let isRunnable: Bool
 
+  /// Where a process's state can be read as long as it lives: by a broker too, which can open no file.
+  ///
+  /// - Returns: Nil when the process has ended, or there is no /proc.
+  static func file(of process: pid_t) -> OwnedFile? {
+    let file = unsafe open("/proc/\(process)/stat", O_RDONLY | O_CLOEXEC)
+    return file >= 0 ? OwnedFile(file) : nil
+  }
+
+  /// - Parameters:
+  ///   - process: A process.
+  ///   - file: Its ``file(of:)``.
   /// - Returns: Nil when the process has ended.
-  init?(of process: pid_t) {
+  init?(of process: pid_t, _ file: OwnedFile) {
     guard let time = Self.time(of: process) else { return nil }
     self.time = time
     // The state follows the name, which may contain anything.
-    let file = unsafe open("/proc/\(process)/stat", O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return nil }
-    defer { close(file) }
     var bytes = [UInt8](repeating: 0, count: 512)
-    let count = unsafe read(file, &bytes, bytes.count)
+    let count = unsafe pread(file.descriptor, &bytes, bytes.count, 0)
     guard count > 0, let end = bytes[..<count].lastIndex(of: UInt8(ascii: ")")), end + 2 < count
     else { return nil }
     isRunnable = bytes[end + 2] == UInt8(ascii: "R")

@@ -190,7 +190,7 @@ package final class Opener {
         OpenerAnswer.done {
           $0.put(host.process)
           $0.put(host.user)
-        }, [host.death, OwnedFile(try host.channel.take())]
+        }, [host.death, OwnedFile(try host.channel.take())] + (host.state.map { [$0] } ?? [])
       )
     case .endHost(let process):
       // Children of this process alone, and those that have been started for a module.
