@@ -16,10 +16,11 @@ struct ProcessorShare {
     return file >= 0 ? OwnedFile(file) : nil
   }
 
+  /// Nil when the process has ended.
+  ///
   /// - Parameters:
   ///   - process: A process.
   ///   - file: Its ``file(of:)``.
-  /// - Returns: Nil when the process has ended.
   init?(of process: pid_t, _ file: OwnedFile) {
     guard let time = Self.time(of: process) else { return nil }
     self.time = time

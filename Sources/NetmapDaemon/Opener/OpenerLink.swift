@@ -64,7 +64,9 @@ package final class OpenerLink: InterfaceRights {
     let (process, user) = (
       try answer.fields.take(Int32.self), try answer.fields.take(UInt32.self)
     )
-    guard (2...3).contains(answer.files.count) else { throw answer.fields.malformed("descriptors are missing") }
+    guard (2...3).contains(answer.files.count) else {
+      throw answer.fields.malformed("descriptors are missing")
+    }
     return HostProcess(
       process: process, user: user, death: answer.files[0],
       channel: MessageSocket(owning: try answer.files[1].duplicate()),
