@@ -5,22 +5,19 @@ internal import Synchronization
 // of interfaces. (netmapd decides with ``Engine/decide(_:)``, and has a worker that is its own client.)
 
 extension Engine {
-  /// How long a refusal that may pass is tried again, nanoseconds.
-  private static let patience: UInt64 = 500_000_000
-
   /// Answers a request about switches.
   ///
-  /// Blocks up to half a second when an interface is taken that may become free, and until packets that
+  /// Blocks when an interface is taken that may become free (``NetmapError/patience``), and until packets that
   /// were sent to an interface have gone out when it is detached, at most 0.2 s after the last one.
   ///
   /// - Throws: ``NetmapError`` with the `errno` that netmap has for the refusal.
   package func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {
-    let end = monotonicNanoseconds() + Self.patience
+    let start = monotonicNanoseconds()
     while true {
       do throws(NetmapError) {
         return try carryOut(try decide(request))
       } catch {
-        guard error.mayPass, monotonicNanoseconds() < end else { throw error }
+        guard error.mayPass(since: start) else { throw error }
         usleep(10_000)
       }
     }

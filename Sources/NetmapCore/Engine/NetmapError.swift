@@ -26,8 +26,16 @@ public struct NetmapError: Error, Hashable, Sendable, CustomStringConvertible {
   /// What the user can do about it, in one clause; empty when there is nothing to do.
   public let remedy: String
 
-  /// Whether the cause may pass by itself within some milliseconds, so that another try is worth while.
-  package var mayPass = false
+  /// How long after the first try another one is worth while, nanoseconds, because the cause may pass by
+  /// itself; 0 for a refusal that stays.
+  package var patience: UInt64 = 0
+
+  /// Whether another try is worth while.
+  ///
+  /// - Parameter start: When the first try was made, by `monotonicNanoseconds()`.
+  package func mayPass(since start: UInt64) -> Bool {
+    patience > 0 && monotonicNanoseconds() &- start < patience
+  }
 
   public init(
     _ code: Code, _ operation: String, _ subject: String, reason: String, remedy: String = ""
@@ -50,7 +58,7 @@ public struct NetmapError: Error, Hashable, Sendable, CustomStringConvertible {
   /// re-labels the error on its way out.
   package func about(_ subject: String) -> NetmapError {
     var error = NetmapError(code, operation, subject, reason: reason, remedy: remedy)
-    error.mayPass = mayPass
+    error.patience = patience
     return error
   }
 }

@@ -1,24 +1,20 @@
 internal import Glibc
 
 extension Engine {
-  /// How long a refusal that may pass is tried again, nanoseconds: the kernel gives a queue back some
-  /// time after its last user has closed it.
-  private static let patience: UInt64 = 500_000_000
-
   /// Binds rings of a port: `NETMAP_REQ_REGISTER`.
   ///
-  /// Blocks up to half a second when something is taken that may become free; other requests are
-  /// answered meanwhile.
+  /// Blocks when something is taken that may become free, for as long as the refusal says it is worth while
+  /// (``NetmapError/patience``); other requests are answered meanwhile.
   ///
   /// - Throws: ``NetmapError`` with the `errno` that netmap(4) has for the refusal. Whatever the
   ///   attempt created is gone again.
   package func register(_ request: RegisterRequest) throws(NetmapError) -> Registration {
-    let end = monotonicNanoseconds() + Self.patience
+    let start = monotonicNanoseconds()
     while true {
       do throws(NetmapError) {
         return try attempt(request)
       } catch {
-        guard error.mayPass, monotonicNanoseconds() < end else { throw error }
+        guard error.mayPass(since: start) else { throw error }
         usleep(10_000)
       }
     }

@@ -89,7 +89,7 @@ extension EngineState {
       .busy, "open", port.name.rawValue,
       reason: "a sender has stopped while it was filling the ring that was open before",
       remedy: "let it go on, or end it")
-    error.mayPass = true
+    error.patience = 500_000_000
     throw error
   }
 }

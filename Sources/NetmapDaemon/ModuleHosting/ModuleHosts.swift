@@ -176,7 +176,7 @@ extension Server {
       host.ticket = nil
       finish(ticket, (Message.bytes(.done) { $0.put(answer) }, []))
     } catch {
-      if error.mayPass, monotonicNanoseconds() < host.deadline { return }
+      if error.patience > 0, monotonicNanoseconds() < host.deadline { return }
       refuse(host, error)
     }
   }

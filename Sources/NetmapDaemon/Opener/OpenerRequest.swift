@@ -189,7 +189,7 @@ enum OpenerAnswer {
     writer.put(OpenerRequest.version)
     writer.put(UInt16(1))
     writer.put(error.code.rawValue)
-    writer.put(UInt8(error.mayPass ? 1 : 0))
+    writer.put(error.patience)
     for text in [error.operation, error.subject, error.reason, error.remedy] {
       writer.put(bytes: text.utf8.prefix(1024))
     }
@@ -206,11 +206,11 @@ enum OpenerAnswer {
     }
     guard try reader.take(UInt16.self) != 0 else { return reader }
     let code = NetmapError.Code(rawValue: try reader.take(Int32.self))
-    let mayPass = try reader.take(UInt8.self) != 0
+    let patience = try reader.take(UInt64.self)
     let (operation, subject) = (try reader.takeString(), try reader.takeString())
     let (reason, remedy) = (try reader.takeString(), try reader.takeString())
     var error = NetmapError(code, operation, subject, reason: reason, remedy: remedy)
-    error.mayPass = mayPass
+    error.patience = patience
     throw error
   }
 }

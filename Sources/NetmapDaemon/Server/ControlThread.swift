@@ -110,12 +110,12 @@ final class ControlThread: Sendable {
   /// A request that may be granted a little later.
   private struct Waiting {
     let job: Job
-    let until: UInt64
+    /// When it was tried first.
+    let since: UInt64
     var next: UInt64
   }
 
-  /// How long a refusal that may pass is tried again, and how often, nanoseconds.
-  private static let patience: UInt64 = 500_000_000
+  /// How long a refusal that may pass is left alone before the next try, nanoseconds.
   private static let pause: UInt64 = 10_000_000
 
   private let engine: Engine
@@ -237,13 +237,13 @@ final class ControlThread: Sendable {
         return (state.jobs, state.isStopping)
       }
       for job in jobs {
-        attempt(job, until: monotonicNanoseconds() + Self.patience, &waiting)
+        attempt(job, since: monotonicNanoseconds(), &waiting)
         triedCount.wrappingAdd(1, ordering: .releasing)
       }
       let now = monotonicNanoseconds()
       let due = waiting.filter { $0.next <= now }
       waiting.removeAll { $0.next <= now }
-      for entry in due { attempt(entry.job, until: entry.until, &waiting) }
+      for entry in due { attempt(entry.job, since: entry.since, &waiting) }
       if isStopping { return }
       guard jobs.isEmpty else { continue }
       var entry = pollfd(fd: jobsBell.descriptor, events: Int16(POLLIN), revents: 0)
@@ -257,7 +257,7 @@ final class ControlThread: Sendable {
   }
 
   /// Does a job, or puts it among those that wait.
-  private func attempt(_ job: Job, until: UInt64, _ waiting: inout [Waiting]) {
+  private func attempt(_ job: Job, since start: UInt64, _ waiting: inout [Waiting]) {
     switch job {
     case .register(let ticket, let request, let namespace):
       do throws(NetmapError) {
@@ -267,11 +267,11 @@ final class ControlThread: Sendable {
         if let place = bound.registration.place { publish(place.serial) }
         answer(ticket, .registered(.success(bound)))
       } catch {
-        guard error.mayPass, monotonicNanoseconds() < until else {
+        guard error.mayPass(since: start) else {
           return answer(ticket, .registered(.failure(error)))
         }
         waiting.append(
-          Waiting(job: job, until: until, next: monotonicNanoseconds() + Self.pause))
+          Waiting(job: job, since: start, next: monotonicNanoseconds() + Self.pause))
       }
     case .portInfo(let ticket, let request, let namespace):
       do throws(NetmapError) {
@@ -309,11 +309,11 @@ final class ControlThread: Sendable {
         if request.isChange { publishAll() }
         answer(ticket, .switched(.success(switched)))
       } catch {
-        guard error.mayPass, monotonicNanoseconds() < until else {
+        guard error.mayPass(since: start) else {
           return answer(ticket, .switched(.failure(error)))
         }
         waiting.append(
-          Waiting(job: job, until: until, next: monotonicNanoseconds() + Self.pause))
+          Waiting(job: job, since: start, next: monotonicNanoseconds() + Self.pause))
       }
     case .endInterface(let name, let namespace):
       let bridge: UInt64?

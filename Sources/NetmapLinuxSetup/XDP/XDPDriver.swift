@@ -139,6 +139,7 @@ final class XDPDriver: InterfaceDriver {
     // is down.
     for _ in 0..<20 where unsafe !pair.transmit.transmit.drain() { usleep(1000) }
     if unsafe pairs.isEmpty { unsafe program = nil }
+    memory.noteRelease(of: interface, queue: index)
     close(pair)
   }
 

@@ -14,6 +14,19 @@ final class XDPMemory: Sendable {
     weak var socket: XDPSocket?
   }
 
+  private struct Queue: Hashable {
+    let interface: InterfaceIdentity
+    let number: Int
+  }
+
+  /// How long after its last socket was closed the kernel may keep a queue, nanoseconds. It takes milliseconds,
+  /// and more than half a second where processors are short.
+  private static let releaseTime: UInt64 = 3_000_000_000
+  /// How long a queue that somebody else has is waited for.
+  private static let patience: UInt64 = 500_000_000
+
+  /// When sockets of this object's were closed, for as long as the kernel may keep their queues.
+  private let released = Mutex<[Queue: UInt64]>([:])
   private let lock = Mutex<Void>(())
   /// Guarded by ``lock``.
   private nonisolated(unsafe) var entries: [Key: [Entry]] = [:]
@@ -63,6 +76,15 @@ final class XDPMemory: Sendable {
     }.socket
   }
 
+  /// A socket on a queue is about to be closed.
+  func noteRelease(of interface: LinuxInterface, queue: Int) {
+    let now = monotonicNanoseconds()
+    released.withLock { released in
+      released = released.filter { now &- $0.value < Self.releaseTime }
+      released[Queue(interface: interface.identity, number: queue)] = now
+    }
+  }
+
   private func remember(_ socket: XDPSocket, _ key: Key) -> Handover {
     let living = unsafe (entries[key] ?? []).filter { $0.socket != nil }
     unsafe entries[key] = living + [Entry(socket: socket)]
@@ -78,11 +100,13 @@ final class XDPMemory: Sendable {
   ) -> NetmapError {
     switch code {
     case EBUSY:
+      let ours = released.withLock { $0[Queue(interface: interface.identity, number: queue)] }
+      let age = ours.map { monotonicNanoseconds() &- $0 } ?? .max
       var error = NetmapError(
         .busy, "open", interface.name,
         reason: "queue \(queue) is in use by another program's XDP socket",
         remedy: "end that program, or open another queue (netmap:\(interface.name)-N)")
-      error.mayPass = true
+      error.patience = age < Self.releaseTime ? Self.releaseTime &- age : Self.patience
       return error
     case EOPNOTSUPP where zeroCopy:
       return NetmapError(

@@ -167,7 +167,7 @@ final class BridgeModules {
         .busy, "configure", "switch",
         reason: "a sender has stopped that may still be reading the former configuration",
         remedy: "let it go on, or end it")
-      error.mayPass = true
+      error.patience = 500_000_000
       throw error
     }
   }
