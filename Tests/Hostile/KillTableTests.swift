@@ -1,9 +1,10 @@
 import Glibc
-import Netmap
 import NetmapClient
 import NetmapCore
 import NetmapTestSupport
 import Testing
+
+@testable import Netmap
 
 /// A process is killed after each of the instructions of an operation: every one with
 /// `NETMAP_HOSTILE_ROUNDS` of 200 or more, else a sample.
@@ -104,6 +105,68 @@ struct KillTableTests {
           #expect(try take(next, context) == [[6, 9]], "\(context)")
         }
         sender.close()
+      }
+      try stage.waitUntilClosed()
+      try stage.expectRecovered("at the end")
+    }
+  }
+
+  /// Expects that no buffer is in two slots of the ports' rings.
+  private func expectApart(_ ports: [Port], _ context: String) {
+    var places: [UInt32: [String]] = [:]
+    func note(_ ring: Ring, _ name: String) {
+      for slot in unsafe 0..<ring.slotCount {
+        places[unsafe ring.load(slot).bufferIndex, default: []].append("\(name) slot \(slot)")
+      }
+    }
+    for port in ports {
+      unsafe note(port.attached.transmit(0).ring, "\(port.name) transmit")
+      unsafe note(port.attached.receive(0).ring, "\(port.name) receive")
+    }
+    let twice = places.filter { $0.value.count > 1 }
+    #expect(twice.isEmpty, "\(context): \(twice)")
+  }
+
+  @Test("a forwarder: each buffer is in one slot, each packet arrives once; the next one goes on")
+  func forward() throws {
+    try HostileStage.run(isolates: false, [.pipe], rounds: 1) { stage in
+      try stage.withEngine { engine in
+        let feeder = try Port("netmap:killed{1", engine: engine)
+        let sink = try Port("netmap:killed}2", engine: engine)
+        func pass(_ source: Port, _ target: Port, _ context: String) throws -> [[UInt8]] {
+          try source.sync(.receive)
+          var input = source.receiveRing(0)
+          var output = target.transmitRing(0)
+          input.forward(to: &output)
+          try target.sync(.transmit)
+          try source.sync(.receive)
+          return try take(sink, context)
+        }
+        var stages: [Int: Int] = [:]
+        try forEachPoint(
+          stage, "forward,netmap:killed}1,netmap:killed{2", { try send(feeder, from: 5, 0..<3) }
+        ) { context in
+          // Of each buffer that is not free it is known where it is, and it is in one place.
+          try stage.fixture.expectSound(context)
+          let source = try Port("netmap:killed}1", engine: engine)
+          let target = try Port("netmap:killed{2", engine: engine)
+          // The two ends of a pipe show the same buffers.
+          expectApart([source, target], context)
+          expectApart([feeder, sink], context)
+          try source.sync(.receive)
+          stages[3 - source.receiveRing(0).count, default: 0] += 1
+          let arrived = try pass(source, target, context)
+          #expect(arrived == (0..<3).map { [5, $0] }, "\(context): \(arrived)")
+          try send(feeder, from: 6, 9..<10)
+          let next = try pass(source, target, context)
+          #expect(next == [[6, 9]], "\(context): \(next)")
+          try stage.fixture.expectSound(context)
+        }
+        print("forward: packets moved before the kill, and how often: \(stages)")
+        // Kills before, in the middle of and after the exchange.
+        #expect(stages.count > 2, "\(stages)")
+        feeder.close()
+        sink.close()
       }
       try stage.waitUntilClosed()
       try stage.expectRecovered("at the end")

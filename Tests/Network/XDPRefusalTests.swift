@@ -1,6 +1,7 @@
 import Glibc
 import Netmap
 import NetmapTestSupport
+import Synchronization
 import Testing
 
 /// What a user gets wrong, or finds taken: the errno, and a message that names the thing.
@@ -102,24 +103,52 @@ import Testing
       }
       #expect(error?.code == .busy)
       #expect(error?.reason.contains("queue 0") == true)
-      // Meanwhile the engine answers others.
-      let other = try NamespaceThread {
-        (try? Port("netmap:\(pair.first)@backend:name=xdp", engine: engine)) == nil
-      }.start()
-      let clock = ContinuousClock()
-      let start = clock.now
-      var slowest = Duration.zero
-      while clock.now < start + .milliseconds(400) {
-        let before = clock.now
-        _ = try Port("netmap:x{1", engine: engine)
-        slowest = max(slowest, clock.now - before)
-        usleep(1000)
+      // Meanwhile the engine answers others: each of them long before who tries is. On a machine that is
+      // busy with other things in one attempt of many, where they had to wait in none.
+      var times: [String] = []
+      var isAnswered = false
+      let end = ContinuousClock.now + .seconds(30)
+      while !isAnswered, ContinuousClock.now < end {
+        let (attempt, slowest, opened) = try Self.openOthers(pair.first, engine)
+        times.append("\(opened) in \(attempt), the slowest in \(slowest)")
+        isAnswered = opened >= 4 && slowest < attempt / 2
       }
-      #expect(try other.join())
-      #expect(slowest < .milliseconds(400))
-      print("queueTaken: others waited \(slowest) at most")
+      #expect(isAnswered, "\(times)")
+      print("queueTaken: \(times)")
       holder.kill(9)
     }
+  }
+
+  /// Opens pipes while a thread tries to have a queue that is taken.
+  ///
+  /// - Returns: How long the thread tried, how long the slowest open took, and how many there were.
+  private static func openOthers(
+    _ interface: String, _ engine: EmbeddedEngine
+  ) throws -> (attempt: Duration, slowest: Duration, opened: Int) {
+    let clock = ContinuousClock()
+    let isOver = Shared(false)
+    let trying = try NamespaceThread {
+      let start = clock.now
+      let isRefused = (try? Port("netmap:\(interface)@backend:name=xdp", engine: engine)) == nil
+      let time = clock.now - start
+      isOver.value.store(true, ordering: .releasing)
+      return (isRefused, time)
+    }.start()
+    var (slowest, opened) = (Duration.zero, 0)
+    while !isOver.value.load(ordering: .acquiring) {
+      let time = try clock.measure { _ = try Port("netmap:x{1", engine: engine) }
+      slowest = max(slowest, time)
+      opened += 1
+      usleep(1000)
+    }
+    let (isRefused, attempt) = try trying.join()
+    #expect(isRefused)
+    return (attempt, slowest, opened)
+  }
+
+  private final class Shared: Sendable {
+    let value: Atomic<Bool>
+    init(_ value: Bool) { self.value = Atomic(value) }
   }
 
   @Test("an MTU beyond what the mode can carry is EINVAL, and the message has both numbers")

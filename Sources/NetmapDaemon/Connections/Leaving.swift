@@ -51,6 +51,13 @@ extension Server {
     }
   }
 
+  /// Ends those that hung up and have no port, which have nothing to write to.
+  func endPortless() {
+    for client in clients.values where client.hasHungUp && client.seen.isEmpty {
+      end(client, because: "it hung up")
+    }
+  }
+
   func hasLooked(at tag: ClientTag, isGone: Bool) {
     guard let client = clients[tag.slot], client.tag == tag else { return }
     if isGone { return end(client, because: "it became another program") }

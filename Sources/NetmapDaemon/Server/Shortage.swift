@@ -19,8 +19,11 @@ extension Server {
   ///
   /// If not, peers are not served until there is.
   func makeRoom() -> Bool {
+    guard !isSettled, !hasRoom else { return true }
+    // What takes no time, whoever waits.
+    endPortless()
     let now = monotonicNanoseconds()
-    guard !isSettled, !hasRoom, now >= parksAgainAt else { return true }
+    guard now >= parksAgainAt, !hasRoom else { return true }
     parkedUntil = now + Self.settleTime
     lookAtLeavers(by: .max)
     return false

@@ -242,14 +242,24 @@ enum ControlAttacks {
     raise(SIGKILL)
   }
 
+  /// Buffers of a list. While the daemon walks through so many the thread that rewrites them may be kept from
+  /// running for some milliseconds.
+  private static let circleLength = 16_384
+
   /// Closes ports whose lists of extra buffers run in a circle, with a thread that marks every buffer as in
-  /// use again as fast as the daemon takes it back.
+  /// use again as fast as the daemon takes it back: until SIGUSR1 says that others were served meanwhile, or for
+  /// ten seconds.
   static func circle(_ name: String, _ count: Int) throws {
+    var signals = sigset_t()
+    unsafe sigemptyset(&signals)
+    unsafe sigaddset(&signals, SIGUSR1)
+    // Before any thread is started.
+    unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
     let client = try RawClient()
     HostilePeer.say("ready")
     for _ in 0..<count {
       let token = try Wire.connect()
-      let (opened, answer) = try client.register(name, extraBuffers: 1024, on: token)
+      let (opened, answer) = try client.register(name, extraBuffers: circleLength, on: token)
       guard let port = opened else { throw AttackError("\(name): \(answer.text)") }
       // Who has each buffer of an interface's region lies in a memory of its own.
       guard let file = answer.files.first(where: { link($0).contains("netmap-owners") }) else {
@@ -261,23 +271,28 @@ enum ControlAttacks {
       let head = region.load(
         at: port.registration.interfaceOffset + NETMAP_IF_BUFS_HEAD_OFFSET, as: UInt32.self)
       var (members, next) = ([UInt32](), head)
-      while next >= 2, next < buffers, members.count < 1024 {
+      while next >= 2, next < buffers, members.count < circleLength {
         members.append(next)
         next = region.load(at: base + Int(next) * Int(size), as: UInt32.self)
       }
       guard let last = members.last else { throw AttackError("no list at \(head)") }
       region.store(head, at: base + Int(last) * Int(size))
-      let isOver = Flag()
+      let (isRewriting, isOver) = (Flag(), Flag())
       let places = members.map(Int.init)
       let thread = try EngineThread.start("rewriter") {
         while !isOver.isRaised {
           for place in places { owners.store(UInt8(1), at: place) }
+          isRewriting.raise()
         }
       }
+      while !isRewriting.isRaised { sched_yield() }
       port.token.close()
-      usleep(500_000)
+      HostilePeer.say("closed")
+      var patience = timespec(tv_sec: 10, tv_nsec: 0)
+      let isTold = unsafe sigtimedwait(&signals, nil, &patience) == SIGUSR1
       isOver.raise()
       pthread_join(thread, nil)
+      HostilePeer.say(isTold ? "told" : "gave up")
     }
     HostilePeer.say("done")
     HostilePeer.waitForEnd()

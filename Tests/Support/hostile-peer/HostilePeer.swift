@@ -26,7 +26,7 @@ import Glibc
 ///     hostile-peer scribble-neighbours PORT WORDS THREADS
 ///     hostile-peer indirect PORT PORT ADDRESS
 ///     hostile-peer victim PORT [HEADER]
-///     hostile-peer step transmit,PORT|receive,PORT INSTRUCTIONS
+///     hostile-peer step transmit,PORT|receive,PORT|forward,PORT,PORT INSTRUCTIONS
 ///     hostile-peer fake-daemon PATH
 ///
 /// Attackers say `ready` when the harm is done or is being done, `got` and what it is when they have

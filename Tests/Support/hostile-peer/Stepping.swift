@@ -12,6 +12,8 @@ enum Stepping {
   ///   - count: How many instructions it executes.
   /// - Throws: When the child does not get there.
   static func kill(_ operation: String, after count: Int) throws {
+    // What the operation calls for the first time is not looked for while it is stepped through.
+    unsafe setenv("LD_BIND_NOW", "1", 1)
     let child = clinux_fork()
     if child == 0 {
       let arguments = ["hostile-peer", "step-child", operation]
@@ -34,6 +36,7 @@ enum Stepping {
   static func child(_ operation: String) throws {
     let words = operation.split(separator: ",").map(String.init)
     let port = try Port(words[1], engine: HostEngine.shared)
+    if words[0] == "forward" { return try forward(port, to: words[2]) }
     if words[0] == "transmit" {
       for number in 0..<3 as Range<UInt8> { port.inject(frame(from: 0x77, number)) }
     } else {
@@ -44,6 +47,22 @@ enum Stepping {
     guard ctrace_me() == 0 else { HostilePeer.fail("ptrace: errno \(errno)") }
     raise(SIGSTOP)
     try port.sync(words[0] == "transmit" ? .transmit : .receive)
+    raise(SIGSTOP)
+    HostilePeer.waitForEnd()
+  }
+
+  /// Stops, passes on what has arrived, without a sync, and stops again.
+  private static func forward(_ source: Port, to name: String) throws {
+    let target = try Port(name, engine: HostEngine.shared)
+    guard source.sharesMemory(with: target) else {
+      HostilePeer.fail("the ports lie in two regions")
+    }
+    try source.sync(.receive)
+    guard ctrace_me() == 0 else { HostilePeer.fail("ptrace: errno \(errno)") }
+    raise(SIGSTOP)
+    var input = source.receiveRing(0)
+    var output = target.transmitRing(0)
+    input.forward(to: &output)
     raise(SIGSTOP)
     HostilePeer.waitForEnd()
   }
