@@ -15,6 +15,8 @@ package final class DaemonConnection: Sendable {
   package let directory: Directory
   /// In whose name this process locks rings.
   package let tag: ClientTag
+  /// For a worker of this process.
+  package var mail: Worker.Mail { mailbox.mail }
 
   private let mailbox: Mailbox
   private let life: MarkedLife
