@@ -15,6 +15,8 @@ package final class DaemonConnection: Sendable {
   package let directory: Directory
   /// In whose name this process locks rings.
   package let tag: ClientTag
+  /// For a worker of this process.
+  package var mail: Worker.Mail { mailbox.mail }
 
   private let mailbox: Mailbox
   private let life: MarkedLife
@@ -277,7 +279,7 @@ package final class DaemonConnection: Sendable {
       (_, _) throws(NetmapError) in unsafe .none
     }
   ) throws(NetmapError) -> AttachedPort {
-    let bridge = registration.place.map { mailbox.switches.join($0, registration.segment) }
+    let bridge = registration.place.map { mailbox.switches.join($0) }
     do throws(NetmapError) {
       // What the switch's ports are is in the mail.
       if bridge != nil { mailbox.fetch() }
@@ -293,7 +295,7 @@ package final class DaemonConnection: Sendable {
 
   /// An object of this process looks at a port's rings no more, and the daemon need not be told.
   package func leave(_ registration: Registration) {
-    if let place = registration.place { mailbox.switches.leave(place, registration.segment) }
+    if let place = registration.place { mailbox.switches.leave(place) }
   }
 
   /// One object of this process looks at a port's rings no more; the daemon is told of the last one.

@@ -26,21 +26,26 @@ final class Mailbox: Sendable {
     table.withLock { $0 = doorbells }
   }
 
-  /// Installs everything that has been posted. Does not block.
-  func fetch() {
+  /// Installs everything that has been posted, or as much as is asked for. Does not block.
+  ///
+  /// - Parameter limit: How many messages are read at most.
+  /// - Returns: Whether there may be more; `hasEnded` when the daemon has gone.
+  @discardableResult
+  func fetch(limit: Int = .max) -> Worker.Mail.State {
     fetching.withLock { _ in
-      guard let table = table.withLock({ $0 }) else { return }
+      guard let table = table.withLock({ $0 }) else { return .isRead }
       // An error means that the daemon has gone: then nobody new can be met either.
       // Mail whose descriptors could not be received is lost; what is behind it is not.
-      while true {
+      for _ in 0..<limit {
         let mail: MessageSocket.Datagram?
         do throws(NetmapError) {
           mail = try socket.receive(waits: false)
         } catch {
           if error.code.rawValue == EMSGSIZE { continue }
-          return
+          return .hasEnded
         }
-        guard let mail, !mail.bytes.isEmpty else { return }
+        guard let mail else { return .isRead }
+        guard !mail.bytes.isEmpty else { return .hasEnded }
         guard var message = try? Message(mail.bytes) else { continue }
         if message.kind == .neighbour {
           // A port that cannot be mapped is one to which packets are dropped, and counted.
@@ -53,8 +58,22 @@ final class Mailbox: Sendable {
         else { continue }
         table.install(descriptor, as: number)
       }
+      return .goesOn
     }
   }
+
+  /// What a worker of this process reads between its turns, so that ports that have left a switch are unmapped
+  /// soon.
+  var mail: Worker.Mail {
+    Worker.Mail(descriptor: socket.descriptor) { [self] in
+      let state = fetch(limit: Self.turnLimit)
+      let keeps = switches.sweep()
+      return state == .isRead && keeps ? .goesOn : state
+    }
+  }
+
+  /// Messages that a worker reads in a turn: each may map or unmap a port.
+  private static let turnLimit = 32
 
   /// Has the daemon ring a doorbell that this process does not have: its mail was lost, because no descriptor was
   /// free to receive it with, or still waits in the daemon for room in the mailbox. Does not block.

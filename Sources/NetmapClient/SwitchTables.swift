@@ -17,21 +17,19 @@ final class SwitchTables: Sendable {
   }
 
   /// Takes note of a port of this process.
-  func join(_ place: SwitchPlace, _ segment: SyncSegment) -> BridgeAttachment {
+  func join(_ place: SwitchPlace) -> BridgeAttachment {
     let destinations = tables.withLock { tables in
       tables[place.serial, default: Entry()].ports += 1
       return tables[place.serial]?.destinations ?? DestinationTable()
     }
-    destinations.addSender(segment)
     return BridgeAttachment(
       segment: place.segment, destinations: destinations, index: place.index,
       generation: place.generation)
   }
 
   /// Nobody in this process syncs the port any more.
-  func leave(_ place: SwitchPlace, _ segment: SyncSegment) {
+  func leave(_ place: SwitchPlace) {
     tables.withLock { tables in
-      tables[place.serial]?.destinations.removeSender(segment)
       tables[place.serial]?.ports -= 1
       Self.dropIfUnused(place.serial, &tables)
     }
@@ -59,7 +57,15 @@ final class SwitchTables: Sendable {
       tables[serial, default: Entry()].places[index] = generation
       return tables[serial]?.destinations ?? DestinationTable()
     }
-    try destinations.replace(index, region: region, segment: segment, generation: generation)
+    try destinations.install(index, region: region, segment: segment, generation: generation)
+  }
+
+  /// Unmaps ports that have gone, and that no sync can be using any more.
+  ///
+  /// - Returns: Whether something is left.
+  func sweep() -> Bool {
+    let all = tables.withLock { $0.values.map(\.destinations) }
+    return all.reduce(false) { $1.sweep() || $0 }
   }
 
   private static func dropIfUnused(_ serial: UInt64, _ tables: inout sending [UInt64: Entry]) {

@@ -105,7 +105,7 @@ final class HostileStage {
     attackers = []
   }
 
-  private var daemonMappings: Int {
+  var daemonMappings: Int {
     guard let process = fixture.serving,
       let text = try? TestProgram.output(of: ["wc", "-l", "/proc/\(process)/maps"])
     else { return 0 }

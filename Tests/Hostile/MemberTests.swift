@@ -73,6 +73,41 @@ struct MemberTests {
     }
   }
 
+  @Test("the worker touches nothing of a port that has left, whoever is said to wait there")
+  func wakeTheGone() throws {
+    try HostileStage.run(isolates: false, [.pipe, .isolated]) { stage in
+      let (_, line) = try stage.attack("wake-the-gone vale7 10", by: [])
+      #expect(line == "ready")
+      try stage.expectUnharmed("wake the gone")
+      try stage.expectRecovered("wake the gone")
+    }
+  }
+
+  @Test(
+    "a lock that nobody has taken keeps nothing of ports that are closed",
+    arguments: ["own", "worker"], ["own", "worker"])
+  func falseLock(holder: String, place: String) throws {
+    try HostileStage.run(isolates: false, [.pipe, .isolated]) { stage in
+      // The first of all, with the worker's own memory.
+      _ = try stage.attack("false-lock vale6 1 own worker", by: [])
+      let before = stage.daemonMappings
+      let process = try #require(stage.fixture.serving)
+      let tag = holder == "own" ? "own" : "\(process)"
+      let (_, line) = try stage.attack("false-lock vale7 300 \(tag) \(place)", by: [])
+      #expect(line == "ready")
+      try stage.expectUnharmed("false lock")
+      // While whoever has written the lock lives.
+      let end = ContinuousClock.now + .seconds(6)
+      while stage.daemonMappings > before + 64, ContinuousClock.now < end { usleep(20_000) }
+      let mapped = stage.daemonMappings
+      // Who locks a ring of its own holds up what is its own.
+      if holder != "own" || place != "own" {
+        #expect(mapped <= before + 64, "\(mapped) mappings, \(before) before")
+      }
+      try stage.expectRecovered("false lock")
+    }
+  }
+
   @Test("ports on one name that were closed and not forgotten leave room for others there")
   func neverForgotten() throws {
     try HostileStage.run(isolates: false, [.pipe]) { stage in

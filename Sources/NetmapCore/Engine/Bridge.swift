@@ -50,7 +50,7 @@ final class Bridge {
       bridge: self, port: port, name: name, index: index, generation: lastGeneration,
       isHidden: isHidden)
     do throws(NetmapError) {
-      member.retired = try destinations.install(
+      try destinations.install(
         index, region: port.region.memory, segment: port.segment, generation: lastGeneration)
     } catch {
       free.append(index)
@@ -67,7 +67,7 @@ final class Bridge {
   /// Takes a port off the switch. What senders are in the middle of goes on; see ``SwitchQuarantine``.
   func remove(_ member: BridgeMember) {
     unsafe segment.view.setGeneration(0, of: member.index)
-    member.retired = destinations.remove(member.index)
+    destinations.retire(member.index)
     members[member.index] = nil
     free.append(member.index)
     if member.isHidden { modules.hostLeft(member.index) }
@@ -92,8 +92,6 @@ final class BridgeMember {
   let generation: UInt32
   /// Whether it is a module host's port, which is nobody's business.
   let isHidden: Bool
-  /// What senders of this process may still look at after the port has left.
-  var retired: DestinationTable.Place?
 
   init(
     bridge: Bridge, port: EnginePort, name: PortName, index: Int, generation: UInt32, isHidden: Bool

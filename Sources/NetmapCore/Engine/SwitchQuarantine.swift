@@ -4,8 +4,6 @@ final class SwitchQuarantine {
   let bridge: Bridge
   /// Keeps the mappings.
   let port: EnginePort
-  /// What senders of this process may still look at.
-  var retired: DestinationTable.Place?
   private let region: Region
   /// The beginning of the region's quarantine.
   private let begun: UInt64
@@ -47,6 +45,7 @@ final class SwitchQuarantine {
 extension EngineState {
   /// Frees what no sender can be writing to any more.
   func sweepSwitches() {
+    for bridge in bridges.values { bridge.destinations.sweep() }
     guard !leaving.isEmpty else { return }
     // Each is asked once: one that is over a moment later stays for the next time.
     var over: [SwitchQuarantine] = []
@@ -63,7 +62,6 @@ extension EngineState {
     guard let member = port.membership else { return body() }
     let quarantine = SwitchQuarantine(port, on: member.bridge)
     body()
-    quarantine.retired = member.retired
     quarantine.watch(
       leaving.filter { $0.bridge === member.bridge }.map(\.port), among: directory)
     if quarantine.isOver() {

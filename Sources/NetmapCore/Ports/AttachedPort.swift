@@ -15,6 +15,8 @@ package final class AttachedPort {
   package let exchangeOwner: ExchangeNote.Owner
   /// The port's place on a switch.
   package let bridge: BridgeAttachment?
+  /// Which syncs of a switch port this process is in.
+  private let epochs: SyncEpochs?
   /// Of the rings of a switch port, in their order.
   private let switching: UnsafeMutablePointer<SwitchPath>
 
@@ -105,10 +107,13 @@ package final class AttachedPort {
     }
     transmitCount = record.ranges.transmit.count
     receiveCount = record.ranges.receive.count
+    // Nothing is thrown after this.
+    let epochs = bridge.map { $0.destinations.join($0.index, $0.generation) }
+    self.epochs = epochs
     unsafe switching = .allocate(capacity: max(unsafe built.count, 1))
     for index in unsafe built.indices where unsafe built[index].kind == .bridge {
-      guard let bridge else { continue }
-      let path = unsafe SwitchPath(bridge, built[index], segment, resolver)
+      guard let bridge, let epochs else { continue }
+      let path = unsafe SwitchPath(bridge, built[index], segment, resolver, epochs)
       unsafe (switching + index).initialize(to: path)
       unsafe built[index].switching = UnsafePointer(switching + index)
     }
@@ -129,6 +134,7 @@ package final class AttachedPort {
   }
 
   deinit {
+    if let bridge { bridge.destinations.leave(bridge.index, bridge.generation) }
     for index in 0..<(transmitCount + receiveCount) {
       unsafe rings[index].switching?.pointee.scratch?.deallocate()
     }

@@ -31,13 +31,13 @@ extension AttachedRing {
   #endif
   @inline(__always)
   func synchronizeOtherTransmit(_ flags: SyncFlags) -> SyncResult {
-    guard unsafe kring.tryLock(tag) else {
+    guard unsafe begin() else {
       unsafe kring.count(.busySyncs)
       return .busy
     }
     guard let accepted = unsafe kring.acceptTransmit(ring) else {
       unsafe reset()
-      unsafe kring.unlock()
+      unsafe end()
       return .reset
     }
     unsafe kring.count(.syncs)
@@ -53,7 +53,7 @@ extension AttachedRing {
     case .null, .pipe:
       if let tail = unsafe kring.hwtail(below: ring.slotCount) { unsafe finalize(tail: tail) }
     }
-    unsafe kring.unlock()
+    unsafe end()
     return result
   }
 
@@ -72,7 +72,7 @@ extension AttachedRing {
   #endif
   @inline(__always)
   func synchronizeOtherReceive(_ flags: SyncFlags) -> SyncResult {
-    guard unsafe kring.tryLock(tag) else {
+    guard unsafe begin() else {
       unsafe kring.count(.busySyncs)
       return .busy
     }
@@ -98,7 +98,7 @@ extension AttachedRing {
       unsafe finalize(tail: accepted.tail)
     }
     unsafe stamp(ring)
-    unsafe kring.unlock()
+    unsafe end()
     return result
   }
 

@@ -16,6 +16,9 @@ package struct SyncSegment: Sendable {
   /// Slots of each receive ring whose senders hold leases (``LeaseTable``); 0 where none do.
   package let leaseSlots: Int
 
+  /// Who has it mapped; nil where another process's engine knows that.
+  package let users: SegmentUsers?
+
   private struct End {
     let first: Int
     let transmitRings: Int
@@ -35,6 +38,7 @@ package struct SyncSegment: Sendable {
   ) throws(NetmapError) {
     let krings = ends.reduce(0) { $0 + $1.rings(.transmit) + $1.rings(.receive) }
     leaseSlots = hasLeases ? ends[0].receiveSlots : 0
+    users = SegmentUsers()
     memory = unsafe try SharedMemory(
       creating: name,
       byteCount: SyncSegmentLayout.krings + krings * KRingLayout.byteCount
@@ -63,6 +67,7 @@ package struct SyncSegment: Sendable {
   /// - Throws: ``NetmapError`` `EINVAL` when the memory is not a segment of this layout.
   package init(attaching memory: SharedMemory) throws(NetmapError) {
     self.memory = memory
+    users = nil
     let problem: String?
     var found: [End] = []
     if memory.byteCount < SyncSegmentLayout.krings {

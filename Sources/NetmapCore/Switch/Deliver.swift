@@ -183,8 +183,9 @@ struct ReceivePlace {
   let ring: UnsafeMutableRawPointer
 
   /// How often a reservation is tried: each time it fails another sender has reserved something, or somebody
-  /// writes over the ring's words, who must not be able to keep a sender here for ever.
-  static var triesMax: Int { 1000 }
+  /// writes over the ring's words, who must not be able to keep a sender here for long. What has found no place by
+  /// then is refused, as where there is no room.
+  static var triesMax: Int { 64 }
 
   /// Nil when nobody has the ring open.
   ///
@@ -289,11 +290,17 @@ extension Forwarder {
     let generation = unsafe place.target.pointee.generation
     let target = unsafe LeaseTarget(port: receiver, generation: generation, ring: place.index)
     var known = unsafe place.kring.reservation
+    let all = (slots: slots, packets: Int(own.packets) &+ Int(common.packets))
+    var wanted = all
     for _ in unsafe 0..<ReceivePlace.triesMax {
       let free = unsafe place.free(after: known)
       guard free >= 0 else { break }
-      var wanted = (slots: slots, packets: Int(own.packets) &+ Int(common.packets))
-      if free < slots { wanted = unsafe prefix(own, common, fitting: free) }
+      if free >= slots {
+        wanted = all
+      } else if free < wanted.slots {
+        // Only where less fits than the last time: the packets are counted one by one.
+        wanted = unsafe prefix(own, common, fitting: free)
+      }
       if wanted.packets == 0 { break }
       let lease = Lease(
         sequence: known.sequence, start: known.next, slots: UInt32(truncatingIfNeeded: wanted.slots)

@@ -76,20 +76,29 @@ struct Destination {
 
 /// The ports of one switch as one process has them mapped, by index.
 ///
-/// The data path reads one pointer a destination and batch. What it points to stays as it is until
-/// whoever took it out of the table knows that no sync can still be using it.
+/// The data path reads one pointer a destination and batch. What it points to stays as it is until every sync
+/// of this process is over that was under way when it was taken out of the table (``SyncEpochs``). Nothing that
+/// another process can write has a say in that.
 @safe
 package final class DestinationTable: Sendable {
   /// 256 pointers to ``Destination``, 0 for none.
   nonisolated(unsafe) let cells: UnsafeMutableRawPointer
   private let places = Mutex<[Int: Place]>([:])
-  /// What this process's own syncs may still be using, where nobody else looks after it.
-  private let retired = Mutex(Retired())
+  private let state = Mutex(State())
+  /// How many places are kept for syncs that may still use them.
+  private let retiredCount = Atomic<Int>(0)
 
-  private struct Retired {
-    /// Sync segments of the ports of this process on the switch.
-    var senders: [SyncSegment] = []
-    var places: [(place: Place, users: SenderWatch)] = []
+  private struct State {
+    /// What this process syncs on the switch.
+    var ports: [PortKey: (epochs: SyncEpochs, users: Int)] = [:]
+    /// What has been taken out, and which syncs may still use it.
+    var retired: [(place: Place, users: EpochWatch)] = []
+  }
+
+  /// An incarnation of a port of this process.
+  private struct PortKey: Hashable {
+    let index: Int
+    let generation: UInt32
   }
 
   package init() {
@@ -103,12 +112,12 @@ package final class DestinationTable: Sendable {
 
   /// A destination with the mappings it points into.
   @safe
-  package final class Place: Sendable {
-    fileprivate nonisolated(unsafe) let destination: UnsafeMutablePointer<Destination>
+  fileprivate final class Place: Sendable {
+    nonisolated(unsafe) let destination: UnsafeMutablePointer<Destination>
     private let region: SharedMemory
     private let segment: SyncSegment
 
-    fileprivate init(
+    init(
       region: SharedMemory, segment: SyncSegment, generation: UInt32
     ) throws(NetmapError) {
       let value = unsafe try Destination(region: region, segment: segment, generation: generation)
@@ -121,70 +130,100 @@ package final class DestinationTable: Sendable {
     deinit { unsafe destination.deallocate() }
   }
 
-  /// Makes port `index` reachable.
+  // MARK: - Who syncs
+
+  /// Somebody in this process is about to sync rings of its port `index`.
+  ///
+  /// - Returns: The port's numbers, the same for everybody who does.
+  func join(_ index: Int, _ generation: UInt32) -> SyncEpochs {
+    state.withLock { state in
+      let key = PortKey(index: index, generation: generation)
+      var port = state.ports[key] ?? (SyncEpochs(), 0)
+      port.users += 1
+      state.ports[key] = port
+      return port.epochs
+    }
+  }
+
+  /// The same one does so no more; no sync of it is under way.
+  func leave(_ index: Int, _ generation: UInt32) {
+    state.withLock { state in
+      let key = PortKey(index: index, generation: generation)
+      guard let port = state.ports[key] else { return }
+      state.ports[key] = port.users > 1 ? (port.epochs, port.users - 1) : nil
+    }
+    sweep()
+  }
+
+  /// The syncs of this process that are under way now. What they must not find any more has been unlinked by a
+  /// sequentially consistent store.
+  func watch() -> EpochWatch {
+    state.withLock { EpochWatch($0.ports.values.map(\.epochs)) }
+  }
+
+  // MARK: - Who is there
+
+  /// Makes port `index` reachable. What was in its place is kept as ``retire(_:)`` keeps it.
   ///
   /// - Parameters:
   ///   - index: Below 256.
   ///   - region: Where its rings and buffers lie.
   ///   - segment: Its sync segment.
   ///   - generation: Which incarnation of the port it is.
-  /// - Returns: What was in its place; to be kept as long as a sync may be using it.
   /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe a switch port.
   package func install(
     _ index: Int, region: SharedMemory, segment: SyncSegment, generation: UInt32
-  ) throws(NetmapError) -> Place? {
+  ) throws(NetmapError) {
     let place = try Place(region: region, segment: segment, generation: generation)
-    let former = places.withLock { $0.updateValue(place, forKey: index) }
-    unsafe destinationCell(cells, index).pointee.store(
-      UInt(bitPattern: place.destination), ordering: .sequentiallyConsistent)
-    return former
+    let former = places.withLock { places in
+      unsafe destinationCell(cells, index).pointee.store(
+        UInt(bitPattern: place.destination), ordering: .sequentiallyConsistent)
+      return places.updateValue(place, forKey: index)
+    }
+    keep(former)
   }
 
-  /// Takes note of a port of this process, for ``replace(_:region:segment:generation:)``.
-  package func addSender(_ segment: SyncSegment) {
-    retired.withLock { $0.senders.append(segment) }
+  /// Makes port `index` unreachable for syncs that begin now. Its memory is kept until every sync of this process
+  /// that is under way now has ended, and then goes with the next call of this or of ``sweep()``.
+  package func retire(_ index: Int) {
+    let former = places.withLock { places in
+      unsafe destinationCell(cells, index).pointee.store(0, ordering: .sequentiallyConsistent)
+      return places.removeValue(forKey: index)
+    }
+    keep(former)
   }
 
-  /// A port of this process has been closed, and no sync of it is under way.
-  package func removeSender(_ segment: SyncSegment) {
-    retired.withLock { retired in
-      if let index = retired.senders.firstIndex(where: { $0.memory === segment.memory }) {
-        retired.senders.remove(at: index)
+  private func keep(_ former: Place?) {
+    if let former {
+      state.withLock { state in
+        state.retired.append((former, EpochWatch(state.ports.values.map(\.epochs))))
+        retiredCount.store(state.retired.count, ordering: .relaxed)
       }
     }
+    sweep()
   }
 
-  /// Makes port `index` reachable; what was in its place is kept until every sync of this process that
-  /// is under way now has ended.
+  /// Lets go of what no sync can be using any more.
   ///
-  /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe a switch port.
-  package func replace(
-    _ index: Int, region: SharedMemory, segment: SyncSegment, generation: UInt32
-  ) throws(NetmapError) {
-    let former = try install(index, region: region, segment: segment, generation: generation)
-    retired.withLock { retired in
-      if let former { retired.places.append((former, SenderWatch(retired.senders))) }
-      retired.places.removeAll { $0.users.haveGoneOn() }
+  /// - Returns: Whether something is left.
+  @discardableResult
+  package func sweep() -> Bool {
+    guard retiredCount.load(ordering: .relaxed) > 0 else { return false }
+    // Unmapped without the lock.
+    var over: [Place] = []
+    let isLeft = state.withLock { state in
+      for index in state.retired.indices.reversed() where state.retired[index].users.isOver() {
+        over.append(state.retired.remove(at: index).place)
+      }
+      retiredCount.store(state.retired.count, ordering: .relaxed)
+      return !state.retired.isEmpty
     }
+    withExtendedLifetime(over) {}
+    return isLeft
   }
 
-  /// Makes port `index` unreachable; its memory is kept as long as ``replace(_:region:segment:generation:)``
-  /// keeps what it replaces.
-  package func retire(_ index: Int) {
-    let former = remove(index)
-    retired.withLock { retired in
-      if let former { retired.places.append((former, SenderWatch(retired.senders))) }
-      retired.places.removeAll { $0.users.haveGoneOn() }
-    }
-  }
-
-  /// Makes port `index` unreachable for syncs that begin now.
-  ///
-  /// - Returns: What was in its place; to be kept as long as a sync may be using it.
-  package func remove(_ index: Int) -> Place? {
-    unsafe destinationCell(cells, index).pointee.store(0, ordering: .sequentiallyConsistent)
-    return places.withLock { $0.removeValue(forKey: index) }
-  }
+  /// How many places are kept for syncs that may still use them.
+  package var keptCount: Int { retiredCount.load(ordering: .relaxed) }
 }
 
 /// A cell of a ``DestinationTable``, on its own because the data path may not touch a class.

@@ -1,8 +1,15 @@
-/// The syncs that were sending at one moment, and whether all of them are over.
+/// The syncs that were sending at one moment, in whichever process, and whether all of them are over: for what the
+/// engine gives out again. What a process keeps for itself hangs on its own ``SyncEpochs``.
 ///
 /// A sender holds the lock of its transmit ring from before it looks for a port until it has finished
 /// with it. So whoever held such a lock when a port had been unlinked may still be writing to it;
 /// whoever takes one later has seen that the port is gone.
+///
+/// Every process on the switch can write to locks and counters. A lock that is made to look free lets the engine give
+/// out again what its holder is writing to: a region that the writer could garble anyway. One that is made to look
+/// taken counts as long as it is in the name of a living client that has that very port mapped
+/// (``SegmentUsers``), and not longer than until that client syncs the ring (``AttachedRing/begin()``) or
+/// lets go of the port.
 @safe
 final class SenderWatch: Sendable {
   private nonisolated(unsafe) var pending: [Pending] = unsafe []
@@ -18,6 +25,7 @@ final class SenderWatch: Sendable {
 
     var isOver: Bool {
       unsafe kring.lockHolder != holder || kring.syncCount != syncs
+        || !(segment.users?.contains(holder) ?? true)
     }
   }
 
@@ -37,7 +45,7 @@ final class SenderWatch: Sendable {
       for index in 0..<segment.ringCount(end: 0, .transmit) {
         guard let kring = unsafe segment.kring(end: 0, .transmit, index) else { continue }
         let holder = unsafe kring.lockHolder
-        guard holder != 0 else { continue }
+        guard holder != 0, segment.users?.contains(holder) ?? true else { continue }
         unsafe pending.append(
           Pending(
             segment: segment, kring: kring, holder: holder, syncs: kring.syncCount))

@@ -11,6 +11,8 @@ struct SwitchPath {
   /// Of a receive ring.
   let leases: LeaseTable?
   let resolver: DestinationResolver?
+  /// Which sync of the ring this process is in.
+  let epoch: SyncEpoch
   /// What packets may be sent from besides the ring's buffers.
   var indirect = IndirectMemory.none
 
@@ -19,10 +21,12 @@ struct SwitchPath {
   ///   - ring: The ring.
   ///   - segment: The port's sync segment.
   ///   - resolver: What fetches the memory of other processes' ports.
+  ///   - epochs: Of the port's rings, in this process.
   init(
     _ bridge: BridgeAttachment, _ ring: RingParts, _ segment: SyncSegment,
-    _ resolver: DestinationResolver?
+    _ resolver: DestinationResolver?, _ epochs: SyncEpochs
   ) {
+    unsafe epoch = epochs.epoch(ring.direction, ring.kring.switchRingID)
     unsafe self.bridge = bridge.segment.view
     unsafe cells = bridge.destinations.cells
     unsafe port = UInt32(bridge.index)

@@ -18,19 +18,20 @@ struct BufferSwap {
     var hasFailed = false
   }
 
-  /// Moves as many slots as there are packets, room, and `limit`, at least a packet's. The source is synced
+  /// Moves as many slots as there are packets, room, and budget, at least a packet's. The source is synced
   /// before, the target afterwards.
-  func move(limit: UInt32) -> Outcome {
+  func move(_ budget: TurnBudget) -> Outcome {
     var outcome = Outcome()
     if unsafe source.synchronizeReceive([]) == .failed { outcome.hasFailed = true }
     guard let packets = unsafe source.ring.ownSlots, packets.count > 0 else { return outcome }
-    let wanted = min(packets.count, limit)
+    let wanted = min(packets.count, budget.ringLimit)
     var room = unsafe target.ring.ownSlots
     if (room?.count ?? 0) < wanted {
       if unsafe target.synchronizeTransmit(.forceReclaim) == .failed { outcome.hasFailed = true }
       room = unsafe target.ring.ownSlots
     }
-    let count = unsafe whole(min(wanted, room?.count ?? 0), from: packets.first)
+    let fitting = min(wanted, room?.count ?? 0)
+    let count = unsafe whole(affordable(fitting, from: packets.first, budget), from: packets.first)
     guard let room, count > 0 else {
       outcome.isBlocked = true
       return outcome
@@ -39,6 +40,24 @@ struct BufferSwap {
     if unsafe target.synchronizeTransmit([]) == .failed { outcome.hasFailed = true }
     outcome.moved = Int(count)
     return outcome
+  }
+
+  /// How many of `count` slots there are bytes for; those of the first packet whatever they are.
+  ///
+  /// The buffers change places, but whoever gets them may have to copy.
+  private func affordable(_ count: UInt32, from first: UInt32, _ budget: TurnBudget) -> UInt32 {
+    let ring = unsafe source.ring
+    guard unsafe Int(count) &* Int(ring.bufferSize) > budget.bytes else { return count }
+    var (budget, place, taken) = (budget, first, UInt32(0))
+    var hasEnd = false
+    while taken < count, !budget.isSpent || !hasEnd {
+      let slot = unsafe ring.loadWord(place)
+      budget.chargeSlot(Int(slot.length))
+      if !slot.flags.contains(.moreFragments) { hasEnd = true }
+      place = unsafe ring.next(place)
+      taken += 1
+    }
+    return taken
   }
 
   /// How many of `count` slots are whole packets; all of them where the first packet is one that nobody

@@ -11,26 +11,23 @@ struct DistrustfulCopy {
   let sourceCounts: KRing
   let targetCounts: KRing
 
-  /// Moves as many slots as there are packets, room, and `limit`.
+  /// Moves as many slots as there are packets, room, and budget.
   ///
   /// Both rings are synced before and after. A ring that somebody else holds is left for the next turn.
   ///
-  /// - Parameters:
-  ///   - limit: How many slots at most.
-  ///   - bytes: How many bytes may still be copied: with the slot that exceeds them it ends.
+  /// - Parameter budget: What may still be moved: it ends with the slot that exceeds it.
   /// - Returns: How many slots were taken.
-  func move(limit: UInt32, bytes: inout Int) -> Int {
-    guard bytes > 0 else { return 0 }
+  func move(_ budget: inout TurnBudget) -> Int {
     // Room first: packets that have none stay where they are.
     _ = unsafe target.synchronizeTransmit(.forceReclaim)
     guard let room = unsafe target.ring.ownSlots, room.count > 0 else { return 0 }
     _ = unsafe source.synchronizeReceive([])
     guard let packets = unsafe source.ring.ownSlots, packets.count > 0 else { return 0 }
-    let count = min(room.count, packets.count, limit)
+    let count = min(room.count, packets.count, budget.ringLimit)
     var (from, to) = (packets.first, room.first)
     var isInside = false
     var moved = 0
-    while moved < count, bytes > 0 {
+    while moved < count, !budget.isSpent {
       let slot = unsafe source.ring.loadWord(from)
       let continues = slot.flags.contains(.moreFragments)
       if unsafe copy(slot, to: to) || continues || isInside {
@@ -38,7 +35,7 @@ struct DistrustfulCopy {
       }
       isInside = continues
       from = unsafe source.ring.next(from)
-      bytes &-= Int(slot.length)
+      budget.chargeSlot(Int(slot.length))
       moved &+= 1
     }
     unsafe target.ring.giveAway(upTo: to)

@@ -42,8 +42,6 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
   /// When the interface was taken off the switch, monotonic nanoseconds; 0 while it is on.
   private let closedAt = Atomic<UInt64>(0)
 
-  /// Slots that are moved in one turn and direction, so that no lane keeps the others waiting.
-  private static let turnLimit: UInt32 = 256
   /// How often an interface is asked that has not done yet, nanoseconds: completions wake nobody. At first,
   /// while packets wait for room, and when none do.
   private static let shortestPause: UInt64 = 50_000
@@ -91,7 +89,7 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
     if !isClosed, interface.receiveCount > 0, port.transmitCount > 0 {
       let outcome = unsafe BufferSwap(
         source: interface.receive(0), target: port.transmit(0)
-      ).move(limit: Self.turnLimit)
+      ).move(TurnBudget())
       moved += outcome.moved
       if outcome.hasFailed { fail() }
     }
@@ -103,7 +101,7 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
   private func carryOut() -> Int {
     let target = unsafe interface.transmit(0)
     let outcome = unsafe BufferSwap(source: port.receive(0), target: target)
-      .move(limit: Self.turnLimit)
+      .move(TurnBudget())
     var hasFailed = outcome.hasFailed
     if outcome.moved == 0, isUnfinished, !outcome.isBlocked {
       if unsafe target.synchronizeTransmit(.forceReclaim) == .failed { hasFailed = true }

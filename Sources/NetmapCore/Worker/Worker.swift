@@ -15,6 +15,8 @@ package final class Worker: Sendable {
   private let bells: Watch
   /// Readable when there is something new for the thread.
   private let bell: CInt
+  /// What is posted to this process; nil where nobody posts.
+  private let mail: Mail?
   private let changes = Mutex(Changes())
   private let changeCount = Atomic<Int>(0)
 
@@ -26,6 +28,31 @@ package final class Worker: Sendable {
     var lastNumber: UInt64 = 0
   }
 
+  /// What is posted to this process about others, and may let go of memory: the thread reads it between turns,
+  /// when nothing of what it tells about is in use.
+  package struct Mail: Sendable {
+    /// Readable when there is something.
+    let descriptor: CInt
+    let read: @Sendable () -> State
+
+    /// - Parameters:
+    ///   - descriptor: Readable when there is something.
+    ///   - read: Reads a bounded part of it, without blocking.
+    package init(descriptor: CInt, read: @escaping @Sendable () -> State) {
+      self.descriptor = descriptor
+      self.read = read
+    }
+
+    package enum State: Sendable {
+      /// All of it has been read.
+      case isRead
+      /// Something has to be done soon: there is more, or what has been read is not done with.
+      case goesOn
+      /// Nothing will be posted any more.
+      case hasEnded
+    }
+  }
+
   /// A link on its way to the thread, which alone uses it from then on.
   private struct Handover: @unchecked Sendable {
     let link: any WorkerTask
@@ -34,10 +61,17 @@ package final class Worker: Sendable {
   /// Turns without anything to do before the thread sleeps: some microseconds, in which the next packet
   /// of a stream usually comes.
   private static let idleTurns = 100
+  /// Turns between two looks at the mail while packets move: a look is a system call.
+  private static let turnsWithoutMail = 64
+  /// How long the thread sleeps while there is more to do about the mail, nanoseconds.
+  private static let mailPause: UInt64 = 10_000_000
 
-  /// - Parameter doorbells: Where the thread sleeps, and whom it can wake.
+  /// - Parameters:
+  ///   - doorbells: Where the thread sleeps, and whom it can wake.
+  ///   - mail: What is posted to this process.
   /// - Throws: ``NetmapError`` when there are no descriptors left.
-  package init(doorbells: DoorbellTable) throws(NetmapError) {
+  package init(doorbells: DoorbellTable, mail: Mail? = nil) throws(NetmapError) {
+    self.mail = mail
     let sleeper = Sleeper(doorbells: doorbells)
     bells = try sleeper.watch()
     unsafe self.sleeper = sleeper
@@ -120,7 +154,11 @@ package final class Worker: Sendable {
     var links: [UInt64: any WorkerTask] = [:]
     var seen = 0
     var idle = 0
+    var turns = 0
+    var post = mail == nil ? Mail.State.hasEnded : .goesOn
     while true {
+      turns &+= 1
+      if post != .hasEnded, turns & (Self.turnsWithoutMail - 1) == 0 { readMail(&post) }
       let count = changeCount.load(ordering: .acquiring)
       if count != seen {
         seen = count
@@ -134,7 +172,7 @@ package final class Worker: Sendable {
       }
       retire(&links)
       if moved > 0 { continue }
-      sleep(links, sleeper)
+      sleep(links, sleeper, &post)
     }
   }
 
@@ -157,9 +195,16 @@ package final class Worker: Sendable {
     }
   }
 
-  private func sleep(_ links: [UInt64: any WorkerTask], _ sleeper: Sleeper) {
+  private func readMail(_ post: inout Mail.State) {
+    if let mail { post = mail.read() }
+  }
+
+  private func sleep(
+    _ links: [UInt64: any WorkerTask], _ sleeper: Sleeper, _ post: inout Mail.State
+  ) {
+    if post == .goesOn { readMail(&post) }
     let now = monotonicNanoseconds()
-    var timeout: UInt64?
+    var timeout: UInt64? = post == .goesOn ? Self.mailPause : nil
     var items: [Sleeper.Item] = []
     var owners: [any WorkerTask] = []
     for link in links.values {
@@ -175,6 +220,9 @@ package final class Worker: Sendable {
       }
     }
     var descriptors = [pollfd(fd: bell, events: Int16(POLLIN), revents: 0)]
+    if let mail, post != .hasEnded {
+      descriptors.append(pollfd(fd: mail.descriptor, events: Int16(POLLIN), revents: 0))
+    }
     do throws(NetmapError) {
       _ = try sleeper.wait(for: &items, and: &descriptors, timeout: timeout)
     } catch {
@@ -185,6 +233,7 @@ package final class Worker: Sendable {
       var count: UInt64 = 0
       _ = unsafe read(bell, &count, 8)
     }
+    if descriptors.count > 1, descriptors[1].revents != 0 { readMail(&post) }
     for (item, link) in zip(items, owners) where !item.ready.isEmpty {
       link.noteAlarm(at: monotonicNanoseconds())
     }

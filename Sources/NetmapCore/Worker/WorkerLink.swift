@@ -8,9 +8,6 @@ package final class WorkerLink: WorkerTask {
   /// Called once, on the worker's thread, after the last use of both.
   private let end: @Sendable () -> Void
 
-  /// Slots that are moved in one turn and ring, and bytes in one turn, so that no port keeps the others waiting.
-  private static let turnLimit: UInt32 = 256
-  private static let turnBytes = 1 << 20
   /// How long what has been sent is delivered after the port was closed, while nothing moves, nanoseconds.
   private static let lingerTime: UInt64 = 1_000_000_000
   /// The same, whatever moves: a process can go on sending.
@@ -20,8 +17,8 @@ package final class WorkerLink: WorkerTask {
   private var closedAt: UInt64?
   /// When something last moved after that.
   private var lastProgress: UInt64 = 0
-  /// The ring pair that is served first in the next turn: one may use up the turn's bytes.
-  private var firstRing = 0
+  /// Which rings come next: no port keeps the others waiting, however many rings it has.
+  private var (outwardRound, inwardRound) = (RingRound(), RingRound())
   private var alarms = FalseAlarms()
 
   package init(
@@ -34,25 +31,22 @@ package final class WorkerLink: WorkerTask {
 
   func turn() -> Int {
     var moved = 0
-    var bytes = Self.turnBytes
-    firstRing &+= 1
-    let outward = min(outside.receiveCount, inside.transmitCount)
-    for place in 0..<outward {
-      let index = (firstRing &+ place) % outward
+    var budget = TurnBudget()
+    outwardRound.go(over: min(outside.receiveCount, inside.transmitCount), &budget) {
+      (index, budget) in
       let (source, target) = unsafe (outside.receive(index), inside.transmit(index))
       moved += unsafe DistrustfulCopy(
         source: source, target: target, sourceCounts: source.peerKRing, targetCounts: target.kring
-      ).move(limit: Self.turnLimit, bytes: &bytes)
+      ).move(&budget)
     }
     if closedAt == nil {
-      bytes = Self.turnBytes
-      let inward = min(inside.receiveCount, outside.transmitCount)
-      for place in 0..<inward {
-        let index = (firstRing &+ place) % inward
+      budget = TurnBudget()
+      inwardRound.go(over: min(inside.receiveCount, outside.transmitCount), &budget) {
+        (index, budget) in
         let (source, target) = unsafe (inside.receive(index), outside.transmit(index))
         moved += unsafe DistrustfulCopy(
           source: source, target: target, sourceCounts: source.kring, targetCounts: target.peerKRing
-        ).move(limit: Self.turnLimit, bytes: &bytes)
+        ).move(&budget)
       }
     }
     if moved > 0 {

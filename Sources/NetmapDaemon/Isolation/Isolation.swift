@@ -31,7 +31,7 @@ final class Isolation: Sendable {
         connect: { () throws(NetmapError) in try own.connect() },
         namespace: { (_) throws(NetmapError) in try NamespaceFile.asked() })
       connection = try DaemonConnection(address: address, way)
-      worker = try Worker(doorbells: connection.doorbells)
+      worker = try Worker(doorbells: connection.doorbells, mail: connection.mail)
     }
   }
 

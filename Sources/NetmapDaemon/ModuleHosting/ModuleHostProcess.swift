@@ -62,7 +62,7 @@ package struct ModuleHostProcess {
       let port = try opened.attach(connection)
       let sleeper = Sleeper(doorbells: connection.doorbells)
       let module = try LoadedModule(path: path, configuration: configuration)
-      let forwarder = try HostedForwarder(port, tag: connection.tag, module: module)
+      let forwarder = try HostedForwarder(port, module: module)
       try channel.send(Message.bytes(.done) { $0.put(module.name) })
       loop(forwarder, port, sleeper)
       withExtendedLifetime((connection, opened)) {}

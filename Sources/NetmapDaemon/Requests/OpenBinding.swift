@@ -21,7 +21,12 @@ final class OpenBinding {
   /// The connection that is its token.
   let tokenKey: UInt64
   /// Processes that may have its rings mapped.
-  var viewers: Set<ClientTag>
+  var viewers: Set<ClientTag> {
+    didSet {
+      for tag in viewers.subtracting(oldValue) { registration.segment.users?.add(tag) }
+      for tag in oldValue.subtracting(viewers) { registration.segment.users?.remove(tag) }
+    }
+  }
   /// Whether its token is still open somewhere.
   var isOpen = true
   /// Whether it is the worker's end of an isolated port, which is nobody's business.
@@ -41,6 +46,11 @@ final class OpenBinding {
     self.process = process
     self.tokenKey = tokenKey
     viewers = [viewer]
+    registration.segment.users?.add(viewer)
+  }
+
+  deinit {
+    for tag in viewers { registration.segment.users?.remove(tag) }
   }
 
   /// Wakes whoever sleeps for this binding's rings alone. (For others there are doorbells.)

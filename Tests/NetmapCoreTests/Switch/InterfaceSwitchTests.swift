@@ -147,13 +147,30 @@ struct InterfaceSwitchTests {
     target.tx()[1].bufferIndex = 0
     let listener = try TestPort(engine, "vale1:l")
     let outcome = unsafe BufferSwap(source: source.rx().attached, target: target.tx().attached)
-      .move(limit: 16)
+      .move(TurnBudget())
     #expect(outcome.moved == 6 && !outcome.isBlocked && !outcome.hasFailed)
     // The target's damaged slot cost one that was sound.
     #expect(listener.rx().takePackets() == [frames[0].bytes, frames[5].bytes])
     #expect(source.rx().counters.drops[.badBufferIndex] == 2)
     #expect(source.rx().counters.drops[.badLength] == 1)
     #expect(target.tx().counters.drops[.badBufferIndex] >= 1)
+  }
+
+  @Test("a turn ends when its bytes are spent, with the packet that it began")
+  func turnBytes() throws {
+    let source = try TestPort(engine, "vale0:s", hints: .slots(16))
+    let target = try TestPort(
+      engine, "vale1:t", memoryID: source.registration.memoryID, hints: .slots(16))
+    let sender = try TestPort(engine, "vale0:x")
+    for number in 0..<8 as Range<UInt32> {
+      sender.tx().send(TestFrame(target: .broadcast, source: .station(1), number: number))
+    }
+    let swap = unsafe BufferSwap(source: source.rx().attached, target: target.tx().attached)
+    // 60 bytes count as 64.
+    #expect(unsafe swap.move(TurnBudget(bytes: 3 * 64)).moved == 3)
+    #expect(unsafe swap.move(TurnBudget(bytes: 1)).moved == 1)
+    #expect(unsafe swap.move(TurnBudget(slots: 2)).moved == 2)
+    #expect(unsafe swap.move(TurnBudget()).moved == 2)
   }
 
   @Test("attaching: EINVAL, EBUSY, ENOMEM, EOPNOTSUPP as netmap has them")

@@ -1,7 +1,8 @@
 import Glibc
-import NetmapCore
 import Synchronization
 import Testing
+
+@testable import NetmapCore
 
 @Suite("The worker's link of an isolated port")
 struct WorkerLinkTests {
@@ -41,6 +42,61 @@ struct WorkerLinkTests {
     isOver.isSet.store(true, ordering: .releasing)
     thread.join()
     worker.stop()
+  }
+
+  /// Two pipes, the outer ends' transmit rings full of slots without a byte.
+  private func fullOfNothing(
+    rings: UInt16
+  ) throws -> (link: WorkerLink, process: TestPort, kept: [TestPort], slots: Int) {
+    let engine = try Engine()
+    let hints = RingGeometryHints(
+      transmitSlots: 64, receiveSlots: 64, transmitRings: rings, receiveRings: rings)
+    let process = try TestPort(engine, "netmap:outside{1", hints: hints)
+    let outside = try TestPort(engine, "netmap:outside}1", hints: hints)
+    let inside = try TestPort(engine, "netmap:inside{1", hints: hints)
+    let peer = try TestPort(engine, "netmap:inside}1", hints: hints)
+    var slots = 0
+    for port in [process, peer] {
+      for index in 0..<port.attached.transmitCount {
+        let ring = port.tx(index)
+        while ring.head != ring.tail {
+          ring[ring.head].length = 0
+          ring.move(to: ring.next(ring.head))
+          slots += 1
+        }
+        ring.sync()
+      }
+    }
+    return (
+      WorkerLink(inside: inside.attached, outside: outside.attached) {}, process,
+      [outside, inside, peer], slots
+    )
+  }
+
+  @Test(
+    "slots without a byte, in however many rings, are not more than a turn has",
+    arguments: [1, 4, 248] as [UInt16])
+  func turnOfNothing(rings: UInt16) throws {
+    let (link, process, kept, slots) = try fullOfNothing(rings: rings)
+    #expect(process.attached.transmitCount == Int(rings))
+    var (left, turns) = (slots, 0)
+    while left > 0, turns < 1000 {
+      let syncs = ([process] + kept).reduce(0) { $0 + Self.syncs($1) }
+      let moved = link.turn()
+      #expect(moved > 0 && moved <= 2 * TurnBudget.slotsMax)
+      let made = ([process] + kept).reduce(0) { $0 + Self.syncs($1) } - syncs
+      #expect(made <= 2 * 4 * TurnBudget.slotsMax / TurnBudget.ringCost, "\(made) syncs")
+      left -= moved
+      turns += 1
+    }
+    // Every ring had its turn.
+    #expect(left == 0)
+    withExtendedLifetime(kept) {}
+  }
+
+  private static func syncs(_ port: TestPort) -> Int {
+    (0..<port.attached.transmitCount).reduce(0) { $0 + Int(port.tx($1).counters.syncs) }
+      + (0..<port.attached.receiveCount).reduce(0) { $0 + Int(port.rx($1).counters.syncs) }
   }
 
   @Test("delivers what was sent before the port was closed")

@@ -22,6 +22,8 @@ import Glibc
 ///     hostile-peer lock-and-live PORT bad-message|hang-up
 ///     hostile-peer last-sequence PORT
 ///     hostile-peer circle PORT COUNT
+///     hostile-peer wake-the-gone SWITCH ROUNDS
+///     hostile-peer false-lock SWITCH COUNT own|PROCESS own|worker
 ///     hostile-peer scribble PORT FLAGS WORDS THREADS
 ///     hostile-peer scribble-neighbours PORT WORDS THREADS
 ///     hostile-peer indirect PORT PORT ADDRESS
@@ -59,6 +61,8 @@ struct HostilePeer {
       case "lock-and-live": try ControlAttacks.lockAndLive(word(2), word(3))
       case "last-sequence": try ControlAttacks.lastSequence(word(2))
       case "circle": try ControlAttacks.circle(word(2), number(3))
+      case "wake-the-gone": try Departing.wake(word(2), rounds: number(3))
+      case "false-lock": try Departing.lock(word(2), number(3), word(4), word(5))
       case "scribble":
         try Scribbling.own(
           word(2), UInt64(word(3)) ?? 0, word(4), threads: max(1, number(5)))

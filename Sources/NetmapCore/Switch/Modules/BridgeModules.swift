@@ -16,7 +16,7 @@ final class BridgeModules {
   /// Who may still be using the area that is not in use.
   private var users: [SenderWatch] = []
   /// Modules of this process that syncs may still be calling.
-  private var retired: [(module: LoadedModule, users: SenderWatch)] = []
+  private var retired: [(module: LoadedModule, users: EpochWatch)] = []
   /// The module of this process that is in use.
   private(set) var module: LoadedModule?
   /// Of a hosted module: what it calls itself, and the process it runs in.
@@ -96,7 +96,7 @@ final class BridgeModules {
       UInt(bitPattern: module.entry), ordering: .sequentiallyConsistent)
     self.module = module
     change(to: .inProcess, area: program.area, senders: senders, keeps: true)
-    if let former { retired.append((former, SenderWatch(senders, among: clients))) }
+    if let former { retired.append((former, destinations.watch())) }
     self.choice = choice
   }
 
@@ -156,7 +156,9 @@ final class BridgeModules {
 
   /// Lets go of modules that no sync can be calling.
   func sweep() {
-    retired.removeAll { $0.users.haveGoneOn() }
+    for index in retired.indices.reversed() where retired[index].users.isOver() {
+      retired.remove(at: index)
+    }
   }
 
   private func checkArea() throws(NetmapError) {
@@ -188,9 +190,9 @@ final class BridgeModules {
     host = nil
     guard !keeps, let former = module else { return }
     module = nil
-    // Who has read the word before may still call it.
-    retired.append((former, SenderWatch(senders, among: clients)))
     unsafe moduleCell(destinations.cells).pointee.store(0, ordering: .sequentiallyConsistent)
+    // Who has read the word before may still call it.
+    retired.append((former, destinations.watch()))
   }
 
   /// What is known of the module.

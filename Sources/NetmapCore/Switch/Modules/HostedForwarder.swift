@@ -8,7 +8,6 @@ package final class HostedForwarder {
   private let port: AttachedPort
   private let module: LoadedModule
   private let bridge: BridgeAttachment
-  private let tag: ClientTag
   /// Generations of the ports, to tell when one has gone.
   private var generations = [UInt32](repeating: 0, count: SwitchLimits.ports)
 
@@ -17,7 +16,7 @@ package final class HostedForwarder {
 
   /// - Throws: ``NetmapError`` `EINVAL` when the port is on no switch.
   package init(
-    _ port: AttachedPort, tag: ClientTag, module: LoadedModule
+    _ port: AttachedPort, module: LoadedModule
   ) throws(NetmapError) {
     guard let bridge = port.bridge, port.transmitCount > 0, port.receiveCount > 0 else {
       throw NetmapError(
@@ -26,7 +25,6 @@ package final class HostedForwarder {
     self.port = port
     self.module = module
     self.bridge = bridge
-    self.tag = tag
   }
 
   /// The port's own index.
@@ -54,8 +52,8 @@ package final class HostedForwarder {
     let statistics = module.statistics
     // With the lock, as senders read configurations: the area is not written anew meanwhile.
     let transmit = unsafe port.transmit(0)
-    guard unsafe transmit.kring.tryLock(tag) else { return }
-    defer { unsafe transmit.kring.unlock() }
+    guard unsafe transmit.begin() else { return }
+    defer { unsafe transmit.end() }
     unsafe transmit.kring.count(.syncs)
     let view = unsafe bridge.segment.view
     if isInUse { unsafe HostReport(view.configuration(view.program.area)).store(statistics) }
@@ -81,14 +79,14 @@ package final class HostedForwarder {
       return 0
     }
     guard let path = unsafe transmit.parts.pointee.switching,
-      let scratch = unsafe path.pointee.scratch, unsafe transmit.kring.tryLock(tag)
+      let scratch = unsafe path.pointee.scratch, unsafe transmit.begin()
     else { return 0 }
     unsafe transmit.kring.count(.syncs)
     var forwarder = unsafe Forwarder(
       ring: receive.ring, kring: transmit.kring, doorbells: transmit.doorbells, path, scratch)
     let end = unsafe forwarder.forwardHosted(
       from: head, upTo: tail, limit: Self.turnLimit, module.entry)
-    unsafe transmit.kring.unlock()
+    unsafe transmit.end()
     unsafe receive.ring.head = end
     unsafe receive.ring.cur = end
     _ = unsafe receive.synchronizeReceive(.forceRead)

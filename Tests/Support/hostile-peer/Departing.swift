@@ -1,0 +1,124 @@
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import Synchronization
+
+/// Ports that leave a switch while words in shared memory say something else.
+enum Departing {
+  /// A port on a switch, with the switch's own memory.
+  private static func open(
+    _ name: String, _ client: RawClient
+  ) throws -> (port: RawPort, bridge: BridgeSegment) {
+    let token = try Wire.connect()
+    let (port, answer) = try client.register(name, on: token)
+    guard let port, answer.files.count >= 3 else { throw AttackError("\(name): \(answer.text)") }
+    return (port, try BridgeSegment(attaching: SharedMemory(attaching: answer.files[2].descriptor)))
+  }
+
+  private static func words(
+    _ segment: SyncSegment, _ region: SharedMemory, _ direction: Direction
+  ) throws -> RingWords {
+    guard let words = unsafe RingWords(segment, region, 0, direction, 0) else {
+      throw AttackError("no ring")
+    }
+    return unsafe words
+  }
+
+  private static let frame: [UInt8] =
+    [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 0x66, 0x88, 0xb5]
+    + [UInt8](repeating: 6, count: 46)
+
+  /// Has the worker wake the sleepers of a port that has left: the port's generation is written back, it is said to
+  /// wait for room in a port that the worker serves, and its sleepers have doorbells that nobody knows, so that the
+  /// worker reads its mail in the middle of that, which says that the port has gone.
+  static func wake(_ bridge: String, rounds: Int) throws {
+    let client = try RawClient()
+    for round in 0..<rounds {
+      let (leaver, memory) = try open("\(bridge):x\(round)", client)
+      _ = try client.neighbours()
+      // The worker maps what is there when it opens its end.
+      let served = try Port("\(bridge):r\(round)/i", engine: HostEngine.shared)
+      guard let target = try client.neighbours().last else { throw AttackError("no neighbour") }
+      let sender = try Port("\(bridge):s\(round)", engine: HostEngine.shared)
+      let waiting = unsafe try words(leaver.segment, leaver.region, .transmit)
+      let receiving = unsafe try words(target.segment, target.region, .receive)
+      // Its first slots are given back with the packets that come after them.
+      func send() throws {
+        for _ in 0..<8 { sender.inject(frame) }
+        try sender.sync(.transmit)
+      }
+      leaver.token.close()
+      let view = unsafe memory.view
+      let index = Int(leaver.index)
+      for _ in 0..<1000 where unsafe view.generation(of: index) != 0 { usleep(1000) }
+      usleep(20_000)
+      for _ in 0..<20 {
+        unsafe view.setGeneration(leaver.generation, of: index, isHidden: true)
+        for place in 0..<64 {
+          unsafe (leaver.segment.waiters + 4 * place).storeBytes(
+            of: 0x2000_0000 + UInt32(place), as: UInt32.self)
+        }
+        unsafe waiting.word(kring: KRingLayout.waitWord).pointee.store(
+          .max, ordering: .sequentiallyConsistent)
+        unsafe receiving.word(kring: KRingLayout.holdsSenders).pointee.store(
+          1, ordering: .sequentiallyConsistent)
+        unsafe receiving.long(kring: KRingLayout.heldSenders + 8 * (index / 64)).pointee.store(
+          1 << UInt64(index % 64), ordering: .sequentiallyConsistent)
+        try send()
+        usleep(2000)
+      }
+      unsafe view.setGeneration(0, of: index)
+      served.close()
+      sender.close()
+    }
+    HostilePeer.say("ready")
+    withExtendedLifetime(client) { HostilePeer.waitForEnd() }
+  }
+
+  /// Opens and closes a port so many times, while the lock of the worker's ring, or of the port's own, is said to be
+  /// taken.
+  ///
+  /// - Parameters:
+  ///   - bridge: The switch.
+  ///   - count: How many times.
+  ///   - holder: In whose name: of the process of this number, or `own`.
+  ///   - place: `worker`: the worker's ring; `own`: that of the port that is closed.
+  /// - Throws: When a port cannot be opened.
+  static func lock(_ bridge: String, _ count: Int, _ holder: String, _ place: String) throws {
+    let client = try RawClient()
+    let directory = try Directory(
+      attaching: SharedMemory(attaching: client.files[0].descriptor, readOnly: true))
+    let (first, _) = try open("\(bridge):first", client)
+    _ = try client.neighbours()
+    let served = try Port("\(bridge):r/i", engine: HostEngine.shared)
+    guard let target = try client.neighbours().last else { throw AttackError("no neighbour") }
+    var tag = client.tag
+    if let process = Int32(holder) {
+      let tags = (0..<64 as Range<UInt32>).flatMap { slot in
+        (1..<256 as Range<UInt32>).map { ClientTag(slot: slot, epoch: $0) }
+      }
+      guard let found = tags.first(where: { directory.process(of: $0) == process }) else {
+        throw AttackError("process \(process) is no client")
+      }
+      tag = found.rawValue
+    }
+    for _ in 0..<count {
+      let token = try Wire.connect()
+      let (port, answer) = try client.register("\(bridge):churn", on: token)
+      guard let port else { throw AttackError("churn: \(answer.text)") }
+      let segment = place == "own" ? port.segment : target.segment
+      let region = place == "own" ? port.region : target.region
+      for direction in Direction.allCases {
+        let ring = unsafe try words(segment, region, direction)
+        unsafe ring.long(kring: KRingLayout.lock).pointee.store(
+          tag, ordering: .sequentiallyConsistent)
+      }
+      token.close()
+      try Wire.send(.forget, on: client.mailbox, files: []) { $0.put(port.registration.id.number) }
+      while let mail = try client.mailbox.receive(waits: false), !mail.bytes.isEmpty {}
+    }
+    HostilePeer.say("ready")
+    withExtendedLifetime((client, served, first.token)) { HostilePeer.waitForEnd() }
+  }
+}
