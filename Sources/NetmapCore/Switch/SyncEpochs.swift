@@ -22,13 +22,18 @@ final class SyncEpochs: Sendable {
 
   deinit { unsafe cells.deallocate() }
 
-  /// The number of a ring; it lives as long as this object.
+  /// The number of a ring.
+  ///
+  /// - Returns: The number, which lives as long as this object.
   func epoch(_ direction: Direction, _ ring: Int) -> SyncEpoch {
     let place = ring & (SwitchLimits.rings.upperBound - 1)
     return unsafe epoch(at: direction == .transmit ? place : SwitchLimits.rings.upperBound + place)
   }
 
+  /// A number by its place.
+  ///
   /// - Parameter index: Below ``count``.
+  /// - Returns: The number.
   func epoch(at index: Int) -> SyncEpoch {
     unsafe SyncEpoch(
       cell: (cells + index * Self.stride).assumingMemoryBound(to: Atomic<UInt64>.self))
