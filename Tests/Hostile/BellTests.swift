@@ -22,7 +22,8 @@ struct BellTests {
     }
   }
 
-  @Test("a member's doorbell stops nobody who rings it", arguments: ["fill", "shut", "files", "small"])
+  @Test(
+    "a member's doorbell stops nobody who rings it", arguments: ["fill", "shut", "files", "small"])
   func lure(_ way: String) throws {
     try HostileStage.run(isolates: false) { stage in
       for (name, other, flags) in [
@@ -39,7 +40,9 @@ struct BellTests {
     }
   }
 
-  @Test("a stranger's doorbell stops nobody who rings it", arguments: ["fill", "shut", "files", "small"])
+  @Test(
+    "a stranger's doorbell stops nobody who rings it",
+    arguments: ["fill", "shut", "files", "small"])
   func strangersLure(_ way: String) throws {
     try HostileStage.run(isolates: true) { stage in
       #expect(try stage.attack("bell-lure lure{1 0 \(way)").line == "ready")
@@ -92,7 +95,6 @@ struct BellTests {
       let (quiet, quietPackets) = (try ticks(), passed())
       #expect(try stage.attack("bell-storm storm 40").line == "ready")
       let (loud, loudPackets) = (try ticks(), passed())
-      print("storm: \(loud) ticks, \(quiet) without; \(loudPackets) packets, \(quietPackets) without")
       // A tick is a hundredth of a second.
       #expect(loud < quiet + 20, "\(loud) ticks in a second, \(quiet) without")
       #expect(loudPackets > quietPackets / 3, "\(loudPackets) packets, \(quietPackets) without")

@@ -1,8 +1,9 @@
 import CLinux
 import Glibc
-@testable import NetmapCore
 import Synchronization
 import Testing
+
+@testable import NetmapCore
 
 /// Doorbells that cross a process boundary: sockets, which several sleepers of one process share.
 @Suite("Shared doorbells", .timeLimit(.minutes(5)))
@@ -113,7 +114,9 @@ struct SharedDoorbellTests {
     close(rung)
   }
 
-  @Test("an isolated port's table rings its members, and keeps what it may be ringing until it is asked")
+  @Test(
+    "an isolated port's table rings its members, and keeps what it may be ringing until it is asked"
+  )
   func members() throws {
     final class Owner: Sendable {
       let isGone: @Sendable () -> Void

@@ -103,11 +103,12 @@ enum BellAttacks {
     _ = try sleep(10_000_000)
     let words = unsafe (1..<ends[0].registration.segment.endCount).flatMap { end in
       unsafe Direction.allCases.compactMap { direction in
-        unsafe RingWords(ends[0].registration.segment, ends[0].registration.region, end, direction, 0)
+        unsafe RingWords(
+          ends[0].registration.segment, ends[0].registration.region, end, direction, 0)
       }
     }
     for _ in 0..<count {
-      for unsafe words in unsafe words {
+      for unsafewords in unsafe words {
         unsafe words.word(kring: KRingLayout.waitWord).pointee.store(
           connection.tag.doorbell + 1, ordering: .sequentiallyConsistent)
       }
