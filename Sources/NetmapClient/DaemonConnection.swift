@@ -88,12 +88,12 @@ package final class DaemonConnection: Sendable {
     theirs.close()
     let mail = try Self.receive(on: mine, "connect")
     _ = try Message(mail.bytes).answer()
-    guard mail.files.count >= 4 else {
+    guard let mailbox = mail.files.last, mail.files.count >= 4 else {
       throw NetmapError(
         .invalidArgument, "connect", "netmapd", reason: "it has sent no mailbox",
         remedy: "use one version of netmap for all processes")
     }
-    try self.init(address, MessageSocket(owning: try mail.files[3].duplicate()), mail)
+    try self.init(address, MessageSocket(owning: try mailbox.duplicate()), mail)
   }
 
   /// - Parameters:
@@ -125,17 +125,26 @@ package final class DaemonConnection: Sendable {
         namespace: { (name) throws(NetmapError) in try Self.namespace(for: name) })
     var body = try Message(mail.bytes).answer()
     let (slot, epoch) = (try body.take(UInt32.self), try body.take(UInt32.self))
-    guard slot < Directory.clientCapacity, epoch > 0, mail.files.count >= 3 else {
+    let isShared = try body.take(UInt8.self) != 0
+    guard slot < Directory.clientCapacity, epoch > 0, mail.files.count >= (isShared ? 4 : 3)
+    else {
       throw body.malformed("it names no client")
     }
     tag = ClientTag(slot: slot, epoch: epoch)
     directory = try Directory(
       attaching: SharedMemory(attaching: mail.files[0].descriptor, readOnly: true))
     life = try MarkedLife(mail.files[2].descriptor)
-    let doorbell = try mail.files[1].duplicate()
+    let watched = try mail.files[1].duplicate()
+    let rung: CInt?
+    do throws(NetmapError) {
+      rung = isShared ? try mail.files[3].duplicate() : nil
+    } catch {
+      close(watched)
+      throw error
+    }
     mailbox = Mailbox(socket)
     doorbells = unsafe try DoorbellTable(
-      of: tag, descriptor: doorbell, resolver: mailbox.resolver)
+      of: tag, watched: watched, rung: rung, resolver: mailbox.resolver)
     mailbox.deliver(to: doorbells)
   }
 
@@ -270,11 +279,12 @@ package final class DaemonConnection: Sendable {
   ///   - registration: What the daemon answered.
   ///   - lane: As ``AttachedPort`` takes it. What has been attached several times is left as often
   ///     (``leave(_:)``).
+  ///   - doorbells: Whom its rings may wake; nil for everybody whom this process knows.
   ///   - backend: As ``AttachedPort`` takes it.
   /// - Returns: The rings, as this process has them.
   /// - Throws: ``NetmapError`` `EINVAL` when the daemon's memory does not describe it.
   package func attach(
-    _ registration: Registration, lane: Int? = nil,
+    _ registration: Registration, lane: Int? = nil, waking doorbells: DoorbellTable? = nil,
     backend: (Int, Ring) throws(NetmapError) -> DataHalf = {
       (_, _) throws(NetmapError) in unsafe .none
     }
@@ -285,7 +295,8 @@ package final class DaemonConnection: Sendable {
       if bridge != nil { mailbox.fetch() }
       return unsafe try AttachedPort(
         region: registration.region, segment: registration.segment,
-        binding: registration.bindingIndex, tag: tag, doorbells: doorbells, bridge: bridge,
+        binding: registration.bindingIndex, tag: tag, doorbells: doorbells ?? self.doorbells,
+        bridge: bridge,
         resolver: mailbox.destinationResolver, lane: lane, backend: backend)
     } catch {
       leave(registration)

@@ -52,11 +52,14 @@ final class Mailbox: Sendable {
           try? switches.take(message, mail.files)
           continue
         }
-        guard message.kind == .doorbell, let file = mail.files.first,
-          let number = try? message.body.take(UInt32.self),
-          let descriptor = try? file.duplicate()
+        guard message.kind == .doorbell, let number = try? message.body.take(UInt32.self),
+          let isOwnEnd = try? message.body.take(UInt8.self)
         else { continue }
-        table.install(descriptor, as: number)
+        if isOwnEnd != 0 {
+          table.installOwnEnd(as: number)
+        } else if let descriptor = try? mail.files.first?.duplicate() {
+          table.install(descriptor, as: number)
+        }
       }
       return .goesOn
     }

@@ -142,7 +142,8 @@ struct IsolationTests {
       port.inject([1])
       try port.sync(.transmit)
     }
-    try expectRest(of: [try #require(fixture.serving)])
+    // It looks at all ports every 100 ms.
+    try expectRest(of: [try #require(fixture.serving)], wakingUp: 11)
     for port in ports { port.close() }
   }
 

@@ -367,7 +367,7 @@ struct SwitchedInterfaceTests {
       #expect(try Self.run(fixture, "-a vale0:v0").status == 0)
       let processes = try [#require(fixture.daemon?.process), #require(fixture.serving)]
       usleep(2_500_000)
-      try expectRest(of: processes)
+      try expectRest(of: processes, wakingUp: 11)
       #expect(unsafe access(fixture.socket, F_OK) == 0)
       #expect(try Self.run(fixture, "").text == "vale0:v0 bridge_idx 0 port_idx 0\n")
       #expect(try Self.run(fixture, "-d vale0:v0").status == 0)

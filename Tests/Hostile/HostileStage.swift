@@ -211,7 +211,7 @@ final class HostileStage {
 
   /// Clock ticks of processor time that the daemon has used.
   func daemonTicks() throws -> Int {
-    let process = try #require(fixture.daemon).process
+    let process = try #require(fixture.serving)
     let text = try TestProgram.output(of: ["cat", "/proc/\(process)/stat"])
     let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
     return (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
@@ -283,7 +283,7 @@ final class BystanderPair {
   deinit { unsafe munmap(words, 4096) }
 
   private var sent: UInt64 { unsafe words[1] }
-  private var received: UInt64 { unsafe words[2] }
+  var received: UInt64 { unsafe words[2] }
 
   /// Whether packets arrive.
   func goesOn(within time: Duration) -> Bool {

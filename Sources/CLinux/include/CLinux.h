@@ -82,9 +82,9 @@ static inline int clinux_futex_wait(const void *word, unsigned int expected,
 {
 	return (int)syscall(SYS_futex, word, 0, expected, timeout, NULL, 0);
 }
-static inline int clinux_futex_wake_all(const void *word)
+static inline int clinux_futex_wake(const void *word, int most)
 {
-	return (int)syscall(SYS_futex, word, 1, INT_MAX, NULL, NULL, 0);
+	return (int)syscall(SYS_futex, word, 1, most, NULL, NULL, 0);
 }
 
 /* epoll_ctl(2): EPOLLET is bit 31 and does not survive import as a signed enumerator */

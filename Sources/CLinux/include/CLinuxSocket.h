@@ -295,6 +295,35 @@ static inline int clinux_namespace_owner(int file, unsigned int *user)
 	return result;
 }
 
+/* Sends one byte on a stream socket. Never waits, whatever flags the socket has, and raises no SIGPIPE. */
+static inline ssize_t clinux_send_byte(int socket)
+{
+	const char byte = 1;
+
+	return send(socket, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/*
+ * How many bytes lie in a stream socket's queue, up to size of them, which stay there. has_files says whether
+ * descriptors lie among or right behind them. Never waits for bytes.
+ */
+static inline ssize_t clinux_peek(int socket, void *bytes, size_t size, int *has_files)
+{
+	struct iovec part = { .iov_base = bytes, .iov_len = size };
+	/* Without room for them, descriptors are reported as cut off. */
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	const ssize_t got = recvmsg(socket, &message, MSG_PEEK | MSG_DONTWAIT);
+
+	*has_files = got >= 0 && (message.msg_flags & MSG_CTRUNC) != 0;
+	return got;
+}
+
+/* Takes bytes out of a stream socket's queue. Never waits for bytes. */
+static inline ssize_t clinux_take(int socket, void *bytes, size_t size)
+{
+	return recv(socket, bytes, size, MSG_DONTWAIT);
+}
+
 /*
  * The calling thread alone is another user from now on, without groups and capabilities. The C library's
  * functions change all threads.

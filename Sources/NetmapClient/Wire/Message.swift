@@ -3,7 +3,7 @@ package import NetmapCore
 /// What a datagram between a process and its daemon says: a kind, and the fields that belong to it.
 package struct Message {
   /// Changes with every change of a message or of a shared segment.
-  package static let version: UInt16 = 5
+  package static let version: UInt16 = 6
 
   /// The longest datagram, bytes.
   package static let byteCountMax = 49_152
@@ -13,8 +13,9 @@ package struct Message {
 
   package enum Kind: UInt16, Sendable {
     // From a process, on its mailbox.
-    /// First of all: a process wants to be a client. Answered with its slot, directory, doorbell and the page
-    /// that marks its life (``MarkedLife``).
+    /// First of all: a process wants to be a client. Answered with its slot, whether others get its doorbell,
+    /// and the directory, the end of the doorbell that it watches, the page that marks its life
+    /// (``MarkedLife``), the end that others ring if they get it, and on a token the mailbox.
     case hello = 1
     /// A port that was closed is no longer looked at.
     case forget = 2
@@ -42,7 +43,8 @@ package struct Message {
     case done = 32
     /// The answer, when it is no: an error.
     case refused = 33
-    /// The doorbell of another process.
+    /// The doorbell of another process: its number, and whether it is rung on the end that this process watches.
+    /// If not, it comes with the message.
     case doorbell = 34
     /// The memory of a port on a switch on which the process has a port.
     case neighbour = 35

@@ -10,6 +10,8 @@ internal import Synchronization
 /// ring.
 package final class Sleeper {
   private let doorbells: DoorbellTable
+  private let isAlone: Bool
+  private let longestSleep: UInt64?
   /// Made when it is first needed.
   private var madeWatch: Watch?
 
@@ -17,8 +19,21 @@ package final class Sleeper {
   package private(set) var systemCalls: UInt64 = 0
   package private(set) var sleeps: UInt64 = 0
 
-  package init(doorbells: DoorbellTable) {
+  /// How long a sleep lasts at most where other processes ring: one may be stopped before it does, and one that
+  /// means harm may never do so, or break the doorbell. Nanoseconds.
+  package static let longestSleep: UInt64 = 1_000_000_000
+
+  /// - Parameters:
+  ///   - doorbells: What it watches.
+  ///   - isAlone: Whether no other sleeper has the doorbell of the process.
+  ///   - longest: How long a sleep lasts at most where other processes ring.
+  package init(
+    doorbells: DoorbellTable, isAlone: Bool = false,
+    lookingAgainAfter longest: UInt64 = Sleeper.longestSleep
+  ) {
     self.doorbells = doorbells
+    self.isAlone = isAlone
+    longestSleep = doorbells.isShared ? longest : nil
   }
 
   /// The watch for sleeps on descriptors.
@@ -26,7 +41,7 @@ package final class Sleeper {
   /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when there are no descriptors left.
   func watch() throws(NetmapError) -> Watch {
     if let madeWatch { return madeWatch }
-    let made = try Watch(doorbells)
+    let made = try Watch(doorbells, isAlone: isAlone)
     madeWatch = made
     return made
   }
@@ -129,7 +144,8 @@ package final class Sleeper {
         sleeps += 1
         // Where nobody is sure to ring, a sleep that ends by itself takes the place of the doorbell.
         var limit = left
-        if !sure { limit = min(limit ?? .max, Self.longestPause) }
+        if let longestSleep { limit = min(limit ?? .max, longestSleep) }
+        if !sure || !doorbells.isReliable { limit = min(limit ?? .max, Self.longestPause) }
         if isPolled || leavesOutBackends { limit = min(limit ?? .max, pause) }
         let hasRung: Bool
         switch unsafe place {
@@ -138,11 +154,13 @@ package final class Sleeper {
           unsafe try bell.sleep(unlessRungSince: count, timeout: limit)
           hasRung = false
         case .descriptors(let watch):
+          if let next = watch.listenAgain() { limit = min(limit ?? .max, next) }
           hasRung = try sleep(
             items, &descriptors, watch, timeout: limit, leavingOutBackends: leavesOutBackends)
         }
         pause = min(pause * 2, Self.longestPause)
         ready = scan(&items, &sure) + descriptors.count { $0.revents != 0 }
+        if ready == 0 { madeWatch?.noteNothing() } else { madeWatch?.forgetRings() }
         // Packets may wait for room in a ring whose slots the application holds: their descriptor,
         // which stays readable, would end every sleep at once. It is left out of every other one.
         leavesOutBackends = hasRung && ready == 0

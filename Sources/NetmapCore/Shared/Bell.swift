@@ -19,13 +19,15 @@ package struct Bell {
   /// How often it has rung, modulo 2^32. To be read before the announcement.
   var count: UInt32 { unsafe cell.pointee.load(ordering: .sequentiallyConsistent) }
 
-  /// Wakes every thread that sleeps on it, in whichever process.
+  /// Wakes threads that sleep on it, in whichever process.
+  ///
+  /// - Parameter count: How many at most: whoever rings pays for each.
   // Ends in a system call, which the compiler cannot follow.
   @_semantics("no_performance_analysis")
   @inline(never)
-  package func ring() {
+  package func ring(atMost count: CInt = .max) {
     _ = unsafe cell.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
-    _ = unsafe clinux_futex_wake_all(word)
+    _ = unsafe clinux_futex_wake(word, count)
   }
 
   /// The longest that one system call sleeps. There always is a limit: without one a handler with SA_RESTART

@@ -105,7 +105,7 @@ package struct WaitWord {
     unsafe takeAll { bits in
       let sleeper = Announcement(bits: bits)
       if let binding = sleeper.binding {
-        unsafe bell(ofBinding: binding)?.ring()
+        unsafe bell(ofBinding: binding)?.ring(atMost: doorbells.threadLimit)
       } else {
         unsafe doorbells.ring(bits &- 1)
       }

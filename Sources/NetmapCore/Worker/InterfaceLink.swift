@@ -42,7 +42,7 @@ package final class InterfaceLink: Sendable {
     let over = OwnedFile(file)
     let common = InterfaceLane.Common(lanes: pairs.count) {
       end()
-      ringDoorbell(over.descriptor)
+      ringEventfd(over.descriptor)
     }
     self.over = over
     self.worker = worker

@@ -11,8 +11,8 @@ internal import Synchronization
 package final class Worker: Sendable {
   /// Used by the thread alone.
   private nonisolated(unsafe) let sleeper: Sleeper
-  /// What the sleeper watches.
-  private let bells: Watch
+  /// What the sleeper watches. Used by the thread alone.
+  private nonisolated(unsafe) let bells: Watch
   /// Readable when there is something new for the thread.
   private let bell: CInt
   /// What is posted to this process; nil where nobody posts.
@@ -25,6 +25,9 @@ package final class Worker: Sendable {
     var isStopping = false
     var added: [(number: UInt64, link: Handover)] = []
     var closed: [UInt64] = []
+    /// Doorbells that are to wake the thread, and those that are not to any more.
+    var watched: [PeerBell] = []
+    var ignored: [PeerBell] = []
     var lastNumber: UInt64 = 0
   }
 
@@ -66,14 +69,18 @@ package final class Worker: Sendable {
   /// How long the thread sleeps while there is more to do about the mail, nanoseconds.
   private static let mailPause: UInt64 = 10_000_000
 
+  /// How long the thread sleeps at most where other processes wake it, nanoseconds.
+  private static let longestSleep: UInt64 = 100_000_000
+
   /// - Parameters:
-  ///   - doorbells: Where the thread sleeps, and whom it can wake.
+  ///   - doorbells: Where the thread sleeps, and whom it can wake. No other sleeper has them.
   ///   - mail: What is posted to this process.
   /// - Throws: ``NetmapError`` when there are no descriptors left.
   package init(doorbells: DoorbellTable, mail: Mail? = nil) throws(NetmapError) {
     self.mail = mail
-    let sleeper = Sleeper(doorbells: doorbells)
-    bells = try sleeper.watch()
+    let sleeper = Sleeper(
+      doorbells: doorbells, isAlone: true, lookingAgainAfter: Self.longestSleep)
+    unsafe bells = try sleeper.watch()
     unsafe self.sleeper = sleeper
     bell = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
     guard bell >= 0 else { throw systemError("eventfd", "worker") }
@@ -119,14 +126,17 @@ package final class Worker: Sendable {
     tell()
   }
 
-  /// Has the thread woken by rings of another eventfd, which it never reads, until that is closed.
-  package func watch(_ file: CInt) {
-    bells.add(file)
+  /// Has the thread woken by a stranger, on the socket on which the worker rings it. The thread alone receives
+  /// on it.
+  package func watch(_ bell: PeerBell) {
+    changes.withLock { $0.watched.append(bell) }
+    tell()
   }
 
-  /// Rings of such an eventfd wake the thread no more. Whoever has a copy of it could ring for ever.
-  package func ignore(_ file: CInt) {
-    bells.remove(file)
+  /// The stranger has gone, or is to wake the thread no more.
+  package func ignore(_ bell: PeerBell) {
+    changes.withLock { $0.ignored.append(bell) }
+    tell()
   }
 
   /// Ends the thread, soon. Links are not ended.
@@ -136,7 +146,7 @@ package final class Worker: Sendable {
   }
 
   /// Has the thread look at everything again.
-  func wake() { tell() }
+  package func wake() { tell() }
 
   private func tell() {
     changeCount.wrappingAdd(1, ordering: .sequentiallyConsistent)
@@ -167,6 +177,7 @@ package final class Worker: Sendable {
       var moved = 0
       for link in links.values { moved += link.turn() }
       idle = moved > 0 ? 0 : idle + 1
+      if moved > 0 { unsafe bells.noteSomething() }
       guard idle >= Self.idleTurns || links.values.contains(where: { $0.isClosing }) else {
         continue
       }
@@ -178,13 +189,18 @@ package final class Worker: Sendable {
 
   /// - Returns: False when the thread is to end.
   private func take(_ links: inout [UInt64: any WorkerTask]) -> Bool {
-    let (added, closed, isStopping) = changes.withLock { changes in
-      defer { (changes.added, changes.closed) = ([], []) }
-      return (changes.added, changes.closed, changes.isStopping)
+    let new = changes.withLock { changes in
+      defer {
+        (changes.added, changes.closed) = ([], [])
+        (changes.watched, changes.ignored) = ([], [])
+      }
+      return changes
     }
-    for (number, handover) in added { links[number] = handover.link }
-    for number in closed { links[number]?.close() }
-    return !isStopping
+    for bell in new.watched { unsafe bells.add(bell) }
+    for bell in new.ignored { unsafe bells.remove(bell) }
+    for (number, handover) in new.added { links[number] = handover.link }
+    for number in new.closed { links[number]?.close() }
+    return !new.isStopping
   }
 
   private func retire(_ links: inout [UInt64: any WorkerTask]) {

@@ -5,6 +5,10 @@
 package final class WorkerLink: WorkerTask {
   private let inside: AttachedPort
   private let outside: AttachedPort
+  /// Doorbells of the processes that have the port open; nil where all are this process's own.
+  private let bells: DoorbellTable?
+  private var members: [PeerBell] = []
+  private var membersSeen: UInt64 = 0
   /// Called once, on the worker's thread, after the last use of both.
   private let end: @Sendable () -> Void
 
@@ -22,14 +26,17 @@ package final class WorkerLink: WorkerTask {
   private var alarms = FalseAlarms()
 
   package init(
-    inside: AttachedPort, outside: AttachedPort, end: @escaping @Sendable () -> Void
+    inside: AttachedPort, outside: AttachedPort, bells: DoorbellTable? = nil,
+    end: @escaping @Sendable () -> Void
   ) {
     self.inside = inside
     self.outside = outside
+    self.bells = bells
     self.end = end
   }
 
   func turn() -> Int {
+    if let members = bells?.takeMembers(since: &membersSeen) { self.members = members }
     var moved = 0
     var budget = TurnBudget()
     outwardRound.go(over: min(outside.receiveCount, inside.transmitCount), &budget) {
@@ -51,6 +58,7 @@ package final class WorkerLink: WorkerTask {
     }
     if moved > 0 {
       alarms.forget()
+      for bell in members where bell.throttle.hasDoubts { bell.throttle.forget() }
       if closedAt != nil { lastProgress = monotonicNanoseconds() }
     }
     return moved

@@ -12,7 +12,10 @@ final class Client {
   let user: UInt32
   let group: UInt32
   let role: Role
-  let doorbell: Doorbell
+  /// Its doorbell. No process ends by it: who spoils its own is not woken.
+  let bell: PeerBell
+  /// The end of the doorbell that it watches, until that has been sent.
+  var watchedEnd: OwnedFile?
   /// Becomes readable when the process dies.
   let death: OwnedFile
   /// Tells whether the process still has the memory that it had when it became a client.
@@ -27,8 +30,10 @@ final class Client {
   /// Whether it has been seen to be still there after it hung up.
   var hasBeenSeen = false
 
-  /// Of a stranger: what it rings to wake the worker.
-  var workerBell: OwnedFile?
+  /// Of a stranger: whether the worker is woken by it, and when it has asked for that last by message, monotonic
+  /// nanoseconds.
+  var wakesWorker = false
+  var lastWake: UInt64 = 0
   /// Bindings whose rings it may have mapped.
   var seen: Set<BindingID> = []
   /// Switches on which it has a port.
@@ -50,18 +55,12 @@ final class Client {
     user = sender.user
     group = sender.group
     self.role = role
-    self.doorbell = doorbell
+    bell = PeerBell(tag.doorbell, doorbell.rung, owner: doorbell.owner)
+    watchedEnd = doorbell.watched
     self.death = death
     self.mark = mark
   }
 
   /// Wakes every sleeper of the process.
-  func ring() {
-    if doorbell.isShared {
-      // Somebody can have made it a blocking one, and full.
-      var room = pollfd(fd: doorbell.rung.descriptor, events: Int16(POLLOUT), revents: 0)
-      guard unsafe poll(&room, 1, 0) == 1, Int32(room.revents) & POLLOUT != 0 else { return }
-    }
-    ringDoorbell(doorbell.rung.descriptor)
-  }
+  func ring() { bell.ring() }
 }

@@ -1,41 +1,33 @@
-internal import CLinux
-internal import Glibc
+internal import NetmapClient
 internal import NetmapCore
 
-/// A process's doorbell: what others ring, and what the process watches.
+/// A process's doorbell: what it is rung on, and what the process watches.
 ///
-/// For those who are trusted both are one eventfd, which all of them have. Whoever holds an eventfd can make
-/// it a blocking one, and full, and so stop whoever rings it. Others therefore get the reading end of a
-/// pipe, as an open file of its own, and what is rung stays with the daemon.
+/// A pair of sockets (``BellSocket``), made here and not sent by the process. The daemon keeps the end that is
+/// rung. Whoever is trusted gets that end of everybody's it shares rings with, on which nobody can receive:
+/// nothing can be sent to it. A stranger's is with the daemon alone, and where the worker rings the stranger
+/// the stranger rings the worker.
 struct Doorbell {
-  let rung: OwnedFile
+  /// As the daemon and its worker ring it.
+  let rung: CInt
+  let owner: any AnyObject & Sendable
+  /// The process's end, until it has been sent.
   let watched: OwnedFile
 
-  /// Whether processes have what is rung.
-  var isShared: Bool { rung === watched }
-
-  /// - Parameter isTrusted: Whether the process belongs to the daemon's trust domain.
+  /// - Parameters:
+  ///   - role: What the process is.
+  ///   - user: Who pays for what it costs to close what the process sends on it.
+  ///   - closer: What closes it.
   /// - Throws: ``NetmapError`` when descriptors have run out.
-  init(isTrusted: Bool) throws(NetmapError) {
-    // Made here and not sent by the process, which could send anything that blocks whoever writes to it.
-    guard !isTrusted else {
-      let file = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
-      guard file >= 0 else { throw systemError("eventfd", "netmapd", remedy: FileLimit.remedy) }
-      rung = OwnedFile(file)
-      watched = rung
+  init(for role: Role, of user: UInt32, _ closer: Closer) throws(NetmapError) {
+    let (mine, theirs) = try BellSocket.pair()
+    rung = mine
+    watched = OwnedFile(theirs)
+    guard role == .stranger else {
+      BellSocket.refuseRings(on: mine)
+      owner = OwnedFile(mine)
       return
     }
-    var ends: [CInt] = [-1, -1]
-    guard unsafe clinux_pipe(&ends) == 0 else {
-      throw systemError("pipe", "netmapd", remedy: FileLimit.remedy)
-    }
-    // Two open files, each with flags of its own. The reading end stays open here, so ringing is no error.
-    rung = OwnedFile(ends[1])
-    watched = OwnedFile(ends[0])
-    for file in [rung, watched] {
-      guard fcntl(file.descriptor, F_SETFL, O_NONBLOCK) == 0 else {
-        throw systemError("fcntl(F_SETFL)", "netmapd")
-      }
-    }
+    owner = ForeignFile(mine, of: user, closer)
   }
 }

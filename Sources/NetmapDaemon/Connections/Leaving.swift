@@ -90,8 +90,7 @@ extension Server {
     ending[client.tag] = client
     sources[client.deathKey] = nil
     urgent.remove(client.death.descriptor)
-    if let bell = client.workerBell { isolation.drop(bell) }
-    client.workerBell = nil
+    if client.wakesWorker { isolation.current?.worker.ignore(client.bell) }
     for other in clients.values { other.mail.forget(client.tag) }
     log.debug("ended", metadata: ["process": "\(client.process)", "reason": "\(reason)"])
     // What it was filling or exchanging says its kring, as long as that is locked. Rarely is there anything.
@@ -112,6 +111,7 @@ extension Server {
       guard let binding = bindings[id] else { continue }
       locks += binding.registration.segment.releaseLocks(of: tag)
       wakeEverybody(on: binding.segment)
+      expel(tag, from: binding)
       binding.viewers.remove(tag)
       dropIfUnseen(binding)
     }
@@ -134,6 +134,7 @@ extension Server {
   func forget(_ id: BindingID, by tag: ClientTag) {
     guard let binding = bindings[id], binding.viewers.remove(tag) != nil else { return }
     clients[tag.slot]?.seen.remove(id)
+    expel(tag, from: binding)
     dropIfUnseen(binding)
     if let bridge = binding.bridge { tellNeighbours(on: bridge) }
   }

@@ -70,9 +70,13 @@ extension Server {
     do throws(NetmapError) {
       while let tag = client.mail.bells.first {
         if let other = clients[tag.slot], other.tag == tag {
-          let file = bell(of: other, for: client) ?? other.doorbell.rung
+          // A stranger knows the worker's alone, and rings that on its own doorbell.
+          let isOwnEnd = client.isStranger
           try mailbox.socket.send(
-            Message.bytes(.doorbell) { $0.put(tag.doorbell) }, [file.descriptor])
+            Message.bytes(.doorbell) {
+              $0.put(tag.doorbell)
+              $0.put(UInt8(isOwnEnd ? 1 : 0))
+            }, isOwnEnd ? [] : [other.bell.file])
         }
         client.mail.hasTold(tag)
       }

@@ -22,15 +22,16 @@ extension Server {
     widenQueue(of: connection.socket, for: client)
     let answer = welcome(client)
     try? connection.socket.send(answer.bytes, answer.files)
+    client.watchedEnd = nil
   }
 
   /// Makes the sender a client with a mailbox that the daemon makes: its end is in nobody else's hands.
   ///
-  /// - Returns: The answer, with the process's end of the mailbox.
+  /// - Returns: The answer, with the process's end of the mailbox, and what has to stay open until it is sent.
   /// - Throws: ``NetmapError``: why the process cannot be a client.
   func adopt(
     _ arrival: Arrival, through token: Connection
-  ) throws(NetmapError) -> (reply: Reply, theirs: OwnedFile) {
+  ) throws(NetmapError) -> (reply: Reply, files: [OwnedFile]) {
     let (mine, theirs) = try mailboxPair(for: arrival.sender)
     let mailbox = try watch(mine, token.admission)
     do throws(NetmapError) {
@@ -40,7 +41,8 @@ extension Server {
       widenQueue(of: mine, for: client)
       var answer = welcome(client)
       answer.files.append(theirs.descriptor)
-      return (answer, theirs)
+      defer { client.watchedEnd = nil }
+      return (answer, [theirs, client.watchedEnd].compactMap { $0 })
     } catch {
       drop(mailbox)
       throw error
@@ -71,7 +73,7 @@ extension Server {
     try checkClients(of: sender, role)
     let death = try death(of: sender, arrival, through: connection)
     if role == .stranger, emptyDirectory == nil { emptyDirectory = try Directory.empty() }
-    let doorbell = try Doorbell(isTrusted: role != .stranger)
+    let doorbell = try Doorbell(for: role, of: sender.user, closer)
     let mark = try LifeMark()
     let tag = try engine.addClient(process: sender.process)
     let client = Client(tag: tag, sender, role, doorbell: doorbell, death: death, mark: mark)
@@ -113,15 +115,16 @@ extension Server {
     let bytes = Message.bytes(.done) {
       $0.put(UInt32(client.tag.slot))
       $0.put(client.tag.epoch)
+      $0.put(UInt8(client.isStranger ? 0 : 1))
     }
     // Whose ports there are is nothing for strangers.
     let directory = client.isStranger ? emptyDirectory : engine.directory
     return (
       bytes,
       [
-        directory?.memory.descriptor ?? -1, client.doorbell.watched.descriptor,
+        directory?.memory.descriptor ?? -1, client.watchedEnd?.descriptor ?? -1,
         client.mark.descriptor,
-      ]
+      ] + (client.isStranger ? [] : [client.bell.file])
     )
   }
 

@@ -7,11 +7,20 @@ internal import NetmapCore
 // that the process asked for.
 
 extension Server {
-  /// What a stranger rings to wake the worker: the worker's own doorbell is for those who are trusted.
-  func bell(of other: Client, for client: Client) -> OwnedFile? {
-    guard client.isStranger, other.tag == isolation.tag else { return nil }
-    if client.workerBell == nil { client.workerBell = isolation.makeBell() }
-    return client.workerBell
+  /// A process has an isolated port open: the worker wakes it there, and is woken by it.
+  func admit(_ client: Client, to binding: OpenBinding) {
+    guard let bells = binding.bells, let worker = binding.link?.worker else { return }
+    bells.admit(client.bell)
+    guard client.isStranger, !client.wakesWorker else { return worker.wake() }
+    client.wakesWorker = true
+    worker.watch(client.bell)
+  }
+
+  /// A process has it open no more.
+  func expel(_ tag: ClientTag, from binding: OpenBinding) {
+    guard let bells = binding.bells else { return }
+    bells.expel(tag.doorbell)
+    binding.link?.worker.wake()
   }
 
   /// Enters an isolated port that has been opened, and has the worker serve it.
@@ -34,12 +43,18 @@ extension Server {
     do throws(NetmapError) {
       let reply = try book(
         ControlThread.Bound(registration: opened.pair.client, attachment: nil), request)
-      let outside = unsafe try service.connection.attach(worker)
-      let link = WorkerLink(inside: opened.attached, outside: outside, end: end)
-      bindings[opened.pair.client.id]?.link = (
-        try service.worker.add(link), service.worker, inside.registration.id
-      )
-      bindings[opened.pair.client.id]?.isCarried = true
+      // What a stranger writes into wait words wakes those that have its port open, and nobody else.
+      let bells = try DoorbellTable.ofIsolatedPort()
+      let outside = unsafe try service.connection.attach(worker, waking: bells)
+      let link = WorkerLink(inside: opened.attached, outside: outside, bells: bells, end: end)
+      if let binding = bindings[opened.pair.client.id] {
+        binding.link = (try service.worker.add(link), service.worker, inside.registration.id)
+        binding.isCarried = true
+        binding.bells = bells
+        if let client = clients[request.client.slot], client.tag == request.client {
+          admit(client, to: binding)
+        }
+      }
       return reply
     } catch {
       end()

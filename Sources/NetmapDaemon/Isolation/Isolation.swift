@@ -118,18 +118,6 @@ final class Isolation: Sendable {
   /// The worker, if there is one.
   var current: Service? { service.withLock { $0 } }
 
-  /// Another doorbell of the worker; nil when descriptors have run out.
-  func makeBell() -> OwnedFile? {
-    guard let worker = current?.worker else { return nil }
-    let file = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
-    guard file >= 0 else { return nil }
-    worker.watch(file)
-    return OwnedFile(file)
-  }
-
-  /// A doorbell is rung for no good reason any more. Whoever was given it may have a copy, and ring on.
-  func drop(_ bell: OwnedFile) { current?.worker.ignore(bell.descriptor) }
-
   private func start() throws(NetmapError) {
     pthread_detach(try EngineThread.start("netmapd") { [self] in run() })
   }

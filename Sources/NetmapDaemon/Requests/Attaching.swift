@@ -27,6 +27,7 @@ extension Server {
     binding.viewers.insert(client.tag)
     client.seen.insert(id)
     introduce(client, to: binding.segment)
+    admit(client, to: binding)
     if let bridge = binding.bridge { tellNeighbours(on: bridge) }
     let registration = binding.registration
     log.info(

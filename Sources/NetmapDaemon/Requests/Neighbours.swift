@@ -8,17 +8,29 @@ internal import NetmapCore
 
 extension Server {
   /// Before a process learns of a port, everybody on it learns its doorbell, and it theirs.
+  ///
+  /// Whoever has an isolated port wakes the worker and nobody else. Whom the worker wakes there says the port's own
+  /// table (``admit(_:to:)``).
   func introduce(_ client: Client, to segment: ObjectIdentifier) {
+    let isIsolated = bindings.values.contains { $0.segment == segment && $0.outside != nil }
     for other in viewers(of: segment) where other !== client {
-      introduce(client, other)
+      if !isIsolated {
+        introduce(client, other)
+      } else if other.role == .own {
+        tell(client, of: other)
+      }
     }
   }
 
   private func introduce(_ one: Client, _ other: Client) {
-    for (learner, known) in [(one, other), (other, one)] where !learner.hasHungUp {
-      learner.mail.introduce(known.tag)
-      if !learner.mail.isEmpty { post(to: learner) }
-    }
+    tell(one, of: other)
+    tell(other, of: one)
+  }
+
+  private func tell(_ learner: Client, of known: Client) {
+    guard !learner.hasHungUp else { return }
+    learner.mail.introduce(known.tag)
+    if !learner.mail.isEmpty { post(to: learner) }
   }
 
   func viewers(of segment: ObjectIdentifier) -> [Client] {

@@ -36,6 +36,8 @@ final class OpenBinding {
   var attachedAs: PortName?
   /// Of an isolated port: what carries its packets, and the port it stands for.
   var link: (number: UInt64, worker: Worker, inside: BindingID)?
+  /// Of an isolated port: whom the worker wakes.
+  var bells: DoorbellTable?
 
   init(
     _ registration: Registration, in namespace: NamespaceFile?, process: Int32, tokenKey: UInt64,
@@ -55,7 +57,9 @@ final class OpenBinding {
 
   /// Wakes whoever sleeps for this binding's rings alone. (For others there are doorbells.)
   func ring() {
-    unsafe registration.segment.bell(ofBinding: registration.bindingIndex)?.ring()
+    let isIsolated = bells != nil || outside != nil
+    unsafe registration.segment.bell(ofBinding: registration.bindingIndex)?.ring(
+      atMost: isIsolated ? DoorbellTable.threadsWoken : .max)
   }
 
   /// The switch that the port is on.

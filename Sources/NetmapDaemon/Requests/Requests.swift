@@ -68,13 +68,13 @@ extension Server {
     if case .fresh = connection.state { connection.state = .token(.unbound) }
     switch message.kind {
     case .hello:
-      var mailbox: OwnedFile?
+      var kept: [OwnedFile] = []
       answer(reply) { () throws(NetmapError) in
-        let (answer, theirs) = try adopt(arrival, through: connection)
-        mailbox = theirs
+        let (answer, files) = try adopt(arrival, through: connection)
+        kept = files
         return answer
       }
-      withExtendedLifetime(mailbox) {}
+      withExtendedLifetime(kept) {}
     case .register: register(message, arrival, token: connection, reply)
     case .attach:
       answer(reply) { () throws(NetmapError) in try attach(message, arrival, token: connection) }
@@ -117,11 +117,17 @@ extension Server {
     }
   }
 
+  /// How often a stranger wakes the worker by message, nanoseconds. It has a doorbell for that.
+  private static let wakePause: UInt64 = 1_000_000
+
   /// Wakes the sleepers of a client for another one, which could not receive its doorbell. A stranger wakes the
-  /// worker: nobody else sleeps for it.
+  /// worker: nobody else sleeps for it. That is not done by anything that the stranger has a copy of.
   private func ring(_ doorbell: UInt32, for client: Client) {
     if client.role == .stranger {
-      if let bell = client.workerBell { ringDoorbell(bell.descriptor) }
+      let now = monotonicNanoseconds()
+      guard now >= client.lastWake &+ Self.wakePause else { return }
+      client.lastWake = now
+      isolation.current?.worker.wake()
     } else if let other = clients[Int(doorbell & (ClientTag.slotCount - 1))],
       other.tag.doorbell == doorbell
     {

@@ -30,6 +30,13 @@ import Glibc
 ///     hostile-peer victim PORT [HEADER]
 ///     hostile-peer step transmit,PORT|receive,PORT|forward,PORT,PORT INSTRUCTIONS
 ///     hostile-peer fake-daemon PATH
+///     hostile-peer bell-ring PORT FLAGS
+///     hostile-peer bell-lure PORT FLAGS fill|shut|files|small
+///     hostile-peer bell-honest PORT COUNT
+///     hostile-peer bell-quiet PORT
+///     hostile-peer bell-others PORT NUMBER
+///     hostile-peer bell-unread PORT COUNT
+///     hostile-peer bell-storm PORT COUNT
 ///
 /// Attackers say `ready` when the harm is done or is being done, `got` and what it is when they have
 /// something that is not theirs, and end when they are killed.
@@ -73,6 +80,13 @@ struct HostilePeer {
       case "step": try Stepping.kill(word(2), after: number(3))
       case "step-child": try Stepping.child(word(2))
       case "fake-daemon": try Forgery.fakeDaemon(word(2))
+      case "bell-ring": try BellAttacks.ring(word(2), UInt64(word(3)) ?? 0)
+      case "bell-lure": try BellAttacks.lure(word(2), UInt64(word(3)) ?? 0, word(4))
+      case "bell-honest": try BellAttacks.honest(word(2), number(3))
+      case "bell-quiet": try BellAttacks.expectQuiet(word(2))
+      case "bell-others": try BellAttacks.ringOthers(word(2), UInt32(word(3)) ?? 0)
+      case "bell-unread": try BellAttacks.unread(word(2), number(3))
+      case "bell-storm": try BellAttacks.storm(word(2), number(3))
       default: fail("no such attack: \(word(1))")
       }
     } catch {

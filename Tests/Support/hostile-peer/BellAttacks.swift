@@ -1,0 +1,267 @@
+import CLinux
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import Synchronization
+
+/// What can be done with doorbells, and with the wait words that name them.
+enum BellAttacks {
+  /// Fills every doorbell that the daemon hands out, makes it one that blocks, and asks the daemon to ring.
+  static func ring(_ name: String, _ flags: UInt64) throws {
+    let client = try RawClient()
+    let port = try client.register(name, flags: BindingFlags(rawValue: flags))
+    let (bells, numbers) = try bells(of: client)
+    for bell in bells { spoil(bell.descriptor, "fill") }
+    for number in numbers + [number(of: client), 0] {
+      for _ in 0..<8 {
+        try? Wire.send(.ring, on: client.mailbox, files: [], waits: false) { $0.put(number) }
+      }
+    }
+    HostilePeer.say("ready")
+    withExtendedLifetime((client, port.token, bells)) { HostilePeer.waitForEnd() }
+  }
+
+  /// Spoils its own doorbell, and has everybody who shares a ring with it ring that again and again.
+  static func lure(_ name: String, _ flags: UInt64, _ way: String) throws {
+    let client = try RawClient()
+    let raw = try client.register(name, flags: BindingFlags(rawValue: flags))
+    let port = try attach(raw, client)
+    let (bells, numbers) = try bells(of: client)
+    for bell in bells { spoil(bell.descriptor, way) }
+    HostilePeer.say("ready")
+    while true {
+      announce(number(of: client), on: raw)
+      send(from: port)
+      receive(on: port)
+      // Whoever sleeps; what could be rung may be broken.
+      for number in numbers {
+        try? Wire.send(.ring, on: client.mailbox, files: [], waits: false) { $0.put(number) }
+      }
+      usleep(1000)
+    }
+  }
+
+  /// Passes packets with whoever has the other end of its pipe.
+  static func honest(_ name: String, _ count: Int) throws {
+    let port = try Port(name, engine: HostEngine.shared)
+    HostilePeer.say("ready")
+    for _ in 0..<count {
+      _ = port.inject([1, 2, 3])
+      try port.sync(.transmit)
+      try port.sync(.receive)
+      var ring = port.receiveRing(0)
+      while ring.next() != nil {}
+      try port.sync(.receive)
+      usleep(1000)
+    }
+    HostilePeer.say("passed \(count)")
+    HostilePeer.waitForEnd()
+  }
+
+  /// Says whether anybody rings it within three seconds, although it announces itself nowhere.
+  static func expectQuiet(_ name: String) throws {
+    let client = try RawClient()
+    let port = try client.register(name)
+    HostilePeer.say("ready \(number(of: client))")
+    var state = pollfd(fd: client.files[1].descriptor, events: Int16(POLLIN), revents: 0)
+    _ = unsafe poll(&state, 1, 3000)
+    HostilePeer.say(Int32(state.revents) & POLLIN == 0 ? "quiet" : "rung")
+    withExtendedLifetime(port.token) { HostilePeer.waitForEnd() }
+  }
+
+  /// Has the worker wake somebody else whenever it makes progress on this port.
+  static func ringOthers(_ name: String, _ number: UInt32) throws {
+    let client = try RawClient()
+    let raw = try client.register(name)
+    let port = try attach(raw, client)
+    let bells = try bells(of: client).files
+    HostilePeer.say("ready")
+    while true {
+      announce(number, on: raw)
+      send(from: port)
+      for bell in bells { ringOnce(bell.descriptor) }
+      usleep(500)
+    }
+  }
+
+  /// Is rung so often without ever looking, and then sleeps until a packet comes, several times.
+  static func unread(_ name: String, _ count: Int) throws {
+    let connection = try DaemonConnection()
+    let ends = try ["{1", "}1"].map { end throws in
+      try connection.register(RegisterRequest(name: try PortName(name + end)))
+    }
+    let ports = try ends.map { end throws in try end.attach(connection) }
+    let sleeper = Sleeper(doorbells: connection.doorbells)
+    var others = [pollfd(fd: eventfd(0, 0), events: Int16(POLLIN), revents: 0)]
+    func sleep(_ nanoseconds: UInt64) throws -> UInt64 {
+      let start = monotonicNanoseconds()
+      var items = [Sleeper.Item(port: ports[1], wanted: .receive)]
+      _ = try sleeper.wait(for: &items, and: &others, timeout: nanoseconds)
+      return monotonicNanoseconds() - start
+    }
+    _ = try sleep(10_000_000)
+    let words = unsafe (1..<ends[0].registration.segment.endCount).flatMap { end in
+      unsafe Direction.allCases.compactMap { direction in
+        unsafe RingWords(
+          ends[0].registration.segment, ends[0].registration.region, end, direction, 0)
+      }
+    }
+    for _ in 0..<count {
+      for unsafewords in unsafe words {
+        unsafe words.word(kring: KRingLayout.waitWord).pointee.store(
+          connection.tag.doorbell + 1, ordering: .sequentiallyConsistent)
+      }
+      send(from: ports[0])
+      receive(on: ports[1])
+      // Until somebody has taken one of the announcements.
+      let end = monotonicNanoseconds() + 20_000_000
+      while monotonicNanoseconds() < end,
+        unsafe words.allSatisfy({
+          unsafe $0.word(kring: KRingLayout.waitWord).pointee.load(ordering: .relaxed) != 0
+        })
+      { sched_yield() }
+    }
+    usleep(50_000)
+    receive(on: ports[1])
+    HostilePeer.say("ready")
+    var longest: UInt64 = 0
+    let sender = Handover(ports[0])
+    for _ in 0..<10 {
+      let thread = try EngineThread.start("sender") {
+        usleep(100_000)
+        send(from: sender.port)
+      }
+      longest = max(longest, try sleep(5_000_000_000))
+      pthread_join(thread, nil)
+      receive(on: ports[1])
+      usleep(20_000)
+      receive(on: ports[1])
+    }
+    HostilePeer.say("woke within \(longest / 1_000_000) ms")
+    withExtendedLifetime((ends, connection)) { HostilePeer.waitForEnd() }
+  }
+
+  /// Opens ports, and wakes the worker as fast as it can without having anything for it.
+  static func storm(_ name: String, _ count: Int) throws {
+    let client = try RawClient()
+    let ports = try (0..<count).map { try client.register("\(name)\($0){1") }
+    let bells = try bells(of: client).files
+    for bell in bells { _ = fcntl(bell.descriptor, F_SETFL, O_NONBLOCK) }
+    HostilePeer.say("ready")
+    while true {
+      for bell in bells { ringOnce(bell.descriptor) }
+    }
+    withExtendedLifetime(ports) {}
+  }
+
+  // MARK: - Means
+
+  @safe private final class Handover: @unchecked Sendable {
+    let port: AttachedPort
+    init(_ port: AttachedPort) { self.port = port }
+  }
+
+  private static func number(of client: RawClient) -> UInt32 {
+    ClientTag(
+      slot: UInt32(truncatingIfNeeded: client.tag), epoch: UInt32(client.tag >> 32)
+    ).doorbell
+  }
+
+  private static func attach(_ port: RawPort, _ client: RawClient) throws -> AttachedPort {
+    unsafe try AttachedPort(
+      region: port.region, segment: port.segment, binding: port.registration.bindingIndex,
+      tag: ClientTag(
+        slot: UInt32(truncatingIfNeeded: client.tag), epoch: UInt32(client.tag >> 32)),
+      doorbells: DoorbellTable())
+  }
+
+  /// Everything that a process has been given to ring or to watch, and whose numbers have been announced.
+  private static func bells(
+    of client: RawClient
+  ) throws -> (files: [OwnedFile], numbers: [UInt32]) {
+    var (files, numbers) = (client.files, [UInt32]())
+    for _ in 0..<10 {
+      while let mail = try client.mailbox.receive(waits: false), !mail.bytes.isEmpty {
+        guard var message = try? Message(mail.bytes), message.kind == .doorbell else { continue }
+        numbers.append(try message.body.take(UInt32.self))
+        files += mail.files
+      }
+      usleep(10_000)
+    }
+    let bells = files.filter { file in
+      var text = [CChar](repeating: 0, count: 64)
+      let count = unsafe readlink("/proc/self/fd/\(file.descriptor)", &text, text.count)
+      let name = String(
+        decoding: text.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      return ["socket:", "pipe:", "anon_inode:[eventfd]"].contains { name.hasPrefix($0) }
+    }
+    return (bells, numbers)
+  }
+
+  private static func ringOnce(_ file: CInt) {
+    var one: UInt64 = 1
+    if unsafe Glibc.send(file, &one, 1, CInt(MSG_DONTWAIT) | CInt(MSG_NOSIGNAL)) < 0,
+      errno == ENOTSOCK
+    {
+      _ = unsafe write(file, &one, 8)
+    }
+  }
+
+  /// - Parameters:
+  ///   - file: A doorbell.
+  ///   - way: `fill`: makes it full, and one that blocks. `shut`: nothing can be sent on it. `files`: has
+  ///     descriptors lie in it. `small`: has room for as little as can be.
+  private static func spoil(_ file: CInt, _ way: String) {
+    switch way {
+    case "shut": shutdown(file, CInt(SHUT_RDWR))
+    case "files":
+      let bytes: [UInt8] = [1]
+      _ = unsafe clinux_send(file, bytes, 1, [0], 1, CInt(MSG_DONTWAIT))
+    case "small":
+      var size: CInt = 1
+      _ = unsafe setsockopt(file, SOL_SOCKET, SO_SNDBUF, &size, 4)
+    default:
+      _ = fcntl(file, F_SETFL, O_NONBLOCK)
+      var most = UInt64.max - 1
+      // What others cannot be sent on.
+      signal(SIGPIPE, SIG_IGN)
+      while unsafe write(file, &most, 8) > 0 {}
+      _ = fcntl(file, F_SETFL, 0)
+    }
+  }
+
+  private static func announce(_ number: UInt32, on port: RawPort) {
+    // Where the other end looks. This end's words have what wakes that.
+    for end in 1..<port.segment.endCount {
+      for direction in Direction.allCases {
+        guard let words = unsafe RingWords(port.segment, port.region, end, direction, 0) else {
+          continue
+        }
+        unsafe words.word(kring: KRingLayout.waitWord).pointee.store(
+          number &+ 1, ordering: .sequentiallyConsistent)
+      }
+    }
+  }
+
+  private static func send(from port: AttachedPort) {
+    let ring = unsafe port.transmit(0)
+    _ = unsafe ring.synchronizeTransmit(.forceReclaim)
+    if unsafe ring.ring.head != ring.ring.tail {
+      unsafe ring.ring.slot(ring.ring.head).pointee.length = 60
+      let next = unsafe ring.ring.next(ring.ring.head)
+      unsafe ring.ring.cur = next
+      unsafe ring.ring.head = next
+    }
+    _ = unsafe ring.synchronizeTransmit([])
+  }
+
+  private static func receive(on port: AttachedPort) {
+    let ring = unsafe port.receive(0)
+    _ = unsafe ring.synchronizeReceive([])
+    let tail = unsafe ring.ring.tail
+    unsafe ring.ring.cur = tail
+    unsafe ring.ring.head = tail
+    _ = unsafe ring.synchronizeReceive([])
+  }
+}
