@@ -16,7 +16,8 @@ extension Server {
       guard let client = clients[request.client.slot], client.tag == request.client else {
         throw NetmapError(.badDescriptor, "load", load.bridge, reason: "the process has gone")
       }
-      guard hosts.count < HostProcess.countMax else { throw HostProcess.tooMany(load.bridge) }
+      try HostProcess.checkRoom(
+        beside: hosts.values.map(\.started.user), for: client.user, load.bridge)
       loading[ticket]?.serial = serial
       guard let opener = settings.opener else {
         let order = HostProcess.Order(
@@ -29,10 +30,11 @@ extension Server {
           remedy: "use one version of netmap for all processes")
       }
       // The opener may be busy opening an interface.
+      let user = client.user
       closer.run(for: DaemonUser.own) { [control] in
         let result: Result<HostProcess, NetmapError>
         do throws(NetmapError) {
-          result = .success(try opener.startHost(sealed.descriptor))
+          result = .success(try opener.startHost(sealed.descriptor, for: user))
         } catch {
           result = .failure(error)
         }

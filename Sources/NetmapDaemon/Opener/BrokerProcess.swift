@@ -60,7 +60,10 @@ package struct BrokerBeginning {
 final class BrokerProcess {
   let process: Int32
   /// Readable when it has ended.
-  let death: OwnedFile
+  private let death: OwnedFile
+  /// Readable when its first thread has ended, even if another one hangs in the kernel, in the close of a
+  /// file of somebody's; nil before Linux 6.9.
+  private let firstDeath: OwnedFile?
   let socket: MessageSocket
   /// Closed to have it end.
   private var life: OwnedFile?
@@ -87,6 +90,8 @@ final class BrokerProcess {
       throw error
     }
     death = OwnedFile(pidfd)
+    let first = clinux_pidfd_open_thread(process)
+    firstDeath = first >= 0 ? OwnedFile(first) : nil
     socket = mine
     life = writing
     do throws(NetmapError) {
@@ -103,18 +108,45 @@ final class BrokerProcess {
   /// Has it end in an orderly way.
   func stop() { life = nil }
 
-  /// Kills it if it has not ended yet, and waits for its end.
+  /// Readable when it does nothing any more.
+  var endFile: CInt { (firstDeath ?? death).descriptor }
+
+  /// How often to look whether it still does something, milliseconds; nil when ``endFile`` tells.
+  var lookPause: CInt? { firstDeath == nil ? 1000 : nil }
+
+  /// Whether it does nothing any more: it has ended, or its first thread has.
+  var isDead: Bool {
+    if Self.isReadable(endFile, within: 0) { return true }
+    guard firstDeath == nil, let file = ProcessorShare.file(of: process) else { return false }
+    return ProcessorShare.hasFirstThreadEnded(file)
+  }
+
+  /// Whether it has ended with all threads, so that nothing of it is left but its status.
   ///
-  /// - Returns: Its wait(2) status.
+  /// - Parameter milliseconds: How long to wait for that.
+  func isGone(within milliseconds: CInt) -> Bool {
+    status != nil || Self.isReadable(death.descriptor, within: milliseconds)
+  }
+
+  private static func isReadable(_ file: CInt, within milliseconds: CInt) -> Bool {
+    var state = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
+    return unsafe poll(&state, 1, milliseconds) != 0
+  }
+
+  /// How long a process that has been killed may take to end, milliseconds.
+  private static let endTime: CInt = 1000
+
+  /// Kills it if it has not ended yet, and waits for its end; but not for a thread of it that hangs in the kernel.
+  ///
+  /// - Returns: Its wait(2) status; nil when a thread hangs.
   @discardableResult
-  func end() -> CInt {
+  func end() -> CInt? {
     if let status { return status }
+    // Nobody else waits for it, so the descriptor is of a process of that number.
+    _ = clinux_pidfd_signal(death.descriptor, SIGKILL)
+    guard isGone(within: Self.endTime) else { return nil }
     var result: CInt = 0
-    // Nobody else waits for it, so the number still is its own.
-    if unsafe waitpid(process, &result, WNOHANG) != process {
-      kill(process, SIGKILL)
-      while unsafe waitpid(process, &result, 0) < 0 && errno == EINTR {}
-    }
+    while unsafe waitpid(process, &result, 0) < 0 && errno == EINTR {}
     status = result
     return result
   }
@@ -127,6 +159,9 @@ final class BrokerProcess {
     let high = fcntl(socket, CInt(CLINUX_F_DUPFD_CLOEXEC), 10)
     guard high >= 0 else { throw systemError("fcntl(F_DUPFD_CLOEXEC)", "netmapd") }
     defer { close(high) }
+    // Not root's terminal.
+    unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    unsafe posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
     unsafe posix_spawn_file_actions_adddup2(&actions, high, BrokerBeginning.socket)
     unsafe posix_spawn_file_actions_addclosefrom_np(&actions, BrokerBeginning.socket + 1)
     unsafe posix_spawn_file_actions_addchdir_np(&actions, "/")
