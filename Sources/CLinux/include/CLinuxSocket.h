@@ -85,15 +85,6 @@ static inline int clinux_pidfd_open(int process)
 	return (int)syscall(434, process, 0);
 }
 
-/*
- * pidfd_open(2) of a process's first thread alone, PIDFD_THREAD, from Linux 6.9 on: readable when that thread
- * has ended, even if another one hangs in the kernel.
- */
-static inline int clinux_pidfd_open_thread(int thread)
-{
-	return (int)syscall(434, thread, O_EXCL);
-}
-
 /* pidfd_send_signal(2) */
 static inline int clinux_pidfd_signal(int pidfd, int signal)
 {

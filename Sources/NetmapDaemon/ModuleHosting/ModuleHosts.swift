@@ -81,8 +81,8 @@ extension Server {
         host.keys.append(
           try watch(started.death.descriptor, in: urgent) { _ in .moduleHost(host) })
         host.keys.append(try watch(channel.descriptor, in: urgent) { _ in .moduleHost(host) })
-        // It is known for what it is from now on, so it may connect.
-        try channel.send(Message.bytes(.done))
+        // It is known for what it is from now on, so it may connect. It may have ended by now, and have said why.
+        try? channel.send(Message.bytes(.done))
       } catch {
         bury(host)
         throw error
@@ -126,7 +126,10 @@ extension Server {
 
   /// A host has said something, or has ended.
   func serve(_ host: ModuleHost) {
-    switch host.channel.receive() {
+    var received = host.channel.receive()
+    // An end whose word was not read comes before what it has said.
+    if case .refused = received { received = host.channel.receive() }
+    switch received {
     case .nothing: break
     // It would be reported again and again.
     case .end, .refused, .lost: urgent.remove(host.channel.descriptor)

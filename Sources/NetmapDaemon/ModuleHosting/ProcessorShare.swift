@@ -31,6 +31,7 @@ struct ProcessorShare {
   /// Whether a process's first thread has ended; the others may still be there.
   ///
   /// - Parameter file: The process's ``file(of:)``.
+  /// - Returns: True as well when it has gone altogether.
   static func hasFirstThreadEnded(_ file: OwnedFile) -> Bool {
     guard let state = state(in: file) else { return true }
     return state == UInt8(ascii: "Z") || state == UInt8(ascii: "X")

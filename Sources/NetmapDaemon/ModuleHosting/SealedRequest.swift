@@ -67,8 +67,8 @@ struct SealedRequest {
     }
   }
 
-  /// Whether the sender lives. A kernel before 6.5 gives no descriptor of it: then it is a process of that number
-  /// and user.
+  /// Whether the sender lives. A kernel before 6.5 gives no descriptor of it: then it is a process of that
+  /// number and user.
   private var isAlive: Bool {
     if let life {
       var state = pollfd(fd: life.descriptor, events: Int16(POLLIN), revents: 0)

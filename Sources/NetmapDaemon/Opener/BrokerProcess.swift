@@ -59,11 +59,11 @@ package struct BrokerBeginning {
 /// A broker, as its opener has it. Ended with the object.
 final class BrokerProcess {
   let process: Int32
-  /// Readable when it has ended.
-  private let death: OwnedFile
-  /// Readable when its first thread has ended, even if another one hangs in the kernel, in the close of a
-  /// file of somebody's; nil before Linux 6.9.
-  private let firstDeath: OwnedFile?
+  /// Readable when it has ended. Not as long as a thread of it hangs in the kernel, in the close of a file of
+  /// somebody's.
+  let death: OwnedFile
+  /// Tells whether its first thread has ended; nil where there is no /proc.
+  private let state: OwnedFile?
   let socket: MessageSocket
   /// Closed to have it end.
   private var life: OwnedFile?
@@ -90,8 +90,7 @@ final class BrokerProcess {
       throw error
     }
     death = OwnedFile(pidfd)
-    let first = clinux_pidfd_open_thread(process)
-    firstDeath = first >= 0 ? OwnedFile(first) : nil
+    state = ProcessorShare.file(of: process)
     socket = mine
     life = writing
     do throws(NetmapError) {
@@ -108,22 +107,19 @@ final class BrokerProcess {
   /// Has it end in an orderly way.
   func stop() { life = nil }
 
-  /// Readable when it does nothing any more.
-  var endFile: CInt { (firstDeath ?? death).descriptor }
-
-  /// How often to look whether it still does something, milliseconds; nil when ``endFile`` tells.
-  var lookPause: CInt? { firstDeath == nil ? 1000 : nil }
+  /// How often to look whether it still does something, milliseconds: no descriptor of any kernel tells that
+  /// the first thread has ended while another one hangs.
+  static let lookPause: CInt = 1000
 
   /// Whether it does nothing any more: it has ended, or its first thread has.
   var isDead: Bool {
-    if Self.isReadable(endFile, within: 0) { return true }
-    guard firstDeath == nil, let file = ProcessorShare.file(of: process) else { return false }
-    return ProcessorShare.hasFirstThreadEnded(file)
+    isGone(within: 0) || (state.map { ProcessorShare.hasFirstThreadEnded($0) } ?? false)
   }
 
   /// Whether it has ended with all threads, so that nothing of it is left but its status.
   ///
   /// - Parameter milliseconds: How long to wait for that.
+  /// - Returns: Whether it has.
   func isGone(within milliseconds: CInt) -> Bool {
     status != nil || Self.isReadable(death.descriptor, within: milliseconds)
   }

@@ -248,7 +248,9 @@ package final class Opener {
   private static let reportTime: UInt64 = 2_000_000_000
   /// How long one goes on for the ports of a broker that has ended, and how long it may take to leave then,
   /// nanoseconds.
-  private static let orphanTime: (going: UInt64, leaving: UInt64) = (600_000_000_000, 10_000_000_000)
+  private static let orphanTime = (
+    going: 600_000_000_000 as UInt64, leaving: 10_000_000_000 as UInt64
+  )
 
   /// Readable when ``watchHosts()`` has something to do.
   var hostEvents: [CInt] {

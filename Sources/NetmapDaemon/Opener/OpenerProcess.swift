@@ -141,13 +141,13 @@ package final class OpenerProcess {
       var entries =
         [
           pollfd(fd: broker.socket.descriptor, events: Int16(POLLIN), revents: 0),
-          pollfd(fd: broker.endFile, events: Int16(POLLIN), revents: 0),
+          pollfd(fd: broker.death.descriptor, events: Int16(POLLIN), revents: 0),
           pollfd(fd: isToEnd ? -1 : signals, events: Int16(POLLIN), revents: 0),
         ] + opener.hostEvents.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-      _ = unsafe poll(&entries, nfds_t(entries.count), timeout(stopsAt, broker))
+      _ = unsafe poll(&entries, nfds_t(entries.count), timeout(stopsAt))
       opener.watchHosts()
       ghosts.removeAll { $0.isGone(within: 0) }
-      if entries[1].revents != 0 || (broker.lookPause != nil && broker.isDead) {
+      if entries[1].revents != 0 || (entries[0].revents == 0 && broker.isDead) {
         return isToEnd || opener.isLeaving ? .orderly : .early
       }
       if entries[2].revents != 0 {
@@ -158,8 +158,7 @@ package final class OpenerProcess {
       if entries[0].revents != 0, !opener.serve(broker.socket.descriptor) {
         let isExpected = isToEnd || opener.isLeaving
         // It has hung up, so it is about to end; or it is no broker of ours any more.
-        var waiting = pollfd(fd: broker.endFile, events: Int16(POLLIN), revents: 0)
-        _ = unsafe poll(&waiting, 1, isExpected ? 1000 : 100)
+        _ = broker.isGone(within: isExpected ? 1000 : 100)
         return isExpected ? .orderly : .early
       }
       // Nobody can connect any more, so it may not take as long as it likes.
@@ -172,15 +171,14 @@ package final class OpenerProcess {
     }
   }
 
-  /// How long to sleep at most, milliseconds; -1 for ever.
-  private func timeout(_ stopsAt: UInt64?, _ broker: BrokerProcess) -> CInt {
-    let times = [stopsAt, opener.hostDeadline].compactMap { $0 }
-    var pause = broker.lookPause ?? -1
-    guard let time = times.min() else { return pause }
+  /// How long to sleep at most, milliseconds.
+  private func timeout(_ stopsAt: UInt64?) -> CInt {
+    guard let time = [stopsAt, opener.hostDeadline].compactMap({ $0 }).min() else {
+      return BrokerProcess.lookPause
+    }
     let now = monotonicNanoseconds()
-    let rest = time <= now ? 0 : CInt(clamping: (time - now) / 1_000_000 + 1)
-    pause = pause < 0 ? rest : min(pause, rest)
-    return pause
+    return time <= now
+      ? 0 : min(BrokerProcess.lookPause, CInt(clamping: (time - now) / 1_000_000 + 1))
   }
 
   private static func describe(_ status: CInt) -> String {

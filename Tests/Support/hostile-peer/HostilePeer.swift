@@ -28,6 +28,8 @@ import Glibc
 ///     hostile-peer victim PORT [HEADER]
 ///     hostile-peer step transmit,PORT|receive,PORT INSTRUCTIONS
 ///     hostile-peer fake-daemon PATH
+///     hostile-peer hanging-close PATH
+///     hostile-peer hanging-seal PATH SWITCH MODULE
 ///
 /// Attackers say `ready` when the harm is done or is being done, `got` and what it is when they have
 /// something that is not theirs, and end when they are killed.
@@ -69,6 +71,8 @@ struct HostilePeer {
       case "step": try Stepping.kill(word(2), after: number(3))
       case "step-child": try Stepping.child(word(2))
       case "fake-daemon": try Forgery.fakeDaemon(word(2))
+      case "hanging-close": try HangingFiles.close(word(2))
+      case "hanging-seal": try HangingFiles.seal(word(2), word(3), word(4))
       default: fail("no such attack: \(word(1))")
       }
     } catch {
