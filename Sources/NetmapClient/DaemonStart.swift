@@ -112,6 +112,7 @@ package enum DaemonProgram {
   ///   - program: Its path.
   ///   - options: Its command line.
   ///   - listener: The socket; stays the caller's.
+  ///   - others: What becomes descriptors 4, 5, and so on; they stay the caller's.
   ///   - log: Where its standard error stream goes; emptied first.
   ///   - waits: Whether to wait until the process has ended: it leaves another one behind that is not
   ///     this process's child.
@@ -120,8 +121,8 @@ package enum DaemonProgram {
   /// - Throws: ``NetmapError`` with the `errno` of posix_spawn(3).
   @discardableResult
   package static func spawn(
-    _ program: String, _ options: [String], listener: CInt, log: DaemonLog, waits: Bool,
-    environment additions: [String] = []
+    _ program: String, _ options: [String], listener: CInt, others: [CInt] = [], log: DaemonLog,
+    waits: Bool, environment additions: [String] = []
   ) throws(NetmapError) -> Int32 {
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
@@ -133,7 +134,13 @@ package enum DaemonProgram {
     let (high, highLog) = (try duplicate(listener), try duplicate(log.file.descriptor))
     unsafe posix_spawn_file_actions_adddup2(&actions, highLog.descriptor, 2)
     unsafe posix_spawn_file_actions_adddup2(&actions, high.descriptor, 3)
-    unsafe posix_spawn_file_actions_addclosefrom_np(&actions, 4)
+    var highOthers: [OwnedFile] = []
+    for (index, file) in others.enumerated() {
+      let copy = try duplicate(file)
+      highOthers.append(copy)
+      unsafe posix_spawn_file_actions_adddup2(&actions, copy.descriptor, 4 + CInt(index))
+    }
+    unsafe posix_spawn_file_actions_addclosefrom_np(&actions, 4 + CInt(others.count))
     unsafe posix_spawn_file_actions_addchdir_np(&actions, "/")
     var attributes = posix_spawnattr_t()
     unsafe posix_spawnattr_init(&attributes)
@@ -153,7 +160,7 @@ package enum DaemonProgram {
         unsafe posix_spawn(&process, program, &actions, &attributes, arguments, environment)
       }
     }
-    withExtendedLifetime((high, highLog)) {}
+    withExtendedLifetime((high, highLog, highOthers)) {}
     guard result == 0 else {
       errno = result
       throw systemError("posix_spawn", program)

@@ -95,8 +95,43 @@ package struct OwnInterfaceRights: InterfaceRights {
 
   package func interface(named name: String) throws(NetmapError) -> LinuxInterface? {
     guard let interface = try LinuxInterface(named: name) else { return nil }
-    ClsactFilter.undoStale()
+    ClsactFilter.undoStale(on: CInt(interface.index))
     return interface
+  }
+
+  /// Takes off what processes that have been killed have left on any interface of this network namespace.
+  package static func undoStale() { ClsactFilter.undoStale() }
+
+  /// The same in every network namespace that a process is in, or that has a name in `/run/netns`.
+  package static func undoStaleEverywhere() {
+    undoStale()
+    var seen: Set<UInt64> = []
+    var places = Self.names(in: "/proc").filter { Int32($0) != nil }.map { "/proc/\($0)/ns/net" }
+    places.insert("/proc/self/ns/net", at: 0)
+    places += Self.names(in: "/run/netns").map { "/run/netns/\($0)" }
+    for (index, place) in places.enumerated() {
+      let file = unsafe open(place, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+      guard file >= 0 else { continue }
+      defer { close(file) }
+      var status = stat()
+      guard unsafe fstat(file, &status) == 0, seen.insert(UInt64(status.st_ino)).inserted,
+        index > 0, setns(file, CInt(CLINUX_CLONE_NEWNET)) == 0
+      else { continue }
+      undoStale()
+    }
+  }
+
+  private static func names(in folder: String) -> [String] {
+    guard let open = unsafe opendir(folder) else { return [] }
+    defer { unsafe closedir(open) }
+    var names: [String] = []
+    while let entry = unsafe readdir(open) {
+      names.append(
+        unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+          unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        })
+    }
+    return names
   }
 
   package func linkEvents(of interface: LinuxInterface) throws(NetmapError) -> CInt {

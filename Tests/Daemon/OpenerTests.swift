@@ -266,6 +266,20 @@ struct CallFilterTests {
     expect(EPERM) { refusal(socket(AF_PACKET, CInt(CLINUX_SOCK_RAW), 0)) }
     expect(EPERM) { refusal(socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)) }
     expect(EPERM) { refusal(listen(0, 1)) }
+    // A datagram can be sent to any name.
+    expect(EPERM) {
+      var ends: [CInt] = [-1, -1]
+      return refusal(unsafe socketpair(AF_UNIX, CInt(SOCK_DGRAM.rawValue), 0, &ends))
+    }
+    expect(EPERM) {
+      var address = sockaddr_un()
+      address.sun_family = sa_family_t(AF_UNIX)
+      return unsafe withUnsafePointer(to: &address) {
+        unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          unsafe sendto(1, "x", 1, 0, $0, 10) < 0 ? errno : 0
+        }
+      }
+    }
     expect(EPERM) { refusal(unsafe chdir("/")) }
     expect(EPERM) {
       let page = unsafe mmap(
@@ -306,6 +320,10 @@ struct CallFilterTests {
       guard (try? one.send([1], [memory.descriptor])) != nil,
         let mail = try? other.receive(waits: true), mail.files.count == 1
       else { return 4 }
+      var ends: [CInt] = [-1, -1]
+      guard unsafe socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0, &ends) == 0,
+        unsafe send(ends[0], "x", 1, CInt(MSG_NOSIGNAL)) == 1
+      else { return 8 }
       guard clinux_pidfd_open(getpid()) >= 0 else { return 5 }
       guard unsafe clinux_is_readable(memory.base) != 0 else { return 6 }
       guard let thread = try? EngineThread.start("test", {}) else { return 7 }

@@ -11,6 +11,7 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -82,6 +83,20 @@ static inline int clinux_socket_family(int file)
 static inline int clinux_pidfd_open(int process)
 {
 	return (int)syscall(434, process, 0);
+}
+
+/* pidfd_send_signal(2) */
+static inline int clinux_pidfd_signal(int pidfd, int signal)
+{
+	return (int)syscall(424, pidfd, signal, NULL, 0);
+}
+
+/* Whether a file is of tmpfs, as what memfd_create(2) makes is unless it has huge pages. */
+static inline int clinux_is_tmpfs(int file)
+{
+	struct statfs status;
+
+	return !fstatfs(file, &status) && status.f_type == 0x01021994;
 }
 
 /*

@@ -22,6 +22,8 @@ final class Closer: Sendable {
   /// What one of its threads does.
   private enum Job: Sendable {
     case close(CInt)
+    /// Without taking out what lies in its queue.
+    case release(CInt)
     case run(@Sendable () -> Void)
   }
 
@@ -58,6 +60,13 @@ final class Closer: Sendable {
   ///   - file: The descriptor; this object's from now on.
   ///   - user: Who pays for the time that it takes.
   func close(_ file: CInt, for user: UInt32) { put(.close(file), for: user) }
+
+  /// Closes a descriptor as it is, soon: one that another process has as well, and of whose queue it can make every
+  /// call hang.
+  func release(_ file: CInt, for user: UInt32) { put(.release(file), for: user) }
+
+  /// What is to be done for a user and has not begun.
+  func backlog(of user: UInt32) -> Int { state.withLock { $0.queues[user]?.jobs.count ?? 0 } }
 
   /// Does something else that can take long by a user's doing, soon.
   func run(for user: UInt32, _ body: @escaping @Sendable () -> Void) {
@@ -154,6 +163,7 @@ final class Closer: Sendable {
       }
       switch next {
       case .close(let file): Self.close(file, depth: 0)
+      case .release(let file): Glibc.close(file)
       case .run(let body): body()
       case nil: return
       }
@@ -193,16 +203,25 @@ final class ForeignFile: Sendable {
   let descriptor: CInt
   private let user: UInt32
   private let closer: Closer
+  private let isDrained: Bool
 
   /// - Parameters:
   ///   - descriptor: This object's from now on.
   ///   - user: Whose it is.
   ///   - closer: What closes it.
-  init(_ descriptor: CInt, of user: UInt32, _ closer: Closer) {
+  ///   - isDrained: Whether to take out first what lies in its queue, where it is a socket.
+  init(_ descriptor: CInt, of user: UInt32, _ closer: Closer, isDrained: Bool = true) {
     self.descriptor = descriptor
     self.user = user
     self.closer = closer
+    self.isDrained = isDrained
   }
 
-  deinit { closer.close(descriptor, for: user) }
+  deinit {
+    if isDrained {
+      closer.close(descriptor, for: user)
+    } else {
+      closer.release(descriptor, for: user)
+    }
+  }
 }

@@ -8,13 +8,36 @@ package import NetmapCore
 /// It gives up netmapd's rights for those of the user who asked for the module, opens its port, and loads
 /// the module.
 package struct ModuleHostProcess {
+  /// Where such a process finds what to run.
+  package enum Errand {
+    /// netmapd's word.
+    case told(HostedModule, user: UInt32, group: UInt32)
+    /// A socket in which the user's own request lies, and another on which to report that it has been read; both
+    /// this object's from now on.
+    case sealed(CInt, report: CInt)
+  }
+
+  /// What to run.
+  package struct HostedModule {
+    let bridge: String
+    let path: String
+    let configuration: String
+    let fallback: SwitchModuleChoice.Fallback
+
+    package init(
+      bridge: String, path: String, configuration: String, fallback: SwitchModuleChoice.Fallback
+    ) {
+      self.bridge = bridge
+      self.path = path
+      self.configuration = configuration
+      self.fallback = fallback
+    }
+  }
+
   private let channel: MessageSocket
   private let address: DaemonAddress
-  private let bridge: String
-  private let path: String
-  private let configuration: String
-  private let fallback: SwitchModuleChoice.Fallback
-  private let user: (user: UInt32, group: UInt32)
+  private let errand: Errand
+  private let report: MessageSocket?
 
   /// How long a host that is not needed any more waits for stragglers, nanoseconds.
   private static let drainTime: UInt64 = 200_000_000
@@ -24,26 +47,22 @@ package struct ModuleHostProcess {
   private static let orphanTime: UInt64 = 60_000_000_000
   /// Turns without anything to do before the thread sleeps.
   private static let idleTurns = 200
+  /// How long the log of modules may become by a user's module, bytes; no file that it writes becomes longer.
+  private static let fileSizeMax: rlim_t = 256 << 20
 
   /// - Parameters:
   ///   - channel: Where netmapd waits for a word; this object's from now on.
   ///   - address: netmapd's.
-  ///   - bridge: The switch's name.
-  ///   - path: Of the shared object.
-  ///   - configuration: What the module is told.
-  ///   - fallback: What the switch does when daemon and host have gone.
-  ///   - user: Whose rights the module has.
-  package init(
-    channel: CInt, address: DaemonAddress, bridge: String, path: String, configuration: String,
-    fallback: SwitchModuleChoice.Fallback, user: (user: UInt32, group: UInt32)
-  ) {
+  ///   - errand: What to run, and for whom.
+  package init(channel: CInt, address: DaemonAddress, _ errand: Errand) {
     self.channel = MessageSocket(owning: channel)
     self.address = address
-    self.bridge = bridge
-    self.path = path
-    self.configuration = configuration
-    self.fallback = fallback
-    self.user = user
+    self.errand = errand
+    if case .sealed(_, let report) = errand {
+      self.report = MessageSocket(owning: report)
+    } else {
+      report = nil
+    }
   }
 
   /// Runs the module as long as its switch works by it.
@@ -51,20 +70,20 @@ package struct ModuleHostProcess {
   /// - Throws: ``NetmapError`` when it does not come to that; netmapd has been told.
   package func run() throws(NetmapError) {
     do throws(NetmapError) {
-      try giveUpRights()
+      let order = try begin()
       // Until netmapd knows this process for what it is.
       guard let word = try channel.receive(waits: true), !word.bytes.isEmpty else { return }
       let connection = try DaemonConnection(address: address, starts: false)
       let opened = try connection.register(
         RegisterRequest(
-          name: try PortName("\(bridge):.module\(getpid())"), flags: .moduleHost,
+          name: try PortName("\(order.bridge):.module\(getpid())"), flags: .moduleHost,
           hints: RingGeometryHints(transmitSlots: 64, receiveSlots: 4096)))
       let port = try opened.attach(connection)
       let sleeper = Sleeper(doorbells: connection.doorbells)
-      let module = try LoadedModule(path: path, configuration: configuration)
+      let module = try LoadedModule(path: order.path, configuration: order.configuration)
       let forwarder = try HostedForwarder(port, module: module)
       try channel.send(Message.bytes(.done) { $0.put(module.name) })
-      loop(forwarder, port, sleeper)
+      loop(forwarder, port, sleeper, order.fallback)
       withExtendedLifetime((connection, opened)) {}
     } catch {
       try? channel.send(Message.refusal(error))
@@ -72,22 +91,50 @@ package struct ModuleHostProcess {
     }
   }
 
-  /// Becomes the user who asked for the module, for good.
-  private func giveUpRights() throws(NetmapError) {
+  /// Becomes the user who has asked, for good.
+  ///
+  /// - Returns: What to run.
+  private func begin() throws(NetmapError) -> HostedModule {
     guard clinux_no_new_privileges() == 0 else { throw systemError("prctl", "module host") }
-    guard geteuid() == 0, user.user != 0 else { return }
+    switch errand {
+    case .told(let order, let user, let group):
+      try giveUpRights(user, group)
+      return order
+    case .sealed(let file, _):
+      // Every call on it may take for ever, by the doing of whoever has a copy. That ends this process at worst,
+      // which its parent kills when it does not report in time.
+      for own in [channel.descriptor, report?.descriptor ?? -1, file] {
+        _ = fcntl(own, F_SETFD, FD_CLOEXEC)
+      }
+      let seal = try SealedRequest(receivedFrom: OwnedFile(file))
+      try seal.checkSender()
+      try giveUpRights(seal.user, seal.group)
+      try report?.send([1], waits: false)
+      // What the user wrote is read with the user's rights.
+      return try seal.order()
+    }
+  }
+
+  private func giveUpRights(_ user: UInt32, _ group: UInt32) throws(NetmapError) {
+    guard geteuid() == 0, user != 0 else { return }
+    var limit = rlimit(rlim_cur: Self.fileSizeMax, rlim_max: Self.fileSizeMax)
+    signal(SIGXFSZ, SIG_IGN)
+    _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
     // The groups of the user, as far as they can be found out.
-    let name = unsafe getpwuid(user.user).map { unsafe String(cString: $0.pointee.pw_name) }
+    let name = unsafe getpwuid(user).map { unsafe String(cString: $0.pointee.pw_name) }
     let hasGroups =
-      if let name { unsafe initgroups(name, user.group) == 0 } else {
+      if let name { unsafe initgroups(name, group) == 0 } else {
         setgroups(0, nil) == 0
       }
-    guard hasGroups, setgid(user.group) == 0, setuid(user.user) == 0 else {
+    guard hasGroups, setgid(group) == 0, setuid(user) == 0 else {
       throw systemError("setuid", "module host")
     }
   }
 
-  private func loop(_ forwarder: HostedForwarder, _ port: AttachedPort, _ sleeper: Sleeper) {
+  private func loop(
+    _ forwarder: HostedForwarder, _ port: AttachedPort, _ sleeper: Sleeper,
+    _ fallback: SwitchModuleChoice.Fallback
+  ) {
     var idle = 0
     var (lastMove, lastReport) = (monotonicNanoseconds(), UInt64(0))
     var hasBeenInUse = false
@@ -102,6 +149,7 @@ package struct ModuleHostProcess {
         lastReport = now
         forwarder.notePorts()
         forwarder.report()
+        if isToLeave { return forwarder.leave(fallback) }
       }
       if forwarder.isInUse {
         hasBeenInUse = true
@@ -114,6 +162,12 @@ package struct ModuleHostProcess {
       guard idle >= Self.idleTurns else { continue }
       hasDaemon = sleep(port, sleeper, watchesDaemon: hasDaemon)
     }
+  }
+
+  /// Whether the process that started this one has said that its time is over.
+  private var isToLeave: Bool {
+    guard let report, let word = try? report.receive(waits: false) else { return false }
+    return !word.bytes.isEmpty
   }
 
   /// Sleeps until packets come, or some time has passed.

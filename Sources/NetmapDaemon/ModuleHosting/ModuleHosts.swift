@@ -16,7 +16,8 @@ extension Server {
       guard let client = clients[request.client.slot], client.tag == request.client else {
         throw NetmapError(.badDescriptor, "load", load.bridge, reason: "the process has gone")
       }
-      guard hosts.count < HostProcess.countMax else { throw HostProcess.tooMany(load.bridge) }
+      try HostProcess.checkRoom(
+        beside: hosts.values.map(\.started.user), for: client.user, load.bridge)
       loading[ticket]?.serial = serial
       guard let opener = settings.opener else {
         let order = HostProcess.Order(
@@ -29,10 +30,11 @@ extension Server {
           remedy: "use one version of netmap for all processes")
       }
       // The opener may be busy opening an interface.
+      let user = client.user
       closer.run(for: DaemonUser.own) { [control] in
         let result: Result<HostProcess, NetmapError>
         do throws(NetmapError) {
-          result = .success(try opener.startHost(sealed.descriptor))
+          result = .success(try opener.startHost(sealed.descriptor, for: user))
         } catch {
           result = .failure(error)
         }
@@ -79,8 +81,8 @@ extension Server {
         host.keys.append(
           try watch(started.death.descriptor, in: urgent) { _ in .moduleHost(host) })
         host.keys.append(try watch(channel.descriptor, in: urgent) { _ in .moduleHost(host) })
-        // It is known for what it is from now on, so it may connect.
-        try channel.send(Message.bytes(.done))
+        // It is known for what it is from now on, so it may connect. It may have ended by now, and have said why.
+        try? channel.send(Message.bytes(.done))
       } catch {
         bury(host)
         throw error
@@ -124,7 +126,10 @@ extension Server {
 
   /// A host has said something, or has ended.
   func serve(_ host: ModuleHost) {
-    switch host.channel.receive() {
+    var received = host.channel.receive()
+    // An end whose word was not read comes before what it has said.
+    if case .refused = received { received = host.channel.receive() }
+    switch received {
     case .nothing: break
     // It would be reported again and again.
     case .end, .refused, .lost: urgent.remove(host.channel.descriptor)

@@ -24,12 +24,26 @@ struct ProcessorShare {
   init?(of process: pid_t, _ file: OwnedFile) {
     guard let time = Self.time(of: process) else { return nil }
     self.time = time
-    // The state follows the name, which may contain anything.
+    guard let state = Self.state(in: file) else { return nil }
+    isRunnable = state == UInt8(ascii: "R")
+  }
+
+  /// Whether a process's first thread has ended; the others may still be there.
+  ///
+  /// - Parameter file: The process's ``file(of:)``.
+  /// - Returns: True as well when it has gone altogether.
+  static func hasFirstThreadEnded(_ file: OwnedFile) -> Bool {
+    guard let state = state(in: file) else { return true }
+    return state == UInt8(ascii: "Z") || state == UInt8(ascii: "X")
+  }
+
+  private static func state(in file: OwnedFile) -> UInt8? {
+    // It follows the name, which may contain anything.
     var bytes = [UInt8](repeating: 0, count: 512)
     let count = unsafe pread(file.descriptor, &bytes, bytes.count, 0)
     guard count > 0, let end = bytes[..<count].lastIndex(of: UInt8(ascii: ")")), end + 2 < count
     else { return nil }
-    isRunnable = bytes[end + 2] == UInt8(ascii: "R")
+    return bytes[end + 2]
   }
 
   /// Nanoseconds that a process has run; nil when it has ended.

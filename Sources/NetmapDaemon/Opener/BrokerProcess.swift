@@ -59,8 +59,11 @@ package struct BrokerBeginning {
 /// A broker, as its opener has it. Ended with the object.
 final class BrokerProcess {
   let process: Int32
-  /// Readable when it has ended.
+  /// Readable when it has ended. Not as long as a thread of it hangs in the kernel, in the close of a file of
+  /// somebody's.
   let death: OwnedFile
+  /// Tells whether its first thread has ended; nil where there is no /proc.
+  private let state: OwnedFile?
   let socket: MessageSocket
   /// Closed to have it end.
   private var life: OwnedFile?
@@ -87,6 +90,7 @@ final class BrokerProcess {
       throw error
     }
     death = OwnedFile(pidfd)
+    state = ProcessorShare.file(of: process)
     socket = mine
     life = writing
     do throws(NetmapError) {
@@ -103,18 +107,42 @@ final class BrokerProcess {
   /// Has it end in an orderly way.
   func stop() { life = nil }
 
-  /// Kills it if it has not ended yet, and waits for its end.
+  /// How often to look whether it still does something, milliseconds: no descriptor of any kernel tells that
+  /// the first thread has ended while another one hangs.
+  static let lookPause: CInt = 1000
+
+  /// Whether it does nothing any more: it has ended, or its first thread has.
+  var isDead: Bool {
+    isGone(within: 0) || (state.map { ProcessorShare.hasFirstThreadEnded($0) } ?? false)
+  }
+
+  /// Whether it has ended with all threads, so that nothing of it is left but its status.
   ///
-  /// - Returns: Its wait(2) status.
+  /// - Parameter milliseconds: How long to wait for that.
+  /// - Returns: Whether it has.
+  func isGone(within milliseconds: CInt) -> Bool {
+    status != nil || Self.isReadable(death.descriptor, within: milliseconds)
+  }
+
+  private static func isReadable(_ file: CInt, within milliseconds: CInt) -> Bool {
+    var state = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
+    return unsafe poll(&state, 1, milliseconds) != 0
+  }
+
+  /// How long a process that has been killed may take to end, milliseconds.
+  private static let endTime: CInt = 1000
+
+  /// Kills it if it has not ended yet, and waits for its end; but not for a thread of it that hangs in the kernel.
+  ///
+  /// - Returns: Its wait(2) status; nil when a thread hangs.
   @discardableResult
-  func end() -> CInt {
+  func end() -> CInt? {
     if let status { return status }
+    // Nobody else waits for it, so the descriptor is of a process of that number.
+    _ = clinux_pidfd_signal(death.descriptor, SIGKILL)
+    guard isGone(within: Self.endTime) else { return nil }
     var result: CInt = 0
-    // Nobody else waits for it, so the number still is its own.
-    if unsafe waitpid(process, &result, WNOHANG) != process {
-      kill(process, SIGKILL)
-      while unsafe waitpid(process, &result, 0) < 0 && errno == EINTR {}
-    }
+    while unsafe waitpid(process, &result, 0) < 0 && errno == EINTR {}
     status = result
     return result
   }
@@ -127,6 +155,9 @@ final class BrokerProcess {
     let high = fcntl(socket, CInt(CLINUX_F_DUPFD_CLOEXEC), 10)
     guard high >= 0 else { throw systemError("fcntl(F_DUPFD_CLOEXEC)", "netmapd") }
     defer { close(high) }
+    // Not root's terminal.
+    unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    unsafe posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
     unsafe posix_spawn_file_actions_adddup2(&actions, high, BrokerBeginning.socket)
     unsafe posix_spawn_file_actions_addclosefrom_np(&actions, BrokerBeginning.socket + 1)
     unsafe posix_spawn_file_actions_addchdir_np(&actions, "/")

@@ -57,7 +57,7 @@ package struct CallFilter {
 
   /// In the order in which packets need them.
   private static let allowed = [
-    CLINUX_CALL_sendto, CLINUX_CALL_recvfrom, CLINUX_CALL_futex, CLINUX_CALL_poll,
+    CLINUX_CALL_recvfrom, CLINUX_CALL_futex, CLINUX_CALL_poll,
     CLINUX_CALL_ppoll,
     CLINUX_CALL_epoll_wait, CLINUX_CALL_epoll_pwait, CLINUX_CALL_epoll_pwait2, CLINUX_CALL_read,
     CLINUX_CALL_write, CLINUX_CALL_clock_gettime, CLINUX_CALL_clock_nanosleep,
@@ -102,13 +102,23 @@ package struct CallFilter {
   ]
 
   private mutating func restrict(_ process: Int32) {
+    // Packets go out by it. To nobody by name: AF_XDP and packet sockets are bound.
+    allow(CLINUX_CALL_sendto, if: [Condition(argument: 4, value: 0, high: 0)])
     let own = Condition(argument: 0, value: UInt32(bitPattern: process))
     // Threads, and no processes: CLONE_THREAD.
     allow(CLINUX_CALL_clone, if: [Condition(argument: 0, mask: 0x1_0000, value: 0x1_0000)])
     let data = [Condition(argument: 2, mask: UInt32(PROT_EXEC), value: 0)]
     allow(CLINUX_CALL_mmap, if: data)
     allow(CLINUX_CALL_mprotect, if: data)
-    allow(CLINUX_CALL_socketpair, if: [Condition(argument: 0, value: UInt32(AF_UNIX))])
+    // No datagrams: an end of such a pair can send to any name.
+    for kind in [SOCK_STREAM, SOCK_SEQPACKET] {
+      allow(
+        CLINUX_CALL_socketpair,
+        if: [
+          Condition(argument: 0, value: UInt32(AF_UNIX)),
+          Condition(argument: 1, mask: 0xf, value: UInt32(kind.rawValue)),
+        ])
+    }
     // Its own end: abort(3).
     allow(CLINUX_CALL_tgkill, if: [own])
     allow(CLINUX_CALL_process_vm_readv, if: [own])

@@ -16,13 +16,25 @@ package struct ConfinedUser: Hashable, Sendable {
   /// process of the broker's user could stop the broker, or set its limits.
   static let own = ConfinedUser(user: 0x7000_6e6d, group: 0x7000_6e6d)
 
-  /// The user `netmap` where there is one, else ``own``, else, where a user namespace lacks that, `nobody`; nil
-  /// where this process can become none of them: it is not root, lacks a capability, or its user namespace has
-  /// none.
-  package static func available() -> ConfinedUser? {
-    guard geteuid() == 0 else { return nil }
-    return [named("netmap"), own, named("nobody")].lazy.compactMap { $0 }
-      .first { $0.user != 0 && $0.canBeTaken }
+  /// Who a broker of this process can be.
+  package enum Choice {
+    case user(ConfinedUser)
+    /// This process is not root, so it has no rights to keep from a broker.
+    case notRoot
+    /// It is, and all the same it can start none. With the reason.
+    case none(String)
+  }
+
+  /// The user `netmapd` where there is one, else ``own``, else, where a user namespace lacks that, `nobody`.
+  package static func available() -> Choice {
+    guard geteuid() == 0 else { return .notRoot }
+    var failures: [String] = []
+    for candidate in [named("netmapd"), own, named("nobody")].compactMap({ $0 })
+    where candidate.user != 0 {
+      guard let failure = candidate.failure else { return .user(candidate) }
+      failures.append("user \(candidate.user): \(failure)")
+    }
+    return .none(failures.joined(separator: "; "))
   }
 
   private static func named(_ name: String) -> ConfinedUser? {
@@ -30,14 +42,21 @@ package struct ConfinedUser: Hashable, Sendable {
     return unsafe ConfinedUser(user: entry.pointee.pw_uid, group: entry.pointee.pw_gid)
   }
 
-  /// Whether a child of this process can become it.
-  private var canBeTaken: Bool {
+  /// Why no child of this process can become it; nil when one can.
+  private var failure: String? {
     let child = clinux_fork()
-    guard child >= 0 else { return false }
-    if child == 0 { _exit(take() ? 0 : 1) }
+    guard child >= 0 else { return unsafe "fork: \(String(cString: strerror(errno)))" }
+    if child == 0 { _exit(take() ? 0 : max(1, errno)) }
     var status: CInt = -1
-    while unsafe waitpid(child, &status, 0) < 0 && errno == EINTR {}
-    return status == 0
+    while unsafe waitpid(child, &status, 0) < 0 {
+      guard errno == EINTR else {
+        return unsafe "waitpid: \(String(cString: strerror(errno)))"
+      }
+    }
+    guard status != 0 else { return nil }
+    return status & 0x7f == 0
+      ? unsafe "setresuid: \(String(cString: strerror(status >> 8 & 0xff)))"
+      : "signal \(status & 0x7f)"
   }
 
   /// Becomes it, for good. Only system calls: a child by fork(2) may do no more.
@@ -58,6 +77,9 @@ package enum Confinement {
   /// - Throws: ``NetmapError`` when anything of it does not work; the process must end then.
   package static func enter(_ user: ConfinedUser, opener: Int32) throws(NetmapError) {
     AskedNamespace.use()
+    // Abstract names, those by which processes tell of filters among them, are of the network namespace of the socket
+    // that is bound. Sockets that it is given are of theirs. Where there can be no more, it shares root's.
+    _ = unshare(CInt(CLINUX_CLONE_NEWNET))
     // No capability can come back, whatever is run.
     for capability in 0..<64 as Range<UInt> {
       guard clinux_prctl(CInt(CLINUX_PR_CAPBSET_DROP), capability) != 0 else { continue }
@@ -86,6 +108,7 @@ package enum Confinement {
       throw NetmapError(
         .notPermitted, "start", "netmapd", reason: "it still has root's rights")
     }
+    guard clinux_landlock() == 0 else { throw systemError("landlock_restrict_self", "netmapd") }
     try CallFilter(for: getpid()).install()
   }
 }

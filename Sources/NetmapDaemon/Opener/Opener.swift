@@ -7,8 +7,8 @@ internal import NetmapLinuxSetup
 /// The half of root's netmapd that has privileges: does for the broker what takes them, and nothing else.
 ///
 /// The broker meets input from everybody, so the opener takes it for hostile. A request is numbers and the name
-/// of an interface; no path, no program, no address. What modules to run for whom it reads from the users themselves. Descriptors that come with one are looked at before
-/// they are used. Memory that is shared is mapped to be registered with the kernel, and never read.
+/// of an interface; no path, no program, no address. What modules to run for whom the processes that run them read from
+/// the users themselves. Descriptors that come with one are looked at before they are used. Memory that is shared is mapped to be registered with the kernel, and never read.
 ///
 /// One thread, which answers one request after the other.
 package final class Opener {
@@ -32,9 +32,13 @@ package final class Opener {
   private let rights = OwnInterfaceRights()
   private let home: NamespaceFile?
   private let closer: Closer
-  private let user: UInt32
   private let address: DaemonAddress
+  private let allowsModules: Bool
   private let mayLeave: (_ evenIfAsked: Bool) -> Bool
+  /// Brokers so far. Closes that hang are on the broker that has passed the file, not on its successors.
+  private var broker: UInt32 = 0
+  /// Whether the broker has done something after which no request of its is answered.
+  private var isBetrayed = false
   private var objects: [UInt32: Object] = [:]
   private var lastNumber: UInt32 = 0
 
@@ -42,32 +46,46 @@ package final class Opener {
   package private(set) var isLeaving = false
 
   /// - Parameters:
-  ///   - user: The broker's.
   ///   - address: Where the daemon listens.
+  ///   - allowsModules: Whether users may have their shared objects run.
   ///   - mayLeave: Whether the broker may end now; removes the socket then.
   /// - Throws: ``NetmapError`` when descriptors have run out.
   package init(
-    user: UInt32, _ address: DaemonAddress, mayLeave: @escaping (_ evenIfAsked: Bool) -> Bool
+    _ address: DaemonAddress, allowsModules: Bool = true,
+    mayLeave: @escaping (_ evenIfAsked: Bool) -> Bool
   ) throws(NetmapError) {
     self.address = address
+    self.allowsModules = allowsModules
     home = NamespaceFile.current()
     closer = try Closer()
-    self.user = user
     self.mayLeave = mayLeave
+    OwnInterfaceRights.undoStale()
   }
 
   /// Gives up everything that was opened for a broker that has ended. What its clients hold of it, a bpf_link
   /// of an interface that they have open, stays with them.
-  package func forgetEverything() {
+  ///
+  /// - Parameter ghost: The broker's process, if a thread of it hangs in the kernel with all of its descriptors.
+  package func forgetEverything(ghost: Int32? = nil) {
+    let shared = ghost.map { LinkHolders(besides: [$0, getpid()]) }
     for number in objects.keys {
+      // Its own copy would keep a program attached as long as it hangs.
+      let isOthers: (CInt) -> Bool = { shared?.have($0) ?? true }
       switch objects[number] {
       case .interface, nil: break
-      case .program(let program): program.leaveToOthers()
-      case .blind(let blind): blind.leaveToOthers()
+      case .program(let program): if isOthers(program.linkDescriptor) { program.leaveToOthers() }
+      case .blind(let blind): if isOthers(blind.linkDescriptor ?? -1) { blind.leaveToOthers() }
       }
       release(number)
     }
+    dismissHosts()
+    broker &+= 1
+    isBetrayed = false
+    isLeaving = false
   }
+
+  /// Closes of one broker's that may wait for their turn.
+  private static let backlogMax = 16
 
   /// Answers one request, if there is one.
   ///
@@ -75,13 +93,23 @@ package final class Opener {
   /// - Returns: Whether the broker is to go on; false when it has hung up, or has sent what no broker of ours
   ///   sends.
   package func serve(_ socket: CInt) -> Bool {
+    // No broker of ours passes files that do not close.
+    guard !closer.isStuck(for: broker), closer.backlog(of: broker) <= Self.backlogMax else {
+      return false
+    }
     var bytes = [UInt8](repeating: 0, count: OpenerRequest.byteCountMax + 1)
     var files = [CInt](repeating: -1, count: Int(CLINUX_MESSAGE_FILES))
     var (fileCount, truncated) = (0, CInt(0))
-    let count = unsafe clinux_receive(
-      socket, &bytes, bytes.count, &files, &fileCount, &truncated, CInt(MSG_DONTWAIT))
-    if count < 0 { return errno == EAGAIN || errno == EINTR }
-    let passed = files.prefix(fileCount).map { ForeignFile($0, of: user, closer) }
+    let (count, failure) = FileLimit.withReserve {
+      let count = unsafe clinux_receive(
+        socket, &bytes, bytes.count, &files, &fileCount, &truncated, CInt(MSG_DONTWAIT))
+      return (count, errno)
+    }
+    if count < 0 { return failure == EAGAIN || failure == EINTR }
+    // What lies in the queue of a socket is not looked at, not even to close it: see ``HostProcess``.
+    let passed = files.prefix(fileCount).map {
+      ForeignFile($0, of: broker, closer, isDrained: false)
+    }
     guard count > 0, truncated == 0, passed.count <= 1,
       let request = OpenerRequest(Array(bytes.prefix(count)))
     else { return false }
@@ -95,7 +123,7 @@ package final class Opener {
     let sent = unsafe clinux_send(
       socket, answer.bytes, answer.bytes.count, answer.files.map(\.descriptor), answer.files.count,
       CInt(MSG_DONTWAIT))
-    return sent == answer.bytes.count
+    return sent == answer.bytes.count && !isBetrayed
   }
 
   private func decide(
@@ -181,69 +209,116 @@ package final class Opener {
       places[made] = place.namespace
       return (OpenerAnswer.done { $0.put(made) }, files)
     case .leave(let evenIfAsked):
-      let isGranted = mayLeave(evenIfAsked)
-      isLeaving = isLeaving || isGranted
-      return (OpenerAnswer.done { $0.put(UInt8(isGranted ? 1 : 0)) }, [])
-    case .startHost:
-      let host = try startHost(file)
+      // Once: from then on the path is the next daemon's.
+      isLeaving = isLeaving || mayLeave(evenIfAsked)
+      return (OpenerAnswer.done { $0.put(UInt8(isLeaving ? 1 : 0)) }, [])
+    case .startHost(let payer):
+      let host = try startHost(file, for: payer)
       return (
-        OpenerAnswer.done {
-          $0.put(host.process)
-          $0.put(host.user)
-        }, [host.death, OwnedFile(try host.channel.take())] + (host.state.map { [$0] } ?? [])
+        OpenerAnswer.done { $0.put(host.process) },
+        [host.death, OwnedFile(try host.channel.take())] + (host.state.map { [$0] } ?? [])
       )
     case .endHost(let process):
       // Children of this process alone, and those that have been started for a module.
-      hosts[process]?.end()
-      reapHosts()
+      hosts[process]?.process.end()
+      watchHosts()
       return (OpenerAnswer.done(), [])
     }
   }
 
   // MARK: - Modules
 
-  /// Processes that run modules, until they have ended.
-  private var hosts: [Int32: HostProcess] = [:]
-
-  /// Readable when such a process has ended.
-  var hostDeaths: [CInt] { hosts.values.map(\.death.descriptor) }
-
-  /// Forgets those that have ended.
-  func reapHosts() {
-    for host in hosts.values where host.hasEnded { hosts[host.process] = nil }
+  /// A process that runs a module.
+  private struct Host {
+    let process: HostProcess
+    /// When it is given up; nil while it may go on.
+    var deadline: UInt64?
+    /// Whether it has read its seal, and become the user who sent it.
+    var hasReported = false
+    /// Whether it has been told to leave its switch.
+    var isDismissed = false
+    /// Of a broker that has gone: no broker may end it.
+    var isOrphan = false
   }
 
-  private func startHost(_ file: ForeignFile?) throws(NetmapError) -> HostProcess {
-    reapHosts()
-    let order = try order(in: file)
-    guard hosts.count < HostProcess.countMax else { throw HostProcess.tooMany(order.bridge) }
-    let host = try HostProcess(order, address)
-    hosts[host.process] = host
-    return host
+  /// Until they have ended. One that hangs in the kernel keeps its place.
+  private var hosts: [Int32: Host] = [:]
+
+  /// How long one may take to read its seal, nanoseconds.
+  private static let reportTime: UInt64 = 2_000_000_000
+  /// How long one goes on for the ports of a broker that has ended, and how long it may take to leave then,
+  /// nanoseconds.
+  private static let orphanTime = (
+    going: 600_000_000_000 as UInt64, leaving: 10_000_000_000 as UInt64
+  )
+
+  /// Readable when ``watchHosts()`` has something to do.
+  var hostEvents: [CInt] {
+    hosts.values.flatMap { host in
+      [host.process.death.descriptor]
+        + (host.hasReported ? [] : [host.process.report?.descriptor ?? -1])
+    }
   }
 
-  /// What a user has asked for, as it lies in a socket: who has sent it, the kernel says.
-  private func order(in file: ForeignFile?) throws(NetmapError) -> HostProcess.Order {
-    func refusal(_ reason: String) -> NetmapError {
-      NetmapError(
-        .invalidArgument, "load", "module", reason: reason,
+  /// When it has, monotonic nanoseconds; nil for never.
+  var hostDeadline: UInt64? { hosts.values.compactMap(\.deadline).min() }
+
+  /// Forgets processes that have ended, and ends those that do not get on.
+  func watchHosts() {
+    let now = monotonicNanoseconds()
+    for (number, host) in hosts {
+      if host.process.hasEnded {
+        hosts[number] = nil
+        continue
+      }
+      var host = host
+      if !host.hasReported, let report = host.process.report,
+        case let word = try? report.receive(waits: false), word != nil
+      {
+        // It has hung up otherwise, and is about to end.
+        host.hasReported = true
+        if word?.bytes == [1] { host.deadline = host.isOrphan ? host.deadline : nil }
+      }
+      if let deadline = host.deadline, now >= deadline {
+        if host.isOrphan, host.hasReported, !host.isDismissed {
+          try? host.process.report?.send([1], waits: false)
+          host.isDismissed = true
+          host.deadline = now + Self.orphanTime.leaving
+        } else {
+          host.process.end()
+          host.deadline = nil
+        }
+      }
+      hosts[number] = host
+    }
+  }
+
+  /// Those of a broker that has ended go on for the ports that processes still have, but not for ever.
+  private func dismissHosts() {
+    let end = monotonicNanoseconds() + Self.orphanTime.going
+    for number in hosts.keys where hosts[number]?.isOrphan == false {
+      hosts[number]?.isOrphan = true
+      if hosts[number]?.hasReported == true { hosts[number]?.deadline = end }
+    }
+  }
+
+  /// Starts a process that reads what a user has asked for, from a socket that is not touched here.
+  private func startHost(
+    _ file: ForeignFile?, for payer: UInt32
+  ) throws(NetmapError) -> HostProcess {
+    guard allowsModules else { throw HostProcess.turnedOff }
+    // Asking what kind of a socket it is takes none of its locks.
+    guard let file, clinux_is_message_socket(file.descriptor) != 0 else {
+      throw NetmapError(
+        .invalidArgument, "load", "module", reason: "the request has come without its seal",
         remedy: "use one version of netmap for all processes")
     }
-    guard let file, clinux_is_message_socket(file.descriptor) != 0,
-      clinux_pass_credentials(file.descriptor) == 0
-    else { throw refusal("the request has come without its seal") }
-    let socket = PeerSocket(file, of: user, closer)
-    guard case .message(let arrival) = socket.receive(), arrival.files.isEmpty else {
-      throw refusal("its seal is empty")
-    }
-    var message = try Message(arrival.bytes)
-    guard message.kind == .control,
-      case .module(let bridge, .choose(let choice)) = try message.body.takeSwitchRequest(),
-      case .loaded = choice
-    else { throw refusal("it is no request to load a module") }
-    try choice.check()
-    return HostProcess.Order(
-      bridge: bridge, choice: choice, user: arrival.sender.user, group: arrival.sender.group)
+    watchHosts()
+    try HostProcess.checkRoom(beside: hosts.values.map(\.process.user), for: payer, "module")
+    let host = try HostProcess(sealed: file.descriptor, for: payer, address)
+    hosts[host.process] = Host(
+      process: host, deadline: monotonicNanoseconds() + Self.reportTime)
+    return host
   }
 
   /// Where blinds are, by number.
@@ -317,7 +392,8 @@ package final class Opener {
       throw NetmapError(
         .invalidArgument, "open", interface.name, reason: "what is to be registered is no region")
     }
-    defer { unsafe mapping.end() }
+    // What stays mapped would be one more each time.
+    defer { if unsafe !mapping.end() { isBetrayed = true } }
     return unsafe try XDPSocket.open(
       for: interface.name,
       registering: XDPUserMemory(
@@ -339,6 +415,8 @@ package final class Opener {
       var status = stat()
       guard seals >= 0, seals & fixed == fixed, unsafe fstat(file, &status) == 0,
         status.st_size >= 0,
+        // With huge pages, what is mapped is longer than asked for, and cannot be unmapped.
+        clinux_is_tmpfs(file) != 0,
         memory.offset <= UInt64(status.st_size),
         memory.byteCount <= UInt64(status.st_size) - memory.offset,
         let base = unsafe mmap(
@@ -349,6 +427,6 @@ package final class Opener {
       unsafe byteCount = Int(memory.byteCount)
     }
 
-    func end() { unsafe munmap(base, byteCount) }
+    func end() -> Bool { unsafe munmap(base, byteCount) == 0 }
   }
 }

@@ -41,6 +41,9 @@ package final class OpenerLink: InterfaceRights {
     self.socket = MessageSocket(owning: socket)
   }
 
+  /// Tells the opener that this process is about to end, also if a thread of it hangs in the kernel then.
+  package func hangUp() { shutdown(socket.descriptor, CInt(SHUT_RDWR)) }
+
   /// Whether the broker may end now: its socket has been removed then.
   ///
   /// - Parameter evenIfAsked: Also when somebody has just connected.
@@ -56,14 +59,14 @@ package final class OpenerLink: InterfaceRights {
 
   /// Has a process started that runs a module.
   ///
-  /// - Parameter sealed: A socket in which the user's request lies.
+  /// - Parameters:
+  ///   - sealed: A socket in which the user's request lies.
+  ///   - user: Who pays for it: whoever has passed the socket.
   /// - Returns: The process.
   /// - Throws: ``NetmapError``: why it was not started.
-  func startHost(_ sealed: CInt) throws(NetmapError) -> HostProcess {
-    var answer = try ask(.startHost, sealed)
-    let (process, user) = (
-      try answer.fields.take(Int32.self), try answer.fields.take(UInt32.self)
-    )
+  func startHost(_ sealed: CInt, for user: UInt32) throws(NetmapError) -> HostProcess {
+    var answer = try ask(.startHost(payer: user), sealed)
+    let process = try answer.fields.take(Int32.self)
     guard (2...3).contains(answer.files.count) else {
       throw answer.fields.malformed("descriptors are missing")
     }

@@ -8,10 +8,12 @@ package import NetmapCore
 package final class OpenerProcess {
   private let options: [String]
   private let user: ConfinedUser
-  private let listeners: [Listener]
+  private let current: CurrentListeners
   private let opener: Opener
-  private let mayLeave: (_ evenIfAsked: Bool) -> Bool
+  private let renew: (Listener) throws(NetmapError) -> Listener
   private let log: Logger
+  /// Brokers that have ended but for a thread that hangs in the kernel.
+  private var ghosts: [BrokerProcess] = []
 
   /// How long a broker has to end when it is to, nanoseconds: packets that are under way go first.
   private static let stopTime: UInt64 = 10_000_000_000
@@ -24,20 +26,33 @@ package final class OpenerProcess {
   ///   - options: The broker's command line.
   ///   - user: Who the broker is.
   ///   - listeners: Where the daemon listens; the first is what processes that run modules connect to.
+  ///   - allowsModules: Whether users may have their shared objects run.
   ///   - log: Where to tell what happens.
+  ///   - renew: Listens anew where a listener does not any more.
   /// - Throws: ``NetmapError`` when descriptors have run out.
   package init(
-    options: [String], user: ConfinedUser, listeners: [Listener], log: Logger
+    options: [String], user: ConfinedUser, listeners: [Listener], allowsModules: Bool, log: Logger,
+    renew: @escaping (Listener) throws(NetmapError) -> Listener
   ) throws(NetmapError) {
     precondition(!listeners.isEmpty, "a daemon listens somewhere")
-    let leaving = Departure(listeners)
-    let mayLeave = { leaving.isGranted(evenIfAsked: $0) }
+    let current = CurrentListeners(listeners)
     self.options = options
     self.user = user
-    self.listeners = listeners
+    self.current = current
     self.log = log
-    self.mayLeave = mayLeave
-    opener = try Opener(user: user.user, listeners[0].address, mayLeave: mayLeave)
+    self.renew = renew
+    opener = try Opener(listeners[0].address, allowsModules: allowsModules) {
+      Departure(current.all).isGranted(evenIfAsked: $0)
+    }
+  }
+
+  /// The listeners that there are, some of which may have been made anew.
+  private final class CurrentListeners {
+    var all: [Listener]
+
+    init(_ all: [Listener]) {
+      self.all = all
+    }
   }
 
   /// How a broker's life ended.
@@ -50,19 +65,21 @@ package final class OpenerProcess {
   /// Serves until a signal or idleness ends it.
   ///
   /// - Parameter signals: A signalfd(2).
-  /// - Throws: ``NetmapError`` when the first broker cannot be started.
+  /// - Throws: ``NetmapError`` when the first broker cannot be started, or nobody can connect any more.
   package func run(signals: CInt) throws(NetmapError) {
     var pause = Self.pauses.lowerBound
     var isFirst = true
     while true {
       let began = monotonicNanoseconds()
       do throws(NetmapError) {
-        let broker = try BrokerProcess(options, user, listeners: listeners.map(\.descriptor))
+        let broker = try BrokerProcess(
+          options, user, listeners: current.all.map(\.descriptor))
         log.debug(
           "broker starts", metadata: ["process": "\(broker.process)", "user": "\(user.user)"])
         let end = serve(broker, signals)
         let status = broker.end()
-        opener.forgetEverything()
+        if status == nil { ghosts.append(broker) }
+        opener.forgetEverything(ghost: status == nil ? broker.process : nil)
         if case .orderly = end { return }
         // It says by itself why.
         if isFirst, status == 1 << 8 {
@@ -72,58 +89,96 @@ package final class OpenerProcess {
         }
         log.error(
           "the broker has ended; another one is started",
-          metadata: ["process": "\(broker.process)", "status": "\(Self.describe(status))"])
+          metadata: [
+            "process": "\(broker.process)",
+            "status": "\(status.map(Self.describe) ?? "a thread of it hangs")",
+          ])
       } catch {
         if isFirst { throw error }
         log.error("\(error)")
       }
+      try renewListeners()
       isFirst = false
       if monotonicNanoseconds() - began >= Self.healthyTime { pause = Self.pauses.lowerBound }
       var waiting = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
       if unsafe poll(&waiting, 1, CInt(clamping: pause / 1_000_000)) > 0 {
-        _ = mayLeave(true)
+        removeSockets()
         return
       }
       pause = min(pause * 2, Self.pauses.upperBound)
     }
   }
 
+  private func removeSockets() { _ = Departure(current.all).isGranted(evenIfAsked: true) }
+
+  /// A broker can shut a socket down for everybody; nobody can be connected there any more then.
+  ///
+  /// - Throws: ``NetmapError`` when it was somebody else's socket, who has to make another one.
+  private func renewListeners() throws(NetmapError) {
+    for (index, listener) in current.all.enumerated() where !listener.isListening {
+      log.error(
+        "the broker has shut down the socket", metadata: ["socket": "\(listener.address.path)"])
+      guard listener.removesSocket else {
+        throw NetmapError(
+          .inputOutput, "listen", listener.address.path,
+          reason: "its socket has been shut down, and is not netmapd's own",
+          remedy: "start netmapd's socket anew (systemctl restart netmapd.socket)")
+      }
+      do throws(NetmapError) {
+        current.all[index] = try renew(listener)
+      } catch {
+        // The next pause is followed by another try.
+        log.error("\(error)")
+      }
+    }
+  }
+
   /// Answers a broker until it has ended.
   private func serve(_ broker: BrokerProcess, _ signals: CInt) -> End {
     var stopsAt: UInt64?
+    var isToEnd = false
     while true {
       var entries =
         [
           pollfd(fd: broker.socket.descriptor, events: Int16(POLLIN), revents: 0),
           pollfd(fd: broker.death.descriptor, events: Int16(POLLIN), revents: 0),
-          pollfd(fd: stopsAt == nil ? signals : -1, events: Int16(POLLIN), revents: 0),
-        ] + opener.hostDeaths.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-      let timeout = stopsAt.map { time -> CInt in
-        let now = monotonicNanoseconds()
-        return time <= now ? 0 : CInt(clamping: (time - now) / 1_000_000 + 1)
-      }
-      _ = unsafe poll(&entries, nfds_t(entries.count), timeout ?? -1)
-      opener.reapHosts()
-      if entries[1].revents != 0 {
-        return stopsAt != nil || opener.isLeaving ? .orderly : .early
+          pollfd(fd: isToEnd ? -1 : signals, events: Int16(POLLIN), revents: 0),
+        ] + opener.hostEvents.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+      _ = unsafe poll(&entries, nfds_t(entries.count), timeout(stopsAt))
+      opener.watchHosts()
+      ghosts.removeAll { $0.isGone(within: 0) }
+      if entries[1].revents != 0 || (entries[0].revents == 0 && broker.isDead) {
+        return isToEnd || opener.isLeaving ? .orderly : .early
       }
       if entries[2].revents != 0 {
-        stopsAt = monotonicNanoseconds() + Self.stopTime
+        isToEnd = true
+        stopsAt = min(stopsAt ?? .max, monotonicNanoseconds() + Self.stopTime)
         broker.stop()
       }
       if entries[0].revents != 0, !opener.serve(broker.socket.descriptor) {
-        let isExpected = stopsAt != nil || opener.isLeaving
+        let isExpected = isToEnd || opener.isLeaving
         // It has hung up, so it is about to end; or it is no broker of ours any more.
-        var waiting = pollfd(fd: broker.death.descriptor, events: Int16(POLLIN), revents: 0)
-        _ = unsafe poll(&waiting, 1, isExpected ? 1000 : 100)
+        _ = broker.isGone(within: isExpected ? 1000 : 100)
         return isExpected ? .orderly : .early
       }
+      // Nobody can connect any more, so it may not take as long as it likes.
+      if opener.isLeaving, stopsAt == nil { stopsAt = monotonicNanoseconds() + Self.stopTime }
       if let stopsAt, monotonicNanoseconds() >= stopsAt {
         log.warning("the broker does not end; killed")
-        _ = mayLeave(true)
+        if !opener.isLeaving { removeSockets() }
         return .orderly
       }
     }
+  }
+
+  /// How long to sleep at most, milliseconds.
+  private func timeout(_ stopsAt: UInt64?) -> CInt {
+    guard let time = [stopsAt, opener.hostDeadline].compactMap({ $0 }).min() else {
+      return BrokerProcess.lookPause
+    }
+    let now = monotonicNanoseconds()
+    return time <= now
+      ? 0 : min(BrokerProcess.lookPause, CInt(clamping: (time - now) / 1_000_000 + 1))
   }
 
   private static func describe(_ status: CInt) -> String {

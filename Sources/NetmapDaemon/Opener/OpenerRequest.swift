@@ -46,15 +46,16 @@ enum OpenerRequest: Equatable {
   /// The broker wants to end: the socket is to be removed, unless somebody has just connected.
   case leave(evenIfAsked: Bool)
   /// A process that runs a module for a user. What goes with the request is a socket in which the user's own
-  /// request lies, with the user's credentials: the broker's word says nothing of either.
-  case startHost
+  /// request lies, with the user's credentials: the broker's word says nothing of either. It says who pays for the
+  /// process.
+  case startHost(payer: UInt32)
   /// Kills such a process.
   case endHost(Int32)
 }
 
 extension OpenerRequest {
   /// Changes with every change of a request, an answer or what begins a broker.
-  static let version: UInt16 = 1
+  static let version: UInt16 = 2
   /// The longest request, bytes.
   static let byteCountMax = 256
   /// The longest name of an interface, bytes.
@@ -96,7 +97,7 @@ extension OpenerRequest {
     case .packetSocket(let number): put(9, number)
     case .blind(let number, let avoidingLinks): put(10, number, avoidingLinks ? 1 : 0)
     case .leave(let evenIfAsked): put(11, evenIfAsked ? 1 : 0)
-    case .startHost: put(12)
+    case .startHost(let payer): put(12, payer)
     case .endHost(let process): put(13, UInt32(bitPattern: process))
     }
     return writer.bytes
@@ -139,7 +140,7 @@ extension OpenerRequest {
         self = .blind(
           interface: try reader.take(UInt32.self), avoidingLinks: try reader.takeFlag())
       case 11: self = .leave(evenIfAsked: try reader.takeFlag())
-      case 12: self = .startHost
+      case 12: self = .startHost(payer: try reader.take(UInt32.self))
       case 13: self = .endHost(Int32(bitPattern: try reader.take(UInt32.self)))
       default: return nil
       }

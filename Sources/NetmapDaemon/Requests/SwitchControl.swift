@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 internal import Logging
 internal import NetmapClient
@@ -28,9 +29,12 @@ extension Server {
       {
         // That is answered when its process has started.
         try choice.check()
-        loading[ticket] = LoadRequest(
-          bridge: bridge, choice: choice,
-          sealed: arrival.files.count > 1 ? arrival.files[1] : nil)
+        guard settings.allowsModules else { throw HostProcess.turnedOff }
+        // No other kind of file is passed on to the opener.
+        let seal = arrival.files.dropFirst().first {
+          clinux_is_message_socket($0.descriptor) != 0
+        }
+        loading[ticket] = LoadRequest(bridge: bridge, choice: choice, sealed: seal)
         return control.put(.findSwitch(ticket: ticket, bridge))
       }
       control.put(

@@ -18,6 +18,14 @@ package final class Listener {
 
   var descriptor: CInt { file.descriptor }
 
+  /// Whether anybody can connect: not once somebody has shut the socket down, for good.
+  var isListening: Bool {
+    var state = pollfd(
+      fd: descriptor, events: Int16(CLINUX_EPOLLRDHUP | CLINUX_EPOLLIN), revents: 0)
+    guard unsafe poll(&state, 1, 0) > 0 else { return true }
+    return state.revents & Int16(CLINUX_EPOLLHUP | CLINUX_EPOLLRDHUP) == 0
+  }
+
   /// - Parameters:
   ///   - file: A listening socket; this object's from now on.
   ///   - address: What it is bound to.

@@ -15,6 +15,8 @@ package final class Server {
     /// Ports that strangers may open as everybody else does.
     package var sharedPorts: [PortPattern]
 
+    /// Whether modules from shared objects are run.
+    package var allowsModules = true
     /// What does for the daemon what takes privileges; nil where it does everything itself.
     package var opener: OpenerLink?
 
@@ -172,6 +174,8 @@ package final class Server {
       noteIdleness()
     }
     control.stop()
+    // This process may hang in the close of somebody's file: whoever is connected must not wait for that.
+    for connection in connections.values { connection.socket.shutDown() }
   }
 
   /// Sleeps until something happens.

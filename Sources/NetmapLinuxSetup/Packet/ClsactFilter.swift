@@ -101,7 +101,6 @@ final class ClsactFilter: Sendable {
   static func undoStale() {
     guard let list = unsafe if_nameindex() else { return }
     defer { unsafe if_freenameindex(list) }
-    cbpf_be_quiet()
     var at = unsafe list
     while unsafe at.pointee.if_index != 0 {
       unsafe undoStale(on: CInt(at.pointee.if_index))
@@ -109,7 +108,9 @@ final class ClsactFilter: Sendable {
     }
   }
 
-  private static func undoStale(on interface: CInt) {
+  /// The same for one interface: others' may be many, by the doing of whoever owns the namespace.
+  static func undoStale(on interface: CInt) {
+    cbpf_be_quiet()
     // Most interfaces have no filter at all, which one question tells.
     guard hasFilters(interface, at: CLINUX_TC_INGRESS) else { return }
     for handle in 1...limit {

@@ -12,19 +12,28 @@ struct ModuleHosting: ParsableArguments {
   @Option(help: .hidden) var moduleFallback = ""
   @Option(help: .hidden) var moduleUser: UInt32 = 0
   @Option(help: .hidden) var moduleGroup: UInt32 = 0
+  /// What to run, and for whom, lies in a socket that the process has been started with.
+  @Flag(help: .hidden) var moduleSeal = false
 
   /// Runs a module, if that is what this process is for.
   ///
   /// - Returns: Whether it was.
   /// - Throws: ``NetmapError`` when the module does not start; netmapd has been told.
   func runs(_ address: DaemonAddress) throws(NetmapError) -> Bool {
-    guard let moduleHost else { return false }
-    try ModuleHostProcess(
-      channel: 3, address: address, bridge: moduleSwitch, path: moduleHost,
-      configuration: String(moduleConfiguration.dropFirst()),
-      fallback: SwitchModuleChoice.Fallback(rawValue: moduleFallback) ?? .learning,
-      user: (moduleUser, moduleGroup)
-    ).run()
+    let errand: ModuleHostProcess.Errand
+    if moduleSeal {
+      errand = .sealed(4, report: 5)
+    } else if let moduleHost {
+      errand = .told(
+        .init(
+          bridge: moduleSwitch, path: moduleHost,
+          configuration: String(moduleConfiguration.dropFirst()),
+          fallback: SwitchModuleChoice.Fallback(rawValue: moduleFallback) ?? .learning),
+        user: moduleUser, group: moduleGroup)
+    } else {
+      return false
+    }
+    try ModuleHostProcess(channel: 3, address: address, errand).run()
     return true
   }
 }

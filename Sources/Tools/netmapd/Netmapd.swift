@@ -3,6 +3,7 @@ internal import Glibc
 internal import Logging
 internal import NetmapClient
 internal import NetmapCore
+internal import NetmapLinuxSetup
 
 /// The program `netmapd`.
 @main
@@ -67,6 +68,16 @@ struct Netmapd: ParsableCommand {
       """, valueName: "name"))
   var allowIsolated: [String] = []
 
+  @Flag(help: "Run no modules of switches from shared objects.")
+  var noModules = false
+
+  @Flag(
+    help: """
+      Take off filters that a netmapd which has been killed has left on interfaces, and exit: needed on \
+      Linux before 6.6 only.
+      """)
+  var undo = false
+
   @Option(
     help: ArgumentHelp(
       "trace, debug, info, notice, warning, error or critical.", valueName: "level"))
@@ -93,6 +104,7 @@ struct Netmapd: ParsableCommand {
       let address =
         if let socket { try DaemonAddress(path: socket) } else { try DaemonAddress.own() }
       if try hosting.runs(address) { return }
+      if undo { return OwnInterfaceRights.undoStaleEverywhere() }
       if broker { return try serveAsBroker(address) }
       let listening = try listeningSocket(address)
       if foreground {

@@ -49,8 +49,7 @@ extension Netmapd {
       [
         "--foreground", "--listener", "3", "--socket", address.path, "--idle-exit", "\(idleExit)",
         "--log-level", logLevel,
-      ] + (isolateOthers ? ["--isolate-others"] : []) + listen.flatMap { ["--listen", $0] }
-      + allowIsolated.flatMap { ["--allow-isolated", $0] }
+      ] + admissionOptions
     let own = if let log { log } else { try DaemonLog(path: "\(address.path).log") }
     do throws(NetmapError) {
       try DaemonProgram.spawn(
@@ -67,6 +66,8 @@ extension Netmapd {
     _ listening: CInt, _ address: DaemonAddress, isSystemds: Bool
   ) throws(NetmapError) {
     let signals = try stopSignals()
+    // Ends of children are waited for, and whoever started this may have ignored them.
+    signal(SIGCHLD, SIG_DFL)
     FileLimit.raise()
     share(address)
     var log = Logger(label: "netmapd") { StreamLogHandler.standardError(label: $0) }
@@ -77,19 +78,50 @@ extension Netmapd {
           listening, address, isolateOthers ? .isolatesOthers : .trusts,
           removesSocket: !isSystemds)
       ] + (try additionalListeners())
-    if let user = ConfinedUser.available() {
+    switch ConfinedUser.available() {
+    case .user(let user):
       let opener = try OpenerProcess(
-        options: brokerOptions(address), user: user, listeners: listeners, log: log)
+        options: brokerOptions(address), user: user, listeners: listeners,
+        allowsModules: !noModules, log: log
+      ) { (listener) throws(NetmapError) in try renew(listener, main: address) }
       return try opener.run(signals: signals)
+    case .none(let reason):
+      log.warning(
+        "netmapd meets input with root's rights, as it can start no other process without them",
+        metadata: ["reason": "\(reason)"])
+    case .notRoot: break
     }
     // No program that it runs gains rights that it has not.
     _ = clinux_no_new_privileges()
+    OwnInterfaceRights.undoStale()
     let server = try Server(
       listeners: listeners, engine: try Engine(interfaces: LinuxInterfaces()),
-      settings: .init(
-        idleExit: idleExit > 0 ? idleExit : nil,
-        sharedPorts: allowIsolated.map { PortPattern($0) }), log: log)
+      settings: settings, log: log)
     try server.run(signals: signals)
+  }
+
+  private var settings: Server.Settings {
+    var settings = Server.Settings(
+      idleExit: idleExit > 0 ? idleExit : nil,
+      sharedPorts: allowIsolated.map { PortPattern($0) })
+    settings.allowsModules = !noModules
+    return settings
+  }
+
+  /// Listens anew where a listener of this process has been shut down.
+  private func renew(
+    _ listener: Listener, main address: DaemonAddress
+  ) throws(NetmapError) -> Listener {
+    let lock = try DaemonLock(listener.address)
+    defer { withExtendedLifetime(lock) {} }
+    let file = try listener.address.listen()
+    if case .isolates = listener.admission { letEverybodyIn(listener.address) }
+    if listener.address == address { share(address) }
+    return Listener(file, listener.address, listener.admission)
+  }
+
+  private func letEverybodyIn(_ address: DaemonAddress) {
+    _ = unsafe fchmodat(AT_FDCWD, address.path, 0o666, AT_SYMLINK_NOFOLLOW)
   }
 
   /// The sockets of `--listen`.
@@ -99,9 +131,7 @@ extension Netmapd {
       let lock = try DaemonLock(address)
       let file = try address.listen()
       // Whoever gets as far as the socket may use it: it lies in a folder of the container's.
-      if case .isolates = admission {
-        _ = unsafe fchmodat(AT_FDCWD, address.path, 0o666, AT_SYMLINK_NOFOLLOW)
-      }
+      if case .isolates = admission { letEverybodyIn(address) }
       withExtendedLifetime(lock) {}
       result.append(Listener(file, address, admission))
     }
@@ -124,8 +154,13 @@ extension Netmapd {
   private func brokerOptions(_ address: DaemonAddress) -> [String] {
     [
       "--broker", "--socket=\(address.path)", "--idle-exit", "\(idleExit)", "--log-level", logLevel,
-    ] + (isolateOthers ? ["--isolate-others"] : []) + listen.flatMap { ["--listen", $0] }
-      + allowIsolated.flatMap { ["--allow-isolated", $0] }
+    ] + admissionOptions
+  }
+
+  /// What of the command line says who may do what.
+  private var admissionOptions: [String] {
+    (isolateOthers ? ["--isolate-others"] : []) + (noModules ? ["--no-modules"] : [])
+      + listen.flatMap { ["--listen", $0] } + allowIsolated.flatMap { ["--allow-isolated", $0] }
   }
 
   /// Serves what an opener has opened, without any right, until the opener ends it.
@@ -147,9 +182,7 @@ extension Netmapd {
     // The C library reads the time zone now, as it may open no file later.
     tzset()
     try Confinement.enter(beginning.user, opener: beginning.opener)
-    var settings = Server.Settings(
-      idleExit: idleExit > 0 ? idleExit : nil,
-      sharedPorts: allowIsolated.map { PortPattern($0) })
+    var settings = settings
     settings.opener = beginning.link
     let server = try Server(
       listeners: zip(beginning.listeners, places).map { file, place in
@@ -157,6 +190,7 @@ extension Netmapd {
       },
       engine: try Engine(interfaces: LinuxInterfaces(rights: beginning.link)),
       settings: settings, log: log)
+    defer { beginning.link.hangUp() }
     try server.run(signals: beginning.end)
   }
 
@@ -181,9 +215,7 @@ extension Netmapd {
   /// Without following a link: where others can write to the folder, the name need not be the socket's any
   /// more.
   private func share(_ address: DaemonAddress) {
-    if isolateOthers {
-      _ = unsafe fchmodat(AT_FDCWD, address.path, 0o666, AT_SYMLINK_NOFOLLOW)
-    }
+    if isolateOthers { letEverybodyIn(address) }
     guard !isolateOthers, address == .host, geteuid() == 0, let group = unsafe getgrnam("netmap")
     else { return }
     _ = unsafe lchown(address.path, 0, group.pointee.gr_gid)

@@ -37,6 +37,8 @@ import Glibc
 ///     hostile-peer bell-others PORT NUMBER
 ///     hostile-peer bell-unread PORT COUNT
 ///     hostile-peer bell-storm PORT COUNT
+///     hostile-peer hanging-close PATH
+///     hostile-peer hanging-seal PATH SWITCH MODULE
 ///
 /// Attackers say `ready` when the harm is done or is being done, `got` and what it is when they have
 /// something that is not theirs, and end when they are killed.
@@ -87,6 +89,8 @@ struct HostilePeer {
       case "bell-others": try BellAttacks.ringOthers(word(2), UInt32(word(3)) ?? 0)
       case "bell-unread": try BellAttacks.unread(word(2), number(3))
       case "bell-storm": try BellAttacks.storm(word(2), number(3))
+      case "hanging-close": try HangingFiles.close(word(2))
+      case "hanging-seal": try HangingFiles.seal(word(2), word(3), word(4))
       default: fail("no such attack: \(word(1))")
       }
     } catch {

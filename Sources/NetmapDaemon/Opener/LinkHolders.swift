@@ -1,0 +1,62 @@
+internal import Glibc
+internal import NetmapCore
+
+/// Which bpf_links other processes have open: clients that drive an interface.
+///
+/// Found in /proc, once. A copy that is on its way in a message is not seen.
+struct LinkHolders {
+  private var links: Set<String> = []
+
+  /// - Parameter others: Processes that do not count.
+  init(besides others: [Int32]) {
+    for text in Self.names(in: "/proc") {
+      guard let process = Int32(text), !others.contains(process) else { continue }
+      for file in Self.names(in: "/proc/\(process)/fd") {
+        guard Self.isLink("/proc/\(process)/fd/\(file)"),
+          let link = Self.identity("/proc/\(process)/fdinfo/\(file)")
+        else { continue }
+        links.insert(link)
+      }
+    }
+  }
+
+  /// Whether one of them has this one.
+  func have(_ link: CInt) -> Bool {
+    // When it cannot be told, a process may be using it.
+    guard link >= 0, let identity = Self.identity("/proc/self/fdinfo/\(link)") else { return true }
+    return links.contains(identity)
+  }
+
+  private static func names(in folder: String) -> [String] {
+    guard let open = unsafe opendir(folder) else { return [] }
+    defer { unsafe closedir(open) }
+    var names: [String] = []
+    while let entry = unsafe readdir(open) {
+      names.append(
+        unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+          unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        })
+    }
+    return names
+  }
+
+  /// By the text of the file's link, which comes from the kernel: a name of a file would begin with a slash.
+  private static func isLink(_ path: String) -> Bool {
+    var text = [CChar](repeating: 0, count: 64)
+    let count = unsafe readlink(path, &text, text.count)
+    let name = String(
+      decoding: text.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    return name.hasPrefix("anon_inode:") && name.contains("bpf")
+  }
+
+  /// The link's number, as the kernel shows it; nil for anything but a link.
+  private static func identity(_ path: String) -> String? {
+    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 1024)
+    let count = unsafe read(file, &bytes, bytes.count)
+    return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: "\n")
+      .first { $0.hasPrefix("link_id:") }.map(String.init)
+  }
+}

@@ -1,0 +1,254 @@
+import CLinux
+import Glibc
+import Netmap
+import NetmapClient
+import NetmapCore
+import NetmapDaemon
+import NetmapTestSupport
+import Testing
+
+/// What members can do to the two processes of root's netmapd, and somebody who has taken the broker over.
+@Suite(
+  "The opener when the broker is somebody's, or hangs", .serialized, .timeLimit(.minutes(10)),
+  .needsRoot)
+struct BrokenBrokerTests {
+  private static let loads = ["--set-module", "vale0=\(ModuleStage.portGuard)", "--config", "1"]
+
+  /// Runs vale-ctl by some other program.
+  private func load(_ stage: ModuleStage, by wrapper: [String]) throws -> (CInt, String) {
+    let outcome = try TestProgram(
+      wrapper + [TestProgram.built("vale-ctl")] + Self.loads,
+      environment: ["NETMAP_SOCKET": stage.fixture.socket]
+    ).end()
+    return (outcome.status, outcome.output)
+  }
+
+  @Test("root of a container gets no module loaded: another mount namespace, user namespace, root")
+  func container() throws {
+    let stage = try ModuleStage()
+    let port = try stage.port("vale0:a")
+    _ = unsafe chmod(stage.fixture.folder, 0o777)
+    _ = unsafe chmod(stage.fixture.socket, 0o777)
+    let wrappers = [["unshare", "--mount"], ["unshare", "--user", "--map-root-user"]]
+    for wrapper in wrappers {
+      let (status, text) = try load(stage, by: wrapper)
+      #expect(status == 1 && text.contains("in a container"), "\(wrapper): \(text)")
+    }
+    #expect(try stage.report().active == "learning")
+    let (status, text) = try load(stage, by: [])
+    #expect(status == 0, "\(text)")
+    #expect(try stage.report().active == "port-guard")
+    withExtendedLifetime(port) {}
+  }
+
+  @Test("--no-modules: nobody gets one from a shared object; built-in ones are chosen as ever")
+  func withoutModules() throws {
+    let stage = try ModuleStage(["--no-modules"])
+    let port = try stage.port("vale0:a")
+    let (status, text) = try load(stage, by: [])
+    #expect(status == 1 && text.contains("--no-modules"), "\(text)")
+    #expect(try stage.valeCtl("--set-module", "vale0=hub") == (0, ""))
+    withExtendedLifetime(port) {}
+  }
+
+  /// A file that a file system is mounted on for a while.
+  private func withHangingFile(_ body: (String) throws -> Void) throws {
+    var name = Array("/tmp/netmap-hang-XXXXXX".utf8CString)
+    let file = unsafe mkstemp(&name)
+    close(file)
+    let path = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    defer {
+      // Ends every wait for it.
+      unsafe umount2(path, CInt(MNT_FORCE) | CInt(MNT_DETACH))
+      unsafe unlink(path)
+    }
+    try body(path)
+  }
+
+  private func attack(_ fixture: DaemonFixture, _ words: String...) throws -> TestProgram {
+    let program = try TestProgram(
+      [TestProgram.built("hostile-peer")] + words, environment: ["NETMAP_SOCKET": fixture.socket])
+    let line = program.readLine()
+    try #require(line.hasPrefix("ready"), "\(line)")
+    return program
+  }
+
+  private func attach(_ fixture: DaemonFixture, _ interface: String) throws -> Duration {
+    try ContinuousClock().measure {
+      let result = try TestProgram(
+        [TestProgram.built("vale-ctl"), "-a", "vale7:\(interface)"],
+        environment: ["NETMAP_SOCKET": fixture.socket]
+      ).finish()
+      #expect(result.status == 0, "\(result.output)")
+    }
+  }
+
+  @Test("a seal that nobody can receive from costs the opener nothing")
+  func hangingSeal() throws {
+    try NetworkNamespace.run {
+      let stage = try ModuleStage()
+      let pair = try VethPair()
+      let port = try stage.port("vale0:a")
+      try withHangingFile { path in
+        let program = try attack(
+          stage.fixture, "hanging-seal", path, "vale0", ModuleStage.portGuard)
+        defer { program.kill(SIGKILL) }
+        let time = try attach(stage.fixture, pair.first)
+        #expect(time < .seconds(5), "\(time)")
+        #expect(try load(stage, by: []).0 == 0)
+        #expect(program.readLine().hasPrefix("refused"))
+        let daemon = try #require(stage.fixture.daemon)
+        daemon.send(SIGTERM)
+        #expect(daemon.wait() == 0)
+      }
+      withExtendedLifetime(port) {}
+    }
+  }
+
+  /// The broker that a daemon has beside one that is known.
+  private func successor(of broker: Int32, _ fixture: DaemonFixture) throws -> Int32? {
+    let daemon = try #require(fixture.daemon).process
+    let text = try TestProgram.output(of: ["cat", "/proc/\(daemon)/task/\(daemon)/children"])
+    return text.split(separator: " ").compactMap { Int32($0) }.first { $0 != broker }
+  }
+
+  @Test("a broker that cannot die, for a file that does not close, has a successor in seconds")
+  func hangingClose() throws {
+    try NetworkNamespace.run {
+      let fixture = try DaemonFixture()
+      let pair = try VethPair()
+      _ = try attach(fixture, pair.first)
+      let broker = try #require(fixture.serving)
+      try withHangingFile { path in
+        let program = try attack(fixture, "hanging-close", path)
+        defer { program.kill(SIGKILL) }
+        kill(broker, SIGKILL)
+        try expectSoon("another broker", within: 5) { try successor(of: broker, fixture) != nil }
+        // Its descriptors are still open, but no process of a client's has the link.
+        try expectSoon("a normal interface", within: 2) { !InterfaceState(pair.first).hasXDPProgram }
+        let peer = try RawPeer(fixture)
+        #expect(try peer.refusal(.check, on: peer.mailbox) == nil)
+        let daemon = try #require(fixture.daemon)
+        let time = ContinuousClock().measure {
+          daemon.send(SIGTERM)
+          #expect(daemon.wait() == 0)
+        }
+        #expect(time < .seconds(15), "\(time)")
+      }
+    }
+  }
+
+  @Test("a broker that cannot end when it is idle does not keep others from a daemon")
+  func hangingExit() throws {
+    let fixture = try DaemonFixture(starts: false)
+    try fixture.start(["--idle-exit", "1"])
+    try withHangingFile { path in
+      let program = try attack(fixture, "hanging-close", path)
+      defer { program.kill(SIGKILL) }
+      let daemon = try #require(fixture.daemon)
+      let time = ContinuousClock().measure { #expect(daemon.wait() == 0) }
+      #expect(time < .seconds(20), "\(time)")
+      #expect(unsafe access(fixture.socket, F_OK) != 0)
+    }
+  }
+
+  @Test("who started netmapd may have ignored ends of children: it has a broker all the same")
+  func ignoredChildren() throws {
+    let fixture = try DaemonFixture(wrapper: [
+      "python3", "-c",
+      "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN);"
+        + " os.execvp(sys.argv[1], sys.argv[1:])",
+    ])
+    #expect(fixture.serving != fixture.daemon?.process)
+  }
+
+  @Test("a socket that a broker has shut down listens again")
+  func shutDown() throws {
+    let fixture = try DaemonFixture(starts: false)
+    let address = try DaemonAddress(path: fixture.socket)
+    let file = try address.listen()
+    let daemon = try DaemonProgram.spawn(
+      TestProgram.built("netmapd"),
+      ["--foreground", "--listener", "3", "--socket", fixture.socket], listener: file,
+      log: DaemonLog(path: "\(fixture.socket).log"), waits: false)
+    defer {
+      kill(daemon, SIGTERM)
+      waitpid(daemon, nil, 0)
+    }
+    _ = try RawPeer(address)
+    // The same socket as the broker's.
+    shutdown(file, CInt(SHUT_RDWR))
+    close(file)
+    #expect(try address.connect() == nil)
+    let children = try TestProgram.output(of: ["cat", "/proc/\(daemon)/task/\(daemon)/children"])
+    let process = try #require(children.split(separator: " ").compactMap { Int32($0) }.first)
+    kill(process, SIGKILL)
+    try expectSoon("a socket that listens") { try address.connect() != nil }
+    let peer = try RawPeer(address)
+    #expect(try peer.refusal(.check, on: peer.mailbox) == nil)
+  }
+
+  @Test("the broker has no terminal of root's, and a network namespace that nobody else is in")
+  func surroundings() throws {
+    let fixture = try DaemonFixture()
+    let (opener, broker) = (
+      try #require(fixture.daemon).process, try #require(fixture.serving)
+    )
+    let files = try TestProgram.output(of: [
+      "sh", "-c", "readlink /proc/\(broker)/fd/0 /proc/\(broker)/fd/1",
+    ])
+    #expect(files == "/dev/null\n/dev/null\n")
+    let places = try TestProgram.output(of: [
+      "sh", "-c", "readlink /proc/\(broker)/ns/net /proc/\(opener)/ns/net",
+    ]).split(separator: "\n")
+    #expect(places.count == 2 && places[0] != places[1])
+  }
+
+  /// An opener in this process, and the broker's end.
+  private final class Stage {
+    let opener: Opener
+    let mine: MessageSocket
+    let theirs: MessageSocket
+    final class Count { var value = 0 }
+    let asked = Count()
+
+    init() throws {
+      (mine, theirs) = try MessageSocket.pair()
+      let asked = asked
+      opener = try Opener(try DaemonAddress(path: "/tmp/nowhere.sock")) { _ in
+        asked.value += 1
+        return true
+      }
+    }
+
+    /// Sends a request.
+    ///
+    /// - Returns: Whether the broker may go on, and the answer's first words.
+    func ask(_ kind: UInt16, _ values: [UInt32], _ files: [CInt] = []) throws -> (Bool, [UInt8]) {
+      var writer = MessageWriter()
+      writer.put(UInt16(2))
+      writer.put(kind)
+      for value in values { writer.put(value) }
+      try mine.send(writer.bytes, files)
+      let goesOn = opener.serve(theirs.descriptor)
+      return (goesOn, try mine.receive(waits: false)?.bytes ?? [])
+    }
+  }
+
+  @Test("the broker's wish to end is granted once: the path is the next daemon's then")
+  func leaving() throws {
+    let stage = try Stage()
+    for _ in 0..<3 { #expect(try stage.ask(11, [1]).1.last == 1) }
+    #expect(stage.asked.value == 1)
+  }
+
+  @Test("what is no socket for messages is no seal: no process is started for it")
+  func noSeal() throws {
+    let stage = try Stage()
+    var ends: [CInt] = [-1, -1]
+    unsafe socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0, &ends)
+    defer { for end in ends { close(end) } }
+    let (goesOn, answer) = try stage.ask(12, [0], [ends[0]])
+    #expect(goesOn && answer.count > 4 && answer[2] == 1)
+  }
+}
