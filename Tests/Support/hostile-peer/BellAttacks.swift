@@ -108,8 +108,8 @@ enum BellAttacks {
       }
     }
     for _ in 0..<count {
-      for unsafewords in unsafe words {
-        unsafe words.word(kring: KRingLayout.waitWord).pointee.store(
+      for index in unsafe words.indices {
+        unsafe words[index].word(kring: KRingLayout.waitWord).pointee.store(
           connection.tag.doorbell + 1, ordering: .sequentiallyConsistent)
       }
       send(from: ports[0])
