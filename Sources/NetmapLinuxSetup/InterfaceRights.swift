@@ -87,7 +87,14 @@ package protocol AttachedBlind: AnyObject, Sendable {
 
 /// The calling process's own rights, in the network namespace of the calling thread.
 package struct OwnInterfaceRights: InterfaceRights {
-  package init() {}
+  private let looksEverywhere: Bool
+
+  /// - Parameter looksEverywhere: Whether opening an interface takes what killed processes have left off all
+  ///   interfaces of its network namespace, or off that one alone. How many there are is for the owner of the
+  ///   namespace to decide, so whoever opens interfaces for others looks at one.
+  package init(looksEverywhere: Bool = true) {
+    self.looksEverywhere = looksEverywhere
+  }
 
   package func identity(of name: String) throws(NetmapError) -> InterfaceIdentity {
     try LinuxInterface.identity(of: name)
@@ -95,7 +102,11 @@ package struct OwnInterfaceRights: InterfaceRights {
 
   package func interface(named name: String) throws(NetmapError) -> LinuxInterface? {
     guard let interface = try LinuxInterface(named: name) else { return nil }
-    ClsactFilter.undoStale(on: CInt(interface.index))
+    if looksEverywhere {
+      ClsactFilter.undoStale()
+    } else {
+      ClsactFilter.undoStale(on: CInt(interface.index))
+    }
     return interface
   }
 

@@ -29,7 +29,7 @@ package final class Opener {
   /// The most that a broker has open at a time; each interface that is driven is two or three.
   private static let objectsMax = 4096
 
-  private let rights = OwnInterfaceRights()
+  private let rights = OwnInterfaceRights(looksEverywhere: false)
   private let home: NamespaceFile?
   private let closer: Closer
   private let address: DaemonAddress
