@@ -58,11 +58,15 @@ struct BrokenBrokerTests {
     close(file)
     let path = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     defer {
-      // Ends every wait for it.
-      unsafe umount2(path, CInt(MNT_FORCE) | CInt(MNT_DETACH))
+      release(path)
       unsafe unlink(path)
     }
     try body(path)
+  }
+
+  /// Ends every wait for the file: else not even a process that is killed ends.
+  private func release(_ path: String) {
+    _ = unsafe umount2(path, CInt(MNT_FORCE) | CInt(MNT_DETACH))
   }
 
   private func attack(_ fixture: DaemonFixture, _ words: String...) throws -> TestProgram {
@@ -92,7 +96,10 @@ struct BrokenBrokerTests {
       try withHangingFile { path in
         let program = try attack(
           stage.fixture, "hanging-seal", path, "vale0", ModuleStage.portGuard)
-        defer { program.kill(SIGKILL) }
+        defer {
+          release(path)
+          program.kill(SIGKILL)
+        }
         let time = try attach(stage.fixture, pair.first)
         #expect(time < .seconds(5), "\(time)")
         #expect(try load(stage, by: []).0 == 0)
@@ -121,11 +128,16 @@ struct BrokenBrokerTests {
       let broker = try #require(fixture.serving)
       try withHangingFile { path in
         let program = try attack(fixture, "hanging-close", path)
-        defer { program.kill(SIGKILL) }
+        defer {
+          release(path)
+          program.kill(SIGKILL)
+        }
         kill(broker, SIGKILL)
         try expectSoon("another broker", within: 5) { try successor(of: broker, fixture) != nil }
         // Its descriptors are still open, but no process of a client's has the link.
-        try expectSoon("a normal interface", within: 2) { !InterfaceState(pair.first).hasXDPProgram }
+        try expectSoon("a normal interface", within: 2) {
+          !InterfaceState(pair.first).hasXDPProgram
+        }
         let peer = try RawPeer(fixture)
         #expect(try peer.refusal(.check, on: peer.mailbox) == nil)
         let daemon = try #require(fixture.daemon)
@@ -144,7 +156,10 @@ struct BrokenBrokerTests {
     try fixture.start(["--idle-exit", "1"])
     try withHangingFile { path in
       let program = try attack(fixture, "hanging-close", path)
-      defer { program.kill(SIGKILL) }
+      defer {
+        release(path)
+        program.kill(SIGKILL)
+      }
       let daemon = try #require(fixture.daemon)
       let time = ContinuousClock().measure { #expect(daemon.wait() == 0) }
       #expect(time < .seconds(20), "\(time)")

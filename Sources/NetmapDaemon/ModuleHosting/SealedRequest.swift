@@ -61,8 +61,8 @@ struct SealedRequest {
     else {
       throw NetmapError(
         .notPermitted, "load", "module",
-        reason: "process \(process), which asks, is in a container, in another mount or user namespace, or"
-          + " has gone",
+        reason: "process \(process), which asks, is in a container, in another mount or user"
+          + " namespace, or has gone",
         remedy: "choose the module from outside")
     }
   }
