@@ -20,8 +20,9 @@ extension Server {
     connection.state = .mailbox(client)
     client.mailbox = connection
     widenQueue(of: connection.socket, for: client)
-    let answer = welcome(client)
-    try? connection.socket.send(answer.bytes, answer.files)
+    if !send(welcome(client), on: connection.socket) {
+      hangUp(client, because: "it cannot be answered")
+    }
   }
 
   /// Makes the sender a client with a mailbox that the daemon makes: its end is in nobody else's hands.

@@ -148,9 +148,10 @@ extension Server {
   private func settle(_ ticket: UInt64, _ request: Request, _ reply: Reply) {
     pending[ticket] = nil
     turns.finish(request)
-    // Who asked may have gone; its token tells.
-    try? request.reply.send(reply.bytes, reply.files)
+    let isSent = send(reply, on: request.reply)
     guard let connection = connections[request.connection] else { return }
+    // Who asked does not see the port, and closes the token.
+    if !isSent, case .token(.bound(let id)) = connection.state { forget(id, by: request.client) }
     if case .token(.binding) = connection.state { connection.state = .token(.unbound) }
     hold(connection, false)
   }

@@ -129,13 +129,35 @@ extension Server {
     }
   }
 
+  /// Sends an answer; where its descriptors cannot be sent, the reason for that. Who asks waits for either.
+  ///
+  /// - Returns: Whether the answer is under way.
+  @discardableResult
+  func send(_ answer: Reply, on reply: PeerSocket) -> Bool {
+    do throws(NetmapError) {
+      try reply.send(answer.bytes, answer.files)
+      return true
+    } catch {
+      log.debug("an answer cannot be sent", metadata: ["reason": "\(error)"])
+      var reason = error
+      if error.code.rawValue == ETOOMANYREFS {
+        // The kernel counts those of all processes of this user.
+        reason = NetmapError(
+          error.code, "answer", "netmapd",
+          reason: "more descriptors are on their way to processes than it may have open",
+          remedy: "raise netmapd's limit of open files (LimitNOFILE=), or try again")
+      }
+      // Who asked may have gone; its token tells.
+      try? reply.send(Message.refusal(reason))
+      return false
+    }
+  }
+
   /// Answers a request at once.
   private func answer(_ reply: PeerSocket, _ body: () throws(NetmapError) -> Reply) {
     reap()
     do throws(NetmapError) {
-      let answer = try body()
-      // Who asked may have gone; its token tells.
-      try? reply.send(answer.bytes, answer.files)
+      send(try body(), on: reply)
     } catch {
       log.debug("refused", metadata: ["reason": "\(error)"])
       try? reply.send(Message.refusal(error))
