@@ -25,7 +25,10 @@ struct ExhaustionFaults {
       var refusal: NetmapError?
       while refusal == nil, held.count < 500 {
         do throws(NetmapError) {
-          held.append(try Port("netmap:e\(held.count){1", engine: engine))
+          held.append(
+            try fixture.besideOthers { () throws(NetmapError) in
+              try Port("netmap:e\(held.count){1", engine: engine)
+            })
         } catch {
           refusal = error
         }
