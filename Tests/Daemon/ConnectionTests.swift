@@ -119,7 +119,7 @@ struct ConnectionTests {
       let token = try peer.connect()
       try token.send(Message.bytes(.hello), [theirs.descriptor])
       let mail = try #require(try mine.receive(within: 5))
-      #expect(mail.files.count == 4)
+      #expect(mail.files.count == 5)
       // Hangs up, and keeps what it sent.
       mine.close()
       kept.append(theirs)
