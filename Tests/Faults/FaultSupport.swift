@@ -26,8 +26,11 @@ struct Bystander {
 
   init(_ fixture: DaemonFixture, _ name: String = "by") throws {
     let engine = try fixture.engine()
-    a = try Port("netmap:\(name){1", engine: engine)
-    b = try Port("netmap:\(name)}1", engine: engine)
+    (a, b) = try fixture.besideOthers { () throws(NetmapError) in
+      (
+        try Port("netmap:\(name){1", engine: engine), try Port("netmap:\(name)}1", engine: engine)
+      )
+    }
   }
 
   /// Passes numbered packets, and expects each of them.

@@ -11,8 +11,9 @@ package final class HostedForwarder {
   /// Generations of the ports, to tell when one has gone.
   private var generations = [UInt32](repeating: 0, count: SwitchLimits.ports)
 
-  /// Slots that are looked at before the ring is given back: bounds what is lost when the module traps.
-  private static let turnLimit: UInt32 = 256
+  /// Slots that are looked at before the ring is given back: bounds what is lost when the module traps, and how
+  /// long a slow module makes no progress that netmapd can see.
+  private static let turnLimit: UInt32 = 64
 
   /// - Throws: ``NetmapError`` `EINVAL` when the port is on no switch.
   package init(
