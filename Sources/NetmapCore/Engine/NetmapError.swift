@@ -33,6 +33,7 @@ public struct NetmapError: Error, Hashable, Sendable, CustomStringConvertible {
   /// Whether another try is worth while.
   ///
   /// - Parameter start: When the first try was made, by `monotonicNanoseconds()`.
+  /// - Returns: False when the cause stays, or has had its time.
   package func mayPass(since start: UInt64) -> Bool {
     patience > 0 && monotonicNanoseconds() &- start < patience
   }
