@@ -94,13 +94,15 @@ package final class OpenerLink: InterfaceRights {
     _ request: OpenerRequest, _ file: CInt? = nil
   ) throws(NetmapError) -> Answer {
     let mail = try turn.withLock { (_) throws(NetmapError) -> MessageSocket.Datagram in
-      try socket.send(request.bytes, file.map { [$0] } ?? [])
-      guard let mail = try socket.receive(waits: true), !mail.bytes.isEmpty else {
-        throw NetmapError(
-          .init(rawValue: ECONNRESET), "ask", "netmapd's opener", reason: "it has gone",
-          remedy: "try again; netmapd is started then")
+      do throws(NetmapError) {
+        try socket.send(request.bytes, file.map { [$0] } ?? [])
+        if let mail = try socket.receive(waits: true), !mail.bytes.isEmpty { return mail }
+      } catch {
+        guard [EPIPE, ECONNRESET].contains(error.code.rawValue) else { throw error }
       }
-      return mail
+      throw NetmapError(
+        .init(rawValue: ECONNRESET), "ask", "netmapd's opener", reason: "it has gone",
+        remedy: "try again; netmapd is started then")
     }
     return Answer(fields: try OpenerAnswer.fields(of: mail.bytes), files: mail.files)
   }
