@@ -120,9 +120,12 @@ package final class Opener {
       answer = (OpenerAnswer.refused(error), [])
     }
     // The broker reads one answer to each request, so a queue that is full is no broker's of ours.
-    let sent = unsafe clinux_send(
-      socket, answer.bytes, answer.bytes.count, answer.files.map(\.descriptor), answer.files.count,
-      CInt(MSG_DONTWAIT))
+    // An optimised build would close the descriptors once their numbers have been read.
+    let sent = withExtendedLifetime(answer.files) {
+      unsafe clinux_send(
+        socket, answer.bytes, answer.bytes.count, answer.files.map(\.descriptor),
+        answer.files.count, CInt(MSG_DONTWAIT))
+    }
     return sent == answer.bytes.count && !isBetrayed
   }
 
