@@ -117,9 +117,9 @@ package struct OwnInterfaceRights: InterfaceRights {
   package static func undoStaleEverywhere() {
     undoStale()
     var seen: Set<UInt64> = []
-    var places = Self.names(in: "/proc").filter { Int32($0) != nil }.map { "/proc/\($0)/ns/net" }
+    var places = entryNames(in: "/proc").filter { Int32($0) != nil }.map { "/proc/\($0)/ns/net" }
     places.insert("/proc/self/ns/net", at: 0)
-    places += Self.names(in: "/run/netns").map { "/run/netns/\($0)" }
+    places += entryNames(in: "/run/netns").map { "/run/netns/\($0)" }
     for (index, place) in places.enumerated() {
       let file = unsafe open(place, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
       guard file >= 0 else { continue }
@@ -130,19 +130,6 @@ package struct OwnInterfaceRights: InterfaceRights {
       else { continue }
       undoStale()
     }
-  }
-
-  private static func names(in folder: String) -> [String] {
-    guard let open = unsafe opendir(folder) else { return [] }
-    defer { unsafe closedir(open) }
-    var names: [String] = []
-    while let entry = unsafe readdir(open) {
-      names.append(
-        unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-          unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-        })
-    }
-    return names
   }
 
   package func linkEvents(of interface: LinuxInterface) throws(NetmapError) -> CInt {

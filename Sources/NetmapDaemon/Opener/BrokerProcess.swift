@@ -100,6 +100,8 @@ final class BrokerProcess {
       kill(process, SIGKILL)
       throw error
     }
+    // Open until they have been sent: an optimised build ends an object after its last use.
+    withExtendedLifetime((reading, theirs)) {}
   }
 
   deinit { end() }

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import NetmapCore
+internal import NetmapLinuxSetup
 
 /// Which bpf_links other processes have open: clients that drive an interface.
 ///
@@ -9,9 +10,9 @@ struct LinkHolders {
 
   /// - Parameter others: Processes that do not count.
   init(besides others: [Int32]) {
-    for text in Self.names(in: "/proc") {
+    for text in entryNames(in: "/proc") {
       guard let process = Int32(text), !others.contains(process) else { continue }
-      for file in Self.names(in: "/proc/\(process)/fd") {
+      for file in entryNames(in: "/proc/\(process)/fd") {
         guard Self.isLink("/proc/\(process)/fd/\(file)"),
           let link = Self.identity("/proc/\(process)/fdinfo/\(file)")
         else { continue }
@@ -25,19 +26,6 @@ struct LinkHolders {
     // When it cannot be told, a process may be using it.
     guard link >= 0, let identity = Self.identity("/proc/self/fdinfo/\(link)") else { return true }
     return links.contains(identity)
-  }
-
-  private static func names(in folder: String) -> [String] {
-    guard let open = unsafe opendir(folder) else { return [] }
-    defer { unsafe closedir(open) }
-    var names: [String] = []
-    while let entry = unsafe readdir(open) {
-      names.append(
-        unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-          unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-        })
-    }
-    return names
   }
 
   /// By the text of the file's link, which comes from the kernel: a name of a file would begin with a slash.

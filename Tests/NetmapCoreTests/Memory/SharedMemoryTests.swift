@@ -1,0 +1,71 @@
+import CLinux
+import Glibc
+import NetmapCore
+import Testing
+
+@Suite("Shared memory")
+struct SharedMemoryTests {
+  @Test("whole pages, zero filled, and the same bytes at another address")
+  func attach() throws {
+    let memory = try SharedMemory(creating: "test", byteCount: 5000)
+    #expect(memory.byteCount == pageRounded(5000))
+    #expect(memory.load(at: 4992, as: UInt64.self) == 0)
+    let other = try SharedMemory(attaching: memory.descriptor)
+    #expect(unsafe other.base != memory.base)
+    #expect(other.byteCount == memory.byteCount)
+    memory.store(UInt64(42), at: 16)
+    #expect(other.load(at: 16, as: UInt64.self) == 42)
+  }
+
+  @Test("the memory outlives the object that made it, as long as somebody has it mapped")
+  func lifetime() throws {
+    var memory: SharedMemory? = try SharedMemory(creating: "test", byteCount: 1)
+    memory?.store(UInt32(7), at: 0)
+    let other = try SharedMemory(attaching: #require(memory).descriptor)
+    memory = nil
+    #expect(other.load(at: 0, as: UInt32.self) == 7)
+  }
+
+  @Test("what is no file of memory cannot be attached")
+  func badDescriptor() {
+    let error = #expect(throws: NetmapError.self) { try SharedMemory(attaching: -1) }
+    #expect(error?.code == .badDescriptor)
+    #expect(error?.description.contains("descriptor -1") == true)
+  }
+
+  @Test("memory that somebody could shrink under its readers is not mapped")
+  func unsealed() throws {
+    let file = unsafe memfd_create(
+      "test", UInt32(CLINUX_MFD_CLOEXEC | CLINUX_MFD_ALLOW_SEALING))
+    defer { close(file) }
+    try #require(ftruncate(file, 8192) == 0)
+    let error = #expect(throws: NetmapError.self) { try SharedMemory(attaching: file) }
+    #expect(error?.code == .invalidArgument)
+    #expect(error?.reason.contains("F_SEAL_SHRINK") == true)
+    try #require(fcntl(file, CInt(CLINUX_F_ADD_SEALS), CInt(CLINUX_F_SEAL_SHRINK)) == 0)
+    #expect(try SharedMemory(attaching: file).byteCount == 8192)
+    // A pipe or a folder has no seals at all.
+    let folder = unsafe open("/", O_RDONLY)
+    defer { close(folder) }
+    #expect(throws: NetmapError.self) { try SharedMemory(attaching: folder) }
+  }
+
+  @Test("two mappings of one memory are known to be one, and two memories to be two")
+  func identity() throws {
+    let memory = try SharedMemory(creating: "test", byteCount: 1)
+    let other = try SharedMemory(creating: "test", byteCount: 1)
+    #expect(try SharedMemory(attaching: memory.descriptor).identity == memory.identity)
+    #expect(memory.identity != other.identity)
+  }
+
+  @Test("a sync segment of another layout is refused")
+  func otherLayout() throws {
+    let short = try SharedMemory(creating: "test", byteCount: 1)
+    #expect(throws: NetmapError.self) { try SyncSegment(attaching: short) }
+    let zero = try SharedMemory(creating: "test", byteCount: 1 << 20)
+    let error = #expect(throws: NetmapError.self) { try SyncSegment(attaching: zero) }
+    #expect(error?.code == .invalidArgument)
+    #expect(error?.reason == "it is something else")
+    #expect(throws: NetmapError.self) { try Directory(attaching: zero) }
+  }
+}
