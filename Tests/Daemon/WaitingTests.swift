@@ -36,6 +36,26 @@ struct WaitingTests {
     return (sender, peer)
   }
 
+  /// A table that grows makes the thread that needs a descriptor wait for an RCU grace period.
+  @Test("the kernel's table of its descriptors has room before it serves, and does not grow")
+  func descriptorTable() throws {
+    let fixture = try DaemonFixture()
+    func sizes() throws -> [Int] {
+      try [try #require(fixture.daemon).process, try #require(fixture.serving)].map { process in
+        let status = try TestProgram.output(of: ["grep", "FDSize", "/proc/\(process)/status"])
+        return try #require(status.split(whereSeparator: \.isWhitespace).last.flatMap { Int($0) })
+      }
+    }
+    let before = try sizes()
+    #expect(before.allSatisfy { $0 >= 1024 }, "\(before)")
+    let connections = try (0..<300).map { _ in
+      try DaemonConnection(address: try DaemonAddress(path: fixture.socket))
+    }
+    #expect(try fixture.daemonDescriptors() > 300)
+    #expect(try sizes() == before)
+    withExtendedLifetime(connections) {}
+  }
+
   @Test(
     "a descriptor whose close takes 20 seconds keeps nobody waiting",
     arguments: ["fresh", "many", "unread", "reply", "mailbox"])

@@ -18,12 +18,31 @@ package enum FileLimit {
 
   private static let hasReserve = Atomic<Bool>(false)
 
+  /// So many descriptors the kernel's table has room for from the start: 8 bytes of kernel memory each.
+  private static let roomAtStart: rlim_t = 65536
+
   /// A token and a mailbox for each client: takes as many as the host allows.
+  ///
+  /// Called before the process has a second thread. See ``makeRoom(for:)``.
   package static func raise() {
     guard let limit = current, set(limit.rlim_max, below: limit.rlim_max >= reservingLimit) else {
       return
     }
     hasReserve.store(limit.rlim_max >= reservingLimit, ordering: .relaxed)
+    makeRoom(for: min(current?.rlim_cur ?? 0, roomAtStart))
+  }
+
+  /// Has the kernel make its table of descriptors as large as it will be needed.
+  ///
+  /// When the table of a process with several threads grows, the thread that needs a descriptor waits for an RCU
+  /// grace period (`expand_fdtable` in Linux's fs/file.c). On a machine whose processors are busy that took up
+  /// to eight seconds, for which the server answered nobody. The table of a process with one thread grows without
+  /// waiting, and no table shrinks.
+  private static func makeRoom(for count: rlim_t) {
+    guard count > 0 else { return }
+    let file = OwnedFile(unsafe open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
+    let last = fcntl(file.descriptor, F_DUPFD_CLOEXEC, CInt(count - 1))
+    if last >= 0 { close(last) }
   }
 
   /// Runs `body`, which may use the last descriptors as well.

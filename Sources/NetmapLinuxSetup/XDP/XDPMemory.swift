@@ -19,9 +19,9 @@ final class XDPMemory: Sendable {
     let number: Int
   }
 
-  /// How long after its last socket was closed the kernel may keep a queue, nanoseconds. It takes milliseconds,
-  /// and more than half a second where processors are short.
-  private static let releaseTime: UInt64 = 3_000_000_000
+  /// How long after its last socket was closed the kernel may keep a queue, nanoseconds. It does so until two RCU
+  /// grace periods have passed: milliseconds, and several seconds where processors are busy.
+  private static let releaseTime: UInt64 = 10_000_000_000
   /// How long a queue that somebody else has is waited for.
   private static let patience: UInt64 = 500_000_000
 
@@ -106,7 +106,7 @@ final class XDPMemory: Sendable {
         .busy, "open", interface.name,
         reason: "queue \(queue) is in use by another program's XDP socket",
         remedy: "end that program, or open another queue (netmap:\(interface.name)-N)")
-      error.patience = age < Self.releaseTime ? Self.releaseTime &- age : Self.patience
+      error.patience = age < Self.releaseTime ? Self.releaseTime : Self.patience
       return error
     case EOPNOTSUPP where zeroCopy:
       return NetmapError(
