@@ -112,6 +112,13 @@ final class HostileStage {
     return Int(text.prefix { $0 != " " }) ?? 0
   }
 
+  /// Descriptors that have been sent to a process and that it has not received.
+  func descriptorsUnderWay(to process: pid_t) throws -> Int {
+    let text = try TestProgram.output(
+      of: ["sh", "-c", "cat /proc/\(process)/fdinfo/* 2>/dev/null | grep scm_fds; true"])
+    return text.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }.reduce(0, +)
+  }
+
   /// How long the daemon takes to let root open and close a port.
   func openTime(_ name: String = "netmap:probe{1") throws -> Duration {
     let engine = try fixture.engine()

@@ -67,6 +67,9 @@ struct MemberTests {
       #expect(try stage.attack("reopen vale7:busy 3000").line == "reopened 3000")
       let descriptors = try stage.fixture.daemonDescriptors()
       #expect(descriptors <= before + 64, "\(descriptors) descriptors, \(before) before")
+      // Of 2024 on the kernel makes the sender wait.
+      let underWay = try stage.descriptorsUnderWay(to: idle.process)
+      #expect(underWay > 0 && underWay <= 300, "\(underWay) descriptors wait for one process")
       try stage.expectUnharmed("unread mail")
       idle.kill(SIGKILL)
       try stage.expectRecovered("unread mail")

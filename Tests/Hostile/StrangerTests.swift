@@ -121,6 +121,26 @@ struct StrangerTests {
     }
   }
 
+  @Test("answers that are not received pile up for nobody")
+  func unreadAnswers() throws {
+    try HostileStage.run(isolates: true, [.pipe]) { stage in
+      let (program, line) = try stage.attack("leave-unread u%{1 100")
+      #expect(line == "ready")
+      let end = ContinuousClock.now + .seconds(1)
+      var most = 0
+      while ContinuousClock.now < end {
+        most = max(most, try stage.descriptorsUnderWay(to: program.process))
+        #expect(try stage.openTime() < HostileStage.patience)
+      }
+      // Of 2024 on, from several users, the kernel makes the sender wait.
+      #expect(most > 0 && most <= 200, "\(most) descriptors wait for a stranger")
+      // Another user than the one who does that.
+      let other = try stage.attack("open other{1 0", by: HostileStage.user(65533)).line
+      #expect(other.hasPrefix("got other{1"), "\(other)")
+      try stage.expectRecovered("unread answers")
+    }
+  }
+
   @Test("what is wrong with the memory of others is not for strangers to ask")
   func check() throws {
     try HostileStage.run(isolates: true, [.pipe]) { stage in

@@ -20,6 +20,7 @@ static inline int clinux_ioctl(int file, unsigned long request, void *argument)
 }
 
 /* ioctl(2) requests: macros with casts or of other headers, which do not import */
+static const unsigned long CLINUX_SIOCOUTQ = 0x5411;
 static const unsigned long CLINUX_SIOCGIFNAME = 0x8910;
 static const unsigned long CLINUX_SIOCGIFFLAGS = 0x8913;
 static const unsigned long CLINUX_SIOCGIFMTU = 0x8921;

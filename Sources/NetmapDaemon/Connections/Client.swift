@@ -39,6 +39,8 @@ final class Client {
   /// Switches on which it has a port.
   var switches: Set<UInt64> = []
   var mail = Outbox()
+  /// When it last opened a port, monotonic nanoseconds.
+  var lastOpen: UInt64 = 0
 
   /// Whether it is outside the trust domain, and gets isolated ports only.
   var isStranger: Bool { role == .stranger }

@@ -72,11 +72,15 @@ extension Server {
         if let other = clients[tag.slot], other.tag == tag {
           // A stranger knows the worker's alone, and rings that on its own doorbell.
           let isOwnEnd = client.isStranger
+          guard isOwnEnd || mayPost(to: client, on: mailbox) else { return }
           try mailbox.socket.send(
             Message.bytes(.doorbell) {
               $0.put(tag.doorbell)
               $0.put(UInt8(isOwnEnd ? 1 : 0))
             }, isOwnEnd ? [] : [other.bell.file])
+          if !isOwnEnd {
+            unread.note(1, on: mailbox.socket, to: nil, isStrangers: false)
+          }
         }
         client.mail.hasTold(tag)
       }
@@ -86,9 +90,10 @@ extension Server {
         let known = client.mail.told[serial]?[index]
         if port?.generation != known {
           if let port {
-            try mailbox.socket.send(
-              Self.mail(serial, index, port.generation),
-              [port.region.descriptor, port.segment.memory.descriptor])
+            guard mayPost(to: client, on: mailbox) else { return }
+            let files = [port.region.descriptor, port.segment.memory.descriptor]
+            try mailbox.socket.send(Self.mail(serial, index, port.generation), files)
+            unread.note(files.count, on: mailbox.socket, to: nil, isStrangers: false)
           } else if let known {
             try mailbox.socket.send(Self.mail(serial, index, known))
           }
@@ -101,6 +106,23 @@ extension Server {
       if error.code.isTemporary { return wait(for: mailbox, room: true) }
       client.mail.clear()
       wait(for: mailbox, room: false)
+    }
+  }
+
+  /// Whether a process may be sent descriptors now. If not, it is as soon as it has received some of its mail.
+  private func mayPost(to client: Client, on mailbox: Connection) -> Bool {
+    if unread.mayPost(on: mailbox.socket, opened: client.lastOpen) { return true }
+    wait(for: mailbox, room: true)
+    return false
+  }
+
+  /// Sends what has been waiting for processes to receive something.
+  func postAgain() {
+    for event in rooms.events(capacity: sources.count) {
+      guard case .connection(let connection) = sources[event.key],
+        case .mailbox(let client) = connection.state
+      else { continue }
+      post(to: client)
     }
   }
 

@@ -127,6 +127,12 @@ final class PeerSocket: Sendable {
         files: Array(owned.prefix(Self.filesTaken))))
   }
 
+  /// Whether something that was sent on it has not been received yet.
+  var isUnread: Bool {
+    var count: CInt = 0
+    return unsafe clinux_ioctl(descriptor, CLINUX_SIOCOUTQ, &count) == 0 && count > 0
+  }
+
   /// Ends the connection for everybody who has a copy of the other end.
   func shutDown() {
     shutdown(descriptor, CInt(SHUT_RDWR))

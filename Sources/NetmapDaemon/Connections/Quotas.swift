@@ -146,6 +146,7 @@ extension Server {
       quota.clients, "processes attached", of: sender.user, "connect", "netmapd",
       remedy: "end some of them")
     guard isStranger else { return }
+    try unread.check(sender.user, isStranger: true)
     try Quota.checkTogether(
       clients.values.count { $0.isStranger }, Quota.strangersTogether.clients,
       "processes attached", "connect", "netmapd")

@@ -20,7 +20,8 @@ extension Server {
     connection.state = .mailbox(client)
     client.mailbox = connection
     widenQueue(of: connection.socket, for: client)
-    let isSent = send(welcome(client), on: connection.socket)
+    let isSent = send(
+      welcome(client), on: connection.socket, isStrangers: client.isStranger)
     client.watchedEnd = nil
     if !isSent { hangUp(client, because: "it cannot be answered") }
   }

@@ -130,8 +130,8 @@ package struct CallFilter {
         Condition(argument: 0, value: 0),
         Condition(argument: 1, value: UInt32(RLIMIT_NOFILE.rawValue)),
       ])
-    // Whether an interface is still there; whose a network namespace is.
-    for request in [CLINUX_SIOCGIFNAME, 0xb701, 0xb704] {
+    // Whether an interface is still there; whose a network namespace is; whether mail has been received.
+    for request in [CLINUX_SIOCGIFNAME, CLINUX_SIOCOUTQ, 0xb701, 0xb704] {
       allow(CLINUX_CALL_ioctl, if: [Condition(argument: 1, value: UInt32(request))])
     }
     for option in [CLINUX_PR_SET_NAME, CLINUX_PR_SET_VMA] {

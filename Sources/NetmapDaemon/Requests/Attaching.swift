@@ -10,6 +10,7 @@ extension Server {
     var body = message.body
     let client = try client(try body.take(UInt64.self), from: arrival.sender)
     try client.role.check(.attach)
+    try unread.check(client.user, isStranger: client.isStranger)
     guard case .token(.bound(let id)) = token.state, let binding = bindings[id] else {
       throw NetmapError(
         .badDescriptor, "attach", "token", reason: "it is bound to no port",
@@ -26,6 +27,7 @@ extension Server {
       ControlThread.Bound(registration: binding.registration, attachment: binding.attachment))
     binding.viewers.insert(client.tag)
     client.seen.insert(id)
+    client.lastOpen = monotonicNanoseconds()
     introduce(client, to: binding.segment)
     admit(client, to: binding)
     if let bridge = binding.bridge { tellNeighbours(on: bridge) }

@@ -154,6 +154,7 @@ extension Server {
       tokens[token.key] = registration.id
       token.state = .token(.bound(registration.id))
       client.seen.insert(registration.id)
+      client.lastOpen = monotonicNanoseconds()
       introduce(client, to: binding.segment)
       if let bridge = binding.bridge { tellNeighbours(on: bridge) }
       log.info(

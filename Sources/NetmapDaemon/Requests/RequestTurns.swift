@@ -51,6 +51,9 @@ struct RequestTurns {
   private var running: [UInt32: Int] = [:]
   private var strangers = 0
 
+  /// Whether some are not decided because of answers that their processes have not received.
+  private(set) var isHeldUp = false
+
   var isEmpty: Bool { order.isEmpty && running.isEmpty }
 
   /// Requests of a user that wait or are being decided.
@@ -64,9 +67,19 @@ struct RequestTurns {
   }
 
   /// The next one that may be decided now; ``finish(_:)`` says that it has been.
-  mutating func next() -> Request? {
+  ///
+  /// - Parameter mayAnswer: Whether the answer may be sent, which has descriptors with it.
+  /// - Returns: Nil when none may be.
+  mutating func next(_ mayAnswer: (Request) -> Bool) -> Request? {
+    isHeldUp = false
     for (turn, user) in order.enumerated() {
-      guard let place = waiting[user]?.firstIndex(where: mayRun),
+      let place = waiting[user]?.firstIndex { request in
+        guard mayRun(request) else { return false }
+        guard request.isRegistration, request.role != .own, !mayAnswer(request) else { return true }
+        isHeldUp = true
+        return false
+      }
+      guard let place,
         let request = waiting[user]?.remove(at: place)
       else { continue }
       order.remove(at: turn)
@@ -112,8 +125,11 @@ extension Server {
     startRequests()
   }
 
-  private func startRequests() {
-    while let request = turns.next() {
+  /// Begins what may be decided now.
+  func startRequests() {
+    while let request = turns.next({ request in
+      unread.mayAnswer(request.client, isStranger: request.role == .stranger, user: request.user)
+    }) {
       // Whatever has ended by now is put before it.
       reap()
       lastTicket += 1
@@ -148,7 +164,8 @@ extension Server {
   private func settle(_ ticket: UInt64, _ request: Request, _ reply: Reply) {
     pending[ticket] = nil
     turns.finish(request)
-    let isSent = send(reply, on: request.reply)
+    let isSent = send(
+      reply, on: request.reply, to: request.client, isStrangers: request.role == .stranger)
     guard let connection = connections[request.connection] else { return }
     // Who asked does not see the port, and closes the token.
     if !isSent, case .token(.bound(let id)) = connection.state { forget(id, by: request.client) }

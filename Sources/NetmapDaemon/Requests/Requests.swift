@@ -69,7 +69,7 @@ extension Server {
     switch message.kind {
     case .hello:
       var kept: [OwnedFile] = []
-      answer(reply) { () throws(NetmapError) in
+      answer(reply, isStrangers: connection.isStrangers) { () throws(NetmapError) in
         let (answer, files) = try adopt(arrival, through: connection)
         kept = files
         return answer
@@ -77,7 +77,9 @@ extension Server {
       withExtendedLifetime(kept) {}
     case .register: register(message, arrival, token: connection, reply)
     case .attach:
-      answer(reply) { () throws(NetmapError) in try attach(message, arrival, token: connection) }
+      answer(reply, isStrangers: connection.isStrangers) { () throws(NetmapError) in
+        try attach(message, arrival, token: connection)
+      }
     default: break
     }
   }
@@ -111,7 +113,10 @@ extension Server {
     switch message.kind {
     case .portInfo: portInfo(message, arrival, from: client, reply)
     case .control: control(message, arrival, from: client, reply)
-    case .list: answer(reply) { () throws(NetmapError) in try list(message, for: client) }
+    case .list:
+      answer(reply, isStrangers: client.isStranger) { () throws(NetmapError) in
+        try list(message, for: client)
+      }
     case .check: check(for: client, reply)
     default: break
     }
@@ -139,9 +144,12 @@ extension Server {
   ///
   /// - Returns: Whether the answer is under way.
   @discardableResult
-  func send(_ answer: Reply, on reply: PeerSocket) -> Bool {
+  func send(
+    _ answer: Reply, on reply: PeerSocket, to client: ClientTag? = nil, isStrangers: Bool
+  ) -> Bool {
     do throws(NetmapError) {
       try reply.send(answer.bytes, answer.files)
+      unread.note(answer.files.count, on: reply, to: client, isStrangers: isStrangers)
       return true
     } catch {
       log.debug("an answer cannot be sent", metadata: ["reason": "\(error)"])
@@ -160,10 +168,12 @@ extension Server {
   }
 
   /// Answers a request at once.
-  private func answer(_ reply: PeerSocket, _ body: () throws(NetmapError) -> Reply) {
+  private func answer(
+    _ reply: PeerSocket, isStrangers: Bool, _ body: () throws(NetmapError) -> Reply
+  ) {
     reap()
     do throws(NetmapError) {
-      send(try body(), on: reply)
+      send(try body(), on: reply, isStrangers: isStrangers)
     } catch {
       log.debug("refused", metadata: ["reason": "\(error)"])
       try? reply.send(Message.refusal(error))

@@ -9,8 +9,6 @@ struct EventQueue: ~Copyable {
     let key: UInt64
     /// There is something to read.
     let isReadable: Bool
-    /// There is room to write, after there was none.
-    let isWritable: Bool
     /// The peer has gone.
     let isOver: Bool
   }
@@ -27,13 +25,19 @@ struct EventQueue: ~Copyable {
 
   /// Watches a descriptor until it is removed. Closing it is not enough where somebody else has a copy.
   func add(_ file: CInt, key: UInt64) throws(NetmapError) {
-    try control(EPOLL_CTL_ADD, file, key, reading: true, writing: false)
+    try control(EPOLL_CTL_ADD, file, key, CLINUX_EPOLLRDHUP | CLINUX_EPOLLIN)
   }
 
-  /// What to report of a descriptor, beside its peer's end: something to read, room to write.
-  func watch(_ file: CInt, key: UInt64, reading: Bool, writing: Bool) {
+  /// Watches a socket for room to write: reports it now if there is some, and each time that the peer has received
+  /// something and there is some then.
+  func addForRoom(_ file: CInt, key: UInt64) throws(NetmapError) {
+    try control(EPOLL_CTL_ADD, file, key, CLINUX_EPOLLOUT | CLINUX_EPOLLET)
+  }
+
+  /// Whether to report of a descriptor, beside its peer's end, that there is something to read.
+  func watch(_ file: CInt, key: UInt64, reading: Bool) {
     // It was added, so this cannot fail.
-    try? control(EPOLL_CTL_MOD, file, key, reading: reading, writing: writing)
+    try? control(EPOLL_CTL_MOD, file, key, CLINUX_EPOLLRDHUP | (reading ? CLINUX_EPOLLIN : 0))
   }
 
   func remove(_ file: CInt) {
@@ -41,11 +45,10 @@ struct EventQueue: ~Copyable {
   }
 
   private func control(
-    _ operation: CInt, _ file: CInt, _ key: UInt64, reading: Bool, writing: Bool
+    _ operation: CInt, _ file: CInt, _ key: UInt64, _ events: UInt32
   ) throws(NetmapError) {
     var event = unsafe epoll_event()
-    unsafe event.events =
-      CLINUX_EPOLLRDHUP | (reading ? CLINUX_EPOLLIN : 0) | (writing ? CLINUX_EPOLLOUT : 0)
+    unsafe event.events = events
     unsafe event.data.u64 = key
     guard unsafe epoll_ctl(descriptor, operation, file, &event) == 0 else {
       throw systemError("epoll_ctl", "netmapd")
@@ -68,7 +71,6 @@ struct EventQueue: ~Copyable {
       let events = unsafe event.events
       return unsafe Event(
         key: event.data.u64, isReadable: events & CLINUX_EPOLLIN != 0,
-        isWritable: events & CLINUX_EPOLLOUT != 0,
         isOver: events & (CLINUX_EPOLLRDHUP | CLINUX_EPOLLHUP | CLINUX_EPOLLERR) != 0)
     }
   }

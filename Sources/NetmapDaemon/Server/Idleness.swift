@@ -9,6 +9,10 @@ internal import NetmapCore
 extension Server {
   private var isIdle: Bool { tokens.isEmpty && pending.isEmpty && !control.holdsPorts }
 
+  /// How often it is looked whether processes have received their answers, when some are to do so before others
+  /// of their requests are decided; nanoseconds.
+  private static let answerPause: UInt64 = 2_000_000
+
   /// How long to sleep at most, milliseconds; -1 for ever.
   func timeout() -> CInt {
     if parkedUntil != nil { return Self.parkPause }
@@ -23,6 +27,8 @@ extension Server {
     for client in clients.values where client.nextLook != .max { wake(at: client.nextLook) }
     wake(at: hostsWatchTime)
     wake(at: silentTime)
+    wake(at: unread.nextLook)
+    if turns.isHeldUp { wake(at: monotonicNanoseconds() + Self.answerPause) }
     guard let end else { return -1 }
     let now = monotonicNanoseconds()
     return end <= now ? 0 : CInt(clamping: (end - now) / 1_000_000 + 1)

@@ -102,6 +102,7 @@ extension Server {
     guard connections.removeValue(forKey: connection.key) != nil else { return }
     sources[connection.key] = nil
     queue.remove(connection.socket.descriptor)
+    wait(for: connection, room: false)
     connection.socket.shutDown()
     connection.close()
     forgetBooks(of: connection.user)
@@ -111,18 +112,20 @@ extension Server {
   func hold(_ connection: Connection, _ isHeld: Bool) {
     guard connection.isHeld != isHeld else { return }
     connection.isHeld = isHeld
-    queue.watch(
-      connection.socket.descriptor, key: connection.key, reading: !isHeld,
-      writing: connection.wantsRoom)
+    queue.watch(connection.socket.descriptor, key: connection.key, reading: !isHeld)
   }
 
   /// Whether to tell when there is room in a connection's queue.
   func wait(for connection: Connection, room: Bool) {
     guard connection.wantsRoom != room else { return }
     connection.wantsRoom = room
-    queue.watch(
-      connection.socket.descriptor, key: connection.key, reading: !connection.isHeld,
-      writing: room)
+    guard room else { return rooms.remove(connection.socket.descriptor) }
+    do throws(NetmapError) {
+      try rooms.addForRoom(connection.socket.descriptor, key: connection.key)
+    } catch {
+      // It is tried again with the next news.
+      connection.wantsRoom = false
+    }
   }
 
   // MARK: - Without descriptors

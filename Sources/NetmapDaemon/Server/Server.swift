@@ -59,6 +59,9 @@ package final class Server {
   let urgent: EventQueue
   /// Listeners and connections: what peers can make busy.
   let queue: EventQueue
+  /// Mailboxes of processes that are to be told more once they have received something.
+  let rooms: EventQueue
+  var unread = UnreadFiles()
   var sources: [UInt64: Source] = [:]
   private var lastKey: UInt64 = 0
   var connections: [UInt64: Connection] = [:]
@@ -120,6 +123,7 @@ package final class Server {
     address = listeners[0].address
     urgent = try EventQueue()
     queue = try EventQueue()
+    rooms = try EventQueue()
     closer = try Closer()
     control = try ControlThread(engine, home: home)
     own = try OwnConnections()
@@ -167,6 +171,8 @@ package final class Server {
       let isBusy = sleep()
       attend(urgent.events(capacity: sources.count))
       if isBusy, !isStopping { serveTurn() }
+      unread.lookIfDue()
+      if turns.isHeldUp { startRequests() }
       lookAtLeavers()
       watchHosts()
       unparkIfPossible()
@@ -187,8 +193,10 @@ package final class Server {
       // Negative descriptors are left out: nobody new is listened to.
       pollfd(
         fd: parkedUntil == nil ? queue.descriptor : -1, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: rooms.descriptor, events: Int16(POLLIN), revents: 0),
     ]
-    _ = unsafe poll(&entries, 2, timeout())
+    _ = unsafe poll(&entries, nfds_t(entries.count), timeout())
+    if entries[2].revents != 0 { postAgain() }
     return entries[1].revents != 0
   }
 
@@ -239,7 +247,6 @@ package final class Server {
       switch sources[event.key] {
       case .listener(let listener): accept(on: listener)
       case .connection(let connection):
-        if event.isWritable, case .mailbox(let client) = connection.state { post(to: client) }
         if event.isReadable, !connection.isHeld {
           ready[connection.user, default: []].append(connection)
         }

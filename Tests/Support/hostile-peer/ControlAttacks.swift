@@ -150,6 +150,25 @@ enum ControlAttacks {
     withExtendedLifetime(client) { HostilePeer.waitForEnd() }
   }
 
+  /// Connects and asks for ports without receiving what is answered.
+  static func leaveUnread(_ name: String, _ count: Int) throws {
+    let client = try RawClient()
+    var kept: [MessageSocket] = []
+    for number in 0..<count {
+      let (token, (mine, theirs)) = (try Wire.connect(), try MessageSocket.pair())
+      let request = RegisterRequest(name: try PortName(name.replacing("%", with: "\(number)")))
+      try? Wire.send(.register, on: token, files: [theirs.descriptor]) {
+        $0.put(request)
+        $0.put(client.tag)
+      }
+      let mailbox = try Wire.connect()
+      try? mailbox.send(Message.bytes(.hello))
+      kept += [token, mine, mailbox]
+    }
+    HostilePeer.say("ready")
+    withExtendedLifetime((client, kept)) { HostilePeer.waitForEnd() }
+  }
+
   /// Opens a port and closes it again, as everybody does, so many times.
   static func reopen(_ name: String, _ count: Int) throws {
     for _ in 0..<count { try Port(name, engine: HostEngine.shared).close() }

@@ -14,6 +14,7 @@ import Glibc
 ///     hostile-peer silent COUNT
 ///     hostile-peer check
 ///     hostile-peer never-forget PORT COUNT
+///     hostile-peer leave-unread PORT COUNT
 ///     hostile-peer reopen PORT COUNT
 ///     hostile-peer open PORT FLAGS
 ///     hostile-peer odd-mailbox COUNT
@@ -62,6 +63,7 @@ struct HostilePeer {
       case "silent": try ControlAttacks.staySilent(number(2))
       case "check": try ControlAttacks.check()
       case "never-forget": try ControlAttacks.neverForget(word(2), number(3))
+      case "leave-unread": try ControlAttacks.leaveUnread(word(2), number(3))
       case "reopen": try ControlAttacks.reopen(word(2), number(3))
       case "open": try ControlAttacks.open(word(2), UInt64(word(3)) ?? 0)
       case "odd-mailbox": try OddFiles.asMailboxes(number(2))
