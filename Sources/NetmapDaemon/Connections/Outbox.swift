@@ -1,3 +1,4 @@
+internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
@@ -103,7 +104,13 @@ extension Server {
       wait(for: mailbox, room: false)
     } catch {
       // Anything but a full queue means that the process has gone, which is reported elsewhere.
-      if error.code.isTemporary { return wait(for: mailbox, room: true) }
+      if error.code.isTemporary {
+        // A full queue tells when there is room; what else passes by does not.
+        if error.code.rawValue != EAGAIN {
+          postsAgainAt = postsAgainAt ?? monotonicNanoseconds() + Self.postPause
+        }
+        return wait(for: mailbox, room: true)
+      }
       client.mail.clear()
       wait(for: mailbox, room: false)
     }
@@ -114,6 +121,16 @@ extension Server {
     if unread.mayPost(on: mailbox.socket, opened: client.lastOpen) { return true }
     wait(for: mailbox, room: true)
     return false
+  }
+
+  /// How long after mail could not be sent, for another reason than a full queue, it is tried again, nanoseconds.
+  private static let postPause: UInt64 = 20_000_000
+
+  /// Sends what has been waiting for that long.
+  func postIfDue() {
+    guard let time = postsAgainAt, monotonicNanoseconds() >= time else { return }
+    postsAgainAt = nil
+    for client in clients.values where !client.mail.isEmpty { post(to: client) }
   }
 
   /// Sends what has been waiting for processes to receive something.

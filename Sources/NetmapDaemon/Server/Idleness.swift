@@ -28,6 +28,7 @@ extension Server {
     wake(at: hostsWatchTime)
     wake(at: silentTime)
     wake(at: unread.nextLook)
+    wake(at: postsAgainAt)
     if turns.isHeldUp { wake(at: monotonicNanoseconds() + Self.answerPause) }
     guard let end else { return -1 }
     let now = monotonicNanoseconds()

@@ -62,6 +62,8 @@ package final class Server {
   /// Mailboxes of processes that are to be told more once they have received something.
   let rooms: EventQueue
   var unread = UnreadFiles()
+  /// When mail that could not be sent is tried again, monotonic nanoseconds.
+  var postsAgainAt: UInt64?
   var sources: [UInt64: Source] = [:]
   private var lastKey: UInt64 = 0
   var connections: [UInt64: Connection] = [:]
@@ -172,6 +174,7 @@ package final class Server {
       attend(urgent.events(capacity: sources.count))
       if isBusy, !isStopping { serveTurn() }
       unread.lookIfDue()
+      postIfDue()
       if turns.isHeldUp { startRequests() }
       lookAtLeavers()
       watchHosts()
