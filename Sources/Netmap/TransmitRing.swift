@@ -189,7 +189,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
       var slot = unsafe ring.place(index)
       for _ in 0..<stretch {
         var span = unsafe MutableRawSpan(
-          _unsafeStart: ring.buffer(slot.loadBufferIndex()), byteCount: length)
+          _unsafeStart: ring.buffer(slot.snapshotBufferIndex()), byteCount: length)
         fill(number, &span)
         unsafe slot.store(length: UInt16(truncatingIfNeeded: length), flags: flags)
         number &+= 1
@@ -217,7 +217,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
       // A peer may have written the slot: that is no reason to trap.
       guard unsafe length <= Int(ring.bufferSize) &- offset else { break }
       var span = unsafe MutableRawSpan(
-        _unsafeStart: ring.buffer(slot.loadBufferIndex()) + offset, byteCount: length)
+        _unsafeStart: ring.buffer(slot.snapshotBufferIndex()) + offset, byteCount: length)
       fill(number, &span)
       unsafe slot.store(length: UInt16(truncatingIfNeeded: length), flags: flags)
       index = unsafe ring.next(index)
@@ -244,7 +244,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   /// Where the packet in a slot begins, where offsets are not in use.
   @inlinable @inline(__always)
   func payload(_ slot: SlotPlace) -> UnsafeMutableRawPointer {
-    unsafe ring.buffer(slot.loadBufferIndex())
+    unsafe ring.buffer(slot.snapshotBufferIndex())
   }
 
   /// How far into its buffer the packet in a slot begins, at most ``bufferSize``.

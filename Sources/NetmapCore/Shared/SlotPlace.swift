@@ -45,6 +45,13 @@ public struct SlotPlace {
     unsafe address.assumingMemoryBound(to: Slot.self).pointee
   }
 
+  /// The buffer index by an ordinary load, as ``snapshot()``: left out where nobody uses the buffer. A sender of
+  /// packets that stay as they are does not wait for a cache line that the receiver has written.
+  @inlinable @inline(__always)
+  public func snapshotBufferIndex() -> UInt32 {
+    unsafe address.assumingMemoryBound(to: UInt32.self).pointee
+  }
+
   /// Loads the buffer index alone.
   @inlinable @inline(__always)
   public func loadBufferIndex() -> UInt32 {

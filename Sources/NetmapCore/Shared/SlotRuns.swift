@@ -1,3 +1,5 @@
+internal import Synchronization
+
 // Many slots at once, from ring to ring. The two ends of a pipe trust each other, so no slot is checked; nothing
 // that is read here is used as an index or a length.
 
@@ -5,6 +7,26 @@
 typealias SlotSummary = (flags: UInt16, bytes: UInt64)
 
 extension Ring {
+  /// Copies one slot to the same place of another ring.
+  ///
+  /// Length and flags are loaded as the application stores them, together and without the index: the processor
+  /// takes them from its store buffer. A wider load would wait until that store is in the cache, where the line is
+  /// still the other CPU's.
+  ///
+  /// - Parameters:
+  ///   - index: Below the slot count of either ring.
+  ///   - peer: Where to.
+  /// - Returns: Its flags and its length.
+  @inline(__always)
+  func copySlot(_ index: UInt32, to peer: Ring) -> SlotSummary {
+    let (source, target) = unsafe (place(index), peer.place(index))
+    let upper = unsafe source.half(4).pointee.load(ordering: .relaxed)
+    let (lower, pointer) = unsafe (source.loadBufferIndex(), source.loadPointer())
+    unsafe target.word(0).pointee.store(UInt64(upper) << 32 | UInt64(lower), ordering: .relaxed)
+    unsafe target.store(pointer: pointer)
+    return (UInt16(truncatingIfNeeded: upper >> 16), UInt64(upper & 0xffff))
+  }
+
   /// Copies the slots `from..<end` to the same places of another ring: their words pass through unread, but
   /// for what is summed up.
   ///

@@ -142,7 +142,7 @@ private struct PipeSide {
     if head != first {
       let flags =
         unsafe head == first &+ 1
-        ? copyOne(first).flags : whole.returnSlots(from: first, upTo: head)
+        ? ring.copySlot(first, to: peerRing).flags : whole.returnSlots(from: first, upTo: head)
       if flags & UInt16(NS_BUF_CHANGED) != 0 {
         unsafe whole.clearBufferChanged(from: first, upTo: head)
       }
@@ -161,17 +161,7 @@ private struct PipeSide {
   /// Copies the slots `from..<end`, at least one, to the same places of the peer's ring.
   @inline(__always)
   private func copySlots(from: UInt32, upTo end: UInt32) -> SlotSummary {
-    unsafe end == from &+ 1 ? copyOne(from) : whole.copySlots(from: from, upTo: end)
-  }
-
-  /// Copies a single slot, as two words; length and flags are in the upper half of the first one.
-  @inline(__always)
-  private func copyOne(_ index: UInt32) -> SlotSummary {
-    let source = unsafe ring.place(index)
-    let (word, pointer) = unsafe (source.loadWord(), source.loadPointer())
-    let target = unsafe peerRing.place(index)
-    unsafe target.store(word)
-    unsafe target.store(pointer: pointer)
-    return (word.flags.rawValue, word.length)
+    unsafe end == from &+ 1
+      ? ring.copySlot(from, to: peerRing) : whole.copySlots(from: from, upTo: end)
   }
 }
