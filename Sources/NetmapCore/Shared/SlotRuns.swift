@@ -7,7 +7,7 @@ internal import Synchronization
 typealias SlotSummary = (flags: UInt16, bytes: UInt64)
 
 extension Ring {
-  /// Copies one slot to the same place of another ring.
+  /// Copies one slot that the application has just filled to the same place of another ring.
   ///
   /// Length and flags are loaded as the application stores them, together and without the index: the processor
   /// takes them from its store buffer. A wider load would wait until that store is in the cache, where the line is
@@ -18,13 +18,28 @@ extension Ring {
   ///   - peer: Where to.
   /// - Returns: Its flags and its length.
   @inline(__always)
-  func copySlot(_ index: UInt32, to peer: Ring) -> SlotSummary {
+  func copyFilledSlot(_ index: UInt32, to peer: Ring) -> SlotSummary {
     let (source, target) = unsafe (place(index), peer.place(index))
     let upper = unsafe source.half(4).pointee.load(ordering: .relaxed)
-    let (lower, pointer) = unsafe (source.loadBufferIndex(), source.loadPointer())
-    unsafe target.word(0).pointee.store(UInt64(upper) << 32 | UInt64(lower), ordering: .relaxed)
-    unsafe target.store(pointer: pointer)
+    unsafe target.store(bufferIndex: source.loadBufferIndex())
+    unsafe target.half(4).pointee.store(upper, ordering: .relaxed)
+    unsafe target.store(pointer: source.loadPointer())
     return (UInt16(truncatingIfNeeded: upper >> 16), UInt64(upper & 0xffff))
+  }
+
+  /// Copies one slot to the same place of another ring, as two words.
+  ///
+  /// - Parameters:
+  ///   - index: Below the slot count of either ring.
+  ///   - peer: Where to.
+  /// - Returns: Its flags.
+  @inline(__always)
+  func copySlot(_ index: UInt32, to peer: Ring) -> UInt16 {
+    let (source, target) = unsafe (place(index), peer.place(index))
+    let word = unsafe source.loadWord()
+    unsafe target.store(word)
+    unsafe target.store(pointer: source.loadPointer())
+    return word.flags.rawValue
   }
 
   /// Copies the slots `from..<end` to the same places of another ring: their words pass through unread, but

@@ -142,7 +142,7 @@ private struct PipeSide {
     if head != first {
       let flags =
         unsafe head == first &+ 1
-        ? ring.copySlot(first, to: peerRing).flags : whole.returnSlots(from: first, upTo: head)
+        ? ring.copySlot(first, to: peerRing) : whole.returnSlots(from: first, upTo: head)
       if flags & UInt16(NS_BUF_CHANGED) != 0 {
         unsafe whole.clearBufferChanged(from: first, upTo: head)
       }
@@ -162,6 +162,6 @@ private struct PipeSide {
   @inline(__always)
   private func copySlots(from: UInt32, upTo end: UInt32) -> SlotSummary {
     unsafe end == from &+ 1
-      ? ring.copySlot(from, to: peerRing) : whole.copySlots(from: from, upTo: end)
+      ? ring.copyFilledSlot(from, to: peerRing) : whole.copySlots(from: from, upTo: end)
   }
 }
