@@ -54,7 +54,9 @@ struct SwitchTests {
     for round in 0..<20 as Range<UInt8> {
       let guest = try Port("vale0:guest", engine: fixture.engine())
       try send(frame(0xff, 1, round), on: a)
-      #expect(try numbers(guest) == [round])
+      #expect(
+        try numbers(guest) == [round],
+        "round \(round), sender: \(a.statistics), receiver: \(guest.statistics)")
       guest.close()
       try send(frame(0xff, 1, round), on: a)
     }

@@ -145,8 +145,8 @@ extension Server {
       clients.values.count { $0.user == sender.user && $0.isStranger == isStranger },
       quota.clients, "processes attached", of: sender.user, "connect", "netmapd",
       remedy: "end some of them")
+    try unread.check(sender.user, isStranger: isStranger)
     guard isStranger else { return }
-    try unread.check(sender.user, isStranger: true)
     try Quota.checkTogether(
       clients.values.count { $0.isStranger }, Quota.strangersTogether.clients,
       "processes attached", "connect", "netmapd")

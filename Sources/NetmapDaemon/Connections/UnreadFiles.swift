@@ -18,9 +18,10 @@ struct UnreadFiles {
   private static let openingTime: UInt64 = 100_000_000
   /// Of answers to one process, before its next request is decided.
   private static let answersMax = 16
-  /// Of answers to one stranger's processes, and to those of all strangers.
+  /// Of answers to one stranger's processes, to those of all strangers, and to those of another user.
   private static let strangerMax = 128
   private static let strangersMax = 512
+  private static let trustedMax = 512
 
   private struct Entry {
     let socket: PeerSocket
@@ -31,7 +32,7 @@ struct UnreadFiles {
 
   /// By socket.
   private var entries: [ObjectIdentifier: Entry] = [:]
-  private(set) var total = 0
+  private var total = 0
   /// So many are let be before it is looked which have been received.
   private var lookAt = 32
   /// How long after something has been sent it is looked whether it has been received: a socket for an answer is
@@ -64,13 +65,17 @@ struct UnreadFiles {
   }
 
   /// Forgets what has been received.
-  mutating func look() {
-    for (key, entry) in entries where !entry.socket.isUnread {
+  private mutating func look() {
+    look { _ in true }
+    lookAt = max(32, total * 2)
+    nextLook = nil
+  }
+
+  private mutating func look(where isLookedAt: (Entry) -> Bool) {
+    for (key, entry) in entries where isLookedAt(entry) && !entry.socket.isUnread {
       total -= entry.count
       entries[key] = nil
     }
-    lookAt = max(32, total * 2)
-    nextLook = nil
   }
 
   /// Whether a process may be sent more mail with descriptors.
@@ -89,37 +94,43 @@ struct UnreadFiles {
 
   /// Whether another answer may be made for a process.
   mutating func mayAnswer(_ client: ClientTag, isStranger: Bool, user: UInt32) -> Bool {
-    func hasRoom() -> Bool {
-      entries.values.lazy.filter { $0.client == client }.reduce(0) { $0 + $1.count }
-        < Self.answersMax && (!isStranger || hasRoomForStranger(user))
+    if total < Self.answersMax { return true }
+    if count(where: { $0.client == client }) >= Self.answersMax {
+      look { $0.client == client }
+      guard count(where: { $0.client == client }) < Self.answersMax else { return false }
     }
-    if total < Self.answersMax || hasRoom() { return true }
-    look()
-    return hasRoom()
+    return hasRoom(for: user, isStranger: isStranger)
   }
 
   /// - Throws: ``NetmapError`` `EMFILE` when this user may not be answered at once with descriptors now.
   mutating func check(_ user: UInt32, isStranger: Bool) throws(NetmapError) {
-    func hasRoom() -> Bool {
-      isStranger ? hasRoomForStranger(user) : total < Self.allOpeningMax
-    }
-    if hasRoom() { return }
-    look()
-    guard !hasRoom() else { return }
-    let who = isStranger ? "user \(user), or users with isolated ports together," : "processes"
+    guard !hasRoom(for: user, isStranger: isStranger) else { return }
+    let who = isStranger ? "user \(user), or users with isolated ports together," : "user \(user)"
     throw NetmapError(
       .tooManyFiles, "ask", "netmapd",
-      reason: "\(who) have not received the descriptors that netmapd sent them",
+      reason: "processes of \(who) have not received the descriptors that netmapd sent them",
       remedy: "end those that do not receive them, or try again later")
   }
 
-  private func hasRoomForStranger(_ user: UInt32) -> Bool {
-    guard total >= Self.strangerMax else { return true }
-    var (own, together) = (0, 0)
-    for entry in entries.values where entry.isStrangers {
-      together += entry.count
-      if entry.socket.user == user { own += entry.count }
+  private mutating func hasRoom(for user: UInt32, isStranger: Bool) -> Bool {
+    // As with other quotas, root and the daemon's own user have what the host has.
+    guard total >= Self.strangerMax, isStranger || user != 0 && user != DaemonUser.own else {
+      return true
     }
-    return own < Self.strangerMax && together < Self.strangersMax
+    func isCounted(_ entry: Entry) -> Bool {
+      entry.isStrangers == isStranger && (isStranger || entry.socket.user == user)
+    }
+    func fits() -> Bool {
+      let own = count { isCounted($0) && $0.socket.user == user }
+      guard isStranger else { return own < Self.trustedMax }
+      return own < Self.strangerMax && count(where: isCounted) < Self.strangersMax
+    }
+    if fits() { return true }
+    look(where: isCounted)
+    return fits()
+  }
+
+  private func count(where isCounted: (Entry) -> Bool) -> Int {
+    entries.values.reduce(0) { isCounted($1) ? $0 + $1.count : $0 }
   }
 }

@@ -11,7 +11,7 @@ extension Server {
 
   /// How often it is looked whether processes have received their answers, when some are to do so before others
   /// of their requests are decided; nanoseconds.
-  private static let answerPause: UInt64 = 2_000_000
+  private static let answerPause: UInt64 = 10_000_000
 
   /// How long to sleep at most, milliseconds; -1 for ever.
   func timeout() -> CInt {
