@@ -46,14 +46,16 @@ soak: build
 	$(RELEASE)/pipe-peer soak --packets 1000000000 --batch 256
 	NETMAP_FAULT_ROUNDS=$(SOAK_ROUNDS) $(SWIFT) test --disable-xctest --filter FaultTests
 
-# Every attack of the hostile suite so many times, in a release build, beside two busy loops: a night's work.
+# Every attack of the hostile suite so many times, in a release build, beside so many busy loops: a night's work.
 HOSTILE_ROUNDS ?= 200
+HOSTILE_LOOPS ?= 2
+HOSTILE_OPTIONS := -c release --scratch-path .build/hostile -Xswiftc -enable-testing
 hostile:
-	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing
-	@for loop in 1 2; do sh -c 'while :; do :; done' & loops="$$loops $$!"; done; \
-	  trap 'kill $$loops' EXIT; \
+	$(SWIFT) build $(HOSTILE_OPTIONS) --build-tests
+	@for loop in $$(seq $(HOSTILE_LOOPS)); do sh -c 'while :; do :; done' & loops="$$loops $$!"; done; \
+	  trap '[ -z "$$loops" ] || kill $$loops' EXIT; \
 	  NETMAP_HOSTILE_ROUNDS=$(HOSTILE_ROUNDS) NETMAP_FAULT_ROUNDS=$(HOSTILE_ROUNDS)0 \
-	  $(SWIFT) test -c release -Xswiftc -enable-testing --disable-xctest --filter HostileTests
+	  $(SWIFT) test $(HOSTILE_OPTIONS) --skip-build --disable-xctest --filter HostileTests
 
 bench: build
 	Benchmarks/check
