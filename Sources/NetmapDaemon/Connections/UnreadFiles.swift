@@ -5,8 +5,8 @@ internal import NetmapCore
 ///
 /// The kernel counts them by the user who sent them. Once a user has 2024 of them (`UNIX_INFLIGHT_SANE_USER` in
 /// Linux's net/unix/garbage.c), its threads wait for the collection of Unix sockets that nobody can receive any more,
-/// whenever one is under way as they send a socket; any user can have one begin. So there are never as many of the
-/// daemon's: who does not receive is sent no more. Before Linux 6.8 whoever sends anything waits for that.
+/// whenever one is under way as they send a socket; any user can have one begin. So who does not receive is sent no
+/// more. Decision 65 says where the limits come from, and what they leave open.
 struct UnreadFiles {
   /// Of one process's mail, unless the process opens a port; of all mail for which that limit holds.
   private static let mailMax = 64
