@@ -55,7 +55,7 @@ hostile:
 	@for loop in $$(seq $(HOSTILE_LOOPS)); do sh -c 'while :; do :; done' & loops="$$loops $$!"; done; \
 	  trap '[ -z "$$loops" ] || kill $$loops' EXIT; \
 	  NETMAP_HOSTILE_ROUNDS=$(HOSTILE_ROUNDS) NETMAP_FAULT_ROUNDS=$(HOSTILE_ROUNDS)0 \
-	  $(SWIFT) test $(HOSTILE_OPTIONS) --skip-build --disable-xctest --filter HostileTests
+	  $(SWIFT) test $(HOSTILE_OPTIONS) $(HOSTILE_FLAGS) --skip-build --disable-xctest --filter HostileTests
 
 bench: build
 	Benchmarks/check
