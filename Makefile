@@ -49,6 +49,8 @@ soak: build
 # Every attack of the hostile suite so many times, in a release build, beside so many busy loops: a night's work.
 HOSTILE_ROUNDS ?= 200
 HOSTILE_LOOPS ?= 2
+# Options of `swift test`: --no-parallel makes the attacks one after the other.
+HOSTILE_FLAGS ?=
 HOSTILE_OPTIONS := -c release --scratch-path .build/hostile -Xswiftc -enable-testing
 hostile:
 	$(SWIFT) build $(HOSTILE_OPTIONS) --build-tests

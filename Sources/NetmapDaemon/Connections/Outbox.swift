@@ -103,7 +103,7 @@ extension Server {
       }
       wait(for: mailbox, room: false)
     } catch {
-      // Anything but a full queue means that the process has gone, which is reported elsewhere.
+      // An error that stays means that the process has gone, which is reported elsewhere.
       if error.code.isTemporary {
         // A full queue tells when there is room; what else passes by does not.
         if error.code.rawValue != EAGAIN {

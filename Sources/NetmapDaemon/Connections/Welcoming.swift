@@ -129,8 +129,8 @@ extension Server {
     )
   }
 
-  /// Room for the doorbells of many processes, even if this one never looks; strangers know the worker's
-  /// alone.
+  /// Gives a mailbox room for the mail of a process that opens a port on a full switch: 640 descriptors, one or two a
+  /// message (``UnreadFiles``). A stranger is told of the worker alone.
   private func widenQueue(of socket: PeerSocket, for client: Client) {
     _ = clinux_pass_no_pidfd(socket.descriptor)
     guard !client.isStranger else { return }
