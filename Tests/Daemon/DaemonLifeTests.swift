@@ -41,6 +41,9 @@ struct DaemonLifeTests {
     let processes = rest(of: found).split(separator: "\n").compactMap { pid_t($0) }
     _ = found.wait()
     #expect(processes.count == 1, "\(processes)")
+    for process in processes {
+      #expect(try TestProgram.output(of: ["cat", "/proc/\(process)/comm"]) == "netmapd\n")
+    }
     return processes
   }
 

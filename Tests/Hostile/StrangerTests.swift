@@ -132,11 +132,18 @@ struct StrangerTests {
         most = max(most, try stage.descriptorsUnderWay(to: program.process))
         #expect(try stage.openTime() < HostileStage.patience)
       }
+      if let broker = stage.fixture.serving {
+        let name = try TestProgram.output(of: ["cat", "/proc/\(broker)/comm"])
+        #expect(name == "netmapd-broker\n")
+      }
       // Of 2024 on, from several users, the kernel makes the sender wait.
       #expect(most > 0 && most <= 200, "\(most) descriptors wait for a stranger")
       // Another user than the one who does that.
       let other = try stage.attack("open other{1 0", by: HostileStage.user(65533)).line
       #expect(other.hasPrefix("got other{1"), "\(other)")
+      // Those of its requests that cannot be decided are refused, long before a client gives up.
+      let answers = program.readLine()
+      #expect(answers.hasPrefix("unanswered 0"), "\(answers)")
       try stage.expectRecovered("unread answers")
     }
   }

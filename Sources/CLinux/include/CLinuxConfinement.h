@@ -24,6 +24,12 @@ static inline int clinux_prctl(int option, unsigned long value)
 	return prctl(option, value, 0UL, 0UL, 0UL);
 }
 
+/* What ps(1) and top(1) call the calling thread; the process, where that is its first thread. 15 bytes at most. */
+static inline void clinux_set_process_name(const char *name)
+{
+	prctl(PR_SET_NAME, name, 0UL, 0UL, 0UL);
+}
+
 enum {
 	CLINUX_PR_SET_PDEATHSIG = PR_SET_PDEATHSIG,
 	CLINUX_PR_SET_DUMPABLE = PR_SET_DUMPABLE,

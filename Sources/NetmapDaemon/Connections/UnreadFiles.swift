@@ -105,8 +105,13 @@ struct UnreadFiles {
   /// - Throws: ``NetmapError`` `EMFILE` when this user may not be answered at once with descriptors now.
   mutating func check(_ user: UInt32, isStranger: Bool) throws(NetmapError) {
     guard !hasRoom(for: user, isStranger: isStranger) else { return }
+    throw Self.refusal(of: user, isStranger: isStranger)
+  }
+
+  /// What a process is told whose user, or all strangers together, leave too many descriptors unread.
+  static func refusal(of user: UInt32, isStranger: Bool) -> NetmapError {
     let who = isStranger ? "user \(user), or users with isolated ports together," : "user \(user)"
-    throw NetmapError(
+    return NetmapError(
       .tooManyFiles, "ask", "netmapd",
       reason: "processes of \(who) have not received the descriptors that netmapd sent them",
       remedy: "end those that do not receive them, or try again later")

@@ -14,6 +14,8 @@ final class Request {
   let namespace: NamespaceFile?
   /// Whether it is to open a port.
   let isRegistration: Bool
+  /// Since when the answers that its user has not received keep it waiting, monotonic nanoseconds; nil if they do not.
+  fileprivate(set) var heldSince: UInt64?
   /// Puts it before the control thread, under the ticket that its answer will have.
   let start: (UInt64) throws(NetmapError) -> Void
 
@@ -51,6 +53,9 @@ struct RequestTurns {
   private var running: [UInt32: Int] = [:]
   private var strangers = 0
 
+  /// How long a request waits for answers to be received before it is refused, nanoseconds.
+  static let heldMax: UInt64 = 3_000_000_000
+
   /// Whether some are not decided because of answers that their processes have not received.
   private(set) var isHeldUp = false
 
@@ -75,23 +80,44 @@ struct RequestTurns {
     for (turn, user) in order.enumerated() {
       let place = waiting[user]?.firstIndex { request in
         guard mayRun(request) else { return false }
-        guard request.isRegistration, request.role != .own, !mayAnswer(request) else { return true }
+        guard request.isRegistration, request.role != .own, !mayAnswer(request) else {
+          request.heldSince = nil
+          return true
+        }
+        request.heldSince = request.heldSince ?? monotonicNanoseconds()
         isHeldUp = true
         return false
       }
-      guard let place,
-        let request = waiting[user]?.remove(at: place)
-      else { continue }
-      order.remove(at: turn)
-      if waiting[user]?.isEmpty == true { waiting[user] = nil } else { order.append(user) }
-      if request.role != .own {
-        clients.insert(request.client)
-        running[user, default: 0] += 1
-        if request.role == .stranger { strangers += 1 }
-      }
-      return request
+      if let place { return take(turn, place) }
     }
     return nil
+  }
+
+  /// The next one that has waited for answers to be received for longer than ``heldMax``. It is to be refused, and
+  /// ``finish(_:)`` says that it has been.
+  mutating func nextHeldTooLong() -> Request? {
+    guard isHeldUp else { return nil }
+    let now = monotonicNanoseconds()
+    for (turn, user) in order.enumerated() {
+      let place = waiting[user]?.firstIndex { request in
+        request.heldSince.map { now &- $0 > Self.heldMax } ?? false
+      }
+      if let place { return take(turn, place) }
+    }
+    return nil
+  }
+
+  private mutating func take(_ turn: Int, _ place: Int) -> Request? {
+    let user = order[turn]
+    guard let request = waiting[user]?.remove(at: place) else { return nil }
+    order.remove(at: turn)
+    if waiting[user]?.isEmpty == true { waiting[user] = nil } else { order.append(user) }
+    if request.role != .own {
+      clients.insert(request.client)
+      running[user, default: 0] += 1
+      if request.role == .stranger { strangers += 1 }
+    }
+    return request
   }
 
   private func mayRun(_ request: Request) -> Bool {
@@ -146,6 +172,13 @@ extension Server {
         log.debug("refused", metadata: ["reason": "\(error)"])
         settle(lastTicket, request, (Message.refusal(error), []))
       }
+    }
+    while let request = turns.nextHeldTooLong() {
+      lastTicket += 1
+      pending[lastTicket] = request
+      let error = UnreadFiles.refusal(of: request.user, isStranger: request.role == .stranger)
+      log.debug("refused", metadata: ["reason": "\(error)"])
+      settle(lastTicket, request, (Message.refusal(error), []))
     }
   }
 

@@ -15,6 +15,9 @@ struct ModuleHosting: ParsableArguments {
   /// What to run, and for whom, lies in a socket that the process has been started with.
   @Flag(help: .hidden) var moduleSeal = false
 
+  /// Whether that is what this process is for.
+  var isHost: Bool { moduleSeal || moduleHost != nil }
+
   /// Runs a module, if that is what this process is for.
   ///
   /// - Returns: Whether it was.

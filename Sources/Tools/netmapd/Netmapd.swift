@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import CLinux
 internal import Glibc
 internal import Logging
 internal import NetmapClient
@@ -100,6 +101,9 @@ struct Netmapd: ParsableCommand {
   }
 
   func run() throws {
+    // One that netmapd started itself as would be called "exe", after /proc/self/exe.
+    unsafe clinux_set_process_name(
+      broker ? "netmapd-broker" : hosting.isHost ? "netmapd-module" : "netmapd")
     do throws(NetmapError) {
       let address =
         if let socket { try DaemonAddress(path: socket) } else { try DaemonAddress.own() }

@@ -154,6 +154,7 @@ enum ControlAttacks {
   static func leaveUnread(_ name: String, _ count: Int) throws {
     let client = try RawClient()
     var kept: [MessageSocket] = []
+    var replies: [MessageSocket] = []
     for number in 0..<count {
       let (token, (mine, theirs)) = (try Wire.connect(), try MessageSocket.pair())
       let request = RegisterRequest(name: try PortName(name.replacing("%", with: "\(number)")))
@@ -163,9 +164,17 @@ enum ControlAttacks {
       }
       let mailbox = try Wire.connect()
       try? mailbox.send(Message.bytes(.hello))
-      kept += [token, mine, mailbox]
+      kept += [token, mailbox]
+      replies.append(mine)
     }
     HostilePeer.say("ready")
+    let end = ContinuousClock.now + .seconds(10)
+    var unanswered = count
+    while unanswered > 0, ContinuousClock.now < end {
+      usleep(50_000)
+      unanswered = replies.count { !Wire.isReadable($0) }
+    }
+    HostilePeer.say("unanswered \(unanswered)")
     withExtendedLifetime((client, kept)) { HostilePeer.waitForEnd() }
   }
 

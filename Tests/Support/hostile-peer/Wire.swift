@@ -30,6 +30,12 @@ enum Wire {
     }
   }
 
+  /// Whether something has arrived, or the other end has hung up.
+  static func isReadable(_ socket: MessageSocket) -> Bool {
+    var state = pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0)
+    return unsafe poll(&state, 1, 0) == 1
+  }
+
   static func answer(on socket: MessageSocket, within seconds: Int = 10) -> Answer {
     var answer = Answer()
     guard let mail = try? socket.receive(within: seconds), !mail.bytes.isEmpty else {
