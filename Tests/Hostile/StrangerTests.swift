@@ -197,6 +197,8 @@ struct StrangerTests {
           #expect(!InterfaceState("v0").hasXDPProgram)
           let port = try Port("netmap:v0", engine: try stage.fixture.engine())
           port.close()
+          // The daemon closes it a moment later.
+          try stage.waitUntilClosed()
         }
         try stage.expectRecovered("interface")
       }
