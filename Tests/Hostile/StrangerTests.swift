@@ -198,7 +198,8 @@ struct StrangerTests {
           let port = try Port("netmap:v0", engine: try stage.fixture.engine())
           port.close()
           // The daemon closes it a moment later.
-          try stage.waitUntilClosed()
+          let end = ContinuousClock.now + .seconds(10)
+          while InterfaceState("v0").hasXDPProgram, ContinuousClock.now < end { usleep(2000) }
         }
         try stage.expectRecovered("interface")
       }
