@@ -78,6 +78,19 @@ struct MemberTests {
     }
   }
 
+  @Test("processes that read no mail keep others of their user from nothing")
+  func unreadMailOfOthers() throws {
+    try HostileStage.run(isolates: false, [.pipe]) { stage in
+      for number in 0..<12 {
+        let line = try stage.attack("open vale7:idle\(number) 0").line
+        #expect(line.hasPrefix("got"), "\(line)")
+      }
+      let line = try stage.attack("reopen vale7:busy 100").line
+      #expect(line == "reopened 100")
+      try stage.expectRecovered("unread mail of others")
+    }
+  }
+
   @Test("the worker touches nothing of a port that has left, whoever is said to wait there")
   func wakeTheGone() throws {
     try HostileStage.run(isolates: false, [.pipe, .isolated]) { stage in

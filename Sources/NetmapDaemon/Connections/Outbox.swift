@@ -80,7 +80,7 @@ extension Server {
               $0.put(UInt8(isOwnEnd ? 1 : 0))
             }, isOwnEnd ? [] : [other.bell.file])
           if !isOwnEnd {
-            unread.note(1, on: mailbox.socket, to: nil, isStrangers: false)
+            unread.noteMail(1, on: mailbox.socket)
           }
         }
         client.mail.hasTold(tag)
@@ -94,7 +94,7 @@ extension Server {
             guard mayPost(to: client, on: mailbox) else { return }
             let files = [port.region.descriptor, port.segment.memory.descriptor]
             try mailbox.socket.send(Self.mail(serial, index, port.generation), files)
-            unread.note(files.count, on: mailbox.socket, to: nil, isStrangers: false)
+            unread.noteMail(files.count, on: mailbox.socket)
           } else if let known {
             try mailbox.socket.send(Self.mail(serial, index, known))
           }

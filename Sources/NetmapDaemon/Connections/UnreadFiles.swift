@@ -18,16 +18,22 @@ struct UnreadFiles {
   private static let openingTime: UInt64 = 100_000_000
   /// Of answers to one process, before its next request is decided.
   private static let answersMax = 16
-  /// Of answers to one stranger's processes, to those of all strangers, and to those of another user.
+  /// Of answers to one stranger's processes, to those of all strangers, and to those of another user. With the mail
+  /// of all processes these stay below what the kernel allows.
   private static let strangerMax = 128
-  private static let strangersMax = 512
-  private static let trustedMax = 512
+  private static let strangersMax = 256
+  private static let trustedMax = 192
 
   private struct Entry {
     let socket: PeerSocket
-    let client: ClientTag?
-    let isStrangers: Bool
+    let kind: Kind
     var count: Int
+  }
+
+  private enum Kind {
+    case mail
+    /// To whom; nil for one that is becoming a client. Whether that is a stranger.
+    case answer(ClientTag?, isStrangers: Bool)
   }
 
   /// By socket.
@@ -43,17 +49,27 @@ struct UnreadFiles {
 
   /// - Parameters:
   ///   - count: Descriptors that have been sent.
+  ///   - mailbox: On what; kept open until they have been received.
+  mutating func noteMail(_ count: Int, on mailbox: PeerSocket) {
+    note(count, on: mailbox, .mail)
+  }
+
+  /// - Parameters:
+  ///   - count: Descriptors that have been sent.
   ///   - socket: On what; kept open until they have been received.
   ///   - client: To whom; nil for one that is becoming a client.
   ///   - isStrangers: Whether that is a stranger.
-  mutating func note(
+  mutating func noteAnswer(
     _ count: Int, on socket: PeerSocket, to client: ClientTag?, isStrangers: Bool
   ) {
+    note(count, on: socket, .answer(client, isStrangers: isStrangers))
+  }
+
+  private mutating func note(_ count: Int, on socket: PeerSocket, _ kind: Kind) {
     guard count > 0 else { return }
     let key = ObjectIdentifier(socket)
     let before = entries[key]?.count ?? 0
-    entries[key] = Entry(
-      socket: socket, client: client, isStrangers: isStrangers, count: before + count)
+    entries[key] = Entry(socket: socket, kind: kind, count: before + count)
     total += count
     nextLook = nextLook ?? monotonicNanoseconds() + Self.pause
     if total >= lookAt { look() }
@@ -95,9 +111,12 @@ struct UnreadFiles {
   /// Whether another answer may be made for a process.
   mutating func mayAnswer(_ client: ClientTag, isStranger: Bool, user: UInt32) -> Bool {
     if total < Self.answersMax { return true }
-    if count(where: { $0.client == client }) >= Self.answersMax {
-      look { $0.client == client }
-      guard count(where: { $0.client == client }) < Self.answersMax else { return false }
+    func isCounted(_ entry: Entry) -> Bool {
+      if case .answer(client, _) = entry.kind { true } else { false }
+    }
+    if count(where: isCounted) >= Self.answersMax {
+      look(where: isCounted)
+      guard count(where: isCounted) < Self.answersMax else { return false }
     }
     return hasRoom(for: user, isStranger: isStranger)
   }
@@ -122,8 +141,10 @@ struct UnreadFiles {
     guard total >= Self.strangerMax, isStranger || user != 0 && user != DaemonUser.own else {
       return true
     }
+    // Mail has limits of its own: who opens ports is not refused because of others that have not read theirs.
     func isCounted(_ entry: Entry) -> Bool {
-      entry.isStrangers == isStranger && (isStranger || entry.socket.user == user)
+      guard case .answer(_, isStrangers: isStranger) = entry.kind else { return false }
+      return isStranger || entry.socket.user == user
     }
     func fits() -> Bool {
       let own = count { isCounted($0) && $0.socket.user == user }

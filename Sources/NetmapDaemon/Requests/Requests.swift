@@ -149,7 +149,7 @@ extension Server {
   ) -> Bool {
     do throws(NetmapError) {
       try reply.send(answer.bytes, answer.files)
-      unread.note(answer.files.count, on: reply, to: client, isStrangers: isStrangers)
+      unread.noteAnswer(answer.files.count, on: reply, to: client, isStrangers: isStrangers)
       return true
     } catch {
       log.debug("an answer cannot be sent", metadata: ["reason": "\(error)"])
