@@ -1,6 +1,6 @@
 import Netmap
 
-/// Forwards packets between two ports, both ways: `forward netmap:NAME netmap:NAME`.
+/// Forwards packets between two ports, in both directions: `forward netmap:NAME netmap:NAME`.
 ///
 /// Packets are not copied if the ports share a memory region.
 @main
@@ -20,7 +20,8 @@ struct Forward {
 
   /// Waits for packets on either port, and sends them out of the other one.
   ///
-  /// Packets that find no room stay in their ring; then the wait is for room on the other port.
+  /// Packets that find no room stay in their ring; the next call then waits for room on the other
+  /// port.
   @discardableResult
   static func forward(
     between first: Port, and second: Port, _ poller: Poller, timeout: Duration?

@@ -1,6 +1,6 @@
 import Netmap
 
-/// Sends packets through a pipe, both ends in one program. The first thing to try.
+/// Sends packets through a pipe with both ends in one program: the first example to try.
 @main
 struct Hello {
   static func main() throws(NetmapError) {

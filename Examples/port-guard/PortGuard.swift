@@ -1,11 +1,13 @@
 import Netmap
 import Synchronization
 
-/// A learning bridge on which each port may send from a few Ethernet addresses only: the first ones it
-/// uses. What comes from others is dropped and counted, so nobody can pretend to be somebody else's
-/// station, or fill the bridge's address table.
+/// A learning bridge on which each port may send from a few Ethernet addresses only: the first ones
+/// that it uses.
 ///
-/// The configuration is how many addresses a port may have; 1 when there is none.
+/// The module drops and counts packets from other addresses. A port that has used up its addresses
+/// can therefore neither send in the name of another station nor fill the bridge's address table.
+///
+/// The configuration is the number of addresses that a port may have; 1 when it is empty.
 struct PortGuard: ~Copyable, SwitchModule {
   static var name: String { "port-guard" }
 
@@ -40,7 +42,9 @@ struct PortGuard: ~Copyable, SwitchModule {
     }
   }
 
-  /// Takes an address for a port, if it may have another one. Rare, so it may lock and allocate.
+  /// Takes an address for a port, if the port may have another one.
+  ///
+  /// Rare, so it may lock and allocate.
   private func claim(_ address: UInt64, _ port: Int) -> Bool {
     owners.withLock { owners in
       if owners[port].contains(address) { return true }
@@ -63,7 +67,7 @@ struct PortGuard: ~Copyable, SwitchModule {
   }
 }
 
-/// What the switch looks for in the library.
+/// The function that the switch looks up in the library.
 @c(netmap_switch_module)
 public func netmapSwitchModule() -> UnsafeRawPointer {
   unsafe SwitchModuleLibrary.table(of: PortGuard.self)

@@ -1,9 +1,9 @@
 import Netmap
 
-/// Sends every packet back to where it came from: `swap netmap:NAME`.
+/// Sends every packet back to its sender: `swap netmap:NAME`.
 ///
-/// Ethernet addresses change places, and so do IPv4 addresses and UDP or TCP ports. No checksum needs
-/// to change: a sum does not depend on the order of what is added.
+/// It swaps the Ethernet addresses, the IPv4 addresses, and the UDP or TCP ports. No checksum has
+/// to change, because a sum does not depend on the order of its terms.
 @main
 struct Swap {
   static func main() {

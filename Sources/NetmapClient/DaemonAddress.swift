@@ -2,19 +2,21 @@ internal import CLinux
 internal import Glibc
 package import NetmapCore
 
-/// Where a daemon listens.
+/// The path of the Unix socket on which a daemon listens.
 package struct DaemonAddress: Hashable, Sendable {
   /// A path in the file system, shorter than the 108 bytes of `sun_path`.
   package let path: String
 
-  /// The host's daemon, which root runs. The folder is root's alone to write to.
+  /// The host's daemon, which root runs.
+  ///
+  /// Only root may write to the folder of its socket.
   package static let host = DaemonAddress(unchecked: "/run/netmap/netmapd.sock")
 
   private init(unchecked path: String) {
     self.path = path
   }
 
-  /// - Throws: ``NetmapError`` `EINVAL` for a path that is too long for a socket.
+  /// - Throws: ``NetmapError`` `EINVAL` for a path that is empty or too long for a socket.
   package init(path: String) throws(NetmapError) {
     guard !path.isEmpty, path.utf8.count < 108 else {
       throw NetmapError(
@@ -24,19 +26,22 @@ package struct DaemonAddress: Hashable, Sendable {
     self.path = path
   }
 
-  /// The folder the socket is in.
+  /// The folder that contains the socket.
   package var folder: String {
     let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropLast()
     let folder = parts.joined(separator: "/")
     return folder.isEmpty ? (path.hasPrefix("/") ? "/" : ".") : folder
   }
 
-  /// The places to look for a daemon, in this order: `$NETMAP_SOCKET` alone when it is set; else the
-  /// host's; else the user's own, in `$XDG_RUNTIME_DIR` or, where that is not set or is another user's
-  /// (su(1) passes it on), below `/tmp`.
+  /// The addresses at which a client looks for a daemon, in order of preference.
   ///
-  /// Root without the right to configure interfaces counts as a user here: a daemon that it started for the
-  /// host could open no interface for those who come after it.
+  /// If `$NETMAP_SOCKET` is set, it is the only one. Otherwise the host's daemon comes first, then
+  /// the user's own. The user's own daemon listens in `$XDG_RUNTIME_DIR`, or below `/tmp` where
+  /// that variable is not set or names another user's folder (su(1) passes it on).
+  ///
+  /// For root, only the host's address counts. Root without the right to configure interfaces is
+  /// treated as an ordinary user: a host daemon that such a process started could not open
+  /// interfaces for later clients.
   ///
   /// - Throws: ``NetmapError`` `EINVAL` when `$NETMAP_SOCKET` is too long.
   package static func candidates() throws(NetmapError) -> [DaemonAddress] {
@@ -44,13 +49,14 @@ package struct DaemonAddress: Hashable, Sendable {
     return geteuid() != 0 || !mayConfigureInterfaces ? [host, try users()] : [host]
   }
 
-  /// Where the user's own daemon listens.
+  /// The address of this user's own daemon.
   private static func users() throws(NetmapError) -> DaemonAddress {
     let folder = runtimeFolder.map { "\($0)/netmap" } ?? "/tmp/netmap-\(geteuid())"
     return try DaemonAddress(path: "\(folder)/netmapd.sock")
   }
 
-  /// `$XDG_RUNTIME_DIR`, if it is a folder of this user's that nobody else may write to.
+  /// `$XDG_RUNTIME_DIR`, if this user owns that folder and no other user may write to it; otherwise
+  /// nil.
   private static var runtimeFolder: String? {
     guard let path = environment("XDG_RUNTIME_DIR"), path.hasPrefix("/") else { return nil }
     var status = stat()
@@ -60,29 +66,33 @@ package struct DaemonAddress: Hashable, Sendable {
     return path
   }
 
-  /// Whether it is the user's own usual one, whose folder is nobody else's business.
+  /// Whether this is the default address of the user's own daemon.
+  ///
+  /// Other users need no access to its folder.
   var isPrivate: Bool { self == (try? Self.users()) }
 
-  /// Whether programs look here without being told to.
+  /// Whether this is a default address: one that programs use when `$NETMAP_SOCKET` is not set.
   var isDefault: Bool { self == .host || isPrivate }
 
-  /// Whether CAP_NET_ADMIN is in force (capabilities(7)).
+  /// Whether the calling thread has CAP_NET_ADMIN in its effective set (capabilities(7)); true
+  /// where capget(2) fails.
   private static var mayConfigureInterfaces: Bool {
-    // _LINUX_CAPABILITY_VERSION_3, this thread; then effective, permitted, inheritable, twice.
+    // The header holds _LINUX_CAPABILITY_VERSION_3 and 0 for the calling thread. The sets are
+    // effective, permitted and inheritable: first the low words of all three, then the high words.
     var header: [2 of UInt32] = [0x2008_0522, 0]
     var sets: [6 of UInt32] = [0, 0, 0, 0, 0, 0]
     guard unsafe capget(&header, &sets) == 0 else { return true }
     return sets[0] & 1 << 12 != 0
   }
 
-  /// The one that this user's processes start a daemon at.
+  /// The address at which this user's processes start a daemon.
   package static func own() throws(NetmapError) -> DaemonAddress {
     let all = try candidates()
     return all[all.count - 1]
   }
 
-  /// Seconds that a daemon has for each answer: one that is stopped must not hold up its clients
-  /// for ever.
+  /// How long a client waits for each answer, seconds: a stopped daemon must not block its clients
+  /// forever.
   package static let patience = 30
 
   static func noDescriptor() -> NetmapError {
@@ -98,15 +108,16 @@ package struct DaemonAddress: Hashable, Sendable {
       remedy: "see whether it is stopped; let it go on (kill -CONT), or end it (kill -KILL)")
   }
 
-  /// A socket that is connected to the daemon here, which is root's or this user's own.
+  /// Connects to the daemon at this address, which must be root's or this user's own.
   ///
-  /// - Returns: Nil when no daemon listens here.
-  /// - Throws: ``NetmapError`` `EACCES` when there is one for others, `EPERM` when there is one of another
-  ///   user's, or what connect(2) left.
+  /// - Returns: The socket; nil when no daemon listens here.
+  /// - Throws: ``NetmapError`` `EACCES` when this user may not open the socket, `EPERM` when the
+  ///   daemon belongs to another user, `ETIMEDOUT` when the daemon does not accept in time, or the
+  ///   error of connect(2).
   package func connect() throws(NetmapError) -> MessageSocket? {
     let file = try Self.socket()
     let connection = MessageSocket(owning: file)
-    // For connect(2) as well, which waits while a stopped daemon's queue is full.
+    // The limit covers connect(2) as well, which waits while the queue of a stopped daemon is full.
     var limit = timeval(tv_sec: Self.patience, tv_usec: 0)
     _ = unsafe setsockopt(
       file, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
@@ -123,7 +134,7 @@ package struct DaemonAddress: Hashable, Sendable {
     return connection
   }
 
-  /// Others may use the daemon here, and this user may not.
+  /// The error for a daemon whose socket this user may not open.
   private func noAccess() -> NetmapError {
     guard self == .host, let own = try? Self.users() else {
       return NetmapError(
@@ -139,11 +150,13 @@ package struct DaemonAddress: Hashable, Sendable {
         + " the group that owns \(path) (usually netmap)")
   }
 
-  /// Begins to listen here. A socket that nobody listens on any more makes room; the caller holds the
-  /// lock that keeps others from doing the same (``DaemonLock``).
+  /// Listens at this address.
   ///
-  /// - Returns: The listening socket, the caller's to close.
-  /// - Throws: ``NetmapError`` `EADDRINUSE` when a daemon listens here, or what bind(2) left.
+  /// Replaces a socket on which no process listens any more. The caller holds the lock
+  /// (``DaemonLock``) that keeps other processes from doing the same.
+  ///
+  /// - Returns: The listening socket, which the caller closes.
+  /// - Throws: ``NetmapError`` `EADDRINUSE` when a daemon listens here, or the error of bind(2).
   package func listen() throws(NetmapError) -> CInt {
     if try connect() != nil {
       throw NetmapError(
@@ -151,18 +164,20 @@ package struct DaemonAddress: Hashable, Sendable {
         remedy: "stop it, or use another --socket")
     }
     let file = try Self.socket()
-    // Here already: what is said before the daemon accepts has its sender with it, too.
+    // Set before listen(2): messages that arrive before the daemon accepts their connection then
+    // carry the sender's credentials as well.
     guard clinux_pass_credentials(file) == 0 else {
       let error = systemError("setsockopt(SO_PASSCRED)", path)
       close(file)
       throw error
     }
-    // Only a socket: whatever else has that name is somebody's file.
+    // Remove only a socket. Any other file of this name was not made by netmapd.
     var status = stat()
     if unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK {
       unsafe unlink(path)
     }
-    // The socket's own mode is what bind(2) gives its name, less the umask, which other threads share.
+    // bind(2) gives the name the socket's mode, less the umask. The umask itself must not change:
+    // other threads share it.
     guard fchmod(file, 0o600) == 0, unsafe withSocketAddress({ unsafe bind(file, $0, $1) }) == 0,
       Glibc.listen(file, 128) == 0
     else {
@@ -198,8 +213,10 @@ package struct DaemonAddress: Hashable, Sendable {
   }
 }
 
-/// An environment variable, nil when it is not set or empty, or when the program has more rights than who
-/// started it (a set-user-ID program, for one).
+/// The value of an environment variable.
+///
+/// Nil when the variable is not set or empty, and in a program that has more rights than the
+/// process that started it, such as a set-user-ID program.
 func environment(_ name: String) -> String? {
   guard let value = unsafe secure_getenv(name), unsafe value.pointee != 0 else { return nil }
   return unsafe String(cString: value)

@@ -1,22 +1,23 @@
 package import NetmapCore
 
-/// What the daemon's check of everything it has found; see ``Engine/check()``.
+/// The result of the daemon's check of all its memory; see ``Engine/check()``.
 package struct DaemonCheck: Hashable, Sendable {
   package var report = CheckReport()
-  /// Processes that are attached.
+  /// The number of attached processes.
   package var clients = 0
-  /// Ports that are open, each open counted.
+  /// The number of opens of ports.
   package var bindings = 0
-  /// Ports that were closed and are kept because a process may still look at them.
+  /// The number of bindings that were closed and are kept because a process may still use their
+  /// rings.
   package var kept = 0
-  /// Locks of rings that processes have died with, since the daemon began.
+  /// The number of ring locks that the daemon has released from dead clients since it started.
   package var locksReleased: UInt64 = 0
 
   package init() {}
 }
 
 extension MessageWriter {
-  /// As much of it as fits into one message, which says how much was left out.
+  /// Writes as much as fits into one message, and how much it left out.
   package mutating func put(_ check: DaemonCheck) {
     for number in [
       check.report.ports, check.report.regions, check.report.buffers, check.clients,

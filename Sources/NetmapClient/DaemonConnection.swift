@@ -3,34 +3,36 @@ internal import Glibc
 package import NetmapCore
 internal import Synchronization
 
-/// This process as a client of one daemon: its mailbox, its slot, its doorbell.
+/// This process as a client of one daemon: its mailbox, its slot and its doorbell.
 ///
-/// Control calls are requests to the daemon and wait for its answer. The data path of open ports never
-/// comes here, and goes on when the daemon has gone. Every call may be made from any thread; in a fork
-/// child every call throws `EBADF`.
+/// Control calls send requests to the daemon and wait for its answers. The data path of open ports
+/// never passes through this object and continues after the daemon has gone. All calls may be made
+/// from any thread. In a fork child every call throws `EBADF`.
 @safe
 package final class DaemonConnection: Sendable {
   package let address: DaemonAddress
   package let doorbells: DoorbellTable
   package let directory: Directory
-  /// In whose name this process locks rings.
+  /// The tag with which this process locks rings.
   package let tag: ClientTag
-  /// For a worker of this process.
+  /// The mail that a worker of this process reads.
   package var mail: Worker.Mail { mailbox.mail }
 
   private let mailbox: Mailbox
   private let life: MarkedLife
   private let way: Way
-  /// How many objects of this process look at a binding's rings.
+  /// The number of objects in this process that use a binding's rings, by binding.
   private let views = Mutex<[UInt64: Int]>([:])
   private nonisolated(unsafe) let process = unsafe ForkGuard.Mark()
 
-  /// Becomes a client of the daemon, which is started where none runs.
+  /// Makes this process a client of the daemon, which it starts if none runs.
   ///
   /// - Parameters:
-  ///   - address: The daemon's; nil for the first of ``DaemonAddress/candidates()`` that has one.
-  ///   - starts: Whether to start a daemon.
-  /// - Throws: ``NetmapError``: what keeps this user from it, or why none could be started.
+  ///   - address: The daemon's address; nil for the first of ``DaemonAddress/candidates()`` at
+  ///     which a daemon listens.
+  ///   - starts: Whether to start a daemon if none runs. Has no effect with an `address`.
+  /// - Throws: ``NetmapError`` when this user may not use the daemon, or when no daemon can be
+  ///   started.
   package convenience init(
     address: DaemonAddress? = nil, starts: Bool = true
   ) throws(NetmapError) {
@@ -49,11 +51,11 @@ package final class DaemonConnection: Sendable {
     }
   }
 
-  /// How a daemon that is a client of itself reaches itself.
+  /// How a daemon that is a client of itself connects to itself.
   package struct Way: Sendable {
-    /// Another connection; nil where nobody listens.
+    /// Makes another connection; nil where no daemon listens.
     let connect: @Sendable () throws(NetmapError) -> MessageSocket?
-    /// The network namespace in which interfaces are looked up for the calling thread; the caller's.
+    /// The network namespace in which the calling thread looks up interfaces; the caller owns it.
     let namespace: @Sendable (PortName) throws(NetmapError) -> OwnedFile?
 
     package init(
@@ -65,26 +67,30 @@ package final class DaemonConnection: Sendable {
     }
   }
 
-  /// Becomes a client of the daemon that this process is.
+  /// Makes a daemon a client of itself.
   ///
   /// - Parameters:
-  ///   - address: Where it listens.
-  ///   - way: How it is reached.
-  /// - Throws: ``NetmapError``, what it answers.
+  ///   - address: The daemon's address.
+  ///   - way: How the daemon connects to itself.
+  /// - Throws: The ``NetmapError`` that the daemon answers with.
   package convenience init(address: DaemonAddress, _ way: Way) throws(NetmapError) {
     guard let connection = try way.connect() else { throw Self.hungUp("connect") }
     try connection.send(Message.bytes(.hello))
     try self.init(address, connection, way)
   }
 
-  /// Becomes a client of the daemon that a token is of; no path has to be resolved for that.
+  /// Makes this process a client of the daemon that made a token.
   ///
-  /// - Throws: As ``Token/daemon()``, before anything is sent; or what the daemon's end left.
+  /// Needs no path to the daemon's socket.
+  ///
+  /// - Throws: ``NetmapError`` as ``Token/daemon()``, before it sends anything; or the error that
+  ///   the daemon's end causes.
   package convenience init(through token: Token) throws(NetmapError) {
     let address = try token.daemon()
     let (mine, theirs) = try MessageSocket.pair()
     try Self.send(Message.bytes(.hello), [theirs.descriptor], on: token.open())
-    // The copy of theirs must go, or the daemon's death would not end the wait.
+    // Close this process's copy of the peer's end. Otherwise the daemon's death would not end the
+    // wait.
     theirs.close()
     let mail = try Self.receive(on: mine, "connect")
     _ = try Message(mail.bytes).answer()
@@ -97,10 +103,10 @@ package final class DaemonConnection: Sendable {
   }
 
   /// - Parameters:
-  ///   - address: The daemon's.
-  ///   - socket: On which a hello has been sent.
-  ///   - way: How a daemon reaches itself; nil for other processes.
-  /// - Throws: ``NetmapError``, what the daemon answered.
+  ///   - address: The daemon's address.
+  ///   - socket: The connection on which a hello has been sent.
+  ///   - way: How a daemon connects to itself; nil in other processes.
+  /// - Throws: The ``NetmapError`` that the daemon answered with.
   private convenience init(
     _ address: DaemonAddress, _ socket: MessageSocket, _ way: Way? = nil
   ) throws(NetmapError) {
@@ -108,11 +114,11 @@ package final class DaemonConnection: Sendable {
   }
 
   /// - Parameters:
-  ///   - address: The daemon's.
+  ///   - address: The daemon's address.
   ///   - socket: The mailbox.
   ///   - mail: The answer to a hello.
-  ///   - way: How a daemon reaches itself; nil for other processes.
-  /// - Throws: ``NetmapError``, what the daemon answered.
+  ///   - way: How a daemon connects to itself; nil in other processes.
+  /// - Throws: The ``NetmapError`` that the daemon answered with.
   private init(
     _ address: DaemonAddress, _ socket: MessageSocket, _ mail: MessageSocket.Datagram,
     _ way: Way? = nil
@@ -150,15 +156,17 @@ package final class DaemonConnection: Sendable {
 
   /// Binds rings of a port.
   ///
-  /// Interfaces are those of the calling thread's network namespace.
+  /// Interface names are looked up in the calling thread's network namespace.
   ///
-  /// - Returns: The binding, and its token.
-  /// - Throws: ``NetmapError`` as ``Engine/register(_:)``, or what the daemon's end left.
+  /// - Returns: The binding and its token.
+  /// - Throws: ``NetmapError`` as ``Engine/register(_:)``, or the error that the daemon's end
+  ///   causes.
   package func register(
     _ request: RegisterRequest
   ) throws(NetmapError) -> Opened {
     try checkProcess()
-    // Not needed for this; but a process that only ever listens would let its mail pile up.
+    // Not needed for this request, but a process that only receives packets would otherwise never
+    // read its mail.
     mailbox.fetch()
     guard let connection = try way.connect() else { throw Self.hungUp("open") }
     let token = Token(connection)
@@ -170,14 +178,16 @@ package final class DaemonConnection: Sendable {
     return try opened(answer, token)
   }
 
-  /// Maps the rings of a port that another process, or another program in this one, has opened.
+  /// Maps the rings of a port that another process, or another program in this process, has opened.
   ///
-  /// - Returns: The binding. ``forget(_:)`` ends this use of it, the token's last copy the binding.
-  /// - Throws: ``NetmapError`` `EBADF` when the token is bound to no port, or is another daemon's; as
-  ///   ``Token/daemon()``.
+  /// - Returns: The binding. ``forget(_:)`` ends this use of the binding; closing the last copy of
+  ///   the token ends the binding itself.
+  /// - Throws: ``NetmapError`` `EBADF` when the token is not bound to a port or belongs to another
+  ///   daemon; as ``Token/daemon()``.
   package func attach(_ token: Token) throws(NetmapError) -> Opened {
     try checkProcess()
-    // It may come from anywhere, and have the daemon's path for a name.
+    // The token may come from any process, and its peer may merely be bound to the same path as the
+    // daemon.
     _ = try token.daemon()
     mailbox.fetch()
     let answer = try ask(
@@ -210,7 +220,7 @@ package final class DaemonConnection: Sendable {
       registration: registration, token: token, attachment: attachment, files: answer.files)
   }
 
-  /// Ring counts and memory of a port, as if it were opened.
+  /// The id of the memory region that a port would have if it were opened.
   ///
   /// - Throws: ``NetmapError`` as ``Engine/portInfo(_:memoryID:)``.
   package func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16 {
@@ -222,7 +232,9 @@ package final class DaemonConnection: Sendable {
     return try body.take(UInt16.self)
   }
 
-  /// Asks about switches. Interfaces are those of the calling thread's network namespace.
+  /// Sends a request about switches.
+  ///
+  /// Interface names are looked up in the calling thread's network namespace.
   ///
   /// - Throws: ``NetmapError`` as ``Engine/answer(_:)``.
   package func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {
@@ -235,10 +247,13 @@ package final class DaemonConnection: Sendable {
     return try body.takeSwitchAnswer()
   }
 
-  /// A request in a socket of its own, where it lies with this process's credentials, which the kernel vouches
-  /// for. Whoever starts programs for users believes nobody else's word.
+  /// Puts a request into a socket of its own, together with this process's credentials as the
+  /// kernel checks them.
   ///
-  /// - Returns: The socket to receive it on.
+  /// The process that runs a module for this user trusts no other statement about who asks for the
+  /// module.
+  ///
+  /// - Returns: The socket on which the request can be received.
   /// - Throws: ``NetmapError`` `EMFILE`.
   private static func sealed(_ request: SwitchRequest) throws(NetmapError) -> OwnedFile {
     let (mine, theirs) = try MessageSocket.pair()
@@ -250,7 +265,7 @@ package final class DaemonConnection: Sendable {
     return OwnedFile(try theirs.take())
   }
 
-  /// Everything that is open: see ``PortListing``.
+  /// All open ports: see ``PortListing``.
   package func listing() throws(NetmapError) -> [PortListing] {
     try checkProcess()
     var result: [PortListing] = []
@@ -265,24 +280,26 @@ package final class DaemonConnection: Sendable {
     return result
   }
 
-  /// Has the daemon look for buffers that are lost or owned twice, and the like; see
-  /// ``Engine/check()`` for what can be said of ports that are in use.
+  /// Has the daemon check the memory of all ports, for example for buffers that are lost or owned
+  /// twice.
+  ///
+  /// ``Engine/check()`` says which findings about ports in use are reliable.
   package func check() throws(NetmapError) -> DaemonCheck {
     try checkProcess()
     var body = try ask(Message.bytes(.check), on: mailbox.socket).body
     return try body.takeCheck()
   }
 
-  /// The data path of a binding, in this process.
+  /// Makes the data path of a binding in this process.
   ///
   /// - Parameters:
-  ///   - registration: What the daemon answered.
-  ///   - lane: As ``AttachedPort`` takes it. What has been attached several times is left as often
-  ///     (``leave(_:)``).
-  ///   - doorbells: Whom its rings may wake; nil for everybody whom this process knows.
-  ///   - backend: As ``AttachedPort`` takes it.
-  /// - Returns: The rings, as this process has them.
-  /// - Throws: ``NetmapError`` `EINVAL` when the daemon's memory does not describe it.
+  ///   - registration: The registration that the daemon answered with.
+  ///   - lane: As in ``AttachedPort``. A binding that is attached several times must be left as
+  ///     many times (``leave(_:)``).
+  ///   - doorbells: The doorbells that the rings may ring; nil for all that this process knows.
+  ///   - backend: As in ``AttachedPort``.
+  /// - Returns: The port's rings as this process has them mapped.
+  /// - Throws: ``NetmapError`` `EINVAL` when the daemon's memory does not describe the binding.
   package func attach(
     _ registration: Registration, lane: Int? = nil, waking doorbells: DoorbellTable? = nil,
     backend: (Int, Ring) throws(NetmapError) -> DataHalf = {
@@ -291,7 +308,7 @@ package final class DaemonConnection: Sendable {
   ) throws(NetmapError) -> AttachedPort {
     let bridge = registration.place.map { mailbox.switches.join($0) }
     do throws(NetmapError) {
-      // What the switch's ports are is in the mail.
+      // The mail describes the other ports of the switch.
       if bridge != nil { mailbox.fetch() }
       return unsafe try AttachedPort(
         region: registration.region, segment: registration.segment,
@@ -304,12 +321,14 @@ package final class DaemonConnection: Sendable {
     }
   }
 
-  /// An object of this process looks at a port's rings no more, and the daemon need not be told.
+  /// Ends one object's use of a port's rings without telling the daemon.
   package func leave(_ registration: Registration) {
     if let place = registration.place { mailbox.switches.leave(place) }
   }
 
-  /// One object of this process looks at a port's rings no more; the daemon is told of the last one.
+  /// Ends one object's use of a port's rings.
+  ///
+  /// Tells the daemon when it was the last object in this process.
   package func forget(_ registration: Registration) {
     leave(registration)
     forget(registration.id)
@@ -323,22 +342,24 @@ package final class DaemonConnection: Sendable {
       return left <= 0
     }
     guard isLast else { return }
-    // A daemon that has gone has forgotten already.
+    // No error matters here: a daemon that has gone keeps nothing for this process.
     try? mailbox.socket.send(Message.bytes(.forget) { $0.put(id.number) }, waits: false)
   }
 
-  /// The calling thread's network namespace, in which a name of an interface is looked up.
+  /// The calling thread's network namespace, in which the daemon looks up the interface's name.
   private static func namespace(for name: PortName) throws(NetmapError) -> OwnedFile? {
     let path = "/proc/thread-self/ns/net"
     let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
     if file >= 0 { return OwnedFile(file) }
-    // A pipe's name need not be that of an interface. Any other must not be looked up elsewhere.
+    // A pipe's name need not be an interface's. The daemon must not look up any other name in its
+    // own namespace.
     guard name.pipe == nil else { return nil }
     throw systemError(
       "open", path, remedy: "mount /proc, by which netmapd is told where interfaces are looked up")
   }
 
-  /// One request, with a private socket for its answer: answers to others cannot get mixed in.
+  /// Sends one request with a private socket for its answer, so that answers to other requests
+  /// cannot get mixed in.
   private func ask(
     _ request: [UInt8], on socket: MessageSocket, namespace: OwnedFile? = nil, isNew: Bool = false
   ) throws(NetmapError) -> (body: MessageReader, files: [OwnedFile]) {
@@ -347,7 +368,8 @@ package final class DaemonConnection: Sendable {
     do throws(NetmapError) {
       try Self.send(
         request, [theirs.descriptor] + (namespace.map { [$0.descriptor] } ?? []), on: socket)
-      // The copy of theirs must go, or the daemon's death would not end the wait.
+      // Close this process's copy of the peer's end. Otherwise the daemon's death would not end the
+      // wait.
       theirs.close()
       mail = try Self.receive(on: mine, "ask")
     } catch {
@@ -357,25 +379,28 @@ package final class DaemonConnection: Sendable {
     return (try Message(mail.bytes).answer(), mail.files)
   }
 
-  /// What it means that the socket for an answer was closed: the daemon has ended, or it had no
-  /// descriptor left for the socket, or for the connection that the request was sent on.
+  /// Finds out why the daemon closed the socket for an answer without answering.
+  ///
+  /// Either the daemon has ended, or it had no descriptor left for the socket or for the connection
+  /// that carried the request.
   ///
   /// - Parameters:
-  ///   - socket: What the request was sent on.
-  ///   - isNew: Whether nobody else can be meant by what has arrived on the connection.
-  ///   - error: That the daemon has gone.
+  ///   - socket: The socket on which the request was sent.
+  ///   - isNew: Whether anything that has arrived on the connection must be meant for this request.
+  ///   - error: The error to report when the daemon has gone.
   /// - Returns: The error to report.
-  /// - Throws: ``NetmapError``, what the daemon answered on the connection itself.
+  /// - Throws: The ``NetmapError`` that the daemon answered with on the connection itself.
   private static func whyNoAnswer(
     on socket: MessageSocket, isNew: Bool, _ error: NetmapError
   ) throws(NetmapError) -> NetmapError {
-    // An error that the connection has had is reported before what was sent on it.
+    // The kernel reports a pending error of the connection before it delivers the message, so try
+    // twice.
     for _ in 0..<2 where isNew {
       guard let mail = try? socket.receive(waits: false) else { continue }
       if !mail.bytes.isEmpty { _ = try Message(mail.bytes).answer() }
       return error
     }
-    // A daemon that is killed closes one descriptor after the other.
+    // The kernel closes the descriptors of a killed daemon one after the other, so wait a moment.
     return socket.isOver(within: 100) ? error : DaemonAddress.noDescriptor()
   }
 
@@ -390,7 +415,7 @@ package final class DaemonConnection: Sendable {
     }
   }
 
-  /// An answer of the daemon, for which it has ``DaemonAddress/patience`` seconds.
+  /// Receives an answer of the daemon; waits ``DaemonAddress/patience`` seconds at most.
   private static func receive(
     on socket: MessageSocket, _ operation: String
   ) throws(NetmapError) -> MessageSocket.Datagram {
@@ -401,7 +426,7 @@ package final class DaemonConnection: Sendable {
     return mail
   }
 
-  /// Whether this still is the process that connected, and no fork child of it.
+  /// Whether this is still the process that connected and not one of its fork children.
   package var isUsable: Bool { unsafe process.isThisProcess }
 
   private func checkProcess() throws(NetmapError) {

@@ -2,18 +2,21 @@ internal import CLinux
 internal import Glibc
 package import NetmapCore
 
-/// The lock on a daemon's address: whoever makes or removes the socket holds it, so that two processes
-/// that find no daemon start one and not two.
+/// The lock on a daemon's address.
+///
+/// A process holds the lock while it makes or removes the socket, so that two processes that find
+/// no daemon start only one.
 package final class DaemonLock: Sendable {
   private let file: OwnedFile
 
-  /// Waits for the lock, and makes the folder if it is not there.
+  /// Waits for the lock, and makes the folder if it does not exist.
   ///
   /// - Parameters:
-  ///   - address: The daemon's.
-  ///   - seconds: How long to wait for others who have it.
-  /// - Throws: ``NetmapError`` `EPERM` when the folder or the lock is another user's, `ETIMEDOUT` when the
-  ///   lock was not to be had, or what mkdir(2) or open(2) left.
+  ///   - address: The daemon's address.
+  ///   - seconds: How long to wait while other processes hold the lock.
+  /// - Throws: ``NetmapError`` `EPERM` when the folder or the lock belongs to another user,
+  ///   `ETIMEDOUT` when other processes held the lock for all that time, or the error of mkdir(2)
+  ///   or open(2).
   package init(
     _ address: DaemonAddress, within seconds: Int = DaemonAddress.patience
   ) throws(NetmapError) {
@@ -27,7 +30,8 @@ package final class DaemonLock: Sendable {
       throw systemError("open", path, remedy: "check the rights on \(address.folder)")
     }
     try Self.checkFile(file, path)
-    // Whoever has it is about to start a daemon, which takes a moment; unless it was stopped meanwhile.
+    // The holder is about to start a daemon, which takes a moment, unless the holder has been
+    // stopped meanwhile.
     let end = monotonicNanoseconds() + UInt64(seconds) * 1_000_000_000
     while flock(file.descriptor, CInt(CLINUX_LOCK_EX | CLINUX_LOCK_NB)) != 0 {
       switch errno {
@@ -43,26 +47,28 @@ package final class DaemonLock: Sendable {
     }
   }
 
-  /// The folder of the address, which is made if it is not there.
+  /// Opens the folder of the address, and makes it if it does not exist.
   ///
-  /// What is checked is what is opened, so nobody can put something else there in between.
+  /// The checks apply to the open folder, so no process can replace the folder between the checks
+  /// and its use.
   private static func folder(of address: DaemonAddress) throws(NetmapError) -> OwnedFile {
     let path = address.folder
-    // The host's folder is for everybody who may use the socket in it; a user's own is private.
+    // All users of the host's socket must be able to reach it in its folder. A user's own folder is
+    // private.
     let mode: mode_t = geteuid() == 0 && !address.isPrivate ? 0o755 : 0o700
     let isNew = unsafe mkdir(path, 0o700) == 0
     guard isNew || errno == EEXIST else {
       throw systemError(
         "mkdir", path, remedy: "create it, or set NETMAP_SOCKET to a path in a folder of yours")
     }
-    // A path that the user named may lead through links.
+    // A path that the user named may contain symbolic links.
     let follows = address.isDefault ? O_NOFOLLOW : 0
     let folder = OwnedFile(unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | follows))
     guard folder.descriptor >= 0 else {
       throw systemError(
         "open", path, remedy: "remove it, or set NETMAP_SOCKET to a path in a folder of yours")
     }
-    // Whatever the umask says.
+    // mkdir(2) applies the umask; fchmod(2) does not.
     if isNew { _ = fchmod(folder.descriptor, mode) }
     var status = stat()
     guard unsafe fstat(folder.descriptor, &status) == 0 else { throw systemError("fstat", path) }
@@ -74,7 +80,8 @@ package final class DaemonLock: Sendable {
     return folder
   }
 
-  /// Makes sure that an open file is an ordinary one of root's or this user's, which has no other name.
+  /// Checks that an open file is a regular file that belongs to root or this user and has no other
+  /// name.
   ///
   /// - Throws: ``NetmapError`` `EPERM`.
   fileprivate static func checkFile(_ file: OwnedFile, _ path: String) throws(NetmapError) {
@@ -96,18 +103,21 @@ package final class DaemonLock: Sendable {
   }
 }
 
-/// The file that a daemon in the background logs to, beside its socket.
+/// The log file of a daemon in the background, beside its socket.
 package struct DaemonLog {
   let file: OwnedFile
 
-  /// Opens it; it is emptied when a daemon is started (``DaemonProgram/spawn``).
+  /// Opens the log.
   ///
-  /// It may lie where others can write: nothing is changed before it is clear what was opened.
+  /// ``DaemonProgram/spawn`` empties it when it starts a daemon.
   ///
-  /// - Throws: ``NetmapError`` `EPERM` for a file of another user's, or with other names; or what open(2)
-  ///   left, as `ELOOP` for a link.
+  /// The folder may be writable for other users, so this changes nothing before it has checked the
+  /// file that it opened.
+  ///
+  /// - Throws: ``NetmapError`` `EPERM` for a file that belongs to another user or has other names;
+  ///   or the error of open(2), such as `ELOOP` for a symbolic link.
   package init(path: String) throws(NetmapError) {
-    // Not to wait for whoever reads, where it is a pipe.
+    // O_NONBLOCK: if the file is a pipe, open(2) must not wait for a reader.
     let flags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
     file = OwnedFile(unsafe open(path, flags, 0o600))
     guard file.descriptor >= 0 else {

@@ -3,11 +3,12 @@ internal import Glibc
 package import NetmapCore
 
 extension DaemonAddress {
-  /// Finds the daemon, and starts one where there is none.
+  /// Connects to the daemon, and starts one if none runs.
   ///
-  /// - Parameter starts: Whether to start one.
+  /// - Parameter starts: Whether to start a daemon if none runs.
   /// - Returns: The address and a connection to it.
-  /// - Throws: ``NetmapError``: what keeps this user from it, or the program from being found.
+  /// - Throws: ``NetmapError`` when this user may not use the daemon, or when the program netmapd
+  ///   is not found.
   package static func reach(
     starts: Bool = true
   ) throws(NetmapError) -> (address: DaemonAddress, connection: MessageSocket) {
@@ -29,12 +30,14 @@ extension DaemonAddress {
     return (address, connection)
   }
 
-  /// Starts a daemon that exits when it is idle, detached from this process. Returns when it can be
-  /// connected to: the socket listens before the daemon runs.
+  /// Starts a daemon that is detached from this process and exits when it is idle.
+  ///
+  /// Clients can connect as soon as this returns: this process makes the socket listen before the
+  /// daemon runs.
   ///
   /// - Parameters:
-  ///   - forced: The program; nil to look for it.
-  ///   - idleExit: Seconds without an open port after which it leaves.
+  ///   - forced: The path of the program; nil to search for it.
+  ///   - idleExit: Seconds without an open port after which the daemon exits.
   /// - Throws: ``NetmapError`` `ENOENT` when the program is not installed.
   package func startDaemon(
     program forced: String? = nil, idleExit: Int = 5
@@ -51,24 +54,27 @@ extension DaemonAddress {
         ],
         listener: claim.listener, log: claim.log, waits: true)
     } catch {
-      // Nobody can have bound the path anew as long as this process listens on it.
+      // No other process can have bound the path again while this process listens on it.
       unsafe unlink(path)
       throw error
     }
   }
 
-  /// Listens, so that whoever comes from now on waits for the daemon that this process is to start.
+  /// Makes the socket listen, so that clients that connect from now on wait for the daemon that
+  /// this process starts.
   ///
-  /// The lock is held no longer than that: a daemon takes its time to start on a busy machine, and others
-  /// need not wait for it before they connect.
+  /// Holds the lock only until then: on a busy machine a daemon takes some time to start, and other
+  /// processes need not wait for that before they connect.
   ///
-  /// - Returns: Nil when there is a daemon, or somebody else is about to start one.
+  /// - Returns: The listening socket, which the caller closes, and the daemon's log; nil when there
+  ///   is a daemon, or when another process is about to start one.
   private func claim() throws(NetmapError) -> (listener: CInt, log: DaemonLog)? {
     let lock = try DaemonLock(self)
     defer { withExtendedLifetime(lock) {} }
-    // Somebody else may have been faster.
+    // Another process may have been faster.
     if try connect() != nil { return nil }
-    // Before it listens: a socket that nobody will serve must not be left behind.
+    // Open the log before listening: an error must not leave a socket behind that no daemon will
+    // serve.
     let log = try DaemonLog(path: "\(path).log")
     return (try listen(), log)
   }
@@ -76,8 +82,8 @@ extension DaemonAddress {
 
 /// The program `netmapd`.
 package enum DaemonProgram {
-  /// `$NETMAPD`, else beside the running program, else where `make install` puts it, else
-  /// in `$PATH`.
+  /// Finds the program: `$NETMAPD`, else beside the running program, else where `make install` puts
+  /// it, else in `$PATH`.
   static func find() throws(NetmapError) -> String {
     if let forced = environment("NETMAPD") { return forced }
     var places: [String] = []
@@ -85,7 +91,7 @@ package enum DaemonProgram {
     places += ((environment("PATH") ?? "") + ":/usr/local/sbin:/usr/sbin").split(separator: ":")
       .map(
         String.init)
-    // A folder that depends on where the program was started is not looked into.
+    // Skip relative folders, which depend on the working folder.
     for place in places where place.hasPrefix("/") {
       let path = "\(place)/netmapd"
       if unsafe access(path, X_OK) == 0 { return path }
@@ -105,19 +111,21 @@ package enum DaemonProgram {
       .joined(separator: "/")
   }
 
-  /// Runs the program with the listening socket as descriptor 3, in a session of its own, without the
-  /// caller's preload, its terminal and its working folder.
+  /// Runs the program with the listening socket as descriptor 3.
+  ///
+  /// The program runs in a session of its own, without the caller's preloaded libraries, terminal
+  /// and working folder.
   ///
   /// - Parameters:
-  ///   - program: Its path.
-  ///   - options: Its command line.
-  ///   - listener: The socket; stays the caller's.
-  ///   - others: What becomes descriptors 4, 5, and so on; they stay the caller's.
-  ///   - log: Where its standard error stream goes; emptied first.
-  ///   - waits: Whether to wait until the process has ended: it leaves another one behind that is not
-  ///     this process's child.
-  ///   - additions: Variables to set, `NAME=VALUE`.
-  /// - Returns: The process.
+  ///   - program: The path of the program.
+  ///   - options: The arguments after the program's name.
+  ///   - listener: The socket; remains the caller's.
+  ///   - others: Descriptors that become 4, 5, and so on; they remain the caller's.
+  ///   - log: The file for the program's standard error stream; emptied first.
+  ///   - waits: Whether to wait for the end of the process. For a daemon, which leaves another
+  ///     process behind that is not a child of this one.
+  ///   - additions: Environment variables to set, as `NAME=VALUE`.
+  /// - Returns: The ID of the process.
   /// - Throws: ``NetmapError`` with the `errno` of posix_spawn(3).
   @discardableResult
   package static func spawn(
@@ -130,7 +138,7 @@ package enum DaemonProgram {
     unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     unsafe posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
     guard ftruncate(log.file.descriptor, 0) == 0 else { throw systemError("ftruncate", "log") }
-    // Duplicates above 3 first: dup2 of 3 onto itself would leave close-on-exec set.
+    // Duplicate the descriptors above 3 first: dup2 of 3 onto itself would leave close-on-exec set.
     let (high, highLog) = (try duplicate(listener), try duplicate(log.file.descriptor))
     unsafe posix_spawn_file_actions_adddup2(&actions, highLog.descriptor, 2)
     unsafe posix_spawn_file_actions_adddup2(&actions, high.descriptor, 3)
@@ -167,15 +175,17 @@ package enum DaemonProgram {
     }
     guard waits else { return process }
     var status: CInt = 0
-    // Whoever ignores SIGCHLD, or waits for any child, leaves nothing to wait for.
+    // If the program ignores SIGCHLD or waits for any child, there is nothing left to wait for.
+    // That is no error.
     while unsafe waitpid(process, &status, 0) < 0 && errno == EINTR {}
     return process
   }
 
-  /// What a daemon gets of this process's environment, `NAME=VALUE`.
+  /// The part of this process's environment that a daemon gets, as `NAME=VALUE`.
   ///
-  /// What a preloaded library or a debugging run-time of the caller needs is not the daemon's. Where root's
-  /// looks for libraries and programs is for nobody to say who started a program with root's rights.
+  /// The daemon does not get variables for preloaded libraries or a debugging runtime. Where root's
+  /// daemon looks for libraries and programs must not depend on the user who started a program with
+  /// root's rights.
   package static func daemonEnvironment(asRoot: Bool) -> [String] {
     let names = ["LANG", "LC_ALL"] + (asRoot ? [] : ["PATH", "HOME", "LD_LIBRARY_PATH"])
     return names.compactMap { name in environment(name).map { "\(name)=\($0)" } }

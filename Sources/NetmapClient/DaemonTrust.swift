@@ -2,27 +2,31 @@ internal import CLinux
 internal import Glibc
 internal import NetmapCore
 
-/// Which users' daemons this process believes.
+/// The users whose daemons this process trusts.
 ///
-/// A daemon hands out memory that its clients map and work by, so it must be root's or the client's own.
-/// `SO_PEERCRED` of a connected socket names whoever called listen(2), as the kernel saw it: a name in the
-/// file system proves nothing.
+/// A daemon hands out memory that its clients map and work with, so it must be root's or the
+/// client's own. `SO_PEERCRED` of a connected socket gives the credentials of the process that
+/// called listen(2), as the kernel saw them. A name in the file system proves nothing.
 package struct DaemonTrust {
-  /// Effective user of this process.
+  /// The effective user of this process.
   let user: UInt32
-  /// What the kernel shows for a user who has no number in this user namespace.
+  /// The number that the kernel shows for users who are not mapped in this user namespace.
   let overflow: UInt32
-  /// Whether the parent namespace's root has a number here; the host's has none in most containers that an
-  /// ordinary user starts.
+  /// Whether root of the parent user namespace is mapped here.
+  ///
+  /// The host's root is not mapped in most containers that an ordinary user starts.
   let mapsRoot: Bool
-  /// Whether every user has a number here: only then is ``overflow`` a user like others.
+  /// Whether all users are mapped here.
+  ///
+  /// Only then is ``overflow`` an ordinary user.
   let isComplete: Bool
 
   /// - Parameters:
-  ///   - user: Effective user of this process.
-  ///   - overflow: Text of `/proc/sys/kernel/overflowuid`.
-  ///   - map: Text of `/proc/self/uid_map` (user_namespaces(7)), empty where nobody has a number yet; nil where
-  ///     it cannot be read, which counts as the first namespace: there nobody needs the exception.
+  ///   - user: The effective user of this process.
+  ///   - overflow: The text of `/proc/sys/kernel/overflowuid`.
+  ///   - map: The text of `/proc/self/uid_map` (user_namespaces(7)), which is empty as long as no
+  ///     user is mapped. Nil where it cannot be read: the process then counts as one of the initial
+  ///     user namespace, which needs no exception.
   package init(user: UInt32, overflow: String?, map: String?) {
     self.user = user
     self.overflow = (overflow?.filter(\.isNumber)).flatMap { UInt32($0) } ?? 65534
@@ -48,15 +52,15 @@ package struct DaemonTrust {
 
   package enum Verdict: Equatable {
     case trusted
-    /// It may be the host's root, who has no number here.
+    /// The daemon may belong to the host's root, who is not mapped here.
     case trustedIfNamed
     case refused
   }
 
-  /// Whether a daemon is believed.
+  /// Whether to trust a daemon.
   ///
-  /// - Parameter listener: Who listens.
-  /// - Returns: The answer.
+  /// - Parameter listener: The user who listens.
+  /// - Returns: The verdict.
   package func verdict(on listener: UInt32) -> Verdict {
     if listener == overflow, !isComplete { return mapsRoot ? .refused : .trustedIfNamed }
     return listener == 0 || listener == user ? .trusted : .refused
@@ -74,10 +78,12 @@ package struct DaemonTrust {
 }
 
 extension DaemonAddress {
-  /// Makes sure, before anything is sent, that who listens at the other end is root or this process's own
-  /// user, and that nobody else can change the folder of a usual address.
+  /// Checks, before anything is sent, that the listener at the other end is root or this process's
+  /// own user.
   ///
-  /// - Throws: ``NetmapError`` `EPERM`, with who it is.
+  /// At a default address it also checks that no other user can change the folder.
+  ///
+  /// - Throws: ``NetmapError`` `EPERM`, which names the user.
   func verify(_ connection: MessageSocket) throws(NetmapError) {
     guard let peer = connection.peer else { throw systemError("getsockopt(SO_PEERCRED)", path) }
     let trust = DaemonTrust.current()
@@ -112,28 +118,31 @@ extension DaemonAddress {
     NetmapError(.notPermitted, "connect", path, reason: reason, remedy: remedy)
   }
 
-  /// Whether this process cannot change what lies in the folder.
+  /// Whether this process cannot change the contents of the folder.
   private func isBeyondReach(_ trust: DaemonTrust) -> Bool {
     var status = stat()
     guard unsafe stat(folder, &status) == 0 else { return false }
-    // Whoever has no number here cannot tell whose it is.
+    // If this process's own user is not mapped, the folder's owner cannot be told from other
+    // unmapped users.
     guard status.st_uid != trust.user || trust.user == trust.overflow else { return false }
-    // AT_EACCESS: with the rights that are in force.
+    // 0x200 is AT_EACCESS: check with the effective IDs.
     return unsafe faccessat(AT_FDCWD, folder, W_OK, 0x200) != 0
   }
 
-  /// The address of the daemon that a token is of, once it is clear that it is root's or this user's own.
+  /// The address of the daemon that made a token, if that daemon is root's or this user's own.
   ///
-  /// - Parameter token: A descriptor from anywhere.
-  /// - Returns: By which this process reaches the daemon.
-  /// - Throws: ``NetmapError`` `ENOTSOCK` or `EINVAL` for one that is no token, `EPERM` for another user's.
+  /// - Parameter token: A descriptor, which may come from any process.
+  /// - Returns: The address by which this process reaches the daemon.
+  /// - Throws: ``NetmapError`` `ENOTSOCK` or `EINVAL` for a descriptor that is not a token, `EPERM`
+  ///   for a token of another user's daemon.
   static func daemon(of token: MessageSocket) throws(NetmapError) -> DaemonAddress {
     let address = try DaemonAddress(peerOf: token.descriptor)
     guard let peer = token.peer else { throw systemError("getsockopt(SO_PEERCRED)", address.path) }
     let trust = DaemonTrust.current()
     let verdict = trust.verdict(on: peer.user)
     if verdict == .trusted { return address }
-    // The one that the user has named is believed: if this is its, that is another way to it.
+    // This process trusts the daemon that the user has named. If the token belongs to the same
+    // daemon, the token is trusted too.
     if verdict == .trustedIfNamed, let path = environment("NETMAP_SOCKET") {
       let named = try DaemonAddress(path: path)
       if let connection = try named.connect(), let other = connection.peer, other == peer,
@@ -149,7 +158,7 @@ extension DaemonAddress {
       remedy: "run the program as user \(peer.user), or pass a port of root's daemon")
   }
 
-  /// What the peer of a socket is bound to.
+  /// The address to which the peer of a socket is bound.
   private init(peerOf file: CInt) throws(NetmapError) {
     var address = sockaddr_un()
     var size = socklen_t(MemoryLayout<sockaddr_un>.size)
@@ -174,7 +183,8 @@ extension DaemonAddress {
     try self.init(path: String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self))
   }
 
-  /// The folder of a usual address: root's or this user's, and nobody else's to write to.
+  /// Checks the folder of a default address: it must belong to root or this user, and no other user
+  /// may write to it.
   private func checkFolder() throws(NetmapError) {
     var status = stat()
     guard unsafe lstat(folder, &status) == 0 else { throw systemError("lstat", folder) }
@@ -185,12 +195,12 @@ extension DaemonAddress {
     }
   }
 
-  /// What is wrong with a folder for sockets.
+  /// The reason not to trust a folder with sockets.
   ///
   /// - Parameters:
-  ///   - status: The folder's.
-  ///   - strictly: Whether others may not write to it at all.
-  /// - Returns: Nil when nothing is.
+  ///   - status: The folder's status.
+  ///   - strictly: Whether to refuse a folder to which other users may write.
+  /// - Returns: Nil for a folder that can be trusted.
   static func mistrust(of status: stat, strictly: Bool) -> String? {
     guard status.st_mode & S_IFMT == S_IFDIR else { return "it is no folder" }
     guard status.st_uid == 0 || status.st_uid == geteuid() else {

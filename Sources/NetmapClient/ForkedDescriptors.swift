@@ -2,14 +2,19 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// Descriptors that a child of fork(2) must not keep open: a mailbox that lived on in a child would hide
-/// from the daemon that its process has gone on to another program.
+/// Descriptors that a child of fork(2) must not keep open.
 ///
-/// In a child each becomes /dev/null and keeps its number, which an object of the child still closes.
+/// A child's copy of a mailbox would keep the daemon from noticing that the parent has become
+/// another program.
+///
+/// In a child each of them becomes /dev/null. The number stays in use, because an object in the
+/// child still closes it.
 enum ForkedDescriptors {
   private static let capacity = 64
 
-  /// Descriptors plus one; 0 for a free place. Never freed.
+  /// Each cell holds a descriptor plus one, or 0 if it is free.
+  ///
+  /// The memory is never freed.
   private nonisolated(unsafe) static let cells: UnsafeMutablePointer<Atomic<Int32>> = {
     let cells = UnsafeMutablePointer<Atomic<Int32>>.allocate(capacity: capacity)
     for index in 0..<capacity { unsafe (cells + index).initialize(to: Atomic(0)) }
@@ -17,7 +22,9 @@ enum ForkedDescriptors {
     return unsafe cells
   }()
 
-  /// From now on a child parts with `file`; beyond ``capacity`` of them it keeps the rest.
+  /// Has children close their copies of `file`.
+  ///
+  /// Beyond ``capacity`` descriptors, children keep the rest open.
   static func add(_ file: CInt) {
     for index in 0..<capacity {
       let cell = unsafe cells + index
@@ -27,7 +34,9 @@ enum ForkedDescriptors {
     }
   }
 
-  /// `file` is about to be closed.
+  /// Removes `file`.
+  ///
+  /// The caller calls this before it closes the descriptor.
   static func remove(_ file: CInt) {
     for index in 0..<capacity {
       let cell = unsafe cells + index
@@ -37,7 +46,9 @@ enum ForkedDescriptors {
     }
   }
 
-  /// Only calls that are allowed between fork and exec in a process with threads.
+  /// Replaces the descriptors in a child.
+  ///
+  /// Makes only calls that are allowed between fork and exec in a process with threads.
   private static func partInChild() {
     let null = unsafe open("/dev/null", O_RDWR | O_CLOEXEC)
     guard null >= 0 else { return }

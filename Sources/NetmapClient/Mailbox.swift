@@ -2,16 +2,16 @@ internal import Glibc
 internal import NetmapCore
 internal import Synchronization
 
-/// Where the daemon puts what a process must know to meet others: their doorbells, and the memory of the
-/// ports that are on a switch with its own.
+/// The socket on which the daemon tells a process how to reach others: their doorbells, and the
+/// memory of the ports on the switches that the process has ports on.
 ///
-/// Nobody waits for mail. It is fetched when a sync meets a doorbell number or a port that the process
-/// does not know; the daemon has posted the doorbell before the number could be met.
+/// No thread waits for mail. A sync fetches it when it meets a doorbell number or a port that the
+/// process does not know. The daemon posts a doorbell before any process can meet its number.
 final class Mailbox: Sendable {
   let socket: MessageSocket
   let switches = SwitchTables()
   private let fetching = Mutex<Void>(())
-  /// Set once, before anybody can ring.
+  /// Set once, before any thread can ring a doorbell.
   private let table = Mutex<DoorbellTable?>(nil)
 
   init(_ socket: MessageSocket) {
@@ -21,21 +21,23 @@ final class Mailbox: Sendable {
 
   deinit { ForkedDescriptors.remove(socket.descriptor) }
 
-  /// - Parameter doorbells: Where doorbells go that arrive; it outlives the mailbox's last use.
+  /// - Parameter doorbells: The table that receives the doorbells; it outlives the last use of the
+  ///   mailbox.
   func deliver(to doorbells: DoorbellTable) {
     table.withLock { $0 = doorbells }
   }
 
-  /// Installs everything that has been posted, or as much as is asked for. Does not block.
+  /// Reads and installs what the daemon has posted, up to a limit, without blocking.
   ///
-  /// - Parameter limit: How many messages are read at most.
-  /// - Returns: Whether there may be more; `hasEnded` when the daemon has gone.
+  /// - Parameter limit: The most messages to read.
+  /// - Returns: `goesOn` when there may be more messages, `hasEnded` when the daemon has gone,
+  ///   otherwise `isRead`.
   @discardableResult
   func fetch(limit: Int = .max) -> Worker.Mail.State {
     fetching.withLock { _ in
       guard let table = table.withLock({ $0 }) else { return .isRead }
-      // An error means that the daemon has gone: then nobody new can be met either.
-      // Mail whose descriptors could not be received is lost; what is behind it is not.
+      // Any error but EMSGSIZE means that the daemon has gone: no new process or port can appear
+      // then. A message that cannot be received whole is lost, but the messages behind it are not.
       for _ in 0..<limit {
         let mail: MessageSocket.Datagram?
         do throws(NetmapError) {
@@ -48,7 +50,7 @@ final class Mailbox: Sendable {
         guard !mail.bytes.isEmpty else { return .hasEnded }
         guard var message = try? Message(mail.bytes) else { continue }
         if message.kind == .neighbour {
-          // A port that cannot be mapped is one to which packets are dropped, and counted.
+          // If the port cannot be mapped, syncs drop packets for it and count the drops.
           try? switches.take(message, mail.files)
           continue
         }
@@ -65,7 +67,9 @@ final class Mailbox: Sendable {
     }
   }
 
-  /// What a worker of this process reads between its turns, so that ports that have left a switch are unmapped
+  /// The mail for a worker of this process.
+  ///
+  /// The worker reads it between its turns, so that ports that have left a switch are unmapped
   /// soon.
   var mail: Worker.Mail {
     Worker.Mail(descriptor: socket.descriptor) { [self] in
@@ -75,17 +79,23 @@ final class Mailbox: Sendable {
     }
   }
 
-  /// Messages that a worker reads in a turn: each may map or unmap a port.
+  /// The most messages that a worker reads per turn: each may map or unmap a port.
   private static let turnLimit = 32
 
-  /// Has the daemon ring a doorbell that this process does not have: its mail was lost, because no descriptor was
-  /// free to receive it with, or still waits in the daemon for room in the mailbox. Does not block.
+  /// Has the daemon ring a doorbell that this process does not have.
+  ///
+  /// Does not block.
+  ///
+  /// Either the mail with the doorbell was lost, because no descriptor was free to receive it with,
+  /// or it still waits in the daemon for room in the mailbox.
   func ring(_ number: UInt32) {
-    // An error means that the daemon has gone, or has not read for long.
+    // An error means that the daemon has gone or has not read the mailbox for a long time.
     try? socket.send(Message.bytes(.ring) { $0.put(number) }, waits: false)
   }
 
-  /// How the doorbell table asks for more. The mailbox must outlive every port that uses the table.
+  /// The functions by which the doorbell table asks for doorbells.
+  ///
+  /// The mailbox must outlive every port that uses the table.
   var resolver: DoorbellTable.Resolver {
     unsafe DoorbellTable.Resolver(context: Unmanaged.passUnretained(self).toOpaque()) { context in
       unsafe Unmanaged<Mailbox>.fromOpaque(context).takeUnretainedValue().fetch()
@@ -94,7 +104,9 @@ final class Mailbox: Sendable {
     }
   }
 
-  /// How a sync asks for a port's memory that it has not mapped. The mailbox must outlive every port.
+  /// The function by which a sync asks for the memory of a port that is not mapped.
+  ///
+  /// The mailbox must outlive every port.
   var destinationResolver: DestinationResolver {
     unsafe DestinationResolver(context: Unmanaged.passUnretained(self).toOpaque()) { context in
       unsafe Unmanaged<Mailbox>.fromOpaque(context).takeUnretainedValue().fetch()

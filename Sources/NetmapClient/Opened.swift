@@ -5,15 +5,15 @@ internal import NetmapLinux
 package struct Opened {
   package let registration: Registration
   package let token: Token
-  /// How the rings of an interface are made; nil for other ports.
+  /// How to make the rings of an interface; nil for other ports.
   let attachment: InterfaceAttachment?
-  /// What the attachment names by descriptor.
+  /// The descriptors that the attachment names.
   let files: [OwnedFile]
 
   /// Makes the data path of the binding.
   ///
-  /// - Parameter connection: The one it was opened on.
-  /// - Returns: The data path; it stays valid memory for as long as the object lives.
+  /// - Parameter connection: The connection on which the port was opened.
+  /// - Returns: The data path. Its memory stays valid for as long as the object lives.
   /// - Throws: ``NetmapError`` when a ring cannot be mapped.
   package func attach(_ connection: DaemonConnection) throws(NetmapError) -> AttachedPort {
     guard let attachment else {

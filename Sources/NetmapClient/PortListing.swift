@@ -1,22 +1,29 @@
 package import NetmapCore
 
-/// A port as the daemon lists it: who has it open, and what its rings have done.
+/// A port as the daemon lists it: the processes that use it and the counters of its rings.
 package struct PortListing: Hashable, Sendable {
   package var name: String
   package var memoryID: UInt16
   package var geometry: PortGeometry
-  /// `xdp copy`, ...; empty for ports that are no interface.
+  /// The backend and its mode, such as `xdp copy`; also says whether the port is isolated or an
+  /// interface on a switch.
+  ///
+  /// Empty for all other ports that are not interfaces.
   package var backend: String
-  /// The processes that opened it, one entry for each open.
+  /// The IDs of the processes that use the port.
+  ///
+  /// Each open contributes the processes that may have its rings mapped. An open that has none, or
+  /// that is isolated, contributes the process that opened the port.
   package var processes: [Int32]
-  /// Packets and bytes that its rings have moved, and packets they dropped.
+  /// Packets and bytes that the port's rings have moved, and packets that they have dropped.
   package var transmit: Traffic
   package var receive: Traffic
 
   package struct Traffic: Hashable, Sendable {
     package var packets: UInt64
     package var bytes: UInt64
-    /// Packets for everybody on a switch, and the copies that were made: see ``RingCounters/copies``.
+    /// Packets sent to all ports of a switch, and the copies made of them: see
+    /// ``RingCounters/copies``.
     package var broadcasts: UInt64
     package var copies: UInt64
     package var reasons: DropCounters
@@ -32,7 +39,7 @@ package struct PortListing: Hashable, Sendable {
       reasons = counters.drops
     }
 
-    /// Adds drops that were counted elsewhere.
+    /// Adds drops that another counter has counted.
     package mutating func add(_ drops: DropCounters) {
       for reason in DropReason.allCases { reasons[reason] &+= drops[reason] }
     }

@@ -1,22 +1,24 @@
 internal import NetmapCore
 internal import Synchronization
 
-/// The switches on which this process has ports, and what it has mapped of the others' ports.
+/// The switches on which this process has ports, and the ports of other processes that it has
+/// mapped.
 ///
-/// The daemon posts every port of a switch to the mailbox of every process on it; the tables say what has
-/// been read. All of it is ordered by the mailbox.
+/// The daemon posts every port of a switch to the mailbox of every process on that switch. The
+/// tables record what this process has read. The mailbox serializes all changes that its messages
+/// cause.
 final class SwitchTables: Sendable {
   private let tables = Mutex<[UInt64: Entry]>([:])
 
   private struct Entry {
     let destinations = DestinationTable()
-    /// Ports of this process on the switch.
+    /// The number of uses of this process's ports on the switch.
     var ports = 0
-    /// Ports of the switch that are mapped: generations by index.
+    /// The mapped ports of the switch: generations by index.
     var places: [Int: UInt32] = [:]
   }
 
-  /// Takes note of a port of this process.
+  /// Records one use of a port of this process.
   func join(_ place: SwitchPlace) -> BridgeAttachment {
     let destinations = tables.withLock { tables in
       tables[place.serial, default: Entry()].ports += 1
@@ -27,7 +29,7 @@ final class SwitchTables: Sendable {
       generation: place.generation)
   }
 
-  /// Nobody in this process syncs the port any more.
+  /// Records that one use of a port has ended.
   func leave(_ place: SwitchPlace) {
     tables.withLock { tables in
       tables[place.serial]?.ports -= 1
@@ -35,9 +37,10 @@ final class SwitchTables: Sendable {
     }
   }
 
-  /// Reads one message that a port has come or gone.
+  /// Reads one message about a port that has joined or left a switch.
   ///
-  /// - Throws: ``NetmapError`` when the port cannot be mapped: packets for it are dropped and counted.
+  /// - Throws: ``NetmapError`` when the port cannot be mapped. Syncs then drop packets for it and
+  ///   count the drops.
   func take(_ message: Message, _ files: [OwnedFile]) throws(NetmapError) {
     var body = message.body
     let (serial, index) = (try body.take(UInt64.self), Int(try body.take(UInt8.self)))
@@ -60,9 +63,9 @@ final class SwitchTables: Sendable {
     try destinations.install(index, region: region, segment: segment, generation: generation)
   }
 
-  /// Unmaps ports that have gone, and that no sync can be using any more.
+  /// Unmaps ports that have left and that no sync can still be using.
   ///
-  /// - Returns: Whether something is left.
+  /// - Returns: Whether a port is left to unmap.
   func sweep() -> Bool {
     let all = tables.withLock { $0.values.map(\.destinations) }
     return all.reduce(false) { $1.sweep() || $0 }

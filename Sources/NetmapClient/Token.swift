@@ -3,11 +3,14 @@ internal import Glibc
 package import NetmapCore
 internal import Synchronization
 
-/// One open of a port, as a descriptor: the binding lasts until its last copy is closed.
+/// One open of a port, as a descriptor.
 ///
-/// It is polled, inherited and passed on like a file. Nothing is ever received on it: a request that is
-/// sent on it carries a socket for the answer. A process that was given one by fork(2), exec(2) or
-/// over a socket can use the port's rings after ``DaemonConnection/attach(_:)``.
+/// The binding lasts until the last copy is closed.
+///
+/// A token can be polled, inherited and passed on like a file. No process ever receives on it: a
+/// request that is sent on a token carries a socket for the answer. A process that got a token by
+/// fork(2), exec(2) or over a socket can use the port's rings after
+/// ``DaemonConnection/attach(_:)``.
 package final class Token: Sendable {
   private let socket: Mutex<MessageSocket?>
 
@@ -15,7 +18,7 @@ package final class Token: Sendable {
     self.socket = Mutex(socket)
   }
 
-  /// - Parameter descriptor: A copy of a token; this object's from now on.
+  /// - Parameter descriptor: A copy of a token; this object takes ownership of it.
   package convenience init(owning descriptor: CInt) {
     self.init(MessageSocket(owning: descriptor))
   }
@@ -25,11 +28,11 @@ package final class Token: Sendable {
     socket.withLock { $0 = nil }
   }
 
-  /// Another copy of it, which is the caller's.
+  /// Makes another copy of the token.
   ///
-  /// - Parameter survivesExec: Whether a program that this process becomes inherits the copy.
-  /// - Returns: The copy.
-  /// - Throws: ``NetmapError`` `EBADF` when this one is closed, `EMFILE`.
+  /// - Parameter survivesExec: Whether the copy stays open across exec(2).
+  /// - Returns: The copy, which the caller closes.
+  /// - Throws: ``NetmapError`` `EBADF` when this copy is closed, `EMFILE`.
   package func duplicate(survivesExec: Bool = false) throws(NetmapError) -> CInt {
     let command = survivesExec ? F_DUPFD : CInt(CLINUX_F_DUPFD_CLOEXEC)
     let copy = fcntl(try open().descriptor, command, 0)
@@ -39,7 +42,7 @@ package final class Token: Sendable {
     return copy
   }
 
-  /// The socket.
+  /// The token's socket.
   func open() throws(NetmapError) -> MessageSocket {
     guard let socket = socket.withLock({ $0 }) else {
       throw NetmapError(.badDescriptor, "use", "token", reason: "it is closed")
@@ -47,10 +50,10 @@ package final class Token: Sendable {
     return socket
   }
 
-  /// Whose token it is: the daemon's at this address, which is root's or this user's own.
+  /// The address of the daemon that made this token; the daemon must be root's or this user's own.
   ///
-  /// - Throws: ``NetmapError`` `ENOTSOCK` or `EINVAL` for a descriptor that is no token, `EPERM` for one of
-  ///   another user's daemon.
+  /// - Throws: ``NetmapError`` `ENOTSOCK` or `EINVAL` for a descriptor that is not a token, `EPERM`
+  ///   for a token of another user's daemon.
   package func daemon() throws(NetmapError) -> DaemonAddress {
     try DaemonAddress.daemon(of: open())
   }

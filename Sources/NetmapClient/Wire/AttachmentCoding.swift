@@ -1,19 +1,21 @@
 package import NetmapCore
 
-// How rings of interfaces are made in a client, as messages carry it. Descriptors travel beside the
-// message; it names them by their place, and each travels once.
+// The encoding of the recipes for ring drivers of interfaces, which clients follow. Descriptors
+// travel beside the message. The message names each by its index among them, and each travels once.
 
-/// Descriptors that go with a message, in their order.
+/// The descriptors that go with a message, in order.
 package struct FileTable {
   package private(set) var files: [CInt]
   private var places: [CInt: UInt16] = [:]
 
-  /// - Parameter files: Those that are named in another way.
+  /// - Parameter files: The first descriptors, to which the message refers in other ways.
   package init(after files: [CInt]) {
     self.files = files
   }
 
-  /// The place of a descriptor, which is added if it has none.
+  /// The index of a descriptor.
+  ///
+  /// Adds the descriptor if the table does not contain it.
   fileprivate mutating func place(of file: CInt) -> UInt16 {
     if let known = places[file] { return known }
     let place = UInt16(truncatingIfNeeded: files.count)
@@ -24,7 +26,7 @@ package struct FileTable {
 }
 
 extension MessageWriter {
-  /// - Throws: ``NetmapError`` `E2BIG` for more rings than one message can describe.
+  /// - Throws: ``NetmapError`` `E2BIG` when one message cannot describe all rings.
   package mutating func put(
     _ attachment: InterfaceAttachment, named name: String, files: inout FileTable
   ) throws(NetmapError) {
@@ -56,10 +58,11 @@ extension MessageWriter {
 
 extension MessageReader {
   /// - Parameters:
-  ///   - files: What came with the message.
-  ///   - region: The region of the port.
-  /// - Returns: The attachment; its descriptors are those of `files`.
-  /// - Throws: ``NetmapError`` `EINVAL` for a message that makes no sense, or what mapping left.
+  ///   - files: The descriptors that came with the message.
+  ///   - region: The port's region.
+  /// - Returns: The attachment. Its descriptors belong to `files`.
+  /// - Throws: ``NetmapError`` `EINVAL` for a malformed message, or the error of mapping the
+  ///   memory.
   package mutating func takeAttachment(
     files: [OwnedFile], region: SharedMemory
   ) throws(NetmapError) -> InterfaceAttachment {

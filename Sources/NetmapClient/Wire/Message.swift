@@ -1,25 +1,32 @@
 package import NetmapCore
 
-/// What a datagram between a process and its daemon says: a kind, and the fields that belong to it.
+/// The contents of a datagram between a process and the daemon: a kind, and the fields of that
+/// kind.
 package struct Message {
-  /// Changes with every change of a message or of a shared segment.
+  /// The version of the protocol.
+  ///
+  /// It changes with every change of a message or of a shared segment.
   package static let version: UInt16 = 6
 
   /// The longest datagram, bytes.
   package static let byteCountMax = 49_152
 
-  /// The most descriptors that one datagram carries: the kernel's limit, unix(7).
+  /// The most descriptors that one datagram can carry: the kernel's limit, unix(7).
   package static let descriptorCountMax = 253
 
   package enum Kind: UInt16, Sendable {
     // From a process, on its mailbox.
-    /// First of all: a process wants to be a client. Answered with its slot, whether others get its doorbell,
-    /// and the directory, the end of the doorbell that it watches, the page that marks its life
-    /// (``MarkedLife``), the end that others ring if they get it, and on a token the mailbox.
+    /// The first message: a process asks to become a client.
+    ///
+    /// The daemon answers with the process's slot and whether other processes get its doorbell.
+    /// Descriptors go with the answer: the directory, the end of the doorbell that the process
+    /// watches, the page that marks its life (``MarkedLife``), the end that other processes ring if
+    /// they get it, and, for a hello on a token, the mailbox.
     case hello = 1
-    /// A port that was closed is no longer looked at.
+    /// The process no longer uses the rings of a port.
     case forget = 2
-    /// Asks to wake the sleepers of a client whose doorbell the process could not receive.
+    /// Asks the daemon to wake the sleepers of a client whose doorbell the process could not
+    /// receive.
     case ring = 3
 
     // From a process, with a socket to answer on.
@@ -27,24 +34,27 @@ package struct Message {
     case register = 16
     /// Asks for the memory region of a port.
     case portInfo = 17
-    /// Asks for every port, binding and counter.
+    /// Asks for all ports with their processes and counters.
     case list = 18
-    /// Asks what is wrong with the memory of all ports.
+    /// Asks for a check of the memory of all ports.
     case check = 24
-    /// On a token: maps the rings of the binding that it stands for. A ``hello`` on a token, with a socket to
-    /// answer on, is answered with a mailbox as well.
+    /// On a token: asks to map the rings of the token's binding.
+    ///
+    /// A ``hello`` on a token, with a socket to answer on, is answered with a mailbox as well.
     case attach = 25
 
-    /// A request about switches.
+    /// Carries a request about switches.
     case control = 19
 
     // From the daemon.
-    /// The answer, when it is yes.
+    /// The positive answer to a request.
     case done = 32
-    /// The answer, when it is no: an error.
+    /// The negative answer to a request: an error.
     case refused = 33
-    /// The doorbell of another process: its number, and whether it is rung on the end that this process watches.
-    /// If not, it comes with the message.
+    /// The doorbell of another process: its number, and whether this process rings it on the
+    /// doorbell end that it watches itself.
+    ///
+    /// If not, the descriptor comes with the message.
     case doorbell = 34
     /// The memory of a port on a switch on which the process has a port.
     case neighbour = 35
@@ -67,7 +77,8 @@ package struct Message {
     return writer.bytes
   }
 
-  /// - Throws: ``NetmapError`` `EINVAL` for something else, `EPROTO` for another version.
+  /// - Throws: ``NetmapError`` `EINVAL` for anything that is not a message, `EPROTO` for another
+  ///   version.
   package init(_ bytes: some Sequence<UInt8>) throws(NetmapError) {
     body = MessageReader(bytes)
     guard try body.take(UInt32.self) == Self.magic else {
@@ -88,7 +99,7 @@ package struct Message {
 }
 
 extension Message {
-  /// A refusal, as a message.
+  /// The bytes of a refusal.
   package static func refusal(_ error: NetmapError) -> [UInt8] {
     bytes(.refused) {
       $0.put(error.code.rawValue)

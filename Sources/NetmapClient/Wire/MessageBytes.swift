@@ -1,7 +1,9 @@
 package import NetmapCore
 
-/// Writes the fields of a message one after the other, in the machine's byte order: both sides run on
-/// one host.
+/// Writes the fields of a message one after the other.
+///
+/// Numbers are in the machine's byte order, as both processes run on one host; ``MessageReader``
+/// expects little-endian.
 package struct MessageWriter {
   package private(set) var bytes: [UInt8] = []
 
@@ -11,14 +13,14 @@ package struct MessageWriter {
     unsafe withUnsafeBytes(of: value) { unsafe bytes.append(contentsOf: $0) }
   }
 
-  /// Bytes with their count in front; at most 65535.
+  /// Writes a count of 16 bits and then the bytes; cuts off bytes beyond 65535.
   package mutating func put(bytes value: some Collection<UInt8>) {
     let kept = value.prefix(Int(UInt16.max))
     put(UInt16(kept.count))
     bytes.append(contentsOf: kept)
   }
 
-  /// Bytes as they are.
+  /// Writes bytes without a count.
   package mutating func put(raw value: [UInt8]) {
     bytes.append(contentsOf: value)
   }
@@ -38,7 +40,9 @@ package struct MessageWriter {
   }
 }
 
-/// Reads the fields of a message. Nothing in it is believed: whoever sent it may be broken.
+/// Reads the fields of a message.
+///
+/// Trusts nothing in it: the sender may be broken or hostile.
 package struct MessageReader {
   private var rest: ArraySlice<UInt8>
 
@@ -81,7 +85,7 @@ package struct MessageReader {
     return isThere ? value : nil
   }
 
-  /// Whether everything has been read.
+  /// Whether the whole message has been read.
   package var isAtEnd: Bool { rest.isEmpty }
 
   package func malformed(_ reason: String) -> NetmapError {

@@ -3,7 +3,7 @@ internal import Glibc
 package import NetmapCore
 internal import Synchronization
 
-/// A connected Unix socket that carries messages, one a datagram, and descriptors with them.
+/// A connected Unix socket that carries one message per datagram, and descriptors with it.
 ///
 /// Owns the descriptor. Every call may be made from any thread.
 @safe
@@ -11,21 +11,26 @@ package final class MessageSocket: Sendable {
   package let descriptor: CInt
   private let isOpen = Atomic<Bool>(true)
 
-  /// - Parameter descriptor: A connected `SOCK_SEQPACKET` socket; this object's from now on.
+  /// - Parameter descriptor: A connected `SOCK_SEQPACKET` socket; this object takes ownership of
+  ///   it.
   package init(owning descriptor: CInt) {
     self.descriptor = descriptor
   }
 
   deinit { close() }
 
-  /// Closes it before the object goes; nobody may use it from now on.
+  /// Closes the socket before the object is destroyed.
+  ///
+  /// The object must not be used afterwards.
   package func close() {
     if isOpen.exchange(false, ordering: .relaxed) { Glibc.close(descriptor) }
   }
 
-  /// The descriptor, which is the caller's from now on; nobody may use this object any more.
+  /// Gives the descriptor to the caller, who then owns it.
   ///
-  /// - Throws: ``NetmapError`` `EBADF` when it is closed.
+  /// The object must not be used afterwards.
+  ///
+  /// - Throws: ``NetmapError`` `EBADF` when the socket is closed.
   package func take() throws(NetmapError) -> CInt {
     guard isOpen.exchange(false, ordering: .relaxed) else {
       throw NetmapError(.badDescriptor, "use", "socket", reason: "it is closed")
@@ -33,7 +38,7 @@ package final class MessageSocket: Sendable {
     return descriptor
   }
 
-  /// Two sockets, each the other's peer.
+  /// Makes two sockets that are connected to each other.
   ///
   /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE`.
   package static func pair() throws(NetmapError) -> (MessageSocket, MessageSocket) {
@@ -50,9 +55,10 @@ package final class MessageSocket: Sendable {
   ///
   /// - Parameters:
   ///   - bytes: The message.
-  ///   - files: Descriptors that go with it, at most ``Message/descriptorCountMax``; they stay the
-  ///     caller's.
-  ///   - waits: Whether to wait while the peer's queue is full; else that is `EAGAIN`.
+  ///   - files: Descriptors that go with the message, at most ``Message/descriptorCountMax``; they
+  ///     remain the caller's.
+  ///   - waits: Whether to wait while the peer's queue is full; if not, a full queue is the error
+  ///     `EAGAIN`.
   /// - Throws: ``NetmapError`` with the `errno` of sendmsg(2).
   package func send(
     _ bytes: [UInt8], _ files: [CInt] = [], waits: Bool = true
@@ -75,9 +81,10 @@ package final class MessageSocket: Sendable {
 
   /// Receives one datagram.
   ///
-  /// - Parameter waits: Whether to wait for one; else none is nil.
-  /// - Returns: Nil when there is none; an empty one when the peer has gone.
-  /// - Throws: ``NetmapError`` with the `errno` of recvmsg(2), `EMSGSIZE` for one that is too long.
+  /// - Parameter waits: Whether to wait for a datagram.
+  /// - Returns: The datagram; nil when there is none, an empty one when the peer has gone.
+  /// - Throws: ``NetmapError`` with the `errno` of recvmsg(2), `EMSGSIZE` for a datagram that is
+  ///   too long.
   package func receive(waits: Bool) throws(NetmapError) -> Datagram? {
     var files = [CInt](repeating: -1, count: Message.descriptorCountMax)
     var (fileCount, truncated) = (0, CInt(0))
@@ -105,9 +112,9 @@ package final class MessageSocket: Sendable {
     return Datagram(bytes: bytes, files: owned)
   }
 
-  /// Receives one datagram, for which it waits at most so many seconds.
+  /// Receives one datagram; waits at most the given number of seconds.
   ///
-  /// - Returns: Nil when none came; an empty one when the peer has gone.
+  /// - Returns: The datagram; nil when none came in time, an empty one when the peer has gone.
   /// - Throws: As ``receive(waits:)``.
   package func receive(within seconds: Int) throws(NetmapError) -> Datagram? {
     let end = monotonicNanoseconds() + UInt64(seconds) * 1_000_000_000
@@ -116,18 +123,19 @@ package final class MessageSocket: Sendable {
       let now = monotonicNanoseconds()
       guard now < end else { return nil }
       var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-      // A signal is no reason to give up: a request that was sent is carried out all the same.
+      // Keep waiting after a signal: the peer carries out a request that was sent in any case.
       _ = unsafe poll(&waiting, 1, CInt(clamping: (end - now) / 1_000_000 + 1))
     }
   }
 
-  /// Whether the peer has gone, or goes in a moment.
+  /// Whether the peer has gone, or goes within the given time.
   func isOver(within milliseconds: CInt) -> Bool {
     var state = pollfd(fd: descriptor, events: Int16(CLINUX_EPOLLRDHUP), revents: 0)
     return unsafe poll(&state, 1, milliseconds) != 0
   }
 
-  /// Who connected, or made the pair.
+  /// The credentials that the kernel has for the peer (`SO_PEERCRED`): those of the process that
+  /// listens or connected there, or that made the pair.
   package var peer: (process: Int32, user: UInt32, group: UInt32)? {
     var credentials = clinux_credentials()
     guard unsafe clinux_peer(descriptor, &credentials) == 0 else { return nil }

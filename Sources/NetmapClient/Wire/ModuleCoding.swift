@@ -1,8 +1,8 @@
 internal import NetmapCore
 
-/// Numbers that messages about modules of switches have.
+/// The numbers that encode requests about the modules of switches.
 enum ModuleCoding {
-  /// Of the request, among those about switches.
+  /// The kind of a module request among the requests about switches.
   static let kind: UInt8 = 32
 }
 

@@ -1,6 +1,6 @@
 package import NetmapCore
 
-// A register request and its answer, as messages carry them.
+// The encoding of register requests and their answers in messages.
 
 extension MessageWriter {
   package mutating func put(_ request: RegisterRequest) {
@@ -27,7 +27,7 @@ extension MessageWriter {
     put(request.backend?.mode?.rawValue ?? "")
   }
 
-  /// Everything but the two memories, which travel as descriptors.
+  /// Writes everything but the region and the sync segment, which travel as descriptors.
   package mutating func put(_ registration: Registration) {
     put(registration.id.number)
     put(bytes: registration.name.bytes)
@@ -45,7 +45,7 @@ extension MessageWriter {
     put(registration.backend?.remarks ?? [])
   }
 
-  /// Everything but the switch's memory, which travels as a descriptor.
+  /// Writes everything but the switch's segment, which travels as a descriptor.
   package mutating func put(_ place: SwitchPlace?) {
     put(UInt8(place == nil ? 0 : 1))
     guard let place else { return }

@@ -1,6 +1,6 @@
 package import NetmapCore
 
-// Requests about switches and their answers, as messages carry them.
+// The encoding of requests about switches and their answers in messages.
 
 extension MessageWriter {
   package mutating func put(_ request: SwitchRequest) {

@@ -1,7 +1,7 @@
-// The Internet checksum (RFC 1071), in the processor's own byte order, which changes nothing: sums of
-// swapped words are swapped sums.
+// The Internet checksum (RFC 1071), computed in host byte order. The result is the same, because a
+// sum of byte-swapped words is the byte-swapped sum.
 
-/// Adds `count` bytes to a sum that ``folded(_:)`` has not been applied to yet.
+/// Adds `count` bytes to a sum that ``folded(_:)`` has not folded yet.
 @inlinable @inline(always)
 package func onesComplementSum(
   _ bytes: UnsafeRawPointer, _ count: Int, adding initial: UInt64 = 0
@@ -17,14 +17,14 @@ package func onesComplementSum(
     at &+= 2
   }
   if at < count {
-    // A last odd byte is the first one of its word.
+    // A trailing odd byte is the first byte of its word.
     sum &+= UInt64(
       UInt16(littleEndian: UInt16(unsafe bytes.load(fromByteOffset: at, as: UInt8.self))))
   }
   return sum
 }
 
-/// A sum brought back to 16 bits.
+/// Folds a sum to 16 bits.
 @inlinable @inline(always)
 package func folded(_ sum: UInt64) -> UInt16 {
   var value = (sum >> 32) &+ (sum & 0xffff_ffff)
@@ -35,7 +35,7 @@ package func folded(_ sum: UInt64) -> UInt16 {
   return UInt16(truncatingIfNeeded: value)
 }
 
-/// What goes into a checksum field: never 0, which UDP takes for "no checksum".
+/// The value for a checksum field: never 0, which means "no checksum" in UDP.
 @inlinable @inline(always)
 package func checksum(_ sum: UInt64) -> UInt16 {
   let value = ~folded(sum)

@@ -1,31 +1,31 @@
 /// Cuts a TCP or UDP super-packet into the packets that a wire would carry.
 ///
-/// What it reads of the packet is the headers, at the moment it is made, and again for each segment from
-/// memory that must not change meanwhile. No field of them is believed: every offset lies within what is
-/// there.
+/// It reads only the packet's headers: once when it is made, and again for each segment. The memory
+/// with the headers must not change in between. It trusts no header field: every offset lies within
+/// the available bytes.
 @usableFromInline
 package struct Segmentation {
   @usableFromInline
   package enum Transport {
     case tcp, udp
 
-    /// The number of the protocol in an IP header.
+    /// The protocol number in an IP header.
     @inlinable var number: UInt8 { self == .tcp ? 6 : 17 }
-    /// Bytes of the shortest header.
+    /// The length of the shortest header, bytes.
     @inlinable var shortest: Int { self == .tcp ? 20 : 8 }
   }
 
-  /// How long segments are.
+  /// The size of segments.
   @usableFromInline
   package enum Size {
-    /// Bytes of payload in each.
+    /// Bytes of payload in each segment.
     case payload(Int)
     /// Bytes of each frame, all headers included.
     case frame(Int)
   }
 
-  /// From the beginning of the frame: where the network and the transport header begin, and where the
-  /// payload does.
+  /// Offsets from the beginning of the frame: the network header, the transport header, and the
+  /// payload.
   @usableFromInline let network: Int
   @usableFromInline let transport: Int
   @usableFromInline package let headerBytes: Int
@@ -35,20 +35,21 @@ package struct Segmentation {
   @usableFromInline let isTCP: Bool
   @usableFromInline let isIPv4: Bool
 
-  /// How many segments there are.
+  /// The number of segments.
   @inlinable
   package var count: Int { (payloadTotal + payloadBytes - 1) / payloadBytes }
 
-  /// Nil when the headers are not those of TCP or UDP over IPv4 or IPv6, or damaged, or there is no payload.
+  /// Nil when the headers are damaged or not those of TCP or UDP over IPv4 or IPv6, or when there
+  /// is no payload.
   ///
   /// - Parameters:
   ///   - headers: The beginning of the frame.
   ///   - available: Bytes that may be read there; all headers must lie within them.
   ///   - total: Bytes of the frame.
-  ///   - network: Where the IP header begins.
+  ///   - network: The offset of the IP header.
   ///   - kind: The protocol that the IP header must name.
-  ///   - skipsExtensions: Whether extension headers of IPv6 may come before it.
-  ///   - size: How long segments are to be.
+  ///   - skipsExtensions: Whether IPv6 extension headers may precede the transport header.
+  ///   - size: The size of the segments.
   @inlinable
   package init?(
     headers: UnsafeRawPointer, available: Int, total: Int, network: Int,
@@ -71,7 +72,8 @@ package struct Segmentation {
       isIPv4 = false
       transport += 40
       next = byte(network + 6)
-      // Hop-by-hop, routing and destination options have a length and may come before.
+      // Hop-by-hop options, routing headers and destination options have a length field, and may
+      // come first.
       while skipsExtensions, next == 0 || next == 43 || next == 60 {
         guard transport + 8 <= available else { return nil }
         next = byte(transport)
@@ -95,10 +97,10 @@ package struct Segmentation {
     guard payloadBytes > 0 else { return nil }
   }
 
-  /// Writes the headers of the segment whose payload begins `taken` bytes into that of the frame.
+  /// Writes the headers of the segment whose payload begins at byte `taken` of the frame's payload.
   ///
   /// - Parameters:
-  ///   - header: Where to; ``headerBytes`` bytes.
+  ///   - header: The destination; ``headerBytes`` bytes.
   ///   - headers: The headers of the frame.
   ///   - payload: The payload of this segment.
   ///   - taken: Bytes of payload in the segments before; a multiple of ``payloadBytes``.
@@ -117,7 +119,7 @@ package struct Segmentation {
       let sequence = unsafe load32(header, transport + 4)
       unsafe store32(header, transport + 4, sequence &+ UInt32(truncatingIfNeeded: taken))
       var flags = unsafe header.load(fromByteOffset: transport + 13, as: UInt8.self)
-      // FIN and PSH belong to the last byte, CWR to the first.
+      // FIN and PSH belong to the last segment, CWR to the first.
       if !isLast { flags &= ~0x09 }
       if taken > 0 { flags &= ~0x80 }
       unsafe header.storeBytes(of: flags, toByteOffset: transport + 13, as: UInt8.self)
@@ -133,13 +135,13 @@ package struct Segmentation {
     sum &+= UInt64(UInt16(isTCP ? 6 : 17).bigEndian)
     sum &+= UInt64(UInt16(truncatingIfNeeded: transportBytes).bigEndian)
     sum = unsafe onesComplementSum(header + transport, headerBytes - transport, adding: sum)
-    // The header's length is even, so the payload's words are not shifted.
+    // The header's length is even, so the words of the payload are not byte-swapped.
     sum = unsafe onesComplementSum(payload, length, adding: sum)
     unsafe header.storeBytes(of: checksum(sum), toByteOffset: field, as: UInt16.self)
     return length
   }
 
-  /// Bytes of payload in the segment that begins there.
+  /// Bytes of payload in the segment that begins at byte `taken` of the frame's payload.
   @inlinable
   package func length(after taken: Int) -> Int { min(payloadBytes, payloadTotal - taken) }
 
@@ -163,7 +165,7 @@ package struct Segmentation {
   }
 }
 
-// Fields in network byte order, at any address.
+// Fields in network byte order, at any alignment.
 
 @inlinable @inline(always)
 func load16(_ base: UnsafeRawPointer, _ offset: Int) -> UInt16 {

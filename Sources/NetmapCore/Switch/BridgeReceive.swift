@@ -1,7 +1,8 @@
 internal import Synchronization
 
 extension AttachedRing {
-  /// Gives the slots up to `head` back to the senders, and takes over what they have finished.
+  /// Gives the slots before `head` back to the senders, and takes over the leases that they have
+  /// finished.
   func bridgeReceive(upTo head: UInt32) {
     unsafe kring.store(hwcur: head)
     if unsafe kring.published != head {
@@ -13,7 +14,7 @@ extension AttachedRing {
       }
     }
     guard let leases = unsafe parts.pointee.switching?.pointee.leases else {
-      // Nobody can send to it.
+      // The ring has no leases, so no sender can fill it.
       return unsafe finalize(tail: head)
     }
     let count = unsafe ring.slotCount
@@ -24,7 +25,7 @@ extension AttachedRing {
     var (packets, bytes): (UInt64, UInt64) = (0, 0)
     while true {
       let slots = unsafe leases.finishedSlots(of: arriving)
-      // Senders are believed in nothing that could make the ring run over.
+      // Senders write the lease table. A bad entry must not make the ring overrun.
       guard slots > 0, held &+ slots < count else { break }
       let contents = unsafe leases.contents(at: arriving.next)
       packets &+= contents.packets
@@ -33,7 +34,7 @@ extension AttachedRing {
       arriving = arriving.following(slots, of: count)
     }
     if arriving.next != first {
-      // One word, so that a sync that is cut short here can be done again.
+      // One store, so that a sync that is interrupted here can run again.
       unsafe kring.arriving = arriving
       unsafe kring.count(.packets, packets)
       unsafe kring.count(.bytes, bytes)
@@ -41,7 +42,9 @@ extension AttachedRing {
     unsafe finalize(tail: arriving.next)
   }
 
-  /// What did not get as far as the ring, of which its kring knows nothing.
+  /// Adds the packets for this port that senders dropped before they reached one of its rings.
+  ///
+  /// The switch's segment counts these drops per port. Ring 0 reports them for all rings.
   func addRefusals(to drops: inout DropCounters) {
     guard unsafe kring.switchRingID == 0, let path = unsafe parts.pointee.switching
     else { return }

@@ -2,28 +2,32 @@ internal import CLinux
 internal import CNetmap
 internal import Synchronization
 
-// Packets travel in company: those of one flow lie side by side in a ring. Packets side by side that go from
-// one station to another are decided on once, and copied from ring to ring; no list is made of them. All
-// else, and whatever is unusual about the switch or the rings, goes the other way (``Deliver.swift``), which
-// counts what is dropped.
+// Flow runs. Consecutive slots often carry one flow. The sender looks up a run of consecutive
+// packets with the same two Ethernet addresses once, and copies the run from ring to ring without
+// building lists. All other packets take the list path (``Deliver.swift``), and so does every
+// packet while the switch or a ring is in an unusual state. The list path also counts dropped
+// packets.
 
 extension Forwarder {
-  /// Fewer packets than this are no company where others follow them at once.
+  /// The length of the shortest flow run that is forwarded on its own although other packets follow
+  /// it in the batch.
   private static var companyMin: UInt32 { 16 }
 
-  /// Whether the ring's packets may go this way at all.
+  /// Whether this ring may forward runs at all: no virtio-net headers, no offsets, no port with
+  /// back-pressure, and no broadcast that only some ports have received.
   @inline(__always)
   var isPlain: Bool {
     unsafe headerLength == 0 && isDirect && !bridge.holdsAny && kring.deliveredSlot == 0
   }
 
-  /// Forwards packets of a slot each, side by side, from ring to ring.
+  /// Forwards consecutive single-slot packets from ring to ring.
   ///
   /// - Parameters:
-  ///   - first: A slot before `head`.
-  ///   - head: The end of what is sent.
-  ///   - limit: Slots to look at, at most; at least 1.
-  /// - Returns: How many packets went, and their bytes; none when they have to go the other way.
+  ///   - first: The first slot, before `head`.
+  ///   - head: The slot after the last one to send.
+  ///   - limit: The most slots to look at, at least 1.
+  /// - Returns: The number of packets forwarded, and their bytes; 0 packets when they must take the
+  ///   list path.
   @inline(__always)
   mutating func forwardNeighbours(
     from first: UInt32, upTo head: UInt32, limit: Int
@@ -36,14 +40,15 @@ extension Forwarder {
     return unsafe forwardDecided(from: first, upTo: head, limit: limit, program)
   }
 
-  /// Forwards the packets that a slot begins, as far as they go between the same two stations.
+  /// Forwards the flow run that begins at a slot.
   ///
   /// - Parameters:
-  ///   - first: A slot before `head`.
-  ///   - head: The end of what is sent.
-  ///   - limit: Slots to look at, at most; at least 1.
-  ///   - module: Decides by addresses; nil for the learning bridge.
-  /// - Returns: How many packets went, and their bytes; none when they have to go the other way.
+  ///   - first: The first slot, before `head`.
+  ///   - head: The slot after the last one to send.
+  ///   - limit: The most slots to look at, at least 1.
+  ///   - module: A module that decides by addresses; nil for the learning bridge.
+  /// - Returns: The number of packets forwarded, and their bytes; 0 packets when they must take the
+  ///   list path.
   @inline(never)
   mutating func forwardCompany(
     from first: UInt32, upTo head: UInt32, limit: Int, asking module: UnsafePointer<ModuleEntry>?
@@ -56,15 +61,18 @@ extension Forwarder {
     return (company.packets, bytes)
   }
 
-  /// Copies packets into a ring of another port, as many as it has room for, and counts the others.
+  /// Copies packets into a receive ring of another port as far as they fit, and counts the others
+  /// as refused.
   ///
   /// - Parameters:
-  ///   - packets: At least 1, of a slot each.
-  ///   - first: The slot of the first one.
-  ///   - receiver: The port, below 254.
-  ///   - ring: Of that port.
-  /// - Returns: Bytes of all packets; nil when they cannot be copied into that ring as they are.
-  // Changes nothing of the sync's state, but a call of what changes it does not copy it.
+  ///   - packets: The number of packets, at least 1, one slot each.
+  ///   - first: The slot of the first packet.
+  ///   - receiver: The index of the receiving port, below 254.
+  ///   - ring: The number of its receive ring, taken modulo its ring count.
+  /// - Returns: The bytes of all packets, refused ones included; nil when the packets cannot be
+  ///   copied into that ring unchanged.
+  // Marked mutating although it changes no state: calling a mutating method does not copy the
+  // forwarder.
   @inline(never)
   mutating func copyAcross(
     _ packets: UInt32, from first: UInt32, to receiver: Int, _ ring: Int
@@ -85,7 +93,7 @@ extension Forwarder {
     return bytes
   }
 
-  /// Bytes of packets of a slot each.
+  /// Sums the bytes of single-slot packets.
   @inline(never)
   private func lengths(from first: UInt32, _ start: UInt32, _ end: UInt32) -> UInt64 {
     var index = unsafe ring.index(first, advancedBy: Int(start))
@@ -97,31 +105,32 @@ extension Forwarder {
     return sum
   }
 
-  /// Has the CPU fetch the buffer that the next packet will most likely be copied to: what is stored there
-  /// would otherwise hold up the exchange that publishes it.
+  /// Prefetches the buffer that most likely receives the next packet.
+  ///
+  /// Otherwise the stores to that buffer would delay the exchange that publishes its lease.
   @inline(__always)
   private func fetchNext(in target: Ring, after lease: Lease) {
     let next = unsafe target.index(lease.start, advancedBy: Int(lease.slots))
     unsafe clinux_prefetch_to_write(target.buffer(target.place(next).loadBufferIndex()))
   }
 
-  /// Packets of a slot each, side by side, with the same addresses.
+  /// A flow run: consecutive single-slot packets with the same two Ethernet addresses.
   private struct Company {
     var packets: UInt32 = 0
-    /// First byte on the wire lowest.
+    /// The destination address. The first byte on the wire is the lowest byte here.
     var target: UInt64 = 0
     var source: UInt64 = 0
   }
 
   @inline(__always)
   private func company(from first: UInt32, upTo head: UInt32, limit: UInt32) -> Company {
-    // A copy, which no store can change.
+    // A local copy: stores through pointers cannot change it, so its fields stay in registers.
     let ring = unsafe ring
     let slot = unsafe ring.loadWord(first)
     guard unsafe slot.isWhole(in: ring) else { return Company() }
     let bytes = unsafe ring.buffers + slot.offset(in: ring)
     let start = unsafe bytes.loadUnaligned(as: UInt64.self)
-    // What is for a group goes the other way: then there is no need to look at the others here.
+    // Group addresses take the list path, so do not look at further slots here.
     guard UInt64(littleEndian: start) & 1 == 0 else { return Company() }
     let rest = unsafe bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
     var company = unsafe Company(
@@ -132,7 +141,7 @@ extension Forwarder {
     let distance = unsafe ring.distance(from: first, to: head)
     let most = min(distance, limit)
     while company.packets < most {
-      // A stretch has no wrap in it.
+      // A stretch does not wrap around the end of the ring.
       let stretch = unsafe min(most &- company.packets, ring.slotCount &- index)
       let count = unsafe companions(
         in: ring, from: ring.place(index), stretch, start, rest)
@@ -144,7 +153,7 @@ extension Forwarder {
     return unsafe isAll || company.packets >= Self.companyMin ? company : Company()
   }
 
-  /// How many slots of a stretch, from its beginning on, hold packets with the same addresses.
+  /// Counts the slots at the beginning of a stretch that hold packets with the given addresses.
   @inline(__always)
   private func companions(
     in ring: Ring, from first: SlotPlace, _ stretch: UInt32, _ start: UInt64,
@@ -165,13 +174,16 @@ extension Forwarder {
     return count
   }
 
-  /// - Returns: The one port and ring that gets the packets; nil for anything else.
+  /// Decides where a flow run goes.
+  ///
+  /// - Returns: The one port and ring that receives the run; nil when the run must take the list
+  ///   path.
   @inline(__always)
   private mutating func decide(
     on company: Company, _ first: UInt32, asking module: UnsafePointer<ModuleEntry>?
   ) -> (port: Int, ring: Int)? {
     if let module = unsafe module { return unsafe ask(module, onCompanyAt: first) }
-    // The first byte on the wire is the lowest here; its lowest bit says "group".
+    // The first byte on the wire is the lowest byte here. Its lowest bit marks a group address.
     if company.source & 1 == 0 { unsafe bridge.learn(company.source, at: port) }
     guard company.target & 1 == 0, let receiver = unsafe bridge.port(of: company.target),
       unsafe receiver != port
@@ -179,7 +191,7 @@ extension Forwarder {
     return unsafe (Int(receiver), ringIndex)
   }
 
-  /// The ring of a port, if packets can be copied into it as they are.
+  /// Finds a port's receive ring if packets can be copied into it unchanged.
   @inline(__always)
   private func place(of receiver: Int, _ ring: Int) -> ReceivePlace? {
     let generation = unsafe bridge.generation(of: receiver)
@@ -192,7 +204,7 @@ extension Forwarder {
     return unsafe place
   }
 
-  /// Reserves slots for as many packets as there is room for.
+  /// Reserves slots for as many of the packets as fit.
   @inline(__always)
   private func reserve(_ place: ReceivePlace, for receiver: Int, packets: Int) -> Lease {
     let count = unsafe place.target.pointee.slotCount

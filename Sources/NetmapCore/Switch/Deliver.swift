@@ -2,9 +2,10 @@ internal import CLinux
 internal import Synchronization
 
 extension Forwarder {
-  /// Forwards a batch of frames that make complete packets.
+  /// Forwards a batch of frames that form complete packets.
   ///
-  /// - Returns: How many frames went: all of them, unless packets have to wait for their receiver's room.
+  /// - Returns: The number of frames that leave the ring: all of them, unless packets must wait for
+  ///   room at a receiver.
   @inline(never)
   mutating func flush(_ count: Int) -> Int {
     let program = unsafe bridge.program
@@ -25,7 +26,7 @@ extension Forwarder {
     return taken
   }
 
-  /// Puts each packet on a list.
+  /// Puts each packet on the list of its receiver.
   @inline(__always)
   private mutating func decide(_ count: Int, by program: ModuleProgram) {
     if program.isLearning {
@@ -35,13 +36,13 @@ extension Forwarder {
     }
   }
 
-  /// Delivers what the lists hold, and empties them.
+  /// Delivers the packets on all lists, and empties the lists.
   @inline(__always)
   mutating func deliverLists() {
     if unsafe broadcast.packets > 0 { unsafe flood() }
     for place in unsafe 0..<touchedCount {
       let queue = unsafe Int(touched[place])
-      // A list whose packets went out with the broadcasts is empty by now.
+      // Empty if its packets were delivered together with the broadcasts.
       if unsafe queues[queue].packets > 0 {
         _ = unsafe deliver(to: queue >> 4, ring: queue & 15, queues[queue], FrameQueue())
         unsafe queues[queue] = FrameQueue()
@@ -50,8 +51,8 @@ extension Forwarder {
     unsafe touchedCount = 0
   }
 
-  /// Delivers the packets for everybody, and with them those for ring 0 of each port: what came
-  /// first is delivered first.
+  /// Delivers the broadcasts, and with them the packets for ring 0 of each port, in the order in
+  /// which they were sent.
   @inline(never)
   mutating func flood() {
     var receivers: UInt64 = 0
@@ -77,15 +78,15 @@ extension Forwarder {
     unsafe kring.count(.copies, copies)
   }
 
-  /// Copies the packets of two lists into a receive ring of another port, as far as they fit.
+  /// Copies the packets of two lists into a receive ring of another port as far as they fit.
   ///
   /// - Parameters:
-  ///   - receiver: The port, below 256.
-  ///   - ring: The sender's ring; the receiver may have fewer.
-  ///   - own: Packets for the port alone.
-  ///   - common: Packets for everybody.
-  ///   - holds: Whether packets without room are to wait, and are not dropped.
-  /// - Returns: How many packets, from the first one on, were delivered or dropped.
+  ///   - receiver: The index of the receiving port, below 256.
+  ///   - ring: The number of the sender's ring; the receiver may have fewer rings.
+  ///   - own: Packets for this port alone.
+  ///   - common: Broadcast packets.
+  ///   - holds: Whether packets without room wait in the sender's ring instead of being dropped.
+  /// - Returns: The number of packets, from the first one on, that were delivered or dropped.
   @inline(never)
   mutating func deliver(
     to receiver: Int, ring: Int, _ own: FrameQueue, _ common: FrameQueue, holds: Bool = false
@@ -106,7 +107,7 @@ extension Forwarder {
     }
     let shape = unsafe place.shape
     let taken: Int
-    // A module host gets packets as they are, and delivers them as their sender would have.
+    // A module host gets packets unchanged, and delivers them as their sender would have.
     if unsafe shape.headerLength == headerLength || isRedirecting {
       taken = unsafe deliver(own, common, to: place, receiver, packets, holds)
     } else {
@@ -116,7 +117,7 @@ extension Forwarder {
     return taken
   }
 
-  /// Wakes whoever waits for what has just been put into a ring.
+  /// Wakes the threads that sleep until this receive ring gets packets.
   @inline(__always)
   func wake(_ place: ReceivePlace) {
     guard unsafe place.kring.outboxWaitWordIsSet else { return }
@@ -124,7 +125,7 @@ extension Forwarder {
     unsafe place.kring.outboxWaitWord(place.target.pointee.waiters).wake(doorbells)
   }
 
-  /// Copies packets as they are.
+  /// Copies packets unchanged.
   @inline(__always)
   private func deliver(
     _ own: FrameQueue, _ common: FrameQueue, to place: ReceivePlace, _ receiver: Int,
@@ -138,13 +139,13 @@ extension Forwarder {
       unsafe place.finish(granted.lease, packets: UInt64(granted.packets), bytes: bytes)
     }
     if granted.packets == packets { return packets }
-    // Last, so that the ring does not look held up by this very sync.
+    // Refuse last, so that this sync's own unfinished lease does not make the ring look held up.
     return unsafe refuse(granted.packets, own, common, at: place, holds)
   }
 
-  /// Counts packets without room as dropped, unless they can wait.
+  /// Counts packets without room as refused, unless they can wait.
   ///
-  /// - Returns: How many packets are done with.
+  /// - Returns: The number of packets that were delivered or dropped.
   @inline(never)
   private func refuse(
     _ granted: Int, _ own: FrameQueue, _ common: FrameQueue, at place: ReceivePlace, _ holds: Bool
@@ -156,7 +157,7 @@ extension Forwarder {
     }
     var merged = MergedQueues(own, common)
     for _ in 0..<granted { _ = unsafe merged.next(frames) }
-    // What is longer than the whole ring would wait for ever.
+    // A packet that needs more slots than the ring can offer would wait forever.
     guard let next = unsafe merged.next(frames),
       unsafe UInt32(frames[next].fragments) >= place.target.pointee.slotCount
     else { return granted }
@@ -179,19 +180,21 @@ struct ReceivePlace {
   let kring: KRing
   let index: Int
   let leases: LeaseTable
-  /// The ring object.
+  /// The ring object in the port's region.
   let ring: UnsafeMutableRawPointer
 
-  /// How often a reservation is tried: each time it fails another sender has reserved something, or somebody
-  /// writes over the ring's words, who must not be able to keep a sender here for long. What has found no place by
-  /// then is refused, as where there is no room.
+  /// The limit on the attempts to reserve slots.
+  ///
+  /// An attempt fails when another sender has reserved slots meanwhile, or when a process
+  /// overwrites the ring's words. The limit keeps such a process from holding a sender here for
+  /// long. After the last attempt, the sender handles the packets as if the ring had no room.
   static var triesMax: Int { 64 }
 
-  /// Nil when nobody has the ring open.
+  /// Nil when no process has the ring open, or when the stored place of the ring is out of range.
   ///
   /// - Parameters:
   ///   - target: The port.
-  ///   - ring: The sender's ring; the receiver may have fewer.
+  ///   - ring: The number of the sender's ring; the receiver may have fewer rings.
   @inline(__always)
   init?(_ target: UnsafePointer<Destination>, ring: Int) {
     let rings = unsafe Int(target.pointee.receiveRings)
@@ -207,11 +210,11 @@ struct ReceivePlace {
     unsafe self.ring = target.pointee.region + offset
   }
 
-  /// What the receiver wants to be in front of its frames.
+  /// The header and the longest frame that the receiver wants.
   @inline(__always)
   var shape: FrameShape { unsafe kring.frameShape }
 
-  /// The ring as this process has it mapped.
+  /// The ring as mapped in this process.
   @inline(__always)
   var view: Ring {
     unsafe Ring(
@@ -219,10 +222,10 @@ struct ReceivePlace {
       bufferCount: target.pointee.bufferCount, bufferSize: target.pointee.bufferSize)
   }
 
-  /// How much room there is.
+  /// Counts the slots that senders may fill.
   ///
-  /// - Parameter known: Where the next lease begins.
-  /// - Returns: Slots that senders may fill; -1 when the ring's words make no sense.
+  /// - Parameter known: The reservation at which the next lease begins.
+  /// - Returns: The number of free slots; -1 when the ring's words are out of range.
   @inline(__always)
   func free(after known: Reservation) -> Int {
     let count = unsafe target.pointee.slotCount
@@ -232,19 +235,19 @@ struct ReceivePlace {
     return Int(count - 1 - held)
   }
 
-  /// Counts packets for which there was no room.
+  /// Counts packets that found no room.
   @inline(never)
   func refuse(_ packets: UInt64) {
     unsafe kring.countRefused(isHeldUp ? .busy : .full, packets)
   }
 
-  /// Whether the ring's own words make sense; where they do not, nobody waits for room.
+  /// Whether the ring's words are in range. If they are not, senders do not wait for room.
   var isSound: Bool {
     let (next, released) = unsafe (kring.reservation.next, kring.acquirePosition())
     return unsafe next < target.pointee.slotCount && released < target.pointee.slotCount
   }
 
-  /// Whether the slot that the receiver waits for is reserved, but not finished.
+  /// Whether a sender has reserved, but not yet finished, the slot that the receiver waits for.
   private var isHeldUp: Bool {
     let next = unsafe kring.reservation.next
     let awaited = unsafe kring.arriving
@@ -252,7 +255,9 @@ struct ReceivePlace {
     return unsafe leases.lastSequence(at: awaited.next) != awaited.sequence
   }
 
-  /// Hands a filled lease to the receiver. With a full fence: the wait word must not be read before.
+  /// Hands a filled lease to the receiver.
+  ///
+  /// Issues a full fence: the sender must not read the wait word before the lease is visible.
   @inline(__always)
   func finish(_ lease: Lease, packets: UInt64, bytes: UInt64) {
     unsafe leases.finish(lease, packets: packets, bytes: bytes)
@@ -260,7 +265,7 @@ struct ReceivePlace {
 }
 
 extension Forwarder {
-  /// Reserves exactly so many slots, or none.
+  /// Reserves exactly `slots` slots, or none.
   func reserve(_ place: ReceivePlace, for receiver: Int, slots: Int) -> Lease? {
     let count = unsafe place.target.pointee.slotCount
     let generation = unsafe place.target.pointee.generation
@@ -279,9 +284,10 @@ extension Forwarder {
     return nil
   }
 
-  /// Reserves slots for as many of the packets, from the first one on, as there is room for.
+  /// Reserves slots for as many packets as fit, from the first one on.
   ///
-  /// - Returns: How many packets; the lease counts only if there are any.
+  /// - Returns: The lease and its number of packets. The lease is valid only if that number is not
+  ///   0.
   @inline(__always)
   private func reserve(
     _ place: ReceivePlace, for receiver: Int, slots: Int, _ own: FrameQueue, _ common: FrameQueue
@@ -298,7 +304,7 @@ extension Forwarder {
       if free >= slots {
         wanted = all
       } else if free < wanted.slots {
-        // Only where less fits than the last time: the packets are counted one by one.
+        // Counts the packets one by one only if less fits than at the attempt before.
         wanted = unsafe prefix(own, common, fitting: free)
       }
       if wanted.packets == 0 { break }
@@ -314,7 +320,7 @@ extension Forwarder {
     return (Lease(sequence: 0, start: 0, slots: 0), 0)
   }
 
-  /// The packets that fit, up to the first one that does not.
+  /// Counts the packets that fit, up to the first one that does not.
   @inline(never)
   private func prefix(
     _ own: FrameQueue, _ common: FrameQueue, fitting free: Int
@@ -330,7 +336,9 @@ extension Forwarder {
     return (slots, packets)
   }
 
-  /// - Returns: Bytes of the packets.
+  /// Copies the first packets of two lists into reserved slots.
+  ///
+  /// - Returns: The bytes of the packets.
   @inline(__always)
   private func copy(
     _ packets: Int, from own: FrameQueue, _ common: FrameQueue, to place: ReceivePlace,
@@ -367,8 +375,9 @@ extension Forwarder {
     return bytes
   }
 
-  /// The packets of one list, a slot each.
-  // A function of its own, whose loop has all registers.
+  /// Copies single-slot packets of one list.
+  ///
+  /// A function of its own, so that its loop has all registers.
   @inline(never)
   private func copySingles(
     _ packets: Int, _ head: UInt16, to target: Ring, _ start: UInt32
@@ -404,7 +413,9 @@ extension Forwarder {
     return bytes
   }
 
-  /// - Returns: The slot's new length: that of the frame, or 0 where it does not fit.
+  /// Copies a frame into the buffer of a slot.
+  ///
+  /// - Returns: The slot's new length: that of the frame, or 0 if the frame does not fit.
   @inline(__always)
   private func fill(
     _ slot: SlotPlace, of ring: Ring, with frame: Frame, _ offset: Int
@@ -418,7 +429,7 @@ extension Forwarder {
     return unsafe frame.length
   }
 
-  /// Where the receiver wants the packet to begin.
+  /// The offset in its buffer at which the receiver wants the packet to begin, bytes.
   @inline(never)
   private func offset(
     _ slot: SlotPlace, _ place: ReceivePlace, _ mask: UInt64
@@ -428,7 +439,7 @@ extension Forwarder {
   }
 }
 
-/// Two lists as one, in the order in which their packets were sent.
+/// Merges two lists in the order in which their packets were sent.
 struct MergedQueues {
   private var own: FrameQueue
   private var common: FrameQueue

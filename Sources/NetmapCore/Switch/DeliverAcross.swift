@@ -1,22 +1,23 @@
-// Delivery to a port whose virtio-net header has another length than the sender's: packets are not copied
-// as they are (`bdg_mismatch_datapath`). One lease for each packet, as only a look at it tells how many slots
-// it takes.
+// Delivery to a port whose virtio-net header differs in length from the sender's, so that packets
+// cannot be copied unchanged (`bdg_mismatch_datapath`). Each packet gets a lease of its own,
+// because the sender learns how many slots the packet takes only when it examines the packet.
 
-/// The pieces of a packet behind its virtio-net header.
+/// The fragments of a packet without its virtio-net header.
 @unsafe
 struct PacketPieces {
   private let frames: UnsafeMutablePointer<Frame>
-  /// The first frame with bytes of the packet, how many there are, and how many bytes of it to leave out.
+  /// The first frame with bytes of the packet, the bytes to skip in it, and the number of such
+  /// frames.
   private let first: Int
   private let skipped: Int
   let count: Int
-  /// Whether the header had a frame for itself.
+  /// Whether the header has a frame of its own.
   let isHeaderApart: Bool
 
   /// - Parameters:
   ///   - frames: All frames of the batch.
-  ///   - packet: The packet's first one.
-  ///   - header: Bytes of header in front.
+  ///   - packet: The index of the packet's first frame.
+  ///   - header: The length of the virtio-net header, bytes.
   init(_ frames: UnsafeMutablePointer<Frame>, _ packet: Int, header: Int) {
     let fragments = unsafe Int(frames[packet].fragments)
     let isApart = unsafe header > 0 && Int(frames[packet].length) == header && fragments > 1
@@ -36,15 +37,15 @@ struct PacketPieces {
     return unsafe (frame.bytes + skipped, length, max(length, Int(frame.room) - skipped))
   }
 
-  /// Bytes of the packet.
+  /// Bytes of the packet, without the header.
   var total: Int { unsafe (0..<count).reduce(0) { unsafe $0 + self[$1].length } }
 
-  /// Copies bytes of the packet to one place.
+  /// Copies a range of the packet's bytes to contiguous memory.
   ///
   /// - Parameters:
-  ///   - start: The first byte; with `length` within ``total``.
-  ///   - length: How many.
-  ///   - target: Where to.
+  ///   - start: The first byte; the whole range must lie within ``total``.
+  ///   - length: The number of bytes.
+  ///   - target: The destination.
   func copy(from start: Int, _ length: Int, to target: UnsafeMutableRawPointer) {
     var (skip, left, at) = (start, length, 0)
     for index in unsafe 0..<count where left > 0 {
@@ -61,9 +62,9 @@ struct PacketPieces {
 }
 
 extension Forwarder {
-  /// Delivers the packets of two lists, up to the first one for which there is no room.
+  /// Delivers the packets of two lists, up to the first one that finds no room.
   ///
-  /// - Returns: How many packets were delivered or dropped; fewer than there are only where `holds`.
+  /// - Returns: The number of packets delivered or dropped; less than all of them only if `holds`.
   @inline(never)
   func deliverAcross(
     _ own: FrameQueue, _ common: FrameQueue, to place: ReceivePlace, _ receiver: Int,
@@ -83,7 +84,8 @@ extension Forwarder {
         unsafe place.finish(lease, packets: pieces, bytes: bytes)
         unsafe kring.count(.copies, pieces &- 1)
       } else if unsafe conversion.slots >= slotCount || !place.isSound {
-        // It would never fit.
+        // Waiting would not help: the packet is too long for the ring, or the ring's words are out
+        // of range.
         unsafe place.refuse(1)
       } else {
         guard !holds else { return taken }
@@ -96,20 +98,20 @@ extension Forwarder {
   }
 }
 
-/// One packet on its way to a port with another header.
+/// One packet on its way to a port with a header of another length.
 @unsafe
 struct Conversion {
-  /// Why it cannot be delivered.
+  /// The reason for which the packet cannot be delivered; nil when it can.
   private(set) var refusal: DropReason?
-  /// Slots that it takes, and packets that it becomes.
+  /// The slots that the packet takes, and the number of packets that it becomes.
   private(set) var slots = 0
   private(set) var packets = 1
 
   private let pieces: PacketPieces
   private let header: VirtioHeader
-  /// The receiver's header, bytes.
+  /// The length of the receiver's header, bytes.
   private let length: Int
-  /// Whether that has a slot for itself.
+  /// Whether the receiver's header gets a slot of its own.
   private var isApart = false
   private var segments: Segmentation?
   private let headers: UnsafeMutableRawPointer
@@ -122,7 +124,7 @@ struct Conversion {
     let source = unsafe Int(forwarder.headerLength)
     let target = unsafe place.target
     unsafe pieces = PacketPieces(forwarder.frames, packet, header: source)
-    // Where the first slot ends before a header could, there is none to be read.
+    // A first frame that is too small for a header holds no header to read.
     let hasHeader = unsafe source > 0 && Int(forwarder.frames[packet].room) >= VirtioHeader.shortest
     unsafe header = hasHeader ? VirtioHeader(reading: forwarder.frames[packet].bytes) : .empty
     unsafe length = Int(shape.headerLength)
@@ -151,7 +153,7 @@ struct Conversion {
   }
 
   private mutating func planSegments(_ transport: Segmentation.Transport, _ limit: Int) {
-    // The headers as they are now: whoever sent them may still write to them.
+    // Copy the headers first: the sender may still write to them.
     let first = unsafe pieces[0]
     let available = unsafe min(first.length, ForwardScratch.headerBytes)
     unsafe headers.copyMemory(from: first.bytes, byteCount: available)
@@ -168,7 +170,8 @@ struct Conversion {
     unsafe packets = segments.count
   }
 
-  /// Where the IP header begins, behind any VLAN tags; nil when it is none, or another version's.
+  /// The offset of the IP header behind any VLAN tags; nil when there is none, or when its version
+  /// contradicts the EtherType.
   private static func networkOffset(_ headers: UnsafeRawPointer, _ available: Int) -> Int? {
     var offset = 12
     while offset + 2 < available {
@@ -189,7 +192,7 @@ struct Conversion {
 
   /// Fills the slots of the lease that begins at `start`.
   ///
-  /// - Returns: Bytes.
+  /// - Returns: The number of bytes written.
   func write(at start: UInt32) -> UInt64 {
     if let segments = unsafe segments { return unsafe write(segments, at: start) }
     var slot = start
@@ -248,23 +251,25 @@ struct Conversion {
     return bytes
   }
 
-  /// Where a slot's packet begins, and the room from there on.
+  /// Where the packet of a slot begins, and the room from there on, bytes.
   private func target(_ slot: UInt32) -> (bytes: UnsafeMutableRawPointer, room: Int) {
     let place = unsafe ring.load(slot)
     let offset = unsafe mask == 0 ? 0 : Int(min(place.pointer & mask, UInt64(largestOffset)))
-    // No more than a slot can say.
+    // The length field of a slot has 16 bits.
     let room = unsafe min(Int(ring.bufferSize) - offset, Int(UInt16.max))
     return unsafe (ring.buffer(place.bufferIndex) + offset, room)
   }
 }
 
-/// A checksum over a packet that is being written, piece by piece, into a receiver's buffers.
+/// A checksum over a packet while this process writes it, piece by piece, into a receiver's
+/// buffers.
 ///
-/// The receiver can write to its slots and buffers meanwhile. So a piece is added at once, with the address and
-/// the length with which it was written, and neither is ever loaded again.
+/// The receiver can write to its slots and buffers meanwhile. Each piece is therefore added right
+/// after it was written, with the address and the length that were used to write it. Neither is
+/// loaded again.
 @unsafe
 private struct WrittenChecksum {
-  /// From which byte of the packet on, and where it goes.
+  /// The first byte of the packet that the checksum covers, and the offset of the checksum field.
   private let fields: (start: Int, field: Int)
   private var place: UnsafeMutableRawPointer?
   private var sum: UInt64 = 0
@@ -279,8 +284,8 @@ private struct WrittenChecksum {
   /// Adds the next piece of the packet.
   ///
   /// - Parameters:
-  ///   - bytes: Where it has been written.
-  ///   - length: Bytes of it.
+  ///   - bytes: The address at which the piece was written.
+  ///   - length: Its length, bytes.
   mutating func add(_ bytes: UnsafeMutableRawPointer, _ length: Int) {
     if unsafe isFirst {
       unsafe isFirst = false
@@ -288,13 +293,13 @@ private struct WrittenChecksum {
     }
     let skip = unsafe max(0, min(length, fields.start - position))
     let part = unsafe onesComplementSum(bytes + skip, length - skip)
-    // A piece that begins at an odd byte has its words the other way round.
+    // The words of a piece that begins at an odd byte are byte-swapped.
     let isOdd = unsafe (position + skip - fields.start) & 1 != 0
     unsafe sum &+= isOdd ? UInt64(folded(part).byteSwapped) : UInt64(folded(part))
     unsafe position += length
   }
 
-  /// Stores the checksum, unless its field is not in the first piece.
+  /// Stores the checksum if its field lies in the first piece.
   func complete() {
     unsafe place?.storeBytes(of: checksum(sum), as: UInt16.self)
   }

@@ -1,34 +1,36 @@
 internal import Synchronization
 
-/// A port as the senders of one process reach it: this process's addresses of its receive rings.
+/// The addresses at which the senders of one process reach a port's receive rings.
 ///
-/// Plain data that never changes; another incarnation of the port is another value.
+/// Plain data that never changes. Each incarnation of the port gets a new value.
 @unsafe
 struct Destination {
-  /// Of which incarnation of the port: must agree with the bridge segment.
+  /// The incarnation of the port; must match the generation in the switch's segment.
   let generation: UInt32
   let receiveRings: UInt32
   let slotCount: UInt32
   let bufferCount: UInt32
   let bufferSize: UInt32
-  /// The largest offset at which a ring object of the port fits its region, in units of 128 bytes.
+  /// The largest offset at which a ring object still fits the port's region, in units of 128 bytes.
   let lastRingPlace: UInt64
   let region: UnsafeMutableRawPointer
   let buffers: UnsafeMutableRawPointer
   /// The kring of receive ring 0; the others follow.
   let krings: UnsafeMutableRawPointer
-  /// The leases of receive ring 0; those of the others follow.
+  /// The leases of receive ring 0; those of the other rings follow.
   let leases: UnsafeMutableRawPointer
   let waiters: UnsafeMutableRawPointer
-  /// The kring of transmit ring 0; the others follow. For whoever wakes a sender that waits for room.
+  /// The kring of transmit ring 0; the others follow. A receiver uses them to wake a sender that
+  /// waits for room.
   let transmitKRings: UnsafeMutableRawPointer
   let transmitRings: UInt32
 
   /// - Parameters:
-  ///   - region: Where the port's rings and buffers lie.
-  ///   - segment: Its sync segment.
-  ///   - generation: Of the port on its switch.
-  /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a port.
+  ///   - region: The region with the port's rings and buffers.
+  ///   - segment: The port's sync segment.
+  ///   - generation: The port's generation on its switch.
+  /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe a switch port that fits
+  ///   the region.
   init(
     region: SharedMemory, segment: SyncSegment, generation: UInt32
   ) throws(NetmapError) {
@@ -74,35 +76,35 @@ struct Destination {
   }
 }
 
-/// The ports of one switch as one process has them mapped, by index.
+/// The ports of one switch as mapped in this process, by index.
 ///
-/// The data path reads one pointer a destination and batch. What it points to stays as it is until every sync
-/// of this process is over that was under way when it was taken out of the table (``SyncEpochs``). Nothing that
-/// another process can write has a say in that.
+/// The data path loads one pointer per destination and batch. After the table has removed a
+/// destination, it keeps the memory until every sync of this process that was under way at that
+/// moment has ended (``SyncEpochs``). This depends on nothing that another process can write.
 @safe
 package final class DestinationTable: Sendable {
-  /// 256 pointers to ``Destination``, 0 for none.
+  /// 256 pointers to ``Destination``, 0 where no port is mapped, and one more cell for a module.
   nonisolated(unsafe) let cells: UnsafeMutableRawPointer
   private let places = Mutex<[Int: Place]>([:])
   private let state = Mutex(State())
-  /// How many places are kept for syncs that may still use them.
+  /// The number of removed places that syncs may still use.
   private let retiredCount = Atomic<Int>(0)
 
   private struct State {
-    /// What this process syncs on the switch.
+    /// The ports that this process syncs on the switch.
     var ports: [PortKey: (epochs: SyncEpochs, users: Int)] = [:]
-    /// What has been taken out, and which syncs may still use it.
+    /// Removed places, and the syncs that may still use each of them.
     var retired: [(place: Place, users: EpochWatch)] = []
   }
 
-  /// An incarnation of a port of this process.
+  /// An incarnation of a port that this process syncs.
   private struct PortKey: Hashable {
     let index: Int
     let generation: UInt32
   }
 
   package init() {
-    // One more, for the process's module.
+    // One more cell, for the module of this process.
     let byteCount = (SwitchLimits.indexes + 1) * MemoryLayout<UInt>.size
     unsafe cells = .allocate(byteCount: byteCount, alignment: 128)
     unsafe cells.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
@@ -110,7 +112,7 @@ package final class DestinationTable: Sendable {
 
   deinit { unsafe cells.deallocate() }
 
-  /// A destination with the mappings it points into.
+  /// A destination together with the mappings that it points into.
   @safe
   fileprivate final class Place: Sendable {
     nonisolated(unsafe) let destination: UnsafeMutablePointer<Destination>
@@ -130,11 +132,11 @@ package final class DestinationTable: Sendable {
     deinit { unsafe destination.deallocate() }
   }
 
-  // MARK: - Who syncs
+  // MARK: - Syncs
 
-  /// Somebody in this process is about to sync rings of its port `index`.
+  /// Registers a user that is about to sync rings of port `index` in this process.
   ///
-  /// - Returns: The port's numbers, the same for everybody who does.
+  /// - Returns: The port's epochs, which all its users in this process share.
   func join(_ index: Int, _ generation: UInt32) -> SyncEpochs {
     state.withLock { state in
       let key = PortKey(index: index, generation: generation)
@@ -145,7 +147,7 @@ package final class DestinationTable: Sendable {
     }
   }
 
-  /// The same one does so no more; no sync of it is under way.
+  /// Ends a registration by ``join(_:_:)``. The user has no sync under way.
   func leave(_ index: Int, _ generation: UInt32) {
     state.withLock { state in
       let key = PortKey(index: index, generation: generation)
@@ -155,21 +157,25 @@ package final class DestinationTable: Sendable {
     sweep()
   }
 
-  /// The syncs of this process that are under way now. What they must not find any more has been unlinked by a
-  /// sequentially consistent store.
+  /// Notes the syncs of this process that are under way now.
+  ///
+  /// The caller must first unlink, by a sequentially consistent store, everything that later syncs
+  /// must not find.
   func watch() -> EpochWatch {
     state.withLock { EpochWatch($0.ports.values.map(\.epochs)) }
   }
 
-  // MARK: - Who is there
+  // MARK: - Ports
 
-  /// Makes port `index` reachable. What was in its place is kept as ``retire(_:)`` keeps it.
+  /// Makes port `index` reachable.
+  ///
+  /// A destination that this replaces is kept as described at ``retire(_:)``.
   ///
   /// - Parameters:
-  ///   - index: Below 256.
-  ///   - region: Where its rings and buffers lie.
+  ///   - index: The index of the port, below 256.
+  ///   - region: The region with its rings and buffers.
   ///   - segment: Its sync segment.
-  ///   - generation: Which incarnation of the port it is.
+  ///   - generation: The incarnation of the port.
   /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe a switch port.
   package func install(
     _ index: Int, region: SharedMemory, segment: SyncSegment, generation: UInt32
@@ -183,8 +189,10 @@ package final class DestinationTable: Sendable {
     keep(former)
   }
 
-  /// Makes port `index` unreachable for syncs that begin now. Its memory is kept until every sync of this process
-  /// that is under way now has ended, and then goes with the next call of this or of ``sweep()``.
+  /// Makes port `index` unreachable for syncs that begin from now on.
+  ///
+  /// The table keeps the port's memory until every sync of this process that is under way now has
+  /// ended. The next call of this method or of ``sweep()`` then releases the memory.
   package func retire(_ index: Int) {
     let former = places.withLock { places in
       unsafe destinationCell(cells, index).pointee.store(0, ordering: .sequentiallyConsistent)
@@ -203,13 +211,13 @@ package final class DestinationTable: Sendable {
     sweep()
   }
 
-  /// Lets go of what no sync can be using any more.
+  /// Releases removed places that no sync can use any more.
   ///
-  /// - Returns: Whether something is left.
+  /// - Returns: Whether any removed places are left.
   @discardableResult
   package func sweep() -> Bool {
     guard retiredCount.load(ordering: .relaxed) > 0 else { return false }
-    // Unmapped without the lock.
+    // Collected here, so that they are unmapped without the lock.
     var over: [Place] = []
     let isLeft = state.withLock { state in
       for index in state.retired.indices.reversed() where state.retired[index].users.isOver() {
@@ -222,11 +230,11 @@ package final class DestinationTable: Sendable {
     return isLeft
   }
 
-  /// How many places are kept for syncs that may still use them.
+  /// The number of removed places that syncs may still use.
   package var keptCount: Int { retiredCount.load(ordering: .relaxed) }
 }
 
-/// A cell of a ``DestinationTable``, on its own because the data path may not touch a class.
+/// A cell of a ``DestinationTable``; a free function, because the data path may not touch a class.
 @inline(__always)
 func destinationCell(
   _ cells: UnsafeMutableRawPointer, _ index: Int
@@ -235,7 +243,7 @@ func destinationCell(
     .assumingMemoryBound(to: Atomic<UInt>.self)
 }
 
-/// The incarnation of a port that a generation names, as this process has it mapped; nil when it has not.
+/// The mapping of one incarnation of a port in this process; nil when this process cannot map it.
 @inline(__always)
 func findDestination(
   _ cells: UnsafeMutableRawPointer, _ index: Int, _ generation: UInt32,
@@ -249,7 +257,7 @@ func findDestination(
   return unsafe fetchDestination(cells, index, generation, resolver)
 }
 
-// Reads mail, which the compiler cannot follow.
+// The resolver reads mail. The compiler's analysis cannot follow that call.
 @_semantics("no_performance_analysis")
 @inline(never)
 private func fetchDestination(
@@ -272,7 +280,7 @@ private func knownDestination(
     bitPattern: destinationCell(cells, index).pointee.load(ordering: .sequentiallyConsistent))
 }
 
-/// A port's place on a switch, as the process that syncs the port holds it.
+/// A port's place on a switch, for the process that syncs the port.
 package struct BridgeAttachment: Sendable {
   package let segment: BridgeSegment
   package let destinations: DestinationTable

@@ -1,13 +1,14 @@
 internal import CLinux
 internal import CNetmap
 
-// Forwarding runs in the sender, in three steps for each batch: look at every slot once; find out for
-// each packet where it goes, and put it on that list; then go through the lists, one receive ring after
-// the other (``Deliver.swift``).
+// Forwarding runs in the sender, in three steps per batch. The sender looks at every slot once. It
+// then finds the receiver of each packet and puts the packet on that receiver's list. Finally it
+// works through the lists, one receive ring after the other (``Deliver.swift``).
 
 extension AttachedRing {
-  /// Forwards the slots up to `head` to the other ports of the switch, and has them free again: all of
-  /// them, unless a receiver that lets nothing be dropped has no room.
+  /// Forwards the slots before `head` to the other ports of the switch, and frees them.
+  ///
+  /// Slots stay in the ring only if a receiver with back-pressure has no room.
   @inline(never)
   func bridgeTransmit(upTo head: UInt32) {
     let first = unsafe kring.hwcur(below: ring.slotCount)
@@ -36,8 +37,10 @@ struct Forwarder {
   let kring: KRing
   let doorbells: DoorbellTable.View
   let bridge: BridgeView
-  /// The transmit ring among all of the switch, whoever its packets come from: its port's index, 16 times, and
-  /// its number.
+  /// The transmit ring under which a module's decisions are counted: 16 times its port's index,
+  /// plus its number.
+  ///
+  /// It stays the same when a module host forwards the packets of other ports.
   let sender: Int
   let cells: UnsafeMutableRawPointer
   var port: UInt32
@@ -48,18 +51,18 @@ struct Forwarder {
   let touched: UnsafeMutablePointer<UInt16>
   let verdicts: UnsafeMutablePointer<UInt32>
   var ringIndex: Int
-  /// Room for the headers of one packet.
+  /// Memory for the headers of one packet.
   let headers: UnsafeMutableRawPointer
   /// Bytes of virtio-net header before each frame: 0, 10 or 12.
   var headerLength: UInt8
-  /// Whether packets begin where their buffers do.
+  /// Whether packets begin at the beginning of their buffers.
   let isDirect: Bool
 
   var touchedCount = 0
   var broadcast = FrameQueue()
-  /// Whether packets go to a module host, which must know where they come from.
+  /// Whether packets go to a module host, which must know their origin.
   var isRedirecting = false
-  /// The page that was last found readable, of an indirect packet.
+  /// The page of an indirect packet that was last found readable.
   var readablePage: UInt = 0
 
   init(
@@ -85,17 +88,18 @@ struct Forwarder {
     unsafe isDirect = kring.offsetMask == 0
   }
 
-  /// Forwards the slots `from..<head`, batch by batch.
+  /// Forwards the slots from `from` up to `head`, batch by batch.
   ///
   /// - Parameters:
-  ///   - from: A slot.
-  ///   - head: Another one.
-  ///   - batch: Slots of a batch, at least 1: what has been loaded again could be 0, and nothing would move.
-  /// - Returns: The first slot that has to stay; `head` when there is none.
+  ///   - from: The first slot.
+  ///   - head: The slot after the last one.
+  ///   - batch: The slots of a batch, at least 1. The caller loads this number once: a second load
+  ///     could return 0, and the loop would never end.
+  /// - Returns: The first slot that must stay in the ring; `head` when there is none.
   @inline(__always)
   mutating func forward(from: UInt32, upTo head: UInt32, batch: Int) -> UInt32 {
     var (index, start) = (from, from)
-    // Frames of complete packets, and where the packet begins that is being collected.
+    // The number of frames, and the index of the first frame of the packet that is being collected.
     var (count, first) = (0, 0)
     var bytes: UInt64 = 0
     var packets: UInt64 = 0
@@ -111,7 +115,7 @@ struct Forwarder {
           continue
         }
       }
-      // Between two packets: those of a slot each come many at a time.
+      // Between two packets. Single-slot packets are collected many at a time.
       if isDirect, count == first {
         let found = unsafe collect(
           from: index, upTo: head, into: frames + count, limit: UInt32(batch &- count))
@@ -141,7 +145,8 @@ struct Forwarder {
         bytes &+= UInt64(size)
         if continues, index != head {
           guard count &- first == SwitchLimits.fragments else { continue }
-          // What came before goes first, so that the frames of a batch lie side by side in the ring.
+          // Flush the packets before it first, so that the frames of a batch stay consecutive in
+          // the ring.
           if first > 0 {
             let taken = unsafe flush(first)
             if taken < first {
@@ -176,15 +181,16 @@ struct Forwarder {
     return head
   }
 
-  /// Makes frames of slots that hold a packet each, of an Ethernet header at least, and nothing unusual, from a
-  /// slot on.
+  /// Makes frames of consecutive slots, up to the first unusual one.
   ///
-  /// - Returns: How many, at most `limit`, and their bytes.
+  /// Each of these slots must hold a whole packet with at least an Ethernet header.
+  ///
+  /// - Returns: The number of frames, at most `limit`, and their bytes.
   @inline(never)
   mutating func collect(
     from first: UInt32, upTo head: UInt32, into frames: UnsafeMutablePointer<Frame>, limit: UInt32
   ) -> (count: UInt32, bytes: UInt64) {
-    // A copy, which no store can change.
+    // A local copy: stores through pointers cannot change it, so its fields stay in registers.
     let ring = unsafe ring
     var index = first
     var frame = unsafe frames
@@ -209,9 +215,9 @@ struct Forwarder {
     unsafe kring.count(.bytes, bytes)
   }
 
-  /// Takes packets that have to stay in the ring out of what has been counted.
+  /// Subtracts the packets that stay in the ring from the sums.
   ///
-  /// - Returns: `taken`, the number of frames that go.
+  /// - Returns: `taken`, the number of frames that leave the ring.
   @inline(never)
   private func leave(
     _ taken: Int, _ count: Int, _ packets: inout UInt64, _ bytes: inout UInt64
@@ -226,15 +232,16 @@ struct Forwarder {
     return UInt32(truncatingIfNeeded: taken)
   }
 
-  /// Bytes of some frames.
+  /// The bytes of the frames `first..<end`.
   private func length(_ first: Int, _ end: Int) -> UInt64 {
     (first..<end).reduce(0) { unsafe $0 &+ UInt64(frames[$1].length) }
   }
 
-  /// Ends a packet of several slots, or one that `head` cuts off, which is sent as it is. If one of its slots
-  /// says nonsense it goes to nobody: its first frame says why.
+  /// Ends a packet of several slots, or a packet that `head` cuts off and that is sent as it is.
   ///
-  /// - Returns: Bytes by which the packet has become shorter.
+  /// If one of its slots is invalid, the packet is dropped, and its first frame holds the reason.
+  ///
+  /// - Returns: The bytes by which this shortens the packet.
   @inline(never)
   private func endPacket(_ first: Int, _ end: Int) -> UInt64 {
     unsafe frames[end &- 1].continues = false
@@ -248,19 +255,20 @@ struct Forwarder {
     return removed
   }
 
-  /// The slot so many frames after another one.
+  /// The slot that lies `frames` slots behind `start`.
   private func slot(_ frames: UInt32, after start: UInt32) -> UInt32 {
     unsafe ring.index(start, advancedBy: Int(frames))
   }
 
-  /// Whether a slot is as almost all of them are: its own buffer, which it does not exceed.
+  /// Whether a slot is an ordinary one: a valid buffer of its own, a length that fits this buffer,
+  /// and no offset.
   @inline(__always)
   private func isCommon(_ slot: SlotWord) -> Bool {
     unsafe slot.flags.rawValue & UInt16(NS_BUF_CHANGED | NS_INDIRECT) == 0
       && isDirect && slot.buffer < ring.bufferCount && slot.length <= UInt64(ring.bufferSize)
   }
 
-  /// A slot with anything unusual about it.
+  /// Makes a frame of an unusual slot.
   @inline(never)
   private mutating func uncommonFrame(
     _ word: SlotWord, _ place: SlotPlace
@@ -293,16 +301,18 @@ struct Forwarder {
       continues: continues)
   }
 
-  /// What a slot that says nonsense is taken for: no bytes, and the reason why its packet is dropped.
+  /// The frame for an invalid slot: no bytes, and the reason for which its packet is dropped.
   private func emptyFrame(_ reason: DropReason, _ continues: Bool) -> Frame {
     unsafe Frame(
       bytes: UnsafeRawPointer(ring.buffer(0)), room: ring.bufferSize, length: 0, fragments: 1,
       continues: continues, fault: UInt8(reason.rawValue + 1))
   }
 
-  /// Whether this process may read all of an indirect packet. The kernel is asked, so that a bad
-  /// pointer costs its sender a packet and not its life.
-  // Ends in a system call, which the compiler cannot follow.
+  /// Whether this process may read all of an indirect packet.
+  ///
+  /// The kernel checks the pointer. A bad pointer therefore costs the sender a packet, but does not
+  /// end its process.
+  // Ends in a system call, which the compiler's analysis cannot follow.
   @_semantics("no_performance_analysis")
   private mutating func isReadable(_ bytes: UnsafeRawPointer, _ length: Int) -> Bool {
     let first = UInt(bitPattern: bytes)
@@ -318,7 +328,9 @@ struct Forwarder {
     return true
   }
 
-  /// The slot after the end of the packet that goes on at `index`.
+  /// Skips the rest of a packet that goes on at `index`.
+  ///
+  /// - Returns: The slot after the packet.
   @inline(never)
   private func skipPacket(from index: UInt32, upTo head: UInt32) -> UInt32 {
     var index = index
@@ -334,7 +346,7 @@ struct Forwarder {
     return index
   }
 
-  /// Puts a packet at the end of a list.
+  /// Appends a packet to a list.
   @inline(__always)
   func append(_ packet: Int, _ fragments: UInt8, to queue: inout FrameQueue) {
     let number = UInt16(truncatingIfNeeded: packet)
@@ -348,7 +360,7 @@ struct Forwarder {
     queue.slots &+= UInt16(fragments)
   }
 
-  /// Puts a packet on the list of one receive ring.
+  /// Appends a packet to the list of one receive ring.
   @inline(__always)
   mutating func append(_ packet: Int, _ fragments: UInt8, port: UInt32, ring: Int) {
     let place = Int(port) &* 16 &+ ring

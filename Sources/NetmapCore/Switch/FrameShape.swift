@@ -1,9 +1,9 @@
-/// What the frames of a switch port look like, as its krings say it to whoever sends to it: one word.
+/// The format of a switch port's frames, in one word of its krings that senders read.
 ///
-/// Bits 0...7: bytes of the virtio-net header before each frame. Bits 32...63: the longest frame that the
-/// port takes when a longer packet has to be cut; 0 stands for an Ethernet frame.
+/// Bits 0...7: bytes of the virtio-net header before each frame. Bits 32...63: the longest frame
+/// that the port accepts when a longer packet has to be segmented; 0 stands for an Ethernet frame.
 struct FrameShape: Equatable {
-  /// Without headers, frames of 1514 bytes: what a port has that nobody has changed.
+  /// The default format: no headers, and frames of 1514 bytes.
   static let plain = FrameShape(0)
   /// The longest frame of a port that has never had headers, bytes.
   static let usualLimit = 1514
@@ -17,24 +17,24 @@ struct FrameShape: Equatable {
 
   /// - Parameters:
   ///   - headerLength: 0, 10 or 12.
-  ///   - frameLimit: Bytes, headers of the network included.
+  ///   - frameLimit: Bytes of the longest frame, network headers included.
   init(headerLength: Int, frameLimit: Int) {
     rawValue = UInt64(headerLength) | UInt64(frameLimit == Self.usualLimit ? 0 : frameLimit) << 32
   }
 
-  /// 0, 10 or 12; anything else in shared memory is taken for 0.
+  /// 0, 10 or 12. Any other length in shared memory counts as 0.
   @inline(__always)
   var headerLength: UInt8 {
     let length = UInt8(truncatingIfNeeded: rawValue)
     return length == 0 || VirtioHeader.isLength(Int(length)) ? length : 0
   }
 
-  /// Bytes, at least those of an Ethernet frame.
+  /// The longest frame, bytes; at least an Ethernet frame.
   var frameLimit: Int { max(Self.usualLimit, min(Int(rawValue >> 32), 65_536)) }
 }
 
 extension EnginePort {
-  /// Has the rings of a switch port say what frames it has, and whether its senders wait for room.
+  /// Publishes a switch port's frame format in its krings, and whether its senders wait for room.
   func publishSwitchState() {
     guard ringKind == .bridge else { return }
     for direction in Direction.allCases {
@@ -47,12 +47,12 @@ extension EnginePort {
     }
   }
 
-  /// The same for one ring, which nobody may be sending to yet.
+  /// Publishes the same for one ring, which need not be open to senders yet.
   func describe(_ kring: KRing, _ direction: Direction) {
     unsafe kring.frameShape = FrameShape(headerLength: headerLength, frameLimit: frameLimit)
     if direction == .receive { unsafe kring.holdsSenders = holdsSenders }
   }
 
-  /// Whether senders keep what the port has no room for.
+  /// Whether senders keep the packets for which the port has no room.
   var holdsSenders: Bool { holdsWhileAttached || holdingBindings > 0 }
 }

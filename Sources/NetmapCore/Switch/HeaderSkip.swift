@@ -1,19 +1,19 @@
-// The lookup sees Ethernet frames: while it works, the first frame of a packet with a virtio-net header
-// is the one behind the header.
+// The lookup expects Ethernet frames. During the lookup, the first frame of a packet with a
+// virtio-net header therefore begins behind that header.
 
 /// How the first frame of a packet was changed for the lookup.
 enum HeaderSkip: UInt8 {
   case none
-  /// It begins behind the header.
+  /// The frame begins behind the header.
   case shortened
-  /// The header is all of it, and it has changed places with the next one.
+  /// The header fills the frame, which was exchanged with the next frame.
   case swapped
-  /// It has no Ethernet frame to look at; its length is in `next`.
+  /// Nothing in the frame follows the header; the frame's length is in `next`.
   case emptied
 }
 
 extension Forwarder {
-  /// Has the first frame of each packet begin behind the header (`nm_vale_flush`).
+  /// Makes the first frame of each packet begin behind the header (`nm_vale_flush`).
   @inline(never)
   func skipHeaders(_ count: Int) {
     let header = unsafe UInt16(headerLength)
@@ -36,7 +36,7 @@ extension Forwarder {
     }
   }
 
-  /// Puts everything back.
+  /// Undoes ``skipHeaders(_:)``.
   @inline(never)
   func restoreHeaders(_ count: Int) {
     let header = unsafe Int(headerLength)
@@ -58,7 +58,8 @@ extension Forwarder {
     unsafe frames[packet].length = UInt16(truncatingIfNeeded: Int(frames[packet].length) &- bytes)
   }
 
-  /// Exchanges where two frames are; what the packet's first frame says of the packet stays.
+  /// Exchanges the memory of a packet's first two frames. The packet's other properties stay in its
+  /// first frame.
   private func swap(_ packet: Int) {
     let (first, second) = unsafe (frames[packet], frames[packet &+ 1])
     unsafe frames[packet].bytes = second.bytes
@@ -71,14 +72,14 @@ extension Forwarder {
 }
 
 extension Forwarder {
-  /// Counts a packet that goes to nobody.
+  /// Counts a dropped packet, and notes the reason in its first frame.
   @inline(__always)
   func drop(_ packet: Int, _ reason: DropReason) {
     unsafe kring.countDrop(reason)
     unsafe frames[packet].fault = UInt8(truncatingIfNeeded: reason.rawValue &+ 1)
   }
 
-  /// Counts a packet without addresses: because it has none, or because a slot of it said nonsense.
+  /// Drops a packet without Ethernet addresses: it is too short, or one of its slots is invalid.
   @inline(never)
   func dropShort(_ packet: Int) {
     let fault = unsafe frames[packet].fault

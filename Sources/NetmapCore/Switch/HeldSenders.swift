@@ -1,11 +1,12 @@
 internal import Synchronization
 
 extension AttachedRing {
-  /// Wakes the senders that sleep until this receive ring has room. What has been given back is published.
+  /// Wakes the senders that sleep until this receive ring has room.
   ///
-  /// A sender that finds no room, and is about to sleep, says so in the ring's kring, issues a full fence,
-  /// and looks again; this side publishes, issues a full fence, and looks whether anybody has. A sender that
-  /// has died since costs one look at its place.
+  /// The caller has published the slots that it gives back. A sender that finds no room and is
+  /// about to sleep sets a bit in the ring's kring, issues a full fence, and looks for room again.
+  /// The receiver publishes its slots, issues a full fence, and looks for such bits. The bit of a
+  /// sender that has died costs one lookup.
   @inline(never)
   func wakeHeldSenders(_ path: UnsafePointer<SwitchPath>) {
     atomicMemoryFence(ordering: .sequentiallyConsistent)
@@ -18,7 +19,7 @@ extension AttachedRing {
     }
   }
 
-  /// Wakes whoever sleeps until a transmit ring of another port makes progress.
+  /// Wakes the threads that sleep until a transmit ring of another port makes progress.
   private func wakeSleepers(on port: Int, _ path: UnsafePointer<SwitchPath>) {
     let generation = unsafe path.pointee.bridge.generation(of: port)
     guard generation != 0,
@@ -35,14 +36,15 @@ extension AttachedRing {
 }
 
 extension AttachedRing {
-  /// Whether a switch port's transmit ring has packets that wait for their receiver's room.
+  /// Whether a switch port's transmit ring holds packets that wait for room at their receiver.
   var isHeldUp: Bool { unsafe kind == .bridge && kring.hasUnsent }
 }
 
 extension Engine {
-  /// Wakes every sender that sleeps until a port of a switch has room: it may have left.
+  /// Wakes every sender that sleeps until a port of a switch has room.
   ///
-  /// For an engine whose clients are all in this process: only then are their doorbells its own.
+  /// Called after a port may have left its switch. Only for an engine whose clients are all in this
+  /// process: only then does the engine have their doorbells.
   package func wakeHeldSenders() {
     let segments = try? exclusively { (state) throws(NetmapError) in
       state.bridges.values.flatMap { $0.members.values.map(\.port.segment) }

@@ -1,20 +1,23 @@
 internal import Synchronization
 
-// A port opened with back-pressure loses nothing for want of room: a packet for it stays in the sender's
-// transmit ring, and with it everything behind it. So batches with packets for such ports are delivered in
-// the order of the ring, run by run: a run is packets that go the same way, side by side.
+// A port with back-pressure loses no packet for lack of room: the packet stays in the sender's
+// transmit ring, together with all packets behind it. The sender therefore delivers a batch with
+// packets for such ports in ring order, run by run. A run is a sequence of consecutive packets with
+// the same destination.
 
-/// Which list a packet is on.
+/// The list that a packet is on.
 enum FramePlace {
-  /// The list for everybody; others are numbers of ``ForwardScratch/queues``.
+  /// The broadcast list. All other lists are indexes of ``ForwardScratch/queues``.
   static let broadcast: UInt16 = 0xffff
-  /// None: it has been dropped.
+  /// No list: the packet was dropped.
   static let nowhere: UInt16 = 0xfffe
 }
 
 extension Forwarder {
-  /// Whether anything in the batch is for a port that makes its senders wait, or a broadcast that only
-  /// some have got comes first.
+  /// Whether the batch must be delivered in ring order.
+  ///
+  /// This is the case if the batch has packets for a port with back-pressure, or if it begins with
+  /// a broadcast that only some ports have received.
   var needsOrder: Bool {
     if unsafe kring.deliveredSlot != 0 { return true }
     if unsafe broadcast.packets > 0 {
@@ -23,7 +26,7 @@ extension Forwarder {
     return unsafe (0..<touchedCount).contains { unsafe bridge.isHolding(Int(touched[$0]) >> 4) }
   }
 
-  /// Other ports that are to get a broadcast and make its sender wait, 64 at a time.
+  /// The other ports with back-pressure that receive broadcasts, 64 ports at a time.
   private func holders(_ part: Int) -> UInt64 {
     unsafe others(part) & bridge.holding(part)
   }
@@ -33,9 +36,9 @@ extension Forwarder {
     return unsafe Int(port) >> 6 == part ? all & ~(1 << UInt64(port & 63)) : all
   }
 
-  /// Delivers a batch in the order of the ring, up to the first packet that has to wait.
+  /// Delivers a batch in ring order, up to the first packet that has to wait.
   ///
-  /// - Returns: How many frames went.
+  /// - Returns: The number of frames that leave the ring.
   @inline(never)
   mutating func flushInOrder(_ count: Int) -> Int {
     unsafe notePlaces(count)
@@ -68,7 +71,7 @@ extension Forwarder {
     return count
   }
 
-  /// Writes down for each packet which list it is on, and empties the lists.
+  /// Notes for each packet which list it is on, and empties the lists.
   private mutating func notePlaces(_ count: Int) {
     var packet = 0
     while packet < count {
@@ -93,7 +96,7 @@ extension Forwarder {
     }
   }
 
-  /// The packets from `first` on that go the same way. They are linked already.
+  /// The packets from `first` on that have the same destination. Their frames are already linked.
   private func run(from first: Int, upTo count: Int) -> (queue: FrameQueue, end: Int) {
     let place = unsafe frames[first].place
     var queue = FrameQueue()
@@ -108,7 +111,7 @@ extension Forwarder {
     return (queue, packet)
   }
 
-  /// A list without its first packets.
+  /// A list without its first `taken` packets.
   private func rest(of queue: FrameQueue, after taken: Int) -> FrameQueue {
     var queue = queue
     for _ in 0..<taken {
@@ -120,7 +123,7 @@ extension Forwarder {
     return queue
   }
 
-  /// The first packets of a list.
+  /// The first `taken` packets of a list.
   private func first(_ taken: Int, of queue: FrameQueue) -> FrameQueue {
     var result = queue
     unsafe result.slots = queue.slots &- rest(of: queue, after: taken).slots
@@ -128,7 +131,8 @@ extension Forwarder {
     return result
   }
 
-  /// What was dropped behind the packet that waits will be looked at again.
+  /// Takes back the drop counts of the packets that stay in the ring: the next sync examines them
+  /// again.
   private func uncountDrops(from first: Int, upTo count: Int) {
     var packet = first
     while packet < count {
@@ -144,9 +148,9 @@ extension Forwarder {
 }
 
 extension Forwarder {
-  /// Delivers a run to one port, which may make it wait.
+  /// Delivers a run to one port, which may apply back-pressure.
   ///
-  /// - Returns: How many packets are done with.
+  /// - Returns: The number of packets delivered or dropped.
   private mutating func deliverWaiting(to receiver: Int, ring: Int, _ run: FrameQueue) -> Int {
     let holds = unsafe bridge.isHolding(receiver)
     let count = Int(run.packets)
@@ -157,30 +161,30 @@ extension Forwarder {
       let more = unsafe deliver(to: receiver, ring: ring, part, FrameQueue(), holds: holds)
       taken += more
       if more > 0 { continue }
-      // Where nobody sleeps, whoever syncs next looks again.
+      // If no thread sleeps, the next sync tries again.
       guard unsafe !isAnnounced && kring.outboxWaitWordIsSet else { break }
-      // It may get room before it can see that somebody waits for it: so try once more.
+      // The receiver may get room before it can see that a thread waits for it, so try once more.
       unsafe announceSleeper(at: receiver, ring)
       isAnnounced = true
     }
     return taken
   }
 
-  /// Has a receiver wake the sleepers of this ring when it has room.
+  /// Asks a receiver to wake the threads that sleep on this port's transmit rings when it has room.
   private func announceSleeper(at receiver: Int, _ ring: Int) {
     let generation = unsafe bridge.generation(of: receiver)
     guard generation != 0,
       let target = unsafe findDestination(cells, receiver, generation, resolver)
     else { return }
     let kring = unsafe target.pointee.kring(ring % Int(target.pointee.receiveRings))
-    // The receiver gives room back, issues a full fence, and looks here.
+    // The receiver gives slots back, issues a full fence, and then reads this bit.
     unsafe kring.addHeldSender(Int(port))
     atomicMemoryFence(ordering: .sequentiallyConsistent)
   }
 
-  /// Delivers a run to everybody; each port gets each packet once.
+  /// Broadcasts a run. Each port receives each packet once.
   ///
-  /// - Returns: How many packets everybody has got.
+  /// - Returns: The number of packets that all ports have received.
   private mutating func floodWaiting(_ run: FrameQueue) -> Int {
     var holder: Int?
     var isOnly = true
@@ -199,7 +203,8 @@ extension Forwarder {
     return Int(run.packets)
   }
 
-  /// A run for everybody, of whom at most one makes the sender wait: that one says how far it goes.
+  /// Broadcasts a run if at most one port applies back-pressure; that port limits the number of
+  /// packets.
   private mutating func floodBatch(_ run: FrameQueue, _ holder: Int?) -> Int {
     var taken = Int(run.packets)
     if let holder { taken = unsafe deliverWaiting(to: holder, ring: 0, run) }
@@ -216,12 +221,15 @@ extension Forwarder {
     return taken
   }
 
-  /// One packet for everybody. Who has got it is written down in the kring as long as others have not.
+  /// Broadcasts one packet.
+  ///
+  /// As long as some ports still lack the packet, the kring records the ports that have received
+  /// it.
   ///
   /// - Parameters:
-  ///   - packet: Its first frame.
-  ///   - resumes: Whether some have got it already.
-  /// - Returns: Whether everybody has it now.
+  ///   - packet: The index of its first frame.
+  ///   - resumes: Whether some ports have received it already.
+  /// - Returns: Whether all ports have received it now.
   private mutating func floodOne(_ packet: Int, resumes: Bool) -> Bool {
     let queue = unsafe single(packet)
     if !resumes { unsafe kring.forgetDeliveries() }
@@ -250,10 +258,12 @@ extension Forwarder {
     return isComplete
   }
 
-  /// Goes on with a broadcast that only some have got. It may be for one port now, whose address has been
-  /// learned since, or for none.
+  /// Resumes a broadcast that only some ports have received.
   ///
-  /// - Returns: Whether it is done with.
+  /// Meanwhile the switch may have learned the destination address: then the packet is for one port
+  /// only, or for none.
+  ///
+  /// - Returns: Whether the packet needs no further delivery.
   private mutating func resume(_ count: Int) -> Bool {
     let place = unsafe frames[0].place
     if place == FramePlace.broadcast { return unsafe floodOne(0, resumes: true) }
@@ -291,8 +301,10 @@ extension Forwarder {
   }
 }
 
-/// Ports of a switch, one bit each, taken one after the other. A value, because a closure for each port would
-/// be more than the compiler can prove free of allocations.
+/// A set of switch ports, one bit per port, taken out one after the other.
+///
+/// A value with a loop, because the compiler could not prove that a closure per port allocates
+/// nothing.
 private struct PortSet {
   var words: [4 of UInt64]
   private var part = 0
@@ -314,7 +326,8 @@ private struct PortSet {
   }
 }
 
-// Who has got the first packet of a transmit ring already, a broadcast that waits for somebody else.
+// The ports that have already received the first packet of a transmit ring, a broadcast that other
+// ports still lack.
 extension KRing {
   fileprivate func forgetDeliveries() {
     for part in 0..<BridgeLayout.activeWords {

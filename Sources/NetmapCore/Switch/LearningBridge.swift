@@ -1,10 +1,10 @@
-// The lookup of a VALE switch that nobody has programmed: a learning bridge (`netmap_vale_learning`).
+// The lookup of a VALE switch without a module: a learning bridge (`netmap_vale_learning`).
 
 extension Forwarder {
-  /// Puts each packet of a batch on the list of its receiver, or on the one for all.
+  /// Puts each packet of a batch on the list of its receiver, or on the broadcast list.
   @inline(__always)
   mutating func learnAndLookUp(_ count: Int) {
-    // What the last packet taught and was told still holds for the next one with the same addresses.
+    // The lookup of the last packet still holds for the next one with the same addresses.
     let unknown: UInt64 = .max
     var (lastSource, lastTarget) = (unknown, unknown)
     var lastPort: UInt32?
@@ -22,7 +22,7 @@ extension Forwarder {
       let target = unsafe UInt64(littleEndian: head) & BridgeView.addressMask
       let tail = unsafe frame.bytes.loadUnaligned(fromByteOffset: 4, as: UInt64.self)
       let source = UInt64(littleEndian: tail) >> 16
-      // The first byte on the wire is the lowest here; its lowest bit says "group".
+      // The first byte on the wire is the lowest byte here. Its lowest bit marks a group address.
       if source != lastSource, source & 1 == 0 {
         unsafe bridge.learn(source, at: port)
         lastSource = source

@@ -1,22 +1,23 @@
-/// Copies a packet between buffers, in whole blocks of 64 bytes where both have the room: bytes beyond
-/// the length are unspecified.
+/// Copies a packet between buffers, in whole blocks of 64 bytes if both buffers have the room.
+///
+/// The bytes behind the packet are unspecified afterwards.
 ///
 /// - Parameters:
-///   - source: The first byte.
-///   - target: Where it goes.
-///   - length: Bytes of the packet, no more than either room.
-///   - room: Bytes that may be read at `source` and written at `target`.
+///   - source: The first byte of the packet.
+///   - target: The destination.
+///   - length: Bytes of the packet, at most `room`.
+///   - room: Bytes that may be read from `source` on and written from `target` on.
 @inline(__always)
 func copyPacket(
   from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _ length: Int, room: Int
 ) {
-  // A block at least, of an empty packet too.
+  // At least one block, even for an empty packet.
   let blocks = (max(length, 1) &+ 63) & ~63
   guard blocks <= room else {
     return unsafe target.copyMemory(from: source, byteCount: length)
   }
   if blocks <= 64 { return unsafe copyBlock(from: source, to: target) }
-  // Beyond this the C library is faster: it uses the widest registers the processor has.
+  // The C library is faster for longer packets: it uses the processor's widest registers.
   if blocks > 256 { return unsafe target.copyMemory(from: source, byteCount: blocks) }
   var offset = 0
   while offset < blocks {
@@ -31,7 +32,7 @@ func copyBlock(from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer
   unsafe Block(source).store(target)
 }
 
-/// 64 bytes, as four registers that every processor has.
+/// 64 bytes, in four registers of a size that every processor has.
 struct Block {
   private typealias Quarter = SIMD2<UInt64>
   private let (a, b, c, d): (Quarter, Quarter, Quarter, Quarter)
@@ -53,7 +54,8 @@ struct Block {
   }
 }
 
-/// ``copyPacket(from:to:_:room:)`` for more than a block, out of the way of the loop over short packets.
+/// Calls ``copyPacket(from:to:_:room:)`` for a packet of more than one block, outside the loop over
+/// short packets.
 @inline(never)
 func copyLongPacket(
   from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _ length: Int, room: Int

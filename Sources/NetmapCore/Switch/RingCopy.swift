@@ -1,17 +1,18 @@
 internal import CLinux
 internal import CNetmap
 
-// From ring to ring, most packets are copied here. The loops have been chosen by measuring: see decision 34.
+// Most packets are copied here, from ring to ring. The loops were chosen by measurement: see
+// decision 34.
 
 extension Forwarder {
-  /// Copies packets of a slot each, side by side, to slots side by side.
+  /// Copies consecutive single-slot packets to consecutive slots.
   ///
   /// - Parameters:
-  ///   - packets: How many.
-  ///   - first: The slot of the first one.
-  ///   - place: Where they go: a ring whose buffers are no smaller.
-  ///   - start: The first slot there.
-  /// - Returns: Their bytes.
+  ///   - packets: The number of packets.
+  ///   - first: The slot of the first packet.
+  ///   - place: The receive ring, whose buffers are at least as large.
+  ///   - start: The first slot in that ring.
+  /// - Returns: The bytes of the packets.
   @inline(__always)
   func copy(
     _ packets: UInt32, from first: UInt32, to place: ReceivePlace, _ start: UInt32
@@ -65,17 +66,19 @@ extension Forwarder {
     return bytes
   }
 
-  /// Has the CPU fetch the buffer of a slot, whatever its index says: to fetch what is not there does nothing.
+  /// Prefetches the buffer of a slot. The index may be invalid: prefetching from an unmapped
+  /// address has no effect.
   @inline(__always)
   private func fetch(_ slot: SlotPlace, of target: Ring) {
     let offset = unsafe Int(slot.loadBufferIndex()) &* Int(target.bufferSize)
     unsafe clinux_prefetch_to_write(target.buffers + offset)
   }
 
-  /// How many packets ahead the buffers are fetched.
+  /// How many packets ahead the buffers are prefetched.
   private static var ahead: UInt32 { 4 }
 
-  /// Bytes of the longest packet that is copied block by block: the C library is faster beyond.
+  /// The longest packet that is copied block by block, bytes. The C library is faster for longer
+  /// packets.
   private static var mediumMax: UInt32 { 256 }
 
   /// Copies one packet.
@@ -90,10 +93,11 @@ extension Forwarder {
     return unsafe run.packets == 1 ? run.bytes : copyUncommon(from, of: ring, to: target, to)
   }
 
-  // These three call nothing, so that all that their loops need is in registers. A load from the stack would wait,
-  // where the stack is as far into a page as buffers are, for the stores to these.
+  // These three functions call no others, so that their loops keep everything in registers. A load
+  // from the stack would wait for the stores to a buffer if both addresses have the same offset in
+  // a page.
 
-  /// Copies packets of a block at most, up to the first slot with anything else in it.
+  /// Copies packets of at most one block, up to the first slot with any other content.
   @inline(never)
   private func copyShort(
     _ packets: UInt32, of ring: Ring, from first: SlotPlace, to target: Ring,
@@ -102,7 +106,7 @@ extension Forwarder {
     unsafe copyRun(packets, of: ring, from: first, to: target, start, limit: 64) { _ in }
   }
 
-  /// The same, with ``ahead`` more slots behind those, whose buffers are fetched.
+  /// Does the same, and prefetches the buffers of later slots. ``ahead`` more slots must follow.
   @inline(never)
   private func copyShortFetching(
     _ packets: UInt32, of ring: Ring, from first: SlotPlace, to target: Ring,
@@ -113,7 +117,7 @@ extension Forwarder {
     }
   }
 
-  /// Copies packets of some blocks.
+  /// Copies packets of several blocks.
   @inline(never)
   private func copyMedium(
     _ packets: UInt32, of ring: Ring, from first: SlotPlace, to target: Ring,
@@ -124,7 +128,8 @@ extension Forwarder {
     ) { _ in }
   }
 
-  // `limit` is the longest packet to be copied here, bytes; `prepare` is shown each slot of the receiver.
+  // `limit`: the longest packet to copy here, bytes. `prepare`: called with each slot of the
+  // receiver.
   @inline(__always)
   private func copyRun(
     _ packets: UInt32, of ring: Ring, from first: SlotPlace, to target: Ring,
@@ -136,7 +141,7 @@ extension Forwarder {
     var left = packets
     while left > 0 {
       unsafe prepare(to)
-      // Read once more, and so checked once more: the application could be writing.
+      // Loaded again, and therefore checked again: the application may have written to the slot.
       let (index, length) = unsafe (from.loadBufferIndex(), UInt32(from.loadLength()))
       let own = unsafe to.loadBufferIndex()
       guard unsafe index < ring.bufferCount, length <= limit, unsafe own < target.bufferCount else {
@@ -161,8 +166,9 @@ extension Forwarder {
     return (packets &- left, bytes)
   }
 
-  /// Copies a packet that is long, or one where either slot says nonsense: buffer 0 stands for one that is none,
-  /// and what is too long is empty.
+  /// Copies a packet that is long, or whose source or target slot is invalid.
+  ///
+  /// Buffer 0 replaces an invalid buffer index. A packet with an invalid length becomes empty.
   ///
   /// - Returns: Its length.
   @inline(never)
@@ -181,7 +187,7 @@ extension Forwarder {
     return length
   }
 
-  /// Has a slot say that it holds a packet of one slot: length and flags in one store.
+  /// Stores in a slot the length and flags of a single-slot packet, in one store.
   @inline(__always)
   private func setContent(of slot: SlotPlace, _ length: UInt32) {
     unsafe slot.store(

@@ -1,15 +1,17 @@
-/// The syncs that were sending at one moment, in whichever process, and whether all of them are over: for what the
-/// engine gives out again. What a process keeps for itself hangs on its own ``SyncEpochs``.
+/// The syncs that were sending at one moment, in any process, and whether all of them have ended.
 ///
-/// A sender holds the lock of its transmit ring from before it looks for a port until it has finished
-/// with it. So whoever held such a lock when a port had been unlinked may still be writing to it;
-/// whoever takes one later has seen that the port is gone.
+/// The engine consults it before it reuses memory that senders may still write to. What a process
+/// keeps mapped for its own syncs depends on its own ``SyncEpochs`` instead.
 ///
-/// Every process on the switch can write to locks and counters. A lock that is made to look free lets the engine give
-/// out again what its holder is writing to: a region that the writer could garble anyway. One that is made to look
-/// taken counts as long as it is in the name of a living client that has that very port mapped
-/// (``SegmentUsers``), and not longer than until that client syncs the ring (``AttachedRing/begin()``) or
-/// lets go of the port.
+/// A sender holds the lock of its transmit ring from before it looks up a port until it has
+/// finished with that port. A sender that held such a lock when the port was unlinked may therefore
+/// still write to the port. A sender that takes a lock later sees that the port is gone.
+///
+/// Every process on the switch can write to locks and counters. If a process makes a held lock look
+/// free, the engine reuses memory that the lock's holder still writes to; that process could
+/// corrupt the same region directly. If a process makes a free lock look held, the lock counts only
+/// while it names a living client that has that very port mapped (``SegmentUsers``). It then counts
+/// only until that client syncs the ring (``AttachedRing/begin()``) or closes the port.
 @safe
 final class SenderWatch: Sendable {
   private nonisolated(unsafe) var pending: [Pending] = unsafe []
@@ -29,16 +31,18 @@ final class SenderWatch: Sendable {
     }
   }
 
-  /// Notes who is in the middle of a transmit sync of one of these ports.
+  /// Notes the transmit syncs that are under way on the given ports.
   ///
-  /// Whatever they must not find any more has been unlinked by a sequentially consistent store. Theirs that
-  /// takes a lock is one too, and so are the loads of locks here and of what was unlinked there: in the one
-  /// order of all of these either the lock is seen here, or that the port is gone there.
+  /// The caller must first unlink, by a sequentially consistent store, everything that later syncs
+  /// must not find. The sender's store that takes a lock is sequentially consistent too, and so are
+  /// the loads of locks here and the sender's loads of the unlinked data. In the single order of
+  /// all of these, either this call sees the lock, or the sender sees that the port is gone.
   ///
   /// - Parameters:
-  ///   - segments: Of the ports.
-  ///   - clients: Who there is: who is not in it sends nothing any more, whatever a lock says. Locks of the dead
-  ///     are released, but every process on a switch can write into a lock that nobody ever takes.
+  ///   - segments: The sync segments of the ports.
+  ///   - clients: The living clients. A client that is not among them sends nothing, whatever a
+  ///     lock says: the engine releases the locks of dead clients, but any process on the switch
+  ///     can write to a lock that no client ever takes.
   init(_ segments: [SyncSegment], among clients: Directory? = nil) {
     self.clients = clients
     for segment in segments {
@@ -53,7 +57,9 @@ final class SenderWatch: Sendable {
     }
   }
 
-  /// Whether none of them can be sending any more. Not for use from two threads at once.
+  /// Whether none of the noted syncs can be sending any more.
+  ///
+  /// Two threads must not call this at the same time.
   func haveGoneOn() -> Bool {
     unsafe pending.removeAll { pending in
       let isClient = clients.map { unsafe $0.hasClient(pending.holder) } ?? true

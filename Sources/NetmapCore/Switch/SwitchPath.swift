@@ -1,27 +1,29 @@
-/// What a ring of a switch port needs beyond what every ring has. Plain data, built once from mappings.
+/// The data that a ring of a switch port needs in addition to the data of every ring.
+///
+/// Plain data, built once from mappings.
 @unsafe
 struct SwitchPath {
   let bridge: BridgeView
-  /// The process's ``DestinationTable``.
+  /// The cells of the process's ``DestinationTable``.
   let cells: UnsafeMutableRawPointer
   /// The port's own index on the switch.
   let port: UInt32
-  /// Of a transmit ring.
+  /// The working memory of a transmit ring; nil for a receive ring.
   let scratch: ForwardScratch?
-  /// Of a receive ring.
+  /// The leases of a receive ring; nil for a transmit ring.
   let leases: LeaseTable?
   let resolver: DestinationResolver?
-  /// Which sync of the ring this process is in.
+  /// Tells which sync of the ring this process is in.
   let epoch: SyncEpoch
-  /// What packets may be sent from besides the ring's buffers.
+  /// Memory besides the ring's buffers from which packets may be sent.
   var indirect = IndirectMemory.none
 
   /// - Parameters:
   ///   - bridge: The port's place on the switch.
   ///   - ring: The ring.
   ///   - segment: The port's sync segment.
-  ///   - resolver: What fetches the memory of other processes' ports.
-  ///   - epochs: Of the port's rings, in this process.
+  ///   - resolver: Fetches the memory of other processes' ports.
+  ///   - epochs: The epochs of the port's rings in this process.
   init(
     _ bridge: BridgeAttachment, _ ring: RingParts, _ segment: SyncSegment,
     _ resolver: DestinationResolver?, _ epochs: SyncEpochs
@@ -38,26 +40,27 @@ struct SwitchPath {
     case .receive:
       unsafe scratch = nil
       let index = unsafe ring.kring.switchRingID
-      // The leases of a ring with other slots than the segment says could be overrun.
+      // If the ring has another number of slots than the segment says, its leases could be overrun.
       let fits = unsafe segment.leaseSlots == Int(ring.ring.slotCount)
       unsafe leases = (fits ? segment.leases(index) : nil).map { unsafe LeaseTable(base: $0) }
     }
   }
 }
 
-/// Which memory of its own process a transmit ring of a switch port takes packets from where a slot says
-/// `NS_INDIRECT`.
+/// The memory of its own process from which a transmit ring of a switch port sends indirect packets
+/// (`NS_INDIRECT`).
 ///
-/// Every process on a switch can write to the slots of all its ports, between an application's store and its
-/// sync too. So an address in a slot is a wish of any of them, and followed only where that is harmless.
+/// Every process on the switch can write to the slots of all its ports, even between an
+/// application's store and its sync. The address in a slot may therefore come from any of these
+/// processes. The sync follows it only into memory where this is harmless.
 package struct IndirectMemory: Hashable, Sendable {
   private let first: UInt
   private let last: UInt
 
-  /// None of it: what a port has that nobody has said anything else about.
+  /// No memory: the default.
   package static let none = IndirectMemory(first: 1, last: 0)
-  /// All of it: for the ports of an application whose engine is in its own process, where no other process has
-  /// the switch mapped.
+  /// All memory: for the ports of an application whose engine is in its own process, where no other
+  /// process has the switch mapped.
   package static let all = IndirectMemory(first: 0, last: .max)
 
   private init(first: UInt, last: UInt) {
@@ -65,7 +68,7 @@ package struct IndirectMemory: Hashable, Sendable {
     self.last = last
   }
 
-  /// Bytes that everybody on the switch may read.
+  /// Memory that every process on the switch may read.
   package init(_ bytes: UnsafeRawBufferPointer) {
     guard let base = bytes.baseAddress, bytes.count > 0 else {
       self = .none
@@ -77,7 +80,7 @@ package struct IndirectMemory: Hashable, Sendable {
 
   var isNone: Bool { first > last }
 
-  /// Whether all bytes of a packet lie in it.
+  /// Whether all bytes of a packet lie in this memory.
   func contains(_ address: UInt64, _ length: UInt64) -> Bool {
     guard !isNone, let start = UInt(exactly: address), start >= first, start <= last else {
       return false
@@ -86,8 +89,11 @@ package struct IndirectMemory: Hashable, Sendable {
   }
 }
 
-/// Fetches the memory of ports of other processes that has been announced but not yet looked at. Called
-/// when a packet is for a port that the process's ``DestinationTable`` does not have.
+/// Fetches the memory of other processes' ports that were announced to this process, but not mapped
+/// yet.
+///
+/// A sync calls it when a packet is for a port that the process's ``DestinationTable`` does not
+/// have.
 @unsafe
 package struct DestinationResolver: @unchecked Sendable {
   let context: UnsafeMutableRawPointer
@@ -95,7 +101,7 @@ package struct DestinationResolver: @unchecked Sendable {
 
   /// - Parameters:
   ///   - context: Must outlive every port that uses the resolver.
-  ///   - fetch: Installs what has been announced; must not block.
+  ///   - fetch: Installs the announced ports; must not block.
   package init(
     context: UnsafeMutableRawPointer,
     fetch: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void
@@ -112,23 +118,24 @@ struct Frame {
   /// Bytes that may be read from `bytes` on.
   var room: UInt32
   var length: UInt16
-  /// The next packet for the same receivers.
+  /// The index of the next packet on the same list.
   var next: UInt16 = 0
-  /// Of a packet's first frame: how many it has.
+  /// In the first frame of a packet: the number of its frames.
   var fragments: UInt8 = 0
   /// Whether the packet goes on in the next frame.
   var continues: Bool
-  /// Of a packet's first frame: why it goes to nobody, where it does not (``DropReason``, plus one).
+  /// In the first frame of a packet: why the packet is dropped (``DropReason``, plus one), or 0.
   var fault: UInt8 = 0
-  /// Of a packet's first frame, during the lookup: how it was changed (``HeaderSkip``).
+  /// In the first frame of a packet, during the lookup: how the frame was changed (``HeaderSkip``).
   var skip = HeaderSkip.none
-  /// The list that the packet is on, where batches are delivered in order (``FramePlace``).
+  /// The list that the packet is on, if the batch is delivered in ring order (``FramePlace``).
   var place: UInt16 = 0
 }
 
 extension UnsafeMutablePointer<Frame> {
-  /// Stores a frame in three words, where member by member it would be nine stores. The places of the members
-  /// are checked by a test.
+  /// Stores a frame in three words instead of nine stores, one for each member.
+  ///
+  /// A test checks the places of the members.
   @inline(__always)
   func store(
     _ bytes: UnsafeMutableRawPointer, room: UInt32, _ length: UInt16, fragments: UInt8,
@@ -141,7 +148,7 @@ extension UnsafeMutablePointer<Frame> {
   }
 }
 
-/// Packets for the same receivers, linked by ``Frame/next``.
+/// A list of packets for the same receivers, linked by ``Frame/next``.
 struct FrameQueue {
   var head: UInt16 = 0
   var last: UInt16 = 0
@@ -149,23 +156,24 @@ struct FrameQueue {
   var slots: UInt16 = 0
 }
 
-/// The memory that forwarding works in: one for each transmit ring, used by whoever holds its lock.
+/// The working memory of forwarding, one for each transmit ring, used by the holder of the ring's
+/// lock.
 @unsafe
 struct ForwardScratch {
-  /// A batch ends with the packet that fills it.
+  /// A batch ends with the packet that reaches the limit, and may exceed the limit by that packet.
   static let frameCount = Int(SwitchLimits.batch) + SwitchLimits.fragments
-  /// A list for each port and ring.
+  /// One list for each port and ring.
   static let queueCount = SwitchLimits.indexes * SwitchLimits.rings.upperBound
 
-  /// Bytes of headers of a packet that is cut into segments, at most.
+  /// The most header bytes of a packet that is segmented.
   static let headerBytes = 256
 
   let frames: UnsafeMutablePointer<Frame>
   let queues: UnsafeMutablePointer<FrameQueue>
   let headers: UnsafeMutableRawPointer
-  /// Lists that are not empty, in the order in which they got their first packet.
+  /// The lists that are not empty, in the order in which they got their first packets.
   let touched: UnsafeMutablePointer<UInt16>
-  /// What a module says of each packet, at the place of its first frame.
+  /// A module's verdict on each packet, at the index of the packet's first frame.
   let verdicts: UnsafeMutablePointer<UInt32>
 
   private init(at base: UnsafeMutableRawPointer) {

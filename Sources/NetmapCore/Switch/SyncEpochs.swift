@@ -1,16 +1,17 @@
 internal import Synchronization
 
-/// Which syncs of a switch port's rings are under way in this process: a number for each ring, odd from before
-/// the sync takes the ring's lock until after it has released it and woken whoever waits.
+/// The syncs of a switch port's rings that are under way in this process: one number per ring.
 ///
-/// In private memory. Locks and counters in shared segments say the same, but every process on the switch can
-/// write to those: what this process keeps mapped for its own syncs hangs on these numbers alone
-/// (``DestinationTable``). All ``AttachedPort``s of this process that sync the port share them.
+/// The number is odd from before a sync takes the ring's lock until the sync has released the lock
+/// and woken the waiting threads. It is in private memory. Locks and counters in shared segments
+/// carry the same information, but every process on the switch can write to them. What this process
+/// keeps mapped for its own syncs therefore depends on these numbers alone (``DestinationTable``).
+/// All ``AttachedPort``s of this process that sync the port share them.
 @safe
 final class SyncEpochs: Sendable {
   nonisolated(unsafe) private let cells: UnsafeMutableRawPointer
 
-  /// A ring's number has cache lines of its own: rings are synced by different threads.
+  /// Different threads sync different rings, so each ring's number has cache lines of its own.
   private static let stride = 128
   static let count = 2 * SwitchLimits.rings.upperBound
 
@@ -24,16 +25,16 @@ final class SyncEpochs: Sendable {
 
   /// The number of a ring.
   ///
-  /// - Returns: The number, which lives as long as this object.
+  /// - Returns: The number, valid as long as this object lives.
   func epoch(_ direction: Direction, _ ring: Int) -> SyncEpoch {
     let place = ring & (SwitchLimits.rings.upperBound - 1)
     return unsafe epoch(at: direction == .transmit ? place : SwitchLimits.rings.upperBound + place)
   }
 
-  /// A number by its place.
+  /// The number at an index.
   ///
   /// - Parameter index: Below ``count``.
-  /// - Returns: The number.
+  /// - Returns: The number, valid as long as this object lives.
   func epoch(at index: Int) -> SyncEpoch {
     unsafe SyncEpoch(
       cell: (cells + index * Self.stride).assumingMemoryBound(to: Atomic<UInt64>.self))
@@ -45,13 +46,15 @@ final class SyncEpochs: Sendable {
 struct SyncEpoch {
   fileprivate let cell: UnsafeMutablePointer<Atomic<UInt64>>
 
-  /// A sync of the ring begins, before it takes the ring's lock.
+  /// Begins a sync of the ring, before the sync takes the ring's lock.
   ///
-  /// Sequentially consistent, as are the store that unlinks a port from the process's ``DestinationTable``, the
-  /// load by which a sync finds it there, and the one by which ``EpochWatch`` looks at this number. In the one
-  /// order of all of these either the watch sees this number odd, or the sync sees that the port has gone.
+  /// Sequentially consistent. So are the store that unlinks a port from the process's
+  /// ``DestinationTable``, the load by which a sync finds the port there, and the load by which
+  /// ``EpochWatch`` reads this number. In the single order of all of these, either the watch sees
+  /// this number odd, or the sync sees that the port is gone.
   ///
-  /// - Returns: False when another thread of this process is syncing the ring, whatever the ring's lock says.
+  /// - Returns: False when another thread of this process is syncing the ring, whatever the ring's
+  ///   lock says.
   @inline(__always)
   func enter() -> Bool {
     let now = unsafe cell.pointee.load(ordering: .relaxed)
@@ -61,23 +64,25 @@ struct SyncEpoch {
     ).exchanged
   }
 
-  /// The sync that entered is over. Whoever sees the number that this leaves sees all that the sync did.
+  /// Ends the sync that ``enter()`` began.
+  ///
+  /// A thread that sees the new number also sees everything that the sync did.
   @inline(__always)
   func leave() {
     let now = unsafe cell.pointee.load(ordering: .relaxed)
     unsafe cell.pointee.store(now &+ 1, ordering: .releasing)
   }
 
-  /// What the number is now: odd while a sync is under way.
+  /// The current number: odd while a sync is under way.
   var value: UInt64 { unsafe cell.pointee.load(ordering: .sequentiallyConsistent) }
 }
 
-/// The syncs of this process that were under way at one moment, and whether all of them are over.
+/// The syncs of this process that were under way at one moment, and whether all of them have ended.
 struct EpochWatch {
   private var pending: [Pending] = []
 
   private struct Pending {
-    /// Keeps the number's memory.
+    /// Keeps the number's memory alive.
     let epochs: SyncEpochs
     let index: Int
     let value: UInt64
@@ -85,8 +90,10 @@ struct EpochWatch {
     var isOver: Bool { unsafe epochs.epoch(at: index).value != value }
   }
 
-  /// Notes which syncs are under way. What they must not find any more has been unlinked by a sequentially
-  /// consistent store.
+  /// Notes the syncs that are under way.
+  ///
+  /// The caller must first unlink, by a sequentially consistent store, everything that later syncs
+  /// must not find.
   init(_ ports: some Sequence<SyncEpochs>) {
     atomicMemoryFence(ordering: .sequentiallyConsistent)
     for epochs in ports {
@@ -97,7 +104,7 @@ struct EpochWatch {
     }
   }
 
-  /// Whether each of them has ended since.
+  /// Whether all noted syncs have ended.
   mutating func isOver() -> Bool {
     pending.removeAll(where: \.isOver)
     return pending.isEmpty
@@ -105,9 +112,11 @@ struct EpochWatch {
 }
 
 extension AttachedRing {
-  /// Takes the ring for one sync, or says that somebody else has it.
+  /// Takes the ring for one sync.
   ///
-  /// A ring on a switch is taken in this process first (``SyncEpoch``), then among processes.
+  /// A ring on a switch is taken first within this process (``SyncEpoch``), then among processes.
+  ///
+  /// - Returns: False when another thread has the ring.
   @inline(__always)
   func begin() -> Bool {
     guard let path = unsafe parts.pointee.switching else { return unsafe kring.tryLock(tag) }
@@ -115,16 +124,20 @@ extension AttachedRing {
     return unsafe kring.tryLock(tag) || takeOver(path)
   }
 
-  /// The sync is over, and has woken whoever it wakes.
+  /// Ends the sync, after it has woken the threads that wait for it.
   @inline(__always)
   func end() {
     unsafe kring.unlock()
     if let path = unsafe parts.pointee.switching { unsafe path.pointee.epoch.leave() }
   }
 
-  /// Whether the lock is in this process's own name. No thread of this process has it, or its number among
-  /// ``SyncEpochs`` would say so: then another process has written the word, and nobody else would ever
-  /// release it.
+  /// Takes over a lock that already names this process.
+  ///
+  /// No thread of this process holds the lock, because the caller has just made the ring's number
+  /// odd. Another process has therefore written the word, and no process would ever release the
+  /// lock.
+  ///
+  /// - Returns: False when the lock names another client; then the ring's number is even again.
   @inline(never)
   private func takeOver(_ path: UnsafePointer<SwitchPath>) -> Bool {
     if unsafe kring.lockHolder == tag.rawValue { return true }

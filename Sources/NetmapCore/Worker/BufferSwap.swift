@@ -1,25 +1,28 @@
-/// Moves packets from a receive ring to a transmit ring of the same region without copying them: the
-/// buffers of the two slots change places.
+/// Moves packets from a receive ring to a transmit ring of the same region without copying: the two
+/// slots exchange their buffers.
 ///
-/// What a ring says of its slots is loaded once, checked, and then used: every process on the switch has the
-/// region mapped. Packets are moved whole. One with a slot that names no buffer, or too many bytes, is
-/// dropped and counted where it came from.
+/// Every process on the switch has the region mapped. Each slot is therefore loaded once into a
+/// local; only the local is checked and used. Packets are moved whole. A packet of one slot is
+/// dropped if a slot names no buffer or has too many bytes. In a longer packet, an empty slot takes
+/// the place of such a slot. Both are counted at the ring whose slot is invalid.
 @unsafe
 struct BufferSwap {
   let source: AttachedRing
   let target: AttachedRing
 
   struct Outcome {
-    /// How many slots were taken.
+    /// The number of slots taken from the source.
     var moved = 0
-    /// Whether packets are left for which there was no room.
+    /// Whether packets are left that found no room.
     var isBlocked = false
-    /// Whether one of the rings has stopped.
+    /// Whether a sync of one of the rings has failed.
     var hasFailed = false
   }
 
-  /// Moves as many slots as there are packets, room, and budget, at least a packet's. The source is synced
-  /// before, the target afterwards.
+  /// Moves as many slots as packets, room and budget allow.
+  ///
+  /// The budget always allows at least one packet. The source is synced before, and the target
+  /// afterwards. A target without enough room is also synced before.
   func move(_ budget: TurnBudget) -> Outcome {
     var outcome = Outcome()
     if unsafe source.synchronizeReceive([]) == .failed { outcome.hasFailed = true }
@@ -42,9 +45,9 @@ struct BufferSwap {
     return outcome
   }
 
-  /// How many of `count` slots there are bytes for; those of the first packet whatever they are.
+  /// Limits `count` slots to the bytes of the budget, but not below the first packet.
   ///
-  /// The buffers change places, but whoever gets them may have to copy.
+  /// The swap copies nothing, but the process that gets the buffers may have to copy the packets.
   private func affordable(_ count: UInt32, from first: UInt32, _ budget: TurnBudget) -> UInt32 {
     let ring = unsafe source.ring
     guard unsafe Int(count) &* Int(ring.bufferSize) > budget.bytes else { return count }
@@ -60,8 +63,9 @@ struct BufferSwap {
     return taken
   }
 
-  /// How many of `count` slots are whole packets; all of them where the first packet is one that nobody
-  /// could take.
+  /// Limits `count` slots to whole packets.
+  ///
+  /// Returns `count` if the first packet is longer than any receiver could take.
   private func whole(_ count: UInt32, from first: UInt32) -> UInt32 {
     let ring = unsafe source.ring
     let slots = unsafe ring.slotCount
@@ -85,7 +89,7 @@ struct BufferSwap {
       let slot = unsafe input.loadWord(from)
       let continues = slot.flags.contains(.moreFragments)
       let isPart = continues || isInside
-      // What a dead sender had reserved arrives empty.
+      // Slots that a dead sender had reserved arrive empty.
       if isPart || slot.length > 0, unsafe exchange(slot, at: from, with: to) || isPart {
         to = unsafe output.next(to)
       }
@@ -96,9 +100,9 @@ struct BufferSwap {
     unsafe input.giveAway(upTo: from)
   }
 
-  /// Has a slot of either ring take the other's buffer.
+  /// Exchanges the buffers of a source slot and a target slot.
   ///
-  /// - Returns: False when the source's cannot give it; then the target's slot is an empty one.
+  /// - Returns: False when the source slot is invalid; then the target slot is empty.
   private func exchange(_ slot: SlotWord, at from: UInt32, with to: UInt32) -> Bool {
     let (input, output) = unsafe (source.ring, target.ring)
     let free = unsafe output.loadWord(to).buffer
@@ -109,7 +113,7 @@ struct BufferSwap {
     } else if unsafe slot.length > UInt64(input.bufferSize) {
       unsafe source.kring.countDrop(.badLength)
     } else if unsafe !output.hasBuffer(free) {
-      // Left behind empty, or no packet would ever get past it.
+      // Pass over the target slot and leave it empty; otherwise no packet would ever get past it.
       unsafe target.kring.countDrop(.badBufferIndex)
       unsafe output.store(SlotWord(bufferIndex: free, length: 0, flags: kept), at: to)
       return true

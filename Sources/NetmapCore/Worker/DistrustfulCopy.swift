@@ -1,24 +1,26 @@
-/// Moves packets from a receive ring to a transmit ring by copying them, believing neither.
+/// Moves packets from a receive ring to a transmit ring by copying them, and trusts neither ring.
 ///
-/// What a ring says of its slots is loaded once, checked, and then used. An index that names no buffer or
-/// a length that does not fit costs the packet, which is counted where it came from; where the slot is
-/// part of a longer packet an empty one takes its place, so that the others keep theirs.
+/// Each slot is loaded once into a local; only the local is checked and used. A packet of one slot
+/// is dropped if a slot names no buffer or has a length that does not fit. In a longer packet, an
+/// empty slot takes the place of such a slot, so that the other slots keep their places. Both are
+/// counted at the ring whose slot is invalid.
 @unsafe
 struct DistrustfulCopy {
   let source: AttachedRing
   let target: AttachedRing
-  /// Where nonsense in the source's slots is counted, and in the target's.
+  /// The krings at which invalid slots of the source and of the target are counted.
   let sourceCounts: KRing
   let targetCounts: KRing
 
-  /// Moves as many slots as there are packets, room, and budget.
+  /// Moves as many slots as packets, room and budget allow.
   ///
-  /// Both rings are synced before and after. A ring that somebody else holds is left for the next turn.
+  /// Syncs both rings before and after. A ring that another thread is syncing is left for the next
+  /// turn.
   ///
-  /// - Parameter budget: What may still be moved: it ends with the slot that exceeds it.
-  /// - Returns: How many slots were taken.
+  /// - Parameter budget: What may still be moved; the slot that exceeds it is the last one.
+  /// - Returns: The number of slots taken from the source.
   func move(_ budget: inout TurnBudget) -> Int {
-    // Room first: packets that have none stay where they are.
+    // Look for room first: packets without room stay where they are.
     _ = unsafe target.synchronizeTransmit(.forceReclaim)
     guard let room = unsafe target.ring.ownSlots, room.count > 0 else { return 0 }
     _ = unsafe source.synchronizeReceive([])
@@ -45,9 +47,9 @@ struct DistrustfulCopy {
     return moved
   }
 
-  /// Copies one slot's bytes and writes the target's slot.
+  /// Copies one slot's bytes and writes the target slot.
   ///
-  /// - Returns: False when the slot is nonsense; then the target's is an empty one.
+  /// - Returns: False when either slot is invalid; then the target slot is empty.
   private func copy(_ slot: SlotWord, to index: UInt32) -> Bool {
     let place = unsafe target.ring.place(index)
     let buffer = unsafe place.loadBufferIndex()
@@ -63,7 +65,7 @@ struct DistrustfulCopy {
       unsafe targetCounts.countDrop(.badBufferIndex)
       length = -1
     } else {
-      // Not a byte more: what lies behind the packet is not meant for the other side.
+      // Copy no byte more: the bytes behind the packet are not meant for the other side.
       unsafe target.ring.buffer(buffer).copyMemory(
         from: source.ring.buffer(slot.buffer), byteCount: length)
     }

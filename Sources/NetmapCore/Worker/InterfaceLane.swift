@@ -1,17 +1,19 @@
 internal import Synchronization
 
-/// One ring pair of a network interface that is on a switch: what arrives on the interface's receive ring is
-/// sent from the switch port's transmit ring of the same number, and the other way round.
+/// One ring pair of a network interface on a switch, whose packets the lane carries in both
+/// directions.
 ///
-/// Served by the worker or, in polling mode, by a thread of its own; the two hand it to each other by
-/// ``carry()``, which only one of them runs at a time.
+/// Packets from the interface's receive ring are sent from the switch port's transmit ring of the
+/// same number, and packets from the port's receive ring from the interface's transmit ring. The
+/// worker serves the lane or, in polling mode, a polling thread does. Each hands the lane to the
+/// other through ``carry()``, which only one thread runs at a time.
 @safe
 final class InterfaceLane: WorkerTask, @unchecked Sendable {
-  /// What the lanes of one interface share.
+  /// State that the lanes of one interface share.
   final class Common: Sendable {
-    /// Whether the interface has gone.
+    /// Whether the interface has disappeared.
     let hasFailed = Atomic<Bool>(false)
-    /// Lanes that have not ended.
+    /// The number of lanes that have not ended.
     let left: Atomic<Int>
     /// Called after the last use of the ports.
     let end: @Sendable () -> Void
@@ -22,17 +24,17 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
     }
   }
 
-  /// Whether a thread of its own serves it.
+  /// Whether a polling thread serves the lane.
   let isPolled = Atomic<Bool>(false)
   private let isInUse = Atomic<Bool>(false)
   private let common: Common
-  /// With one ring of either direction at most.
+  /// Has at most one ring in each direction.
   private let interface: AttachedPort
   private let port: AttachedPort
 
-  // Of whoever has set `isInUse`.
+  // The following belong to the thread that has set `isInUse`.
   private var isBlocked = false
-  /// Whether the interface has not done with everything that it was given.
+  /// Whether the interface has not finished all slots that it was given.
   private var isUnfinished = false
   private var lastProgress: UInt64 = 0
   private var finished: UInt32 = 0
@@ -42,15 +44,18 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
   /// When the interface was taken off the switch, monotonic nanoseconds; 0 while it is on.
   private let closedAt = Atomic<UInt64>(0)
 
-  /// How often an interface is asked that has not done yet, nanoseconds: completions wake nobody. At first,
-  /// while packets wait for room, and when none do.
+  /// The pause between looks at an interface that has not finished, nanoseconds: the first one, the
+  /// longest one while packets wait for room, and the longest one otherwise.
+  ///
+  /// Completions wake no thread.
   private static let shortestPause: UInt64 = 50_000
   private static let blockedPause: UInt64 = 10_000_000
   private static let longestPause: UInt64 = 100_000_000
-  /// How long a closed lane delivers what was sent to it: at least, and while nothing moves, nanoseconds.
+  /// How long a closed lane delivers packets that were sent to it, nanoseconds: the minimum, and
+  /// the maximum while nothing moves.
   private static let shortestLinger: UInt64 = 2_000_000
   private static let longestLinger: UInt64 = 200_000_000
-  /// The same, whatever moves.
+  /// The maximum even if packets move, nanoseconds.
   private static let longestEnd: UInt64 = 2_000_000_000
 
   init(interface: AttachedPort, port: AttachedPort, _ common: Common) {
@@ -65,21 +70,22 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
     isPolled.load(ordering: .acquiring) ? 0 : carry()
   }
 
-  /// Runs `body` with what belongs to whoever carries; nil, and nothing is run, while another thread has it.
+  /// Runs `body` with the lane's state; returns nil, without running it, while another thread has
+  /// the lane.
   private func exclusively<Result>(_ body: () -> Result) -> Result? {
     guard !isInUse.exchange(true, ordering: .acquiring) else { return nil }
     defer { isInUse.store(false, ordering: .releasing) }
     return body()
   }
 
-  /// The same for the worker, which has nothing to do with a lane that a thread of its own serves.
+  /// Does the same for the worker, which leaves a lane to its polling thread.
   private func asWorker<Result>(_ body: () -> Result) -> Result? {
     isPolled.load(ordering: .acquiring) ? nil : exclusively(body)
   }
 
-  /// Moves what there is to move, unless another thread does so just now.
+  /// Moves the packets that can be moved, unless another thread is doing so.
   ///
-  /// - Returns: How many slots were moved.
+  /// - Returns: The number of slots moved.
   func carry() -> Int {
     exclusively { carryBoth() } ?? 0
   }
@@ -122,7 +128,7 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
 
   private func fail() { common.hasFailed.store(true, ordering: .releasing) }
 
-  /// Whether the interface has gone.
+  /// Whether the interface has disappeared.
   var hasFailed: Bool { common.hasFailed.load(ordering: .acquiring) }
 
   // MARK: - Sleeping
@@ -131,7 +137,8 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
 
   private var itemsOfWorker: [Sleeper.Item] {
     let receives = !isClosed && interface.receiveCount > 0
-    // Also where nothing is received: it tells that the interface has gone.
+    // Wait for the interface even if nothing is received: this reports that the interface has
+    // disappeared.
     var result = [Sleeper.Item(port: interface, wanted: receives ? .receive : [])]
     if port.receiveCount > 0, !isBlocked {
       result.append(Sleeper.Item(port: port, wanted: .receive))
@@ -153,7 +160,9 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
 
   // MARK: - Ending
 
-  /// The interface is taken off the switch: senders are told, and what they have sent goes out.
+  /// Takes the interface off the switch.
+  ///
+  /// The port closes for senders. The packets that they have sent to it still go out.
   func close() {
     guard !isClosed else { return }
     closedAt.store(monotonicNanoseconds(), ordering: .releasing)
@@ -171,15 +180,15 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
     guard isClosed else { return false }
     let closedAt = closedAt.load(ordering: .acquiring)
     if now > max(closedAt, lastProgress) + Self.longestLinger { return true }
-    // Whoever goes on sending, although the port has gone, keeps it no longer than that.
+    // A process that keeps sending after the port has left does not keep the lane longer than this.
     if now > closedAt + Self.longestEnd { return true }
-    // Senders that looked before it was closed have finished after this.
+    // Senders that looked before the port was closed have finished by now.
     guard now > closedAt + Self.shortestLinger, !isUnfinished else { return false }
     return unsafe port.receiveCount == 0 || port.receive(0).ring.ownSlots?.count ?? 0 == 0
   }
 
   func finish() {
-    // A socket that is still open here would keep its queue taken.
+    // Detach here: a socket that stays open would keep its queue taken.
     interface.detach()
     if common.left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { common.end() }
   }

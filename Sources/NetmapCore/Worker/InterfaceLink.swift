@@ -2,7 +2,8 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// A network interface on a switch, as what carries its packets sees it: a lane for each ring pair.
+/// A network interface on a switch, as seen by the code that carries its packets: one lane per ring
+/// pair.
 ///
 /// May be used from any thread.
 package final class InterfaceLink: Sendable {
@@ -10,18 +11,19 @@ package final class InterfaceLink: Sendable {
   private let lanes: [InterfaceLane]
   private let numbers = Mutex<[UInt64]>([])
   private let threads = Mutex<[PollingThread]>([])
-  /// Readable when the link has ended.
+  /// Becomes readable when the link has ended.
   private let over: OwnedFile
 
-  /// The two sides of one ring pair, on their way to the worker's thread: whoever made them does not touch
-  /// them again.
+  /// The two sides of one ring pair, on their way to the worker's thread.
+  ///
+  /// The code that made them does not touch them again.
   package struct Pair: @unchecked Sendable {
     let interface: AttachedPort
     let port: AttachedPort
 
     /// - Parameters:
-    ///   - interface: With that pair's rings only.
-    ///   - port: The switch port, likewise.
+    ///   - interface: The interface, with the rings of this pair only.
+    ///   - port: The switch port, with the rings of this pair only.
     package init(interface: AttachedPort, port: AttachedPort) {
       self.interface = interface
       self.port = port
@@ -30,10 +32,10 @@ package final class InterfaceLink: Sendable {
 
   /// - Parameters:
   ///   - pairs: One for each ring pair.
-  ///   - worker: What serves them.
-  ///   - end: Called once, on the worker's thread, after the last use of them: when the interface was taken
-  ///     off the switch, or has gone.
-  /// - Throws: ``NetmapError`` when descriptors have run out.
+  ///   - worker: The worker that serves them.
+  ///   - end: Called once, on the worker's thread, after the last use of the pairs: when the
+  ///     interface was taken off the switch or has disappeared.
+  /// - Throws: ``NetmapError`` when no descriptors are left.
   package init(
     _ pairs: [Pair], worker: Worker, end: @escaping @Sendable () -> Void
   ) throws(NetmapError) {
@@ -51,16 +53,19 @@ package final class InterfaceLink: Sendable {
 
   /// Begins to carry packets.
   ///
-  /// - Throws: ``NetmapError`` when no thread can be had; then nothing has begun.
+  /// - Throws: ``NetmapError`` when no thread can be created; then nothing has begun.
   package func start() throws(NetmapError) {
     for lane in lanes {
-      // The thread starts with the first one; the others cannot fail.
+      // The first lane starts the worker's thread; for the others nothing can fail.
       let number = try worker.serve(lane)
       numbers.withLock { $0.append(number) }
     }
   }
 
-  /// Takes the interface off: nothing new is carried, what was sent to it goes out, then the link ends.
+  /// Takes the interface off the switch.
+  ///
+  /// The link carries nothing new. It delivers the packets that were sent to the interface, and
+  /// then ends.
   package func close() {
     for number in numbers.withLock({ $0 }) { worker.close(number) }
   }
@@ -71,10 +76,10 @@ package final class InterfaceLink: Sendable {
     while unsafe Glibc.poll(&entry, 1, -1) < 0, errno == EINTR {}
   }
 
-  /// Has threads of their own look at rings all the time.
+  /// Starts polling mode: polling threads look at the rings all the time.
   ///
-  /// - Throws: ``NetmapError`` `EINVAL` for CPUs that cannot be used, or when no thread can be had; then
-  ///   nothing has changed.
+  /// - Throws: ``NetmapError``: `EINVAL` for CPUs that cannot be used, or another error when no
+  ///   thread can be created; then nothing has changed.
   package func poll(on cpus: PollingCPUs) throws(NetmapError) {
     let plan = cpus.plan(lanes: lanes.count)
     for (cpu, _) in plan { try PollingThread.check(cpu: cpu) }
@@ -90,7 +95,7 @@ package final class InterfaceLink: Sendable {
     threads.withLock { $0 = made }
   }
 
-  /// Gives all rings back to the worker.
+  /// Stops polling mode; the polling threads give all rings back to the worker.
   package func stopPolling() {
     let former = threads.withLock { threads in
       defer { threads = [] }

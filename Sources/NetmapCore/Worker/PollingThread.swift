@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// A thread that looks at lanes all the time, on one CPU: polling mode.
+/// A polling thread, which looks at lanes all the time on one CPU.
 final class PollingThread: Sendable {
   private let lanes: [InterfaceLane]
   private let worker: Worker
@@ -11,10 +11,10 @@ final class PollingThread: Sendable {
   /// Takes lanes over from the worker.
   ///
   /// - Parameters:
-  ///   - lanes: Which no other such thread has.
-  ///   - cpu: Where to run; see ``check(cpu:)``.
-  ///   - worker: Has the lanes back when the thread stops, or the interface has gone.
-  /// - Throws: ``NetmapError`` when no thread can be had.
+  ///   - lanes: Lanes that no other polling thread has.
+  ///   - cpu: The CPU to run on; see ``check(cpu:)``.
+  ///   - worker: Gets the lanes back when the thread stops or the interface has disappeared.
+  /// - Throws: ``NetmapError`` when no thread can be created.
   init(_ lanes: [InterfaceLane], cpu: Int, worker: Worker) throws(NetmapError) {
     self.lanes = lanes
     self.worker = worker
@@ -31,7 +31,7 @@ final class PollingThread: Sendable {
     }
   }
 
-  /// Ends the thread, within one turn of its lanes.
+  /// Asks the thread to end, which it does within one turn of its lanes.
   func stop() { isStopping.store(true, ordering: .releasing) }
 
   private func run() {
@@ -46,7 +46,9 @@ final class PollingThread: Sendable {
     worker.wake()
   }
 
-  /// Whether threads of this process may run on a CPU. The calling thread is there for a moment.
+  /// Checks that threads of this process may run on a CPU.
+  ///
+  /// The calling thread runs on that CPU for a moment.
   ///
   /// - Throws: ``NetmapError`` `EINVAL` when they may not.
   static func check(cpu: Int) throws(NetmapError) {
@@ -62,6 +64,8 @@ final class PollingThread: Sendable {
     }
   }
 
+  /// Binds the calling thread to a CPU.
+  ///
   /// - Returns: 0 or an `errno`.
   private static func pin(to cpu: Int) -> CInt {
     var mask = [UInt64](repeating: 0, count: 16)

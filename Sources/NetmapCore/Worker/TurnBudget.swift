@@ -1,7 +1,9 @@
-/// What a task of the worker may still move in one direction and turn, over all of its rings.
+/// The amount that a task of the worker may still move in one turn and direction, over all of its
+/// rings.
 ///
-/// Slots and bytes are counted, because either can be without number: slots of no length have no bytes, and bytes
-/// in large buffers need few slots. A ring that is looked at costs slots too, also when nothing is in it.
+/// It limits both slots and bytes, because neither limits the other: empty slots have no bytes, and
+/// large buffers hold many bytes in few slots. Looking at a ring costs slots too, even if the ring
+/// is empty.
 struct TurnBudget {
   private(set) var slots: Int
   private(set) var bytes: Int
@@ -10,13 +12,14 @@ struct TurnBudget {
     (self.slots, self.bytes) = (slots, bytes)
   }
 
-  /// Slots that are moved in one turn and direction; and of one ring.
+  /// The most slots moved in one turn and direction, and the most of these from one ring.
   static let slotsMax = 1024
   static let ringSlotsMax: UInt32 = 256
   static let bytesMax = 1 << 20
-  /// What a look at a ring costs: its two or four syncs take about as long as it takes to move so many packets.
+  /// The cost of looking at a ring, slots: its two or four syncs take about as long as moving so
+  /// many packets.
   static let ringCost = 16
-  /// The least that a slot counts, bytes: about what is touched for a slot of no length.
+  /// The least cost of a slot, bytes: about the memory that is touched for an empty slot.
   static let slotBytesMin = 64
 
   var isSpent: Bool { slots <= 0 || bytes <= 0 }
@@ -24,10 +27,10 @@ struct TurnBudget {
   /// How many slots of one ring may still be moved.
   var ringLimit: UInt32 { min(Self.ringSlotsMax, UInt32(truncatingIfNeeded: max(0, slots))) }
 
-  /// A ring is looked at.
+  /// Charges for a look at a ring.
   mutating func chargeRing() { slots &-= Self.ringCost }
 
-  /// A slot is moved.
+  /// Charges for a slot that is moved.
   @inline(__always)
   mutating func chargeSlot(_ length: Int) {
     slots &-= 1
@@ -35,16 +38,17 @@ struct TurnBudget {
   }
 }
 
-/// Which ring a task looks at first in its next turn: the one after the last that it had a budget for.
+/// Selects the ring that a task looks at first in its next turn: the one after the last ring that
+/// had a budget.
 struct RingRound {
   private var next = 0
 
-  /// Looks at rings one after the other, each once at most, until the budget is spent.
+  /// Visits rings one after the other, each at most once, until the budget is spent.
   ///
   /// - Parameters:
-  ///   - count: How many rings there are.
-  ///   - budget: What may be moved.
-  ///   - body: Moves packets of one ring, and charges them.
+  ///   - count: The number of rings.
+  ///   - budget: What may still be moved.
+  ///   - body: Moves packets of one ring, and charges them to the budget.
   mutating func go(
     over count: Int, _ budget: inout TurnBudget, _ body: (Int, inout TurnBudget) -> Void
   ) {

@@ -2,20 +2,21 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// A thread of the engine that carries packets: the other side of ports whose processes are not trusted,
-/// and between interfaces and the switches that they are on.
+/// A thread of the engine that carries packets for untrusted processes, and between interfaces and
+/// their switches.
 ///
-/// It starts with the first link, and sleeps when nothing moves. Links have turns of bounded length, one
-/// after the other, so a process that sends without end delays the others by one turn of its own; one
-/// that stops, dies or writes nonsense into its memory stops its own link only.
+/// It is the other side of the ports of untrusted processes. It starts with the first link, and
+/// sleeps while nothing moves. Links have turns of bounded length, one after the other. A process
+/// that sends without end therefore delays other links by one turn of its own link. A process that
+/// stops, dies or corrupts its memory stops only its own link.
 package final class Worker: Sendable {
-  /// Used by the thread alone.
+  /// Used by the worker's thread only.
   private nonisolated(unsafe) let sleeper: Sleeper
-  /// What the sleeper watches. Used by the thread alone.
+  /// The doorbells that the sleeper watches. Used by the worker's thread only.
   private nonisolated(unsafe) let bells: Watch
-  /// Readable when there is something new for the thread.
+  /// An eventfd that is readable when other threads have changed something for the worker's thread.
   private let bell: CInt
-  /// What is posted to this process; nil where nobody posts.
+  /// The mail for this process; nil when no process sends any.
   private let mail: Mail?
   private let changes = Mutex(Changes())
   private let changeCount = Atomic<Int>(0)
@@ -25,57 +26,61 @@ package final class Worker: Sendable {
     var isStopping = false
     var added: [(number: UInt64, link: Handover)] = []
     var closed: [UInt64] = []
-    /// Doorbells that are to wake the thread, and those that are not to any more.
+    /// Doorbells that are to wake the thread, and doorbells that no longer are.
     var watched: [PeerBell] = []
     var ignored: [PeerBell] = []
     var lastNumber: UInt64 = 0
   }
 
-  /// What is posted to this process about others, and may let go of memory: the thread reads it between turns,
-  /// when nothing of what it tells about is in use.
+  /// Mail that tells this process of other processes' doorbells and ports.
+  ///
+  /// Reading it may release memory. The worker's thread reads it between turns, when it uses none
+  /// of that memory.
   package struct Mail: Sendable {
-    /// Readable when there is something.
+    /// Readable when there is mail.
     let descriptor: CInt
     let read: @Sendable () -> State
 
     /// - Parameters:
-    ///   - descriptor: Readable when there is something.
-    ///   - read: Reads a bounded part of it, without blocking.
+    ///   - descriptor: Readable when there is mail.
+    ///   - read: Reads a bounded part of the mail, without blocking.
     package init(descriptor: CInt, read: @escaping @Sendable () -> State) {
       self.descriptor = descriptor
       self.read = read
     }
 
     package enum State: Sendable {
-      /// All of it has been read.
+      /// All mail has been read.
       case isRead
-      /// Something has to be done soon: there is more, or what has been read is not done with.
+      /// `read` must be called again soon: there is more mail, or mail already read is not
+      /// finished.
       case goesOn
-      /// Nothing will be posted any more.
+      /// No mail will come any more.
       case hasEnded
     }
   }
 
-  /// A link on its way to the thread, which alone uses it from then on.
+  /// A link on its way to the worker's thread, which alone uses it from then on.
   private struct Handover: @unchecked Sendable {
     let link: any WorkerTask
   }
 
-  /// Turns without anything to do before the thread sleeps: some microseconds, in which the next packet
-  /// of a stream usually comes.
+  /// The turns without any work before the thread sleeps: some microseconds, in which the next
+  /// packet of a stream usually comes.
   private static let idleTurns = 100
-  /// Turns between two looks at the mail while packets move: a look is a system call.
+  /// The turns between two looks at the mail while packets move: each look is a system call.
   private static let turnsWithoutMail = 64
-  /// How long the thread sleeps while there is more to do about the mail, nanoseconds.
+  /// How long the thread sleeps while mail is not finished, nanoseconds.
   private static let mailPause: UInt64 = 10_000_000
 
-  /// How long the thread sleeps at most where other processes wake it, nanoseconds.
+  /// The longest sleep where other processes wake the thread, nanoseconds.
   private static let longestSleep: UInt64 = 100_000_000
 
   /// - Parameters:
-  ///   - doorbells: Where the thread sleeps, and whom it can wake. No other sleeper has them.
-  ///   - mail: What is posted to this process.
-  /// - Throws: ``NetmapError`` when there are no descriptors left.
+  ///   - doorbells: The doorbells on which the thread sleeps, and which it can ring. No other
+  ///     sleeper uses them.
+  ///   - mail: The mail for this process.
+  /// - Throws: ``NetmapError`` when no descriptors are left.
   package init(doorbells: DoorbellTable, mail: Mail? = nil) throws(NetmapError) {
     self.mail = mail
     let sleeper = Sleeper(
@@ -90,13 +95,13 @@ package final class Worker: Sendable {
 
   /// Begins to serve a link.
   ///
-  /// - Returns: What ``close(_:)`` takes.
-  /// - Throws: ``NetmapError`` when no thread can be had.
+  /// - Returns: The number of the link, for ``close(_:)``.
+  /// - Throws: ``NetmapError`` when no thread can be created.
   package func add(_ link: sending WorkerLink) throws(NetmapError) -> UInt64 {
     try serve(link)
   }
 
-  /// The same for any task.
+  /// Begins to serve any task, as ``add(_:)`` does.
   func serve(_ link: sending any WorkerTask) throws(NetmapError) -> UInt64 {
     let handover = Handover(link: link)
     let (number, starts) = changes.withLock { changes in
@@ -120,32 +125,36 @@ package final class Worker: Sendable {
     return number
   }
 
-  /// The port behind a link has been closed. What it has sent is still delivered; then its end is called.
+  /// Ends a link whose port has been closed.
+  ///
+  /// The worker still delivers the packets that the port has sent, and then calls the link's `end`.
   package func close(_ number: UInt64) {
     changes.withLock { $0.closed.append(number) }
     tell()
   }
 
-  /// Has the thread woken by a stranger, on the socket on which the worker rings it. The thread alone receives
-  /// on it.
+  /// Lets an untrusted client wake the thread, on the socket on which the worker rings that client.
+  ///
+  /// The worker's thread alone receives on that socket.
   package func watch(_ bell: PeerBell) {
     changes.withLock { $0.watched.append(bell) }
     tell()
   }
 
-  /// The stranger has gone, or is to wake the thread no more.
+  /// Stops watching the doorbell of an untrusted client, which has gone or may no longer wake the
+  /// thread.
   package func ignore(_ bell: PeerBell) {
     changes.withLock { $0.ignored.append(bell) }
     tell()
   }
 
-  /// Ends the thread, soon. Links are not ended.
+  /// Ends the thread soon, without ending its links.
   package func stop() {
     changes.withLock { $0.isStopping = true }
     tell()
   }
 
-  /// Has the thread look at everything again.
+  /// Makes the thread look at everything again.
   package func wake() { tell() }
 
   private func tell() {
@@ -158,7 +167,7 @@ package final class Worker: Sendable {
     pthread_detach(try EngineThread.start("worker") { [self] in unsafe run(sleeper) })
   }
 
-  // MARK: - On the thread
+  // MARK: - On the worker's thread
 
   private func run(_ sleeper: Sleeper) {
     var links: [UInt64: any WorkerTask] = [:]
@@ -187,6 +196,8 @@ package final class Worker: Sendable {
     }
   }
 
+  /// Takes over the requested changes.
+  ///
   /// - Returns: False when the thread is to end.
   private func take(_ links: inout [UInt64: any WorkerTask]) -> Bool {
     let new = changes.withLock { changes in
@@ -242,7 +253,8 @@ package final class Worker: Sendable {
     do throws(NetmapError) {
       _ = try sleeper.wait(for: &items, and: &descriptors, timeout: timeout)
     } catch {
-      // Descriptors or memory have run out; others may give some back.
+      // No descriptors or no memory are left. Wait a moment, because other threads or processes may
+      // release some.
       usleep(1000)
     }
     if descriptors[0].revents != 0 {

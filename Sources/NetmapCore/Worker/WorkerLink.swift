@@ -1,27 +1,30 @@
 /// An isolated port as the worker sees it: the two ends between which it carries packets.
 ///
-/// Outside is the worker's end of a pipe in a region that the isolated process has for itself; nothing in
-/// there is believed. Inside is the port that the process asked for, opened by the worker.
+/// The outside is the worker's end of a pipe, in a region that the isolated process has for itself.
+/// The worker trusts nothing in that region. The inside is the port that the process requested,
+/// which the worker has opened.
 package final class WorkerLink: WorkerTask {
   private let inside: AttachedPort
   private let outside: AttachedPort
-  /// Doorbells of the processes that have the port open; nil where all are this process's own.
+  /// The doorbells of the processes that have the port open; nil where all of them are this
+  /// process's own.
   private let bells: DoorbellTable?
   private var members: [PeerBell] = []
   private var membersSeen: UInt64 = 0
-  /// Called once, on the worker's thread, after the last use of both.
+  /// Called once, on the worker's thread, after the last use of both ends.
   private let end: @Sendable () -> Void
 
-  /// How long what has been sent is delivered after the port was closed, while nothing moves, nanoseconds.
+  /// How long the worker delivers the remaining packets of a closed port while nothing moves,
+  /// nanoseconds.
   private static let lingerTime: UInt64 = 1_000_000_000
-  /// The same, whatever moves: a process can go on sending.
+  /// How long it does so at most, nanoseconds, even if packets move: a process can keep sending.
   package static let longestEnd: UInt64 = 2_000_000_000
 
   /// When the port was closed, monotonic nanoseconds; nil while it is open.
   private var closedAt: UInt64?
-  /// When something last moved after that.
+  /// When packets last moved after that, monotonic nanoseconds.
   private var lastProgress: UInt64 = 0
-  /// Which rings come next: no port keeps the others waiting, however many rings it has.
+  /// The next ring in each direction: no port keeps the others waiting, however many rings it has.
   private var (outwardRound, inwardRound) = (RingRound(), RingRound())
   private var alarms = FalseAlarms()
 
@@ -64,7 +67,8 @@ package final class WorkerLink: WorkerTask {
     return moved
   }
 
-  /// What a sleeper waits for: packets where there is room for them, and room where there is none.
+  /// What the worker sleeps for in each direction: packets or, if packets already wait, room for
+  /// them.
   var items: [Sleeper.Item] {
     var result: [Sleeper.Item] = []
     for (source, target) in [(outside, inside), (inside, outside)] {
@@ -92,7 +96,7 @@ package final class WorkerLink: WorkerTask {
 
   var isClosing: Bool { closedAt != nil }
 
-  /// Whether a closed port has nothing left to deliver, or nobody takes it.
+  /// Whether a closed port has nothing left to deliver, or its remaining time is over.
   func isDone(at now: UInt64) -> Bool {
     guard let closedAt else { return false }
     if now >= closedAt + Self.longestEnd { return true }

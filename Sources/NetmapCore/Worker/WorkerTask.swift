@@ -1,45 +1,49 @@
-/// What a ``Worker`` does again and again: it carries packets between two ports.
+/// A task that a ``Worker`` runs again and again: it carries packets between two ports.
 ///
-/// All calls come from the worker's thread.
+/// The worker's thread makes all calls.
 protocol WorkerTask: AnyObject {
-  /// Moves what there is to move, within limits.
+  /// Moves the packets that can be moved, up to a limit.
   ///
-  /// - Returns: How many slots were moved.
+  /// - Returns: The number of slots moved.
   func turn() -> Int
 
-  /// What a sleeper waits for.
+  /// What the worker sleeps for on behalf of the task.
   var items: [Sleeper.Item] { get }
 
-  /// How long the thread may sleep although nothing is ready, nanoseconds; nil for ever. Asked once for
-  /// each sleep.
+  /// How long the thread may sleep although nothing is ready, nanoseconds; nil for any length.
+  ///
+  /// Asked once for each sleep.
   func nextLook() -> UInt64?
 
-  /// Takes note that the task ended a sleep.
+  /// Notes that the task has ended a sleep.
   func noteAlarm(at now: UInt64)
 
-  /// Until when the task is left alone, as it wakes the worker for nothing; monotonic nanoseconds.
+  /// Until when the worker does not sleep for the task, because the task has woken it for nothing;
+  /// monotonic nanoseconds.
   var pausesUntil: UInt64 { get }
 
-  /// The port has been closed: what was sent is still delivered, then the task is done.
+  /// Ends the task, whose port has been closed.
+  ///
+  /// The task still delivers the packets that were sent before it is done.
   func close()
 
-  /// Whether the task is about to end.
+  /// Whether the task is ending.
   var isClosing: Bool { get }
 
-  /// Whether it has.
+  /// Whether the task has ended.
   func isDone(at now: UInt64) -> Bool
 
   /// Called once, after the last turn.
   func finish()
 }
 
-/// Counts wake-ups in a row that brought nothing to move.
+/// Counts consecutive wake-ups after which nothing could be moved.
 struct FalseAlarms {
   private var count = 0
-  /// Until when whoever gives them is left alone, monotonic nanoseconds.
+  /// Until when the worker does not sleep for the task that causes them, monotonic nanoseconds.
   private(set) var pausesUntil: UInt64 = 0
 
-  /// Another wake-up; the eighth one in a row earns a pause of 10 ms.
+  /// Notes another wake-up; the eighth consecutive one causes a pause of 10 ms.
   mutating func note(at now: UInt64) {
     count += 1
     guard count >= 8 else { return }
@@ -47,6 +51,6 @@ struct FalseAlarms {
     pausesUntil = now + 10_000_000
   }
 
-  /// Something was moved.
+  /// Notes that packets were moved.
   mutating func forget() { count = 0 }
 }

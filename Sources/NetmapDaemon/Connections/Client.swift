@@ -2,50 +2,56 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
-/// A process that is attached to the daemon: its slot, its doorbell, its mailbox.
+/// A process that is attached to the daemon: its slot, its doorbell and its mailbox.
 ///
-/// It hangs up when it ends, becomes another program, or breaks the rules; it ends when nothing of it can
-/// write to shared memory any more. Neither has to do with tokens.
+/// A client hangs up when its process ends or becomes another program, or when it violates the
+/// protocol. It ends when its process can no longer write to shared memory. Neither affects its
+/// tokens, nor do tokens affect the client.
 final class Client {
   let tag: ClientTag
   let process: Int32
   let user: UInt32
   let group: UInt32
   let role: Role
-  /// Its doorbell. No process ends by it: who spoils its own is not woken.
+  /// The client's doorbell.
+  ///
+  /// The state of a doorbell never ends a client: a client that damages its own is just not woken.
   let bell: PeerBell
-  /// The end of the doorbell that it watches, until that has been sent.
+  /// The doorbell end that the client watches, until the server has sent it.
   var watchedEnd: OwnedFile?
-  /// Becomes readable when the process dies.
+  /// A pidfd; becomes readable when the process dies.
   let death: OwnedFile
   /// Tells whether the process still has the memory that it had when it became a client.
   let mark: LifeMark
-  /// Keys under which ``death`` is watched.
+  /// The key under which the server watches ``death``.
   var deathKey: UInt64 = 0
 
-  /// Its mailbox; nil once it has hung up: it is told nothing more, and may ask for nothing.
+  /// The client's mailbox; nil once the client has hung up.
+  ///
+  /// The server sends it nothing more then, and takes no requests from it.
   var mailbox: Connection?
-  /// When to see whether a process that hung up is still what it was, monotonic nanoseconds.
+  /// When to check whether a process that hung up still runs the same program, monotonic
+  /// nanoseconds; nil before the hang-up, `.max` during a check.
   var nextLook: UInt64?
-  /// Whether it has been seen to be still there after it hung up.
+  /// Whether a check after the hang-up has found the process still there.
   var hasBeenSeen = false
 
-  /// Of a stranger: whether the worker is woken by it, and when it has asked for that last by message, monotonic
-  /// nanoseconds.
+  /// For an untrusted client: whether the worker watches its doorbell, and when it last woke the
+  /// worker by message, monotonic nanoseconds.
   var wakesWorker = false
   var lastWake: UInt64 = 0
-  /// Bindings whose rings it may have mapped.
+  /// The bindings whose rings it may have mapped.
   var seen: Set<BindingID> = []
-  /// Switches on which it has a port.
+  /// The switches on which it has a port.
   var switches: Set<UInt64> = []
   var mail = Outbox()
-  /// When it last opened a port, monotonic nanoseconds.
+  /// When it last opened or attached a port, monotonic nanoseconds.
   var lastOpen: UInt64 = 0
 
-  /// Whether it is outside the trust domain, and gets isolated ports only.
+  /// Whether it is outside the trust domain and gets only isolated ports.
   var isStranger: Bool { role == .stranger }
   var hasHungUp: Bool { mailbox == nil }
-  /// Whether it has hung up, and nobody has looked since whether it is still there.
+  /// Whether it has hung up and no check has found it still there.
   var mayBeGone: Bool { hasHungUp && !hasBeenSeen }
 
   init(

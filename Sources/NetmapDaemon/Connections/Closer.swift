@@ -3,39 +3,41 @@ internal import Glibc
 internal import NetmapCore
 internal import Synchronization
 
-/// Closes descriptors that other processes made, or can put descriptors into.
+/// Closes descriptors that other processes made or can put descriptors into.
 ///
-/// close(2) of such a file can take as long as its owner likes: a TCP socket that lingers, a file of a file
-/// system that answers late, a Unix socket in whose queue one of these lies. So no thread that serves others
-/// closes them. Here they have threads of their own: each user has a queue and at most
-/// ``threadsPerUser`` threads, so whoever sends files that do not close waits for them alone.
+/// close(2) of such a file can take as long as its owner likes: for example, a TCP socket that
+/// lingers, a file of a slow file system, or a Unix socket whose queue contains one of these. So no
+/// thread that serves other processes closes such files. The closer has threads of its own. Each
+/// user has a queue and at most ``threadsPerUser`` threads, so a user whose files do not close
+/// delays only its own.
 final class Closer: Sendable {
-  /// Threads that close for one user at a time.
+  /// The most threads that close for one user at a time.
   static let threadsPerUser = 2
-  /// Threads in all.
+  /// The most threads for all users.
   static let threadsMax = 128
-  /// Threads that are kept for what comes next.
+  /// The most idle threads that are kept.
   private static let idleMax = 2
   /// How long a close may take before it counts as stuck, nanoseconds.
   private static let patience: UInt64 = 100_000_000
 
-  /// What one of its threads does.
+  /// A task for a closer thread.
   private enum Job: Sendable {
     case close(CInt)
-    /// Without taking out what lies in its queue.
+    /// Closes a descriptor without draining its queue.
     case release(CInt)
     case run(@Sendable () -> Void)
   }
 
   private struct Queue {
     var jobs: [Job] = []
-    /// Threads that work on it, or are about to; each with the time at which its close began.
+    /// The threads that work on the queue or are about to, each with the time at which its current
+    /// job began; 0 before the first.
     var workers: [UInt64: UInt64] = [:]
   }
 
   private struct State {
     var queues: [UInt32: Queue] = [:]
-    /// Users for whom a thread is wanted.
+    /// The users who need another thread.
     var wanted: [UInt32] = []
     var threads = 0
     var idle = 0
@@ -44,7 +46,7 @@ final class Closer: Sendable {
   }
 
   private let state = Mutex(State())
-  /// An eventfd that counts what is in `wanted`.
+  /// An eventfd that counts the entries of `wanted`.
   private let bell: OwnedFile
 
   /// - Throws: ``NetmapError`` when there are no descriptors left.
@@ -54,21 +56,24 @@ final class Closer: Sendable {
     bell = OwnedFile(file)
   }
 
-  /// Closes a descriptor, soon. Does not wait.
+  /// Closes a descriptor on a closer thread, without waiting.
   ///
   /// - Parameters:
-  ///   - file: The descriptor; this object's from now on.
-  ///   - user: Who pays for the time that it takes.
+  ///   - file: The descriptor; this object takes ownership of it.
+  ///   - user: The user who pays for the time that the close takes.
   func close(_ file: CInt, for user: UInt32) { put(.close(file), for: user) }
 
-  /// Closes a descriptor as it is, soon: one that another process has as well, and of whose queue it can make every
-  /// call hang.
+  /// Closes a descriptor on a closer thread without draining its queue.
+  ///
+  /// For a socket of which another process has a copy and can make every call on its queue hang.
   func release(_ file: CInt, for user: UInt32) { put(.release(file), for: user) }
 
-  /// What is to be done for a user and has not begun.
+  /// The number of a user's jobs that have not begun.
   func backlog(of user: UInt32) -> Int { state.withLock { $0.queues[user]?.jobs.count ?? 0 } }
 
-  /// Does something else that can take long by a user's doing, soon.
+  /// Runs `body` on a closer thread.
+  ///
+  /// For other work that a user can make slow.
   func run(for user: UInt32, _ body: @escaping @Sendable () -> Void) {
     put(.run(body), for: user)
   }
@@ -97,12 +102,14 @@ final class Closer: Sendable {
     do throws(NetmapError) {
       pthread_detach(try EngineThread.start("closer") { [self] in run() })
     } catch {
-      // Those that there are go on, and the next close tries again.
+      // Existing threads continue, and the next job tries again to start one.
       state.withLock { $0.threads -= 1 }
     }
   }
 
-  /// Whether closes of files of this user hang: nothing more is taken from it then.
+  /// Whether all threads of a user are stuck.
+  ///
+  /// The daemon then refuses new connections of that user.
   func isStuck(for user: UInt32) -> Bool {
     let now = monotonicNanoseconds()
     return state.withLock { state in
@@ -111,7 +118,7 @@ final class Closer: Sendable {
     }
   }
 
-  /// Whether there is nothing left to close but what is stuck.
+  /// Whether only stuck jobs are left, and jobs that wait behind them.
   var isIdle: Bool {
     let now = monotonicNanoseconds()
     return state.withLock { state in
@@ -122,7 +129,7 @@ final class Closer: Sendable {
     }
   }
 
-  // MARK: - On its threads
+  // MARK: - On the closer threads
 
   private func run() {
     while true {
@@ -172,16 +179,20 @@ final class Closer: Sendable {
 }
 
 extension Closer {
-  /// The kernel nests no deeper: sockets in queues of sockets.
+  /// The kernel does not let sockets in queues of sockets nest deeper.
   private static let depthMax = 5
-  /// Messages that are taken out of one queue; the rest goes with it.
+  /// The most messages to take out of one queue.
+  ///
+  /// The kernel closes the rest with the socket.
   private static let messagesMax = 4096
 
-  /// Closes a descriptor, and first what lies in its queue: that would linger with it.
+  /// Closes a descriptor.
+  ///
+  /// Drains its queue first, because the queued descriptors would linger otherwise.
   fileprivate static func close(_ file: CInt, depth: Int) {
     clinux_no_linger(file)
     if depth < depthMax, clinux_is_unix_socket(file) != 0 {
-      // Nothing more comes.
+      // No more messages can arrive.
       shutdown(file, CInt(SHUT_RDWR))
       var files = [CInt](repeating: -1, count: Int(CLINUX_MESSAGE_FILES))
       var bytes = [UInt8](repeating: 0, count: 4096)
@@ -197,8 +208,9 @@ extension Closer {
   }
 }
 
-/// A descriptor that another process made or can put descriptors into; closed by the ``Closer`` with its
-/// last reference.
+/// A descriptor that another process made or can put descriptors into.
+///
+/// The ``Closer`` closes it when the object ends.
 final class ForeignFile: Sendable {
   let descriptor: CInt
   private let user: UInt32
@@ -206,10 +218,10 @@ final class ForeignFile: Sendable {
   private let isDrained: Bool
 
   /// - Parameters:
-  ///   - descriptor: This object's from now on.
-  ///   - user: Whose it is.
-  ///   - closer: What closes it.
-  ///   - isDrained: Whether to take out first what lies in its queue, where it is a socket.
+  ///   - descriptor: The descriptor; this object takes ownership of it.
+  ///   - user: The user who pays for the close.
+  ///   - closer: The closer to use.
+  ///   - isDrained: Whether to drain the queue first if the descriptor is a socket.
   init(_ descriptor: CInt, of user: UInt32, _ closer: Closer, isDrained: Bool = true) {
     self.descriptor = descriptor
     self.user = user

@@ -1,58 +1,62 @@
 internal import NetmapClient
 internal import NetmapCore
 
-/// A connection to the daemon: what it has become, and so what may be said on it.
+/// A connection to the daemon.
 ///
-/// It begins fresh. What it says first makes it a mailbox or a token, for good.
+/// Its state determines which messages are allowed on it.
+///
+/// A connection begins fresh. The first message makes it a mailbox or a token, for good.
 final class Connection {
   enum State {
-    /// Nothing has been said.
+    /// No message has come yet.
     case fresh
-    /// One open of a port, or what may become one. Many processes may have copies of its other end.
+    /// One open of a port, or a connection that may become one.
+    ///
+    /// Many processes may have copies of the other end.
     case token(Token)
-    /// A process that is a client.
+    /// The mailbox of a client.
     case mailbox(Client)
   }
 
   enum Token {
-    /// No rings are bound to it; they can be.
+    /// No rings are bound to the token yet.
     case unbound
-    /// A request for that is being decided.
+    /// A request to bind rings is being decided.
     case binding
     case bound(BindingID)
   }
 
-  /// Under which it is watched.
+  /// The key under which the server watches the connection.
   let key: UInt64
   let socket: PeerSocket
-  /// By what rules whoever comes through it is admitted: its listener's.
+  /// The rules by which the server admits clients on this connection: its listener's.
   let admission: Admission
-  /// Whether it is a stranger's.
+  /// Whether an untrusted user made the connection.
   let isStrangers: Bool
   var state = State.fresh {
     didSet { count() }
   }
-  /// Whether nothing is read from it, as a request of its is being decided.
+  /// Whether the server has stopped reading from the connection while it decides a request from it.
   var isHeld = false
-  /// Whether something is waiting for room in its queue.
+  /// Whether messages are waiting for room in its queue.
   var wantsRoom = false
   /// When it was accepted, monotonic nanoseconds.
   let since = monotonicNanoseconds()
 
-  /// Who connected, and pays for it.
+  /// The user who connected and pays for the connection.
   var user: UInt32 { socket.user }
 
   private let books: [ConnectionUsage]
-  /// What the books say of it.
+  /// What the usage records contain for this connection.
   private var counted = (open: 0, silent: 0)
   private var isOpen = true
 
   /// - Parameters:
-  ///   - key: Under which it is watched.
+  ///   - key: The key under which the server watches the connection.
   ///   - socket: The daemon's end.
   ///   - admission: Its listener's rules.
-  ///   - books: Where it counts.
-  ///   - isStrangers: Whether it is a stranger's.
+  ///   - books: The usage records in which the connection counts.
+  ///   - isStrangers: Whether an untrusted user made the connection.
   init(
     key: UInt64, _ socket: PeerSocket, _ admission: Admission, _ books: [ConnectionUsage],
     isStrangers: Bool
@@ -65,7 +69,7 @@ final class Connection {
     count()
   }
 
-  /// It is in use no more.
+  /// Records that the connection is no longer in use.
   func close() {
     isOpen = false
     count()
@@ -82,7 +86,7 @@ final class Connection {
 
   var isMailbox: Bool { if case .mailbox = state { true } else { false } }
 
-  /// Whether it stands for no open port and no process.
+  /// Whether the connection belongs neither to an open port nor to a client.
   var isSilent: Bool {
     switch state {
     case .fresh, .token(.unbound): true
@@ -92,12 +96,15 @@ final class Connection {
 }
 
 extension Connection.State {
-  /// What may be said on a connection in this state. `docs/threat-model.md` repeats this table.
+  /// The messages that are allowed in this state.
+  ///
+  /// `docs/threat-model.md` repeats this table.
   var allowed: Set<Message.Kind> {
     switch self {
-    // A hello makes it a mailbox, all else a token.
+    // A hello without a reply socket makes the connection a mailbox; any other message makes it a
+    // token.
     case .fresh: [.hello, .register, .attach]
-    // A hello comes with a socket for the answer, and makes another connection a mailbox.
+    // A hello comes with a reply socket, and gets a new connection as the mailbox.
     case .token: [.hello, .register, .attach]
     case .mailbox: [.forget, .ring, .portInfo, .list, .check, .control]
     }

@@ -1,23 +1,23 @@
 internal import NetmapClient
 internal import NetmapCore
 
-/// A process's doorbell: what it is rung on, and what the process watches.
+/// A client's doorbell: the end on which others ring it, and the end that the client watches.
 ///
-/// A pair of sockets (``BellSocket``), made here and not sent by the process. The daemon keeps the end that is
-/// rung. Whoever is trusted gets that end of everybody's it shares rings with, on which nobody can receive:
-/// nothing can be sent to it. A stranger's is with the daemon alone, and where the worker rings the stranger
-/// the stranger rings the worker.
+/// The daemon makes the pair of sockets (``BellSocket``) itself and keeps the end that is rung. A
+/// trusted client gets that end of all clients with which it shares rings. No process can receive
+/// on that end, so nothing can be sent to it. The end of an untrusted client stays with the daemon
+/// alone: the worker and the client ring each other on their ends.
 struct Doorbell {
-  /// As the daemon and its worker ring it.
+  /// The end on which the daemon and its worker ring the client.
   let rung: CInt
   let owner: any AnyObject & Sendable
-  /// The process's end, until it has been sent.
+  /// The client's end, until it has been sent.
   let watched: OwnedFile
 
   /// - Parameters:
-  ///   - role: What the process is.
-  ///   - user: Who pays for what it costs to close what the process sends on it.
-  ///   - closer: What closes it.
+  ///   - role: The client's role.
+  ///   - user: The user who pays for closing what the client sends on its end.
+  ///   - closer: The closer for the daemon's end.
   /// - Throws: ``NetmapError`` when descriptors have run out.
   init(for role: Role, of user: UInt32, _ closer: Closer) throws(NetmapError) {
     let (mine, theirs) = try BellSocket.pair()

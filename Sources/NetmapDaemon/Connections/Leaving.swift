@@ -3,11 +3,11 @@ internal import Logging
 internal import NetmapClient
 internal import NetmapCore
 
-// Connections end, and so do clients: one after the other, and neither because of the other. A lock is
-// released when its holder cannot be in the middle of a sync any more, and never before.
+// The ends of connections and clients. They are independent of each other. The server releases a
+// lock only when its holder can no longer be in the middle of a sync.
 
 extension Server {
-  /// Nobody has the other end of a connection any more.
+  /// Handles the end of a connection: no process has its other end any more.
   func hangUp(_ connection: Connection) {
     if case .mailbox(let client) = connection.state {
       hangUp(client, because: "it hung up")
@@ -16,8 +16,11 @@ extension Server {
     }
   }
 
-  /// A process is not talked to any more: it closed its mailbox, which ending and becoming another program do,
-  /// or broke the rules. Its slot, and what it has locked, stay until it cannot write any more.
+  /// Ends the conversation with a client that has closed its mailbox or violated the protocol.
+  ///
+  /// A process also closes its mailbox when it ends or becomes another program.
+  ///
+  /// The client's slot and locks stay until its process cannot write to shared memory any more.
   func hangUp(_ client: Client, because reason: String) {
     guard let mailbox = client.mailbox else { return }
     client.mailbox = nil
@@ -27,23 +30,25 @@ extension Server {
     log.debug("hung up", metadata: ["process": "\(client.process)", "reason": "\(reason)"])
   }
 
-  /// How long after a process hung up it is looked at first: it gives up sockets of interfaces in that.
+  /// How long after a hang-up the server first checks the process, nanoseconds.
+  ///
+  /// In that time an ending process gives up its sockets of interfaces.
   private static let leaveTime: UInt64 = 50_000_000
-  /// How often after that.
+  /// The pause between later checks, nanoseconds.
   private static let lookPause: UInt64 = 1_000_000_000
 
-  /// Looks at those that hung up and live: whether they have become other programs.
+  /// Checks whether processes that hung up but live have become other programs.
   ///
-  /// - Parameter now: What time counts as now, monotonic nanoseconds.
+  /// - Parameter now: The time up to which checks are due, monotonic nanoseconds.
   func lookAtLeavers(by now: UInt64 = monotonicNanoseconds()) {
     for client in clients.values {
       guard let time = client.nextLook, time != .max, time <= now else { continue }
-      // One that has no port has nothing to write to.
+      // A client without a port has no memory to write to.
       if client.seen.isEmpty {
         end(client, because: "it hung up")
         continue
       }
-      // The answer can take longer than the server has.
+      // The check can take too long for the server's thread.
       client.nextLook = .max
       closer.run(for: client.user) { [control, mark = client.mark, tag = client.tag] in
         control.answer(0, .looked(tag, isGone: mark.isGone))
@@ -51,7 +56,7 @@ extension Server {
     }
   }
 
-  /// Ends those that hung up and have no port, which have nothing to write to.
+  /// Ends clients that hung up and have no port, and so no memory to write to.
   func endPortless() {
     for client in clients.values where client.hasHungUp && client.seen.isEmpty {
       end(client, because: "it hung up")
@@ -65,7 +70,7 @@ extension Server {
     client.nextLook = monotonicNanoseconds() + Self.lookPause
   }
 
-  /// The last copy of a token, or of what could have become one, was closed.
+  /// Handles the close of the last copy of a token, or of a fresh connection.
   func endToken(_ connection: Connection) {
     drop(connection)
     guard case .token(.bound(let id)) = connection.state, let binding = bindings[id] else { return }
@@ -82,7 +87,9 @@ extension Server {
     dropIfUnseen(binding)
   }
 
-  /// Nothing of a process can write any more: what it locked is free, and nothing is kept for its eyes.
+  /// Ends a client whose process can no longer write to shared memory.
+  ///
+  /// Its locks are released, and nothing is kept for it any more.
   func end(_ client: Client, because reason: String) {
     guard clients[client.tag.slot] === client else { return }
     hangUp(client, because: reason)
@@ -93,7 +100,8 @@ extension Server {
     if client.wakesWorker { isolation.current?.worker.ignore(client.bell) }
     for other in clients.values { other.mail.forget(client.tag) }
     log.debug("ended", metadata: ["process": "\(client.process)", "reason": "\(reason)"])
-    // What it was filling or exchanging says its kring, as long as that is locked. Rarely is there anything.
+    // While a kring is locked, it says which leases and exchanges its holder has not finished.
+    // There are rarely any.
     let hasWork = client.seen.contains { id in
       guard let binding = bindings[id] else { return false }
       return binding.bridge != nil || binding.registration.segment.hasExchange(of: client.tag)
@@ -102,7 +110,7 @@ extension Server {
     control.put(.finishWork(client.tag))
   }
 
-  /// What a client that has ended was in the middle of is finished: its locks can be released.
+  /// Completes the end of a client once its leases and exchanges are finished: releases its locks.
   func finish(_ tag: ClientTag) {
     guard let client = ending.removeValue(forKey: tag) else { return }
     let bridges = Set(client.seen.compactMap { bindings[$0]?.bridge })
@@ -123,14 +131,15 @@ extension Server {
       "detached", metadata: ["process": "\(client.process)", "locks released": "\(locks)"])
   }
 
-  /// Has every process that shares a segment look again: one that died may have taken a sleeper's
-  /// announcement, and not lived to ring.
+  /// Wakes all clients that share a segment.
+  ///
+  /// A dead client may have taken a sleeper's announcement without ringing its doorbell.
   private func wakeEverybody(on segment: ObjectIdentifier) {
     for client in viewers(of: segment) { client.ring() }
     for binding in bindings.values where binding.segment == segment { binding.ring() }
   }
 
-  /// A process looks at a port's rings no more.
+  /// Records that a client no longer uses a port's rings.
   func forget(_ id: BindingID, by tag: ClientTag) {
     guard let binding = bindings[id], binding.viewers.remove(tag) != nil else { return }
     clients[tag.slot]?.seen.remove(id)

@@ -3,11 +3,13 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
-/// A page that a client maps as long as it may sync rings, and no child of its by fork(2) does.
+/// A page that a client keeps mapped for as long as it may sync rings, and that none of its fork
+/// children has mapped.
 ///
-/// A process that has closed its mailbox may have closed all its descriptors, and be in the middle of a sync; or
-/// have become another program, which has none of the memory that it could sync in. Only then may its
-/// locks be released. The page tells: the kernel refuses to seal memory that somebody has mapped for writing.
+/// A process that has closed its mailbox may merely have closed all its descriptors, and may be in
+/// the middle of a sync. Or it has become another program, which has none of the memory in which it
+/// could sync; only then may the server release its locks. The page tells the two apart: the kernel
+/// refuses to seal memory against writing while a process has it mapped for writing.
 final class LifeMark: Sendable {
   private let file: OwnedFile
 
@@ -25,13 +27,16 @@ final class LifeMark: Sendable {
     else { throw systemError("ftruncate", "netmapd", remedy: FileLimit.remedy) }
   }
 
-  /// What a client is given.
+  /// The descriptor of the page that the client gets.
   var descriptor: CInt { file.descriptor }
 
-  /// Whether the client, which had it mapped, has it no more. Can take a fifth of a second.
+  /// Whether the client had the page mapped and no longer has.
+  ///
+  /// Can take a fifth of a second.
   var isGone: Bool {
     var word: UInt64 = 0
-    // One that never had it mapped ends with its process.
+    // The page tells nothing about a client that never had it mapped. Such a client ends only with
+    // its process.
     guard unsafe pread(file.descriptor, &word, 8, 0) == 8, word == MarkedLife.word else {
       return false
     }

@@ -2,30 +2,30 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
-/// What a process has to be told, and what it has been told.
+/// The news that a client has yet to get, and the news that it has got.
 ///
-/// No message waits here, only what one would be about: a message is made when there is room for it, from what
-/// is true then. So a process that never looks at its mail costs what its queue holds and one entry for
-/// each client and each port of its switches, however often ports come and go; and an announcement that was
-/// not sent is cancelled by the port's end.
+/// The outbox holds no messages, only marks for what has changed. The server makes a message when
+/// there is room for it, from the state at that moment. So a client that never reads its mail costs
+/// the contents of its queue and one entry for each client and each port of its switches, however
+/// often ports come and go. The end of a port cancels an announcement that was not sent.
 struct Outbox {
-  /// Clients whose doorbells it knows, or is to be told.
+  /// The clients whose doorbells the client knows or has yet to get.
   private(set) var known: Set<ClientTag> = []
-  /// Those that it is to be told, in this order.
+  /// The clients whose doorbells it has yet to get, in order.
   private(set) var bells: [ClientTag] = []
-  /// Ports that it has been told of: generations, by switch and index.
+  /// The ports that it knows: generations, by switch and index.
   private(set) var told: [UInt64: [Int: UInt32]] = [:]
-  /// Indexes of switches that may have changed since.
+  /// The port indexes of switches that may have changed since.
   private(set) var changed: [UInt64: Set<Int>] = [:]
 
   var isEmpty: Bool { bells.isEmpty && changed.isEmpty }
 
-  /// The process is to know another one's doorbell.
+  /// Marks another client's doorbell to be sent.
   mutating func introduce(_ other: ClientTag) {
     if known.insert(other).inserted { bells.append(other) }
   }
 
-  /// Another process has gone.
+  /// Drops a client that has gone.
   mutating func forget(_ other: ClientTag) {
     guard known.remove(other) != nil else { return }
     bells.removeAll { $0 == other }
@@ -35,25 +35,25 @@ struct Outbox {
     if bells.first == other { bells.removeFirst() }
   }
 
-  /// Ports of a switch have come or gone.
+  /// Marks port indexes of a switch that may have changed.
   mutating func note(_ indexes: some Sequence<Int>, on serial: UInt64) {
     changed[serial, default: []].formUnion(indexes)
     if changed[serial]?.isEmpty == true { changed[serial] = nil }
   }
 
-  /// The process has left a switch, and need not keep its ports mapped.
+  /// Marks all ports of a switch that the client has left, so that it can unmap them.
   mutating func leave(_ serial: UInt64) {
     changed[serial] = nil
     note(told[serial]?.keys.map { $0 } ?? [], on: serial)
   }
 
-  /// The next index to look at.
+  /// The next index to handle.
   var next: (serial: UInt64, index: Int)? {
     guard let (serial, indexes) = changed.first, let index = indexes.first else { return nil }
     return (serial, index)
   }
 
-  /// The process knows now which port has the index, or that none has.
+  /// Records that the client knows which port has the index, or that none has.
   mutating func hasTold(_ index: Int, on serial: UInt64, _ generation: UInt32?) {
     told[serial, default: [:]][index] = generation
     if told[serial]?.isEmpty == true { told[serial] = nil }
@@ -65,13 +65,16 @@ struct Outbox {
 }
 
 extension Server {
-  /// Sends a process what it is to be told, as far as there is room. What is left is sent when there is more.
+  /// Sends a client its mail, as far as there is room.
+  ///
+  /// The rest follows when there is more room.
   func post(to client: Client) {
     guard let mailbox = client.mailbox else { return }
     do throws(NetmapError) {
       while let tag = client.mail.bells.first {
         if let other = clients[tag.slot], other.tag == tag {
-          // A stranger knows the worker's alone, and rings that on its own doorbell.
+          // An untrusted client learns only the worker's doorbell, and rings it on its own doorbell
+          // end.
           let isOwnEnd = client.isStranger
           guard isOwnEnd || mayPost(to: client, on: mailbox) else { return }
           try mailbox.socket.send(
@@ -86,7 +89,7 @@ extension Server {
         client.mail.hasTold(tag)
       }
       while let (serial, index) = client.mail.next {
-        // Who has left a switch is to forget its ports.
+        // A client that has left the switch is told that its ports are gone.
         let port = client.switches.contains(serial) ? control.neighbours(on: serial)[index] : nil
         let known = client.mail.told[serial]?[index]
         if port?.generation != known {
@@ -103,9 +106,10 @@ extension Server {
       }
       wait(for: mailbox, room: false)
     } catch {
-      // An error that stays means that the process has gone, which is reported elsewhere.
+      // A permanent error means that the process has gone, which the server notices elsewhere.
       if error.code.isTemporary {
-        // A full queue tells when there is room; what else passes by does not.
+        // epoll reports when a full queue has room again. It does not report the end of other
+        // temporary errors.
         if error.code.rawValue != EAGAIN {
           postsAgainAt = postsAgainAt ?? monotonicNanoseconds() + Self.postPause
         }
@@ -116,24 +120,27 @@ extension Server {
     }
   }
 
-  /// Whether a process may be sent descriptors now. If not, it is as soon as it has received some of its mail.
+  /// Whether the server may send a client descriptors now.
+  ///
+  /// If not, it watches for the moment when the client receives some of its mail.
   private func mayPost(to client: Client, on mailbox: Connection) -> Bool {
     if unread.mayPost(on: mailbox.socket, opened: client.lastOpen) { return true }
     wait(for: mailbox, room: true)
     return false
   }
 
-  /// How long after mail could not be sent, for another reason than a full queue, it is tried again, nanoseconds.
+  /// How long the server waits before it tries again to send mail, after any error but a full
+  /// queue, nanoseconds.
   private static let postPause: UInt64 = 20_000_000
 
-  /// Sends what has been waiting for that long.
+  /// Sends mail that failed for another reason than a full queue, if it is time.
   func postIfDue() {
     guard let time = postsAgainAt, monotonicNanoseconds() >= time else { return }
     postsAgainAt = nil
     for client in clients.values where !client.mail.isEmpty { post(to: client) }
   }
 
-  /// Sends what has been waiting for processes to receive something.
+  /// Sends mail that was waiting for clients to receive something.
   func postAgain() {
     for event in rooms.events(capacity: sources.count) {
       guard case .connection(let connection) = sources[event.key],

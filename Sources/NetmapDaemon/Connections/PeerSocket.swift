@@ -3,37 +3,43 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
-/// Who sent a message: the kernel says so for each one.
+/// The sender of a message.
+///
+/// The kernel reports it for each message.
 struct Sender: Equatable {
   let process: Int32
   let user: UInt32
   let group: UInt32
 }
 
-/// A message as it came: nothing in it has been looked at.
+/// A message as it arrived: not checked in any way.
 struct Arrival {
   let bytes: [UInt8]
   let sender: Sender
-  /// Of the sender, where the kernel gives one.
+  /// The sender's pidfd, where the kernel provides one.
   let death: OwnedFile?
-  /// The first descriptors that came with it. No message takes more; the others are being closed.
+  /// The first descriptors that came with the message.
+  ///
+  /// No message needs more, so the closer closes the others.
   let files: [ForeignFile]
 }
 
-/// A socket to another process. Nothing that the other one does makes a call here wait: messages are sent and
-/// received without waiting, and the ``Closer`` closes it.
+/// A socket to another process.
+///
+/// The other process cannot make any call here wait: messages are sent and received without
+/// waiting, and the ``Closer`` closes the socket.
 final class PeerSocket: Sendable {
   private let file: ForeignFile
-  /// Who pays for what it costs.
+  /// The user who pays for the socket.
   let user: UInt32
   private let closer: Closer
 
   var descriptor: CInt { file.descriptor }
 
   /// - Parameters:
-  ///   - descriptor: A connected Unix socket for messages; this object's from now on.
-  ///   - user: Who pays for it.
-  ///   - closer: What closes it.
+  ///   - descriptor: A connected Unix socket for messages; this object takes ownership of it.
+  ///   - user: The user who pays for the socket.
+  ///   - closer: The closer for the socket and for descriptors that come with messages.
   init(_ descriptor: CInt, of user: UInt32, _ closer: Closer) {
     file = ForeignFile(descriptor, of: user, closer)
     self.user = user
@@ -41,9 +47,9 @@ final class PeerSocket: Sendable {
   }
 
   /// - Parameters:
-  ///   - file: Such a socket.
-  ///   - user: Who pays for it.
-  ///   - closer: What closes what comes with messages.
+  ///   - file: A connected Unix socket for messages.
+  ///   - user: The user who pays for the socket.
+  ///   - closer: The closer for descriptors that come with messages.
   init(_ file: ForeignFile, of user: UInt32, _ closer: Closer) {
     self.file = file
     self.user = user
@@ -61,23 +67,26 @@ final class PeerSocket: Sendable {
     guard result >= 0 else { throw systemError("sendmsg", "netmapd") }
   }
 
-  /// What ``receive()`` found.
+  /// The result of ``receive()``.
   enum Received {
     case nothing
-    /// Nobody has the other end any more, or will ever send on it.
+    /// No process has the other end any more, or the connection has been shut down.
     case end
     case message(Arrival)
-    /// A datagram that is not even looked at, by its sender's doing.
+    /// A datagram that the server does not read, through the fault of its sender.
     case refused(NetmapError)
-    /// One whose descriptors found no room, which is not its sender's doing.
+    /// A datagram whose descriptors could not be received for lack of room, which is not the
+    /// sender's fault.
     case lost(NetmapError)
   }
 
-  /// The most descriptors that a message of ours brings with it: a socket for the answer, and a network
-  /// namespace.
+  /// The most descriptors that a valid message brings: a socket for the answer, and a network
+  /// namespace or a socket with a sealed request.
   private static let filesTaken = 2
 
-  /// Receives one datagram, if there is one. The socket must have been made to pass credentials.
+  /// Receives one datagram, if there is one.
+  ///
+  /// The socket must have SO_PASSCRED set.
   func receive() -> Received {
     var files = [CInt](repeating: -1, count: Message.descriptorCountMax)
     var arrival = clinux_arrival()
@@ -127,13 +136,13 @@ final class PeerSocket: Sendable {
         files: Array(owned.prefix(Self.filesTaken))))
   }
 
-  /// Whether something that was sent on it has not been received yet.
+  /// Whether the peer has not yet received everything that was sent on the socket.
   var isUnread: Bool {
     var count: CInt = 0
     return unsafe clinux_ioctl(descriptor, CLINUX_SIOCOUTQ, &count) == 0 && count > 0
   }
 
-  /// Ends the connection for everybody who has a copy of the other end.
+  /// Ends the connection for all processes that have a copy of the other end.
   func shutDown() {
     shutdown(descriptor, CInt(SHUT_RDWR))
   }
@@ -146,15 +155,15 @@ final class PeerSocket: Sendable {
 }
 
 extension Arrival {
-  /// The socket for the answer: the first descriptor.
+  /// The socket for the answer: the first descriptor that came with the message.
   ///
-  /// What the daemon writes must not end in a conversation of somebody else's, so it is one of a pair that
-  /// the sender made: its own are the credentials at the other end then. Of a socket that was connected to
-  /// a listener they are those of whoever listens.
+  /// The answer must not end up in a conversation of another process. So the socket must be one of
+  /// a pair that the sender made: then the credentials at its other end are the sender's own. For a
+  /// socket that was connected to a listener they are the listener's.
   ///
-  /// - Parameter closer: What closes it.
+  /// - Parameter closer: The closer for the socket.
   /// - Returns: The socket.
-  /// - Throws: ``NetmapError`` `EINVAL` when it is anything else, or missing.
+  /// - Throws: ``NetmapError`` `EINVAL` when the descriptor is missing or is not such a socket.
   func replySocket(_ closer: Closer) throws(NetmapError) -> PeerSocket {
     guard let file = files.first else {
       throw NetmapError(

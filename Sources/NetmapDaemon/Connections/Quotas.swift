@@ -3,28 +3,31 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
-// What one user may have of the daemon at a time. Processes are free, so users are counted and not processes.
-// Whoever meets a limit is told which; nobody else notices.
+// The resources of the daemon that one user may have at a time. Quotas apply to users and not to
+// processes, because any user can start more processes. An error tells the user which limit it has
+// reached. Other users do not notice.
 
-/// The most that one user has.
+/// The limits of one user.
 struct Quota {
-  /// Connections that stand for no open port and no process: those that have said nothing, and tokens that
-  /// are not bound.
+  /// Silent connections: those that belong neither to an open port nor to a client, because no
+  /// message has come on them or their token is not bound.
   let silent: Int
   /// Connections of all kinds.
   let connections: Int
-  /// Processes that are clients. There are 1024 for everybody.
+  /// Clients; all users together have 1024.
   let clients: Int
-  /// Open ports; of isolated ones those too that were closed and are still being emptied.
+  /// Open ports, and isolated ports that were closed and are still being emptied.
   let ports: Int
-  /// Ports that were closed and are kept because a process has not said that it looks at them no more.
+  /// Ports that were closed and are kept because a client has not said that it no longer uses them.
   let kept: Int
-  /// Requests that wait to be decided.
+  /// Requests that wait or are in progress.
   let requests: Int
-  /// Bytes that the daemon has mapped of the user's ports' own memory.
+  /// Bytes of the user's ports' own memory that the daemon has mapped.
   let memory: Int
 
-  /// A user who gets isolated ports. Each has a region of its own, and makes the worker's turn longer.
+  /// An untrusted user.
+  ///
+  /// Each of its isolated ports has a region of its own and makes the worker's turn longer.
   static let stranger = Quota(
     silent: 64, connections: 320, clients: 64, ports: 64, kept: 64, requests: 64,
     memory: 64 << 30)
@@ -32,17 +35,20 @@ struct Quota {
   static let trusted = Quota(
     silent: 1024, connections: 16_384, clients: 768, ports: 8192, kept: 1024, requests: 1024,
     memory: 8 << 40)
-  /// Root, and the daemon's own user: what the host has. Ports that nobody forgets are a program's mistake,
-  /// whoever runs it.
+  /// Root and the daemon's own user: the limits of the host.
+  ///
+  /// The limit of kept ports stays, because closed ports that clients never forget are a program's
+  /// mistake, whichever user runs it.
   static let host = Quota(
     silent: .max, connections: .max, clients: .max, ports: .max, kept: 4096, requests: .max,
     memory: .max)
-  /// All strangers together, so that there is room for others however many users a stranger is.
+  /// All untrusted users together, so that room for other users remains when one person has many
+  /// user numbers.
   static let strangersTogether = Quota(
     silent: 1024, connections: 4096, clients: 512, ports: 1024, kept: 1024, requests: 1024,
     memory: 1 << 40)
 
-  /// Extra buffers of a stranger's port: more are not given.
+  /// The most extra buffers that an untrusted user's port gets.
   static let extraBuffers = 4096
 
   static func of(_ user: UInt32, isStranger: Bool) -> Quota {
@@ -50,7 +56,7 @@ struct Quota {
     return user == 0 || user == DaemonUser.own ? host : trusted
   }
 
-  /// - Throws: ``NetmapError`` `EMFILE` when there are as many as there may be.
+  /// - Throws: ``NetmapError`` `EMFILE` when the limit is reached.
   fileprivate static func check(
     _ count: Int, _ limit: Int, _ what: String, of user: UInt32, _ operation: String,
     _ subject: String, remedy: String
@@ -72,17 +78,17 @@ struct Quota {
   }
 }
 
-/// Connections of a user, or of all strangers.
+/// The connections of one user, or of all untrusted users together.
 final class ConnectionUsage {
   var open = 0
-  /// Those among them that stand for no open port and no process.
+  /// The number of silent connections among them.
   var silent = 0
-  /// Whether one of them was a stranger's.
+  /// Whether one of them was admitted as an untrusted user's.
   var isStrangers = false
 }
 
 extension Admission {
-  /// Whether this user is a stranger here.
+  /// Whether clients of this user are untrusted under these rules.
   func isStranger(_ user: UInt32) -> Bool {
     switch self {
     case .trusts: false
@@ -93,7 +99,7 @@ extension Admission {
 }
 
 extension Server {
-  /// Where a connection of this user counts.
+  /// The usage records in which a connection of this user counts.
   func books(of user: UInt32, _ admission: Admission) -> [ConnectionUsage] {
     let own = usage[user] ?? ConnectionUsage()
     usage[user] = own
@@ -184,7 +190,8 @@ extension Server {
         allMemory += byteCount
       }
     }
-    // The port that is being opened is not among them; others of the user's may be.
+    // The port that this request opens does not count yet. Ports that other clients of the user are
+    // opening do.
     open += pending.values.count { $0.user == user && $0.isRegistration && $0.client != client.tag }
     let subject = name.rawValue
     let remedy =
@@ -206,26 +213,30 @@ extension Server {
     try Quota.checkTogether(allMemory, together.memory, "bytes of ports mapped", "open", subject)
   }
 
-  // MARK: - Connections that say nothing
+  // MARK: - Silent connections
 
-  /// How long a connection may say nothing while its user has many such, nanoseconds.
+  /// How long a connection may stay silent while its user has many silent connections, nanoseconds.
   private static let silence: UInt64 = 5_000_000_000
   private static let silentPause: UInt64 = 1_000_000_000
 
-  /// When such connections are to be looked at; nil while no user has many.
+  /// When the server checks silent connections again, monotonic nanoseconds; nil while no user has
+  /// many of them.
   var silentTime: UInt64? {
     usage.contains(where: { hasManySilent($0.key, $0.value) })
       ? silentSeenAt + Self.silentPause : nil
   }
 
   private func hasManySilent(_ user: UInt32, _ usage: ConnectionUsage) -> Bool {
-    // Strangers' limit is for whoever has no other.
+    // A cheap check first: no user's threshold is lower than half of an untrusted user's limit. For
+    // users without a limit, 4096 takes its place.
     usage.silent >= Quota.stranger.silent / 2
       && usage.silent >= min(Quota.of(user, isStranger: usage.isStrangers).silent, 4096) / 2
   }
 
-  /// Ends old ones of users who have many: a token that is not bound may stay so as long as it likes, but
-  /// whoever has so many of them opens no port.
+  /// Ends old silent connections of users who have many.
+  ///
+  /// A token may stay unbound for any time, but a process with so many of them is not about to open
+  /// ports.
   func endSilent() {
     let now = monotonicNanoseconds()
     guard let time = silentTime, now >= time else { return }

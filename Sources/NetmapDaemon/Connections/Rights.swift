@@ -2,39 +2,46 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
-/// By what rules those who connect to a listener are admitted.
+/// The rules by which a listener admits clients.
 package enum Admission: Sendable {
-  /// Whoever can connect is trusted.
+  /// All users who can connect are trusted.
   case trusts
-  /// Root and the daemon's own user are trusted, all others are strangers.
+  /// Root and the daemon's own user are trusted.
+  ///
+  /// All other users are untrusted.
   case isolatesOthers
-  /// Everybody is a stranger, root included: for containers.
+  /// All users are untrusted, including root: for containers.
   case isolates
 }
 
-/// What a client is to the daemon.
+/// The role of a client.
 enum Role {
-  /// The daemon itself, which opens what it carries packets of.
+  /// The daemon itself, which opens the ports whose packets its worker carries.
   case own
   /// A member of the trust domain.
   case trusted
-  /// A user who gets isolated ports.
+  /// A process of an untrusted user, who gets isolated ports.
   case stranger
-  /// A process that the daemon started to run a switch's module: that module's code, from some moment on.
+  /// A process that the daemon started to run a switch's module.
+  ///
+  /// From some moment on it runs the module's code, which is untrusted.
   case moduleHost
 }
 
 extension Role {
-  /// - Throws: ``NetmapError`` `EPERM` for what a client of this kind may not ask for at all.
-  ///   `docs/threat-model.md` repeats this table.
+  /// Checks whether clients of this role may send messages of a kind at all.
+  ///
+  /// `docs/threat-model.md` repeats this table.
+  ///
+  /// - Throws: ``NetmapError`` `EPERM`.
   func check(_ kind: Message.Kind) throws(NetmapError) {
     let allowed: Set<Message.Kind> =
       switch self {
       case .own, .trusted:
         [.hello, .forget, .ring, .register, .attach, .portInfo, .list, .check, .control]
-      // Ports are opened as isolated ones; attached and listed are its own.
+      // Opens are isolated. Attaching and listing cover the user's own ports.
       case .stranger: [.hello, .forget, .ring, .register, .attach, .list]
-      // One port, on its switch.
+      // Opens one port, on its switch.
       case .moduleHost: [.hello, .forget, .ring, .register]
       }
     guard !allowed.contains(kind) else { return }
@@ -54,10 +61,10 @@ extension Role {
 }
 
 extension Server {
-  /// What a process is that says hello.
+  /// The role of a process that says hello.
   func role(of sender: Sender, _ admission: Admission) -> Role {
     if sender.process == getpid() { return .own }
-    // Whatever its user is: it begins as the daemon's own.
+    // Before the user is considered: a module host begins as the daemon's own user.
     if hosts[sender.process] != nil { return .moduleHost }
     switch admission {
     case .trusts: return .trusted
@@ -67,9 +74,11 @@ extension Server {
     }
   }
 
-  /// The client that sent a request: the one that the request names, if the kernel agrees.
+  /// The client that sent a request: the client that the request names, if process and user are the
+  /// sender's.
   ///
-  /// - Throws: ``NetmapError`` `EBADF` when it is none, or of another process or user.
+  /// - Throws: ``NetmapError`` `EBADF` when there is no such client, or it is another process or
+  ///   user.
   func client(_ rawTag: UInt64, from sender: Sender) throws(NetmapError) -> Client {
     guard let client = clients[Int(rawTag & 0xffff_ffff)], client.tag.rawValue == rawTag,
       client.process == sender.process, client.user == sender.user

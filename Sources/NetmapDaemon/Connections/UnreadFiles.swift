@@ -1,25 +1,30 @@
 internal import CLinux
 internal import NetmapCore
 
-/// Descriptors that have been sent to processes and that these have not received yet.
+/// Descriptors that the server has sent and the receiving processes have not received yet.
 ///
-/// The kernel counts them by the user who sent them. Once a user has 2024 of them (`UNIX_INFLIGHT_SANE_USER` in
-/// Linux's net/unix/garbage.c), its threads wait for the collection of Unix sockets that nobody can receive any more,
-/// whenever one is under way as they send a socket; any user can have one begin. So who does not receive is sent no
-/// more. Decision 65 says where the limits come from, and what they leave open.
+/// The kernel counts these descriptors by the user who sent them. Once a user has 2024 of them
+/// (`UNIX_INFLIGHT_SANE_USER` in Linux's net/unix/garbage.c), a thread of that user that sends a
+/// socket waits for any garbage collection of unreachable Unix sockets that is under way. Any user
+/// can cause such a collection. So the server sends no more descriptors to a process that does not
+/// receive them. Decision 65 says where the limits come from, and what they leave open.
 struct UnreadFiles {
-  /// Of one process's mail, unless the process opens a port; of all mail for which that limit holds.
+  /// A client with unread mail is sent more only while fewer than `mailMax` descriptors of its mail
+  /// are unread, and fewer than `allMailMax` in total.
   private static let mailMax = 64
   private static let allMailMax = 768
-  /// Of the mail of a process that opens a port: it is to know its neighbours before it sends.
+  /// The same limits for a client that has just opened a port: it must know its neighbors before it
+  /// sends packets.
   private static let openingMax = 640
   private static let allOpeningMax = 1536
-  /// How long a process that has opened a port counts as one that does, nanoseconds.
+  /// How long a client counts as having just opened a port, nanoseconds.
   private static let openingTime: UInt64 = 100_000_000
-  /// Of answers to one process, before its next request is decided.
+  /// The number of unread descriptors in answers to one client at which its next request must wait.
   private static let answersMax = 16
-  /// Of answers to one stranger's processes, to those of all strangers, and to those of another user. With the mail
-  /// of all processes these stay below what the kernel allows.
+  /// The number of unread descriptors in answers to one untrusted user, to all untrusted users
+  /// together, and to one trusted user, at which further answers must wait or are refused.
+  ///
+  /// With the limit of mail they stay below the kernel's limit: 1536 + 256 + 192 < 2024.
   private static let strangerMax = 128
   private static let strangersMax = 256
   private static let trustedMax = 192
@@ -32,33 +37,37 @@ struct UnreadFiles {
 
   private enum Kind {
     case mail
-    /// To whom; nil for one that is becoming a client. Whether that is a stranger.
+    /// The client; nil for a process that is becoming one.
+    ///
+    /// `isStrangers` says whether it is untrusted.
     case answer(ClientTag?, isStrangers: Bool)
   }
 
-  /// By socket.
+  /// The entries by socket.
   private var entries: [ObjectIdentifier: Entry] = [:]
   private var total = 0
-  /// So many are let be before it is looked which have been received.
+  /// The total at which the server checks which descriptors have been received.
   private var lookAt = 32
-  /// How long after something has been sent it is looked whether it has been received: a socket for an answer is
-  /// closed then. Nanoseconds.
+  /// How long after sending the server checks whether the descriptors have been received,
+  /// nanoseconds.
+  ///
+  /// The sockets of received answers are closed then.
   private static let pause: UInt64 = 20_000_000
-  /// When to look next, monotonic nanoseconds; nil if nothing has been sent since the last look.
+  /// When to check next, monotonic nanoseconds; nil if nothing has been sent since the last check.
   private(set) var nextLook: UInt64?
 
   /// - Parameters:
-  ///   - count: Descriptors that have been sent.
-  ///   - mailbox: On what; kept open until they have been received.
+  ///   - count: The number of descriptors that have been sent.
+  ///   - mailbox: The socket on which they were sent; kept open until they have been received.
   mutating func noteMail(_ count: Int, on mailbox: PeerSocket) {
     note(count, on: mailbox, .mail)
   }
 
   /// - Parameters:
-  ///   - count: Descriptors that have been sent.
-  ///   - socket: On what; kept open until they have been received.
-  ///   - client: To whom; nil for one that is becoming a client.
-  ///   - isStrangers: Whether that is a stranger.
+  ///   - count: The number of descriptors that have been sent.
+  ///   - socket: The socket on which they were sent; kept open until they have been received.
+  ///   - client: The receiving client; nil for a process that is becoming one.
+  ///   - isStrangers: Whether the receiver is untrusted.
   mutating func noteAnswer(
     _ count: Int, on socket: PeerSocket, to client: ClientTag?, isStrangers: Bool
   ) {
@@ -75,12 +84,12 @@ struct UnreadFiles {
     if total >= lookAt { look() }
   }
 
-  /// Forgets what has been received, if it is time.
+  /// Drops the entries of received descriptors, if it is time.
   mutating func lookIfDue() {
     if let nextLook, monotonicNanoseconds() >= nextLook { look() }
   }
 
-  /// Forgets what has been received.
+  /// Drops the entries of received descriptors.
   private mutating func look() {
     look { _ in true }
     lookAt = max(32, total * 2)
@@ -94,7 +103,7 @@ struct UnreadFiles {
     }
   }
 
-  /// Whether a process may be sent more mail with descriptors.
+  /// Whether the server may send a client more mail with descriptors.
   mutating func mayPost(on socket: PeerSocket, opened: UInt64) -> Bool {
     let key = ObjectIdentifier(socket)
     guard let entry = entries[key] else { return true }
@@ -108,7 +117,7 @@ struct UnreadFiles {
       && monotonicNanoseconds() &- opened < Self.openingTime
   }
 
-  /// Whether another answer may be made for a process.
+  /// Whether the server may make another answer with descriptors for a client.
   mutating func mayAnswer(_ client: ClientTag, isStranger: Bool, user: UInt32) -> Bool {
     if total < Self.answersMax { return true }
     func isCounted(_ entry: Entry) -> Bool {
@@ -121,13 +130,15 @@ struct UnreadFiles {
     return hasRoom(for: user, isStranger: isStranger)
   }
 
-  /// - Throws: ``NetmapError`` `EMFILE` when this user may not be answered at once with descriptors now.
+  /// - Throws: ``NetmapError`` `EMFILE` when this user may not be sent another answer with
+  ///   descriptors now.
   mutating func check(_ user: UInt32, isStranger: Bool) throws(NetmapError) {
     guard !hasRoom(for: user, isStranger: isStranger) else { return }
     throw Self.refusal(of: user, isStranger: isStranger)
   }
 
-  /// What a process is told whose user, or all strangers together, leave too many descriptors unread.
+  /// The error for a client whose user, or all untrusted users together, have too many descriptors
+  /// unread.
   static func refusal(of user: UInt32, isStranger: Bool) -> NetmapError {
     let who = isStranger ? "user \(user), or users with isolated ports together," : "user \(user)"
     return NetmapError(
@@ -137,11 +148,12 @@ struct UnreadFiles {
   }
 
   private mutating func hasRoom(for user: UInt32, isStranger: Bool) -> Bool {
-    // As with other quotas, root and the daemon's own user have what the host has.
+    // As with other quotas, root and the daemon's own user have only the limits of the host.
     guard total >= Self.strangerMax, isStranger || user != 0 && user != DaemonUser.own else {
       return true
     }
-    // Mail has limits of its own: who opens ports is not refused because of others that have not read theirs.
+    // Mail does not count, as it has limits of its own: unread mail of other clients must not keep
+    // a client from opening ports.
     func isCounted(_ entry: Entry) -> Bool {
       guard case .answer(_, isStrangers: isStranger) = entry.kind else { return false }
       return isStranger || entry.socket.user == user

@@ -4,15 +4,16 @@ internal import Logging
 internal import NetmapClient
 internal import NetmapCore
 
-// A process becomes a client: by a hello on a fresh connection, which becomes its mailbox, or on a token that
-// it has been given, for it may have no way to the socket that the daemon listens on.
+// How a process becomes a client: by a hello on a fresh connection, which becomes its mailbox, or
+// by a hello on a token that it was given. The latter is for processes that cannot reach the socket
+// on which the daemon listens.
 
 extension Server {
   /// Makes a fresh connection the sender's mailbox.
   ///
-  /// - Throws: ``NetmapError``: why the process cannot be a client.
+  /// - Throws: ``NetmapError`` when the process cannot be a client.
   func welcome(_ arrival: Arrival, on connection: Connection) throws(NetmapError) {
-    // The connection is watched already, and its end is the client's.
+    // The server already watches the connection, whose end ends the client.
     guard !connection.socket.isOver else {
       throw NetmapError(.badDescriptor, "connect", "netmapd", reason: "the process hung up")
     }
@@ -26,10 +27,12 @@ extension Server {
     if !isSent { hangUp(client, because: "it cannot be answered") }
   }
 
-  /// Makes the sender a client with a mailbox that the daemon makes: its end is in nobody else's hands.
+  /// Makes the sender a client, with a mailbox that the daemon makes: no other process has a copy
+  /// of its end.
   ///
-  /// - Returns: The answer, with the process's end of the mailbox, and what has to stay open until it is sent.
-  /// - Throws: ``NetmapError``: why the process cannot be a client.
+  /// - Returns: The answer, which includes the process's end of the mailbox, and the descriptors
+  ///   that must stay open until the answer is sent.
+  /// - Throws: ``NetmapError`` when the process cannot be a client.
   func adopt(
     _ arrival: Arrival, through token: Connection
   ) throws(NetmapError) -> (reply: Reply, files: [OwnedFile]) {
@@ -91,8 +94,12 @@ extension Server {
     return client
   }
 
-  /// What tells of the sender's end. The kernel says who the sender is; from Linux 6.5 on it gives this with
-  /// the message. Before, the number could have become another process's, if the sender has ended since.
+  /// A pidfd of the sender.
+  ///
+  /// From Linux 6.5 on the kernel provides it with the message.
+  ///
+  /// On older kernels, the sender's number may belong to another process by now if the sender has
+  /// ended since.
   private func death(
     of sender: Sender, _ arrival: Arrival, through connection: Connection
   ) throws(NetmapError) -> OwnedFile {
@@ -118,7 +125,7 @@ extension Server {
       $0.put(client.tag.epoch)
       $0.put(UInt8(client.isStranger ? 0 : 1))
     }
-    // Whose ports there are is nothing for strangers.
+    // Untrusted users must not see which ports exist.
     let directory = client.isStranger ? emptyDirectory : engine.directory
     return (
       bytes,
@@ -129,8 +136,10 @@ extension Server {
     )
   }
 
-  /// Gives a mailbox room for the mail of a process that opens a port on a full switch: 640 descriptors, one or two a
-  /// message (``UnreadFiles``). A stranger is told of the worker alone.
+  /// Gives a mailbox room for the mail of a client that opens a port on a full switch: 640
+  /// descriptors, one or two per message (``UnreadFiles``).
+  ///
+  /// An untrusted client gets only the worker's doorbell, so it needs no more room.
   private func widenQueue(of socket: PeerSocket, for client: Client) {
     _ = clinux_pass_no_pidfd(socket.descriptor)
     guard !client.isStranger else { return }

@@ -3,11 +3,12 @@ internal import Logging
 internal import NetmapClient
 internal import NetmapCore
 
-// The books of isolated ports. A process has the pair's one end; the worker has the other end, and the port
-// that the process asked for.
+// The server's records of isolated ports. The process has one end of a pipe. The worker has the
+// other end, and the port that the process asked for.
 
 extension Server {
-  /// A process has an isolated port open: the worker wakes it there, and is woken by it.
+  /// Records that a process has an isolated port open: the worker can wake the process there, and
+  /// an untrusted process can wake the worker.
   func admit(_ client: Client, to binding: OpenBinding) {
     guard let bells = binding.bells, let worker = binding.link?.worker else { return }
     bells.admit(client.bell)
@@ -16,14 +17,14 @@ extension Server {
     worker.watch(client.bell)
   }
 
-  /// A process has it open no more.
+  /// Records that a process no longer has an isolated port open.
   func expel(_ tag: ClientTag, from binding: OpenBinding) {
     guard let bells = binding.bells else { return }
     bells.expel(tag.doorbell)
     binding.link?.worker.wake()
   }
 
-  /// Enters an isolated port that has been opened, and has the worker serve it.
+  /// Records an isolated port that has been opened, and has the worker serve it.
   func book(
     _ opened: Isolation.Opened, _ request: Request
   ) throws(NetmapError) -> Reply {
@@ -43,7 +44,8 @@ extension Server {
     do throws(NetmapError) {
       let reply = try book(
         ControlThread.Bound(registration: opened.pair.client, attachment: nil), request)
-      // What a stranger writes into wait words wakes those that have its port open, and nobody else.
+      // The worker rings doorbells that the process names in wait words. This table limits these to
+      // the processes that have the port open.
       let bells = try DoorbellTable.ofIsolatedPort()
       let outside = unsafe try service.connection.attach(worker, waking: bells)
       let link = WorkerLink(inside: opened.attached, outside: outside, bells: bells, end: end)
@@ -62,7 +64,7 @@ extension Server {
     }
   }
 
-  /// The worker has done with its end.
+  /// Ends the worker's end of an isolated port once the worker no longer uses it.
   func endLink(_ id: BindingID) {
     guard let binding = bindings[id], let tag = isolation.tag else { return }
     binding.isOpen = false

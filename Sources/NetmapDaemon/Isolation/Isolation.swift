@@ -4,24 +4,27 @@ internal import NetmapClient
 internal import NetmapCore
 internal import Synchronization
 
-/// Opens isolated ports, and has the worker that carries their packets and those of interfaces on switches.
+/// Opens isolated ports, and owns the worker, which carries the packets of these ports and of
+/// interfaces on switches.
 ///
-/// For an isolated port the daemon becomes a client of itself, which opens the port that a process asked for
-/// and carries the packets between that and the memory which the process gets.
+/// For an isolated port, the daemon is a client of itself: it opens the port that a process asked
+/// for, and copies packets between that port and the memory that the process gets.
 ///
-/// As a client of its own it needs nothing that other clients do not have: interfaces, pipes and switches
-/// are reached in the same way. It asks on a thread of its own, because the server answers.
+/// Interfaces, pipes and switches are all opened in the same way, by the requests that any client
+/// sends. This class sends them on a thread of its own, because the server's thread answers them.
 final class Isolation: Sendable {
-  /// An isolated port that is to be booked.
+  /// An isolated port that has been opened, before the server records it.
   struct Opened: @unchecked Sendable {
     let pair: IsolatedPair
     let inside: NetmapClient.Opened
-    /// Handed over to the link, which the worker's thread alone uses.
+    /// The worker's view of the port.
+    ///
+    /// It goes to the link, which only the worker's thread uses.
     let attached: AttachedPort
     let service: Service
   }
 
-  /// The daemon as a client, and its worker.
+  /// The daemon as a client of itself, and its worker.
   final class Service: Sendable {
     let connection: DaemonConnection
     let worker: Worker
@@ -42,9 +45,10 @@ final class Isolation: Sendable {
   }
 
   private enum Work: Sendable {
-    /// What a process asked for, and what is opened for it.
+    /// Opens an isolated port: the process's request, and the worker's request for the port behind
+    /// it.
     case open(RegisterRequest, inside: RegisterRequest)
-    /// Has the control thread decide it once there is a worker.
+    /// Starts the worker, then passes the request to the control thread.
     case attach(SwitchRequest)
   }
 
@@ -69,14 +73,16 @@ final class Isolation: Sendable {
     self.own = own
   }
 
-  /// Opens a port; the answer comes by the control thread's way.
+  /// Opens an isolated port.
+  ///
+  /// The answer goes to the server through the control thread's queue of answers.
   ///
   /// - Parameters:
-  ///   - ticket: The request's.
-  ///   - request: What the process asked for.
-  ///   - inside: The port that the worker opens for it.
-  ///   - namespace: Where interfaces are looked up.
-  /// - Throws: ``NetmapError`` when no thread can be had.
+  ///   - ticket: The ticket of the request.
+  ///   - request: The process's request.
+  ///   - inside: The worker's request for the port behind it.
+  ///   - namespace: The network namespace in which to look up interfaces; nil for the daemon's own.
+  /// - Throws: ``NetmapError`` when no thread can be started.
   func open(
     ticket: UInt64, _ request: RegisterRequest, as inside: RegisterRequest,
     in namespace: NamespaceFile?
@@ -84,7 +90,7 @@ final class Isolation: Sendable {
     try put(Job(ticket: ticket, work: .open(request, inside: inside), namespace: namespace))
   }
 
-  /// Has the control thread decide a request to attach an interface, in the worker's name.
+  /// Passes a request to attach an interface to the control thread, in the worker's name.
   func attach(
     ticket: UInt64, _ request: SwitchRequest, in namespace: NamespaceFile?
   ) throws(NetmapError) {
@@ -112,17 +118,17 @@ final class Isolation: Sendable {
     }
   }
 
-  /// The daemon's slot as a client of its own; nil as long as it need not be one.
+  /// The daemon's tag as a client of itself; nil as long as it is not one.
   var tag: ClientTag? { current?.connection.tag }
 
-  /// The worker, if there is one.
+  /// The daemon's own client and worker; nil as long as they are not needed.
   var current: Service? { service.withLock { $0 } }
 
   private func start() throws(NetmapError) {
     pthread_detach(try EngineThread.start("netmapd") { [self] in run() })
   }
 
-  /// Does what there is to do, and ends.
+  /// Does all queued jobs, then ends the thread.
   private func run() {
     let home = NamespaceFile.current()
     while true {
@@ -152,8 +158,10 @@ final class Isolation: Sendable {
     }
   }
 
-  /// The worker; made when it is first needed. Only this thread makes it, without the lock: the server, which
-  /// answers, looks for it.
+  /// The daemon's own client and worker, made on first use.
+  ///
+  /// Only this thread makes them. It does so without holding the lock, as the server reads
+  /// ``current`` while it answers the hello.
   private func begin() throws(NetmapError) -> Service {
     if let current { return current }
     let made = try Service(address, own)
@@ -184,7 +192,7 @@ final class Isolation: Sendable {
 }
 
 extension NetmapError {
-  /// The same error about a port that has another name for whoever asked.
+  /// The same error with the port's name replaced by the name that the client asked for.
   fileprivate func renaming(_ name: PortName, _ asked: PortName) -> NetmapError {
     guard name != asked else { return self }
     func renamed(_ text: String) -> String { text.replacing(name.rawValue, with: asked.rawValue) }

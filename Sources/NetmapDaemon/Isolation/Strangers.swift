@@ -2,20 +2,23 @@ internal import Logging
 internal import NetmapClient
 internal import NetmapCore
 
-// Users who get isolated ports: what they may open, and under which names.
+// What untrusted users may open, and under which names. They get isolated ports.
 //
-// A name is what processes meet by. A stranger who could open any would read what another one sends to that name,
-// or keep it from having its port. So names of strangers are their user's own: the engine knows their pipes
-// and switches by other names, which no user can write. What they are to share with others root lists.
+// Processes meet by the names of ports. An untrusted user who could open any name would read
+// packets that another user sends to it, or keep that user from opening the port. So each untrusted
+// user has a name space of its own: in the engine, its pipes and switches have other names. No user
+// can write such a name of a pipe, or writes one of a switch by chance. Root can list names that
+// untrusted users share with all other users.
 
 extension Server {
-  /// Makes a request one that a stranger may make.
+  /// Restricts a request to what an untrusted user may open.
   ///
   /// - Parameters:
-  ///   - request: What the stranger asked for.
-  ///   - client: The stranger.
-  ///   - namespace: The network namespace that it asked in.
-  /// - Returns: What the worker opens for it, and where.
+  ///   - request: The client's request; becomes the request for the client's end.
+  ///   - client: The untrusted client.
+  ///   - namespace: The network namespace in which the client asks.
+  /// - Returns: The port that the worker opens for the client, and the network namespace to open it
+  ///   in.
   /// - Throws: ``NetmapError`` `EPERM`.
   func restrict(
     _ request: inout RegisterRequest, of client: Client, in namespace: NamespaceFile?
@@ -51,23 +54,24 @@ extension Server {
 }
 
 extension PortName {
-  /// The name that a user's pipe or switch port of this name has in the engine.
+  /// The name that an untrusted user's pipe or switch port has in the engine.
   ///
-  /// The innermost name before a bracket or a colon is replaced by one as long as the longest that an
-  /// interface or a switch can have: the user's number, and a digest of the name.
+  /// Replaces the part before the first brace, or before a switch port's colon, by the user's
+  /// number and a digest of that part. The result has 15 bytes, as long as the longest name of an
+  /// interface or a switch.
   ///
-  /// - Throws: ``NetmapError`` `EINVAL` when the whole is too long.
+  /// - Throws: ``NetmapError`` `EINVAL` when the whole name is too long.
   func own(to user: UInt32) throws(NetmapError) -> PortName {
     let end =
       bytes.firstIndex {
         $0 == UInt8(ascii: "{") || $0 == UInt8(ascii: "}")
           || isVale && $0 == UInt8(ascii: ":")
       } ?? bytes.count
-    // FNV-1a. Two names of a user's own that collide are that user's affair.
+    // FNV-1a. If two names of one user collide, only that user is affected.
     var digest: UInt64 = 0xcbf2_9ce4_8422_2325
     for byte in bytes[..<end] { digest = (digest ^ UInt64(byte)) &* 0x100_0000_01b3 }
-    // A slash is in no name of an interface, and ends the name in what users write. Names of switches have
-    // letters, digits and '_' only.
+    // No interface name contains a slash, and in a name that a user writes a slash ends the name.
+    // Names of switches consist of letters, digits and '_'.
     let start = isVale ? Array("vale".utf8) : [UInt8(ascii: "/")]
     let base =
       start + Self.digits(UInt64(user), count: 6)

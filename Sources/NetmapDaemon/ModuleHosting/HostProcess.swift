@@ -3,30 +3,36 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
-/// A process that has been started to run a module.
+/// A process that was started to run a module.
 struct HostProcess: Sendable {
   let process: Int32
-  /// Who has asked for it, and pays for it.
+  /// The user who asked for the process and whose quota it counts against.
   let user: UInt32
-  /// Becomes readable when it has ended.
+  /// A pidfd; becomes readable when the process ends.
   let death: OwnedFile
-  /// Where it waits for a word before it connects, and says how far it has come.
+  /// The process waits for a message on this socket before it connects, and reports its progress on
+  /// it.
   let channel: MessageSocket
-  /// Tells whether it waits for a processor; nil where there is no /proc.
+  /// The process's `/proc/PID/stat`, which tells whether it waits for a processor; nil where there
+  /// is no /proc.
   let state: OwnedFile?
-  /// Where it says that it has become a user, and may be told to leave; nil for a process that has not been
-  /// given a seal by this one.
+  /// The process reports on this socket that it has become the user, and may be told on it to
+  /// leave.
+  ///
+  /// Nil if this process did not start it with a sealed request.
   let report: MessageSocket?
 
-  /// The most at a time.
+  /// The most module hosts at a time.
   static let countMax = 64
-  /// The most of one user other than root. One that cannot be ended keeps its place.
+  /// The most module hosts of one user other than root.
+  ///
+  /// A process that cannot be killed still counts.
   static let countMaxOfUser = 16
 
   /// - Parameters:
-  ///   - users: For whom there are such processes.
-  ///   - user: Who asks for another.
-  ///   - bridge: The switch that it is for.
+  ///   - users: The users of all existing module hosts, one entry for each host.
+  ///   - user: The user who asks for another one.
+  ///   - bridge: The name of the switch.
   /// - Throws: ``NetmapError`` `ENOMEM` when there are too many.
   static func checkRoom(
     beside users: [UInt32], for user: UInt32, _ bridge: String
@@ -40,14 +46,14 @@ struct HostProcess: Sendable {
     }
   }
 
-  /// Why none is started where root wants none.
+  /// The error where root has turned off modules from shared objects.
   static var turnedOff: NetmapError {
     NetmapError(
       .notPermitted, "load", "module",
       reason: "netmapd runs no modules from shared objects (--no-modules)")
   }
 
-  /// What to run, and for whom.
+  /// The module to run, and the user to run it as.
   struct Order {
     let bridge: String
     let choice: SwitchModuleChoice
@@ -66,11 +72,11 @@ struct HostProcess: Sendable {
     report = nil
   }
 
-  /// Starts this program once more, as a child of this process.
+  /// Starts this program again as a child of this process, with the order on its command line.
   ///
   /// - Parameters:
-  ///   - order: What to run, and for whom: the process takes on the user's rights before it does anything.
-  ///   - address: The daemon's.
+  ///   - order: The order. The process takes on the user's rights before it does anything else.
+  ///   - address: The daemon's address.
   /// - Throws: ``NetmapError`` with the `errno` of posix_spawn(3).
   init(_ order: Order, _ address: DaemonAddress) throws(NetmapError) {
     guard case .loaded(let path, let configuration, let fallback) = order.choice else {
@@ -84,13 +90,15 @@ struct HostProcess: Sendable {
       ], address, for: order.user)
   }
 
-  /// Starts it with a socket in which a user's request lies. This process does not touch the socket: whoever has a
-  /// copy of it can make any call on it take for ever.
+  /// Starts this program again with a socket in which a user's request lies.
+  ///
+  /// This process does not touch the socket: any process with a copy of it can make every call on
+  /// it hang.
   ///
   /// - Parameters:
-  ///   - seal: The socket; stays the caller's.
-  ///   - user: Who has asked, as far as is known before the request is read.
-  ///   - address: The daemon's.
+  ///   - seal: The socket; remains the caller's.
+  ///   - user: The user who asked, as far as is known before the request is read.
+  ///   - address: The daemon's address.
   /// - Throws: ``NetmapError`` with the `errno` of posix_spawn(3).
   init(
     sealed seal: CInt, for user: UInt32, _ address: DaemonAddress
@@ -108,7 +116,7 @@ struct HostProcess: Sendable {
       "/proc/self/exe", options + ["--socket=\(address.path)"], listener: theirs.descriptor,
       others: [seal, reports?.theirs.descriptor].compactMap { $0 },
       log: try DaemonLog(path: "\(address.path).module.log"), waits: false,
-      // A process that traps is to be gone at once: the switch waits for its end.
+      // A process that traps must end at once, without a backtrace: the switch waits for its end.
       environment: ["SWIFT_BACKTRACE=enable=no"])
     let pidfd = clinux_pidfd_open(process)
     guard pidfd >= 0 else {
@@ -124,18 +132,20 @@ struct HostProcess: Sendable {
     report = reports?.mine
   }
 
-  /// Whether it has ended.
+  /// Whether the process has ended.
+  ///
+  /// Reaps it if it is a child of this process.
   var hasEnded: Bool {
     var state = pollfd(fd: death.descriptor, events: Int16(POLLIN), revents: 0)
     guard unsafe poll(&state, 1, 0) == 1 else { return false }
-    // Where it is a child of this process, its number may be used again from now on.
+    // After this call the kernel may reuse the number of a child.
     _ = waitpid(process, nil, WNOHANG)
     return true
   }
 
-  /// Kills it.
+  /// Kills the process.
   func end() {
-    // By the descriptor: its number may be another process's by now.
+    // Use the pidfd: the number may belong to another process by now.
     _ = clinux_pidfd_signal(death.descriptor, SIGKILL)
   }
 }

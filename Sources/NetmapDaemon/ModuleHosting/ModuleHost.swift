@@ -2,31 +2,35 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
-/// A module that is to be loaded, until its process has started.
+/// A request to load a module, until the module's process has started.
 struct LoadRequest {
   let bridge: String
   let choice: SwitchModuleChoice
-  /// The same request in a socket of its own, for the opener.
+  /// The same request in a socket of its own, for the opener; nil if the client sent none.
   let sealed: ForeignFile?
-  /// Of the switch, once it has been found.
+  /// The serial number of the switch, once the control thread has found it.
   var serial: UInt64?
 }
 
-/// A process that runs a module for one switch: a client of the daemon whose port gets every packet that
-/// is sent on the switch, and which delivers them.
+/// A process that runs a module for one switch.
 ///
-/// It is told nothing once it works: that another module has been chosen it sees in the switch's segment,
-/// deals with what is left, and ends.
+/// The process is a client of the daemon. Its port receives every packet that is sent on the
+/// switch, and the process delivers the packets.
+///
+/// Once the module works, the daemon sends it no more messages. The process sees in the switch's
+/// segment that another module has been chosen, handles the remaining packets, and ends.
 final class ModuleHost {
   enum Phase {
-    /// It opens its port and loads the module.
+    /// The process opens its port and loads the module.
     case starting
-    /// It waits for packets; the switch does not work by it yet, because a sender may still be reading
-    /// what is to be written. With the module's own name.
+    /// The process waits for packets; the associated value is the module's own name.
+    ///
+    /// The switch is not redirected to the process yet, because a sender may still be reading the
+    /// memory that the redirection writes.
     case ready(String)
-    /// The switch works by it, or has.
+    /// The switch sends its packets to the process, or has done so.
     case running
-    /// It has been killed.
+    /// The daemon has killed the process.
     case ended
   }
 
@@ -34,32 +38,32 @@ final class ModuleHost {
   let channel: PeerSocket
   var process: pid_t { started.process }
   var death: OwnedFile { started.death }
-  /// Keys under which the two are watched.
+  /// The keys under which the server watches ``death`` and ``channel``.
   var keys: [UInt64] = []
   let serial: UInt64
   let bridge: String
   let choice: SwitchModuleChoice
-  /// The request that waits for it.
+  /// The request that waits for the module.
   var ticket: UInt64?
-  /// Whether the control thread is about to have the switch work by it.
+  /// Whether the control thread has been asked to redirect the switch.
   var isAsked = false
   var phase = Phase.starting
-  /// When a host that does not get on is given up, monotonic nanoseconds.
+  /// When the server gives up a host that has not come further, monotonic nanoseconds.
   var deadline: UInt64
-  /// Of its port, once that is open.
+  /// The host's port, once it is open.
   var port: (index: Int, segment: SyncSegment)?
-  /// How far it was when it was last looked at and had got on, or had nothing to do; and when that was.
+  /// The host's progress when it last made some or had nothing to do, and when the server saw that.
   var progress: (value: UInt64, time: UInt64)
-  /// Processor time that it had used then, nanoseconds.
+  /// The processor time that the host had used by then, nanoseconds.
   private var usedAtProgress: UInt64 = 0
 
-  /// How long a module may take to start.
+  /// How long a module may take to start, nanoseconds.
   static let startTime: UInt64 = 10_000_000_000
-  /// How long packets may lie without any being dealt with.
+  /// How long packets may wait while the host handles none, nanoseconds.
   static let stallTime: UInt64 = 500_000_000
-  /// The same for a host that waits for a processor.
+  /// The same for a host that waits for a processor, nanoseconds.
   static let starvationTime: UInt64 = 2_500_000_000
-  /// How often it is looked at.
+  /// How often the server checks a host, nanoseconds.
   static let watchPause: UInt64 = 50_000_000
 
   init(
@@ -77,7 +81,7 @@ final class ModuleHost {
     progress = (0, now)
   }
 
-  /// Whether packets have been lying in its ring for too long.
+  /// Whether packets have waited in the host's ring for too long.
   func isStalled(at now: UInt64) -> Bool {
     guard case .running = phase, let port else { return false }
     let backlog = HostBacklog(port.segment)
@@ -91,8 +95,9 @@ final class ModuleHost {
     return waited >= Self.starvationTime || !isStarved
   }
 
-  /// Whether it has been waiting for a processor rather than looping: a busy machine is not the module's
-  /// fault.
+  /// Whether the host has been waiting for a processor rather than looping.
+  ///
+  /// A busy machine is not the module's fault.
   private var isStarved: Bool {
     guard let file = started.state, let share = ProcessorShare(of: process, file) else {
       return false

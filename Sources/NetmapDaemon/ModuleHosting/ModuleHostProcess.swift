@@ -3,21 +3,23 @@ internal import Glibc
 package import NetmapClient
 package import NetmapCore
 
-/// What a process does that netmapd has started to run a module.
+/// A module host: a process that netmapd starts to run a module.
 ///
-/// It gives up netmapd's rights for those of the user who asked for the module, opens its port, and loads
+/// The process takes on the rights of the user who asked for the module, opens its port, and loads
 /// the module.
 package struct ModuleHostProcess {
-  /// Where such a process finds what to run.
+  /// The source of a module host's order.
   package enum Errand {
-    /// netmapd's word.
+    /// The order comes from netmapd.
     case told(HostedModule, user: UInt32, group: UInt32)
-    /// A socket in which the user's own request lies, and another on which to report that it has been read; both
-    /// this object's from now on.
+    /// The order is the user's own request, which lies in a socket.
+    ///
+    /// The other socket is for reporting that the process has read the request and become the user.
+    /// The ``ModuleHostProcess`` takes ownership of both.
     case sealed(CInt, report: CInt)
   }
 
-  /// What to run.
+  /// An order: the module to run.
   package struct HostedModule {
     let bridge: String
     let path: String
@@ -39,21 +41,24 @@ package struct ModuleHostProcess {
   private let errand: Errand
   private let report: MessageSocket?
 
-  /// How long a host that is not needed any more waits for stragglers, nanoseconds.
+  /// How long a host that its switch no longer uses waits for late packets, nanoseconds.
   private static let drainTime: UInt64 = 200_000_000
-  /// How often what the module has counted is shown, and ports are looked at.
+  /// How often the host publishes the module's counters and checks the switch's ports, nanoseconds.
   private static let reportPause: UInt64 = 50_000_000
-  /// How long a host whose daemon has gone goes on without packets.
+  /// How long a host continues without packets after its daemon has gone, nanoseconds.
   private static let orphanTime: UInt64 = 60_000_000_000
-  /// Turns without anything to do before the thread sleeps.
+  /// The number of idle turns before the thread sleeps.
   private static let idleTurns = 200
-  /// How long the log of modules may become by a user's module, bytes; no file that it writes becomes longer.
+  /// The largest size to which a user's module may grow any file, bytes.
+  ///
+  /// The log of modules is such a file.
   private static let fileSizeMax: rlim_t = 256 << 20
 
   /// - Parameters:
-  ///   - channel: Where netmapd waits for a word; this object's from now on.
-  ///   - address: netmapd's.
-  ///   - errand: What to run, and for whom.
+  ///   - channel: The socket on which netmapd's server gives the go-ahead and waits for the
+  ///     outcome; this object takes ownership of it.
+  ///   - address: The daemon's address.
+  ///   - errand: The source of the order.
   package init(channel: CInt, address: DaemonAddress, _ errand: Errand) {
     self.channel = MessageSocket(owning: channel)
     self.address = address
@@ -65,13 +70,13 @@ package struct ModuleHostProcess {
     }
   }
 
-  /// Runs the module as long as its switch works by it.
+  /// Runs the module for as long as its switch uses it.
   ///
-  /// - Throws: ``NetmapError`` when it does not come to that; netmapd has been told.
+  /// - Throws: ``NetmapError`` when the module cannot be run. netmapd has got the error then.
   package func run() throws(NetmapError) {
     do throws(NetmapError) {
       let order = try begin()
-      // Until netmapd knows this process for what it is.
+      // Wait until netmapd has registered this process as a module host.
       guard let word = try channel.receive(waits: true), !word.bytes.isEmpty else { return }
       let connection = try DaemonConnection(address: address, starts: false)
       let opened = try connection.register(
@@ -91,9 +96,9 @@ package struct ModuleHostProcess {
     }
   }
 
-  /// Becomes the user who has asked, for good.
+  /// Becomes the user who asked for the module, irrevocably.
   ///
-  /// - Returns: What to run.
+  /// - Returns: The order.
   private func begin() throws(NetmapError) -> HostedModule {
     guard clinux_no_new_privileges() == 0 else { throw systemError("prctl", "module host") }
     switch errand {
@@ -101,8 +106,8 @@ package struct ModuleHostProcess {
       try giveUpRights(user, group)
       return order
     case .sealed(let file, _):
-      // Every call on it may take for ever, by the doing of whoever has a copy. That ends this process at worst,
-      // which its parent kills when it does not report in time.
+      // Any process with a copy of the socket can make every call on it hang. At worst that ends
+      // this process: its parent kills it if it does not report in time.
       for own in [channel.descriptor, report?.descriptor ?? -1, file] {
         _ = fcntl(own, F_SETFD, FD_CLOEXEC)
       }
@@ -110,7 +115,7 @@ package struct ModuleHostProcess {
       try seal.checkSender()
       try giveUpRights(seal.user, seal.group)
       try report?.send([1], waits: false)
-      // What the user wrote is read with the user's rights.
+      // Parse the user's text only with the user's rights.
       return try seal.order()
     }
   }
@@ -120,7 +125,7 @@ package struct ModuleHostProcess {
     var limit = rlimit(rlim_cur: Self.fileSizeMax, rlim_max: Self.fileSizeMax)
     signal(SIGXFSZ, SIG_IGN)
     _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
-    // The groups of the user, as far as they can be found out.
+    // Take on the user's groups if the user has an entry in the user database, otherwise none.
     let name = unsafe getpwuid(user).map { unsafe String(cString: $0.pointee.pw_name) }
     let hasGroups =
       if let name { unsafe initgroups(name, group) == 0 } else {
@@ -142,7 +147,7 @@ package struct ModuleHostProcess {
     while true {
       idle = forwarder.turn() > 0 ? 0 : idle + 1
       if idle > 0 && idle < Self.idleTurns { continue }
-      // Busy or not, the clock is looked at seldom.
+      // Not reached on every turn, as reading the clock costs time.
       let now = monotonicNanoseconds()
       if idle == 0 { lastMove = now }
       if now - lastReport >= Self.reportPause {
@@ -164,15 +169,15 @@ package struct ModuleHostProcess {
     }
   }
 
-  /// Whether the process that started this one has said that its time is over.
+  /// Whether the process that started this one has told it to leave its switch.
   private var isToLeave: Bool {
     guard let report, let word = try? report.receive(waits: false) else { return false }
     return !word.bytes.isEmpty
   }
 
-  /// Sleeps until packets come, or some time has passed.
+  /// Sleeps until packets arrive, netmapd ends, or 100 ms have passed.
   ///
-  /// - Returns: Whether netmapd is still there.
+  /// - Returns: Whether netmapd is still running.
   private func sleep(_ port: AttachedPort, _ sleeper: Sleeper, watchesDaemon: Bool) -> Bool {
     var items = [Sleeper.Item(port: port, wanted: .receive)]
     var descriptors =

@@ -4,11 +4,14 @@ internal import Logging
 internal import NetmapClient
 internal import NetmapCore
 
-// Modules from shared objects. The daemon loads none of them: each runs in a process of its own, with the
-// rights of the user who asked for it, and is ended when it does not get on.
+// Modules from shared objects. The daemon never loads one into its own process. Each runs in a
+// process of its own, with the rights of the user who asked for it. The daemon kills a host that
+// makes no progress.
 
 extension Server {
-  /// The switch of a module that is to be loaded has been found, or not: its process is started.
+  /// Handles the result of looking up the switch for a module.
+  ///
+  /// Starts the module's process if the switch exists.
   func loadModule(_ ticket: UInt64, _ result: Result<UInt64, NetmapError>) {
     guard let load = loading[ticket], let request = pending[ticket] else { return }
     do throws(NetmapError) {
@@ -46,7 +49,7 @@ extension Server {
     }
   }
 
-  /// The process that is to run a module has been started, or not.
+  /// Handles the result of starting a module's process.
   func begin(_ ticket: UInt64, _ result: Result<HostProcess, NetmapError>) {
     guard let load = loading.removeValue(forKey: ticket) else { return }
     do throws(NetmapError) {
@@ -81,7 +84,8 @@ extension Server {
         host.keys.append(
           try watch(started.death.descriptor, in: urgent) { _ in .moduleHost(host) })
         host.keys.append(try watch(channel.descriptor, in: urgent) { _ in .moduleHost(host) })
-        // It is known for what it is from now on, so it may connect. It may have ended by now, and have said why.
+        // The process is registered as a module host from now on, so it may connect. No error
+        // matters here: the process may have ended already and left an error message.
         try? channel.send(Message.bytes(.done))
       } catch {
         bury(host)
@@ -99,8 +103,9 @@ extension Server {
     closer.run(for: DaemonUser.own) { opener.endHost(started.process) }
   }
 
-  /// Whether a module host's port may be opened: by such a process, once, before the module is loaded; and
-  /// that is all that such a process opens.
+  /// Checks whether a client may open a module host's port.
+  ///
+  /// Only a module host may, once, before it loads the module, and it may open nothing else.
   ///
   /// - Throws: ``NetmapError`` `EPERM`.
   func checkHost(_ request: RegisterRequest, _ client: Client) throws(NetmapError) {
@@ -116,25 +121,27 @@ extension Server {
     }
   }
 
-  /// The port of a module host is open.
+  /// Records that a module host has opened its port.
   func noteHost(_ binding: OpenBinding) {
     guard let host = hosts[binding.process], let place = binding.registration.place else { return }
-    // What it costs is its user's, whoever opened it.
+    // Leave the port out of listings and port quotas: module hosts have a quota of their own, by
+    // the user who asked for the module.
     binding.isHidden = true
     host.port = (place.index, binding.registration.segment)
   }
 
-  /// A host has said something, or has ended.
+  /// Handles a message of a module host, or its end.
   func serve(_ host: ModuleHost) {
     var received = host.channel.receive()
-    // An end whose word was not read comes before what it has said.
+    // The kernel reports the error of a peer that ended without reading before it delivers the
+    // peer's messages, so receive once more.
     if case .refused = received { received = host.channel.receive() }
     switch received {
     case .nothing: break
-    // It would be reported again and again.
+    // epoll would report the end again and again.
     case .end, .refused, .lost: urgent.remove(host.channel.descriptor)
     case .message(let arrival):
-      // Once is enough; what comes later is the module's.
+      // Only the first message counts. Later messages come from the module's own code.
       urgent.remove(host.channel.descriptor)
       guard case .starting = host.phase else { break }
       do throws(NetmapError) {
@@ -157,7 +164,9 @@ extension Server {
     bury(host)
   }
 
-  /// Has the switch work by the host, as soon as nobody can be reading what is to be written.
+  /// Asks the control thread to redirect the switch to the host.
+  ///
+  /// The redirection succeeds once no sender can be reading the memory that it writes.
   private func tryRedirect(_ host: ModuleHost) {
     guard case .ready(let name) = host.phase, let port = host.port, !host.isAsked else { return }
     host.isAsked = true
@@ -168,7 +177,7 @@ extension Server {
           choice: host.choice)))
   }
 
-  /// The control thread has tried that.
+  /// Handles the result of a redirection.
   func hasRedirected(_ process: Int32, _ result: Result<SwitchAnswer, NetmapError>) {
     guard let host = hosts[process], case .ready(let name) = host.phase else { return }
     host.isAsked = false
@@ -186,7 +195,7 @@ extension Server {
     }
   }
 
-  /// Tells whoever waits for the host that nothing comes of it, and ends it.
+  /// Refuses the request that waits for the host, and kills the host.
   private func refuse(_ host: ModuleHost, _ error: NetmapError) {
     guard let ticket = host.ticket else { return }
     host.ticket = nil
@@ -200,7 +209,7 @@ extension Server {
     end(host.started)
   }
 
-  /// Forgets a host whose process is gone.
+  /// Removes a host whose process has ended.
   private func bury(_ host: ModuleHost) {
     hosts[host.process] = nil
     urgent.remove(host.death.descriptor)
@@ -208,10 +217,10 @@ extension Server {
     for key in host.keys { sources[key] = nil }
   }
 
-  /// When hosts are to be looked at again; nil while there is none.
+  /// When the server checks the hosts again, monotonic nanoseconds; nil while there are none.
   var hostsWatchTime: UInt64? { hosts.isEmpty ? nil : hostsWatchedAt + ModuleHost.watchPause }
 
-  /// Ends hosts that do not get on, or that nobody needs.
+  /// Kills hosts that make no progress, and hosts whose switch has no other ports.
   func watchHosts() {
     let now = monotonicNanoseconds()
     guard !hosts.isEmpty, now >= hostsWatchedAt + ModuleHost.watchPause else { return }

@@ -1,26 +1,28 @@
 internal import Glibc
 internal import NetmapCore
 
-/// What a process has had of the machine's processors.
+/// The processor time that a process has used, and whether it wants more.
 struct ProcessorShare {
-  /// Nanoseconds that it has run, all threads together.
+  /// The processor time of all threads together, nanoseconds.
   let time: UInt64
-  /// Whether its first thread runs, or would if a processor were free.
+  /// Whether the first thread runs, or would run if a processor were free.
   let isRunnable: Bool
 
-  /// Where a process's state can be read as long as it lives: by a broker too, which can open no file.
+  /// Opens the file in which a process's state can be read for as long as the process lives.
   ///
-  /// - Returns: Nil when the process has ended, or there is no /proc.
+  /// A broker, which cannot open files, can read it too.
+  ///
+  /// - Returns: Nil when the process has ended or there is no /proc.
   static func file(of process: pid_t) -> OwnedFile? {
     let file = unsafe open("/proc/\(process)/stat", O_RDONLY | O_CLOEXEC)
     return file >= 0 ? OwnedFile(file) : nil
   }
 
-  /// Nil when the process has ended.
+  /// Reads the state of a process; nil when it has ended.
   ///
   /// - Parameters:
-  ///   - process: A process.
-  ///   - file: Its ``file(of:)``.
+  ///   - process: The process.
+  ///   - file: The process's ``file(of:)``.
   init?(of process: pid_t, _ file: OwnedFile) {
     guard let time = Self.time(of: process) else { return nil }
     self.time = time
@@ -28,17 +30,19 @@ struct ProcessorShare {
     isRunnable = state == UInt8(ascii: "R")
   }
 
-  /// Whether a process's first thread has ended; the others may still be there.
+  /// Whether the first thread of a process has ended.
+  ///
+  /// Other threads may still exist.
   ///
   /// - Parameter file: The process's ``file(of:)``.
-  /// - Returns: True as well when it has gone altogether.
+  /// - Returns: True also when the whole process has ended.
   static func hasFirstThreadEnded(_ file: OwnedFile) -> Bool {
     guard let state = state(in: file) else { return true }
     return state == UInt8(ascii: "Z") || state == UInt8(ascii: "X")
   }
 
   private static func state(in file: OwnedFile) -> UInt8? {
-    // It follows the name, which may contain anything.
+    // The state follows the program's name, which may contain any character.
     var bytes = [UInt8](repeating: 0, count: 512)
     let count = unsafe pread(file.descriptor, &bytes, bytes.count, 0)
     guard count > 0, let end = bytes[..<count].lastIndex(of: UInt8(ascii: ")")), end + 2 < count
@@ -46,7 +50,7 @@ struct ProcessorShare {
     return bytes[end + 2]
   }
 
-  /// Nanoseconds that a process has run; nil when it has ended.
+  /// The processor time of a process, nanoseconds; nil when it has ended.
   static func time(of process: pid_t) -> UInt64? {
     var clock = clockid_t()
     var time = timespec()

@@ -3,19 +3,22 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
-/// A user's own request to run a module, as it lay in a socket; who sent it, the kernel says.
+/// A user's own request to run a module, received from a socket.
 ///
-/// Only a process that nobody waits for reads it: whoever has a copy of the socket can make that take for ever.
+/// The kernel says who sent it.
+///
+/// Only a process for which no other process waits may read it: any process with a copy of the
+/// socket can make reading hang.
 struct SealedRequest {
   private let bytes: [UInt8]
   private let process: Int32
   let user: UInt32
   let group: UInt32
-  /// Of the sender, where the kernel gives one.
+  /// The sender's pidfd, where the kernel provides one.
   private let life: OwnedFile?
 
-  /// - Parameter socket: Where it lies.
-  /// - Throws: ``NetmapError`` `EINVAL` when there is none, or it has brought descriptors.
+  /// - Parameter socket: The socket in which the request lies.
+  /// - Throws: ``NetmapError`` `EINVAL` when there is no request, or it carries descriptors.
   init(receivedFrom socket: OwnedFile) throws(NetmapError) {
     var files = [CInt](repeating: -1, count: Int(CLINUX_MESSAGE_FILES))
     var arrival = clinux_arrival()
@@ -26,7 +29,7 @@ struct SealedRequest {
     let count = unsafe clinux_receive_arrival(
       socket.descriptor, &bytes, bytes.count, &files, &arrival)
     life = arrival.pidfd >= 0 ? OwnedFile(arrival.pidfd) : nil
-    // Descriptors go with the process.
+    // Descriptors that came with the request are closed when this process ends.
     guard count > 0, arrival.has_sender != 0, arrival.truncated == 0, arrival.count == 0,
       arrival.sender.process > 0
     else { throw Self.refusal("its seal is empty, or its process has gone") }
@@ -36,9 +39,10 @@ struct SealedRequest {
     group = arrival.sender.group
   }
 
-  /// What it asks for.
+  /// The order that the request contains.
   ///
-  /// - Throws: ``NetmapError`` `EINVAL` when it is anything but a module from a shared object.
+  /// - Throws: ``NetmapError`` `EINVAL` when the request asks for anything but a module from a
+  ///   shared object.
   func order() throws(NetmapError) -> ModuleHostProcess.HostedModule {
     var message = try Message(bytes)
     guard message.kind == .control,
@@ -50,13 +54,17 @@ struct SealedRequest {
       bridge: bridge, path: path, configuration: configuration, fallback: fallback)
   }
 
-  /// Refuses a request of a process that lives in a container: there user 0 is anybody, and a path means another
-  /// file. The broker refuses those who connect to an isolated listener; this holds if the broker is somebody's.
+  /// Refuses a request of a process in a container.
+  ///
+  /// Root of a container has the number of the host's root, and a path means another file there.
+  /// The broker refuses requests from clients of an isolated listener; this check still holds if an
+  /// attacker controls the broker.
   ///
   /// - Throws: ``NetmapError`` `EPERM`.
   func checkSender() throws(NetmapError) {
     let place = ProcessPlace(of: process)
-    // It lives after that was read, so it was not that of another process with the same number.
+    // The sender was still alive after the read, so its number did not belong to another process
+    // during it.
     guard let place, isAlive, place == ProcessPlace(of: 1) || place == ProcessPlace(of: getpid())
     else {
       throw NetmapError(
@@ -67,8 +75,9 @@ struct SealedRequest {
     }
   }
 
-  /// Whether the sender lives. A kernel before 6.5 gives no descriptor of it: then it is a process of that
-  /// number and user.
+  /// Whether the sender is alive.
+  ///
+  /// A kernel before 6.5 provides no pidfd; then any process with that number and user counts.
   private var isAlive: Bool {
     if let life {
       var state = pollfd(fd: life.descriptor, events: Int16(POLLIN), revents: 0)
@@ -86,20 +95,21 @@ struct SealedRequest {
   }
 }
 
-/// Where a process lives: what paths and users mean to it.
+/// The root directory and namespaces of a process, which determine what paths and user numbers mean
+/// to it.
 private struct ProcessPlace: Equatable {
   private let mounts: String
   private let users: String
   private let root: String
   private let rootFile: [UInt64]
 
-  /// - Returns: Nil when it has gone, or may not be looked at.
+  /// - Returns: Nil when the process has ended or may not be inspected.
   init?(of process: Int32) {
     guard let mounts = Self.link("/proc/\(process)/ns/mnt"),
       let users = Self.link("/proc/\(process)/ns/user"),
       let root = Self.link("/proc/\(process)/root")
     else { return nil }
-    // A mount that has been taken off is "/" as well.
+    // The link of an unmounted root is "/" as well, so compare the directory itself too.
     var status = stat()
     guard unsafe stat("/proc/\(process)/root", &status) == 0 else { return nil }
     self.mounts = mounts

@@ -2,8 +2,9 @@ internal import Glibc
 internal import NetmapCore
 internal import Synchronization
 
-/// Where a thread of the broker has interfaces looked up. The broker may enter no network namespace: it names
-/// them to the opener.
+/// The network namespace in which a thread of the broker has interfaces looked up.
+///
+/// The broker may not enter any network namespace. It names them to the opener instead.
 enum AskedNamespace {
   private static let used = Atomic<Bool>(false)
   private static let own = Mutex<NamespaceFile?>(nil)
@@ -16,23 +17,26 @@ enum AskedNamespace {
   /// Whether this process names namespaces instead of entering them.
   static var isUsed: Bool { used.load(ordering: .relaxed) }
 
-  /// The process's own.
+  /// The process's own network namespace.
   static var home: NamespaceFile? { own.withLock { $0 } }
 
-  /// This process names namespaces from now on. Called before it loses the right to open its own.
+  /// Makes this process name namespaces from now on.
+  ///
+  /// Must be called before the process loses the right to open its own.
   static func use() {
     let home = NamespaceFile.current()
     own.withLock { $0 = home }
     used.store(true, ordering: .relaxed)
   }
 
-  /// The one that the calling thread means; nil for the process's own.
+  /// The namespace in which the calling thread has interfaces looked up; nil for the process's own.
   static var current: NamespaceFile? {
     guard isUsed, let value = unsafe pthread_getspecific(key) else { return nil }
     return unsafe Unmanaged<NamespaceFile>.fromOpaque(value).takeUnretainedValue()
   }
 
-  /// Runs `body`, for which the thread means `namespace`; nil for the process's own.
+  /// Runs `body` while the calling thread has interfaces looked up in `namespace`; nil for the
+  /// process's own.
   static func with<R>(
     _ namespace: NamespaceFile?, _ body: () throws(NetmapError) -> R
   ) throws(NetmapError) -> R {
@@ -44,20 +48,22 @@ enum AskedNamespace {
   }
 }
 
-/// The user in whose name the daemon acts, whoever it runs as.
+/// The user in whose name the daemon acts, whichever user its process runs as.
 enum DaemonUser {
-  /// A broker is root's.
+  /// A broker acts for root.
   static var own: UInt32 { AskedNamespace.isUsed ? 0 : geteuid() }
 }
 
 extension NamespaceFile {
-  /// - Throws: ``NetmapError`` `EPERM` when interfaces of it may not be opened for whoever passed it.
+  /// Checks that the process that passed the namespace may have its interfaces opened.
+  ///
+  /// - Throws: ``NetmapError`` `EPERM`.
   func check() throws(NetmapError) {
     guard !mayBeUsed(by: asker) else { return }
     throw refusal("is neither that of process \(asker.process) nor one of user \(asker.user)")
   }
 
-  /// As ``check()``, without looking at the process: that takes privileges.
+  /// As ``check()``, but does not inspect the process, which would take privileges.
   ///
   /// - Throws: ``NetmapError`` `EPERM`.
   func checkOwner() throws(NetmapError) {
@@ -71,10 +77,11 @@ extension NamespaceFile {
       remedy: "open the port from a process that is in the namespace")
   }
 
-  /// Whether interfaces of it may be opened for a process: it is in it, or its user owns the user namespace
-  /// that it belongs to, or is root.
+  /// Whether interfaces of the namespace may be opened for a process: the process is in the
+  /// namespace, or its user is root or owns the user namespace to which the network namespace
+  /// belongs.
   ///
-  /// That a process has a descriptor of a namespace says little: it can have inherited it, or been sent it by
+  /// A descriptor of a namespace proves nothing: the process may have inherited it, or got it by
   /// mistake.
   func mayBeUsed(by asker: OpenerRequest.Asker) -> Bool {
     if asker.user == 0 || owner == asker.user { return true }

@@ -3,29 +3,29 @@ internal import Glibc
 internal import NetmapClient
 package import NetmapCore
 
-/// What a broker is told before anything else, by the process that started it.
+/// The first message to a broker, from the opener that started it.
 package struct BrokerBeginning {
-  /// Who it is to become.
+  /// The user that the broker becomes.
   package let user: ConfinedUser
-  /// The opener.
+  /// The opener's process.
   package let opener: Int32
-  /// Connected to the opener.
+  /// The link to the opener.
   package let link: OpenerLink
-  /// Becomes readable when the broker is to end, and when the opener has.
+  /// Becomes readable when the broker is to end and when the opener has ended.
   package let end: CInt
-  /// Sockets that listen, the broker's from now on.
+  /// The listening sockets; the broker owns them.
   package let listeners: [CInt]
 
-  /// Where a broker finds its socket.
+  /// The descriptor of the socket pair with the opener, in a broker.
   package static let socket: CInt = 3
 
-  /// Waits for it.
+  /// Waits for the message.
   ///
-  /// - Throws: ``NetmapError`` when this process was not started by an opener.
+  /// - Throws: ``NetmapError`` when no opener has started this process.
   package init() throws(NetmapError) {
     let socket = Self.socket
     _ = fcntl(socket, F_SETFD, FD_CLOEXEC)
-    // Descriptors as they come: sockets that listen are not to be closed with an object of here.
+    // Receive raw descriptors: no object here may close the listening sockets.
     var bytes = [UInt8](repeating: 0, count: 64)
     var files = [CInt](repeating: -1, count: Int(CLINUX_MESSAGE_FILES))
     var (fileCount, truncated) = (0, CInt(0))
@@ -56,25 +56,32 @@ package struct BrokerBeginning {
   }
 }
 
-/// A broker, as its opener has it. Ended with the object.
+/// A broker, as the opener sees it.
+///
+/// The end of the object kills the broker.
 final class BrokerProcess {
   let process: Int32
-  /// Readable when it has ended. Not as long as a thread of it hangs in the kernel, in the close of a file of
-  /// somebody's.
+  /// A pidfd: readable when the broker has ended.
+  ///
+  /// Not readable while one of the broker's threads hangs in the kernel, in the close of another
+  /// process's file.
   let death: OwnedFile
-  /// Tells whether its first thread has ended; nil where there is no /proc.
+  /// The broker's `/proc/PID/stat`, which tells whether its first thread has ended; nil where there
+  /// is no /proc.
   private let state: OwnedFile?
   let socket: MessageSocket
-  /// Closed to have it end.
+  /// The write end of a pipe.
+  ///
+  /// Closing it tells the broker to end.
   private var life: OwnedFile?
   private var status: CInt?
 
-  /// Starts this program once more.
+  /// Starts this program again as a broker.
   ///
   /// - Parameters:
-  ///   - options: Its command line.
-  ///   - user: Who it becomes.
-  ///   - listeners: Sockets that listen; they stay the caller's.
+  ///   - options: The arguments for the broker.
+  ///   - user: The user that the broker becomes.
+  ///   - listeners: The listening sockets; they remain the caller's.
   /// - Throws: ``NetmapError`` with the `errno` of posix_spawn(3).
   init(_ options: [String], _ user: ConfinedUser, listeners: [CInt]) throws(NetmapError) {
     let (mine, theirs) = try MessageSocket.pair()
@@ -100,25 +107,27 @@ final class BrokerProcess {
       kill(process, SIGKILL)
       throw error
     }
-    // Open until they have been sent: an optimised build ends an object after its last use.
+    // Keep these open until they have been sent: an optimized build ends an object after its last
+    // use.
     withExtendedLifetime((reading, theirs)) {}
   }
 
   deinit { end() }
 
-  /// Has it end in an orderly way.
+  /// Tells the broker to end in an orderly way.
   func stop() { life = nil }
 
-  /// How often to look whether it still does something, milliseconds: no descriptor of any kernel tells that
-  /// the first thread has ended while another one hangs.
+  /// How often the opener checks whether the broker is still alive, milliseconds.
+  ///
+  /// On no kernel does a descriptor tell that the first thread has ended while another one hangs.
   static let lookPause: CInt = 1000
 
-  /// Whether it does nothing any more: it has ended, or its first thread has.
+  /// Whether the broker has stopped working: it has ended, or its first thread has.
   var isDead: Bool {
     isGone(within: 0) || (state.map { ProcessorShare.hasFirstThreadEnded($0) } ?? false)
   }
 
-  /// Whether it has ended with all threads, so that nothing of it is left but its status.
+  /// Whether the broker has ended with all its threads, so that nothing but its status is left.
   ///
   /// - Parameter milliseconds: How long to wait for that.
   /// - Returns: Whether it has.
@@ -131,16 +140,19 @@ final class BrokerProcess {
     return unsafe poll(&state, 1, milliseconds) != 0
   }
 
-  /// How long a process that has been killed may take to end, milliseconds.
+  /// How long a killed broker may take to end, milliseconds.
   private static let endTime: CInt = 1000
 
-  /// Kills it if it has not ended yet, and waits for its end; but not for a thread of it that hangs in the kernel.
+  /// Kills the broker if it has not ended yet, and waits for its end.
   ///
-  /// - Returns: Its wait(2) status; nil when a thread hangs.
+  /// Does not wait for a thread that hangs in the kernel.
+  ///
+  /// - Returns: The broker's wait(2) status; nil when a thread hangs.
   @discardableResult
   func end() -> CInt? {
     if let status { return status }
-    // Nobody else waits for it, so the descriptor is of a process of that number.
+    // No other code reaps the broker, so its number cannot belong to another process before the
+    // waitpid(2) below.
     _ = clinux_pidfd_signal(death.descriptor, SIGKILL)
     guard isGone(within: Self.endTime) else { return nil }
     var result: CInt = 0
@@ -153,17 +165,19 @@ final class BrokerProcess {
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
     defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-    // Above those that it gets: dup2 of one onto itself would leave close-on-exec set.
+    // Duplicate the socket above the broker's descriptors: dup2 of a descriptor onto itself would
+    // leave close-on-exec set.
     let high = fcntl(socket, CInt(CLINUX_F_DUPFD_CLOEXEC), 10)
     guard high >= 0 else { throw systemError("fcntl(F_DUPFD_CLOEXEC)", "netmapd") }
     defer { close(high) }
-    // Not root's terminal.
+    // The broker must not have root's terminal.
     unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     unsafe posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
     unsafe posix_spawn_file_actions_adddup2(&actions, high, BrokerBeginning.socket)
     unsafe posix_spawn_file_actions_addclosefrom_np(&actions, BrokerBeginning.socket + 1)
     unsafe posix_spawn_file_actions_addchdir_np(&actions, "/")
-    // Signals are the opener's, whoever sends them to the whole group.
+    // Block all signals: the opener handles signals to the whole process group, and then ends the
+    // broker.
     var attributes = posix_spawnattr_t()
     unsafe posix_spawnattr_init(&attributes)
     defer { unsafe posix_spawnattr_destroy(&attributes) }
@@ -174,7 +188,7 @@ final class BrokerProcess {
     let program = "/proc/self/exe"
     let arguments: [UnsafeMutablePointer<CChar>?] =
       unsafe ([program] + options).map { unsafe strdup($0) } + [nil]
-    // What finds a trap's place would be a program of its own, which it may not run.
+    // Swift's backtracer is a program of its own, which the broker may not run.
     let environment: [UnsafeMutablePointer<CChar>?] = unsafe [
       strdup("SWIFT_BACKTRACE=enable=no"), nil,
     ]

@@ -2,25 +2,27 @@ internal import CLinux
 internal import Glibc
 package import NetmapCore
 
-/// Which system calls the broker may make: a seccomp(2) filter for all of its threads.
+/// The system calls that the broker may make: a seccomp(2) filter for all of its threads.
 ///
-/// It makes none that opens a file, a socket of another kind or a network namespace, starts a program or a
-/// process, signals another process, or makes memory executable. What only somebody who has taken the broker
-/// over would try ends it; any other call that is not listed fails with `EPERM`.
+/// The filter allows no call that opens a file, a socket of another kind or a network namespace,
+/// starts a program or a process, signals another process, or makes memory executable. Calls that
+/// only an attacker in control of the broker would try kill the broker. Any other call that is not
+/// listed fails with `EPERM`.
 package struct CallFilter {
   /// A condition on an argument: `argument & mask == value`.
   struct Condition {
     let argument: Int
     var mask: UInt32 = .max
     let value: UInt32
-    /// Of the high half; nil for one that does not matter.
+    /// The required high half of the argument; nil if it does not matter.
     var high: UInt32? = nil
   }
 
-  /// The program, as the kernel takes it.
+  /// The filter program, as the kernel takes it.
   private var program: [sock_filter] = []
 
-  /// - Parameter process: The process that it is for: its own is the only one that it may signal or look at.
+  /// - Parameter process: The process that will install the filter: the only one that it may
+  ///   signal, or whose memory it may read.
   package init(for process: Int32) {
     load(CLINUX_SECCOMP_ARCHITECTURE)
     program.append(Self.jump(BPF_JEQ, CLINUX_AUDIT_ARCHITECTURE, then: 1, otherwise: 0))
@@ -31,12 +33,15 @@ package struct CallFilter {
     for call in Self.allowed { allow(call) }
     restrict(process)
     for call in Self.fatal { answer(call, CLINUX_SECCOMP_KILL) }
-    // The C library does without when it is not there; its flags could not be looked at.
+    // ENOSYS makes the C library use clone instead: a filter cannot check the flags of clone3,
+    // which are in memory.
     answer(CLINUX_CALL_clone3, CLINUX_SECCOMP_ERROR | UInt32(ENOSYS))
     give(CLINUX_SECCOMP_ERROR | UInt32(EPERM))
   }
 
-  /// Installs the filter on all threads, for good. The process must be unable to gain privileges by exec.
+  /// Installs the filter on all threads, irrevocably.
+  ///
+  /// The process must have set `no_new_privs`.
   ///
   /// - Throws: ``NetmapError`` with the `errno` of seccomp(2).
   package func install() throws(NetmapError) {
@@ -53,9 +58,9 @@ package struct CallFilter {
     }
   }
 
-  // MARK: - What is allowed
+  // MARK: - Allowed calls
 
-  /// In the order in which packets need them.
+  /// The calls that carry packets come first, because the filter compares one call after the other.
   private static let allowed = [
     CLINUX_CALL_recvfrom, CLINUX_CALL_futex, CLINUX_CALL_poll,
     CLINUX_CALL_ppoll,
@@ -69,7 +74,7 @@ package struct CallFilter {
     CLINUX_CALL_pidfd_open, CLINUX_CALL_memfd_create, CLINUX_CALL_ftruncate, CLINUX_CALL_fallocate,
     CLINUX_CALL_fstat, CLINUX_CALL_newfstatat, CLINUX_CALL_lseek, CLINUX_CALL_readlink,
     CLINUX_CALL_readlinkat,
-    // Sockets that it has been given.
+    // Sockets that the broker was given.
     CLINUX_CALL_accept, CLINUX_CALL_accept4, CLINUX_CALL_bind, CLINUX_CALL_setsockopt,
     CLINUX_CALL_getsockname, CLINUX_CALL_getpeername, CLINUX_CALL_shutdown,
     // Memory and threads.
@@ -80,13 +85,15 @@ package struct CallFilter {
     CLINUX_CALL_sched_getaffinity, CLINUX_CALL_sched_setaffinity, CLINUX_CALL_sigaltstack,
     CLINUX_CALL_rt_sigaction, CLINUX_CALL_rt_sigprocmask, CLINUX_CALL_rt_sigreturn,
     CLINUX_CALL_restart_syscall, CLINUX_CALL_getrandom, CLINUX_CALL_getcpu,
-    // What it is, and what the time is.
+    // Identity and time.
     CLINUX_CALL_getpid, CLINUX_CALL_gettid, CLINUX_CALL_getuid, CLINUX_CALL_geteuid,
     CLINUX_CALL_getgid, CLINUX_CALL_getegid, CLINUX_CALL_uname, CLINUX_CALL_sysinfo,
     CLINUX_CALL_getrusage, CLINUX_CALL_time, CLINUX_CALL_gettimeofday, CLINUX_CALL_clock_getres,
   ]
 
-  /// Calls that nothing of ours makes after the filter is in force.
+  /// Calls that netmapd's code never makes once the filter is in force.
+  ///
+  /// They kill the broker.
   private static let fatal = [
     CLINUX_CALL_execve, CLINUX_CALL_execveat, CLINUX_CALL_fork, CLINUX_CALL_vfork,
     CLINUX_CALL_ptrace, CLINUX_CALL_process_vm_writev, CLINUX_CALL_pidfd_getfd,
@@ -102,15 +109,15 @@ package struct CallFilter {
   ]
 
   private mutating func restrict(_ process: Int32) {
-    // Packets go out by it. To nobody by name: AF_XDP and packet sockets are bound.
+    // Sends packets, but to no address: AF_XDP and packet sockets are bound.
     allow(CLINUX_CALL_sendto, if: [Condition(argument: 4, value: 0, high: 0)])
     let own = Condition(argument: 0, value: UInt32(bitPattern: process))
-    // Threads, and no processes: CLONE_THREAD.
+    // Threads but no processes: CLONE_THREAD must be set.
     allow(CLINUX_CALL_clone, if: [Condition(argument: 0, mask: 0x1_0000, value: 0x1_0000)])
     let data = [Condition(argument: 2, mask: UInt32(PROT_EXEC), value: 0)]
     allow(CLINUX_CALL_mmap, if: data)
     allow(CLINUX_CALL_mprotect, if: data)
-    // No datagrams: an end of such a pair can send to any name.
+    // No SOCK_DGRAM: an end of such a pair can send to any address.
     for kind in [SOCK_STREAM, SOCK_SEQPACKET] {
       allow(
         CLINUX_CALL_socketpair,
@@ -119,10 +126,10 @@ package struct CallFilter {
           Condition(argument: 1, mask: 0xf, value: UInt32(kind.rawValue)),
         ])
     }
-    // Its own end: abort(3).
+    // Signals to the broker itself, for abort(3).
     allow(CLINUX_CALL_tgkill, if: [own])
     allow(CLINUX_CALL_process_vm_readv, if: [own])
-    // Limits are asked for, and the process's own of open files is set.
+    // The broker may read limits, and may set its own limit of open files.
     allow(CLINUX_CALL_prlimit64, if: [Condition(argument: 2, value: 0, high: 0)])
     allow(
       CLINUX_CALL_prlimit64,
@@ -130,7 +137,8 @@ package struct CallFilter {
         Condition(argument: 0, value: 0),
         Condition(argument: 1, value: UInt32(RLIMIT_NOFILE.rawValue)),
       ])
-    // Whether an interface is still there; whose a network namespace is; whether mail has been received.
+    // Whether an interface still exists, whether a peer has received its mail, and which user
+    // namespace and user a network namespace belongs to (NS_GET_USERNS, NS_GET_OWNER_UID).
     for request in [CLINUX_SIOCGIFNAME, CLINUX_SIOCOUTQ, 0xb701, 0xb704] {
       allow(CLINUX_CALL_ioctl, if: [Condition(argument: 1, value: UInt32(request))])
     }
@@ -170,7 +178,9 @@ package struct CallFilter {
 
   private mutating func allow<T: BinaryInteger>(_ call: T) { answer(call, CLINUX_SECCOMP_ALLOW) }
 
-  /// Allows a call whose arguments meet all conditions. The number is loaded before and afterwards.
+  /// Allows a call whose arguments meet all conditions.
+  ///
+  /// Expects the call's number to be loaded, and loads it again afterwards.
   private mutating func allow<T: BinaryInteger>(_ call: T, if conditions: [Condition]) {
     guard call >= 0 else { return }
     var tests: [sock_filter] = []
@@ -184,14 +194,14 @@ package struct CallFilter {
           tests.append(
             sock_filter(code: UInt16(BPF_ALU | BPF_AND | BPF_K), jt: 0, jf: 0, k: mask))
         }
-        // Where to go on is filled in when it is known how many follow.
+        // The jump offset is filled in below, when the number of tests is known.
         tests.append(Self.jump(BPF_JEQ, value, then: 0, otherwise: 0))
       }
       test(place, condition.mask, condition.value)
       if let high = condition.high { test(place + 4, .max, high) }
     }
     for index in tests.indices where tests[index].code == UInt16(BPF_JMP | BPF_JEQ | BPF_K) {
-      // Past the rest and what allows the call, to where the number is loaded again.
+      // Jump over the remaining tests and the return, to where the call's number is loaded again.
       tests[index].jf = UInt8(tests.count - index)
     }
     program.append(

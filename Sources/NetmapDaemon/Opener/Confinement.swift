@@ -12,20 +12,23 @@ package struct ConfinedUser: Hashable, Sendable {
     self.group = group
   }
 
-  /// A user whom nobody is: no system gives this number to anybody, nor to a container's users. Another
-  /// process of the broker's user could stop the broker, or set its limits.
+  /// A user number that no process should have.
+  ///
+  /// No system assigns this number to a user, or to a container's users. Another process of the
+  /// broker's user could stop the broker or change its limits.
   static let own = ConfinedUser(user: 0x7000_6e6d, group: 0x7000_6e6d)
 
-  /// Who a broker of this process can be.
+  /// The users that a broker of this process can become.
   package enum Choice {
     case user(ConfinedUser)
     /// This process is not root, so it has no rights to keep from a broker.
     case notRoot
-    /// It is, and all the same it can start none. With the reason.
+    /// This process is root, but cannot start a broker, for the given reason.
     case none(String)
   }
 
-  /// The user `netmapd` where there is one, else ``own``, else, where a user namespace lacks that, `nobody`.
+  /// Chooses the user `netmapd` if it exists, else ``own``, else, in a user namespace without that
+  /// number, `nobody`.
   package static func available() -> Choice {
     guard geteuid() == 0 else { return .notRoot }
     var failures: [String] = []
@@ -42,7 +45,7 @@ package struct ConfinedUser: Hashable, Sendable {
     return unsafe ConfinedUser(user: entry.pointee.pw_uid, group: entry.pointee.pw_gid)
   }
 
-  /// Why no child of this process can become it; nil when one can.
+  /// The reason why a child of this process cannot become this user; nil if it can.
   private var failure: String? {
     let child = clinux_fork()
     guard child >= 0 else { return unsafe "fork: \(String(cString: strerror(errno)))" }
@@ -59,32 +62,39 @@ package struct ConfinedUser: Hashable, Sendable {
       : "signal \(status & 0x7f)"
   }
 
-  /// Becomes it, for good. Only system calls: a child by fork(2) may do no more.
+  /// Becomes this user, irrevocably.
+  ///
+  /// Makes only system calls, because a child of fork(2) may do no more.
   fileprivate func take() -> Bool {
     setgroups(0, nil) == 0 && setresgid(group, group, group) == 0
       && setresuid(user, user, user) == 0
   }
 }
 
-/// What the broker gives up before it meets any input.
+/// The rights that the broker gives up before it reads any input.
 package enum Confinement {
-  /// Becomes a user without any right, for good: no capability, no program that gives one, no memory dump,
-  /// no tracing by others of that user, and no system calls but those of ``CallFilter``.
+  /// Becomes a user without privileges, irrevocably.
+  ///
+  /// Afterwards the process has no capability, can run no program that grants one, dumps no memory,
+  /// cannot be traced by other processes of its user, and can make only the system calls of
+  /// ``CallFilter``.
   ///
   /// - Parameters:
-  ///   - user: Who to become.
-  ///   - opener: The process whose end ends this one; its parent.
-  /// - Throws: ``NetmapError`` when anything of it does not work; the process must end then.
+  ///   - user: The user to become.
+  ///   - opener: The parent process, whose end kills this one.
+  /// - Throws: ``NetmapError`` when any step fails. The process must end then.
   package static func enter(_ user: ConfinedUser, opener: Int32) throws(NetmapError) {
     AskedNamespace.use()
-    // Abstract names, those by which processes tell of filters among them, are of the network namespace of the socket
-    // that is bound. Sockets that it is given are of theirs. Where there can be no more, it shares root's.
+    // A socket binds abstract names in the network namespace to which it belongs. Processes
+    // announce their filters by such names, which the broker must not be able to take. Sockets that
+    // the broker is given still belong to their own namespaces. Where the kernel allows no more
+    // namespaces, the broker stays in root's.
     _ = unshare(CInt(CLINUX_CLONE_NEWNET))
-    // No capability can come back, whatever is run.
+    // No program can bring a capability back.
     for capability in 0..<64 as Range<UInt> {
       guard clinux_prctl(CInt(CLINUX_PR_CAPBSET_DROP), capability) != 0 else { continue }
-      // EINVAL: there are no more. EPERM: root lacks CAP_SETPCAP; nothing can make use of the set
-      // that stays, as no program gives rights from now on.
+      // EINVAL: there are no more capabilities. EPERM: root lacks CAP_SETPCAP. The remaining set is
+      // of no use then, as no program grants rights from now on.
       guard errno == EINVAL || errno == EPERM else {
         throw systemError("prctl(PR_CAPBSET_DROP)", "netmapd")
       }
@@ -95,12 +105,13 @@ package enum Confinement {
     let none: [6 of UInt32] = [0, 0, 0, 0, 0, 0]
     var sets = none
     guard unsafe capset(&header, &sets) == 0 else { throw systemError("capset", "netmapd") }
-    // A change of the user clears the first, and exec the second.
+    // setresuid clears the parent-death signal, and exec resets the dumpable flag, so both are set
+    // here.
     guard clinux_prctl(CInt(CLINUX_PR_SET_PDEATHSIG), UInt(SIGKILL)) == 0,
       clinux_prctl(CInt(CLINUX_PR_SET_DUMPABLE), 0) == 0,
       clinux_prctl(CInt(CLINUX_PR_SET_NO_NEW_PRIVS), 1) == 0
     else { throw systemError("prctl", "netmapd") }
-    // It may have ended before its end was to be told.
+    // The opener may have ended before the parent-death signal was set.
     guard getppid() == opener else {
       throw NetmapError(.init(rawValue: ESRCH), "start", "netmapd", reason: "its opener has ended")
     }

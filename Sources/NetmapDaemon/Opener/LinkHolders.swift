@@ -2,13 +2,13 @@ internal import Glibc
 internal import NetmapCore
 internal import NetmapLinuxSetup
 
-/// Which bpf_links other processes have open: clients that drive an interface.
+/// The bpf_links that other processes hold open: clients that drive an interface.
 ///
-/// Found in /proc, once. A copy that is on its way in a message is not seen.
+/// Read once from /proc. A copy that is under way in a message is not found.
 struct LinkHolders {
   private var links: Set<String> = []
 
-  /// - Parameter others: Processes that do not count.
+  /// - Parameter others: Processes to leave out.
   init(besides others: [Int32]) {
     for text in entryNames(in: "/proc") {
       guard let process = Int32(text), !others.contains(process) else { continue }
@@ -21,14 +21,16 @@ struct LinkHolders {
     }
   }
 
-  /// Whether one of them has this one.
+  /// Whether one of the processes has this link open.
   func have(_ link: CInt) -> Bool {
-    // When it cannot be told, a process may be using it.
+    // If this cannot be determined, assume that a process uses the link.
     guard link >= 0, let identity = Self.identity("/proc/self/fdinfo/\(link)") else { return true }
     return links.contains(identity)
   }
 
-  /// By the text of the file's link, which comes from the kernel: a name of a file would begin with a slash.
+  /// Whether a file is a bpf_link, by the text of its link in /proc.
+  ///
+  /// The kernel writes that text; the text for a named file would begin with a slash.
   private static func isLink(_ path: String) -> Bool {
     var text = [CChar](repeating: 0, count: 64)
     let count = unsafe readlink(path, &text, text.count)
@@ -37,7 +39,7 @@ struct LinkHolders {
     return name.hasPrefix("anon_inode:") && name.contains("bpf")
   }
 
-  /// The link's number, as the kernel shows it; nil for anything but a link.
+  /// The link's ID as the kernel shows it; nil for any other file.
   private static func identity(_ path: String) -> String? {
     let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return nil }

@@ -4,29 +4,35 @@ package import NetmapClient
 package import NetmapCore
 internal import NetmapLinuxSetup
 
-/// The half of root's netmapd that has privileges: does for the broker what takes them, and nothing else.
+/// The opener: the process of root's netmapd that has privileges.
 ///
-/// The broker meets input from everybody, so the opener takes it for hostile. A request is numbers and the name
-/// of an interface; no path, no program, no address. What modules to run for whom the processes that run them read from
-/// the users themselves. Descriptors that come with one are looked at before they are used. Memory that is shared is mapped to be registered with the kernel, and never read.
+/// It performs privileged operations for the broker, and nothing else.
 ///
-/// One thread, which answers one request after the other.
+/// The broker handles input from all users, so the opener treats it as hostile. A request consists
+/// of numbers and the name of an interface. It never contains a path, a program or an address. The
+/// process that runs a module reads what to run from the request of the user who asked for it. The
+/// opener checks each descriptor that comes with a request before it uses it. It maps shared memory
+/// only to register it with the kernel, and never reads it.
+///
+/// The opener runs on one thread and answers one request after the other.
 package final class Opener {
-  /// What a number of the broker's stands for.
+  /// An object that a number in the broker's requests stands for.
   private enum Object {
     case interface(OpenedInterface)
     case program(any AttachedXDPProgram)
     case blind(any AttachedBlind)
   }
 
-  /// An interface, and where it is.
+  /// An interface, and the network namespace that it is in.
   private struct OpenedInterface {
     let interface: LinuxInterface
     /// Nil for the opener's own network namespace.
     let namespace: NamespaceFile?
   }
 
-  /// The most that a broker has open at a time; each interface that is driven is two or three.
+  /// The most objects that a broker may have at a time.
+  ///
+  /// Each interface in use takes two or three.
   private static let objectsMax = 4096
 
   private let rights = OwnInterfaceRights(looksEverywhere: false)
@@ -35,20 +41,24 @@ package final class Opener {
   private let address: DaemonAddress
   private let allowsModules: Bool
   private let mayLeave: (_ evenIfAsked: Bool) -> Bool
-  /// Brokers so far. Closes that hang are on the broker that has passed the file, not on its successors.
+  /// The number of this broker.
+  ///
+  /// The closer accounts closes to it, so that closes that hang do not count against its
+  /// successors.
   private var broker: UInt32 = 0
-  /// Whether the broker has done something after which no request of its is answered.
+  /// Whether the opener must end the broker after this request: an honest broker would not have
+  /// sent it.
   private var isBetrayed = false
   private var objects: [UInt32: Object] = [:]
   private var lastNumber: UInt32 = 0
 
-  /// Whether the broker has been told that it may end.
+  /// Whether the opener has told the broker that it may end.
   package private(set) var isLeaving = false
 
   /// - Parameters:
-  ///   - address: Where the daemon listens.
-  ///   - allowsModules: Whether users may have their shared objects run.
-  ///   - mayLeave: Whether the broker may end now; removes the socket then.
+  ///   - address: The daemon's address.
+  ///   - allowsModules: Whether users may load modules from shared objects.
+  ///   - mayLeave: Decides whether the broker may end now. If so, removes the sockets.
   /// - Throws: ``NetmapError`` when descriptors have run out.
   package init(
     _ address: DaemonAddress, allowsModules: Bool = true,
@@ -62,14 +72,16 @@ package final class Opener {
     OwnInterfaceRights.undoStale()
   }
 
-  /// Gives up everything that was opened for a broker that has ended. What its clients hold of it, a bpf_link
-  /// of an interface that they have open, stays with them.
+  /// Releases everything that was opened for a broker that has ended.
   ///
-  /// - Parameter ghost: The broker's process, if a thread of it hangs in the kernel with all of its descriptors.
+  /// A bpf_link stays attached where a client still holds a copy of it.
+  ///
+  /// - Parameter ghost: The broker's process, if one of its threads hangs in the kernel with all of
+  ///   the broker's descriptors.
   package func forgetEverything(ghost: Int32? = nil) {
     let shared = ghost.map { LinkHolders(besides: [$0, getpid()]) }
     for number in objects.keys {
-      // Its own copy would keep a program attached as long as it hangs.
+      // The dead broker's own copy would keep a program attached for as long as the thread hangs.
       let isOthers: (CInt) -> Bool = { shared?.have($0) ?? true }
       switch objects[number] {
       case .interface, nil: break
@@ -84,16 +96,16 @@ package final class Opener {
     isLeaving = false
   }
 
-  /// Closes of one broker's that may wait for their turn.
+  /// The most pending closes of one broker's descriptors.
   private static let backlogMax = 16
 
-  /// Answers one request, if there is one.
+  /// Reads and answers one request, if there is one.
   ///
-  /// - Parameter socket: The broker's.
-  /// - Returns: Whether the broker is to go on; false when it has hung up, or has sent what no broker of ours
-  ///   sends.
+  /// - Parameter socket: The opener's end of the socket pair with the broker.
+  /// - Returns: Whether the broker may continue; false when it has hung up or has sent a request
+  ///   that no honest broker sends.
   package func serve(_ socket: CInt) -> Bool {
-    // No broker of ours passes files that do not close.
+    // An honest broker passes no files whose close hangs.
     guard !closer.isStuck(for: broker), closer.backlog(of: broker) <= Self.backlogMax else {
       return false
     }
@@ -106,7 +118,7 @@ package final class Opener {
       return (count, errno)
     }
     if count < 0 { return failure == EAGAIN || failure == EINTR }
-    // What lies in the queue of a socket is not looked at, not even to close it: see ``HostProcess``.
+    // Never drain the queue of a passed socket, not even to close it: see ``HostProcess``.
     let passed = files.prefix(fileCount).map {
       ForeignFile($0, of: broker, closer, isDrained: false)
     }
@@ -119,8 +131,9 @@ package final class Opener {
     } catch {
       answer = (OpenerAnswer.refused(error), [])
     }
-    // The broker reads one answer to each request, so a queue that is full is no broker's of ours.
-    // An optimised build would close the descriptors once their numbers have been read.
+    // The broker reads one answer to each request, so an honest broker's queue is never full. An
+    // optimized build would close the descriptors after reading their numbers, so keep them open
+    // until the message is sent.
     let sent = withExtendedLifetime(answer.files) {
       unsafe clinux_send(
         socket, answer.bytes, answer.bytes.count, answer.files.map(\.descriptor),
@@ -212,7 +225,7 @@ package final class Opener {
       places[made] = place.namespace
       return (OpenerAnswer.done { $0.put(made) }, files)
     case .leave(let evenIfAsked):
-      // Once: from then on the path is the next daemon's.
+      // Granted only once: after that the path belongs to the next daemon.
       isLeaving = isLeaving || mayLeave(evenIfAsked)
       return (OpenerAnswer.done { $0.put(UInt8(isLeaving ? 1 : 0)) }, [])
     case .startHost(let payer):
@@ -222,7 +235,7 @@ package final class Opener {
         [host.death, OwnedFile(try host.channel.take())] + (host.state.map { [$0] } ?? [])
       )
     case .endHost(let process):
-      // Children of this process alone, and those that have been started for a module.
+      // The number must name a child of this process that was started for a module.
       hosts[process]?.process.end()
       watchHosts()
       return (OpenerAnswer.done(), [])
@@ -234,28 +247,30 @@ package final class Opener {
   /// A process that runs a module.
   private struct Host {
     let process: HostProcess
-    /// When it is given up; nil while it may go on.
+    /// When the opener gives the process up, monotonic nanoseconds; nil while it may continue.
     var deadline: UInt64?
-    /// Whether it has read its seal, and become the user who sent it.
+    /// Whether the process has read the sealed request and become the user who sent it.
     var hasReported = false
-    /// Whether it has been told to leave its switch.
+    /// Whether the opener has told the process to leave its switch.
     var isDismissed = false
-    /// Of a broker that has gone: no broker may end it.
+    /// Whether its broker has ended.
     var isOrphan = false
   }
 
-  /// Until they have ended. One that hangs in the kernel keeps its place.
+  /// All module hosts, until they have ended.
+  ///
+  /// A host that hangs in the kernel keeps its place.
   private var hosts: [Int32: Host] = [:]
 
-  /// How long one may take to read its seal, nanoseconds.
+  /// How long a host may take to read its sealed request, nanoseconds.
   private static let reportTime: UInt64 = 2_000_000_000
-  /// How long one goes on for the ports of a broker that has ended, and how long it may take to leave then,
-  /// nanoseconds.
+  /// How long a host continues after its broker has ended, for ports that are still open, and how
+  /// long it may take to leave its switch afterwards, nanoseconds.
   private static let orphanTime = (
     going: 600_000_000_000 as UInt64, leaving: 10_000_000_000 as UInt64
   )
 
-  /// Readable when ``watchHosts()`` has something to do.
+  /// Descriptors that are readable when ``watchHosts()`` has something to do.
   var hostEvents: [CInt] {
     hosts.values.flatMap { host in
       [host.process.death.descriptor]
@@ -263,10 +278,10 @@ package final class Opener {
     }
   }
 
-  /// When it has, monotonic nanoseconds; nil for never.
+  /// When ``watchHosts()`` has something to do, monotonic nanoseconds; nil for never.
   var hostDeadline: UInt64? { hosts.values.compactMap(\.deadline).min() }
 
-  /// Forgets processes that have ended, and ends those that do not get on.
+  /// Removes hosts that have ended, and dismisses or kills hosts whose deadline has passed.
   func watchHosts() {
     let now = monotonicNanoseconds()
     for (number, host) in hosts {
@@ -278,7 +293,7 @@ package final class Opener {
       if !host.hasReported, let report = host.process.report,
         case let word = try? report.receive(waits: false), word != nil
       {
-        // It has hung up otherwise, and is about to end.
+        // Any other content means that the host has hung up and is about to end.
         host.hasReported = true
         if word?.bytes == [1] { host.deadline = host.isOrphan ? host.deadline : nil }
       }
@@ -296,7 +311,8 @@ package final class Opener {
     }
   }
 
-  /// Those of a broker that has ended go on for the ports that processes still have, but not for ever.
+  /// Sets a deadline for the hosts of a broker that has ended: they continue for ports that clients
+  /// still have open, but not forever.
   private func dismissHosts() {
     let end = monotonicNanoseconds() + Self.orphanTime.going
     for number in hosts.keys where hosts[number]?.isOrphan == false {
@@ -305,12 +321,14 @@ package final class Opener {
     }
   }
 
-  /// Starts a process that reads what a user has asked for, from a socket that is not touched here.
+  /// Starts a module host that reads a user's request from a socket.
+  ///
+  /// This process does not touch the socket.
   private func startHost(
     _ file: ForeignFile?, for payer: UInt32
   ) throws(NetmapError) -> HostProcess {
     guard allowsModules else { throw HostProcess.turnedOff }
-    // Asking what kind of a socket it is takes none of its locks.
+    // This check takes none of the socket's locks.
     guard let file, clinux_is_message_socket(file.descriptor) != 0 else {
       throw NetmapError(
         .invalidArgument, "load", "module", reason: "the request has come without its seal",
@@ -324,10 +342,12 @@ package final class Opener {
     return host
   }
 
-  /// Where blinds are, by number.
+  /// The network namespaces of host ingress drops, by number.
   private var places: [UInt32: NamespaceFile] = [:]
 
-  /// Ends what a number stands for: in its network namespace, as a filter is taken off by netlink.
+  /// Releases the object of a number.
+  ///
+  /// Does so in the object's network namespace, because a filter is removed by netlink.
   private func release(_ number: UInt32) {
     let place = places.removeValue(forKey: number)
     do throws(NetmapError) {
@@ -376,7 +396,9 @@ package final class Opener {
     try NamespaceFile.within(namespace, home: home, body)
   }
 
-  /// The network namespace that a client passed, if it may have interfaces of it opened.
+  /// The network namespace that a client passed; nil for the opener's own.
+  ///
+  /// Checks that the client may have interfaces of it opened.
   private func namespace(
     _ file: ForeignFile?, _ asker: OpenerRequest.Asker, _ name: String
   ) throws(NetmapError) -> NamespaceFile? {
@@ -395,7 +417,8 @@ package final class Opener {
       throw NetmapError(
         .invalidArgument, "open", interface.name, reason: "what is to be registered is no region")
     }
-    // What stays mapped would be one more each time.
+    // If it cannot be unmapped, the broker could fill this process's address space, so end the
+    // broker.
     defer { if unsafe !mapping.end() { isBetrayed = true } }
     return unsafe try XDPSocket.open(
       for: interface.name,
@@ -404,21 +427,24 @@ package final class Opener {
         headroom: Int(memory.headroom), regionID: memory.regionID))
   }
 
-  /// Buffers of a region in this process, as long as it takes to register them. Nobody reads them here.
+  /// The buffers of a region, mapped into this process while it registers them.
+  ///
+  /// This process never reads them.
   @unsafe
   private struct Mapping {
     let base: UnsafeMutableRawPointer
     private let byteCount: Int
 
-    /// - Returns: Nil for anything but a memfd of a fixed size that has that many bytes.
+    /// - Returns: Nil for anything but a memfd of a fixed size that contains the given range.
     init?(_ file: CInt, _ memory: OpenerRequest.Memory) {
-      // Asked of any other file, this is an error, and waits for nobody.
+      // On any other kind of file F_GET_SEALS is an error. It never waits.
       let seals = fcntl(file, CInt(CLINUX_F_GET_SEALS), 0)
       let fixed = CInt(CLINUX_F_SEAL_SHRINK | CLINUX_F_SEAL_GROW)
       var status = stat()
       guard seals >= 0, seals & fixed == fixed, unsafe fstat(file, &status) == 0,
         status.st_size >= 0,
-        // With huge pages, what is mapped is longer than asked for, and cannot be unmapped.
+        // With huge pages the mapping would be longer than requested, and munmap of the requested
+        // length would fail.
         clinux_is_tmpfs(file) != 0,
         memory.offset <= UInt64(status.st_size),
         memory.byteCount <= UInt64(status.st_size) - memory.offset,

@@ -5,11 +5,12 @@ package import NetmapCore
 package import NetmapLinuxSetup
 internal import Synchronization
 
-/// The broker's side: has the opener do what takes privileges, and waits for its answer.
+/// The broker's side of the link to the opener: sends requests for privileged operations and waits
+/// for the answers.
 ///
 /// Every call may be made from any thread.
 package final class OpenerLink: InterfaceRights {
-  /// A number that the opener has given, which is given back with the object.
+  /// A number that the opener has assigned, released with the object.
   fileprivate final class Number: Sendable {
     let value: UInt32
     private let link: OpenerLink
@@ -22,7 +23,7 @@ package final class OpenerLink: InterfaceRights {
     deinit { _ = try? link.ask(.close(value)) }
   }
 
-  /// One interface: its rights know its number.
+  /// The rights for one interface, whose number they know.
   fileprivate final class Interface: Sendable {
     let number: Number
     let link: OpenerLink
@@ -36,18 +37,21 @@ package final class OpenerLink: InterfaceRights {
   private let socket: MessageSocket
   private let turn = Mutex<Void>(())
 
-  /// - Parameter socket: Connected to the opener; this object's from now on.
+  /// - Parameter socket: A socket that is connected to the opener; this object takes ownership of
+  ///   it.
   package init(owning socket: CInt) {
     self.socket = MessageSocket(owning: socket)
   }
 
-  /// Tells the opener that this process is about to end, also if a thread of it hangs in the kernel then.
+  /// Tells the opener that this process is about to end, even if a thread then hangs in the kernel.
   package func hangUp() { shutdown(socket.descriptor, CInt(SHUT_RDWR)) }
 
-  /// Whether the broker may end now: its socket has been removed then.
+  /// Asks whether the broker may end now.
   ///
-  /// - Parameter evenIfAsked: Also when somebody has just connected.
-  /// - Returns: True as well when the opener has gone.
+  /// If so, the opener has removed the sockets.
+  ///
+  /// - Parameter evenIfAsked: Whether to end even if a client has just connected.
+  /// - Returns: Whether the broker may end; true also when the opener has gone.
   package func mayLeave(evenIfAsked: Bool) -> Bool {
     do throws(NetmapError) {
       var answer = try ask(.leave(evenIfAsked: evenIfAsked))
@@ -57,13 +61,13 @@ package final class OpenerLink: InterfaceRights {
     }
   }
 
-  /// Has a process started that runs a module.
+  /// Has the opener start a process that runs a module.
   ///
   /// - Parameters:
-  ///   - sealed: A socket in which the user's request lies.
-  ///   - user: Who pays for it: whoever has passed the socket.
+  ///   - sealed: A socket that contains the user's request; remains the caller's.
+  ///   - user: The user who passed the socket, whose quota the process counts against.
   /// - Returns: The process.
-  /// - Throws: ``NetmapError``: why it was not started.
+  /// - Throws: ``NetmapError`` when the process was not started.
   func startHost(_ sealed: CInt, for user: UInt32) throws(NetmapError) -> HostProcess {
     var answer = try ask(.startHost(payer: user), sealed)
     let process = try answer.fields.take(Int32.self)
@@ -76,14 +80,14 @@ package final class OpenerLink: InterfaceRights {
       state: answer.files.count > 2 ? answer.files[2] : nil)
   }
 
-  /// Has such a process killed.
+  /// Has the opener kill a process that runs a module.
   func endHost(_ process: Int32) { _ = try? ask(.endHost(process)) }
 
   fileprivate struct Answer {
     var fields: MessageReader
     let files: [OwnedFile]
 
-    /// The one descriptor that came with it, the caller's.
+    /// The first descriptor that came with the answer; the caller owns it.
     func file() throws(NetmapError) -> CInt {
       guard let file = files.first else { throw fields.malformed("a descriptor is missing") }
       return try file.duplicate()
@@ -226,11 +230,11 @@ private final class RemoteProgram: AttachedXDPProgram {
     _ = try? link.ask(.remove(program: number.value, queue: UInt32(clamping: index)))
   }
 
-  // The opener does, when this process ends.
+  // The opener does this when this process ends.
   func leaveToOthers() {}
 }
 
-/// What the opener keeps from the host.
+/// A host ingress drop that the opener has attached.
 private final class RemoteBlind: AttachedBlind {
   private let number: OpenerLink.Number
   private let file: OwnedFile?
@@ -245,7 +249,7 @@ private final class RemoteBlind: AttachedBlind {
   func leaveToOthers() {}
 }
 
-// An interface that the opener has looked up, as answers carry it.
+// The encoding of an interface that the opener has looked up.
 
 extension MessageWriter {
   mutating func put(_ interface: LinuxInterface) {

@@ -4,7 +4,9 @@ package import Logging
 internal import NetmapClient
 package import NetmapCore
 
-/// Root's netmapd: keeps a broker running, and does for it what takes privileges.
+/// The first process of root's netmapd.
+///
+/// It keeps a broker running and performs privileged operations for it.
 package final class OpenerProcess {
   private let options: [String]
   private let user: ConfinedUser
@@ -12,23 +14,27 @@ package final class OpenerProcess {
   private let opener: Opener
   private let renew: (Listener) throws(NetmapError) -> Listener
   private let log: Logger
-  /// Brokers that have ended but for a thread that hangs in the kernel.
+  /// Brokers that have ended except for a thread that hangs in the kernel.
   private var ghosts: [BrokerProcess] = []
 
-  /// How long a broker has to end when it is to, nanoseconds: packets that are under way go first.
+  /// How long a broker may take to end when told to, nanoseconds.
+  ///
+  /// It first delivers the packets that are under way.
   private static let stopTime: UInt64 = 10_000_000_000
-  /// The first pause before another broker is started, and the longest, nanoseconds.
+  /// The shortest and the longest pause before another broker is started, nanoseconds.
   private static let pauses: ClosedRange<UInt64> = 50_000_000...5_000_000_000
-  /// A broker that has lived so long has not ended for a reason that its successor meets at once, nanoseconds.
+  /// The time after which a broker counts as healthy, nanoseconds: its successor will probably not
+  /// fail at once for the same reason.
   private static let healthyTime: UInt64 = 10_000_000_000
 
   /// - Parameters:
-  ///   - options: The broker's command line.
-  ///   - user: Who the broker is.
-  ///   - listeners: Where the daemon listens; the first is what processes that run modules connect to.
-  ///   - allowsModules: Whether users may have their shared objects run.
-  ///   - log: Where to tell what happens.
-  ///   - renew: Listens anew where a listener does not any more.
+  ///   - options: The arguments for the broker.
+  ///   - user: The user that the broker becomes.
+  ///   - listeners: The sockets on which the daemon listens. Processes that run modules connect to
+  ///     the first.
+  ///   - allowsModules: Whether users may load modules from shared objects.
+  ///   - log: The log.
+  ///   - renew: Makes a new listener in place of one that no longer listens.
   /// - Throws: ``NetmapError`` when descriptors have run out.
   package init(
     options: [String], user: ConfinedUser, listeners: [Listener], allowsModules: Bool, log: Logger,
@@ -46,7 +52,7 @@ package final class OpenerProcess {
     }
   }
 
-  /// The listeners that there are, some of which may have been made anew.
+  /// The current listeners, some of which may have been made again.
   private final class CurrentListeners {
     var all: [Listener]
 
@@ -57,15 +63,16 @@ package final class OpenerProcess {
 
   /// How a broker's life ended.
   private enum End {
-    /// As it was to: it has been idle, or this process is to end.
+    /// The broker was idle, or this process is to end.
     case orderly
     case early
   }
 
-  /// Serves until a signal or idleness ends it.
+  /// Serves until a signal or idleness ends the daemon.
   ///
   /// - Parameter signals: A signalfd(2).
-  /// - Throws: ``NetmapError`` when the first broker cannot be started, or nobody can connect any more.
+  /// - Throws: ``NetmapError`` when the first broker cannot be started, or when clients can no
+  ///   longer connect.
   package func run(signals: CInt) throws(NetmapError) {
     var pause = Self.pauses.lowerBound
     var isFirst = true
@@ -81,7 +88,7 @@ package final class OpenerProcess {
         if status == nil { ghosts.append(broker) }
         opener.forgetEverything(ghost: status == nil ? broker.process : nil)
         if case .orderly = end { return }
-        // It says by itself why.
+        // The broker itself reports the reason.
         if isFirst, status == 1 << 8 {
           throw NetmapError(
             .inputOutput, "start", "netmapd", reason: "its other process could not begin",
@@ -111,9 +118,10 @@ package final class OpenerProcess {
 
   private func removeSockets() { _ = Departure(current.all).isGranted(evenIfAsked: true) }
 
-  /// A broker can shut a socket down for everybody; nobody can be connected there any more then.
+  /// Replaces listeners that no longer listen: a broker can shut a socket down for all processes,
+  /// and no client can connect to it then.
   ///
-  /// - Throws: ``NetmapError`` when it was somebody else's socket, who has to make another one.
+  /// - Throws: ``NetmapError`` for a socket that netmapd did not make, and so cannot replace.
   private func renewListeners() throws(NetmapError) {
     for (index, listener) in current.all.enumerated() where !listener.isListening {
       log.error(
@@ -127,13 +135,13 @@ package final class OpenerProcess {
       do throws(NetmapError) {
         current.all[index] = try renew(listener)
       } catch {
-        // The next pause is followed by another try.
+        // Tried again after the next pause.
         log.error("\(error)")
       }
     }
   }
 
-  /// Answers a broker until it has ended.
+  /// Answers a broker's requests until it has ended.
   private func serve(_ broker: BrokerProcess, _ signals: CInt) -> End {
     var stopsAt: UInt64?
     var isToEnd = false
@@ -157,11 +165,11 @@ package final class OpenerProcess {
       }
       if entries[0].revents != 0, !opener.serve(broker.socket.descriptor) {
         let isExpected = isToEnd || opener.isLeaving
-        // It has hung up, so it is about to end; or it is no broker of ours any more.
+        // The broker has hung up and is about to end, or it is no longer an honest broker.
         _ = broker.isGone(within: isExpected ? 1000 : 100)
         return isExpected ? .orderly : .early
       }
-      // Nobody can connect any more, so it may not take as long as it likes.
+      // No client can connect any more, so bound the time that the broker takes.
       if opener.isLeaving, stopsAt == nil { stopsAt = monotonicNanoseconds() + Self.stopTime }
       if let stopsAt, monotonicNanoseconds() >= stopsAt {
         log.warning("the broker does not end; killed")
@@ -171,7 +179,7 @@ package final class OpenerProcess {
     }
   }
 
-  /// How long to sleep at most, milliseconds.
+  /// How long the opener may sleep, milliseconds.
   private func timeout(_ stopsAt: UInt64?) -> CInt {
     guard let time = [stopsAt, opener.hostDeadline].compactMap({ $0 }).min() else {
       return BrokerProcess.lookPause

@@ -2,19 +2,22 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
-/// What the broker asks of the opener: all of it. `docs/decisions/0060-opener-and-broker.md` says of each
-/// what somebody gains who controls the broker.
+/// All requests that the broker can send to the opener.
+///
+/// `docs/decisions/0060-opener-and-broker.md` says for each of them what an attacker who controls
+/// the broker gains.
 enum OpenerRequest: Equatable {
-  /// In whose name something is opened, as the kernel told the broker.
+  /// The process and user in whose name an interface is opened, as the kernel reported them to the
+  /// broker.
   struct Asker: Equatable, Sendable {
     /// 0 for the daemon itself.
     var process: Int32 = 0
     var user: UInt32 = 0
   }
 
-  /// Buffers in a memfd, which goes with the request.
+  /// Buffers in a memfd, whose descriptor goes with the request.
   struct Memory: Equatable {
-    /// Where chunk 0 begins, bytes; whole pages.
+    /// The offset of chunk 0, bytes; a multiple of the page size.
     var offset: UInt64
     var byteCount: UInt64
     var chunkSize: UInt32
@@ -22,47 +25,63 @@ enum OpenerRequest: Equatable {
     var regionID: UInt16
   }
 
-  /// Which interface a name means in a network namespace, whose descriptor goes with the request; in the
-  /// opener's own without one.
+  /// Asks which interface a name means in the network namespace whose descriptor goes with the
+  /// request; without a descriptor, in the opener's own.
   case identity(String, Asker)
-  /// Looks an interface up, in a network namespace as before. The answer's number stands for it from then on.
+  /// Looks up an interface, in a network namespace as for ``identity``.
+  ///
+  /// The answer contains the number that stands for the interface from then on.
   case interface(String, Asker)
-  /// The broker has done with what a number stands for: an interface, a program, a blind.
+  /// Releases the object that a number stands for: an interface, a program or a host ingress drop.
   case close(UInt32)
-  /// A netlink socket that hears of changes of interfaces where this one is.
+  /// Makes a netlink socket that receives changes of interfaces in this interface's network
+  /// namespace.
   case linkEvents(of: UInt32)
-  /// An XDP socket where an interface is.
+  /// Makes an XDP socket in the interface's network namespace.
   case xdpSocket(interface: UInt32, Memory?)
-  /// Our XDP program on an interface. The answer's number stands for it.
+  /// Attaches netmap's XDP program to an interface.
+  ///
+  /// The answer contains the number that stands for the program.
   case xdpProgram(interface: UInt32, isGeneric: Bool)
-  /// Frames of a queue go to an XDP socket, which goes with the request.
+  /// Sends the frames of a queue to an XDP socket, whose descriptor goes with the request.
   case add(program: UInt32, queue: UInt32)
-  /// Frames of a queue go to the host.
+  /// Sends the frames of a queue to the host again.
   case remove(program: UInt32, queue: UInt32)
-  /// A packet socket where an interface is.
+  /// Makes a packet socket in the interface's network namespace.
   case packetSocket(interface: UInt32)
-  /// Keeps what arrives on an interface from the host. The answer's number stands for it.
+  /// Drops host ingress: keeps packets that arrive on an interface from the host's network stack.
+  ///
+  /// The answer contains the number that stands for the drop.
   case blind(interface: UInt32, avoidingLinks: Bool)
-  /// The broker wants to end: the socket is to be removed, unless somebody has just connected.
+  /// Asks for permission to end.
+  ///
+  /// The opener removes the sockets first. It refuses if a client has just connected, unless
+  /// `evenIfAsked` is set.
   case leave(evenIfAsked: Bool)
-  /// A process that runs a module for a user. What goes with the request is a socket in which the user's own
-  /// request lies, with the user's credentials: the broker's word says nothing of either. It says who pays for the
-  /// process.
+  /// Starts a process that runs a module for a user.
+  ///
+  /// A socket that contains the user's own request, with the user's credentials, goes with this
+  /// request. The broker only names the user whose quota the process counts against.
   case startHost(payer: UInt32)
-  /// Kills such a process.
+  /// Kills a process that runs a module.
   case endHost(Int32)
 }
 
 extension OpenerRequest {
-  /// Changes with every change of a request, an answer or what begins a broker.
+  /// The version of the protocol.
+  ///
+  /// It changes with every change of a request, of an answer, or of the message that starts a
+  /// broker.
   static let version: UInt16 = 2
   /// The longest request, bytes.
   static let byteCountMax = 256
   /// The longest name of an interface, bytes.
   private static let nameMax = 15
 
-  /// Whether an interface can have this name. The broker asks for no other: names come from everybody, and a
-  /// request with one that no interface can have ends the broker.
+  /// Whether an interface can have this name.
+  ///
+  /// The broker must check this first: names come from all users, and a request with a name that no
+  /// interface can have makes the opener end the broker.
   static func mayName(_ text: String) -> Bool {
     let name = text.utf8
     return (1...nameMax).contains(name.count) && text != "." && text != ".."
@@ -103,7 +122,7 @@ extension OpenerRequest {
     return writer.bytes
   }
 
-  /// - Returns: Nil for anything that is no request, or is one of another version.
+  /// - Returns: Nil for anything that is not a request of this version.
   init?(_ bytes: [UInt8]) {
     do throws(NetmapError) {
       var reader = MessageReader(bytes)
@@ -152,10 +171,10 @@ extension OpenerRequest {
 }
 
 extension OpenerRequest.Memory {
-  /// The most that one region has: a million buffers of 4096 bytes, and the spare chunk.
+  /// The most bytes of buffers in one region: a million buffers of 4096 bytes, and the spare chunk.
   private static let byteCountMax: UInt64 = 1_000_001 * 4096
 
-  /// Whether it can be what a region of the broker's has.
+  /// Whether these can be the buffers of one of the broker's regions.
   var isValid: Bool {
     (chunkSize == 2048 || chunkSize == 4096) && byteCount > 0 && byteCount <= Self.byteCountMax
       && byteCount % UInt64(chunkSize) == 0 && offset % UInt64(pageSize) == 0
@@ -164,7 +183,7 @@ extension OpenerRequest.Memory {
 }
 
 extension MessageReader {
-  /// 0 or 1.
+  /// Reads a flag, which is 0 or 1.
   fileprivate mutating func takeFlag() throws(NetmapError) -> Bool {
     let value = try take(UInt32.self)
     guard value <= 1 else { throw malformed("a flag is neither 0 nor 1") }
@@ -172,9 +191,11 @@ extension MessageReader {
   }
 }
 
-/// What the opener answers: numbers, or a refusal. Descriptors go with it.
+/// The opener's answers: numbers or a refusal.
+///
+/// Descriptors go with them.
 enum OpenerAnswer {
-  /// Bytes of the longest.
+  /// The longest answer, bytes.
   static let byteCountMax = 8192
 
   static func done(_ write: (inout MessageWriter) -> Void = { _ in }) -> [UInt8] {

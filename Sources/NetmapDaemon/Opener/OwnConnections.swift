@@ -6,7 +6,7 @@ internal import NetmapCore
 internal import Synchronization
 
 extension Server {
-  /// Takes connections of the daemon to itself, as if they had been accepted.
+  /// Takes the daemon's connections to itself, as if the server had accepted them.
   func acceptOwn() {
     for socket in own.take() {
       do throws(NetmapError) {
@@ -19,13 +19,15 @@ extension Server {
   }
 }
 
-/// Connections of the daemon to itself: pairs of sockets, one end of each for the server. So it needs no way
-/// to the path that it listens on.
+/// The daemon's connections to itself.
+///
+/// Each is a pair of sockets, one end of which goes to the server, so the daemon needs no access to
+/// the path on which it listens.
 final class OwnConnections: Sendable {
   private let waiting = Mutex<[MessageSocket]>([])
   private let bell: OwnedFile
 
-  /// Readable when there are connections to take.
+  /// Readable while there are connections to take.
   var descriptor: CInt { bell.descriptor }
 
   /// - Throws: ``NetmapError`` when descriptors have run out.
@@ -35,13 +37,13 @@ final class OwnConnections: Sendable {
     bell = OwnedFile(file)
   }
 
-  /// Makes one. May be called from any thread.
+  /// Makes a connection; any thread may call this.
   ///
-  /// - Returns: The end of whoever asks.
+  /// - Returns: The caller's end.
   /// - Throws: ``NetmapError`` `EMFILE`.
   func connect() throws(NetmapError) -> MessageSocket {
     let (mine, theirs) = try MessageSocket.pair()
-    // Before anything can be sent.
+    // Set this before the caller can send anything.
     guard clinux_pass_credentials(theirs.descriptor) == 0 else {
       throw systemError("setsockopt(SO_PASSCRED)", "netmapd")
     }
@@ -51,7 +53,7 @@ final class OwnConnections: Sendable {
     return mine
   }
 
-  /// The server's ends of those that have been made.
+  /// Takes the server's ends of all new connections.
   func take() -> [MessageSocket] {
     var count: UInt64 = 0
     _ = unsafe read(bell.descriptor, &count, 8)

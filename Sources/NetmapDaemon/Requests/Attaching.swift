@@ -3,7 +3,7 @@ internal import NetmapClient
 internal import NetmapCore
 
 extension Server {
-  /// Lets a process map the rings of the binding that a token stands for, which it did not open itself.
+  /// Lets a process map the rings of a token's binding that it did not open itself.
   func attach(
     _ message: Message, _ arrival: Arrival, token: Connection
   ) throws(NetmapError) -> Reply {
@@ -16,7 +16,7 @@ extension Server {
         .badDescriptor, "attach", "token", reason: "it is bound to no port",
         remedy: "open the port with it first")
     }
-    // Only what is isolated has memory that nobody else's packets are in.
+    // Only the memory of an isolated port never contains packets of other users.
     guard !client.isStranger || binding.link != nil && binding.user == client.user else {
       throw NetmapError(
         .notPermitted, "attach", binding.registration.name.rawValue,

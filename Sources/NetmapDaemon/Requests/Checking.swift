@@ -1,22 +1,23 @@
 internal import NetmapClient
 internal import NetmapCore
 
-// What `netmap ports --check` and the tests of faults ask.
+// The answers for `netmap ports --check` and the fault tests.
 
 extension Server {
-  /// Has the engine look through its memory.
+  /// Starts a check of the engine's memory.
   func check(for client: Client, _ reply: PeerSocket) {
     decide(client, reply) { [control] (ticket) throws(NetmapError) in
       control.put(.check(ticket: ticket))
     }
   }
 
-  /// What the engine's memory looks like, and whether the daemon's own books agree with it.
+  /// Adds the server's own records to the engine's report, checks that the two agree, and answers
+  /// the request.
   func hasChecked(_ ticket: UInt64, _ report: CheckReport) {
     var check = DaemonCheck()
     check.report = report
     check.clients = clients.values.count { !$0.hasHungUp }
-    // The worker's ends of isolated ports have no token, nor have interfaces on switches.
+    // The worker's ends of isolated ports and interfaces on switches have no token.
     let hidden = bindings.values.count {
       $0.isOpen && ($0.isHidden && $0.tokenKey == 0 || $0.attachedAs != nil)
     }

@@ -2,16 +2,16 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
-// What `netmap ports` shows.
+// The answers for `netmap ports`.
 
 extension Server {
-  /// As many ports as fit into one answer, from the one that the request names on.
+  /// Lists as many ports as fit into one answer, from the index that the request names.
   ///
   /// - Parameters:
   ///   - message: The request.
-  ///   - client: Who asks: strangers see their own ports.
+  ///   - client: The client. An untrusted client sees only the ports of its user.
   /// - Returns: The answer.
-  /// - Throws: ``NetmapError`` `EINVAL` for a request that makes no sense.
+  /// - Throws: ``NetmapError`` `EINVAL` for a malformed request.
   func list(_ message: Message, for client: Client) throws(NetmapError) -> Reply {
     var body = message.body
     let start = Int(try body.take(UInt32.self))
@@ -35,7 +35,7 @@ extension Server {
     )
   }
 
-  /// What a stranger has open: the ports as it knows them.
+  /// The ports of an untrusted user, under the names that the user gave.
   private func listings(of user: UInt32) -> [PortListing] {
     bindings.values.filter { $0.isOpen && !$0.isHidden && $0.isStrangers && $0.user == user }.map {
       var listing = self.listing(of: $0.registration)
@@ -46,7 +46,7 @@ extension Server {
   }
 
   private func listings() -> [PortListing] {
-    // Ports of one name are several where network namespaces have interfaces of the same name.
+    // Several ports share a name where network namespaces have interfaces of the same name.
     struct Key: Hashable {
       let name: PortName
       let segment: ObjectIdentifier
@@ -61,9 +61,11 @@ extension Server {
     for binding in open where binding.link == nil {
       let registration = binding.registration
       var listing = byPort[Key(binding)] ?? self.listing(of: registration)
-      // The worker opens ports in the place of others, which come below.
+      // Leave out the daemon itself: it opens ports on behalf of other processes, which the next
+      // loop adds.
       let viewers = binding.viewers.compactMap { clients[$0.slot]?.process }
-      // A token can outlive whoever opened the port, until somebody uses it.
+      // A token can outlive the process that opened the port. Then no process has the port mapped
+      // until another one attaches the token.
       if let name = binding.attachedAs, name != registration.name {
         listing.backend += ", on \(name.rawValue)"
       } else if binding.attachedAs != nil {
@@ -77,7 +79,7 @@ extension Server {
         var listing = byPort[Key(inside)]
       else { continue }
       let own = self.listing(of: binding.registration)
-      // A stranger's port has another name in the engine.
+      // An untrusted user's port has another name in the engine.
       if binding.isStrangers { listing.name = own.name }
       listing.processes.append(binding.process)
       listing.transmit.add(own.transmit.reasons)
@@ -100,7 +102,7 @@ extension Server {
     let sent = traffic(registration, end: end, .transmit)
     var received = traffic(registration, end: end, .receive)
     if isPipe {
-      // What the other end has handed over is what has arrived here.
+      // The packets that the other end has handed over are those that have arrived here.
       let handedOver = traffic(registration, end: 1 - end, .transmit)
       received.packets = handedOver.packets
       received.bytes = handedOver.bytes

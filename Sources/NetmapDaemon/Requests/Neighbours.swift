@@ -2,15 +2,18 @@ internal import Logging
 internal import NetmapClient
 internal import NetmapCore
 
-// Who must know of whom. Every process with a port on a switch may have to write into the memory of every other
-// port there, and to wake whoever waits for it; processes on one port, or on the ends of one pipe, wake each
-// other.
+// Introducing processes to each other.
+//
+// A process with a port on a switch may have to write into the memory of every other port there,
+// and to wake the processes that sleep on these ports. Processes that share a port, or have the two
+// ends of a pipe, wake each other.
 
 extension Server {
-  /// Before a process learns of a port, everybody on it learns its doorbell, and it theirs.
+  /// Introduces a client to all clients of a port before the client gets the port: each learns the
+  /// doorbells of the others.
   ///
-  /// Whoever has an isolated port wakes the worker and nobody else. Whom the worker wakes there says the port's own
-  /// table (``admit(_:to:)``).
+  /// A client of an isolated port learns only the worker's doorbell. The port's own table names the
+  /// clients that the worker may wake (``admit(_:to:)``).
   func introduce(_ client: Client, to segment: ObjectIdentifier) {
     let isIsolated = bindings.values.contains { $0.segment == segment && $0.outside != nil }
     for other in viewers(of: segment) where other !== client {
@@ -39,7 +42,7 @@ extension Server {
     return slots.compactMap { clients[$0] }
   }
 
-  /// Tells everybody on a switch who is there now, and how to wake them.
+  /// Tells all clients on a switch which ports it has now, and how to wake their processes.
   func tellNeighbours(on serial: UInt64) {
     let everybody = clients(on: serial)
     let ports = control.neighbours(on: serial).mapValues(\.generation)
@@ -52,7 +55,7 @@ extension Server {
       client.switches.insert(serial)
       client.mail.note(ports.keys, on: serial)
     }
-    // Who has left knows ports that it need not keep mapped.
+    // Clients that have left the switch can unmap its ports.
     for client in clients.values where client.switches.contains(serial) {
       guard switches[serial]?.clients.contains(client.tag) != true else { continue }
       client.switches.remove(serial)
@@ -66,15 +69,17 @@ extension Server {
     }
   }
 
-  /// Processes that have a port on a switch.
+  /// The clients that have a port on a switch.
   func clients(on serial: UInt64) -> [Client] {
     let slots = Set(
       bindings.values.filter { $0.bridge == serial }.flatMap { $0.viewers.map(\.slot) })
     return slots.compactMap { clients[$0] }
   }
 
-  /// Has everybody on the switches of a client that died look again: it may have taken a sleeper's
-  /// announcement and not lived to ring, or its unfinished slots may have been finished for it.
+  /// Wakes all clients on the switches of a client that died.
+  ///
+  /// The dead client may have taken a sleeper's announcement without ringing its doorbell, or the
+  /// control thread may have finished slots for it.
   func wakeNeighbours(of serials: Set<UInt64>) {
     for serial in serials {
       for client in clients(on: serial) { client.ring() }
@@ -83,10 +88,10 @@ extension Server {
   }
 }
 
-/// What a switch was like when its processes were told last.
+/// The state of a switch that its clients were told last.
 struct KnownSwitch {
-  /// They know each other's doorbells.
+  /// The clients on the switch, which know each other's doorbells.
   var clients: Set<ClientTag> = []
-  /// Generations of ports, by index.
+  /// The generations of the ports, by index.
   var ports: [Int: UInt32] = [:]
 }

@@ -1,42 +1,45 @@
 internal import NetmapClient
 internal import NetmapCore
 
-/// What the daemon keeps of one open of a port.
+/// The daemon's record of one open of a port.
 final class OpenBinding {
   let registration: Registration
-  /// How the rings of an interface are made in another process.
+  /// How another process makes the rings of an interface; nil for other ports.
   var attachment: InterfaceAttachment?
-  /// Where an interface was opened; nil for the daemon's own network namespace.
+  /// The network namespace in which an interface was opened; nil for the daemon's own.
   let namespace: NamespaceFile?
   /// The user who opened it.
   var user: UInt32 = 0
-  /// Whether it is a stranger's.
+  /// Whether an untrusted user opened it.
   var isStrangers = false
-  /// Of an isolated port: whether the worker still carries its packets, as it does some time after the close.
+  /// For an isolated port: whether the worker still carries its packets, as it does for some time
+  /// after the close.
   var isCarried = false
-  /// Of the worker's end of an isolated port: the process's.
+  /// For the worker's end of an isolated port: the process's end.
   var outside: BindingID?
-  /// The process that asked for it, for people to read.
+  /// The process that opened the port; only for listings, logs and module hosts.
   let process: Int32
-  /// The connection that is its token.
+  /// The key of the connection that is its token; 0 for none.
   let tokenKey: UInt64
-  /// Processes that may have its rings mapped.
+  /// The clients that may have its rings mapped.
   var viewers: Set<ClientTag> {
     didSet {
       for tag in viewers.subtracting(oldValue) { registration.segment.users?.add(tag) }
       for tag in oldValue.subtracting(viewers) { registration.segment.users?.remove(tag) }
     }
   }
-  /// Whether its token is still open somewhere.
+  /// Whether a copy of its token is still open.
   var isOpen = true
-  /// Whether it is the worker's end of an isolated port, which is nobody's business.
+  /// Whether listings and quotas leave it out: the worker's end of an isolated port, or the port of
+  /// a module host.
   var isHidden = false
-  /// Of an interface on a switch, and of the port that it has there: the port's name. No program has them
-  /// open.
+  /// For an interface on a switch, and for the port that it has there: the port's name.
+  ///
+  /// No program has them open.
   var attachedAs: PortName?
-  /// Of an isolated port: what carries its packets, and the port it stands for.
+  /// For an isolated port: the link that carries its packets, and the port behind it.
   var link: (number: UInt64, worker: Worker, inside: BindingID)?
-  /// Of an isolated port: whom the worker wakes.
+  /// For an isolated port: the doorbells that the worker may ring.
   var bells: DoorbellTable?
 
   init(
@@ -55,16 +58,18 @@ final class OpenBinding {
     for tag in viewers { registration.segment.users?.remove(tag) }
   }
 
-  /// Wakes whoever sleeps for this binding's rings alone. (For others there are doorbells.)
+  /// Wakes sleepers that wait for this binding's rings alone; other sleepers have doorbells.
   func ring() {
     let isIsolated = bells != nil || outside != nil
     unsafe registration.segment.bell(ofBinding: registration.bindingIndex)?.ring(
       atMost: isIsolated ? DoorbellTable.threadsWoken : .max)
   }
 
-  /// The switch that the port is on.
+  /// The serial number of the switch that the port is on.
   var bridge: UInt64? { registration.place?.serial }
 
-  /// Who shares the krings: the bindings of one port, and of a pipe's two ends.
+  /// The identity of the sync segment.
+  ///
+  /// All bindings of a port, and of both ends of a pipe, share it.
   var segment: ObjectIdentifier { ObjectIdentifier(registration.segment.memory) }
 }

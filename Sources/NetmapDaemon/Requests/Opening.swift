@@ -3,10 +3,11 @@ internal import Logging
 internal import NetmapClient
 internal import NetmapCore
 
-// Opening ports. The server checks who asks, the control thread decides, the server keeps the books.
+// Opening ports. The server checks the client's rights, the control thread decides, and the server
+// records the binding.
 
 extension Server {
-  /// Has rings bound to the token that the request came on.
+  /// Starts to bind rings to the token on which the request came.
   func register(
     _ message: Message, _ arrival: Arrival, token: Connection, _ reply: PeerSocket
   ) {
@@ -38,7 +39,7 @@ extension Server {
     _ asked: RegisterRequest, for client: Client, in namespace: NamespaceFile?, _ ticket: UInt64
   ) throws(NetmapError) {
     var request = asked
-    // What only the engine's own use of itself has.
+    // Only the daemon's own client may set this flag.
     if client.role != .own { request.flags.remove(.interfaceOnly) }
     try checkHost(request, client)
     try checkPorts(of: client, for: request.name)
@@ -53,7 +54,7 @@ extension Server {
     }
   }
 
-  /// Has a port's memory looked up.
+  /// Starts to look up a port's memory id.
   func portInfo(
     _ message: Message, _ arrival: Arrival, from client: Client, _ reply: PeerSocket
   ) {
@@ -64,7 +65,7 @@ extension Server {
     }
   }
 
-  /// Has a request on a client's mailbox decided in its turn.
+  /// Queues a request from a client's mailbox to be decided in its turn.
   func decide(
     _ client: Client, _ reply: PeerSocket,
     _ start: @escaping (UInt64) throws(NetmapError) -> Void
@@ -73,23 +74,24 @@ extension Server {
     ask(Request(of: client, on: mailbox, reply, start: start))
   }
 
-  /// The network namespace of the process that sent a request: its second descriptor; nil for the daemon's own,
-  /// as for a process that sends none.
+  /// The network namespace that a request names by its second descriptor; nil for the daemon's own,
+  /// and for a request without one.
   func namespace(of arrival: Arrival) throws(NetmapError) -> NamespaceFile? {
     guard arrival.files.count > 1 else { return nil }
     let sender = arrival.sender
-    // The daemon asks itself in others' names, which it has looked at already.
+    // The daemon's own client asks on behalf of other processes, whose rights the server has
+    // already checked.
     let asker =
       sender.process == getpid()
       ? OpenerRequest.Asker() : .init(process: sender.process, user: sender.user)
     let namespace = try NamespaceFile(arrival.files[1], of: asker)
     guard namespace.number != home?.number else { return nil }
-    // Where there is an opener, it looks.
+    // The opener checks the namespace if there is one.
     if settings.opener == nil { try namespace.check() }
     return namespace
   }
 
-  /// What the control thread has done.
+  /// Handles one answer of the control thread.
   func complete(_ decision: (ticket: UInt64, answer: ControlThread.Answer)) {
     let ticket = decision.ticket
     switch decision.answer {
@@ -130,7 +132,7 @@ extension Server {
     }
   }
 
-  /// Enters a binding in the books.
+  /// Records a new binding.
   func book(
     _ bound: ControlThread.Bound, _ request: Request
   ) throws(NetmapError) -> Reply {

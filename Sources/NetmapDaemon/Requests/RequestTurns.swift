@@ -2,21 +2,24 @@ internal import Logging
 internal import NetmapClient
 internal import NetmapCore
 
-/// A request that takes the control thread's time, and what to do when it is decided.
+/// A request that the control thread decides, and what to do with it then.
 final class Request {
   let client: ClientTag
   let user: UInt32
   let role: Role
   let reply: PeerSocket
-  /// What it was sent on: nothing more is read from that until it is answered.
+  /// The key of the connection that carried the request.
+  ///
+  /// The server reads nothing more from it until the request is answered.
   let connection: UInt64
-  /// For a registration: the network namespace it is for.
+  /// For a registration: the network namespace in which the client asks; nil for the daemon's own.
   let namespace: NamespaceFile?
   /// Whether it is to open a port.
   let isRegistration: Bool
-  /// Since when the answers that its user has not received keep it waiting, monotonic nanoseconds; nil if they do not.
+  /// Since when the request has been waiting for clients to receive earlier answers, monotonic
+  /// nanoseconds; nil if it does not wait for that.
   fileprivate(set) var heldSince: UInt64?
-  /// Puts it before the control thread, under the ticket that its answer will have.
+  /// Passes the request to the control thread under the ticket that its answer will carry.
   let start: (UInt64) throws(NetmapError) -> Void
 
   init(
@@ -35,33 +38,37 @@ final class Request {
   }
 }
 
-/// Who is next to have a request decided.
+/// The queue of requests, which decides whose request is next.
 ///
-/// The control thread decides in the order in which it is asked, so it is asked for few at a time: one for each
-/// client, few for a user, fewer for all strangers together. Users take turns.
+/// The control thread decides requests in the order in which it gets them, so it gets only a few at
+/// a time: one for each client, few for a user, and fewer for all untrusted users together. Users
+/// take turns.
 struct RequestTurns {
-  /// Requests of one trusted user that are being decided at a time. Some of them may wait for something.
+  /// The most requests of one trusted user in progress.
+  ///
+  /// Some of them may wait for resources.
   static let trustedMax = 16
-  /// Of one stranger, and of all strangers.
+  /// The most requests in progress of one untrusted user, and of all untrusted users together.
   static let strangerMax = 2
   static let strangersMax = 4
 
   private var waiting: [UInt32: [Request]] = [:]
-  /// Users who have some waiting; the first one's turn is next.
+  /// The users with waiting requests, in the order of their turns.
   private var order: [UInt32] = []
   private var clients: Set<ClientTag> = []
   private var running: [UInt32: Int] = [:]
   private var strangers = 0
 
-  /// How long a request waits for answers to be received before it is refused, nanoseconds.
+  /// How long a request waits for clients to receive earlier answers before the server refuses it,
+  /// nanoseconds.
   static let heldMax: UInt64 = 3_000_000_000
 
-  /// Whether some are not decided because of answers that their processes have not received.
+  /// Whether a request waits for clients to receive earlier answers.
   private(set) var isHeldUp = false
 
   var isEmpty: Bool { order.isEmpty && running.isEmpty }
 
-  /// Requests of a user that wait or are being decided.
+  /// The number of a user's requests that wait or are in progress.
   func count(of user: UInt32) -> Int {
     (waiting[user]?.count ?? 0) + (running[user] ?? 0)
   }
@@ -71,10 +78,12 @@ struct RequestTurns {
     waiting[request.user, default: []].append(request)
   }
 
-  /// The next one that may be decided now; ``finish(_:)`` says that it has been.
+  /// Takes the next request that may be decided now.
   ///
-  /// - Parameter mayAnswer: Whether the answer may be sent, which has descriptors with it.
-  /// - Returns: Nil when none may be.
+  /// The caller reports its end with ``finish(_:)``.
+  ///
+  /// - Parameter mayAnswer: Whether the client may be sent another answer with descriptors.
+  /// - Returns: The request; nil when none may be decided.
   mutating func next(_ mayAnswer: (Request) -> Bool) -> Request? {
     isHeldUp = false
     for (turn, user) in order.enumerated() {
@@ -93,8 +102,9 @@ struct RequestTurns {
     return nil
   }
 
-  /// The next one that has waited for answers to be received for longer than ``heldMax``. It is to be refused, and
-  /// ``finish(_:)`` says that it has been.
+  /// Takes the next request that has waited longer than ``heldMax`` for clients to receive answers.
+  ///
+  /// The caller refuses it, and reports its end with ``finish(_:)``.
   mutating func nextHeldTooLong() -> Request? {
     guard isHeldUp else { return nil }
     let now = monotonicNanoseconds()
@@ -122,7 +132,7 @@ struct RequestTurns {
 
   private func mayRun(_ request: Request) -> Bool {
     switch request.role {
-    // What the daemon asks itself is part of what it does for others.
+    // The daemon's own requests are part of its work for other clients.
     case .own: return true
     case .stranger:
       guard strangers < Self.strangersMax, running[request.user] ?? 0 < Self.strangerMax else {
@@ -144,19 +154,19 @@ struct RequestTurns {
 }
 
 extension Server {
-  /// Has a request decided in its turn.
+  /// Queues a request to be decided in its turn.
   func ask(_ request: Request) {
     connections[request.connection].map { hold($0, true) }
     turns.add(request)
     startRequests()
   }
 
-  /// Begins what may be decided now.
+  /// Starts all requests that may be decided now.
   func startRequests() {
     while let request = turns.next({ request in
       unread.mayAnswer(request.client, isStranger: request.role == .stranger, user: request.user)
     }) {
-      // Whatever has ended by now is put before it.
+      // Put the releases of everything that has ended by now before this request.
       reap()
       lastTicket += 1
       pending[lastTicket] = request
@@ -182,7 +192,7 @@ extension Server {
     }
   }
 
-  /// Answers a request that has been decided, and lets the next one begin.
+  /// Answers a decided request, and starts the next one.
   func finish(_ ticket: UInt64, _ reply: Reply) {
     guard let request = pending[ticket] else { return }
     settle(ticket, request, reply)
@@ -200,7 +210,7 @@ extension Server {
     let isSent = send(
       reply, on: request.reply, to: request.client, isStrangers: request.role == .stranger)
     guard let connection = connections[request.connection] else { return }
-    // Who asked does not see the port, and closes the token.
+    // The client never learns of the port, and closes the token.
     if !isSent, case .token(.bound(let id)) = connection.state { forget(id, by: request.client) }
     if case .token(.binding) = connection.state { connection.state = .token(.unbound) }
     hold(connection, false)

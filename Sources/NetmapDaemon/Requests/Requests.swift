@@ -4,13 +4,16 @@ internal import Logging
 internal import NetmapClient
 internal import NetmapCore
 
-// What is said on connections. Nothing of it is believed; whatever is wrong with it, nobody else notices.
+// Messages from clients. The server trusts nothing in them. An invalid message affects no other
+// client.
 
 extension Server {
-  /// What goes back to a client: bytes, and descriptors that go with them.
+  /// An answer to a client: bytes, and the descriptors that go with them.
+  ///
+  /// The descriptors remain their owners'.
   typealias Reply = (bytes: [UInt8], files: [CInt])
 
-  /// Reads one message of a connection.
+  /// Reads and handles one message of a connection.
   func serve(_ connection: Connection) {
     let arrival: Arrival
     switch connection.socket.receive() {
@@ -18,7 +21,8 @@ extension Server {
     case .end: return hangUp(connection)
     case .refused(let error): return refuse(nil, on: connection, error)
     case .lost(let error):
-      // Whoever waits for an answer sees that the socket for it was closed.
+      // The client sees that the kernel closed the socket for its answer. A fresh connection may
+      // have none, so refuse there.
       guard case .fresh = connection.state else { return }
       return refuse(nil, on: connection, error)
     case .message(let received): arrival = received
@@ -34,10 +38,11 @@ extension Server {
     }
   }
 
-  /// Something has been said that may not be said there, or makes no sense.
+  /// Refuses a message that is malformed or not allowed on its connection.
   ///
-  /// Who did that to a mailbox, or to a connection that is nothing yet, loses it. A token stands for a port
-  /// that others may have open: whatever one of them sends, it stays, and nothing is said on it.
+  /// The sender loses a mailbox or a fresh connection. A token stays, whatever one process sends on
+  /// it, because other processes may have copies of it; the server sends nothing on the token
+  /// itself.
   private func refuse(_ arrival: Arrival?, on connection: Connection, _ error: NetmapError) {
     log.notice("a message is refused", metadata: ["reason": "\(error)"])
     let reply = try? arrival?.replySocket(closer)
@@ -45,7 +50,8 @@ extension Server {
     switch connection.state {
     case .token: break
     case .fresh:
-      // Who waits for an answer there could only guess why the connection ends.
+      // The client may wait for an answer on the connection itself, and learns the reason only from
+      // this refusal.
       try? connection.socket.send(Message.refusal(error))
       drop(connection)
     case .mailbox(let client): hangUp(client, because: "of its message: \(error)")
@@ -84,11 +90,11 @@ extension Server {
     }
   }
 
-  /// Obeys a message on a mailbox.
+  /// Handles a message on a mailbox.
   private func obey(
     _ message: Message, _ arrival: Arrival, of client: Client
   ) throws(NetmapError) {
-    // A child of the process's has a copy of the mailbox, and is no client.
+    // A fork child has a copy of the mailbox, but is not the client.
     guard arrival.sender.process == client.process else { return }
     if message.kind == .forget {
       var body = message.body
@@ -122,11 +128,16 @@ extension Server {
     }
   }
 
-  /// How often a stranger wakes the worker by message, nanoseconds. It has a doorbell for that.
+  /// The shortest time between two wake-ups of the worker by messages of one untrusted client,
+  /// nanoseconds.
+  ///
+  /// The client has a doorbell for frequent wake-ups.
   private static let wakePause: UInt64 = 1_000_000
 
-  /// Wakes the sleepers of a client for another one, which could not receive its doorbell. A stranger wakes the
-  /// worker: nobody else sleeps for it. That is not done by anything that the stranger has a copy of.
+  /// Wakes the sleepers of a client for another client, which could not receive its doorbell.
+  ///
+  /// An untrusted client wakes only the worker, as no other client sleeps for it. The server then
+  /// wakes the worker by the worker's own eventfd, of which the untrusted client has no copy.
   private func ring(_ doorbell: UInt32, for client: Client) {
     if client.role == .stranger {
       let now = monotonicNanoseconds()
@@ -140,9 +151,12 @@ extension Server {
     }
   }
 
-  /// Sends an answer; where its descriptors cannot be sent, the reason for that. Who asks waits for either.
+  /// Sends an answer.
   ///
-  /// - Returns: Whether the answer is under way.
+  /// If its descriptors cannot be sent, sends the reason instead, because the client waits for one
+  /// of the two.
+  ///
+  /// - Returns: Whether the answer was sent.
   @discardableResult
   func send(
     _ answer: Reply, on reply: PeerSocket, to client: ClientTag? = nil, isStrangers: Bool
@@ -155,19 +169,19 @@ extension Server {
       log.debug("an answer cannot be sent", metadata: ["reason": "\(error)"])
       var reason = error
       if error.code.rawValue == ETOOMANYREFS {
-        // The kernel counts those of all processes of this user.
+        // The kernel counts the descriptors that all processes of this user have sent.
         reason = NetmapError(
           error.code, "answer", "netmapd",
           reason: "more descriptors are on their way to processes than it may have open",
           remedy: "raise netmapd's limit of open files (LimitNOFILE=), or try again")
       }
-      // Who asked may have gone; its token tells.
+      // An error means that the client may have gone. If so, its token reports that.
       try? reply.send(Message.refusal(reason))
       return false
     }
   }
 
-  /// Answers a request at once.
+  /// Answers a request at once, without the control thread.
   private func answer(
     _ reply: PeerSocket, isStrangers: Bool, _ body: () throws(NetmapError) -> Reply
   ) {

@@ -4,20 +4,20 @@ internal import Logging
 internal import NetmapClient
 internal import NetmapCore
 
-// Requests about switches (`vale-ctl`). The control thread decides them; what packets of interfaces need, the
-// server arranges with the worker.
+// Requests about switches (`vale-ctl`). The control thread decides them. The server arranges with
+// the worker to carry the packets of interfaces.
 
 /// A network interface on a switch, whose packets the worker carries.
 struct CarriedInterface {
   let made: InterfaceOnSwitch
   let link: InterfaceLink
   let namespace: NamespaceFile?
-  /// Who waits for it to leave.
+  /// The request that waits for the interface to be detached.
   var leaving: (ticket: UInt64, decided: ControlThread.Switched)?
 }
 
 extension Server {
-  /// Puts a request about switches before the control thread.
+  /// Passes a request about switches to the control thread.
   func control(
     _ message: Message, _ arrival: Arrival, from client: Client, _ reply: PeerSocket
   ) {
@@ -27,10 +27,10 @@ extension Server {
       if case .module(let bridge, .choose(let choice)) = request,
         case .loaded = choice
       {
-        // That is answered when its process has started.
+        // The server answers this request when the module works.
         try choice.check()
         guard settings.allowsModules else { throw HostProcess.turnedOff }
-        // No other kind of file is passed on to the opener.
+        // Pass no other kind of file to the opener.
         let seal = arrival.files.dropFirst().first {
           clinux_is_message_socket($0.descriptor) != 0
         }
@@ -42,7 +42,7 @@ extension Server {
     }
   }
 
-  /// An interface is to be attached, and there is no worker yet to carry its packets.
+  /// Starts the worker for a request to attach an interface.
   func carry(_ request: SwitchRequest, _ ticket: UInt64, in namespace: NamespaceFile?) {
     do throws(NetmapError) {
       try isolation.attach(ticket: ticket, request, in: namespace)
@@ -51,7 +51,7 @@ extension Server {
     }
   }
 
-  /// A request about switches has been decided: what is left to do is done, and it is answered.
+  /// Carries out the control thread's decision about a request, and answers the request.
   func complete(
     _ ticket: UInt64, _ result: Result<ControlThread.Switched, NetmapError>
   ) {
@@ -68,7 +68,7 @@ extension Server {
     }
   }
 
-  /// - Returns: The answer; nil when it comes later.
+  /// - Returns: The answer; nil when the answer comes later.
   private func carryOut(
     _ decided: ControlThread.Switched, _ ticket: UInt64
   ) throws(NetmapError) -> SwitchAnswer? {
@@ -92,7 +92,7 @@ extension Server {
       let finished = ControlThread.Switched(
         request: decided.request, outcome: .done(answer), namespace: nil)
       guard let link = interfaces[name]?.link else {
-        // It has gone meanwhile; that is put before this.
+        // The interface has gone meanwhile. The job that ends it was put before this one.
         control.put(.finish(ticket: ticket, finished))
         return nil
       }
@@ -113,7 +113,7 @@ extension Server {
     }
   }
 
-  /// Has the worker carry the packets of an interface, and tells everybody on the switch.
+  /// Has the worker carry the packets of an interface, and tells all clients on the switch.
   private func carry(
     _ made: InterfaceOnSwitch, _ decided: ControlThread.Switched
   ) throws(NetmapError) {
@@ -156,7 +156,8 @@ extension Server {
       ])
   }
 
-  /// The worker carries an interface's packets no more: it was detached, or has gone.
+  /// Ends an interface on a switch after the worker has stopped carrying its packets: the interface
+  /// was detached or has gone.
   func endInterface(_ name: PortName) {
     guard let carried = interfaces[name] else { return }
     if let connection = isolation.current?.connection {

@@ -3,89 +3,95 @@ internal import Glibc
 internal import NetmapCore
 internal import Synchronization
 
-/// The thread that opens and closes ports, one request after the other: loading a program, or waiting
-/// for a queue that the kernel has not given back yet, takes milliseconds in which the server's own
-/// thread must be there for everybody.
+/// The thread that opens and closes ports, one request after the other.
 ///
-/// Requests are decided in the order in which they were put, so one that comes after a release sees its
-/// effect; one that waits for something lets others pass.
+/// Loading a program, or waiting for a queue that the kernel has not given back yet, takes
+/// milliseconds. The server's own thread must serve all clients meanwhile.
+///
+/// The thread decides requests in the order in which they were put, so a request that comes after a
+/// release sees its effect. A request that waits for a resource lets others pass.
 final class ControlThread: Sendable {
-  /// What to do.
+  /// A task for the thread.
   enum Job: Sendable {
-    /// Binds rings, in a network namespace: nil for the daemon's own.
+    /// Binds rings in a network namespace; nil for the daemon's own.
     case register(ticket: UInt64, RegisterRequest, NamespaceFile?)
-    /// Looks a port's memory up.
+    /// Looks up a port's memory id.
     case portInfo(ticket: UInt64, RegisterRequest, NamespaceFile?)
     /// Ends a binding; see ``Engine/release(_:keepsViews:)``.
     case release(BindingID, keepsViews: Bool, NamespaceFile?, bridge: UInt64? = nil)
-    /// Nobody can reach a released binding's rings any more.
+    /// Tells the engine that no process can reach the rings of a released binding any more.
     case forget(BindingID)
-    /// Decides a request about switches; interfaces are attached in the name of a client of the daemon's own.
+    /// Decides a request about switches.
+    ///
+    /// The carrier is the daemon's own client, in whose name interfaces are attached.
     case switching(ticket: UInt64, SwitchRequest, NamespaceFile?, carrier: ClientTag? = nil)
-    /// Nobody carries the packets of an interface on a switch any more.
+    /// Gives an interface back when the worker no longer carries its packets.
     case endInterface(PortName, NamespaceFile?)
-    /// Answers a request when everything before it has been done.
+    /// Answers a request once all jobs before it are done.
     case finish(ticket: UInt64, Switched)
-    /// Finishes what a client that has ended was filling and exchanging, before its locks are released.
+    /// Finishes the leases and exchanges that an ended client left unfinished, before the server
+    /// releases its locks.
     case finishWork(ClientTag)
-    /// Looks through the memory of all ports.
+    /// Checks the memory of all ports.
     case check(ticket: UInt64)
-    /// Looks for a switch on which a module is to be loaded.
+    /// Looks up the switch on which a module is to be loaded.
     case findSwitch(ticket: UInt64, String)
-    /// Has a switch work by a module's process.
+    /// Redirects the packets of a switch to a module host.
     case redirect(HostedPort)
-    /// Polling of an interface that was granted did not come about.
+    /// Reverts a decision to poll an interface that the server could not carry out.
     case forgetPolling(PortName)
   }
 
-  /// The port of a process that runs a module.
+  /// The port of a module host.
   struct HostedPort: Sendable {
     let process: Int32
     let serial: UInt64
     let index: Int
-    /// The module's own.
+    /// The name that the module gives itself.
     let name: String
     let choice: SwitchModuleChoice
   }
 
-  /// What was decided about a request about switches.
+  /// The decision about a request about switches.
   struct Switched: @unchecked Sendable {
     let request: SwitchRequest
     let outcome: SwitchOutcome
     let namespace: NamespaceFile?
-    /// Of an interface that was attached: its ring pairs, handed over to whoever carries the packets.
+    /// For an attached interface, its ring pairs.
+    ///
+    /// They belong to the worker that carries the packets.
     var lanes: [AttachedPort] = []
   }
 
-  /// What came of it.
+  /// The result of a job, or an event for the server.
   enum Answer: Sendable {
     /// A port has left a switch.
     case left(bridge: UInt64)
-    /// The ends of an isolated port, and the port it stands for.
+    /// The two ends of an isolated port, and the port behind it.
     case isolated(Result<Isolation.Opened, NetmapError>)
-    /// The worker has done with its end of an isolated port.
+    /// The worker no longer uses its end of an isolated port.
     case linkEnded(BindingID)
-    /// Nobody carries the packets of an interface on a switch any more.
+    /// The worker no longer carries the packets of an interface on a switch.
     case interfaceEnded(PortName)
-    /// The process that is to run a module has been started.
+    /// The process for a module has been started, or could not be.
     case hostStarted(Result<HostProcess, NetmapError>)
     case switched(Result<Switched, NetmapError>)
     case registered(Result<Bound, NetmapError>)
     case memory(Result<UInt16, NetmapError>)
-    /// A request to attach an interface needs the worker, which there is not yet.
+    /// A request to attach an interface needs the worker, which does not exist yet.
     case needsCarrier(SwitchRequest, NamespaceFile?)
     case workFinished(ClientTag)
     case checked(CheckReport)
     case foundSwitch(Result<UInt64, NetmapError>)
     case redirected(Int32, Result<SwitchAnswer, NetmapError>)
-    /// A process that hung up was looked at; see ``LifeMark``.
+    /// The result of checking a process that hung up; see ``LifeMark``.
     case looked(ClientTag, isGone: Bool)
   }
 
-  /// A binding, and how its rings are made in another process.
+  /// A binding, and how another process makes its rings.
   struct Bound: Sendable {
     let registration: Registration
-    /// Nil for ports that are no interface.
+    /// Nil for ports that are not interfaces.
     let attachment: InterfaceAttachment?
   }
 
@@ -93,29 +99,29 @@ final class ControlThread: Sendable {
     var jobs: [Job] = []
     var answers: [(ticket: UInt64, answer: Answer)] = []
     var isStopping = false
-    /// Jobs put so far.
+    /// The number of jobs put so far.
     var putCount: UInt64 = 0
   }
 
-  /// What the server must know of the engine without waiting for it: the engine is busy for as long as an
-  /// interface is being opened.
+  /// The state of the engine that the server needs without waiting: while the engine opens an
+  /// interface, it is busy.
   private struct Snapshot {
-    /// Ports of switches, by switch and index.
+    /// The ports of switches, by switch and index.
     var neighbours: [UInt64: [Int: SwitchNeighbour]] = [:]
-    /// Switches that have other ports than those of module hosts.
+    /// The switches that have other ports than those of module hosts.
     var populated: Set<UInt64> = []
     var holdsPorts = false
   }
 
-  /// A request that may be granted a little later.
+  /// A job that may succeed a little later.
   private struct Waiting {
     let job: Job
-    /// When it was tried first.
+    /// When the thread first tried the job.
     let since: UInt64
     var next: UInt64
   }
 
-  /// How long a refusal that may pass is left alone before the next try, nanoseconds.
+  /// The pause between two tries of a waiting job, nanoseconds.
   private static let pause: UInt64 = 10_000_000
 
   private let engine: Engine
@@ -124,15 +130,15 @@ final class ControlThread: Sendable {
   private let snapshot = Mutex(Snapshot())
   private let jobsBell: OwnedFile
   private let answersBell: OwnedFile
-  /// Jobs done so far, or tried once and waiting.
+  /// The number of jobs that are done, or were tried once and wait.
   private let triedCount = Atomic<UInt64>(0)
   private nonisolated(unsafe) var thread = pthread_t()
 
-  /// Readable when there are answers to take.
+  /// Readable while there are answers to take.
   var descriptor: CInt { answersBell.descriptor }
 
   /// - Parameters:
-  ///   - engine: What decides.
+  ///   - engine: The engine that decides requests.
   ///   - home: The daemon's network namespace.
   /// - Throws: ``NetmapError`` when there are no descriptors or threads left.
   init(_ engine: Engine, home: NamespaceFile?) throws(NetmapError) {
@@ -159,7 +165,7 @@ final class ControlThread: Sendable {
     _ = unsafe read(bell.descriptor, &count, 8)
   }
 
-  /// Hands a job over. Never waits for it.
+  /// Queues a job without waiting for its result.
   func put(_ job: Job) {
     state.withLock { state in
       state.jobs.append(job)
@@ -168,27 +174,29 @@ final class ControlThread: Sendable {
     Self.ring(jobsBell)
   }
 
-  /// Whether everything that has been put so far has been done, or tried once.
+  /// Whether all jobs put so far are done, or were tried once and wait.
   var isUpToDate: Bool {
     state.withLock(\.putCount) == triedCount.load(ordering: .acquiring)
   }
 
-  // MARK: - What it has published
+  // MARK: - Published state
 
-  /// The ports on a switch, as the last request that was decided left them.
+  /// The ports on a switch, as of the last decided request.
   func neighbours(on serial: UInt64) -> [Int: SwitchNeighbour] {
     snapshot.withLock { $0.neighbours[serial] ?? [:] }
   }
 
-  /// Whether a switch had other ports then than those of module hosts.
+  /// Whether the switch had other ports than those of module hosts, as of the last decided request.
   func hasPorts(_ serial: UInt64) -> Bool {
     snapshot.withLock { $0.populated.contains(serial) }
   }
 
-  /// Whether the engine held something then that nobody has open.
+  /// Whether the engine held a port that no process has open, as of the last decided request.
   var holdsPorts: Bool { snapshot.withLock(\.holdsPorts) }
 
-  /// On the thread: publishes what a job may have changed of a switch.
+  /// Publishes the state of one switch after a job that may have changed it.
+  ///
+  /// Runs on the thread.
   private func publish(_ serial: UInt64) {
     let ports = engine.neighbours(on: serial)
     let isPopulated = engine.hasPorts(serial)
@@ -203,7 +211,7 @@ final class ControlThread: Sendable {
     }
   }
 
-  /// The same for all of them.
+  /// Publishes the state of all switches.
   private func publishAll() {
     let known = snapshot.withLock { Array($0.neighbours.keys) }
     for serial in Set(known).union(engine.switchSerials) { publish(serial) }
@@ -211,7 +219,7 @@ final class ControlThread: Sendable {
     snapshot.withLock { $0.holdsPorts = holdsPorts }
   }
 
-  /// Everything that has been decided.
+  /// Takes all answers that have come since the last call.
   func takeAnswers() -> [(ticket: UInt64, answer: Answer)] {
     Self.silence(answersBell)
     return state.withLock { state in
@@ -220,7 +228,7 @@ final class ControlThread: Sendable {
     }
   }
 
-  /// Does what has been put, and ends. Waits for the thread.
+  /// Lets the thread finish the jobs that have been put, and waits for its end.
   func stop() {
     state.withLock { $0.isStopping = true }
     Self.ring(jobsBell)
@@ -256,7 +264,7 @@ final class ControlThread: Sendable {
     }
   }
 
-  /// Does a job, or puts it among those that wait.
+  /// Tries a job, and adds it to `waiting` if it may succeed later.
   private func attempt(_ job: Job, since start: UInt64, _ waiting: inout [Waiting]) {
     switch job {
     case .register(let ticket, let request, let namespace):
@@ -283,7 +291,8 @@ final class ControlThread: Sendable {
         answer(ticket, .memory(.failure(error)))
       }
     case .release(let id, let keepsViews, let namespace, let bridge):
-      // In the interface's namespace, because what cannot vanish by itself is taken off it there.
+      // Enter the interface's namespace: state that does not vanish by itself is removed from the
+      // interface there.
       do throws(NetmapError) {
         try NamespaceFile.within(namespace, home: own) {
           engine.release(id, keepsViews: keepsViews)
@@ -381,7 +390,9 @@ final class ControlThread: Sendable {
     }
   }
 
-  /// Has the server told, on its own thread.
+  /// Sends an answer to the server's thread.
+  ///
+  /// May be called from any thread.
   func answer(_ ticket: UInt64, _ answer: Answer) {
     state.withLock { $0.answers.append((ticket, answer)) }
     Self.ring(answersBell)

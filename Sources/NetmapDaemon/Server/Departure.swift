@@ -3,19 +3,20 @@ internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
 
-/// The end of a daemon that listens: nobody who is about to connect must find its sockets.
+/// The end of a daemon that listens: clients that are about to connect must no longer find its
+/// sockets.
 struct Departure {
   private let listeners: [Listener]
 
-  /// - Parameter listeners: Where it listens.
+  /// - Parameter listeners: The daemon's listeners.
   init(_ listeners: [Listener]) {
     self.listeners = listeners
   }
 
-  /// Asks whether the daemon may end now, and removes its sockets then.
+  /// Decides whether the daemon may end now, and removes its sockets if so.
   ///
-  /// - Parameter evenIfAsked: Also when somebody has just connected.
-  /// - Returns: Whether it may.
+  /// - Parameter evenIfAsked: Whether the daemon may end even if a client has just connected.
+  /// - Returns: Whether the daemon may end.
   func isGranted(evenIfAsked: Bool) -> Bool {
     do throws(NetmapError) {
       var locks: [DaemonLock] = []
@@ -27,9 +28,9 @@ struct Departure {
       removeSockets()
       withExtendedLifetime(locks) {}
     } catch {
-      // Whoever has the lock is about to connect.
+      // The process that holds the lock is about to connect.
       if error.code.rawValue == ETIMEDOUT, !evenIfAsked { return false }
-      // Nobody can have bound the paths anew as long as this process listens on them.
+      // No other process can have bound the paths again while this process listens on them.
       removeSockets()
     }
     return true

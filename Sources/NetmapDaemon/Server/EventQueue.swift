@@ -2,18 +2,18 @@ internal import CLinux
 internal import Glibc
 internal import NetmapCore
 
-/// epoll(7), with a key for each descriptor watched.
+/// An epoll(7) instance, with a key for each watched descriptor.
 struct EventQueue: ~Copyable {
   /// What happened to one descriptor.
   struct Event {
     let key: UInt64
-    /// There is something to read.
+    /// The descriptor is readable.
     let isReadable: Bool
     /// The peer has gone.
     let isOver: Bool
   }
 
-  /// Readable when there are events.
+  /// Readable while the queue has events.
   let descriptor: CInt
 
   init() throws(NetmapError) {
@@ -23,20 +23,26 @@ struct EventQueue: ~Copyable {
 
   deinit { close(descriptor) }
 
-  /// Watches a descriptor until it is removed. Closing it is not enough where somebody else has a copy.
+  /// Watches a descriptor until the caller removes it.
+  ///
+  /// Closing the descriptor is not enough where another process has a copy.
   func add(_ file: CInt, key: UInt64) throws(NetmapError) {
     try control(EPOLL_CTL_ADD, file, key, CLINUX_EPOLLRDHUP | CLINUX_EPOLLIN)
   }
 
-  /// Watches a socket for room to write: reports it now if there is some, and each time that the peer has received
-  /// something and there is some then.
+  /// Watches a socket for room to write, edge-triggered.
+  ///
+  /// Reports an event now if there is room, and later whenever there is room after the peer has
+  /// received something.
   func addForRoom(_ file: CInt, key: UInt64) throws(NetmapError) {
     try control(EPOLL_CTL_ADD, file, key, CLINUX_EPOLLOUT | CLINUX_EPOLLET)
   }
 
-  /// Whether to report of a descriptor, beside its peer's end, that there is something to read.
+  /// Turns reports of readability on or off.
+  ///
+  /// The end of the peer is always reported.
   func watch(_ file: CInt, key: UInt64, reading: Bool) {
-    // It was added, so this cannot fail.
+    // Cannot fail, as the descriptor was added before.
     try? control(EPOLL_CTL_MOD, file, key, CLINUX_EPOLLRDHUP | (reading ? CLINUX_EPOLLIN : 0))
   }
 
@@ -55,15 +61,15 @@ struct EventQueue: ~Copyable {
     }
   }
 
-  /// Everything that has happened by now. Does not wait.
+  /// All events up to now, without waiting.
   ///
-  /// - Parameter capacity: The most events to report: as many as there are descriptors, or one that is always
-  ///   ready could hide another.
+  /// - Parameter capacity: The most events to report. It should be the number of watched
+  ///   descriptors: with less, one that is always ready could hide another.
   /// - Returns: At most one event for each descriptor.
   func events(capacity: Int) -> [Event] {
     let found = unsafe [epoll_event](unsafeUninitializedCapacity: max(1, capacity)) {
       buffer, count in
-      // An error other than EINTR is not possible here; no event is the answer to both.
+      // No error other than EINTR is possible here. In both cases there are no events.
       count = unsafe max(
         0, Int(epoll_wait(descriptor, buffer.baseAddress, CInt(clamping: buffer.count), 0)))
     }

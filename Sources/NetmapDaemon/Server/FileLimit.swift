@@ -3,27 +3,32 @@ internal import NetmapClient
 internal import NetmapCore
 internal import Synchronization
 
-/// How many descriptors the daemon may have.
+/// The daemon's limit of open descriptors.
 ///
-/// The last ones are for receiving: descriptors for which there is no room when a message arrives are closed by
-/// the kernel on the thread that receives, and that waits for whatever their owner has prepared.
+/// The last descriptors below the limit are a reserve for receiving. If there is no room for the
+/// descriptors of an arriving message, the kernel closes them on the receiving thread, and that
+/// close can wait for as long as their owner arranges.
 package enum FileLimit {
-  /// A message's, the sender's pidfd, and what other threads open meanwhile.
+  /// Room for the descriptors of one message, the sender's pidfd, and descriptors that other
+  /// threads open meanwhile.
   private static let reserve: rlim_t = rlim_t(Message.descriptorCountMax) + 32
-  /// Below this the whole would be a reserve.
+  /// A lower limit keeps no reserve, which would take up most of it.
   private static let reservingLimit: rlim_t = 1024
 
-  /// What to do when there are too few.
+  /// The advice to users when descriptors run out.
   static let remedy = "close some ports, or raise netmapd's limit of open files (LimitNOFILE=)"
 
   private static let hasReserve = Atomic<Bool>(false)
 
-  /// So many descriptors the kernel's table has room for from the start: 8 bytes of kernel memory each.
+  /// The number of descriptors for which the kernel's table has room from the start.
+  ///
+  /// Each takes 8 bytes of kernel memory.
   private static let roomAtStart: rlim_t = 65536
 
-  /// A token and a mailbox for each client: takes as many as the host allows.
+  /// Raises the limit as far as the host allows: each client needs descriptors for its tokens and
+  /// its mailbox.
   ///
-  /// Called before the process has a second thread. See ``makeRoom(for:)``.
+  /// Must be called before the process has a second thread. See ``makeRoom(for:)``.
   package static func raise() {
     guard let limit = current, set(limit.rlim_max, below: limit.rlim_max >= reservingLimit) else {
       return
@@ -32,12 +37,12 @@ package enum FileLimit {
     makeRoom(for: min(current?.rlim_cur ?? 0, roomAtStart))
   }
 
-  /// Has the kernel make its table of descriptors as large as it will be needed.
+  /// Makes the kernel grow its descriptor table to the size that the daemon will need.
   ///
-  /// When the table of a process with several threads grows, the thread that needs a descriptor waits for an RCU
-  /// grace period (`expand_fdtable` in Linux's fs/file.c). On a machine whose processors are busy that took up
-  /// to eight seconds, for which the server answered nobody. The table of a process with one thread grows without
-  /// waiting, and no table shrinks.
+  /// When the table of a process with several threads grows, the thread that needs a descriptor
+  /// waits for an RCU grace period (`expand_fdtable` in Linux's fs/file.c). On a machine with busy
+  /// processors that took up to eight seconds, in which the server answered no client. The table of
+  /// a process with one thread grows without waiting, and no table shrinks.
   private static func makeRoom(for count: rlim_t) {
     guard count > 0 else { return }
     let file = OwnedFile(unsafe open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
@@ -45,7 +50,7 @@ package enum FileLimit {
     if last >= 0 { close(last) }
   }
 
-  /// Runs `body`, which may use the last descriptors as well.
+  /// Runs `body`, which may also use the reserved descriptors.
   static func withReserve<R>(_ body: () -> R) -> R {
     guard hasReserve.load(ordering: .relaxed), let limit = current else { return body() }
     _ = set(limit.rlim_max, below: false)

@@ -4,16 +4,16 @@ internal import Logging
 internal import NetmapClient
 internal import NetmapCore
 
-// When the daemon has to wake up by itself, and when it leaves.
+// When the daemon wakes up without an event, and when it exits.
 
 extension Server {
   private var isIdle: Bool { tokens.isEmpty && pending.isEmpty && !control.holdsPorts }
 
-  /// How often it is looked whether processes have received their answers, when some are to do so before others
-  /// of their requests are decided; nanoseconds.
+  /// How often the server checks whether processes have received their answers while requests wait
+  /// for that, nanoseconds.
   private static let answerPause: UInt64 = 10_000_000
 
-  /// How long to sleep at most, milliseconds; -1 for ever.
+  /// How long the server may sleep, milliseconds; -1 for no limit.
   func timeout() -> CInt {
     if parkedUntil != nil { return Self.parkPause }
     var end: UInt64?
@@ -49,9 +49,9 @@ extension Server {
     leave(evenIfAsked: false)
   }
 
-  /// Removes the sockets and stops.
+  /// Removes the sockets and stops the server.
   ///
-  /// - Parameter evenIfAsked: Also when somebody has just connected.
+  /// - Parameter evenIfAsked: Whether to stop even if a client has just connected.
   func leave(evenIfAsked: Bool) {
     let isGranted =
       if let opener = settings.opener {

@@ -4,21 +4,26 @@ internal import Logging
 package import NetmapClient
 internal import NetmapCore
 
-/// Where the daemon listens, and how those who connect there are admitted.
+/// A socket on which the daemon listens, and the rules by which it admits clients there.
 package final class Listener {
   package let address: DaemonAddress
   package let admission: Admission
-  /// Whether the socket is removed at the end; not systemd's, which goes on listening.
+  /// Whether the daemon removes the socket when it ends.
+  ///
+  /// Not so for a socket of systemd, which continues to listen.
   package let removesSocket: Bool
   private let file: OwnedFile
-  /// Under which it is watched.
+  /// The key under which the server watches the socket.
   var key: UInt64 = 0
-  /// Accepting has stopped for want of descriptors until then.
+  /// When the server accepts connections again after it ran out of descriptors, monotonic
+  /// nanoseconds; nil while it accepts them.
   var acceptsAgainAt: UInt64?
 
   var descriptor: CInt { file.descriptor }
 
-  /// Whether anybody can connect: not once somebody has shut the socket down, for good.
+  /// Whether clients can connect.
+  ///
+  /// False once any process with a copy of the socket has shut it down, which is final.
   var isListening: Bool {
     var state = pollfd(
       fd: descriptor, events: Int16(CLINUX_EPOLLRDHUP | CLINUX_EPOLLIN), revents: 0)
@@ -27,10 +32,10 @@ package final class Listener {
   }
 
   /// - Parameters:
-  ///   - file: A listening socket; this object's from now on.
-  ///   - address: What it is bound to.
-  ///   - admission: The rules for those who connect.
-  ///   - removesSocket: Whether to remove the socket at the end.
+  ///   - file: A listening socket; this object takes ownership of it.
+  ///   - address: The address to which the socket is bound.
+  ///   - admission: The rules for clients that connect.
+  ///   - removesSocket: Whether the daemon removes the socket when it ends.
   package init(
     _ file: CInt, _ address: DaemonAddress, _ admission: Admission, removesSocket: Bool = true
   ) {
@@ -42,7 +47,7 @@ package final class Listener {
 }
 
 extension Server {
-  /// Connections that are accepted in one turn.
+  /// The most connections that the server accepts per turn.
   private static let acceptsPerTurn = 64
 
   func accept(on listener: Listener) {
@@ -61,14 +66,14 @@ extension Server {
     let file = Glibc.accept(listener, nil, nil)
     guard file >= 0 else { return file }
     _ = fcntl(file, F_SETFD, FD_CLOEXEC)
-    // It has that from the listener, unless it was connected to one of somebody else's making before the
-    // daemon ran.
+    // Inherited from the listener, unless the client connected before the daemon ran to a socket
+    // that another program made.
     _ = clinux_pass_credentials(file)
     return file
   }
 
   private func admit(_ file: CInt, through listener: Listener) {
-    // Who connected: what the connection costs is on them, whoever uses it.
+    // The user who connected pays for the connection, whichever process uses it.
     var peer = clinux_credentials()
     let user = unsafe clinux_peer(file, &peer) == 0 ? peer.user : .max
     let socket = PeerSocket(file, of: user, closer)
@@ -82,7 +87,7 @@ extension Server {
     }
   }
 
-  /// Enters a connection.
+  /// Registers a connection and begins to read from it.
   func watch(_ socket: PeerSocket, _ admission: Admission) throws(NetmapError) -> Connection {
     var made: Connection?
     _ = try watch(socket.descriptor, in: queue) { key in
@@ -97,7 +102,9 @@ extension Server {
     return made
   }
 
-  /// Ends a connection. Nobody must be able to make the daemon wait for its close, or be told of it again.
+  /// Ends a connection.
+  ///
+  /// No peer can make the daemon wait for its close or get events for it afterwards.
   func drop(_ connection: Connection) {
     guard connections.removeValue(forKey: connection.key) != nil else { return }
     sources[connection.key] = nil
@@ -108,14 +115,14 @@ extension Server {
     forgetBooks(of: connection.user)
   }
 
-  /// Stops or begins to read from a connection.
+  /// Stops reading from a connection, or resumes.
   func hold(_ connection: Connection, _ isHeld: Bool) {
     guard connection.isHeld != isHeld else { return }
     connection.isHeld = isHeld
     queue.watch(connection.socket.descriptor, key: connection.key, reading: !isHeld)
   }
 
-  /// Whether to tell when there is room in a connection's queue.
+  /// Starts or stops watching for room in a connection's send queue.
   func wait(for connection: Connection, room: Bool) {
     guard connection.wantsRoom != room else { return }
     connection.wantsRoom = room
@@ -123,12 +130,12 @@ extension Server {
     do throws(NetmapError) {
       try rooms.addForRoom(connection.socket.descriptor, key: connection.key)
     } catch {
-      // It is tried again with the next news.
+      // The next message for this client tries again.
       connection.wantsRoom = false
     }
   }
 
-  // MARK: - Without descriptors
+  // MARK: - Out of descriptors
 
   private func lacksDescriptor(_ listener: Listener) {
     if refuse(listener) { return }
@@ -137,9 +144,10 @@ extension Server {
     listener.acceptsAgainAt = monotonicNanoseconds() + 100_000_000
   }
 
-  /// Tells the process that waits to be accepted that there is no descriptor left for it.
+  /// Refuses the next waiting connection for lack of descriptors, with the help of the reserve
+  /// descriptor.
   ///
-  /// - Returns: False when not even that can be done.
+  /// - Returns: False when the server cannot even accept the connection.
   private func refuse(_ listener: Listener) -> Bool {
     guard reserve != nil else {
       reserve = Self.spare()

@@ -2,21 +2,23 @@ internal import CLinux
 internal import Glibc
 internal import NetmapCore
 
-/// A descriptor of a network namespace, network_namespaces(7). Having one is not enough to have interfaces of it
-/// opened.
+/// A descriptor of a network namespace, network_namespaces(7).
+///
+/// A process that has such a descriptor may not have interfaces of the namespace opened for that
+/// reason alone.
 final class NamespaceFile: Sendable {
   let file: CInt
-  /// What keeps it open.
+  /// The object that keeps the descriptor open.
   private let keeper: any Sendable
   let number: UInt64
 
-  /// In whose name it is used.
+  /// The process and user in whose name the namespace is used.
   let asker: OpenerRequest.Asker
 
   /// - Parameters:
-  ///   - file: What a process says is one.
-  ///   - asker: The process; the daemon itself by default.
-  /// - Throws: ``NetmapError`` `EINVAL` when it is something else.
+  ///   - file: A descriptor that a process passed as one of a network namespace.
+  ///   - asker: The process and its user; the daemon itself by default.
+  /// - Throws: ``NetmapError`` `EINVAL` for any other descriptor.
   convenience init(
     _ file: ForeignFile, of asker: OpenerRequest.Asker = .init()
   ) throws(NetmapError) {
@@ -26,8 +28,8 @@ final class NamespaceFile: Sendable {
   private init(
     _ file: CInt, _ asker: OpenerRequest.Asker = .init(), kept keeper: any Sendable
   ) throws(NetmapError) {
-    // The link's text comes from the kernel, whatever kind of file it is, and asking for it waits for
-    // nobody: a file can belong to a file system that answers when it likes.
+    // The kernel itself writes the text of this link for any kind of file. Reading it never waits,
+    // whereas other calls on a file can wait for as long as its file system likes.
     var text = [CChar](repeating: 0, count: 64)
     let count = unsafe readlink("/proc/self/fd/\(file)", &text, text.count)
     let name = String(
@@ -45,13 +47,14 @@ final class NamespaceFile: Sendable {
     self.number = number
   }
 
-  /// The user who owns the user namespace that it belongs to; nil when that is outside of the daemon's.
+  /// The user who owns the user namespace to which the network namespace belongs; nil when that
+  /// user namespace is outside the daemon's.
   var owner: UInt32? {
     var user: UInt32 = 0
     return unsafe clinux_namespace_owner(file, &user) == 0 ? user : nil
   }
 
-  /// The calling thread's; nil where /proc is missing.
+  /// The calling thread's network namespace; nil where /proc is missing.
   static func current() -> NamespaceFile? {
     if AskedNamespace.isUsed { return AskedNamespace.home }
     let file = unsafe open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)
@@ -59,7 +62,8 @@ final class NamespaceFile: Sendable {
     return try? NamespaceFile(file, kept: OwnedFile(file))
   }
 
-  /// A descriptor of the one in which the calling thread has interfaces looked up; the caller's.
+  /// A descriptor of the namespace in which the calling thread has interfaces looked up; the caller
+  /// owns it.
   ///
   /// - Throws: ``NetmapError`` `EMFILE`, or `ENOENT` where /proc is missing.
   static func asked() throws(NetmapError) -> OwnedFile {
@@ -71,12 +75,12 @@ final class NamespaceFile: Sendable {
     return OwnedFile(try OwnedFile.duplicate(namespace.file))
   }
 
-  /// Runs `body` in a network namespace, on this thread, and comes back.
+  /// Runs `body` on this thread in a network namespace, and returns to the former one.
   ///
   /// - Parameters:
-  ///   - namespace: Which; nil for where the thread is.
-  ///   - home: Where the thread is.
-  ///   - body: What to do there.
+  ///   - namespace: The namespace; nil for the one that the thread is in.
+  ///   - home: The namespace that the thread is in.
+  ///   - body: The work to do there.
   /// - Returns: What `body` returns.
   /// - Throws: ``NetmapError`` when the daemon may not enter it, or what `body` throws.
   static func within<R>(
@@ -91,7 +95,7 @@ final class NamespaceFile: Sendable {
         remedy: "let root run netmapd, or use an engine of the process's own (--embedded)")
     }
     defer {
-      // Nothing could be opened for anybody from the wrong place.
+      // In the wrong namespace the daemon could serve no client.
       precondition(
         setns(home.file, CInt(CLINUX_CLONE_NEWNET)) == 0,
         "cannot leave a network namespace")

@@ -4,20 +4,22 @@ package import Logging
 internal import NetmapClient
 package import NetmapCore
 
-/// The daemon: answers requests, tells processes of each other, and cleans up after those that die.
+/// The daemon's server: answers requests, introduces processes to each other, and cleans up after
+/// those that die.
 ///
-/// One thread, which waits for nobody: not for a client, not for the engine while that opens an interface, not
-/// for a descriptor to be closed. It is in nobody's data path.
+/// The server runs on one thread and never waits: not for a client, not for the engine while it
+/// opens an interface, and not for the close of a descriptor. It is on no port's data path.
 package final class Server {
   package struct Settings {
     /// Seconds without an open port after which to exit; nil to stay.
     package var idleExit: Double?
-    /// Ports that strangers may open as everybody else does.
+    /// Ports that untrusted users may open as all other users do.
     package var sharedPorts: [PortPattern]
 
-    /// Whether modules from shared objects are run.
+    /// Whether users may load modules from shared objects.
     package var allowsModules = true
-    /// What does for the daemon what takes privileges; nil where it does everything itself.
+    /// The opener, which performs privileged operations for the daemon; nil if the daemon performs
+    /// them itself.
     package var opener: OpenerLink?
 
     package init(idleExit: Double? = nil, sharedPorts: [PortPattern] = []) {
@@ -26,17 +28,17 @@ package final class Server {
     }
   }
 
-  /// What a watched descriptor is.
+  /// The meaning of a watched descriptor.
   enum Source {
     case listener(Listener)
     case signals
     case connection(Connection)
     case death(Client)
-    /// What the control thread has decided.
+    /// The control thread's answers.
     case decisions
-    /// Connections of the daemon to itself.
+    /// The daemon's connections to itself.
     case own
-    /// A process that runs a module: what it says, and its end.
+    /// A module host: its messages and its end.
     case moduleHost(ModuleHost)
   }
 
@@ -46,73 +48,78 @@ package final class Server {
   let isolation: Isolation
   let own: OwnConnections
   let log: Logger
-  /// The first listener's.
+  /// The address of the first listener.
   let address: DaemonAddress
   let settings: Settings
   let listeners: [Listener]
-  /// What strangers are given in the place of the engine's.
+  /// The directory that untrusted clients get instead of the engine's; made on first use.
   var emptyDirectory: Directory?
-  /// The daemon's own.
+  /// The daemon's own network namespace.
   let home = NamespaceFile.current()
 
-  /// What the daemon's own work goes on by: deaths, decisions, signals.
+  /// Events of the daemon's own work: deaths, decisions, signals.
   let urgent: EventQueue
-  /// Listeners and connections: what peers can make busy.
+  /// Events of listeners and connections, which peers can flood.
   let queue: EventQueue
-  /// Mailboxes of processes that are to be told more once they have received something.
+  /// Mailboxes of clients with mail left to send: they become ready when the client has received
+  /// something.
   let rooms: EventQueue
   var unread = UnreadFiles()
-  /// When mail that could not be sent is tried again, monotonic nanoseconds.
+  /// When the server tries again to send mail that it could not send, monotonic nanoseconds.
   var postsAgainAt: UInt64?
   var sources: [UInt64: Source] = [:]
   private var lastKey: UInt64 = 0
   var connections: [UInt64: Connection] = [:]
-  /// What the connections of users cost.
+  /// The connections of each user.
   var usage: [UInt32: ConnectionUsage] = [:]
   let strangersUsage = ConnectionUsage()
 
   var clients: [Int: Client] = [:]
-  /// Clients that have ended, whose leases and exchanges the control thread finishes.
+  /// Clients that have ended, while the control thread finishes their leases and exchanges.
   var ending: [ClientTag: Client] = [:]
-  /// By binding: what is open, and what was closed but may still be looked at.
+  /// All bindings that are open, or were closed and may still be mapped by a client.
   var bindings: [BindingID: OpenBinding] = [:]
-  /// Locks that ended clients had.
+  /// The number of locks released from ended clients.
   var locksReleased: UInt64 = 0
-  /// Network interfaces on switches, by the name they have there.
+  /// The network interfaces on switches, by their names there.
   var interfaces: [PortName: CarriedInterface] = [:]
-  /// Switches, as their processes know them.
+  /// The switches as their processes know them.
   var switches: [UInt64: KnownSwitch] = [:]
-  /// Switches on which a port has been closed while senders may be waiting for room.
+  /// The switches on which a port was closed while senders may have been waiting for room.
   var crowded: Set<UInt64> = []
-  /// By token.
+  /// The bindings, by the key of their token's connection.
   var tokens: [UInt64: BindingID] = [:]
-  /// Requests that the control thread is deciding.
+  /// The requests that are being decided, by ticket.
   var pending: [UInt64: Request] = [:]
   var turns = RequestTurns()
   var lastTicket: UInt64 = 0
 
-  /// Processes that run modules.
+  /// The module hosts.
   var hosts: [pid_t: ModuleHost] = [:]
   var hostsWatchedAt: UInt64 = 0
-  /// Modules that are to be loaded, by request.
+  /// Modules that are to be loaded, by the ticket of the request.
   var loading: [UInt64: LoadRequest] = [:]
 
   var idleSince: UInt64? = monotonicNanoseconds()
   var isStopping = false
-  /// Until then peers are not served, for want of descriptors, unless some come free earlier.
+  /// The server does not serve peers until this time for lack of descriptors, unless enough become
+  /// free earlier; nil while it serves them.
   var parkedUntil: UInt64?
-  /// They are not kept waiting again before that.
+  /// The server does not make peers wait for descriptors again before this time.
   var parksAgainAt: UInt64 = 0
-  /// When connections that say nothing are looked at again.
+  /// When the server last looked at silent connections, monotonic nanoseconds.
   var silentSeenAt: UInt64 = 0
-  /// Given up for a moment to tell a process that there is no descriptor for it.
+  /// A spare descriptor.
+  ///
+  /// The server closes it to accept, and refuse, a connection when no other descriptor is left.
   var reserve: OwnedFile?
 
   /// - Parameters:
-  ///   - listeners: Where it listens, at least one; the first is the one that the daemon itself connects to.
-  ///   - engine: What answers requests.
-  ///   - settings: When to exit, and what strangers may open.
-  ///   - log: Where to tell what happens.
+  ///   - listeners: The sockets on which the server listens, at least one. The address of the first
+  ///     is the one that the daemon gives to its own client and to module hosts.
+  ///   - engine: The engine that carries out requests.
+  ///   - settings: The settings.
+  ///   - log: The log.
   /// - Throws: ``NetmapError`` when descriptors have run out.
   package init(
     listeners: [Listener], engine: Engine, settings: Settings, log: Logger
@@ -141,12 +148,12 @@ package final class Server {
   }
 
   static func spare() -> OwnedFile? {
-    // Any file will do; this one need not be opened by name.
+    // Any descriptor will do. An eventfd needs no path.
     let file = eventfd(0, CInt(EFD_CLOEXEC))
     return file >= 0 ? OwnedFile(file) : nil
   }
 
-  /// Gives a new watched descriptor its key.
+  /// Watches a descriptor and gives it a key.
   func watch(
     _ descriptor: CInt, in queue: borrowing EventQueue, _ source: (UInt64) -> Source
   ) throws(NetmapError) -> UInt64 {
@@ -156,7 +163,7 @@ package final class Server {
     return lastKey
   }
 
-  /// Serves until a signal or idleness ends it.
+  /// Serves until a signal or idleness ends the server.
   ///
   /// - Parameter signals: A signalfd(2): any signal it reports ends the server.
   /// - Throws: ``NetmapError`` when descriptors have run out at the start.
@@ -183,17 +190,18 @@ package final class Server {
       noteIdleness()
     }
     control.stop()
-    // This process may hang in the close of somebody's file: whoever is connected must not wait for that.
+    // The exit of this process may hang in the close of another process's file. Connected clients
+    // must not wait for that.
     for connection in connections.values { connection.socket.shutDown() }
   }
 
   /// Sleeps until something happens.
   ///
-  /// - Returns: Whether peers want something.
+  /// - Returns: Whether peers need service.
   private func sleep() -> Bool {
     var entries = [
       pollfd(fd: urgent.descriptor, events: Int16(POLLIN), revents: 0),
-      // Negative descriptors are left out: nobody new is listened to.
+      // poll(2) ignores negative descriptors: the server does not serve peers then.
       pollfd(
         fd: parkedUntil == nil ? queue.descriptor : -1, events: Int16(POLLIN), revents: 0),
       pollfd(fd: rooms.descriptor, events: Int16(POLLIN), revents: 0),
@@ -203,7 +211,10 @@ package final class Server {
     return entries[1].revents != 0
   }
 
-  /// Deaths first: whoever opens a port after another was closed must find it closed.
+  /// Handles events of the daemon's own work.
+  ///
+  /// Deaths come first: a client that opens a port after another client's death must find that
+  /// client's ports closed.
   private func attend(_ events: [EventQueue.Event]) {
     for event in events {
       if case .death(let client) = sources[event.key] { end(client, because: "it ended") }
@@ -221,8 +232,9 @@ package final class Server {
     }
   }
 
-  /// Takes note of every end that is visible by now. Called before each decision, which makes closing
-  /// a token take effect at once.
+  /// Handles all deaths and hang-ups that are visible by now.
+  ///
+  /// The server calls this before each decision, so that closing a token takes effect at once.
   func reap() {
     for event in urgent.events(capacity: sources.count) {
       if case .death(let client) = sources[event.key] { end(client, because: "it ended") }
@@ -238,10 +250,11 @@ package final class Server {
 
   // MARK: - Turns
 
-  /// Messages of one user's that are taken in one turn.
+  /// The most messages of one user that the server reads per turn.
   private static let messagesPerTurn = (trusted: 16, stranger: 4)
 
-  /// Serves peers: one message of each connection at most, and a bounded number of each user's.
+  /// Serves peers: at most one message of each connection, and a bounded number of each user's
+  /// messages.
   private func serveTurn() {
     let events = queue.events(capacity: sources.count)
     bury(events)
@@ -256,7 +269,7 @@ package final class Server {
       default: break
       }
     }
-    // One of each user, then another of each, as long as they may.
+    // One message of each user, then the next of each, up to the limit.
     var round = 0
     while !ready.isEmpty, !isStopping {
       for user in ready.keys {
@@ -272,7 +285,7 @@ package final class Server {
           continue
         }
         guard makeRoom() else { return }
-        // It may have been closed in this turn.
+        // This turn may have closed the connection.
         guard connections[connection.key] === connection, !connection.isHeld else { continue }
         serve(connection)
       }
@@ -282,6 +295,6 @@ package final class Server {
 }
 
 extension NetmapError.Code {
-  /// Whether trying again later may help.
+  /// Whether another try may succeed later.
   var isTemporary: Bool { rawValue == EAGAIN || rawValue == ENOBUFS || rawValue == ETOOMANYREFS }
 }

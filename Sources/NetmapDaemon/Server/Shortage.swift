@@ -1,26 +1,31 @@
 internal import Glibc
 internal import NetmapCore
 
-// When descriptors run short. What has been closed is given up a little later: the control thread ends
-// bindings one after the other, the closer closes what others made. Whoever asks meanwhile waits for that,
-// in the queue of the socket; the server does not.
+// Descriptor pressure.
+//
+// The daemon frees closed descriptors with a delay: the control thread ends one binding after the
+// other, and the closer closes descriptors of other processes. Under pressure, requests wait in the
+// queues of their sockets until these closes are done. The server itself does not wait.
 
 extension Server {
-  /// How long peers wait at most for what is being closed, nanoseconds. Programs are taken off interfaces in
-  /// that.
+  /// How long peers wait for pending closes at most, nanoseconds.
+  ///
+  /// The time is enough to detach programs from interfaces.
   private static let settleTime: UInt64 = 200_000_000
-  /// How often it is looked whether enough has been closed, milliseconds.
+  /// How often the server checks whether enough descriptors are free, milliseconds.
   static let parkPause: CInt = 2
 
-  /// What a request needs at most: its own two, copies of them, and those of a port.
+  /// The most descriptors that a request needs: its own two, copies of these, and the port's.
   private static let descriptorsNeeded = 10
 
-  /// Whether somebody may be accepted: there is room, or nothing is left to come free.
+  /// Whether the server may accept a connection or read a message: enough descriptors are free, no
+  /// pending close will free any, or peers have waited in vain just before.
   ///
-  /// If not, peers are not served until there is.
+  /// If not, the server stops serving peers until one of these holds, or until ``settleTime`` has
+  /// passed.
   func makeRoom() -> Bool {
     guard !isSettled, !hasRoom else { return true }
-    // What takes no time, whoever waits.
+    // Ending clients without ports takes no time, so try that before peers have to wait.
     endPortless()
     let now = monotonicNanoseconds()
     guard now >= parksAgainAt, !hasRoom else { return true }
@@ -29,13 +34,13 @@ extension Server {
     return false
   }
 
-  /// Whether there is nothing left to come free.
+  /// Whether no pending close is left that could free descriptors.
   private var isSettled: Bool {
     control.isUpToDate && closer.isIdle && ending.isEmpty
       && !clients.values.contains(where: \.mayBeGone)
   }
 
-  /// Serves peers again, if they were not served for want of descriptors and need not wait any more.
+  /// Serves peers again after descriptor pressure, once they need not wait any longer.
   func unparkIfPossible() {
     acceptAgain()
     guard let time = parkedUntil else { return }
@@ -43,7 +48,8 @@ extension Server {
     let now = monotonicNanoseconds()
     guard hasRoom || isSettled || now >= time else { return }
     parkedUntil = nil
-    // Who has waited in vain is refused.
+    // For that time the server refuses requests that have waited in vain, instead of making them
+    // wait again.
     parksAgainAt = now + Self.settleTime / 2
   }
 

@@ -1,35 +1,36 @@
 internal import Synchronization
 
-/// The module of a switch as the engine knows it. Guarded by the engine's lock.
+/// The engine's record of a switch's module, guarded by the engine's lock.
 ///
-/// A built-in module is its number and a configuration area in the segment. There are two areas: the one
-/// that is not in use is written, then one word is changed. It is written only when no sync is under way
-/// any more that may have read the word before its last change.
+/// A built-in module is a number and a configuration area in the switch's segment. There are two
+/// areas. The engine writes the area that is not in use, and then changes one word to select it. It
+/// reuses an area only when no sync is under way any more that may have read the word before its
+/// last change.
 final class BridgeModules {
   private let segment: BridgeSegment
   private let destinations: DestinationTable
   private let clients: Directory
-  /// What was asked for last.
+  /// The module that was requested last.
   private(set) var choice = SwitchModuleChoice.learning
   private var program = ModuleProgram(rawValue: 0)
   private var lastEpoch: UInt32 = 0
-  /// Who may still be using the area that is not in use.
+  /// The syncs that may still use the area that is not in use.
   private var users: [SenderWatch] = []
-  /// Modules of this process that syncs may still be calling.
+  /// Former modules of this process that syncs may still call.
   private var retired: [(module: LoadedModule, users: EpochWatch)] = []
-  /// The module of this process that is in use.
+  /// The module of this process that is in use, if any.
   private(set) var module: LoadedModule?
-  /// Of a hosted module: what it calls itself, and the process it runs in.
+  /// The name of a hosted module, and the process that it runs in.
   private var host: (name: String, process: Int32)?
 
   private var changes: UInt64 = 0
-  /// What had been counted when the module was chosen.
+  /// The counts when the module was chosen.
   private var packetsBefore: UInt64 = 0
   private var droppedBefore: UInt64 = 0
   private var failures: UInt64 = 0
-  /// Packets that were lost in rings of hosts that have ended.
+  /// Packets lost in the rings of hosts that have ended.
   private var lost: UInt64 = 0
-  /// Packets for which those rings had no room.
+  /// Packets refused because those rings had no room.
   private var refused: UInt64 = 0
 
   init(_ segment: BridgeSegment, _ destinations: DestinationTable, _ clients: Directory) {
@@ -38,19 +39,20 @@ final class BridgeModules {
     self.destinations = destinations
   }
 
-  // Somebody may still hold the table, and sync a port that has left.
+  // A thread may still hold the table, and sync a port that has left the switch.
   deinit {
     unsafe moduleCell(destinations.cells).pointee.store(0, ordering: .sequentiallyConsistent)
   }
 
-  /// Makes the switch work by another module of its own. Loses no packet.
+  /// Selects a built-in module, without losing a packet.
   ///
   /// - Parameters:
-  ///   - choice: Not a loaded one.
-  ///   - ports: Index of each port by its name on the switch.
-  ///   - senders: Segments of every port that may be in the middle of a sync.
-  /// - Throws: ``NetmapError`` `EINVAL` for a configuration that is none, `EBUSY` when a sender has stopped
-  ///   that may still read the former configuration.
+  ///   - choice: The module, not a loaded one.
+  ///   - ports: The index of each port, by the port's name on the switch.
+  ///   - senders: The segments of all ports that may be in the middle of a sync.
+  /// - Throws: ``NetmapError`` `EINVAL` for an invalid configuration, `E2BIG` for too many filter
+  ///   rules, `EOPNOTSUPP` for a loaded module, `EBUSY` when a stopped sender may still read the
+  ///   former configuration.
   func set(
     _ choice: SwitchModuleChoice, ports: [String: Int], senders: [SyncSegment]
   ) throws(NetmapError) {
@@ -89,7 +91,7 @@ final class BridgeModules {
     self.choice = choice
   }
 
-  /// Has a module in this process decide. Loses no packet.
+  /// Selects a module of this process, without losing a packet.
   func set(_ module: LoadedModule, as choice: SwitchModuleChoice, senders: [SyncSegment]) {
     let former = self.module
     unsafe moduleCell(destinations.cells).pointee.store(
@@ -100,7 +102,7 @@ final class BridgeModules {
     self.choice = choice
   }
 
-  /// The module that is in use has another configuration.
+  /// Notes that the module in use has another configuration.
   func reconfigured(_ choice: SwitchModuleChoice) {
     self.choice = choice
     changes += 1
@@ -109,12 +111,12 @@ final class BridgeModules {
   /// Sends every packet to a module host from now on.
   ///
   /// - Parameters:
-  ///   - index: Of its port.
-  ///   - name: What the module calls itself.
-  ///   - process: The host's.
-  ///   - choice: What was asked for.
-  ///   - senders: Segments of every port that may be in the middle of a sync.
-  /// - Throws: ``NetmapError`` `EBUSY` as ``set(_:ports:senders:)``.
+  ///   - index: The index of the host's port.
+  ///   - name: The module's own name.
+  ///   - process: The host's process.
+  ///   - choice: The requested module.
+  ///   - senders: The segments of all ports that may be in the middle of a sync.
+  /// - Throws: ``NetmapError`` `EBUSY` as in ``set(_:ports:senders:)``.
   func redirect(
     to index: Int, name: String, process: Int32, as choice: SwitchModuleChoice,
     senders: [SyncSegment]
@@ -127,7 +129,7 @@ final class BridgeModules {
     host = (name, process)
   }
 
-  /// The port of a module host has gone, whatever the reason: the switch works without it.
+  /// Selects the fallback after a module host's port has left the switch, for whatever reason.
   func hostLeft(_ index: Int) {
     guard program.kind == .hosted, program.host == index else { return }
     var falls = SwitchModuleChoice.Fallback.learning
@@ -136,13 +138,14 @@ final class BridgeModules {
     failures += 1
   }
 
-  /// The port of a module host is gone, and nobody writes to its ring any more: what was in it is lost.
+  /// Counts the packets in the ring of a module host that has left; no sender writes to the ring
+  /// any more.
   func noteLosses(in backlog: HostBacklog) {
     lost &+= backlog.packets
     refused &+= backlog.refused
   }
 
-  /// A port has come, or gone (nil).
+  /// Notes that a port has joined the switch at `index` or, if `index` is nil, left it.
   func portChanged(_ name: String, _ index: Int?, left: Int? = nil) {
     if case .balancer(let outputs) = choice, program.kind == .balancer,
       let place = outputs.firstIndex(of: name)
@@ -154,7 +157,7 @@ final class BridgeModules {
     sweep()
   }
 
-  /// Lets go of modules that no sync can be calling.
+  /// Releases the modules that no sync can be calling any more.
   func sweep() {
     for index in retired.indices.reversed() where retired[index].users.isOver() {
       retired.remove(at: index)
@@ -183,7 +186,7 @@ final class BridgeModules {
     unsafe packetsBefore = segment.view.value(of: .packets)
     unsafe droppedBefore = segment.view.value(of: .dropped)
     program = ModuleProgram(kind, area: area, host: index, epoch: lastEpoch)
-    // What it says has been written.
+    // The configuration that the word selects has already been written.
     unsafe segment.view.setProgram(program)
     if isFlip { users.append(SenderWatch(senders, among: clients)) }
     changes += 1
@@ -191,14 +194,14 @@ final class BridgeModules {
     guard !keeps, let former = module else { return }
     module = nil
     unsafe moduleCell(destinations.cells).pointee.store(0, ordering: .sequentiallyConsistent)
-    // Who has read the word before may still call it.
+    // A sync that has read the cell before may still call the module.
     retired.append((former, destinations.watch()))
   }
 
-  /// What is known of the module.
+  /// Reports the module and its counts.
   ///
-  /// - Parameter hosts: Of the hosts whose ports are on the switch now.
-  /// - Returns: For whoever asks.
+  /// - Parameter hosts: The backlogs of the hosts whose ports are on the switch now.
+  /// - Returns: The report, for clients that ask.
   func report(_ hosts: [HostBacklog]) -> SwitchModuleReport {
     var report = SwitchModuleReport()
     report.choice = choice

@@ -1,21 +1,22 @@
-// Packets side by side mostly go the same way. A module that can look at them in their slots says so of each, and
-// they are copied run by run from ring to ring, in the order in which they were sent; frames and lists are
-// made only where runs are short.
+// Verdict runs. Consecutive packets mostly have the same destination. A module that can look at
+// packets in their slots gives a verdict on each, and the sender copies runs of the same verdict
+// from ring to ring, in the order in which they were sent. It makes frames and lists only where
+// runs are short.
 
 extension Forwarder {
-  /// With fewer packets a run than this, on average, lists are cheaper: they need a lease for each receiver, and
-  /// not for each run.
+  /// The average number of packets per run below which lists are cheaper: they need one lease per
+  /// receiver instead of one per run.
   private static var runMin: Int { 16 }
 
-  /// Forwards packets that a slot begins, as the switch's module says.
+  /// Forwards single-slot packets as the switch's module decides.
   ///
   /// - Parameters:
-  ///   - first: A slot before `head`.
-  ///   - head: The end of what is sent.
-  ///   - limit: Slots to look at, at most; at least 1.
-  ///   - program: The module.
-  /// - Returns: How many packets are done with, a slot each, and their bytes; none when the module has to be
-  ///   asked about frames.
+  ///   - first: The first slot, before `head`.
+  ///   - head: The slot after the last one to send.
+  ///   - limit: The most slots to look at, at least 1.
+  ///   - program: The switch's module.
+  /// - Returns: The number of packets delivered or dropped, and their bytes; 0 packets when the
+  ///   module must be asked about frames.
   @inline(never)
   mutating func forwardDecided(
     from first: UInt32, upTo head: UInt32, limit: Int, _ program: ModuleProgram
@@ -60,7 +61,7 @@ extension Forwarder {
     return (done.packets, done.bytes)
   }
 
-  /// How many runs of the same verdict there are.
+  /// Counts the runs of the same verdict.
   private func runs(_ count: Int) -> Int {
     let verdicts = unsafe verdicts
     var changes: UInt32 = 0
@@ -70,7 +71,7 @@ extension Forwarder {
     return 1 &+ Int(changes)
   }
 
-  // The compiler makes vectors of it.
+  // The compiler vectorizes this loop.
   @inline(__always)
   private func isOneRun(_ count: Int) -> Bool {
     let verdicts = unsafe verdicts
@@ -80,6 +81,8 @@ extension Forwarder {
     return differences == 0
   }
 
+  /// Delivers runs one after the other.
+  ///
   /// - Returns: As ``deliverRun(_:_:_:)``.
   @inline(never)
   private mutating func deliverRuns(
@@ -101,10 +104,11 @@ extension Forwarder {
     return (UInt32(truncatingIfNeeded: first), bytes, dropped)
   }
 
-  /// Delivers packets side by side that have the same verdict.
+  /// Delivers consecutive packets that have the same verdict.
   ///
-  /// - Returns: How many are done with: all of them, unless the application has written to their slots
-  ///   meanwhile. Their bytes, and how many of them go to nobody.
+  /// - Returns: The number of packets delivered or dropped, their bytes, and the number of those
+  ///   dropped. All packets are delivered or dropped, unless the application has written to their
+  ///   slots meanwhile.
   @inline(__always)
   private mutating func deliverRun(
     _ slot: UInt32, _ packets: UInt32, _ verdict: UInt32
@@ -118,7 +122,8 @@ extension Forwarder {
     return unsafe deliverUncommonRun(slot, packets, verdict)
   }
 
-  /// The same for what cannot be copied as it is: to several, to somebody who wants it otherwise, to nobody.
+  /// Delivers a run that cannot be copied unchanged: to several ports, to a ring that wants packets
+  /// in another form, or to no port.
   @inline(never)
   private mutating func deliverUncommonRun(
     _ slot: UInt32, _ packets: UInt32, _ verdict: UInt32

@@ -1,19 +1,21 @@
 internal import Glibc
 
-/// The rules of a ``PacketFilter`` as people write them, separated by `;` or line ends:
+/// The rules of a ``PacketFilter`` as text, separated by `;` or line ends:
 ///
 ///     allow|deny [arp|ip|ip6|icmp|icmp6|tcp|udp|sctp|proto N]
 ///                [from any|ADDRESS[/BITS] [port N[-M]]] [to any|ADDRESS[/BITS] [port N[-M]]]
 ///     default allow|deny
 ///
-/// `allow all` and `allow` mean the same. Without a default, what meets no rule is allowed. `tcp`, `udp`,
-/// `sctp` and `proto` mean both versions of IP, `ip` means version 4. `#` begins a comment.
+/// `allow all` and `allow` mean the same. Without a default, packets that match no rule are
+/// allowed. `tcp`, `udp`, `sctp` and `proto` match both versions of IP, `ip` matches version 4. `#`
+/// begins a comment.
 struct FilterRules: Hashable, Sendable {
   var rules: [FilterRule] = []
-  /// Whether what meets no rule is denied.
+  /// Whether packets that match no rule are denied.
   var denies = false
 
-  /// - Throws: ``NetmapError`` `EINVAL` that names the rule and the word.
+  /// - Throws: ``NetmapError`` `EINVAL` that quotes the rule and names the fault, `E2BIG` for too
+  ///   many rules.
   init(_ text: String) throws(NetmapError) {
     for line in text.split(whereSeparator: { $0 == ";" || $0.isNewline }) {
       let words = line.prefix { $0 != "#" }.split(whereSeparator: \.isWhitespace)

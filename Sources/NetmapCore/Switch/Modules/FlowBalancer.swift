@@ -1,10 +1,10 @@
-/// A load balancer: what comes from any other port goes to one of some output ports, chosen by a hash
-/// of the flow that is the same for both directions.
+/// A load balancer, which distributes the packets from other ports over its output ports.
 ///
-/// TCP, UDP and SCTP are told apart by addresses and ports, other IP packets (and parts of
-/// fragmented ones) by their addresses, anything else by its Ethernet addresses. Where the chosen output
-/// is not on the switch the next one of the list is taken. Packets that outputs send are
-/// forwarded as a learning bridge does.
+/// A hash of the flow, the same for both directions, selects the output. TCP, UDP and SCTP flows
+/// are distinguished by addresses and ports, other IP packets and all fragments by their addresses,
+/// and all other frames by their Ethernet addresses. If the selected output is not on the switch,
+/// the balancer takes the next one of the list. It forwards packets that come from outputs as a
+/// learning bridge does.
 @unsafe
 struct FlowBalancer {
   private let area: ModuleConfiguration
@@ -15,13 +15,13 @@ struct FlowBalancer {
 
   private func output(_ place: Int) -> UInt32 { unsafe area.load(BalancerLayout.outputs &+ place) }
 
-  /// Makes the configuration; not in use yet.
+  /// Writes the configuration, while the area is not in use.
   func store(_ outputs: [UInt32]) {
     unsafe area.store(BalancerLayout.count, UInt32(outputs.count))
     for (place, index) in outputs.enumerated() { unsafe set(place, index) }
   }
 
-  /// Says where an output is, also while packets flow.
+  /// Stores the port index of an output; packets may flow meanwhile.
   func set(_ place: Int, _ index: UInt32) {
     unsafe area.store(BalancerLayout.outputs + place, index)
   }
@@ -52,8 +52,9 @@ struct FlowBalancer {
   }
 }
 
-/// Words of the area: how many outputs, and from ``outputs`` on the index of each. The engine changes a word when
-/// the output comes or goes.
+/// The words of the area: the number of outputs and, from ``outputs`` on, the port index of each.
+///
+/// The engine changes a word when its output joins or leaves the switch.
 enum BalancerLayout {
   static let count = 0
   static let outputs = 16
@@ -62,7 +63,7 @@ enum BalancerLayout {
 }
 
 enum FlowHash {
-  /// The same number for both directions of a flow.
+  /// Returns the same number for both directions of a flow.
   @inline(__always)
   static func hash(_ packet: borrowing SwitchPacket) -> UInt64 {
     let flow = packet.flow

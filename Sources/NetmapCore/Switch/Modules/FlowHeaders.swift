@@ -9,10 +9,10 @@ public struct FlowAddress: Hashable, Sendable {
   }
 }
 
-/// What the headers of a frame say about the flow that it belongs to.
+/// The flow that a frame belongs to, as its headers describe it.
 ///
-/// Up to two VLAN tags are skipped, and IPv6 extension headers. What is cut off or malformed counts as
-/// not being there.
+/// Up to two VLAN tags are skipped, and so are IPv6 extension headers. Truncated or malformed
+/// headers count as absent.
 public struct FlowHeaders: Hashable, Sendable {
   public enum Family: UInt8, Hashable, Sendable {
     case other = 0
@@ -20,17 +20,18 @@ public struct FlowHeaders: Hashable, Sendable {
     case ipv6 = 6
   }
 
-  /// Behind the VLAN tags; 0 when the frame is shorter than its header.
+  /// The EtherType behind the VLAN tags; 0 when the frame ends before it.
   public var etherType: UInt16 = 0
   public var family = Family.other
-  /// The transport protocol of an IP packet, 0 of others.
+  /// The transport protocol of an IP packet; 0 for other frames.
   public var protocolNumber: UInt8 = 0
   public var source = FlowAddress()
   public var destination = FlowAddress()
-  /// Whether it is a part of a larger IP packet; parts have no ports, not even the first one, so that
-  /// all of them are treated alike.
+  /// Whether the frame carries a fragment of an IP packet.
+  ///
+  /// Fragments have no ports here, not even the first one, so that all of them are handled alike.
   public var isFragment = false
-  /// Whether ``sourcePort`` and ``destinationPort`` say something: TCP, UDP and SCTP.
+  /// Whether ``sourcePort`` and ``destinationPort`` are valid: for TCP, UDP and SCTP.
   public var hasPorts = false
   public var sourcePort: UInt16 = 0
   public var destinationPort: UInt16 = 0
@@ -39,7 +40,7 @@ public struct FlowHeaders: Hashable, Sendable {
 
   /// - Parameters:
   ///   - bytes: The frame.
-  ///   - length: How many may be read.
+  ///   - length: Bytes that may be read.
   init(_ bytes: UnsafeRawPointer, _ length: Int) {
     guard length >= 14 else { return }
     let reader = unsafe HeaderReader(bytes: bytes, length: length)
@@ -66,7 +67,7 @@ public struct FlowHeaders: Hashable, Sendable {
     protocolNumber = unsafe reader.byte(start &+ 9)
     source.low = unsafe UInt64(reader.uint32(start &+ 12))
     destination.low = unsafe UInt64(reader.uint32(start &+ 16))
-    // More fragments, or an offset.
+    // The more-fragments flag, or a fragment offset.
     isFragment = unsafe reader.uint16(start &+ 6) & 0x3fff != 0
     unsafe readPorts(reader, start &+ length)
   }
@@ -106,7 +107,7 @@ public struct FlowHeaders: Hashable, Sendable {
   }
 }
 
-/// Fields in network order.
+/// Reads fields in network byte order.
 @unsafe
 private struct HeaderReader {
   let bytes: UnsafeRawPointer

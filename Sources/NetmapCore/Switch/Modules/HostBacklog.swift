@@ -1,18 +1,17 @@
 internal import Synchronization
 
-/// How far a module host has got with the packets in its ring: read from its port's sync segment, by
-/// whoever watches it.
+/// How far a module host has got with the packets in its ring, read from its port's sync segment.
 package struct HostBacklog {
-  /// Packets that have arrived and have not been dealt with.
+  /// Packets that have arrived and that the host has not handled yet.
   package let packets: UInt64
-  /// Whether there are such, in slots that it could take.
+  /// Whether there are packets in slots that the host could take.
   package let isWaiting: Bool
-  /// Goes up as long as it works.
+  /// Grows as long as the host works.
   package let progress: UInt64
-  /// Packets for which its ring had no room.
+  /// Packets for which the host's ring had no room.
   package let refused: UInt64
 
-  /// - Parameter segment: Of the host's port.
+  /// - Parameter segment: The sync segment of the host's port.
   package init(_ segment: SyncSegment) {
     guard let receive = unsafe segment.kring(end: 0, .receive, 0),
       let transmit = unsafe segment.kring(end: 0, .transmit, 0),
@@ -25,7 +24,7 @@ package struct HostBacklog {
     var arrived = unsafe receive.counters.packets
     var next = unsafe receive.arriving
     var hasFinished = false
-    // What is there may be written to meanwhile, by anybody: no more leases than slots.
+    // Any process on the switch may write to the table meanwhile: count no more leases than slots.
     let table = unsafe LeaseTable(base: leases)
     for _ in 0..<count {
       guard next.next < count else { break }

@@ -1,7 +1,8 @@
 internal import Synchronization
 
-/// What a module host has to say about its module: text in the configuration area of its program, which
-/// it writes and the engine reads. Any bytes mean something.
+/// The statistics of a hosted module, as text in the configuration area of its program.
+///
+/// The module host writes the text and the engine reads it. Any bytes are valid.
 @unsafe
 package struct HostReport {
   private let area: ModuleConfiguration
@@ -15,7 +16,7 @@ package struct HostReport {
     unsafe area.release(HostReportLayout.sequence, 0)
   }
 
-  /// Says what the module has counted.
+  /// Publishes the module's statistics.
   func store(_ statistics: [SwitchModuleStatistic]) {
     let text = statistics.map { "\($0.name) \($0.value)\n" }.joined()
     let bytes = Array(text.utf8.prefix(HostReportLayout.textLengthMax))
@@ -27,7 +28,7 @@ package struct HostReport {
     unsafe area.release(HostReportLayout.sequence, odd &+ 1)
   }
 
-  /// What was said last; empty while it is being changed.
+  /// The statistics that were published last; empty while the host changes them.
   var statistics: [SwitchModuleStatistic] {
     for _ in 0..<16 {
       let before = unsafe area.acquire(HostReportLayout.sequence)
@@ -45,10 +46,11 @@ package struct HostReport {
 }
 
 private enum HostReportLayout {
-  // Words: odd while the text is being written; and its length, bytes.
+  // Words: a sequence number, odd while the text is being written, and the length of the text in
+  // bytes.
   static let sequence = 0
   static let length = 1
-  // Bytes.
+  // The offset of the text, and its longest length, bytes.
   static let text = 64
   static let textLengthMax = 4096
 }

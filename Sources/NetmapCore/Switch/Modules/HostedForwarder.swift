@@ -1,21 +1,25 @@
-/// The other side of a redirected switch: takes packets out of a module host's receive ring, asks the
-/// module, and delivers them as the port that they come from would have.
+/// The host's side of a redirected switch: takes packets out of the host's receive ring, asks the
+/// module, and delivers them.
 ///
-/// One thread, in the host's own process. The host's port is an ordinary one of the switch; the lock of
-/// its transmit ring is held while packets are delivered, as any sender's is.
+/// It delivers each packet as the port that sent the packet would have. It runs in one thread of
+/// the host's own process. The host's port is an ordinary port of the switch. Like any sender, the
+/// host holds the lock of its transmit ring while it delivers packets.
 @safe
 package final class HostedForwarder {
   private let port: AttachedPort
   private let module: LoadedModule
   private let bridge: BridgeAttachment
-  /// Generations of the ports, to tell when one has gone.
+  /// The generations of the ports, to detect ports that have left.
   private var generations = [UInt32](repeating: 0, count: SwitchLimits.ports)
 
-  /// Slots that are looked at before the ring is given back: bounds what is lost when the module traps, and how
-  /// long a slow module makes no progress that netmapd can see.
+  /// The most slots to handle before the ring is given back.
+  ///
+  /// This limits the packets lost when the module traps, and the time in which netmapd sees no
+  /// progress of a slow module.
   private static let turnLimit: UInt32 = 64
 
-  /// - Throws: ``NetmapError`` `EINVAL` when the port is on no switch.
+  /// - Throws: ``NetmapError`` `EINVAL` when the port is on no switch, or lacks a transmit or a
+  ///   receive ring.
   package init(
     _ port: AttachedPort, module: LoadedModule
   ) throws(NetmapError) {
@@ -28,16 +32,16 @@ package final class HostedForwarder {
     self.bridge = bridge
   }
 
-  /// The port's own index.
+  /// The index of the host's port.
   package var index: Int { bridge.index }
 
-  /// Whether senders put their packets into this host's ring.
+  /// Whether senders put their packets into this host's ring now.
   package var isInUse: Bool {
     let program = unsafe bridge.segment.view.program
     return program.kind == .hosted && program.host == bridge.index
   }
 
-  /// The switch is to work without this host, where nobody else can see to it.
+  /// Selects the switch's fallback when this host stops and no other process can select it.
   package func leave(_ fallback: SwitchModuleChoice.Fallback) {
     let view = unsafe bridge.segment.view
     let program = unsafe view.program
@@ -47,11 +51,12 @@ package final class HostedForwarder {
         fallback == .stop ? .stopped : .learning, area: program.area, epoch: program.epoch &+ 1))
   }
 
-  /// Says what the module has counted, for listings.
+  /// Publishes the module's statistics, for listings.
   package func report() {
     guard isInUse else { return }
     let statistics = module.statistics
-    // With the lock, as senders read configurations: the area is not written anew meanwhile.
+    // Holds the lock, as senders do while they read configurations: the engine does not rewrite the
+    // area meanwhile.
     let transmit = unsafe port.transmit(0)
     guard unsafe transmit.begin() else { return }
     defer { unsafe transmit.end() }
@@ -60,7 +65,7 @@ package final class HostedForwarder {
     if isInUse { unsafe HostReport(view.configuration(view.program.area)).store(statistics) }
   }
 
-  /// Tells the module of ports that have gone since the last time.
+  /// Tells the module which ports have left since the last call.
   package func notePorts() {
     for index in 0..<SwitchLimits.ports {
       let now = unsafe bridge.segment.view.generation(of: index)
@@ -69,9 +74,9 @@ package final class HostedForwarder {
     }
   }
 
-  /// Deals with packets that have arrived, within limits.
+  /// Handles packets that have arrived, up to a limit.
   ///
-  /// - Returns: How many slots there were.
+  /// - Returns: The number of slots handled.
   package func turn() -> Int {
     let (receive, transmit) = unsafe (port.receive(0), port.transmit(0))
     _ = unsafe receive.synchronizeReceive(.forceRead)
@@ -96,9 +101,10 @@ package final class HostedForwarder {
 }
 
 extension Forwarder {
-  /// Forwards packets of other ports' senders, batch by batch: neighbours from the same ring together.
+  /// Forwards packets of other ports' senders, batch by batch; consecutive packets from one ring
+  /// form a batch.
   ///
-  /// - Returns: The first slot that was not looked at.
+  /// - Returns: The first slot that was not handled.
   mutating func forwardHosted(
     from: UInt32, upTo tail: UInt32, limit: UInt32, _ module: UnsafePointer<ModuleEntry>
   ) -> UInt32 {
@@ -113,7 +119,7 @@ extension Forwarder {
       let isWhole = unsafe takePacket(&index, tail, &count)
       packets &+= 1
       guard isWhole, let source, unsafe frames[first].length > 0 else {
-        // An empty slot of a sender that has died, or something that nobody sent.
+        // An empty slot of a sender that has died, or a slot that no sender wrote.
         count = first
         continue
       }
@@ -137,9 +143,10 @@ extension Forwarder {
     return index
   }
 
-  /// Looks at the slots of one packet, once each.
+  /// Reads the slots of one packet, once each.
   ///
-  /// - Returns: Whether it is one: its slots may have been written to by anybody.
+  /// - Returns: Whether the packet is valid: any process on the switch may have written to its
+  ///   slots.
   private mutating func takePacket(_ index: inout UInt32, _ tail: UInt32, _ count: inout Int)
     -> Bool
   {

@@ -1,6 +1,6 @@
-/// The learning bridge as a ``SwitchModule``: what a switch does that nobody has programmed.
+/// The learning bridge as a ``SwitchModule``: the behavior of a switch without a module.
 ///
-/// It is here to be read, measured, and built upon; a switch without a module does the same.
+/// It serves as an example, as a benchmark, and as a base for other modules.
 public struct LearningModule: SwitchModule {
   public static var name: String { "learning-module" }
   public static var decidesByAddresses: Bool { true }
@@ -16,7 +16,7 @@ public struct LearningModule: SwitchModule {
   public func lookup(_ batch: borrowing SwitchBatch) { Self.decide(batch) }
 
   static func decide(_ batch: borrowing SwitchBatch) {
-    // What the last packet taught and was told still holds for the next one with the same addresses.
+    // The verdict on the last packet still holds for the next one with the same addresses.
     let unknown: UInt64 = .max
     var (lastSource, lastTarget) = (unknown, unknown)
     var verdict = SwitchVerdict.drop

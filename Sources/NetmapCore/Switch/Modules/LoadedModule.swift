@@ -1,9 +1,9 @@
 package import CNetmap
 internal import Glibc
 
-/// A module in this process: its functions, and what they are called with.
+/// A module in this process: its functions, and the context that they are called with.
 ///
-/// The module is destroyed with the object; the shared object it is from stays mapped, because Swift code
+/// The module is destroyed with this object. Its shared object stays mapped, because Swift code
 /// cannot be unloaded.
 @safe
 package final class LoadedModule: Sendable {
@@ -12,16 +12,17 @@ package final class LoadedModule: Sendable {
   package let path: String?
   private nonisolated(unsafe) let table: netmap_module
   private nonisolated(unsafe) let context: UnsafeMutableRawPointer?
-  /// What the data path reads.
+  /// The part of the module that the data path reads.
   nonisolated(unsafe) let entry: UnsafeMutablePointer<ModuleEntry>
 
-  /// Takes a module over.
+  /// Takes ownership of a module.
   ///
   /// - Parameters:
-  ///   - table: Its functions, as a shared object exports them.
-  ///   - context: What they are called with; given back to the table's `destroy`.
-  ///   - name: What the module calls itself.
-  ///   - path: The shared object's.
+  ///   - table: The module's functions, as a shared object exports them.
+  ///   - context: The context that the functions are called with; finally passed to the table's
+  ///     `destroy`.
+  ///   - name: The module's own name.
+  ///   - path: The path of the shared object; nil for a module of the program itself.
   package init(
     _ table: netmap_module, _ context: UnsafeMutableRawPointer?, _ name: String, path: String?
   ) {
@@ -43,7 +44,7 @@ package final class LoadedModule: Sendable {
     unsafe entry.deallocate()
   }
 
-  /// Takes a module that the program has made itself.
+  /// Takes ownership of a module that the program has made itself.
   package convenience init<Module: SwitchModule & ~Copyable>(_ module: consuming Module) {
     let table = unsafe SwitchModuleLibrary.functions(Module.self, user: nil)
     unsafe self.init(table, SwitchModuleLibrary.wrap(module), Module.name, path: nil)
@@ -51,10 +52,11 @@ package final class LoadedModule: Sendable {
 
   /// Loads a shared object, and makes a module of it.
   ///
-  /// In one process a path is loaded once: a new version needs a new name.
+  /// A process loads a path only once: a new version needs a new file name.
   ///
-  /// - Throws: ``NetmapError``: `ENOENT` and the like for a path that cannot be read, `EINVAL` when it is no
-  ///   module, `EPROTO` when it was built for another version, or what the module itself threw.
+  /// - Throws: ``NetmapError``: `ENOENT` and the like for a path that cannot be read, `EINVAL` when
+  ///   the file is no module, `EPROTO` when it was built for another version, or the module's own
+  ///   error.
   package convenience init(path: String, configuration: String) throws(NetmapError) {
     let table = unsafe try Self.table(path)
     let name = unsafe table.name.map { unsafe String(cString: $0) } ?? "unnamed"
@@ -66,9 +68,10 @@ package final class LoadedModule: Sendable {
     unsafe self.init(table, module, name, path: path)
   }
 
-  /// Hands another configuration over.
+  /// Gives the module another configuration.
   ///
-  /// - Throws: ``NetmapError``, the module's own; `EOPNOTSUPP` when it has to be made anew instead.
+  /// - Throws: ``NetmapError``: the module's own error, or `EOPNOTSUPP` when the caller must make a
+  ///   new module instead.
   package func configure(_ configuration: String) throws(NetmapError) {
     var text = [CChar](repeating: 0, count: 1024)
     let code =
@@ -80,7 +83,7 @@ package final class LoadedModule: Sendable {
     unsafe table.port_left?(context, UInt32(index))
   }
 
-  /// What the module has counted.
+  /// The module's own statistics.
   package var statistics: [SwitchModuleStatistic] {
     var text = [CChar](repeating: 0, count: 4096)
     let count = unsafe table.statistics?(context, &text, UInt32(text.count)) ?? 0
@@ -88,7 +91,7 @@ package final class LoadedModule: Sendable {
       text.prefix(min(Int(count), text.count)).map { UInt8(bitPattern: $0) })
   }
 
-  /// Reads lines of a name and a number; what is none is left out.
+  /// Parses lines of a name and a number, and skips malformed lines.
   static func statistics(_ bytes: [UInt8]) -> [SwitchModuleStatistic] {
     bytes.split(separator: 10).prefix(64).compactMap { line in
       let words = String(decoding: line, as: UTF8.self).split(separator: " ")
@@ -103,15 +106,15 @@ package final class LoadedModule: Sendable {
   // MARK: - Loading
 
   private static func table(_ path: String) throws(NetmapError) -> netmap_module {
-    // dlopen(3) looks elsewhere for what has no slash, and says no errno.
+    // dlopen(3) would search other places for a name without a slash, and it reports no errno.
     let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else {
       throw systemError("load", path, remedy: "give the path of a shared object that can be read")
     }
     close(file)
     let place = path.contains("/") ? path : "./\(path)"
-    // Its own copies of everything come first: this program may carry another version of netmap, and
-    // another run-time library.
+    // RTLD_DEEPBIND: the library prefers its own symbols, because this program may contain another
+    // version of netmap and of the run-time library.
     let deepBind: CInt = 0x8
     guard let library = unsafe dlopen(place, RTLD_NOW | RTLD_LOCAL | deepBind) else {
       let reason = unsafe dlerror().map { unsafe String(cString: $0) } ?? "dlopen failed"
@@ -128,7 +131,7 @@ package final class LoadedModule: Sendable {
     typealias Export = @convention(c) () -> UnsafePointer<netmap_module>?
     let export = unsafe unsafeBitCast(symbol, to: Export.self)
     guard let table = unsafe export() else { throw incomplete(path) }
-    // The version first: what follows it may lie elsewhere in another one.
+    // Check the version first: in another version, the fields behind it may lie elsewhere.
     let version = unsafe table.pointee.version
     guard version == UInt32(NETMAP_MODULE_VERSION) else {
       throw NetmapError(

@@ -1,5 +1,7 @@
-/// A module behind a C pointer. One call through a table of the class and one through the module's own
-/// conformance for each batch; the module's loop over packets is compiled for it alone.
+/// A module behind a C pointer.
+///
+/// Each batch costs one call through the class's method table and one through the module's own
+/// conformance. The module's loop over packets is compiled for that module alone.
 class AnyModuleBox {
   func lookup(_ batch: borrowing SwitchBatch) {}
 

@@ -1,8 +1,8 @@
 internal import CNetmap
 
-/// Whether the structures that a module sees are those of `net/netmap_module.h`.
+/// Checks that the structures that a module sees match `net/netmap_module.h`.
 package enum ModuleLayout {
-  /// What is not where it should be; for a test.
+  /// The fields that are not at their place, for a test.
   package static var faults: [String] {
     let pairs: [(String, Int?, Int)] = unsafe [
       (

@@ -1,20 +1,20 @@
 internal import Synchronization
 
-/// A module that this process can call: what the cell behind a ``DestinationTable``'s places points to.
+/// A module that this process can call; the last cell of the ``DestinationTable`` points to it.
 @unsafe
 struct ModuleEntry {
   typealias Lookup = @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer) -> Void
 
   let lookup: Lookup
   let context: UnsafeMutableRawPointer?
-  /// Whether nothing but a packet's addresses decides.
+  /// Whether a packet's addresses alone decide.
   let decidesByAddresses: Bool
-  /// Whether it can look at packets in the slots of a ring.
+  /// Whether the module can look at packets in the slots of a ring.
   let takesSlots: Bool
 }
 
 extension Forwarder {
-  /// Puts each packet of a batch on a list, as the switch's module says.
+  /// Puts each packet of a batch on a list, as the switch's module decides.
   @inline(never)
   mutating func lookUp(_ count: Int, by program: ModuleProgram) {
     switch program.kind {
@@ -32,7 +32,7 @@ extension Forwarder {
     unsafe countDecided(distribute(count))
   }
 
-  /// Has a module of this process decide on frames.
+  /// Asks a module of this process about frames.
   @inline(__always)
   mutating func ask(_ entry: UnsafePointer<ModuleEntry>, _ count: Int) {
     unsafe resetVerdicts(count)
@@ -40,8 +40,8 @@ extension Forwarder {
     unsafe ask(entry, &batch)
   }
 
-  /// Has a module of this process decide: the one indirect call of a batch.
-  // The compiler cannot follow it; a module answers for itself.
+  /// Asks a module of this process: the one indirect call of a batch.
+  // The compiler's analysis cannot follow the call; a module answers for itself.
   @_semantics("no_performance_analysis")
   @inline(__always)
   func ask(_ entry: UnsafePointer<ModuleEntry>, _ batch: inout ModuleBatch) {
@@ -50,7 +50,7 @@ extension Forwarder {
     }
   }
 
-  /// Has a hub, a balancer, a filter or the learning bridge decide.
+  /// Asks a built-in module: a hub, a balancer, a filter, or the learning bridge.
   @inline(never)
   mutating func askBuiltIn(_ program: ModuleProgram, _ batch: inout ModuleBatch) {
     let area = unsafe bridge.configuration(program.area)
@@ -69,9 +69,9 @@ extension Forwarder {
     }
   }
 
-  /// Has the module decide on packets that have the addresses of the one at `slot`, and are a slot each.
+  /// Asks the module about a flow run, whose packets have the addresses of the packet at `slot`.
   ///
-  /// - Returns: The one port and ring that gets them; nil for anything else.
+  /// - Returns: The one port and ring that receives the run; nil for any other verdict.
   @inline(never)
   mutating func ask(
     _ entry: UnsafePointer<ModuleEntry>, onCompanyAt slot: UInt32
@@ -94,7 +94,7 @@ extension Forwarder {
     return unsafe (Int(receiver), ring(of: verdict))
   }
 
-  /// The ring that a verdict says.
+  /// The receive ring that a verdict selects.
   @inline(__always)
   func ring(of verdict: UInt32) -> Int {
     let field = Int(verdict >> 16 & 0xff)
@@ -109,7 +109,7 @@ extension Forwarder {
       frameStride: MemoryLayout<Frame>.stride, port: port, ring: ringIndex)
   }
 
-  /// Packets in so many slots, all of them before the ring's end.
+  /// Makes a batch of `count` slots, all of them before the ring's end.
   @inline(__always)
   func batch(_ count: Int, slotsFrom first: UInt32) -> ModuleBatch {
     var batch = unsafe ModuleBatch(
@@ -122,7 +122,7 @@ extension Forwarder {
     return unsafe batch
   }
 
-  /// What a module says nothing about is dropped.
+  /// Sets all verdicts to drop: packets on which the module gives no verdict are dropped.
   @inline(__always)
   func resetVerdicts(_ count: Int) {
     unsafe verdicts.update(repeating: SwitchVerdict.drop.rawValue, count: count)
@@ -133,16 +133,16 @@ extension Forwarder {
       bitPattern: moduleCell(cells).pointee.load(ordering: .sequentiallyConsistent))
   }
 
-  /// Puts packets on the lists that their verdicts say. Any verdict is one.
+  /// Puts packets on the lists that their verdicts select; every value is a valid verdict.
   ///
-  /// - Parameter count: Frames.
-  /// - Returns: How many packets there were, and how many of them go to nobody.
+  /// - Parameter count: The number of frames.
+  /// - Returns: The number of packets, and the number of those dropped.
   @inline(__always)
   mutating func distribute(_ count: Int) -> (packets: Int, dropped: Int) {
-    // Of a packet that is too short for one.
+    // No verdict: the value before the first run.
     let none: UInt32 = .max
     var (packets, dropped) = (0, 0)
-    // Neighbours with the same verdict, which are put on its list together.
+    // Consecutive packets with the same verdict, put on its list together.
     var run = FrameQueue()
     var runVerdict = none
     var index = 0
@@ -174,16 +174,16 @@ extension Forwarder {
     return (packets, dropped)
   }
 
-  /// Counts packets that the module was asked about.
+  /// Counts packets on which the module was asked, and those dropped.
   @inline(__always)
   func countDecided(_ decided: (packets: Int, dropped: Int)) {
     unsafe bridge.count(.packets, decided.packets, sender: sender)
     unsafe bridge.count(.dropped, decided.dropped, sender: sender)
   }
 
-  /// Puts packets at the end of the list that a verdict says.
+  /// Appends packets to the list that a verdict selects.
   ///
-  /// - Returns: How many of them were dropped: all or none.
+  /// - Returns: The number of packets dropped: all or none.
   @inline(__always)
   private mutating func put(_ run: FrameQueue, _ verdict: UInt32) -> Int {
     let receiver = verdict & 0xffff
@@ -228,7 +228,7 @@ extension Forwarder {
   }
 }
 
-/// The cell of a process's module, behind those of its destinations.
+/// The cell for a process's module, behind the cells of its destinations.
 @inline(__always)
 func moduleCell(_ cells: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Atomic<UInt>> {
   unsafe (cells + SwitchLimits.indexes &* MemoryLayout<UInt>.size)

@@ -1,16 +1,16 @@
 internal import CNetmap
 internal import Glibc
 
-/// What a shared object exports so that switches can use a ``SwitchModule`` of it.
+/// Makes the function table with which a shared object offers a ``SwitchModule`` to switches.
 ///
-/// A package whose dynamic library has a module needs this and no more:
+/// A package whose dynamic library contains a module needs only this:
 ///
 ///     @c(netmap_switch_module)
 ///     public func netmapSwitchModule() -> UnsafeRawPointer {
 ///       unsafe SwitchModuleLibrary.table(of: MyModule.self)
 ///     }
 public enum SwitchModuleLibrary {
-  /// The table of functions of a module's type: a `struct netmap_module`, which stays for ever.
+  /// The function table of a module type: a `struct netmap_module` that is never freed.
   @unsafe
   public static func table<Module: SwitchModule & ~Copyable>(
     of type: Module.Type
@@ -22,7 +22,7 @@ public enum SwitchModuleLibrary {
     return UnsafeRawPointer(table)
   }
 
-  /// The functions for modules in boxes.
+  /// The functions for boxed modules.
   static func functions<Module: SwitchModule & ~Copyable>(
     _ type: Module.Type, user: UnsafeMutableRawPointer?
   ) -> netmap_module {
@@ -65,7 +65,7 @@ public enum SwitchModuleLibrary {
         | (Module.decidesByAddresses ? UInt32(NETMAP_MODULE_BY_ADDRESSES) : 0), spare: 0)
   }
 
-  /// A module that is in this process already, behind the same functions.
+  /// Boxes a module that is already in this process, for use with the same functions.
   static func wrap<Module: SwitchModule & ~Copyable>(
     _ module: consuming Module
   ) -> UnsafeMutableRawPointer {
@@ -79,7 +79,7 @@ private func box(_ module: UnsafeMutableRawPointer?) -> AnyModuleBox? {
   return unsafe Unmanaged<AnyModuleBox>.fromOpaque(module).takeUnretainedValue()
 }
 
-/// The data path's way into a box: counts no references.
+/// The data path's entry into a box; it counts no references.
 func lookUpInBox(_ module: UnsafeMutableRawPointer?, _ batch: UnsafeMutableRawPointer?) {
   guard let module = unsafe module, let batch = unsafe batch else { return }
   unsafe Unmanaged<AnyModuleBox>.fromOpaque(module)._withUnsafeGuaranteedRef { box in
@@ -105,7 +105,7 @@ private func createBox(
   }
 }
 
-/// Leaves the reason and the remedy of an error as a string.
+/// Writes the reason and the remedy of an error as a string, and returns the error's code.
 private func report(
   _ error: NetmapError, _ text: UnsafeMutablePointer<CChar>?, _ size: UInt32
 ) -> Int32 {

@@ -1,5 +1,7 @@
-/// A stateless filter: ordered rules, of which the first one that a packet meets decides. What is
-/// allowed is forwarded as a learning bridge does, what is denied teaches the bridge nothing.
+/// A stateless filter with ordered rules, of which the first one that matches a packet decides.
+///
+/// The filter forwards allowed packets as a learning bridge does. The bridge learns nothing from
+/// denied packets.
 @unsafe
 struct PacketFilter {
   private let area: ModuleConfiguration
@@ -8,7 +10,7 @@ struct PacketFilter {
     unsafe self.area = unsafe area
   }
 
-  /// Makes the configuration; not in use yet.
+  /// Writes the configuration, while the area is not in use.
   func store(_ list: FilterRules) {
     unsafe area.store(FilterLayout.count, UInt32(list.rules.count))
     unsafe area.store(FilterLayout.denies, list.denies ? 1 : 0)
@@ -40,7 +42,8 @@ struct PacketFilter {
   }
 }
 
-/// In the area: how many rules, whether others are denied (words), and from ``rules`` on (bytes) the rules.
+/// The area's layout: the number of rules and the default as words, and the rules from byte
+/// ``rules`` on.
 enum FilterLayout {
   static let count = 0
   static let denies = 1
@@ -49,12 +52,12 @@ enum FilterLayout {
     (BridgeLayout.configurationByteCount - rules) / MemoryLayout<FilterRule>.stride
 }
 
-/// A rule as it lies in a switch's segment. Any bits are a rule.
+/// A rule as stored in a switch's segment; any bits are a valid rule.
 struct FilterRule: Hashable, Sendable {
-  /// What a packet must have, beside addresses.
+  /// What a packet must match besides the addresses.
   struct Conditions: OptionSet, Hashable, Sendable {
     let rawValue: UInt8
-    /// Not a boolean value of its own, which shared memory could have damaged.
+    /// A bit and not a Boolean field, for which shared memory could hold an invalid value.
     static let denies = Conditions(rawValue: 1)
     static let family = Conditions(rawValue: 2)
     static let transport = Conditions(rawValue: 4)
@@ -64,7 +67,7 @@ struct FilterRule: Hashable, Sendable {
   }
 
   var conditions: Conditions = []
-  /// 4 or 6.
+  /// The version of IP, 4 or 6.
   var family: UInt8 = 0
   var transport: UInt8 = 0
   private var spare: UInt8 = 0

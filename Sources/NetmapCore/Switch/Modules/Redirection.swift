@@ -1,4 +1,4 @@
-/// Where a packet in the ring of a module host comes from: what the sender leaves in `ptr` of each slot.
+/// The origin of a packet in a module host's ring, which the sender stores in `ptr` of each slot.
 struct PacketOrigin: Hashable {
   var port: UInt32
   var ring: Int
@@ -13,7 +13,7 @@ struct PacketOrigin: Hashable {
     self.headerLength = headerLength
   }
 
-  /// Nil when the slot is not from a sender, or somebody has written over it.
+  /// Nil when no sender wrote the slot, or when another process has overwritten it.
   @inline(__always)
   init?(_ pointer: UInt64) {
     guard pointer & (0xffff_ffff << 32) == Self.mark, pointer & 0xff < SwitchLimits.ports else {
@@ -48,7 +48,7 @@ extension Forwarder {
     }
   }
 
-  /// Notes where the packets of a lease come from, before the host sees them.
+  /// Stores the origin of the packets in the slots of a lease, before the host sees them.
   @inline(never)
   func stampOrigin(_ lease: Lease, in place: ReceivePlace) {
     let ring = unsafe place.view

@@ -12,7 +12,7 @@ package struct ModuleFrame {
 /// `struct netmap_module_batch`.
 @unsafe @frozen @usableFromInline
 package struct ModuleBatch {
-  /// Nil where the packets are in slots.
+  /// Nil when the packets are in slots.
   @usableFromInline package var frames: UnsafeRawPointer?
   @usableFromInline package var verdicts: UnsafeMutablePointer<UInt32>
   @usableFromInline package var addresses: UnsafeMutableRawPointer
@@ -43,9 +43,9 @@ package struct ModuleBatch {
   }
 }
 
-/// Packets that one port sends, for a ``SwitchModule`` to decide on.
+/// A batch of packets from one port, on which a ``SwitchModule`` decides.
 ///
-/// A view of the switch's memory: it cannot be kept.
+/// A view of the switch's memory, which a module cannot keep.
 @safe @frozen
 public struct SwitchBatch: ~Copyable, ~Escapable {
   @usableFromInline let head: UnsafeMutablePointer<ModuleBatch>
@@ -56,7 +56,7 @@ public struct SwitchBatch: ~Copyable, ~Escapable {
     unsafe self.head = unsafe head
   }
 
-  /// The index of the port they come from, 0 to 253.
+  /// The index of the port that sends the packets, 0 to 253.
   @inlinable
   public var port: Int { unsafe Int(head.pointee.port) }
 
@@ -66,7 +66,7 @@ public struct SwitchBatch: ~Copyable, ~Escapable {
 
   /// Goes through the packets in the order in which they were sent.
   ///
-  /// - Parameter body: Says of each where it goes.
+  /// - Parameter body: Returns the verdict on each packet.
   @inlinable @inline(__always)
   public func route(_ body: (borrowing SwitchPacket) -> SwitchVerdict) {
     if let slots = unsafe head.pointee.slots, let buffers = unsafe head.pointee.buffers {
@@ -76,8 +76,10 @@ public struct SwitchBatch: ~Copyable, ~Escapable {
     }
   }
 
-  /// Packets of a slot each, in the ring that they are sent from, up to the first slot with anything unusual
-  /// about it. The application may write to the slots meanwhile, so each is read once.
+  /// Goes through single-slot packets in the ring that they are sent from, up to the first unusual
+  /// slot.
+  ///
+  /// The application may write to the slots meanwhile, so each slot is read once.
   @inlinable @inline(__always)
   func routeSlots(
     _ slots: UnsafeRawPointer, _ buffers: UnsafeRawPointer,
@@ -127,10 +129,11 @@ public struct SwitchBatch: ~Copyable, ~Escapable {
   }
 }
 
-/// Frames behind the first one of a packet.
+/// The number of frames behind the first frame of a packet.
 ///
-/// A call, so that the compiler makes a branch of what is one: where the next packet begins must not have
-/// to wait for this one's fragments to be loaded, which is most of what a packet of one slot would cost.
+/// A call, so that the compiler emits a branch. Without the branch, the place of the next packet
+/// would depend on the load of this packet's fragment count. That wait would be most of the cost of
+/// a single-slot packet.
 @usableFromInline @inline(never)
 func moreFrames(_ fragments: Int) -> Int { fragments &- 1 }
 
@@ -142,7 +145,7 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
 
   /// Slots that the packet takes, 1 to 64.
   public let fragments: Int
-  /// Bytes in the first slot: all of a packet of one slot.
+  /// Bytes in the first slot: the whole packet if it has one slot.
   public let length: Int
 
   @inlinable @inline(__always)
@@ -167,7 +170,8 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
     }
   }
 
-  /// The Ethernet address it is for, first byte on the wire lowest; 0 when there is none.
+  /// The destination Ethernet address, with the first byte on the wire lowest; 0 when there is
+  /// none.
   @inlinable @inline(__always)
   public var destination: UInt64 {
     guard length >= 14 else { return 0 }
@@ -175,7 +179,7 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
     return unsafe UInt64(littleEndian: head) & AddressTable.addressMask
   }
 
-  /// The Ethernet address it comes from, first byte on the wire lowest; 0 when there is none.
+  /// The source Ethernet address, with the first byte on the wire lowest; 0 when there is none.
   @inlinable @inline(__always)
   public var source: UInt64 {
     guard length >= 14 else { return 0 }
@@ -183,16 +187,17 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
     return UInt64(littleEndian: tail) >> 16
   }
 
-  /// Has the switch remember that ``source`` is behind the port that the packet comes from.
+  /// Makes the switch learn that ``source`` is behind the port that sends the packet.
   @inlinable @inline(__always)
   public func learn() {
     let address = source
-    // The first byte on the wire is the lowest here; its lowest bit says "group".
+    // The first byte on the wire is the lowest byte here. Its lowest bit marks a group address.
     guard address & 1 == 0, length >= 14 else { return }
     unsafe AddressTable(head.pointee.addresses).learn(address, at: head.pointee.port)
   }
 
-  /// Where a learning bridge would send it: to the port that ``destination`` was seen on, else to all.
+  /// The verdict of a learning bridge: the port on which ``destination`` was seen, or else all
+  /// ports.
   @inlinable @inline(__always)
   public var learned: SwitchVerdict {
     let address = destination
@@ -202,7 +207,7 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
     return SwitchVerdict(rawValue: port)
   }
 
-  /// Addresses, protocol and ports of the packet that the frame carries.
+  /// The addresses, the protocol and the ports of the packet in the frame.
   public var flow: FlowHeaders {
     unsafe FlowHeaders(start, length)
   }

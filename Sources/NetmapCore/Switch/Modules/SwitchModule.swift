@@ -1,51 +1,54 @@
-/// What a VALE switch does with packets, in place of its learning bridge.
+/// A module that decides where a VALE switch sends packets, in place of the switch's learning
+/// bridge.
 ///
-/// A module says for each packet of a batch which port gets it (``lookup(_:)``); the switch copies the
-/// packets. It is made when a switch begins to use it, from a text that the user wrote, and used until
-/// another one takes its place or the switch goes.
+/// A module decides for each packet of a batch which port receives it (``lookup(_:)``); the switch
+/// copies the packets. The switch makes the module from the user's configuration text, and uses it
+/// until another module replaces it or the switch goes away.
 ///
-/// `lookup` runs in the data path, in the thread that sends, and in several threads at once: whatever
-/// changes in a module is an `Atomic` or behind a `Mutex`. It should neither allocate nor wait. A module
-/// may be a structure that cannot be copied, so that it can hold atomics.
+/// `lookup` is on the data path. It runs in the sending thread, and in several threads at once. All
+/// mutable state of a module must therefore be an `Atomic` or be protected by a `Mutex`. `lookup`
+/// should neither allocate nor block. A module may be a noncopyable structure, so that it can hold
+/// atomics.
 public protocol SwitchModule: ~Copyable, Sendable {
-  /// What it is called in listings: letters, digits, `-` and `_`.
+  /// The module's name in listings: letters, digits, `-` and `_`.
   static var name: String { get }
 
-  /// Whether verdicts depend on nothing of a packet but its two Ethernet addresses, on the port and on the
-  /// ring; false where a module does not say.
+  /// Whether verdicts depend only on a packet's two Ethernet addresses, its port and its ring;
+  /// false by default.
   ///
-  /// Of packets side by side with the same addresses, which is what a flow looks like, a module in the
-  /// sender's process is then shown one, and its verdict holds for all of them.
+  /// A module in the sender's process then sees only one of several consecutive packets with the
+  /// same addresses, which are typical of a flow. Its verdict holds for all of them.
   static var decidesByAddresses: Bool { get }
 
-  /// Makes a module for one switch. May allocate and block.
+  /// Makes a module for one switch, and may allocate and block.
   ///
-  /// - Parameter configuration: What the user wrote, empty when nothing.
-  /// - Throws: ``NetmapError`` when that makes no sense. The switch goes on as before.
+  /// - Parameter configuration: The user's text; empty when there is none.
+  /// - Throws: ``NetmapError`` for an invalid configuration. The switch then goes on as before.
   init(configuration: String) throws(NetmapError)
 
-  /// Decides on packets of one port: ``SwitchBatch/route(_:)`` goes through them.
+  /// Decides on packets of one port; ``SwitchBatch/route(_:)`` goes through them.
   ///
-  /// Packets without a verdict are dropped. So are those for a port that does not exist, and for the port
-  /// they come from.
+  /// The switch drops packets without a verdict, packets for a port that does not exist, and
+  /// packets for the port that sends them.
   func lookup(_ batch: borrowing SwitchBatch)
 
   /// Takes another configuration, while packets flow.
   ///
-  /// - Throws: ``NetmapError``; then the old one must still hold. `EOPNOTSUPP`, which is what a module that
-  ///   does not implement this throws, has the switch make another module instead.
+  /// - Throws: ``NetmapError``; the former configuration must then still be in force. After
+  ///   `EOPNOTSUPP`, which the default implementation throws, the switch makes a new module
+  ///   instead.
   func configure(_ configuration: String) throws(NetmapError)
 
-  /// A port has left the switch. Another one may get its index.
+  /// Called when a port has left the switch; another port may get its index later.
   func portLeft(_ index: Int)
 
-  /// What the module has counted.
+  /// The module's own statistics.
   var statistics: [SwitchModuleStatistic] { get }
 }
 
-/// A number that a module shows.
+/// A number that a module reports, with its name.
 public struct SwitchModuleStatistic: Hashable, Sendable {
-  /// A word: letters, digits, `_`.
+  /// One word of letters, digits and `_`.
   public let name: String
   public let value: UInt64
 

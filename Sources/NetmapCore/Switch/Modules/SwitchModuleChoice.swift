@@ -1,14 +1,16 @@
-/// Which module a switch is to have.
+/// The module that a switch is to use.
 public enum SwitchModuleChoice: Hashable, Sendable {
-  /// None: the switch's own learning bridge, which every switch begins with.
+  /// No module: the switch's own learning bridge, with which every switch begins.
   case learning
-  /// Every packet goes to every other port.
+  /// A hub: every packet goes to every other port.
   case hub
-  /// Packets from other ports go to one of these, the same for both directions of a flow.
+  /// A load balancer: packets from other ports go to one of these outputs, the same one for both
+  /// directions of a flow.
   ///
-  /// Ports are named without their switch. One that is not there gets nothing until it comes.
+  /// Outputs are named without their switch. An output that is not on the switch gets packets when
+  /// it joins.
   case balancer(outputs: [String])
-  /// A stateless filter before the learning bridge; ``parse(_:_:fallback:)`` says how rules look.
+  /// A stateless filter before the learning bridge; see ``parse(_:_:fallback:)`` for the rules.
   case filter(rules: String)
   /// A module from a shared object.
   case loaded(path: String, configuration: String = "", fallback: Fallback = .learning)
@@ -19,13 +21,13 @@ public enum SwitchModuleChoice: Hashable, Sendable {
     case stop
   }
 
-  /// Longest configuration, and longest path, bytes.
+  /// The longest configuration and the longest path, bytes.
   private static let configurationLengthMax = 32_000
   private static let pathLengthMax = 4095
 
-  /// Refuses what cannot be passed on.
+  /// Refuses a text that cannot be passed on.
   ///
-  /// - Throws: ``NetmapError`` `E2BIG` for a text that is too long, `EINVAL` for one with a NUL.
+  /// - Throws: ``NetmapError`` `E2BIG` for a text that is too long, `EINVAL` for a text with a NUL.
   package func check() throws(NetmapError) {
     var texts = [(configuration, Self.configurationLengthMax)]
     if case .loaded(let path, _, _) = self { texts.append((path, Self.pathLengthMax)) }
@@ -41,16 +43,19 @@ public enum SwitchModuleChoice: Hashable, Sendable {
     }
   }
 
-  /// A choice as command lines have it.
+  /// Parses a choice as given on a command line.
   ///
   /// - Parameters:
-  ///   - name: `learning`, `hub`, `balancer`, `filter`, or, with a slash in it, the path of a shared object.
-  ///   - configuration: Of a balancer the outputs, separated by commas. Of a filter its rules, separated
-  ///     by `;` or line ends: `allow|deny [arp|ip|ip6|icmp|icmp6|tcp|udp|sctp|proto N] [from
-  ///     any|ADDRESS[/BITS] [port N[-M]]] [to any|ADDRESS[/BITS] [port N[-M]]]`, and `default allow|deny`.
-  ///   - fallback: Of a shared object.
-  /// - Returns: The choice; rules of a filter have not been looked at yet.
-  /// - Throws: ``NetmapError`` `EINVAL` for another name, or a configuration that is not one.
+  ///   - name: `learning`, `hub`, `balancer`, `filter`, or the path of a shared object, which has a
+  ///     slash in it.
+  ///   - configuration: For a balancer, the outputs, separated by commas. For a filter, its rules,
+  ///     separated by `;` or line ends: `allow|deny [arp|ip|ip6|icmp|icmp6|tcp|udp|sctp|proto N]
+  ///     [from any|ADDRESS[/BITS] [port N[-M]]] [to any|ADDRESS[/BITS] [port N[-M]]]`, and `default
+  ///     allow|deny`.
+  ///   - fallback: The fallback for a shared object.
+  /// - Returns: The choice. The rules of a filter have not been checked yet.
+  /// - Throws: ``NetmapError`` `EINVAL` for an unknown name, or for a configuration of a module
+  ///   that takes none.
   public static func parse(
     _ name: String, _ configuration: String = "", fallback: Fallback = .learning
   ) throws(NetmapError) -> SwitchModuleChoice {
@@ -92,7 +97,7 @@ public enum SwitchModuleChoice: Hashable, Sendable {
     }
   }
 
-  /// What the module was told; see ``parse(_:_:fallback:)``.
+  /// The module's configuration text; see ``parse(_:_:fallback:)``.
   public var configuration: String {
     switch self {
     case .learning, .hub: ""
@@ -103,25 +108,32 @@ public enum SwitchModuleChoice: Hashable, Sendable {
   }
 }
 
-/// A switch's module, and what is known of it.
+/// A switch's module and its statistics.
 public struct SwitchModuleReport: Hashable, Sendable {
-  /// What was asked for last.
+  /// The module that was requested last.
   public var choice = SwitchModuleChoice.learning
-  /// What works now: the name of the choice, of a loaded module its own, or `learning` or `stopped` when
-  /// the process of a loaded one has ended.
-  public var active = "learning"
-  /// The process that runs a loaded module; 0 where it is none of its own.
-  public var process: Int32 = 0
-  /// Numbers, in the order in which they are shown.
+  /// The module in use: a built-in module by the name of its choice, a loaded module by its own
+  /// name.
   ///
-  /// `changes`: how often the module or its configuration was changed. `failures`: how often the process
-  /// of a module ended by itself or was ended because it did not go on. `lost`: packets that were on
-  /// their way through it then. `refused`: packets for which its ring had no room. `packets` and `dropped`: since the module was chosen, not counted by
-  /// `learning`. Others are the module's own.
+  /// `learning` or `stopped` after the process of a loaded module has ended.
+  public var active = "learning"
+  /// The process that runs a loaded module; 0 when the module has no process of its own.
+  public var process: Int32 = 0
+  /// Statistics, in display order.
+  ///
+  /// - `changes`: how often the module or its configuration was changed.
+  /// - `failures`: how often the process of a module ended by itself, or was ended because it made
+  ///   no progress.
+  /// - `lost`: packets that were on their way through the process when it ended.
+  /// - `refused`: packets for which the ring of the process had no room.
+  /// - `packets` and `dropped`: packets since the module was chosen; `learning` does not count
+  ///   them.
+  ///
+  /// All others are the module's own.
   public var statistics: [SwitchModuleStatistic] = []
 
   public init() {}
 
-  /// A number by its name.
+  /// The value of a statistic, by its name.
   public subscript(name: String) -> UInt64? { statistics.first { $0.name == name }?.value }
 }

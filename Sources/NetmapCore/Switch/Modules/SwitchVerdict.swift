@@ -1,8 +1,11 @@
-/// Where a packet goes.
+/// A module's decision on where a packet goes.
 @frozen
 public struct SwitchVerdict: RawRepresentable, Hashable, Sendable {
-  /// netmap's encoding in the low 16 bits: 0 to 253 a port, 254 all others, more than that none. Above it 0,
-  /// or 1 more than the receive ring.
+  /// netmap's encoding in the low 16 bits: 0 to 253 is a port, 254 all other ports, and any larger
+  /// value no port.
+  ///
+  /// Bits 16...23 select the receive ring: 0 is the number of the sender's ring, any other value
+  /// one more than the receive ring's number.
   public let rawValue: UInt32
 
   @inlinable
@@ -10,17 +13,18 @@ public struct SwitchVerdict: RawRepresentable, Hashable, Sendable {
     self.rawValue = rawValue
   }
 
-  /// Every port but the one it comes from, always receive ring 0.
+  /// Every port but the one that sends the packet, always receive ring 0.
   @inlinable
   public static var broadcast: SwitchVerdict { SwitchVerdict(rawValue: 254) }
 
-  /// Nobody.
+  /// No port.
   @inlinable
   public static var drop: SwitchVerdict { SwitchVerdict(rawValue: 255) }
 
-  /// One port, and there the receive ring of the number that the sender's transmit ring has.
+  /// One port, and there the receive ring with the number of the sender's transmit ring.
   ///
-  /// - Parameter index: The port's, 0 to 253; others drop the packet.
+  /// - Parameter index: The port's index, 0 to 253. 254 is ``broadcast``; other values drop the
+  ///   packet.
   /// - Returns: The verdict.
   @inlinable
   public static func port(_ index: Int) -> SwitchVerdict {
@@ -30,8 +34,8 @@ public struct SwitchVerdict: RawRepresentable, Hashable, Sendable {
   /// One receive ring of a port.
   ///
   /// - Parameters:
-  ///   - index: The port's, 0 to 253; others drop the packet.
-  ///   - ring: Its receive ring, modulo as many as it has; at most 15.
+  ///   - index: The port's index, as for ``port(_:)``.
+  ///   - ring: The number of its receive ring, at most 15, modulo the port's ring count.
   /// - Returns: The verdict.
   @inlinable
   public static func port(_ index: Int, ring: Int) -> SwitchVerdict {
