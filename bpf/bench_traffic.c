@@ -1,8 +1,9 @@
 /*
- * What `netmap bench` measures with: frames made in the kernel, and a place where frames end.
+ * Programs for `netmap bench`: two that make frames in the kernel, and one that drops them.
  *
- * The makers run as live frames of BPF_PROG_TEST_RUN: each run of the program is one frame, with the
- * bytes that the caller gave, which goes where the program sends it. Every program counts its runs.
+ * bench_send and bench_receive run on live frames of BPF_PROG_TEST_RUN. Each run of the program is one
+ * frame with the bytes that the caller gave, and the frame goes where the program sends it. Every
+ * program counts its runs.
  *
  * SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
  */
@@ -25,7 +26,7 @@ static __always_inline void count(void)
 		*frames += 1;
 }
 
-/* Sends the frame out of the interface that it is said to come from: a veth's peer receives it. */
+/* Sends the frame out of the ingress interface that the test run states: a veth's peer receives it. */
 SEC("xdp")
 int bench_send(struct xdp_md *context)
 {
@@ -33,7 +34,7 @@ int bench_send(struct xdp_md *context)
 	return bpf_redirect(context->ingress_ifindex, 0);
 }
 
-/* Lets the frame go on as received by the interface that it is said to come from. */
+/* Passes the frame on as received by the ingress interface that the test run states. */
 SEC("xdp")
 int bench_receive(struct xdp_md *context)
 {
@@ -41,7 +42,7 @@ int bench_receive(struct xdp_md *context)
 	return XDP_PASS;
 }
 
-/* Where measured frames end. */
+/* Drops a measured frame. */
 SEC("xdp")
 int bench_drop(struct xdp_md *context)
 {

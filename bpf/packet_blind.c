@@ -1,6 +1,6 @@
 /*
- * Keeps what arrives on an interface from the host: attached at tc ingress, which packet sockets come
- * before, so that they have seen the packet by then.
+ * Drops host ingress: the host does not see the packets that arrive on an interface. The program is
+ * attached at tc ingress. Packet sockets come before that, so they see the packets.
  *
  * SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
  */

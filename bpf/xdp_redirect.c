@@ -2,7 +2,7 @@
  * Hands every frame of a receive queue to the AF_XDP socket bound to that queue; frames of queues
  * without a socket go on to the host.
  *
- * The map is resized to the interface's number of queues before it is loaded.
+ * The loader resizes the map to the interface's number of queues before it loads the object.
  *
  * SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
  */

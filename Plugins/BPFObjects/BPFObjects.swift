@@ -4,15 +4,16 @@ import PackagePlugin
 /// Compiles the programs under `bpf/` with the toolchain's own clang, and makes their object code a
 /// Swift source of the target.
 ///
-/// One command for all of them, and the Swift file is its only output: an object file declared as an
-/// output would become a resource of the target.
+/// One command compiles all of them, and the Swift file is its only output. An object file that is
+/// declared as an output would become a resource of the target.
 @main
 struct BPFObjects: BuildToolPlugin {
   /// The programs, without `.c`. SwiftPM does not watch the folder, so they are named here; a test
   /// compares the list with the folder.
   static let programs = ["bench_traffic", "packet_blind", "xdp_redirect"]
 
-  /// Applications carry the backends' programs only; those named `bench_` belong to the bench.
+  /// Applications carry the programs of the backends only. Those named `bench_` belong to the
+  /// NetworkStage target.
   private static func belongs(_ program: String, to target: any Target) -> Bool {
     program.hasPrefix("bench_") == (target.name == "NetworkStage")
   }

@@ -1,5 +1,5 @@
 /*
- * libbpf, and the few of its calls that Swift cannot make itself.
+ * libbpf, and wrappers for the few of its calls that Swift cannot make itself.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -19,16 +19,16 @@ static inline int cbpf_print_nothing(enum libbpf_print_level level, const char *
 	return 0;
 }
 
-/* Errors are reported by our own messages, not by libbpf on standard error. */
+/* netmap reports errors in its own messages. libbpf must not write to standard error. */
 static inline void cbpf_be_quiet(void)
 {
 	libbpf_set_print(cbpf_print_nothing);
 }
 
 /*
- * A bpf_link from a program to a network interface: XDP, or a newer attach type that libbpf's header
- * does not know (tcx). The link is a descriptor: when its last copy is closed, also by the death of
- * the process, the program is detached. Returns the descriptor or a negative errno.
+ * Creates a bpf_link from a program to a network interface: XDP, or a newer attach type that libbpf's
+ * header does not know (tcx). The link is a descriptor. When its last copy is closed, also by the death
+ * of a process, the kernel detaches the program. Returns the descriptor or a negative errno.
  */
 static inline int cbpf_link_create(int program, int interface, int attach_type, unsigned int flags)
 {
@@ -53,8 +53,8 @@ static inline int cbpf_xdp_query(int interface, unsigned int *driver, unsigned i
 }
 
 /*
- * A direct-action program at tc ingress, for kernels without tcx (before 6.6). Unlike a link it outlives
- * the process. All return 0 or a negative errno.
+ * Attach, detach and query a direct-action program at tc ingress, for kernels without tcx (before 6.6).
+ * Unlike a link, the program stays attached when the process ends. All return 0 or a negative errno.
  */
 static inline int cbpf_clsact_attach(int program, int interface, unsigned int handle,
 				     unsigned int priority)
@@ -79,7 +79,7 @@ static inline int cbpf_clsact_detach(int interface, unsigned int handle, unsigne
 	return bpf_tc_detach(&hook, &options);
 }
 
-/* The program of a filter, its id; -ENOENT where there is no such filter. */
+/* The id of a filter's program. Returns -ENOENT where there is no such filter. */
 static inline int cbpf_clsact_query(int interface, unsigned int handle, unsigned int priority,
 				    unsigned int *program)
 {
@@ -111,7 +111,7 @@ static inline int cbpf_program_name(unsigned int program, char name[16])
 	return error;
 }
 
-/* The clsact qdisc itself. Creating one that exists is -EEXIST. */
+/* Create and destroy the clsact qdisc. Creating one that exists returns -EEXIST. */
 static inline int cbpf_clsact_create(int interface)
 {
 	struct bpf_tc_hook hook = {
@@ -130,8 +130,8 @@ static inline int cbpf_clsact_destroy(int interface)
 }
 
 /*
- * Runs an XDP program `count` times over live frames that are said to have been received by an interface.
- * Returns 0 or a negative errno; Linux 5.18.
+ * Runs an XDP program `count` times on live frames, as if the interface had received them. Returns 0 or a
+ * negative errno. Needs Linux 5.18.
  */
 static inline int cbpf_run_live_frames(int program, const void *frame, unsigned int length,
 				       unsigned int interface, int count)

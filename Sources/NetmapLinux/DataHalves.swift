@@ -1,10 +1,11 @@
 internal import Glibc
 package import NetmapCore
 
-/// Makes data halves for the rings of one port, in whichever process syncs them: from numbers,
-/// descriptors and mappings, without any library or privilege.
+/// Makes ring drivers for the rings of one port, in any process that syncs them.
+///
+/// It needs numbers, descriptors and mappings, but no library and no privilege.
 package final class LinuxDataHalves: DataHalves {
-  /// Which data half a ``BackendAttachment`` is of.
+  /// The kind of ring driver that a ``BackendAttachment`` describes.
   package enum Kind: UInt32 {
     case xdpTransmit = 1
     case xdpReceive = 2
@@ -14,13 +15,13 @@ package final class LinuxDataHalves: DataHalves {
 
   private let memory: PortMemory
   private let subject: String
-  // By the descriptor that they were made from: rings of one port share them.
+  // Keyed by the descriptor that each was made from: the rings of one port share them.
   private var files: [CInt: OwnedFile] = [:]
   private var memories: [CInt: SharedMemory] = [:]
 
   /// - Parameters:
   ///   - memory: The port's region and owner bytes.
-  ///   - subject: What messages name: the port.
+  ///   - subject: The port's name, for messages.
   package init(_ memory: PortMemory, subject: String) {
     self.memory = memory
     self.subject = subject
@@ -58,7 +59,7 @@ package final class LinuxDataHalves: DataHalves {
     return unsafe DataHalf(ring: ring, owner: Owner(half: owner, kept: kept))
   }
 
-  /// What must live as long as the data half.
+  /// The objects that must live as long as the ring driver.
   private final class Owner {
     let half: AnyObject
     let kept: [OwnedFile]

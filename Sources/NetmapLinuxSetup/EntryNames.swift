@@ -1,9 +1,9 @@
 internal import Glibc
 
-/// The names of what lies in a folder, `.` and `..` among them, in no order.
+/// The names of the entries of a folder, `.` and `..` included, in no order.
 ///
 /// - Parameter folder: A path.
-/// - Returns: None when the folder cannot be read.
+/// - Returns: The names; none when the folder cannot be read.
 package func entryNames(in folder: String) -> [String] {
   guard let open = unsafe opendir(folder) else { return [] }
   defer { unsafe closedir(open) }

@@ -1,38 +1,39 @@
 package import NetmapCore
 
-/// One way to drive network interfaces: a backend in one mode. Tried in the order of a ladder.
+/// A backend candidate: a backend in one mode.
+///
+/// A port tries its candidates in order of preference.
 package protocol BackendRung: Sendable {
-  /// What `@backend:name=...` selects it by.
+  /// The value of `@backend:name=...` that selects it.
   var name: PortSpecification.BackendChoice.Name { get }
 
-  /// What `@backend:mode=...` selects it by; nil when the backend has no modes.
+  /// The value of `@backend:mode=...` that selects it; nil when the backend has no modes.
   var mode: PortSpecification.BackendChoice.Mode? { get }
 
   /// Drives an interface this way.
   ///
-  /// The driver need not do anything before its first ring pair is activated; a refusal may come from
-  /// either.
+  /// The driver need not do anything before its first ring pair is activated. The candidate may be refused here or
+  /// at that activation.
   ///
-  /// - Throws: ``NetmapError`` when it is certain already that this cannot work. The codes that
-  ///   ``NetmapError/Code/endsLadder`` names are told to the user at once; after any other the next
-  ///   rung is tried.
+  /// - Throws: ``NetmapError`` when it is already certain that this cannot work. If ``NetmapError/Code/endsLadder``
+  ///   is true for its code, the user gets the refusal at once. Otherwise the port tries the next candidate.
   func drive(_ interface: LinuxInterface) throws(NetmapError) -> any InterfaceDriver
 }
 
-/// An interface driven by one rung of the ladder.
+/// Drives an interface by one candidate.
 ///
-/// The calls are those of ``InterfaceBackend``, which says what each means, and come one at a time.
+/// The calls are those of ``InterfaceBackend``, which documents them. They come one at a time.
 package protocol InterfaceDriver: AnyObject, Sendable {
   func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError)
   func deactivate(pair index: Int)
   func start(_ ring: RingPlacement) throws(NetmapError)
   func stop(_ ring: RingPlacement)
 
-  /// What a user should know of the way the interface is driven, one line each.
+  /// Remarks for the user on the way the interface is driven, one line each.
   var remarks: [String] { get }
 
-  /// How the data half of a ring is made. What wakes sleepers when the interface goes is added by the
-  /// caller.
+  /// Describes how to make the ring driver of a ring. The caller adds the alarm, which wakes sleepers when the
+  /// interface disappears.
   func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendAttachment
 }
 
@@ -41,21 +42,22 @@ extension InterfaceDriver {
 }
 
 extension BackendRung {
-  /// Whether the user's choice allows this rung.
+  /// Whether the user's choice allows this candidate.
   func matches(_ choice: PortSpecification.BackendChoice?) -> Bool {
     guard let choice else { return true }
     return (choice.name == nil || choice.name == name)
       && (choice.mode == nil || choice.mode == mode)
   }
 
-  /// The rung as messages call it: `xdp copy`, `packet`.
+  /// The candidate as messages call it: `xdp copy`, `packet`.
   var title: String {
     mode.map { "\(name.rawValue) \($0.rawValue)" } ?? name.rawValue
   }
 }
 
 extension NetmapError.Code {
-  /// Refusals that another backend would only hide: the queue is taken, or the interface has gone.
+  /// Whether another backend would only hide the cause of a refusal: the queue is taken, the interface has
+  /// disappeared, or too many files are open.
   package var endsLadder: Bool {
     self == .busy || self == .noSuchDevice || self == .tooManyFiles
   }

@@ -2,23 +2,24 @@ internal import CLinux
 internal import Glibc
 package import NetmapCore
 
-/// The steps of opening and driving interfaces that take privileges, or the interface's network namespace.
+/// The steps of opening and driving interfaces that need privileges, or the interface's network namespace.
 ///
-/// Everything else, such as what reads shared memory, needs neither. So a process without privileges drives
-/// interfaces if another one does these steps for it.
+/// Everything else, such as code that reads shared memory, needs neither. So a process without privileges can drive
+/// interfaces if another process does these steps for it.
 package protocol InterfaceRights: Sendable {
-  /// Which interface a name means to the calling thread.
+  /// Looks up which interface a name means to the calling thread.
   ///
-  /// - Throws: ``NetmapError`` when it cannot be found out.
+  /// - Throws: ``NetmapError`` when the lookup fails.
   func identity(of name: String) throws(NetmapError) -> InterfaceIdentity
 
   /// Looks an interface up by the name that it has for the calling thread.
   ///
   /// - Returns: Nil when there is none.
-  /// - Throws: ``NetmapError`` when it cannot be asked about.
+  /// - Throws: ``NetmapError`` when the lookup fails.
   func interface(named name: String) throws(NetmapError) -> LinuxInterface?
 
-  /// A netlink socket that hears of changes of the interfaces around this one; the caller's.
+  /// Opens a netlink socket that reports changes of the interfaces in this interface's network namespace. The
+  /// caller owns the socket.
   ///
   /// - Throws: ``NetmapError`` `EMFILE`.
   func linkEvents(of interface: LinuxInterface) throws(NetmapError) -> CInt
@@ -27,41 +28,42 @@ package protocol InterfaceRights: Sendable {
   ///
   /// - Parameters:
   ///   - interface: The interface.
-  ///   - region: What to register as UMEM; nil for a socket that will share another one's.
-  /// - Returns: The socket, the caller's.
-  /// - Throws: ``NetmapError``: `EPERM`, `EOPNOTSUPP` on a kernel without AF_XDP, `ENOMEM` for want of
-  ///   memory that may be locked.
+  ///   - region: The region to register as UMEM; nil for a socket that will share another socket's UMEM.
+  /// - Returns: The socket, which the caller owns.
+  /// - Throws: ``NetmapError``: `EPERM`, `EOPNOTSUPP` on a kernel without AF_XDP, `ENOMEM` when the kernel may not
+  ///   lock enough memory.
   func xdpSocket(
     for interface: LinuxInterface, registering region: Region?
   ) throws(NetmapError) -> CInt
 
-  /// Attaches our XDP program to the interface.
+  /// Attaches netmap's XDP program to the interface.
   ///
-  /// - Throws: ``NetmapError`` `EBUSY` where somebody else's is attached, `EPERM`, or what the driver says.
+  /// - Throws: ``NetmapError`` `EBUSY` where another program is attached, `EPERM`, or the error of the driver.
   func xdpProgram(
     on interface: LinuxInterface, generic isGeneric: Bool
   ) throws(NetmapError) -> any AttachedXDPProgram
 
-  /// A packet socket in the interface's network namespace, bound to nothing; the caller's.
+  /// Opens a packet socket in the interface's network namespace, bound to nothing. The caller owns the socket.
   ///
   /// - Throws: ``NetmapError`` `EPERM`, `EMFILE`.
   func packetSocket(for interface: LinuxInterface) throws(NetmapError) -> CInt
 
-  /// Keeps what arrives on the interface from the host's own network stack.
+  /// Drops host ingress: the host's own network stack no longer sees the packets that arrive on the interface.
   ///
   /// - Parameters:
   ///   - interface: The interface.
-  ///   - avoidingLinks: Whether to do as on a kernel without tcx.
-  /// - Returns: What does it as long as it lives.
-  /// - Throws: ``NetmapError`` `EPERM`, or what the kernel says.
+  ///   - avoidingLinks: Whether to do this as on a kernel without tcx.
+  /// - Returns: The object that drops the packets for as long as it lives.
+  /// - Throws: ``NetmapError`` `EPERM`, or the error of the kernel.
   func blind(
     _ interface: LinuxInterface, avoidingLinks: Bool
   ) throws(NetmapError) -> any AttachedBlind
 }
 
-/// Our XDP program on one interface; detached when the object goes.
+/// Netmap's XDP program on one interface. It is detached when the object is destroyed.
 package protocol AttachedXDPProgram: AnyObject, Sendable {
-  /// What keeps the program attached, as long as anybody has it open; this object's.
+  /// The link that keeps the program attached as long as any process has it open. The descriptor belongs to this
+  /// object.
   var linkDescriptor: CInt { get }
 
   /// Hands frames of queue `index` to a socket from now on.
@@ -69,19 +71,20 @@ package protocol AttachedXDPProgram: AnyObject, Sendable {
   /// - Throws: ``NetmapError`` with the `errno` of bpf(2).
   func add(socket: CInt, queue index: Int) throws(NetmapError)
 
-  /// Lets the host have the frames of queue `index` again.
+  /// Returns the frames of queue `index` to the host.
   func remove(queue index: Int)
 
-  /// From now on the program stays attached as long as anybody else holds the link.
+  /// From now on, destroying this object leaves the program attached as long as another process holds the link.
   func leaveToOthers()
 }
 
-/// What keeps arriving packets from the host; gone when the object goes.
+/// Drops host ingress on one interface, until the object is destroyed.
 package protocol AttachedBlind: AnyObject, Sendable {
-  /// What keeps the program attached, as long as anybody has it open; nil where it is a filter.
+  /// The link that keeps the program attached as long as any process has it open; nil where a filter is used.
   var linkDescriptor: CInt? { get }
 
-  /// From now on the program stays attached as long as anybody else holds the link, where there is one.
+  /// From now on, destroying this object leaves the program attached as long as another process holds the link, if
+  /// there is a link.
   func leaveToOthers()
 }
 
@@ -89,9 +92,9 @@ package protocol AttachedBlind: AnyObject, Sendable {
 package struct OwnInterfaceRights: InterfaceRights {
   private let looksEverywhere: Bool
 
-  /// - Parameter looksEverywhere: Whether opening an interface takes what killed processes have left off all
-  ///   interfaces of its network namespace, or off that one alone. How many there are is for the owner of the
-  ///   namespace to decide, so whoever opens interfaces for others looks at one.
+  /// - Parameter looksEverywhere: Whether opening an interface removes the filters of killed processes from all
+  ///   interfaces of its network namespace, or from that interface alone. The owner of a namespace decides how many
+  ///   interfaces it has. So a process that opens interfaces for other users looks at one only.
   package init(looksEverywhere: Bool = true) {
     self.looksEverywhere = looksEverywhere
   }
@@ -110,10 +113,11 @@ package struct OwnInterfaceRights: InterfaceRights {
     return interface
   }
 
-  /// Takes off what processes that have been killed have left on any interface of this network namespace.
+  /// Removes the filters that killed processes have left on any interface of this network namespace.
   package static func undoStale() { ClsactFilter.undoStale() }
 
-  /// The same in every network namespace that a process is in, or that has a name in `/run/netns`.
+  /// Does the same in every network namespace that a process is in, or that has a name in `/run/netns`. The calling
+  /// thread may end up in another namespace.
   package static func undoStaleEverywhere() {
     undoStale()
     var seen: Set<UInt64> = []
@@ -160,18 +164,18 @@ package struct OwnInterfaceRights: InterfaceRights {
   }
 }
 
-/// What an XDP socket registers as its UMEM: the buffers of a region, mapped into this process.
+/// The memory that an XDP socket registers as its UMEM: the buffers of a region, mapped into this process.
 @unsafe
 package struct XDPUserMemory {
   /// The first byte of chunk 0; page aligned.
   package var base: UnsafeMutableRawPointer
-  /// With the spare chunk, so that the last buffer has all its bytes.
+  /// Bytes, those of the spare chunk included, into which the last buffer runs on.
   package var byteCount: Int
   /// Bytes of a chunk.
   package var chunkSize: Int
-  /// Bytes before a received frame in its chunk, those that the kernel leaves by itself included.
+  /// Bytes before a received frame in its chunk, including those that the kernel leaves by itself.
   package var headroom: Int
-  /// The region's, for messages.
+  /// The region's number, for messages.
   package var regionID: UInt16
 
   package init(

@@ -3,11 +3,11 @@ internal import Glibc
 package import NetmapCore
 internal import Synchronization
 
-/// Tells when network interfaces are removed, or leave their network namespace.
+/// Reports when network interfaces are removed, or leave their network namespace.
 ///
-/// One thread for all of them, started with the first watch and asleep except when some interface
-/// changes. Each watch has a netlink socket of its own, made by the thread that asks: that decides
-/// whose namespace it listens to. rtnetlink(7).
+/// One thread serves all watches. It starts with the first watch, and sleeps except when an interface changes. Each
+/// watch has a netlink socket of its own (rtnetlink(7)), because a socket reports changes in one network namespace
+/// only: that of the thread that opened it.
 package final class LinkMonitor: Sendable {
   /// A watch that lasts until ``LinkMonitor/end(_:)``.
   package struct Watch: Sendable {
@@ -32,9 +32,9 @@ package final class LinkMonitor: Sendable {
 
   private init() {}
 
-  /// A netlink socket that hears of changes of interfaces in the calling thread's network namespace.
+  /// Opens a netlink socket that reports changes of interfaces in the calling thread's network namespace.
   ///
-  /// - Returns: The socket, the caller's.
+  /// - Returns: The socket, which the caller owns.
   /// - Throws: ``NetmapError`` when there are no descriptors left.
   static func events() throws(NetmapError) -> CInt {
     let socket = Glibc.socket(
@@ -60,7 +60,7 @@ package final class LinkMonitor: Sendable {
     return socket
   }
 
-  /// Calls `notify`, on the monitor's thread, when an interface goes.
+  /// Calls `notify`, on the monitor's thread, when an interface disappears.
   ///
   /// - Throws: ``NetmapError`` when there are no descriptors or threads left.
   package func watch(
@@ -94,7 +94,8 @@ package final class LinkMonitor: Sendable {
     }
   }
 
-  /// The thread does not survive fork(2): a child that opens ports of its own gets a new one.
+  /// Starts the thread if this process does not have it yet. A thread does not survive fork(2), so a child that
+  /// opens ports of its own gets a new one.
   private func startThread(_ state: inout State) throws(NetmapError) {
     if state.events >= 0, state.process == getpid() { return }
     let events = epoll_create1(CInt(EPOLL_CLOEXEC))
@@ -102,7 +103,7 @@ package final class LinkMonitor: Sendable {
       throw systemError(
         "epoll_create1", "netlink", remedy: "raise the limit of open files (ulimit -n)")
     }
-    // Signals are the application's: none is delivered here.
+    // The application's threads handle signals. This thread takes none.
     var (blocked, previous) = (sigset_t(), sigset_t())
     unsafe sigfillset(&blocked)
     unsafe pthread_sigmask(SIG_SETMASK, &blocked, &previous)
@@ -157,17 +158,18 @@ package final class LinkMonitor: Sendable {
     }
   }
 
-  /// Reads what is waiting on a socket.
+  /// Reads the messages that wait on a socket.
   ///
-  /// - Returns: Whether the interface has gone. When messages were lost, it is taken to be there still
-  ///   if its index has a name.
+  /// - Returns: Whether the interface has disappeared. If messages were lost, it counts as present as long as its
+  ///   index has a name.
   private static func reads(_ socket: CInt, removalOf interface: UInt32) -> Bool {
     var buffer = [UInt8](repeating: 0, count: 32 << 10)
     var isGone = false
     while true {
       let count = unsafe recv(socket, &buffer, buffer.count, 0)
       guard count > 0 else {
-        // More messages than the socket holds: what they were can only be asked for now.
+        // The socket lost messages because its buffer was full. Only a lookup can tell now whether the interface
+        // exists.
         if count < 0, errno == ENOBUFS {
           isGone = isGone || !exists(interface, for: socket)
           continue

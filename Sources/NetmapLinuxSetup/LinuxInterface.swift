@@ -2,14 +2,14 @@ internal import CLinux
 internal import Glibc
 package import NetmapCore
 
-/// A network interface as it was when it was opened: what the choice of a backend depends on.
+/// A network interface as it was when it was opened: the properties that the choice of a backend depends on.
 ///
-/// Known by its index from then on: a renamed interface is the same interface.
+/// Its index identifies it from then on: a renamed interface is the same interface.
 package struct LinuxInterface: Sendable {
   /// The name it was opened by.
   package let name: String
   package let index: UInt32
-  /// What tells its network namespace from others.
+  /// The number of its network namespace.
   package let namespace: UInt64
   /// The largest payload of a frame, bytes, without the Ethernet header.
   package let mtu: Int
@@ -18,7 +18,7 @@ package struct LinuxInterface: Sendable {
   /// Receive and transmit queues that are in use now.
   package let receiveQueues: Int
   package let transmitQueues: Int
-  /// What it is opened with.
+  /// The rights that the interface is opened with.
   package let rights: any InterfaceRights
 
   /// The longest frame that the MTU allows, bytes: Ethernet header and one VLAN tag, no CRC.
@@ -31,7 +31,7 @@ package struct LinuxInterface: Sendable {
 
   /// Which interface a name means in the network namespace of the calling thread.
   ///
-  /// - Throws: ``NetmapError`` `EMFILE` when there is no descriptor left to ask with.
+  /// - Throws: ``NetmapError`` `EMFILE` when no descriptor is left for the lookup.
   package static func identity(of name: String) throws(NetmapError) -> InterfaceIdentity {
     let request = try InterfaceRequest(name)
     let index = unsafe name.utf8.count < CLINUX_IFNAMSIZ ? if_nametoindex(name) : 0
@@ -42,7 +42,7 @@ package struct LinuxInterface: Sendable {
     InterfaceIdentity(namespace: namespace, index: index)
   }
 
-  /// An interface that somebody else has looked up.
+  /// An interface that another process has looked up.
   ///
   /// - Parameters:
   ///   - name: The name it was opened by.
@@ -51,7 +51,7 @@ package struct LinuxInterface: Sendable {
   ///   - isUp: Whether it was up.
   ///   - isLoopback: Whether it is a loopback interface.
   ///   - queues: Queues in use.
-  ///   - rights: What it is opened with.
+  ///   - rights: The rights that the interface is opened with.
   package init(
     name: String, identity: InterfaceIdentity, mtu: Int, isUp: Bool, isLoopback: Bool,
     queues: (receive: Int, transmit: Int), rights: any InterfaceRights
@@ -69,7 +69,7 @@ package struct LinuxInterface: Sendable {
   /// Looks an interface up in the network namespace of the calling thread.
   ///
   /// - Returns: Nil when there is none of that name.
-  /// - Throws: ``NetmapError`` when it cannot be asked about.
+  /// - Throws: ``NetmapError`` when the lookup fails.
   package init?(named name: String) throws(NetmapError) {
     guard name.utf8.count < CLINUX_IFNAMSIZ else { return nil }
     let index = unsafe if_nametoindex(name)
@@ -88,7 +88,7 @@ package struct LinuxInterface: Sendable {
 
   /// Counts the queues of an interface whose driver does not answer ethtool(8).
   ///
-  /// Only if /sys shows this interface: it may belong to another network namespace.
+  /// Only if /sys shows this interface: /sys may belong to another network namespace.
   private static func queuesFromSysfs(
     _ name: String, _ index: UInt32
   ) -> (receive: Int, transmit: Int)? {
@@ -119,7 +119,7 @@ package struct LinuxInterface: Sendable {
   }
 }
 
-/// ioctl(2) questions about one interface, netdevice(7).
+/// ioctl(2) requests about one interface; see netdevice(7).
 private struct InterfaceRequest: ~Copyable {
   private let socket: CInt
   private let name: String
@@ -135,8 +135,8 @@ private struct InterfaceRequest: ~Copyable {
 
   deinit { close(socket) }
 
-  /// The cookie of the socket's network namespace, which no other one ever has; before Linux 5.14, when
-  /// there were none, the inode of the calling thread's.
+  /// The cookie of the socket's network namespace, which no other namespace ever has. Linux before 5.14 has no such
+  /// cookies: then the inode number of the calling thread's namespace.
   var namespace: UInt64 {
     var cookie: UInt64 = 0
     var size = socklen_t(MemoryLayout<UInt64>.size)
@@ -166,7 +166,7 @@ private struct InterfaceRequest: ~Copyable {
     }
   }
 
-  /// What `ethtool -l` shows; nil when the driver does not say.
+  /// The queues that `ethtool -l` shows; nil when the driver does not report them.
   var queues: (receive: Int, transmit: Int)? {
     var channels = ethtool_channels()
     channels.cmd = UInt32(ETHTOOL_GCHANNELS)

@@ -5,7 +5,7 @@ internal import NetmapLinux
 ///
 /// Names are looked up in the network namespace of the thread that opens the port.
 package struct LinuxInterfaces: InterfaceProvider {
-  /// The ways to drive an interface, best first.
+  /// The backend candidates, in order of preference.
   package static var standardLadder: [any BackendRung] {
     let memory = XDPMemory()
     return [
@@ -21,8 +21,8 @@ package struct LinuxInterfaces: InterfaceProvider {
   private let monitor = LinkMonitor.shared
 
   /// - Parameters:
-  ///   - ladder: The backends to choose from, best first.
-  ///   - rights: What interfaces are opened with.
+  ///   - ladder: The backend candidates, in order of preference.
+  ///   - rights: The rights that interfaces are opened with.
   package init(
     ladder: [any BackendRung] = standardLadder, rights: any InterfaceRights = OwnInterfaceRights()
   ) {

@@ -5,19 +5,19 @@ internal import Synchronization
 
 /// A network interface that an engine has opened.
 ///
-/// Opening one changes nothing on the host: it may be only asked about, or be the parent of a pipe. The
-/// backend is chosen when the first ring pair is activated, and again after the last one has been
-/// deactivated.
+/// Opening an interface changes nothing on the host: a program may only ask about it, or hang a pipe on it. The
+/// port chooses a backend when the first ring pair is activated. It chooses again when a pair is activated after
+/// the last one has been deactivated.
 package final class LinuxPort: InterfaceBackend {
   @safe
   private struct State {
-    /// What drives the interface, and the rung it came from, while any pair is active.
+    /// The driver of the interface, and the description of its candidate, while any pair is active.
     var driver: (any InterfaceDriver)?
     var description = BackendDescription(name: "", mode: "")
     var pairs: Set<Int> = []
-    /// Rings that are to be stopped when the interface goes.
+    /// The krings to be stopped when the interface disappears.
     var krings: [RingKey: KRing] = unsafe [:]
-    /// Readable when the interface has gone; -1 while no pair is active.
+    /// A descriptor that is readable when the interface has disappeared; -1 while no pair is active.
     var alarm: CInt = -1
     var watch: LinkMonitor.Watch?
     var hasGone = false
@@ -44,7 +44,7 @@ package final class LinuxPort: InterfaceBackend {
     self.rungs = rungs
     self.monitor = monitor
     let pairs = max(interface.receiveQueues, interface.transmitQueues)
-    // Region 1 is shared by all interfaces: one with many queues gets shorter rings.
+    // All interfaces share region 1, so an interface with many queues gets shorter rings.
     let slots = pairs <= 4 ? 1024 : pairs <= 8 ? 512 : 256
     geometry = PortGeometry(
       transmitRings: interface.transmitQueues, receiveRings: interface.receiveQueues,
@@ -91,7 +91,7 @@ package final class LinuxPort: InterfaceBackend {
 
   package func start(_ ring: RingPlacement) throws(NetmapError) {
     try lock.withLock { (_) throws(NetmapError) in
-      // Nobody would stop the ring again.
+      // When the interface has disappeared, nothing would stop this ring any more.
       guard unsafe !state.hasGone else { throw gone() }
       guard let driver = unsafe state.driver else { return }
       unsafe try driver.start(ring)
@@ -120,9 +120,9 @@ package final class LinuxPort: InterfaceBackend {
 // MARK: - Choosing a backend
 
 extension LinuxPort {
-  /// Tries one rung after the other, and keeps the first that works.
+  /// Tries the candidates in order of preference, and keeps the first that works.
   ///
-  /// - Throws: ``NetmapError`` of the best rung that had a better reason than "not supported".
+  /// - Throws: ``NetmapError`` with the code of the first candidate that had a better reason than "not supported".
   private func climb(
     pair: Int, _ placement: PortPlacement
   ) throws(NetmapError) {
@@ -151,7 +151,7 @@ extension LinuxPort {
   }
 }
 
-// MARK: - When the interface goes
+// MARK: - When the interface disappears
 
 extension LinuxPort {
   private func watchInterface() throws(NetmapError) {
@@ -182,10 +182,10 @@ extension LinuxPort {
     unsafe state.hasGone = false
   }
 
-  /// Stops every ring, and wakes whoever sleeps for one.
+  /// Stops every ring, and wakes all sleepers on its rings.
   private func interfaceHasGone() {
     lock.withLock { _ in
-      // The news may come when nobody uses the interface any more.
+      // The notification may arrive when no pair is active any more.
       guard unsafe state.watch != nil else { return }
       unsafe state.hasGone = true
       unsafe state.krings.values.forEach { unsafe $0.stop() }

@@ -2,11 +2,11 @@ extension Engine {
   /// Makes the data path of a binding, for use in the engine's own process.
   ///
   /// - Parameters:
-  ///   - registration: What ``register(_:)`` answered.
-  ///   - tag: In whose name rings are locked.
-  ///   - stampsAlways: Whether receive rings are stamped without being asked.
-  ///   - lane: Which ring of either direction alone is attached, where the binding has it; nil for all.
-  /// - Returns: The data path. It stays valid memory for as long as the object lives.
+  ///   - registration: The answer of ``register(_:)``.
+  ///   - tag: The client in whose name syncs lock the rings.
+  ///   - stampsAlways: Whether receive syncs stamp their rings even if the application does not ask for it.
+  ///   - lane: The one ring of each direction to attach, where the binding has it; nil for all rings.
+  /// - Returns: The data path. Its memory stays valid for as long as the object lives.
   /// - Throws: ``NetmapError`` when a backend cannot be attached.
   package func attach(
     _ registration: Registration, tag: ClientTag, stampsAlways: Bool = true, lane: Int? = nil
@@ -35,11 +35,11 @@ extension Engine {
     }
   }
 
-  /// All that another process needs to sync the rings of a binding.
+  /// Everything that another process needs to sync the rings of a binding.
   ///
-  /// - Parameter registration: What ``register(_:)`` answered, still bound.
-  /// - Returns: Nil for a port that is no interface: its registration is enough. Descriptors are valid
-  ///   until the binding is released.
+  /// - Parameter registration: The answer of ``register(_:)``. The binding must still exist.
+  /// - Returns: Nil for a port that is not an interface: its registration is enough. Descriptors are valid until
+  ///   the binding is released.
   /// - Throws: ``NetmapError`` `EOPNOTSUPP` for a backend that works in this process only.
   package func attachment(
     of registration: Registration
@@ -57,7 +57,7 @@ extension Engine {
     return result
   }
 
-  /// The interface that a binding is on; nil when it is on something else.
+  /// The interface of a binding; nil when the binding is not on an interface.
   private func boundInterface(
     _ registration: Registration
   ) throws(NetmapError) -> BoundInterface? {
@@ -77,7 +77,7 @@ extension Engine {
   }
 }
 
-/// An interface that somebody has bound, outside the engine's lock.
+/// A bound interface, for use outside the engine's lock.
 @unsafe
 private struct BoundInterface: @unchecked Sendable {
   let provider: any InterfaceProvider

@@ -1,16 +1,16 @@
-// Network interfaces on a switch (`VALE_ATTACH`; upstream: bwrap). The engine itself opens the interface, all
-// of its rings, and a port of the switch with as many the other way round, in one region. A worker carries the
-// packets between the two (``InterfaceLink``).
+// Network interfaces on a switch (`VALE_ATTACH`; upstream: bwrap). The engine itself opens all rings of the
+// interface, and a switch port in the same region that has as many rings in the opposite directions. A worker
+// carries the packets between the two (``InterfaceLink``).
 
-/// An interface on a switch, as the engine knows it. Guarded by the engine's lock.
+/// The engine's record of an interface on a switch. Guarded by the engine's lock.
 final class AttachedInterface {
   let name: PortName
   let interface: EnginePort
   let interfaceBinding: BindingID
   let portBinding: BindingID
-  /// Whose threads look at it all the time; nil while it sleeps.
+  /// The CPUs whose threads poll the interface; nil while no thread polls it.
   var polling: PollingCPUs?
-  /// Whether it has been asked to leave.
+  /// Whether a request to detach it has been accepted.
   private var isLeaving = false
 
   init(
@@ -22,7 +22,9 @@ final class AttachedInterface {
     self.portBinding = portBinding
   }
 
-  /// - Throws: ``NetmapError`` `EBUSY` while it is polled, or leaves already.
+  /// Begins to detach the interface.
+  ///
+  /// - Throws: ``NetmapError`` `EBUSY` while it is polled, or is being detached already.
   func beginLeaving() throws(NetmapError) {
     if polling != nil {
       throw NetmapError(
@@ -37,13 +39,13 @@ final class AttachedInterface {
   }
 }
 
-/// An interface that has been put on a switch, for whoever is to carry its packets.
+/// An interface that the engine has put on a switch, for the worker that carries its packets.
 package struct InterfaceOnSwitch: Sendable {
   /// `valeB:IFNAME`.
   package let name: PortName
-  /// The interface, all its rings.
+  /// The binding of all rings of the interface.
   package let interface: Registration
-  /// The port of the switch, which has as many.
+  /// The binding of the switch port, which has as many rings.
   package let port: Registration
   package let answer: SwitchAnswer
 
@@ -54,17 +56,17 @@ package struct InterfaceOnSwitch: Sendable {
 }
 
 extension Engine {
-  /// Gives an interface back that nobody carries packets of any more: it is off the switch, and as it was
-  /// before. Doing it twice does nothing.
+  /// Takes an interface off its switch and releases it, once no worker carries its packets any more. Doing it twice
+  /// does nothing.
   ///
-  /// - Returns: The switch it was on.
+  /// - Returns: The number of the switch that it was on; nil when it was on none.
   @discardableResult
   package func endInterface(_ name: PortName) -> UInt64? {
     let serial = try? exclusively { (state) throws(NetmapError) in state.endInterface(name) }
     return serial ?? nil
   }
 
-  /// Polling of an interface that was granted did not come about.
+  /// Records that no thread polls an interface: polling could not begin, or has ended.
   package func forgetPolling(of name: PortName) {
     try? exclusively { (state) throws(NetmapError) in
       state.interfacesOnSwitches[name]?.polling = nil
@@ -73,7 +75,9 @@ extension Engine {
 }
 
 extension EnginePort {
-  /// - Throws: ``NetmapError`` `EBUSY` when the engine itself has the port.
+  /// Refuses a port that the engine itself holds.
+  ///
+  /// - Throws: ``NetmapError`` `EBUSY`.
   func checkFree() throws(NetmapError) {
     guard let attachedAs else { return }
     throw NetmapError(
@@ -86,7 +90,9 @@ extension EnginePort {
 }
 
 extension EngineState {
-  /// - Throws: ``NetmapError`` `EINVAL` for other rings than all of the interface's.
+  /// Refuses a request that selects other rings than all of the interface's.
+  ///
+  /// - Throws: ``NetmapError`` `EINVAL`.
   func checkRings(_ request: RegisterRequest) throws(NetmapError) {
     switch request.selection {
     case .allHardware: return
@@ -101,7 +107,7 @@ extension EngineState {
     }
   }
 
-  /// Binds an interface, and the port that it gets on the switch.
+  /// Binds all rings of an interface, and the port that it gets on the switch.
   func attachInterface(
     _ request: RegisterRequest, _ parts: SwitchPortName
   ) throws(NetmapError) -> InterfaceOnSwitch {
@@ -140,7 +146,7 @@ extension EngineState {
     _ interface: EnginePort, _ request: RegisterRequest, _ parts: SwitchPortName
   ) throws(NetmapError) -> InterfaceOnSwitch {
     let (name, own) = (request.name, interface.geometry)
-    // What the interface receives the port sends.
+    // The port sends what the interface receives.
     let geometry = PortGeometry(
       transmitRings: own.receiveRings, receiveRings: own.transmitRings,
       transmitSlots: min(own.receiveSlots, SwitchLimits.slots.upperBound),
@@ -204,14 +210,14 @@ extension EngineState {
   fileprivate func endInterface(_ name: PortName) -> UInt64? {
     guard let attached = interfacesOnSwitches.removeValue(forKey: name) else { return nil }
     let serial = bindings[attached.portBinding]?.port.membership?.bridge.serial
-    // The port first: it has buffers that came from the interface.
+    // The port first: it holds buffers that came from the interface's rings.
     release(attached.portBinding, keepsViews: false)
     attached.interface.attachedAs = nil
     release(attached.interfaceBinding, keepsViews: false)
     return serial
   }
 
-  /// Grants polling, or its end (`nm_bdg_polling`).
+  /// Grants polling of an interface, or the end of it when `cpus` is nil (`nm_bdg_polling`).
   func poll(_ name: PortName, _ cpus: PollingCPUs?) throws(NetmapError) -> SwitchOutcome {
     func refusal(
       _ code: NetmapError.Code, _ reason: String, _ remedy: String = ""

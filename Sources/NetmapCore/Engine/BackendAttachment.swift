@@ -1,16 +1,20 @@
-/// What the control half says of one ring, for whichever process syncs it to make the data half of:
-/// plain data and descriptors.
+/// The recipe for the driver of one ring: the plain data and descriptors from which any process that syncs the ring
+/// makes it.
+///
+/// The control side of the backend writes it.
 package struct BackendAttachment: Sendable {
-  /// Which data half; the backends' module knows.
+  /// The kind of ring driver, as the module of the backends numbers it.
   package var kind: UInt32
-  /// What it is to be made with.
+  /// The numbers that the ring driver is made from.
   package var numbers: [UInt64]
-  /// What it is to be made of. The control half's, valid while the ring is bound.
+  /// The descriptors that the ring driver is made from. They belong to the control side, and are valid while the
+  /// ring is bound.
   package var files: [CInt]
-  /// Becomes readable when the interface has gone; -1 for never. The control half's as well.
+  /// A descriptor that becomes readable when the interface has disappeared; -1 for none. It belongs to the control
+  /// side.
   package var alarm: CInt = -1
-  /// Descriptors that a process with the ring just holds, so that what they stand for stays when the
-  /// control half's process ends. The control half's as well.
+  /// Descriptors that a process keeps open as long as it holds the ring. They keep kernel objects alive when the
+  /// control side's process ends. They belong to the control side.
   package var held: [CInt] = []
 
   package init(kind: UInt32, numbers: [UInt64], files: [CInt]) {
@@ -20,21 +24,21 @@ package struct BackendAttachment: Sendable {
   }
 }
 
-/// How the data half of a ring is come by.
+/// How to obtain a ring driver.
 @unsafe
 package enum RingAttachment {
-  /// It works in the engine's process only, and exists already.
+  /// A ring driver that exists already, and works in the engine's process only.
   case here(BackendRing)
-  /// It can be made in any process.
+  /// The recipe of a ring driver that any process can make.
   case anywhere(BackendAttachment)
 }
 
-/// A port's memory, as a process that syncs its rings has it.
+/// A port's memory, as mapped by a process that syncs its rings.
 @safe
 package struct PortMemory: Sendable {
   package let region: SharedMemory
   private let owners: SharedMemory
-  /// Who holds each buffer of the region.
+  /// The owner of each buffer of the region.
   package let ownership: BufferOwnership
 
   /// - Parameters:
@@ -55,15 +59,15 @@ package struct PortMemory: Sendable {
     ownership = unsafe BufferOwnership(bytes: owners.base, count: UInt32(bufferCount))
   }
 
-  /// The owner bytes, for passing on.
+  /// The owner bytes, to be passed to another process.
   package var ownerMemory: SharedMemory { owners }
 }
 
-/// A ring's data half in this process.
+/// A ring driver in this process.
 @unsafe
 package struct DataHalf {
   package let ring: BackendRing
-  /// What must live as long as the data half is used.
+  /// The object that must live for as long as the ring driver is used.
   package let owner: AnyObject?
 
   package init(ring: BackendRing, owner: AnyObject?) {
@@ -71,17 +75,19 @@ package struct DataHalf {
     unsafe self.owner = owner
   }
 
-  /// For rings whose packets the core moves itself.
+  /// For rings whose packets the core itself moves.
   package static var none: DataHalf { unsafe DataHalf(ring: .none, owner: nil) }
 }
 
-/// Makes data halves for the rings of one port.
+/// Makes ring drivers for the rings of one port.
 package protocol DataHalves {
-  /// - Throws: ``NetmapError`` when a mapping or descriptor cannot be had.
+  /// Makes a ring driver from its recipe.
+  ///
+  /// - Throws: ``NetmapError`` when a mapping or a descriptor cannot be obtained.
   func dataHalf(of attachment: BackendAttachment) throws(NetmapError) -> DataHalf
 }
 
-/// All that a process needs to sync the rings of one binding on an interface.
+/// Everything that a process needs to sync the rings of one binding on an interface.
 package struct InterfaceAttachment: Sendable {
   package var memory: PortMemory
   /// The binding's transmit rings, then its receive rings.

@@ -1,33 +1,34 @@
-/// The data half of a backend, for one ring: a function and what it works on.
+/// The ring driver of one ring: a function and the data that it works on.
 ///
-/// A plain C function pointer rather than a protocol value: it is called once a sync from code that
-/// may not count references, and it can be made in whichever process syncs the ring.
+/// This is a plain C function pointer, not a protocol value. Each sync calls it once, from code that must not count
+/// references. Any process that syncs the ring can make its own.
 @unsafe
 package struct BackendRing {
-  /// Moves packets. Called with the ring's lock held, after head and cur have been checked.
+  /// Moves packets. A sync calls it with the ring's lock held, after it has checked head and cur.
   ///
-  /// Parameters: the `context`; the ring, as ``AttachedRing/init(calledWith:)`` takes it; the checked
-  /// head; the raw ``SyncFlags``. It takes over (transmit) or releases (receive) the slots from `hwcur`
-  /// up to head, as far as it can, and leaves `hwcur` and `hwtail` of the kring saying how far that was.
-  /// The caller shows `hwtail` to the application. Returns 0 or an `errno`.
+  /// Parameters: the `context`; the ring, as ``AttachedRing/init(calledWith:)`` takes it; the checked head; the raw
+  /// ``SyncFlags``. The function takes over (transmit) or releases (receive) the slots from `hwcur` up to head, as
+  /// far as it can. It then stores in `hwcur` and `hwtail` of the kring how far it got. The caller shows `hwtail`
+  /// to the application. Returns 0 or an `errno`.
   package typealias Synchronize =
     @convention(c) (UnsafeMutableRawPointer?, UnsafeRawPointer, UInt32, UInt32) -> Int32
 
   package var context: UnsafeMutableRawPointer?
   package var synchronize: Synchronize
 
-  /// What a sleeper adds to its set of descriptors: a descriptor and the poll(2) events that mean
-  /// progress on this ring. -1 for a ring whose peer rings a doorbell.
+  /// The descriptor that a sleeper adds to its set. The events in ``pollEvents``, as in poll(2), mean progress on
+  /// this ring. -1 for a ring whose peer rings a doorbell.
   package var pollDescriptor: CInt = -1
   package var pollEvents: Int16 = 0
 
-  /// A descriptor that becomes readable, and stays so, when the ring has stopped for good: every
-  /// sleeper watches it, whatever it waits for. -1 for a ring that cannot stop by itself.
+  /// A descriptor that becomes readable, and stays readable, when the ring has stopped for good. Every sleeper
+  /// watches it, whichever events it waits for. -1 for a ring that cannot stop by itself.
   package var alarmDescriptor: CInt = -1
 
-  /// Whether progress shows only by looking: nothing rings or becomes readable when slots come back.
+  /// Whether a sleeper has to look for progress: no doorbell rings and no descriptor becomes readable when slots
+  /// come back.
   ///
-  /// A sleeper looks again after a pause, 50 microseconds at first, doubled up to 10 milliseconds.
+  /// A sleeper looks again after a pause of 50 microseconds, which it doubles up to 10 milliseconds.
   package var isPolled = false
 
   package init(context: UnsafeMutableRawPointer?, synchronize: @escaping Synchronize) {
@@ -35,45 +36,51 @@ package struct BackendRing {
     unsafe self.synchronize = synchronize
   }
 
-  /// For rings whose packets the core moves itself.
+  /// For rings whose packets the core itself moves: a function that does nothing.
   package static var none: BackendRing { unsafe BackendRing(context: nil) { _, _, _, _ in 0 } }
 }
 
-/// The control half of a backend: one network interface, opened by the engine.
+/// The control side of a backend: one network interface, opened by the engine.
 ///
-/// Lives in the engine's process and may need privileges. Calls come one at a time, under the
-/// engine's lock. ``attach(_:)`` says how the data half of a ring is made, wherever the ring is synced.
+/// It lives in the engine's process and may need privileges. The engine makes one call at a time, under its lock.
+/// ``attach(_:)`` describes how any process that syncs a ring makes the ring driver.
 package protocol InterfaceBackend: AnyObject, Sendable {
-  /// Which backend, in which mode, and why better ones were refused, for people to read.
+  /// Which backend drives the interface, in which mode, and why better ones were refused. For people to read.
   var backendDescription: BackendDescription { get }
 
-  /// Which interface it is; nil where the name says it all.
+  /// Which interface it is; nil where a name alone identifies an interface.
   var identity: InterfaceIdentity? { get }
 
-  /// Rings and slots the interface has. Host rings are counted apart.
+  /// Rings and slots of the interface. Host rings are counted separately.
   var geometry: PortGeometry { get }
 
   /// Makes ring pair `index` (host pairs follow the hardware pairs) ready to move packets.
   ///
-  /// Called when the first ring of the pair is bound; the region and its ring objects exist.
+  /// The engine calls it when a binding takes the first ring of the pair. The region and its ring objects exist by
+  /// then.
   func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError)
 
-  /// Undoes ``activate(pair:of:)`` when the last ring of the pair is released: no buffer of the
-  /// pair's rings may be in use when it returns. The ring objects still exist.
+  /// Undoes ``activate(pair:of:)`` when the last ring of the pair is released.
+  ///
+  /// When it returns, the backend must not use any buffer of the pair's rings any more. The ring objects still
+  /// exist.
   func deactivate(pair index: Int)
 
-  /// Begins to move packets of one ring of an active pair, which nobody held until now.
+  /// Begins to move the packets of one ring of an active pair, which no binding held until now.
   ///
-  /// A binding may hold one direction only: what arrives for a receive ring that was not started
-  /// belongs to the host.
+  /// A binding may hold one direction only. Packets that arrive for a receive ring that was not started belong to
+  /// the host.
   func start(_ ring: RingPlacement) throws(NetmapError)
 
-  /// Ends ``start(_:)``: the last binding lets go of the ring. The ring object and its buffers stay
-  /// until the pair is deactivated; the ring may be started again before that, as it was left.
+  /// Ends ``start(_:)``: the last binding has released the ring.
+  ///
+  /// The ring object and its buffers stay until the pair is deactivated. Until then the engine may start the ring
+  /// again, in the state in which it was stopped.
   func stop(_ ring: RingPlacement)
 
-  /// How to come by the data half of one ring of an active pair. It may be used until the ring is
-  /// stopped.
+  /// Describes how to make the ring driver of one ring of an active pair.
+  ///
+  /// Processes may use the ring driver until the ring is stopped.
   func attach(_ ring: RingPlacement) throws(NetmapError) -> RingAttachment
 }
 
@@ -83,13 +90,14 @@ extension InterfaceBackend {
   package func stop(_ ring: RingPlacement) {}
 }
 
-/// Finds interfaces and chooses how to drive them. The engine is given one when it is created;
-/// the core itself knows no network interface.
+/// Finds interfaces and chooses how to drive them.
+///
+/// An engine gets its provider when it is created. The core itself knows no network interfaces.
 package protocol InterfaceProvider: Sendable {
-  /// Which interface a name means to the calling thread, without opening it.
+  /// Looks up which interface a name means in the calling thread's network namespace, without opening it.
   ///
-  /// - Returns: Nil where names say it all.
-  /// - Throws: ``NetmapError`` when it cannot be found out.
+  /// - Returns: Nil where a name alone identifies an interface.
+  /// - Throws: ``NetmapError`` when the lookup fails.
   func identity(of name: String) throws(NetmapError) -> InterfaceIdentity?
 
   /// Opens an interface.
@@ -102,13 +110,13 @@ package protocol InterfaceProvider: Sendable {
   func open(_ name: String, backend: PortSpecification.BackendChoice?) throws(NetmapError)
     -> (any InterfaceBackend)?
 
-  /// What makes data halves of ``RingAttachment/anywhere(_:)`` in this process.
+  /// The maker of ring drivers for ``RingAttachment/anywhere(_:)`` in this process.
   ///
   /// - Parameters:
-  ///   - memory: Of the port whose rings they are.
-  ///   - name: The port's.
-  /// - Returns: The maker; for the rings of this port only.
-  /// - Throws: ``NetmapError`` `EOPNOTSUPP` where all data halves are ``RingAttachment/here(_:)``.
+  ///   - memory: The memory of the port that the rings belong to.
+  ///   - name: The port's name, for messages.
+  /// - Returns: The maker, for the rings of this port only.
+  /// - Throws: ``NetmapError`` `EOPNOTSUPP` where every ring driver is ``RingAttachment/here(_:)``.
   func dataHalves(in memory: PortMemory, named name: String) throws(NetmapError) -> any DataHalves
 }
 
@@ -123,12 +131,14 @@ extension InterfaceProvider {
   package func identity(of name: String) throws(NetmapError) -> InterfaceIdentity? { nil }
 }
 
-/// Which interface a name means: names are used again, and mean other interfaces in other network
+/// The identity of a network interface.
+///
+/// A name does not identify an interface: names are reused, and mean different interfaces in different network
 /// namespaces.
 package struct InterfaceIdentity: Hashable, Sendable {
-  /// A number that no other network namespace has, nor any that exists no more.
+  /// The network namespace's number. No other namespace has it, not even one that no longer exists.
   package let namespace: UInt64
-  /// The interface's index in it; 0 when no interface has the name.
+  /// The interface's index in that namespace; 0 when no interface has the name.
   package let index: UInt32
 
   package init(namespace: UInt64, index: UInt32) {
@@ -137,7 +147,7 @@ package struct InterfaceIdentity: Hashable, Sendable {
   }
 }
 
-/// What a backend says of itself.
+/// A backend's description of itself.
 package struct BackendDescription: Hashable, Sendable {
   /// `xdp`, `packet`, `netmap`, ...; ``isolated``.
   package var name: String
@@ -145,10 +155,10 @@ package struct BackendDescription: Hashable, Sendable {
   package var mode: String
   /// One line for each better choice that was refused: which, and why.
   package var refusals: [String]
-  /// What a user should know, one line each: that the host sees the packets as well, for one.
+  /// Remarks for the user, one line each. Example: the host's network stack sees the packets as well.
   package var remarks: [String] = []
 
-  /// The ``name`` of a port whose packets the engine's worker carries.
+  /// The ``name`` that an isolated port reports. The engine's worker carries the packets of such a port.
   package static let isolated = "isolated"
 
   package init(name: String, mode: String, refusals: [String] = []) {
@@ -158,7 +168,7 @@ package struct BackendDescription: Hashable, Sendable {
   }
 }
 
-/// Where a port's memory is, for the control half of a backend.
+/// Where a port's memory lies, for the control side of a backend.
 @unsafe
 package struct PortPlacement {
   package let region: Region
@@ -168,7 +178,7 @@ package struct PortPlacement {
   package let receives: Bool
 }
 
-/// Where one ring is, for the data half of a backend: which pair, and its buffers' owner bytes.
+/// Where one ring lies: its pair, its memory, and the owner bytes of its buffers.
 @unsafe
 package struct RingPlacement {
   package let index: Int

@@ -1,19 +1,19 @@
-/// A VALE switch as the engine knows it: who is on it, under which index. Guarded by the engine's lock.
+/// The engine's record of a VALE switch: its ports and their indexes. Guarded by the engine's lock.
 final class Bridge {
-  /// `vale` and what follows it, up to the colon.
+  /// The switch's name: `vale` and the characters after it, up to the colon of a port's name.
   let name: String
-  /// `bridge_idx` of a listing.
+  /// The switch's number in listings: `nr_bridge_idx`.
   let number: Int
-  /// Never used for another switch of the engine.
+  /// A number that no other switch of this engine ever gets.
   let serial: UInt64
   let segment: BridgeSegment
-  /// The ports as this process has them mapped.
+  /// The ports, as this process has mapped them.
   let destinations = DestinationTable()
   let modules: BridgeModules
 
-  /// Who is on the switch, by index.
+  /// The ports on the switch, by index.
   private(set) var members: [Int: BridgeMember] = [:]
-  /// Free indexes; the last one is the next to be given out.
+  /// Free indexes. ``add(_:as:isHidden:)`` takes the last one.
   private var free = Array((0..<SwitchLimits.ports).reversed())
   private var lastGeneration: UInt32 = 0
 
@@ -25,15 +25,16 @@ final class Bridge {
     modules = BridgeModules(segment, destinations, clients)
   }
 
-  /// Puts a port on the switch, under a name: packets are sent to it from now on.
+  /// Puts a port on the switch under a name. From then on senders can send packets to it.
   ///
-  /// A port that is on another switch already takes an index here and receives nothing.
+  /// A port that is already on another switch gets an index here, but receives no packets.
   ///
   /// - Parameters:
   ///   - port: The port.
-  ///   - name: The name it has here.
-  ///   - isHidden: Whether it is a module host's: then only what is meant for it alone gets there.
-  /// - Returns: Its place.
+  ///   - name: The port's name on this switch.
+  ///   - isHidden: Whether the port belongs to a module host. Broadcasts skip such a port: it receives only packets
+  ///     that senders redirect to it.
+  /// - Returns: The port's place on the switch.
   /// - Throws: ``NetmapError`` `ENOMEM` when the switch is full.
   @discardableResult
   func add(
@@ -58,13 +59,15 @@ final class Bridge {
     }
     members[index] = member
     port.memberships.append(member)
-    // Last: from here on packets are sent to it.
+    // Last: once the generation is set, senders send packets to the port.
     unsafe segment.view.setGeneration(lastGeneration, of: index, isHidden: isHidden)
     modules.portChanged(member.portName, index)
     return member
   }
 
-  /// Takes a port off the switch. What senders are in the middle of goes on; see ``SwitchQuarantine``.
+  /// Takes a port off the switch.
+  ///
+  /// Senders that are copying into the port at this moment go on; see ``SwitchQuarantine``.
   func remove(_ member: BridgeMember) {
     unsafe segment.view.setGeneration(0, of: member.index)
     destinations.retire(member.index)
@@ -74,7 +77,7 @@ final class Bridge {
     modules.portChanged(member.portName, nil, left: member.index)
   }
 
-  /// The transmit krings of a port, each of which is locked while it sends.
+  /// The transmit krings of a port. A sender holds the lock of its kring while it sends.
   static func senders(_ segment: SyncSegment) -> [KRing] {
     unsafe (0..<segment.ringCount(end: 0, .transmit)).compactMap {
       unsafe segment.kring(end: 0, .transmit, $0)
@@ -86,11 +89,11 @@ final class Bridge {
 final class BridgeMember {
   let bridge: Bridge
   unowned let port: EnginePort
-  /// The name it has on the switch.
+  /// The port's name on the switch.
   let name: PortName
   let index: Int
   let generation: UInt32
-  /// Whether it is a module host's port, which is nobody's business.
+  /// Whether it is a module host's port, which listings omit.
   let isHidden: Bool
 
   init(
@@ -116,15 +119,15 @@ final class BridgeMember {
   }
 }
 
-/// Where a port is on a switch, for a process that is to map the switch.
+/// A port's place on a switch, for a process that maps the switch's memory.
 package struct SwitchPlace: Sendable {
-  /// The switch: a number that no other switch of the engine ever has.
+  /// The switch's number, which no other switch of the engine ever gets.
   package let serial: UInt64
   package let index: Int
   package let generation: UInt32
   package let segment: BridgeSegment
 
-  /// Packets for the port that did not get as far as a receive ring of it.
+  /// Packets for the port that senders dropped before they reached one of its receive rings.
   package var unreached: DropCounters {
     let view = unsafe segment.view
     var drops = DropCounters()
@@ -141,7 +144,7 @@ package struct SwitchPlace: Sendable {
   }
 }
 
-/// A port on a switch, for a process that is to map its memory.
+/// A port on a switch, for a process that maps the port's memory.
 package struct SwitchNeighbour: Sendable {
   package let index: Int
   package let generation: UInt32

@@ -1,15 +1,15 @@
 internal import Synchronization
 
-/// Whoever plays the kernel's part: it owns regions and ports, and answers requests as netmap's
-/// control device does, with netmap's `errno` for every refusal.
+/// Plays the kernel's part: owns regions and ports, and answers requests as netmap's control device does, with
+/// netmap's `errno` for every refusal.
 ///
-/// The engine is the control plane only. A binding's data path works on shared memory
-/// (``AttachedPort``) and never calls the engine. All methods may be called from any thread; one
-/// request is answered at a time.
+/// The engine is the control plane only. A binding's data path works on shared memory (``AttachedPort``) and never
+/// calls the engine. Any thread may call any method. The engine answers one request at a time.
 @safe
 package final class Engine: Sendable {
   let lock = Mutex<Void>(())
-  /// Guards the directory's clients: a process becomes one without waiting for a request.
+  /// Guards the directory's clients. It is a separate lock, so that a process can become a client while the engine
+  /// answers a request.
   private let clients = Mutex<Void>(())
   /// Guarded by ``lock``.
   nonisolated(unsafe) let state: EngineState
@@ -18,10 +18,12 @@ package final class Engine: Sendable {
   package let doorbells: DoorbellTable
 
   private let lazyWorker = Mutex<Worker?>(nil)
-  /// What carries the packets of interfaces on switches, where this process's worker does.
+  /// The links of interfaces on switches, where the worker of this process carries their packets.
   let links = Mutex<[PortName: InterfaceLink]>([:])
 
-  /// - Parameter interfaces: What finds network interfaces; nil for an engine that has none.
+  /// Creates an engine that has no ports yet.
+  ///
+  /// - Parameter interfaces: The provider of network interfaces; nil for an engine without any.
   /// - Throws: ``NetmapError`` when there is no memory or no descriptor left.
   package init(interfaces: (any InterfaceProvider)? = nil) throws(NetmapError) {
     doorbells = try DoorbellTable()
@@ -30,7 +32,8 @@ package final class Engine: Sendable {
 
   deinit { lazyWorker.withLock { $0?.stop() } }
 
-  /// The thread that carries packets of isolated ports and of interfaces on switches; made when it is first asked for.
+  /// The worker, which carries the packets of isolated ports and of interfaces on switches. The first call creates
+  /// it.
   ///
   /// - Throws: ``NetmapError`` when there are no descriptors left.
   package func worker() throws(NetmapError) -> Worker {
@@ -42,7 +45,7 @@ package final class Engine: Sendable {
     }
   }
 
-  /// Runs `body` on the engine's state, alone.
+  /// Runs `body` on the engine's state, with the engine's lock held.
   func exclusively<R: Sendable>(
     _ body: (EngineState) throws(NetmapError) -> R
   ) throws(NetmapError) -> R {
@@ -53,7 +56,7 @@ package final class Engine: Sendable {
     }
   }
 
-  /// Registers whoever will sync rings: a process, or in an embedded engine an open port.
+  /// Registers a client, in whose name rings are synced: a process, or one open port of an embedded engine.
   ///
   /// - Throws: ``NetmapError`` `ENOMEM` when there are too many.
   package func addClient(process: Int32) throws(NetmapError) -> ClientTag {
@@ -62,16 +65,16 @@ package final class Engine: Sendable {
     }
   }
 
-  /// Ends a client. It must not hold the lock of any ring.
+  /// Removes a client. It must not hold the lock of any ring.
   package func removeClient(_ tag: ClientTag) {
     clients.withLock { _ in directory.removeClient(tag) }
   }
 
-  /// The directory of ports, for those who map it.
+  /// The directory of ports, which other processes can map.
   package var directory: Directory { unsafe state.directory }
 }
 
-/// What the engine knows. Control plane: ordinary Swift objects, guarded by the engine's lock.
+/// The engine's state: ordinary Swift objects, guarded by the engine's lock.
 final class EngineState {
   let interfaces: (any InterfaceProvider)?
   let directory: Directory
@@ -80,28 +83,28 @@ final class EngineState {
   var regions: [UInt16: Region] = [:]
   private var lastRegionID: UInt16 = 1
 
-  /// Ports that can be opened: interfaces, and parents of pipes that have no interface.
+  /// Ports that can be opened: interfaces, switch ports, and parents of pipes that have no interface.
   var ports: [PortKey: EnginePort] = [:]
 
   /// VALE switches by name.
   var bridges: [String: Bridge] = [:]
   var lastBridge: UInt64 = 0
 
-  /// Ports that stay when nobody has them open, by name.
+  /// Persistent ports, by name. They stay when no process has them open.
   var persistent: [String: EnginePort] = [:]
 
   /// Network interfaces that are on a switch, by the name they have there.
   var interfacesOnSwitches: [PortName: AttachedInterface] = [:]
 
-  /// What has left a switch and may still be written to.
+  /// Ports and rings that have left a switch, but that senders may still be writing to.
   var leaving: [SwitchQuarantine] = []
 
-  /// Leases of dead senders that could not be finished yet.
+  /// Leases of dead senders that the engine could not finish yet.
   var orphans: [OrphanLease] = []
 
   var bindings: [BindingID: Binding] = [:]
 
-  /// Regions and ports of bindings that have been released while views of their rings may be in use.
+  /// Regions and sync segments of released bindings whose rings a process may still reach through its views.
   var quarantined: [BindingID: (region: Region, segment: SyncSegment, begun: UInt64)] = [:]
   private var lastBinding: UInt64 = 0
 
@@ -110,13 +113,13 @@ final class EngineState {
     self.directory = directory
   }
 
-  /// What a port is known by.
+  /// The key under which the engine keeps a port.
   enum PortKey: Hashable {
     case name(PortName)
     case interface(InterfaceIdentity)
   }
 
-  /// What the engine keeps of a binding.
+  /// The engine's record of a binding.
   struct Binding {
     let port: EnginePort
     let index: Int
@@ -129,7 +132,7 @@ final class EngineState {
     return BindingID(number: lastBinding)
   }
 
-  /// The region that NIC ports share; made when it is first asked for.
+  /// The region that NIC ports share. The first call creates it.
   func globalRegion() throws(NetmapError) -> Region {
     if let region = regions[1] { return region }
     let region = try Region(id: 1, isPrivate: false, .global)
@@ -150,7 +153,7 @@ final class EngineState {
     return region
   }
 
-  /// A private region with a number that is not in use: they go up, and start again at 2.
+  /// Creates a private region. Numbers go up, skip those in use, and start again at 2.
   func newRegion(_ parameters: RegionParameters) throws(NetmapError) -> Region {
     for _ in 0..<Int(UInt16.max) {
       lastRegionID = lastRegionID == .max ? 2 : lastRegionID + 1
@@ -164,7 +167,7 @@ final class EngineState {
       remedy: "close some ports")
   }
 
-  /// Forgets a private region when no port lies in it any more.
+  /// Removes a private region once no port lies in it.
   func dropIfUnused(_ region: Region) {
     guard region.isPrivate else { return }
     let isUsed =

@@ -1,16 +1,16 @@
-/// A port as the engine knows it: geometry, memory, and who holds which ring.
+/// The engine's record of a port: its geometry, its memory, and how many bindings hold each ring.
 ///
-/// Upstream calls this an adapter. Everything a data path needs is in the port's segment; what is here
-/// is the engine's own, and is never read from shared memory. Guarded by the engine's lock.
+/// Upstream calls this an adapter. The port's segment has everything that a data path needs. This record belongs to
+/// the engine, and no part of it is read from shared memory. Guarded by the engine's lock.
 final class EnginePort {
   enum Kind {
-    /// A port that exists because pipes hang on it (or would): whatever it sends is discarded.
+    /// A port that exists only as the parent of pipes. Packets that are sent to it are discarded.
     case virtual
     /// One end of a pipe.
     case pipeEnd
     /// Rings without packets.
     case null
-    /// A network interface, or something that stands for one.
+    /// A network interface, or a stand-in for one.
     case interface(any InterfaceBackend)
     /// A port of a VALE switch.
     case bridge
@@ -18,11 +18,11 @@ final class EnginePort {
 
   /// The engine's record of one ring.
   struct RingState {
-    /// Bindings that hold the ring.
+    /// How many bindings hold the ring.
     var users = 0
-    /// Held by one binding alone.
+    /// Whether one binding holds the ring exclusively.
     var isExclusive = false
-    /// Where the ring object is in the region; nil while there is none.
+    /// The offset of the ring object in the region; nil while there is none.
     var offset: Int?
   }
 
@@ -30,11 +30,11 @@ final class EnginePort {
   let kind: Kind
   let geometry: PortGeometry
   let segment: SyncSegment
-  /// Which end of the segment this port is.
+  /// The end of the segment that is this port's.
   let end: Int
-  /// An idle interface may be given another region for as long as it is bound.
+  /// The region of the port's rings. An idle interface may be lent another region for as long as it is bound.
   private(set) var region: Region
-  /// The region to go back to then.
+  /// The port's own region while another one is lent to it; nil otherwise.
   var ownRegion: Region?
 
   private var transmit: [RingState]
@@ -43,37 +43,36 @@ final class EnginePort {
   /// Whether the directory shows the port.
   let isListed: Bool
 
-  /// Which binding records of the segment are taken; the two ends of a pipe share them.
+  /// The free binding records of the segment. The two ends of a pipe share them.
   let bindingSlots: BindingSlots
 
-  /// The port's record in the directory, while it is listed.
+  /// The index of the port's record in the directory; nil while it is not listed.
   var directoryIndex: Int?
 
-  /// Bindings on this port now.
+  /// How many bindings the port has now.
   var bindings = 0
 
-  /// Bindings by ring pair: those that hold at least one ring of it.
+  /// For each ring pair, how many bindings hold at least one ring of it.
   var pairUsers: [Int: Int] = [:]
 
-  /// The pair this port is an end of.
+  /// The pipe that this port is an end of; nil for other ports.
   unowned(unsafe) var pair: PipePair?
 
-  /// The switches the port is on, in the order in which it was put there. It sends and receives on the
-  /// first.
+  /// The port's places on switches, in the order in which it was attached. It sends and receives on the first one.
   var memberships: [BridgeMember] = []
   var membership: BridgeMember? { memberships.first }
 
-  /// Whether the port stays when nobody has it open.
+  /// Whether the port stays when no process has it open.
   var isPersistent = false
 
-  /// The name on a switch under which the engine itself holds the port: an interface there, and the switch
-  /// port that it has. Nobody else can open it.
+  /// The name on a switch under which the engine itself holds the port: an interface there, or the switch port of
+  /// such an interface. Programs cannot open such a port.
   var attachedAs: PortName?
-  /// Of a switch port: bytes of virtio-net header before each frame, and the longest frame it takes of a
-  /// packet that has to be cut (`PORT_HDR_SET`).
+  /// Of a switch port (`PORT_HDR_SET`): the bytes of virtio-net header before each frame, and the longest frame
+  /// that it takes when a longer packet has to be segmented.
   var headerLength = 0
   var frameLimit = FrameShape.usualLimit
-  /// Whether the port was attached with back-pressure, and how many bindings that receive asked for it.
+  /// Whether the port was attached with backpressure, and how many receiving bindings asked for backpressure.
   var holdsWhileAttached = false
   var holdingBindings = 0
 
@@ -103,12 +102,12 @@ final class EnginePort {
     }
   }
 
-  /// Which interface the port is; nil for other ports, and where names say it all.
+  /// The identity of an interface; nil for other ports, and where names alone identify interfaces.
   var identity: InterfaceIdentity? {
     if case .interface(let backend) = kind { backend.identity } else { nil }
   }
 
-  /// What the engine knows the port by.
+  /// The key under which the engine keeps the port.
   var key: EngineState.PortKey { identity.map { .interface($0) } ?? .name(name) }
 
   /// The kind of a ring's data path.
@@ -137,13 +136,13 @@ final class EnginePort {
     return unsafe kring
   }
 
-  /// Puts the port into another region; none of its rings exist.
+  /// Moves the port into another region. None of its rings may exist.
   func move(to other: Region) {
     region = other
     segment.describeBuffers(other.layout)
   }
 
-  /// Nobody uses the port, and no pipe hangs on it.
+  /// Whether the port has no bindings and no pipes.
   var isIdle: Bool { bindings == 0 && pipes.isEmpty }
 }
 

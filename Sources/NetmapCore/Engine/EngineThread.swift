@@ -1,15 +1,16 @@
 package import CLinux
 internal import Glibc
 
-/// A thread of the engine's own. Signals are left to the threads of the application.
+/// A thread that the engine runs for itself. It leaves all signals to the threads of the
+/// application.
 package enum EngineThread {
-  /// Starts one.
+  /// Starts a thread.
   ///
   /// - Parameters:
-  ///   - subject: What messages name.
-  ///   - body: What it does.
+  ///   - subject: The name of the thread in messages.
+  ///   - body: The work of the thread.
   /// - Returns: The thread, for pthread_join(3) or pthread_detach(3).
-  /// - Throws: ``NetmapError`` when no thread can be had.
+  /// - Throws: ``NetmapError`` when the thread cannot be created.
   @discardableResult
   package static func start(
     _ subject: String, _ body: @escaping @Sendable () -> Void
@@ -17,7 +18,7 @@ package enum EngineThread {
     let argument = unsafe Unmanaged.passRetained(Body(run: body))
     var (all, former) = (sigset_t(), sigset_t())
     unsafe sigfillset(&all)
-    // Inherited, so that there is no moment at which it takes them.
+    // The thread inherits this mask, so there is no moment at which it takes a signal.
     unsafe pthread_sigmask(SIG_SETMASK, &all, &former)
     defer { unsafe pthread_sigmask(SIG_SETMASK, &former, nil) }
     var thread = pthread_t()
@@ -39,9 +40,9 @@ package enum EngineThread {
     return thread
   }
 
-  /// Lets the thread run wherever the process may, which is where its first thread may.
+  /// Lets the thread run on every CPU that the process's first thread may use.
   ///
-  /// Who starts an engine's thread is often bound to a CPU, which it means to have for itself.
+  /// Callers may be pinned to a CPU. Engine threads do not inherit that affinity.
   private static func takeAffinityOfProcess() {
     var mask = [UInt64](repeating: 0, count: 128)
     let size = UInt(mask.count * 8)

@@ -5,33 +5,35 @@ extension NetmapError.Code {
   public static let invalidArgument = Self(rawValue: EINVAL)
   /// No interface or port of that name.
   public static let noSuchDevice = Self(rawValue: ENXIO)
-  /// A pipe that nobody has created, looked up without the right to create it.
+  /// A pipe that does not exist, in a request that does not create it; or a facility that is
+  /// missing.
   public static let notFound = Self(rawValue: ENODEV)
-  /// Already bound, or held by somebody who asked for exclusive use.
+  /// Already in use, or another program holds it for exclusive use.
   public static let busy = Self(rawValue: EBUSY)
   /// Rings, buffers or memory have run out.
   public static let outOfMemory = Self(rawValue: ENOMEM)
   /// A known request that this port or this build cannot serve.
   public static let unsupported = Self(rawValue: EOPNOTSUPP)
-  /// The port has gone, or its header format was not accepted.
+  /// The port no longer exists, or its header format was not accepted.
   public static let inputOutput = Self(rawValue: EIO)
   /// The caller lacks a right.
   public static let notPermitted = Self(rawValue: EPERM)
   /// Too many open files in this process or on this host.
   public static let tooManyFiles = Self(rawValue: EMFILE)
-  /// A blocking call was ended by a signal handler.
+  /// A signal handler interrupted a blocking call.
   public static let interrupted = Self(rawValue: EINTR)
   /// The port was inherited by a fork child, or has been closed.
   public static let badDescriptor = Self(rawValue: EBADF)
 
-  /// More rings at a time than can be passed on to a process.
+  /// A request that is too large: it opens more rings than can be passed to a process, or its
+  /// module configuration is too long.
   public static let tooLarge = Self(rawValue: E2BIG)
-  /// Something of that name is there already.
+  /// An object of that name exists already.
   public static let alreadyExists = Self(rawValue: EEXIST)
   /// Nothing to list under that name.
   public static let noSuchEntry = Self(rawValue: ENOENT)
 
-  /// Polling of a port is on already, or off: netmap's way to say so.
+  /// Polling of a port is on already, or off already. The code is netmap's.
   public static let badAddress = Self(rawValue: EFAULT)
 
   /// Another version of netmap's shared memory or messages.

@@ -1,9 +1,7 @@
-// What becomes of buffers that a process was exchanging between two rings when it ended
-// (``ExchangeNote``).
+// Repairs the slots whose buffers a process was exchanging between two rings when it ended (``ExchangeNote``).
 
 extension Engine {
-  /// Ends the exchanges that a client, which has died, did not live to end: those of bindings that others
-  /// still have.
+  /// Finishes the exchanges that a dead client has left unfinished, in bindings that still exist.
   package func finishExchanges(of tag: ClientTag) {
     try? exclusively { (state) throws(NetmapError) in
       state.finishExchanges(of: state.bindings.values) { batch, _, _ in batch.tag == tag.rawValue }
@@ -12,11 +10,12 @@ extension Engine {
 }
 
 extension EngineState {
-  /// Ends what was being exchanged through a binding that is about to go, or with a ring that goes with it.
+  /// Finishes the exchanges that were made through a binding that is about to be released, or with a ring that is
+  /// freed with it.
   ///
-  /// Before anything of it is freed: afterwards a buffer that is in two slots would be freed by one of
-  /// them. Nobody exchanges any more: the last descriptor of the binding is closed, and a ring that goes
-  /// has nobody else who fills it.
+  /// This happens before the engine frees any part of the binding. Otherwise the engine would free a buffer through
+  /// one slot while another slot still names it. No process is exchanging buffers here any more: the last
+  /// descriptor of the binding is closed, and no other binding fills the rings that are freed.
   func finishExchanges(of binding: Binding) {
     let port = binding.port
     let going = binding.record.ranges.transmit.compactMap { index in
@@ -29,8 +28,10 @@ extension EngineState {
     }
   }
 
-  /// Visits the receive rings of bindings, and ends their exchanges where `mayEnd` says so: it gets the note,
-  /// the binding whose ring has it, and the offset of the ring that it names.
+  /// Visits the receive rings of bindings, and finishes their exchanges where `mayEnd` returns true.
+  ///
+  /// `mayEnd` gets the contents of the note, the binding whose ring has the note, and the offset of the transmit
+  /// ring that the note names.
   fileprivate func finishExchanges(
     of all: some Collection<Binding>,
     where mayEnd: (ExchangeNote.Batch, Binding, _ target: Int) -> Bool
@@ -46,7 +47,7 @@ extension EngineState {
         {
           unsafe note.finish(batch, from: port.ringPlacement(.receive, index).ring, to: ring)
         } else {
-          // It names no ring: there is nothing to repair.
+          // The note names no ring: there is nothing to repair.
           unsafe note.end()
         }
       }

@@ -1,11 +1,11 @@
 internal import Glibc
 internal import Synchronization
 
-/// Tells a process from the children it forks.
+/// Distinguishes a process from the children that it forks.
 ///
-/// A fork child has the mappings of an embedded engine but is not part of it: its syncs would move
-/// indexes that the parent's engine believes to be its own. So ports remember the process they were
-/// opened in.
+/// A fork child has the mappings of an embedded engine but is not part of it. If the child synced,
+/// it would move indexes that the parent's engine takes for its own. So each port remembers the
+/// process that opened it.
 package enum ForkGuard {
   /// Counts the forks between the first process and this one. Never freed.
   private nonisolated(unsafe) static let forks: UnsafeMutablePointer<Atomic<UInt32>> = {
@@ -17,7 +17,7 @@ package enum ForkGuard {
     return unsafe cell
   }()
 
-  /// What a port remembers of the process it was opened in.
+  /// Identifies the process that opened a port.
   @unsafe
   package struct Mark {
     private let forks: UnsafeMutablePointer<Atomic<UInt32>>
@@ -29,7 +29,7 @@ package enum ForkGuard {
       unsafe generation = forks.pointee.load(ordering: .relaxed)
     }
 
-    /// Whether this still is the process that made the mark, and no fork child of it.
+    /// Whether the calling process made the mark. False in its fork children.
     @inline(__always)
     package var isThisProcess: Bool {
       unsafe forks.pointee.load(ordering: .relaxed) == generation

@@ -1,14 +1,14 @@
 extension Engine {
   /// Ring counts and memory of a port: `NETMAP_REQ_PORT_INFO_GET`.
   ///
-  /// The port is looked up as if it were opened: a pipe is made from the hints and is gone again
-  /// when the answer has been given.
+  /// The engine looks the port up as if it opened it: it creates a pipe from the hints, and removes
+  /// it again before it answers.
   ///
   /// - Parameters:
-  ///   - request: Name, memory number and hints count. Nil asks about memory only.
+  ///   - request: The port, as a request to open it names it. Nil asks about memory only.
   ///   - memoryID: The region to ask about when there is no request; 0 for the global one.
-  /// - Returns: What the request would get.
-  /// - Throws: ``NetmapError`` as a register request would.
+  /// - Returns: The memory and the ring counts that the request would get.
+  /// - Throws: ``NetmapError`` as a request to open the port would.
   package func portInfo(
     _ request: RegisterRequest?, memoryID: UInt16 = 0
   ) throws(NetmapError) -> PortInfo {

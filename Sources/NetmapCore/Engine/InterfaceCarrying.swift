@@ -1,14 +1,15 @@
 internal import Glibc
 internal import Synchronization
 
-// Requests about switches, answered by the engine of this process alone: its own worker carries the packets
-// of interfaces. (netmapd decides with ``Engine/decide(_:)``, and has a worker that is its own client.)
+// Answers requests about switches in an embedded engine, whose own worker carries the packets of interfaces.
+// (netmapd calls ``Engine/decide(_:)`` instead. Its worker is one of its clients.)
 
 extension Engine {
   /// Answers a request about switches.
   ///
-  /// Blocks when an interface is taken that may become free (``NetmapError/patience``), and until packets that
-  /// were sent to an interface have gone out when it is detached, at most 0.2 s after the last one.
+  /// Blocks while an interface is taken but may become free (``NetmapError/patience``). A request to detach an
+  /// interface also blocks until the packets that were sent to the interface have gone out, at most 0.2 s after the
+  /// last one.
   ///
   /// - Throws: ``NetmapError`` with the `errno` that netmap has for the refusal.
   package func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {
@@ -35,7 +36,7 @@ extension Engine {
         throw error
       }
     case .leaves(let name, let answer):
-      // None is left where the interface has gone meanwhile.
+      // The link no longer exists if the interface has disappeared meanwhile.
       if let link = links.withLock({ $0[name] }) {
         link.close()
         link.waitUntilOver()
@@ -58,7 +59,7 @@ extension Engine {
     }
   }
 
-  /// Begins to carry the packets of an interface. The engine lives at least until it is detached.
+  /// Begins to carry the packets of an interface. The link keeps the engine alive until the interface is detached.
   private func carry(_ made: InterfaceOnSwitch) throws(NetmapError) {
     let tag = try addClient(process: getpid())
     do throws(NetmapError) {

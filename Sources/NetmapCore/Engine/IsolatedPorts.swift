@@ -1,15 +1,15 @@
 /// The two ends of the pipe between an isolated process and the worker.
 package struct IsolatedPair: Sendable {
-  /// What the process gets: the port it asked for, in a region of its own.
+  /// The end of the process: it stands for the port that the process asked for, in a region of its own.
   package let client: Registration
   /// The worker's end.
   package let worker: Registration
 }
 
 extension RegisterRequest {
-  /// What the worker asks for in the place of an isolated process.
+  /// The request that the worker makes in place of an isolated process.
   ///
-  /// - Throws: ``NetmapError`` for what an isolated port cannot have.
+  /// - Throws: ``NetmapError`` `EINVAL` when the request has options that an isolated port cannot have.
   package func insideRequest() throws(NetmapError) -> RegisterRequest {
     let problem: (reason: String, remedy: String)? =
       if memoryID != 0 {
@@ -37,12 +37,13 @@ extension RegisterRequest {
 }
 
 extension Engine {
-  /// Makes and binds the pipe between an isolated process and the worker: in a region that nobody else has,
-  /// under a name that nobody can open.
+  /// Creates and binds the pipe between an isolated process and the worker.
+  ///
+  /// The pipe has a region to itself. No program can open it by name.
   ///
   /// - Parameters:
-  ///   - request: What the process asked for.
-  ///   - inside: The port it asked for, bound by the worker.
+  ///   - request: The request of the process.
+  ///   - inside: The worker's binding of the port that the process asked for.
   /// - Returns: Both ends, bound.
   /// - Throws: ``NetmapError`` `ENOMEM`.
   package func registerIsolated(
@@ -105,7 +106,7 @@ extension EngineState {
     let segment = try SyncSegment(
       creating: "netmap-isolated-\(name.rawValue)", ends: [geometry, geometry.mirrored],
       region: region.layout)
-    // Not among the ports that can be opened.
+    // The parent is not among the ports that programs can open.
     let parent = port(
       .virtual, geometry,
       try SyncSegment(

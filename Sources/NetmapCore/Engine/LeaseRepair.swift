@@ -1,13 +1,13 @@
 internal import Synchronization
 
-// A sender that dies between reserving slots and marking them as finished would keep the receiver
-// waiting for ever. Its kring says what it was about to reserve; from that the engine can tell whether
-// it did, and finish the lease for it, with empty slots.
+// If a sender dies between reserving slots and marking them as finished, the receiver would wait forever. The
+// sender's kring says which slots it was about to reserve. From that the engine can tell whether the sender did
+// reserve them, and if so finishes the lease with empty slots.
 
 extension Engine {
-  /// Finishes the leases of a client that is known to be dead. Before its locks are released.
+  /// Finishes the leases of a client that is known to be dead. Call it before the client's locks are released.
   ///
-  /// - Returns: How many there were.
+  /// - Returns: How many leases were finished, those of clients that died earlier included.
   @discardableResult
   package func finishLeases(of tag: ClientTag) -> Int {
     let count = try? exclusively { (state) throws(NetmapError) in
@@ -23,13 +23,15 @@ struct OrphanLease {
   let bridge: Bridge
   let intent: Intent
 
-  /// As many of one switch are kept until they can be decided. A process that says of others' rings that dead
-  /// senders were filling them, and of its own that it wants the same slots, gets no further than this.
+  /// The most undecided leases that the engine keeps for one switch.
+  ///
+  /// This bounds what a hostile process on the switch can cause. Such a process can mark other ports' rings as
+  /// locked by dead senders that wanted certain slots, and announce in its own ring that it wants the same slots.
   static let countMax = 1024
 }
 
 extension EngineState {
-  /// Takes down what a dead client was doing on a switch.
+  /// Records the leases that a dead client was about to reserve on a switch.
   fileprivate func note(_ tag: ClientTag, on bridge: Bridge) {
     var count = orphans.count { $0.bridge === bridge }
     for segment in senders(on: bridge) {
@@ -41,20 +43,20 @@ extension EngineState {
           orphans.append(OrphanLease(bridge: bridge, intent: intent))
           count += 1
         }
-        // It is taken down; nobody must take it for that of a living sender.
+        // The intent is recorded now. The engine must not mistake it for that of a living sender.
         unsafe kring.withdrawIntent()
       }
     }
   }
 
-  /// Finishes the leases of the dead as far as that can be decided.
+  /// Finishes the leases of dead senders, as far as the engine can tell whose they are.
   ///
-  /// The order of the looks decides. A lease that has been reserved is either the dead sender's or that of a
-  /// living one, whose kring then says so until it has finished the lease. So whoever wants the slots is
-  /// looked at after the reservation, and the lease's mark after both: a living sender that was not seen there
-  /// has marked it by then.
+  /// The order of the loads matters. A reserved lease belongs to the dead sender or to a living one. A living
+  /// sender's kring names the lease until that sender has finished it. So the engine loads the reservation first,
+  /// then the intents of all senders, and the lease's mark last. A living sender whose intent was not found has
+  /// marked the lease by then.
   ///
-  /// - Returns: How many were finished.
+  /// - Returns: How many leases were finished.
   func finishLeases() -> Int {
     guard !orphans.isEmpty else { return 0 }
     let reserved = orphans.compactMap { orphan in
@@ -70,7 +72,7 @@ extension EngineState {
     for (orphan, lease) in reserved {
       guard lease.isUnfinished else { continue }
       if wanted[ObjectIdentifier(orphan.bridge)]?.contains(WantedLease(orphan.intent)) ?? false {
-        // It is either the dead sender's or one of a living sender that wanted the same slots.
+        // The lease is the dead sender's, or that of a living sender that wanted the same slots. Decide later.
         orphans.append(orphan)
       } else {
         lease.finish()
@@ -80,7 +82,8 @@ extension EngineState {
     return finished
   }
 
-  /// The lease that an orphan is about; nil when it was never reserved, makes no sense, or its port has gone.
+  /// The lease that an orphan describes; nil when it was never reserved, when its numbers are not valid, or when
+  /// its port has left the switch.
   private func reservedLease(of orphan: OrphanLease) -> ReservedLease? {
     let intent = orphan.intent
     guard let member = orphan.bridge.members[intent.target.port],
@@ -90,7 +93,8 @@ extension EngineState {
     return lease
   }
 
-  /// What the senders of a switch that hold their rings' locks are about to reserve, or have reserved.
+  /// The leases that senders on a switch are about to reserve, or have reserved. Only senders that hold their
+  /// rings' locks count.
   private func wantedLeases(on bridge: Bridge) -> Set<WantedLease> {
     var result: Set<WantedLease> = []
     for segment in senders(on: bridge) {
@@ -105,7 +109,7 @@ extension EngineState {
   }
 }
 
-/// A lease by its ring and number: two senders can want different slots under one number.
+/// A lease, identified by its ring and number. Two senders can want a different number of slots under one number.
 private struct WantedLease: Hashable {
   let target: LeaseTarget
   let sequence: UInt64
@@ -116,18 +120,18 @@ private struct WantedLease: Hashable {
   }
 }
 
-/// A lease of a receive ring that somebody has reserved: the dead sender, or another one.
+/// A lease of a receive ring that has been reserved, by the dead sender or by another one.
 @safe
 private struct ReservedLease {
   private let intent: Intent
   private let port: EnginePort
   private let kring: KRing
   private let table: LeaseTable
-  /// Of the ring.
+  /// Slots of the ring.
   private let slotCount: Int
   private let ringOffset: Int
 
-  /// Nil when it has not been reserved, or the intent is about slots that the ring does not have.
+  /// Nil when the lease has not been reserved, or when the intent names slots that the ring does not have.
   init?(_ intent: Intent, of port: EnginePort) {
     let (ring, slotCount) = (intent.target.ring, port.geometry.receiveSlots)
     guard let kring = unsafe port.segment.kring(end: 0, .receive, ring),
@@ -147,7 +151,7 @@ private struct ReservedLease {
     ringOffset = offset
   }
 
-  /// Whether the receiver has not been given it, nor a later one that begins at the same slot.
+  /// Whether no sender has marked this lease as finished, nor a later lease that begins at the same slot.
   var isUnfinished: Bool {
     unsafe !Reservation.isReached(
       intent.reservation.sequence, by: table.lastSequence(at: intent.reservation.next))
@@ -165,8 +169,10 @@ private struct ReservedLease {
         slots: UInt32(slots)), packets: 0, bytes: 0)
   }
 
-  /// How many slots it has, fewer than the ring: up to where the next lease begins. Two senders that wanted the
-  /// same slots and died together may have wanted more or fewer of them.
+  /// The slots of the lease, fewer than the ring has.
+  ///
+  /// The lease ends where the next one begins. The intent does not suffice: two senders that wanted the same lease
+  /// and died together may have wanted different numbers of slots.
   private var slots: Int {
     let following = intent.reservation.followingSequence
     let reserved = unsafe kring.acquireReservation()

@@ -3,7 +3,7 @@
 /// Every refusal carries the `errno` that netmap(4) documents for it, so that the C interface and
 /// the Swift interface report the same thing.
 public struct NetmapError: Error, Hashable, Sendable, CustomStringConvertible {
-  /// The `errno` a netmap system call would have left.
+  /// The `errno` that a netmap system call would have set.
   public struct Code: RawRepresentable, Hashable, Sendable {
     public let rawValue: Int32
 
@@ -26,14 +26,14 @@ public struct NetmapError: Error, Hashable, Sendable, CustomStringConvertible {
   /// What the user can do about it, in one clause; empty when there is nothing to do.
   public let remedy: String
 
-  /// How long after the first try another one is worth while, nanoseconds, because the cause may pass by
-  /// itself; 0 for a refusal that stays.
+  /// For how long after the first attempt a caller may try again, in nanoseconds, because the cause may pass by
+  /// itself. 0 for a refusal that stays.
   package var patience: UInt64 = 0
 
-  /// Whether another try is worth while.
+  /// Whether the caller may try again.
   ///
-  /// - Parameter start: When the first try was made, by `monotonicNanoseconds()`.
-  /// - Returns: False when the cause stays, or has had its time.
+  /// - Parameter start: The time of the first attempt, from `monotonicNanoseconds()`.
+  /// - Returns: False when the cause does not pass by itself, or the time that ``patience`` gives is over.
   package func mayPass(since start: UInt64) -> Bool {
     patience > 0 && monotonicNanoseconds() &- start < patience
   }
@@ -53,10 +53,10 @@ public struct NetmapError: Error, Hashable, Sendable, CustomStringConvertible {
     return "\(operation) \(subject): \(reason)\(advice) (\(code.name))"
   }
 
-  /// The same refusal, said of another subject.
+  /// The same refusal with another subject.
   ///
-  /// A lower layer knows the object that failed; the layer that knows the user's own words for it
-  /// re-labels the error on its way out.
+  /// A lower layer names the object that failed. The layer above knows the user's name for it, and puts that name
+  /// into the error on its way out.
   package func about(_ subject: String) -> NetmapError {
     var error = NetmapError(code, operation, subject, reason: reason, remedy: remedy)
     error.patience = patience

@@ -1,8 +1,8 @@
 extension EnginePort {
-  /// Puts the offsets option in force on the rings of `ranges` (`netmap_offsets_init`).
+  /// Applies the offsets option to the rings of `ranges` (`netmap_offsets_init`).
   ///
-  /// The first binding of a ring fixes mask and limit; later ones may ask for less. Both rings of a
-  /// pipe share them.
+  /// The first binding of a ring sets the mask and the limit; later bindings may ask for less. The
+  /// two joined rings of a pipe share them.
   ///
   /// - Returns: The largest offset in force.
   /// - Throws: ``NetmapError``: `EOPNOTSUPP`, `EINVAL` or `EBUSY`.
@@ -65,7 +65,8 @@ extension EnginePort {
     guard option.initial != 0, self[direction, index].users == 1 else { return }
     fill(direction, index, initial: option.initial, mask)
     if let pair = unsafe pair {
-      // Who opens the other end later finds the room reserved, and so leaves it to the receiver.
+      // A program that opens the other end later finds the initial offsets in its slots, and so
+      // leaves that room to the receiver.
       let (peer, opposite) = (
         pair.peer(of: self), direction == .transmit ? Direction.receive : .transmit
       )
@@ -91,7 +92,7 @@ extension EnginePort {
     unsafe kring.offsetMask = mask
     unsafe kring.offsetMax = option.max
     unsafe kring.store(offsetGap: option.minimumGap)
-    // The copies that the senders on a switch read.
+    // Copies for the senders on a switch.
     unsafe kring.store(openOffsetMax: option.max)
     unsafe kring.openOffsetMask = mask
     region.storeOffsetMask(mask, ofRingAt: offset)

@@ -1,12 +1,13 @@
-// Ports that exist before and after programs open them (`VALE_NEWIF`), on a switch or on none.
+// Persistent ports (`VALE_NEWIF`): they exist before and after programs open them, on a switch or
+// on none.
 
 extension EngineState {
-  /// Whether a name means a network interface to the calling thread.
+  /// Whether a name means a network interface in the calling thread's network namespace.
   func isInterface(_ name: String) throws(NetmapError) -> Bool {
     try (interfaces?.identity(of: name)?.index ?? 0) != 0
   }
 
-  /// Whether a name is that of an interface, the host's or one that was made here.
+  /// Whether a name is that of a network interface or of a persistent port.
   func isKnown(_ name: String) throws(NetmapError) -> Bool {
     if persistent[name] != nil { return true }
     return try isInterface(name)

@@ -2,16 +2,19 @@ internal import Glibc
 
 /// Which threads poll the rings of an interface on a switch: `VALE_POLLING_ENABLE`.
 public enum PollingCPUs: Hashable, Sendable {
-  /// All rings by one thread, on this CPU (`NETMAP_POLLING_MODE_SINGLE_CPU`).
+  /// One thread, on this CPU, polls all rings (`NETMAP_POLLING_MODE_SINGLE_CPU`).
   case one(Int)
-  /// Ring pair *i* by a thread on CPU *i*, for `count` numbers from `first` on
-  /// (`NETMAP_POLLING_MODE_MULTI_CPU`); the others stay with the worker.
+  /// A thread on CPU *i* polls ring pair *i*, for `count` numbers from `first` on
+  /// (`NETMAP_POLLING_MODE_MULTI_CPU`). The worker serves the other pairs.
   case each(first: Int, count: Int)
 
+  /// Checks the numbers against the interface and this machine.
+  ///
   /// - Parameters:
   ///   - rings: Receive rings of the interface.
-  ///   - name: What messages name.
-  /// - Throws: ``NetmapError`` `EINVAL` for numbers that no such interface or machine has.
+  ///   - name: The port's name, for messages.
+  /// - Throws: ``NetmapError`` `EINVAL` for no CPU at all, for so many threads that they would
+  ///   leave no CPU free, and for ring pairs that the interface does not have.
   func check(rings: Int, of name: PortName) throws(NetmapError) {
     let online = Int(sysconf(CInt(_SC_NPROCESSORS_ONLN)))
     let (first, count) =
@@ -36,7 +39,7 @@ public enum PollingCPUs: Hashable, Sendable {
       "name CPUs that are numbers of ring pairs")
   }
 
-  /// The threads to start: where each runs, and which ring pairs it has.
+  /// The threads to start: the CPU of each, and the ring pairs that it polls.
   func plan(lanes: Int) -> [(cpu: Int, lanes: Range<Int>)] {
     switch self {
     case .one(let cpu): [(cpu, 0..<lanes)]

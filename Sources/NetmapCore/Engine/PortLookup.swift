@@ -1,5 +1,5 @@
-// Finding the port that a name means, and making it where netmap makes ports on demand: pipes, and
-// parents of pipes that are no interface (`netmap_get_na`).
+// Finds the port that a name means. Creates it where netmap creates ports on demand: pipes, and parents of pipes
+// that are not interfaces (`netmap_get_na`).
 
 extension EngineState {
   /// The port that a request names, created if necessary.
@@ -7,7 +7,7 @@ extension EngineState {
   /// The caller must drop the port again (``dropIfUnused(_:)``) if it does not bind it.
   func findPort(_ request: RegisterRequest) throws(NetmapError) -> EnginePort {
     let name = request.name.rawValue
-    // The number is looked at before anything else, even where it will not be used.
+    // The region's number is checked before anything else, even where it will not be used.
     let region =
       request.memoryID == 0 ? nil : try region(request.memoryID, for: name)
     if request.selection == .null { return try nullPort(request, region) }
@@ -32,12 +32,12 @@ extension EngineState {
     return port
   }
 
-  /// An interface, or the parent of a pipe, that has this name.
+  /// The port of this name: an open port, or an interface, which is opened if necessary. Nil when there is none.
   func interfacePort(
     _ name: PortName, _ backend: PortSpecification.BackendChoice?
   ) throws(NetmapError) -> EnginePort? {
     let named = ports[.name(name)]
-    // What somebody has hung pipes on must not stand in for an interface that has the name.
+    // A virtual port, which is only the parent of pipes, must not hide an interface of the same name.
     if let named, !named.isVirtual { return named }
     if let identity = try interfaces?.identity(of: name.rawValue),
       let port = ports[.interface(identity)]
@@ -47,7 +47,7 @@ extension EngineState {
     guard let interface = try interfaces?.open(name.rawValue, backend: backend) else {
       return named
     }
-    // The name may have come to mean another interface since it was asked for.
+    // The name may have come to mean another interface since its identity was looked up.
     if let identity = interface.identity {
       if let port = ports[.interface(identity)] { return port }
     } else if let named {
@@ -63,8 +63,10 @@ extension EngineState {
     return port
   }
 
-  /// The port that a pipe hangs on although its name may have come to mean another interface, or none:
-  /// the two ends of a pipe meet as long as one is open.
+  /// The parent of a pipe that is open, even if the parent's name now means another interface, or none.
+  ///
+  /// The two ends of a pipe must meet as long as one of them is open. Only a parent in the calling thread's network
+  /// namespace counts.
   private func formerParent(
     _ name: PortName, of pipe: PortName.Pipe
   ) throws(NetmapError) -> EnginePort? {
@@ -102,7 +104,7 @@ extension EngineState {
       region: region, bindingSlots: BindingSlots())
   }
 
-  /// The pipe that a name means, with the parent it hangs on.
+  /// The pipe that the request names. Creates the pipe and its parent if they do not exist.
   private func pipePair(
     _ pipe: PortName.Pipe, _ request: RegisterRequest, _ region: Region?
   ) throws(NetmapError) -> PipePair {
@@ -151,7 +153,7 @@ extension EngineState {
     return try virtualPort(base, request, region)
   }
 
-  /// A parent for pipes where there is no interface; it goes when its last pipe does.
+  /// Creates a parent for pipes where there is no interface. The parent goes when its last pipe goes.
   private func virtualPort(
     _ name: PortName, _ request: RegisterRequest, _ shared: Region?
   ) throws(NetmapError) -> EnginePort {
@@ -226,7 +228,8 @@ extension EngineState {
     return pair
   }
 
-  /// Forgets a port that nobody uses, and whatever existed for its sake.
+  /// Removes a port that has no bindings and no pipes, with the pipe, parent, switch and region that existed only
+  /// for it.
   func dropIfUnused(_ port: EnginePort) {
     guard port.isIdle, !port.isPersistent else { return }
     if let pair = unsafe port.pair {

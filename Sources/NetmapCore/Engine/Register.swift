@@ -3,11 +3,11 @@ internal import Glibc
 extension Engine {
   /// Binds rings of a port: `NETMAP_REQ_REGISTER`.
   ///
-  /// Blocks when something is taken that may become free, for as long as the refusal says it is worth while
-  /// (``NetmapError/patience``); other requests are answered meanwhile.
+  /// Blocks while a resource that the request needs is taken but may become free, for at most the time that the
+  /// refusal gives (``NetmapError/patience``). The engine answers other requests meanwhile.
   ///
-  /// - Throws: ``NetmapError`` with the `errno` that netmap(4) has for the refusal. Whatever the
-  ///   attempt created is gone again.
+  /// - Throws: ``NetmapError`` with the `errno` that netmap(4) documents for the refusal. The engine has then
+  ///   removed whatever the attempt created.
   package func register(_ request: RegisterRequest) throws(NetmapError) -> Registration {
     let start = monotonicNanoseconds()
     while true {
@@ -20,8 +20,9 @@ extension Engine {
     }
   }
 
-  /// Binds rings of a port, as ``register(_:)`` does, without waiting: a refusal may say that another try
-  /// is worth while.
+  /// Binds rings of a port as ``register(_:)`` does, but makes one attempt only.
+  ///
+  /// A refusal may say that another attempt is worthwhile (``NetmapError/patience``).
   package func attempt(_ request: RegisterRequest) throws(NetmapError) -> Registration {
     try exclusively { (state) throws(NetmapError) in
       do throws(NetmapError) {
@@ -45,15 +46,16 @@ extension Engine {
   ///
   /// - Parameters:
   ///   - id: The binding.
-  ///   - keepsViews: Whether somebody may still write to its rings. Then nothing that is freed of its port
-  ///     is used again until ``forget(_:)``.
+  ///   - keepsViews: Whether a process may still write to the binding's rings through its views. If so, the engine
+  ///     does not reuse memory that it frees of this port until ``forget(_:)``.
   package func release(_ id: BindingID, keepsViews: Bool = false) {
     try? exclusively { (state) throws(NetmapError) in
       state.release(id, keepsViews: keepsViews)
     }
   }
 
-  /// Nobody can reach the rings of a released binding any more.
+  /// Lets the engine reuse the memory that a released binding has kept back: no process can reach its rings any
+  /// more.
   package func forget(_ id: BindingID) {
     try? exclusively { (state) throws(NetmapError) in
       guard let kept = state.quarantined.removeValue(forKey: id) else { return }
@@ -155,7 +157,7 @@ extension EngineState {
     }
   }
 
-  /// An interface that nobody has bound may be given another region until it is idle again.
+  /// Moves an interface without bindings into the region that the request names, until it is idle again.
   private func lendRegion(_ id: UInt16, to port: EnginePort) throws(NetmapError) {
     guard case .interface = port.kind, id != 0, port.isIdle, port.region.id != id else { return }
     let lent = try region(id, for: port.name.rawValue)
@@ -226,7 +228,7 @@ extension EngineState {
     dropIfUnused(port)
   }
 
-  /// Undoes what ``bind(_:_:)`` counted, and frees what is not used any more.
+  /// Undoes the counting of ``bind(_:_:)``, and frees the rings and the region that are no longer used.
   private func letGo(_ port: EnginePort, _ ranges: RingRanges, index: Int) {
     forEachRing(ranges) { port[$0, $1].users -= 1 }
     for pair in port.pairs(ranges) { port.pairUsers[pair, default: 0] -= 1 }
@@ -254,14 +256,15 @@ extension EnginePort {
     if case .interface(let backend) = kind { backend.backendDescription } else { nil }
   }
 
-  /// The ring pairs that ranges touch.
+  /// The ring pairs that have a ring in `ranges`, in ascending order.
   fileprivate func pairs(_ ranges: RingRanges) -> [Int] {
     var result = Set(ranges.transmit.map { geometry.pair(.transmit, $0) })
     result.formUnion(ranges.receive.map { geometry.pair(.receive, $0) })
     return result.sorted()
   }
 
-  /// What of `ranges` no other binding holds, once this binding has been counted.
+  /// The rings of `ranges`, and their pairs, that no binding but the caller's holds. That binding must be counted
+  /// already.
   fileprivate func onlyUsed(by ranges: RingRanges) -> ActiveRings {
     var result = ActiveRings()
     for direction in Direction.allCases {
@@ -273,7 +276,7 @@ extension EnginePort {
     return result
   }
 
-  /// A ring that exists, for a backend.
+  /// The placement of a ring, which must exist, for a backend.
   func ringPlacement(_ direction: Direction, _ index: Int) -> RingPlacement {
     guard let offset = self[direction, index].offset else {
       preconditionFailure("\(direction) ring \(index) has not been made")
@@ -290,7 +293,7 @@ extension EnginePort {
   }
 }
 
-/// Pairs and rings that one binding is the only one to hold.
+/// Pairs and rings that only one binding holds.
 private struct ActiveRings {
   var pairs: [Int] = []
   var rings: [(Direction, Int)] = []

@@ -1,11 +1,11 @@
-/// What `NETMAP_REQ_REGISTER` asks for.
+/// A `NETMAP_REQ_REGISTER` request.
 package struct RegisterRequest: Sendable {
   package var name: PortName
   package var selection: RingSelection
   package var flags: BindingFlags
   /// `nr_mem_id`: the region to use; 0 lets netmap choose.
   package var memoryID: UInt16
-  /// Ring and slot counts; they count only if this call creates the port.
+  /// Ring and slot counts. They matter only if this request creates the port.
   package var hints: RingGeometryHints
   /// `nr_extra_bufs`: buffers wanted beyond those of the rings. Fewer may be given.
   package var extraBuffers: Int
@@ -30,7 +30,8 @@ package struct RegisterRequest: Sendable {
   }
 }
 
-/// Packets that do not begin at the first byte of their buffer: each slot's `ptr` says where.
+/// A request for packets that do not begin at the first byte of their buffer: each slot's `ptr`
+/// says where they begin.
 package struct OffsetsOption: Hashable, Sendable {
   /// Largest offset, bytes.
   package var max: UInt64
@@ -49,7 +50,7 @@ package struct OffsetsOption: Hashable, Sendable {
   }
 }
 
-/// A binding, as the engine answers a register request.
+/// A binding: the engine's answer to a register request.
 package struct Registration: Sendable {
   /// Names the binding to the engine that made it.
   package let id: BindingID
@@ -69,9 +70,9 @@ package struct Registration: Sendable {
   package let offsetMax: UInt64?
   package let region: SharedMemory
   package let segment: SyncSegment
-  /// What drives the port, when it is a network interface or isolated.
+  /// The backend that drives the port, when it is a network interface or isolated.
   package var backend: BackendDescription?
-  /// Where the port is on a switch.
+  /// The port's place on a switch; nil when it is on none.
   package var place: SwitchPlace?
 
   package init(
@@ -94,7 +95,7 @@ package struct Registration: Sendable {
   }
 }
 
-/// Names one binding of one engine; never used again.
+/// Names one binding of one engine. The engine never reuses it.
 package struct BindingID: Hashable, Sendable {
   package let number: UInt64
 

@@ -1,18 +1,19 @@
 internal import Synchronization
 
-// Ring objects: made when the first binding holds a ring, freed when the last one lets go.
+// Ring objects. The engine creates one when the first binding takes the ring, and frees it when the last one
+// releases the ring.
 
 extension EnginePort {
   /// Makes sure that every ring of `ranges` exists.
   ///
   /// - Parameters:
   ///   - ranges: The rings.
-  ///   - made: Those of them that did not exist before, for ``releaseRings(_:)``.
-  /// - Throws: ``NetmapError`` `ENOMEM`; what was made stays.
+  ///   - made: Receives those rings that did not exist before, for ``releaseRings(_:)``.
+  /// - Throws: ``NetmapError`` `ENOMEM`. Rings that were created before the failure stay.
   func createRings(
     _ ranges: RingRanges, made: inout [(Direction, Int)]
   ) throws(NetmapError) {
-    // Receive rings first, as netmap does: it decides which ring gets which buffer index.
+    // Receive rings first, as in netmap: the order decides which buffer indexes each ring gets.
     for direction in [Direction.receive, .transmit] {
       for index in ranges[direction] where self[direction, index].offset == nil {
         if let pair = unsafe pair {
@@ -40,7 +41,7 @@ extension EnginePort {
     resetKRing(direction, index, at: offset)
   }
 
-  /// Makes a ring of a pipe and the peer's ring that it is joined to, with the same buffers.
+  /// Creates a ring of a pipe and the peer's ring that is joined to it, with the same buffers.
   private func createPipeRings(
     _ direction: Direction, _ index: Int, peer: EnginePort
   ) throws(NetmapError) {
@@ -83,7 +84,7 @@ extension EnginePort {
     region.writeRing(at: offset, direction, index, buffers: buffers)
   }
 
-  /// Puts a ring's private half in its initial state.
+  /// Puts a ring's kring in its initial state.
   private func resetKRing(_ direction: Direction, _ index: Int, at offset: Int) {
     let kring = unsafe kring(direction, index)
     let former = unsafe kring.reservation
@@ -104,8 +105,10 @@ extension EnginePort {
     unsafe kring.state = .on
   }
 
-  /// Has the senders on a switch know of a fresh receive ring. Leases go on from those of the ring that was
-  /// here before: a sender may remember what it found out about the last one (``Intent/room``).
+  /// Opens a new receive ring to the senders on a switch.
+  ///
+  /// Lease numbers go on from those of the ring that was here before: a sender may remember how much room it found
+  /// there (``KRing/knownRoom(at:of:_:)``).
   private func openToSenders(
     _ kring: KRing, _ index: Int, at offset: Int, _ former: Reservation
   ) {
@@ -117,8 +120,9 @@ extension EnginePort {
     unsafe kring.setOpen(true)
   }
 
-  /// Frees the rings of a pipe that an attempt made before it failed: the other end may be bound, and
-  /// then ``releaseUnusedRings()`` would keep them.
+  /// Frees the rings of a pipe that a failed attempt has created.
+  ///
+  /// If the other end is bound, ``releaseUnusedRings()`` would keep them.
   func releaseRings(_ made: [(Direction, Int)]) {
     guard let pair = unsafe pair else { return }
     for (direction, index) in made {
@@ -162,16 +166,16 @@ extension EnginePort {
 }
 
 extension PipePair {
-  /// Visits the slots of the master's ring and the slave's ring that it is joined to, each once.
+  /// Visits the slots of the master's ring and of the slave's ring that is joined to it, each slot once.
   ///
-  /// Both name the same buffers, except where one side has swapped some in. Each slot is believed
-  /// where it is held: from what the receiver has given back up to what the sender has handed over
-  /// in the receive ring, elsewhere in the transmit ring. So each buffer is found once.
+  /// Both rings name the same buffers, except where one side has swapped in others. The receive ring holds the
+  /// slots that the sender has handed over and the receiver has not returned yet. The transmit ring holds all other
+  /// slots. The valid copy of a slot is the one in the ring that holds it, so each buffer is found once.
   ///
   /// - Parameters:
-  ///   - direction: The master's.
-  ///   - index: Which ring of it.
-  ///   - body: Called with the offset of the ring that is believed, and the number of the slot.
+  ///   - direction: The direction of the master's ring.
+  ///   - index: The number of the ring.
+  ///   - body: Called with the offset of the ring whose copy is valid, and the number of the slot.
   func forEachSlot(_ direction: Direction, _ index: Int, _ body: (Int, Int) -> Void) {
     let opposite: Direction = direction == .transmit ? .receive : .transmit
     guard let masterOffset = master[direction, index].offset,
@@ -190,7 +194,7 @@ extension PipePair {
     }
   }
 
-  /// Frees the master's ring and the slave's ring that it is joined to.
+  /// Frees the master's ring and the slave's ring that is joined to it.
   fileprivate func releaseRings(_ direction: Direction, _ index: Int) {
     let opposite: Direction = direction == .transmit ? .receive : .transmit
     guard let masterOffset = master[direction, index].offset,

@@ -1,15 +1,16 @@
 internal import Synchronization
 
-/// Which clients have a sync segment mapped, as the engine's own books say: in private memory, whatever the words
-/// of the segment are.
+/// The clients that have a sync segment mapped, as the engine has recorded them in its private memory.
 ///
-/// A lock in a segment counts only in the name of one of these (``SenderWatch``). In an engine whose clients are all
-/// in its process nobody keeps such books, and every client is one.
+/// No word of the segment has a say in this record. A lock in a segment counts only if it is in the name of one of
+/// these clients (``SenderWatch``). An engine whose clients are all in its own process keeps no record: there,
+/// every client counts.
 package final class SegmentUsers: Sendable {
-  /// How often each tag has been entered; nil while nobody keeps books.
+  /// How often each tag has been added; nil while the engine keeps no record.
   private let counts = Mutex<[UInt64: Int]?>(nil)
 
-  /// A client is about to have the segment, for one binding. Before it is told where the segment is.
+  /// Records that a client is about to map the segment, for one binding. Call it before the client learns where the
+  /// segment is.
   package func add(_ tag: ClientTag) {
     counts.withLock { counts in
       if counts == nil { counts = [:] }
@@ -17,7 +18,7 @@ package final class SegmentUsers: Sendable {
     }
   }
 
-  /// A client looks at the segment no more for one binding: nothing of it syncs.
+  /// Records that a client no longer uses the segment for one binding, and syncs none of its rings.
   package func remove(_ tag: ClientTag) {
     counts.withLock { counts in
       guard let count = counts?[tag.rawValue] else { return }
@@ -25,7 +26,7 @@ package final class SegmentUsers: Sendable {
     }
   }
 
-  /// Whether a lock's word names somebody who may have taken it.
+  /// Whether a lock's word names a client that may have taken the lock.
   func contains(_ rawTag: UInt64) -> Bool {
     counts.withLock { counts in counts.map { $0[rawTag] != nil } ?? true }
   }

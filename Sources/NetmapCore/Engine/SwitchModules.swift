@@ -1,18 +1,22 @@
-/// What is asked about a switch's module.
+/// A request about a switch's module.
 package enum ModuleRequest: Hashable, Sendable {
-  /// What it is, and what it has counted.
+  /// Asks which module it is, and for its counters.
   case report
   case choose(SwitchModuleChoice)
 }
 
 extension Engine {
-  /// Where a loaded module runs is for whoever owns the engine to say: in its own process.
+  /// Chooses a module for a switch, and runs a loaded one in this process.
+  ///
+  /// For embedded engines. netmapd runs a loaded module in a module host instead, and calls
+  /// ``redirect(_:to:name:process:as:)``.
   ///
   /// - Parameters:
-  ///   - choice: A loaded one.
+  ///   - choice: The module. One that is not loaded from a file is chosen as by ``answer(_:)``.
   ///   - bridge: The switch's name.
-  /// - Returns: With the module's report.
-  /// - Throws: ``NetmapError`` as ``LoadedModule/init(path:configuration:)``, or `ENOENT` without a switch.
+  /// - Returns: An answer with the module's report.
+  /// - Throws: ``NetmapError`` as ``LoadedModule/init(path:configuration:)``, or `ENOENT` when there is no such
+  ///   switch.
   package func loadModule(
     _ choice: SwitchModuleChoice, on bridge: String
   ) throws(NetmapError) -> SwitchAnswer {
@@ -23,7 +27,7 @@ extension Engine {
     let current = try exclusively { (state) throws(NetmapError) in
       try state.knownBridge(bridge).modules.module
     }
-    // Only the configuration is another one: the module may take it while it works.
+    // Only the configuration differs. The module may accept a new one while it works.
     if let current, current.path == path {
       do throws(NetmapError) {
         try current.configure(configuration)
@@ -40,7 +44,7 @@ extension Engine {
     return try install(module, as: choice, on: bridge)
   }
 
-  /// Has a module of this process decide on a switch.
+  /// Lets a module that is loaded into this process decide where the switch's packets go.
   ///
   /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch.
   package func install(
@@ -56,13 +60,13 @@ extension Engine {
   /// Sends all packets of a switch to a module host.
   ///
   /// - Parameters:
-  ///   - serial: The switch.
-  ///   - index: Of the host's port.
-  ///   - name: What the module calls itself.
-  ///   - process: The host's.
-  ///   - choice: What was asked for.
-  /// - Returns: With the module's report.
-  /// - Throws: ``NetmapError`` `EBUSY` as ``BridgeModules``; `ENOENT` when the switch has gone.
+  ///   - serial: The switch's number.
+  ///   - index: The index of the host's port.
+  ///   - name: The module's own name.
+  ///   - process: The host's process ID.
+  ///   - choice: The module that the user chose.
+  /// - Returns: An answer with the module's report.
+  /// - Throws: ``NetmapError`` `EBUSY` as ``BridgeModules``; `ENOENT` when the switch no longer exists.
   package func redirect(
     _ serial: UInt64, to index: Int, name: String, process: Int32, as choice: SwitchModuleChoice
   ) throws(NetmapError) -> SwitchAnswer {
@@ -97,7 +101,7 @@ extension Engine {
 }
 
 extension EngineState {
-  /// Answers what is asked about a switch's module; loaded ones are not for here.
+  /// Answers a request about a switch's module, except the choice of a module that is loaded from a file.
   func answer(_ request: ModuleRequest, on name: String) throws(NetmapError) -> SwitchAnswer {
     let bridge = try knownBridge(name)
     if case .choose(let choice) = request {
@@ -109,7 +113,9 @@ extension EngineState {
     return bridge.moduleAnswer
   }
 
-  /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch, `EINVAL` when it cannot be one.
+  /// The switch of that name.
+  ///
+  /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch, `EINVAL` when the name cannot be a switch's.
   func knownBridge(_ name: String) throws(NetmapError) -> Bridge {
     guard name.hasPrefix("vale"), !name.contains(":") else {
       throw NetmapError(
@@ -124,7 +130,7 @@ extension EngineState {
     return bridge
   }
 
-  /// Every port that may be in the middle of a sync of the switch.
+  /// The sync segments of all ports that may be in the middle of a sync on the switch.
   func senders(on bridge: Bridge) -> [SyncSegment] {
     bridge.members.values.map(\.port.segment)
       + leaving.filter { $0.bridge === bridge }.map(\.port.segment)
@@ -143,7 +149,7 @@ extension Bridge {
 }
 
 extension BridgeMember {
-  /// The name without the switch's.
+  /// The part of the name after the switch's.
   var portName: String {
     String(name.rawValue.split(separator: ":", maxSplits: 1).last ?? "")
   }

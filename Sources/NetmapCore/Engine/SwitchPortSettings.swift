@@ -1,10 +1,10 @@
-// What can be set on a port of a switch: virtio-net headers (`PORT_HDR_SET`), and whether its senders wait.
+// Settings of switch ports: virtio-net headers (`PORT_HDR_SET`) and backpressure.
 
 extension EngineState {
-  /// `PORT_HDR_SET`: has every frame of a port begin with a virtio-net header, at once.
+  /// `PORT_HDR_SET`: sets the length of the virtio-net header that every frame of a port begins with from now on.
   ///
-  /// - Throws: ``NetmapError`` `EINVAL` for other lengths than 0, 10 and 12, `ENXIO` when there is no such
-  ///   port on a switch.
+  /// - Throws: ``NetmapError`` `EINVAL` for a length other than 0, 10 and 12, `ENXIO` when there is no such port on
+  ///   a switch.
   func setHeader(_ name: PortName, length: Int) throws(NetmapError) -> SwitchAnswer {
     guard length == 0 || VirtioHeader.isLength(length) else {
       throw NetmapError(
@@ -17,15 +17,15 @@ extension EngineState {
         reason: "there is no such port on a switch", remedy: "open it first")
     }
     port.headerLength = length
-    // Not set back: who has had headers may go on to send long packets without.
+    // Not reset when headers are turned off: a program that used them may go on to send long packets without them.
     if length > 0 { port.frameLimit = port.region.layout.buffers.size }
     port.publishSwitchState()
     return headerAnswer(port)
   }
 
-  /// `PORT_HDR_GET`: 0 for ports that have no such headers.
+  /// `PORT_HDR_GET`: the length of a port's virtio-net header; 0 for ports that have no such headers.
   ///
-  /// - Throws: ``NetmapError`` `ENXIO` when there is no such port, `ENODEV` for a pipe that nobody has made.
+  /// - Throws: ``NetmapError`` `ENXIO` when there is no such port, `ENODEV` for a pipe that does not exist.
   func header(_ name: PortName) throws(NetmapError) -> SwitchAnswer {
     func refusal(_ code: NetmapError.Code, _ reason: String) -> NetmapError {
       NetmapError(code, "get the virtio-net header of", name.rawValue, reason: reason)
@@ -50,7 +50,7 @@ extension EngineState {
     return answer
   }
 
-  /// A port of a switch, by the name it has there or by its own.
+  /// A switch port, by its name on the switch or by its own name.
   private func existingSwitchPort(_ name: PortName) -> EnginePort? {
     if let port = ports[.name(name)], port.ringKind == .bridge { return port }
     for bridge in bridges.values {
@@ -59,7 +59,7 @@ extension EngineState {
     return nil
   }
 
-  /// Who does not know of virtio-net headers would take them for addresses.
+  /// Refuses a program that does not accept virtio-net headers: it would take them for Ethernet addresses.
   func checkHeader(_ port: EnginePort, _ flags: BindingFlags) throws(NetmapError) {
     guard port.headerLength > 0, !flags.contains(.acceptVirtioNetHeader) else { return }
     throw NetmapError(
@@ -68,7 +68,7 @@ extension EngineState {
       remedy: "open it with NR_ACCEPT_VNET_HDR, or set the length of the header to 0")
   }
 
-  /// Only senders on a switch would drop anything.
+  /// Refuses backpressure on ports of other kinds: only senders on a switch drop packets.
   func checkBackpressure(_ port: EnginePort, _ flags: BindingFlags) throws(NetmapError) {
     guard flags.contains(.backpressure), port.ringKind != .bridge else { return }
     throw NetmapError(
@@ -79,6 +79,6 @@ extension EngineState {
 }
 
 extension BindingRecord {
-  /// Whether the binding has senders wait for it.
+  /// Whether senders wait for room in the binding's receive rings, instead of dropping packets.
   var asksForBackpressure: Bool { flags.contains(.backpressure) && !ranges.receive.isEmpty }
 }

@@ -1,7 +1,7 @@
 // Ports of VALE switches: `valeB:P` (`netmap_get_bdg_na`).
 
 extension EngineState {
-  /// The port that a name means, made if necessary, together with its switch.
+  /// The port that the request names. Creates the port, and its switch, if they do not exist.
   func switchPort(_ request: RegisterRequest, _ shared: Region?) throws(NetmapError) -> EnginePort {
     let name = request.name.base
     if let port = ports[.name(name)] { return port }
@@ -27,7 +27,7 @@ extension EngineState {
     }
   }
 
-  /// An interface is put on a switch by a request of its own, not by opening it there.
+  /// Refuses the name of an interface. Opening a port does not put an interface on a switch; `VALE_ATTACH` does.
   private func checkPortPart(
     _ parts: SwitchPortName, of name: PortName
   ) throws(NetmapError) {
@@ -52,7 +52,7 @@ extension EngineState {
       transmitSlots: slots(hints.transmitSlots), receiveSlots: slots(hints.receiveSlots))
   }
 
-  /// A port with memory of its own, or in `shared`, that is on no switch yet.
+  /// Creates a port that is on no switch yet, in `shared` or in a region of its own.
   func newSwitchPort(
     _ name: PortName, _ geometry: PortGeometry, _ shared: Region?, extraBuffers: Int,
     isListed: Bool = true
@@ -76,7 +76,7 @@ extension EngineState {
     }
   }
 
-  /// The switch of a name; a new one where there is none.
+  /// The switch of that name. Creates it if it does not exist.
   func bridge(_ name: String) throws(NetmapError) -> Bridge {
     if let bridge = bridges[name] { return bridge }
     let taken = Set(bridges.values.map(\.number))
@@ -87,7 +87,7 @@ extension EngineState {
     return bridge
   }
 
-  /// Forgets a switch that nobody is on, and every address it knew.
+  /// Removes a switch that has no ports, with every address that it has learned.
   func dropIfUnused(_ bridge: Bridge) {
     if bridge.members.isEmpty { bridges[bridge.name] = nil }
   }
@@ -95,11 +95,13 @@ extension EngineState {
 
 /// The two parts of a switch port's name.
 struct SwitchPortName {
-  /// `vale` and what follows it.
+  /// `vale` and the characters after it, up to the colon.
   let bridge: String
   let port: String
 
-  /// - Throws: ``NetmapError`` `ENOMEM`, which is what netmap has for it, when the name is malformed.
+  /// Splits the name of a switch port.
+  ///
+  /// - Throws: ``NetmapError`` `ENOMEM`, as in netmap, when the name is malformed.
   init(_ name: PortName) throws(NetmapError) {
     func refusal(_ reason: String, _ remedy: String) -> NetmapError {
       NetmapError(.outOfMemory, "open", name.rawValue, reason: reason, remedy: remedy)

@@ -1,17 +1,19 @@
-/// What a port that has left a switch, or closed a receive ring, leaves behind for senders that are in
-/// the middle of copying into it: nothing of it is used again until each of them is over.
+/// The memory that a port frees when it leaves a switch or closes a receive ring.
+///
+/// Senders may be in the middle of copying into that memory. The engine does not reuse it until each of their syncs
+/// has ended.
 final class SwitchQuarantine {
   let bridge: Bridge
-  /// Keeps the mappings.
+  /// Keeps the port's memory mapped.
   let port: EnginePort
   private let region: Region
-  /// The beginning of the region's quarantine.
+  /// The value that identifies the quarantine to the region.
   private let begun: UInt64
   /// Whether it is the port of a module host.
   private let isHost: Bool
   private var users: SenderWatch?
 
-  /// Begins the quarantine of what `port` frees from now on. The port is still linked.
+  /// Begins the quarantine of everything that `port` frees from now on. The port is still on the switch.
   init(_ port: EnginePort, on bridge: Bridge) {
     self.port = port
     self.bridge = bridge
@@ -20,18 +22,18 @@ final class SwitchQuarantine {
     begun = region.beginQuarantine(of: ObjectIdentifier(port.segment.memory))
   }
 
-  /// Notes who may be in the middle of sending, once the port or its rings have been unlinked.
+  /// Notes which senders may be in the middle of a sync. Call it once the port, or its rings, have been unlinked.
   ///
   /// - Parameters:
-  ///   - others: Ports that left the switch earlier, and may be in the middle of sending.
-  ///   - clients: Who there is.
+  ///   - others: Ports that left the switch earlier, and may still be in the middle of a sync.
+  ///   - clients: The engine's clients.
   func watch(_ others: [EnginePort], among clients: Directory) {
     let segments =
       bridge.members.values.map(\.port.segment) + others.map(\.segment) + [port.segment]
     users = SenderWatch(segments, among: clients)
   }
 
-  /// Whether nobody can be writing to the port any more.
+  /// Whether no sender can be writing to the port any more.
   func isOver() -> Bool {
     users?.haveGoneOn() ?? false
   }
@@ -43,11 +45,11 @@ final class SwitchQuarantine {
 }
 
 extension EngineState {
-  /// Frees what no sender can be writing to any more.
+  /// Frees the memory that no sender can be writing to any more.
   func sweepSwitches() {
     for bridge in bridges.values { bridge.destinations.sweep() }
     guard !leaving.isEmpty else { return }
-    // Each is asked once: one that is over a moment later stays for the next time.
+    // Ask each quarantine once. If one ends a moment later, it stays until the next sweep.
     var over: [SwitchQuarantine] = []
     leaving.removeAll { quarantine in
       guard quarantine.isOver() else { return false }
@@ -57,7 +59,8 @@ extension EngineState {
     for quarantine in over { quarantine.end() }
   }
 
-  /// Ends the binding of a switch port: `body` unlinks and frees.
+  /// Runs `body`, which unlinks and frees a port or its rings. If the port is on a switch, the memory that `body`
+  /// frees goes into quarantine.
   func quarantining(_ port: EnginePort, _ body: () -> Void) {
     guard let member = port.membership else { return body() }
     let quarantine = SwitchQuarantine(port, on: member.bridge)
@@ -71,10 +74,10 @@ extension EngineState {
     }
   }
 
-  /// Refuses to make a ring whose predecessor a sender may still be writing to, and one of a port on two
-  /// switches.
+  /// Refuses to create rings while a sender may still be writing to the port's former rings, and on a port that is
+  /// on two switches.
   ///
-  /// - Throws: ``NetmapError`` `EBUSY`; the former passes when that sender goes on or ends.
+  /// - Throws: ``NetmapError`` `EBUSY`. The first cause passes when that sender goes on or ends.
   func checkLeaving(_ port: EnginePort) throws(NetmapError) {
     sweepSwitches()
     if port.memberships.count > 1 {

@@ -1,18 +1,19 @@
-/// What `NETMAP_REQ_VALE_*` asks for.
+/// A request about switches and their ports: `NETMAP_REQ_VALE_*`, and those of `NETMAP_REQ_PORT_*` that concern a
+/// switch.
 package enum SwitchRequest: Sendable {
   /// `VALE_ATTACH`: puts an interface, or a persistent port, on a switch: `valeB:NAME`.
   case attach(RegisterRequest)
   /// `VALE_DETACH`.
   case detach(PortName)
-  /// `VALE_LIST` with a name: where it is.
+  /// `VALE_LIST` with a name: finds that port, or that switch.
   case find(PortName)
-  /// `VALE_LIST` without one: the first port at this place or after it.
+  /// `VALE_LIST` without a name: finds the first port at this place or after it.
   case next(switch: Int, port: Int)
-  /// `VALE_NEWIF`: makes a persistent port. Rings, slots and memory are the request's.
+  /// `VALE_NEWIF`: creates a persistent port, with the rings, slots and memory of the request.
   case create(RegisterRequest)
   /// `VALE_DELIF`.
   case remove(PortName)
-  /// `VALE_POLLING_ENABLE`, with the CPUs, and `_DISABLE`.
+  /// `VALE_POLLING_ENABLE` on these CPUs, or `VALE_POLLING_DISABLE` when they are nil.
   case polling(PortName, PollingCPUs?)
   /// `PORT_INFO_GET`.
   case information(PortName)
@@ -25,7 +26,7 @@ package enum SwitchRequest: Sendable {
 }
 
 extension SwitchRequest {
-  /// The port it is about.
+  /// The port that the request is about; nil when it is about none.
   package var name: PortName? {
     switch self {
     case .attach(let request), .create(let request): request.name
@@ -36,7 +37,7 @@ extension SwitchRequest {
     }
   }
 
-  /// Whether it is for those who may change what others see.
+  /// Whether the request changes state that other processes see.
   package var isChange: Bool {
     switch self {
     case .attach, .detach, .create, .remove, .polling, .setHeader, .module(_, .choose): true
@@ -45,7 +46,7 @@ extension SwitchRequest {
   }
 }
 
-/// What the engine answers to a ``SwitchRequest``; fields that say nothing about it are 0.
+/// The engine's answer to a ``SwitchRequest``. Fields that do not apply are 0.
 package struct SwitchAnswer: Hashable, Sendable {
   package var name = ""
   /// `nr_bridge_idx`.
@@ -62,21 +63,24 @@ package struct SwitchAnswer: Hashable, Sendable {
   package init() {}
 }
 
-/// What the engine has decided about a ``SwitchRequest``, and what is left to do for whoever carries packets.
+/// The engine's decision about a ``SwitchRequest``, and the work that it leaves to the worker.
 package enum SwitchOutcome: Sendable {
-  /// Nothing.
+  /// Nothing is left to do.
   case done(SwitchAnswer)
-  /// An interface has been bound and put on a switch: its packets must be carried from now on.
+  /// The engine has bound an interface and put it on a switch. The worker must carry its packets from now on.
   case attached(InterfaceOnSwitch)
-  /// An interface is to leave: whoever carries its packets stops, and calls ``Engine/endInterface(_:)``.
+  /// An interface is to be detached. The worker must stop carrying its packets; then ``Engine/endInterface(_:)``
+  /// must be called.
   case leaves(PortName, SwitchAnswer)
-  /// Threads of their own are to poll an interface, or nil to stop; ``Engine/forgetPolling(of:)`` takes it
-  /// back.
+  /// Polling threads are to serve an interface, or to stop when the CPUs are nil. ``Engine/forgetPolling(of:)``
+  /// withdraws the grant.
   case polls(PortName, PollingCPUs?, SwitchAnswer)
 }
 
 extension Engine {
-  /// Decides a request about switches, once: a refusal may say that another try is worth while.
+  /// Decides a request about switches, in one attempt.
+  ///
+  /// A refusal may say that another attempt is worthwhile (``NetmapError/patience``).
   ///
   /// - Throws: ``NetmapError`` with the `errno` that netmap has for the refusal.
   package func decide(_ request: SwitchRequest) throws(NetmapError) -> SwitchOutcome {
@@ -97,7 +101,7 @@ extension Engine {
     }
   }
 
-  /// Whether the engine holds something that nobody has open: persistent ports, or interfaces on switches.
+  /// Whether the engine holds ports that no process has open: persistent ports, or interfaces on switches.
   package var holdsPorts: Bool {
     let holds = try? exclusively { (state) throws(NetmapError) in
       !state.persistent.isEmpty || !state.interfacesOnSwitches.isEmpty
@@ -105,8 +109,8 @@ extension Engine {
     return holds ?? false
   }
 
-  /// Whether a port on a switch would be a persistent one, or is named wrongly: then nobody has to carry
-  /// its packets.
+  /// Whether attaching this name needs no worker to carry packets: the name is that of a persistent port, or
+  /// malformed.
   package func needsNoCarrier(_ name: PortName) -> Bool {
     let isPersistent = try? exclusively { (state) throws(NetmapError) in
       state.persistent[try SwitchPortName(name).port] != nil
@@ -203,7 +207,7 @@ extension EngineState {
         .invalidArgument, "list", name.rawValue, reason: "it names no switch",
         remedy: "names of switches begin with vale")
     }
-    // A name may be the switch's alone.
+    // The name may be that of the switch alone.
     let text = name.rawValue.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
     guard let bridge = bridges[String(text[0])] else {
       throw NetmapError(
@@ -247,7 +251,7 @@ extension BridgeMember {
 }
 
 extension EnginePort {
-  /// Rings and memory.
+  /// The port's rings and memory.
   var answer: SwitchAnswer {
     var answer = SwitchAnswer()
     answer.name = name.rawValue

@@ -2,8 +2,8 @@ internal import Glibc
 
 /// The error of the system call that just failed.
 ///
-/// `errno` is read first, before anything here could overwrite it: call this in the statement after
-/// the system call.
+/// This function reads `errno` before anything can overwrite it. Call it in the statement after the
+/// system call.
 package func systemError(
   _ call: StaticString, _ subject: @autoclosure () -> String, remedy: String = ""
 ) -> NetmapError {

@@ -1,28 +1,29 @@
 internal import CLinux
 internal import NetmapCore
 
-// A sender on this host leaves to the interface what the interface can do: checksums, and cutting long
-// packets into segments. Over a virtual interface nobody has done it when the frame arrives, and a
-// receiving interface joins segments on its own account (GRO). The kernel says so in a virtio_net_hdr
-// before each frame (PACKET_VNET_HDR; the meaning of the fields is that of the virtio specification,
-// 5.1.6), and what is missing is done here: the application sees what a wire would have carried.
+// Completes received frames. A sender on this host leaves to the interface the work that the interface can do:
+// checksums, and cutting long packets into segments. On a virtual interface this work is still to do when the frame
+// arrives. A receiving interface may also join segments by itself (GRO). The kernel reports both in a
+// virtio_net_hdr before each frame (PACKET_VNET_HDR; section 5.1.6 of the virtio specification defines the fields).
+// The code here does the missing work, so the application sees the packets as a wire would have carried them.
 
 extension ReceivedFrame {
-  /// Whether anything is missing at all.
+  /// Whether the frame needs a checksum, or has to be segmented.
   @inline(__always)
   var needsRepair: Bool {
     unsafe offloadFlags & UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0
       || offloadType != UInt8(VIRTIO_NET_HDR_GSO_NONE)
   }
 
-  /// Completes a checksum of which the sender has summed the pseudo header only.
+  /// Completes a checksum for which the sender has summed only the pseudo header.
   ///
-  /// Done in the ring, and noted there, so that it happens once.
+  /// The result goes into the kernel's ring and is noted in shared memory, so that the checksum is completed only
+  /// once.
   ///
   /// - Parameters:
-  ///   - note: Where to note the checksum before it is written.
+  ///   - note: The note of the checksum, made before the checksum is written.
   ///   - sequence: The number of the frame's block.
-  ///   - offset: Where the frame is in it.
+  ///   - offset: Where the frame begins in the block.
   func finishChecksum(_ note: PacketChecksumNote, _ sequence: UInt64, at offset: UInt32) {
     guard unsafe offloadFlags & UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0,
       let place = unsafe checksumPlace
@@ -34,7 +35,7 @@ extension ReceivedFrame {
     unsafe note.clear()
   }
 
-  /// How to cut the frame; nil when it is one packet, or of a kind that cannot be cut here.
+  /// How to segment the frame; nil when it is one packet, or of a kind that cannot be segmented here.
   func segmentation() -> Segmentation? {
     let type = unsafe offloadType & ~UInt8(VIRTIO_NET_HDR_GSO_ECN)
     guard type != UInt8(VIRTIO_NET_HDR_GSO_NONE) else { return nil }

@@ -1,10 +1,10 @@
 internal import Glibc
 package import NetmapCore
 
-/// What a process must know to sync one ring over a packet socket: numbers that the control half gives.
+/// The numbers that a process needs to sync one ring over a packet socket. The control side provides them.
 package struct PacketAttachment: Hashable, Sendable {
   package var direction: Direction
-  /// Where the ring's words begin in the port's memory of state, bytes: a ``PacketCursorLayout``.
+  /// Where the ring's words begin in the port's state memory, bytes: a ``PacketCursorLayout``.
   package var stateOffset: Int
   /// Slots of the netmap ring.
   package var slots: Int
@@ -18,10 +18,10 @@ package struct PacketAttachment: Hashable, Sendable {
     self.mtu = mtu
   }
 
-  /// The numbers one after the other.
+  /// The same as a list of numbers, for another process.
   package var numbers: [UInt64] { [stateOffset, slots, mtu].map { UInt64($0) } }
 
-  /// The other way round; nil when they are none.
+  /// Reads such a list; nil when its numbers are out of range.
   init?(_ direction: Direction, _ numbers: [UInt64]) {
     guard numbers.count == 3, numbers[0] <= UInt64(Int32.max), (1...65_536).contains(numbers[1]),
       numbers[2] <= UInt64(PacketTransmitLayout.mtuLimit)
@@ -38,8 +38,7 @@ package struct PacketAttachment: Hashable, Sendable {
   }
 }
 
-/// One ring over a packet socket, in the process that syncs it: the owner of everything that its data
-/// half uses.
+/// One ring over a packet socket, in a process that syncs it. Owns everything that the ring driver uses.
 @safe
 package final class PacketHalf {
   private let socket: OwnedFile
@@ -98,7 +97,7 @@ package final class PacketHalf {
     unsafe munmap(ring.baseAddress, ring.count)
   }
 
-  /// The data half as it is called; it must not outlive this object.
+  /// The ring driver. It must not outlive this object.
   package var dataHalf: BackendRing {
     switch direction {
     case .receive:

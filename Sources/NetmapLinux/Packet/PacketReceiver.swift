@@ -2,17 +2,17 @@ internal import CLinux
 internal import Glibc
 package import NetmapCore
 
-/// The data half of a receive ring over `TPACKET_V3`: plain data, made from a descriptor and two
-/// mappings in whichever process syncs the ring.
+/// The ring driver of a receive ring over `TPACKET_V3`: plain data, which any process that syncs the ring makes
+/// from a descriptor and two mappings.
 ///
-/// The kernel fills blocks of frames; a sync copies them into the netmap ring's free slots, adds what
-/// an offload left out, and hands a block back when all of it has been taken. What does not fit stays
-/// in the blocks. It owns nothing: the mappings must outlive it.
+/// The kernel fills blocks with frames. A sync copies the frames into the netmap ring's free slots, does the work
+/// that an offload left out, and hands a block back when it has taken all of its frames. Frames that do not fit
+/// stay in their blocks. A `PacketReceiver` owns nothing: the mappings must outlive it.
 @unsafe
 package struct PacketReceiver {
   /// The AF_PACKET socket.
   package let socket: CInt
-  /// Its receive ring, as mapped.
+  /// The mapped receive ring of the socket.
   package let blocks: UnsafeMutableRawPointer
   package let blockCount: UInt32
   /// The words of ``PacketCursorLayout``.
@@ -30,7 +30,7 @@ package struct PacketReceiver {
     unsafe self.ownership = ownership
   }
 
-  /// What ``BackendRing/synchronize`` of a receive ring is; its context is a `PacketReceiver`.
+  /// The function of the ring driver; its context is an `UnsafeMutablePointer<PacketReceiver>`.
   package static let synchronize: BackendRing.Synchronize = { context, ring, head, flags in
     guard let context = unsafe context else { return EIO }
     return unsafe context.assumingMemoryBound(to: PacketReceiver.self).pointee.receive(
@@ -45,7 +45,7 @@ extension PacketReceiver {
     unsafe PacketReceiveCursor(base: cursors + PacketCursorLayout.receive)
   }
 
-  /// Writes the words of a ring that nobody has synced yet.
+  /// Initializes the words of a ring that has never been synced.
   ///
   /// - Parameter tail: `hwtail` of the netmap ring.
   package func begin(at tail: UInt32) {
@@ -72,12 +72,12 @@ extension PacketReceiver {
     unsafe ring.kring.store(hwcur: head)
     var writer = unsafe SlotWriter(ring, from: tail, releasedUpTo: head, ownership)
     var place = unsafe cursor.load(below: blockCount)
-    // Each block once, however often somebody says that it is full.
+    // Visit each block once, even if another process keeps marking blocks as full.
     for _ in 0..<(unsafe blockCount) {
       let block = unsafe block(place.block)
       if place.framesLeft == 0, unsafe !open(block, &place) { break }
       guard unsafe take(block, ring, &place, &writer) else { break }
-      // The block is empty. What was taken is made safe first, then the kernel gets it back.
+      // The block is empty. First store what was taken, then hand the block back to the kernel.
       let previous = unsafe place.block == 0 ? blockCount &- 1 : place.block &- 1
       place.block = unsafe place.block &+ 1 == blockCount ? 0 : place.block &+ 1
       place.finishedSequence = unsafe block.sequence
@@ -85,8 +85,8 @@ extension PacketReceiver {
       unsafe cursor.store(place)
       unsafe ring.kring.store(hwtail: writer.tail)
       unsafe block.handBack()
-      // If all the others are full, packets may have been lost up to now, and the last of them have no
-      // block to tell of them.
+      // If all other blocks are full, packets may have been lost until now, and no block will report the last of
+      // these losses.
       if unsafe self.block(previous).status & UInt32(TP_STATUS_USER) != 0 {
         place.statisticsDue = 1
       }
@@ -100,22 +100,22 @@ extension PacketReceiver {
     unsafe ring.kring.count(.bytes, writer.bytes)
     if isDue { unsafe countKernelDrops(ring) }
     unsafe cursor.end()
-    // Before a sleep: poll(2) reports that the interface went down until somebody has asked.
+    // Before a sleep: after the interface went down, poll(2) reports an error until a process has read it.
     if unsafe writer.packets == 0 && flags.rawValue & SyncFlags.forceRead.rawValue == 0 {
       unsafe clearError(ring)
     }
     return 0
   }
 
-  /// What a sync does first that comes after one whose process was killed in the middle: what was taken
-  /// for good is what the cursor says.
+  /// The repair that a sync begins with when the process of the former sync was killed in the middle of it. The
+  /// cursor says which frames were taken for good.
   @inline(never)
   private func repair(_ ring: AttachedRing) {
     let place = unsafe cursor.load(below: blockCount)
     guard unsafe place.tail < ring.ring.slotCount else { return }
     unsafe ring.kring.store(hwtail: place.tail)
-    // The block before may be waiting to be handed back; if not, the kernel has it, or has filled it
-    // again and given it another number.
+    // The block before may still have to be handed back. Otherwise the kernel has it, or has filled it again and
+    // given it another sequence number.
     let before = unsafe block(place.block == 0 ? blockCount &- 1 : place.block &- 1)
     if unsafe before.status & UInt32(TP_STATUS_USER) != 0,
       unsafe before.sequence == place.finishedSequence
@@ -132,7 +132,7 @@ extension PacketReceiver {
     place.framesLeft = unsafe block.frameCount
     place.offset = unsafe block.firstOffset
     place.payloadTaken = 0
-    // A block that was closed after packets had been lost says so.
+    // The kernel marks a block that it closed after it had lost packets.
     if status & UInt32(TP_STATUS_LOSING) != 0 { place.statisticsDue = 1 }
     return true
   }
@@ -147,13 +147,13 @@ extension PacketReceiver {
   ) -> Bool {
     while place.framesLeft != 0 {
       guard let frame = unsafe ReceivedFrame(in: block, at: place.offset) else {
-        // Nothing in the rest of the block can be believed.
+        // The frame's header is damaged, so the rest of the block cannot be used.
         unsafe ring.kring.countDrop(.kernel, UInt64(place.framesLeft))
         place.framesLeft = 0
         break
       }
       if unsafe frame.isOutgoing {
-        // Sent by this host; only kernels that cannot leave those out put them here.
+        // Sent by this host. Only kernels that cannot leave such frames out put them here.
       } else if unsafe frame.isCut {
         unsafe ring.kring.countDrop(.kernel)
       } else if unsafe frame.needsRepair {
@@ -222,7 +222,7 @@ extension PacketReceiver {
     _ = unsafe getsockopt(socket, SOL_SOCKET, SO_ERROR, &code, &size)
   }
 
-  /// Packets that the kernel dropped since it was last asked, because every block was full.
+  /// Packets that the kernel dropped since the last call, because every block was full.
   @_semantics("no_performance_analysis")
   package func kernelDrops() -> UInt64 {
     var statistics = tpacket_stats_v3()

@@ -2,18 +2,18 @@ internal import CLinux
 internal import Glibc
 package import NetmapCore
 
-/// The data half of a transmit ring over `TPACKET_V3`: plain data, made from a descriptor and two
-/// mappings in whichever process syncs the ring.
+/// The ring driver of a transmit ring over `TPACKET_V3`: plain data, which any process that syncs the ring makes
+/// from a descriptor and two mappings.
 ///
-/// A sync copies the packets of the slots up to head into frames of the mapped ring, a multi-slot
-/// packet into one, and tells the kernel with one send(2). `hwtail` follows the frames that the kernel
-/// has given back, in order. Slots for which there is no frame stay pending. It owns nothing: the
-/// mappings must outlive it.
+/// A sync copies the packets of the slots up to head into frames of the mapped ring, a packet of several slots into
+/// one frame, and tells the kernel with one send(2). `hwtail` follows the frames that the kernel has given back, in
+/// order. Slots for which there is no frame stay pending. A `PacketSender` owns nothing: the mappings must outlive
+/// it.
 @unsafe
 package struct PacketSender {
   /// The AF_PACKET socket.
   package let socket: CInt
-  /// Its transmit ring, as mapped.
+  /// The mapped transmit ring of the socket.
   package let frames: UnsafeMutableRawPointer
   package let frameCount: UInt32
   package let frameBytes: Int
@@ -36,7 +36,7 @@ package struct PacketSender {
     unsafe self.ownership = ownership
   }
 
-  /// What ``BackendRing/synchronize`` of a transmit ring is; its context is a `PacketSender`.
+  /// The function of the ring driver; its context is an `UnsafeMutablePointer<PacketSender>`.
   package static let synchronize: BackendRing.Synchronize = { context, ring, head, _ in
     guard let context = unsafe context else { return EIO }
     return unsafe context.assumingMemoryBound(to: PacketSender.self).pointee.transmit(
@@ -50,7 +50,7 @@ extension PacketSender {
     unsafe PacketTransmitCursor(base: cursors + PacketCursorLayout.transmit)
   }
 
-  /// Writes the words of a ring that nobody has synced yet.
+  /// Initializes the words of a ring that has never been synced.
   ///
   /// - Parameter slot: `hwcur` of the netmap ring.
   package func begin(at slot: UInt32) {
@@ -76,13 +76,13 @@ extension PacketSender {
   #endif
   private func transmit(_ ring: AttachedRing, upTo head: UInt32) -> Int32 {
     guard var place = unsafe cursor.load(below: frameCount, ring.ring.slotCount) else { return EIO }
-    // The place says how far the ring had got: a sync that was killed may not have.
+    // The place is right about hwcur. A process that was killed may not have stored hwcur in the kring.
     unsafe ring.kring.store(hwcur: place.slot)
     unsafe adopt(ring, &place)
     unsafe reclaim(ring, &place)
     unsafe fill(ring, &place, upTo: head)
-    // The place is stored before the kernel hears of the frames: whoever comes after a sync that was
-    // killed finds them where they are.
+    // Store the place before telling the kernel about the frames. If this process is killed, the next sync finds
+    // the frames where they are.
     unsafe store(ring, place)
     var failure: Int32 = 0
     if place.underWay != 0, unsafe frame(last(place)).isWaiting {
@@ -104,7 +104,7 @@ extension PacketSender {
     unsafe place.next == 0 ? frameCount &- 1 : place.next &- 1
   }
 
-  /// Takes over frames that a sync published and, being killed, could not account for.
+  /// Takes over frames that a process published before it was killed, and that the place does not include.
   @inline(__always)
   private func adopt(_ ring: AttachedRing, _ place: inout PacketTransmitPlace) {
     while unsafe place.underWay < frameCount, unsafe frame(place.next).isWaiting {
@@ -115,7 +115,7 @@ extension PacketSender {
     }
   }
 
-  /// Gives the slots of frames that have been sent back to the application.
+  /// Gives the application back the slots of frames that have been sent.
   @inline(__always)
   private func reclaim(_ ring: AttachedRing, _ place: inout PacketTransmitPlace) {
     var after = UInt32.max
@@ -125,13 +125,13 @@ extension PacketSender {
       oldest = unsafe next(oldest)
       place.underWay &-= 1
     }
-    // With nothing under way every slot before hwcur is free, those of dropped packets among them.
+    // When no frame is under way, all slots before hwcur are free, those of dropped packets included.
     if place.underWay == 0 { after = place.slot }
     guard unsafe after < ring.ring.slotCount else { return }
     unsafe ring.kring.store(hwtail: after == 0 ? ring.ring.slotCount &- 1 : after &- 1)
   }
 
-  /// Copies packets into frames as long as there are both.
+  /// Copies packets into frames, as long as there are packets and free frames.
   @inline(__always)
   private func fill(_ ring: AttachedRing, _ place: inout PacketTransmitPlace, upTo head: UInt32) {
     var slot = place.slot
@@ -142,8 +142,8 @@ extension PacketSender {
       guard unsafe target.isAvailable else { break }
       let packet = unsafe gather(ring, from: slot, upTo: head, into: target, place)
       guard packet.isWhole else {
-        // The rest of the packet has not been written yet. Unless it never can be, because the ring is
-        // full of its beginning, it waits.
+        // The rest of the packet has not been written yet. The packet waits, unless its beginning already fills the
+        // ring: then the rest can never be written.
         if unsafe ring.ring.distance(from: slot, to: head) == ring.ring.slotCount - 1 {
           unsafe ring.kring.countDrop(.badLength)
           place.isDiscarding = true
@@ -153,7 +153,7 @@ extension PacketSender {
       }
       slot = packet.slotAfter
       if packet.length == 0 {
-        // Dropped, and counted. The slots come back with the packet before.
+        // The packet was dropped and counted. Its slots come back with the packet before it.
         place.isDiscarding = false
         if place.underWay != 0 { unsafe frame(last(place)).slotAfter = slot }
         continue
@@ -177,14 +177,14 @@ extension PacketSender {
     /// Whether its last slot is there.
     var isWhole: Bool
     var slotAfter: UInt32
-    /// Bytes in the frame; 0 for a packet that is not to be sent.
+    /// Bytes in the frame; 0 for a packet that must not be sent.
     var length: Int
   }
 
   /// Copies the packet that begins at `first` into a frame.
   ///
-  /// A packet that the interface would not take (shorter than an Ethernet header, or longer than its
-  /// MTU allows) is counted as a drop here, because the kernel would drop it without a word.
+  /// A packet that the interface would not take (shorter than an Ethernet header, or longer than its MTU allows) is
+  /// counted as a drop here, because the kernel would drop it without reporting it.
   @inline(__always)
   private func gather(
     _ ring: AttachedRing, from first: UInt32, upTo head: UInt32, into target: TransmitFrame,
@@ -221,18 +221,18 @@ extension PacketSender {
     return Gathered(isWhole: true, slotAfter: slot, length: length)
   }
 
-  /// Whether the packet in a frame has a VLAN tag, which the MTU does not count.
+  /// Whether the packet in a frame has a VLAN tag, which does not count toward the MTU.
   private func isTagged(_ target: TransmitFrame) -> Bool {
     let type = unsafe target.etherType
     return type == UInt16(ETH_P_8021Q) || type == UInt16(ETH_P_8021AD)
   }
 
-  /// Has the kernel send what waits in the ring: what a sync has taken over shall leave, also when the
-  /// ring is closed right after it.
+  /// Makes the kernel send the frames that wait in the ring. Packets that a sync has taken over are to be sent even
+  /// if the ring is closed right after it.
   ///
-  /// Only for closing, once nobody syncs the ring any more.
+  /// For closing only, once no process syncs the ring any more.
   ///
-  /// - Returns: Whether nothing waits any more.
+  /// - Returns: Whether no frame waits any more.
   package func drain() -> Bool {
     guard let place = unsafe cursor.load(below: frameCount, .max), place.underWay != 0,
       unsafe frame(last(place)).isWaiting
@@ -241,9 +241,9 @@ extension PacketSender {
     return unsafe !frame(last(place)).isWaiting
   }
 
-  /// Tells the kernel that there are frames: it sends all it can before the call returns.
+  /// Tells the kernel that there are frames. The kernel sends all it can before the call returns.
   ///
-  /// - Returns: 0, also when the interface cannot take more now; `EIO` when it has gone.
+  /// - Returns: 0, also when the interface cannot take more now; `EIO` when the interface has disappeared.
   @_semantics("no_performance_analysis")
   @inline(never)
   private func kick(_ ring: AttachedRing, _ place: PacketTransmitPlace) -> Int32 {
@@ -253,8 +253,8 @@ extension PacketSender {
     let isDrained = unsafe !frame(last(place)).isWaiting
     if sent >= 0 {
       let taken = UInt64(sent)
-      // The kernel drops a frame that it finds malformed and goes on (PACKET_LOSS); all it tells is
-      // how many bytes it did send. What is missing was at least one packet.
+      // The kernel drops a malformed frame and goes on (PACKET_LOSS). It reports only how many bytes it has sent.
+      // If bytes are missing, it dropped at least one packet.
       let unsent = unsafe cursor.bytesUnsent
       if isDrained, taken < unsent { unsafe ring.kring.countDrop(.kernel) }
       unsafe cursor.bytesUnsent = unsent > taken ? unsent - taken : 0
@@ -262,13 +262,13 @@ extension PacketSender {
     if isDrained || failure != 0 { unsafe cursor.bytesUnsent = 0 }
     switch failure {
     case ENXIO, ENODEV: return EIO
-    // The interface dropped a copy of one frame, which stays in the ring (packet(7): not a word on it;
-    // tpacket_snd() asks for it again when the driver has refused it).
+    // The interface dropped its copy of one frame, but the frame stays in the ring. packet(7) does not say so;
+    // tpacket_snd() requests the frame again when the driver has refused it.
     case ENOBUFS:
       unsafe ring.kring.count(.retries)
       return 0
-    // The interface is down (the frames wait for it to come up), its queue is full, or too much is
-    // under way: all of it is tried again at the next sync.
+    // The interface is down (the frames wait for it to come up), its queue is full, or too many frames are under
+    // way. The next sync tries again.
     default: return 0
     }
   }

@@ -1,9 +1,9 @@
 internal import NetmapCore
 
-/// Writes packets into the free slots of a receive ring, from `hwtail` on, which must be one of its slots.
+/// Writes packets into the free slots of a receive ring, from `hwtail` on.
 ///
-/// A packet is written whole or not at all. Nothing is visible before the caller stores ``tail``. The kring
-/// is not read here: the sync has done so.
+/// The caller has read `hwtail`, and checked that it is a slot of the ring. A packet is written whole or not at
+/// all. The application sees no packet before the caller stores ``tail`` in the kring.
 @unsafe
 struct SlotWriter {
   private let ring: AttachedRing
@@ -32,7 +32,7 @@ struct SlotWriter {
     unsafe buffer = ring.ring.buffers
   }
 
-  /// Whether a packet of so many bytes could ever fit the ring.
+  /// Whether a packet of `length` bytes fits the ring when all slots are free.
   func canEverFit(_ length: Int) -> Bool {
     unsafe slots(length) < ring.ring.slotCount
   }
@@ -43,12 +43,12 @@ struct SlotWriter {
     return length <= size ? 1 : UInt32(truncatingIfNeeded: (length + size - 1) / size)
   }
 
-  /// Writes a packet that is one piece.
+  /// Writes a packet that lies in one piece.
   ///
   /// - Parameters:
   ///   - data: The packet.
-  ///   - length: Bytes of it.
-  ///   - tag: Type and control information of the VLAN tag to put in, 0 for none.
+  ///   - length: The packet's length, bytes.
+  ///   - tag: Type and control information of the VLAN tag to insert, 0 for none.
   /// - Returns: False when there is not enough room for all of it.
   @inline(__always)
   mutating func write(_ data: UnsafeMutableRawPointer, _ length: Int, tag: UInt32) -> Bool {
@@ -64,7 +64,7 @@ struct SlotWriter {
     return unsafe write(data, length, data, 0, tag: tag)
   }
 
-  /// Writes a packet that is two pieces, headers and payload; the Ethernet addresses are in the first.
+  /// Writes a packet that lies in two pieces, headers and payload. The Ethernet addresses are in the first piece.
   @inline(never)
   mutating func write(
     _ first: UnsafeMutableRawPointer, _ firstBytes: Int,

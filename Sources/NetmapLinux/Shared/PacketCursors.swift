@@ -1,36 +1,35 @@
 internal import CLinux
 internal import Synchronization
 
-// How far the rings of packet sockets have got: plain data in memory that every process on the port
-// maps, guarded by the lock of the netmap ring. A process may be killed between any two stores, so the
-// state changes with one store, and whatever is derived from it can be derived again. Any of them may write
-// here at any time, too: a word is loaded once, and no number is believed before it has been compared with
-// the ring's.
+// How far the rings of packet sockets have got. This is plain data in memory that every process on the port maps,
+// guarded by the lock of the netmap ring. A process may be killed between any two stores. So one store changes the
+// state, and everything derived from it can be derived again. Any of these processes may also write any word at any
+// time. So each word is loaded once, and each number is compared with the limits of the ring before it is used.
 
 /// How far the reader of a receive ring has got.
 struct PacketReceivePlace {
-  /// The block that is read, or will be next.
+  /// The block that the reader is in, or will read next.
   var block: UInt32 = 0
-  /// Where the next frame begins in it, bytes; means nothing while ``framesLeft`` is 0.
+  /// Where the next frame begins in the block, bytes; meaningless while ``framesLeft`` is 0.
   var offset: UInt32 = 0
-  /// Frames of the block not yet taken; 0 while the block still is the kernel's.
+  /// Frames of the block that have not been taken yet; 0 while the block is still the kernel's.
   var framesLeft: UInt32 = 0
-  /// Bytes of payload taken of a frame that is delivered in segments; 0 for a fresh frame.
+  /// Bytes of payload already taken of a frame that is delivered in segments; 0 for a new frame.
   var payloadTaken: UInt32 = 0
-  /// Whether the kernel has, or may have, dropped packets since it was last asked.
+  /// Whether the kernel has dropped packets, or may have, since a sync last asked it.
   var statisticsDue: UInt32 = 0
-  /// `hwtail` of the netmap ring, by then.
+  /// `hwtail` of the netmap ring at this place.
   var tail: UInt32 = 0
-  /// The number of the block that was to be handed back after this was written.
+  /// The sequence number of the block that the reader hands back after it has stored this place.
   var finishedSequence: UInt64 = 0
 
-  /// Frames that fit a block, whatever it says.
+  /// The most frames that fit a block, whatever number the block states.
   static var mostFrames: UInt32 {
     UInt32(PacketReceiveLayout.blockBytes / CLINUX_FRAME_HEADER)
   }
 }
 
-/// The words of a receive ring: its place twice, and which of the two holds.
+/// The words of a receive ring: two copies of its place, and which of the two is valid.
 @unsafe
 struct PacketReceiveCursor {
   let base: UnsafeMutableRawPointer
@@ -53,7 +52,7 @@ struct PacketReceiveCursor {
       .assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
-  /// Where the reader is; the initial place when the words name no block below `blockCount`.
+  /// The place of the reader; the initial place when the words name no block below `blockCount`.
   @inline(__always)
   func load(below blockCount: UInt32) -> PacketReceivePlace {
     let turn = unsafe word(Offset.turn).pointee.load(ordering: .relaxed)
@@ -71,7 +70,7 @@ struct PacketReceiveCursor {
       tail: UInt32(truncatingIfNeeded: third >> 32), finishedSequence: part(3))
   }
 
-  /// Replaces all of it at once.
+  /// Replaces the place: writes the other copy, then makes it the valid one with a single store.
   @inline(__always)
   func store(_ place: PacketReceivePlace) {
     let next = unsafe word(Offset.turn).pointee.load(ordering: .relaxed) ^ 1
@@ -87,7 +86,7 @@ struct PacketReceiveCursor {
     atomicMemoryFence(ordering: .releasing)
   }
 
-  /// Whether a sync did not come to its end.
+  /// Whether a sync did not end.
   @inline(__always)
   var isUnderWay: Bool { unsafe word(Offset.underWay).pointee.load(ordering: .relaxed) != 0 }
 
@@ -102,15 +101,16 @@ struct PacketReceiveCursor {
     unsafe word(Offset.underWay).pointee.store(0, ordering: .releasing)
   }
 
-  /// Where a checksum is noted that is about to be written into a frame.
+  /// The note of a checksum that is about to be written into a frame.
   var checksum: PacketChecksumNote {
     unsafe PacketChecksumNote(
       word: (base + Offset.checksum).assumingMemoryBound(to: Atomic<UInt64>.self))
   }
 }
 
-/// A checksum that is about to be written into a frame, and which frame: adding it up again, once it
-/// has been written, would give another one.
+/// The note of a checksum that is about to be written into a frame, and of that frame.
+///
+/// Once the checksum is in the frame, computing it again would give a different value.
 @unsafe
 struct PacketChecksumNote {
   let word: UnsafeMutablePointer<Atomic<UInt64>>
@@ -120,7 +120,7 @@ struct PacketChecksumNote {
   /// - Parameters:
   ///   - sequence: The number of the frame's block.
   ///   - offset: Where it is in the block.
-  ///   - compute: Adds it up; called unless that was done already.
+  ///   - compute: Computes the checksum; called unless the note has it already.
   /// - Returns: The checksum, to be written into the frame.
   func value(_ sequence: UInt64, _ offset: UInt32, _ compute: () -> UInt16) -> UInt16 {
     let key = 1 << 63 | (sequence & 0x1fff_ffff) << 34 | UInt64(offset & 0x3ffff) << 16
@@ -132,7 +132,7 @@ struct PacketChecksumNote {
     return value
   }
 
-  /// It has been written, and the frame says so.
+  /// Clears the note, once the checksum is in the frame and the frame says so.
   func clear() {
     unsafe word.pointee.store(0, ordering: .releasing)
   }
@@ -142,11 +142,11 @@ struct PacketChecksumNote {
 struct PacketTransmitPlace {
   /// The frame to fill next.
   var next: UInt32 = 0
-  /// Frames up to ``next`` that the kernel has not given back.
+  /// Frames before ``next`` that the kernel has not given back.
   var underWay: UInt32 = 0
-  /// `hwcur` of the netmap ring, by then.
+  /// `hwcur` of the netmap ring at this place.
   var slot: UInt32 = 0
-  /// Whether the slots up to the end of a packet are to be thrown away: its beginning was.
+  /// Whether to drop the slots up to the end of a packet, because the beginning of the packet was dropped.
   var isDiscarding = false
 
   @inline(__always)
@@ -179,7 +179,7 @@ struct PacketTransmitCursor {
     unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
-  /// Where the writer is; nil when that is no frame below `frameCount`, or no slot below `slots`.
+  /// The place of the writer; nil when its frame is not below `frameCount`, or its slot not below `slots`.
   @inline(__always)
   func load(below frameCount: UInt32, _ slots: UInt32) -> PacketTransmitPlace? {
     let place = PacketTransmitPlace(unsafe word(0).pointee.load(ordering: .relaxed))
@@ -195,7 +195,7 @@ struct PacketTransmitCursor {
     atomicMemoryFence(ordering: .releasing)
   }
 
-  /// Bytes handed to the kernel that it has not yet said to have sent.
+  /// Bytes that were handed to the kernel, and that it has not yet reported as sent.
   @inline(__always)
   var bytesUnsent: UInt64 {
     get { unsafe word(8).pointee.load(ordering: .relaxed) }

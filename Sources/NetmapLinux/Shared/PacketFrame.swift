@@ -1,7 +1,7 @@
 internal import CLinux
 internal import Synchronization
 
-/// A field that the kernel, or another process that has the ring mapped, may be writing: loaded once.
+/// Loads a field once: the kernel, or another process that has the ring mapped, may be writing it.
 @inline(__always)
 private func load(_ base: UnsafeMutableRawPointer, _ offset: Int) -> UInt32 {
   unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
@@ -20,7 +20,7 @@ private func load8(_ base: UnsafeMutableRawPointer, _ offset: Int) -> UInt8 {
     .pointee.load(ordering: .relaxed)
 }
 
-/// A block of a receive ring, as mapped: the kernel's, but every process that syncs the ring can write it.
+/// A mapped block of a receive ring. The kernel fills it, but every process that syncs the ring can write it.
 @unsafe
 struct PacketBlock {
   let base: UnsafeMutableRawPointer
@@ -30,32 +30,32 @@ struct PacketBlock {
     unsafe self.base = base
   }
 
-  /// `TP_STATUS_USER` and the bits that come with it, or `TP_STATUS_KERNEL`. What the kernel wrote
-  /// before it set the bit is visible after this.
+  /// `TP_STATUS_USER` and the bits that come with it, or `TP_STATUS_KERNEL`. Everything that the kernel wrote
+  /// before it set the bit is visible after this load.
   @inline(__always)
   var status: UInt32 {
     unsafe (base + CLINUX_BLOCK_STATUS).assumingMemoryBound(to: Atomic<UInt32>.self)
       .pointee.load(ordering: .acquiring)
   }
 
-  /// How many frames the block says that it has; never more than fit.
+  /// The number of frames that the block states, at most the number that fit.
   @inline(__always)
   var frameCount: UInt32 {
     unsafe min(load(base, CLINUX_BLOCK_COUNT), PacketReceivePlace.mostFrames)
   }
 
-  /// Where it says that the first one begins.
+  /// The offset of the first frame that the block states, bytes.
   @inline(__always)
   var firstOffset: UInt32 { unsafe load(base, CLINUX_BLOCK_FIRST) }
 
-  /// The number of the block: the kernel counts up with each one that it fills.
+  /// The block's sequence number. The kernel counts up with each block that it fills.
   @inline(__always)
   var sequence: UInt64 {
     unsafe (base + CLINUX_BLOCK_SEQUENCE).assumingMemoryBound(to: Atomic<UInt64>.self)
       .pointee.load(ordering: .relaxed)
   }
 
-  /// Gives the block back, after everything in it has been read.
+  /// Gives the block back to the kernel. Call it after everything in the block has been read.
   @inline(__always)
   func handBack() {
     unsafe (base + CLINUX_BLOCK_STATUS).assumingMemoryBound(to: Atomic<UInt32>.self)
@@ -63,7 +63,7 @@ struct PacketBlock {
   }
 }
 
-/// A received frame: where it is, and what its header said of it when it was read.
+/// A received frame: where it lies, and the fields of its header as they were read.
 @unsafe
 struct ReceivedFrame {
   /// The first byte of the Ethernet header; the offload words lie before it.
@@ -75,14 +75,14 @@ struct ReceivedFrame {
   let vlan: UInt32
   /// From this frame's header to the next one's, 0 in the last of a block.
   let next: UInt32
-  /// Sent by this host, and no business of a receiver's.
+  /// Whether this host sent the frame, so that it must not be received here.
   let isOutgoing: Bool
-  /// The kernel could not keep all of it.
+  /// Whether the kernel has cut the frame short.
   let isCut: Bool
 
   /// Reads the frame whose header lies `offset` bytes into `block`.
   ///
-  /// - Returns: Nil when the header is damaged: what it names does not lie in the block.
+  /// - Returns: Nil when the header is damaged: the frame that it describes does not lie in the block.
   @inline(__always)
   init?(in block: PacketBlock, at offset: UInt32) {
     let end = PacketReceiveLayout.blockBytes
@@ -92,7 +92,7 @@ struct ReceivedFrame {
     let header = unsafe block.base + place
     let start = unsafe Int(load16(header, CLINUX_FRAME_DATA))
     let captured = unsafe Int(load(header, CLINUX_FRAME_CAPTURED))
-    // The offload words, which lie before the frame, are 16 bits wide.
+    // The offload words before the frame are 16 bits wide, so they must begin at an even address.
     guard start >= CLINUX_FRAME_HEADER + CLINUX_OFFLOAD_BYTES, start & 1 == 0, captured <= end,
       place + start + captured <= end
     else { return nil }
@@ -107,19 +107,19 @@ struct ReceivedFrame {
     unsafe isCut = Int(load(header, CLINUX_FRAME_LENGTH)) != captured
   }
 
-  /// The tag that the kernel took out of the frame: type and control information, 4 bytes in network
-  /// order when stored big-endian; 0 when there was none.
+  /// The VLAN tag that the kernel has taken out of the frame: type and control information. Stored big-endian, its
+  /// 4 bytes are in network order. 0 when the frame had no tag.
   @inline(__always)
   var tag: UInt32 {
     guard unsafe status & UInt32(TP_STATUS_VLAN_VALID) != 0 else { return 0 }
-    // Kernels before 3.14 do not say which type; the tag then is a customer's.
+    // Kernels before 3.14 do not report the type. The tag is then a customer tag (802.1Q).
     let hasType = unsafe status & UInt32(TP_STATUS_VLAN_TPID_VALID) != 0
     return unsafe hasType ? vlan : UInt32(ETH_P_8021Q) << 16 | vlan & 0xffff
   }
 }
 
-/// What the sender of a received frame has left to the interface: a virtio_net_hdr before the frame, each
-/// field as one load found it.
+/// The work that the sender of a received frame has left to the interface. A virtio_net_hdr before the frame
+/// describes it. Each accessor loads its field once.
 extension ReceivedFrame {
   @inline(__always)
   private var offload: UnsafeMutableRawPointer { unsafe data - CLINUX_OFFLOAD_BYTES }
@@ -135,8 +135,8 @@ extension ReceivedFrame {
   /// Bytes of payload in each packet that the frame stands for.
   var segmentBytes: Int { unsafe Int(load16(offload, CLINUX_OFFLOAD_SIZE)) }
 
-  /// Where the bytes that a checksum covers begin, and where it goes: bytes from the frame's first one; nil
-  /// when either does not lie in the frame.
+  /// Where the bytes that the checksum covers begin, and where the checksum goes, in bytes from the start of the
+  /// frame. Nil when either place does not lie in the frame.
   var checksumPlace: (start: Int, field: Int)? {
     let start = unsafe Int(load16(offload, CLINUX_OFFLOAD_START))
     let field = unsafe start + Int(load16(offload, CLINUX_OFFLOAD_FIELD))
@@ -144,7 +144,7 @@ extension ReceivedFrame {
     return (start, field)
   }
 
-  /// Writes a checksum into the frame, and then that it is there.
+  /// Writes a checksum into the frame, then clears the flag that says it is missing.
   func finish(_ checksum: UInt16, at field: Int) {
     unsafe (data + field).storeBytes(of: checksum, as: UInt16.self)
     atomicMemoryFence(ordering: .releasing)
@@ -152,7 +152,7 @@ extension ReceivedFrame {
   }
 }
 
-/// A frame of a transmit ring, as mapped.
+/// A mapped frame of a transmit ring.
 @unsafe
 struct TransmitFrame {
   let base: UnsafeMutableRawPointer
@@ -167,21 +167,21 @@ struct TransmitFrame {
     unsafe (base + CLINUX_FRAME_STATUS).assumingMemoryBound(to: Atomic<UInt32>.self)
   }
 
-  /// Whether the kernel is done with it, or has never had it.
+  /// Whether the kernel has finished with the frame, or never had it.
   @inline(__always)
   var isAvailable: Bool {
     unsafe statusWord.pointee.load(ordering: .acquiring)
       & UInt32(TP_STATUS_SEND_REQUEST | TP_STATUS_SENDING) == 0
   }
 
-  /// Whether it waits for a send(2) to pick it up.
+  /// Whether the frame waits for a send(2) to pick it up.
   @inline(__always)
   var isWaiting: Bool {
     unsafe statusWord.pointee.load(ordering: .relaxed) & UInt32(TP_STATUS_SEND_REQUEST) != 0
   }
 
-  /// The slot after the packet's last one, which comes to the application when the frame has been sent;
-  /// perhaps none of the ring's.
+  /// The slot after the last slot of the packet, as stored: it may be out of range. When the kernel has sent the
+  /// frame, the slots before this one go back to the application.
   @inline(__always)
   var slotAfter: UInt32 {
     get { unsafe load(base, CLINUX_FRAME_SPARE) }
@@ -190,18 +190,18 @@ struct TransmitFrame {
     }
   }
 
-  /// The type of the packet in the frame, which must have an Ethernet header.
+  /// The EtherType of the packet in the frame. The packet must have an Ethernet header.
   var etherType: UInt16 { unsafe UInt16(bigEndian: load16(data, 12)) }
 
-  /// Where the packet goes.
+  /// Where the bytes of the packet go.
   @inline(__always)
   var data: UnsafeMutableRawPointer { unsafe base + PacketTransmitLayout.dataOffset }
 
   /// Publishes the frame: `length` bytes at ``data`` are to be sent.
   ///
-  /// No offload is asked for. The "header" that the kernel copies is the whole packet unless it is
-  /// long: then the buffer it allocates needs no pages of the ring, whose life would have to be
-  /// tracked, or copied at the next virtual hop.
+  /// It asks for no offload. The kernel copies the part of the packet that is declared as its "header" into a
+  /// buffer of its own. For a packet of at most ``linearBytes`` that part is the whole packet. The kernel's buffer
+  /// then needs no pages of the ring, which the kernel would have to track, or to copy at the next virtual hop.
   @inline(__always)
   func request(length: Int) {
     let offload = unsafe base + CLINUX_FRAME_HEADER

@@ -1,12 +1,11 @@
 internal import NetmapCore
 internal import Synchronization
 
-/// Where the words of one ring pair lie in the memory that every process on the port maps: how far each
-/// direction has got, and which buffer of the region is where.
+/// The layout of the state of one ring pair: how far each direction has got, and which slot has lent which buffer.
 ///
-/// Plain data, found by offset. The words of a direction are guarded by the lock of its netmap ring, but any
-/// of those processes can write them at any time. Each accessor loads a word once; a buffer or slot number
-/// that is out of range is refused.
+/// Every process on the port maps this state. It is plain data, found by offset. The lock of a netmap ring guards
+/// the words of that ring's direction, but any of these processes can write any word at any time. Each accessor
+/// loads a word once. Buffer and slot numbers that are out of range are refused.
 package struct XDPPairLayout: Hashable, Sendable {
   package let transmitSlots: Int
   package let receiveSlots: Int
@@ -34,16 +33,16 @@ package struct XDPPairLayout: Hashable, Sendable {
   package var byteCount: Int { pageRounded(receiveSlotsByBuffer + 4 * bufferCount) }
 }
 
-/// Which buffer each slot of a ring has lent, and the way back.
+/// The ledger of one ring: which buffer each slot has lent, and which slot has lent each buffer.
 ///
-/// Slots of the ring are the application's to write, and are not believed again once a buffer has
-/// been lent. A slot's entry is written before its buffer is lent, and cleared after it has been taken
-/// back, so that whoever comes after a process that was killed finds every buffer.
+/// The application can write the slots of the ring. So once a buffer has been lent, syncs use the ledger and not
+/// the slot. A sync writes a slot's entry before it lends the buffer, and clears the entry after it has taken the
+/// buffer back. If a process is killed in between, the next process that syncs the ring still finds every buffer.
 @unsafe
 package struct XDPLedger {
-  /// By slot: the buffer it has lent, or is about to; 0 for none.
+  /// By slot: the buffer that the slot has lent, or is about to lend; 0 for none.
   private let buffers: UnsafeMutablePointer<Atomic<UInt32>>
-  /// By buffer: the slot that has lent it. Only meaningful for buffers that are lent here.
+  /// By buffer: the slot that has lent it. Meaningful only for buffers that this ring has lent.
   private let slots: UnsafeMutablePointer<Atomic<UInt32>>
   package let slotCount: UInt32
   package let bufferCount: UInt32
@@ -66,37 +65,37 @@ package struct XDPLedger {
     unsafe bufferCount = UInt32(layout.bufferCount)
   }
 
-  /// The buffer that slot `index`, below ``slotCount``, has lent, as somebody wrote it: perhaps no buffer.
+  /// The buffer that slot `index`, below ``slotCount``, has lent, as stored: it may be no valid buffer number.
   @inline(__always)
   subscript(index: UInt32) -> UInt32 {
     unsafe buffers[Int(index)].load(ordering: .relaxed)
   }
 
-  /// Where to note the buffer of a slot before it is lent.
+  /// The word in which to note the buffer of a slot before it is lent.
   @inline(__always)
   func note(_ index: UInt32) -> UnsafeMutablePointer<Atomic<UInt32>> {
     unsafe buffers + Int(index)
   }
 
-  /// A noted buffer, below ``bufferCount``, has been lent.
+  /// Records the slot of a buffer, below ``bufferCount``, that has been noted and lent.
   @inline(__always)
   func enter(_ buffer: UInt32, at index: UInt32) {
     unsafe slots[Int(buffer)].store(index, ordering: .relaxed)
   }
 
-  /// The slot has its buffer back: after that has been seen to, and not before.
+  /// Clears the entry of a slot. Call it only after the buffer has been taken back.
   @inline(__always)
   func clear(_ index: UInt32) {
     unsafe set(index, 0)
   }
 
-  /// Changes an entry once everything before has been written.
+  /// Changes an entry, after all earlier stores have become visible.
   @inline(__always)
   func set(_ index: UInt32, _ buffer: UInt32) {
     unsafe buffers[Int(index)].store(buffer, ordering: .releasing)
   }
 
-  /// The slot that has lent `buffer`, below ``slotCount``; nil when none of this ring has.
+  /// The slot that has lent `buffer`, always below ``slotCount``; nil when no slot of this ring has lent it.
   @inline(__always)
   func slot(of buffer: UInt32) -> UInt32? {
     guard unsafe buffer < bufferCount else { return nil }
@@ -105,15 +104,15 @@ package struct XDPLedger {
     return index
   }
 
-  /// Takes the buffer of a slot back, if it was lent by this slot, and clears the entry: what the
-  /// entry's owner did not live to publish.
+  /// Takes back the buffer of a slot, if this slot has lent it, and clears the entry. For buffers that were never
+  /// published to the kernel.
   ///
   /// - Returns: The buffer; 0 for none.
   @discardableResult
   func withdraw(_ index: UInt32, _ ownership: BufferOwnership) -> UInt32 {
     let buffer = unsafe self[index]
     guard buffer != 0 else { return 0 }
-    // Two slots may name one buffer; then the one that has lent it is the other.
+    // Two slots may name one buffer. If the other slot has lent it, the buffer stays lent.
     let holder = unsafe slot(of: buffer)
     if holder == nil || holder == index { _ = ownership.takeBack(buffer) }
     unsafe clear(index)
@@ -121,8 +120,10 @@ package struct XDPLedger {
   }
 }
 
-/// Of a transmit ring, by slot: a bit for each descriptor that has not been completed yet: 1 for the one that
-/// begins in the slot's buffer, 2 for the rest of the packet in the headroom behind it.
+/// The descriptors of each slot of a transmit ring that the kernel has not completed yet, as bits.
+///
+/// The value 1 stands for the descriptor that begins in the slot's buffer, 2 for the one with the rest of the
+/// packet in the headroom behind that buffer.
 @unsafe
 struct XDPOutstanding {
   private let bits: UnsafeMutablePointer<Atomic<UInt8>>
@@ -139,13 +140,13 @@ struct XDPOutstanding {
   }
 }
 
-/// The words of one direction that a sync keeps for the next one, whoever makes it.
+/// The words of one direction that a sync keeps for the next sync, which may run in another process.
 ///
-/// A sync marks that it is under way. One that finds the mark, holding the lock, comes after a process
-/// that was killed in the middle, and repairs first. What a sync has done becomes final with a store
-/// to the kernel's ring; how far the netmap ring has got by then is written before, together with the
-/// position that the store will publish (``commit(_:_:_:)``). So repair sees which of the two states
-/// it is.
+/// A sync sets a mark while it is under way. If the next sync, with the lock held, finds the mark, then the process
+/// of the former sync was killed in the middle of it, and the next sync repairs the ring first. The work of a sync
+/// becomes final with a store to the kernel's ring. Before that store, the sync writes down the position that the
+/// store will publish, and how far the netmap ring has got by then (``commit(_:_:_:second:)``). So repair can tell
+/// whether the store was made.
 @unsafe
 struct XDPStateWords {
   let base: UnsafeMutableRawPointer
@@ -158,30 +159,30 @@ struct XDPStateWords {
     unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
-  /// Whether a sync did not come to its end. Only for the holder of the ring's lock.
+  /// Whether a sync did not end. Meaningful only to the holder of the ring's lock.
   @inline(__always)
   var isUnderWay: Bool { unsafe word(Offset.underWay).pointee.load(ordering: .relaxed) != 0 }
 
-  /// A sync begins: its stores come after this.
+  /// Marks the beginning of a sync. The stores of the sync come after this one.
   @inline(__always)
   func begin() {
     unsafe word(Offset.underWay).pointee.store(1, ordering: .relaxed)
     atomicMemoryFence(ordering: .acquiringAndReleasing)
   }
 
-  /// The sync ends: its stores came before.
+  /// Marks the end of a sync. The stores of the sync come before this one.
   @inline(__always)
   func end() {
     unsafe word(Offset.underWay).pointee.store(0, ordering: .releasing)
   }
 
-  /// Says what the next store to the kernel's ring makes final.
+  /// Writes down what the next store to a kernel ring makes final.
   ///
   /// - Parameters:
-  ///   - position: What will be stored there.
-  ///   - slot: How far the netmap ring has got then.
-  ///   - flag: One bit that belongs to it.
-  ///   - second: Whether it is the direction's second kernel ring, which has a word of its own.
+  ///   - position: The position that the store will publish.
+  ///   - slot: The slot that the netmap ring has reached by then.
+  ///   - flag: One bit that belongs to this state.
+  ///   - second: Whether the kernel ring is the direction's second one, which has a word of its own.
   @inline(__always)
   func commit(_ position: UInt32, _ slot: UInt32, _ flag: Bool = false, second: Bool = false) {
     let value = UInt64(position) << 32 | (flag ? 1 << 24 : 0) | UInt64(slot & 0xffff)
@@ -189,7 +190,7 @@ struct XDPStateWords {
       .store(value, ordering: .releasing)
   }
 
-  /// What was said last. The slot may be none of the ring's.
+  /// The values of the last commit, as stored. The slot may be out of range.
   @inline(__always)
   func committed(second: Bool = false) -> (position: UInt32, slot: UInt32, flag: Bool) {
     let value = unsafe longWord(second ? Offset.secondCommit : Offset.commit).pointee
@@ -197,32 +198,34 @@ struct XDPStateWords {
     return (UInt32(value >> 32), UInt32(value & 0xffff), value & (1 << 24) != 0)
   }
 
-  /// Where the kernel's cursor of the ring that this side fills was last seen.
+  /// The kernel's cursor of the ring that this side fills, as it was last seen.
   @inline(__always)
   var seenConsumer: UnsafeMutablePointer<Atomic<UInt32>> { unsafe word(Offset.seenConsumer) }
 
-  /// Transmit: the slot whose completion is expected next; only a hint, and perhaps no slot.
+  /// Transmit: the slot whose completion is expected next. Only a hint, which may be out of range.
   @inline(__always)
   var expected: UInt32 {
     get { unsafe word(Offset.expected).pointee.load(ordering: .relaxed) }
     nonmutating set { unsafe word(Offset.expected).pointee.store(newValue, ordering: .relaxed) }
   }
 
-  /// How many frames that the kernel has lost have been counted.
+  /// How many of the frames that the kernel has lost are counted already.
   var lost: UInt64 {
     get { unsafe longWord(Offset.lost).pointee.load(ordering: .relaxed) }
     nonmutating set { unsafe longWord(Offset.lost).pointee.store(newValue, ordering: .relaxed) }
   }
 
-  /// When the kernel was asked for them last, nanoseconds of the coarse monotonic clock.
+  /// When a sync last asked the kernel for its losses, in nanoseconds of the coarse monotonic clock.
   @inline(__always)
   var asked: UInt64 {
     get { unsafe longWord(Offset.asked).pointee.load(ordering: .relaxed) }
     nonmutating set { unsafe longWord(Offset.asked).pointee.store(newValue, ordering: .relaxed) }
   }
 
-  /// Receive: two buffers that are changing slots in the ledger. Written down before the first of the
-  /// four stores that it takes, so that they can be done again.
+  /// Receive: two buffers that are changing slots in the ledger.
+  ///
+  /// A sync writes this down before the first of the four stores that the change takes, so that the next sync can
+  /// repeat them.
   struct Exchange {
     let buffer: UInt32
     let slot: UInt32
@@ -252,7 +255,8 @@ struct XDPStateWords {
     }
   }
 
-  /// Does what ``exchange`` says, for the first time or again; nothing where it names no slots or buffers.
+  /// Makes the change that ``exchange`` describes, for the first time or again. Changes nothing if its slots or
+  /// buffers are out of range.
   func finishExchange(in ledger: XDPLedger) {
     guard let exchange = unsafe exchange else { return }
     if unsafe exchange.slot < ledger.slotCount && exchange.otherSlot < ledger.slotCount

@@ -5,15 +5,16 @@ internal import Synchronization
 // Documentation/networking/af_xdp.rst. Cursors run freely over 32 bits; a position is a cursor modulo
 // the ring's size, a power of two.
 //
-// This side's own cursor is read from the ring rather than remembered, so that any process that maps
-// the ring can take over after another one. The kernel's cursor of a ring that this side fills is
-// remembered, where all of them see it, and read anew only when the ring looks full: it lies in a cache
-// line that the kernel writes.
+// A sync reads this side's own cursor from the ring and does not remember it, so that any process that maps the
+// ring can continue after another one. It does remember the kernel's cursor of a ring that this side fills, in
+// memory that all these processes share. It reads that cursor again only when the ring looks full, because the
+// cursor lies in a cache line that the kernel writes.
 //
-// All these processes can write every word here, the kernel's too. A cursor is loaded once and used as a
-// position in the ring, which any number is; no count that follows from two of them exceeds the ring.
+// All these processes can write every word here, the kernel's words too. A cursor is loaded once and used as a
+// position in the ring. Every number is a valid position, and a count that is computed from two cursors never
+// exceeds the size of the ring.
 
-/// A ring that this side fills: the fill ring, and the transmit ring.
+/// A ring that this side fills: the fill ring or the transmit ring.
 @unsafe
 package struct XDPProducer {
   private let producer: UnsafeMutablePointer<Atomic<UInt32>>
@@ -26,9 +27,10 @@ package struct XDPProducer {
 
   /// - Parameters:
   ///   - base: Where the ring is mapped; the mapping must outlive the view.
-  ///   - offsets: What `XDP_MMAP_OFFSETS` says of this kind of ring.
+  ///   - offsets: The `XDP_MMAP_OFFSETS` of this kind of ring.
   ///   - size: Entries; a power of two.
-  ///   - seen: Where to remember the kernel's cursor. What it holds has been seen: at first 0.
+  ///   - seen: The word that remembers the kernel's cursor. It must hold a value that the cursor has had: at first
+  ///     0.
   init(
     base: UnsafeMutableRawPointer, offsets: xdp_ring_offset, size: UInt32,
     seen: UnsafeMutablePointer<Atomic<UInt32>>
@@ -41,7 +43,7 @@ package struct XDPProducer {
     unsafe self.seen = unsafe seen
   }
 
-  /// Where the next entry goes. Entries from here on are this side's until ``publish(upTo:)``.
+  /// Where the next entry goes. Entries from here on belong to this side until ``publish(upTo:)``.
   @inline(__always)
   var position: UInt32 { unsafe producer.pointee.load(ordering: .relaxed) }
 
@@ -76,10 +78,10 @@ package struct XDPProducer {
     unsafe producer.pointee.store(position, ordering: .releasing)
   }
 
-  /// Whether the kernel has entries of this ring that it has not taken yet.
+  /// Whether the ring has entries that the kernel has not taken yet.
   ///
-  /// Cursors that say more than the ring holds count as none: the kernel would go through the ring again and
-  /// again, and send what lies there, for as long as it is called.
+  /// If the cursors are further apart than the ring is long, the answer is no. Otherwise the kernel would go around
+  /// the ring, and send whatever lies there, for as long as syncs call it.
   @inline(__always)
   func isPending() -> Bool {
     let pending = unsafe position &- lookAtConsumer()
@@ -104,7 +106,7 @@ package struct XDPProducer {
   }
 }
 
-/// A ring that the kernel fills: the completion ring, and the receive ring.
+/// A ring that the kernel fills: the completion ring or the receive ring.
 @unsafe
 package struct XDPConsumer {
   private let producer: UnsafeMutablePointer<Atomic<UInt32>>
@@ -120,12 +122,12 @@ package struct XDPConsumer {
     unsafe mask = size - 1
   }
 
-  /// The first entry that was not given back yet.
+  /// The first entry that this side has not given back yet.
   @inline(__always)
   var position: UInt32 { unsafe consumer.pointee.load(ordering: .relaxed) }
 
-  /// How many entries from `position` on the kernel has written: never more than the ring has, whatever its
-  /// cursor says. They may be read after this.
+  /// How many entries the kernel has written from `position` on: never more than the ring has, whatever the
+  /// kernel's cursor says. They may be read after this.
   @inline(__always)
   func count(from position: UInt32) -> UInt32 {
     // Signed: a repair may have consumed beyond what the kernel has written.
@@ -137,13 +139,13 @@ package struct XDPConsumer {
   @inline(__always)
   var written: UInt32 { unsafe producer.pointee.load(ordering: .acquiring) }
 
-  /// An entry of the completion ring: an address in a chunk, or anything else.
+  /// An entry of the completion ring: an address in the UMEM, not validated.
   @inline(__always)
   func address(at position: UInt32) -> UInt64 {
     unsafe word(Int(position & mask) &* 8)
   }
 
-  /// An entry of the receive ring; no part of it is to be believed.
+  /// An entry of the receive ring, not validated.
   @inline(__always)
   func descriptor(at position: UInt32) -> xdp_desc {
     let offset = unsafe Int(position & mask) &* 16

@@ -1,11 +1,10 @@
 internal import Glibc
 package import NetmapCore
 
-/// What a process must know to sync one ring of a pair: numbers that the control half gives, in an
-/// order of their own.
+/// The numbers that a process needs to sync one ring of a pair. The control side provides them.
 package struct XDPAttachment: Hashable, Sendable {
   package var direction: Direction
-  /// Where the pair's words begin in the port's memory of state, bytes.
+  /// Where the pair's words begin in the port's state memory, bytes.
   package var stateOffset: Int
   package var layout: XDPPairLayout
   /// Entries in each ring of the socket.
@@ -33,7 +32,7 @@ package struct XDPAttachment: Hashable, Sendable {
     self.mayOverlap = mayOverlap
   }
 
-  /// The numbers one after the other.
+  /// The same as a list of numbers, for another process.
   package var numbers: [UInt64] {
     [
       stateOffset, layout.transmitSlots, layout.receiveSlots, layout.bufferCount, Int(ringSize),
@@ -41,7 +40,7 @@ package struct XDPAttachment: Hashable, Sendable {
     ].map { UInt64($0) }
   }
 
-  /// The other way round; nil when they are none.
+  /// Reads such a list; nil when its numbers are out of range.
   init?(_ direction: Direction, _ numbers: [UInt64]) {
     guard numbers.count == 10, numbers.allSatisfy({ $0 <= UInt64(Int32.max) * 64 }) else {
       return nil
@@ -62,7 +61,7 @@ package struct XDPAttachment: Hashable, Sendable {
   }
 }
 
-/// One ring of a pair, in the process that syncs it: the owner of everything that its data half uses.
+/// One ring of a pair, in a process that syncs it. Owns everything that the ring driver uses.
 @safe
 package final class XDPRing {
   private let socket: OwnedFile
@@ -73,12 +72,13 @@ package final class XDPRing {
   package let direction: Direction
 
   /// - Parameters:
-  ///   - attachment: What the control half says.
+  ///   - attachment: The numbers that the control side provides.
   ///   - socket: The pair's socket.
-  ///   - state: The port's memory of state.
+  ///   - state: The port's state memory.
   ///   - memory: Region and owner bytes.
-  ///   - subject: What messages name.
-  /// - Throws: ``NetmapError``: `EINVAL` for numbers that do not fit, or what mapping the rings left.
+  ///   - subject: The name of the port, for messages.
+  /// - Throws: ``NetmapError``: `EINVAL` for numbers that do not fit the memory, or the `errno` of mapping the
+  ///   rings.
   package init(
     _ attachment: XDPAttachment, socket: OwnedFile, state: SharedMemory, memory: PortMemory,
     subject: String
@@ -120,13 +120,12 @@ package final class XDPRing {
     unsafe place.deallocate()
   }
 
-  /// The data half as it is called; it must not outlive this object.
+  /// The ring driver. It must not outlive this object.
   package var dataHalf: BackendRing {
     switch direction {
     case .transmit:
       var result = unsafe BackendRing(context: place, synchronize: XDPTransmit.synchronize)
-      // POLLOUT of an XDP socket means room in its ring, of which there always is enough; completions
-      // wake nobody.
+      // POLLOUT of an XDP socket means that its ring has room, which it always has. Completions wake no sleeper.
       unsafe result.isPolled = true
       return unsafe result
     case .receive:

@@ -1,7 +1,7 @@
 internal import CLinux
 package import NetmapCore
 
-/// What both directions of a ring pair read and neither writes, as one process has it.
+/// The values that both directions of a ring pair read and neither writes, in one process.
 @unsafe
 package struct XDPCommon {
   /// The socket.
@@ -13,9 +13,9 @@ package struct XDPCommon {
   /// Bytes of a chunk: a power of two.
   package let chunkSize: Int
   package let ownership: BufferOwnership
-  /// Descriptors that one packet may have; 1 when the kernel does not take more.
+  /// The most descriptors that one packet may have; 1 when the kernel does not take more.
   package let longestChain: Int
-  /// Whether a slot that is longer than its chunk may go on in the next chunk's headroom.
+  /// Whether a packet that is longer than the rest of its chunk may continue in the headroom of the next chunk.
   package let mayOverlap: Bool
 
   package init(
@@ -32,8 +32,8 @@ package struct XDPCommon {
   }
 }
 
-/// The transmit ring of a pair as its data half works on it: this process's addresses of the kernel's
-/// rings and of the words that all processes on the port share (``XDPPairLayout``).
+/// The transmit ring of a pair as its driver sees it: this process's addresses of the kernel's rings, and of the
+/// words that all processes on the port share (``XDPPairLayout``).
 @unsafe
 package struct XDPTransmit {
   package let common: XDPCommon
@@ -44,10 +44,10 @@ package struct XDPTransmit {
   let state: XDPStateWords
 
   /// - Parameters:
-  ///   - common: What the pair's directions share.
-  ///   - rings: The socket's rings as this process has them mapped.
+  ///   - common: The values that both directions share.
+  ///   - rings: The socket's rings, mapped into this process.
   ///   - state: The first byte of the pair's words.
-  ///   - layout: Where they lie.
+  ///   - layout: Where the words lie.
   package init(
     _ common: XDPCommon, _ rings: XDPRingMapping, state: UnsafeMutableRawPointer,
     _ layout: XDPPairLayout
@@ -61,7 +61,7 @@ package struct XDPTransmit {
   }
 }
 
-/// The receive ring of a pair; as ``XDPTransmit``.
+/// The receive ring of a pair as its driver sees it; see ``XDPTransmit``.
 @unsafe
 package struct XDPReceive {
   package let common: XDPCommon
@@ -84,7 +84,8 @@ package struct XDPReceive {
 }
 
 extension XDPCommon {
-  /// The buffer that an address in the UMEM belongs to; not below the buffer count if the address is none.
+  /// The buffer that an address in the UMEM belongs to. For any other address the result is meaningless, so the
+  /// caller must validate it.
   @inline(__always)
   func buffer(at address: UInt64) -> UInt32 {
     unsafe UInt32(truncatingIfNeeded: address >> UInt64(chunkSize.trailingZeroBitCount))
@@ -103,12 +104,12 @@ extension XDPCommon {
   }
 }
 
-// What the control half does when a pair is closed.
+// For the control side, when it closes a pair.
 
 extension XDPTransmit {
-  /// Has the kernel send what it has not taken yet. For closing; ends the use of the transmit ring.
+  /// Makes the kernel send what it has not taken yet. For closing: no sync may use the transmit ring afterwards.
   ///
-  /// - Returns: Whether the kernel has done with everything: until then a driver that takes packets by
+  /// - Returns: Whether the kernel has finished with everything. Until then a driver that takes packets by
   ///   reference (virtio_net, in copy mode too) reads the buffers.
   package func drain() -> Bool {
     if unsafe frames.isPending() { _ = unsafe common.kickTransmit() }
@@ -117,10 +118,9 @@ extension XDPTransmit {
   }
 }
 
-/// Takes back every buffer that a pair has lent, and names it in the slot that lent it: the end of a
-/// pair's words.
+/// Returns every buffer that a pair has lent to the slot that lent it, when the pair is closed.
 ///
-/// Only after the socket has been closed: until then the buffers are the kernel's.
+/// Use it only after the socket has been closed: until then the buffers belong to the kernel.
 @unsafe
 package struct XDPReturn {
   private let transmit: XDPLedger
@@ -130,8 +130,8 @@ package struct XDPReturn {
 
   /// - Parameters:
   ///   - state: The first byte of the pair's words.
-  ///   - layout: Where they lie.
-  ///   - ownership: The region's.
+  ///   - layout: Where the words lie.
+  ///   - ownership: The owner bytes of the region.
   package init(
     state: UnsafeMutableRawPointer, _ layout: XDPPairLayout, _ ownership: BufferOwnership
   ) {
@@ -141,9 +141,11 @@ package struct XDPReturn {
     unsafe self.ownership = ownership
   }
 
+  /// Takes the buffers back, and writes each into its slot.
+  ///
   /// - Parameters:
-  ///   - transmitRing: Where the slots of the transmit ring are; nil if it was never started.
-  ///   - receiveRing: The same for the receive ring.
+  ///   - transmitRing: The transmit ring, whose slots get their buffers back; nil if it was never started.
+  ///   - receiveRing: The receive ring, likewise.
   package func returnBuffers(to transmitRing: Ring?, _ receiveRing: Ring?) {
     unsafe receiveState.finishExchange(in: receive)
     if let ring = unsafe transmitRing { unsafe transmit.returnBuffers(to: ring, ownership) }

@@ -3,14 +3,14 @@ internal import Glibc
 package import NetmapCore
 internal import Synchronization
 
-// Receive: the buffers of free slots wait in the fill ring, and frames come back in any of them.
+// Receive: a sync posts the buffers of free slots to the fill ring, and the kernel returns frames in any of these
+// buffers.
 //
-// One slot of a netmap ring always stays empty: the one before `hwcur`. Its buffer is not posted
-// either, so whatever the kernel delivers finds a slot, and a socket is never readable without a sync
-// being able to take what is there.
+// One slot of a netmap ring always stays empty: the slot before `hwcur`. Its buffer is not posted either. So every
+// frame that the kernel delivers finds a slot, and whenever the socket is readable, a sync can take its frames.
 
 extension XDPReceive {
-  /// The data half of a receive ring; `context` is an `UnsafeMutablePointer<XDPReceive>`.
+  /// The ring driver's function for a receive ring; `context` is an `UnsafeMutablePointer<XDPReceive>`.
   package static let synchronize: BackendRing.Synchronize = { context, ring, head, _ in
     guard let context = unsafe context else { return EIO }
     return unsafe context.assumingMemoryBound(to: XDPReceive.self).pointee.synchronize(
@@ -19,7 +19,7 @@ extension XDPReceive {
 }
 
 extension XDPReceive {
-  /// Posts the buffers of all slots but the last one of a ring that nobody has synced yet.
+  /// Posts the buffers of all slots but the last one, of a ring that has never been synced.
   package func prime(_ ring: RingPlacement) {
     let slots = unsafe ring.ring.slotCount
     var position = unsafe fill.position
@@ -59,8 +59,8 @@ extension XDPReceive {
 
   /// Posts the buffers of the slots that the application has given back.
   ///
-  /// The slot before `hwcur` has waited with its buffer; now it is its turn, and the last slot given
-  /// back waits instead.
+  /// The slot before `hwcur` has kept its buffer so far. It posts the buffer now, and the last slot that was given
+  /// back keeps its own.
   @inline(__always)
   private func post(_ port: AttachedRing, from first: UInt32, upTo head: UInt32) {
     let ring = unsafe port.ring
@@ -71,7 +71,7 @@ extension XDPReceive {
     let end = unsafe head == 0 ? ring.slotCount &- 1 : head &- 1
     while index != end {
       let slot = unsafe port.lendSlot(index, common.ownership, noting: ledger.note(index))
-      // A slot without a buffer receives nothing until it has been given one.
+      // A slot without a valid buffer receives nothing until the application gives it one.
       if slot.buffer != 0 {
         unsafe ledger.enter(slot.buffer, at: index)
         unsafe fill.write(common.chunk(slot.buffer), at: position)
@@ -85,7 +85,7 @@ extension XDPReceive {
     unsafe port.kring.store(hwcur: head)
   }
 
-  /// Shows the packets that have arrived whole.
+  /// Shows the application the packets that have arrived whole.
   ///
   /// - Parameters:
   ///   - port: The ring.
@@ -95,7 +95,7 @@ extension XDPReceive {
   private func take(_ port: AttachedRing, at tail: UInt32, upTo head: UInt32) {
     let (ring, kring) = unsafe (port.ring, port.kring)
     let first = unsafe frames.position
-    // As many as there are slots for, at most.
+    // At most as many as there are free slots.
     let reserved = unsafe head == 0 ? ring.slotCount &- 1 : head &- 1
     var left = unsafe min(frames.count(from: first), ring.distance(from: tail, to: reserved))
     var (position, slot) = (first, tail)
@@ -135,8 +135,8 @@ extension XDPReceive {
     return 0
   }
 
-  /// Writes a slot: the buffer that was filled, which need not be the one this slot had.
-  /// From here on it is the application's.
+  /// Writes a slot with the buffer that the kernel filled, which need not be the one that this slot posted. From
+  /// here on the buffer belongs to the application.
   @inline(__always)
   private func show(
     _ frame: xdp_desc, _ port: AttachedRing, at slot: UInt32
@@ -145,7 +145,7 @@ extension XDPReceive {
     var length = frame.len
     let posted = unsafe ledger[slot]
     if posted != buffer, unsafe !exchange(buffer, posted, port, at: slot) {
-      // Not one that was posted here, so nobody shall see it: an empty packet takes its place.
+      // This ring did not post the buffer, so the application must not see it. An empty packet takes its place.
       unsafe port.kring.countDrop(.badBufferIndex)
       buffer = posted
       length = 0
@@ -161,15 +161,16 @@ extension XDPReceive {
     unsafe ledger.clear(slot)
   }
 
-  /// The slot that had posted `buffer` gets this slot's, `mine`, in exchange.
+  /// Exchanges two buffers in the ledger: this slot gets `buffer`, and the slot that posted `buffer` gets `mine`,
+  /// the one that this slot posted.
   ///
-  /// - Returns: False when no slot of the ring has posted it, and this slot has not shown it already.
+  /// - Returns: False when no slot of the ring has posted `buffer`, and this slot does not already show it.
   @inline(never)
   private func exchange(
     _ buffer: UInt32, _ mine: UInt32, _ port: AttachedRing, at slot: UInt32
   ) -> Bool {
     guard let other = unsafe ledger.slot(of: buffer), unsafe mine < ledger.bufferCount else {
-      // A sync that was killed may have shown this packet, here, and not lived to say so.
+      // A process that was killed may have shown this packet, in this slot, before it could commit that.
       return unsafe mine == 0 && port.ring.place(slot).loadBufferIndex() == buffer
         && common.ownership.isUsers(buffer)
     }
@@ -179,8 +180,9 @@ extension XDPReceive {
     return true
   }
 
-  /// Moves a frame that a driver or a program has put elsewhere to where applications look.
-  // memmove(3) is not known to the compiler's proof.
+  /// Moves a frame to where applications look for it, when a driver or an XDP program has put it elsewhere in its
+  /// chunk.
+  // The compiler cannot prove that memmove(3) neither locks nor allocates.
   @_semantics("no_performance_analysis")
   @inline(never)
   private func move(

@@ -1,13 +1,13 @@
 internal import NetmapCore
 
-// What a sync does first that comes after one whose process was killed in the middle.
+// The repair that a sync begins with when the process of the former sync was killed in the middle of it.
 //
-// The kernel's rings tell the truth: what was published to them has happened, and nothing else has.
-// ``XDPStateWords/committed(second:)`` says how far the netmap ring had got with the last store to each
-// of them. Buffers that were lent beyond that are taken back, and then everything is as it was before
-// the killed sync, or after it.
+// The kernel's rings are the truth: entries that were published to them have taken effect, and nothing else has.
+// ``XDPStateWords/committed(second:)`` says how far the netmap ring had got with the last store to each of them.
+// Repair takes back the buffers that were lent beyond that. Then the ring is in the state before the killed sync,
+// or in the state after it.
 
-/// How far the engine had got with a ring at the beginning of a sync; both are slots of it.
+/// How far former syncs had got with a ring at the beginning of a sync. Both are slots of the ring.
 struct XDPCursors {
   let hwcur: UInt32
   let hwtail: UInt32
@@ -36,7 +36,7 @@ extension XDPTransmit {
       unsafe port.kring.store(hwcur: last.slot)
     }
     guard let cursors = unsafe port.cursors(of: ledger) else { return }
-    // The slots that nothing was sent from.
+    // The slots whose buffers were not published.
     var index = cursors.hwcur
     let end = unsafe ring.next(cursors.hwtail)
     repeat {
@@ -62,8 +62,8 @@ extension XDPReceive {
       unsafe port.kring.store(hwtail: taken.slot)
     }
     guard let cursors = unsafe port.cursors(of: ledger) else { return }
-    // The slots whose buffers the kernel has not been given: the one that always stays empty, and the
-    // application's.
+    // The slots whose buffers the kernel does not have: the slot that always stays empty, and the application's
+    // slots.
     var index = cursors.hwcur
     unsafe ledger.withdraw(
       index == 0 ? ring.slotCount &- 1 : index &- 1, common.ownership)

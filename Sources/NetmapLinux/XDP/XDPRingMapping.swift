@@ -3,9 +3,9 @@ internal import Glibc
 package import NetmapCore
 internal import Synchronization
 
-/// The two rings of one direction of an XDP socket, mapped: any process that holds the socket can do it.
+/// The two rings of one direction of an XDP socket, mapped into this process.
 ///
-/// The mapping holds the socket open, as a descriptor does.
+/// Any process that holds the socket can map them. The mapping keeps the socket open, as a descriptor does.
 @safe
 package final class XDPRingMapping {
   private let produced: UnsafeMutableRawBufferPointer
@@ -17,9 +17,9 @@ package final class XDPRingMapping {
   /// - Parameters:
   ///   - direction: Transmit: the transmit and the completion ring. Receive: the fill and the receive
   ///     ring.
-  ///   - socket: The socket; stays the caller's.
+  ///   - socket: The socket. It stays the caller's.
   ///   - size: Entries of each ring; a power of two.
-  ///   - subject: What messages name.
+  ///   - subject: The name of the interface, for messages.
   /// - Throws: ``NetmapError`` with the `errno` of getsockopt(2) or mmap(2).
   package init(
     _ direction: Direction, of socket: CInt, size: UInt32, subject: String
@@ -50,10 +50,10 @@ package final class XDPRingMapping {
     self.offsets = offsets
   }
 
-  /// Rings in memory of this process: what a test fills in the kernel's place.
+  /// Rings in private memory of this process, which a test fills in place of the kernel.
   ///
   /// - Parameters:
-  ///   - direction: As above.
+  ///   - direction: The direction, as for the rings of a socket.
   ///   - size: Entries of each ring; a power of two.
   /// - Throws: ``NetmapError`` with the `errno` of mmap(2).
   package init(imitating direction: Direction, size: UInt32) throws(NetmapError) {
@@ -74,12 +74,12 @@ package final class XDPRingMapping {
       rx: Self.imitated, tx: Self.imitated, fr: Self.imitated, cr: Self.imitated)
   }
 
-  /// Where the words of imitated rings lie: those of each writer on a line of their own.
+  /// Where the words of imitated rings lie: those of each writer on a cache line of their own.
   private static var imitated: xdp_ring_offset {
     xdp_ring_offset(producer: 0, consumer: 64, desc: 192, flags: 128)
   }
 
-  /// Both rings as bytes, the one that this side fills first: for tests that write there.
+  /// The bytes of both rings, for tests that write there. The ring that this side fills comes first.
   package var bytes: [UnsafeMutableRawBufferPointer] { unsafe [produced, consumed] }
 
   deinit {

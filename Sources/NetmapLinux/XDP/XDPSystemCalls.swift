@@ -1,17 +1,17 @@
 internal import CLinux
 internal import Glibc
 
-/// What became of a call to the kernel.
+/// The result of a call to the kernel.
 enum XDPKick {
-  /// Whatever could be done was done; what could not is queued still, and no error.
+  /// The kernel has done what it could. The rest stays in the ring, which is no error.
   case done
-  /// The kernel took some, and has more to do.
+  /// The kernel took some frames, and has more to do.
   case more
-  /// The socket's interface has gone.
+  /// The socket's interface has disappeared.
   case gone
 }
 
-// System calls, which the compiler cannot follow: nothing else here may allocate or count references.
+// System calls, which the compiler cannot analyze. Nothing else here may allocate or count references.
 extension XDPCommon {
   /// Sends what is in the transmit ring: sendto(2) without data.
   @_semantics("no_performance_analysis")
@@ -28,7 +28,7 @@ extension XDPCommon {
     }
   }
 
-  /// Has the kernel look at the fill ring again: recvfrom(2) without room for data.
+  /// Makes the kernel look at the fill ring again: recvfrom(2) without room for data.
   @_semantics("no_performance_analysis")
   @inline(never)
   func kickReceive() -> XDPKick {
@@ -36,15 +36,15 @@ extension XDPCommon {
     return result < 0 && (errno == ENXIO || errno == EBADF) ? .gone : .done
   }
 
-  /// How often the kernel is asked for its statistics at most, nanoseconds. The clock is read at each sync,
-  /// without a system call; its own resolution is a few milliseconds.
+  /// The shortest time between two requests for the kernel's statistics, nanoseconds. Each sync reads the clock,
+  /// without a system call. The clock's own resolution is a few milliseconds.
   private static var statisticsInterval: UInt64 { 10_000_000 }
 
-  /// Asks for `XDP_STATISTICS`, not too often.
+  /// Asks the kernel for `XDP_STATISTICS`, at most once per ``statisticsInterval``.
   ///
   /// - Parameters:
-  ///   - state: Says what was counted before, and when.
-  ///   - isTransmit: Which direction's losses to look at.
+  ///   - state: Remembers what was counted before, and when.
+  ///   - isTransmit: Whether to count the losses of the transmit direction, or of the receive direction.
   /// - Returns: Frames lost since the last time.
   @_semantics("no_performance_analysis")
   @inline(never)
@@ -61,7 +61,7 @@ extension XDPCommon {
     let result = unsafe getsockopt(
       file, CInt(CLINUX_SOL_XDP), CInt(XDP_STATISTICS), &statistics, &size)
     guard result == 0 else { return 0 }
-    // An empty fill ring is counted under rx_dropped as well.
+    // The kernel counts frames that found the fill ring empty in rx_dropped as well.
     let lost =
       isTransmit
       ? statistics.tx_invalid_descs

@@ -6,7 +6,7 @@ internal import Synchronization
 // Transmit: slots become descriptors, and come back in order as the kernel completes them.
 
 extension XDPTransmit {
-  /// The data half of a transmit ring; `context` is an `UnsafeMutablePointer<XDPTransmit>`.
+  /// The ring driver's function for a transmit ring; `context` is an `UnsafeMutablePointer<XDPTransmit>`.
   package static let synchronize: BackendRing.Synchronize = { context, ring, head, _ in
     guard let context = unsafe context else { return EIO }
     return unsafe context.assumingMemoryBound(to: XDPTransmit.self).pointee.synchronize(
@@ -37,7 +37,7 @@ extension XDPTransmit {
 
   // MARK: Publishing
 
-  /// Makes descriptors of the packets from `first` up to `head` that are complete.
+  /// Publishes the complete packets from `first` up to `head` as descriptors.
   ///
   /// - Returns: The new `hwcur`.
   @inline(__always)
@@ -48,7 +48,7 @@ extension XDPTransmit {
     var next = first
     var position = unsafe frames.position
     var (packets, bytes): (UInt64, UInt64) = (0, 0)
-    // Whether what follows belongs to a packet that was given up.
+    // Whether the next slots belong to a packet that was dropped.
     var isSkipping = unsafe state.committed().flag
     while next != head {
       var end = next
@@ -60,7 +60,7 @@ extension XDPTransmit {
         slots &+= 1
       }
       if unsafe isSkipping || slots > common.longestChain {
-        // Nobody takes a packet of so many parts: all of it goes, also what is still to come.
+        // The kernel takes no packet of so many slots. Drop all of it, the slots that are still to come included.
         unsafe kring.countDrop(.badLength, UInt64(slots))
         isSkipping = !isComplete
         next = end
@@ -88,8 +88,8 @@ extension XDPTransmit {
 
   /// Writes the descriptors of one packet.
   ///
-  /// - Returns: The position behind them and the packet's length; nil when a slot of it names no buffer
-  ///   that may be sent, or more bytes than can be: then no part of it is sent.
+  /// - Returns: The position behind them and the packet's length. Nil when a slot names no buffer that may be sent,
+  ///   or more bytes than can be sent; then no part of the packet is sent.
   @inline(__always)
   private func publishPacket(
     _ port: AttachedRing, from first: UInt32, to end: UInt32, at start: UInt32
@@ -99,7 +99,7 @@ extension XDPTransmit {
     var bytes: UInt64 = 0
     var index = first
     while index != end {
-      // The slot is read once; what is checked is what is published.
+      // Read the slot once, so that the values that are checked are the values that are published.
       let slot = unsafe port.lendSlot(index, common.ownership, noting: ledger.note(index))
       let isLast = unsafe ring.next(index) == end
       if slot.buffer != 0 { unsafe ledger.enter(slot.buffer, at: index) }
@@ -115,7 +115,7 @@ extension XDPTransmit {
         return nil
       }
       let address = unsafe common.chunk(slot.buffer)
-      // Copying it, the kernel would wait for memory frame by frame, were it not in a cache.
+      // The kernel copies frame by frame. Without this prefetch it would wait for memory at each of them.
       unsafe clinux_prefetch(common.memory + (Int(address) + from))
       let more = isLast ? 0 : UInt32(CLINUX_XDP_PKT_CONTD)
       unsafe frames.write(
@@ -125,7 +125,7 @@ extension XDPTransmit {
         at: position)
       position &+= 1
       if rest != 0 {
-        // A buffer runs on into the headroom of the chunk behind it.
+        // The buffer runs on into the headroom of the chunk behind it.
         unsafe frames.write(
           xdp_desc(
             addr: address &+ UInt64(common.chunkSize), len: UInt32(rest), options: more),
@@ -155,13 +155,13 @@ extension XDPTransmit {
 
   // MARK: The kernel
 
-  /// Calls the kernel if it sleeps and has something to send.
+  /// Calls the kernel if it sleeps and there is something to send.
   ///
-  /// One call sends everything where the kernel lets the budget of a call be raised, 32 frames at a
-  /// time where it does not. A sync makes no more calls than the latter takes twice, so that somebody who goes on
-  /// moving the cursors does not keep it here; what is left goes with the next sync.
+  /// Where the kernel lets the budget of a call be raised, one call sends everything; elsewhere a call sends 32
+  /// frames. A sync makes at most twice as many calls as 32 frames per call would take. So a process that keeps
+  /// moving the cursors cannot hold the sync here. The next sync sends the rest.
   ///
-  /// - Returns: False when the interface has gone.
+  /// - Returns: False when the interface has disappeared.
   @inline(__always)
   private func kick(_ port: AttachedRing) -> Bool {
     var calls = unsafe max(frames.size / 16, 64)
@@ -173,7 +173,7 @@ extension XDPTransmit {
       case .done: return true
       case .gone: return false
       case .more:
-        // Completions may be what it lacks; and no progress means: later.
+        // The kernel may need completions to be taken. If it makes no progress, leave the rest to the next sync.
         unsafe reclaim(port)
         guard unsafe frames.isPending(), unsafe frames.seenConsumer != before else { return true }
       }
@@ -183,7 +183,7 @@ extension XDPTransmit {
 
   // MARK: Completions
 
-  /// Takes note of the descriptors that the kernel has done with.
+  /// Records which descriptors the kernel has completed.
   @inline(__always)
   private func reclaim(_ port: AttachedRing) {
     var position = unsafe completions.position
@@ -192,8 +192,8 @@ extension XDPTransmit {
     for _ in 0..<count {
       let address = unsafe completions.address(at: position)
       position &+= 1
-      // Kernels round odd addresses down, so only the chunk counts. What begins in the headroom was
-      // the end of the buffer before.
+      // Kernels round odd addresses down, so only the chunk counts. A descriptor that begins in the headroom was
+      // the end of the packet in the buffer before.
       var buffer = unsafe common.buffer(at: address)
       let isRest = unsafe common.offset(of: address) < common.headroom
       if isRest { buffer &-= 1 }
@@ -202,8 +202,10 @@ extension XDPTransmit {
     unsafe completions.release(upTo: position)
   }
 
-  /// Clears the bit of a descriptor. Doing it again changes nothing, as a sync must that comes after one
-  /// that was killed before it could say so.
+  /// Clears the bit of a completed descriptor.
+  ///
+  /// Doing it again changes nothing. A sync does it again if the process of the former sync was killed before it
+  /// released the completions.
   @inline(__always)
   private func complete(_ buffer: UInt32, _ bit: UInt8, _ port: AttachedRing) {
     var index = unsafe state.expected
@@ -217,7 +219,7 @@ extension XDPTransmit {
     unsafe state.expected = left == bit ? port.ring.next(index) : index
   }
 
-  /// Moves `hwtail` over the slots that are done, in order.
+  /// Moves `hwtail`, in order, over the slots whose descriptors are all completed.
   ///
   /// - Parameters:
   ///   - port: The ring.

@@ -4,9 +4,10 @@ internal import Glibc
 package import NetmapCore
 internal import Synchronization
 
-/// A BPF object of ours, loaded into the kernel: its programs and maps, by name.
+/// One of netmap's BPF objects, loaded into the kernel: its programs and maps, by name.
 ///
-/// Everything goes with the object, except what a link or another descriptor still holds.
+/// The programs and maps go when this object is destroyed, except those that a link or another descriptor still
+/// holds.
 @safe
 package final class BPFObject: Sendable {
   private nonisolated(unsafe) let object: OpaquePointer
@@ -16,9 +17,9 @@ package final class BPFObject: Sendable {
   ///
   /// - Parameters:
   ///   - code: The ELF object, from ``BPFObjectCode``.
-  ///   - subject: What messages name: the interface it is for.
+  ///   - subject: The interface that the object is for, as messages name it.
   ///   - entries: Sizes of maps, by name, where they differ from those in the source.
-  ///   - flags: For each program that needs other flags than its section says.
+  ///   - flags: Flags of programs, by name, where they differ from those of the program's section.
   /// - Throws: ``NetmapError``: `EPERM` without the right to load programs.
   package init(
     _ code: [UInt8], for subject: String, entries: [String: Int] = [:],
@@ -42,13 +43,13 @@ package final class BPFObject: Sendable {
       }
     }
     let code = unsafe bpf_object__load(object)
-    // The object is closed by deinit.
+    // deinit closes the object.
     guard code == 0 else { throw Self.refusal(-code, "load a program", subject) }
   }
 
   deinit { unsafe bpf_object__close(object) }
 
-  /// The descriptor of a program; the object's, not to be closed.
+  /// The descriptor of a program. The object owns it: do not close it.
   package func program(_ name: String) throws(NetmapError) -> CInt {
     guard let program = unsafe bpf_object__find_program_by_name(object, name) else {
       throw Self.refusal(ENOENT, "find program \(name)", subject)
@@ -56,7 +57,7 @@ package final class BPFObject: Sendable {
     return unsafe bpf_program__fd(program)
   }
 
-  /// The descriptor of a map; the object's, not to be closed.
+  /// The descriptor of a map. The object owns it: do not close it.
   package func map(_ name: String) throws(NetmapError) -> CInt {
     guard let map = unsafe bpf_object__find_map_by_name(object, name) else {
       throw Self.refusal(ENOENT, "find map \(name)", subject)
@@ -64,7 +65,7 @@ package final class BPFObject: Sendable {
     return unsafe bpf_map__fd(map)
   }
 
-  /// What a failed bpf(2) call means to the user.
+  /// The error that tells the user about a failed bpf(2) call.
   package static func refusal(_ code: Int32, _ what: String, _ subject: String) -> NetmapError {
     let text = unsafe String(cString: strerror(code))
     if code == EPERM || code == EACCES {
@@ -78,14 +79,16 @@ package final class BPFObject: Sendable {
   }
 }
 
-/// A program attached to an interface, by a link of our own: when this object goes, or the process
-/// dies, the program is detached and the interface is as it was.
+/// A program that is attached to an interface by a link.
+///
+/// Destroying this object detaches the program, and the interface is as it was before. If the process dies, the
+/// kernel detaches the program once no other process holds the link.
 package final class BPFLink: Sendable {
   private let file: CInt
-  /// Whether others may have the link when this object goes.
+  /// Whether the program stays attached for other holders of the link when this object is destroyed.
   private let staysWithOthers = Atomic<Bool>(false)
 
-  /// The link; this object's, not to be closed.
+  /// The link's descriptor. This object owns it: do not close it.
   var descriptor: CInt { file }
 
   /// Attaches a program to an interface; nil when the kernel refuses.
@@ -94,7 +97,7 @@ package final class BPFLink: Sendable {
   ///   - program: The descriptor of a loaded program.
   ///   - index: The interface.
   ///   - type: `CLINUX_BPF_XDP`, `CLINUX_BPF_TCX_INGRESS`, ...
-  ///   - flags: Depends on the type: `CLINUX_XDP_FLAGS_DRV_MODE`, ...
+  ///   - flags: The flags of that type: `CLINUX_XDP_FLAGS_DRV_MODE`, ...
   ///   - failure: Set to the `errno` of bpf(2) when the result is nil.
   package init?(_ program: CInt, to index: UInt32, type: Int, flags: Int, failure: inout Int32) {
     let result = cbpf_link_create(program, CInt(index), CInt(type), UInt32(flags))
@@ -106,12 +109,12 @@ package final class BPFLink: Sendable {
     file = result
   }
 
-  /// From now on the program stays attached as long as anybody else holds the link.
+  /// From now on, destroying this object leaves the program attached as long as another process holds the link.
   package func leaveToOthers() { staysWithOthers.store(true, ordering: .relaxed) }
 
   deinit {
-    // Closing would do, were it certainly the last copy: a child that is between fork(2) and exec(2)
-    // has one, too.
+    // Closing the link is not enough, because this may not be its last copy: a child that is between fork(2) and
+    // exec(2) has one, too.
     if !staysWithOthers.load(ordering: .relaxed) { _ = bpf_link_detach(file) }
     close(file)
   }

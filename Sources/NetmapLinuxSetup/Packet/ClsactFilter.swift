@@ -3,20 +3,20 @@ internal import CLinux
 internal import Glibc
 internal import NetmapCore
 
-/// A program at tc ingress by way of the clsact queueing discipline, for kernels without tcx.
+/// A program at tc ingress, attached through the clsact queueing discipline, for kernels without tcx.
 ///
-/// Such a filter outlives its process. Therefore the process that has one also has a UNIX socket with an
-/// abstract name that tells the interface and the filter's handle; the name goes when the process does.
-/// Whoever comes next removes the filters whose names nobody holds (``undoStale()``).
+/// Such a filter outlives its process. So the process that has one also holds a UNIX socket with an abstract name,
+/// which states the interface and the filter's handle. The name disappears with the process. Later processes remove
+/// the filters whose names no process holds (``undoStale()``).
 @safe
 final class ClsactFilter: Sendable {
-  /// The BPF program's name, by which filters of ours are known.
+  /// The name of the BPF program, which identifies netmap's filters.
   static let programName = "netmap_blind"
 
   /// How many processes may have a filter on one interface; handles are `1...limit`.
   private static let limit: UInt32 = 16
 
-  /// The filter's priority tells whether the queueing discipline was made for it as well.
+  /// The filter's priority tells whether a netmap process created the queueing discipline as well.
   private static let priorityAlone: UInt32 = 20_045
   private static let priorityWithQdisc: UInt32 = 20_046
 
@@ -57,6 +57,8 @@ final class ClsactFilter: Sendable {
     close(claim)
   }
 
+  /// Attaches the program, and creates the queueing discipline if there is none.
+  ///
   /// - Returns: The filter's priority.
   private static func attach(
     _ program: CInt, _ handle: UInt32, to interface: LinuxInterface
@@ -66,7 +68,7 @@ final class ClsactFilter: Sendable {
     guard created == 0 || created == -EEXIST else {
       throw BPFObject.refusal(-created, "add a clsact qdisc", interface.name)
     }
-    // Made by another process of ours, it goes with the last of us.
+    // If another netmap process created the queueing discipline, the last netmap process removes it.
     let isOurs =
       created == 0 || (1...limit).contains { exists($0, priorityWithQdisc, on: index) }
     let priority = isOurs ? priorityWithQdisc : priorityAlone
@@ -78,11 +80,13 @@ final class ClsactFilter: Sendable {
     return priority
   }
 
-  /// Runs `body` while no other process of ours changes what hangs on the interface: between finding
-  /// that nobody needs the queueing discipline and removing it, somebody might begin to.
+  /// Runs `body` while no other netmap process changes the filters of the interface.
   ///
-  /// The lock is a name like those of filters, so that it goes with its holder. It is not waited for
-  /// longer than a second: any program may take a name.
+  /// Otherwise a process could begin to use the queueing discipline after another one has found it unused, and
+  /// before that one removes it.
+  ///
+  /// The lock is an abstract name like those of the filters, so it disappears with its holder. After about a second
+  /// of waiting, `body` runs without the lock: any program may take a name.
   private static func alone<R, E: Error>(
     on interface: CInt, _ body: () throws(E) -> R
   ) throws(E) -> R {
@@ -95,7 +99,7 @@ final class ClsactFilter: Sendable {
     return try body()
   }
 
-  /// Removes what processes that are gone have left on any interface of this network namespace.
+  /// Removes the filters that dead processes have left on any interface of this network namespace.
   ///
   /// Needs `CAP_NET_ADMIN` and `CAP_BPF`; without them nothing happens.
   static func undoStale() {
@@ -108,10 +112,10 @@ final class ClsactFilter: Sendable {
     }
   }
 
-  /// The same for one interface: others' may be many, by the doing of whoever owns the namespace.
+  /// Does the same for one interface. The owner of the namespace decides how many others there are.
   static func undoStale(on interface: CInt) {
     cbpf_be_quiet()
-    // Most interfaces have no filter at all, which one question tells.
+    // Most interfaces have no filter at all. One request tells.
     guard hasFilters(interface, at: CLINUX_TC_INGRESS) else { return }
     for handle in 1...limit {
       for priority in [priorityAlone, priorityWithQdisc] {
@@ -123,7 +127,7 @@ final class ClsactFilter: Sendable {
     }
   }
 
-  /// Whether there is such a filter, with a program of ours.
+  /// Whether there is such a filter, with netmap's program.
   private static func exists(_ handle: UInt32, _ priority: UInt32, on interface: CInt) -> Bool {
     var program: UInt32 = 0
     guard unsafe cbpf_clsact_query(interface, handle, priority, &program) == 0 else { return false }
@@ -140,14 +144,14 @@ final class ClsactFilter: Sendable {
     _ = cbpf_clsact_destroy(interface)
   }
 
-  /// Takes the name that stands for a filter; nil when somebody who is alive has it. unix(7).
+  /// Takes the name that stands for a filter; nil when another process holds it. unix(7).
   private static func claim(_ handle: UInt32, on interface: CInt) -> CInt? {
     let descriptor = socket(
       AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
     guard descriptor >= 0 else { return nil }
     var address = sockaddr_un()
     address.sun_family = UInt16(AF_UNIX)
-    // A name that begins with a zero byte is in no file system.
+    // A name that begins with a zero byte is not in the file system.
     let name = [0] + Array("netmap/clsact/\(interface)/\(handle)".utf8)
     unsafe withUnsafeMutableBytes(of: &address.sun_path) { path in
       unsafe path.copyBytes(from: name)
@@ -163,7 +167,7 @@ final class ClsactFilter: Sendable {
     return nil
   }
 
-  /// Whether an interface has filters at one of clsact's places. rtnetlink(7), `RTM_GETTFILTER`.
+  /// Whether an interface has filters at one of clsact's hooks. rtnetlink(7), `RTM_GETTFILTER`.
   private static func hasFilters(_ interface: CInt, at parent: UInt32) -> Bool {
     let descriptor = socket(
       AF_NETLINK, CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue), NETLINK_ROUTE)

@@ -2,11 +2,12 @@ internal import CLinux
 internal import Glibc
 internal import NetmapCore
 
-/// Keeps what arrives on an interface from the host's own network stack, as long as it lives.
+/// Drops host ingress for as long as it lives: the host's own network stack does not see the packets that arrive on
+/// the interface.
 ///
-/// A program at tc ingress drops everything; packet sockets have seen it by then. It hangs on a bpf_link
-/// (tcx, Linux 6.6), so that it goes with this process whatever ends it; on older kernels on a
-/// ``ClsactFilter``.
+/// A program at tc ingress drops every packet, after packet sockets have seen it. A bpf_link (tcx, Linux 6.6) holds
+/// the program, so the kernel detaches it when the last process that has the link ends. On older kernels a
+/// ``ClsactFilter`` holds it.
 final class HostBlind: AttachedBlind {
   private let link: BPFLink?
   private let filter: ClsactFilter?
@@ -17,8 +18,8 @@ final class HostBlind: AttachedBlind {
 
   /// - Parameters:
   ///   - interface: The interface.
-  ///   - avoidingLinks: Whether to do as on a kernel without tcx.
-  /// - Throws: ``NetmapError`` `EPERM` without the rights that it takes, or what the kernel says.
+  ///   - avoidingLinks: Whether to do this as on a kernel without tcx.
+  /// - Throws: ``NetmapError`` `EPERM` without the necessary rights, or the error of the kernel.
   init(_ interface: LinuxInterface, avoidingLinks: Bool) throws(NetmapError) {
     let object = try BPFObject(BPFObjectCode.packetBlind, for: interface.name)
     let program = try object.program(ClsactFilter.programName)
@@ -31,7 +32,7 @@ final class HostBlind: AttachedBlind {
         filter = nil
         return
       }
-      // EINVAL: an attach type that the kernel has never heard of.
+      // EINVAL: the kernel does not know the attach type.
       guard failure == EINVAL else {
         throw BPFObject.refusal(failure, "attach a program", interface.name)
       }

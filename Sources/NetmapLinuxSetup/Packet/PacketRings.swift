@@ -3,12 +3,12 @@ internal import Glibc
 internal import NetmapCore
 internal import NetmapLinux
 
-/// What one ring of a port needs of the operating system, for as long as somebody holds the ring.
+/// The operating system's resources for one ring of a port, for as long as a binding holds the ring.
 final class PacketRing {
-  /// Where the words are that every process on the port shares.
+  /// The words that every process on the port shares.
   struct Words {
     let memory: SharedMemory
-    /// Where those of the ring begin.
+    /// Where the words of this ring begin in ``memory``, bytes.
     let offset: Int
     let port: PortMemory
   }
@@ -19,14 +19,14 @@ final class PacketRing {
   /// This process's view of the ring.
   private let half: PacketHalf
 
-  /// Makes a receive ring: a socket that receives whatever arrives on the interface.
+  /// Makes a receive ring: a socket that receives all packets that arrive on the interface.
   ///
   /// - Parameters:
   ///   - ring: The ring; its buffers' owner bytes must outlive this object.
-  ///   - interface: Where from.
-  ///   - socket: A fresh one.
-  ///   - words: Zeros.
-  ///   - prepare: Called once the socket is bound but still lets nothing in.
+  ///   - interface: The interface to receive from.
+  ///   - socket: A new socket, not bound yet.
+  ///   - words: The words of the ring, filled with zeros.
+  ///   - prepare: Called once the socket is bound, while it still rejects all packets.
   /// - Throws: ``NetmapError`` `EPERM`, `ENXIO`, `ENOMEM`, `EMFILE`.
   init(
     receiving ring: RingPlacement, on interface: LinuxInterface, socket: PacketSocket,
@@ -54,13 +54,13 @@ final class PacketRing {
     socket.setClosed(false)
   }
 
-  /// Makes a transmit ring: a socket that sends on the interface, past its queueing discipline.
+  /// Makes a transmit ring: a socket that sends on the interface, without its queueing discipline.
   ///
   /// - Parameters:
   ///   - ring: The ring; its buffers' owner bytes must outlive this object.
-  ///   - interface: Where to.
-  ///   - socket: A fresh one.
-  ///   - words: Zeros.
+  ///   - interface: The interface to send on.
+  ///   - socket: A new socket, not bound yet.
+  ///   - words: The words of the ring, filled with zeros.
   /// - Throws: ``NetmapError`` `EPERM`, `ENXIO`, `ENOMEM`, `EMFILE`.
   init(
     transmitting ring: RingPlacement, on interface: LinuxInterface, socket: PacketSocket,
@@ -73,7 +73,8 @@ final class PacketRing {
     let layout = unsafe PacketTransmitLayout(
       slots: Int(ring.ring.slotCount), mtu: interface.mtu)
     try socket.set(PACKET_QDISC_BYPASS, 1, "setsockopt(PACKET_QDISC_BYPASS)")
-    // A frame that the kernel finds malformed is skipped; otherwise it would stop all that follow.
+    // The kernel skips a malformed frame. Without this option it would stop there, and send none of the later
+    // frames.
     try socket.set(PACKET_LOSS, 1, "setsockopt(PACKET_LOSS)")
     var request = tpacket_req3()
     request.tp_block_size = UInt32(PacketTransmitLayout.blockBytes)
@@ -95,14 +96,14 @@ final class PacketRing {
       state: words.memory, memory: words.port, subject: interface.name)
   }
 
-  /// Waits until the kernel has taken what a transmit ring was given: a few milliseconds are enough,
-  /// unless the interface is down.
+  /// Waits, 20 ms at most, until the kernel has taken the packets of a transmit ring. A few milliseconds are
+  /// enough, unless the interface is down.
   func drain() {
     guard attachment.direction == .transmit else { return }
     for _ in 0..<20 where unsafe !half.sender.drain() { usleep(1000) }
   }
 
-  /// How the ring's data half is made, here or elsewhere.
+  /// The recipe of the ring driver, for this process and others.
   var backendAttachment: BackendAttachment {
     let kind: LinuxDataHalves.Kind =
       attachment.direction == .transmit ? .packetTransmit : .packetReceive

@@ -2,10 +2,12 @@ internal import Glibc
 package import NetmapCore
 internal import NetmapLinux
 
-/// AF_PACKET with `TPACKET_V3`: for drivers and kernels without AF_XDP, and without the right to load
-/// BPF programs. One copy each way; needs `CAP_NET_RAW`.
+/// AF_PACKET with `TPACKET_V3`, as a backend candidate.
+///
+/// It is for drivers and kernels without AF_XDP, and for processes without the right to load BPF programs. It
+/// copies each packet once in either direction, and needs `CAP_NET_RAW`.
 package struct PacketRung: BackendRung {
-  /// How to keep what arrives from the host, which would otherwise see it as well.
+  /// How to drop host ingress. Otherwise the host would see the received packets as well.
   package enum Blinding: Sendable {
     /// tcx, else clsact, else not at all.
     case automatic
@@ -59,14 +61,16 @@ final class PacketDriver: InterfaceDriver {
     unsafe whyShared.map { ["shared with the host: \($0)"] } ?? []
   }
 
-  /// The words of all rings, for every process on the port.
+  /// The words of all rings, in memory that every process on the port maps.
   private nonisolated(unsafe) var words: SharedMemory?
   private nonisolated(unsafe) var memory: PortMemory?
 
-  /// A fresh socket for the next ring: closing one unused takes the kernel up to 20 milliseconds.
+  /// An unused socket for the next ring. The driver keeps it, because closing a socket takes the kernel up to 20
+  /// milliseconds.
   private nonisolated(unsafe) var spare: PacketSocket?
 
-  /// Nothing belongs to a pair as such; only whether packet sockets can be opened is found out here.
+  /// Creates the shared words of the port, and finds out whether packet sockets can be opened. A pair itself needs
+  /// nothing.
   func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {
     if unsafe words == nil {
       let geometry = unsafe placement.geometry
@@ -79,7 +83,7 @@ final class PacketDriver: InterfaceDriver {
     if unsafe spare == nil { unsafe spare = try PacketSocket(interface) }
   }
 
-  /// Where the words of a ring are.
+  /// The words of a ring, filled with zeros.
   private func words(for ring: RingPlacement) throws(NetmapError) -> PacketRing.Words {
     guard let words = unsafe words, let memory = unsafe memory else {
       throw NetmapError(
@@ -131,13 +135,13 @@ final class PacketDriver: InterfaceDriver {
         .noSuchDevice, "attach", interface.name, reason: "the ring has not been started")
     }
     var result = ring.backendAttachment
-    // The link keeps the program attached when this process has gone.
+    // The link keeps the program attached after this process has ended.
     if let link = unsafe blind?.linkDescriptor { result.held = [link] }
     return result
   }
 
-  /// Keeps what arrives from the host, where this process may. Where it may not the port works all the
-  /// same, and says so.
+  /// Drops host ingress if this process has the right to. Without that right the port still works, and ``remarks``
+  /// says that it is shared with the host.
   private func blindHost() {
     guard unsafe blind == nil, unsafe whyShared == nil else { return }
     do throws(NetmapError) {

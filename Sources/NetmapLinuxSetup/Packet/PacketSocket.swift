@@ -8,7 +8,7 @@ final class PacketSocket {
   let descriptor: CInt
   private let interface: LinuxInterface
 
-  /// A socket of the calling thread's network namespace, which is the caller's.
+  /// Opens a socket in the calling thread's network namespace. The caller owns it.
   ///
   /// - Throws: ``NetmapError`` `EPERM` without `CAP_NET_RAW`, `EMFILE`.
   static func open(for subject: String) throws(NetmapError) -> CInt {
@@ -31,12 +31,12 @@ final class PacketSocket {
 
   /// Opens a socket that is bound to nothing yet, and receives nothing.
   ///
-  /// - Throws: ``NetmapError`` `EPERM` without `CAP_NET_RAW`, `EMFILE`, or what an old kernel says.
+  /// - Throws: ``NetmapError`` `EPERM` without `CAP_NET_RAW`, `EMFILE`, or the error of a kernel that is too old.
   init(_ interface: LinuxInterface) throws(NetmapError) {
     descriptor = try interface.rights.packetSocket(for: interface)
     self.interface = interface
     try set(PACKET_VERSION, CInt(TPACKET_V3.rawValue), "PACKET_VERSION")
-    // What the kernel left to the interface is said before each frame.
+    // A virtio_net_hdr before each frame states the work that is left to the interface.
     try set(PACKET_VNET_HDR, 1, "PACKET_VNET_HDR")
   }
 
@@ -72,7 +72,7 @@ final class PacketSocket {
 
   /// Binds the socket to the interface.
   ///
-  /// - Parameter `protocol`: What to receive, `ETH_P_ALL` for everything, 0 for nothing.
+  /// - Parameter `protocol`: The protocol to receive: `ETH_P_ALL` for everything, 0 for nothing.
   func bind(protocol: Int) throws(NetmapError) {
     var address = sockaddr_ll()
     address.sll_family = UInt16(AF_PACKET)
@@ -94,8 +94,9 @@ final class PacketSocket {
     }
   }
 
-  /// Lets no packet in, or lets them in again: what arrives between binding and joining a group would
-  /// be received by two sockets.
+  /// Rejects all packets, or accepts packets again.
+  ///
+  /// Otherwise two sockets would receive the packets that arrive between binding and joining a group.
   func setClosed(_ isClosed: Bool) {
     var reject = [sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: 0)]
     if isClosed {
@@ -112,17 +113,17 @@ final class PacketSocket {
     }
   }
 
-  /// Joins the sockets that share what arrives on the interface, each flow going to one of them in its
-  /// order (`PACKET_FANOUT_HASH`).
+  /// Joins the sockets that share the packets of the interface. Each flow goes to one of them, in order
+  /// (`PACKET_FANOUT_HASH`).
   ///
   /// - Parameter group: The group's number, or nil to make one.
   /// - Returns: The group's number.
-  /// - Throws: ``NetmapError`` `ENETDOWN` when the interface is down, or what the kernel says.
+  /// - Throws: ``NetmapError`` `ENETDOWN` when the interface is down, or the error of the kernel.
   func joinFanout(_ group: UInt16?) throws(NetmapError) -> UInt16 {
     let kind = CInt(PACKET_FANOUT_HASH)
     let identity = CInt(group ?? 0)
     let unique = group == nil ? CInt(PACKET_FANOUT_FLAG_UNIQUEID) : 0
-    // A kernel that does not know the first flag leaves packets of this host to us to leave out.
+    // A kernel that does not know the first flag also delivers packets that this host sends. Syncs leave them out.
     for flags in [CInt(CLINUX_FANOUT_FLAG_IGNORE_OUTGOING), 0]
     where trySet(PACKET_FANOUT, (kind | unique | flags) << 16 | identity) {
       var value: CInt = 0

@@ -4,7 +4,7 @@ internal import NetmapCore
 internal import NetmapLinux
 internal import Synchronization
 
-/// AF_XDP in one mode, as a rung of the ladder.
+/// AF_XDP in one mode, as a backend candidate.
 struct XDPRung: BackendRung {
   let name = PortSpecification.BackendChoice.Name.xdp
   let mode: PortSpecification.BackendChoice.Mode?
@@ -15,20 +15,21 @@ struct XDPRung: BackendRung {
   }
 }
 
-/// An interface driven by XDP sockets, one for each ring pair.
+/// Drives an interface by XDP sockets, one for each ring pair.
 ///
-/// In: XDP program, socket, fill ring, and only then the queue is given to the socket, so that no frame
-/// is lost on the way. Out: the other way round. The calls come one at a time.
+/// A ring pair starts in this order: XDP program, socket, fill ring. Only then does the program hand the queue to
+/// the socket, so that no frame is lost on the way. A pair stops in the opposite order. The calls come one at a
+/// time.
 final class XDPDriver: InterfaceDriver {
   private typealias Mode = PortSpecification.BackendChoice.Mode
 
-  /// One ring pair: the socket, and this process's view of what its data halves work on.
+  /// One ring pair: the socket, and this process's view of the state that its ring drivers use.
   @safe
   private struct Pair {
     let socket: XDPSocket
     let transmit: XDPRing
     let receive: XDPRing
-    /// How other processes make the same; the direction is the receive ring's.
+    /// The numbers from which other processes make their view. The direction is that of the receive ring.
     let attachment: XDPAttachment
     let ownership: BufferOwnership
     /// Rings that have been started at least once.
@@ -40,7 +41,7 @@ final class XDPDriver: InterfaceDriver {
   private let memory: XDPMemory
   private nonisolated(unsafe) var program: (any AttachedXDPProgram)?
   private nonisolated(unsafe) var pairs: [Int: Pair] = [:]
-  /// The words of all pairs, for every process on the port.
+  /// The words of all pairs, in memory that every process on the port maps.
   private nonisolated(unsafe) var state: SharedMemory?
 
   init(
@@ -61,7 +62,7 @@ final class XDPDriver: InterfaceDriver {
           + " \(chunkSize)", remedy: "open it in another region (@1)")
     }
     let wasAttached = unsafe program != nil
-    // A driver may insist on its program before it lends a queue without copying.
+    // Some network drivers need the program before they give a queue to a socket without copying.
     if unsafe placement.receives || mode == .zerocopy { try attachProgram() }
     do throws(NetmapError) {
       unsafe try makePair(index, placement, chunkSize)
@@ -79,8 +80,8 @@ final class XDPDriver: InterfaceDriver {
     let socket = try memory.socket(
       on: interface, queue: index, slots: max(slots.transmitSlots, slots.receiveSlots),
       region: region, zeroCopy: mode == .zerocopy)
-    // The kernel's limit for one frame in copy mode is a head and MAX_SKB_FRAGS (17) fragments. What a
-    // driver takes without copying varies; every one with multi-buffer takes at least this many.
+    // In copy mode, the kernel takes frames of a head and MAX_SKB_FRAGS (17) fragments. In zero-copy mode the limit
+    // depends on the network driver. Every one with multi-buffer support takes at least 4.
     let longestChain = socket.binding.isMultiBuffer ? (mode == .zerocopy ? 4 : 18) : 1
     try checkMTU(longestChain * (chunkSize - region.layout.headroom))
     let buffers = region.layout.buffers
@@ -135,7 +136,7 @@ final class XDPDriver: InterfaceDriver {
 
   func deactivate(pair index: Int) {
     guard let pair = unsafe pairs.removeValue(forKey: index) else { return }
-    // What was handed to the kernel shall leave: a few milliseconds are enough, unless the interface
+    // The kernel must still send the packets that it was given. A few milliseconds are enough, unless the interface
     // is down.
     for _ in 0..<20 where unsafe !pair.transmit.transmit.drain() { usleep(1000) }
     if unsafe pairs.isEmpty { unsafe program = nil }
@@ -143,10 +144,10 @@ final class XDPDriver: InterfaceDriver {
     close(pair)
   }
 
-  /// Closes the socket, and gives every buffer that was lent back to the slot that lent it.
+  /// Closes the socket, and returns every buffer that was lent to the slot that lent it.
   ///
-  /// Another process may hold the socket a while longer; then nothing new is written to its buffers
-  /// any more, and whoever lets them be used again waits until it has gone.
+  /// Another process may hold the socket a while longer. Then the kernel writes nothing new to the buffers, and the
+  /// engine does not reuse them until that process has let go of the ring.
   private func close(_ pair: consuming Pair) {
     // The ledgers are in memory that outlives the socket.
     guard let state = unsafe state else { return }
@@ -161,7 +162,7 @@ final class XDPDriver: InterfaceDriver {
     unsafe lent.returnBuffers(to: rings[.transmit], rings[.receive])
   }
 
-  /// The last reference to the socket ends here.
+  /// Drops the last reference to the socket.
   private func discard(_ pair: consuming Pair) {}
 
   func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendAttachment {
@@ -174,7 +175,7 @@ final class XDPDriver: InterfaceDriver {
     var result = BackendAttachment(
       kind: kind.rawValue, numbers: pair.attachment.numbers,
       files: [pair.socket.file, state.descriptor])
-    // The link keeps the program attached when this process has gone.
+    // The link keeps the program attached after this process has ended.
     if let program = unsafe program { result.held = [program.linkDescriptor] }
     return result
   }

@@ -2,8 +2,10 @@ internal import Glibc
 internal import NetmapCore
 internal import Synchronization
 
-/// The sockets of an engine by the memory they use, so that a region is registered once for each mode
-/// and not once for each socket: every registration locks all of it.
+/// The XDP sockets of an engine, by the memory that they use.
+///
+/// So an engine registers a region once for each mode and not once for each socket. Every registration locks the
+/// whole region.
 final class XDPMemory: Sendable {
   private struct Key: Hashable {
     let region: UInt
@@ -19,13 +21,13 @@ final class XDPMemory: Sendable {
     let number: Int
   }
 
-  /// How long after its last socket was closed the kernel may keep a queue, nanoseconds. It does so until two RCU
-  /// grace periods have passed: milliseconds, and several seconds where processors are busy.
+  /// How long the kernel may keep a queue after its last socket was closed, nanoseconds. The kernel keeps it until
+  /// two RCU grace periods have passed: milliseconds, or several seconds where processors are busy.
   private static let releaseTime: UInt64 = 10_000_000_000
-  /// How long a queue that somebody else has is waited for.
+  /// How long a request waits for a queue that another program holds, nanoseconds.
   private static let patience: UInt64 = 500_000_000
 
-  /// When sockets of this object's were closed, for as long as the kernel may keep their queues.
+  /// When this object's sockets were closed, by queue, for as long as the kernel may keep their queues.
   private let released = Mutex<[Queue: UInt64]>([:])
   private let lock = Mutex<Void>(())
   /// Guarded by ``lock``.
@@ -33,7 +35,7 @@ final class XDPMemory: Sendable {
 
   init() {}
 
-  /// A socket on a queue, on memory that is registered already where the kernel allows it.
+  /// Makes a socket on a queue. It shares memory that is registered already, where the kernel allows that.
   ///
   /// - Throws: ``NetmapError``: `EBUSY` when the queue is taken, `EOPNOTSUPP` when the driver has no
   ///   zero-copy, and as ``XDPSocket``.
@@ -41,7 +43,7 @@ final class XDPMemory: Sendable {
     on interface: LinuxInterface, queue: Int, slots: Int, region: Region, zeroCopy: Bool
   ) throws(NetmapError) -> XDPSocket {
     try lock.withLock { (_) throws(NetmapError) -> Handover in
-      // Without XDP_USE_SG, Linux before 6.6 and some zero-copy drivers work as well.
+      // Linux before 6.6 and some zero-copy drivers do not take XDP_USE_SG, so try without it as well.
       var failure: Int32 = EOPNOTSUPP
       // A socket that could not be bound one way may be bound another.
       var unbound: XDPSocket?
@@ -76,7 +78,7 @@ final class XDPMemory: Sendable {
     }.socket
   }
 
-  /// A socket on a queue is about to be closed.
+  /// Records that a socket on a queue is about to be closed.
   func noteRelease(of interface: LinuxInterface, queue: Int) {
     let now = monotonicNanoseconds()
     released.withLock { released in

@@ -10,13 +10,13 @@ final class XDPProgram: AttachedXDPProgram {
   private let link: BPFLink
   private let interface: LinuxInterface
 
-  /// Loads and attaches the program. Until sockets are added, everything still goes to the host.
+  /// Loads and attaches the program. Until sockets are added, all frames still go to the host.
   ///
   /// - Parameters:
   ///   - interface: Where to attach it.
-  ///   - isGeneric: Whether the kernel shall run it on behalf of the driver.
-  /// - Throws: ``NetmapError``: `EBUSY` for an interface with another XDP program, `EOPNOTSUPP` where
-  ///   the driver runs none, `EINVAL` for an MTU that is too large for it, `EPERM`.
+  ///   - isGeneric: Whether the kernel runs the program in place of the driver.
+  /// - Throws: ``NetmapError``: `EBUSY` when the interface has another XDP program, `EOPNOTSUPP` when its driver
+  ///   runs none, `EINVAL` when its MTU is too large for one, `EPERM`.
   init(on interface: LinuxInterface, generic isGeneric: Bool) throws(NetmapError) {
     try Self.refuseForeignProgram(on: interface)
     let object = try Self.load(for: interface)
@@ -53,7 +53,7 @@ final class XDPProgram: AttachedXDPProgram {
     do throws(NetmapError) {
       return try BPFObject(BPFObjectCode.xdpRedirect, for: interface.name, entries: entries)
     } catch {
-      // Before Linux 5.18 the flag for packets of several buffers is unknown.
+      // Linux before 5.18 does not know the flag for packets of several buffers.
       guard error.code.rawValue == EINVAL else { throw error }
       return try BPFObject(
         BPFObjectCode.xdpRedirect, for: interface.name, entries: entries,
@@ -61,7 +61,7 @@ final class XDPProgram: AttachedXDPProgram {
     }
   }
 
-  /// A program that somebody else has attached is left alone.
+  /// Refuses an interface that has an XDP program already: netmap leaves that program alone.
   private static func refuseForeignProgram(on interface: LinuxInterface) throws(NetmapError) {
     var (driver, generic, hardware): (UInt32, UInt32, UInt32) = (0, 0, 0)
     guard unsafe cbpf_xdp_query(CInt(interface.index), &driver, &generic, &hardware) == 0 else {
@@ -81,7 +81,7 @@ final class XDPProgram: AttachedXDPProgram {
   private static func isOurs(_ program: UInt32) -> Bool {
     var name = [CChar](repeating: 0, count: 16)
     guard unsafe cbpf_program_name(program, &name) == 0 else { return false }
-    // The kernel keeps 15 characters.
+    // The kernel keeps 15 characters of a name.
     return name.prefix { $0 != 0 }.elementsEqual(
       "netmap_redirect".utf8.prefix(15).map { CChar($0) })
   }

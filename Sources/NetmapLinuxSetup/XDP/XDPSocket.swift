@@ -3,10 +3,10 @@ internal import Glibc
 package import NetmapCore
 internal import NetmapLinux
 
-/// How an XDP socket shall be bound.
+/// How to bind an XDP socket.
 struct XDPBinding: Hashable {
   var isZeroCopy: Bool
-  /// Packets of several descriptors, `XDP_USE_SG`.
+  /// Whether a packet may have several descriptors, `XDP_USE_SG`.
   var isMultiBuffer: Bool
 
   var flags: UInt16 {
@@ -24,15 +24,15 @@ package final class XDPSocket {
   /// Entries in each of its rings.
   let ringSize: UInt32
 
-  /// Makes a socket with its rings; it is not bound yet.
+  /// Makes a socket with its rings. The socket is not bound yet.
   ///
   /// - Parameters:
   ///   - interface: The interface.
   ///   - slots: Slots of the port's rings. The socket's rings hold twice as many entries, since a slot
   ///     may need two descriptors.
-  ///   - region: What to register as UMEM; nil for a socket that will share another one's.
-  /// - Throws: ``NetmapError``: `EPERM`, `EOPNOTSUPP` on a kernel without AF_XDP, `ENOMEM` for want of
-  ///   memory that may be locked.
+  ///   - region: The region to register as UMEM; nil for a socket that will share another socket's UMEM.
+  /// - Throws: ``NetmapError``: `EPERM`, `EOPNOTSUPP` on a kernel without AF_XDP, `ENOMEM` when the kernel may not
+  ///   lock enough memory.
   init(for interface: LinuxInterface, slots: Int, registering region: Region?) throws(NetmapError) {
     subject = interface.name
     var size: UInt32 = 64
@@ -53,12 +53,12 @@ package final class XDPSocket {
     if file >= 0 { close(file) }
   }
 
-  /// Makes a socket of the calling thread's network namespace, without rings and not bound.
+  /// Makes a socket in the calling thread's network namespace, without rings and not bound.
   ///
   /// - Parameters:
-  ///   - subject: What messages name: the interface.
-  ///   - memory: What to register; nil for nothing. The kernel needs the mapping no more afterwards.
-  /// - Returns: The socket, the caller's.
+  ///   - subject: The interface's name, for messages.
+  ///   - memory: The memory to register as UMEM; nil for none. The kernel does not need the mapping afterwards.
+  /// - Returns: The socket, which the caller owns.
   /// - Throws: As ``InterfaceRights/xdpSocket(for:registering:)``.
   package static func open(
     for subject: String, registering memory: XDPUserMemory?
@@ -83,7 +83,7 @@ package final class XDPSocket {
     umem.addr = unsafe UInt64(UInt(bitPattern: memory.base))
     umem.len = unsafe UInt64(memory.byteCount)
     umem.chunk_size = unsafe UInt32(memory.chunkSize)
-    // In addition to its own.
+    // In addition to the kernel's own headroom.
     umem.headroom = unsafe UInt32(memory.headroom - RegionLayout.kernelHeadroom)
     guard
       unsafe setsockopt(
@@ -115,7 +115,7 @@ package final class XDPSocket {
 
   // MARK: Binding
 
-  /// What bind(2) left.
+  /// The result of bind(2).
   enum BindResult {
     case bound
     case failed(Int32)
@@ -123,13 +123,13 @@ package final class XDPSocket {
 
   /// Binds the socket to a queue.
   ///
-  /// The kernel releases a queue some milliseconds after the last socket on it was closed, and until
-  /// then it is taken. That is waited for here, a little; who waits longer shall hold no lock.
+  /// The kernel releases a queue some milliseconds after the last socket on it was closed; until then the queue is
+  /// taken. This function waits for that, 20 ms at most. A caller that waits longer must not hold a lock.
   ///
   /// - Parameters:
   ///   - interface: The interface.
   ///   - queue: One of its queues.
-  ///   - wanted: The mode. A socket that shares memory has that of the other one.
+  ///   - wanted: The mode. A socket that shares memory gets the mode of the other socket.
   ///   - other: The socket whose UMEM is shared; nil for one that has registered its own.
   /// - Returns: Whether it worked, and the `errno` if not.
   func bind(

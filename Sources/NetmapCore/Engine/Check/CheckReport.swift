@@ -1,12 +1,13 @@
-/// What a check of an engine's memory found; see ``Engine/check()``.
+/// The result of a check of an engine's memory; see ``Engine/check()``.
 package struct CheckReport: Hashable, Sendable {
-  /// What is wrong, a line each, which names the port or the memory region. Empty when all is well.
+  /// The faults that were found, one line each. A line names the port or the memory region. Empty when there are
+  /// none.
   package var findings: [String] = []
 
-  /// Rings that moved while they were looked at, or that somebody was syncing: not judged.
+  /// Rings that moved during the check, or that a process was syncing. They were not checked.
   package var moving: [String] = []
 
-  /// How much was looked at.
+  /// How many ports and regions were checked.
   package var ports = 0
   package var regions = 0
   /// Buffers that were in use.
@@ -14,8 +15,9 @@ package struct CheckReport: Hashable, Sendable {
 
   package init() {}
 
-  /// What this report and a later one have in common: what a process was doing at one moment only is no
-  /// fault.
+  /// The later report, with only those findings that this report has as well.
+  ///
+  /// A finding of one report alone may be an application's work in progress, which is no fault.
   package func confirmed(by later: CheckReport) -> CheckReport {
     var result = later
     let before = Set(findings)
@@ -25,22 +27,23 @@ package struct CheckReport: Hashable, Sendable {
 }
 
 extension Engine {
-  /// Walks every region, port and ring, and reports what is not as it must be.
+  /// Walks every region, port and ring, and reports every broken invariant.
   ///
-  /// Each buffer must be in one place: free in the pool, in one slot of one ring (of the two rings of a
-  /// pipe's direction the one that the positions say), in one list of extra buffers, lent to a backend,
-  /// or kept back because a closed port may still be looked at. The indexes of each ring must be in
-  /// order, its lock free or held by a client that lives, its description and the bindings' as the
-  /// engine wrote them.
+  /// Each buffer must be in exactly one place: free in the pool, in one slot of one ring, in one list of extra
+  /// buffers, lent to a backend, or kept back because a process may still look at a closed port. For the two rings
+  /// of a pipe's direction, the positions say which of them holds a slot. The indexes of each ring must be in
+  /// order. Its lock must be free or held by a living client. Its description, and the records of the bindings,
+  /// must be as the engine wrote them.
   ///
-  /// Only memory at rest can be judged. A ring that is synced meanwhile is left out and named in
-  /// ``CheckReport/moving``; then buffers of its region are not missed either. What an application does
-  /// between two syncs cannot be seen: one that is just exchanging buffers between two rings has one of
-  /// them twice. So check twice and believe what both found (``CheckReport/confirmed(by:)``), and do not
-  /// take a finding about a port whose process you do not trust for a fault of the engine.
+  /// Only memory at rest can be checked. If a process syncs a ring during the check, the report names the ring in
+  /// ``CheckReport/moving`` and does not judge it; it then does not report missing buffers of that region either.
+  /// The check cannot see what an application does between two syncs: while an application exchanges buffers
+  /// between two rings, one of them is in two slots. So check twice, and rely only on findings of both checks
+  /// (``CheckReport/confirmed(by:)``). A finding about a port whose process is untrusted need not be a fault of the
+  /// engine.
   ///
-  /// Any thread. Nothing is changed, nothing waited for; other requests wait meanwhile, for about a
-  /// millisecond for each thousand buffers in use.
+  /// Any thread may call it. The check changes nothing that it looks at, and waits for no sync. Other requests wait
+  /// until it ends: about a millisecond for each thousand buffers in use.
   package func check() -> CheckReport {
     let report = try? exclusively { (state) throws(NetmapError) in
       var check = EngineCheck(state)
@@ -50,7 +53,7 @@ extension Engine {
   }
 }
 
-/// One walk over everything an engine has. Under the engine's lock.
+/// One walk over the whole state of an engine. The caller holds the engine's lock.
 struct EngineCheck {
   private let state: EngineState
   private var report = CheckReport()
@@ -86,7 +89,7 @@ struct EngineCheck {
       }
     }
     for port in state.ports.values { add(port) }
-    // Null ports are known by their bindings only.
+    // Null ports are listed nowhere else: only their bindings name them.
     for binding in state.bindings.values { add(binding.port) }
     return found.values.sorted { $0.name.rawValue < $1.name.rawValue }
   }
@@ -101,7 +104,7 @@ struct EngineCheck {
     return found.values.sorted { $0.id < $1.id }
   }
 
-  /// The per-open state that processes read from shared memory.
+  /// Checks the records of bindings, which processes read from shared memory.
   private mutating func checkBindings(of port: EnginePort) {
     let own = state.bindings.values.filter { $0.port === port }
     if own.count != port.bindings {

@@ -1,11 +1,12 @@
-/// A ring as the checker sees it; the two joined rings of a pipe's direction are one, seen from the
-/// sender.
+/// A ring as the checker sees it.
+///
+/// The two joined rings of a pipe's direction count as one ring, the sender's.
 struct CheckedRing {
   let port: EnginePort
   let direction: Direction
   let index: Int
 
-  /// The other end's receive ring, of a pipe.
+  /// The other end of a pipe, whose receive ring is joined to this ring; nil for other ports.
   private let receiver: EnginePort?
 
   /// Every ring of the ports that has a ring object.
@@ -25,11 +26,11 @@ struct CheckedRing {
     return result
   }
 
-  /// Whether a backend moves its packets.
+  /// Whether a backend moves the ring's packets.
   var isBackends: Bool { port.ringKind == .backend }
 
-  /// Calls `body` with each slot: where the ring begins in whose copy the slot is believed, and the
-  /// slot's number.
+  /// Calls `body` for each slot: with the offset of the ring that holds the valid copy of the slot,
+  /// and the slot's number.
   func forEachSlot(_ body: (Int, Int) -> Void) {
     if let pair = unsafe port.pair {
       return pair.forEachSlot(pair.master === port ? .transmit : .receive, index, body)
@@ -40,7 +41,7 @@ struct CheckedRing {
 
   // MARK: - Motion
 
-  /// What changes when a ring is synced.
+  /// The state that changes when a ring is synced.
   struct Motion: Hashable {
     fileprivate var syncs: [UInt64] = []
     fileprivate var cursors: [KRingCursors] = []
@@ -55,7 +56,7 @@ struct CheckedRing {
     return motion
   }
 
-  /// Whether somebody has synced the ring, or does so now.
+  /// Whether a process has synced the ring since `before`, or is syncing it now.
   func isMoving(since before: Motion, _ directory: Directory) -> Bool {
     var isHeld = false
     unsafe forEachKRing { kring, _, _ in
@@ -72,7 +73,9 @@ struct CheckedRing {
 
   // MARK: - What must hold
 
-  /// What is wrong with the ring's words in shared memory.
+  /// Checks the ring's words in shared memory.
+  ///
+  /// - Returns: The faults, one line each.
   func findings(_ directory: Directory) -> [String] {
     var result: [String] = []
     unsafe forEachKRing { kring, port, direction in
@@ -113,7 +116,7 @@ struct CheckedRing {
       + orderFindings(kring.cursors, port.region.ring(at: offset, slotCount: Int(slots)))
   }
 
-  /// The application's words lie between the engine's, in the order of a sync's checks.
+  /// Checks that the application's words lie between the engine's, in the order that a sync checks.
   private func orderFindings(_ kring: KRingCursors, _ ring: Ring) -> [String] {
     let slots = unsafe ring.slotCount
     let (head, cur, tail) = unsafe (ring.head, ring.cur, ring.tail)
@@ -124,7 +127,8 @@ struct CheckedRing {
       return zip(distances, distances.dropFirst()).allSatisfy { $0 <= $1 }
     }
     let names = "hwcur, rhead, rcur, tail, rtail, hwtail"
-    // A sync that was killed in between has stored rhead and not rcur; the next one stores both.
+    // A process that is killed during a sync may have stored rhead but not rcur. The next sync
+    // stores both.
     let (withoutCur, withoutHead) = (
       [engine[0], engine[1]] + engine[3...], [engine[0], engine[2]] + engine[3...]
     )
@@ -137,7 +141,7 @@ struct CheckedRing {
     return []
   }
 
-  /// The receiver never is ahead of the sender, nor a whole ring behind it.
+  /// Checks that the receiver is neither ahead of the sender, nor a whole ring behind it.
   private func pipeFindings(_ receiver: EnginePort) -> [String] {
     let slots = UInt32(port.geometry.slots(.transmit))
     let (sending, receiving) = unsafe (

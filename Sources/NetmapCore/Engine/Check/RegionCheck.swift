@@ -1,15 +1,16 @@
-/// The walk over one region: who has each buffer, ring object and `netmap_if`.
+/// The check of one region: which slot, list or closed port holds each buffer, ring object and
+/// `netmap_if`.
 struct RegionCheck {
   private let region: Region
   private let ports: [EnginePort]
   private let bindings: [EngineState.Binding]
   private let directory: Directory
 
-  /// How many places have each buffer; counted to 255.
+  /// The number of places that hold each buffer, counted up to 255.
   private var holders: [UInt8]
   private var findings: [String] = []
 
-  /// The most findings about single buffers that are listed.
+  /// The largest number of findings about single buffers that a report lists.
   private static let listed = 16
 
   init(
@@ -23,7 +24,7 @@ struct RegionCheck {
     holders = [UInt8](repeating: 0, count: region.layout.buffers.count)
   }
 
-  /// Where a buffer is.
+  /// A place that holds a buffer.
   private enum Place {
     case slot(EnginePort, Direction, ring: Int, slot: Int)
     case list(EnginePort, binding: Int)
@@ -42,7 +43,7 @@ struct RegionCheck {
     }
   }
 
-  /// - Parameter report: Where findings are added.
+  /// Walks the region, and adds what it finds to `report`.
   mutating func run(_ report: inout CheckReport) {
     let rings = CheckedRing.all(of: ports)
     let before = rings.map(\.motion)
@@ -59,7 +60,8 @@ struct RegionCheck {
       }
     }
     if quiet.count < rings.count {
-      // What was counted is not worth anything: only what is at rest counts.
+      // Some rings moved meanwhile, so the counts are worthless. Count again, only the rings at
+      // rest.
       for index in holders.indices { holders[index] = 0 }
       walk(quiet) { index, _ in
         if index < holders.count, holders[Int(index)] < .max { holders[Int(index)] += 1 }
@@ -72,12 +74,13 @@ struct RegionCheck {
 
   // MARK: - Buffers
 
-  /// Visits every place that has a buffer.
+  /// Visits every place that holds a buffer.
   private func walk(_ rings: [CheckedRing], _ body: (UInt32, Place) -> Void) {
     for ring in rings {
       ring.forEachSlot { offset, slot in
         let index = region.slot(slot, ofRingAt: offset).bufferIndex
-        // What a backend has lent is known to it, and no slot is believed.
+        // The owner bytes say which buffers a backend has lent. They are visited below, whatever
+        // the slots name.
         if ring.isBackends, region.ownership.state(index) == .lent { return }
         body(index, .slot(ring.port, ring.direction, ring: ring.index, slot: slot))
       }
@@ -106,7 +109,8 @@ struct RegionCheck {
     report.buffers += taken.count
     var wrong: [String] = []
     var doubtful: Set<UInt32> = []
-    // Without a user a region's pools begin anew, whatever an application has lost.
+    // A region without bindings resets its pools, so a buffer that an application has lost is no
+    // fault there.
     let mustBeSomewhere = knowsAll && region.isUsed
     for index in taken {
       switch holders[index] {
