@@ -20,7 +20,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* The processor's counter of cycles, or of something as steady; 0 where there is none. */
+/* The processor's cycle counter, or a counter with a steady rate; 0 where there is none. */
 static inline uint64_t clinux_cycles(void)
 {
 #if defined(__x86_64__)
@@ -62,20 +62,20 @@ enum {
 /* dup3(2) */
 extern int dup3(int file, int as, int flags);
 
-/* fork(2). Swift hides it: the child may do little where the process has other threads. */
+/* fork(2). Swift hides it, because the child of a multithreaded process may do little. */
 static inline int clinux_fork(void)
 {
 	return fork();
 }
 
-/* ppoll(2): the only wait whose signal mask change and sleep are one step */
+/* ppoll(2): changes the signal mask and sleeps in one atomic step */
 extern int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
 		 const sigset_t *mask);
 
 /*
- * futex(2), FUTEX_WAIT and FUTEX_WAKE. Not the "private" ones: the words lie in memory that processes share.
- * With a time-out, which is relative, a wait behaves as poll(2) does: a handler that ran ends it with EINTR
- * whether it asked for SA_RESTART or not, a stop and SIGCONT do not.
+ * futex(2), FUTEX_WAIT and FUTEX_WAKE. Not the "private" operations, because the words lie in memory that
+ * processes share. With a time-out, which is relative, a wait behaves like poll(2): a signal handler ends it with
+ * EINTR, with or without SA_RESTART; a stop followed by SIGCONT does not end it.
  */
 static inline int clinux_futex_wait(const void *word, unsigned int expected,
 				    const struct timespec *timeout)
@@ -118,7 +118,7 @@ enum {
 };
 
 /*
- * Whether this process may read the byte at an address: 0 only when the kernel says that it may not
+ * Whether this process can read the byte at an address: 0 only if the kernel reports that it cannot
  * (process_vm_readv(2) on the process itself).
  */
 extern ssize_t process_vm_readv(pid_t process, const struct iovec *local, unsigned long localCount,
@@ -136,8 +136,8 @@ static inline int clinux_is_readable(const void *address)
 extern int gettid(void);
 
 /*
- * Asks the CPU to fetch a cache line; Swift has no way to say it. The attribute promises the compiler, which
- * cannot look into C, what is plain to see.
+ * Prefetches a cache line; Swift has no equivalent. The attribute tells the Swift compiler, which cannot
+ * analyze C code, that the function takes no locks.
  */
 __attribute__((swift_attr("@_noLocks")))
 static inline void clinux_prefetch(const void *address)
@@ -145,12 +145,12 @@ static inline void clinux_prefetch(const void *address)
 	__builtin_prefetch(address);
 }
 
-/* The same for one that is about to be written. */
+/* Prefetches a cache line for writing. */
 __attribute__((swift_attr("@_noLocks")))
 static inline void clinux_prefetch_to_write(void *address)
 {
 #if defined(__x86_64__)
-	/* Every 64-bit processor knows it, if only as a way to do nothing. */
+	/* Every 64-bit processor accepts the instruction; some treat it as a no-op. */
 	__asm__ volatile("prefetchw %0" : : "m"(*(char *)address));
 #else
 	__builtin_prefetch(address, 1);

@@ -1,5 +1,6 @@
 /*
- * What a process gives up rights by: prctl(2), capabilities(7), seccomp(2); and the numbers of system calls.
+ * Interfaces by which a process gives up rights: prctl(2), capabilities(7), seccomp(2), landlock(7); and the numbers
+ * of system calls.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -24,7 +25,10 @@ static inline int clinux_prctl(int option, unsigned long value)
 	return prctl(option, value, 0UL, 0UL, 0UL);
 }
 
-/* What ps(1) and top(1) call the calling thread; the process, where that is its first thread. 15 bytes at most. */
+/*
+ * Sets the name that ps(1) and top(1) show for the calling thread, or for the process if the thread is its first
+ * one; at most 15 bytes.
+ */
 static inline void clinux_set_process_name(const char *name)
 {
 	prctl(PR_SET_NAME, name, 0UL, 0UL, 0UL);
@@ -36,22 +40,22 @@ enum {
 	CLINUX_PR_SET_NAME = PR_SET_NAME,
 	CLINUX_PR_CAPBSET_DROP = PR_CAPBSET_DROP,
 	CLINUX_PR_SET_NO_NEW_PRIVS = PR_SET_NO_NEW_PRIVS,
-	/* Names of anonymous memory, which the C library gives to that of its threads. */
+	/* Names anonymous memory; the C library names the memory of its threads. */
 	CLINUX_PR_SET_VMA = 0x53564d41,
 };
 
-/* Installs a filter on all threads of the process; 0, -1, or a thread that has a filter of its own. */
+/* Installs a filter on all threads of the process. Returns 0, -1, or a thread that has another filter. */
 static inline long clinux_seccomp(const struct sock_fprog *program)
 {
 	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, program);
 }
 
 /*
- * landlock(7): the calling thread, and those that it starts, may open, make and remove nothing in any file
- * system, bind and connect no TCP socket, and neither connect to abstract names of others nor signal them. Where the
- * kernel has no Landlock, or less of it, that is left out.
+ * landlock(7): restricts the calling thread and the threads that it starts. They can no longer open, create or remove
+ * files in any file system, bind or connect TCP sockets, or connect to abstract socket names of, or send signals to,
+ * other processes. Restrictions that the kernel does not support are omitted.
  *
- * Returns 0, or -1 when a kernel that has it refuses.
+ * Returns 0, or -1 when a kernel with Landlock rejects a call.
  */
 static inline int clinux_landlock(void)
 {
@@ -78,7 +82,7 @@ static inline int clinux_landlock(void)
 	return result;
 }
 
-/* What a filter looks at: struct seccomp_data. Arguments are 64 bits each, the low half first. */
+/* The data that a filter inspects: struct seccomp_data. Arguments are 64 bits each, the low half first. */
 enum {
 	CLINUX_SECCOMP_CALL = offsetof(struct seccomp_data, nr),
 	CLINUX_SECCOMP_ARCHITECTURE = offsetof(struct seccomp_data, arch),
@@ -97,7 +101,7 @@ static const unsigned int CLINUX_AUDIT_ARCHITECTURE = AUDIT_ARCH_AARCH64;
 static const unsigned int CLINUX_FOREIGN_CALLS = 0x40000000u;
 #endif
 
-/* System calls by name: those that an architecture does not have are -1. */
+/* System calls by name; calls that an architecture does not have are -1. */
 #define CLINUX_CALL(name) CLINUX_CALL_##name = SYS_##name
 enum {
 	CLINUX_CALL(accept), CLINUX_CALL(accept4), CLINUX_CALL(bind), CLINUX_CALL(bpf), CLINUX_CALL(brk),
@@ -141,7 +145,7 @@ enum {
 	CLINUX_CALL_fork = -1, CLINUX_CALL_vfork = -1, CLINUX_CALL_iopl = -1, CLINUX_CALL_ioperm = -1,
 	CLINUX_CALL_arch_prctl = -1, CLINUX_CALL_modify_ldt = -1,
 #endif
-	/* The same everywhere since Linux 5.1. */
+	/* The same numbers on every architecture since Linux 5.1. */
 	CLINUX_CALL_pidfd_send_signal = 424, CLINUX_CALL_io_uring_setup = 425,
 	CLINUX_CALL_open_tree = 428, CLINUX_CALL_move_mount = 429, CLINUX_CALL_fsopen = 430,
 	CLINUX_CALL_pidfd_open = 434, CLINUX_CALL_clone3 = 435, CLINUX_CALL_close_range = 436,

@@ -1,5 +1,5 @@
 /*
- * What is asked about network interfaces: netdevice(7), <linux/sockios.h>, <linux/ethtool.h>,
+ * Queries about network interfaces: netdevice(7), <linux/sockios.h>, <linux/ethtool.h>,
  * rtnetlink(7).
  *
  * SPDX-License-Identifier: BSD-2-Clause
@@ -19,14 +19,14 @@ static inline int clinux_ioctl(int file, unsigned long request, void *argument)
 	return ioctl(file, request, argument);
 }
 
-/* ioctl(2) requests: macros with casts or of other headers, which do not import */
+/* ioctl(2) requests. Swift cannot import them, because they are macros with casts or lie in other headers. */
 static const unsigned long CLINUX_SIOCOUTQ = 0x5411;
 static const unsigned long CLINUX_SIOCGIFNAME = 0x8910;
 static const unsigned long CLINUX_SIOCGIFFLAGS = 0x8913;
 static const unsigned long CLINUX_SIOCGIFMTU = 0x8921;
 static const unsigned long CLINUX_SIOCETHTOOL = 0x8946;
 
-/* getsockopt(2), Linux 5.14: a number for the socket's network namespace */
+/* getsockopt(2), Linux 5.14: a number that identifies the socket's network namespace */
 enum {
 	CLINUX_SO_NETNS_COOKIE = 71,
 };
@@ -38,7 +38,7 @@ enum {
 	CLINUX_IFNAMSIZ = 16,
 };
 
-/* <linux/if.h> clashes with <net/if.h>, which Glibc has */
+/* <linux/if.h> conflicts with <net/if.h>, which Glibc includes */
 enum {
 	CLINUX_IFF_UP = 1 << 0,
 	CLINUX_IFF_LOOPBACK = 1 << 3,

@@ -24,15 +24,15 @@ enum {
 	CLINUX_SOL_PACKET = SOL_PACKET,
 	CLINUX_SOCK_RAW = 3,
 	CLINUX_SOCK_CLOEXEC = 02000000,
-	/* Since Linux 6.2; without it a fanout group hears what its own host sends. */
+	/* Since Linux 6.2; without it a fanout group receives the packets that its own host sends. */
 	CLINUX_FANOUT_FLAG_IGNORE_OUTGOING = 0x4000,
 	/* Since Linux 6.2 in virtio_net.h: UDP segmentation. */
 	CLINUX_VIRTIO_NET_HDR_GSO_UDP_L4 = 5,
-	/* linux/filter.h spells it as a negative offset of the packet. */
+	/* linux/filter.h defines it as a negative packet offset. */
 	CLINUX_SKF_AD_PKTTYPE = SKF_AD_OFF + SKF_AD_PKTTYPE,
 };
 
-/* Where filters of the clsact qdisc sit: TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS or _EGRESS) */
+/* Parents of the filters of a clsact qdisc: TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS or _EGRESS) */
 static const unsigned int CLINUX_TC_INGRESS = 0xfffffff2u;
 static const unsigned int CLINUX_TC_EGRESS = 0xfffffff3u;
 
@@ -53,7 +53,7 @@ enum {
 	CLINUX_FRAME_DATA = offsetof(struct tpacket3_hdr, tp_mac),
 	CLINUX_FRAME_VLAN_TCI = offsetof(struct tpacket3_hdr, hv1.tp_vlan_tci),
 	CLINUX_FRAME_VLAN_TPID = offsetof(struct tpacket3_hdr, hv1.tp_vlan_tpid),
-	/* Bytes that the kernel leaves alone. */
+	/* Bytes that the kernel does not use. */
 	CLINUX_FRAME_SPARE = offsetof(struct tpacket3_hdr, tp_padding),
 	CLINUX_FRAME_HEADER = sizeof(struct tpacket3_hdr),
 	CLINUX_FRAME_ALIGNMENT = TPACKET_ALIGNMENT,
@@ -63,7 +63,7 @@ _Static_assert(CLINUX_FRAME_HEADER % TPACKET_ALIGNMENT == 0, "where data to send
 _Static_assert(CLINUX_FRAME_DATA == 24 && CLINUX_FRAME_SPARE == 40, "tpacket3_hdr is ABI");
 _Static_assert(CLINUX_BLOCK_STATUS == 8 && CLINUX_BLOCK_FIRST == 16, "tpacket_block_desc is ABI");
 
-/* What the kernel says of offloads, right before a received frame: struct virtio_net_hdr. */
+/* The kernel's offload information, directly before a received frame: struct virtio_net_hdr. */
 enum {
 	CLINUX_OFFLOAD_FLAGS = offsetof(struct virtio_net_hdr, flags),
 	CLINUX_OFFLOAD_TYPE = offsetof(struct virtio_net_hdr, gso_type),

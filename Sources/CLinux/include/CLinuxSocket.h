@@ -1,6 +1,6 @@
 /*
- * Unix sockets: descriptors with messages, and who is at the other end. The control-message macros of
- * cmsg(3) cannot be imported into Swift.
+ * Unix sockets: messages with descriptors, and the credentials of the peer. Swift cannot import the
+ * control-message macros of cmsg(3).
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -22,7 +22,7 @@ enum {
 	CLINUX_SO_SNDBUFFORCE = 32,
 	CLINUX_LOCK_EX = 2,
 	CLINUX_POSIX_SPAWN_SETSID = 0x80,
-	/* Control messages of unix(7) beside SCM_RIGHTS */
+	/* Control messages of unix(7) besides SCM_RIGHTS */
 	CLINUX_SCM_CREDENTIALS = 2,
 	CLINUX_SCM_PIDFD = 4,
 };
@@ -55,7 +55,7 @@ static inline int clinux_peer(int socket, struct clinux_credentials *peer)
 	return getsockopt(socket, SOL_SOCKET, 17, peer, &size);
 }
 
-/* PR_SET_NO_NEW_PRIVS of prctl(2): exec never gives more rights from now on */
+/* PR_SET_NO_NEW_PRIVS of prctl(2): from now on exec grants no additional rights */
 static inline int clinux_no_new_privileges(void)
 {
 	extern int prctl(int option, ...);
@@ -63,13 +63,13 @@ static inline int clinux_no_new_privileges(void)
 	return prctl(38, 1UL, 0UL, 0UL, 0UL);
 }
 
-/* pipe2(2): the ends are closed on exec from the start, whatever other threads run just then */
+/* pipe2(2): both ends are close-on-exec from the start, so another thread's fork and exec cannot leak them */
 static inline int clinux_pipe(int ends[2])
 {
 	return (int)syscall(SYS_pipe2, ends, O_CLOEXEC);
 }
 
-/* The family of a socket, such as AF_UNIX; -1 for any other file. Waits for nobody. */
+/* The family of a socket, such as AF_UNIX; -1 for any other file. Never blocks. */
 static inline int clinux_socket_family(int file)
 {
 	int value = -1;
@@ -91,7 +91,7 @@ static inline int clinux_pidfd_signal(int pidfd, int signal)
 	return (int)syscall(424, pidfd, signal, NULL, 0);
 }
 
-/* Whether a file is of tmpfs, as what memfd_create(2) makes is unless it has huge pages. */
+/* Whether a file is on tmpfs; files of memfd_create(2) are, unless they use huge pages. */
 static inline int clinux_is_tmpfs(int file)
 {
 	struct statfs status;
@@ -100,10 +100,10 @@ static inline int clinux_is_tmpfs(int file)
 }
 
 /*
- * Sends one datagram with some descriptors; at most CLINUX_MESSAGE_FILES.
+ * Sends one datagram with up to CLINUX_MESSAGE_FILES descriptors.
  *
- * Whoever asks for credentials gets the effective user. The kernel by itself would say the real one, which
- * is another one in a set-user-ID program.
+ * A receiver that asks for credentials gets the effective user. By default the kernel would send the real user,
+ * which differs in a set-user-ID program.
  */
 static inline ssize_t clinux_send(int socket, const void *bytes, size_t size, const int *files,
 				  size_t count, int flags)
@@ -145,8 +145,8 @@ static inline ssize_t clinux_send(int socket, const void *bytes, size_t size, co
 }
 
 /*
- * Receives one datagram. Its descriptors, close-on-exec, go to files, their number to count; those
- * beyond CLINUX_MESSAGE_FILES are closed by the kernel. truncated says whether bytes were lost.
+ * Receives one datagram. Stores its descriptors, close-on-exec, in files, and their number in count. The kernel
+ * closes descriptors beyond CLINUX_MESSAGE_FILES. Sets truncated if bytes were lost.
  */
 static inline ssize_t clinux_receive(int socket, void *bytes, size_t size, int *files,
 				     size_t *count, int *truncated, int flags)
@@ -179,20 +179,20 @@ static inline ssize_t clinux_receive(int socket, void *bytes, size_t size, int *
 }
 
 /*
- * Has every message that is received on a socket, or on one that a listening socket accepts, come with its
- * sender's credentials, which the kernel checks; and from Linux 6.5 on with a pidfd of the sender.
+ * Makes every message received on a socket, or on a socket that a listening socket accepts, carry its sender's
+ * credentials, which the kernel checks, and since Linux 6.5 a pidfd of the sender.
  */
 static inline int clinux_pass_credentials(int socket)
 {
 	const int yes = 1;
 
-	/* SO_PASSPIDFD; an older kernel refuses it, and whoever receives manages without. */
+	/* SO_PASSPIDFD; an older kernel rejects it, and the receiver works without a pidfd. */
 	(void)setsockopt(socket, SOL_SOCKET, 76, &yes, sizeof yes);
 	/* SO_PASSCRED */
 	return setsockopt(socket, SOL_SOCKET, 16, &yes, sizeof yes);
 }
 
-/* No pidfd with messages from now on. */
+/* Stops passing a pidfd with messages. */
 static inline int clinux_pass_no_pidfd(int socket)
 {
 	const int no = 0;
@@ -200,7 +200,7 @@ static inline int clinux_pass_no_pidfd(int socket)
 	return setsockopt(socket, SOL_SOCKET, 76, &no, sizeof no);
 }
 
-/* Whether a descriptor is a Unix socket for messages that does not listen. Waits for nobody. */
+/* Whether a descriptor is a Unix SOCK_SEQPACKET socket that is not listening. Never blocks. */
 static inline int clinux_is_message_socket(int file)
 {
 	int value = -1;
@@ -214,7 +214,7 @@ static inline int clinux_is_message_socket(int file)
 	return !getsockopt(file, SOL_SOCKET, 30, &value, &size) && value == 0;
 }
 
-/* Whether a descriptor is a Unix socket of any kind. Waits for nobody. */
+/* Whether a descriptor is a Unix socket of any type. Never blocks. */
 static inline int clinux_is_unix_socket(int file)
 {
 	int value = -1;
@@ -223,7 +223,7 @@ static inline int clinux_is_unix_socket(int file)
 	return !getsockopt(file, SOL_SOCKET, 39, &value, &size) && value == AF_UNIX;
 }
 
-/* close(2) of a socket does not wait until what was sent has arrived; other files are left as they are. */
+/* Makes close(2) of a socket return without waiting until sent data has arrived; no effect on other files. */
 static inline void clinux_no_linger(int file)
 {
 	const struct {
@@ -234,23 +234,23 @@ static inline void clinux_no_linger(int file)
 	(void)setsockopt(file, SOL_SOCKET, 13, &never, sizeof never);
 }
 
-/* What came with a datagram beside its bytes. */
+/* The data that arrived with a datagram besides its bytes. */
 struct clinux_arrival {
 	struct clinux_credentials sender;
-	/* Whether there are any; a socket's end has none, an empty datagram has. */
+	/* Whether credentials arrived: an empty datagram has them, the end of a connection does not. */
 	int has_sender;
-	/* Of the sender; -1 when the kernel gives none, or it has ended. */
+	/* The sender's pidfd; -1 if the kernel provides none, or the sender has exited. */
 	int pidfd;
-	/* Descriptors. */
+	/* The number of descriptors. */
 	size_t count;
-	/* Whether bytes were lost, and descriptors. */
+	/* Whether bytes were lost (truncated) or descriptors (lost). */
 	int truncated, lost;
 };
 
 /*
- * Receives one datagram with its sender, on a socket of clinux_pass_credentials. There is room for every
- * descriptor that a message can carry, as the kernel closes those for which there is none on this thread,
- * which waits then as long as the file's owner likes.
+ * Receives one datagram with its sender's credentials, on a socket prepared by clinux_pass_credentials. The buffer has
+ * room for every descriptor that a message can carry, because the kernel would close further descriptors on this
+ * thread, and closing a file can block for as long as its owner likes.
  */
 static inline ssize_t clinux_receive_arrival(int socket, void *bytes, size_t size, int *files,
 					     struct clinux_arrival *arrival)
@@ -295,7 +295,7 @@ static inline ssize_t clinux_receive_arrival(int socket, void *bytes, size_t siz
 	return got;
 }
 
-/* Of a network namespace: the user who owns the user namespace that it belongs to (ioctl_ns(2)). */
+/* The owner of the user namespace that a network namespace belongs to (ioctl_ns(2)). */
 static inline int clinux_namespace_owner(int file, unsigned int *user)
 {
 	extern int ioctl(int file, unsigned long request, ...);
@@ -310,7 +310,7 @@ static inline int clinux_namespace_owner(int file, unsigned int *user)
 	return result;
 }
 
-/* Sends one byte on a stream socket. Never waits, whatever flags the socket has, and raises no SIGPIPE. */
+/* Sends one byte on a stream socket. Never blocks, whatever flags the socket has, and raises no SIGPIPE. */
 static inline ssize_t clinux_send_byte(int socket)
 {
 	const char byte = 1;
@@ -319,13 +319,13 @@ static inline ssize_t clinux_send_byte(int socket)
 }
 
 /*
- * How many bytes lie in a stream socket's queue, up to size of them, which stay there. has_files says whether
- * descriptors lie among or right behind them. Never waits for bytes.
+ * Reads up to size bytes from a stream socket's queue without removing them, and returns their number. Sets has_files
+ * if descriptors lie among the bytes or directly after them. Never waits for bytes.
  */
 static inline ssize_t clinux_peek(int socket, void *bytes, size_t size, int *has_files)
 {
 	struct iovec part = { .iov_base = bytes, .iov_len = size };
-	/* Without room for them, descriptors are reported as cut off. */
+	/* Without room for descriptors, the kernel reports them as truncated. */
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
 	const ssize_t got = recvmsg(socket, &message, MSG_PEEK | MSG_DONTWAIT);
 
@@ -333,15 +333,15 @@ static inline ssize_t clinux_peek(int socket, void *bytes, size_t size, int *has
 	return got;
 }
 
-/* Takes bytes out of a stream socket's queue. Never waits for bytes. */
+/* Removes bytes from a stream socket's queue. Never waits for bytes. */
 static inline ssize_t clinux_take(int socket, void *bytes, size_t size)
 {
 	return recv(socket, bytes, size, MSG_DONTWAIT);
 }
 
 /*
- * The calling thread alone is another user from now on, without groups and capabilities. The C library's
- * functions change all threads.
+ * Changes the user of the calling thread only, and drops its groups and capabilities. The C library's functions
+ * would change all threads.
  */
 static inline int clinux_become_on_thread(unsigned int user)
 {

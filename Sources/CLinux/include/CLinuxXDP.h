@@ -1,5 +1,5 @@
 /*
- * AF_XDP, <linux/if_xdp.h>, and what headers of Linux 6.1 do not know yet.
+ * AF_XDP: <linux/if_xdp.h>, and constants that the headers of Linux 6.1 do not have.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -1,5 +1,5 @@
 /*
- * The netmap ABI as Swift needs it: what the importer of C cannot see by itself, as constants.
+ * The netmap ABI for Swift: constants for the parts that Swift's C importer cannot import.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* struct netmap_slot: imports as it is; these are for atomic access and for raw spans. */
+/* struct netmap_slot imports as it is; these are for atomic access and for raw spans. */
 enum {
     NETMAP_SLOT_BUF_IDX_OFFSET = offsetof(struct netmap_slot, buf_idx),
     NETMAP_SLOT_LEN_OFFSET = offsetof(struct netmap_slot, len),
@@ -71,7 +71,7 @@ enum {
     NETMAP_IF_ALIGNMENT = __alignof__(struct netmap_if)
 };
 
-/* struct nm_csb_atok and struct nm_csb_ktoa: import, but their words are atomics on both sides. */
+/* struct nm_csb_atok and struct nm_csb_ktoa import as they are, but both sides access their words atomically. */
 enum {
     NM_CSB_ATOK_HEAD_OFFSET = offsetof(struct nm_csb_atok, head),
     NM_CSB_ATOK_CUR_OFFSET = offsetof(struct nm_csb_atok, cur),
@@ -80,11 +80,11 @@ enum {
     NM_CSB_KTOA_HWCUR_OFFSET = offsetof(struct nm_csb_ktoa, hwcur),
     NM_CSB_KTOA_HWTAIL_OFFSET = offsetof(struct nm_csb_ktoa, hwtail),
     NM_CSB_KTOA_KERN_NEED_KICK_OFFSET = offsetof(struct nm_csb_ktoa, kern_need_kick),
-    /* Of one entry. The arrays are aligned to it. */
+    /* The size of one entry, and the alignment of the arrays. */
     NM_CSB_ENTRY_SIZE = sizeof(struct nm_csb_atok)
 };
 
-/* struct nmreq_opt_sync_kloop_eventfds: the array behind the option's header. */
+/* struct nmreq_opt_sync_kloop_eventfds: the array after the option's header. */
 enum {
     NMREQ_OPT_SYNC_KLOOP_EVENTFDS_OFFSET =
         offsetof(struct nmreq_opt_sync_kloop_eventfds, eventfds),
@@ -92,7 +92,7 @@ enum {
         sizeof(((struct nmreq_opt_sync_kloop_eventfds *)0)->eventfds[0])
 };
 
-/* struct netmap_module_frame and _batch: Swift has structures of its own, which are compared with these. */
+/* struct netmap_module_frame and _batch: Swift has its own structures, whose layout must agree with these. */
 enum {
     NETMAP_MODULE_FRAME_LENGTH_OFFSET = offsetof(struct netmap_module_frame, length),
     NETMAP_MODULE_FRAME_FRAGMENTS_OFFSET = offsetof(struct netmap_module_frame, fragments),
@@ -113,8 +113,8 @@ enum {
 };
 
 /*
- * Request numbers of ioctl(2). 32 bits wide, which is all the kernel looks at: callers that keep a
- * request in an int hand over a sign-extended one.
+ * Request numbers of ioctl(2). 32 bits wide, because the kernel uses only 32 bits, and a caller that
+ * keeps a request in an int passes a sign-extended value.
  */
 static const uint32_t NETMAP_IOCTL_GINFO = (uint32_t)NIOCGINFO;
 static const uint32_t NETMAP_IOCTL_REGIF = (uint32_t)NIOCREGIF;

@@ -3,9 +3,10 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Docs: netmap(4), netmap ABI 14. Programs reach into struct nmport_d, so its layout is as fixed as
- * that of the rings; Sources/CNetmap/abi.c proves it. Unless said otherwise a function that returns
- * an int gives 0, or -1 and errno; one that returns a pointer gives NULL and errno.
+ * Docs: netmap(4), netmap ABI 14. Programs access members of struct nmport_d, so its layout is as
+ * fixed as that of the rings; Sources/CNetmap/abi.c checks it. Unless stated otherwise, a function
+ * that returns an int returns 0, or -1 with errno set; a function that returns a pointer returns
+ * NULL with errno set on failure.
  */
 #ifndef LIBNETMAP_H_
 #define LIBNETMAP_H_
@@ -28,8 +29,8 @@ struct nmreq_parse_ctx;
 /* ---- Ports ---- */
 
 /*
- * A port on its way from a name to mapped rings. Between the steps programs may change hdr and reg;
- * afterwards these hold the engine's answer.
+ * A port, from the parsing of its name to the mapping of its rings. Programs may change hdr and reg
+ * between the steps; after the last step these hold the engine's answer.
  */
 struct nmport_d {
     struct nmreq_header hdr;
@@ -39,7 +40,7 @@ struct nmport_d {
     struct nmctx *ctx;
     int register_done;
     int mmap_done;
-    struct nmreq_opt_extmem *extmem; /* set if the memory is the program's own */
+    struct nmreq_opt_extmem *extmem; /* set if the program provides the memory */
 
     int fd; /* for poll() and ioctl() */
     struct netmap_if *nifp;
@@ -47,7 +48,7 @@ struct nmport_d {
     uint16_t last_tx_ring;
     uint16_t first_rx_ring;
     uint16_t last_rx_ring;
-    uint16_t cur_tx_ring; /* where nmport_inject() goes on */
+    uint16_t cur_tx_ring; /* where nmport_inject() continues */
     uint16_t cur_rx_ring; /* for the program's use */
 
     struct nmport_cleanup_d *clist; /* what closing has to undo; private */
@@ -63,10 +64,10 @@ struct nmport_d {
 struct nmport_d *nmport_open(const char *portspec);
 void nmport_close(struct nmport_d *d);
 
-/* Queues a copy of a frame on the first ring with room. Gives `size`, or 0 if there is none. */
+/* Queues a copy of a frame on the first ring with room. Returns `size`, or 0 if there is none. */
 int nmport_inject(struct nmport_d *d, const void *buf, size_t size);
 
-/* nmport_open() in steps. Each may be undone, in reverse order; undoing twice does no harm. */
+/* The steps of nmport_open(). Each may be undone, in reverse order; undoing twice does no harm. */
 struct nmport_d *nmport_new(void);
 int nmport_parse(struct nmport_d *d, const char *portspec);
 int nmport_register(struct nmport_d *d);
@@ -76,7 +77,7 @@ void nmport_undo_register(struct nmport_d *d);
 void nmport_undo_parse(struct nmport_d *d);
 void nmport_delete(struct nmport_d *d);
 
-/* The same in two steps: new and parse, then register and mmap. */
+/* nmport_open() in two steps: new and parse, then register and mmap. */
 struct nmport_d *nmport_prepare(const char *portspec);
 int nmport_open_desc(struct nmport_d *d);
 void nmport_undo_open_desc(struct nmport_d *d);
@@ -85,17 +86,17 @@ void nmport_undo_prepare(struct nmport_d *d);
 /* A new descriptor with the name and the request of `d`, its region included, but no options. */
 struct nmport_d *nmport_clone(struct nmport_d *d);
 
-/* Puts the region into memory of the program, or into a file. Both before nmport_register(). */
+/* Put the region into memory of the program, or into a file. Call before nmport_register(). */
 int nmport_extmem(struct nmport_d *d, void *base, size_t size);
 int nmport_extmem_from_file(struct nmport_d *d, const char *fname);
-/* The pools wanted, then granted, in that memory; NULL if neither of the above was called. */
+/* The pools requested, later granted, in that memory; NULL if neither function was called. */
 struct nmreq_pools_info *nmport_extmem_getinfo(struct nmport_d *d);
 
 /* Asks for packets that begin inside their buffers; see struct nmreq_opt_offsets. */
 int nmport_offset(struct nmport_d *d, uint64_t initial, uint64_t maxoff, uint64_t bits,
                   uint64_t mingap);
 
-/* Whether port names may carry an option. All are enabled at the start, except "offset". */
+/* Set whether port names may carry an option. Initially all are enabled, except "offset". */
 void nmport_disable_option(const char *opt);
 int nmport_enable_option(const char *opt);
 
@@ -105,13 +106,13 @@ int nmport_enable_option(const char *opt);
 void nmreq_header_init(struct nmreq_header *hdr, uint16_t reqtype, void *body);
 
 /*
- * Read one part of a port name each and move the pointer behind it. On failure pointer and result
- * stay as they were, and the context's error function hears why.
+ * Each reads one part of a port name and advances the pointer past it. On failure it changes
+ * neither the pointer nor the result, and passes a message to the context's error function.
  */
 int nmreq_header_decode(const char **ppspec, struct nmreq_header *hdr, struct nmctx *ctx);
 int nmreq_register_decode(const char **pmode, struct nmreq_register *reg, struct nmctx *ctx);
 
-/* Reads all options of a port name. Each is handed to the parser that has its name as prefix. */
+/* Reads all options of a port name. Passes each to the parser whose prefix is the option's name. */
 int nmreq_options_decode(const char *opt, struct nmreq_opt_parser *parsers, void *token,
                          struct nmctx *ctx);
 
@@ -145,11 +146,11 @@ struct nmreq_opt_parser {
 
 struct nmreq_parse_ctx {
     struct nmctx *ctx;
-    void *token; /* what nmreq_options_decode() was given */
+    void *token; /* the argument of nmreq_options_decode() */
     const char *keys[NMREQ_OPT_MAXKEYS]; /* by id; NULL if not given */
 };
 
-/* The region a port lives in, or -1. Leaves `portname` behind the name. */
+/* The memory region of a port, or -1. Advances `portname` past the name. */
 int32_t nmreq_get_mem_id(const char **portname, struct nmctx *ctx);
 
 /* The list of a header's options. nmreq_free_options() frees each with free(). */
@@ -164,7 +165,7 @@ const char *nmreq_option_name(uint32_t type);
     for ((o) = nmreq_option_at_((h)->nr_options); (o) != NULL;     \
          (o) = nmreq_option_at_((o)->nro_next))
 
-/* ---- Contexts: where messages go, where memory comes from, who shares mappings ---- */
+/* ---- Contexts: messages, memory allocation and shared mappings ---- */
 
 typedef void (*nmctx_error_cb)(struct nmctx *ctx, const char *message);
 typedef void *(*nmctx_malloc_cb)(struct nmctx *ctx, size_t size);
@@ -181,11 +182,11 @@ struct nmctx {
     struct nmem_d *mem_descs; /* regions mapped at present */
 };
 
-/* The context new ports get. Setting it gives back the one before. */
+/* The context of new ports. nmctx_set_default() returns the previous one. */
 struct nmctx *nmctx_get(void);
 struct nmctx *nmctx_set_default(struct nmctx *ctx);
 
-/* A mapped region. Goes when the last port in it does. */
+/* A mapped region. The library unmaps it after its last port. */
 struct nmem_d {
     uint16_t mem_id;
     int refcount;
@@ -208,8 +209,8 @@ void nmctx_unlock(struct nmctx *ctx);
 
 #ifndef LIBNETMAP_NOTHREADSAFE
 /*
- * Never called. It mentions a symbol of the library's threading half, so that a static link brings
- * that in as well. A program without threads defines LIBNETMAP_NOTHREADSAFE to do without.
+ * Never called. It refers to a symbol of the library's threading part, so that a static link
+ * includes that part. A program without threads defines LIBNETMAP_NOTHREADSAFE to omit it.
  */
 extern int nmctx_threadsafe;
 static void libnetmap_init(void) __attribute__((__used__));

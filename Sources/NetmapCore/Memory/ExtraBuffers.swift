@@ -1,8 +1,8 @@
 extension Region {
-  /// Allocates up to `count` buffers and chains them: the first 32-bit word of each names the next,
+  /// Allocates up to `count` buffers and links them: the first 32-bit word of each names the next,
   /// 0 ends the list (netmap(4), `nr_extra_bufs`).
   ///
-  /// - Returns: The head of the list, 0 when it is empty, and how many buffers it has.
+  /// - Returns: The head of the list, 0 if it is empty, and the number of buffers in it.
   package func makeExtraBuffers(_ count: Int) -> (head: UInt32, count: Int) {
     var head: UInt32 = 0
     let list = allocateBuffers(upTo: count)
@@ -13,17 +13,17 @@ extension Region {
     return (head, list.count)
   }
 
-  /// Takes back whatever list the application left.
+  /// Takes back the buffers in a list that an application left.
   ///
-  /// The list may hold other buffers than were given: applications move them between rings and list.
-  /// It ends at 0, at anything that is no buffer, and at a buffer that was given back already, which also
-  /// ends a list that runs in a circle. Somebody may be rewriting it meanwhile: each step gives back one
-  /// more buffer of the pool, so there are no more steps than buffers.
+  /// The list may hold other buffers than the engine allocated for it, because applications move buffers between
+  /// rings and list. The walk ends at 0, at an invalid index, and at a buffer that was returned already, which
+  /// also ends a circular list. A client may rewrite the list meanwhile: each step returns one more buffer of the
+  /// pool, so there are no more steps than buffers.
   ///
   /// - Parameters:
-  ///   - head: Where the list begins.
-  ///   - interface: The offset of the `netmap_if` that it belongs to.
-  /// - Returns: How many buffers came back.
+  ///   - head: The first buffer of the list.
+  ///   - interface: The offset of the `netmap_if` that the list belongs to.
+  /// - Returns: The number of buffers returned.
   @discardableResult
   package func releaseExtraBuffers(head: UInt32, ofInterfaceAt interface: Int? = nil) -> Int {
     var index = head

@@ -1,11 +1,12 @@
 internal import CNetmap
 
-/// A `netmap_if`: what a binding tells the application about its rings. One for each binding.
+/// A `netmap_if`: the description of a binding's rings for the application.
 ///
-/// `ring_ofs` lists hardware transmit rings, host transmit rings, hardware receive rings, host
-/// receive rings, each as a byte distance from the `netmap_if`; 0 for a ring that the binding does not
-/// hold. A port without host rings is shown with one of each direction, at distance 0, because the
-/// macros of netmap(4) count on it.
+/// Each binding has one.
+///
+/// `ring_ofs` lists hardware transmit rings, host transmit rings, hardware receive rings, host receive rings,
+/// each as a byte distance from the `netmap_if`; 0 for a ring that the binding does not hold. A port without host
+/// rings shows one host ring of each direction, at distance 0, because the macros of netmap(4) rely on it.
 package struct InterfaceObject {
   let memory: SharedMemory
   package let offset: Int
@@ -19,25 +20,25 @@ package struct InterfaceObject {
     NETMAP_IF_RING_OFS_OFFSET + 8 * ringCount
   }
 
-  /// How many `ring_ofs` entries a port of this geometry has.
+  /// The number of `ring_ofs` entries of a port with this geometry.
   static func ringCount(_ port: PortGeometry) -> Int {
     port.transmitRings + max(port.hostTransmitRings, 1) + port.receiveRings
       + max(port.hostReceiveRings, 1)
   }
 
-  /// Fills the object in; its memory is zero before.
+  /// Fills the object, whose memory must be zero.
   ///
   /// - Parameters:
-  ///   - name: The port's name; cut to 15 bytes.
+  ///   - name: The port's name; truncated to 15 bytes.
   ///   - geometry: The port's rings.
   ///   - isPrivate: Whether the region belongs to the port alone.
-  ///   - ringOffset: Where ring `index` of a direction is in the region; nil if the binding does not
-  ///     hold it.
+  ///   - ringOffset: Returns the offset in the region of ring `index` of a direction; nil if the binding does not
+  ///     hold the ring.
   func write(
     name: [UInt8], geometry: PortGeometry, isPrivate: Bool,
     ringOffset: (Direction, Int) -> Int?
   ) {
-    // 15 bytes and a NUL, as every name in the legacy interface.
+    // 15 bytes and a NUL, like every name in the legacy interface.
     for (index, byte) in name.prefix(EngineLimits.interfaceNameLength).enumerated() {
       memory.store(byte, at: offset + NETMAP_IF_NAME_OFFSET + index)
     }
@@ -57,7 +58,7 @@ package struct InterfaceObject {
     }
   }
 
-  /// Head of the binding's list of extra buffers; the application may have changed it.
+  /// The head of the binding's list of extra buffers, which the application can change.
   package var extraBuffersHead: UInt32 {
     get { memory.load(at: offset + NETMAP_IF_BUFS_HEAD_OFFSET, as: UInt32.self) }
     nonmutating set { store(newValue, NETMAP_IF_BUFS_HEAD_OFFSET) }

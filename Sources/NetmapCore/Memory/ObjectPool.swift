@@ -1,17 +1,17 @@
-/// Which objects of a pool are free: a bitmap, lowest index first, as netmap(4) allocates.
+/// The free objects of a pool: a bitmap, allocated lowest index first, as in netmap(4).
 ///
-/// The bitmap is the engine's own memory. Whatever a client writes in a region, an index is handed
-/// out once and taken back once: a second free of the same index is refused, not believed.
+/// The bitmap is the engine's own memory. Whatever a client writes in a region, the pool hands out
+/// an index once and takes it back once: it refuses a second release of the same index.
 package struct ObjectPool: Sendable {
   private var free: [UInt64]
-  /// No free object lies in a word before this one.
+  /// Words before this one contain no free object.
   private var firstCandidate = 0
   package let count: Int
   package private(set) var freeCount: Int
 
   /// - Parameters:
-  ///   - count: How many objects there are.
-  ///   - reserved: How many of them, from index 0 on, are never handed out.
+  ///   - count: The number of objects.
+  ///   - reserved: The number of objects, starting at index 0, that are never handed out.
   package init(count: Int, reserved: Int = 0) {
     self.count = count
     free = [UInt64](repeating: ~0, count: (count + 63) / 64)
@@ -20,7 +20,7 @@ package struct ObjectPool: Sendable {
     for index in 0..<min(reserved, count) { _ = take(index) }
   }
 
-  /// The lowest free object, or nil when none is left.
+  /// Allocates the free object with the lowest index; nil if none is left.
   package mutating func allocate() -> Int? {
     while firstCandidate < free.count {
       let word = free[firstCandidate]
@@ -34,9 +34,9 @@ package struct ObjectPool: Sendable {
     return nil
   }
 
-  /// Gives `index` back.
+  /// Returns `index` to the pool.
   ///
-  /// - Returns: False, and nothing changes, when `index` is out of range or already free.
+  /// - Returns: False, without effect, when `index` is out of range or already free.
   @discardableResult
   package mutating func release(_ index: Int) -> Bool {
     guard index >= 0, index < count, !isFree(index) else { return false }
@@ -50,7 +50,7 @@ package struct ObjectPool: Sendable {
     free[index / 64] & (1 << UInt64(index % 64)) != 0
   }
 
-  /// The objects that are not free, those reserved among them; lowest first.
+  /// The objects that are not free, including the reserved ones; lowest first.
   package var taken: [Int] {
     var result: [Int] = []
     result.reserveCapacity(count - freeCount)
@@ -73,11 +73,13 @@ package struct ObjectPool: Sendable {
   }
 }
 
-/// Some of a pool's objects, by number: a bitmap in the engine's own memory.
+/// A set of a pool's objects: a bitmap in the engine's own memory.
 package struct ObjectSet: Sendable {
   private var words: [UInt64]
 
-  /// None of `count` objects. A set that stays empty takes no memory.
+  /// Creates an empty set for `count` objects.
+  ///
+  /// A set that stays empty allocates no memory.
   package init(count: Int) {
     self.count = count
     words = []

@@ -1,7 +1,7 @@
 internal import CLinux
 internal import Glibc
 
-/// A descriptor that is closed with its last reference.
+/// An owned file descriptor, which this object closes when it is deinitialized.
 package final class OwnedFile: Sendable {
   package let descriptor: CInt
 
@@ -9,14 +9,14 @@ package final class OwnedFile: Sendable {
     self.descriptor = descriptor
   }
 
-  /// A second descriptor of the same file, which is the caller's.
+  /// Duplicates the descriptor; the caller owns the duplicate.
   ///
   /// - Throws: ``NetmapError`` `EMFILE`.
   package func duplicate() throws(NetmapError) -> CInt {
     try Self.duplicate(descriptor)
   }
 
-  /// A second descriptor of a file, close-on-exec, which is the caller's.
+  /// Duplicates a descriptor, close-on-exec; the caller owns the duplicate.
   ///
   /// - Throws: ``NetmapError`` `EMFILE`, `EBADF`.
   package static func duplicate(_ file: CInt) throws(NetmapError) -> CInt {

@@ -1,7 +1,7 @@
-/// A region: one memfd with netmap's three pools, and what the engine knows about their objects.
+/// A region: one memfd with netmap's three pools, and the engine's record of the objects in them.
 ///
-/// The memory is shared with clients; which objects are in use is the engine's own knowledge, and
-/// no byte of the region is believed when objects come back. Guarded by the engine's lock.
+/// Clients share the memory. Only the engine's own record says which objects are in use; when a client returns
+/// objects, the engine relies on no byte of the region. The engine's lock guards every member.
 package final class Region {
   /// `nr_mem_id`: 1 for the region that NIC ports share, 2 and up for private ones.
   package let id: UInt16
@@ -9,7 +9,7 @@ package final class Region {
   package let layout: RegionLayout
   package let memory: SharedMemory
 
-  /// Who holds each buffer, for backends; see ``BufferOwnership``.
+  /// The holder of each buffer, for backends; see ``BufferOwnership``.
   package let ownership: BufferOwnership
   private let ownershipMemory: SharedMemory
 
@@ -17,35 +17,38 @@ package final class Region {
   private var rings: ObjectPool
   private var buffers: ObjectPool
 
-  /// Bindings that have objects here. When the last one goes, everything is free again, and buffers
-  /// that an application lost on the way come back.
+  /// The number of bindings that have objects here.
+  ///
+  /// When the last binding ends, every object is free again, including buffers that an application had lost.
   private var users = 0
 
-  /// Objects that were freed while somebody might still write to them, by port; see
-  /// ``beginQuarantine(of:)``.
+  /// Objects that were freed while a process might still write to them, by port; see ``beginQuarantine(of:)``.
   private var quarantines: [ObjectIdentifier: Quarantine] = [:]
-  /// The port whose objects are being freed, if it is in quarantine.
+  /// The port whose objects the engine is freeing, if that port is in quarantine.
   private var freeing: ObjectIdentifier?
-  /// How many quarantines have begun. Whoever closed a port at moment `n` cannot reach an object that was
-  /// made at moment `n` or later.
+  /// The number of quarantines that have begun.
+  ///
+  /// A process that closed a port at moment `n` cannot reach an object that was allocated at moment `n` or later.
   private var moment: UInt64 = 0
-  // When each object was given out last.
+  // The moment at which each object was last allocated.
   private var interfaceBirths: [UInt64]
   private var ringBirths: [UInt64]
-  /// Buffers in quarantine. The engine's own: owner bytes, which clients can write, decide nothing here.
+  /// Buffers in quarantine.
+  ///
+  /// This is the engine's own record: the owner bytes, which clients can write, decide nothing here.
   private var returned: ObjectSet
 
-  /// The two buffers that netmap never hands out: 0 stands for "bad buffer", 1 is reserved.
+  /// The number of buffers that netmap never hands out: buffer 0 stands for "bad buffer", buffer 1 is reserved.
   package static let reservedBuffers = 2
 
-  /// - Throws: ``NetmapError``: `EINVAL` for sizes out of range, or what the memory's creation left.
+  /// - Throws: ``NetmapError`` `EINVAL` for sizes out of range, or the error from creating the memory.
   package init(
     id: UInt16, isPrivate: Bool, _ parameters: RegionParameters
   ) throws(NetmapError) {
     try parameters.validate(isPrivate: isPrivate)
     self.id = id
     self.isPrivate = isPrivate
-    // Two steps from one region to the next, since next to each other is not far enough for longer packets.
+    // Consecutive private regions are two cache colors apart: a distance of one is too small for longer packets.
     layout = RegionLayout(parameters, color: isPrivate ? 2 * Int(id) : 0)
     memory = try SharedMemory(creating: "netmap-region-\(id)", byteCount: layout.byteCount)
     ownershipMemory = try SharedMemory(
@@ -61,7 +64,7 @@ package final class Region {
     for index in 0..<Self.reservedBuffers { ownership.set(UInt32(index), .reserved) }
   }
 
-  /// The region and its owner bytes, for processes that sync rings in it.
+  /// The region and its owner bytes, for processes that sync rings in the region.
   package var portMemory: PortMemory {
     get throws(NetmapError) {
       try PortMemory(
@@ -69,37 +72,37 @@ package final class Region {
     }
   }
 
-  /// A binding begins to use the region.
+  /// Records that a binding begins to use the region.
   package func retain() {
     users += 1
   }
 
-  /// A binding has given everything back.
+  /// Records that a binding has returned all its objects.
   package func release() {
     users -= 1
     if users == 0, quarantines.isEmpty { resetPools() }
   }
 
-  /// What is freed of a port from now on is not used again if it exists already: a closed binding may
-  /// still be read, and its rings written to, through views that were taken before. Objects made later,
-  /// which those views do not show, and other ports' are used again at once.
+  /// Begins a quarantine: existing objects of the port that the engine frees from now on stay unavailable.
   ///
-  /// So a process that keeps the views of a closed port holds back what it could see, and no more,
-  /// however often others open and close the port meanwhile.
+  /// The process that closed a binding may still read the objects, and write to the rings, through views that it
+  /// took before. Objects allocated later, which those views do not show, and objects of other ports become
+  /// available again at once. So a process that keeps the views of a closed port holds back only the objects that
+  /// it could see, however often other processes open and close the port meanwhile.
   ///
-  /// - Parameter port: The port, or pipe, by its segment.
-  /// - Returns: What ``endQuarantine(of:begun:)`` is to be told.
+  /// - Parameter port: The port, or pipe, identified by its segment.
+  /// - Returns: A value to pass to ``endQuarantine(of:begun:)``.
   package func beginQuarantine(of port: ObjectIdentifier) -> UInt64 {
     moment += 1
     quarantines[port, default: Quarantine()].holders.append(moment)
     return moment
   }
 
-  /// One such binding has gone for good. What nobody can reach any more is free.
+  /// Ends the quarantine of one closed binding, and frees the objects that no process can reach any more.
   ///
   /// - Parameters:
   ///   - port: The port.
-  ///   - begun: What ``beginQuarantine(of:)`` returned.
+  ///   - begun: The value that ``beginQuarantine(of:)`` returned.
   package func endQuarantine(of port: ObjectIdentifier, begun: UInt64) {
     guard var quarantine = quarantines[port],
       let place = quarantine.holders.firstIndex(of: begun)
@@ -110,7 +113,7 @@ package final class Region {
     quarantines[port] = quarantine.holders.isEmpty ? nil : quarantine
     if users == 0, quarantines.isEmpty { return resetPools() }
     guard latest < before else { return }
-    // Taken out first: the arrays are changed where they are.
+    // Removed from the dictionary first, so that the arrays are modified in place.
     quarantines[port] = nil
     quarantine.interfaces.removeAll { kept in
       guard kept.birth >= latest else { return false }
@@ -131,31 +134,34 @@ package final class Region {
     if !quarantine.holders.isEmpty { quarantines[port] = quarantine }
   }
 
-  /// Runs what frees objects of a port.
+  /// Runs a closure that frees objects of a port.
   package func free(of port: ObjectIdentifier, _ body: () -> Void) {
     freeing = quarantines[port] == nil ? nil : port
     body()
     freeing = nil
   }
 
-  /// What closed bindings of one port keep from being used again.
+  /// The objects that the closed bindings of one port hold back.
   private struct Quarantine {
     struct Kept {
       let index: Int
       let birth: UInt64
     }
 
-    /// When each of the bindings was closed, in order.
+    /// The moment at which each of the bindings was closed, in order.
     var holders: [UInt64] = []
     var interfaces: [Kept] = []
     var rings: [Kept] = []
     var buffers: [Kept] = []
 
-    /// What was made before this, somebody may reach. 0 for nobody.
+    /// The latest of these moments; 0 if there is none.
+    ///
+    /// A process may still reach objects allocated before it.
     var latest: UInt64 { holders.last ?? 0 }
   }
 
-  /// Whether what was made at `birth`, and is freed now, has to wait.
+  /// The port whose quarantine must hold back an object allocated at `birth` and freed now; nil if it is free at
+  /// once.
   private func hasToWait(_ birth: UInt64) -> ObjectIdentifier? {
     guard let freeing, let quarantine = quarantines[freeing], birth < quarantine.latest else {
       return nil
@@ -172,7 +178,7 @@ package final class Region {
     where ownership.state(UInt32(index)) != .free { ownership.set(UInt32(index), .free) }
   }
 
-  /// What has been freed, and is not free yet, by number.
+  /// The objects that have been freed and are still in quarantine, by number.
   package var quarantined: (interfaces: [Int], rings: [Int], buffers: [Int]) {
     quarantines.values.reduce(into: ([], [], [])) { sum, quarantine in
       sum.0 += quarantine.interfaces.map(\.index)
@@ -184,17 +190,17 @@ package final class Region {
   /// Whether a binding has objects here.
   package var isUsed: Bool { users > 0 }
 
-  /// Objects that are not free, by number; buffers without the two that are never handed out.
+  /// Objects in use, by number; without the two buffers that are never handed out.
   package var takenInterfaces: [Int] { interfaces.taken }
   package var takenRings: [Int] { rings.taken }
   package var takenBuffers: ArraySlice<Int> { buffers.taken.dropFirst(Self.reservedBuffers) }
 
-  /// Objects that are free now.
+  /// The numbers of free objects.
   package var freeCounts: (interfaces: Int, rings: Int, buffers: Int) {
     (interfaces.freeCount, rings.freeCount, buffers.freeCount)
   }
 
-  /// A zero-filled `netmap_if` for `ringCount` rings.
+  /// Allocates a zero-filled `netmap_if` for `ringCount` rings.
   ///
   /// - Returns: Its offset in the region.
   /// - Throws: ``NetmapError`` `ENOMEM`.
@@ -226,7 +232,7 @@ package final class Region {
     }
   }
 
-  /// Room for a ring of `slotCount` slots, not yet written to.
+  /// Allocates memory for a ring of `slotCount` slots, without initializing it.
   ///
   /// - Returns: Its offset in the region.
   /// - Throws: ``NetmapError`` `ENOMEM`.
@@ -256,7 +262,7 @@ package final class Region {
     }
   }
 
-  /// `count` buffers, or none and an error.
+  /// Allocates `count` buffers, or none.
   ///
   /// - Throws: ``NetmapError`` `ENOMEM`, saying how many are missing.
   package func allocateBuffers(_ count: Int) throws(NetmapError) -> [UInt32] {
@@ -269,7 +275,7 @@ package final class Region {
     return allocateBuffers(upTo: count)
   }
 
-  /// As many of `count` buffers as there are.
+  /// Allocates up to `count` buffers, as many as are free.
   package func allocateBuffers(upTo count: Int) -> [UInt32] {
     var result: [UInt32] = []
     result.reserveCapacity(min(count, buffers.freeCount))
@@ -280,16 +286,18 @@ package final class Region {
     return result
   }
 
-  /// Gives a buffer back. An index that is none, or free already, is ignored: a client wrote it.
+  /// Returns a buffer to the pool.
   ///
-  /// What counts as given back already is the engine's own knowledge, so that no list and no ring, however
-  /// often it is rewritten meanwhile, gives back a buffer twice. A buffer that is lent stays where it is.
+  /// An index that is invalid or already free is ignored, because a client wrote it.
+  ///
+  /// The engine's own record says which buffers have been returned already. So no list and no ring, however often
+  /// a client rewrites it meanwhile, can return a buffer twice. A lent buffer stays lent.
   ///
   /// - Parameters:
-  ///   - index: What a client wrote.
-  ///   - ring: The offset of the ring that names it.
-  ///   - interface: The offset of the `netmap_if` whose list names it.
-  /// - Returns: Whether it was a buffer in use.
+  ///   - index: The index that the client wrote.
+  ///   - ring: The offset of the ring that names the buffer.
+  ///   - interface: The offset of the `netmap_if` whose list names the buffer.
+  /// - Returns: Whether a buffer in use was returned.
   @discardableResult
   package func releaseBuffer(
     _ index: UInt32, ofRingAt ring: Int? = nil, ofInterfaceAt interface: Int? = nil
@@ -298,7 +306,8 @@ package final class Region {
       ownership.state(index) != .lent, index >= Self.reservedBuffers
     else { return false }
     ownership.set(index, .free)
-    // Buffers change places among rings and lists; a view shows those of its rings.
+    // Applications move buffers between rings and lists, so the age of the ring or list that names the buffer
+    // counts: a view shows the buffers of its own rings and lists.
     let birth =
       ring.map { ringBirths[ringIndex($0)] }
       ?? interface.map { interfaceBirths[interfaceIndex($0)] } ?? 0
@@ -311,17 +320,17 @@ package final class Region {
     return true
   }
 
-  /// Whether a buffer is in some ring, list or hand.
+  /// Whether a buffer is allocated: in a ring, in a list, or held by an application.
   package func isBufferInUse(_ index: UInt32) -> Bool {
     index < layout.buffers.count && !buffers.isFree(Int(index))
   }
 
-  /// Where the bytes of a buffer begin in the region.
+  /// Offset of a buffer in the region.
   package func offset(ofBuffer index: UInt32) -> Int {
     layout.bufferBase + Int(index) * layout.buffers.size
   }
 
-  /// Whether a ring object has been given out; the offset must be one's.
+  /// Whether a ring object is allocated; the offset must be that of a ring object.
   package func isRingInUse(at offset: Int) -> Bool { !rings.isFree(ringIndex(offset)) }
 
   private func interfaceIndex(_ offset: Int) -> Int {

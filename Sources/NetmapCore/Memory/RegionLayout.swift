@@ -1,15 +1,15 @@
-/// Where the three pools lie in a region: `[netmap_if][rings][buffers]`, as netmap(4) has them.
+/// The layout of a region's three pools: `[netmap_if][rings][buffers]`, in the order of netmap(4).
 ///
-/// The buffer pool is shaped so that AF_XDP can use it as its UMEM without a copy: it starts on a
-/// page, its stride is a power of two, and one spare chunk follows the last buffer. Buffer *i* of
-/// netmap begins ``headroom`` bytes into chunk *i*, where the kernel puts a received frame, and
-/// runs on into the headroom of the next chunk, so that all `bufferSize` bytes of it are usable.
+/// AF_XDP can use the buffer pool as its UMEM without a copy: the pool starts on a page, its stride is a power of
+/// two, and one spare chunk follows the last buffer. Buffer *i* of netmap begins ``headroom`` bytes into chunk
+/// *i*, where the kernel puts a received frame. It extends into the headroom of the next chunk, so all
+/// `bufferSize` bytes of it are usable.
 ///
-/// Regions have colors: buffers of two colors begin at different distances from the start of a page. Copying
-/// between buffers at the same distance, a processor takes loads to depend on earlier stores (it compares
-/// 12 bits of their addresses), and all buffers share few lines of its first cache.
+/// Regions have cache colors: buffers of regions with different colors begin at different distances from a page
+/// boundary. When both buffers of a copy begin at the same distance, a processor, which compares 12 bits of the
+/// addresses, takes loads to depend on earlier stores, and all buffers share few lines of its first-level cache.
 package struct RegionLayout: Hashable, Sendable {
-  /// One pool: `count` objects of `size` bytes from `offset` on.
+  /// One pool: `count` objects of `size` bytes, starting at `offset`.
   package struct Pool: Hashable, Sendable {
     package let offset: Int
     package let size: Int
@@ -20,16 +20,19 @@ package struct RegionLayout: Hashable, Sendable {
     package func offset(of index: Int) -> Int { offset + index * size }
   }
 
-  /// `XDP_PACKET_HEADROOM`: the distance from a UMEM chunk to the frame the kernel writes there, at least.
+  /// `XDP_PACKET_HEADROOM`: the minimum distance from the start of a UMEM chunk to the frame that the kernel
+  /// writes there.
   package static let kernelHeadroom = 256
-  /// How many colors there are: with the last one, a chunk of 2048 bytes still holds an Ethernet frame.
+  /// The number of cache colors.
+  ///
+  /// With the last one, a chunk of 2048 bytes still holds an Ethernet frame.
   package static let colors = 5
-  /// What ``headroom`` can be.
+  /// The possible values of ``headroom``.
   package static var headrooms: [Int] { (0..<colors).map { kernelHeadroom + 64 * $0 } }
 
   package let interfaces: Pool
   package let rings: Pool
-  /// Chunks; their payload starts ``headroom`` bytes in.
+  /// The chunks of the buffer pool; a buffer starts ``headroom`` bytes into its chunk.
   package let buffers: Pool
   package let byteCount: Int
   /// Bytes from the start of a chunk to the buffer in it.
@@ -37,14 +40,14 @@ package struct RegionLayout: Hashable, Sendable {
 
   /// - Parameters:
   ///   - parameters: Sizes and counts.
-  ///   - color: Any number that is not negative; those that agree modulo ``colors`` mean the same one.
+  ///   - color: The cache color: any non-negative number, taken modulo ``colors``.
   package init(_ parameters: RegionParameters, color: Int = 0) {
     headroom = Self.headrooms[color % Self.colors]
     interfaces = Pool(
       offset: 0, size: rounded(parameters.interfaceSize, to: 64), count: parameters.interfaceCount)
-    // Whole pages, so that equal slots of two rings agree in their low 12 address bits. Processors
-    // compare those first: a load waits for an earlier store it agrees with. A copy from slot to slot
-    // loads first, so this is the distance at which no load meets an earlier store of the copy.
+    // Rounded to whole pages, so that the same slot of two rings has the same low 12 address bits. Processors
+    // compare those bits first, and a load waits for an earlier store with the same bits. A copy from slot to
+    // slot loads before it stores, so at this distance no load meets an earlier store of the copy.
     let ringSize = pageRounded(parameters.ringSize)
     rings = Pool(
       offset: pageRounded(interfaces.byteCount), size: ringSize, count: parameters.ringCount)
@@ -55,10 +58,10 @@ package struct RegionLayout: Hashable, Sendable {
       buffers.offset + buffers.byteCount + max(parameters.bufferSize, headroom))
   }
 
-  /// Where the bytes of buffer 0 begin, from the start of the region.
+  /// Offset of buffer 0 from the start of the region.
   package var bufferBase: Int { buffers.offset + headroom }
 
-  /// What `buf_ofs` of a ring at `ringOffset` must hold: the distance from it to buffer 0.
+  /// The value of `buf_ofs` for a ring at `ringOffset`: the distance from the ring to buffer 0.
   package func bufferOffset(fromRingAt ringOffset: Int) -> Int64 {
     Int64(bufferBase - ringOffset)
   }

@@ -1,18 +1,18 @@
-/// How many objects of which size a region holds: the three pools of netmap(4).
+/// The numbers and sizes of the objects in a region: the three pools of netmap(4).
 ///
-/// Sizes are bytes. The ranges are netmap's own (tunables `if_size`, `ring_num`, `buf_num`, ...);
-/// they are checked by ``validate(isPrivate:)``.
+/// Sizes are in bytes. The ranges are netmap's own (tunables `if_size`, `ring_num`, `buf_num`, ...);
+/// ``validate(isPrivate:)`` checks them.
 public struct RegionParameters: Hashable, Sendable {
-  /// `netmap_if` objects: 56...4096 bytes each.
+  /// Size of a `netmap_if` object: 56...4096 bytes.
   public var interfaceSize: Int
-  /// 1...100 in a private region, 10...10000 in the global one.
+  /// Number of `netmap_if` objects: 1...100 in a private region, 10...10000 in the global one.
   public var interfaceCount: Int
 
-  /// Ring objects: 256...131072 bytes each, 2...1024 of them.
+  /// Size of a ring object: 256...131072 bytes; the number of ring objects is 2...1024.
   public var ringSize: Int
   public var ringCount: Int
 
-  /// Packet buffers: a power of two, 64...65536 bytes each, 4...1000000 of them.
+  /// Size of a packet buffer: a power of two, 64...65536 bytes; the number of buffers is 4...1000000.
   public var bufferSize: Int
   public var bufferCount: Int
 
@@ -32,16 +32,16 @@ public struct RegionParameters: Hashable, Sendable {
   public static let global = RegionParameters(
     interfaceCount: 100, ringSize: 36_864, ringCount: 200, bufferCount: 16_384)
 
-  /// A region of its own for one virtual port and the pipes that will be opened on it.
+  /// The parameters of a private region for one virtual port and the pipes that clients will open on it.
   ///
-  /// netmap sizes such a region for two pipes. Memory here is taken only when touched, so it is sized
-  /// for all the pipes a port may have while that stays below ``roomyByteLimit``; never smaller than
-  /// netmap's own formula.
+  /// netmap sizes such a region for two pipes. Here the host allocates memory only on first touch, so the region
+  /// has room for all the pipes that a port may have, as long as its buffers stay below ``roomyByteLimit``. It is
+  /// never smaller than netmap's own formula gives.
   package static func virtualPort(_ geometry: PortGeometry, extraBuffers: Int) -> RegionParameters {
     let (tx, rx) = (geometry.transmitRings, geometry.receiveRings)
     let ringBytes = 256 + 16 * max(geometry.transmitSlots, geometry.receiveSlots)
     let slotsPerPipe = tx * geometry.transmitSlots + rx * geometry.receiveSlots
-    // One host ring of each direction is counted even where there is none: netmap's layout has it.
+    // One host ring of each direction counts even on a port without host rings, as in netmap's formula.
     let ownSlots = slotsPerPipe + geometry.transmitSlots + geometry.receiveSlots
 
     func parameters(pipes: Int) -> RegionParameters {
@@ -58,8 +58,8 @@ public struct RegionParameters: Hashable, Sendable {
     return parameters(pipes: pipes)
   }
 
-  /// A region for an interface and the switch port that it gets: exactly their rings, as the kernel may
-  /// lock all of it.
+  /// The parameters of a region for a network interface and the switch port attached to it: exactly enough for
+  /// their rings, because the kernel may lock all of the region's memory.
   package static func interfaceOnSwitch(
     _ interface: PortGeometry, _ port: PortGeometry
   ) -> RegionParameters {
@@ -77,13 +77,13 @@ public struct RegionParameters: Hashable, Sendable {
           + Region.reservedBuffers))
   }
 
-  /// Sizes that a buffer can have, bytes; powers of two.
+  /// The range of buffer sizes, in bytes; sizes are powers of two.
   package static let bufferSizes = 64...65_536
 
-  /// The size up to which a private region has room for every pipe its port may have.
+  /// The limit in bytes up to which a private region has room for every pipe that its port may have.
   package static let roomyByteLimit = 512 << 20
 
-  /// Refuses sizes and counts outside netmap's ranges.
+  /// Rejects sizes and counts outside netmap's ranges.
   ///
   /// - Throws: ``NetmapError`` `EINVAL`, naming the value and its range.
   package func validate(isPrivate: Bool) throws(NetmapError) {

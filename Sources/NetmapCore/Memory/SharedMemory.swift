@@ -1,27 +1,30 @@
 internal import CLinux
 internal import Glibc
 
-/// One memfd and this process's mapping of it: the owner that every view of the memory depends on.
+/// A memfd and this process's mapping of it: the owner that every view of the memory depends on.
 ///
-/// The size is fixed at creation and sealed, so that no process can shrink the file under another
-/// one's mapping (a truncated mapping ends its readers with SIGBUS). Memory that lacks the seal is not
-/// mapped.
+/// The creator fixes and seals the size, so that no process can shrink the file under another process's mapping
+/// (reading beyond the end of a shrunk file raises SIGBUS). Memory without the seal is never mapped.
 @safe
 package final class SharedMemory: Sendable {
   /// The first byte of this process's mapping; page aligned.
   package nonisolated(unsafe) let base: UnsafeMutableRawPointer
 
-  /// Bytes mapped; a multiple of the page size.
+  /// Bytes mapped: for memory that this class created, a multiple of the page size.
   package let byteCount: Int
 
-  /// The memfd, -1 when it was not kept. Close-on-exec, owned by this object.
+  /// The memfd; -1 if this object did not keep it.
+  ///
+  /// Close-on-exec, owned by this object.
   package var descriptor: CInt { file?.descriptor ?? -1 }
   private let file: OwnedFile?
 
-  /// Which memory it is: equal for two mappings of the same memory, in whatever way they were come by.
+  /// The identity of the memory: equal for all mappings of the same memory.
   package let identity: Identity
 
-  /// The file behind a mapping. The kernel gives the number to no other file while this one exists.
+  /// The file behind a mapping.
+  ///
+  /// The kernel does not reuse the number while the file exists.
   package struct Identity: Hashable, Sendable {
     package let device: UInt64
     package let file: UInt64
@@ -29,12 +32,12 @@ package final class SharedMemory: Sendable {
 
   /// Creates zero-filled memory of at least `byteCount` bytes.
   ///
-  /// Pages are taken from the host only when they are first touched.
+  /// The kernel allocates pages only when they are first touched.
   ///
   /// - Parameters:
   ///   - name: A label shown in `/proc/self/maps`; at most 249 bytes.
   ///   - byteCount: The size wanted, rounded up to whole pages.
-  ///   - writableByOthers: Whether whoever is given the memfd may map it for writing.
+  ///   - writableByOthers: Whether other processes that receive the memfd may map it for writing.
   /// - Throws: ``NetmapError`` with the `errno` of `memfd_create`, `ftruncate`, `mmap` or `fcntl`.
   package init(
     creating name: String, byteCount: Int, writableByOthers: Bool = true
@@ -52,7 +55,7 @@ package final class SharedMemory: Sendable {
     guard let mapping = unsafe Self.map(made, byteCount: size) else {
       throw systemError("mmap", "\(name) (\(size) bytes)", remedy: "ask for less memory")
     }
-    // After the mapping: it is the last one that may write, where others may not.
+    // Sealed after the mapping, which is the last one that may write if `writableByOthers` is false.
     var seals = CLINUX_F_SEAL_SHRINK | CLINUX_F_SEAL_GROW | CLINUX_F_SEAL_SEAL
     if !writableByOthers { seals |= CLINUX_F_SEAL_FUTURE_WRITE }
     guard fcntl(made, CInt(CLINUX_F_ADD_SEALS), CInt(seals)) == 0 else {
@@ -67,14 +70,16 @@ package final class SharedMemory: Sendable {
     self.file = file
   }
 
-  /// Maps memory that another process (or another part of this one) created.
+  /// Maps memory that another process (or another part of this process) created.
   ///
   /// - Parameters:
-  ///   - file: A memfd that nobody can shrink (`F_SEAL_SHRINK`); duplicated, so the caller keeps its own.
-  ///   - readOnly: Whether a write shall fault: for memory that is sealed against others' writes.
-  ///   - keepsDescriptor: Whether anybody will want ``descriptor``. The mapping needs none.
-  /// - Throws: ``NetmapError`` with the `errno` of `fcntl`, `fstat` or `mmap`; `EINVAL` when somebody could
-  ///   shrink the memory.
+  ///   - file: A memfd that cannot be shrunk (`F_SEAL_SHRINK`). The object duplicates it; the caller keeps the
+  ///     original.
+  ///   - readOnly: Whether to map without write access, for memory that is sealed against writes by other
+  ///     processes.
+  ///   - keepsDescriptor: Whether to keep ``descriptor``. The mapping itself needs none.
+  /// - Throws: ``NetmapError`` with the `errno` of `fcntl`, `fstat` or `mmap`; `EINVAL` when the memory lacks the
+  ///   seal.
   package init(
     attaching file: CInt, readOnly: Bool = false, keepsDescriptor: Bool = true
   ) throws(NetmapError) {
@@ -82,13 +87,13 @@ package final class SharedMemory: Sendable {
     let copy = OwnedFile(try OwnedFile.duplicate(file))
     let seals = fcntl(copy.descriptor, CInt(CLINUX_F_GET_SEALS), 0)
     guard seals >= 0, seals & CInt(CLINUX_F_SEAL_SHRINK) != 0 else {
-      // Whoever can shrink it ends everybody who has it mapped, with SIGBUS.
+      // A process that can shrink the memory can kill every process that maps it, with SIGBUS.
       throw NetmapError(
         .invalidArgument, "attach", subject,
         reason: "it is no memory whose size is fixed (F_SEAL_SHRINK)",
         remedy: "pass memory that netmap made, or seal it")
     }
-    // The size is final from here on.
+    // The seal guarantees that the size stays the same from here on.
     let (byteCount, identity) = try Self.examine(copy.descriptor, subject)
     guard
       let mapping = unsafe Self.map(copy.descriptor, byteCount: byteCount, readOnly: readOnly)
@@ -130,13 +135,13 @@ package final class SharedMemory: Sendable {
 }
 
 extension SharedMemory {
-  /// Reads plain data at a byte offset; traps when it does not lie in the memory.
+  /// Reads plain data at a byte offset; traps when the data would lie outside the memory.
   package func load<T: BitwiseCopyable>(at offset: Int, as type: T.Type) -> T {
     check(offset, MemoryLayout<T>.size)
     return unsafe base.loadUnaligned(fromByteOffset: offset, as: type)
   }
 
-  /// Writes plain data at a byte offset; traps when it does not lie in the memory.
+  /// Writes plain data at a byte offset; traps when the data would lie outside the memory.
   package func store<T: BitwiseCopyable>(_ value: T, at offset: Int) {
     check(offset, MemoryLayout<T>.size)
     unsafe base.storeBytes(of: value, toByteOffset: offset, as: T.self)

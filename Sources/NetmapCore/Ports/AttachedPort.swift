@@ -1,8 +1,7 @@
-/// A binding as the process that syncs it holds it: mappings, and the ``RingParts`` of each ring.
+/// A binding in the process that syncs it: the mappings, and the ``RingParts`` of each ring.
 ///
-/// Made from a region, a sync segment and the number of a binding, in the process of an embedded
-/// engine or in any other. Not for use from two threads at once, except that several threads may sync
-/// different rings.
+/// A process builds it from a region, a sync segment and the number of a binding, in an embedded engine as well
+/// as in a client. Two threads must not use it at once, except that several threads may sync different rings.
 @safe
 package final class AttachedPort {
   package let region: SharedMemory
@@ -11,13 +10,15 @@ package final class AttachedPort {
   /// The binding's number in the segment.
   let bindingIndex: Int
   private let doorbells: DoorbellTable
-  /// In whose name buffers are exchanged.
+  /// The owner that buffer exchanges of this port name.
   package let exchangeOwner: ExchangeNote.Owner
-  /// The port's place on a switch.
+  /// The port's attachment to a switch; nil if there is none.
   package let bridge: BridgeAttachment?
-  /// Which syncs of a switch port this process is in.
+  /// The syncs of a switch port that this process is executing; nil for a port that is on no switch.
   private let epochs: SyncEpochs?
-  /// Of the rings of a switch port, in their order.
+  /// The switch paths of the rings, in the order of ``rings``.
+  ///
+  /// Only those of switch port rings are initialized.
   private let switching: UnsafeMutablePointer<SwitchPath>
 
   /// The rings of the binding, transmit rings first.
@@ -27,35 +28,36 @@ package final class AttachedPort {
   /// The rings as plain data.
   package let syncPath: UnsafePointer<SyncPath>
 
-  /// What to wait for besides doorbells: descriptors of backends, with their poll(2) events.
+  /// Descriptors of backends to wait for besides doorbells, with their poll(2) events.
   package private(set) var pollDescriptors: [(direction: Direction, file: CInt, events: Int16)] = []
 
-  /// Descriptors that become readable when a ring has stopped; each is listed once.
+  /// Descriptors that become readable when a ring has stopped for good; each is listed once.
   package private(set) var alarmDescriptors: [CInt] = []
 
-  /// A descriptor that hangs up when whoever carries the port's packets has gone; -1 where that is nobody.
+  /// A descriptor that reports a hang-up when the process that carries the port's packets has exited; -1 if no
+  /// other process carries them.
   package var carrier: CInt = -1
-  /// Whether it has: then every wait ends with an error.
+  /// Whether that process has exited; if so, every wait ends with an error.
   package internal(set) var isAbandoned = false
 
-  /// What the data halves of backends use.
+  /// The objects that the ring drivers of backends use.
   private var owners: [AnyObject] = []
 
-  /// Directions in which some ring shows progress only to those who look.
+  /// Directions with a ring whose progress a sleeper must poll for.
   package private(set) var polledDirections: Set<Direction> = []
 
   /// - Parameters:
   ///   - region: The binding's region.
   ///   - segment: The sync segment of its port.
   ///   - index: The binding's number in the segment.
-  ///   - tag: In whose name rings are locked.
-  ///   - doorbells: The doorbells this process can ring.
-  ///   - stampsAlways: Whether receive rings are stamped without being asked.
-  ///   - bridge: The port's place on a switch; nil when it is on none.
-  ///   - resolver: What fetches the memory of other processes' ports on the switch.
-  ///   - lane: Which ring of either direction alone is attached, where the binding has it; nil for all.
-  ///   - backend: Makes the data half of a ring of kind ``RingKind/backend``: given its place among the
-  ///     binding's rings, transmit rings first, and the ring.
+  ///   - tag: The client that locks rings.
+  ///   - doorbells: The doorbells that this process can ring.
+  ///   - stampsAlways: Whether a sync stamps receive rings even if they do not ask for it.
+  ///   - bridge: The port's attachment to a switch; nil when the port is on no switch.
+  ///   - resolver: Maps the memory of other processes' ports on the switch.
+  ///   - lane: The only ring of each direction to attach, if the binding has that ring; nil attaches all rings.
+  ///   - backend: Makes the ring driver of a ring of kind ``RingKind/backend``, from the ring's position among
+  ///     the binding's rings, transmit rings first, and the ring.
   /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a binding.
   package init(
     region: SharedMemory, segment: SyncSegment, binding index: Int, tag: ClientTag,
@@ -107,7 +109,7 @@ package final class AttachedPort {
     }
     transmitCount = record.ranges.transmit.count
     receiveCount = record.ranges.receive.count
-    // Nothing is thrown after this.
+    // Nothing below throws, so the join and the allocations need no cleanup on failure.
     let epochs = bridge.map { $0.destinations.join($0.index, $0.generation) }
     self.epochs = epochs
     unsafe switching = .allocate(capacity: max(unsafe built.count, 1))
@@ -125,8 +127,8 @@ package final class AttachedPort {
     unsafe syncPath = UnsafePointer(path)
   }
 
-  /// On cache lines of their own: a receive ring notes here when it was stamped, and another port's
-  /// thread should not notice.
+  /// Allocates rings on cache lines of their own: a receive sync stores its last time stamp here, which must not
+  /// slow down the thread of another port.
   private static func allocateRings(_ count: Int) -> UnsafeMutablePointer<RingParts> {
     unsafe UnsafeMutableRawPointer.allocate(
       byteCount: (max(count, 1) * MemoryLayout<RingParts>.stride + 127) & ~127, alignment: 128
@@ -144,8 +146,10 @@ package final class AttachedPort {
     unsafe UnsafeMutableRawPointer(rings).deallocate()
   }
 
-  /// Lets go of what backends have here: sockets, and the kernel's rings. Rings of interfaces move nothing
-  /// from now on. The memory stays. Nobody may be syncing a ring.
+  /// Releases the resources that backends hold here: sockets and the kernel's rings.
+  ///
+  /// Afterwards the rings of interfaces move no packets. The memory stays mapped. No thread may be syncing a
+  /// ring.
   package func detach() {
     for index in 0..<transmitCount + receiveCount {
       unsafe rings[index].backend = .none
@@ -156,41 +160,43 @@ package final class AttachedPort {
     owners = []
   }
 
-  /// Has transmit rings on a switch take packets from memory of this process where slots say `NS_INDIRECT`; until
-  /// then they drop such packets, and count them. Nobody may be syncing a ring. See ``IndirectMemory``.
+  /// Allows transmit rings on a switch to read packets from memory of this process for slots with `NS_INDIRECT`.
+  ///
+  /// Before this call they drop such packets and count them. No thread may be syncing a ring. See
+  /// ``IndirectMemory``.
   package func allowIndirect(_ memory: IndirectMemory) {
     for index in 0..<transmitCount where unsafe rings[index].switching != nil {
       unsafe (switching + index).pointee.indirect = memory
     }
   }
 
-  /// What a thread that waits for nothing but this port sleeps on; nil when descriptors have to be watched,
-  /// or there is something that only those see who look.
+  /// The bell that a thread sleeps on if it waits for this port alone; nil when it must watch descriptors or
+  /// poll.
   var bell: Bell? {
     guard pollDescriptors.isEmpty, alarmDescriptors.isEmpty, polledDirections.isEmpty, carrier < 0
     else { return nil }
     return unsafe segment.bell(ofBinding: bindingIndex)
   }
 
-  /// Transmit ring `index` of the binding, counted from the first one it holds.
+  /// Transmit ring `index` of the binding, counted from the binding's first transmit ring.
   package func transmit(_ index: Int) -> AttachedRing {
     precondition(index >= 0 && index < transmitCount, "the port has no such transmit ring")
     return unsafe AttachedRing(rings + index)
   }
 
-  /// Receive ring `index` of the binding.
+  /// Receive ring `index` of the binding, counted from the binding's first receive ring.
   package func receive(_ index: Int) -> AttachedRing {
     precondition(index >= 0 && index < receiveCount, "the port has no such receive ring")
     return unsafe AttachedRing(rings + transmitCount + index)
   }
 
-  /// This process's address of the binding's `netmap_if`.
+  /// The address in this process of the binding's `netmap_if`.
   package var interface: UnsafeMutableRawPointer {
     unsafe region.base + record.interfaceOffset
   }
 }
 
-/// Turns the offsets in a segment into this process's addresses, checking each.
+/// Converts the offsets in a segment to addresses in this process, and validates each of them.
 @unsafe
 private struct RingBuilder {
   let region: SharedMemory
@@ -223,7 +229,7 @@ private struct RingBuilder {
       doorbells: doorbells, backend: .none, switching: nil, stampsAlways: stampsAlways)
   }
 
-  /// The ring of so many slots at an offset in the region; nil where that cannot be.
+  /// The ring of `slots` slots at an offset in the region; nil when no such ring can lie there.
   private func view(_ slots: UInt32, at offset: UInt64) -> Ring? {
     guard slots >= 1, slots <= 4096 * 16 else { return nil }
     let byteCount = 256 + Int(slots) * 16

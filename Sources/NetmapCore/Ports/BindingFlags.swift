@@ -1,6 +1,6 @@
-/// How a port is bound: the `nr_flags` of a register request.
+/// The binding mode of a port: the `nr_flags` of a register request.
 ///
-/// Bits that have no name here are kept as given and mean nothing, as in netmap(4).
+/// Bits without a name here are kept and have no effect, as in netmap(4).
 public struct BindingFlags: OptionSet, Hashable, Sendable {
   public let rawValue: UInt64
 
@@ -8,51 +8,61 @@ public struct BindingFlags: OptionSet, Hashable, Sendable {
     self.rawValue = rawValue
   }
 
-  /// See what is sent on the selected rings (`NR_MONITOR_TX`, `/t`).
+  /// Monitor the packets sent on the selected rings (`NR_MONITOR_TX`, `/t`).
   public static let monitorTransmit = BindingFlags(rawValue: 0x100)
-  /// See what is received on the selected rings (`NR_MONITOR_RX`, `/r`).
+  /// Monitor the packets received on the selected rings (`NR_MONITOR_RX`, `/r`).
   public static let monitorReceive = BindingFlags(rawValue: 0x200)
-  /// Watch both directions without copying: buffers pass through the monitor (`NR_ZCOPY_MON`, `/z`).
+  /// Monitor both directions without copying: buffers pass through the monitor (`NR_ZCOPY_MON`, `/z`).
   public static let zeroCopyMonitor = BindingFlags(rawValue: 0x400)
-  /// Refuse to share the selected rings with any other binding (`NR_EXCLUSIVE`, `/x`).
+  /// Do not share the selected rings with any other binding (`NR_EXCLUSIVE`, `/x`).
   public static let exclusive = BindingFlags(rawValue: 0x800)
-  /// Bind no transmit rings (`NR_RX_RINGS_ONLY`, `/R`). With ``transmitOnly``: no rings at all.
+  /// Bind no transmit rings (`NR_RX_RINGS_ONLY`, `/R`).
+  ///
+  /// With ``transmitOnly``: no rings at all.
   public static let receiveOnly = BindingFlags(rawValue: 0x2000)
-  /// Bind no receive rings (`NR_TX_RINGS_ONLY`, `/T`). With ``receiveOnly``: no rings at all.
+  /// Bind no receive rings (`NR_TX_RINGS_ONLY`, `/T`).
+  ///
+  /// With ``receiveOnly``: no rings at all.
   public static let transmitOnly = BindingFlags(rawValue: 0x4000)
-  /// The application handles virtio-net headers (`NR_ACCEPT_VNET_HDR`); a port that has them
-  /// refuses others.
+  /// The application handles virtio-net headers (`NR_ACCEPT_VNET_HDR`); a port with such headers refuses
+  /// applications without the flag.
   public static let acceptVirtioNetHeader = BindingFlags(rawValue: 0x8000)
-  /// Receive also while polling for output (`NR_DO_RX_POLL`). Kept, without effect in netmap(4).
+  /// Also sync receive rings when polling for output (`NR_DO_RX_POLL`).
+  ///
+  /// Kept, without effect, as in netmap(4).
   public static let doReceivePoll = BindingFlags(rawValue: 0x10000)
-  /// Do not transmit while polling for input (`NR_NO_TX_POLL`).
+  /// Do not sync transmit rings when polling for input (`NR_NO_TX_POLL`).
   public static let noTransmitPoll = BindingFlags(rawValue: 0x20000)
 
-  /// Give the process memory of its own, and let the engine carry the packets (`/i`): for processes that
-  /// are not trusted. An addition of this implementation.
+  /// Give the process separate memory, and let the engine carry the packets (`/i`): for untrusted processes.
+  ///
+  /// An addition of this implementation.
   public static let isolated = BindingFlags(rawValue: 1 << 62)
 
-  /// The port is a module host's: it gets what senders on a switch redirect, and no broadcasts.
+  /// The port belongs to a module host: it receives the packets that senders on a switch redirect, and no
+  /// broadcasts.
   package static let moduleHost = BindingFlags(rawValue: 1 << 61)
 
-  /// The name is an interface's or means nothing: it is no port that others have made.
+  /// The engine rejects the name unless it denotes a network interface.
   package static let interfaceOnly = BindingFlags(rawValue: 1 << 59)
 
-  /// Have senders on a switch keep what the receive rings have no room for, instead of dropping it
-  /// (`@backpressure`). An addition of this implementation.
+  /// Make senders on a switch keep packets that do not fit in the receive rings, instead of dropping them
+  /// (`@backpressure`).
+  ///
+  /// An addition of this implementation.
   public static let backpressure = BindingFlags(rawValue: 1 << 60)
 
   /// Every flag that makes the binding a monitor.
   public static let anyMonitor = monitorTransmit.union(monitorReceive).union(zeroCopyMonitor)
 
-  /// Whether the binding watches a port instead of using it.
+  /// Whether the binding monitors a port instead of using it.
   public var isMonitor: Bool {
     !isDisjoint(with: .anyMonitor)
   }
 }
 
 extension BindingFlags {
-  /// The flags that a port specification can name after `/`, in the order they are printed.
+  /// The flags that a port specification can name after `/`, in print order.
   static let letters: [(letter: UInt8, flag: BindingFlags)] = [
     (UInt8(ascii: "x"), .exclusive),
     (UInt8(ascii: "z"), .zeroCopyMonitor),

@@ -1,11 +1,11 @@
-/// How many rings of how many slots a port has.
+/// The number of rings and slots of a port.
 public struct PortGeometry: Hashable, Sendable {
-  /// Hardware rings, or all there are on a port that is no NIC.
+  /// Hardware rings; all rings on a port that is not a NIC.
   public var transmitRings: Int
   public var receiveRings: Int
   public var transmitSlots: Int
   public var receiveSlots: Int
-  /// Rings connected to the host's network stack; 0 on ports that have none.
+  /// Rings connected to the host's network stack; 0 on ports without any.
   public var hostTransmitRings: Int
   public var hostReceiveRings: Int
 
@@ -21,7 +21,7 @@ public struct PortGeometry: Hashable, Sendable {
     self.hostReceiveRings = hostReceiveRings
   }
 
-  /// All rings of one direction, host rings included; they come last.
+  /// The number of rings of one direction, including host rings, which come last.
   package func rings(_ direction: Direction) -> Int {
     switch direction {
     case .transmit: transmitRings + hostTransmitRings
@@ -33,13 +33,14 @@ public struct PortGeometry: Hashable, Sendable {
     direction == .transmit ? transmitSlots : receiveSlots
   }
 
-  /// The ring pair that a ring belongs to: hardware pairs first, then host pairs.
+  /// The index of the pair that a ring belongs to: hardware pairs first, then host pairs.
   package func pair(_ direction: Direction, _ index: Int) -> Int {
     let hardware = direction == .transmit ? transmitRings : receiveRings
     return index < hardware ? index : max(transmitRings, receiveRings) + index - hardware
   }
 
-  /// The port as its other end sees it: what one sends the other receives.
+  /// The geometry of the other end, whose receive rings are this end's transmit rings and vice
+  /// versa.
   package var mirrored: PortGeometry {
     PortGeometry(
       transmitRings: receiveRings, receiveRings: transmitRings, transmitSlots: receiveSlots,

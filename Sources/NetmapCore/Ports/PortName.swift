@@ -1,34 +1,34 @@
-/// The name of a port as netmap itself knows it: what a request carries in `nr_name`.
+/// The name of a port as a request carries it in `nr_name`.
 ///
 /// Three shapes exist, see netmap(4):
 /// - `eth0`: a network interface;
 /// - `vale0:a`: port `a` of the switch `vale0`;
 /// - `eth0{p` and `eth0}p`: the master and the slave end of the pipe `p` whose parent is `eth0`.
-///   The parent may be any port, another pipe end included.
+///   The parent may be any port, including another pipe end.
 ///
-/// A name is 1 to ``byteCountMax`` bytes without NUL. Bytes that are not UTF-8 are kept as they
-/// are, and names are compared byte by byte as the kernel does, never as Unicode text.
+/// A name is 1 to ``byteCountMax`` bytes without NUL. Bytes that are not UTF-8 stay unchanged, and
+/// names compare byte by byte as in the kernel, never as Unicode text.
 ///
-/// Whether a port of that name exists, or may be created, is for the engine to say.
+/// The engine decides whether a port of that name exists or may be created.
 public struct PortName: Hashable, Sendable, CustomStringConvertible {
-  /// The length limit in bytes: `nr_name` is 64 bytes, the last one a NUL.
+  /// The length limit in bytes: `nr_name` is 64 bytes, including a terminating NUL.
   public static let byteCountMax = 63
 
   /// The bytes of the name, without a terminating NUL.
   public let bytes: [UInt8]
 
-  /// Takes `text` as a name, without the `netmap:` of a ``PortSpecification``.
+  /// Creates a name from text, without the `netmap:` of a ``PortSpecification``.
   ///
-  /// - Throws: `NetmapError`, `EINVAL`, as ``init(bytes:)``.
+  /// - Throws: `NetmapError`, `EINVAL`, like ``init(bytes:)``.
   public init(_ text: String) throws(NetmapError) {
     try self.init(bytes: text.utf8)
   }
 
-  /// Takes `bytes` as a name.
+  /// Creates a name from bytes.
   ///
   /// - Parameter bytes: The name without its terminating NUL.
   /// - Throws: `NetmapError`, `EINVAL`, when the name is empty, longer than ``byteCountMax`` or
-  ///   holds a NUL, or when a pipe end lacks its parent or its identifier.
+  ///   contains a NUL, or when a pipe end lacks its parent or its identifier.
   public init(bytes: some Collection<UInt8>) throws(NetmapError) {
     let bytes = [UInt8](bytes)
     if let (reason, remedy) = Self.fault(in: bytes) {
@@ -42,16 +42,17 @@ public struct PortName: Hashable, Sendable, CustomStringConvertible {
     self.bytes = bytes
   }
 
-  /// The name as text; ill-formed UTF-8 is shown with U+FFFD, only ``bytes`` is exact then.
+  /// The name as text; ill-formed UTF-8 appears as U+FFFD, in which case only ``bytes`` is exact.
   public var rawValue: String {
     String(decoding: bytes, as: UTF8.self)
   }
 
   public var description: String { rawValue }
 
-  /// Whether the port, or the port a pipe end descends from, belongs to a VALE switch.
+  /// Whether the port, or the port that a pipe end descends from, belongs to a VALE switch.
   ///
-  /// netmap(4) reserves the prefix `vale` for switches; what follows it is not checked here.
+  /// netmap(4) reserves the prefix `vale` for switches; this property does not check the text after
+  /// the prefix.
   public var isVale: Bool {
     bytes.starts(with: "vale".utf8)
   }
@@ -60,7 +61,8 @@ public struct PortName: Hashable, Sendable, CustomStringConvertible {
 extension PortName {
   /// One end of a netmap pipe, without its parent.
   public struct Pipe: Hashable, Sendable {
-    /// Which end; the two carry data alike, the role decides only how ring counts are read.
+    /// The end of the pipe; both ends carry data alike, the role only affects the meaning of ring
+    /// counts.
     public enum Role: Hashable, Sendable, CaseIterable {
       /// Written `{`.
       case master
@@ -77,13 +79,13 @@ extension PortName {
       }
     }
 
-    /// Which end it is.
+    /// The end of the pipe.
     public let role: Role
 
-    /// The bytes of the identifier: at least one, compared as they are.
+    /// The bytes of the identifier: at least one, compared byte by byte.
     public let idBytes: [UInt8]
 
-    /// The identifier as text; ill-formed UTF-8 is shown with U+FFFD.
+    /// The identifier as text; ill-formed UTF-8 appears as U+FFFD.
     public var id: String {
       String(decoding: idBytes, as: UTF8.self)
     }
@@ -91,8 +93,8 @@ extension PortName {
 
   /// The pipe end that the name denotes; nil for any other port.
   ///
-  /// The last `{` divides parent and identifier, or else the last `}`: `a}b{c` is the master end of
-  /// pipe `c` of the port `a}b`.
+  /// The last `{` separates parent and identifier, or, if there is none, the last `}`: `a}b{c` is
+  /// the master end of pipe `c` of the port `a}b`.
   public var pipe: Pipe? {
     guard let bracket = Self.pipeBracket(in: bytes[...]) else { return nil }
     return Pipe(
@@ -100,7 +102,7 @@ extension PortName {
       idBytes: [UInt8](bytes[(bracket + 1)...]))
   }
 
-  /// The parent of a pipe end; the name itself when it denotes no pipe.
+  /// The parent of a pipe end; the name itself for any other port.
   public var base: PortName {
     guard let bracket = Self.pipeBracket(in: bytes[...]) else { return self }
     return PortName(unchecked: [UInt8](bytes[..<bracket]))
@@ -109,12 +111,12 @@ extension PortName {
   /// The name of one end of the pipe `id` whose parent has this name.
   ///
   /// - Parameters:
-  ///   - role: Which end to name.
-  ///   - id: The identifier both ends share. Letters, digits and `_` can also be written in a
-  ///     ``PortSpecification`` without quotes.
+  ///   - role: The end of the pipe.
+  ///   - id: The identifier that both ends share. A ``PortSpecification`` needs no quotes for an
+  ///     identifier of letters, digits and `_`.
   /// - Returns: The name of that end.
-  /// - Throws: `NetmapError`, `EINVAL`, when the whole is no valid name or when it would read as
-  ///   another pipe, because brackets in `id` or in this name are taken first.
+  /// - Throws: `NetmapError`, `EINVAL`, when the result is not a valid name or denotes another
+  ///   pipe, because of brackets in `id` or in this name.
   public func appendingPipe(_ role: Pipe.Role, id: String) throws(NetmapError) -> PortName {
     let pipe = Pipe(role: role, idBytes: [UInt8](id.utf8))
     let name = try PortName(bytes: bytes + [role.bracket] + pipe.idBytes)
@@ -145,7 +147,7 @@ extension PortName {
     if bytes.contains(0) {
       return ("the name contains a NUL byte", "port names end at the first NUL; remove it")
     }
-    // Parents are checked as well, so that `base` cannot fail later.
+    // Check the parents as well, so that `base` cannot fail later.
     var rest = bytes[...]
     while let bracket = pipeBracket(in: rest) {
       let text = PortText.printable(rest)

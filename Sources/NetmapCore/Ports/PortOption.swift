@@ -10,25 +10,26 @@ public enum PortOption: String, Hashable, Sendable, CaseIterable, CustomStringCo
   case extmem
   /// `@offset:initial=64,bits=16`: packets start at an offset in their buffers.
   case offset
-  /// `@backend:name=xdp,mode=copy`: how packets reach the network interface.
+  /// `@backend:name=xdp,mode=copy`: the way packets reach the network interface.
   case backend
-  /// `@backpressure`: senders on a switch keep what the port has no room for, and nothing is dropped.
+  /// `@backpressure`: senders on a switch keep packets that do not fit in the port's rings, instead of dropping
+  /// them.
   case backpressure
 
-  /// What is accepted unless a program says otherwise.
+  /// The options that a parser accepts by default.
   ///
-  /// ``offset`` is missing, as in libnetmap: a program that does not look at slot offsets would
+  /// ``offset`` is missing, as in libnetmap: a program that ignores slot offsets would
   /// read and send the wrong bytes.
   public static let standard: Set<PortOption> = [
     .share, .conf, .extmem, .backend, .backpressure,
   ]
 
-  /// The option as it is written after `@`.
+  /// The option as written after `@`.
   public var description: String { rawValue }
 }
 
 extension PortOption {
-  /// The keys the option knows, in the order messages list them.
+  /// The keys of the option, in the order in which messages list them.
   var keys: [PortOptionKey] {
     switch self {
     case .backpressure: []
@@ -46,8 +47,8 @@ extension PortOption {
 
   /// The key that `@option=value` sets.
   ///
-  /// The documentation of libnetmap gives `conf` the default key `rings`, although its code refuses
-  /// to use it.
+  /// The documentation of libnetmap gives `conf` the default key `rings`, although libnetmap's code rejects this
+  /// form.
   var defaultKey: PortOptionKey? {
     switch self {
     case .backpressure: nil
@@ -59,7 +60,7 @@ extension PortOption {
     }
   }
 
-  /// The key without which the option says nothing; nil when any will do.
+  /// The key that the option requires; nil when any key is enough.
   var mandatoryKey: PortOptionKey? {
     switch self {
     case .share: .port
@@ -70,7 +71,7 @@ extension PortOption {
   }
 }
 
-/// A key of a port option, by its canonical spelling; `_` may stand for `-` in what users write.
+/// A key of a port option in its canonical spelling; users may write `_` for `-`.
 enum PortOptionKey: String, Hashable, Sendable {
   case port
   case rings
@@ -95,7 +96,7 @@ enum PortOptionKey: String, Hashable, Sendable {
   case mode
 }
 
-/// A `key=value` pair on its way into text.
+/// A `key=value` pair of an option's text.
 struct PortOptionPair {
   let key: PortOptionKey
   let value: String
@@ -105,7 +106,7 @@ struct PortOptionPair {
     self.value = value
   }
 
-  /// A numeric pair; nil for 0, which every option takes for "not said".
+  /// A numeric pair; nil for 0, which means "not given" for every option.
   init?(_ key: PortOptionKey, nonzero value: some FixedWidthInteger) {
     if value == 0 { return nil }
     self.init(key, "\(value)")

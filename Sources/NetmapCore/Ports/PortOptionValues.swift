@@ -1,14 +1,14 @@
 extension PortSpecification {
-  /// Memory of the user's own to put rings and buffers in: the `extmem` option.
+  /// The user's own memory for rings and buffers: the `extmem` option.
   ///
-  /// Objects are laid out in the mapped file as netmap(4) describes; a file too small for them is
-  /// refused when the port is bound, not here.
+  /// Objects lie in the mapped file as netmap(4) describes. The engine rejects a file that is too
+  /// small when it binds the port, not here.
   public struct ExternalMemory: Hashable, Sendable {
-    /// How many objects a pool holds and how large each is; 0 takes netmap's default.
+    /// The number and the size of a pool's objects; 0 selects netmap's default.
     public struct Pool: Hashable, Sendable {
-      /// Objects in the pool.
+      /// The number of objects in the pool.
       public let count: UInt32
-      /// Bytes of each object.
+      /// The size of each object in bytes.
       public let size: UInt32
 
       /// A pool of `count` objects of `size` bytes.
@@ -30,12 +30,12 @@ extension PortSpecification {
     /// Memory in `file`.
     ///
     /// - Parameters:
-    ///   - file: The path to map. It cannot hold `@`, where the next option would begin; nor `,`
-    ///     when a pool is described as well.
+    ///   - file: The path to map. It cannot contain `@`, which begins the next option, nor `,` if a
+    ///     pool is described as well.
     ///   - interfaces: Pool of port descriptions.
     ///   - rings: Pool of rings.
     ///   - buffers: Pool of buffers.
-    /// - Throws: `NetmapError`, `EINVAL`, for a path that is empty, holds a NUL, or could not be
+    /// - Throws: `NetmapError`, `EINVAL`, for a path that is empty, contains a NUL, or cannot be
     ///   written in a port specification.
     public init(
       file: String, interfaces: Pool = Pool(), rings: Pool = Pool(), buffers: Pool = Pool()
@@ -74,22 +74,22 @@ extension PortSpecification {
     }
   }
 
-  /// Where packets begin in their buffers: the `offset` option.
+  /// The offset at which packets begin in their buffers: the `offset` option.
   public struct PayloadOffset: Hashable, Sendable {
     /// The widest offset field: the whole `ptr` of a slot.
     static let bitCountMax: UInt8 = 64
 
-    /// The offset written into every slot at first, in bytes; it is also the largest one the
-    /// application promises to use.
+    /// The initial offset of every slot, in bytes; also the largest offset that the application
+    /// promises to use.
     public let initial: UInt32
-    /// How many bits of a slot's `ptr` hold the offset, 0...64; 0 means all of them.
+    /// The number of bits of a slot's `ptr` that hold the offset, 0...64; 0 means all of them.
     public let bits: UInt8
 
     /// An offset of `initial` bytes.
     ///
     /// - Parameters:
     ///   - initial: Bytes in front of the packet; must be within the buffer size of the port.
-    ///   - bits: Width of the offset field; 0 takes the whole of it.
+    ///   - bits: Width of the offset field; 0 selects all bits.
     /// - Throws: `NetmapError`, `EINVAL`, when `bits` is above 64.
     public init(initial: UInt32, bits: UInt8 = 0) throws(NetmapError) {
       guard bits <= Self.bitCountMax else {
@@ -108,16 +108,17 @@ extension PortSpecification {
     }
   }
 
-  /// Which backend must carry the packets of a network interface: the `backend` option.
+  /// The backend that must carry the packets of a network interface: the `backend` option.
   ///
-  /// Whatever is nil is chosen automatically. Whether the interface can do what is asked for is
-  /// known only when it is bound. An addition of this implementation to libnetmap's options.
+  /// A nil property is chosen automatically. The engine learns only when it binds the interface
+  /// whether the interface supports the request. An addition of this implementation to libnetmap's
+  /// options.
   public struct BackendChoice: Hashable, Sendable {
-    /// The ways in which packets can reach an interface, by the words that select them.
+    /// The ways in which packets can reach an interface, with the words that select them.
     public enum Name: String, Hashable, Sendable, CaseIterable {
       /// AF_XDP sockets.
       case xdp
-      /// Redirection at the traffic-control hook, for interfaces without XDP of their own.
+      /// Redirection at the traffic-control hook, for interfaces whose driver has no XDP support.
       case capture
       /// Packet sockets with TPACKET_V3 rings.
       case packet
@@ -125,28 +126,28 @@ extension PortSpecification {
       case netmap
     }
 
-    /// How the driver of an interface takes part in AF_XDP.
+    /// The role of an interface's driver in AF_XDP.
     public enum Mode: String, Hashable, Sendable, CaseIterable {
-      /// The driver works in the buffers of the port.
+      /// The driver works directly in the port's buffers.
       case zerocopy
-      /// The driver runs the XDP program, and packets are copied.
+      /// The driver runs the XDP program, and the kernel copies packets.
       case copy
       /// The kernel runs the XDP program on behalf of the driver.
       case generic
     }
 
-    /// The backend asked for; nil when any will do.
+    /// The requested backend; nil for any.
     public let name: Name?
-    /// The mode asked for; nil when the best possible one is.
+    /// The requested mode; nil for the best possible one.
     public let mode: Mode?
 
-    /// A backend, in the best mode it can do or in exactly `mode`.
+    /// Requests a backend, in its best mode or in exactly `mode`.
     public init(_ name: Name, mode: Mode? = nil) {
       self.name = name
       self.mode = mode
     }
 
-    /// Whichever backend can do `mode`.
+    /// Requests any backend that supports `mode`.
     public init(mode: Mode) {
       self.name = nil
       self.mode = mode

@@ -1,6 +1,7 @@
-/// A parsed port specification: which port to open, which of its rings, how, and in what memory.
+/// A parsed port specification: the port to open, its rings, the binding mode and the memory.
 ///
-/// It is the text that netmap programs take on their command line, see "portspec" in libnetmap:
+/// A port specification is the text that netmap programs accept on their command line, see
+/// "portspec" in libnetmap:
 ///
 /// ```
 /// netmap:eth0              all hardware rings of eth0
@@ -9,26 +10,26 @@
 /// vale0:a                  port a of the switch vale0
 /// netmap:eth0{p            master end of the pipe p; } names the slave end
 /// vale0:a@conf:rings=4,slots=512@share=netmap:eth0
-/// netmap:'br-lan'          a name that holds one of - * ^ / @, or anything else
+/// netmap:'br-lan'          a name that contains - * ^ / @ or other special characters
 /// ```
 ///
-/// Between quotes a name is taken as it stands, and a quote inside it is written twice; mode and
-/// options follow the closing quote. Quotes are an addition to libnetmap's grammar.
+/// A name between quotes is taken literally; a quote inside it is written twice. Mode and options
+/// follow the closing quote. Quotes are an addition to libnetmap's grammar.
 ///
-/// A specification is a wish: parsing asks nothing of the system and proves nothing about it.
+/// Parsing checks only the syntax; it queries nothing from the system.
 public struct PortSpecification: Hashable, Sendable {
   /// The port, without `netmap:`.
   public var name: PortName
 
-  /// Which rings to bind.
+  /// The rings to bind.
   public var selection: RingSelection
 
-  /// How to bind them.
+  /// The binding mode.
   public var flags: BindingFlags
 
   /// The memory region to use, 1...65535; nil when netmap chooses.
   ///
-  /// netmap(4) takes region 0 for "no choice": it is stored as nil.
+  /// netmap(4) uses region 0 for "no choice"; this property stores it as nil.
   public var memoryID: UInt16? {
     didSet { memoryID = Self.normalized(memoryID) }
   }
@@ -36,22 +37,23 @@ public struct PortSpecification: Hashable, Sendable {
   /// The port whose memory region to use: the `share` option.
   public var sharedPort: PortName?
 
-  /// Ring counts and sizes wished for.
+  /// Requested ring counts and sizes.
   public var conf: RingGeometryHints
 
   /// Memory to use instead of netmap's own.
   public var extmem: ExternalMemory?
 
-  /// Where packets begin in their buffers.
+  /// The offset at which packets begin in their buffers.
   public var offset: PayloadOffset?
 
-  /// The backend asked for.
+  /// The requested backend.
   public var backend: BackendChoice?
 
-  /// Whether senders on a switch keep what the port has no room for, instead of dropping it.
+  /// Whether senders on a switch keep packets that do not fit in the port's rings, instead of
+  /// dropping them.
   public var backpressure = false
 
-  /// All hardware rings of `name`, shared with others, unless the other arguments say otherwise.
+  /// Creates a specification: by default, all hardware rings of `name`, shared with other bindings.
   public init(
     _ name: PortName, selection: RingSelection = .allHardware, flags: BindingFlags = [],
     memoryID: UInt16? = nil, sharedPort: PortName? = nil, conf: RingGeometryHints = .none,
@@ -74,19 +76,19 @@ public struct PortSpecification: Hashable, Sendable {
     memoryID == 0 ? nil : memoryID
   }
 
-  /// The value of the `share` option, a port specification in itself; nil when it is absent.
+  /// The value of the `share` option, itself a port specification; nil when the option is absent.
   public var share: String? {
     sharedPort.map { PortSpecification($0).description }
   }
 }
 
 extension PortSpecification {
-  /// Whether `text` begins with a subsystem that port specifications know: `vale`, or `netmap` and
-  /// a `:` after it.
+  /// Whether `text` begins like a port specification: with `vale`, or with `netmap`, optional
+  /// identifier characters and a `:`.
   ///
-  /// What does not may be an interface name, a file or another program's business, so a caller can
-  /// try something else; ``parse(_:enabling:disabling:interfaceExists:)`` refuses it. What does is
-  /// meant for netmap, however malformed the rest may be.
+  /// Other text may be an interface name, a file or another program's input, so a caller can try
+  /// something else; ``parse(_:enabling:disabling:interfaceExists:)`` rejects it. Text with such a
+  /// beginning is intended for netmap, even if the rest is malformed.
   public static func isPortSpecification(_ text: String) -> Bool {
     if text.utf8.starts(with: "vale".utf8) { return true }
     guard text.utf8.starts(with: "netmap".utf8) else { return false }
@@ -94,18 +96,19 @@ extension PortSpecification {
     return rest.first { !PortText.isIdentifierByte($0) } == UInt8(ascii: ":")
   }
 
-  /// Reads a port specification.
+  /// Parses a port specification.
   ///
-  /// An interface name may hold `-`, which also begins a ring number. Where libnetmap always takes
-  /// the ring number, `interfaceExists` decides here: when what stands before the last `-N` is no
-  /// interface and the whole is, the whole is the name. With the default the result is libnetmap's.
+  /// An interface name may contain `-`, which also introduces a ring number. libnetmap always reads
+  /// a ring number. Here `interfaceExists` decides: if the text before the last `-N` is not an
+  /// interface and the whole text is, the whole text is the name. With the default closure the
+  /// result is libnetmap's.
   ///
   /// - Parameters:
   ///   - text: The specification, for example `netmap:eth0-1/x@conf:slots=512`.
   ///   - enabling: Options to accept besides `PortOption.standard`.
-  ///   - disabling: Options to refuse with `EOPNOTSUPP`.
-  ///   - interfaceExists: Whether the system has a network interface of that name; asked only about
-  ///     names with `-` in them.
+  ///   - disabling: Options to reject with `EOPNOTSUPP`.
+  ///   - interfaceExists: Whether the system has a network interface of that name; called only for
+  ///     names that contain `-`.
   /// - Returns: The parsed specification.
   /// - Throws: `NetmapError` about the whole text: `EOPNOTSUPP` for a disabled option, `EINVAL` for
   ///   anything else.
@@ -117,13 +120,13 @@ extension PortSpecification {
       bytes: text.utf8, enabling: enabling, disabling: disabling, interfaceExists: interfaceExists)
   }
 
-  /// Reads a port specification that may not be UTF-8, such as an argument of a C program.
+  /// Parses a port specification that may not be UTF-8, such as an argument of a C program.
   ///
   /// - Parameters:
   ///   - bytes: The specification, without a terminating NUL. Port names keep bytes of 0x80 and
   ///     above as they are; the file name of `extmem` must be UTF-8.
   ///   - enabling: Options to accept besides `PortOption.standard`.
-  ///   - disabling: Options to refuse with `EOPNOTSUPP`.
+  ///   - disabling: Options to reject with `EOPNOTSUPP`.
   ///   - interfaceExists: As in ``parse(_:enabling:disabling:interfaceExists:)``.
   /// - Returns: The parsed specification.
   /// - Throws: `NetmapError` about the whole text: `EOPNOTSUPP` for a disabled option, `EINVAL` for

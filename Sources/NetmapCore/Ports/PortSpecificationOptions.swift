@@ -1,8 +1,8 @@
-/// The values an option was given, by key; for messages, with the text they came from.
+/// The values assigned to an option's keys, as text.
 private typealias Assignments = [PortOptionKey: ArraySlice<UInt8>]
 
 extension PortSpecificationParser {
-  /// Takes `@option` after `@option` up to the end; the position is on an `@` or at the end.
+  /// Parses all options up to the end of the text; `position` is at an `@` or at the end.
   mutating func parseOptions(
     into specification: inout PortSpecification, _ interfaceExists: (String) -> Bool
   ) throws(NetmapError) {
@@ -41,10 +41,10 @@ extension PortSpecificationParser {
     }
   }
 
-  /// Takes one option, without the `@` before it.
+  /// Consumes one option, without the `@` before it.
   private mutating func takeOption() throws(NetmapError) -> ArraySlice<UInt8> {
     let start = position
-    // Only the port named by `share` can be quoted, and only in quotes may an `@` be inside.
+    // Only the port named by `share` can be quoted, and an `@` may appear only inside quotes.
     let canQuote = text[start...].starts(with: PortOption.share.rawValue.utf8)
     while position < text.count, text[position] != UInt8(ascii: "@") {
       let isColon = text[position] == UInt8(ascii: ":")
@@ -124,7 +124,7 @@ extension PortSpecificationParser {
   ) throws(NetmapError) {
     switch option {
     case .conf:
-      // As in libnetmap, several of these add up and the last word on a number counts.
+      // As in libnetmap, several `conf` options accumulate, and the last value of a key counts.
       try apply(values, to: &specification.conf)
     case .share:
       let port = try sharedPort(values, interfaceExists)
@@ -161,7 +161,7 @@ extension PortSpecificationParser {
     if let slots: UInt32 = try number(.slots, values) {
       (conf.transmitSlots, conf.receiveSlots) = (slots, slots)
     }
-    // The more specific keys win, wherever they stand.
+    // Within one option, more specific keys take precedence, regardless of their order.
     conf.transmitRings = try number(.transmitRings, values) ?? conf.transmitRings
     conf.receiveRings = try number(.receiveRings, values) ?? conf.receiveRings
     conf.hostTransmitRings = try number(.hostTransmitRings, values) ?? conf.hostTransmitRings
@@ -172,8 +172,8 @@ extension PortSpecificationParser {
 
   /// The name of the port to share memory with.
   ///
-  /// libnetmap reads a name and looks no further; a mode behind it must make sense here, and is
-  /// dropped, because a region has no rings to select.
+  /// libnetmap reads only a name. Here a mode after the name must be valid, and is ignored, because
+  /// a region has no rings to select.
   private func sharedPort(
     _ values: Assignments, _ interfaceExists: (String) -> Bool
   ) throws(NetmapError) -> PortName? {
@@ -235,10 +235,10 @@ extension PortSpecificationParser {
 // MARK: - Values
 
 extension PortSpecificationParser {
-  /// The number assigned to `key`, a decimal one below `limit`; nil when there is none.
+  /// The number assigned to `key`, a decimal number below `limit`; nil when there is none.
   ///
-  /// libnetmap takes leading digits and cuts them to the width of the field, so that `rings=65536`
-  /// and `rings=four` ask for 0 rings; here they are errors.
+  /// libnetmap reads leading digits and truncates them to the width of the field, so that
+  /// `rings=65536` and `rings=four` request 0 rings; here they are errors.
   private func number<Number: FixedWidthInteger & UnsignedInteger>(
     _ key: PortOptionKey, _ values: Assignments, below limit: UInt64 = UInt64(Number.max) + 1
   ) throws(NetmapError) -> Number? {

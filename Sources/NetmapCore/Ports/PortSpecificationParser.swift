@@ -1,12 +1,11 @@
-/// Reads a port specification from left to right: subsystem, name, mode, options.
+/// Parses a port specification from left to right: subsystem, name, mode, options.
 ///
-/// The grammar, and the wording of what is wrong, are those of libnetmap; options are read in an
-/// extension of their own.
+/// The grammar and the wording of errors are libnetmap's. A separate extension parses the options.
 struct PortSpecificationParser {
   let text: [UInt8]
   let accepted: Set<PortOption>
   var position = 0
-  /// Where the name begins, behind the `:` of the subsystem.
+  /// The start of the name, after the `:` of the subsystem.
   private var nameStart = 0
 
   init(_ text: [UInt8], accepting accepted: Set<PortOption>) {
@@ -55,7 +54,7 @@ extension PortSpecificationParser {
     return try portName(prefix + name)
   }
 
-  /// Takes `netmap:` or `vale<id>:`, and returns what of it belongs to the port's name.
+  /// Consumes `netmap:` or `vale<id>:`, and returns the part of it that belongs to the port's name.
   private mutating func parseSubsystem() throws(NetmapError) -> [UInt8] {
     let isNetmap = text.starts(with: "netmap".utf8)
     guard isNetmap || text.starts(with: "vale".utf8) else {
@@ -80,7 +79,7 @@ extension PortSpecificationParser {
     return isNetmap ? [] : [UInt8](text[..<position])
   }
 
-  /// Takes a name between quotes; the position is on the opening one.
+  /// Consumes a name between quotes; `position` is at the opening quote.
   mutating func takeQuoted() throws(NetmapError) -> [UInt8] {
     let start = position
     var name: [UInt8] = []
@@ -99,10 +98,10 @@ extension PortSpecificationParser {
       "close the name with ', and write ' twice inside it")
   }
 
-  /// Where the unquoted name at the position ends.
+  /// The end of the unquoted name at `position`.
   ///
-  /// libnetmap ends it at the first of `-*^/@`. Interfaces are allowed to hold `-`, so where there
-  /// is one the system is asked which reading names an interface.
+  /// libnetmap ends the name at the first of `-*^/@`. Interface names may contain `-`, so if the
+  /// text has a `-` the parser asks the system which reading names an interface.
   private func endOfName(_ interfaceExists: (String) -> Bool) -> Int {
     let rest = text[position...]
     let limit = rest.firstIndex(where: PortText.isModeByteOtherThanDash) ?? rest.endIndex
@@ -130,7 +129,7 @@ extension PortSpecificationParser {
     }
   }
 
-  /// How the request would look with `name` in quotes.
+  /// The request with `name` in quotes.
   private func quotedForm(_ name: ArraySlice<UInt8>) -> String {
     PortText.printable(text[..<nameStart] + PortSpecification.quoted(name))
   }
@@ -167,7 +166,7 @@ extension PortSpecificationParser {
     }
   }
 
-  /// Takes flags and memory regions, up to the first option or the end.
+  /// Consumes flags and memory regions, up to the first option or the end.
   private mutating func parseMode(
     into specification: inout PortSpecification
   ) throws(NetmapError) {
@@ -204,7 +203,7 @@ extension PortSpecificationParser {
       if position == start { throw refusal("unexpected end of request after '/'", help) }
       return
     }
-    // Like libnetmap, let "/@" pass as an empty list of flags.
+    // Like libnetmap, accept "/@" as an empty list of flags.
     let isSeparator = text[position] == UInt8(ascii: "/") && position > start
     guard isSeparator || text[position] == UInt8(ascii: "@") else {
       throw refusal("unrecognized flag: \(offender)", help)
@@ -229,7 +228,7 @@ extension PortSpecificationParser {
     let rest = text[position...]
     let digits = takeDigits()
     guard !digits.isEmpty else {
-      // Only `-` gets here. Most likely it was meant as part of an interface's name.
+      // Only `-` leads here; most likely the user meant it as part of an interface name.
       let region = rest.prefix { !PortText.isModeByteOtherThanDash($0) }
       let isQuoted = text[nameStart] == PortText.quote
       let name = quotedForm(text[nameStart..<region.endIndex])
@@ -255,12 +254,12 @@ extension PortSpecificationParser {
 // MARK: - Refusals
 
 extension PortSpecificationParser {
-  /// The whole request, which every error names.
+  /// The whole request, which every error reports.
   var subject: String {
     text.isEmpty ? "''" : PortText.printable(text)
   }
 
-  /// The character at the position, in quotes, and where it is.
+  /// The character at `position`, in quotes, and its offset.
   private var offender: String {
     let next = text[(position + 1)...].firstIndex { $0 & 0xc0 != 0x80 } ?? text.endIndex
     return "'\(PortText.printable(text[position..<next]))' at offset \(position)"

@@ -1,21 +1,19 @@
 extension PortSpecification: CustomStringConvertible {
-  /// The specification as text that ``parse(_:enabling:disabling:interfaceExists:)`` reads back to
-  /// an equal value.
+  /// The specification as text, which ``parse(_:enabling:disabling:interfaceExists:)`` parses to an equal value.
   ///
-  /// There is one text for each value: options come in a fixed order, numbers without leading
-  /// zeros, and quotes only where they are needed. Text that needs no quotes is read alike by
-  /// libnetmap, the options `backend` and `backpressure` aside.
+  /// Each value has exactly one text: options come in a fixed order, numbers have no leading zeros, and quotes
+  /// appear only where needed. libnetmap reads text without quotes in the same way, except for the options
+  /// `backend` and `backpressure`.
   ///
-  /// Port specifications have no words for some values, which are left out or cannot be read back:
-  /// the selection `.null`, ring numbers of 4095 and above, flags without a letter
-  /// (`acceptVirtioNetHeader`, `doReceivePoll`, `noTransmitPoll`, unknown bits), and, since this is
-  /// a `String`, names that are not UTF-8; ``bytes`` is exact for those. A text with `offset` is
-  /// read only where that option is enabled.
+  /// Port specifications cannot express some values, which are omitted or cannot be parsed again: the selection
+  /// `.null`, ring numbers of 4095 and above, flags without a letter (`acceptVirtioNetHeader`, `doReceivePoll`,
+  /// `noTransmitPoll`, unknown bits), and, since this is a `String`, names that are not UTF-8; ``bytes`` is exact
+  /// for those. Text with `offset` can be parsed only if that option is enabled.
   public var description: String {
     String(decoding: bytes, as: UTF8.self)
   }
 
-  /// The text of ``description`` with the names as the bytes they are.
+  /// The text of ``description`` as bytes, with the exact bytes of the names.
   public var bytes: [UInt8] {
     var text = Self.nameText(name)
     text += selection.suffix.utf8
@@ -23,7 +21,7 @@ extension PortSpecification: CustomStringConvertible {
     if !letters.isEmpty { text += [UInt8(ascii: "/")] + letters }
     if let memoryID { text += "@\(memoryID)".utf8 }
     if let sharedPort { text += "@share=".utf8 + Self.nameText(sharedPort) }
-    // "@conf=4" would do for the rings, but libnetmap reads only the long form.
+    // "@conf=4" would suffice for the rings, but libnetmap reads only the long form.
     text += Self.optionText(.conf, conf.pairs, brief: false)
     text += Self.optionText(.extmem, extmem?.pairs ?? [])
     text += Self.optionText(.offset, offset?.pairs ?? [])
@@ -32,7 +30,7 @@ extension PortSpecification: CustomStringConvertible {
     return text
   }
 
-  /// `@option=value` when the only pair is the default one, else `@option:key=value,...`.
+  /// `@option=value` if the only pair is the default one, else `@option:key=value,...`.
   private static func optionText(
     _ option: PortOption, _ pairs: [PortOptionPair], brief: Bool = true
   ) -> [UInt8] {
@@ -44,7 +42,7 @@ extension PortSpecification: CustomStringConvertible {
     return [UInt8]("@\(option.rawValue):\(body)".utf8)
   }
 
-  /// `subsystem:name`, quoted where a plain name would be read otherwise.
+  /// `subsystem:name`, quoted if the plain name would be parsed differently.
   private static func nameText(_ name: PortName) -> [UInt8] {
     let bytes = name.bytes
     let start = PortText.endOfSwitchPrefix(bytes) ?? 0
@@ -61,9 +59,10 @@ extension PortSpecification: CustomStringConvertible {
   }
 
   private static func needsQuotes(_ name: ArraySlice<UInt8>) -> Bool {
-    // A quote behind a ':' would open a quoted name; elsewhere it could stay, but one rule is enough.
+    // A quote after a ':' would begin a quoted name. Elsewhere a quote could stay unquoted, but one rule
+    // suffices.
     if name.contains(where: { $0 == PortText.quote || PortText.isModeByte($0) }) { return true }
-    // Unquoted pipes are simpler than the kernel's: one bracket, an identifier after it.
+    // Unquoted pipe names are simpler than the kernel's: one bracket, followed by an identifier.
     guard let bracket = name.firstIndex(where: PortText.isBracket) else { return false }
     return !name[(bracket + 1)...].allSatisfy(PortText.isIdentifierByte)
   }

@@ -1,7 +1,7 @@
-/// The alphabet of port names: bytes, not characters, and ASCII in no locale.
+/// The alphabet of port names: bytes, not characters, and ASCII independent of the locale.
 ///
-/// Bytes of 0x80 and above have no meaning here and pass through names untouched, because the
-/// kernel does not say in which encoding an interface was named.
+/// Bytes of 0x80 and above have no meaning here and stay in names unchanged, because the kernel
+/// does not define the encoding of interface names.
 enum PortText {
   static let quote = UInt8(ascii: "'")
   static let masterBracket = UInt8(ascii: "{")
@@ -11,7 +11,7 @@ enum PortText {
     (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
   }
 
-  /// Whether `byte` may stand in an identifier: a letter, a digit or `_`.
+  /// Whether `byte` may appear in an identifier: a letter, a digit or `_`.
   static func isIdentifierByte(_ byte: UInt8) -> Bool {
     switch byte {
     case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"): true
@@ -29,7 +29,7 @@ enum PortText {
     byte == UInt8(ascii: "-") || isModeByteOtherThanDash(byte)
   }
 
-  /// As ``isModeByte(_:)``, without the `-` that interface names are fond of.
+  /// Like ``isModeByte(_:)``, but false for `-`, which interface names often contain.
   static func isModeByteOtherThanDash(_ byte: UInt8) -> Bool {
     switch byte {
     case UInt8(ascii: "*"), UInt8(ascii: "^"), UInt8(ascii: "/"), UInt8(ascii: "@"): true
@@ -37,15 +37,15 @@ enum PortText {
     }
   }
 
-  /// Where the switch prefix `vale<id>:` of `name` ends; nil when it has none.
+  /// The end of the switch prefix `vale<id>:` in `name`; nil when the name has none.
   static func endOfSwitchPrefix(_ name: [UInt8]) -> Int? {
     guard name.starts(with: "vale".utf8), let colon = name.firstIndex(of: UInt8(ascii: ":"))
     else { return nil }
     return name[4..<colon].allSatisfy(isIdentifierByte) ? colon + 1 : nil
   }
 
-  /// The value of a run of decimal digits; nil when it is empty, holds something else, or is not
-  /// below `limit`.
+  /// The value of a run of decimal digits; nil when the run is empty, contains another byte, or is
+  /// not below `limit`.
   static func decimal(_ digits: some Sequence<UInt8>, below limit: UInt64) -> UInt64? {
     var value: UInt64?
     for byte in digits {
@@ -59,7 +59,7 @@ enum PortText {
     return value
   }
 
-  /// `bytes` as text for a one-line message: what a terminal or a log would obey is escaped.
+  /// `bytes` as text for a one-line message; control characters for a terminal or log are escaped.
   static func printable(_ bytes: some Collection<UInt8>) -> String {
     var text = ""
     for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {

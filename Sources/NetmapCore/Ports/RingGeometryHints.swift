@@ -1,7 +1,7 @@
-/// The ring counts and sizes asked for when a port is created: the `conf` option.
+/// The ring counts and sizes requested for a port: the `conf` option.
 ///
-/// They are wishes. They count only for ports that the binding itself creates (switch ports,
-/// pipes), are brought into the port's limits without an error, and 0 leaves the choice to netmap.
+/// The values are hints. They apply only to ports that the binding itself creates (switch ports,
+/// pipes). netmap limits them to the port's ranges without an error; 0 leaves the choice to netmap.
 /// For a pipe they describe the master end. See libnetmap's portspec.
 public struct RingGeometryHints: Hashable, Sendable {
   /// Slots of each transmit ring.
@@ -17,7 +17,7 @@ public struct RingGeometryHints: Hashable, Sendable {
   /// Host receive rings.
   public var hostReceiveRings: UInt16
 
-  /// Hints as given; everything not mentioned is netmap's choice.
+  /// Creates hints; a value that is not given is netmap's choice.
   public init(
     transmitSlots: UInt32 = 0, receiveSlots: UInt32 = 0,
     transmitRings: UInt16 = 0, receiveRings: UInt16 = 0,
@@ -31,12 +31,12 @@ public struct RingGeometryHints: Hashable, Sendable {
     self.hostReceiveRings = hostReceiveRings
   }
 
-  /// No wishes at all.
+  /// No hints.
   public static let none = RingGeometryHints()
 }
 
 extension RingGeometryHints {
-  /// The `key=value` pairs that say this, a key for both directions where they agree.
+  /// The `key=value` pairs of these hints, with a common key where both directions agree.
   var pairs: [PortOptionPair] {
     PortOptionPair.pairs(
       transmitRings, receiveRings, both: .rings, transmit: .transmitRings, receive: .receiveRings)

@@ -1,4 +1,5 @@
-/// Which rings of a port a binding holds, a range for each direction (`netmap_interp_ringid`).
+/// The rings of a port that a binding holds, as a range for each direction
+/// (`netmap_interp_ringid`).
 ///
 /// Ring numbers count hardware rings first, then host rings.
 package struct RingRanges: Hashable, Sendable {
@@ -11,7 +12,8 @@ package struct RingRanges: Hashable, Sendable {
 
   /// The rings that a request selects.
   ///
-  /// A single ring number that only one direction has stands for ring 0 in the other direction.
+  /// If only one direction has a ring with the selected number, the other direction gets its ring 0
+  /// of the same kind (hardware or host).
   ///
   /// - Throws: ``NetmapError`` `EINVAL` when the port has no such rings.
   package init(
@@ -21,7 +23,7 @@ package struct RingRanges: Hashable, Sendable {
     receive = 0..<0
     let wantsTransmit = !flags.contains(.receiveOnly)
     let wantsReceive = !flags.contains(.transmitOnly)
-    // Both exclusions together select nothing, and then netmap does not look at the mode either.
+    // Both exclusions together select no rings, and then netmap does not check the mode either.
     guard wantsTransmit || wantsReceive else { return }
     try Self.check(selection, port, name)
     if wantsTransmit {

@@ -1,8 +1,8 @@
-/// Which rings of a port a binding takes: `nr_mode` and `nr_ringid` of a register request.
+/// The rings of a port that a binding selects: `nr_mode` and `nr_ringid` of a register request.
 ///
-/// Host rings are the rings through which the host's own network stack sends and receives; switch
-/// ports and pipes have none. Ring numbers count from 0 within their kind; whether the port has
-/// that many is known only when it is bound. See `NR_REG_*` in netmap(4).
+/// The host's network stack sends and receives through host rings; switch ports and pipes have
+/// none. Ring numbers count from 0 within their kind; the engine checks them when it binds the
+/// port. See `NR_REG_*` in netmap(4).
 public enum RingSelection: Hashable, Sendable {
   /// All hardware rings, no host rings (`NR_REG_ALL_NIC`).
   case allHardware
@@ -14,20 +14,20 @@ public enum RingSelection: Hashable, Sendable {
   case oneHardware(UInt16)
   /// One pair of host rings (`NR_REG_ONE_SW`).
   case oneHost(UInt16)
-  /// A port with rings and no packets behind them, whatever its name (`NR_REG_NULL`).
+  /// A port with rings that move no packets, whatever its name (`NR_REG_NULL`).
   ///
-  /// A port specification has no way to ask for it.
+  /// A port specification cannot request it.
   case null
 }
 
 extension RingSelection {
-  /// Reads the two numbers of a register request.
+  /// Creates a selection from the two numbers of a register request.
   ///
   /// - Parameters:
   ///   - rawMode: `nr_mode`: 1, 2, 3, 4, 7 or 8.
-  ///   - ringID: `nr_ringid`; it counts for modes 4 and 8 and is ignored for the others.
+  ///   - ringID: `nr_ringid`; used for modes 4 and 8, ignored for the others.
   /// - Throws: `NetmapError`, `EINVAL`, for mode 0 and the pipe modes 5 and 6, which only the
-  ///   legacy interface knows, and for modes above 8.
+  ///   legacy interface has, and for modes above 8.
   public init(rawMode: UInt32, ringID: UInt16) throws(NetmapError) {
     switch rawMode {
     case 1: self = .allHardware
@@ -67,7 +67,7 @@ extension RingSelection {
     }
   }
 
-  /// The value of `nr_ringid`: the ring number, 0 when all rings of a kind are selected.
+  /// The value of `nr_ringid`: the ring number, or 0 when all rings of a kind are selected.
   public var ringID: UInt16 {
     switch self {
     case .oneHardware(let ring), .oneHost(let ring): ring
@@ -95,7 +95,7 @@ extension RingSelection {
   /// mask, 0x0fff.
   static let textLimit: UInt16 = 0x0fff
 
-  /// The suffix that selects these rings in a port specification; empty when there is none.
+  /// The suffix that selects these rings in a port specification; empty if there is none.
   var suffix: String {
     switch self {
     case .allHardware, .null: ""

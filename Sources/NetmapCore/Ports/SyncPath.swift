@@ -1,16 +1,18 @@
-/// The rings of a binding as plain data: what a sync of the whole port needs, and no reference that
-/// would have to be counted.
+/// The rings of a binding as plain data: everything that a sync of the whole port needs, without counted
+/// references.
 ///
-/// It lies in memory of its ``AttachedPort``, which must outlive every use. Passed as a pointer: one
-/// register, and nothing is copied for each sync.
+/// It lies in memory of its ``AttachedPort``, which must outlive every use. Functions take it as a pointer, which
+/// fits in one register, so that a sync copies nothing.
 @unsafe
 package struct SyncPath {
   let rings: UnsafePointer<RingParts>
   let transmitCount: Int
   let receiveCount: Int
   let process: ForkGuard.Mark
-  /// Whether all rings are those of a pipe, whose path is inlined here; the other kinds have theirs out of
-  /// line, so that they need not make room for it.
+  /// Whether all rings belong to a pipe.
+  ///
+  /// The sync of a pipe is inlined here; syncs of other kinds are out of line, so that they save no registers for
+  /// it.
   let isPipe: Bool
 
   init(_ rings: UnsafePointer<RingParts>, transmitCount: Int, receiveCount: Int) {
@@ -23,12 +25,12 @@ package struct SyncPath {
     }
   }
 
-  /// What became of a sync of all rings of one direction.
+  /// The outcome of a sync of all rings of one direction.
   package enum Outcome: UInt8, Sendable {
     case done
-    /// A backend failed, or its interface has gone.
+    /// A backend failed, or its interface is gone.
     case failed
-    /// This process is a fork child of the one that opened the port; nothing was done.
+    /// This process is a fork child of the process that opened the port; no ring was synced.
     case forked
   }
 

@@ -1,8 +1,7 @@
-/// A ring as the process that syncs it sees it: one pointer to this process's addresses of everything
-/// a sync needs.
+/// A ring in the process that syncs it: one pointer to this process's addresses of everything a sync needs.
 ///
-/// A pointer, so that calls pass it in a register and load only what they use. It owns nothing; the
-/// ``AttachedPort`` does, and must outlive it.
+/// A pointer, so that calls pass it in a register and load only the fields that they use. It owns nothing: the
+/// ``AttachedPort`` owns the memory and must outlive it.
 @unsafe @usableFromInline
 package struct AttachedRing {
   @usableFromInline let parts: UnsafePointer<RingParts>
@@ -11,7 +10,7 @@ package struct AttachedRing {
     unsafe self.parts = parts
   }
 
-  /// What a backend's data half is called with (``BackendRing/Synchronize``).
+  /// Creates a ring from the argument of a ring driver's function (``BackendRing/Synchronize``).
   package init(calledWith ring: UnsafeRawPointer) {
     unsafe parts = ring.assumingMemoryBound(to: RingParts.self)
   }
@@ -29,10 +28,10 @@ package struct AttachedRing {
   package var stampsAlways: Bool { unsafe parts.pointee.stampsAlways }
 }
 
-/// What an ``AttachedRing`` points at.
+/// The data that an ``AttachedRing`` points to.
 ///
-/// Plain data, built once from mappings and descriptors (by ``AttachedPort``), the same way in an
-/// embedded engine and in a client of a daemon.
+/// Plain data, built once by ``AttachedPort`` from mappings and descriptors, in the same way in an embedded
+/// engine and in a client of a daemon.
 @unsafe @usableFromInline
 package struct RingParts {
   @usableFromInline package let ring: Ring
@@ -40,45 +39,46 @@ package struct RingParts {
   package let direction: Direction
   package let kind: RingKind
 
-  /// The other end of a pipe; this ring itself where there is no other end.
+  /// The ring at the other end of a pipe; this ring itself if there is no other end.
   package let peerRing: Ring
   package let peerKRing: KRing
 
-  /// In whose name the ring's lock is taken.
+  /// The client that takes the ring's lock.
   package let tag: ClientTag
 
-  /// Where to announce that somebody sleeps until this ring makes progress.
+  /// The wait word in which a sleeper that waits for progress of this ring announces itself.
   package let waitWord: WaitWord
 
-  /// Whom to wake, by doorbell number.
+  /// The doorbells of sleepers, by number.
   package let doorbells: DoorbellTable.View
 
-  /// What moves the packets of a ring of kind ``RingKind/backend``.
+  /// The ring driver, which moves the packets of a ring of kind ``RingKind/backend``.
   package var backend: BackendRing
 
-  /// What forwards the packets of a ring of kind ``RingKind/bridge``; nil while the port is on no switch.
+  /// The switch path, which forwards the packets of a ring of kind ``RingKind/bridge``; nil while the port is on
+  /// no switch.
   var switching: UnsafePointer<SwitchPath>?
 
-  /// False when rings are stamped only on request (tunable `no_timestamp`).
+  /// False when syncs stamp rings only on request (tunable `no_timestamp`).
   package let stampsAlways: Bool
 
-  /// When the ring was last stamped.
+  /// The time of the ring's last stamp.
   package var stampClock = StampClock()
 }
 
-/// What a sync did with one ring.
+/// The result of a sync of one ring.
 package enum SyncResult: UInt32, Sendable {
   /// The ring was synced.
   case done = 0
-  /// Another thread was syncing it; nothing was done.
+  /// Another thread was syncing the ring; this sync did nothing.
   case busy = 1
-  /// The application's `head` or `cur` was out of place, and the ring has been reset.
+  /// The application's `head` or `cur` was out of place; the sync has reset the ring.
   case reset = 2
-  /// The backend failed, or the interface has gone.
+  /// The backend failed, or the interface is gone.
   case failed = 3
 }
 
-/// What a sync asks of a backend beyond the ordinary (upstream: `NAF_FORCE_*`).
+/// Requests to a backend beyond an ordinary sync (upstream: `NAF_FORCE_*`).
 @usableFromInline
 package struct SyncFlags: OptionSet, Sendable {
   @usableFromInline package let rawValue: UInt32
@@ -88,7 +88,7 @@ package struct SyncFlags: OptionSet, Sendable {
     self.rawValue = rawValue
   }
 
-  /// Look for new packets even if no interrupt was seen (`NIOCRXSYNC`).
+  /// Check for new packets even if no interrupt occurred (`NIOCRXSYNC`).
   @inlinable package static var forceRead: Self { Self(rawValue: 1) }
   /// Reclaim every completed slot, even if that costs a system call (`NIOCTXSYNC`).
   @inlinable package static var forceReclaim: Self { Self(rawValue: 2) }

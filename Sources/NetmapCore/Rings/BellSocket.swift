@@ -1,14 +1,15 @@
 internal import CLinux
 internal import Glibc
 
-/// Doorbells that cross a process boundary: pairs of connected Unix stream sockets. A byte that is sent on one
-/// end is a ring of whoever watches the other.
+/// Doorbells that cross a process boundary: pairs of connected Unix stream sockets.
 ///
-/// Ringing waits for nobody. MSG_DONTWAIT holds whatever flags a peer sets on an open file that it has a copy of,
-/// and the kernel takes no lock for it that a peer can keep. Receiving takes one, so nobody receives on an end
-/// of which a peer has a copy.
+/// A byte sent on one end rings the process that watches the other end.
+///
+/// Ringing never blocks on another process. MSG_DONTWAIT applies whatever flags a peer sets on an open file that
+/// it has a copy of, and the kernel takes no lock for the send that a peer can hold. Receiving takes such a lock,
+/// so no process receives on an end of which a peer has a copy.
 package enum BellSocket {
-  /// Makes a pair.
+  /// Creates a pair.
   ///
   /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE`.
   package static func pair() throws(NetmapError) -> (CInt, CInt) {
@@ -22,34 +23,35 @@ package enum BellSocket {
     return (files[0], files[1])
   }
 
-  /// Nothing can be sent to this end of a pair from now on: whoever closes it finds nothing in its queue.
+  /// Makes the kernel reject sends to this end of a pair from now on, so that its queue is empty when it is
+  /// closed.
   package static func refuseRings(on file: CInt) { shutdown(file, CInt(SHUT_RD)) }
 
-  /// Rings whoever watches the other end.
+  /// Rings the process that watches the other end.
   ///
-  /// A socket that is full of rings which nobody has taken refuses another one: all who watch it have been told
-  /// of those (see ``DoorbellTable/makeRoom(leaving:)``). One whose other end has gone has nobody to wake.
+  /// A socket full of pending rings rejects another ring; every watcher has already been notified of the pending
+  /// ones (see ``DoorbellTable/makeRoom(leaving:)``). If the other end is closed, there is no process to wake.
   package static func ring(_ file: CInt) { _ = clinux_send_byte(file) }
 
-  /// As many bytes have room in any socket, however small a peer makes it (SO_SNDBUF is at least 4608, and
-  /// none takes more than 1280).
+  /// A number of bytes that every socket has room for, however small a peer makes its buffer (SO_SNDBUF is at
+  /// least 4608, and one byte takes at most 1280).
   private static let fewest = 3
-  /// Bytes that are taken at once, and how often: more than an honest process can have sent.
+  /// The most bytes taken per call and the most calls: together more than a well-behaved process can have sent.
   private static let chunk = 4096
   private static let rounds = 64
 
-  /// Takes rings out of a socket that only this thread receives on, so that others have room.
+  /// Takes rings out of a socket on which only this thread receives, so that other processes have room to ring.
   ///
   /// - Parameters:
   ///   - file: The watched end.
-  ///   - left: How many stay at least, 0 or 1.
-  /// - Returns: False when there is no room all the same: a peer sends more than rings.
+  ///   - left: The least number of rings to leave, 0 or 1.
+  /// - Returns: False when there still is no room, because a peer sends more than rings.
   static func makeRoom(in file: CInt, leaving left: Int) -> Bool {
     unsafe withUnsafeTemporaryAllocation(byteCount: chunk, alignment: 8) { buffer in
       for _ in 0..<rounds {
         var hasFiles: CInt = 0
         let count = unsafe clinux_peek(file, buffer.baseAddress, buffer.count, &hasFiles)
-        // To take descriptors is to close them, which takes as long as their owner likes.
+        // Taking bytes with descriptors closes those descriptors, which blocks for as long as their owner likes.
         guard hasFiles == 0 else { return false }
         guard count > (left == 0 ? 0 : fewest) else { return true }
         guard unsafe clinux_take(file, buffer.baseAddress, count - left) > 0 else { return false }
@@ -60,10 +62,11 @@ package enum BellSocket {
   }
 }
 
-/// One end of a doorbell on which this process rings one other process; of a stranger's, also where that rings
-/// the worker.
+/// The end of a doorbell through which this process rings another process.
 ///
-/// The descriptor is open for as long as the object lives.
+/// If that process is untrusted, its rings of the worker arrive at this end too.
+///
+/// The descriptor stays open for the lifetime of the object.
 @safe
 package final class PeerBell: @unchecked Sendable {
   /// The process's doorbell number.
@@ -71,13 +74,15 @@ package final class PeerBell: @unchecked Sendable {
   package let file: CInt
   private let owner: any AnyObject & Sendable
 
-  /// What it is worth to be woken by it. Used by the thread alone that watches it.
+  /// Limits needless wake-ups by the process.
+  ///
+  /// Only the thread that watches the doorbell uses it.
   var throttle = RingThrottle()
 
   /// - Parameters:
   ///   - number: The process's doorbell number.
-  ///   - file: The end on which it is rung.
-  ///   - owner: What closes that with its last reference.
+  ///   - file: The end through which to ring it.
+  ///   - owner: An object that closes `file` when its last reference goes away.
   package init(_ number: UInt32, _ file: CInt, owner: any AnyObject & Sendable) {
     self.number = number
     self.file = file
@@ -88,8 +93,10 @@ package final class PeerBell: @unchecked Sendable {
   package func ring() { BellSocket.ring(file) }
 }
 
-/// Counts rings in a row that brought nothing to do. From the eighth on whoever rings is not listened to for a
-/// while, which doubles each time.
+/// Counts consecutive wake-ups after which there was nothing to do.
+///
+/// From the eighth on, the watching thread ignores the doorbell for a pause, which doubles each time, from 1 to
+/// 16 milliseconds.
 struct RingThrottle {
   private static let patience = 8
   private static let shortestPause: UInt64 = 1_000_000
@@ -97,13 +104,15 @@ struct RingThrottle {
 
   private var count = 0
   private var pause: UInt64 = 0
-  /// Until when nobody listens, monotonic nanoseconds.
+  /// The end of the pause, in monotonic nanoseconds.
   private(set) var until: UInt64 = 0
 
-  /// Whether there was a ring for nothing since the last one for something.
+  /// Whether there was a needless wake-up since the last useful one.
   var hasDoubts: Bool { count > 0 }
 
-  /// - Returns: Whether not to listen until ``until``.
+  /// Records a needless wake-up.
+  ///
+  /// - Returns: Whether to ignore the doorbell until ``until``.
   mutating func noteNothing(at now: UInt64) -> Bool {
     count += 1
     guard count >= Self.patience else { return false }
@@ -112,6 +121,6 @@ struct RingThrottle {
     return true
   }
 
-  /// Something has been done for whoever rings.
+  /// Records a useful wake-up.
   mutating func forget() { self = RingThrottle() }
 }

@@ -2,16 +2,17 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// The doorbells this process can ring, by number.
+/// The doorbells that this process can ring, by number.
 ///
-/// Each sleeper watches its doorbell edge-triggered, so one ring wakes every one of them, and none can steal
-/// the wake-up of another. A descriptor is never closed while the table lives, only handed to the next user:
-/// somebody may be about to ring it, and a closed number could by then be another file.
+/// Each sleeper watches its doorbell edge-triggered, so one ring wakes every sleeper, and no sleeper can consume
+/// the wake-up of another. The table closes no descriptor during its lifetime, but reuses it for the next
+/// doorbell: a thread may be about to write to it, and the number of a closed descriptor could belong to another
+/// file by then.
 ///
-/// In an embedded engine numbers are given here, one to each sleeper, and a doorbell is an eventfd that is never
-/// read: no other process has it. Processes that are attached to a daemon have one each
-/// (``ClientTag/doorbell``), the same number in every process's table: a pair of sockets (``BellSocket``). An
-/// isolated port has a table with the doorbells of the processes that have it open, and no others.
+/// In an embedded engine the table assigns the numbers, one to each sleeper, and a doorbell is an eventfd that no
+/// thread reads: no other process has it. Each process that is attached to a daemon has one doorbell
+/// (``ClientTag/doorbell``), with the same number in every process's table: a pair of sockets (``BellSocket``).
+/// The table of an isolated port contains only the doorbells of the processes that have the port open.
 @safe
 package final class DoorbellTable: Sendable {
   /// The table as the data path uses it: a pointer, no ownership.
@@ -20,12 +21,12 @@ package final class DoorbellTable: Sendable {
     let cells: UnsafeMutableRawPointer
     let mask: UInt32
     let resolver: Resolver?
-    /// Whether doorbells are sockets, and not eventfds of this process's own.
+    /// Whether doorbells are sockets; otherwise they are eventfds of this process.
     let areSockets: Bool
-    /// How many threads of a process one ring of a ``Bell`` wakes at most.
+    /// The most threads of a process that one ring of a ``Bell`` wakes.
     let threadLimit: CInt
 
-    /// Wakes whoever watches doorbell `number`; nothing happens if there is no such doorbell.
+    /// Wakes the sleepers that watch doorbell `number`; does nothing if there is no such doorbell.
     // Ends in a system call, which the compiler cannot follow.
     @_semantics("no_performance_analysis")
     @inline(never)
@@ -36,7 +37,7 @@ package final class DoorbellTable: Sendable {
         cell = unsafe Cell(self.cell(number).pointee.load(ordering: .acquiring))
       }
       guard cell.number == number, cell.file >= 0 else {
-        // It was announced when there was no descriptor left to take it with, or has not arrived yet.
+        // No descriptor was free when the doorbell arrived, or it has not arrived yet.
         if let resolver = unsafe resolver { unsafe resolver.ring(resolver.context, number) }
         return
       }
@@ -50,7 +51,9 @@ package final class DoorbellTable: Sendable {
     }
   }
 
-  /// A place in the table: whose doorbell, and its descriptor. Untouched memory means "none".
+  /// A cell of the table: the number of a doorbell and its descriptor.
+  ///
+  /// Untouched memory means "none".
   private struct Cell {
     let number: UInt32
     /// -1 for none.
@@ -69,8 +72,10 @@ package final class DoorbellTable: Sendable {
     var bits: UInt64 { UInt64(number) << 32 | UInt64(UInt32(bitPattern: file + 1)) }
   }
 
-  /// Fetches doorbells of other processes that have been announced but not yet looked at. Called when a
-  /// number is rung that the table does not have.
+  /// Functions that fetch doorbells of other processes that the daemon has announced but this process has not
+  /// read yet.
+  ///
+  /// The table calls them when a sync rings a number that the table does not have.
   @unsafe
   package struct Resolver: @unchecked Sendable {
     let context: UnsafeMutableRawPointer
@@ -79,8 +84,8 @@ package final class DoorbellTable: Sendable {
 
     /// - Parameters:
     ///   - context: Must outlive every port that uses the table.
-    ///   - fetch: Installs what has been announced; must not block.
-    ///   - ring: Has somebody else ring a doorbell that could not be fetched; must not block.
+    ///   - fetch: Installs the announced doorbells; must not block.
+    ///   - ring: Makes another process ring a doorbell that could not be fetched; must not block.
     package init(
       context: UnsafeMutableRawPointer,
       fetch: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
@@ -93,13 +98,13 @@ package final class DoorbellTable: Sendable {
   }
 
   package let view: View
-  /// The doorbell that all sleepers of this process share, when there are other processes, and where it is
-  /// watched.
+  /// The doorbell that all sleepers of this process share if other processes exist, and the descriptor on which
+  /// they watch it.
   private let own: (number: UInt32, watched: CInt)?
-  /// Of an isolated port: whose doorbells are in the table, and whose were.
+  /// For an isolated port: the doorbells in the table, and the removed ones that are still kept.
   private let members = Mutex<Members>(Members())
   private let memberChanges = Atomic<UInt64>(0)
-  /// Held by the thread that takes rings.
+  /// Held by the thread that takes rings out of the socket.
   private let taking = Mutex<Void>(())
   private let hasBrokenDown = Atomic<Bool>(false)
 
@@ -108,37 +113,38 @@ package final class DoorbellTable: Sendable {
     var gone: [PeerBell] = []
   }
 
-  /// Numbers that sleepers of an embedded engine had and have given back, and the next new one.
+  /// The numbers that sleepers of an embedded engine have returned, and the next new number.
   private let idle = Mutex<(next: UInt32, free: [UInt32])>((0, []))
 
-  /// The table of an embedded engine: each sleeper gets a doorbell of its own.
+  /// Creates the table of an embedded engine, in which each sleeper has its own doorbell.
   package convenience init() throws(NetmapError) {
     unsafe try self.init(own: nil, cellCount: 65_536, resolver: nil, areSockets: false)
   }
 
-  /// How many threads of a process outside the trust domain one ring wakes at most: it can have thousands, and
-  /// whoever rings walks through all that it wakes.
+  /// The most threads of a process outside the trust domain that one ring wakes.
+  ///
+  /// Such a process can have thousands, and the process that rings pays for each thread that it wakes.
   package static let threadsWoken: CInt = 64
 
-  /// The table of an isolated port, for the worker: it rings whoever is admitted.
+  /// Creates the table of an isolated port, for the worker, which rings the processes that ``admit(_:)`` adds.
   ///
-  /// - Throws: ``NetmapError`` when there is no memory left.
+  /// - Throws: ``NetmapError`` when no memory is left.
   package static func ofIsolatedPort() throws(NetmapError) -> DoorbellTable {
     unsafe try DoorbellTable(
       own: nil, cellCount: ClientTag.slotCount, resolver: nil, areSockets: true,
       threadLimit: threadsWoken)
   }
 
-  /// The table of a process that is attached to a daemon: one doorbell for all its sleepers.
+  /// Creates the table of a process that is attached to a daemon: one doorbell for all its sleepers.
   ///
   /// - Parameters:
-  ///   - tag: The process, as the daemon knows it.
-  ///   - watched: The end of its doorbell on which it is rung, and no other process receives; the table's from
-  ///     now on.
-  ///   - rung: The other end, on which others ring it; the table's from now on. Nil for a process that rings
-  ///     nobody but the daemon's worker.
-  ///   - resolver: What fetches the doorbells of others.
-  /// - Throws: ``NetmapError`` when there is no memory left; the descriptors are closed then.
+  ///   - tag: The client tag that the daemon assigned to the process.
+  ///   - watched: The end of the process's doorbell on which other processes ring it and no other process
+  ///     receives. The table takes ownership.
+  ///   - rung: The end through which other processes ring it. The table takes ownership. Nil for a process that
+  ///     rings only the daemon's worker.
+  ///   - resolver: Fetches the doorbells of other processes.
+  /// - Throws: ``NetmapError`` when no memory is left; the table then closes the descriptors.
   package convenience init(
     of tag: ClientTag, watched: CInt, rung: CInt?, resolver: Resolver?
   ) throws(NetmapError) {
@@ -171,7 +177,7 @@ package final class DoorbellTable: Sendable {
   }
 
   deinit {
-    // Those of an isolated port belong to its members.
+    // The descriptors of an isolated port's table belong to its ``PeerBell`` members.
     for index in 0..<(own == nil ? idle.withLock { $0.next } : capacity) {
       let cell = unsafe Cell(view.cell(index).pointee.load(ordering: .relaxed))
       if cell.file >= 0, cell.file != own?.watched { close(cell.file) }
@@ -182,13 +188,14 @@ package final class DoorbellTable: Sendable {
 
   private var capacity: UInt32 { unsafe view.mask + 1 }
 
-  /// Whether several sleepers announce themselves by the same number. Then none may take an
-  /// announcement back: it may be another's.
+  /// Whether several sleepers announce themselves with the same number.
+  ///
+  /// If so, no sleeper may withdraw an announcement, because it may be another sleeper's.
   package var isShared: Bool { own != nil }
 
-  /// A doorbell for a new sleeper: one that is idle, or a new eventfd.
+  /// Returns a doorbell for a new sleeper: an idle one, or a new eventfd.
   ///
-  /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when there are no descriptors left.
+  /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when no descriptor is left.
   package func acquire() throws(NetmapError) -> UInt32 {
     if let own { return own.number }
     let number: UInt32? = idle.withLock { state in
@@ -215,17 +222,19 @@ package final class DoorbellTable: Sendable {
     return number
   }
 
-  /// Hands a doorbell back. Late rings of it wake its next user for nothing, which is harmless.
+  /// Returns a doorbell to the table.
+  ///
+  /// Late rings of it cause needless wake-ups of its next user, which are harmless.
   package func release(_ number: UInt32) {
     if own != nil { return }
     idle.withLock { $0.free.append(number) }
   }
 
-  /// Makes `file`, which now belongs to the table, doorbell `number`.
+  /// Makes `file` doorbell `number`; the table takes ownership of the descriptor.
   ///
-  /// For doorbells of other processes, which arrive by descriptor passing, one at a time. Where an
-  /// earlier process had its place, the descriptor stays the same and becomes the new file, because
-  /// somebody may be about to write to it.
+  /// For doorbells of other processes, which arrive by descriptor passing. Call it from one thread at a time. If
+  /// the cell holds the doorbell of an earlier process, its descriptor number stays the same and refers to the
+  /// new file from then on, because another thread may be about to write to it.
   package func install(_ file: CInt, as number: UInt32) {
     let place = unsafe view.cell(number)
     let known = unsafe Cell(place.pointee.load(ordering: .relaxed))
@@ -238,7 +247,7 @@ package final class DoorbellTable: Sendable {
     unsafe place.pointee.store(Cell(number: number, file: file).bits, ordering: .releasing)
   }
 
-  /// Doorbell `number` is rung on the very end that this process watches: the daemon's worker has the other one.
+  /// Makes this process ring doorbell `number`, the daemon's worker, through the end that this process watches.
   package func installOwnEnd(as number: UInt32) {
     guard let own else { return }
     let place = unsafe view.cell(number)
@@ -246,16 +255,18 @@ package final class DoorbellTable: Sendable {
     unsafe place.pointee.store(Cell(number: number, file: own.watched).bits, ordering: .releasing)
   }
 
-  /// What a doorbell is rung by; -1 when there is nothing.
+  /// The descriptor that rings a doorbell; -1 if there is none.
   package func descriptor(of number: UInt32) -> CInt {
     let cell = unsafe Cell(view.cell(number).pointee.load(ordering: .relaxed))
     return cell.number == number ? cell.file : -1
   }
 }
 
-// Of an isolated port.
+// Members of an isolated port's table.
 extension DoorbellTable {
-  /// Has the worker ring a process that has the port open. May be called from any thread.
+  /// Adds a process that has the port open; the worker rings it from now on.
+  ///
+  /// Any thread may call this.
   package func admit(_ bell: PeerBell) {
     members.withLock { members in
       members.present[bell.number] = bell
@@ -265,8 +276,12 @@ extension DoorbellTable {
     memberChanges.wrappingAdd(1, ordering: .releasing)
   }
 
-  /// Has it ring a process no more. May be called from any thread. The worker may be about to: the doorbell
-  /// is let go of by the next ``takeMembers(since:)``.
+  /// Removes a process; the worker no longer rings it.
+  ///
+  /// Any thread may call this.
+  ///
+  /// The worker may be about to ring it, so the table releases the doorbell only in the next
+  /// ``takeMembers(since:)``.
   package func expel(_ number: UInt32) {
     members.withLock { members in
       guard let bell = members.present.removeValue(forKey: number) else { return }
@@ -279,10 +294,10 @@ extension DoorbellTable {
     memberChanges.wrappingAdd(1, ordering: .releasing)
   }
 
-  /// Who has the port open, for the thread that rings them.
+  /// Returns the processes that have the port open, for the thread that rings them.
   ///
-  /// - Parameter seen: Changes that are known; set.
-  /// - Returns: Nil when nothing has changed since.
+  /// - Parameter seen: The number of changes that the caller knows; updated.
+  /// - Returns: Nil when nothing has changed.
   func takeMembers(since seen: inout UInt64) -> [PeerBell]? {
     let changes = memberChanges.load(ordering: .acquiring)
     guard changes != seen else { return nil }
@@ -294,39 +309,40 @@ extension DoorbellTable {
   }
 }
 
-// Of a process whose sleepers share a doorbell.
+// A process whose sleepers share a doorbell.
 extension DoorbellTable {
-  /// What a sleeper watches to be woken by doorbell `number`; -1 when there is nothing.
+  /// The descriptor that a sleeper watches for rings of doorbell `number`; -1 if there is none.
   func watched(of number: UInt32) -> CInt {
     if let own { own.number == number ? own.watched : -1 } else { descriptor(of: number) }
   }
 
-  /// Takes rings, so that there is room for more. To be called after a sleeper has taken note of an edge, and
-  /// before it announces itself.
+  /// Takes rings out of the socket, so that it has room for more.
   ///
-  /// No wake-up is lost. Let a ring come after a sleeper has called this. Either the socket takes the byte, and
-  /// that is an edge in the sleeper's epoll instance. Or it refuses, being full; it was not when the call
-  /// returned, so it has taken another byte since, and that was an edge. An edge of which no note was taken ends
-  /// the sleep, unless the socket is empty by then, for epoll(7) looks again before it reports. It is not:
-  /// whoever takes rings leaves one, and only one thread takes at a time, so none takes what another one
-  /// has left. Where one sleeper alone watches there is nobody to leave one for, and it announces itself after it
-  /// has taken all.
+  /// A sleeper calls this after it has consumed an edge, and before it announces itself.
   ///
-  /// - Parameter left: How many stay at least: 1, or 0 where one sleeper alone watches.
+  /// No wake-up is lost. Suppose another process rings after this call. If the socket accepts the byte, the
+  /// sleeper's epoll instance gets an edge. If the socket is full and rejects the byte, it has accepted another
+  /// byte since this call returned, because it was not full at that time, and that byte caused an edge. A pending
+  /// edge ends the sleep unless the socket is empty when epoll reports it, because epoll(7) checks the state
+  /// again before it reports an event. The socket is not empty: a thread that takes rings leaves one, and only
+  /// one thread takes rings at a time, so no thread takes the ring that another thread left. A sleeper that
+  /// watches alone need not leave a ring for other watchers, and announces itself after it has taken all rings.
+  ///
+  /// - Parameter left: The least number of rings to leave: 1, or 0 if a single sleeper watches the doorbell.
   func makeRoom(leaving left: Int) {
     guard let own else { return }
     let hasRoom = taking.withLock { _ in BellSocket.makeRoom(in: own.watched, leaving: left) }
     if !hasRoom { breakDown() }
   }
 
-  /// Somebody has seen to it that rings may not arrive: they are not relied on any more.
+  /// Records that a peer has broken the doorbell: sleepers no longer rely on its rings.
   func breakDown() { hasBrokenDown.store(true, ordering: .relaxed) }
 
-  /// Whether sleepers are sure to be woken by it.
+  /// Whether rings of the process's doorbell are certain to wake its sleepers.
   var isReliable: Bool { !hasBrokenDown.load(ordering: .relaxed) }
 }
 
-/// Wakes whoever watches an eventfd that no other process has.
+/// Wakes the sleepers that watch an eventfd of this process, which no other process has.
 func ringEventfd(_ file: CInt) {
   var one: UInt64 = 1
   _ = unsafe write(file, &one, 8)

@@ -1,4 +1,4 @@
-/// What a wait asks for, and what it found: poll(2)'s POLLIN, POLLOUT and POLLERR on a netmap port.
+/// The conditions that a wait asks for or finds: poll(2)'s POLLIN, POLLOUT and POLLERR for a netmap port.
 @frozen
 public struct Readiness: OptionSet, Hashable, Sendable {
   public let rawValue: UInt8
@@ -12,28 +12,30 @@ public struct Readiness: OptionSet, Hashable, Sendable {
   public static let receive = Readiness(rawValue: 1)
   /// Some transmit ring has free slots past `cur`.
   public static let transmit = Readiness(rawValue: 2)
-  /// A ring had to be reset, or the backend failed. Reported whether asked for or not.
+  /// A ring was reset, or the backend failed.
+  ///
+  /// Reported whether requested or not.
   public static let error = Readiness(rawValue: 4)
 }
 
 extension AttachedPort {
-  /// One evaluation of poll(2) on the port: it syncs, and says what is ready afterwards.
+  /// Evaluates poll(2) once for the port: syncs rings, and returns the conditions that hold afterwards.
   ///
-  /// As netmap does: waiting for anything also sends what is pending on the transmit rings, unless
-  /// the port was opened with `NR_NO_TX_POLL`; waiting for output alone never touches receive rings;
-  /// a direction that finds nothing is tried twice.
+  /// As in netmap, waiting for any event also sends the pending slots of the transmit rings, unless the port was
+  /// opened with `NR_NO_TX_POLL`. Waiting for output alone never touches receive rings. A direction in which
+  /// nothing is ready is tried twice.
   package func scan(_ wanted: Readiness) -> Readiness {
     var passedOver = false
     return scan(wanted, passedOver: &passedOver)
   }
 
-  /// The same, saying also whether a ring was left out because another thread was syncing it.
+  /// Evaluates poll(2) once, and reports whether it skipped a ring that another thread was syncing.
   ///
   /// - Parameters:
-  ///   - wanted: What to look for.
-  ///   - passedOver: Set when a ring was left out: that sync may have looked before what came last, and
-  ///     its thread tells nobody, so whoever sleeps now may miss it.
-  /// - Returns: What is ready.
+  ///   - wanted: The conditions to check.
+  ///   - passedOver: Set to true when a ring was skipped. The other thread's sync may have missed the latest
+  ///     progress, and that thread wakes no sleeper, so a caller that sleeps now may miss the progress.
+  /// - Returns: The conditions that hold.
   package func scan(_ wanted: Readiness, passedOver: inout Bool) -> Readiness {
     var ready: Readiness = isAbandoned ? .error : []
     if wanted.contains(.transmit) || !record.flags.contains(.noTransmitPoll) {
@@ -52,9 +54,9 @@ extension AttachedPort {
       for index in 0..<transmitCount {
         let ring = unsafe transmit(index)
         let searching = wantsSpace && !ready.contains(.transmit)
-        // Nothing to send here, and space has been found elsewhere or nobody asked for it.
+        // This ring has nothing to send, and space is not wanted or already found on another ring.
         if !searching, unsafe ring.kring.hasTaken(upTo: ring.ring.head) { continue }
-        // The second pass only looks for space; the first has sent everything.
+        // The second pass only searches for space; the first pass has sent everything.
         if pass == 1, !searching { return }
         switch unsafe ring.synchronize([]) {
         case .busy:
@@ -83,16 +85,17 @@ extension AttachedPort {
     }
   }
 
-  /// Announces a sleeper on every ring it waits for.
+  /// Announces a sleeper on every ring that it waits for.
   ///
-  /// - Returns: False when some ring has too many sleepers to be sure of a wake-up.
+  /// - Returns: False when a ring has too many sleepers to guarantee a wake-up.
   package func arm(_ wanted: Readiness, as sleeper: Announcement) -> Bool {
     var sure = true
     unsafe forEachRing(wanted) { ring in
       if unsafe !ring.waitWord.arm(sleeper) { sure = false }
     }
     if !wanted.contains(.transmit) {
-      // What a switch's receiver had no room for is sent when it has, whatever else is waited for.
+      // A transmit ring may hold packets for which a receiver on the switch had no room. They are sent as soon as
+      // there is room, whatever else the sleeper waits for.
       for index in 0..<transmitCount where unsafe transmit(index).isHeldUp {
         if unsafe !transmit(index).waitWord.arm(sleeper) { sure = false }
       }
@@ -100,12 +103,12 @@ extension AttachedPort {
     return sure
   }
 
-  /// Counts a sleep on every ring that is waited for.
+  /// Counts a sleep on every ring that the sleeper waits for.
   package func countSleep(_ wanted: Readiness) {
     unsafe forEachRing(wanted) { ring in unsafe ring.kring.count(.sleeps) }
   }
 
-  /// Takes the announcement back.
+  /// Withdraws the announcement.
   package func disarm(_ wanted: Readiness, as sleeper: Announcement) {
     unsafe forEachRing(wanted) { ring in unsafe ring.waitWord.disarm(sleeper) }
     if !wanted.contains(.transmit) {

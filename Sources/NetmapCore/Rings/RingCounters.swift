@@ -1,41 +1,46 @@
-/// What happened on a ring since its port was created.
+/// The events on a ring since its port was created.
 ///
-/// Counted in shared memory by whoever syncs the ring, so a reader in any process sees them.
+/// Every process that syncs the ring counts in shared memory, so a reader in any process sees the counts.
 public struct RingCounters: Hashable, Sendable {
-  /// Complete packets that went through the ring.
+  /// Complete packets that passed through the ring.
   public var packets: UInt64 = 0
   /// Bytes of those packets, without CRC.
   public var bytes: UInt64 = 0
-  /// Syncs that did their work.
+  /// Completed syncs.
+  ///
+  /// A transmit sync that reset the ring is not included.
   public var syncs: UInt64 = 0
   /// Syncs skipped because another thread was syncing the same ring.
   public var busySyncs: UInt64 = 0
-  /// System calls made by syncs: wake-ups of a sleeper, and whatever the backend needed.
+  /// System calls of syncs: wake-ups of a sleeper, and system calls of the backend.
   public var systemCalls: UInt64 = 0
-  /// Times somebody slept waiting for this ring.
+  /// Sleeps of threads that waited for this ring.
   public var sleeps: UInt64 = 0
   /// Times the ring was reset because `head` or `cur` was out of place.
   public var resets: UInt64 = 0
 
-  /// Slots whose bytes had to be moved within their buffer, because the kernel had put them
-  /// somewhere else than netmap's applications look.
+  /// Slots whose bytes a sync moved within the buffer, because the kernel had put them at another offset than the
+  /// one that netmap applications use.
   public var moves: UInt64 = 0
 
-  /// Times an interface refused a packet that is not given up but sent again later. The interface may
-  /// count each of them as a drop of its own. Of a switch port: syncs that left packets in the ring,
-  /// because a receiver who does not let them be dropped had no room.
+  /// Refusals of a packet by an interface, after which the packet is not dropped but sent again later.
+  ///
+  /// The interface may count each refusal as a drop of its own. For a switch port: syncs that left packets in the
+  /// ring because a receiver with back-pressure had no room.
   public var retries: UInt64 = 0
 
-  /// Packets for everybody on a switch; among ``packets``.
+  /// Broadcast packets on a switch; included in ``packets``.
   public var broadcasts: UInt64 = 0
 
-  /// How many ports those were for, and into how many pieces beyond the first packets were cut for ports
-  /// without virtio-net headers. Each copy is delivered or counted as a drop, so over all ports of a switch
-  /// packets sent, minus broadcasts, plus copies is packets received plus drops, those of transmit and
-  /// receive rings. Not while packets are on their way: those are counted as received by a receiver's sync.
+  /// Copies of broadcasts for their receivers, plus further pieces into which senders segmented packets for ports
+  /// without virtio-net headers.
+  ///
+  /// Each copy is delivered or counted as a drop. So over all ports of a switch: packets sent, minus broadcasts,
+  /// plus copies equals packets received plus drops of transmit and receive rings. The equation does not hold
+  /// while packets are in flight, because the receiver's sync counts them.
   public var copies: UInt64 = 0
 
-  /// Packets, or slots of packets, that were not passed on, by reason.
+  /// Packets, or slots of packets, that were dropped, by reason.
   public var drops = DropCounters()
 
   public init() {}
@@ -57,35 +62,37 @@ public struct RingCounters: Hashable, Sendable {
   }
 }
 
-/// Why a packet was dropped. The list is closed; its numbers are a place in shared memory.
+/// The reason for dropping a packet.
+///
+/// The list is closed; the raw values are positions in shared memory.
 public enum DropReason: Int, Hashable, Sendable, CaseIterable {
   /// The receiver had no free slot.
   case ringFull = 0
-  /// The slot names no buffer of the region, or one that is not the application's.
+  /// The slot names an invalid buffer, or a buffer that the application does not hold.
   case badBufferIndex = 1
-  /// The length does not fit the buffer.
+  /// The slot's length does not fit the buffer.
   case badLength = 2
-  /// The port is attached to nothing, so there was nobody to send to.
+  /// The port is attached to nothing and has no receiver.
   case notAttached = 3
   /// The kernel refused or lost the frame.
   case kernel = 4
-  /// The receiver's ring was full because another sender had stopped in the middle of filling it.
+  /// The receiver's ring was full because another sender had stopped while filling it.
   case busy = 5
   /// The sender's process had not mapped the receiver's memory yet.
   case unknownRegion = 6
-  /// Too short to have addresses: less than 14 bytes.
+  /// The packet is shorter than an Ethernet header: less than 14 bytes.
   case tooShort = 7
-  /// The address was last seen on the port it was sent from, or on one that has gone.
+  /// The destination address was last seen on the port that sent the packet, or on a port that is gone.
   case noDestination = 8
-  /// The module of the switch said so.
+  /// The module of the switch dropped the packet.
   case filtered = 9
-  /// More slots than a packet may have.
+  /// The packet has more slots than allowed.
   case tooManyFragments = 10
-  /// Nobody had the receive ring open.
+  /// No binding had the receive ring open.
   case noReceiver = 11
-  /// The virtio-net header asks for what cannot be done, or the headers behind it are damaged.
+  /// The virtio-net header requests an unsupported operation, or the headers after it are damaged.
   case badHeader = 12
-  /// The slot asked for a packet from the sender's own memory (`NS_INDIRECT`), where other processes could have
+  /// The slot refers to a packet in the sender's own memory (`NS_INDIRECT`), but other processes could have
   /// written the address.
   case indirect = 13
 
@@ -126,11 +133,11 @@ public struct DropCounters: Hashable, Sendable {
 }
 
 extension AttachedRing {
-  /// The counters of the ring; not one instant for all of them.
+  /// The current counters of the ring, not a consistent snapshot.
   package var counters: RingCounters {
     var result = unsafe kring.counters
     if unsafe kind == .pipe && direction == .receive {
-      // What the sender has handed over is what has arrived here; counting it twice would cost time.
+      // The packets that the sender handed over have arrived here; counting them twice would cost time.
       let sent = unsafe peerKRing.counters
       result.packets = sent.packets
       result.bytes = sent.bytes

@@ -1,13 +1,13 @@
-/// What happens to a ring whose application has broken it, and to no other (`netmap_ring_reinit`).
+/// The reset of a ring whose application broke its rules; other rings are not affected (`netmap_ring_reinit`).
 extension AttachedRing {
-  /// Puts `head`, `cur` and `tail` back to where the engine is, and clears slots that name no buffer
-  /// or more bytes than a buffer has.
+  /// Resets `head`, `cur` and `tail` to the engine's position, and clears slots with an invalid buffer or a
+  /// length beyond the buffer size.
   ///
-  /// Upstream leaves cursors that are in range but illegal where they are, and takes them as its new
-  /// reference; here every violation ends in the same, sound state.
+  /// Upstream keeps cursors that are in range but illegal and uses them as its new reference; here every
+  /// violation ends in the same consistent state.
   ///
-  /// - Returns: What the ring was put back to, as a sync goes on with it: a peer may write other cursors at any
-  ///   time, and those are checked by the next sync.
+  /// - Returns: The cursors that the ring was reset to, with which the sync continues. A peer may write other
+  ///   cursors at any time; the next sync validates those.
   @inline(never)
   @discardableResult
   func reset() -> AcceptedCursors {
@@ -23,7 +23,7 @@ extension AttachedRing {
       }
     }
     let hwcur = unsafe kring.hwcur(below: count) ?? 0
-    // A damaged hwtail becomes the one that is safe: nothing received, nothing free to send.
+    // A damaged hwtail is replaced by the safe value: nothing received, nothing free to send.
     let hwtail = unsafe kring.hwtail(below: count) ?? hwcur
     unsafe kring.store(hwcur: hwcur)
     unsafe kring.store(hwtail: hwtail)
@@ -33,7 +33,7 @@ extension AttachedRing {
     unsafe ring.cur = hwcur
     unsafe ring.head = hwcur
     unsafe ring.tail = hwtail
-    // The packet that some receivers of a broadcast have got may be another one from now on.
+    // The slot of a partly delivered broadcast may hold a different packet from now on.
     unsafe kring.deliveredSlot = 0
     unsafe kring.count(.resets)
     return AcceptedCursors(first: hwcur, head: hwcur, tail: hwtail)

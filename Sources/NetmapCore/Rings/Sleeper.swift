@@ -2,31 +2,33 @@ package import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// One thread that may sleep until rings make progress.
+/// A thread that may sleep until rings make progress.
 ///
-/// Where it waits for one port whose packets move in shared memory only, it sleeps on the ``Bell`` of the
-/// binding, which is one system call for it and one for whoever wakes it. In all other cases it sleeps in
-/// ppoll(2), on descriptors, its doorbell's among them (``Watch``); then there is one more, to take note of the
-/// ring.
+/// A thread that waits for a single port whose packets move only in shared memory sleeps on the ``Bell`` of the
+/// binding. That costs one system call for the sleeper and one for the waker. In all other cases the thread
+/// sleeps in ppoll(2), on descriptors that include its doorbell (``Watch``), and needs another system call to
+/// consume the doorbell's event.
 package final class Sleeper {
   private let doorbells: DoorbellTable
   private let isAlone: Bool
   private let longestSleep: UInt64?
-  /// Made when it is first needed.
+  /// Created on first use.
   private var madeWatch: Watch?
 
-  /// System calls made while waiting, and sleeps among them.
+  /// The number of system calls while waiting, and the number of sleeps.
   package private(set) var systemCalls: UInt64 = 0
   package private(set) var sleeps: UInt64 = 0
 
-  /// How long a sleep lasts at most where other processes ring: one may be stopped before it does, and one that
-  /// means harm may never do so, or break the doorbell. Nanoseconds.
+  /// The longest sleep, in nanoseconds, if other processes ring the doorbell.
+  ///
+  /// Such a process may be stopped before it rings, and a malicious one may never ring, or may break the
+  /// doorbell.
   package static let longestSleep: UInt64 = 1_000_000_000
 
   /// - Parameters:
-  ///   - doorbells: What it watches.
-  ///   - isAlone: Whether no other sleeper has the doorbell of the process.
-  ///   - longest: How long a sleep lasts at most where other processes ring.
+  ///   - doorbells: The table with the doorbell to watch.
+  ///   - isAlone: Whether no other sleeper shares the doorbell of the process.
+  ///   - longest: The longest sleep if other processes ring the doorbell, in nanoseconds.
   package init(
     doorbells: DoorbellTable, isAlone: Bool = false,
     lookingAgainAfter longest: UInt64 = Sleeper.longestSleep
@@ -36,9 +38,9 @@ package final class Sleeper {
     longestSleep = doorbells.isShared ? longest : nil
   }
 
-  /// The watch for sleeps on descriptors.
+  /// The watch for sleeps on descriptors, created on the first call.
   ///
-  /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when there are no descriptors left.
+  /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when no descriptor is left.
   func watch() throws(NetmapError) -> Watch {
     if let madeWatch { return madeWatch }
     let made = try Watch(doorbells, isAlone: isAlone)
@@ -46,7 +48,7 @@ package final class Sleeper {
     return made
   }
 
-  /// A port to wait for, and what for.
+  /// A port to wait for, with the conditions to wait for.
   package struct Item {
     package let port: AttachedPort
     package let wanted: Readiness
@@ -57,16 +59,16 @@ package final class Sleeper {
       self.wanted = wanted
     }
 
-    /// Whether what is waited for shows only to those who look.
+    /// Whether the sleeper must poll for the wanted conditions.
     var isPolled: Bool {
       port.polledDirections.contains { wanted.contains($0 == .receive ? .receive : .transmit) }
     }
   }
 
-  /// Where a thread sleeps, and so how it is woken.
+  /// Where a thread sleeps, which determines how to wake it.
   @unsafe
   private enum Place {
-    /// On the bell of the binding, if that has not rung more often than it had.
+    /// On the bell of the binding, unless its count differs from the stored count.
     case bell(Bell, UInt32, binding: Int)
     case descriptors(Watch)
 
@@ -87,22 +89,22 @@ package final class Sleeper {
     return unsafe .descriptors(try watch())
   }
 
-  /// How long a sleep lasts, in nanoseconds, when nothing may end it: at first, and at most.
+  /// The first and the longest pause between checks, in nanoseconds, when no event is certain to end a sleep.
   private static let shortestPause: UInt64 = 50_000
   private static let longestPause: UInt64 = 10_000_000
 
-  /// poll(2) over ports and descriptors: syncs every port, and sleeps until one of them or one of the
+  /// Implements poll(2) for ports and descriptors: syncs every port, and sleeps until one of the ports or
   /// descriptors is ready.
   ///
-  /// Every port is synced at least once, also when another one is ready or the time is up.
+  /// Syncs every port at least once, even if another one is ready or the time-out has expired.
   ///
   /// - Parameters:
   ///   - items: The ports; `ready` is set on return.
-  ///   - descriptors: Foreign descriptors; `revents` is set on return.
-  ///   - timeout: Nanoseconds; nil for ever, 0 does not sleep.
-  /// - Returns: How many ports and descriptors are ready.
-  /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran, `EMFILE` or `ENFILE` when there are no
-  ///   descriptors left, or what ppoll(2) left.
+  ///   - descriptors: The caller's own descriptors; `revents` is set on return.
+  ///   - timeout: Nanoseconds; nil waits without limit, 0 does not sleep.
+  /// - Returns: The number of ports and descriptors that are ready.
+  /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran, `EMFILE` or `ENFILE` when no descriptor is
+  ///   left, or the error of ppoll(2).
   package func wait(
     for items: inout [Item], and descriptors: inout [pollfd], timeout: UInt64?
   ) throws(NetmapError) -> Int {
@@ -124,13 +126,13 @@ package final class Sleeper {
       } else {
         left = nil
       }
-      // False when there are too many sleepers for the list of waiters, or somebody else is syncing a
-      // ring now.
+      // False when the list of waiters has no room for this sleeper, or another thread is syncing a ring at the
+      // moment.
       sure = true
       let place = unsafe try place(for: items, and: descriptors)
       let announcement = unsafe place.announcement
-      // Also when a signal ends the sleep: a word that stays armed costs whoever makes progress a system
-      // call, and turns the next sleeper into one of several.
+      // Also disarm when a signal ends the sleep: a word that stays armed costs the next waker a system call, and
+      // makes the next sleeper count as one of several.
       defer {
         if !doorbells.isShared {
           for item in items { item.port.disarm(item.wanted, as: announcement) }
@@ -142,7 +144,7 @@ package final class Sleeper {
       if ready == 0 {
         for item in items { item.port.countSleep(item.wanted) }
         sleeps += 1
-        // Where nobody is sure to ring, a sleep that ends by itself takes the place of the doorbell.
+        // Without a certain wake-up, the sleep must end by itself.
         var limit = left
         if let longestSleep { limit = min(limit ?? .max, longestSleep) }
         if !sure || !doorbells.isReliable { limit = min(limit ?? .max, Self.longestPause) }
@@ -161,8 +163,8 @@ package final class Sleeper {
         pause = min(pause * 2, Self.longestPause)
         ready = scan(&items, &sure) + descriptors.count { $0.revents != 0 }
         if ready == 0 { madeWatch?.noteNothing() } else { madeWatch?.forgetRings() }
-        // Packets may wait for room in a ring whose slots the application holds: their descriptor,
-        // which stays readable, would end every sleep at once. It is left out of every other one.
+        // Packets may wait for room in a ring whose slots the application holds. The backend's descriptor stays
+        // readable meanwhile and would end every sleep at once, so every other sleep leaves it out.
         leavesOutBackends = hasRung && ready == 0
       }
     }
@@ -200,8 +202,8 @@ package final class Sleeper {
     }
     let alarmsEnd = others.count
     for item in items { others.append(pollfd(fd: item.port.carrier, events: 0, revents: 0)) }
-    // ppoll, although epoll_wait alone would save a system call: a stop and SIGCONT end an epoll_wait
-    // with EINTR, as if a handler had run, and let a ppoll go on.
+    // ppoll, although epoll_wait alone would save a system call: a stop followed by SIGCONT ends an epoll_wait
+    // with EINTR, as if a signal handler had run, but lets a ppoll continue.
     others.append(pollfd(fd: watch.descriptor, events: Int16(POLLIN), revents: 0))
     _ = try poll(&others, timeout: timeout)
     if let last = others.last, last.revents != 0 {
@@ -233,7 +235,7 @@ package final class Sleeper {
   }
 }
 
-/// The monotonic clock, nanoseconds.
+/// The current time of the monotonic clock, in nanoseconds.
 package func monotonicNanoseconds() -> UInt64 {
   var time = timespec()
   unsafe clock_gettime(CLOCK_MONOTONIC, &time)

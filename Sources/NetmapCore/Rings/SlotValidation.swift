@@ -1,13 +1,13 @@
 public import Synchronization
 
-/// What a backend may hand on of a slot that an application filled.
+/// The part of an application's slot that a backend may pass on, after validation.
 @usableFromInline
 package struct LentSlot: Hashable, Sendable {
-  /// The buffer: the slot's own, now lent, or 0 where the slot may not name it.
+  /// The buffer: the slot's own buffer, now lent, or 0 if the application may not give it.
   @usableFromInline package let buffer: UInt32
-  /// Where the packet begins in the buffer, bytes.
+  /// Offset of the packet in the buffer, in bytes.
   @usableFromInline package let offset: Int
-  /// Bytes of it, never beyond the buffer.
+  /// Length of the packet in bytes; never extends beyond the buffer.
   @usableFromInline package let length: Int
   @usableFromInline package let flags: SlotFlags
 
@@ -20,18 +20,18 @@ package struct LentSlot: Hashable, Sendable {
   }
 }
 
-// Pipes hand slots on as they are; whoever passes buffers to the kernel or to a stranger checks each
-// slot first. Nothing here refuses: netmap reports no error for a bad slot. It is made harmless, and
-// counted by reason.
+// Pipes pass slots on unchecked. A backend that passes buffers to the kernel or to an untrusted process validates
+// each slot first. These functions report no error, because netmap reports none for a bad slot. They make the
+// slot harmless and count the reason.
 extension AttachedRing {
-  /// Lends the buffer of a slot to whoever the backend serves.
+  /// Lends the buffer of a slot to the receiver that the backend serves.
   ///
-  /// - An index that is no buffer, or whose buffer is not this application's to give (free, or lent
-  ///   already because two slots name it), becomes buffer 0, the sink.
-  /// - A length beyond the end of the buffer is cut there.
+  /// - An invalid index, or a buffer that the application may not give (because it is free, or already lent since
+  ///   two slots name it), becomes buffer 0, the sink.
+  /// - A length beyond the end of the buffer is truncated at the end.
   ///
-  /// The slot is read once: what was checked is what is used. Give the buffer back with
-  /// ``BufferOwnership/takeBack(_:)``; buffer 0 needs no giving back.
+  /// The function loads the slot once and uses only the validated copy. Return the buffer with
+  /// ``BufferOwnership/takeBack(_:)``; buffer 0 needs no return.
   @inlinable @inline(always)
   package func lendSlot(_ index: UInt32, _ ownership: BufferOwnership) -> LentSlot {
     let slot = unsafe ring.load(index)
@@ -43,21 +43,23 @@ extension AttachedRing {
     return unsafe lent(slot, buffer)
   }
 
-  /// The same, for a backend whose memory outlives this process: the buffer is noted before it is lent,
-  /// so that it is found if the process is killed in between.
+  /// Lends the buffer of a slot and notes it, for a backend whose memory outlives this process.
+  ///
+  /// The note is written before the buffer is lent, so that the engine finds the buffer if the process is killed
+  /// in between.
   ///
   /// - Parameters:
   ///   - index: The slot.
   ///   - ownership: The owner bytes of the region.
-  ///   - note: Holds the buffer's index afterwards, 0 where nothing was lent.
-  /// - Returns: What the slot says, with buffer 0 where nothing was lent.
+  ///   - note: Set to the buffer's index, or to 0 if no buffer was lent.
+  /// - Returns: The validated slot, with buffer 0 if no buffer was lent.
   @inlinable @inline(always)
   package func lendSlot(
     _ index: UInt32, _ ownership: BufferOwnership, noting note: UnsafeMutablePointer<Atomic<UInt32>>
   ) -> LentSlot {
     let slot = unsafe ring.load(index)
     var buffer = slot.bufferIndex
-    // Looked at first: what another slot has lent must not be noted here as well.
+    // Checked first, because the note must not name a buffer that another slot has lent.
     if ownership.isUsers(buffer) {
       unsafe note.pointee.store(buffer, ordering: .relaxed)
       if !ownership.lend(buffer) { buffer = 0 }
@@ -71,17 +73,17 @@ extension AttachedRing {
     return unsafe lent(slot, buffer)
   }
 
-  /// What a slot says, for a backend that copies the packet before the sync ends.
+  /// Validates a slot for a backend that copies the packet before the sync ends.
   ///
-  /// The same checks as for ``lendSlot(_:_:)``, but the buffer stays the application's.
+  /// Performs the same checks as ``lendSlot(_:_:)``, but the buffer stays with the application.
   @inlinable @inline(always)
   package func readSlot(_ index: UInt32, _ ownership: BufferOwnership) -> LentSlot {
     let slot = unsafe ring.load(index)
     return unsafe lent(slot, checked(slot.bufferIndex, ownership))
   }
 
-  /// The buffer that a slot names, for a backend that writes a received packet into it during the
-  /// sync; buffer 0, counted, where the slot may not name it.
+  /// The buffer that a slot names, for a backend that writes a received packet into it during the sync; buffer 0,
+  /// with a count, if the slot may not name the buffer.
   @inlinable @inline(always)
   package func writableBuffer(_ index: UInt32, _ ownership: BufferOwnership) -> UInt32 {
     unsafe checked(ring.place(index).loadBufferIndex(), ownership)
@@ -96,8 +98,8 @@ extension AttachedRing {
 
   @inlinable @inline(always)
   func lent(_ slot: Slot, _ buffer: UInt32) -> LentSlot {
-    // No offset beyond the limit in force, as netmap: the smaller of the two, silently; and none beyond the
-    // buffer, as the limit itself lies where other processes can write.
+    // An offset is limited silently, as in netmap: to the limit in force, and to the buffer size, because the
+    // limit itself lies in memory that other processes can write.
     let offset = unsafe kring.offset(of: slot.pointer, atMost: ring.bufferSize)
     let room = unsafe Int(ring.bufferSize) &- offset
     var length = Int(slot.length)

@@ -1,9 +1,9 @@
-// One sync of one ring: lock, check, move, show, unlock, wake. This is the whole data path of an
-// application that uses pipes; it makes a system call only to wake a sleeper.
+// A sync of one ring: lock, check, move, show, unlock, wake. This is the whole data path of an application that
+// uses pipes; it makes a system call only to wake a sleeper.
 //
-// `@_noLocks` and `@_noAllocation` make the compiler refuse reference counting, locks and allocation
-// here and in everything called from here. It can only follow the calls in an optimised build, where
-// it sees the whole module.
+// `@_noLocks` and `@_noAllocation` make the compiler reject reference counting, locks and allocation here and in
+// every function called from here. The compiler can follow the calls only in an optimized build, where it sees
+// the whole module.
 
 extension AttachedRing {
   /// Syncs this ring in its own direction.
@@ -15,13 +15,13 @@ extension AttachedRing {
     }
   }
 
-  /// Takes over the slots before `head`, and gives back those that have been sent.
+  /// Transmit sync: takes over the slots before `head`, and returns the slots that have been sent.
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
   @inline(__always)
   package func synchronizeTransmit(_ flags: SyncFlags) -> SyncResult {
-    // The pipe has a path of its own: there a sync costs little enough for every instruction to show.
+    // Pipes have a separate path: a pipe sync is so short that every instruction counts.
     if unsafe kind == .pipe { return unsafe synchronizePipeTransmit() }
     return unsafe synchronizeOtherTransmit(flags)
   }
@@ -57,7 +57,7 @@ extension AttachedRing {
     return result
   }
 
-  /// Gives back the slots before `head`, and shows those that have arrived.
+  /// Receive sync: takes back the slots before `head`, and shows the application the slots that have arrived.
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
@@ -81,7 +81,7 @@ extension AttachedRing {
     if let checked = unsafe kring.acceptReceive(ring) {
       accepted = checked
     } else {
-      // A receive ring is synced even when its cursors were bad, so that packets go on arriving.
+      // A receive ring is synced even if its cursors were bad, so that packets continue to arrive.
       accepted = unsafe reset()
       result = .reset
     }
@@ -102,14 +102,14 @@ extension AttachedRing {
     return result
   }
 
-  /// Wakes whoever sleeps until this ring's other end makes progress.
+  /// Wakes the sleepers at the other end, which wait for progress of this side.
   @inline(never)
   func wakePeer() {
     unsafe kring.count(.systemCalls)
     unsafe kring.outboxWaitWord(waitWord.list).wake(doorbells)
   }
 
-  /// Everything sent is gone at once, and counted as such.
+  /// Discards all sent packets at once, and counts them as drops.
   func discard(upTo head: UInt32) {
     let ring = unsafe ring
     let first = unsafe kring.hwcur(below: ring.slotCount) ?? head
@@ -118,13 +118,13 @@ extension AttachedRing {
     unsafe finalize(tail: head == 0 ? ring.slotCount &- 1 : head &- 1)
   }
 
-  // Calls through a pointer, which the compiler cannot follow: a backend annotates its own functions.
+  // Calls through a pointer, which the compiler cannot follow; a backend annotates its own functions.
   @_semantics("no_performance_analysis")
   @inline(never)
   private func backendSynchronize(upTo head: UInt32, _ flags: SyncFlags) -> SyncResult {
     guard unsafe !kring.state.contains(.stopped) else { return .failed }
     let failure = unsafe backend.synchronize(backend.context, parts, head, flags.rawValue)
-    // What the backend has put there has been checked by it, and may be another value by now.
+    // The backend has validated the value that it stored, but a peer may have changed it since.
     guard failure == 0, let tail = unsafe kring.hwtail(below: ring.slotCount) else {
       return .failed
     }

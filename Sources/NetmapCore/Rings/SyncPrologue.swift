@@ -1,13 +1,15 @@
-/// The checks at the beginning of a sync: is what the application wrote into its ring legal?
+/// The validated cursors of a ring at the beginning of a sync.
 ///
-/// Each cursor is loaded once. Values outside the window that the application was given never reach the
-/// copy loops: those get what was checked, and load no cursor again.
+/// The sync loads each cursor once. Values outside the application's window never reach the copy loops: these use
+/// the validated values and load no cursor again.
 struct AcceptedCursors {
-  /// Where the window begins: up to where the last sync got. Below the ring's slot count, as the others.
+  /// The start of the application's window, where the last sync ended.
+  ///
+  /// Below the ring's slot count, like the others.
   let first: UInt32
-  /// The head to sync up to.
+  /// The application's head, up to which to sync.
   let head: UInt32
-  /// Where the window ends: the first slot that is not the application's.
+  /// The end of the window: the first slot that the application does not own.
   let tail: UInt32
 
   @inline(__always)
@@ -19,17 +21,18 @@ struct AcceptedCursors {
 }
 
 extension KRing {
-  /// The head to sync up to, in its window; nil when `head` or `cur` is out of place.
+  /// Validates the cursors of a transmit ring; nil when `head` or `cur` is out of place.
   ///
-  /// `head` may lie between the last accepted head and the tail last shown, `cur` between `head` and
-  /// that tail. (Upstream lets a `cur` beyond the ring through when the window wraps; refused here.)
+  /// `head` may lie between the last accepted head and the tail last shown to the application, `cur` between
+  /// `head` and that tail. (Upstream accepts a `cur` beyond the ring when the window wraps; this function rejects
+  /// it.)
   @inline(__always)
   func acceptTransmit(_ ring: Ring) -> AcceptedCursors? {
     let count = unsafe ring.slotCount
     return unsafe accept(ring, from: rhead(below: count), to: rtail(below: count))
   }
 
-  /// The same for a receive ring, whose window runs from `hwcur` to `hwtail`.
+  /// Validates the cursors of a receive ring, whose window extends from `hwcur` to `hwtail`.
   @inline(__always)
   func acceptReceive(_ ring: Ring) -> AcceptedCursors? {
     let count = unsafe ring.slotCount
@@ -42,8 +45,8 @@ extension KRing {
   ) -> AcceptedCursors? {
     let head = unsafe ring.head
     let cur = unsafe ring.cur
-    // The krings are shared with peers of the same trust domain: those indexes are checked too, or a
-    // damaged segment would turn into a wild copy.
+    // Peers of the same trust domain can write to the kring, so its indexes are validated too. Otherwise a
+    // damaged segment would cause a copy outside the ring.
     let count = unsafe ring.slotCount
     guard head < count, cur < count, let first, let limit else { return nil }
     let room = unsafe ring.distance(from: first, to: limit)
@@ -55,7 +58,7 @@ extension KRing {
     return AcceptedCursors(first: first, head: head, tail: limit)
   }
 
-  /// Publishes the end of what the application may touch, the last step of a sync.
+  /// Publishes the end of the application's slots: the last step of a sync.
   @inline(__always)
   func show(tail: UInt32, in ring: Ring) {
     unsafe store(hwtail: tail)
@@ -65,7 +68,7 @@ extension KRing {
 }
 
 extension AttachedRing {
-  /// Publishes the end of what the application may touch, the last step of a sync.
+  /// Publishes the end of the application's slots: the last step of a sync.
   @inline(__always)
   func finalize(tail: UInt32) {
     unsafe kring.show(tail: tail, in: ring)

@@ -5,10 +5,10 @@ internal import Glibc
 extension AttachedRing {
   /// Stamps a receive ring with the wall clock (`ts`: seconds and microseconds).
   ///
-  /// Every receive sync stamps the ring, whether or not packets arrived, unless stamping was
-  /// switched off and the ring does not ask for it with `NR_TIMESTAMP`. A stamp that is less than a
-  /// microsecond old stays: it could not say more. For a millisecond after a look at the clock, which
-  /// costs as much as a sync, the processor's cycle counter tells how late it is.
+  /// Every receive sync stamps the ring, even if no packets arrived, unless stamping is switched off and the ring
+  /// does not request it with `NR_TIMESTAMP`. A stamp less than a microsecond old stays unchanged, because its
+  /// resolution is a microsecond. Reading the clock costs as much as a sync, so for a millisecond after each
+  /// reading the processor's cycle counter gives the time.
   // Calls into the C library, which the compiler cannot follow.
   @_semantics("no_performance_analysis")
   @inline(__always)
@@ -16,47 +16,49 @@ extension AttachedRing {
     guard unsafe stampsAlways || ring.flags & UInt32(NR_TIMESTAMP) != 0 else { return }
     let clock = unsafe StampClock.of(parts)
     let cycles = clinux_cycles()
-    // Also where the counter has gone backwards, on another processor or after a move to another host.
+    // The unsigned comparison also fails if the counter has gone backward, on another processor or after a move
+    // to another host.
     if unsafe cycles &- clock.pointee.last < clock.pointee.microsecond { return }
     unsafe clock.pointee.stamp(cycles, ring)
   }
 }
 
-/// What time it is by the processor's cycle counter, and how old a ring's stamp is; a process's own.
+/// A clock that derives the time and the age of a ring's stamp from the processor's cycle counter; private to a
+/// process.
 @usableFromInline
 package struct StampClock {
-  /// The counter at the last stamp.
+  /// The counter value at the last stamp.
   var last: UInt64 = 0
-  /// The counter at the last look at the wall clock, and what that said.
+  /// The counter value at the last reading of the wall clock, and that reading.
   private var lookedAt: UInt64 = 0
   private var seen = timeval()
-  /// Cycles for which that look is good: a millisecond, in which no clock goes wrong by more than a
-  /// microsecond. 0 where they are not known.
+  /// The number of cycles for which the reading is valid: a millisecond, in which no counter drifts by more than
+  /// a microsecond. 0 while the cycle rate is not known.
   private var horizon: UInt64 = 0
-  /// Microseconds of a cycle, in parts of 2^32; rounded down, so that no stamp is ahead of the clock.
+  /// Microseconds per cycle, in units of 2^-32; rounded down, so that no stamp is ahead of the clock.
   private var perCycle: UInt64 = 0
-  /// Cycles in a microsecond; 0 while that is not known, or where there is no counter.
+  /// Cycles per microsecond; 0 while unknown, or without a cycle counter.
   var microsecond: UInt64 = 0
-  /// What the counter and the clock, in microseconds, said together at one time.
+  /// A counter value and the clock's time in microseconds, read together.
   fileprivate var baseCycles: UInt64 = 0
   private var baseTime = 0
 
   /// Cycles between two calibrations: some milliseconds on any machine.
   fileprivate static var interval: UInt64 { 1 << 25 }
 
-  /// Cycles that a look takes at most: well under a microsecond.
+  /// The most cycles that a reading of the clock takes: well under a microsecond.
   private static var lookLimit: UInt64 { 1 << 11 }
 
   package init() {}
 
   @inline(__always)
   static func of(_ parts: UnsafePointer<RingParts>) -> UnsafeMutablePointer<StampClock> {
-    // Whoever builds the parts has them in memory that can be written to; only the ring's own sync does.
+    // The parts lie in writable memory of their builder, and only the ring's own sync modifies the clock.
     let parts = unsafe UnsafeMutablePointer(mutating: parts)
     return unsafe withUnsafeMutablePointer(to: &parts.pointee.stampClock) { unsafe $0 }
   }
 
-  /// Stamps a ring whose stamp is a microsecond old.
+  /// Stamps a ring whose last stamp is at least a microsecond old.
   @inline(never)
   fileprivate mutating func stamp(_ cycles: UInt64, _ ring: Ring) {
     last = cycles
@@ -71,16 +73,18 @@ package struct StampClock {
     unsafe ring.store(timestamp: time.tv_sec, time.tv_usec)
   }
 
-  /// Stamps by a look at the clock.
+  /// Stamps a ring with a new reading of the clock.
   // Calls into the C library, which the compiler cannot follow.
   @_semantics("no_performance_analysis")
   @inline(never)
   private mutating func look(at cycles: UInt64, _ ring: Ring) {
-    // Not into the ring, where others can write: the clock goes on from what it says.
+    // Read into private memory, not into the ring, where other processes can write: later stamps start from this
+    // reading.
     unsafe gettimeofday(&seen, nil)
     unsafe ring.store(timestamp: seen.tv_sec, seen.tv_usec)
     guard clinux_cycles() &- cycles < Self.lookLimit else {
-      // Interrupted in between: the two do not belong together, so the next stamp looks again.
+      // Interrupted between the two readings, so they do not belong together; the next stamp reads the clock
+      // again.
       lookedAt = cycles &- horizon
       return
     }
@@ -91,7 +95,7 @@ package struct StampClock {
   private mutating func calibrate(_ cycles: UInt64, _ now: timeval) {
     let time = Int(now.tv_sec) &* 1_000_000 &+ Int(now.tv_usec)
     let passed = time &- baseTime
-    // No processor counts more than 10 of them in a nanosecond; a clock that was set may seem to.
+    // No processor counts more than 10 cycles per nanosecond, but a clock that was set can suggest it.
     let known = baseTime != 0 && passed > 0
     microsecond = known ? min((cycles &- baseCycles) / UInt64(passed), 10_000) : 0
     horizon = 1000 &* microsecond

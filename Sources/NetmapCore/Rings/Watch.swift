@@ -1,30 +1,31 @@
 internal import CLinux
 internal import Glibc
 
-/// A sleeper's own watch on a doorbell: an epoll instance that reports each ring of it once, so a wake-up is
-/// not taken from anybody else who watches the same doorbell.
+/// A sleeper's own watch on a doorbell: an epoll instance that reports each ring once to this sleeper, whatever
+/// other sleepers watch the same doorbell.
 ///
-/// The worker's watches the doorbells of strangers as well. Whoever rings it for nothing again and again is
-/// not listened to for a while (``RingThrottle``).
+/// The worker's watch also watches the doorbells of untrusted processes. It ignores for a while a doorbell that
+/// causes repeated needless wake-ups (``RingThrottle``).
 ///
-/// Used by the sleeper's thread alone.
+/// Only the sleeper's thread uses it.
 final class Watch {
   let doorbell: UInt32
-  /// Readable when the doorbell has rung since ``consumeRings()``.
+  /// Readable when a watched doorbell has rung since ``consumeRings()``.
   let descriptor: CInt
   private let doorbells: DoorbellTable
   private let watched: CInt
-  /// Whether nobody else watches the doorbell; then it can be left empty, and be ignored for a while.
+  /// Whether no other sleeper watches the doorbell; then this watch may leave it empty, and ignore it for a
+  /// while.
   private let isAlone: Bool
 
-  /// Other doorbells that it watches, by descriptor.
+  /// The other doorbells that it watches, by descriptor.
   private var peers: [CInt: PeerBell] = [:]
   private var throttle = RingThrottle()
-  /// What has rung since the last sleep, and what is not listened to now: descriptors.
+  /// The descriptors that have rung since the last sleep, and those that are ignored now.
   private var rung: [CInt] = []
   private var ignored: Set<CInt> = []
 
-  /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when there are no descriptors left.
+  /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when no descriptor is left.
   init(_ doorbells: DoorbellTable, isAlone: Bool) throws(NetmapError) {
     let doorbell = try doorbells.acquire()
     let watch = epoll_create1(CInt(EPOLL_CLOEXEC))
@@ -47,13 +48,13 @@ final class Watch {
     doorbells.release(doorbell)
   }
 
-  /// Has rings of another doorbell reported as well.
+  /// Also watches another doorbell.
   func add(_ bell: PeerBell) {
-    // Where there is no memory for it, the sleep's own end takes its place.
+    // If epoll has no memory for it, the limit on the length of sleeps takes its place.
     if Self.set(EPOLL_CTL_ADD, bell.file, in: descriptor) { peers[bell.file] = bell }
   }
 
-  /// Rings of such a doorbell are reported no more.
+  /// Stops watching a doorbell that ``add(_:)`` added.
   func remove(_ bell: PeerBell) {
     guard peers.removeValue(forKey: bell.file) != nil else { return }
     ignored.remove(bell.file)
@@ -70,11 +71,12 @@ final class Watch {
     return unsafe epoll_ctl(watch, operation, file, &event) == 0
   }
 
-  /// Takes note of rings, so that they do not end the next sleep, and sees to it that there is room for others.
+  /// Consumes rings, so that they do not end the next sleep, and makes room for further ones.
   func consumeRings() {
     let most = 32
     unsafe withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: most) { events in
-      // If it fails, or there are more, they stay, and the next sleep is short.
+      // After a failure, or if there are more events, the remaining events stay pending, and the next sleep is
+      // short.
       let count = unsafe epoll_wait(descriptor, events.baseAddress, CInt(most), 0)
       for index in 0..<max(0, Int(count)) {
         let event = unsafe events[index]
@@ -86,23 +88,23 @@ final class Watch {
 
   private func consume(_ file: CInt, hasEnded: Bool) {
     if file == watched {
-      // Nobody's doorbell ends while it has it, unless somebody shuts it down.
+      // The process's own doorbell ends only if a peer shuts it down.
       if hasEnded, doorbells.isShared { doorbells.breakDown() }
       doorbells.makeRoom(leaving: isAlone ? 0 : 1)
       if isAlone { rung.append(file) }
     } else if let bell = peers[file] {
-      // Who spoils its own is not heard any more.
+      // If a process breaks its own doorbell, the watch ignores it from then on.
       guard !hasEnded, BellSocket.makeRoom(in: file, leaving: 0) else { return remove(bell) }
       rung.append(file)
     }
   }
 
-  // MARK: - Rings for nothing
+  // MARK: - Needless wake-ups
 
-  /// What has rung was worth it.
+  /// Forgets the recorded rings, because the wake-up was useful.
   func forgetRings() { rung.removeAll(keepingCapacity: true) }
 
-  /// Nothing was ready after what has rung.
+  /// Records that the wake-up was needless, and ignores doorbells that caused too many.
   func noteNothing() {
     guard !rung.isEmpty else { return }
     let now = monotonicNanoseconds()
@@ -118,14 +120,14 @@ final class Watch {
     forgetRings()
   }
 
-  /// Something has been done for somebody who rings the doorbell itself.
+  /// Records useful work for a process that rings the sleeper's own doorbell.
   func noteSomething() {
     if throttle.hasDoubts { throttle.forget() }
   }
 
-  /// Listens again to whom it is time to listen to. What rang meanwhile is reported.
+  /// Watches doorbells again whose pause is over; epoll reports rings that arrived meanwhile.
   ///
-  /// - Returns: In how many nanoseconds to do so again; nil where nobody is ignored.
+  /// - Returns: The nanoseconds until the next call is due; nil if no doorbell is ignored.
   func listenAgain() -> UInt64? {
     guard !ignored.isEmpty else { return nil }
     let now = monotonicNanoseconds()

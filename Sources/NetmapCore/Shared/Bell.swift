@@ -2,12 +2,14 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// The word that a binding's sleeper sleeps on where all progress is made in shared memory: how often it has
-/// been woken. It lies in the record of the binding, so every process that may have to ring it has it mapped.
+/// The futex word that a binding's sleepers sleep on when all progress happens in shared memory.
 ///
-/// A sleeper reads the count, announces itself, looks at its rings, and sleeps unless the count has moved; so
-/// a ring between two of these steps is not lost. Nobody owns the word: a count that is wrong costs a look
-/// at the rings.
+/// The word counts wake-ups. It lies in the binding's record, so every process that may have to ring it has it
+/// mapped.
+///
+/// A sleeper reads the count, announces itself, checks its rings, and sleeps only if the count is still the same.
+/// So a wake-up between two of these steps is not lost. No process owns the word: a wrong count costs one extra
+/// check of the rings.
 @unsafe
 package struct Bell {
   private let word: UnsafeMutableRawPointer
@@ -16,12 +18,14 @@ package struct Bell {
     unsafe self.word = word
   }
 
-  /// How often it has rung, modulo 2^32. To be read before the announcement.
+  /// The number of wake-ups, modulo 2^32.
+  ///
+  /// A sleeper must read it before it announces itself.
   var count: UInt32 { unsafe cell.pointee.load(ordering: .sequentiallyConsistent) }
 
-  /// Wakes threads that sleep on it, in whichever process.
+  /// Wakes threads that sleep on the word, in any process.
   ///
-  /// - Parameter count: How many at most: whoever rings pays for each.
+  /// - Parameter count: The most threads to wake; the caller pays for each of them.
   // Ends in a system call, which the compiler cannot follow.
   @_semantics("no_performance_analysis")
   @inline(never)
@@ -30,15 +34,18 @@ package struct Bell {
     _ = unsafe clinux_futex_wake(word, count)
   }
 
-  /// The longest that one system call sleeps. There always is a limit: without one a handler with SA_RESTART
-  /// would not end the sleep (futex(2)).
+  /// The longest sleep of one system call.
+  ///
+  /// Every call has a limit, because without one a signal handler with SA_RESTART would not end the sleep
+  /// (futex(2)).
   private static let longestSleep: UInt64 = 86_400_000_000_000
 
-  /// Sleeps until it rings, if it has not since `count` was read.
+  /// Sleeps until the next wake-up, unless one has happened since the caller read `count`.
   ///
   /// - Parameters:
-  ///   - count: What ``count`` was.
-  ///   - timeout: Nanoseconds; nil for long. It may also return before, for nothing.
+  ///   - count: The value of ``count`` that the caller read.
+  ///   - timeout: Nanoseconds; nil sleeps for ``longestSleep`` at most. The call may also return early without a
+  ///     wake-up.
   /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran.
   func sleep(unlessRungSince count: UInt32, timeout: UInt64?) throws(NetmapError) {
     let limit = unsafe min(timeout ?? .max, Self.longestSleep)
@@ -57,7 +64,7 @@ package struct Bell {
 }
 
 extension SyncSegment {
-  /// The bell of binding `index`, whether there is such a binding now or not; nil when there cannot be.
+  /// The bell of binding `index`, even if no such binding exists at present; nil when the index is out of range.
   package func bell(ofBinding index: Int) -> Bell? {
     guard (0..<EngineLimits.bindingsPerPort).contains(index) else { return nil }
     return unsafe Bell(word: memory.base + Self.offset(ofBinding: index) + Self.bellOffset)
@@ -65,7 +72,7 @@ extension SyncSegment {
 }
 
 extension WaitWord {
-  /// The same, found by the list of waiters, which lies in the same segment.
+  /// The bell of binding `index`, located relative to the list of waiters, which lies in the same segment.
   func bell(ofBinding index: Int) -> Bell? {
     guard (0..<EngineLimits.bindingsPerPort).contains(index) else { return nil }
     let offset =

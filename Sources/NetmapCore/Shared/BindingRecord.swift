@@ -1,8 +1,9 @@
-/// The per-open state of a binding, in its port's sync segment: what a process needs to sync for it.
+/// The per-open state of a binding, stored in the sync segment of its port.
 ///
-/// It lies in shared memory because the process that syncs is often not the one that registered.
+/// It lies in shared memory because the process that syncs the binding is often not the process that registered
+/// it.
 package struct BindingRecord: Hashable, Sendable {
-  /// Which end of the port: 0, or 1 for the slave of a pipe.
+  /// The end of the port: 0, or 1 for the slave end of a pipe.
   package var end: Int
   /// Offset of the binding's `netmap_if` in the region.
   package var interfaceOffset: Int
@@ -11,7 +12,7 @@ package struct BindingRecord: Hashable, Sendable {
 }
 
 extension BindingRecord {
-  /// The same with one ring of either direction, or none where the binding does not have it.
+  /// A copy that keeps ring `ring` of each direction; a direction without that ring becomes empty.
   func only(_ ring: Int) -> BindingRecord {
     func range(_ direction: Direction) -> Range<Int> {
       ranges[direction].contains(ring) ? ring..<ring + 1 : 0..<0
@@ -22,7 +23,7 @@ extension BindingRecord {
     return result
   }
 
-  /// The place of a ring among the binding's, transmit rings first.
+  /// The position of a ring among the binding's rings, transmit rings first.
   func place(_ direction: Direction, _ ring: Int) -> Int {
     let before = direction == .transmit ? 0 : ranges.transmit.count
     return before + ring - ranges[direction].lowerBound
@@ -48,7 +49,7 @@ extension SyncSegment {
     store(Self.offset(ofBinding: index), UInt32(0))
   }
 
-  /// The state of binding `index`; nil when it is free or does not fit the segment.
+  /// The state of binding `index`; nil when the record is free or does not fit the segment.
   package func binding(at index: Int) -> BindingRecord? {
     guard (0..<EngineLimits.bindingsPerPort).contains(index) else { return nil }
     let base = Self.offset(ofBinding: index)
@@ -73,7 +74,9 @@ extension SyncSegment {
     SyncSegmentLayout.bindings + index * SyncSegmentLayout.bindingByteCount
   }
 
-  /// Where in a record the binding's ``Bell`` lies. It outlives the binding: somebody may yet ring it.
+  /// Offset of the binding's ``Bell`` in its record.
+  ///
+  /// The bell outlives the binding, because another process may still ring it.
   static var bellOffset: Int { 48 }
 }
 

@@ -1,14 +1,14 @@
-/// The shared half of a VALE switch: which ports are on it, and where addresses were last seen.
+/// The shared memory of a VALE switch: its ports and its address table.
 ///
-/// A segment of its own, mapped for writing by every process that has a port on the switch. Ports are
-/// known by index, 0 to 253; their memory is not here but in each process's ``DestinationTable``.
+/// Every process that has a port on the switch maps this segment for writing. A port is identified by its index,
+/// 0 to 253. The memory of the ports is not here; each process finds it through its ``DestinationTable``.
 @safe
 package struct BridgeSegment: Sendable {
   package let memory: SharedMemory
 
-  /// Makes the segment of a new switch.
+  /// Creates the segment of a new switch.
   ///
-  /// - Throws: ``NetmapError`` when there is no memory or descriptor left.
+  /// - Throws: ``NetmapError`` when no memory or descriptor is left.
   package init(creating name: String) throws(NetmapError) {
     memory = try SharedMemory(creating: "netmap-\(name)", byteCount: BridgeLayout.byteCount)
     memory.store(BridgeLayout.magicNumber, at: BridgeLayout.magic)
@@ -16,7 +16,7 @@ package struct BridgeSegment: Sendable {
     unsafe view.setBatch(SwitchLimits.batch)
   }
 
-  /// Takes over a segment that the engine made, here or in another process.
+  /// Attaches to a segment that the engine created, in this process or in another one.
   ///
   /// - Throws: ``NetmapError`` `EINVAL` when the memory is not a segment of this layout.
   package init(attaching memory: SharedMemory) throws(NetmapError) {
@@ -35,28 +35,32 @@ package struct BridgeSegment: Sendable {
   package var view: BridgeView { unsafe BridgeView(base: memory.base) }
 }
 
-/// Offsets in a bridge segment, bytes. A change of any number here is a new ``layoutVersion``.
+/// Offsets in a switch segment, in bytes.
+///
+/// Any change of a number here requires a new ``layoutVersion``.
 enum BridgeLayout {
   static let magicNumber: UInt64 = 0x6764_7262_706d_746e  // "ntmpbrdg"
   static let layoutVersion: UInt32 = 4
 
   static let magic = 0
   static let version = 8
-  /// Slots that are forwarded together, at most; 0 discards everything.
+  /// The most slots that a sender forwards together; 0 discards all packets.
   static let batch = 12
-  /// Whether any bit of ``holding`` is set. Beside the batch, because every sync reads that.
+  /// Whether any bit of ``holding`` is set.
+  ///
+  /// It lies next to the batch because every sync reads the batch.
   static let holdsAny = 16
 
-  /// One bit for each active port: who gets a broadcast.
+  /// One bit for each active port: the receivers of a broadcast.
   static let active = 64
   static let activeWords = 4
-  /// One bit for each active port that makes its senders wait instead of losing packets.
+  /// One bit for each active port that makes its senders wait so that no packets are dropped.
   static let holding = 96
 
   /// The switch's module: ``ModuleProgram``.
   static let program = 128
 
-  /// The address table: one atomic word an entry.
+  /// The address table: one atomic word per entry.
   static let table = 4096
   static let tableBits = 10
 
@@ -64,18 +68,21 @@ enum BridgeLayout {
   static let portByteCount = 64
   // In a port's record:
   static let state = 0
-  /// Packets for the port that a sender dropped because it had not mapped its memory yet.
+  /// Packets for the port that a sender dropped because the sender had not mapped the port's memory yet.
   static let unknownRegion = 8
-  /// Packets for the port while nobody had the receive ring open.
+  /// Packets for the port that arrived while no binding had the receive ring open.
   static let noReceiver = 16
 
-  /// Two areas for the configuration of a built-in module, or for what a module host has to say: one
-  /// is in use, the other one is written.
+  /// Two areas for the configuration of a built-in module or for the report of a module host.
+  ///
+  /// One area is in use; the engine writes a new configuration to the other.
   static let configurations = (ports + SwitchLimits.indexes * portByteCount + 4095) & ~4095
   static let configurationByteCount = 65_536
 
-  /// What each transmit ring's sender counts of the module: ``ModuleCounter``, by index of the port, and ring.
-  /// They go on with the next port of that index: only their sum is looked at.
+  /// The counts that the sender of each transmit ring keeps for the module: ``ModuleCounter``, by port index and
+  /// ring number.
+  ///
+  /// They are not reset when a new port takes the index, because readers use only their sum.
   static let moduleCounters = configurations + 2 * configurationByteCount
   static let moduleCountersByteCount = 16
   static let moduleCountersCount = SwitchLimits.indexes * SwitchLimits.rings.upperBound
@@ -83,27 +90,29 @@ enum BridgeLayout {
   static let byteCount = moduleCounters + moduleCountersCount * moduleCountersByteCount
 }
 
-/// netmap's limits for switches.
+/// netmap's limits for VALE switches.
 package enum SwitchLimits {
-  /// Port indexes; 254 stands for "all" and 255 for "none".
+  /// Number of port indexes; 254 stands for "all" and 255 for "none".
   static let indexes = 256
-  /// Indexes that ports can have.
+  /// Number of indexes that a port can have.
   static let ports = 254
-  /// A switch with this many ports takes no more: attaching a NIC may need two.
+  /// A switch with this many ports accepts no more, because attaching a NIC may need two.
   package static let activePorts = 252
   /// Rings of one direction of a switch port.
   package static let rings = 1...16
   /// Slots of a switch port's ring.
   package static let slots = 1...4096
-  /// Slots of a packet. What has more is dropped.
+  /// The most slots of a packet.
+  ///
+  /// A sender drops a packet with more.
   package static let fragments = 64
-  /// Slots forwarded together.
+  /// The most slots that a sender forwards together.
   package static let batch: UInt32 = 1024
-  /// Bytes before the colon of a port's name, `vale` included; and after it.
+  /// The most bytes before the colon of a port's name, `vale` included; also the most bytes after the colon.
   package static let nameLength = 15
 }
 
-/// A bridge segment as the data path uses it: one pointer, no ownership.
+/// A switch segment as the data path uses it: one pointer, no ownership.
 @unsafe
 package struct BridgeView {
   let base: UnsafeMutableRawPointer

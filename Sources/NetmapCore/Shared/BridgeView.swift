@@ -1,7 +1,7 @@
 internal import Synchronization
 
-// Every word of a bridge segment is written by several processes, so every access is an atomic one.
-// Whatever is read is an index below a fixed bound, or is checked against one.
+// Several processes write to a switch segment, so every access is atomic. Every value read from it is either
+// masked to a fixed bound or compared with a limit before it is used as an index.
 
 extension BridgeView {
   @inline(__always)
@@ -14,7 +14,7 @@ extension BridgeView {
     unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
-  /// Slots that are forwarded together; 0 discards everything that is sent.
+  /// The number of slots that a sender forwards together; 0 discards all packets.
   @inline(__always)
   var batch: Int {
     unsafe min(
@@ -25,15 +25,15 @@ extension BridgeView {
     unsafe word(BridgeLayout.batch).pointee.store(slots, ordering: .relaxed)
   }
 
-  /// The generation of the port at `index`, below 256; 0 when there is none.
+  /// The generation of the port at `index`, which must be below 256; 0 when there is no such port.
   ///
-  /// Sequentially consistent, as the store that takes a port away: a sync that began later sees it.
+  /// Sequentially consistent, like the store that removes a port: a sync that begins later sees the removal.
   @inline(__always)
   package func generation(of index: Int) -> UInt32 {
     unsafe word(port(index) + BridgeLayout.state).pointee.load(ordering: .sequentiallyConsistent)
   }
 
-  /// Ports with indexes `64 * part ..< 64 * (part + 1)`, one bit each.
+  /// The active ports with indexes `64 * part ..< 64 * (part + 1)`, one bit each.
   @inline(__always)
   func active(_ part: Int) -> UInt64 {
     unsafe longWord(BridgeLayout.active + 8 &* part).pointee.load(ordering: .relaxed)
@@ -45,7 +45,7 @@ extension BridgeView {
     unsafe word(BridgeLayout.holdsAny).pointee.load(ordering: .relaxed) != 0
   }
 
-  /// Ports that make their senders wait, as ``active(_:)``.
+  /// The ports that make their senders wait, in the format of ``active(_:)``.
   @inline(__always)
   func holding(_ part: Int) -> UInt64 {
     unsafe longWord(BridgeLayout.holding + 8 &* part).pointee.load(ordering: .relaxed)
@@ -57,7 +57,9 @@ extension BridgeView {
     unsafe holding((index & 255) >> 6) >> UInt64(index & 63) & 1 != 0
   }
 
-  /// Says whether senders to a port wait. Engine only.
+  /// Sets whether senders to a port wait.
+  ///
+  /// Only the engine calls this.
   package func setHolding(_ isHolding: Bool, of index: Int) {
     let bit: UInt64 = 1 << UInt64(index % 64)
     let part = unsafe longWord(BridgeLayout.holding + 8 * (index / 64))
@@ -71,7 +73,9 @@ extension BridgeView {
       any ? 1 : 0, ordering: .sequentiallyConsistent)
   }
 
-  /// Makes a port known, or takes it away (generation 0). Engine only. Broadcasts leave a hidden one out.
+  /// Adds a port, or removes it (generation 0).
+  ///
+  /// Broadcasts skip a hidden port. Only the engine calls this.
   package func setGeneration(_ generation: UInt32, of index: Int, isHidden: Bool = false) {
     let bit: UInt64 = 1 << UInt64(index % 64)
     let part = unsafe longWord(BridgeLayout.active + 8 * (index / 64))
@@ -97,7 +101,7 @@ extension BridgeView {
 }
 
 extension BridgeView {
-  /// Why a sender could not even look at a port's receive ring.
+  /// Why a sender did not reach the receive ring of a port.
   enum Unreached {
     case unknownRegion, noReceiver
 
@@ -109,7 +113,7 @@ extension BridgeView {
     }
   }
 
-  /// Counts packets for port `index` that did not get as far as its ring.
+  /// Counts packets for port `index` that did not reach its ring.
   @inline(never)
   func count(_ reason: Unreached, _ packets: UInt64, for index: Int) {
     _ = unsafe longWord(port(index) + reason.offset).pointee.wrappingAdd(
@@ -128,29 +132,29 @@ extension BridgeView {
   @inline(__always)
   private var table: AddressTable { unsafe AddressTable(addressTable) }
 
-  /// Where ``AddressTable`` lies, for modules.
+  /// Address of the ``AddressTable``, for modules.
   @inline(__always)
   var addressTable: UnsafeMutableRawPointer { unsafe base + BridgeLayout.table }
 
-  /// Where in the table an address is: 0 to 1023.
+  /// The position of an address in the table: 0 to 1023.
   @inline(__always)
   package static func place(of address: UInt64) -> Int {
     unsafe AddressTable.place(of: address)
   }
 
-  /// Notes that `address` sends from port `index`.
+  /// Records that `address` sends from port `index`.
   @inline(__always)
   func learn(_ address: UInt64, at index: UInt32) {
     unsafe table.learn(address, at: index)
   }
 
-  /// Where `address` was last seen; nil when it has not been.
+  /// The port where `address` was last seen; nil if it has not been seen.
   @inline(__always)
   func port(of address: UInt64) -> UInt32? {
     unsafe table.port(of: address)
   }
 
-  /// Every address the switch knows, with the index of the port it was seen on.
+  /// Every address in the table, with the index of the port where it was last seen.
   package var addresses: [(address: UInt64, port: Int)] {
     (0..<(1 << BridgeLayout.tableBits)).compactMap { place in
       let found = unsafe longWord(BridgeLayout.table + place * 8).pointee.load(ordering: .relaxed)

@@ -1,20 +1,21 @@
 internal import CNetmap
 public import Synchronization
 
-/// Where a receive ring's kring notes the buffers that an application is exchanging with those of a transmit
-/// ring of the same region (`ReceiveRing.forward`), for whoever comes after a process that was killed in
-/// the middle.
+/// The note in a receive ring's kring about buffers that an application is exchanging with a transmit ring of the
+/// same region (`ReceiveRing.forward`).
 ///
-/// Of each pair of slots the buffers change places, which takes two stores; the packets have moved when
-/// both rings' heads have. Killed in between, a process would leave one buffer in two slots and another in
-/// none, or a transmit ring's buffer where the receive ring's next owner expects a packet. So a batch is
-/// noted before its first store, and the note goes after its last one. In this order:
+/// The engine uses the note to repair the rings if the process is killed during the exchange.
 ///
-/// 1. the note: which rings and slots, and in whose name;
-/// 2. for each pair: its number and the transmit slot's buffer into the note; the packet into the transmit
-///    slot; the transmit slot's former buffer into the receive slot;
-/// 3. the transmit ring's head, then the receive ring's head;
-/// 4. the end of the note.
+/// Exchanging the buffers of a pair of slots takes two stores; the packets have moved once both rings' heads have
+/// moved. A process killed in between would leave one buffer in two slots and another buffer in none, or leave a
+/// transmit ring's buffer where the next owner of the receive ring expects a packet. So the application writes
+/// the note before the first store of a batch and clears it after the last store. The order is:
+///
+/// 1. write the note: the rings, the slots and the owner of the exchange;
+/// 2. for each pair: store the pair's number and the transmit slot's buffer in the note; store the packet in the
+///    transmit slot; store the transmit slot's former buffer in the receive slot;
+/// 3. store the transmit ring's head, then the receive ring's head;
+/// 4. clear the note.
 ///
 /// A view: one pointer, no ownership. Not for application code.
 @unsafe @frozen
@@ -25,7 +26,7 @@ public struct ExchangeNote {
     unsafe self.base = base
   }
 
-  /// Who exchanges: a client, and the number of the binding that it does it for.
+  /// The owner of an exchange: a client and the number of its binding.
   @frozen
   public struct Owner: Hashable, Sendable {
     @usableFromInline let tag: UInt64
@@ -37,7 +38,7 @@ public struct ExchangeNote {
     }
   }
 
-  /// Begins a batch: slot `first` of the receive ring changes with slot `second` of `target`, and so on.
+  /// Begins a batch: slot `first` of the receive ring is exchanged with slot `second` of `target`, and so on.
   @inlinable @inline(__always)
   public func begin(_ owner: Owner, at first: UInt32, to target: Ring, at second: UInt32) {
     unsafe store(Offset.tag, owner.tag)
@@ -45,15 +46,15 @@ public struct ExchangeNote {
       Offset.slots,
       UInt64(first & 0xffff) | UInt64(second & 0xffff) << 16 | UInt64(owner.binding) << 32)
     unsafe store(Offset.pair, Self.noPair)
-    // Never 0: rings lie before the buffers. Last, since it makes the note valid.
+    // Never 0, because rings lie before the buffers. Stored last, because it makes the note valid.
     unsafe store(Offset.distance, UInt64(UInt(bitPattern: target.buffers - target.base)))
   }
 
-  /// Has the buffers of pair `number` change places.
+  /// Exchanges the buffers of pair `number`.
   ///
   /// - Parameters:
-  ///   - number: How many pairs of the batch came before.
-  ///   - packet: What the transmit slot is to say; its buffer is the receive slot's.
+  ///   - number: The number of earlier pairs of the batch.
+  ///   - packet: The new contents of the transmit slot, with the receive slot's buffer.
   ///   - source: The receive slot.
   ///   - target: The transmit slot.
   @inlinable @inline(__always)
@@ -72,7 +73,7 @@ public struct ExchangeNote {
         flags: .bufferChanged))
   }
 
-  /// Ends a batch, both rings' heads being where they belong.
+  /// Ends a batch, after both rings' heads have been stored.
   @inlinable @inline(__always)
   public func end() {
     unsafe store(Offset.distance, 0)
@@ -88,23 +89,23 @@ public struct ExchangeNote {
     unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
-  /// No pair has been noted yet: buffer and number that nothing has.
+  /// The value of the pair word before the first pair: no buffer and no pair have this number.
   @inlinable static var noPair: UInt64 { .max }
 
   @usableFromInline
   enum Offset {
-    /// From the target ring to buffer 0; 0 when nothing is being exchanged.
+    /// The distance from the target ring to buffer 0; 0 when no exchange is in progress.
     @inlinable static var distance: Int { 0 }
     @inlinable static var tag: Int { 8 }
-    /// The first slot of each ring, 16 bits each, and the binding's number.
+    /// The first slot of each ring, 16 bits each, and the number of the binding.
     @inlinable static var slots: Int { 16 }
-    /// The pair that is being exchanged, and the transmit slot's buffer before it.
+    /// The pair in progress, and the buffer that the transmit slot had before.
     @inlinable static var pair: Int { 24 }
   }
 }
 
 extension SyncSegment {
-  /// Whether a client has begun an exchange on one of the port's rings and not ended it.
+  /// Whether a client has an unfinished exchange on one of the port's rings.
   package func hasExchange(of tag: ClientTag) -> Bool {
     (0..<endCount).contains { end in
       (0..<ringCount(end: end, .receive)).contains { index in
@@ -115,17 +116,17 @@ extension SyncSegment {
 }
 
 extension KRing {
-  /// Of a receive ring.
+  /// The exchange note of a receive ring.
   package var exchangeNote: ExchangeNote {
     unsafe ExchangeNote(base: base + KRingLayout.exchange)
   }
 }
 
-// What whoever finds a note does with it. No number in it is believed.
+// The engine's repair. It validates every number in the note.
 extension ExchangeNote {
-  /// A batch that was begun and has not ended.
+  /// A batch that was begun and not ended.
   package struct Batch: Hashable, Sendable {
-    /// From the target ring to buffer 0, bytes.
+    /// The distance from the target ring to buffer 0, in bytes.
     package let distance: UInt64
     package let tag: UInt64
     package let binding: Int
@@ -135,7 +136,7 @@ extension ExchangeNote {
     let free: UInt32
   }
 
-  /// The batch, each word loaded once; nil when nothing is being exchanged.
+  /// The batch, each word loaded once; nil when no exchange is in progress.
   package var batch: Batch? {
     let distance = unsafe word(Offset.distance).pointee.load(ordering: .acquiring)
     guard distance != 0 else { return nil }
@@ -148,14 +149,16 @@ extension ExchangeNote {
       free: UInt32(truncatingIfNeeded: pair >> 32))
   }
 
-  /// Takes a batch for done as far as it came, and ends the note. Nobody may be exchanging any more.
+  /// Completes a batch up to the last exchanged pair, and clears the note.
   ///
-  /// Each buffer is in one slot then; a packet that was exchanged is the transmit ring's, every other one
-  /// still the receive ring's, in order. A packet that an application was editing may be half edited.
-  /// Doing it twice changes nothing.
+  /// No process may be exchanging any more.
+  ///
+  /// Afterwards each buffer is in one slot. The transmit ring holds the packets that were exchanged and the
+  /// receive ring holds the others, in order. A packet that the application was editing may be half edited. A
+  /// second call changes nothing.
   ///
   /// - Parameters:
-  ///   - batch: What ``batch`` returned.
+  ///   - batch: The value of ``batch``.
   ///   - source: The receive ring.
   ///   - target: The transmit ring that the batch names.
   package func finish(_ batch: Batch, from source: Ring, to target: Ring) {
@@ -179,7 +182,7 @@ extension ExchangeNote {
           SlotWord(bufferIndex: batch.free, length: 0, flags: .bufferChanged))
       }
     }
-    // The transmit ring's head moved in one step, if it did.
+    // The transmit ring's head moves in one step, or not at all.
     let (head, own) = unsafe (target.head, source.ownSlots)
     if head == batch.second {
       if done != 0 {
@@ -194,8 +197,8 @@ extension ExchangeNote {
 }
 
 extension Region {
-  /// The ring that a client says begins at `offset`, with as many slots as its object can hold at most; nil
-  /// when there is none.
+  /// The ring that a client claims to begin at `offset`, with at most as many slots as a ring object can hold;
+  /// nil when no ring in use begins there.
   func namedRing(at offset: Int) -> Ring? {
     guard offset >= layout.rings.offset, offset < layout.rings.offset &+ layout.rings.byteCount,
       (offset &- layout.rings.offset) % layout.rings.size == 0, isRingInUse(at: offset)

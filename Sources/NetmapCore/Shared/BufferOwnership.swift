@@ -1,23 +1,23 @@
 public import Synchronization
 
-/// Who holds each buffer of a region: one byte a buffer, beside the region, not in it.
+/// The holder of each buffer of a region: one byte per buffer, in memory separate from the region.
 ///
-/// Backends that hand buffers to somebody else (the kernel's XDP rings, an isolated peer, a virtual
-/// machine) move a buffer from ``State/user`` to ``State/lent`` and back, and believe these bytes
-/// rather than the slots, which a client may fill with anything. An index that is out of range, free
-/// or already lent is refused, so a duplicate in two slots can never reach two owners.
+/// Backends that hand buffers to the kernel's XDP rings, an isolated peer or a virtual machine move a buffer from
+/// ``State/user`` to ``State/lent`` and back. They rely on these bytes and not on the slots, which a client may
+/// fill with anything. An index that is out of range, free or already lent is refused, so a duplicate in two
+/// slots can never reach two owners.
 ///
-/// A view: two pointers' worth, no ownership. The region must outlive it. Any process and thread
-/// that maps the bytes may call it; each transition is one atomic step.
+/// A view: a pointer and a count, no ownership. The region must outlive it. Any process and thread that maps the
+/// bytes may call it; each transition is one atomic step.
 @safe @frozen
 public struct BufferOwnership: Sendable {
   /// The holder of one buffer.
   @frozen public enum State: UInt8, Sendable {
-    /// In the pool; in no slot and no list.
+    /// In the pool; in no slot and in no list.
     case free = 0
-    /// In a slot of a ring or in an extra-buffer list: the application may write it.
+    /// In a slot of a ring or in an extra-buffer list; the application may write to it.
     case user = 1
-    /// Handed to the kernel or to a peer that is not trusted.
+    /// Lent to the kernel or to an untrusted peer.
     case lent = 2
     /// Buffers 0 and 1, which netmap never hands out.
     case reserved = 3
@@ -25,7 +25,7 @@ public struct BufferOwnership: Sendable {
 
   @usableFromInline nonisolated(unsafe) let bytes: UnsafeMutableRawPointer
 
-  /// How many buffers there are; valid indexes are `2..<count`.
+  /// The number of buffers; valid indexes are `2..<count`.
   public let count: UInt32
 
   package init(bytes: UnsafeMutableRawPointer, count: UInt32) {
@@ -33,22 +33,24 @@ public struct BufferOwnership: Sendable {
     self.count = count
   }
 
-  /// Lends a buffer that a slot names.
+  /// Lends the buffer that a slot names.
   ///
-  /// - Returns: False when the slot may not name it: not a buffer, not the user's, or lent already.
+  /// - Returns: False when the index is out of range, or the application does not hold the buffer.
   @inlinable
   public func lend(_ index: UInt32) -> Bool {
     move(index, from: .user, to: .lent)
   }
 
-  /// Takes back a buffer that was lent. Only whoever lent it may, one thread at a time.
+  /// Takes back a lent buffer.
   ///
-  /// - Returns: False when it is not a buffer, or not lent.
+  /// Only the process that lent the buffer may call this, from one thread at a time.
+  ///
+  /// - Returns: False when the index is out of range, or the buffer is not lent.
   @inlinable
   public func takeBack(_ index: UInt32) -> Bool {
     guard index < count else { return false }
-    // Nobody else moves a buffer that is lent, so this needs no exchange, whose price is that of a
-    // good part of a sync.
+    // Only the lender moves a lent buffer, so no compare-and-exchange is needed. It would cost a considerable
+    // part of a sync.
     guard unsafe byte(index).pointee.load(ordering: .relaxed) == State.lent.rawValue else {
       return false
     }
@@ -56,13 +58,13 @@ public struct BufferOwnership: Sendable {
     return true
   }
 
-  /// The holder of `index`; ``State/reserved`` for what is not a buffer.
+  /// The holder of `index`; ``State/reserved`` for an index out of range.
   public func state(_ index: UInt32) -> State {
     guard index < count else { return .reserved }
     return State(rawValue: unsafe byte(index).pointee.load(ordering: .relaxed)) ?? .reserved
   }
 
-  /// Whether the application may write the buffer: it is one, and in its hands.
+  /// Whether the application may write to the buffer: the index is in range and the state is ``State/user``.
   @inlinable
   public func isUsers(_ index: UInt32) -> Bool {
     guard index < count else { return false }

@@ -1,23 +1,26 @@
 internal import Synchronization
 
-/// The engine's notice board: which ports exist and which processes sync them, in a segment of its
-/// own that clients map read-only.
+/// The engine's list of ports and of processes that sync them, in a segment of its own that clients map
+/// read-only.
 ///
-/// A port's record is written by the engine alone, under its lock. Its generation is odd while it is
-/// being written and goes up with every change, so a reader that sees the same even number before
-/// and after has read one state of the port, and one that sees another number knows that what it
-/// mapped for the old one may be gone.
+/// Only the engine writes a port's record, under its lock. The record's generation is odd while the engine writes
+/// the record, and increases with every change. A reader that sees the same even number before and after has read
+/// a consistent record. A reader that sees another number knows that its mappings for the old number may be
+/// stale.
 @safe
 package final class Directory: Sendable {
   package let memory: SharedMemory
 
-  /// Bound ports that can be listed. Ports beyond it work, unlisted.
+  /// The most bound ports that the directory lists.
+  ///
+  /// Further ports work, but are not listed.
   package static let portCapacity = 4096
-  /// Processes (of an embedded engine: open ports) that can sync at one time.
+  /// The most processes (in an embedded engine: open ports) that can sync at the same time.
   package static let clientCapacity = Int(ClientTag.slotCount)
 
-  /// Which records are taken. Guarded by the engine's locks, as all writing is: clients by one of their
-  /// own.
+  /// The records in use.
+  ///
+  /// The engine's locks guard these members and all writes; the clients have a separate lock.
   private nonisolated(unsafe) var ports = ObjectPool(count: portCapacity)
   private nonisolated(unsafe) var clients = ObjectPool(count: clientCapacity)
   private nonisolated(unsafe) var lastEpoch: UInt32 = 0
@@ -29,12 +32,12 @@ package final class Directory: Sendable {
     memory.store(DirectoryLayout.layoutVersion, at: 8)
   }
 
-  /// One that lists nothing and nobody, for those who are not to know.
+  /// A directory that lists no ports and no clients, for processes that may not see them.
   ///
   /// - Throws: ``NetmapError`` when there is no memory or no descriptor left.
   package static func empty() throws(NetmapError) -> Directory { try Directory() }
 
-  /// Takes over the directory of an engine in another process.
+  /// Attaches to the directory of an engine in another process.
   ///
   /// - Throws: ``NetmapError`` `EINVAL` when the memory is not a directory of this layout.
   package init(attaching memory: SharedMemory) throws(NetmapError) {
@@ -56,20 +59,20 @@ package struct DirectoryEntry: Hashable, Sendable {
   package var name: String
   package var memoryID: UInt16
   package var geometry: PortGeometry
-  /// How many times it is open.
+  /// The number of bindings that have the port open.
   package var bindings: Int
   package var generation: UInt32
 }
 
 extension Directory {
-  /// Every port that is bound, as far as it could be read in one state.
+  /// Every bound port whose record could be read in a consistent state.
   package var entries: [DirectoryEntry] {
     (0..<Self.portCapacity).compactMap { read($0) }
   }
 
   private func read(_ index: Int) -> DirectoryEntry? {
     let base = DirectoryLayout.port(index)
-    // A writer is never preempted for long; a record that keeps changing is left out.
+    // A writer changes a record only for a short time. The reader skips a record that keeps changing.
     for _ in 0..<16 {
       let before = unsafe generation(index).pointee.load(ordering: .acquiring)
       if before == 0 { return nil }
@@ -102,7 +105,7 @@ extension Directory {
     return String(decoding: bytes, as: UTF8.self)
   }
 
-  /// Lists a port, or takes it off the list when nobody has it open.
+  /// Lists a port, or removes it from the list when no binding has it open.
   func publish(_ port: EnginePort) {
     guard port.isListed else { return }
     guard let index = unsafe port.directoryIndex ?? (port.bindings > 0 ? ports.allocate() : nil)
@@ -139,7 +142,8 @@ extension Directory {
 }
 
 extension Directory {
-  /// Gives a process (or, in an embedded engine, an open port) the right to lock rings.
+  /// Gives a process (or, in an embedded engine, an open port) a client slot, and thereby the right to lock
+  /// rings.
   ///
   /// - Throws: ``NetmapError`` `ENOMEM` when all slots are taken.
   func addClient(process: Int32) throws(NetmapError) -> ClientTag {
@@ -160,21 +164,21 @@ extension Directory {
     unsafe clients.release(tag.slot)
   }
 
-  /// Whether a lock's word names a client that is attached now.
+  /// Whether the tag in a lock's word belongs to a client that is attached now.
   package func hasClient(_ rawTag: UInt64) -> Bool {
     let (slot, epoch) = (UInt32(truncatingIfNeeded: rawTag), UInt32(rawTag >> 32))
     guard epoch > 0, slot < Self.clientCapacity else { return false }
     return process(of: ClientTag(slot: slot, epoch: epoch)) != nil
   }
 
-  /// Whether there can ever have been a doorbell of this number: one of an embedded engine's own, or one
-  /// of a client's (``ClientTag/doorbell``).
+  /// Whether a doorbell with this number can ever have existed: an embedded engine's own doorbell or a client's
+  /// (``ClientTag/doorbell``).
   func isDoorbell(_ number: UInt32) -> Bool {
-    // The epochs have gone round long before a number that is too high tells nothing.
+    // Once the epochs have reached 2^21 - 1, every number may have been in use.
     unsafe number < 65_536 || lastEpoch >= 0x1f_ffff || number >> 10 <= lastEpoch
   }
 
-  /// The process behind a tag, nil when it has gone.
+  /// The process with a tag; nil when it has detached.
   package func process(of tag: ClientTag) -> Int32? {
     guard tag.slot < Self.clientCapacity,
       memory.load(at: DirectoryLayout.client(tag.slot), as: UInt32.self) == tag.epoch
@@ -183,7 +187,9 @@ extension Directory {
   }
 }
 
-/// Offsets in the directory, bytes. A change of any number here is a new ``layoutVersion``.
+/// Offsets in the directory, in bytes.
+///
+/// Any change of a number here requires a new ``layoutVersion``.
 private enum DirectoryLayout {
   static let magicNumber: UInt64 = 0x7269_645f_706d_746e  // "ntmp_dir"
   static let layoutVersion: UInt32 = 1
@@ -194,9 +200,9 @@ private enum DirectoryLayout {
   private static let portByteCount = 128
   static let byteCount = ports + Directory.portCapacity * portByteCount
 
-  /// Epoch, process.
+  /// A client's record: epoch, process.
   static func client(_ slot: Int) -> Int { clients + slot * clientByteCount }
 
-  /// Generation, region, bindings, geometry, name.
+  /// A port's record: generation, region, bindings, geometry, name.
   static func port(_ index: Int) -> Int { ports + index * portByteCount }
 }

@@ -1,12 +1,12 @@
 public import Synchronization
 
-/// The engine's private half of a ring (upstream: `netmap_kring`), in a port's sync segment.
+/// The engine's own state of a ring (upstream: `netmap_kring`), in a port's sync segment.
 ///
-/// Indexes are slot numbers below the slot count. At rest, modulo the ring,
+/// Indexes are slot numbers below the slot count. Between syncs, modulo the ring,
 /// transmit: `hwcur <= rhead <= rcur <= rtail == hwtail`; receive: `hwcur <= rhead <= rcur <= hwtail`.
 ///
-/// A view: one pointer, no ownership; the segment must outlive it. Everything but the outbox is
-/// written only by whoever holds the ring's lock.
+/// A view: one pointer, no ownership; the segment must outlive it. Only the holder of the ring's lock writes the
+/// cursors; ``KRingLayout`` says which words other processes write.
 @unsafe @usableFromInline
 package struct KRing {
   @usableFromInline package let base: UnsafeMutableRawPointer
@@ -18,30 +18,30 @@ package struct KRing {
 
   // MARK: - Cursors
   //
-  // Each load is compared with the ring's slot count before anybody gets the number: then it is a slot's
-  // index, whatever a peer has stored. Load a cursor once in a sync, and hand the number on.
+  // Each accessor compares the loaded value with the ring's slot count before it returns the value. So the result
+  // is a valid slot index, whatever a peer has stored. Load a cursor once per sync and pass the value on.
 
-  /// The next slot the engine takes over: the application's head at the last sync.
+  /// The next slot that the engine takes over: the application's head at the last sync.
   ///
-  /// - Returns: Nil when it is not below `count`, the ring's slots.
+  /// - Returns: Nil when the stored value is not below `count`, the ring's slot count.
   @inlinable @inline(__always)
   package func hwcur(below count: UInt32) -> UInt32? {
     unsafe cursor(KRingLayout.hwcur, below: count)
   }
 
-  /// The first slot the engine owns; as ``hwcur(below:)``.
+  /// The first slot after those that the application may own; checked like ``hwcur(below:)``.
   @inlinable @inline(__always)
   package func hwtail(below count: UInt32) -> UInt32? {
     unsafe cursor(KRingLayout.hwtail, below: count)
   }
 
-  /// Head as accepted by the last sync; as ``hwcur(below:)``.
+  /// The head that the last sync accepted; checked like ``hwcur(below:)``.
   @inlinable @inline(__always)
   package func rhead(below count: UInt32) -> UInt32? {
     unsafe cursor(KRingLayout.rhead, below: count)
   }
 
-  /// Tail as last shown to the application; as ``hwcur(below:)``.
+  /// The tail last shown to the application; checked like ``hwcur(below:)``.
   @inlinable @inline(__always)
   package func rtail(below count: UInt32) -> UInt32? {
     unsafe cursor(KRingLayout.rtail, below: count)
@@ -68,8 +68,9 @@ package struct KRing {
     return index < count ? index : nil
   }
 
-  /// All cursors as they stand, each loaded once and compared with nothing: to show them, or to compare them
-  /// with each other. None of them may be used as an index.
+  /// The current cursors, each loaded once and not checked against the slot count.
+  ///
+  /// For display and for comparisons with each other. Do not use any of them as an index.
   package var cursors: KRingCursors {
     unsafe KRingCursors(
       hwcur: rawWord(KRingLayout.hwcur), rhead: rawWord(KRingLayout.rhead),
@@ -77,13 +78,13 @@ package struct KRing {
       hwtail: rawWord(KRingLayout.hwtail), position: acquirePosition())
   }
 
-  /// Whether slots before the tail are left that the application has not asked to pass: poll(2) is ready.
+  /// Whether poll(2) reports the ring as ready: slots remain between the application's `cur` and the tail.
   @inlinable @inline(__always)
   package var isReady: Bool {
     unsafe rawWord(KRingLayout.rcur) != rawWord(KRingLayout.rtail)
   }
 
-  /// Whether the engine has taken over the slots before `head`, and no others.
+  /// Whether the engine has taken over exactly the slots before `head`.
   @inlinable @inline(__always)
   package func hasTaken(upTo head: UInt32) -> Bool {
     unsafe rawWord(KRingLayout.hwcur) == head
@@ -95,10 +96,10 @@ package struct KRing {
     unsafe rawWord(KRingLayout.hwcur) == rawWord(KRingLayout.rhead)
   }
 
-  /// Whether a receive ring holds slots that its application has not given back.
+  /// Whether a receive ring holds slots that the application has not returned.
   var hasUnread: Bool { unsafe rawWord(KRingLayout.hwcur) != rawWord(KRingLayout.hwtail) }
 
-  /// Whether a transmit ring holds slots that have been taken over and not been sent.
+  /// Whether a transmit ring holds accepted slots that the engine has not sent.
   var hasUnsent: Bool { unsafe rawWord(KRingLayout.hwcur) != rawWord(KRingLayout.rhead) }
 
   // MARK: - State and offsets
@@ -109,15 +110,16 @@ package struct KRing {
     nonmutating set { unsafe setRawWord(KRingLayout.state, newValue.rawValue) }
   }
 
-  /// Bits of a slot's `ptr` that hold an offset; 0 when no opener asked for offsets.
+  /// Bits of a slot's `ptr` that hold an offset; 0 when no binding asked for offsets.
   @inlinable @inline(always)
   package var offsetMask: UInt64 {
     get { unsafe rawLongWord(KRingLayout.offsetMask) }
     nonmutating set { unsafe setRawLongWord(KRingLayout.offsetMask, newValue) }
   }
 
-  /// The largest offset as stored, for the engine's own comparisons. For a packet's place use
-  /// ``offset(of:atMost:)``.
+  /// The largest permitted offset as stored, for the engine's own comparisons.
+  ///
+  /// To locate a packet in its buffer use ``offset(of:atMost:)``.
   package var offsetMax: UInt64 {
     get { unsafe rawLongWord(KRingLayout.offsetMax) }
     nonmutating set { unsafe setRawLongWord(KRingLayout.offsetMax, newValue) }
@@ -128,8 +130,8 @@ package struct KRing {
     unsafe setRawLongWord(KRingLayout.offsetGap, offsetGap)
   }
 
-  /// Where in its buffer a packet begins, from the pointer of its slot: no more than the limit in force, and
-  /// never more than `size`, the bytes of a buffer.
+  /// The offset of a packet in its buffer, from the pointer of its slot: at most the limit in force, and at most
+  /// `size`, the bytes of a buffer.
   @inlinable @inline(__always)
   package func offset(of pointer: UInt64, atMost size: UInt32) -> Int {
     let offset = unsafe min(
@@ -138,7 +140,7 @@ package struct KRing {
   }
 }
 
-/// The cursors of a kring as somebody stored them; see ``KRing/cursors``.
+/// The cursors of a kring as they were stored; see ``KRing/cursors``.
 package struct KRingCursors: Hashable, Sendable {
   package let hwcur: UInt32
   package let rhead: UInt32
@@ -148,10 +150,10 @@ package struct KRingCursors: Hashable, Sendable {
   package let position: UInt32
 }
 
-// Raw words: for this folder only; `make lint` refuses them elsewhere.
+// Raw words. Only this folder may use them; `make lint` rejects them elsewhere.
 extension KRing {
-  // The segment is written by several processes, so every access is an atomic one; relaxed, because
-  // the lock orders these words.
+  // Several processes write to the segment, so every access is atomic. Accesses are relaxed because the lock
+  // orders these words.
 
   @inlinable @inline(always)
   func rawWord(_ offset: Int) -> UInt32 {
@@ -185,8 +187,10 @@ extension KRing {
 }
 
 extension KRing {
-  /// Makes every further sync fail: what the ring belonged to has gone. From any thread, without the
-  /// ring's lock; the state word has no other writer while the ring is held.
+  /// Makes every later sync fail because the interface or port behind the ring is gone.
+  ///
+  /// Any thread may call this without the ring's lock; the state word has no other writer while a binding holds
+  /// the ring.
   package func stop() {
     unsafe state = state.union(.stopped)
   }
@@ -202,8 +206,8 @@ package struct KRingState: OptionSet, Sendable {
     self.rawValue = rawValue
   }
 
-  /// Somebody has bound the ring.
+  /// A binding holds the ring.
   @inlinable package static var on: Self { Self(rawValue: 1) }
-  /// The interface behind the ring has gone: syncs fail with `EIO`.
+  /// The interface behind the ring is gone: syncs fail with `EIO`.
   @inlinable package static var stopped: Self { Self(rawValue: 2) }
 }

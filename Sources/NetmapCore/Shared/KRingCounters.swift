@@ -1,7 +1,8 @@
-// What is counted on a ring lies in its kring: every process on the port can write there, so sums wrap.
+// The counters of a ring lie in its kring. Every process on the port can write there, so sums use wrapping
+// addition.
 
 extension DropReason {
-  /// Where the counter is in a kring; see ``KRing/Counter/offset``.
+  /// The counter's offset in a kring; see ``KRing/Counter/offset``.
   @inlinable @inline(always)
   package var offset: Int {
     switch self {
@@ -13,7 +14,7 @@ extension DropReason {
     case .busy: KRingLayout.drops &+ 40
     case .unknownRegion: KRingLayout.drops &+ 48
     case .tooShort: KRingLayout.drops &+ 56
-    // One word further: `retries` lies between.
+    // One word further, because `retries` lies in between.
     case .noDestination: KRingLayout.drops &+ 72
     case .filtered: KRingLayout.drops &+ 80
     case .tooManyFragments: KRingLayout.drops &+ 88
@@ -25,14 +26,15 @@ extension DropReason {
 }
 
 extension KRing {
-  /// The counters one by one; their order is their place in shared memory.
+  /// The counters of a ring; see ``offset`` for their places in shared memory.
   @usableFromInline
   package enum Counter {
     case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets, moves, retries, broadcasts,
       copies
 
-    /// Where the counter is in a kring. A switch, because the compiler sees through it where it does
-    /// not see through a raw value.
+    /// The counter's offset in a kring.
+    ///
+    /// A switch, because the compiler can evaluate it at compile time, unlike a raw value.
     @inlinable @inline(always)
     package var offset: Int {
       switch self {
@@ -44,17 +46,19 @@ extension KRing {
       case .sleeps: KRingLayout.counters &+ 40
       case .resets: KRingLayout.counters &+ 48
       case .moves: KRingLayout.counters &+ 56
-      // The first eight kinds of drops lie between.
+      // The first eight drop counters lie in between.
       case .retries: KRingLayout.drops &+ 64
-      // Behind the last kind of drops.
+      // After the last drop counter.
       case .broadcasts: KRingLayout.drops &+ 176
       case .copies: KRingLayout.drops &+ 184
       }
     }
   }
 
-  /// Adds to a counter. Only the holder of the ring's lock may, except for `busySyncs` and `sleeps`,
-  /// where a lost increment between two threads is accepted.
+  /// Adds to a counter.
+  ///
+  /// Only the holder of the ring's lock may call this, except for `busySyncs` and `sleeps`, where a lost
+  /// increment between two threads is acceptable.
   @inlinable @inline(always)
   package func count(_ counter: Counter, _ amount: UInt64 = 1) {
     unsafe setRawLongWord(counter.offset, rawLongWord(counter.offset) &+ amount)
@@ -67,7 +71,7 @@ extension KRing {
 
   func value(of counter: Counter) -> UInt64 { unsafe rawLongWord(counter.offset) }
 
-  /// The counters as they stand; not one instant for all of them.
+  /// The current counters, not a consistent snapshot.
   package var counters: RingCounters {
     var result = RingCounters()
     result.packets = unsafe value(of: .packets)
@@ -84,7 +88,7 @@ extension KRing {
     for reason in DropReason.allCases {
       result.drops[reason] = unsafe rawLongWord(reason.offset)
     }
-    // What the senders on a switch were refused; 0 on every other ring.
+    // Packets that senders on a switch could not deliver for lack of room; 0 on every other ring.
     unsafe result.drops[.ringFull] &+= refused(.full)
     unsafe result.drops[.busy] &+= refused(.busy)
     return result

@@ -1,19 +1,21 @@
-/// Where the fields of a kring lie. 128-byte lines, one for each kind of writer.
+/// Offsets of the fields of a kring, grouped in 128-byte lines by writer.
 ///
-/// - `0..<128`: the indexes a sync of this ring reads and writes; nobody else does.
-/// - `128..<384`: counters, written by the same sync, read by whoever shows statistics.
-/// - `384..<512`: the outbox, written by this side, read by the other end: where it has got to, and
-///   on its second line the wait word, the one word here the other end writes, and only when it goes to
-///   sleep. Senders on a switch read that for each lease, and the first line only when they need to.
-/// - `512..<640`: of a switch port's receive ring: where senders reserve slots, what they were refused, and
-///   who waits for room.
-/// - `640..<768`: of a switch port's transmit ring: what its sender is about to reserve, and where; who has
-///   got its first packet already. Of a receive ring: what an application is exchanging with another ring.
+/// - `0..<128`: the indexes that a sync of this ring reads and writes, and the description of the ring.
+/// - `128..<384`: counters, written by the same sync, read by processes that show statistics.
+/// - `384..<512`: the outbox, written by this side, read by the other end: this side's position, and, on the
+///   second line, the wait word. The wait word is the only word here that the other end writes, and only when it
+///   goes to sleep. A sender on a switch reads the wait word for each lease, and the first line only when it
+///   needs to.
+/// - `512..<640`: for a switch port's receive ring: where senders reserve slots, counts of refused packets, and
+///   the ports whose senders wait for room.
+/// - `640..<768`: for a switch port's transmit ring: the reservation that its sender is about to make, and the
+///   ports that already have the broadcast at its head. For a receive ring: the exchange of an application with
+///   another ring.
 ///
-/// Pairs of 64-byte lines, because processors fetch neighbouring lines together: two sides that
-/// write to one pair would slow each other down.
+/// A line here is a pair of 64-byte cache lines, because processors fetch neighboring lines together: two sides
+/// that write to the same pair would slow each other down.
 ///
-/// Computed, not stored: a stored constant would be a call for the modules of backends.
+/// The offsets are computed properties, because a stored constant would cost the modules of backends a call.
 @usableFromInline
 package enum KRingLayout {
   @inlinable package static var byteCount: Int { 768 }
@@ -30,7 +32,7 @@ package enum KRingLayout {
   @inlinable package static var offsetGap: Int { 48 }
   @inlinable package static var published: Int { 56 }
 
-  // What a process needs to build its own view of the ring.
+  // The description from which a process builds its own view of the ring.
   @inlinable package static var slotCount: Int { 64 }
   @inlinable package static var ringID: Int { 68 }
   @inlinable package static var direction: Int { 72 }
@@ -39,9 +41,9 @@ package enum KRingLayout {
   @inlinable package static var peerKRing: Int { 88 }
   @inlinable package static var peerRingOffset: Int { 96 }
 
-  /// The lease that a switch port's receive ring waits for.
+  /// The next lease that a switch port's receive ring takes over.
   @inlinable package static var arriving: Int { 104 }
-  /// Whether senders keep what a switch port's receive ring has no room for, and wait.
+  /// Whether senders keep packets that do not fit in a switch port's receive ring, and wait for room.
   @inlinable package static var holdsSenders: Int { 112 }
 
   @inlinable package static var counters: Int { 128 }
@@ -50,7 +52,7 @@ package enum KRingLayout {
   @inlinable package static var position: Int { 384 }
   @inlinable package static var waitWord: Int { 448 }
 
-  // Read together by every sender, so on the line that they write anyway.
+  // Every sender reads these together, so they lie on the line that senders write anyway.
   @inlinable package static var reservation: Int { 512 }
   @inlinable package static var isOpen: Int { 520 }
   @inlinable package static var openRingOffset: Int { 528 }
@@ -58,25 +60,27 @@ package enum KRingLayout {
   @inlinable package static var openOffsetMax: Int { 544 }
   @inlinable package static var refusedFull: Int { 552 }
   @inlinable package static var refusedBusy: Int { 560 }
-  /// Of both rings of a switch port: its virtio-net header and longest frame (``FrameShape``).
+  /// For rings of both directions of a switch port: the virtio-net header and the longest frame (``FrameShape``).
   @inlinable package static var frameShape: Int { 568 }
-  /// Ports whose senders sleep until the ring has room: one bit each, four words.
+  /// The ports whose senders sleep until the ring has room: one bit each, four words.
   @inlinable package static var heldSenders: Int { 576 }
 
   @inlinable package static var intent: Int { 640 }
-  /// Of a receive ring: the ``ExchangeNote`` of an application that is forwarding from it. Four words.
+  /// For a receive ring: the ``ExchangeNote`` of an application that is forwarding from it; four words.
   @inlinable package static var exchange: Int { 640 }
-  /// Ports that have got the broadcast which waits for others: one bit each, four words; and of which
-  /// slot that is, plus one.
+  /// The ports that already have the broadcast at the ring's head, which waits for room in others: one bit each,
+  /// four words.
+  ///
+  /// The word after them holds the broadcast's slot plus one.
   @inlinable package static var delivered: Int { 672 }
   @inlinable package static var deliveredSlot: Int { 704 }
 }
 
-/// What a ring belongs to, which decides what a sync of it does.
+/// The kind of port that a ring belongs to, which determines what a sync of the ring does.
 package enum RingKind: UInt32, Sendable {
   /// No packets move (null ports).
   case null = 0
-  /// Whatever is sent vanishes (a virtual port that is attached to nothing).
+  /// The engine discards all sent packets (a virtual port that is attached to nothing).
   case discard = 1
   /// One direction of a pipe.
   case pipe = 2
@@ -86,7 +90,7 @@ package enum RingKind: UInt32, Sendable {
   case bridge = 4
 }
 
-/// Transmit or receive, seen from the application.
+/// The direction of a ring, from the application's point of view.
 @frozen
 public enum Direction: UInt32, Sendable, CaseIterable {
   case receive = 0

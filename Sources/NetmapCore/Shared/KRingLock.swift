@@ -1,9 +1,9 @@
 internal import Synchronization
 
-/// Who is syncing: a client slot of the engine and that slot's epoch.
+/// The holder of a ring's lock: a client slot of the engine and the slot's epoch.
 ///
-/// Never 0. The epoch tells a dead client from the next one that was given its slot, so that a lock
-/// left behind by a crash can be told from one that is held.
+/// Never 0. The epoch distinguishes a dead client from the next client in the same slot, so the engine can tell
+/// the lock of a dead client from a lock that a living client holds.
 package struct ClientTag: Hashable, Sendable {
   package let rawValue: UInt64
 
@@ -18,20 +18,24 @@ package struct ClientTag: Hashable, Sendable {
   package var slot: Int { Int(rawValue & 0xffff_ffff) }
   package var epoch: UInt32 { UInt32(rawValue >> 32) }
 
-  /// Slots are below this, a power of two.
+  /// The number of client slots, a power of two; a slot is below it.
   package static var slotCount: UInt32 { 1024 }
 
-  /// The number of the client's doorbell: never that of another living client, and another one than
-  /// that of the client that had the slot before.
+  /// The number of the client's doorbell.
+  ///
+  /// It differs from the numbers of all other living clients and from the number of the previous client in the
+  /// slot.
   package var doorbell: UInt32 { (epoch & 0x1f_ffff) << 10 | UInt32(slot) & 0x3ff }
 }
 
 extension SyncSegment {
-  /// Releases the locks that a client left behind: it must be known to be dead.
+  /// Releases the locks that a dead client held.
   ///
-  /// Every sync publishes last and can be done again, so releasing is all the repair there is.
+  /// The caller must know that the client is dead.
   ///
-  /// - Returns: How many there were.
+  /// A sync publishes its result last and can be repeated, so releasing the lock is the only repair needed.
+  ///
+  /// - Returns: The number of released locks.
   package func releaseLocks(of tag: ClientTag) -> Int {
     var count = 0
     for end in 0..<endCount {
@@ -50,12 +54,14 @@ extension SyncSegment {
 }
 
 extension KRing {
-  /// Takes the ring for one sync, or says that somebody else has it.
+  /// Tries to lock the ring for one sync.
   ///
-  /// netmap's `nr_busy`: a ring that is being synced is skipped, never waited for.
+  /// netmap's `nr_busy`: a caller skips a ring that another thread is syncing, and never waits for it.
   ///
-  /// A full fence: whoever takes a port off a switch waits for the locks that it finds held, and a sync
-  /// that takes its lock later sees that the port has gone.
+  /// A full fence: the engine removes a port from a switch and then waits for the holders of the locks that it
+  /// finds taken. A sync that takes its lock later sees that the port is gone.
+  ///
+  /// - Returns: False when another thread holds the lock.
   @inline(__always)
   package func tryLock(_ tag: ClientTag) -> Bool {
     unsafe rawAtomicLongWord(KRingLayout.lock).pointee.compareExchange(
@@ -68,13 +74,17 @@ extension KRing {
     unsafe rawAtomicLongWord(KRingLayout.lock).pointee.store(0, ordering: .releasing)
   }
 
-  /// The tag of whoever holds the ring, 0 when nobody does. Whoever sees that it has been released sees what
-  /// its holder did. Sequentially consistent, as ``tryLock(_:)``: see ``SenderWatch``.
+  /// The tag of the lock's holder; 0 when the lock is free.
+  ///
+  /// A reader that sees the lock released also sees the stores of the former holder. Sequentially consistent,
+  /// like ``tryLock(_:)``; see ``SenderWatch``.
   package var lockHolder: UInt64 {
     unsafe rawAtomicLongWord(KRingLayout.lock).pointee.load(ordering: .sequentiallyConsistent)
   }
 
-  /// Syncs that have begun. Whoever sees that another one has begun sees what the one before did.
+  /// The number of syncs that have begun.
+  ///
+  /// A reader that sees a new sync also sees the stores of the previous one.
   var syncCount: UInt64 {
     unsafe rawAtomicLongWord(Counter.syncs.offset).pointee.load(ordering: .acquiring)
   }

@@ -1,16 +1,16 @@
 internal import Synchronization
 
-// Every word of a kring besides the cursors, by name, each with the ordering that it needs. Whoever wants
-// another one adds an accessor here.
+// Accessors for every word of a kring besides the cursors, each with the ordering that the word needs. Code that
+// needs another word must add an accessor here.
 
-/// What a kring says about itself, so that a process can build its own view of the ring: each word loaded once,
-/// none of them compared with anything.
+/// The description of a ring in its kring, from which a process builds its own view of the ring: each word loaded
+/// once and not validated.
 package struct KRingDescription: Equatable, Sendable {
   package var slotCount: UInt32
   package var ringID: UInt32
   package var direction: UInt32
   package var kind: UInt32
-  /// Where the ring lies in the region, bytes.
+  /// Offset of the ring in the region, in bytes.
   package var ringOffset: UInt64
 
   package init(
@@ -45,11 +45,12 @@ extension KRing {
     unsafe base.initializeMemory(as: UInt8.self, repeating: 0, count: KRingLayout.byteCount)
   }
 
-  /// The ring's number among those of its direction, as stored. A switch port's are below 16: see
-  /// ``switchRingID``.
+  /// The ring's number within its direction, as stored.
+  ///
+  /// For a switch port, whose ring numbers are below 16, use ``switchRingID``.
   var ringID: UInt32 { unsafe rawWord(KRingLayout.ringID) }
 
-  /// Where the other end's kring is in the segment, and its ring in the region: bytes, as stored.
+  /// Offset of the other end's kring in the segment, and of its ring in the region: bytes, as stored.
   var peer: (kring: UInt64, ring: UInt64) {
     unsafe (rawLongWord(KRingLayout.peerKRing), rawLongWord(KRingLayout.peerRingOffset))
   }
@@ -63,26 +64,32 @@ extension KRing {
 // MARK: - Positions and wait words
 
 extension KRing {
-  /// This side's position, as it wrote it last. On a line that the other side does not read: a look at
-  /// ``KRingLayout/position`` itself would fetch that line back from the other CPU.
+  /// This side's position, as it last wrote it.
+  ///
+  /// This copy lies on a line that the other side does not read. A load of ``KRingLayout/position`` itself would
+  /// fetch that line back from the other CPU.
   @inline(__always)
   package var published: UInt32 { unsafe rawWord(KRingLayout.published) }
 
-  /// The other side's position as it stands, and with it everything that it wrote before.
+  /// The other side's current position, with acquire ordering: everything the other side stored before is
+  /// visible.
   @inline(__always)
   package func acquirePosition() -> UInt32 {
     unsafe rawAtomicWord(KRingLayout.position).pointee.load(ordering: .acquiring)
   }
 
-  /// The same, nil when it is not below `count`, the ring's slots.
+  /// The other side's position like ``acquirePosition()``; nil when it is not below `count`, the ring's slot
+  /// count.
   @inline(__always)
   func acquirePosition(below count: UInt32) -> UInt32? {
     let position = unsafe acquirePosition()
     return position < count ? position : nil
   }
 
-  /// Publishes a position. An exchange, because it is the cheapest full fence: the wait word must not
-  /// be read before the position is visible.
+  /// Publishes a position.
+  ///
+  /// Uses an exchange, which is the cheapest full fence: this side must not read the wait word before the
+  /// position is visible.
   @inline(__always)
   func publish(position: UInt32) {
     _ = unsafe rawAtomicWord(KRingLayout.position).pointee.exchange(
@@ -90,65 +97,68 @@ extension KRing {
     unsafe setRawWord(KRingLayout.published, position)
   }
 
-  /// The same without a fence: for a position that no sleeper waits for.
+  /// Publishes a position without a full fence, for a position that no sleeper waits for.
   @inline(__always)
   func release(position: UInt32) {
     unsafe rawAtomicWord(KRingLayout.position).pointee.store(position, ordering: .releasing)
     unsafe setRawWord(KRingLayout.published, position)
   }
 
-  /// Whether somebody sleeps until this side makes progress. After ``publish(position:)``.
+  /// Whether a sleeper waits for progress on this side.
+  ///
+  /// Read it after ``publish(position:)``.
   @inline(__always)
   var outboxWaitWordIsSet: Bool {
     unsafe rawAtomicWord(KRingLayout.waitWord).pointee.load(ordering: .sequentiallyConsistent) != 0
   }
 
-  /// The wait word in this side's outbox, which the other end arms.
+  /// The wait word in this side's outbox; the other end arms it.
   @inline(__always)
   func outboxWaitWord(_ list: UnsafeMutableRawPointer) -> WaitWord {
     unsafe WaitWord(word: base + KRingLayout.waitWord, list: list)
   }
 
-  /// What the wait word holds: to be shown.
+  /// The contents of the wait word, for display.
   var announced: UInt32 { unsafe rawWord(KRingLayout.waitWord) }
 }
 
 // MARK: - Of a switch port
 
 extension KRing {
-  /// The ring's number, 0 to 15: a switch port has no more.
+  /// The ring's number, masked to 0...15: a switch port has no more rings.
   @inline(__always)
   var switchRingID: Int { unsafe Int(rawWord(KRingLayout.ringID) & 15) }
 
-  /// The lease that a receive ring waits for.
+  /// The next lease that a receive ring takes over.
   @inline(__always)
   var arriving: Reservation {
     get { unsafe Reservation(rawLongWord(KRingLayout.arriving)) }
     nonmutating set { unsafe setRawLongWord(KRingLayout.arriving, newValue.rawValue) }
   }
 
-  /// Whether senders keep what a receive ring has no room for, and wait.
+  /// Whether senders keep packets that do not fit in a receive ring, and wait for room.
   @inline(__always)
   var holdsSenders: Bool {
     get { unsafe rawWord(KRingLayout.holdsSenders) != 0 }
     nonmutating set { unsafe setRawWord(KRingLayout.holdsSenders, newValue ? 1 : 0) }
   }
 
-  /// The virtio-net header and longest frame of either ring.
+  /// The virtio-net header and the longest frame of the ring's port.
   @inline(__always)
   var frameShape: FrameShape {
     get { unsafe FrameShape(rawLongWord(KRingLayout.frameShape)) }
     nonmutating set { unsafe setRawLongWord(KRingLayout.frameShape, newValue.rawValue) }
   }
 
-  /// Where senders find a receive ring in its region, bytes.
+  /// Offset at which senders find a receive ring in its region, in bytes.
   ///
-  /// - Parameter last: The last place at which a ring fits the region, in units of 128 bytes, at which rings begin.
-  /// - Returns: Nil when what is stored is beyond that, or no multiple of 128.
+  /// - Parameter last: The last position at which a ring fits in the region, in units of 128 bytes; every ring
+  ///   begins at a multiple of 128.
+  /// - Returns: Nil when the stored offset is beyond that position or not a multiple of 128.
   @inline(__always)
   func openRingOffset(upTo last: UInt64) -> Int? {
     let offset = unsafe rawLongWord(KRingLayout.openRingOffset)
-    // What is no multiple becomes a huge number here.
+    // The rotation turns an offset that is not a multiple of 128 into a huge number.
     let unit = offset >> 7 | offset << 57
     return unit <= last ? Int(truncatingIfNeeded: offset) : nil
   }
@@ -164,7 +174,7 @@ extension KRing {
     nonmutating set { unsafe setRawLongWord(KRingLayout.openOffsetMask, newValue) }
   }
 
-  /// The largest offset of a receive ring, for its senders: never more than `limit`, bytes.
+  /// The largest packet offset of a receive ring, for its senders: at most `limit`, in bytes.
   @inline(__always)
   func openOffsetMax(atMost limit: UInt64) -> UInt64 {
     unsafe min(rawLongWord(KRingLayout.openOffsetMax), limit)
@@ -174,26 +184,28 @@ extension KRing {
     unsafe setRawLongWord(KRingLayout.openOffsetMax, openOffsetMax)
   }
 
-  /// Takes the ports whose senders sleep until a receive ring has room: bits of ports
-  /// `64 * part ..< 64 * (part + 1)`, with `part` below 4. After a full fence.
+  /// Removes and returns the ports whose senders sleep until a receive ring has room: the bits of ports `64 *
+  /// part ..< 64 * (part + 1)`, with `part` below 4.
+  ///
+  /// Call it after a full fence.
   func takeHeldSenders(_ part: Int) -> UInt64 {
     let word = unsafe rawAtomicLongWord(KRingLayout.heldSenders &+ 8 &* (part & 3))
     guard unsafe word.pointee.load(ordering: .relaxed) != 0 else { return 0 }
     return unsafe word.pointee.exchange(0, ordering: .sequentiallyConsistent)
   }
 
-  /// Says that the senders of a port, below 256, sleep until a receive ring has room.
+  /// Records that the senders of a port, whose index is below 256, sleep until a receive ring has room.
   func addHeldSender(_ port: Int) {
     let word = unsafe rawAtomicLongWord(KRingLayout.heldSenders &+ 8 &* ((port >> 6) & 3))
     _ = unsafe word.pointee.bitwiseOr(
       1 << UInt64(port & 63), ordering: .sequentiallyConsistent)
   }
 
-  /// What senders were refused for want of room.
+  /// Why a sender found no room in a receive ring.
   enum Refusal {
     /// The ring was full.
     case full
-    /// It was full because another sender had stopped in the middle of filling it.
+    /// The ring was full because another sender had stopped in the middle of filling it.
     case busy
 
     @inline(__always)
@@ -208,19 +220,21 @@ extension KRing {
   @inline(__always)
   func refused(_ refusal: Refusal) -> UInt64 { unsafe rawLongWord(refusal.offset) }
 
-  /// Adds packets that a sender was refused; from any thread.
+  /// Counts packets that a sender could not deliver.
+  ///
+  /// Any thread may call this.
   func countRefused(_ refusal: Refusal, _ packets: UInt64) {
     _ = unsafe rawAtomicLongWord(refusal.offset).pointee.wrappingAdd(packets, ordering: .relaxed)
   }
 
-  /// The slot of the broadcast that some of its receivers have got, plus one; 0 when there is none.
+  /// The slot of the broadcast that some receivers already have, plus one; 0 when there is no such broadcast.
   @inline(__always)
   var deliveredSlot: UInt32 {
     get { unsafe rawWord(KRingLayout.deliveredSlot) }
     nonmutating set { unsafe setRawWord(KRingLayout.deliveredSlot, newValue) }
   }
 
-  /// Ports that have got that broadcast: bits as in ``takeHeldSenders(_:)``.
+  /// The ports that already have that broadcast: bits as in ``takeHeldSenders(_:)``.
   @inline(__always)
   func delivered(_ part: Int) -> UInt64 {
     unsafe rawLongWord(KRingLayout.delivered &+ 8 &* (part & 3))

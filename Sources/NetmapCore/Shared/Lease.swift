@@ -1,18 +1,19 @@
 internal import CLinux
 internal import Synchronization
 
-// Several senders fill one receive ring by leases. A sender reserves slots by one compare-and-exchange
-// on the ring's reservation word, fills them, and marks its lease as finished; no lock is held, so a
-// sender that is preempted in the middle keeps nobody from reserving and filling behind it. The
+// Several senders fill one receive ring by leases. A sender reserves slots with one compare-and-exchange on the
+// ring's reservation word, fills them, and marks its lease as finished. It holds no lock meanwhile, so a sender
+// that is preempted in the middle does not keep other senders from reserving and filling slots behind it. The
 // receiver takes over finished leases in order.
 //
-// A sender announces what it is about to reserve in its own kring before it tries (``Intent``), so
-// that the lease of one that died can be found and finished for it, empty.
+// Before a sender tries to reserve, it announces the reservation in its own kring (``Intent``). The announcement
+// lets the engine find the lease of a dead sender and finish it, without packets.
 
-/// The leases of one receive ring, in the port's sync segment: one entry for each slot, used where a
-/// lease begins.
+/// The leases of one receive ring, in the port's sync segment: one entry for each slot, used for the lease that
+/// begins at that slot.
 ///
-/// Every sender of the switch can write here. Slots given to these functions must be below the ring's count.
+/// Every sender of the switch can write here. Slots passed to these functions must be below the ring's slot
+/// count.
 @unsafe
 struct LeaseTable {
   static var entryByteCount: Int { 16 }
@@ -23,34 +24,38 @@ struct LeaseTable {
     unsafe self.base = base
   }
 
-  /// Slots of the lease that begins where a reservation says and has its number; 0 as long as that is not
-  /// finished. At most 65535: whoever takes the lease over checks that the ring has so many.
+  /// The number of slots of the lease that a reservation describes; 0 until the lease is finished.
+  ///
+  /// At most 65535: the receiver, which takes the lease over, compares the number with the ring's slot count.
   @inline(__always)
   func finishedSlots(of lease: Reservation) -> UInt32 {
     let found = unsafe mark(lease.next).pointee.load(ordering: .acquiring)
     return found >> 16 == lease.sequence ? UInt32(truncatingIfNeeded: found & 0xffff) : 0
   }
 
-  /// The number of the last lease that began at a slot and was finished.
+  /// The sequence number of the last finished lease that began at a slot.
   func lastSequence(at slot: UInt32) -> UInt64 {
     unsafe mark(slot).pointee.load(ordering: .acquiring) >> 16
   }
 
-  /// What a finished lease has, as its sender says: at most 65535 packets, and fewer bytes than 2^48.
+  /// The contents of a finished lease, as its sender reported them: at most 65535 packets, and fewer than 2^48
+  /// bytes.
   @inline(__always)
   func contents(at slot: UInt32) -> (packets: UInt64, bytes: UInt64) {
     let found = unsafe contentsWord(slot).pointee.load(ordering: .relaxed)
     return unsafe (found >> 48, found & BridgeView.addressMask)
   }
 
-  /// Hands a filled lease to the receiver. With a full fence: the wait word must not be read before.
+  /// Hands a filled lease to the receiver.
+  ///
+  /// Issues a full fence, because the sender must not read the receiver's wait word before the lease is visible.
   @inline(__always)
   func finish(_ lease: Lease, packets: UInt64, bytes: UInt64) {
     unsafe contentsWord(lease.start).pointee.store(packets << 48 | bytes, ordering: .relaxed)
     _ = unsafe mark(lease.start).pointee.exchange(lease.mark, ordering: .sequentiallyConsistent)
   }
 
-  /// Has the CPU fetch the entry of a slot, to be written.
+  /// Makes the CPU fetch the entry of a slot for writing.
   @inline(__always)
   func fetch(_ slot: UInt32) {
     unsafe clinux_prefetch_to_write(mark(slot))
@@ -70,7 +75,7 @@ struct LeaseTable {
   }
 }
 
-/// Where the next lease of a ring begins, and its number: one word.
+/// The start slot and the sequence number of the next lease of a ring, in one word.
 package struct Reservation: Hashable, Sendable {
   package let rawValue: UInt64
 
@@ -84,20 +89,20 @@ package struct Reservation: Hashable, Sendable {
     rawValue = sequence << 16 | UInt64(next)
   }
 
-  /// Counts leases; the first one of a ring is number 1. 48 bits.
+  /// The number of the lease, 48 bits; the first lease of a ring is number 1.
   @inline(__always)
   package var sequence: UInt64 { rawValue >> 16 }
 
-  /// At most 65535: compare it with the slots of the ring.
+  /// The slot where the lease begins, at most 65535; the caller must compare it with the ring's slot count.
   @inline(__always)
   package var next: UInt32 { UInt32(truncatingIfNeeded: rawValue & 0xffff) }
 
-  /// The number of the lease behind this one. Numbers begin anew after 2^48.
+  /// The number of the lease after this one; numbers wrap at 2^48.
   package var followingSequence: UInt64 {
     unsafe (sequence &+ 1) & BridgeView.addressMask
   }
 
-  /// Where the lease after one of `slots` slots begins, in a ring of `count`.
+  /// The reservation that follows a lease of `slots` slots, in a ring of `count` slots.
   @inline(__always)
   package func following(_ slots: UInt32, of count: UInt32) -> Reservation {
     let end = next &+ slots
@@ -105,29 +110,30 @@ package struct Reservation: Hashable, Sendable {
       sequence: (sequence &+ 1) & BridgeView.addressMask, next: end >= count ? end &- count : end)
   }
 
-  /// The first lease of a ring that takes the place of one with this reservation: 0 of none.
+  /// The first reservation of a ring that replaces a ring with this reservation; 0 stands for no former ring.
   var afresh: Reservation { Reservation(sequence: followingSequence, next: 0) }
 
-  /// Whether a lease's number is this one or a later one, as far as that can be told: numbers that are
-  /// more than 2^47 apart are taken for earlier ones.
+  /// Whether `other` is the lease number `sequence` or a later one.
+  ///
+  /// Numbers wrap, so a distance of more than 2^47 counts as earlier.
   static func isReached(_ sequence: UInt64, by other: UInt64) -> Bool {
     unsafe (other &- sequence) & BridgeView.addressMask < 1 << 47
   }
 }
 
-/// Slots of a receive ring that one sender fills.
+/// Slots of a receive ring that a single sender fills.
 struct Lease {
   let sequence: UInt64
   let start: UInt32
   let slots: UInt32
 
-  /// What the receiver finds where the lease begins, once it is finished.
+  /// The word that the receiver finds in the lease's entry once the lease is finished.
   @inline(__always)
   var mark: UInt64 { sequence << 16 | UInt64(slots) }
 }
 
 extension KRing {
-  /// Where the next lease of a receive ring begins.
+  /// The reservation of the next lease of a receive ring.
   @inline(__always)
   package var reservation: Reservation {
     get {
@@ -140,16 +146,17 @@ extension KRing {
     }
   }
 
-  /// The same, and with it whatever its sender had announced.
+  /// Loads the reservation; the announcement of the sender that stored it is visible afterwards.
   package func acquireReservation() -> Reservation {
     unsafe Reservation(
       rawAtomicLongWord(KRingLayout.reservation).pointee.load(ordering: .sequentiallyConsistent))
   }
 
-  /// Reserves the slots between two reservations, if nobody has reserved anything since the first one was
-  /// loaded. After ``announce(_:_:slots:room:stores:)``.
+  /// Reserves the slots between two reservations if no other sender has reserved slots since `known` was loaded.
   ///
-  /// - Returns: Whether they are reserved, and what was found.
+  /// The sender must call ``announce(_:_:slots:room:stores:)`` first.
+  ///
+  /// - Returns: Whether this sender now holds the slots, and the reservation that the word held before.
   @inline(__always)
   package func reserve(
     from known: Reservation, upTo following: Reservation
@@ -160,7 +167,7 @@ extension KRing {
     return (exchanged, Reservation(original))
   }
 
-  /// Whether somebody has the receive ring open, for senders.
+  /// Whether a binding has the receive ring open; senders check this.
   @inline(__always)
   var isOpen: Bool {
     unsafe rawAtomicWord(KRingLayout.isOpen).pointee.load(ordering: .sequentiallyConsistent) != 0
@@ -172,7 +179,7 @@ extension KRing {
   }
 }
 
-/// A receive ring on a switch, in one word: the generation of its port, the port, and the ring's number.
+/// A receive ring on a switch, in one word: the port's generation and index, and the ring's number.
 package struct LeaseTarget: Hashable, Sendable {
   let rawValue: UInt64
 
@@ -182,7 +189,7 @@ package struct LeaseTarget: Hashable, Sendable {
 
   /// - Parameters:
   ///   - port: The port's index, 0 to 255.
-  ///   - generation: Which incarnation of the port.
+  ///   - generation: The generation of the port, which tells successive ports with the same index apart.
   ///   - ring: The ring's number, 0 to 15.
   @inline(__always)
   package init(port: Int, generation: UInt32, ring: Int) {
@@ -196,45 +203,47 @@ package struct LeaseTarget: Hashable, Sendable {
   var ring: Int { Int(rawValue >> 48) }
 }
 
-/// What a sender was about to reserve when it last did: in the kring of the transmit ring it sends from.
+/// The last reservation that a sender announced, stored in the kring of the transmit ring it sends from.
 ///
-/// Every process on the switch can write there. Each field is below 65536, and means nothing before it has
-/// been compared with the ring that it is about.
+/// Every process on the switch can write there. Slot numbers and slot counts in it are below 65536; a reader must
+/// compare every field with the receive ring that it names before use.
 struct Intent: Hashable {
   var target: LeaseTarget
-  /// Where the lease begins, and its number.
+  /// The start and the number of the lease.
   var reservation: Reservation
   /// At least 1.
   var slots: UInt32
 }
 
 extension KRingLayout {
-  /// Slots of the intent in the lower half, 0 where there is none; in the upper half how many were free behind
-  /// them, as far as the sender knew: there are no fewer as long as nobody has reserved anything else.
+  /// Number of slots of the intent in the lower half, 0 for no intent.
+  ///
+  /// The upper half holds the number of free slots after them that the sender knew of. At least as many stay free
+  /// until another sender reserves some.
   fileprivate static var intentSlots: Int { intent }
   fileprivate static var intentTarget: Int { intent &+ 8 }
   fileprivate static var intentReservation: Int { intent &+ 16 }
 }
 
 extension KRing {
-  /// Writes down what this transmit ring's sender is about to reserve.
+  /// Announces the reservation that this transmit ring's sender is about to make.
   ///
-  /// The sender can be killed after each store. So what was announced before is withdrawn first, and the slots
-  /// are stored last: who finds any has a whole intent.
+  /// The sender can be killed after each store. So it first withdraws the previous announcement, and stores the
+  /// number of slots last: a reader that finds a nonzero number finds a complete intent.
   ///
   /// - Parameters:
   ///   - target: The receive ring.
-  ///   - known: Where its next lease begins.
-  ///   - slots: How many are wanted, at least 1.
-  ///   - room: Slots that are free behind them for certain.
-  ///   - stores: How many of the four stores are done; fewer only in tests, for a sender that is killed.
+  ///   - known: The reservation of that ring's next lease.
+  ///   - slots: The number of slots wanted, at least 1.
+  ///   - room: The number of slots after them that are certainly free.
+  ///   - stores: The number of the four stores to perform; below 4 only in tests, to simulate a killed sender.
   @inline(__always)
   package func announce(
     _ target: LeaseTarget, _ known: Reservation, slots: UInt32, room: UInt32 = 0, stores: Int = 4
   ) {
     guard stores > 0 else { return }
     unsafe withdrawIntent()
-    // No store below becomes visible before the one above.
+    // No later store becomes visible before the withdrawal.
     atomicMemoryFence(ordering: .releasing)
     guard stores > 1 else { return }
     unsafe setRawLongWord(KRingLayout.intentTarget, target.rawValue)
@@ -245,15 +254,15 @@ extension KRing {
       slots | room << 16, ordering: .releasing)
   }
 
-  /// Says that this transmit ring's sender is not about to reserve anything. Whoever sees that sees the lease
-  /// that it had before as finished.
+  /// Withdraws the announcement: this transmit ring's sender is not about to reserve slots.
+  ///
+  /// A reader that sees the withdrawal also sees the sender's previous lease as finished.
   @inline(__always)
   func withdrawIntent() {
     unsafe rawAtomicWord(KRingLayout.intentSlots).pointee.store(0, ordering: .releasing)
   }
 
-  /// What the sender had announced; nil when it was not about to reserve anything, or was just writing it
-  /// down.
+  /// The sender's announcement; nil when it is not about to reserve slots, or has not completed the announcement.
   var intent: Intent? {
     let slots =
       unsafe rawAtomicWord(KRingLayout.intentSlots).pointee.load(ordering: .acquiring) & 0xffff
@@ -263,14 +272,16 @@ extension KRing {
       reservation: Reservation(rawLongWord(KRingLayout.intentReservation)), slots: slots)
   }
 
-  /// Slots of a receive ring that are free for certain, from what this transmit ring's last lease left: it
-  /// spares the look at how far the receiver is, which is on a line that the receiver writes all the time.
+  /// Slots of a receive ring that are certainly free, derived from this transmit ring's last lease.
+  ///
+  /// With this number the sender need not load the receiver's position, whose cache line the receiver writes
+  /// often.
   ///
   /// - Parameters:
-  ///   - known: Where the ring's next lease begins.
-  ///   - count: Its slots.
-  ///   - target: The ring.
-  /// - Returns: 0 when that is unknown; below `count`.
+  ///   - known: The reservation of the receive ring's next lease.
+  ///   - count: The ring's slot count.
+  ///   - target: The receive ring.
+  /// - Returns: 0 when the number is unknown; always below `count`.
   @inline(__always)
   func knownRoom(at known: Reservation, of count: UInt32, _ target: LeaseTarget) -> UInt32 {
     let slots = unsafe rawWord(KRingLayout.intentSlots)

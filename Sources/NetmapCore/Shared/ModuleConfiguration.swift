@@ -1,22 +1,23 @@
 internal import Synchronization
 
-/// A configuration area of a switch's segment: words that a built-in module goes by, or what a module host says.
+/// A configuration area of a switch's segment: the words that configure a built-in module, or the report of a
+/// module host.
 ///
-/// Every process on the switch can write here, so any bytes mean something, and no number in here is an index
-/// or a length before it has been compared with a limit.
+/// Every process on the switch can write here. So any bytes have a defined meaning, and no number from the area
+/// is used as an index or a length before it has been compared with a limit.
 @unsafe
 struct ModuleConfiguration {
   private let base: UnsafeMutableRawPointer
 
-  /// - Parameter base: Of ``BridgeLayout/configurationByteCount`` bytes.
+  /// - Parameter base: Address of an area of ``BridgeLayout/configurationByteCount`` bytes.
   init(_ base: UnsafeMutableRawPointer) {
     unsafe self.base = base
   }
 
-  /// Words that there are.
+  /// Number of 32-bit words in the area.
   private static var wordCount: Int { BridgeLayout.configurationByteCount / 4 }
 
-  // The area has a power of two of words, so a mask keeps every index in it.
+  // The number of words is a power of two, so a mask keeps every index within the area.
   @inline(__always)
   private func cell(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
     unsafe (base + (index & (Self.wordCount - 1)) &* 4)
@@ -29,7 +30,7 @@ struct ModuleConfiguration {
     unsafe cell(index).pointee.load(ordering: .relaxed)
   }
 
-  /// The same, and with it whatever was stored before it.
+  /// Loads a word with acquire ordering: stores that preceded its ``release(_:_:)`` are visible afterwards.
   func acquire(_ index: Int) -> UInt32 {
     unsafe cell(index).pointee.load(ordering: .acquiring)
   }
@@ -38,15 +39,15 @@ struct ModuleConfiguration {
     unsafe cell(index).pointee.store(value, ordering: .relaxed)
   }
 
-  /// Stores a word after all that was stored before it.
+  /// Stores a word with release ordering, after all earlier stores.
   func release(_ index: Int, _ value: UInt32) {
     unsafe cell(index).pointee.store(value, ordering: .releasing)
   }
 
-  /// A rule of a ``PacketFilter``, below ``FilterLayout/ruleCountMax``.
+  /// A rule of a ``PacketFilter``; `place` must be below ``FilterLayout/ruleCountMax``.
   ///
-  /// Loaded field by field as it is asked: none of its fields bounds anything, so nobody gains by changing one
-  /// meanwhile.
+  /// The fields may come from different moments. No field bounds a memory access, so a process that changes one
+  /// of them meanwhile gains nothing.
   @inline(__always)
   func rule(_ place: Int) -> FilterRule {
     unsafe base.load(
@@ -60,7 +61,7 @@ struct ModuleConfiguration {
       as: FilterRule.self)
   }
 
-  /// Bytes from an offset on, at most up to the end of the area.
+  /// Up to `count` bytes from an offset on, ending at the end of the area at the latest.
   func bytes(at offset: Int, count: Int) -> [UInt8] {
     let most = BridgeLayout.configurationByteCount - offset
     return unsafe [UInt8](

@@ -1,20 +1,20 @@
 internal import Synchronization
 
-/// Which module a switch has: one atomic word of its segment, which a sender reads once a flush.
+/// The module of a switch: one atomic word of the switch's segment, which a sender loads once per flush.
 ///
-/// Any process on the switch can write to it, so every value means something.
+/// Any process on the switch can write the word, so every value has a defined meaning.
 struct ModuleProgram: Hashable {
   enum Kind: UInt8 {
-    /// The switch's own learning bridge, which no value is needed for.
+    /// The switch's own learning bridge, selected by value 0.
     case learning = 0
     case hub = 1
     case balancer = 2
     case filter = 3
-    /// A module that each process has for itself: in an embedded engine, which is one process.
+    /// A module that exists separately in each process; used in an embedded engine, which is one process.
     case inProcess = 4
-    /// All packets go to the module host, a process of its own.
+    /// All packets go to the module host, a separate process.
     case hosted = 5
-    /// Nothing is forwarded.
+    /// The switch forwards nothing.
     case stopped = 6
   }
 
@@ -26,16 +26,16 @@ struct ModuleProgram: Hashable {
 
   /// - Parameters:
   ///   - kind: The module.
-  ///   - area: Which of the two configuration areas is in use.
-  ///   - host: Of a hosted module: the index of its port.
-  ///   - epoch: Counts changes.
+  ///   - area: The configuration area in use, 0 or 1.
+  ///   - host: The index of the module host's port, for a hosted module.
+  ///   - epoch: The number of changes so far.
   init(_ kind: Kind, area: Int, host: Int = 0, epoch: UInt32) {
     rawValue =
       UInt64(kind.rawValue) | UInt64(area & 1) << 8 | UInt64(host & 0xff) << 16
       | UInt64(epoch) << 32
   }
 
-  /// What is no module is the learning bridge.
+  /// The kind of module; a value that names no kind selects the learning bridge.
   @inline(__always)
   var kind: Kind { Kind(rawValue: UInt8(truncatingIfNeeded: rawValue)) ?? .learning }
 
@@ -47,18 +47,19 @@ struct ModuleProgram: Hashable {
   var epoch: UInt32 { UInt32(truncatingIfNeeded: rawValue >> 32) }
 }
 
-/// What senders count about the switch's module, by place in the segment.
+/// The module counters that senders keep, by position in the switch's segment.
 enum ModuleCounter: Int {
-  /// Packets that a module other than the learning bridge was asked about.
+  /// Packets that senders submitted to a module other than the learning bridge.
   case packets = 0
-  /// Those of them that it dropped, or gave to nobody that there is.
+  /// Packets among these that the module dropped or sent to a port that does not exist.
   case dropped = 1
 }
 
 extension BridgeView {
   /// The module of the switch.
   ///
-  /// Sequentially consistent, as the store that changes it: a sync that began later sees it.
+  /// The load is sequentially consistent, like the store in ``setProgram(_:)``: a sync that begins after the
+  /// store sees the new module.
   @inline(__always)
   var program: ModuleProgram {
     unsafe ModuleProgram(
@@ -70,20 +71,22 @@ extension BridgeView {
       program.rawValue, ordering: .sequentiallyConsistent)
   }
 
-  /// The configuration of a built-in module.
+  /// One of the two configuration areas of the switch's module.
   @inline(__always)
   func configuration(_ area: Int) -> ModuleConfiguration {
     unsafe ModuleConfiguration(
       base + BridgeLayout.configurations + (area & 1) * BridgeLayout.configurationByteCount)
   }
 
-  /// Counts for one transmit ring: by whoever holds its lock, so without an atomic addition, which would be
-  /// most of what asking a module about one packet costs.
+  /// Adds to a module counter of one transmit ring.
+  ///
+  /// Only the holder of the ring's lock calls this, so it needs no atomic addition, which would be most of the
+  /// cost of submitting one packet to a module.
   ///
   /// - Parameters:
-  ///   - counter: What is counted.
-  ///   - amount: How many; nothing is written for 0.
-  ///   - sender: The port's index, 16 times, and its ring.
+  ///   - counter: The counter.
+  ///   - amount: The number to add; 0 writes nothing.
+  ///   - sender: 16 times the port's index, plus the ring's number.
   @inline(__always)
   func count(_ counter: ModuleCounter, _ amount: Int, sender: Int) {
     guard amount > 0 else { return }
@@ -93,7 +96,7 @@ extension BridgeView {
       ordering: .relaxed)
   }
 
-  /// What all senders have counted since there is the switch.
+  /// The sum of a counter over all senders since the switch was created.
   func value(of counter: ModuleCounter) -> UInt64 {
     (0..<BridgeLayout.moduleCountersCount).reduce(0) {
       unsafe $0 &+ moduleWord(moduleCounter(counter, $1)).pointee.load(ordering: .relaxed)

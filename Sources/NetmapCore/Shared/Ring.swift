@@ -1,28 +1,30 @@
 public import CNetmap
 public import Synchronization
 
-/// A netmap ring in shared memory (`struct netmap_ring`): the part of it the application may touch.
+/// A netmap ring in shared memory (`struct netmap_ring`): the part that the application may touch.
 ///
-/// The application owns the slots from ``head`` up to, not including, ``tail``; the engine owns the
-/// rest. The view is a pointer and two trusted numbers: passing it around costs nothing, and it keeps
-/// no memory alive. Numbers that bound memory accesses (slot count, buffer count, buffer size) were
-/// given by the engine; what the ring itself says about them is never believed.
+/// The application owns the slots from ``head`` up to, not including, ``tail``; the engine owns the rest. The
+/// view consists of two pointers and three trusted numbers: copying it costs little, and it keeps no memory
+/// alive. The engine supplies the numbers that bound memory accesses (slot count, buffer count, buffer size); the
+/// view never uses the copies of these numbers in the ring itself.
 ///
-/// Not for application code, which uses the rings of a `Port`: those cannot outlive it.
+/// Not for application code. Applications use the rings of a `Port`, which cannot outlive the port.
 @unsafe @frozen
 public struct Ring {
   public let base: UnsafeMutableRawPointer
 
-  /// Where buffer 0 begins in this process's mapping of the region.
+  /// Address of buffer 0 in this process's mapping of the region.
   public let buffers: UnsafeMutableRawPointer
 
-  /// Slots in the ring, 1...4096. One of them always stays empty.
+  /// Slots in the ring, at least 1.
+  ///
+  /// One of them always stays empty.
   public let slotCount: UInt32
 
-  /// Buffers in the region; a valid index is below it.
+  /// Buffers in the region; a valid index is below this number.
   public let bufferCount: UInt32
 
-  /// Bytes in a buffer, and the distance from one to the next.
+  /// Bytes in a buffer; also the distance between the starts of consecutive buffers.
   public let bufferSize: UInt32
 
   @inlinable
@@ -39,7 +41,7 @@ public struct Ring {
 }
 
 extension Ring {
-  /// The first slot the application owns.
+  /// The first slot that the application owns.
   @inlinable @inline(always)
   public var head: UInt32 {
     get { unsafe cursor(NETMAP_RING_HEAD_OFFSET).pointee.load(ordering: .acquiring) }
@@ -57,7 +59,7 @@ extension Ring {
     }
   }
 
-  /// The first slot the engine owns.
+  /// The first slot after the application's slots, owned by the engine.
   @inlinable @inline(always)
   public var tail: UInt32 {
     get { unsafe cursor(NETMAP_RING_TAIL_OFFSET).pointee.load(ordering: .acquiring) }
@@ -75,7 +77,7 @@ extension Ring {
     }
   }
 
-  /// Bits of a slot's pointer that hold an offset, 0 where offsets are not in use (`offset_mask`).
+  /// Bits of a slot's pointer that hold an offset; 0 where offsets are not in use (`offset_mask`).
   @inlinable @inline(always)
   public var offsetMask: UInt64 {
     unsafe (base + NETMAP_RING_OFFSET_MASK_OFFSET).assumingMemoryBound(to: Atomic<UInt64>.self)
@@ -102,20 +104,20 @@ extension Ring {
     unsafe (base + offset).assumingMemoryBound(to: Atomic<Int>.self)
   }
 
-  /// The slot after `index`, wrapping.
+  /// The index of the slot after `index`, wrapping at the end of the ring.
   @inlinable @inline(always)
   public func next(_ index: UInt32) -> UInt32 {
     unsafe index &+ 1 == slotCount ? 0 : index &+ 1
   }
 
-  /// The slot that is `count` after `index`, wrapping; `count` must not exceed ``slotCount``.
+  /// The index of the slot `count` slots after `index`, wrapping; `count` must not exceed ``slotCount``.
   @inlinable @inline(always)
   public func index(_ index: UInt32, advancedBy count: Int) -> UInt32 {
     let place = index &+ UInt32(truncatingIfNeeded: count)
     return unsafe place >= slotCount ? place &- slotCount : place
   }
 
-  /// How far `to` is ahead of `from`, modulo the ring; both must be below ``slotCount``.
+  /// The number of slots from `from` to `to`, modulo the ring; both must be below ``slotCount``.
   @inlinable @inline(always)
   public func distance(from: UInt32, to: UInt32) -> UInt32 {
     unsafe to >= from ? to &- from : to &+ slotCount &- from
@@ -128,7 +130,7 @@ extension Ring {
       .assumingMemoryBound(to: Slot.self)
   }
 
-  /// The bytes of a buffer; buffer 0, the sink, for an index that is none.
+  /// The address of a buffer; an index out of range gives buffer 0, the sink.
   @inlinable @inline(always)
   public func buffer(_ index: UInt32) -> UnsafeMutableRawPointer {
     let safe = unsafe index < bufferCount ? index : 0

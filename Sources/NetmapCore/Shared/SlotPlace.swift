@@ -1,11 +1,11 @@
 public import CNetmap
 public import Synchronization
 
-/// One slot of a ring in shared memory: the only way to read and write it.
+/// One slot of a ring in shared memory: the only way to read and write a slot.
 ///
-/// Other processes can write to the slot at any time. So each function that loads says so in its name and
-/// loads once, atomically; check the value that it returns, and use that value. Index, length and flags are
-/// one 64-bit word, the pointer is another one. All accesses are relaxed: the ring's cursors order them.
+/// Other processes can write to the slot at any time. So each function that loads has "load" in its name and
+/// loads once, atomically. Validate the returned value and use only that value. Index, length and flags form one
+/// 64-bit word, the pointer is another. All accesses are relaxed: the ring's cursors order them.
 ///
 /// A view: one pointer, no ownership. Not for application code.
 @unsafe @frozen
@@ -17,7 +17,7 @@ public struct SlotPlace {
     unsafe self.address = address
   }
 
-  /// Loads index, length and flags at once.
+  /// Loads index, length and flags in one load.
   @inlinable @inline(__always)
   public func loadWord() -> SlotWord {
     unsafe SlotWord(rawValue: word(0).pointee.load(ordering: .relaxed))
@@ -35,18 +35,23 @@ public struct SlotPlace {
     unsafe Slot(loadWord(), pointer: loadPointer())
   }
 
-  /// A copy of the slot by ordinary loads, which the compiler leaves out where nobody uses the value: an
-  /// atomic load is made in any case. For the loops of applications, which may want no more than a length.
+  /// A copy of the slot, read with ordinary loads.
   ///
-  /// Each field is loaded once at most. Fields may be of different moments, which for a slot that is the
-  /// application's means that a peer breaks the rules: check the copy, and use the copy.
+  /// The compiler can remove ordinary loads whose result is unused, but never an atomic load. For the loops of
+  /// applications, which may need no more than the length.
+  ///
+  /// Loads each field at most once. The fields may come from different moments if a peer breaks the rules and
+  /// writes to a slot that the application owns. Validate the copy and use only the copy.
   @inlinable @inline(__always)
   public func snapshot() -> Slot {
     unsafe address.assumingMemoryBound(to: Slot.self).pointee
   }
 
-  /// The buffer index by an ordinary load, as ``snapshot()``: left out where nobody uses the buffer. A sender of
-  /// packets that stay as they are does not wait for a cache line that the receiver has written.
+  /// The buffer index, read with an ordinary load like ``snapshot()``, which the compiler removes when the caller
+  /// does not use the buffer.
+  ///
+  /// So a sender that leaves the packet bytes unchanged does not wait for a cache line that the receiver has
+  /// written.
   @inlinable @inline(__always)
   public func snapshotBufferIndex() -> UInt32 {
     unsafe address.assumingMemoryBound(to: UInt32.self).pointee
@@ -65,7 +70,7 @@ public struct SlotPlace {
       ordering: .relaxed)
   }
 
-  /// Stores index, length and flags at once; the pointer stays.
+  /// Stores index, length and flags in one store; the pointer keeps its value.
   @inlinable @inline(__always)
   public func store(_ content: SlotWord) {
     unsafe word(0).pointee.store(content.rawValue, ordering: .relaxed)
@@ -90,7 +95,7 @@ public struct SlotPlace {
     unsafe half(0).pointee.store(bufferIndex, ordering: .relaxed)
   }
 
-  /// Stores length and flags, which are neighbours, at once; buffer index and pointer stay.
+  /// Stores length and flags, which are adjacent, in one store; buffer index and pointer keep their values.
   @inlinable @inline(__always)
   public func store(length: UInt16, flags: SlotFlags) {
     unsafe half(4).pointee.store(
@@ -104,13 +109,13 @@ public struct SlotPlace {
       flags.rawValue, ordering: .relaxed)
   }
 
-  /// The slot that is `count` behind this one. It must lie in the same ring, before its end.
+  /// The slot `count` slots after this one, which must lie in the same ring, before its end.
   @inlinable @inline(__always)
   public func advanced(by count: Int) -> SlotPlace {
     unsafe SlotPlace(address + count &* MemoryLayout<Slot>.size)
   }
 
-  /// Moves on by `count` slots, as ``advanced(by:)``.
+  /// Moves forward by `count` slots; see ``advanced(by:)``.
   @inlinable @inline(__always)
   public static func += (place: inout SlotPlace, count: Int) {
     unsafe place = unsafe place.advanced(by: count)
@@ -147,13 +152,14 @@ extension Ring {
     unsafe place(index).loadWord()
   }
 
-  /// Stores buffer index, length and flags of a slot at once; its pointer stays.
+  /// Stores buffer index, length and flags of a slot in one store; its pointer keeps its value.
   @inlinable @inline(__always)
   public func store(_ content: SlotWord, at index: UInt32) {
     unsafe place(index).store(content)
   }
 
-  /// The slots that are the application's: the first one, and how many; nil when a cursor is out of range.
+  /// The application's slots: the index of the first one and their number; nil when a cursor is out of range.
+  ///
   /// Loads each cursor once.
   @inlinable @inline(__always)
   public var ownSlots: (first: UInt32, count: UInt32)? {
@@ -169,7 +175,7 @@ extension Ring {
     unsafe head = index
   }
 
-  /// Whether an index is that of a buffer that may be in a slot.
+  /// Whether an index names a buffer that a slot may contain.
   @inlinable @inline(__always)
   public func hasBuffer(_ index: UInt32) -> Bool {
     unsafe index >= 2 && index < bufferCount

@@ -1,22 +1,22 @@
 internal import Synchronization
 
-// Many slots at once, from ring to ring. The two ends of a pipe trust each other, so no slot is checked; nothing
-// that is read here is used as an index or a length.
+// Copies of whole runs of slots between rings. The two ends of a pipe trust each other, so these functions check
+// no slot; they use nothing that they read as an index or a length.
 
-/// What a run of slots has in common: their flags or-ed together, and the sum of their lengths.
+/// The flags of a run of slots, or-ed together, and the sum of their lengths.
 typealias SlotSummary = (flags: UInt16, bytes: UInt64)
 
 extension Ring {
-  /// Copies one slot that the application has just filled to the same place of another ring.
+  /// Copies one slot that the application has just filled to the same position of another ring.
   ///
-  /// Length and flags are loaded as the application stores them, together and without the index: the processor
-  /// takes them from its store buffer. A wider load would wait until that store is in the cache, where the line is
-  /// still the other CPU's.
+  /// Loads length and flags together and without the index, exactly as the application stores them, so that the
+  /// processor can forward them from its store buffer. A wider load would wait until that store reaches the
+  /// cache, and the cache line is still on the other CPU.
   ///
   /// - Parameters:
-  ///   - index: Below the slot count of either ring.
-  ///   - peer: Where to.
-  /// - Returns: Its flags and its length.
+  ///   - index: Below the slot count of both rings.
+  ///   - peer: The destination ring.
+  /// - Returns: The flags and the length of the slot.
   @inline(__always)
   func copyFilledSlot(_ index: UInt32, to peer: Ring) -> SlotSummary {
     let (source, target) = unsafe (place(index), peer.place(index))
@@ -27,12 +27,12 @@ extension Ring {
     return (UInt16(truncatingIfNeeded: upper >> 16), UInt64(upper & 0xffff))
   }
 
-  /// Copies one slot to the same place of another ring, as two words.
+  /// Copies one slot, as two words, to the same position of another ring.
   ///
   /// - Parameters:
-  ///   - index: Below the slot count of either ring.
-  ///   - peer: Where to.
-  /// - Returns: Its flags.
+  ///   - index: Below the slot count of both rings.
+  ///   - peer: The destination ring.
+  /// - Returns: The flags of the slot.
   @inline(__always)
   func copySlot(_ index: UInt32, to peer: Ring) -> UInt16 {
     let (source, target) = unsafe (place(index), peer.place(index))
@@ -42,18 +42,18 @@ extension Ring {
     return word.flags.rawValue
   }
 
-  /// Copies the slots `from..<end` to the same places of another ring: their words pass through unread, but
-  /// for what is summed up.
+  /// Copies the slots `from..<end` to the same positions of another ring, and optionally sums their lengths.
   ///
   /// - Parameters:
   ///   - from: The first slot, at most `end`.
-  ///   - end: The slot behind the last one, at most the slot count of either ring.
-  ///   - peer: Where to.
-  ///   - sums: Whether lengths are added up.
-  /// - Returns: Their flags, or-ed together, and the sum of their lengths, 0 unless asked for.
+  ///   - end: The slot after the last one, at most the slot count of either ring.
+  ///   - peer: The destination ring.
+  ///   - sums: Whether to sum the lengths.
+  /// - Returns: The flags of the slots, or-ed together, and the sum of their lengths, which is 0 unless `sums` is
+  ///   true.
   @inline(__always)
   func copyRun(from: UInt32, upTo end: UInt32, to peer: Ring, sums: Bool) -> SlotSummary {
-    // A slot as four words; the second one is length and flags.
+    // A slot is read as four words; the second word holds length and flags.
     let source = unsafe UnsafeRawPointer(slot(from))
       .assumingMemoryBound(to: SIMD4<UInt32>.self)
     let target = unsafe UnsafeMutableRawPointer(peer.slot(from))
@@ -81,8 +81,8 @@ extension Ring {
         index &+= 1
       }
     } else {
-      // The C library's copy stores as much at once as the processor can: whole cache lines, so that a
-      // line that the other CPU has takes one place in the store buffer and not four.
+      // The C library's copy uses the widest stores of the processor, up to whole cache lines. A line that is on
+      // the other CPU then takes one entry of the store buffer instead of four.
       unsafe UnsafeMutableRawPointer(target).copyMemory(
         from: source, byteCount: count &* MemoryLayout<Slot>.size)
       while index < count {
@@ -93,7 +93,7 @@ extension Ring {
       }
     }
     let flags = UInt16(truncatingIfNeeded: all.y >> 16)
-    // Without flags the words are the lengths: 65536 of 16 bits do not overflow 32.
+    // Without flags, the words are the lengths: 65536 lengths of 16 bits do not overflow 32 bits.
     guard flags != 0, sums else { return (flags, UInt64(sum.y)) }
     return unsafe (flags, lengths(from: from, upTo: end))
   }

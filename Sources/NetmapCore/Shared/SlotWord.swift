@@ -1,11 +1,11 @@
 internal import CNetmap
 
-/// Index, length and flags of a slot: one 64-bit word of shared memory, as one load found it.
+/// Index, length and flags of a slot: one 64-bit word of shared memory, as a single load found it.
 ///
-/// A value, not a view: what was checked is what is used.
+/// A value, not a view: the value that the caller validates is the value that it uses.
 @frozen
 public struct SlotWord: Hashable, Sendable {
-  /// From the lowest bit: 32 of the index, 16 of the length, 16 of flags.
+  /// From the lowest bit: 32 bits of the index, 16 of the length, 16 of flags.
   public let rawValue: UInt64
 
   @inlinable @inline(__always)
@@ -18,7 +18,7 @@ public struct SlotWord: Hashable, Sendable {
     rawValue = UInt64(bufferIndex) | UInt64(length) << 32 | UInt64(flags.rawValue) << 48
   }
 
-  /// A slot without its pointer.
+  /// The word of a slot, without its pointer.
   @inlinable @inline(__always)
   public init(_ slot: Slot) {
     self.init(bufferIndex: slot.bufferIndex, length: slot.length, flags: slot.flags)
@@ -26,7 +26,7 @@ public struct SlotWord: Hashable, Sendable {
 
   @inlinable @inline(__always)
   init(at slot: UnsafeRawPointer) {
-    // Whoever has a pointer to a slot has one that could be written through.
+    // Slots lie in memory mapped for writing, so the conversion to a mutable pointer is sound.
     self = unsafe SlotPlace(UnsafeMutableRawPointer(mutating: slot)).loadWord()
   }
 
@@ -40,20 +40,20 @@ public struct SlotWord: Hashable, Sendable {
   @inlinable @inline(__always)
   public var flags: SlotFlags { SlotFlags(rawValue: UInt16(truncatingIfNeeded: rawValue >> 48)) }
 
-  /// Where its buffer begins, after buffer 0: that one, the sink, for an index that is none.
+  /// The distance of the slot's buffer from buffer 0, in bytes; 0 (the sink) for an index out of range.
   @inline(__always)
   func offset(in ring: Ring) -> Int {
     unsafe Int(buffer < ring.bufferCount ? buffer : 0) &* Int(ring.bufferSize)
   }
 
-  /// Whether it holds a packet of an Ethernet header at least, in its own buffer, which that does not
-  /// exceed, and nothing is unusual about it.
+  /// Whether the slot holds a complete packet in its own buffer: at least an Ethernet header long, at most a
+  /// buffer long, and without the flags that need special treatment.
   @inline(__always)
   func isWhole(in ring: Ring) -> Bool {
     unsafe isWhole(ring.bufferCount, Int(ring.bufferSize))
   }
 
-  /// The same for a ring with so many buffers of so many bytes.
+  /// Same test as ``isWhole(in:)``, for a ring with `bufferCount` buffers of `bufferSize` bytes.
   @inlinable @inline(__always)
   func isWhole(_ bufferCount: UInt32, _ bufferSize: Int) -> Bool {
     let unusual =
@@ -65,7 +65,7 @@ public struct SlotWord: Hashable, Sendable {
 }
 
 extension Slot {
-  /// What a slot's two words say.
+  /// Combines the two words of a slot.
   @inlinable @inline(__always)
   init(_ word: SlotWord, pointer: UInt64) {
     self.init(

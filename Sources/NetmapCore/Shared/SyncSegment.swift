@@ -1,22 +1,24 @@
-/// The plain data of one port (or of the two ends of one pipe) that every process syncing it maps:
-/// krings, per-open state, and the list of waiters.
+/// The shared data that every process syncing a port maps: krings, per-open state and the list of waiters.
 ///
-/// Everything is found by offset, so each process maps the segment where it likes. The two ends of a
-/// pipe share one segment: whoever may sync one end must write the other end's words anyway.
+/// References within the segment are offsets, so each process may map it at any address. The two ends of a pipe
+/// share one segment because a process that syncs one end must write the other end's words anyway.
 ///
-/// Layout: header, endpoints, bindings, krings; ``SyncSegmentLayout`` has the numbers.
+/// The layout is: header, ends, bindings, krings, leases; ``SyncSegmentLayout`` has the offsets.
 @safe
 package struct SyncSegment: Sendable {
   package let memory: SharedMemory
 
-  /// Where the krings of each end are. Read once: the header can be written to by every process on the
-  /// port, and what was checked must stay so.
+  /// The location of the krings of each end.
+  ///
+  /// Read from the header only once: every process on the port can write to the header, so a second read could
+  /// differ from the checked values.
   private let ends: [End]
 
-  /// Slots of each receive ring whose senders hold leases (``LeaseTable``); 0 where none do.
+  /// Slots of each receive ring that senders fill by leases (``LeaseTable``); 0 where no ring uses leases.
   package let leaseSlots: Int
 
-  /// Who has it mapped; nil where another process's engine knows that.
+  /// The clients that have the segment mapped; nil in an attached segment, whose clients another process's engine
+  /// tracks.
   package let users: SegmentUsers?
 
   private struct End {
@@ -25,14 +27,14 @@ package struct SyncSegment: Sendable {
     let receiveRings: Int
   }
 
-  /// Makes the segment of a new port.
+  /// Creates the segment of a new port.
   ///
   /// - Parameters:
   ///   - name: A label for `/proc/self/maps`.
-  ///   - ends: The geometry of each end: one, or the two of a pipe.
-  ///   - region: Where the buffers lie, for processes that attach.
+  ///   - ends: The geometry of each end: one geometry, or two for a pipe.
+  ///   - region: The layout of the region with the port's buffers, for processes that attach.
   ///   - hasLeases: Whether several senders fill the receive rings of the first end.
-  /// - Throws: ``NetmapError`` when there is no memory or descriptor left.
+  /// - Throws: ``NetmapError`` when no memory or descriptor is left.
   package init(
     creating name: String, ends: [PortGeometry], region: RegionLayout, hasLeases: Bool = false
   ) throws(NetmapError) {
@@ -62,7 +64,7 @@ package struct SyncSegment: Sendable {
     }
   }
 
-  /// Takes over a segment that the engine made, here or in another process.
+  /// Attaches to a segment that the engine created, in this process or in another one.
   ///
   /// - Throws: ``NetmapError`` `EINVAL` when the memory is not a segment of this layout.
   package init(attaching memory: SharedMemory) throws(NetmapError) {
@@ -94,7 +96,7 @@ package struct SyncSegment: Sendable {
     }
   }
 
-  /// An end as the header describes it; nil when it does not fit the memory.
+  /// The end that the header describes; nil when it does not fit the memory.
   private static func end(_ index: Int, in memory: SharedMemory) -> End? {
     let record = SyncSegmentLayout.ends + index * SyncSegmentLayout.endByteCount
     let numbers = (0..<3).map { Int(memory.load(at: record + 4 * $0, as: UInt32.self)) }
@@ -105,7 +107,7 @@ package struct SyncSegment: Sendable {
     return End(first: numbers[0], transmitRings: numbers[1], receiveRings: numbers[2])
   }
 
-  /// The header's number of slots with leases; 0 when they do not fit the memory.
+  /// The number of slots with leases from the header; 0 when the leases do not fit the memory.
   private static func leaseSlots(_ memory: SharedMemory, _ ends: [End]) -> Int {
     let slots = Int(memory.load(at: SyncSegmentLayout.leaseSlots, as: UInt32.self))
     let krings = ends.reduce(0) { $0 + $1.transmitRings + $1.receiveRings }
@@ -116,7 +118,7 @@ package struct SyncSegment: Sendable {
     return fits ? slots : 0
   }
 
-  /// The leases of receive ring `index` of the first end; nil where it has none.
+  /// The address of the leases of receive ring `index` of the first end; nil when the ring has none.
   func leases(_ index: Int) -> UnsafeMutableRawPointer? {
     guard leaseSlots > 0, index >= 0, index < ends[0].receiveRings else { return nil }
     let krings = ends.reduce(0) { $0 + $1.transmitRings + $1.receiveRings }
@@ -126,9 +128,9 @@ package struct SyncSegment: Sendable {
     return unsafe memory.base + offset
   }
 
-  /// Empties the leases of receive ring `index` of the first end.
+  /// Clears the leases of receive ring `index` of the first end.
   ///
-  /// - Returns: Whether it has any.
+  /// - Returns: Whether the ring uses leases.
   func clearLeases(_ index: Int) -> Bool {
     guard let leases = unsafe leases(index) else { return false }
     unsafe leases.initializeMemory(
@@ -136,16 +138,17 @@ package struct SyncSegment: Sendable {
     return true
   }
 
-  /// Says where the buffers lie, for processes that attach.
+  /// Stores the location of the buffers, for processes that attach.
   package func describeBuffers(_ region: RegionLayout) {
     store(SyncSegmentLayout.bufferBase, UInt64(region.bufferBase))
     store(SyncSegmentLayout.bufferCount, UInt32(region.buffers.count))
     store(SyncSegmentLayout.bufferSize, UInt32(region.buffers.size))
   }
 
-  /// Where buffer 0 begins in the region, how many buffers there are, and their size.
+  /// The offset of buffer 0 in the region, the number of buffers and their size.
   package var buffers: (base: Int, count: UInt32, size: UInt32) {
-    // Others can write here: whoever checks these numbers can at least add and multiply them.
+    // Other processes can write here. The limits guarantee that callers can add and multiply these numbers
+    // without overflow.
     let base = load(SyncSegmentLayout.bufferBase, as: UInt64.self)
     let size = load(SyncSegmentLayout.bufferSize, as: UInt32.self)
     return (
@@ -157,7 +160,7 @@ package struct SyncSegment: Sendable {
   /// Bytes in a buffer.
   package var bufferSize: Int { Int(buffers.size) }
 
-  /// 1, or the 2 ends of a pipe.
+  /// The number of ends: 1, or 2 for a pipe.
   package var endCount: Int { ends.count }
 
   /// The number of rings of an end in one direction, host rings included.
@@ -165,7 +168,7 @@ package struct SyncSegment: Sendable {
     direction == .transmit ? ends[end].transmitRings : ends[end].receiveRings
   }
 
-  /// The kring of ring `index`, or nil when there is none.
+  /// The kring of ring `index`; nil when the end has no such ring.
   package func kring(end: Int, _ direction: Direction, _ index: Int) -> KRing? {
     guard index >= 0, index < ringCount(end: end, direction) else { return nil }
     let place =
@@ -174,7 +177,7 @@ package struct SyncSegment: Sendable {
       base: memory.base + SyncSegmentLayout.krings + place * KRingLayout.byteCount)
   }
 
-  /// The kring at an offset that a kring names (``offset(of:)``); nil where none can be.
+  /// The kring at an offset that another kring stores (``offset(of:)``); nil when no kring can begin there.
   func kring(at offset: UInt64) -> KRing? {
     let (first, size) = (UInt64(SyncSegmentLayout.krings), UInt64(KRingLayout.byteCount))
     guard offset >= first, (offset - first) % size == 0, offset <= UInt64(memory.byteCount) - size
@@ -182,12 +185,12 @@ package struct SyncSegment: Sendable {
     return unsafe KRing(base: memory.base + Int(offset))
   }
 
-  /// The list of sleepers for wait words that have more than one.
+  /// The list of waiters, used by wait words with more than one sleeper.
   package var waiters: UnsafeMutableRawPointer {
     unsafe memory.base + SyncSegmentLayout.waiters
   }
 
-  /// A kring's offset in the segment, for references from one kring to another.
+  /// The offset of a kring in the segment, for references from one kring to another.
   package func offset(of kring: KRing) -> UInt64 {
     unsafe UInt64(kring.base - memory.base)
   }
@@ -201,7 +204,9 @@ package struct SyncSegment: Sendable {
   }
 }
 
-/// Offsets in a sync segment, bytes. A change of any number here is a new ``layoutVersion``.
+/// Offsets in a sync segment, in bytes.
+///
+/// Any change of a number here requires a new ``layoutVersion``.
 package enum SyncSegmentLayout {
   package static let magicNumber: UInt64 = 0x676e_7973_706d_746e  // "ntmpsyng"
   package static let layoutVersion: UInt32 = 5
@@ -217,7 +222,7 @@ package enum SyncSegmentLayout {
   /// ``WaitWord/listCount`` words.
   static let waiters = 64
 
-  /// For each end: index of its first kring, transmit rings, receive rings.
+  /// For each end: the index of its first kring, the number of transmit rings and the number of receive rings.
   static let ends = 384
   static let endByteCount = 64
 

@@ -1,40 +1,41 @@
 internal import Synchronization
 
-/// The words that sleepers announce themselves in: cell 0 is a ring's wait word, cells 1 to ``listCount`` are the
-/// list of waiters.
+/// The words in which sleepers announce themselves: cell 0 is the wait word of a ring, cells 1 to ``listCount``
+/// are the list of waiters.
 ///
-/// A protocol, so that a test can step several sleepers and wakers through every order of their accesses: all of
-/// the rules are in its extension, and touch nothing else.
+/// This is a protocol so that a test can step several sleepers and wakers through every order of their accesses.
+/// All rules of the algorithm are in the extension of the protocol and access nothing but these cells.
 package protocol WaitCells {
-  /// Cells of the list.
+  /// Number of cells in the list.
   var listCount: Int { get }
 
-  /// Stores `desired` where the cell holds `expected`; one step, a full fence.
+  /// Stores `desired` if the cell holds `expected`; a single atomic step and a full fence.
   func compareExchange(
     _ cell: Int, expected: UInt32, desired: UInt32
   ) -> (exchanged: Bool, original: UInt32)
 
-  /// Stores a value and returns the former one; one step, a full fence.
+  /// Stores a value and returns the previous one; a single atomic step and a full fence.
   func exchange(_ cell: Int, _ value: UInt32) -> UInt32
 }
 
-/// The mark in a wait word that there are several sleepers.
+/// The value of a wait word that stands for several sleepers.
 private var several: UInt32 { .max }
 
 extension WaitCells {
   /// Announces a sleeper.
   ///
-  /// The word never says that there are several before each of them is in the list: whoever wakes them meanwhile
-  /// finds every one of them in the word or in the list.
+  /// The word holds the mark for several sleepers only after each of them is in the list. So a waker always finds
+  /// every sleeper either in the word or in the list.
   ///
-  /// - Parameter mine: How the sleeper is woken; neither 0 nor the mark for several.
-  /// - Returns: False when the list is full, or others change the word all the time: then nobody is sure to wake
-  ///   this sleeper, which must sleep briefly only. The announcement may stand all the same.
+  /// - Parameter mine: How to wake the sleeper; neither 0 nor the mark for several sleepers.
+  /// - Returns: False when the list is full or other processes keep changing the word. Then no waker is
+  ///   guaranteed to wake this sleeper, so it must sleep only briefly. The announcement may stand even so.
   package func arm(_ mine: UInt32) -> Bool {
     var (isArmed, found) = compareExchange(0, expected: 0, desired: mine)
     if isArmed || found == mine { return true }
     guard enlist(mine) else { return false }
-    // Each attempt fails only where somebody else changed the word meanwhile. A peer could do that for ever.
+    // An attempt fails only if another process changed the word meanwhile. A peer could do that without end, so
+    // the number of attempts is limited.
     for _ in 0..<16 {
       guard found == 0 || found == several || enlist(found) else { return false }
       (isArmed, found) = compareExchange(0, expected: found, desired: several)
@@ -43,14 +44,14 @@ extension WaitCells {
     return false
   }
 
-  /// Takes an announcement back, if the word still has it and no other one.
+  /// Withdraws an announcement if the word holds this announcement and no other.
   package func disarm(_ mine: UInt32) {
     _ = compareExchange(0, expected: mine, desired: 0)
   }
 
-  /// Takes all announcements, and calls `wake` with each.
+  /// Removes all announcements and calls `wake` with each.
   ///
-  /// The word is cleared first: who is listed after that sets it anew.
+  /// Clears the word first, so a sleeper that enters the list afterwards sets the word again.
   @inline(__always)
   package func takeAll(_ wake: (UInt32) -> Void) {
     let found = exchange(0, 0)
@@ -73,19 +74,19 @@ extension WaitCells {
   }
 }
 
-/// Where a sleeper announces itself, and where whoever makes progress finds it.
+/// A wait word and its list of waiters, where sleepers announce themselves and wakers find them.
 ///
-/// The word holds 0, how one sleeper is woken (``Announcement``), or a mark that there are several;
-/// then they are in the segment's list of waiters. A sleeper arms the word, issues a full
-/// fence, looks again, and sleeps only if there still is nothing; the other side publishes with a
-/// full fence and then looks at the word. So one of the two always sees the other. A sleeper that
-/// died costs whoever comes next one write at most.
+/// The word holds 0, the ``Announcement`` of one sleeper, or a mark for several sleepers, which are then in the
+/// segment's list of waiters. A sleeper arms the word, issues a full fence, checks the rings again, and sleeps
+/// only if there still is nothing to do. The other side publishes with a full fence and then reads the word. So
+/// one of the two always sees the other. The announcement of a dead sleeper costs the next waker at most one
+/// write.
 @unsafe
 package struct WaitWord {
-  /// The mark that there are several sleepers.
+  /// The mark that stands for several sleepers.
   static var several: UInt32 { NetmapCore.several }
 
-  /// How many sleepers the list of waiters of one port can hold.
+  /// Capacity of the list of waiters of one port, in sleepers.
   static let listCount = 64
 
   let word: UnsafeMutableRawPointer
@@ -93,10 +94,10 @@ package struct WaitWord {
 
   /// Announces a sleeper.
   ///
-  /// - Returns: False when nobody is sure to wake it: then sleep briefly only.
+  /// - Returns: False when no waker is guaranteed to wake the sleeper, which must then sleep only briefly.
   package func arm(_ sleeper: Announcement) -> Bool { unsafe arm(sleeper.bits) }
 
-  /// Takes the announcement back, if it still is this sleeper's alone.
+  /// Withdraws the announcement if the word holds it and no other.
   package func disarm(_ sleeper: Announcement) { unsafe disarm(sleeper.bits) }
 
   /// Wakes every sleeper.
@@ -136,8 +137,8 @@ extension WaitWord: @unsafe WaitCells {
   }
 }
 
-/// How a sleeper is woken: by its doorbell, or by the ``Bell`` of a binding of the segment that the wait word
-/// lies in.
+/// How to wake a sleeper: by its doorbell, or by the ``Bell`` of a binding in the segment that contains the wait
+/// word.
 package struct Announcement: Hashable, Sendable {
   let bits: UInt32
 
@@ -145,7 +146,7 @@ package struct Announcement: Hashable, Sendable {
     self.bits = bits
   }
 
-  /// Doorbells have numbers below 2^31 (``ClientTag/doorbell``).
+  /// Values from here on name bells; doorbell numbers are below 2^31 (``ClientTag/doorbell``).
   private static let firstBell: UInt32 = 0xc000_0000
 
   package static func doorbell(_ number: UInt32) -> Announcement { Announcement(bits: number + 1) }
@@ -154,6 +155,6 @@ package struct Announcement: Hashable, Sendable {
     Announcement(bits: firstBell + UInt32(index))
   }
 
-  /// The binding whose bell is meant, not checked in any way; nil for a doorbell.
+  /// The binding whose bell to ring, not validated; nil for a doorbell.
   var binding: Int? { bits >= Self.firstBell ? Int(bits &- Self.firstBell) : nil }
 }

@@ -1,13 +1,13 @@
 /*
- * The netmap ABI: what a program and the engine share in memory, and the requests between them.
+ * The netmap ABI: the memory that a program and the engine share, and the requests between them.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Docs: netmap(4), netmap ABI 14. Programs that were compiled long ago carry these layouts inside
- * them, so nothing here may ever move; Sources/CNetmap/abi.c proves every size and offset.
+ * Docs: netmap(4), netmap ABI 14. Programs compiled long ago contain these layouts, so no member
+ * may ever move; Sources/CNetmap/abi.c checks every size and offset.
  *
- * "Application" is the program that opened a port. "Engine" is whoever answers it: this project's
- * user-space implementation, or the kernel module where one is loaded.
+ * "Application" is the program that opened a port. "Engine" is the implementation that serves it:
+ * this project's user-space implementation, or the kernel module if it is loaded.
  */
 #ifndef _NET_NETMAP_H_
 #define _NET_NETMAP_H_
@@ -30,32 +30,32 @@
 #define NETMAP_IFNAMSIZ 16
 /* The body of a request and all its options together may not be longer than this. */
 #define NETMAP_REQ_MAXSIZE 4096
-/* The most slots one packet may span. */
+/* The most slots of one packet. */
 #define NETMAP_MAX_FRAGS 64
 /* Keeps the application's private area of a ring off the cache lines of the cursors. */
 #define NM_CACHE_ALIGN 128
-/* A switch port is named by this, an identifier, a colon and the name of the port. */
+/* The name of a switch port: this prefix, an identifier, a colon and the port. */
 #define NM_BDG_NAME "vale"
 
 /* ---- Slots, rings and the interface object ---- */
 
-/* One buffer's place in a ring. Belongs to the application from head up to, not including, tail. */
+/* One entry of a ring. The application owns the slots from head up to, not including, tail. */
 struct netmap_slot {
-    uint32_t buf_idx; /* which buffer; 0 and 1 are never handed out */
+    uint32_t buf_idx; /* index of the buffer; 0 and 1 are never handed out */
     uint16_t len;     /* bytes of this slot, not of the packet */
     uint16_t flags;   /* NS_* */
     uint64_t ptr;     /* user address if NS_INDIRECT; else the offset into the buffer, if enabled */
 };
 
-#define NS_BUF_CHANGED 0x0001 /* buf_idx is not what it was: the other side must look again */
-#define NS_REPORT 0x0002      /* please say as soon as this slot was sent */
+#define NS_BUF_CHANGED 0x0001 /* buf_idx has changed: the other side must reload it */
+#define NS_REPORT 0x0002      /* report as soon as this slot has been sent */
 #define NS_FORWARD 0x0004     /* pass this packet between the NIC and the host when releasing it */
 #define NS_NO_LEARN 0x0008    /* do not learn the source address */
 #define NS_INDIRECT 0x0010    /* the data is at `ptr` in the application (switch transmit only) */
 #define NS_MOREFRAG 0x0020    /* the packet continues in the next slot */
 #define NS_TXMON 0x0040       /* set by monitors: seen in transmission */
 
-/* The high byte: a destination port once, now the number of slots of a packet from a switch. */
+/* The high byte: formerly a destination port, now the number of slots of a packet from a switch. */
 #define NS_PORT_SHIFT 8
 #define NS_PORT_MASK (0xff << NS_PORT_SHIFT)
 #define NS_RFRAGS(slot_) (((slot_)->flags >> NS_PORT_SHIFT) & 0xff)
@@ -64,15 +64,15 @@ struct netmap_slot {
  * One ring. The application moves head and cur, the engine moves tail, and each only reads the
  * other's; members marked const are fixed while the port is bound.
  *
- * Slots from head up to tail are the application's. cur, between the two, is the point beyond which
- * it wants to hear of more: poll() sleeps while cur == tail.
+ * Slots from head up to tail belong to the application. cur, between the two, is the application's
+ * wake-up point: poll() sleeps while cur == tail.
  */
 struct netmap_ring {
     const int64_t buf_ofs;      /* from this ring to buffer 0, in bytes */
     const uint32_t num_slots;   /* any number, not only powers of two */
     const uint32_t nr_buf_size; /* distance from one buffer to the next */
     const uint16_t ringid;      /* index within its direction; host rings follow the NIC's */
-    const uint16_t dir;         /* 1 transmits, 0 receives: what engines really store */
+    const uint16_t dir;         /* 1 for transmit, 0 for receive: the values that engines store */
 
     uint32_t head;     /* application: first slot it still owns */
     uint32_t cur;      /* application: wake-up point */
@@ -83,12 +83,12 @@ struct netmap_ring {
     const uint64_t offset_mask; /* the bits of a slot's `ptr` that are an offset; 0 for none */
     const uint64_t buf_align;   /* alignment that transmitted data must have; 0 for none */
 
-    uint8_t sem[128] __attribute__((__aligned__(NM_CACHE_ALIGN))); /* the application's own */
+    uint8_t sem[128] __attribute__((__aligned__(NM_CACHE_ALIGN))); /* for the application */
     struct netmap_slot slot[];                                     /* num_slots of them */
 };
 
 #define NR_TIMESTAMP 0x0002 /* refresh `ts` at every receive sync */
-#define NR_FORWARD 0x0004   /* honour NS_FORWARD on this ring */
+#define NR_FORWARD 0x0004   /* honor NS_FORWARD on this ring */
 
 /* True when the application owns no slot of `ring`. */
 static inline int
@@ -98,11 +98,11 @@ nm_ring_empty(const struct netmap_ring *ring)
 }
 
 /*
- * What one open descriptor was given: where its rings are, and a list of extra buffers.
+ * The rings of one open descriptor, and its list of extra buffers.
  *
- * ring_ofs counts from this object. Order: NIC transmit, host transmit, NIC receive, host receive.
- * Both host counts are at least 1, even on a port without host rings. A ring this descriptor did
- * not select has offset 0.
+ * ring_ofs holds offsets from this object. Order: NIC transmit, host transmit, NIC receive, host
+ * receive. Both host counts are at least 1, even on a port without host rings. A ring this
+ * descriptor did not select has offset 0.
  */
 struct netmap_if {
     char ni_name[NETMAP_IFNAMSIZ];
@@ -121,14 +121,14 @@ struct netmap_if {
 
 /* ---- Control requests (NIOCCTRL) ---- */
 
-/* Every request: what is asked, of which port, with which options and body. */
+/* The header of every request: its type, port, options and body. */
 struct nmreq_header {
     uint16_t nr_version;  /* NETMAP_API */
     uint16_t nr_reqtype;  /* NETMAP_REQ_* */
     uint32_t nr_reserved; /* 0 */
     char nr_name[NETMAP_REQ_IFNAMSIZ];
     uint64_t nr_options; /* address of the first struct nmreq_option, or 0 */
-    uint64_t nr_body;    /* address of the body, or 0 where the request has none */
+    uint64_t nr_body;    /* address of the body, or 0 if the request has none */
 };
 
 enum {
@@ -149,7 +149,7 @@ enum {
     NETMAP_REQ_CSB_ENABLE = 15            /* no body */
 };
 
-/* Binds the descriptor to a port. Sizes and counts: wishes on the way in, facts on the way out. */
+/* Binds the descriptor to a port. Sizes and counts: hints in the request, facts in the answer. */
 struct nmreq_register {
     uint64_t nr_offset;  /* out: the struct netmap_if, from the start of the region */
     uint64_t nr_memsize; /* out: bytes to mmap */
@@ -162,7 +162,7 @@ struct nmreq_register {
     uint16_t nr_mem_id;     /* the region; 0 leaves the choice to the engine */
     uint16_t nr_ringid;     /* which ring, for the NR_REG_ONE_* modes */
     uint32_t nr_mode;       /* NR_REG_* */
-    uint32_t nr_extra_bufs; /* buffers beyond those of the rings; may come back smaller */
+    uint32_t nr_extra_bufs; /* buffers beyond those of the rings; the engine may grant fewer */
     uint64_t nr_flags;      /* NR_*, below */
 };
 
@@ -181,7 +181,7 @@ enum {
 #define NR_MONITOR_TX 0x100
 #define NR_MONITOR_RX 0x200
 #define NR_ZCOPY_MON 0x400
-#define NR_EXCLUSIVE 0x800 /* refuse if anybody else has these rings, and keep others out */
+#define NR_EXCLUSIVE 0x800 /* fail if another binding has these rings, and exclude others */
 /* 0x1000 stays unused: programs are known to set it by mistake. */
 #define NR_RX_RINGS_ONLY 0x2000
 #define NR_TX_RINGS_ONLY 0x4000
@@ -236,7 +236,7 @@ struct nmreq_vale_newif {
     uint16_t pad1;
 };
 
-/* Serves an attached NIC from busy threads rather than from interrupts. */
+/* Serves an attached NIC from polling threads instead of interrupts. */
 struct nmreq_vale_polling {
     uint32_t nr_mode; /* NETMAP_POLLING_MODE_* */
     uint32_t nr_first_cpu_id;
@@ -263,7 +263,7 @@ struct nmreq_pools_info {
     uint32_t nr_buf_pool_objsize;
 };
 
-/* Runs the sync loop in the calling thread until another one stops it. */
+/* Runs the sync loop in the calling thread until another thread stops it. */
 struct nmreq_sync_kloop_start {
     uint32_t sleep_us; /* pause between rounds when no event descriptors were given */
     uint32_t pad1;
@@ -271,7 +271,7 @@ struct nmreq_sync_kloop_start {
 
 /* ---- Options of a request ---- */
 
-/* Begins every option. The engine writes nro_status: 0, or why the option was not honoured. */
+/* The header of every option. The engine sets nro_status: 0, or why it rejected the option. */
 struct nmreq_option {
     uint64_t nro_next; /* address of the next option, or 0 */
     uint32_t nro_reqtype;
@@ -285,10 +285,10 @@ enum {
     NETMAP_REQ_OPT_CSB = 3,                 /* struct nmreq_opt_csb */
     NETMAP_REQ_OPT_SYNC_KLOOP_MODE = 4,     /* struct nmreq_opt_sync_kloop_mode */
     NETMAP_REQ_OPT_OFFSETS = 5,             /* struct nmreq_opt_offsets */
-    NETMAP_REQ_OPT_MAX = 6                  /* the first unknown one */
+    NETMAP_REQ_OPT_MAX = 6                  /* the first unused number */
 };
 
-/* Use the application's memory for the region. nro_info asks for pool sizes; 0 means default. */
+/* Use the application's memory for the region. nro_info requests pool sizes; 0 means default. */
 struct nmreq_opt_extmem {
     struct nmreq_option nro_opt;
     uint64_t nro_usrptr;
@@ -332,11 +332,11 @@ struct nmreq_opt_offsets {
 
 /* ---- CSB mode: cursors outside the ring, as virtual machines use them ---- */
 
-/* Application to engine. One cache line each, so that no two rings share one. */
+/* Application to engine. Each entry fills one cache line, so that no two rings share a line. */
 struct nm_csb_atok {
     uint32_t head;
     uint32_t cur;
-    uint32_t appl_need_kick; /* signal my irqfd when you made progress */
+    uint32_t appl_need_kick; /* the engine must signal irqfd after progress */
     uint32_t sync_flags;
     uint32_t pad[12];
 };
@@ -345,18 +345,18 @@ struct nm_csb_atok {
 struct nm_csb_ktoa {
     uint32_t hwcur;
     uint32_t hwtail;
-    uint32_t kern_need_kick; /* signal my ioeventfd when you made progress */
+    uint32_t kern_need_kick; /* the application must signal ioeventfd after progress */
     uint32_t pad[13];
 };
 
-/* Stores before stay before stores after. */
+/* Orders earlier stores before later stores. */
 static inline void
 nm_stst_barrier(void)
 {
     __atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
-/* Loads before stay before loads after. */
+/* Orders earlier loads before later loads. */
 static inline void
 nm_ldld_barrier(void)
 {
@@ -384,8 +384,8 @@ nm_sync_kloop_appl_read(const struct nm_csb_ktoa *ktoa, uint32_t *hwtail, uint32
 
 /* ---- ioctl numbers (145, 146 and 150 are in netmap_legacy.h) ---- */
 
-#define NIOCTXSYNC _IO('i', 148) /* push what is between the engine and head; never sleeps */
-#define NIOCRXSYNC _IO('i', 149) /* give back what is before head and fetch what arrived */
+#define NIOCTXSYNC _IO('i', 148) /* send the slots before head; never sleeps */
+#define NIOCRXSYNC _IO('i', 149) /* return the slots before head, and fetch new packets */
 #define NIOCCTRL _IOWR('i', 151, struct nmreq_header)
 
 #include <net/netmap_legacy.h>

@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * Docs: netmap(4), netmap ABI 14, "nm_open". Define NETMAP_WITH_LIBS and include
- * <net/netmap_user.h>; this file is not meant to be included by itself. New programs are better off
- * with <libnetmap.h>, which knows options and the modes this interface cannot name.
+ * <net/netmap_user.h>; do not include this file directly. New programs should use <libnetmap.h>,
+ * which supports options and modes that this interface cannot name.
  */
 #ifndef HAVE_NETMAP_WITH_LIBS
 #define HAVE_NETMAP_WITH_LIBS
@@ -23,7 +23,7 @@ struct nm_desc;
 /* A received packet. The first three members are libpcap's struct pcap_pkthdr. */
 struct nm_pkthdr {
     struct timeval ts;
-    uint32_t caplen; /* bytes that lie in one piece at the address the callback gets */
+    uint32_t caplen; /* contiguous bytes at the address passed to the callback */
     uint32_t len;    /* bytes of the whole packet */
     uint64_t flags;  /* NM_MORE_PKTS */
     struct nm_desc *d;
@@ -44,15 +44,15 @@ struct nm_stat {
 
 /* An open port. Programs read most of these members and write some. */
 struct nm_desc {
-    struct nm_desc *self; /* its own address, which is how IS_NETMAP_DESC() knows one */
+    struct nm_desc *self; /* its own address, by which IS_NETMAP_DESC() recognizes it */
     int fd;
     void *mem; /* the mapped region; NULL if there is none */
     size_t memsize;
-    int done_mmap; /* the mapping is ours to undo, not the parent's */
+    int done_mmap; /* this descriptor owns the mapping, not its parent */
     struct netmap_if *nifp;
     uint16_t first_tx_ring, last_tx_ring, cur_tx_ring;
     uint16_t first_rx_ring, last_rx_ring, cur_rx_ring;
-    struct nmreq req; /* as the engine answered it */
+    struct nmreq req; /* with the engine's answer */
     struct nm_pkthdr hdr;
 
     struct netmap_ring *some_ring; /* any of them: NETMAP_BUF() works with each */
@@ -71,7 +71,7 @@ struct nm_desc {
     char msg[NM_ERRBUF_SIZE];
 };
 
-/* libpcap keeps descriptors as pointers to something else, hence the cast and the test. */
+/* libpcap stores descriptors as pointers of another type, hence the cast and the test. */
 #define P2NMD(p) ((const struct nm_desc *)(p))
 #define NETMAP_FD(p) (P2NMD(p)->fd)
 #define IS_NETMAP_DESC(p) nm_is_desc_(p)
@@ -87,19 +87,19 @@ typedef void (*nm_cb_t)(unsigned char *user, const struct nm_pkthdr *header,
                         const unsigned char *data);
 
 /*
- * Flags of nm_open(): what to take over from the descriptor given as `arg`. The low 16 bits may
+ * Flags of nm_open(): the members to copy from the descriptor passed as `arg`. The low 16 bits may
  * carry NETMAP_NO_TX_POLL and NETMAP_DO_RX_POLL.
  */
 enum {
-    NM_OPEN_NO_MMAP = 0x040000, /* do not map, unless `arg` is given and in another region */
-    NM_OPEN_IFNAME = 0x080000,  /* name, ring and mode; the string is not looked at */
+    NM_OPEN_NO_MMAP = 0x040000, /* do not map, unless `arg` is given and has another region */
+    NM_OPEN_IFNAME = 0x080000,  /* name, ring and mode; nm_open() ignores the string */
     NM_OPEN_ARG1 = 0x100000,
     NM_OPEN_ARG2 = 0x200000, /* the region */
     NM_OPEN_ARG3 = 0x400000, /* the number of extra buffers */
     NM_OPEN_RING_CFG = 0x800000 /* numbers and sizes of rings */
 };
 
-/* The least room for the message of nm_parse(). */
+/* The minimum size of the buffer for nm_parse()'s message. */
 #define MAXERRMSG 80
 
 #include <net/netmap_desc_parse.h>
@@ -108,7 +108,7 @@ enum {
 
 /*
  * Gives `d` access to its region: the parent's mapping if that is of the same region, else a new
- * one. Does nothing if `d` has its own already.
+ * mapping. Does nothing if `d` already has its own.
  *
  * Returns 0; or EINVAL, with the reason in errno.
  */
@@ -133,7 +133,7 @@ nm_mmap(struct nm_desc *d, const struct nm_desc *parent)
         d->done_mmap = 1;
     }
 
-    /* A ring that was not selected is at the interface object: then look on the other side. */
+    /* An unselected ring has the address of the interface object: try the other direction. */
     d->nifp = NETMAP_IF(d->mem, d->req.nr_offset);
     ring = NETMAP_RXRING(d->nifp, d->first_rx_ring);
     if ((void *)ring == (void *)d->nifp)
@@ -160,16 +160,16 @@ nm_close(struct nm_desc *d)
         munmap(d->mem, d->memsize);
     if (d->fd != -1)
         close(d->fd);
-    memset(d, 0, sizeof(*d)); /* so that a stale pointer is not taken for a descriptor */
+    memset(d, 0, sizeof(*d)); /* so that a stale pointer is not mistaken for a descriptor */
     free(d);
     return 0;
 }
 
-/* Takes over from `parent` what the NM_OPEN_* flags name. */
+/* Copies from `parent` the members that the NM_OPEN_* flags name. */
 static inline void
 nm_import_(struct nmreq *req, const struct nmreq *parent, uint64_t flags)
 {
-    /* A parent often is the descriptor `req` came from, whose extra buffers are not ours. */
+    /* `req` is often a copy of the parent's request, whose extra buffers belong to the parent. */
     req->nr_arg3 = flags & NM_OPEN_ARG3 ? parent->nr_arg3 : 0;
     if (flags & NM_OPEN_ARG1)
         req->nr_arg1 = parent->nr_arg1;
@@ -194,7 +194,7 @@ nm_ring_range_(const struct nmreq *req, uint16_t count, uint16_t *first, uint16_
 {
     const uint16_t number = req->nr_ringid & NETMAP_RING_MASK;
 
-    *first = *last = 0; /* what pipes have */
+    *first = *last = 0; /* for pipes */
     switch (req->nr_flags & NR_REG_MASK) {
     case NR_REG_DEFAULT:
     case NR_REG_ALL_NIC:
@@ -218,7 +218,7 @@ nm_ring_range_(const struct nmreq *req, uint16_t count, uint16_t *first, uint16_
     }
 }
 
-/* The steps of nm_open() that may fail. Gives NULL, or the one that did, its reason in errno. */
+/* The steps of nm_open() that may fail. Returns NULL, or the failed step; errno has the reason. */
 static inline const char *
 nm_open_steps_(struct nm_desc *d, const char *ifname, uint64_t flags, const struct nm_desc *parent,
                char *problem)
@@ -242,7 +242,7 @@ nm_open_steps_(struct nm_desc *d, const char *ifname, uint64_t flags, const stru
     d->cur_tx_ring = d->first_tx_ring;
     d->cur_rx_ring = d->first_rx_ring;
 
-    /* With a parent NM_OPEN_NO_MMAP is a hope: it only comes true in the parent's region. */
+    /* With a parent, NM_OPEN_NO_MMAP avoids a new mapping only if both have the same region. */
     if (((flags & NM_OPEN_NO_MMAP) == 0 || parent != NULL) && nm_mmap(d, parent) != 0)
         return "mmap(" NETMAP_DEVICE_NAME ")";
     return NULL;
@@ -251,12 +251,12 @@ nm_open_steps_(struct nm_desc *d, const char *ifname, uint64_t flags, const stru
 /*
  * Opens the device, binds it to the port named `ifname` and maps the region.
  *
- * `req` gives what the name does not say, such as extra buffers and sizes, and may be NULL. `arg`
- * is an open descriptor, or NULL: its mapping is used if the region is the same, and `flags` (0 or
- * NM_OPEN_*) tell what else to take over from it.
+ * `req` supplies values that the name does not contain, such as extra buffers and sizes, and may be
+ * NULL. `arg` is an open descriptor, or NULL: nm_open() uses its mapping if the region is the same,
+ * and `flags` (0 or NM_OPEN_*) select the other members to copy from it.
  *
- * Returns the descriptor, for nm_close(); or NULL and errno, which is 0 when the name belongs to
- * something else than netmap. The reason is printed, except for such a name.
+ * Returns the descriptor, for nm_close(); or NULL with errno set, to 0 if the name does not belong
+ * to netmap. Prints the reason for a failure, except for such a name.
  */
 static inline struct nm_desc *
 nm_open(const char *ifname, const struct nmreq *req, uint64_t flags, const struct nm_desc *arg)

@@ -5,13 +5,13 @@
  *
  * Docs: netmap(4), "nm_open". Included by <net/netmap_desc.h>, not by programs.
  *
- * None of these makes a system call: what they did is taken over by the next poll(), NIOCTXSYNC or
- * NIOCRXSYNC.
+ * None of these makes a system call. The next poll(), NIOCTXSYNC or NIOCRXSYNC passes their changes
+ * to the engine.
  */
 #ifndef NETMAP_DESC_IO_H_
 #define NETMAP_DESC_IO_H_
 
-/* A ring of `d`, or NULL if it did not select that one. */
+/* A ring of `d`, or NULL if `d` did not select that ring. */
 static inline struct netmap_ring *
 nm_tx_ring_(const struct nm_desc *d, uint16_t index)
 {
@@ -53,8 +53,8 @@ nm_ring_inject_(struct netmap_ring *ring, const char *data, size_t size)
 }
 
 /*
- * Queues a copy of the frame at `buf`, on several slots if it is longer than a buffer. Goes on with
- * the next ring when one is full.
+ * Queues a copy of the frame at `buf`, on several slots if it is longer than a buffer. Continues
+ * with the next ring when a ring is full.
  *
  * Returns `size`; or 0 if no ring had room, or `size` is 0.
  */
@@ -84,10 +84,10 @@ nm_inject(struct nm_desc *d, const void *buf, size_t size)
 struct nm_rx_walk_ {
     struct netmap_ring *ring; /* the one with packets, or NULL at the end */
     uint16_t index;
-    int left; /* rings still to visit, with this one */
+    int left; /* rings still to visit, including this one */
 };
 
-/* Moves on to the first ring that has packets not yet seen, beginning with the present one. */
+/* Advances to the first ring with packets not yet visited, beginning with the current ring. */
 static inline void
 nm_rx_seek_(const struct nm_desc *d, struct nm_rx_walk_ *walk)
 {
@@ -110,8 +110,8 @@ nm_rx_start_(const struct nm_desc *d, struct nm_rx_walk_ *walk)
 }
 
 /*
- * Describes the packet at ring->cur in `header` and steps over it. A packet whose last slot is not
- * there (a mistake of the sender) ends with the slots there are.
+ * Describes the packet at ring->cur in `header` and advances past it. A packet whose last slot is
+ * missing (an error of the sender) ends with the last available slot.
  */
 static inline void
 nm_rx_take_(struct netmap_ring *ring, struct nm_pkthdr *header)
@@ -128,7 +128,7 @@ nm_rx_take_(struct netmap_ring *ring, struct nm_pkthdr *header)
     header->caplen = header->len = slot->len;
     i = nm_ring_next(ring, i);
     while ((slot->flags & NS_MOREFRAG) && i != ring->tail) {
-        /* The next slot continues this piece if this one is full and its buffer is next to it. */
+        /* Data stays contiguous if this slot is full and the next slot's buffer follows it. */
         in_one_piece = in_one_piece && slot->len == room;
         slot = &ring->slot[i];
         in_one_piece = in_one_piece && NETMAP_BUF(ring, slot->buf_idx) == data + room;
@@ -142,9 +142,9 @@ nm_rx_take_(struct netmap_ring *ring, struct nm_pkthdr *header)
 }
 
 /*
- * Calls `cb` for up to `cnt` received packets, for all of them if `cnt` is not above 0. A packet on
- * several slots makes one call; `caplen` then says how much of it can be read in one piece. The
- * data is the application's until its next sync.
+ * Calls `cb` for up to `cnt` received packets, or for all of them if `cnt` is not above 0. A packet
+ * on several slots causes one call, and `caplen` is then the number of contiguous bytes. The data
+ * belongs to the application until its next sync.
  *
  * Returns the number of packets.
  */
@@ -160,7 +160,7 @@ nm_dispatch(struct nm_desc *d, int cnt, nm_cb_t cb, unsigned char *arg)
         d->hdr.d = d;
         nm_rx_take_(walk.ring, &d->hdr);
         got++;
-        nm_rx_seek_(d, &walk); /* first, because the callback is told whether more will come */
+        nm_rx_seek_(d, &walk); /* before the callback, which is told whether more packets follow */
         if (got == cnt)
             walk.ring = NULL;
         d->hdr.flags = walk.ring != NULL ? NM_MORE_PKTS : 0;
@@ -170,10 +170,11 @@ nm_dispatch(struct nm_desc *d, int cnt, nm_cb_t cb, unsigned char *arg)
 }
 
 /*
- * Takes the next received slot, as a packet of its own: this interface knows no packets on several.
- * Fills only `ts`, `caplen` and `len`, for `hdr` may be a struct pcap_pkthdr.
+ * Takes the next received slot as a packet: this interface does not support packets on several
+ * slots. Fills only `ts`, `caplen` and `len`, because `hdr` may be a struct pcap_pkthdr.
  *
- * Returns its data, which is the application's until its next sync; or NULL if there is none.
+ * Returns the slot's data, which belongs to the application until its next sync; or NULL if there
+ * is none.
  */
 static inline unsigned char *
 nm_nextpkt(struct nm_desc *d, struct nm_pkthdr *hdr)

@@ -5,16 +5,16 @@
  *
  * Docs: netmap(4), "nm_open". Included by <net/netmap_desc.h>, not by programs.
  *
- *     name   := "netmap:" port suffix | "vale" bridge ":" port suffix
+ *     name   := "netmap:" port suffix | "vale" switch ":" port suffix
  *     suffix := [ "^" | "*" | "-" number | "{" number | "}" number ] { "/" flags | "@" number }
  *
- * A port is anything that is free of the characters that begin a suffix. On a switch, port and
- * bridge are letters, digits and underscores.
+ * A port consists of any characters except those that begin a suffix. With the "vale" prefix, port
+ * and switch consist of letters, digits and underscores.
  */
 #ifndef NETMAP_DESC_PARSE_H_
 #define NETMAP_DESC_PARSE_H_
 
-/* What a suffix says. */
+/* The contents of a suffix. */
 struct nm_suffix_ {
     uint32_t mode;   /* NR_REG_* */
     uint32_t flags;  /* NR_* */
@@ -22,7 +22,7 @@ struct nm_suffix_ {
     uint16_t mem_id; /* 0 if not given */
 };
 
-/* True if everything from `s` up to `end` may stand in an identifier. */
+/* True if all characters from `s` up to `end` may appear in an identifier. */
 static inline int
 nm_is_identifier(const char *s, const char *end)
 {
@@ -31,7 +31,7 @@ nm_is_identifier(const char *s, const char *end)
     return s == end;
 }
 
-/* Reads a decimal number from `low` to `high`. Gives the place after it, or NULL. */
+/* Reads a decimal number from `low` to `high`. Returns the position after it, or NULL. */
 static inline const char *
 nm_parse_number_(const char *s, long low, long high, uint16_t *number)
 {
@@ -48,7 +48,7 @@ nm_parse_number_(const char *s, long low, long high, uint16_t *number)
     return value < low ? NULL : s;
 }
 
-/* Reads the letters after a slash, up to the end or a memory id. Gives the place after, or NULL. */
+/* Reads flag letters up to the end or a memory id. Returns the position after them, or NULL. */
 static inline const char *
 nm_parse_flags_(const char *s, uint32_t *flags)
 {
@@ -81,7 +81,7 @@ nm_parse_flags_(const char *s, uint32_t *flags)
     return s;
 }
 
-/* Reads the mode at the front of a suffix. Gives the place after it, or NULL. */
+/* Reads the mode at the start of a suffix. Returns the position after it, or NULL. */
 static inline const char *
 nm_parse_mode_(const char *s, struct nm_suffix_ *suffix)
 {
@@ -103,12 +103,12 @@ nm_parse_mode_(const char *s, struct nm_suffix_ *suffix)
         suffix->mode = NR_REG_PIPE_SLAVE;
         break;
     default:
-        return s; /* nothing that names a mode */
+        return s; /* no mode given */
     }
     return nm_parse_number_(s + 1, 0, NETMAP_RING_MASK - 1, &suffix->number);
 }
 
-/* Reads a whole suffix. Gives NULL, or what is wrong with it. */
+/* Reads a whole suffix. Returns NULL, or an error message. */
 static inline const char *
 nm_parse_suffix_(const char *s, struct nm_suffix_ *suffix)
 {
@@ -134,7 +134,7 @@ nm_parse_suffix_(const char *s, struct nm_suffix_ *suffix)
     return NULL;
 }
 
-/* Finds the port's name in `ifname`: where it begins and ends. Gives NULL, or what is wrong. */
+/* Finds the start and the end of the port's name in `ifname`. Returns NULL, or an error message. */
 static inline const char *
 nm_parse_name_(const char *ifname, const char **begin, const char **end)
 {
@@ -143,12 +143,12 @@ nm_parse_name_(const char *ifname, const char **begin, const char **end)
 
     if (ifname[0] != 'v') {
         port = strncmp(ifname, prefix, sizeof(prefix) - 1) ? NULL : ifname + sizeof(prefix) - 1;
-        *begin = port; /* the engine does not want to see the prefix */
+        *begin = port; /* the name in the request excludes this prefix */
         if (port == NULL)
             return "the name begins with neither netmap: nor vale";
     } else {
         port = strchr(ifname, ':');
-        *begin = ifname; /* but it does want to see the switch */
+        *begin = ifname; /* but it includes the switch */
         if (port == NULL)
             return "no ':' after the switch's name";
         if (port - ifname < (long)strlen(NM_BDG_NAME) ||
@@ -165,8 +165,8 @@ nm_parse_name_(const char *ifname, const char **begin, const char **end)
 }
 
 /*
- * Replaces name, ring, mode and region of d->req by what `ifname` says, and adds its flags to those
- * already there.
+ * Replaces the name, ring, mode and region of d->req by those in `ifname`, and adds its flags to
+ * the flags already there.
  *
  * Returns 0; or -1 with errno EINVAL, `d` unchanged, and the reason in `err`, which is NULL or has
  * room for MAXERRMSG characters.

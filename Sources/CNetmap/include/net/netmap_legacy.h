@@ -11,8 +11,8 @@
 #include <net/netmap.h>
 
 /*
- * One structure for everything. nr_cmd picks the request, 0 being "bind"; what the three nr_arg
- * fields mean depends on it. Offsets and sizes are 32 bits wide and are cut off beyond.
+ * One structure for all requests. nr_cmd selects the request, 0 is "bind", and determines the
+ * meaning of the three nr_arg fields. Offsets and sizes are truncated to 32 bits.
  */
 struct nmreq {
     char nr_name[NETMAP_IFNAMSIZ];
@@ -23,7 +23,7 @@ struct nmreq {
     uint32_t nr_rx_slots;
     uint16_t nr_tx_rings;
     uint16_t nr_rx_rings;
-    uint16_t nr_ringid; /* a ring number and the bits below */
+    uint16_t nr_ringid; /* a ring number and the bits defined below */
     uint16_t nr_cmd;    /* NETMAP_BDG_* and relatives */
     uint16_t nr_arg1;   /* attach: NETMAP_BDG_HOST; header commands: the length */
     uint16_t nr_arg2;   /* memory region, in and out */
@@ -32,7 +32,7 @@ struct nmreq {
     uint32_t spare2[1];
 };
 
-/* nr_ringid. Modes in nr_flags win over the two ring-kind bits. */
+/* nr_ringid. A mode in nr_flags takes precedence over the two ring-kind bits. */
 #define NETMAP_RING_MASK 0x0fff
 #define NETMAP_NO_TX_POLL 0x1000
 #define NETMAP_SW_RING 0x2000
@@ -45,9 +45,9 @@ struct nmreq {
 /* nr_cmd */
 #define NETMAP_BDG_ATTACH 1
 #define NETMAP_BDG_DETACH 2
-#define NETMAP_BDG_REGOPS 3 /* never by ioctl */
+#define NETMAP_BDG_REGOPS 3 /* not available through ioctl */
 #define NETMAP_BDG_LIST 4
-#define NETMAP_BDG_VNET_HDR 5 /* set; NETMAP_VNET_HDR_GET reads */
+#define NETMAP_BDG_VNET_HDR 5 /* sets the length; NETMAP_VNET_HDR_GET reads it */
 #define NETMAP_BDG_NEWIF 6
 #define NETMAP_BDG_DELIF 7
 #define NETMAP_PT_HOST_CREATE 8 /* no longer supported */
@@ -61,7 +61,7 @@ struct nmreq {
 
 #define NM_IFRDATA_LEN 256
 
-/* A message to the module that runs a switch; only the module knows what the data means. */
+/* A message to the module of a switch; only the module interprets the data. */
 struct nm_ifreq {
     char nifr_name[NETMAP_IFNAMSIZ];
     char data[NM_IFRDATA_LEN];

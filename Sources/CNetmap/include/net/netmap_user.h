@@ -1,13 +1,13 @@
 /*
- * What a program needs to walk rings and buffers; with NETMAP_WITH_LIBS, the nm_open() family too.
+ * Macros and functions for rings and buffers; with NETMAP_WITH_LIBS, the nm_open() family too.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * Docs: netmap(4), netmap ABI 14. All of this is compiled into the program that includes it, so it
- * may rely on nothing but the shared layout of <net/netmap.h>.
+ * depends only on the shared layout of <net/netmap.h>.
  *
- * A program moves head and cur of its rings as it likes between two syncs, and has them taken over
- * by poll() or by NIOCTXSYNC and NIOCRXSYNC.
+ * A program moves head and cur of its rings between two syncs. poll(), NIOCTXSYNC and NIOCRXSYNC
+ * pass the new values to the engine.
  */
 #ifndef _NET_NETMAP_USER_H_
 #define _NET_NETMAP_USER_H_
@@ -15,7 +15,7 @@
 #include <net/if.h>
 #include <net/netmap.h>
 
-/* Not all of these are needed here, but programs have come to rely on getting them. */
+/* This file does not need all of these, but programs rely on them. */
 #include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -32,27 +32,27 @@
 
 /* ---- From offsets to addresses ---- */
 
-/* Through void *, so that -Wcast-align keeps quiet: the engine aligned what is there. */
+/* Through void *, so that -Wcast-align gives no warning: the engine aligns these objects. */
 #define nm_at_(base, distance) ((void *)((char *)(base) + (distance)))
 #define _NETMAP_OFFSET(type, base, distance) ((type)nm_at_(base, distance))
 
-/* The interface object, from the start of the mapping and the nr_offset a bind returned. */
+/* The interface object, from the start of the mapping and the nr_offset that a bind returned. */
 #define NETMAP_IF(base, ofs) ((struct netmap_if *)nm_at_(base, ofs))
 
 /*
- * Ring `i` of a direction. Gives `nifp` itself for a ring this descriptor did not select. Receive
- * rings come after all those that transmit.
+ * Ring `i` of a direction; `nifp` itself for a ring that this descriptor did not select. Receive
+ * rings follow all transmit rings.
  */
 #define NETMAP_TXRING(nifp, i) ((struct netmap_ring *)nm_at_(nifp, (nifp)->ring_ofs[i]))
 #define NETMAP_RXRING(nifp, i) \
     NETMAP_TXRING(nifp, (nifp)->ni_tx_rings + (nifp)->ni_host_tx_rings + (i))
 
-/* A buffer from its index and back. The product is a size_t: regions may exceed 4 GiB. */
+/* Convert an index to a buffer and back. The product is a size_t: regions may exceed 4 GiB. */
 #define nm_buf_0_(ring) ((char *)nm_at_(ring, (ring)->buf_ofs))
 #define NETMAP_BUF(ring, i) (nm_buf_0_(ring) + (ring)->nr_buf_size * (size_t)(i))
 #define NETMAP_BUF_IDX(ring, buf) (((char *)(buf) - nm_buf_0_(ring)) / (ring)->nr_buf_size)
 
-/* The offset of a slot's data into its buffer: read it, write it, apply it. */
+/* Read, write and apply the offset of a slot's data in its buffer. */
 #define NETMAP_ROFFSET(ring, slot) ((slot)->ptr & (ring)->offset_mask)
 #define NETMAP_WOFFSET(ring, slot, offset)                          \
     do {                                                            \
@@ -74,14 +74,14 @@ nm_ring_next(const struct netmap_ring *ring, uint32_t i)
     return likely(next != ring->num_slots) ? next : 0;
 }
 
-/* True while transmitted slots have not all come back: the engine owns more than its one slot. */
+/* True while the engine holds sent slots, that is, more than the one slot that stays empty. */
 static inline int
 nm_tx_pending(const struct netmap_ring *ring)
 {
     return ring->head != nm_ring_next(ring, ring->tail);
 }
 
-/* How many slots the application owns. Counts from head: slots before cur may still be used. */
+/* The slots that the application owns. Counts from head: slots before cur are usable too. */
 static inline uint32_t
 nm_ring_space(const struct netmap_ring *ring)
 {
@@ -91,8 +91,8 @@ nm_ring_space(const struct netmap_ring *ring)
 }
 
 /*
- * Copies a frame of `length` bytes between memory areas that do not overlap. Exactly that many
- * bytes: neither side needs room to spare.
+ * Copies a frame of `length` bytes between memory areas that do not overlap. Copies exactly that
+ * many bytes, so neither area needs padding.
  */
 static inline void
 nm_pkt_copy(const void *source, void *target, int length)
@@ -101,7 +101,7 @@ nm_pkt_copy(const void *source, void *target, int length)
         memcpy(target, source, (size_t)length);
 }
 
-/* ---- Messages. A program that brings its own defines ND, and gets none of these ---- */
+/* ---- Messages. A program that has its own defines ND, and gets none of these ---- */
 
 #ifndef ND
 
@@ -144,12 +144,12 @@ nm_log_admit_(struct nm_log_limit_ *limit, int per_second)
     return 1;
 }
 
-/* Says nothing: a message that was switched off. */
+/* Prints nothing: a disabled message. */
 #define ND(...) \
     do {        \
     } while (0)
 
-/* A line on stderr with time, function and source line. `_fmt` must be a literal. */
+/* Prints a line on stderr with time, function and source line. `_fmt` must be a literal. */
 #define D(_fmt, ...)                                                                       \
     do {                                                                                   \
         const struct nm_log_clock_ nm_now_ = nm_log_now_();                                \
@@ -157,7 +157,7 @@ nm_log_admit_(struct nm_log_limit_ *limit, int per_second)
                 nm_now_.microseconds, __func__, __LINE__, ##__VA_ARGS__);                  \
     } while (0)
 
-/* The same, but at most `per_second` times a second from this place. */
+/* Prints like D(), but at most `per_second` times a second from this place. */
 #define RD(per_second, _fmt, ...)                       \
     do {                                                \
         static struct nm_log_limit_ nm_limit_;          \
@@ -169,7 +169,7 @@ nm_log_admit_(struct nm_log_limit_ *limit, int per_second)
 
 #endif /* _NET_NETMAP_USER_H_ */
 
-/* Outside the guard: a program may come here again, now with NETMAP_WITH_LIBS. */
+/* Outside the guard: a program may include this file again, with NETMAP_WITH_LIBS. */
 #ifdef NETMAP_WITH_LIBS
 #include <net/netmap_desc.h>
 #endif

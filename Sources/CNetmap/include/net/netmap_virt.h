@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Docs: ptnet(4). Numbers only: both devices belong to the hypervisor, nothing here drives them.
+ * Docs: ptnet(4). Numbers only: the hypervisor provides both devices, and this project has no
+ * driver for them.
  */
 #ifndef NETMAP_VIRT_H
 #define NETMAP_VIRT_H
@@ -18,7 +19,7 @@
 #define PTNETMAP_MEM_PCI_BAR 1
 #define PTNETMAP_MSIX_PCI_BAR 2
 
-/* Memory device: the region and its three pools, as struct nmreq_pools_info has them. */
+/* Memory device: the region and its three pools, as in struct nmreq_pools_info. */
 #define PTNET_MDEV_IO_MEMSIZE_LO 0
 #define PTNET_MDEV_IO_MEMSIZE_HI 4
 #define PTNET_MDEV_IO_MEMID 8
@@ -38,7 +39,7 @@
 #define PTNET_IO_PTCTL 4
 #define PTNET_IO_MAC_LO 8
 #define PTNET_IO_MAC_HI 12
-#define PTNET_IO_CSBBAH 16 /* deprecated, as the next */
+#define PTNET_IO_CSBBAH 16 /* deprecated, like the next */
 #define PTNET_IO_CSBBAL 20
 #define PTNET_IO_NIFP_OFS 24
 #define PTNET_IO_NUM_TX_RINGS 28

@@ -1,9 +1,9 @@
 internal import CNetmap
 
-// What a pipe does with runs of slots. Out of line, so that the path of a sync stays short.
+// Slot operations of a pipe. They are out of line so that the sync path stays short.
 
 extension AttachedRing {
-  /// Copies the slots `from..<end` to the same places of the peer's ring.
+  /// Copies the slots `from..<end`, which may wrap, to the same positions of the peer's ring.
   @inline(never)
   func copySlots(from: UInt32, upTo end: UInt32) -> SlotSummary {
     if from <= end { return unsafe ring.copyRun(from: from, upTo: end, to: peerRing, sums: true) }
@@ -13,9 +13,9 @@ extension AttachedRing {
     return (high.flags | low.flags, high.bytes &+ low.bytes)
   }
 
-  /// The same for slots that are given back: nobody counts their bytes again.
+  /// Returns slots to the sender: copies them like ``copySlots(from:upTo:)``, without summing their bytes again.
   ///
-  /// - Returns: Their flags, or-ed together.
+  /// - Returns: The flags of the slots, or-ed together.
   @inline(never)
   func returnSlots(from: UInt32, upTo end: UInt32) -> UInt16 {
     if from <= end {
@@ -27,10 +27,10 @@ extension AttachedRing {
     return unsafe high | ring.copyRun(from: 0, upTo: end, to: peerRing, sums: false).flags
   }
 
-  /// The part of a transmit sync that most syncs have no need of: packets of several slots, changed
-  /// buffers, and a backlog that an earlier sync could not publish.
+  /// Handles the uncommon slots of a transmit sync: packets of several slots, changed buffers, and slots that an
+  /// earlier sync could not publish.
   ///
-  /// - Returns: Where the last complete packet ends, and what lies between `published` and there.
+  /// - Returns: The end of the last complete packet, and the packets and bytes between `published` and there.
   @inline(never)
   func finishUncommonSlots(
     from first: UInt32, upTo head: UInt32, published: UInt32
@@ -52,7 +52,8 @@ extension AttachedRing {
     return result
   }
 
-  /// The mark has travelled to the peer with the slot; here it has been acted on.
+  /// Clears `NS_BUF_CHANGED`: the copy of the slot carried the flag to the peer, and this side needs it no
+  /// longer.
   @inline(never)
   func clearBufferChanged(from: UInt32, upTo end: UInt32) {
     var index = from
@@ -63,8 +64,10 @@ extension AttachedRing {
     }
   }
 
-  /// Copies slots one by one where offsets are in use: a receiver that reserved room in front of its
-  /// packets keeps it. Where the sender's offset is smaller, the receiver's stands.
+  /// Copies slots one by one when offsets are in use.
+  ///
+  /// A receiver that reserved room in front of its packets keeps it: if the sender's offset is smaller, the
+  /// receiver's offset stays.
   @inline(never)
   func copySlotsKeepingOffsets(from: UInt32, upTo end: UInt32) -> SlotSummary {
     let mask = unsafe kring.offsetMask

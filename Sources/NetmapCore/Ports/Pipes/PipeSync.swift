@@ -1,19 +1,19 @@
 internal import CNetmap
 
-// A pipe is two pairs of rings, back to back: transmit ring i of one end is joined to receive ring i
-// of the other, slot k to slot k. Both rings of a pair name the same buffers; which side may touch a
-// buffer follows from the positions. Slots are copied forward when they are sent and back when they
-// have been released, so a buffer swapped in on one side travels to the other. No packet is copied and
-// no slot is checked: the two ends trust each other (netmap(4), "NETMAP PIPES").
+// A pipe is two pairs of rings: transmit ring i of one end is connected to receive ring i of the other end, slot
+// k to slot k. Both rings of a pair name the same buffers; the positions determine which side may touch a buffer.
+// A sync copies slots forward when the sender sends them and back when the receiver releases them, so a buffer
+// that one side swaps in reaches the other side. A sync copies no packet and checks no slot: the two ends trust
+// each other (netmap(4), "NETMAP PIPES").
 //
-// Each direction has one word for each side, the outbox `position`: the sender's says up to where
-// slots have been handed over, the receiver's up to where it has given them back.
+// Each direction has one word for each side, the outbox `position`: the sender's position is the end of the slots
+// that it has handed over, the receiver's position is the end of the slots that it has returned.
 //
-// The order of the stores makes a sync that is cut short harmless: indexes first, publication last.
-// Whoever syncs the ring next finds `position` behind `hwcur` and publishes what is missing.
+// The order of the stores makes an interrupted sync harmless: indexes first, publication last. The next sync of
+// the ring finds `position` behind `hwcur` and publishes the missing slots.
 
 extension AttachedRing {
-  /// A transmit sync of a pipe: see ``synchronizeTransmit(_:)``.
+  /// Transmit sync of a pipe: see ``synchronizeTransmit(_:)``.
   @inline(__always)
   func synchronizePipeTransmit() -> SyncResult {
     let side = unsafe PipeSide(parts)
@@ -31,7 +31,7 @@ extension AttachedRing {
     return .done
   }
 
-  /// A receive sync of a pipe.
+  /// Receive sync of a pipe: see ``synchronizeReceive(_:)``.
   @inline(__always)
   func synchronizePipeReceive() -> SyncResult {
     let side = unsafe PipeSide(parts)
@@ -49,7 +49,7 @@ extension AttachedRing {
     }
     unsafe side.kring.count(.syncs)
     let published = unsafe side.peerKRing.acquirePosition()
-    // Here, because the processor reads its cycle counter while it waits for the peer's cache line.
+    // Stamp here: the processor reads its cycle counter while it waits for the peer's cache line.
     unsafe stamp(side.ring)
     let wakes = unsafe side.receive(from: accepted.first, upTo: accepted.head, published: published)
     unsafe side.kring.unlock()
@@ -65,11 +65,11 @@ extension AttachedRing {
   }
 }
 
-/// One ring of a pipe during a sync.
+/// A ring of a pipe during a sync.
 ///
-/// Copies of what every step uses, which the compiler keeps in registers. Through the pointer that an
-/// ``AttachedRing`` is, it would load them anew after each store to shared memory. What is out of line
-/// belongs to the ``AttachedRing``: a call with this struct would have it written to the stack.
+/// It holds copies of the values that every step uses, so that the compiler keeps them in registers. Through the
+/// pointer of an ``AttachedRing``, the compiler would reload them after each store to shared memory. Functions
+/// that are not inlined belong to ``AttachedRing``: passing this struct to a call would write it to the stack.
 @unsafe
 private struct PipeSide {
   let whole: AttachedRing
@@ -78,7 +78,7 @@ private struct PipeSide {
   let peerRing: Ring
   let peerKRing: KRing
 
-  /// Flags that ask for more than copying.
+  /// The flags of slots that need more than a copy.
   private static var uncommonFlags: UInt16 { UInt16(NS_BUF_CHANGED | NS_MOREFRAG) }
 
   @inline(__always)
@@ -90,13 +90,13 @@ private struct PipeSide {
     unsafe peerKRing = parts.pointee.peerKRing
   }
 
-  /// Hands the slots up to `head` to the receiver, as far as they make complete packets.
+  /// Hands complete packets in the slots up to `head` to the receiver.
   ///
-  /// - Returns: Whether the receiver sleeps and must be woken, once the lock has been released.
+  /// - Returns: Whether the receiver sleeps; the caller must wake it after it releases the lock.
   @inline(__always)
   func transmit(upTo head: UInt32) -> Bool {
     let count = unsafe ring.slotCount
-    // A damaged segment must not become a wild copy; the checks before looked at the other indexes.
+    // A damaged segment must not cause a copy outside the ring; the earlier checks covered the other indexes.
     guard let first = unsafe kring.hwcur(below: count) else { return false }
     let published = unsafe kring.published
     var wakes = false
@@ -121,21 +121,21 @@ private struct PipeSide {
         unsafe kring.count(.bytes, bytes)
       }
     }
-    // The receiver's position is the first slot it still holds; the one before it is the last that
-    // may be filled, as one slot of a ring always stays empty.
+    // The receiver's position is the first slot that it still holds. The sender may fill slots up to, not
+    // including, the slot before it, because one slot of a ring always stays empty.
     if let released = unsafe peerKRing.acquirePosition(below: count) {
       unsafe kring.show(tail: released == 0 ? count &- 1 : released &- 1, in: ring)
     }
     return wakes
   }
 
-  /// Gives the slots `first..<head` back to the sender, and shows those up to `published`.
+  /// Returns the slots `first..<head` to the sender, and shows the application the slots up to `published`.
   ///
   /// - Parameters:
-  ///   - first: Where the window of the application began when it was checked.
-  ///   - head: Where it begins now.
-  ///   - published: The sender's position, not checked.
-  /// - Returns: Whether the sender sleeps and must be woken, once the lock has been released.
+  ///   - first: The start of the application's window, as the sync validated it.
+  ///   - head: The new start of the window.
+  ///   - published: The sender's position, not validated.
+  /// - Returns: Whether the sender sleeps; the caller must wake it after it releases the lock.
   @inline(__always)
   func receive(from first: UInt32, upTo head: UInt32, published: UInt32) -> Bool {
     var wakes = false
@@ -158,7 +158,7 @@ private struct PipeSide {
     return wakes
   }
 
-  /// Copies the slots `from..<end`, at least one, to the same places of the peer's ring.
+  /// Copies the slots `from..<end`, at least one, to the same positions of the peer's ring.
   @inline(__always)
   private func copySlots(from: UInt32, upTo end: UInt32) -> SlotSummary {
     unsafe end == from &+ 1
