@@ -1,7 +1,7 @@
-# swift-netmap: what a user and a developer type.
+# swift-netmap: commands for users and developers.
 #
-#   make setup        install the Debian packages that build, demo and test need
-#   make demo         build, and see it work
+#   make setup        install the Debian packages for build, demo and test
+#   make demo         build, and show packets moving
 #   make test         build and run all tests
 #   make bench        measure, and check the committed limits
 #   make install      install to PREFIX (default /usr/local), below DESTDIR if set
@@ -10,14 +10,14 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 SWIFT   ?= swift
 
-# What the toolchain needs to compile and link, and what tests call.
+# Packages for compiling and linking, and programs that the tests call.
 SETUP_PACKAGES := binutils git libc6-dev libstdc++-12-dev libbpf-dev libelf-dev zlib1g-dev \
   iproute2 ethtool
-# valgrind counts instructions for the committed limits; DPDK is what interfaces are compared with.
+# valgrind counts instructions for the committed limits. DPDK is a peer in comparisons.
 BENCH_PACKAGES := valgrind dpdk-dev
 
 RELEASE := .build/release
-# Installed programs carry the Swift runtime with them.
+# Installed programs link the Swift runtime statically.
 INSTALL_BUILD := .build/install
 
 .PHONY: setup setup-bench build demo test soak hostile bench bench-smoke lint install clean
@@ -34,22 +34,22 @@ build:
 demo: build
 	@./scripts/demo $(RELEASE)
 
-# Attackers use all the processor time that they can get, so other tests do not run beside them.
+# The attackers use as much processor time as possible, so other tests do not run at the same time.
 test:
 	$(SWIFT) test --disable-xctest --filter HostileTests
 	$(SWIFT) test --disable-xctest --skip HostileTests
 
-# 10^9 packets through two mappings of one pipe, from two processes; every one is checked. Then every
-# fault of the fault suite, more often than in 'make test'.
+# Sends 10^9 packets through a pipe between two processes, and checks every packet. Then runs every fault of
+# the fault suite, more often than in 'make test'.
 SOAK_ROUNDS ?= 5000
 soak: build
 	$(RELEASE)/pipe-peer soak --packets 1000000000 --batch 256
 	NETMAP_FAULT_ROUNDS=$(SOAK_ROUNDS) $(SWIFT) test --disable-xctest --filter FaultTests
 
-# Every attack of the hostile suite so many times, in a release build, beside so many busy loops: a night's work.
+# Runs every attack HOSTILE_ROUNDS times in a release build, next to HOSTILE_LOOPS busy loops. Takes a night.
 HOSTILE_ROUNDS ?= 200
 HOSTILE_LOOPS ?= 2
-# Options of `swift test`: --no-parallel makes the attacks one after the other.
+# Options of `swift test`: --no-parallel runs the attacks one after the other.
 HOSTILE_FLAGS ?=
 HOSTILE_OPTIONS := -c release --scratch-path .build/hostile -Xswiftc -enable-testing
 hostile:

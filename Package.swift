@@ -1,7 +1,7 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-// No unsafe flags anywhere: a package that has them cannot be depended on by version.
+// No unsafe flags: SwiftPM does not allow them in a dependency that is selected by version.
 let settings: [SwiftSetting] = [
   .strictMemorySafety(),
   .enableUpcomingFeature("ExistentialAny"),
@@ -19,7 +19,7 @@ let package = Package(
     .executable(name: "netmapd", targets: ["netmapd"]),
     .executable(name: "pkt-gen", targets: ["pkt-gen"]),
     .executable(name: "vale-ctl", targets: ["vale-ctl"]),
-    // Modules of switches: the tutorial's, and one that does what it should not, for tests.
+    // Modules for switches: the tutorial's, and a faulty one for tests.
     .library(name: "port-guard", type: .dynamic, targets: ["port-guard"]),
     .library(name: "fault-module", type: .dynamic, targets: ["fault-module"]),
   ],
@@ -29,25 +29,25 @@ let package = Package(
     .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.1.3"),
   ],
   targets: [
-    // The ABI: net/netmap.h and friends, ours, installed for C programs.
+    // The ABI: this package's net/netmap.h and related headers, also installed for C programs.
     .target(name: "CNetmap"),
-    // Linux calls that Swift's Glibc module does not show. Header-only.
+    // Linux calls that Swift's Glibc module does not export. Header-only.
     .target(name: "CLinux"),
-    // Shared memory and netmap's rules. Knows no network interface.
+    // Shared memory and netmap's rules, without network interfaces.
     .target(name: "NetmapCore", dependencies: ["CNetmap", "CLinux"], swiftSettings: settings),
-    // Data halves of the backends for network interfaces: raw system calls, no library.
+    // Ring drivers of the backends for network interfaces: plain system calls, no library.
     .target(name: "NetmapLinux", dependencies: ["NetmapCore", "CLinux"], swiftSettings: settings),
-    // Control halves: opening interfaces, BPF programs and links, the choice of a backend.
+    // Control side of the backends: opening interfaces, BPF programs and links, backend selection.
     .target(
       name: "NetmapLinuxSetup", dependencies: ["NetmapLinux", "NetmapCore", "CLinux", "CBPF"],
       swiftSettings: settings, plugins: ["BPFObjects"]),
-    // libbpf, for NetmapLinuxSetup, NetworkStage, and tests that look what is loaded.
+    // libbpf, for NetmapLinuxSetup, NetworkStage, and tests that inspect loaded programs.
     .systemLibrary(name: "CBPF", providers: [.apt(["libbpf-dev"])]),
-    // Compiles bpf/ and makes Swift source of it.
+    // Compiles bpf/ and generates Swift source from the objects.
     .plugin(name: "BPFObjects", capability: .buildTool(), dependencies: ["bpf-embed"]),
     .executableTarget(
       name: "bpf-embed", path: "Sources/Tools/bpf-embed", swiftSettings: settings),
-    // A process as a client of a daemon: raw system calls, no library.
+    // The client of the daemon: plain system calls, no library.
     .target(
       name: "NetmapClient", dependencies: ["NetmapLinux", "NetmapCore", "CLinux"],
       swiftSettings: settings),
@@ -67,7 +67,7 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/Tools/netmapd", swiftSettings: settings),
-    // What an application author imports.
+    // The library that applications import.
     .target(
       name: "Netmap",
       dependencies: ["NetmapCore", "NetmapLinuxSetup", "NetmapClient", "CLinux"],
@@ -81,11 +81,11 @@ let package = Package(
         .product(name: "Histogram", package: "hdrhistogram-swift"),
       ],
       path: "Sources/Tools/netmap", swiftSettings: settings),
-    // Namespaces, veth pairs and traffic made in the kernel: what the bench measures on and tests use.
+    // Namespaces, veth pairs and traffic generated in the kernel, for measurements and tests.
     .target(
       name: "NetworkStage", dependencies: ["NetmapLinuxSetup", "NetmapCore", "CLinux", "CBPF"],
       path: "Sources/Tools/NetworkStage", swiftSettings: settings, plugins: ["BPFObjects"]),
-    // What the tools with netmap's traditional command lines share.
+    // Shared code of the tools with netmap's traditional command lines.
     .target(
       name: "ToolSupport", dependencies: ["Netmap", "CLinux"], path: "Sources/Tools/ToolSupport",
       swiftSettings: settings),
@@ -97,7 +97,7 @@ let package = Package(
       name: "pkt-gen", dependencies: ["PktGenCore", "ToolSupport"], path: "Sources/Tools/pkt-gen",
       swiftSettings: settings),
 
-    // Manages switches.
+    // The tool that manages switches.
     .executableTarget(
       name: "vale-ctl", dependencies: ["Netmap", "ToolSupport"], path: "Sources/Tools/vale-ctl",
       swiftSettings: settings),
@@ -143,7 +143,7 @@ let package = Package(
         "host-peer", "vale-ctl", "pkt-gen", "responder", "netmap",
       ],
       path: "Tests/Daemon", swiftSettings: settings),
-    // Processes that die, stop, lie and run out of things.
+    // Processes that die, stop, send false data and run out of resources.
     .testTarget(
       name: "FaultTests",
       dependencies: [
@@ -151,7 +151,7 @@ let package = Package(
         "host-peer",
       ],
       path: "Tests/Faults", swiftSettings: settings),
-    // Processes that mean harm, and what they must not be able to do.
+    // Attacks by hostile processes, which must not succeed.
     .testTarget(
       name: "HostileTests",
       dependencies: [
@@ -159,19 +159,19 @@ let package = Package(
         "vale-ctl", "host-peer", "hostile-peer",
       ],
       path: "Tests/Hostile", swiftSettings: settings),
-    // Attacks, one a subcommand: the wire protocol and the shared memory without the client's care.
+    // Attacks, one per subcommand, on the wire protocol and the shared memory.
     .executableTarget(
       name: "hostile-peer",
       dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux", "CTrace"],
       path: "Tests/Support/hostile-peer", swiftSettings: settings),
-    // ptrace(2) for Swift: processes are killed at a chosen instruction. Header-only.
+    // ptrace(2) for Swift, to kill processes at a chosen instruction. Header-only.
     .target(name: "CTrace", path: "Tests/Support/CTrace"),
-    // One end of a pipe in a process that can be killed.
+    // Opens and uses ports in a process that tests can kill.
     .executableTarget(
       name: "host-peer", dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CLinux"],
       path: "Tests/Support/host-peer",
       swiftSettings: settings),
-    // Backends on interfaces that the tests make in network namespaces of their own.
+    // Backends, on interfaces in network namespaces that the tests make.
     .testTarget(
       name: "NetworkTests",
       dependencies: [
@@ -179,7 +179,7 @@ let package = Package(
         "netmap", "pkt-gen", "port-driver", "port-holder",
       ],
       path: "Tests/Network", swiftSettings: settings),
-    // Holds, sends, receives and forwards in a process of its own, for the tests of interfaces.
+    // Holds, sends, receives and forwards in a separate process, for the tests of interfaces.
     .executableTarget(
       name: "port-driver", dependencies: ["Netmap"], path: "Tests/Support/port-driver",
       swiftSettings: settings),
@@ -201,7 +201,7 @@ let package = Package(
         "PktGenCore", "ToolSupport", "Netmap", "NetmapTestSupport", "pkt-gen",
       ],
       swiftSettings: settings),
-    // Drives one end of a pipe from a process of its own, for the tests of shared memory.
+    // Drives one end of a pipe in a separate process, for the tests of shared memory.
     .executableTarget(
       name: "pipe-peer", dependencies: ["NetmapCore", "CLinux"], path: "Tests/Support/pipe-peer",
       swiftSettings: settings),

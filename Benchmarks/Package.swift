@@ -1,7 +1,7 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-// A package of its own, so that those who depend on swift-netmap fetch and build nothing of this.
+// A separate package, so that dependents of swift-netmap do not fetch or build it.
 
 let settings: [SwiftSetting] = [
   .strictMemorySafety(),
@@ -21,23 +21,23 @@ let package = Package(
     .package(name: "swift-netmap", path: "..")
   ],
   targets: [
-    // The pipe loop in C, and what compares it with ours. Its Swift loops are those of netmap bench.
+    // The pipe loop in C, and the program that compares it with netmap bench's loops in Swift.
     .target(name: "PipeReference"),
     .executableTarget(
       name: "compare-pipes",
       dependencies: ["PipeReference", .product(name: "Netmap", package: "swift-netmap")],
       swiftSettings: settings),
-    // Sending, receiving and forwarding in C, for 'netmap bench --program'; and the same by DPDK.
+    // Sending, receiving and forwarding in C, for 'netmap bench --program', and the same with DPDK.
     .executableTarget(
       name: "interface-reference", publicHeadersPath: "."),
     .executableTarget(name: "testpmd-peer", swiftSettings: settings),
-    // Runs netmap bench and a reference in turns.
+    // Runs netmap bench and its peers in turns.
     .executableTarget(name: "compare", swiftSettings: settings),
-    // Measures what has a committed limit.
+    // Measures everything that has a committed limit.
     .executableTarget(name: "check-limits", swiftSettings: settings),
-    // To be preloaded: counts allocations.
+    // Counts allocations when preloaded.
     .target(name: "malloc-counter"),
-    // A known number of packets, for counting instructions and allocations.
+    // Moves a known number of packets, to count instructions and allocations.
     .executableTarget(
       name: "fixed-work", dependencies: [.product(name: "Netmap", package: "swift-netmap")],
       swiftSettings: settings),

@@ -2,34 +2,36 @@ internal import Glibc
 package import NetmapCore
 internal import NetmapLinuxSetup
 
-/// An engine in this process: it plays the part that netmap leaves to the kernel.
+/// An engine in this process, which does the work that netmap leaves to the kernel.
 ///
-/// Ports meet each other (the two ends of a pipe, say) when they are opened on the same engine. Most
-/// programs never mention one: ports are opened on ``shared``. Separate engines are separate
-/// worlds, which suits tests. Nothing needs to be installed, and no privilege is needed.
+/// Ports meet each other (the two ends of a pipe, for example) only when they are opened on the
+/// same engine. Most programs never mention an engine: ``Port`` opens its ports on ``shared()`` by
+/// default. Separate engines share nothing, which suits tests. An engine needs no installation and
+/// no privilege.
 ///
-/// Safe to use from any thread. An engine lives until its last port has been closed. A child made by
-/// fork(2) is not part of it: ports opened before the fork refuse to work there, with `EBADF`.
+/// Safe to use from any thread. An open port keeps its engine alive. A fork(2) child is not part of
+/// the engine: syncs and waits on ports that were opened before the fork throw `EBADF` there.
 public final class EmbeddedEngine: PortEngine {
   let engine: Engine
 
-  /// Makes an engine of its own.
+  /// Creates an engine that shares nothing with other engines.
   ///
-  /// - Throws: ``NetmapError`` when there is no memory or descriptor left for it.
+  /// - Throws: ``NetmapError`` when memory or descriptors run out.
   public init() throws(NetmapError) {
     engine = try Engine(interfaces: LinuxInterfaces())
   }
 
-  /// Makes an engine that finds interfaces, or drives them, in another way than the usual one.
+  /// Creates an engine with another provider of network interfaces than Linux's.
   package init(interfaces: some InterfaceProvider) throws(NetmapError) {
     engine = try Engine(interfaces: interfaces)
   }
 
   private static let sharedResult = Result { () throws(NetmapError) in try EmbeddedEngine() }
 
-  /// The engine of this process, made at first use.
+  /// The engine that this process uses by default, created at first use.
   ///
-  /// - Throws: ``NetmapError`` when it could not be made; the same error every time.
+  /// - Throws: ``NetmapError`` when the engine could not be created; every call throws the same
+  ///   error.
   public static func shared() throws(NetmapError) -> EmbeddedEngine {
     try sharedResult.get()
   }
@@ -50,18 +52,19 @@ extension Engine: BindingProvider {
     if request.flags.contains(.isolated) { return try openIsolated(request) }
     let registration = try register(request)
     do throws(NetmapError) {
-      // Every port is a client of its own: only so can two ports of one process share a ring.
+      // Each port is a separate client: only then can two ports of one process share a ring.
       let tag = try addClient(process: getpid())
       do throws(NetmapError) {
         let attached = try attach(registration, tag: tag)
-        // No other process has its memory mapped.
+        // No other process maps this memory, so no other process can have written an address into a
+        // slot.
         attached.allowIndirect(.all)
         return PortBinding(
           registration, attached, doorbells,
           end: { [self] keepsViews in
             release(registration.id, keepsViews: keepsViews)
             removeClient(tag)
-            // Senders may have waited for room in it.
+            // Senders may be waiting for room in this port.
             if registration.place != nil { wakeHeldSenders() }
           }, forget: { [self] in forget(registration.id) })
       } catch {
@@ -87,8 +90,9 @@ extension Engine: BindingProvider {
 public struct OpenPort: Hashable, Sendable {
   public let name: String
   public let geometry: PortGeometry
-  /// The region its buffers lie in; ports with the same number can exchange buffers.
+  /// The number of the region that holds the port's buffers; ports with the same number can
+  /// exchange buffers.
   public let memoryID: UInt16
-  /// How many times it is open.
+  /// How many bindings the port has now.
   public let openCount: Int
 }

@@ -2,8 +2,8 @@ internal import Glibc
 internal import NetmapCore
 
 extension Engine {
-  /// Opens an isolated port: its rings are in a region of their own, and the engine's worker carries the
-  /// packets between them and the port that was asked for.
+  /// Opens an isolated port: its rings lie in a separate region, and the engine's worker moves packets between
+  /// that region and the requested port.
   func openIsolated(_ request: RegisterRequest) throws(NetmapError) -> PortBinding {
     let inside = try register(try request.insideRequest())
     var undo: [() -> Void] = [{ [self] in release(inside.id) }]

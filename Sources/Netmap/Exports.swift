@@ -1,2 +1,2 @@
-// An application imports Netmap and nothing else; slots, names, errors and counters live below.
+// An application imports only Netmap. NetmapCore defines slots, names, errors and counters.
 @_exported public import NetmapCore

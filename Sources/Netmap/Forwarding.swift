@@ -1,22 +1,22 @@
 public import NetmapCore
 
 extension ReceiveRing {
-  /// Moves packets to a transmit ring, without copying them if both ports share a region.
+  /// Moves packets to a transmit ring, without a copy if both ports share a memory region.
   ///
-  /// Within a region the buffers of the two slots change places; between regions the bytes are
-  /// copied, and a packet that is longer than the target's buffers is cut off there. Copied as well are
-  /// packets that begin elsewhere in their buffers than the target's slots say (`@offset`).
+  /// Within a region, this method swaps the buffers of the two slots. Between regions, it copies the bytes and
+  /// truncates a packet that is longer than the target's buffers. It also copies packets whose offset in the
+  /// buffer differs from the offset in the target's slot (`@offset`).
   ///
-  /// The process may be killed at any time: of each packet whose buffer changes places it is known
-  /// afterwards which ring has it, and every buffer is in one slot. Programs that exchange buffer indexes
-  /// by themselves (``unsafeRing``, netmap's C interface) do not have that protection.
+  /// The process may be killed at any time. Afterwards it is known for each swapped packet which ring owns it,
+  /// and every buffer is in exactly one slot. Programs that swap buffer indexes themselves (``unsafeRing``,
+  /// netmap's C interface) do not have that protection.
   ///
   /// - Parameters:
-  ///   - target: Where the packets go; they leave at the next sync of its port. Both rings' heads move
-  ///     when all packets have been edited.
-  ///   - limit: How many slots at most.
-  ///   - edit: May change the bytes of each slot on their way.
-  /// - Returns: How many slots were moved: as many as there are packets, room, and limit.
+  ///   - target: The ring that gets the packets; they leave at the next sync of its port. Both heads
+  ///     move once after the last swap, or after each packet that is copied to another region.
+  ///   - limit: The maximum number of slots to move.
+  ///   - edit: Called once per slot, in order; may change the packet's bytes, but not their number.
+  /// - Returns: The number of slots moved: the minimum of the packets, the room and `limit`.
   @inlinable
   @discardableResult
   public mutating func forward(
@@ -41,7 +41,7 @@ extension ReceiveRing {
     return total
   }
 
-  /// The same without changing anything.
+  /// Moves packets to a transmit ring without changing them; see ``forward(to:limit:_:)``.
   @inlinable
   @discardableResult
   public mutating func forward(to target: inout TransmitRing, limit: Int = .max) -> Int {
@@ -80,7 +80,7 @@ extension ReceiveRing {
     unsafe note.end()
   }
 
-  /// A slot, loaded once, and where its packet lies.
+  /// A slot, loaded once, and the place and length of its packet, limited to the buffer.
   @inlinable @inline(__always)
   func load(
     _ index: UInt32
@@ -97,7 +97,7 @@ extension ReceiveRing {
 }
 
 extension TransmitRing {
-  /// Copies a packet into the buffer of a slot, and says so in the slot.
+  /// Copies a packet into a slot's buffer, truncated to the room there, and stores its length in the slot.
   @inlinable @inline(__always)
   func copy(
     _ slot: Slot, _ start: UnsafeMutableRawPointer, _ length: Int, to index: UInt32

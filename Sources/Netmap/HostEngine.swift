@@ -3,26 +3,25 @@ package import NetmapClient
 package import NetmapCore
 internal import Synchronization
 
-/// The engine that all processes of the host (or of one user) share: ports opened on it meet those of
-/// other processes.
+/// The engine that all processes of the host (or of one user) share: their ports meet there.
 ///
-/// A small daemon, netmapd(8), keeps it; it is started when it is needed and leaves when it is idle. Packets
-/// move in shared memory between the processes themselves, and go on moving when the daemon ends;
-/// only opening a port needs it.
+/// The daemon netmapd(8) runs the engine. It starts on demand and exits when it is idle. Packets move through
+/// shared memory between the processes themselves and continue to move after the daemon exits; only control
+/// calls, such as opening a port, need the daemon.
 ///
-/// Safe to use from any thread. After fork(2) the child connects anew at its first use.
+/// Safe to use from any thread. After fork(2) the child makes a connection of its own at its first use.
 public final class HostEngine: PortEngine {
   private let address: DaemonAddress?
   private let provider: DaemonBindings
 
-  /// The engine at the usual place: `$NETMAP_SOCKET`, else the host's, else the user's own.
+  /// The engine at the default address: `$NETMAP_SOCKET` if set, else the host's, else the user's own.
   ///
-  /// Nothing is connected or started before a port is opened.
+  /// The first control call, such as opening a port, connects and starts a daemon if none runs.
   public static let shared = HostEngine(address: nil)
 
-  /// An engine whose daemon listens on `socket`, and is running.
+  /// An engine whose daemon already listens on `socket`; the engine never starts a daemon there.
   ///
-  /// - Throws: ``NetmapError`` `EINVAL` for a path that cannot be a socket's.
+  /// - Throws: ``NetmapError`` `EINVAL` for a path that is empty or too long for a socket (107 bytes).
   public convenience init(socket: String) throws(NetmapError) {
     self.init(address: try DaemonAddress(path: socket))
   }
@@ -34,17 +33,17 @@ public final class HostEngine: PortEngine {
 
   public var access: PortEngineAccess { PortEngineAccess(provider: provider) }
 
-  /// Every port that is open on the engine, whoever opened it.
+  /// Every port that is open on the engine, in any process.
   ///
   /// - Throws: ``NetmapError`` `ENOENT` or `ECONNREFUSED` when no daemon is running.
   package func listing() throws(NetmapError) -> [PortListing] {
     try provider.listing()
   }
 
-  /// What is wrong with the memory that ports share; see ``Engine/check()``.
+  /// Inconsistencies in the memory that ports share; see ``Engine/check()``.
   ///
-  /// What is found is looked for again, twice, and believed when it is there each time. Blocks for about
-  /// 50 ms when there is something.
+  /// Checks up to three times and reports only the findings of every check: a check of ports in use can report
+  /// passing states. Blocks for about 50 ms when the first check finds something.
   ///
   /// - Throws: ``NetmapError`` `ENOENT` or `ECONNREFUSED` when no daemon is running.
   package func check() throws(NetmapError) -> DaemonCheck {
@@ -58,15 +57,15 @@ public final class HostEngine: PortEngine {
     return result
   }
 
-  /// A port that another process (or another program in this one) opened, by a copy of its token.
+  /// A port that another process (or another program in this one) opened, from a copy of its token.
   ///
-  /// The port is open as long as a copy of its token is, here or elsewhere. Both processes may use the
-  /// rings; one sync at a time does its work.
+  /// The port stays open while any copy of its token is open, in any process. Both processes may use the rings;
+  /// of concurrent syncs of a ring, one does the work.
   ///
-  /// - Parameter descriptor: The copy; the port's from now on.
+  /// - Parameter descriptor: The copy. The call takes ownership.
   /// - Returns: The port.
-  /// - Throws: ``NetmapError`` `EINVAL` or `ENOTSOCK` when it is no token, `EBADF` when it is bound to no
-  ///   port, `ECONNRESET` when its daemon has gone.
+  /// - Throws: ``NetmapError`` `EINVAL` or `ENOTSOCK` when the descriptor is not a token, `EBADF` when the
+  ///   token is not bound to a port, `ECONNRESET` when its daemon has exited.
   package func port(token descriptor: CInt) throws(NetmapError) -> Port {
     let binding = try provider.attach(Token(owning: descriptor))
     return Port(
@@ -76,7 +75,7 @@ public final class HostEngine: PortEngine {
   }
 }
 
-/// This process's connection to a daemon; made when it is needed, and again when the daemon has gone.
+/// This process's connection to a daemon: made on demand, and again after the daemon has exited.
 private final class DaemonBindings: BindingProvider {
   private let address: DaemonAddress?
   private let current = Mutex<DaemonConnection?>(nil)
@@ -103,14 +102,14 @@ private final class DaemonBindings: BindingProvider {
       }, forget: { connection.forget(registration) })
   }
 
-  /// Uses a port that was opened elsewhere.
+  /// Uses a port that another process, or another program in this one, opened.
   func attach(_ token: Token) throws(NetmapError) -> PortBinding {
     let daemon = try token.daemon()
     if let known = current.withLock({ $0 }), known.isUsable, known.address == daemon {
       do throws(NetmapError) {
         return try bind(try known.attach(token), known)
       } catch {
-        // Another daemon may have had the same address since.
+        // The address may belong to another daemon by now.
         guard error.code == .badDescriptor else { throw error }
       }
     }
@@ -141,7 +140,7 @@ private final class DaemonBindings: BindingProvider {
     try DaemonConnection(address: address, starts: false).listing()
   }
 
-  /// Asks the daemon; once more where it left between the connection and the question.
+  /// Asks the daemon, and retries twice if it exits between the connection and the request.
   private func withConnection<R>(
     _ body: (DaemonConnection) throws(NetmapError) -> R
   ) throws(NetmapError) -> R {
@@ -161,7 +160,7 @@ private final class DaemonBindings: BindingProvider {
     if let known = current.withLock({ $0 }), known.isUsable { return known }
     let made = try DaemonConnection(address: address)
     return current.withLock { known in
-      // Another thread may have been faster; ports of one engine share their doorbell.
+      // Another thread may have connected first. All ports of one engine share one doorbell.
       if let known, known.isUsable { return known }
       known = made
       return made
@@ -169,12 +168,12 @@ private final class DaemonBindings: BindingProvider {
   }
 }
 
-/// What a port has moved since it was made.
+/// The packets and bytes that a port has moved since its creation.
 package struct PortTraffic: Hashable, Sendable {
   package let sent: PortListing.Traffic
   package let received: PortListing.Traffic
 
-  /// The sums, with the names they are shown under.
+  /// The sums, each with its display name.
   package var fields: [(name: String, value: UInt64)] {
     [
       ("tx_packets", sent.packets), ("tx_bytes", sent.bytes), ("tx_drops", sent.drops),
@@ -183,7 +182,7 @@ package struct PortTraffic: Hashable, Sendable {
     ]
   }
 
-  /// Drops by reason, and what broadcasts became.
+  /// Drops by reason, broadcasts, and the copies that broadcasts made, each with its display name.
   package var details: [(name: String, value: UInt64)] {
     let drops = [("tx", sent), ("rx", received)].flatMap { direction, traffic in
       DropReason.allCases.map { reason in
@@ -195,7 +194,7 @@ package struct PortTraffic: Hashable, Sendable {
 }
 
 extension HostEngine {
-  /// What every open port has moved, by name.
+  /// The traffic of every open port, by the port's name.
   ///
   /// - Throws: As ``listing()``.
   package func traffic() throws(NetmapError) -> [String: PortTraffic] {

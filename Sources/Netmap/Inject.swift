@@ -1,19 +1,20 @@
 internal import NetmapCore
 
 extension Port {
-  /// Queues a copy of one packet on any transmit ring that has room, as several slots if it is longer
-  /// than a buffer. It leaves at the next sync or wait.
+  /// Queues a copy of one packet on any transmit ring that has room.
   ///
-  /// For the occasional packet; a program that sends many fills ``transmitRing(_:)`` itself.
+  /// A packet that is longer than a buffer takes several slots. The packet leaves at the next sync or
+  /// wait. This method is for occasional packets; a program that sends many fills ``transmitRing(_:)``.
   ///
-  /// - Parameter packet: 1 byte to as many as the free slots of one ring can hold.
-  /// - Returns: False, and nothing is queued, when no ring has room for the whole packet.
+  /// - Parameter packet: At least 1 byte, and at most the bytes that the free slots of one ring
+  ///   hold.
+  /// - Returns: False when no ring has room for the whole packet; then nothing is queued.
   @discardableResult
   public func inject(_ packet: RawSpan) -> Bool {
     for attempt in 0..<transmitRingCount {
       let index = (nextInjectRing + attempt) % transmitRingCount
       var ring = transmitRing(index)
-      // How much of the packet goes into each slot.
+      // How many bytes of the packet go into each slot.
       var parts: [Int] = []
       var left = packet.byteCount
       repeat {
@@ -27,7 +28,7 @@ extension Port {
         let isQueued = ring.append(
           packet.extracting(start..<start + part),
           flags: number + 1 < parts.count ? .moreFragments : [])
-        // Only a peer that rewrites offsets meanwhile brings this about.
+        // Only a peer that rewrites offsets in the meantime can cause this.
         guard isQueued else { return false }
         start += part
       }

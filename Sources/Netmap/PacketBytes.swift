@@ -28,8 +28,8 @@ extension MutableRawSpan {
     set { storeBytes(of: newValue, toByteOffset: offset, as: UInt8.self) }
   }
 
-  /// Exchanges the bytes `first..<first + count` with those from `second` on; traps when the packet is
-  /// not long enough. Meant for addresses: source for destination.
+  /// Swaps `count` bytes from `first` on with those from `second` on, such as source and destination addresses;
+  /// traps when the packet is not long enough.
   @inlinable
   public mutating func exchange(_ first: Int, _ second: Int, count: Int) {
     for offset in 0..<count {

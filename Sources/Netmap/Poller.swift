@@ -10,25 +10,24 @@ internal import NetmapCore
 /// while try poller.wait(for: &items) > 0 { ... }
 /// ```
 ///
-/// All ports must be open on one engine. One thread at a time.
+/// All ports must be open on one engine. Only one thread at a time may use a poller.
 public final class Poller {
-  /// The sleeper, and whose doorbell it watches; made for the first ports that are waited for.
+  /// The sleeper and the doorbell table that it watches; made at the first wait.
   private var sleeper: (sleeper: Sleeper, doorbells: DoorbellTable)?
 
   public init() {}
 
-  /// Syncs every port, and sleeps until one of them or a descriptor is ready.
+  /// Syncs every port, and sleeps until one of the ports or descriptors is ready.
   ///
-  /// Every port is synced at least once, so what is queued for sending leaves even if another item is
-  /// ready at once.
+  /// Syncs every port at least once, so queued packets leave even if another item is ready at once.
   ///
   /// - Parameters:
-  ///   - items: What to wait for; ``PollItem/ready`` is set on return.
-  ///   - timeout: How long; nil waits for ever, zero only looks.
-  /// - Returns: How many items are ready; 0 when the time was up.
+  ///   - items: The ports and descriptors to wait for; sets ``PollItem/ready`` of each.
+  ///   - timeout: The longest time to sleep. Nil waits forever; zero does not sleep.
+  /// - Returns: The number of ready items; 0 when the timeout has passed.
   /// - Throws: ``NetmapError`` `EINVAL` for ports of several engines, `EINTR` when a signal handler
-  ///   ran, `EBADF` for a port that is closed or was opened before a fork, `EMFILE` or `ENFILE` when
-  ///   there are no descriptors left.
+  ///   ran, `EBADF` for a port that is closed or was opened before a fork, `EMFILE` or `ENFILE`
+  ///   when there are no descriptors left.
   public func wait(
     for items: inout [PollItem], timeout: Duration? = nil
   ) throws(NetmapError) -> Int {
@@ -76,7 +75,7 @@ public final class Poller {
   }
 }
 
-/// One thing that a ``Poller`` waits for.
+/// A port or a descriptor that a ``Poller`` waits for.
 public struct PollItem {
   enum Source {
     case port(Port)
@@ -88,7 +87,7 @@ public struct PollItem {
   /// What to wait for.
   public var wanted: Readiness
 
-  /// What the last wait found.
+  /// The result of the last wait.
   public internal(set) var ready: Readiness = []
 
   public init(_ port: Port, for wanted: Readiness) {
@@ -97,7 +96,7 @@ public struct PollItem {
   }
 
   /// - Parameters:
-  ///   - descriptor: Any descriptor that poll(2) takes. It stays the caller's.
+  ///   - descriptor: Any descriptor that poll(2) takes. The caller keeps ownership.
   ///   - wanted: What to wait for.
   public init(descriptor: CInt, for wanted: Readiness = .receive) {
     source = .descriptor(descriptor)

@@ -4,7 +4,7 @@ internal import NetmapClient
 internal import NetmapCore
 internal import NetmapLinuxSetup
 
-/// An open netmap port: rings of packet buffers shared with whoever is at the other end.
+/// An open netmap port: rings of packet buffers shared with the peer.
 ///
 /// ```swift
 /// let port = try Port("netmap:a{1")
@@ -15,25 +15,25 @@ internal import NetmapLinuxSetup
 /// }
 /// ```
 ///
-/// The life of a packet: ``wait(for:timeout:)`` or ``sync(_:)`` makes what has arrived visible in the
-/// receive rings; reading moves a ring's head; the next sync gives the slots before the head back.
-/// Sending is the mirror image: filling slots moves the head of a transmit ring, the next sync takes
-/// them over.
+/// A packet takes these steps. ``wait(for:timeout:)`` or ``sync(_:)`` makes packets that have arrived visible
+/// in the receive rings; reading a packet moves the ring's head; the next sync returns the slots before the
+/// head to the engine. Sending mirrors this: filling slots moves the head of a transmit ring, and the next sync
+/// sends those slots.
 ///
-/// A port is used by one thread at a time, which the compiler checks (it is not `Sendable`). To use the
-/// rings of one port from several threads open it several times, each with its own ring
-/// (`netmap:a{1-0`, `netmap:a{1-1`). The memory stays mapped as long as the port object lives; the
-/// binding ends with ``close()`` or with the object.
+/// Only one thread at a time uses a port, which the compiler checks (`Port` is not `Sendable`). To use the
+/// rings of one port from several threads, open the port several times, each time with its own ring
+/// (`netmap:a{1-0`, `netmap:a{1-1`). The memory stays mapped for the lifetime of the port object; the binding
+/// ends with ``close()`` or with the object.
 @safe
 public final class Port {
   let binding: PortBinding
-  /// Where requests about the port go.
+  /// Answers control requests about the port.
   let provider: any BindingProvider
   let attached: AttachedPort
   private let registration: Registration
   private let process = unsafe ForkGuard.Mark()
 
-  // What every sync and every view needs, as plain data: no reference is counted on the way.
+  // Plain data for every sync and every view, so that the packet path counts no references.
   private let path: UnsafePointer<SyncPath>
   @usableFromInline let rings: UnsafeMutablePointer<Ring>
   @usableFromInline let origins: UnsafeMutablePointer<RingOrigin>
@@ -42,29 +42,31 @@ public final class Port {
 
   private var isOpen = true
   private var sleeper: Sleeper?
-  /// Where ``inject(_:)`` looks first.
+  /// The ring that ``inject(_:)`` tries first.
   var nextInjectRing = 0
 
-  /// The region the buffers lie in (`nr_mem_id`), a number of the port's engine. Ports of one engine that
-  /// have the same number exchange packets without copying them; see ``sharesMemory(with:)``.
+  /// The number of the region that holds the buffers (`nr_mem_id`).
+  ///
+  /// Ports of one engine that have the same number exchange packets without copying them; see
+  /// ``sharesMemory(with:)``.
   public let memoryID: UInt16
 
   private let bufferBytes: Int
 
-  /// The port as it was asked for.
+  /// The specification that the port was opened with.
   public let specification: PortSpecification
 
   /// Opens a port by name, such as `netmap:a{1`.
   ///
   /// - Parameters:
-  ///   - name: A port name in libnetmap's grammar: `netmap:` and the name, then perhaps a ring
+  ///   - name: A port name in libnetmap's grammar: `netmap:` and the name, optionally followed by a ring
   ///     selection and options. See ``PortSpecification``.
-  ///   - flags: Flags beyond those the name carries.
-  ///   - extraBuffers: Buffers wanted beyond those in the rings; see ``extraBufferCount``.
-  ///   - engine: Where to open it, an ``EmbeddedEngine`` or a ``HostEngine``; nil for
+  ///   - flags: Flags in addition to those in the name.
+  ///   - extraBuffers: Number of buffers wanted in addition to those in the rings; see ``extraBufferCount``.
+  ///   - engine: The engine to open it on, an ``EmbeddedEngine`` or a ``HostEngine``; nil for
   ///     ``EmbeddedEngine/shared()``.
-  /// - Throws: ``NetmapError`` with the `errno` netmap(4) has for the refusal: `EINVAL` for a
-  ///   malformed name, `ENXIO` for one that nobody has, `EBUSY`, `ENOMEM`, ...
+  /// - Throws: ``NetmapError`` with the `errno` that netmap(4) has for the refusal: `EINVAL` for a malformed
+  ///   name, `ENXIO` when no such port exists, `EBUSY`, `ENOMEM`, ...
   public convenience init(
     _ name: String, flags: BindingFlags = [], extraBuffers: Int = 0,
     engine: (any PortEngine)? = nil
@@ -165,11 +167,10 @@ public final class Port {
     binding.finish()
   }
 
-  /// A copy of the descriptor that keeps the port open, for another process: see
-  /// ``HostEngine/port(token:)``.
+  /// A copy of the descriptor that keeps the port open, for another process; see ``HostEngine/port(token:)``.
   ///
-  /// - Parameter survivesExec: Whether a program that this process becomes inherits the copy.
-  /// - Returns: The copy, the caller's to close.
+  /// - Parameter survivesExec: Whether the copy stays open when this process calls execve(2).
+  /// - Returns: The copy. The caller closes it.
   /// - Throws: ``NetmapError`` `EOPNOTSUPP` for a port of an embedded engine, `EBADF` after ``close()``.
   package func duplicateToken(survivesExec: Bool = false) throws(NetmapError) -> CInt {
     guard let token = binding.token else {
@@ -180,14 +181,14 @@ public final class Port {
     return try token.duplicate(survivesExec: survivesExec)
   }
 
-  /// Ends the binding: the rings become free for others, and every further sync or wait throws.
+  /// Ends the binding: other programs can open the rings, and every further sync or wait throws.
   ///
-  /// Never blocks and never waits for a peer; packets already sent stay where the peer finds them.
-  /// The port's memory stays as it is until the object goes. Closing twice does nothing.
+  /// Never blocks and never waits for a peer; packets that were sent stay available to the peer. The port's
+  /// memory stays mapped until the object is deallocated. Closing a port twice does nothing.
   public func close() {
     guard isOpen else { return }
     isOpen = false
-    // A fork child must not take the parent's port away.
+    // A fork child must not close its parent's port.
     guard unsafe process.isThisProcess else { return }
     binding.close()
   }
@@ -197,58 +198,60 @@ extension Port {
   /// The port's name without `netmap:`, such as `a{1`.
   public var name: String { registration.name.rawValue }
 
-  /// All rings of the port, whichever of them this binding holds.
+  /// The counts and sizes of all rings of the port, whichever of them this binding holds.
   public var geometry: PortGeometry { registration.geometry }
 
-  /// Bytes in the region (`nr_memsize`).
+  /// Bytes in the memory region (`nr_memsize`).
   public var memorySize: Int { registration.memorySize }
 
-  /// Where the binding's `netmap_if` begins in the region, in bytes (`nr_offset`).
+  /// Offset of the binding's `netmap_if` in the region, in bytes (`nr_offset`).
   public var interfaceOffset: Int { registration.interfaceOffset }
 
-  /// Where a ring begins, in bytes after the binding's `netmap_if`: what `ring_ofs` says.
+  /// Distance from the binding's `netmap_if` to a ring, in bytes: netmap's `ring_ofs`.
   ///
   /// - Parameters:
-  ///   - direction: Which kind of ring.
-  ///   - index: Counted from the first one this binding holds; anything else traps.
-  /// - Returns: The distance in bytes.
+  ///   - direction: Transmit or receive.
+  ///   - index: Counted from the first ring of the direction that this binding holds. An index out of range
+  ///     traps.
+  /// - Returns: The distance in bytes, which can be negative.
   public func ringOffset(_ direction: Direction, _ index: Int) -> Int {
     let ring = unsafe direction == .transmit ? attached.transmit(index) : attached.receive(index)
     return unsafe ring.ring.base - attached.interface
   }
 
-  /// Bytes in a buffer: the most that one slot holds, offsets apart.
+  /// Bytes in a buffer: the most that one slot holds, less its offset.
   ///
-  /// Constant, though other processes can write where the segment says it.
+  /// Constant: read once when the port is opened, since other processes can write to the segment.
   public var bufferSize: Int { bufferBytes }
 
-  /// Whether buffers of the two ports can change places: then ``ReceiveRing/forward(to:limit:_:)`` copies no
-  /// packet. True for ports in one region of one engine, however they were opened.
+  /// Whether the two ports can swap buffers, so that ``ReceiveRing/forward(to:limit:_:)`` copies no packet.
+  ///
+  /// True for ports in one region of one engine, however they were opened.
   public func sharesMemory(with other: Port) -> Bool {
     attached.region.identity == other.attached.region.identity
   }
 
-  /// Transmit rings that this binding holds.
+  /// Number of transmit rings that this binding holds.
   public var transmitRingCount: Int { transmitCount }
 
-  /// Receive rings that this binding holds.
+  /// Number of receive rings that this binding holds.
   public var receiveRingCount: Int { receiveCount }
 
-  /// What drives the port's rings, when it is a network interface; nil for pipes and the like.
+  /// What drives the port's rings, for a network interface or an isolated port; nil for other ports.
   public var backend: PortBackend? {
     registration.backend.map {
       PortBackend(name: $0.name, mode: $0.mode, refusals: $0.refusals, remarks: $0.remarks)
     }
   }
 
-  /// How many extra buffers were given at opening; at most as many as were asked for.
+  /// Number of extra buffers that the engine gave at opening; at most the number requested.
   public var extraBufferCount: Int { registration.extraBuffers }
 
-  /// Transmit ring `index` of this binding, as it stands now.
+  /// A view of transmit ring `index` of this binding, in its current state.
   ///
-  /// Take it anew after each sync or wait: it remembers how much room there was.
+  /// Take a new view after each sync or wait: a view keeps the amount of room that it found.
   ///
-  /// - Parameter index: `0..<transmitRingCount`; anything else traps.
+  /// - Parameter index: `0..<transmitRingCount`. An index out of range traps.
   /// - Returns: The free slots of the ring.
   @inlinable
   @_lifetime(borrow self)
@@ -258,11 +261,11 @@ extension Port {
     return unsafe _overrideLifetime(ring, borrowing: self)
   }
 
-  /// Receive ring `index` of this binding, as it stands now.
+  /// A view of receive ring `index` of this binding, in its current state.
   ///
-  /// Take it anew after each sync or wait: it remembers how many packets there were.
+  /// Take a new view after each sync or wait: a view keeps the number of packets that it found.
   ///
-  /// - Parameter index: `0..<receiveRingCount`; anything else traps.
+  /// - Parameter index: `0..<receiveRingCount`. An index out of range traps.
   /// - Returns: The packets in the ring.
   @inlinable
   @_lifetime(borrow self)
@@ -275,14 +278,14 @@ extension Port {
 }
 
 extension Port {
-  /// Sends what the transmit rings hold, or shows what has arrived in the receive rings: the
-  /// `NIOCTXSYNC` and `NIOCRXSYNC` of netmap(4), for all rings of one direction.
+  /// Sends the packets in the transmit rings, or makes arrived packets visible in the receive rings.
   ///
-  /// Never blocks. A ring that another thread is syncing through another binding is left out. A ring
-  /// whose cursors were out of place is reset, which ``statistics`` counts.
+  /// This is netmap(4)'s `NIOCTXSYNC` or `NIOCRXSYNC` for all rings of one direction of this binding. Never
+  /// blocks. Skips a ring that another thread or process is syncing through another binding. Resets a ring
+  /// whose cursors are out of range, and counts the reset in ``statistics``.
   ///
-  /// - Throws: ``NetmapError`` `EIO` when the interface has gone, `EBADF` after ``close()`` and in a
-  ///   fork child.
+  /// - Throws: ``NetmapError`` `EIO` when the interface is gone or its backend has failed, `EBADF` after
+  ///   ``close()`` and in a fork child.
   public func sync(_ direction: Direction) throws(NetmapError) {
     guard isOpen else { throw unusable() }
     switch unsafe direction == .transmit ? SyncPath.transmit(path) : SyncPath.receive(path) {
@@ -292,18 +295,20 @@ extension Port {
     }
   }
 
-  /// Syncs, and sleeps until a receive ring has packets or a transmit ring has room: poll(2) on the
-  /// port, with its rules.
+  /// Syncs, and sleeps until a receive ring has packets or a transmit ring has room: poll(2) on the port, with
+  /// netmap's rules.
   ///
-  /// Waiting for either direction also sends what the transmit rings hold. Ready means that some ring
-  /// has slots past its `cur`. Sleeping uses no CPU; the sleeper is woken by the other end's sync.
+  /// Waiting for `.receive` also sends what the transmit rings hold, unless the port was opened with
+  /// `NR_NO_TX_POLL`. A direction is ready when one of its rings has slots past its `cur`. A sleep uses no CPU;
+  /// the peer's sync ends it.
   ///
   /// - Parameters:
-  ///   - wanted: What to wait for.
-  ///   - timeout: How long; nil waits for ever, zero only looks.
-  /// - Returns: What is ready; empty when the time was up. `.error` says that a ring was reset.
-  /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran, `EBADF` after ``close()`` and in a
-  ///   fork child.
+  ///   - wanted: The directions to wait for.
+  ///   - timeout: The longest time to sleep. Nil waits forever; zero does not sleep.
+  /// - Returns: The ready directions; empty when the timeout has passed. Includes `.error` when a ring was
+  ///   reset or a backend has failed.
+  /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran, `EBADF` after ``close()`` and in a fork
+  ///   child, `EMFILE` or `ENFILE` when there are no descriptors left.
   @discardableResult
   public func wait(
     for wanted: Readiness, timeout: Duration? = nil
@@ -328,7 +333,7 @@ extension Port {
     guard unsafe isOpen && process.isThisProcess else { throw unusable() }
   }
 
-  // Out of line, as is the next one: a sync should not make room for an error's parts.
+  // Out of line, like `gone()`: a sync needs no stack space for the parts of an error.
   @inline(never)
   private func unusable() -> NetmapError {
     NetmapError(
@@ -344,7 +349,7 @@ extension Port {
       remedy: "close the port and open it again")
   }
 
-  /// What has happened on the rings of this binding, and how often it had to wait.
+  /// Counters of the rings of this binding, and of its waits.
   public var statistics: PortStatistics {
     var result = PortStatistics()
     for index in 0..<attached.transmitCount {
@@ -360,7 +365,7 @@ extension Port {
 }
 
 extension Duration {
-  /// Whole nanoseconds, 0 for what is negative, the largest for what is beyond 584 years.
+  /// Whole nanoseconds, 0 for a negative duration, and at most 2^63 - 1 (292 years).
   var nanosecondsClamped: UInt64 {
     let (seconds, attoseconds) = components
     guard seconds >= 0, attoseconds >= 0 else { return 0 }

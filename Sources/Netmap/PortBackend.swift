@@ -1,18 +1,19 @@
-/// What carries the packets of a network interface, and why nothing better does.
+/// What drives the rings of a network interface or an isolated port, and why better backends were refused.
 public struct PortBackend: Hashable, Sendable, CustomStringConvertible {
-  /// The backend, as `@backend:name=...` spells it: `xdp`, `packet`, ...
+  /// The backend, as `@backend:name=...` spells it: `xdp`, `packet`, ...; `isolated` for an isolated port.
   public let name: String
 
-  /// How the driver takes part, as `@backend:mode=...` spells it; empty where there is no choice.
+  /// How the network driver takes part, as `@backend:mode=...` spells it; empty for a backend with
+  /// one mode only.
   public let mode: String
 
-  /// One line for each better choice that was tried first: which, and why it was refused.
+  /// One line for each better backend that was tried before: its name, and why it was refused.
   public let refusals: [String]
 
-  /// What to know about it, one line each: that packets are shared with the host, for instance.
+  /// Notes about the backend in use, one line each, such as that it shares packets with the host.
   public let remarks: [String]
 
-  /// For one line of a log: `xdp copy (xdp zerocopy: not supported by the driver)`.
+  /// Text for one line of a log: `xdp copy (xdp zerocopy: not supported by the driver)`.
   public var description: String {
     let title = mode.isEmpty ? name : "\(name) \(mode)"
     let notes = refusals + remarks

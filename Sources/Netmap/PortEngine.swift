@@ -1,52 +1,55 @@
 internal import NetmapClient
 internal import NetmapCore
 
-/// Where ports are opened: an ``EmbeddedEngine`` in this process, or the ``HostEngine`` that all
-/// processes of the host share.
+/// Opens ports: an ``EmbeddedEngine`` in this process, or the ``HostEngine`` that all processes of
+/// the host share.
 public protocol PortEngine: AnyObject, Sendable {
-  /// How ports reach the engine. Only this package makes engines.
+  /// Gives ports access to the engine; only this package implements engines.
   var access: PortEngineAccess { get }
 }
 
-/// How ports reach an engine.
+/// Access of ports to an engine.
 public struct PortEngineAccess: Sendable {
   let provider: any BindingProvider
 }
 
-/// What an engine does for ports.
+/// The control calls that ports and switches make to an engine.
 protocol BindingProvider: Sendable {
-  /// Binds the rings that the request selects, and maps them.
+  /// Binds the rings that the request selects, and maps them into this process.
   func open(_ request: RegisterRequest) throws(NetmapError) -> PortBinding
 
-  /// Answers a request about switches.
+  /// Answers a request about VALE switches.
   func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer
 
-  /// Has a switch work by a module from a shared object.
+  /// Makes a switch use a module from a shared object.
   func load(_ choice: SwitchModuleChoice, on bridge: String) throws(NetmapError) -> SwitchAnswer
 
-  /// The memory region that a port would get.
+  /// The number of the memory region that the port would get if it were opened.
   func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16
 }
 
-/// A binding as the port that holds it sees it.
+/// A binding from the point of view of the port that owns it.
 final class PortBinding {
   let registration: Registration
   let attached: AttachedPort
-  /// Doorbells of those who sleep for its rings.
+  /// The doorbells of the threads that sleep on its rings.
   let doorbells: DoorbellTable
-  /// What keeps the binding open, where it can be passed on.
+  /// The descriptor that keeps the binding open; nil where the binding cannot be passed to another
+  /// process.
   let token: Token?
   private let end: (_ keepsViews: Bool) -> Void
   private let forget: () -> Void
   private var isOpen = true
 
   /// - Parameters:
-  ///   - registration: What the engine answered.
-  ///   - attached: The rings as this process has them.
-  ///   - doorbells: What sleepers wait on.
-  ///   - token: What keeps the binding open, on an engine of several processes.
-  ///   - end: Ends the binding; told whether somebody may still look at its rings.
-  ///   - forget: Says that nobody can any more, after it was ended with views kept.
+  ///   - registration: The engine's answer to the request.
+  ///   - attached: The rings, mapped into this process.
+  ///   - doorbells: The doorbells that sleeping threads wait on.
+  ///   - token: Keeps the binding open, on an engine of several processes.
+  ///   - end: Ends the binding. `keepsViews` says that the port object, and so views of its rings,
+  ///     still exist.
+  ///   - forget: Called when the port object is deallocated, if the binding was ended with views
+  ///     kept.
   init(
     _ registration: Registration, _ attached: AttachedPort, _ doorbells: DoorbellTable,
     token: Token? = nil,
@@ -60,16 +63,17 @@ final class PortBinding {
     self.forget = forget
   }
 
-  /// Ends the binding; the memory stays mapped as long as this object lives.
+  /// Ends the binding; the memory stays mapped for the lifetime of this object.
   func close() {
     guard isOpen else { return }
     isOpen = false
-    // Before the engine hears of it: a socket that is still open here would keep its queue taken.
+    // Before the engine hears of it: an open socket in this process would keep the interface's
+    // queue busy.
     attached.detach()
     end(true)
   }
 
-  /// The last use of the object: nobody looks at the rings from now on.
+  /// Called when the port object is deallocated: no view of the rings exists any more.
   func finish() {
     if isOpen {
       attached.detach()

@@ -1,22 +1,22 @@
 internal import NetmapCore
 
-/// What a port has done.
+/// Counters of a port.
 ///
-/// Ring counters belong to the port's rings, so they include what other bindings of the same rings
-/// did; the waits are this binding's own.
+/// Ring counters belong to the port's rings, so they include the work of other bindings of the same
+/// rings. The wait counters are this binding's own.
 public struct PortStatistics: Hashable, Sendable {
-  /// The transmit rings together.
+  /// The sum over the transmit rings.
   public var transmit = RingCounters()
-  /// The receive rings together.
+  /// The sum over the receive rings.
   public var receive = RingCounters()
-  /// Times ``Port/wait(for:timeout:)`` went to sleep.
+  /// Number of times that ``Port/wait(for:timeout:)`` went to sleep.
   public var sleeps: UInt64 = 0
-  /// System calls that waiting took.
+  /// Number of system calls for waiting.
   public var waitSystemCalls: UInt64 = 0
 
   public init() {}
 
-  /// All system calls on behalf of the port: waits, wake-ups, and what its backend needed.
+  /// All system calls for the port: for waits, for wake-ups, and by its backend.
   public var systemCalls: UInt64 {
     transmit.systemCalls + receive.systemCalls + waitSystemCalls
   }

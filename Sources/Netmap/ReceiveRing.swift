@@ -1,13 +1,13 @@
 public import NetmapCore
 
-/// The packets that have arrived in a receive ring, to be taken in order.
+/// The packets that have arrived in a receive ring, read in order.
 ///
-/// Taking a packet moves the ring's head past it; the next sync or wait of the port gives its slot
-/// back. Until then its bytes stay as they are. The view remembers how many packets there were when it
-/// was taken, and cannot outlive the port.
+/// Taking a packet moves the ring's head past it; the next sync or wait of the port returns its slot to the
+/// engine. Until then its bytes stay unchanged. The view keeps the number of packets that it found at its
+/// creation, and cannot outlive the port.
 ///
-/// On a VALE switch a packet can be empty: a sender that dies while it fills slots leaves them with length 0, and
-/// the packets of others behind them. Skip such packets.
+/// On a VALE switch a packet can be empty: a sender that dies while it fills slots leaves them with length 0,
+/// followed by packets of other senders. Skip empty packets.
 @safe @frozen
 public struct ReceiveRing: ~Copyable, ~Escapable {
   @usableFromInline let ring: Ring
@@ -25,34 +25,34 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     unsafe self.ring = ring
     unsafe self.origin = origin
     offsetMask = unsafe ring.offsetMask
-    // See TransmitRing: what is out of range counts as "nothing there".
+    // As in TransmitRing, cursors out of range mean an empty ring.
     let (head, tail) = unsafe (ring.head, ring.tail)
     let isSound = unsafe head < ring.slotCount && tail < ring.slotCount
     position = isSound ? head : 0
     end = isSound ? tail : 0
   }
 
-  /// Slots that hold packets or parts of packets.
+  /// Number of slots that hold packets or fragments.
   @inlinable
   public var count: Int { unsafe Int(ring.distance(from: position, to: end)) }
 
-  /// Whether every packet has been taken.
+  /// Whether all packets have been taken.
   @inlinable
   public var isEmpty: Bool { position == end }
 
-  /// Slots in the ring. One of them always stays empty.
+  /// Number of slots in the ring; one of them always stays empty.
   public var slotCount: Int { unsafe Int(ring.slotCount) }
 
-  /// When the packets became visible: wall-clock time since 1970, of the last sync of this ring.
+  /// When the packets became visible: wall-clock time since 1970 of the last sync of this ring.
   ///
-  /// Microsecond resolution; all packets that one sync shows have the same stamp.
+  /// Microsecond resolution. All packets that became visible in one sync have the same time stamp.
   public var timestamp: Duration {
     unsafe .seconds(ring.timestamp.seconds) + .microseconds(ring.timestamp.microseconds)
   }
 
-  /// Takes the next packet, or the next fragment of one.
+  /// Takes the next packet, or the next fragment of a packet.
   ///
-  /// - Returns: Nil when all have been taken. The bytes can be read until the next one is taken.
+  /// - Returns: The packet, whose bytes can be read until the next call; nil when all have been taken.
   @inlinable
   @_lifetime(&self)
   public mutating func next() -> Packet? {
@@ -62,14 +62,14 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     return unsafe _overrideLifetime(Packet(ring, slot, offsetMask), mutating: &self)
   }
 
-  /// Takes up to `limit` packets: the fastest way to receive many.
+  /// Takes up to `limit` packets: the fastest way to receive many packets.
   ///
   /// The ring's head moves once, after the last packet.
   ///
   /// - Parameters:
-  ///   - limit: How many slots at most.
-  ///   - body: Gets each packet, or fragment of one, in order.
-  /// - Returns: How many slots were taken.
+  ///   - limit: The maximum number of slots to take.
+  ///   - body: Called with each packet, or fragment of a packet, in order.
+  /// - Returns: The number of slots taken.
   @inlinable
   @discardableResult
   public mutating func forEach(upTo limit: Int = .max, _ body: (borrowing Packet) -> Void) -> Int {
@@ -77,14 +77,14 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     if offsetMask != 0 { return forEachAtOffset(taken, body) }
     var index = position
     var left = taken
-    // The loops below are made for many.
+    // The loop below is optimized for many packets.
     if taken == 1 {
       unsafe body(Packet(ring, ring.place(index).snapshot(), 0))
       advance()
       return 1
     }
     while left > 0 {
-      // A stretch has no wrap in it, so that each slot costs one addition.
+      // A stretch does not wrap, so that each slot costs one addition.
       let stretch = unsafe min(left, Int(ring.slotCount &- index))
       var slot = unsafe ring.place(index)
       for _ in 0..<stretch {
@@ -98,8 +98,8 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     return taken
   }
 
-  // Inlined, although few rings have offsets: what `body` captures would live in memory otherwise, in the other
-  // loops too.
+  // Inlined, although few rings have offsets: otherwise the captures of `body` would live in memory, also in
+  // the other loops.
   @inlinable @inline(__always)
   @_lifetime(self: copy self)
   mutating func forEachAtOffset(_ taken: Int, _ body: (borrowing Packet) -> Void) -> Int {
@@ -112,9 +112,9 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     return taken
   }
 
-  /// Takes up to `limit` packets without looking at them.
+  /// Takes up to `limit` packets without reading them.
   ///
-  /// - Returns: How many slots were taken.
+  /// - Returns: The number of slots taken.
   @inlinable
   @discardableResult
   public mutating func skip(_ limit: Int = .max) -> Int {
@@ -123,13 +123,14 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     return taken
   }
 
-  /// Asks the next wait to sleep until more arrives, although packets are left (`cur = tail`).
+  /// Makes the next wait sleep until more packets arrive, even if packets are left (`cur = tail`).
   public mutating func waitForMore() {
     unsafe ring.cur = end
   }
 
-  /// The ring in shared memory, for what this interface does not offer. The caller answers for every
-  /// index it writes; a ring left in an illegal state is reset at the next sync.
+  /// The ring in shared memory, for uses that this interface does not cover.
+  ///
+  /// The caller is responsible for every index that it writes. The next sync resets a ring in an illegal state.
   @unsafe
   public var unsafeRing: Ring { unsafe ring }
 
@@ -148,20 +149,20 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   }
 }
 
-/// A received packet, or one fragment of it.
+/// A received packet, or one fragment of a packet.
 @safe @frozen
 public struct Packet: ~Escapable {
   /// The bytes, in the buffer they arrived in.
   public let bytes: RawSpan
 
-  /// The slot as it was when the packet was taken.
+  /// The slot at the time the packet was taken.
   public let slot: Slot
 
   @inlinable @inline(__always)
   @_lifetime(immortal)
   init(_ ring: Ring, _ slot: Slot, _ offsetMask: UInt64) {
     self.slot = slot
-    // A peer wrote offset and length: no more than a buffer has is ever read.
+    // The peer wrote offset and length; never read past the end of the buffer.
     let size = unsafe Int(ring.bufferSize)
     let offset =
       offsetMask == 0
@@ -169,11 +170,11 @@ public struct Packet: ~Escapable {
     let span = unsafe RawSpan(
       _unsafeStart: ring.buffer(slot.bufferIndex) + offset,
       byteCount: min(Int(slot.length), size &- offset))
-    // Whoever makes a packet ties it to the ring it came from.
+    // The caller of this initializer ties the packet's lifetime to the ring.
     bytes = unsafe _overrideLifetime(span, copying: ())
   }
 
-  /// Whether the packet goes on in the next slot.
+  /// Whether the packet continues in the next slot.
   @inlinable
   public var hasMoreFragments: Bool { slot.flags.contains(.moreFragments) }
 }

@@ -1,14 +1,14 @@
 public import NetmapCore
 
-/// What views of a ring need of it besides the ring: plain data that the port owns.
+/// The data that a view needs in addition to the ring: plain data that the port owns.
 @unsafe @frozen @usableFromInline
 struct RingOrigin {
-  // Which memory the buffers lie in.
+  // Identity of the memory that holds the buffers.
   @usableFromInline let device: UInt64
   @usableFromInline let file: UInt64
-  /// Whose the view is.
+  /// The owner of exchanges through this view.
   @usableFromInline let owner: ExchangeNote.Owner
-  /// Where to note what is exchanged with a transmit ring; nil for transmit rings.
+  /// Records buffer exchanges with a transmit ring; nil for transmit rings.
   @usableFromInline let note: ExchangeNote?
 
   init(_ memory: SharedMemory, _ owner: ExchangeNote.Owner, note: ExchangeNote?) {
@@ -18,7 +18,9 @@ struct RingOrigin {
     unsafe self.note = unsafe note
   }
 
-  /// Whether buffer indexes mean the same in both rings: numbers of regions say so within one engine only.
+  /// Whether a buffer index means the same buffer in both rings.
+  ///
+  /// Region numbers say so within one engine only.
   @inlinable @inline(__always)
   func isSameMemory(as other: UnsafePointer<RingOrigin>) -> Bool {
     unsafe file == other.pointee.file && device == other.pointee.device

@@ -2,32 +2,34 @@ internal import Glibc
 public import NetmapCore
 
 extension Switches {
-  /// What a switch's module is, and what it has counted.
+  /// The module of a switch and its counters.
   ///
-  /// - Parameter name: The switch's, such as `vale0`.
-  /// - Returns: What is known of it.
-  /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch, `EINVAL` when it cannot be one.
+  /// - Parameter name: The switch's name, such as `vale0`.
+  /// - Returns: The engine's report.
+  /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch, `EINVAL` when the name cannot be a
+  ///   switch's.
   public func module(of name: String) throws(NetmapError) -> SwitchModuleReport {
     try report(try provider.answer(.module(name, .report)))
   }
 
-  /// Chooses a switch's module, or gives it another configuration. No packet is lost by it.
+  /// Selects a switch's module, or gives the module a new configuration, without losing packets.
   ///
-  /// A module from a shared object runs in this process on an ``EmbeddedEngine``. On the ``HostEngine`` it
-  /// runs in a process of its own, with the rights of the user who asks; when that ends by itself, or
-  /// leaves packets lying for half a second, the choice's fallback takes over.
+  /// On an ``EmbeddedEngine`` a module from a shared object runs in this process. On the ``HostEngine`` it runs
+  /// in a separate process with the rights of the calling user; when that process exits by itself, or leaves
+  /// packets waiting for half a second, the switch uses the fallback of the choice.
   ///
-  /// May block for half a second when a sender has stopped in the middle, and for some seconds while a
-  /// module starts.
+  /// May block for half a second when a sender has stopped in the middle of a sync, and for some seconds while
+  /// a module starts.
   ///
   /// - Parameters:
-  ///   - choice: The module. A relative path is one of this process's working folder.
-  ///   - name: The switch's, such as `vale0`. It appears with its first port; the choice goes with its last.
-  /// - Returns: What it is now.
-  /// - Throws: ``NetmapError``: `ENOENT` when there is no such switch or file, `EINVAL` for what is no
-  ///   module or no configuration, `EPROTO` for a module of another version, `EPERM` for users who
-  ///   get isolated ports only, `EBUSY` when a stopped sender may be using the former configuration,
-  ///   `ETIMEDOUT` when the module does not start.
+  ///   - choice: The module. A relative path is relative to this process's working directory.
+  ///   - name: The switch's name, such as `vale0`. A switch appears with its first port; the choice lasts until
+  ///     its last port is closed.
+  /// - Returns: The state after the change.
+  /// - Throws: ``NetmapError``: `ENOENT` when there is no such switch or file, `EINVAL` for a file that is not
+  ///   a module or for a bad configuration, `E2BIG` for a path or configuration that is too long, `EPROTO` for
+  ///   a module of another version, `EPERM` for users who may open isolated ports only, `EBUSY` when a stopped
+  ///   sender may still be using the former configuration, `ETIMEDOUT` when the module does not start.
   @discardableResult
   public func setModule(
     _ choice: SwitchModuleChoice, of name: String
@@ -54,7 +56,7 @@ extension Switches {
     return report
   }
 
-  /// The daemon's working folder is another one.
+  /// Makes a relative path absolute: the daemon has another working directory.
   private static func absolute(
     _ choice: SwitchModuleChoice
   ) throws(NetmapError) -> SwitchModuleChoice {
@@ -69,12 +71,13 @@ extension Switches {
 }
 
 extension EmbeddedEngine {
-  /// Has a module of this program decide on a switch, in place of one from a shared object.
+  /// Makes a switch use a module of this program, instead of one from a shared object.
   ///
   /// - Parameters:
-  ///   - module: The module, the engine's from now on.
-  ///   - name: The switch's, such as `vale0`.
-  /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch.
+  ///   - module: The module. The engine takes ownership.
+  ///   - name: The switch's name, such as `vale0`.
+  /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch, `EINVAL` when the name cannot be a
+  ///   switch's.
   public func setModule<Module: SwitchModule & ~Copyable>(
     _ module: consuming Module, of name: String
   ) throws(NetmapError) {

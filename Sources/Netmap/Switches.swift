@@ -1,9 +1,12 @@
 public import NetmapCore
 
-/// The VALE switches of an engine, for whoever manages them: `NETMAP_REQ_VALE_*`.
+/// Manages the VALE switches of an engine: netmap's `NETMAP_REQ_VALE_*` requests.
 ///
-/// A switch appears with its first port and goes with its last one. Ports that programs open
-/// (`vale0:a`) come and go with them; persistent ports are made here, stay, and are put on switches here.
+/// A switch appears with its first port and disappears with its last one. The ports that programs open
+/// (`vale0:a`) exist while a program has them open. Persistent ports are created and attached to switches
+/// through this interface, and stay until they are removed.
+///
+/// Safe to use from any thread. With a ``HostEngine`` every call waits for the daemon's answer.
 public struct Switches: Sendable {
   let provider: any BindingProvider
 
@@ -11,42 +14,43 @@ public struct Switches: Sendable {
     self.provider = provider
   }
 
-  /// A port, and where it is on a switch.
+  /// A port and its place on a switch.
   public struct Entry: Hashable, Sendable {
-    /// The port's name, `vale0:a` or the like.
+    /// The port's name, such as `vale0:a`.
     public let name: String
     /// The switch's number.
     public let switchIndex: Int
-    /// The port's index on the switch, 0 to 253; 255 where the switch has no such port.
+    /// The port's index on the switch, 0 to 253, or 255 when the switch has no such port.
     public let portIndex: Int
   }
 
-  /// Rings and memory of a port.
+  /// The rings and memory of a port.
   public struct Information: Hashable, Sendable {
     public let geometry: PortGeometry
-    /// `nr_mem_id`.
+    /// The number of its memory region (`nr_mem_id`).
     public let memoryID: UInt16
-    /// Bytes of that memory.
+    /// Bytes in that region.
     public let memorySize: Int
   }
 
-  /// Puts a persistent port or a network interface on a switch.
+  /// Attaches a persistent port or a network interface to a switch.
   ///
-  /// An interface has all of its rings there, and belongs to the switch until it is detached: what it receives
-  /// goes to the switch, and nobody can open it. A thread of the engine carries its packets; an embedded
-  /// engine lives until then. Interfaces are those of the calling thread's network namespace.
+  /// An attached interface has all of its rings on the switch and belongs to the switch until it is detached:
+  /// the packets that it receives go to the switch, and no program can open it. A thread of the engine carries
+  /// its packets and keeps an embedded engine alive. The interface is looked up in the calling thread's network
+  /// namespace.
   ///
   /// - Parameters:
   ///   - name: `valeSWITCH:PORT`.
-  ///   - memoryID: A memory region that must exist, for an interface while it is on the switch; 0 for one of
-  ///     its own. A persistent port keeps its own.
-  ///   - withHostRings: Whether the host's stack joins as well.
-  ///   - backpressure: Whether senders keep what the port has no room for, until it has; otherwise that is
-  ///     dropped.
-  /// - Returns: Where it is now.
-  /// - Throws: ``NetmapError`` `EBUSY` when it is on a switch already or open, `EINVAL` when there is no such
-  ///   port or interface, or for host rings, which are not supported yet; `ENOMEM` when the switch is full,
-  ///   and whatever opening an interface can fail with.
+  ///   - memoryID: The number of an existing memory region, for an interface while it is attached; 0 for a
+  ///     region of its own. A persistent port keeps its region.
+  ///   - withHostRings: Whether the host stack joins the switch as well.
+  ///   - backpressure: Whether senders keep packets while the port has no room for them; otherwise the switch
+  ///     drops such packets.
+  /// - Returns: The port's place on the switch.
+  /// - Throws: ``NetmapError`` `EBUSY` when the port is attached already or open; `EINVAL` when there is no
+  ///   such port or interface, or for host rings, which are not supported yet; `ENOMEM` when the switch is
+  ///   full; and any error of opening an interface.
   @discardableResult
   public func attach(
     _ name: PortName, memoryID: UInt16 = 0, withHostRings: Bool = false, backpressure: Bool = false
@@ -59,21 +63,28 @@ public struct Switches: Sendable {
             flags: backpressure ? .backpressure : [], memoryID: memoryID))))
   }
 
-  /// Takes a persistent port or a network interface off a switch.
+  /// Detaches a persistent port or a network interface from a switch.
   ///
-  /// An interface is as it was before when this returns. What had been sent to it goes out first, which takes
-  /// some milliseconds; what it does not take in 0.2 s is lost.
+  /// An interface is back in its former state when this method returns. Packets that were already sent to the
+  /// interface go out first, which takes some milliseconds; packets that it does not accept within 0.2 s are
+  /// lost.
   ///
-  /// - Throws: ``NetmapError`` `ENXIO` when it is not there, `EBUSY` when it is open, polled, or was put on
-  ///   another switch later.
+  /// - Returns: The port's former place on the switch.
+  /// - Throws: ``NetmapError`` `ENXIO` when it is not attached there, `EBUSY` when it is open, polled, or was
+  ///   attached to another switch later, `EINVAL` when the name is not `valeSWITCH:PORT`.
   @discardableResult
   public func detach(_ name: PortName) throws(NetmapError) -> Entry {
     entry(try provider.answer(.detach(name)))
   }
 
-  /// Makes a persistent port.
+  /// Creates a persistent port.
   ///
-  /// - Throws: ``NetmapError`` `EEXIST` when the name is taken, `EINVAL` when it cannot be a port's.
+  /// - Parameters:
+  ///   - name: The port's name.
+  ///   - hints: The wanted numbers of rings and slots.
+  ///   - memoryID: The number of an existing memory region; 0 for a region of its own.
+  /// - Returns: Its rings and memory.
+  /// - Throws: ``NetmapError`` `EEXIST` when the name is taken, `EINVAL` when the name cannot be a port's.
   @discardableResult
   public func create(
     _ name: PortName, _ hints: RingGeometryHints = .none, memoryID: UInt16 = 0
@@ -83,35 +94,38 @@ public struct Switches: Sendable {
         .create(RegisterRequest(name: name, memoryID: memoryID, hints: hints))))
   }
 
-  /// Removes a persistent port.
+  /// Removes a persistent port from the engine.
   ///
   /// - Throws: ``NetmapError`` `ENXIO` when there is none, `EBUSY` when it is open or attached.
   public func remove(_ name: PortName) throws(NetmapError) {
     _ = try provider.answer(.remove(name))
   }
 
-  /// Where a port is.
+  /// The place of a port.
   ///
-  /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch, `EINVAL` for other names.
+  /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch, `EINVAL` when the name is not a switch's.
   public func find(_ name: PortName) throws(NetmapError) -> Entry {
     entry(try provider.answer(.find(name)))
   }
 
-  /// Rings and memory of a port, which is made if it can be and is gone again with the answer.
+  /// The rings and memory of a port.
   ///
-  /// - Throws: ``NetmapError`` as opening it would.
+  /// If the port does not exist, the engine creates it for the answer and removes it afterwards.
+  ///
+  /// - Throws: ``NetmapError`` as opening the port would.
   public func information(on name: PortName) throws(NetmapError) -> Information {
     information(try provider.answer(.information(name)))
   }
 
-  /// Has every frame of a port begin with a virtio-net header (`PORT_HDR_SET`), also of those who have it
-  /// open. Programs open it with ``BindingFlags/acceptVirtioNetHeader`` from then on.
+  /// Puts a virtio-net header before every frame of a port (`PORT_HDR_SET`), also for programs that already
+  /// have the port open.
   ///
-  /// Between ports with headers of different lengths the switch converts; a port without headers gets
-  /// packets with their checksums completed, cut into segments where they have to be.
+  /// From then on programs open the port with ``BindingFlags/acceptVirtioNetHeader``. The switch converts
+  /// between headers of different lengths. For a port without headers it completes checksums and cuts packets
+  /// into segments where necessary.
   ///
   /// - Parameters:
-  ///   - length: Bytes: 0 for none, 10, or 12.
+  ///   - length: Bytes of the header: 0 for no header, 10, or 12.
   ///   - name: A port that is open on a switch.
   /// - Throws: ``NetmapError`` `EINVAL` for other lengths, `ENXIO` when there is no such port.
   public func setVirtioNetHeader(_ length: Int, of name: PortName) throws(NetmapError) {
@@ -120,14 +134,14 @@ public struct Switches: Sendable {
 
   /// Bytes of the virtio-net header before each frame of a port: 0, 10 or 12 (`PORT_HDR_GET`).
   ///
-  /// - Throws: ``NetmapError`` `ENXIO` when there is no such port, `ENODEV` for a pipe that nobody has made.
+  /// - Throws: ``NetmapError`` `ENXIO` when there is no such port, `ENODEV` for a pipe that does not exist.
   public func virtioNetHeader(of name: PortName) throws(NetmapError) -> Int {
     try provider.answer(.header(name)).headerLength
   }
 
-  /// Every port of every switch.
+  /// Every port of every switch, by switch and port index.
   ///
-  /// - Throws: ``NetmapError`` when the engine cannot be asked.
+  /// - Throws: ``NetmapError`` when the engine cannot be reached.
   public func all() throws(NetmapError) -> [Entry] {
     var result: [Entry] = []
     var (bridge, port) = (0, 0)
@@ -143,22 +157,22 @@ public struct Switches: Sendable {
     }
   }
 
-  /// Has threads look at the rings of an attached interface all the time, instead of sleeping until something
-  /// arrives: less delay, for whole CPUs.
+  /// Makes threads poll the rings of an attached interface continuously instead of sleeping until packets
+  /// arrive: lower latency, at the cost of whole CPUs.
   ///
   /// - Parameters:
   ///   - name: `valeSWITCH:INTERFACE`.
-  ///   - cpus: Where they run.
-  /// - Throws: ``NetmapError``: `EINVAL` for CPUs or rings that do not exist, or that leave none to others;
-  ///   `ENXIO` when there is no such port, `EOPNOTSUPP` for ports that are no interface, `EFAULT` when it is
-  ///   polled already.
+  ///   - cpus: The CPUs that the threads run on.
+  /// - Throws: ``NetmapError``: `EINVAL` for CPUs or rings that do not exist, or if no CPU would be left for
+  ///   other work; `ENXIO` when there is no such port, `EOPNOTSUPP` for a port that is not an interface,
+  ///   `EFAULT` when the interface is polled already.
   public func poll(_ name: PortName, on cpus: PollingCPUs) throws(NetmapError) {
     _ = try provider.answer(.polling(name, cpus))
   }
 
-  /// Ends polling.
+  /// Stops polling an attached interface.
   ///
-  /// - Throws: ``NetmapError``: as ``poll(_:on:)``, `EFAULT` when it is not polled.
+  /// - Throws: ``NetmapError`` as ``poll(_:on:)``, and `EFAULT` when the interface is not polled.
   public func stopPolling(_ name: PortName) throws(NetmapError) {
     _ = try provider.answer(.polling(name, nil))
   }

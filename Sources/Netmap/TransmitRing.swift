@@ -1,12 +1,12 @@
 public import NetmapCore
 
-/// The free slots of a transmit ring, to be filled in order.
+/// The free slots of a transmit ring, filled in order.
 ///
-/// What is appended leaves at the next sync or wait of the port. The view remembers how much room
-/// there was when it was taken, and cannot outlive the port.
+/// Appended packets leave at the next sync or wait of the port. The view keeps the amount of room that it found
+/// at its creation, and cannot outlive the port.
 ///
-/// Where offsets are in use (`@offset`), a packet begins as far into its buffer as its slot says. One that
-/// does not fit behind that is not appended: as if there were no free slot.
+/// With offsets (`@offset`), a packet begins in its buffer at the offset in its slot. A packet that does not
+/// fit behind the offset is not appended, as if there were no free slot.
 ///
 /// ```swift
 /// var ring = port.transmitRing(0)
@@ -17,7 +17,7 @@ public import NetmapCore
 public struct TransmitRing: ~Copyable, ~Escapable {
   @usableFromInline let ring: Ring
   @usableFromInline let origin: UnsafePointer<RingOrigin>
-  /// Bits of a slot's pointer that say where in its buffer a packet begins; 0 where offsets are not in use.
+  /// The bits of a slot's pointer that hold the packet's offset in its buffer; 0 without offsets.
   @usableFromInline let offsetMask: UInt64
   /// The next slot to fill: the ring's head.
   @usableFromInline var position: UInt32
@@ -30,35 +30,35 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     unsafe self.ring = ring
     unsafe self.origin = origin
     offsetMask = unsafe ring.offsetMask
-    // Another process may have written these: out of range means "no room" here, and the next sync
-    // resets the ring.
+    // Another process may have written the cursors. Out of range means "no room" here; the next sync resets the
+    // ring.
     let (head, tail) = unsafe (ring.head, ring.tail)
     let isSound = unsafe head < ring.slotCount && tail < ring.slotCount
     position = isSound ? head : 0
     end = isSound ? tail : 0
   }
 
-  /// Free slots.
+  /// Number of free slots.
   @inlinable
   public var space: Int { unsafe Int(ring.distance(from: position, to: end)) }
 
-  /// Whether there is no free slot left.
+  /// Whether no free slot is left.
   @inlinable
   public var isFull: Bool { position == end }
 
-  /// Slots in the ring. One of them always stays empty.
+  /// Number of slots in the ring; one of them always stays empty.
   public var slotCount: Int { unsafe Int(ring.slotCount) }
 
   /// Bytes in a buffer: the most that one slot holds.
   @inlinable
   public var bufferSize: Int { unsafe Int(ring.bufferSize) }
 
-  /// Sends a copy of `bytes` as a packet of one slot.
+  /// Appends a copy of `bytes` as a packet in one slot.
   ///
   /// - Parameters:
   ///   - bytes: At most ``bufferSize`` bytes; more traps. `Port.inject(_:)` splits longer packets.
-  ///   - flags: `.moreFragments` if the packet goes on in the next slot, `.report`, ...
-  /// - Returns: False, and nothing is sent, when there is no free slot.
+  ///   - flags: `.moreFragments` if the packet continues in the next slot, `.report`, ...
+  /// - Returns: False when there is no free slot; then nothing is appended.
   @inlinable
   @discardableResult
   public mutating func append(_ bytes: RawSpan, flags: SlotFlags = []) -> Bool {
@@ -82,13 +82,13 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     return true
   }
 
-  /// Sends a packet that `fill` writes into the next free buffer.
+  /// Appends a packet that `fill` writes into the next free buffer.
   ///
-  /// The buffer holds whatever the last packet in it left there, which a program that sends the same
-  /// packet again and again can rely on.
+  /// The buffer still holds the bytes of its last packet. A program that sends the same packet repeatedly can
+  /// rely on that.
   ///
   /// - Parameters:
-  ///   - length: Bytes of the packet, at most ``bufferSize``; more traps.
+  ///   - length: Bytes in the packet, at most ``bufferSize``; more traps.
   ///   - flags: As in ``append(_:flags:)``.
   ///   - fill: Writes into the `length` bytes. Called once, unless there is no free slot.
   /// - Returns: False when there is no free slot.
@@ -109,7 +109,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     return true
   }
 
-  /// Sends the next buffer as it is: `length` bytes of whatever it holds.
+  /// Appends the next buffer without changing it: its first `length` bytes.
   ///
   /// - Returns: False when there is no free slot.
   @inlinable
@@ -123,18 +123,18 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     return true
   }
 
-  /// Sends up to `limit` packets of `length` bytes, each as its buffer is.
+  /// Appends up to `limit` packets of `length` bytes without changing the buffers.
   ///
-  /// - Returns: How many there was room for.
+  /// - Returns: The number of packets appended.
   @inlinable
   @discardableResult
   public mutating func append(upTo limit: Int, length: Int, flags: SlotFlags = []) -> Int {
-    // What follows is made for many.
+    // The loop below is optimized for many packets.
     if limit == 1 { return append(length: length, flags: flags) ? 1 : 0 }
     precondition(fits(length), "the packet does not fit a buffer")
     let count = min(max(limit, 0), space)
     if offsetMask != 0 { return appendAtOffsets(count, length: length, flags) { _, _ in } }
-    // As below, without a look at the buffers.
+    // As in `append(upTo:length:flags:_:)`, without reading buffer indexes.
     var index = position
     var left = count
     while left > 0 {
@@ -151,16 +151,16 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     return count
   }
 
-  /// Sends up to `limit` packets of `length` bytes that `fill` writes: the fastest way to send many.
+  /// Appends up to `limit` packets of `length` bytes that `fill` writes: the fastest way to send many packets.
   ///
   /// The ring's head moves once, after the last packet.
   ///
   /// - Parameters:
-  ///   - limit: How many packets at most.
-  ///   - length: Bytes of each packet, at most ``bufferSize``; more traps.
+  ///   - limit: The maximum number of packets.
+  ///   - length: Bytes in each packet, at most ``bufferSize``; more traps.
   ///   - flags: As in ``append(_:flags:)``.
-  ///   - fill: Writes one packet; gets its number, counted from 0, and its bytes.
-  /// - Returns: How many there was room for.
+  ///   - fill: Writes one packet, given its number, counted from 0, and its bytes.
+  /// - Returns: The number of packets appended.
   @inlinable
   @discardableResult
   public mutating func append(
@@ -171,7 +171,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     if offsetMask != 0 {
       return appendAtOffsets(min(max(limit, 0), space), length: length, flags, fill)
     }
-    // What follows is made for many.
+    // The loop below is optimized for many packets.
     if limit == 1 {
       guard position != end else { return 0 }
       let slot = unsafe ring.place(position)
@@ -184,7 +184,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     var index = position
     var number = 0
     while number < count {
-      // A stretch has no wrap in it, so that each slot costs one addition.
+      // A stretch does not wrap, so that each slot costs one addition.
       let stretch = unsafe min(count &- number, Int(ring.slotCount &- index))
       var slot = unsafe ring.place(index)
       for _ in 0..<stretch {
@@ -201,8 +201,8 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     return count
   }
 
-  // Inlined, although few rings have offsets: what `fill` captures would live in memory otherwise, in the other
-  // loops too.
+  // Inlined, although few rings have offsets: otherwise the captures of `fill` would live in memory, also in
+  // the other loops.
   @inlinable @inline(__always)
   @_lifetime(self: copy self)
   mutating func appendAtOffsets(
@@ -214,7 +214,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     while number < count {
       let slot = unsafe ring.place(index)
       let offset = unsafe offset(of: slot)
-      // A peer may have written the slot: that is no reason to trap.
+      // A peer may have written the slot, so a bad offset must not trap.
       guard unsafe length <= Int(ring.bufferSize) &- offset else { break }
       var span = unsafe MutableRawSpan(
         _unsafeStart: ring.buffer(slot.snapshotBufferIndex()) + offset, byteCount: length)
@@ -227,34 +227,37 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     return number
   }
 
-  /// Asks the next wait for room to sleep until there is more room than now (`cur = tail`).
+  /// Makes the next wait for room sleep until there is more room than now (`cur = tail`).
   public mutating func waitForMore() {
     unsafe ring.cur = end
   }
 
-  /// The ring in shared memory, for what this interface does not offer. The caller answers for every
-  /// index it writes; a ring left in an illegal state is reset at the next sync.
+  /// The ring in shared memory, for uses that this interface does not cover.
+  ///
+  /// The caller is responsible for every index that it writes. The next sync resets a ring in an illegal state.
   @unsafe
   public var unsafeRing: Ring { unsafe ring }
 
-  /// Whether a packet of so many bytes goes into one buffer. One comparison: less than nothing is more than any.
+  /// Whether a packet of this length fits a buffer.
+  ///
+  /// The unsigned comparison also rejects a negative length.
   @inlinable @inline(__always)
   func fits(_ length: Int) -> Bool { unsafe UInt(bitPattern: length) <= UInt(ring.bufferSize) }
 
-  /// Where the packet in a slot begins, where offsets are not in use.
+  /// Start of the packet in a slot, in a ring without offsets.
   @inlinable @inline(__always)
   func payload(_ slot: SlotPlace) -> UnsafeMutableRawPointer {
     unsafe ring.buffer(slot.snapshotBufferIndex())
   }
 
-  /// How far into its buffer the packet in a slot begins, at most ``bufferSize``.
+  /// Offset of a slot's packet in its buffer, in bytes, at most ``bufferSize``.
   @inlinable
   func offset(of slot: SlotPlace) -> Int {
     let offset = unsafe slot.loadPointer() & offsetMask
     return unsafe Int(truncatingIfNeeded: min(offset, UInt64(ring.bufferSize)))
   }
 
-  /// Bytes that fit the slot `number` free ones from here.
+  /// Bytes that fit into the free slot `number` slots after the next one.
   func room(_ number: Int) -> Int {
     guard offsetMask != 0 else { return bufferSize }
     return unsafe bufferSize - offset(of: ring.place(ring.index(position, advancedBy: number)))

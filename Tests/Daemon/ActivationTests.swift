@@ -12,10 +12,10 @@ struct ActivationTests {
       TestProgram.built("host-peer"), "activate", fixture.socket, TestProgram.built("netmapd"),
       "--foreground", "--socket", fixture.socket, "--idle-exit", "3",
     ])
-    // It counts from the start: nobody has to use it before it may leave.
+    // The idle time counts from the start, even if no client has connected.
     #expect(daemon.read(until: "listening").contains("listening"))
     let port = try Port("netmap:p{1", engine: try fixture.engine())
-    // Longer than it would stay without it.
+    // Longer than the daemon would stay without the port.
     usleep(3_500_000)
     _ = try Port("netmap:p}1", engine: try fixture.engine())
     port.close()

@@ -7,14 +7,15 @@ import NetmapDaemon
 import NetmapTestSupport
 import Testing
 
-/// What members can do to the two processes of root's netmapd, and somebody who has taken the broker over.
+/// Attacks by members on the two processes of root's netmapd, and attacks by a process that has taken over the
+/// broker.
 @Suite(
   "The opener when the broker is somebody's, or hangs", .serialized, .timeLimit(.minutes(10)),
   .needsRoot)
 struct BrokenBrokerTests {
   private static let loads = ["--set-module", "vale0=\(ModuleStage.portGuard)", "--config", "1"]
 
-  /// Runs vale-ctl by some other program.
+  /// Runs vale-ctl by another program.
   private func load(_ stage: ModuleStage, by wrapper: [String]) throws -> (CInt, String) {
     let outcome = try TestProgram(
       wrapper + [TestProgram.built("vale-ctl")] + Self.loads,
@@ -51,7 +52,7 @@ struct BrokenBrokerTests {
     withExtendedLifetime(port) {}
   }
 
-  /// A file that a file system is mounted on for a while.
+  /// A file that an attacker mounts a file system on.
   private func withHangingFile(_ body: (String) throws -> Void) throws {
     var name = Array("/tmp/netmap-hang-XXXXXX".utf8CString)
     let file = unsafe mkstemp(&name)
@@ -64,7 +65,7 @@ struct BrokenBrokerTests {
     try body(path)
   }
 
-  /// Ends every wait for the file: else not even a process that is killed ends.
+  /// Ends every wait for the file: until then not even a killed process ends.
   private func release(_ path: String) {
     _ = unsafe umount2(path, CInt(MNT_FORCE) | CInt(MNT_DETACH))
   }
@@ -112,7 +113,7 @@ struct BrokenBrokerTests {
     }
   }
 
-  /// The broker that a daemon has beside one that is known.
+  /// The daemon's other broker, besides a known one.
   private func successor(of broker: Int32, _ fixture: DaemonFixture) throws -> Int32? {
     let daemon = try #require(fixture.daemon).process
     let text = try TestProgram.output(of: ["cat", "/proc/\(daemon)/task/\(daemon)/children"])
@@ -134,7 +135,7 @@ struct BrokenBrokerTests {
         }
         kill(broker, SIGKILL)
         try expectSoon("another broker", within: 5) { try successor(of: broker, fixture) != nil }
-        // Its descriptors are still open, but no process of a client's has the link.
+        // The broker's descriptors are still open, but no client process has the BPF link.
         try expectSoon("a normal interface", within: 2) {
           !InterfaceState(pair.first).hasXDPProgram
         }
@@ -191,7 +192,7 @@ struct BrokenBrokerTests {
       waitpid(daemon, nil, 0)
     }
     _ = try RawPeer(address)
-    // The same socket as the broker's.
+    // The broker has the same socket.
     shutdown(file, CInt(SHUT_RDWR))
     close(file)
     #expect(try address.connect() == nil)
@@ -219,7 +220,7 @@ struct BrokenBrokerTests {
     #expect(places.count == 2 && places[0] != places[1])
   }
 
-  /// An opener in this process, and the broker's end.
+  /// An opener in this process, and the broker's end of its socket.
   private final class Stage {
     let opener: Opener
     let mine: MessageSocket
@@ -238,7 +239,7 @@ struct BrokenBrokerTests {
 
     /// Sends a request.
     ///
-    /// - Returns: Whether the broker may go on, and the answer's first words.
+    /// - Returns: Whether the opener keeps serving the broker, and the bytes of the answer.
     func ask(_ kind: UInt16, _ values: [UInt32], _ files: [CInt] = []) throws -> (Bool, [UInt8]) {
       var writer = MessageWriter()
       writer.put(UInt16(2))

@@ -6,7 +6,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// What may be said on which connection, and by whom.
+/// The messages that each kind of connection accepts, and from which process.
 @Suite("Connections to netmapd", .serialized, .timeLimit(.minutes(15)))
 struct ConnectionTests {
   @Test("a connection that asked for a port becomes no mailbox; the port ends with it")
@@ -49,7 +49,7 @@ struct ConnectionTests {
     default: break
     }
     try token.send(bytes)
-    // The port is still that token's.
+    // The token still holds the port.
     #expect(try peer.refusal(.attach, on: token) { $0.put(peer.tag) } == nil)
     #expect(try token.receive(waits: false) == nil)
     #expect(try fixture.engine().listing().map(\.name) == ["x{1"])
@@ -73,7 +73,7 @@ struct ConnectionTests {
   func foreignReply() throws {
     let fixture = try DaemonFixture()
     let peer = try RawPeer(fixture)
-    // The other end has the credentials of whoever listens: here, netmapd itself.
+    // The other end has the credentials of the listener, here netmapd itself.
     let forged = try peer.connect()
     let token = try peer.connect()
     try token.send(
@@ -101,7 +101,7 @@ struct ConnectionTests {
           $0.put(RegisterRequest(name: name))
           $0.put(epoch << 32 | slot)
         }
-        // Its own connections are this process's, too.
+        // The tags of this process's other connections are valid for it too.
         if code != nil { #expect(code == "EBADF") }
         token.close()
       }
@@ -120,7 +120,7 @@ struct ConnectionTests {
       try token.send(Message.bytes(.hello), [theirs.descriptor])
       let mail = try #require(try mine.receive(within: 5))
       #expect(mail.files.count == 5)
-      // Hangs up, and keeps what it sent.
+      // Hang up, but keep the socket that the daemon has a copy of.
       mine.close()
       kept.append(theirs)
     }
@@ -156,7 +156,7 @@ struct ConnectionTests {
   }
 }
 
-/// Processor time that a process has used, in ticks of a hundredth of a second.
+/// The processor time that a process has used, in ticks of a hundredth of a second.
 func processorTicks(of process: Int32) throws -> Int {
   let text = try TestProgram.output(of: ["cat", "/proc/\(process)/stat"])
   let fields = text.split(separator: ")").last?.split(separator: " ") ?? []

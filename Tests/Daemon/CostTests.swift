@@ -3,7 +3,7 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// What ports cost that nobody uses, and what opening one takes.
+/// The cost of idle ports, and the time to open a port.
 @Suite("What ports cost", .serialized, .timeLimit(.minutes(15)))
 struct CostTests {
   @Test(
@@ -11,10 +11,10 @@ struct CostTests {
   )
   func idlePorts() throws {
     let fixture = try DaemonFixture()
-    // One process waits for every other port by a thread of its own, and for the rest at once.
+    // In one process, a thread for each pipe waits on one end, and one poller waits on all other ends.
     let holder = try fixture.peer(["hold-many", "500"])
     #expect(try fixture.engine().listing().count == 1000)
-    // Each of 500 sleeps ends after a second at the latest, and so twice in some seconds.
+    // Each of 500 sleeps lasts at most a second, and so can end twice in a measured second.
     try expectRest(of: [try #require(fixture.serving), holder.process], wakingUp: 1040)
     holder.kill(SIGKILL)
   }
@@ -36,7 +36,7 @@ struct CostTests {
     let median = times.sorted()[25]
     print("opening a port, \(throughDaemon ? "netmapd" : "embedded"): \(median)")
     #if DEBUG
-      // Most of it is writing slots, which takes a debug build many times as long.
+      // Most of the time goes into writing slots, which is many times slower in a debug build.
       #expect(median < .milliseconds(40))
     #else
       #expect(median < .milliseconds(5))

@@ -6,7 +6,7 @@ import NetmapTestSupport
 import Synchronization
 import Testing
 
-/// The lock, the log and the folder beside a daemon's socket, where others may have put something first.
+/// The lock, the log and the folder of a daemon's socket, where other users may have put files first.
 @Suite("Files of netmapd", .serialized, .timeLimit(.minutes(5)))
 struct DaemonFilesTests {
   private func isFile(_ path: String) -> Bool {
@@ -40,7 +40,7 @@ struct DaemonFilesTests {
     }
     #expect(error?.remedy.isEmpty == false, "\(String(describing: error))")
     #expect(!isFile(fixture.socket), "a socket that nobody serves")
-    // By hand, in the background.
+    // Started manually, in the background.
     let byHand = try TestProgram([TestProgram.built("netmapd"), "--socket", fixture.socket])
       .finish()
     #expect(byHand.status != 0, "\(byHand)")

@@ -14,7 +14,7 @@ struct DaemonLifeTests {
     let sender = try fixture.peer(["send", "netmap:p}1", "1", "10"])
     #expect(rest(of: receiver).hasPrefix("received 10"))
     _ = (sender.wait(), receiver.wait())
-    // It stays for 5 seconds.
+    // The daemon stays for 5 seconds.
     fixture.waitUntilGone(within: .seconds(20))
   }
 
@@ -66,7 +66,7 @@ struct DaemonLifeTests {
     #expect(error?.code.name == "ECONNREFUSED", "\(String(describing: error))")
     try fixture.start()
     _ = try Port("netmap:q{1", engine: engine)
-    // The old pipe is of another daemon, and still works.
+    // The old pipe belongs to the previous daemon, and still works.
     a.inject([1])
     try a.sync(.transmit)
     #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)
@@ -88,7 +88,7 @@ struct DaemonLifeTests {
     .needsRoot)
   func withoutCapabilities() throws {
     let fixture = try DaemonFixture(starts: false)
-    // A host on which no daemon runs, and whose folder for it can be looked into.
+    // A host without a running daemon, whose folder for it is readable.
     let script = """
       mount -t tmpfs none /run && XDG_RUNTIME_DIR=\(fixture.folder) NETMAPD=\(TestProgram.built("netmapd")) \
         setpriv --bounding-set=-net_admin \(TestProgram.built("host-peer")) send 'netmap:p{1' 1 10 &&
@@ -103,7 +103,7 @@ struct DaemonLifeTests {
     #expect(said.output.contains("netmapd.sock"), "\(said)")
     #expect(!said.output.contains("/run:\nnetmap\n"), "\(said)")
     let socket = "\(fixture.folder)/netmap/netmapd.sock"
-    // It leaves by itself, 5 seconds after the last port.
+    // The daemon exits by itself, 5 seconds after the last port.
     for _ in 0..<2000 where unsafe access(socket, F_OK) == 0 { usleep(10_000) }
     #expect(unsafe access(socket, F_OK) != 0)
     for name in ["netmapd.sock.lock", "netmapd.sock.log"] {

@@ -6,19 +6,20 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// A program believes the daemon of root, or of its own user, and sends nothing to any other.
+/// A program trusts the daemon of root or of its own user, and sends nothing to any other daemon.
 @Suite("Whose daemon a program believes", .serialized, .needsRoot, .timeLimit(.minutes(5)))
 struct DaemonTrustTests {
-  /// Users that nobody else has: one who uses netmap, one who wants to be taken for the daemon.
+  /// Users that do not otherwise exist: one that uses netmap, and one that runs a false daemon.
   private static let (user, other) = (64123, 64124)
   private static let usual = "/tmp/netmap-\(user)"
 
-  /// What runs a program as another user.
+  /// The command that runs a program as another user.
   private func setpriv(_ user: Int, _ options: String...) -> [String] {
     ["setpriv", "--reuid", "\(user)", "--regid", "\(user)", "--clear-groups"] + options
   }
 
-  /// What runs a program that nobody has told where a daemon is, on a host where root's does not run.
+  /// The command that runs a program without a configured daemon address, on a host where root's daemon does
+  /// not run.
   private var untold: [String] {
     [
       "env", "-u", "NETMAP_SOCKET", "-u", "XDG_RUNTIME_DIR",
@@ -31,7 +32,7 @@ struct DaemonTrustTests {
     [TestProgram.built("host-peer"), "send", "netmap:p{1", "1", "10"]
   }
 
-  /// Somebody who listens at `socket` and says what is sent to him.
+  /// A process that listens at `socket` and prints what it receives.
   private func listener(
     _ socket: String, as user: Int, connections: Int = 1
   ) throws -> TestProgram {
@@ -93,12 +94,12 @@ struct DaemonTrustTests {
       let said = try TestProgram(untold + wrapper + sender).finish()
       #expect(said.output == "ready\nsent 10\n", "\(wrapper): \(said)")
     }
-    // A daemon of the user's own was started for it.
+    // The program has started a daemon of the user.
     var status = stat()
     #expect(unsafe lstat(Self.usual, &status) == 0)
     #expect(status.st_mode & 0o7777 == 0o700 && status.st_uid == UInt32(Self.user))
     fake.kill(SIGKILL)
-    // It leaves by itself.
+    // The daemon exits by itself.
     for _ in 0..<2000 where unsafe access("\(Self.usual)/netmapd.sock", F_OK) == 0 {
       usleep(10_000)
     }
@@ -121,12 +122,12 @@ struct DaemonTrustTests {
       try makeFolder(real, of: Self.user, mode: 0o700)
       try #require(unsafe symlink(real, Self.usual) == 0)
     }
-    // A daemon of the user's own, which was there before.
+    // A daemon of this user that ran there before.
     let running = try listener("\(Self.usual)/netmapd.sock", as: Self.user)
     var said = try TestProgram(untold + setpriv(Self.user) + sender).finish()
     #expect(said.output.contains("EPERM") && said.output.contains(Self.usual), "\(said)")
     #expect(running.finish().output == "heard 0\n")
-    // Nor is a daemon started there.
+    // The program does not start a daemon there either.
     said = try TestProgram(untold + setpriv(Self.user) + sender).finish()
     #expect(said.status != 0 && said.output.contains(Self.usual), "\(said)")
   }
@@ -141,7 +142,7 @@ struct DaemonTrustTests {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
     let port = try Port("netmap:p{1", engine: engine)
-    // By an engine that is a client of the true daemon, and by one that is a client of none.
+    // With an engine that is a client of the real daemon, and with one that is not a client yet.
     for engine in [engine, try fixture.engine()] {
       var error = #expect(throws: NetmapError.self) {
         _ = try engine.port(token: connected(to: socket, CInt(SOCK_SEQPACKET.rawValue)))
@@ -200,7 +201,7 @@ struct DaemonTrustTests {
       #expect(verdict(1000, map, 1000) == .trusted)
       #expect(verdict(1000, map, 1001) == .refused)
       #expect(verdict(0, map, 1000) == .refused)
-      // A user like others here.
+      // Here 65534 is an ordinary user.
       #expect(verdict(65534, map, 65534) == .trusted)
       #expect(verdict(1000, map, 65534) == .refused)
     }
@@ -211,12 +212,12 @@ struct DaemonTrustTests {
     #expect(verdict(0, container, 0) == .trusted)
     #expect(verdict(0, container, 65534) == .trustedIfNamed)
     #expect(verdict(0, container, 5) == .refused)
-    // Root has a number, others have not.
+    // Root has a number in this namespace, other users have none.
     let some = "0 0 1\n"
     #expect(verdict(0, some, 0) == .trusted)
     #expect(verdict(0, some, 65534) == .refused)
     #expect(verdict(65534, some, 65534) == .refused)
-    // Nobody has one.
+    // No user has a number.
     #expect(verdict(65534, "", 65534) == .trustedIfNamed)
   }
 

@@ -5,14 +5,14 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// Processes on rings of an interface that are killed in the middle of whatever they do.
+/// Processes on rings of an interface that are killed at arbitrary points.
 @Suite("Killed on an interface", .serialized, .timeLimit(.minutes(15)))
 struct InterfaceKillTests {
-  /// What is killed again and again: senders and receivers on one ring pair.
+  /// A sender and a receiver on one ring pair, which the test kills repeatedly.
   private struct Victims {
     let fixture: DaemonFixture
     let ports: (transmit: String, receive: String)
-    /// How long to try for a queue that the kernel has not freed yet.
+    /// How long to retry for a queue that the kernel has not freed yet.
     let patience: Duration
     var senders = 0
     var sender: TestProgram
@@ -28,7 +28,7 @@ struct InterfaceKillTests {
       sender = try fixture.peer(["flow-send", transmit, "1000", "0", "0"])
     }
 
-    /// Kills one of them, which must have had nothing to say, and starts its successor.
+    /// Kills one of them, which must not have printed an error, and starts its successor.
     mutating func kill(sender isSender: Bool, _ context: String) throws {
       let victim = isSender ? sender : receiver
       victim.send(SIGKILL)
@@ -45,8 +45,10 @@ struct InterfaceKillTests {
       }
     }
 
-    /// What opens a queue that a process had which was killed. The kernel frees it when it has time to: the
-    /// daemon waits half a second for that, which can be too little where everybody waits for a processor.
+    /// Starts a process on a queue that a killed process had.
+    ///
+    /// The kernel frees the queue with a delay. The daemon waits half a second for that, which can be too short
+    /// on a busy machine.
     private func opened(_ start: () throws -> TestProgram) throws -> TestProgram {
       let end = ContinuousClock.now + patience
       while true {
@@ -65,8 +67,8 @@ struct InterfaceKillTests {
     }
   }
 
-  /// Sends less than a ring holds while nobody receives: everything must be there afterwards, or buffers
-  /// have been lost on the way.
+  /// Sends fewer packets than a ring holds while no process receives; if any is missing afterwards, buffers
+  /// were lost.
   private func expectWholeRings(_ fixture: DaemonFixture, _ transmit: String, _ receive: String)
     throws
   {
@@ -88,7 +90,7 @@ struct InterfaceKillTests {
         unsafe ring.append(frame.span.bytes)
       }
       try sender.sync(.transmit)
-      // What has arrived is shown, and stays where it is.
+      // Makes packets that have arrived visible, and leaves them in the ring.
       for _ in 0..<100 where receiver.statistics.receive.packets - before < UInt64(batch + 1) * 32 {
         usleep(500)
         try receiver.sync(.receive)
@@ -113,12 +115,12 @@ struct InterfaceKillTests {
         "netmap:\(pair.first)/T@backend:name=\(choice)",
         "netmap:\(pair.second)/R@backend:name=\(choice)"
       )
-      // The rings stay as they were left.
+      // The holders keep the rings in their current state.
       let holders = try [names.0, names.1].map { try fixture.peer(["hold", $0]) }
       defer { for holder in holders { holder.kill(SIGKILL) } }
       var victims = try Victims(fixture, names.0, names.1)
       let engine = try fixture.engine()
-      // Damage shows where it is done.
+      // These ports show damage in the round in which it happens.
       let (transmit, receive) = try (
         Port(names.0, engine: engine), Port(names.1, engine: engine)
       )

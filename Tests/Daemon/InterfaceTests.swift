@@ -20,12 +20,12 @@ struct InterfaceTests {
     return pair
   }
 
-  /// A frame of an experimental type, with a number.
+  /// A frame with an experimental EtherType, and with a number.
   static func frame(_ number: UInt8) -> [UInt8] {
     [2, 2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 2, 0x88, 0xb5, number] + [UInt8](repeating: number, count: 45)
   }
 
-  /// Takes packets until there have been `count`, or none for five seconds.
+  /// Takes packets until `count` have arrived, or no packet arrives for five seconds.
   static func receive(_ port: Port, _ count: Int) throws -> [[UInt8]] {
     var result: [[UInt8]] = []
     while result.count < count {
@@ -115,7 +115,7 @@ struct InterfaceTests {
       let pipe = try Port("netmap:x{1@1", engine: engine)
       let shared = try Port("netmap:y{1@share=netmap:\(pair.first)", engine: engine)
       #expect(pipe.memoryID == 1 && shared.memoryID == 1)
-      // What arrives on the pipe leaves by the interface without a copy.
+      // Packets from the pipe leave through the interface without a copy.
       let (other, end) = try (
         Port("netmap:\(pair.second)", engine: engine), Port("netmap:x}1", engine: engine)
       )
@@ -132,14 +132,14 @@ struct InterfaceTests {
 
   @Test("an interface is that of the caller's network namespace, wherever the daemon runs")
   func namespaces() throws {
-    // Started in the namespace of the tests, where there is no such interface.
+    // The daemon starts in the tests' namespace, where no such interface exists.
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
     try NetworkNamespace.run {
       let outer = try VethPair()
       let first = try Port("netmap:\(outer.first)", engine: engine)
       try NetworkNamespace.run {
-        // Another interface of the same name.
+        // A different interface of the same name.
         let inner = try VethPair()
         let (a, b) = try (
           Port("netmap:\(inner.first)", engine: engine),
@@ -169,7 +169,7 @@ struct InterfaceTests {
       #expect(unsafe chmod(fixture.folder, 0o755) == 0)
       #expect(unsafe chown(fixture.socket, 0, group) == 0)
       #expect(unsafe chmod(fixture.socket, 0o660) == 0)
-      // Where everybody may run it: the build folder may be closed to others.
+      // In a place where every user may run it: the build folder may be closed to other users.
       let program = "\(fixture.folder)/host-peer"
       try NetworkNamespace.run("cp", TestProgram.built("host-peer"), program)
       defer { unsafe unlink(program) }
@@ -226,7 +226,7 @@ struct InterfaceTests {
           #expect(error?.reason.contains("whose netmapd has ended") == true)
         }
         holder.kill(SIGKILL)
-        // With the last process nothing is left on the interface.
+        // The last process's end leaves nothing attached to the interface.
         let state = InterfaceState(pair.second)
         #expect(!state.hasXDPProgram && state.ingressPrograms == 0, "\(choice): \(state)")
       }

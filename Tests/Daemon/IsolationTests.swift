@@ -98,7 +98,7 @@ struct IsolationTests {
       let registration = opened.registration
       for memory in [registration.segment.memory, registration.region] {
         for word in 0..<min(memory.byteCount, 1 << 18) / 8 {
-          // Small numbers as well: they pass more checks.
+          // Include small numbers, which pass more checks.
           let value = generator.next()
           memory.store(value & 1 == 0 ? value : value & 0x3ff_0000_03ff, at: word * 8)
         }
@@ -113,7 +113,7 @@ struct IsolationTests {
     }
     #expect(sender.finish().output == "sent 300000\n", "seed \(seed)")
     #expect(receiver.finish().output == "received 300000 of 1, last 299999\n", "seed \(seed)")
-    // Whoever comes after it finds a port in order.
+    // The next process gets an intact port.
     let (a, b) = (
       try Port("netmap:t{1/i", engine: engine), try Port("netmap:t}1", engine: engine)
     )
@@ -142,7 +142,7 @@ struct IsolationTests {
       port.inject([1])
       try port.sync(.transmit)
     }
-    // It looks at all ports every 100 ms.
+    // The worker checks all ports every 100 ms.
     try expectRest(of: [try #require(fixture.serving)], wakingUp: 11)
     for port in ports { port.close() }
   }
@@ -174,7 +174,7 @@ struct IsolationTests {
     let greedy = try TestProgram(user + fixture.command(["open-all", "s", "100"]))
     #expect(greedy.readLine() == "opened 64, then EMFILE\n")
     #expect(try fixture.engine().listing().count == 64)
-    // Another process of the same user is refused, others are not.
+    // The daemon refuses another process of the same user, but not other users.
     let second = try TestProgram(user + fixture.command(["open-all", "t", "1"]))
     #expect(second.readLine() == "opened 0, then EMFILE\n")
     let other = try TestProgram(
@@ -183,7 +183,7 @@ struct IsolationTests {
     #expect(other.readLine() == "opened 1\n")
     _ = try Port("netmap:own{1", engine: try fixture.engine())
     for program in [second, other, greedy] { program.kill(SIGKILL) }
-    // What they had can be had again.
+    // The user can open as many ports again.
     let end = ContinuousClock.now + .seconds(10)
     while try !fixture.engine().listing().isEmpty, ContinuousClock.now < end { usleep(10_000) }
     let again = try TestProgram(user + fixture.command(["open-all", "s", "10"]))

@@ -3,7 +3,7 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// A module's process has the mailbox of whoever started it, and nothing to say there.
+/// A module host has the mailbox of the user who started it, but may make no requests on it.
 @Suite("What a module's process may ask", .serialized, .timeLimit(.minutes(15)))
 struct ModuleHostRightsTests {
   @Test("a module that finds its process's mailbox gets nothing by it")

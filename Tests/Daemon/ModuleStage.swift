@@ -3,7 +3,7 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// A daemon, ports on its switches, and vale-ctl to choose their modules.
+/// The testbed: a daemon, ports on its switches, and vale-ctl to select their modules.
 struct ModuleStage {
   let fixture: DaemonFixture
   static let portGuard = TestProgram.built("libport-guard.so")
@@ -14,16 +14,16 @@ struct ModuleStage {
     try fixture.start(options)
   }
 
-  /// A port, on an engine of its own: as if another process had it.
+  /// Opens a port on a new engine, as another process would.
   func port(_ name: String) throws -> Port { try Port(name, engine: fixture.engine()) }
 
   /// Runs vale-ctl.
   ///
   /// - Parameters:
   ///   - arguments: Its command line.
-  ///   - wrapper: What to run it by.
-  /// - Returns: Exit status and everything that was printed.
-  /// - Throws: ``ProgramError`` when it cannot be started.
+  ///   - wrapper: The command that runs vale-ctl.
+  /// - Returns: The exit status, and the standard output and error.
+  /// - Throws: ``ProgramError`` when vale-ctl cannot be started.
   func valeCtl(_ arguments: String..., by wrapper: [String] = []) throws -> (CInt, String) {
     let outcome = try TestProgram(
       wrapper + [TestProgram.built("vale-ctl")] + arguments,
@@ -36,7 +36,7 @@ struct ModuleStage {
     try fixture.engine().switches.module(of: name)
   }
 
-  /// Chooses the fault module.
+  /// Selects the fault module.
   func load(
     _ fault: String, fallback: SwitchModuleChoice.Fallback = .learning, of name: String = "vale0"
   ) throws {
@@ -44,7 +44,7 @@ struct ModuleStage {
       .loaded(path: Self.faultModule, configuration: fault, fallback: fallback), of: name)
   }
 
-  /// Waits until what is shown of the module is so.
+  /// Waits until the module's report meets a condition.
   func report(
     within seconds: Double = 10, until condition: (SwitchModuleReport) -> Bool
   ) throws -> SwitchModuleReport {
@@ -57,7 +57,7 @@ struct ModuleStage {
   }
 }
 
-/// Frames with a number, between stations.
+/// Numbered frames between stations.
 enum NumberedFrame {
   static func bytes(_ number: Int, from source: UInt8 = 1, to target: UInt8 = 0xff) -> [UInt8] {
     let number = (0..<4).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
@@ -73,7 +73,7 @@ extension Port {
     try sync(.transmit)
   }
 
-  /// The numbers of `count` frames, or of as many as come in time.
+  /// The numbers of up to `count` frames that arrive in time.
   func numbers(_ count: Int, within seconds: Double = 5) throws -> [Int] {
     var result: [Int] = []
     let end = ContinuousClock.now + .seconds(seconds)

@@ -87,10 +87,10 @@ struct ModuleTests {
     #expect(later["violations"] == 1 && later["addresses"] == 2)
     #expect(later["packets"] == 3 && later["dropped"] == 1)
     #expect(try c.takeNumbers() == [], "the address was learned")
-    // It is nobody's business that there is another port.
+    // Listings must not show the host's port.
     #expect(try stage.fixture.engine().listing().count == 3)
     #expect(try stage.fixture.engine().switches.all().count == 3)
-    // Without ports the switch goes, and the host with it.
+    // The switch ends with its last port, and the host with the switch.
     for port in [a, b, c] { port.close() }
     let end = ContinuousClock.now + .seconds(5)
     while kill(report.process, 0) == 0, ContinuousClock.now < end { usleep(10_000) }
@@ -158,7 +158,8 @@ struct ModuleTests {
     let report = try stage.report { $0["seen"] == 1 }
     #expect(report["user"] == 65534)
     let owner = try TestProgram.output(of: ["stat", "-c", "%u", "/proc/\(report.process)"])
-    // no_new_privs and another user make it undumpable: its files in /proc are root's then.
+    // no_new_privs and the other user make the process undumpable; root then owns its files in
+    // /proc.
     #expect(owner == "65534\n" || owner == "0\n")
     let groups = try TestProgram.output(of: ["grep", "Groups", "/proc/\(report.process)/status"])
     #expect(!groups.contains(" 0"), "\(groups)")
@@ -174,7 +175,7 @@ struct ModuleTests {
   }
 }
 
-/// Raised once, by another thread.
+/// A flag that another thread raises once.
 private final class Flag: Sendable {
   private let value = Atomic<Bool>(false)
   var isRaised: Bool { value.load(ordering: .acquiring) }

@@ -7,11 +7,12 @@ import NetmapDaemon
 import NetmapTestSupport
 import Testing
 
-/// Root's netmapd as two processes: the opener, which has rights, and the broker, which meets input.
+/// Root's netmapd consists of two processes: the opener, which has rights, and the broker, which handles input
+/// from clients.
 @Suite(
   "The opener and the broker", .serialized, .timeLimit(.minutes(10)), .needsRoot)
 struct OpenerTests {
-  /// A line of `/proc/PID/status` for each thread of a process, without its name.
+  /// A field of `/proc/PID/status` for each thread of a process, without the field's name.
   private func status(_ field: String, of process: Int32) throws -> Set<String> {
     let text = try TestProgram.output(of: [
       "sh", "-c", "cat /proc/\(process)/task/*/status",
@@ -26,7 +27,7 @@ struct OpenerTests {
     return !state.hasXDPProgram && state.ingressPrograms == 0
   }
 
-  /// Waits a second at most.
+  /// Waits for at most a second.
   private func expectNormal(
     _ interface: String, sourceLocation: SourceLocation = #_sourceLocation
   ) {
@@ -49,7 +50,7 @@ struct OpenerTests {
     try NetworkNamespace.run {
       let fixture = try DaemonFixture()
       let pair = try VethPair()
-      // All threads that there can be: the control thread's, the worker's, the one that watches links.
+      // This starts all kinds of threads: the control thread, the worker, and the thread that monitors links.
       try attach(fixture, pair.first)
       let opener = try #require(fixture.daemon).process
       let broker = try #require(fixture.serving)
@@ -57,7 +58,7 @@ struct OpenerTests {
       #expect(try status("Uid", of: opener) == ["0 0 0 0"])
       let users = try status("Uid", of: broker)
       #expect(users.count == 1 && !users.contains("0 0 0 0"), "\(users)")
-      // Whoever else is its user could stop it.
+      // Any other process of this user could stop the broker.
       #expect(!users.contains("65534 65534 65534 65534"), "\(users)")
       #expect(try status("Groups", of: broker).allSatisfy { $0.allSatisfy { $0 == " " } })
       for field in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
@@ -112,7 +113,7 @@ struct OpenerTests {
           }
           #expect(refusal != nil, "\(kind) \(bytes)")
         }
-        // What hangs on none can be opened under any name.
+        // A pipe without a base port can have any name.
         guard bytes.count < 16 else { continue }
         let pipe = try PortName(bytes: bytes + Array("{1".utf8))
         let refusal = try peer.refusal(.register, on: peer.connect()) {
@@ -195,7 +196,7 @@ struct OpenerTests {
   func foreignNamespace() throws {
     let fixture = try DaemonFixture()
     for path in [fixture.folder, fixture.socket] { _ = unsafe chmod(path, 0o777) }
-    // A namespace of root's, whose descriptor anybody can have.
+    // A namespace of root's, whose descriptor any process can obtain.
     let name = "nmopener\(getpid())"
     _ = try TestProgram.output(of: ["ip", "netns", "add", name])
     defer { _ = try? TestProgram.output(of: ["ip", "netns", "del", name]) }
@@ -203,13 +204,13 @@ struct OpenerTests {
       "ip", "-n", name, "link", "add", "name", "f0", "type", "veth", "peer", "name", "f1",
     ])
     let command = fixture.command(["hold", "netmap:f0@backend:name=packet"])
-    // In it, root may and so may another user.
+    // Inside the namespace, root and another user may open the interface.
     for user in [[], ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]] {
       let inside = try TestProgram(["ip", "netns", "exec", name] + user + command)
       #expect(inside.readLine().hasPrefix("ready"))
       inside.kill(SIGKILL)
     }
-    // From outside, with a descriptor that root has left open for it.
+    // From outside, with a descriptor that root has left open.
     let holder = try TestProgram(["ip", "netns", "exec", name, "sleep", "1000"])
     defer { holder.kill(SIGKILL) }
     let inside = "readlink /proc/\(holder.process)/ns/net"
@@ -229,14 +230,14 @@ struct OpenerTests {
   }
 }
 
-/// The filter by itself, in a child that installs it.
+/// Tests the filter alone, in a child that installs it.
 @Suite("System calls of the broker", .serialized, .timeLimit(.minutes(5)))
 struct CallFilterTests {
-  /// How a child ends that installs the filter and makes a call: its exit status, or minus the signal; nil if it
-  /// does not end.
+  /// The end of a child that installs the filter and makes a call: its exit status, or the negated signal; nil
+  /// if it does not end.
   ///
-  /// The Swift runtime's locks are as they were when the process forked: a child may wait for one that another
-  /// thread had. It is made anew then.
+  /// The child has a copy of the Swift runtime's locks from the time of the fork: it may wait forever for a
+  /// lock that another thread held. The function then tries another child.
   private func child(_ body: () -> CInt) -> CInt? {
     for _ in 0..<5 {
       let process = clinux_fork()
@@ -265,7 +266,7 @@ struct CallFilterTests {
     #expect(seen == end, sourceLocation: sourceLocation)
   }
 
-  /// The `errno` of a call that returns -1.
+  /// The `errno` of a call that has returned -1.
   private func refusal(_ result: CInt) -> CInt { result < 0 ? errno : 0 }
 
   @Test("files, sockets, memory with programs: EPERM")
@@ -277,7 +278,7 @@ struct CallFilterTests {
     expect(EPERM) { refusal(socket(AF_PACKET, CInt(CLINUX_SOCK_RAW), 0)) }
     expect(EPERM) { refusal(socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)) }
     expect(EPERM) { refusal(listen(0, 1)) }
-    // A datagram can be sent to any name.
+    // A datagram socket could send to any name.
     expect(EPERM) {
       var ends: [CInt] = [-1, -1]
       return refusal(unsafe socketpair(AF_UNIX, CInt(SOCK_DGRAM.rawValue), 0, &ends))
@@ -310,7 +311,7 @@ struct CallFilterTests {
     expect(-SIGSYS) { setns(0, CInt(CLINUX_CLONE_NEWNET)) }
     expect(-SIGSYS) { kill(1, SIGTERM) }
     expect(-SIGSYS) { setgid(0) }
-    // The C library forks by clone(2), which is for threads.
+    // The C library forks with clone(2), which the filter allows for threads only.
     expect(EPERM) { refusal(clinux_fork()) }
   }
 

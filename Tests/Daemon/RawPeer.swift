@@ -6,14 +6,14 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// The protocol of netmapd, without the care that a client of ours takes.
+/// Speaks netmapd's protocol without the client library's checks.
 struct RawPeer {
   let address: DaemonAddress
   let mailbox: MessageSocket
   let tag: UInt64
   let files: [OwnedFile]
 
-  /// Connects and says hello.
+  /// Connects and sends a hello.
   init(_ fixture: DaemonFixture) throws { try self.init(DaemonAddress(path: fixture.socket)) }
 
   init(_ address: DaemonAddress) throws {
@@ -29,9 +29,9 @@ struct RawPeer {
 
   func connect() throws -> MessageSocket { try #require(try address.connect()) }
 
-  /// Sends a request with a socket for the answer, and waits for that.
+  /// Sends a request with a new socket for the answer, and waits for the answer.
   ///
-  /// - Returns: The answer; nil when none comes.
+  /// - Returns: The answer; nil when none arrives.
   func ask(
     _ kind: Message.Kind, on socket: MessageSocket, seconds: Int = 10,
     _ write: (inout MessageWriter) -> Void = { _ in }
@@ -43,7 +43,7 @@ struct RawPeer {
     return try Message(mail.bytes)
   }
 
-  /// What a request was refused with; nil when it was not.
+  /// The error that the daemon refused a request with; nil if it granted the request.
   func refusal(
     _ kind: Message.Kind, on socket: MessageSocket,
     _ write: (inout MessageWriter) -> Void = { _ in }
@@ -59,7 +59,7 @@ struct RawPeer {
 
   /// Opens a port.
   ///
-  /// - Returns: What it was refused with; nil when it is open.
+  /// - Returns: The error that the daemon refused it with; nil if the port is open.
   func register(
     _ name: String, _ flags: BindingFlags = [], on token: MessageSocket
   ) throws -> String? {
@@ -71,7 +71,7 @@ struct RawPeer {
   }
 }
 
-/// How long opening and closing a pipe takes.
+/// The time to open and close a pipe.
 func openTime(_ connection: DaemonConnection, _ name: String) throws -> Duration {
   try ContinuousClock().measure {
     let opened = try connection.register(RegisterRequest(name: PortName(name)))
@@ -80,7 +80,7 @@ func openTime(_ connection: DaemonConnection, _ name: String) throws -> Duration
   }
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 func expectSoon(
   _ what: String, within seconds: Double = 10, sourceLocation: SourceLocation = #_sourceLocation,
   _ isSo: () throws -> Bool
@@ -96,7 +96,7 @@ func expectSoon(
 }
 
 extension DaemonFixture {
-  /// Expects that as many ports are open before long.
+  /// Expects `count` open ports within some time.
   func expectOpenSoon(_ count: Int, sourceLocation: SourceLocation = #_sourceLocation) throws {
     try expectSoon("\(count) open ports", sourceLocation: sourceLocation) {
       try engine().listing().count == count

@@ -6,10 +6,10 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// What users get who are let in by --isolate-others, and what they do not.
+/// The rights of untrusted users, which --isolate-others admits.
 @Suite("Strangers of netmapd", .serialized, .timeLimit(.minutes(15)))
 struct StrangerTests {
-  /// A daemon of root's that everybody may connect to.
+  /// A daemon of root's that every user may connect to.
   private func fixture(_ options: [String] = []) throws -> DaemonFixture {
     let fixture = try DaemonFixture(starts: false)
     try fixture.start(["--isolate-others"] + options)
@@ -61,7 +61,7 @@ struct StrangerTests {
       #expect(opened.map(\.registration.name.rawValue) == ["v0{1", "v0}1", "vale0:a"])
       #expect(try connection.listing().map(\.name) == ["v0{1", "v0}1", "vale0:a"])
     }
-    // What is sent goes where it went.
+    // The packets of the trusted pipe still arrive at its other end.
     own.inject([7])
     try own.sync(.transmit)
     #expect(try other.wait(for: .receive, timeout: .seconds(5)) == .receive)
@@ -80,7 +80,7 @@ struct StrangerTests {
       let peer = try RawPeer(address)
       let token = MessageSocket(owning: copy)
       #expect(try peer.refusal(.attach, on: token) { $0.put(peer.tag) } == "EPERM")
-      // Nor as another client, by the token itself.
+      // Attaching as another client, created with the token itself, fails too.
       let answer = try #require(try peer.ask(.hello, on: token))
       _ = try answer.answer()
       #expect(try peer.refusal(.attach, on: token) { $0.put(peer.tag) } == "EPERM")

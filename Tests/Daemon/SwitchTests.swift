@@ -3,7 +3,9 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// Switches between processes. Each engine here is a client of its own, with mappings of its own.
+/// Switches between processes.
+///
+/// Each engine here is a separate client with separate mappings.
 @Suite("VALE between processes", .serialized, .timeLimit(.minutes(15)))
 struct SwitchTests {
   private func frame(_ target: UInt8, _ source: UInt8, _ number: UInt8) -> [UInt8] {
@@ -16,13 +18,13 @@ struct SwitchTests {
     try port.sync(.transmit)
   }
 
-  /// Numbers of the frames that have arrived.
+  /// The numbers of the frames that have arrived.
   private func numbers(_ port: Port) throws -> [UInt8] {
     try port.sync(.receive)
     var ring = port.receiveRing(0)
     var result: [UInt8] = []
     while let packet = ring.next() {
-      // What a sender had reserved when it was killed arrives empty.
+      // Slots that a sender had reserved when it was killed arrive empty.
       if packet.bytes.byteCount > 0 {
         unsafe result.append(packet.bytes.unsafeLoad(fromByteOffset: 14, as: UInt8.self))
       }
@@ -97,7 +99,7 @@ struct SwitchTests {
       usleep(.random(in: 0..<4_000, using: &generator))
       sender.kill(SIGKILL)
     }
-    // The rings still take and give.
+    // The rings still work.
     while try !numbers(watcher).isEmpty {}
     let last = try fixture.peer(["send", "vale0:s", "1001", "100"])
     #expect(rest(of: last) == "sent 100\n")

@@ -6,12 +6,12 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// Network interfaces on a switch of netmapd's, put there by vale-ctl.
+/// Network interfaces that vale-ctl attaches to a switch of netmapd.
 @Suite("Interfaces on a switch", .serialized, .timeLimit(.minutes(15)))
 struct SwitchedInterfaceTests {
-  /// Runs a program with a daemon, words separated by spaces.
+  /// Runs a program with the fixture's daemon; `line` has its arguments, separated by spaces.
   ///
-  /// - Returns: Exit status and everything that was printed.
+  /// - Returns: The exit status, and the standard output and error.
   @discardableResult
   static func run(
     _ fixture: DaemonFixture, _ line: String, tool: String = "vale-ctl", wrapper: [String] = []
@@ -49,7 +49,7 @@ struct SwitchedInterfaceTests {
     try port.sync(.transmit)
   }
 
-  /// Whether nothing of ours hangs on an interface.
+  /// Whether this package has nothing attached to an interface.
   private func isNormal(_ name: String) -> Bool {
     let state = InterfaceState(name)
     return !state.hasXDPProgram && state.ingressPrograms == 0
@@ -60,7 +60,7 @@ struct SwitchedInterfaceTests {
     try NetworkNamespace.run {
       let fixture = try DaemonFixture()
       _ = try VethPair()
-      // The far end is this namespace's; the switch's end is in that of another process.
+      // The far end is in this namespace; the switch's end is in the namespace of another process.
       let other = try TestProgram(["unshare", "-n", "sh", "-c", "echo ready; exec sleep 100"])
       defer { other.kill(SIGKILL) }
       #expect(other.readLine() == "ready\n")
@@ -78,7 +78,7 @@ struct SwitchedInterfaceTests {
         [TestProgram.built("responder"), "vale0:p", "10.9.0.2"],
         environment: ["NETMAP_SOCKET": fixture.socket])
       defer { responder.kill(SIGKILL) }
-      // Until it has its port.
+      // Wait until the responder has its port.
       let end = ContinuousClock.now + .seconds(10)
       while try fixture.engine().listing().count < 3, ContinuousClock.now < end { usleep(1000) }
       let host = try EchoSocket()
@@ -118,7 +118,7 @@ struct SwitchedInterfaceTests {
         try Port("netmap:\(pair.second)-\($0)/R", engine: engine)
       }
       let port = try Port("vale0:p@conf:rings=2", engine: engine)
-      // Known addresses, behind the interface: what has none goes to ring 0 of everybody.
+      // Use known addresses behind the interface: broadcasts would go to ring 0 of every port.
       for ring in 0..<2 {
         let station = try Port("netmap:\(pair.second)-\(ring)/T", engine: engine)
         try send(frame(UInt8(ring), from: 9), on: station)
@@ -248,7 +248,7 @@ struct SwitchedInterfaceTests {
       let (a, b) = try (Port("vale0:a", engine: engine), Port("vale0:b", engine: fixture.engine()))
       try send(frame(0, to: 0xff, from: 2), on: b)
       #expect(try InterfaceTests.receive(a, 1).count == 1)
-      // Somebody else sends to a station behind the interface, all the time.
+      // Another process sends to a station behind the interface all the time.
       #expect(try Self.run(fixture, "-a vale0:v0").status == 0)
       let station = try FrameSocket(pair.second)
       let hello = [UInt8](repeating: 0xff, count: 6) + [2, 0, 0, 0, 0, 0] + frame(0).dropFirst(12)
@@ -268,7 +268,7 @@ struct SwitchedInterfaceTests {
       { usleep(1000) }
       noise.drain()
       #expect(try Self.run(fixture, "-d vale0:v0").status == 0)
-      // Once more, for the worker then learns how to wake that sender: a descriptor that it keeps.
+      // Once more: the worker then receives the sender's doorbell, a descriptor that it keeps.
       #expect(try Self.run(fixture, "-a vale0:v0").status == 0)
       #expect(try Self.run(fixture, "-d vale0:v0").status == 0)
       let descriptors = try fixture.daemonDescriptors()
@@ -286,7 +286,7 @@ struct SwitchedInterfaceTests {
         try #require(detached.status == 0, "round \(round): \(detached.text)")
         #expect(isNormal(pair.first), "round \(round)")
       }
-      // The last vale-ctl may not have been missed yet.
+      // The daemon may not have noticed the end of the last vale-ctl yet.
       for _ in 0..<100 where try fixture.daemonDescriptors() > descriptors { usleep(20_000) }
       #expect(
         try fixture.daemonDescriptors() <= descriptors,

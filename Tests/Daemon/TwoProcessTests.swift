@@ -44,8 +44,8 @@ struct TwoProcessTests {
   @Test("an exclusive port is free as soon as it has been closed")
   func closeIsSynchronous() throws {
     let fixture = try DaemonFixture()
-    // In a process of its own: other tests start programs, and a child that is being started has a copy
-    // of every descriptor for a moment.
+    // In a separate process: other tests start programs, and a new child has a copy of every descriptor for a
+    // moment.
     let program = try TestProgram(fixture.command(["reopen", "netmap:p{1/x", "1000"]))
     #expect(rest(of: program) == "reopened 1000\n")
     #expect(program.wait() == 0)

@@ -3,16 +3,16 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// vale-ctl as a process, with a daemon of its own.
+/// Runs vale-ctl as a process, with a private daemon.
 @Suite("vale-ctl", .timeLimit(.minutes(15)))
 struct ValeCtlTests {
   private let fixture: DaemonFixture
 
   init() throws { fixture = try DaemonFixture() }
 
-  /// Runs a command line, words separated by spaces.
+  /// Runs a tool; `line` has its arguments, separated by spaces.
   ///
-  /// - Returns: Exit status and everything that was printed.
+  /// - Returns: The exit status, and the standard output and error.
   private func run(_ line: String, tool: String = "vale-ctl") throws -> (status: CInt, text: String)
   {
     let program = try TestProgram(
@@ -50,7 +50,7 @@ struct ValeCtlTests {
     #expect(try run("").text == "")
   }
 
-  /// utils/tests 002, 005, 009 to 011, 013, 016, 022 and 026, as far as they are `vale-ctl`'s.
+  /// utils/tests 002, 005, 009 to 011, 013, 016, 022 and 026 of upstream, the parts that use `vale-ctl`.
   @Test("the sequences of upstream's tests with persistent ports, while programs have them open")
   func upstreamSequences() throws {
     func expect(_ steps: [(line: String, status: CInt)], _ line: Int = #line) throws {
@@ -58,12 +58,13 @@ struct ValeCtlTests {
         #expect(try status(step.line) == step.status, "line \(line): vale-ctl \(step.line)")
       }
     }
-    // 011: created twice, also while it is attached to one switch and to two.
+    // 011: created twice, also while attached to one switch and to two.
     try expect([
       ("-n v0", 0), ("-n v0", 1), ("-a vale0A:v0", 0), ("-n v0", 1), ("-a vale0B:v0", 0),
       ("-n v0", 1),
     ])
-    // 009: attached to two switches, the later one is detached first; removed only when it is on none.
+    // 009: attached to two switches; the later one is detached first, and the port is removed only when it is
+    // on none.
     try expect([
       ("-r v0", 1), ("-d vale0B:v0", 0), ("-r v0", 1), ("-d vale0A:v0", 0), ("-r v0", 0),
     ])
@@ -72,14 +73,14 @@ struct ValeCtlTests {
       ("-n v0", 0), ("-a vale0A:v0", 0), ("-a vale0A:v0", 1), ("-a vale0B:v0", 0),
       ("-a vale0B:v0", 1), ("-d vale0B:v0", 0), ("-d vale0A:v0", 0), ("-r v0", 0),
     ])
-    // 002 and its kind: ports that are open can be neither detached nor removed, and are exclusive.
+    // 002 and similar tests: open ports can be neither detached nor removed, and are exclusive.
     try expect([("-n v0", 0), ("-n v1", 0), ("-a vale0:v0", 0), ("-a vale0:v1", 0)])
     let engine = try fixture.engine()
     let port = try Port("netmap:v0/x", engine: engine)
     for name in ["netmap:v0", "netmap:v0/x", "vale0:v0"] {
       #expect((#expect(throws: NetmapError.self) { try Port(name, engine: engine) })?.code == .busy)
     }
-    // 013, 022: both ways.
+    // 013, 022: traffic in both directions.
     let other = try Port("netmap:v1", engine: engine)
     for (sender, receiver) in [(port, other), (other, port)] {
       sender.inject([UInt8](repeating: 0xff, count: 6) + [2, 0, 0, 0, 0, 9, 0x88, 0xb5])

@@ -6,10 +6,10 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// Nothing that one process does makes netmapd keep another one waiting.
+/// No action of a process makes netmapd delay its answers to another process.
 @Suite("Nobody waits for somebody else's doing", .serialized, .timeLimit(.minutes(15)))
 struct WaitingTests {
-  /// A TCP socket whose last close takes so many seconds: what it has sent is not taken.
+  /// A TCP socket whose last close takes some seconds, because its peer does not take the data.
   private func lingering(_ seconds: Int32) throws -> (socket: CInt, peer: CInt) {
     let listener = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
     var address = sockaddr_in()
@@ -36,7 +36,7 @@ struct WaitingTests {
     return (sender, peer)
   }
 
-  /// A table that grows makes the thread that needs a descriptor wait for an RCU grace period.
+  /// When the table grows, the thread that needs a descriptor waits for an RCU grace period.
   @Test("the kernel's table of its descriptors has room before it serves, and does not grow")
   func descriptorTable() throws {
     let fixture = try DaemonFixture()
@@ -89,7 +89,7 @@ struct WaitingTests {
           try? client.mailbox.send([1], [slow])
         }
         close(slow)
-        // Several in a row: threads that close could have run out.
+        // Several in a row, which would show if the threads that close descriptors ran out.
         for _ in 0..<5 {
           let time = try openTime(connection, "w{1")
           #expect(time < .seconds(1), "\(way): \(time)")
@@ -119,7 +119,7 @@ struct WaitingTests {
     }
     #expect(try fixture.daemonDescriptors() < files + 30)
     #expect(try mappings() < maps + 30)
-    // What it is told when it looks is what there is now.
+    // A process that looks late receives the present state.
     let sender = try Port("vale0:s", engine: try fixture.engine())
     _ = sender
     idle.kill(SIGKILL)
@@ -164,7 +164,7 @@ struct WaitingTests {
       print(
         "hello while an interface is opened: p50 \(times[times.count / 2]), p99 \(times[times.count * 99 / 100])"
       )
-      // A loaded machine, a debug build: what matters is that it is not the time of an open.
+      // The limit allows for a loaded machine and a debug build. An answer must not take as long as an open.
       #expect(times[times.count * 9 / 10] < .milliseconds(10))
       withExtendedLifetime(member) {}
     }

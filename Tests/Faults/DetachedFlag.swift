@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Set by one thread, looked at by another.
+/// A flag that one thread sets and another reads.
 final class DetachedFlag: Sendable {
   private let value = Atomic<Bool>(false)
 

@@ -5,14 +5,15 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// Whoever runs out of descriptors or memory is told, and others go on.
+/// A process that runs out of descriptors or memory gets an error, and other processes are not affected.
 @Suite("Exhaustion", .timeLimit(.minutes(faultMinutes)))
 struct ExhaustionFaults {
   @Test(
     "a daemon without descriptors, or without memory, refuses; what was freed can be used again",
     arguments: [
-      // Fifteen are the broker's own. A client costs it four (mailbox, doorbell, pidfd, the page that marks its
-      // life), a pipe's port with memory of its own five, and those who have left cost nothing when others ask.
+      // The broker itself uses fifteen descriptors. A client costs four (mailbox, doorbell, pidfd, and the page
+      // that marks its life), and a pipe's port with its own memory five. Clients that have left cost nothing
+      // when others ask.
       ("--nofile=48:48", ["EMFILE", "ENFILE"]), ("--as=1800000000:1800000000", ["ENOMEM"]),
     ])
   func daemon(_ row: (limit: String, names: [String])) throws {
@@ -41,7 +42,8 @@ struct ExhaustionFaults {
       held = []
       try fixture.expectOpen(2, "round \(round)")
     }
-    // Room for three beside the two clients and the bystander's pipe. A leak would leave less and less.
+    // There is room for three ports in addition to the two clients and the bystander's pipe. A leak would
+    // reduce that.
     #expect(fewest >= 2, "only \(fewest) ports")
   }
 
@@ -51,7 +53,7 @@ struct ExhaustionFaults {
     var bystander = try Bystander(fixture)
     let engine = try fixture.engine()
     for round in 0..<faultRounds {
-      // The first pipe's size is what the memory of all on this name is made for.
+      // The size of the first pipe determines the memory for all pipes on this name.
       var held = [try Port("netmap:m{0@conf:slots=\(16 + round % 8)", engine: engine)]
       var refusal: NetmapError?
       while refusal == nil, held.count < 20 {
@@ -85,7 +87,7 @@ struct ExhaustionFaults {
         let files = Int.random(in: 3...12, using: &generator)
         limit = "--nofile=\(files):\(files)"
       } else {
-        // Enough for the program; about the size of a region more or less.
+        // Enough for the program, and by chance more or less than a region needs.
         let bytes = Int.random(in: 200_000_000...700_000_000, using: &generator)
         limit = "--as=\(bytes):\(bytes)"
       }

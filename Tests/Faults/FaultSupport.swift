@@ -5,20 +5,22 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// How often each fault is tried: `NETMAP_FAULT_ROUNDS`, 200 where that is not set.
+/// Number of times that each fault is tried: `NETMAP_FAULT_ROUNDS`, by default 200.
 let faultRounds = Int(environmentNumber("NETMAP_FAULT_ROUNDS") ?? 200)
 
-/// Minutes that the tests of a suite may take.
+/// Time limit of a test in minutes.
 let faultMinutes = max(15, faultRounds / 40)
 
-/// Random numbers for one test, whose seed is printed: `NETMAP_TEST_SEED` repeats it.
+/// A generator of random numbers for one test.
+///
+/// Prints its seed; `NETMAP_TEST_SEED` repeats a run.
 func seededGenerator(_ test: String) -> (seed: UInt64, generator: SeededGenerator) {
   let seed = environmentNumber("NETMAP_TEST_SEED") ?? UInt64(wallClockSeconds())
   print("\(test): seed \(seed)")
   return (seed, SeededGenerator(seed: seed))
 }
 
-/// A pipe of this process, to see that others go on.
+/// A pipe of this process, which shows that other processes are not affected.
 struct Bystander {
   let a: Port
   let b: Port
@@ -33,7 +35,7 @@ struct Bystander {
     }
   }
 
-  /// Passes numbered packets, and expects each of them.
+  /// Sends numbered packets through the pipe, and expects each of them.
   mutating func pass(_ count: Int = 3, _ context: @autoclosure () -> String = "") throws {
     for _ in 0..<count {
       let number = UInt8(truncatingIfNeeded: passed)
@@ -53,7 +55,7 @@ struct Bystander {
 }
 
 extension DaemonFixture {
-  /// Waits until the receiver of a pipe has taken what the ring of the sender's end holds.
+  /// Waits until the receiver of a pipe has taken all packets from the ring of the sender's end.
   func expectDrained(_ name: String, _ context: @autoclosure () -> String) throws {
     let probe = try Port("netmap:\(name)", engine: try engine())
     let patience = ContinuousClock.now + .seconds(20)
@@ -66,10 +68,11 @@ extension DaemonFixture {
     Issue.record("\(context()): the receiver stopped receiving")
   }
 
-  /// Waits until so many ports are open and nothing is kept of others; then nothing may be wrong.
+  /// Waits until `count` ports are open and the daemon keeps no others; then expects no findings.
   ///
-  /// Not at once: a program that another test starts has a copy of every descriptor, tokens among them,
-  /// for a moment. And a daemon without a descriptor for whoever asks may not have freed them yet.
+  /// This takes some time. A program that another test starts has, for a moment, a copy of every descriptor,
+  /// including tokens. A daemon without free descriptors may not have reclaimed the descriptors of closed ports
+  /// yet.
   func expectOpen(_ count: Int, _ context: @autoclosure () -> String) throws {
     for _ in 0..<20_000 {
       if let check = try? engine().check(), check.bindings == count, check.kept == 0 { break }
@@ -79,14 +82,14 @@ extension DaemonFixture {
     #expect(check.bindings == count && check.kept == 0, "\(context()): \(check)")
   }
 
-  /// Waits until the daemon has no more descriptors than it had.
+  /// Waits until the daemon has no more descriptors than before.
   func expectDescriptors(_ before: Int, _ context: @autoclosure () -> String) throws {
     for _ in 0..<5000 where try daemonDescriptors() > before { usleep(1000) }
     let left = try daemonDescriptors()
     #expect(left <= before, "\(context()): \(describeDescriptors())")
   }
 
-  /// Waits until no port is open any more, and nothing is kept of any.
+  /// Waits until no port is open and the daemon keeps none.
   func expectEmpty(_ context: @autoclosure () -> String) throws {
     try expectOpen(0, context())
     let check = try expectSound(context())
@@ -94,7 +97,7 @@ extension DaemonFixture {
   }
 }
 
-/// What a receiver leaves behind of how far it has come; see host-peer's `ReceiveProgress`.
+/// The progress of a receiver, which outlives it; see host-peer's `ReceiveProgress`.
 @safe
 final class ReceiverFile {
   let path: String
@@ -115,7 +118,7 @@ final class ReceiverFile {
     unsafe unlink(path)
   }
 
-  /// Numbers plus one: of the first packet seen, and of the last.
+  /// The numbers, plus one, of the first and the last packet that the receiver has seen.
   var progress: (first: UInt64, seen: UInt64) {
     unsafe (words[0], words[1])
   }

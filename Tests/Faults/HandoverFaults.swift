@@ -6,7 +6,8 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// A token outlives the process that opened the port: it is inherited, survives exec and is passed on.
+/// A token outlives the process that opened the port: processes inherit it, keep it across exec, and pass it
+/// on.
 @Suite("Ports that change hands", .timeLimit(.minutes(faultMinutes)))
 struct HandoverFaults {
   @Test(
@@ -26,7 +27,7 @@ struct HandoverFaults {
       try send(0..<before, on: sender)
       var said = ""
       if way == "fork" {
-        // The child is ready; then the opener dies.
+        // Once the child is ready, kill the opener.
         said += opener.read()
         opener.send(SIGKILL)
       }
@@ -36,12 +37,12 @@ struct HandoverFaults {
         said == "ready\nreceived \(count) of 1, last \(count - 1)\n", "\(context): \(said)")
       opener.wait()
       try fixture.expectSound(context)
-      // The last copy of the token has gone: an exclusive port can be opened by the next one.
+      // The last copy of the token is closed, so the next process can open the exclusive port.
     }
     try fixture.expectOpen(1, "\(way), seed \(seed)")
   }
 
-  /// Sends packets as host-peer's receivers expect them.
+  /// Sends packets in the format that host-peer's receivers expect.
   private func send(_ numbers: Range<Int>, on port: Port) throws {
     for number in numbers {
       var bytes = [UInt8](repeating: 0, count: 60)
@@ -72,7 +73,7 @@ struct HandoverFaults {
     try mine.send([1], [copy])
     close(copy)
     let mail = try #require(try theirs.receive(within: 20))
-    // An engine of its own is a client of its own, as another process is.
+    // Another engine is another client, as in another process.
     let receiver = try fixture.engine()
     let passed = try receiver.port(token: try #require(mail.files.first).duplicate())
     _ = consume mail
@@ -81,7 +82,7 @@ struct HandoverFaults {
     passed.inject([1, 2, 3])
     try passed.sync(.transmit)
     #expect(try peer.wait(for: .receive, timeout: .seconds(20)) == .receive)
-    // Both look at one ring, also when the opener has gone.
+    // Both use one ring, also after the opener has closed its port.
     port.close()
     #expect(try fixture.expectSound("after the opener's close").bindings == 2)
     passed.inject([4])

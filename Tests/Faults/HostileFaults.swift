@@ -5,7 +5,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// Whatever a process sends or writes, the daemon stays, and others are not touched.
+/// Whatever a process sends or writes, the daemon survives, and other processes are not affected.
 @Suite("Hostile processes", .timeLimit(.minutes(faultMinutes)))
 struct HostileFaults {
   @Test("a process that writes rubbish over its rings and its segment harms itself only")
@@ -33,17 +33,18 @@ struct HostileFaults {
         let place = Int.random(in: 0..<segment.byteCount / 8, using: &generator) * 8
         segment.store(generator.next(), at: place)
       }
-      // The netmap_if objects, and the rings behind them.
+      // The netmap_if objects, and the rings after them.
       for _ in 0..<1000 {
         let place = Int.random(in: 0..<(1 << 20) / 8, using: &generator) * 8
         registration.region.store(generator.next(), at: place)
       }
     }
-    // Whoever asks is told of the damage.
+    // The check reports the damage.
     let check = try connection.check()
     #expect(!check.report.findings.isEmpty)
     _ = try connection.listing()
-    // Others open what is damaged, and are refused or left with a port of no use; neither ends them.
+    // Other processes open the damaged ports: they get an error or an unusable port, but must not
+    // crash.
     let other = try fixture.engine()
     _ = try? Port("netmap:s\(round % 3){1", engine: other)
     for token in open.map(\.token) where generator.chance(50) { token.close() }
@@ -61,7 +62,7 @@ struct HostileFaults {
     ]
     for round in 0..<max(500, faultRounds) {
       let socket = try #require(try address.connect(), "round \(round)")
-      // Half of them are clients first.
+      // Half of the connections become clients first.
       if generator.chance(50) {
         try socket.send(Message.bytes(.hello))
         if generator.chance(80) { _ = try socket.receive(within: 20) }
@@ -91,8 +92,7 @@ struct HostileFaults {
     try fixture.expectDescriptors(descriptors, "seed \(seed)")
   }
 
-  /// Sends one datagram with more descriptors than the product itself ever sends. Errors are the
-  /// daemon's to make.
+  /// Sends one datagram with more descriptors than the package itself ever sends; ignores errors.
   private func sendFiles(_ count: Int, with bytes: [UInt8], on socket: MessageSocket) {
     // struct cmsghdr: its length, SOL_SOCKET, SCM_RIGHTS; then the descriptors.
     var control = [Int32](repeating: 0, count: 4 + (count + 1) & ~1)

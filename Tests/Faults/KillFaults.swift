@@ -5,7 +5,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// Any process may be killed at any instruction, and nobody else is harmed.
+/// Any process may be killed at any instruction, and no other process is harmed.
 @Suite("Killed processes", .timeLimit(.minutes(faultMinutes)))
 struct KillFaults {
   @Test("senders killed at full speed: the receiver gets whole packets of each, in order")
@@ -14,14 +14,14 @@ struct KillFaults {
     let fixture = try DaemonFixture()
     let receiver = try fixture.peer(["receive", "netmap:p{1", "0"])
     for round in 0..<faultRounds {
-      // One packet a sync: then it is in a sync most of the time.
+      // With one packet per sync, the sender is in a sync most of the time.
       let batch = round % 2 == 0 ? "1" : "64"
       let sender = try fixture.peer(["send", "netmap:p}1", "\(round)", "0", batch])
       usleep(.random(in: 0..<3_000, using: &generator))
       sender.kill(SIGKILL)
       try fixture.expectSound("seed \(seed), round \(round)")
     }
-    // A last one that ends by itself; the receiver must still be there to take everything.
+    // A last sender that ends by itself. The receiver must still take all of its packets.
     let last = try fixture.peer(["send", "netmap:p}1", "1000000", "20000"])
     #expect(rest(of: last) == "sent 20000\n")
     last.wait()
@@ -57,8 +57,8 @@ struct KillFaults {
         slack += 1
         continue
       }
-      // Each may have died with one packet taken and not noted.
-      // Nothing that was taken comes again, and nothing is missing after it.
+      // No packet that a receiver has taken may arrive again, and none may be missing after it.
+      // Each receiver may have died with one packet taken but not recorded.
       #expect(
         (seen...seen + slack).contains(progress.first - 1),
         "\(context): \(progress.first - 1) after \(seen), \(slack) died since")
@@ -86,7 +86,7 @@ struct KillFaults {
       try fixture.expectSound("seed \(seed), round \(round), batch \(batch)")
     }
     sender.kill(SIGKILL)
-    // Says what was wrong with what it received.
+    // The receiver prints an error if it received a wrong packet.
     receiver.send(SIGKILL)
     let said = rest(of: receiver)
     #expect(said.isEmpty, "seed \(seed): \(said)")
@@ -122,7 +122,7 @@ struct KillFaults {
       let sender = try TestProgram(fixture.command(["die-unrung", "p}1", "\(round)"]))
       let isWoken: Bool
       if onDescriptors {
-        // A descriptor that poll(2) leaves out; but one that a sleeper watches descriptors for.
+        // A negative descriptor, which poll(2) ignores, makes the sleeper wait on descriptors.
         var items = [PollItem(port, for: .receive), PollItem(descriptor: -1)]
         isWoken = try poller.wait(for: &items, timeout: .seconds(20)) == 1
       } else {
@@ -146,11 +146,12 @@ struct KillFaults {
     let poller = Poller()
     for round in 0..<4 {
       let sender = try TestProgram(fixture.command(["send-starved", "netmap:p}1"]))
-      // With a descriptor, so that the thread is woken by its doorbell, which the sender has not got.
+      // With a descriptor, so that only the doorbell wakes the thread, and the sender does not have
+      // that doorbell.
       var items = [PollItem(port, for: .receive), PollItem(descriptor: -1)]
       let start = ContinuousClock.now
       #expect(try poller.wait(for: &items, timeout: .seconds(20)) == 1, "round \(round)")
-      // A wait that runs out looks once more, and would find the packet too.
+      // A wait that times out checks the rings once more, and would find the packet too.
       #expect(ContinuousClock.now - start < .seconds(15), "round \(round): nobody rang")
       sender.send(SIGKILL)
       _ = sender.wait()

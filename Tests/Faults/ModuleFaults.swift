@@ -3,7 +3,7 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// Modules that do what they should not, in their process: everybody else goes on.
+/// Modules that misbehave in their host process, while other processes are not affected.
 @Suite("Faults: modules of switches", .serialized, .timeLimit(.minutes(15)))
 struct ModuleFaults {
   private static let library = TestProgram.built("libfault-module.so")
@@ -57,14 +57,14 @@ struct ModuleFaults {
     for number in 0..<5 as Range<UInt8> { a.inject(frame(number)) }
     try a.sync(.transmit)
     #expect(try numbers(b, 5) == [0, 1, 2, 3, 4])
-    // Packets are counted after they have been delivered: a host that is ended in between has lost them as
-    // well. What the module has seen is told after that.
+    // The host counts packets after their delivery: a host that is killed in between has them counted as lost
+    // too. It publishes the number of packets that the module has seen after that.
     #expect(try wait(switches) { $0["seen"] == 5 }["seen"] == 5)
     if fault == "stop" { kill(host, SIGSTOP) }
     for number in 5..<10 as Range<UInt8> { a.inject(frame(number)) }
     try a.sync(.transmit)
     let start = ContinuousClock.now
-    // The other switch works meanwhile.
+    // The other switch works in the meantime.
     var others: UInt8 = 0
     var report = try switches.module(of: "vale0")
     while report["failures"] == 0, ContinuousClock.now < start + .seconds(10) {
@@ -85,7 +85,7 @@ struct ModuleFaults {
     #expect(
       try numbers(b, 1, within: fallback == .learning ? 3 : 0.1)
         == (fallback == .learning ? [77] : []))
-    // Another module is welcome.
+    // The switch accepts another module.
     try switches.setModule(
       .loaded(path: Self.library, configuration: "none", fallback: fallback), of: "vale0")
     a.inject(frame(78))
@@ -107,7 +107,7 @@ struct ModuleFaults {
     #expect(report["packets"] == 200 && report["failures"] == 0)
     let arrived = try numbers(b, 200, within: 0.2)
     #expect(arrived.starts(with: [0, 1, 2, 3, 4]))
-    // One in 65536 of the rest may have come out as a port.
+    // About one in 65536 of the other verdicts can be a valid port by chance.
     #expect(report["dropped"] ?? 0 > 190)
   }
 
@@ -127,7 +127,7 @@ struct ModuleFaults {
       sent += 1
     }
     try a.sync(.transmit)
-    // Longer than a host may stand still.
+    // Longer than the time after which the daemon ends a host that makes no progress.
     usleep(800_000)
     let report = try wait(engine.switches) { $0["refused"] ?? 0 > 1000 }
     #expect(report["failures"] == 0 && report.active == "fault-module")

@@ -1,13 +1,14 @@
 import Glibc
 import NetmapTestSupport
 
-/// Lets a process run for a millisecond in each second (cgroups(7), both versions), until this object goes.
+/// Limits a process to a millisecond of processor time per second (cgroups(7), both versions), for the lifetime
+/// of this object.
 final class ProcessorQuota {
   private let group: String
   private let root: String
   private let process: Int32
 
-  /// - Returns: Nil where this process may not make control groups, or not for processors.
+  /// - Returns: Nil if this process may not make control groups for processor time.
   init?(_ process: Int32) {
     self.process = process
     for (root, limits) in [

@@ -33,7 +33,7 @@ struct StartFaults {
       #expect(check.report.findings.isEmpty, "round \(round): \(check.report.findings)")
       for token in open.map(\.token) { token.close() }
     }
-    // Each leaves by itself, and takes its socket with it.
+    // Each daemon exits by itself, and removes its socket.
     for _ in 0..<20_000 where fixture.files.contains(where: { $0.hasSuffix(".sock") }) {
       usleep(1000)
     }

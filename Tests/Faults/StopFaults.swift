@@ -5,7 +5,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// A stopped process holds up its own peer only, and nothing is lost when it goes on.
+/// A stopped process delays only its peer, and no packet is lost when it continues.
 @Suite("Stopped processes", .timeLimit(.minutes(faultMinutes)))
 struct StopFaults {
   enum Who: String, CaseIterable { case sender, receiver, daemon }
@@ -18,7 +18,7 @@ struct StopFaults {
     let port = try Port("netmap:p}1", engine: try fixture.engine())
     for round in 0..<faultRounds {
       let context = "seed \(seed), round \(round)"
-      // A wait that a stop ended would be an error, which it says at once.
+      // If the stop ended the receiver's wait, the receiver would print an error.
       receiver.send(SIGSTOP)
       usleep(.random(in: 0..<300, using: &generator))
       let isStopped = Bool.random(using: &generator)
@@ -29,7 +29,7 @@ struct StopFaults {
       var ring = port.transmitRing(0)
       #expect(
         ring.append(length: 60) { packet in
-          // What host-peer expects of sender 0.
+          // The content that host-peer expects from sender 0.
           let number = UInt64(round)
           packet.storeBytes(of: 0, toByteOffset: 0, as: UInt64.self)
           packet.storeBytes(of: number, toByteOffset: 8, as: UInt64.self)
@@ -66,7 +66,7 @@ struct StopFaults {
       target.send(SIGSTOP)
       try bystander.pass(2, context)
       if who != .daemon {
-        // Others open, use and close ports meanwhile.
+        // Other processes open, use and close ports in the meantime.
         var other = try Bystander(fixture, "other")
         try other.pass(1, context)
       }
@@ -77,11 +77,12 @@ struct StopFaults {
     }
     sender.kill(SIGKILL)
     try fixture.expectDrained("p}1", "seed \(seed)")
-    // The receiver has looked at the number of each. It counts before it gives back.
+    // The receiver has checked the number of each packet. It records a number before it returns the
+    // slot.
     let listing = try fixture.engine().listing().first { $0.name == "p{1" }
     let counted = try #require(listing).receive.packets
     let seen = file.progress.seen
-    // Whoever dies between handing over and counting leaves one batch uncounted.
+    // A sender that dies between handing over packets and counting them leaves one batch uncounted.
     #expect(seen >= counted && seen <= counted + 64, "seed \(seed): \(seen) seen, \(counted) sent")
     #expect(seen > 0)
     receiver.send(SIGKILL)

@@ -5,7 +5,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// What stations do, in a file that outlives them; see host-peer's `SwitchTraffic.swift`.
+/// The counters of the stations, in a file that outlives them; see host-peer's `SwitchTraffic.swift`.
 @safe
 final class StationBoard {
   let path: String
@@ -30,8 +30,8 @@ final class StationBoard {
   func received(_ station: Int) -> UInt64 { unsafe words[1 + station] }
 }
 
-/// A switch with 16 ports: senders and receivers that are processes, and a sender and a receiver of this
-/// process, between which nothing may be lost.
+/// A switch with 16 ports: sending and receiving processes, and a sender and a receiver of this process,
+/// between which no packet may be lost.
 final class StationSwitch {
   enum Kind: Hashable { case sender, receiver }
 
@@ -45,19 +45,21 @@ final class StationSwitch {
   private(set) var programs: [Int: TestProgram] = [:]
   private var incarnations: [Int: UInt64] = [:]
 
-  /// Stations 1 to 4 send, 5 to 12 receive; 13 and 14 are this process's, and two ports do nothing.
+  /// Stations 1 to 4 send, and 5 to 12 receive.
+  ///
+  /// Stations 13 and 14 belong to this process, and two ports are idle.
   static let senders = 1...4
   static let receivers = 5...12
 
-  /// Receivers whose senders wait for room.
+  /// The receivers whose senders wait for room.
   private let holding: Set<Int>
   private let pause: Int
 
   /// - Parameters:
-  ///   - fixture: Whose daemon it is.
-  ///   - holding: Receivers whose senders wait for room.
+  ///   - fixture: The daemon.
+  ///   - holding: The receivers whose senders wait for room.
   ///   - pause: Microseconds that senders pause after each batch.
-  /// - Throws: When a process does not start.
+  /// - Throws: An error when a process does not start.
   init(_ fixture: DaemonFixture, holding: Set<Int> = [], pause: Int = 300) throws {
     self.fixture = fixture
     self.holding = holding
@@ -71,12 +73,12 @@ final class StationSwitch {
     try announceWitness()
   }
 
-  /// Starts the process of a station, again if it was killed.
+  /// Starts the process of a station, also after the test has killed it.
   func start(_ station: Int) throws {
     incarnations[station, default: 0] += 1
     let name = "vale0:p\(station)"
     if Self.senders.contains(station) {
-      // Everybody in turn, and one in nine for all.
+      // Each receiver in turn, and a broadcast every ninth time.
       let targets = Self.receivers.map(String.init) + ["255"]
       programs[station] = try fixture.peer([
         "station-send", name, "\(station)", targets.joined(separator: ","),
@@ -106,30 +108,30 @@ final class StationSwitch {
     station == 255 ? Array(repeating: 255, count: 6) : [2, 0, 0x77, 0, 0, station]
   }
 
-  /// Has the switch believe that a station is where this is sent from.
+  /// A frame that makes the switch associate a station's address with the sending port.
   static func announcement(_ station: UInt8) -> [UInt8] { frame(to: 255, from: station, 0) }
 
-  /// 61 bytes, which stations do not look at.
+  /// 61 bytes, which stations ignore.
   private static func frame(to: UInt8, from: UInt8, _ number: UInt64) -> [UInt8] {
     address(to) + address(from) + [0x88, 0xb5, 0xee, 0xee]
       + (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
       + [UInt8](repeating: 0, count: 37)
   }
 
-  /// Passes packets through the switch in this process, and expects every one in order.
+  /// Sends packets through the switch within this process, and expects each of them in order.
   ///
   /// - Parameters:
-  ///   - count: How many.
-  ///   - mayStall: Whether a sender is stopped: if that is in the middle of filling the witness's ring, it
-  ///     holds that one up, and the packets are expected at the next call.
-  ///   - context: For messages.
-  /// - Returns: Whether all have arrived.
-  /// - Throws: When the ports' calls do.
+  ///   - count: Number of packets.
+  ///   - mayStall: Whether a sender is stopped. If it has stopped while it was filling the witness's ring, it
+  ///     delays this ring, and the next call expects the packets.
+  ///   - context: A description for error messages.
+  /// - Returns: Whether all packets have arrived.
+  /// - Throws: The errors of the ports' calls.
   @discardableResult
   func witnessPasses(
     _ count: Int = 3, mayStall: Bool = false, _ context: @autoclosure () -> String
   ) throws -> Bool {
-    // Whatever was held up comes first, and makes room.
+    // Delayed packets arrive first, and make room.
     try expectWitness(within: .seconds(20))
     #expect(arrived == witnessed, "\(context()): what was held up")
     for _ in 0..<count {
@@ -142,7 +144,7 @@ final class StationSwitch {
     return arrived == witnessed
   }
 
-  /// Waits for what has been sent; each packet must be the one after that before.
+  /// Waits for all sent packets; each must follow the previous one.
   private func expectWitness(within time: Duration) throws {
     let end = ContinuousClock.now + time
     repeat {
@@ -155,7 +157,7 @@ final class StationSwitch {
     } while ContinuousClock.now < end
   }
 
-  /// Takes what the witness has; calls `body` with the numbers of what is from this process.
+  /// Takes the packets from the witness, and calls `body` with the numbers of those that this process sent.
   private func emptyWitness(_ body: (UInt64) -> Void) throws {
     let witness = witness
     try witness.sync(.receive)
@@ -170,12 +172,12 @@ final class StationSwitch {
     try witness.sync(.receive)
   }
 
-  /// Stops the senders, and expects that everything sent has been received or counted, by each port.
+  /// Stops the senders, and expects that each port has received or counted every packet sent to it.
   ///
   /// - Parameters:
-  ///   - isComplete: Whether nobody was killed, whose counters have gone with it.
-  ///   - context: For messages.
-  /// - Throws: When the daemon does not answer.
+  ///   - isComplete: Whether no process was killed; the counters of a killed process are gone.
+  ///   - context: A description for error messages.
+  /// - Throws: An error when the daemon does not answer.
   func settle(isComplete: Bool, _ context: @autoclosure () -> String) throws {
     board.stopSenders()
     for station in Self.senders {
@@ -203,7 +205,7 @@ final class StationSwitch {
     for station in Self.senders { kill(station) }
   }
 
-  /// What does not add up; nil when everything does.
+  /// A description of a mismatch of the counters; nil if they match.
   private func imbalance(_ isComplete: Bool) throws -> String? {
     let ports = try fixture.engine().listing().filter { $0.name.hasPrefix("vale0:") }
     for station in Self.receivers {

@@ -5,7 +5,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// Faults on a switch with 16 ports: who is not hit loses nothing, and everything is accounted for.
+/// Faults on a switch with 16 ports: other ports lose no packet, and the counters account for every packet.
 @Suite("VALE: faults", .serialized, .timeLimit(.minutes(faultMinutes)))
 struct SwitchFaults {
   private static var anybody: [Int] { Array(StationSwitch.senders) + StationSwitch.receivers }
@@ -15,7 +15,7 @@ struct SwitchFaults {
     var (seed, generator) = seededGenerator("switch, killed")
     let fixture = try DaemonFixture()
     let stations = try StationSwitch(fixture, pause: 1000)
-    // Starting a process takes longer than anything else here.
+    // Starting a process takes longer than all other steps.
     for round in 0..<faultRounds {
       let context = "seed \(seed), round \(round)"
       let victim = Self.anybody.randomElement(using: &generator) ?? 1
@@ -49,7 +49,7 @@ struct SwitchFaults {
       try stations.witnessPasses(1, context)
       if round % 20 == 0 { try fixture.expectSound(context) }
     }
-    // A sender is in one ring at a time, out of 16.
+    // A sender is in one of 16 rings at a time.
     #expect(stalls <= faultRounds / 4, "seed \(seed)")
     print("switch, stopped: \(stalls) of \(faultRounds) held the witness's own ring up")
     try stations.settle(isComplete: true, "seed \(seed)")
@@ -98,7 +98,8 @@ struct SwitchFaults {
       try engine.switches.attach(name, backpressure: round % 3 == 0)
       if round % 2 == 0 {
         let guest = try Port("netmap:v0", engine: engine)
-        // What is for station 5 goes there, until that sends again, and nowhere when it has gone.
+        // Packets for station 5 go to this port until station 5 sends again, and are dropped once this port is
+        // gone.
         guest.inject(StationSwitch.announcement(5))
         try guest.sync(.transmit)
         usleep(.random(in: 0..<1_000, using: &generator))
@@ -108,7 +109,7 @@ struct SwitchFaults {
         usleep(.random(in: 0..<500, using: &generator))
       }
       try stations.witnessPasses(1, context)
-      // Its close is noted a moment after it is asked for.
+      // The daemon notices the close a moment later.
       try detach(name, engine)
       try stations.witnessPasses(1, context)
     }
@@ -142,7 +143,7 @@ struct SwitchFaults {
     try fixture.expectDescriptors(descriptors + 8, "at the end")
   }
 
-  /// Opens 16 ports, has each of them heard by all others, and closes them again.
+  /// Opens 16 ports, sends a broadcast from each to all others, and closes the ports.
   private func fill(_ engines: [HostEngine], _ round: Int) throws {
     let ports = try (0..<16).map { try Port("vale0:p\($0)", engine: engines[$0 % 2]) }
     for (number, port) in ports.enumerated() {
@@ -189,7 +190,8 @@ struct SwitchFaults {
     let fixture = try DaemonFixture()
     let reader = try Port("vale0:r@backpressure", engine: try fixture.engine())
     let count: UInt64 = 20_000
-    // Odd numbers make group addresses: the packets are for everybody, which is the reader alone here.
+    // Odd sender numbers make group addresses, so the packets are broadcasts, and the reader is the only
+    // receiver.
     let senders = try (0..<3).map {
       try fixture.peer(["send-all", "vale0:s\($0)", "\(2 * $0 + 1)", "\(count)", "32"])
     }

@@ -5,7 +5,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// Doorbells that somebody fills, breaks, rings for nothing, or never listens to.
+/// Doorbells that an attacker fills, damages, rings without reason, or never watches.
 @Suite("Doorbells under attack", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct BellTests {
   @Test("the daemon rings no doorbell that it can have to wait for", arguments: [true, false])
@@ -71,7 +71,7 @@ struct BellTests {
       #expect(line == "ready")
       let said = program.readLine().split(separator: " ")
       let time = said.count > 2 ? Int(said[2]) ?? .max : .max
-      // Of these the sender sleeps 100.
+      // The sender sleeps for 100 ms of this time.
       #expect(time < 400, "\(said)")
       try stage.expectRecovered("unread rings")
     }
@@ -79,7 +79,7 @@ struct BellTests {
 
   @Test("rings for nothing cost the worker little")
   func storm() throws {
-    // Nobody else has anything for the worker.
+    // No other process has work for the worker.
     try HostileStage.run(isolates: true, [.pipe]) { stage in
       #expect(try stage.attack("bell-storm storm 40").line == "ready")
       usleep(500_000)

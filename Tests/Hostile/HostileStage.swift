@@ -5,16 +5,18 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// How often each attack is made: `NETMAP_HOSTILE_ROUNDS`, once where that is not set.
+/// Number of times that each attack runs: `NETMAP_HOSTILE_ROUNDS`, by default 1.
 let hostileRounds = max(1, Int(environmentNumber("NETMAP_HOSTILE_ROUNDS") ?? 1))
 
-/// How long a race runs, seconds. A thread that writes has lost and won it many times by then.
+/// Duration of a race in seconds.
+///
+/// A writing thread has lost and won its race many times by then.
 let raceSeconds = max(0.2, Double(hostileRounds) / 10)
 
-/// Minutes that a test may take.
+/// Time limit of a test in minutes.
 let hostileMinutes = max(10, hostileRounds)
 
-/// A daemon that is attacked, and processes that must not notice.
+/// The testbed: a daemon under attack, and bystanders, processes that must not be affected.
 final class HostileStage {
   let fixture: DaemonFixture
   private(set) var bystanders: [BystanderPair] = []
@@ -23,14 +25,14 @@ final class HostileStage {
   private var descriptors = 0
   private var mappings = 0
 
-  /// Longest time for an answer of the daemon's, on a machine that is busy with attackers.
+  /// The longest time that the daemon may take to answer, on a machine that is busy with attackers.
   static let patience = Duration.seconds(3)
 
   /// - Parameters:
-  ///   - isolates: Whether other users than root get isolated ports only.
-  ///   - kinds: What kinds of ports the bystanders have.
-  ///   - wrapper: What the daemon is run by.
-  /// - Throws: When one of the processes does not start.
+  ///   - isolates: Whether users other than root get isolated ports only.
+  ///   - kinds: The kinds of ports of the bystanders.
+  ///   - wrapper: The command that runs the daemon.
+  /// - Throws: An error when one of the processes does not start.
   init(
     isolates: Bool, _ kinds: [BystanderPair.Kind] = [.pipe, .isolated], wrapper: [String] = []
   ) throws {
@@ -46,8 +48,9 @@ final class HostileStage {
     mappings = daemonMappings
   }
 
-  /// Runs `body` with a stage as root, each time with a new one; without root the test is skipped, loudly,
-  /// and fails in CI.
+  /// Runs `body` as root, each round with a new testbed.
+  ///
+  /// Without root the test is skipped with a message on standard error; with `CI` in the environment it fails.
   static func run(
     isolates: Bool, _ kinds: [BystanderPair.Kind] = [.pipe, .isolated], wrapper: [String] = [],
     rounds: Int = hostileRounds, _ body: (HostileStage) throws -> Void
@@ -76,7 +79,7 @@ final class HostileStage {
     try body()
   }
 
-  /// A user whom nobody knows, and one more.
+  /// The untrusted user that makes most attacks.
   static let stranger = user(65534)
 
   static func user(_ number: Int) -> [String] {
@@ -85,7 +88,7 @@ final class HostileStage {
 
   /// Starts an attacker, and waits for its first line.
   ///
-  /// - Returns: The process, and what it said.
+  /// - Returns: The process, and its first line.
   @discardableResult
   func attack(
     _ words: String, by user: [String] = HostileStage.stranger, wrapper: [String] = []
@@ -112,21 +115,21 @@ final class HostileStage {
     return Int(text.prefix { $0 != " " }) ?? 0
   }
 
-  /// Descriptors that have been sent to a process and that it has not received.
+  /// Number of descriptors in flight to a process, which has not received them yet.
   func descriptorsUnderWay(to process: pid_t) throws -> Int {
     let text = try TestProgram.output(
       of: ["sh", "-c", "cat /proc/\(process)/fdinfo/* 2>/dev/null | grep scm_fds; true"])
     return text.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }.reduce(0, +)
   }
 
-  /// How long the daemon takes to let root open and close a port.
+  /// The time that the daemon takes to let root open and close a port.
   func openTime(_ name: String = "netmap:probe{1") throws -> Duration {
     let engine = try fixture.engine()
     return try ContinuousClock().measure { try Port(name, engine: engine).close() }
   }
 
-  /// Expects that the daemon lives and answers in time, that nothing is wrong with its memory, and that
-  /// bystanders go on.
+  /// Expects that the daemon is alive and answers in time, that its check has no findings, and that the
+  /// bystanders' packets arrive.
   func expectUnharmed(
     _ context: @autoclosure () -> String, sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
@@ -134,9 +137,9 @@ final class HostileStage {
     #expect(findings.isEmpty, "\(context()): \(findings)", sourceLocation: sourceLocation)
   }
 
-  /// Expects that the daemon lives and answers in time.
+  /// Expects that the daemon is alive and answers in time.
   ///
-  /// - Returns: What it finds wrong with its memory, which members of the trust domain may write to.
+  /// - Returns: The findings of its check. Members of the trust domain can cause findings.
   @discardableResult
   func expectServing(
     _ context: @autoclosure () -> String, sourceLocation: SourceLocation = #_sourceLocation
@@ -157,8 +160,8 @@ final class HostileStage {
     return findings
   }
 
-  /// Expects the same once the attackers have gone, that nothing of theirs is kept, and that no packet of a
-  /// bystander was lost or changed.
+  /// Kills the attackers, and expects that the daemon is unharmed, that it keeps nothing of the attackers, and
+  /// that the bystanders have lost no packet.
   func expectRecovered(
     _ context: @autoclosure () -> String, sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
@@ -166,7 +169,7 @@ final class HostileStage {
     try expectServing(context(), sourceLocation: sourceLocation)
     let engine = try fixture.engine()
     var check = try engine.check()
-    // A worker may have come with the attack.
+    // The attack may have started a worker, which is a client too.
     func isBack() throws -> Bool {
       check = try engine.check()
       return check.bindings == atRest.bindings && check.kept == atRest.kept
@@ -200,12 +203,14 @@ final class HostileStage {
     bystanders = []
   }
 
-  /// Runs `body` with an engine of this process's. Ports that it opens there are let go of when it returns.
+  /// Runs `body` with an engine of this process.
+  ///
+  /// The function releases ports that `body` opens when it returns.
   func withEngine(_ body: (HostEngine) throws -> Void) throws {
     try body(try fixture.engine())
   }
 
-  /// Waits until only the bystanders' ports are open, or so many, and nothing is kept of others.
+  /// Waits until only the bystanders' ports, or `count` ports, are open, and the daemon keeps no other ports.
   func waitUntilClosed(but count: Int? = nil) throws {
     let (engine, end) = (try fixture.engine(), ContinuousClock.now + .seconds(10))
     var check = try engine.check()
@@ -216,7 +221,7 @@ final class HostileStage {
     }
   }
 
-  /// Clock ticks of processor time that the daemon has used.
+  /// The processor time that the daemon has used, in clock ticks.
   func daemonTicks() throws -> Int {
     let process = try #require(fixture.serving)
     let text = try TestProgram.output(of: ["cat", "/proc/\(process)/stat"])
@@ -224,7 +229,7 @@ final class HostileStage {
     return (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
   }
 
-  /// Ends everything; a daemon that does not answer is killed.
+  /// Ends all processes; kills the daemon.
   func end() {
     endAttackers()
     for pair in bystanders { pair.end() }
@@ -232,12 +237,12 @@ final class HostileStage {
   }
 }
 
-/// Why a stage did not come about.
+/// The reason why the testbed could not be set up.
 struct StageError: Error {
   let text: String
 }
 
-/// Whether a child has ended and was not waited for.
+/// Whether a child has ended and has not been waited for.
 func hasEnded(_ process: pid_t) -> Bool {
   var information = unsafe siginfo_t()
   let code = unsafe waitid(
@@ -245,7 +250,7 @@ func hasEnded(_ process: pid_t) -> Bool {
   return unsafe code != 0 || information.si_signo == SIGCHLD
 }
 
-/// Two processes that pass numbered packets to each other.
+/// Two processes that exchange numbered packets.
 @safe
 final class BystanderPair {
   enum Kind: String {
@@ -292,7 +297,7 @@ final class BystanderPair {
   private var sent: UInt64 { unsafe words[1] }
   var received: UInt64 { unsafe words[2] }
 
-  /// Whether packets arrive.
+  /// Whether packets arrive within a time.
   func goesOn(within time: Duration) -> Bool {
     let (before, end) = (received, ContinuousClock.now + time)
     while ContinuousClock.now < end {
@@ -302,7 +307,7 @@ final class BystanderPair {
     return false
   }
 
-  /// Has the sender stop, and expects that everything has arrived.
+  /// Stops the sender, and expects that all packets have arrived.
   func settle(_ context: String, _ sourceLocation: SourceLocation) {
     unsafe words[0] = 1
     let said = sender.readLine()

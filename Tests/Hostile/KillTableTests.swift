@@ -6,8 +6,9 @@ import Testing
 
 @testable import Netmap
 
-/// A process is killed after each of the instructions of an operation: every one with
-/// `NETMAP_HOSTILE_ROUNDS` of 200 or more, else a sample.
+/// Kills a process after each instruction of an operation.
+///
+/// Tests every instruction with `NETMAP_HOSTILE_ROUNDS` of 200 or more, otherwise a sample.
 @Suite("Killed at an instruction", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct KillTableTests {
   private func frame(from sender: UInt8, _ number: UInt8) -> [UInt8] {
@@ -15,7 +16,9 @@ struct KillTableTests {
       + [UInt8](repeating: sender ^ number, count: 45)
   }
 
-  /// What has arrived: sender and number of each packet. Empty ones are what dead senders had reserved.
+  /// The sender and number of each packet that has arrived.
+  ///
+  /// Empty packets are slots that dead senders had reserved.
   private func take(_ port: Port, _ context: String) throws -> [[UInt8]] {
     try port.sync(.receive)
     var result: [[UInt8]] = []
@@ -36,7 +39,7 @@ struct KillTableTests {
     try port.sync(.transmit)
   }
 
-  /// Calls `body` with each point at which an operation is killed.
+  /// Calls `body` after each kill of the operation, at each point.
   private func forEachPoint(
     _ stage: HostileStage, _ operation: String, _ prepare: () throws -> Void = {},
     _ body: (String) throws -> Void
@@ -56,7 +59,7 @@ struct KillTableTests {
     try body("\(operation), not killed in \(all) instructions")
     let step = hostileRounds >= 200 ? 1 : max(1, all / (24 * hostileRounds))
     var tried = 0
-    // A little odd, so that loops are met at different places.
+    // The random start makes the kills hit loops at different places.
     for point in stride(from: Int.random(in: 0..<step), to: all + 20, by: step) {
       _ = try kill(after: point)
       try body("\(operation), killed after \(point) of \(all) instructions")
@@ -146,11 +149,11 @@ struct KillTableTests {
         try forEachPoint(
           stage, "forward,netmap:killed}1,netmap:killed{2", { try send(feeder, from: 5, 0..<3) }
         ) { context in
-          // Of each buffer that is not free it is known where it is, and it is in one place.
+          // Every buffer that is not free has a known place, and only one.
           try stage.fixture.expectSound(context)
           let source = try Port("netmap:killed}1", engine: engine)
           let target = try Port("netmap:killed{2", engine: engine)
-          // The two ends of a pipe show the same buffers.
+          // Two ports of one pipe end show the same buffers.
           expectApart([source, target], context)
           expectApart([feeder, sink], context)
           try source.sync(.receive)
@@ -163,7 +166,7 @@ struct KillTableTests {
           try stage.fixture.expectSound(context)
         }
         print("forward: packets moved before the kill, and how often: \(stages)")
-        // Kills before, in the middle of and after the exchange.
+        // Kills before, during and after the exchange.
         #expect(stages.count > 2, "\(stages)")
         feeder.close()
         sink.close()

@@ -2,10 +2,10 @@ import Glibc
 import NetmapTestSupport
 import Testing
 
-/// What any local user can prepare for those who start a daemon.
+/// Files that a local user can prepare to attack other users who start a daemon.
 @Suite("Local users", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct LocalUserTests {
-  /// Users whom no machine has.
+  /// Users that exist on no machine.
   private static let (attacker, victim) = (654_321, 654_322)
 
   private func open(_ environment: [String]) throws -> TestProgram.Outcome {

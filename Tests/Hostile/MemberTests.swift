@@ -5,7 +5,8 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// What a member of the trust domain can do to the daemon and to others beyond garbling packets of its ports.
+/// Attacks by a member of the trust domain on the daemon and on other processes, beyond damage to the packets
+/// of their own ports.
 @Suite("Members", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct MemberTests {
   @Test(
@@ -38,8 +39,8 @@ struct MemberTests {
       try HostileStage.run(isolates: false, [.pipe]) { stage in
         let (program, line) = try stage.attack("circle v0 6")
         #expect(line == "ready")
-        // What is asked for while the list is rewritten is answered while it is: the attacker goes on until
-        // it is told that, or for ten seconds.
+        // The daemon must answer requests while the list is rewritten: the attacker continues until the test
+        // sends a signal, or for ten seconds.
         var said = program.readLine()
         var rounds = 0
         while said == "closed\n" {
@@ -51,8 +52,8 @@ struct MemberTests {
           said = program.readLine()
         }
         #expect(rounds > 0)
-        // What is not in the list when it is given back is missing until nobody has an interface open: then
-        // the attacker is refused at last.
+        // Buffers that are not in the list when the daemon reclaims it are missing until no process has an
+        // interface open; in the end the daemon refuses the attacker.
         #expect(said == "done\n" || said.contains("refused ENOMEM"), "\(said)")
         try stage.expectRecovered("circle")
       }
@@ -64,12 +65,12 @@ struct MemberTests {
     try HostileStage.run(isolates: false, [.pipe]) { stage in
       let idle = try stage.fixture.peer(["hold", "vale7:idle"])
       let before = try stage.fixture.daemonDescriptors()
-      // Each open and each close is worth several descriptors of mail.
+      // Each open and each close causes several descriptors of mail.
       let line = try stage.attack("reopen vale7:busy 400").line
       #expect(line == "reopened 400")
       let descriptors = try stage.fixture.daemonDescriptors()
       #expect(descriptors <= before + 64, "\(descriptors) descriptors, \(before) before")
-      // Of 2024 on the kernel makes the sender wait.
+      // From 2024 descriptors on the kernel blocks the sender.
       let underWay = try stage.descriptorsUnderWay(to: idle.process)
       #expect(underWay > 0 && underWay <= 300, "\(underWay) descriptors wait for one process")
       try stage.expectUnharmed("unread mail")
@@ -106,7 +107,7 @@ struct MemberTests {
     arguments: ["own", "worker"], ["own", "worker"])
   func falseLock(holder: String, place: String) throws {
     try HostileStage.run(isolates: false, [.pipe, .isolated]) { stage in
-      // The first of all, with the worker's own memory.
+      // The first run has the worker map its own memory.
       _ = try stage.attack("false-lock vale6 1 own worker", by: [])
       let before = stage.daemonMappings
       let process = try #require(stage.fixture.serving)
@@ -114,11 +115,11 @@ struct MemberTests {
       let (_, line) = try stage.attack("false-lock vale7 300 \(tag) \(place)", by: [])
       #expect(line == "ready")
       try stage.expectUnharmed("false lock")
-      // While whoever has written the lock lives.
+      // The process that wrote the lock is still alive.
       let end = ContinuousClock.now + .seconds(6)
       while stage.daemonMappings > before + 64, ContinuousClock.now < end { usleep(20_000) }
       let mapped = stage.daemonMappings
-      // Who locks a ring of its own holds up what is its own.
+      // A process that locks its own ring delays only the release of its own memory.
       if holder != "own" || place != "own" {
         #expect(mapped <= before + 64, "\(mapped) mappings, \(before) before")
       }

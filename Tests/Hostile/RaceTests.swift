@@ -5,7 +5,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// What is written into shared memory while others sync.
+/// The words and values that an attacker writes into shared memory while other processes sync.
 struct Scribble: Sendable, CustomTestStringConvertible {
   let name: String
   let words: String
@@ -18,7 +18,7 @@ struct Scribble: Sendable, CustomTestStringConvertible {
   var testDescription: String { name }
 }
 
-/// What is tried.
+/// The scribbles that the tests try.
 enum Scribbles {
   static let indexes = [
     Scribble("head, and its copy", "1.r.@head=4294967295,1.r.rhead=1048575|65535"),
@@ -63,7 +63,8 @@ enum Scribbles {
     ] + others
 }
 
-/// Memory that a stranger or a member of the trust domain writes to while daemon, worker and others use it.
+/// Memory that an untrusted user or a member of the trust domain writes to while the daemon, its worker and
+/// other processes use it.
 @Suite("Races", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct RaceTests {
   @Test("whatever a stranger writes to its port's memory, the worker goes on")
@@ -171,7 +172,8 @@ struct RaceTests {
       let pair = try VethPair()
       try HostileStage.run(isolates: false, [.pipe, .isolated], rounds: 1) { stage in
         for scribble in Scribbles.interface {
-          // One who has the rings, the worker for another one, and what arrives.
+          // A process that has the rings, the worker for another process, and the sender of the incoming
+          // packets.
           let victims = [
             try stage.victim("netmap:\(pair.first)@backend:name=\(backend)"),
             try stage.victim("netmap:\(pair.first)/i"), try stage.victim("netmap:\(pair.second)"),
@@ -188,11 +190,11 @@ struct RaceTests {
 }
 
 extension HostileStage {
-  /// Starts a process that must not be ended by what others write.
+  /// Starts a process that others' writes must not crash.
   func victim(_ port: String, header: Int = 0) throws -> TestProgram {
     var victim = try attack("victim \(port) \(header)", by: [])
-    // A queue is taken until the kernel has ended all processes that had its socket, and two RCU grace periods have
-    // passed. Where every processor is busy, netmapd gives up before that.
+    // A queue stays busy until the kernel has ended all processes that had its socket, and two RCU grace
+    // periods have passed. If every processor is busy, netmapd may give up before that.
     for _ in 0..<3 where victim.line.contains("EBUSY") {
       victim = try attack("victim \(port) \(header)", by: [])
     }
@@ -207,8 +209,9 @@ extension HostileStage {
       !hasEnded(program.process), "\(context): a process was ended", sourceLocation: sourceLocation)
   }
 
-  /// Has an attacker scribble for a while, and expects that nobody is harmed. One that its own scribbling
-  /// ends is started anew.
+  /// Lets an attacker scribble for a while, and expects that the daemon and the bystanders are unharmed.
+  ///
+  /// Restarts an attacker that its own scribbling has crashed.
   func race(
     _ command: String, _ scribble: Scribble, sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
@@ -218,7 +221,7 @@ extension HostileStage {
       if attacker.map({ hasEnded($0.process) }) ?? true {
         attacker?.kill(SIGKILL)
         let (program, line) = try attack("\(command) \(scribble.words) \(scribble.threads)")
-        // What the one before has left may be refused.
+        // The open may fail because of the state that the previous attacker has left.
         if line == "ready" { attacker = program }
       }
       usleep(200_000)
@@ -227,7 +230,7 @@ extension HostileStage {
     attacker?.kill(SIGKILL)
   }
 
-  /// Expects that processes on a switch do not receive the memory of one that sends there.
+  /// Expects that processes on a switch cannot receive the memory of a process that sends there.
   func expectNoMemory(of process: pid_t, _ context: String) throws {
     let maps = try TestProgram.output(of: ["head", "-1", "/proc/\(process)/maps"])
     let address = try #require(
@@ -251,7 +254,7 @@ extension HostileStage {
         [TestProgram.built("vale-ctl"), option, "vale7:\(name)"],
         environment: ["NETMAP_SOCKET": fixture.socket]
       ).end()
-      // Who had it open may not have gone yet.
+      // Processes that had the interface open may still be closing it.
       if outcome.status != 0, ContinuousClock.now < end {
         usleep(20_000)
         continue

@@ -6,7 +6,8 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// What a user who gets isolated ports only can say and send to root's daemon.
+/// Requests and descriptors that an untrusted user, who gets isolated ports only, can send to
+/// root's daemon.
 @Suite("Strangers", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct StrangerTests {
   @Test(
@@ -31,7 +32,7 @@ struct StrangerTests {
     "descriptors whose close blocks hold nobody up",
     arguments: ["mailbox", "reply", "namespace", "extra", "unread", "client"])
   func lingering(_ way: String) throws {
-    // The loopback interface of a namespace of its own.
+    // The loopback interface of a private namespace.
     try NetworkNamespace.run {
       try HostileStage.run(isolates: true) { stage in
         #expect(try stage.attack("linger \(way) 12").line == "ready")
@@ -94,7 +95,7 @@ struct StrangerTests {
       let (program, line) = try stage.attack("lingering vale9:c 60")
       #expect(line == "ready")
       #expect(program.readLine() == "carried 0\n")
-      // The worker unmaps what has left a switch when it opens the next port there.
+      // The worker unmaps ports that have left a switch when it opens the next port there.
       let (next, answer) = try stage.attack("lingering vale9:d 1")
       #expect(answer == "ready")
       #expect(next.readLine() == "carried 0\n")
@@ -114,7 +115,7 @@ struct StrangerTests {
         let time = try stage.openTime()
         #expect(time < HostileStage.patience, "an open took \(time)")
       }
-      // Another user than the one who has them.
+      // Another user than the attacker.
       let (_, line) = try stage.attack("open other{1 0", by: HostileStage.user(65533))
       #expect(line.hasPrefix("got other{1"), "\(line)")
       try stage.expectRecovered("silent connections")
@@ -136,12 +137,12 @@ struct StrangerTests {
         let name = try TestProgram.output(of: ["cat", "/proc/\(broker)/comm"])
         #expect(name == "netmapd-broker\n")
       }
-      // Of 2024 on, from several users, the kernel makes the sender wait.
+      // From 2024 descriptors of several users on the kernel blocks the sender.
       #expect(most > 0 && most <= 200, "\(most) descriptors wait for a stranger")
-      // Another user than the one who does that.
+      // Another user than the attacker.
       let other = try stage.attack("open other{1 0", by: HostileStage.user(65533)).line
       #expect(other.hasPrefix("got other{1"), "\(other)")
-      // Those of its requests that cannot be decided are refused, long before a client gives up.
+      // The daemon refuses the requests that it cannot decide, long before a client gives up.
       let answers = program.readLine()
       #expect(answers.hasPrefix("unanswered 0"), "\(answers)")
       try stage.expectRecovered("unread answers")
@@ -197,7 +198,7 @@ struct StrangerTests {
           #expect(!InterfaceState("v0").hasXDPProgram)
           let port = try Port("netmap:v0", engine: try stage.fixture.engine())
           port.close()
-          // The daemon closes it a moment later.
+          // The daemon closes the interface a moment later.
           let end = ContinuousClock.now + .seconds(10)
           while InterfaceState("v0").hasXDPProgram, ContinuousClock.now < end { usleep(2000) }
         }
@@ -212,7 +213,7 @@ struct StrangerTests {
       for attack in ["odd-mailbox 400", "odd-reply 160"] {
         for user in [HostileStage.stranger, []] {
           let line = try stage.attack(attack, by: user).line
-          // A user who has as many connections as it may gets no more of them.
+          // The daemon refuses further connections of a user who has reached the limit.
           #expect(line == "ready" || line.contains("EMFILE"), "\(attack): \(line)")
           try stage.expectUnharmed(attack)
         }

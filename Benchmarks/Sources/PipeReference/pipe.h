@@ -1,8 +1,8 @@
 /*
- * A netmap pipe in plain C: what NetmapCore does in Swift, written by hand for comparison.
+ * A netmap pipe in plain C, hand-written for comparison with NetmapCore's pipe in Swift.
  *
- * Rings and slots have netmap's layout. Each side has a private kring; what it publishes to the
- * other side lies on a line of its own. No timestamps, no statistics, one direction.
+ * Rings and slots have netmap's layout. Each side has a private kring, except for one cache line of
+ * words that the other side reads and writes. No timestamps, no statistics, one direction.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -38,9 +38,9 @@ struct ring {
 	struct slot slot[];
 };
 
-/* The engine's half: indexes of this side, then what the other side reads. */
+/* The engine's side: indexes of this end, then the words that the other end uses. */
 struct kring {
-	_Alignas(128) uint64_t lock;	/* 0, or the tag of who syncs */
+	_Alignas(128) uint64_t lock;	/* 0, or the tag of the syncing client */
 	uint32_t hwcur;
 	uint32_t hwtail;
 	uint32_t rhead;
@@ -48,11 +48,11 @@ struct kring {
 	uint32_t rtail;
 	uint32_t resets;
 
-	_Alignas(128) uint32_t position;	/* how far this side has got */
-	uint32_t wait_word;			/* set by a sleeper of the other side */
+	_Alignas(128) uint32_t position;	/* this end's progress */
+	uint32_t wait_word;			/* set by a sleeper on the other end */
 };
 
-/* One end of a pipe, as the process that syncs it sees it. */
+/* One end of a pipe, mapped by the process that syncs it. */
 struct end {
 	struct ring *ring;
 	struct kring *kring;
@@ -104,10 +104,7 @@ static inline void kring_unlock(struct kring *kring)
 	__atomic_store_n(&kring->lock, 0, __ATOMIC_RELEASE);
 }
 
-/*
- * Reads head and cur once, and checks that head lies in first..limit and cur in head..limit,
- * modulo the ring.
- */
+/* Loads head and cur once. Checks that head is in first..limit and cur in head..limit, modulo the ring. */
 static inline bool sync_prologue(const struct end *end, uint32_t first, uint32_t limit,
 				 uint32_t *head)
 {
@@ -135,7 +132,7 @@ static inline void sync_finalize(const struct end *end, uint32_t tail)
 	__atomic_store_n(&end->ring->tail, tail, __ATOMIC_RELEASE);
 }
 
-/* The application broke the rules: start again from what the engine knows. */
+/* The application broke the rules: restart from the engine's own indexes. */
 static __attribute__((noinline)) void sync_reset(const struct end *end)
 {
 	struct kring *kring = end->kring;
@@ -152,7 +149,7 @@ static __attribute__((noinline)) void sync_wake(const struct end *end)
 
 	if (__atomic_exchange_n(&end->kring->wait_word, 0, __ATOMIC_SEQ_CST) != 0 &&
 	    write(end->doorbell, &one, sizeof(one)) < 0) {
-		/* A full counter: a wake-up is pending already. */
+		/* The counter is full, so a wake-up is pending. */
 	}
 }
 
@@ -175,15 +172,15 @@ static inline void copy_slots(const struct end *end, uint32_t from, uint32_t to)
 	}
 }
 
-/* Publishes where this side has got to, fences, and says whether the other side sleeps. */
+/* Publishes this end's progress, fences, and returns whether the other end sleeps. */
 static inline bool publish(struct kring *kring, uint32_t position)
 {
-	/* The exchange is the fence: the wait word is read after the position is visible. */
+	/* The exchange is the fence: the wait word is loaded after the position is visible. */
 	(void)__atomic_exchange_n(&kring->position, position, __ATOMIC_SEQ_CST);
 	return __atomic_load_n(&kring->wait_word, __ATOMIC_SEQ_CST) != 0;
 }
 
-/* Hands over the slots before head, and takes back those the receiver has released. */
+/* Sends the slots before head, and reclaims the slots that the receiver has released. */
 static inline bool pipe_txsync(const struct end *end)
 {
 	struct kring *kring = end->kring;
@@ -212,7 +209,7 @@ static inline bool pipe_txsync(const struct end *end)
 	return true;
 }
 
-/* Gives back the slots before head, and shows what the sender has handed over. */
+/* Returns the slots before head, and makes the packets that the sender has sent visible. */
 static inline bool pipe_rxsync(const struct end *end)
 {
 	struct kring *kring = end->kring;

@@ -1,5 +1,5 @@
 /*
- * The loops, and the pipe they run over. See pipe_reference.h.
+ * The measured loops and their pipe; see pipe_reference.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -54,7 +54,7 @@ static inline uint64_t sum_frame(const void *buffer)
 	return sum;
 }
 
-/* Fills up to batch free slots. Inlined into a loop for each payload. */
+/* Fills up to batch free slots. Inlined into a separate loop for each payload. */
 static inline __attribute__((always_inline)) uint32_t
 fill(struct ring *ring, uint32_t batch, uint64_t sent, bool touched)
 {
@@ -163,7 +163,7 @@ void pipe_reference_receive(enum pipe_phase phase, struct pipe_progress *progres
 
 static struct ring *make_ring(char *region, size_t offset, size_t buffers, uint16_t dir)
 {
-	/* Written as a whole, because most members never change afterwards. */
+	/* Copied as a whole, because most members are const. */
 	const struct ring header = {
 		.buf_ofs = (int64_t)buffers - (int64_t)offset,
 		.num_slots = PIPE_SLOTS,
@@ -179,7 +179,7 @@ static struct ring *make_ring(char *region, size_t offset, size_t buffers, uint1
 	return ring;
 }
 
-/* One shared mapping with two rings and their buffers, and another one with the krings. */
+/* Makes one shared mapping for two rings and their buffers, and another one for the krings. */
 bool pipe_reference_make(void)
 {
 	const size_t ring_bytes = (sizeof(struct ring) + PIPE_SLOTS * sizeof(struct slot) + 4095) & ~4095ul;

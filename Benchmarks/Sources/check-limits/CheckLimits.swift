@@ -1,6 +1,7 @@
 internal import Foundation
 
-/// Measures what has a committed limit, prints each figure next to it, and fails if one is exceeded.
+/// Measures everything that has a committed limit, prints each figure with its limit, and fails if
+/// one is exceeded.
 @main
 struct CheckLimits {
   static let usage = """
@@ -54,7 +55,7 @@ struct CheckLimits {
     }
   }
 
-  /// Counts with callgrind, which gives the same figure on a busy machine.
+  /// Counts instructions with callgrind, whose figures do not depend on the machine's load.
   static func countInstructions(_ limits: Limits, _ sheet: inout Sheet) throws {
     guard let valgrind = Program.find("valgrind"), let strip = Program.find("strip") else {
       return sheet.notMeasured("instructions per packet", "valgrind or strip is not installed")
@@ -63,7 +64,7 @@ struct CheckLimits {
       "netmap-check-\(getpid())")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
-    // Without debug sections: those of Swift 6.3 are beyond valgrind 3.19.
+    // Without debug sections: valgrind 3.19 cannot read those of Swift 6.3.
     let copy = folder.appendingPathComponent("fixed-work").path
     _ = try strip.run(["--strip-debug", "-o", copy, Program.beside("fixed-work").path])
 
@@ -80,7 +81,7 @@ struct CheckLimits {
       throw CheckError("callgrind left no summary")
     }
     for limit in limits.instructionsPerPacket {
-      // The same number of syncs each time, so that each count is equally exact.
+      // The same number of syncs each time, so that all counts are equally exact.
       let packets = 10_000 * limit.batch
       let whole = try instructions(packets, limit.batch, limit.payload)
       let empty = try instructions(0, limit.batch, limit.payload)
@@ -137,12 +138,12 @@ struct Limits: Decodable {
     let limit: Double
   }
 
-  /// Sending and receiving together, sync included; set-up excluded.
+  /// Instructions for sending and receiving together, including syncs and excluding setup.
   let instructionsPerPacket: [Instructions]
   let mallocsPerPacket: Double
-  /// Of the pipe's median wake-up to that of eventfd and poll.
+  /// Limit of the ratio of the pipe's median wake-up to that of eventfd and poll.
   let wakeupRatio: Double
-  /// Of Swift's packets a second to those of the C program.
+  /// Limit of the ratio of Swift's packets per second to the C program's.
   let ratioToC: Double
 }
 

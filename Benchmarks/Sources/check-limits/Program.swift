@@ -16,7 +16,7 @@ struct Program {
 
   static func beside(_ name: String) -> Program { Program(folder + "/" + name) }
 
-  /// The program of that name in the search path.
+  /// The program of that name in `PATH`.
   static func find(_ name: String) -> Program? {
     let folders = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
     return folders.split(separator: ":").map { "\($0)/\(name)" }
@@ -26,10 +26,10 @@ struct Program {
   /// Runs the program to its end.
   ///
   /// - Parameters:
-  ///   - arguments: Without the program's name.
-  ///   - environment: Variables to set besides those of this process.
-  /// - Returns: What it wrote to standard output.
-  /// - Throws: ``CheckError`` when it cannot be run or fails; with what it wrote to standard error.
+  ///   - arguments: The arguments, without the program's name.
+  ///   - environment: Variables to set in addition to this process's environment.
+  /// - Returns: The program's standard output.
+  /// - Throws: ``CheckError`` when the program cannot run or fails, with its standard error.
   func run(_ arguments: [String], environment: [String: String] = [:]) throws -> Data {
     let process = makeProcess(arguments)
     let (output, errors) = (Pipe(), Pipe())
@@ -37,7 +37,8 @@ struct Program {
     process.standardError = errors
     process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     try start(process)
-    // Valgrind and our own programs say little on standard error: no need to read both at once.
+    // Valgrind and these programs write little to standard error, so reading one stream after the
+    // other is safe.
     let data = output.fileHandleForReading.readDataToEndOfFile()
     let talk = errors.fileHandleForReading.readDataToEndOfFile()
     process.waitUntilExit()
@@ -47,7 +48,7 @@ struct Program {
     return data
   }
 
-  /// Runs the program with this one's standard output and error.
+  /// Runs the program with this process's standard output and error.
   func runShowingOutput(_ arguments: [String]) throws {
     let process = makeProcess(arguments)
     try start(process)

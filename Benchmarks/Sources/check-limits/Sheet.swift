@@ -1,6 +1,6 @@
 internal import Foundation
 
-/// The figures and their limits, printed one a line.
+/// Prints figures with their limits, one per line.
 struct Sheet {
   private var failures: [String] = []
 
@@ -22,12 +22,12 @@ struct Sheet {
     fflush(nil)
   }
 
-  /// Notes a failure that has been printed already.
+  /// Records a failure that has already been printed.
   mutating func fail(_ name: String) {
     failures.append(name)
   }
 
-  /// - Returns: Whether every limit was kept.
+  /// - Returns: Whether no limit was exceeded.
   func finish() -> Bool {
     print(
       failures.isEmpty

@@ -2,17 +2,17 @@ internal import Foundation
 internal import Netmap
 internal import PipeReference
 
-/// Compares a pipe between two threads with the same loop in C, in turns of some milliseconds.
+/// Compares a pipe between two threads with the same loop in C, in alternate turns of some milliseconds.
 ///
-/// Where the pages of a pipe lie matters as well, for as long as it lives: after some pairs both pipes are
-/// made anew.
+/// The placement of a virtual machine's CPUs on its host changes the speed of communication between them
+/// tenfold, several times per second. Only turns within a few milliseconds of each other see the same machine.
+/// So both loops run in one process, on the same two CPUs, one after the other; a pair is one turn of each.
 ///
-/// Where the host puts a virtual machine's CPUs changes the speed of everything that passes between
-/// them tenfold, several times a second. Only neighbours of a few milliseconds see the same machine, so
-/// both loops run in one process, on the same two CPUs, one after the other; a pair is one turn of each.
+/// The physical pages of a pipe also affect its speed for its whole lifetime, so the program makes new pipes
+/// after some pairs.
 @main
 struct ComparePipes {
-  /// Pairs that are measured with the same two pipes.
+  /// Number of pairs measured with the same two pipes.
   private static let pairsOfAStage = 10
 
   static func main() {
@@ -45,7 +45,7 @@ struct ComparePipes {
   }
 }
 
-/// The pairs of one batch size and payload.
+/// The pairs of turns for one batch size and payload.
 struct Pairs {
   let batch: Int
   let isTouched: Bool
@@ -60,7 +60,7 @@ struct Pairs {
     self.isTouched = isTouched
   }
 
-  /// One turn of each, the other one first each time.
+  /// Runs one turn of each loop, in alternating order.
   mutating func add(_ stage: Stage, _ seconds: Double) throws {
     if isOurTurn { ours.append(try ourTurn(stage, seconds)) }
     theirs.append(stage.measureC(batch: batch, isTouched: isTouched, seconds))
@@ -100,10 +100,10 @@ struct Pairs {
   }
 }
 
-/// The number that `part` of the numbers are below, for example the median for 0.5.
+/// The quantile of sorted numbers, for example the median for 0.5.
 ///
 /// - Parameters:
-///   - sorted: At least one number, the smallest first.
+///   - sorted: At least one number, in ascending order.
 ///   - part: 0 to 1.
 /// - Returns: One of the numbers.
 func quantile(_ sorted: [Double], _ part: Double) -> Double {

@@ -3,15 +3,16 @@ internal import Netmap
 internal import PipeReference
 internal import Synchronization
 
-/// The two pipes, each measured by two threads that stay on their CPUs.
+/// The testbed: two pipes, each measured by two threads that are bound to CPUs.
 ///
-/// Threads are started for each turn, as both ends of both pipes live as long as the stage.
+/// Each turn starts new threads; both ends of both pipes live as long as the testbed.
 final class Stage {
   private let sender: Netmap.Port
   private let receiver: Netmap.Port
   private let cpus: (Int, Int)
 
-  /// Before each turn, seconds: fetches the slots and buffers that the other program's turn displaced.
+  /// Warm-up before each turn in seconds: reloads the slots and buffers that the other loop's turn evicted from
+  /// the caches.
   private static let warmUp = 0.001
 
   init(cpus: (Int, Int)) throws {
@@ -26,7 +27,7 @@ final class Stage {
 
   deinit { pipe_reference_free() }
 
-  /// - Returns: Millions of packets a second of this package.
+  /// - Returns: Millions of packets per second of this package.
   func measure<P: Payload & SendableMetatype>(
     _: P.Type, batch: Int, _ seconds: Double
   ) throws -> Double {
@@ -68,7 +69,7 @@ final class Stage {
     return result.withLock { $0 }.rate
   }
 
-  /// - Returns: Millions of packets a second of the C program.
+  /// - Returns: Millions of packets per second of the C program.
   func measureC(batch: Int, isTouched: Bool, _ seconds: Double) -> Double {
     let start = Control()
     let result = Mutex(Turn())
@@ -114,17 +115,17 @@ final class Stage {
   }
 }
 
-/// What was measured in one turn.
+/// The result of one turn.
 private struct Turn {
   var packets: UInt64 = 0
   var nanoseconds: UInt64 = 1
-  /// What was read out of the packets; carried along so that it counts as used.
+  /// The payload's digest, kept so that the compiler does not remove the reads.
   var digest: UInt64 = 0
 
   var rate: Double { Double(packets) * 1e3 / Double(nanoseconds) }
 }
 
-/// A port on its way to the one thread that uses it during a turn.
+/// Transfers a port to the one thread that uses it during a turn.
 private struct Held: @unchecked Sendable {
   let port: Netmap.Port
 }

@@ -1,9 +1,9 @@
 internal import Foundation
 
-/// Runs `netmap bench` and its peers in turns (A B A B ...), and compares the speed of each pair.
+/// Runs `netmap bench` and its peers in turns (A B A B ...), and compares the speeds of each pair.
 ///
-/// Neighbouring runs see the same machine, so the ratio of a pair says more than two separate medians
-/// on a machine with other things to do.
+/// Two consecutive runs see the same machine. On a machine with other load, the ratio of a pair is
+/// therefore more reliable than two separate medians.
 @main
 struct Compare {
   static func main() {
@@ -22,9 +22,9 @@ struct Compare {
     }
   }
 
-  /// Compares with every peer that can be had; the best of them is what counts.
+  /// Compares with every available peer; only the best of them decides.
   ///
-  /// - Returns: False when the median ratio to it is below the goal's limit.
+  /// - Returns: False when the median of the ratios to the best peer is below the goal's limit.
   static func compareInterfaces(_ goal: Goal, _ options: Options) throws -> Bool {
     let report = InterfaceReport(goal, options)
     var passes = true
@@ -52,7 +52,7 @@ struct Pair {
 func median(_ values: [Double]) -> Double {
   let sorted = values.sorted()
   guard !sorted.isEmpty else { return .nan }
-  // The mean of the middle two, which are the same one when the count is odd.
+  // The mean of the middle two, which are the same number when the count is odd.
   return (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
 }
 

@@ -1,9 +1,9 @@
-/// What has to be reached on interfaces: of the best peer's figure in a case of `netmap bench`.
+/// A goal for interfaces: the minimum ratio to the best peer's figure in a case of `netmap bench`.
 struct Goal {
   enum Metric: String {
-    /// Packets a second, in millions.
+    /// Millions of packets per second.
     case rate = "mpps"
-    /// Packets delivered for each one offered.
+    /// Packets delivered per packet offered.
     case deliveredRatio
   }
 
@@ -24,19 +24,19 @@ struct Goal {
   }
 }
 
-/// A program to compare with on interfaces, run by `netmap bench --program`.
+/// A peer program for interfaces, run by `netmap bench --program`.
 struct Peer {
   /// `c` or `testpmd`.
   let name: String
   let path: String
 }
 
-/// Runs of netmap and of its peers, in turns.
+/// Runs of netmap and its peers, in turns.
 struct Rounds {
   let peers: [Peer]
-  /// By name, `netmap` among them; peers that could not be measured are missing.
+  /// Figures by name, including `netmap`; peers that could not be measured are missing.
   private(set) var figures: [String: [Double]] = [:]
-  /// Why nothing could be measured, by name.
+  /// Reasons why a program could not be measured, by its name.
   private(set) var reasons: [String: String] = [:]
 
   init(peers: [Peer]) {
@@ -66,12 +66,12 @@ struct Rounds {
     return true
   }
 
-  /// The ratio of ours to a peer's figure, of each pair.
+  /// The ratio of netmap's figure to a peer's figure, for each pair.
   func ratios(to peer: Peer) -> [Double] {
     zip(figures["netmap"] ?? [], figures[peer.name] ?? []).map { $0 / $1 }
   }
 
-  /// The peer with the highest median; nil when none could be measured.
+  /// The peer with the highest median; nil when no peer could be measured.
   var best: String? {
     peers.filter { figures[$0.name] != nil }
       .max { median(figures[$0.name] ?? []) < median(figures[$1.name] ?? []) }?.name

@@ -1,6 +1,6 @@
 internal import Foundation
 
-/// Prints comparisons on interfaces, a line for each peer, as text or as one JSON object a line.
+/// Prints comparisons on interfaces, one line per peer, as text or as JSON objects.
 struct InterfaceReport {
   private let goal: Goal
   private let options: Options
@@ -30,7 +30,7 @@ struct InterfaceReport {
     fflush(nil)
   }
 
-  /// - Returns: Whether the ratio to the best peer reaches the limit; true when there is no peer.
+  /// - Returns: Whether the ratio to the best peer reaches the limit; true without a peer.
   func add(_ rounds: Rounds, batch: Int) -> Bool {
     var passes = true
     let ours = median(rounds.figures["netmap"] ?? [])
@@ -74,7 +74,7 @@ struct InterfaceReport {
     let ratio: Double
     let ratios: [Double]
     let limit: Double
-    /// Whether this peer is the one that counts.
+    /// Whether this peer decides.
     let isBest: Bool
     let pass: Bool
 

@@ -1,14 +1,14 @@
 internal import Foundation
 
-/// A running `testpmd-peer memif`: it stays, and is measured whenever it is asked.
+/// A running `testpmd-peer memif`, which keeps running and measures on request.
 final class MemifPeer {
-  /// What its two sides do.
+  /// The work of the peer's two sides.
   let description: String
   private let process = Process()
   private let input = Pipe()
   private let output = Pipe()
 
-  /// - Throws: ``CompareError`` with the reason when it cannot be had.
+  /// - Throws: ``CompareError`` with the reason when the peer does not start.
   init(_ path: String, _ shape: String) throws {
     guard FileManager.default.isExecutableFile(atPath: path) else {
       throw CompareError("no testpmd-peer: build Benchmarks")
@@ -23,7 +23,7 @@ final class MemifPeer {
     description = String(said.dropFirst("ready ".count))
   }
 
-  /// - Returns: Nil at the end. It says one line at a time.
+  /// - Returns: One line; nil at the end of the output. The peer prints one line at a time.
   private static func line(from output: Pipe) -> String? {
     var bytes = Data()
     while !bytes.contains(10) {
@@ -34,9 +34,9 @@ final class MemifPeer {
     return String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .newlines)
   }
 
-  /// Runs for a time.
+  /// Measures for a time.
   ///
-  /// - Returns: Millions of packets a second.
+  /// - Returns: Millions of packets per second.
   func measure(seconds: Double) throws -> Double {
     try input.fileHandleForWriting.write(contentsOf: Data("\(seconds)\n".utf8))
     guard let line = Self.line(from: output) else { throw CompareError("testpmd-peer has ended") }

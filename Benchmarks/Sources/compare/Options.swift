@@ -2,23 +2,23 @@ internal import Foundation
 
 /// The command line.
 struct Options {
-  /// What to compare on interfaces.
+  /// The comparisons on interfaces.
   var goals: [Goal] = []
-  /// What pipes between processes and switches have to reach.
+  /// The targets for pipes between processes and for switches.
   var targets: [Target] = []
-  /// Pairs and seconds of a run where nothing was said, for those: many, as they are short.
+  /// The default number of pairs and duration of a run for targets: many pairs, as they are short.
   var targetPairs = 21
   var targetSeconds = 0.3
-  /// Packets for each sync; nil for the usual ones.
+  /// Packets per sync; nil for the default.
   var batches: [Int]?
   var frameBytes = 60
   var pairs = 7
   var seconds = 1.0
   var isJSON = false
   var netmap = ""
-  /// What drives testpmd over memif.
+  /// The program that drives testpmd over memif.
   var memifPeer = ""
-  /// The programs for interfaces.
+  /// The peers on interfaces.
   var peers: [Peer] = []
 
   static let usage = """
@@ -109,7 +109,9 @@ struct Options {
     return value
   }
 
-  /// Where netmap is built: this program is in `Benchmarks/.build/TRIPLE/release`.
+  /// The built netmap.
+  ///
+  /// This program is in `Benchmarks/.build/TRIPLE/release`.
   private static func builtNetmap(_ folder: String) -> String {
     let package = URL(fileURLWithPath: folder).appendingPathComponent("../../../..")
     return package.appendingPathComponent(".build/release/netmap").standardized.path

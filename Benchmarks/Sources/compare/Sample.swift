@@ -1,16 +1,16 @@
 internal import Foundation
 
-/// What one run reported: one JSON object.
+/// The result of one run, from its JSON object.
 struct Sample: Decodable {
-  /// False when it could not be measured; absent in the output of older programs.
+  /// False when the case could not be measured; absent in the output of older programs.
   let measured: Bool?
   let reason: String?
-  /// Millions of packets a second.
+  /// Millions of packets per second.
   let mpps: Double?
-  /// Packets that came through for each one offered.
+  /// Packets delivered per packet offered.
   let deliveredRatio: Double?
 
-  /// The rate.
+  /// The rate in millions of packets per second.
   ///
   /// - Throws: ``CompareError`` when nothing was measured.
   func rate() throws -> Double {
@@ -18,10 +18,10 @@ struct Sample: Decodable {
     return mpps
   }
 
-  /// Runs a program that prints one object.
+  /// Runs a program that prints one JSON object.
   ///
-  /// - Throws: ``CompareError`` when it cannot be run, or fails without saying why nothing could be
-  ///   measured.
+  /// - Throws: ``CompareError`` when the program cannot run, or fails without a reason why it could
+  ///   not measure.
   static func take(from program: String, _ arguments: [String]) throws -> Sample {
     let process = Process()
     let output = Pipe()

@@ -1,25 +1,27 @@
-/// What pipes between processes and switches have to reach: of a peer's figure, of another case's, or in millions
-/// of packets a second.
+/// A target for a pipe between processes or for a switch.
+///
+/// The target is a minimum ratio to a peer's or another case's rate, or a rate in millions of packets per
+/// second.
 struct Target {
   enum Reference {
     /// testpmd over memif, in one of the shapes of `testpmd-peer memif`.
     case memif(String)
     /// Another case of `netmap bench`.
     case run([String])
-    /// Nothing: the rate itself counts.
+    /// None: the rate itself counts.
     case absolute
   }
 
   enum Statistic: String {
     case median
-    /// The best run: what the machine can do when nothing else runs on it.
+    /// The best run, which shows the machine's speed without other load.
     case best
   }
 
   let name: String
-  /// What is asked of it, for people to read.
+  /// A description of the target for the report.
   let what: String
-  /// What our two sides do, next to a peer of another kind.
+  /// The work of netmap's two sides, printed next to the work of a different peer.
   var sides = ""
   let arguments: [String]
   let reference: Reference
@@ -53,7 +55,7 @@ struct Target {
       name: "vale-single", what: "the same, one packet a sync, Mpps",
       arguments: ["--case", "vale-2p", "--batch", "1", "--frame-bytes", "60"], reference: .absolute,
       statistic: .best, limit: 5),
-    // At most 15 % more for each packet.
+    // At most 15 % more time per packet.
     Target(
       name: "vale-252", what: "252 ports on the switch against 2",
       arguments: ["--case", "vale-2t-252", "--batch", "256", "--frame-bytes", "60"],

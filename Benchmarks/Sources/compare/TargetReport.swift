@@ -1,7 +1,8 @@
 internal import Foundation
 
-/// Measures targets, in many short pairs: on a machine that has other things to do the two runs of a pair should
-/// lie close together. Prints a line for each, as text or as one JSON object.
+/// Measures targets in many short pairs, and prints one line per target, as text or as a JSON object.
+///
+/// The pairs are short because on a machine with other load the two runs of a pair should be close in time.
 struct TargetReport {
   private let options: Options
 
@@ -9,7 +10,7 @@ struct TargetReport {
     self.options = options
   }
 
-  /// - Returns: False when a target that could be measured is missed.
+  /// - Returns: False when a measured target is missed.
   func compare(_ target: Target) throws -> Bool {
     var peer: MemifPeer?
     defer { peer?.end() }

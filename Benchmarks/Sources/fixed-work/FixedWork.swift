@@ -1,15 +1,16 @@
 internal import Glibc
 internal import Netmap
 
-/// Moves a known number of packets through a pipe, both ends on one thread:
-/// `fixed-work PACKETS BATCH [untouched|touched|single|vale|flows|module]`.
+/// Moves a known number of packets through a pipe or a switch, with both ends on one thread.
 ///
-/// `untouched` and `touched` move whole batches, as `netmap bench` does; `single` appends and takes
-/// packets one by one, untouched; `vale` moves whole batches between two ports of a switch, `flows` those of
-/// two flows in turns, `module` has a module decide that looks at every packet.
+/// Usage: `fixed-work PACKETS BATCH [untouched|touched|single|vale|flows|module]`. `untouched` and `touched`
+/// move whole batches, as `netmap bench` does. `single` appends and takes packets one by one, untouched. `vale`
+/// moves whole batches between two ports of a switch. `flows` does the same with two alternating flows, and
+/// `module` with a module that looks at every packet.
 ///
-/// Made to be counted, not timed: run it under `valgrind --tool=callgrind`, or with the malloc counter
-/// preloaded. With PACKETS 0 it does everything but the work; the difference is the work's own.
+/// This program serves to count instructions and allocations, not to measure time: run it under `valgrind
+/// --tool=callgrind`, or with the malloc counter preloaded. With PACKETS 0 it does everything except the work,
+/// so the difference of two counts is the work's own.
 @main
 struct FixedWork {
   enum Way: String {
@@ -18,7 +19,7 @@ struct FixedWork {
     var isSwitched: Bool { self == .vale || self == .flows || self == .module }
   }
 
-  /// A learning bridge that does not say that it decides by addresses.
+  /// A learning bridge that does not declare that its decisions depend on addresses only.
   private struct LearningByPacket: SwitchModule {
     static var name: String { "learning-by-packet" }
     private let learning: LearningModule
@@ -46,7 +47,7 @@ struct FixedWork {
       let engine = try EmbeddedEngine()
       let first = try Port(way.isSwitched ? "valework:a" : "netmap:work{1", engine: engine)
       let second = try Port(way.isSwitched ? "valework:b" : "netmap:work}1", engine: engine)
-      // What happens once only (faulting pages in, binding symbols) must not be counted.
+      // One-time costs, such as page faults and symbol binding, must not be counted.
       var digest = try work(.touched, first, second, 4 * batch, batch)
       digest &+= try work(.single, first, second, batch, batch)
       if way == .module { try engine.setModule(try LearningByPacket(), of: "valework") }
@@ -73,14 +74,14 @@ struct FixedWork {
     }
   }
 
-  /// Has the switch learn where the second port is, and every buffer of the first hold a frame for it; of one
-  /// flow or of several in turns.
+  /// Makes the switch learn the second port's address, and fills every buffer of the first port with a frame
+  /// for it, from one flow or from several in turn.
   static func meet(_ first: Port, _ second: Port, flows: Int) throws(NetmapError) {
     let (here, there): (UInt64, UInt64) = (0x0102, 0x0202)
     var announcement = second.transmitRing(0)
     announcement.append(length: 60) { writeAddresses(.max, there, to: &$0) }
     try second.sync(.transmit)
-    // Twice, as one slot always stays empty.
+    // Twice, because one slot always stays empty.
     for _ in 0..<2 {
       var output = first.transmitRing(0)
       output.append(upTo: .max, length: 60) { number, bytes in
@@ -94,7 +95,7 @@ struct FixedWork {
     try second.sync(.receive)
   }
 
-  /// Writes the two addresses of a frame, first byte lowest.
+  /// Writes the two addresses of a frame, with the first byte in the lowest bits.
   static func writeAddresses(_ target: UInt64, _ source: UInt64, to bytes: inout MutableRawSpan) {
     bytes.storeBytes(
       of: target & 0xffff_ffff_ffff | source << 48, toByteOffset: 0, as: UInt64.self)
@@ -164,7 +165,7 @@ struct FixedWork {
     return digest
   }
 
-  /// What the malloc counter has counted so far; nil when it is not preloaded.
+  /// The malloc counter's current count; nil when it is not preloaded.
   static func mallocCalls() -> UInt? {
     guard let symbol = unsafe dlsym(nil, "malloc_counter_calls") else { return nil }
     let function = unsafe unsafeBitCast(symbol, to: (@convention(c) () -> UInt).self)

@@ -1,5 +1,5 @@
 /*
- * The command line and the answers; see reference.h.
+ * The command line and the reports; see reference.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

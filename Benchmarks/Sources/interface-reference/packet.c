@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-/* Linux 6.6, enum bpf_attach_type; the headers of 6.1 do not know it. */
+/* From enum bpf_attach_type of Linux 6.6; the headers of 6.1 do not have it. */
 enum { TCX_INGRESS = 46 };
 
 enum {
@@ -34,7 +34,7 @@ static void set(int option, int value, const char *what)
 		fail(what);
 }
 
-/* Keeps what arrives from the host: return TC_ACT_SHOT; */
+/* Drops the host's ingress: return TC_ACT_SHOT; */
 static void blind_host(const struct options *options)
 {
 	static const struct bpf_insn instructions[] = {
@@ -65,7 +65,7 @@ static void packet_open(const struct options *options)
 	set(PACKET_VERSION, TPACKET_V3, "PACKET_VERSION");
 	if (sends) {
 		set(PACKET_QDISC_BYPASS, 1, "PACKET_QDISC_BYPASS");
-		/* With it the kernel can be told to copy a frame whole; see transmit(). */
+		/* The header can make the kernel copy a whole frame; see the loop below. */
 		set(PACKET_VNET_HDR, 1, "PACKET_VNET_HDR");
 	} else {
 		set(PACKET_IGNORE_OUTGOING, 1, "PACKET_IGNORE_OUTGOING");
@@ -82,7 +82,7 @@ static void packet_open(const struct options *options)
 			struct virtio_net_hdr offload = { .hdr_len = (uint16_t)options->frame_bytes };
 			uint8_t *data = ring + (size_t)i * FRAME + DATA;
 
-			/* A "header" as long as the frame: no page of the ring is referred to by the packet. */
+			/* A header length that covers the frame: the packet then refers to no page of the ring. */
 			memcpy(data, &offload, sizeof(offload));
 			write_frame(data + sizeof(offload), options->frame_bytes);
 		}
@@ -160,7 +160,7 @@ static uint64_t packet_lost(void)
 	struct tpacket_stats_v3 statistics;
 	socklen_t length = sizeof(statistics);
 
-	/* Reading resets it. */
+	/* Reading resets the counter. */
 	if (getsockopt(file, SOL_PACKET, PACKET_STATISTICS, &statistics, &length) == 0)
 		dropped += statistics.tp_drops;
 	return dropped;

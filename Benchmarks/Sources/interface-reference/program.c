@@ -1,5 +1,5 @@
 /*
- * bpf(2) by hand: no library.
+ * Wrappers of bpf(2), without a library.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -1,8 +1,8 @@
 /*
- * Sending, receiving and forwarding on network interfaces with bare system calls: what a C programmer
- * would write who needs nothing else. `netmap bench --program` runs it, see netmap(1).
+ * Sends, receives and forwards on network interfaces with plain system calls: the minimal C program for
+ * this purpose. `netmap bench --program` runs it; see netmap(1).
  *
- * The loops do what those of Sources/Tools/netmap/Bench/Interface do: change both.
+ * The loops match those in Sources/Tools/netmap/Bench/Interface: change both.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -17,7 +17,7 @@ enum direction { TX, RX, FORWARD };
 
 struct options {
 	bool packet;			/* TPACKET_V3 instead of AF_XDP */
-	bool generic;			/* XDP on behalf of the driver */
+	bool generic;			/* generic XDP, in place of the driver's */
 	enum direction direction;
 	uint32_t batch;
 	uint32_t frame_bytes;
@@ -25,7 +25,7 @@ struct options {
 	unsigned int interfaces[2];	/* indexes; 0 for none */
 };
 
-/* Written by the loop, read by the thread that answers. */
+/* Written by the loop, read by the main thread. */
 struct counters {
 	_Atomic uint64_t packets;
 	_Atomic uint64_t system_calls;
@@ -40,19 +40,19 @@ struct driver {
 
 extern const struct driver xdp_driver, packet_driver;
 
-/* The frame that is sent. */
+/* Writes the frame that the loops send. */
 void write_frame(uint8_t *frame, uint32_t length);
 
-/* Prints what failed, and errno, and ends the program. */
+/* Prints the failed call and errno, and ends the program. */
 _Noreturn void fail(const char *what);
 
-/* bpf(2): loads one of two programs and attaches it to an interface until this process ends. */
+/* Wrappers of bpf(2). A program stays attached to the interface until this process ends. */
 int load_program(int type, const void *instructions, unsigned int count, unsigned int attach_type);
 void attach_program(int program, unsigned int interface, unsigned int type, unsigned int flags);
 int create_socket_map(void);
 void set_socket(int map, uint32_t queue, int socket);
 
-/* Sees to it that a batch is counted with one plain store. */
+/* Adds to a counter with one plain store per batch. */
 static inline void count(_Atomic uint64_t *counter, uint64_t value)
 {
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + value,

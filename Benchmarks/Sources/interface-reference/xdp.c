@@ -15,14 +15,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Linux 6.15; the headers of 6.1 do not know it. */
+/* From Linux 6.15; the headers of 6.1 do not have it. */
 #ifndef XDP_MAX_TX_SKB_BUDGET
 #define XDP_MAX_TX_SKB_BUDGET 9
 #endif
 
 enum { CHUNK = 2048, CHUNKS = 4096, RING = 2048, HEADROOM = 256 };
 
-/* A ring that is shared with the kernel, of addresses or descriptors. */
+/* A ring of addresses or descriptors, shared with the kernel. */
 struct ring {
 	_Atomic uint32_t *producer, *consumer, *flags;
 	union {
@@ -60,7 +60,7 @@ static void set(int file, int option, uint32_t value)
 		fail("setsockopt(SOL_XDP)");
 }
 
-/* A socket on queue 0 of an interface; the second one shares the memory of the first. */
+/* Opens a socket on queue 0 of an interface. The second socket shares the first one's memory. */
 static void open_socket(struct xsk *xsk, unsigned int interface, const struct xsk *first)
 {
 	const uint32_t budget = RING;
@@ -90,7 +90,7 @@ static void open_socket(struct xsk *xsk, unsigned int interface, const struct xs
 	set(xsk->file, XDP_UMEM_COMPLETION_RING, RING);
 	set(xsk->file, XDP_RX_RING, RING);
 	set(xsk->file, XDP_TX_RING, RING);
-	/* Absent before Linux 6.15: then a call sends 32 frames. */
+	/* Fails before Linux 6.15, where a call sends at most 32 frames. */
 	setsockopt(xsk->file, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &budget, sizeof(budget));
 	if (getsockopt(xsk->file, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &length) != 0)
 		fail("getsockopt(XDP_MMAP_OFFSETS)");
@@ -102,7 +102,7 @@ static void open_socket(struct xsk *xsk, unsigned int interface, const struct xs
 		fail("bind(AF_XDP)");
 }
 
-/* return bpf_redirect_map(&map, context->rx_queue_index, XDP_PASS); */
+/* Attaches the program: return bpf_redirect_map(&map, context->rx_queue_index, XDP_PASS); */
 static void attach(const struct options *options)
 {
 	const int map = create_socket_map();
@@ -141,7 +141,7 @@ static void xdp_open(const struct options *options)
 	attach(options);
 }
 
-/* How many entries of a ring that the kernel fills are there, at most `limit`. */
+/* Number of entries in a ring that the kernel fills, at most `limit`. */
 static inline uint32_t available(struct ring *ring, uint32_t position, uint32_t limit)
 {
 	uint32_t there = ring->seen - position;
@@ -162,7 +162,7 @@ static inline void kick_tx(const struct xsk *xsk, struct counters *counters)
 {
 	if (!needs_wakeup(&xsk->tx))
 		return;
-	/* EAGAIN, EBUSY, ENOBUFS: what is queued stays so. */
+	/* On EAGAIN, EBUSY and ENOBUFS the frames stay queued. */
 	if (sendto(xsk->file, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN &&
 	    errno != EBUSY && errno != ENOBUFS)
 		fail("sendto");
@@ -195,7 +195,7 @@ static _Noreturn void transmit(const struct options *options, struct counters *c
 		if (back != 0)
 			atomic_store_explicit(xsk->completion.consumer, done, memory_order_release);
 
-		/* As many descriptors as frames: the ring has room for every spare one. */
+		/* There are as many descriptors as frames, so the ring has room for every spare frame. */
 		const uint32_t now = spares < options->batch ? spares : options->batch;
 
 		for (uint32_t i = 0; i < now; i++)
@@ -238,7 +238,7 @@ static _Noreturn void forward(const struct options *options, struct counters *co
 	uint32_t position = 0, fill = RING, done = 0, next = 0;
 
 	for (;;) {
-		/* What has been sent can be received into again. */
+		/* Sent frames return to the fill ring. */
 		const uint32_t back = available(&to->completion, done, RING);
 
 		for (uint32_t i = 0; i < back; i++)
@@ -249,7 +249,7 @@ static _Noreturn void forward(const struct options *options, struct counters *co
 			atomic_store_explicit(from->fill.producer, fill, memory_order_release);
 		}
 
-		/* There are RING frames altogether, so the transmit ring always has room. */
+		/* There are RING frames in total, so the transmit ring always has room. */
 		const uint32_t now = available(&from->rx, position, options->batch);
 
 		for (uint32_t i = 0; i < now; i++)
@@ -285,7 +285,7 @@ static uint64_t xdp_lost(void)
 
 	if (getsockopt(sockets[0].file, SOL_XDP, XDP_STATISTICS, &statistics, &length) != 0)
 		fail("getsockopt(XDP_STATISTICS)");
-	/* A full receive ring is not counted as dropped, an empty fill ring is. */
+	/* rx_dropped includes an empty fill ring, but not a full receive ring. */
 	return statistics.rx_dropped + statistics.rx_ring_full + statistics.rx_invalid_descs;
 }
 

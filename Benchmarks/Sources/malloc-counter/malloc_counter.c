@@ -1,6 +1,6 @@
 /*
- * A library for LD_PRELOAD. The work is done by the C library's own functions under their other
- * names, so nothing here needs dlsym(3), which allocates itself.
+ * A library for LD_PRELOAD. It calls the C library's allocator by its internal names, because dlsym(3)
+ * itself allocates.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -1,4 +1,4 @@
-/// What `netmap bench --program` asks for, and how testpmd is told.
+/// The job that `netmap bench --program` requests, and the testpmd options for it.
 struct Job {
   private(set) var backend = ""
   private(set) var mode = ""
@@ -33,20 +33,20 @@ struct Job {
     return number
   }
 
-  /// Why testpmd cannot do it; nil when it can.
+  /// The reason why testpmd cannot do the job; nil when it can.
   var whyNot: String? {
     if mode == "generic" { return "net_af_xdp has no generic mode" }
     return nil
   }
 
-  /// The port whose counters tell what was done.
+  /// The port whose counters show the work.
   var countedPort: Int { direction == "forward" ? 1 : 0 }
 
-  /// One core moves the packets, another one waits for commands.
+  /// testpmd's options: one core moves packets, another one waits for commands.
   var arguments: [String] {
     let main = cpu == 0 ? 1 : 0
-    // Its own burst, which is its best: net_af_xdp does not raise the kernel's budget of 32 frames a
-    // call, and is slower with larger ones.
+    // The burst is testpmd's best one: net_af_xdp does not raise the kernel's budget of 32 frames
+    // per call, and is slower with larger bursts.
     let burst = min(batch, 32)
     let devices = interfaces.enumerated().flatMap { number, interface in
       let device =

@@ -1,10 +1,11 @@
 internal import Foundation
 
-/// testpmd and its shared-memory interface, memif: what pipes and switches are compared with.
+/// testpmd with its shared-memory interface, memif: the peer of pipes and switches.
 ///
-/// `testpmd-peer memif pipe`: one testpmd sends to another one. `testpmd-peer memif forward`: one testpmd passes
-/// packets on between two of its ports. It says `ready` and what that is, then answers each line, a number of
-/// seconds, with millions of packets a second; in between nothing runs. The end of the input ends it.
+/// In `testpmd-peer memif pipe`, one testpmd sends to another one. In `testpmd-peer memif forward`, one testpmd
+/// forwards packets between two of its ports. The program prints `ready` and a description. It then answers
+/// each line of input, a number of seconds, with millions of packets per second; between measurements it is
+/// idle. The end of its input ends it.
 struct Memif {
   enum Shape: String {
     case pipe, forward
@@ -14,9 +15,12 @@ struct Memif {
   private var programs: [Testpmd] = []
   private let folder: String
 
-  /// Packets of 60 bytes; the sender writes the headers of each (42 bytes). `rxonly` frees what it gets and does
-  /// not look at it, which is less than our receiver does; but memif's receiving end has copied it by then.
-  /// (`icmpecho`, which would read the headers, does not get along with bursts of 256 over memif.)
+  /// Packets per burst in the shape `pipe`.
+  ///
+  /// Packets have 60 bytes, and the sender writes the headers of each (42 bytes). `rxonly` frees received
+  /// packets without reading them, which is less work than netmap's receiver does; but memif's receiving
+  /// end has copied them before. (`icmpecho` would read the headers, but does not work with bursts of 256
+  /// over memif.)
   private static let burst = 256
 
   var description: String {
@@ -37,7 +41,7 @@ struct Memif {
     do {
       switch shape {
       case .pipe:
-        // The server first: a client that finds none gives up.
+        // The server first: a client without a server gives up.
         programs.append(
           try start(
             path, "server", cores: "0@0,1@1", devices: ["server"], mode: "rxonly", Self.burst))
@@ -82,7 +86,7 @@ struct Memif {
 
   /// Runs for a time.
   ///
-  /// - Returns: Millions of packets a second.
+  /// - Returns: Millions of packets per second.
   func measure(seconds: Double) throws -> Double {
     for program in programs { try program.type(shape == .pipe ? "start" : "start tx_first 8") }
     Thread.sleep(forTimeInterval: 0.1)
@@ -90,7 +94,7 @@ struct Memif {
     Thread.sleep(forTimeInterval: seconds)
     let (last, end) = (try received(), DispatchTime.now().uptimeNanoseconds)
     for program in programs.reversed() { try program.type("stop") }
-    // It answers in turn: then all of them have stopped.
+    // testpmd executes commands in order: once it answers, it has stopped.
     for program in programs { _ = try program.counters(ofPort: 0) }
     guard last > first else { throw PeerError("memif moved no packet") }
     let directions = shape == .pipe ? 1 : 2
@@ -110,7 +114,7 @@ struct Memif {
     try? FileManager.default.removeItem(atPath: folder)
   }
 
-  /// Answers lines until there are no more.
+  /// Answers lines of input until the input ends.
   static func serve(_ arguments: some Sequence<String>) throws {
     guard let shape = arguments.first(where: { _ in true }).flatMap(Shape.init) else {
       throw PeerError("usage: testpmd-peer memif pipe|forward")

@@ -1,9 +1,9 @@
 internal import Foundation
 
-/// A running testpmd, and its command line.
+/// A running testpmd, driven through its command line.
 ///
-/// Started with posix_spawn(3): Foundation's `Process` wants a loopback interface that is up, and there
-/// is none where this runs.
+/// Started with posix_spawn(3): Foundation's `Process` needs a loopback interface that is up, which does not
+/// exist in this namespace.
 final class Testpmd {
   struct Counters {
     var received = ""
@@ -16,7 +16,7 @@ final class Testpmd {
   private let output: CInt
   private var text = ""
 
-  /// Where testpmd is installed; nil when it is not.
+  /// The path of testpmd; nil when it is not installed.
   static var path: String? {
     let folders = ProcessInfo.processInfo.environment["PATH"]?.split(separator: ":") ?? []
     return folders.map { "\($0)/dpdk-testpmd" }
@@ -35,7 +35,7 @@ final class Testpmd {
     unsafe posix_spawn_file_actions_adddup2(&actions, toChild[0], 0)
     unsafe posix_spawn_file_actions_adddup2(&actions, fromChild[1], 1)
     unsafe posix_spawn_file_actions_adddup2(&actions, fromChild[1], 2)
-    // testpmd does not flush what it prints.
+    // testpmd does not flush its output.
     let words = ["stdbuf", "-oL", path] + arguments
     var pointers: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe strdup($0) } + [nil]
     defer { unsafe pointers.forEach { unsafe free($0) } }
@@ -48,7 +48,7 @@ final class Testpmd {
     (input, output) = (toChild[1], fromChild[0])
   }
 
-  /// Waits until it asks for commands.
+  /// Waits until testpmd prompts for commands.
   func waitForPrompt() throws { _ = try read(through: "testpmd> ") }
 
   func type(_ line: String) throws {
@@ -60,7 +60,7 @@ final class Testpmd {
 
   func counters(ofPort port: Int) throws -> Counters {
     try type("show port stats \(port)")
-    // The rates come after the counters.
+    // testpmd prints the rates after the counters.
     let words = try read(through: "Tx-pps:").split(whereSeparator: \.isWhitespace)
     func value(_ label: String) throws -> String {
       guard let index = words.lastIndex(where: { $0 == label }), index + 1 < words.count else {
@@ -72,7 +72,7 @@ final class Testpmd {
       received: value("RX-packets:"), sent: value("TX-packets:"), missed: value("RX-missed:"))
   }
 
-  /// Takes what it prints, up to and with `end`.
+  /// Consumes testpmd's output up to and including `end`.
   private func read(through end: String) throws -> String {
     while true {
       if let range = text.range(of: end) {
@@ -87,19 +87,20 @@ final class Testpmd {
     }
   }
 
-  /// - Returns: Nil at the end.
+  /// - Returns: Nil at the end of the output.
   private func readOnce() -> String? {
     var bytes = [UInt8](repeating: 0, count: 4096)
     let count = unsafe Foundation.read(output, &bytes, bytes.count)
     return count > 0 ? String(decoding: bytes[..<count], as: UTF8.self) : nil
   }
 
-  /// Ends it, and waits until it has given the interfaces back. One that does not end in 10 s is killed: a core
-  /// of it that hangs would keep a CPU busy for ever.
+  /// Ends testpmd, and waits until it has released the interfaces.
+  ///
+  /// Kills a testpmd that does not end within 10 s: a core that hangs would keep a CPU busy forever.
   func end() {
     try? type("quit")
     close(input)
-    // What it still says must be read, or it would wait.
+    // testpmd blocks unless its remaining output is read.
     let deadline = Date(timeIntervalSinceNow: 10)
     var waiting = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
     while true {

@@ -1,8 +1,11 @@
 internal import Foundation
 
-/// Has DPDK's `dpdk-testpmd` (drivers `net_af_xdp` and `net_af_packet`) do what `netmap bench
-/// --program` asks for: it takes that command line, types testpmd's commands, and reads its counters.
-/// Or, as `testpmd-peer memif`, drives two ends of a shared-memory interface: see ``Memif``.
+/// Makes DPDK's `dpdk-testpmd` (drivers `net_af_xdp` and `net_af_packet`) do the work that `netmap
+/// bench --program` requests.
+///
+/// Takes the command line of `netmap bench --program`, types testpmd's commands, and reads its
+/// counters. As `testpmd-peer memif`, it drives the two ends of a shared-memory interface instead;
+/// see ``Memif``.
 @main
 struct TestpmdPeer {
   static func main() {
@@ -18,7 +21,7 @@ struct TestpmdPeer {
       let testpmd = try Testpmd(program, job.arguments)
       try testpmd.waitForPrompt()
       try testpmd.type("start")
-      // It answers in turn: what was typed before has been done then.
+      // testpmd executes commands in order: once it answers, it has started.
       _ = try testpmd.counters(ofPort: 0)
       answer("ready")
       while readLine() != nil {

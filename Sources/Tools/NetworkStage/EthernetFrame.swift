@@ -1,7 +1,7 @@
-/// The frame that is measured with: a UDP packet over IPv4, the rest of it zero.
+/// The frame of the measurements: a UDP packet over IPv4 with a payload of zeros.
 package enum EthernetFrame {
-  /// - Parameter length: Bytes, without the checksum of the wire: 60...1514.
-  /// - Returns: The frame, its IPv4 checksum right and its UDP checksum left out.
+  /// - Parameter length: Bytes in the frame, without the Ethernet checksum: 60...1514.
+  /// - Returns: The frame, with a correct IPv4 checksum and no UDP checksum.
   package static func udp(length: Int) -> [UInt8] {
     let payload = length - 14
     var frame: [UInt8] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0]

@@ -3,14 +3,15 @@ internal import Glibc
 internal import NetmapCore
 internal import NetmapLinuxSetup
 
-/// The programs of `bpf/bench_traffic.c`, loaded, with a counter of their own. Each CPU has its own
-/// word, so that counting costs next to nothing.
+/// A loaded copy of the programs of `bpf/bench_traffic.c`, with its own frame counter.
+///
+/// The counter has one word per CPU, so that counting costs next to nothing.
 final class FrameCounter: Sendable {
   private let object: BPFObject
   private let map: CInt
   private let cpuCount: Int
 
-  /// - Parameter subject: What messages name.
+  /// - Parameter subject: The interface, for error messages.
   /// - Throws: ``NetmapError`` `EPERM` without the right to load programs.
   init(for subject: String) throws(NetmapError) {
     object = try BPFObject(BPFObjectCode.benchTraffic, for: subject)
@@ -23,7 +24,7 @@ final class FrameCounter: Sendable {
 
   func program(_ name: String) throws(NetmapError) -> CInt { try object.program(name) }
 
-  /// Frames so far, on all CPUs. One system call.
+  /// Frames counted so far on all CPUs, read with one system call.
   var count: UInt64 {
     var key: UInt32 = 0
     var words = [UInt64](repeating: 0, count: cpuCount)

@@ -4,17 +4,17 @@ internal import Glibc
 package import NetmapCore
 internal import NetmapLinuxSetup
 
-/// Makes frames in the kernel, faster than any program could send them: `BPF_PROG_TEST_RUN` with
-/// `BPF_F_TEST_XDP_LIVE_FRAMES`, Documentation/bpf/bpf_prog_run.rst. Linux 5.18 or later.
+/// Makes frames in the kernel, faster than a program could send them.
 ///
-/// Everything the kernel does with a frame until a receiver's queue has it happens on the CPU of the
-/// thread that calls ``run(_:)``.
+/// Uses `BPF_PROG_TEST_RUN` with `BPF_F_TEST_XDP_LIVE_FRAMES` (Documentation/bpf/bpf_prog_run.rst), which needs
+/// Linux 5.18. The CPU of the thread that calls ``run(_:)`` does all of the kernel's work on a frame until the
+/// frame is in a receiver's queue.
 package final class FrameGenerator: Sendable {
-  /// Where the frames enter the receiving end of a pair.
+  /// Where the frames reach the receiving end of a pair.
   package enum Entry: Sendable {
-    /// They come over the veth: for a receiver with an XDP program in the driver.
+    /// Over the veth pair: for a receiver with an XDP program in the driver.
     case driver
-    /// They begin in the stack, as if just received: where generic XDP and packet sockets look.
+    /// In the stack, as if just received: for receivers with generic XDP or packet sockets.
     case stack
   }
 
@@ -27,7 +27,7 @@ package final class FrameGenerator: Sendable {
 
   /// - Parameters:
   ///   - pair: Frames arrive at its first end.
-  ///   - entry: How.
+  ///   - entry: Where frames reach that end.
   ///   - frame: The bytes of each frame.
   /// - Throws: ``NetmapError`` `EPERM` without the right to load programs.
   package init(
@@ -38,8 +38,9 @@ package final class FrameGenerator: Sendable {
     interface = entry == .driver ? pair.second.index : pair.first.index
     self.frame = frame
     subject = pair.first.name
-    // A program that is attached nowhere is entered into the kernel's XDP dispatcher for each call and
-    // taken out again, 20 to 30 ms each time. On an interface that is down it is in nobody's way.
+    // For each call, the kernel adds a program that is not attached anywhere to its XDP dispatcher and removes
+    // it afterwards, which takes 20 to 30 ms each time. So the program is attached to a spare interface that is
+    // down and carries no frames.
     let spare = try VethPair("parked0", "parked1", isUp: false)
     var failure: Int32 = 0
     let parked = BPFLink(
@@ -51,18 +52,18 @@ package final class FrameGenerator: Sendable {
     self.parked = parked
   }
 
-  /// Makes `count` frames, and returns when each of them is where it goes or lost.
+  /// Makes `count` frames, and returns when each has been delivered or lost.
   ///
-  /// - Throws: ``NetmapError`` when the kernel refuses; `EINVAL` where it has no live frames.
+  /// - Throws: ``NetmapError`` when the kernel refuses; `EINVAL` from a kernel without live frames.
   package func run(_ count: Int) throws(NetmapError) {
     let result = unsafe cbpf_run_live_frames(
       program, frame, UInt32(frame.count), interface, CInt(count))
-    // EINTR: a signal came; what has been made until then is counted.
+    // EINTR: a signal arrived. The counter has the frames made until then.
     guard result == 0 || -result == EINTR else {
       throw BPFObject.refusal(-result, "make frames", subject)
     }
   }
 
-  /// Frames made so far.
+  /// Number of frames made so far.
   package var count: UInt64 { counter.count }
 }

@@ -2,14 +2,14 @@ internal import CLinux
 package import NetmapCore
 internal import NetmapLinuxSetup
 
-/// Where frames end: an XDP program in the driver of an interface that counts and drops all it gets.
+/// Counts and drops all frames that an interface receives, with an XDP program in its driver.
 package final class FrameSink: Sendable {
   private let counter: FrameCounter
   private let link: BPFLink
 
   /// - Parameter end: An interface without an XDP program.
-  /// - Throws: ``NetmapError`` `EPERM` without the right to load programs, and what else the kernel
-  ///   has to say.
+  /// - Throws: ``NetmapError`` `EPERM` without the right to load programs, and other errors of the
+  ///   kernel.
   package init(on end: Link) throws(NetmapError) {
     counter = try FrameCounter(for: end.name)
     var failure: Int32 = 0
@@ -22,6 +22,6 @@ package final class FrameSink: Sendable {
     self.link = link
   }
 
-  /// Frames that have arrived so far.
+  /// Number of frames that have arrived so far.
   package var count: UInt64 { counter.count }
 }

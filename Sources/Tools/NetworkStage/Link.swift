@@ -2,12 +2,12 @@ internal import CLinux
 internal import Glibc
 package import NetmapCore
 
-/// A network interface in the namespace of the calling thread.
+/// A network interface in the calling thread's network namespace.
 package struct Link: Sendable {
   package let name: String
   package let index: UInt32
 
-  /// - Throws: ``NetmapError`` `ENXIO` when there is none of that name.
+  /// - Throws: ``NetmapError`` `ENXIO` when no interface has that name.
   package init(named name: String) throws(NetmapError) {
     let index = unsafe if_nametoindex(name)
     guard index != 0 else { throw systemError("if_nametoindex", name) }
@@ -22,8 +22,10 @@ package struct Link: Sendable {
     ).exchange(name)
   }
 
-  /// Waits until the interface passes frames, which is a while after it and what it is connected to
-  /// have been set up: until then the kernel drops what it is given, and tells nobody.
+  /// Waits until the interface passes frames.
+  ///
+  /// That is some time after the interface and its peer are set up; until then the kernel silently
+  /// drops frames.
   ///
   /// - Throws: ``NetmapError`` `ETIMEDOUT` after 10 seconds.
   package func waitUntilRunning() throws(NetmapError) {
@@ -40,8 +42,8 @@ package struct Link: Sendable {
       .init(rawValue: ETIMEDOUT), "set up", name, reason: "its link has not come up in 10 seconds")
   }
 
-  /// Packets that the interface should have sent and dropped: for a veth, because the other end's
-  /// queue was full.
+  /// Number of packets that the interface dropped instead of sending: for a veth, because the
+  /// peer's queue was full.
   package func transmitDrops() throws(NetmapError) -> UInt64 {
     let reply = try NetlinkMessage(RTM_GETLINK, interface: index).exchange(name)
     // struct nlmsghdr and struct ifinfomsg have 16 bytes each; attributes follow.
@@ -62,7 +64,7 @@ package struct Link: Sendable {
       .init(rawValue: ENODATA), "netlink", name, reason: "the kernel has told no counters")
   }
 
-  /// No IPv6 address, and none of the packets that one brings.
+  /// Disables IPv6 addresses, and so the packets that IPv6 sends for them.
   func silence() throws(NetmapError) {
     var request = NetlinkMessage(RTM_SETLINK, interface: index)
     request.nest(IFLA_AF_SPEC) { request in
@@ -73,12 +75,12 @@ package struct Link: Sendable {
     do throws(NetmapError) {
       _ = try request.exchange(name)
     } catch {
-      // A kernel without IPv6 is silent by itself.
+      // A kernel without IPv6 sends no such packets.
       guard error.code.rawValue == EAFNOSUPPORT else { throw error }
     }
   }
 
-  /// What `ethtool -K NAME tx off tso off gso off gro off` does.
+  /// Does the same as `ethtool -K NAME tx off tso off gso off gro off`.
   func disableOffloads() throws(NetmapError) {
     let socket = Glibc.socket(AF_INET, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
     guard socket >= 0 else { throw systemError("socket", name) }

@@ -2,16 +2,15 @@ internal import CLinux
 internal import Glibc
 internal import NetmapCore
 
-/// A request to the kernel's routing netlink, rtnetlink(7): a header, then attributes, some of which
-/// hold others.
+/// A request to rtnetlink(7): a header, followed by attributes, which can be nested.
 struct NetlinkMessage {
   private(set) var bytes: [UInt8] = []
 
   /// - Parameters:
   ///   - type: `RTM_NEWLINK`, ...
-  ///   - flags: Beyond `NLM_F_REQUEST` and `NLM_F_ACK`.
-  ///   - interface: The index, 0 for one that is yet to be made.
-  ///   - interfaceFlags: `IFF_UP`, ...: those to set; others stay as they are.
+  ///   - flags: Flags in addition to `NLM_F_REQUEST` and `NLM_F_ACK`.
+  ///   - interface: The interface's index, or 0 for a new interface.
+  ///   - interfaceFlags: The flags to set, such as `IFF_UP`; others stay unchanged.
   init(
     _ type: Int, flags: Int32 = 0, interface: UInt32 = 0, interfaceFlags: UInt32 = 0
   ) {
@@ -36,7 +35,7 @@ struct NetlinkMessage {
     append(information)
   }
 
-  /// Adds an attribute with whatever `fill` adds as its contents.
+  /// Adds an attribute that contains the attributes that `fill` adds.
   mutating func nest(_ type: Int, _ fill: (inout NetlinkMessage) -> Void) {
     let start = bytes.count
     append(UInt32(0))
@@ -66,9 +65,9 @@ struct NetlinkMessage {
     }
   }
 
-  /// Sends the request from the calling thread's namespace and waits for what comes back.
+  /// Sends the request from the calling thread's namespace and waits for the answer.
   ///
-  /// - Parameter subject: What messages name.
+  /// - Parameter subject: The interface, for error messages.
   /// - Returns: The kernel's messages before its acknowledgement; empty for most requests.
   /// - Throws: ``NetmapError`` with the kernel's `errno`.
   consuming func exchange(_ subject: String) throws(NetmapError) -> [UInt8] {

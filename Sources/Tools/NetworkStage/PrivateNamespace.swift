@@ -2,11 +2,12 @@ internal import CLinux
 internal import Glibc
 package import NetmapCore
 
-/// A network namespace without a name, for as long as it is of use.
+/// An unnamed network namespace with a limited lifetime.
 ///
-/// The calling thread moves in, and so do the threads and processes that it starts from then on. No
-/// interface of the machine is visible there, none can be touched. It goes with its last thread and
-/// descriptor, and all interfaces in it with it: also when the process is killed.
+/// The calling thread enters the namespace; threads and processes that it starts from then on begin
+/// there. None of the machine's interfaces is visible or can be changed there. The kernel removes
+/// the namespace and all of its interfaces with its last thread and descriptor, also when the
+/// process is killed.
 package struct PrivateNamespace {
   private let home: CInt
 
@@ -25,9 +26,10 @@ package struct PrivateNamespace {
     return PrivateNamespace(home: home)
   }
 
-  /// Moves the calling thread, the one that entered, back to where it came from. To be called once.
+  /// Moves the calling thread, which must be the one that entered, back to its former namespace;
+  /// call it once.
   package func leave() {
-    // A thread that cannot go back must not go on as if it were there.
+    // A thread that is still in the private namespace must not continue.
     precondition(setns(home, CInt(CLINUX_CLONE_NEWNET)) == 0, "cannot leave a network namespace")
     close(home)
   }

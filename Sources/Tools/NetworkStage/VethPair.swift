@@ -2,10 +2,11 @@ internal import CLinux
 internal import Glibc
 package import NetmapCore
 
-/// A veth pair in the namespace of the calling thread: what one end sends the other receives.
+/// A veth pair in the calling thread's namespace: each end receives the packets that the other end
+/// sends.
 ///
-/// Both ends are silent (no IPv6, no ARP) and without checksum or segmentation offload, which would
-/// leave frames unfinished that never see a wire. The pair goes with its namespace.
+/// Both ends are silent (no IPv6, no ARP) and without checksum or segmentation offload, since with
+/// offload the kernel leaves frames incomplete. The kernel removes the pair with its namespace.
 package struct VethPair: Sendable {
   package let first: Link
   package let second: Link
@@ -14,10 +15,10 @@ package struct VethPair: Sendable {
   ///
   /// - Parameters:
   ///   - first: Name of one end; at most 15 characters.
-  ///   - second: Name of the other.
-  ///   - queues: Queues of each end.
-  ///   - mtu: The MTU of both ends, bytes.
-  ///   - isUp: Whether to leave both ends up, and passing frames.
+  ///   - second: Name of the other end.
+  ///   - queues: Number of queues of each end, per direction.
+  ///   - mtu: The MTU of both ends in bytes.
+  ///   - isUp: Whether to set both ends up and to wait until they pass frames.
   /// - Throws: ``NetmapError`` when the kernel refuses.
   package init(
     _ first: String, _ second: String, queues: Int = 1, mtu: Int = 1500, isUp: Bool = true

@@ -1,10 +1,10 @@
-/// Addresses and ports that differ from packet to packet, as an odometer: the source port turns
-/// fastest, then the source address, the destination port, the destination address. Each goes back to
-/// its start when it has been through.
+/// Addresses and ports that change from packet to packet, counting like an odometer.
 ///
-/// Works in the frame itself and keeps its checksums valid by what changed (RFC 1624).
+/// The source port changes fastest, followed by the source address, the destination port and the
+/// destination address. Each returns to its first value after its last one. The odometer edits the
+/// frame in place and updates the checksums incrementally (RFC 1624).
 package struct AddressOdometer {
-  /// One side: an address and a port.
+  /// The source or the destination: an address and a port.
   private struct Half {
     let wordOffset: Int
     let portOffset: Int
@@ -26,9 +26,9 @@ package struct AddressOdometer {
       port = firstPort
     }
 
-    /// Goes on by one.
+    /// Advances by one.
     ///
-    /// - Returns: Whether the other side is to go on too.
+    /// - Returns: Whether the other side advances too.
     @inline(__always)
     mutating func step(_ random: inout RandomSource) -> Bool {
       if isRandom {
@@ -59,11 +59,11 @@ package struct AddressOdometer {
   private let udpChecksum: Int
 
   /// - Parameters:
-  ///   - layout: Where things stand in the frame.
-  ///   - source: The range of the source; the frame begins at its start.
+  ///   - layout: The offsets of the frame's fields.
+  ///   - source: The range of the source. The frame holds its first value.
   ///   - destination: The range of the destination.
-  ///   - options: Which side is random instead.
-  ///   - seed: What random numbers begin with.
+  ///   - options: Say which side is random instead.
+  ///   - seed: The seed of the random numbers.
   package init(
     _ layout: FrameLayout, _ source: AddressRange, _ destination: AddressRange,
     _ options: GenerationOptions, seed: UInt64
@@ -80,9 +80,9 @@ package struct AddressOdometer {
     udpChecksum = layout.udpChecksum
   }
 
-  /// Brings the frame to the next addresses.
+  /// Advances the frame to the next addresses and ports.
   ///
-  /// - Parameter frame: The frame at its Ethernet header, with valid checksums.
+  /// - Parameter frame: The frame from its Ethernet header on, with valid checksums.
   @unsafe @inline(__always)
   package mutating func advance(_ frame: UnsafeMutableRawPointer) {
     let (oldSource, oldSourcePort) = (source.word, source.port)
@@ -106,7 +106,7 @@ package struct AddressOdometer {
       frame, udpChecksum, InternetChecksum.updatedUDP(old, by: addresses &+ ports))
   }
 
-  /// Writes what has changed on one side, and adds up the changes.
+  /// Writes the changed fields of one side, and adds up the changes for the checksums.
   @inline(__always)
   private static func put(
     _ half: Half, _ frame: UnsafeMutableRawPointer, _ oldWord: UInt32, _ oldPort: UInt16,

@@ -1,7 +1,7 @@
 internal import Glibc
 internal import ToolSupport
 
-/// IPv4 or IPv6: what `-4` and `-6` choose.
+/// IPv4 or IPv6, selected by `-4` and `-6`.
 package enum Family: Hashable, Sendable {
   case ipv4, ipv6
 
@@ -12,34 +12,35 @@ package enum Family: Hashable, Sendable {
   var headerLength: Int { self == .ipv4 ? 20 : 40 }
 }
 
-/// The addresses and ports of one side: what `-s` or `-d` describes.
+/// The addresses and ports of the source (`-s`) or the destination (`-d`).
 ///
-/// IPv4 `addr[:port][-addr[:port]]`, the second half being the upper end; IPv6 `[group@]addr` or
-/// `[group@]\[addr\]:port`, where `group` 0...7 is the 16-bit word that counts up.
+/// For IPv4 `addr[:port][-addr[:port]]`, where the second half is the upper end. For IPv6
+/// `[group@]addr` or `[group@]\[addr\]:port`, where `group` 0...7 is the index of the 16-bit word
+/// that varies.
 package struct AddressRange: Hashable, Sendable {
   package let family: Family
   /// The address with the varying word at its lowest value.
   package let first: [UInt8]
-  /// The varying 16-bit word of an IPv6 address; IPv4 addresses vary as a whole.
+  /// The index of the varying 16-bit word in an IPv6 address; an IPv4 address varies as a whole.
   package let group: Int
   /// The values of the varying word.
   package let words: ClosedRange<UInt32>
   package let ports: ClosedRange<UInt16>
-  /// How the range is logged: `range is A:p to B:q`.
+  /// The text for the log: `range is A:p to B:q`.
   package let text: String
 
   static let defaultPort: UInt16 = 1234
 
-  /// Whether there is more than one address or port in it.
+  /// Whether the range has more than one address or port.
   package var varies: Bool { words.count > 1 || ports.count > 1 }
 
-  /// Where the varying word stands in the address.
+  /// Offset of the varying word in the address, in bytes.
   var wordOffset: Int { family == .ipv4 ? 0 : group * 2 }
 
   /// - Parameters:
-  ///   - text: What the user wrote.
-  ///   - family: How to read it.
-  /// - Throws: ``Refusal`` with the usage text, naming what cannot be read.
+  ///   - text: The user's text.
+  ///   - family: The address family to parse.
+  /// - Throws: ``Refusal`` with the usage text, which names the part that cannot be parsed.
   package init(_ text: String, family: Family) throws(Refusal) {
     let halves = text.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
     let low = try Self.parse(halves[0], family, group: 7, port: Self.defaultPort)
@@ -53,7 +54,7 @@ package struct AddressRange: Hashable, Sendable {
     }
     self.family = family
     group = low.group
-    // Reversed ends mean the same range; addresses and ports are put in order separately.
+    // The ends may be in either order; addresses and ports are sorted separately.
     let lowWord = Self.word(low.address, family, group)
     let highWord = Self.word(high.address, family, group)
     words = min(lowWord, highWord)...max(lowWord, highWord)
@@ -104,7 +105,7 @@ package struct AddressRange: Hashable, Sendable {
     return end
   }
 
-  /// Reads a colon and the number after it.
+  /// Parses a colon followed by a port number.
   private static func portNumber(
     _ text: Substring, of whole: Substring
   ) throws(Refusal) -> UInt16 {
@@ -135,7 +136,7 @@ package struct AddressRange: Hashable, Sendable {
 extension Family {
   fileprivate var number: CInt { self == .ipv4 ? AF_INET : AF_INET6 }
 
-  /// Addresses used when none are given.
+  /// The default addresses.
   package var defaultSource: String { self == .ipv4 ? "10.0.0.1" : "fd00::1" }
   package var defaultDestination: String { self == .ipv4 ? "10.1.0.1" : "fd00:1::1" }
 }

@@ -1,11 +1,11 @@
 package import ToolSupport
 
-/// The command, from its arguments to its exit status.
+/// The pkt-gen command, from its arguments to its exit status.
 package enum Command {
   /// - Parameters:
   ///   - arguments: The command line, with the program's name or path first.
-  ///   - surroundings: Where the run takes place.
-  ///   - errors: Where the usage text goes.
+  ///   - surroundings: The streams and the engine to use.
+  ///   - errors: Receives the usage text.
   ///   - stop: Ends the run early.
   /// - Returns: The exit status.
   package static func run(

@@ -1,8 +1,8 @@
 internal import Netmap
 package import ToolSupport
 
-/// Turns the arguments of `pkt-gen` into a ``Configuration``, saying on the way what it says
-/// traditionally.
+/// Parses the arguments of `pkt-gen` into a ``Configuration``, and logs the messages that netmap's
+/// pkt-gen logs while it does so.
 package struct CommandLineReader {
   package enum Outcome: Sendable {
     case run(Configuration)
@@ -28,11 +28,11 @@ package struct CommandLineReader {
   ///
   /// - Parameters:
   ///   - arguments: The arguments without the program's name.
-  ///   - program: The program's name: `pkt-gen-b` means `--busy-wait`.
-  ///   - cpuCount: CPUs of the machine.
-  ///   - log: Where notes and warnings go.
-  /// - Returns: What to run, or that help is wanted.
-  /// - Throws: ``Refusal`` for what cannot be run.
+  ///   - program: The program's name. `pkt-gen-b` implies `--busy-wait`.
+  ///   - cpuCount: Number of CPUs of the machine.
+  ///   - log: Receives notes and warnings.
+  /// - Returns: The configuration to run, or a request for help.
+  /// - Throws: ``Refusal`` for a command line that cannot be run.
   package static func read(
     _ arguments: [String], program: String, cpuCount: Int = WorkerThread.cpuCount, log: ToolLog
   ) throws(Refusal) -> Outcome {
@@ -81,7 +81,7 @@ extension CommandLineReader {
     if letter == "R", configuration.rate < 0 { throw .usage("bad rate \(value)") }
   }
 
-  /// Options without a value.
+  /// Handles options without a value.
   private mutating func takeSwitch(_ letter: Character) -> Bool {
     switch letter {
     case "4": configuration.family = .ipv4
@@ -95,14 +95,14 @@ extension CommandLineReader {
     case "z": configuration.options.insert(.randomSource)
     case "Z": configuration.options.insert(.randomDestination)
     case "A": configuration.options.insert(.rateStatistics)
-    // CRC 4, preamble and gap 20.
+    // CRC: 4 bytes; preamble and gap: 20 bytes.
     case "B": configuration.framingBits = 24 * 8
     default: return false
     }
     return true
   }
 
-  /// Options whose value is no number.
+  /// Handles options whose value is not a number.
   private mutating func takeText(_ letter: Character, _ value: String) throws(Refusal) -> Bool {
     switch letter {
     case "f":
@@ -210,11 +210,11 @@ extension CommandLineReader {
     guard minimum >= limits.lowerBound, minimum <= configuration.size else {
       throw .usage("bad pktminsize \(minimum) [\(limits.lowerBound)..\(configuration.size)]")
     }
-    // Two equal sizes leave nothing to draw.
+    // Two equal sizes leave no choice.
     if minimum == configuration.size { configuration.minimumSize = nil }
   }
 
-  /// A request of `ping` has room for its number and its time.
+  /// Makes room in `ping` requests for the number and the time.
   private mutating func raiseSize() {
     let needed = FrameLayout(configuration.family).payload + Ping.stampLength
     guard configuration.mode == .ping, configuration.size < needed else { return }

@@ -1,20 +1,20 @@
 package import ToolSupport
 
-/// Everything that a run needs to know, checked as far as that is possible without a port.
+/// The configuration of a run, checked as far as possible without a port.
 ///
-/// The traditional command line fills it; another front end may as well.
+/// The command line is one source of configurations; another front end may be another.
 package struct Configuration: Sendable {
   package var mode = Mode.rx
   package var interface = InterfaceName.null
   /// Packets to send or receive; 0 for no limit.
   package var packetLimit: UInt64 = 0
-  /// Bytes of a frame without CRC and virtio header, ``sizes``.
+  /// Bytes in a frame, without CRC and virtio header; in ``sizes``.
   package var size = 60
-  /// The smallest size, where sizes vary in `minimumSize..<size`; nil where they do not.
+  /// The smallest size, if sizes vary in `minimumSize..<size`; nil if they do not.
   package var minimumSize: Int?
-  /// Draw a size for every packet and not for every visit of a ring.
+  /// Choose a random size for every packet instead of for every batch on a ring.
   package var sizePerPacket = false
-  /// Packets in a batch, at most.
+  /// Maximum number of packets in a batch.
   package var burst = Mode.rx.defaultBurst
 
   package var family = Family.ipv4
@@ -22,54 +22,54 @@ package struct Configuration: Sendable {
   package var destination: AddressRange
   package var sourceText: String
   package var destinationText: String
-  /// Nil for the address of the interface.
+  /// The source MAC address; nil for the interface's address.
   package var sourceMACText: String?
   package var destinationMACText = MACAddress.broadcastText
 
-  /// The CPU of the first thread; nil for any.
+  /// The CPU of the first thread; nil for any CPU.
   package var affinity: Int?
   package var cpus = 1
-  /// The modulus of thread numbers when they are turned into CPUs.
+  /// A thread's CPU is its number plus ``affinity``, modulo this.
   package var affinityModulus = 1
   package var threads = 1
   package var reportInterval: UInt64 = 1_000_000_000
-  /// Seconds to wait after opening; nil for what suits the port.
+  /// Seconds to wait after opening; nil for the port's default.
   package var linkWait: Int?
   package var exitsWhenIdle = false
   package var verbosity = 0
 
-  /// Packets per second and thread; 0 for no limit.
+  /// Packets per second for each thread; 0 for no limit.
   package var rate = 0
-  /// The rate is that of all threads together.
+  /// Whether ``rate`` applies to all threads together.
   package var isRateTotal = false
-  /// Begin on a whole second, so that several generators start together. Off in tests.
+  /// Start on a whole second, so that several generators start together; off in tests.
   package var alignsStart = true
 
   package var options: GenerationOptions = []
-  /// Copying was asked for itself, so that all of each packet is written; a range of addresses only
-  /// needs new headers.
+  /// Whether the user asked for copying, so that each packet is written completely; a range of
+  /// addresses requires only new headers.
   package var copiesWholeFrame = false
   package var rings: RingConfiguration?
   package var virtioHeaderLength = 0
   package var packetFile: String?
-  /// Slots of a packet.
+  /// Slots per packet.
   package var fragments = 1
-  /// Bytes in a slot, at most; nil for what a buffer holds.
+  /// Maximum number of bytes in a slot; nil for the size of a buffer.
   package var fragmentSize: Int?
 
   package var scaling = UnitScaling.scaled
-  /// Bits that each packet takes on the wire besides its own.
+  /// Bits per packet on the wire in addition to the frame.
   package var framingBits = 0
-  /// Spin on syncs instead of sleeping.
+  /// Whether to spin on syncs instead of sleeping.
   package var busyWaits = false
   package var printsJSON = false
-  /// Open ports in this process alone, without netmapd.
+  /// Whether to open ports in this process only, without netmapd.
   package var isEmbedded = false
 
   static let sizes = 16...65536
   static let fragmentCounts = 1...63
 
-  /// The default run of a mode.
+  /// The default configuration of a mode.
   package init(_ mode: Mode, on interface: InterfaceName) throws(Refusal) {
     self.mode = mode
     self.interface = interface
@@ -80,7 +80,7 @@ package struct Configuration: Sendable {
     destination = try AddressRange(destinationText, family: family)
   }
 
-  /// Whether every packet is to be written anew.
+  /// Whether every packet must be written.
   var copies: Bool {
     !options.isDisjoint(with: [.copy, .memcpy]) || variesAddresses || updatesLength
   }
@@ -102,7 +102,8 @@ package struct Configuration: Sendable {
     isRateTotal && rate > 0 ? max(1, rate / threads) : rate
   }
 
-  /// How many packets thread `index` has to do; 0 for no limit. The first threads take the remainder.
+  /// Maximum number of packets for thread `index`; 0 for no limit; the first threads take the
+  /// remainder.
   func packetLimit(ofThread index: Int) -> UInt64 {
     let share = packetLimit / UInt64(threads)
     return share + (UInt64(index) < packetLimit % UInt64(threads) ? 1 : 0)

@@ -1,11 +1,11 @@
 internal import Synchronization
 internal import ToolSupport
 
-/// What a thread has done so far.
+/// The packets, bytes and batches that a thread has moved.
 package struct Tally: Hashable, Sendable {
   package var packets: UInt64 = 0
   package var bytes: UInt64 = 0
-  /// Batches.
+  /// Number of batches.
   package var events: UInt64 = 0
 
   package init(packets: UInt64 = 0, bytes: UInt64 = 0, events: UInt64 = 0) {
@@ -27,9 +27,9 @@ package struct Tally: Hashable, Sendable {
   }
 }
 
-/// Where a thread leaves its results, for the thread that reports. Written once a batch.
+/// A thread's results for the reporting thread, updated once per batch.
 final class WorkerCounters: Sendable {
-  /// What ``takeSmallestSpace()`` says when nothing was measured.
+  /// The result of ``takeSmallestSpace()`` without a measurement.
   static let unmeasured: UInt64 = 99999
 
   private let packets = Atomic<UInt64>(0)
@@ -39,7 +39,7 @@ final class WorkerCounters: Sendable {
   private let startTime = Atomic<UInt64>(0)
   private let endTime = Atomic<UInt64>(0)
   private let state = Atomic<Int>(0)
-  /// What a mode has to say beyond counts, once it has ended.
+  /// Additional results of a mode, set at its end.
   let findings = Mutex<Findings>(.none)
 
   var tally: Tally {
@@ -60,12 +60,12 @@ final class WorkerCounters: Sendable {
     }
   }
 
-  /// The smallest space since the last call.
+  /// Returns the smallest space since the last call.
   func takeSmallestSpace() -> UInt64 {
     smallestSpace.exchange(Self.unmeasured, ordering: .relaxed)
   }
 
-  /// When traffic began, in monotonic nanoseconds; 0 before that.
+  /// When traffic began, in monotonic nanoseconds; 0 before.
   var start: UInt64 { startTime.load(ordering: .relaxed) }
   var end: UInt64 { endTime.load(ordering: .relaxed) }
 
@@ -73,7 +73,7 @@ final class WorkerCounters: Sendable {
     startTime.store(time, ordering: .relaxed)
   }
 
-  /// The end of a thread that did what it was asked for.
+  /// Marks the end of a thread that has completed its work.
   func complete(at time: UInt64 = Clock.monotonic()) {
     endTime.store(max(time, start), ordering: .relaxed)
     state.store(1, ordering: .releasing)
@@ -88,7 +88,7 @@ final class WorkerCounters: Sendable {
   var hasFailed: Bool { state.load(ordering: .acquiring) == 2 }
 }
 
-/// Results of single modes, for the final object.
+/// Additional results of some modes, for the final JSON object.
 enum Findings: Hashable, Sendable {
   case none
   case roundTrips(RoundTripSummary)

@@ -2,11 +2,11 @@ internal import CLinux
 internal import Glibc
 internal import Netmap
 
-/// How long the next packet is.
+/// Chooses the length of each packet.
 ///
-/// A type for each way to choose, so that the compiler makes a loop for each.
+/// Each way to choose is a type, so that the compiler specializes the loops.
 protocol LengthSource {
-  /// Bytes in the slots of the next packet, virtio header included.
+  /// Total bytes of the next packet, virtio header included.
   mutating func next() -> Int
 }
 
@@ -17,7 +17,7 @@ struct FixedLength: LengthSource {
   mutating func next() -> Int { length }
 }
 
-/// A length drawn for every packet.
+/// A random length for every packet.
 struct RandomLength: LengthSource {
   let lower: Int
   let upper: Int
@@ -27,22 +27,25 @@ struct RandomLength: LengthSource {
   mutating func next() -> Int { random.number(from: lower, upTo: upper) }
 }
 
-/// Where a fill loop stopped.
+/// The result of a fill loop.
 struct Filled {
-  /// The first slot that was not filled.
+  /// The first slot after the filled ones.
   let head: UInt32
-  /// Bytes in the slots that were.
+  /// Bytes in the filled slots.
   let bytes: UInt64
 }
 
-/// The loops that fill slots. They allocate nothing and count no references; what may differ is
-/// decided before them.
+/// The loops that fill slots.
 ///
-/// All take the slot to begin with and how many packets; the caller has looked that there is room, and
-/// moves `head` afterwards.
+/// They allocate nothing, count no references, and make every choice that does not change per packet
+/// beforehand.
+///
+/// Each takes the first slot and the number of packets. The caller has checked that there is room, and moves
+/// `head` afterwards.
 enum FillLoops {
-  /// Slots whose buffer holds the packet already are only given a length. The others are filled, and
-  /// `known` notes for each slot which buffer that was.
+  /// Sets only the length of slots whose buffer already holds the packet.
+  ///
+  /// Fills the other buffers, and stores each slot's buffer in `known`.
   @unsafe @inline(never)
   static func steady<L: LengthSource>(
     _ ring: Ring, from first: UInt32, _ count: Int, _ packet: UnsafeRawPointer, _ longest: Int,
@@ -70,7 +73,7 @@ enum FillLoops {
     return Filled(head: head, bytes: bytes)
   }
 
-  /// Buffers are sent as they are.
+  /// Sends buffers with their present contents.
   @unsafe @inline(never)
   static func rubbish<L: LengthSource>(
     _ ring: Ring, from first: UInt32, _ count: Int, _ lengths: inout L
@@ -88,7 +91,7 @@ enum FillLoops {
     return Filled(head: head, bytes: bytes)
   }
 
-  /// Slots point to the packet in this process's memory (`NS_INDIRECT`).
+  /// Points slots to the packet in this process's memory (`NS_INDIRECT`).
   @unsafe @inline(never)
   static func indirect<L: LengthSource>(
     _ ring: Ring, from first: UInt32, _ count: Int, _ packet: UnsafeRawPointer,
@@ -109,7 +112,7 @@ enum FillLoops {
     return Filled(head: head, bytes: bytes)
   }
 
-  /// Every packet is written: all of it, or what differs from the one that is there.
+  /// Writes every packet: completely, or only the bytes that differ from those in the buffer.
   @unsafe @inline(never)
   static func copying<L: LengthSource>(
     _ ring: Ring, from first: UInt32, _ count: Int, _ writer: inout PacketWriter,
@@ -138,7 +141,7 @@ enum FillLoops {
     return Filled(head: head, bytes: bytes)
   }
 
-  /// Every packet is written into several slots, all but the last of which say that more follows.
+  /// Writes every packet into several slots, and sets the more-fragments flag in all but the last.
   @unsafe @inline(never)
   static func fragmented<L: LengthSource>(
     _ ring: Ring, from first: UInt32, _ count: Int, _ writer: inout PacketWriter,

@@ -1,7 +1,7 @@
 internal import Netmap
 internal import ToolSupport
 
-/// The object that `--json` prints at the end, on one line.
+/// The JSON object that `--json` prints at the end, on one line.
 struct FinalObject {
   let json: JSONLine
 
@@ -60,7 +60,7 @@ struct FinalObject {
   }
 }
 
-/// What the ports dropped, by reason.
+/// Packets dropped by the ports, by reason.
 struct DropTotals {
   private var transmitDrops = DropCounters()
   private var receiveDrops = DropCounters()
@@ -74,10 +74,10 @@ struct DropTotals {
     }
   }
 
-  /// What a person has to know of it.
+  /// A message for the user about drops.
   ///
-  /// - Parameter role: Whose packets count.
-  /// - Returns: Nil when nothing was dropped.
+  /// - Parameter role: Selects the direction to report.
+  /// - Returns: Nil when no packet was dropped.
   func remark(for role: Role) -> String? {
     let drops: DropCounters
     switch role {

@@ -1,4 +1,4 @@
-/// Where things stand in a frame that begins with an Ethernet header, and the frame itself.
+/// The offsets of the fields in a frame that begins with an Ethernet header; it also builds such frames.
 package struct FrameLayout: Hashable, Sendable {
   package let family: Family
 
@@ -11,15 +11,17 @@ package struct FrameLayout: Hashable, Sendable {
 
   var sourceAddress: Int { Self.ethernetLength + (family == .ipv4 ? 12 : 8) }
   var destinationAddress: Int { sourceAddress + family.addressLength }
-  /// IPv4 only: IPv6 has no checksum of its own.
+  /// IPv4 only: the IPv6 header has no checksum.
   var headerChecksum: Int { Self.ethernetLength + 10 }
   var udp: Int { Self.ethernetLength + family.headerLength }
   var udpChecksum: Int { udp + 6 }
-  /// The first byte of the payload: 42 or 62.
+  /// Offset of the payload: 42 or 62.
   package var payload: Int { udp + Self.udpLength }
 
-  /// Makes a UDP frame of `size` bytes, but no shorter than its headers; the rest is for the caller to
-  /// cut off. The first `stamp` bytes of the payload are zero, to be filled in later.
+  /// Builds a UDP frame of `size` bytes, but at least its headers.
+  ///
+  /// The caller truncates a frame that is too long. The first `stamp` bytes of the payload are zero, for the
+  /// caller to fill in.
   package func frame(
     size: Int, from source: AddressRange, _ sourceMAC: MACAddress, to destination: AddressRange,
     _ destinationMAC: MACAddress, banner: String, stamp: Int = 0
@@ -56,11 +58,11 @@ package struct FrameLayout: Hashable, Sendable {
     }
   }
 
-  /// Writes the lengths of a frame of `size` bytes, and both checksums from scratch.
+  /// Writes the length fields for a frame of `size` bytes, and recomputes both checksums.
   ///
   /// - Parameters:
   ///   - frame: A frame of this layout.
-  ///   - size: No more bytes than the frame has; less than its headers counts as these.
+  ///   - size: At most the length of the frame. The headers are the minimum.
   @unsafe
   func resize(_ frame: UnsafeMutableRawPointer, to size: Int) {
     let length = max(size, payload)

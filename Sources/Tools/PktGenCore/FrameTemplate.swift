@@ -1,23 +1,23 @@
-/// The packet that a thread sends, in memory of its own: a virtio header, perhaps, and the frame.
+/// The packet that a thread sends, in private memory: an optional virtio header, and the frame.
 ///
-/// Odometers and sequence numbers change it between packets.
+/// Odometers and sequence numbers modify the template between packets.
 @safe
 package final class FrameTemplate {
-  /// Copies may round up to whole lines of this size.
+  /// Copies may round up to a multiple of this cache line size.
   static let line = 64
 
   private let memory: UnsafeMutableRawPointer
 
-  /// Bytes in front of the frame: 0, 10 or 12, all zero.
+  /// Bytes before the frame: 0, 10 or 12, all zero.
   package let virtioLength: Int
 
-  /// Bytes to send, at most: virtio header and frame.
+  /// Number of bytes to send: virtio header and frame.
   package let length: Int
 
-  /// Bytes in the template; more than ``length`` when the frame was cut off within its headers.
+  /// Bytes in the template; more than ``length`` when the frame is truncated within its headers.
   private let byteCount: Int
 
-  /// Where things stand in the frame; nil for one that came from a file.
+  /// The offsets of the frame's fields; nil for a frame from a file.
   package let layout: FrameLayout?
 
   /// The first byte to send.
@@ -28,23 +28,25 @@ package final class FrameTemplate {
   /// The Ethernet header.
   @unsafe package var frame: UnsafeMutableRawPointer { unsafe memory + Self.line }
 
-  /// Everything in front of the payload, which never changes; all of a frame that came from a file.
+  /// Bytes of the headers, before the payload, which never changes; all bytes of a frame from a
+  /// file.
   package var headerLength: Int {
     layout.map { min(virtioLength + $0.payload, length) } ?? length
   }
 
   /// - Parameters:
-  ///   - frame: The bytes from the Ethernet header on, at least `size` of them.
-  ///   - size: Bytes of the frame to send.
-  ///   - virtioLength: Zeros in front of it, at most 12.
-  ///   - layout: Where things stand in the frame; nil for one that came from a file.
+  ///   - frame: The frame from its Ethernet header on, at least `size` bytes.
+  ///   - size: Number of bytes of the frame to send.
+  ///   - virtioLength: Number of zero bytes before it, at most 12.
+  ///   - layout: The offsets of the frame's fields; nil for a frame from a file.
   package init(_ frame: [UInt8], size: Int, virtioLength: Int, layout: FrameLayout?) {
     precondition(size <= frame.count && virtioLength <= Self.line)
     self.virtioLength = virtioLength
     self.layout = layout
     length = virtioLength + size
     byteCount = frame.count
-    // A line in front for the virtio header, and one behind for copies that round up.
+    // One cache line before the frame for the virtio header, and one after it for copies that round
+    // up.
     let capacity = frame.count + 3 * Self.line
     unsafe memory = .allocate(byteCount: capacity, alignment: Self.line)
     unsafe memory.initializeMemory(as: UInt8.self, repeating: 0, count: capacity)
@@ -58,19 +60,19 @@ package final class FrameTemplate {
     unsafe memory.deallocate()
   }
 
-  /// The frame as it stands, cut off at what is sent.
+  /// The frame in its current state, truncated to the bytes that are sent.
   package var bytes: [UInt8] {
     unsafe [UInt8](UnsafeRawBufferPointer(start: frame, count: length - virtioLength))
   }
 
-  /// The frame for a run of pkt-gen.
+  /// Makes the template for a run of pkt-gen.
   ///
   /// - Parameters:
   ///   - configuration: Size, addresses and file.
-  ///   - sourceMAC: The address of the interface, or what the user gave.
-  ///   - stamp: Bytes of the payload that are to be zero.
+  ///   - sourceMAC: The user's source MAC address, or the interface's.
+  ///   - stamp: Number of bytes at the start of the payload to set to zero.
   /// - Returns: The template.
-  /// - Throws: ``Refusal`` when the file cannot be read or an address is none.
+  /// - Throws: ``Refusal`` when the file cannot be read or an address is invalid.
   package static func make(
     for configuration: Configuration, sourceMAC: String, stamp: Int = 0
   ) throws(Refusal) -> FrameTemplate {

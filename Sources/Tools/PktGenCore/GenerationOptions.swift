@@ -1,4 +1,4 @@
-/// The bits of `-o`, some of which have a letter of their own.
+/// The bits of `-o`, some of which also have a letter.
 package struct GenerationOptions: OptionSet, Hashable, Sendable {
   package let rawValue: Int
 
@@ -6,27 +6,27 @@ package struct GenerationOptions: OptionSet, Hashable, Sendable {
     self.rawValue = rawValue
   }
 
-  /// Fetch the next buffers into the cache although they are not written.
+  /// Prefetch the next buffers into the cache, although the loop does not write them.
   package static let prefetch = Self(rawValue: 1)
-  /// Named in the summary, without effect.
+  /// Listed in the summary line, without any other effect.
   package static let access = Self(rawValue: 2)
-  /// Write every packet anew, with a copy that rounds up to cache lines.
+  /// Write every packet, with a copy that rounds up to cache lines.
   package static let copy = Self(rawValue: 4)
-  /// Write every packet anew, with memcpy(3).
+  /// Write every packet, with memcpy(3).
   package static let memcpy = Self(rawValue: 8)
-  /// Send from a buffer of the process's own (`-I`).
+  /// Send from private memory of the process (`-I`).
   package static let indirect = Self(rawValue: 32)
   /// Print every packet (`-X`).
   package static let dump = Self(rawValue: 64)
-  /// Send buffers as they are (`-r`).
+  /// Send buffers with their present contents (`-r`).
   package static let rubbish = Self(rawValue: 256)
   /// Random source addresses and ports (`-z`).
   package static let randomSource = Self(rawValue: 512)
   /// Random destination addresses and ports (`-Z`).
   package static let randomDestination = Self(rawValue: 1024)
-  /// Mean and deviation of the last reports (`-A`).
+  /// Print mean and deviation of the last reports (`-A`).
   package static let rateStatistics = Self(rawValue: 2048)
-  /// Bring lengths and checksums in line when sizes vary.
+  /// Update length fields and checksums when sizes vary.
   package static let updateChecksum = Self(rawValue: 4096)
 
   private static let words: [(option: Self, word: String)] = [
@@ -34,7 +34,7 @@ package struct GenerationOptions: OptionSet, Hashable, Sendable {
     (.copy, "copy"), (.rubbish, "rubbish"),
   ]
 
-  /// The words of the summary line, in its order.
+  /// The words of the summary line, in their order.
   package var summary: [String] {
     Self.words.filter { contains($0.option) }.map(\.word)
   }

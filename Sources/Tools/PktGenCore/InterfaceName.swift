@@ -1,6 +1,6 @@
-/// What `-i` names.
+/// The port named by `-i`.
 package enum InterfaceName: Hashable, Sendable {
-  /// `null`: packets vanish when sent, and are there at once when received.
+  /// `null`: sent packets vanish, and packets to receive are always available.
   case null
   /// A TAP device.
   case tap(String)
@@ -9,10 +9,10 @@ package enum InterfaceName: Hashable, Sendable {
   /// A port specification.
   case netmap(String)
 
-  /// Bytes of a name, at most.
+  /// Maximum length of a name in bytes.
   static let lengthMax = 504
 
-  /// - Parameter text: What the user wrote, at most ``lengthMax`` bytes.
+  /// - Parameter text: The user's text, at most ``lengthMax`` bytes.
   package init(_ text: String) {
     if text == "null" {
       self = .null
@@ -29,7 +29,7 @@ package enum InterfaceName: Hashable, Sendable {
     }
   }
 
-  /// The name as it is printed.
+  /// The name for output.
   package var text: String {
     switch self {
     case .null: "null"
@@ -37,6 +37,6 @@ package enum InterfaceName: Hashable, Sendable {
     }
   }
 
-  /// Whether it is a port of a switch.
+  /// Whether the name is that of a port on a switch.
   var isSwitchPort: Bool { text.hasPrefix("vale") }
 }

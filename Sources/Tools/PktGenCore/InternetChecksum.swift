@@ -1,4 +1,4 @@
-/// The Internet checksum (RFC 1071), and how it follows changes (RFC 1624).
+/// The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
 ///
 /// Sums are one's complement sums of 16-bit words in network order, not yet folded or complemented.
 package enum InternetChecksum {
@@ -40,38 +40,39 @@ package enum InternetChecksum {
     return UInt16(truncatingIfNeeded: sum)
   }
 
-  /// The checksum field for a sum over everything it covers.
+  /// The checksum field for a sum over all covered bytes.
   package static func field(_ sum: UInt64) -> UInt16 {
     ~folded(sum)
   }
 
-  /// The field of UDP, where 0 means that there is no checksum (RFC 768).
+  /// The UDP checksum field, where 0 means that there is no checksum (RFC 768).
   package static func udpField(_ sum: UInt64) -> UInt16 {
     let value = field(sum)
     return value == 0 ? 0xffff : value
   }
 
-  /// The field after a change (RFC 1624, equation 3): `~(~HC + ~m + m')`. `change` is the sum of
-  /// ``change(_:_:)`` over all words that changed.
+  /// The checksum field after a change (RFC 1624, equation 3): `~(~HC + ~m + m')`.
+  ///
+  /// `change` is the sum of ``change(_:_:)`` over all changed words.
   @inline(__always)
   package static func updated(_ old: UInt16, by change: UInt64) -> UInt16 {
     ~folded(UInt64(~old) &+ change)
   }
 
-  /// As ``updated(_:by:)``, for UDP.
+  /// As ``updated(_:by:)``, for a UDP checksum.
   @inline(__always)
   package static func updatedUDP(_ old: UInt16, by change: UInt64) -> UInt16 {
     let value = updated(old, by: change)
     return value == 0 ? 0xffff : value
   }
 
-  /// What a word contributes when it changes: `~m + m'`.
+  /// A changed word's contribution to the sum: `~m + m'`.
   @inline(__always)
   package static func change(_ old: UInt16, _ new: UInt16) -> UInt64 {
     UInt64(~old) &+ UInt64(new)
   }
 
-  /// The same for two words at once.
+  /// The contribution of two words at once.
   @inline(__always)
   package static func change(_ old: UInt32, _ new: UInt32) -> UInt64 {
     change(UInt16(truncatingIfNeeded: old >> 16), UInt16(truncatingIfNeeded: new >> 16))

@@ -1,17 +1,19 @@
 internal import Netmap
 
-/// A port as a traffic loop uses it. For `-i null` the other end is served here too.
+/// A port in use by a traffic loop.
+///
+/// For `-i null` the link also drives the other end.
 final class Link {
-  /// How a wait ended.
+  /// The result of a wait.
   enum Wakeup {
     case ready(Readiness)
     case timeout
-    /// A signal handler ran: perhaps somebody wants to stop.
+    /// A signal handler ran, possibly with a request to stop.
     case interrupted
   }
 
   let port: Port
-  /// The end of a pipe that takes everything and always has more; nil for a port that others serve.
+  /// The end of a pipe that takes every packet and always has more; nil for other ports.
   private let far: Port?
 
   init(_ port: Port, far: Port? = nil) {
@@ -19,14 +21,15 @@ final class Link {
     self.far = far
   }
 
-  /// A link to nowhere: both ends of a pipe on an engine of their own. `frame` is what there is to
-  /// receive.
+  /// A link for `-i null`: both ends of a pipe on a private engine.
+  ///
+  /// The near end receives copies of `frame`.
   static func null(frame: [UInt8]) throws(NetmapError) -> Link {
     let engine = try EmbeddedEngine()
     let near = try Port("netmap:null{0", engine: engine)
     let far = try Port("netmap:null}0", engine: engine)
     var ring = far.transmitRing(0)
-    // Slots keep their buffers, and sending leaves them as they are.
+    // Slots keep their buffers, and sending does not change the contents.
     for index in 0..<ring.slotCount {
       let slot = unsafe ring.unsafeRing.slot(UInt32(index)).pointee
       let target = unsafe ring.unsafeRing.buffer(slot.bufferIndex)
@@ -40,7 +43,7 @@ final class Link {
     return Link(near, far: far)
   }
 
-  /// Waits until the port is ready, as `Port.wait(for:timeout:)`.
+  /// Waits until the port is ready, as `Port.wait(for:timeout:)` does.
   func wait(for wanted: Readiness, timeout: Duration) throws(TrafficFailure) -> Wakeup {
     if far != nil {
       try sync(wanted.contains(.receive) ? .receive : .transmit)
@@ -65,7 +68,7 @@ final class Link {
     }
   }
 
-  /// Plays the other end, and syncs again to see what it did.
+  /// Drives the other end, and syncs again to see the result.
   private func serve(_ far: Port, _ direction: Direction) throws(NetmapError) {
     switch direction {
     case .transmit:
@@ -76,7 +79,7 @@ final class Link {
     case .receive:
       try far.sync(.transmit)
       var ring = far.transmitRing(0)
-      // The same frame is in every buffer; only its length is needed.
+      // Every buffer holds the same frame, so only the length is needed.
       let length = unsafe ring.unsafeRing.slot(0).pointee.length
       while ring.append(length: Int(length)) {}
       try far.sync(.transmit)

@@ -1,9 +1,10 @@
 /// An Ethernet address.
 package struct MACAddress: Hashable, Sendable {
-  /// Six bytes, as they stand in a frame.
+  /// The six bytes in the order of a frame.
   package let bytes: [UInt8]
 
-  /// Reads six hexadecimal numbers with colons between, as ether_aton(3) does: `2:0:0:0:0:1` is fine.
+  /// Parses six hexadecimal numbers separated by colons, as ether_aton(3) does; `2:0:0:0:0:1` is
+  /// valid.
   package init?(_ text: String) {
     let words = text.split(separator: ":", omittingEmptySubsequences: false)
     let bytes = words.compactMap { word in

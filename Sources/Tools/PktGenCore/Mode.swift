@@ -1,8 +1,8 @@
-/// What pkt-gen does: the word after `-f`.
+/// The function of pkt-gen, selected by `-f`.
 package enum Mode: String, Hashable, Sendable, CaseIterable {
   case rx, tx, ping, pong, txseq, rxseq
 
-  /// Packets a batch holds unless `-b` says otherwise.
+  /// Number of packets in a batch without `-b`.
   var defaultBurst: Int {
     switch self {
     case .rx, .tx, .txseq, .rxseq: 512
@@ -18,7 +18,7 @@ package enum Mode: String, Hashable, Sendable, CaseIterable {
     }
   }
 
-  /// Why several threads cannot do it; nil when they can.
+  /// The message that refuses several threads; nil if the mode supports them.
   var threadLimitMessage: String? {
     switch self {
     case .ping: "can only ping with 1 thread"
@@ -29,11 +29,11 @@ package enum Mode: String, Hashable, Sendable, CaseIterable {
   }
 }
 
-/// Which direction a mode reports about.
+/// The direction that a mode reports.
 enum Role: Hashable {
   case sender, receiver, other
 
-  /// How the line about the port begins.
+  /// The beginning of the line about the port.
   var verb: String {
     switch self {
     case .sender: "Sending on"

@@ -1,23 +1,23 @@
 internal import Netmap
 internal import ToolSupport
 
-/// Opens the port of a run, and a binding for each of its threads.
+/// Opens the port of a run, with one binding for each thread.
 struct Opening {
-  /// As it was asked for, with what the port has said.
+  /// The requested configuration, updated with properties of the port.
   private(set) var configuration: Configuration
   let engine: (any PortEngine)?
   let log: ToolLog
 
-  /// The rings that threads share out among themselves.
+  /// Number of rings that the threads share.
   private(set) var queueCount = 1
   /// Nil for `null`.
   private(set) var specification: PortSpecification?
 
-  /// A representative packet: its size is what is checked.
+  /// A representative packet, for size checks.
   let template: FrameTemplate
   let sourceMAC: String
 
-  /// - Throws: ``Refusal`` for names that cannot be used, and packets that cannot be made.
+  /// - Throws: ``Refusal`` for a name that cannot be used, or a packet that cannot be built.
   init(
     _ configuration: Configuration, engine: (any PortEngine)?, log: ToolLog
   ) throws(Refusal) {
@@ -60,7 +60,7 @@ struct Opening {
     if let message = configuration.mode.threadLimitMessage, configuration.threads > 1 {
       throw Refusal(message, status: Refusal.threadStatus)
     }
-    // Refused before anything is created.
+    // Refuse this before creating anything.
     guard configuration.threads >= 1 else {
       throw Refusal("bad nthreads \(configuration.threads), it must be 1 or more")
     }
@@ -80,7 +80,7 @@ struct Opening {
     return link
   }
 
-  /// Sets the length of the port's virtio-net header (`-H`), or asks for it.
+  /// Sets the port's virtio-net header length (`-H`), or reads it from the port.
   private mutating func agreeOnHeader(_ port: Port) {
     let wanted = configuration.virtioHeaderLength
     guard wanted > 0 else {
@@ -98,7 +98,7 @@ struct Opening {
     }
   }
 
-  /// Opens what thread `index` works on.
+  /// Opens the binding of thread `index`.
   func bind(thread index: Int) throws(Refusal) -> Link {
     do throws(NetmapError) {
       guard var specification else { return try Link.null(frame: template.bytes) }
@@ -116,7 +116,7 @@ struct Opening {
     }
   }
 
-  /// The single ring of a thread. Host rings follow the hardware rings.
+  /// The ring of a thread; host rings follow the hardware rings.
   private func selection(ofThread index: Int) throws(NetmapError) -> RingSelection {
     let ring = UInt16(clamping: index)
     switch specification?.selection {
@@ -129,7 +129,9 @@ struct Opening {
     }
   }
 
-  /// Known once the first thread has its port; that one takes ring 0.
+  /// Known once the first thread has its port.
+  ///
+  /// That thread takes ring 0.
   private var hardwareRings = Int(UInt16.max)
 
   private mutating func countQueues(_ port: Port) -> Int {
@@ -145,7 +147,9 @@ struct Opening {
     }
   }
 
-  /// Compares the frame with what the interface takes. Pipes and switch ports have no such limit.
+  /// Compares the frame's length with the interface's MTU.
+  ///
+  /// Pipes and switch ports have no such limit.
   private func checkSize() throws(Refusal) {
     guard configuration.mode.role == .sender, let specification,
       !configuration.interface.isSwitchPort,
@@ -154,8 +158,9 @@ struct Opening {
     try Self.check(template.bytes, mtu: mtu)
   }
 
-  /// Refuses a frame that is too long for an MTU, which counts from behind the Ethernet header and its
-  /// tag.
+  /// Refuses a frame that exceeds an MTU.
+  ///
+  /// An MTU excludes the Ethernet header and its VLAN tag.
   static func check(_ frame: [UInt8], mtu: Int) throws(Refusal) {
     let type = frame.count >= 14 ? Array(frame[12..<14]) : []
     let isTagged = type == [0x81, 0x00] || type == [0x88, 0xa8]
@@ -166,7 +171,7 @@ struct Opening {
     }
   }
 
-  /// Seconds to wait before traffic begins.
+  /// Seconds to wait before sending or receiving.
   var linkWait: Int {
     if let seconds = configuration.linkWait { return seconds }
     guard let specification, !configuration.interface.isSwitchPort else { return 0 }

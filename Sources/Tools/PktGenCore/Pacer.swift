@@ -1,6 +1,6 @@
 internal import ToolSupport
 
-/// Packets in a batch and how often batches are sent, as `-b` and `-R` have it.
+/// The size of batches and their rate, from `-b` and `-R`.
 package struct BurstPlan: Hashable, Sendable {
   /// Packets in a batch.
   package let burst: Int
@@ -8,24 +8,25 @@ package struct BurstPlan: Hashable, Sendable {
   package let rate: Int
 
   /// - Parameters:
-  ///   - burst: Packets in a batch as asked for. With a rate it is made small enough for about 300
-  ///     batches a second.
+  ///   - burst: The requested number of packets in a batch. With a rate, the plan reduces it so
+  ///     that there are about 300 batches per second.
   ///   - rate: Packets per second; 0 for no limit.
   package init(burst: Int, rate: Int) {
     self.rate = min(max(rate, 0), 1 << 32)
     self.burst = self.rate == 0 ? burst : max(1, min(burst, self.rate / 300))
   }
 
-  /// Nanoseconds from one batch to the next; 0 without a limit.
+  /// Nanoseconds between two batches; 0 without a limit.
   package var period: UInt64 { rate == 0 ? 0 : time(ofPacket: UInt64(burst)) }
 
-  /// When packet `number` is due, in nanoseconds after the begin. Exact: nothing adds up.
+  /// When packet `number` is due, in nanoseconds since the start; rounding errors do not
+  /// accumulate.
   package func time(ofPacket number: UInt64) -> UInt64 {
     let rate = UInt64(rate)
     return number / rate * 1_000_000_000 + number % rate * 1_000_000_000 / rate
   }
 
-  /// `Sending N packets every  S.nnnnnnnnn s`
+  /// The plan as a message: `Sending N packets every  S.nnnnnnnnn s`.
   package var text: String {
     let fraction = TextFormat.zeroPadded(period % 1_000_000_000, 9)
     return "Sending \(burst) packets every  \(period / 1_000_000_000).\(fraction) s"
@@ -38,7 +39,7 @@ struct Pacer {
   private let stop: StopRequest
   private var start: UInt64 = 0
   private var due: UInt64 = 0
-  /// What is left of the current batch.
+  /// Packets left in the current batch.
   private var left = 0
 
   init(_ plan: BurstPlan, stop: StopRequest) {
@@ -48,9 +49,11 @@ struct Pacer {
 
   var isPaced: Bool { plan.rate > 0 }
 
-  /// Waits for the begin: with a rate that is a whole second, one or two seconds from now.
+  /// Waits for the start.
   ///
-  /// - Returns: The begin, in monotonic nanoseconds.
+  /// With a rate and `aligned`, that is a whole second, one to two seconds from now.
+  ///
+  /// - Returns: The start, in monotonic nanoseconds.
   mutating func begin(aligned: Bool) -> UInt64 {
     start = Clock.monotonic()
     if isPaced && aligned {
@@ -62,7 +65,9 @@ struct Pacer {
     return start
   }
 
-  /// Packets that may be sent now; waits for the next batch when the last one has gone.
+  /// Number of packets that may be sent now.
+  ///
+  /// Waits for the next batch when the last one has been sent.
   mutating func budget() -> Int {
     guard isPaced else { return plan.burst }
     if left <= 0 {
@@ -73,12 +78,12 @@ struct Pacer {
     return left
   }
 
-  /// Notes that packets have been sent.
+  /// Records that packets have been sent.
   mutating func spend(_ count: Int) {
     if isPaced { left -= count }
   }
 
-  /// Sleeps while there is more than a millisecond to go, then spins.
+  /// Sleeps while more than a millisecond is left, then spins.
   private func waitUntil(_ time: UInt64) {
     while !stop.isRequested {
       let now = Clock.monotonic()

@@ -1,7 +1,7 @@
 internal import Netmap
 internal import ToolSupport
 
-/// `-X`: prints slots and their bytes.
+/// Prints slots and their bytes, for `-X`.
 enum PacketDump {
   /// Prints the slots `first..<end` of ring number `index`.
   @unsafe
@@ -19,7 +19,7 @@ enum PacketDump {
     }
   }
 
-  /// The line about the slot, and 16 bytes a line in hexadecimal and ASCII.
+  /// The text for one slot: a header line, then 16 bytes per line in hexadecimal and ASCII.
   static func text(_ bytes: [UInt8], _ slot: Slot, ring: Int, at place: UInt32) -> String {
     let flags = TextFormat.hexadecimal(slot.flags.rawValue, 4)
     var text =

@@ -2,14 +2,15 @@ internal import Glibc
 
 /// Reads the first packet of a capture file in the pcap format.
 package enum PacketFile {
-  /// Bytes of a packet, at most.
+  /// Maximum length of a packet in bytes.
   private static let lengthMax = 65536
 
-  /// The captured bytes of the first packet.
+  /// Returns the captured bytes of the first packet.
   ///
-  /// Both byte orders, and time stamps in microseconds or nanoseconds. See pcap-savefile(5).
+  /// Supports both byte orders, and time stamps in microseconds or nanoseconds; see
+  /// pcap-savefile(5).
   ///
-  /// - Throws: ``Refusal`` naming the file and what is wrong with it.
+  /// - Throws: ``Refusal`` that names the file and the problem.
   package static func firstPacket(of path: String) throws(Refusal) -> [UInt8] {
     let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else {

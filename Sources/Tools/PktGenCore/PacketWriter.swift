@@ -1,8 +1,8 @@
 internal import Glibc
 
-/// Writes the packet of a template into buffers, and changes it from one to the next.
+/// Writes a template's packet into buffers, and modifies it between packets.
 ///
-/// Plain data: the template must outlive it.
+/// Plain data: the template must outlive the writer.
 @unsafe
 struct PacketWriter {
   /// The packet with its virtio header.
@@ -10,16 +10,18 @@ struct PacketWriter {
   private let frame: UnsafeMutableRawPointer
   private let longest: Int
   private let headerLength: Int
-  /// Also write the payload, which is the same in every packet.
+  /// Whether to write the payload too, which is the same in every packet.
   private let writesAll: Bool
-  /// Copy whole lines, which is faster than exact lengths.
+  /// Whether to copy whole cache lines, which is faster than exact lengths.
   private let copiesLines: Bool
   private let layout: FrameLayout
   private let updatesLength: Bool
   private let varies: Bool
   private var odometer: AddressOdometer
 
-  /// The writer for a run; whole lines are copied only if buffers consist of such.
+  /// The writer for a run.
+  ///
+  /// It copies whole cache lines only if buffers consist of whole lines.
   init(
     _ template: FrameTemplate, _ configuration: Configuration, bufferSize: Int, seed: UInt64
   ) {
@@ -38,13 +40,15 @@ struct PacketWriter {
       layout, configuration.source, configuration.destination, configuration.options, seed: seed)
   }
 
-  /// Lets the headers say how long the packet is, if that is wanted.
+  /// Updates the headers' length fields, if the configuration requires that.
   @inline(__always)
   func resize(to length: Int) {
     if unsafe updatesLength { unsafe layout.resize(frame, to: length - (frame - packet)) }
   }
 
-  /// Writes the packet. If `isKnown`, the buffer holds it already, perhaps with other headers.
+  /// Writes the packet.
+  ///
+  /// If `isKnown`, the buffer already holds it, except for the headers.
   @inline(__always)
   func write(to buffer: UnsafeMutableRawPointer, _ length: Int, isKnown: Bool) {
     let count = unsafe isKnown ? (writesAll ? length : headerLength) : longest
@@ -60,7 +64,7 @@ struct PacketWriter {
     }
   }
 
-  /// Goes on to the next packet.
+  /// Advances to the next packet.
   @inline(__always)
   mutating func advance() {
     if unsafe varies { unsafe odometer.advance(frame) }

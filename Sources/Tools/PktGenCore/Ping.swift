@@ -3,22 +3,22 @@ internal import Netmap
 internal import Synchronization
 internal import ToolSupport
 
-/// `-f ping`: sends requests, and measures how long replies take.
+/// `-f ping`: sends requests, and measures the time until their replies arrive.
 ///
 /// The payload begins with the request's number (32 bits) and the wall-clock time (seconds and
 /// nanoseconds, 32 bits each), all in host order: at offset 42 of an IPv4 frame.
 struct Ping {
-  /// Bytes of the number and the time.
+  /// Bytes in the number and the time.
   static let stampLength = 12
 
   private let worker: Worker
   private let template: FrameTemplate
-  /// Where the stamp is in the frame, virtio header not counted.
+  /// Offset of the stamp in the frame, without the virtio header.
   private let stampOffset: Int
   private let udpChecksum: Int?
   private var trips = RoundTrips()
   private var tally = Tally()
-  /// Requests up to this number are answered or given up.
+  /// Number of requests that were answered or given up as lost.
   private var settled: UInt64 = 0
 
   init(_ worker: Worker) throws(TrafficFailure) {
@@ -55,7 +55,7 @@ struct Ping {
       try awaitReplies(.seconds(3))
       report(&second)
     }
-    // Requests of the last batch may still be under way.
+    // Requests of the last batch may still be in flight.
     while !worker.stop.isRequested, outstanding > 0 { try awaitReplies(.seconds(1)) }
     publish()
     worker.log(trips.finalMessage, function: "ping_body")
@@ -64,7 +64,7 @@ struct Ping {
     worker.counters.complete()
   }
 
-  /// Requests that may yet be answered.
+  /// Number of requests that may still be answered.
   private var outstanding: UInt64 {
     let open = trips.summary.lost
     return open > settled ? open - settled : 0
@@ -76,7 +76,7 @@ struct Ping {
 
   /// Queues requests on the first transmit ring.
   ///
-  /// - Returns: How many found room.
+  /// - Returns: The number of requests that found room.
   private mutating func send(_ count: Int) -> Int {
     let view = worker.port.transmitRing(0)
     let ring = unsafe view.unsafeRing
@@ -108,7 +108,7 @@ struct Ping {
       unsafe frame.storeBytes(of: word, toByteOffset: stampOffset + index * 4, as: UInt32.self)
     }
     guard let udpChecksum else { return }
-    // The template has zeros here, so that what is added is what has changed.
+    // The template has zeros here, so the sum of the new words is the change.
     let change = unsafe InternetChecksum.sum(frame + stampOffset, Self.stampLength)
     let old = unsafe UInt16(
       bigEndian: frame.loadUnaligned(fromByteOffset: udpChecksum, as: UInt16.self))
@@ -116,7 +116,7 @@ struct Ping {
     unsafe frame.storeBytes(of: new.bigEndian, toByteOffset: udpChecksum, as: UInt16.self)
   }
 
-  /// Sends what is queued, waits for a reply, and takes all there are.
+  /// Sends queued requests, waits for a reply, and takes all replies that have arrived.
   private mutating func awaitReplies(_ timeout: Duration) throws(TrafficFailure) {
     if worker.configuration.busyWaits { try worker.link.sync(.transmit) }
     let deadline = Clock.monotonic() + UInt64(timeout.components.seconds) * 1_000_000_000
@@ -161,11 +161,11 @@ struct Ping {
     let nanoseconds = unsafe stamp.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
     let then = UInt64(seconds) * 1_000_000_000 + UInt64(nanoseconds)
     let now = Clock.wall()
-    // A clock that was set back in between must not look like an eternity.
+    // If the clock was set back in the meantime, count 0 instead of a negative time.
     trips.receive(number, after: now > then ? now - then : 0)
   }
 
-  /// Writes what happened, once a second.
+  /// Logs the results, once per second.
   private mutating func report(_ last: inout UInt64) {
     let now = Clock.monotonic()
     guard now - last >= 1_000_000_000 else { return }

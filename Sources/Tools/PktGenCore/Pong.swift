@@ -2,7 +2,7 @@ internal import Glibc
 internal import Netmap
 internal import ToolSupport
 
-/// `-f pong`: sends every frame back with its addresses swapped. Ports stay as they are.
+/// `-f pong`: returns every frame with its addresses swapped; UDP ports stay unchanged.
 enum Pong {
   static func run(_ worker: Worker) throws(TrafficFailure) {
     let limit = worker.packetLimit
@@ -26,12 +26,14 @@ enum Pong {
       case nil: continue
       }
     }
-    // The last replies have only been queued.
+    // The last replies are queued but not yet sent.
     try worker.link.sync(.transmit)
     worker.counters.complete()
   }
 
-  /// Copies what has arrived in one ring to the first transmit ring; what finds no room is dropped.
+  /// Copies the packets of one receive ring to the first transmit ring.
+  ///
+  /// Drops packets without room there.
   private static func answer(_ worker: Worker, _ index: Int, _ tally: inout Tally) {
     let input = worker.port.receiveRing(index)
     let output = worker.port.transmitRing(0)
@@ -71,7 +73,7 @@ enum Pong {
     unsafe target.head = write
   }
 
-  /// Slots of the packet that begins at `place`.
+  /// Number of slots of the packet that begins at `place`.
   private static func packetSlots(_ ring: Ring, at place: UInt32, _ available: Int) -> Int {
     var (place, count) = (place, 1)
     while count < available, unsafe ring.slot(place).pointee.flags.contains(.moreFragments) {
@@ -81,8 +83,9 @@ enum Pong {
     return count
   }
 
-  /// Exchanges the Ethernet addresses, and the addresses of an IPv4 packet. A sum does not depend on
-  /// the order of what is added, so checksums stay valid.
+  /// Swaps the Ethernet addresses, and the addresses of an IPv4 packet.
+  ///
+  /// Checksums stay valid, because a sum does not depend on the order of its terms.
   static func swapAddresses(_ frame: UnsafeMutableRawPointer, _ length: Int) {
     var bytes = unsafe MutableRawSpan(_unsafeStart: frame, byteCount: length)
     guard length >= FrameLayout.ethernetLength else { return }

@@ -1,9 +1,9 @@
 internal import Glibc
 package import ToolSupport
 
-/// The line of every report: rates since the last one.
+/// Formats the periodic report: rates since the last report.
 package struct RateReport {
-  /// Reports that `-A` looks back on.
+  /// Number of reports that `-A` averages.
   private static let window = 15
 
   private let scaling: UnitScaling
@@ -18,10 +18,10 @@ package struct RateReport {
   }
 
   /// - Parameters:
-  ///   - tally: What was done since the last report.
-  ///   - microseconds: How long that took; more than 0.
-  ///   - space: The smallest free space that was seen.
-  /// - Returns: The message, without the time stamp in front.
+  ///   - tally: The work since the last report.
+  ///   - microseconds: The time since the last report; more than 0.
+  ///   - space: The smallest free space since the last report.
+  /// - Returns: The message, without a time stamp.
   package mutating func message(
     _ tally: Tally, microseconds: UInt64, space: UInt64
   ) -> String {
@@ -35,7 +35,7 @@ package struct RateReport {
       + "\(space) min_space"
   }
 
-  /// Mean and deviation of the last rates; those of 0 are left out.
+  /// Mean and deviation of the last rates that are not 0.
   private mutating func statistics(_ rate: UInt64) -> String {
     guard showsStatistics else { return "" }
     rates.append(Double(rate))
@@ -48,7 +48,7 @@ package struct RateReport {
   }
 }
 
-/// The two lines at the end.
+/// Formats the two lines at the end of a run.
 package struct FinalReport: Hashable, Sendable {
   package let tally: Tally
   package let seconds: Double
@@ -60,7 +60,7 @@ package struct FinalReport: Hashable, Sendable {
     self.framingBits = framingBits
   }
 
-  /// A run that took no time at all counts as a microsecond.
+  /// A run without duration counts as one microsecond.
   private var duration: Double { seconds > 0 ? seconds : 1e-6 }
 
   package var packetRate: Double { Double(tally.packets) / duration }
@@ -72,7 +72,7 @@ package struct FinalReport: Hashable, Sendable {
     tally.events > 0 ? Double(tally.packets) / Double(tally.events) : 0
   }
 
-  /// The lines, which begin with `verb`: `Sent` or `Received`.
+  /// The lines, beginning with `verb`: `Sent` or `Received`.
   package func lines(_ verb: String, _ scaling: UnitScaling) -> [String] {
     guard tally.packets > 0 else { return ["\(verb) nothing."] }
     return [

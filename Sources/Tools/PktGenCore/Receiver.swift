@@ -1,9 +1,9 @@
 internal import Netmap
 internal import ToolSupport
 
-/// `-f rx`: counts what arrives.
+/// `-f rx`: counts received packets.
 enum Receiver {
-  /// Receives until the count is reached, traffic has ended (`-W`), or somebody asks to stop.
+  /// Receives until the count is reached, traffic has ended (`-W`), or a stop is requested.
   static func run(_ worker: Worker) throws(TrafficFailure) {
     let configuration = worker.configuration
     let (port, counters, stop) = (worker.port, worker.counters, worker.stop)
@@ -39,7 +39,7 @@ enum Receiver {
       counters.note(space: space)
       counters.publish(tally)
     }
-    // The sender gets the last slots back.
+    // This sync returns the last slots to the sender.
     try worker.link.sync(.receive)
     counters.complete()
   }
@@ -65,7 +65,7 @@ enum Receiver {
     return Drained(head: head, packets: packets, bytes: bytes)
   }
 
-  /// Waits without limit for the first packet.
+  /// Waits for the first packet, without a time limit.
   static func waitForFirst(_ worker: Worker) throws(TrafficFailure) {
     worker.log(
       "reading from \(worker.configuration.interface.text) fd -1 main_fd -1",
@@ -82,7 +82,7 @@ enum Receiver {
   }
 }
 
-/// Tells when a second has passed without a packet, for `-W`.
+/// Detects a second without packets, for `-W`.
 struct Silence {
   private let isWatched: Bool
   private let second: UInt64 = 1_000_000_000
@@ -92,7 +92,7 @@ struct Silence {
     isWatched = worker.configuration.exitsWhenIdle
   }
 
-  /// - Returns: When the silence began, once it has lasted long enough.
+  /// - Returns: The start of the silence, once the silence has lasted a second.
   mutating func end(hasPackets: Bool) -> UInt64? {
     guard isWatched else { return nil }
     let now = Clock.monotonic()

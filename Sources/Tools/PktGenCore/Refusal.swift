@@ -1,8 +1,8 @@
-/// Why pkt-gen does not run, and how it ends because of that.
+/// The reason why pkt-gen does not run, with its exit status.
 package struct Refusal: Error, Hashable, Sendable {
-  /// Bad usage, and ports that cannot be opened.
+  /// Exit status for bad usage, and for ports that cannot be opened.
   package static let usageStatus: CInt = 255
-  /// Threads that cannot be had, or failed.
+  /// Exit status for threads that could not start, or failed.
   package static let threadStatus: CInt = 1
 
   package let message: String

@@ -1,14 +1,14 @@
 internal import ToolSupport
 
-/// What `ping` found out.
+/// The results of `ping`.
 package struct RoundTripSummary: Hashable, Sendable {
   package var sent: UInt64 = 0
   package var replies: UInt64 = 0
-  /// Replies to a request that had been answered before.
+  /// Replies to requests that were answered before.
   package var duplicates: UInt64 = 0
-  /// Frames that answer no request of this run.
+  /// Frames that are no reply to a request of this run.
   package var foreign: UInt64 = 0
-  /// Nanoseconds; 0 when there were no replies.
+  /// Times in nanoseconds; 0 without replies.
   package var minimum: UInt64 = 0
   package var average: UInt64 = 0
   package var maximum: UInt64 = 0
@@ -16,7 +16,7 @@ package struct RoundTripSummary: Hashable, Sendable {
   package var lost: UInt64 { sent > replies ? sent - replies : 0 }
 }
 
-/// Collects round-trip times: those of the current second, and all of them.
+/// Collects round trip times, per second and for the whole run.
 struct RoundTrips {
   private(set) var summary = RoundTripSummary()
   private var sum: UInt64 = 0
@@ -25,13 +25,13 @@ struct RoundTrips {
   private var secondMinimum: UInt64 = .max
   private var buckets = [UInt64](repeating: 0, count: 64)
 
-  /// How many of the last requests are remembered as answered or not.
+  /// Number of recent requests for which the table keeps whether they were answered.
   private static let window: UInt64 = 1 << 16
   private var answered = [Bool](repeating: false, count: Int(window))
 
-  /// Notes that a request has been sent.
+  /// Records that a request is sent.
   ///
-  /// - Returns: Its number, from 0.
+  /// - Returns: The request's number, from 0.
   mutating func send() -> UInt64 {
     let number = summary.sent
     answered[Int(number % Self.window)] = false
@@ -39,13 +39,13 @@ struct RoundTrips {
     return number
   }
 
-  /// Notes a frame that came back.
+  /// Records a received frame.
   ///
   /// - Parameters:
-  ///   - sequence: The low 32 bits of the request's number, as the frame has them.
-  ///   - nanoseconds: The time it took.
+  ///   - sequence: The low 32 bits of the request's number, from the frame.
+  ///   - nanoseconds: The round trip time.
   mutating func receive(_ sequence: UInt32, after nanoseconds: UInt64) {
-    // How many requests ago it was sent, 1 being the last one.
+    // The age in requests; the most recent request has age 1.
     let age = UInt64(UInt32(truncatingIfNeeded: summary.sent) &- sequence)
     guard age >= 1, age <= min(summary.sent, Self.window) else {
       summary.foreign += 1
@@ -73,8 +73,9 @@ struct RoundTrips {
     summary.foreign += 1
   }
 
-  /// The two messages about a second; the second one is missing when there was no reply. What follows
-  /// belongs to the next second.
+  /// Returns the messages about the last second and starts a new second.
+  ///
+  /// The second message is missing without replies.
   mutating func takeSecond() -> [String] {
     defer {
       (secondCount, secondSum, secondMinimum) = (0, 0, .max)

@@ -1,13 +1,14 @@
 internal import Netmap
 internal import ToolSupport
 
-/// `-f tx`: sends the same packet, or one with changing addresses, as fast as it goes or at a rate.
+/// `-f tx`: sends one packet repeatedly, or with changing addresses, as fast as possible or at a
+/// rate.
 @safe
 struct Sender {
   private let worker: Worker
   private let template: FrameTemplate
   private let fragments: FragmentPlan
-  /// For each slot of each ring the buffer that holds the packet.
+  /// For each slot of each ring, the buffer that holds the packet.
   private let known: [KnownBuffers]
   private let configuration: Configuration
   private var pacer: Pacer
@@ -34,7 +35,7 @@ struct Sender {
     random = RandomSource(seed: worker.seed &+ 1)
   }
 
-  /// Sends until the count is reached or somebody asks to stop.
+  /// Sends until the count is reached or a stop is requested.
   consuming func run() throws(TrafficFailure) {
     let log = worker.log
     log("start, fd -1 main_fd -1", function: "sender_body")
@@ -55,7 +56,7 @@ struct Sender {
     try loop()
     try worker.flush()
     worker.counters.complete()
-    // The writer and the slots of indirect packets point into it.
+    // The writer and the slots of indirect packets point into the template.
     withExtendedLifetime(template) {}
   }
 
@@ -64,7 +65,7 @@ struct Sender {
     let stop = worker.stop
     let isPaced = pacer.isPaced
     while !stop.isRequested && (limit == 0 || tally.packets < limit) {
-      // May wait; then stop is asked again by what follows.
+      // May wait; the next line checks for a stop request.
       var budget = pacer.budget()
       guard !stop.isRequested, try worker.waitForRoom() else { continue }
       for index in known.indices {
@@ -75,14 +76,14 @@ struct Sender {
         if isPaced { budget -= sent }
       }
       worker.counters.publish(tally)
-      // A batch that has its time leaves at its time, not when the next one is due.
+      // With a rate, a batch leaves when it is due, not together with the next batch.
       if isPaced { try worker.link.sync(.transmit) }
     }
   }
 
   /// Sends up to `wanted` packets on one ring.
   ///
-  /// - Returns: How many.
+  /// - Returns: The number of packets sent.
   private mutating func visit(_ index: Int, _ wanted: Int) -> Int {
     let view = worker.port.transmitRing(index)
     let ring = unsafe view.unsafeRing
@@ -92,7 +93,7 @@ struct Sender {
       let first = unsafe ring.head
       let filled = unsafe fill(ring, from: first, count, known[index].buffers)
       let last = unsafe filled.head == 0 ? ring.slotCount - 1 : filled.head - 1
-      // A notice for the last one is enough.
+      // One report, for the last slot, is enough.
       unsafe ring.slot(last).pointee.flags.insert(.report)
       if configuration.options.contains(.dump) {
         unsafe PacketDump.print(ring, from: first, upTo: filled.head, index, worker.output)
@@ -103,7 +104,7 @@ struct Sender {
       tally.bytes &+= filled.bytes
       tally.events &+= 1
     }
-    // The next wait is for more room than there is now.
+    // The next wait is for more room than now.
     if count < wanted { unsafe ring.cur = ring.tail }
     return count
   }
@@ -151,8 +152,9 @@ struct Sender {
   }
 }
 
-/// For each slot of a ring the buffer that was filled there, so that it is noticed when another one
-/// has taken its place.
+/// For each slot of a ring, the number of the buffer that was filled there.
+///
+/// Shows when a slot has another buffer since.
 @safe
 final class KnownBuffers {
   @unsafe let buffers: UnsafeMutablePointer<UInt32>

@@ -2,20 +2,20 @@ internal import Netmap
 internal import Synchronization
 internal import ToolSupport
 
-/// What `rxseq` found out, all rings together.
+/// The results of `rxseq`, for all rings together.
 package struct SequenceSummary: Hashable, Sendable {
-  /// Times numbers were missing.
+  /// Number of gaps in the sequence.
   package var gaps: UInt64 = 0
-  /// Numbers missing in all gaps.
+  /// Number of missing packets in all gaps.
   package var missing: UInt64 = 0
   package var outOfOrder: UInt64 = 0
-  /// Frames that have no room for a number.
+  /// Frames too short to hold a number.
   package var tooShort: UInt64 = 0
-  /// Packets with another number of slots than the one before.
+  /// Packets with a different number of slots than the packet before.
   package var fragmentChanges: UInt64 = 0
 }
 
-/// `-f rxseq`: counts slots, and checks the numbers that `txseq` wrote into them, for each ring.
+/// `-f rxseq`: counts slots, and checks the numbers that `txseq` wrote into them, ring by ring.
 struct SequenceReceiver {
   private let worker: Worker
   private var rings: [RingState]
@@ -90,7 +90,7 @@ struct SequenceReceiver {
     unsafe ring.head = head
   }
 
-  /// The number in a frame; nil when the frame is too short for one.
+  /// The number in a frame; nil when the frame is too short to hold one.
   private func number(_ ring: Ring, _ slot: Slot) -> UInt32? {
     let virtio = worker.configuration.virtioHeaderLength
     let length = unsafe min(Int(slot.length), Int(ring.bufferSize))
@@ -109,7 +109,7 @@ struct SequenceReceiver {
       if lengthLimit.allows() { log("packet too small (len=\(slot.length))") }
       return
     }
-    // The first number of a ring is the one to begin with, whatever it is.
+    // The first number on a ring can be any number.
     if let expected = state.expected, expected != found {
       let ahead = found &- expected
       let isGap = ahead < UInt32.max >> 1
@@ -126,8 +126,10 @@ struct SequenceReceiver {
     state.expected = found &+ 1
   }
 
-  /// Notices when packets have more or fewer slots than before. `count` says how many slots of this
-  /// batch there are up to this one; those before may have been given back.
+  /// Detects packets with more or fewer slots than before.
+  ///
+  /// `count` is the number of slots of this batch up to this one. Slots before them may have been
+  /// returned to the sender.
   @inline(__always)
   private mutating func checkFragments(
     _ ring: Ring, _ slot: Slot, at place: UInt32, inBatch count: Int, _ state: inout RingState

@@ -1,10 +1,10 @@
 internal import Netmap
 internal import ToolSupport
 
-/// `-f txseq`: sends frames that are numbered, in 32 bits at the begin of the payload, most significant
-/// byte first. Uses the first ring only, and goes on until somebody asks to stop.
+/// `-f txseq`: sends numbered frames on the first ring until a stop is requested.
 ///
-/// With several slots to a packet each slot is a frame of its own, and each is counted.
+/// The number has 32 bits, most significant byte first, at the beginning of the payload. If a packet has
+/// several slots, each slot holds a complete frame and counts as one.
 @safe
 struct SequenceSender {
   private let worker: Worker
@@ -21,7 +21,7 @@ struct SequenceSender {
   init(_ worker: Worker) throws(TrafficFailure) {
     self.worker = worker
     var configuration = worker.configuration
-    // Every frame is another one.
+    // Every frame differs.
     configuration.copiesWholeFrame = true
     do throws(Refusal) {
       template = try FrameTemplate.make(
@@ -58,7 +58,7 @@ struct SequenceSender {
     worker.counters.begin()
     worker.counters.begin(at: pacer.begin(aligned: worker.configuration.alignsStart))
     while !worker.stop.isRequested {
-      // A packet is never sent in part.
+      // Never send part of a packet.
       let budget = max(pacer.budget(), fragments)
       guard !worker.stop.isRequested, try worker.waitForRoom() else { continue }
       pacer.spend(visit(budget))
@@ -67,7 +67,7 @@ struct SequenceSender {
     }
     try worker.flush()
     worker.counters.complete()
-    // The writer points into it.
+    // The writer points into the template.
     withExtendedLifetime(template) {}
   }
 
@@ -120,7 +120,7 @@ struct SequenceSender {
     return head
   }
 
-  /// Writes a number into the frame, and what it changes into the checksum.
+  /// Writes a number into the frame, and updates the checksum.
   @inline(__always)
   private func put(_ number: UInt32, _ frame: UnsafeMutableRawPointer) {
     let place = unsafe frame + payload

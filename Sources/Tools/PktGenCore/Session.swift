@@ -4,13 +4,13 @@ package import ToolSupport
 
 /// One run of pkt-gen: opens the port, starts the threads, reports, and sums up.
 package final class Session {
-  /// What a session has in common with its surroundings, so that tests can put in their own.
+  /// The environment of a session, which tests replace.
   package struct Surroundings: Sendable {
     package var output: TextSink
     package var log: ToolLog
-    /// Where ports are opened; nil for what ``ToolEngine`` chooses.
+    /// The engine to open ports on; nil for the choice of ``ToolEngine``.
     package var engine: (any PortEngine)?
-    /// Take `SIGINT` and `SIGTERM` as a request to stop.
+    /// Whether `SIGINT` and `SIGTERM` request a stop.
     package var handlesSignals: Bool
 
     package init(
@@ -38,8 +38,8 @@ package final class Session {
   private var output: TextSink { surroundings.output }
 
   /// - Parameters:
-  ///   - configuration: What to do.
-  ///   - surroundings: Where to do it.
+  ///   - configuration: The configuration of the run.
+  ///   - surroundings: The streams and the engine to use.
   ///   - stop: Ends the run early.
   package init(
     _ configuration: Configuration, _ surroundings: Surroundings,
@@ -50,7 +50,7 @@ package final class Session {
     self.stop = stop
   }
 
-  /// Does it all.
+  /// Runs to the end, and prints reports and results.
   ///
   /// - Returns: The exit status: 0, or 1 when a thread failed.
   /// - Throws: ``Refusal`` when the run cannot begin.
@@ -77,7 +77,7 @@ package final class Session {
 // MARK: - Begin
 
 extension Session {
-  /// What is said before the first packet.
+  /// Prints the messages before the first packet.
   private func announce(_ opening: Opening, _ port: Port) {
     if configuration.verbosity > 0 { listRings(port) }
     let role = configuration.mode.role
@@ -137,7 +137,7 @@ extension Session {
       let worker = Worker(
         index: index, link: link, configuration: configuration, sourceMAC: opening.sourceMAC,
         counters: counters, stop: stop, log: log, output: output)
-      // The port is this thread's alone until it has been joined.
+      // Only this thread uses the port until it has been joined.
       nonisolated(unsafe) let handed = worker
       let stop = stop
       guard
@@ -158,12 +158,12 @@ extension Session {
 // MARK: - Reports and end
 
 extension Session {
-  /// Writes a line every so often, until all threads have ended.
+  /// Prints a report at every interval, until all threads have ended.
   private func report() {
     var line = RateReport(
       scaling: configuration.scaling, framingBits: configuration.framingBits,
       showsStatistics: configuration.options.contains(.rateStatistics))
-    // Closer reports mean nothing.
+    // Reports at shorter intervals are meaningless.
     let shortest: UInt64 = 10_000_000
     var last = Clock.monotonic()
     var before = Tally()
@@ -171,7 +171,7 @@ extension Session {
     while true {
       let isOver = waitForReport(last + max(configuration.reportInterval, shortest))
       var now = Clock.monotonic()
-      // A run that was shorter than that still gets its line.
+      // A run that is shorter than the interval still gets one report.
       if isOver, !hasReported, now - last < shortest {
         Clock.sleep(nanoseconds: shortest - (now - last))
         now = Clock.monotonic()
@@ -192,9 +192,9 @@ extension Session {
     }
   }
 
-  /// Sleeps until the time has come or all threads have ended.
+  /// Sleeps until the deadline or the end of all threads.
   ///
-  /// - Returns: Whether they have ended.
+  /// - Returns: Whether all threads have ended.
   private func waitForReport(_ deadline: UInt64) -> Bool {
     while true {
       noticeSignals()
@@ -203,7 +203,7 @@ extension Session {
       if now >= deadline { return false }
       var rest = deadline - now
       if stop.isRequested {
-        // Some may just have been about to sleep.
+        // Some threads may have been about to sleep when the stop was requested.
         for member in crew where !member.counters.hasEnded { member.thread.interrupt() }
         rest = min(rest, 5_000_000)
       }
@@ -227,7 +227,7 @@ extension Session {
     member.thread.join()
   }
 
-  /// Writes the last lines.
+  /// Prints the final lines.
   ///
   /// - Returns: The exit status.
   private func finish(_ links: [Link]) -> CInt {

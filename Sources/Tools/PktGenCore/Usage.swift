@@ -1,4 +1,4 @@
-/// The text of `-h`.
+/// The help text of `-h`.
 package enum Usage {
   package static let text = """
     Usage: pkt-gen -i PORT [-f tx|rx|ping|pong|txseq|rxseq] [OPTIONS]

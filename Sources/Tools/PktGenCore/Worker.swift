@@ -2,7 +2,7 @@ internal import Glibc
 internal import Netmap
 internal import ToolSupport
 
-/// What a traffic loop is given: its port, what to do, and where to leave the results.
+/// The context of a traffic loop: its port, its configuration, and its counters.
 struct Worker {
   let index: Int
   let link: Link
@@ -11,7 +11,7 @@ struct Worker {
   let counters: WorkerCounters
   let stop: StopRequest
   let log: ToolLog
-  /// Where packets are dumped.
+  /// Receives packet dumps.
   let output: TextSink
 
   var port: Port { link.port }
@@ -21,10 +21,10 @@ struct Worker {
     BurstPlan(burst: configuration.burst, rate: configuration.ratePerThread)
   }
 
-  /// A number for random choices, another one in every thread and run.
+  /// A seed for random choices, different for every thread and run.
   var seed: UInt64 { Clock.wall() ^ UInt64(index) << 48 }
 
-  /// Runs the mode to its end.
+  /// Runs the mode to its end, and records a failure in the counters.
   func run() {
     do throws(TrafficFailure) {
       try pin()
@@ -52,9 +52,9 @@ struct Worker {
     }
   }
 
-  /// Waits for room, or only syncs when busy-waiting.
+  /// Waits for room, or only syncs with `--busy-wait`.
   ///
-  /// - Returns: False when nothing was waited for: the loop should look at ``stop`` and try again.
+  /// - Returns: False when a signal ended the wait: the loop should check ``stop`` and try again.
   func waitForRoom() throws(TrafficFailure) -> Bool {
     if configuration.busyWaits {
       try link.sync(.transmit)
@@ -71,9 +71,9 @@ struct Worker {
     }
   }
 
-  /// Waits for packets, or only syncs when busy-waiting.
+  /// Waits for packets, or only syncs with `--busy-wait`.
   ///
-  /// - Returns: Whether there are packets; nil when nothing was waited for.
+  /// - Returns: Whether there are packets; nil when a signal ended the wait.
   func waitForPackets(_ timeout: Duration) throws(TrafficFailure) -> Bool? {
     if configuration.busyWaits {
       try link.sync(.receive)
@@ -88,7 +88,8 @@ struct Worker {
     }
   }
 
-  /// Why a wait reported an error: a sync fails for the same reason, unless a ring has been reset.
+  /// The reason for an error from a wait: a sync fails for the same reason, unless the error was a
+  /// reset.
   private func failure(_ direction: Direction, _ count: Int) -> TrafficFailure {
     do throws(TrafficFailure) {
       try link.sync(direction)
@@ -99,7 +100,7 @@ struct Worker {
       "poll error on \(port.name) ring 0-\(count - 1): indexes were out of place, it was reset")
   }
 
-  /// Sends what is queued, and waits until nothing is pending on any ring.
+  /// Sends queued packets, and waits until no packet is pending on any ring or a stop is requested.
   func flush() throws(TrafficFailure) {
     var limit = RateLimit(5)
     try link.sync(.transmit)
@@ -125,7 +126,7 @@ struct Worker {
   }
 }
 
-/// Why a traffic loop ended before its time.
+/// The reason why a traffic loop ended early.
 struct TrafficFailure: Error {
   let message: String
 

@@ -1,12 +1,12 @@
 internal import CLinux
 internal import Glibc
 
-/// Clocks, in nanoseconds.
+/// Linux clocks, in nanoseconds.
 package enum Clock {
-  /// Time since some moment in the past, never set back: for durations.
+  /// Monotonic time since an unspecified moment, for durations.
   package static func monotonic() -> UInt64 { read(CLOCK_MONOTONIC) }
 
-  /// Time since 1970, as the machine has it: for time stamps that others read.
+  /// Wall-clock time since 1970, for time stamps.
   package static func wall() -> UInt64 { read(CLOCK_REALTIME) }
 
   private static func read(_ clock: clockid_t) -> UInt64 {
@@ -15,7 +15,7 @@ package enum Clock {
     return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
   }
 
-  /// Sleeps for about `nanoseconds`; less if a signal handler ran.
+  /// Sleeps for about `nanoseconds`, or until a signal handler has run.
   package static func sleep(nanoseconds: UInt64) {
     var time = timespec(
       tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))

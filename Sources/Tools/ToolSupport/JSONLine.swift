@@ -1,4 +1,4 @@
-/// One JSON object on one line, its members in the order they were added.
+/// One JSON object on one line, with its members in the order of their addition.
 package struct JSONLine {
   private var members: [String] = []
 
@@ -12,7 +12,7 @@ package struct JSONLine {
 
   package mutating func add(_ key: String, _ value: Bool) { append(key, value ? "true" : "false") }
 
-  /// Adds a number; null where it is not finite, which JSON cannot say.
+  /// Adds a number; null for a value that is not finite, which JSON cannot express.
   package mutating func add(_ key: String, _ value: Double) {
     append(key, value.isFinite ? "\(value)" : "null")
   }

@@ -1,12 +1,12 @@
-/// A number read as atoi(3) and strtoull(3) do: leading digits count, text after them is ignored, and a
-/// word is 0.
+/// A number parsed as atoi(3) and strtoull(3) do: leading digits count, any text after them is ignored, and
+/// text without digits is 0.
 package struct LeadingNumber: Hashable, Sendable {
-  /// The number; one that does not fit becomes the nearest that does.
+  /// The number, limited to the range of `Int`.
   package let value: Int
-  /// Whether there was text after the digits, or no digit at all.
+  /// Whether text followed the digits, or there was no digit.
   package let hasTrailingText: Bool
 
-  /// - Parameter text: Spaces, a sign, digits, and anything.
+  /// - Parameter text: Spaces, a sign, digits, and any other text.
   package init(_ text: some StringProtocol) {
     var rest = text.utf8[...]
     while let byte = rest.first, byte == 0x20 || (0x09...0x0d).contains(byte) { rest.removeFirst() }
@@ -25,9 +25,9 @@ package struct LeadingNumber: Hashable, Sendable {
     hasTrailingText = digits == 0 || !rest.isEmpty
   }
 
-  /// Reads as strtol(3) does with base 0: `0x` begins a hexadecimal and `0` an octal number.
+  /// Parses a number as strtol(3) does with base 0: `0x` begins a hexadecimal and `0` an octal number.
   ///
-  /// - Returns: Nil when there is text after the number, or no number, or it is negative or does not
+  /// - Returns: Nil when text follows the number, or when there is no number, or it is negative or does not
   ///   fit.
   package static func unsigned(anyBase text: some StringProtocol) -> Int? {
     let lower = text.lowercased()

@@ -1,32 +1,32 @@
 internal import Glibc
 
-/// What the kernel says about a network interface.
+/// Properties of a network interface, from the kernel.
 package enum NetworkInterface {
-  /// Whether there is an interface of that name.
+  /// Whether an interface of that name exists.
   package static func exists(_ name: String) -> Bool {
     unsafe if_nametoindex(name) != 0
   }
 
-  /// The largest packet, without the Ethernet header; nil when it is not known.
+  /// The MTU in bytes, without the Ethernet header; nil when unknown.
   package static func mtu(of name: String) -> Int? {
     request(0x8921, name).map { Int($0.loadLittle(at: 16)) }
   }
 
-  /// The Ethernet address in the usual text, `aa:bb:cc:dd:ee:ff`; nil when there is none.
+  /// The Ethernet address as text, `aa:bb:cc:dd:ee:ff`; nil when the interface has none.
   package static func address(of name: String) -> String? {
     guard let bytes = request(0x8927, name) else { return nil }
     return bytes[18..<24].map { TextFormat.hexadecimal($0, 2) }.joined(separator: ":")
   }
 
-  /// Whether a device stands behind the interface, so that its link may go down for a while when
-  /// drivers are reconfigured. True when that cannot be known.
+  /// Whether the interface has a device, so that its link may go down for a while when a driver is
+  /// reconfigured; true when unknown.
   package static func mayResetLink(_ name: String) -> Bool {
     let folder = "/sys/class/net/\(name)"
     guard unsafe access(folder, F_OK) == 0 else { return true }
     return unsafe access(folder + "/device", F_OK) == 0
   }
 
-  /// Fills a `struct ifreq` (40 bytes: 16 of the name, then the answer). See netdevice(7).
+  /// Fills a `struct ifreq` (40 bytes: a name of 16 bytes, then the answer); see netdevice(7).
   private static func request(_ number: UInt, _ name: String) -> [UInt8]? {
     let word = Array(name.utf8)
     guard !word.isEmpty, word.count < 16 else { return nil }

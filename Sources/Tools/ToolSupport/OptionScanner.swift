@@ -1,17 +1,18 @@
-/// Reads a command line by the rules of getopt(3): clusters (`-vAi NAME`), attached and separate values
-/// (`-l60`, `-l 60`), `--` as the end of options, and options after operands, as GNU getopt has them.
+/// Parses a command line by the rules of getopt(3).
 ///
-/// Long options are an addition: `--name`, `--name=value` or `--name value`, by their whole name.
+/// Supports clusters (`-vAi NAME`), attached and separate values (`-l60`, `-l 60`), `--` as the end of options,
+/// and options after operands as in GNU getopt. In addition there are long options, by their full name:
+/// `--name`, `--name=value` or `--name value`.
 package struct OptionScanner {
-  /// What is on the command line, in the order it is met.
+  /// One item of the command line.
   package enum Item: Hashable, Sendable {
     /// A short option, with its value if it takes one.
     case short(Character, String?)
     /// A long option, with its value if it takes one.
     case long(String, String?)
-    /// Something that is no option.
+    /// A word that is not an option.
     case operand(String)
-    /// An option that does not exist, or a value where none belongs; the text says what.
+    /// An unknown option, or one whose value is missing or unexpected; the text describes it.
     case invalid(String)
   }
 
@@ -19,13 +20,13 @@ package struct OptionScanner {
   private let takesValue: [Character: Bool]
   private let longTakesValue: [String: Bool]
   private var position = 0
-  /// What is left of a cluster such as `-vA`.
+  /// The remaining letters of a cluster such as `-vA`.
   private var cluster: Substring = ""
   private var optionsEnded = false
 
   /// - Parameters:
   ///   - arguments: The command line without the program's name.
-  ///   - short: Short options as for getopt(3): letters, a `:` after each that takes a value.
+  ///   - short: Short options as for getopt(3): letters, with a `:` after each letter that takes a value.
   ///   - long: Names of long options, without dashes, and whether they take a value.
   package init(_ arguments: [String], short: String, long: [String: Bool] = [:]) {
     self.arguments = arguments

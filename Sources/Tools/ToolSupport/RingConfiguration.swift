@@ -1,17 +1,18 @@
 package import Netmap
 
-/// Rings and slots as `-C` of pkt-gen and vale-ctl takes them:
-/// `tx_slots[,rx_slots[,tx_rings[,rx_rings]]]`.
+/// Numbers of rings and slots, as in `-C` of pkt-gen and vale-ctl: `tx_slots[,rx_slots[,tx_rings[,rx_rings]]]`.
 ///
-/// One number sets both directions, and the next one overrides the receiving one. 0 or nothing leaves
-/// the choice to netmap.
+/// The first number of a pair sets both directions, and the second overrides the receive direction. 0 or a
+/// missing number leaves the choice to netmap.
 package struct RingConfiguration: Hashable, Sendable {
   package var hints = RingGeometryHints.none
-  /// Numbers beyond the fourth, which mean nothing.
+  /// Numbers after the fourth, which have no meaning.
   package var ignored: [String] = []
 
-  /// Reads the text. Words count as 0 and what is out of range becomes the nearest number in range, as
-  /// netmap limits the wishes anyway.
+  /// Parses the text.
+  ///
+  /// Text without digits is 0; a number out of range becomes the nearest number in range. The engine limits the
+  /// hints in any case.
   package init(_ text: String) {
     for (index, word) in text.split(separator: ",").enumerated() {
       let number = max(0, LeadingNumber(word).value)

@@ -2,11 +2,11 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// How the threads of a tool are told to stop, and the one that waits for them is woken.
+/// Asks the threads of a tool to stop, and wakes the thread that waits for them.
 package final class StopRequest: Sendable {
   private let requested = Atomic<Bool>(false)
-  /// An eventfd(2): readable when there is something to look at. -1 if there was none to be had; then
-  /// waits only last as long as they may.
+  /// An eventfd(2), readable after ``wake()``. -1 if the kernel refused one; then only the timeout
+  /// ends a wait.
   let wakeDescriptor: CInt
 
   package init() {
@@ -17,10 +17,10 @@ package final class StopRequest: Sendable {
     if wakeDescriptor >= 0 { close(wakeDescriptor) }
   }
 
-  /// Whether everybody should come to an end. Cheap enough for every batch.
+  /// Whether the threads should stop; cheap enough to check for every batch.
   package var isRequested: Bool { requested.load(ordering: .relaxed) }
 
-  /// Asks everybody to stop.
+  /// Asks all threads to stop.
   package func request() {
     requested.store(true, ordering: .relaxed)
     wake()
@@ -32,7 +32,7 @@ package final class StopRequest: Sendable {
     _ = unsafe write(wakeDescriptor, &one, 8)
   }
 
-  /// Sleeps until somebody calls ``wake()``, a signal arrives, or the time is up.
+  /// Sleeps until another thread calls ``wake()``, a signal arrives, or the time has passed.
   package func wait(nanoseconds: UInt64) {
     var item = pollfd(fd: wakeDescriptor, events: Int16(POLLIN), revents: 0)
     var time = timespec(

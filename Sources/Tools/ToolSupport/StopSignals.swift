@@ -2,40 +2,41 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// `SIGINT` and `SIGTERM` as a request to stop: the first is noted, a second ends the process.
+/// Turns `SIGINT` and `SIGTERM` into a request to stop: the first signal is recorded, the second ends the
+/// process.
 ///
-/// The handler only notes the signal and wakes the thread that waits on the ``StopRequest``; that
-/// thread asks ``take()`` and decides. Threads made between ``block()`` and ``install(waking:)`` never
-/// see the signals themselves.
+/// The handler only records the signal and wakes the thread that waits on the ``StopRequest``; that thread
+/// calls ``take()`` and decides. Threads made between ``block()`` and ``install(waking:)`` never receive the
+/// signals.
 package enum StopSignals {
   private static let signals = [SIGINT, SIGTERM]
   private static let state = SignalState()
 
-  /// Keeps the signals away from this thread, and from all threads it makes.
+  /// Blocks the signals in this thread, and in all threads that it makes.
   package static func block() {
     change(SIG_BLOCK, signals)
   }
 
-  /// Takes the signals in this thread from now on.
+  /// Makes this thread receive the signals.
   package static func install(waking request: StopRequest) {
-    // Touched here first: the handler must find everything in place.
+    // Initializes `state` before the handler can run.
     state.descriptor.store(request.wakeDescriptor, ordering: .relaxed)
     for signal in signals { handle(signal) { StopSignals.note($0) } }
     change(SIG_UNBLOCK, signals)
   }
 
-  /// The signal that has arrived since the last call, if any.
+  /// The signal that has arrived since the last call; nil if none has.
   package static func take() -> CInt? {
     let number = state.pending.exchange(0, ordering: .relaxed)
     return number == 0 ? nil : number
   }
 
-  /// How users call a signal: `control-C`, or its name.
+  /// The name of a signal for users: `control-C` or `SIGTERM`.
   package static func name(_ signal: CInt) -> String {
     signal == SIGINT ? "control-C" : "SIGTERM"
   }
 
-  /// Runs in the signal handler: nothing here allocates, locks or prints.
+  /// Runs in the signal handler: must not allocate, lock or print.
   private static func note(_ number: CInt) {
     if state.count.wrappingAdd(1, ordering: .relaxed).oldValue > 0 {
       // Takes effect when the handler returns and the signal is no longer blocked.

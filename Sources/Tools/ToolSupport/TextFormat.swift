@@ -1,10 +1,10 @@
 internal import Glibc
 
-/// Numbers as printf(3) writes them, for output that scripts compare byte by byte.
+/// Formats numbers as printf(3) does, for output that scripts compare byte by byte.
 package enum TextFormat {
   /// `%.<decimals>f`
   package static func fixed(_ value: Double, _ decimals: Int) -> String {
-    // The longest double has 309 digits before the point.
+    // The longest double has 309 digits before the decimal point.
     var buffer = [UInt8](repeating: 0, count: 512)
     let length = unsafe buffer.withUnsafeMutableBytes { bytes in
       unsafe withVaList([CInt(decimals), value]) { arguments in
@@ -15,12 +15,12 @@ package enum TextFormat {
     return String(decoding: buffer.prefix(max(0, Int(length))), as: UTF8.self)
   }
 
-  /// `%<width>d`: blanks in front.
+  /// `%<width>d`: padded with spaces.
   package static func padded(_ value: some BinaryInteger, _ width: Int) -> String {
     leading(String(value), with: " ", width)
   }
 
-  /// `%0<width>d`: zeros in front, for numbers that are not negative.
+  /// `%0<width>d`: padded with zeros; for numbers that are not negative.
   package static func zeroPadded(_ value: some BinaryInteger, _ width: Int) -> String {
     leading(String(value), with: "0", width)
   }

@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// Where a tool writes its lines: a stream of the process, or a function of a test.
+/// Receives a tool's output: a stream of the process, or a function of a test.
 package struct TextSink: Sendable {
   private let receive: @Sendable (String) -> Void
 
@@ -8,7 +8,7 @@ package struct TextSink: Sendable {
     self.receive = receive
   }
 
-  /// Writes `text` at once, so that lines of several threads do not mix.
+  /// Writes `text` in one call, so that lines of several threads do not mix.
   package func write(_ text: String) {
     receive(text)
   }
@@ -18,7 +18,9 @@ package struct TextSink: Sendable {
     receive(text + "\n")
   }
 
-  /// The standard output. What cannot be written is lost, as with printf(3).
+  /// The standard output.
+  ///
+  /// Output that cannot be written is lost, as with printf(3).
   package static let standardOutput = descriptor(STDOUT_FILENO)
   /// The standard error stream.
   package static let standardError = descriptor(STDERR_FILENO)

@@ -1,15 +1,15 @@
 internal import Glibc
 
-/// Diagnostics, one line each: `SSS.uuuuuu function [line] message`.
+/// Writes diagnostics, one line each: `SSS.uuuuuu function [line] message`.
 ///
-/// `SSS` are wall-clock seconds modulo 1000. The number in brackets is the line of the source, and
-/// means nothing to a reader; scripts match on the function word and the message.
+/// `SSS` is the wall-clock time in seconds modulo 1000. The number in brackets is a line of the
+/// source code. Scripts match the function word and the message.
 package struct ToolLog: Sendable {
   private let sink: TextSink
   private let clock: @Sendable () -> UInt64
 
   /// - Parameters:
-  ///   - sink: Where the lines go.
+  ///   - sink: Receives the lines.
   ///   - clock: Nanoseconds since 1970.
   package init(
     to sink: TextSink = .standardError, clock: @escaping @Sendable () -> UInt64 = Clock.wall
@@ -30,18 +30,18 @@ package struct ToolLog: Sendable {
   }
 }
 
-/// Lets a message through at most so many times each second; for warnings in loops that run hot.
+/// Limits a message to a number of times per second, for warnings in hot loops.
 package struct RateLimit {
   private let limit: Int
   private var second: UInt64 = 0
   private var count = 0
 
-  /// - Parameter limit: Messages in one second.
+  /// - Parameter limit: Messages per second.
   package init(_ limit: Int) {
     self.limit = limit
   }
 
-  /// Whether one more message may be written now.
+  /// Whether the caller may write one more message now.
   package mutating func allows(at nanoseconds: UInt64 = Clock.monotonic()) -> Bool {
     let now = nanoseconds / 1_000_000_000
     if now != second { (second, count) = (now, 0) }

@@ -1,13 +1,15 @@
-/// How rates and counts are shown to people.
+/// The format of rates and counts for people.
 package enum UnitScaling: Hashable, Sendable {
-  /// Powers of 1000, three decimals, a space, and the suffix: `14.881 M`, to which the unit is added.
+  /// Powers of 1000, three decimals, a space, and the prefix: `14.881 M`; the caller appends the
+  /// unit.
   case scaled
-  /// The whole number and the same space: `14880952 `.
+  /// The whole number and a space: `14880952 `.
   case plain
 
   private static let suffixes = ["", "K", "M", "G", "T"]
 
-  /// The value and its suffix; the unit follows without a space: `callAsFunction(x) + "pps"`.
+  /// The value and its prefix; the caller appends the unit without a space: `callAsFunction(x) +
+  /// "pps"`.
   package func callAsFunction(_ value: Double) -> String {
     guard self == .scaled else { return TextFormat.fixed(value, 0) + " " }
     var value = value

@@ -1,22 +1,22 @@
 internal import CLinux
 internal import Glibc
 
-/// A thread whose blocking calls can be ended from outside.
+/// A thread whose blocking system calls other threads can interrupt.
 package final class WorkerThread {
   private let thread: pthread_t
 
-  /// Starts `body`.
+  /// Starts a thread that runs `body`.
   ///
-  /// - Returns: Nil when there can be no more threads.
+  /// - Returns: Nil when the kernel allows no more threads.
   package init?(_ body: @escaping @Sendable () -> Void) {
-    // Sent by interrupt(): the handler does nothing, but system calls end with EINTR.
+    // For interrupt(): the handler does nothing, but the signal ends system calls with EINTR.
     StopSignals.handle(SIGURG) { _ in }
     let start = unsafe Unmanaged.passRetained(ThreadStart(body))
     var thread = pthread_t()
     let code = unsafe pthread_create(
       &thread, nil,
       { context in
-        // Whoever made the thread may have it blocked.
+        // The thread inherits its creator's signal mask, which may block the signal.
         StopSignals.change(SIG_UNBLOCK, [SIGURG])
         if let context = unsafe context {
           unsafe Unmanaged<ThreadStart>.fromOpaque(context).takeRetainedValue().run()
@@ -30,25 +30,26 @@ package final class WorkerThread {
     self.thread = thread
   }
 
-  /// Ends the system call that the thread sleeps in, if it does. One that it is about to make is not
-  /// ended: ask again until the thread has noticed.
+  /// Ends the system call that the thread sleeps in.
+  ///
+  /// Does not end a call that the thread is about to make: repeat until the thread has noticed.
   package func interrupt() {
     pthread_kill(thread, SIGURG)
   }
 
-  /// Waits for the end of the thread; to be called once.
+  /// Waits for the thread to end; call it once.
   package func join() {
     pthread_join(thread, nil)
   }
 
-  /// What tells the calling thread from others in messages, such as `0x7f5c8c2006c0`.
+  /// An identifier of the calling thread for messages, such as `0x7f5c8c2006c0`.
   package static var currentText: String {
     "0x" + TextFormat.hexadecimal(UInt(pthread_self()), 1)
   }
 
-  /// Keeps the calling thread on one CPU.
+  /// Binds the calling thread to one CPU.
   ///
-  /// - Returns: The `errno` of the refusal; 0 for success.
+  /// - Returns: 0, or the `errno` of the failure.
   package static func pin(to cpu: Int) -> CInt {
     guard cpu >= 0 && cpu < 1 << 16 else { return EINVAL }
     var mask = [UInt64](repeating: 0, count: cpu / 64 + 1)
@@ -56,7 +57,7 @@ package final class WorkerThread {
     return unsafe sched_setaffinity(0, UInt(mask.count * 8), &mask) == 0 ? 0 : errno
   }
 
-  /// CPUs that the machine has switched on.
+  /// Number of online CPUs.
   package static var cpuCount: Int { max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN))) }
 }
 

@@ -1,9 +1,9 @@
 import Foundation
 
-/// The build's own tool: `bpf-embed CLANG OUTPUT.swift SOURCE.c ...`
+/// A build tool: `bpf-embed CLANG OUTPUT.swift SOURCE.c ...`
 ///
-/// Compiles each source for the BPF target and writes the objects as Swift constants, so that neither
-/// a compiler nor a file is needed when the programs are loaded.
+/// Compiles each source for the BPF target and writes the objects as Swift constants. Loading a program then
+/// needs neither a compiler nor a file.
 @main
 struct BPFEmbed {
   static func main() {

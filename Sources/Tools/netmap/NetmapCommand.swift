@@ -1,6 +1,6 @@
 internal import ArgumentParser
 
-/// The `netmap` command: its own subcommands, and a way to the other tools of the package.
+/// The `netmap` command: its subcommands, and access to the other tools of the package.
 @main
 struct NetmapCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

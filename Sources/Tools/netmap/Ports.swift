@@ -5,7 +5,7 @@ internal import NetmapClient
 internal import NetmapCore
 internal import ToolSupport
 
-/// `netmap ports`: what is open on the engine that all processes share.
+/// `netmap ports`: lists the ports that processes have open through netmapd.
 struct Ports: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ports",
@@ -59,7 +59,7 @@ struct Ports: ParsableCommand {
         let ports = try HostEngine.shared.listing()
         if json { ports.forEach { print(line($0)) } } else { show(ports) }
       } catch {
-        // No daemon is running: then nothing is open.
+        // No daemon is running, so no port is open.
         guard error.code.rawValue == ENOENT else {
           printError("netmap ports: \(error)")
           throw ExitCode.failure
@@ -68,7 +68,7 @@ struct Ports: ParsableCommand {
       }
       guard let watch else { return }
       fflush(nil)
-      // Seconds and the rest: usleep(3) would take an hour and some minutes at most.
+      // sleep(3) for whole seconds: the argument of usleep(3) has 32 bits, enough for about 71 minutes.
       sleep(UInt32(watch))
       usleep(UInt32((watch - watch.rounded(.down)) * 1e6))
     }
@@ -79,7 +79,7 @@ struct Ports: ParsableCommand {
     do throws(NetmapError) {
       check = try HostEngine.shared.check()
     } catch {
-      // No daemon is running: then nothing is open.
+      // No daemon is running, so no port is open.
       guard error.code.rawValue == ENOENT else {
         printError("netmap ports: \(error)")
         throw ExitCode.failure
@@ -92,7 +92,7 @@ struct Ports: ParsableCommand {
       report.moving.isEmpty ? "" : "; \(report.moving.count) rings were in motion and not judged"
     print(
       "\(report.ports) ports, \(report.regions) memory regions, \(report.buffers) buffers in use, "
-        // One of them is this one.
+        // This tool is one of the clients.
         + "\(check.clients - 1) processes: "
         + (report.findings.isEmpty ? "nothing is wrong" : "\(report.findings.count) findings")
         + moving)
@@ -124,14 +124,14 @@ struct Ports: ParsableCommand {
     }
   }
 
-  /// `17 (ring_full 12, busy 5)`.
+  /// For example `17 (ring_full 12, busy 5)`.
   private static func describe(_ traffic: PortListing.Traffic) -> String {
     let reasons = DropReason.allCases.filter { traffic.reasons[$0] > 0 }
       .map { "\($0.name) \(traffic.reasons[$0])" }
     return "\(traffic.drops)" + (reasons.isEmpty ? "" : " (\(reasons.joined(separator: ", ")))")
   }
 
-  /// `pkt-gen (4711)`.
+  /// For example `pkt-gen (4711)`.
   private static func describe(_ process: Int32) -> String {
     let file = unsafe open("/proc/\(process)/comm", O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return "\(process)" }

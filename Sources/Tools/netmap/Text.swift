@@ -1,18 +1,18 @@
 internal import Glibc
 
-/// Prints a line to standard error, where everything goes that is not a result.
+/// Prints a line to standard error, which takes all output that is not a result.
 func printError(_ line: String) {
   writeError(line + "\n")
 }
 
-/// Writes to standard error without ending the line.
+/// Writes to standard error without a line end.
 func writeError(_ text: String) {
   var text = text
   text.withUTF8 { bytes in _ = unsafe write(STDERR_FILENO, bytes.baseAddress, bytes.count) }
 }
 
 extension Double {
-  /// The number with a fixed count of decimals, 0...6, as tables want it.
+  /// The number with a fixed count of decimals, 0...6; `-` for numbers too large for a table.
   func fixed(_ decimals: Int) -> String {
     guard isFinite, abs(self) < 1e12 else { return "-" }
     var scale: Int64 = 1
@@ -27,12 +27,12 @@ extension Double {
 }
 
 extension String {
-  /// The text filled up with spaces on its left, to `width` characters.
+  /// The text padded with spaces on its left to `width` characters.
   func right(_ width: Int) -> String {
     String(repeating: " ", count: max(0, width - count)) + self
   }
 
-  /// The text filled up with spaces on its right, to `width` characters.
+  /// The text padded with spaces on its right to `width` characters.
   func left(_ width: Int) -> String {
     self + String(repeating: " ", count: max(0, width - count))
   }

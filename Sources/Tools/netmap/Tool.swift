@@ -1,20 +1,20 @@
 internal import ArgumentParser
 internal import Glibc
 
-/// Running another tool of the package in place of this process.
+/// Runs another tool of the package in place of this process.
 enum Tool {
-  /// Where a tool may lie, most likely place first.
+  /// The possible paths of a tool, in order of preference.
   ///
   /// - Parameters:
   ///   - name: A name that ``isName(_:)`` accepts.
   ///   - folder: The folder of the running executable, without symbolic links.
-  /// - Returns: Full paths.
+  /// - Returns: Absolute paths.
   static func candidates(for name: String, beside folder: String) -> [String] {
     let parent = folder.lastIndex(of: "/").map { String(folder[..<$0]) } ?? ""
     let library = parent + "/libexec/netmap"
     let installed = library + "/" + name
-    // Beside the executable only in a build folder: an installed `netmap ls` must not run the ls(1)
-    // that lies in the same bin.
+    // The executable's own folder counts only in a build: an installed `netmap ls` must not run the
+    // ls(1) in the same bin folder.
     return exists(library) ? [installed] : [installed, folder + "/" + name]
   }
 
@@ -31,9 +31,9 @@ enum Tool {
       }
   }
 
-  /// Becomes the tool, with `arguments`; prints why and exits if that is not possible.
+  /// Replaces this process with the tool; on failure, prints the reason and exits.
   ///
-  /// Exit status: 64 for a tool that does not exist, 126 for one that cannot be run.
+  /// Exit status: 64 for a tool that does not exist, 126 for a tool that cannot be run.
   static func replaceProcess(with name: String, arguments: [String]) -> Never {
     guard isName(name) else {
       fail("'\(name)' is not the name of a tool: letters, digits and '-' only", usage)
@@ -60,9 +60,9 @@ enum Tool {
     exit(status)
   }
 
-  /// Runs execv(3), which returns only on failure.
+  /// Calls execv(3), which returns only on failure.
   ///
-  /// - Returns: The `errno` it left.
+  /// - Returns: The `errno` of the failure.
   private static func execute(_ path: String, _ arguments: [String]) -> CInt {
     var words = unsafe [UnsafeMutablePointer<CChar>?]()
     for word in [path] + arguments { unsafe words.append(strdup(word)) }

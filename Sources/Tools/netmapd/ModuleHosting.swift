@@ -3,25 +3,26 @@ internal import NetmapClient
 internal import NetmapCore
 internal import NetmapDaemon
 
-/// What netmapd starts itself with to run a module of a switch; of no use to anybody else.
+/// Hidden options with which netmapd starts itself to host a module of a switch; not for users.
 struct ModuleHosting: ParsableArguments {
   @Option(help: .hidden) var moduleHost: String?
   @Option(help: .hidden) var moduleSwitch = ""
-  /// With a `=` in front, because an option's value cannot be empty.
+  /// With a leading `=`, because the value of an option cannot be empty.
   @Option(help: .hidden) var moduleConfiguration = "="
   @Option(help: .hidden) var moduleFallback = ""
   @Option(help: .hidden) var moduleUser: UInt32 = 0
   @Option(help: .hidden) var moduleGroup: UInt32 = 0
-  /// What to run, and for whom, lies in a socket that the process has been started with.
+  /// The process inherits a socket that holds the request: the module, and its user.
   @Flag(help: .hidden) var moduleSeal = false
 
-  /// Whether that is what this process is for.
+  /// Whether this process is a module host.
   var isHost: Bool { moduleSeal || moduleHost != nil }
 
-  /// Runs a module, if that is what this process is for.
+  /// Runs a module if this process is a module host.
   ///
-  /// - Returns: Whether it was.
-  /// - Throws: ``NetmapError`` when the module does not start; netmapd has been told.
+  /// - Returns: Whether this process is a module host.
+  /// - Throws: ``NetmapError`` when the module does not start; the host has reported that to
+  ///   netmapd.
   func runs(_ address: DaemonAddress) throws(NetmapError) -> Bool {
     let errand: ModuleHostProcess.Errand
     if moduleSeal {

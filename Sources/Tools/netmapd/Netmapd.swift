@@ -84,7 +84,7 @@ struct Netmapd: ParsableCommand {
       "trace, debug, info, notice, warning, error or critical.", valueName: "level"))
   var logLevel = "info"
 
-  /// What root's netmapd starts itself with to have somebody who meets input; of no use to anybody else.
+  /// With this option root's netmapd starts the broker, which handles input from clients; not for users.
   @Flag(help: .hidden) var broker = false
 
   @OptionGroup(visibility: .hidden) var hosting: ModuleHosting
@@ -101,7 +101,7 @@ struct Netmapd: ParsableCommand {
   }
 
   func run() throws {
-    // One that netmapd started itself as would be called "exe", after /proc/self/exe.
+    // The kernel would name a process that netmapd starts through /proc/self/exe "exe".
     unsafe clinux_set_process_name(
       broker ? "netmapd-broker" : hosting.isHost ? "netmapd-module" : "netmapd")
     do throws(NetmapError) {

@@ -7,10 +7,10 @@ internal import NetmapDaemon
 internal import NetmapLinuxSetup
 
 extension Netmapd {
-  /// The socket to serve: one that was handed over, or a new one.
+  /// The socket to serve: an inherited one, or a new one.
   ///
-  /// - Returns: The socket, whether it is systemd's, and what a daemon in the background logs to.
-  /// - Throws: ``NetmapError`` `EADDRINUSE` when a daemon listens there, or what bind(2) left.
+  /// - Returns: The socket, whether it is systemd's, and the log of a daemon in the background.
+  /// - Throws: ``NetmapError`` `EADDRINUSE` when a daemon listens there, or the error of bind(2).
   func listeningSocket(
     _ address: DaemonAddress
   ) throws(NetmapError) -> (file: CInt, isSystemds: Bool, log: DaemonLog?) {
@@ -29,7 +29,7 @@ extension Netmapd {
       return (3, true, nil)
     }
     let lock = try DaemonLock(address)
-    // Before it listens: a socket that nobody will serve must not be left behind.
+    // Open the log before listening: a failure must not leave a socket that no process serves.
     let log = foreground ? nil : try DaemonLog(path: "\(address.path).log")
     let file = try address.listen()
     withExtendedLifetime(lock) {}
@@ -41,7 +41,7 @@ extension Netmapd {
     return unsafe Int32(String(cString: value))
   }
 
-  /// Leaves a daemon behind, and returns when it can be connected to.
+  /// Starts a daemon in the background, and returns when it accepts connections.
   func detach(
     _ listening: CInt, _ address: DaemonAddress, _ log: DaemonLog?
   ) throws(NetmapError) {
@@ -55,18 +55,18 @@ extension Netmapd {
       try DaemonProgram.spawn(
         "/proc/self/exe", options, listener: listening, log: own, waits: false)
     } catch {
-      // One that was handed over is for whoever made it to remove.
+      // The parent process removes an inherited socket.
       if log != nil { unsafe unlink(address.path) }
       throw error
     }
   }
 
-  /// Serves until a signal or idleness ends it.
+  /// Serves until a signal or idleness ends the daemon.
   func serve(
     _ listening: CInt, _ address: DaemonAddress, isSystemds: Bool
   ) throws(NetmapError) {
     let signals = try stopSignals()
-    // Ends of children are waited for, and whoever started this may have ignored them.
+    // The daemon waits for its children, and its parent may have ignored SIGCHLD.
     signal(SIGCHLD, SIG_DFL)
     FileLimit.raise()
     share(address)
@@ -91,7 +91,7 @@ extension Netmapd {
         metadata: ["reason": "\(reason)"])
     case .notRoot: break
     }
-    // No program that it runs gains rights that it has not.
+    // No program that this process runs may gain rights.
     _ = clinux_no_new_privileges()
     OwnInterfaceRights.undoStale()
     let server = try Server(
@@ -108,7 +108,7 @@ extension Netmapd {
     return settings
   }
 
-  /// Listens anew where a listener of this process has been shut down.
+  /// Listens again at the address of a listener that this process has shut down.
   private func renew(
     _ listener: Listener, main address: DaemonAddress
   ) throws(NetmapError) -> Listener {
@@ -130,7 +130,7 @@ extension Netmapd {
     for (address, admission) in try additionalAddresses() {
       let lock = try DaemonLock(address)
       let file = try address.listen()
-      // Whoever gets as far as the socket may use it: it lies in a folder of the container's.
+      // Any process that reaches the socket may use it: it lies in a folder of the container.
       if case .isolates = admission { letEverybodyIn(address) }
       withExtendedLifetime(lock) {}
       result.append(Listener(file, address, admission))
@@ -150,20 +150,20 @@ extension Netmapd {
 
   // MARK: - The broker
 
-  /// The command line of a broker that serves as this one is to.
+  /// The command line of a broker with the same settings as this daemon.
   private func brokerOptions(_ address: DaemonAddress) -> [String] {
     [
       "--broker", "--socket=\(address.path)", "--idle-exit", "\(idleExit)", "--log-level", logLevel,
     ] + admissionOptions
   }
 
-  /// What of the command line says who may do what.
+  /// The options that decide which users may do what.
   private var admissionOptions: [String] {
     (isolateOthers ? ["--isolate-others"] : []) + (noModules ? ["--no-modules"] : [])
       + listen.flatMap { ["--listen", $0] } + allowIsolated.flatMap { ["--allow-isolated", $0] }
   }
 
-  /// Serves what an opener has opened, without any right, until the opener ends it.
+  /// Serves the sockets that an opener has opened, without any rights, until the opener ends it.
   func serveAsBroker(_ address: DaemonAddress) throws(NetmapError) {
     let beginning = try BrokerBeginning()
     FileLimit.raise()
@@ -179,7 +179,7 @@ extension Netmapd {
         reason: "it has been given \(beginning.listeners.count) sockets that listen, not"
           + " \(places.count)")
     }
-    // The C library reads the time zone now, as it may open no file later.
+    // The C library reads the time zone now: later this process may open no file.
     tzset()
     try Confinement.enter(beginning.user, opener: beginning.opener)
     var settings = settings
@@ -194,10 +194,11 @@ extension Netmapd {
     try server.run(signals: beginning.end)
   }
 
-  /// SIGTERM and SIGINT as something to read; a peer that has gone is an error and no signal.
+  /// Returns SIGTERM and SIGINT as a readable descriptor, and ignores SIGPIPE: a write to a dead peer fails
+  /// with an error.
   private func stopSignals() throws(NetmapError) -> CInt {
     signal(SIGPIPE, SIG_IGN)
-    // Whoever started this may have ignored them, and what is ignored is not reported.
+    // The parent process may have ignored these signals, and signalfd(2) does not report ignored ones.
     signal(SIGTERM, SIG_DFL)
     signal(SIGINT, SIG_DFL)
     var set = sigset_t()
@@ -210,10 +211,9 @@ extension Netmapd {
     return file
   }
 
-  /// The group `netmap`, where there is one, may use the host's daemon.
+  /// Lets the group `netmap`, if it exists, use the host's daemon.
   ///
-  /// Without following a link: where others can write to the folder, the name need not be the socket's any
-  /// more.
+  /// Does not follow links: where other users can write to the folder, the name may no longer be the socket's.
   private func share(_ address: DaemonAddress) {
     if isolateOthers { letEverybodyIn(address) }
     guard !isolateOthers, address == .host, geteuid() == 0, let group = unsafe getgrnam("netmap")

@@ -1,7 +1,7 @@
 internal import Glibc
 internal import PktGenCore
 
-/// The packet generator of netmap; see pkt-gen(1).
+/// netmap's packet generator; see pkt-gen(1).
 @main
 enum PktGen {
   static func main() {

@@ -1,7 +1,7 @@
 internal import Netmap
 internal import ToolSupport
 
-/// What to do. Only the last action on a command line counts.
+/// The action to perform; only the last one on a command line counts.
 enum Action: Hashable {
   case list
   case attach(String, withHost: Bool)
@@ -12,26 +12,27 @@ enum Action: Hashable {
   case information(String)
   case polling(String, isOn: Bool)
   case showModule(String)
-  /// `valeS=MODULE`, as it was written.
+  /// `valeS=MODULE`, unparsed.
   case setModule(String)
   case removeModule(String)
 }
 
-/// How to do it.
+/// Settings of the action.
 struct Options: Hashable {
-  /// `-C`, as it was written: it means rings for some actions and CPUs for others.
+  /// `-C`, unparsed: some actions take rings, others CPUs.
   var configuration: String?
-  /// `-m`: a number, or a port whose memory is meant.
+  /// `-m`: a number, or the name of a port whose memory region to use.
   var memory: String?
   var isVerbose = false
   var isJSON = false
   var showsCounters = false
-  /// `--config` and `--config-file`: what a module is told, or where that is written.
+  /// `--config` and `--config-file`: the module's configuration, or the path of a file that holds
+  /// it.
   var moduleConfiguration: String?
   var moduleConfigurationFile: String?
-  /// `--fallback`, as it was written.
+  /// `--fallback`, unparsed.
   var fallback: String?
-  /// Numbers of `-C` that mean nothing.
+  /// Numbers of `-C` without a meaning.
   var ignored: [String] = []
 }
 
@@ -77,7 +78,7 @@ enum CommandLineReader {
       }
     }
     if let action { return .action(action, options) }
-    // Options for the listing alone ask for it.
+    // Options that only the listing uses select the listing.
     guard options.isJSON || options.showsCounters else { return .wrong("there is nothing to do") }
     return .action(.list, options)
   }

@@ -3,7 +3,7 @@ internal import Netmap
 internal import ToolSupport
 
 extension Runner {
-  /// `valeS=MODULE`.
+  /// Sets a module, from `valeS=MODULE`.
   func setModule(_ text: String) throws(NetmapError) {
     let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     guard parts.count == 2, !parts[1].isEmpty else {
@@ -40,7 +40,7 @@ extension Runner {
     return try Self.contents(of: path)
   }
 
-  /// A file, up to 64 KiB of it: more than any configuration may have.
+  /// The contents of a file, at most its first 64 KiB: more than any configuration may have.
   private static func contents(of path: String) throws(NetmapError) -> String {
     func refusal(_ code: Int32) -> NetmapError {
       NetmapError(
@@ -64,7 +64,7 @@ extension Runner {
     return String(decoding: bytes[..<count], as: UTF8.self)
   }
 
-  /// What a switch's module is, and what it has counted.
+  /// Prints the module of a switch and its counters.
   func show(_ report: SwitchModuleReport, of name: String) {
     var fallback = ""
     if case .loaded(_, _, let choice) = report.choice { fallback = choice.rawValue }
@@ -91,7 +91,7 @@ extension Runner {
     for statistic in report.statistics { row(statistic.name, "\(statistic.value)") }
   }
 
-  /// A label and a value in column 13, or after the label where that is longer.
+  /// Prints a label, and a value in column 13 or after a longer label.
   private func row(_ label: String, _ value: String) {
     let text = label + ":"
     output.line(text + String(repeating: " ", count: max(1, 12 - text.utf8.count)) + value)

@@ -1,7 +1,7 @@
 internal import Netmap
 internal import ToolSupport
 
-/// `-C` as `-p` takes it: `0,CPU` for one thread, `1,CPU,COUNT` for one on each CPU.
+/// The argument of `-C` for `-p`: `0,CPU` for one thread, `1,CPU,COUNT` for one thread on each CPU.
 enum PollingConfiguration {
   /// - Throws: ``NetmapError`` `EINVAL` for anything else.
   static func read(_ text: String?, for name: String) throws(NetmapError) -> PollingCPUs {

@@ -2,7 +2,7 @@ internal import Glibc
 internal import Netmap
 internal import ToolSupport
 
-/// Does what the command line asks for.
+/// Performs the action of the command line.
 struct Runner {
   let options: Options
   let output: TextSink
@@ -28,7 +28,7 @@ struct Runner {
       errors.line("  \(error.reason)" + (error.remedy.isEmpty ? "" : "; \(error.remedy)"))
       return 1
     }
-    // The listing of the traditional tool ends with 1; scripts may count on it.
+    // netmap's own vale-ctl exits with 1 after a listing; scripts may rely on that.
     let wantsTradition = unsafe getenv("NETMAP_COMPAT_EXIT") != nil
     return action == .list && wantsTradition ? 1 : 0
   }
@@ -88,7 +88,7 @@ struct Runner {
     }
   }
 
-  /// `-m`: a number, or the memory of a port.
+  /// `-m`: a number, or the memory region of a port.
   private func memoryID() throws(NetmapError) -> UInt16 {
     guard let text = options.memory else { return 0 }
     if let number = UInt16(text) { return number }
@@ -100,7 +100,7 @@ struct Runner {
     let entries = try switches.all()
     let counters = options.showsCounters ? try engine.traffic() : [:]
     for entry in entries {
-      // A persistent port is open under its own name, whatever switch it is on.
+      // A persistent port is open under its own name, whatever switch it is attached to.
       let own = entry.name.split(separator: ":", maxSplits: 1).last.map(String.init)
       let traffic = counters[entry.name] ?? own.flatMap { counters[$0] }
       if options.isJSON {
@@ -127,15 +127,17 @@ struct Runner {
     return line
   }
 
-  /// What an action says of itself when it is asked to.
+  /// Prints the result of an action, if `-v` or `--json` asks for it.
   private func show(_ entry: Switches.Entry, _ values: [String: Int]) {
     if options.isJSON { return output.line(json(entry).text) }
     guard options.isVerbose else { return }
     for (name, value) in values { output.line("\(name): \(value)") }
   }
 
-  /// Shows rings and memory. The traditional tool has two labels for the receive rings; without one the
-  /// memory's size is shown as well.
+  /// Prints rings and memory.
+  ///
+  /// netmap's own vale-ctl has two labels for the receive rings. Without a label this also prints the memory's
+  /// size.
   private func show(_ port: Switches.Information, _ name: String, lastLabel: String?) {
     let geometry = port.geometry
     if options.isJSON {
@@ -157,7 +159,7 @@ struct Runner {
     row("mem_id:", Int(port.memoryID))
   }
 
-  /// A label and a number in column 13.
+  /// Prints a label, and a number in column 13.
   private func row(_ label: String, _ value: Int) {
     output.line(label + String(repeating: " ", count: max(1, 12 - label.utf8.count)) + "\(value)")
   }

@@ -1,16 +1,16 @@
 internal import Glibc
 
-/// The frames of a capture file in the classic pcap format, microseconds or nanoseconds, either byte order.
+/// Reads capture files in the classic pcap format, with microseconds or nanoseconds, in either byte order.
 public enum CaptureFile {
-  /// The captures that `NETMAP_TEST_CAPTURES` names, separated by colons; none when it is not set.
+  /// The capture files in `NETMAP_TEST_CAPTURES`, separated by colons; none when it is not set.
   public static var named: [String] {
     guard let value = unsafe getenv("NETMAP_TEST_CAPTURES") else { return [] }
     return unsafe String(cString: value).split(separator: ":").map(String.init)
   }
 
-  /// Reads all frames of a file; those that were cut short when captured are left out.
+  /// Reads all frames of a file, except those that were truncated when captured.
   ///
-  /// - Throws: ``ProgramError`` when it cannot be read, or is no capture.
+  /// - Throws: ``ProgramError`` when the file cannot be read, or is not a capture.
   public static func frames(of path: String) throws -> [[UInt8]] {
     guard let file = unsafe fopen(path, "r") else {
       throw ProgramError(text: "\(path): \(unsafe String(cString: strerror(errno)))")

@@ -4,7 +4,7 @@ public import Netmap
 package import NetmapClient
 package import Testing
 
-/// A folder of its own with the socket of a daemon of its own, gone with the object.
+/// A temporary folder with a private daemon's socket; both end with this object.
 public final class DaemonFixture {
   public let folder: String
   public var socket: String { "\(folder)/netmapd.sock" }
@@ -20,13 +20,13 @@ public final class DaemonFixture {
   public private(set) var daemon: TestProgram?
   private var peers: [TestProgram] = []
 
-  /// What the daemon is run by, such as prlimit(1) with its arguments.
+  /// The command that runs the daemon, such as prlimit(1) with its arguments.
   private let wrapper: [String]
 
   /// - Parameters:
-  ///   - starts: Whether to start the daemon; else the first program does.
-  ///   - wrapper: What to run the daemon by.
-  /// - Throws: ``FixtureError`` when it does not start.
+  ///   - starts: Whether to start the daemon; otherwise the first program starts it.
+  ///   - wrapper: The command that runs the daemon.
+  /// - Throws: ``FixtureError`` when the daemon does not start.
   public init(starts: Bool = true, wrapper: [String] = []) throws {
     self.wrapper = wrapper
     var name = Array("/tmp/netmapd-XXXXXX".utf8CString)
@@ -48,7 +48,7 @@ public final class DaemonFixture {
       guard !more.isEmpty else { throw FixtureError(text: "netmapd: \(said)") }
       said += more
     }
-    // What it says later goes nowhere, and must not stop it.
+    // Discards later output, so that the daemon never blocks on it.
     program.drain()
   }
 
@@ -58,13 +58,13 @@ public final class DaemonFixture {
     defer { if life >= 0 { close(life) } }
     daemon?.kill(signal)
     daemon = nil
-    // The process that answers requests ends a moment later.
+    // The broker ends a moment after the parent process.
     guard life >= 0 else { return }
     var end = pollfd(fd: life, events: Int16(POLLIN), revents: 0)
     _ = unsafe poll(&end, 1, 5000)
   }
 
-  /// Waits until a daemon that a program started has removed its socket: the last thing it does.
+  /// Waits until a daemon that a program started has removed its socket, which is its last action.
   public func waitUntilGone(within time: Duration) {
     let end = ContinuousClock.now + time
     while unsafe access(socket, F_OK) == 0 {
@@ -76,7 +76,9 @@ public final class DaemonFixture {
     }
   }
 
-  /// The process that answers requests: root's daemon has one for that, a child of the other.
+  /// The process that answers requests.
+  ///
+  /// With root's daemon that is the broker, a child of the daemon.
   public var serving: Int32? {
     guard let process = daemon?.process else { return nil }
     let file = unsafe open("/proc/\(process)/task/\(process)/children", O_RDONLY | O_CLOEXEC)
@@ -88,7 +90,7 @@ public final class DaemonFixture {
       .flatMap { Int32($0) } ?? process
   }
 
-  /// Descriptors that it has open.
+  /// Number of descriptors that the process that answers requests has open.
   public func daemonDescriptors() throws -> Int {
     guard let process = serving, let folder = unsafe opendir("/proc/\(process)/fd") else {
       throw FixtureError(text: "the daemon is not running")
@@ -99,13 +101,13 @@ public final class DaemonFixture {
     return count - 2
   }
 
-  /// What the daemon's descriptors are, one a line, for a failed test to show.
+  /// The daemon's open descriptors, one per line, for the message of a failed test.
   public func describeDescriptors() -> String {
     guard let process = serving else { return "" }
     return (try? TestProgram.output(of: ["ls", "-l", "/proc/\(process)/fd"])) ?? ""
   }
 
-  /// What lies in the folder.
+  /// The names of the files in the folder.
   public var files: [String] {
     guard let folder = unsafe opendir(folder) else { return [] }
     defer { unsafe closedir(folder) }
@@ -119,7 +121,7 @@ public final class DaemonFixture {
     return names
   }
 
-  /// Has the daemon check everything, and expects that nothing is wrong.
+  /// Makes the daemon check everything, and expects no findings.
   @discardableResult
   package func expectSound(
     _ context: @autoclosure () -> String, sourceLocation: SourceLocation = #_sourceLocation
@@ -135,8 +137,10 @@ public final class DaemonFixture {
     try besideOthers { () throws(NetmapError) in try HostEngine(socket: socket) }
   }
 
-  /// Asks a daemon with few descriptors, and again while too many are on their way to processes. The kernel counts
-  /// those of all daemons, as they have one user, and tests run side by side.
+  /// Runs `body`, and repeats it while the kernel refuses with `ETOOMANYREFS`.
+  ///
+  /// The kernel limits descriptors in flight per user. It counts those of all daemons together, and tests run
+  /// in parallel.
   package func besideOthers<R>(
     _ body: () throws(NetmapError) -> R
   ) throws(NetmapError) -> R {
@@ -151,7 +155,7 @@ public final class DaemonFixture {
     }
   }
 
-  /// Starts one end of a pipe, and waits until its port is open.
+  /// Starts a host-peer, and waits until its port is open.
   public func peer(_ arguments: [String]) throws -> TestProgram {
     let program = try TestProgram(command(arguments))
     let said = program.readLine()
@@ -164,7 +168,7 @@ public final class DaemonFixture {
   }
 
   deinit {
-    // What a test that failed has left running; who was waited for is nobody's child any more.
+    // Kills the peers that a failed test has left running. A peer that was waited for is no longer a child.
     for peer in peers {
       var status: CInt = 0
       if unsafe waitpid(peer.process, &status, WNOHANG) == 0 { peer.kill(SIGKILL) }
@@ -175,12 +179,12 @@ public final class DaemonFixture {
   }
 }
 
-/// Why the daemon, or a program that uses it, did not do its work.
+/// The reason why the daemon, or a program that uses it, failed.
 public struct FixtureError: Error {
   public let text: String
 }
 
-/// Everything that a program has said up to its end.
+/// All output of a program up to its end.
 public func rest(of program: TestProgram) -> String {
   var text = ""
   while true {

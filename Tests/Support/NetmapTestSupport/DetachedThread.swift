@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// A thread that runs until its work is done; nobody waits for it.
+/// A thread that runs until its work is done; no thread joins it.
 public struct DetachedThread {
   @discardableResult
   public init(_ body: @escaping @Sendable () -> Void) {

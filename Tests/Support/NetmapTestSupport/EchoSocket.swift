@@ -1,11 +1,12 @@
 internal import CLinux
 internal import Glibc
 
-/// Asks a host for an echo, as ping(8) does: the kernel of the calling thread's namespace finds it by ARP.
+/// Sends ICMP echo requests as ping(8) does; the kernel resolves the target with ARP in the calling thread's
+/// namespace.
 public struct EchoSocket: ~Copyable {
   private let descriptor: CInt
 
-  /// - Throws: ``ProgramError`` for want of rights.
+  /// - Throws: ``ProgramError`` without the required rights.
   public init() throws {
     descriptor = socket(
       AF_INET, CInt(CLINUX_SOCK_RAW | CLINUX_SOCK_CLOEXEC), CInt(IPPROTO_ICMP))
@@ -14,14 +15,14 @@ public struct EchoSocket: ~Copyable {
 
   deinit { close(descriptor) }
 
-  /// Sends one request, and waits for its answer.
+  /// Sends one request, and waits for its reply.
   ///
   /// - Parameters:
-  ///   - address: Whom to ask.
-  ///   - number: The request's, which the answer must have.
-  ///   - milliseconds: How long to wait.
-  /// - Returns: False when none came.
-  /// - Throws: ``ProgramError`` when it cannot be sent.
+  ///   - address: The address to send to.
+  ///   - number: The request's number, which the reply must have.
+  ///   - milliseconds: The longest time to wait.
+  /// - Returns: False when no reply came.
+  /// - Throws: ``ProgramError`` when the request cannot be sent.
   public func ping(
     _ address: (UInt8, UInt8, UInt8, UInt8), number: UInt16, milliseconds: CInt = 2000
   ) throws -> Bool {
@@ -49,7 +50,7 @@ public struct EchoSocket: ~Copyable {
       var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
       guard unsafe poll(&entry, 1, 10) == 1 else { continue }
       let count = unsafe recv(descriptor, &answer, answer.count, CInt(MSG_DONTWAIT))
-      // The IP header comes first.
+      // The IP header precedes the ICMP message.
       guard count >= 76, answer[20] == 0, answer[24..<76] == request[4..<56] else { continue }
       return true
     }

@@ -1,12 +1,12 @@
 internal import CLinux
 internal import Glibc
 
-/// Sends frames on an interface as the host does, packet(7).
+/// Sends frames on an interface as the host does; see packet(7).
 public struct FrameSocket: ~Copyable {
   private let descriptor: CInt
 
-  /// - Parameter interface: Its name in the namespace of the calling thread.
-  /// - Throws: ``ProgramError`` when there is none of that name, or for want of rights.
+  /// - Parameter interface: The interface's name in the calling thread's namespace.
+  /// - Throws: ``ProgramError`` when no interface has that name, or without the required rights.
   public init(_ interface: String) throws {
     descriptor = socket(AF_PACKET, CInt(CLINUX_SOCK_RAW | CLINUX_SOCK_CLOEXEC), 0)
     var address = sockaddr_ll()
@@ -28,7 +28,7 @@ public struct FrameSocket: ~Copyable {
 
   /// Sends a frame.
   ///
-  /// - Returns: Whether the interface took it.
+  /// - Returns: Whether the interface accepted the frame.
   @discardableResult
   public func send(_ frame: [UInt8]) -> Bool {
     unsafe Glibc.send(descriptor, frame, frame.count, 0) == frame.count

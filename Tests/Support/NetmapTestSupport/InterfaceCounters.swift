@@ -1,17 +1,17 @@
 internal import Glibc
 
-/// What an interface has counted, as in `ip -s link`.
+/// The counters of an interface, as in `ip -s link`.
 public struct InterfaceCounters: Hashable, Sendable {
   public let received: UInt64
-  /// Frames that arrived, or would have, and were dropped.
+  /// Frames that arrived, or should have arrived, and were dropped.
   public let receiveDrops: UInt64
   public let sent: UInt64
   public let transmitDrops: UInt64
 
-  /// - Parameter interface: Its name in the namespace of the calling thread.
-  /// - Throws: ``ProgramError`` when it is not there.
+  /// - Parameter interface: The interface's name in the calling thread's namespace.
+  /// - Throws: ``ProgramError`` when there is no such interface.
   public init(_ interface: String) throws {
-    // Not /proc/net, which is of the process's first thread.
+    // Not /proc/net, which shows the namespace of the process's first thread.
     guard let file = unsafe fopen("/proc/thread-self/net/dev", "r") else {
       throw ProgramError(text: "/proc/thread-self/net/dev: errno \(errno)")
     }

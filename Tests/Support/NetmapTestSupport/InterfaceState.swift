@@ -2,24 +2,25 @@ internal import CBPF
 internal import CLinux
 internal import Glibc
 
-/// What hangs on an interface, asked of the kernel itself: starting ip(8) takes longer than some of what
-/// tests measure.
+/// The BPF programs attached to an interface, and the interfaces of its namespace, read from the kernel.
+///
+/// Does not start ip(8), which takes longer than some of the intervals that tests measure.
 public struct InterfaceState: Hashable, Sendable, CustomStringConvertible {
-  /// An XDP program of any mode.
+  /// Whether an XDP program of any mode is attached.
   public var hasXDPProgram = false
-  /// Programs on tcx links at ingress; 0 on kernels without tcx.
+  /// Number of programs on tcx links at ingress; 0 on kernels without tcx.
   public var ingressPrograms = 0
-  /// The interfaces of the namespace.
+  /// The names of the interfaces in the namespace.
   public var interfaces: [String] = []
 
-  /// The state of interface `name` in the namespace of the calling thread.
+  /// Reads the state of interface `name` in the calling thread's namespace.
   public init(_ name: String) {
     let index = unsafe if_nametoindex(name)
     var (driver, generic, hardware): (UInt32, UInt32, UInt32) = (0, 0, 0)
     let result = unsafe cbpf_xdp_query(CInt(index), &driver, &generic, &hardware)
     hasXDPProgram = result == 0 && (driver != 0 || generic != 0 || hardware != 0)
     var count: UInt32 = 0
-    // Asked for the number alone: no room for ids is "no space", and sets it all the same.
+    // Asks only for the number: without room for ids the call fails with ENOSPC, but still sets the count.
     _ = unsafe bpf_prog_query(
       CInt(index), bpf_attach_type(UInt32(CLINUX_BPF_TCX_INGRESS)), 0, nil, nil, &count)
     ingressPrograms = Int(count)
@@ -39,13 +40,14 @@ public struct InterfaceState: Hashable, Sendable, CustomStringConvertible {
 
 /// BPF programs, maps and links on this machine.
 public enum LoadedBPF {
-  /// What is loaded under a name of ours although no process has a descriptor of it, as `program 7`.
+  /// Programs, maps and links with this package's names that no process has a descriptor of, such as `prog_id
+  /// 7`.
   ///
-  /// What somebody else is loading or giving up just now may be among it for a moment.
+  /// Can contain, for a moment, objects that another process is loading or releasing.
   ///
   /// - Throws: ``ProgramError`` when /proc cannot be searched.
   public static func abandoned() throws -> [String] {
-    // Listed before the descriptors are: what is loaded in between is not looked for.
+    // Listed before the descriptors, so that objects loaded in between are not in the list.
     let programs = unsafe ids(bpf_prog_get_next_id).filter { isOurs(program: $0) }
     let maps = unsafe ids(bpf_map_get_next_id).filter { isOurs(map: $0) }
     let links = unsafe ids(bpf_link_get_next_id).compactMap { id in
@@ -57,7 +59,7 @@ public enum LoadedBPF {
         "cat /proc/[0-9]*/fdinfo/* 2>/dev/null | grep -E '^(prog|map|link)_id:' || true",
       ]).split(separator: "\n").map { line in line.split { $0 == ":" || $0 == "\t" } }
         .filter { $0.count == 2 }.map { "\($0[0]) \($0[1])" })
-    // A map needs no descriptor where its program has one, or a link that holds the program.
+    // A map needs no descriptor while a process holds its program, or a link that holds the program.
     let used = Set(
       programs.filter { held.contains("prog_id \($0)") }.flatMap { Self.maps(ofProgram: $0) })
     return programs.map { "prog_id \($0)" }.filter { !held.contains($0) }
@@ -109,7 +111,7 @@ public enum LoadedBPF {
     name.starts(with: "netmap_".utf8.map { CChar($0) })
   }
 
-  /// Asks about an object, and closes the descriptor.
+  /// Reads the information about an object, and closes the descriptor.
   private static func describe<T>(_ file: CInt, _ information: inout T) -> Bool {
     guard file >= 0 else { return false }
     defer { close(file) }

@@ -3,18 +3,18 @@ internal import NetmapCore
 internal import NetworkStage
 internal import Synchronization
 
-/// A network namespace without a name, for the length of one test.
+/// An unnamed network namespace for the duration of one test.
 ///
-/// The test's thread moves into a new namespace, runs the test and moves back; the namespace vanishes
-/// with all interfaces in it. No interface of the machine is visible there, none can be touched. The
-/// test must not suspend: it would wake up on another thread.
+/// The test's thread enters a new namespace, runs the test and returns; the kernel removes the
+/// namespace with all of its interfaces. None of the machine's interfaces is visible or can be
+/// changed there. The test must not suspend, since it would resume on another thread.
 public enum NetworkNamespace {
   /// Runs `body` in a new network namespace.
   ///
-  /// Without the right to make namespaces (`CAP_SYS_ADMIN`) the test is skipped, loudly, and fails
-  /// when the environment says `CI=true`.
+  /// Without the right to make namespaces (`CAP_SYS_ADMIN`) the test is skipped with a message on
+  /// standard error; with `CI` in the environment it fails.
   ///
-  /// - Throws: What `body` throws.
+  /// - Throws: The errors of `body`.
   public static func run(_ body: () throws -> Void) throws {
     let namespace: PrivateNamespace
     do throws(NetmapError) {
@@ -22,15 +22,15 @@ public enum NetworkNamespace {
     } catch {
       return try Requirement.skip("no network namespace can be made: \(error)")
     }
-    // The thread is used for other tests: those must not run in here.
+    // Other tests use this thread later, and must not run in the namespace.
     defer { namespace.leave() }
     try run("ip", "link", "set", "lo", "up")
     try body()
   }
 
-  /// Sets interfaces up that are connected to each other, and waits until they pass frames.
+  /// Sets up interfaces that are connected to each other, and waits until they pass frames.
   ///
-  /// The kernel drops what is sent sooner, and tells nobody.
+  /// Until then the kernel silently drops frames.
   ///
   /// - Throws: `NetmapError` when there is no such interface, or its link does not come up.
   public static func setUp(_ names: String...) throws {
@@ -39,17 +39,17 @@ public enum NetworkNamespace {
     for link in links { try link.waitUntilRunning() }
   }
 
-  /// Runs a program in the namespace of the calling thread, and waits for it.
+  /// Runs a program in the calling thread's namespace, and waits for its end.
   ///
-  /// - Returns: What it wrote to standard output and standard error.
-  /// - Throws: ``ProgramError`` when it cannot be started or its exit status is not 0.
+  /// - Returns: Its standard output and standard error.
+  /// - Throws: ``ProgramError`` when the program cannot start or its exit status is not 0.
   @discardableResult
   public static func run(_ arguments: String...) throws -> String {
     try TestProgram.output(of: arguments)
   }
 }
 
-/// A thread with a result; it runs in the network namespace of the thread that starts it.
+/// A thread with a result, in the network namespace of the thread that starts it.
 public final class NamespaceThread<R: Sendable>: Sendable {
   private let body: @Sendable () -> R
   private let result = Mutex<R?>(nil)
@@ -59,7 +59,7 @@ public final class NamespaceThread<R: Sendable>: Sendable {
     self.body = body
   }
 
-  /// Starts the thread; it inherits the caller's network namespace.
+  /// Starts the thread, which inherits the caller's network namespace.
   public func start() throws -> NamespaceThread {
     let argument = unsafe Unmanaged.passRetained(
       Start { [self] in
@@ -80,7 +80,8 @@ public final class NamespaceThread<R: Sendable>: Sendable {
 
   /// Waits for the thread to end.
   ///
-  /// - Throws: ``ProgramError`` when it does not in two minutes; it is left behind then.
+  /// - Throws: ``ProgramError`` when the thread does not end within two minutes; the thread keeps
+  ///   running then.
   public func join() throws -> R {
     let end = ContinuousClock.now + .seconds(120)
     while ContinuousClock.now < end {

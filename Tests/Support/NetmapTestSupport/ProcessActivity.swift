@@ -3,7 +3,7 @@ public import Testing
 
 /// How often a process has run, and for how long.
 private struct ProcessActivity {
-  /// Times that one of its threads was taken from a processor.
+  /// Number of context switches of its threads.
   var switches = 0
   /// Processor time in hundredths of a second.
   var ticks = 0
@@ -44,10 +44,10 @@ private func text(of path: String) -> String? {
 
 /// Expects that processes come to rest: that none of them runs during one second.
 ///
-/// Of a daemon's worker: that it wakes up so often in that second, and uses next to no time.
-///
-/// What they are still busy with is waited for. A process that looks after something at intervals, or
-/// spins, never rests, however busy the machine is; one that rests does so on any machine.
+/// A daemon's worker may wake up `count` times in that second, and use almost no processor time.
+/// The function repeats the measurement until `time` has passed, because processes may still be
+/// busy with earlier work. A process that wakes up at intervals, or spins, never rests, on a busy
+/// or an idle machine; a process that rests does so on any machine.
 public func expectRest(
   of processes: [Int32], within time: Duration = .seconds(60), wakingUp count: Int = 0,
   sourceLocation: SourceLocation = #_sourceLocation

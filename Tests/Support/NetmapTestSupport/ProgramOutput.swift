@@ -1,10 +1,10 @@
 internal import CLinux
 internal import Glibc
 
-/// The reading end of what a program writes; closed when nobody refers to it any more.
+/// The read end of a program's output; closed with the last reference.
 ///
-/// A thread that still reads keeps it: a descriptor closed under it would soon be another file, and
-/// the thread would take what that one's reader waits for.
+/// A thread that still reads keeps a reference: otherwise another file could get the number of the
+/// closed descriptor, and the thread would take that file's data.
 final class ProgramOutput: Sendable {
   private let descriptor: CInt
 
@@ -14,9 +14,9 @@ final class ProgramOutput: Sendable {
 
   deinit { close(descriptor) }
 
-  /// Those of `streams` that have something to read, or have ended.
+  /// The indexes of the streams that have output to read, or have ended.
   ///
-  /// - Returns: None when that stays so for `seconds`.
+  /// - Returns: An empty array when no stream is ready within `seconds`.
   static func ready(
     _ streams: [ProgramOutput], among indices: Set<Int>, within seconds: CInt
   ) -> [Int] {
@@ -30,12 +30,12 @@ final class ProgramOutput: Sendable {
     return zip(indices, waiting).filter { $1.revents != 0 }.map(\.0)
   }
 
-  /// The next output, once there is some; empty at its end.
+  /// Waits for output and reads it; empty at the end of the output.
   ///
   /// - Parameters:
-  ///   - seconds: How long to wait; negative for as long as it takes.
-  ///   - limit: Bytes that are read at most.
-  /// - Returns: Nil when nothing came for so long.
+  ///   - seconds: The longest time to wait; negative for no limit.
+  ///   - limit: The maximum number of bytes to read.
+  /// - Returns: Nil when no output came within that time.
   func read(within seconds: CInt, upTo limit: Int = 4096) -> String? {
     var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     while true {

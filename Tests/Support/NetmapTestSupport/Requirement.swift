@@ -1,10 +1,11 @@
 internal import Glibc
 public import Testing
 
-/// What a test needs of the machine. Where that is missing the test is skipped, loudly, and fails when the
-/// environment says `CI`.
+/// A test's requirement of the machine.
+///
+/// Without it the test is skipped with a message on standard error; with `CI` in the environment it fails.
 public struct Requirement: TestTrait, SuiteTrait, TestScoping {
-  /// What is missing; nil when nothing is.
+  /// The missing requirement; nil when nothing is missing.
   private let lack: @Sendable () -> String?
 
   public var isRecursive: Bool { true }
@@ -20,9 +21,9 @@ public struct Requirement: TestTrait, SuiteTrait, TestScoping {
     self.lack = lack
   }
 
-  /// Ends the test that runs, because something is missing.
+  /// Ends the running test, because a requirement is missing.
   ///
-  /// - Throws: What ends it; nothing under `CI`, where it has failed.
+  /// - Throws: The error that cancels the test; with `CI` set, it records a failure and throws nothing.
   public static func skip(_ lack: String) throws {
     let message = "NOT TESTED: \(lack)"
     if unsafe getenv("CI") != nil {

@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// SplitMix64: a run can be repeated from its seed.
+/// SplitMix64, so that a run can be repeated from its seed.
 public struct SeededGenerator: RandomNumberGenerator {
   private var state: UInt64
 

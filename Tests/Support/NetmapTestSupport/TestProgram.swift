@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import Testing
 
-/// Why a program that a test needs did not do its work.
+/// The reason why a program that a test needs has failed.
 public struct ProgramError: Error, CustomStringConvertible {
   public let text: String
 
@@ -11,36 +11,36 @@ public struct ProgramError: Error, CustomStringConvertible {
 
 /// A program that a test starts.
 ///
-/// It inherits the network namespace of the thread that starts it, and no descriptor and no blocked or
-/// ignored signal of the test's process. No wait for it is without end: a program that neither writes
-/// nor ends for ``patience`` seconds is killed, and so is one that is still waited for ``lifetime``
-/// seconds after its start, however much it writes; the test fails.
+/// It inherits the network namespace of the thread that starts it, but no descriptors, and no blocked or
+/// ignored signals, of the test process. All waits are limited. A program that neither writes nor ends for
+/// ``patience`` seconds is killed, and so is a program that the test still waits for ``lifetime`` seconds after
+/// its start; in both cases the test fails.
 public struct TestProgram: Sendable {
   public let process: Int32
   private let name: String
   private let output: ProgramOutput
-  /// Nil when both go to ``output``.
+  /// Nil when standard error goes to ``output`` too.
   private let errors: ProgramOutput?
 
-  /// Until when it is waited for.
+  /// The end of the last wait for the program.
   private let deadline: ContinuousClock.Instant
 
-  /// Seconds that a program may be silent. Far more than any needs on a busy machine.
+  /// Seconds that a program may be silent: far more than any program needs on a busy machine.
   public static let patience: CInt = 90
 
-  /// Seconds that a program may be waited for in all, counted from its start.
+  /// Seconds after its start that the test may wait for a program.
   ///
-  /// More where tests of faults are asked for more rounds than usual.
+  /// The limit grows with the number of rounds of fault tests.
   public static let lifetime =
     240 * max(1, Int(environmentNumber("NETMAP_FAULT_ROUNDS") ?? 0) / 200)
 
-  /// Starts a program found by `PATH`, or by its path.
+  /// Starts a program, found by its path or in `PATH`.
   ///
   /// - Parameters:
-  ///   - arguments: The program first.
-  ///   - environment: Variables to set, beside those of this process.
-  ///   - separatesErrors: Whether standard error is kept apart from standard output.
-  /// - Throws: ``ProgramError`` when it cannot be started.
+  ///   - arguments: The program and its arguments.
+  ///   - environment: Variables to set in addition to this process's environment.
+  ///   - separatesErrors: Whether standard error is separate from standard output.
+  /// - Throws: ``ProgramError`` when the program cannot start.
   public init(
     _ arguments: [String], environment: [String: String] = [:], separatesErrors: Bool = false
   ) throws {
@@ -82,7 +82,8 @@ public struct TestProgram: Sendable {
     unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     unsafe posix_spawn_file_actions_adddup2(&actions, output, 1)
     unsafe posix_spawn_file_actions_adddup2(&actions, errors, 2)
-    // Whatever other threads have open just now: a pipe that another program kept open would have no end.
+    // Close the descriptors that other threads have open: if this program kept another program's pipe open, the
+    // reader of that pipe would never see its end.
     unsafe posix_spawn_file_actions_addclosefrom_np(&actions, 3)
     var attributes = posix_spawnattr_t()
     unsafe posix_spawnattr_init(&attributes)
@@ -104,10 +105,10 @@ public struct TestProgram: Sendable {
     return process
   }
 
-  /// The program's next output, once there is some; empty at its end.
+  /// Waits for the program's next output; empty at its end.
   public func read() -> String { next(of: output) }
 
-  /// The rest of the program's current line of output, and none of the next one.
+  /// The rest of the program's current line of output, and nothing beyond it.
   public func readLine() -> String {
     var line = ""
     while !line.hasSuffix("\n"), let part = output.read(within: Self.patience, upTo: 1),
@@ -118,7 +119,7 @@ public struct TestProgram: Sendable {
     return line
   }
 
-  /// The program's next words on standard error, where they are kept apart; empty at its end.
+  /// Waits for the program's next output on a separate standard error; empty at its end.
   public func readErrors() -> String { errors.map { next(of: $0) } ?? "" }
 
   private func next(of stream: ProgramOutput) -> String {
@@ -128,7 +129,7 @@ public struct TestProgram: Sendable {
     return ""
   }
 
-  /// Seconds that the next wait may take; 0 when the program has been waited for long enough.
+  /// Seconds that the next wait may take; 0 when the deadline has passed.
   private var patienceLeft: CInt {
     let left = (deadline - .now).components.seconds
     return left > 0 ? min(Self.patience, CInt(left)) : 0
@@ -142,14 +143,14 @@ public struct TestProgram: Sendable {
     Glibc.kill(process, SIGKILL)
   }
 
-  /// Reads whatever the program writes, and drops it, until its end, so that it never has to wait.
+  /// Reads and discards the program's output until its end, so that the program never blocks on it.
   public func drain() {
     let output = output
-    // However long it is silent.
+    // Without a limit for silence.
     DetachedThread { while output.read(within: -1)?.isEmpty == false {} }
   }
 
-  /// Ends the program with a signal, and waits until it is gone.
+  /// Ends the program with a signal, and waits for its end.
   public func kill(_ signal: CInt) {
     Glibc.kill(process, signal)
     _ = wait()
@@ -168,9 +169,9 @@ public struct TestProgram: Sendable {
     var isKilled = false
     while true {
       let ended = unsafe waitpid(process, &status, WNOHANG)
-      // An error means that it has been waited for already.
+      // An error means that the process has been waited for already.
       if ended == process || (ended == -1 && errno != EINTR) { return status }
-      // Readable at its end; where there is none (an old kernel), the pause is all there is.
+      // The pidfd becomes readable when the process ends. Without one (an old kernel) the pause alone applies.
       let file = clinux_pidfd_open(process)
       defer { if file >= 0 { close(file) } }
       var waiting = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
@@ -179,22 +180,22 @@ public struct TestProgram: Sendable {
       if waiting.revents != 0 { continue }
       patience -= pause
       guard patience <= 0 else { continue }
-      // Not even SIGKILL ends it: the kernel does not let go of it.
+      // SIGKILL did not end the process either: it is stuck in the kernel.
       guard !isKilled else { return status }
       giveUp("does not end")
       (isKilled, patience) = (true, 10_000)
     }
   }
 
-  /// Writes to standard error, past whatever collects a test's output.
+  /// Writes to standard error directly, bypassing the test runner's capture of output.
   static func shout(_ text: String) {
     let bytes = [UInt8](text.utf8)
     _ = unsafe write(2, bytes, bytes.count)
   }
 
-  /// The path of a program of this package, which the test target depends on.
+  /// The path of a program of this package that the test target depends on.
   public static func built(_ name: String) -> String {
-    // The bundle of tests lies in the folder that programs are built into.
+    // The test bundle is in the folder of the built programs.
     let bundle = CommandLine.arguments.first { $0.contains(".xctest") } ?? CommandLine.arguments[0]
     var path = bundle[...]
     if let end = path.firstRange(of: ".xctest") { path = path[..<end.lowerBound] }
@@ -202,17 +203,17 @@ public struct TestProgram: Sendable {
     return "\(path)/\(name)"
   }
 
-  /// How a program ended.
+  /// The end of a program.
   public struct Outcome: Sendable {
-    /// Its exit status, or the negative number of the signal that ended it.
+    /// Its exit status, or the negated number of the signal that ended it.
     public let status: CInt
-    /// What it has written since it was last read.
+    /// Its output since the last read.
     public let output: String
-    /// The same of standard error, where that is kept apart.
+    /// Its output on a separate standard error since the last read.
     public let errors: String
   }
 
-  /// Waits until the program ends by itself.
+  /// Waits for the program to end by itself.
   public func end() -> Outcome {
     let streams = [output] + (errors.map { [$0] } ?? [])
     var texts = ["", ""]
@@ -237,25 +238,25 @@ public struct TestProgram: Sendable {
       status: signal == 0 ? status >> 8 & 0xff : -signal, output: texts[0], errors: texts[1])
   }
 
-  /// Waits until the program ends by itself.
+  /// Waits for the program to end by itself.
   ///
-  /// - Returns: Its exit status, or the negative number of the signal that ended it, and what it has
-  ///   written since it was last read.
+  /// - Returns: Its exit status, or the negated number of the signal that ended it, and its output since the
+  ///   last read.
   public func finish() -> (status: CInt, output: String) {
     let outcome = end()
     return (outcome.status, outcome.output)
   }
 
-  /// Reads until `text` has come, or the program has ended.
+  /// Reads until the output contains `text`, or the program has ended.
   ///
-  /// - Returns: What it wrote.
+  /// - Returns: The output.
   public func read(until text: String) -> String {
     var output = ""
     while !output.contains(text), case let part = read(), !part.isEmpty { output += part }
     return output
   }
 
-  /// Runs a program to its end.
+  /// Runs a program to its end, and returns its output.
   public static func output(of arguments: [String]) throws -> String {
     let (status, text) = try TestProgram(arguments).finish()
     guard status == 0 else {

@@ -1,12 +1,12 @@
 internal import CLinux
 internal import Glibc
 
-/// An IPv4 UDP socket of the host, in the namespace of the thread that makes it.
+/// An IPv4 UDP socket of the host, in the namespace of the thread that creates it.
 public struct UDPSocket: ~Copyable {
   private let descriptor: CInt
 
   /// - Parameter port: The port to receive on.
-  /// - Throws: ``ProgramError`` when it is taken.
+  /// - Throws: ``ProgramError`` when the port is taken.
   public init(port: UInt16) throws {
     descriptor = socket(AF_INET, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
     let result = unsafe Self.withAddress((0, 0, 0, 0), port) { unsafe bind(descriptor, $0, $1) }
@@ -18,9 +18,9 @@ public struct UDPSocket: ~Copyable {
 
   deinit { close(descriptor) }
 
-  /// Takes what has arrived, without waiting.
+  /// Takes the packets that have arrived, without waiting.
   ///
-  /// - Returns: How many packets.
+  /// - Returns: The number of packets.
   public func drain() -> Int {
     var bytes = [UInt8](repeating: 0, count: 2048)
     var count = 0
@@ -28,15 +28,16 @@ public struct UDPSocket: ~Copyable {
     return count
   }
 
-  /// Waits for a packet, and leaves it there.
+  /// Waits for a packet, and leaves it in the socket.
   ///
-  /// - Returns: False when none came in time.
+  /// - Returns: False when no packet came in time.
   public func waits(milliseconds: CInt) -> Bool {
     var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     return unsafe poll(&entry, 1, milliseconds) == 1
   }
 
-  /// Sends one packet; with a segment size, one for the interface to cut (`UDP_SEGMENT`, udp(7)).
+  /// Sends one packet; with a segment size, a large packet that the interface segments
+  /// (`UDP_SEGMENT`, udp(7)).
   public func send(
     _ bytes: [UInt8], to address: (UInt8, UInt8, UInt8, UInt8), port: UInt16, segments: CInt? = nil
   ) throws {
@@ -67,12 +68,12 @@ public struct UDPSocket: ~Copyable {
   }
 }
 
-/// Takes every capability but `CAP_NET_RAW` from the calling thread, capabilities(7).
+/// Removes every capability except `CAP_NET_RAW` from the calling thread; see capabilities(7).
 public func keepOnlyNetRawCapability() throws {
   try setCapabilities(1 << 13)
 }
 
-/// Takes every capability from the calling thread.
+/// Removes every capability from the calling thread.
 public func dropAllCapabilities() throws {
   try setCapabilities(0)
 }

@@ -3,12 +3,14 @@ internal import Glibc
 internal import NetmapCore
 internal import Testing
 
-/// A thread that is another user, in this process: for what a user without rights can say to a daemon.
+/// A thread of this process that runs as another user, to test requests of users without rights.
 package enum UserThread {
-  /// Runs `body` as a user, on a thread of its own, and waits for it. Needs root; without it the test is skipped,
-  /// loudly, and fails when the environment says `CI=true`.
+  /// Runs `body` as a user on a separate thread, and waits for its end.
   ///
-  /// - Throws: What `body` throws.
+  /// Needs root. Without root the test is skipped with a message on standard error; with `CI` in the
+  /// environment it fails.
+  ///
+  /// - Throws: The error of `body`.
   package static func run(_ user: UInt32, _ body: @escaping @Sendable () throws -> Void) throws {
     guard geteuid() == 0 else {
       let message = "NOT TESTED: needs root"

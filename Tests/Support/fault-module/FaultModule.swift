@@ -2,7 +2,8 @@ import Glibc
 import Netmap
 import Synchronization
 
-/// A module that does what its configuration says, after so many packets: `trap 100`.
+/// A switch module that misbehaves as its configuration says, after a number of packets, such as
+/// `trap 100`.
 struct FaultModule: ~Copyable, SwitchModule {
   static var name: String { "fault-module" }
 
@@ -53,7 +54,7 @@ struct FaultModule: ~Copyable, SwitchModule {
       .compactMap { name, value in value.map { SwitchModuleStatistic(name, UInt64($0)) } }
   }
 
-  /// What a mistake in a module does.
+  /// Traps, as an error in a module does.
   private static func trap() {
     let none: [Int] = []
     print(none[Int(getpid())])

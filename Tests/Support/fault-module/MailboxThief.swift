@@ -2,7 +2,8 @@ import Glibc
 import NetmapClient
 import NetmapCore
 
-/// Looks for its process's connections to netmapd and asks on them for what netmapd's own user may do.
+/// Searches its process for connections to netmapd, and sends requests on them that only netmapd's own user may
+/// make.
 struct MailboxThief {
   private(set) var asked = 0
   private(set) var granted = 0
@@ -19,7 +20,7 @@ struct MailboxThief {
           unsafe getpeername(file, $0, &size) == 0
         }
       }
-      // Its channel to netmapd has no name.
+      // The host's own channel to netmapd has no name.
       guard isConnected, address.sun_family == sa_family_t(AF_UNIX), address.sun_path.0 != 0 else {
         continue
       }

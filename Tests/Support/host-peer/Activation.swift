@@ -1,8 +1,10 @@
 import Glibc
 import NetmapClient
 
-/// Becomes another program that finds a listening socket as descriptor 3, as systemd's socket
-/// activation starts it; see sd_listen_fds(3).
+/// Becomes another program with a listening socket as descriptor 3, as systemd's socket activation
+/// does.
+///
+/// See sd_listen_fds(3).
 func activate(_ socket: String, _ program: [String]) throws -> Never {
   let listening = try DaemonAddress(path: socket).listen()
   // The copy stays open across the exec.
@@ -15,7 +17,7 @@ func activate(_ socket: String, _ program: [String]) throws -> Never {
   HostPeer.fail("\(program[0]): errno \(errno)")
 }
 
-/// Listens where others expect a daemon, and says how many bytes those who connect send.
+/// Listens at a daemon's address, and prints how many bytes the connecting clients send.
 func overhear(_ socket: String, _ connections: Int) throws {
   let listening = try DaemonAddress(path: socket).listen()
   _ = unsafe chmod(socket, 0o666)
@@ -24,7 +26,7 @@ func overhear(_ socket: String, _ connections: Int) throws {
   var count = 0
   for _ in 0..<connections {
     let file = accept(listening, nil, nil)
-    // Nothing more comes from one that hangs up; one that does not has asked something.
+    // A client that hangs up sends nothing; a client that does not has sent a request.
     unsafe count += max(0, recv(file, &bytes, bytes.count, 0))
     close(file)
   }

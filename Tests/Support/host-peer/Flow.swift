@@ -2,7 +2,8 @@ import Glibc
 import Netmap
 
 extension HostPeer {
-  /// Sends batches of packets, with a pause in microseconds after each; COUNT 0 for ever.
+  /// Sends batches of packets, with a pause in microseconds after each; with a count of 0, without
+  /// end.
   static func sendFlow(_ port: Port, sender: UInt64, count: UInt64, pause: UInt32) throws {
     say("ready")
     var number: UInt64 = 0
@@ -24,13 +25,15 @@ extension HostPeer {
     say("sent \(number)")
   }
 
-  /// Receives packets: each whole, and each with a number above the one before of its sender.
+  /// Receives packets.
+  ///
+  /// Each must be undamaged, and have a higher number than its sender's previous packet.
   static func receiveFlow(_ port: Port, count: UInt64) throws {
     say("ready")
     var (received, missing) = (UInt64(0), UInt64(0))
     var last: [UInt64: UInt64] = [:]
     while count == 0 || received < count {
-      // Says why, when the interface has gone.
+      // The sync throws the reason when the interface has gone.
       if try port.wait(for: .receive).contains(.error) { try port.sync(.receive) }
       var ring = port.receiveRing(0)
       while count == 0 || received < count, let packet = ring.next() {

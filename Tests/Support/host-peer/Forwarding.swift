@@ -1,7 +1,8 @@
 import Netmap
 
 extension HostPeer {
-  /// Passes packets from one pipe to another of the same region, for ever, at most `batch` at a time.
+  /// Forwards packets from one pipe to another in the same region, without end, at most `batch` at
+  /// a time.
   static func forward(_ source: Port, _ target: Port, batch: Int) throws {
     guard source.sharesMemory(with: target) else { fail("the ports lie in two regions") }
     say("ready")

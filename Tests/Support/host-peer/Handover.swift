@@ -5,11 +5,11 @@ import NetmapClient
 import NetmapCore
 import Synchronization
 
-// Ports that are used by another process, or another program, than opened them; and processes that die at
-// the worst moment.
+// Ports that another process or program uses than the one that opened them, and processes that die at a
+// critical moment.
 
 extension HostPeer {
-  /// Opens a port, and has it read by what this process becomes or leaves behind.
+  /// Opens a port, and lets another program or a child process read it.
   static func handOver(_ way: String, _ name: String, count: String) throws {
     let port = try Port(name, engine: HostEngine.shared)
     let token = try port.duplicateToken(survivesExec: way == "exec")
@@ -20,13 +20,13 @@ extension HostPeer {
       _ = unsafe execv("/proc/self/exe", &words)
       fail("execv: errno \(errno)")
     case "daemonise":
-      // As daemon(7) has it: the session's leader goes, too.
+      // As daemon(7) describes: the session leader exits too.
       if clinux_fork() != 0 { _exit(0) }
       setsid()
       if clinux_fork() != 0 { _exit(0) }
       _ = unsafe chdir("/")
     default:
-      // The parent lives on until it is killed.
+      // The parent lives until a test kills it.
       if clinux_fork() != 0 { while true { pause() } }
     }
     try receive(HostEngine.shared.port(token: token), count: UInt64(count) ?? 0)
@@ -34,7 +34,7 @@ extension HostPeer {
     exit(0)
   }
 
-  /// Dies while it has a ring locked.
+  /// Dies while it holds a ring's lock.
   static func holdLock(_ name: String, _ direction: Direction) throws {
     let connection = try DaemonConnection()
     let open = try connection.register(RegisterRequest(name: try PortName(name)))
@@ -47,8 +47,9 @@ extension HostPeer {
     raise(SIGKILL)
   }
 
-  /// Locks a ring, as a sync does, and closes every descriptor as closefrom(3) would: says whether it has the lock
-  /// still, a second and a half later.
+  /// Locks a ring as a sync does, and closes every descriptor as closefrom(3) would.
+  ///
+  /// Prints after 1.5 s whether it still has the lock.
   static func closeAll(_ name: String) throws {
     let (connection, open) = try DaemonConnection.locking(name)
     guard let kring = unsafe open.registration.segment.kring(end: 0, .transmit, 0) else {
@@ -61,10 +62,11 @@ extension HostPeer {
     while true { pause() }
   }
 
-  /// Becomes another program with a ring locked, as a thread can in the middle of another one's sync.
+  /// Executes another program while a ring is locked, as a thread can do in the middle of another thread's
+  /// sync.
   static func holdLockAndExec(_ name: String, _ program: [String]) throws {
     let (connection, open) = try DaemonConnection.locking(name)
-    // The port stays, and with it the lock.
+    // The port stays open across the exec, and with it the lock.
     _ = try open.token.duplicate(survivesExec: true)
     say("locked")
     var arguments: [UnsafeMutablePointer<CChar>?] = unsafe program.map { unsafe strdup($0) } + [nil]
@@ -73,7 +75,7 @@ extension HostPeer {
     fail("execvp: errno \(errno)")
   }
 
-  /// Sends a packet, and dies after it has taken the announcement of who sleeps for it, before it rings.
+  /// Sends a packet, and dies after it has taken a sleeper's announcement, before it rings the doorbell.
   static func dieUnrung(_ name: String, sender: UInt64) throws {
     let connection = try DaemonConnection()
     let open = try connection.register(RegisterRequest(name: try PortName(name)))
@@ -81,7 +83,7 @@ extension HostPeer {
     let ring = unsafe attached.transmit(0)
     let announcement = unsafe (ring.kring.base + KRingLayout.waitWord)
       .assumingMemoryBound(to: Atomic<UInt32>.self)
-    // Whoever is woken for nothing by the end of the one before announces itself again.
+    // A sleeper that was woken by the end of the previous process announces itself again.
     let end = monotonicNanoseconds() + 30_000_000_000
     while unsafe announcement.pointee.load(ordering: .relaxed) == 0 {
       guard monotonicNanoseconds() < end else { fail("nobody sleeps") }
@@ -101,8 +103,8 @@ extension HostPeer {
     say("sent")
     raise(SIGKILL)
   }
-  /// Sends a packet after a while, from a process that has no descriptor left, and so cannot receive the doorbell
-  /// of whoever sleeps until it comes.
+  /// Sends a packet after a while, from a process without free descriptors, which therefore cannot receive the
+  /// doorbell of the sleeping receiver.
   static func sendStarved(_ name: String) throws {
     let port = try Port(name, engine: HostEngine.shared)
     var limit = rlimit(rlim_cur: 256, rlim_max: 256)
@@ -114,7 +116,7 @@ extension HostPeer {
     guard port.inject([1, 2, 3]) else { fail("no room") }
     try port.sync(.transmit)
     say("sent")
-    // Until the one that started it has looked.
+    // Stay alive until the test has looked.
     sleep(30)
   }
 }

@@ -5,8 +5,9 @@ import NetmapClient
 import NetmapCore
 
 extension HostPeer {
-  /// Opens both ends of many pipes. One end of each is waited for by a thread of its own, the other ends by one
-  /// poller.
+  /// Opens both ends of many pipes.
+  ///
+  /// A thread for each pipe waits for one end, and one poller waits for all other ends.
   static func holdMany(_ pipes: Int) throws {
     var limit = rlimit()
     unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
@@ -17,7 +18,7 @@ extension HostPeer {
       let name = "netmap:h\(number)"
       items.append(
         PollItem(try Port("\(name){1@conf:slots=64", engine: HostEngine.shared), for: .receive))
-      // The thread's alone from now on.
+      // Only the new thread uses the port from now on.
       nonisolated(unsafe) let other = try Port("\(name)}1", engine: HostEngine.shared)
       try EngineThread.start(name) {
         _ = try? unsafe other.wait(for: .receive)
@@ -29,7 +30,7 @@ extension HostPeer {
     fail("a wait ended")
   }
 
-  /// Opens an interface of a network namespace that the process is not in.
+  /// Opens an interface of another network namespace than the process's own.
   static func hold(_ name: String, in namespace: String) throws {
     let address = try DaemonAddress.own()
     let way = DaemonConnection.Way(
@@ -45,7 +46,7 @@ extension HostPeer {
     while true { withExtendedLifetime(opened) { _ = pause() } }
   }
 
-  /// Opens pipes until it is refused, or has so many; keeps them, and the process.
+  /// Opens pipes until a request is refused or `count` pipes are open; keeps them open.
   static func openAll(_ name: String, _ count: Int) -> Never {
     var ports: [Port] = []
     do throws(NetmapError) {
@@ -60,7 +61,7 @@ extension HostPeer {
     while true { pause() }
   }
 
-  /// Opens and closes a pipe, over and over.
+  /// Opens and closes a pipe repeatedly.
   static func openLoop(_ name: String) throws -> Never {
     say("ready")
     while true {

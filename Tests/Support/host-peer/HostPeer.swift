@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Netmap
 
-/// One end of a pipe on the engine of all processes, in a process that tests can kill and stop:
+/// Uses ports on the engine that all processes share, in a process that tests can kill and stop:
 ///
 ///     host-peer send PORT SENDER COUNT [BATCH]
 ///     host-peer send-all PORT SENDER COUNT BATCH
@@ -24,6 +24,7 @@ import Netmap
 ///     host-peer station-listen PORT STATION BOARD
 ///     host-peer station-flap PORT PORT STATION COUNT
 ///     host-peer hold PORT
+///     host-peer hold-in NAMESPACE PORT
 ///     host-peer hold-many PIPES
 ///     host-peer open-all NAME COUNT
 ///     host-peer open-loop NAME
@@ -31,13 +32,13 @@ import Netmap
 ///     host-peer overhear SOCKET [CONNECTIONS]
 ///     host-peer fork-embedded
 ///
-/// `listen` receives for ever what a switch did not drop: packets may be missing, but none may be damaged
-/// or out of order. A flow goes over interfaces, which may lose packets: its sender pauses some
-/// microseconds after each batch, its receiver wants every sender's numbers to go up. Holding does not
-/// even sync; holding many opens both ends of so many pipes, and waits for all of them.
+/// `listen` receives without end the packets that a switch did not drop: packets may be missing, but none may
+/// be damaged or out of order. A flow passes through interfaces, which may lose packets: its sender pauses for
+/// some microseconds after each batch, and its receiver requires increasing numbers from each sender. `hold`
+/// does not even sync. `hold-many` opens both ends of PIPES pipes, and waits on all of them.
 ///
-/// Packets carry the sender's number, their own number, and a check word. COUNT 0 goes on for ever. Says
-/// `ready` once the port is open; then, at the end, what it saw, or what was wrong.
+/// Packets carry the sender's number, their own number, and a check word. With COUNT 0 a command does not end.
+/// Each prints `ready` once the port is open, and its result or error at the end.
 @main
 struct HostPeer {
   static func main() {
@@ -144,12 +145,12 @@ struct HostPeer {
       }
       try port.sync(.transmit)
     }
-    // What a switch's receiver has no room for yet.
+    // Packets that a switch's receiver has no room for yet.
     while waitsForRoom, port.transmitRing(0).space < port.transmitRing(0).slotCount - 1 {
       _ = try port.wait(for: .transmit, timeout: .milliseconds(10))
       try port.sync(.transmit)
     }
-    // A close does not wait for the receiver: what was sent stays in its ring.
+    // A close does not wait for the receiver: sent packets stay in its ring.
     say("sent \(number)")
   }
 
@@ -164,7 +165,7 @@ struct HostPeer {
       _ = try port.wait(for: .receive)
       var ring = port.receiveRing(0)
       while count == 0 || received < count, let packet = ring.next() {
-        // What a sender had reserved when it was killed arrives empty.
+        // Slots that a sender had reserved when it was killed arrive empty.
         if mayMissSome, packet.bytes.byteCount == 0 { continue }
         guard let content = Content(packet.bytes) else { fail("damaged after \(received)") }
         if let before = last, before.sender == content.sender {
@@ -173,7 +174,7 @@ struct HostPeer {
             fail("\(content.number) of \(content.sender) after \(before.number)")
           }
         } else {
-          // The first sender may have begun before us; a later one is seen from its first packet on.
+          // The first sender may have begun earlier; later senders are seen from their first packet on.
           guard last == nil || content.number == 0 || mayMissSome else {
             fail("the first of sender \(content.sender) is \(content.number)")
           }
@@ -188,7 +189,7 @@ struct HostPeer {
     say("received \(received) of \(senders), last \(last?.number ?? 0)")
   }
 
-  /// Opens and closes an exclusive port, which each time nobody else must be able to open.
+  /// Opens and closes an exclusive port, and checks that a second open fails each time.
   static func reopen(_ name: String, count: Int) throws {
     for _ in 0..<count {
       let port = try Port(name, engine: HostEngine.shared)
@@ -198,7 +199,7 @@ struct HostPeer {
     say("reopened \(count)")
   }
 
-  /// A child of fork(2) must be refused the ports of its parent's embedded engine.
+  /// Checks that a fork(2) child cannot use the ports of its parent's embedded engine.
   static func forkEmbedded() throws {
     let engine = try EmbeddedEngine()
     let (a, b) = (
@@ -235,7 +236,7 @@ struct HostPeer {
   }
 }
 
-/// What a packet carries.
+/// The content of a packet.
 struct Content {
   let sender: UInt64
   let number: UInt64
@@ -249,7 +250,7 @@ struct Content {
     self.number = number
   }
 
-  /// Nil when the packet is not as it was sent.
+  /// Nil when the packet is damaged.
   init?(_ bytes: RawSpan) {
     guard bytes.byteCount == 60 else { return nil }
     unsafe sender = bytes.unsafeLoadUnaligned(fromByteOffset: 0, as: UInt64.self)

@@ -1,9 +1,10 @@
 import Glibc
 import Synchronization
 
-/// How far a receiver has come, in a file that outlives it: two words of 64 bits.
+/// A receiver's progress, in a file that outlives the process: two words of 64 bits.
 ///
-/// 0: the number of the first packet it saw, plus one. 1: the number of the last one, plus one.
+/// Word 0: the number of the first packet received, plus one. Word 1: the number of the last
+/// packet, plus one.
 @safe
 struct ReceiveProgress {
   private let words: UnsafeMutablePointer<Atomic<UInt64>>

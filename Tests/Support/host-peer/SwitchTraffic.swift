@@ -2,22 +2,22 @@ import Glibc
 import Netmap
 import Synchronization
 
-// Stations on a switch, for tests of its faults. Each has a number, which its address is made of; what it
-// has done it writes on a board, a file that outlives it:
+// Stations on a switch, for tests of switch faults. Each station has a number, from which its address derives,
+// and writes its counters to a board, a file that outlives the process:
 //
-// word 0: not 0 when senders are to stop; 1 + station: packets received; 64 + station: packets sent.
+// word 0: not 0 when senders must stop; word 1 + station: packets received; word 64 + station: packets sent.
 
 extension HostPeer {
-  /// Sends to each of some stations in turn, until the board says stop; then stays until it is killed.
+  /// Sends to each of some stations in turn until the board says stop, then stays until it is killed.
   ///
   /// - Parameters:
-  ///   - port: The station's.
-  ///   - own: Its number.
-  ///   - targets: Numbers of stations, 255 for everybody.
-  ///   - incarnation: Higher than that of the one before.
-  ///   - board: The file.
+  ///   - port: The station's port.
+  ///   - own: The station's number.
+  ///   - targets: Numbers of stations; 255 for a broadcast.
+  ///   - incarnation: A higher number than that of the previous process with this station.
+  ///   - board: The file with the counters.
   ///   - pause: Microseconds after each batch.
-  /// - Throws: What the port's calls throw.
+  /// - Throws: The errors of the port's calls.
   static func sendToStations(
     _ port: Port, own: UInt8, targets: [UInt8], incarnation: UInt64, board: Board, pause: UInt32
   ) throws {
@@ -29,7 +29,8 @@ extension HostPeer {
       var ring = port.transmitRing(0)
       var room = min(ring.space, 16)
       guard room > 0 else {
-        // No time limit: whoever is waited for must see to it that this ends. Only a stop is looked for.
+        // The timeout is long: the receiver's end must wake this sender. It only bounds the wait for a stop
+        // request.
         _ = try port.wait(for: .transmit, timeout: .seconds(60))
         continue
       }
@@ -47,7 +48,7 @@ extension HostPeer {
       try dropReceived(port)
       if pause > 0 { usleep(pause) }
     }
-    // What waits for room is sent when there is some.
+    // Packets that wait for room leave when there is room.
     while port.transmitRing(0).space < port.transmitRing(0).slotCount - 1 {
       _ = try port.wait(for: .transmit, timeout: .milliseconds(10))
       try port.sync(.transmit)
@@ -59,15 +60,17 @@ extension HostPeer {
     }
   }
 
-  /// Takes what has come for everybody, of which nothing is wanted.
+  /// Discards received broadcasts.
   private static func dropReceived(_ port: Port) throws {
     try port.sync(.receive)
     var ring = port.receiveRing(0)
     ring.skip()
   }
 
-  /// Receives for ever: each packet whole, meant for this station, and numbered above the one before of
-  /// its sender.
+  /// Receives without end.
+  ///
+  /// Each packet must be undamaged, addressed to this station, and have a higher number than its sender's
+  /// previous packet.
   static func listenAsStation(_ port: Port, own: UInt8, board: Board) throws {
     try announce(port, own)
     say("ready")
@@ -77,24 +80,26 @@ extension HostPeer {
       _ = try port.wait(for: .receive)
       var ring = port.receiveRing(0)
       while let packet = ring.next() {
-        // What a sender had reserved when it was killed arrives empty; announcements are for the switch.
+        // Slots that a sender had reserved when it was killed arrive empty. Announcements are for the switch.
         if packet.bytes.byteCount == 0 { continue }
         received += 1
         if packet.bytes.byteCount == 61 { continue }
         guard let content = StationContent(packet.bytes) else { fail("damaged after \(received)") }
         let key = Int(content.sender) << 8 | Int(content.target)
-        // One more, so that 0 stands for none.
+        // Plus one, so that 0 means none.
         guard content.number + 1 > last[key] else {
           fail("\(content.number) of \(content.sender) to \(content.target) after \(last[key] - 1)")
         }
         last[key] = content.number + 1
       }
-      // Counted by the ring at the next sync, and here: what is given back has been counted.
+      // The ring counts these packets at the next sync, and the board counts them here, before their slots are
+      // returned.
       board[1 + Int(own)] = received
     }
   }
 
-  /// Sends from 2^20 random addresses, and from its own in turn with another station's port.
+  /// Sends from 2^20 random addresses, and from the station's address alternately on its own and another
+  /// station's port.
   static func flap(_ ports: [Port], own: UInt8, count: Int) throws {
     say("ready")
     var state: UInt64 = 0x9e37_79b9
@@ -126,7 +131,7 @@ extension HostPeer {
     say("sent \(sent)")
   }
 
-  /// Has the switch know where the station is: a frame of 61 bytes, which counts nowhere.
+  /// Lets the switch learn the station's address from a frame of 61 bytes, which no counter includes.
   private static func announce(_ port: Port, _ own: UInt8) throws {
     port.inject(StationContent.announcement(own))
     try port.sync(.transmit)
@@ -150,7 +155,7 @@ struct StationContent {
       ^ (number &* 0xbf58_476d_1ce4_e5b9)
   }
 
-  /// First byte lowest.
+  /// The station's address, with its first byte in the lowest bits.
   static func address(_ station: UInt8) -> UInt64 {
     station == 255 ? 0xffff_ffff_ffff : 0x02 | UInt64(station) << 40 | 0x77 << 16
   }
@@ -162,7 +167,7 @@ struct StationContent {
     return addresses + [UInt8](repeating: 0, count: 49)
   }
 
-  /// Nil when the packet is not as it was sent.
+  /// Nil when the packet is damaged.
   init?(_ bytes: RawSpan) {
     guard bytes.byteCount == 60 else { return nil }
     unsafe sender = bytes.unsafeLoad(fromByteOffset: 14, as: UInt8.self)

@@ -5,9 +5,9 @@ import NetmapClient
 import NetmapCore
 import Synchronization
 
-/// What can be done with doorbells, and with the wait words that name them.
+/// Attacks with doorbells, and with the wait words that name doorbells.
 enum BellAttacks {
-  /// Fills every doorbell that the daemon hands out, makes it one that blocks, and asks the daemon to ring.
+  /// Fills every doorbell that the daemon hands out, makes it blocking, and asks the daemon to ring.
   static func ring(_ name: String, _ flags: UInt64) throws {
     let client = try RawClient()
     let port = try client.register(name, flags: BindingFlags(rawValue: flags))
@@ -22,7 +22,8 @@ enum BellAttacks {
     withExtendedLifetime((client, port.token, bells)) { HostilePeer.waitForEnd() }
   }
 
-  /// Spoils its own doorbell, and has everybody who shares a ring with it ring that again and again.
+  /// Damages its own doorbell, and makes every process that shares a ring with it ring that doorbell
+  /// repeatedly.
   static func lure(_ name: String, _ flags: UInt64, _ way: String) throws {
     let client = try RawClient()
     let raw = try client.register(name, flags: BindingFlags(rawValue: flags))
@@ -34,7 +35,7 @@ enum BellAttacks {
       announce(number(of: client), on: raw)
       send(from: port)
       receive(on: port)
-      // Whoever sleeps; what could be rung may be broken.
+      // Rings every other sleeper; the doorbells may be damaged.
       for number in numbers {
         try? Wire.send(.ring, on: client.mailbox, files: [], waits: false) { $0.put(number) }
       }
@@ -42,7 +43,7 @@ enum BellAttacks {
     }
   }
 
-  /// Passes packets with whoever has the other end of its pipe.
+  /// Exchanges packets with the process at the other end of its pipe.
   static func honest(_ name: String, _ count: Int) throws {
     let port = try Port(name, engine: HostEngine.shared)
     HostilePeer.say("ready")
@@ -59,7 +60,7 @@ enum BellAttacks {
     HostilePeer.waitForEnd()
   }
 
-  /// Says whether anybody rings it within three seconds, although it announces itself nowhere.
+  /// Prints whether any process rings this client within three seconds, although it announces itself nowhere.
   static func expectQuiet(_ name: String) throws {
     let client = try RawClient()
     let port = try client.register(name)
@@ -70,7 +71,7 @@ enum BellAttacks {
     withExtendedLifetime(port.token) { HostilePeer.waitForEnd() }
   }
 
-  /// Has the worker wake somebody else whenever it makes progress on this port.
+  /// Makes the worker wake another process whenever the worker makes progress on this port.
   static func ringOthers(_ name: String, _ number: UInt32) throws {
     let client = try RawClient()
     let raw = try client.register(name)
@@ -85,7 +86,8 @@ enum BellAttacks {
     }
   }
 
-  /// Is rung so often without ever looking, and then sleeps until a packet comes, several times.
+  /// Lets other processes ring it `count` times without looking, then sleeps several times until a packet
+  /// comes.
   static func unread(_ name: String, _ count: Int) throws {
     let connection = try DaemonConnection()
     let ends = try ["{1", "}1"].map { end throws in
@@ -114,7 +116,7 @@ enum BellAttacks {
       }
       send(from: ports[0])
       receive(on: ports[1])
-      // Until somebody has taken one of the announcements.
+      // Wait until a process has taken one of the announcements.
       let end = monotonicNanoseconds() + 20_000_000
       while monotonicNanoseconds() < end,
         unsafe words.allSatisfy({
@@ -142,7 +144,7 @@ enum BellAttacks {
     withExtendedLifetime((ends, connection)) { HostilePeer.waitForEnd() }
   }
 
-  /// Opens ports, and wakes the worker as fast as it can without having anything for it.
+  /// Opens ports, and wakes the worker as fast as possible without any work for it.
   static func storm(_ name: String, _ count: Int) throws {
     let client = try RawClient()
     let ports = try (0..<count).map { try client.register("\(name)\($0){1") }
@@ -176,7 +178,7 @@ enum BellAttacks {
       doorbells: DoorbellTable())
   }
 
-  /// Everything that a process has been given to ring or to watch, and whose numbers have been announced.
+  /// Collects the doorbells that the process may ring or watch, and the doorbell numbers announced to it.
   private static func bells(
     of client: RawClient
   ) throws -> (files: [OwnedFile], numbers: [UInt32]) {
@@ -210,8 +212,8 @@ enum BellAttacks {
 
   /// - Parameters:
   ///   - file: A doorbell.
-  ///   - way: `fill`: makes it full, and one that blocks. `shut`: nothing can be sent on it. `files`: has
-  ///     descriptors lie in it. `small`: has room for as little as can be.
+  ///   - way: `fill` makes it full and blocking. `shut` shuts the socket down. `files` queues a message with a
+  ///     descriptor. `small` gives it the smallest send buffer.
   private static func spoil(_ file: CInt, _ way: String) {
     switch way {
     case "shut": shutdown(file, CInt(SHUT_RDWR))
@@ -224,7 +226,7 @@ enum BellAttacks {
     default:
       _ = fcntl(file, F_SETFL, O_NONBLOCK)
       var most = UInt64.max - 1
-      // What others cannot be sent on.
+      // A write to a doorbell that only other processes can send on raises SIGPIPE.
       signal(SIGPIPE, SIG_IGN)
       while unsafe write(file, &most, 8) > 0 {}
       _ = fcntl(file, F_SETFL, 0)
@@ -232,7 +234,7 @@ enum BellAttacks {
   }
 
   private static func announce(_ number: UInt32, on port: RawPort) {
-    // Where the other end looks. This end's words have what wakes that.
+    // Writes to the words that the other end reads. The words of this end name the other end's sleepers.
     for end in 1..<port.segment.endCount {
       for direction in Direction.allCases {
         guard let words = unsafe RingWords(port.segment, port.region, end, direction, 0) else {

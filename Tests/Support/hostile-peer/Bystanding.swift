@@ -2,9 +2,9 @@ import Glibc
 import Netmap
 import Synchronization
 
-/// What two well-behaved processes and their test share: a page of words.
+/// A page of words that two well-behaved processes share with their test.
 ///
-/// 0: whether the sender shall end. 1: packets sent. 2: packets received.
+/// Word 0: whether the sender must stop. Word 1: packets sent. Word 2: packets received.
 @safe
 struct BystanderBoard {
   private let words: UnsafeMutablePointer<Atomic<UInt64>>
@@ -31,16 +31,16 @@ struct BystanderBoard {
   }
 }
 
-/// Two processes that pass numbered packets and harm nobody.
+/// Two processes that exchange numbered packets and attack nothing.
 enum Bystanding {
-  /// More are not on their way at a time, so that no ring can be too full for them.
+  /// The maximum number of packets in flight, so that no ring can be too full for them.
   private static let window: UInt64 = 256
 
   private static func content(_ number: UInt64, _ place: Int) -> UInt8 {
     UInt8(truncatingIfNeeded: (number &* 0x9e37_79b9_7f4a_7c15) >> (UInt64(place) % 7 * 8))
   }
 
-  /// Frames go to everybody on a switch: nobody has to be learned.
+  /// Frames are broadcasts, so the switch need not learn any address.
   private static func frame(_ number: UInt64) -> [UInt8] {
     var bytes: [UInt8] = [255, 255, 255, 255, 255, 255, 2, 0, 0, 0x62, 0x79, 1, 0x88, 0xb5]
     for place in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: number >> (8 * UInt64(place)))) }
@@ -72,7 +72,7 @@ enum Bystanding {
       var ring = port.receiveRing(0)
       while let packet = ring.next() {
         let bytes = (0..<packet.bytes.byteCount).map { packet.bytes[$0] }
-        // Others on a switch may send to everybody, too.
+        // Other processes on a switch may send broadcasts too.
         guard bytes.count >= 12, Array(bytes[6..<12]) == [2, 0, 0, 0x62, 0x79, 1] else { continue }
         guard bytes == frame(number) else {
           HostilePeer.fail("packet \(number) is \(bytes)")

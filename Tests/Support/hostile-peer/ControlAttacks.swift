@@ -6,9 +6,9 @@ import NetmapClient
 import NetmapCore
 import Synchronization
 
-/// Sequences of messages that no client of ours sends.
+/// Sequences of messages that the package's own client never sends.
 enum ControlAttacks {
-  /// Asks for a port, and says hello on the same connection before the answer has come.
+  /// Asks for a port, and sends a hello on the same connection before the answer has arrived.
   static func registerHello(_ name: String, rounds: Int) throws {
     let client = try RawClient()
     var bound = 0
@@ -35,7 +35,7 @@ enum ControlAttacks {
     HostilePeer.say("ready \(bound)")
   }
 
-  /// Becomes a client by mailboxes of which it keeps the daemon's end, then hangs up.
+  /// Becomes a client with mailboxes whose daemon ends it keeps, then hangs up.
   static func keepMailboxes(_ count: Int) throws {
     var kept: [MessageSocket] = []
     var accepted = 0
@@ -44,7 +44,7 @@ enum ControlAttacks {
       let (mine, theirs) = try MessageSocket.pair()
       try Wire.send(.hello, on: token, files: [theirs.descriptor])
       if Wire.answer(on: mine, within: 5).isDone { accepted += 1 }
-      // Hang up on one half of them, leave the other half open for a moment.
+      // Hang up on half of each pair; leave the other half open for a moment.
       mine.close()
       kept.append(theirs)
     }
@@ -52,7 +52,7 @@ enum ControlAttacks {
     withExtendedLifetime(kept) { HostilePeer.waitForEnd() }
   }
 
-  /// Counts as many drops as can be, in its own port.
+  /// Sets the drop counters of its own port to the maximum.
   static func fillCounters(_ name: String) throws {
     let port = try RawClient().register(name)
     for end in 0..<port.segment.endCount {
@@ -73,7 +73,7 @@ enum ControlAttacks {
     withExtendedLifetime(port.token) { HostilePeer.waitForEnd() }
   }
 
-  /// Closes ports and goes on sending from them.
+  /// Closes ports and continues to send from them.
   static func sendAfterClose(_ name: String, _ count: Int) throws {
     let connection = try DaemonConnection()
     var (ports, tokens): ([AttachedPort], [Token]) = ([], [])
@@ -85,7 +85,7 @@ enum ControlAttacks {
       ports.append(attached)
       tokens.append(opened.token)
     }
-    // How far each has been carried: the worker gives slots back.
+    // Counts the ports whose packets the worker has carried: the worker returns their slots.
     func send(for nanoseconds: UInt64) -> Int {
       var carried = Set<Int>()
       let end = monotonicNanoseconds() + nanoseconds
@@ -107,7 +107,7 @@ enum ControlAttacks {
       return carried.count
     }
     _ = send(for: 300_000_000)
-    // While all rings are full.
+    // Close while all rings are full.
     for token in tokens {
       token.close()
       _ = send(for: 2_000_000)
@@ -118,7 +118,7 @@ enum ControlAttacks {
     withExtendedLifetime(connection) { HostilePeer.waitForEnd() }
   }
 
-  /// Connects and says nothing.
+  /// Connects and sends nothing.
   static func staySilent(_ count: Int) throws {
     var sockets: [MessageSocket] = []
     let address = try Wire.address()
@@ -127,14 +127,14 @@ enum ControlAttacks {
     withExtendedLifetime(sockets) { HostilePeer.waitForEnd() }
   }
 
-  /// Asks what is wrong with everybody's memory.
+  /// Asks the daemon to check the memory of all ports.
   static func check() throws {
     let client = try RawClient()
     let answer = try Wire.ask(.check, on: client.mailbox, within: 5)
     HostilePeer.say(answer.isDone ? "got a check" : "\(answer.text)")
   }
 
-  /// Opens and closes, and never says that it looks at what it closed no more.
+  /// Opens and closes ports, but never tells the daemon that it has unmapped them.
   static func neverForget(_ name: String, _ count: Int) throws {
     let client = try RawClient()
     var (opened, refused) = (0, 0)
@@ -150,7 +150,7 @@ enum ControlAttacks {
     withExtendedLifetime(client) { HostilePeer.waitForEnd() }
   }
 
-  /// Connects and asks for ports without receiving what is answered.
+  /// Connects and asks for ports without receiving the answers.
   static func leaveUnread(_ name: String, _ count: Int) throws {
     let client = try RawClient()
     var kept: [MessageSocket] = []
@@ -178,13 +178,13 @@ enum ControlAttacks {
     withExtendedLifetime((client, kept)) { HostilePeer.waitForEnd() }
   }
 
-  /// Opens a port and closes it again, as everybody does, so many times.
+  /// Opens and closes a port `count` times, as a normal client does.
   static func reopen(_ name: String, _ count: Int) throws {
     for _ in 0..<count { try Port(name, engine: HostEngine.shared).close() }
     HostilePeer.say("reopened \(count)")
   }
 
-  /// Opens one port.
+  /// Opens one port, and prints what it got.
   static func open(_ name: String, _ flags: UInt64) throws {
     let client = try RawClient()
     let token = try Wire.connect()
@@ -198,7 +198,9 @@ enum ControlAttacks {
     withExtendedLifetime((client, port.token)) { HostilePeer.waitForEnd() }
   }
 
-  /// Asks as fast as the socket takes it, on many connections, and reads no answer.
+  /// Sends requests as fast as the socket accepts them and reads no answers.
+  ///
+  /// Requests to open use a new connection each time.
   static func flood(_ kind: String, seconds: Int) throws {
     let client = try RawClient()
     let (mine, theirs) = try MessageSocket.pair()
@@ -227,7 +229,7 @@ enum ControlAttacks {
     HostilePeer.waitForEnd()
   }
 
-  /// Locks a ring of its port, breaks with the daemon, and lives on.
+  /// Locks a ring of its port, breaks off with the daemon, and keeps running.
   static func lockAndLive(_ name: String, _ way: String) throws {
     let client = try RawClient()
     let port = try client.register(name)
@@ -252,7 +254,7 @@ enum ControlAttacks {
     withExtendedLifetime((client, port.token)) { HostilePeer.waitForEnd() }
   }
 
-  /// Dies with a ring locked and an announcement of the last lease that can be numbered.
+  /// Dies with a locked ring and an announced lease that has the last possible sequence number.
   static func lastSequence(_ name: String) throws {
     let client = try RawClient()
     let port = try client.register(name)
@@ -270,18 +272,20 @@ enum ControlAttacks {
     raise(SIGKILL)
   }
 
-  /// Buffers of a list. While the daemon walks through so many the thread that rewrites them may be kept from
-  /// running for some milliseconds.
+  /// Number of buffers in a list.
+  ///
+  /// While the daemon walks so many, the rewriting thread may not run for some milliseconds.
   private static let circleLength = 16_384
 
-  /// Closes ports whose lists of extra buffers run in a circle, with a thread that marks every buffer as in
-  /// use again as fast as the daemon takes it back: until SIGUSR1 says that others were served meanwhile, or for
-  /// ten seconds.
+  /// Closes ports whose lists of extra buffers are circular.
+  ///
+  /// Meanwhile a thread marks every buffer as in use again as fast as the daemon reclaims it, until SIGUSR1
+  /// reports that the daemon has served other clients, or for ten seconds.
   static func circle(_ name: String, _ count: Int) throws {
     var signals = sigset_t()
     unsafe sigemptyset(&signals)
     unsafe sigaddset(&signals, SIGUSR1)
-    // Before any thread is started.
+    // Before any thread starts, so that all threads inherit the mask.
     unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
     let client = try RawClient()
     HostilePeer.say("ready")
@@ -289,7 +293,7 @@ enum ControlAttacks {
       let token = try Wire.connect()
       let (opened, answer) = try client.register(name, extraBuffers: circleLength, on: token)
       guard let port = opened else { throw AttackError("\(name): \(answer.text)") }
-      // Who has each buffer of an interface's region lies in a memory of its own.
+      // The owners of the buffers in an interface's region are in a separate memory.
       guard let file = answer.files.first(where: { link($0).contains("netmap-owners") }) else {
         throw AttackError("no owner bytes among \(answer.files.map(link))")
       }
@@ -333,7 +337,7 @@ enum ControlAttacks {
   }
 }
 
-/// Raised once, by another thread.
+/// A flag that another thread raises once.
 final class Flag: Sendable {
   private let value = Atomic<Bool>(false)
   var isRaised: Bool { value.load(ordering: .acquiring) }

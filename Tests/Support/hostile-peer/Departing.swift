@@ -4,9 +4,9 @@ import NetmapClient
 import NetmapCore
 import Synchronization
 
-/// Ports that leave a switch while words in shared memory say something else.
+/// Ports that leave a switch while words in shared memory contradict that.
 enum Departing {
-  /// A port on a switch, with the switch's own memory.
+  /// Opens a port on a switch, and maps the switch's memory.
   private static func open(
     _ name: String, _ client: RawClient
   ) throws -> (port: RawPort, bridge: BridgeSegment) {
@@ -29,21 +29,23 @@ enum Departing {
     [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 0x66, 0x88, 0xb5]
     + [UInt8](repeating: 6, count: 46)
 
-  /// Has the worker wake the sleepers of a port that has left: the port's generation is written back, it is said to
-  /// wait for room in a port that the worker serves, and its sleepers have doorbells that nobody knows, so that the
-  /// worker reads its mail in the middle of that, which says that the port has gone.
+  /// Makes the worker wake the sleepers of a port that has left.
+  ///
+  /// Restores the port's generation, sets it as waiting for room in a port that the worker serves, and gives
+  /// its sleepers unknown doorbell numbers. The worker then reads its mail in the middle of the wake-up, and
+  /// learns there that the port is gone.
   static func wake(_ bridge: String, rounds: Int) throws {
     let client = try RawClient()
     for round in 0..<rounds {
       let (leaver, memory) = try open("\(bridge):x\(round)", client)
       _ = try client.neighbours()
-      // The worker maps what is there when it opens its end.
+      // The worker maps the ports that exist when it opens its end.
       let served = try Port("\(bridge):r\(round)/i", engine: HostEngine.shared)
       guard let target = try client.neighbours().last else { throw AttackError("no neighbour") }
       let sender = try Port("\(bridge):s\(round)", engine: HostEngine.shared)
       let waiting = unsafe try words(leaver.segment, leaver.region, .transmit)
       let receiving = unsafe try words(target.segment, target.region, .receive)
-      // Its first slots are given back with the packets that come after them.
+      // The worker returns the first slots together with the packets after them.
       func send() throws {
         for _ in 0..<8 { sender.inject(frame) }
         try sender.sync(.transmit)
@@ -76,15 +78,15 @@ enum Departing {
     withExtendedLifetime(client) { HostilePeer.waitForEnd() }
   }
 
-  /// Opens and closes a port so many times, while the lock of the worker's ring, or of the port's own, is said to be
-  /// taken.
+  /// Opens and closes a port `count` times, while the lock of the worker's ring, or of the port's own ring,
+  /// appears to be held.
   ///
   /// - Parameters:
   ///   - bridge: The switch.
-  ///   - count: How many times.
-  ///   - holder: In whose name: of the process of this number, or `own`.
-  ///   - place: `worker`: the worker's ring; `own`: that of the port that is closed.
-  /// - Throws: When a port cannot be opened.
+  ///   - count: Number of repetitions.
+  ///   - holder: The apparent holder of the lock: a process number, or `own`.
+  ///   - place: `worker` for the worker's ring; `own` for the ring of the port that is closed.
+  /// - Throws: ``AttackError`` when a port cannot be opened.
   static func lock(_ bridge: String, _ count: Int, _ holder: String, _ place: String) throws {
     let client = try RawClient()
     let directory = try Directory(

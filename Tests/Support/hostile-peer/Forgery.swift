@@ -2,9 +2,9 @@ import Glibc
 import NetmapClient
 import NetmapCore
 
-/// Sockets that were connected to somebody else's listener, and daemons that are none.
+/// Sockets connected to another user's listener, and false daemons.
 enum Forgery {
-  /// Listens as a quiet service does: it neither accepts nor answers.
+  /// Listens as a silent service does: it neither accepts nor answers.
   static func listen(_ path: String) throws {
     let file = try DaemonAddress(path: path).listen()
     _ = unsafe chmod(path, 0o666)
@@ -12,8 +12,9 @@ enum Forgery {
     withExtendedLifetime(file) { HostilePeer.waitForEnd() }
   }
 
-  /// Offers connections to a listener of another user's as mailbox and for answers, so that its
-  /// credentials are taken for this process's; then asks for the port that was opened so.
+  /// Offers connections to another user's listener as a mailbox and for answers, so that the daemon
+  /// takes the listener's credentials for this process's; then asks for the ports that were opened
+  /// that way.
   static func forge(_ path: String) throws {
     let own = try RawClient()
     let listener = try DaemonAddress(path: path)
@@ -21,16 +22,16 @@ enum Forgery {
       guard let socket = try listener.connect() else { throw AttackError("nobody listens there") }
       return socket
     }
-    // As a mailbox, by hello on a connection of its own.
+    // As a mailbox, with a hello on a separate connection.
     let carrier = try Wire.connect()
     let mailbox = try forged()
     try? Wire.send(.hello, on: carrier, files: [mailbox.descriptor])
-    // The tags of everybody who may be there: slots and epochs count up.
+    // Try the tags of all clients that may exist: slots and epochs count up.
     let reply = try forged()
     var tokens: [MessageSocket] = []
     for epoch in 1...24 as ClosedRange<UInt64> {
       for slot in 0..<24 as Range<UInt64> where epoch << 32 | slot != own.tag {
-        // It may have been hung up on meanwhile.
+        // The daemon may have hung up in the meantime.
         guard let token = try? Wire.connect() else { continue }
         try? Wire.send(.register, on: token, files: [reply.descriptor]) {
           if let name = try? PortName("forged\(slot){\(epoch)") {
@@ -41,14 +42,14 @@ enum Forgery {
         tokens.append(token)
       }
     }
-    // Whatever is decided on other threads.
+    // The daemon decides some requests on other threads.
     usleep(300_000)
     for token in tokens { look(at: token, own) }
     HostilePeer.say("ready")
     withExtendedLifetime((mailbox, carrier, reply)) { HostilePeer.waitForEnd() }
   }
 
-  /// Asks for the port that a token may have been bound to.
+  /// Asks for the port that a token may be bound to.
   private static func look(at token: MessageSocket, _ own: RawClient) {
     guard
       let answer = try? Wire.ask(
@@ -61,7 +62,7 @@ enum Forgery {
         + " backend \(port?.registration.backend?.name ?? "none")")
   }
 
-  /// Says what it is sent by whoever takes it for a daemon.
+  /// Prints the messages from clients that take this process for a daemon.
   static func fakeDaemon(_ path: String) throws {
     let address = try DaemonAddress(path: path)
     let file = try address.listen()

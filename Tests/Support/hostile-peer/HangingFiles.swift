@@ -3,8 +3,10 @@ import Glibc
 import NetmapClient
 import NetmapCore
 
-/// A file of a file system of this process's own, fuse(4), which does not answer when it matters: whoever closes the
-/// file, or touches its pages, waits in the kernel and cannot be killed. `umount -f` ends that.
+/// A file on a fuse(4) file system of this process, which does not answer some requests.
+///
+/// A process that closes the file, or touches its pages, blocks in the kernel and cannot be killed. `umount -f`
+/// ends that.
 enum HangingFiles {
   /// Opcodes of fuse(4).
   private enum Call {
@@ -16,7 +18,7 @@ enum HangingFiles {
     static let interrupt: UInt32 = 36
   }
 
-  /// Mounts it on a file.
+  /// Mounts the file system on a file.
   private static func mount(_ path: String) throws {
     let device = unsafe Glibc.open("/dev/fuse", O_RDWR | O_CLOEXEC)
     guard device >= 0 else { throw AttackError("/dev/fuse: errno \(errno)") }
@@ -47,7 +49,7 @@ enum HangingFiles {
           answer.put(word)
         }
       case Call.getattr:
-        // How long that is valid; number, size, blocks, three times; their nanoseconds, mode, links, ...
+        // Validity; number, size, blocks, three times; their nanoseconds, mode, links, ...
         for word: UInt64 in [1000, 0, 1, 65_536, 128, 0, 0, 0] { answer.put(word) }
         for word: UInt32 in [0, 0, 0, 0o100644, 1, 0, 0, 0, 4096, 0] { answer.put(word) }
       case Call.open: for _ in 0..<2 { answer.put(UInt64(0)) }
@@ -63,14 +65,14 @@ enum HangingFiles {
     }
   }
 
-  /// Has the daemon close such files.
+  /// Makes the daemon close such files.
   static func close(_ path: String) throws {
     try mount(path)
     let files = (0..<4).map { _ in unsafe Glibc.open(path, O_RDWR | O_CLOEXEC) }
     guard files.allSatisfy({ $0 >= 0 }) else { throw AttackError("open: errno \(errno)") }
     let client = try RawClient()
     let plain = try MessageSocket.pair()
-    // More than a request takes.
+    // More descriptors than a request takes.
     try Wire.send(
       .list, on: client.mailbox, files: [plain.1.descriptor, plain.1.descriptor] + files
     ) { $0.put(UInt32(0)) }
@@ -79,11 +81,11 @@ enum HangingFiles {
     withExtendedLifetime((client, plain)) { HostilePeer.waitForEnd() }
   }
 
-  /// Asks for a module with a seal on which every receive hangs.
+  /// Asks for a module with a request socket on which every receive hangs.
   static func seal(_ path: String, _ bridge: String, _ module: String) throws {
     try mount(path)
     let file = unsafe Glibc.open(path, O_RDWR | O_CLOEXEC)
-    // The kernel asks for its size.
+    // The call makes the kernel ask for the file's size.
     var status = stat()
     _ = unsafe fstat(file, &status)
     let page = unsafe mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0)
@@ -95,7 +97,7 @@ enum HangingFiles {
     guard clinux_pass_credentials(theirs.descriptor) == 0 else { throw AttackError("credentials") }
     try mine.send(Message.bytes(.control) { $0.put(request) })
     let (socket, address) = (theirs.descriptor, UInt(bitPattern: page))
-    // Holds the lock of the queue while it waits for the page.
+    // This receive holds the lock of the socket's queue while it waits for the page.
     try EngineThread.start("peek") {
       _ = unsafe recv(
         socket, UnsafeMutableRawPointer(bitPattern: address), 4096, CInt(MSG_PEEK))

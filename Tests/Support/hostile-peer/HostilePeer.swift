@@ -1,6 +1,6 @@
 import Glibc
 
-/// A process that means harm, or one that does not and is watched while others do:
+/// A hostile process, or a well-behaved one that a test watches during attacks:
 ///
 ///     hostile-peer bystand-send PORT BOARD
 ///     hostile-peer bystand-receive PORT BOARD
@@ -41,8 +41,8 @@ import Glibc
 ///     hostile-peer hanging-close PATH
 ///     hostile-peer hanging-seal PATH SWITCH MODULE
 ///
-/// Attackers say `ready` when the harm is done or is being done, `got` and what it is when they have
-/// something that is not theirs, and end when they are killed.
+/// Attackers print `ready` when the attack is done or in progress, and `got` with a description
+/// when they obtain something that is not theirs. They run until they are killed.
 @main
 struct HostilePeer {
   static func main() {

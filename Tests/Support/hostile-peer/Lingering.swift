@@ -5,10 +5,10 @@ import NetmapCore
 
 /// Descriptors whose close(2) blocks.
 enum Lingering {
-  /// One end of a TCP connection over the loopback interface, with a full window and `SO_LINGER`: whoever
-  /// closes its last copy waits.
+  /// Connects two TCP sockets over the loopback interface, with a full window and `SO_LINGER`: closing the last
+  /// copy of the first one blocks.
   ///
-  /// - Returns: The end, and the other one, which has to stay open and reads nothing.
+  /// - Returns: The first socket, and its peer, which must stay open and reads nothing.
   private static func connection(seconds: Int) throws -> (CInt, CInt) {
     let listener = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
     var address = sockaddr_in()
@@ -37,14 +37,14 @@ enum Lingering {
     return (sender, other)
   }
 
-  /// Gives the daemon the last copies of such descriptors.
+  /// Gives the daemon the last copies of such sockets.
   ///
   /// - Parameters:
-  ///   - way: `mailbox`, `reply`, `namespace`, `extra`: what it is taken for; `unread`: in a message that the
-  ///     daemon does not read before it closes the connection; `client`: the same in a mailbox.
-  ///   - seconds: How long a close would take.
-  /// - Throws: When there is no such way, or nobody listens.
-  /// - Throws: When there is no such way, or nobody listens.
+  ///   - way: `mailbox`, `reply`, `namespace` and `extra` say what the daemon takes the socket for. `unread`
+  ///     puts it into a message that the daemon does not read before it closes the connection; `client` does
+  ///     the same in a mailbox.
+  ///   - seconds: How long a close blocks.
+  /// - Throws: ``AttackError`` for an unknown way, or when no daemon listens.
   static func linger(_ way: String, seconds: Int) throws {
     var (mine, others): ([CInt], [CInt]) = ([], [])
     for _ in 0..<(way == "extra" ? 12 : 1) {
@@ -76,7 +76,8 @@ enum Lingering {
       }
       kept.append(client)
     case "unread":
-      // Wrong where it is said, so the connection is closed, if possible before the next message is read.
+      // The first message is invalid here, so the daemon closes the connection, if possible before it reads the
+      // next message.
       for _ in 0..<1000 {
         let socket = try Wire.connect()
         kept.append(socket)

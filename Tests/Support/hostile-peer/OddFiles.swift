@@ -3,7 +3,7 @@ import Glibc
 import NetmapClient
 import NetmapCore
 
-/// Descriptors of every kind where a socket is expected.
+/// Descriptors of every kind in place of a socket.
 enum OddFiles {
   private static func descriptors() -> [(kind: String, file: CInt)] {
     let unix = CInt(AF_UNIX)
@@ -31,7 +31,7 @@ enum OddFiles {
     ].filter { $0.1 >= 0 }
   }
 
-  /// Offers each as a mailbox, so many times.
+  /// Offers each as a mailbox, `count` times in total.
   static func asMailboxes(_ count: Int) throws {
     let files = descriptors()
     var kept: [MessageSocket] = []
@@ -40,7 +40,7 @@ enum OddFiles {
       kept.append(socket)
       try? Wire.send(.hello, on: socket, files: [files[round % files.count].file])
     }
-    // And the daemon's own descriptors, sent back to it.
+    // Also send the daemon its own descriptors.
     let client = try RawClient()
     for file in client.files {
       let socket = try Wire.connect()
@@ -52,7 +52,7 @@ enum OddFiles {
     withExtendedLifetime((client, kept)) { HostilePeer.waitForEnd() }
   }
 
-  /// Has requests of every kind answered on each, so many times.
+  /// Makes the daemon answer requests of every kind on each, `count` times in total.
   static func asReplies(_ count: Int) throws {
     let files = descriptors()
     var client = try RawClient()
@@ -67,7 +67,7 @@ enum OddFiles {
             $0.put(UInt32(0))
           }
         }
-        // Hung up on: as another client, then.
+        // The daemon has hung up: continue as another client.
         if sent == nil, let another = try? RawClient() {
           client = another
           kept.append(another)

@@ -2,8 +2,8 @@ import CNetmap
 import NetmapCore
 import Synchronization
 
-/// The words of one ring, in a mapping of its segment and its region: a kring's and a netmap ring's, by their
-/// offsets.
+/// Access by offset to the words of one ring, its kring and its netmap ring, in a mapping of segment and
+/// region.
 @unsafe
 struct RingWords {
   let kring: UnsafeMutableRawPointer
@@ -34,7 +34,7 @@ struct RingWords {
     unsafe (kring + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
-  /// The two words of a slot: index, length and flags; and pointer.
+  /// The two words of a slot: first index, length and flags, then the pointer.
   func slot(_ index: Int) -> UnsafeMutableRawPointer {
     unsafe ring + NETMAP_RING_SLOTS_OFFSET + index * 16
   }

@@ -5,11 +5,11 @@ import NetmapClient
 import NetmapCore
 import Synchronization
 
-/// Threads that store into shared words as fast as they can while others sync.
+/// Threads that store into shared words as fast as possible while other processes sync.
 ///
-/// What is written is said by words such as `1.r.hwtail=0|5000`: which end of the port, transmit or receive
-/// rings (`*` for any), which word, and the values it gets in turn. `@head` is a word of the netmap ring,
-/// `#len` one of each of its slots. `all` is every word of the segment, with values that pass some checks.
+/// Words such as `1.r.hwtail=0|5000` select the targets: the end of the port, transmit or receive rings (`*`
+/// for any), the word, and the values to store in turn. `@head` is a word of the netmap ring, `#len` a word of
+/// each of its slots. `all` selects every word of the segment, with values that pass some checks.
 enum Scribbling {
   @safe private struct Target: @unchecked Sendable {
     let address: UnsafeMutableRawPointer
@@ -27,7 +27,7 @@ enum Scribbling {
     }
   }
 
-  /// Places in a kring, and how wide the words there are.
+  /// The offsets and widths, in bytes, of the words.
   private static let places: [String: (offset: Int, width: Int)] = [
     "lock": (KRingLayout.lock, 8), "hwcur": (KRingLayout.hwcur, 4),
     "hwtail": (KRingLayout.hwtail, 4), "rhead": (KRingLayout.rhead, 4),
@@ -119,7 +119,7 @@ enum Scribbling {
     }
   }
 
-  /// Opens a port, and scribbles over its words while it sends and receives.
+  /// Opens a port, and overwrites its words while it sends and receives.
   static func own(_ name: String, _ flags: UInt64, _ words: String, threads: Int) throws {
     let connection = try DaemonConnection()
     let opened = try connection.register(
@@ -132,7 +132,7 @@ enum Scribbling {
     while true { drive(attached) }
   }
 
-  /// Opens a port on a switch, and scribbles over the words of all other ports there.
+  /// Opens a port on a switch, and overwrites the words of all other ports there.
   static func neighbours(_ name: String, _ words: String, threads: Int) throws {
     let client = try RawClient()
     let port = try client.register(name)
@@ -143,7 +143,7 @@ enum Scribbling {
     withExtendedLifetime((client, port.token, neighbours)) { HostilePeer.waitForEnd() }
   }
 
-  /// Sends what there is room for and drops what has come, whatever the rings say.
+  /// Sends as much as the rings have room for and drops received packets, whatever the rings contain.
   private static func drive(_ port: AttachedPort) {
     for index in 0..<port.transmitCount {
       let ring = unsafe port.transmit(index)
@@ -172,8 +172,8 @@ enum Scribbling {
     usleep(20)
   }
 
-  /// Has the slots that others on a switch send say that their packets are elsewhere in the memory of who
-  /// sends them, and looks whether such packets arrive.
+  /// Rewrites the slots of other senders on a switch so that they point elsewhere into the sender's memory, and
+  /// checks whether such packets arrive.
   static func indirect(_ name: String, _ receiver: String, _ address: UInt64) throws {
     let client = try RawClient()
     let port = try client.register(name)
@@ -200,13 +200,15 @@ enum Scribbling {
     }
   }
 
-  /// Sends and receives whatever others make of it; must not be ended by them.
+  /// Sends and receives on rings that others overwrite.
+  ///
+  /// The other processes must not be able to crash it.
   ///
   /// - Parameters:
   ///   - name: The port.
-  ///   - header: Bytes of virtio-net header in front of packets, of 8 slots each, that ask for a checksum.
-  /// - Throws: When there is no such port.
-  /// - Throws: When there is no such port.
+  ///   - header: Bytes of the virtio-net header of its packets, which have 8 slots each and ask for a checksum;
+  ///     0 for none.
+  /// - Throws: ``NetmapError`` when there is no such port.
   static func victim(_ name: String, header: Int) throws {
     let port = try Port(name, engine: HostEngine.shared)
     if header > 0 { try port.setVirtioNetHeader(header) }
@@ -229,7 +231,7 @@ enum Scribbling {
       } else {
         for _ in 0..<32 { _ = unsafe ring.append(frame.span.bytes) }
       }
-      // An error is the port's end, and no reason for the process's.
+      // An error ends the port, but must not end the process.
       try? port.sync(.transmit)
       try? port.sync(.receive)
       var receive = port.receiveRing(0)

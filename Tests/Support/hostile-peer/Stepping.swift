@@ -3,16 +3,16 @@ import CTrace
 import Glibc
 import Netmap
 
-/// A process that is killed after so many instructions of one operation on shared memory.
+/// Kills a process after a number of instructions of an operation on shared memory.
 enum Stepping {
   /// Steps a child through an operation, and kills it.
   ///
   /// - Parameters:
-  ///   - operation: What ``child(_:)`` does.
-  ///   - count: How many instructions it executes.
-  /// - Throws: When the child does not get there.
+  ///   - operation: The operation for ``child(_:)``.
+  ///   - count: The number of instructions to execute.
+  /// - Throws: ``AttackError`` when the child does not reach the operation.
   static func kill(_ operation: String, after count: Int) throws {
-    // What the operation calls for the first time is not looked for while it is stepped through.
+    // Binds all symbols at the start, so that the steps do not include the dynamic linker.
     unsafe setenv("LD_BIND_NOW", "1", 1)
     let child = clinux_fork()
     if child == 0 {
@@ -32,7 +32,7 @@ enum Stepping {
     HostilePeer.say("killed after \(done)")
   }
 
-  /// Opens a port, stops, does one operation, and stops again.
+  /// Opens a port, stops, performs one operation, and stops again.
   static func child(_ operation: String) throws {
     let words = operation.split(separator: ",").map(String.init)
     let port = try Port(words[1], engine: HostEngine.shared)
@@ -51,7 +51,7 @@ enum Stepping {
     HostilePeer.waitForEnd()
   }
 
-  /// Stops, passes on what has arrived, without a sync, and stops again.
+  /// Stops, forwards the packets that have arrived, without a sync, and stops again.
   private static func forward(_ source: Port, to name: String) throws {
     let target = try Port(name, engine: HostEngine.shared)
     guard source.sharesMemory(with: target) else {

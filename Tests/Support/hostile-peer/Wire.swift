@@ -3,7 +3,8 @@ import Glibc
 import NetmapClient
 import NetmapCore
 
-/// The protocol of netmapd without the client's care: any message, on any connection, with any descriptors.
+/// netmapd's protocol without the client library's checks: any message, on any connection, with any
+/// descriptors.
 enum Wire {
   static func address() throws -> DaemonAddress {
     let candidates = try DaemonAddress.candidates()
@@ -15,13 +16,13 @@ enum Wire {
     return socket
   }
 
-  /// What came back, if anything did.
+  /// The answer to a request, if any.
   struct Answer {
     var body: MessageReader?
     var error: NetmapError?
     var files: [OwnedFile] = []
 
-    /// Whether the answer is yes.
+    /// Whether the daemon granted the request.
     var isDone: Bool { body != nil }
 
     var text: String {
@@ -30,7 +31,7 @@ enum Wire {
     }
   }
 
-  /// Whether something has arrived, or the other end has hung up.
+  /// Whether a message has arrived, or the peer has hung up.
   static func isReadable(_ socket: MessageSocket) -> Bool {
     var state = pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0)
     return unsafe poll(&state, 1, 0) == 1
@@ -50,7 +51,7 @@ enum Wire {
     return answer
   }
 
-  /// Sends a request with a socket pair of its own to answer on, and waits for the answer.
+  /// Sends a request with a new socket pair for the answer, and waits for the answer.
   static func ask(
     _ kind: Message.Kind, on socket: MessageSocket, files: [CInt] = [], within seconds: Int = 10,
     _ write: (inout MessageWriter) -> Void = { _ in }
@@ -61,7 +62,7 @@ enum Wire {
     return answer(on: mine, within: seconds)
   }
 
-  /// Sends a request that is answered elsewhere.
+  /// Sends a request whose answer does not arrive on this call.
   static func send(
     _ kind: Message.Kind, on socket: MessageSocket, files: [CInt], waits: Bool = true,
     _ write: (inout MessageWriter) -> Void = { _ in }
@@ -76,11 +77,11 @@ enum Wire {
   }
 }
 
-/// A process as a client, with its mailbox open to whatever it wants to do with it.
+/// A client of the daemon with direct access to its mailbox.
 final class RawClient {
   let mailbox: MessageSocket
   let tag: UInt64
-  /// Directory and doorbell.
+  /// The descriptors from the answer to the hello: the directory, the doorbell, and others.
   let files: [OwnedFile]
 
   init() throws {
@@ -119,7 +120,7 @@ final class RawClient {
     return (try RawPort(answer, token), answer)
   }
 
-  /// The ports of others on the switch that it has a port on, as far as they have been announced.
+  /// The other ports of the client's switch that the daemon has announced so far.
   func neighbours() throws -> [Neighbour] {
     var found: [Neighbour] = []
     while let mail = try mailbox.receive(within: found.isEmpty ? 5 : 0), !mail.bytes.isEmpty {
@@ -137,22 +138,22 @@ final class RawClient {
   }
 }
 
-/// Another one's port on a switch, as every process there has it mapped.
+/// Another client's port on a switch, mapped as every process there maps it.
 struct Neighbour {
   let index: Int
   let region: SharedMemory
   let segment: SyncSegment
 }
 
-/// An open port, by its memory alone.
+/// An open port, with access to its memory only.
 struct RawPort {
   let token: MessageSocket
   let registration: Registration
-  /// On a switch.
+  /// The port's place on its switch.
   var index: UInt32 = 0
   var generation: UInt32 = 0
 
-  /// - Returns: Nil when the answer is no.
+  /// - Returns: Nil when the daemon refused the request.
   init?(_ answer: Wire.Answer, _ token: MessageSocket) throws {
     guard var body = answer.body, answer.files.count >= 2 else { return nil }
     self.token = token

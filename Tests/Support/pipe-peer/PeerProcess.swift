@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 package import NetmapCore
 
-/// What one process does at its end of a pipe.
+/// The work of one process at its end of a pipe.
 package struct PeerJob: Hashable, Sendable {
   package enum Role: String, Sendable { case send, receive }
   package enum Waiting: String, Sendable { case spin, sleep }
@@ -20,7 +20,7 @@ package struct PeerJob: Hashable, Sendable {
   }
 }
 
-/// Where a process finds its end: numbers that go with the inherited descriptors.
+/// The numbers that identify an end, in addition to the inherited descriptors.
 package struct PeerPlace: Hashable, Sendable {
   package var binding: Int
   package var tag: ClientTag
@@ -30,11 +30,11 @@ package struct PeerPlace: Hashable, Sendable {
     self.tag = tag
   }
 
-  /// The numbers the descriptors have in the new process, in the order of ``PeerProcess/init``.
+  /// The numbers of the descriptors in the new process, in the order of ``PeerProcess/init``.
   static let descriptors: [CInt] = [10, 11, 12]
 }
 
-/// A `pipe-peer` that drives one end of a pipe of this process's engine.
+/// A `pipe-peer` process that drives one end of a pipe of this process's engine.
 package struct PeerProcess {
   package let pid: Int32
   private let output: CInt
@@ -43,11 +43,11 @@ package struct PeerProcess {
   ///
   /// - Parameters:
   ///   - executable: The `pipe-peer` executable.
-  ///   - job: What to do.
-  ///   - place: At which end.
-  ///   - engine: The engine that has the pipe; its directory is inherited.
-  ///   - registration: The end's binding; its region and sync segment are inherited.
-  /// - Throws: ``NetmapError`` with the `errno` of what failed.
+  ///   - job: The work to do.
+  ///   - place: The end of the pipe.
+  ///   - engine: The engine of the pipe. The process inherits its directory.
+  ///   - registration: The end's binding. The process inherits its region and sync segment.
+  /// - Throws: ``NetmapError`` with the `errno` of the failed call.
   package init(
     _ executable: String, _ job: PeerJob, _ place: PeerPlace, engine: Engine,
     registration: Registration
@@ -62,9 +62,9 @@ package struct PeerProcess {
       engine.directory.memory.descriptor,
     ]
     var ends: [CInt] = [0, 0]
-    // Nobody else may inherit the write end, or its reader would never see the end of the output.
+    // No other process may inherit the write end, or the reader would never see the end of the output.
     guard unsafe clinux_pipe(&ends) == 0 else { throw systemError("pipe", executable) }
-    // Out of the way of the numbers that they get in the new process.
+    // Above the numbers of the descriptors in the new process.
     let sources = files.map { fcntl($0, CInt(CLINUX_F_DUPFD_CLOEXEC), 100) }
     defer { for file in sources + [ends[1]] { close(file) } }
     var actions = unsafe posix_spawn_file_actions_t()
@@ -89,10 +89,10 @@ package struct PeerProcess {
     output = ends[0]
   }
 
-  /// Waits for the end of the process.
+  /// Waits for the process to end.
   ///
-  /// - Parameter seconds: How long it may be silent, before it is killed; nil for as long as it takes.
-  /// - Returns: What waitpid(2) says of it, and what it printed.
+  /// - Parameter seconds: The longest silence before this method kills the process; nil for no limit.
+  /// - Returns: Its waitpid(2) status, and its output.
   package func wait(within seconds: CInt? = 90) -> (status: CInt, output: String) {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 4096)
@@ -115,12 +115,12 @@ package struct PeerProcess {
     return (status, String(decoding: bytes, as: UTF8.self))
   }
 
-  /// Ends the process by force; ``wait()`` tells when it has gone.
+  /// Kills the process; ``wait(within:)`` waits for its end.
   package func kill() {
     Glibc.kill(pid, SIGKILL)
   }
 
-  /// The `pipe-peer` beside the running executable.
+  /// The path of the `pipe-peer` in the folder of the running executable.
   package static var besideThisExecutable: String {
     var path = [CChar](repeating: 0, count: 4096)
     let count = unsafe readlink("/proc/self/exe", &path, path.count)

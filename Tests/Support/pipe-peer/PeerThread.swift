@@ -2,12 +2,12 @@ internal import Glibc
 package import NetmapCore
 internal import Synchronization
 
-/// One end of a pipe, driven by a thread of this process through mappings of its own.
+/// One end of a pipe, driven by a thread of this process through separate mappings.
 package final class PeerThread: Sendable {
   private let traffic: Mutex<Result<PeerSummary, NetmapError>?> = Mutex(nil)
   private nonisolated(unsafe) var thread = pthread_t()
 
-  /// - Throws: ``NetmapError`` when the descriptors are not what they should be.
+  /// - Throws: ``NetmapError`` when the descriptors do not describe such an end.
   package init(
     _ job: PeerJob, _ place: PeerPlace, engine: Engine, registration: Registration
   ) throws(NetmapError) {
@@ -38,10 +38,10 @@ package final class PeerThread: Sendable {
     }
   }
 
-  /// Waits for the thread.
+  /// Waits for the thread to end.
   ///
-  /// - Returns: What its end saw.
-  /// - Throws: ``NetmapError`` when it failed.
+  /// - Returns: The result of its end.
+  /// - Throws: ``NetmapError`` when its end failed.
   package func join() throws(NetmapError) -> PeerSummary {
     unsafe pthread_join(thread, nil)
     guard let result = traffic.withLock({ $0 }) else { preconditionFailure("nothing was done") }

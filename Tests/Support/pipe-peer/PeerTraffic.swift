@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 package import NetmapCore
 
-/// What one end saw.
+/// The result of one end.
 package struct PeerSummary: Hashable, Sendable, CustomStringConvertible {
   package var job: PeerJob
   package var nanoseconds: UInt64 = 0
@@ -25,12 +25,12 @@ package struct PeerSummary: Hashable, Sendable, CustomStringConvertible {
   }
 }
 
-/// One end of a pipe at work: numbered packets, ring 0.
+/// Moves numbered packets at one end of a pipe, on ring 0.
 package struct PeerTraffic {
   private let port: AttachedPort
   private let sleeper: Sleeper
   private let job: PeerJob
-  /// Nanoseconds without progress after which it gives up.
+  /// Nanoseconds without progress after which this end fails.
   private let patience: UInt64 = 10_000_000_000
 
   package init(_ port: AttachedPort, _ sleeper: Sleeper, _ job: PeerJob) {
@@ -39,9 +39,9 @@ package struct PeerTraffic {
     self.job = job
   }
 
-  /// Attaches to an end of a pipe by descriptors, in whichever process this is.
+  /// Attaches to an end of a pipe by descriptors, in any process.
   ///
-  /// - Throws: ``NetmapError`` when they are not what they should be.
+  /// - Throws: ``NetmapError`` when the descriptors do not describe such an end.
   package init(
     region: CInt, segment: CInt, directory: CInt, place: PeerPlace, job: PeerJob
   ) throws(NetmapError) {
@@ -61,9 +61,10 @@ package struct PeerTraffic {
     self.init(port, sleeper, job)
   }
 
-  /// Does the job.
+  /// Sends or receives all packets of the job.
   ///
-  /// - Throws: ``NetmapError``: `EIO` when a number was wrong, `EAGAIN` when the other end stopped.
+  /// - Throws: ``NetmapError``: `EIO` when a number was wrong, `EAGAIN` when the other end has
+  ///   stopped.
   package func run() throws(NetmapError) -> PeerSummary {
     let start = monotonicNanoseconds()
     switch job.role {
@@ -103,7 +104,7 @@ package struct PeerTraffic {
       unsafe ring.head = head
       _ = unsafe attached.synchronizeTransmit([])
     }
-    // Until every packet has been taken and its slot given back.
+    // Wait until the receiver has taken every packet and returned its slot.
     while unsafe ring.next(ring.tail) != ring.head {
       let tail = unsafe ring.tail
       unsafe ring.cur = ring.tail
@@ -150,7 +151,7 @@ package struct PeerTraffic {
       var items = [Sleeper.Item(port: port, wanted: direction)]
       var others: [pollfd] = []
       let start = monotonicNanoseconds()
-      // What is found when the time is up was slept through: a wake-up has been lost.
+      // Progress that only the end of the timeout reveals means a lost wake-up.
       if try sleeper.wait(for: &items, and: &others, timeout: patience) > 0,
         monotonicNanoseconds() - start < patience
       {

@@ -2,10 +2,10 @@ internal import Glibc
 internal import NetmapCore
 internal import Synchronization
 
-// pipe-peer send|receive ...        drives one end, started by somebody who has the engine
+// pipe-peer send|receive ...        drives one end, started by a process that has the engine
 // pipe-peer soak [--packets N] [--batch N] [--slots N] [--waiting spin|sleep] [--threads]
-//                                   sends N numbered packets to a process of its own (or to a thread
-//                                   that maps the same memory again), which checks every one
+//                                   sends N numbered packets to a second process (or to a thread that
+//                                   maps the same memory again), which checks every packet
 
 @main
 enum PipePeer {
@@ -34,7 +34,7 @@ enum PipePeer {
       remedy: "pipe-peer soak --packets N --batch N --slots N --waiting spin|sleep --threads")
   }
 
-  /// One end, in a process that inherited everything it needs.
+  /// Drives one end, in a process that inherited the descriptors.
   static func drive(_ role: PeerJob.Role, _ options: Options) throws(NetmapError) {
     let place = PeerPlace(
       binding: Int(try options.number("--binding", nil)),
@@ -48,7 +48,7 @@ enum PipePeer {
     print(try traffic.run())
   }
 
-  /// Both ends: this process sends, another one (or another thread) receives.
+  /// Drives both ends: this process sends, and another process or thread receives.
   static func soak(_ options: Options) throws(NetmapError) {
     let slots = UInt32(clamping: try options.number("--slots", 1024))
     let job = try options.job(.send)
@@ -89,7 +89,7 @@ enum PipePeer {
   }
 }
 
-/// `--name value` and `--name`.
+/// Options of the form `--name value` and `--name`.
 struct Options {
   private var values: [String: String] = [:]
 

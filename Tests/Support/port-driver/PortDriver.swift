@@ -1,7 +1,7 @@
 import Glibc
 import Netmap
 
-/// Drives a port in a process of its own, so that tests can kill it and compare rates:
+/// Drives a port in a separate process, so that tests can kill it and compare rates:
 ///
 ///     port-driver hold PORT
 ///     port-driver send PORT SECONDS [LENGTH [BATCH]]
@@ -9,8 +9,8 @@ import Netmap
 ///     port-driver forward PORT PORT SECONDS
 ///     port-driver churn PORT [TIMES]
 ///
-/// Says `ready` once the port is open, and what it counted at the end. `churn` opens and closes the port
-/// again and again, with some traffic in between; it is ready before the first time.
+/// Prints `ready` once the port is open, and its counters at the end. `churn` opens and closes the port
+/// repeatedly, with some traffic in between; it prints `ready` before the first time.
 @main
 struct PortDriver {
   static func main() {
@@ -63,7 +63,7 @@ struct PortDriver {
     report("sent", port.statistics.transmit, seconds)
   }
 
-  /// Writes an experimental frame into every buffer of the ring.
+  /// Writes a frame with an experimental EtherType into every buffer of the ring.
   static func prepare(_ port: Port, _ length: Int) {
     var ring = port.transmitRing(0)
     while ring.append(
@@ -105,7 +105,7 @@ struct PortDriver {
     report("forwarded", target.statistics.transmit, seconds)
   }
 
-  /// Both directions for some milliseconds, then the port closes.
+  /// Moves packets in both directions for some milliseconds, then closes the port.
   static func churn(_ port: Port) throws {
     prepare(port, 60)
     for _ in 0..<5 {

@@ -2,7 +2,8 @@ import Glibc
 import Netmap
 import NetmapLinuxSetup
 
-/// Holds a port open until it is killed: `port-holder PORT [clsact]`. Says `open` when it has it.
+/// Holds a port open until it is killed: `port-holder PORT [clsact]`; prints `open` once the port
+/// is open.
 @main
 struct PortHolder {
   static func main() {
@@ -12,7 +13,7 @@ struct PortHolder {
         blinding: arguments.dropFirst(2).contains("clsact") ? .clsact : .automatic)
       let engine = try EmbeddedEngine(interfaces: LinuxInterfaces(ladder: [rung]))
       let port = try Port(arguments[1], engine: engine)
-      // Standard output may be a pipe, which print() would fill before anything is seen.
+      // Standard output may be a pipe, where print() would not write before its buffer is full.
       _ = unsafe write(1, "open\n", 5)
       while true { try port.wait(for: .receive); _ = port.name }
     } catch {

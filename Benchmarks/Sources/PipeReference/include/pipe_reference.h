@@ -1,6 +1,6 @@
 /*
- * The yardstick for pipes: the loops of Sources/Tools/netmap/Bench/PipeLoops.swift over the same rings,
- * hand-written in C. One pipe a process.
+ * The reference for pipes: the loops of Sources/Tools/netmap/Bench/PipeLoops.swift over the same rings,
+ * hand-written in C. One pipe per process.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -25,13 +25,13 @@ struct pipe_progress {
 	uint64_t digest;
 };
 
-/* Makes the pipe; false with errno set when there is no memory for it. */
+/* Makes the pipe; false with errno set when memory runs out. */
 bool pipe_reference_make(void);
 
-/* Gives it back. To be called while no loop runs. */
+/* Frees the pipe. Call it while no loop runs. */
 void pipe_reference_free(void);
 
-/* To be called while no loop runs. */
+/* Call it while no loop runs. */
 void pipe_reference_configure(struct pipe_options options);
 
 void pipe_reference_enter(enum pipe_phase phase);
@@ -39,10 +39,10 @@ void pipe_reference_enter(enum pipe_phase phase);
 /* Sends until the phase is PIPE_STOPPED. */
 void pipe_reference_send(struct pipe_progress *progress);
 
-/* Receives until the phase is another one. */
+/* Receives until the phase changes. */
 void pipe_reference_receive(enum pipe_phase phase, struct pipe_progress *progress);
 
-/* Keeps the calling thread on one CPU; false with errno set when that cannot be. */
+/* Binds the calling thread to one CPU; false with errno set on failure. */
 bool pipe_reference_pin(int cpu);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Counts calls of the allocator in the program it is preloaded into.
+ * Counts the allocator calls of the program that preloads this library.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -7,8 +7,9 @@
 #define MALLOC_COUNTER_H
 
 /*
- * Calls of malloc, calloc, realloc, reallocarray, aligned_alloc, memalign and posix_memalign so far,
- * in all threads. A program looks this up with dlsym(3), so that it also runs without the counter.
+ * Number of calls of malloc, calloc, realloc, reallocarray, aligned_alloc, memalign and posix_memalign
+ * so far, in all threads. A program finds this function with dlsym(3), so that it also runs without
+ * the counter.
  */
 unsigned long malloc_counter_calls(void);
 

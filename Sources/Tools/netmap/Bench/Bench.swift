@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import Netmap
 
-/// `netmap bench`: how fast rings move packets on this machine.
+/// `netmap bench`: measures how fast rings move packets on this machine.
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
@@ -167,7 +167,7 @@ struct Bench: ParsableCommand {
     }
   }
 
-  /// Measures, and under --quick once more and longer where the machine did other things all the time.
+  /// Measures; under --quick, measures again for a second if nothing happened in the short time.
   private func measurePatiently(
     _ measurement: Measurement, _ cpus: (Int, Int)
   ) throws(BenchError) -> BenchResult {
@@ -196,7 +196,7 @@ struct Bench: ParsableCommand {
       measurement, packets.map { .packets($0) } ?? .seconds(time), cpus)
   }
 
-  /// Everything that was asked for, each thing once, in the order of the cases.
+  /// The measurements that the options select, each once, in the order of the cases.
   private var measurements: [Measurement] {
     let kinds: [Measurement.PayloadKind] =
       verify ? [.verified] : payloads.isEmpty ? [.untouched, .touched] : payloads
@@ -213,7 +213,7 @@ struct Bench: ParsableCommand {
         ? [65_536] : name.hasLengths && !isShort ? lengths : [testFrameBytes]
       for length in frames {
         for kind in name.isPipe ? kinds : [.untouched] {
-          // Long frames tell little about syncs of few packets.
+          // Long frames show little about syncs of few packets.
           let isAbridged = quick && cases.isEmpty && length > testFrameBytes
           for size in isAbridged ? sizes.suffix(1) : sizes {
             let measurement = Measurement(
@@ -251,7 +251,7 @@ struct Bench: ParsableCommand {
 
 extension Measurement.Case: ExpressibleByArgument {}
 extension Measurement.PayloadKind: ExpressibleByArgument {
-  // `verified` is what --verify chooses; it is no choice of the user's.
+  // Only --verify selects `verified`.
   static var allValueStrings: [String] { ["untouched", "touched"] }
 
   init?(argument: String) {

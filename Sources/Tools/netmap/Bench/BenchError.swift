@@ -1,12 +1,12 @@
 internal import Netmap
 
-/// A measurement that could not be made, or one that found packets missing.
+/// The reason why a measurement was impossible, or found packets missing.
 struct BenchError: Error, CustomStringConvertible {
   let description: String
-  /// Whether it cannot be measured on this machine, or not with the rights at hand; other errors are
+  /// Whether this machine or this process's rights do not permit the measurement; other errors are
   /// failures.
   let isUnavailable: Bool
-  /// Whether the time was too short for anything to happen.
+  /// Whether the time was too short to complete a single packet or round trip.
   let isTooShort: Bool
 
   init(_ description: String, isUnavailable: Bool = false, isTooShort: Bool = false) {
@@ -26,7 +26,7 @@ struct BenchError: Error, CustomStringConvertible {
   }
 }
 
-/// Runs `body`, with netmap's errors turned into those of a measurement.
+/// Runs `body`, and converts netmap's errors to errors of a measurement.
 func measuring<Value>(_ body: () throws(NetmapError) -> Value) throws(BenchError) -> Value {
   do throws(NetmapError) {
     return try body()

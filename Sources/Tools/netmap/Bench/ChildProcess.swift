@@ -1,7 +1,7 @@
 internal import CLinux
 internal import Glibc
 
-/// A program whose standard input and output are this value's; it is ended with it.
+/// A child process, connected through its standard input and output; it ends with this object.
 final class ChildProcess {
   private let process: pid_t
   private let input: CInt
@@ -13,8 +13,8 @@ final class ChildProcess {
   init(_ arguments: [String]) throws(BenchError) {
     path = arguments[0]
     var (toChild, fromChild): ([CInt], [CInt]) = ([-1, -1], [-1, -1])
-    // A socket, because writing to a pipe whose reader has gone raises a signal.
-    // The child must see the end of its input when this process dies: nobody else holds the other end.
+    // A socket, because writing to a pipe without a reader raises a signal. The child must see the end of its
+    // input when this process dies, so no other process holds the other end.
     let kind = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
     guard unsafe socketpair(AF_UNIX, kind, 0, &toChild) == 0 else {
       throw BenchError("socketpair: error \(errno)")
@@ -72,7 +72,7 @@ final class ChildProcess {
     }
   }
 
-  /// Closes its input, and waits until it has ended; a program that does not is killed.
+  /// Closes the child's input and waits until the child has ended; kills it after 5 s.
   func end() {
     guard !hasEnded else { return }
     hasEnded = true

@@ -1,41 +1,44 @@
 internal import Glibc
 internal import Synchronization
 
-/// What the threads of a measurement look at to know what to do.
+/// Tells the threads of a measurement which phase they are in.
 final class Control: Sendable {
   enum Phase: UInt32 {
-    /// `draining`: nothing new is sent, what is under way may arrive.
+    /// In `draining`, senders send nothing new, and packets in flight may arrive.
     case starting, warming, measuring, draining, stopped
   }
 
   private let word = Atomic<UInt32>(Phase.starting.rawValue)
   private let arrivals = Atomic<Int>(0)
 
-  /// One relaxed load; between two changes the line stays in every cache.
+  /// One relaxed load.
+  ///
+  /// Between two changes of phase the cache line stays in every CPU's cache.
   @inline(__always)
   func isIn(_ phase: Phase) -> Bool { word.load(ordering: .relaxed) == phase.rawValue }
 
   func enter(_ phase: Phase) { word.store(phase.rawValue, ordering: .releasing) }
 
-  /// Says that this thread is ready, and waits for the others.
+  /// Reports that this thread is ready, and waits for the start.
   func waitForStart() {
     arrivals.wrappingAdd(1, ordering: .releasing)
     while isIn(.starting) { sched_yield() }
   }
 
-  /// Lets `count` threads start together; returns at once if one of them failed before that.
+  /// Starts `count` threads together once all are ready; returns at once if one of them has failed
+  /// before.
   func start(_ count: Int, in phase: Phase) {
     while arrivals.load(ordering: .acquiring) < count && isIn(.starting) { sched_yield() }
     advance(from: .starting, to: phase)
   }
 
-  /// Goes on to the next phase, unless a thread has stopped the measurement.
+  /// Enters the next phase, unless a thread has stopped the measurement.
   func advance(from old: Phase, to new: Phase) {
     _ = word.compareExchange(
       expected: old.rawValue, desired: new.rawValue, ordering: .acquiringAndReleasing)
   }
 
-  /// Runs `body`; if it fails, nobody else goes on waiting.
+  /// Runs `body`; if it throws, stops the measurement so that no other thread keeps waiting.
   func stoppingOnError<Value>(
     _ body: () throws(BenchError) -> Value
   ) throws(BenchError) -> Value {
@@ -61,7 +64,7 @@ func monotonicNanoseconds() -> UInt64 {
   return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
 }
 
-/// Sleeps, through signals.
+/// Sleeps for the whole time, also if signal handlers run.
 func sleepThread(seconds: Double) {
   var left = timespec(
     tv_sec: Int(seconds), tv_nsec: Int(seconds.truncatingRemainder(dividingBy: 1) * 1e9))

@@ -1,7 +1,7 @@
 internal import Glibc
 internal import ToolSupport
 
-/// What a figure depends on besides the code: stated with every result.
+/// The machine and build that a result depends on, printed with every result.
 struct Machine {
   let kernel: String
   let cpuModel: String

@@ -1,8 +1,8 @@
 internal import ToolSupport
 
-/// One thing to measure.
+/// One measurement.
 struct Measurement: Hashable {
-  /// The cases, in the order they are run.
+  /// The cases, in the order in which they run.
   enum Case: String, CaseIterable {
     case pipeOneThread = "pipe-1t"
     case pipeTwoThreads = "pipe-2t"
@@ -71,7 +71,7 @@ struct Measurement: Hashable {
       }
     }
 
-    /// What is measured on interfaces; nil for the other cases.
+    /// The traffic of a case on network interfaces; nil for the other cases.
     var traffic: Traffic? {
       switch self {
       case .valeInterface: Traffic(.xdpCopy, .transmit, isSwitched: true)
@@ -88,29 +88,29 @@ struct Measurement: Hashable {
       }
     }
 
-    /// Whether another program can be measured in the place of this package.
+    /// Whether the case can measure another program in place of this package.
     var takesProgram: Bool { traffic?.isSwitched == false }
 
-    /// All cases, one a line, for help texts.
+    /// All cases, one per line, for help texts.
     static var overview: String {
       allCases.map { "  \($0.rawValue.left(nameWidth)) \($0.summary)" }.joined(separator: "\n")
     }
 
     static var nameWidth: Int { allCases.reduce(0) { max($0, $1.rawValue.count) } }
 
-    /// Whether it is a pipe, whose packets can have several payloads and can be numbered.
+    /// Whether the case measures a pipe, whose packets can have several payloads and can be numbered.
     var isPipe: Bool {
       self == .pipeOneThread || self == .pipeTwoThreads || self == .pipeTwoProcesses
         || self == .isolatedPipe
     }
 
-    /// Whether two processes take part, whose engine is netmapd's.
+    /// Whether the case uses two processes, on netmapd's engine.
     var isBetweenProcesses: Bool {
       self == .pipeTwoProcesses || self == .isolatedPipe || self == .valeTwoProcesses
         || roundTrip != nil
     }
 
-    /// Whether round trips of single packets are measured, and through what; nil for the other cases.
+    /// The setup of a case that measures round trips of single packets; nil for the other cases.
     var roundTrip: (isOnSwitch: Bool, sleeps: Bool)? {
       switch self {
       case .pingPongSpin: (false, false)
@@ -121,15 +121,15 @@ struct Measurement: Hashable {
       }
     }
 
-    /// Whether the size of a batch means anything.
+    /// Whether the batch size applies to the case.
     var hasBatches: Bool { isPipe || traffic != nil || vale != nil }
 
-    /// Whether frames have the lengths that --frame-bytes says.
+    /// Whether --frame-bytes applies to the case.
     var hasLengths: Bool {
       traffic != nil || self == .memoryCopy || vale != nil && vale?.packetBytes == nil
     }
 
-    /// Whether the measurement ends by time only.
+    /// Whether only time, and not a number of packets, can end the measurement.
     var isTimed: Bool { hasLengths || self == .valeJumbo }
 
     var backendName: String {
@@ -156,20 +156,21 @@ struct Measurement: Hashable {
   }
 
   let name: Case
-  /// Packets for each sync.
+  /// Packets per sync.
   let batch: Int
   let payload: PayloadKind
   /// Bytes of a frame.
   var frameBytes = testFrameBytes
 }
 
-/// What a measurement found.
+/// The result of a measurement.
 struct BenchResult {
   let measurement: Measurement
-  /// Packets received, or sent where that is measured; syncs for `null`, round trips for `wakeup`, `vale-latency-...` and `pingpong-...`.
+  /// Packets received, or packets sent where the case counts those; syncs for `null`; round trips for `wakeup`,
+  /// `vale-latency-...` and `pingpong-...`.
   var packets: UInt64
   var seconds: Double
-  /// Nil when the program that was measured does not count them.
+  /// Nil when the measured program does not count its system calls.
   var systemCalls: UInt64?
   /// Set by `wakeup`.
   var wakeup: WakeupTimes?
@@ -177,14 +178,14 @@ struct BenchResult {
   var bridge: BridgeComparison?
   /// Set by `vale-latency-...` and `pingpong-...`.
   var roundTrips: RoundTripTimes?
-  /// Set by the cases on interfaces that are offered packets.
+  /// Set by the cases on interfaces that are offered packets (receive and forward).
   var delivery: Delivery?
 
   var nanosecondsPerPacket: Double { seconds * 1e9 / Double(packets) }
   var millionsPerSecond: Double { Double(packets) / seconds / 1e6 }
   var systemCallsPerPacket: Double { systemCalls.map { Double($0) / Double(packets) } ?? .nan }
 
-  /// The result as one JSON object; the keys are described in `netmap bench --help`.
+  /// The result as one JSON object; `netmap bench --help` describes the keys.
   func json(on machine: Machine) -> String {
     var line = JSONLine()
     measurement.describe(in: &line)
@@ -218,7 +219,7 @@ struct BenchResult {
 }
 
 extension Measurement {
-  /// Adds to a JSON object what was to be measured.
+  /// Adds the description of the measurement to a JSON object.
   func describe(in line: inout JSONLine) {
     line.add("schema", 1)
     line.add("case", name.rawValue)
@@ -232,7 +233,7 @@ extension Measurement {
   }
 }
 
-/// How long a wake-up takes: half a round trip, nanoseconds.
+/// Wake-up times: half of a round trip, in nanoseconds.
 struct WakeupTimes {
   struct Percentiles {
     let p50: Double
@@ -241,13 +242,13 @@ struct WakeupTimes {
 
   let pipe: Percentiles
   let eventfd: Percentiles
-  /// The pipe's median over that of eventfd and poll(2): the median of several rounds of both.
+  /// The ratio of the pipe's median to the median of eventfd and poll(2): the median over several rounds.
   let ratio: Double
 }
 
-/// What the built-in learning bridge took in the same run.
+/// The built-in learning bridge, measured in the same run.
 struct BridgeComparison {
   let nanosecondsPerPacket: Double
-  /// What a packet takes with the module, over what it takes with the bridge: the median of pairs.
+  /// The ratio of the time per packet with the module to that with the bridge: the median of pairs.
   let ratio: Double
 }

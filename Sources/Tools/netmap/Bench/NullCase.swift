@@ -9,7 +9,7 @@ func measureNull(
   let worker = try PinnedThread(on: cpu) { () throws(BenchError) -> BenchResult in
     try control.stoppingOnError { () throws(BenchError) in
       try measuring { () throws(NetmapError) in
-        // A null port has no memory of its own; region 1 always exists.
+        // A null port has no memory of its own. Region 1 always exists.
         let specification = PortSpecification(
           try PortName("bench"), selection: .null, memoryID: 1,
           conf: RingGeometryHints(

@@ -1,9 +1,8 @@
 internal import Netmap
 
-/// What the two ends of a measured pipe do with each packet.
+/// The work that the two ends of a measured pipe do for each packet.
 ///
-/// A type for each choice, so that the compiler makes a loop for each and nothing is decided packet by
-/// packet.
+/// Each payload is a type, so that the compiler specializes the loops and no branch per packet is left.
 protocol Payload {
   init()
 
@@ -14,20 +13,22 @@ protocol Payload {
   ///   - bytes: The packet, ``testFrameBytes`` long.
   static func write(_ sequence: UInt64, to bytes: inout MutableRawSpan)
 
-  /// Looks at a received packet as far as this payload asks for it.
+  /// Reads a received packet as far as the payload requires.
   mutating func take(_ packet: borrowing Packet, _ sequence: UInt64)
 
-  /// What the receiver got out of its packets; using it keeps the reading from being optimised away.
+  /// A value computed from the packets.
+  ///
+  /// Its use keeps the compiler from removing the reads.
   var digest: UInt64 { get }
 
-  /// The first packet that was not the expected one; nil when all were.
+  /// The number of the first packet that differed from the expected one; nil if none did.
   var firstMismatch: UInt64? { get }
 }
 
-/// Bytes of a frame: the smallest Ethernet allows, without the checksum.
+/// Bytes in a frame: Ethernet's minimum, without the checksum.
 let testFrameBytes = 60
 
-/// Only the slot's length is written and read.
+/// The sender writes and the receiver reads only the slot's length.
 struct UntouchedPayload: Payload {
   private(set) var digest: UInt64 = 0
   var firstMismatch: UInt64? { nil }
@@ -41,7 +42,7 @@ struct UntouchedPayload: Payload {
   }
 }
 
-/// All 60 bytes are written by the sender, and summed up by the receiver.
+/// The sender writes all 60 bytes, and the receiver sums them up.
 struct TouchedPayload: Payload {
   private(set) var digest: UInt64 = 0
   var firstMismatch: UInt64? { nil }
@@ -67,8 +68,7 @@ struct TouchedPayload: Payload {
   }
 }
 
-/// The sender numbers the packets, and the receiver checks the numbers: none missing, none twice, all
-/// in order.
+/// The sender numbers the packets, and the receiver checks that none is missing, duplicated or out of order.
 struct VerifiedPayload: Payload {
   private(set) var digest: UInt64 = 0
   private(set) var firstMismatch: UInt64?

@@ -3,7 +3,7 @@ internal import Glibc
 internal import Histogram
 internal import Netmap
 
-/// How long packets take there and back, nanoseconds.
+/// Percentiles of round trip times, in nanoseconds.
 struct RoundTripTimes {
   let p50: UInt64
   let p99: UInt64
@@ -11,14 +11,15 @@ struct RoundTripTimes {
   let max: UInt64
 }
 
-/// Measures round trips of single packets between two processes, through netmapd: one packet goes, the
-/// other process sends it back, then the next one goes.
+/// Measures round trips of single packets between two processes, through netmapd.
+///
+/// This process sends a packet, the other process returns it, and then this process sends the next packet.
 ///
 /// - Parameters:
-///   - measurement: What to measure.
-///   - extent: How long, or how many round trips.
-///   - cpus: Where the two processes run.
-/// - Returns: The times of the round trips.
+///   - measurement: The measurement.
+///   - extent: Its duration, or its number of round trips.
+///   - cpus: The CPUs of the two processes.
+/// - Returns: The round trip times.
 /// - Throws: ``BenchError`` when the other process fails, or there is no daemon.
 func measurePingPong(
   _ measurement: Measurement, _ extent: Extent, cpus: (Int, Int)
@@ -45,7 +46,7 @@ func measurePingPong(
   }
   let pinger = try PinnedThread(on: cpus.0) { () throws(BenchError) -> BenchResult in
     var player = try PingPongEnd(names.0, station: 0, sleeps: sleeps)
-    // The first packets find cold caches.
+    // The first packets run with cold caches.
     _ = try player.play(.packets(min(1000, extent.limit)), measurement)
     return try player.play(extent, measurement)
   }
@@ -54,7 +55,7 @@ func measurePingPong(
   return result
 }
 
-/// One end of the pipe, or one of two stations on a switch.
+/// One end of the pipe, or one of the two stations on the switch.
 private struct PingPongEnd: ~Copyable {
   private let port: Port
   private let station: Int
@@ -68,7 +69,7 @@ private struct PingPongEnd: ~Copyable {
     self.sleeps = sleeps
   }
 
-  /// How long a packet may take before the other process is given up, nanoseconds.
+  /// The longest wait for a packet before the measurement fails, in nanoseconds.
   private static var patience: UInt64 { 10_000_000_000 }
 
   mutating func play(
@@ -118,7 +119,7 @@ private struct PingPongEnd: ~Copyable {
 
   /// Takes one packet.
   ///
-  /// - Returns: False when none came in time; when spinning, in a few thousand looks.
+  /// - Returns: False when no packet arrived in time; when spinning, within 4096 syncs.
   func receive(within time: Duration) throws(BenchError) -> Bool {
     if sleeps {
       return try measuring { () throws(NetmapError) in
@@ -130,7 +131,7 @@ private struct PingPongEnd: ~Copyable {
       try measuring { () throws(NetmapError) in try port.sync(.receive) }
       if take() { return true }
     }
-    // With a CPU for both only.
+    // If both processes share one CPU, the other process can only run now.
     sched_yield()
     return false
   }
@@ -141,7 +142,7 @@ private struct PingPongEnd: ~Copyable {
   }
 }
 
-/// The process that sends back what it gets; started by the bench, and of no use to anybody else.
+/// The process that returns the packets; the bench starts it, users do not.
 struct BenchPonger: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench-ponger", abstract: "The answering process of a measurement.",
@@ -167,7 +168,7 @@ struct BenchPonger: ParsableCommand {
       if !control.isIn(.stopped) {
         print("ready")
         fflush(nil)
-        // The end of the input ends it.
+        // The end of standard input ends the measurement.
         while readLine() != nil {}
         control.enter(.stopped)
       }

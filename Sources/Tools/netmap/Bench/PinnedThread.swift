@@ -1,9 +1,9 @@
 internal import CLinux
 internal import Glibc
 
-/// A thread that stays on one CPU.
+/// A thread that is bound to one CPU.
 struct PinnedThread<Output: Sendable> {
-  /// What the thread leaves behind: written by it, read after joining it.
+  /// The thread's result: written by the thread, read after joining it.
   private final class Outcome: @unchecked Sendable {
     var result: Result<Output, BenchError>?
   }
@@ -11,12 +11,12 @@ struct PinnedThread<Output: Sendable> {
   private let thread: pthread_t
   private let outcome = Outcome()
 
-  /// Starts `body`.
+  /// Starts a thread that runs `body`.
   ///
   /// - Parameters:
-  ///   - cpu: Where it runs; one that the process may use.
+  ///   - cpu: The CPU to bind to; one that the process may use.
   ///   - body: Runs once.
-  /// - Throws: ``BenchError`` when there can be no more threads.
+  /// - Throws: ``BenchError`` when the kernel allows no more threads.
   init(
     on cpu: Int, _ body: @escaping @Sendable () throws(BenchError) -> Output
   ) throws(BenchError) {
@@ -43,10 +43,10 @@ struct PinnedThread<Output: Sendable> {
     self.thread = thread
   }
 
-  /// Waits for the end of the thread; to be called once.
+  /// Waits for the thread to end; call it once.
   ///
-  /// - Returns: What the body returned.
-  /// - Throws: What the body threw.
+  /// - Returns: The result of the body.
+  /// - Throws: The error of the body.
   func join() throws(BenchError) -> Output {
     pthread_join(thread, nil)
     guard let result = outcome.result else {

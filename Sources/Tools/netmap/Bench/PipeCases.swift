@@ -1,10 +1,10 @@
 internal import Netmap
 
-/// How long a measurement lasts.
+/// The duration of a measurement.
 enum Extent {
-  /// Seconds of measuring, after a short time of warming up.
+  /// A number of seconds, after a short warm-up.
   case seconds(Double)
-  /// So many packets, from the first to the last.
+  /// A number of packets, from the first to the last.
   case packets(UInt64)
 
   var limit: UInt64 {
@@ -15,15 +15,15 @@ enum Extent {
   }
 }
 
-/// How long the parts of a measurement of a pipe last that are not measured, seconds.
+/// Durations of the phases of a pipe measurement that are not measured, in seconds.
 enum PipeTimes {
   /// Long enough for both ends to have touched every slot and buffer.
   static var warmUp: Double { 0.05 }
-  /// After the sender has finished: how long the receiver may take for what is in the ring.
+  /// How long the receiver may take after the sender has finished for the packets left in the ring.
   static var drain: Double { 5 }
 }
 
-/// Measures a pipe whose ends are driven by threads of their own.
+/// Measures a pipe with a thread for each end.
 func measurePipeTwoThreads<P: Payload>(
   _ measurement: Measurement, _ extent: Extent, cpus: (Int, Int), payload: P.Type
 ) throws(BenchError) -> BenchResult {
@@ -65,7 +65,7 @@ func measurePipeTwoThreads<P: Payload>(
   }
   let received = try receiver.join()
   try received.check(expecting: extent)
-  // System calls of the whole run, as the counters know no phases.
+  // System calls of the whole run, since the counters do not distinguish phases.
   let calls = sent.systemCalls + received.systemCalls
   let share = Double(received.measured) / Double(max(received.progress.packets, 1))
   return BenchResult(
@@ -74,7 +74,7 @@ func measurePipeTwoThreads<P: Payload>(
     systemCalls: UInt64((Double(calls) * share).rounded()))
 }
 
-/// Starts the thread that receives, and measures.
+/// Starts the receiving thread, which also measures.
 func receivePipe<P: Payload>(
   _ name: String, on engine: any PortEngine, _ measurement: Measurement, _ extent: Extent,
   _ control: Control, cpu: Int, payload: P.Type
@@ -149,13 +149,13 @@ func measurePipeOneThread<P: Payload>(
     systemCalls: report.systemCalls)
 }
 
-/// What a thread says when it has finished.
+/// The report of a thread at its end.
 struct EndReport: Sendable {
   let progress: Progress
   let measured: UInt64
   let nanoseconds: UInt64
   let firstMismatch: UInt64?
-  /// What was read out of the packets; carried along so that it counts as used.
+  /// The payload's digest, kept so that the compiler does not remove the reads.
   let digest: UInt64
   var systemCalls: UInt64
 
@@ -171,7 +171,7 @@ struct EndReport: Sendable {
     systemCalls = port.statistics.systemCalls + progress.yields
   }
 
-  /// Throws when packets are missing or out of order.
+  /// - Throws: ``BenchError`` when packets are missing or out of order.
   func check(expecting extent: Extent) throws(BenchError) {
     if let firstMismatch {
       throw BenchError("packet \(firstMismatch) was not the one expected: lost or out of order")

@@ -1,26 +1,24 @@
 internal import Glibc
 internal import Netmap
 
-/// How far one end of a pipe has come.
+/// The progress of one end of a pipe.
 struct Progress: Sendable {
   var packets: UInt64 = 0
-  /// Times it offered its CPU to the other end.
+  /// How often this end yielded its CPU to the other end.
   var yields: UInt64 = 0
 }
 
-/// The measured loops: each moves at most `batch` packets with a sync.
+/// The measured loops: each moves at most `batch` packets per sync.
 ///
-/// `Benchmarks/Sources/PipeReference` has the same ones in C: change both.
-///
-/// The counters are kept in locals and handed back at the end, so that a loop stores only what it must.
+/// `Benchmarks/Sources/PipeReference` has the same loops in C: change both. The loops keep counters in locals
+/// and store them at the end, to avoid stores on the packet path.
 enum PipeLoops<P: Payload> {
-  /// How many syncs in a row may move nothing before the other thread is offered this CPU.
+  /// Number of consecutive syncs without a packet after which a thread yields its CPU to the other thread.
   ///
-  /// With a CPU for each thread it hardly comes to that; with a single CPU it is the only way on.
+  /// That is rare with a CPU for each thread; with a single CPU the other thread can only run this way.
   private static var patience: Int { 4096 }
 
-  /// Sends as fast as it can, until `limit` packets have gone or the measurement has stopped.
-  ///
+  /// Sends as fast as possible, until `limit` packets are sent or the measurement has stopped.
   @inline(never)
   static func send(
     _ port: Port, batch: Int, upTo limit: UInt64, _ control: Control, _ progress: inout Progress
@@ -37,7 +35,7 @@ enum PipeLoops<P: Payload> {
     progress.packets = sent
   }
 
-  /// Receives as fast as it can, until `limit` packets have come or the measurement leaves `phase`.
+  /// Receives as fast as possible, until `limit` packets have arrived or the measurement leaves `phase`.
   @inline(never)
   static func receive(
     _ port: Port, batch: Int, upTo limit: UInt64, _ control: Control, during phase: Control.Phase,
@@ -57,9 +55,9 @@ enum PipeLoops<P: Payload> {
     payload = state
   }
 
-  /// Drives both ends: sends a batch, receives it, and so on.
+  /// Drives both ends: sends a batch, receives it, and repeats.
   ///
-  /// `progress` counts what has come out. Packets that do not come out end the loop.
+  /// `progress` counts received packets. The loop ends if a sent packet does not arrive.
   @inline(never)
   static func sendAndReceive(
     _ first: Port, _ second: Port, batch: Int, upTo limit: UInt64, _ control: Control,
@@ -74,7 +72,7 @@ enum PipeLoops<P: Payload> {
       try second.sync(.receive)
       let count = drain(second, batch, taken, &state)
       taken &+= UInt64(truncatingIfNeeded: count)
-      // On one thread nothing can be on its way.
+      // With one thread, no packet can be in flight here.
       if count == 0 && sent != taken { break }
     }
     progress.packets = taken
@@ -91,7 +89,7 @@ enum PipeLoops<P: Payload> {
     }
   }
 
-  /// Takes up to `batch` packets, the first of which should be number `received`.
+  /// Takes up to `batch` packets; the first should have the number `received`.
   @inline(__always)
   private static func drain(
     _ port: Port, _ batch: Int, _ received: UInt64, _ payload: inout P

@@ -4,7 +4,7 @@ internal import Netmap
 
 /// Measures a pipe whose sender is another process.
 ///
-/// The receiver is a thread of this one, as in ``measurePipeTwoThreads(_:_:cpus:payload:)``. In the case
+/// The receiver is a thread of this process, as in ``measurePipeTwoThreads(_:_:cpus:payload:)``. In the case
 /// ``Measurement/Case/isolatedPipe`` the sender's end is isolated.
 func measurePipeTwoProcesses<P: Payload>(
   _ measurement: Measurement, _ extent: Extent, cpus: (Int, Int), payload: P.Type
@@ -13,7 +13,7 @@ func measurePipeTwoProcesses<P: Payload>(
   let isolation = measurement.name == .isolatedPipe ? "/i" : ""
   let pipe = "netmap:bench.\(getpid())"
   do throws(NetmapError) {
-    // Also starts the daemon, outside of what is measured.
+    // Also starts the daemon, before the measurement.
     _ = try Port("\(pipe)}1", engine: HostEngine.shared)
   } catch {
     throw BenchError("\(error)", isUnavailable: true)
@@ -52,7 +52,7 @@ func measurePipeTwoProcesses<P: Payload>(
     control.enter(.stopped)
   } catch {
     control.enter(.stopped)
-    // Why the receiver failed says more, if it did.
+    // If the receiver failed, its error explains more.
     _ = try receiver.join()
     throw error
   }
@@ -66,7 +66,7 @@ func measurePipeTwoProcesses<P: Payload>(
     systemCalls: UInt64((Double(received.systemCalls) * share).rounded()))
 }
 
-/// The sending process of `pipe-2p` and `isolated-2p`; started by the bench, and of no use to anybody else.
+/// The sending process of `pipe-2p` and `isolated-2p`; the bench starts it, users do not.
 struct BenchSender: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench-sender", abstract: "The sending process of a measurement.",
@@ -100,7 +100,7 @@ struct BenchSender: ParsableCommand {
           var progress = Progress()
           control.waitForStart()
           try PipeLoops<P>.send(port, batch: batch, upTo: packets, control, &progress)
-          // What is in the ring stays there for the receiver, as long as that has its end open.
+          // Packets in the ring stay available to the receiver as long as it has its end open.
           say("sent")
         }
       }
@@ -108,7 +108,7 @@ struct BenchSender: ParsableCommand {
     control.start(1, in: .starting)
     guard !control.isIn(.stopped) else { return try sender.join() }
     say("ready")
-    // The first line begins it, the end of the input ends it.
+    // The first line of standard input starts the sender, the end of the input stops it.
     _ = readLine()
     control.enter(.measuring)
     _ = readLine()

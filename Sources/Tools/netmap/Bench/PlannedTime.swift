@@ -1,18 +1,18 @@
-/// How long measurements take: what is measured, and what comes before and after.
+/// Estimates of the time that measurements take, including their setup and teardown.
 extension Measurement {
-  /// Seconds of measuring under --quick: enough for figures that can be told apart, and short enough for all
-  /// of them in half a minute.
+  /// Seconds of measuring under --quick: long enough for distinguishable results, and short enough to run all
+  /// cases within half a minute.
   var quickSeconds: Double {
     if name.traffic != nil { return 0.15 }
     switch name {
-    // Two things in turns, ten times.
+    // Measures two things in turns, ten times.
     case .wakeup: return 0.4
     case .pingPongSpin, .pingPongSleep: return 0.2
     default: return 0.1
     }
   }
 
-  /// Seconds that are not measured, about: opening ports, starting processes, warming up, draining.
+  /// Estimated seconds outside of the measured time: opening ports, starting processes, warm-up, draining.
   var overheadSeconds: Double {
     if let traffic = name.traffic { return traffic.direction == .forward ? 0.35 : 0.25 }
     if let vale = name.vale, vale.ports > 100 { return 0.2 }
@@ -21,12 +21,12 @@ extension Measurement {
 }
 
 extension Bench {
-  /// Seconds that a measurement lasts.
+  /// Seconds that a measurement measures.
   func duration(of measurement: Measurement) -> Double {
     seconds ?? (quick ? measurement.quickSeconds : 1)
   }
 
-  /// Prints what would be measured, and about how long it takes.
+  /// Prints the planned measurements and an estimate of their duration.
   func printPlan(_ plan: [Measurement]) {
     var total = 0.0
     for measurement in plan {

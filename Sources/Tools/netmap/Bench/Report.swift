@@ -1,7 +1,7 @@
 internal import Glibc
 internal import ToolSupport
 
-/// Writes results to standard output, each as soon as it is known.
+/// Writes each result to standard output as soon as it is known.
 struct Report {
   let machine: Machine
   let isJSON: Bool
@@ -13,7 +13,7 @@ struct Report {
     self.isJSON = isJSON
   }
 
-  /// Says on a terminal what is being measured.
+  /// Prints the current measurement, if standard error is a terminal.
   func announce(_ measurement: Measurement, _ number: Int, of total: Int) {
     guard showsProgress else { return }
     let payload = measurement.name.isPipe ? " \(measurement.payload.rawValue)" : ""
@@ -25,7 +25,7 @@ struct Report {
 
   mutating func add(_ result: BenchResult) {
     clearProgress()
-    // A reader at the other end of a pipe sees each result at once.
+    // So that a process that reads the output through a pipe gets each result at once.
     defer { fflush(nil) }
     if isJSON { return print(result.json(on: machine)) }
     printHeader()
@@ -36,7 +36,7 @@ struct Report {
     if let losses = result.delivery?.losses { print(note(losses)) }
   }
 
-  /// Says that something could not be measured, and why.
+  /// Prints that a measurement was not possible, and the reason.
   mutating func notMeasured(_ measurement: Measurement, _ reason: String) {
     clearProgress()
     defer { fflush(nil) }
@@ -75,7 +75,7 @@ struct Report {
 
   private var nameWidth: Int { Measurement.Case.nameWidth }
 
-  /// What was measured, as the first cells of a row.
+  /// The measurement, as the first cells of a row.
   private func cells(_ measurement: Measurement) -> String {
     let name = measurement.name
     return [

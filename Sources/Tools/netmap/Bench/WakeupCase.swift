@@ -3,11 +3,11 @@ internal import Glibc
 internal import Histogram
 internal import Netmap
 
-/// Measures how long it takes to wake a thread that sleeps in a wait on a pipe, and next to it the
-/// same with what Linux offers at its barest: eventfd(2) and poll(2).
+/// Measures how long it takes to wake a thread that sleeps in a wait on a pipe, and compares it
+/// with eventfd(2) and poll(2).
 ///
-/// Both are measured in turns, in rounds of the same length, so that a busy moment of the machine
-/// falls on both.
+/// Eventfd and poll(2) are the minimum that Linux offers. Both are measured in turns, in rounds of
+/// the same length, so that other load on the machine affects both.
 func measureWakeup(
   _ measurement: Measurement, _ extent: Extent, cpus: (Int, Int)
 ) throws(BenchError) -> BenchResult {
@@ -21,7 +21,7 @@ func measureWakeup(
       switch extent {
       case .seconds(let total): .seconds(total / Double(2 * rounds))
       case .packets(let count):
-        // The first rounds take what does not divide evenly.
+        // The first rounds take the remainder of the division.
         .packets(count / rounds + (round < count % rounds ? 1 : 0))
       }
     if case .packets(0) = share { continue }
@@ -51,7 +51,7 @@ func measureWakeup(
   return result
 }
 
-/// Wake-up times, recorded as round trips and given out as halves of them, nanoseconds.
+/// Wake-up times in nanoseconds: recorded as round trips, reported as half of a round trip.
 private struct LatencyHistogram: Sendable {
   private var histogram = Histogram<UInt64>(
     highestTrackableValue: 10_000_000_000, numberOfSignificantValueDigits: .three)
@@ -73,11 +73,11 @@ private struct LatencyHistogram: Sendable {
 
 /// One of two threads that wake each other in turn.
 private protocol Player {
-  /// Wakes the other one.
+  /// Wakes the other player.
   mutating func serve() throws(BenchError)
-  /// Sleeps until the other one has served.
+  /// Sleeps until the other player has served.
   mutating func receive() throws(BenchError)
-  /// System calls so far, where they are counted.
+  /// System calls so far; 0 for a player that does not count them.
   var systemCalls: UInt64 { get }
 }
 
@@ -85,7 +85,7 @@ private enum Role {
   case first, second
 }
 
-/// What one round of ping-pong found.
+/// The result of one round of ping-pong.
 private struct PingPong: Sendable {
   var times = LatencyHistogram()
   var trips: UInt64 = 0
@@ -93,7 +93,7 @@ private struct PingPong: Sendable {
   var systemCalls: UInt64 = 0
 }
 
-/// Lets two players, made on threads of their own, play.
+/// Runs two players, each created on its own thread.
 private func play<P: Player>(
   _ extent: Extent, _ cpus: (Int, Int),
   _ makePlayer: @escaping @Sendable (Role) throws(BenchError) -> P
@@ -119,7 +119,8 @@ private func play<P: Player>(
       var result = PingPong()
       let start = monotonicNanoseconds()
       var now = start
-      // It alone decides when to stop: the other one would be asleep, or would leave it asleep.
+      // Only this player decides when to stop: the other player would be asleep, or would leave
+      // this one asleep.
       while result.trips < limit && now - start < time && control.isIn(.measuring) {
         try player.serve()
         try player.receive()
@@ -128,7 +129,8 @@ private func play<P: Player>(
         result.trips += 1
         now = end
       }
-      // The other one sleeps, or is about to: it sees the end when it has been woken.
+      // The other player sleeps or is about to sleep. It sees the end of the phase once it is
+      // woken.
       control.enter(.stopped)
       result.seconds = Double(now - start) / 1e9
       result.systemCalls = player.systemCalls
@@ -142,7 +144,7 @@ private func play<P: Player>(
   return result
 }
 
-/// Plays over a pipe: a packet wakes the other end.
+/// Plays over a pipe: a packet wakes the other player.
 private struct PipePlayer: Player {
   private let port: Port
 
@@ -184,7 +186,7 @@ private final class EventfdPair: Sendable {
   }
 }
 
-/// Plays with bare descriptors: write(2) wakes, poll(2) sleeps, read(2) drains.
+/// Plays with plain descriptors: write(2) wakes, poll(2) sleeps, read(2) drains.
 private struct EventfdPlayer: Player {
   private let pair: EventfdPair
   private let own: CInt

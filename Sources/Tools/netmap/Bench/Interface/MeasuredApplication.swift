@@ -1,28 +1,26 @@
-/// Who moves the measured packets: this package, or another program.
+/// The application that moves the measured packets: this package, or another program.
 protocol MeasuredApplication {
-  /// Waits until its ports are open; the clock has not started yet.
+  /// Waits until the application's ports are open, before the clock starts.
   func waitUntilReady() throws(BenchError)
 
   /// Called when the measured time begins.
   mutating func begin() throws(BenchError)
 
-  /// Called when the measured time ends.
-  ///
-  /// - Returns: What was done in it, as far as it is known at this time.
+  /// Called when the measured time ends; the application records its counters.
   mutating func end() throws(BenchError)
 
-  /// Called when all packets have come to rest.
+  /// Called when no more packets are in flight.
   consuming func finish() throws(BenchError) -> ApplicationReport
 }
 
-/// What an application did.
+/// The counters of an application.
 struct ApplicationReport: Sendable {
-  /// In the measured time.
+  /// Packets moved in the measured time.
   var packets: UInt64 = 0
   var systemCalls: UInt64?
   var seconds = 0.0
-  /// In the whole run.
+  /// Packets moved in the whole run.
   var total: UInt64 = 0
-  /// Packets lost at its port, as it counts; nil when it does not.
+  /// Packets lost at the application's port by its own count; nil when it does not count them.
   var lost: UInt64?
 }

@@ -1,7 +1,7 @@
 internal import Netmap
 internal import NetworkStage
 
-/// This package, driving its own ports on a thread of this process.
+/// This package, which drives its ports on a thread of this process.
 struct PortApplication: MeasuredApplication {
   private let thread: PinnedThread<ApplicationReport>
 
@@ -20,7 +20,7 @@ struct PortApplication: MeasuredApplication {
     }
   }
 
-  // The thread itself waits for the start, and keeps its own time.
+  // The thread itself waits for the start and measures the time.
   func waitUntilReady() {}
   func begin() {}
   func end() {}
@@ -120,7 +120,7 @@ struct PortApplication: MeasuredApplication {
     }
   }
 
-  /// How far it had come at an instant.
+  /// The application's progress at an instant.
   private struct Mark {
     let packets: UInt64
     let systemCalls: UInt64

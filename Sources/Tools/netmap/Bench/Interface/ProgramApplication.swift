@@ -1,16 +1,16 @@
 internal import CLinux
 internal import Glibc
 
-/// Another program that moves the packets, for comparison.
+/// Another program that moves the packets, for comparison with this package.
 ///
-/// It is started in the network namespace of the calling thread as
+/// The child starts in the calling thread's network namespace as
 ///
 ///     PROGRAM --backend xdp --mode copy --direction rx --batch 256 --frame-bytes 60 --cpu 1
 ///         --interface bench0 [--interface bench1]
 ///
-/// and prints `ready` when it moves packets, or `unavailable: REASON`. For each line that it reads it
-/// prints a line of three numbers, each since its start: packets, system calls, packets lost; `-` for
-/// what it does not know. It ends when its standard input does.
+/// and prints `ready` when it moves packets, or `unavailable: REASON`. For each line of input it
+/// prints a line of three numbers, counted since its start: packets, system calls, lost packets;
+/// `-` for a number that it does not know. The end of its standard input ends it.
 struct ProgramApplication: MeasuredApplication {
   private let path: String
   private let child: ChildProcess

@@ -1,6 +1,6 @@
 internal import ToolSupport
 
-/// What is measured on interfaces: a backend, and which way the packets go.
+/// The traffic of a measurement on interfaces: the backend, and the direction of the packets.
 struct Traffic: Hashable {
   enum Backend: Hashable {
     case xdpCopy, xdpGeneric, packet
@@ -15,7 +15,7 @@ struct Traffic: Hashable {
       }
     }
 
-    /// What a port's name says to insist on this backend.
+    /// The port option that selects this backend and no other.
     var option: String {
       self == .packet ? "@backend:name=packet" : "@backend:name=xdp,mode=\(mode)"
     }
@@ -29,7 +29,8 @@ struct Traffic: Hashable {
 
   let backend: Backend
   let direction: Direction
-  /// Whether the interface is on a switch, and packets are sent to a port of that.
+  /// Whether the interface is attached to a switch, and packets are sent through another port of
+  /// the switch.
   let isSwitched: Bool
 
   init(_ backend: Backend, _ direction: Direction, isSwitched: Bool = false) {
@@ -39,24 +40,24 @@ struct Traffic: Hashable {
   }
 }
 
-/// What became of the packets that were offered.
+/// The fate of the packets that were offered.
 struct Delivery {
-  /// Millions of packets a second.
+  /// Millions of packets per second.
   var offeredMpps: Double
-  /// Packets a second that were received, or passed on, for each one offered.
+  /// The rate of packets received, or forwarded, divided by the rate offered.
   var ratio: Double
-  /// Where the others were lost, when packets were received; of the whole run, warming up included.
+  /// Losses of a measurement that receives, over the whole run including warm-up.
   var losses: Losses?
 
   struct Losses {
     var offered: UInt64
     var received: UInt64
-    /// Not taken by the receiving interface: its queue was full.
+    /// Dropped before the receiving interface, because its queue was full.
     var link: UInt64
-    /// Counted as lost by the port; nil when the program that was measured does not count.
+    /// Lost by the port's own count; nil when the measured program does not count.
     var port: UInt64?
 
-    /// Lost, and nobody has counted them.
+    /// Lost without any counter.
     var elsewhere: Int64 {
       Int64(offered) - Int64(received) - Int64(link) - Int64(port ?? 0)
     }

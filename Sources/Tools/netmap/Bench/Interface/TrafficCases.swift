@@ -1,23 +1,24 @@
 internal import Netmap
 internal import NetworkStage
 
-/// Warming up, seconds: long enough for every slot and buffer to have been used.
+/// Warm-up in seconds: long enough to use every slot and buffer.
 private let warmUpSeconds = 0.05
 
-/// How long packets may be under way after the last one was sent, seconds. Ports ask the kernel every
-/// 10 ms what it has dropped.
+/// How long packets may be in flight after the last one was sent, in seconds.
+///
+/// Ports ask the kernel for its drop counters every 10 ms.
 private let drainSeconds = 0.03
 
-/// Measures a case on interfaces of its own, in a network namespace of its own.
+/// Measures a case on new interfaces in a private network namespace.
 ///
 /// - Parameters:
-///   - measurement: What to measure.
+///   - measurement: The measurement.
 ///   - traffic: The backend and direction of its case.
-///   - seconds: How long.
-///   - cpus: The first for what sends or makes packets, the second for what receives or passes on.
+///   - seconds: The duration.
+///   - cpus: The CPU of the sender or generator, and the CPU of the receiver or forwarder.
 ///   - program: A program to measure in place of this package; nil for this package.
-/// - Returns: The rate; and, unless this is about sending, how much of what was offered came through.
-/// - Throws: ``BenchError``; one that is `isUnavailable` without the rights that are needed.
+/// - Returns: The rate and, unless the case sends, the part of the offered packets that arrived.
+/// - Throws: ``BenchError``, with `isUnavailable` set when rights are missing.
 func measureTraffic(
   _ measurement: Measurement, _ traffic: Traffic, seconds: Double, cpus: (Int, Int),
   program: String?
@@ -29,7 +30,7 @@ func measureTraffic(
   }
   let control = Control()
   let cpu = traffic.direction == .transmit ? cpus.0 : cpus.1
-  // The application's interfaces are ready before anything is sent to them.
+  // The application opens its interfaces before packets are sent to them.
   if let program {
     let application = try ProgramApplication(
       program, measurement, traffic, stage.interfaces, on: cpu)
@@ -40,19 +41,19 @@ func measureTraffic(
   return try run(application, 1, measurement, stage, seconds, cpus.0, control)
 }
 
-/// Measures an application of which `threads` threads wait for the start.
+/// Measures an application that has `threads` threads waiting for the start.
 private func run(
   _ application: consuming some MeasuredApplication, _ threads: Int, _ measurement: Measurement,
   _ stage: TrafficStage, _ seconds: Double, _ cpu: Int, _ control: Control
 ) throws(BenchError) -> BenchResult {
   var application = application
-  // A source that cannot be started must not leave the application waiting.
+  // If the source does not start, the application must not keep waiting.
   let source = try control.stoppingOnError { () throws(BenchError) in
     try stage.startSource(on: cpu, measurement, control)
   }
   let window = Result { () throws(BenchError) -> (Sample, Sample) in
     control.start(threads + (source == nil ? 0 : 1), in: .warming)
-    // One of the threads has failed, and tells below.
+    // One of the threads has failed; its error is thrown below.
     if control.isIn(.stopped) { throw BenchError("nothing was measured") }
     sleepThread(seconds: warmUpSeconds)
     try application.begin()
@@ -75,7 +76,7 @@ private func run(
   return try result(measurement, first, last, report, stage)
 }
 
-/// The stage's counters at an instant.
+/// The testbed's counters at an instant.
 private struct Sample {
   let time = monotonicNanoseconds()
   let offered: UInt64?
@@ -92,7 +93,7 @@ private func result(
   _ stage: TrafficStage
 ) throws(BenchError) -> BenchResult {
   let seconds = Double(last.time - first.time) / 1e9
-  // What has arrived at the end counts, where there is one; else what the application received.
+  // With a sink, count the packets that it received; otherwise those that the application received.
   let result: BenchResult
   if let end = last.delivered, let start = first.delivered {
     let calls = report.systemCalls.map { calls in

@@ -2,16 +2,17 @@ internal import Glibc
 internal import Netmap
 internal import NetmapCore
 
-/// The measured loops on interfaces: each moves at most `batch` packets with a sync.
+/// The measured loops on interfaces: each moves at most `batch` packets per sync.
 ///
-/// `Benchmarks/Sources/interface-reference` has the same ones in C: change both. Neither side reads or
-/// writes the bytes of a frame while it is measured.
+/// `Benchmarks/Sources/interface-reference` has the same loops in C: change both. Neither side reads or writes
+/// the bytes of a frame during the measurement.
 enum TrafficLoops {
-  /// How many syncs in a row may move nothing before the CPU is offered to others.
+  /// Number of consecutive syncs without a packet after which a thread yields its CPU.
   private static var patience: Int { 4096 }
 
-  /// Sends as fast as it can, for `rounds` syncs. While warming up it writes every frame; later the
-  /// buffers hold what they need.
+  /// Sends as fast as possible, for `rounds` syncs.
+  ///
+  /// During warm-up it writes every frame; after that the buffers keep their contents.
   @inline(never)
   static func transmit(
     _ port: Port, batch: Int, _ frame: [UInt8], _ control: Control, _ packets: inout UInt64,
@@ -40,7 +41,7 @@ enum TrafficLoops {
     packets = sent
   }
 
-  /// Receives as fast as it can, until the measurement leaves `phase`.
+  /// Receives as fast as possible, until the measurement leaves `phase`.
   @inline(never)
   static func receive(
     _ port: Port, batch: Int, _ control: Control, during phase: Control.Phase,
@@ -60,10 +61,10 @@ enum TrafficLoops {
     bytes = sum
   }
 
-  /// Receives what still waits in the kernel when nothing is sent any more, for at most 10 seconds.
+  /// Receives the packets that are left in the kernel after the last one was sent, for at most 10 seconds.
   ///
-  /// On a busy machine this thread may not have run since the last packet was sent: what waits then is neither
-  /// received nor lost.
+  /// On a busy machine this thread may not have run since the sender's last packet: packets that still wait are
+  /// neither received nor lost.
   static func receiveRest(
     _ port: Port, _ packets: inout UInt64, _ bytes: inout UInt64
   ) throws(NetmapError) {
@@ -78,7 +79,7 @@ enum TrafficLoops {
     }
   }
 
-  /// Passes packets on by exchanging buffers, until the measurement leaves `phase`.
+  /// Forwards packets by swapping buffers, until the measurement leaves `phase`.
   @inline(never)
   static func forward(
     _ source: Port, _ target: Port, batch: Int, _ control: Control, during phase: Control.Phase,

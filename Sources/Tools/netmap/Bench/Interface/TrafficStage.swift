@@ -2,18 +2,18 @@ internal import Netmap
 internal import NetworkStage
 internal import Synchronization
 
-/// The interfaces of one measurement, what makes packets for it and what counts them at the end.
+/// The testbed of one measurement: its interfaces, the source of its packets, and the sink that counts them.
 ///
-/// Made in the network namespace of the calling thread. The interfaces `bench0` and `bench1` belong to
-/// whoever is measured.
+/// Created in the calling thread's network namespace. The measured application uses the interfaces `bench0` and
+/// `bench1`.
 final class TrafficStage: Sendable {
-  /// For the application: one interface, and a second one to pass packets on to.
+  /// The application's interfaces: one, and a second one to forward to.
   let interfaces: [String]
   private let traffic: Traffic
   private let near: VethPair
   private let sink: FrameSink?
   private let generator: FrameGenerator?
-  /// Packets that the sender has handed over, where a sender offers them.
+  /// Packets that the sender has sent, in the forwarding cases.
   private let sent = Atomic<UInt64>(0)
 
   init(_ traffic: Traffic, frameBytes: Int) throws(NetmapError) {
@@ -40,7 +40,7 @@ final class TrafficStage: Sendable {
     }
   }
 
-  /// Packets made or sent for the application so far; nil when it is the one that sends.
+  /// Packets made or sent for the application so far; nil when the application itself sends.
   var offered: UInt64? {
     switch traffic.direction {
     case .transmit: nil
@@ -49,17 +49,17 @@ final class TrafficStage: Sendable {
     }
   }
 
-  /// Packets that have arrived at the end so far; nil when the application is the end.
+  /// Packets that have arrived at the sink so far; nil when the application receives them.
   var delivered: UInt64? { sink?.count }
 
-  /// Packets that did not fit the queue of the application's interface.
+  /// Packets dropped because the queue of the application's interface was full.
   var lostInLink: UInt64 {
     get throws(NetmapError) { try near.second.transmitDrops() }
   }
 
   /// Starts the thread that offers packets until the measurement is over.
   ///
-  /// - Returns: Nil when the application is the one that sends.
+  /// - Returns: Nil when the application itself sends.
   func startSource(
     on cpu: Int, _ measurement: Measurement, _ control: Control
   ) throws(BenchError) -> PinnedThread<Void>? {
@@ -70,7 +70,7 @@ final class TrafficStage: Sendable {
         try control.stoppingOnError { () throws(BenchError) in
           control.waitForStart()
           try measuring { () throws(NetmapError) in
-            // About a millisecond at a time, so that it stops in time.
+            // About a millisecond of work per call, so that the thread notices the end in time.
             while control.isOn { try generator?.run(2048) }
           }
         }
@@ -79,7 +79,7 @@ final class TrafficStage: Sendable {
       return try PinnedThread(on: cpu) { [self] () throws(BenchError) in
         try control.stoppingOnError { () throws(BenchError) in
           try measuring { () throws(NetmapError) in
-            // Always the same sender, whichever way the packets are passed on.
+            // The same sender for every backend, so that results are comparable.
             let port = try Port(
               "netmap:source0/T\(Traffic.Backend.xdpCopy.option)", engine: EmbeddedEngine())
             let frame = EthernetFrame.udp(length: measurement.frameBytes)
@@ -98,6 +98,6 @@ final class TrafficStage: Sendable {
 }
 
 extension Control {
-  /// Whether packets are to be sent.
+  /// Whether senders should send.
   var isOn: Bool { isIn(.warming) || isIn(.measuring) }
 }

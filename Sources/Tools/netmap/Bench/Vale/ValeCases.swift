@@ -1,6 +1,6 @@
 internal import Netmap
 
-/// Measures a switch: of an engine of its own, unless two processes are to meet on it.
+/// Measures a switch, on a new engine unless the case uses two processes.
 func measureVale(
   _ measurement: Measurement, _ shape: ValeShape, seconds: Double, cpus: (Int, Int)
 ) throws(BenchError) -> BenchResult {
@@ -44,7 +44,7 @@ func measureVale(
   return try valeResult(measurement, reports)
 }
 
-/// What the threads found: the packets of the first one count, the system calls of all.
+/// Combines the threads' reports: the packets of the first report, the system calls of all.
 func valeResult(
   _ measurement: Measurement, _ reports: [ValeReport]
 ) throws(BenchError) -> BenchResult {
@@ -57,7 +57,7 @@ func valeResult(
     seconds: Double(counted.nanoseconds) / 1e9, systemCalls: calls)
 }
 
-/// Starts a thread of a measured switch.
+/// Starts a thread that drives ports of a measured switch.
 func worker(
   on cpu: Int, _ control: Control,
   _ body: @escaping @Sendable () throws(NetmapError) -> ValeReport
@@ -67,7 +67,7 @@ func worker(
   }
 }
 
-/// Copies buffers of 2 KiB from one block of 1024 to another: what a switch could do at best.
+/// Copies frames between two blocks of 1024 buffers of 2 KiB: the upper limit for a switch.
 func measureMemoryCopy(
   _ measurement: Measurement, seconds: Double, cpu: Int
 ) throws(BenchError) -> BenchResult {

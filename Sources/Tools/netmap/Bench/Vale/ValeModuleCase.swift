@@ -1,11 +1,11 @@
 internal import Netmap
 
-/// Measures a learning bridge that is a module, and the built-in one, in turns on one switch: what the
-/// module protocol costs.
+/// Measures the cost of the module protocol: a learning bridge that is a module, and the built-in one, in turns
+/// on one switch.
 func measureValeModule(
   _ measurement: Measurement, _ shape: ValeShape, seconds: Double, cpu: Int
 ) throws(BenchError) -> BenchResult {
-  // Enough pairs that what else the machine does touches few of them.
+  // Enough pairs that other load on the machine affects only a few of them.
   let pairs = 15
   let slice = seconds / Double(2 * pairs)
   let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }
@@ -33,7 +33,7 @@ func measureValeModule(
       guard plain.packets > 0, programmed.packets > 0 else {
         throw BenchError("no packet arrived; measure longer, see --seconds")
       }
-      // The first one warms up.
+      // The first pair is a warm-up.
       if pair == 0 { continue }
       result.packets += programmed.packets
       result.seconds += Double(programmed.nanoseconds) / 1e9
@@ -48,7 +48,7 @@ func measureValeModule(
   return try thread.join()
 }
 
-/// A learning bridge that does not say that it decides by addresses.
+/// A learning bridge that does not declare that its decisions depend on addresses only.
 private struct LearningByPacket: SwitchModule {
   static var name: String { "learning-by-packet" }
   private let learning: LearningModule

@@ -1,27 +1,28 @@
 internal import Netmap
 
-/// Who sends and who receives in a measurement of a switch.
+/// The senders and receivers in a measurement of a switch.
 struct ValeShape: Hashable {
-  /// Threads that send, each through a port of its own.
+  /// Sending threads, each with its own port.
   var senders = 1
-  /// Ports that receive, all of them read by one thread.
+  /// Receiving ports, all of them read by one thread.
   var receivers = 1
-  /// Ports on the switch, those that do nothing included.
+  /// Ports on the switch, including idle ones.
   var ports = 2
-  /// Whether anybody reads. Otherwise what counts is what was sent.
+  /// Whether a thread reads the receivers; otherwise the measurement counts sent packets.
   var isRead = true
-  /// Whether every packet is for everybody.
+  /// Whether every packet is a broadcast.
   var isBroadcast = false
-  /// Whether the sender is a process of its own, on the engine of all processes.
+  /// Whether the sender is a separate process, on netmapd's engine.
   var isTwoProcesses = false
-  /// Whether one thread does all of it, in turns.
+  /// Whether one thread drives all ports in turn.
   var isOneThread = false
-  /// Bytes of a packet that is longer than a slot; nil for one slot of the frame's length.
+  /// Bytes of a packet that takes several slots; nil for packets of one slot and of the frame's
+  /// length.
   var packetBytes: Int?
 }
 
 extension Measurement.Case {
-  /// What is measured on a switch; nil for the other cases.
+  /// The shape of a case on a switch; nil for the other cases.
   var vale: ValeShape? {
     switch self {
     case .valeOneThread: ValeShape(isOneThread: true)
@@ -38,9 +39,9 @@ extension Measurement.Case {
   }
 }
 
-/// Addresses of the stations of a measurement.
+/// The addresses of the stations in a measurement.
 enum ValeFrame {
-  /// The unicast address of a port's station, first byte lowest.
+  /// The unicast address of a port's station, with its first byte in the lowest bits.
   static func address(_ port: Int) -> UInt64 { 0x02 | UInt64(port + 1) << 40 }
   static var broadcast: UInt64 { 0xffff_ffff_ffff }
 

@@ -1,16 +1,17 @@
 internal import Glibc
 internal import Netmap
 
-/// What a thread of a measured switch says when it has finished.
+/// The report of a thread of a measured switch at its end.
 struct ValeReport: Sendable {
   var packets: UInt64
   var nanoseconds: UInt64
   var systemCalls: UInt64 = 0
 }
 
-/// The ports of a measured switch, and the loops that drive them.
+/// The testbed of a measured switch: its ports, and the loops that drive them.
 ///
-/// Each port is used by one thread only: `sender` ports by theirs, receivers by the one that receives.
+/// Only one thread uses each port: a sender's port its sending thread, all receivers' ports the receiving
+/// thread.
 final class ValeStage: @unchecked Sendable {
   private let shape: ValeShape
   private let batch: Int
@@ -18,17 +19,17 @@ final class ValeStage: @unchecked Sendable {
   private let fragments: Int
   private let senders: [Port]
   private let receivers: [Port]
-  /// They do nothing but take part in every broadcast.
+  /// Idle ports, which receive every broadcast.
   private let others: [Port]
 
-  /// Opens the ports, has the switch learn where the receivers are, and fills every buffer that is sent.
+  /// Opens the ports, lets the switch learn the receivers' addresses, and fills every transmit buffer.
   ///
   /// - Parameters:
-  ///   - shape: How many of each.
-  ///   - engine: Where.
-  ///   - batch: Packets for each sync.
-  ///   - frameBytes: Bytes of a packet of one slot.
-  ///   - prefix: What the names of the ports begin with.
+  ///   - shape: The numbers of ports.
+  ///   - engine: The engine to open the ports on.
+  ///   - batch: Packets per sync.
+  ///   - frameBytes: Bytes of a packet in one slot.
+  ///   - prefix: The beginning of all port names.
   /// - Throws: ``NetmapError`` when a port cannot be opened.
   init(
     _ shape: ValeShape, on engine: any PortEngine, batch: Int, frameBytes: Int,
@@ -53,7 +54,7 @@ final class ValeStage: @unchecked Sendable {
     for port in receivers { try drain(port) }
   }
 
-  /// Has the switch learn where the receivers are, once more.
+  /// Makes the switch learn the receivers' addresses again.
   func announceReceivers() throws(NetmapError) {
     for (number, port) in receivers.enumerated() {
       try announce(port, ValeFrame.address(number))
@@ -66,7 +67,7 @@ final class ValeStage: @unchecked Sendable {
     try port.sync(.transmit)
   }
 
-  /// Writes the addresses into every buffer; two rounds, as one slot always stays empty.
+  /// Writes the addresses into every buffer, in two rounds because one slot always stays empty.
   private func prepare(_ port: Port, _ number: Int) throws(NetmapError) {
     let target = shape.isBroadcast ? ValeFrame.broadcast : ValeFrame.address(0)
     for _ in 0..<2 {
@@ -87,7 +88,7 @@ final class ValeStage: @unchecked Sendable {
     try port.sync(.receive)
   }
 
-  /// Sends as fast as it can until the measurement has stopped.
+  /// Sends as fast as possible until the measurement has stopped.
   func send(from number: Int, _ control: Control) throws(NetmapError) -> ValeReport {
     let port = senders[number]
     control.waitForStart()
@@ -111,7 +112,7 @@ final class ValeStage: @unchecked Sendable {
     }
   }
 
-  /// Reads every receiver's port in turns; counts packets.
+  /// Reads the receivers' ports in turn, and counts packets.
   func receive(_ control: Control) throws(NetmapError) -> ValeReport {
     control.waitForStart()
     _ = try receive(control, during: .warming)
@@ -141,7 +142,9 @@ final class ValeStage: @unchecked Sendable {
     return packets
   }
 
-  /// Does everything on one thread. Counts what is sent where nobody reads.
+  /// Drives all ports on one thread.
+  ///
+  /// Counts sent packets if no thread reads.
   func sendAndReceive(_ control: Control) throws(NetmapError) -> ValeReport {
     control.waitForStart()
     _ = try sendAndReceive(control, during: .warming)
@@ -154,9 +157,9 @@ final class ValeStage: @unchecked Sendable {
       systemCalls: ports.reduce(0) { $0 &+ $1.statistics.systemCalls })
   }
 
-  /// Does everything on one thread for some time.
+  /// Drives all ports on one thread for a time.
   ///
-  /// - Returns: Packets, and nanoseconds.
+  /// - Returns: The number of packets and the nanoseconds.
   func sendAndReceive(seconds: Double) throws(NetmapError) -> ValeReport {
     let (sender, receiver) = (senders[0], receivers[0])
     let start = monotonicNanoseconds()

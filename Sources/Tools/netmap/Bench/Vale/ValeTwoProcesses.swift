@@ -2,18 +2,20 @@ internal import ArgumentParser
 internal import Glibc
 internal import Netmap
 
-/// Measures a switch of netmapd's whose sender is another process; the receiver is a thread of this one.
+/// Measures a switch of netmapd.
+///
+/// The sender is another process; the receiver is a thread of this process.
 func measureValeTwoProcesses(
   _ measurement: Measurement, _ shape: ValeShape, seconds: Double, cpus: (Int, Int)
 ) throws(BenchError) -> BenchResult {
   let control = Control()
-  // Switches are the whole host's: one of this process alone.
+  // All processes of the host share their switches, so the name has this process's ID.
   let prefix = "vale\(getpid()):"
   var receiving = shape
   receiving.senders = 0
   let stage: ValeStage
   do throws(NetmapError) {
-    // Also starts the daemon, outside of what is measured.
+    // Also starts the daemon, before the measurement.
     stage = try ValeStage(
       receiving, on: HostEngine.shared, batch: measurement.batch,
       frameBytes: measurement.frameBytes, prefix: prefix)
@@ -42,7 +44,7 @@ func measureValeTwoProcesses(
   return try valeResult(measurement, [report])
 }
 
-/// The sending process of `vale-2p`; started by the bench, and of no use to anybody else.
+/// The sending process of `vale-2p`; the bench starts it, users do not.
 struct ValeSender: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench-vale-sender", abstract: "The sending process of a measurement.",
@@ -76,7 +78,7 @@ struct ValeSender: ParsableCommand {
     }
     print("ready")
     fflush(nil)
-    // The first line begins it, the end of the input ends it.
+    // The first line of standard input starts the sender, the end of the input stops it.
     _ = readLine()
     control.start(1, in: .measuring)
     _ = readLine()
