@@ -32,7 +32,9 @@ struct DistrustfulCopy {
     while moved < count, !budget.isSpent {
       let slot = unsafe source.ring.loadWord(from)
       let continues = slot.flags.contains(.moreFragments)
-      if unsafe copy(slot, to: to) || continues || isInside {
+      let outcome = unsafe copy(slot, to: to)
+      // An invalid target slot is skipped: no later packet would ever get past it.
+      if outcome != .badSource || continues || isInside {
         to = unsafe target.ring.next(to)
       }
       isInside = continues
@@ -47,31 +49,36 @@ struct DistrustfulCopy {
     return moved
   }
 
+  private enum Outcome {
+    case copied, badSource, badTarget
+  }
+
   /// Copies one slot's bytes and writes the target slot.
   ///
-  /// - Returns: False when either slot is invalid; then the target slot is empty.
-  private func copy(_ slot: SlotWord, to index: UInt32) -> Bool {
+  /// - Returns: Which slot is invalid, if one is; then the target slot is empty.
+  private func copy(_ slot: SlotWord, to index: UInt32) -> Outcome {
     let place = unsafe target.ring.place(index)
     let buffer = unsafe place.loadBufferIndex()
-    var length = Int(slot.length)
+    var outcome = Outcome.copied
+    let length = Int(slot.length)
     let room = unsafe Int(min(source.ring.bufferSize, target.ring.bufferSize))
     if unsafe !source.ring.hasBuffer(slot.buffer) {
       unsafe sourceCounts.countDrop(.badBufferIndex)
-      length = -1
+      outcome = .badSource
     } else if length > room {
       unsafe sourceCounts.countDrop(.badLength)
-      length = -1
+      outcome = .badSource
     } else if unsafe !target.ring.hasBuffer(buffer) {
       unsafe targetCounts.countDrop(.badBufferIndex)
-      length = -1
+      outcome = .badTarget
     } else {
       // Copy no byte more: the bytes behind the packet are not meant for the other side.
       unsafe target.ring.buffer(buffer).copyMemory(
         from: source.ring.buffer(slot.buffer), byteCount: length)
     }
     unsafe place.store(
-      length: UInt16(truncatingIfNeeded: max(0, length)),
+      length: outcome == .copied ? UInt16(truncatingIfNeeded: length) : 0,
       flags: slot.flags.intersection(.moreFragments))
-    return length >= 0
+    return outcome
   }
 }

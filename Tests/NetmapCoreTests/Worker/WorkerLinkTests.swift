@@ -99,6 +99,25 @@ struct WorkerLinkTests {
       + (0..<port.attached.receiveCount).reduce(0) { $0 + Int(port.rx($1).counters.syncs) }
   }
 
+  @Test("a slot that a peer has spoiled costs one packet, and the packets behind it arrive")
+  func spoiledTarget() throws {
+    let engine = try Engine()
+    let process = try TestPort(engine, "netmap:outside{1")
+    let outside = try TestPort(engine, "netmap:outside}1")
+    let inside = try TestPort(engine, "netmap:inside{1")
+    let peer = try TestPort(engine, "netmap:inside}1")
+    let link = WorkerLink(inside: inside.attached, outside: outside.attached) {}
+    let ring = inside.tx()
+    // Any process that has the inside port mapped can write there.
+    ring[ring.head].bufferIndex = .max
+    for number in 1...10 as ClosedRange<UInt64> {
+      process.tx().send(number)
+      _ = link.turn()
+    }
+    #expect(peer.rx().receive().suffix(9) == Array(2...10))
+    #expect(ring.counters.drops[.badBufferIndex] == 1)
+  }
+
   @Test("delivers what was sent before the port was closed")
   func deliversWhatWasSent() throws {
     let engine = try Engine()
