@@ -23,12 +23,11 @@ public struct SwitchVerdict: RawRepresentable, Hashable, Sendable {
 
   /// One port, and there the receive ring with the number of the sender's transmit ring.
   ///
-  /// - Parameter index: The port's index, 0 to 253. 254 is ``broadcast``; other values drop the
-  ///   packet.
+  /// - Parameter index: The port's index, 0 to 253. Other values drop the packet.
   /// - Returns: The verdict.
   @inlinable
   public static func port(_ index: Int) -> SwitchVerdict {
-    SwitchVerdict(rawValue: UInt32(clamping: min(index, 0xffff)) | (index < 0 ? 255 : 0))
+    index >= 0 && index < 254 ? SwitchVerdict(rawValue: UInt32(truncatingIfNeeded: index)) : .drop
   }
 
   /// One receive ring of a port.
