@@ -370,6 +370,7 @@ extension Duration {
     let (seconds, attoseconds) = components
     guard seconds >= 0, attoseconds >= 0 else { return 0 }
     let (product, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
-    return overflow ? .max / 2 : min(product + UInt64(attoseconds / 1_000_000_000), .max / 2)
+    guard !overflow, product <= .max / 2 else { return .max / 2 }
+    return min(product + UInt64(attoseconds / 1_000_000_000), .max / 2)
   }
 }

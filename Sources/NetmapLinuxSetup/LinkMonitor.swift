@@ -103,35 +103,18 @@ package final class LinkMonitor: Sendable {
       throw systemError(
         "epoll_create1", "netlink", remedy: "raise the limit of open files (ulimit -n)")
     }
-    // The application's threads handle signals. This thread takes none.
-    var (blocked, previous) = (sigset_t(), sigset_t())
-    unsafe sigfillset(&blocked)
-    unsafe pthread_sigmask(SIG_SETMASK, &blocked, &previous)
-    let argument = unsafe Unmanaged.passRetained(self)
     state.events = events
-    var thread = pthread_t()
-    let result = unsafe pthread_create(
-      &thread, nil,
-      { argument in
-        if let argument = unsafe argument {
-          unsafe Unmanaged<LinkMonitor>.fromOpaque(argument).takeRetainedValue().run()
-        }
-        return nil
-      }, argument.toOpaque())
-    unsafe pthread_sigmask(SIG_SETMASK, &previous, nil)
-    guard result == 0 else {
-      unsafe argument.release()
+    do throws(NetmapError) {
+      pthread_detach(try EngineThread.start("link monitor") { [self] in run() })
+    } catch {
       close(events)
       state.events = -1
-      throw NetmapError(
-        .init(rawValue: result), "pthread_create", "link monitor",
-        reason: unsafe String(cString: strerror(result)), remedy: "raise the limit of threads")
+      throw error
     }
     state.process = getpid()
   }
 
   private func run() -> Never {
-    pthread_detach(pthread_self())
     let events = state.withLock { $0.events }
     while true {
       var event = unsafe epoll_event()

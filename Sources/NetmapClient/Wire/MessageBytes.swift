@@ -29,9 +29,11 @@ package struct MessageWriter {
     put(bytes: value.utf8)
   }
 
+  /// Writes a count of 16 bits and then the texts; leaves out texts beyond 65535.
   package mutating func put(_ values: [String]) {
-    put(UInt16(truncatingIfNeeded: values.count))
-    for value in values.prefix(Int(UInt16.max)) { put(value) }
+    let kept = values.prefix(Int(UInt16.max))
+    put(UInt16(kept.count))
+    for value in kept { put(value) }
   }
 
   package mutating func put<T: FixedWidthInteger>(optional value: T?) {

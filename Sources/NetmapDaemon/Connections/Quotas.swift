@@ -164,6 +164,9 @@ extension Server {
     try Quota.check(
       turns.count(of: client.user), quota.requests, "requests waiting", of: client.user, "ask",
       "netmapd", remedy: "ask for less at a time")
+    guard client.isStranger else { return }
+    try Quota.checkTogether(
+      turns.strangersCount, Quota.strangersTogether.requests, "requests waiting", "ask", "netmapd")
   }
 
   /// - Throws: ``NetmapError`` `EMFILE` when a user may not have another port.

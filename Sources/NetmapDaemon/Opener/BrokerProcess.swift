@@ -137,7 +137,10 @@ final class BrokerProcess {
 
   private static func isReadable(_ file: CInt, within milliseconds: CInt) -> Bool {
     var state = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
-    return unsafe poll(&state, 1, milliseconds) != 0
+    while true {
+      let count = unsafe poll(&state, 1, milliseconds)
+      if count >= 0 || errno != EINTR { return count == 1 }
+    }
   }
 
   /// How long a killed broker may take to end, milliseconds.

@@ -73,6 +73,11 @@ struct RequestTurns {
     (waiting[user]?.count ?? 0) + (running[user] ?? 0)
   }
 
+  /// The requests of all untrusted users that wait or are being decided.
+  var strangersCount: Int {
+    waiting.values.reduce(strangers) { $0 + $1.count { $0.role == .stranger } }
+  }
+
   mutating func add(_ request: Request) {
     if waiting[request.user] == nil { order.append(request.user) }
     waiting[request.user, default: []].append(request)

@@ -32,8 +32,6 @@ struct Options: Hashable {
   var moduleConfigurationFile: String?
   /// `--fallback`, unparsed.
   var fallback: String?
-  /// Numbers of `-C` without a meaning.
-  var ignored: [String] = []
 }
 
 /// Reads the command line by the rules of getopt(3).

@@ -15,7 +15,6 @@ enum ValeCtl {
       errors.write(Usage.text)
       exit(1)
     case .action(let action, let options):
-      for word in options.ignored { errors.line("ignored: \(word)") }
       let runner = Runner(options: options, output: output, errors: errors)
       exit(runner.run(action))
     }
