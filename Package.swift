@@ -41,7 +41,7 @@ let package = Package(
     .target(
       name: "NetmapLinuxSetup", dependencies: ["NetmapLinux", "NetmapCore", "CLinux", "CBPF"],
       swiftSettings: settings, plugins: ["BPFObjects"]),
-    // libbpf, for NetmapLinuxSetup, NetworkStage, and tests that inspect loaded programs.
+    // libbpf, for NetmapLinuxSetup, NetworkTestbed, and tests that inspect loaded programs.
     .systemLibrary(name: "CBPF", providers: [.apt(["libbpf-dev"])]),
     // Compiles bpf/ and generates Swift source from the objects.
     .plugin(name: "BPFObjects", capability: .buildTool(), dependencies: ["bpf-embed"]),
@@ -76,15 +76,15 @@ let package = Package(
     .executableTarget(
       name: "netmap",
       dependencies: [
-        "Netmap", "NetmapClient", "NetmapCore", "NetworkStage", "ToolSupport", "CLinux",
+        "Netmap", "NetmapClient", "NetmapCore", "NetworkTestbed", "ToolSupport", "CLinux",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Histogram", package: "hdrhistogram-swift"),
       ],
       path: "Sources/Tools/netmap", swiftSettings: settings),
     // Namespaces, veth pairs and traffic generated in the kernel, for measurements and tests.
     .target(
-      name: "NetworkStage", dependencies: ["NetmapLinuxSetup", "NetmapCore", "CLinux", "CBPF"],
-      path: "Sources/Tools/NetworkStage", swiftSettings: settings, plugins: ["BPFObjects"]),
+      name: "NetworkTestbed", dependencies: ["NetmapLinuxSetup", "NetmapCore", "CLinux", "CBPF"],
+      path: "Sources/Tools/NetworkTestbed", swiftSettings: settings, plugins: ["BPFObjects"]),
     // Shared code of the tools with netmap's traditional command lines.
     .target(
       name: "ToolSupport", dependencies: ["Netmap", "CLinux"], path: "Sources/Tools/ToolSupport",
@@ -186,7 +186,7 @@ let package = Package(
     // Namespaces, veth pairs and helper programs, for tests.
     .target(
       name: "NetmapTestSupport",
-      dependencies: ["Netmap", "NetmapClient", "NetworkStage", "NetmapCore", "CLinux", "CBPF"],
+      dependencies: ["Netmap", "NetmapClient", "NetworkTestbed", "NetmapCore", "CLinux", "CBPF"],
       path: "Tests/Support/NetmapTestSupport", swiftSettings: settings),
     // Holds a port open until it is killed.
     .executableTarget(

@@ -13,9 +13,9 @@ struct BPFObjects: BuildToolPlugin {
   static let programs = ["bench_traffic", "packet_blind", "xdp_redirect"]
 
   /// Applications carry the programs of the backends only. Those named `bench_` belong to the
-  /// NetworkStage target.
+  /// NetworkTestbed target.
   private static func belongs(_ program: String, to target: any Target) -> Bool {
-    program.hasPrefix("bench_") == (target.name == "NetworkStage")
+    program.hasPrefix("bench_") == (target.name == "NetworkTestbed")
   }
 
   func createBuildCommands(context: PluginContext, target: any Target) throws -> [Command] {

@@ -1,6 +1,6 @@
 internal import Glibc
 internal import NetmapCore
-internal import NetworkStage
+internal import NetworkTestbed
 internal import Synchronization
 
 /// An unnamed network namespace for the duration of one test.

@@ -1,5 +1,5 @@
 internal import Netmap
-internal import NetworkStage
+internal import NetworkTestbed
 
 /// This package, which drives its ports on a thread of this process.
 struct PortApplication: MeasuredApplication {

@@ -1,5 +1,5 @@
 internal import Netmap
-internal import NetworkStage
+internal import NetworkTestbed
 
 /// Warm-up in seconds: long enough to use every slot and buffer.
 private let warmUpSeconds = 0.05

@@ -1,4 +1,4 @@
-internal import NetworkStage
+internal import NetworkTestbed
 
 /// A veth pair in the calling thread's namespace: each end receives the packets that the other end sends.
 ///
@@ -17,7 +17,7 @@ public struct VethPair: Sendable {
   public init(_ first: String = "v0", _ second: String = "v1", queues: Int = 1, mtu: Int = 1500)
     throws
   {
-    _ = try NetworkStage.VethPair(first, second, queues: queues, mtu: mtu)
+    _ = try NetworkTestbed.VethPair(first, second, queues: queues, mtu: mtu)
     self.first = first
     self.second = second
   }

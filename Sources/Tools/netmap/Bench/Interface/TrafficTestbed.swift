@@ -1,5 +1,5 @@
 internal import Netmap
-internal import NetworkStage
+internal import NetworkTestbed
 internal import Synchronization
 
 /// The testbed of one measurement: its interfaces, the source of its packets, and the sink that counts them.
