@@ -12,7 +12,7 @@ SWIFT   ?= swift
 
 # Packages for compiling and linking, and programs that the tests call.
 SETUP_PACKAGES := binutils git libc6-dev libstdc++-12-dev libbpf-dev libelf-dev zlib1g-dev \
-  iproute2 ethtool
+  iproute2 ethtool shellcheck
 # valgrind counts instructions for the committed limits. DPDK is a peer in comparisons.
 BENCH_PACKAGES := valgrind dpdk-dev
 
@@ -65,10 +65,14 @@ bench: build
 bench-smoke: build
 	Benchmarks/check --smoke
 
+# An import of a target that Package.swift does not name as a dependency is an error.
 lint:
 	./scripts/check-shared
+	./scripts/check-house
+	shellcheck .ci/run Benchmarks/check scripts/*
 	$(SWIFT) format lint --strict --parallel --recursive \
 	  Package.swift Plugins Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
+	$(SWIFT) build --build-tests --disable-xctest --explicit-target-dependency-import-check error
 
 install:
 	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product netmap

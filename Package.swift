@@ -87,7 +87,8 @@ let package = Package(
       path: "Sources/Tools/NetworkTestbed", swiftSettings: settings, plugins: ["BPFObjects"]),
     // Shared code of the tools with netmap's traditional command lines.
     .target(
-      name: "ToolSupport", dependencies: ["Netmap", "CLinux"], path: "Sources/Tools/ToolSupport",
+      name: "ToolSupport", dependencies: ["Netmap", "NetmapCore", "CLinux"],
+      path: "Sources/Tools/ToolSupport",
       swiftSettings: settings),
     // The packet generator, without its main function.
     .target(

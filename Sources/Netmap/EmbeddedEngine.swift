@@ -55,12 +55,12 @@ extension Engine: BindingProvider {
       // Each port is a separate client: only then can two ports of one process share a ring.
       let tag = try addClient(process: getpid())
       do throws(NetmapError) {
-        let attached = try attach(registration, tag: tag)
+        let mapped = try mapPort(registration, tag: tag)
         // No other process maps this memory, so no other process can have written an address into a
         // slot.
-        attached.allowIndirect(.all)
+        mapped.allowIndirect(.all)
         return PortBinding(
-          registration, attached, doorbells,
+          registration, mapped, doorbells,
           end: { [self] keepsViews in
             release(registration.id, keepsViews: keepsViews)
             removeClient(tag)
@@ -77,8 +77,8 @@ extension Engine: BindingProvider {
     }
   }
 
-  func load(_ choice: SwitchModuleChoice, on bridge: String) throws(NetmapError) -> SwitchAnswer {
-    try loadModule(choice, on: bridge)
+  func load(_ choice: SwitchModuleChoice, on vale: String) throws(NetmapError) -> SwitchAnswer {
+    try loadModule(choice, on: vale)
   }
 
   func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16 {

@@ -18,19 +18,19 @@ extension Engine {
       let tag = try addClient(process: getpid())
       undo.append { [self] in removeClient(tag) }
       let link = WorkerLink(
-        inside: try attach(inside, tag: workerTag),
-        outside: try attach(pair.worker, tag: workerTag)
+        inside: try mapPort(inside, tag: workerTag),
+        outside: try mapPort(pair.worker, tag: workerTag)
       ) { [self] in
         release(inside.id)
         release(pair.worker.id)
         removeClient(workerTag)
         if inside.place != nil { wakeHeldSenders() }
       }
-      let attached = try attach(pair.client, tag: tag)
+      let mapped = try mapPort(pair.client, tag: tag)
       let worker = try worker()
       let number = try worker.add(link)
       return PortBinding(
-        pair.client, attached, doorbells,
+        pair.client, mapped, doorbells,
         end: { [self] keepsViews in
           release(pair.client.id, keepsViews: keepsViews)
           removeClient(tag)

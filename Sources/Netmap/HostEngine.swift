@@ -67,7 +67,7 @@ public final class HostEngine: PortEngine {
   /// - Throws: ``NetmapError`` `EINVAL` or `ENOTSOCK` when the descriptor is not a token, `EBADF` when the
   ///   token is not bound to a port, `ECONNRESET` when its daemon has exited.
   package func port(token descriptor: CInt) throws(NetmapError) -> Port {
-    let binding = try provider.attach(Token(owning: descriptor))
+    let binding = try provider.mapPort(Token(owning: descriptor))
     return Port(
       binding: binding, provider: provider,
       specification: try PortSpecification.parse(
@@ -95,7 +95,7 @@ private final class DaemonBindings: BindingProvider {
   ) throws(NetmapError) -> PortBinding {
     let (registration, token) = (opened.registration, opened.token)
     return PortBinding(
-      registration, try opened.attach(connection), connection.doorbells, token: token,
+      registration, try opened.mapPort(connection), connection.doorbells, token: token,
       end: { keepsViews in
         if !keepsViews { connection.forget(registration) }
         token.close()
@@ -103,11 +103,11 @@ private final class DaemonBindings: BindingProvider {
   }
 
   /// Uses a port that another process, or another program in this one, opened.
-  func attach(_ token: Token) throws(NetmapError) -> PortBinding {
+  func mapPort(_ token: Token) throws(NetmapError) -> PortBinding {
     let daemon = try token.daemon()
     if let known = current.withLock({ $0 }), known.isUsable, known.address == daemon {
       do throws(NetmapError) {
-        return try bind(try known.attach(token), known)
+        return try bind(try known.mapPort(token), known)
       } catch {
         // The address may belong to another daemon by now.
         guard error.code == .badDescriptor else { throw error }
@@ -117,7 +117,7 @@ private final class DaemonBindings: BindingProvider {
     current.withLock { known in
       if known?.isUsable != true { known = connection }
     }
-    return try bind(try connection.attach(token), connection)
+    return try bind(try connection.mapPort(token), connection)
   }
 
   func check() throws(NetmapError) -> DaemonCheck {
@@ -132,8 +132,8 @@ private final class DaemonBindings: BindingProvider {
     try withConnection { (connection) throws(NetmapError) in try connection.answer(request) }
   }
 
-  func load(_ choice: SwitchModuleChoice, on bridge: String) throws(NetmapError) -> SwitchAnswer {
-    try answer(.module(bridge, .choose(choice)))
+  func load(_ choice: SwitchModuleChoice, on vale: String) throws(NetmapError) -> SwitchAnswer {
+    try answer(.module(vale, .choose(choice)))
   }
 
   func listing() throws(NetmapError) -> [PortListing] {

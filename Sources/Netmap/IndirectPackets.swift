@@ -17,6 +17,6 @@ extension Port {
   ///   empty for none.
   @unsafe
   public func allowIndirect(from bytes: UnsafeRawBufferPointer) {
-    unsafe attached.allowIndirect(IndirectMemory(bytes))
+    unsafe mapped.allowIndirect(IndirectMemory(bytes))
   }
 }

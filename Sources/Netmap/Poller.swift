@@ -45,7 +45,7 @@ public final class Poller {
             remedy: "wait for the ports of each engine with a poller, and thread, of its own")
         }
         doorbells = port.binding.doorbells
-        ports.append(Sleeper.Item(port: port.attached, wanted: item.wanted))
+        ports.append(Sleeper.Item(port: port.mapped, wanted: item.wanted))
       case .descriptor(let file):
         descriptors.append(pollfd(fd: file, events: item.wanted.pollEvents, revents: 0))
       }

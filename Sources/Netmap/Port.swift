@@ -29,7 +29,7 @@ public final class Port {
   let binding: PortBinding
   /// Answers control requests about the port.
   let provider: any BindingProvider
-  let attached: AttachedPort
+  let mapped: MappedPort
   private let registration: Registration
   private let process = unsafe ForkGuard.Mark()
 
@@ -102,25 +102,25 @@ public final class Port {
   ) {
     self.binding = binding
     self.provider = provider
-    attached = binding.attached
+    mapped = binding.mapped
     registration = binding.registration
-    unsafe path = attached.syncPath
-    transmitCount = attached.transmitCount
-    receiveCount = attached.receiveCount
+    unsafe path = mapped.syncPath
+    transmitCount = mapped.transmitCount
+    receiveCount = mapped.receiveCount
     let count = max(transmitCount + receiveCount, 1)
     unsafe rings = .allocate(capacity: count)
     unsafe origins = .allocate(capacity: count)
     for index in 0..<transmitCount {
-      let ring = unsafe attached.transmit(index)
+      let ring = unsafe mapped.transmit(index)
       unsafe (rings + index).initialize(to: ring.ring)
       unsafe (origins + index).initialize(
-        to: RingOrigin(attached.region, attached.exchangeOwner, note: nil))
+        to: RingOrigin(mapped.region, mapped.exchangeOwner, note: nil))
     }
     for index in 0..<receiveCount {
-      let (ring, place) = unsafe (attached.receive(index), transmitCount + index)
+      let (ring, place) = unsafe (mapped.receive(index), transmitCount + index)
       unsafe (rings + place).initialize(to: ring.ring)
       unsafe (origins + place).initialize(
-        to: RingOrigin(attached.region, attached.exchangeOwner, note: ring.kring.exchangeNote))
+        to: RingOrigin(mapped.region, mapped.exchangeOwner, note: ring.kring.exchangeNote))
     }
     memoryID = registration.memoryID
     bufferBytes =
@@ -215,8 +215,8 @@ extension Port {
   ///     traps.
   /// - Returns: The distance in bytes, which can be negative.
   public func ringOffset(_ direction: Direction, _ index: Int) -> Int {
-    let ring = unsafe direction == .transmit ? attached.transmit(index) : attached.receive(index)
-    return unsafe ring.ring.base - attached.interface
+    let ring = unsafe direction == .transmit ? mapped.transmit(index) : mapped.receive(index)
+    return unsafe ring.ring.base - mapped.interface
   }
 
   /// Bytes in a buffer: the most that one slot holds, less its offset.
@@ -228,7 +228,7 @@ extension Port {
   ///
   /// True for ports in one region of one engine, however they were opened.
   public func sharesMemory(with other: Port) -> Bool {
-    attached.region.identity == other.attached.region.identity
+    mapped.region.identity == other.mapped.region.identity
   }
 
   /// Number of transmit rings that this binding holds.
@@ -314,7 +314,7 @@ extension Port {
     for wanted: Readiness, timeout: Duration? = nil
   ) throws(NetmapError) -> Readiness {
     try checkUsable()
-    let ready = attached.scan(wanted)
+    let ready = mapped.scan(wanted)
     if !ready.isEmpty || timeout == .zero { return ready }
     let sleeper: Sleeper
     if let existing = self.sleeper {
@@ -323,7 +323,7 @@ extension Port {
       sleeper = Sleeper(doorbells: binding.doorbells)
       self.sleeper = sleeper
     }
-    var items = [Sleeper.Item(port: attached, wanted: wanted)]
+    var items = [Sleeper.Item(port: mapped, wanted: wanted)]
     var none: [pollfd] = []
     _ = try sleeper.wait(for: &items, and: &none, timeout: timeout?.nanosecondsClamped)
     return items[0].ready
@@ -352,11 +352,11 @@ extension Port {
   /// Counters of the rings of this binding, and of its waits.
   public var statistics: PortStatistics {
     var result = PortStatistics()
-    for index in 0..<attached.transmitCount {
-      unsafe result.transmit += attached.transmit(index).counters
+    for index in 0..<mapped.transmitCount {
+      unsafe result.transmit += mapped.transmit(index).counters
     }
-    for index in 0..<attached.receiveCount {
-      unsafe result.receive += attached.receive(index).counters
+    for index in 0..<mapped.receiveCount {
+      unsafe result.receive += mapped.receive(index).counters
     }
     result.sleeps = sleeper?.sleeps ?? 0
     result.waitSystemCalls = sleeper?.systemCalls ?? 0

@@ -22,7 +22,7 @@ protocol BindingProvider: Sendable {
   func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer
 
   /// Makes a switch use a module from a shared object.
-  func load(_ choice: SwitchModuleChoice, on bridge: String) throws(NetmapError) -> SwitchAnswer
+  func load(_ choice: SwitchModuleChoice, on vale: String) throws(NetmapError) -> SwitchAnswer
 
   /// The number of the memory region that the port would get if it were opened.
   func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16
@@ -31,7 +31,7 @@ protocol BindingProvider: Sendable {
 /// A binding from the point of view of the port that owns it.
 final class PortBinding {
   let registration: Registration
-  let attached: AttachedPort
+  let mapped: MappedPort
   /// The doorbells of the threads that sleep on its rings.
   let doorbells: DoorbellTable
   /// The descriptor that keeps the binding open; nil where the binding cannot be passed to another
@@ -43,7 +43,7 @@ final class PortBinding {
 
   /// - Parameters:
   ///   - registration: The engine's answer to the request.
-  ///   - attached: The rings, mapped into this process.
+  ///   - mapped: The rings, mapped into this process.
   ///   - doorbells: The doorbells that sleeping threads wait on.
   ///   - token: Keeps the binding open, on an engine of several processes.
   ///   - end: Ends the binding. `keepsViews` says that the port object, and so views of its rings,
@@ -51,12 +51,12 @@ final class PortBinding {
   ///   - forget: Called when the port object is deallocated, if the binding was ended with views
   ///     kept.
   init(
-    _ registration: Registration, _ attached: AttachedPort, _ doorbells: DoorbellTable,
+    _ registration: Registration, _ mapped: MappedPort, _ doorbells: DoorbellTable,
     token: Token? = nil,
     end: @escaping (_ keepsViews: Bool) -> Void, forget: @escaping () -> Void
   ) {
     self.registration = registration
-    self.attached = attached
+    self.mapped = mapped
     self.doorbells = doorbells
     self.token = token
     self.end = end
@@ -69,14 +69,14 @@ final class PortBinding {
     isOpen = false
     // Before the engine hears of it: an open socket in this process would keep the interface's
     // queue busy.
-    attached.detach()
+    mapped.detach()
     end(true)
   }
 
   /// Called when the port object is deallocated: no view of the rings exists any more.
   func finish() {
     if isOpen {
-      attached.detach()
+      mapped.detach()
       end(false)
     } else {
       forget()

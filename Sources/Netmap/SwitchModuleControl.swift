@@ -18,7 +18,7 @@ extension Switches {
   /// in a separate process with the rights of the calling user; when that process exits by itself, or leaves
   /// packets waiting for half a second, the switch uses the fallback of the choice.
   ///
-  /// May block for half a second when a sender has stopped in the middle of a sync, and for some seconds while
+  /// May block for a second when a sender has stopped in the middle of a sync, and for some seconds while
   /// a module starts.
   ///
   /// - Parameters:
@@ -35,15 +35,9 @@ extension Switches {
     _ choice: SwitchModuleChoice, of name: String
   ) throws(NetmapError) -> SwitchModuleReport {
     let choice = try Self.absolute(choice)
-    let end = monotonicNanoseconds() + 500_000_000
-    while true {
-      do throws(NetmapError) {
-        if case .loaded = choice { return try report(try provider.load(choice, on: name)) }
-        return try report(try provider.answer(.module(name, .choose(choice))))
-      } catch {
-        guard error.code == .busy, monotonicNanoseconds() < end else { throw error }
-        usleep(10_000)
-      }
+    return try retrying { () throws(NetmapError) -> SwitchModuleReport in
+      if case .loaded = choice { return try report(try provider.load(choice, on: name)) }
+      return try report(try provider.answer(.module(name, .choose(choice))))
     }
   }
 

@@ -144,12 +144,12 @@ public struct Switches: Sendable {
   /// - Throws: ``NetmapError`` when the engine cannot be reached.
   public func all() throws(NetmapError) -> [Entry] {
     var result: [Entry] = []
-    var (bridge, port) = (0, 0)
+    var (vale, port) = (0, 0)
     while true {
       do throws(NetmapError) {
-        let found = entry(try provider.answer(.next(switch: bridge, port: port)))
+        let found = entry(try provider.answer(.next(switch: vale, port: port)))
         result.append(found)
-        (bridge, port) = (found.switchIndex, found.portIndex + 1)
+        (vale, port) = (found.switchIndex, found.portIndex + 1)
       } catch {
         guard error.code == .noSuchEntry else { throw error }
         return result

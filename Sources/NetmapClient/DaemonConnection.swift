@@ -74,7 +74,7 @@ package final class DaemonConnection: Sendable {
   ///   - way: How the daemon connects to itself.
   /// - Throws: The ``NetmapError`` that the daemon answers with.
   package convenience init(address: DaemonAddress, _ way: Way) throws(NetmapError) {
-    guard let connection = try way.connect() else { throw Self.hungUp("connect") }
+    guard let connection = try way.connect() else { throw DaemonAnswer.hungUp("connect") }
     try connection.send(Message.bytes(.hello))
     try self.init(address, connection, way)
   }
@@ -88,11 +88,11 @@ package final class DaemonConnection: Sendable {
   package convenience init(through token: Token) throws(NetmapError) {
     let address = try token.daemon()
     let (mine, theirs) = try MessageSocket.pair()
-    try Self.send(Message.bytes(.hello), [theirs.descriptor], on: token.open())
+    try DaemonAnswer.send(Message.bytes(.hello), [theirs.descriptor], on: token.open())
     // Close this process's copy of the peer's end. Otherwise the daemon's death would not end the
     // wait.
     theirs.close()
-    let mail = try Self.receive(on: mine, "connect")
+    let mail = try DaemonAnswer.receive(on: mine, "connect")
     _ = try Message(mail.bytes).answer()
     guard let mailbox = mail.files.last, mail.files.count >= 4 else {
       throw NetmapError(
@@ -110,7 +110,7 @@ package final class DaemonConnection: Sendable {
   private convenience init(
     _ address: DaemonAddress, _ socket: MessageSocket, _ way: Way? = nil
   ) throws(NetmapError) {
-    try self.init(address, socket, try Self.receive(on: socket, "connect"), way)
+    try self.init(address, socket, try DaemonAnswer.receive(on: socket, "connect"), way)
   }
 
   /// - Parameters:
@@ -138,7 +138,7 @@ package final class DaemonConnection: Sendable {
     }
     tag = ClientTag(slot: slot, epoch: epoch)
     directory = try Directory(
-      attaching: SharedMemory(attaching: mail.files[0].descriptor, readOnly: true))
+      mapping: SharedMemory(mapping: mail.files[0].descriptor, readOnly: true))
     life = try MarkedLife(mail.files[2].descriptor)
     let watched = try mail.files[1].duplicate()
     let rung: CInt?
@@ -168,7 +168,7 @@ package final class DaemonConnection: Sendable {
     // Not needed for this request, but a process that only receives packets would otherwise never
     // read its mail.
     mailbox.fetch()
-    guard let connection = try way.connect() else { throw Self.hungUp("open") }
+    guard let connection = try way.connect() else { throw DaemonAnswer.hungUp("open") }
     let token = Token(connection)
     let answer = try ask(
       Message.bytes(.register) {
@@ -184,14 +184,14 @@ package final class DaemonConnection: Sendable {
   ///   the token ends the binding itself.
   /// - Throws: ``NetmapError`` `EBADF` when the token is not bound to a port or belongs to another
   ///   daemon; as ``Token/daemon()``.
-  package func attach(_ token: Token) throws(NetmapError) -> Opened {
+  package func mapPort(_ token: Token) throws(NetmapError) -> Opened {
     try checkProcess()
     // The token may come from any process, and its peer may merely be bound to the same path as the
     // daemon.
     _ = try token.daemon()
     mailbox.fetch()
     let answer = try ask(
-      Message.bytes(.attach) { $0.put(tag.rawValue) }, on: try token.open())
+      Message.bytes(.mapPort) { $0.put(tag.rawValue) }, on: try token.open())
     return try opened(answer, token)
   }
 
@@ -200,24 +200,24 @@ package final class DaemonConnection: Sendable {
   ) throws(NetmapError) -> Opened {
     guard answer.files.count >= 2 else { throw answer.body.malformed("descriptors are missing") }
     var body = answer.body
-    let region = try SharedMemory(attaching: answer.files[0].descriptor)
+    let region = try SharedMemory(mapping: answer.files[0].descriptor)
     let segment = try SyncSegment(
-      attaching: SharedMemory(attaching: answer.files[1].descriptor))
+      mapping: SharedMemory(mapping: answer.files[1].descriptor))
     var registration = try body.takeRegistration(region: region, segment: segment)
     if try body.take(UInt8.self) != 0 {
       guard answer.files.count >= 3 else { throw body.malformed("a descriptor is missing") }
       let (serial, index) = (try body.take(UInt64.self), Int(try body.take(UInt8.self)))
-      registration.place = SwitchPlace(
+      registration.place = SwitchAddress(
         serial: serial, index: index, generation: try body.take(UInt32.self),
-        segment: try BridgeSegment(attaching: SharedMemory(attaching: answer.files[2].descriptor)))
+        segment: try SwitchSegment(mapping: SharedMemory(mapping: answer.files[2].descriptor)))
     }
-    var attachment: InterfaceAttachment?
+    var recipe: InterfaceRecipe?
     if try body.take(UInt8.self) != 0 {
-      attachment = try body.takeAttachment(files: answer.files, region: region)
+      recipe = try body.takeInterfaceRecipe(files: answer.files, region: region)
     }
     views.withLock { $0[registration.id.number, default: 0] += 1 }
     return Opened(
-      registration: registration, token: token, attachment: attachment, files: answer.files)
+      registration: registration, token: token, recipe: recipe, files: answer.files)
   }
 
   /// The id of the memory region that a port would have if it were opened.
@@ -294,26 +294,26 @@ package final class DaemonConnection: Sendable {
   ///
   /// - Parameters:
   ///   - registration: The registration that the daemon answered with.
-  ///   - lane: As in ``AttachedPort``. A binding that is attached several times must be left as
+  ///   - lane: As in ``MappedPort``. A binding that is attached several times must be left as
   ///     many times (``leave(_:)``).
   ///   - doorbells: The doorbells that the rings may ring; nil for all that this process knows.
-  ///   - backend: As in ``AttachedPort``.
+  ///   - backend: As in ``MappedPort``.
   /// - Returns: The port's rings as this process has them mapped.
   /// - Throws: ``NetmapError`` `EINVAL` when the daemon's memory does not describe the binding.
-  package func attach(
+  package func mapPort(
     _ registration: Registration, lane: Int? = nil, waking doorbells: DoorbellTable? = nil,
-    backend: (Int, Ring) throws(NetmapError) -> DataHalf = {
+    backend: (Int, Ring) throws(NetmapError) -> RingDriver = {
       (_, _) throws(NetmapError) in unsafe .none
     }
-  ) throws(NetmapError) -> AttachedPort {
-    let bridge = registration.place.map { mailbox.switches.join($0) }
+  ) throws(NetmapError) -> MappedPort {
+    let vale = registration.place.map { mailbox.switches.join($0) }
     do throws(NetmapError) {
       // The mail describes the other ports of the switch.
-      if bridge != nil { mailbox.fetch() }
-      return unsafe try AttachedPort(
+      if vale != nil { mailbox.fetch() }
+      return unsafe try MappedPort(
         region: registration.region, segment: registration.segment,
         binding: registration.bindingIndex, tag: tag, doorbells: doorbells ?? self.doorbells,
-        bridge: bridge,
+        vale: vale,
         resolver: mailbox.destinationResolver, lane: lane, backend: backend)
     } catch {
       leave(registration)
@@ -366,64 +366,17 @@ package final class DaemonConnection: Sendable {
     let (mine, theirs) = try MessageSocket.pair()
     let mail: MessageSocket.Datagram
     do throws(NetmapError) {
-      try Self.send(
+      try DaemonAnswer.send(
         request, [theirs.descriptor] + (namespace.map { [$0.descriptor] } ?? []), on: socket)
       // Close this process's copy of the peer's end. Otherwise the daemon's death would not end the
       // wait.
       theirs.close()
-      mail = try Self.receive(on: mine, "ask")
+      mail = try DaemonAnswer.receive(on: mine, "ask")
     } catch {
       guard error.code.rawValue == ECONNRESET else { throw error }
-      throw try Self.whyNoAnswer(on: socket, isNew: isNew, error)
+      throw try DaemonAnswer.whyNoAnswer(on: socket, isNew: isNew, error)
     }
     return (try Message(mail.bytes).answer(), mail.files)
-  }
-
-  /// Finds out why the daemon closed the socket for an answer without answering.
-  ///
-  /// Either the daemon has ended, or it had no descriptor left for the socket or for the connection
-  /// that carried the request.
-  ///
-  /// - Parameters:
-  ///   - socket: The socket on which the request was sent.
-  ///   - isNew: Whether anything that has arrived on the connection must be meant for this request.
-  ///   - error: The error to report when the daemon has gone.
-  /// - Returns: The error to report.
-  /// - Throws: The ``NetmapError`` that the daemon answered with on the connection itself.
-  private static func whyNoAnswer(
-    on socket: MessageSocket, isNew: Bool, _ error: NetmapError
-  ) throws(NetmapError) -> NetmapError {
-    // The kernel reports a pending error of the connection before it delivers the message, so try
-    // twice.
-    for _ in 0..<2 where isNew {
-      guard let mail = try? socket.receive(waits: false) else { continue }
-      if !mail.bytes.isEmpty { _ = try Message(mail.bytes).answer() }
-      return error
-    }
-    // The kernel closes the descriptors of a killed daemon one after the other, so wait a moment.
-    return socket.isOver(within: 100) ? error : DaemonAddress.noDescriptor()
-  }
-
-  private static func send(
-    _ bytes: [UInt8], _ files: [CInt], on socket: MessageSocket
-  ) throws(NetmapError) {
-    do throws(NetmapError) {
-      try socket.send(bytes, files)
-    } catch {
-      throw error.code.rawValue == EPIPE || error.code.rawValue == ECONNRESET
-        ? hungUp("ask") : error
-    }
-  }
-
-  /// Receives an answer of the daemon; waits ``DaemonAddress/patience`` seconds at most.
-  private static func receive(
-    on socket: MessageSocket, _ operation: String
-  ) throws(NetmapError) -> MessageSocket.Datagram {
-    guard let mail = try socket.receive(within: DaemonAddress.patience) else {
-      throw DaemonAddress.noAnswer(operation)
-    }
-    guard !mail.bytes.isEmpty else { throw hungUp(operation) }
-    return mail
   }
 
   /// Whether this is still the process that connected and not one of its fork children.
@@ -435,11 +388,5 @@ package final class DaemonConnection: Sendable {
         .badDescriptor, "ask", "netmapd", reason: "the process was forked after it connected",
         remedy: "connect again")
     }
-  }
-
-  private static func hungUp(_ operation: String) -> NetmapError {
-    NetmapError(
-      .init(rawValue: ECONNRESET), operation, "netmapd", reason: "the daemon has gone",
-      remedy: "open the port again; a new daemon is started then")
   }
 }

@@ -15,7 +15,7 @@ package final class MarkedLife: Sendable {
   /// - Parameter file: The page's descriptor, which the daemon sent; remains the caller's.
   /// - Throws: ``NetmapError`` when the page cannot be mapped.
   init(_ file: CInt) throws(NetmapError) {
-    memory = try SharedMemory(attaching: file, keepsDescriptor: false)
+    memory = try SharedMemory(mapping: file, keepsDescriptor: false)
     // Comes before the word is written: a page that holds the word must not be in any child.
     guard unsafe madvise(memory.base, memory.byteCount, CInt(CLINUX_MADV_DONTFORK)) == 0 else {
       throw systemError("madvise", "netmapd")

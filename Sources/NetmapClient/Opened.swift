@@ -6,7 +6,7 @@ package struct Opened {
   package let registration: Registration
   package let token: Token
   /// How to make the rings of an interface; nil for other ports.
-  let attachment: InterfaceAttachment?
+  let recipe: InterfaceRecipe?
   /// The descriptors that the attachment names.
   let files: [OwnedFile]
 
@@ -15,22 +15,22 @@ package struct Opened {
   /// - Parameter connection: The connection on which the port was opened.
   /// - Returns: The data path. Its memory stays valid for as long as the object lives.
   /// - Throws: ``NetmapError`` when a ring cannot be mapped.
-  package func attach(_ connection: DaemonConnection) throws(NetmapError) -> AttachedPort {
-    guard let attachment else {
-      let result = unsafe try connection.attach(registration)
+  package func mapPort(_ connection: DaemonConnection) throws(NetmapError) -> MappedPort {
+    guard let recipe else {
+      let result = unsafe try connection.mapPort(registration)
       if registration.backend?.name == BackendDescription.isolated {
         result.carrier = try token.open().descriptor
       }
       return result
     }
-    let halves = LinuxDataHalves(attachment.memory, subject: registration.name.rawValue)
-    let result = unsafe try connection.attach(registration) { (place, _) throws(NetmapError) in
-      guard place < attachment.rings.count else {
+    let maker = LinuxRingDrivers(recipe.memory, subject: registration.name.rawValue)
+    let result = unsafe try connection.mapPort(registration) { (place, _) throws(NetmapError) in
+      guard place < recipe.rings.count else {
         throw NetmapError(
           .invalidArgument, "attach", registration.name.rawValue,
           reason: "one of its rings has not been described", remedy: "open the port again")
       }
-      return unsafe try halves.dataHalf(of: attachment.rings[place])
+      return unsafe try maker.ringDriver(of: recipe.rings[place])
     }
     withExtendedLifetime(files) {}
     return result

@@ -19,18 +19,18 @@ final class SwitchTables: Sendable {
   }
 
   /// Records one use of a port of this process.
-  func join(_ place: SwitchPlace) -> BridgeAttachment {
+  func join(_ place: SwitchAddress) -> SwitchMapping {
     let destinations = tables.withLock { tables in
       tables[place.serial, default: Entry()].ports += 1
       return tables[place.serial]?.destinations ?? DestinationTable()
     }
-    return BridgeAttachment(
+    return SwitchMapping(
       segment: place.segment, destinations: destinations, index: place.index,
       generation: place.generation)
   }
 
   /// Records that one use of a port has ended.
-  func leave(_ place: SwitchPlace) {
+  func leave(_ place: SwitchAddress) {
     tables.withLock { tables in
       tables[place.serial]?.ports -= 1
       Self.dropIfUnused(place.serial, &tables)
@@ -53,9 +53,9 @@ final class SwitchTables: Sendable {
         Self.dropIfUnused(serial, &tables)
       }
     }
-    let region = try SharedMemory(attaching: files[0].descriptor, keepsDescriptor: false)
+    let region = try SharedMemory(mapping: files[0].descriptor, keepsDescriptor: false)
     let segment = try SyncSegment(
-      attaching: SharedMemory(attaching: files[1].descriptor, keepsDescriptor: false))
+      mapping: SharedMemory(mapping: files[1].descriptor, keepsDescriptor: false))
     let destinations = tables.withLock { tables in
       tables[serial, default: Entry()].places[index] = generation
       return tables[serial]?.destinations ?? DestinationTable()

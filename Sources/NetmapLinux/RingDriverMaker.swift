@@ -4,8 +4,8 @@ package import NetmapCore
 /// Makes ring drivers for the rings of one port, in any process that syncs them.
 ///
 /// It needs numbers, descriptors and mappings, but no library and no privilege.
-package final class LinuxDataHalves: DataHalves {
-  /// The kind of ring driver that a ``BackendAttachment`` describes.
+package final class LinuxRingDrivers: RingDriverMaker {
+  /// The kind of ring driver that a ``RingDriverRecipe`` describes.
   package enum Kind: UInt32 {
     case xdpTransmit = 1
     case xdpReceive = 2
@@ -27,36 +27,36 @@ package final class LinuxDataHalves: DataHalves {
     self.subject = subject
   }
 
-  package func dataHalf(
-    of attachment: BackendAttachment
-  ) throws(NetmapError) -> DataHalf {
-    guard let kind = Kind(rawValue: attachment.kind), attachment.files.count == 2 else {
+  package func ringDriver(
+    of recipe: RingDriverRecipe
+  ) throws(NetmapError) -> RingDriver {
+    guard let kind = Kind(rawValue: recipe.kind), recipe.files.count == 2 else {
       throw damaged()
     }
-    let (socket, state) = (try file(attachment.files[0]), try memory(attachment.files[1]))
-    var (ring, owner): (BackendRing, AnyObject)
+    let (socket, state) = (try file(recipe.files[0]), try memory(recipe.files[1]))
+    var (ring, owner): (RingDriverFunction, AnyObject)
     switch kind {
     case .xdpTransmit, .xdpReceive:
       let direction = kind == .xdpTransmit ? Direction.transmit : .receive
-      guard let numbers = XDPAttachment(direction, attachment.numbers) else { throw damaged() }
+      guard let numbers = XDPRecipe(direction, recipe.numbers) else { throw damaged() }
       let half = try XDPRing(
         numbers, socket: socket, state: state, memory: memory, subject: subject)
-      unsafe (ring, owner) = unsafe (half.dataHalf, half)
+      unsafe (ring, owner) = unsafe (half.ringDriver, half)
     case .packetTransmit, .packetReceive:
       let direction = kind == .packetTransmit ? Direction.transmit : .receive
-      guard let numbers = PacketAttachment(direction, attachment.numbers) else { throw damaged() }
+      guard let numbers = PacketRecipe(direction, recipe.numbers) else { throw damaged() }
       let half = try PacketHalf(
         numbers, socket: socket, state: state, memory: memory, subject: subject)
-      unsafe (ring, owner) = unsafe (half.dataHalf, half)
+      unsafe (ring, owner) = unsafe (half.ringDriver, half)
     }
     var kept: [OwnedFile] = []
-    for held in attachment.held { kept.append(try file(held)) }
-    if attachment.alarm >= 0 {
-      let alarm = try file(attachment.alarm)
+    for held in recipe.held { kept.append(try file(held)) }
+    if recipe.alarm >= 0 {
+      let alarm = try file(recipe.alarm)
       kept.append(alarm)
       unsafe ring.alarmDescriptor = alarm.descriptor
     }
-    return unsafe DataHalf(ring: ring, owner: Owner(half: owner, kept: kept))
+    return unsafe RingDriver(ring: ring, owner: Owner(half: owner, kept: kept))
   }
 
   /// The objects that must live as long as the ring driver.
@@ -79,7 +79,7 @@ package final class LinuxDataHalves: DataHalves {
 
   private func memory(_ descriptor: CInt) throws(NetmapError) -> SharedMemory {
     if let known = memories[descriptor] { return known }
-    let made = try SharedMemory(attaching: descriptor)
+    let made = try SharedMemory(mapping: descriptor)
     memories[descriptor] = made
     return made
   }

@@ -3,7 +3,7 @@ package import NetmapCore
 /// A backend candidate: a backend in one mode.
 ///
 /// A port tries its candidates in order of preference.
-package protocol BackendRung: Sendable {
+package protocol BackendCandidate: Sendable {
   /// The value of `@backend:name=...` that selects it.
   var name: PortSpecification.BackendChoice.Name { get }
 
@@ -15,7 +15,7 @@ package protocol BackendRung: Sendable {
   /// The driver need not do anything before its first ring pair is activated. The candidate may be refused here or
   /// at that activation.
   ///
-  /// - Throws: ``NetmapError`` when it is already certain that this cannot work. If ``NetmapError/Code/endsLadder``
+  /// - Throws: ``NetmapError`` when it is already certain that this cannot work. If ``NetmapError/Code/endsSelection``
   ///   is true for its code, the user gets the refusal at once. Otherwise the port tries the next candidate.
   func drive(_ interface: LinuxInterface) throws(NetmapError) -> any InterfaceDriver
 }
@@ -34,14 +34,14 @@ package protocol InterfaceDriver: AnyObject, Sendable {
 
   /// Describes how to make the ring driver of a ring. The caller adds the alarm, which wakes sleepers when the
   /// interface disappears.
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendAttachment
+  func recipe(for ring: RingPlacement) throws(NetmapError) -> RingDriverRecipe
 }
 
 extension InterfaceDriver {
   package var remarks: [String] { [] }
 }
 
-extension BackendRung {
+extension BackendCandidate {
   /// Whether the user's choice allows this candidate.
   func matches(_ choice: PortSpecification.BackendChoice?) -> Bool {
     guard let choice else { return true }
@@ -58,7 +58,7 @@ extension BackendRung {
 extension NetmapError.Code {
   /// Whether another backend would only hide the cause of a refusal: the queue is taken, the interface has
   /// disappeared, or too many files are open.
-  package var endsLadder: Bool {
+  package var endsSelection: Bool {
     self == .busy || self == .noSuchDevice || self == .tooManyFiles
   }
 }

@@ -55,9 +55,9 @@ package protocol InterfaceRights: Sendable {
   ///   - avoidingLinks: Whether to do this as on a kernel without tcx.
   /// - Returns: The object that drops the packets for as long as it lives.
   /// - Throws: ``NetmapError`` `EPERM`, or the error of the kernel.
-  func blind(
+  func ingressDrop(
     _ interface: LinuxInterface, avoidingLinks: Bool
-  ) throws(NetmapError) -> any AttachedBlind
+  ) throws(NetmapError) -> any AttachedIngressDrop
 }
 
 /// Netmap's XDP program on one interface. It is detached when the object is destroyed.
@@ -79,7 +79,7 @@ package protocol AttachedXDPProgram: AnyObject, Sendable {
 }
 
 /// Drops host ingress on one interface, until the object is destroyed.
-package protocol AttachedBlind: AnyObject, Sendable {
+package protocol AttachedIngressDrop: AnyObject, Sendable {
   /// The link that keeps the program attached as long as any process has it open; nil where a filter is used.
   var linkDescriptor: CInt? { get }
 
@@ -157,10 +157,10 @@ package struct OwnInterfaceRights: InterfaceRights {
     try PacketSocket.open(for: interface.name)
   }
 
-  package func blind(
+  package func ingressDrop(
     _ interface: LinuxInterface, avoidingLinks: Bool
-  ) throws(NetmapError) -> any AttachedBlind {
-    try HostBlind(interface, avoidingLinks: avoidingLinks)
+  ) throws(NetmapError) -> any AttachedIngressDrop {
+    try HostIngressDrop(interface, avoidingLinks: avoidingLinks)
   }
 }
 

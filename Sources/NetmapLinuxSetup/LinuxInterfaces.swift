@@ -6,27 +6,28 @@ internal import NetmapLinux
 /// Names are looked up in the network namespace of the thread that opens the port.
 package struct LinuxInterfaces: InterfaceProvider {
   /// The backend candidates, in order of preference.
-  package static var standardLadder: [any BackendRung] {
+  package static var standardCandidates: [any BackendCandidate] {
     let memory = XDPMemory()
     return [
-      XDPRung(mode: .zerocopy, memory: memory),
-      XDPRung(mode: .copy, memory: memory),
-      XDPRung(mode: .generic, memory: memory),
-      PacketRung(),
+      XDPCandidate(mode: .zerocopy, memory: memory),
+      XDPCandidate(mode: .copy, memory: memory),
+      XDPCandidate(mode: .generic, memory: memory),
+      PacketCandidate(),
     ]
   }
 
-  private let ladder: [any BackendRung]
+  private let candidates: [any BackendCandidate]
   private let rights: any InterfaceRights
   private let monitor = LinkMonitor.shared
 
   /// - Parameters:
-  ///   - ladder: The backend candidates, in order of preference.
+  ///   - candidates: The backend candidates, in order of preference.
   ///   - rights: The rights that interfaces are opened with.
   package init(
-    ladder: [any BackendRung] = standardLadder, rights: any InterfaceRights = OwnInterfaceRights()
+    candidates: [any BackendCandidate] = standardCandidates,
+    rights: any InterfaceRights = OwnInterfaceRights()
   ) {
-    self.ladder = ladder
+    self.candidates = candidates
     self.rights = rights
   }
 
@@ -38,19 +39,19 @@ package struct LinuxInterfaces: InterfaceProvider {
     _ name: String, backend: PortSpecification.BackendChoice?
   ) throws(NetmapError) -> (any InterfaceBackend)? {
     guard let interface = try rights.interface(named: name) else { return nil }
-    let rungs = ladder.filter { $0.matches(backend) }
-    guard !rungs.isEmpty else {
-      let known = ladder.map(\.title).joined(separator: ", ")
+    let candidates = candidates.filter { $0.matches(backend) }
+    guard !candidates.isEmpty else {
+      let known = candidates.map(\.title).joined(separator: ", ")
       throw NetmapError(
         .unsupported, "open", name, reason: "there is no such backend in this build",
         remedy: "choose one of \(known), or leave '@backend' out")
     }
-    return LinuxPort(interface, rungs: rungs, monitor: monitor)
+    return LinuxPort(interface, candidates: candidates, monitor: monitor)
   }
 
-  package func dataHalves(
+  package func ringDriverMaker(
     in memory: PortMemory, named name: String
-  ) throws(NetmapError) -> any DataHalves {
-    LinuxDataHalves(memory, subject: name)
+  ) throws(NetmapError) -> any RingDriverMaker {
+    LinuxRingDrivers(memory, subject: name)
   }
 }

@@ -29,7 +29,7 @@ package final class LinuxPort: InterfaceBackend {
   }
 
   private let interface: LinuxInterface
-  private let rungs: [any BackendRung]
+  private let candidates: [any BackendCandidate]
   private let monitor: LinkMonitor
   private let lock = Mutex<Void>(())
   /// Guarded by ``lock``.
@@ -39,9 +39,9 @@ package final class LinuxPort: InterfaceBackend {
 
   package var identity: InterfaceIdentity? { interface.identity }
 
-  init(_ interface: LinuxInterface, rungs: [any BackendRung], monitor: LinkMonitor) {
+  init(_ interface: LinuxInterface, candidates: [any BackendCandidate], monitor: LinkMonitor) {
     self.interface = interface
-    self.rungs = rungs
+    self.candidates = candidates
     self.monitor = monitor
     let pairs = max(interface.receiveQueues, interface.transmitQueues)
     // All interfaces share region 1, so an interface with many queues gets shorter rings.
@@ -71,7 +71,7 @@ package final class LinuxPort: InterfaceBackend {
       } else {
         try watchInterface()
         do throws(NetmapError) {
-          unsafe try climb(pair: index, placement)
+          unsafe try select(pair: index, placement)
         } catch {
           forget()
           throw error
@@ -106,14 +106,14 @@ package final class LinuxPort: InterfaceBackend {
     }
   }
 
-  package func attach(_ ring: RingPlacement) throws(NetmapError) -> RingAttachment {
-    let attachment = try lock.withLock { (_) throws(NetmapError) -> BackendAttachment in
+  package func driverSource(for ring: RingPlacement) throws(NetmapError) -> RingDriverSource {
+    let recipe = try lock.withLock { (_) throws(NetmapError) -> RingDriverRecipe in
       guard let driver = unsafe state.driver else { throw gone() }
-      var result = unsafe try driver.attach(ring)
+      var result = unsafe try driver.recipe(for: ring)
       unsafe result.alarm = state.alarm
       return result
     }
-    return unsafe .anywhere(attachment)
+    return unsafe .anywhere(recipe)
   }
 }
 
@@ -123,22 +123,22 @@ extension LinuxPort {
   /// Tries the candidates in order of preference, and keeps the first that works.
   ///
   /// - Throws: ``NetmapError`` with the code of the first candidate that had a better reason than "not supported".
-  private func climb(
+  private func select(
     pair: Int, _ placement: PortPlacement
   ) throws(NetmapError) {
     var refusals: [(title: String, error: NetmapError)] = []
-    for rung in rungs {
+    for candidate in candidates {
       do throws(NetmapError) {
-        let driver = try rung.drive(interface)
+        let driver = try candidate.drive(interface)
         unsafe try driver.activate(pair: pair, of: placement)
         unsafe state.driver = driver
         unsafe state.description = BackendDescription(
-          name: rung.name.rawValue, mode: rung.mode?.rawValue ?? "",
+          name: candidate.name.rawValue, mode: candidate.mode?.rawValue ?? "",
           refusals: refusals.map { "\($0.title): \($0.error.reason)" })
         return
       } catch {
-        if error.code.endsLadder { throw error }
-        refusals.append((rung.title, error))
+        if error.code.endsSelection { throw error }
+        refusals.append((candidate.title, error))
       }
     }
     let telling = refusals.first { $0.error.code != .unsupported } ?? refusals[0]

@@ -13,42 +13,42 @@ import Testing
   "The opener when the broker is somebody's, or hangs", .serialized, .timeLimit(.minutes(10)),
   .needsRoot)
 struct BrokenBrokerTests {
-  private static let loads = ["--set-module", "vale0=\(ModuleStage.portGuard)", "--config", "1"]
+  private static let loads = ["--set-module", "vale0=\(ModuleTestbed.portGuard)", "--config", "1"]
 
   /// Runs vale-ctl by another program.
-  private func load(_ stage: ModuleStage, by wrapper: [String]) throws -> (CInt, String) {
+  private func load(_ testbed: ModuleTestbed, by wrapper: [String]) throws -> (CInt, String) {
     let outcome = try TestProgram(
       wrapper + [TestProgram.built("vale-ctl")] + Self.loads,
-      environment: ["NETMAP_SOCKET": stage.fixture.socket]
+      environment: ["NETMAP_SOCKET": testbed.fixture.socket]
     ).end()
     return (outcome.status, outcome.output)
   }
 
   @Test("root of a container gets no module loaded: another mount namespace, user namespace, root")
   func container() throws {
-    let stage = try ModuleStage()
-    let port = try stage.port("vale0:a")
-    _ = unsafe chmod(stage.fixture.folder, 0o777)
-    _ = unsafe chmod(stage.fixture.socket, 0o777)
+    let testbed = try ModuleTestbed()
+    let port = try testbed.port("vale0:a")
+    _ = unsafe chmod(testbed.fixture.folder, 0o777)
+    _ = unsafe chmod(testbed.fixture.socket, 0o777)
     let wrappers = [["unshare", "--mount"], ["unshare", "--user", "--map-root-user"]]
     for wrapper in wrappers {
-      let (status, text) = try load(stage, by: wrapper)
+      let (status, text) = try load(testbed, by: wrapper)
       #expect(status == 1 && text.contains("in a container"), "\(wrapper): \(text)")
     }
-    #expect(try stage.report().active == "learning")
-    let (status, text) = try load(stage, by: [])
+    #expect(try testbed.report().active == "learning")
+    let (status, text) = try load(testbed, by: [])
     #expect(status == 0, "\(text)")
-    #expect(try stage.report().active == "port-guard")
+    #expect(try testbed.report().active == "port-guard")
     withExtendedLifetime(port) {}
   }
 
   @Test("--no-modules: nobody gets one from a shared object; built-in ones are chosen as ever")
   func withoutModules() throws {
-    let stage = try ModuleStage(["--no-modules"])
-    let port = try stage.port("vale0:a")
-    let (status, text) = try load(stage, by: [])
+    let testbed = try ModuleTestbed(["--no-modules"])
+    let port = try testbed.port("vale0:a")
+    let (status, text) = try load(testbed, by: [])
     #expect(status == 1 && text.contains("--no-modules"), "\(text)")
-    #expect(try stage.valeCtl("--set-module", "vale0=hub") == (0, ""))
+    #expect(try testbed.valeCtl("--set-module", "vale0=hub") == (0, ""))
     withExtendedLifetime(port) {}
   }
 
@@ -91,21 +91,21 @@ struct BrokenBrokerTests {
   @Test("a seal that nobody can receive from costs the opener nothing")
   func hangingSeal() throws {
     try NetworkNamespace.run {
-      let stage = try ModuleStage()
+      let testbed = try ModuleTestbed()
       let pair = try VethPair()
-      let port = try stage.port("vale0:a")
+      let port = try testbed.port("vale0:a")
       try withHangingFile { path in
         let program = try attack(
-          stage.fixture, "hanging-seal", path, "vale0", ModuleStage.portGuard)
+          testbed.fixture, "hanging-seal", path, "vale0", ModuleTestbed.portGuard)
         defer {
           release(path)
           program.kill(SIGKILL)
         }
-        let time = try attach(stage.fixture, pair.first)
+        let time = try attach(testbed.fixture, pair.first)
         #expect(time < .seconds(5), "\(time)")
-        #expect(try load(stage, by: []).0 == 0)
+        #expect(try load(testbed, by: []).0 == 0)
         #expect(program.readLine().hasPrefix("refused"))
-        let daemon = try #require(stage.fixture.daemon)
+        let daemon = try #require(testbed.fixture.daemon)
         daemon.send(SIGTERM)
         #expect(daemon.wait() == 0)
       }
@@ -221,7 +221,7 @@ struct BrokenBrokerTests {
   }
 
   /// An opener in this process, and the broker's end of its socket.
-  private final class Stage {
+  private final class Testbed {
     let opener: Opener
     let mine: MessageSocket
     let theirs: MessageSocket
@@ -253,18 +253,18 @@ struct BrokenBrokerTests {
 
   @Test("the broker's wish to end is granted once: the path is the next daemon's then")
   func leaving() throws {
-    let stage = try Stage()
-    for _ in 0..<3 { #expect(try stage.ask(11, [1]).1.last == 1) }
-    #expect(stage.asked.value == 1)
+    let testbed = try Testbed()
+    for _ in 0..<3 { #expect(try testbed.ask(11, [1]).1.last == 1) }
+    #expect(testbed.asked.value == 1)
   }
 
   @Test("what is no socket for messages is no seal: no process is started for it")
   func noSeal() throws {
-    let stage = try Stage()
+    let testbed = try Testbed()
     var ends: [CInt] = [-1, -1]
     unsafe socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0, &ends)
     defer { for end in ends { close(end) } }
-    let (goesOn, answer) = try stage.ask(12, [0], [ends[0]])
+    let (goesOn, answer) = try testbed.ask(12, [0], [ends[0]])
     #expect(goesOn && answer.count > 4 && answer[2] == 1)
   }
 }

@@ -50,7 +50,7 @@ struct ConnectionTests {
     }
     try token.send(bytes)
     // The token still holds the port.
-    #expect(try peer.refusal(.attach, on: token) { $0.put(peer.tag) } == nil)
+    #expect(try peer.refusal(.mapPort, on: token) { $0.put(peer.tag) } == nil)
     #expect(try token.receive(waits: false) == nil)
     #expect(try fixture.engine().listing().map(\.name) == ["x{1"])
   }

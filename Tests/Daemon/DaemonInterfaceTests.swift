@@ -8,7 +8,7 @@ import Testing
 
 /// Network interfaces that processes share through netmapd.
 @Suite("Interfaces through netmapd", .serialized, .timeLimit(.minutes(15)))
-struct InterfaceTests {
+struct DaemonInterfaceTests {
   static let choices = ["xdp,mode=copy", "xdp,mode=generic", "packet"]
 
   /// A veth pair with two queues in use on either end.
@@ -192,9 +192,9 @@ struct InterfaceTests {
         _ = receiver.wait()
         sender.kill(SIGKILL)
       }
-      let stranger = try TestProgram(command(54_323, "hold", "netmap:\(pair.first)")).finish()
-      #expect(stranger.output.contains("EACCES"), "\(stranger.output)")
-      #expect(stranger.output.contains("join the group"), "\(stranger.output)")
+      let untrusted = try TestProgram(command(54_323, "hold", "netmap:\(pair.first)")).finish()
+      #expect(untrusted.output.contains("EACCES"), "\(untrusted.output)")
+      #expect(untrusted.output.contains("join the group"), "\(untrusted.output)")
     }
   }
 

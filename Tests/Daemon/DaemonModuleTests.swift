@@ -5,31 +5,31 @@ import Synchronization
 import Testing
 
 @Suite("Modules of switches of the daemon", .serialized, .timeLimit(.minutes(15)))
-struct ModuleTests {
+struct DaemonModuleTests {
   @Test("vale-ctl chooses, shows and removes built-in modules; senders of all processes obey")
   func builtIn() throws {
-    let stage = try ModuleStage()
+    let testbed = try ModuleTestbed()
     let (a, b, c) = (
-      try stage.port("vale0:a"), try stage.port("vale0:b"), try stage.port("vale0:c")
+      try testbed.port("vale0:a"), try testbed.port("vale0:b"), try testbed.port("vale0:c")
     )
-    #expect(try stage.valeCtl("--module", "vale0").1.hasPrefix("module:     learning\n"))
-    #expect(try stage.valeCtl("--set-module", "vale0=filter", "--config", "deny all") == (0, ""))
+    #expect(try testbed.valeCtl("--module", "vale0").1.hasPrefix("module:     learning\n"))
+    #expect(try testbed.valeCtl("--set-module", "vale0=filter", "--config", "deny all") == (0, ""))
     try a.send(NumberedFrame.bytes(1))
     #expect(try b.takeNumbers() == [])
     #expect(a.statistics.transmit.drops[.filtered] == 1)
     #expect(
-      try stage.valeCtl("--set-module", "vale0=balancer", "--config", "c", "-v").1.contains(
+      try testbed.valeCtl("--set-module", "vale0=balancer", "--config", "c", "-v").1.contains(
         "active:     balancer\nconfig:     c\nchanges:    2\n"))
     try a.send(NumberedFrame.bytes(2))
     #expect(try c.numbers(1) == [2])
     #expect(try b.takeNumbers() == [])
-    let (status, text) = try stage.valeCtl("--module", "vale0", "--json")
+    let (status, text) = try testbed.valeCtl("--module", "vale0", "--json")
     #expect(
       status == 0
         && text.hasPrefix(
           "{\"switch\":\"vale0\",\"module\":\"balancer\",\"active\":\"balancer\",\"config\":\"c\",")
         && text.contains("\"packets\":1"))
-    #expect(try stage.valeCtl("--remove-module", "vale0") == (0, ""))
+    #expect(try testbed.valeCtl("--remove-module", "vale0") == (0, ""))
     try a.send(NumberedFrame.bytes(3))
     #expect(try b.numbers(1) == [3])
   }
@@ -50,46 +50,46 @@ struct ModuleTests {
       ("vale0=FAULT", "trap-at-once", "Input/output error", "ended while it was starting"),
     ])
   func errors(_ line: (choice: String, config: String, code: String, reason: String)) throws {
-    let stage = try ModuleStage()
-    let (a, b) = (try stage.port("vale0:a"), try stage.port("vale0:b"))
+    let testbed = try ModuleTestbed()
+    let (a, b) = (try testbed.port("vale0:a"), try testbed.port("vale0:b"))
     var choice = line.choice
     for (word, path) in [
-      ("GUARD", ModuleStage.portGuard), ("FAULT", ModuleStage.faultModule),
+      ("GUARD", ModuleTestbed.portGuard), ("FAULT", ModuleTestbed.faultModule),
       ("LIBC", "/lib/x86_64-linux-gnu/libc.so.6"),
     ] where choice.hasSuffix("=\(word)") { choice = "vale0=\(path)" }
-    let (status, text) = try stage.valeCtl("--set-module", choice, "--config", line.config)
+    let (status, text) = try testbed.valeCtl("--set-module", choice, "--config", line.config)
     #expect(status == 1)
     #expect(text.contains(line.code) || text.contains(line.reason), "\(text)")
     #expect(text.contains(line.reason) || line.reason == "load", "\(text)")
-    #expect(try stage.report().active == "learning")
+    #expect(try testbed.report().active == "learning")
     try a.send(NumberedFrame.bytes(1))
     #expect(try b.numbers(1) == [1])
-    stage.fixture.endDaemon(SIGTERM)
+    testbed.fixture.endDaemon(SIGTERM)
   }
 
   @Test("a module from a shared object: its host delivers, and what it has counted is shown")
   func loaded() throws {
-    let stage = try ModuleStage()
+    let testbed = try ModuleTestbed()
     let (a, b, c) = (
-      try stage.port("vale0:a"), try stage.port("vale0:b"), try stage.port("vale0:c")
+      try testbed.port("vale0:a"), try testbed.port("vale0:b"), try testbed.port("vale0:c")
     )
     #expect(
-      try stage.valeCtl("--set-module", "vale0=\(ModuleStage.portGuard)", "--config", "1")
+      try testbed.valeCtl("--set-module", "vale0=\(ModuleTestbed.portGuard)", "--config", "1")
         == (0, ""))
-    let report = try stage.report()
+    let report = try testbed.report()
     #expect(report.active == "port-guard" && report.process > 0)
     try a.send(NumberedFrame.bytes(1, from: 1))
     #expect(try b.numbers(1) == [1])
     #expect(try c.numbers(1) == [1])
     try b.send(NumberedFrame.bytes(2, from: 2, to: 1), NumberedFrame.bytes(3, from: 9, to: 1))
     #expect(try a.numbers(1) == [2])
-    let later = try stage.report { $0["violations"] == 1 }
+    let later = try testbed.report { $0["violations"] == 1 }
     #expect(later["violations"] == 1 && later["addresses"] == 2)
     #expect(later["packets"] == 3 && later["dropped"] == 1)
     #expect(try c.takeNumbers() == [], "the address was learned")
     // Listings must not show the host's port.
-    #expect(try stage.fixture.engine().listing().count == 3)
-    #expect(try stage.fixture.engine().switches.all().count == 3)
+    #expect(try testbed.fixture.engine().listing().count == 3)
+    #expect(try testbed.fixture.engine().switches.all().count == 3)
     // The switch ends with its last port, and the host with the switch.
     for port in [a, b, c] { port.close() }
     let end = ContinuousClock.now + .seconds(5)
@@ -99,14 +99,15 @@ struct ModuleTests {
 
   @Test("modules replaced under traffic, hosts and built-in ones: nothing is lost or repeated")
   func replaced() throws {
-    let stage = try ModuleStage()
-    let (a, b) = (try stage.port("vale0:a"), try stage.port("vale0:b"))
-    let switches = try stage.fixture.engine().switches
+    let testbed = try ModuleTestbed()
+    let (a, b) = (try testbed.port("vale0:a"), try testbed.port("vale0:b"))
+    let switches = try testbed.fixture.engine().switches
     let choices: [SwitchModuleChoice] = [
-      .loaded(path: ModuleStage.faultModule, configuration: "none"), .hub,
-      .loaded(path: ModuleStage.portGuard),
-      .loaded(path: ModuleStage.portGuard, configuration: "2"),
-      .filter(rules: "allow all"), .loaded(path: ModuleStage.faultModule, configuration: "none 7"),
+      .loaded(path: ModuleTestbed.faultModule, configuration: "none"), .hub,
+      .loaded(path: ModuleTestbed.portGuard),
+      .loaded(path: ModuleTestbed.portGuard, configuration: "2"),
+      .filter(rules: "allow all"),
+      .loaded(path: ModuleTestbed.faultModule, configuration: "none 7"),
       .learning,
     ]
     let isOver = Flag()
@@ -137,26 +138,26 @@ struct ModuleTests {
     }
     withExtendedLifetime(thread) {}
     #expect(seen.count == sent, "\(a.statistics), \(b.statistics)")
-    let report = try stage.report()
+    let report = try testbed.report()
     #expect(report["failures"] == 0 && report["lost"] == 0 && report["changes"] == 7)
   }
 
   @Test("the module has the rights of the user who asks, who may not be one that is kept out")
   func rights() throws {
-    let stage = try ModuleStage()
-    let (folder, library) = (stage.fixture.folder, "\(stage.fixture.folder)/libfault.so")
-    for (path, mode) in [(folder, 0o755), (stage.fixture.socket, 0o666)] as [(String, mode_t)] {
+    let testbed = try ModuleTestbed()
+    let (folder, library) = (testbed.fixture.folder, "\(testbed.fixture.folder)/libfault.so")
+    for (path, mode) in [(folder, 0o755), (testbed.fixture.socket, 0o666)] as [(String, mode_t)] {
       try #require(unsafe chmod(path, mode) == 0)
     }
-    _ = try TestProgram.output(of: ["cp", ModuleStage.faultModule, library])
+    _ = try TestProgram.output(of: ["cp", ModuleTestbed.faultModule, library])
     try #require(unsafe chmod(library, 0o755) == 0)
-    let (a, b) = (try stage.port("vale0:a"), try stage.port("vale0:b"))
+    let (a, b) = (try testbed.port("vale0:a"), try testbed.port("vale0:b"))
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    let (status, text) = try stage.valeCtl("--set-module", "vale0=\(library)", by: nobody)
+    let (status, text) = try testbed.valeCtl("--set-module", "vale0=\(library)", by: nobody)
     #expect(status == 0, "\(text)")
     try a.send(NumberedFrame.bytes(1))
     #expect(try b.numbers(1) == [1])
-    let report = try stage.report { $0["seen"] == 1 }
+    let report = try testbed.report { $0["seen"] == 1 }
     #expect(report["user"] == 65534)
     let owner = try TestProgram.output(of: ["stat", "-c", "%u", "/proc/\(report.process)"])
     // no_new_privs and the other user make the process undumpable; root then owns its files in
@@ -164,12 +165,12 @@ struct ModuleTests {
     #expect(owner == "65534\n" || owner == "0\n")
     let groups = try TestProgram.output(of: ["grep", "Groups", "/proc/\(report.process)/status"])
     #expect(!groups.contains(" 0"), "\(groups)")
-    stage.fixture.endDaemon(SIGTERM)
+    testbed.fixture.endDaemon(SIGTERM)
 
-    try stage.fixture.start(["--isolate-others"])
-    let port = try stage.port("vale0:a")
+    try testbed.fixture.start(["--isolate-others"])
+    let port = try testbed.port("vale0:a")
     for choice in ["hub", library] {
-      let (status, text) = try stage.valeCtl("--set-module", "vale0=\(choice)", by: nobody)
+      let (status, text) = try testbed.valeCtl("--set-module", "vale0=\(choice)", by: nobody)
       #expect(status == 1 && text.contains("Operation not permitted"), "\(text)")
     }
     port.close()

@@ -86,7 +86,7 @@ struct InterfaceKillTests {
     for batch in 0..<30 {
       var ring = sender.transmitRing(0)
       for number in 0..<32 {
-        let frame = InterfaceTests.frame(UInt8(truncatingIfNeeded: batch * 32 + number))
+        let frame = DaemonInterfaceTests.frame(UInt8(truncatingIfNeeded: batch * 32 + number))
         unsafe ring.append(frame.span.bytes)
       }
       try sender.sync(.transmit)
@@ -149,7 +149,7 @@ struct InterfaceKillTests {
     var generator = SeededGenerator(seed: seed)
     try NetworkNamespace.run {
       let fixture = try DaemonFixture()
-      let pair = try InterfaceTests.twoQueues()
+      let pair = try DaemonInterfaceTests.twoQueues()
       let receiver = try fixture.peer(["flow-receive", "netmap:\(pair.second)-1/R", "0"])
       let sender = try fixture.peer(["flow-send", "netmap:\(pair.first)-1/T", "1", "0", "200"])
       let names = ("netmap:\(pair.first)-0/T", "netmap:\(pair.second)-0/R")
@@ -175,7 +175,7 @@ struct InterfaceKillTests {
   func stopped() throws {
     try NetworkNamespace.run {
       let fixture = try DaemonFixture()
-      let pair = try InterfaceTests.twoQueues()
+      let pair = try DaemonInterfaceTests.twoQueues()
       let stopped = try fixture.peer(["flow-receive", "netmap:\(pair.second)-0/R", "20000"])
       let sender = try fixture.peer(["flow-send", "netmap:\(pair.first)-0/T", "1", "0", "100"])
       stopped.send(SIGSTOP)

@@ -8,10 +8,10 @@ import Testing
 struct ModuleHostRightsTests {
   @Test("a module that finds its process's mailbox gets nothing by it")
   func stolenMailbox() throws {
-    let stage = try ModuleStage()
-    let port = try stage.port("vale0:a")
-    try stage.load("mailbox")
-    let report = try stage.report {
+    let testbed = try ModuleTestbed()
+    let port = try testbed.port("vale0:a")
+    try testbed.load("mailbox")
+    let report = try testbed.report {
       $0.statistics.contains { $0.name == "denied" && $0.value > 0 }
     }
     func value(_ name: String) -> UInt64? { report.statistics.first { $0.name == name }?.value }

@@ -4,7 +4,7 @@ import NetmapTestSupport
 import Testing
 
 /// The testbed: a daemon, ports on its switches, and vale-ctl to select their modules.
-struct ModuleStage {
+struct ModuleTestbed {
   let fixture: DaemonFixture
   static let portGuard = TestProgram.built("libport-guard.so")
   static let faultModule = TestProgram.built("libfault-module.so")

@@ -69,7 +69,8 @@ struct OpenerTests {
     }
   }
 
-  @Test("whoever is the broker's user, or nobody, is a stranger; the daemon's own user is root")
+  @Test(
+    "whoever is the broker's user, or nobody, is an untrusted user; the daemon's own user is root")
   func trust() throws {
     let fixture = try DaemonFixture(starts: false)
     try fixture.start(["--isolate-others"])
@@ -78,10 +79,10 @@ struct OpenerTests {
     let broker = try #require(fixture.serving)
     let line = try #require(try status("Uid", of: broker).first)
     let user = try #require(line.split(separator: " ").first.flatMap { UInt32($0) })
-    for stranger in [user, 65534] {
-      try UserThread.run(stranger) {
+    for untrusted in [user, 65534] {
+      try UserThread.run(untrusted) {
         let peer = try RawPeer(address)
-        #expect(try peer.refusal(.check, on: peer.mailbox) == "EPERM", "\(stranger)")
+        #expect(try peer.refusal(.check, on: peer.mailbox) == "EPERM", "\(untrusted)")
       }
     }
     let root = try RawPeer(address)
@@ -242,6 +243,8 @@ struct CallFilterTests {
     for _ in 0..<5 {
       let process = clinux_fork()
       if process == 0 {
+        // Copies of the tokens of other tests, which run beside this one, would keep their ports open.
+        for file in 3..<CInt(4096) { close(file) }
         guard clinux_no_new_privileges() == 0, (try? CallFilter(for: getpid()).install()) != nil
         else {
           _exit(99)

@@ -26,25 +26,25 @@ struct SwitchedInterfaceTests {
   }
 
   /// Runs `body` in a namespace with a daemon and a veth pair whose first end is `vale0:v0`.
-  private func withSwitch(
+  func withSwitch(
     queues: Int = 1, _ body: (DaemonFixture, VethPair) throws -> Void
   ) throws {
     try NetworkNamespace.run {
       let fixture = try DaemonFixture()
-      let pair = queues == 1 ? try VethPair() : try InterfaceTests.twoQueues()
+      let pair = queues == 1 ? try VethPair() : try DaemonInterfaceTests.twoQueues()
       let (status, text) = try Self.run(fixture, "-a vale0:v0")
       try #require(status == 0, "\(text)")
       try body(fixture, pair)
     }
   }
 
-  private func frame(_ number: UInt8, to target: UInt8 = 0xff, from source: UInt8 = 1) -> [UInt8] {
+  func frame(_ number: UInt8, to target: UInt8 = 0xff, from source: UInt8 = 1) -> [UInt8] {
     [target == 0xff ? 0xff : 2, target, target, target, target, target]
       + [2, source, source, source, source, source, 0x88, 0xb5, number]
       + [UInt8](repeating: number, count: 45)
   }
 
-  private func send(_ frames: [UInt8]..., on port: Port) throws {
+  func send(_ frames: [UInt8]..., on port: Port) throws {
     for frame in frames { #expect(port.inject(frame)) }
     try port.sync(.transmit)
   }
@@ -71,8 +71,8 @@ struct SwitchedInterfaceTests {
       try NetworkNamespace.run("ip", "link", "set", "v0", "arp", "on", "up")
       let refused = try Self.run(fixture, "-a vale0:v1")
       #expect(refused.status == 1 && refused.text.contains("there is no interface v1"))
-      let attached = try Self.run(fixture, "-v -a vale0:v1", wrapper: there)
-      #expect(attached == (0, "port_index: 0\n"))
+      let mapped = try Self.run(fixture, "-v -a vale0:v1", wrapper: there)
+      #expect(mapped == (0, "port_index: 0\n"))
       try NetworkNamespace.setUp("v0")
       let responder = try TestProgram(
         [TestProgram.built("responder"), "vale0:p", "10.9.0.2"],
@@ -122,7 +122,7 @@ struct SwitchedInterfaceTests {
       for ring in 0..<2 {
         let station = try Port("netmap:\(pair.second)-\(ring)/T", engine: engine)
         try send(frame(UInt8(ring), from: 9), on: station)
-        #expect(try InterfaceTests.receive(port, 1) == [frame(UInt8(ring), from: 9)])
+        #expect(try DaemonInterfaceTests.receive(port, 1) == [frame(UInt8(ring), from: 9)])
       }
       for number in 0..<50 as Range<UInt8> {
         for index in 0..<2 {
@@ -134,7 +134,7 @@ struct SwitchedInterfaceTests {
       }
       for (index, receiver) in receivers.enumerated() {
         #expect(
-          try InterfaceTests.receive(receiver, 50)
+          try DaemonInterfaceTests.receive(receiver, 50)
             == (0..<50).map { frame($0 + 100 * UInt8(index), to: 9) })
       }
       try fixture.expectSound("two queues")
@@ -156,7 +156,7 @@ struct SwitchedInterfaceTests {
       for number in 0..<10 as Range<UInt8> { try send(frame(number), on: port) }
       let far = try Port("netmap:\(pair.second)", engine: engine)
       for number in 0..<5 as Range<UInt8> { try send(frame(number, from: 3), on: far) }
-      #expect(try InterfaceTests.receive(port, 5).count == 5)
+      #expect(try DaemonInterfaceTests.receive(port, 5).count == 5)
       var line = ""
       for _ in 0..<200 where !line.contains("rx_packets 10 ") {
         usleep(5000)
@@ -247,15 +247,15 @@ struct SwitchedInterfaceTests {
       let engine = try fixture.engine()
       let (a, b) = try (Port("vale0:a", engine: engine), Port("vale0:b", engine: fixture.engine()))
       try send(frame(0, to: 0xff, from: 2), on: b)
-      #expect(try InterfaceTests.receive(a, 1).count == 1)
+      #expect(try DaemonInterfaceTests.receive(a, 1).count == 1)
       // Another process sends to a station behind the interface all the time.
       #expect(try Self.run(fixture, "-a vale0:v0").status == 0)
       let station = try FrameSocket(pair.second)
       let hello = [UInt8](repeating: 0xff, count: 6) + [2, 0, 0, 0, 0, 0] + frame(0).dropFirst(12)
       let isSent = station.send(hello)
       #expect(isSent)
-      #expect(try InterfaceTests.receive(b, 1).count == 1)
-      #expect(try InterfaceTests.receive(a, 1).count == 1)
+      #expect(try DaemonInterfaceTests.receive(b, 1).count == 1)
+      #expect(try DaemonInterfaceTests.receive(a, 1).count == 1)
       let noise = try TestProgram(
         [
           TestProgram.built("pkt-gen"), "-i", "vale0:noise", "-f", "tx", "-R", "200000", "-b", "32",
@@ -279,7 +279,8 @@ struct SwitchedInterfaceTests {
         for number in 0..<50 as Range<UInt8> {
           try send(frame(number, to: 2, from: 1), on: a)
           #expect(
-            try InterfaceTests.receive(b, 1) == [frame(number, to: 2, from: 1)], "round \(round)")
+            try DaemonInterfaceTests.receive(b, 1) == [frame(number, to: 2, from: 1)],
+            "round \(round)")
         }
         #expect(attaching.finish().status == 0)
         let detached = try Self.run(fixture, "-d vale0:v0")
@@ -302,12 +303,12 @@ struct SwitchedInterfaceTests {
       let engine = try fixture.engine()
       let (a, b) = try (Port("vale0:a", engine: engine), Port("vale0:b", engine: fixture.engine()))
       try send(frame(1), on: a)
-      #expect(try InterfaceTests.receive(b, 1).count == 1)
+      #expect(try DaemonInterfaceTests.receive(b, 1).count == 1)
       fixture.endDaemon(SIGKILL)
       #expect(isNormal(pair.first))
       for number in 0..<100 as Range<UInt8> {
         try send(frame(number), on: a)
-        #expect(try InterfaceTests.receive(b, 1) == [frame(number)])
+        #expect(try DaemonInterfaceTests.receive(b, 1) == [frame(number)])
       }
       try fixture.start()
       #expect(try Self.run(fixture, "-a vale0:v0").status == 0)
@@ -320,7 +321,7 @@ struct SwitchedInterfaceTests {
       let engine = try fixture.engine()
       let (a, b) = try (Port("vale0:a", engine: engine), Port("vale0:b", engine: fixture.engine()))
       try send(frame(1), on: a)
-      #expect(try InterfaceTests.receive(b, 1).count == 1)
+      #expect(try DaemonInterfaceTests.receive(b, 1).count == 1)
       try NetworkNamespace.run("ip", "link", "delete", pair.first)
       var text = "v0"
       for _ in 0..<200 where text.contains("v0") {
@@ -329,7 +330,7 @@ struct SwitchedInterfaceTests {
       }
       #expect(text == "vale0:a bridge_idx 0 port_idx 1\nvale0:b bridge_idx 0 port_idx 2\n")
       try send(frame(2), on: a)
-      #expect(try InterfaceTests.receive(b, 1) == [frame(2)])
+      #expect(try DaemonInterfaceTests.receive(b, 1) == [frame(2)])
       #expect(try Self.run(fixture, "-d vale0:v0").text.contains("No such device"))
       _ = try VethPair()
       #expect(try Self.run(fixture, "-a vale0:v0").status == 0)
@@ -348,7 +349,7 @@ struct SwitchedInterfaceTests {
       for number in 0..<20 as Range<UInt8> { try send(frame(number), on: port) }
       #expect(try far.wait(for: .receive, timeout: .milliseconds(50)).isEmpty)
       try NetworkNamespace.setUp(pair.first, pair.second)
-      #expect(try InterfaceTests.receive(far, 20) == (0..<20).map { frame($0) })
+      #expect(try DaemonInterfaceTests.receive(far, 20) == (0..<20).map { frame($0) })
       try NetworkNamespace.run("ip", "link", "set", pair.first, "down")
       #expect(try Self.run(fixture, "-d vale0:v0").status == 0)
       #expect(isNormal(pair.first))
@@ -372,47 +373,6 @@ struct SwitchedInterfaceTests {
       #expect(try Self.run(fixture, "").text == "vale0:v0 bridge_idx 0 port_idx 0\n")
       #expect(try Self.run(fixture, "-d vale0:v0").status == 0)
       fixture.waitUntilGone(within: .seconds(30))
-    }
-  }
-
-  @Test("polling mode: on, refused twice, no detaching, off; frames flow all the time")
-  func polling() throws {
-    try withSwitch(queues: 2) { fixture, pair in
-      let engine = try fixture.engine()
-      let (port, far) = try (
-        Port("vale0:a", engine: engine), Port("netmap:\(pair.second)", engine: engine)
-      )
-      func expectFlow(_ context: String) throws {
-        for number in 0..<20 as Range<UInt8> {
-          try send(frame(number), on: port)
-          #expect(try InterfaceTests.receive(far, 1) == [frame(number)], "\(context)")
-          try send(frame(number, from: 5), on: far)
-          #expect(try InterfaceTests.receive(port, 1) == [frame(number, from: 5)], "\(context)")
-        }
-      }
-      func expect(_ line: String, _ reason: String) throws {
-        let (status, text) = try Self.run(fixture, line)
-        #expect(status == 1 && text.contains(reason), "\(line): \(text)")
-      }
-      try expectFlow("asleep")
-      try expect("-P vale0:v0", "Bad address")
-      try expect("-p vale0:a -C 0,0", "Operation not supported")
-      try expect("-p vale0:v0", "-p needs -C")
-      try expect("-p vale0:v0 -C 0,0,1", "too many numbers in '0,0,1'")
-      try expect("-p vale0:v0 -C 1,1,5000", "Invalid argument")
-      try expect("-p vale0:v0 -C 0,1000", "Invalid argument")
-      let online = Int(sysconf(CInt(_SC_NPROCESSORS_ONLN)))
-      guard online > 1 else { return try expect("-p vale0:v0 -C 0,0", "would leave none") }
-      for choice in ["0,1", "1,1,1"] {
-        #expect(try Self.run(fixture, "-p vale0:v0 -C \(choice)") == (0, ""))
-        try expectFlow(choice)
-        try expect("-p vale0:v0 -C \(choice)", "Bad address")
-        try expect("-d vale0:v0", "it is polled")
-        #expect(try Self.run(fixture, "-P vale0:v0") == (0, ""))
-        try expectFlow("after \(choice)")
-      }
-      #expect(try Self.run(fixture, "-d vale0:v0").status == 0)
-      try fixture.expectSound("after polling")
     }
   }
 }

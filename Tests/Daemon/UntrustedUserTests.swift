@@ -7,8 +7,8 @@ import NetmapTestSupport
 import Testing
 
 /// The rights of untrusted users, which --isolate-others admits.
-@Suite("Strangers of netmapd", .serialized, .timeLimit(.minutes(15)))
-struct StrangerTests {
+@Suite("Untrusted users of netmapd", .serialized, .timeLimit(.minutes(15)))
+struct UntrustedUserTests {
   /// A daemon of root's that every user may connect to.
   private func fixture(_ options: [String] = []) throws -> DaemonFixture {
     let fixture = try DaemonFixture(starts: false)
@@ -17,7 +17,7 @@ struct StrangerTests {
     return fixture
   }
 
-  @Test("a stranger is refused everything that is about others")
+  @Test("an untrusted user is refused everything that is about others")
   func requests() throws {
     let fixture = try fixture()
     let address = try DaemonAddress(path: fixture.socket)
@@ -46,7 +46,7 @@ struct StrangerTests {
     holder.kill(SIGKILL)
   }
 
-  @Test("a stranger's names are its own: it meets nobody, and keeps nobody from a name")
+  @Test("an untrusted user's names are its own: it meets nobody, and keeps nobody from a name")
   func names() throws {
     let fixture = try fixture()
     let address = try DaemonAddress(path: fixture.socket)
@@ -69,7 +69,7 @@ struct StrangerTests {
     exclusive.close()
   }
 
-  @Test("a token of a trusted process's brings a stranger nothing")
+  @Test("a token of a trusted process's brings an untrusted user nothing")
   func attach() throws {
     let fixture = try fixture()
     let address = try DaemonAddress(path: fixture.socket)
@@ -79,11 +79,11 @@ struct StrangerTests {
     try UserThread.run(65534) {
       let peer = try RawPeer(address)
       let token = MessageSocket(owning: copy)
-      #expect(try peer.refusal(.attach, on: token) { $0.put(peer.tag) } == "EPERM")
+      #expect(try peer.refusal(.mapPort, on: token) { $0.put(peer.tag) } == "EPERM")
       // Attaching as another client, created with the token itself, fails too.
       let answer = try #require(try peer.ask(.hello, on: token))
       _ = try answer.answer()
-      #expect(try peer.refusal(.attach, on: token) { $0.put(peer.tag) } == "EPERM")
+      #expect(try peer.refusal(.mapPort, on: token) { $0.put(peer.tag) } == "EPERM")
     }
     withExtendedLifetime(opened) {}
   }

@@ -73,7 +73,7 @@ struct WaitingTests {
         case "fresh": try? peer.connect().send([1], [slow])
         case "many":
           let token = try peer.connect()
-          try? token.send(Message.bytes(.attach), [CInt](repeating: slow, count: 253))
+          try? token.send(Message.bytes(.mapPort), [CInt](repeating: slow, count: 253))
           try? token.send([], [slow])
           usleep(20_000)
         case "unread":
@@ -170,7 +170,7 @@ struct WaitingTests {
     }
   }
 
-  @Test("root's opens take milliseconds while strangers ask as fast as they can")
+  @Test("root's opens take milliseconds while untrusted users ask as fast as they can")
   func flood() throws {
     let fixture = try DaemonFixture(starts: false)
     try fixture.start(["--isolate-others"])
@@ -187,7 +187,7 @@ struct WaitingTests {
     }
     for flood in floods { #expect(flood.readLine() == "ready\n") }
     let loud = try median()
-    print("an open: \(quiet), beside 16 strangers: \(loud)")
+    print("an open: \(quiet), beside 16 untrusted users: \(loud)")
     #expect(loud < .milliseconds(250))
     for flood in floods { flood.kill(SIGKILL) }
   }

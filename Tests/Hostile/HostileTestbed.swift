@@ -17,7 +17,7 @@ let raceSeconds = max(0.2, Double(hostileRounds) / 10)
 let hostileMinutes = max(10, hostileRounds)
 
 /// The testbed: a daemon under attack, and bystanders, processes that must not be affected.
-final class HostileStage {
+final class HostileTestbed {
   let fixture: DaemonFixture
   private(set) var bystanders: [BystanderPair] = []
   private var attackers: [TestProgram] = []
@@ -53,13 +53,13 @@ final class HostileStage {
   /// Without root the test is skipped with a message on standard error; with `CI` in the environment it fails.
   static func run(
     isolates: Bool, _ kinds: [BystanderPair.Kind] = [.pipe, .isolated], wrapper: [String] = [],
-    rounds: Int = hostileRounds, _ body: (HostileStage) throws -> Void
+    rounds: Int = hostileRounds, _ body: (HostileTestbed) throws -> Void
   ) throws {
     try asRoot {
       for _ in 0..<rounds {
-        let stage = try HostileStage(isolates: isolates, kinds, wrapper: wrapper)
-        defer { stage.end() }
-        try body(stage)
+        let testbed = try HostileTestbed(isolates: isolates, kinds, wrapper: wrapper)
+        defer { testbed.end() }
+        try body(testbed)
       }
     }
   }
@@ -80,7 +80,7 @@ final class HostileStage {
   }
 
   /// The untrusted user that makes most attacks.
-  static let stranger = user(65534)
+  static let untrusted = user(65534)
 
   static func user(_ number: Int) -> [String] {
     ["setpriv", "--reuid=\(number)", "--regid=\(number)", "--clear-groups"]
@@ -91,7 +91,7 @@ final class HostileStage {
   /// - Returns: The process, and its first line.
   @discardableResult
   func attack(
-    _ words: String, by user: [String] = HostileStage.stranger, wrapper: [String] = []
+    _ words: String, by user: [String] = HostileTestbed.untrusted, wrapper: [String] = []
   ) throws -> (program: TestProgram, line: String) {
     let program = try TestProgram(
       user + wrapper + [
@@ -238,7 +238,7 @@ final class HostileStage {
 }
 
 /// The reason why the testbed could not be set up.
-struct StageError: Error {
+struct TestbedError: Error {
   let text: String
 }
 
@@ -254,7 +254,7 @@ func hasEnded(_ process: pid_t) -> Bool {
 @safe
 final class BystanderPair {
   enum Kind: String {
-    case pipe, isolated, bridge
+    case pipe, isolated, vale
   }
 
   let name: String
@@ -276,7 +276,7 @@ final class BystanderPair {
       switch kind {
       case .pipe: ("netmap:bystander{1", "netmap:bystander}1")
       case .isolated: ("netmap:apart{1/i", "netmap:apart}1/i")
-      case .bridge: ("vale0:bystand", "vale0:bysend")
+      case .vale: ("vale0:bystand", "vale0:bysend")
       }
     func start(_ words: [String]) throws -> TestProgram {
       let program = try TestProgram(
@@ -284,7 +284,7 @@ final class BystanderPair {
       let line = program.readLine()
       guard line == "ready\n" else {
         program.kill(SIGKILL)
-        throw StageError(text: "bystander: \(line)")
+        throw TestbedError(text: "bystander: \(line)")
       }
       return program
     }

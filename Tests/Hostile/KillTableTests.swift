@@ -41,20 +41,20 @@ struct KillTableTests {
 
   /// Calls `body` after each kill of the operation, at each point.
   private func forEachPoint(
-    _ stage: HostileStage, _ operation: String, _ prepare: () throws -> Void = {},
+    _ testbed: HostileTestbed, _ operation: String, _ prepare: () throws -> Void = {},
     _ body: (String) throws -> Void
   ) throws {
     func kill(after count: Int) throws -> Int {
       try prepare()
-      let line = try stage.attack("step \(operation) \(count)", by: []).line
+      let line = try testbed.attack("step \(operation) \(count)", by: []).line
       let words = line.split(separator: " ")
       let done = try #require(
         words.count == 3 && words[0] == "killed" ? Int(words[2]) : nil, "\(line)")
-      stage.endAttackers()
-      try stage.waitUntilClosed(but: kept)
+      testbed.endAttackers()
+      try testbed.waitUntilClosed(but: kept)
       return done
     }
-    let kept = try stage.fixture.engine().check().bindings
+    let kept = try testbed.fixture.engine().check().bindings
     let all = try kill(after: 1 << 20)
     try body("\(operation), not killed in \(all) instructions")
     let step = hostileRounds >= 200 ? 1 : max(1, all / (24 * hostileRounds))
@@ -70,11 +70,11 @@ struct KillTableTests {
 
   @Test("a sender on a pipe: the receiver has a prefix, the next sender's packets arrive")
   func pipeTransmit() throws {
-    try HostileStage.run(isolates: false, [.pipe], rounds: 1) { stage in
-      try stage.withEngine { engine in
+    try HostileTestbed.run(isolates: false, [.pipe], rounds: 1) { testbed in
+      try testbed.withEngine { engine in
         let receiver = try Port("netmap:killed}1", engine: engine)
-        try forEachPoint(stage, "transmit,netmap:killed{1") { context in
-          try stage.fixture.expectSound(context)
+        try forEachPoint(testbed, "transmit,netmap:killed{1") { context in
+          try testbed.fixture.expectSound(context)
           let next = try Port("netmap:killed{1", engine: engine)
           try send(next, from: 5, 0..<2)
           let arrived = try take(receiver, context)
@@ -86,20 +86,20 @@ struct KillTableTests {
         }
         receiver.close()
       }
-      try stage.waitUntilClosed()
-      try stage.expectRecovered("at the end")
+      try testbed.waitUntilClosed()
+      try testbed.expectRecovered("at the end")
     }
   }
 
   @Test("a receiver on a pipe: the next one finds what it had not taken")
   func pipeReceive() throws {
-    try HostileStage.run(isolates: false, [.pipe], rounds: 1) { stage in
-      try stage.withEngine { engine in
+    try HostileTestbed.run(isolates: false, [.pipe], rounds: 1) { testbed in
+      try testbed.withEngine { engine in
         let sender = try Port("netmap:killed{1", engine: engine)
         try forEachPoint(
-          stage, "receive,netmap:killed}1", { try send(sender, from: 5, 0..<3) }
+          testbed, "receive,netmap:killed}1", { try send(sender, from: 5, 0..<3) }
         ) { context in
-          try stage.fixture.expectSound(context)
+          try testbed.fixture.expectSound(context)
           let next = try Port("netmap:killed}1", engine: engine)
           let arrived = try take(next, context)
           let all: [[UInt8]] = [[5, 0], [5, 1], [5, 2]]
@@ -109,8 +109,8 @@ struct KillTableTests {
         }
         sender.close()
       }
-      try stage.waitUntilClosed()
-      try stage.expectRecovered("at the end")
+      try testbed.waitUntilClosed()
+      try testbed.expectRecovered("at the end")
     }
   }
 
@@ -123,8 +123,8 @@ struct KillTableTests {
       }
     }
     for port in ports {
-      unsafe note(port.attached.transmit(0).ring, "\(port.name) transmit")
-      unsafe note(port.attached.receive(0).ring, "\(port.name) receive")
+      unsafe note(port.mapped.transmit(0).ring, "\(port.name) transmit")
+      unsafe note(port.mapped.receive(0).ring, "\(port.name) receive")
     }
     let twice = places.filter { $0.value.count > 1 }
     #expect(twice.isEmpty, "\(context): \(twice)")
@@ -132,8 +132,8 @@ struct KillTableTests {
 
   @Test("a forwarder: each buffer is in one slot, each packet arrives once; the next one goes on")
   func forward() throws {
-    try HostileStage.run(isolates: false, [.pipe], rounds: 1) { stage in
-      try stage.withEngine { engine in
+    try HostileTestbed.run(isolates: false, [.pipe], rounds: 1) { testbed in
+      try testbed.withEngine { engine in
         let feeder = try Port("netmap:killed{1", engine: engine)
         let sink = try Port("netmap:killed}2", engine: engine)
         func pass(_ source: Port, _ target: Port, _ context: String) throws -> [[UInt8]] {
@@ -147,10 +147,10 @@ struct KillTableTests {
         }
         var stages: [Int: Int] = [:]
         try forEachPoint(
-          stage, "forward,netmap:killed}1,netmap:killed{2", { try send(feeder, from: 5, 0..<3) }
+          testbed, "forward,netmap:killed}1,netmap:killed{2", { try send(feeder, from: 5, 0..<3) }
         ) { context in
           // Every buffer that is not free has a known place, and only one.
-          try stage.fixture.expectSound(context)
+          try testbed.fixture.expectSound(context)
           let source = try Port("netmap:killed}1", engine: engine)
           let target = try Port("netmap:killed{2", engine: engine)
           // Two ports of one pipe end show the same buffers.
@@ -163,7 +163,7 @@ struct KillTableTests {
           try send(feeder, from: 6, 9..<10)
           let next = try pass(source, target, context)
           #expect(next == [[6, 9]], "\(context): \(next)")
-          try stage.fixture.expectSound(context)
+          try testbed.fixture.expectSound(context)
         }
         print("forward: packets moved before the kill, and how often: \(stages)")
         // Kills before, during and after the exchange.
@@ -171,21 +171,21 @@ struct KillTableTests {
         feeder.close()
         sink.close()
       }
-      try stage.waitUntilClosed()
-      try stage.expectRecovered("at the end")
+      try testbed.waitUntilClosed()
+      try testbed.expectRecovered("at the end")
     }
   }
 
   @Test("a sender on a switch: nobody's unread packets are touched, and packets go on arriving")
   func switchTransmit() throws {
-    try HostileStage.run(isolates: false, [.pipe], rounds: 1) { stage in
-      try stage.withEngine { engine in
+    try HostileTestbed.run(isolates: false, [.pipe], rounds: 1) { testbed in
+      try testbed.withEngine { engine in
         let receivers = try (0..<3).map { try Port("vale7:r\($0)", engine: engine) }
         let other = try Port("vale7:other", engine: engine)
         try forEachPoint(
-          stage, "transmit,vale7:killed", { try send(other, from: 5, 0..<5) }
+          testbed, "transmit,vale7:killed", { try send(other, from: 5, 0..<5) }
         ) { context in
-          try stage.fixture.expectSound(context)
+          try testbed.fixture.expectSound(context)
           _ = try take(other, context)
           try send(other, from: 6, 9..<10)
           for receiver in receivers {
@@ -202,8 +202,8 @@ struct KillTableTests {
         }
         for port in receivers + [other] { port.close() }
       }
-      try stage.waitUntilClosed()
-      try stage.expectRecovered("at the end")
+      try testbed.waitUntilClosed()
+      try testbed.expectRecovered("at the end")
     }
   }
 }

@@ -10,7 +10,7 @@ struct LocalUserTests {
 
   private func open(_ environment: [String]) throws -> TestProgram.Outcome {
     try TestProgram(
-      HostileStage.user(Self.victim)
+      HostileTestbed.user(Self.victim)
         + ["env", "-u", "XDG_RUNTIME_DIR", "-u", "NETMAP_SOCKET"] + environment
         + [
           "NETMAPD=\(TestProgram.built("netmapd"))", TestProgram.built("host-peer"), "send",
@@ -21,13 +21,13 @@ struct LocalUserTests {
 
   @Test("a daemon of another user's is told nothing", arguments: [false, true])
   func fakeDaemon(_ isLinked: Bool) throws {
-    try HostileStage.asRoot {
+    try HostileTestbed.asRoot {
       let folder = "/tmp/netmap-\(Self.victim)"
       let real = isLinked ? "/tmp/netmap-\(Self.attacker)-own" : folder
       func clear() { _ = try? TestProgram.output(of: ["rm", "-rf", folder, real]) }
       clear()
       defer { clear() }
-      let user = HostileStage.user(Self.attacker)
+      let user = HostileTestbed.user(Self.attacker)
       _ = try TestProgram.output(of: user + ["mkdir", "-m", "755", real])
       if isLinked { _ = try TestProgram.output(of: user + ["ln", "-s", real, folder]) }
       let daemon = try TestProgram(
@@ -44,14 +44,14 @@ struct LocalUserTests {
 
   @Test("a file that has the log's name by a hard link is not written to")
   func linkedLog() throws {
-    try HostileStage.asRoot {
+    try HostileTestbed.asRoot {
       var name = Array("/tmp/netmap-shared-XXXXXX".utf8CString)
       try #require(unsafe mkdtemp(&name) != nil)
       let folder = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
       defer { _ = try? TestProgram.output(of: ["rm", "-rf", folder]) }
       _ = unsafe chmod(folder, 0o1777)
       let file = "\(folder)/precious"
-      let user = HostileStage.user(Self.victim)
+      let user = HostileTestbed.user(Self.victim)
       _ = try TestProgram.output(
         of: user + ["sh", "-c", "echo precious >\(file); chmod 600 \(file)"])
       try #require(unsafe link(file, "\(folder)/netmapd.sock.log") == 0)

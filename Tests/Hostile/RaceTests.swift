@@ -67,26 +67,26 @@ enum Scribbles {
 /// other processes use it.
 @Suite("Races", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct RaceTests {
-  @Test("whatever a stranger writes to its port's memory, the worker goes on")
+  @Test("whatever an untrusted user writes to its port's memory, the worker goes on")
   func isolated() throws {
-    try HostileStage.run(isolates: true, rounds: 1) { stage in
-      _ = try stage.victim("netmap:race}1")
+    try HostileTestbed.run(isolates: true, rounds: 1) { testbed in
+      _ = try testbed.victim("netmap:race}1")
       for scribble in Scribbles.indexes + Scribbles.others {
-        try stage.race("scribble race{1 0", scribble)
+        try testbed.race("scribble race{1 0", scribble)
       }
-      try stage.expectRecovered("at the end")
+      try testbed.expectRecovered("at the end")
     }
   }
 
   @Test("whatever one end of a pipe writes, the other end's process does not crash")
   func pipe() throws {
-    try HostileStage.run(isolates: false, rounds: 1) { stage in
-      let victim = try stage.victim("netmap:race}1")
+    try HostileTestbed.run(isolates: false, rounds: 1) { testbed in
+      let victim = try testbed.victim("netmap:race}1")
       for scribble in Scribbles.indexes + Scribbles.others {
-        try stage.race("scribble race{1 0", scribble)
-        stage.expectAlive(victim, scribble.name)
+        try testbed.race("scribble race{1 0", scribble)
+        testbed.expectAlive(victim, scribble.name)
       }
-      try stage.expectRecovered("at the end")
+      try testbed.expectRecovered("at the end")
     }
   }
 
@@ -94,37 +94,37 @@ struct RaceTests {
     "whatever is written into the memory of ports on a switch, no process there crashes",
     arguments: [0, 12])
   func neighbours(header: Int) throws {
-    try HostileStage.run(isolates: false, [.pipe, .bridge], rounds: 1) { stage in
+    try HostileTestbed.run(isolates: false, [.pipe, .vale], rounds: 1) { testbed in
       for scribble in Scribbles.shared {
         let victims = [
-          try stage.victim("vale7:v", header: header), try stage.victim("vale7:w"),
+          try testbed.victim("vale7:v", header: header), try testbed.victim("vale7:w"),
         ]
-        try stage.race("scribble-neighbours vale7:a", scribble)
-        for victim in victims { stage.expectAlive(victim, scribble.name) }
-        stage.endAttackers()
+        try testbed.race("scribble-neighbours vale7:a", scribble)
+        for victim in victims { testbed.expectAlive(victim, scribble.name) }
+        testbed.endAttackers()
       }
-      try stage.expectRecovered("at the end")
+      try testbed.expectRecovered("at the end")
     }
   }
 
   @Test("lengths that change while packets are converted end no sender", arguments: [10, 12])
   func racedLengths(_ header: Int) throws {
-    try HostileStage.run(isolates: false, [.pipe, .bridge], rounds: 1) { stage in
-      let victim = try stage.victim("vale7:v", header: header)
-      try stage.race(
+    try HostileTestbed.run(isolates: false, [.pipe, .vale], rounds: 1) { testbed in
+      let victim = try testbed.victim("vale7:v", header: header)
+      try testbed.race(
         "scribble vale7:a 0", Scribble("lengths", "0.r.#len=65535|0|1500,0.r.#buf=last"))
-      stage.expectAlive(victim, "lengths")
-      try stage.expectRecovered("lengths")
+      testbed.expectAlive(victim, "lengths")
+      try testbed.expectRecovered("lengths")
     }
   }
 
   @Test("slots that are said to be elsewhere give away no memory of a sender's")
   func indirectOfProcess() throws {
-    try HostileStage.run(isolates: false, [.pipe, .bridge], rounds: 1) { stage in
-      let victim = try stage.victim("vale7:v")
-      try stage.expectNoMemory(of: victim.process, "a sender")
-      stage.expectAlive(victim, "indirect")
-      try stage.expectRecovered("indirect")
+    try HostileTestbed.run(isolates: false, [.pipe, .vale], rounds: 1) { testbed in
+      let victim = try testbed.victim("vale7:v")
+      try testbed.expectNoMemory(of: victim.process, "a sender")
+      testbed.expectAlive(victim, "indirect")
+      try testbed.expectRecovered("indirect")
     }
   }
 
@@ -132,13 +132,13 @@ struct RaceTests {
   func indirectOfWorker() throws {
     try NetworkNamespace.run {
       let pair = try VethPair()
-      try HostileStage.run(isolates: false, [.pipe, .bridge], rounds: 1) { stage in
-        try stage.attachInterface(pair.first)
-        let source = try stage.victim("netmap:\(pair.second)")
-        try stage.expectNoMemory(of: try #require(stage.fixture.daemon).process, "the daemon")
+      try HostileTestbed.run(isolates: false, [.pipe, .vale], rounds: 1) { testbed in
+        try testbed.attachInterface(pair.first)
+        let source = try testbed.victim("netmap:\(pair.second)")
+        try testbed.expectNoMemory(of: try #require(testbed.fixture.daemon).process, "the daemon")
         source.kill(SIGKILL)
-        try stage.detachInterface(pair.first)
-        try stage.expectRecovered("indirect")
+        try testbed.detachInterface(pair.first)
+        try testbed.expectRecovered("indirect")
       }
     }
   }
@@ -148,18 +148,18 @@ struct RaceTests {
   func switchedInterface() throws {
     try NetworkNamespace.run {
       let pair = try VethPair()
-      try HostileStage.run(isolates: false, [.pipe, .isolated], rounds: 1) { stage in
+      try HostileTestbed.run(isolates: false, [.pipe, .isolated], rounds: 1) { testbed in
         for scribble in Scribbles.shared {
-          try stage.attachInterface(pair.first)
-          let source = try stage.victim("netmap:\(pair.second)")
-          let sender = try stage.victim("vale7:v", header: 12)
-          try stage.race("scribble-neighbours vale7:a", scribble)
-          stage.expectAlive(sender, scribble.name)
+          try testbed.attachInterface(pair.first)
+          let source = try testbed.victim("netmap:\(pair.second)")
+          let sender = try testbed.victim("vale7:v", header: 12)
+          try testbed.race("scribble-neighbours vale7:a", scribble)
+          testbed.expectAlive(sender, scribble.name)
           source.kill(SIGKILL)
-          stage.endAttackers()
-          try stage.detachInterface(pair.first)
+          testbed.endAttackers()
+          try testbed.detachInterface(pair.first)
         }
-        try stage.expectRecovered("at the end")
+        try testbed.expectRecovered("at the end")
       }
     }
   }
@@ -170,26 +170,27 @@ struct RaceTests {
   func interface(backend: String) throws {
     try NetworkNamespace.run {
       let pair = try VethPair()
-      try HostileStage.run(isolates: false, [.pipe, .isolated], rounds: 1) { stage in
+      try HostileTestbed.run(isolates: false, [.pipe, .isolated], rounds: 1) { testbed in
         for scribble in Scribbles.interface {
           // A process that has the rings, the worker for another process, and the sender of the incoming
           // packets.
           let victims = [
-            try stage.victim("netmap:\(pair.first)@backend:name=\(backend)"),
-            try stage.victim("netmap:\(pair.first)/i"), try stage.victim("netmap:\(pair.second)"),
+            try testbed.victim("netmap:\(pair.first)@backend:name=\(backend)"),
+            try testbed.victim("netmap:\(pair.first)/i"),
+            try testbed.victim("netmap:\(pair.second)"),
           ]
-          try stage.race("scribble \(pair.first) 0", scribble)
-          for victim in victims { stage.expectAlive(victim, scribble.name) }
-          stage.endAttackers()
-          try stage.waitUntilClosed()
+          try testbed.race("scribble \(pair.first) 0", scribble)
+          for victim in victims { testbed.expectAlive(victim, scribble.name) }
+          testbed.endAttackers()
+          try testbed.waitUntilClosed()
         }
-        try stage.expectRecovered("at the end")
+        try testbed.expectRecovered("at the end")
       }
     }
   }
 }
 
-extension HostileStage {
+extension HostileTestbed {
   /// Starts a process that others' writes must not crash.
   func victim(_ port: String, header: Int = 0) throws -> TestProgram {
     var victim = try attack("victim \(port) \(header)", by: [])

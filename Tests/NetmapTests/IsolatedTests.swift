@@ -158,7 +158,7 @@ struct IsolatedTests {
       for _ in 0..<200 {
         let area = Int.random(in: 0..<2, using: &generator)
         let memory =
-          area == 0 ? victim.attached.segment.memory : victim.attached.region
+          area == 0 ? victim.mapped.segment.memory : victim.mapped.region
         let offset = Int.random(in: 0..<min(memory.byteCount, 1 << 16) / 4, using: &generator) * 4
         memory.store(
           UInt32.random(in: 0...UInt32.max, using: &generator)

@@ -91,7 +91,7 @@ struct PortTests {
   @Test("a buffer size that a peer has written changes nothing for a port that is open")
   func bufferSizeRewritten() throws {
     let pipe = try PipeFixture()
-    let segment = pipe.a.attached.segment.memory
+    let segment = pipe.a.mapped.segment.memory
     let packet = [UInt8](repeating: 7, count: 3000)
     for size: UInt32 in [0, 1, 64, 65_536, .max] {
       // The sync segment's word for it.

@@ -3,7 +3,7 @@ import NetmapCore
 import NetmapLinux
 import Synchronization
 
-/// An interface whose XDP sockets' rings are memory of the test: the data halves run over it, and nobody
+/// An interface whose XDP sockets' rings are memory of the test: the ring drivers run over it, and nobody
 /// sends or receives anything but the test.
 @safe
 final class FakeSocketRings: InterfaceBackend, Sendable {
@@ -34,7 +34,7 @@ final class FakeSocketRings: InterfaceBackend, Sendable {
   /// kring's cursors and offsets, slots, owner bytes, the words of the pair, and the kernel's rings.
   var exposed: [ExposedMemory] { unsafe state.exposed }
 
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> RingAttachment {
+  func driverSource(for ring: RingPlacement) throws(NetmapError) -> RingDriverSource {
     let view = unsafe ring.ring
     let layout = unsafe XDPPairLayout(
       transmitSlots: Self.slots, receiveSlots: Self.slots, bufferCount: Int(view.bufferCount))
@@ -52,18 +52,18 @@ final class FakeSocketRings: InterfaceBackend, Sendable {
       file: -1, memory: view.buffers - headroom, headroom: headroom,
       chunkSize: Int(view.bufferSize), ownership: ring.ownership, longestChain: 17,
       mayOverlap: true)
-    let half: BackendRing
+    let half: RingDriverFunction
     switch direction {
     case .transmit:
       let place = UnsafeMutablePointer<XDPTransmit>.allocate(capacity: 1)
       unsafe place.initialize(to: XDPTransmit(common, mapping, state: words.base, layout))
-      unsafe half = unsafe BackendRing(context: place, synchronize: XDPTransmit.synchronize)
+      unsafe half = unsafe RingDriverFunction(context: place, synchronize: XDPTransmit.synchronize)
       unsafe state.contexts.append(UInt(bitPattern: place))
     case .receive:
       let place = UnsafeMutablePointer<XDPReceive>.allocate(capacity: 1)
       unsafe place.initialize(to: XDPReceive(common, mapping, state: words.base, layout))
       unsafe place.pointee.prime(ring)
-      unsafe half = unsafe BackendRing(context: place, synchronize: XDPReceive.synchronize)
+      unsafe half = unsafe RingDriverFunction(context: place, synchronize: XDPReceive.synchronize)
       unsafe state.contexts.append(UInt(bitPattern: place))
     }
     var exposed = unsafe [

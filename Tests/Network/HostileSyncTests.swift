@@ -5,7 +5,7 @@ import NetmapTestSupport
 import Testing
 
 /// Syncs of interfaces' rings while a peer on the same port writes into all that it has mapped: cursors,
-/// slots, the words that data halves keep, and the kernel's rings.
+/// slots, the words that ring drivers keep, and the kernel's rings.
 @Suite(.serialized) struct HostileSyncTests {
   /// Long enough for a million words.
   private static let seconds = Double(environmentNumber("NETMAP_HOSTILE_SECONDS") ?? 2)

@@ -3,7 +3,7 @@ import NetmapTestSupport
 import Testing
 
 /// What is said about interfaces that cannot be opened.
-@Suite struct InterfaceTests {
+@Suite struct NetworkInterfaceTests {
   @Test("a name that no interface has is ENXIO, and the message says where to look")
   func unknownInterface() throws {
     try NetworkNamespace.run {

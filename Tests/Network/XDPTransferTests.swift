@@ -42,7 +42,7 @@ extension XDPTransferTests {
   @Test(
     "in the region of a switch's port, where buffers begin elsewhere in their chunks",
     arguments: modes)
-  func otherColors(mode: String) throws {
+  func otherCacheColors(mode: String) throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair(mtu: 3000)

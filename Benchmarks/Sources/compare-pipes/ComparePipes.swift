@@ -13,7 +13,7 @@ internal import PipeReference
 @main
 struct ComparePipes {
   /// Number of pairs measured with the same two pipes.
-  private static let pairsOfAStage = 10
+  private static let pairsPerTestbed = 10
 
   static func main() {
     do {
@@ -26,9 +26,9 @@ struct ComparePipes {
         for batch in options.batches {
           var pairs = Pairs(batch: batch, isTouched: isTouched)
           while pairs.count < options.pairs {
-            let stage = try Stage(cpus: options.cpus)
-            for _ in 0..<min(Self.pairsOfAStage, options.pairs - pairs.count) {
-              try pairs.add(stage, options.seconds)
+            let testbed = try Testbed(cpus: options.cpus)
+            for _ in 0..<min(Self.pairsPerTestbed, options.pairs - pairs.count) {
+              try pairs.add(testbed, options.seconds)
             }
           }
           passes = pairs.report(options) && passes
@@ -61,17 +61,17 @@ struct Pairs {
   }
 
   /// Runs one turn of each loop, in alternating order.
-  mutating func add(_ stage: Stage, _ seconds: Double) throws {
-    if isOurTurn { ours.append(try ourTurn(stage, seconds)) }
-    theirs.append(stage.measureC(batch: batch, isTouched: isTouched, seconds))
-    if !isOurTurn { ours.append(try ourTurn(stage, seconds)) }
+  mutating func add(_ testbed: Testbed, _ seconds: Double) throws {
+    if isOurTurn { ours.append(try ourTurn(testbed, seconds)) }
+    theirs.append(testbed.measureC(batch: batch, isTouched: isTouched, seconds))
+    if !isOurTurn { ours.append(try ourTurn(testbed, seconds)) }
     isOurTurn.toggle()
   }
 
-  private func ourTurn(_ stage: Stage, _ seconds: Double) throws -> Double {
+  private func ourTurn(_ testbed: Testbed, _ seconds: Double) throws -> Double {
     isTouched
-      ? try stage.measure(TouchedPayload.self, batch: batch, seconds)
-      : try stage.measure(UntouchedPayload.self, batch: batch, seconds)
+      ? try testbed.measure(TouchedPayload.self, batch: batch, seconds)
+      : try testbed.measure(UntouchedPayload.self, batch: batch, seconds)
   }
 
   /// Prints the medians.

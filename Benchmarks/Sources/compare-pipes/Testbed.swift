@@ -6,7 +6,7 @@ internal import Synchronization
 /// The testbed: two pipes, each measured by two threads that are bound to CPUs.
 ///
 /// Each turn starts new threads; both ends of both pipes live as long as the testbed.
-final class Stage {
+final class Testbed {
   private let sender: Netmap.Port
   private let receiver: Netmap.Port
   private let cpus: (Int, Int)

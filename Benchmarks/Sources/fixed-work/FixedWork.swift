@@ -3,10 +3,11 @@ internal import Netmap
 
 /// Moves a known number of packets through a pipe or a switch, with both ends on one thread.
 ///
-/// Usage: `fixed-work PACKETS BATCH [untouched|touched|single|vale|flows|module]`. `untouched` and `touched`
-/// move whole batches, as `netmap bench` does. `single` appends and takes packets one by one, untouched. `vale`
-/// moves whole batches between two ports of a switch. `flows` does the same with two alternating flows, and
-/// `module` with a module that looks at every packet.
+/// Usage: `fixed-work PACKETS BATCH [WAY]`. The ways `untouched` and `touched` move whole batches through a pipe,
+/// as `netmap bench` does; `single` appends and takes packets one by one, untouched. `vale` moves whole batches
+/// between two ports of a switch, as one flow run. `flows` does the same with two alternating flows, and `module`
+/// with a module that looks at every packet: both are verdict runs. `lists` sends broadcasts, which take the
+/// list path, and `backpressure` sends to a port that makes its senders wait.
 ///
 /// This program serves to count instructions and allocations, not to measure time: run it under `valgrind
 /// --tool=callgrind`, or with the malloc counter preloaded. With PACKETS 0 it does everything except the work,
@@ -14,9 +15,10 @@ internal import Netmap
 @main
 struct FixedWork {
   enum Way: String {
-    case untouched, touched, single, vale, flows, module
+    case untouched, touched, single, vale, flows, module, lists, backpressure
 
-    var isSwitched: Bool { self == .vale || self == .flows || self == .module }
+    static let switched: [Way] = [.vale, .flows, .module, .lists, .backpressure]
+    var isSwitched: Bool { Self.switched.contains(self) }
   }
 
   /// A learning bridge that does not declare that its decisions depend on addresses only.
@@ -39,19 +41,22 @@ struct FixedWork {
       let way = Way(rawValue: arguments.count == 4 ? arguments[3] : "untouched")
     else {
       printError(
-        "usage: fixed-work PACKETS BATCH [untouched|touched|single|vale|flows|module]; whole batches"
-          + " only")
+        "usage: fixed-work PACKETS BATCH [untouched|touched|single|vale|flows|module|lists|backpressure];"
+          + " whole batches only")
       exit(64)
     }
     do throws(NetmapError) {
       let engine = try EmbeddedEngine()
       let first = try Port(way.isSwitched ? "valework:a" : "netmap:work{1", engine: engine)
-      let second = try Port(way.isSwitched ? "valework:b" : "netmap:work}1", engine: engine)
+      let receiver = way == .backpressure ? "valework:b@backpressure" : "valework:b"
+      let second = try Port(way.isSwitched ? receiver : "netmap:work}1", engine: engine)
       // One-time costs, such as page faults and symbol binding, must not be counted.
       var digest = try work(.touched, first, second, 4 * batch, batch)
       digest &+= try work(.single, first, second, batch, batch)
       if way == .module { try engine.setModule(try LearningByPacket(), of: "valework") }
-      if way.isSwitched { try meet(first, second, flows: way == .flows ? 2 : 1) }
+      if way.isSwitched {
+        try meet(first, second, flows: way == .flows ? 2 : 1, broadcasts: way == .lists)
+      }
       let calls = mallocCalls()
       digest &+= try work(way, first, second, packets, batch)
       let allocations = mallocCalls().map { $0 - (calls ?? 0) }
@@ -68,15 +73,18 @@ struct FixedWork {
     _ way: Way, _ first: Port, _ second: Port, _ packets: Int, _ batch: Int
   ) throws(NetmapError) -> UInt64 {
     switch way {
-    case .untouched, .vale, .flows, .module: try moveUntouched(first, second, packets, batch)
+    case .untouched, .vale, .flows, .module, .lists, .backpressure:
+      try moveUntouched(first, second, packets, batch)
     case .touched: try moveTouched(first, second, packets, batch)
     case .single: try moveOneByOne(first, second, packets, batch)
     }
   }
 
   /// Makes the switch learn the second port's address, and fills every buffer of the first port with a frame
-  /// for it, from one flow or from several in turn.
-  static func meet(_ first: Port, _ second: Port, flows: Int) throws(NetmapError) {
+  /// for it or for all ports, from one flow or from several in turn.
+  static func meet(
+    _ first: Port, _ second: Port, flows: Int, broadcasts: Bool
+  ) throws(NetmapError) {
     let (here, there): (UInt64, UInt64) = (0x0102, 0x0202)
     var announcement = second.transmitRing(0)
     announcement.append(length: 60) { writeAddresses(.max, there, to: &$0) }
@@ -85,7 +93,8 @@ struct FixedWork {
     for _ in 0..<2 {
       var output = first.transmitRing(0)
       output.append(upTo: .max, length: 60) { number, bytes in
-        writeAddresses(there, here &+ UInt64(number % flows) << 16, to: &bytes)
+        writeAddresses(
+          broadcasts ? .max : there, here &+ UInt64(number % flows) << 16, to: &bytes)
       }
       try first.sync(.transmit)
       try second.sync(.receive)

@@ -41,7 +41,7 @@ package struct Message {
     /// On a token: asks to map the rings of the token's binding.
     ///
     /// A ``hello`` on a token, with a socket to answer on, is answered with a mailbox as well.
-    case attach = 25
+    case mapPort = 25
 
     /// Carries a request about switches.
     case control = 19

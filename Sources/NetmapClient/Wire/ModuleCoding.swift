@@ -7,9 +7,9 @@ enum ModuleCoding {
 }
 
 extension MessageWriter {
-  mutating func put(_ bridge: String, _ request: ModuleRequest) {
+  mutating func put(_ vale: String, _ request: ModuleRequest) {
     put(ModuleCoding.kind)
-    put(bridge)
+    put(vale)
     switch request {
     case .report: put(UInt8(0))
     case .choose(let choice):
@@ -52,10 +52,10 @@ extension MessageWriter {
 
 extension MessageReader {
   mutating func takeModuleRequest() throws(NetmapError) -> SwitchRequest {
-    let bridge = try takeString()
+    let vale = try takeString()
     switch try take(UInt8.self) {
-    case 0: return .module(bridge, .report)
-    case 1: return .module(bridge, .choose(try takeModuleChoice()))
+    case 0: return .module(vale, .report)
+    case 1: return .module(vale, .choose(try takeModuleChoice()))
     default: throw malformed("it asks for something unknown")
     }
   }

@@ -46,7 +46,7 @@ extension MessageWriter {
   }
 
   /// Writes everything but the switch's segment, which travels as a descriptor.
-  package mutating func put(_ place: SwitchPlace?) {
+  package mutating func put(_ place: SwitchAddress?) {
     put(UInt8(place == nil ? 0 : 1))
     guard let place else { return }
     put(place.serial)

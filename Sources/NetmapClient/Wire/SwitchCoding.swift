@@ -8,9 +8,9 @@ extension MessageWriter {
     case .attach(let register): put(0, register)
     case .detach(let name): put(1, RegisterRequest(name: name))
     case .find(let name): put(2, RegisterRequest(name: name))
-    case .next(let bridge, let port):
+    case .next(let vale, let port):
       put(UInt8(3))
-      put(UInt32(clamping: bridge))
+      put(UInt32(clamping: vale))
       put(UInt32(clamping: port))
     case .create(let register): put(4, register)
     case .remove(let name): put(5, RegisterRequest(name: name))
@@ -58,8 +58,8 @@ extension MessageReader {
     let kind = try take(UInt8.self)
     if kind == ModuleCoding.kind { return try takeModuleRequest() }
     if kind == 3 {
-      let bridge = Int(try take(UInt32.self))
-      return .next(switch: bridge, port: Int(try take(UInt32.self)))
+      let vale = Int(try take(UInt32.self))
+      return .next(switch: vale, port: Int(try take(UInt32.self)))
     }
     let request = try takeRequest()
     switch kind {

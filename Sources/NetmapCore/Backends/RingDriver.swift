@@ -3,10 +3,10 @@
 /// This is a plain C function pointer, not a protocol value. Each sync calls it once, from code that must not count
 /// references. Any process that syncs the ring can make its own.
 @unsafe
-package struct BackendRing {
+package struct RingDriverFunction {
   /// Moves packets. A sync calls it with the ring's lock held, after it has checked head and cur.
   ///
-  /// Parameters: the `context`; the ring, as ``AttachedRing/init(calledWith:)`` takes it; the checked head; the raw
+  /// Parameters: the `context`; the ring, as ``MappedRing/init(calledWith:)`` takes it; the checked head; the raw
   /// ``SyncFlags``. The function takes over (transmit) or releases (receive) the slots from `hwcur` up to head, as
   /// far as it can. It then stores in `hwcur` and `hwtail` of the kring how far it got. The caller shows `hwtail`
   /// to the application. Returns 0 or an `errno`.
@@ -37,7 +37,9 @@ package struct BackendRing {
   }
 
   /// For rings whose packets the core itself moves: a function that does nothing.
-  package static var none: BackendRing { unsafe BackendRing(context: nil) { _, _, _, _ in 0 } }
+  package static var none: RingDriverFunction {
+    unsafe RingDriverFunction(context: nil) { _, _, _, _ in 0 }
+  }
 }
 
 /// The control side of a backend: one network interface, opened by the engine.
@@ -81,7 +83,7 @@ package protocol InterfaceBackend: AnyObject, Sendable {
   /// Describes how to make the ring driver of one ring of an active pair.
   ///
   /// Processes may use the ring driver until the ring is stopped.
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> RingAttachment
+  func driverSource(for ring: RingPlacement) throws(NetmapError) -> RingDriverSource
 }
 
 extension InterfaceBackend {
@@ -110,20 +112,21 @@ package protocol InterfaceProvider: Sendable {
   func open(_ name: String, backend: PortSpecification.BackendChoice?) throws(NetmapError)
     -> (any InterfaceBackend)?
 
-  /// The maker of ring drivers for ``RingAttachment/anywhere(_:)`` in this process.
+  /// The maker of ring drivers for ``RingDriverSource/anywhere(_:)`` in this process.
   ///
   /// - Parameters:
   ///   - memory: The memory of the port that the rings belong to.
   ///   - name: The port's name, for messages.
   /// - Returns: The maker, for the rings of this port only.
-  /// - Throws: ``NetmapError`` `EOPNOTSUPP` where every ring driver is ``RingAttachment/here(_:)``.
-  func dataHalves(in memory: PortMemory, named name: String) throws(NetmapError) -> any DataHalves
+  /// - Throws: ``NetmapError`` `EOPNOTSUPP` where every ring driver is ``RingDriverSource/here(_:)``.
+  func ringDriverMaker(in memory: PortMemory, named name: String) throws(NetmapError)
+    -> any RingDriverMaker
 }
 
 extension InterfaceProvider {
-  package func dataHalves(
+  package func ringDriverMaker(
     in memory: PortMemory, named name: String
-  ) throws(NetmapError) -> any DataHalves {
+  ) throws(NetmapError) -> any RingDriverMaker {
     throw NetmapError(
       .unsupported, "attach", name, reason: "its backend is made in another way")
   }

@@ -2,7 +2,7 @@
 /// makes it.
 ///
 /// The control side of the backend writes it.
-package struct BackendAttachment: Sendable {
+package struct RingDriverRecipe: Sendable {
   /// The kind of ring driver, as the module of the backends numbers it.
   package var kind: UInt32
   /// The numbers that the ring driver is made from.
@@ -26,11 +26,11 @@ package struct BackendAttachment: Sendable {
 
 /// How to obtain a ring driver.
 @unsafe
-package enum RingAttachment {
+package enum RingDriverSource {
   /// A ring driver that exists already, and works in the engine's process only.
-  case here(BackendRing)
+  case here(RingDriverFunction)
   /// The recipe of a ring driver that any process can make.
-  case anywhere(BackendAttachment)
+  case anywhere(RingDriverRecipe)
 }
 
 /// A port's memory, as mapped by a process that syncs its rings.
@@ -65,35 +65,35 @@ package struct PortMemory: Sendable {
 
 /// A ring driver in this process.
 @unsafe
-package struct DataHalf {
-  package let ring: BackendRing
+package struct RingDriver {
+  package let ring: RingDriverFunction
   /// The object that must live for as long as the ring driver is used.
   package let owner: AnyObject?
 
-  package init(ring: BackendRing, owner: AnyObject?) {
+  package init(ring: RingDriverFunction, owner: AnyObject?) {
     unsafe self.ring = unsafe ring
     unsafe self.owner = owner
   }
 
   /// For rings whose packets the core itself moves.
-  package static var none: DataHalf { unsafe DataHalf(ring: .none, owner: nil) }
+  package static var none: RingDriver { unsafe RingDriver(ring: .none, owner: nil) }
 }
 
 /// Makes ring drivers for the rings of one port.
-package protocol DataHalves {
+package protocol RingDriverMaker {
   /// Makes a ring driver from its recipe.
   ///
   /// - Throws: ``NetmapError`` when a mapping or a descriptor cannot be obtained.
-  func dataHalf(of attachment: BackendAttachment) throws(NetmapError) -> DataHalf
+  func ringDriver(of recipe: RingDriverRecipe) throws(NetmapError) -> RingDriver
 }
 
 /// Everything that a process needs to sync the rings of one binding on an interface.
-package struct InterfaceAttachment: Sendable {
+package struct InterfaceRecipe: Sendable {
   package var memory: PortMemory
   /// The binding's transmit rings, then its receive rings.
-  package var rings: [BackendAttachment]
+  package var rings: [RingDriverRecipe]
 
-  package init(memory: PortMemory, rings: [BackendAttachment]) {
+  package init(memory: PortMemory, rings: [RingDriverRecipe]) {
     self.memory = memory
     self.rings = rings
   }

@@ -3,7 +3,7 @@ internal import Synchronization
 /// Plays the kernel's part: owns regions and ports, and answers requests as netmap's control device does, with
 /// netmap's `errno` for every refusal.
 ///
-/// The engine is the control plane only. A binding's data path works on shared memory (``AttachedPort``) and never
+/// The engine is the control plane only. A binding's data path works on shared memory (``MappedPort``) and never
 /// calls the engine. Any thread may call any method. The engine answers one request at a time.
 @safe
 package final class Engine: Sendable {
@@ -87,8 +87,8 @@ final class EngineState {
   var ports: [PortKey: EnginePort] = [:]
 
   /// VALE switches by name.
-  var bridges: [String: Bridge] = [:]
-  var lastBridge: UInt64 = 0
+  var switches: [String: EngineSwitch] = [:]
+  var lastSwitch: UInt64 = 0
 
   /// Persistent ports, by name. They stay when no process has them open.
   var persistent: [String: EnginePort] = [:]

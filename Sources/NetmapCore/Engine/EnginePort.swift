@@ -13,7 +13,7 @@ final class EnginePort {
     /// A network interface, or a stand-in for one.
     case interface(any InterfaceBackend)
     /// A port of a VALE switch.
-    case bridge
+    case vale
   }
 
   /// The engine's record of one ring.
@@ -59,8 +59,8 @@ final class EnginePort {
   unowned(unsafe) var pair: PipePair?
 
   /// The port's places on switches, in the order in which it was attached. It sends and receives on the first one.
-  var memberships: [BridgeMember] = []
-  var membership: BridgeMember? { memberships.first }
+  var memberships: [SwitchMember] = []
+  var membership: SwitchMember? { memberships.first }
 
   /// Whether the port stays when no process has it open.
   var isPersistent = false
@@ -117,14 +117,14 @@ final class EnginePort {
     case .pipeEnd: .pipe
     case .null: .null
     case .interface: .backend
-    case .bridge: .bridge
+    case .vale: .vale
     }
   }
 
   /// Whether slots may carry offsets.
   var supportsOffsets: Bool {
     switch kind {
-    case .virtual, .pipeEnd, .null, .bridge: true
+    case .virtual, .pipeEnd, .null, .vale: true
     case .interface: false
     }
   }

@@ -241,8 +241,8 @@ extension EngineState {
     }
     if ports[port.key] === port { ports[port.key] = nil }
     if let member = port.membership {
-      member.bridge.remove(member)
-      dropIfUnused(member.bridge)
+      member.vale.remove(member)
+      dropIfUnused(member.vale)
     }
     dropIfUnused(port.region)
   }

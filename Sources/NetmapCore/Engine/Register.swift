@@ -9,15 +9,7 @@ extension Engine {
   /// - Throws: ``NetmapError`` with the `errno` that netmap(4) documents for the refusal. The engine has then
   ///   removed whatever the attempt created.
   package func register(_ request: RegisterRequest) throws(NetmapError) -> Registration {
-    let start = monotonicNanoseconds()
-    while true {
-      do throws(NetmapError) {
-        return try attempt(request)
-      } catch {
-        guard error.mayPass(since: start) else { throw error }
-        usleep(10_000)
-      }
-    }
+    try retrying { () throws(NetmapError) in try attempt(request) }
   }
 
   /// Binds rings of a port as ``register(_:)`` does, but makes one attempt only.

@@ -73,7 +73,7 @@ package struct Registration: Sendable {
   /// The backend that drives the port, when it is a network interface or isolated.
   package var backend: BackendDescription?
   /// The port's place on a switch; nil when it is on none.
-  package var place: SwitchPlace?
+  package var place: SwitchAddress?
 
   package init(
     id: BindingID, name: PortName, bindingIndex: Int, interfaceOffset: Int, memorySize: Int,

@@ -98,7 +98,7 @@ extension EnginePort {
       unsafe kring.store(hwtail: slots - 1)
       unsafe kring.store(rtail: slots - 1)
     }
-    if ringKind == .bridge {
+    if ringKind == .vale {
       unsafe describe(kring, direction)
       if direction == .receive { unsafe openToSenders(kring, index, at: offset, former) }
     }

@@ -49,7 +49,7 @@ package final class Region {
     self.id = id
     self.isPrivate = isPrivate
     // Consecutive private regions are two cache colors apart: a distance of one is too small for longer packets.
-    layout = RegionLayout(parameters, color: isPrivate ? 2 * Int(id) : 0)
+    layout = RegionLayout(parameters, cacheColor: isPrivate ? 2 * Int(id) : 0)
     memory = try SharedMemory(creating: "netmap-region-\(id)", byteCount: layout.byteCount)
     ownershipMemory = try SharedMemory(
       creating: "netmap-owners-\(id)", byteCount: layout.buffers.count)

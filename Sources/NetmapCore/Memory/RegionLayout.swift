@@ -26,9 +26,9 @@ package struct RegionLayout: Hashable, Sendable {
   /// The number of cache colors.
   ///
   /// With the last one, a chunk of 2048 bytes still holds an Ethernet frame.
-  package static let colors = 5
+  package static let cacheColors = 5
   /// The possible values of ``headroom``.
-  package static var headrooms: [Int] { (0..<colors).map { kernelHeadroom + 64 * $0 } }
+  package static var headrooms: [Int] { (0..<cacheColors).map { kernelHeadroom + 64 * $0 } }
 
   package let interfaces: Pool
   package let rings: Pool
@@ -40,9 +40,9 @@ package struct RegionLayout: Hashable, Sendable {
 
   /// - Parameters:
   ///   - parameters: Sizes and counts.
-  ///   - color: The cache color: any non-negative number, taken modulo ``colors``.
-  package init(_ parameters: RegionParameters, color: Int = 0) {
-    headroom = Self.headrooms[color % Self.colors]
+  ///   - cacheColor: The cache color: any non-negative number, taken modulo ``cacheColors``.
+  package init(_ parameters: RegionParameters, cacheColor: Int = 0) {
+    headroom = Self.headrooms[cacheColor % Self.cacheColors]
     interfaces = Pool(
       offset: 0, size: rounded(parameters.interfaceSize, to: 64), count: parameters.interfaceCount)
     // Rounded to whole pages, so that the same slot of two rings has the same low 12 address bits. Processors

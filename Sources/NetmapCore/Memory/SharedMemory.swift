@@ -81,7 +81,7 @@ package final class SharedMemory: Sendable {
   /// - Throws: ``NetmapError`` with the `errno` of `fcntl`, `fstat` or `mmap`; `EINVAL` when the memory lacks the
   ///   seal.
   package init(
-    attaching file: CInt, readOnly: Bool = false, keepsDescriptor: Bool = true
+    mapping file: CInt, readOnly: Bool = false, keepsDescriptor: Bool = true
   ) throws(NetmapError) {
     let subject = "descriptor \(file)"
     let copy = OwnedFile(try OwnedFile.duplicate(file))

@@ -1,7 +1,7 @@
 /// The rings of a binding as plain data: everything that a sync of the whole port needs, without counted
 /// references.
 ///
-/// It lies in memory of its ``AttachedPort``, which must outlive every use. Functions take it as a pointer, which
+/// It lies in memory of its ``MappedPort``, which must outlive every use. Functions take it as a pointer, which
 /// fits in one register, so that a sync copies nothing.
 @unsafe
 package struct SyncPath {
@@ -44,7 +44,7 @@ package struct SyncPath {
     var ring = unsafe path.pointee.rings
     let end = unsafe ring + path.pointee.transmitCount
     while unsafe ring < end {
-      _ = unsafe AttachedRing(ring).synchronizePipeTransmit()
+      _ = unsafe MappedRing(ring).synchronizePipeTransmit()
       unsafe ring += 1
     }
     return .done
@@ -56,7 +56,7 @@ package struct SyncPath {
     var ring = unsafe path.pointee.rings
     let end = unsafe ring + path.pointee.transmitCount
     while unsafe ring < end {
-      if case .failed = unsafe AttachedRing(ring).synchronizeOtherTransmit(.forceReclaim) {
+      if case .failed = unsafe MappedRing(ring).synchronizeOtherTransmit(.forceReclaim) {
         outcome = .failed
       }
       unsafe ring += 1
@@ -74,7 +74,7 @@ package struct SyncPath {
     var ring = unsafe path.pointee.rings + path.pointee.transmitCount
     let end = unsafe ring + path.pointee.receiveCount
     while unsafe ring < end {
-      _ = unsafe AttachedRing(ring).synchronizePipeReceive()
+      _ = unsafe MappedRing(ring).synchronizePipeReceive()
       unsafe ring += 1
     }
     return .done
@@ -86,7 +86,7 @@ package struct SyncPath {
     var ring = unsafe path.pointee.rings + path.pointee.transmitCount
     let end = unsafe ring + path.pointee.receiveCount
     while unsafe ring < end {
-      if case .failed = unsafe AttachedRing(ring).synchronizeOtherReceive(.forceRead) {
+      if case .failed = unsafe MappedRing(ring).synchronizeOtherReceive(.forceRead) {
         outcome = .failed
       }
       unsafe ring += 1

@@ -132,7 +132,7 @@ public struct DropCounters: Hashable, Sendable {
   public var total: UInt64 { counts.reduce(0, &+) }
 }
 
-extension AttachedRing {
+extension MappedRing {
   /// The current counters of the ring, not a consistent snapshot.
   package var counters: RingCounters {
     var result = unsafe kring.counters
@@ -142,7 +142,7 @@ extension AttachedRing {
       result.packets = sent.packets
       result.bytes = sent.bytes
     }
-    if unsafe kind == .bridge && direction == .receive { unsafe addRefusals(to: &result.drops) }
+    if unsafe kind == .vale && direction == .receive { unsafe addRefusals(to: &result.drops) }
     return result
   }
 }

@@ -1,5 +1,5 @@
 /// The reset of a ring whose application broke its rules; other rings are not affected (`netmap_ring_reinit`).
-extension AttachedRing {
+extension MappedRing {
   /// Resets `head`, `cur` and `tail` to the engine's position, and clears slots with an invalid buffer or a
   /// length beyond the buffer size.
   ///

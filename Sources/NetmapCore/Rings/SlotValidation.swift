@@ -23,7 +23,7 @@ package struct LentSlot: Hashable, Sendable {
 // Pipes pass slots on unchecked. A backend that passes buffers to the kernel or to an untrusted process validates
 // each slot first. These functions report no error, because netmap reports none for a bad slot. They make the
 // slot harmless and count the reason.
-extension AttachedRing {
+extension MappedRing {
   /// Lends the buffer of a slot to the receiver that the backend serves.
   ///
   /// - An invalid index, or a buffer that the application may not give (because it is free, or already lent since

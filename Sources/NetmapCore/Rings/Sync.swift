@@ -5,7 +5,7 @@
 // every function called from here. The compiler can follow the calls only in an optimized build, where it sees
 // the whole module.
 
-extension AttachedRing {
+extension MappedRing {
   /// Syncs this ring in its own direction.
   @inline(__always)
   package func synchronize(_ flags: SyncFlags) -> SyncResult {
@@ -46,8 +46,8 @@ extension AttachedRing {
     switch unsafe kind {
     case .backend:
       result = unsafe backendSynchronize(upTo: head, flags)
-    case .bridge:
-      unsafe bridgeTransmit(upTo: head)
+    case .vale:
+      unsafe switchTransmit(upTo: head)
     case .discard:
       unsafe discard(upTo: head)
     case .null, .pipe:
@@ -91,8 +91,8 @@ extension AttachedRing {
     case .backend:
       let outcome = unsafe backendSynchronize(upTo: head, flags)
       if outcome == .failed { result = outcome }
-    case .bridge:
-      unsafe bridgeReceive(upTo: head)
+    case .vale:
+      unsafe switchReceive(upTo: head)
     case .discard, .null, .pipe:
       unsafe kring.store(hwcur: head)
       unsafe finalize(tail: accepted.tail)

@@ -67,7 +67,7 @@ extension KRing {
   }
 }
 
-extension AttachedRing {
+extension MappedRing {
   /// Publishes the end of the application's slots: the last step of a sync.
   @inline(__always)
   func finalize(tail: UInt32) {

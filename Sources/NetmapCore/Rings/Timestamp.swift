@@ -2,7 +2,7 @@ internal import CLinux
 internal import CNetmap
 internal import Glibc
 
-extension AttachedRing {
+extension MappedRing {
   /// Stamps a receive ring with the wall clock (`ts`: seconds and microseconds).
   ///
   /// Every receive sync stamps the ring, even if no packets arrived, unless stamping is switched off and the ring

@@ -33,9 +33,15 @@ struct AddressTable {
     unsafe (base + Self.place(of: address) &* 8).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
-  /// Records that `address` sends from port `index`.
+  /// Whether an address names a group of stations. Its lowest bit says so, because the first byte on
+  /// the wire is the lowest one here.
+  @inlinable @inline(__always)
+  static func isGroup(_ address: UInt64) -> Bool { address & 1 != 0 }
+
+  /// Records that `address` sends from port `index`; a group address sends nothing.
   @inlinable @inline(__always)
   func learn(_ address: UInt64, at index: UInt32) {
+    guard unsafe !Self.isGroup(address) else { return }
     let wanted = unsafe address | UInt64(index) << 48 | Self.isEntry
     // Load before storing: while no address moves, the table stays in the cache of every processor.
     if unsafe entry(address).pointee.load(ordering: .relaxed) != wanted {
@@ -43,9 +49,10 @@ struct AddressTable {
     }
   }
 
-  /// The port where `address` was last seen; nil if it has not been seen.
+  /// The port where `address` was last seen; nil if it has not been seen, or names a group.
   @inlinable @inline(__always)
   func port(of address: UInt64) -> UInt32? {
+    guard unsafe !Self.isGroup(address) else { return nil }
     let found = unsafe entry(address).pointee.load(ordering: .relaxed)
     guard unsafe (found ^ Self.isEntry) & (Self.addressMask | Self.isEntry) == address else {
       return nil

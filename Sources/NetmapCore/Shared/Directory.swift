@@ -40,7 +40,7 @@ package final class Directory: Sendable {
   /// Attaches to the directory of an engine in another process.
   ///
   /// - Throws: ``NetmapError`` `EINVAL` when the memory is not a directory of this layout.
-  package init(attaching memory: SharedMemory) throws(NetmapError) {
+  package init(mapping memory: SharedMemory) throws(NetmapError) {
     self.memory = memory
     guard memory.byteCount >= DirectoryLayout.byteCount,
       memory.load(at: 0, as: UInt64.self) == DirectoryLayout.magicNumber,

@@ -87,7 +87,7 @@ package enum RingKind: UInt32, Sendable {
   /// A backend moves the packets.
   case backend = 3
   /// A port of a VALE switch.
-  case bridge = 4
+  case vale = 4
 }
 
 /// The direction of a ring, from the application's point of view.

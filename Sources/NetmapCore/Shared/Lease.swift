@@ -43,7 +43,7 @@ struct LeaseTable {
   @inline(__always)
   func contents(at slot: UInt32) -> (packets: UInt64, bytes: UInt64) {
     let found = unsafe contentsWord(slot).pointee.load(ordering: .relaxed)
-    return unsafe (found >> 48, found & BridgeView.addressMask)
+    return unsafe (found >> 48, found & SwitchView.addressMask)
   }
 
   /// Hands a filled lease to the receiver.
@@ -99,7 +99,7 @@ package struct Reservation: Hashable, Sendable {
 
   /// The number of the lease after this one; numbers wrap at 2^48.
   package var followingSequence: UInt64 {
-    unsafe (sequence &+ 1) & BridgeView.addressMask
+    unsafe (sequence &+ 1) & SwitchView.addressMask
   }
 
   /// The reservation that follows a lease of `slots` slots, in a ring of `count` slots.
@@ -107,7 +107,7 @@ package struct Reservation: Hashable, Sendable {
   package func following(_ slots: UInt32, of count: UInt32) -> Reservation {
     let end = next &+ slots
     return unsafe Reservation(
-      sequence: (sequence &+ 1) & BridgeView.addressMask, next: end >= count ? end &- count : end)
+      sequence: (sequence &+ 1) & SwitchView.addressMask, next: end >= count ? end &- count : end)
   }
 
   /// The first reservation of a ring that replaces a ring with this reservation; 0 stands for no former ring.
@@ -117,7 +117,7 @@ package struct Reservation: Hashable, Sendable {
   ///
   /// Numbers wrap, so a distance of more than 2^47 counts as earlier.
   static func isReached(_ sequence: UInt64, by other: UInt64) -> Bool {
-    unsafe (other &- sequence) & BridgeView.addressMask < 1 << 47
+    unsafe (other &- sequence) & SwitchView.addressMask < 1 << 47
   }
 }
 

@@ -9,13 +9,13 @@ internal import Synchronization
 struct ModuleConfiguration {
   private let base: UnsafeMutableRawPointer
 
-  /// - Parameter base: Address of an area of ``BridgeLayout/configurationByteCount`` bytes.
+  /// - Parameter base: Address of an area of ``SwitchLayout/configurationByteCount`` bytes.
   init(_ base: UnsafeMutableRawPointer) {
     unsafe self.base = base
   }
 
   /// Number of 32-bit words in the area.
-  private static var wordCount: Int { BridgeLayout.configurationByteCount / 4 }
+  private static var wordCount: Int { SwitchLayout.configurationByteCount / 4 }
 
   // The number of words is a power of two, so a mask keeps every index within the area.
   @inline(__always)
@@ -63,13 +63,13 @@ struct ModuleConfiguration {
 
   /// Up to `count` bytes from an offset on, ending at the end of the area at the latest.
   func bytes(at offset: Int, count: Int) -> [UInt8] {
-    let most = BridgeLayout.configurationByteCount - offset
+    let most = SwitchLayout.configurationByteCount - offset
     return unsafe [UInt8](
       UnsafeRawBufferPointer(start: base + offset, count: max(0, min(count, most))))
   }
 
   func store(_ bytes: [UInt8], at offset: Int) {
-    let most = max(0, BridgeLayout.configurationByteCount - offset)
+    let most = max(0, SwitchLayout.configurationByteCount - offset)
     unsafe (base + offset).copyMemory(from: bytes, byteCount: min(bytes.count, most))
   }
 }

@@ -55,7 +55,7 @@ enum ModuleCounter: Int {
   case dropped = 1
 }
 
-extension BridgeView {
+extension SwitchView {
   /// The module of the switch.
   ///
   /// The load is sequentially consistent, like the store in ``setProgram(_:)``: a sync that begins after the
@@ -63,11 +63,11 @@ extension BridgeView {
   @inline(__always)
   var program: ModuleProgram {
     unsafe ModuleProgram(
-      rawValue: moduleWord(BridgeLayout.program).pointee.load(ordering: .sequentiallyConsistent))
+      rawValue: moduleWord(SwitchLayout.program).pointee.load(ordering: .sequentiallyConsistent))
   }
 
   func setProgram(_ program: ModuleProgram) {
-    unsafe moduleWord(BridgeLayout.program).pointee.store(
+    unsafe moduleWord(SwitchLayout.program).pointee.store(
       program.rawValue, ordering: .sequentiallyConsistent)
   }
 
@@ -75,7 +75,7 @@ extension BridgeView {
   @inline(__always)
   func configuration(_ area: Int) -> ModuleConfiguration {
     unsafe ModuleConfiguration(
-      base + BridgeLayout.configurations + (area & 1) * BridgeLayout.configurationByteCount)
+      base + SwitchLayout.configurations + (area & 1) * SwitchLayout.configurationByteCount)
   }
 
   /// Adds to a module counter of one transmit ring.
@@ -98,14 +98,14 @@ extension BridgeView {
 
   /// The sum of a counter over all senders since the switch was created.
   func value(of counter: ModuleCounter) -> UInt64 {
-    (0..<BridgeLayout.moduleCountersCount).reduce(0) {
+    (0..<SwitchLayout.moduleCountersCount).reduce(0) {
       unsafe $0 &+ moduleWord(moduleCounter(counter, $1)).pointee.load(ordering: .relaxed)
     }
   }
 
   @inline(__always)
   private func moduleCounter(_ counter: ModuleCounter, _ sender: Int) -> Int {
-    BridgeLayout.moduleCounters + sender &* BridgeLayout.moduleCountersByteCount
+    SwitchLayout.moduleCounters + sender &* SwitchLayout.moduleCountersByteCount
       + 8 &* counter.rawValue
   }
 

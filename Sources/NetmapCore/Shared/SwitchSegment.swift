@@ -3,27 +3,27 @@
 /// Every process that has a port on the switch maps this segment for writing. A port is identified by its index,
 /// 0 to 253. The memory of the ports is not here; each process finds it through its ``DestinationTable``.
 @safe
-package struct BridgeSegment: Sendable {
+package struct SwitchSegment: Sendable {
   package let memory: SharedMemory
 
   /// Creates the segment of a new switch.
   ///
   /// - Throws: ``NetmapError`` when no memory or descriptor is left.
   package init(creating name: String) throws(NetmapError) {
-    memory = try SharedMemory(creating: "netmap-\(name)", byteCount: BridgeLayout.byteCount)
-    memory.store(BridgeLayout.magicNumber, at: BridgeLayout.magic)
-    memory.store(BridgeLayout.layoutVersion, at: BridgeLayout.version)
+    memory = try SharedMemory(creating: "netmap-\(name)", byteCount: SwitchLayout.byteCount)
+    memory.store(SwitchLayout.magicNumber, at: SwitchLayout.magic)
+    memory.store(SwitchLayout.layoutVersion, at: SwitchLayout.version)
     unsafe view.setBatch(SwitchLimits.batch)
   }
 
   /// Attaches to a segment that the engine created, in this process or in another one.
   ///
   /// - Throws: ``NetmapError`` `EINVAL` when the memory is not a segment of this layout.
-  package init(attaching memory: SharedMemory) throws(NetmapError) {
+  package init(mapping memory: SharedMemory) throws(NetmapError) {
     self.memory = memory
-    guard memory.byteCount >= BridgeLayout.byteCount,
-      memory.load(at: BridgeLayout.magic, as: UInt64.self) == BridgeLayout.magicNumber,
-      memory.load(at: BridgeLayout.version, as: UInt32.self) == BridgeLayout.layoutVersion
+    guard memory.byteCount >= SwitchLayout.byteCount,
+      memory.load(at: SwitchLayout.magic, as: UInt64.self) == SwitchLayout.magicNumber,
+      memory.load(at: SwitchLayout.version, as: UInt32.self) == SwitchLayout.layoutVersion
     else {
       throw NetmapError(
         .invalidArgument, "attach", "switch segment",
@@ -32,13 +32,13 @@ package struct BridgeSegment: Sendable {
     }
   }
 
-  package var view: BridgeView { unsafe BridgeView(base: memory.base) }
+  package var view: SwitchView { unsafe SwitchView(base: memory.base) }
 }
 
 /// Offsets in a switch segment, in bytes.
 ///
 /// Any change of a number here requires a new ``layoutVersion``.
-enum BridgeLayout {
+enum SwitchLayout {
   static let magicNumber: UInt64 = 0x6764_7262_706d_746e  // "ntmpbrdg"
   static let layoutVersion: UInt32 = 4
 
@@ -114,6 +114,6 @@ package enum SwitchLimits {
 
 /// A switch segment as the data path uses it: one pointer, no ownership.
 @unsafe
-package struct BridgeView {
+package struct SwitchView {
   let base: UnsafeMutableRawPointer
 }

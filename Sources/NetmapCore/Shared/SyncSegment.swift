@@ -67,7 +67,7 @@ package struct SyncSegment: Sendable {
   /// Attaches to a segment that the engine created, in this process or in another one.
   ///
   /// - Throws: ``NetmapError`` `EINVAL` when the memory is not a segment of this layout.
-  package init(attaching memory: SharedMemory) throws(NetmapError) {
+  package init(mapping memory: SharedMemory) throws(NetmapError) {
     self.memory = memory
     users = nil
     let problem: String?

@@ -18,7 +18,7 @@ public struct Readiness: OptionSet, Hashable, Sendable {
   public static let error = Readiness(rawValue: 4)
 }
 
-extension AttachedPort {
+extension MappedPort {
   /// Evaluates poll(2) once for the port: syncs rings, and returns the conditions that hold afterwards.
   ///
   /// As in netmap, waiting for any event also sends the pending slots of the transmit rings, unless the port was
@@ -112,13 +112,13 @@ extension AttachedPort {
   package func disarm(_ wanted: Readiness, as sleeper: Announcement) {
     unsafe forEachRing(wanted) { ring in unsafe ring.waitWord.disarm(sleeper) }
     if !wanted.contains(.transmit) {
-      for index in 0..<transmitCount where unsafe transmit(index).kind == .bridge {
+      for index in 0..<transmitCount where unsafe transmit(index).kind == .vale {
         unsafe transmit(index).waitWord.disarm(sleeper)
       }
     }
   }
 
-  private func forEachRing(_ wanted: Readiness, _ body: (AttachedRing) -> Void) {
+  private func forEachRing(_ wanted: Readiness, _ body: (MappedRing) -> Void) {
     if wanted.contains(.transmit) {
       for index in 0..<transmitCount { unsafe body(transmit(index)) }
     }

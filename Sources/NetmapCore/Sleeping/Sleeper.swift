@@ -50,11 +50,11 @@ package final class Sleeper {
 
   /// A port to wait for, with the conditions to wait for.
   package struct Item {
-    package let port: AttachedPort
+    package let port: MappedPort
     package let wanted: Readiness
     package var ready: Readiness = []
 
-    package init(port: AttachedPort, wanted: Readiness) {
+    package init(port: MappedPort, wanted: Readiness) {
       self.port = port
       self.wanted = wanted
     }

@@ -7,8 +7,8 @@
 /// the place of such a slot. Both are counted at the ring whose slot is invalid.
 @unsafe
 struct BufferSwap {
-  let source: AttachedRing
-  let target: AttachedRing
+  let source: MappedRing
+  let target: MappedRing
 
   struct Outcome {
     /// The number of slots taken from the source.

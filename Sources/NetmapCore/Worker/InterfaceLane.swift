@@ -29,8 +29,8 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
   private let isInUse = Atomic<Bool>(false)
   private let common: Common
   /// Has at most one ring in each direction.
-  private let interface: AttachedPort
-  private let port: AttachedPort
+  private let interface: MappedPort
+  private let port: MappedPort
 
   // The following belong to the thread that has set `isInUse`.
   private var isBlocked = false
@@ -58,7 +58,7 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
   /// The maximum even if packets move, nanoseconds.
   private static let longestEnd: UInt64 = 2_000_000_000
 
-  init(interface: AttachedPort, port: AttachedPort, _ common: Common) {
+  init(interface: MappedPort, port: MappedPort, _ common: Common) {
     self.interface = interface
     self.port = port
     self.common = common

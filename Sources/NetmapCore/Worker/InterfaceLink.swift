@@ -18,13 +18,13 @@ package final class InterfaceLink: Sendable {
   ///
   /// The code that made them does not touch them again.
   package struct Pair: @unchecked Sendable {
-    let interface: AttachedPort
-    let port: AttachedPort
+    let interface: MappedPort
+    let port: MappedPort
 
     /// - Parameters:
     ///   - interface: The interface, with the rings of this pair only.
     ///   - port: The switch port, with the rings of this pair only.
-    package init(interface: AttachedPort, port: AttachedPort) {
+    package init(interface: MappedPort, port: MappedPort) {
       self.interface = interface
       self.port = port
     }

@@ -5,9 +5,9 @@
 /// empty slot takes the place of such a slot, so that the other slots keep their places. Both are
 /// counted at the ring whose slot is invalid.
 @unsafe
-struct DistrustfulCopy {
-  let source: AttachedRing
-  let target: AttachedRing
+struct ValidatingCopy {
+  let source: MappedRing
+  let target: MappedRing
   /// The krings at which invalid slots of the source and of the target are counted.
   let sourceCounts: KRing
   let targetCounts: KRing

@@ -4,8 +4,8 @@
 /// The worker trusts nothing in that region. The inside is the port that the process requested,
 /// which the worker has opened.
 package final class WorkerLink: WorkerTask {
-  private let inside: AttachedPort
-  private let outside: AttachedPort
+  private let inside: MappedPort
+  private let outside: MappedPort
   /// The doorbells of the processes that have the port open; nil where all of them are this
   /// process's own.
   private let bells: DoorbellTable?
@@ -29,7 +29,7 @@ package final class WorkerLink: WorkerTask {
   private var alarms = FalseAlarms()
 
   package init(
-    inside: AttachedPort, outside: AttachedPort, bells: DoorbellTable? = nil,
+    inside: MappedPort, outside: MappedPort, bells: DoorbellTable? = nil,
     end: @escaping @Sendable () -> Void
   ) {
     self.inside = inside
@@ -45,7 +45,7 @@ package final class WorkerLink: WorkerTask {
     outwardRound.go(over: min(outside.receiveCount, inside.transmitCount), &budget) {
       (index, budget) in
       let (source, target) = unsafe (outside.receive(index), inside.transmit(index))
-      moved += unsafe DistrustfulCopy(
+      moved += unsafe ValidatingCopy(
         source: source, target: target, sourceCounts: source.peerKRing, targetCounts: target.kring
       ).move(&budget)
     }
@@ -54,7 +54,7 @@ package final class WorkerLink: WorkerTask {
       inwardRound.go(over: min(inside.receiveCount, outside.transmitCount), &budget) {
         (index, budget) in
         let (source, target) = unsafe (inside.receive(index), outside.transmit(index))
-        moved += unsafe DistrustfulCopy(
+        moved += unsafe ValidatingCopy(
           source: source, target: target, sourceCounts: source.kring, targetCounts: target.peerKRing
         ).move(&budget)
       }

@@ -49,7 +49,7 @@ final class Client {
   var lastOpen: UInt64 = 0
 
   /// Whether it is outside the trust domain and gets only isolated ports.
-  var isStranger: Bool { role == .stranger }
+  var isUntrusted: Bool { role == .untrusted }
   var hasHungUp: Bool { mailbox == nil }
   /// Whether it has hung up and no check has found it still there.
   var mayBeGone: Bool { hasHungUp && !hasBeenSeen }

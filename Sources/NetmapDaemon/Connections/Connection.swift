@@ -32,7 +32,7 @@ final class Connection {
   /// The rules by which the server admits clients on this connection: its listener's.
   let admission: Admission
   /// Whether an untrusted user made the connection.
-  let isStrangers: Bool
+  let isUntrusted: Bool
   var state = State.fresh {
     didSet { count() }
   }
@@ -56,16 +56,16 @@ final class Connection {
   ///   - socket: The daemon's end.
   ///   - admission: Its listener's rules.
   ///   - books: The usage records in which the connection counts.
-  ///   - isStrangers: Whether an untrusted user made the connection.
+  ///   - isUntrusted: Whether an untrusted user made the connection.
   init(
     key: UInt64, _ socket: PeerSocket, _ admission: Admission, _ books: [ConnectionUsage],
-    isStrangers: Bool
+    isUntrusted: Bool
   ) {
     self.key = key
     self.socket = socket
     self.admission = admission
     self.books = books
-    self.isStrangers = isStrangers
+    self.isUntrusted = isUntrusted
     count()
   }
 
@@ -103,9 +103,9 @@ extension Connection.State {
     switch self {
     // A hello without a reply socket makes the connection a mailbox; any other message makes it a
     // token.
-    case .fresh: [.hello, .register, .attach]
+    case .fresh: [.hello, .register, .mapPort]
     // A hello comes with a reply socket, and gets a new connection as the mailbox.
-    case .token: [.hello, .register, .attach]
+    case .token: [.hello, .register, .mapPort]
     case .mailbox: [.forget, .ring, .portInfo, .list, .check, .control]
     }
   }

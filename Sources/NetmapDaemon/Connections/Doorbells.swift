@@ -23,7 +23,7 @@ struct Doorbell {
     let (mine, theirs) = try BellSocket.pair()
     rung = mine
     watched = OwnedFile(theirs)
-    guard role == .stranger else {
+    guard role == .untrusted else {
       BellSocket.refuseRings(on: mine)
       owner = OwnedFile(mine)
       return

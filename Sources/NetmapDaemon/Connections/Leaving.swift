@@ -81,7 +81,7 @@ extension Server {
     }
     control.put(
       .release(
-        id, keepsViews: !binding.viewers.isEmpty, binding.namespace, bridge: binding.bridge))
+        id, keepsViews: !binding.viewers.isEmpty, binding.namespace, vale: binding.vale))
     if let link = binding.link { link.worker.close(link.number) }
     log.info("closed", metadata: ["port": "\(binding.registration.name)"])
     dropIfUnseen(binding)
@@ -104,7 +104,7 @@ extension Server {
     // There are rarely any.
     let hasWork = client.seen.contains { id in
       guard let binding = bindings[id] else { return false }
-      return binding.bridge != nil || binding.registration.segment.hasExchange(of: client.tag)
+      return binding.vale != nil || binding.registration.segment.hasExchange(of: client.tag)
     }
     guard hasWork else { return finish(client.tag) }
     control.put(.finishWork(client.tag))
@@ -113,7 +113,7 @@ extension Server {
   /// Completes the end of a client once its leases and exchanges are finished: releases its locks.
   func finish(_ tag: ClientTag) {
     guard let client = ending.removeValue(forKey: tag) else { return }
-    let bridges = Set(client.seen.compactMap { bindings[$0]?.bridge })
+    let switches = Set(client.seen.compactMap { bindings[$0]?.vale })
     var locks = 0
     for id in client.seen {
       guard let binding = bindings[id] else { continue }
@@ -123,10 +123,10 @@ extension Server {
       binding.viewers.remove(tag)
       dropIfUnseen(binding)
     }
-    wakeNeighbours(of: bridges)
+    wakeNeighbours(of: switches)
     engine.removeClient(tag)
     locksReleased += UInt64(locks)
-    for serial in bridges { tellNeighbours(on: serial) }
+    for serial in switches { tellNeighbours(on: serial) }
     log.debug(
       "detached", metadata: ["process": "\(client.process)", "locks released": "\(locks)"])
   }
@@ -145,7 +145,7 @@ extension Server {
     clients[tag.slot]?.seen.remove(id)
     expel(tag, from: binding)
     dropIfUnseen(binding)
-    if let bridge = binding.bridge { tellNeighbours(on: bridge) }
+    if let vale = binding.vale { tellNeighbours(on: vale) }
   }
 
   func dropIfUnseen(_ binding: OpenBinding) {

@@ -75,7 +75,7 @@ extension Server {
         if let other = clients[tag.slot], other.tag == tag {
           // An untrusted client learns only the worker's doorbell, and rings it on its own doorbell
           // end.
-          let isOwnEnd = client.isStranger
+          let isOwnEnd = client.isUntrusted
           guard isOwnEnd || mayPost(to: client, on: mailbox) else { return }
           try mailbox.socket.send(
             Message.bytes(.doorbell) {

@@ -28,7 +28,7 @@ struct Quota {
   /// An untrusted user.
   ///
   /// Each of its isolated ports has a region of its own and makes the worker's turn longer.
-  static let stranger = Quota(
+  static let untrusted = Quota(
     silent: 64, connections: 320, clients: 64, ports: 64, kept: 64, requests: 64,
     memory: 64 << 30)
   /// A user of the trust domain.
@@ -44,15 +44,15 @@ struct Quota {
     memory: .max)
   /// All untrusted users together, so that room for other users remains when one person has many
   /// user numbers.
-  static let strangersTogether = Quota(
+  static let untrustedTogether = Quota(
     silent: 1024, connections: 4096, clients: 512, ports: 1024, kept: 1024, requests: 1024,
     memory: 1 << 40)
 
   /// The most extra buffers that an untrusted user's port gets.
   static let extraBuffers = 4096
 
-  static func of(_ user: UInt32, isStranger: Bool) -> Quota {
-    if isStranger { return stranger }
+  static func of(_ user: UInt32, isUntrusted: Bool) -> Quota {
+    if isUntrusted { return untrusted }
     return user == 0 || user == DaemonUser.own ? host : trusted
   }
 
@@ -84,12 +84,12 @@ final class ConnectionUsage {
   /// The number of silent connections among them.
   var silent = 0
   /// Whether one of them was admitted as an untrusted user's.
-  var isStrangers = false
+  var isUntrusted = false
 }
 
 extension Admission {
   /// Whether clients of this user are untrusted under these rules.
-  func isStranger(_ user: UInt32) -> Bool {
+  func isUntrusted(_ user: UInt32) -> Bool {
     switch self {
     case .trusts: false
     case .isolatesOthers: user != 0 && user != DaemonUser.own
@@ -103,9 +103,9 @@ extension Server {
   func books(of user: UInt32, _ admission: Admission) -> [ConnectionUsage] {
     let own = usage[user] ?? ConnectionUsage()
     usage[user] = own
-    guard admission.isStranger(user) else { return [own] }
-    own.isStrangers = true
-    return [own, strangersUsage]
+    guard admission.isUntrusted(user) else { return [own] }
+    own.isUntrusted = true
+    return [own, untrustedUsage]
   }
 
   func forgetBooks(of user: UInt32) {
@@ -118,7 +118,7 @@ extension Server {
   ) throws(NetmapError) {
     guard peer.process != getpid() else { return }
     let user = peer.user
-    let quota = Quota.of(user, isStranger: admission.isStranger(user))
+    let quota = Quota.of(user, isUntrusted: admission.isUntrusted(user))
     let subject = "netmapd"
     guard quota.connections == .max || !closer.isStuck(for: user) else {
       throw NetmapError(
@@ -133,53 +133,53 @@ extension Server {
     try Quota.check(
       usage?.silent ?? 0, quota.silent, "connections without an open port", of: user, "connect",
       subject, remedy: "close some of them, or open ports on them")
-    guard admission.isStranger(user) else { return }
-    let together = Quota.strangersTogether
+    guard admission.isUntrusted(user) else { return }
+    let together = Quota.untrustedTogether
     try Quota.checkTogether(
-      strangersUsage.open, together.connections, "connections", "connect", subject)
+      untrustedUsage.open, together.connections, "connections", "connect", subject)
     try Quota.checkTogether(
-      strangersUsage.silent, together.silent, "connections without an open port", "connect",
+      untrustedUsage.silent, together.silent, "connections without an open port", "connect",
       subject)
   }
 
   /// - Throws: ``NetmapError`` `EMFILE` when a user may not have another process attached.
   func checkClients(of sender: Sender, _ role: Role) throws(NetmapError) {
-    guard role == .trusted || role == .stranger else { return }
-    let isStranger = role == .stranger
-    let quota = Quota.of(sender.user, isStranger: isStranger)
+    guard role == .trusted || role == .untrusted else { return }
+    let isUntrusted = role == .untrusted
+    let quota = Quota.of(sender.user, isUntrusted: isUntrusted)
     try Quota.check(
-      clients.values.count { $0.user == sender.user && $0.isStranger == isStranger },
+      clients.values.count { $0.user == sender.user && $0.isUntrusted == isUntrusted },
       quota.clients, "processes attached", of: sender.user, "connect", "netmapd",
       remedy: "end some of them")
-    try unread.check(sender.user, isStranger: isStranger)
-    guard isStranger else { return }
+    try unread.check(sender.user, isUntrusted: isUntrusted)
+    guard isUntrusted else { return }
     try Quota.checkTogether(
-      clients.values.count { $0.isStranger }, Quota.strangersTogether.clients,
+      clients.values.count { $0.isUntrusted }, Quota.untrustedTogether.clients,
       "processes attached", "connect", "netmapd")
   }
 
   /// - Throws: ``NetmapError`` `EMFILE` when a user may not have another request waiting.
   func checkRequests(of client: Client) throws(NetmapError) {
-    let quota = Quota.of(client.user, isStranger: client.isStranger)
+    let quota = Quota.of(client.user, isUntrusted: client.isUntrusted)
     try Quota.check(
       turns.count(of: client.user), quota.requests, "requests waiting", of: client.user, "ask",
       "netmapd", remedy: "ask for less at a time")
-    guard client.isStranger else { return }
+    guard client.isUntrusted else { return }
     try Quota.checkTogether(
-      turns.strangersCount, Quota.strangersTogether.requests, "requests waiting", "ask", "netmapd")
+      turns.untrustedCount, Quota.untrustedTogether.requests, "requests waiting", "ask", "netmapd")
   }
 
   /// - Throws: ``NetmapError`` `EMFILE` when a user may not have another port.
   func checkPorts(of client: Client, for name: PortName) throws(NetmapError) {
-    guard client.role == .trusted || client.role == .stranger else { return }
-    let (user, isStranger) = (client.user, client.isStranger)
-    let quota = Quota.of(user, isStranger: isStranger)
+    guard client.role == .trusted || client.role == .untrusted else { return }
+    let (user, isUntrusted) = (client.user, client.isUntrusted)
+    let quota = Quota.of(user, isUntrusted: isUntrusted)
     var (open, kept, memory) = (0, 0, 0)
     var (allOpen, allKept, allMemory) = (0, 0, 0)
     var regions: Set<ObjectIdentifier> = []
     for binding in bindings.values where !binding.isHidden && binding.attachedAs == nil {
-      let isOwn = binding.user == user && binding.isStrangers == isStranger
-      guard isOwn || isStranger && binding.isStrangers else { continue }
+      let isOwn = binding.user == user && binding.isUntrusted == isUntrusted
+      guard isOwn || isUntrusted && binding.isUntrusted else { continue }
       let counts = binding.isOpen || binding.isCarried
       let region = binding.registration.region
       let byteCount =
@@ -188,7 +188,7 @@ extension Server {
         if counts { open += 1 } else { kept += 1 }
         memory += byteCount
       }
-      if binding.isStrangers {
+      if binding.isUntrusted {
         if counts { allOpen += 1 } else { allKept += 1 }
         allMemory += byteCount
       }
@@ -198,18 +198,18 @@ extension Server {
     open += pending.values.count { $0.user == user && $0.isRegistration && $0.client != client.tag }
     let subject = name.rawValue
     let remedy =
-      isStranger
+      isUntrusted
       ? "close some, or ask to be let into the group that owns the socket" : "close some"
     try Quota.check(
-      open, quota.ports, isStranger ? "isolated ports open" : "ports open", of: user, "open",
+      open, quota.ports, isUntrusted ? "isolated ports open" : "ports open", of: user, "open",
       subject, remedy: remedy)
     try Quota.check(
       kept, quota.kept, "ports closed that are still in use", of: user, "open", subject,
       remedy: "end the processes that have used them")
     try Quota.check(
       memory, quota.memory, "bytes of ports mapped", of: user, "open", subject, remedy: remedy)
-    guard isStranger else { return }
-    let together = Quota.strangersTogether
+    guard isUntrusted else { return }
+    let together = Quota.untrustedTogether
     try Quota.checkTogether(allOpen, together.ports, "ports open", "open", subject)
     try Quota.checkTogether(
       allKept, together.kept, "ports closed that are still in use", "open", subject)
@@ -232,8 +232,8 @@ extension Server {
   private func hasManySilent(_ user: UInt32, _ usage: ConnectionUsage) -> Bool {
     // A cheap check first: no user's threshold is lower than half of an untrusted user's limit. For
     // users without a limit, 4096 takes its place.
-    usage.silent >= Quota.stranger.silent / 2
-      && usage.silent >= min(Quota.of(user, isStranger: usage.isStrangers).silent, 4096) / 2
+    usage.silent >= Quota.untrusted.silent / 2
+      && usage.silent >= min(Quota.of(user, isUntrusted: usage.isUntrusted).silent, 4096) / 2
   }
 
   /// Ends old silent connections of users who have many.

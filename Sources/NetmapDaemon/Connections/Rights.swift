@@ -21,7 +21,7 @@ enum Role {
   /// A member of the trust domain.
   case trusted
   /// A process of an untrusted user, who gets isolated ports.
-  case stranger
+  case untrusted
   /// A process that the daemon started to run a switch's module.
   ///
   /// From some moment on it runs the module's code, which is untrusted.
@@ -38,9 +38,9 @@ extension Role {
     let allowed: Set<Message.Kind> =
       switch self {
       case .own, .trusted:
-        [.hello, .forget, .ring, .register, .attach, .portInfo, .list, .check, .control]
+        [.hello, .forget, .ring, .register, .mapPort, .portInfo, .list, .check, .control]
       // Opens are isolated. Attaching and listing cover the user's own ports.
-      case .stranger: [.hello, .forget, .ring, .register, .attach, .list]
+      case .untrusted: [.hello, .forget, .ring, .register, .mapPort, .list]
       // Opens one port, on its switch.
       case .moduleHost: [.hello, .forget, .ring, .register]
       }
@@ -69,8 +69,8 @@ extension Server {
     switch admission {
     case .trusts: return .trusted
     case .isolatesOthers:
-      return sender.user == 0 || sender.user == DaemonUser.own ? .trusted : .stranger
-    case .isolates: return .stranger
+      return sender.user == 0 || sender.user == DaemonUser.own ? .trusted : .untrusted
+    case .isolates: return .untrusted
     }
   }
 

@@ -25,8 +25,8 @@ struct UnreadFiles {
   /// together, and to one trusted user, at which further answers must wait or are refused.
   ///
   /// With the limit of mail they stay below the kernel's limit: 1536 + 256 + 192 < 2024.
-  private static let strangerMax = 128
-  private static let strangersMax = 256
+  private static let untrustedUserMax = 128
+  private static let untrustedMax = 256
   private static let trustedMax = 192
 
   private struct Entry {
@@ -39,8 +39,8 @@ struct UnreadFiles {
     case mail
     /// The client; nil for a process that is becoming one.
     ///
-    /// `isStrangers` says whether it is untrusted.
-    case answer(ClientTag?, isStrangers: Bool)
+    /// `isUntrusted` says whether it is untrusted.
+    case answer(ClientTag?, isUntrusted: Bool)
   }
 
   /// The entries by socket.
@@ -67,11 +67,11 @@ struct UnreadFiles {
   ///   - count: The number of descriptors that have been sent.
   ///   - socket: The socket on which they were sent; kept open until they have been received.
   ///   - client: The receiving client; nil for a process that is becoming one.
-  ///   - isStrangers: Whether the receiver is untrusted.
+  ///   - isUntrusted: Whether the receiver is untrusted.
   mutating func noteAnswer(
-    _ count: Int, on socket: PeerSocket, to client: ClientTag?, isStrangers: Bool
+    _ count: Int, on socket: PeerSocket, to client: ClientTag?, isUntrusted: Bool
   ) {
-    note(count, on: socket, .answer(client, isStrangers: isStrangers))
+    note(count, on: socket, .answer(client, isUntrusted: isUntrusted))
   }
 
   private mutating func note(_ count: Int, on socket: PeerSocket, _ kind: Kind) {
@@ -118,7 +118,7 @@ struct UnreadFiles {
   }
 
   /// Whether the server may make another answer with descriptors for a client.
-  mutating func mayAnswer(_ client: ClientTag, isStranger: Bool, user: UInt32) -> Bool {
+  mutating func mayAnswer(_ client: ClientTag, isUntrusted: Bool, user: UInt32) -> Bool {
     if total < Self.answersMax { return true }
     func isCounted(_ entry: Entry) -> Bool {
       if case .answer(client, _) = entry.kind { true } else { false }
@@ -127,41 +127,41 @@ struct UnreadFiles {
       look(where: isCounted)
       guard count(where: isCounted) < Self.answersMax else { return false }
     }
-    return hasRoom(for: user, isStranger: isStranger)
+    return hasRoom(for: user, isUntrusted: isUntrusted)
   }
 
   /// - Throws: ``NetmapError`` `EMFILE` when this user may not be sent another answer with
   ///   descriptors now.
-  mutating func check(_ user: UInt32, isStranger: Bool) throws(NetmapError) {
-    guard !hasRoom(for: user, isStranger: isStranger) else { return }
-    throw Self.refusal(of: user, isStranger: isStranger)
+  mutating func check(_ user: UInt32, isUntrusted: Bool) throws(NetmapError) {
+    guard !hasRoom(for: user, isUntrusted: isUntrusted) else { return }
+    throw Self.refusal(of: user, isUntrusted: isUntrusted)
   }
 
   /// The error for a client whose user, or all untrusted users together, have too many descriptors
   /// unread.
-  static func refusal(of user: UInt32, isStranger: Bool) -> NetmapError {
-    let who = isStranger ? "user \(user), or users with isolated ports together," : "user \(user)"
+  static func refusal(of user: UInt32, isUntrusted: Bool) -> NetmapError {
+    let who = isUntrusted ? "user \(user), or users with isolated ports together," : "user \(user)"
     return NetmapError(
       .tooManyFiles, "ask", "netmapd",
       reason: "processes of \(who) have not received the descriptors that netmapd sent them",
       remedy: "end those that do not receive them, or try again later")
   }
 
-  private mutating func hasRoom(for user: UInt32, isStranger: Bool) -> Bool {
+  private mutating func hasRoom(for user: UInt32, isUntrusted: Bool) -> Bool {
     // As with other quotas, root and the daemon's own user have only the limits of the host.
-    guard total >= Self.strangerMax, isStranger || user != 0 && user != DaemonUser.own else {
+    guard total >= Self.untrustedUserMax, isUntrusted || user != 0 && user != DaemonUser.own else {
       return true
     }
     // Mail does not count, as it has limits of its own: unread mail of other clients must not keep
     // a client from opening ports.
     func isCounted(_ entry: Entry) -> Bool {
-      guard case .answer(_, isStrangers: isStranger) = entry.kind else { return false }
-      return isStranger || entry.socket.user == user
+      guard case .answer(_, isUntrusted: isUntrusted) = entry.kind else { return false }
+      return isUntrusted || entry.socket.user == user
     }
     func fits() -> Bool {
       let own = count { isCounted($0) && $0.socket.user == user }
-      guard isStranger else { return own < Self.trustedMax }
-      return own < Self.strangerMax && count(where: isCounted) < Self.strangersMax
+      guard isUntrusted else { return own < Self.trustedMax }
+      return own < Self.untrustedUserMax && count(where: isCounted) < Self.untrustedMax
     }
     if fits() { return true }
     look(where: isCounted)

@@ -22,7 +22,7 @@ extension Server {
     client.mailbox = connection
     widenQueue(of: connection.socket, for: client)
     let isSent = send(
-      welcome(client), on: connection.socket, isStrangers: client.isStranger)
+      welcome(client), on: connection.socket, isUntrusted: client.isUntrusted)
     client.watchedEnd = nil
     if !isSent { hangUp(client, because: "it cannot be answered") }
   }
@@ -76,7 +76,7 @@ extension Server {
     reap()
     try checkClients(of: sender, role)
     let death = try death(of: sender, arrival, through: connection)
-    if role == .stranger, emptyDirectory == nil { emptyDirectory = try Directory.empty() }
+    if role == .untrusted, emptyDirectory == nil { emptyDirectory = try Directory.empty() }
     let doorbell = try Doorbell(for: role, of: sender.user, closer)
     let mark = try LifeMark()
     let tag = try engine.addClient(process: sender.process)
@@ -123,16 +123,16 @@ extension Server {
     let bytes = Message.bytes(.done) {
       $0.put(UInt32(client.tag.slot))
       $0.put(client.tag.epoch)
-      $0.put(UInt8(client.isStranger ? 0 : 1))
+      $0.put(UInt8(client.isUntrusted ? 0 : 1))
     }
     // Untrusted users must not see which ports exist.
-    let directory = client.isStranger ? emptyDirectory : engine.directory
+    let directory = client.isUntrusted ? emptyDirectory : engine.directory
     return (
       bytes,
       [
         directory?.memory.descriptor ?? -1, client.watchedEnd?.descriptor ?? -1,
         client.mark.descriptor,
-      ] + (client.isStranger ? [] : [client.bell.file])
+      ] + (client.isUntrusted ? [] : [client.bell.file])
     )
   }
 
@@ -142,7 +142,7 @@ extension Server {
   /// An untrusted client gets only the worker's doorbell, so it needs no more room.
   private func widenQueue(of socket: PeerSocket, for client: Client) {
     _ = clinux_pass_no_pidfd(socket.descriptor)
-    guard !client.isStranger else { return }
+    guard !client.isUntrusted else { return }
     var size: CInt = 1 << 20
     let length = socklen_t(MemoryLayout<CInt>.size)
     if unsafe setsockopt(

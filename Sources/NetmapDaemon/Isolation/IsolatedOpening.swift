@@ -12,7 +12,7 @@ extension Server {
   func admit(_ client: Client, to binding: OpenBinding) {
     guard let bells = binding.bells, let worker = binding.link?.worker else { return }
     bells.admit(client.bell)
-    guard client.isStranger, !client.wakesWorker else { return worker.wake() }
+    guard client.isUntrusted, !client.wakesWorker else { return worker.wake() }
     client.wakesWorker = true
     worker.watch(client.bell)
   }
@@ -43,12 +43,12 @@ extension Server {
     clients[service.connection.tag.slot]?.seen.insert(worker.id)
     do throws(NetmapError) {
       let reply = try book(
-        ControlThread.Bound(registration: opened.pair.client, attachment: nil), request)
+        ControlThread.Bound(registration: opened.pair.client, recipe: nil), request)
       // The worker rings doorbells that the process names in wait words. This table limits these to
       // the processes that have the port open.
       let bells = try DoorbellTable.ofIsolatedPort()
-      let outside = unsafe try service.connection.attach(worker, waking: bells)
-      let link = WorkerLink(inside: opened.attached, outside: outside, bells: bells, end: end)
+      let outside = unsafe try service.connection.mapPort(worker, waking: bells)
+      let link = WorkerLink(inside: opened.mapped, outside: outside, bells: bells, end: end)
       if let binding = bindings[opened.pair.client.id] {
         binding.link = (try service.worker.add(link), service.worker, inside.registration.id)
         binding.isCarried = true

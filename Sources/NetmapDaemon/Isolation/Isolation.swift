@@ -20,7 +20,7 @@ final class Isolation: Sendable {
     /// The worker's view of the port.
     ///
     /// It goes to the link, which only the worker's thread uses.
-    let attached: AttachedPort
+    let mapped: MappedPort
     let service: Service
   }
 
@@ -179,10 +179,10 @@ final class Isolation: Sendable {
       try service.connection.register(request)
     }
     do throws(NetmapError) {
-      let attached = try inside.attach(service.connection)
+      let mapped = try inside.mapPort(service.connection)
       return Opened(
         pair: try engine.registerIsolated(asked, like: inside.registration), inside: inside,
-        attached: attached, service: service)
+        mapped: mapped, service: service)
     } catch {
       service.connection.forget(inside.registration)
       inside.token.close()

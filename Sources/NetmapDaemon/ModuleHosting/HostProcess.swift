@@ -32,15 +32,15 @@ struct HostProcess: Sendable {
   /// - Parameters:
   ///   - users: The users of all existing module hosts, one entry for each host.
   ///   - user: The user who asks for another one.
-  ///   - bridge: The name of the switch.
+  ///   - vale: The name of the switch.
   /// - Throws: ``NetmapError`` `ENOMEM` when there are too many.
   static func checkRoom(
-    beside users: [UInt32], for user: UInt32, _ bridge: String
+    beside users: [UInt32], for user: UInt32, _ vale: String
   ) throws(NetmapError) {
     let own = users.count { $0 == user }
     guard users.count < countMax, user == 0 || own < countMaxOfUser else {
       throw NetmapError(
-        .outOfMemory, "load", bridge,
+        .outOfMemory, "load", vale,
         reason: "\(users.count) processes run modules already, \(own) of them for user \(user)",
         remedy: "remove some")
     }
@@ -55,7 +55,7 @@ struct HostProcess: Sendable {
 
   /// The module to run, and the user to run it as.
   struct Order {
-    let bridge: String
+    let vale: String
     let choice: SwitchModuleChoice
     let user: UInt32
     let group: UInt32
@@ -80,11 +80,11 @@ struct HostProcess: Sendable {
   /// - Throws: ``NetmapError`` with the `errno` of posix_spawn(3).
   init(_ order: Order, _ address: DaemonAddress) throws(NetmapError) {
     guard case .loaded(let path, let configuration, let fallback) = order.choice else {
-      throw NetmapError(.invalidArgument, "load", order.bridge, reason: "it is no shared object")
+      throw NetmapError(.invalidArgument, "load", order.vale, reason: "it is no shared object")
     }
     try self.init(
       [
-        "--module-host=\(path)", "--module-switch=\(order.bridge)",
+        "--module-host=\(path)", "--module-switch=\(order.vale)",
         "--module-configuration==\(configuration)", "--module-fallback=\(fallback.rawValue)",
         "--module-user=\(order.user)", "--module-group=\(order.group)",
       ], address, for: order.user)

@@ -4,7 +4,7 @@ internal import NetmapCore
 
 /// A request to load a module, until the module's process has started.
 struct LoadRequest {
-  let bridge: String
+  let vale: String
   let choice: SwitchModuleChoice
   /// The same request in a socket of its own, for the opener; nil if the client sent none.
   let sealed: ForeignFile?
@@ -41,7 +41,7 @@ final class ModuleHost {
   /// The keys under which the server watches ``death`` and ``channel``.
   var keys: [UInt64] = []
   let serial: UInt64
-  let bridge: String
+  let vale: String
   let choice: SwitchModuleChoice
   /// The request that waits for the module.
   var ticket: UInt64?
@@ -67,13 +67,13 @@ final class ModuleHost {
   static let watchPause: UInt64 = 50_000_000
 
   init(
-    _ started: HostProcess, channel: PeerSocket, serial: UInt64, bridge: String,
+    _ started: HostProcess, channel: PeerSocket, serial: UInt64, vale: String,
     choice: SwitchModuleChoice, ticket: UInt64
   ) {
     self.started = started
     self.channel = channel
     self.serial = serial
-    self.bridge = bridge
+    self.vale = vale
     self.choice = choice
     self.ticket = ticket
     let now = monotonicNanoseconds()

@@ -9,7 +9,7 @@ package import NetmapCore
 /// the module.
 package struct ModuleHostProcess {
   /// The source of a module host's order.
-  package enum Errand {
+  package enum OrderSource {
     /// The order comes from netmapd.
     case told(HostedModule, user: UInt32, group: UInt32)
     /// The order is the user's own request, which lies in a socket.
@@ -21,15 +21,15 @@ package struct ModuleHostProcess {
 
   /// An order: the module to run.
   package struct HostedModule {
-    let bridge: String
+    let vale: String
     let path: String
     let configuration: String
     let fallback: SwitchModuleChoice.Fallback
 
     package init(
-      bridge: String, path: String, configuration: String, fallback: SwitchModuleChoice.Fallback
+      vale: String, path: String, configuration: String, fallback: SwitchModuleChoice.Fallback
     ) {
-      self.bridge = bridge
+      self.vale = vale
       self.path = path
       self.configuration = configuration
       self.fallback = fallback
@@ -38,7 +38,7 @@ package struct ModuleHostProcess {
 
   private let channel: MessageSocket
   private let address: DaemonAddress
-  private let errand: Errand
+  private let source: OrderSource
   private let report: MessageSocket?
 
   /// How long a host that its switch no longer uses waits for late packets, nanoseconds.
@@ -58,12 +58,12 @@ package struct ModuleHostProcess {
   ///   - channel: The socket on which netmapd's server gives the go-ahead and waits for the
   ///     outcome; this object takes ownership of it.
   ///   - address: The daemon's address.
-  ///   - errand: The source of the order.
-  package init(channel: CInt, address: DaemonAddress, _ errand: Errand) {
+  ///   - source: The source of the order.
+  package init(channel: CInt, address: DaemonAddress, _ source: OrderSource) {
     self.channel = MessageSocket(owning: channel)
     self.address = address
-    self.errand = errand
-    if case .sealed(_, let report) = errand {
+    self.source = source
+    if case .sealed(_, let report) = source {
       self.report = MessageSocket(owning: report)
     } else {
       report = nil
@@ -81,9 +81,9 @@ package struct ModuleHostProcess {
       let connection = try DaemonConnection(address: address, starts: false)
       let opened = try connection.register(
         RegisterRequest(
-          name: try PortName("\(order.bridge):.module\(getpid())"), flags: .moduleHost,
+          name: try PortName("\(order.vale):.module\(getpid())"), flags: .moduleHost,
           hints: RingGeometryHints(transmitSlots: 64, receiveSlots: 4096)))
-      let port = try opened.attach(connection)
+      let port = try opened.mapPort(connection)
       let sleeper = Sleeper(doorbells: connection.doorbells)
       let module = try LoadedModule(path: order.path, configuration: order.configuration)
       let forwarder = try HostedForwarder(port, module: module)
@@ -101,7 +101,7 @@ package struct ModuleHostProcess {
   /// - Returns: The order.
   private func begin() throws(NetmapError) -> HostedModule {
     guard clinux_no_new_privileges() == 0 else { throw systemError("prctl", "module host") }
-    switch errand {
+    switch source {
     case .told(let order, let user, let group):
       try giveUpRights(user, group)
       return order
@@ -137,7 +137,7 @@ package struct ModuleHostProcess {
   }
 
   private func loop(
-    _ forwarder: HostedForwarder, _ port: AttachedPort, _ sleeper: Sleeper,
+    _ forwarder: HostedForwarder, _ port: MappedPort, _ sleeper: Sleeper,
     _ fallback: SwitchModuleChoice.Fallback
   ) {
     var idle = 0
@@ -178,7 +178,7 @@ package struct ModuleHostProcess {
   /// Sleeps until packets arrive, netmapd ends, or 100 ms have passed.
   ///
   /// - Returns: Whether netmapd is still running.
-  private func sleep(_ port: AttachedPort, _ sleeper: Sleeper, watchesDaemon: Bool) -> Bool {
+  private func sleep(_ port: MappedPort, _ sleeper: Sleeper, watchesDaemon: Bool) -> Bool {
     var items = [Sleeper.Item(port: port, wanted: .receive)]
     var descriptors =
       watchesDaemon

@@ -17,19 +17,19 @@ extension Server {
     do throws(NetmapError) {
       let serial = try result.get()
       guard let client = clients[request.client.slot], client.tag == request.client else {
-        throw NetmapError(.badDescriptor, "load", load.bridge, reason: "the process has gone")
+        throw NetmapError(.badDescriptor, "load", load.vale, reason: "the process has gone")
       }
       try HostProcess.checkRoom(
-        beside: hosts.values.map(\.started.user), for: client.user, load.bridge)
+        beside: hosts.values.map(\.started.user), for: client.user, load.vale)
       loading[ticket]?.serial = serial
       guard let opener = settings.opener else {
         let order = HostProcess.Order(
-          bridge: load.bridge, choice: load.choice, user: client.user, group: client.group)
+          vale: load.vale, choice: load.choice, user: client.user, group: client.group)
         return begin(ticket, .success(try HostProcess(order, address)))
       }
       guard let sealed = load.sealed else {
         throw NetmapError(
-          .invalidArgument, "load", load.bridge, reason: "the request has come without its seal",
+          .invalidArgument, "load", load.vale, reason: "the request has come without its seal",
           remedy: "use one version of netmap for all processes")
       }
       // The opener may be busy opening an interface.
@@ -59,7 +59,7 @@ extension Server {
       log.info(
         "module starts",
         metadata: [
-          "switch": "\(load.bridge)", "path": "\(load.choice.name)",
+          "switch": "\(load.vale)", "path": "\(load.choice.name)",
           "process": "\(host.process)",
         ])
     } catch {
@@ -77,7 +77,7 @@ extension Server {
       }
       _ = clinux_pass_no_pidfd(channel.descriptor)
       let host = ModuleHost(
-        started, channel: channel, serial: serial, bridge: load.bridge, choice: load.choice,
+        started, channel: channel, serial: serial, vale: load.vale, choice: load.choice,
         ticket: ticket)
       hosts[started.process] = host
       do throws(NetmapError) {
@@ -88,7 +88,7 @@ extension Server {
         // matters here: the process may have ended already and left an error message.
         try? channel.send(Message.bytes(.done))
       } catch {
-        bury(host)
+        remove(host)
         throw error
       }
       return host
@@ -112,7 +112,7 @@ extension Server {
     guard request.flags.contains(.moduleHost) || client.role == .moduleHost else { return }
     guard client.role == .moduleHost, request.flags.contains(.moduleHost),
       let host = hosts[client.process], case .starting = host.phase, host.port == nil,
-      request.name.rawValue == "\(host.bridge):.module\(host.process)",
+      request.name.rawValue == "\(host.vale):.module\(host.process)",
       request.flags.isDisjoint(with: [.isolated, .exclusive, .backpressure])
     else {
       throw NetmapError(
@@ -155,13 +155,13 @@ extension Server {
     }
     guard host.started.hasEnded else { return }
     log.info(
-      "module ended", metadata: ["switch": "\(host.bridge)", "process": "\(host.process)"])
+      "module ended", metadata: ["switch": "\(host.vale)", "process": "\(host.process)"])
     refuse(
       host,
       NetmapError(
         .inputOutput, "load", host.choice.name, reason: "its process ended while it was starting",
         remedy: "see \(address.path).module.log"))
-    bury(host)
+    remove(host)
   }
 
   /// Asks the control thread to redirect the switch to the host.
@@ -185,7 +185,7 @@ extension Server {
       let answer = try result.get()
       host.phase = .running
       host.progress = (0, monotonicNanoseconds())
-      log.info("module works", metadata: ["switch": "\(host.bridge)", "module": "\(name)"])
+      log.info("module works", metadata: ["switch": "\(host.vale)", "module": "\(name)"])
       guard let ticket = host.ticket else { return }
       host.ticket = nil
       finish(ticket, (Message.bytes(.done) { $0.put(answer) }, []))
@@ -210,7 +210,7 @@ extension Server {
   }
 
   /// Removes a host whose process has ended.
-  private func bury(_ host: ModuleHost) {
+  private func remove(_ host: ModuleHost) {
     hosts[host.process] = nil
     urgent.remove(host.death.descriptor)
     urgent.remove(host.channel.descriptor)
@@ -238,7 +238,7 @@ extension Server {
       case .running where host.isStalled(at: now):
         log.warning(
           "module does not go on; ended",
-          metadata: ["switch": "\(host.bridge)", "process": "\(host.process)"])
+          metadata: ["switch": "\(host.vale)", "process": "\(host.process)"])
         end(host)
       case .running where !control.hasPorts(host.serial): end(host)
       default: break

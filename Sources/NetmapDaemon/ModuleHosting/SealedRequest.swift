@@ -46,12 +46,12 @@ struct SealedRequest {
   func order() throws(NetmapError) -> ModuleHostProcess.HostedModule {
     var message = try Message(bytes)
     guard message.kind == .control,
-      case .module(let bridge, .choose(let choice)) = try message.body.takeSwitchRequest(),
+      case .module(let vale, .choose(let choice)) = try message.body.takeSwitchRequest(),
       case .loaded(let path, let configuration, let fallback) = choice
     else { throw Self.refusal("it is no request to load a module") }
     try choice.check()
     return ModuleHostProcess.HostedModule(
-      bridge: bridge, path: path, configuration: configuration, fallback: fallback)
+      vale: vale, path: path, configuration: configuration, fallback: fallback)
   }
 
   /// Refuses a request of a process in a container.

@@ -20,7 +20,7 @@ package final class Opener {
   private enum Object {
     case interface(OpenedInterface)
     case program(any AttachedXDPProgram)
-    case blind(any AttachedBlind)
+    case ingressDrop(any AttachedIngressDrop)
   }
 
   /// An interface, and the network namespace that it is in.
@@ -38,8 +38,8 @@ package final class Opener {
   private let rights = OwnInterfaceRights(looksEverywhere: false)
   private let home: NamespaceFile?
   private let closer: Closer
-  private let address: DaemonAddress
-  private let allowsModules: Bool
+  /// The module hosts, which outlive their broker.
+  package let hosts: OpenerHosts
   private let mayLeave: (_ evenIfAsked: Bool) -> Bool
   /// The number of this broker.
   ///
@@ -64,8 +64,7 @@ package final class Opener {
     _ address: DaemonAddress, allowsModules: Bool = true,
     mayLeave: @escaping (_ evenIfAsked: Bool) -> Bool
   ) throws(NetmapError) {
-    self.address = address
-    self.allowsModules = allowsModules
+    hosts = OpenerHosts(address, allowsModules: allowsModules)
     home = NamespaceFile.current()
     closer = try Closer()
     self.mayLeave = mayLeave
@@ -86,11 +85,12 @@ package final class Opener {
       switch objects[number] {
       case .interface, nil: break
       case .program(let program): if isOthers(program.linkDescriptor) { program.leaveToOthers() }
-      case .blind(let blind): if isOthers(blind.linkDescriptor ?? -1) { blind.leaveToOthers() }
+      case .ingressDrop(let ingressDrop):
+        if isOthers(ingressDrop.linkDescriptor ?? -1) { ingressDrop.leaveToOthers() }
       }
       release(number)
     }
-    dismissHosts()
+    hosts.dismiss()
     broker &+= 1
     isBetrayed = false
     isLeaving = false
@@ -213,15 +213,17 @@ package final class Opener {
       guard case .program(let program) = objects[number] else { throw unknown(number) }
       if queue < 65_536 { program.remove(queue: Int(queue)) }
       return (OpenerAnswer.done(), [])
-    case .blind(let number, let avoidingLinks):
+    case .ingressDrop(let number, let avoidingLinks):
       let place = try interface(number)
       try checkRoom(place.interface.name)
-      let blind = try within(place.namespace) { () throws(NetmapError) in
-        try rights.blind(place.interface, avoidingLinks: avoidingLinks)
+      let ingressDrop = try within(place.namespace) { () throws(NetmapError) in
+        try rights.ingressDrop(place.interface, avoidingLinks: avoidingLinks)
       }
       var files: [OwnedFile] = []
-      if let link = blind.linkDescriptor { files = [OwnedFile(try OwnedFile.duplicate(link))] }
-      let made = add(.blind(blind))
+      if let link = ingressDrop.linkDescriptor {
+        files = [OwnedFile(try OwnedFile.duplicate(link))]
+      }
+      let made = add(.ingressDrop(ingressDrop))
       places[made] = place.namespace
       return (OpenerAnswer.done { $0.put(made) }, files)
     case .leave(let evenIfAsked):
@@ -229,117 +231,15 @@ package final class Opener {
       isLeaving = isLeaving || mayLeave(evenIfAsked)
       return (OpenerAnswer.done { $0.put(UInt8(isLeaving ? 1 : 0)) }, [])
     case .startHost(let payer):
-      let host = try startHost(file, for: payer)
+      let host = try hosts.start(file, for: payer)
       return (
         OpenerAnswer.done { $0.put(host.process) },
         [host.death, OwnedFile(try host.channel.take())] + (host.state.map { [$0] } ?? [])
       )
     case .endHost(let process):
-      // The number must name a child of this process that was started for a module.
-      hosts[process]?.process.end()
-      watchHosts()
+      hosts.end(process)
       return (OpenerAnswer.done(), [])
     }
-  }
-
-  // MARK: - Modules
-
-  /// A process that runs a module.
-  private struct Host {
-    let process: HostProcess
-    /// When the opener gives the process up, monotonic nanoseconds; nil while it may continue.
-    var deadline: UInt64?
-    /// Whether the process has read the sealed request and become the user who sent it.
-    var hasReported = false
-    /// Whether the opener has told the process to leave its switch.
-    var isDismissed = false
-    /// Whether its broker has ended.
-    var isOrphan = false
-  }
-
-  /// All module hosts, until they have ended.
-  ///
-  /// A host that hangs in the kernel keeps its place.
-  private var hosts: [Int32: Host] = [:]
-
-  /// How long a host may take to read its sealed request, nanoseconds.
-  private static let reportTime: UInt64 = 2_000_000_000
-  /// How long a host continues after its broker has ended, for ports that are still open, and how
-  /// long it may take to leave its switch afterwards, nanoseconds.
-  private static let orphanTime = (
-    going: 600_000_000_000 as UInt64, leaving: 10_000_000_000 as UInt64
-  )
-
-  /// Descriptors that are readable when ``watchHosts()`` has something to do.
-  var hostEvents: [CInt] {
-    hosts.values.flatMap { host in
-      [host.process.death.descriptor]
-        + (host.hasReported ? [] : [host.process.report?.descriptor ?? -1])
-    }
-  }
-
-  /// When ``watchHosts()`` has something to do, monotonic nanoseconds; nil for never.
-  var hostDeadline: UInt64? { hosts.values.compactMap(\.deadline).min() }
-
-  /// Removes hosts that have ended, and dismisses or kills hosts whose deadline has passed.
-  func watchHosts() {
-    let now = monotonicNanoseconds()
-    for (number, host) in hosts {
-      if host.process.hasEnded {
-        hosts[number] = nil
-        continue
-      }
-      var host = host
-      if !host.hasReported, let report = host.process.report,
-        case let word = try? report.receive(waits: false), word != nil
-      {
-        // Any other content means that the host has hung up and is about to end.
-        host.hasReported = true
-        if word?.bytes == [1] { host.deadline = host.isOrphan ? host.deadline : nil }
-      }
-      if let deadline = host.deadline, now >= deadline {
-        if host.isOrphan, host.hasReported, !host.isDismissed {
-          try? host.process.report?.send([1], waits: false)
-          host.isDismissed = true
-          host.deadline = now + Self.orphanTime.leaving
-        } else {
-          host.process.end()
-          host.deadline = nil
-        }
-      }
-      hosts[number] = host
-    }
-  }
-
-  /// Sets a deadline for the hosts of a broker that has ended: they continue for ports that clients
-  /// still have open, but not forever.
-  private func dismissHosts() {
-    let end = monotonicNanoseconds() + Self.orphanTime.going
-    for number in hosts.keys where hosts[number]?.isOrphan == false {
-      hosts[number]?.isOrphan = true
-      if hosts[number]?.hasReported == true { hosts[number]?.deadline = end }
-    }
-  }
-
-  /// Starts a module host that reads a user's request from a socket.
-  ///
-  /// This process does not touch the socket.
-  private func startHost(
-    _ file: ForeignFile?, for payer: UInt32
-  ) throws(NetmapError) -> HostProcess {
-    guard allowsModules else { throw HostProcess.turnedOff }
-    // This check takes none of the socket's locks.
-    guard let file, clinux_is_message_socket(file.descriptor) != 0 else {
-      throw NetmapError(
-        .invalidArgument, "load", "module", reason: "the request has come without its seal",
-        remedy: "use one version of netmap for all processes")
-    }
-    watchHosts()
-    try HostProcess.checkRoom(beside: hosts.values.map(\.process.user), for: payer, "module")
-    let host = try HostProcess(sealed: file.descriptor, for: payer, address)
-    hosts[host.process] = Host(
-      process: host, deadline: monotonicNanoseconds() + Self.reportTime)
-    return host
   }
 
   /// The network namespaces of host ingress drops, by number.

@@ -149,9 +149,9 @@ package final class OpenerLink: InterfaceRights {
     throw unknown(interface)
   }
 
-  package func blind(
+  package func ingressDrop(
     _ interface: LinuxInterface, avoidingLinks: Bool
-  ) throws(NetmapError) -> any AttachedBlind { throw unknown(interface) }
+  ) throws(NetmapError) -> any AttachedIngressDrop { throw unknown(interface) }
 
   private func unknown(_ interface: LinuxInterface) -> NetmapError {
     NetmapError(
@@ -199,12 +199,12 @@ extension OpenerLink.Interface: InterfaceRights {
     try link.ask(.packetSocket(interface: number.value)).file()
   }
 
-  func blind(
+  func ingressDrop(
     _ interface: LinuxInterface, avoidingLinks: Bool
-  ) throws(NetmapError) -> any AttachedBlind {
-    var answer = try link.ask(.blind(interface: number.value, avoidingLinks: avoidingLinks))
+  ) throws(NetmapError) -> any AttachedIngressDrop {
+    var answer = try link.ask(.ingressDrop(interface: number.value, avoidingLinks: avoidingLinks))
     let made = OpenerLink.Number(try answer.fields.take(UInt32.self), link)
-    return RemoteBlind(made, file: answer.files.isEmpty ? nil : OwnedFile(try answer.file()))
+    return RemoteIngressDrop(made, file: answer.files.isEmpty ? nil : OwnedFile(try answer.file()))
   }
 }
 
@@ -235,7 +235,7 @@ private final class RemoteProgram: AttachedXDPProgram {
 }
 
 /// A host ingress drop that the opener has attached.
-private final class RemoteBlind: AttachedBlind {
+private final class RemoteIngressDrop: AttachedIngressDrop {
   private let number: OpenerLink.Number
   private let file: OwnedFile?
 

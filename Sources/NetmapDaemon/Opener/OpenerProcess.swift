@@ -151,9 +151,9 @@ package final class OpenerProcess {
           pollfd(fd: broker.socket.descriptor, events: Int16(POLLIN), revents: 0),
           pollfd(fd: broker.death.descriptor, events: Int16(POLLIN), revents: 0),
           pollfd(fd: isToEnd ? -1 : signals, events: Int16(POLLIN), revents: 0),
-        ] + opener.hostEvents.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        ] + opener.hosts.events.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
       _ = unsafe poll(&entries, nfds_t(entries.count), timeout(stopsAt))
-      opener.watchHosts()
+      opener.hosts.watch()
       ghosts.removeAll { $0.isGone(within: 0) }
       if entries[1].revents != 0 || (entries[0].revents == 0 && broker.isDead) {
         return isToEnd || opener.isLeaving ? .orderly : .early
@@ -181,7 +181,7 @@ package final class OpenerProcess {
 
   /// How long the opener may sleep, milliseconds.
   private func timeout(_ stopsAt: UInt64?) -> CInt {
-    guard let time = [stopsAt, opener.hostDeadline].compactMap({ $0 }).min() else {
+    guard let time = [stopsAt, opener.hosts.deadline].compactMap({ $0 }).min() else {
       return BrokerProcess.lookPause
     }
     let now = monotonicNanoseconds()

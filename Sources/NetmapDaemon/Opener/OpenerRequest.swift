@@ -52,7 +52,7 @@ enum OpenerRequest: Equatable {
   /// Drops host ingress: keeps packets that arrive on an interface from the host's network stack.
   ///
   /// The answer contains the number that stands for the drop.
-  case blind(interface: UInt32, avoidingLinks: Bool)
+  case ingressDrop(interface: UInt32, avoidingLinks: Bool)
   /// Asks for permission to end.
   ///
   /// The opener removes the sockets first. It refuses if a client has just connected, unless
@@ -114,7 +114,7 @@ extension OpenerRequest {
     case .add(let number, let queue): put(7, number, queue)
     case .remove(let number, let queue): put(8, number, queue)
     case .packetSocket(let number): put(9, number)
-    case .blind(let number, let avoidingLinks): put(10, number, avoidingLinks ? 1 : 0)
+    case .ingressDrop(let number, let avoidingLinks): put(10, number, avoidingLinks ? 1 : 0)
     case .leave(let evenIfAsked): put(11, evenIfAsked ? 1 : 0)
     case .startHost(let payer): put(12, payer)
     case .endHost(let process): put(13, UInt32(bitPattern: process))
@@ -156,7 +156,7 @@ extension OpenerRequest {
           kind == 7 ? .add(program: number, queue: queue) : .remove(program: number, queue: queue)
       case 9: self = .packetSocket(interface: try reader.take(UInt32.self))
       case 10:
-        self = .blind(
+        self = .ingressDrop(
           interface: try reader.take(UInt32.self), avoidingLinks: try reader.takeFlag())
       case 11: self = .leave(evenIfAsked: try reader.takeFlag())
       case 12: self = .startHost(payer: try reader.take(UInt32.self))

@@ -32,10 +32,10 @@ extension Server {
       check.report.findings.append("netmapd: a token is open, and its binding \(id.number) is not")
     }
     for binding in bindings.values {
-      let strangers = binding.viewers.count { clients[$0.slot]?.tag != $0 && ending[$0] == nil }
-      if strangers > 0 {
+      let untrusted = binding.viewers.count { clients[$0.slot]?.tag != $0 && ending[$0] == nil }
+      if untrusted > 0 {
         check.report.findings.append(
-          "netmapd: \(binding.registration.name) is kept for \(strangers) clients that have gone")
+          "netmapd: \(binding.registration.name) is kept for \(untrusted) clients that have gone")
       }
     }
     finish(ticket, (Message.bytes(.done) { $0.put(check) }, []))

@@ -15,7 +15,7 @@ extension Server {
   func list(_ message: Message, for client: Client) throws(NetmapError) -> Reply {
     var body = message.body
     let start = Int(try body.take(UInt32.self))
-    let all = client.isStranger ? listings(of: client.user) : listings()
+    let all = client.isUntrusted ? listings(of: client.user) : listings()
     var parts: [[UInt8]] = []
     var byteCount = 0
     for listing in all.dropFirst(start) {
@@ -37,7 +37,7 @@ extension Server {
 
   /// The ports of an untrusted user, under the names that the user gave.
   private func listings(of user: UInt32) -> [PortListing] {
-    bindings.values.filter { $0.isOpen && !$0.isHidden && $0.isStrangers && $0.user == user }.map {
+    bindings.values.filter { $0.isOpen && !$0.isHidden && $0.isUntrusted && $0.user == user }.map {
       var listing = self.listing(of: $0.registration)
       listing.backend = BackendDescription.isolated
       listing.processes = [$0.process]
@@ -80,7 +80,7 @@ extension Server {
       else { continue }
       let own = self.listing(of: binding.registration)
       // An untrusted user's port has another name in the engine.
-      if binding.isStrangers { listing.name = own.name }
+      if binding.isUntrusted { listing.name = own.name }
       listing.processes.append(binding.process)
       listing.transmit.add(own.transmit.reasons)
       listing.receive.add(own.receive.reasons)

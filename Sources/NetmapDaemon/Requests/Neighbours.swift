@@ -72,7 +72,7 @@ extension Server {
   /// The clients that have a port on a switch.
   func clients(on serial: UInt64) -> [Client] {
     let slots = Set(
-      bindings.values.filter { $0.bridge == serial }.flatMap { $0.viewers.map(\.slot) })
+      bindings.values.filter { $0.vale == serial }.flatMap { $0.viewers.map(\.slot) })
     return slots.compactMap { clients[$0] }
   }
 
@@ -83,7 +83,7 @@ extension Server {
   func wakeNeighbours(of serials: Set<UInt64>) {
     for serial in serials {
       for client in clients(on: serial) { client.ring() }
-      for binding in bindings.values where binding.bridge == serial { binding.ring() }
+      for binding in bindings.values where binding.vale == serial { binding.ring() }
     }
   }
 }

@@ -5,13 +5,13 @@ internal import NetmapCore
 final class OpenBinding {
   let registration: Registration
   /// How another process makes the rings of an interface; nil for other ports.
-  var attachment: InterfaceAttachment?
+  var recipe: InterfaceRecipe?
   /// The network namespace in which an interface was opened; nil for the daemon's own.
   let namespace: NamespaceFile?
   /// The user who opened it.
   var user: UInt32 = 0
   /// Whether an untrusted user opened it.
-  var isStrangers = false
+  var isUntrusted = false
   /// For an isolated port: whether the worker still carries its packets, as it does for some time
   /// after the close.
   var isCarried = false
@@ -66,7 +66,7 @@ final class OpenBinding {
   }
 
   /// The serial number of the switch that the port is on.
-  var bridge: UInt64? { registration.place?.serial }
+  var vale: UInt64? { registration.place?.serial }
 
   /// The identity of the sync segment.
   ///

@@ -43,7 +43,7 @@ extension Server {
     if client.role != .own { request.flags.remove(.interfaceOnly) }
     try checkHost(request, client)
     try checkPorts(of: client, for: request.name)
-    if client.isStranger {
+    if client.isUntrusted {
       let (inside, place) = try restrict(&request, of: client, in: namespace)
       try isolation.open(ticket: ticket, request, as: inside, in: place)
     } else if request.flags.contains(.isolated) {
@@ -95,9 +95,9 @@ extension Server {
   func complete(_ decision: (ticket: UInt64, answer: ControlThread.Answer)) {
     let ticket = decision.ticket
     switch decision.answer {
-    case .left(let bridge):
-      if crowded.remove(bridge) != nil { wakeNeighbours(of: [bridge]) }
-      tellNeighbours(on: bridge)
+    case .left(let vale):
+      if crowded.remove(vale) != nil { wakeNeighbours(of: [vale]) }
+      tellNeighbours(on: vale)
     case .linkEnded(let id): endLink(id)
     case .interfaceEnded(let name): endInterface(name)
     case .switched(let result): complete(ticket, result)
@@ -148,17 +148,17 @@ extension Server {
       let binding = OpenBinding(
         registration, in: request.namespace, process: client.process, tokenKey: token.key,
         viewer: client.tag)
-      binding.attachment = bound.attachment
+      binding.recipe = bound.recipe
       noteHost(binding)
       binding.user = client.user
-      binding.isStrangers = client.isStranger
+      binding.isUntrusted = client.isUntrusted
       bindings[registration.id] = binding
       tokens[token.key] = registration.id
       token.state = .token(.bound(registration.id))
       client.seen.insert(registration.id)
       client.lastOpen = monotonicNanoseconds()
       introduce(client, to: binding.segment)
-      if let bridge = binding.bridge { tellNeighbours(on: bridge) }
+      if let vale = binding.vale { tellNeighbours(on: vale) }
       log.info(
         "opened",
         metadata: [
@@ -169,7 +169,7 @@ extension Server {
     } catch {
       control.put(
         .release(
-          registration.id, keepsViews: false, request.namespace, bridge: registration.place?.serial)
+          registration.id, keepsViews: false, request.namespace, vale: registration.place?.serial)
       )
       throw error
     }
@@ -180,15 +180,15 @@ extension Server {
     var files = FileTable(
       after: [registration.region.descriptor, registration.segment.memory.descriptor]
         + (registration.place.map { [$0.segment.memory.descriptor] } ?? []))
-    var attachment = MessageWriter()
-    if let rings = bound.attachment {
-      try attachment.put(rings, named: registration.name.rawValue, files: &files)
+    var recipe = MessageWriter()
+    if let rings = bound.recipe {
+      try recipe.put(rings, named: registration.name.rawValue, files: &files)
     }
     let bytes = Message.bytes(.done) {
       $0.put(registration)
       $0.put(registration.place)
-      $0.put(UInt8(bound.attachment == nil ? 0 : 1))
-      $0.put(raw: attachment.bytes)
+      $0.put(UInt8(bound.recipe == nil ? 0 : 1))
+      $0.put(raw: recipe.bytes)
     }
     return (bytes, files.files)
   }

@@ -75,16 +75,16 @@ extension Server {
     switch message.kind {
     case .hello:
       var kept: [OwnedFile] = []
-      answer(reply, isStrangers: connection.isStrangers) { () throws(NetmapError) in
+      answer(reply, isUntrusted: connection.isUntrusted) { () throws(NetmapError) in
         let (answer, files) = try adopt(arrival, through: connection)
         kept = files
         return answer
       }
       withExtendedLifetime(kept) {}
     case .register: register(message, arrival, token: connection, reply)
-    case .attach:
-      answer(reply, isStrangers: connection.isStrangers) { () throws(NetmapError) in
-        try attach(message, arrival, token: connection)
+    case .mapPort:
+      answer(reply, isUntrusted: connection.isUntrusted) { () throws(NetmapError) in
+        try mapPort(message, arrival, token: connection)
       }
     default: break
     }
@@ -120,7 +120,7 @@ extension Server {
     case .portInfo: portInfo(message, arrival, from: client, reply)
     case .control: control(message, arrival, from: client, reply)
     case .list:
-      answer(reply, isStrangers: client.isStranger) { () throws(NetmapError) in
+      answer(reply, isUntrusted: client.isUntrusted) { () throws(NetmapError) in
         try list(message, for: client)
       }
     case .check: check(for: client, reply)
@@ -139,7 +139,7 @@ extension Server {
   /// An untrusted client wakes only the worker, as no other client sleeps for it. The server then
   /// wakes the worker by the worker's own eventfd, of which the untrusted client has no copy.
   private func ring(_ doorbell: UInt32, for client: Client) {
-    if client.role == .stranger {
+    if client.role == .untrusted {
       let now = monotonicNanoseconds()
       guard now >= client.lastWake &+ Self.wakePause else { return }
       client.lastWake = now
@@ -159,11 +159,11 @@ extension Server {
   /// - Returns: Whether the answer was sent.
   @discardableResult
   func send(
-    _ answer: Reply, on reply: PeerSocket, to client: ClientTag? = nil, isStrangers: Bool
+    _ answer: Reply, on reply: PeerSocket, to client: ClientTag? = nil, isUntrusted: Bool
   ) -> Bool {
     do throws(NetmapError) {
       try reply.send(answer.bytes, answer.files)
-      unread.noteAnswer(answer.files.count, on: reply, to: client, isStrangers: isStrangers)
+      unread.noteAnswer(answer.files.count, on: reply, to: client, isUntrusted: isUntrusted)
       return true
     } catch {
       log.debug("an answer cannot be sent", metadata: ["reason": "\(error)"])
@@ -183,11 +183,11 @@ extension Server {
 
   /// Answers a request at once, without the control thread.
   private func answer(
-    _ reply: PeerSocket, isStrangers: Bool, _ body: () throws(NetmapError) -> Reply
+    _ reply: PeerSocket, isUntrusted: Bool, _ body: () throws(NetmapError) -> Reply
   ) {
     reap()
     do throws(NetmapError) {
-      send(try body(), on: reply, isStrangers: isStrangers)
+      send(try body(), on: reply, isUntrusted: isUntrusted)
     } catch {
       log.debug("refused", metadata: ["reason": "\(error)"])
       try? reply.send(Message.refusal(error))

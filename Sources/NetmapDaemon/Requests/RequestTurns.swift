@@ -49,15 +49,15 @@ struct RequestTurns {
   /// Some of them may wait for resources.
   static let trustedMax = 16
   /// The most requests in progress of one untrusted user, and of all untrusted users together.
-  static let strangerMax = 2
-  static let strangersMax = 4
+  static let untrustedUserMax = 2
+  static let untrustedMax = 4
 
   private var waiting: [UInt32: [Request]] = [:]
   /// The users with waiting requests, in the order of their turns.
   private var order: [UInt32] = []
   private var clients: Set<ClientTag> = []
   private var running: [UInt32: Int] = [:]
-  private var strangers = 0
+  private var untrusted = 0
 
   /// How long a request waits for clients to receive earlier answers before the server refuses it,
   /// nanoseconds.
@@ -74,8 +74,8 @@ struct RequestTurns {
   }
 
   /// The requests of all untrusted users that wait or are being decided.
-  var strangersCount: Int {
-    waiting.values.reduce(strangers) { $0 + $1.count { $0.role == .stranger } }
+  var untrustedCount: Int {
+    waiting.values.reduce(untrusted) { $0 + $1.count { $0.role == .untrusted } }
   }
 
   mutating func add(_ request: Request) {
@@ -130,7 +130,7 @@ struct RequestTurns {
     if request.role != .own {
       clients.insert(request.client)
       running[user, default: 0] += 1
-      if request.role == .stranger { strangers += 1 }
+      if request.role == .untrusted { untrusted += 1 }
     }
     return request
   }
@@ -139,8 +139,8 @@ struct RequestTurns {
     switch request.role {
     // The daemon's own requests are part of its work for other clients.
     case .own: return true
-    case .stranger:
-      guard strangers < Self.strangersMax, running[request.user] ?? 0 < Self.strangerMax else {
+    case .untrusted:
+      guard untrusted < Self.untrustedMax, running[request.user] ?? 0 < Self.untrustedUserMax else {
         return false
       }
     case .trusted, .moduleHost:
@@ -154,7 +154,7 @@ struct RequestTurns {
     clients.remove(request.client)
     let left = (running[request.user] ?? 1) - 1
     running[request.user] = left > 0 ? left : nil
-    if request.role == .stranger { strangers -= 1 }
+    if request.role == .untrusted { untrusted -= 1 }
   }
 }
 
@@ -169,7 +169,7 @@ extension Server {
   /// Starts all requests that may be decided now.
   func startRequests() {
     while let request = turns.next({ request in
-      unread.mayAnswer(request.client, isStranger: request.role == .stranger, user: request.user)
+      unread.mayAnswer(request.client, isUntrusted: request.role == .untrusted, user: request.user)
     }) {
       // Put the releases of everything that has ended by now before this request.
       reap()
@@ -191,7 +191,7 @@ extension Server {
     while let request = turns.nextHeldTooLong() {
       lastTicket += 1
       pending[lastTicket] = request
-      let error = UnreadFiles.refusal(of: request.user, isStranger: request.role == .stranger)
+      let error = UnreadFiles.refusal(of: request.user, isUntrusted: request.role == .untrusted)
       log.debug("refused", metadata: ["reason": "\(error)"])
       settle(lastTicket, request, (Message.refusal(error), []))
     }
@@ -213,7 +213,7 @@ extension Server {
     pending[ticket] = nil
     turns.finish(request)
     let isSent = send(
-      reply, on: request.reply, to: request.client, isStrangers: request.role == .stranger)
+      reply, on: request.reply, to: request.client, isUntrusted: request.role == .untrusted)
     guard let connection = connections[request.connection] else { return }
     // The client never learns of the port, and closes the token.
     if !isSent, case .token(.bound(let id)) = connection.state { forget(id, by: request.client) }

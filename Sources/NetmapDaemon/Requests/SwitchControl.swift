@@ -24,7 +24,7 @@ extension Server {
     decide(client, reply) { [self] (ticket) throws(NetmapError) in
       var body = message.body
       let request = try body.takeSwitchRequest()
-      if case .module(let bridge, .choose(let choice)) = request,
+      if case .module(let vale, .choose(let choice)) = request,
         case .loaded = choice
       {
         // The server answers this request when the module works.
@@ -34,8 +34,8 @@ extension Server {
         let seal = arrival.files.dropFirst().first {
           clinux_is_message_socket($0.descriptor) != 0
         }
-        loading[ticket] = LoadRequest(bridge: bridge, choice: choice, sealed: seal)
-        return control.put(.findSwitch(ticket: ticket, bridge))
+        loading[ticket] = LoadRequest(vale: vale, choice: choice, sealed: seal)
+        return control.put(.findSwitch(ticket: ticket, vale))
       }
       control.put(
         .switching(ticket: ticket, request, try namespace(of: arrival), carrier: isolation.tag))
@@ -60,7 +60,7 @@ extension Server {
       let decided = try result.get()
       guard let answer = try carryOut(decided, ticket) else { return }
       if decided.request.isChange {
-        for serial in Set(bindings.values.compactMap(\.bridge)) { tellNeighbours(on: serial) }
+        for serial in Set(bindings.values.compactMap(\.vale)) { tellNeighbours(on: serial) }
       }
       finish(ticket, (Message.bytes(.done) { $0.put(answer) }, []))
     } catch {
@@ -88,7 +88,7 @@ extension Server {
         control.put(.endInterface(made.name, decided.namespace))
         throw error
       }
-    case .leaves(let name, let answer):
+    case .detaches(let name, let answer):
       let finished = ControlThread.Switched(
         request: decided.request, outcome: .done(answer), namespace: nil)
       guard let link = interfaces[name]?.link else {
@@ -134,7 +134,7 @@ extension Server {
     var pairs: [InterfaceLink.Pair] = []
     do throws(NetmapError) {
       for (index, lane) in decided.lanes.enumerated() {
-        let port = unsafe try service.connection.attach(made.port, lane: index)
+        let port = unsafe try service.connection.mapPort(made.port, lane: index)
         pairs.append(InterfaceLink.Pair(interface: lane, port: port))
       }
       let link = try InterfaceLink(pairs, worker: service.worker) { [control] in

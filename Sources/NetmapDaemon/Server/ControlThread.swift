@@ -18,7 +18,7 @@ final class ControlThread: Sendable {
     /// Looks up a port's memory id.
     case portInfo(ticket: UInt64, RegisterRequest, NamespaceFile?)
     /// Ends a binding; see ``Engine/release(_:keepsViews:)``.
-    case release(BindingID, keepsViews: Bool, NamespaceFile?, bridge: UInt64? = nil)
+    case release(BindingID, keepsViews: Bool, NamespaceFile?, vale: UInt64? = nil)
     /// Tells the engine that no process can reach the rings of a released binding any more.
     case forget(BindingID)
     /// Decides a request about switches.
@@ -60,13 +60,13 @@ final class ControlThread: Sendable {
     /// For an attached interface, its ring pairs.
     ///
     /// They belong to the worker that carries the packets.
-    var lanes: [AttachedPort] = []
+    var lanes: [MappedPort] = []
   }
 
   /// The result of a job, or an event for the server.
   enum Answer: Sendable {
     /// A port has left a switch.
-    case left(bridge: UInt64)
+    case left(vale: UInt64)
     /// The two ends of an isolated port, and the port behind it.
     case isolated(Result<Isolation.Opened, NetmapError>)
     /// The worker no longer uses its end of an isolated port.
@@ -92,7 +92,7 @@ final class ControlThread: Sendable {
   struct Bound: Sendable {
     let registration: Registration
     /// Nil for ports that are not interfaces.
-    let attachment: InterfaceAttachment?
+    let recipe: InterfaceRecipe?
   }
 
   private struct State {
@@ -290,7 +290,7 @@ final class ControlThread: Sendable {
       } catch {
         answer(ticket, .memory(.failure(error)))
       }
-    case .release(let id, let keepsViews, let namespace, let bridge):
+    case .release(let id, let keepsViews, let namespace, let vale):
       // Enter the interface's namespace: state that does not vanish by itself is removed from the
       // interface there.
       do throws(NetmapError) {
@@ -300,9 +300,9 @@ final class ControlThread: Sendable {
       } catch {
         engine.release(id, keepsViews: keepsViews)
       }
-      if let bridge {
-        publish(bridge)
-        answer(0, .left(bridge: bridge))
+      if let vale {
+        publish(vale)
+        answer(0, .left(vale: vale))
       }
     case .forget(let id): engine.forget(id)
     case .switching(let ticket, let request, let namespace, let carrier):
@@ -325,14 +325,14 @@ final class ControlThread: Sendable {
           Waiting(job: job, since: start, next: monotonicNanoseconds() + Self.pause))
       }
     case .endInterface(let name, let namespace):
-      let bridge: UInt64?
+      let vale: UInt64?
       do throws(NetmapError) {
-        bridge = try NamespaceFile.within(namespace, home: own) { engine.endInterface(name) }
+        vale = try NamespaceFile.within(namespace, home: own) { engine.endInterface(name) }
       } catch {
-        bridge = engine.endInterface(name)
+        vale = engine.endInterface(name)
       }
       publishAll()
-      if let bridge { answer(0, .left(bridge: bridge)) }
+      if let vale { answer(0, .left(vale: vale)) }
     case .finish(let ticket, let switched): answer(ticket, .switched(.success(switched)))
     case .finishWork(let tag):
       engine.finishLeases(of: tag)
@@ -370,7 +370,7 @@ final class ControlThread: Sendable {
           reason: "a persistent port of that name was removed meanwhile", remedy: "try again")
       }
       for lane in 0..<made.lanes {
-        switched.lanes.append(try engine.attach(made.interface, tag: carrier, lane: lane))
+        switched.lanes.append(try engine.mapPort(made.interface, tag: carrier, lane: lane))
       }
       return switched
     } catch {
@@ -383,7 +383,7 @@ final class ControlThread: Sendable {
     let registration = try engine.attempt(request)
     do throws(NetmapError) {
       return Bound(
-        registration: registration, attachment: try engine.attachment(of: registration))
+        registration: registration, recipe: try engine.recipe(of: registration))
     } catch {
       engine.release(registration.id)
       throw error

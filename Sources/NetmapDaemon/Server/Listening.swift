@@ -93,7 +93,7 @@ extension Server {
     _ = try watch(socket.descriptor, in: queue) { key in
       let connection = Connection(
         key: key, socket, admission, books(of: socket.user, admission),
-        isStrangers: admission.isStranger(socket.user))
+        isUntrusted: admission.isUntrusted(socket.user))
       made = connection
       connections[key] = connection
       return .connection(connection)

@@ -72,7 +72,7 @@ package final class Server {
   var connections: [UInt64: Connection] = [:]
   /// The connections of each user.
   var usage: [UInt32: ConnectionUsage] = [:]
-  let strangersUsage = ConnectionUsage()
+  let untrustedUsage = ConnectionUsage()
 
   var clients: [Int: Client] = [:]
   /// Clients that have ended, while the control thread finishes their leases and exchanges.
@@ -239,10 +239,10 @@ package final class Server {
     for event in urgent.events(capacity: sources.count) {
       if case .death(let client) = sources[event.key] { end(client, because: "it ended") }
     }
-    bury(queue.events(capacity: sources.count))
+    handleHangups(queue.events(capacity: sources.count))
   }
 
-  private func bury(_ events: [EventQueue.Event]) {
+  private func handleHangups(_ events: [EventQueue.Event]) {
     for event in events where event.isOver {
       if case .connection(let connection) = sources[event.key] { hangUp(connection) }
     }
@@ -251,13 +251,13 @@ package final class Server {
   // MARK: - Turns
 
   /// The most messages of one user that the server reads per turn.
-  private static let messagesPerTurn = (trusted: 16, stranger: 4)
+  private static let messagesPerTurn = (trusted: 16, untrusted: 4)
 
   /// Serves peers: at most one message of each connection, and a bounded number of each user's
   /// messages.
   private func serveTurn() {
     let events = queue.events(capacity: sources.count)
-    bury(events)
+    handleHangups(events)
     var ready: [UInt32: [Connection]] = [:]
     for event in events {
       switch sources[event.key] {
@@ -278,8 +278,8 @@ package final class Server {
           continue
         }
         let limit =
-          user != 0 && connection.isStrangers
-          ? Self.messagesPerTurn.stranger : Self.messagesPerTurn.trusted
+          user != 0 && connection.isUntrusted
+          ? Self.messagesPerTurn.untrusted : Self.messagesPerTurn.trusted
         guard round < limit else {
           ready[user] = nil
           continue

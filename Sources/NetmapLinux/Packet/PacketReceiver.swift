@@ -31,10 +31,10 @@ package struct PacketReceiver {
   }
 
   /// The function of the ring driver; its context is an `UnsafeMutablePointer<PacketReceiver>`.
-  package static let synchronize: BackendRing.Synchronize = { context, ring, head, flags in
+  package static let synchronize: RingDriverFunction.Synchronize = { context, ring, head, flags in
     guard let context = unsafe context else { return EIO }
     return unsafe context.assumingMemoryBound(to: PacketReceiver.self).pointee.receive(
-      AttachedRing(calledWith: ring), releasedUpTo: head,
+      MappedRing(calledWith: ring), releasedUpTo: head,
       SyncFlags(rawValue: flags))
   }
 }
@@ -64,7 +64,7 @@ extension PacketReceiver {
     @_noLocks @_noAllocation
   #endif
   private func receive(
-    _ ring: AttachedRing, releasedUpTo head: UInt32, _ flags: SyncFlags
+    _ ring: MappedRing, releasedUpTo head: UInt32, _ flags: SyncFlags
   ) -> Int32 {
     if unsafe cursor.isUnderWay { unsafe repair(ring) }
     guard let tail = unsafe ring.kring.hwtail(below: ring.ring.slotCount) else { return EIO }
@@ -110,7 +110,7 @@ extension PacketReceiver {
   /// The repair that a sync begins with when the process of the former sync was killed in the middle of it. The
   /// cursor says which frames were taken for good.
   @inline(never)
-  private func repair(_ ring: AttachedRing) {
+  private func repair(_ ring: MappedRing) {
     let place = unsafe cursor.load(below: blockCount)
     guard unsafe place.tail < ring.ring.slotCount else { return }
     unsafe ring.kring.store(hwtail: place.tail)
@@ -142,7 +142,7 @@ extension PacketReceiver {
   /// - Returns: Whether the block is empty.
   @inline(__always)
   private func take(
-    _ block: PacketBlock, _ ring: AttachedRing, _ place: inout PacketReceivePlace,
+    _ block: PacketBlock, _ ring: MappedRing, _ place: inout PacketReceivePlace,
     _ writer: inout SlotWriter
   ) -> Bool {
     while place.framesLeft != 0 {
@@ -174,7 +174,7 @@ extension PacketReceiver {
   /// - Returns: False when the ring is full before all of it has been taken.
   @inline(never)
   private func takeRepaired(
-    _ frame: ReceivedFrame, _ block: PacketBlock, _ ring: AttachedRing,
+    _ frame: ReceivedFrame, _ block: PacketBlock, _ ring: MappedRing,
     _ place: inout PacketReceivePlace, _ writer: inout SlotWriter
   ) -> Bool {
     guard let segments = unsafe frame.segmentation() else {
@@ -208,14 +208,14 @@ extension PacketReceiver {
   /// Asks the kernel how many packets it dropped since it was last asked (packet(7),
   /// `PACKET_STATISTICS`: reading resets it).
   @inline(never)
-  private func countKernelDrops(_ ring: AttachedRing) {
+  private func countKernelDrops(_ ring: MappedRing) {
     unsafe ring.kring.count(.systemCalls)
     unsafe ring.kring.countDrop(.kernel, kernelDrops())
   }
 
   @_semantics("no_performance_analysis")
   @inline(never)
-  private func clearError(_ ring: AttachedRing) {
+  private func clearError(_ ring: MappedRing) {
     unsafe ring.kring.count(.systemCalls)
     var code: CInt = 0
     var size = socklen_t(MemoryLayout<CInt>.size)

@@ -37,10 +37,10 @@ package struct PacketSender {
   }
 
   /// The function of the ring driver; its context is an `UnsafeMutablePointer<PacketSender>`.
-  package static let synchronize: BackendRing.Synchronize = { context, ring, head, _ in
+  package static let synchronize: RingDriverFunction.Synchronize = { context, ring, head, _ in
     guard let context = unsafe context else { return EIO }
     return unsafe context.assumingMemoryBound(to: PacketSender.self).pointee.transmit(
-      AttachedRing(calledWith: ring), upTo: head)
+      MappedRing(calledWith: ring), upTo: head)
   }
 }
 
@@ -74,7 +74,7 @@ extension PacketSender {
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
-  private func transmit(_ ring: AttachedRing, upTo head: UInt32) -> Int32 {
+  private func transmit(_ ring: MappedRing, upTo head: UInt32) -> Int32 {
     guard var place = unsafe cursor.load(below: frameCount, ring.ring.slotCount) else { return EIO }
     // The place is right about hwcur. A process that was killed may not have stored hwcur in the kring.
     unsafe ring.kring.store(hwcur: place.slot)
@@ -94,7 +94,7 @@ extension PacketSender {
   }
 
   @inline(__always)
-  private func store(_ ring: AttachedRing, _ place: PacketTransmitPlace) {
+  private func store(_ ring: MappedRing, _ place: PacketTransmitPlace) {
     unsafe cursor.store(place)
     unsafe ring.kring.store(hwcur: place.slot)
   }
@@ -106,7 +106,7 @@ extension PacketSender {
 
   /// Takes over frames that a process published before it was killed, and that the place does not include.
   @inline(__always)
-  private func adopt(_ ring: AttachedRing, _ place: inout PacketTransmitPlace) {
+  private func adopt(_ ring: MappedRing, _ place: inout PacketTransmitPlace) {
     while unsafe place.underWay < frameCount, unsafe frame(place.next).isWaiting {
       let slot = unsafe frame(place.next).slotAfter
       if unsafe slot < ring.ring.slotCount { place.slot = slot }
@@ -117,7 +117,7 @@ extension PacketSender {
 
   /// Gives the application back the slots of frames that have been sent.
   @inline(__always)
-  private func reclaim(_ ring: AttachedRing, _ place: inout PacketTransmitPlace) {
+  private func reclaim(_ ring: MappedRing, _ place: inout PacketTransmitPlace) {
     var after = UInt32.max
     var oldest = unsafe place.oldest(of: frameCount)
     while place.underWay != 0, unsafe frame(oldest).isAvailable {
@@ -133,7 +133,7 @@ extension PacketSender {
 
   /// Copies packets into frames, as long as there are packets and free frames.
   @inline(__always)
-  private func fill(_ ring: AttachedRing, _ place: inout PacketTransmitPlace, upTo head: UInt32) {
+  private func fill(_ ring: MappedRing, _ place: inout PacketTransmitPlace, upTo head: UInt32) {
     var slot = place.slot
     var packets: UInt64 = 0
     var bytes: UInt64 = 0
@@ -187,7 +187,7 @@ extension PacketSender {
   /// counted as a drop here, because the kernel would drop it without reporting it.
   @inline(__always)
   private func gather(
-    _ ring: AttachedRing, from first: UInt32, upTo head: UInt32, into target: TransmitFrame,
+    _ ring: MappedRing, from first: UInt32, upTo head: UInt32, into target: TransmitFrame,
     _ place: PacketTransmitPlace
   ) -> Gathered {
     var slot = first
@@ -246,7 +246,7 @@ extension PacketSender {
   /// - Returns: 0, also when the interface cannot take more now; `EIO` when the interface has disappeared.
   @_semantics("no_performance_analysis")
   @inline(never)
-  private func kick(_ ring: AttachedRing, _ place: PacketTransmitPlace) -> Int32 {
+  private func kick(_ ring: MappedRing, _ place: PacketTransmitPlace) -> Int32 {
     unsafe ring.kring.count(.systemCalls)
     let sent = unsafe send(socket, nil, 0, CInt(MSG_DONTWAIT))
     let failure = sent < 0 ? errno : 0

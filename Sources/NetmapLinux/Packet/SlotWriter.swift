@@ -6,7 +6,7 @@ internal import NetmapCore
 /// all. The application sees no packet before the caller stores ``tail`` in the kring.
 @unsafe
 struct SlotWriter {
-  private let ring: AttachedRing
+  private let ring: MappedRing
   private let ownership: BufferOwnership
   /// The slot to write next.
   private(set) var tail: UInt32
@@ -21,7 +21,7 @@ struct SlotWriter {
 
   @inline(__always)
   init(
-    _ ring: AttachedRing, from first: UInt32, releasedUpTo head: UInt32,
+    _ ring: MappedRing, from first: UInt32, releasedUpTo head: UInt32,
     _ ownership: BufferOwnership
   ) {
     unsafe self.ring = unsafe ring

@@ -11,10 +11,10 @@ internal import Synchronization
 
 extension XDPReceive {
   /// The ring driver's function for a receive ring; `context` is an `UnsafeMutablePointer<XDPReceive>`.
-  package static let synchronize: BackendRing.Synchronize = { context, ring, head, _ in
+  package static let synchronize: RingDriverFunction.Synchronize = { context, ring, head, _ in
     guard let context = unsafe context else { return EIO }
     return unsafe context.assumingMemoryBound(to: XDPReceive.self).pointee.synchronize(
-      AttachedRing(calledWith: ring), upTo: head)
+      MappedRing(calledWith: ring), upTo: head)
   }
 }
 
@@ -39,7 +39,7 @@ extension XDPReceive {
     @_noLocks @_noAllocation
   #endif
   func synchronize(
-    _ port: AttachedRing, upTo head: UInt32
+    _ port: MappedRing, upTo head: UInt32
   ) -> Int32 {
     if unsafe state.isUnderWay { unsafe repair(port) }
     guard let cursors = unsafe port.cursors(of: ledger) else { return EIO }
@@ -62,7 +62,7 @@ extension XDPReceive {
   /// The slot before `hwcur` has kept its buffer so far. It posts the buffer now, and the last slot that was given
   /// back keeps its own.
   @inline(__always)
-  private func post(_ port: AttachedRing, from first: UInt32, upTo head: UInt32) {
+  private func post(_ port: MappedRing, from first: UInt32, upTo head: UInt32) {
     let ring = unsafe port.ring
     guard first != head else { return }
     var position = unsafe fill.position
@@ -92,7 +92,7 @@ extension XDPReceive {
   ///   - tail: `hwtail`, as this sync has found it.
   ///   - head: `hwcur`, as this sync has left it.
   @inline(__always)
-  private func take(_ port: AttachedRing, at tail: UInt32, upTo head: UInt32) {
+  private func take(_ port: MappedRing, at tail: UInt32, upTo head: UInt32) {
     let (ring, kring) = unsafe (port.ring, port.kring)
     let first = unsafe frames.position
     // At most as many as there are free slots.
@@ -139,7 +139,7 @@ extension XDPReceive {
   /// here on the buffer belongs to the application.
   @inline(__always)
   private func show(
-    _ frame: xdp_desc, _ port: AttachedRing, at slot: UInt32
+    _ frame: xdp_desc, _ port: MappedRing, at slot: UInt32
   ) {
     var buffer = unsafe common.buffer(at: frame.addr)
     var length = frame.len
@@ -167,7 +167,7 @@ extension XDPReceive {
   /// - Returns: False when no slot of the ring has posted `buffer`, and this slot does not already show it.
   @inline(never)
   private func exchange(
-    _ buffer: UInt32, _ mine: UInt32, _ port: AttachedRing, at slot: UInt32
+    _ buffer: UInt32, _ mine: UInt32, _ port: MappedRing, at slot: UInt32
   ) -> Bool {
     guard let other = unsafe ledger.slot(of: buffer), unsafe mine < ledger.bufferCount else {
       // A process that was killed may have shown this packet, in this slot, before it could commit that.
@@ -186,7 +186,7 @@ extension XDPReceive {
   @_semantics("no_performance_analysis")
   @inline(never)
   private func move(
-    _ buffer: UInt32, from offset: Int, _ frame: xdp_desc, _ port: AttachedRing
+    _ buffer: UInt32, from offset: Int, _ frame: xdp_desc, _ port: MappedRing
   ) {
     guard unsafe buffer < common.ownership.count else { return }
     let chunk = unsafe common.memory + Int(common.chunk(buffer))

@@ -13,7 +13,7 @@ struct XDPCursors {
   let hwtail: UInt32
 }
 
-extension AttachedRing {
+extension MappedRing {
   /// The cursors, which other processes can write, each loaded once; nil when one is out of range, or the
   /// ring does not have the size that the ledger was made for.
   @inline(__always)
@@ -29,7 +29,7 @@ extension AttachedRing {
 extension XDPTransmit {
   /// Called with the ring's lock held.
   @inline(never)
-  func repair(_ port: AttachedRing) {
+  func repair(_ port: MappedRing) {
     let ring = unsafe port.ring
     let last = unsafe state.committed()
     if unsafe last.position == frames.position, unsafe last.slot < ring.slotCount {
@@ -50,7 +50,7 @@ extension XDPTransmit {
 extension XDPReceive {
   /// Called with the ring's lock held.
   @inline(never)
-  func repair(_ port: AttachedRing) {
+  func repair(_ port: MappedRing) {
     let ring = unsafe port.ring
     unsafe state.finishExchange(in: ledger)
     let posted = unsafe state.committed()

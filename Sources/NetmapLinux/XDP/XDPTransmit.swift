@@ -7,10 +7,10 @@ internal import Synchronization
 
 extension XDPTransmit {
   /// The ring driver's function for a transmit ring; `context` is an `UnsafeMutablePointer<XDPTransmit>`.
-  package static let synchronize: BackendRing.Synchronize = { context, ring, head, _ in
+  package static let synchronize: RingDriverFunction.Synchronize = { context, ring, head, _ in
     guard let context = unsafe context else { return EIO }
     return unsafe context.assumingMemoryBound(to: XDPTransmit.self).pointee.synchronize(
-      AttachedRing(calledWith: ring), upTo: head)
+      MappedRing(calledWith: ring), upTo: head)
   }
 }
 
@@ -19,7 +19,7 @@ extension XDPTransmit {
     @_noLocks @_noAllocation
   #endif
   func synchronize(
-    _ port: AttachedRing, upTo head: UInt32
+    _ port: MappedRing, upTo head: UInt32
   ) -> Int32 {
     if unsafe state.isUnderWay { unsafe repair(port) }
     guard let cursors = unsafe port.cursors(of: ledger) else { return EIO }
@@ -42,7 +42,7 @@ extension XDPTransmit {
   /// - Returns: The new `hwcur`.
   @inline(__always)
   private func publish(
-    _ port: AttachedRing, from first: UInt32, upTo head: UInt32
+    _ port: MappedRing, from first: UInt32, upTo head: UInt32
   ) -> UInt32 {
     let (ring, kring) = unsafe (port.ring, port.kring)
     var next = first
@@ -92,7 +92,7 @@ extension XDPTransmit {
   ///   or more bytes than can be sent; then no part of the packet is sent.
   @inline(__always)
   private func publishPacket(
-    _ port: AttachedRing, from first: UInt32, to end: UInt32, at start: UInt32
+    _ port: MappedRing, from first: UInt32, to end: UInt32, at start: UInt32
   ) -> (position: UInt32, bytes: UInt64)? {
     let ring = unsafe port.ring
     var position = start
@@ -143,7 +143,7 @@ extension XDPTransmit {
 
   /// Takes back the buffers of a packet that is not sent after all.
   @inline(never)
-  private func withdraw(_ port: AttachedRing, from first: UInt32, through last: UInt32) {
+  private func withdraw(_ port: MappedRing, from first: UInt32, through last: UInt32) {
     var index = first
     while true {
       unsafe ledger.withdraw(index, common.ownership)
@@ -163,7 +163,7 @@ extension XDPTransmit {
   ///
   /// - Returns: False when the interface has disappeared.
   @inline(__always)
-  private func kick(_ port: AttachedRing) -> Bool {
+  private func kick(_ port: MappedRing) -> Bool {
     var calls = unsafe max(frames.size / 16, 64)
     while calls != 0, unsafe frames.isPending() && frames.needsWakeup {
       calls &-= 1
@@ -185,7 +185,7 @@ extension XDPTransmit {
 
   /// Records which descriptors the kernel has completed.
   @inline(__always)
-  private func reclaim(_ port: AttachedRing) {
+  private func reclaim(_ port: MappedRing) {
     var position = unsafe completions.position
     let count = unsafe completions.count(from: position)
     if count == 0 { return }
@@ -207,7 +207,7 @@ extension XDPTransmit {
   /// Doing it again changes nothing. A sync does it again if the process of the former sync was killed before it
   /// released the completions.
   @inline(__always)
-  private func complete(_ buffer: UInt32, _ bit: UInt8, _ port: AttachedRing) {
+  private func complete(_ buffer: UInt32, _ bit: UInt8, _ port: MappedRing) {
     var index = unsafe state.expected
     if unsafe index >= ledger.slotCount || ledger[index] != buffer {
       guard let found = unsafe ledger.slot(of: buffer) else { return }
@@ -226,7 +226,7 @@ extension XDPTransmit {
   ///   - tail: `hwtail`, as this sync has found it.
   ///   - end: `hwcur`, as this sync has left it.
   @inline(__always)
-  private func giveBack(_ port: AttachedRing, after tail: UInt32, upTo end: UInt32) {
+  private func giveBack(_ port: MappedRing, after tail: UInt32, upTo end: UInt32) {
     let ring = unsafe port.ring
     var index = unsafe ring.next(tail)
     while index != end, unsafe outstanding[index] == 0 {

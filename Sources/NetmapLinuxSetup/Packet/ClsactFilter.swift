@@ -11,7 +11,7 @@ internal import NetmapCore
 @safe
 final class ClsactFilter: Sendable {
   /// The name of the BPF program, which identifies netmap's filters.
-  static let programName = "netmap_blind"
+  static let programName = "netmap_drop"
 
   /// How many processes may have a filter on one interface; handles are `1...limit`.
   private static let limit: UInt32 = 16

@@ -8,7 +8,7 @@ internal import NetmapCore
 /// A program at tc ingress drops every packet, after packet sockets have seen it. A bpf_link (tcx, Linux 6.6) holds
 /// the program, so the kernel detaches it when the last process that has the link ends. On older kernels a
 /// ``ClsactFilter`` holds it.
-final class HostBlind: AttachedBlind {
+final class HostIngressDrop: AttachedIngressDrop {
   private let link: BPFLink?
   private let filter: ClsactFilter?
 
@@ -21,7 +21,7 @@ final class HostBlind: AttachedBlind {
   ///   - avoidingLinks: Whether to do this as on a kernel without tcx.
   /// - Throws: ``NetmapError`` `EPERM` without the necessary rights, or the error of the kernel.
   init(_ interface: LinuxInterface, avoidingLinks: Bool) throws(NetmapError) {
-    let object = try BPFObject(BPFObjectCode.packetBlind, for: interface.name)
+    let object = try BPFObject(BPFObjectCode.packetIngressDrop, for: interface.name)
     let program = try object.program(ClsactFilter.programName)
     if !avoidingLinks {
       var failure: CInt = 0

@@ -6,19 +6,19 @@ internal import NetmapLinux
 ///
 /// It is for drivers and kernels without AF_XDP, and for processes without the right to load BPF programs. It
 /// copies each packet once in either direction, and needs `CAP_NET_RAW`.
-package struct PacketRung: BackendRung {
+package struct PacketCandidate: BackendCandidate {
   /// How to drop host ingress. Otherwise the host would see the received packets as well.
-  package enum Blinding: Sendable {
+  package enum IngressDropMethod: Sendable {
     /// tcx, else clsact, else not at all.
     case automatic
     /// clsact, as on kernels before 6.6; for tests.
     case clsact
   }
 
-  private let blinding: Blinding
+  private let ingressDropMethod: IngressDropMethod
 
-  package init(blinding: Blinding = .automatic) {
-    self.blinding = blinding
+  package init(ingressDropMethod: IngressDropMethod = .automatic) {
+    self.ingressDropMethod = ingressDropMethod
   }
 
   package var name: PortSpecification.BackendChoice.Name { .packet }
@@ -31,7 +31,7 @@ package struct PacketRung: BackendRung {
         reason: "its MTU, \(interface.mtu), is above \(PacketTransmitLayout.mtuLimit) bytes",
         remedy: "lower it: ip link set \(interface.name) mtu \(PacketTransmitLayout.mtuLimit)")
     }
-    return PacketDriver(interface, blinding)
+    return PacketDriver(interface, ingressDropMethod)
   }
 }
 
@@ -45,16 +45,16 @@ final class PacketDriver: InterfaceDriver {
   }
 
   private let interface: LinuxInterface
-  private let blinding: PacketRung.Blinding
+  private let ingressDropMethod: PacketCandidate.IngressDropMethod
   private nonisolated(unsafe) var rings: [Key: PacketRing] = [:]
-  private nonisolated(unsafe) var blind: (any AttachedBlind)?
+  private nonisolated(unsafe) var ingressDrop: (any AttachedIngressDrop)?
   private nonisolated(unsafe) var whyShared: String?
   /// The fanout group of the receiving sockets, when the interface has several queues.
   private nonisolated(unsafe) var group: UInt16?
 
-  init(_ interface: LinuxInterface, _ blinding: PacketRung.Blinding) {
+  init(_ interface: LinuxInterface, _ ingressDropMethod: PacketCandidate.IngressDropMethod) {
     self.interface = interface
-    self.blinding = blinding
+    self.ingressDropMethod = ingressDropMethod
   }
 
   var remarks: [String] {
@@ -113,7 +113,7 @@ final class PacketDriver: InterfaceDriver {
         receiving: ring, on: interface, socket: freshSocket(), words: words(for: ring)
       ) { (socket) throws(NetmapError) in
         if interface.receiveQueues > 1 { unsafe group = try socket.joinFanout(group) }
-        blindHost()
+        dropHostIngress()
       }
     }
   }
@@ -123,30 +123,30 @@ final class PacketDriver: InterfaceDriver {
       forKey: Key(direction: ring.direction, index: ring.index))
     stopped?.drain()
     guard unsafe !rings.keys.contains(where: { $0.direction == .receive }) else { return }
-    unsafe blind = nil
+    unsafe ingressDrop = nil
     unsafe whyShared = nil
     unsafe group = nil
   }
 
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendAttachment {
+  func recipe(for ring: RingPlacement) throws(NetmapError) -> RingDriverRecipe {
     let key = unsafe Key(direction: ring.direction, index: ring.index)
     guard let ring = unsafe rings[key] else {
       throw NetmapError(
         .noSuchDevice, "attach", interface.name, reason: "the ring has not been started")
     }
-    var result = ring.backendAttachment
+    var result = ring.interfaceRecipe
     // The link keeps the program attached after this process has ended.
-    if let link = unsafe blind?.linkDescriptor { result.held = [link] }
+    if let link = unsafe ingressDrop?.linkDescriptor { result.held = [link] }
     return result
   }
 
   /// Drops host ingress if this process has the right to. Without that right the port still works, and ``remarks``
   /// says that it is shared with the host.
-  private func blindHost() {
-    guard unsafe blind == nil, unsafe whyShared == nil else { return }
+  private func dropHostIngress() {
+    guard unsafe ingressDrop == nil, unsafe whyShared == nil else { return }
     do throws(NetmapError) {
-      unsafe blind = try interface.rights.blind(
-        interface, avoidingLinks: blinding == .clsact)
+      unsafe ingressDrop = try interface.rights.ingressDrop(
+        interface, avoidingLinks: ingressDropMethod == .clsact)
     } catch {
       unsafe whyShared = "\(error.reason)\(error.remedy.isEmpty ? "" : "; \(error.remedy)")"
     }

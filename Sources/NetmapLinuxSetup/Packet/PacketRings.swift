@@ -15,7 +15,7 @@ final class PacketRing {
 
   private let socket: PacketSocket
   private let words: Words
-  private let attachment: PacketAttachment
+  private let recipe: PacketRecipe
   /// This process's view of the ring.
   private let half: PacketHalf
 
@@ -34,7 +34,7 @@ final class PacketRing {
   ) throws(NetmapError) {
     self.socket = socket
     self.words = words
-    attachment = unsafe PacketAttachment(
+    recipe = unsafe PacketRecipe(
       .receive, stateOffset: words.offset, slots: Int(ring.ring.slotCount), mtu: interface.mtu)
     let layout = unsafe PacketReceiveLayout(slots: Int(ring.ring.slotCount))
     try socket.set(PACKET_IGNORE_OUTGOING, 1, "setsockopt(PACKET_IGNORE_OUTGOING)")
@@ -48,7 +48,7 @@ final class PacketRing {
     socket.setClosed(true)
     try socket.bind(protocol: Int(ETH_P_ALL))
     try prepare(socket)
-    half = try Self.half(attachment, socket, words, interface)
+    half = try Self.half(recipe, socket, words, interface)
     _ = unsafe half.receiver.kernelDrops()
     unsafe half.receiver.begin(at: ring.kring.hwtail(below: ring.ring.slotCount) ?? 0)
     socket.setClosed(false)
@@ -68,7 +68,7 @@ final class PacketRing {
   ) throws(NetmapError) {
     self.socket = socket
     self.words = words
-    attachment = unsafe PacketAttachment(
+    recipe = unsafe PacketRecipe(
       .transmit, stateOffset: words.offset, slots: Int(ring.ring.slotCount), mtu: interface.mtu)
     let layout = unsafe PacketTransmitLayout(
       slots: Int(ring.ring.slotCount), mtu: interface.mtu)
@@ -83,32 +83,32 @@ final class PacketRing {
     request.tp_frame_nr = UInt32(layout.frameCount)
     try socket.makeRing(PACKET_TX_RING, request)
     try socket.bind(protocol: 0)
-    half = try Self.half(attachment, socket, words, interface)
+    half = try Self.half(recipe, socket, words, interface)
     unsafe half.sender.begin(at: ring.kring.hwcur(below: ring.ring.slotCount) ?? 0)
   }
 
   private static func half(
-    _ attachment: PacketAttachment, _ socket: PacketSocket, _ words: Words,
+    _ recipe: PacketRecipe, _ socket: PacketSocket, _ words: Words,
     _ interface: LinuxInterface
   ) throws(NetmapError) -> PacketHalf {
     try PacketHalf(
-      attachment, socket: OwnedFile(try OwnedFile.duplicate(socket.descriptor)),
+      recipe, socket: OwnedFile(try OwnedFile.duplicate(socket.descriptor)),
       state: words.memory, memory: words.port, subject: interface.name)
   }
 
   /// Waits, 20 ms at most, until the kernel has taken the packets of a transmit ring. A few milliseconds are
   /// enough, unless the interface is down.
   func drain() {
-    guard attachment.direction == .transmit else { return }
+    guard recipe.direction == .transmit else { return }
     for _ in 0..<20 where unsafe !half.sender.drain() { usleep(1000) }
   }
 
   /// The recipe of the ring driver, for this process and others.
-  var backendAttachment: BackendAttachment {
-    let kind: LinuxDataHalves.Kind =
-      attachment.direction == .transmit ? .packetTransmit : .packetReceive
-    return BackendAttachment(
-      kind: kind.rawValue, numbers: attachment.numbers,
+  var interfaceRecipe: RingDriverRecipe {
+    let kind: LinuxRingDrivers.Kind =
+      recipe.direction == .transmit ? .packetTransmit : .packetReceive
+    return RingDriverRecipe(
+      kind: kind.rawValue, numbers: recipe.numbers,
       files: [socket.descriptor, words.memory.descriptor])
   }
 }

@@ -5,7 +5,7 @@ internal import NetmapLinux
 internal import Synchronization
 
 /// AF_XDP in one mode, as a backend candidate.
-struct XDPRung: BackendRung {
+struct XDPCandidate: BackendCandidate {
   let name = PortSpecification.BackendChoice.Name.xdp
   let mode: PortSpecification.BackendChoice.Mode?
   let memory: XDPMemory
@@ -30,7 +30,7 @@ final class XDPDriver: InterfaceDriver {
     let transmit: XDPRing
     let receive: XDPRing
     /// The numbers from which other processes make their view. The direction is that of the receive ring.
-    let attachment: XDPAttachment
+    let recipe: XDPRecipe
     let ownership: BufferOwnership
     /// Rings that have been started at least once.
     var rings: [Direction: Ring] = unsafe [:]
@@ -89,21 +89,21 @@ final class XDPDriver: InterfaceDriver {
       transmitSlots: slots.transmitSlots, receiveSlots: slots.receiveSlots,
       bufferCount: buffers.count)
     let state = try stateMemory(layout, pairs: max(slots.transmitRings, slots.receiveRings))
-    var attachment = XDPAttachment(
+    var recipe = XDPRecipe(
       .transmit, stateOffset: index * layout.byteCount, layout: layout, ringSize: socket.ringSize,
       memoryOffset: buffers.offset, chunkSize: chunkSize, headroom: region.layout.headroom,
       longestChain: longestChain,
       mayOverlap: socket.binding.isMultiBuffer && mode != .zerocopy)
-    state.clear(at: attachment.stateOffset, count: layout.byteCount)
+    state.clear(at: recipe.stateOffset, count: layout.byteCount)
     let memory = try region.portMemory
     let file = OwnedFile(try OwnedFile.duplicate(socket.file))
     let transmit = try XDPRing(
-      attachment, socket: file, state: state, memory: memory, subject: interface.name)
-    attachment.direction = .receive
+      recipe, socket: file, state: state, memory: memory, subject: interface.name)
+    recipe.direction = .receive
     let receive = try XDPRing(
-      attachment, socket: file, state: state, memory: memory, subject: interface.name)
+      recipe, socket: file, state: state, memory: memory, subject: interface.name)
     unsafe pairs[index] = Pair(
-      socket: socket, transmit: transmit, receive: receive, attachment: attachment,
+      socket: socket, transmit: transmit, receive: receive, recipe: recipe,
       ownership: region.ownership)
   }
 
@@ -152,7 +152,7 @@ final class XDPDriver: InterfaceDriver {
     // The ledgers are in memory that outlives the socket.
     guard let state = unsafe state else { return }
     let lent = unsafe XDPReturn(
-      state: state.base + pair.attachment.stateOffset, pair.attachment.layout, pair.ownership)
+      state: state.base + pair.recipe.stateOffset, pair.recipe.layout, pair.ownership)
     let rings = unsafe pair.rings
     let isZeroCopy = pair.socket.binding.isZeroCopy
     discard(pair)
@@ -165,15 +165,15 @@ final class XDPDriver: InterfaceDriver {
   /// Drops the last reference to the socket.
   private func discard(_ pair: consuming Pair) {}
 
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> BackendAttachment {
+  func recipe(for ring: RingPlacement) throws(NetmapError) -> RingDriverRecipe {
     guard let pair = unsafe pairs[ring.index], let state = unsafe state else {
       throw NetmapError(
         .inputOutput, "attach", interface.name, reason: "the ring pair is not active")
     }
-    let kind: LinuxDataHalves.Kind =
+    let kind: LinuxRingDrivers.Kind =
       unsafe ring.direction == .transmit ? .xdpTransmit : .xdpReceive
-    var result = BackendAttachment(
-      kind: kind.rawValue, numbers: pair.attachment.numbers,
+    var result = RingDriverRecipe(
+      kind: kind.rawValue, numbers: pair.recipe.numbers,
       files: [pair.socket.file, state.descriptor])
     // The link keeps the program attached after this process has ended.
     if let program = unsafe program { result.held = [program.linkDescriptor] }

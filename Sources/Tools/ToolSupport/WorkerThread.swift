@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import NetmapCore
 
 /// A thread whose blocking system calls other threads can interrupt.
 package final class WorkerThread {
@@ -11,22 +12,11 @@ package final class WorkerThread {
   package init?(_ body: @escaping @Sendable () -> Void) {
     // For interrupt(): the handler does nothing, but the signal ends system calls with EINTR.
     StopSignals.handle(SIGURG) { _ in }
-    let start = unsafe Unmanaged.passRetained(ThreadStart(body))
-    var thread = pthread_t()
-    let code = unsafe pthread_create(
-      &thread, nil,
-      { context in
-        // The thread inherits its creator's signal mask, which may block the signal.
-        StopSignals.change(SIG_UNBLOCK, [SIGURG])
-        if let context = unsafe context {
-          unsafe Unmanaged<ThreadStart>.fromOpaque(context).takeRetainedValue().run()
-        }
-        return nil
-      }, start.toOpaque())
-    guard code == 0 else {
-      unsafe start.release()
-      return nil
+    let thread = try? EngineThread.start("worker") {
+      StopSignals.change(SIG_UNBLOCK, [SIGURG])
+      body()
     }
+    guard let thread else { return nil }
     self.thread = thread
   }
 
@@ -59,12 +49,4 @@ package final class WorkerThread {
 
   /// Number of online CPUs.
   package static var cpuCount: Int { max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN))) }
-}
-
-private final class ThreadStart: Sendable {
-  let run: @Sendable () -> Void
-
-  init(_ run: @escaping @Sendable () -> Void) {
-    self.run = run
-  }
 }

@@ -24,20 +24,20 @@ struct ModuleHosting: ParsableArguments {
   /// - Throws: ``NetmapError`` when the module does not start; the host has reported that to
   ///   netmapd.
   func runs(_ address: DaemonAddress) throws(NetmapError) -> Bool {
-    let errand: ModuleHostProcess.Errand
+    let source: ModuleHostProcess.OrderSource
     if moduleSeal {
-      errand = .sealed(4, report: 5)
+      source = .sealed(4, report: 5)
     } else if let moduleHost {
-      errand = .told(
+      source = .told(
         .init(
-          bridge: moduleSwitch, path: moduleHost,
+          vale: moduleSwitch, path: moduleHost,
           configuration: String(moduleConfiguration.dropFirst()),
           fallback: SwitchModuleChoice.Fallback(rawValue: moduleFallback) ?? .learning),
         user: moduleUser, group: moduleGroup)
     } else {
       return false
     }
-    try ModuleHostProcess(channel: 3, address: address, errand).run()
+    try ModuleHostProcess(channel: 3, address: address, source).run()
     return true
   }
 }

@@ -136,9 +136,9 @@ struct EngineErrorTests {
   func noRings(selection: RingSelection) throws {
     let engine = try Engine(interfaces: FakeInterfaces(["bare0": .pairs(2)]))
     let port = try TestPort(engine, "bare0", selection, flags: [.transmitOnly, .receiveOnly])
-    #expect(port.attached.transmitCount == 0)
-    #expect(port.attached.receiveCount == 0)
-    #expect(port.attached.scan([.receive, .transmit]).isEmpty)
+    #expect(port.mapped.transmitCount == 0)
+    #expect(port.mapped.receiveCount == 0)
+    #expect(port.mapped.scan([.receive, .transmit]).isEmpty)
   }
 }
 
@@ -251,10 +251,10 @@ struct DirectoryTests {
   }
 
   @Test("another mapping of it reads the same")
-  func attached() throws {
+  func mapped() throws {
     let engine = try Engine()
     let other = try Directory(
-      attaching: SharedMemory(attaching: engine.directory.memory.descriptor, readOnly: true))
+      mapping: SharedMemory(mapping: engine.directory.memory.descriptor, readOnly: true))
     let port = try TestPort(engine, "a{1", hints: .slots(2))
     #expect(other.entries == engine.directory.entries)
     #expect(other.process(of: port.tag) == 1)

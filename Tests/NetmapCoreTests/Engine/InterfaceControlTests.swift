@@ -2,7 +2,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-@Suite("Interfaces: the control half")
+@Suite("Interfaces: the control side")
 struct InterfaceControlTests {
   let interfaces = FakeInterfaces.probed(.pairs(3))
   let engine: Engine

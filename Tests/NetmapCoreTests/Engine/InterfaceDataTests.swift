@@ -1,7 +1,7 @@
 import NetmapCore
 import Testing
 
-@Suite("Interfaces: the data half")
+@Suite("Interfaces: the ring driver")
 struct InterfaceDataTests {
   let interfaces = FakeInterfaces.probed(.fake)
   let engine: Engine
@@ -42,7 +42,7 @@ struct InterfaceDataTests {
     let port = try TestPort(engine, "fake0", .oneHardware(0))
     port.tx().sync(.forceReclaim)
     port.rx().sync(.forceRead)
-    _ = port.attached.scan([.receive, .transmit])
+    _ = port.mapped.scan([.receive, .transmit])
     #expect(fake.pairs[0].flagsSeen.prefix(2) == [.forceReclaim, .forceRead])
     #expect(fake.pairs[0].flagsSeen.dropFirst(2).allSatisfy { $0 == [] })
   }
@@ -196,8 +196,8 @@ struct InterfaceDataTests {
     #expect(tx.tail == tail)
     #expect(rx.tail == 0)
     #expect(tx.lockHolder == 0)
-    #expect(port.attached.scan(.receive) == .error)
-    #expect(port.attached.scan(.transmit).contains(.error))
+    #expect(port.mapped.scan(.receive) == .error)
+    #expect(port.mapped.scan(.transmit).contains(.error))
     fake.pairs[0].fail(with: 0)
     tx.sync()
     #expect(rx.receive() == [1, 2])
@@ -211,7 +211,7 @@ struct InterfaceDataTests {
       #expect(ring.sync() == .failed)
     }
     #expect(fake.pairs[0].flagsSeen.isEmpty)
-    #expect(port.attached.scan(.receive).contains(.error))
+    #expect(port.mapped.scan(.receive).contains(.error))
   }
 
   @Test("a broken ring is reset without the backend seeing it; receiving goes on")

@@ -35,13 +35,13 @@ struct RingSelectionBindingTests {
     let transmit = flags.contains(.receiveOnly) ? [] : Array(choice.transmit)
     let receive = flags.contains(.transmitOnly) ? [] : Array(choice.receive)
     #expect(
-      (0..<port.attached.transmitCount).map { Int(port.tx($0).field(16, as: UInt16.self)) }
+      (0..<port.mapped.transmitCount).map { Int(port.tx($0).field(16, as: UInt16.self)) }
         == transmit)
     #expect(
-      (0..<port.attached.receiveCount).map { Int(port.rx($0).field(16, as: UInt16.self)) }
+      (0..<port.mapped.receiveCount).map { Int(port.rx($0).field(16, as: UInt16.self)) }
         == receive)
     #expect(port.registration.geometry == .fake, "the answer tells all rings of the port")
-    #expect(port.attached.record.flags == flags)
+    #expect(port.mapped.record.flags == flags)
   }
 
   @Test("exclusive: only an overlap of rings conflicts", arguments: choices, choices)
@@ -73,8 +73,8 @@ struct RingSelectionBindingTests {
         "tx0": PortGeometry(transmitRings: 2, receiveRings: 0, transmitSlots: 4)
       ]))
     let port = try TestPort(engine, "tx0", .oneHardware(1))
-    #expect(port.attached.transmitCount == 1)
-    #expect(port.attached.receiveCount == 0)
-    #expect(port.attached.scan(.receive).isEmpty, "asked for input it is never ready")
+    #expect(port.mapped.transmitCount == 1)
+    #expect(port.mapped.receiveCount == 0)
+    #expect(port.mapped.scan(.receive).isEmpty, "asked for input it is never ready")
   }
 }

@@ -7,17 +7,17 @@ import pipe_peer
 @Suite("One port, two mappings")
 struct TwoMappingTests {
   /// The end `name` of a pipe, attached again from its descriptors, at other addresses.
-  static func attachAgain(_ port: TestPort) throws -> AttachedPort {
-    try attach(
-      port, SharedMemory(attaching: port.registration.region.descriptor),
-      SyncSegment(attaching: SharedMemory(attaching: port.registration.segment.memory.descriptor)),
+  static func attachAgain(_ port: TestPort) throws -> MappedPort {
+    try mapPort(
+      port, SharedMemory(mapping: port.registration.region.descriptor),
+      SyncSegment(mapping: SharedMemory(mapping: port.registration.segment.memory.descriptor)),
       binding: port.registration.bindingIndex)
   }
 
-  static func attach(
+  static func mapPort(
     _ port: TestPort, _ region: SharedMemory, _ segment: SyncSegment, binding: Int
-  ) throws -> AttachedPort {
-    unsafe try AttachedPort(
+  ) throws -> MappedPort {
+    unsafe try MappedPort(
       region: region, segment: segment, binding: binding, tag: port.tag,
       doorbells: port.engine.doorbells)
   }
@@ -27,7 +27,7 @@ struct TwoMappingTests {
     let pipe = try TestPipe(
       RingGeometryHints(transmitSlots: 8, receiveSlots: 4, transmitRings: 2, receiveRings: 1))
     let other = try Self.attachAgain(pipe.slave)
-    let mine = pipe.master.attached
+    let mine = pipe.master.mapped
     let apart =
       unsafe other.region.base != mine.region.base
       && other.segment.memory.base != mine.segment.memory.base
@@ -69,7 +69,7 @@ struct TwoMappingTests {
     let segment = pipe.master.registration.segment
     for index in [2, 255, 256, -1] {
       let error = #expect(throws: NetmapError.self) {
-        try Self.attach(pipe.master, region, segment, binding: index)
+        try Self.mapPort(pipe.master, region, segment, binding: index)
       }
       #expect(error?.code == .invalidArgument)
       #expect(error?.description.contains("binding \(index)") == true)
@@ -83,7 +83,7 @@ struct TwoMappingTests {
     let pipe = try TestPipe()
     let tiny = try SharedMemory(creating: "tiny", byteCount: 4096)
     let error = #expect(throws: NetmapError.self) {
-      try Self.attach(pipe.master, tiny, pipe.master.registration.segment, binding: 0)
+      try Self.mapPort(pipe.master, tiny, pipe.master.registration.segment, binding: 0)
     }
     #expect(error?.code == .invalidArgument)
     #expect(error?.description.contains("transmit ring 0") == true)
@@ -101,7 +101,7 @@ struct TwoMappingTests {
       PeerJob(.receive, packets: packets, batch: batch, waiting: waiting), setup.place,
       engine: setup.engine, registration: setup.far.registration)
     let traffic = PeerTraffic(
-      setup.near.attached, setup.sleeper,
+      setup.near.mapped, setup.sleeper,
       PeerJob(.send, packets: packets, batch: batch, waiting: waiting))
     let sent = try traffic.run()
     let received = try thread.join()
@@ -128,7 +128,7 @@ struct TwoProcessTests {
       PeerJob(far, packets: packets, batch: batch, waiting: waiting), setup.place,
       engine: setup.engine, registration: setup.far.registration)
     let traffic = PeerTraffic(
-      setup.near.attached, setup.sleeper,
+      setup.near.mapped, setup.sleeper,
       PeerJob(near, packets: packets, batch: batch, waiting: waiting))
     let summary = Result { () throws(NetmapError) in try traffic.run() }
     if case .failure = summary { process.kill() }

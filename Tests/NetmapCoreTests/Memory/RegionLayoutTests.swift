@@ -54,8 +54,8 @@ struct RegionLayoutTests {
   @Test(
     "buffer 0 begins 256 bytes into the first chunk, and more in other colors", arguments: shapes)
   func headroom(parameters: RegionParameters) {
-    let bases = (0..<RegionLayout.colors).map { color in
-      let layout = RegionLayout(parameters, color: color)
+    let bases = (0..<RegionLayout.cacheColors).map { cacheColor in
+      let layout = RegionLayout(parameters, cacheColor: cacheColor)
       let end = layout.bufferBase + layout.buffers.count * layout.buffers.size
       #expect(end <= layout.byteCount)
       #expect(layout.headroom + 1514 <= 2048, "a chunk still holds an Ethernet frame")
@@ -63,18 +63,18 @@ struct RegionLayoutTests {
     }
     #expect(bases == [256, 320, 384, 448, 512])
     #expect(RegionLayout(parameters).headroom == 256)
-    #expect(RegionLayout(parameters, color: RegionLayout.colors).headroom == 256)
+    #expect(RegionLayout(parameters, cacheColor: RegionLayout.cacheColors).headroom == 256)
   }
 
   @Test("private regions made one after the other differ in color, the shared one has none")
-  func colors() throws {
+  func cacheColors() throws {
     let parameters = RegionParameters(
       interfaceCount: 1, ringSize: 256, ringCount: 2, bufferCount: 4)
     let headrooms = try (2...7).map {
       try Region(id: $0, isPrivate: true, parameters).layout.headroom
     }
     for (one, next) in zip(headrooms, headrooms.dropFirst()) { #expect(abs(one - next) >= 128) }
-    #expect(Set(headrooms).count == RegionLayout.colors)
+    #expect(Set(headrooms).count == RegionLayout.cacheColors)
   }
 
   @Test("objects are as large as asked and aligned as the ABI wants", arguments: shapes)

@@ -10,7 +10,7 @@ struct SharedMemoryTests {
     let memory = try SharedMemory(creating: "test", byteCount: 5000)
     #expect(memory.byteCount == pageRounded(5000))
     #expect(memory.load(at: 4992, as: UInt64.self) == 0)
-    let other = try SharedMemory(attaching: memory.descriptor)
+    let other = try SharedMemory(mapping: memory.descriptor)
     #expect(unsafe other.base != memory.base)
     #expect(other.byteCount == memory.byteCount)
     memory.store(UInt64(42), at: 16)
@@ -21,14 +21,14 @@ struct SharedMemoryTests {
   func lifetime() throws {
     var memory: SharedMemory? = try SharedMemory(creating: "test", byteCount: 1)
     memory?.store(UInt32(7), at: 0)
-    let other = try SharedMemory(attaching: #require(memory).descriptor)
+    let other = try SharedMemory(mapping: #require(memory).descriptor)
     memory = nil
     #expect(other.load(at: 0, as: UInt32.self) == 7)
   }
 
   @Test("what is no file of memory cannot be attached")
   func badDescriptor() {
-    let error = #expect(throws: NetmapError.self) { try SharedMemory(attaching: -1) }
+    let error = #expect(throws: NetmapError.self) { try SharedMemory(mapping: -1) }
     #expect(error?.code == .badDescriptor)
     #expect(error?.description.contains("descriptor -1") == true)
   }
@@ -39,33 +39,33 @@ struct SharedMemoryTests {
       "test", UInt32(CLINUX_MFD_CLOEXEC | CLINUX_MFD_ALLOW_SEALING))
     defer { close(file) }
     try #require(ftruncate(file, 8192) == 0)
-    let error = #expect(throws: NetmapError.self) { try SharedMemory(attaching: file) }
+    let error = #expect(throws: NetmapError.self) { try SharedMemory(mapping: file) }
     #expect(error?.code == .invalidArgument)
     #expect(error?.reason.contains("F_SEAL_SHRINK") == true)
     try #require(fcntl(file, CInt(CLINUX_F_ADD_SEALS), CInt(CLINUX_F_SEAL_SHRINK)) == 0)
-    #expect(try SharedMemory(attaching: file).byteCount == 8192)
+    #expect(try SharedMemory(mapping: file).byteCount == 8192)
     // A pipe or a folder has no seals at all.
     let folder = unsafe open("/", O_RDONLY)
     defer { close(folder) }
-    #expect(throws: NetmapError.self) { try SharedMemory(attaching: folder) }
+    #expect(throws: NetmapError.self) { try SharedMemory(mapping: folder) }
   }
 
   @Test("two mappings of one memory are known to be one, and two memories to be two")
   func identity() throws {
     let memory = try SharedMemory(creating: "test", byteCount: 1)
     let other = try SharedMemory(creating: "test", byteCount: 1)
-    #expect(try SharedMemory(attaching: memory.descriptor).identity == memory.identity)
+    #expect(try SharedMemory(mapping: memory.descriptor).identity == memory.identity)
     #expect(memory.identity != other.identity)
   }
 
   @Test("a sync segment of another layout is refused")
   func otherLayout() throws {
     let short = try SharedMemory(creating: "test", byteCount: 1)
-    #expect(throws: NetmapError.self) { try SyncSegment(attaching: short) }
+    #expect(throws: NetmapError.self) { try SyncSegment(mapping: short) }
     let zero = try SharedMemory(creating: "test", byteCount: 1 << 20)
-    let error = #expect(throws: NetmapError.self) { try SyncSegment(attaching: zero) }
+    let error = #expect(throws: NetmapError.self) { try SyncSegment(mapping: zero) }
     #expect(error?.code == .invalidArgument)
     #expect(error?.reason == "it is something else")
-    #expect(throws: NetmapError.self) { try Directory(attaching: zero) }
+    #expect(throws: NetmapError.self) { try Directory(mapping: zero) }
   }
 }

@@ -179,8 +179,8 @@ struct PipeGeometryTests {
     #expect(
       slave.registration.geometry
         == PortGeometry(transmitRings: 2, receiveRings: 3, transmitSlots: 8, receiveSlots: 16))
-    #expect(master.attached.transmitCount == 3)
-    #expect(slave.attached.receiveCount == 3)
+    #expect(master.mapped.transmitCount == 3)
+    #expect(slave.mapped.receiveCount == 3)
     #expect(master.tx(2).count == 16)
     #expect(slave.tx(1).count == 8)
   }
@@ -232,7 +232,7 @@ struct PipeGeometryTests {
         transmitSlots: 512, receiveSlots: 512, transmitRings: rings, receiveRings: rings)
     }
     let port = try TestPort(engine, "a{1", hints: hints(251))
-    #expect(port.attached.transmitCount == 251)
+    #expect(port.mapped.transmitCount == 251)
     #expect(port.rx(250).count == 512)
     let error = #expect(throws: NetmapError.self) { try TestPort(engine, "b{1", hints: hints(252)) }
     #expect(error?.code == .invalidArgument)
@@ -282,8 +282,8 @@ struct PipeGeometryTests {
     let engine = try Engine()
     let master = try TestPort(
       engine, "a{1", .oneHardware(1), flags: .transmitOnly, hints: Self.hints)
-    #expect(master.attached.transmitCount == 1)
-    #expect(master.attached.receiveCount == 0)
+    #expect(master.mapped.transmitCount == 1)
+    #expect(master.mapped.receiveCount == 0)
     master.tx().send([1, 2])
     let wrong = try TestPort(engine, "a}1", .oneHardware(0), flags: .receiveOnly)
     #expect(wrong.rx().receive().isEmpty)

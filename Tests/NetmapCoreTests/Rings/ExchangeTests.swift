@@ -22,12 +22,12 @@ struct ExchangeTests {
       source.rx().sync()
     }
 
-    var note: ExchangeNote { unsafe source.rx().attached.kring.exchangeNote }
+    var note: ExchangeNote { unsafe source.rx().mapped.kring.exchangeNote }
 
     /// What `forward` of three packets does, up to some point.
     func exchange(pairs: Int, half: Bool, publishing heads: Int) {
-      let (from, to) = unsafe (source.rx().attached.ring, target.tx().attached.ring)
-      unsafe note.begin(source.attached.exchangeOwner, at: 0, to: to, at: 0)
+      let (from, to) = unsafe (source.rx().mapped.ring, target.tx().mapped.ring)
+      unsafe note.begin(source.mapped.exchangeOwner, at: 0, to: to, at: 0)
       for pair in 0..<UInt32(pairs + (half ? 1 : 0)) {
         let packet = unsafe from.load(pair)
         let word = SlotWord(
@@ -49,9 +49,9 @@ struct ExchangeTests {
   @Test(
     "every buffer is in one place and every packet in one ring, whichever end goes first",
     arguments: stages, [true, false])
-  func ends(stage: (Int, Bool, Int), sourceFirst: Bool) throws {
+  func ends(testbed: (Int, Bool, Int), sourceFirst: Bool) throws {
     let fixture = try Fixture()
-    fixture.exchange(pairs: stage.0, half: stage.1, publishing: stage.2)
+    fixture.exchange(pairs: testbed.0, half: testbed.1, publishing: testbed.2)
     if sourceFirst {
       fixture.source.close()
       fixture.target.close()
@@ -67,15 +67,15 @@ struct ExchangeTests {
     fixture.source = try TestPort(fixture.engine, "a}1")
     let left = fixture.source.rx().receive()
     #expect(passed + left == [1, 2, 3, 4, 5])
-    #expect(passed.count == stage.0)
+    #expect(passed.count == testbed.0)
     #expect(unsafe fixture.note.batch == nil)
     #expect(fixture.engine.check().findings == [])
   }
 
   @Test("a client that dies while others still have its bindings: the same", arguments: stages)
-  func dies(stage: (Int, Bool, Int)) throws {
+  func dies(testbed: (Int, Bool, Int)) throws {
     let fixture = try Fixture()
-    fixture.exchange(pairs: stage.0, half: stage.1, publishing: stage.2)
+    fixture.exchange(pairs: testbed.0, half: testbed.1, publishing: testbed.2)
     fixture.engine.finishExchanges(of: fixture.feeder.tag)
     #expect(unsafe fixture.note.batch != nil, "another client's")
     fixture.engine.finishExchanges(of: fixture.source.tag)
@@ -101,7 +101,7 @@ struct ExchangeTests {
   func damaged() throws {
     let fixture = try Fixture()
     var random = SystemRandomNumberGenerator()
-    let kring = unsafe fixture.source.rx().attached.kring.base + KRingLayout.exchange
+    let kring = unsafe fixture.source.rx().mapped.kring.base + KRingLayout.exchange
     for _ in 0..<20_000 {
       for word in 0..<4 {
         let value: UInt64 =
@@ -117,7 +117,7 @@ struct ExchangeTests {
       }
       unsafe kring.storeBytes(of: fixture.source.tag.rawValue, toByteOffset: 8, as: UInt64.self)
       if Bool.random(using: &random) {
-        let ring = unsafe fixture.target.tx().attached.ring
+        let ring = unsafe fixture.target.tx().mapped.ring
         unsafe kring.storeBytes(of: UInt64(ring.buffers - ring.base), as: UInt64.self)
       }
       fixture.engine.finishExchanges(of: fixture.source.tag)

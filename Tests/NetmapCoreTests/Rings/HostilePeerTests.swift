@@ -12,7 +12,7 @@ struct HostilePeerTests {
   /// Syncs a ring whose application leaves it broken, while a thread stores nonsense in a word of its kring.
   private func sync(_ ring: TestRing, _ rounds: Int, writing offset: Int) {
     let isOver = Flag()
-    nonisolated(unsafe) let word = unsafe (ring.attached.kring.base + offset)
+    nonisolated(unsafe) let word = unsafe (ring.mapped.kring.base + offset)
       .assumingMemoryBound(to: Atomic<UInt32>.self)
     let thread = BackgroundThread {
       while !isOver.isSet.load(ordering: .relaxed) {
@@ -64,10 +64,10 @@ struct HostilePeerTests {
       for value in [UInt64.max & ~127, UInt64(Int.max) & ~127, UInt64(Int.max) - 767] {
         let engine = try Engine()
         let port = try TestPort(engine, "netmap:far{1")
-        unsafe port.tx().attached.kring.base.storeBytes(
+        unsafe port.tx().mapped.kring.base.storeBytes(
           of: value, toByteOffset: field, as: UInt64.self)
         #expect(throws: NetmapError.self) {
-          _ = try engine.attach(port.registration, tag: port.tag)
+          _ = try engine.mapPort(port.registration, tag: port.tag)
         }
       }
     }
@@ -82,7 +82,7 @@ struct HostilePeerTests {
       record.interfaceOffset = offset
       port.registration.segment.store(record, at: port.registration.bindingIndex)
       #expect(throws: NetmapError.self) {
-        _ = try engine.attach(port.registration, tag: port.tag)
+        _ = try engine.mapPort(port.registration, tag: port.tag)
       }
     }
   }
@@ -90,7 +90,7 @@ struct HostilePeerTests {
   @Test("counters of any value can be added up")
   func counters() throws {
     let pipe = try TestPipe(.slots(8))
-    let kring = unsafe pipe.slave.rx().attached.kring
+    let kring = unsafe pipe.slave.rx().mapped.kring
     for field in stride(from: KRingLayout.counters, to: KRingLayout.position, by: 8) {
       unsafe kring.base.storeBytes(of: UInt64.max, toByteOffset: field, as: UInt64.self)
     }

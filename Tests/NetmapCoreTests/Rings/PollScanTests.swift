@@ -17,10 +17,10 @@ struct PollScanTests {
     if packets { pipe.slave.tx().send([1]) }
     let transmit: Readiness = space ? .transmit : []
     let receive: Readiness = packets ? .receive : []
-    #expect(pipe.master.attached.scan(.receive) == receive)
-    #expect(pipe.master.attached.scan(.transmit) == transmit)
-    #expect(pipe.master.attached.scan([.receive, .transmit]) == receive.union(transmit))
-    #expect(pipe.master.attached.scan([]) == [])
+    #expect(pipe.master.mapped.scan(.receive) == receive)
+    #expect(pipe.master.mapped.scan(.transmit) == transmit)
+    #expect(pipe.master.mapped.scan([.receive, .transmit]) == receive.union(transmit))
+    #expect(pipe.master.mapped.scan([]) == [])
   }
 
   @Test(
@@ -30,7 +30,7 @@ struct PollScanTests {
     let pipe = try Self.pipe(rings: 2)
     pipe.master.tx(0).put([1])
     pipe.master.tx(1).put([2])
-    _ = pipe.master.attached.scan(wanted)
+    _ = pipe.master.mapped.scan(wanted)
     #expect(pipe.slave.rx(0).receive() == [1])
     #expect(pipe.slave.rx(1).receive() == [2])
   }
@@ -41,11 +41,11 @@ struct PollScanTests {
     let master = try TestPort(engine, "a{1", flags: .noTransmitPoll, hints: .slots(8))
     let slave = try TestPort(engine, "a}1")
     master.tx().put([1])
-    _ = master.attached.scan(.receive)
-    _ = master.attached.scan([])
+    _ = master.mapped.scan(.receive)
+    _ = master.mapped.scan([])
     #expect(slave.rx().receive().isEmpty)
     #expect(master.tx().counters.syncs == 0)
-    #expect(master.attached.scan(.transmit) == .transmit)
+    #expect(master.mapped.scan(.transmit) == .transmit)
     #expect(slave.rx().receive() == [1])
   }
 
@@ -53,7 +53,7 @@ struct PollScanTests {
   func outputAlone() throws {
     let pipe = try Self.pipe()
     pipe.slave.tx().send([1])
-    for _ in 0..<3 { _ = pipe.master.attached.scan(.transmit) }
+    for _ in 0..<3 { _ = pipe.master.mapped.scan(.transmit) }
     #expect(pipe.master.rx().counters.syncs == 0)
     #expect(pipe.master.rx().tail == 0)
   }
@@ -62,7 +62,7 @@ struct PollScanTests {
   func nothingPending() throws {
     let pipe = try Self.pipe(rings: 2)
     pipe.master.tx(1).put([1])
-    _ = pipe.master.attached.scan(.receive)
+    _ = pipe.master.mapped.scan(.receive)
     #expect(pipe.master.tx(0).counters.syncs == 0)
     #expect(pipe.master.tx(1).counters.syncs == 1)
   }
@@ -71,7 +71,7 @@ struct PollScanTests {
   func spaceFound() throws {
     let pipe = try Self.pipe(rings: 3)
     pipe.master.tx(2).put([1])
-    #expect(pipe.master.attached.scan(.transmit) == .transmit)
+    #expect(pipe.master.mapped.scan(.transmit) == .transmit)
     #expect((0..<3).map { pipe.master.tx($0).counters.syncs } == [1, 0, 1])
     #expect(pipe.slave.rx(2).receive() == [1])
   }
@@ -80,7 +80,7 @@ struct PollScanTests {
   func twoPasses() throws {
     let pipe = try Self.pipe()
     pipe.master.tx().send(0..<7)
-    #expect(pipe.master.attached.scan([.receive, .transmit]).isEmpty)
+    #expect(pipe.master.mapped.scan([.receive, .transmit]).isEmpty)
     #expect(pipe.master.rx().counters.syncs == 2)
     #expect(pipe.master.tx().counters.syncs == 3, "one for sending, two for looking")
   }
@@ -90,18 +90,18 @@ struct PollScanTests {
     let pipe = try Self.pipe()
     let rx = pipe.slave.rx()
     pipe.master.tx().send([1, 2, 3])
-    #expect(pipe.slave.attached.scan(.receive) == .receive)
-    #expect(pipe.slave.attached.scan(.receive) == .receive, "as long as nobody takes them")
+    #expect(pipe.slave.mapped.scan(.receive) == .receive)
+    #expect(pipe.slave.mapped.scan(.receive) == .receive, "as long as nobody takes them")
     rx.cur = 3
-    #expect(pipe.slave.attached.scan(.receive).isEmpty, "all seen, none released")
+    #expect(pipe.slave.mapped.scan(.receive).isEmpty, "all seen, none released")
     #expect(rx.visible == [1, 2, 3])
     pipe.master.tx().send([4])
-    #expect(pipe.slave.attached.scan(.receive) == .receive, "more than that has come")
+    #expect(pipe.slave.mapped.scan(.receive) == .receive, "more than that has come")
     rx.head = 2
-    #expect(pipe.slave.attached.scan(.receive) == .receive)
+    #expect(pipe.slave.mapped.scan(.receive) == .receive)
     rx.cur = 4
     rx.head = 4
-    #expect(pipe.slave.attached.scan(.receive).isEmpty)
+    #expect(pipe.slave.mapped.scan(.receive).isEmpty)
   }
 
   @Test("output is ready while cur is not at tail: cur at tail waits for more room")
@@ -109,14 +109,14 @@ struct PollScanTests {
     let pipe = try Self.pipe()
     let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
     tx.send(0..<5)
-    #expect(pipe.master.attached.scan(.transmit) == .transmit)
+    #expect(pipe.master.mapped.scan(.transmit) == .transmit)
     tx.cur = tx.tail
-    #expect(pipe.master.attached.scan(.transmit).isEmpty)
+    #expect(pipe.master.mapped.scan(.transmit).isEmpty)
     #expect(tx.space == 2)
     rx.sync()
     rx.move(to: 1)
     rx.sync()
-    #expect(pipe.master.attached.scan(.transmit) == .transmit)
+    #expect(pipe.master.mapped.scan(.transmit) == .transmit)
     #expect(tx.space == 3)
   }
 
@@ -124,10 +124,10 @@ struct PollScanTests {
   func alwaysSyncs() throws {
     let pipe = try Self.pipe()
     pipe.master.tx().send([1, 2])
-    _ = pipe.slave.attached.scan(.receive)
+    _ = pipe.slave.mapped.scan(.receive)
     pipe.slave.rx().move(to: 1)
     pipe.master.tx().send([3])
-    _ = pipe.slave.attached.scan(.receive)
+    _ = pipe.slave.mapped.scan(.receive)
     #expect(pipe.slave.rx().position == 1)
     #expect(pipe.slave.rx().visible == [2, 3])
   }
@@ -137,11 +137,11 @@ struct PollScanTests {
     let pipe = try Self.pipe(rings: 2)
     pipe.slave.tx(1).send([1])
     pipe.master.rx(0).head = 99
-    #expect(pipe.master.attached.scan(.receive) == [.error, .receive])
-    #expect(pipe.master.attached.scan(.receive) == .receive)
+    #expect(pipe.master.mapped.scan(.receive) == [.error, .receive])
+    #expect(pipe.master.mapped.scan(.receive) == .receive)
     pipe.master.tx(0).head = 99
-    #expect(pipe.master.attached.scan([]) == .error)
-    #expect(pipe.master.attached.scan([]) == [])
+    #expect(pipe.master.mapped.scan([]) == .error)
+    #expect(pipe.master.mapped.scan([]) == [])
   }
 
   @Test("a receive ring that had to be reset is synced anyway, and its packets are reported")
@@ -149,7 +149,7 @@ struct PollScanTests {
     let pipe = try Self.pipe()
     pipe.slave.tx().send([1])
     pipe.master.rx().cur = 99
-    #expect(pipe.master.attached.scan(.receive) == [.error, .receive])
+    #expect(pipe.master.mapped.scan(.receive) == [.error, .receive])
     #expect(pipe.master.rx().visible == [1])
   }
 
@@ -159,7 +159,7 @@ struct PollScanTests {
     pipe.slave.tx(0).send([1])
     pipe.slave.tx(1).send([2])
     #expect(pipe.master.rx(0).lock(pipe.slave.tag))
-    #expect(pipe.master.attached.scan(.receive) == .receive)
+    #expect(pipe.master.mapped.scan(.receive) == .receive)
     #expect(pipe.master.rx(0).tail == 0)
     #expect(pipe.master.rx(1).visible == [2])
     pipe.master.rx(0).unlock()
@@ -174,6 +174,6 @@ struct PollScanTests {
     peer.tx().send([1])
     let port = try TestPort(engine, "a{1", flags: flags)
     #expect(
-      port.attached.scan([.receive, .transmit]) == (flags == .transmitOnly ? .transmit : .receive))
+      port.mapped.scan([.receive, .transmit]) == (flags == .transmitOnly ? .transmit : .receive))
   }
 }

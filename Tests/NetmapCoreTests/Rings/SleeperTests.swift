@@ -110,7 +110,7 @@ struct SleeperTests {
     others[2].tx().send([7])
     ends[0].tx().put([1])
     ends[1].tx().put([2])
-    var items = ends.map { Sleeper.Item(port: $0.attached, wanted: .receive) }
+    var items = ends.map { Sleeper.Item(port: $0.mapped, wanted: .receive) }
     var none: [pollfd] = []
     #expect(try sleeper.wait(for: &items, and: &none, timeout: nil) == 1)
     #expect(items.map(\.ready) == [[], [], .receive])
@@ -124,7 +124,7 @@ struct SleeperTests {
     let sleeper = pipe.slave.sleeper()
     let file = eventfd(0, CInt(EFD_CLOEXEC))
     defer { close(file) }
-    var items = [Sleeper.Item(port: pipe.slave.attached, wanted: .receive)]
+    var items = [Sleeper.Item(port: pipe.slave.mapped, wanted: .receive)]
     var others = [pollfd(fd: file, events: Int16(POLLIN), revents: 0)]
     #expect(try sleeper.wait(for: &items, and: &others, timeout: 1_000_000) == 0)
     let writer = thread(pipe.slave) { port in
@@ -329,20 +329,20 @@ struct SleeperTests {
   func tooMany() throws {
     let pipe = try TestPipe()
     let bells = try (0..<80).map { _ in try pipe.engine.doorbells.acquire() }
-    let sure = bells.map { pipe.slave.attached.arm(.receive, as: .doorbell($0)) }
+    let sure = bells.map { pipe.slave.mapped.arm(.receive, as: .doorbell($0)) }
     #expect(sure[..<60].allSatisfy { $0 })
     #expect(!sure[70])
     #expect(!sure[79])
     // A wake-up rings everybody and makes room again.
     pipe.master.tx().send([1])
-    #expect(pipe.slave.attached.arm(.receive, as: .doorbell(bells[79])))
+    #expect(pipe.slave.mapped.arm(.receive, as: .doorbell(bells[79])))
   }
 
   @Test("a sleeper that cannot be listed still notices what comes")
   func unlisted() throws {
     let pipe = try TestPipe()
     for _ in 0..<80 {
-      _ = try pipe.slave.attached.arm(.receive, as: .doorbell(pipe.engine.doorbells.acquire()))
+      _ = try pipe.slave.mapped.arm(.receive, as: .doorbell(pipe.engine.doorbells.acquire()))
     }
     let sleeper = pipe.slave.sleeper()
     #expect(try pipe.slave.wait(sleeper, for: .receive, milliseconds: 5).isEmpty)

@@ -24,11 +24,11 @@ struct SlotValidationTests {
     for pointer in Self.values {
       for limit in Self.values {
         for length: UInt16 in [0, 60, 2048, .max] {
-          unsafe ring.attached.kring.offsetMask = .max
-          unsafe ring.attached.kring.offsetMax = limit
+          unsafe ring.mapped.kring.offsetMask = .max
+          unsafe ring.mapped.kring.offsetMax = limit
           let buffer = ring[0].bufferIndex
           ring[0] = Slot(bufferIndex: buffer, length: length, pointer: pointer)
-          let slot = unsafe ring.attached.readSlot(0, ownership)
+          let slot = unsafe ring.mapped.readSlot(0, ownership)
           #expect(slot.buffer == buffer)
           #expect(slot.offset >= 0 && slot.length >= 0 && slot.offset + slot.length <= 2048)
           #expect(slot.offset == Int(min(pointer, limit, 2048)))
@@ -49,15 +49,15 @@ struct SlotValidationTests {
       while !isDone.load(ordering: .relaxed) {
         index &+= 1
         let value = Self.values[index % Self.values.count]
-        unsafe shared.attached.kring.offsetMask = value
-        unsafe shared.attached.kring.offsetMax = Self.values[index / 5 % Self.values.count]
+        unsafe shared.mapped.kring.offsetMask = value
+        unsafe shared.mapped.kring.offsetMax = Self.values[index / 5 % Self.values.count]
         unsafe shared[0] = Slot(
           bufferIndex: index % 3 == 0 ? other : index % 7 == 0 ? .max : buffer,
           length: UInt16(truncatingIfNeeded: index), pointer: ~value)
       }
     }
     for _ in 0..<300_000 {
-      let slot = unsafe ring.attached.lendSlot(0, probe.region.ownership)
+      let slot = unsafe ring.mapped.lendSlot(0, probe.region.ownership)
       guard slot.offset >= 0, slot.length >= 0, slot.offset + slot.length <= 2048,
         slot.buffer == 0 || probe.region.ownership.takeBack(slot.buffer)
       else {

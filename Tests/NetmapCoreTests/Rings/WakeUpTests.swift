@@ -66,7 +66,7 @@ struct WakeUpTests {
     func sleep(_ port: TestPort, onDescriptors: Bool) -> BackgroundThread {
       thread(port) { port in
         let sleeper = port.sleeper()
-        var items = [Sleeper.Item(port: port.attached, wanted: .receive)]
+        var items = [Sleeper.Item(port: port.mapped, wanted: .receive)]
         var others = onDescriptors ? [Self.silentDescriptor()] : []
         defer { for entry in others { close(entry.fd) } }
         let count = try? sleeper.wait(for: &items, and: &others, timeout: 10_000_000_000)
@@ -127,7 +127,7 @@ struct WakeUpTests {
     let thread = thread(pipe.slave) { port in
       defer { done.add() }
       unblockSignal(SIGUSR2)
-      var items = [Sleeper.Item(port: port.attached, wanted: .receive)]
+      var items = [Sleeper.Item(port: port.mapped, wanted: .receive)]
       var others = onDescriptors ? [Self.silentDescriptor()] : []
       defer { for entry in others { close(entry.fd) } }
       do throws(NetmapError) {

@@ -74,7 +74,7 @@ extension TestPort {
   func wait(
     _ sleeper: Sleeper, for wanted: Readiness, milliseconds: UInt64? = 10_000
   ) throws(NetmapError) -> Readiness {
-    var items = [Sleeper.Item(port: attached, wanted: wanted)]
+    var items = [Sleeper.Item(port: mapped, wanted: wanted)]
     var none: [pollfd] = []
     let start = monotonicNanoseconds()
     let count = try sleeper.wait(

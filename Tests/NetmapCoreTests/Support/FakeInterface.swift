@@ -7,7 +7,7 @@ import Synchronization
 /// It does what a real backend must do with buffers that leave the application's hands: it lends each
 /// one by its owner byte, remembers by itself which buffer it put where, and believes no slot.
 final class FakeInterface: InterfaceBackend {
-  /// A call of the control half.
+  /// A call of the control side.
   enum Call: Hashable {
     case activate(Int)
     case deactivate(Int)
@@ -56,14 +56,14 @@ final class FakeInterface: InterfaceBackend {
     pairs[index].giveBack()
   }
 
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> RingAttachment {
+  func driverSource(for ring: RingPlacement) throws(NetmapError) -> RingDriverSource {
     let pair = unsafe pairs[ring.index]
     unsafe pair.place(ring)
     let context = unsafe Unmanaged.passUnretained(pair).toOpaque()
     return unsafe .here(
       ring.direction == .transmit
-        ? BackendRing(context: context, synchronize: fakeTransmit)
-        : BackendRing(context: context, synchronize: fakeReceive))
+        ? RingDriverFunction(context: context, synchronize: fakeTransmit)
+        : RingDriverFunction(context: context, synchronize: fakeReceive))
   }
 
   /// Calls so far, in order.
@@ -123,7 +123,7 @@ extension PortGeometry {
   }
 }
 
-/// The data half of one ring pair: frames wait here between transmit and receive.
+/// The ring driver of one ring pair: frames wait here between transmit and receive.
 final class FakePair: @unchecked Sendable {
   @safe private struct State {
     var frames: [(bytes: [UInt8], more: Bool)] = []
@@ -181,7 +181,7 @@ final class FakePair: @unchecked Sendable {
     }
   }
 
-  fileprivate func transmit(_ port: AttachedRing, upTo head: UInt32, _ flags: SyncFlags) -> Int32 {
+  fileprivate func transmit(_ port: MappedRing, upTo head: UInt32, _ flags: SyncFlags) -> Int32 {
     let (ring, kring) = unsafe (port.ring, port.kring)
     var frames: [(bytes: [UInt8], more: Bool)] = []
     var lent: [UInt32] = []
@@ -211,7 +211,7 @@ final class FakePair: @unchecked Sendable {
     return 0
   }
 
-  fileprivate func receive(_ port: AttachedRing, upTo head: UInt32, _ flags: SyncFlags) -> Int32 {
+  fileprivate func receive(_ port: MappedRing, upTo head: UInt32, _ flags: SyncFlags) -> Int32 {
     let (ring, kring) = unsafe (port.ring, port.kring)
     let waitWord = unsafe port.waitWord
     return withState { state in
@@ -255,7 +255,7 @@ private func fakeTransmit(
   _ context: UnsafeMutableRawPointer?, _ ring: UnsafeRawPointer, _ head: UInt32, _ flags: UInt32
 ) -> Int32 {
   unsafe withPair(context) { pair in
-    let port = unsafe AttachedRing(calledWith: ring)
+    let port = unsafe MappedRing(calledWith: ring)
     return unsafe pair.transmit(port, upTo: head, SyncFlags(rawValue: flags))
   }
 }
@@ -264,7 +264,7 @@ private func fakeReceive(
   _ context: UnsafeMutableRawPointer?, _ ring: UnsafeRawPointer, _ head: UInt32, _ flags: UInt32
 ) -> Int32 {
   unsafe withPair(context) { pair in
-    let port = unsafe AttachedRing(calledWith: ring)
+    let port = unsafe MappedRing(calledWith: ring)
     return unsafe pair.receive(port, upTo: head, SyncFlags(rawValue: flags))
   }
 }

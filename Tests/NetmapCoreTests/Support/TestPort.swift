@@ -5,7 +5,7 @@ import NetmapCore
 final class TestPort {
   let engine: Engine
   let registration: Registration
-  let attached: AttachedPort
+  let mapped: MappedPort
   let tag: ClientTag
   private var isOpen = true
 
@@ -20,7 +20,7 @@ final class TestPort {
         name: try PortName(name), selection: selection, flags: flags, memoryID: memoryID,
         hints: hints, extraBuffers: extraBuffers, offsets: offsets))
     tag = try engine.addClient(process: 1)
-    attached = try engine.attach(registration, tag: tag, stampsAlways: stampsAlways)
+    mapped = try engine.mapPort(registration, tag: tag, stampsAlways: stampsAlways)
   }
 
   deinit { close() }
@@ -34,10 +34,10 @@ final class TestPort {
   }
 
   /// Transmit ring `index` of those that the binding holds.
-  func tx(_ index: Int = 0) -> TestRing { unsafe TestRing(attached.transmit(index), self) }
+  func tx(_ index: Int = 0) -> TestRing { unsafe TestRing(mapped.transmit(index), self) }
 
   /// Receive ring `index` of those that the binding holds.
-  func rx(_ index: Int = 0) -> TestRing { unsafe TestRing(attached.receive(index), self) }
+  func rx(_ index: Int = 0) -> TestRing { unsafe TestRing(mapped.receive(index), self) }
 
   var interface: TestInterface {
     TestInterface(memory: registration.region, offset: registration.interfaceOffset)
@@ -86,17 +86,17 @@ struct TestInterface {
 /// One ring of a ``TestPort``: the application's half and the engine's, with checks on every index.
 @safe
 struct TestRing {
-  let attached: AttachedRing
+  let mapped: MappedRing
   /// Keeps the memory mapped.
   let port: TestPort
 
-  init(_ attached: AttachedRing, _ port: TestPort) {
-    unsafe self.attached = attached
+  init(_ mapped: MappedRing, _ port: TestPort) {
+    unsafe self.mapped = mapped
     self.port = port
   }
 
-  private var ring: Ring { unsafe attached.ring }
-  private var kring: KRing { unsafe attached.kring }
+  private var ring: Ring { unsafe mapped.ring }
+  private var kring: KRing { unsafe mapped.kring }
 
   var count: UInt32 { unsafe ring.slotCount }
 
@@ -154,7 +154,7 @@ struct TestRing {
   }
   var offsetMask: UInt64 { unsafe kring.offsetMask }
   var offsetMax: UInt64 { unsafe kring.offsetMax }
-  var counters: RingCounters { unsafe attached.counters }
+  var counters: RingCounters { unsafe mapped.counters }
 
   /// Moves `head` and `cur` together.
   func move(to index: UInt32) {
@@ -163,7 +163,7 @@ struct TestRing {
   }
 
   @discardableResult
-  func sync(_ flags: SyncFlags = []) -> SyncResult { unsafe attached.synchronize(flags) }
+  func sync(_ flags: SyncFlags = []) -> SyncResult { unsafe mapped.synchronize(flags) }
 
   func lock(_ tag: ClientTag) -> Bool { unsafe kring.tryLock(tag) }
   func unlock() { unsafe kring.unlock() }
@@ -190,13 +190,13 @@ struct TestRing {
 
   /// The ring this one is joined to, whether or not somebody has it open.
   var peerSlots: [Slot] {
-    (0..<count).map { unsafe attached.peerRing.slot($0).pointee }
+    (0..<count).map { unsafe mapped.peerRing.slot($0).pointee }
   }
   func setPeerSlot(_ index: UInt32, _ slot: Slot) {
     precondition(index < count)
-    unsafe attached.peerRing.slot(index).pointee = slot
+    unsafe mapped.peerRing.slot(index).pointee = slot
   }
-  var peerHwcur: UInt32 { unsafe attached.peerKRing.cursors.hwcur }
+  var peerHwcur: UInt32 { unsafe mapped.peerKRing.cursors.hwcur }
 
   /// A field of the ring's header.
   func field<T: BitwiseCopyable>(_ offset: Int, as type: T.Type) -> T {

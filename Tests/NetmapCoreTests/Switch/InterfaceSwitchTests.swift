@@ -146,7 +146,7 @@ struct InterfaceSwitchTests {
     source.rx()[3].length = 2049
     target.tx()[1].bufferIndex = 0
     let listener = try TestPort(engine, "vale1:l")
-    let outcome = unsafe BufferSwap(source: source.rx().attached, target: target.tx().attached)
+    let outcome = unsafe BufferSwap(source: source.rx().mapped, target: target.tx().mapped)
       .move(TurnBudget())
     #expect(outcome.moved == 6 && !outcome.isBlocked && !outcome.hasFailed)
     // The target's damaged slot cost one that was sound.
@@ -165,7 +165,7 @@ struct InterfaceSwitchTests {
     for number in 0..<8 as Range<UInt32> {
       sender.tx().send(TestFrame(target: .broadcast, source: .station(1), number: number))
     }
-    let swap = unsafe BufferSwap(source: source.rx().attached, target: target.tx().attached)
+    let swap = unsafe BufferSwap(source: source.rx().mapped, target: target.tx().mapped)
     // 60 bytes count as 64.
     #expect(unsafe swap.move(TurnBudget(bytes: 3 * 64)).moved == 3)
     #expect(unsafe swap.move(TurnBudget(bytes: 1)).moved == 1)

@@ -260,7 +260,7 @@ struct SwitchBackpressureTests {
             TestFrame(target: .station(2), source: .station(1), number: sent).bytes)
           sent += 1
         }
-        var items = [Sleeper.Item(port: own.attached, wanted: .transmit)]
+        var items = [Sleeper.Item(port: own.mapped, wanted: .transmit)]
         var none: [pollfd] = []
         // Without a wake-up this sleeps too long for the test.
         guard (try? sleeper.wait(for: &items, and: &none, timeout: 20_000_000_000)) == 1 else {
@@ -274,7 +274,7 @@ struct SwitchBackpressureTests {
     let sleeper = Sleeper(doorbells: doorbells)
     var expected: UInt32 = 0
     while expected < total {
-      var items = [Sleeper.Item(port: port.attached, wanted: .receive)]
+      var items = [Sleeper.Item(port: port.mapped, wanted: .receive)]
       var none: [pollfd] = []
       try #require(
         try sleeper.wait(for: &items, and: &none, timeout: 20_000_000_000) == 1,
@@ -306,7 +306,7 @@ struct SwitchBackpressureTests {
       let thread = BackgroundThread {
         let (own, _) = unsafe (shared, leaving)
         let sleeper = Sleeper(doorbells: engine.doorbells)
-        var items = [Sleeper.Item(port: own.attached, wanted: wanted)]
+        var items = [Sleeper.Item(port: own.mapped, wanted: wanted)]
         var none: [pollfd] = []
         _ = try? sleeper.wait(for: &items, and: &none, timeout: 1_000_000_000)
       }

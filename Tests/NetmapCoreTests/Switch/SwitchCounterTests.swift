@@ -51,13 +51,13 @@ struct SwitchCounterTests {
       }
       if generator.chance(40) {
         let reader = ports[Int.random(in: 0..<ports.count, using: &generator)]
-        if reader.attached.receiveCount > 0 { _ = reader.rx().takePackets() }
+        if reader.mapped.receiveCount > 0 { _ = reader.rx().takePackets() }
       }
     }
     // Whatever waits arrives as soon as there is room.
     for _ in 0..<2000 where ports.contains(where: { $0.tx().hwcur != $0.tx().head }) {
       for port in ports {
-        if port.attached.receiveCount > 0 { _ = port.rx().takePackets() }
+        if port.mapped.receiveCount > 0 { _ = port.rx().takePackets() }
         port.tx().sync()
       }
     }
@@ -65,7 +65,7 @@ struct SwitchCounterTests {
     for (port, slots) in zip(ports, damaged) {
       for (index, buffer) in slots { port.tx()[index].bufferIndex = buffer }
     }
-    for port in ports where port.attached.receiveCount > 0 { _ = port.rx().takePackets() }
+    for port in ports where port.mapped.receiveCount > 0 { _ = port.rx().takePackets() }
     var (sent, received) = (RingCounters(), RingCounters())
     for port in ports {
       sent += port.tx().counters
@@ -82,14 +82,14 @@ struct SwitchCounterTests {
     for reason in [.ringFull, .noReceiver] as [DropReason] {
       #expect(received.drops[reason] > 0, "\(reason)")
     }
-    for port in ports where port.attached.record.flags.contains(.backpressure) {
+    for port in ports where port.mapped.record.flags.contains(.backpressure) {
       #expect(port.rx().counters.drops.total == 0)
     }
   }
 
   /// What a port has received and not received.
   private func counters(of port: TestPort) -> RingCounters {
-    if port.attached.receiveCount > 0 { return port.rx().counters }
+    if port.mapped.receiveCount > 0 { return port.rx().counters }
     var result = RingCounters()
     if let place = port.registration.place { result.drops = place.unreached }
     return result

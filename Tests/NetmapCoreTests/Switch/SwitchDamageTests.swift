@@ -13,13 +13,13 @@ struct SwitchDamageTests {
     var generator = SeededGenerator(seed: seed)
     let vale = try TestSwitch(4, hints: .slots(64))
     let other = try TestSwitch(2, hints: .slots(64))
-    let bridge = try #require(vale[0].attached.bridge).segment.memory
+    let segment = try #require(vale[0].mapped.vale).segment.memory
     for step in 0..<1500 {
       for _ in 0..<Int.random(in: 1...3, using: &generator) {
         let word = generator.chance(50) ? generator.next() : generator.next() & 0x3f
         if generator.chance(40) {
-          let places = (bridge.byteCount - 64) / 8
-          bridge.store(word, at: 64 + 8 * Int.random(in: 0..<places, using: &generator))
+          let places = (segment.byteCount - 64) / 8
+          segment.store(word, at: 64 + 8 * Int.random(in: 0..<places, using: &generator))
         } else {
           damage(vale[Int.random(in: 0..<4, using: &generator)], word, &generator)
         }
@@ -58,7 +58,7 @@ struct SwitchDamageTests {
   /// the rest.
   private func damage(_ port: TestPort, _ word: UInt64, _ generator: inout SeededGenerator) {
     let memory = port.registration.segment.memory
-    let first = Int(unsafe port.registration.segment.offset(of: port.attached.transmit(0).kring))
+    let first = Int(unsafe port.registration.segment.offset(of: port.mapped.transmit(0).kring))
     let places = (memory.byteCount - first) / 8
     let place = Int.random(in: 0..<min(places, 512), using: &generator)
     guard place * 8 % KRingLayout.byteCount != 0 || place * 8 >= 2 * KRingLayout.byteCount else {

@@ -42,7 +42,7 @@ struct SwitchHostileTests {
   /// Where the kring of the receiver's receive ring is in its segment.
   private var receivingKRing: Int {
     Int(
-      unsafe receiver.registration.segment.offset(of: receiver.attached.receive(0).kring))
+      unsafe receiver.registration.segment.offset(of: receiver.mapped.receive(0).kring))
   }
 
   // MARK: - Indirect packets
@@ -90,7 +90,7 @@ struct SwitchHostileTests {
       }
       send(100, 200)
       #expect(tx.counters.drops[.indirect] == 1)
-      unsafe sender.attached.allowIndirect(
+      unsafe sender.mapped.allowIndirect(
         IndirectMemory(UnsafeRawBufferPointer(rebasing: memory[100..<300])))
       send(100, 200)
       #expect(receiver.rx().takePackets() == [frame.bytes])
@@ -98,7 +98,7 @@ struct SwitchHostileTests {
         send(offset, UInt16(length))
       }
       #expect(tx.counters.drops[.badLength] == 5)
-      sender.attached.allowIndirect(.none)
+      sender.mapped.allowIndirect(.none)
       send(100, 200)
       #expect(tx.counters.drops[.indirect] == 2)
     }
@@ -185,7 +185,7 @@ struct SwitchHostileTests {
     // Behind base and count of the buffers.
     memory.store(size, at: 28)
     let error = #expect(throws: NetmapError.self) {
-      try vale.engine.attach(receiver.registration, tag: receiver.tag)
+      try vale.engine.mapPort(receiver.registration, tag: receiver.tag)
     }
     #expect(error?.code == .invalidArgument)
     #expect(throws: NetmapError.self) {
@@ -197,10 +197,10 @@ struct SwitchHostileTests {
 
   @Test("a batch that becomes 0 in the middle of a sync stops nobody")
   func vanishingBatch() throws {
-    let bridge = try #require(sender.attached.bridge).segment
+    let vale = try #require(sender.mapped.vale).segment
     let scribbler = Scribbler {
-      unsafe bridge.view.setBatch(0)
-      unsafe bridge.view.setBatch(1024)
+      unsafe vale.view.setBatch(0)
+      unsafe vale.view.setBatch(1024)
     }
     defer { scribbler.stop() }
     for number in 0..<100_000 as Range<UInt32> {
@@ -238,7 +238,7 @@ struct SwitchHostileTests {
       try TestPort(engine, "vale2:\($0)", flags: flags, hints: .slots(64))
     }
     _ = try engine.answer(.setHeader(try PortName("vale2:0"), length: 12))
-    let bridge = try #require(ports[0].attached.bridge).segment.memory
+    let vale = try #require(ports[0].mapped.vale).segment.memory
     nonisolated(unsafe) let all = ports
     let scribbler = Scribbler { [generator = Mutex(SeededGenerator(seed: seed))] in
       generator.withLock { generator in
@@ -248,7 +248,7 @@ struct SwitchHostileTests {
         case 0..<4:
           let memory = port.registration.segment.memory
           let first = Int(
-            unsafe port.registration.segment.offset(of: port.attached.transmit(0).kring))
+            unsafe port.registration.segment.offset(of: port.mapped.transmit(0).kring))
           let place = Int.random(in: 0..<(memory.byteCount - first) / 8, using: &generator)
           // Not the locks, which would only hide the rest.
           if place * 8 % KRingLayout.byteCount != 0 { memory.store(word, at: first + 8 * place) }
@@ -257,11 +257,11 @@ struct SwitchHostileTests {
           let slot = UInt32.random(in: 0..<ring.count, using: &generator)
           port.registration.region.store(word, at: ring.offset + 256 + 16 * Int(slot))
         case 6:
-          let places = (bridge.byteCount - 64) / 8
-          bridge.store(word, at: 64 + 8 * Int.random(in: 0..<places, using: &generator))
+          let places = (vale.byteCount - 64) / 8
+          vale.store(word, at: 64 + 8 * Int.random(in: 0..<places, using: &generator))
         default:
           // A port that nobody can find is no target: those words are put back now and then.
-          unsafe port.attached.receive(0).kring.reservation = Reservation(sequence: 1, next: 0)
+          unsafe port.mapped.receive(0).kring.reservation = Reservation(sequence: 1, next: 0)
         }
       }
     }

@@ -233,7 +233,7 @@ extension TestPort {
   /// Reserves slots of another port's receive ring and leaves it at that: what a sender that stops or dies has
   /// done.
   fileprivate func reserve(_ slots: UInt32, of receiver: TestPort, port: Int, generation: UInt32) {
-    let (own, ring) = unsafe (attached.transmit(0).kring, receiver.attached.receive(0).kring)
+    let (own, ring) = unsafe (mapped.transmit(0).kring, receiver.mapped.receive(0).kring)
     let known = unsafe ring.reservation
     unsafe own.announce(
       LeaseTarget(port: port, generation: generation, ring: 0), known, slots: slots)
@@ -243,6 +243,6 @@ extension TestPort {
 
   /// The incarnation of the port on its switch.
   fileprivate var generation: UInt32 {
-    attached.bridge?.generation ?? 0
+    mapped.vale?.generation ?? 0
   }
 }

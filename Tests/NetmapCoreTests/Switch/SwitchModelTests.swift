@@ -8,7 +8,7 @@ struct SwitchModelTests {
   private static func pool(_ count: Int) -> [Address] {
     var places: Set<Int> = []
     return (0...255).map { Address.station(UInt8($0)) }
-      .filter { unsafe places.insert(BridgeView.place(of: $0)).inserted }
+      .filter { unsafe places.insert(SwitchView.place(of: $0)).inserted }
       .prefix(count).map { $0 }
   }
 

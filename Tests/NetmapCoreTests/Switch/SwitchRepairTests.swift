@@ -27,7 +27,7 @@ struct SwitchRepairTests {
 
   private func target(_ port: TestPort) -> LeaseTarget {
     LeaseTarget(
-      port: port.attached.bridge?.index ?? 0, generation: port.attached.bridge?.generation ?? 0,
+      port: port.mapped.vale?.index ?? 0, generation: port.mapped.vale?.generation ?? 0,
       ring: 0)
   }
 
@@ -39,8 +39,8 @@ struct SwitchRepairTests {
     send(a, to: 0, 0..<3)
     send(b, to: 1, 0..<(isUnreadBefore ? 7 : 2))
     #expect(a.tx().lock(a.tag))
-    unsafe a.attached.transmit(0).kring.announce(
-      target(r2), r2.attached.receive(0).kring.reservation, slots: 5, room: 9, stores: stores)
+    unsafe a.mapped.transmit(0).kring.announce(
+      target(r2), r2.mapped.receive(0).kring.reservation, slots: 5, room: 9, stores: stores)
     #expect(vale.engine.finishLeases(of: a.tag) == 0, "it has reserved nothing")
     #expect(a.registration.segment.releaseLocks(of: a.tag) == 1)
     send(b, to: 1, 7..<9)
@@ -56,11 +56,11 @@ struct SwitchRepairTests {
 
   @Test("a lease that was reserved is finished once, also when two dead senders wanted it")
   func twoDead() throws {
-    let kring = unsafe r2.attached.receive(0).kring
+    let kring = unsafe r2.mapped.receive(0).kring
     let known = unsafe kring.reservation
     for (port, slots) in [(a, 5), (b, 3)] as [(TestPort, UInt32)] {
       #expect(port.tx().lock(port.tag))
-      unsafe port.attached.transmit(0).kring.announce(target(r2), known, slots: slots)
+      unsafe port.mapped.transmit(0).kring.announce(target(r2), known, slots: slots)
     }
     #expect(unsafe kring.reserve(from: known, upTo: known.following(3, of: 64)).isOurs)
     send(r1, to: 1, 0..<2)
@@ -78,7 +78,7 @@ struct SwitchRepairTests {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0x1e45e
     var generator = SeededGenerator(seed: seed)
     let memory = a.registration.segment.memory
-    let kring = Int(unsafe a.registration.segment.offset(of: a.attached.transmit(0).kring))
+    let kring = Int(unsafe a.registration.segment.offset(of: a.mapped.transmit(0).kring))
     let lock = a.tx().lock(a.tag)
     #expect(lock)
     let words: [UInt32] = [0, 0, 1, 2, 3, 63, 64, 0xffff, 0x1_0000, .max, .max]
@@ -96,7 +96,7 @@ struct SwitchRepairTests {
           memory.store(value, at: kring + KRingLayout.intent + 4 * word)
         }
         vale.engine.finishLeases(of: a.tag)
-        unsafe a.attached.transmit(0).kring.announce(
+        unsafe a.mapped.transmit(0).kring.announce(
           LeaseTarget(port: Int(port), generation: generation, ring: 0), Reservation(.max),
           slots: 1)
         vale.engine.finishLeases(of: a.tag)
@@ -107,12 +107,12 @@ struct SwitchRepairTests {
 
   @Test("a ring that says for ever that it wants a dead sender's slots holds up that one ring only")
   func undecidedForEver() throws {
-    let kring = unsafe r2.attached.receive(0).kring
+    let kring = unsafe r2.mapped.receive(0).kring
     for round in 0..<3000 as Range<UInt32> {
       let known = unsafe kring.reservation
       for port in [a, b] {
         _ = port.tx().lock(port.tag)
-        unsafe port.attached.transmit(0).kring.announce(target(r2), known, slots: 1)
+        unsafe port.mapped.transmit(0).kring.announce(target(r2), known, slots: 1)
       }
       _ = unsafe kring.reserve(from: known, upTo: known.following(1, of: 64))
       #expect(vale.engine.finishLeases(of: a.tag) == 0)

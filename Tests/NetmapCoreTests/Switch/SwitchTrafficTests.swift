@@ -68,7 +68,7 @@ struct SwitchTrafficTests {
   @Test("an indirect packet is taken from the sender's own memory; a bad pointer costs the packet")
   func indirect() throws {
     let vale = try TestSwitch(2)
-    vale[0].attached.allowIndirect(.all)
+    vale[0].mapped.allowIndirect(.all)
     let tx = vale[0].tx()
     let frame = TestFrame(target: .broadcast, source: m, number: 1, length: 700)
     var bytes = frame.bytes

@@ -23,10 +23,10 @@ struct SyncEpochTests {
   /// Makes a port reachable at an index, by new mappings.
   private func install(_ index: Int, _ generation: UInt32) throws -> Mapping {
     let known = vale[1].registration
-    let region = try SharedMemory(attaching: known.region.descriptor)
+    let region = try SharedMemory(mapping: known.region.descriptor)
     try table.install(
       index, region: region,
-      segment: SyncSegment(attaching: SharedMemory(attaching: known.segment.memory.descriptor)),
+      segment: SyncSegment(mapping: SharedMemory(mapping: known.segment.memory.descriptor)),
       generation: generation)
     return Mapping(region)
   }
@@ -72,10 +72,10 @@ struct SyncEpochTests {
   @Test("locks and counters that others write free nothing and keep nothing", arguments: [0, 1])
   func forgedWords(lock: UInt64) throws {
     let sender = vale[0]
-    let destinations = try #require(sender.attached.bridge).destinations
+    let destinations = try #require(sender.mapped.vale).destinations
     let holder = ClientTag(slot: 900, epoch: 77)
-    let kring = unsafe sender.tx().attached.kring
-    let epoch = unsafe try #require(sender.tx().attached.parts.pointee.switching).pointee.epoch
+    let kring = unsafe sender.tx().mapped.kring
+    let epoch = unsafe try #require(sender.tx().mapped.parts.pointee.switching).pointee.epoch
     if lock == 1 {
       #expect(sender.tx().lock(holder))
     } else {
@@ -96,7 +96,7 @@ struct SyncEpochTests {
   @Test("a ring whose lock others clear is not synced by two threads of a process")
   func oneThread() throws {
     for ring in [vale[0].tx(), vale[0].rx()] {
-      let epoch = unsafe try #require(ring.attached.parts.pointee.switching).pointee.epoch
+      let epoch = unsafe try #require(ring.mapped.parts.pointee.switching).pointee.epoch
       #expect(unsafe epoch.enter())
       #expect(ring.lockHolder == 0)
       #expect(ring.sync() == .busy)
@@ -104,7 +104,7 @@ struct SyncEpochTests {
       #expect(ring.sync() == .done)
     }
     // All who attach the port in this process share that.
-    let again = try vale.engine.attach(vale[0].registration, tag: vale[0].tag)
+    let again = try vale.engine.mapPort(vale[0].registration, tag: vale[0].tag)
     let epoch = unsafe try #require(again.transmit(0).parts.pointee.switching).pointee.epoch
     #expect(unsafe epoch.enter())
     #expect(vale[0].tx().sync() == .busy)

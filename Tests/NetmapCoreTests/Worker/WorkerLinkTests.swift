@@ -19,7 +19,7 @@ struct WorkerLinkTests {
     let inside = try TestPort(engine, "netmap:inside{1", hints: hints)
     let peer = try TestPort(engine, "netmap:inside}1", hints: hints)
     let (hasEnded, isOver) = (Flag(), Flag())
-    nonisolated(unsafe) let (insidePort, outsidePort) = (inside.attached, outside.attached)
+    nonisolated(unsafe) let (insidePort, outsidePort) = (inside.mapped, outside.mapped)
     let worker = try Worker(doorbells: engine.doorbells)
     let number = unsafe try worker.add(
       WorkerLink(inside: insidePort, outside: outsidePort) {
@@ -57,7 +57,7 @@ struct WorkerLinkTests {
     let peer = try TestPort(engine, "netmap:inside}1", hints: hints)
     var slots = 0
     for port in [process, peer] {
-      for index in 0..<port.attached.transmitCount {
+      for index in 0..<port.mapped.transmitCount {
         let ring = port.tx(index)
         while ring.head != ring.tail {
           ring[ring.head].length = 0
@@ -68,7 +68,7 @@ struct WorkerLinkTests {
       }
     }
     return (
-      WorkerLink(inside: inside.attached, outside: outside.attached) {}, process,
+      WorkerLink(inside: inside.mapped, outside: outside.mapped) {}, process,
       [outside, inside, peer], slots
     )
   }
@@ -78,7 +78,7 @@ struct WorkerLinkTests {
     arguments: [1, 4, 248] as [UInt16])
   func turnOfNothing(rings: UInt16) throws {
     let (link, process, kept, slots) = try fullOfNothing(rings: rings)
-    #expect(process.attached.transmitCount == Int(rings))
+    #expect(process.mapped.transmitCount == Int(rings))
     var (left, turns) = (slots, 0)
     while left > 0, turns < 1000 {
       let syncs = ([process] + kept).reduce(0) { $0 + Self.syncs($1) }
@@ -95,8 +95,8 @@ struct WorkerLinkTests {
   }
 
   private static func syncs(_ port: TestPort) -> Int {
-    (0..<port.attached.transmitCount).reduce(0) { $0 + Int(port.tx($1).counters.syncs) }
-      + (0..<port.attached.receiveCount).reduce(0) { $0 + Int(port.rx($1).counters.syncs) }
+    (0..<port.mapped.transmitCount).reduce(0) { $0 + Int(port.tx($1).counters.syncs) }
+      + (0..<port.mapped.receiveCount).reduce(0) { $0 + Int(port.rx($1).counters.syncs) }
   }
 
   @Test("a slot that a peer has spoiled costs one packet, and the packets behind it arrive")
@@ -106,7 +106,7 @@ struct WorkerLinkTests {
     let outside = try TestPort(engine, "netmap:outside}1")
     let inside = try TestPort(engine, "netmap:inside{1")
     let peer = try TestPort(engine, "netmap:inside}1")
-    let link = WorkerLink(inside: inside.attached, outside: outside.attached) {}
+    let link = WorkerLink(inside: inside.mapped, outside: outside.mapped) {}
     let ring = inside.tx()
     // Any process that has the inside port mapped can write there.
     ring[ring.head].bufferIndex = .max
@@ -126,7 +126,7 @@ struct WorkerLinkTests {
     let outside = try TestPort(engine, "netmap:outside}1", hints: hints)
     let inside = try TestPort(engine, "netmap:inside{1", hints: hints)
     let peer = try TestPort(engine, "netmap:inside}1", hints: hints)
-    nonisolated(unsafe) let (insidePort, outsidePort) = (inside.attached, outside.attached)
+    nonisolated(unsafe) let (insidePort, outsidePort) = (inside.mapped, outside.mapped)
     process.tx().send(Array(1...50))
     let hasEnded = Flag()
     let worker = try Worker(doorbells: engine.doorbells)

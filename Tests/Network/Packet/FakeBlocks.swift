@@ -5,7 +5,7 @@ import NetmapCore
 import NetmapLinux
 import Synchronization
 
-/// A receive ring that a test fills in the kernel's place: the data half runs over plain memory.
+/// A receive ring that a test fills in the kernel's place: the ring driver runs over plain memory.
 @safe
 final class FakeBlocks: InterfaceBackend, Sendable {
   let layout = PacketReceiveLayout(slots: 64)
@@ -38,7 +38,7 @@ final class FakeBlocks: InterfaceBackend, Sendable {
   func activate(pair index: Int, of placement: PortPlacement) {}
   func deactivate(pair index: Int) {}
 
-  func attach(_ ring: RingPlacement) throws(NetmapError) -> RingAttachment {
+  func driverSource(for ring: RingPlacement) throws(NetmapError) -> RingDriverSource {
     guard unsafe ring.direction == .receive else { return unsafe .here(.none) }
     unsafe words = unsafe [(ring.kring.base, KRingLayout.byteCount), (ring.ring.base, 256)]
     let half = UnsafeMutablePointer<PacketReceiver>.allocate(capacity: 1)
@@ -46,7 +46,7 @@ final class FakeBlocks: InterfaceBackend, Sendable {
       to: PacketReceiver(
         socket: -1, blocks: blocks, layout: layout, cursors: cursors, ownership: ring.ownership))
     contexts.withLock { $0.append(UInt(bitPattern: half)) }
-    return unsafe .here(BackendRing(context: half, synchronize: PacketReceiver.synchronize))
+    return unsafe .here(RingDriverFunction(context: half, synchronize: PacketReceiver.synchronize))
   }
 
   /// What the kernel would say of a frame.
@@ -105,7 +105,7 @@ final class FakeBlocks: InterfaceBackend, Sendable {
       of: UInt32(TP_STATUS_USER), toByteOffset: CLINUX_BLOCK_STATUS, as: UInt32.self)
   }
 
-  /// Whether the data half has handed block `index` back.
+  /// Whether the ring driver has handed block `index` back.
   func isReturned(_ index: Int) -> Bool {
     unsafe (blocks + index * PacketReceiveLayout.blockBytes)
       .load(fromByteOffset: CLINUX_BLOCK_STATUS, as: UInt32.self) == UInt32(TP_STATUS_KERNEL)

@@ -5,7 +5,7 @@ import NetmapTestSupport
 import Testing
 
 /// What arrives belongs to the application, not to the host, while a port is open.
-@Suite(.serialized) struct BlindHostTests {
+@Suite(.serialized) struct HostIngressDropTests {
   /// Runs `body` on a thread of its own, which may give up its rights.
   private static func onThread(_ body: @escaping @Sendable () throws -> Void) throws {
     try NamespaceThread { Result { try body() } }.start().join().get()
@@ -35,10 +35,10 @@ import Testing
 
   @Test(
     "the host sees nothing while the port is open, and everything afterwards",
-    arguments: [PacketRung.Blinding.automatic, .clsact])
-  func blinded(_ blinding: PacketRung.Blinding) throws {
+    arguments: [PacketCandidate.IngressDropMethod.automatic, .clsact])
+  func drops(_ ingressDropMethod: PacketCandidate.IngressDropMethod) throws {
     try NetworkNamespace.run {
-      let fixture = try PacketFixture(blinding: blinding)
+      let fixture = try PacketFixture(ingressDropMethod: ingressDropMethod)
       try fixture.addHost()
       let socket = try UDPSocket(port: 9000)
       #expect(try Self.seen(by: socket, fixture, expecting: 0) == 0)
@@ -126,7 +126,8 @@ import Testing
       let pair = try VethPair()
       try Self.onThread {
         try dropAllCapabilities()
-        let engine = try EmbeddedEngine(interfaces: LinuxInterfaces(ladder: [PacketRung()]))
+        let engine = try EmbeddedEngine(
+          interfaces: LinuxInterfaces(candidates: [PacketCandidate()]))
         let error = #expect(throws: NetmapError.self) {
           try Port("netmap:\(pair.first)@backend:name=packet", engine: engine)
         }
@@ -140,7 +141,7 @@ import Testing
   func unusable() throws {
     try NetworkNamespace.run {
       let pair = try VethPair(mtu: 40_000)
-      let engine = try EmbeddedEngine(interfaces: LinuxInterfaces(ladder: [PacketRung()]))
+      let engine = try EmbeddedEngine(interfaces: LinuxInterfaces(candidates: [PacketCandidate()]))
       let error = #expect(throws: NetmapError.self) {
         try Port("netmap:\(pair.first)@backend:name=packet", engine: engine)
       }

@@ -3,7 +3,7 @@ import Netmap
 import NetmapLinux
 import Testing
 
-/// The receiving data half over blocks that the test fills: needs no rights and no interface.
+/// The receiving ring driver over blocks that the test fills: needs no rights and no interface.
 @Suite struct PacketBlockTests {
   private let blocks = FakeBlocks()
   private let port: Port

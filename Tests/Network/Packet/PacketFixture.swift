@@ -9,14 +9,21 @@ struct PacketFixture {
   let sender: Port
   let receiver: Port
 
-  init(queues: Int = 1, mtu: Int = 1500, blinding: PacketRung.Blinding = .automatic) throws {
-    try self.init(over: VethPair(queues: queues, mtu: mtu), blinding: blinding)
+  init(
+    queues: Int = 1, mtu: Int = 1500,
+    ingressDropMethod: PacketCandidate.IngressDropMethod = .automatic
+  ) throws {
+    try self.init(over: VethPair(queues: queues, mtu: mtu), ingressDropMethod: ingressDropMethod)
   }
 
-  init(over pair: VethPair, blinding: PacketRung.Blinding = .automatic) throws {
+  init(over pair: VethPair, ingressDropMethod: PacketCandidate.IngressDropMethod = .automatic)
+    throws
+  {
     self.pair = pair
     engine = try EmbeddedEngine(
-      interfaces: LinuxInterfaces(ladder: [PacketRung(blinding: blinding)]))
+      interfaces: LinuxInterfaces(candidates: [
+        PacketCandidate(ingressDropMethod: ingressDropMethod)
+      ]))
     sender = try Port("netmap:\(pair.first)@backend:name=packet", engine: engine)
     receiver = try Port("netmap:\(pair.second)@backend:name=packet", engine: engine)
   }

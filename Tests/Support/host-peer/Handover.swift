@@ -79,8 +79,8 @@ extension HostPeer {
   static func dieUnrung(_ name: String, sender: UInt64) throws {
     let connection = try DaemonConnection()
     let open = try connection.register(RegisterRequest(name: try PortName(name)))
-    let attached = try open.attach(connection)
-    let ring = unsafe attached.transmit(0)
+    let mapped = try open.mapPort(connection)
+    let ring = unsafe mapped.transmit(0)
     let announcement = unsafe (ring.kring.base + KRingLayout.waitWord)
       .assumingMemoryBound(to: Atomic<UInt32>.self)
     // A sleeper that was woken by the end of the previous process announces itself again.

@@ -27,7 +27,7 @@ enum BellAttacks {
   static func lure(_ name: String, _ flags: UInt64, _ way: String) throws {
     let client = try RawClient()
     let raw = try client.register(name, flags: BindingFlags(rawValue: flags))
-    let port = try attach(raw, client)
+    let port = try mapPort(raw, client)
     let (bells, numbers) = try bells(of: client)
     for bell in bells { spoil(bell.descriptor, way) }
     HostilePeer.say("ready")
@@ -75,7 +75,7 @@ enum BellAttacks {
   static func ringOthers(_ name: String, _ number: UInt32) throws {
     let client = try RawClient()
     let raw = try client.register(name)
-    let port = try attach(raw, client)
+    let port = try mapPort(raw, client)
     let bells = try bells(of: client).files
     HostilePeer.say("ready")
     while true {
@@ -93,7 +93,7 @@ enum BellAttacks {
     let ends = try ["{1", "}1"].map { end throws in
       try connection.register(RegisterRequest(name: try PortName(name + end)))
     }
-    let ports = try ends.map { end throws in try end.attach(connection) }
+    let ports = try ends.map { end throws in try end.mapPort(connection) }
     let sleeper = Sleeper(doorbells: connection.doorbells)
     var others = [pollfd(fd: eventfd(0, 0), events: Int16(POLLIN), revents: 0)]
     func sleep(_ nanoseconds: UInt64) throws -> UInt64 {
@@ -160,8 +160,8 @@ enum BellAttacks {
   // MARK: - Means
 
   @safe private final class Handover: @unchecked Sendable {
-    let port: AttachedPort
-    init(_ port: AttachedPort) { self.port = port }
+    let port: MappedPort
+    init(_ port: MappedPort) { self.port = port }
   }
 
   private static func number(of client: RawClient) -> UInt32 {
@@ -170,8 +170,8 @@ enum BellAttacks {
     ).doorbell
   }
 
-  private static func attach(_ port: RawPort, _ client: RawClient) throws -> AttachedPort {
-    unsafe try AttachedPort(
+  private static func mapPort(_ port: RawPort, _ client: RawClient) throws -> MappedPort {
+    unsafe try MappedPort(
       region: port.region, segment: port.segment, binding: port.registration.bindingIndex,
       tag: ClientTag(
         slot: UInt32(truncatingIfNeeded: client.tag), epoch: UInt32(client.tag >> 32)),
@@ -246,7 +246,7 @@ enum BellAttacks {
     }
   }
 
-  private static func send(from port: AttachedPort) {
+  private static func send(from port: MappedPort) {
     let ring = unsafe port.transmit(0)
     _ = unsafe ring.synchronizeTransmit(.forceReclaim)
     if unsafe ring.ring.head != ring.ring.tail {
@@ -258,7 +258,7 @@ enum BellAttacks {
     _ = unsafe ring.synchronizeTransmit([])
   }
 
-  private static func receive(on port: AttachedPort) {
+  private static func receive(on port: MappedPort) {
     let ring = unsafe port.receive(0)
     _ = unsafe ring.synchronizeReceive([])
     let tail = unsafe ring.ring.tail

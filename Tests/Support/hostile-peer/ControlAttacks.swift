@@ -76,13 +76,13 @@ enum ControlAttacks {
   /// Closes ports and continues to send from them.
   static func sendAfterClose(_ name: String, _ count: Int) throws {
     let connection = try DaemonConnection()
-    var (ports, tokens): ([AttachedPort], [Token]) = ([], [])
+    var (ports, tokens): ([MappedPort], [Token]) = ([], [])
     for number in 0..<count {
       let opened = try connection.register(
         RegisterRequest(name: try PortName("\(name)\(number)")))
-      let attached = try opened.attach(connection)
-      attached.carrier = -1
-      ports.append(attached)
+      let mapped = try opened.mapPort(connection)
+      mapped.carrier = -1
+      ports.append(mapped)
       tokens.append(opened.token)
     }
     // Counts the ports whose packets the worker has carried: the worker returns their slots.
@@ -297,7 +297,7 @@ enum ControlAttacks {
       guard let file = answer.files.first(where: { link($0).contains("netmap-owners") }) else {
         throw AttackError("no owner bytes among \(answer.files.map(link))")
       }
-      let owners = try SharedMemory(attaching: file.descriptor)
+      let owners = try SharedMemory(mapping: file.descriptor)
       let (base, buffers, size) = port.segment.buffers
       let region = port.region
       let head = region.load(

@@ -9,11 +9,11 @@ enum Departing {
   /// Opens a port on a switch, and maps the switch's memory.
   private static func open(
     _ name: String, _ client: RawClient
-  ) throws -> (port: RawPort, bridge: BridgeSegment) {
+  ) throws -> (port: RawPort, vale: SwitchSegment) {
     let token = try Wire.connect()
     let (port, answer) = try client.register(name, on: token)
     guard let port, answer.files.count >= 3 else { throw AttackError("\(name): \(answer.text)") }
-    return (port, try BridgeSegment(attaching: SharedMemory(attaching: answer.files[2].descriptor)))
+    return (port, try SwitchSegment(mapping: SharedMemory(mapping: answer.files[2].descriptor)))
   }
 
   private static func words(
@@ -34,15 +34,15 @@ enum Departing {
   /// Restores the port's generation, sets it as waiting for room in a port that the worker serves, and gives
   /// its sleepers unknown doorbell numbers. The worker then reads its mail in the middle of the wake-up, and
   /// learns there that the port is gone.
-  static func wake(_ bridge: String, rounds: Int) throws {
+  static func wake(_ vale: String, rounds: Int) throws {
     let client = try RawClient()
     for round in 0..<rounds {
-      let (leaver, memory) = try open("\(bridge):x\(round)", client)
+      let (leaver, memory) = try open("\(vale):x\(round)", client)
       _ = try client.neighbours()
       // The worker maps the ports that exist when it opens its end.
-      let served = try Port("\(bridge):r\(round)/i", engine: HostEngine.shared)
+      let served = try Port("\(vale):r\(round)/i", engine: HostEngine.shared)
       guard let target = try client.neighbours().last else { throw AttackError("no neighbour") }
-      let sender = try Port("\(bridge):s\(round)", engine: HostEngine.shared)
+      let sender = try Port("\(vale):s\(round)", engine: HostEngine.shared)
       let waiting = unsafe try words(leaver.segment, leaver.region, .transmit)
       let receiving = unsafe try words(target.segment, target.region, .receive)
       // The worker returns the first slots together with the packets after them.
@@ -82,18 +82,18 @@ enum Departing {
   /// appears to be held.
   ///
   /// - Parameters:
-  ///   - bridge: The switch.
+  ///   - vale: The switch.
   ///   - count: Number of repetitions.
   ///   - holder: The apparent holder of the lock: a process number, or `own`.
   ///   - place: `worker` for the worker's ring; `own` for the ring of the port that is closed.
   /// - Throws: ``AttackError`` when a port cannot be opened.
-  static func lock(_ bridge: String, _ count: Int, _ holder: String, _ place: String) throws {
+  static func lock(_ vale: String, _ count: Int, _ holder: String, _ place: String) throws {
     let client = try RawClient()
     let directory = try Directory(
-      attaching: SharedMemory(attaching: client.files[0].descriptor, readOnly: true))
-    let (first, _) = try open("\(bridge):first", client)
+      mapping: SharedMemory(mapping: client.files[0].descriptor, readOnly: true))
+    let (first, _) = try open("\(vale):first", client)
     _ = try client.neighbours()
-    let served = try Port("\(bridge):r/i", engine: HostEngine.shared)
+    let served = try Port("\(vale):r/i", engine: HostEngine.shared)
     guard let target = try client.neighbours().last else { throw AttackError("no neighbour") }
     var tag = client.tag
     if let process = Int32(holder) {
@@ -107,7 +107,7 @@ enum Departing {
     }
     for _ in 0..<count {
       let token = try Wire.connect()
-      let (port, answer) = try client.register("\(bridge):churn", on: token)
+      let (port, answer) = try client.register("\(vale):churn", on: token)
       guard let port else { throw AttackError("churn: \(answer.text)") }
       let segment = place == "own" ? port.segment : target.segment
       let region = place == "own" ? port.region : target.region

@@ -53,7 +53,7 @@ enum Forgery {
   private static func look(at token: MessageSocket, _ own: RawClient) {
     guard
       let answer = try? Wire.ask(
-        .attach, on: token, within: 2, { (writer: inout MessageWriter) in writer.put(own.tag) }),
+        .mapPort, on: token, within: 2, { (writer: inout MessageWriter) in writer.put(own.tag) }),
       answer.isDone
     else { return }
     let port = try? RawPort(answer, token)

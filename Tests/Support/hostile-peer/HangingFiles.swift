@@ -82,7 +82,7 @@ enum HangingFiles {
   }
 
   /// Asks for a module with a request socket on which every receive hangs.
-  static func seal(_ path: String, _ bridge: String, _ module: String) throws {
+  static func seal(_ path: String, _ vale: String, _ module: String) throws {
     try mount(path)
     let file = unsafe Glibc.open(path, O_RDWR | O_CLOEXEC)
     // The call makes the kernel ask for the file's size.
@@ -92,7 +92,7 @@ enum HangingFiles {
     guard file >= 0, let page = unsafe page, unsafe page != MAP_FAILED else {
       throw AttackError("mmap: errno \(errno)")
     }
-    let request = SwitchRequest.module(bridge, .choose(.loaded(path: module)))
+    let request = SwitchRequest.module(vale, .choose(.loaded(path: module)))
     let (mine, theirs) = try MessageSocket.pair()
     guard clinux_pass_credentials(theirs.descriptor) == 0 else { throw AttackError("credentials") }
     try mine.send(Message.bytes(.control) { $0.put(request) })

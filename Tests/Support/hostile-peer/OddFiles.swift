@@ -75,7 +75,7 @@ enum OddFiles {
       }
       guard let token = try? Wire.connect() else { continue }
       kept.append(token)
-      for kind in [Message.Kind.register, .attach] {
+      for kind in [Message.Kind.register, .mapPort] {
         try? Wire.send(kind, on: token, files: [file]) {
           if kind == .register, let name = try? PortName("odd{\(round % 60)") {
             $0.put(RegisterRequest(name: name))

@@ -126,10 +126,10 @@ enum Scribbling {
       RegisterRequest(name: try PortName(name), flags: BindingFlags(rawValue: flags)))
     let registration = opened.registration
     let targets = try find(words, registration.segment, registration.region)
-    let attached = try opened.attach(connection)
+    let mapped = try opened.mapPort(connection)
     HostilePeer.say("ready")
     try start(targets, threads: threads)
-    while true { drive(attached) }
+    while true { drive(mapped) }
   }
 
   /// Opens a port on a switch, and overwrites the words of all other ports there.
@@ -144,7 +144,7 @@ enum Scribbling {
   }
 
   /// Sends as much as the rings have room for and drops received packets, whatever the rings contain.
-  private static func drive(_ port: AttachedPort) {
+  private static func drive(_ port: MappedPort) {
     for index in 0..<port.transmitCount {
       let ring = unsafe port.transmit(index)
       let view = unsafe ring.ring

@@ -131,8 +131,8 @@ final class RawClient {
       let index = Int(try message.body.take(UInt8.self))
       found.append(
         Neighbour(
-          index: index, region: try SharedMemory(attaching: mail.files[0].descriptor),
-          segment: try SyncSegment(attaching: SharedMemory(attaching: mail.files[1].descriptor))))
+          index: index, region: try SharedMemory(mapping: mail.files[0].descriptor),
+          segment: try SyncSegment(mapping: SharedMemory(mapping: mail.files[1].descriptor))))
     }
     return found
   }
@@ -157,9 +157,9 @@ struct RawPort {
   init?(_ answer: Wire.Answer, _ token: MessageSocket) throws {
     guard var body = answer.body, answer.files.count >= 2 else { return nil }
     self.token = token
-    let region = try SharedMemory(attaching: answer.files[0].descriptor)
+    let region = try SharedMemory(mapping: answer.files[0].descriptor)
     let segment = try SyncSegment(
-      attaching: SharedMemory(attaching: answer.files[1].descriptor))
+      mapping: SharedMemory(mapping: answer.files[1].descriptor))
     registration = try body.takeRegistration(region: region, segment: segment)
     if try body.take(UInt8.self) != 0 {
       _ = try body.take(UInt64.self)

@@ -27,13 +27,13 @@ package struct PeerSummary: Hashable, Sendable, CustomStringConvertible {
 
 /// Moves numbered packets at one end of a pipe, on ring 0.
 package struct PeerTraffic {
-  private let port: AttachedPort
+  private let port: MappedPort
   private let sleeper: Sleeper
   private let job: PeerJob
   /// Nanoseconds without progress after which this end fails.
   private let patience: UInt64 = 10_000_000_000
 
-  package init(_ port: AttachedPort, _ sleeper: Sleeper, _ job: PeerJob) {
+  package init(_ port: MappedPort, _ sleeper: Sleeper, _ job: PeerJob) {
     self.port = port
     self.sleeper = sleeper
     self.job = job
@@ -48,15 +48,15 @@ package struct PeerTraffic {
     let doorbells = try DoorbellTable()
     let sleeper = Sleeper(doorbells: doorbells)
     let listed = try Directory(
-      attaching: SharedMemory(attaching: directory, readOnly: true))
+      mapping: SharedMemory(mapping: directory, readOnly: true))
     guard listed.process(of: place.tag) != nil else {
       throw NetmapError(
         .invalidArgument, "attach", "binding \(place.binding)", reason: "not a client of the engine"
       )
     }
-    let port = unsafe try AttachedPort(
-      region: SharedMemory(attaching: region),
-      segment: SyncSegment(attaching: SharedMemory(attaching: segment)), binding: place.binding,
+    let port = unsafe try MappedPort(
+      region: SharedMemory(mapping: region),
+      segment: SyncSegment(mapping: SharedMemory(mapping: segment)), binding: place.binding,
       tag: place.tag, doorbells: doorbells)
     self.init(port, sleeper, job)
   }
@@ -82,8 +82,8 @@ package struct PeerTraffic {
   }
 
   private func send() throws(NetmapError) {
-    let attached = unsafe port.transmit(0)
-    let ring = unsafe attached.ring
+    let mapped = unsafe port.transmit(0)
+    let ring = unsafe mapped.ring
     var number: UInt64 = 0
     while number < job.packets {
       var head = unsafe ring.head
@@ -102,7 +102,7 @@ package struct PeerTraffic {
       }
       unsafe ring.cur = head
       unsafe ring.head = head
-      _ = unsafe attached.synchronizeTransmit([])
+      _ = unsafe mapped.synchronizeTransmit([])
     }
     // Wait until the receiver has taken every packet and returned its slot.
     while unsafe ring.next(ring.tail) != ring.head {
@@ -113,8 +113,8 @@ package struct PeerTraffic {
   }
 
   private func receive() throws(NetmapError) {
-    let attached = unsafe port.receive(0)
-    let ring = unsafe attached.ring
+    let mapped = unsafe port.receive(0)
+    let ring = unsafe mapped.ring
     var expected: UInt64 = 0
     while expected < job.packets {
       var head = unsafe ring.head
@@ -136,7 +136,7 @@ package struct PeerTraffic {
       }
       unsafe ring.cur = head
       unsafe ring.head = head
-      _ = unsafe attached.synchronizeReceive([])
+      _ = unsafe mapped.synchronizeReceive([])
     }
     if unsafe ring.head != ring.tail {
       throw NetmapError(

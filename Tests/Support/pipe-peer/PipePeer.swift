@@ -59,7 +59,7 @@ enum PipePeer {
     let sleeper = Sleeper(doorbells: engine.doorbells)
     let place = PeerPlace(
       binding: receiver.bindingIndex, tag: try engine.addClient(process: getpid()))
-    let port = try engine.attach(sender, tag: try engine.addClient(process: getpid()))
+    let port = try engine.mapPort(sender, tag: try engine.addClient(process: getpid()))
     let traffic = PeerTraffic(port, sleeper, job)
     let other = try options.job(.receive)
     if options.has("--threads") {

@@ -9,9 +9,9 @@ struct PortHolder {
   static func main() {
     let arguments = CommandLine.arguments
     do {
-      let rung = PacketRung(
-        blinding: arguments.dropFirst(2).contains("clsact") ? .clsact : .automatic)
-      let engine = try EmbeddedEngine(interfaces: LinuxInterfaces(ladder: [rung]))
+      let candidate = PacketCandidate(
+        ingressDropMethod: arguments.dropFirst(2).contains("clsact") ? .clsact : .automatic)
+      let engine = try EmbeddedEngine(interfaces: LinuxInterfaces(candidates: [candidate]))
       let port = try Port(arguments[1], engine: engine)
       // Standard output may be a pipe, where print() would not write before its buffer is full.
       _ = unsafe write(1, "open\n", 5)

@@ -2,7 +2,7 @@ internal import CNetmap
 
 // Slot operations of a pipe. They are out of line so that the sync path stays short.
 
-extension AttachedRing {
+extension MappedRing {
   /// Copies the slots `from..<end`, which may wrap, to the same positions of the peer's ring.
   @inline(never)
   func copySlots(from: UInt32, upTo end: UInt32) -> SlotSummary {

@@ -12,7 +12,7 @@ internal import CNetmap
 // The order of the stores makes an interrupted sync harmless: indexes first, publication last. The next sync of
 // the ring finds `position` behind `hwcur` and publishes the missing slots.
 
-extension AttachedRing {
+extension MappedRing {
   /// Transmit sync of a pipe: see ``synchronizeTransmit(_:)``.
   @inline(__always)
   func synchronizePipeTransmit() -> SyncResult {
@@ -68,11 +68,11 @@ extension AttachedRing {
 /// A ring of a pipe during a sync.
 ///
 /// It holds copies of the values that every step uses, so that the compiler keeps them in registers. Through the
-/// pointer of an ``AttachedRing``, the compiler would reload them after each store to shared memory. Functions
-/// that are not inlined belong to ``AttachedRing``: passing this struct to a call would write it to the stack.
+/// pointer of an ``MappedRing``, the compiler would reload them after each store to shared memory. Functions
+/// that are not inlined belong to ``MappedRing``: passing this struct to a call would write it to the stack.
 @unsafe
 private struct PipeSide {
-  let whole: AttachedRing
+  let whole: MappedRing
   let ring: Ring
   let kring: KRing
   let peerRing: Ring
@@ -83,7 +83,7 @@ private struct PipeSide {
 
   @inline(__always)
   init(_ parts: UnsafePointer<RingParts>) {
-    unsafe whole = AttachedRing(parts)
+    unsafe whole = MappedRing(parts)
     unsafe ring = parts.pointee.ring
     unsafe kring = parts.pointee.kring
     unsafe peerRing = parts.pointee.peerRing

@@ -177,7 +177,7 @@ extension EngineState {
       answer.memorySize = region.memory.byteCount
       answer.geometry = geometry
       answer.portIndex = port.place?.index ?? 0
-      answer.switchIndex = bridges[parts.bridge]?.number ?? 0
+      answer.switchIndex = switches[parts.vale]?.number ?? 0
       return InterfaceOnSwitch(name: name, interface: bound, port: port, answer: answer)
     } catch {
       release(bound.id, keepsViews: false)
@@ -189,10 +189,10 @@ extension EngineState {
     _ name: PortName, _ geometry: PortGeometry, _ region: Region, _ flags: BindingFlags,
     _ parts: SwitchPortName
   ) throws(NetmapError) -> Registration {
-    let bridge = try bridge(parts.bridge)
+    let vale = try vale(parts.vale)
     do throws(NetmapError) {
       let port = try newSwitchPort(name, geometry, region, extraBuffers: 0)
-      try bridge.add(port, as: name)
+      try vale.add(port, as: name)
       ports[.name(name)] = port
       port.attachedAs = name
       do throws(NetmapError) {
@@ -202,14 +202,14 @@ extension EngineState {
         throw error
       }
     } catch {
-      dropIfUnused(bridge)
+      dropIfUnused(vale)
       throw error
     }
   }
 
   fileprivate func endInterface(_ name: PortName) -> UInt64? {
     guard let attached = interfacesOnSwitches.removeValue(forKey: name) else { return nil }
-    let serial = bindings[attached.portBinding]?.port.membership?.bridge.serial
+    let serial = bindings[attached.portBinding]?.port.membership?.vale.serial
     // The port first: it holds buffers that came from the interface's rings.
     release(attached.portBinding, keepsViews: false)
     attached.interface.attachedAs = nil
@@ -225,7 +225,7 @@ extension EngineState {
       NetmapError(code, "poll", name.rawValue, reason: reason, remedy: remedy)
     }
     guard name.isVale else { throw refusal(.invalidArgument, "it names no port of a switch") }
-    let members = bridges.values.flatMap { $0.members.values }
+    let members = switches.values.flatMap { $0.members.values }
     guard let member = members.first(where: { $0.name == name }) else {
       throw refusal(.noSuchDevice, "there is no such port on a switch")
     }

@@ -1,18 +1,18 @@
 /// The engine's record of a VALE switch: its ports and their indexes. Guarded by the engine's lock.
-final class Bridge {
+final class EngineSwitch {
   /// The switch's name: `vale` and the characters after it, up to the colon of a port's name.
   let name: String
   /// The switch's number in listings: `nr_bridge_idx`.
   let number: Int
   /// A number that no other switch of this engine ever gets.
   let serial: UInt64
-  let segment: BridgeSegment
+  let segment: SwitchSegment
   /// The ports, as this process has mapped them.
   let destinations = DestinationTable()
-  let modules: BridgeModules
+  let modules: SwitchModuleState
 
   /// The ports on the switch, by index.
-  private(set) var members: [Int: BridgeMember] = [:]
+  private(set) var members: [Int: SwitchMember] = [:]
   /// Free indexes. ``add(_:as:isHidden:)`` takes the last one.
   private var free = Array((0..<SwitchLimits.ports).reversed())
   private var lastGeneration: UInt32 = 0
@@ -21,8 +21,8 @@ final class Bridge {
     self.name = name
     self.number = number
     self.serial = serial
-    segment = try BridgeSegment(creating: name)
-    modules = BridgeModules(segment, destinations, clients)
+    segment = try SwitchSegment(creating: name)
+    modules = SwitchModuleState(segment, destinations, clients)
   }
 
   /// Puts a port on the switch under a name. From then on senders can send packets to it.
@@ -39,7 +39,7 @@ final class Bridge {
   @discardableResult
   func add(
     _ port: EnginePort, as name: PortName, isHidden: Bool = false
-  ) throws(NetmapError) -> BridgeMember {
+  ) throws(NetmapError) -> SwitchMember {
     guard members.count < SwitchLimits.activePorts, let index = free.popLast() else {
       throw NetmapError(
         .outOfMemory, "open", name.rawValue,
@@ -47,8 +47,8 @@ final class Bridge {
         remedy: "close some, or use another switch")
     }
     lastGeneration = lastGeneration == .max ? 1 : lastGeneration + 1
-    let member = BridgeMember(
-      bridge: self, port: port, name: name, index: index, generation: lastGeneration,
+    let member = SwitchMember(
+      vale: self, port: port, name: name, index: index, generation: lastGeneration,
       isHidden: isHidden)
     do throws(NetmapError) {
       try destinations.install(
@@ -68,7 +68,7 @@ final class Bridge {
   /// Takes a port off the switch.
   ///
   /// Senders that are copying into the port at this moment go on; see ``SwitchQuarantine``.
-  func remove(_ member: BridgeMember) {
+  func remove(_ member: SwitchMember) {
     unsafe segment.view.setGeneration(0, of: member.index)
     destinations.retire(member.index)
     members[member.index] = nil
@@ -86,8 +86,8 @@ final class Bridge {
 }
 
 /// A port's place on a switch.
-final class BridgeMember {
-  let bridge: Bridge
+final class SwitchMember {
+  let vale: EngineSwitch
   unowned let port: EnginePort
   /// The port's name on the switch.
   let name: PortName
@@ -97,9 +97,10 @@ final class BridgeMember {
   let isHidden: Bool
 
   init(
-    bridge: Bridge, port: EnginePort, name: PortName, index: Int, generation: UInt32, isHidden: Bool
+    vale: EngineSwitch, port: EnginePort, name: PortName, index: Int, generation: UInt32,
+    isHidden: Bool
   ) {
-    self.bridge = bridge
+    self.vale = vale
     self.port = port
     self.name = name
     self.index = index
@@ -107,25 +108,25 @@ final class BridgeMember {
     self.isHidden = isHidden
   }
 
-  var place: SwitchPlace {
-    SwitchPlace(
-      serial: bridge.serial, index: index, generation: generation, segment: bridge.segment)
+  var place: SwitchAddress {
+    SwitchAddress(
+      serial: vale.serial, index: index, generation: generation, segment: vale.segment)
   }
 
-  var attachment: BridgeAttachment {
-    BridgeAttachment(
-      segment: bridge.segment, destinations: bridge.destinations, index: index,
+  var mapping: SwitchMapping {
+    SwitchMapping(
+      segment: vale.segment, destinations: vale.destinations, index: index,
       generation: generation)
   }
 }
 
 /// A port's place on a switch, for a process that maps the switch's memory.
-package struct SwitchPlace: Sendable {
+package struct SwitchAddress: Sendable {
   /// The switch's number, which no other switch of the engine ever gets.
   package let serial: UInt64
   package let index: Int
   package let generation: UInt32
-  package let segment: BridgeSegment
+  package let segment: SwitchSegment
 
   /// Packets for the port that senders dropped before they reached one of its receive rings.
   package var unreached: DropCounters {
@@ -136,7 +137,7 @@ package struct SwitchPlace: Sendable {
     return drops
   }
 
-  package init(serial: UInt64, index: Int, generation: UInt32, segment: BridgeSegment) {
+  package init(serial: UInt64, index: Int, generation: UInt32, segment: SwitchSegment) {
     self.serial = serial
     self.index = index
     self.generation = generation
@@ -156,7 +157,7 @@ extension Engine {
   /// The numbers of all switches.
   package var switchSerials: [UInt64] {
     let found = try? exclusively { (state) throws(NetmapError) in
-      state.bridges.values.map(\.serial)
+      state.switches.values.map(\.serial)
     }
     return found ?? []
   }
@@ -164,7 +165,7 @@ extension Engine {
   /// Every port that is on a switch now.
   package func neighbours(on serial: UInt64) -> [SwitchNeighbour] {
     let found = try? exclusively { (state) throws(NetmapError) in
-      state.bridges.values.first { $0.serial == serial }?.members.values.map {
+      state.switches.values.first { $0.serial == serial }?.members.values.map {
         SwitchNeighbour(
           index: $0.index, generation: $0.generation, region: $0.port.region.memory,
           segment: $0.port.segment)

@@ -13,15 +13,7 @@ extension Engine {
   ///
   /// - Throws: ``NetmapError`` with the `errno` that netmap has for the refusal.
   package func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {
-    let start = monotonicNanoseconds()
-    while true {
-      do throws(NetmapError) {
-        return try carryOut(try decide(request))
-      } catch {
-        guard error.mayPass(since: start) else { throw error }
-        usleep(10_000)
-      }
-    }
+    try retrying { () throws(NetmapError) in try carryOut(try decide(request)) }
   }
 
   private func carryOut(_ outcome: SwitchOutcome) throws(NetmapError) -> SwitchAnswer {
@@ -35,7 +27,7 @@ extension Engine {
         endInterface(made.name)
         throw error
       }
-    case .leaves(let name, let answer):
+    case .detaches(let name, let answer):
       // The link no longer exists if the interface has disappeared meanwhile.
       if let link = links.withLock({ $0[name] }) {
         link.close()
@@ -67,8 +59,8 @@ extension Engine {
       for lane in 0..<made.lanes {
         pairs.append(
           InterfaceLink.Pair(
-            interface: try attach(made.interface, tag: tag, lane: lane),
-            port: try attach(made.port, tag: tag, lane: lane)))
+            interface: try mapPort(made.interface, tag: tag, lane: lane),
+            port: try mapPort(made.port, tag: tag, lane: lane)))
       }
       let link = try InterfaceLink(pairs, worker: try worker()) { [self] in
         _ = links.withLock { $0.removeValue(forKey: made.name) }

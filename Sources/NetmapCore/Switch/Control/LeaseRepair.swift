@@ -11,7 +11,7 @@ extension Engine {
   @discardableResult
   package func finishLeases(of tag: ClientTag) -> Int {
     let count = try? exclusively { (state) throws(NetmapError) in
-      for bridge in state.bridges.values { state.note(tag, on: bridge) }
+      for vale in state.switches.values { state.note(tag, on: vale) }
       return state.finishLeases()
     }
     return count ?? 0
@@ -20,7 +20,7 @@ extension Engine {
 
 /// A lease that a dead sender may have left unfinished.
 struct OrphanLease {
-  let bridge: Bridge
+  let vale: EngineSwitch
   let intent: Intent
 
   /// The most undecided leases that the engine keeps for one switch.
@@ -32,15 +32,15 @@ struct OrphanLease {
 
 extension EngineState {
   /// Records the leases that a dead client was about to reserve on a switch.
-  fileprivate func note(_ tag: ClientTag, on bridge: Bridge) {
-    var count = orphans.count { $0.bridge === bridge }
-    for segment in senders(on: bridge) {
-      let krings = unsafe Bridge.senders(segment)
+  fileprivate func note(_ tag: ClientTag, on vale: EngineSwitch) {
+    var count = orphans.count { $0.vale === vale }
+    for segment in senders(on: vale) {
+      let krings = unsafe EngineSwitch.senders(segment)
       for index in unsafe krings.indices {
         let kring = unsafe krings[index]
         guard unsafe kring.lockHolder == tag.rawValue else { continue }
         if let intent = unsafe kring.intent, count < OrphanLease.countMax {
-          orphans.append(OrphanLease(bridge: bridge, intent: intent))
+          orphans.append(OrphanLease(vale: vale, intent: intent))
           count += 1
         }
         // The intent is recorded now. The engine must not mistake it for that of a living sender.
@@ -63,15 +63,15 @@ extension EngineState {
       reservedLease(of: orphan).map { (orphan: orphan, lease: $0) }
     }
     var wanted: [ObjectIdentifier: Set<WantedLease>] = [:]
-    for (orphan, _) in reserved where wanted[ObjectIdentifier(orphan.bridge)] == nil {
-      wanted[ObjectIdentifier(orphan.bridge)] = wantedLeases(on: orphan.bridge)
+    for (orphan, _) in reserved where wanted[ObjectIdentifier(orphan.vale)] == nil {
+      wanted[ObjectIdentifier(orphan.vale)] = wantedLeases(on: orphan.vale)
     }
     atomicMemoryFence(ordering: .sequentiallyConsistent)
     var finished = 0
     orphans = []
     for (orphan, lease) in reserved {
       guard lease.isUnfinished else { continue }
-      if wanted[ObjectIdentifier(orphan.bridge)]?.contains(WantedLease(orphan.intent)) ?? false {
+      if wanted[ObjectIdentifier(orphan.vale)]?.contains(WantedLease(orphan.intent)) ?? false {
         // The lease is the dead sender's, or that of a living sender that wanted the same slots. Decide later.
         orphans.append(orphan)
       } else {
@@ -86,7 +86,7 @@ extension EngineState {
   /// its port has left the switch.
   private func reservedLease(of orphan: OrphanLease) -> ReservedLease? {
     let intent = orphan.intent
-    guard let member = orphan.bridge.members[intent.target.port],
+    guard let member = orphan.vale.members[intent.target.port],
       member.generation == intent.target.generation,
       let lease = ReservedLease(intent, of: member.port)
     else { return nil }
@@ -95,10 +95,10 @@ extension EngineState {
 
   /// The leases that senders on a switch are about to reserve, or have reserved. Only senders that hold their
   /// rings' locks count.
-  private func wantedLeases(on bridge: Bridge) -> Set<WantedLease> {
+  private func wantedLeases(on vale: EngineSwitch) -> Set<WantedLease> {
     var result: Set<WantedLease> = []
-    for segment in senders(on: bridge) {
-      let krings = unsafe Bridge.senders(segment)
+    for segment in senders(on: vale) {
+      let krings = unsafe EngineSwitch.senders(segment)
       for index in unsafe krings.indices {
         let kring = unsafe krings[index]
         guard unsafe kring.lockHolder != 0, let intent = unsafe kring.intent else { continue }

@@ -11,7 +11,7 @@
 /// free, the engine reuses memory that the lock's holder still writes to; that process could
 /// corrupt the same region directly. If a process makes a free lock look held, the lock counts only
 /// while it names a living client that has that very port mapped (``SegmentUsers``). It then counts
-/// only until that client syncs the ring (``AttachedRing/begin()``) or closes the port.
+/// only until that client syncs the ring (``MappedRing/begin()``) or closes the port.
 @safe
 final class SenderWatch: Sendable {
   private nonisolated(unsafe) var pending: [Pending] = unsafe []

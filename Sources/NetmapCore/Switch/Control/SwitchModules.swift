@@ -13,26 +13,26 @@ extension Engine {
   ///
   /// - Parameters:
   ///   - choice: The module. One that is not loaded from a file is chosen as by ``answer(_:)``.
-  ///   - bridge: The switch's name.
+  ///   - vale: The switch's name.
   /// - Returns: An answer with the module's report.
   /// - Throws: ``NetmapError`` as ``LoadedModule/init(path:configuration:)``, or `ENOENT` when there is no such
   ///   switch.
   package func loadModule(
-    _ choice: SwitchModuleChoice, on bridge: String
+    _ choice: SwitchModuleChoice, on vale: String
   ) throws(NetmapError) -> SwitchAnswer {
     guard case .loaded(let path, let configuration, _) = choice else {
-      return try answer(.module(bridge, .choose(choice)))
+      return try answer(.module(vale, .choose(choice)))
     }
     try choice.check()
     let current = try exclusively { (state) throws(NetmapError) in
-      try state.knownBridge(bridge).modules.module
+      try state.knownSwitch(vale).modules.module
     }
     // Only the configuration differs. The module may accept a new one while it works.
     if let current, current.path == path {
       do throws(NetmapError) {
         try current.configure(configuration)
         return try exclusively { (state) throws(NetmapError) in
-          let known = try state.knownBridge(bridge)
+          let known = try state.knownSwitch(vale)
           known.modules.reconfigured(choice)
           return known.moduleAnswer
         }
@@ -41,17 +41,17 @@ extension Engine {
       }
     }
     let module = try LoadedModule(path: path, configuration: configuration)
-    return try install(module, as: choice, on: bridge)
+    return try install(module, as: choice, on: vale)
   }
 
   /// Lets a module that is loaded into this process decide where the switch's packets go.
   ///
   /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch.
   package func install(
-    _ module: LoadedModule, as choice: SwitchModuleChoice, on bridge: String
+    _ module: LoadedModule, as choice: SwitchModuleChoice, on vale: String
   ) throws(NetmapError) -> SwitchAnswer {
     try exclusively { (state) throws(NetmapError) in
-      let known = try state.knownBridge(bridge)
+      let known = try state.knownSwitch(vale)
       known.modules.set(module, as: choice, senders: state.senders(on: known))
       return known.moduleAnswer
     }
@@ -66,12 +66,12 @@ extension Engine {
   ///   - process: The host's process ID.
   ///   - choice: The module that the user chose.
   /// - Returns: An answer with the module's report.
-  /// - Throws: ``NetmapError`` `EBUSY` as ``BridgeModules``; `ENOENT` when the switch no longer exists.
+  /// - Throws: ``NetmapError`` `EBUSY` as ``SwitchModuleState``; `ENOENT` when the switch no longer exists.
   package func redirect(
     _ serial: UInt64, to index: Int, name: String, process: Int32, as choice: SwitchModuleChoice
   ) throws(NetmapError) -> SwitchAnswer {
     try exclusively { (state) throws(NetmapError) in
-      guard let known = state.bridges.values.first(where: { $0.serial == serial }),
+      guard let known = state.switches.values.first(where: { $0.serial == serial }),
         known.members[index]?.isHidden == true
       else {
         throw NetmapError(
@@ -88,13 +88,13 @@ extension Engine {
   ///
   /// - Throws: ``NetmapError`` `ENOENT` when there is none of that name.
   package func serial(ofSwitch name: String) throws(NetmapError) -> UInt64 {
-    try exclusively { (state) throws(NetmapError) in try state.knownBridge(name).serial }
+    try exclusively { (state) throws(NetmapError) in try state.knownSwitch(name).serial }
   }
 
   /// Whether a switch has other ports than those of module hosts.
   package func hasPorts(_ serial: UInt64) -> Bool {
     let found = try? exclusively { (state) throws(NetmapError) in
-      state.bridges.values.first { $0.serial == serial }?.members.values.contains { !$0.isHidden }
+      state.switches.values.first { $0.serial == serial }?.members.values.contains { !$0.isHidden }
     }
     return (found ?? nil) ?? false
   }
@@ -103,41 +103,41 @@ extension Engine {
 extension EngineState {
   /// Answers a request about a switch's module, except the choice of a module that is loaded from a file.
   func answer(_ request: ModuleRequest, on name: String) throws(NetmapError) -> SwitchAnswer {
-    let bridge = try knownBridge(name)
+    let vale = try knownSwitch(name)
     if case .choose(let choice) = request {
       try choice.check()
-      let ports = bridge.members.values.filter { !$0.isHidden }.map { ($0.portName, $0.index) }
-      try bridge.modules.set(
-        choice, ports: Dictionary(ports) { first, _ in first }, senders: senders(on: bridge))
+      let ports = vale.members.values.filter { !$0.isHidden }.map { ($0.portName, $0.index) }
+      try vale.modules.set(
+        choice, ports: Dictionary(ports) { first, _ in first }, senders: senders(on: vale))
     }
-    return bridge.moduleAnswer
+    return vale.moduleAnswer
   }
 
   /// The switch of that name.
   ///
   /// - Throws: ``NetmapError`` `ENOENT` when there is no such switch, `EINVAL` when the name cannot be a switch's.
-  func knownBridge(_ name: String) throws(NetmapError) -> Bridge {
+  func knownSwitch(_ name: String) throws(NetmapError) -> EngineSwitch {
     guard name.hasPrefix("vale"), !name.contains(":") else {
       throw NetmapError(
         .invalidArgument, "configure", name, reason: "it names no switch",
         remedy: "names of switches begin with vale and have no colon")
     }
-    guard let bridge = bridges[name] else {
+    guard let vale = switches[name] else {
       throw NetmapError(
         .noSuchEntry, "configure", name, reason: "there is no such switch",
         remedy: "it appears with its first port, and its module goes with the last one")
     }
-    return bridge
+    return vale
   }
 
   /// The sync segments of all ports that may be in the middle of a sync on the switch.
-  func senders(on bridge: Bridge) -> [SyncSegment] {
-    bridge.members.values.map(\.port.segment)
-      + leaving.filter { $0.bridge === bridge }.map(\.port.segment)
+  func senders(on vale: EngineSwitch) -> [SyncSegment] {
+    vale.members.values.map(\.port.segment)
+      + leaving.filter { $0.vale === vale }.map(\.port.segment)
   }
 }
 
-extension Bridge {
+extension EngineSwitch {
   var moduleAnswer: SwitchAnswer {
     var answer = SwitchAnswer()
     answer.name = name
@@ -148,7 +148,7 @@ extension Bridge {
   }
 }
 
-extension BridgeMember {
+extension SwitchMember {
   /// The part of the name after the switch's.
   var portName: String {
     String(name.rawValue.split(separator: ":", maxSplits: 1).last ?? "")

@@ -52,9 +52,9 @@ extension EngineState {
 
   /// A switch port, by its name on the switch or by its own name.
   private func existingSwitchPort(_ name: PortName) -> EnginePort? {
-    if let port = ports[.name(name)], port.ringKind == .bridge { return port }
-    for bridge in bridges.values {
-      if let member = bridge.members.values.first(where: { $0.name == name }) { return member.port }
+    if let port = ports[.name(name)], port.ringKind == .vale { return port }
+    for vale in switches.values {
+      if let member = vale.members.values.first(where: { $0.name == name }) { return member.port }
     }
     return nil
   }
@@ -70,7 +70,7 @@ extension EngineState {
 
   /// Refuses backpressure on ports of other kinds: only senders on a switch drop packets.
   func checkBackpressure(_ port: EnginePort, _ flags: BindingFlags) throws(NetmapError) {
-    guard flags.contains(.backpressure), port.ringKind != .bridge else { return }
+    guard flags.contains(.backpressure), port.ringKind != .vale else { return }
     throw NetmapError(
       .invalidArgument, "open", port.name.rawValue,
       reason: "back-pressure is for ports of a switch; pipes have it anyway",

@@ -8,13 +8,13 @@ extension EngineState {
     let parts = try SwitchPortName(name)
     try checkPortPart(parts, of: name)
     let geometry = Self.switchGeometry(request.hints)
-    let bridge = try bridge(parts.bridge)
+    let vale = try vale(parts.vale)
     do throws(NetmapError) {
       let port = try newSwitchPort(
         name, geometry, shared, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers),
         isListed: !request.flags.contains(.moduleHost))
       do throws(NetmapError) {
-        try bridge.add(port, as: name, isHidden: request.flags.contains(.moduleHost))
+        try vale.add(port, as: name, isHidden: request.flags.contains(.moduleHost))
       } catch {
         dropIfUnused(port.region)
         throw error
@@ -22,7 +22,7 @@ extension EngineState {
       ports[.name(name)] = port
       return port
     } catch {
-      dropIfUnused(bridge)
+      dropIfUnused(vale)
       throw error
     }
   }
@@ -34,7 +34,7 @@ extension EngineState {
     guard try isKnown(parts.port) else { return }
     throw NetmapError(
       .invalidArgument, "open", name.rawValue,
-      reason: "\(parts.port) is an interface that is not attached to \(parts.bridge)",
+      reason: "\(parts.port) is an interface that is not attached to \(parts.vale)",
       remedy: "attach it first: vale-ctl -a \(name.rawValue)")
   }
 
@@ -68,7 +68,7 @@ extension EngineState {
         creating: "netmap-port-\(name.rawValue)", ends: [geometry], region: region.layout,
         hasLeases: true)
       return EnginePort(
-        name: name, kind: .bridge, geometry: geometry, segment: segment, end: 0, region: region,
+        name: name, kind: .vale, geometry: geometry, segment: segment, end: 0, region: region,
         bindingSlots: BindingSlots(), isListed: isListed)
     } catch {
       dropIfUnused(region)
@@ -77,26 +77,26 @@ extension EngineState {
   }
 
   /// The switch of that name. Creates it if it does not exist.
-  func bridge(_ name: String) throws(NetmapError) -> Bridge {
-    if let bridge = bridges[name] { return bridge }
-    let taken = Set(bridges.values.map(\.number))
+  func vale(_ name: String) throws(NetmapError) -> EngineSwitch {
+    if let vale = switches[name] { return vale }
+    let taken = Set(switches.values.map(\.number))
     let number = (0...).first { !taken.contains($0) } ?? 0
-    lastBridge += 1
-    let bridge = try Bridge(name: name, number: number, serial: lastBridge, directory)
-    bridges[name] = bridge
-    return bridge
+    lastSwitch += 1
+    let vale = try EngineSwitch(name: name, number: number, serial: lastSwitch, directory)
+    switches[name] = vale
+    return vale
   }
 
   /// Removes a switch that has no ports, with every address that it has learned.
-  func dropIfUnused(_ bridge: Bridge) {
-    if bridge.members.isEmpty { bridges[bridge.name] = nil }
+  func dropIfUnused(_ vale: EngineSwitch) {
+    if vale.members.isEmpty { switches[vale.name] = nil }
   }
 }
 
 /// The two parts of a switch port's name.
 struct SwitchPortName {
   /// `vale` and the characters after it, up to the colon.
-  let bridge: String
+  let vale: String
   let port: String
 
   /// Splits the name of a switch port.
@@ -110,20 +110,20 @@ struct SwitchPortName {
     guard let colon = name.bytes.firstIndex(of: UInt8(ascii: ":")) else {
       throw refusal("it names no port of the switch", "write \(name.rawValue):PORT")
     }
-    let (bridge, port) = (name.bytes[..<colon], name.bytes[(colon + 1)...])
-    guard bridge.count <= limit, !port.isEmpty, port.count <= limit else {
+    let (vale, port) = (name.bytes[..<colon], name.bytes[(colon + 1)...])
+    guard vale.count <= limit, !port.isEmpty, port.count <= limit else {
       throw refusal(
         "the names of switches and of their ports have at most \(limit) characters, ports at least 1",
         "choose a shorter name")
     }
-    let isPlain = bridge.allSatisfy {
+    let isPlain = vale.allSatisfy {
       (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 95
     }
     guard isPlain else {
       throw refusal(
         "a switch's name has letters, digits and '_' only", "choose another name")
     }
-    self.bridge = String(decoding: bridge, as: UTF8.self)
+    self.vale = String(decoding: vale, as: UTF8.self)
     self.port = String(decoding: port, as: UTF8.self)
   }
 }

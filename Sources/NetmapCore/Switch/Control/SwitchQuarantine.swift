@@ -3,7 +3,7 @@
 /// Senders may be in the middle of copying into that memory. The engine does not reuse it until each of their syncs
 /// has ended.
 final class SwitchQuarantine {
-  let bridge: Bridge
+  let vale: EngineSwitch
   /// Keeps the port's memory mapped.
   let port: EnginePort
   private let region: Region
@@ -14,9 +14,9 @@ final class SwitchQuarantine {
   private var users: SenderWatch?
 
   /// Begins the quarantine of everything that `port` frees from now on. The port is still on the switch.
-  init(_ port: EnginePort, on bridge: Bridge) {
+  init(_ port: EnginePort, on vale: EngineSwitch) {
     self.port = port
-    self.bridge = bridge
+    self.vale = vale
     region = port.region
     isHost = port.membership?.isHidden ?? false
     begun = region.beginQuarantine(of: ObjectIdentifier(port.segment.memory))
@@ -29,7 +29,7 @@ final class SwitchQuarantine {
   ///   - clients: The engine's clients.
   func watch(_ others: [EnginePort], among clients: Directory) {
     let segments =
-      bridge.members.values.map(\.port.segment) + others.map(\.segment) + [port.segment]
+      vale.members.values.map(\.port.segment) + others.map(\.segment) + [port.segment]
     users = SenderWatch(segments, among: clients)
   }
 
@@ -39,7 +39,7 @@ final class SwitchQuarantine {
   }
 
   func end() {
-    if isHost { bridge.modules.noteLosses(in: HostBacklog(port.segment)) }
+    if isHost { vale.modules.noteLosses(in: HostBacklog(port.segment)) }
     region.endQuarantine(of: ObjectIdentifier(port.segment.memory), begun: begun)
   }
 }
@@ -47,7 +47,7 @@ final class SwitchQuarantine {
 extension EngineState {
   /// Frees the memory that no sender can be writing to any more.
   func sweepSwitches() {
-    for bridge in bridges.values { bridge.destinations.sweep() }
+    for vale in switches.values { vale.destinations.sweep() }
     guard !leaving.isEmpty else { return }
     // Ask each quarantine once. If one ends a moment later, it stays until the next sweep.
     var over: [SwitchQuarantine] = []
@@ -63,10 +63,10 @@ extension EngineState {
   /// frees goes into quarantine.
   func quarantining(_ port: EnginePort, _ body: () -> Void) {
     guard let member = port.membership else { return body() }
-    let quarantine = SwitchQuarantine(port, on: member.bridge)
+    let quarantine = SwitchQuarantine(port, on: member.vale)
     body()
     quarantine.watch(
-      leaving.filter { $0.bridge === member.bridge }.map(\.port), among: directory)
+      leaving.filter { $0.vale === member.vale }.map(\.port), among: directory)
     if quarantine.isOver() {
       quarantine.end()
     } else {

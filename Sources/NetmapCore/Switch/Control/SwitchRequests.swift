@@ -71,7 +71,7 @@ package enum SwitchOutcome: Sendable {
   case attached(InterfaceOnSwitch)
   /// An interface is to be detached. The worker must stop carrying its packets; then ``Engine/endInterface(_:)``
   /// must be called.
-  case leaves(PortName, SwitchAnswer)
+  case detaches(PortName, SwitchAnswer)
   /// Polling threads are to serve an interface, or to stop when the CPUs are nil. ``Engine/forgetPolling(of:)``
   /// withdraws the grant.
   case polls(PortName, PollingCPUs?, SwitchAnswer)
@@ -89,7 +89,7 @@ extension Engine {
       case .attach(let request): try state.attach(request)
       case .detach(let name): try state.detach(name)
       case .find(let name): .done(try state.find(name))
-      case .next(let bridge, let port): .done(try state.next(bridge, port))
+      case .next(let vale, let port): .done(try state.next(vale, port))
       case .create(let request): .done(try state.createPersistent(request))
       case .remove(let name): .done(try state.removePersistent(name))
       case .polling(let name, let cpus): try state.poll(name, cpus)
@@ -131,8 +131,8 @@ extension EngineState {
     guard name.isVale else {
       throw refusal(.invalidArgument, "it names no switch", "write valeSWITCH:\(name.rawValue)")
     }
-    if let bridge = (try? SwitchPortName(name)).flatMap({ bridges[$0.bridge] }),
-      bridge.members.values.contains(where: { $0.name == name })
+    if let vale = (try? SwitchPortName(name)).flatMap({ switches[$0.vale] }),
+      vale.members.values.contains(where: { $0.name == name })
     {
       throw refusal(.busy, "it is on the switch already")
     }
@@ -145,9 +145,9 @@ extension EngineState {
       throw refusal(
         .busy, "\(parts.port) is open", "attach it before programs open it")
     }
-    let bridge = try bridge(parts.bridge)
+    let vale = try vale(parts.vale)
     do throws(NetmapError) {
-      let member = try bridge.add(port, as: name)
+      let member = try vale.add(port, as: name)
       if port.memberships.count == 1 { ports[.name(name)] = port }
       if request.flags.contains(.backpressure) {
         port.holdsWhileAttached = true
@@ -155,7 +155,7 @@ extension EngineState {
       }
       return .done(member.answer)
     } catch {
-      dropIfUnused(bridge)
+      dropIfUnused(vale)
       throw error
     }
   }
@@ -169,12 +169,12 @@ extension EngineState {
     guard name.isVale else {
       throw refusal(.invalidArgument, "it names no switch", "write valeSWITCH:\(name.rawValue)")
     }
-    guard let parts = try? SwitchPortName(name), let bridge = bridges[parts.bridge],
-      let member = bridge.members.values.first(where: { $0.name == name })
+    guard let parts = try? SwitchPortName(name), let vale = switches[parts.vale],
+      let member = vale.members.values.first(where: { $0.name == name })
     else { throw refusal(.noSuchDevice, "there is no such port on a switch") }
     if let attached = interfacesOnSwitches[name] {
       try attached.beginLeaving()
-      return .leaves(name, member.answer)
+      return .detaches(name, member.answer)
     }
     let port = member.port
     guard port.isPersistent else {
@@ -195,8 +195,8 @@ extension EngineState {
         ports[.name(name)] = nil
         port.holdsWhileAttached = false
       }
-      bridge.remove(member)
-      dropIfUnused(bridge)
+      vale.remove(member)
+      dropIfUnused(vale)
     }
     return .done(answer)
   }
@@ -209,24 +209,24 @@ extension EngineState {
     }
     // The name may be that of the switch alone.
     let text = name.rawValue.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-    guard let bridge = bridges[String(text[0])] else {
+    guard let vale = switches[String(text[0])] else {
       throw NetmapError(
         .noSuchEntry, "list", name.rawValue, reason: "there is no switch \(text[0])",
         remedy: "it appears with its first port")
     }
     var answer = SwitchAnswer()
     answer.name = name.rawValue
-    answer.switchIndex = bridge.number
-    answer.portIndex = bridge.members.values.first { $0.name == name }?.index ?? 255
+    answer.switchIndex = vale.number
+    answer.portIndex = vale.members.values.first { $0.name == name }?.index ?? 255
     return answer
   }
 
   fileprivate func next(_ number: Int, _ port: Int) throws(NetmapError) -> SwitchAnswer {
-    let members = bridges.values.flatMap { $0.members.values.filter { !$0.isHidden } }
+    let members = switches.values.flatMap { $0.members.values.filter { !$0.isHidden } }
     let first =
       members
-      .filter { $0.bridge.number > number || $0.bridge.number == number && $0.index >= port }
-      .min { ($0.bridge.number, $0.index) < ($1.bridge.number, $1.index) }
+      .filter { $0.vale.number > number || $0.vale.number == number && $0.index >= port }
+      .min { ($0.vale.number, $0.index) < ($1.vale.number, $1.index) }
     guard let first else {
       throw NetmapError(.noSuchEntry, "list", "switches", reason: "there are no more ports")
     }
@@ -240,11 +240,11 @@ extension EngineState {
   }
 }
 
-extension BridgeMember {
+extension SwitchMember {
   var answer: SwitchAnswer {
     var answer = port.answer
     answer.name = name.rawValue
-    answer.switchIndex = bridge.number
+    answer.switchIndex = vale.number
     answer.portIndex = index
     return answer
   }

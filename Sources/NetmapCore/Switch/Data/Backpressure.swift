@@ -6,7 +6,7 @@ internal import Synchronization
 // the same destination.
 
 /// The list that a packet is on.
-enum FramePlace {
+enum ListID {
   /// The broadcast list. All other lists are indexes of ``ForwardScratch/queues``.
   static let broadcast: UInt16 = 0xffff
   /// No list: the packet was dropped.
@@ -21,18 +21,18 @@ extension Forwarder {
   var needsOrder: Bool {
     if unsafe kring.deliveredSlot != 0 { return true }
     if unsafe broadcast.packets > 0 {
-      for part in 0..<BridgeLayout.activeWords where unsafe holders(part) != 0 { return true }
+      for part in 0..<SwitchLayout.activeWords where unsafe holders(part) != 0 { return true }
     }
-    return unsafe (0..<touchedCount).contains { unsafe bridge.isHolding(Int(touched[$0]) >> 4) }
+    return unsafe (0..<touchedCount).contains { unsafe vale.isHolding(Int(touched[$0]) >> 4) }
   }
 
   /// The other ports with back-pressure that receive broadcasts, 64 ports at a time.
   private func holders(_ part: Int) -> UInt64 {
-    unsafe others(part) & bridge.holding(part)
+    unsafe others(part) & vale.holding(part)
   }
 
   private func others(_ part: Int) -> UInt64 {
-    let all = unsafe bridge.active(part)
+    let all = unsafe vale.active(part)
     return unsafe Int(port) >> 6 == part ? all & ~(1 << UInt64(port & 63)) : all
   }
 
@@ -40,7 +40,7 @@ extension Forwarder {
   ///
   /// - Returns: The number of frames that leave the ring.
   @inline(never)
-  mutating func flushInOrder(_ count: Int) -> Int {
+  mutating func flushWithBackpressure(_ count: Int) -> Int {
     unsafe notePlaces(count)
     var packet = 0
     if unsafe kring.deliveredSlot != 0 {
@@ -52,13 +52,13 @@ extension Forwarder {
     }
     while packet < count {
       let place = unsafe frames[packet].place
-      guard place != FramePlace.nowhere else {
+      guard place != ListID.nowhere else {
         unsafe packet &+= Int(frames[packet].fragments)
         continue
       }
       let (run, end) = unsafe run(from: packet, upTo: count)
       let taken =
-        unsafe place == FramePlace.broadcast
+        unsafe place == ListID.broadcast
         ? floodWaiting(run)
         : deliverWaiting(to: Int(place) >> 4, ring: Int(place) & 15, run)
       if taken < Int(run.packets) {
@@ -75,10 +75,10 @@ extension Forwarder {
   private mutating func notePlaces(_ count: Int) {
     var packet = 0
     while packet < count {
-      unsafe frames[packet].place = FramePlace.nowhere
+      unsafe frames[packet].place = ListID.nowhere
       unsafe packet &+= Int(frames[packet].fragments)
     }
-    unsafe note(broadcast, FramePlace.broadcast)
+    unsafe note(broadcast, ListID.broadcast)
     unsafe broadcast = FrameQueue()
     for index in unsafe 0..<touchedCount {
       let queue = unsafe touched[index]
@@ -137,7 +137,7 @@ extension Forwarder {
     var packet = first
     while packet < count {
       let fault = unsafe frames[packet].fault
-      if unsafe frames[packet].place == FramePlace.nowhere,
+      if unsafe frames[packet].place == ListID.nowhere,
         let reason = DropReason(rawValue: Int(fault) - 1)
       {
         unsafe kring.countDrop(reason, .max)
@@ -152,7 +152,7 @@ extension Forwarder {
   ///
   /// - Returns: The number of packets delivered or dropped.
   private mutating func deliverWaiting(to receiver: Int, ring: Int, _ run: FrameQueue) -> Int {
-    let holds = unsafe bridge.isHolding(receiver)
+    let holds = unsafe vale.isHolding(receiver)
     let count = Int(run.packets)
     var taken = 0
     var isAnnounced = false
@@ -172,7 +172,7 @@ extension Forwarder {
 
   /// Asks a receiver to wake the threads that sleep on this port's transmit rings when it has room.
   private func announceSleeper(at receiver: Int, _ ring: Int) {
-    let generation = unsafe bridge.generation(of: receiver)
+    let generation = unsafe vale.generation(of: receiver)
     guard generation != 0,
       let target = unsafe findDestination(cells, receiver, generation, resolver)
     else { return }
@@ -188,7 +188,7 @@ extension Forwarder {
   private mutating func floodWaiting(_ run: FrameQueue) -> Int {
     var holder: Int?
     var isOnly = true
-    for part in 0..<BridgeLayout.activeWords {
+    for part in 0..<SwitchLayout.activeWords {
       let bits = unsafe holders(part)
       guard bits != 0 else { continue }
       isOnly = isOnly && holder == nil && bits & (bits - 1) == 0
@@ -266,8 +266,8 @@ extension Forwarder {
   /// - Returns: Whether the packet needs no further delivery.
   private mutating func resume(_ count: Int) -> Bool {
     let place = unsafe frames[0].place
-    if place == FramePlace.broadcast { return unsafe floodOne(0, resumes: true) }
-    if place != FramePlace.nowhere {
+    if place == ListID.broadcast { return unsafe floodOne(0, resumes: true) }
+    if place != ListID.nowhere {
       let receiver = Int(place) >> 4
       var copies: UInt64 = 0
       if unsafe !kring.hasDelivered(to: receiver) {
@@ -314,7 +314,7 @@ private struct PortSet {
   }
 
   mutating func popFirst() -> Int? {
-    while part < BridgeLayout.activeWords {
+    while part < SwitchLayout.activeWords {
       let bits = words[part]
       if bits != 0 {
         words[part] = bits & (bits - 1)
@@ -330,7 +330,7 @@ private struct PortSet {
 // ports still lack.
 extension KRing {
   fileprivate func forgetDeliveries() {
-    for part in 0..<BridgeLayout.activeWords {
+    for part in 0..<SwitchLayout.activeWords {
       unsafe setDelivered(part, 0)
     }
   }

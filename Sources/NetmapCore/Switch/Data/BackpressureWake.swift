@@ -1,6 +1,6 @@
 internal import Synchronization
 
-extension AttachedRing {
+extension MappedRing {
   /// Wakes the senders that sleep until this receive ring has room.
   ///
   /// The caller has published the slots that it gives back. A sender that finds no room and is
@@ -10,7 +10,7 @@ extension AttachedRing {
   @inline(never)
   func wakeHeldSenders(_ path: UnsafePointer<SwitchPath>) {
     atomicMemoryFence(ordering: .sequentiallyConsistent)
-    for part in 0..<BridgeLayout.activeWords {
+    for part in 0..<SwitchLayout.activeWords {
       var ports = unsafe kring.takeHeldSenders(part)
       while ports != 0 {
         unsafe wakeSleepers(on: part * 64 + ports.trailingZeroBitCount, path)
@@ -21,7 +21,7 @@ extension AttachedRing {
 
   /// Wakes the threads that sleep until a transmit ring of another port makes progress.
   private func wakeSleepers(on port: Int, _ path: UnsafePointer<SwitchPath>) {
-    let generation = unsafe path.pointee.bridge.generation(of: port)
+    let generation = unsafe path.pointee.vale.generation(of: port)
     guard generation != 0,
       let sender = unsafe findDestination(
         path.pointee.cells, port, generation, path.pointee.resolver)
@@ -35,9 +35,9 @@ extension AttachedRing {
   }
 }
 
-extension AttachedRing {
+extension MappedRing {
   /// Whether a switch port's transmit ring holds packets that wait for room at their receiver.
-  var isHeldUp: Bool { unsafe kind == .bridge && kring.hasUnsent }
+  var isHeldUp: Bool { unsafe kind == .vale && kring.hasUnsent }
 }
 
 extension Engine {
@@ -47,10 +47,10 @@ extension Engine {
   /// process: only then does the engine have their doorbells.
   package func wakeHeldSenders() {
     let segments = try? exclusively { (state) throws(NetmapError) in
-      state.bridges.values.flatMap { $0.members.values.map(\.port.segment) }
+      state.switches.values.flatMap { $0.members.values.map(\.port.segment) }
     }
     for segment in segments ?? [] {
-      let krings = unsafe Bridge.senders(segment)
+      let krings = unsafe EngineSwitch.senders(segment)
       let count = unsafe krings.count
       for index in 0..<count where unsafe krings[index].outboxWaitWordIsSet {
         unsafe krings[index].outboxWaitWord(segment.waiters).wake(doorbells.view)

@@ -8,7 +8,7 @@ extension Forwarder {
   ///   room at a receiver.
   @inline(never)
   mutating func flush(_ count: Int) -> Int {
-    let program = unsafe bridge.program
+    let program = unsafe vale.program
     if unsafe headerLength == 0 {
       unsafe decide(count, by: program)
     } else {
@@ -17,8 +17,8 @@ extension Forwarder {
       unsafe restoreHeaders(count)
     }
     var taken = count
-    if unsafe bridge.holdsAny || kring.deliveredSlot != 0, unsafe needsOrder {
-      taken = unsafe flushInOrder(count)
+    if unsafe vale.holdsAny || kring.deliveredSlot != 0, unsafe needsOrder {
+      taken = unsafe flushWithBackpressure(count)
     } else {
       unsafe deliverLists()
     }
@@ -56,8 +56,8 @@ extension Forwarder {
   @inline(never)
   mutating func flood() {
     var receivers: UInt64 = 0
-    for part in 0..<BridgeLayout.activeWords {
-      var ports = unsafe bridge.active(part)
+    for part in 0..<SwitchLayout.activeWords {
+      var ports = unsafe vale.active(part)
       while ports != 0 {
         let receiver = part * 64 + ports.trailingZeroBitCount
         ports &= ports - 1
@@ -91,18 +91,18 @@ extension Forwarder {
   mutating func deliver(
     to receiver: Int, ring: Int, _ own: FrameQueue, _ common: FrameQueue, holds: Bool = false
   ) -> Int {
-    let generation = unsafe bridge.generation(of: receiver)
+    let generation = unsafe vale.generation(of: receiver)
     let packets = Int(own.packets) &+ Int(common.packets)
     guard generation != 0 else {
       unsafe kring.countDrop(.noDestination, UInt64(packets))
       return packets
     }
     guard let target = unsafe destination(receiver, generation) else {
-      unsafe bridge.count(.unknownRegion, UInt64(packets), for: receiver)
+      unsafe vale.count(.unknownRegion, UInt64(packets), for: receiver)
       return packets
     }
-    guard let place = unsafe ReceivePlace(target, ring: ring) else {
-      unsafe bridge.count(.noReceiver, UInt64(packets), for: receiver)
+    guard let place = unsafe ReceiveTarget(target, ring: ring) else {
+      unsafe vale.count(.noReceiver, UInt64(packets), for: receiver)
       return packets
     }
     let shape = unsafe place.shape
@@ -111,7 +111,7 @@ extension Forwarder {
     if unsafe shape.headerLength == headerLength || isRedirecting {
       taken = unsafe deliver(own, common, to: place, receiver, packets, holds)
     } else {
-      taken = unsafe deliverAcross(own, common, to: place, receiver, shape, holds)
+      taken = unsafe deliverConverted(own, common, to: place, receiver, shape, holds)
     }
     unsafe wake(place)
     return taken
@@ -119,7 +119,7 @@ extension Forwarder {
 
   /// Wakes the threads that sleep until this receive ring gets packets.
   @inline(__always)
-  func wake(_ place: ReceivePlace) {
+  func wake(_ place: ReceiveTarget) {
     guard unsafe place.kring.outboxWaitWordIsSet else { return }
     unsafe kring.count(.systemCalls)
     unsafe place.kring.outboxWaitWord(place.target.pointee.waiters).wake(doorbells)
@@ -128,19 +128,27 @@ extension Forwarder {
   /// Copies packets unchanged.
   @inline(__always)
   private func deliver(
-    _ own: FrameQueue, _ common: FrameQueue, to place: ReceivePlace, _ receiver: Int,
+    _ own: FrameQueue, _ common: FrameQueue, to place: ReceiveTarget, _ receiver: Int,
     _ packets: Int, _ holds: Bool
   ) -> Int {
-    let granted = unsafe reserve(
-      place, for: receiver, slots: Int(own.slots) &+ Int(common.slots), own, common)
-    if granted.packets > 0 {
-      let bytes = unsafe copy(granted.packets, from: own, common, to: place, granted.lease.start)
-      if unsafe isRedirecting { unsafe stampOrigin(granted.lease, in: place) }
-      unsafe place.finish(granted.lease, packets: UInt64(granted.packets), bytes: bytes)
+    let all = Int(own.slots) &+ Int(common.slots)
+    var fitting = (slots: all, packets: packets)
+    let lease = unsafe reserve(place, for: receiver, enough: all) { room in
+      if room >= all {
+        fitting = (all, packets)
+      } else if room < fitting.slots {
+        // Counts the packets one by one only if less fits than at the attempt before.
+        fitting = unsafe prefix(own, common, fitting: room)
+      }
+      return fitting.slots
     }
-    if granted.packets == packets { return packets }
+    guard let lease else { return unsafe refuse(0, own, common, at: place, holds) }
+    let bytes = unsafe copy(fitting.packets, from: own, common, to: place, lease.start)
+    if unsafe isRedirecting { unsafe stampOrigin(lease, in: place) }
+    unsafe place.finish(lease, packets: UInt64(fitting.packets), bytes: bytes)
+    if fitting.packets == packets { return packets }
     // Refuse last, so that this sync's own unfinished lease does not make the ring look held up.
-    return unsafe refuse(granted.packets, own, common, at: place, holds)
+    return unsafe refuse(fitting.packets, own, common, at: place, holds)
   }
 
   /// Counts packets without room as refused, unless they can wait.
@@ -148,7 +156,7 @@ extension Forwarder {
   /// - Returns: The number of packets that were delivered or dropped.
   @inline(never)
   private func refuse(
-    _ granted: Int, _ own: FrameQueue, _ common: FrameQueue, at place: ReceivePlace, _ holds: Bool
+    _ granted: Int, _ own: FrameQueue, _ common: FrameQueue, at place: ReceiveTarget, _ holds: Bool
   ) -> Int {
     let packets = Int(own.packets) &+ Int(common.packets)
     guard holds, unsafe place.isSound else {
@@ -173,153 +181,7 @@ extension Forwarder {
   }
 }
 
-/// A receive ring that a sender is about to fill.
-@unsafe
-struct ReceivePlace {
-  let target: UnsafePointer<Destination>
-  let kring: KRing
-  let index: Int
-  let leases: LeaseTable
-  /// The ring object in the port's region.
-  let ring: UnsafeMutableRawPointer
-
-  /// The limit on the attempts to reserve slots.
-  ///
-  /// An attempt fails when another sender has reserved slots meanwhile, or when a process
-  /// overwrites the ring's words. The limit keeps such a process from holding a sender here for
-  /// long. After the last attempt, the sender handles the packets as if the ring had no room.
-  static var triesMax: Int { 64 }
-
-  /// Nil when no process has the ring open, or when the stored place of the ring is out of range.
-  ///
-  /// - Parameters:
-  ///   - target: The port.
-  ///   - ring: The number of the sender's ring; the receiver may have fewer rings.
-  @inline(__always)
-  init?(_ target: UnsafePointer<Destination>, ring: Int) {
-    let rings = unsafe Int(target.pointee.receiveRings)
-    let index = ring < rings ? ring : ring % rings
-    let kring = unsafe target.pointee.kring(index)
-    guard unsafe kring.isOpen,
-      let offset = unsafe kring.openRingOffset(upTo: target.pointee.lastRingPlace)
-    else { return nil }
-    unsafe self.target = target
-    unsafe self.kring = kring
-    unsafe self.index = index
-    unsafe leases = target.pointee.leases(index)
-    unsafe self.ring = target.pointee.region + offset
-  }
-
-  /// The header and the longest frame that the receiver wants.
-  @inline(__always)
-  var shape: FrameShape { unsafe kring.frameShape }
-
-  /// The ring as mapped in this process.
-  @inline(__always)
-  var view: Ring {
-    unsafe Ring(
-      base: ring, buffers: target.pointee.buffers, slotCount: target.pointee.slotCount,
-      bufferCount: target.pointee.bufferCount, bufferSize: target.pointee.bufferSize)
-  }
-
-  /// Counts the slots that senders may fill.
-  ///
-  /// - Parameter known: The reservation at which the next lease begins.
-  /// - Returns: The number of free slots; -1 when the ring's words are out of range.
-  @inline(__always)
-  func free(after known: Reservation) -> Int {
-    let count = unsafe target.pointee.slotCount
-    let released = unsafe kring.acquirePosition()
-    guard known.next < count, released < count else { return -1 }
-    let held = known.next >= released ? known.next - released : known.next + count - released
-    return Int(count - 1 - held)
-  }
-
-  /// Counts packets that found no room.
-  @inline(never)
-  func refuse(_ packets: UInt64) {
-    unsafe kring.countRefused(isHeldUp ? .busy : .full, packets)
-  }
-
-  /// Whether the ring's words are in range. If they are not, senders do not wait for room.
-  var isSound: Bool {
-    let (next, released) = unsafe (kring.reservation.next, kring.acquirePosition())
-    return unsafe next < target.pointee.slotCount && released < target.pointee.slotCount
-  }
-
-  /// Whether a sender has reserved, but not yet finished, the slot that the receiver waits for.
-  private var isHeldUp: Bool {
-    let next = unsafe kring.reservation.next
-    let awaited = unsafe kring.arriving
-    guard unsafe awaited.next < target.pointee.slotCount, awaited.next != next else { return false }
-    return unsafe leases.lastSequence(at: awaited.next) != awaited.sequence
-  }
-
-  /// Hands a filled lease to the receiver.
-  ///
-  /// Issues a full fence: the sender must not read the wait word before the lease is visible.
-  @inline(__always)
-  func finish(_ lease: Lease, packets: UInt64, bytes: UInt64) {
-    unsafe leases.finish(lease, packets: packets, bytes: bytes)
-  }
-}
-
 extension Forwarder {
-  /// Reserves exactly `slots` slots, or none.
-  func reserve(_ place: ReceivePlace, for receiver: Int, slots: Int) -> Lease? {
-    let count = unsafe place.target.pointee.slotCount
-    let generation = unsafe place.target.pointee.generation
-    let target = unsafe LeaseTarget(port: receiver, generation: generation, ring: place.index)
-    var known = unsafe place.kring.reservation
-    for _ in unsafe 0..<ReceivePlace.triesMax {
-      guard slots > 0, unsafe slots <= place.free(after: known) else { break }
-      let lease = Lease(
-        sequence: known.sequence, start: known.next, slots: UInt32(truncatingIfNeeded: slots))
-      unsafe kring.announce(target, known, slots: lease.slots)
-      let following = known.following(lease.slots, of: count)
-      let (isOurs, found) = unsafe place.kring.reserve(from: known, upTo: following)
-      if isOurs { return lease }
-      known = found
-    }
-    return nil
-  }
-
-  /// Reserves slots for as many packets as fit, from the first one on.
-  ///
-  /// - Returns: The lease and its number of packets. The lease is valid only if that number is not
-  ///   0.
-  @inline(__always)
-  private func reserve(
-    _ place: ReceivePlace, for receiver: Int, slots: Int, _ own: FrameQueue, _ common: FrameQueue
-  ) -> (lease: Lease, packets: Int) {
-    let count = unsafe place.target.pointee.slotCount
-    let generation = unsafe place.target.pointee.generation
-    let target = unsafe LeaseTarget(port: receiver, generation: generation, ring: place.index)
-    var known = unsafe place.kring.reservation
-    let all = (slots: slots, packets: Int(own.packets) &+ Int(common.packets))
-    var wanted = all
-    for _ in unsafe 0..<ReceivePlace.triesMax {
-      let free = unsafe place.free(after: known)
-      guard free >= 0 else { break }
-      if free >= slots {
-        wanted = all
-      } else if free < wanted.slots {
-        // Counts the packets one by one only if less fits than at the attempt before.
-        wanted = unsafe prefix(own, common, fitting: free)
-      }
-      if wanted.packets == 0 { break }
-      let lease = Lease(
-        sequence: known.sequence, start: known.next, slots: UInt32(truncatingIfNeeded: wanted.slots)
-      )
-      unsafe kring.announce(target, known, slots: lease.slots)
-      let following = known.following(lease.slots, of: count)
-      let (isOurs, found) = unsafe place.kring.reserve(from: known, upTo: following)
-      if isOurs { return (lease, wanted.packets) }
-      known = found
-    }
-    return (Lease(sequence: 0, start: 0, slots: 0), 0)
-  }
-
   /// Counts the packets that fit, up to the first one that does not.
   @inline(never)
   private func prefix(
@@ -341,7 +203,7 @@ extension Forwarder {
   /// - Returns: The bytes of the packets.
   @inline(__always)
   private func copy(
-    _ packets: Int, from own: FrameQueue, _ common: FrameQueue, to place: ReceivePlace,
+    _ packets: Int, from own: FrameQueue, _ common: FrameQueue, to place: ReceiveTarget,
     _ start: UInt32
   ) -> UInt64 {
     let mask = unsafe place.kring.openOffsetMask
@@ -432,7 +294,7 @@ extension Forwarder {
   /// The offset in its buffer at which the receiver wants the packet to begin, bytes.
   @inline(never)
   private func offset(
-    _ slot: SlotPlace, _ place: ReceivePlace, _ mask: UInt64
+    _ slot: SlotPlace, _ place: ReceiveTarget, _ mask: UInt64
   ) -> Int {
     let largest = unsafe place.kring.openOffsetMax(atMost: UInt64(place.target.pointee.bufferSize))
     return unsafe Int(min(slot.loadPointer() & mask, largest))

@@ -281,15 +281,15 @@ private func knownDestination(
 }
 
 /// A port's place on a switch, for the process that syncs the port.
-package struct BridgeAttachment: Sendable {
-  package let segment: BridgeSegment
+package struct SwitchMapping: Sendable {
+  package let segment: SwitchSegment
   package let destinations: DestinationTable
   /// The port's index on the switch.
   package let index: Int
   package let generation: UInt32
 
   package init(
-    segment: BridgeSegment, destinations: DestinationTable, index: Int, generation: UInt32
+    segment: SwitchSegment, destinations: DestinationTable, index: Int, generation: UInt32
   ) {
     self.segment = segment
     self.destinations = destinations

@@ -5,14 +5,14 @@ internal import CNetmap
 // then finds the receiver of each packet and puts the packet on that receiver's list. Finally it
 // works through the lists, one receive ring after the other (``Deliver.swift``).
 
-extension AttachedRing {
+extension MappedRing {
   /// Forwards the slots before `head` to the other ports of the switch, and frees them.
   ///
   /// Slots stay in the ring only if a receiver with back-pressure has no room.
   @inline(never)
-  func bridgeTransmit(upTo head: UInt32) {
+  func switchTransmit(upTo head: UInt32) {
     let first = unsafe kring.hwcur(below: ring.slotCount)
-    let batch = unsafe parts.pointee.switching?.pointee.bridge.batch ?? 0
+    let batch = unsafe parts.pointee.switching?.pointee.vale.batch ?? 0
     guard let path = unsafe parts.pointee.switching, let scratch = unsafe path.pointee.scratch,
       batch > 0
     else {
@@ -36,7 +36,7 @@ struct Forwarder {
   let ring: Ring
   let kring: KRing
   let doorbells: DoorbellTable.View
-  let bridge: BridgeView
+  let vale: SwitchView
   /// The transmit ring under which a module's decisions are counted: 16 times its port's index,
   /// plus its number.
   ///
@@ -73,7 +73,7 @@ struct Forwarder {
     unsafe self.kring = kring
     unsafe self.doorbells = doorbells
     unsafe self.path = path
-    unsafe bridge = path.pointee.bridge
+    unsafe vale = path.pointee.vale
     unsafe cells = path.pointee.cells
     unsafe port = path.pointee.port
     unsafe resolver = path.pointee.resolver
@@ -106,7 +106,7 @@ struct Forwarder {
     let (isPlain, isDirect) = unsafe (isPlain, isDirect)
     while index != head {
       if count == 0, isPlain {
-        let gone = unsafe forwardNeighbours(from: index, upTo: head, limit: batch)
+        let gone = unsafe forwardFlowRuns(from: index, upTo: head, limit: batch)
         if gone.packets > 0 {
           packets &+= UInt64(gone.packets)
           bytes &+= gone.bytes

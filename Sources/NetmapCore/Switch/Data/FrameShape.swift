@@ -36,14 +36,14 @@ struct FrameShape: Equatable {
 extension EnginePort {
   /// Publishes a switch port's frame format in its krings, and whether its senders wait for room.
   func publishSwitchState() {
-    guard ringKind == .bridge else { return }
+    guard ringKind == .vale else { return }
     for direction in Direction.allCases {
       for index in 0..<geometry.rings(direction) {
         unsafe describe(kring(direction, index), direction)
       }
     }
     if let member = membership {
-      unsafe member.bridge.segment.view.setHolding(holdsSenders, of: member.index)
+      unsafe member.vale.segment.view.setHolding(holdsSenders, of: member.index)
     }
   }
 

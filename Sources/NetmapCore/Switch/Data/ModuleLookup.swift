@@ -53,7 +53,7 @@ extension Forwarder {
   /// Asks a built-in module: a hub, a balancer, a filter, or the learning bridge.
   @inline(never)
   mutating func askBuiltIn(_ program: ModuleProgram, _ batch: inout ModuleBatch) {
-    let area = unsafe bridge.configuration(program.area)
+    let area = unsafe vale.configuration(program.area)
     unsafe withUnsafeMutablePointer(to: &batch) { head in
       let batch = unsafe SwitchBatch(head)
       switch program.kind {
@@ -74,7 +74,7 @@ extension Forwarder {
   /// - Returns: The one port and ring that receives the run; nil for any other verdict.
   @inline(never)
   mutating func ask(
-    _ entry: UnsafePointer<ModuleEntry>, onCompanyAt slot: UInt32
+    _ entry: UnsafePointer<ModuleEntry>, onFlowRunAt slot: UInt32
   ) -> (port: Int, ring: Int)? {
     if unsafe entry.pointee.takesSlots {
       unsafe verdicts[0] = SwitchVerdict.drop.rawValue
@@ -105,7 +105,7 @@ extension Forwarder {
   private func batch(_ count: Int) -> ModuleBatch {
     unsafe ModuleBatch(
       frames: UnsafeRawPointer(frames), verdicts: verdicts,
-      addresses: bridge.addressTable, count: count,
+      addresses: vale.addressTable, count: count,
       frameStride: MemoryLayout<Frame>.stride, port: port, ring: ringIndex)
   }
 
@@ -113,7 +113,7 @@ extension Forwarder {
   @inline(__always)
   func batch(_ count: Int, slotsFrom first: UInt32) -> ModuleBatch {
     var batch = unsafe ModuleBatch(
-      frames: nil, verdicts: verdicts, addresses: bridge.addressTable, count: count,
+      frames: nil, verdicts: verdicts, addresses: vale.addressTable, count: count,
       frameStride: 0, port: port, ring: ringIndex)
     unsafe batch.slots = UnsafeRawPointer(ring.place(first).address)
     unsafe batch.buffers = UnsafeRawPointer(ring.buffers)
@@ -177,8 +177,8 @@ extension Forwarder {
   /// Counts packets on which the module was asked, and those dropped.
   @inline(__always)
   func countDecided(_ decided: (packets: Int, dropped: Int)) {
-    unsafe bridge.count(.packets, decided.packets, sender: sender)
-    unsafe bridge.count(.dropped, decided.dropped, sender: sender)
+    unsafe vale.count(.packets, decided.packets, sender: sender)
+    unsafe vale.count(.dropped, decided.dropped, sender: sender)
   }
 
   /// Appends packets to the list that a verdict selects.

@@ -50,7 +50,7 @@ extension Forwarder {
 
   /// Stores the origin of the packets in the slots of a lease, before the host sees them.
   @inline(never)
-  func stampOrigin(_ lease: Lease, in place: ReceivePlace) {
+  func stampOrigin(_ lease: Lease, in place: ReceiveTarget) {
     let ring = unsafe place.view
     let origin = unsafe PacketOrigin(
       port: port, ring: ringIndex, headerLength: headerLength

@@ -15,7 +15,7 @@ extension Forwarder {
   /// - Returns: The bytes of the packets.
   @inline(__always)
   func copy(
-    _ packets: UInt32, from first: UInt32, to place: ReceivePlace, _ start: UInt32
+    _ packets: UInt32, from first: UInt32, to place: ReceiveTarget, _ start: UInt32
   ) -> UInt64 {
     let (ring, target) = unsafe (ring, place.view)
     if packets == 1 {

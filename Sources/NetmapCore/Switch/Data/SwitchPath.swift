@@ -3,7 +3,7 @@
 /// Plain data, built once from mappings.
 @unsafe
 struct SwitchPath {
-  let bridge: BridgeView
+  let vale: SwitchView
   /// The cells of the process's ``DestinationTable``.
   let cells: UnsafeMutableRawPointer
   /// The port's own index on the switch.
@@ -19,19 +19,19 @@ struct SwitchPath {
   var indirect = IndirectMemory.none
 
   /// - Parameters:
-  ///   - bridge: The port's place on the switch.
+  ///   - vale: The port's place on the switch.
   ///   - ring: The ring.
   ///   - segment: The port's sync segment.
   ///   - resolver: Fetches the memory of other processes' ports.
   ///   - epochs: The epochs of the port's rings in this process.
   init(
-    _ bridge: BridgeAttachment, _ ring: RingParts, _ segment: SyncSegment,
+    _ vale: SwitchMapping, _ ring: RingParts, _ segment: SyncSegment,
     _ resolver: DestinationResolver?, _ epochs: SyncEpochs
   ) {
     unsafe epoch = epochs.epoch(ring.direction, ring.kring.switchRingID)
-    unsafe self.bridge = bridge.segment.view
-    unsafe cells = bridge.destinations.cells
-    unsafe port = UInt32(bridge.index)
+    unsafe self.vale = vale.segment.view
+    unsafe cells = vale.destinations.cells
+    unsafe port = UInt32(vale.index)
     unsafe self.resolver = resolver
     switch unsafe ring.direction {
     case .transmit:
@@ -128,7 +128,7 @@ struct Frame {
   var fault: UInt8 = 0
   /// In the first frame of a packet, during the lookup: how the frame was changed (``HeaderSkip``).
   var skip = HeaderSkip.none
-  /// The list that the packet is on, if the batch is delivered in ring order (``FramePlace``).
+  /// The list that the packet is on, if the batch is delivered in ring order (``ListID``).
   var place: UInt16 = 0
 }
 

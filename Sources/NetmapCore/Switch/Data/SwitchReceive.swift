@@ -1,9 +1,9 @@
 internal import Synchronization
 
-extension AttachedRing {
+extension MappedRing {
   /// Gives the slots before `head` back to the senders, and takes over the leases that they have
   /// finished.
-  func bridgeReceive(upTo head: UInt32) {
+  func switchReceive(upTo head: UInt32) {
     unsafe kring.store(hwcur: head)
     if unsafe kring.published != head {
       unsafe kring.release(position: head)
@@ -49,7 +49,7 @@ extension AttachedRing {
     guard unsafe kring.switchRingID == 0, let path = unsafe parts.pointee.switching
     else { return }
     let index = unsafe Int(path.pointee.port)
-    unsafe drops[.unknownRegion] &+= path.pointee.bridge.counter(.unknownRegion, of: index)
-    unsafe drops[.noReceiver] &+= path.pointee.bridge.counter(.noReceiver, of: index)
+    unsafe drops[.unknownRegion] &+= path.pointee.vale.counter(.unknownRegion, of: index)
+    unsafe drops[.noReceiver] &+= path.pointee.vale.counter(.noReceiver, of: index)
   }
 }

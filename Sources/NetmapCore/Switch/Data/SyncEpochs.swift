@@ -6,7 +6,7 @@ internal import Synchronization
 /// and woken the waiting threads. It is in private memory. Locks and counters in shared segments
 /// carry the same information, but every process on the switch can write to them. What this process
 /// keeps mapped for its own syncs therefore depends on these numbers alone (``DestinationTable``).
-/// All ``AttachedPort``s of this process that sync the port share them.
+/// All ``MappedPort``s of this process that sync the port share them.
 @safe
 final class SyncEpochs: Sendable {
   nonisolated(unsafe) private let cells: UnsafeMutableRawPointer
@@ -111,7 +111,7 @@ struct EpochWatch {
   }
 }
 
-extension AttachedRing {
+extension MappedRing {
   /// Takes the ring for one sync.
   ///
   /// A ring on a switch is taken first within this process (``SyncEpoch``), then among processes.

@@ -18,7 +18,7 @@ extension Forwarder {
   /// - Returns: The number of packets delivered or dropped, and their bytes; 0 packets when the
   ///   module must be asked about frames.
   @inline(never)
-  mutating func forwardDecided(
+  mutating func forwardVerdictRuns(
     from first: UInt32, upTo head: UInt32, limit: Int, _ program: ModuleProgram
   ) -> (packets: UInt32, bytes: UInt64) {
     let behind = unsafe ring.slotCount &- first
@@ -27,10 +27,10 @@ extension Forwarder {
     switch program.kind {
     case .inProcess:
       guard let entry = unsafe moduleEntry else {
-        return unsafe forwardCompany(from: first, upTo: head, limit: limit, asking: nil)
+        return unsafe forwardFlowRun(from: first, upTo: head, limit: limit, asking: nil)
       }
       if count > 1, unsafe entry.pointee.decidesByAddresses {
-        let gone = unsafe forwardCompany(from: first, upTo: head, limit: limit, asking: entry)
+        let gone = unsafe forwardFlowRun(from: first, upTo: head, limit: limit, asking: entry)
         if gone.packets > 0 { return gone }
       }
       guard unsafe entry.pointee.takesSlots else { return (0, 0) }

@@ -66,8 +66,8 @@ extension Forwarder {
   ///
   /// - Returns: The number of packets delivered or dropped; less than all of them only if `holds`.
   @inline(never)
-  func deliverAcross(
-    _ own: FrameQueue, _ common: FrameQueue, to place: ReceivePlace, _ receiver: Int,
+  func deliverConverted(
+    _ own: FrameQueue, _ common: FrameQueue, to place: ReceiveTarget, _ receiver: Int,
     _ shape: FrameShape, _ holds: Bool
   ) -> Int {
     let packets = Int(own.packets) &+ Int(common.packets)
@@ -75,10 +75,13 @@ extension Forwarder {
     var merged = MergedQueues(own, common)
     var taken = 0
     while let packet = unsafe merged.next(frames) {
-      let conversion = unsafe Conversion(self, packet, place, shape)
+      let conversion = unsafe VirtioConversion(self, packet, place, shape)
       if let reason = unsafe conversion.refusal {
         unsafe kring.countDrop(reason)
-      } else if let lease = unsafe reserve(place, for: receiver, slots: conversion.slots) {
+      } else if let lease = unsafe reserve(
+        place, for: receiver, enough: conversion.slots,
+        fitting: { unsafe $0 >= conversion.slots ? conversion.slots : 0 })
+      {
         let bytes = unsafe conversion.write(at: lease.start)
         let pieces = unsafe UInt64(conversion.packets)
         unsafe place.finish(lease, packets: pieces, bytes: bytes)
@@ -100,7 +103,7 @@ extension Forwarder {
 
 /// One packet on its way to a port with a header of another length.
 @unsafe
-struct Conversion {
+struct VirtioConversion {
   /// The reason for which the packet cannot be delivered; nil when it can.
   private(set) var refusal: DropReason?
   /// The slots that the packet takes, and the number of packets that it becomes.
@@ -116,11 +119,11 @@ struct Conversion {
   private var segments: Segmentation?
   private let headers: UnsafeMutableRawPointer
   private let ring: Ring
-  private let place: ReceivePlace
+  private let place: ReceiveTarget
   private let mask: UInt64
   private let largestOffset: Int
 
-  init(_ forwarder: Forwarder, _ packet: Int, _ place: ReceivePlace, _ shape: FrameShape) {
+  init(_ forwarder: Forwarder, _ packet: Int, _ place: ReceiveTarget, _ shape: FrameShape) {
     let source = unsafe Int(forwarder.headerLength)
     let target = unsafe place.target
     unsafe pieces = PacketPieces(forwarder.frames, packet, header: source)

@@ -175,7 +175,7 @@ struct BenchResult {
   /// Set by `wakeup`.
   var wakeup: WakeupTimes?
   /// Set by `vale-module` and `vale-module-each`.
-  var bridge: BridgeComparison?
+  var vale: ModuleComparison?
   /// Set by `vale-latency-...` and `pingpong-...`.
   var roundTrips: RoundTripTimes?
   /// Set by the cases on interfaces that are offered packets (receive and forward).
@@ -203,9 +203,9 @@ struct BenchResult {
       line.add("baselineP99", wakeup.eventfd.p99)
       line.add("ratio", wakeup.ratio)
     }
-    if let bridge {
-      line.add("baselineNsPerPacket", bridge.nanosecondsPerPacket)
-      line.add("ratio", bridge.ratio)
+    if let vale {
+      line.add("baselineNsPerPacket", vale.nanosecondsPerPacket)
+      line.add("ratio", vale.ratio)
     }
     if let roundTrips {
       line.add("p50", roundTrips.p50)
@@ -247,7 +247,7 @@ struct WakeupTimes {
 }
 
 /// The built-in learning bridge, measured in the same run.
-struct BridgeComparison {
+struct ModuleComparison {
   let nanosecondsPerPacket: Double
   /// The ratio of the time per packet with the module to that with the bridge: the median of pairs.
   let ratio: Double

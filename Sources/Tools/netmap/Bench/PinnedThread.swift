@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import NetmapCore
 
 /// A thread that is bound to one CPU.
 struct PinnedThread<Output: Sendable> {
@@ -20,27 +21,16 @@ struct PinnedThread<Output: Sendable> {
   init(
     on cpu: Int, _ body: @escaping @Sendable () throws(BenchError) -> Output
   ) throws(BenchError) {
-    let start = ThreadStart { [outcome] in
-      outcome.result = Result { () throws(BenchError) in
-        try pinThread(to: cpu)
-        return try body()
-      }
-    }
-    let context = unsafe Unmanaged.passRetained(start)
-    var thread = pthread_t()
-    let code = unsafe pthread_create(
-      &thread, nil,
-      { context in
-        if let context = unsafe context {
-          unsafe Unmanaged<ThreadStart>.fromOpaque(context).takeRetainedValue().run()
+    do throws(NetmapError) {
+      thread = try EngineThread.start("netmap bench") { [outcome] in
+        outcome.result = Result { () throws(BenchError) in
+          try pinThread(to: cpu)
+          return try body()
         }
-        return nil
-      }, context.toOpaque())
-    guard code == 0 else {
-      unsafe context.release()
-      throw BenchError("pthread_create: error \(code)")
+      }
+    } catch {
+      throw BenchError("\(error)")
     }
-    self.thread = thread
   }
 
   /// Waits for the thread to end; call it once.
@@ -53,14 +43,6 @@ struct PinnedThread<Output: Sendable> {
       throw BenchError("a thread ended without a result")
     }
     return try result.get()
-  }
-}
-
-private final class ThreadStart: Sendable {
-  let run: @Sendable () -> Void
-
-  init(_ run: @escaping @Sendable () -> Void) {
-    self.run = run
   }
 }
 

@@ -31,7 +31,7 @@ struct Report {
     printHeader()
     print(row(result))
     if let wakeup = result.wakeup { print(note(wakeup)) }
-    if let bridge = result.bridge { print(note(bridge)) }
+    if let vale = result.vale { print(note(vale)) }
     if let times = result.roundTrips { print(note(times)) }
     if let losses = result.delivery?.losses { print(note(losses)) }
   }
@@ -105,9 +105,9 @@ struct Report {
     """
   }
 
-  private func note(_ bridge: BridgeComparison) -> String {
-    "  built-in bridge \(bridge.nanosecondsPerPacket.fixed(2)) ns/packet; "
-      + "module / bridge \(bridge.ratio.fixed(3)), the median of pairs"
+  private func note(_ vale: ModuleComparison) -> String {
+    "  built-in bridge \(vale.nanosecondsPerPacket.fixed(2)) ns/packet; "
+      + "module / bridge \(vale.ratio.fixed(3)), the median of pairs"
   }
 
   private func note(_ times: RoundTripTimes) -> String {

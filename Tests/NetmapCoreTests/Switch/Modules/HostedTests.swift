@@ -23,7 +23,7 @@ private struct HostedSwitch {
     vale = try TestSwitch(count, hints: RingGeometryHints(transmitRings: 2, receiveRings: 2))
     host = try TestPort(vale.engine, "vale0:host", flags: .moduleHost)
     forwarder = try HostedForwarder(
-      host.attached, module: LoadedModule(FromZero()))
+      host.mapped, module: LoadedModule(FromZero()))
     _ = try vale.engine.redirect(
       vale.engine.serial(ofSwitch: "vale0"), to: forwarder.index, name: "from-zero", process: 7,
       as: .loaded(path: "/x", fallback: fallback))

@@ -254,7 +254,7 @@ struct ModuleTests {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0xda3a_0000 + number
     var generator = SeededGenerator(seed: seed)
     let vale = try TestSwitch(4)
-    let memory = try #require(vale[0].attached.bridge).segment.memory
+    let memory = try #require(vale[0].mapped.vale).segment.memory
     // Behind them lie the senders' counters, which are as long as one of them.
     let areas = memory.byteCount - 3 * 65_536
     try vale.choose(.balancer(outputs: ["p1", "p2"]))

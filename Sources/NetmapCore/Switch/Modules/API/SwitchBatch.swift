@@ -190,19 +190,16 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
   /// Makes the switch learn that ``source`` is behind the port that sends the packet.
   @inlinable @inline(__always)
   public func learn() {
-    let address = source
-    // The first byte on the wire is the lowest byte here. Its lowest bit marks a group address.
-    guard address & 1 == 0, length >= 14 else { return }
-    unsafe AddressTable(head.pointee.addresses).learn(address, at: head.pointee.port)
+    guard length >= 14 else { return }
+    unsafe AddressTable(head.pointee.addresses).learn(source, at: head.pointee.port)
   }
 
   /// The verdict of a learning bridge: the port on which ``destination`` was seen, or else all
   /// ports.
   @inlinable @inline(__always)
   public var learned: SwitchVerdict {
-    let address = destination
-    guard address & 1 == 0, length >= 14,
-      let port = unsafe AddressTable(head.pointee.addresses).port(of: address)
+    guard length >= 14,
+      let port = unsafe AddressTable(head.pointee.addresses).port(of: destination)
     else { return .broadcast }
     return SwitchVerdict(rawValue: port)
   }

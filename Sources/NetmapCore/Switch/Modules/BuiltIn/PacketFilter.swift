@@ -49,7 +49,7 @@ enum FilterLayout {
   static let denies = 1
   static let rules = 64
   static let ruleCountMax =
-    (BridgeLayout.configurationByteCount - rules) / MemoryLayout<FilterRule>.stride
+    (SwitchLayout.configurationByteCount - rules) / MemoryLayout<FilterRule>.stride
 }
 
 /// A rule as stored in a switch's segment; any bits are a valid rule.

@@ -6,9 +6,9 @@
 /// host holds the lock of its transmit ring while it delivers packets.
 @safe
 package final class HostedForwarder {
-  private let port: AttachedPort
+  private let port: MappedPort
   private let module: LoadedModule
-  private let bridge: BridgeAttachment
+  private let vale: SwitchMapping
   /// The generations of the ports, to detect ports that have left.
   private var generations = [UInt32](repeating: 0, count: SwitchLimits.ports)
 
@@ -21,29 +21,29 @@ package final class HostedForwarder {
   /// - Throws: ``NetmapError`` `EINVAL` when the port is on no switch, or lacks a transmit or a
   ///   receive ring.
   package init(
-    _ port: AttachedPort, module: LoadedModule
+    _ port: MappedPort, module: LoadedModule
   ) throws(NetmapError) {
-    guard let bridge = port.bridge, port.transmitCount > 0, port.receiveCount > 0 else {
+    guard let vale = port.vale, port.transmitCount > 0, port.receiveCount > 0 else {
       throw NetmapError(
         .invalidArgument, "forward", "module host", reason: "its port is on no switch")
     }
     self.port = port
     self.module = module
-    self.bridge = bridge
+    self.vale = vale
   }
 
   /// The index of the host's port.
-  package var index: Int { bridge.index }
+  package var index: Int { vale.index }
 
   /// Whether senders put their packets into this host's ring now.
   package var isInUse: Bool {
-    let program = unsafe bridge.segment.view.program
-    return program.kind == .hosted && program.host == bridge.index
+    let program = unsafe vale.segment.view.program
+    return program.kind == .hosted && program.host == vale.index
   }
 
   /// Selects the switch's fallback when this host stops and no other process can select it.
   package func leave(_ fallback: SwitchModuleChoice.Fallback) {
-    let view = unsafe bridge.segment.view
+    let view = unsafe vale.segment.view
     let program = unsafe view.program
     guard isInUse else { return }
     unsafe view.setProgram(
@@ -61,14 +61,14 @@ package final class HostedForwarder {
     guard unsafe transmit.begin() else { return }
     defer { unsafe transmit.end() }
     unsafe transmit.kring.count(.syncs)
-    let view = unsafe bridge.segment.view
+    let view = unsafe vale.segment.view
     if isInUse { unsafe HostReport(view.configuration(view.program.area)).store(statistics) }
   }
 
   /// Tells the module which ports have left since the last call.
   package func notePorts() {
     for index in 0..<SwitchLimits.ports {
-      let now = unsafe bridge.segment.view.generation(of: index)
+      let now = unsafe vale.segment.view.generation(of: index)
       if generations[index] != 0, generations[index] != now { module.portLeft(index) }
       generations[index] = now
     }

@@ -6,8 +6,8 @@ internal import Synchronization
 /// areas. The engine writes the area that is not in use, and then changes one word to select it. It
 /// reuses an area only when no sync is under way any more that may have read the word before its
 /// last change.
-final class BridgeModules {
-  private let segment: BridgeSegment
+final class SwitchModuleState {
+  private let segment: SwitchSegment
   private let destinations: DestinationTable
   private let clients: Directory
   /// The module that was requested last.
@@ -33,7 +33,7 @@ final class BridgeModules {
   /// Packets refused because those rings had no room.
   private var refused: UInt64 = 0
 
-  init(_ segment: BridgeSegment, _ destinations: DestinationTable, _ clients: Directory) {
+  init(_ segment: SwitchSegment, _ destinations: DestinationTable, _ clients: Directory) {
     self.clients = clients
     self.segment = segment
     self.destinations = destinations
@@ -172,7 +172,7 @@ final class BridgeModules {
         .busy, "configure", "switch",
         reason: "a sender has stopped that may still be reading the former configuration",
         remedy: "let it go on, or end it")
-      error.patience = 500_000_000
+      error.patience = 1_000_000_000
       throw error
     }
   }

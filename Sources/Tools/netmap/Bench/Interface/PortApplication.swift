@@ -6,15 +6,15 @@ struct PortApplication: MeasuredApplication {
   private let thread: PinnedThread<ApplicationReport>
 
   init(
-    _ measurement: Measurement, _ traffic: Traffic, _ stage: TrafficStage, on cpu: Int,
+    _ measurement: Measurement, _ traffic: Traffic, _ testbed: TrafficTestbed, on cpu: Int,
     _ control: Control
   ) throws(BenchError) {
     thread = try PinnedThread(on: cpu) { () throws(BenchError) -> ApplicationReport in
       try control.stoppingOnError { () throws(BenchError) in
         switch traffic.direction {
-        case .transmit: try Self.transmit(measurement, traffic, stage, control)
-        case .receive: try Self.receive(measurement, traffic, stage, control)
-        case .forward: try Self.forward(measurement, traffic, stage, control)
+        case .transmit: try Self.transmit(measurement, traffic, testbed, control)
+        case .receive: try Self.receive(measurement, traffic, testbed, control)
+        case .forward: try Self.forward(measurement, traffic, testbed, control)
         }
       }
     }
@@ -34,16 +34,16 @@ struct PortApplication: MeasuredApplication {
   }
 
   private static func transmit(
-    _ measurement: Measurement, _ traffic: Traffic, _ stage: TrafficStage, _ control: Control
+    _ measurement: Measurement, _ traffic: Traffic, _ testbed: TrafficTestbed, _ control: Control
   ) throws(BenchError) -> ApplicationReport {
     try measuring { () throws(NetmapError) in
       let engine = try EmbeddedEngine()
-      let onSwitch = try traffic.isSwitched ? PortName("vale0:\(stage.interfaces[0])") : nil
+      let onSwitch = try traffic.isSwitched ? PortName("vale0:\(testbed.interfaces[0])") : nil
       if let onSwitch { try engine.switches.attach(onSwitch) }
       defer { if let onSwitch { _ = try? engine.switches.detach(onSwitch) } }
       let port =
         try onSwitch == nil
-        ? open(stage.interfaces[0], "T", traffic, engine) : Port("vale0:sender", engine: engine)
+        ? open(testbed.interfaces[0], "T", traffic, engine) : Port("vale0:sender", engine: engine)
       let frame = EthernetFrame.udp(length: measurement.frameBytes)
       var packets: UInt64 = 0
       control.waitForStart()
@@ -68,11 +68,11 @@ struct PortApplication: MeasuredApplication {
   }
 
   private static func receive(
-    _ measurement: Measurement, _ traffic: Traffic, _ stage: TrafficStage, _ control: Control
+    _ measurement: Measurement, _ traffic: Traffic, _ testbed: TrafficTestbed, _ control: Control
   ) throws(BenchError) -> ApplicationReport {
     var (packets, bytes) = (UInt64(0), UInt64(0))
     let report = try measuring { () throws(NetmapError) in
-      let port = try open(stage.interfaces[0], "R", traffic, EmbeddedEngine())
+      let port = try open(testbed.interfaces[0], "R", traffic, EmbeddedEngine())
       control.waitForStart()
       func receive(during phase: Control.Phase) throws(NetmapError) {
         try TrafficLoops.receive(
@@ -96,12 +96,12 @@ struct PortApplication: MeasuredApplication {
   }
 
   private static func forward(
-    _ measurement: Measurement, _ traffic: Traffic, _ stage: TrafficStage, _ control: Control
+    _ measurement: Measurement, _ traffic: Traffic, _ testbed: TrafficTestbed, _ control: Control
   ) throws(BenchError) -> ApplicationReport {
     try measuring { () throws(NetmapError) in
       let engine = try EmbeddedEngine()
-      let source = try open(stage.interfaces[0], "R", traffic, engine)
-      let target = try open(stage.interfaces[1], "T", traffic, engine)
+      let source = try open(testbed.interfaces[0], "R", traffic, engine)
+      let target = try open(testbed.interfaces[1], "T", traffic, engine)
       var packets: UInt64 = 0
       control.waitForStart()
       func forward(during phase: Control.Phase) throws(NetmapError) {

@@ -25,31 +25,31 @@ func measureTraffic(
 ) throws(BenchError) -> BenchResult {
   let namespace = try measuring { () throws(NetmapError) in try PrivateNamespace.enter() }
   defer { namespace.leave() }
-  let stage = try measuring { () throws(NetmapError) in
-    try TrafficStage(traffic, frameBytes: measurement.frameBytes)
+  let testbed = try measuring { () throws(NetmapError) in
+    try TrafficTestbed(traffic, frameBytes: measurement.frameBytes)
   }
   let control = Control()
   let cpu = traffic.direction == .transmit ? cpus.0 : cpus.1
   // The application opens its interfaces before packets are sent to them.
   if let program {
     let application = try ProgramApplication(
-      program, measurement, traffic, stage.interfaces, on: cpu)
+      program, measurement, traffic, testbed.interfaces, on: cpu)
     try application.waitUntilReady()
-    return try run(application, 0, measurement, stage, seconds, cpus.0, control)
+    return try run(application, 0, measurement, testbed, seconds, cpus.0, control)
   }
-  let application = try PortApplication(measurement, traffic, stage, on: cpu, control)
-  return try run(application, 1, measurement, stage, seconds, cpus.0, control)
+  let application = try PortApplication(measurement, traffic, testbed, on: cpu, control)
+  return try run(application, 1, measurement, testbed, seconds, cpus.0, control)
 }
 
 /// Measures an application that has `threads` threads waiting for the start.
 private func run(
   _ application: consuming some MeasuredApplication, _ threads: Int, _ measurement: Measurement,
-  _ stage: TrafficStage, _ seconds: Double, _ cpu: Int, _ control: Control
+  _ testbed: TrafficTestbed, _ seconds: Double, _ cpu: Int, _ control: Control
 ) throws(BenchError) -> BenchResult {
   var application = application
   // If the source does not start, the application must not keep waiting.
   let source = try control.stoppingOnError { () throws(BenchError) in
-    try stage.startSource(on: cpu, measurement, control)
+    try testbed.startSource(on: cpu, measurement, control)
   }
   let window = Result { () throws(BenchError) -> (Sample, Sample) in
     control.start(threads + (source == nil ? 0 : 1), in: .warming)
@@ -58,9 +58,9 @@ private func run(
     sleepThread(seconds: warmUpSeconds)
     try application.begin()
     control.advance(from: .warming, to: .measuring)
-    let first = Sample(stage)
+    let first = Sample(testbed)
     sleepThread(seconds: seconds)
-    let last = Sample(stage)
+    let last = Sample(testbed)
     try application.end()
     control.advance(from: .measuring, to: .draining)
     return (first, last)
@@ -73,7 +73,7 @@ private func run(
   try sourceResult.get()
   let report = try outcome.get()
   let (first, last) = try window.get()
-  return try result(measurement, first, last, report, stage)
+  return try result(measurement, first, last, report, testbed)
 }
 
 /// The testbed's counters at an instant.
@@ -82,15 +82,15 @@ private struct Sample {
   let offered: UInt64?
   let delivered: UInt64?
 
-  init(_ stage: TrafficStage) {
-    offered = stage.offered
-    delivered = stage.delivered
+  init(_ testbed: TrafficTestbed) {
+    offered = testbed.offered
+    delivered = testbed.delivered
   }
 }
 
 private func result(
   _ measurement: Measurement, _ first: Sample, _ last: Sample, _ report: ApplicationReport,
-  _ stage: TrafficStage
+  _ testbed: TrafficTestbed
 ) throws(BenchError) -> BenchResult {
   let seconds = Double(last.time - first.time) / 1e9
   // With a sink, count the packets that it received; otherwise those that the application received.
@@ -118,8 +118,8 @@ private func result(
     offeredMpps: offeredMpps, ratio: result.millionsPerSecond / offeredMpps)
   if last.delivered == nil {
     delivery.losses = Delivery.Losses(
-      offered: stage.offered ?? 0, received: report.total,
-      link: try measuring { () throws(NetmapError) in try stage.lostInLink }, port: report.lost)
+      offered: testbed.offered ?? 0, received: report.total,
+      link: try measuring { () throws(NetmapError) in try testbed.lostInLink }, port: report.lost)
   }
   var complete = result
   complete.delivery = delivery

@@ -6,7 +6,7 @@ internal import Synchronization
 ///
 /// Created in the calling thread's network namespace. The measured application uses the interfaces `bench0` and
 /// `bench1`.
-final class TrafficStage: Sendable {
+final class TrafficTestbed: Sendable {
   /// The application's interfaces: one, and a second one to forward to.
   let interfaces: [String]
   private let traffic: Traffic

@@ -11,8 +11,8 @@ func measureVale(
     return try measureValeModule(measurement, shape, seconds: seconds, cpu: cpus.0)
   }
   let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }
-  let stage = try measuring { () throws(NetmapError) in
-    try ValeStage(
+  let testbed = try measuring { () throws(NetmapError) in
+    try ValeTestbed(
       shape, on: engine, batch: measurement.batch, frameBytes: measurement.frameBytes)
   }
   let control = Control()
@@ -20,17 +20,17 @@ func measureVale(
   if shape.isOneThread {
     threads.append(
       try worker(on: cpus.0, control) { () throws(NetmapError) in
-        try stage.sendAndReceive(control)
+        try testbed.sendAndReceive(control)
       })
   } else {
     threads.append(
       try worker(on: cpus.1, control) { () throws(NetmapError) in
-        try stage.receive(control)
+        try testbed.receive(control)
       })
     for number in 0..<shape.senders {
       threads.append(
         try worker(on: number % 2 == 0 ? cpus.0 : cpus.1, control) { () throws(NetmapError) in
-          try stage.send(from: number, control)
+          try testbed.send(from: number, control)
         })
     }
   }

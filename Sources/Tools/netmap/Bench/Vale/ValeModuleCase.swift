@@ -10,17 +10,17 @@ func measureValeModule(
   let slice = seconds / Double(2 * pairs)
   let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }
   let thread = try PinnedThread(on: cpu) { () throws(BenchError) -> BenchResult in
-    let stage = try measuring { () throws(NetmapError) in
-      try ValeStage(
+    let testbed = try measuring { () throws(NetmapError) in
+      try ValeTestbed(
         shape, on: engine, batch: measurement.batch, frameBytes: measurement.frameBytes)
     }
     var result = BenchResult(measurement: measurement, packets: 0, seconds: 0, systemCalls: 0)
-    var bridge = ValeReport(packets: 0, nanoseconds: 0)
+    var vale = ValeReport(packets: 0, nanoseconds: 0)
     var ratios: [Double] = []
     for pair in 0...pairs {
       let plain = try measuring { () throws(NetmapError) in
         try engine.switches.setModule(.learning, of: "valebench")
-        return try stage.sendAndReceive(seconds: slice)
+        return try testbed.sendAndReceive(seconds: slice)
       }
       let programmed = try measuring { () throws(NetmapError) in
         if measurement.name == .valeModuleEach {
@@ -28,7 +28,7 @@ func measureValeModule(
         } else {
           try engine.setModule(try LearningModule(), of: "valebench")
         }
-        return try stage.sendAndReceive(seconds: slice)
+        return try testbed.sendAndReceive(seconds: slice)
       }
       guard plain.packets > 0, programmed.packets > 0 else {
         throw BenchError("no packet arrived; measure longer, see --seconds")
@@ -37,12 +37,12 @@ func measureValeModule(
       if pair == 0 { continue }
       result.packets += programmed.packets
       result.seconds += Double(programmed.nanoseconds) / 1e9
-      bridge.packets += plain.packets
-      bridge.nanoseconds += plain.nanoseconds
+      vale.packets += plain.packets
+      vale.nanoseconds += plain.nanoseconds
       ratios.append(programmed.nanosecondsPerPacket / plain.nanosecondsPerPacket)
     }
-    result.bridge = BridgeComparison(
-      nanosecondsPerPacket: bridge.nanosecondsPerPacket, ratio: ratios.sorted()[pairs / 2])
+    result.vale = ModuleComparison(
+      nanosecondsPerPacket: vale.nanosecondsPerPacket, ratio: ratios.sorted()[pairs / 2])
     return result
   }
   return try thread.join()

@@ -12,7 +12,7 @@ struct ValeReport: Sendable {
 ///
 /// Only one thread uses each port: a sender's port its sending thread, all receivers' ports the receiving
 /// thread.
-final class ValeStage: @unchecked Sendable {
+final class ValeTestbed: @unchecked Sendable {
   private let shape: ValeShape
   private let batch: Int
   private let length: Int

@@ -13,10 +13,10 @@ func measureValeTwoProcesses(
   let prefix = "vale\(getpid()):"
   var receiving = shape
   receiving.senders = 0
-  let stage: ValeStage
+  let testbed: ValeTestbed
   do throws(NetmapError) {
     // Also starts the daemon, before the measurement.
-    stage = try ValeStage(
+    testbed = try ValeTestbed(
       receiving, on: HostEngine.shared, batch: measurement.batch,
       frameBytes: measurement.frameBytes, prefix: prefix)
   } catch {
@@ -29,9 +29,9 @@ func measureValeTwoProcesses(
   guard try sender.readLine(within: 30) == "ready" else {
     throw BenchError("the sending process could not open its port")
   }
-  try measuring { () throws(NetmapError) in try stage.announceReceivers() }
+  try measuring { () throws(NetmapError) in try testbed.announceReceivers() }
   let receiver = try worker(on: cpus.1, control) { () throws(NetmapError) in
-    try stage.receive(control)
+    try testbed.receive(control)
   }
   control.start(1, in: .warming)
   try sender.write("go\n")
@@ -69,12 +69,12 @@ struct ValeSender: ParsableCommand {
     var shape = ValeShape()
     shape.receivers = 0
     shape.ports = 1
-    let stage = try measuring { [shape] () throws(NetmapError) in
-      try ValeStage(
+    let testbed = try measuring { [shape] () throws(NetmapError) in
+      try ValeTestbed(
         shape, on: HostEngine.shared, batch: batch, frameBytes: frameBytes, prefix: prefix)
     }
     let sender = try worker(on: cpu, control) { () throws(NetmapError) in
-      try stage.send(from: 0, control)
+      try testbed.send(from: 0, control)
     }
     print("ready")
     fflush(nil)

@@ -9,7 +9,7 @@
 #include <bpf/bpf_helpers.h>
 
 SEC("tc")
-int netmap_blind(struct __sk_buff *packet)
+int netmap_drop(struct __sk_buff *packet)
 {
 	return TC_ACT_SHOT;
 }

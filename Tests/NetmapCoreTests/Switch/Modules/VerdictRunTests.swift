@@ -114,7 +114,7 @@ private struct Burst {
 }
 
 @Suite("VALE modules: packets side by side with the same verdict")
-struct DecidedRunsTests {
+struct VerdictRunTests {
   private static func frame(_ verdict: Int, _ number: UInt32, length: Int) -> [UInt8] {
     var bytes = TestFrame(
       target: .station(9), source: .station(8), number: number, length: length

@@ -1,16 +1,16 @@
 /// A ring in the process that syncs it: one pointer to this process's addresses of everything a sync needs.
 ///
 /// A pointer, so that calls pass it in a register and load only the fields that they use. It owns nothing: the
-/// ``AttachedPort`` owns the memory and must outlive it.
+/// ``MappedPort`` owns the memory and must outlive it.
 @unsafe @usableFromInline
-package struct AttachedRing {
+package struct MappedRing {
   @usableFromInline let parts: UnsafePointer<RingParts>
 
   package init(_ parts: UnsafePointer<RingParts>) {
     unsafe self.parts = parts
   }
 
-  /// Creates a ring from the argument of a ring driver's function (``BackendRing/Synchronize``).
+  /// Creates a ring from the argument of a ring driver's function (``RingDriverFunction/Synchronize``).
   package init(calledWith ring: UnsafeRawPointer) {
     unsafe parts = ring.assumingMemoryBound(to: RingParts.self)
   }
@@ -24,13 +24,13 @@ package struct AttachedRing {
   package var tag: ClientTag { unsafe parts.pointee.tag }
   package var waitWord: WaitWord { unsafe parts.pointee.waitWord }
   package var doorbells: DoorbellTable.View { unsafe parts.pointee.doorbells }
-  package var backend: BackendRing { unsafe parts.pointee.backend }
+  package var backend: RingDriverFunction { unsafe parts.pointee.backend }
   package var stampsAlways: Bool { unsafe parts.pointee.stampsAlways }
 }
 
-/// The data that an ``AttachedRing`` points to.
+/// The data that an ``MappedRing`` points to.
 ///
-/// Plain data, built once by ``AttachedPort`` from mappings and descriptors, in the same way in an embedded
+/// Plain data, built once by ``MappedPort`` from mappings and descriptors, in the same way in an embedded
 /// engine and in a client of a daemon.
 @unsafe @usableFromInline
 package struct RingParts {
@@ -53,9 +53,9 @@ package struct RingParts {
   package let doorbells: DoorbellTable.View
 
   /// The ring driver, which moves the packets of a ring of kind ``RingKind/backend``.
-  package var backend: BackendRing
+  package var backend: RingDriverFunction
 
-  /// The switch path, which forwards the packets of a ring of kind ``RingKind/bridge``; nil while the port is on
+  /// The switch path, which forwards the packets of a ring of kind ``RingKind/vale``; nil while the port is on
   /// no switch.
   var switching: UnsafePointer<SwitchPath>?
 

@@ -4,33 +4,33 @@ internal import NetmapCore
 
 extension Server {
   /// Lets a process map the rings of a token's binding that it did not open itself.
-  func attach(
+  func mapPort(
     _ message: Message, _ arrival: Arrival, token: Connection
   ) throws(NetmapError) -> Reply {
     var body = message.body
     let client = try client(try body.take(UInt64.self), from: arrival.sender)
-    try client.role.check(.attach)
-    try unread.check(client.user, isStranger: client.isStranger)
+    try client.role.check(.mapPort)
+    try unread.check(client.user, isUntrusted: client.isUntrusted)
     guard case .token(.bound(let id)) = token.state, let binding = bindings[id] else {
       throw NetmapError(
         .badDescriptor, "attach", "token", reason: "it is bound to no port",
         remedy: "open the port with it first")
     }
     // Only the memory of an isolated port never contains packets of other users.
-    guard !client.isStranger || binding.link != nil && binding.user == client.user else {
+    guard !client.isUntrusted || binding.link != nil && binding.user == client.user else {
       throw NetmapError(
         .notPermitted, "attach", binding.registration.name.rawValue,
         reason: "users with isolated ports may use those that they opened, and no others",
         remedy: "open a port")
     }
     let reply = try describe(
-      ControlThread.Bound(registration: binding.registration, attachment: binding.attachment))
+      ControlThread.Bound(registration: binding.registration, recipe: binding.recipe))
     binding.viewers.insert(client.tag)
     client.seen.insert(id)
     client.lastOpen = monotonicNanoseconds()
     introduce(client, to: binding.segment)
     admit(client, to: binding)
-    if let bridge = binding.bridge { tellNeighbours(on: bridge) }
+    if let vale = binding.vale { tellNeighbours(on: vale) }
     let registration = binding.registration
     log.info(
       "attached", metadata: ["port": "\(registration.name)", "process": "\(client.process)"])

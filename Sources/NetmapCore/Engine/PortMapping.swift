@@ -8,29 +8,30 @@ extension Engine {
   ///   - lane: The one ring of each direction to attach, where the binding has it; nil for all rings.
   /// - Returns: The data path. Its memory stays valid for as long as the object lives.
   /// - Throws: ``NetmapError`` when a backend cannot be attached.
-  package func attach(
+  package func mapPort(
     _ registration: Registration, tag: ClientTag, stampsAlways: Bool = true, lane: Int? = nil
-  ) throws(NetmapError) -> AttachedPort {
-    let bridge = try exclusively { (state) throws(NetmapError) in
-      state.bindings[registration.id]?.port.membership?.attachment
+  ) throws(NetmapError) -> MappedPort {
+    let vale = try exclusively { (state) throws(NetmapError) in
+      state.bindings[registration.id]?.port.membership?.mapping
     }
     let port = unsafe try boundInterface(registration)
-    var halves: (any DataHalves)?
-    return unsafe try AttachedPort(
+    var known: (any RingDriverMaker)?
+    return unsafe try MappedPort(
       region: registration.region, segment: registration.segment,
       binding: registration.bindingIndex, tag: tag, doorbells: doorbells,
-      stampsAlways: stampsAlways, bridge: bridge, lane: lane
+      stampsAlways: stampsAlways, vale: vale, lane: lane
     ) { (place, _) throws(NetmapError) in
       guard let port = unsafe port else { return unsafe .none }
       switch unsafe port.rings[place] {
-      case .here(let ring): return unsafe DataHalf(ring: ring, owner: nil)
-      case .anywhere(let attachment):
+      case .here(let ring): return unsafe RingDriver(ring: ring, owner: nil)
+      case .anywhere(let recipe):
         let maker =
-          if let halves { halves } else {
-            unsafe try port.provider.dataHalves(in: port.memory, named: registration.name.rawValue)
+          if let known { known } else {
+            unsafe try port.provider.ringDriverMaker(
+              in: port.memory, named: registration.name.rawValue)
           }
-        halves = maker
-        return unsafe try maker.dataHalf(of: attachment)
+        known = maker
+        return unsafe try maker.ringDriver(of: recipe)
       }
     }
   }
@@ -41,11 +42,11 @@ extension Engine {
   /// - Returns: Nil for a port that is not an interface: its registration is enough. Descriptors are valid until
   ///   the binding is released.
   /// - Throws: ``NetmapError`` `EOPNOTSUPP` for a backend that works in this process only.
-  package func attachment(
+  package func recipe(
     of registration: Registration
-  ) throws(NetmapError) -> InterfaceAttachment? {
+  ) throws(NetmapError) -> InterfaceRecipe? {
     guard let port = unsafe try boundInterface(registration) else { return nil }
-    var result = unsafe InterfaceAttachment(memory: port.memory, rings: [])
+    var result = unsafe InterfaceRecipe(memory: port.memory, rings: [])
     for index in unsafe port.rings.indices {
       guard case .anywhere(let ring) = unsafe port.rings[index] else {
         throw NetmapError(
@@ -65,10 +66,11 @@ extension Engine {
       guard let binding = state.bindings[registration.id],
         case .interface(let backend) = binding.port.kind, let provider = state.interfaces
       else { return nil }
-      var rings: [RingAttachment] = unsafe []
+      var rings: [RingDriverSource] = unsafe []
       for direction in [Direction.transmit, .receive] {
         for index in binding.record.ranges[direction] {
-          unsafe rings.append(try backend.attach(binding.port.ringPlacement(direction, index)))
+          unsafe rings.append(
+            try backend.driverSource(for: binding.port.ringPlacement(direction, index)))
         }
       }
       return unsafe BoundInterface(
@@ -83,5 +85,5 @@ private struct BoundInterface: @unchecked Sendable {
   let provider: any InterfaceProvider
   let memory: PortMemory
   /// The binding's transmit rings, then its receive rings.
-  let rings: [RingAttachment]
+  let rings: [RingDriverSource]
 }

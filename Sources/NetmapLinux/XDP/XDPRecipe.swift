@@ -2,7 +2,7 @@ internal import Glibc
 package import NetmapCore
 
 /// The numbers that a process needs to sync one ring of a pair. The control side provides them.
-package struct XDPAttachment: Hashable, Sendable {
+package struct XDPRecipe: Hashable, Sendable {
   package var direction: Direction
   /// Where the pair's words begin in the port's state memory, bytes.
   package var stateOffset: Int
@@ -72,7 +72,7 @@ package final class XDPRing {
   package let direction: Direction
 
   /// - Parameters:
-  ///   - attachment: The numbers that the control side provides.
+  ///   - recipe: The numbers that the control side provides.
   ///   - socket: The pair's socket.
   ///   - state: The port's state memory.
   ///   - memory: Region and owner bytes.
@@ -80,14 +80,14 @@ package final class XDPRing {
   /// - Throws: ``NetmapError``: `EINVAL` for numbers that do not fit the memory, or the `errno` of mapping the
   ///   rings.
   package init(
-    _ attachment: XDPAttachment, socket: OwnedFile, state: SharedMemory, memory: PortMemory,
+    _ recipe: XDPRecipe, socket: OwnedFile, state: SharedMemory, memory: PortMemory,
     subject: String
   ) throws(NetmapError) {
-    let layout = attachment.layout
-    let bytes = attachment.chunkSize * (layout.bufferCount + 1)
-    guard attachment.stateOffset <= state.byteCount - layout.byteCount,
-      attachment.stateOffset % 128 == 0, layout.bufferCount == Int(memory.ownership.count),
-      attachment.memoryOffset <= memory.region.byteCount - bytes
+    let layout = recipe.layout
+    let bytes = recipe.chunkSize * (layout.bufferCount + 1)
+    guard recipe.stateOffset <= state.byteCount - layout.byteCount,
+      recipe.stateOffset % 128 == 0, layout.bufferCount == Int(memory.ownership.count),
+      recipe.memoryOffset <= memory.region.byteCount - bytes
     else {
       throw NetmapError(
         .invalidArgument, "attach", subject, reason: "the description of its memory is damaged",
@@ -96,15 +96,15 @@ package final class XDPRing {
     self.socket = socket
     self.state = state
     self.memory = memory
-    direction = attachment.direction
+    direction = recipe.direction
     rings = try XDPRingMapping(
-      attachment.direction, of: socket.descriptor, size: attachment.ringSize, subject: subject)
+      recipe.direction, of: socket.descriptor, size: recipe.ringSize, subject: subject)
     let common = unsafe XDPCommon(
-      file: socket.descriptor, memory: memory.region.base + attachment.memoryOffset,
-      headroom: attachment.headroom, chunkSize: attachment.chunkSize, ownership: memory.ownership,
-      longestChain: attachment.longestChain, mayOverlap: attachment.mayOverlap)
-    let words = unsafe state.base + attachment.stateOffset
-    switch attachment.direction {
+      file: socket.descriptor, memory: memory.region.base + recipe.memoryOffset,
+      headroom: recipe.headroom, chunkSize: recipe.chunkSize, ownership: memory.ownership,
+      longestChain: recipe.longestChain, mayOverlap: recipe.mayOverlap)
+    let words = unsafe state.base + recipe.stateOffset
+    switch recipe.direction {
     case .transmit:
       let half = UnsafeMutablePointer<XDPTransmit>.allocate(capacity: 1)
       unsafe half.initialize(to: XDPTransmit(common, rings, state: words, layout))
@@ -121,15 +121,15 @@ package final class XDPRing {
   }
 
   /// The ring driver. It must not outlive this object.
-  package var dataHalf: BackendRing {
+  package var ringDriver: RingDriverFunction {
     switch direction {
     case .transmit:
-      var result = unsafe BackendRing(context: place, synchronize: XDPTransmit.synchronize)
+      var result = unsafe RingDriverFunction(context: place, synchronize: XDPTransmit.synchronize)
       // POLLOUT of an XDP socket means that its ring has room, which it always has. Completions wake no sleeper.
       unsafe result.isPolled = true
       return unsafe result
     case .receive:
-      var result = unsafe BackendRing(context: place, synchronize: XDPReceive.synchronize)
+      var result = unsafe RingDriverFunction(context: place, synchronize: XDPReceive.synchronize)
       unsafe result.pollDescriptor = socket.descriptor
       unsafe result.pollEvents = Int16(POLLIN)
       return unsafe result

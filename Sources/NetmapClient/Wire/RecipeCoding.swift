@@ -28,12 +28,12 @@ package struct FileTable {
 extension MessageWriter {
   /// - Throws: ``NetmapError`` `E2BIG` when one message cannot describe all rings.
   package mutating func put(
-    _ attachment: InterfaceAttachment, named name: String, files: inout FileTable
+    _ recipe: InterfaceRecipe, named name: String, files: inout FileTable
   ) throws(NetmapError) {
-    put(files.place(of: attachment.memory.ownerMemory.descriptor))
-    put(attachment.memory.ownership.count)
-    put(UInt16(truncatingIfNeeded: attachment.rings.count))
-    for ring in attachment.rings {
+    put(files.place(of: recipe.memory.ownerMemory.descriptor))
+    put(recipe.memory.ownership.count)
+    put(UInt16(truncatingIfNeeded: recipe.rings.count))
+    for ring in recipe.rings {
       put(ring.kind)
       put(UInt8(ring.numbers.count))
       for number in ring.numbers { put(number) }
@@ -49,7 +49,7 @@ extension MessageWriter {
     else {
       throw NetmapError(
         .tooLarge, "open", name,
-        reason: "its \(attachment.rings.count) rings take \(files.files.count) descriptors, and"
+        reason: "its \(recipe.rings.count) rings take \(files.files.count) descriptors, and"
           + " \(Message.descriptorCountMax) can be passed on at a time",
         remedy: "open it ring by ring (netmap:\(name)-0, ...), or in one process (--embedded)")
     }
@@ -63,15 +63,15 @@ extension MessageReader {
   /// - Returns: The attachment. Its descriptors belong to `files`.
   /// - Throws: ``NetmapError`` `EINVAL` for a malformed message, or the error of mapping the
   ///   memory.
-  package mutating func takeAttachment(
+  package mutating func takeInterfaceRecipe(
     files: [OwnedFile], region: SharedMemory
-  ) throws(NetmapError) -> InterfaceAttachment {
-    let owners = try SharedMemory(attaching: try takeFile(files))
+  ) throws(NetmapError) -> InterfaceRecipe {
+    let owners = try SharedMemory(mapping: try takeFile(files))
     let bufferCount = Int(try take(UInt32.self))
     let memory = try PortMemory(region: region, owners: owners, bufferCount: bufferCount)
-    var result = InterfaceAttachment(memory: memory, rings: [])
+    var result = InterfaceRecipe(memory: memory, rings: [])
     for _ in 0..<(try take(UInt16.self)) {
-      var ring = BackendAttachment(kind: try take(UInt32.self), numbers: [], files: [])
+      var ring = RingDriverRecipe(kind: try take(UInt32.self), numbers: [], files: [])
       for _ in 0..<(try take(UInt8.self)) { ring.numbers.append(try take(UInt64.self)) }
       for _ in 0..<(try take(UInt8.self)) { ring.files.append(try takeFile(files)) }
       let hasAlarm = try take(UInt8.self) != 0

@@ -3,7 +3,7 @@
 /// A process builds it from a region, a sync segment and the number of a binding, in an embedded engine as well
 /// as in a client. Two threads must not use it at once, except that several threads may sync different rings.
 @safe
-package final class AttachedPort {
+package final class MappedPort {
   package let region: SharedMemory
   package let segment: SyncSegment
   package let record: BindingRecord
@@ -13,7 +13,7 @@ package final class AttachedPort {
   /// The owner that buffer exchanges of this port name.
   package let exchangeOwner: ExchangeNote.Owner
   /// The port's attachment to a switch; nil if there is none.
-  package let bridge: BridgeAttachment?
+  package let vale: SwitchMapping?
   /// The syncs of a switch port that this process is executing; nil for a port that is on no switch.
   private let epochs: SyncEpochs?
   /// The switch paths of the rings, in the order of ``rings``.
@@ -53,7 +53,7 @@ package final class AttachedPort {
   ///   - tag: The client that locks rings.
   ///   - doorbells: The doorbells that this process can ring.
   ///   - stampsAlways: Whether a sync stamps receive rings even if they do not ask for it.
-  ///   - bridge: The port's attachment to a switch; nil when the port is on no switch.
+  ///   - vale: The port's attachment to a switch; nil when the port is on no switch.
   ///   - resolver: Maps the memory of other processes' ports on the switch.
   ///   - lane: The only ring of each direction to attach, if the binding has that ring; nil attaches all rings.
   ///   - backend: Makes the ring driver of a ring of kind ``RingKind/backend``, from the ring's position among
@@ -61,9 +61,9 @@ package final class AttachedPort {
   /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a binding.
   package init(
     region: SharedMemory, segment: SyncSegment, binding index: Int, tag: ClientTag,
-    doorbells: DoorbellTable, stampsAlways: Bool = true, bridge: BridgeAttachment? = nil,
+    doorbells: DoorbellTable, stampsAlways: Bool = true, vale: SwitchMapping? = nil,
     resolver: DestinationResolver? = nil, lane: Int? = nil,
-    backend: (Int, Ring) throws(NetmapError) -> DataHalf = {
+    backend: (Int, Ring) throws(NetmapError) -> RingDriver = {
       (_, _) throws(NetmapError) in unsafe .none
     }
   ) throws(NetmapError) {
@@ -84,7 +84,7 @@ package final class AttachedPort {
     bindingIndex = index
     exchangeOwner = ExchangeNote.Owner(tag, binding: index)
     self.doorbells = doorbells
-    self.bridge = bridge
+    self.vale = vale
     let builder = unsafe RingBuilder(
       region: region, segment: segment, end: record.end, tag: tag, doorbells: doorbells.view,
       stampsAlways: stampsAlways)
@@ -110,12 +110,12 @@ package final class AttachedPort {
     transmitCount = record.ranges.transmit.count
     receiveCount = record.ranges.receive.count
     // Nothing below throws, so the join and the allocations need no cleanup on failure.
-    let epochs = bridge.map { $0.destinations.join($0.index, $0.generation) }
+    let epochs = vale.map { $0.destinations.join($0.index, $0.generation) }
     self.epochs = epochs
     unsafe switching = .allocate(capacity: max(unsafe built.count, 1))
-    for index in unsafe built.indices where unsafe built[index].kind == .bridge {
-      guard let bridge, let epochs else { continue }
-      let path = unsafe SwitchPath(bridge, built[index], segment, resolver, epochs)
+    for index in unsafe built.indices where unsafe built[index].kind == .vale {
+      guard let vale, let epochs else { continue }
+      let path = unsafe SwitchPath(vale, built[index], segment, resolver, epochs)
       unsafe (switching + index).initialize(to: path)
       unsafe built[index].switching = UnsafePointer(switching + index)
     }
@@ -136,7 +136,7 @@ package final class AttachedPort {
   }
 
   deinit {
-    if let bridge { bridge.destinations.leave(bridge.index, bridge.generation) }
+    if let vale { vale.destinations.leave(vale.index, vale.generation) }
     for index in 0..<(transmitCount + receiveCount) {
       unsafe rings[index].switching?.pointee.scratch?.deallocate()
     }
@@ -179,15 +179,15 @@ package final class AttachedPort {
   }
 
   /// Transmit ring `index` of the binding, counted from the binding's first transmit ring.
-  package func transmit(_ index: Int) -> AttachedRing {
+  package func transmit(_ index: Int) -> MappedRing {
     precondition(index >= 0 && index < transmitCount, "the port has no such transmit ring")
-    return unsafe AttachedRing(rings + index)
+    return unsafe MappedRing(rings + index)
   }
 
   /// Receive ring `index` of the binding, counted from the binding's first receive ring.
-  package func receive(_ index: Int) -> AttachedRing {
+  package func receive(_ index: Int) -> MappedRing {
     precondition(index >= 0 && index < receiveCount, "the port has no such receive ring")
-    return unsafe AttachedRing(rings + transmitCount + index)
+    return unsafe MappedRing(rings + transmitCount + index)
   }
 
   /// The address in this process of the binding's `netmap_if`.

@@ -2,7 +2,7 @@ internal import Glibc
 package import NetmapCore
 
 /// The numbers that a process needs to sync one ring over a packet socket. The control side provides them.
-package struct PacketAttachment: Hashable, Sendable {
+package struct PacketRecipe: Hashable, Sendable {
   package var direction: Direction
   /// Where the ring's words begin in the port's state memory, bytes: a ``PacketCursorLayout``.
   package var stateOffset: Int
@@ -50,17 +50,17 @@ package final class PacketHalf {
 
   /// As ``XDPRing/init(_:socket:state:memory:subject:)``.
   package init(
-    _ attachment: PacketAttachment, socket: OwnedFile, state: SharedMemory, memory: PortMemory,
+    _ recipe: PacketRecipe, socket: OwnedFile, state: SharedMemory, memory: PortMemory,
     subject: String
   ) throws(NetmapError) {
-    guard attachment.stateOffset <= state.byteCount - PacketCursorLayout.byteCount,
-      attachment.stateOffset % 128 == 0
+    guard recipe.stateOffset <= state.byteCount - PacketCursorLayout.byteCount,
+      recipe.stateOffset % 128 == 0
     else {
       throw NetmapError(
         .invalidArgument, "attach", subject, reason: "the description of its memory is damaged",
         remedy: "use one version of netmap for all processes")
     }
-    let byteCount = attachment.byteCount
+    let byteCount = recipe.byteCount
     let mapping = unsafe mmap(
       nil, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, socket.descriptor, 0)
     guard unsafe mapping != MAP_FAILED, let mapping = unsafe mapping else {
@@ -69,16 +69,16 @@ package final class PacketHalf {
     self.socket = socket
     self.state = state
     self.memory = memory
-    direction = attachment.direction
+    direction = recipe.direction
     unsafe ring = UnsafeMutableRawBufferPointer(start: mapping, count: byteCount)
-    let words = unsafe state.base + attachment.stateOffset
-    switch attachment.direction {
+    let words = unsafe state.base + recipe.stateOffset
+    switch recipe.direction {
     case .receive:
       let half = UnsafeMutablePointer<PacketReceiver>.allocate(capacity: 1)
       unsafe half.initialize(
         to: PacketReceiver(
           socket: socket.descriptor, blocks: mapping,
-          layout: PacketReceiveLayout(slots: attachment.slots), cursors: words,
+          layout: PacketReceiveLayout(slots: recipe.slots), cursors: words,
           ownership: memory.ownership))
       unsafe place = UnsafeMutableRawPointer(half)
     case .transmit:
@@ -86,8 +86,8 @@ package final class PacketHalf {
       unsafe half.initialize(
         to: PacketSender(
           socket: socket.descriptor, frames: mapping,
-          layout: PacketTransmitLayout(slots: attachment.slots, mtu: attachment.mtu),
-          frameLimit: attachment.mtu + 14, cursors: words, ownership: memory.ownership))
+          layout: PacketTransmitLayout(slots: recipe.slots, mtu: recipe.mtu),
+          frameLimit: recipe.mtu + 14, cursors: words, ownership: memory.ownership))
       unsafe place = UnsafeMutableRawPointer(half)
     }
   }
@@ -98,16 +98,17 @@ package final class PacketHalf {
   }
 
   /// The ring driver. It must not outlive this object.
-  package var dataHalf: BackendRing {
+  package var ringDriver: RingDriverFunction {
     switch direction {
     case .receive:
-      var result = unsafe BackendRing(context: place, synchronize: PacketReceiver.synchronize)
+      var result = unsafe RingDriverFunction(
+        context: place, synchronize: PacketReceiver.synchronize)
       unsafe result.pollDescriptor = socket.descriptor
       unsafe result.pollEvents = Int16(POLLIN)
       return unsafe result
     case .transmit:
       // POLLOUT of a packet socket means that its buffer has room, which it nearly always has.
-      var result = unsafe BackendRing(context: place, synchronize: PacketSender.synchronize)
+      var result = unsafe RingDriverFunction(context: place, synchronize: PacketSender.synchronize)
       unsafe result.isPolled = true
       return unsafe result
     }
