@@ -16,7 +16,7 @@ struct UnreadFiles {
   /// The same limits for a client that has just opened a port: it must know its neighbors before it
   /// sends packets.
   private static let openingMax = 640
-  private static let allOpeningMax = 1536
+  private static let allOpeningMax = 1024
   /// How long a client counts as having just opened a port, nanoseconds.
   private static let openingTime: UInt64 = 100_000_000
   /// The number of unread descriptors in answers to one client at which its next request must wait.
@@ -24,10 +24,10 @@ struct UnreadFiles {
   /// The number of unread descriptors in answers to one untrusted user, to all untrusted users
   /// together, and to one trusted user, at which further answers must wait or are refused.
   ///
-  /// With the limit of mail they stay below the kernel's limit: 1536 + 256 + 192 < 2024.
+  /// With the limit of mail they stay below the kernel's limit: 1024 + 256 + 512 < 2024.
   private static let untrustedUserMax = 128
   private static let untrustedMax = 256
-  private static let trustedMax = 192
+  private static let trustedMax = 512
 
   private struct Entry {
     let socket: PeerSocket

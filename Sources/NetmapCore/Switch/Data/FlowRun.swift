@@ -177,8 +177,8 @@ extension Forwarder {
 
   /// Decides where a flow run goes.
   ///
-  /// The learning bridge is not asked as a module here, as in the other paths: making a batch of one
-  /// packet for it takes 109 instructions, a tenth of a sync of one packet.
+  /// Looks addresses up directly where the switch is a learning bridge. Asking ``LearningModule``
+  /// would take 109 instructions more, a tenth of a sync of one packet (docs/decisions/0066).
   ///
   /// - Returns: The one port and ring that receives the run; nil when the run must take another path.
   @inline(__always)
