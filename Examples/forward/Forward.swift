@@ -9,8 +9,8 @@ struct Forward {
     let arguments = CommandLine.arguments
     guard arguments.count == 3 else { return print("usage: forward netmap:NAME netmap:NAME") }
     do {
-      let first = try Port(arguments[1])
-      let second = try Port(arguments[2])
+      let first = try NetmapPort(arguments[1])
+      let second = try NetmapPort(arguments[2])
       let poller = Poller()
       while true { try forward(between: first, and: second, poller, timeout: nil) }
     } catch {
@@ -24,7 +24,7 @@ struct Forward {
   /// port.
   @discardableResult
   static func forward(
-    between first: Port, and second: Port, _ poller: Poller, timeout: Duration?
+    between first: NetmapPort, and second: NetmapPort, _ poller: Poller, timeout: Duration?
   ) throws(NetmapError) -> Int {
     var items = [
       PollItem(first, for: wanted(of: first, facing: second)),
@@ -37,13 +37,13 @@ struct Forward {
     return moved
   }
 
-  static func wanted(of port: Port, facing other: Port) -> Readiness {
+  static func wanted(of port: NetmapPort, facing other: NetmapPort) -> Readiness {
     var wanted: Readiness = port.receiveRing(0).isEmpty ? .receive : []
     if !other.receiveRing(0).isEmpty { wanted.insert(.transmit) }
     return wanted
   }
 
-  static func move(from source: Port, to target: Port) -> Int {
+  static func move(from source: NetmapPort, to target: NetmapPort) -> Int {
     var input = source.receiveRing(0)
     var output = target.transmitRing(0)
     return input.forward(to: &output)

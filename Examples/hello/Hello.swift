@@ -4,8 +4,8 @@ import Netmap
 @main
 struct Hello {
   static func main() throws(NetmapError) {
-    let sender = try Port("netmap:hello{1")
-    let receiver = try Port("netmap:hello}1")
+    let sender = try NetmapPort("netmap:hello{1")
+    let receiver = try NetmapPort("netmap:hello}1")
 
     for text in ["Hello", "from", "shared", "memory"] {
       sender.inject(Array(text.utf8))

@@ -13,7 +13,7 @@ struct Responder {
     }
     do {
       // The engine that all processes share: the other ports of a switch belong to it.
-      let port = try Port(arguments[1], engine: HostEngine.shared)
+      let port = try NetmapPort(arguments[1], engine: HostEngine.shared)
       while true { try host.answer(on: port, timeout: nil) }
     } catch {
       print("responder: \(error)")
@@ -35,7 +35,7 @@ struct Responder {
 
   /// Waits for frames, and answers the requests among them.
   @discardableResult
-  func answer(on port: Port, timeout: Duration?) throws(NetmapError) -> Int {
+  func answer(on port: NetmapPort, timeout: Duration?) throws(NetmapError) -> Int {
     try port.wait(for: .receive, timeout: timeout)
     var input = port.receiveRing(0)
     var answers = 0

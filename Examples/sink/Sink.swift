@@ -8,7 +8,7 @@ struct Sink {
     guard arguments.count > 1, let udpPort = UInt16(arguments.count > 2 ? arguments[2] : "8000")
     else { return print("usage: sink netmap:NAME [UDP-PORT]") }
     do {
-      let port = try Port(arguments[1])
+      let port = try NetmapPort(arguments[1])
       var total = 0
       while true {
         total += try count(udpPort, on: port)
@@ -20,7 +20,7 @@ struct Sink {
   }
 
   /// Waits up to a second for packets, and counts those for `udpPort`.
-  static func count(_ udpPort: UInt16, on port: Port) throws(NetmapError) -> Int {
+  static func count(_ udpPort: UInt16, on port: NetmapPort) throws(NetmapError) -> Int {
     var matches = 0
     try port.wait(for: .receive, timeout: .seconds(1))
     for index in 0..<port.receiveRingCount {

@@ -9,7 +9,7 @@ struct Swap {
   static func main() {
     guard CommandLine.arguments.count == 2 else { return print("usage: swap netmap:NAME") }
     do {
-      let port = try Port(CommandLine.arguments[1])
+      let port = try NetmapPort(CommandLine.arguments[1])
       while true { try echo(port, timeout: nil) }
     } catch {
       print("swap: \(error)")
@@ -18,7 +18,7 @@ struct Swap {
 
   /// Waits for packets, and sends them back with their addresses swapped, without a copy.
   @discardableResult
-  static func echo(_ port: Port, timeout: Duration?) throws(NetmapError) -> Int {
+  static func echo(_ port: NetmapPort, timeout: Duration?) throws(NetmapError) -> Int {
     // Packets that found no room last time are still there; then wait for room instead.
     let wanted: Readiness = port.receiveRing(0).isEmpty ? .receive : .transmit
     try port.wait(for: wanted, timeout: timeout)

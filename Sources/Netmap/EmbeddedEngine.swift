@@ -5,7 +5,7 @@ internal import NetmapLinuxSetup
 /// An engine in this process, which does the work that netmap leaves to the kernel.
 ///
 /// Ports meet each other (the two ends of a pipe, for example) only when they are opened on the
-/// same engine. Most programs never mention an engine: ``Port`` opens its ports on ``shared()`` by
+/// same engine. Most programs never mention an engine: ``NetmapPort`` opens its ports on ``shared()`` by
 /// default. Separate engines share nothing, which suits tests. An engine needs no installation and
 /// no privilege.
 ///

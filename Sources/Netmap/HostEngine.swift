@@ -66,9 +66,9 @@ public final class HostEngine: PortEngine {
   /// - Returns: The port.
   /// - Throws: ``NetmapError`` `EINVAL` or `ENOTSOCK` when the descriptor is not a token, `EBADF` when the
   ///   token is not bound to a port, `ECONNRESET` when its daemon has exited.
-  package func port(token descriptor: CInt) throws(NetmapError) -> Port {
+  package func port(token descriptor: CInt) throws(NetmapError) -> NetmapPort {
     let binding = try provider.mapPort(Token(owning: descriptor))
-    return Port(
+    return NetmapPort(
       binding: binding, provider: provider,
       specification: try PortSpecification.parse(
         "netmap:\(binding.registration.name.rawValue)", enabling: PortOption.standard))

@@ -1,6 +1,6 @@
 internal import NetmapCore
 
-extension Port {
+extension NetmapPort {
   /// Declares the memory of this process that a port of a VALE switch may send from where a slot says
   /// `NS_INDIRECT`.
   ///

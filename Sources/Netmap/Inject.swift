@@ -1,6 +1,6 @@
 internal import NetmapCore
 
-extension Port {
+extension NetmapPort {
   /// Queues a copy of one packet on any transmit ring that has room.
   ///
   /// A packet that is longer than a buffer takes several slots. The packet leaves at the next sync or

@@ -78,7 +78,7 @@ public final class Poller {
 /// A port or a descriptor that a ``Poller`` waits for.
 public struct PollItem {
   enum Source {
-    case port(Port)
+    case port(NetmapPort)
     case descriptor(CInt)
   }
 
@@ -90,7 +90,7 @@ public struct PollItem {
   /// The result of the last wait.
   public internal(set) var ready: Readiness = []
 
-  public init(_ port: Port, for wanted: Readiness) {
+  public init(_ port: NetmapPort, for wanted: Readiness) {
     source = .port(port)
     self.wanted = wanted
   }

@@ -56,7 +56,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   /// Appends a copy of `bytes` as a packet in one slot.
   ///
   /// - Parameters:
-  ///   - bytes: At most ``bufferSize`` bytes; more traps. `Port.inject(_:)` splits longer packets.
+  ///   - bytes: At most ``bufferSize`` bytes; more traps. `NetmapPort.inject(_:)` splits longer packets.
   ///   - flags: `.moreFragments` if the packet continues in the next slot, `.report`, ...
   /// - Returns: False when there is no free slot; then nothing is appended.
   @inlinable

@@ -1,6 +1,6 @@
 public import NetmapCore
 
-extension Port {
+extension NetmapPort {
   /// Bytes of the virtio-net header before each frame of the port, sent or received: 0, 10 or 12
   /// (`PORT_HDR_GET`).
   ///

@@ -14,10 +14,10 @@ struct ActivationTests {
     ])
     // The idle time counts from the start, even if no client has connected.
     #expect(daemon.read(until: "listening").contains("listening"))
-    let port = try Port("netmap:p{1", engine: try fixture.engine())
+    let port = try NetmapPort("netmap:p{1", engine: try fixture.engine())
     // Longer than the daemon would stay without the port.
     usleep(3_500_000)
-    _ = try Port("netmap:p}1", engine: try fixture.engine())
+    _ = try NetmapPort("netmap:p}1", engine: try fixture.engine())
     port.close()
     #expect(daemon.finish().status == 0)
     #expect(unsafe access(fixture.socket, F_OK) == 0, "systemd goes on listening there")

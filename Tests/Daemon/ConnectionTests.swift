@@ -27,7 +27,9 @@ struct ConnectionTests {
     _ = try Message(mail.bytes).answer()
     #expect(try token.receive(waits: false) == nil, "something was said on a token")
     token.close()
-    try expectSoon("the port's end") { (try? Port("netmap:x{1", engine: fixture.engine())) != nil }
+    try expectSoon("the port's end") {
+      (try? NetmapPort("netmap:x{1", engine: fixture.engine())) != nil
+    }
     try fixture.expectSound("at the end")
   }
 

@@ -28,10 +28,10 @@ struct CostTests {
       throughDaemon ? try fixture.engine() : try EmbeddedEngine()
     let clock = ContinuousClock()
     var times: [Duration] = []
-    var open: [Port] = []
+    var open: [NetmapPort] = []
     for number in 0..<50 {
       times.append(
-        try clock.measure { open.append(try Port("netmap:o\(number){1", engine: engine)) })
+        try clock.measure { open.append(try NetmapPort("netmap:o\(number){1", engine: engine)) })
     }
     let median = times.sorted()[25]
     print("opening a port, \(throughDaemon ? "netmapd" : "embedded"): \(median)")
@@ -48,7 +48,7 @@ struct CostTests {
   func fileLimit() throws {
     let fixture = try DaemonFixture(wrapper: ["prlimit", "--nofile=64:4096"])
     let engine = try fixture.engine()
-    let ports = try (0..<100).map { try Port("netmap:d\($0){1", engine: engine) }
+    let ports = try (0..<100).map { try NetmapPort("netmap:d\($0){1", engine: engine) }
     #expect(try engine.listing().count == 100)
     #expect(try fixture.daemonDescriptors() > 100)
     for port in ports { port.close() }

@@ -26,7 +26,7 @@ struct DaemonInterfaceTests {
   }
 
   /// Takes packets until `count` have arrived, or no packet arrives for five seconds.
-  static func receive(_ port: Port, _ count: Int) throws -> [[UInt8]] {
+  static func receive(_ port: NetmapPort, _ count: Int) throws -> [[UInt8]] {
     var result: [[UInt8]] = []
     while result.count < count {
       guard try port.wait(for: .receive, timeout: .seconds(5)) == .receive else { break }
@@ -93,11 +93,11 @@ struct DaemonInterfaceTests {
       for _ in 0..<5 {
         let holder = try fixture.peer(["hold", "netmap:\(pair.first)/x"])
         let error = #expect(throws: NetmapError.self) {
-          try Port("netmap:\(pair.first)", engine: engine)
+          try NetmapPort("netmap:\(pair.first)", engine: engine)
         }
         #expect(error?.code == .busy, "\(String(describing: error))")
         holder.kill(SIGKILL)
-        let port = try Port("netmap:\(pair.first)/x", engine: engine)
+        let port = try NetmapPort("netmap:\(pair.first)/x", engine: engine)
         port.close()
       }
     }
@@ -109,15 +109,16 @@ struct DaemonInterfaceTests {
       let fixture = try DaemonFixture()
       let pair = try VethPair()
       let engine = try fixture.engine()
-      let port = try Port("netmap:\(pair.first)", extraBuffers: 8, engine: engine)
+      let port = try NetmapPort("netmap:\(pair.first)", extraBuffers: 8, engine: engine)
       #expect(port.extraBufferCount == 8)
       #expect(port.memoryID == 1)
-      let pipe = try Port("netmap:x{1@1", engine: engine)
-      let shared = try Port("netmap:y{1@share=netmap:\(pair.first)", engine: engine)
+      let pipe = try NetmapPort("netmap:x{1@1", engine: engine)
+      let shared = try NetmapPort("netmap:y{1@share=netmap:\(pair.first)", engine: engine)
       #expect(pipe.memoryID == 1 && shared.memoryID == 1)
       // Packets from the pipe leave through the interface without a copy.
       let (other, end) = try (
-        Port("netmap:\(pair.second)", engine: engine), Port("netmap:x}1", engine: engine)
+        NetmapPort("netmap:\(pair.second)", engine: engine),
+        NetmapPort("netmap:x}1", engine: engine)
       )
       pipe.inject(Self.frame(5))
       try pipe.sync(.transmit)
@@ -137,25 +138,25 @@ struct DaemonInterfaceTests {
     let engine = try fixture.engine()
     try NetworkNamespace.run {
       let outer = try VethPair()
-      let first = try Port("netmap:\(outer.first)", engine: engine)
+      let first = try NetmapPort("netmap:\(outer.first)", engine: engine)
       try NetworkNamespace.run {
         // A different interface of the same name.
         let inner = try VethPair()
         let (a, b) = try (
-          Port("netmap:\(inner.first)", engine: engine),
-          Port("netmap:\(inner.second)", engine: engine)
+          NetmapPort("netmap:\(inner.first)", engine: engine),
+          NetmapPort("netmap:\(inner.second)", engine: engine)
         )
         a.inject(Self.frame(1))
         try a.sync(.transmit)
         #expect(try Self.receive(b, 1) == [Self.frame(1)])
         #expect(try engine.listing().map(\.name) == ["v0", "v0", "v1"])
       }
-      let second = try Port("netmap:\(outer.second)", engine: engine)
+      let second = try NetmapPort("netmap:\(outer.second)", engine: engine)
       first.inject(Self.frame(2))
       try first.sync(.transmit)
       #expect(try Self.receive(second, 1) == [Self.frame(2)])
     }
-    let error = #expect(throws: NetmapError.self) { try Port("netmap:v0", engine: engine) }
+    let error = #expect(throws: NetmapError.self) { try NetmapPort("netmap:v0", engine: engine) }
     #expect(error?.code == .noSuchDevice, "\(String(describing: error))")
   }
 
@@ -220,7 +221,7 @@ struct DaemonInterfaceTests {
         if choice != "packet" {
           try fixture.start()
           let error = #expect(throws: NetmapError.self) {
-            try Port(name, engine: try fixture.engine())
+            try NetmapPort(name, engine: try fixture.engine())
           }
           #expect(error?.code == .busy, "\(String(describing: error))")
           #expect(error?.reason.contains("whose netmapd has ended") == true)

@@ -52,7 +52,7 @@ struct DaemonLifeTests {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
     let (a, b) = (
-      try Port("netmap:p{1", engine: engine), try Port("netmap:p}1", engine: engine)
+      try NetmapPort("netmap:p{1", engine: engine), try NetmapPort("netmap:p}1", engine: engine)
     )
     fixture.endDaemon(SIGTERM)
     for _ in 0..<3 {
@@ -62,10 +62,10 @@ struct DaemonLifeTests {
       var ring = b.receiveRing(0)
       ring.skip()
     }
-    let error = #expect(throws: NetmapError.self) { try Port("netmap:q{1", engine: engine) }
+    let error = #expect(throws: NetmapError.self) { try NetmapPort("netmap:q{1", engine: engine) }
     #expect(error?.code.name == "ECONNREFUSED", "\(String(describing: error))")
     try fixture.start()
-    _ = try Port("netmap:q{1", engine: engine)
+    _ = try NetmapPort("netmap:q{1", engine: engine)
     // The old pipe belongs to the previous daemon, and still works.
     a.inject([1])
     try a.sync(.transmit)
@@ -80,7 +80,7 @@ struct DaemonLifeTests {
     let said = rest(of: other)
     #expect(said.contains("EADDRINUSE") && said.contains("--socket"), "\(said)")
     #expect(other.wait() != 0)
-    _ = try Port("netmap:p{1", engine: try fixture.engine())
+    _ = try NetmapPort("netmap:p{1", engine: try fixture.engine())
   }
 
   @Test(
@@ -130,6 +130,6 @@ struct DaemonLifeTests {
     let fixture = try DaemonFixture()
     let socket = try #require(try DaemonAddress(path: fixture.socket).connect())
     try socket.send([UInt8](repeating: 1, count: 60_000))
-    _ = try Port("netmap:p{1", engine: try fixture.engine())
+    _ = try NetmapPort("netmap:p{1", engine: try fixture.engine())
   }
 }

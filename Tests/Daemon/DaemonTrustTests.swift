@@ -141,7 +141,7 @@ struct DaemonTrustTests {
     let fake = try listener(socket, as: Self.other, connections: 2)
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
-    let port = try Port("netmap:p{1", engine: engine)
+    let port = try NetmapPort("netmap:p{1", engine: engine)
     // With an engine that is a client of the real daemon, and with one that is not a client yet.
     for engine in [engine, try fixture.engine()] {
       var error = #expect(throws: NetmapError.self) {

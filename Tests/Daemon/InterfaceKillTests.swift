@@ -73,7 +73,9 @@ struct InterfaceKillTests {
     throws
   {
     let engine = try fixture.engine()
-    let (sender, receiver) = try (Port(transmit, engine: engine), Port(receive, engine: engine))
+    let (sender, receiver) = try (
+      NetmapPort(transmit, engine: engine), NetmapPort(receive, engine: engine)
+    )
     for _ in 0..<20 {
       _ = try sender.wait(for: .transmit, timeout: .milliseconds(10))
       _ = try receiver.wait(for: .receive, timeout: .milliseconds(10))
@@ -122,7 +124,7 @@ struct InterfaceKillTests {
       let engine = try fixture.engine()
       // These ports show damage in the round in which it happens.
       let (transmit, receive) = try (
-        Port(names.0, engine: engine), Port(names.1, engine: engine)
+        NetmapPort(names.0, engine: engine), NetmapPort(names.1, engine: engine)
       )
       for round in 0..<200 {
         usleep(.random(in: 0..<4_000, using: &generator))

@@ -68,7 +68,7 @@ struct IsolationTests {
     for round: UInt8 in 0..<20 {
       receiver.send(SIGSTOP)
       let (a, b) = (
-        try Port("netmap:q{1/i", engine: engine), try Port("netmap:q}1", engine: engine)
+        try NetmapPort("netmap:q{1/i", engine: engine), try NetmapPort("netmap:q}1", engine: engine)
       )
       a.inject([round])
       try a.sync(.transmit)
@@ -91,7 +91,7 @@ struct IsolationTests {
     let address = try DaemonAddress(path: fixture.socket)
     let engine = try fixture.engine()
     for round in 0..<200 {
-      let victim = try Port("netmap:s\(round)}1", engine: engine)
+      let victim = try NetmapPort("netmap:s\(round)}1", engine: engine)
       let connection = try DaemonConnection(address: address)
       let opened = try connection.register(
         RegisterRequest(name: PortName("s\(round){1"), flags: .isolated, extraBuffers: 8))
@@ -115,7 +115,7 @@ struct IsolationTests {
     #expect(receiver.finish().output == "received 300000 of 1, last 299999\n", "seed \(seed)")
     // The next process gets an intact port.
     let (a, b) = (
-      try Port("netmap:t{1/i", engine: engine), try Port("netmap:t}1", engine: engine)
+      try NetmapPort("netmap:t{1/i", engine: engine), try NetmapPort("netmap:t}1", engine: engine)
     )
     a.inject([1])
     try a.sync(.transmit)
@@ -125,7 +125,7 @@ struct IsolationTests {
   @Test("when the daemon has gone, waits on an isolated port end with an error")
   func daemonGone() throws {
     let fixture = try DaemonFixture()
-    let port = try Port("netmap:p{1/i", engine: try fixture.engine())
+    let port = try NetmapPort("netmap:p{1/i", engine: try fixture.engine())
     #expect(port.backend?.name == "isolated")
     #expect(try port.wait(for: .receive, timeout: .milliseconds(20)).isEmpty)
     fixture.endDaemon(SIGKILL)
@@ -137,7 +137,7 @@ struct IsolationTests {
   func idle() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
-    let ports = try (0..<50).map { try Port("netmap:p\($0){1/i", engine: engine) }
+    let ports = try (0..<50).map { try NetmapPort("netmap:p\($0){1/i", engine: engine) }
     for port in ports {
       port.inject([1])
       try port.sync(.transmit)
@@ -181,7 +181,7 @@ struct IsolationTests {
       ["setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups"]
         + fixture.command(["open-all", "u", "1"]))
     #expect(other.readLine() == "opened 1\n")
-    _ = try Port("netmap:own{1", engine: try fixture.engine())
+    _ = try NetmapPort("netmap:own{1", engine: try fixture.engine())
     for program in [second, other, greedy] { program.kill(SIGKILL) }
     // The user can open as many ports again.
     let end = ContinuousClock.now + .seconds(10)

@@ -15,7 +15,7 @@ struct ModuleTestbed {
   }
 
   /// Opens a port on a new engine, as another process would.
-  func port(_ name: String) throws -> Port { try Port(name, engine: fixture.engine()) }
+  func port(_ name: String) throws -> NetmapPort { try NetmapPort(name, engine: fixture.engine()) }
 
   /// Runs vale-ctl.
   ///
@@ -67,7 +67,7 @@ enum NumberedFrame {
   }
 }
 
-extension Port {
+extension NetmapPort {
   func send(_ frames: [UInt8]...) throws {
     for frame in frames { inject(frame) }
     try sync(.transmit)

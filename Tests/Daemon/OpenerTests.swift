@@ -147,7 +147,9 @@ struct OpenerTests {
         #expect(fixture.serving != broker)
       }
       let engine = try fixture.engine()
-      let (a, b) = try (Port("netmap:p{1", engine: engine), Port("netmap:p}1", engine: engine))
+      let (a, b) = try (
+        NetmapPort("netmap:p{1", engine: engine), NetmapPort("netmap:p}1", engine: engine)
+      )
       a.inject([1])
       try a.sync(.transmit)
       #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)

@@ -9,7 +9,7 @@ extension SwitchedInterfaceTests {
     try withSwitch(queues: 2) { fixture, pair in
       let engine = try fixture.engine()
       let (port, far) = try (
-        Port("vale0:a", engine: engine), Port("netmap:\(pair.second)", engine: engine)
+        NetmapPort("vale0:a", engine: engine), NetmapPort("netmap:\(pair.second)", engine: engine)
       )
       func expectFlow(_ context: String) throws {
         for number in 0..<20 as Range<UInt8> {

@@ -13,13 +13,13 @@ struct SwitchTests {
       + [UInt8](repeating: number, count: 45)
   }
 
-  private func send(_ frames: [UInt8]..., on port: Port) throws {
+  private func send(_ frames: [UInt8]..., on port: NetmapPort) throws {
     for frame in frames { port.inject(frame) }
     try port.sync(.transmit)
   }
 
   /// The numbers of the frames that have arrived.
-  private func numbers(_ port: Port) throws -> [UInt8] {
+  private func numbers(_ port: NetmapPort) throws -> [UInt8] {
     try port.sync(.receive)
     var ring = port.receiveRing(0)
     var result: [UInt8] = []
@@ -35,11 +35,11 @@ struct SwitchTests {
   @Test("ports of several processes meet, whoever comes first, and learn where the others are")
   func meeting() throws {
     let fixture = try DaemonFixture()
-    let a = try Port("vale0:a", engine: fixture.engine())
-    let b = try Port("vale0:b", engine: fixture.engine())
+    let a = try NetmapPort("vale0:a", engine: fixture.engine())
+    let b = try NetmapPort("vale0:b", engine: fixture.engine())
     try send(frame(0xff, 1, 1), on: a)
     #expect(try numbers(b) == [1])
-    let c = try Port("vale0:c", engine: fixture.engine())
+    let c = try NetmapPort("vale0:c", engine: fixture.engine())
     try send(frame(0xff, 1, 2), on: a)
     #expect(try numbers(b) == [2])
     #expect(try numbers(c) == [2], "what came later is found in the mail")
@@ -52,9 +52,9 @@ struct SwitchTests {
   @Test("a port that has left is not sent to, and the one that gets its index is")
   func leaving() throws {
     let fixture = try DaemonFixture()
-    let a = try Port("vale0:a", engine: fixture.engine())
+    let a = try NetmapPort("vale0:a", engine: fixture.engine())
     for round in 0..<20 as Range<UInt8> {
-      let guest = try Port("vale0:guest", engine: fixture.engine())
+      let guest = try NetmapPort("vale0:guest", engine: fixture.engine())
       try send(frame(0xff, 1, round), on: a)
       #expect(
         try numbers(guest) == [round],
@@ -70,8 +70,8 @@ struct SwitchTests {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
     for round in 0..<10 as Range<UInt8> {
-      let a = try Port("vale0:a", engine: engine)
-      let b = try Port("vale0:b", engine: engine)
+      let a = try NetmapPort("vale0:a", engine: engine)
+      let b = try NetmapPort("vale0:b", engine: engine)
       try send(frame(0xff, 1, round), on: a)
       #expect(try numbers(b) == [round])
     }
@@ -81,7 +81,7 @@ struct SwitchTests {
   @Test("a sleeping receiver is woken by a sender in another process")
   func wakeup() throws {
     let fixture = try DaemonFixture()
-    let receiver = try Port("vale0:r", engine: fixture.engine())
+    let receiver = try NetmapPort("vale0:r", engine: fixture.engine())
     let sender = try TestProgram(fixture.command(["send", "vale0:s", "1", "100000", "1"]))
     #expect(try receiver.wait(for: .receive, timeout: .seconds(20)) == .receive)
     #expect(rest(of: sender) == "ready\nsent 100000\n")
@@ -93,7 +93,7 @@ struct SwitchTests {
     var generator = SeededGenerator(seed: environmentNumber("NETMAP_TEST_SEED") ?? 7)
     let fixture = try DaemonFixture()
     let listeners = try (0..<2).map { try fixture.peer(["listen", "vale0:l\($0)"]) }
-    let watcher = try Port("vale0:w", engine: fixture.engine())
+    let watcher = try NetmapPort("vale0:w", engine: fixture.engine())
     for round in 0..<60 {
       let sender = try fixture.peer(["send", "vale0:s", "\(round * 2 + 1)", "0"])
       usleep(.random(in: 0..<4_000, using: &generator))
@@ -116,8 +116,8 @@ struct SwitchTests {
   func killedReceivers() throws {
     var generator = SeededGenerator(seed: environmentNumber("NETMAP_TEST_SEED") ?? 8)
     let fixture = try DaemonFixture()
-    let sender = try Port("vale0:s", engine: fixture.engine())
-    let steady = try Port("vale0:r", engine: fixture.engine())
+    let sender = try NetmapPort("vale0:s", engine: fixture.engine())
+    let steady = try NetmapPort("vale0:r", engine: fixture.engine())
     let stopped = try fixture.peer(["listen", "vale0:stopped"])
     kill(stopped.process, SIGSTOP)
     for round in 0..<60 {

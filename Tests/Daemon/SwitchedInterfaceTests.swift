@@ -44,7 +44,7 @@ struct SwitchedInterfaceTests {
       + [UInt8](repeating: number, count: 45)
   }
 
-  func send(_ frames: [UInt8]..., on port: Port) throws {
+  func send(_ frames: [UInt8]..., on port: NetmapPort) throws {
     for frame in frames { #expect(port.inject(frame)) }
     try port.sync(.transmit)
   }
@@ -115,12 +115,12 @@ struct SwitchedInterfaceTests {
         try Self.run(fixture, "-g vale0:v0").text.contains("tx_rings:   2\nrx_rings    2\n"))
       let engine = try fixture.engine()
       let receivers = try (0..<2).map {
-        try Port("netmap:\(pair.second)-\($0)/R", engine: engine)
+        try NetmapPort("netmap:\(pair.second)-\($0)/R", engine: engine)
       }
-      let port = try Port("vale0:p@conf:rings=2", engine: engine)
+      let port = try NetmapPort("vale0:p@conf:rings=2", engine: engine)
       // Use known addresses behind the interface: broadcasts would go to ring 0 of every port.
       for ring in 0..<2 {
-        let station = try Port("netmap:\(pair.second)-\(ring)/T", engine: engine)
+        let station = try NetmapPort("netmap:\(pair.second)-\(ring)/T", engine: engine)
         try send(frame(UInt8(ring), from: 9), on: station)
         #expect(try DaemonInterfaceTests.receive(port, 1) == [frame(UInt8(ring), from: 9)])
       }
@@ -145,7 +145,7 @@ struct SwitchedInterfaceTests {
   func tools() throws {
     try withSwitch { fixture, pair in
       let engine = try fixture.engine()
-      let port = try Port("vale0:a", engine: engine)
+      let port = try NetmapPort("vale0:a", engine: engine)
       #expect(
         try Self.run(fixture, "").text
           == "vale0:v0 bridge_idx 0 port_idx 0\nvale0:a bridge_idx 0 port_idx 1\n")
@@ -154,7 +154,7 @@ struct SwitchedInterfaceTests {
       let shown = try Self.run(fixture, "-g vale0:v0").text
       #expect(shown.contains("tx_slots:   1024") && !shown.contains("mem_id:     1\n"))
       for number in 0..<10 as Range<UInt8> { try send(frame(number), on: port) }
-      let far = try Port("netmap:\(pair.second)", engine: engine)
+      let far = try NetmapPort("netmap:\(pair.second)", engine: engine)
       for number in 0..<5 as Range<UInt8> { try send(frame(number, from: 3), on: far) }
       #expect(try DaemonInterfaceTests.receive(port, 5).count == 5)
       var line = ""
@@ -177,7 +177,7 @@ struct SwitchedInterfaceTests {
       #expect(isNormal("v0"))
       #expect(try Self.run(fixture, "-d vale0:v0").status == 1)
       #expect(try Self.run(fixture, "").text == "vale0:a bridge_idx 0 port_idx 1\n")
-      try Port("netmap:v0", engine: engine).close()
+      try NetmapPort("netmap:v0", engine: engine).close()
       try fixture.expectSound("after detaching")
     }
   }
@@ -194,14 +194,14 @@ struct SwitchedInterfaceTests {
       for name in [
         "netmap:v0", "vale0:v0", "netmap:v0{1", "vale0:v0{1", "netmap:v0/R", "vale0:v0/i",
       ] {
-        let error = #expect(throws: NetmapError.self) { try Port(name, engine: engine) }
+        let error = #expect(throws: NetmapError.self) { try NetmapPort(name, engine: engine) }
         #expect(error?.code == .busy, "\(name): \(String(describing: error))")
       }
       try expect("-a vale0:v0", "Device or resource busy")
       try expect("-a vale1:v0", "v0 is on a switch already, as vale0:v0")
       try expect("-r v0", "Invalid argument")
       try expect("-n v0", "File exists")
-      let open = try Port("netmap:\(pair.second)-0/T", engine: engine)
+      let open = try NetmapPort("netmap:\(pair.second)-0/T", engine: engine)
       try expect("-a vale0:v1", "programs have v1 open")
       open.close()
       try expect("-h vale0:v1", "host rings are not supported yet")
@@ -245,7 +245,9 @@ struct SwitchedInterfaceTests {
       let fixture = try DaemonFixture()
       let pair = try VethPair()
       let engine = try fixture.engine()
-      let (a, b) = try (Port("vale0:a", engine: engine), Port("vale0:b", engine: fixture.engine()))
+      let (a, b) = try (
+        NetmapPort("vale0:a", engine: engine), NetmapPort("vale0:b", engine: fixture.engine())
+      )
       try send(frame(0, to: 0xff, from: 2), on: b)
       #expect(try DaemonInterfaceTests.receive(a, 1).count == 1)
       // Another process sends to a station behind the interface all the time.
@@ -301,7 +303,9 @@ struct SwitchedInterfaceTests {
   func daemonKilled() throws {
     try withSwitch { fixture, pair in
       let engine = try fixture.engine()
-      let (a, b) = try (Port("vale0:a", engine: engine), Port("vale0:b", engine: fixture.engine()))
+      let (a, b) = try (
+        NetmapPort("vale0:a", engine: engine), NetmapPort("vale0:b", engine: fixture.engine())
+      )
       try send(frame(1), on: a)
       #expect(try DaemonInterfaceTests.receive(b, 1).count == 1)
       fixture.endDaemon(SIGKILL)
@@ -319,7 +323,9 @@ struct SwitchedInterfaceTests {
   func removed() throws {
     try withSwitch { fixture, pair in
       let engine = try fixture.engine()
-      let (a, b) = try (Port("vale0:a", engine: engine), Port("vale0:b", engine: fixture.engine()))
+      let (a, b) = try (
+        NetmapPort("vale0:a", engine: engine), NetmapPort("vale0:b", engine: fixture.engine())
+      )
       try send(frame(1), on: a)
       #expect(try DaemonInterfaceTests.receive(b, 1).count == 1)
       try NetworkNamespace.run("ip", "link", "delete", pair.first)
@@ -343,7 +349,7 @@ struct SwitchedInterfaceTests {
     try withSwitch { fixture, pair in
       let engine = try fixture.engine()
       let (port, far) = try (
-        Port("vale0:a", engine: engine), Port("netmap:\(pair.second)", engine: engine)
+        NetmapPort("vale0:a", engine: engine), NetmapPort("netmap:\(pair.second)", engine: engine)
       )
       try NetworkNamespace.run("ip", "link", "set", pair.first, "down")
       for number in 0..<20 as Range<UInt8> { try send(frame(number), on: port) }

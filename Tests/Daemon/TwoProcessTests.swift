@@ -31,10 +31,10 @@ struct TwoProcessTests {
   func early() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
-    let sender = try Port("netmap:p{1", engine: engine)
+    let sender = try NetmapPort("netmap:p{1", engine: engine)
     sender.inject([1, 2, 3])
     try sender.sync(.transmit)
-    let receiver = try Port("netmap:p}1", engine: engine)
+    let receiver = try NetmapPort("netmap:p}1", engine: engine)
     sender.close()
     #expect(try receiver.wait(for: .receive, timeout: .seconds(5)) == .receive)
     var ring = receiver.receiveRing(0)
@@ -58,10 +58,10 @@ struct TwoProcessTests {
       let holder = try fixture.peer(["receive", "netmap:p{1/x", "0"])
       let engine = try fixture.engine()
       #expect(throws: NetmapError.self, "round \(round)") {
-        try Port("netmap:p{1", engine: engine)
+        try NetmapPort("netmap:p{1", engine: engine)
       }
       holder.kill(SIGKILL)
-      _ = try Port("netmap:p{1/x", engine: engine)
+      _ = try NetmapPort("netmap:p{1/x", engine: engine)
     }
   }
 
@@ -71,7 +71,7 @@ struct TwoProcessTests {
     let (host, embedded) = (try fixture.engine(), try EmbeddedEngine())
     for name in ["netmap:p{1^", "netmap:p{1-9", "netmap:p{1@77"] {
       let errors = [host as any PortEngine, embedded].map { engine in
-        #expect(throws: NetmapError.self) { try Port(name, engine: engine) }
+        #expect(throws: NetmapError.self) { try NetmapPort(name, engine: engine) }
       }
       #expect(errors[0] == errors[1], "\(name)")
       #expect(errors[0] != nil)
@@ -83,7 +83,7 @@ struct TwoProcessTests {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
     let (a, b) = (
-      try Port("netmap:p{1", engine: engine), try Port("netmap:p}1", engine: engine)
+      try NetmapPort("netmap:p{1", engine: engine), try NetmapPort("netmap:p}1", engine: engine)
     )
     a.inject([UInt8](repeating: 7, count: 60))
     try a.sync(.transmit)
@@ -105,8 +105,8 @@ struct TwoProcessTests {
       for index in 0..<8 {
         group.addTask {
           for round in 0..<20 {
-            let one = try Port("netmap:t\(index){\(round)", engine: engine)
-            let two = try Port("netmap:t\(index)}\(round)", engine: engine)
+            let one = try NetmapPort("netmap:t\(index){\(round)", engine: engine)
+            let two = try NetmapPort("netmap:t\(index)}\(round)", engine: engine)
             one.inject([UInt8(index)])
             try one.sync(.transmit)
             #expect(try two.wait(for: .receive, timeout: .seconds(5)) == .receive)

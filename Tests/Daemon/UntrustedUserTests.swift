@@ -51,8 +51,8 @@ struct UntrustedUserTests {
     let fixture = try fixture()
     let address = try DaemonAddress(path: fixture.socket)
     let engine = try fixture.engine()
-    let own = try Port("netmap:v0{1", engine: engine)
-    let other = try Port("netmap:v0}1", engine: engine)
+    let own = try NetmapPort("netmap:v0{1", engine: engine)
+    let other = try NetmapPort("netmap:v0}1", engine: engine)
     try UserThread.run(65534) {
       let connection = try DaemonConnection(address: address)
       let opened = try ["v0{1", "v0}1", "vale0:a"].map { name in
@@ -65,7 +65,7 @@ struct UntrustedUserTests {
     own.inject([7])
     try own.sync(.transmit)
     #expect(try other.wait(for: .receive, timeout: .seconds(5)) == .receive)
-    let exclusive = try Port("vale0:a/x", engine: engine)
+    let exclusive = try NetmapPort("vale0:a/x", engine: engine)
     exclusive.close()
   }
 
@@ -105,7 +105,7 @@ struct UntrustedUserTests {
       withExtendedLifetime(peer) {}
     }
     #expect(try fixture.daemonDescriptors() - before < 1000)
-    _ = try Port("netmap:own{1", engine: try fixture.engine())
+    _ = try NetmapPort("netmap:own{1", engine: try fixture.engine())
   }
 
   @Test("thousands of connections that say nothing keep nobody out")
@@ -122,7 +122,7 @@ struct UntrustedUserTests {
     }
     usleep(300_000)
     #expect(try fixture.daemonDescriptors() - before < 200)
-    _ = try Port("netmap:own{1", engine: try fixture.engine())
+    _ = try NetmapPort("netmap:own{1", engine: try fixture.engine())
     unsafe withExtendedLifetime(sockets) {}
   }
 

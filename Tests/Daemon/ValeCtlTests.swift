@@ -76,12 +76,13 @@ struct ValeCtlTests {
     // 002 and similar tests: open ports can be neither detached nor removed, and are exclusive.
     try expect([("-n v0", 0), ("-n v1", 0), ("-a vale0:v0", 0), ("-a vale0:v1", 0)])
     let engine = try fixture.engine()
-    let port = try Port("netmap:v0/x", engine: engine)
+    let port = try NetmapPort("netmap:v0/x", engine: engine)
     for name in ["netmap:v0", "netmap:v0/x", "vale0:v0"] {
-      #expect((#expect(throws: NetmapError.self) { try Port(name, engine: engine) })?.code == .busy)
+      #expect(
+        (#expect(throws: NetmapError.self) { try NetmapPort(name, engine: engine) })?.code == .busy)
     }
     // 013, 022: traffic in both directions.
-    let other = try Port("netmap:v1", engine: engine)
+    let other = try NetmapPort("netmap:v1", engine: engine)
     for (sender, receiver) in [(port, other), (other, port)] {
       sender.inject([UInt8](repeating: 0xff, count: 6) + [2, 0, 0, 0, 0, 9, 0x88, 0xb5])
       try sender.sync(.transmit)
@@ -105,8 +106,8 @@ struct ValeCtlTests {
     #expect(try status("-n v0 -C 64") == 0)
     #expect(try status("-a vale0:v0@backpressure") == 0)
     #expect(try run("").text == "vale0:v0 bridge_idx 0 port_idx 0\n")
-    let receiver = try Port("netmap:v0", engine: fixture.engine())
-    let sender = try Port("vale0:s", engine: fixture.engine())
+    let receiver = try NetmapPort("netmap:v0", engine: fixture.engine())
+    let sender = try NetmapPort("vale0:s", engine: fixture.engine())
     let frame = [UInt8](repeating: 0xff, count: 6) + [UInt8](repeating: 2, count: 54)
     for _ in 0..<100 { sender.inject(frame) }
     try sender.sync(.transmit)
@@ -122,8 +123,8 @@ struct ValeCtlTests {
 
   @Test("drops are shown by reason, and add up with what was sent and received")
   func reasons() throws {
-    let receiver = try Port("vale0:r@conf:slots=16", engine: fixture.engine())
-    let sender = try Port("vale0:s", engine: fixture.engine())
+    let receiver = try NetmapPort("vale0:r@conf:slots=16", engine: fixture.engine())
+    let sender = try NetmapPort("vale0:s", engine: fixture.engine())
     for _ in 0..<20 { sender.inject([UInt8](repeating: 0xff, count: 60)) }
     for _ in 0..<3 { sender.inject([1, 2, 3]) }
     try sender.sync(.transmit)
@@ -186,7 +187,7 @@ struct ValeCtlTests {
   func traffic() throws {
     #expect(try status("-n v0") == 0)
     #expect(try status("-a vale0:v0") == 0)
-    let receiver = try Port("netmap:v0", engine: fixture.engine())
+    let receiver = try NetmapPort("netmap:v0", engine: fixture.engine())
     let sender = try run("-i vale0:s -f tx -n 100", tool: "pkt-gen")
     #expect(sender.status == 0, "\(sender.text)")
     try receiver.sync(.receive)

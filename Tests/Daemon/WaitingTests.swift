@@ -120,7 +120,7 @@ struct WaitingTests {
     #expect(try fixture.daemonDescriptors() < files + 30)
     #expect(try mappings() < maps + 30)
     // A process that looks late receives the present state.
-    let sender = try Port("vale0:s", engine: try fixture.engine())
+    let sender = try NetmapPort("vale0:s", engine: try fixture.engine())
     _ = sender
     idle.kill(SIGKILL)
   }
@@ -129,14 +129,14 @@ struct WaitingTests {
   func lateReader() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
-    let late = try Port("vale0:late", engine: engine)
+    let late = try NetmapPort("vale0:late", engine: engine)
     let connection = try DaemonConnection(address: try DaemonAddress(path: fixture.socket))
     for _ in 0..<2000 {
       let opened = try connection.register(RegisterRequest(name: PortName("vale0:x")))
       connection.forget(opened.registration)
       opened.token.close()
     }
-    let receiver = try Port("vale0:r", engine: try fixture.engine())
+    let receiver = try NetmapPort("vale0:r", engine: try fixture.engine())
     try expectSoon("a packet from a process that had mail for thousands of ports") {
       late.inject([UInt8](repeating: 0xff, count: 12) + [UInt8](repeating: 1, count: 48))
       try late.sync(.transmit)
@@ -150,7 +150,7 @@ struct WaitingTests {
       let pair = try VethPair()
       let fixture = try DaemonFixture()
       let address = try DaemonAddress(path: fixture.socket)
-      let member = try Port("vale0:m", engine: try fixture.engine())
+      let member = try NetmapPort("vale0:m", engine: try fixture.engine())
       let isOver = ContinuousClock.now + .seconds(4)
       let opener = try TestProgram(
         fixture.command(["reopen", "netmap:\(pair.first)/x", "1000"]))

@@ -22,13 +22,13 @@ struct ExhaustionFaults {
     var fewest = Int.max
     for round in 0..<faultRounds {
       let engine = try fixture.engine()
-      var held: [Port] = []
+      var held: [NetmapPort] = []
       var refusal: NetmapError?
       while refusal == nil, held.count < 500 {
         do throws(NetmapError) {
           held.append(
             try fixture.besideOthers { () throws(NetmapError) in
-              try Port("netmap:e\(held.count){1", engine: engine)
+              try NetmapPort("netmap:e\(held.count){1", engine: engine)
             })
         } catch {
           refusal = error
@@ -54,12 +54,12 @@ struct ExhaustionFaults {
     let engine = try fixture.engine()
     for round in 0..<faultRounds {
       // The size of the first pipe determines the memory for all pipes on this name.
-      var held = [try Port("netmap:m{0@conf:slots=\(16 + round % 8)", engine: engine)]
+      var held = [try NetmapPort("netmap:m{0@conf:slots=\(16 + round % 8)", engine: engine)]
       var refusal: NetmapError?
       while refusal == nil, held.count < 20 {
         do throws(NetmapError) {
           held.append(
-            try Port(
+            try NetmapPort(
               "netmap:m{\(held.count)@conf:slots=1024", extraBuffers: round % 2 * 900,
               engine: engine))
         } catch {

@@ -22,15 +22,16 @@ func seededGenerator(_ test: String) -> (seed: UInt64, generator: SeededGenerato
 
 /// A pipe of this process, which shows that other processes are not affected.
 struct Bystander {
-  let a: Port
-  let b: Port
+  let a: NetmapPort
+  let b: NetmapPort
   private(set) var passed = 0
 
   init(_ fixture: DaemonFixture, _ name: String = "by") throws {
     let engine = try fixture.engine()
     (a, b) = try fixture.besideOthers { () throws(NetmapError) in
       (
-        try Port("netmap:\(name){1", engine: engine), try Port("netmap:\(name)}1", engine: engine)
+        try NetmapPort("netmap:\(name){1", engine: engine),
+        try NetmapPort("netmap:\(name)}1", engine: engine)
       )
     }
   }
@@ -57,7 +58,7 @@ struct Bystander {
 extension DaemonFixture {
   /// Waits until the receiver of a pipe has taken all packets from the ring of the sender's end.
   func expectDrained(_ name: String, _ context: @autoclosure () -> String) throws {
-    let probe = try Port("netmap:\(name)", engine: try engine())
+    let probe = try NetmapPort("netmap:\(name)", engine: try engine())
     let patience = ContinuousClock.now + .seconds(20)
     while ContinuousClock.now < patience {
       try probe.sync(.transmit)

@@ -17,7 +17,7 @@ struct HandoverFaults {
     var (seed, generator) = seededGenerator(way)
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
-    let sender = try Port("netmap:p{1", engine: engine)
+    let sender = try NetmapPort("netmap:p{1", engine: engine)
     for round in 0..<faultRounds {
       let context = "\(way), seed \(seed), round \(round)"
       let count = Int.random(in: 1...500, using: &generator)
@@ -43,7 +43,7 @@ struct HandoverFaults {
   }
 
   /// Sends packets in the format that host-peer's receivers expect.
-  private func send(_ numbers: Range<Int>, on port: Port) throws {
+  private func send(_ numbers: Range<Int>, on port: NetmapPort) throws {
     for number in numbers {
       var bytes = [UInt8](repeating: 0, count: 60)
       let sender: UInt64 = 9
@@ -66,8 +66,8 @@ struct HandoverFaults {
   @Test("a port whose token was received over a socket is used, and outlives its opener's copy")
   func received() throws {
     let fixture = try DaemonFixture()
-    let port = try Port("netmap:p{1", engine: try fixture.engine())
-    let peer = try Port("netmap:p}1", engine: try fixture.engine())
+    let port = try NetmapPort("netmap:p{1", engine: try fixture.engine())
+    let peer = try NetmapPort("netmap:p}1", engine: try fixture.engine())
     let (mine, theirs) = try MessageSocket.pair()
     let copy = try port.duplicateToken()
     try mine.send([1], [copy])
@@ -99,7 +99,7 @@ struct HandoverFaults {
   func noToken() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
-    let port = try Port("netmap:p{1", engine: engine)
+    let port = try NetmapPort("netmap:p{1", engine: engine)
     let file = unsafe open("/dev/null", O_RDWR | O_CLOEXEC)
     var error = #expect(throws: NetmapError.self) { _ = try engine.port(token: file) }
     #expect(error?.code.name == "ENOTSOCK")
@@ -108,7 +108,7 @@ struct HandoverFaults {
       _ = try engine.port(token: dup(unbound.descriptor))
     }
     #expect(error?.code == .badDescriptor, "\(String(describing: error))")
-    let embedded = try Port("netmap:p{1", engine: try EmbeddedEngine())
+    let embedded = try NetmapPort("netmap:p{1", engine: try EmbeddedEngine())
     error = #expect(throws: NetmapError.self) { _ = try embedded.duplicateToken() }
     #expect(error?.code == .unsupported)
     port.close()

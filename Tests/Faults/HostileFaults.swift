@@ -46,7 +46,7 @@ struct HostileFaults {
     // Other processes open the damaged ports: they get an error or an unusable port, but must not
     // crash.
     let other = try fixture.engine()
-    _ = try? Port("netmap:s\(round % 3){1", engine: other)
+    _ = try? NetmapPort("netmap:s\(round % 3){1", engine: other)
     for token in open.map(\.token) where generator.chance(50) { token.close() }
   }
 

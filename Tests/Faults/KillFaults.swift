@@ -116,7 +116,7 @@ struct KillFaults {
     arguments: [false, true])
   func unrung(onDescriptors: Bool) throws {
     let fixture = try DaemonFixture()
-    let port = try Port("netmap:p{1", engine: try fixture.engine())
+    let port = try NetmapPort("netmap:p{1", engine: try fixture.engine())
     let poller = Poller()
     for round in 0..<faultRounds / 2 {
       let sender = try TestProgram(fixture.command(["die-unrung", "p}1", "\(round)"]))
@@ -142,7 +142,7 @@ struct KillFaults {
   @Test("a process without a free descriptor wakes whoever sleeps for it, by the daemon")
   func starvedSender() throws {
     let fixture = try DaemonFixture()
-    let port = try Port("netmap:p{1", engine: try fixture.engine())
+    let port = try NetmapPort("netmap:p{1", engine: try fixture.engine())
     let poller = Poller()
     for round in 0..<4 {
       let sender = try TestProgram(fixture.command(["send-starved", "netmap:p}1"]))
@@ -174,7 +174,7 @@ struct KillFaults {
       try fixture.expectOpen(2, "seed \(seed), round \(round)")
       try bystander.pass(1, "seed \(seed), round \(round)")
     }
-    let port = try Port("netmap:k{1/x", engine: try fixture.engine())
+    let port = try NetmapPort("netmap:k{1/x", engine: try fixture.engine())
     port.close()
     _ = consume port
     try fixture.expectDescriptors(descriptors, "seed \(seed)")
@@ -200,7 +200,7 @@ struct KillFaults {
       while refusal == nil, opened < 100_000 {
         try pipe.pass(1, context)
         do throws(NetmapError) {
-          _ = try Port("netmap:q\(opened){1", engine: engine)
+          _ = try NetmapPort("netmap:q\(opened){1", engine: engine)
           opened += 1
         } catch {
           refusal = error

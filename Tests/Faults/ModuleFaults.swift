@@ -13,7 +13,9 @@ struct ModuleFaults {
       + [UInt8](repeating: 0, count: 45)
   }
 
-  private func numbers(_ port: Port, _ count: Int, within seconds: Double = 3) throws -> [UInt8] {
+  private func numbers(_ port: NetmapPort, _ count: Int, within seconds: Double = 3) throws
+    -> [UInt8]
+  {
     var result: [UInt8] = []
     let end = ContinuousClock.now + .seconds(seconds)
     repeat {
@@ -44,10 +46,10 @@ struct ModuleFaults {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
     let (a, b) = (
-      try Port("vale0:a", engine: engine), try Port("vale0:b", engine: fixture.engine())
+      try NetmapPort("vale0:a", engine: engine), try NetmapPort("vale0:b", engine: fixture.engine())
     )
     let (c, d) = (
-      try Port("vale1:c", engine: engine), try Port("vale1:d", engine: fixture.engine())
+      try NetmapPort("vale1:c", engine: engine), try NetmapPort("vale1:d", engine: fixture.engine())
     )
     let switches = engine.switches
     try switches.setModule(
@@ -98,7 +100,9 @@ struct ModuleFaults {
   func nonsense() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
-    let (a, b) = (try Port("vale0:a", engine: engine), try Port("vale0:b", engine: engine))
+    let (a, b) = (
+      try NetmapPort("vale0:a", engine: engine), try NetmapPort("vale0:b", engine: engine)
+    )
     try engine.switches.setModule(
       .loaded(path: Self.library, configuration: "nonsense 5"), of: "vale0")
     for number in 0..<200 as Range<UInt8> { a.inject(frame(number)) }
@@ -115,7 +119,9 @@ struct ModuleFaults {
   func slow() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
-    let (a, b) = (try Port("vale0:a", engine: engine), try Port("vale0:b", engine: engine))
+    let (a, b) = (
+      try NetmapPort("vale0:a", engine: engine), try NetmapPort("vale0:b", engine: engine)
+    )
     try engine.switches.setModule(
       .loaded(path: Self.library, configuration: "slow 0"), of: "vale0")
     var sent = 0
@@ -139,7 +145,9 @@ struct ModuleFaults {
   func starved() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
-    let (a, b) = (try Port("vale0:a", engine: engine), try Port("vale0:b", engine: engine))
+    let (a, b) = (
+      try NetmapPort("vale0:a", engine: engine), try NetmapPort("vale0:b", engine: engine)
+    )
     try engine.switches.setModule(
       .loaded(path: Self.library, configuration: "none"), of: "vale0")
     let host = try engine.switches.module(of: "vale0").process
@@ -166,7 +174,7 @@ struct ModuleFaults {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
     let (a, b) = (
-      try Port("vale0:a", engine: engine), try Port("vale0:b", engine: fixture.engine())
+      try NetmapPort("vale0:a", engine: engine), try NetmapPort("vale0:b", engine: fixture.engine())
     )
     for round in 0..<10 as Range<UInt8> {
       try engine.switches.setModule(

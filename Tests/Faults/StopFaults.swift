@@ -15,7 +15,7 @@ struct StopFaults {
     var (seed, generator) = seededGenerator("asleep")
     let fixture = try DaemonFixture()
     let receiver = try fixture.peer(["receive", "netmap:p{1", "\(faultRounds)"])
-    let port = try Port("netmap:p}1", engine: try fixture.engine())
+    let port = try NetmapPort("netmap:p}1", engine: try fixture.engine())
     for round in 0..<faultRounds {
       let context = "seed \(seed), round \(round)"
       // If the stop ended the receiver's wait, the receiver would print an error.

@@ -37,11 +37,11 @@ final class StationSwitch {
 
   let fixture: DaemonFixture
   let board: StationBoard
-  private let witnessSender: Port
-  private let witness: Port
+  private let witnessSender: NetmapPort
+  private let witness: NetmapPort
   private var witnessed: UInt64 = 0
   private var arrived: UInt64 = 0
-  private let idle: [Port]
+  private let idle: [NetmapPort]
   private(set) var programs: [Int: TestProgram] = [:]
   private var incarnations: [Int: UInt64] = [:]
 
@@ -65,9 +65,9 @@ final class StationSwitch {
     self.holding = holding
     self.pause = pause
     board = try StationBoard(fixture)
-    witnessSender = try Port("vale0:ws", engine: try fixture.engine())
-    witness = try Port("vale0:wr", engine: try fixture.engine())
-    idle = try ["i0", "i1"].map { try Port("vale0:\($0)", engine: try fixture.engine()) }
+    witnessSender = try NetmapPort("vale0:ws", engine: try fixture.engine())
+    witness = try NetmapPort("vale0:wr", engine: try fixture.engine())
+    idle = try ["i0", "i1"].map { try NetmapPort("vale0:\($0)", engine: try fixture.engine()) }
     for station in Self.receivers { try start(station) }
     for station in Self.senders { try start(station) }
     try announceWitness()

@@ -97,7 +97,7 @@ struct SwitchFaults {
       let context = "seed \(seed), round \(round)"
       try engine.switches.attach(name, backpressure: round % 3 == 0)
       if round % 2 == 0 {
-        let guest = try Port("netmap:v0", engine: engine)
+        let guest = try NetmapPort("netmap:v0", engine: engine)
         // Packets for station 5 go to this port until station 5 sends again, and are dropped once this port is
         // gone.
         guest.inject(StationSwitch.announcement(5))
@@ -145,7 +145,7 @@ struct SwitchFaults {
 
   /// Opens 16 ports, sends a broadcast from each to all others, and closes the ports.
   private func fill(_ engines: [HostEngine], _ round: Int) throws {
-    let ports = try (0..<16).map { try Port("vale0:p\($0)", engine: engines[$0 % 2]) }
+    let ports = try (0..<16).map { try NetmapPort("vale0:p\($0)", engine: engines[$0 % 2]) }
     for (number, port) in ports.enumerated() {
       port.inject([UInt8](repeating: 255, count: 6) + [2, 0, 0, 0, 0, UInt8(number), 0x88, 0xb5])
       try port.sync(.transmit)
@@ -188,7 +188,7 @@ struct SwitchFaults {
   func threeToOne() throws {
     var (seed, generator) = seededGenerator("switch, three to one")
     let fixture = try DaemonFixture()
-    let reader = try Port("vale0:r@backpressure", engine: try fixture.engine())
+    let reader = try NetmapPort("vale0:r@backpressure", engine: try fixture.engine())
     let count: UInt64 = 20_000
     // Odd sender numbers make group addresses, so the packets are broadcasts, and the reader is the only
     // receiver.

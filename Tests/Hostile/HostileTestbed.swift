@@ -125,7 +125,7 @@ final class HostileTestbed {
   /// The time that the daemon takes to let root open and close a port.
   func openTime(_ name: String = "netmap:probe{1") throws -> Duration {
     let engine = try fixture.engine()
-    return try ContinuousClock().measure { try Port(name, engine: engine).close() }
+    return try ContinuousClock().measure { try NetmapPort(name, engine: engine).close() }
   }
 
   /// Expects that the daemon is alive and answers in time, that its check has no findings, and that the

@@ -19,7 +19,7 @@ struct KillTableTests {
   /// The sender and number of each packet that has arrived.
   ///
   /// Empty packets are slots that dead senders had reserved.
-  private func take(_ port: Port, _ context: String) throws -> [[UInt8]] {
+  private func take(_ port: NetmapPort, _ context: String) throws -> [[UInt8]] {
     try port.sync(.receive)
     var result: [[UInt8]] = []
     var ring = port.receiveRing(0)
@@ -34,7 +34,7 @@ struct KillTableTests {
     return result
   }
 
-  private func send(_ port: Port, from sender: UInt8, _ numbers: Range<UInt8>) throws {
+  private func send(_ port: NetmapPort, from sender: UInt8, _ numbers: Range<UInt8>) throws {
     for number in numbers { try #require(port.inject(frame(from: sender, number))) }
     try port.sync(.transmit)
   }
@@ -72,10 +72,10 @@ struct KillTableTests {
   func pipeTransmit() throws {
     try HostileTestbed.run(isolates: false, [.pipe], rounds: 1) { testbed in
       try testbed.withEngine { engine in
-        let receiver = try Port("netmap:killed}1", engine: engine)
+        let receiver = try NetmapPort("netmap:killed}1", engine: engine)
         try forEachPoint(testbed, "transmit,netmap:killed{1") { context in
           try testbed.fixture.expectSound(context)
-          let next = try Port("netmap:killed{1", engine: engine)
+          let next = try NetmapPort("netmap:killed{1", engine: engine)
           try send(next, from: 5, 0..<2)
           let arrived = try take(receiver, context)
           #expect(arrived.suffix(2) == [[5, 0], [5, 1]], "\(context): \(arrived)")
@@ -95,12 +95,12 @@ struct KillTableTests {
   func pipeReceive() throws {
     try HostileTestbed.run(isolates: false, [.pipe], rounds: 1) { testbed in
       try testbed.withEngine { engine in
-        let sender = try Port("netmap:killed{1", engine: engine)
+        let sender = try NetmapPort("netmap:killed{1", engine: engine)
         try forEachPoint(
           testbed, "receive,netmap:killed}1", { try send(sender, from: 5, 0..<3) }
         ) { context in
           try testbed.fixture.expectSound(context)
-          let next = try Port("netmap:killed}1", engine: engine)
+          let next = try NetmapPort("netmap:killed}1", engine: engine)
           let arrived = try take(next, context)
           let all: [[UInt8]] = [[5, 0], [5, 1], [5, 2]]
           #expect(arrived == all || arrived == Array(all.dropFirst()), "\(context): \(arrived)")
@@ -115,7 +115,7 @@ struct KillTableTests {
   }
 
   /// Expects that no buffer is in two slots of the ports' rings.
-  private func expectApart(_ ports: [Port], _ context: String) {
+  private func expectApart(_ ports: [NetmapPort], _ context: String) {
     var places: [UInt32: [String]] = [:]
     func note(_ ring: Ring, _ name: String) {
       for slot in unsafe 0..<ring.slotCount {
@@ -134,9 +134,10 @@ struct KillTableTests {
   func forward() throws {
     try HostileTestbed.run(isolates: false, [.pipe], rounds: 1) { testbed in
       try testbed.withEngine { engine in
-        let feeder = try Port("netmap:killed{1", engine: engine)
-        let sink = try Port("netmap:killed}2", engine: engine)
-        func pass(_ source: Port, _ target: Port, _ context: String) throws -> [[UInt8]] {
+        let feeder = try NetmapPort("netmap:killed{1", engine: engine)
+        let sink = try NetmapPort("netmap:killed}2", engine: engine)
+        func pass(_ source: NetmapPort, _ target: NetmapPort, _ context: String) throws -> [[UInt8]]
+        {
           try source.sync(.receive)
           var input = source.receiveRing(0)
           var output = target.transmitRing(0)
@@ -151,8 +152,8 @@ struct KillTableTests {
         ) { context in
           // Every buffer that is not free has a known place, and only one.
           try testbed.fixture.expectSound(context)
-          let source = try Port("netmap:killed}1", engine: engine)
-          let target = try Port("netmap:killed{2", engine: engine)
+          let source = try NetmapPort("netmap:killed}1", engine: engine)
+          let target = try NetmapPort("netmap:killed{2", engine: engine)
           // Two ports of one pipe end show the same buffers.
           expectApart([source, target], context)
           expectApart([feeder, sink], context)
@@ -180,8 +181,8 @@ struct KillTableTests {
   func switchTransmit() throws {
     try HostileTestbed.run(isolates: false, [.pipe], rounds: 1) { testbed in
       try testbed.withEngine { engine in
-        let receivers = try (0..<3).map { try Port("vale7:r\($0)", engine: engine) }
-        let other = try Port("vale7:other", engine: engine)
+        let receivers = try (0..<3).map { try NetmapPort("vale7:r\($0)", engine: engine) }
+        let other = try NetmapPort("vale7:other", engine: engine)
         try forEachPoint(
           testbed, "transmit,vale7:killed", { try send(other, from: 5, 0..<5) }
         ) { context in

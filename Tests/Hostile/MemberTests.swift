@@ -138,7 +138,7 @@ struct MemberTests {
       #expect(line.hasPrefix("ready"), "\(line)")
       for name in ["netmap:n}1", "netmap:n{2"] {
         #expect(throws: Never.self, "\(name)") {
-          try Port(name, engine: try testbed.fixture.engine()).close()
+          try NetmapPort(name, engine: try testbed.fixture.engine()).close()
         }
       }
       try testbed.expectRecovered("never forgotten")

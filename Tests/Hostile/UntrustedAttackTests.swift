@@ -56,7 +56,7 @@ struct UntrustedAttackTests {
       #expect(line.hasPrefix("ready "), "\(line)")
       program.kill(SIGKILL)
       try testbed.expectRecovered("register, hello")
-      _ = try Port("netmap:kept{1", engine: try testbed.fixture.engine())
+      _ = try NetmapPort("netmap:kept{1", engine: try testbed.fixture.engine())
     }
   }
 
@@ -180,7 +180,7 @@ struct UntrustedAttackTests {
         _ = try testbed.attack("open \(name) \(flags)")
         let port = name.hasPrefix("vale") ? name : "netmap:\(name)"
         #expect(throws: Never.self, "\(name)") {
-          try Port(port, engine: try testbed.fixture.engine()).close()
+          try NetmapPort(port, engine: try testbed.fixture.engine()).close()
         }
       }
       try testbed.expectRecovered("exclusive")
@@ -196,7 +196,7 @@ struct UntrustedAttackTests {
           let line = try testbed.attack("open v0 \(flags)").line
           #expect(line == "refused EPERM" || line == "refused EACCES", "\(line)")
           #expect(!InterfaceState("v0").hasXDPProgram)
-          let port = try Port("netmap:v0", engine: try testbed.fixture.engine())
+          let port = try NetmapPort("netmap:v0", engine: try testbed.fixture.engine())
           port.close()
           // The daemon closes the interface a moment later.
           let end = ContinuousClock.now + .seconds(10)

@@ -27,10 +27,10 @@ struct ExampleTests {
   @Test("forward moves packets between ports, both ways, without copying within a region")
   func forwards() throws {
     let engine = try EmbeddedEngine()
-    let left = try Port("netmap:t{left", engine: engine)
-    let right = try Port("netmap:t{right", engine: engine)
-    let leftEnd = try Port("netmap:t}left", engine: engine)
-    let rightEnd = try Port("netmap:t}right", engine: engine)
+    let left = try NetmapPort("netmap:t{left", engine: engine)
+    let right = try NetmapPort("netmap:t{right", engine: engine)
+    let leftEnd = try NetmapPort("netmap:t}left", engine: engine)
+    let rightEnd = try NetmapPort("netmap:t}right", engine: engine)
     let poller = Poller()
     #expect(left.memoryID == right.memoryID)
 
@@ -46,10 +46,10 @@ struct ExampleTests {
   func forwardCopies() throws {
     let engine = try EmbeddedEngine()
     let (left, leftEnd) = (
-      try Port("netmap:l{1", engine: engine), try Port("netmap:l}1", engine: engine)
+      try NetmapPort("netmap:l{1", engine: engine), try NetmapPort("netmap:l}1", engine: engine)
     )
     let (right, rightEnd) = (
-      try Port("netmap:r{1", engine: engine), try Port("netmap:r}1", engine: engine)
+      try NetmapPort("netmap:r{1", engine: engine), try NetmapPort("netmap:r}1", engine: engine)
     )
     #expect(left.memoryID != right.memoryID)
     _ = try leftEnd.send([1, 2, 3])
@@ -61,10 +61,10 @@ struct ExampleTests {
   @Test("forward keeps what finds no room, and loses nothing")
   func forwardBackPressure() throws {
     let engine = try EmbeddedEngine()
-    let left = try Port("netmap:t{left@conf:slots=16", engine: engine)
-    let right = try Port("netmap:t{right@conf:slots=4", engine: engine)
-    let leftEnd = try Port("netmap:t}left", engine: engine)
-    let rightEnd = try Port("netmap:t}right", engine: engine)
+    let left = try NetmapPort("netmap:t{left@conf:slots=16", engine: engine)
+    let right = try NetmapPort("netmap:t{right@conf:slots=4", engine: engine)
+    let leftEnd = try NetmapPort("netmap:t}left", engine: engine)
+    let rightEnd = try NetmapPort("netmap:t}right", engine: engine)
     let poller = Poller()
     for number in 0..<10 { #expect(try leftEnd.send([UInt8(number)])) }
     var arrived: [[UInt8]] = []

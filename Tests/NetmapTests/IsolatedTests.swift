@@ -8,7 +8,7 @@ import Testing
 @Suite("Isolated ports", .timeLimit(.minutes(15)))
 struct IsolatedTests {
   /// Takes packets until there are `count` of them, or ten seconds have passed.
-  private func collect(_ count: Int, from port: Port) throws -> [[UInt8]] {
+  private func collect(_ count: Int, from port: NetmapPort) throws -> [[UInt8]] {
     var result: [[UInt8]] = []
     let end = ContinuousClock.now + .seconds(10)
     while result.count < count, ContinuousClock.now < end {
@@ -24,8 +24,8 @@ struct IsolatedTests {
     arguments: [("/i", ""), ("", "/i"), ("/i", "/i")])
   func bothWays(_ flags: (first: String, second: String)) throws {
     let engine = try EmbeddedEngine()
-    let a = try Port("netmap:p{1\(flags.first)", engine: engine)
-    let b = try Port("netmap:p}1\(flags.second)", engine: engine)
+    let a = try NetmapPort("netmap:p{1\(flags.first)", engine: engine)
+    let b = try NetmapPort("netmap:p}1\(flags.second)", engine: engine)
     #expect(a.memoryID != b.memoryID)
     for (from, to) in [(a, b), (b, a)] {
       for number in 0..<5000 {
@@ -48,8 +48,8 @@ struct IsolatedTests {
   @Test("packets of several slots, and of every length a buffer has, arrive whole")
   func fragments() throws {
     let engine = try EmbeddedEngine()
-    let a = try Port("netmap:p{1/i", engine: engine)
-    let b = try Port("netmap:p}1", engine: engine)
+    let a = try NetmapPort("netmap:p{1/i", engine: engine)
+    let b = try NetmapPort("netmap:p}1", engine: engine)
     for length in [1, 63, 64, 65, 256, 257, 2047, 2048, 5000] {
       a.inject((0..<length).map { UInt8($0 & 255) })
       try a.sync(.transmit)
@@ -63,9 +63,9 @@ struct IsolatedTests {
   @Test("a port in use exclusively is EBUSY, isolated or not")
   func exclusive() throws {
     let engine = try EmbeddedEngine()
-    let a = try Port("netmap:p{1/ix", engine: engine)
+    let a = try NetmapPort("netmap:p{1/ix", engine: engine)
     for name in ["netmap:p{1", "netmap:p{1/i", "netmap:p{1/x"] {
-      let error = #expect(throws: NetmapError.self) { try Port(name, engine: engine) }
+      let error = #expect(throws: NetmapError.self) { try NetmapPort(name, engine: engine) }
       #expect(error?.code == .busy)
     }
     #expect(engine.ports.map(\.name) == ["p{1"])
@@ -75,12 +75,12 @@ struct IsolatedTests {
   @Test("memory of others, offsets, monitors and host rings are EINVAL for an isolated port")
   func refusals() throws {
     let engine = try EmbeddedEngine()
-    let other = try Port("netmap:q{1", engine: engine)
+    let other = try NetmapPort("netmap:q{1", engine: engine)
     for name in [
       "netmap:p{1/i@\(other.memoryID)", "netmap:p{1/i@share=q{1", "netmap:p{1/i@offset:initial=64",
       "netmap:p{1/it",
     ] {
-      let error = #expect(throws: NetmapError.self) { try Port(name, engine: engine) }
+      let error = #expect(throws: NetmapError.self) { try NetmapPort(name, engine: engine) }
       #expect(error?.code == .invalidArgument, "\(name)")
       #expect(error?.remedy.isEmpty == false)
     }
@@ -90,8 +90,8 @@ struct IsolatedTests {
   func closing() throws {
     let engine = try EmbeddedEngine()
     for _ in 0..<200 {
-      let b = try Port("netmap:p}1", engine: engine)
-      let a = try Port("netmap:p{1/i", engine: engine)
+      let b = try NetmapPort("netmap:p}1", engine: engine)
+      let a = try NetmapPort("netmap:p{1/i", engine: engine)
       for number in 0..<100 { a.inject([UInt8(number)]) }
       try a.sync(.transmit)
       a.close()
@@ -105,8 +105,8 @@ struct IsolatedTests {
   @Test("slots that name no buffer, or too many bytes, cost their packets only, and are counted")
   func badSlots() throws {
     let engine = try EmbeddedEngine()
-    let a = try Port("netmap:p{1/i", engine: engine)
-    let b = try Port("netmap:p}1", engine: engine)
+    let a = try NetmapPort("netmap:p{1/i", engine: engine)
+    let b = try NetmapPort("netmap:p}1", engine: engine)
     let bad: [(index: UInt32, length: UInt16)] = [
       (0, 60), (1, 60), (.max, 60), (1 << 20, 60), (2, 2049), (2, .max),
     ]
@@ -123,8 +123,8 @@ struct IsolatedTests {
   @Test("what lies behind a packet in its buffer stays where it is")
   func noLeak() throws {
     let engine = try EmbeddedEngine()
-    let a = try Port("netmap:p{1/i", engine: engine)
-    let b = try Port("netmap:p}1", engine: engine)
+    let a = try NetmapPort("netmap:p{1/i", engine: engine)
+    let b = try NetmapPort("netmap:p}1", engine: engine)
     for length in [1, 33, 60, 100] {
       // The ordinary end's next buffer is full of something.
       let secret = unsafe b.transmitRing(0).unsafeRing
@@ -144,15 +144,15 @@ struct IsolatedTests {
   func hostile() throws {
     let engine = try EmbeddedEngine()
     let (a, b) = (
-      try Port("netmap:g{1/i", engine: engine), try Port("netmap:g}1", engine: engine)
+      try NetmapPort("netmap:g{1/i", engine: engine), try NetmapPort("netmap:g}1", engine: engine)
     )
     let seed = UInt64.random(in: 0..<1 << 32)
     print("seed \(seed)")
     var generator = SeededGenerator(seed: seed)
     var number: UInt32 = 0
     for round in 0..<200 {
-      let victim = try Port("netmap:h{1/i", engine: engine)
-      let peer = try Port("netmap:h}1", engine: engine)
+      let victim = try NetmapPort("netmap:h{1/i", engine: engine)
+      let peer = try NetmapPort("netmap:h}1", engine: engine)
       victim.inject([1])
       try victim.sync(.transmit)
       for _ in 0..<200 {
@@ -177,7 +177,7 @@ struct IsolatedTests {
   }
 }
 
-extension Port {
+extension NetmapPort {
   /// Sends a slot that says nonsense.
   @unsafe fileprivate func spoil(_ index: UInt32, _ length: UInt16) {
     var ring = transmitRing(0)

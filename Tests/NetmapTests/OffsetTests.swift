@@ -14,7 +14,7 @@ struct OffsetTests {
   }
 
   /// Sends a frame in every way there is: five packets.
-  private static func sendAll(_ port: Port) throws {
+  private static func sendAll(_ port: NetmapPort) throws {
     let frame = Self.frame
     var ring = port.transmitRing(0)
     func write(_ bytes: inout MutableRawSpan) {
@@ -32,8 +32,8 @@ struct OffsetTests {
     arguments: ["", "@offset:initial=32", "@offset:initial=64"])
   func vale(receiving: String) throws {
     let engine = try EmbeddedEngine()
-    let a = try Port("vale0:a@offset:initial=64", engine: engine)
-    let b = try Port("vale0:b\(receiving)", engine: engine)
+    let a = try NetmapPort("vale0:a@offset:initial=64", engine: engine)
+    let b = try NetmapPort("vale0:b\(receiving)", engine: engine)
     try Self.sendAll(a)
     let place = receiving.isEmpty ? 0 : receiving.hasSuffix("32") ? 32 : 64
     try b.sync(.receive)
@@ -49,8 +49,8 @@ struct OffsetTests {
   @Test("a pipe's packets lie at the offset of the end that sends, and both ends know")
   func pipe() throws {
     let engine = try EmbeddedEngine()
-    let a = try Port("netmap:t{1@offset:initial=64", engine: engine)
-    let b = try Port("netmap:t}1", engine: engine)
+    let a = try NetmapPort("netmap:t{1@offset:initial=64", engine: engine)
+    let b = try NetmapPort("netmap:t}1", engine: engine)
     try Self.sendAll(a)
     let sent = a.transmitRing(0)
     for slot: UInt32 in 0..<5 {
@@ -70,8 +70,8 @@ struct OffsetTests {
   @Test("the next buffer as it is: what lies behind the offset")
   func asItIs() throws {
     let engine = try EmbeddedEngine()
-    let a = try Port("vale0:a@offset:initial=64", engine: engine)
-    let b = try Port("vale0:b", engine: engine)
+    let a = try NetmapPort("vale0:a@offset:initial=64", engine: engine)
+    let b = try NetmapPort("vale0:b", engine: engine)
     do {
       let ring = a.transmitRing(0)
       let view = unsafe ring.unsafeRing
@@ -89,8 +89,8 @@ struct OffsetTests {
   @Test("what does not fit behind the offset is not appended; inject takes another slot")
   func long() throws {
     let engine = try EmbeddedEngine()
-    let a = try Port("netmap:t{1@offset:initial=64", engine: engine)
-    let b = try Port("netmap:t}1", engine: engine)
+    let a = try NetmapPort("netmap:t{1@offset:initial=64", engine: engine)
+    let b = try NetmapPort("netmap:t}1", engine: engine)
     let packet = (0..<2048).map { UInt8(truncatingIfNeeded: $0 &* 7) }
     do {
       var ring = a.transmitRing(0)
@@ -112,11 +112,11 @@ struct OffsetTests {
     arguments: ["", "@offset:initial=32", "@offset:initial=64"], [false, true])
   func forward(option: String, isShared: Bool) throws {
     let engine = try EmbeddedEngine()
-    let a = try Port("netmap:t{1@offset:initial=64", engine: engine)
-    let b = try Port("netmap:t}1", engine: engine)
+    let a = try NetmapPort("netmap:t{1@offset:initial=64", engine: engine)
+    let b = try NetmapPort("netmap:t}1", engine: engine)
     let other = isShared ? "t" : "u"
-    let c = try Port("netmap:\(other){2\(option)", engine: engine)
-    let d = try Port("netmap:\(other)}2", engine: engine)
+    let c = try NetmapPort("netmap:\(other){2\(option)", engine: engine)
+    let d = try NetmapPort("netmap:\(other)}2", engine: engine)
     #expect(b.sharesMemory(with: c) == isShared)
     for _ in 0..<3 {
       try Self.sendAll(a)
@@ -134,8 +134,8 @@ struct OffsetTests {
   @Test("an offset that a peer wrote neither traps nor reaches beyond the buffer")
   func hostile() throws {
     let engine = try EmbeddedEngine()
-    let a = try Port("netmap:t{1@offset:initial=64", engine: engine)
-    let b = try Port("netmap:t}1", engine: engine)
+    let a = try NetmapPort("netmap:t{1@offset:initial=64", engine: engine)
+    let b = try NetmapPort("netmap:t}1", engine: engine)
     for pointer: UInt64 in [2048, 2049, 1 << 31, 1 << 63, .max] {
       var ring = a.transmitRing(0)
       let view = unsafe ring.unsafeRing
@@ -167,10 +167,10 @@ struct EngineForwardingTests {
   @Test("between ports of two engines whose regions have one number, packets are copied")
   func twoEngines() throws {
     let (one, two) = (try EmbeddedEngine(), try EmbeddedEngine())
-    let a = try Port("netmap:t{1", engine: one)
-    let b = try Port("netmap:t}1", engine: one)
-    let c = try Port("netmap:u{1", engine: two)
-    let d = try Port("netmap:u}1", engine: two)
+    let a = try NetmapPort("netmap:t{1", engine: one)
+    let b = try NetmapPort("netmap:t}1", engine: one)
+    let c = try NetmapPort("netmap:u{1", engine: two)
+    let d = try NetmapPort("netmap:u}1", engine: two)
     #expect(b.memoryID == c.memoryID)
     #expect(!b.sharesMemory(with: c) && b.sharesMemory(with: a))
     let frame = udpFrame()

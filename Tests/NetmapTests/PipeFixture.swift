@@ -3,17 +3,17 @@ import Netmap
 /// Both ends of a pipe on an engine of its own, so that tests do not meet.
 struct PipeFixture {
   let engine: EmbeddedEngine
-  let a: Port
-  let b: Port
+  let a: NetmapPort
+  let b: NetmapPort
 
   init(_ options: String = "") throws(NetmapError) {
     engine = try EmbeddedEngine()
-    a = try Port("netmap:t{1\(options)", engine: engine)
-    b = try Port("netmap:t}1\(options)", engine: engine)
+    a = try NetmapPort("netmap:t{1\(options)", engine: engine)
+    b = try NetmapPort("netmap:t}1\(options)", engine: engine)
   }
 }
 
-extension Port {
+extension NetmapPort {
   /// Sends one packet and syncs.
   func send(_ bytes: [UInt8]) throws(NetmapError) -> Bool {
     let queued = inject(bytes)

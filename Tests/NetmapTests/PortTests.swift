@@ -103,7 +103,7 @@ struct PortTests {
     }
     segment.store(UInt32(0), at: 28)
     let error = #expect(throws: NetmapError.self) {
-      try Port("netmap:t{1-0", engine: pipe.engine)
+      try NetmapPort("netmap:t{1-0", engine: pipe.engine)
     }
     #expect(error?.code == .invalidArgument)
   }
@@ -133,11 +133,11 @@ struct PortTests {
   @Test("a view of a closed port cannot reach the rings of a port opened later")
   func closedPortIsOutOfReach() throws {
     let engine = try EmbeddedEngine()
-    let other = try Port("netmap:t{keep", engine: engine)
-    let old = try Port("netmap:t{1@conf:slots=8", engine: engine)
+    let other = try NetmapPort("netmap:t{keep", engine: engine)
+    let old = try NetmapPort("netmap:t{1@conf:slots=8", engine: engine)
     var view = old.transmitRing(0)
     old.close()
-    let new = try Port("netmap:t{2@conf:slots=8", engine: engine)
+    let new = try NetmapPort("netmap:t{2@conf:slots=8", engine: engine)
     let before = new.freeSlots
     for _ in 0..<5 { view.append(length: 60) }
     #expect(new.freeSlots == before)
@@ -160,7 +160,7 @@ struct PortTests {
     ])
   func refusals(name: String, code: NetmapError.Code, mention: String) throws {
     let engine = try EmbeddedEngine()
-    let error = #expect(throws: NetmapError.self) { try Port(name, engine: engine) }
+    let error = #expect(throws: NetmapError.self) { try NetmapPort(name, engine: engine) }
     #expect(error?.code == code)
     #expect("\(try #require(error))".contains(mention))
     #expect(engine.ports.isEmpty)
@@ -169,11 +169,11 @@ struct PortTests {
   @Test("@share uses the memory of another port")
   func share() throws {
     let engine = try EmbeddedEngine()
-    let first = try Port("netmap:x{1", engine: engine)
-    let second = try Port("netmap:y{1@share=netmap:x{1", engine: engine)
+    let first = try NetmapPort("netmap:x{1", engine: engine)
+    let second = try NetmapPort("netmap:y{1@share=netmap:x{1", engine: engine)
     #expect(first.memoryID == second.memoryID)
     let error = #expect(throws: NetmapError.self) {
-      try Port("netmap:z{1@1@share=netmap:x{1", engine: engine)
+      try NetmapPort("netmap:z{1@1@share=netmap:x{1", engine: engine)
     }
     #expect(error?.code == .invalidArgument)
   }
@@ -181,7 +181,7 @@ struct PortTests {
   @Test("the engine lists the ports that are open")
   func listing() throws {
     let pipe = try PipeFixture()
-    let again = try Port("netmap:t{1", engine: pipe.engine)
+    let again = try NetmapPort("netmap:t{1", engine: pipe.engine)
     #expect(Set(pipe.engine.ports.map(\.name)) == ["t{1", "t}1"])
     #expect(pipe.engine.ports.first { $0.name == "t{1" }?.openCount == 2)
     again.close()
@@ -194,7 +194,7 @@ struct PortTests {
   @Test("extra buffers are given as far as there are some")
   func extraBuffers() throws {
     let engine = try EmbeddedEngine()
-    let port = try Port("netmap:x{1", extraBuffers: 12, engine: engine)
+    let port = try NetmapPort("netmap:x{1", extraBuffers: 12, engine: engine)
     #expect(port.extraBufferCount == 12)
   }
 

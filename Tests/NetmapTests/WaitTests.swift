@@ -34,8 +34,8 @@ struct WaitTests {
   @Test("waiting does not send from a port opened with NR_NO_TX_POLL")
   func noTransmitPoll() throws {
     let engine = try EmbeddedEngine()
-    let a = try Port("netmap:t{1", flags: .noTransmitPoll, engine: engine)
-    let b = try Port("netmap:t}1", engine: engine)
+    let a = try NetmapPort("netmap:t{1", flags: .noTransmitPoll, engine: engine)
+    let b = try NetmapPort("netmap:t}1", engine: engine)
     #expect(a.inject([9]))
     #expect(try a.wait(for: .receive, timeout: .zero) == [])
     #expect(try b.takeAll() == [])

@@ -8,7 +8,7 @@ import Testing
 @Suite(.serialized) struct AccountingTests {
   /// Sends as fast as it goes for half a second, and waits until everything has left.
   private static func flood(_ name: String, _ engine: EmbeddedEngine) throws -> RingCounters {
-    let port = try Port(name, engine: engine)
+    let port = try NetmapPort(name, engine: engine)
     let clock = ContinuousClock()
     let end = clock.now + .milliseconds(500)
     var left = 20_000
@@ -36,7 +36,7 @@ import Testing
   /// Takes what arrives until nothing does any more, after the sender has ended; one that rests takes
   /// nothing between the first packets and the sender's end.
   private static func drain(
-    _ port: Port, resting rests: Bool, until isDone: borrowing Atomic<Bool>
+    _ port: NetmapPort, resting rests: Bool, until isDone: borrowing Atomic<Bool>
   ) throws -> UInt64 {
     var (taken, quiet) = (0, 0)
     while quiet < 3 {
@@ -58,7 +58,7 @@ import Testing
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
       let backend = "@backend:name=\(choice)"
-      let receiver = try Port("netmap:\(pair.second)\(backend)", engine: engine)
+      let receiver = try NetmapPort("netmap:\(pair.second)\(backend)", engine: engine)
       let isDone = Atomic(false)
       let outcome = Mutex<Result<RingCounters, any Error>?>(nil)
       let thread = try NamespaceThread {

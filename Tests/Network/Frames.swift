@@ -19,7 +19,7 @@ func numberedFrame(_ number: Int, length: Int, vlan: UInt16? = nil) -> [UInt8] {
   return frame
 }
 
-extension Port {
+extension NetmapPort {
   /// Sends frames in order, each from as many slots as it needs, waiting for room where there is none.
   func send(_ frames: [[UInt8]], slotLength: Int? = nil) throws {
     let limit = slotLength ?? bufferSize

@@ -13,7 +13,7 @@ import Testing
   @Test("a sync of an XDP ring ends, and touches nothing else, whatever a peer writes meanwhile")
   func xdp() throws {
     let backend = FakeSocketRings()
-    let port = try Port(
+    let port = try NetmapPort(
       "netmap:fake", engine: EmbeddedEngine(interfaces: FakeInterfaces(backend: backend)))
     var count = 0
     let syncs = HostilePeer(memory: backend.exposed).attack(seconds: Self.seconds) {
@@ -35,7 +35,7 @@ import Testing
   @Test("nor does one of a ring of blocks, whatever they and its cursors say")
   func blocks() throws {
     let backend = FakeBlocks()
-    let port = try Port(
+    let port = try NetmapPort(
       "netmap:fake", engine: EmbeddedEngine(interfaces: FakeInterfaces(backend: backend)))
     let frames = (0..<8).map { number in
       FakeBlocks.Frame(
@@ -58,7 +58,7 @@ import Testing
   @Test("a packet of the receive ring that never ends is not looked for beyond the ring")
   func endless() throws {
     let backend = FakeSocketRings()
-    let port = try Port(
+    let port = try NetmapPort(
       "netmap:fake", engine: EmbeddedEngine(interfaces: FakeInterfaces(backend: backend)))
     backend.claimEndlessPacket()
     let clock = ContinuousClock()

@@ -17,8 +17,8 @@ import Testing
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      let source = try Port("netmap:\(pair.first)@backend:name=\(sender)", engine: engine)
-      let sink = try Port("netmap:\(pair.second)@backend:name=\(receiver)", engine: engine)
+      let source = try NetmapPort("netmap:\(pair.first)@backend:name=\(sender)", engine: engine)
+      let sink = try NetmapPort("netmap:\(pair.second)@backend:name=\(receiver)", engine: engine)
       for choice in [(source, sender), (sink, receiver)] {
         let backend = try #require(choice.0.backend)
         #expect(choice.1 == backend.name || choice.1 == "\(backend.name),mode=\(backend.mode)")

@@ -8,7 +8,9 @@ import Testing
   func unknownInterface() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
-      let error = #expect(throws: NetmapError.self) { try Port("netmap:nowhere", engine: engine) }
+      let error = #expect(throws: NetmapError.self) {
+        try NetmapPort("netmap:nowhere", engine: engine)
+      }
       #expect(error?.code == .noSuchDevice)
       #expect(error?.description.contains("ip link") == true)
     }
@@ -20,8 +22,8 @@ import Testing
     try NetworkNamespace.run {
       let outer = try VethPair()
       let (a, b) = try (
-        Port("netmap:\(outer.first)", engine: engine),
-        Port("netmap:\(outer.second)", engine: engine)
+        NetmapPort("netmap:\(outer.first)", engine: engine),
+        NetmapPort("netmap:\(outer.second)", engine: engine)
       )
       let frames = (0..<10).map { numberedFrame($0, length: 60) }
       // On a thread of its own: this one is in the outer namespace.
@@ -30,8 +32,8 @@ import Testing
           try NetworkNamespace.run {
             let pair = try VethPair()
             let (c, d) = try (
-              Port("netmap:\(pair.first)", engine: engine),
-              Port("netmap:\(pair.second)", engine: engine)
+              NetmapPort("netmap:\(pair.first)", engine: engine),
+              NetmapPort("netmap:\(pair.second)", engine: engine)
             )
             try c.send(frames)
             #expect(try d.receive(10) == frames)
@@ -52,20 +54,21 @@ import Testing
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      let old = try Port("netmap:\(pair.first)", engine: engine)
-      let master = try Port("netmap:\(pair.first){x", engine: engine)
+      let old = try NetmapPort("netmap:\(pair.first)", engine: engine)
+      let master = try NetmapPort("netmap:\(pair.first){x", engine: engine)
       try NetworkNamespace.run("ip", "link", "delete", pair.first)
       #expect(try old.wait(for: .receive, timeout: .seconds(2)) == .error)
       let error = #expect(throws: NetmapError.self) {
-        try Port("netmap:\(pair.first)", engine: engine)
+        try NetmapPort("netmap:\(pair.first)", engine: engine)
       }
       #expect(error?.code == .noSuchDevice)
       _ = try VethPair()
       let (a, b) = try (
-        Port("netmap:\(pair.first)", engine: engine), Port("netmap:\(pair.second)", engine: engine)
+        NetmapPort("netmap:\(pair.first)", engine: engine),
+        NetmapPort("netmap:\(pair.second)", engine: engine)
       )
       // A pipe of the old one meets its other end all the same.
-      let slave = try Port("netmap:\(pair.first)}x", engine: engine)
+      let slave = try NetmapPort("netmap:\(pair.first)}x", engine: engine)
       try master.send([numberedFrame(5, length: 60)])
       #expect(try slave.receive(1) == [numberedFrame(5, length: 60)])
       try a.send([numberedFrame(7, length: 60)])
@@ -85,15 +88,15 @@ import Testing
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      let first = try Port("netmap:\(pair.first)", engine: engine)
+      let first = try NetmapPort("netmap:\(pair.first)", engine: engine)
       try NetworkNamespace.run("ip", "link", "set", pair.first, "down")
       try NetworkNamespace.run("ip", "link", "set", pair.first, "name", "renamed")
-      let second = try Port("netmap:renamed", engine: engine)
+      let second = try NetmapPort("netmap:renamed", engine: engine)
       #expect(second.name == pair.first)
       #expect(engine.ports.map(\.openCount) == [2])
       first.close()
       second.close()
-      #expect(try Port("netmap:renamed", engine: engine).name == "renamed")
+      #expect(try NetmapPort("netmap:renamed", engine: engine).name == "renamed")
     }
   }
 }

@@ -15,7 +15,8 @@ import Testing
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      let port = try Port("netmap:\(pair.first)@backend:name=xdp,mode=\(mode)", engine: engine)
+      let port = try NetmapPort(
+        "netmap:\(pair.first)@backend:name=xdp,mode=\(mode)", engine: engine)
       #expect(try Self.hasProgram(pair.first))
       port.close()
       #expect(try !Self.hasProgram(pair.first))
@@ -35,7 +36,8 @@ import Testing
         #expect(try !Self.hasProgram(pair.first))
       }
       let (a, b) = try (
-        Port("netmap:\(pair.first)", engine: engine), Port("netmap:\(pair.second)", engine: engine)
+        NetmapPort("netmap:\(pair.first)", engine: engine),
+        NetmapPort("netmap:\(pair.second)", engine: engine)
       )
       try a.send([numberedFrame(3, length: 60)])
       #expect(try b.receive(1).count == 1)
@@ -49,8 +51,8 @@ import Testing
       let pair = try VethPair()
       let frames = (0..<100).map { numberedFrame($0, length: 60 + $0) }
       for _ in 0..<50 {
-        let a = try Port("netmap:\(pair.first)", engine: engine)
-        let b = try Port("netmap:\(pair.second)", engine: engine)
+        let a = try NetmapPort("netmap:\(pair.first)", engine: engine)
+        let b = try NetmapPort("netmap:\(pair.second)", engine: engine)
         try a.send(frames)
         #expect(try b.receive(100) == frames)
       }
@@ -63,11 +65,11 @@ import Testing
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      let peer = try Port("netmap:\(pair.second)", engine: engine)
-      let sender = try Port("netmap:\(pair.first)/T", engine: engine)
+      let peer = try NetmapPort("netmap:\(pair.second)", engine: engine)
+      let sender = try NetmapPort("netmap:\(pair.first)/T", engine: engine)
       #expect(try !Self.hasProgram(pair.first))
       for round in 0..<3 {
-        let receiver = try Port("netmap:\(pair.first)/R", engine: engine)
+        let receiver = try NetmapPort("netmap:\(pair.first)/R", engine: engine)
         #expect(try Self.hasProgram(pair.first))
         try sender.send([numberedFrame(round, length: 60)])
         #expect(try peer.receive(1) == [numberedFrame(round, length: 60)])
@@ -88,11 +90,11 @@ import Testing
       for name in [pair.first, pair.second] {
         try NetworkNamespace.run("ethtool", "-L", name, "rx", "2", "tx", "2")
       }
-      let port = try Port("netmap:\(pair.second)-1", engine: engine)
+      let port = try NetmapPort("netmap:\(pair.second)-1", engine: engine)
       #expect(port.geometry.receiveRings == 2)
       #expect(port.receiveRingCount == 1)
       // What a veth sends on queue q arrives on queue q.
-      let sender = try Port("netmap:\(pair.first)", engine: engine)
+      let sender = try NetmapPort("netmap:\(pair.first)", engine: engine)
       for queue in 0..<2 {
         var ring = sender.transmitRing(queue)
         for number in 0..<10 {
@@ -118,7 +120,7 @@ import Testing
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      let port = try Port("netmap:\(pair.first)", engine: engine)
+      let port = try NetmapPort("netmap:\(pair.first)", engine: engine)
       _ = try port.wait(for: .receive, timeout: .milliseconds(10))
       let before = threadNanoseconds()
       #expect(try port.wait(for: .receive, timeout: .seconds(1)).isEmpty)
@@ -132,7 +134,7 @@ import Testing
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      let port = try Port("netmap:\(pair.first)", engine: engine)
+      let port = try NetmapPort("netmap:\(pair.first)", engine: engine)
       try NetworkNamespace.run("ip", "link", "set", pair.first, "down")
       var ring = port.transmitRing(0)
       while ring.append(length: 60) {}

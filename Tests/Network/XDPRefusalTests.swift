@@ -12,8 +12,9 @@ import Testing
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
       try NetworkNamespace.run("ip", "link", "set", pair.first, "down")
-      let sender = try Port("netmap:\(pair.first)@backend:name=xdp,mode=copy", engine: engine)
-      let receiver = try Port("netmap:\(pair.second)@backend:name=xdp,mode=copy", engine: engine)
+      let sender = try NetmapPort("netmap:\(pair.first)@backend:name=xdp,mode=copy", engine: engine)
+      let receiver = try NetmapPort(
+        "netmap:\(pair.second)@backend:name=xdp,mode=copy", engine: engine)
       let frames = (0..<10).map { numberedFrame($0, length: 60) }
       try sender.send(frames)
       #expect(try receiver.wait(for: .receive, timeout: .milliseconds(20)).isEmpty)
@@ -29,10 +30,10 @@ import Testing
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
       let other = try VethPair("w0", "w1")
-      let port = try Port("netmap:\(pair.first)@backend:name=xdp", engine: engine)
+      let port = try NetmapPort("netmap:\(pair.first)@backend:name=xdp", engine: engine)
       let (a, b) = try (
-        Port("netmap:\(other.first)", engine: engine),
-        Port("netmap:\(other.second)", engine: engine)
+        NetmapPort("netmap:\(other.first)", engine: engine),
+        NetmapPort("netmap:\(other.second)", engine: engine)
       )
       // A sleeper is woken, too.
       let remover = try NamespaceThread {
@@ -58,7 +59,8 @@ import Testing
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
       let (a, b) = try (
-        Port("netmap:\(pair.first)", engine: engine), Port("netmap:\(pair.second)", engine: engine)
+        NetmapPort("netmap:\(pair.first)", engine: engine),
+        NetmapPort("netmap:\(pair.second)", engine: engine)
       )
       try NetworkNamespace.run("ip", "link", "set", pair.first, "down")
       try NetworkNamespace.run("ip", "link", "set", pair.first, "name", "renamed")
@@ -80,7 +82,7 @@ import Testing
       let shown = try NetworkNamespace.run("ip", "-d", "link", "show", pair.first)
       let id = shown.split(separator: "prog/xdp id ").last?.split(separator: " ").first ?? ""
       let error = #expect(throws: NetmapError.self) {
-        try Port("netmap:\(pair.first)@backend:name=xdp", engine: engine)
+        try NetmapPort("netmap:\(pair.first)@backend:name=xdp", engine: engine)
       }
       #expect(error?.code == .busy)
       #expect(error?.reason.contains("XDP program \(id) ") == true)
@@ -99,7 +101,7 @@ import Testing
       ])
       #expect(holder.read().hasPrefix("ready"))
       let error = #expect(throws: NetmapError.self) {
-        try Port("netmap:\(pair.first)@backend:name=xdp", engine: engine)
+        try NetmapPort("netmap:\(pair.first)@backend:name=xdp", engine: engine)
       }
       #expect(error?.code == .busy)
       #expect(error?.reason.contains("queue 0") == true)
@@ -129,14 +131,15 @@ import Testing
     let isOver = Shared(false)
     let trying = try NamespaceThread {
       let start = clock.now
-      let isRefused = (try? Port("netmap:\(interface)@backend:name=xdp", engine: engine)) == nil
+      let isRefused =
+        (try? NetmapPort("netmap:\(interface)@backend:name=xdp", engine: engine)) == nil
       let time = clock.now - start
       isOver.value.store(true, ordering: .releasing)
       return (isRefused, time)
     }.start()
     var (slowest, opened) = (Duration.zero, 0)
     while !isOver.value.load(ordering: .acquiring) {
-      let time = try clock.measure { _ = try Port("netmap:x{1", engine: engine) }
+      let time = try clock.measure { _ = try NetmapPort("netmap:x{1", engine: engine) }
       slowest = max(slowest, time)
       opened += 1
       usleep(1000)
@@ -157,7 +160,7 @@ import Testing
       let engine = try EmbeddedEngine()
       let pair = try VethPair(mtu: 65_000)
       let error = #expect(throws: NetmapError.self) {
-        try Port("netmap:\(pair.first)@backend:name=xdp,mode=generic", engine: engine)
+        try NetmapPort("netmap:\(pair.first)@backend:name=xdp,mode=generic", engine: engine)
       }
       #expect(error?.code == .invalidArgument)
       #expect(error?.reason.contains("65000") == true)
@@ -171,17 +174,17 @@ import Testing
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
       let error = #expect(throws: NetmapError.self) {
-        try Port("netmap:\(pair.first)@backend:name=xdp,mode=zerocopy", engine: engine)
+        try NetmapPort("netmap:\(pair.first)@backend:name=xdp,mode=zerocopy", engine: engine)
       }
       #expect(error?.code == .unsupported)
-      let port = try Port("netmap:\(pair.first)", engine: engine)
+      let port = try NetmapPort("netmap:\(pair.first)", engine: engine)
       #expect(port.backend?.mode == "copy")
       #expect(port.backend?.refusals.first?.contains("zero-copy") == true)
       port.close()
       // A bridge has no XDP of its own.
       try NetworkNamespace.run("ip", "link", "add", "br0", "type", "bridge")
       try NetworkNamespace.run("ip", "link", "set", "br0", "up")
-      #expect(try Port("netmap:br0", engine: engine).backend?.mode == "generic")
+      #expect(try NetmapPort("netmap:br0", engine: engine).backend?.mode == "generic")
     }
   }
 
@@ -191,7 +194,7 @@ import Testing
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
       let error = #expect(throws: NetmapError.self) {
-        try Port("netmap:\(pair.first)\(suffix)", engine: engine)
+        try NetmapPort("netmap:\(pair.first)\(suffix)", engine: engine)
       }
       #expect(error?.code == .invalidArgument)
       #expect(error?.reason.contains("host") == true)

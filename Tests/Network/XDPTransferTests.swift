@@ -14,8 +14,10 @@ import Testing
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      let sender = try Port("netmap:\(pair.first)@backend:name=xdp,mode=\(mode)", engine: engine)
-      let receiver = try Port("netmap:\(pair.second)@backend:name=xdp,mode=\(mode)", engine: engine)
+      let sender = try NetmapPort(
+        "netmap:\(pair.first)@backend:name=xdp,mode=\(mode)", engine: engine)
+      let receiver = try NetmapPort(
+        "netmap:\(pair.second)@backend:name=xdp,mode=\(mode)", engine: engine)
       #expect(sender.backend?.name == "xdp")
       #expect(sender.backend?.mode == mode)
       let frames = (42...1518).map {
@@ -47,14 +49,14 @@ extension XDPTransferTests {
       let engine = try EmbeddedEngine()
       let pair = try VethPair(mtu: 3000)
       let backend = "@backend:name=xdp,mode=\(mode)@conf:slots=256"
-      let receiver = try Port("netmap:\(pair.second)\(backend)", engine: engine)
+      let receiver = try NetmapPort("netmap:\(pair.second)\(backend)", engine: engine)
       let lengths = Array(stride(from: 42, through: 1536, by: 9)) + [1537, 1792, 2048, 2049, 3014]
       let frames = lengths.map { numberedFrame($0, length: $0) }
       // One after the other, they have all colors.
-      var neighbours: [Port] = []
+      var neighbours: [NetmapPort] = []
       for number in 0..<5 {
-        neighbours.append(try Port("vale0:p\(number)@conf:slots=1024", engine: engine))
-        let sender = try Port(
+        neighbours.append(try NetmapPort("vale0:p\(number)@conf:slots=1024", engine: engine))
+        let sender = try NetmapPort(
           "netmap:\(pair.first)@share=vale0:p\(number)\(backend)", engine: engine)
         #expect(sender.memoryID == neighbours[number].memoryID)
         for start in stride(from: 0, to: frames.count, by: 100) {
@@ -77,8 +79,10 @@ extension XDPTransferTests {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair(mtu: 9000)
-      let sender = try Port("netmap:\(pair.first)@backend:name=xdp,mode=\(mode)", engine: engine)
-      let receiver = try Port("netmap:\(pair.second)@backend:name=xdp,mode=\(mode)", engine: engine)
+      let sender = try NetmapPort(
+        "netmap:\(pair.first)@backend:name=xdp,mode=\(mode)", engine: engine)
+      let receiver = try NetmapPort(
+        "netmap:\(pair.second)@backend:name=xdp,mode=\(mode)", engine: engine)
       let frames = [60, 1792, 1793, 2048, 2049, 5000, 9014].map { numberedFrame($0, length: $0) }
       // In slots of a whole buffer, which the kernel sees as two pieces, and in small ones.
       for slotLength in [2048, 1792, 1000] {
@@ -95,11 +99,12 @@ extension XDPTransferTests {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let (left, right) = try (VethPair("l0", "l1"), VethPair("r0", "r1"))
-      let source = try Port("netmap:\(left.first)", engine: engine)
+      let source = try NetmapPort("netmap:\(left.first)", engine: engine)
       let (input, output) = try (
-        Port("netmap:\(left.second)", engine: engine), Port("netmap:\(right.first)", engine: engine)
+        NetmapPort("netmap:\(left.second)", engine: engine),
+        NetmapPort("netmap:\(right.first)", engine: engine)
       )
-      let sink = try Port("netmap:\(right.second)", engine: engine)
+      let sink = try NetmapPort("netmap:\(right.second)", engine: engine)
       #expect(input.memoryID == 1)
       #expect(output.memoryID == 1)
       // More than three times around every ring, so that each buffer has been everywhere.
@@ -124,8 +129,8 @@ extension XDPTransferTests {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      let sender = try Port("netmap:\(pair.first)", engine: engine)
-      let receiver = try Port("netmap:\(pair.second)", engine: engine)
+      let sender = try NetmapPort("netmap:\(pair.first)", engine: engine)
+      let receiver = try NetmapPort("netmap:\(pair.second)", engine: engine)
       func fill(_ count: Int) {
         var ring = sender.transmitRing(0)
         for number in 0..<count { unsafe ring.append(numberedFrame(number, length: 60).span.bytes) }
@@ -173,8 +178,8 @@ extension XDPTransferTests {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      let sender = try Port("netmap:\(pair.first)", engine: engine)
-      let receiver = try Port("netmap:\(pair.second)", engine: engine)
+      let sender = try NetmapPort("netmap:\(pair.first)", engine: engine)
+      let receiver = try NetmapPort("netmap:\(pair.second)", engine: engine)
       for _ in 0..<3 { try sender.send((0..<500).map { numberedFrame($0, length: 60) }) }
       let end = ContinuousClock.now + .seconds(10)
       repeat {

@@ -6,7 +6,7 @@ import ToolSupport
 
 @Suite("Virtio-net headers of switch ports")
 struct HeaderTests {
-  private func packets(_ port: Port) throws -> [[UInt8]] {
+  private func packets(_ port: NetmapPort) throws -> [[UInt8]] {
     try port.sync(.receive)
     var ring = port.receiveRing(0)
     var result: [[UInt8]] = []
@@ -19,8 +19,8 @@ struct HeaderTests {
   @Test("-H sets the header of the port, and a port without one gets the packets alone")
   func set() throws {
     let engine = try EmbeddedEngine()
-    let plain = try Port("vale0:r", engine: engine)
-    let holder = try Port("vale0:s", flags: .acceptVirtioNetHeader, engine: engine)
+    let plain = try NetmapPort("vale0:r", engine: engine)
+    let holder = try NetmapPort("vale0:s", flags: .acceptVirtioNetHeader, engine: engine)
     let sender = try Run("-i vale0:s -f tx -n 10 -H 12", engine)
     #expect(sender.wait() == 0)
     #expect(try holder.virtioNetHeader() == 12)
@@ -33,8 +33,8 @@ struct HeaderTests {
   @Test("without -H the port is asked")
   func asked() throws {
     let engine = try EmbeddedEngine()
-    let same = try Port("vale0:r", flags: .acceptVirtioNetHeader, engine: engine)
-    let holder = try Port("vale0:s", flags: .acceptVirtioNetHeader, engine: engine)
+    let same = try NetmapPort("vale0:r", flags: .acceptVirtioNetHeader, engine: engine)
+    let holder = try NetmapPort("vale0:s", flags: .acceptVirtioNetHeader, engine: engine)
     for port in [same, holder] { try port.setVirtioNetHeader(10) }
     let sender = try Run("-i vale0:s -f tx -n 10", engine)
     #expect(sender.wait() == 0)

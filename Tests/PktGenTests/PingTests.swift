@@ -27,7 +27,7 @@ struct PingTests {
   @Test("requests are valid packets with number and time, and replies swap the addresses")
   func packets() throws {
     let engine = try EmbeddedEngine()
-    let far = try Port("netmap:t}1", engine: engine)
+    let far = try NetmapPort("netmap:t}1", engine: engine)
     let before = Clock.wall() / 1_000_000_000
     let ping = try Run("-i netmap:t{1 -f ping -n 3 -b 3", engine)
     let frames = try far.takeSlots(3).map(\.bytes)
@@ -43,7 +43,7 @@ struct PingTests {
     }
 
     let pong = try Run("-i netmap:u{1 -f pong -n 1", engine)
-    let other = try Port("netmap:u}1", engine: engine)
+    let other = try NetmapPort("netmap:u}1", engine: engine)
     other.inject(frames[0])
     let reply = try #require(try other.takeSlots(1).first).bytes
     #expect(pong.wait() == 0)
@@ -59,7 +59,7 @@ struct PingTests {
   func pongFragments() throws {
     let engine = try EmbeddedEngine()
     let pong = try Run("-i netmap:u{1 -f pong -n 1", engine)
-    let other = try Port("netmap:u}1", engine: engine)
+    let other = try NetmapPort("netmap:u}1", engine: engine)
     other.inject([UInt8](repeating: 7, count: 5000))
     let slots = try other.takeSlots(3)
     #expect(pong.wait() == 0)
@@ -70,7 +70,7 @@ struct PingTests {
   @Test("a lost request is given up after three seconds, and counted")
   func lost() throws {
     let engine = try EmbeddedEngine()
-    let far = try Port("netmap:t}1", engine: engine)
+    let far = try NetmapPort("netmap:t}1", engine: engine)
     let ping = try Run("-i netmap:t{1 -f ping -n 2 --json", engine)
     #expect(try far.takeSlots(1).count == 1)
     // The second request is sent when the first has been given up.

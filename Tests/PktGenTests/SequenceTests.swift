@@ -32,7 +32,7 @@ struct SequenceTests {
   @Test("numbers are at the begin of the payload, and checksums stay valid")
   func numbers() throws {
     let engine = try EmbeddedEngine()
-    let far = try Port("netmap:t}1", engine: engine)
+    let far = try NetmapPort("netmap:t}1", engine: engine)
     let sender = try Run("-i netmap:t{1 -f txseq -s 10.0.0.1-10.0.0.3", engine)
     let frames = try far.takeSlots(2000).map(\.bytes)
     sender.stop()
@@ -58,7 +58,7 @@ struct SequenceTests {
   func findings() throws {
     let engine = try EmbeddedEngine()
     let receiver = try Run("-i netmap:t}1 -f rxseq -W --json", engine)
-    let source = try Port("netmap:t{1", engine: engine)
+    let source = try NetmapPort("netmap:t{1", engine: engine)
     for number: UInt32 in [100, 101, 103, 104] { source.inject(frame(number)) }
     try source.sync(.transmit)
     try receiver.waitFor("Sequence GAP: exp 102 found 103")

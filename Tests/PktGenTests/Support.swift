@@ -73,7 +73,7 @@ final class Run {
   }
 }
 
-extension Port {
+extension NetmapPort {
   /// Takes slots until there were `count`, or nothing has come for a while.
   func takeSlots(_ count: Int) throws -> [(bytes: [UInt8], flags: SlotFlags)] {
     var result: [(bytes: [UInt8], flags: SlotFlags)] = []

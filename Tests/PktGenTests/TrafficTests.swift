@@ -37,7 +37,7 @@ struct TrafficTests {
     let engine = try EmbeddedEngine()
     let receiver = try Run("-i valepg:r@conf:slots=16 -f rx -n 15", engine)
     try receiver.waitFor("reading from valepg:r")
-    let sender = try Port("valepg:s", engine: engine)
+    let sender = try NetmapPort("valepg:s", engine: engine)
     for _ in 0..<100 { sender.inject([UInt8](repeating: 0xff, count: 60)) }
     try sender.sync(.transmit)
     #expect(receiver.wait() == 0)
@@ -72,7 +72,7 @@ struct TrafficTests {
   @Test("random sizes stay in range, and the bytes are the true sum", arguments: [false, true])
   func randomSizes(perPacket: Bool) throws {
     let engine = try EmbeddedEngine()
-    let far = try Port("netmap:t}1", engine: engine)
+    let far = try NetmapPort("netmap:t}1", engine: engine)
     let flag = perPacket ? "--size-per-packet" : ""
     let sender = try Run("-i netmap:t{1 -f tx -n 900 -l 100 -l 62 -o 4096 -b 90 \(flag)", engine)
     let frames = try far.takeSlots(900).map(\.bytes)
@@ -88,7 +88,7 @@ struct TrafficTests {
   @Test("every packet of a range is valid and the next one")
   func range() throws {
     let engine = try EmbeddedEngine()
-    let far = try Port("netmap:t}1", engine: engine)
+    let far = try NetmapPort("netmap:t}1", engine: engine)
     let sender = try Run("-i netmap:t{1 -f tx -n 2500 -s 10.0.0.1:5-10.0.0.3:6", engine)
     let frames = try far.takeSlots(2500).map { DecodedFrame($0.bytes) }
     #expect(sender.wait() == 0)
@@ -103,7 +103,7 @@ struct TrafficTests {
     "buffers are filled once, or with -o 4 every time", arguments: [("", true), ("-o 4", false)])
   func filledOnce(_ row: (options: String, staysMarked: Bool)) throws {
     let engine = try EmbeddedEngine()
-    let far = try Port("netmap:t}1@conf:slots=16", engine: engine)
+    let far = try NetmapPort("netmap:t}1@conf:slots=16", engine: engine)
     let sender = try Run("-i netmap:t{1 -f tx -n 45 \(row.options)", engine)
     var round: [[UInt8]] = []
     while round.count < 15 {
@@ -129,7 +129,7 @@ struct TrafficTests {
   @Test("slots of a packet say that more follows; the last slot of a batch asks for a notice")
   func slotFlags() throws {
     let engine = try EmbeddedEngine()
-    let far = try Port("netmap:t}1", engine: engine)
+    let far = try NetmapPort("netmap:t}1", engine: engine)
     let sender = try Run("-i netmap:t{1 -f tx -n 4 -F 3 -b 2 -l 100", engine)
     let slots = try far.takeSlots(12)
     #expect(sender.wait() == 0)
@@ -143,7 +143,7 @@ struct TrafficTests {
   @Test("threads have a ring each, and the first one takes the remainder")
   func threads() throws {
     let engine = try EmbeddedEngine()
-    let far = try Port("netmap:t}1@conf:rings=2", engine: engine)
+    let far = try NetmapPort("netmap:t}1@conf:rings=2", engine: engine)
     let sender = try Run("-i netmap:t{1 -f tx -n 1001 -p 2 --json", engine)
     let slots = try far.takeSlots(1001)
     #expect(sender.wait() == 0)
@@ -184,7 +184,7 @@ struct TrafficTests {
   @Test("the rate is kept")
   func rate() throws {
     let engine = try EmbeddedEngine()
-    let far = try Port("netmap:t}1", engine: engine)
+    let far = try NetmapPort("netmap:t}1", engine: engine)
     var configuration = try Configuration(.tx, on: InterfaceName("t{1"))
     configuration.rate = 2000
     configuration.packetLimit = 1000
@@ -222,7 +222,7 @@ struct TrafficTests {
   @Test("a packet from a file is sent as it is")
   func packetFile() throws {
     let engine = try EmbeddedEngine()
-    let far = try Port("netmap:t}1", engine: engine)
+    let far = try NetmapPort("netmap:t}1", engine: engine)
     let packet: [UInt8] = (0..<77).map { UInt8($0) }
     let header: [UInt8] =
       [0xd4, 0xc3, 0xb2, 0xa1] + [UInt8](repeating: 0, count: 20)

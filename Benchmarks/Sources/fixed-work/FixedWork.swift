@@ -47,9 +47,9 @@ struct FixedWork {
     }
     do throws(NetmapError) {
       let engine = try EmbeddedEngine()
-      let first = try Port(way.isSwitched ? "valework:a" : "netmap:work{1", engine: engine)
+      let first = try NetmapPort(way.isSwitched ? "valework:a" : "netmap:work{1", engine: engine)
       let receiver = way == .backpressure ? "valework:b@backpressure" : "valework:b"
-      let second = try Port(way.isSwitched ? receiver : "netmap:work}1", engine: engine)
+      let second = try NetmapPort(way.isSwitched ? receiver : "netmap:work}1", engine: engine)
       // One-time costs, such as page faults and symbol binding, must not be counted.
       var digest = try work(.touched, first, second, 4 * batch, batch)
       digest &+= try work(.single, first, second, batch, batch)
@@ -70,7 +70,7 @@ struct FixedWork {
   }
 
   static func work(
-    _ way: Way, _ first: Port, _ second: Port, _ packets: Int, _ batch: Int
+    _ way: Way, _ first: NetmapPort, _ second: NetmapPort, _ packets: Int, _ batch: Int
   ) throws(NetmapError) -> UInt64 {
     switch way {
     case .untouched, .vale, .flows, .module, .lists, .backpressure:
@@ -83,7 +83,7 @@ struct FixedWork {
   /// Makes the switch learn the second port's address, and fills every buffer of the first port with a frame
   /// for it or for all ports, from one flow or from several in turn.
   static func meet(
-    _ first: Port, _ second: Port, flows: Int, broadcasts: Bool
+    _ first: NetmapPort, _ second: NetmapPort, flows: Int, broadcasts: Bool
   ) throws(NetmapError) {
     let (here, there): (UInt64, UInt64) = (0x0102, 0x0202)
     var announcement = second.transmitRing(0)
@@ -113,7 +113,7 @@ struct FixedWork {
 
   @inline(never)
   static func moveUntouched(
-    _ first: Port, _ second: Port, _ packets: Int, _ batch: Int
+    _ first: NetmapPort, _ second: NetmapPort, _ packets: Int, _ batch: Int
   ) throws(NetmapError) -> UInt64 {
     var digest: UInt64 = 0
     for _ in 0..<(packets / batch) {
@@ -129,7 +129,7 @@ struct FixedWork {
 
   @inline(never)
   static func moveTouched(
-    _ first: Port, _ second: Port, _ packets: Int, _ batch: Int
+    _ first: NetmapPort, _ second: NetmapPort, _ packets: Int, _ batch: Int
   ) throws(NetmapError) -> UInt64 {
     var digest: UInt64 = 0
     var sequence: UInt64 = 0
@@ -160,7 +160,7 @@ struct FixedWork {
 
   @inline(never)
   static func moveOneByOne(
-    _ first: Port, _ second: Port, _ packets: Int, _ batch: Int
+    _ first: NetmapPort, _ second: NetmapPort, _ packets: Int, _ batch: Int
   ) throws(NetmapError) -> UInt64 {
     var digest: UInt64 = 0
     for _ in 0..<(packets / batch) {

@@ -8,7 +8,7 @@ public import Synchronization
 /// alive. The engine supplies the numbers that bound memory accesses (slot count, buffer count, buffer size); the
 /// view never uses the copies of these numbers in the ring itself.
 ///
-/// Not for application code. Applications use the rings of a `Port`, which cannot outlive the port.
+/// Not for application code. Applications use the rings of a `NetmapPort`, which cannot outlive the port.
 @unsafe @frozen
 public struct Ring {
   public let base: UnsafeMutableRawPointer

@@ -81,7 +81,7 @@ struct Opening {
   }
 
   /// Sets the port's virtio-net header length (`-H`), or reads it from the port.
-  private mutating func agreeOnHeader(_ port: Port) {
+  private mutating func agreeOnHeader(_ port: NetmapPort) {
     let wanted = configuration.virtioHeaderLength
     guard wanted > 0 else {
       guard configuration.interface.isSwitchPort else { return }
@@ -110,7 +110,7 @@ struct Opening {
         if let engine { engine } else {
           try ToolEngine.choose(embedded: configuration.isEmbedded)
         }
-      return Link(try Port(specification, engine: engine))
+      return Link(try NetmapPort(specification, engine: engine))
     } catch {
       throw Refusal("\(error)")
     }
@@ -134,7 +134,7 @@ struct Opening {
   /// That thread takes ring 0.
   private var hardwareRings = Int(UInt16.max)
 
-  private mutating func countQueues(_ port: Port) -> Int {
+  private mutating func countQueues(_ port: NetmapPort) -> Int {
     let geometry = port.geometry
     let sends = configuration.mode.role == .sender
     hardwareRings = sends ? geometry.transmitRings : geometry.receiveRings

@@ -78,7 +78,7 @@ package final class Session {
 
 extension Session {
   /// Prints the messages before the first packet.
-  private func announce(_ opening: Opening, _ port: Port) {
+  private func announce(_ opening: Opening, _ port: NetmapPort) {
     if configuration.verbosity > 0 { listRings(port) }
     let role = configuration.mode.role
     output.line(
@@ -103,7 +103,7 @@ extension Session {
     }
   }
 
-  private func listRings(_ port: Port) {
+  private func listRings(_ port: NetmapPort) {
     let geometry = port.geometry
     log(
       "nifp at offset \(port.interfaceOffset) ntxqs \(geometry.transmitRings) "

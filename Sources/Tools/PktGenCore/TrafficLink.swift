@@ -12,11 +12,11 @@ final class Link {
     case interrupted
   }
 
-  let port: Port
+  let port: NetmapPort
   /// The end of a pipe that takes every packet and always has more; nil for other ports.
-  private let far: Port?
+  private let far: NetmapPort?
 
-  init(_ port: Port, far: Port? = nil) {
+  init(_ port: NetmapPort, far: NetmapPort? = nil) {
     self.port = port
     self.far = far
   }
@@ -26,8 +26,8 @@ final class Link {
   /// The near end receives copies of `frame`.
   static func null(frame: [UInt8]) throws(NetmapError) -> Link {
     let engine = try EmbeddedEngine()
-    let near = try Port("netmap:null{0", engine: engine)
-    let far = try Port("netmap:null}0", engine: engine)
+    let near = try NetmapPort("netmap:null{0", engine: engine)
+    let far = try NetmapPort("netmap:null}0", engine: engine)
     var ring = far.transmitRing(0)
     // Slots keep their buffers, and sending does not change the contents.
     for index in 0..<ring.slotCount {
@@ -43,7 +43,7 @@ final class Link {
     return Link(near, far: far)
   }
 
-  /// Waits until the port is ready, as `Port.wait(for:timeout:)` does.
+  /// Waits until the port is ready, as `NetmapPort.wait(for:timeout:)` does.
   func wait(for wanted: Readiness, timeout: Duration) throws(TrafficFailure) -> Wakeup {
     if far != nil {
       try sync(wanted.contains(.receive) ? .receive : .transmit)
@@ -69,7 +69,7 @@ final class Link {
   }
 
   /// Drives the other end, and syncs again to see the result.
-  private func serve(_ far: Port, _ direction: Direction) throws(NetmapError) {
+  private func serve(_ far: NetmapPort, _ direction: Direction) throws(NetmapError) {
     switch direction {
     case .transmit:
       try far.sync(.receive)

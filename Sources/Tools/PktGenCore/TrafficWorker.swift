@@ -14,7 +14,7 @@ struct Worker {
   /// Receives packet dumps.
   let output: TextSink
 
-  var port: Port { link.port }
+  var port: NetmapPort { link.port }
   var packetLimit: UInt64 { configuration.packetLimit(ofThread: index) }
 
   var burstPlan: BurstPlan {

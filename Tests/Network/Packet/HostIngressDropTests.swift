@@ -109,11 +109,11 @@ import Testing
       #expect(living.read() == "open\n")
       killed.kill(SIGKILL)
       // A start: the dead one's filter goes, the living one's stays.
-      _ = try? Port("netmap:lo", engine: EmbeddedEngine())
+      _ = try? NetmapPort("netmap:lo", engine: EmbeddedEngine())
       #expect(try Self.seen(by: socket, fixture, expecting: 0) == 0)
       living.kill(SIGKILL)
       #expect(try Self.seen(by: socket, fixture, expecting: 0) == 0)
-      _ = try? Port("netmap:lo", engine: EmbeddedEngine())
+      _ = try? NetmapPort("netmap:lo", engine: EmbeddedEngine())
       #expect(try Self.seen(by: socket, fixture, expecting: 10) == 10)
       #expect(
         try NetworkNamespace.run("tc", "qdisc", "show", "dev", "v1").contains("clsact") == false)
@@ -129,7 +129,7 @@ import Testing
         let engine = try EmbeddedEngine(
           interfaces: LinuxInterfaces(candidates: [PacketCandidate()]))
         let error = #expect(throws: NetmapError.self) {
-          try Port("netmap:\(pair.first)@backend:name=packet", engine: engine)
+          try NetmapPort("netmap:\(pair.first)@backend:name=packet", engine: engine)
         }
         #expect(error?.code == .notPermitted)
         #expect(error?.description.contains("CAP_NET_RAW") == true)
@@ -143,7 +143,7 @@ import Testing
       let pair = try VethPair(mtu: 40_000)
       let engine = try EmbeddedEngine(interfaces: LinuxInterfaces(candidates: [PacketCandidate()]))
       let error = #expect(throws: NetmapError.self) {
-        try Port("netmap:\(pair.first)@backend:name=packet", engine: engine)
+        try NetmapPort("netmap:\(pair.first)@backend:name=packet", engine: engine)
       }
       #expect(error?.code == .invalidArgument)
       #expect(error?.description.contains("ip link set v0 mtu 32768") == true)

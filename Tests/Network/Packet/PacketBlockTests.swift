@@ -6,10 +6,10 @@ import Testing
 /// The receiving ring driver over blocks that the test fills: needs no rights and no interface.
 @Suite struct PacketBlockTests {
   private let blocks = FakeBlocks()
-  private let port: Port
+  private let port: NetmapPort
 
   init() throws {
-    port = try Port(
+    port = try NetmapPort(
       "netmap:fake", engine: EmbeddedEngine(interfaces: FakeInterfaces(backend: blocks)))
   }
 

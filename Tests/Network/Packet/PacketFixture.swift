@@ -6,8 +6,8 @@ import NetmapTestSupport
 struct PacketFixture {
   let pair: VethPair
   let engine: EmbeddedEngine
-  let sender: Port
-  let receiver: Port
+  let sender: NetmapPort
+  let receiver: NetmapPort
 
   init(
     queues: Int = 1, mtu: Int = 1500,
@@ -24,8 +24,8 @@ struct PacketFixture {
       interfaces: LinuxInterfaces(candidates: [
         PacketCandidate(ingressDropMethod: ingressDropMethod)
       ]))
-    sender = try Port("netmap:\(pair.first)@backend:name=packet", engine: engine)
-    receiver = try Port("netmap:\(pair.second)@backend:name=packet", engine: engine)
+    sender = try NetmapPort("netmap:\(pair.first)@backend:name=packet", engine: engine)
+    receiver = try NetmapPort("netmap:\(pair.second)@backend:name=packet", engine: engine)
   }
 
   /// Gives the host an address on the receiving end, which then takes what ``SampleFrames`` sends.
@@ -54,7 +54,7 @@ struct PacketFixture {
   }
 }
 
-extension Port {
+extension NetmapPort {
   /// Queues a packet on transmit ring `index`, in as many slots as it takes.
   ///
   /// - Returns: False when there is not enough room.

@@ -66,8 +66,8 @@ import Testing
     try NetworkNamespace.run {
       let pair = try VethPair(queues: 2)
       let engine = try EmbeddedEngine()
-      let sender = try Port("netmap:\(pair.first)-0@backend:name=packet", engine: engine)
-      let one = try Port("netmap:\(pair.second)-1@backend:name=packet", engine: engine)
+      let sender = try NetmapPort("netmap:\(pair.first)-0@backend:name=packet", engine: engine)
+      let one = try NetmapPort("netmap:\(pair.second)-1@backend:name=packet", engine: engine)
       for flow in 0..<16 {
         var frame = SampleFrames.datagram(port: 9000)
         frame[35] = UInt8(flow)
@@ -79,7 +79,7 @@ import Testing
         received += one.takePackets().count
       }
       #expect(received == 16)
-      let other = try Port("netmap:\(pair.second)-0@backend:name=packet", engine: engine)
+      let other = try NetmapPort("netmap:\(pair.second)-0@backend:name=packet", engine: engine)
       for flow in 0..<16 {
         var frame = SampleFrames.datagram(port: 9000)
         frame[35] = UInt8(flow)
@@ -177,8 +177,10 @@ import Testing
     try NetworkNamespace.run {
       let fixture = try PacketFixture()
       let others = try VethPair("w0", "w1")
-      let sender = try Port("netmap:\(others.first)@backend:name=packet", engine: fixture.engine)
-      let receiver = try Port("netmap:\(others.second)@backend:name=packet", engine: fixture.engine)
+      let sender = try NetmapPort(
+        "netmap:\(others.first)@backend:name=packet", engine: fixture.engine)
+      let receiver = try NetmapPort(
+        "netmap:\(others.second)@backend:name=packet", engine: fixture.engine)
       try NetworkNamespace.run("ip", "link", "set", "v1", "name", "renamed")
       let frame = SampleFrames.datagram(port: 9000)
       try fixture.send([frame])

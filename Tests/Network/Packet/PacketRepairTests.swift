@@ -5,14 +5,14 @@ import Testing
 /// Frames of a sender that leaves checksums and segmentation to its interface.
 @Suite(.serialized) struct PacketRepairTests {
   /// A host on the first end of a pair that has every offload, and a port on the other.
-  private static func offloadingHost() throws -> Port {
+  private static func offloadingHost() throws -> NetmapPort {
     _ = try VethPair()
     for command in [
       ["ethtool", "-K", "v0", "tx", "on", "sg", "on", "tso", "on", "gso", "on"],
       ["ethtool", "-K", "v0", "tx-udp-segmentation", "on"],
       ["ip", "address", "add", "10.0.0.1/24", "dev", "v0"],
     ] { _ = try TestProgram.output(of: command) }
-    return try Port("netmap:v1@backend:name=packet", engine: EmbeddedEngine())
+    return try NetmapPort("netmap:v1@backend:name=packet", engine: EmbeddedEngine())
   }
 
   @Test("a checksum that the sender left to the interface is finished")

@@ -4,7 +4,7 @@ import Netmap
 extension HostPeer {
   /// Sends batches of packets, with a pause in microseconds after each; with a count of 0, without
   /// end.
-  static func sendFlow(_ port: Port, sender: UInt64, count: UInt64, pause: UInt32) throws {
+  static func sendFlow(_ port: NetmapPort, sender: UInt64, count: UInt64, pause: UInt32) throws {
     say("ready")
     var number: UInt64 = 0
     while count == 0 || number < count {
@@ -28,7 +28,7 @@ extension HostPeer {
   /// Receives packets.
   ///
   /// Each must be undamaged, and have a higher number than its sender's previous packet.
-  static func receiveFlow(_ port: Port, count: UInt64) throws {
+  static func receiveFlow(_ port: NetmapPort, count: UInt64) throws {
     say("ready")
     var (received, missing) = (UInt64(0), UInt64(0))
     var last: [UInt64: UInt64] = [:]

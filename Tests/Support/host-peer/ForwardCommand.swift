@@ -3,7 +3,7 @@ import Netmap
 extension HostPeer {
   /// Forwards packets from one pipe to another in the same region, without end, at most `batch` at
   /// a time.
-  static func forward(_ source: Port, _ target: Port, batch: Int) throws {
+  static func forward(_ source: NetmapPort, _ target: NetmapPort, batch: Int) throws {
     guard source.sharesMemory(with: target) else { fail("the ports lie in two regions") }
     say("ready")
     while true {

@@ -11,7 +11,7 @@ import Synchronization
 extension HostPeer {
   /// Opens a port, and lets another program or a child process read it.
   static func handOver(_ way: String, _ name: String, count: String) throws {
-    let port = try Port(name, engine: HostEngine.shared)
+    let port = try NetmapPort(name, engine: HostEngine.shared)
     let token = try port.duplicateToken(survivesExec: way == "exec")
     switch way {
     case "exec":
@@ -106,7 +106,7 @@ extension HostPeer {
   /// Sends a packet after a while, from a process without free descriptors, which therefore cannot receive the
   /// doorbell of the sleeping receiver.
   static func sendStarved(_ name: String) throws {
-    let port = try Port(name, engine: HostEngine.shared)
+    let port = try NetmapPort(name, engine: HostEngine.shared)
     var limit = rlimit(rlim_cur: 256, rlim_max: 256)
     guard unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
       fail("setrlimit")

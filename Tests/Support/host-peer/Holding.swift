@@ -17,9 +17,10 @@ extension HostPeer {
     for number in 0..<pipes {
       let name = "netmap:h\(number)"
       items.append(
-        PollItem(try Port("\(name){1@conf:slots=64", engine: HostEngine.shared), for: .receive))
+        PollItem(
+          try NetmapPort("\(name){1@conf:slots=64", engine: HostEngine.shared), for: .receive))
       // Only the new thread uses the port from now on.
-      nonisolated(unsafe) let other = try Port("\(name)}1", engine: HostEngine.shared)
+      nonisolated(unsafe) let other = try NetmapPort("\(name)}1", engine: HostEngine.shared)
       try EngineThread.start(name) {
         _ = try? unsafe other.wait(for: .receive)
         fail("a wait ended")
@@ -48,11 +49,11 @@ extension HostPeer {
 
   /// Opens pipes until a request is refused or `count` pipes are open; keeps them open.
   static func openAll(_ name: String, _ count: Int) -> Never {
-    var ports: [Port] = []
+    var ports: [NetmapPort] = []
     do throws(NetmapError) {
       for number in 0..<count {
         ports.append(
-          try Port("netmap:\(name)\(number){1@conf:slots=64", engine: HostEngine.shared))
+          try NetmapPort("netmap:\(name)\(number){1@conf:slots=64", engine: HostEngine.shared))
       }
       say("opened \(ports.count)")
     } catch {
@@ -65,7 +66,7 @@ extension HostPeer {
   static func openLoop(_ name: String) throws -> Never {
     say("ready")
     while true {
-      if let port = try? Port("netmap:\(name){1@conf:slots=64", engine: HostEngine.shared) {
+      if let port = try? NetmapPort("netmap:\(name){1@conf:slots=64", engine: HostEngine.shared) {
         port.close()
       }
     }

@@ -47,49 +47,50 @@ struct HostPeer {
       switch arguments.count >= 2 ? arguments[1] : "" {
       case "send" where arguments.count >= 5:
         try send(
-          Port(arguments[2], engine: HostEngine.shared), sender: UInt64(arguments[3]) ?? 0,
+          NetmapPort(arguments[2], engine: HostEngine.shared), sender: UInt64(arguments[3]) ?? 0,
           count: UInt64(arguments[4]) ?? 0,
           batch: arguments.count > 5 ? Int(arguments[5]) ?? 64 : 64)
       case "receive" where arguments.count >= 4:
         try receive(
-          Port(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0,
+          NetmapPort(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0,
           ReceiveProgress(file: arguments.count > 4 ? arguments[4] : nil))
       case "listen" where arguments.count >= 3:
-        try receive(Port(arguments[2], engine: HostEngine.shared), count: 0, mayMissSome: true)
+        try receive(
+          NetmapPort(arguments[2], engine: HostEngine.shared), count: 0, mayMissSome: true)
       case "forward" where arguments.count >= 5:
         try forward(
-          Port(arguments[2], engine: HostEngine.shared),
-          Port(arguments[3], engine: HostEngine.shared), batch: Int(arguments[4]) ?? 64)
+          NetmapPort(arguments[2], engine: HostEngine.shared),
+          NetmapPort(arguments[3], engine: HostEngine.shared), batch: Int(arguments[4]) ?? 64)
       case "flow-send" where arguments.count >= 6:
         try sendFlow(
-          Port(arguments[2], engine: HostEngine.shared), sender: UInt64(arguments[3]) ?? 0,
+          NetmapPort(arguments[2], engine: HostEngine.shared), sender: UInt64(arguments[3]) ?? 0,
           count: UInt64(arguments[4]) ?? 0, pause: UInt32(arguments[5]) ?? 0)
       case "flow-receive" where arguments.count >= 4:
         try receiveFlow(
-          Port(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0)
+          NetmapPort(arguments[2], engine: HostEngine.shared), count: UInt64(arguments[3]) ?? 0)
       case "send-all" where arguments.count >= 6:
-        let port = try Port(arguments[2], engine: HostEngine.shared)
+        let port = try NetmapPort(arguments[2], engine: HostEngine.shared)
         try send(
           port, sender: UInt64(arguments[3]) ?? 0, count: UInt64(arguments[4]) ?? 0,
           batch: Int(arguments[5]) ?? 64, waitsForRoom: true)
       case "station-send" where arguments.count >= 8:
         try sendToStations(
-          Port(arguments[2], engine: HostEngine.shared), own: UInt8(arguments[3]) ?? 0,
+          NetmapPort(arguments[2], engine: HostEngine.shared), own: UInt8(arguments[3]) ?? 0,
           targets: arguments[4].split(separator: ",").compactMap { UInt8($0) },
           incarnation: UInt64(arguments[5]) ?? 0, board: Board(file: arguments[6]),
           pause: UInt32(arguments[7]) ?? 0)
       case "station-listen" where arguments.count >= 5:
         try listenAsStation(
-          Port(arguments[2], engine: HostEngine.shared), own: UInt8(arguments[3]) ?? 0,
+          NetmapPort(arguments[2], engine: HostEngine.shared), own: UInt8(arguments[3]) ?? 0,
           board: Board(file: arguments[4]))
       case "station-flap" where arguments.count >= 6:
         try flap(
           [
-            Port(arguments[2], engine: HostEngine.shared),
-            Port(arguments[3], engine: HostEngine.shared),
+            NetmapPort(arguments[2], engine: HostEngine.shared),
+            NetmapPort(arguments[3], engine: HostEngine.shared),
           ], own: UInt8(arguments[4]) ?? 0, count: Int(arguments[5]) ?? 0)
       case "hold" where arguments.count >= 3:
-        let port = try Port(arguments[2], engine: HostEngine.shared)
+        let port = try NetmapPort(arguments[2], engine: HostEngine.shared)
         say("ready: \(port.backend?.description ?? "no backend")")
         while true { pause() }
       case "hold-in" where arguments.count >= 4: try hold(arguments[3], in: arguments[2])
@@ -127,7 +128,7 @@ struct HostPeer {
   }
 
   static func send(
-    _ port: Port, sender: UInt64, count: UInt64, batch: Int, waitsForRoom: Bool = false
+    _ port: NetmapPort, sender: UInt64, count: UInt64, batch: Int, waitsForRoom: Bool = false
   ) throws {
     say("ready")
     var number: UInt64 = 0
@@ -155,7 +156,7 @@ struct HostPeer {
   }
 
   static func receive(
-    _ port: Port, count: UInt64, _ progress: ReceiveProgress = ReceiveProgress(file: nil),
+    _ port: NetmapPort, count: UInt64, _ progress: ReceiveProgress = ReceiveProgress(file: nil),
     mayMissSome: Bool = false
   ) throws {
     say("ready")
@@ -192,8 +193,8 @@ struct HostPeer {
   /// Opens and closes an exclusive port, and checks that a second open fails each time.
   static func reopen(_ name: String, count: Int) throws {
     for _ in 0..<count {
-      let port = try Port(name, engine: HostEngine.shared)
-      if (try? Port(name, engine: HostEngine.shared)) != nil { fail("opened twice") }
+      let port = try NetmapPort(name, engine: HostEngine.shared)
+      if (try? NetmapPort(name, engine: HostEngine.shared)) != nil { fail("opened twice") }
       port.close()
     }
     say("reopened \(count)")
@@ -203,7 +204,7 @@ struct HostPeer {
   static func forkEmbedded() throws {
     let engine = try EmbeddedEngine()
     let (a, b) = (
-      try Port("netmap:p{1", engine: engine), try Port("netmap:p}1", engine: engine)
+      try NetmapPort("netmap:p{1", engine: engine), try NetmapPort("netmap:p}1", engine: engine)
     )
     let child = clinux_fork()
     if child == 0 {

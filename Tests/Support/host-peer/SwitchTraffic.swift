@@ -19,7 +19,8 @@ extension HostPeer {
   ///   - pause: Microseconds after each batch.
   /// - Throws: The errors of the port's calls.
   static func sendToStations(
-    _ port: Port, own: UInt8, targets: [UInt8], incarnation: UInt64, board: Board, pause: UInt32
+    _ port: NetmapPort, own: UInt8, targets: [UInt8], incarnation: UInt64, board: Board,
+    pause: UInt32
   ) throws {
     var numbers = [UInt64](repeating: incarnation << 32, count: 256)
     var (next, sent) = (0, UInt64(0))
@@ -61,7 +62,7 @@ extension HostPeer {
   }
 
   /// Discards received broadcasts.
-  private static func dropReceived(_ port: Port) throws {
+  private static func dropReceived(_ port: NetmapPort) throws {
     try port.sync(.receive)
     var ring = port.receiveRing(0)
     ring.skip()
@@ -71,7 +72,7 @@ extension HostPeer {
   ///
   /// Each packet must be undamaged, addressed to this station, and have a higher number than its sender's
   /// previous packet.
-  static func listenAsStation(_ port: Port, own: UInt8, board: Board) throws {
+  static func listenAsStation(_ port: NetmapPort, own: UInt8, board: Board) throws {
     try announce(port, own)
     say("ready")
     var last = [UInt64](repeating: 0, count: 65_536)
@@ -100,7 +101,7 @@ extension HostPeer {
 
   /// Sends from 2^20 random addresses, and from the station's address alternately on its own and another
   /// station's port.
-  static func flap(_ ports: [Port], own: UInt8, count: Int) throws {
+  static func flap(_ ports: [NetmapPort], own: UInt8, count: Int) throws {
     say("ready")
     var state: UInt64 = 0x9e37_79b9
     var sent = 0
@@ -132,7 +133,7 @@ extension HostPeer {
   }
 
   /// Lets the switch learn the station's address from a frame of 61 bytes, which no counter includes.
-  private static func announce(_ port: Port, _ own: UInt8) throws {
+  private static func announce(_ port: NetmapPort, _ own: UInt8) throws {
     port.inject(StationContent.announcement(own))
     try port.sync(.transmit)
   }

@@ -45,7 +45,7 @@ enum BellAttacks {
 
   /// Exchanges packets with the process at the other end of its pipe.
   static func honest(_ name: String, _ count: Int) throws {
-    let port = try Port(name, engine: HostEngine.shared)
+    let port = try NetmapPort(name, engine: HostEngine.shared)
     HostilePeer.say("ready")
     for _ in 0..<count {
       _ = port.inject([1, 2, 3])

@@ -49,7 +49,7 @@ enum Bystanding {
   }
 
   static func send(_ name: String, _ path: String) throws {
-    let (port, board) = (try Port(name, engine: HostEngine.shared), try BystanderBoard(path))
+    let (port, board) = (try NetmapPort(name, engine: HostEngine.shared), try BystanderBoard(path))
     HostilePeer.say("ready")
     var number: UInt64 = 0
     while !board.isStopping {
@@ -64,7 +64,7 @@ enum Bystanding {
   }
 
   static func receive(_ name: String, _ path: String) throws {
-    let (port, board) = (try Port(name, engine: HostEngine.shared), try BystanderBoard(path))
+    let (port, board) = (try NetmapPort(name, engine: HostEngine.shared), try BystanderBoard(path))
     HostilePeer.say("ready")
     var number: UInt64 = 0
     while true {

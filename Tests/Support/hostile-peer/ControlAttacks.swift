@@ -180,7 +180,7 @@ enum ControlAttacks {
 
   /// Opens and closes a port `count` times, as a normal client does.
   static func reopen(_ name: String, _ count: Int) throws {
-    for _ in 0..<count { try Port(name, engine: HostEngine.shared).close() }
+    for _ in 0..<count { try NetmapPort(name, engine: HostEngine.shared).close() }
     HostilePeer.say("reopened \(count)")
   }
 

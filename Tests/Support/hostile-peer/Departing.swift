@@ -40,9 +40,9 @@ enum Departing {
       let (leaver, memory) = try open("\(vale):x\(round)", client)
       _ = try client.neighbours()
       // The worker maps the ports that exist when it opens its end.
-      let served = try Port("\(vale):r\(round)/i", engine: HostEngine.shared)
+      let served = try NetmapPort("\(vale):r\(round)/i", engine: HostEngine.shared)
       guard let target = try client.neighbours().last else { throw AttackError("no neighbour") }
-      let sender = try Port("\(vale):s\(round)", engine: HostEngine.shared)
+      let sender = try NetmapPort("\(vale):s\(round)", engine: HostEngine.shared)
       let waiting = unsafe try words(leaver.segment, leaver.region, .transmit)
       let receiving = unsafe try words(target.segment, target.region, .receive)
       // The worker returns the first slots together with the packets after them.
@@ -93,7 +93,7 @@ enum Departing {
       mapping: SharedMemory(mapping: client.files[0].descriptor, readOnly: true))
     let (first, _) = try open("\(vale):first", client)
     _ = try client.neighbours()
-    let served = try Port("\(vale):r/i", engine: HostEngine.shared)
+    let served = try NetmapPort("\(vale):r/i", engine: HostEngine.shared)
     guard let target = try client.neighbours().last else { throw AttackError("no neighbour") }
     var tag = client.tag
     if let process = Int32(holder) {

@@ -184,7 +184,7 @@ enum Scribbling {
         "0.t.#ptr=\(address),0.t.#len=64,0.t.#flags=\(NS_INDIRECT)", neighbour.segment,
         neighbour.region)
     }
-    let ear = try Port(receiver, engine: HostEngine.shared)
+    let ear = try NetmapPort(receiver, engine: HostEngine.shared)
     HostilePeer.say("ready")
     try start(slots, threads: 1)
     while true {
@@ -210,7 +210,7 @@ enum Scribbling {
   ///     0 for none.
   /// - Throws: ``NetmapError`` when there is no such port.
   static func victim(_ name: String, header: Int) throws {
-    let port = try Port(name, engine: HostEngine.shared)
+    let port = try NetmapPort(name, engine: HostEngine.shared)
     if header > 0 { try port.setVirtioNetHeader(header) }
     var frame: [UInt8] = [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 9, 0x88, 0xb5]
     frame += [UInt8](repeating: 7, count: 1400)

@@ -35,7 +35,7 @@ enum Stepping {
   /// Opens a port, stops, performs one operation, and stops again.
   static func child(_ operation: String) throws {
     let words = operation.split(separator: ",").map(String.init)
-    let port = try Port(words[1], engine: HostEngine.shared)
+    let port = try NetmapPort(words[1], engine: HostEngine.shared)
     if words[0] == "forward" { return try forward(port, to: words[2]) }
     if words[0] == "transmit" {
       for number in 0..<3 as Range<UInt8> { port.inject(frame(from: 0x77, number)) }
@@ -52,8 +52,8 @@ enum Stepping {
   }
 
   /// Stops, forwards the packets that have arrived, without a sync, and stops again.
-  private static func forward(_ source: Port, to name: String) throws {
-    let target = try Port(name, engine: HostEngine.shared)
+  private static func forward(_ source: NetmapPort, to name: String) throws {
+    let target = try NetmapPort(name, engine: HostEngine.shared)
     guard source.sharesMemory(with: target) else {
       HostilePeer.fail("the ports lie in two regions")
     }

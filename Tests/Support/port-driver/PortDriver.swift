@@ -21,20 +21,21 @@ struct PortDriver {
     do {
       switch arguments[1] {
       case "hold":
-        let port = try Port(arguments[2])
+        let port = try NetmapPort(arguments[2])
         say("ready: \(port.backend?.description ?? "no backend")")
         while true { _ = try port.wait(for: .receive); port.receiveRing(0).discardAll() }
       case "send":
         try send(
-          try Port(arguments[2]), seconds: number(3, 1), length: number(4, 60),
+          try NetmapPort(arguments[2]), seconds: number(3, 1), length: number(4, 60),
           batch: number(5, 64))
       case "receive":
-        try receive(try Port(arguments[2]), seconds: number(3, 1))
+        try receive(try NetmapPort(arguments[2]), seconds: number(3, 1))
       case "forward":
-        try forward(try Port(arguments[2]), try Port(arguments[3]), seconds: number(4, 1))
+        try forward(
+          try NetmapPort(arguments[2]), try NetmapPort(arguments[3]), seconds: number(4, 1))
       case "churn":
         say("ready")
-        for _ in 0..<number(3, .max) { try churn(try Port(arguments[2])) }
+        for _ in 0..<number(3, .max) { try churn(try NetmapPort(arguments[2])) }
       default:
         fail("unknown command \(arguments[1])")
       }
@@ -43,7 +44,7 @@ struct PortDriver {
     }
   }
 
-  static func send(_ port: Port, seconds: Int, length: Int, batch: Int) throws {
+  static func send(_ port: NetmapPort, seconds: Int, length: Int, batch: Int) throws {
     say("ready: \(port.backend?.description ?? "")")
     prepare(port, length)
     let clock = ContinuousClock()
@@ -64,7 +65,7 @@ struct PortDriver {
   }
 
   /// Writes a frame with an experimental EtherType into every buffer of the ring.
-  static func prepare(_ port: Port, _ length: Int) {
+  static func prepare(_ port: NetmapPort, _ length: Int) {
     var ring = port.transmitRing(0)
     while ring.append(
       length: length,
@@ -76,7 +77,7 @@ struct PortDriver {
     {}
   }
 
-  static func receive(_ port: Port, seconds: Int) throws {
+  static func receive(_ port: NetmapPort, seconds: Int) throws {
     say("ready: \(port.backend?.description ?? "")")
     let clock = ContinuousClock()
     let end = clock.now + .seconds(seconds)
@@ -91,7 +92,7 @@ struct PortDriver {
     report("received", port.statistics.receive, seconds)
   }
 
-  static func forward(_ source: Port, _ target: Port, seconds: Int) throws {
+  static func forward(_ source: NetmapPort, _ target: NetmapPort, seconds: Int) throws {
     say("ready: \(source.backend?.description ?? "")")
     let clock = ContinuousClock()
     let end = clock.now + .seconds(seconds)
@@ -106,7 +107,7 @@ struct PortDriver {
   }
 
   /// Moves packets in both directions for some milliseconds, then closes the port.
-  static func churn(_ port: Port) throws {
+  static func churn(_ port: NetmapPort) throws {
     prepare(port, 60)
     for _ in 0..<5 {
       try port.wait(for: .receive, timeout: .milliseconds(1))

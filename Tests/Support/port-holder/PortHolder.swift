@@ -12,7 +12,7 @@ struct PortHolder {
       let candidate = PacketCandidate(
         ingressDropMethod: arguments.dropFirst(2).contains("clsact") ? .clsact : .automatic)
       let engine = try EmbeddedEngine(interfaces: LinuxInterfaces(candidates: [candidate]))
-      let port = try Port(arguments[1], engine: engine)
+      let port = try NetmapPort(arguments[1], engine: engine)
       // Standard output may be a pipe, where print() would not write before its buffer is full.
       _ = unsafe write(1, "open\n", 5)
       while true { try port.wait(for: .receive); _ = port.name }

@@ -14,7 +14,7 @@ func measureNull(
           try PortName("bench"), selection: .null, memoryID: 1,
           conf: RingGeometryHints(
             transmitSlots: 64, receiveSlots: 64, transmitRings: 1, receiveRings: 1))
-        let port = try Port(specification, engine: EmbeddedEngine())
+        let port = try NetmapPort(specification, engine: EmbeddedEngine())
         control.waitForStart()
         let start = monotonicNanoseconds()
         var syncs: UInt64 = 0

@@ -30,9 +30,9 @@ func measurePingPong(
     isOnSwitch
     ? ("vale\(getpid()):ping", "vale\(getpid()):pong")
     : ("netmap:bench.\(getpid()){1", "netmap:bench.\(getpid())}1")
-  let port: Port
+  let port: NetmapPort
   do throws(NetmapError) {
-    port = try Port(names.0, engine: HostEngine.shared)
+    port = try NetmapPort(names.0, engine: HostEngine.shared)
   } catch {
     throw BenchError("\(error)", isUnavailable: true)
   }
@@ -57,13 +57,14 @@ func measurePingPong(
 
 /// One end of the pipe, or one of the two stations on the switch.
 private struct PingPongEnd: ~Copyable {
-  private let port: Port
+  private let port: NetmapPort
   private let station: Int
   private let isOnSwitch: Bool
   private let sleeps: Bool
 
   init(_ name: String, station: Int, sleeps: Bool) throws(BenchError) {
-    port = try measuring { () throws(NetmapError) in try Port(name, engine: HostEngine.shared) }
+    port = try measuring { () throws(NetmapError) in try NetmapPort(name, engine: HostEngine.shared)
+    }
     self.station = station
     isOnSwitch = name.hasPrefix("vale")
     self.sleeps = sleeps

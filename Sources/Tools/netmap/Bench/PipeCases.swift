@@ -35,7 +35,7 @@ func measurePipeTwoThreads<P: Payload>(
   let sender = try PinnedThread(on: cpus.0) { () throws(BenchError) -> EndReport in
     try control.stoppingOnError { () throws(BenchError) in
       try measuring { () throws(NetmapError) in
-        let port = try Port("netmap:bench{1", engine: engine)
+        let port = try NetmapPort("netmap:bench{1", engine: engine)
         var progress = Progress()
         control.waitForStart()
         try PipeLoops<P>.send(port, batch: batch, upTo: limit, control, &progress)
@@ -83,7 +83,7 @@ func receivePipe<P: Payload>(
   return try PinnedThread(on: cpu) { () throws(BenchError) -> EndReport in
     try control.stoppingOnError { () throws(BenchError) in
       try measuring { () throws(NetmapError) in
-        let port = try Port(name, engine: engine)
+        let port = try NetmapPort(name, engine: engine)
         var (progress, payload) = (Progress(), P())
         control.waitForStart()
         try PipeLoops.receive(
@@ -111,8 +111,8 @@ func measurePipeOneThread<P: Payload>(
   let worker = try PinnedThread(on: cpu) { () throws(BenchError) -> EndReport in
     try control.stoppingOnError { () throws(BenchError) in
       try measuring { () throws(NetmapError) in
-        let first = try Port("netmap:bench{1", engine: engine)
-        let second = try Port("netmap:bench}1", engine: engine)
+        let first = try NetmapPort("netmap:bench{1", engine: engine)
+        let second = try NetmapPort("netmap:bench}1", engine: engine)
         var (progress, payload) = (Progress(), P())
         control.waitForStart()
         try PipeLoops.sendAndReceive(
@@ -160,7 +160,7 @@ struct EndReport: Sendable {
   var systemCalls: UInt64
 
   init(
-    _ port: Port, _ progress: Progress, measured: UInt64, nanoseconds: UInt64,
+    _ port: NetmapPort, _ progress: Progress, measured: UInt64, nanoseconds: UInt64,
     firstMismatch: UInt64?, digest: UInt64
   ) {
     self.progress = progress

@@ -21,7 +21,8 @@ enum PipeLoops<P: Payload> {
   /// Sends as fast as possible, until `limit` packets are sent or the measurement has stopped.
   @inline(never)
   static func send(
-    _ port: Port, batch: Int, upTo limit: UInt64, _ control: Control, _ progress: inout Progress
+    _ port: NetmapPort, batch: Int, upTo limit: UInt64, _ control: Control,
+    _ progress: inout Progress
   ) throws(NetmapError) {
     var sent = progress.packets
     var idle = 0
@@ -38,7 +39,8 @@ enum PipeLoops<P: Payload> {
   /// Receives as fast as possible, until `limit` packets have arrived or the measurement leaves `phase`.
   @inline(never)
   static func receive(
-    _ port: Port, batch: Int, upTo limit: UInt64, _ control: Control, during phase: Control.Phase,
+    _ port: NetmapPort, batch: Int, upTo limit: UInt64, _ control: Control,
+    during phase: Control.Phase,
     _ progress: inout Progress, _ payload: inout P
   ) throws(NetmapError) {
     var received = progress.packets
@@ -60,7 +62,7 @@ enum PipeLoops<P: Payload> {
   /// `progress` counts received packets. The loop ends if a sent packet does not arrive.
   @inline(never)
   static func sendAndReceive(
-    _ first: Port, _ second: Port, batch: Int, upTo limit: UInt64, _ control: Control,
+    _ first: NetmapPort, _ second: NetmapPort, batch: Int, upTo limit: UInt64, _ control: Control,
     during phase: Control.Phase, _ progress: inout Progress, _ payload: inout P
   ) throws(NetmapError) {
     var sent = progress.packets
@@ -81,7 +83,8 @@ enum PipeLoops<P: Payload> {
 
   /// Fills up to `batch` free slots with the packets from number `sent` on.
   @inline(__always)
-  private static func fill(_ port: Port, _ batch: Int, _ sent: UInt64, _ limit: UInt64) -> Int {
+  private static func fill(_ port: NetmapPort, _ batch: Int, _ sent: UInt64, _ limit: UInt64) -> Int
+  {
     var ring = port.transmitRing(0)
     let count = min(batch, Int(clamping: limit &- sent))
     return ring.append(upTo: count, length: testFrameBytes) { number, bytes in
@@ -92,7 +95,7 @@ enum PipeLoops<P: Payload> {
   /// Takes up to `batch` packets; the first should have the number `received`.
   @inline(__always)
   private static func drain(
-    _ port: Port, _ batch: Int, _ received: UInt64, _ payload: inout P
+    _ port: NetmapPort, _ batch: Int, _ received: UInt64, _ payload: inout P
   ) -> Int {
     var ring = port.receiveRing(0)
     var sequence = received

@@ -14,7 +14,7 @@ func measurePipeTwoProcesses<P: Payload>(
   let pipe = "netmap:bench.\(getpid())"
   do throws(NetmapError) {
     // Also starts the daemon, before the measurement.
-    _ = try Port("\(pipe)}1", engine: HostEngine.shared)
+    _ = try NetmapPort("\(pipe)}1", engine: HostEngine.shared)
   } catch {
     throw BenchError("\(error)", isUnavailable: true)
   }
@@ -96,7 +96,7 @@ struct BenchSender: ParsableCommand {
     let sender = try PinnedThread(on: cpu) { [port, batch, packets] () throws(BenchError) -> Void in
       try control.stoppingOnError { () throws(BenchError) in
         try measuring { () throws(NetmapError) in
-          let port = try Port(port, engine: HostEngine.shared)
+          let port = try NetmapPort(port, engine: HostEngine.shared)
           var progress = Progress()
           control.waitForStart()
           try PipeLoops<P>.send(port, batch: batch, upTo: packets, control, &progress)

@@ -146,11 +146,11 @@ private func play<P: Player>(
 
 /// Plays over a pipe: a packet wakes the other player.
 private struct PipePlayer: Player {
-  private let port: Port
+  private let port: NetmapPort
 
   init(_ engine: EmbeddedEngine, _ role: Role) throws(BenchError) {
     port = try measuring { () throws(NetmapError) in
-      try Port(role == .first ? "netmap:bench{1" : "netmap:bench}1", engine: engine)
+      try NetmapPort(role == .first ? "netmap:bench{1" : "netmap:bench}1", engine: engine)
     }
   }
 

@@ -29,8 +29,8 @@ struct PortApplication: MeasuredApplication {
 
   private static func open(
     _ interface: String, _ suffix: String, _ traffic: Traffic, _ engine: EmbeddedEngine
-  ) throws(NetmapError) -> Port {
-    try Port("netmap:\(interface)/\(suffix)\(traffic.backend.option)", engine: engine)
+  ) throws(NetmapError) -> NetmapPort {
+    try NetmapPort("netmap:\(interface)/\(suffix)\(traffic.backend.option)", engine: engine)
   }
 
   private static func transmit(
@@ -43,7 +43,8 @@ struct PortApplication: MeasuredApplication {
       defer { if let onSwitch { _ = try? engine.switches.detach(onSwitch) } }
       let port =
         try onSwitch == nil
-        ? open(testbed.interfaces[0], "T", traffic, engine) : Port("vale0:sender", engine: engine)
+        ? open(testbed.interfaces[0], "T", traffic, engine)
+        : NetmapPort("vale0:sender", engine: engine)
       let frame = EthernetFrame.udp(length: measurement.frameBytes)
       var packets: UInt64 = 0
       control.waitForStart()
@@ -126,7 +127,7 @@ struct PortApplication: MeasuredApplication {
     let systemCalls: UInt64
     let time: UInt64
 
-    init(_ packets: UInt64, _ ports: [Port]) {
+    init(_ packets: UInt64, _ ports: [NetmapPort]) {
       self.packets = packets
       systemCalls = ports.reduce(0) { $0 &+ $1.statistics.systemCalls }
       time = monotonicNanoseconds()

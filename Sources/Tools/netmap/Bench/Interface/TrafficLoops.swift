@@ -15,7 +15,7 @@ enum TrafficLoops {
   /// During warm-up it writes every frame; after that the buffers keep their contents.
   @inline(never)
   static func transmit(
-    _ port: Port, batch: Int, _ frame: [UInt8], _ control: Control, _ packets: inout UInt64,
+    _ port: NetmapPort, batch: Int, _ frame: [UInt8], _ control: Control, _ packets: inout UInt64,
     rounds: Int
   ) throws(NetmapError) {
     let isWriting = control.isIn(.warming)
@@ -44,7 +44,7 @@ enum TrafficLoops {
   /// Receives as fast as possible, until the measurement leaves `phase`.
   @inline(never)
   static func receive(
-    _ port: Port, batch: Int, _ control: Control, during phase: Control.Phase,
+    _ port: NetmapPort, batch: Int, _ control: Control, during phase: Control.Phase,
     _ packets: inout UInt64, _ bytes: inout UInt64
   ) throws(NetmapError) {
     var (received, sum) = (packets, bytes)
@@ -66,7 +66,7 @@ enum TrafficLoops {
   /// On a busy machine this thread may not have run since the sender's last packet: packets that still wait are
   /// neither received nor lost.
   static func receiveRest(
-    _ port: Port, _ packets: inout UInt64, _ bytes: inout UInt64
+    _ port: NetmapPort, _ packets: inout UInt64, _ bytes: inout UInt64
   ) throws(NetmapError) {
     let end = monotonicNanoseconds() + 10_000_000_000
     // Longer than the kernel keeps a block that is not full.
@@ -82,7 +82,8 @@ enum TrafficLoops {
   /// Forwards packets by swapping buffers, until the measurement leaves `phase`.
   @inline(never)
   static func forward(
-    _ source: Port, _ target: Port, batch: Int, _ control: Control, during phase: Control.Phase,
+    _ source: NetmapPort, _ target: NetmapPort, batch: Int, _ control: Control,
+    during phase: Control.Phase,
     _ packets: inout UInt64
   ) throws(NetmapError) {
     var moved = packets

@@ -80,7 +80,7 @@ final class TrafficTestbed: Sendable {
         try control.stoppingOnError { () throws(BenchError) in
           try measuring { () throws(NetmapError) in
             // The same sender for every backend, so that results are comparable.
-            let port = try Port(
+            let port = try NetmapPort(
               "netmap:source0/T\(Traffic.Backend.xdpCopy.option)", engine: EmbeddedEngine())
             let frame = EthernetFrame.udp(length: measurement.frameBytes)
             control.waitForStart()

@@ -17,10 +17,10 @@ final class ValeTestbed: @unchecked Sendable {
   private let batch: Int
   private let length: Int
   private let fragments: Int
-  private let senders: [Port]
-  private let receivers: [Port]
+  private let senders: [NetmapPort]
+  private let receivers: [NetmapPort]
   /// Idle ports, which receive every broadcast.
-  private let others: [Port]
+  private let others: [NetmapPort]
 
   /// Opens the ports, lets the switch learn the receivers' addresses, and fills every transmit buffer.
   ///
@@ -39,10 +39,10 @@ final class ValeTestbed: @unchecked Sendable {
     self.batch = batch
     fragments = max(1, (shape.packetBytes ?? 0) / 2048)
     length = shape.packetBytes == nil ? frameBytes : 2048
-    func ports(_ name: String, _ count: Int) throws(NetmapError) -> [Port] {
-      var result: [Port] = []
+    func ports(_ name: String, _ count: Int) throws(NetmapError) -> [NetmapPort] {
+      var result: [NetmapPort] = []
       for number in 0..<count {
-        result.append(try Port("\(prefix)\(name)\(number)", engine: engine))
+        result.append(try NetmapPort("\(prefix)\(name)\(number)", engine: engine))
       }
       return result
     }
@@ -61,14 +61,14 @@ final class ValeTestbed: @unchecked Sendable {
     }
   }
 
-  private func announce(_ port: Port, _ address: UInt64) throws(NetmapError) {
+  private func announce(_ port: NetmapPort, _ address: UInt64) throws(NetmapError) {
     var ring = port.transmitRing(0)
     ring.append(length: 60) { ValeFrame.write(ValeFrame.broadcast, address, to: &$0) }
     try port.sync(.transmit)
   }
 
   /// Writes the addresses into every buffer, in two rounds because one slot always stays empty.
-  private func prepare(_ port: Port, _ number: Int) throws(NetmapError) {
+  private func prepare(_ port: NetmapPort, _ number: Int) throws(NetmapError) {
     let target = shape.isBroadcast ? ValeFrame.broadcast : ValeFrame.address(0)
     for _ in 0..<2 {
       var ring = port.transmitRing(0)
@@ -80,7 +80,7 @@ final class ValeTestbed: @unchecked Sendable {
     }
   }
 
-  private func drain(_ port: Port) throws(NetmapError) {
+  private func drain(_ port: NetmapPort) throws(NetmapError) {
     guard shape.isRead else { return }
     try port.sync(.receive)
     var ring = port.receiveRing(0)
@@ -100,7 +100,7 @@ final class ValeTestbed: @unchecked Sendable {
   }
 
   @inline(__always)
-  private func fill(_ port: Port) {
+  private func fill(_ port: NetmapPort) {
     var ring = port.transmitRing(0)
     if fragments == 1 {
       ring.append(upTo: batch, length: length)
@@ -134,7 +134,7 @@ final class ValeTestbed: @unchecked Sendable {
   }
 
   @inline(__always)
-  private func take(_ port: Port) throws(NetmapError) -> UInt64 {
+  private func take(_ port: NetmapPort) throws(NetmapError) -> UInt64 {
     try port.sync(.receive)
     var ring = port.receiveRing(0)
     var packets: UInt64 = 0

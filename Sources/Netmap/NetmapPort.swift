@@ -7,7 +7,7 @@ internal import NetmapLinuxSetup
 /// An open netmap port: rings of packet buffers shared with the peer.
 ///
 /// ```swift
-/// let port = try Port("netmap:a{1")
+/// let port = try NetmapPort("netmap:a{1")
 /// while true {
 ///   try port.wait(for: .receive)
 ///   var ring = port.receiveRing(0)
@@ -20,12 +20,12 @@ internal import NetmapLinuxSetup
 /// head to the engine. Sending mirrors this: filling slots moves the head of a transmit ring, and the next sync
 /// sends those slots.
 ///
-/// Only one thread at a time uses a port, which the compiler checks (`Port` is not `Sendable`). To use the
+/// Only one thread at a time uses a port, which the compiler checks (`NetmapPort` is not `Sendable`). To use the
 /// rings of one port from several threads, open the port several times, each time with its own ring
 /// (`netmap:a{1-0`, `netmap:a{1-1`). The memory stays mapped for the lifetime of the port object; the binding
 /// ends with ``close()`` or with the object.
 @safe
-public final class Port {
+public final class NetmapPort {
   let binding: PortBinding
   /// Answers control requests about the port.
   let provider: any BindingProvider
@@ -194,7 +194,7 @@ public final class Port {
   }
 }
 
-extension Port {
+extension NetmapPort {
   /// The port's name without `netmap:`, such as `a{1`.
   public var name: String { registration.name.rawValue }
 
@@ -227,7 +227,7 @@ extension Port {
   /// Whether the two ports can swap buffers, so that ``ReceiveRing/forward(to:limit:_:)`` copies no packet.
   ///
   /// True for ports in one region of one engine, however they were opened.
-  public func sharesMemory(with other: Port) -> Bool {
+  public func sharesMemory(with other: NetmapPort) -> Bool {
     mapped.region.identity == other.mapped.region.identity
   }
 
@@ -277,7 +277,7 @@ extension Port {
   }
 }
 
-extension Port {
+extension NetmapPort {
   /// Sends the packets in the transmit rings, or makes arrived packets visible in the receive rings.
   ///
   /// This is netmap(4)'s `NIOCTXSYNC` or `NIOCRXSYNC` for all rings of one direction of this binding. Never
