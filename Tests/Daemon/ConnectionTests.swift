@@ -111,6 +111,34 @@ struct ConnectionTests {
     holder.kill(SIGKILL)
   }
 
+  @Test("ports that a process closed and forgot right before its connection ended are not kept")
+  func forgottenBeforeHangUp() throws {
+    let fixture = try DaemonFixture()
+    let watcher = try fixture.engine()
+    let serving = try #require(fixture.serving)
+    // The peer has not said that it is gone, so the daemon keeps the ports that it has not forgotten.
+    let peer = try RawPeer(fixture)
+    let tokens = try (0..<8).map { number in
+      let token = try peer.connect()
+      #expect(try peer.register("last\(number){1", on: token) == nil)
+      return token
+    }
+    let bindings = try fixture.engine().check().bindings
+    #expect(bindings == 8)
+    // The daemon finds the end of the ports and the end of the connection at the same time.
+    kill(serving, SIGSTOP)
+    for token in tokens { token.close() }
+    for number in UInt64(0)..<64 {
+      try peer.mailbox.send(Message.bytes(.forget) { $0.put(number) })
+    }
+    peer.mailbox.close()
+    kill(serving, SIGCONT)
+    try expectSoon("the end of the ports") {
+      let check = try watcher.check()
+      return check.bindings == 0 && check.kept == 0
+    }
+  }
+
   @Test("a mailbox that hung up is not looked at again, whoever has a copy of it")
   func keptMailboxes() throws {
     let fixture = try DaemonFixture()

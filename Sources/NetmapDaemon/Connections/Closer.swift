@@ -29,10 +29,30 @@ final class Closer: Sendable {
   }
 
   private struct Queue {
-    var jobs: [Job] = []
+    private var jobs: [Job] = []
+    /// The place in `jobs` of the job that is next.
+    private var place = 0
     /// The threads that work on the queue or are about to, each with the time at which its current
     /// job began; 0 before the first.
     var workers: [UInt64: UInt64] = [:]
+
+    /// The number of jobs that have not begun.
+    var count: Int { jobs.count - place }
+
+    mutating func append(_ job: Job) { jobs.append(job) }
+
+    /// Takes the oldest job, so that no job waits for ever behind newer ones.
+    mutating func takeFirst() -> Job? {
+      guard place < jobs.count else { return nil }
+      defer {
+        place += 1
+        if place == jobs.count || place >= 1024 {
+          jobs.removeFirst(place)
+          place = 0
+        }
+      }
+      return jobs[place]
+    }
   }
 
   private struct State {
@@ -69,7 +89,7 @@ final class Closer: Sendable {
   func release(_ file: CInt, for user: UInt32) { put(.release(file), for: user) }
 
   /// The number of a user's jobs that have not begun.
-  func backlog(of user: UInt32) -> Int { state.withLock { $0.queues[user]?.jobs.count ?? 0 } }
+  func backlog(of user: UInt32) -> Int { state.withLock { $0.queues[user]?.count ?? 0 } }
 
   /// Runs `body` on a closer thread.
   ///
@@ -80,7 +100,7 @@ final class Closer: Sendable {
 
   private func put(_ job: Job, for user: UInt32) {
     let (isWanted, starts) = state.withLock { state -> (Bool, Bool) in
-      state.queues[user, default: Queue()].jobs.append(job)
+      state.queues[user, default: Queue()].append(job)
       let busy = state.queues[user]?.workers.count ?? 0
       let asked = state.wanted.count { $0 == user }
       let isWanted = busy + asked < Self.threadsPerUser
@@ -124,7 +144,7 @@ final class Closer: Sendable {
     return state.withLock { state in
       state.queues.values.allSatisfy { queue in
         let isStuck = queue.workers.values.allSatisfy { $0 != 0 && now >= $0 + Self.patience }
-        return isStuck && (queue.jobs.isEmpty || !queue.workers.isEmpty)
+        return isStuck && (queue.count == 0 || !queue.workers.isEmpty)
       }
     }
   }
@@ -159,12 +179,11 @@ final class Closer: Sendable {
   private func empty(_ user: UInt32, as worker: UInt64) {
     while true {
       let next = state.withLock { state -> Job? in
-        guard let job = state.queues[user]?.jobs.last else {
+        guard let job = state.queues[user]?.takeFirst() else {
           state.queues[user]?.workers[worker] = nil
           if state.queues[user]?.workers.isEmpty == true { state.queues[user] = nil }
           return nil
         }
-        state.queues[user]?.jobs.removeLast()
         state.queues[user]?.workers[worker] = monotonicNanoseconds()
         return job
       }

@@ -10,9 +10,33 @@ extension Server {
   /// Handles the end of a connection: no process has its other end any more.
   func hangUp(_ connection: Connection) {
     if case .mailbox(let client) = connection.state {
+      takeForgets(of: client, from: connection.socket)
       hangUp(client, because: "it hung up")
     } else {
       endToken(connection)
+    }
+  }
+
+  /// The most messages that the server reads from a mailbox that is closed already.
+  private static let lastMessagesMax = 256
+
+  /// Reads what a client sent before it closed its mailbox, and handles the messages that end its use of ports.
+  ///
+  /// Without these messages the server would keep the client's closed ports for as long as the process lives.
+  private func takeForgets(of client: Client, from socket: PeerSocket) {
+    for _ in 0..<Self.lastMessagesMax where !client.seen.isEmpty {
+      switch socket.receive() {
+      case .nothing, .end: return
+      // The kernel reports once that the client had not read all its mail.
+      case .refused, .lost: continue
+      case .message(let arrival):
+        guard arrival.sender.process == client.process, let message = try? Message(arrival.bytes),
+          message.kind == .forget
+        else { continue }
+        var body = message.body
+        guard let number = try? body.take(UInt64.self) else { continue }
+        forget(BindingID(number: number), by: client.tag)
+      }
     }
   }
 
