@@ -40,9 +40,9 @@ struct Responder {
     var input = port.receiveRing(0)
     var answers = 0
     while let packet = input.next() {
-      // If there is no room, the reply is lost, as on any wire; the sender of the request asks
-      // again.
-      if let reply = reply(to: packet.bytes), port.inject(reply) { answers += 1 }
+      guard let reply = reply(to: packet.bytes) else { continue }
+      // If there is no room, the reply is lost, as on any wire; the sender of the request asks again.
+      if (try? port.inject(reply)) != nil { answers += 1 }
     }
     try port.sync(.transmit)
     return answers

@@ -8,7 +8,8 @@ struct Sink {
     guard arguments.count > 1, let udpPort = UInt16(arguments.count > 2 ? arguments[2] : "8000")
     else { return print("usage: sink netmap:NAME [UDP-PORT]") }
     do {
-      let port = try NetmapPort(arguments[1])
+      // The engine that all processes share: the sender may be another program.
+      let port = try NetmapPort(arguments[1], engine: HostEngine.shared)
       var total = 0
       while true {
         total += try count(udpPort, on: port)

@@ -9,7 +9,8 @@ struct Swap {
   static func main() {
     guard CommandLine.arguments.count == 2 else { return print("usage: swap netmap:NAME") }
     do {
-      let port = try NetmapPort(CommandLine.arguments[1])
+      // The engine that all processes share: the sender may be another program.
+      let port = try NetmapPort(CommandLine.arguments[1], engine: HostEngine.shared)
       while true { try echo(port, timeout: nil) }
     } catch {
       print("swap: \(error)")

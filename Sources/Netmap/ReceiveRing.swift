@@ -2,7 +2,7 @@ public import NetmapCore
 
 /// The packets that have arrived in a receive ring, read in order.
 ///
-/// Taking a packet moves the ring's head past it; the next sync or wait of the port returns its slot to the
+/// Taking a packet moves the ring's head past it; the next sync or wait of the port returns its slots to the
 /// engine. Until then its bytes stay unchanged. The view keeps the number of packets that it found at its
 /// creation, and cannot outlive the port.
 ///
@@ -50,45 +50,182 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     unsafe .seconds(ring.timestamp.seconds) + .microseconds(ring.timestamp.microseconds)
   }
 
-  /// Takes the next packet, or the next fragment of a packet.
+  /// Takes the next packet.
   ///
-  /// - Returns: The packet, whose bytes can be read until the next call; nil when all have been taken.
+  /// A packet that is longer than a buffer spans several slots; see ``Packet/fragmentCount``. If the sender has not
+  /// sent its last fragment yet, the packet stays in the ring, and the next wait sleeps until more slots arrive.
+  ///
+  /// - Returns: The packet, whose bytes can be read until the next call; nil when the ring holds no complete packet.
   @inlinable
   @_lifetime(&self)
   public mutating func next() -> Packet? {
+    guard position != end else { return nil }
+    let slot = unsafe ring.place(position).snapshot()
+    if slot.flags.contains(.moreFragments) { return nextFragmented(slot) }
+    advance()
+    return unsafe _overrideLifetime(Packet(ring, slot, offsetMask), mutating: &self)
+  }
+
+  /// Takes the next slot: a packet, or one fragment of a packet.
+  ///
+  /// For programs that handle fragments themselves, for example because they forward packets longer than the ring.
+  ///
+  /// - Returns: The slot's bytes as a packet with one fragment; nil when all slots have been taken.
+  @inlinable
+  @_lifetime(&self)
+  public mutating func nextSlot() -> Packet? {
     guard position != end else { return nil }
     let slot = unsafe ring.place(position).snapshot()
     advance()
     return unsafe _overrideLifetime(Packet(ring, slot, offsetMask), mutating: &self)
   }
 
-  /// Takes up to `limit` packets: the fastest way to receive many packets.
+  /// Takes the packet of several slots that begins at the ring's head.
+  @inline(never)
+  @usableFromInline
+  @_lifetime(&self)
+  mutating func nextFragmented(_ first: Slot) -> Packet? {
+    guard let fragments = fragments(at: position) else {
+      waitForMore()
+      return nil
+    }
+    let packet = unsafe Packet(ring, first, offsetMask, at: position, fragments)
+    unsafe move(to: ring.index(position, advancedBy: fragments.count))
+    return unsafe _overrideLifetime(packet, mutating: &self)
+  }
+
+  /// The fragments of the packet that begins at slot `index`; nil when the last one has not arrived.
   ///
-  /// The ring's head moves once, after the last packet.
+  /// A packet that fills the ring is complete as it is, because no further fragment can arrive. Loads the flags of
+  /// each slot once.
+  @inline(never)
+  @usableFromInline
+  func fragments(at index: UInt32) -> Packet.Fragments? {
+    let available = unsafe Int(ring.distance(from: index, to: end))
+    var slot = index
+    for number in 1...max(available, 1) {
+      let flags = unsafe ring.loadWord(slot).flags
+      if !flags.contains(.moreFragments) { return Packet.Fragments(count: number, isComplete: true) }
+      slot = unsafe ring.next(slot)
+    }
+    guard unsafe available == Int(ring.slotCount) - 1 else { return nil }
+    return Packet.Fragments(count: available, isComplete: false)
+  }
+
+  /// Takes up to `limit` packets, in order.
+  ///
+  /// The ring's head moves once, after the last packet. ``forEachSlot(upTo:_:)`` is slightly faster where no packet
+  /// spans several slots.
+  ///
+  /// - Parameters:
+  ///   - limit: The maximum number of packets to take.
+  ///   - body: Called with each packet. If it throws, the packet it was called with is the last one taken.
+  /// - Returns: The number of packets taken.
+  /// - Throws: What `body` throws.
+  @inlinable
+  @discardableResult
+  public mutating func forEach<E>(
+    upTo limit: Int = .max, _ body: (borrowing Packet) throws(E) -> Void
+  ) throws(E) -> Int {
+    let most = max(limit, 0)
+    var index = position
+    var taken = 0
+    defer { move(to: index) }
+    while index != end, taken < most {
+      let slot = unsafe ring.place(index).snapshot()
+      if slot.flags.contains(.moreFragments) {
+        guard let fragments = fragments(at: index) else {
+          // Set after the head has moved, or the wait would not sleep.
+          move(to: index)
+          waitForMore()
+          return taken
+        }
+        let packet = unsafe Packet(ring, slot, offsetMask, at: index, fragments)
+        index = unsafe ring.index(index, advancedBy: fragments.count)
+        taken &+= 1
+        try body(packet)
+      } else {
+        index = unsafe ring.next(index)
+        taken &+= 1
+        try body(unsafe Packet(ring, slot, offsetMask))
+      }
+    }
+    return taken
+  }
+
+  /// Takes packets, in order, for as long as `body` returns true.
+  ///
+  /// ```swift
+  /// // Stop when the target is full. The packet that found no room is the next one to be taken.
+  /// try input.take { packet in output.append(packet.bytes) }
+  /// ```
+  ///
+  /// - Parameters:
+  ///   - limit: The maximum number of packets to take.
+  ///   - body: Called with each packet. If it returns false or throws, the packet it was called with stays in the
+  ///     ring.
+  /// - Returns: The number of packets taken.
+  /// - Throws: What `body` throws.
+  @inlinable
+  @discardableResult
+  public mutating func take<E>(
+    upTo limit: Int = .max, while body: (borrowing Packet) throws(E) -> Bool
+  ) throws(E) -> Int {
+    let most = max(limit, 0)
+    var taken = 0
+    while position != end, taken < most {
+      let slot = unsafe ring.place(position).snapshot()
+      var fragments = Packet.Fragments(count: 1, isComplete: true)
+      if slot.flags.contains(.moreFragments) {
+        guard let several = self.fragments(at: position) else {
+          waitForMore()
+          return taken
+        }
+        fragments = several
+      }
+      guard try body(unsafe Packet(ring, slot, offsetMask, at: position, fragments)) else { break }
+      unsafe move(to: ring.index(position, advancedBy: fragments.count))
+      taken &+= 1
+    }
+    return taken
+  }
+
+  /// Takes up to `limit` slots: the fastest way to receive many packets that fit one slot each.
+  ///
+  /// The ring's head moves once, after the last slot.
   ///
   /// - Parameters:
   ///   - limit: The maximum number of slots to take.
-  ///   - body: Called with each packet, or fragment of a packet, in order.
+  ///   - body: Called with each packet, or fragment of a packet, in order. If it throws, the slot it was called with
+  ///     is the last one taken.
   /// - Returns: The number of slots taken.
+  /// - Throws: What `body` throws.
   @inlinable
   @discardableResult
-  public mutating func forEach(upTo limit: Int = .max, _ body: (borrowing Packet) -> Void) -> Int {
+  public mutating func forEachSlot<E>(
+    upTo limit: Int = .max, _ body: (borrowing Packet) throws(E) -> Void
+  ) throws(E) -> Int {
     let taken = min(max(limit, 0), count)
-    if offsetMask != 0 { return forEachAtOffset(taken, body) }
+    if offsetMask != 0 { return try forEachSlotAtOffset(taken, body) }
     var index = position
     var left = taken
     // The loop below is optimized for many packets.
     if taken == 1 {
-      unsafe body(Packet(ring, ring.place(index).snapshot(), 0))
       advance()
+      try body(unsafe Packet(ring, ring.place(index).snapshot(), 0))
       return 1
     }
     while left > 0 {
       // A stretch does not wrap, so that each slot costs one addition.
       let stretch = unsafe min(left, Int(ring.slotCount &- index))
       var slot = unsafe ring.place(index)
-      for _ in 0..<stretch {
-        unsafe body(Packet(ring, slot.snapshot(), 0))
+      for number in 0..<stretch {
+        do throws(E) {
+          try body(unsafe Packet(ring, slot.snapshot(), 0))
+        } catch {
+          unsafe move(to: ring.index(index, advancedBy: number &+ 1))
+          throw error
+        }
         unsafe slot += 1
       }
       left &-= stretch
@@ -102,17 +239,20 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   // the other loops.
   @inlinable @inline(__always)
   @_lifetime(self: copy self)
-  mutating func forEachAtOffset(_ taken: Int, _ body: (borrowing Packet) -> Void) -> Int {
+  mutating func forEachSlotAtOffset<E>(
+    _ taken: Int, _ body: (borrowing Packet) throws(E) -> Void
+  ) throws(E) -> Int {
     var index = position
+    defer { move(to: index) }
     for _ in 0..<taken {
-      unsafe body(Packet(ring, ring.load(index), offsetMask))
+      let slot = unsafe ring.load(index)
       index = unsafe ring.next(index)
+      try body(unsafe Packet(ring, slot, offsetMask))
     }
-    move(to: index)
     return taken
   }
 
-  /// Takes up to `limit` packets without reading them.
+  /// Takes up to `limit` slots without reading them.
   ///
   /// - Returns: The number of slots taken.
   @inlinable
@@ -147,34 +287,4 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     unsafe ring.cur = index
     unsafe ring.head = index
   }
-}
-
-/// A received packet, or one fragment of a packet.
-@safe @frozen
-public struct Packet: ~Escapable {
-  /// The bytes, in the buffer they arrived in.
-  public let bytes: RawSpan
-
-  /// The slot at the time the packet was taken.
-  public let slot: Slot
-
-  @inlinable @inline(__always)
-  @_lifetime(immortal)
-  init(_ ring: Ring, _ slot: Slot, _ offsetMask: UInt64) {
-    self.slot = slot
-    // The peer wrote offset and length; never read past the end of the buffer.
-    let size = unsafe Int(ring.bufferSize)
-    let offset =
-      offsetMask == 0
-      ? 0 : Int(truncatingIfNeeded: min(slot.pointer & offsetMask, UInt64(size)))
-    let span = unsafe RawSpan(
-      _unsafeStart: ring.buffer(slot.bufferIndex) + offset,
-      byteCount: min(Int(slot.length), size &- offset))
-    // The caller of this initializer ties the packet's lifetime to the ring.
-    bytes = unsafe _overrideLifetime(span, copying: ())
-  }
-
-  /// Whether the packet continues in the next slot.
-  @inlinable
-  public var hasMoreFragments: Bool { slot.flags.contains(.moreFragments) }
 }

@@ -10,8 +10,14 @@ struct RingOrigin {
   @usableFromInline let owner: ExchangeNote.Owner
   /// Records buffer exchanges with a transmit ring; nil for transmit rings.
   @usableFromInline let note: ExchangeNote?
+  /// The port's extra buffers, which the port keeps alive; nil if it has none.
+  @usableFromInline let pool: Unmanaged<ExtraBufferPool>?
 
-  init(_ memory: SharedMemory, _ owner: ExchangeNote.Owner, note: ExchangeNote?) {
+  init(
+    _ memory: SharedMemory, _ owner: ExchangeNote.Owner, note: ExchangeNote?,
+    pool: ExtraBufferPool? = nil
+  ) {
+    unsafe self.pool = unsafe pool.map { unsafe Unmanaged.passUnretained($0) }
     unsafe device = memory.identity.device
     unsafe file = memory.identity.file
     unsafe self.owner = owner

@@ -60,7 +60,6 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ///   - flags: `.moreFragments` if the packet continues in the next slot, `.report`, ...
   /// - Returns: False when there is no free slot; then nothing is appended.
   @inlinable
-  @discardableResult
   public mutating func append(_ bytes: RawSpan, flags: SlotFlags = []) -> Bool {
     guard position != end else { return false }
     precondition(bytes.byteCount <= bufferSize, "the packet does not fit a buffer")
@@ -93,7 +92,6 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ///   - fill: Writes into the `length` bytes. Called once, unless there is no free slot.
   /// - Returns: False when there is no free slot.
   @inlinable
-  @discardableResult
   public mutating func append(
     length: Int, flags: SlotFlags = [], _ fill: (inout MutableRawSpan) -> Void
   ) -> Bool {
@@ -113,7 +111,6 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ///
   /// - Returns: False when there is no free slot.
   @inlinable
-  @discardableResult
   public mutating func append(length: Int, flags: SlotFlags = []) -> Bool {
     guard position != end else { return false }
     precondition(fits(length), "the packet does not fit a buffer")
@@ -127,7 +124,6 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ///
   /// - Returns: The number of packets appended.
   @inlinable
-  @discardableResult
   public mutating func append(upTo limit: Int, length: Int, flags: SlotFlags = []) -> Int {
     // The loop below is optimized for many packets.
     if limit == 1 { return append(length: length, flags: flags) ? 1 : 0 }
@@ -162,7 +158,6 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ///   - fill: Writes one packet, given its number, counted from 0, and its bytes.
   /// - Returns: The number of packets appended.
   @inlinable
-  @discardableResult
   public mutating func append(
     upTo limit: Int, length: Int, flags: SlotFlags = [],
     _ fill: (_ number: Int, _ bytes: inout MutableRawSpan) -> Void
@@ -257,10 +252,12 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     return unsafe Int(truncatingIfNeeded: min(offset, UInt64(ring.bufferSize)))
   }
 
-  /// Bytes that fit into the free slot `number` slots after the next one.
-  func room(_ number: Int) -> Int {
-    guard offsetMask != 0 else { return bufferSize }
-    return unsafe bufferSize - offset(of: ring.place(ring.index(position, advancedBy: number)))
+  /// Bytes that fit into all free slots together.
+  var room: Int {
+    guard offsetMask != 0 else { return space &* bufferSize }
+    return (0..<space).reduce(0) { sum, number in
+      unsafe sum &+ bufferSize &- offset(of: ring.place(ring.index(position, advancedBy: number)))
+    }
   }
 
   @inlinable @inline(__always)

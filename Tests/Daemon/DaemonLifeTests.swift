@@ -56,7 +56,7 @@ struct DaemonLifeTests {
     )
     fixture.endDaemon(SIGTERM)
     for _ in 0..<3 {
-      a.inject([1])
+      try a.inject([1])
       try a.sync(.transmit)
       #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)
       var ring = b.receiveRing(0)
@@ -67,7 +67,7 @@ struct DaemonLifeTests {
     try fixture.start()
     _ = try NetmapPort("netmap:q{1", engine: engine)
     // The old pipe belongs to the previous daemon, and still works.
-    a.inject([1])
+    try a.inject([1])
     try a.sync(.transmit)
     #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)
   }

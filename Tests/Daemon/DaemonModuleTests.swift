@@ -126,7 +126,7 @@ struct DaemonModuleTests {
     while !isOver.isRaised || seen.count < sent {
       if !isOver.isRaised, sent - seen.count < 500 {
         for _ in 0..<20 {
-          a.inject(NumberedFrame.bytes(sent))
+          try a.inject(NumberedFrame.bytes(sent))
           sent += 1
         }
         try a.sync(.transmit)

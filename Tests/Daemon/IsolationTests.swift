@@ -70,7 +70,7 @@ struct IsolationTests {
       let (a, b) = (
         try NetmapPort("netmap:q{1/i", engine: engine), try NetmapPort("netmap:q}1", engine: engine)
       )
-      a.inject([round])
+      try a.inject([round])
       try a.sync(.transmit)
       #expect(try b.wait(for: .receive, timeout: .seconds(10)) == .receive)
       receiver.send(SIGCONT)
@@ -103,7 +103,7 @@ struct IsolationTests {
           memory.store(value & 1 == 0 ? value : value & 0x3ff_0000_03ff, at: word * 8)
         }
       }
-      victim.inject([1, 2, 3])
+      try victim.inject([1, 2, 3])
       try victim.sync(.transmit)
       try victim.sync(.receive)
       var ring = victim.receiveRing(0)
@@ -117,7 +117,7 @@ struct IsolationTests {
     let (a, b) = (
       try NetmapPort("netmap:t{1/i", engine: engine), try NetmapPort("netmap:t}1", engine: engine)
     )
-    a.inject([1])
+    try a.inject([1])
     try a.sync(.transmit)
     #expect(try b.wait(for: .receive, timeout: .seconds(10)) == .receive)
   }
@@ -139,7 +139,7 @@ struct IsolationTests {
     let engine = try fixture.engine()
     let ports = try (0..<50).map { try NetmapPort("netmap:p\($0){1/i", engine: engine) }
     for port in ports {
-      port.inject([1])
+      try port.inject([1])
       try port.sync(.transmit)
     }
     // The worker checks all ports every 100 ms.

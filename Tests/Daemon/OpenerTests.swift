@@ -150,7 +150,7 @@ struct OpenerTests {
       let (a, b) = try (
         NetmapPort("netmap:p{1", engine: engine), NetmapPort("netmap:p}1", engine: engine)
       )
-      a.inject([1])
+      try a.inject([1])
       try a.sync(.transmit)
       #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)
     }

@@ -14,7 +14,7 @@ struct SwitchTests {
   }
 
   private func send(_ frames: [UInt8]..., on port: NetmapPort) throws {
-    for frame in frames { port.inject(frame) }
+    for frame in frames { try port.inject(frame) }
     try port.sync(.transmit)
   }
 

@@ -32,7 +32,7 @@ struct TwoProcessTests {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
     let sender = try NetmapPort("netmap:p{1", engine: engine)
-    sender.inject([1, 2, 3])
+    try sender.inject([1, 2, 3])
     try sender.sync(.transmit)
     let receiver = try NetmapPort("netmap:p}1", engine: engine)
     sender.close()
@@ -85,7 +85,7 @@ struct TwoProcessTests {
     let (a, b) = (
       try NetmapPort("netmap:p{1", engine: engine), try NetmapPort("netmap:p}1", engine: engine)
     )
-    a.inject([UInt8](repeating: 7, count: 60))
+    try a.inject([UInt8](repeating: 7, count: 60))
     try a.sync(.transmit)
     try b.sync(.receive)
     let list = try fixture.engine().listing()
@@ -107,7 +107,7 @@ struct TwoProcessTests {
           for round in 0..<20 {
             let one = try NetmapPort("netmap:t\(index){\(round)", engine: engine)
             let two = try NetmapPort("netmap:t\(index)}\(round)", engine: engine)
-            one.inject([UInt8(index)])
+            try one.inject([UInt8(index)])
             try one.sync(.transmit)
             #expect(try two.wait(for: .receive, timeout: .seconds(5)) == .receive)
           }

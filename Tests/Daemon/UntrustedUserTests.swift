@@ -62,7 +62,7 @@ struct UntrustedUserTests {
       #expect(try connection.listing().map(\.name) == ["v0{1", "v0}1", "vale0:a"])
     }
     // The packets of the trusted pipe still arrive at its other end.
-    own.inject([7])
+    try own.inject([7])
     try own.sync(.transmit)
     #expect(try other.wait(for: .receive, timeout: .seconds(5)) == .receive)
     let exclusive = try NetmapPort("vale0:a/x", engine: engine)

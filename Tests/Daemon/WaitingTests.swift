@@ -138,7 +138,7 @@ struct WaitingTests {
     }
     let receiver = try NetmapPort("vale0:r", engine: try fixture.engine())
     try expectSoon("a packet from a process that had mail for thousands of ports") {
-      late.inject([UInt8](repeating: 0xff, count: 12) + [UInt8](repeating: 1, count: 48))
+      try late.inject([UInt8](repeating: 0xff, count: 12) + [UInt8](repeating: 1, count: 48))
       try late.sync(.transmit)
       return try receiver.wait(for: .receive, timeout: .milliseconds(50)) == .receive
     }

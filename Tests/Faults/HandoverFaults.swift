@@ -54,7 +54,7 @@ struct HandoverFaults {
           for index in 0..<8 { bytes[offset + index] = unsafe word[index] }
         }
       }
-      while !port.inject(bytes) {
+      while (try? port.inject(bytes)) == nil {
         try #require(
           try port.wait(for: .transmit, timeout: .seconds(20)) == .transmit, "nobody receives")
       }
@@ -79,13 +79,13 @@ struct HandoverFaults {
     _ = consume mail
     #expect(passed.name == "p{1")
     #expect(passed.memoryID == port.memoryID)
-    passed.inject([1, 2, 3])
+    try passed.inject([1, 2, 3])
     try passed.sync(.transmit)
     #expect(try peer.wait(for: .receive, timeout: .seconds(20)) == .receive)
     // Both use one ring, also after the opener has closed its port.
     port.close()
     #expect(try fixture.expectSound("after the opener's close").bindings == 2)
-    passed.inject([4])
+    try passed.inject([4])
     try passed.sync(.transmit)
     #expect(peer.receiveRing(0).count == 1)
     try peer.sync(.receive)

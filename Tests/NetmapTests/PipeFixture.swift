@@ -16,9 +16,10 @@ struct PipeFixture {
 extension NetmapPort {
   /// Sends one packet and syncs.
   func send(_ bytes: [UInt8]) throws(NetmapError) -> Bool {
-    let queued = inject(bytes)
+    var ring = transmitRing(0)
+    let isQueued = unsafe ring.append(bytes.span.bytes)
     try sync(.transmit)
-    return queued
+    return isQueued
   }
 
   /// Free slots of the first transmit ring.
@@ -27,7 +28,7 @@ extension NetmapPort {
     return ring.space
   }
 
-  /// Syncs, and takes every slot that has arrived.
+  /// Syncs, and takes every packet that has arrived.
   func takeAll() throws(NetmapError) -> [[UInt8]] {
     try sync(.receive)
     var result: [[UInt8]] = []
@@ -41,7 +42,7 @@ extension NetmapPort {
 
 extension Packet {
   func copy() -> [UInt8] {
-    (0..<bytes.byteCount).map { bytes[$0] }
+    [UInt8](self)
   }
 }
 

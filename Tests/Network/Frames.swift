@@ -33,7 +33,7 @@ extension NetmapPort {
       var ring = transmitRing(0)
       for slot in 0..<slots {
         let part = [UInt8](frame[(slot * limit)..<min(frame.count, (slot + 1) * limit)])
-        unsafe ring.append(part.span.bytes, flags: slot + 1 < slots ? .moreFragments : [])
+        _ = unsafe ring.append(part.span.bytes, flags: slot + 1 < slots ? .moreFragments : [])
       }
     }
     try flush()
@@ -56,9 +56,9 @@ extension NetmapPort {
       guard try wait(for: .receive, timeout: .seconds(1)) == .receive else { break }
       for index in 0..<receiveRingCount {
         var ring = receiveRing(index)
-        while let packet = ring.next() {
-          partial += (0..<packet.bytes.byteCount).map { packet.bytes[$0] }
-          if packet.hasMoreFragments { continue }
+        while let slot = ring.nextSlot() {
+          partial += [UInt8](slot)
+          guard slot.isComplete else { continue }
           frames.append(partial)
           partial = []
         }

@@ -23,7 +23,7 @@ import Testing
       received.skip(count % 7)
       var sent = port.transmitRing(0)
       for _ in 0..<count % 11 {
-        sent.append(length: 60, flags: count % 3 == 0 ? .moreFragments : [])
+        _ = sent.append(length: 60, flags: count % 3 == 0 ? .moreFragments : [])
       }
       try? port.sync(.transmit)
     }

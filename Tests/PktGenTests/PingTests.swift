@@ -44,7 +44,7 @@ struct PingTests {
 
     let pong = try Run("-i netmap:u{1 -f pong -n 1", engine)
     let other = try NetmapPort("netmap:u}1", engine: engine)
-    other.inject(frames[0])
+    try other.inject(frames[0])
     let reply = try #require(try other.takeSlots(1).first).bytes
     #expect(pong.wait() == 0)
     #expect(pong.log.has("understood ponger 1 but don't know how to do it"))
@@ -60,7 +60,7 @@ struct PingTests {
     let engine = try EmbeddedEngine()
     let pong = try Run("-i netmap:u{1 -f pong -n 1", engine)
     let other = try NetmapPort("netmap:u}1", engine: engine)
-    other.inject([UInt8](repeating: 7, count: 5000))
+    try other.inject([UInt8](repeating: 7, count: 5000))
     let slots = try other.takeSlots(3)
     #expect(pong.wait() == 0)
     #expect(slots.map(\.bytes.count) == [2048, 2048, 904])
@@ -76,8 +76,8 @@ struct PingTests {
     // The second request is sent when the first has been given up.
     var second: [[UInt8]] = []
     while second.isEmpty { second = try far.takeSlots(1).map(\.bytes) }
-    far.inject(second[0])
-    far.inject(second[0])
+    try far.inject(second[0])
+    try far.inject(second[0])
     try far.sync(.transmit)
     #expect(ping.wait() == 0)
     #expect(ping.log.has("poll error on queue 0: timeout"))

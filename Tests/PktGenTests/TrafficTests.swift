@@ -38,7 +38,7 @@ struct TrafficTests {
     let receiver = try Run("-i valepg:r@conf:slots=16 -f rx -n 15", engine)
     try receiver.waitFor("reading from valepg:r")
     let sender = try NetmapPort("valepg:s", engine: engine)
-    for _ in 0..<100 { sender.inject([UInt8](repeating: 0xff, count: 60)) }
+    for _ in 0..<100 { try sender.inject([UInt8](repeating: 0xff, count: 60)) }
     try sender.sync(.transmit)
     #expect(receiver.wait() == 0)
     #expect(receiver.log.has("85 packets were dropped: 85 ring_full"), "\(receiver.log.text)")

@@ -4,7 +4,7 @@
 extension EngineState {
   /// The port that a request names, created if necessary.
   ///
-  /// The caller must drop the port again (``dropIfUnused(_:)``) if it does not bind it.
+  /// The caller must drop the port again (`dropIfUnused`) if it does not bind it.
   func findPort(_ request: RegisterRequest) throws(NetmapError) -> EnginePort {
     let name = request.name.rawValue
     // The region's number is checked before anything else, even where it will not be used.

@@ -219,7 +219,7 @@ package enum SyncSegmentLayout {
   static let bufferSize = 28
   static let leaseSlots = 32
 
-  /// ``WaitWord/listCount`` words.
+  /// `WaitWord.listCount` words.
   static let waiters = 64
 
   /// For each end: the index of its first kring, the number of transmit rings and the number of receive rings.

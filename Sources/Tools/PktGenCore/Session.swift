@@ -105,16 +105,17 @@ extension Session {
 
   private func listRings(_ port: NetmapPort) {
     let geometry = port.geometry
+    let layout = unsafe port.unsafeABI
     log(
-      "nifp at offset \(port.interfaceOffset) ntxqs \(geometry.transmitRings) "
+      "nifp at offset \(unsafe layout.interfaceOffset) ntxqs \(geometry.transmitRings) "
         + "nrxqs \(geometry.receiveRings) memid \(port.memoryID)", function: "main")
     for index in 0..<port.transmitRingCount {
-      let offset = port.ringOffset(.transmit, index)
+      let offset = unsafe layout.ringOffset(.transmit, index)
       let slots = port.transmitRing(index).slotCount
       log("   TX\(index) at offset \(offset) slots \(slots)", function: "main")
     }
     for index in 0..<port.receiveRingCount {
-      let offset = port.ringOffset(.receive, index)
+      let offset = unsafe layout.ringOffset(.receive, index)
       let slots = port.receiveRing(index).slotCount
       log("   RX\(index) at offset \(offset) slots \(slots)", function: "main")
     }

@@ -67,7 +67,7 @@ extension NetmapPort {
     }
     for slot in 0..<slots {
       let part = Array(packet[(slot * bufferSize)..<min(packet.count, (slot + 1) * bufferSize)])
-      unsafe ring.append(part.span.bytes, flags: slot + 1 < slots ? .moreFragments : [])
+      _ = unsafe ring.append(part.span.bytes, flags: slot + 1 < slots ? .moreFragments : [])
     }
     return true
   }
@@ -81,9 +81,9 @@ extension NetmapPort {
     var result: [[UInt8]] = []
     var packet: [UInt8] = []
     var ring = receiveRing(index)
-    while let part = ring.next() {
-      unsafe part.bytes.withUnsafeBytes { unsafe packet.append(contentsOf: $0) }
-      if part.hasMoreFragments { continue }
+    while let part = ring.nextSlot() {
+      packet += [UInt8](part)
+      guard part.isComplete else { continue }
       result.append(packet)
       packet = []
     }

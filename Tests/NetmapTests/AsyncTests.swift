@@ -1,0 +1,156 @@
+import Netmap
+import Synchronization
+import Testing
+
+@testable import tasks
+
+@Suite("Waiting in tasks", .timeLimit(.minutes(5)))
+struct AsyncTests {
+  @Test("the example of two tasks runs")
+  func example() async throws {
+    try await Tasks.main()
+  }
+
+  @Test("a task that waits for packets resumes when they arrive, and not before")
+  func arrival() async throws {
+    let engine = try EmbeddedEngine()
+    let sender = try NetmapPort("netmap:w{1", engine: engine)
+    let receiver = try NetmapPort("netmap:w}1", engine: engine)
+    let hasResumed = Atomic<Bool>(false)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask {
+        #expect(try await receiver.wait(for: .receive) == .receive)
+        hasResumed.store(true, ordering: .releasing)
+        var ring = receiver.receiveRing(0)
+        let first = ring.next()?.bytes[0]
+        #expect(first == 7)
+      }
+      try await Task.sleep(for: .milliseconds(50))
+      #expect(!hasResumed.load(ordering: .acquiring))
+      try sender.inject([7])
+      try sender.sync(.transmit)
+      try await group.waitForAll()
+    }
+  }
+
+  @Test("a wait ends after its timeout, with nothing ready; a timeout of zero does not suspend")
+  func timeout() async throws {
+    let pipe = try PipeFixture()
+    let before = ContinuousClock.now
+    #expect(try await pipe.b.wait(for: .receive, timeout: .milliseconds(30)) == [])
+    #expect(ContinuousClock.now - before >= .milliseconds(30))
+    #expect(try await pipe.b.wait(for: .receive, timeout: .zero) == [])
+  }
+
+  @Test("cancellation ends a wait, before it begins and while the task is suspended")
+  func cancellation() async throws {
+    for delay in [0, 30] {
+      let pipe = try PipeFixture()
+      let port = pipe.b
+      let task = Task { try await port.wait(for: .receive) }
+      try await Task.sleep(for: .milliseconds(delay))
+      task.cancel()
+      await #expect(throws: CancellationError.self) { try await task.value }
+      // The port is usable afterwards.
+      #expect(try await pipe.a.wait(for: .transmit) == .transmit)
+    }
+  }
+
+  @Test("the sequence of moments ends when its task is canceled")
+  func sequence() async throws {
+    let engine = try EmbeddedEngine()
+    let sender = try NetmapPort("netmap:s{1", engine: engine)
+    let receiver = try NetmapPort("netmap:s}1", engine: engine)
+    let received = Atomic<Int>(0)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask {
+        for try await ready in receiver.readiness {
+          #expect(ready == .receive)
+          var ring = receiver.receiveRing(0)
+          received.add(ring.forEach { _ in }, ordering: .relaxed)
+        }
+      }
+      for number in 0..<20 as Range<UInt8> {
+        try sender.inject([number])
+        try sender.sync(.transmit)
+        await Task.yield()
+      }
+      let end = ContinuousClock.now + .seconds(10)
+      while received.load(ordering: .relaxed) < 20, ContinuousClock.now < end {
+        try await Task.sleep(for: .milliseconds(1))
+      }
+      group.cancelAll()
+      try await group.waitForAll()
+    }
+    #expect(received.load(ordering: .relaxed) == 20)
+  }
+
+  @Test("forEachBatch hands over every packet once, ends with what its body throws, and sends what it queues")
+  func batches() async throws {
+    struct Enough: Error {}
+    let engine = try EmbeddedEngine()
+    let near = try NetmapPort("netmap:b{1", engine: engine)
+    let far = try NetmapPort("netmap:b}1", engine: engine)
+    let echo = Task {
+      var count = 0
+      do {
+        try await far.forEachBatch { batch in
+          batch.forEach { packet in
+            count += 1
+            try? far.inject([UInt8](packet))
+          }
+          if count == 100 {
+            try far.sync(.transmit)
+            throw Enough()
+          }
+        }
+      } catch is Enough {}
+      return count
+    }
+    var echoes: [[UInt8]] = []
+    for number in 0..<100 as Range<UInt8> {
+      try near.inject([number, 1])
+      try await near.wait(for: .receive)
+      var ring = near.receiveRing(0)
+      ring.forEach { echoes.append([UInt8]($0)) }
+    }
+    #expect(try await echo.value == 100)
+    while echoes.count < 100, try await near.wait(for: .receive, timeout: .seconds(5)) == .receive {
+      var ring = near.receiveRing(0)
+      ring.forEach { echoes.append([UInt8]($0)) }
+    }
+    #expect(echoes == (0..<100).map { [UInt8($0), 1] })
+  }
+
+  @Test("many tasks wait at once, each for its own port")
+  func manyTasks() async throws {
+    let engine = try EmbeddedEngine()
+    let senders = try (0..<64).map { try NetmapPort("netmap:m\($0){1", engine: engine) }
+    try await withThrowingTaskGroup(of: UInt8.self) { group in
+      for index in 0..<64 {
+        let port = try NetmapPort("netmap:m\(index)}1", engine: engine)
+        group.addTask {
+          try await port.wait(for: .receive)
+          var ring = port.receiveRing(0)
+          return ring.next()?.bytes[0] ?? 255
+        }
+      }
+      try await Task.sleep(for: .milliseconds(20))
+      for (index, sender) in senders.enumerated() {
+        try sender.inject([UInt8(index)])
+        try sender.sync(.transmit)
+      }
+      var numbers: Set<UInt8> = []
+      for try await number in group { numbers.insert(number) }
+      #expect(numbers == Set(0..<64))
+    }
+  }
+
+  @Test("a port that is closed refuses an asynchronous wait as it refuses a synchronous one")
+  func closed() async throws {
+    let pipe = try PipeFixture()
+    pipe.b.close()
+    let error = await #expect(throws: NetmapError.self) { try await pipe.b.wait(for: .receive) }
+    #expect(error?.code == .badDescriptor)
+  }
+}
