@@ -19,14 +19,16 @@ struct AsyncTests {
     let hasResumed = Atomic<Bool>(false)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {
-        #expect(try await receiver.wait(for: .receive) == .receive)
+        let ready = try await receiver.wait(for: .receive)
+        #expect(ready == .receive)
         hasResumed.store(true, ordering: .releasing)
         var ring = receiver.receiveRing(0)
         let first = ring.next()?.bytes[0]
         #expect(first == 7)
       }
       try await Task.sleep(for: .milliseconds(50))
-      #expect(!hasResumed.load(ordering: .acquiring))
+      let isEarly = hasResumed.load(ordering: .acquiring)
+      #expect(!isEarly)
       try sender.inject([7])
       try sender.sync(.transmit)
       try await group.waitForAll()
@@ -37,9 +39,11 @@ struct AsyncTests {
   func timeout() async throws {
     let pipe = try PipeFixture()
     let before = ContinuousClock.now
-    #expect(try await pipe.b.wait(for: .receive, timeout: .milliseconds(30)) == [])
+    let late = try await pipe.b.wait(for: .receive, timeout: .milliseconds(30))
+    #expect(late == [])
     #expect(ContinuousClock.now - before >= .milliseconds(30))
-    #expect(try await pipe.b.wait(for: .receive, timeout: .zero) == [])
+    let atOnce = try await pipe.b.wait(for: .receive, timeout: .zero)
+    #expect(atOnce == [])
   }
 
   @Test("cancellation ends a wait, before it begins and while the task is suspended")
@@ -52,7 +56,8 @@ struct AsyncTests {
       task.cancel()
       await #expect(throws: CancellationError.self) { try await task.value }
       // The port is usable afterwards.
-      #expect(try await pipe.a.wait(for: .transmit) == .transmit)
+      let ready = try await pipe.a.wait(for: .transmit)
+      #expect(ready == .transmit)
     }
   }
 
@@ -82,7 +87,8 @@ struct AsyncTests {
       group.cancelAll()
       try await group.waitForAll()
     }
-    #expect(received.load(ordering: .relaxed) == 20)
+    let count = received.load(ordering: .relaxed)
+    #expect(count == 20)
   }
 
   @Test("forEachBatch hands over every packet once, ends with what its body throws, and sends what it queues")
@@ -114,7 +120,8 @@ struct AsyncTests {
       var ring = near.receiveRing(0)
       ring.forEach { echoes.append([UInt8]($0)) }
     }
-    #expect(try await echo.value == 100)
+    let echoed = try await echo.value
+    #expect(echoed == 100)
     while echoes.count < 100, try await near.wait(for: .receive, timeout: .seconds(5)) == .receive {
       var ring = near.receiveRing(0)
       ring.forEach { echoes.append([UInt8]($0)) }

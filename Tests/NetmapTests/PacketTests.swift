@@ -19,8 +19,8 @@ struct PacketTests {
     var packets: [[UInt8]] = []
     var fragments: [Int] = []
     while let packet = ring.next() {
-      #expect(packet.isComplete)
-      #expect(packet.length == [3, 5000, 1][packets.count])
+      let (isComplete, length) = (packet.isComplete, packet.length)
+      #expect(isComplete && length == [3, 5000, 1][packets.count])
       packets.append([UInt8](packet))
       fragments.append(packet.fragmentCount)
     }
@@ -40,7 +40,8 @@ struct PacketTests {
       var ring = pipe.b.receiveRing(0)
       try ring.take(upTo: 1) { packet in
         var target = [UInt8](repeating: 0xee, count: size)
-        var span = unsafe target.mutableSpan.mutableBytes
+        var elements = target.mutableSpan
+        var span = unsafe elements.mutableBytes
         let copied = packet.copy(into: &span)
         #expect(copied == min(size, 5000))
         #expect(target.prefix(copied) == Self.long.prefix(copied))
@@ -83,7 +84,8 @@ struct PacketTests {
     var ring = pipe.b.receiveRing(0)
     var whole: [UInt8]?
     while let packet = ring.next() {
-      #expect(!packet.isComplete && packet.fragmentCount == 7)
+      let (isComplete, count) = (packet.isComplete, packet.fragmentCount)
+      #expect(!isComplete && count == 7)
       whole = [UInt8](packet)
     }
     #expect(whole == [0, 1, 2, 3, 4, 5, 6])

@@ -140,7 +140,7 @@ struct PortTests {
     old.close()
     let new = try NetmapPort("netmap:t{2@conf:slots=8", engine: engine)
     let before = new.freeSlots
-    for _ in 0..<5 { view.append(length: 60) }
+    for _ in 0..<5 { _ = view.append(length: 60) }
     #expect(new.freeSlots == before)
     #expect(other.memoryID == new.memoryID)
   }
