@@ -356,7 +356,7 @@ struct ModelWorld {
       let inUse = probe.region.isBufferInUse(index)
       if inUse != (owned.contains(index) || fresh.contains(index)) {
         return
-          "buffer \(index) is \(inUse ? "in use, but nobody has it" : "free, but somebody has it")"
+          "buffer \(index) is \(inUse ? "in use without an owner" : "free, but it has an owner")"
       }
       if inUse != (probe.region.ownership.state(index) == .user) {
         return "buffer \(index): pool and owner byte disagree"
