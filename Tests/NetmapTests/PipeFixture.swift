@@ -1,6 +1,6 @@
 import Netmap
 
-/// Both ends of a pipe on an engine of its own, so that tests do not meet.
+/// Both ends of a pipe on a separate engine, so that tests do not affect each other.
 struct PipeFixture {
   let engine: EmbeddedEngine
   let a: NetmapPort
@@ -27,7 +27,7 @@ extension NetmapPort {
     return ring.space
   }
 
-  /// Syncs, and takes every slot that has arrived.
+  /// Syncs, and takes the bytes of every slot that has arrived.
   func takeAll() throws(NetmapError) -> [[UInt8]] {
     try sync(.receive)
     var result: [[UInt8]] = []
@@ -45,7 +45,7 @@ extension Packet {
   }
 }
 
-/// An IPv4/UDP frame without a payload worth mentioning.
+/// An IPv4/UDP frame with a payload of zeros.
 func udpFrame(
   source: (mac: UInt8, address: UInt8, port: UInt16) = (1, 1, 1111),
   destination: (mac: UInt8, address: UInt8, port: UInt16) = (2, 2, 8000), length: Int = 60
