@@ -131,7 +131,7 @@ struct DaemonInterfaceTests {
     }
   }
 
-  @Test("an interface is that of the caller's network namespace, wherever the daemon runs")
+  @Test("an interface is looked up in the caller's network namespace, not in the daemon's")
   func namespaces() throws {
     // The daemon starts in the tests' namespace, where no such interface exists.
     let fixture = try DaemonFixture()

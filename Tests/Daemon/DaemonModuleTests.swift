@@ -67,7 +67,7 @@ struct DaemonModuleTests {
     testbed.fixture.endDaemon(SIGTERM)
   }
 
-  @Test("a module from a shared object: its host delivers, and what it has counted is shown")
+  @Test("a module from a shared object: its host delivers packets, and its statistics are shown")
   func loaded() throws {
     let testbed = try ModuleTestbed()
     let (a, b, c) = (
@@ -142,7 +142,7 @@ struct DaemonModuleTests {
     #expect(report["failures"] == 0 && report["lost"] == 0 && report["changes"] == 7)
   }
 
-  @Test("the module has the rights of the user who asks, who may not be one that is kept out")
+  @Test("a module has the rights of the requesting user; untrusted users may not choose modules")
   func rights() throws {
     let testbed = try ModuleTestbed()
     let (folder, library) = (testbed.fixture.folder, "\(testbed.fixture.folder)/libfault.so")

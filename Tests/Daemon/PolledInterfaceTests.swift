@@ -4,7 +4,7 @@ import NetmapTestSupport
 import Testing
 
 extension SwitchedInterfaceTests {
-  @Test("polling mode: on, refused twice, no detaching, off; frames flow all the time")
+  @Test("polling mode: on, a second time refused, no detaching, off; frames flow all the time")
   func polling() throws {
     try withSwitch(queues: 2) { fixture, pair in
       let engine = try fixture.engine()

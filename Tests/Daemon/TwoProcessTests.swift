@@ -27,7 +27,7 @@ struct TwoProcessTests {
     _ = (sender.wait(), receiver.wait())
   }
 
-  @Test("what was sent before the other end is opened, and after the sender has ended, arrives")
+  @Test("packets sent before the other end is open arrive, even after the sender has ended")
   func early() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
@@ -51,7 +51,7 @@ struct TwoProcessTests {
     #expect(program.wait() == 0)
   }
 
-  @Test("and as soon as its process has been killed")
+  @Test("an exclusive port is free as soon as its process has been killed")
   func deathIsSynchronous() throws {
     let fixture = try DaemonFixture()
     for round in 0..<20 {
@@ -78,7 +78,7 @@ struct TwoProcessTests {
     }
   }
 
-  @Test("ports are listed with their processes and counters, whoever asks")
+  @Test("a client can list the ports of all clients, with their processes and counters")
   func listing() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()

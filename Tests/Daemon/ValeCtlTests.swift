@@ -148,7 +148,7 @@ struct ValeCtlTests {
         "\"reasons\":{\"ring_full\":5,\"bad_buffer_index\":0"))
   }
 
-  @Test("rings of a new port, and what is shown of it")
+  @Test("rings of a new port, and its description")
   func information() throws {
     #expect(
       try run("-n v1 -v -C 512,256,2,4").text
@@ -201,7 +201,7 @@ struct ValeCtlTests {
     #expect(try run("").text == "vale0:v0 bridge_idx 0 port_idx 0\n")
   }
 
-  @Test("pkt-gen in two processes: what one sends the other receives, packet by packet")
+  @Test("pkt-gen in two processes: one receives every packet that the other sends")
   func twoProcesses() throws {
     let environment = [
       "NETMAP_SOCKET": fixture.socket, "NETMAPD": TestProgram.built("netmapd"),

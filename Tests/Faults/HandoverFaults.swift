@@ -8,10 +8,10 @@ import Testing
 
 /// A token outlives the process that opened the port: processes inherit it, keep it across exec, and pass it
 /// on.
-@Suite("Ports that change hands", .timeLimit(.minutes(faultMinutes)))
+@Suite("Ports handed over to other processes", .timeLimit(.minutes(faultMinutes)))
 struct HandoverFaults {
   @Test(
-    "fork, daemonise and exec while attached: whoever has the token has the port",
+    "fork, daemonise and exec while attached: a process with the token can use the port",
     arguments: ["fork", "daemonise", "exec"])
   func handOver(_ way: String) throws {
     var (seed, generator) = seededGenerator(way)
@@ -95,7 +95,7 @@ struct HandoverFaults {
     #expect(try receiver.listing().map(\.name) == ["p}1"])
   }
 
-  @Test("what is no token, or one without a port, is refused with a reason")
+  @Test("descriptors other than tokens, and tokens without a port, are refused with a reason")
   func noToken() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()

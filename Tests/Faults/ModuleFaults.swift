@@ -40,7 +40,7 @@ struct ModuleFaults {
   }
 
   @Test(
-    "a module that traps, loops, ends or is stopped: the fallback takes over, others notice nothing",
+    "a module that traps, loops, ends or is stopped: the fallback takes over; others are unaffected",
     arguments: ["trap", "loop", "exit", "stop"], SwitchModuleChoice.Fallback.allCases)
   func contained(_ fault: String, _ fallback: SwitchModuleChoice.Fallback) throws {
     let fixture = try DaemonFixture()
@@ -115,7 +115,7 @@ struct ModuleFaults {
     #expect(report["dropped"] ?? 0 > 190)
   }
 
-  @Test("a slow module is not ended: packets that its ring has no room for are counted")
+  @Test("netmapd does not end a slow module: packets that its ring has no room for are counted")
   func slow() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
@@ -141,7 +141,7 @@ struct ModuleFaults {
     #expect(try numbers(b, 100).count >= 100)
   }
 
-  @Test("a host that waits for a processor is not taken for one that hangs")
+  @Test("netmapd does not take a host that waits for a processor for one that hangs")
   func starved() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
@@ -169,7 +169,7 @@ struct ModuleFaults {
     #expect(report["failures"] == 0 && report.process == host, "\(report)")
   }
 
-  @Test("a host that is killed again and again under traffic: the switch always goes on")
+  @Test("a host killed repeatedly under traffic: the switch always goes on")
   func killed() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()

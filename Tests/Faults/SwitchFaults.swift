@@ -158,7 +158,7 @@ struct SwitchFaults {
     for port in ports.shuffled() { port.close() }
   }
 
-  @Test("an address that flaps, and 2^20 random ones: others do not notice")
+  @Test("an address that flaps, and 2^20 random ones, do not affect other ports")
   func flapping() throws {
     let fixture = try DaemonFixture()
     let stations = try StationSwitch(fixture, pause: 1000)
@@ -183,7 +183,7 @@ struct SwitchFaults {
   }
 
   @Test(
-    "three senders to one reader that makes them wait: every packet arrives, also of one that stops"
+    "three senders to one receiver with back-pressure: every packet arrives, even of a stopped one"
   )
   func threeToOne() throws {
     var (seed, generator) = seededGenerator("switch, three to one")

@@ -45,7 +45,7 @@ struct IsolatedTests {
     #expect(a.statistics.transmit.packets == 5000)
   }
 
-  @Test("packets of several slots, and of every length a buffer has, arrive whole")
+  @Test("packets of several slots, and of any length up to a buffer, arrive whole")
   func fragments() throws {
     let engine = try EmbeddedEngine()
     let a = try NetmapPort("netmap:p{1/i", engine: engine)
@@ -60,7 +60,7 @@ struct IsolatedTests {
     }
   }
 
-  @Test("a port in use exclusively is EBUSY, isolated or not")
+  @Test("a port that is open exclusively is EBUSY, isolated or not")
   func exclusive() throws {
     let engine = try EmbeddedEngine()
     let a = try NetmapPort("netmap:p{1/ix", engine: engine)
@@ -72,7 +72,7 @@ struct IsolatedTests {
     a.close()
   }
 
-  @Test("memory of others, offsets, monitors and host rings are EINVAL for an isolated port")
+  @Test("other ports' memory, offsets and monitors are EINVAL for an isolated port")
   func refusals() throws {
     let engine = try EmbeddedEngine()
     let other = try NetmapPort("netmap:q{1", engine: engine)
@@ -86,7 +86,7 @@ struct IsolatedTests {
     }
   }
 
-  @Test("what was sent before the close is delivered, and the names are free afterwards")
+  @Test("packets sent before the close are delivered, and the names are free afterwards")
   func closing() throws {
     let engine = try EmbeddedEngine()
     for _ in 0..<200 {
@@ -102,7 +102,7 @@ struct IsolatedTests {
     #expect(engine.ports.isEmpty)
   }
 
-  @Test("slots that name no buffer, or too many bytes, cost their packets only, and are counted")
+  @Test("slots with an invalid index or length cost only their packets, and are counted")
   func badSlots() throws {
     let engine = try EmbeddedEngine()
     let a = try NetmapPort("netmap:p{1/i", engine: engine)
@@ -120,13 +120,13 @@ struct IsolatedTests {
     #expect(a.statistics.transmit.drops[.badLength] == 2)
   }
 
-  @Test("what lies behind a packet in its buffer stays where it is")
+  @Test("bytes behind a packet in its buffer are not copied to an isolated port")
   func noLeak() throws {
     let engine = try EmbeddedEngine()
     let a = try NetmapPort("netmap:p{1/i", engine: engine)
     let b = try NetmapPort("netmap:p}1", engine: engine)
     for length in [1, 33, 60, 100] {
-      // The ordinary end's next buffer is full of something.
+      // Fill the next buffer of the ordinary end.
       let secret = unsafe b.transmitRing(0).unsafeRing
       let slot = unsafe secret.slot(secret.head)
       unsafe memset(secret.buffer(slot.pointee.bufferIndex), 0x77, 2048)
@@ -140,7 +140,7 @@ struct IsolatedTests {
     }
   }
 
-  @Test("whatever an isolated process writes into its memory, it harms itself alone")
+  @Test("an isolated process that overwrites its memory harms only itself")
   func hostile() throws {
     let engine = try EmbeddedEngine()
     let (a, b) = (
@@ -178,7 +178,7 @@ struct IsolatedTests {
 }
 
 extension NetmapPort {
-  /// Sends a slot that says nonsense.
+  /// Appends a slot with the given index (2: its own) and length.
   @unsafe fileprivate func spoil(_ index: UInt32, _ length: UInt16) {
     var ring = transmitRing(0)
     let slot = unsafe ring.unsafeRing.slot(ring.unsafeRing.head)

@@ -2,7 +2,7 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// Packets that begin some way into their buffers (`@offset`), through the views of a port.
+/// Packets that begin at an offset in their buffers (`@offset`), through the views of a port.
 @Suite("Offsets")
 struct OffsetTests {
   private static let frame = udpFrame(destination: (0xff, 2, 8000))
@@ -13,7 +13,7 @@ struct OffsetTests {
     return unsafe Array(UnsafeRawBufferPointer(start: start, count: count))
   }
 
-  /// Sends a frame in every way there is: five packets.
+  /// Sends a frame with every form of `append`: five packets.
   private static func sendAll(_ port: NetmapPort) throws {
     let frame = Self.frame
     var ring = port.transmitRing(0)
@@ -28,7 +28,7 @@ struct OffsetTests {
   }
 
   @Test(
-    "what is appended at an offset arrives, whatever offset the receiver has",
+    "packets appended at an offset arrive, whatever the receiver's offset is",
     arguments: ["", "@offset:initial=32", "@offset:initial=64"])
   func vale(receiving: String) throws {
     let engine = try EmbeddedEngine()
@@ -46,7 +46,7 @@ struct OffsetTests {
     #expect(others == Array(repeating: Self.frame, count: 4))
   }
 
-  @Test("a pipe's packets lie at the offset of the end that sends, and both ends know")
+  @Test("packets in a pipe lie at the offset, which both ends know")
   func pipe() throws {
     let engine = try EmbeddedEngine()
     let a = try NetmapPort("netmap:t{1@offset:initial=64", engine: engine)
@@ -59,7 +59,7 @@ struct OffsetTests {
     #expect(try b.takeAll() == Array(repeating: Self.frame, count: 5))
     try Self.sendAll(b)
     #expect(try a.takeAll() == Array(repeating: Self.frame, count: 5))
-    // As it is: the bytes behind the offset.
+    // Without a closure, `append` sends the bytes behind the offset unchanged.
     var again = a.transmitRing(0)
     _ = again.append(length: 60)
     try a.sync(.transmit)
@@ -67,7 +67,7 @@ struct OffsetTests {
     try a.inject(Self.frame)
   }
 
-  @Test("the next buffer as it is: what lies behind the offset")
+  @Test("append of a buffer unchanged sends the bytes behind the offset")
   func asItIs() throws {
     let engine = try EmbeddedEngine()
     let a = try NetmapPort("vale0:a@offset:initial=64", engine: engine)
@@ -86,7 +86,7 @@ struct OffsetTests {
     #expect(try b.takeAll() == [Self.frame])
   }
 
-  @Test("what does not fit behind the offset is not appended; inject takes another slot")
+  @Test("packets that do not fit behind the offset are not appended; inject uses another slot")
   func long() throws {
     let engine = try EmbeddedEngine()
     let a = try NetmapPort("netmap:t{1@offset:initial=64", engine: engine)
@@ -108,7 +108,7 @@ struct OffsetTests {
   }
 
   @Test(
-    "forwarding carries packets between offsets, with and without a region in common",
+    "forward moves packets between different offsets, with and without a shared region",
     arguments: ["", "@offset:initial=32", "@offset:initial=64"], [false, true])
   func forward(option: String, isShared: Bool) throws {
     let engine = try EmbeddedEngine()
@@ -131,7 +131,7 @@ struct OffsetTests {
     }
   }
 
-  @Test("an offset that a peer wrote neither traps nor reaches beyond the buffer")
+  @Test("an offset that a peer has written causes no trap and no access beyond the buffer")
   func hostile() throws {
     let engine = try EmbeddedEngine()
     let a = try NetmapPort("netmap:t{1@offset:initial=64", engine: engine)
@@ -161,10 +161,10 @@ struct OffsetTests {
   }
 }
 
-/// Regions are known by their memory, not by their number.
+/// Ports compare regions by their memory, not by their number.
 @Suite("Forwarding between engines")
 struct EngineForwardingTests {
-  @Test("between ports of two engines whose regions have one number, packets are copied")
+  @Test("between regions of two engines with the same number, packets are copied")
   func twoEngines() throws {
     let (one, two) = (try EmbeddedEngine(), try EmbeddedEngine())
     let a = try NetmapPort("netmap:t{1", engine: one)

@@ -1,6 +1,6 @@
 import Netmap
 
-/// Both ends of a pipe on an engine of its own, so that tests do not meet.
+/// Both ends of a pipe on a separate engine, so that tests do not affect each other.
 struct PipeFixture {
   let engine: EmbeddedEngine
   let a: NetmapPort
@@ -46,7 +46,7 @@ extension Packet {
   }
 }
 
-/// An IPv4/UDP frame without a payload worth mentioning.
+/// An IPv4/UDP frame with a payload of zeros.
 func udpFrame(
   source: (mac: UInt8, address: UInt8, port: UInt16) = (1, 1, 1111),
   destination: (mac: UInt8, address: UInt8, port: UInt16) = (2, 2, 8000), length: Int = 60

@@ -42,7 +42,7 @@ struct CommandLineTests {
     #expect(try read("-i \(row.text)").interface == row.name)
   }
 
-  @Test("every option reaches its value")
+  @Test("every option sets its value")
   func allOptions() throws {
     let configuration = try read(
       """
@@ -73,14 +73,14 @@ struct CommandLineTests {
     #expect(try !read("-i x").busyWaits)
   }
 
-  @Test("without -c threads may use every CPU, with 0 too")
+  @Test("without -c, and with -c 0, threads may use every CPU")
   func cpus() throws {
     #expect(try read("-i x -a 0").affinityModulus == 4)
     let all = try read("-i x -c 0")
     #expect(all.cpus == 4 && all.affinityModulus == 4)
   }
 
-  @Test("a range switches copying on; the defaults follow the family; equal sizes are one size")
+  @Test("a range turns copying on; defaults depend on the family; equal sizes are one size")
   func consequences() throws {
     #expect(try read("-i x -s 10.0.0.1-10.0.0.2").options.contains(.copy))
     #expect(try read("-i x -d 10.0.0.1:1-10.0.0.1:2").options.contains(.copy))
@@ -124,7 +124,7 @@ struct CommandLineTests {
     #expect(error?.showsUsage == row.usage)
   }
 
-  @Test("what is only worth a warning")
+  @Test("options that only cause a warning")
   func warnings() throws {
     let log = Recorder()
     let long = String(repeating: "x", count: 505)

@@ -46,7 +46,7 @@ struct OptionScannerTests {
     #expect(number.hasTrailingText == row.trailing)
   }
 
-  @Test("numbers of any base")
+  @Test("numbers in any base")
   func anyBase() {
     #expect(LeadingNumber.unsigned(anyBase: "0x10") == 16)
     #expect(LeadingNumber.unsigned(anyBase: "010") == 8)

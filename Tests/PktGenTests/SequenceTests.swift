@@ -29,7 +29,7 @@ struct SequenceTests {
     if !options.isEmpty { #expect((Int(words[1]) ?? 1) % (options.contains("-F 3") ? 3 : 1) == 0) }
   }
 
-  @Test("numbers are at the begin of the payload, and checksums stay valid")
+  @Test("numbers are at the start of the payload, and checksums stay valid")
   func numbers() throws {
     let engine = try EmbeddedEngine()
     let far = try NetmapPort("netmap:t}1", engine: engine)
@@ -54,7 +54,8 @@ struct SequenceTests {
     return frame
   }
 
-  @Test("one missing packet is one gap line; what comes late, short or cut otherwise is told apart")
+  @Test(
+    "a missing packet is one gap line; late, short and differently cut packets are reported apart")
   func findings() throws {
     let engine = try EmbeddedEngine()
     let receiver = try Run("-i netmap:t}1 -f rxseq -W --json", engine)

@@ -18,7 +18,7 @@ struct SubprocessTests {
   }
 
   @Test(
-    "exit status and message of what cannot run",
+    "exit status and message of runs that fail",
     arguments: [
       (["-q"], 255, "bad option -q"), ([], 255, "missing ifname"),
       (["-i", "netmap:nosuch0", "-w0"], 255, "nosuch0"),
@@ -39,7 +39,7 @@ struct SubprocessTests {
   }
 
   @Test(
-    "SIGINT and SIGTERM stop cleanly, with the last lines",
+    "SIGINT and SIGTERM stop pkt-gen cleanly, with its last lines",
     arguments: [
       (SIGINT, "received control-C on thread 0x"), (SIGTERM, "received SIGTERM on thread 0x"),
     ])
@@ -56,7 +56,7 @@ struct SubprocessTests {
   func secondSignal() throws {
     let child = try Child(["-i", "x{1", "-f", "rx"])
     try child.waitFor("reading from")
-    // Both arrive before it can act on the first.
+    // Both signals arrive before the process can act on the first.
     child.send(SIGSTOP)
     child.send(SIGINT)
     child.send(SIGTERM)
@@ -65,7 +65,7 @@ struct SubprocessTests {
     #expect(status == -SIGINT || status == -SIGTERM)
   }
 
-  @Test("a stop during the wait for the link does not wait")
+  @Test("a signal ends the wait for the link")
   func stopsWhileWaiting() throws {
     let child = try Child(["-i", "x{1", "-f", "tx", "-w", "1000"])
     try child.waitFor("Wait 1000 secs")
@@ -82,7 +82,7 @@ private final class Child {
   private(set) var errors = ""
 
   init(_ arguments: [String]) throws {
-    // A daemon of these tests' own, which leaves when idle: the host's may be of another build.
+    // The tests use their own daemon, which exits when idle, because the host's may be of another build.
     let socket = "/tmp/netmap-pkt-gen-\(getpid())/netmapd.sock"
     program = try TestProgram(
       [TestProgram.built("pkt-gen")] + arguments, environment: ["NETMAP_SOCKET": socket],
@@ -91,7 +91,7 @@ private final class Child {
 
   func send(_ signal: CInt) { program.send(signal) }
 
-  /// Reads from the error stream until `text` has come.
+  /// Reads from the error stream until it has `text`.
   func waitFor(_ text: String) throws {
     while !errors.contains(text) {
       let part = program.readErrors()
@@ -100,7 +100,7 @@ private final class Child {
     }
   }
 
-  /// Waits for the end.
+  /// Waits until the process has ended.
   ///
   /// - Returns: The exit status; the negative number of the signal that ended the process.
   func wait() -> CInt {

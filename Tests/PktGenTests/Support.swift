@@ -20,7 +20,7 @@ final class Recorder: Sendable {
   func count(_ text: String) -> Int { lines.count { $0.contains(text) } }
 }
 
-/// A pkt-gen in a thread of its own, on an engine of the test.
+/// A run of pkt-gen in a separate thread, on an engine of the test.
 final class Run {
   let output = Recorder()
   let log = Recorder()
@@ -32,7 +32,7 @@ final class Run {
     let value = Mutex<CInt?>(nil)
   }
 
-  /// Starts it, with arguments that are separated by blanks.
+  /// Starts pkt-gen, with arguments that are separated by blanks.
   init(_ command: String, _ engine: EmbeddedEngine, name: String = "pkt-gen") throws {
     let arguments = [name] + command.split(separator: " ").map(String.init)
     let surroundings = Session.Surroundings(
@@ -47,9 +47,9 @@ final class Run {
 
   func stop() { stopRequest.request() }
 
-  /// Waits for the end.
+  /// Waits until the run has ended.
   ///
-  /// - Returns: The exit status; -1 when it does not end in a minute, which fails the test.
+  /// - Returns: The exit status; -1 when the run does not end in a minute, which fails the test.
   func wait() -> CInt {
     for _ in 0..<60_000 {
       if let code = status.value.withLock({ $0 }) {
@@ -74,7 +74,7 @@ final class Run {
 }
 
 extension NetmapPort {
-  /// Takes slots until there were `count`, or nothing has come for a while.
+  /// Takes slots until there are `count`, or none has arrived for a while.
   func takeSlots(_ count: Int) throws -> [(bytes: [UInt8], flags: SlotFlags)] {
     var result: [(bytes: [UInt8], flags: SlotFlags)] = []
     var idle = 0
@@ -94,7 +94,7 @@ extension NetmapPort {
   }
 }
 
-/// What the headers of a UDP frame say, and whether they are in order.
+/// The headers of a UDP frame, and whether they are valid.
 struct DecodedFrame: Hashable {
   var source: [UInt8]
   var destination: [UInt8]
