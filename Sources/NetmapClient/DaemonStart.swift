@@ -204,7 +204,7 @@ package enum DaemonProgram {
     let copies: [UnsafeMutablePointer<CChar>?] = unsafe strings.map { unsafe strdup($0) } + [nil]
     defer { unsafe copies.forEach { unsafe free($0) } }
     return unsafe copies.withUnsafeBufferPointer { buffer in
-      guard let base = buffer.baseAddress else { preconditionFailure("never empty") }
+      guard let base = buffer.baseAddress else { preconditionFailure("the buffer is empty") }
       return unsafe body(base)
     }
   }

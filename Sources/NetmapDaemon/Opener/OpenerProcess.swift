@@ -40,7 +40,7 @@ package final class OpenerProcess {
     options: [String], user: ConfinedUser, listeners: [Listener], allowsModules: Bool, log: Logger,
     renew: @escaping (Listener) throws(NetmapError) -> Listener
   ) throws(NetmapError) {
-    precondition(!listeners.isEmpty, "a daemon listens somewhere")
+    precondition(!listeners.isEmpty, "the daemon has no listener")
     let current = CurrentListeners(listeners)
     self.options = options
     self.user = user

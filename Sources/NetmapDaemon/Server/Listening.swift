@@ -98,7 +98,7 @@ extension Server {
       connections[key] = connection
       return .connection(connection)
     }
-    guard let made else { preconditionFailure("it is watched") }
+    guard let made else { preconditionFailure("no connection was made") }
     return made
   }
 
