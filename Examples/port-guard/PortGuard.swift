@@ -20,7 +20,7 @@ struct PortGuard: ~Copyable, SwitchModule {
     guard configuration.isEmpty || Int(configuration).map({ (1...64).contains($0) }) == true else {
       throw NetmapError(
         .invalidArgument, "configure", Self.name, reason: "'\(configuration)' is not 1...64",
-        remedy: "say how many addresses a port may have")
+        remedy: "give the number of addresses that a port may have")
     }
     limit = Int(configuration) ?? 1
   }

@@ -186,7 +186,8 @@ public final class NetmapPort {
   package func duplicateToken(survivesExec: Bool = false) throws(NetmapError) -> CInt {
     guard let token = binding.token else {
       throw NetmapError(
-        .unsupported, "pass on", name, reason: "it is of an engine of this process alone",
+        .unsupported, "pass on", name,
+        reason: "the port belongs to an engine of this process alone",
         remedy: "open it on HostEngine.shared")
     }
     return try token.duplicate(survivesExec: survivesExec)
@@ -334,14 +335,14 @@ extension NetmapPort {
   private func unusable() -> NetmapError {
     NetmapError(
       .badDescriptor, "sync", name,
-      reason: isOpen ? "the port was opened before this process was forked" : "it is closed",
+      reason: isOpen ? "the port was opened before this process was forked" : "the port is closed",
       remedy: "open it again")
   }
 
   @inline(never)
   private func gone() -> NetmapError {
     NetmapError(
-      .inputOutput, "sync", name, reason: "the interface has gone or its backend failed",
+      .inputOutput, "sync", name, reason: "the interface was removed, or its backend failed",
       remedy: "close the port and open it again")
   }
 

@@ -39,7 +39,7 @@ struct DaemonModuleTests {
     arguments: [
       ("vale9=hub", "", "No such file or directory", "no such switch"),
       ("vale0=hubb", "", "Invalid argument", "no module of that name"),
-      ("vale0", "", "Invalid argument", "says no module"),
+      ("vale0", "", "Invalid argument", "no module is named"),
       ("vale0=filter", "allow gre", "Invalid argument", "gre"),
       ("vale0=hub", "x", "Invalid argument", "no configuration"),
       ("vale0=/nosuch/lib.so", "", "No such file or directory", "load"),

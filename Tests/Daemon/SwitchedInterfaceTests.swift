@@ -198,7 +198,7 @@ struct SwitchedInterfaceTests {
         #expect(error?.code == .busy, "\(name): \(String(describing: error))")
       }
       try expect("-a vale0:v0", "Device or resource busy")
-      try expect("-a vale1:v0", "v0 is on a switch already, as vale0:v0")
+      try expect("-a vale1:v0", "v0 is already on a switch, as vale0:v0")
       try expect("-r v0", "Invalid argument")
       try expect("-n v0", "File exists")
       let open = try NetmapPort("netmap:\(pair.second)-0/T", engine: engine)

@@ -131,7 +131,7 @@ import Testing
       try NetworkNamespace.run("ip", "link", "delete", pair.first)
       let (status, output) = program.finish()
       #expect(status == 1)
-      for word in [pair.first, "the interface has gone", "EIO"] {
+      for word in [pair.first, "the interface was removed", "EIO"] {
         #expect(output.contains(word), "no '\(word)' in \(output)")
       }
       try Self.sendTen(to: other, from: others.second)

@@ -128,7 +128,7 @@ extension InterfaceProvider {
     in memory: PortMemory, named name: String
   ) throws(NetmapError) -> any RingDriverMaker {
     throw NetmapError(
-      .unsupported, "attach", name, reason: "its backend is made in another way")
+      .unsupported, "attach", name, reason: "this engine cannot make its ring drivers")
   }
 
   package func identity(of name: String) throws(NetmapError) -> InterfaceIdentity? { nil }

@@ -77,11 +77,11 @@ package struct SyncSegment: Sendable {
     } else if memory.load(at: SyncSegmentLayout.magic, as: UInt64.self)
       != SyncSegmentLayout.magicNumber
     {
-      problem = "it is something else"
+      problem = "it is not a sync segment"
     } else if memory.load(at: SyncSegmentLayout.version, as: UInt32.self)
       != SyncSegmentLayout.layoutVersion
     {
-      problem = "it was made by another version of netmap"
+      problem = "another version of netmap made it"
     } else {
       let count = memory.load(at: SyncSegmentLayout.endCount, as: UInt32.self)
       found = count <= 2 ? (0..<Int(count)).compactMap { Self.end($0, in: memory) } : []

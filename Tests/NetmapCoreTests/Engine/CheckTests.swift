@@ -61,7 +61,7 @@ struct CheckTests {
     tx[0].bufferIndex = kept
     let found = findings(pipe.engine)
     #expect(found.count == 2, "\(found)")
-    #expect(found.contains { $0.hasSuffix("buffer \(lost) is nowhere") }, "\(found)")
+    #expect(found.contains { $0.hasSuffix("buffer \(lost) is in no slot or list") }, "\(found)")
     let twice = found.first { $0.contains("buffer \(kept) is in") } ?? ""
     for slot in [0, 1] { #expect(twice.contains("a{1 transmit ring 0 slot \(slot)"), "\(twice)") }
   }
@@ -71,7 +71,7 @@ struct CheckTests {
     let pipe = try TestPipe(.slots(8))
     let tx = pipe.master.tx()
     let last = UInt32(pipe.engine.check().buffers + 100)
-    for (index, word) in [(last, "a free one"), (9_999_999, "none of the region")] {
+    for (index, word) in [(last, "free"), (9_999_999, "not in the region")] {
       let before = tx[2].bufferIndex
       tx[2].bufferIndex = index
       let found = findings(pipe.engine)
@@ -87,7 +87,7 @@ struct CheckTests {
     let tx = pipe.master.tx()
     #expect(tx.lock(ClientTag(slot: 700, epoch: 3)))
     let found = findings(pipe.engine)
-    #expect(found == ["a{1 transmit ring 0: it is locked by a client that has gone"])
+    #expect(found == ["a{1 transmit ring 0: it is locked by a client that has ended"])
     tx.unlock()
     #expect(tx.lock(pipe.master.tag))
     let report = pipe.engine.check()
@@ -111,7 +111,7 @@ struct CheckTests {
     let head = tx.head
     tx.head = 99
     let found = findings(pipe.engine)
-    #expect(found == ["a{1 transmit ring 0: the application's head 99 and cur 1 are out of place"])
+    #expect(found == ["a{1 transmit ring 0: the application's head 99 and cur 1 are out of range"])
     tx.head = head
     #expect(findings(pipe.engine).isEmpty)
   }

@@ -65,7 +65,7 @@ struct SharedMemoryTests {
     let zero = try SharedMemory(creating: "test", byteCount: 1 << 20)
     let error = #expect(throws: NetmapError.self) { try SyncSegment(mapping: zero) }
     #expect(error?.code == .invalidArgument)
-    #expect(error?.reason == "it is something else")
+    #expect(error?.reason == "it is not a sync segment")
     #expect(throws: NetmapError.self) { try Directory(mapping: zero) }
   }
 }

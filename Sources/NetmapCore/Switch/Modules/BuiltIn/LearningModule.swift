@@ -8,8 +8,9 @@ public struct LearningModule: SwitchModule {
   public init(configuration: String = "") throws(NetmapError) {
     guard configuration.isEmpty else {
       throw NetmapError(
-        .invalidArgument, "configure", Self.name, reason: "a learning bridge has no configuration",
-        remedy: "leave it out")
+        .invalidArgument, "configure", Self.name,
+        reason: "a learning bridge takes no configuration",
+        remedy: "leave the configuration out")
     }
   }
 
