@@ -55,11 +55,12 @@ package final class Session {
   /// - Returns: The exit status: 0, or 1 when a thread failed.
   /// - Throws: ``Refusal`` when the run cannot begin.
   package func run() throws(Refusal) -> CInt {
+    // Opening a port may start a daemon, which takes a while: a stop during that time must have its last lines.
+    if surroundings.handlesSignals { StopSignals.install(waking: stop) }
     var opening = try Opening(configuration, engine: surroundings.engine, log: log)
     let first = try opening.open()
     configuration = opening.configuration
     announce(opening, first.port)
-    if surroundings.handlesSignals { StopSignals.block() }
     var links = [first]
     for index in 1..<max(configuration.threads, 1) {
       do throws(Refusal) {
@@ -121,17 +122,15 @@ extension Session {
   }
 
   private func start(_ links: [Link], _ opening: Opening) throws(Refusal) {
-    if surroundings.handlesSignals { StopSignals.install(waking: stop) }
     let wait = opening.linkWait
     log("Wait \(wait) secs for phy reset", function: "start_threads")
     let deadline = Clock.monotonic() + UInt64(wait) * 1_000_000_000
+    noticeSignals()
     while !stop.isRequested, case let now = Clock.monotonic(), now < deadline {
       stop.wait(nanoseconds: deadline - now)
       noticeSignals()
     }
     log("Ready...", function: "start_threads")
-    if surroundings.handlesSignals { StopSignals.block() }
-    defer { if surroundings.handlesSignals { StopSignals.install(waking: stop) } }
     for (index, link) in links.enumerated() {
       let counters = WorkerCounters()
       let worker = Worker(
