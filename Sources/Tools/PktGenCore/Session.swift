@@ -159,6 +159,7 @@ extension Session {
 extension Session {
   /// Prints a report at every interval, until all threads have ended.
   private func report() {
+    var stall = StallWatch(configuration.interface)
     var line = RateReport(
       scaling: configuration.scaling, framingBits: configuration.framingBits,
       showsStatistics: configuration.options.contains(.rateStatistics))
@@ -168,7 +169,8 @@ extension Session {
     var before = Tally()
     var hasReported = false
     while true {
-      let isOver = waitForReport(last + max(configuration.reportInterval, shortest))
+      let isOver = waitForReport(
+        last + max(configuration.reportInterval, shortest), stall: &stall)
       var now = Clock.monotonic()
       // A run that is shorter than the interval still gets one report.
       if isOver, !hasReported, now - last < shortest {
@@ -176,12 +178,9 @@ extension Session {
         now = Clock.monotonic()
       }
       if now - last >= shortest {
-        var tally = Tally()
+        let tally = tally
         var space: UInt64 = 0
-        for member in crew {
-          tally += member.counters.tally
-          space += member.counters.takeSmallestSpace()
-        }
+        for member in crew { space += member.counters.takeSmallestSpace() }
         let message = line.message(
           tally - before, microseconds: (now - last) / 1000, space: space)
         log(message, function: "main_thread")
@@ -191,16 +190,29 @@ extension Session {
     }
   }
 
-  /// Sleeps until the deadline or the end of all threads.
+  /// What all threads have moved so far.
+  private var tally: Tally {
+    var tally = Tally()
+    for member in crew { tally += member.counters.tally }
+    return tally
+  }
+
+  /// Sleeps until the deadline or the end of all threads, and logs what a run without progress waits for.
   ///
   /// - Returns: Whether all threads have ended.
-  private func waitForReport(_ deadline: UInt64) -> Bool {
+  private func waitForReport(_ deadline: UInt64, stall: inout StallWatch) -> Bool {
     while true {
       noticeSignals()
       if crew.allSatisfy(\.counters.hasEnded) { return true }
       let now = Clock.monotonic()
       if now >= deadline { return false }
       var rest = deadline - now
+      if !stall.isOver && !stop.isRequested {
+        let running = crew.map(\.counters).filter { !$0.hasEnded }
+        let message = stall.message(running.map(\.awaited), packets: tally.packets, at: now)
+        if let message { log(message) }
+        rest = min(rest, StallWatch.interval)
+      }
       if stop.isRequested {
         // Some threads may have been about to sleep when the stop was requested.
         for member in crew where !member.counters.hasEnded { member.thread.interrupt() }
