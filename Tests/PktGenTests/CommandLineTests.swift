@@ -67,6 +67,17 @@ struct CommandLineTests {
     #expect(configuration.printsJSON && configuration.busyWaits && configuration.sizePerPacket)
   }
 
+  @Test("numbers may end in k, K, M or G, which are powers of 1000")
+  func suffixes() throws {
+    #expect(try read("-i x -R 1k").rate == 1000)
+    #expect(try read("-i x -R 2K -n 10k").packetLimit == 10_000)
+    let many = try read("-i x -n 3M -R 4G -l 1k -T 2k -b 1k")
+    #expect(many.packetLimit == 3_000_000 && many.rate == 4_000_000_000)
+    #expect(many.size == 1000 && many.reportInterval == 2_000_000_000_000 && many.burst == 1000)
+    #expect(try read("-i x -n 99999999999G").packetLimit == UInt64(Int.max))
+    #expect(try read("-i x -C 1k,2k").rings?.hints.receiveSlots == 2000)
+  }
+
   @Test("pkt-gen-b never sleeps")
   func busyWaitByName() throws {
     #expect(try read("-i x", name: "pkt-gen-b").busyWaits)
@@ -115,7 +126,11 @@ struct CommandLineTests {
       ("-i x -D 1:2", "invalid MAC address '1:2'", true),
       ("-i x -H 11", "bad virtio-net-header length", true),
       ("-i x -s y", "'y' is not an IPv4", true),
-      ("-i x -R -1", "bad rate -1", true), ("-i x -f dance", "unrecognised function dance", false),
+      ("-i x -R -1", "bad rate -1", true), ("-i x -l 70x", "bad number '70x' for -l", true),
+      ("-i x -n much", "bad number 'much' for -n", true),
+      ("-i x -R 1m", "bad number '1m' for -R", true), ("-i x -R k", "bad number 'k' for -R", true),
+      ("-i x -C 8,y", "bad number 'y' for -C", true),
+      ("-i x -f dance", "unrecognised function dance", false),
     ])
   func refusals(_ row: (line: String, message: String, usage: Bool)) {
     let error = #expect(throws: Refusal.self) { try read(row.line) }
@@ -128,11 +143,11 @@ struct CommandLineTests {
   func warnings() throws {
     let log = Recorder()
     let long = String(repeating: "x", count: 505)
-    let configuration = try read("-i y -i \(long) -F 64 -l 70x -C 1 word", log: log)
+    let configuration = try read("-i y -i \(long) -F 64 -l 70 -C 1 word", log: log)
     #expect(configuration.interface == .netmap("netmap:y"))
     #expect(configuration.fragments == 1 && configuration.size == 70)
     for line in [
-      "ifname too long", "invalid frags 64 [1..63], ignore", "'70x' is not a whole number",
+      "ifname too long", "invalid frags 64 [1..63], ignore",
       "the 'C' option is deprecated", "ignored 'word'",
     ] { #expect(log.has(line)) }
   }

@@ -77,7 +77,10 @@ extension CommandLineReader {
   private mutating func take(_ letter: Character, _ value: String) throws(Refusal) {
     if takeSwitch(letter) { return }
     if try takeText(letter, value) { return }
-    takeNumber(letter, number(value, of: letter))
+    guard let number = LeadingNumber.scaled(value) else {
+      throw .usage("bad number '\(value)' for -\(letter); use a whole number, also with k, M or G")
+    }
+    takeNumber(letter, number)
     if letter == "R", configuration.rate < 0 { throw .usage("bad rate \(value)") }
   }
 
@@ -125,7 +128,9 @@ extension CommandLineReader {
     case "P": configuration.packetFile = value
     case "C":
       note("WARNING: the 'C' option is deprecated, use '@conf:' in the port name instead")
-      configuration.rings = RingConfiguration(value)
+      let rings = RingConfiguration(value)
+      if let word = rings.malformed.first { throw .usage("bad number '\(word)' for -C") }
+      configuration.rings = rings
     default: return false
     }
     return true
@@ -160,14 +165,6 @@ extension CommandLineReader {
     case "R": configuration.rate = number
     default: configuration.virtioHeaderLength = number
     }
-  }
-
-  private func number(_ text: String, of letter: Character) -> Int {
-    let number = LeadingNumber(text)
-    if number.hasTrailingText {
-      note("option -\(letter): '\(text)' is not a whole number, using \(number.value)")
-    }
-    return number.value
   }
 }
 

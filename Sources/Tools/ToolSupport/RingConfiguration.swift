@@ -8,14 +8,18 @@ package struct RingConfiguration: Hashable, Sendable {
   package var hints = RingGeometryHints.none
   /// Numbers after the fourth, which have no meaning.
   package var ignored: [String] = []
+  /// Words among the first four that are not numbers, see ``LeadingNumber/scaled(_:)``.
+  package var malformed: [String] = []
 
   /// Parses the text.
   ///
-  /// Text without digits is 0; a number out of range becomes the nearest number in range. The engine limits the
-  /// hints in any case.
+  /// Numbers may end in `k`, `M` or `G`. Of other text the leading digits count, and text without digits is 0. A
+  /// number out of range becomes the nearest number in range. The engine limits the hints in any case.
   package init(_ text: String) {
     for (index, word) in text.split(separator: ",").enumerated() {
-      let number = max(0, LeadingNumber(word).value)
+      let scaled = LeadingNumber.scaled(String(word))
+      if scaled == nil && index < 4 { malformed.append(String(word)) }
+      let number = max(0, scaled ?? LeadingNumber(word).value)
       switch index {
       case 0:
         hints.transmitSlots = UInt32(clamping: number)
