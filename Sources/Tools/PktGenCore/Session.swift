@@ -69,9 +69,10 @@ package final class Session {
         throw Refusal(error.message, status: Refusal.threadStatus)
       }
     }
+    let statistics = links.map(\.port.statistics)
     try start(links, opening)
     report()
-    return finish(links)
+    return finish(links, since: statistics)
   }
 }
 
@@ -240,8 +241,11 @@ extension Session {
 
   /// Prints the final lines.
   ///
+  /// - Parameters:
+  ///   - links: The ports of the threads.
+  ///   - before: Their statistics at the start.
   /// - Returns: The exit status.
-  private func finish(_ links: [Link]) -> CInt {
+  private func finish(_ links: [Link], since before: [PortStatistics]) -> CInt {
     var tally = Tally()
     var start = UInt64.max
     var end: UInt64 = 0
@@ -265,13 +269,14 @@ extension Session {
       case .receiver: final.lines("Received", configuration.scaling)
       case .other: [String]()
       }
-    if let remark = DropTotals(links.map(\.port.statistics)).remark(for: configuration.mode.role) {
+    let drops = DropTotals(links.map(\.port.statistics), since: before)
+    if let remark = drops.remark(for: configuration.mode.role) {
       log(remark, function: "main_thread")
     }
     for text in lines { output.line(text) }
     if configuration.printsJSON {
       let object = FinalObject(
-        configuration, final, statistics: links.map(\.port.statistics),
+        configuration, final, drops: drops,
         findings: crew.map { $0.counters.findings.withLock { $0 } }, failedThreads: failures)
       output.line(object.json.text)
     }
