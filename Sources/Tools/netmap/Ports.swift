@@ -16,6 +16,9 @@ struct Ports: ParsableCommand {
       packets, and in which mode; interfaces of one name in several network namespaces are several \
       ports.
 
+      With --watch, sent/s and received/s are packets per second since the last listing; "-" for a port that \
+      was not in it.
+
       --check looks at the memory that ports share instead: that every packet buffer is in one place, \
       locks are free or held by the living, and indexes are in order. It prints a line for each thing \
       that is wrong, and its exit status is 1 then. Ports whose packets move just now cannot be judged; \
@@ -25,7 +28,8 @@ struct Ports: ParsableCommand {
       and receive the number of rings and slots, packets, bytes, drops, and drops by reason; for \
       transmit also broadcasts, and the copies that were made of them. What ports of one switch have sent \
       is what they have received and what was dropped: over all of them, packets sent minus broadcasts plus \
-      copies is packets received plus drops of both directions.
+      copies is packets received plus drops of both directions. With --watch there are also \
+      packets_per_second, null where the table has "-".
 
       EXAMPLES
         netmap ports
@@ -54,16 +58,19 @@ struct Ports: ParsableCommand {
 
   func run() throws {
     if check { return try runCheck() }
+    var rates = PortRates()
     while true {
       do throws(NetmapError) {
         let ports = try HostEngine.shared.listing()
-        if json { ports.forEach { print(line($0)) } } else { show(ports) }
+        let now = rates.record(ports)
+        if json { zip(ports, now).forEach { print(line($0, $1)) } } else { show(ports, now) }
       } catch {
         // No daemon is running, so no port is open.
         guard error.code.rawValue == ENOENT else {
           printError("netmap ports: \(error)")
           throw ExitCode.failure
         }
+        _ = rates.record([])
         if !json { print("no port is open") }
       }
       guard let watch else { return }
@@ -99,24 +106,28 @@ struct Ports: ParsableCommand {
     if !report.findings.isEmpty { throw ExitCode.failure }
   }
 
-  private func show(_ ports: [PortListing]) {
+  private func show(_ ports: [PortListing], _ rates: [PortRates.Rate]) {
     guard !ports.isEmpty else { return print("no port is open") }
     var table = [
       [
-        "port", "backend", "memory", "rings", "slots", "sent", "dropped", "received", "dropped",
-        "processes",
+        "port", "backend", "memory", "rings", "slots", "sent", "sent/s", "dropped", "received",
+        "received/s", "dropped", "processes",
       ]
     ]
-    for port in ports {
+    for (port, rate) in zip(ports, rates) {
       let geometry = port.geometry
       table.append([
         port.name, port.backend.isEmpty ? "-" : port.backend, "\(port.memoryID)",
         "\(geometry.transmitRings)/\(geometry.receiveRings)",
         "\(geometry.transmitSlots)/\(geometry.receiveSlots)", "\(port.transmit.packets)",
-        Self.describe(port.transmit), "\(port.receive.packets)", Self.describe(port.receive),
+        rate.transmit?.fixed(0) ?? "-", Self.describe(port.transmit), "\(port.receive.packets)",
+        rate.receive?.fixed(0) ?? "-", Self.describe(port.receive),
         port.processes.map(Self.describe).joined(separator: ", "),
       ])
     }
+    // A single list has no rates.
+    let columns = table[0].indices.filter { watch != nil || !table[0][$0].hasSuffix("/s") }
+    table = table.map { row in columns.map { row[$0] } }
     let widths = table[0].indices.map { column in table.map { $0[column].count }.max() ?? 0 }
     for row in table {
       let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
@@ -126,9 +137,7 @@ struct Ports: ParsableCommand {
 
   /// For example `17 (ring_full 12, busy 5)`.
   private static func describe(_ traffic: PortListing.Traffic) -> String {
-    let reasons = DropReason.allCases.filter { traffic.reasons[$0] > 0 }
-      .map { "\($0.name) \(traffic.reasons[$0])" }
-    return "\(traffic.drops)" + (reasons.isEmpty ? "" : " (\(reasons.joined(separator: ", ")))")
+    traffic.drops == 0 ? "0" : "\(traffic.drops) (\(traffic.reasons))"
   }
 
   /// For example `pkt-gen (4711)`.
@@ -143,21 +152,22 @@ struct Ports: ParsableCommand {
     return name.isEmpty ? "\(process)" : "\(name) (\(process))"
   }
 
-  private func line(_ port: PortListing) -> String {
+  private func line(_ port: PortListing, _ rates: PortRates.Rate) -> String {
     var line = JSONLine()
     line.add("port", port.name)
     line.add("memory", Int(port.memoryID))
     line.add("processes", port.processes.map(String.init).joined(separator: " "))
     line.add("backend", port.backend)
     let geometry = port.geometry
-    for (name, rings, slots, traffic) in [
-      ("transmit", geometry.transmitRings, geometry.transmitSlots, port.transmit),
-      ("receive", geometry.receiveRings, geometry.receiveSlots, port.receive),
+    for (name, rings, slots, traffic, rate) in [
+      ("transmit", geometry.transmitRings, geometry.transmitSlots, port.transmit, rates.transmit),
+      ("receive", geometry.receiveRings, geometry.receiveSlots, port.receive, rates.receive),
     ] {
       var part = JSONLine()
       part.add("rings", rings)
       part.add("slots", slots)
       part.add("packets", traffic.packets)
+      if watch != nil { part.add("packets_per_second", rate ?? .nan) }
       part.add("bytes", traffic.bytes)
       part.add("drops", traffic.drops)
       if name == "transmit" {
