@@ -1,3 +1,4 @@
+import Netmap
 import Testing
 import ToolSupport
 
@@ -73,7 +74,7 @@ struct CommandLineTests {
     #expect(try read("-i x -R 2K -n 10k").packetLimit == 10_000)
     let many = try read("-i x -n 3M -R 4G -l 1k -T 2k -b 1k")
     #expect(many.packetLimit == 3_000_000 && many.rate == 4_000_000_000)
-    #expect(many.size == 1000 && many.reportInterval == 2_000_000_000_000 && many.burst == 1000)
+    #expect(many.size == 1000 && many.reportInterval == 2_000_000_000 && many.burst == 1000)
     #expect(try read("-i x -n 99999999999G").packetLimit == UInt64(Int.max))
     #expect(try read("-i x -C 1k,2k").rings?.hints.receiveSlots == 2000)
   }

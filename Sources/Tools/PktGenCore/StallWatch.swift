@@ -3,7 +3,7 @@ enum Awaited: UInt8, Hashable {
   case nothing
   /// Room in a transmit ring.
   case room
-  /// The end of the last packets: the port must take them before the run can end.
+  /// The departure of the last packets: the run ends when the port has taken them.
   case departure
   /// The first packet.
   case packets
