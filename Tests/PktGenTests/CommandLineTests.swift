@@ -127,11 +127,7 @@ struct CommandLineTests {
       ("-i x -D 1:2", "invalid MAC address '1:2'", true),
       ("-i x -H 11", "bad virtio-net-header length", true),
       ("-i x -s y", "'y' is not an IPv4", true),
-      ("-i x -R -1", "bad rate -1", true), ("-i x -l 70x", "bad number '70x' for -l", true),
-      ("-i x -n much", "bad number 'much' for -n", true),
-      ("-i x -R 1m", "bad number '1m' for -R", true), ("-i x -R k", "bad number 'k' for -R", true),
-      ("-i x -C 8,y", "bad number 'y' for -C", true),
-      ("-i x -f dance", "unrecognised function dance", false),
+      ("-i x -R -1", "bad rate -1", true), ("-i x -f dance", "unrecognised function dance", false),
     ])
   func refusals(_ row: (line: String, message: String, usage: Bool)) {
     let error = #expect(throws: Refusal.self) { try read(row.line) }
@@ -144,11 +140,11 @@ struct CommandLineTests {
   func warnings() throws {
     let log = Recorder()
     let long = String(repeating: "x", count: 505)
-    let configuration = try read("-i y -i \(long) -F 64 -l 70 -C 1 word", log: log)
+    let configuration = try read("-i y -i \(long) -F 64 -l 70x -C 1 word", log: log)
     #expect(configuration.interface == .netmap("netmap:y"))
     #expect(configuration.fragments == 1 && configuration.size == 70)
     for line in [
-      "ifname too long", "invalid frags 64 [1..63], ignore",
+      "ifname too long", "invalid frags 64 [1..63], ignore", "'70x' is not a whole number",
       "the 'C' option is deprecated", "ignored 'word'",
     ] { #expect(log.has(line)) }
   }

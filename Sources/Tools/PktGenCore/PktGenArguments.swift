@@ -77,10 +77,7 @@ extension CommandLineReader {
   private mutating func take(_ letter: Character, _ value: String) throws(Refusal) {
     if takeSwitch(letter) { return }
     if try takeText(letter, value) { return }
-    guard let number = LeadingNumber.scaled(value) else {
-      throw .usage("bad number '\(value)' for -\(letter); use a whole number, also with k, M or G")
-    }
-    takeNumber(letter, number)
+    takeNumber(letter, number(value, of: letter))
     if letter == "R", configuration.rate < 0 { throw .usage("bad rate \(value)") }
   }
 
@@ -128,9 +125,7 @@ extension CommandLineReader {
     case "P": configuration.packetFile = value
     case "C":
       note("WARNING: the 'C' option is deprecated, use '@conf:' in the port name instead")
-      let rings = RingConfiguration(value)
-      if let word = rings.malformed.first { throw .usage("bad number '\(word)' for -C") }
-      configuration.rings = rings
+      configuration.rings = RingConfiguration(value)
     default: return false
     }
     return true
@@ -165,6 +160,14 @@ extension CommandLineReader {
     case "R": configuration.rate = number
     default: configuration.virtioHeaderLength = number
     }
+  }
+
+  /// Takes the leading digits of other text, as traditional pkt-gen does, so that its command lines keep working.
+  private func number(_ text: String, of letter: Character) -> Int {
+    if let number = LeadingNumber.scaled(text) { return number }
+    let number = LeadingNumber(text).value
+    note("option -\(letter): '\(text)' is not a whole number, using \(number)")
+    return number
   }
 }
 

@@ -8,8 +8,6 @@ package struct RingConfiguration: Hashable, Sendable {
   package var hints = RingGeometryHints.none
   /// Numbers after the fourth, which have no meaning.
   package var ignored: [String] = []
-  /// Words among the first four that are not numbers, see ``LeadingNumber/scaled(_:)``.
-  package var malformed: [String] = []
 
   /// Parses the text.
   ///
@@ -17,9 +15,7 @@ package struct RingConfiguration: Hashable, Sendable {
   /// number out of range becomes the nearest number in range. The engine limits the hints in any case.
   package init(_ text: String) {
     for (index, word) in text.split(separator: ",").enumerated() {
-      let scaled = LeadingNumber.scaled(String(word))
-      if scaled == nil && index < 4 { malformed.append(String(word)) }
-      let number = max(0, scaled ?? LeadingNumber(word).value)
+      let number = max(0, LeadingNumber.scaled(String(word)) ?? LeadingNumber(word).value)
       switch index {
       case 0:
         hints.transmitSlots = UInt32(clamping: number)
