@@ -1,3 +1,4 @@
+import Netmap
 import Testing
 import ToolSupport
 
@@ -65,6 +66,17 @@ struct CommandLineTests {
     #expect(configuration.sourceMACText == "2:0:0:0:0:1")
     #expect(configuration.destinationMACText == "2:0:0:0:0:2")
     #expect(configuration.printsJSON && configuration.busyWaits && configuration.sizePerPacket)
+  }
+
+  @Test("numbers may end in k, K, M or G, which are powers of 1000")
+  func suffixes() throws {
+    #expect(try read("-i x -R 1k").rate == 1000)
+    #expect(try read("-i x -R 2K -n 10k").packetLimit == 10_000)
+    let many = try read("-i x -n 3M -R 4G -l 1k -T 2k -b 1k")
+    #expect(many.packetLimit == 3_000_000 && many.rate == 4_000_000_000)
+    #expect(many.size == 1000 && many.reportInterval == 2_000_000_000 && many.burst == 1000)
+    #expect(try read("-i x -n 99999999999G").packetLimit == UInt64(Int.max))
+    #expect(try read("-i x -C 1k,2k").rings?.hints.receiveSlots == 2000)
   }
 
   @Test("pkt-gen-b never sleeps")

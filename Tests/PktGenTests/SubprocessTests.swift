@@ -52,7 +52,7 @@ struct SubprocessTests {
     #expect(child.output.hasSuffix("Received nothing.\n"))
   }
 
-  @Test("a second signal ends the process at once")
+  @Test("a second signal right after the first does not lose the last lines")
   func secondSignal() throws {
     let child = try Child(["-i", "x{1", "-f", "rx"])
     try child.waitFor("reading from")
@@ -61,8 +61,29 @@ struct SubprocessTests {
     child.send(SIGINT)
     child.send(SIGTERM)
     child.send(SIGCONT)
-    let status = child.wait()
-    #expect(status == -SIGINT || status == -SIGTERM)
+    #expect(child.wait() == 0)
+    #expect(child.output.hasSuffix("Received nothing.\n"))
+    let notes = child.errors.split(separator: "\n").count { $0.contains("received ") }
+    #expect(notes == 1, "\(child.errors)")
+  }
+
+  @Test("a second signal after more than a second ends the process at once")
+  func lateSignal() throws {
+    // Cannot stop, because the pipe of its standard output is full when the first report comes.
+    let child = try Child(["-i", "null", "-f", "tx", "-X"])
+    try child.waitFor("min_space")
+    child.send(SIGINT)
+    try child.waitFor("received control-C")
+    usleep(1_300_000)
+    child.send(SIGINT)
+    #expect(child.wait() == -SIGINT)
+  }
+
+  @Test("timeout(1), which signals its child and then its process group, gets the last lines")
+  func timeoutProgram() throws {
+    let child = try Child(["-i", "x{1", "-f", "rx"], under: ["timeout", "-s", "INT", "2"])
+    #expect(child.wait() == 124)
+    #expect(child.output.hasSuffix("Received nothing.\n"))
   }
 
   @Test("a signal ends the wait for the link")
@@ -81,11 +102,15 @@ private final class Child {
   private(set) var output = ""
   private(set) var errors = ""
 
-  init(_ arguments: [String]) throws {
+  /// - Parameters:
+  ///   - arguments: The arguments of pkt-gen.
+  ///   - starter: The program that starts it, and its arguments.
+  /// - Throws: `ProgramError` when it cannot start.
+  init(_ arguments: [String], under starter: [String] = []) throws {
     // The tests use their own daemon, which exits when idle, because the host's may be of another build.
     let socket = "/tmp/netmap-pkt-gen-\(getpid())/netmapd.sock"
     program = try TestProgram(
-      [TestProgram.built("pkt-gen")] + arguments, environment: ["NETMAP_SOCKET": socket],
+      starter + [TestProgram.built("pkt-gen")] + arguments, environment: ["NETMAP_SOCKET": socket],
       separatesErrors: true)
   }
 

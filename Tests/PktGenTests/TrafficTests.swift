@@ -49,6 +49,22 @@ struct TrafficTests {
     #expect(!a.log.has("dropped") && !b.log.has("dropped"))
   }
 
+  @Test("drops before the run do not count")
+  func earlierDrops() throws {
+    let engine = try EmbeddedEngine()
+    let name = "valepg:r@conf:slots=16"
+    // Keeps the port and its counters.
+    let other = try NetmapPort(name, engine: engine)
+    let sender = try NetmapPort("valepg:s", engine: engine)
+    for _ in 0..<100 { sender.inject([UInt8](repeating: 0xff, count: 60)) }
+    try sender.sync(.transmit)
+    #expect(other.statistics.receive.drops.total == 85)
+    let quiet = try Run("-i valepg:r -f rx -n 15 --json", engine)
+    #expect(quiet.wait() == 0)
+    #expect(!quiet.log.has("dropped"), "\(quiet.log.text)")
+    #expect(quiet.output.has("\"receive_drops\":{\"ring_full\":0,"))
+  }
+
   @Test("lines at the start")
   func startLines() throws {
     let engine = try EmbeddedEngine()

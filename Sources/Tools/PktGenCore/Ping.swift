@@ -119,6 +119,8 @@ struct Ping {
   /// Sends queued requests, waits for a reply, and takes all replies that have arrived.
   private mutating func awaitReplies(_ timeout: Duration) throws(TrafficFailure) {
     if worker.configuration.busyWaits { try worker.link.sync(.transmit) }
+    worker.counters.awaited = .replies
+    defer { worker.counters.awaited = .nothing }
     let deadline = Clock.monotonic() + UInt64(timeout.components.seconds) * 1_000_000_000
     while !worker.stop.isRequested {
       let hasPackets = try worker.waitForPackets(timeout)
