@@ -5,7 +5,7 @@
 #   make test         build and run all tests
 #   make bench        measure, and check the committed limits
 #   make install      build, and install to PREFIX (default /usr/local), below DESTDIR if set
-#   make uninstall    remove every file that `make install` writes, and no other file
+#   make uninstall    remove every file that `make install` writes, and no other file; with the same PREFIX
 #
 # `make install` runs two steps, so that a package or an unprivileged user can build first:
 #   make install-build    build the programs, with the Swift runtime linked statically
