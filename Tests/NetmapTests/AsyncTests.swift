@@ -16,23 +16,18 @@ struct AsyncTests {
     let engine = try EmbeddedEngine()
     let sender = try NetmapPort("netmap:w{1", engine: engine)
     let receiver = try NetmapPort("netmap:w}1", engine: engine)
-    let hasResumed = Atomic<Bool>(false)
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask {
-        let ready = try await receiver.wait(for: .receive)
-        #expect(ready == .receive)
-        hasResumed.store(true, ordering: .releasing)
-        var ring = receiver.receiveRing(0)
-        let first = ring.next()?.bytes[0]
-        #expect(first == 7)
-      }
-      try await Task.sleep(for: .milliseconds(50))
-      let isEarly = hasResumed.load(ordering: .acquiring)
-      #expect(!isEarly)
-      try sender.inject([7])
-      try sender.sync(.transmit)
-      try await group.waitForAll()
+    let task = Task {
+      let ready = try await receiver.wait(for: .receive)
+      #expect(ready == .receive)
+      var ring = receiver.receiveRing(0)
+      return (first: ring.next()?.bytes[0], time: ContinuousClock.now)
     }
+    try await Task.sleep(for: .milliseconds(50))
+    let before = ContinuousClock.now
+    try sender.inject([7])
+    try sender.sync(.transmit)
+    let result = try await task.value
+    #expect(result.first == 7 && result.time >= before)
   }
 
   @Test("a wait ends after its timeout, with nothing ready; a timeout of zero does not suspend")
@@ -46,19 +41,17 @@ struct AsyncTests {
     #expect(atOnce == [])
   }
 
-  @Test("cancellation ends a wait, before it begins and while the task is suspended")
-  func cancellation() async throws {
-    for delay in [0, 30] {
-      let pipe = try PipeFixture()
-      let port = pipe.b
-      let task = Task { try await port.wait(for: .receive) }
-      try await Task.sleep(for: .milliseconds(delay))
-      task.cancel()
-      await #expect(throws: CancellationError.self) { try await task.value }
+  @Test("cancellation ends a wait, before it begins and while the task is suspended", arguments: [0, 30])
+  func cancellation(_ delay: Int) async throws {
+    let port = try NetmapPort("netmap:c{1", engine: EmbeddedEngine())
+    let task = Task {
+      await #expect(throws: CancellationError.self) { try await port.wait(for: .receive) }
       // The port is usable afterwards.
-      let ready = try await pipe.a.wait(for: .transmit)
-      #expect(ready == .transmit)
+      port.close()
     }
+    try await Task.sleep(for: .milliseconds(delay))
+    task.cancel()
+    await task.value
   }
 
   @Test("the sequence of moments ends when its task is canceled")
@@ -66,29 +59,26 @@ struct AsyncTests {
     let engine = try EmbeddedEngine()
     let sender = try NetmapPort("netmap:s{1", engine: engine)
     let receiver = try NetmapPort("netmap:s}1", engine: engine)
-    let received = Atomic<Int>(0)
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask {
-        for try await ready in receiver.readiness {
-          #expect(ready == .receive)
-          var ring = receiver.receiveRing(0)
-          received.add(ring.forEach { _ in }, ordering: .relaxed)
-        }
+    let counter = Counter()
+    let task = Task {
+      for try await ready in receiver.readiness {
+        #expect(ready == .receive)
+        var ring = receiver.receiveRing(0)
+        counter.add(ring.forEach { _ in })
       }
-      for number in 0..<20 as Range<UInt8> {
-        try sender.inject([number])
-        try sender.sync(.transmit)
-        await Task.yield()
-      }
-      let end = ContinuousClock.now + .seconds(10)
-      while received.load(ordering: .relaxed) < 20, ContinuousClock.now < end {
-        try await Task.sleep(for: .milliseconds(1))
-      }
-      group.cancelAll()
-      try await group.waitForAll()
     }
-    let count = received.load(ordering: .relaxed)
-    #expect(count == 20)
+    for number in 0..<20 as Range<UInt8> {
+      try sender.inject([number])
+      try sender.sync(.transmit)
+      await Task.yield()
+    }
+    let end = ContinuousClock.now + .seconds(10)
+    while counter.value < 20, ContinuousClock.now < end {
+      try await Task.sleep(for: .milliseconds(1))
+    }
+    task.cancel()
+    try await task.value
+    #expect(counter.value == 20)
   }
 
   @Test("forEachBatch hands over every packet once, ends with what its body throws, and sends what it queues")
@@ -133,23 +123,22 @@ struct AsyncTests {
   func manyTasks() async throws {
     let engine = try EmbeddedEngine()
     let senders = try (0..<64).map { try NetmapPort("netmap:m\($0){1", engine: engine) }
-    try await withThrowingTaskGroup(of: UInt8.self) { group in
-      for index in 0..<64 {
+    let tasks = (0..<64).map { index in
+      Task {
         let port = try NetmapPort("netmap:m\(index)}1", engine: engine)
-        group.addTask {
-          try await port.wait(for: .receive)
-          var ring = port.receiveRing(0)
-          return ring.next()?.bytes[0] ?? 255
-        }
+        try await port.wait(for: .receive)
+        var ring = port.receiveRing(0)
+        return ring.next()?.bytes[0]
       }
-      try await Task.sleep(for: .milliseconds(20))
-      for (index, sender) in senders.enumerated() {
-        try sender.inject([UInt8(index)])
-        try sender.sync(.transmit)
-      }
-      var numbers: Set<UInt8> = []
-      for try await number in group { numbers.insert(number) }
-      #expect(numbers == Set(0..<64))
+    }
+    try await Task.sleep(for: .milliseconds(20))
+    for (index, sender) in senders.enumerated() {
+      try sender.inject([UInt8(index)])
+      try sender.sync(.transmit)
+    }
+    for (index, task) in tasks.enumerated() {
+      let number = try await task.value
+      #expect(number == UInt8(index))
     }
   }
 
@@ -160,4 +149,13 @@ struct AsyncTests {
     let error = await #expect(throws: NetmapError.self) { try await pipe.b.wait(for: .receive) }
     #expect(error?.code == .badDescriptor)
   }
+}
+
+/// A number that tasks change.
+private final class Counter: Sendable {
+  private let count = Atomic<Int>(0)
+
+  var value: Int { count.load(ordering: .relaxed) }
+
+  func add(_ number: Int) { count.add(number, ordering: .relaxed) }
 }

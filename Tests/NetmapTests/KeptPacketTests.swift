@@ -34,7 +34,7 @@ struct KeptPacketTests {
         try b.sync(.receive)
       }
     }
-    let bytes = [UInt8](copying: kept.bytes)
+    let bytes = copy(kept)
     #expect(bytes == [1, 2, 3])
     _ = consume kept
     #expect(b.spareBufferCount == 2)
@@ -57,7 +57,7 @@ struct KeptPacketTests {
     #expect(code == .outOfMemory)
     _ = consume first
     guard let second = try ring.keepNext() else { throw Missing() }
-    let bytes = [UInt8](copying: second.bytes)
+    let bytes = copy(second)
     #expect(bytes == [2])
     _ = consume second
     do { _ = try ring.keepNext() } catch { code = error.code }
@@ -131,8 +131,7 @@ struct KeptPacketTests {
   }
 }
 
-extension [UInt8] {
-  init(copying bytes: RawSpan) {
-    self = (0..<bytes.byteCount).map { bytes[$0] }
-  }
+private func copy(_ packet: borrowing KeptPacket) -> [UInt8] {
+  let bytes = packet.bytes
+  return (0..<bytes.byteCount).map { bytes[$0] }
 }

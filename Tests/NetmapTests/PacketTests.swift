@@ -38,7 +38,7 @@ struct PacketTests {
     try pipe.b.sync(.receive)
     for size in [0, 1, 2047, 2048, 2049, 5000, 6000] {
       var ring = pipe.b.receiveRing(0)
-      try ring.take(upTo: 1) { packet in
+      ring.take(upTo: 1) { packet in
         var target = [UInt8](repeating: 0xee, count: size)
         var elements = target.mutableSpan
         var span = unsafe elements.mutableBytes

@@ -56,7 +56,7 @@ struct TrafficTests {
     // Keeps the port and its counters.
     let other = try NetmapPort(name, engine: engine)
     let sender = try NetmapPort("valepg:s", engine: engine)
-    for _ in 0..<100 { sender.inject([UInt8](repeating: 0xff, count: 60)) }
+    for _ in 0..<100 { try sender.inject([UInt8](repeating: 0xff, count: 60)) }
     try sender.sync(.transmit)
     #expect(other.statistics.receive.drops.total == 85)
     let quiet = try Run("-i valepg:r -f rx -n 15 --json", engine)
