@@ -32,7 +32,7 @@ struct PortsCommandTests {
     #expect(table.read(until: "sent/s").contains("sent/s"))
     var isSeen = false
     for _ in 0..<100 where !isSeen {
-      sender.inject([UInt8](repeating: 0xff, count: 60))
+      try sender.inject([UInt8](repeating: 0xff, count: 60))
       try sender.sync(.transmit)
       try receiver.sync(.receive)
       isSeen = rates(watch.readLine()).contains { $0 > 0 }

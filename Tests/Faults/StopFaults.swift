@@ -28,7 +28,7 @@ struct StopFaults {
       }
       var ring = port.transmitRing(0)
       #expect(
-        _ = ring.append(length: 60) { packet in
+        ring.append(length: 60) { packet in
           // The content that host-peer expects from sender 0.
           let number = UInt64(round)
           packet.storeBytes(of: 0, toByteOffset: 0, as: UInt64.self)

@@ -99,7 +99,7 @@ import Testing
       for queue in 0..<2 {
         var ring = sender.transmitRing(queue)
         for number in 0..<10 {
-          unsafe ring.append(numberedFrame(queue * 100 + number, length: 60).span.bytes)
+          _ = unsafe ring.append(numberedFrame(queue * 100 + number, length: 60).span.bytes)
         }
       }
       try sender.sync(.transmit)
