@@ -130,26 +130,31 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     let most = max(limit, 0)
     var index = position
     var taken = 0
-    defer { move(to: index) }
-    while index != end, taken < most {
-      let slot = unsafe ring.place(index).snapshot()
-      if slot.flags.contains(.moreFragments) {
-        guard let fragments = fragments(at: index) else {
-          // Set after the head has moved, or the wait would not sleep.
-          move(to: index)
-          waitForMore()
-          return taken
+    var isUnfinished = false
+    do throws(E) {
+      while index != end, taken < most {
+        let slot = unsafe ring.place(index).snapshot()
+        if slot.flags.contains(.moreFragments) {
+          guard let fragments = fragments(at: index) else {
+            isUnfinished = true
+            break
+          }
+          let packet = unsafe Packet(ring, slot, offsetMask, at: index, fragments)
+          index = unsafe ring.index(index, advancedBy: fragments.count)
+          taken &+= 1
+          try body(packet)
+        } else {
+          index = unsafe ring.next(index)
+          taken &+= 1
+          try body(unsafe Packet(ring, slot, offsetMask))
         }
-        let packet = unsafe Packet(ring, slot, offsetMask, at: index, fragments)
-        index = unsafe ring.index(index, advancedBy: fragments.count)
-        taken &+= 1
-        try body(packet)
-      } else {
-        index = unsafe ring.next(index)
-        taken &+= 1
-        try body(unsafe Packet(ring, slot, offsetMask))
       }
+    } catch {
+      move(to: index)
+      throw error
     }
+    move(to: index)
+    if isUnfinished { waitForMore() }
     return taken
   }
 

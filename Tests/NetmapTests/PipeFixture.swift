@@ -28,6 +28,17 @@ extension NetmapPort {
     return ring.space
   }
 
+  /// Syncs, and takes the bytes of every slot that has arrived.
+  func takeSlots() throws(NetmapError) -> [[UInt8]] {
+    try sync(.receive)
+    var result: [[UInt8]] = []
+    for index in 0..<receiveRingCount {
+      var ring = receiveRing(index)
+      while let slot = ring.nextSlot() { result.append(slot.copy()) }
+    }
+    return result
+  }
+
   /// Syncs, and takes every packet that has arrived.
   func takeAll() throws(NetmapError) -> [[UInt8]] {
     try sync(.receive)

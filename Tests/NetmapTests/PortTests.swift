@@ -99,7 +99,7 @@ struct PortTests {
       segment.store(size, at: 28)
       #expect(pipe.a.bufferSize == 2048)
       #expect(try pipe.a.send(packet))
-      #expect(try pipe.b.takeAll().map(\.count) == [2048, 952])
+      #expect(try pipe.b.takeSlots().map(\.count) == [2048, 952])
       try pipe.b.sync(.receive)
     }
     segment.store(UInt32(0), at: 28)
