@@ -11,7 +11,7 @@ struct HeaderTests {
     var ring = port.receiveRing(0)
     var result: [[UInt8]] = []
     while let packet = ring.next() {
-      result.append((0..<packet.bytes.byteCount).map { packet.bytes[$0] })
+      result.append([UInt8](packet))
     }
     return result
   }

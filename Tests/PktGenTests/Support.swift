@@ -83,7 +83,7 @@ extension NetmapPort {
       idle = ready.isEmpty ? idle + 1 : 0
       for index in 0..<receiveRingCount {
         var ring = receiveRing(index)
-        while result.count < count, let packet = ring.next() {
+        while result.count < count, let packet = ring.nextSlot() {
           let bytes = (0..<packet.bytes.byteCount).map { packet.bytes[$0] }
           result.append((bytes, packet.slot.flags))
         }

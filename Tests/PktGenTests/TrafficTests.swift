@@ -127,7 +127,7 @@ struct TrafficTests {
       try far.wait(for: .receive, timeout: .seconds(1))
       var ring = far.receiveRing(0)
       let raw = unsafe ring.unsafeRing
-      while round.count < 15, let packet = ring.next() {
+      while round.count < 15, let packet = ring.nextSlot() {
         let index = packet.slot.bufferIndex
         round.append((0..<packet.bytes.byteCount).map { packet.bytes[$0] })
         // The receiver can mark the buffer, which is shared.

@@ -2,7 +2,7 @@ import Netmap
 import Testing
 
 @Suite("Packets and the loops over them")
-struct PacketTests {
+struct RingLoopTests {
   private static let long = (0..<5000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
 
   @Test("a packet that spans slots is one packet, with all its bytes", arguments: ["", "@offset:initial=64"])
