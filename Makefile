@@ -4,6 +4,7 @@
 #   make demo         build, and show packets moving
 #   make test         build and run all tests
 #   make bench        measure, and check the committed limits
+#   make docs         build the documentation, in .build/docs
 #   make install      install to PREFIX (default /usr/local), below DESTDIR if set
 
 PREFIX  ?= /usr/local
@@ -20,7 +21,7 @@ RELEASE := .build/release
 # Installed programs link the Swift runtime statically.
 INSTALL_BUILD := .build/install
 
-.PHONY: setup setup-bench build demo test soak hostile bench bench-smoke lint install clean
+.PHONY: setup setup-bench build demo test soak hostile bench bench-smoke lint docs install clean
 
 setup:
 	@./scripts/apt-install $(SETUP_PACKAGES)
@@ -73,6 +74,10 @@ lint:
 	$(SWIFT) format lint --strict --parallel --recursive \
 	  Package.swift Plugins Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
 	$(SWIFT) build --build-tests --disable-xctest --explicit-target-dependency-import-check error
+
+# A link to a symbol that does not exist is an error.
+docs:
+	@SWIFT='$(SWIFT)' ./scripts/build-docs
 
 install:
 	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product netmap
