@@ -4,6 +4,7 @@
 #   make demo         build, and show packets moving
 #   make test         build and run all tests
 #   make bench        measure, and check the committed limits
+#   make docs         build the documentation, in .build/docs
 #   make install      build, and install to PREFIX (default /usr/local), below DESTDIR if set
 #   make uninstall    remove every file that `make install` writes, and no other file; with the same PREFIX
 #
@@ -29,7 +30,7 @@ RELEASE := .build/release
 INSTALL_BUILD := .build/install
 PROGRAMS ?= $(INSTALL_BUILD)/release
 
-.PHONY: setup setup-bench build demo test soak hostile bench bench-smoke lint \
+.PHONY: setup setup-bench build demo test soak hostile bench bench-smoke lint docs \
   install install-build install-files check-install uninstall clean
 
 setup:
@@ -83,6 +84,10 @@ lint:
 	$(SWIFT) format lint --strict --parallel --recursive \
 	  Package.swift Plugins Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
 	$(SWIFT) build --build-tests --disable-xctest --explicit-target-dependency-import-check error
+
+# A link to a symbol that does not exist is an error.
+docs:
+	@SWIFT='$(SWIFT)' ./scripts/build-docs
 
 # Everything that is installed, as paths below PREFIX. `make uninstall` removes exactly these files.
 INSTALLED_PROGRAMS := bin/netmap sbin/netmapd libexec/netmap/pkt-gen libexec/netmap/vale-ctl

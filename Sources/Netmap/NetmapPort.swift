@@ -42,7 +42,7 @@ public final class NetmapPort {
 
   private var isOpen = true
   private var sleeper: Sleeper?
-  /// The ring that ``inject(_:)`` tries first.
+  /// The ring that `inject(_:)` tries first.
   var nextInjectRing = 0
   /// The number of asynchronous waits that found the port ready.
   var immediateWaits = 0

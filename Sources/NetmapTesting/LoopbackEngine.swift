@@ -4,7 +4,7 @@ internal import NetmapCore
 /// An engine for an application's own tests: its network interfaces exist in this process only.
 ///
 /// Each interface has a wire, which is a port of the test. What the test sends on the wire, the interface receives, and
-/// the other way round. Pipes, VALE switches and all rules of rings are those of ``EmbeddedEngine``, so an application
+/// the other way round. Pipes, VALE switches and all rules of rings are those of `EmbeddedEngine`, so an application
 /// that takes its engine as a parameter runs unchanged. The tests need no rights, no interface and no root.
 ///
 /// ```swift
@@ -24,7 +24,7 @@ public final class LoopbackEngine: PortEngine {
   ///   - interfaces: The names of the interfaces, such as `eth0`.
   ///   - ringPairs: Number of transmit rings and of receive rings of each interface, at least 1.
   ///   - slots: Number of slots of each ring, at least 2.
-  /// - Throws: ``NetmapError`` `EINVAL` for numbers out of range, or when memory or descriptors run out.
+  /// - Throws: `NetmapError` `EINVAL` for numbers out of range, or when memory or descriptors run out.
   public init(
     interfaces: [String], ringPairs: Int = 1, slots: Int = 256
   ) throws(NetmapError) {
@@ -47,7 +47,7 @@ public final class LoopbackEngine: PortEngine {
   ///   - interface: The name of the interface, without `netmap:`.
   ///   - flags: As for any port.
   /// - Returns: A port whose ring pair `n` is connected to ring pair `n` of the interface.
-  /// - Throws: ``NetmapError`` `ENXIO` when there is no such interface, and what opening a port throws.
+  /// - Throws: `NetmapError` `ENXIO` when there is no such interface, and what opening a port throws.
   public func wire(
     of interface: String, flags: BindingFlags = []
   ) throws(NetmapError) -> NetmapPort {
