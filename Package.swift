@@ -145,7 +145,8 @@ let package = Package(
     .testTarget(
       name: "NetmapTests",
       dependencies: [
-        "Netmap", "NetmapTesting", "NetmapCore", "NetmapTestSupport", "hello", "sink", "forward", "swap",
+        "Netmap", "NetmapTesting", "NetmapCore", "NetmapTestSupport", "hello", "sink", "forward",
+        "swap",
         "responder", "tasks", "host-peer",
       ],
       swiftSettings: settings),

@@ -34,7 +34,8 @@ extension NetmapPort {
         reason: length == 0 ? "the packet is empty" : "the port has no transmit ring",
         remedy: length == 0 ? "" : "open it without '/R'")
     }
-    let most = (0..<transmitRingCount).map { (transmitRing($0).slotCount - 1) * bufferSize }.max() ?? 0
+    let most =
+      (0..<transmitRingCount).map { (transmitRing($0).slotCount - 1) * bufferSize }.max() ?? 0
     guard length <= most else {
       return NetmapError(
         .messageTooLong, "inject", name,

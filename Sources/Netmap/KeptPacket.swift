@@ -84,7 +84,8 @@ extension ReceiveRing {
     guard unsafe ring.hasBuffer(slot.bufferIndex) else {
       throw NetmapError(
         .inputOutput, "keep", "packet",
-        reason: "another process wrote buffer \(slot.bufferIndex) to its slot, which does not exist",
+        reason:
+          "another process wrote buffer \(slot.bufferIndex) to its slot, which does not exist",
         remedy: "skip the packet with next()")
     }
     guard let pool = unsafe origin.pointee.pool?.takeUnretainedValue(), let spare = pool.take()
@@ -113,7 +114,8 @@ extension TransmitRing {
     let place = unsafe ring.place(position)
     let former = unsafe place.load()
     let offset = Int(truncatingIfNeeded: former.pointer & offsetMask)
-    guard unsafe kept.isInMemory(of: origin), unsafe ring.hasBuffer(former.bufferIndex), offset == kept.offset
+    guard unsafe kept.isInMemory(of: origin), unsafe ring.hasBuffer(former.bufferIndex),
+      offset == kept.offset
     else {
       let isAppended = append(kept.bytes)
       if !isAppended { packet = consume kept }

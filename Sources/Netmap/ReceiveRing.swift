@@ -105,7 +105,9 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     var slot = index
     for number in 1...max(available, 1) {
       let flags = unsafe ring.loadWord(slot).flags
-      if !flags.contains(.moreFragments) { return Packet.Fragments(count: number, isComplete: true) }
+      if !flags.contains(.moreFragments) {
+        return Packet.Fragments(count: number, isComplete: true)
+      }
       slot = unsafe ring.next(slot)
     }
     guard unsafe available == Int(ring.slotCount) - 1 else { return nil }

@@ -147,7 +147,8 @@ struct SwitchFaults {
   private func fill(_ engines: [HostEngine], _ round: Int) throws {
     let ports = try (0..<16).map { try NetmapPort("vale0:p\($0)", engine: engines[$0 % 2]) }
     for (number, port) in ports.enumerated() {
-      try port.inject([UInt8](repeating: 255, count: 6) + [2, 0, 0, 0, 0, UInt8(number), 0x88, 0xb5])
+      try port.inject(
+        [UInt8](repeating: 255, count: 6) + [2, 0, 0, 0, 0, UInt8(number), 0x88, 0xb5])
       try port.sync(.transmit)
     }
     for port in ports {

@@ -41,7 +41,9 @@ struct AsyncTests {
     #expect(atOnce == [])
   }
 
-  @Test("cancellation ends a wait, before it begins and while the task is suspended", arguments: [0, 30])
+  @Test(
+    "cancellation ends a wait, before it begins and while the task is suspended",
+    arguments: [0, 30])
   func cancellation(_ delay: Int) async throws {
     let port = try NetmapPort("netmap:c{1", engine: EmbeddedEngine())
     let task = Task {
@@ -81,7 +83,9 @@ struct AsyncTests {
     #expect(counter.value == 20)
   }
 
-  @Test("forEachBatch hands over every packet once, ends with what its body throws, and sends what it queues")
+  @Test(
+    "forEachBatch hands over every packet once, ends with what its body throws, and sends what it queues"
+  )
   func batches() async throws {
     struct Enough: Error {}
     let engine = try EmbeddedEngine()

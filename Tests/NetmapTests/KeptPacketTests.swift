@@ -7,7 +7,8 @@ import Testing
 struct KeptPacketTests {
   private struct Missing: Error {}
 
-  private func pipe(_ extra: Int, _ engine: EmbeddedEngine) throws -> (a: NetmapPort, b: NetmapPort) {
+  private func pipe(_ extra: Int, _ engine: EmbeddedEngine) throws -> (a: NetmapPort, b: NetmapPort)
+  {
     (
       try NetmapPort("netmap:k{1", engine: engine),
       try NetmapPort("netmap:k}1", extraBuffers: extra, engine: engine)

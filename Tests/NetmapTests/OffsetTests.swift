@@ -86,7 +86,9 @@ struct OffsetTests {
     #expect(try b.takeAll() == [Self.frame])
   }
 
-  @Test("lengths that do not fit behind the offset are not appended; bytes that do not fit take another slot")
+  @Test(
+    "lengths that do not fit behind the offset are not appended; bytes that do not fit take another slot"
+  )
   func long() throws {
     let engine = try EmbeddedEngine()
     let a = try NetmapPort("netmap:t{1@offset:initial=64", engine: engine)

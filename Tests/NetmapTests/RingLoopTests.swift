@@ -5,7 +5,9 @@ import Testing
 struct RingLoopTests {
   private static let long = (0..<5000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
 
-  @Test("a packet that spans slots is one packet, with all its bytes", arguments: ["", "@offset:initial=64"])
+  @Test(
+    "a packet that spans slots is one packet, with all its bytes",
+    arguments: ["", "@offset:initial=64"])
   func spanning(_ options: String) throws {
     let pipe = try PipeFixture(options)
     try pipe.a.inject([1, 2, 3])
@@ -131,7 +133,9 @@ struct RingLoopTests {
     try pipe.b.sync(.receive)
   }
 
-  @Test("a loop whose body throws has taken the packet it threw at", arguments: ["", "@offset:initial=64"])
+  @Test(
+    "a loop whose body throws has taken the packet it threw at",
+    arguments: ["", "@offset:initial=64"])
   func throwing(_ options: String) throws {
     let pipe = try PipeFixture(options)
     for bySlot in [false, true] {
@@ -182,7 +186,8 @@ struct RingLoopTests {
       (#expect(throws: NetmapError.self) { try body() })?.code
     }
     #expect(code { try pipe.a.inject([]) } == .invalidArgument)
-    #expect(code { try pipe.a.inject([UInt8](repeating: 1, count: 7 * 2048 + 1)) } == .messageTooLong)
+    #expect(
+      code { try pipe.a.inject([UInt8](repeating: 1, count: 7 * 2048 + 1)) } == .messageTooLong)
     try pipe.a.inject([UInt8](repeating: 1, count: 6 * 2048 + 1))
     #expect(code { try pipe.a.inject([1]) } == .tryAgain)
     try pipe.a.sync(.transmit)

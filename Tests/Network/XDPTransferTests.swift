@@ -133,7 +133,9 @@ extension XDPTransferTests {
       let receiver = try NetmapPort("netmap:\(pair.second)", engine: engine)
       func fill(_ count: Int) {
         var ring = sender.transmitRing(0)
-        for number in 0..<count { _ = unsafe ring.append(numberedFrame(number, length: 60).span.bytes) }
+        for number in 0..<count {
+          _ = unsafe ring.append(numberedFrame(number, length: 60).span.bytes)
+        }
       }
       let raw = unsafe sender.transmitRing(0).unsafeRing
       fill(4)

@@ -7,6 +7,7 @@ extension NetmapPort {
   /// The moments at which the port is ready for the given directions.
   ///
   /// - Parameter wanted: The directions to wait for.
+  /// - Returns: A sequence that yields the ready directions, and ends when its task is canceled.
   public func readiness(for wanted: Readiness) -> PortReadiness {
     PortReadiness(port: self, wanted: wanted)
   }

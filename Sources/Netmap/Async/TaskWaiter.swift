@@ -59,6 +59,7 @@ final class TaskWaiter: Sendable {
   ///   - wanted: The directions to wait for.
   ///   - timeout: Nanoseconds; nil for no limit.
   ///   - isolation: The caller's isolation.
+  /// - Returns: The ready directions, nil if the task was canceled, or the error that ended the wait.
   static func wait(
     for port: MappedPort, _ doorbells: DoorbellTable, _ wanted: Readiness, timeout: UInt64?,
     isolation: isolated (any Actor)? = #isolation
