@@ -1,0 +1,86 @@
+/// An Ethernet frame to edit in place.
+///
+///     guard var frame = MutableEthernetFrame(&bytes) else { return }
+///     frame.swapAddresses()
+///     if var packet = frame.ipv4 { packet.swapAddresses() }
+@frozen
+public struct MutableEthernetFrame: ~Copyable, ~Escapable {
+  @usableFromInline var bytes: MutableRawSpan
+  /// The protocol of the payload, behind up to two VLAN tags.
+  public let etherType: EtherType
+  /// Bytes of the header: 14, and 4 more for each VLAN tag.
+  public let headerLength: Int
+
+  /// Nil when the frame ends within its header or within a VLAN tag.
+  ///
+  /// - Parameter bytes: The frame, without a virtio header and without the frame check sequence.
+  @inlinable
+  @_lifetime(&bytes)
+  public init?(_ bytes: inout MutableRawSpan) {
+    guard let layout = EthernetLayout(bytes.bytes) else { return nil }
+    etherType = EtherType(rawValue: layout.etherType)
+    headerLength = layout.length
+    self.bytes = bytes._mutatingExtracting(...)
+  }
+
+  /// The frame for reading.
+  @inlinable
+  public var frame: EthernetFrame {
+    @_lifetime(borrow self)
+    get {
+      EthernetFrame(validated: bytes.bytes, etherType: etherType, headerLength: headerLength)
+    }
+  }
+
+  /// The station to which the frame goes.
+  @inlinable
+  public var destination: MACAddress {
+    get { bytes.bytes.macAddress(at: 0) }
+    @_lifetime(self: copy self)
+    set { bytes.setMACAddress(newValue, at: 0) }
+  }
+
+  /// The station that sends the frame.
+  @inlinable
+  public var source: MACAddress {
+    get { bytes.bytes.macAddress(at: 6) }
+    @_lifetime(self: copy self)
+    set { bytes.setMACAddress(newValue, at: 6) }
+  }
+
+  /// Swaps ``source`` and ``destination``.
+  @inlinable
+  @_lifetime(self: copy self)
+  public mutating func swapAddresses() {
+    let sender = source
+    source = destination
+    destination = sender
+  }
+
+  /// The bytes behind the header, padding included.
+  @inlinable
+  public var payload: MutableRawSpan {
+    @_lifetime(&self)
+    mutating get { bytes._mutatingExtracting(droppingFirst: headerLength) }
+  }
+
+  /// The ARP packet in the frame; nil when there is no valid one.
+  @inlinable
+  public var arp: MutableARPPacket? {
+    @_lifetime(&self)
+    mutating get {
+      guard etherType == .arp else { return nil }
+      return MutableARPPacket(validating: bytes._mutatingExtracting(droppingFirst: headerLength))
+    }
+  }
+
+  /// The IPv4 packet in the frame; nil when there is no valid one.
+  @inlinable
+  public var ipv4: MutableIPv4Packet? {
+    @_lifetime(&self)
+    mutating get {
+      guard etherType == .ipv4 else { return nil }
+      return MutableIPv4Packet(validating: bytes._mutatingExtracting(droppingFirst: headerLength))
+    }
+  }
+}

@@ -1,0 +1,163 @@
+/// An IPv4 packet to edit in place.
+///
+/// Every change of a header field keeps the checksums right that were right before, those of a TCP or
+/// UDP payload included (RFC 1624). After changes of the ``payload`` call ``updateChecksums()``.
+@frozen
+public struct MutableIPv4Packet: ~Copyable, ~Escapable {
+  @usableFromInline var bytes: MutableRawSpan
+  /// Bytes of the header with its options, 20 to 60.
+  public let headerLength: Int
+  /// Bytes of the packet as its header says, ``headerLength`` to 65535.
+  public let totalLength: Int
+
+  /// Nil in the cases in which ``IPv4Packet`` is nil.
+  ///
+  /// - Parameter bytes: The packet; padding may follow.
+  @inlinable
+  @_lifetime(&bytes)
+  public init?(_ bytes: inout MutableRawSpan) {
+    self.init(validating: bytes._mutatingExtracting(...))
+  }
+
+  @inlinable
+  @_lifetime(copy bytes)
+  init?(validating bytes: consuming MutableRawSpan) {
+    guard let lengths = IPv4Lengths(bytes.bytes) else { return nil }
+    headerLength = lengths.header
+    totalLength = lengths.total
+    self.bytes = bytes._consumingExtracting(first: lengths.total)
+  }
+
+  /// The packet for reading.
+  @inlinable
+  public var packet: IPv4Packet {
+    @_lifetime(borrow self)
+    get {
+      IPv4Packet(validated: bytes.bytes, headerLength: headerLength, totalLength: totalLength)
+    }
+  }
+
+  /// The bytes behind the header, without padding.
+  @inlinable
+  public var payload: MutableRawSpan {
+    @_lifetime(&self)
+    mutating get { bytes._mutatingExtracting(droppingFirst: headerLength) }
+  }
+
+  /// The host that sends the packet.
+  @inlinable
+  public var source: IPv4Address {
+    get { packet.source }
+    @_lifetime(self: copy self)
+    set { setAddress(newValue, at: 12) }
+  }
+
+  /// The host to which the packet goes.
+  @inlinable
+  public var destination: IPv4Address {
+    get { packet.destination }
+    @_lifetime(self: copy self)
+    set { setAddress(newValue, at: 16) }
+  }
+
+  /// Swaps ``source`` and ``destination``.
+  ///
+  /// No checksum changes, because a sum does not depend on the order of its terms.
+  @inlinable
+  @_lifetime(self: copy self)
+  public mutating func swapAddresses() {
+    let (source, destination) = (bytes.uint32(at: 12), bytes.uint32(at: 16))
+    bytes.setUInt32(destination, at: 12)
+    bytes.setUInt32(source, at: 16)
+  }
+
+  /// Swaps the source and the destination port of a TCP or UDP payload.
+  ///
+  /// Changes nothing if the packet has another protocol, or is a fragment without the ports.
+  @inlinable
+  @_lifetime(self: copy self)
+  public mutating func swapPorts() {
+    guard let start = transport, bytes.bytes.has(4, at: start) else { return }
+    let (source, destination) = (bytes.uint16(at: start), bytes.uint16(at: start &+ 2))
+    bytes.setUInt16(destination, at: start)
+    bytes.setUInt16(source, at: start &+ 2)
+  }
+
+  /// The number of routers that may still forward the packet.
+  @inlinable
+  public var timeToLive: UInt8 {
+    get { packet.timeToLive }
+    @_lifetime(self: copy self)
+    set {
+      let old = bytes.uint16(at: 8)
+      let new = UInt16(newValue) << 8 | old & 0xff
+      bytes.setUInt16(new, at: 8)
+      var change = ChecksumChange()
+      change.replace(old, with: new)
+      bytes.setUInt16(change.applied(to: bytes.uint16(at: 10)), at: 10)
+    }
+  }
+
+  /// Takes 1 from ``timeToLive``, as a router does that forwards the packet.
+  ///
+  /// - Returns: False if the packet must not be forwarded, because its time to live is 0 or 1; then
+  ///   nothing changes.
+  @inlinable
+  @_lifetime(self: copy self)
+  public mutating func decrementTimeToLive() -> Bool {
+    let current = timeToLive
+    guard current > 1 else { return false }
+    timeToLive = current &- 1
+    return true
+  }
+
+  /// Computes the checksum of the header, and that of a TCP, UDP or ICMP payload.
+  ///
+  /// Fragments and truncated packets do not contain all that the payload's checksum covers; then
+  /// the payload does not change. It does not change either if its headers are malformed.
+  @inlinable
+  @_lifetime(self: copy self)
+  public mutating func updateChecksums() {
+    bytes.setUInt16(0, at: 10)
+    bytes.setUInt16(InternetChecksum(bytes.bytes.extracting(first: headerLength)).field, at: 10)
+    guard let offset = payloadChecksum?.offset else { return }
+    bytes.setUInt16(0, at: headerLength &+ offset)
+    guard let field = payloadChecksum?.field else { return }
+    bytes.setUInt16(field, at: headerLength &+ offset)
+  }
+
+  /// Nil when the packet does not contain all that the checksum of its payload covers.
+  @inlinable
+  var payloadChecksum: TransportChecksum? {
+    @_lifetime(borrow self)
+    get {
+      let packet = packet
+      guard !packet.isFragment, !packet.isTruncated else { return nil }
+      return TransportChecksum(
+        packet.payload, packet.nextProtocol, addresses: packet.bytes.extracting(12..<20))
+    }
+  }
+
+  /// Where the TCP or UDP header begins; nil when there is none.
+  @inlinable
+  var transport: Int? {
+    guard packet.fragmentOffset == 0 else { return nil }
+    let next = packet.nextProtocol
+    return next == .tcp || next == .udp ? headerLength : nil
+  }
+
+  @inlinable
+  @_lifetime(self: copy self)
+  mutating func setAddress(_ address: IPv4Address, at offset: Int) {
+    var change = ChecksumChange()
+    change.replace(bytes.uint32(at: offset), with: address.rawValue)
+    bytes.setUInt32(address.rawValue, at: offset)
+    bytes.setUInt16(change.applied(to: bytes.uint16(at: 10)), at: 10)
+    guard let start = transport else { return }
+    let isUDP = packet.nextProtocol == .udp
+    let field = start &+ (isUDP ? 6 : 16)
+    guard bytes.bytes.has(2, at: field) else { return }
+    let old = bytes.uint16(at: field)
+    bytes.setUInt16(isUDP ? change.applied(toUDP: old) : change.applied(to: old), at: field)
+  }
+}

@@ -1,0 +1,137 @@
+// The variable parts of headers: where a header ends, and which protocol follows. All parsers of
+// headers use these types: the views of this folder, and FlowHeaders on the path of the switch.
+//
+// Another process may change the bytes meanwhile. So each length is loaded once, and a layout keeps
+// the length that was validated.
+
+extension RawSpan {
+  /// Whether there are `count` bytes from `offset` on.
+  @inlinable @inline(__always)
+  func has(_ count: Int, at offset: Int) -> Bool { offset <= byteCount &- count }
+
+  /// The byte at an offset that the caller has validated.
+  @unsafe @inlinable @inline(__always)
+  func validByte(_ offset: Int) -> UInt8 {
+    unsafe unsafeLoad(fromUncheckedByteOffset: offset, as: UInt8.self)
+  }
+
+  /// The 16-bit field at an offset that the caller has validated.
+  @unsafe @inlinable @inline(__always)
+  func validUInt16(_ offset: Int) -> UInt16 {
+    UInt16(
+      bigEndian: unsafe unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: UInt16.self))
+  }
+
+  /// The 32-bit field at an offset that the caller has validated.
+  @unsafe @inlinable @inline(__always)
+  func validUInt32(_ offset: Int) -> UInt32 {
+    UInt32(
+      bigEndian: unsafe unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: UInt32.self))
+  }
+
+  /// The 64-bit field at an offset that the caller has validated.
+  @unsafe @inlinable @inline(__always)
+  func validUInt64(_ offset: Int) -> UInt64 {
+    UInt64(
+      bigEndian: unsafe unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: UInt64.self))
+  }
+}
+
+/// The Ethernet header at the beginning of a frame, with up to two VLAN tags.
+@frozen @usableFromInline
+struct EthernetLayout {
+  /// The EtherType behind the VLAN tags.
+  @usableFromInline var etherType: UInt16
+  /// Bytes of the header: 14, 18 or 22.
+  @usableFromInline var length: Int
+
+  /// Nil when the frame ends before the payload.
+  @inlinable @inline(__always)
+  init?(_ bytes: RawSpan) {
+    guard bytes.byteCount >= 14 else { return nil }
+    etherType = unsafe bytes.validUInt16(12)
+    length = 14
+    for _ in 0..<2 where etherType == 0x8100 || etherType == 0x88a8 {
+      guard bytes.has(4, at: length) else { return nil }
+      etherType = unsafe bytes.validUInt16(length &+ 2)
+      length &+= 4
+    }
+  }
+}
+
+/// An IPv4 header.
+@frozen @usableFromInline
+struct IPv4Layout {
+  /// Bytes of the header, 20 to 60. All of them are there.
+  @usableFromInline var length: Int
+
+  /// Nil when there is no whole IPv4 header at `start`.
+  @inlinable @inline(__always)
+  init?(_ bytes: RawSpan, at start: Int) {
+    guard bytes.has(20, at: start) else { return nil }
+    let first = unsafe bytes.validByte(start)
+    guard first >> 4 == 4 else { return nil }
+    length = Int(first & 15) &* 4
+    guard length >= 20, bytes.has(length, at: start) else { return nil }
+  }
+}
+
+/// The lengths in an IPv4 header.
+@frozen @usableFromInline
+struct IPv4Lengths {
+  /// Bytes of the header, 20 to 60. All of them are there.
+  @usableFromInline let header: Int
+  /// Bytes of the packet, `header` to 65535. They need not be there.
+  @usableFromInline let total: Int
+
+  /// Nil when there is no whole IPv4 header, or the packet is shorter than its header.
+  @inlinable @inline(__always)
+  init?(_ bytes: RawSpan) {
+    guard let layout = IPv4Layout(bytes, at: 0) else { return nil }
+    header = layout.length
+    total = unsafe Int(bytes.validUInt16(2))
+    guard total >= header else { return nil }
+  }
+}
+
+/// An IPv6 header with its extension headers.
+@frozen @usableFromInline
+struct IPv6Layout {
+  /// The protocol behind the extension headers.
+  ///
+  /// The number of an extension header, if the bytes end there or if there are more than eight.
+  @usableFromInline var next: UInt8
+  /// Where the header of that protocol begins. It may begin behind the end of the bytes.
+  @usableFromInline var end: Int
+  /// Whether an extension header says that the packet is a fragment.
+  @usableFromInline var isFragment = false
+  /// Whether the bytes end before an extension header or within its first 8 bytes.
+  @usableFromInline var isCut = false
+
+  /// Nil when there is no whole IPv6 header at `start`.
+  @inlinable @inline(__always)
+  init?(_ bytes: RawSpan, at start: Int) {
+    guard bytes.has(40, at: start), unsafe bytes.validByte(start) >> 4 == 6 else { return nil }
+    next = unsafe bytes.validByte(start &+ 6)
+    end = start &+ 40
+    // RFC 8200: hop-by-hop 0, routing 43, fragment 44, authentication 51, destination options 60.
+    for _ in 0..<8 {
+      guard next == 0 || next == 43 || next == 44 || next == 51 || next == 60 else { break }
+      guard bytes.has(8, at: end) else {
+        isCut = true
+        break
+      }
+      let length = unsafe Int(bytes.validByte(end &+ 1))
+      let kind = next
+      next = unsafe bytes.validByte(end)
+      switch kind {
+      case 44:
+        // An offset, or the flag that more fragments follow.
+        if unsafe bytes.validUInt16(end &+ 2) & 0xfff9 != 0 { isFragment = true }
+        end &+= 8
+      case 51: end &+= (length &+ 2) &* 4
+      default: end &+= (length &+ 1) &* 8
+      }
+    }
+  }
+}
