@@ -69,7 +69,7 @@ struct Responder {
   /// Turns an echo request to this host into its reply (RFC 792).
   private func answerPing(_ frame: inout MutableEthernetFrame) -> Bool {
     guard var packet = frame.ipv4, packet.destination == address,
-      packet.packet.icmp?.type == ICMPMessage.echoRequest
+      packet.view.icmp?.type == ICMPMessage.echoRequest
     else { return false }
     packet.swapAddresses()
     var message = packet.payload

@@ -1,7 +1,7 @@
 /// The change of a checksum when words that it covers change (RFC 1624).
 ///
-/// A program that changes a few words of a packet updates the checksum field with this value, and
-/// need not add up the whole packet.
+/// A program that changes a few words of a packet can update the checksum field without adding up
+/// the whole packet.
 @frozen
 public struct ChecksumChange: Hashable, Sendable {
   /// The one's complement sum of the changes, not folded.
@@ -36,8 +36,8 @@ public struct ChecksumChange: Hashable, Sendable {
   @inlinable @inline(__always)
   public func applied(to field: UInt16) -> UInt16 { ~folded(UInt64(~field) &+ sum) }
 
-  /// The UDP checksum field after the change: never 0, unless it was 0, which means that there is no
-  /// checksum (RFC 768).
+  /// The UDP checksum field after the change. A field of 0 stays 0, because it means that the datagram
+  /// has no checksum (RFC 768); other fields never become 0.
   @inlinable @inline(__always)
   public func applied(toUDP field: UInt16) -> UInt16 {
     field == 0 ? 0 : checksum(UInt64(~field) &+ sum)

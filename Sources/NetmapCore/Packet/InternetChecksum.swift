@@ -1,13 +1,13 @@
 /// The Internet checksum of IP, ICMP, TCP and UDP (RFC 1071).
 ///
-/// Add everything that the checksum covers, with 0 in the place of the checksum field. Then
-/// ``field`` is the value of that field.
+/// To compute a checksum, add all bytes that it covers, with 0 in the checksum field. Then ``field``
+/// is the value of that field.
 @frozen
 public struct InternetChecksum: Hashable, Sendable {
   /// The one's complement sum of the 16-bit words, not folded.
   @usableFromInline var sum: UInt64 = 0
 
-  /// The checksum of nothing.
+  /// The checksum of no bytes.
   @inlinable
   public init() {}
 
@@ -39,12 +39,12 @@ public struct InternetChecksum: Hashable, Sendable {
   @inlinable
   public var field: UInt16 { ~folded(sum) }
 
-  /// The value of a UDP checksum field: as ``field``, but 0xffff instead of 0, which means that there
-  /// is no checksum (RFC 768).
+  /// The value of a UDP checksum field: ``field``, but 0xffff instead of 0. There 0 means that the
+  /// datagram has no checksum (RFC 768).
   @inlinable
   public var udpField: UInt16 { checksum(sum) }
 
-  /// Whether the checksum is right, if the bytes that were added include the checksum field.
+  /// Whether the checksum is valid, if the added bytes include the checksum field.
   @inlinable
   public var isValid: Bool { folded(sum) == 0xffff }
 }

@@ -98,7 +98,7 @@ extension Array where Element == UInt8 {
   public var mutableBytes: MutableRawSpan {
     @_lifetime(&self)
     mutating get {
-      // As mutableSpan does: the elements stay in place while the span has exclusive access to them.
+      // The elements stay in place while the span has exclusive access to the array.
       let buffer = unsafe withUnsafeMutableBytes { unsafe $0 }
       let bytes = unsafe MutableRawSpan(_unsafeBytes: buffer)
       return unsafe _overrideLifetime(bytes, mutating: &self)

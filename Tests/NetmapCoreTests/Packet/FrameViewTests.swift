@@ -35,7 +35,7 @@ struct FrameViewTests {
     }
   }
 
-  @Test("an ARP packet, and ones for other protocols")
+  @Test("an ARP packet; ARP packets for other protocols have no view")
   func arp() {
     check(Samples.frame(0x0806, Samples.arp() + [0, 0, 0])) { frame in
       #expect(frame.hasARP == true)
@@ -72,7 +72,7 @@ struct FrameViewTests {
   }
 
   @Test(
-    "an IPv4 header with a wrong version or a length that cannot be is none",
+    "an IPv4 header with a wrong version or an impossible length has no view",
     arguments: [(0, 0x65), (0, 0x44), (0, 0x4f), (3, 19), (2, 0)])
   func malformedIPv4(_ change: (place: Int, value: UInt8)) {
     var packet = Samples.ipv4(17, [])
@@ -97,7 +97,7 @@ struct FrameViewTests {
     }
   }
 
-  @Test("a packet that is cut off has the payload that is there")
+  @Test("a truncated packet has the payload bytes that are there")
   func truncated() {
     let packet = Samples.ipv4(17, Samples.udp([1, 2, 3, 4]))
     check(Samples.frame(0x0800, packet.dropLast(2))) { frame in

@@ -134,10 +134,10 @@ enum HeaderWrites {
     frame.swapAddresses()
     frame.destination = frame.source
     frame.source = .broadcast
-    _ = frame.frame.destination
+    _ = frame.view.destination
     if var packet = frame.arp {
       packet.reply(with: .broadcast)
-      _ = packet.packet.operation
+      _ = packet.view.operation
     }
     guard var packet = frame.ipv4 else { return }
     packet.swapAddresses()
@@ -149,6 +149,6 @@ enum HeaderWrites {
     var payload = packet.payload
     if payload.byteCount > 0 { payload[payload.byteCount - 1] = 0 }
     packet.updateChecksums()
-    #expect(packet.packet.isChecksumValid == true)
+    #expect(packet.view.isChecksumValid == true)
   }
 }

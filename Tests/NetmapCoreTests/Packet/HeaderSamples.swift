@@ -106,6 +106,6 @@ enum HeaderSamples {
     ]
   }
 
-  /// Records that a view is nil that should not be.
+  /// Records that a view is unexpectedly nil.
   static func fail(_ text: Comment) { Issue.record(text) }
 }

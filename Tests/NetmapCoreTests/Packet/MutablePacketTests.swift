@@ -27,7 +27,7 @@ struct MutablePacketTests {
         continue
       }
       body(&packet)
-      check(packet.packet)
+      check(packet.view)
       #expect(isValid(copy))
     }
   }
@@ -44,7 +44,7 @@ struct MutablePacketTests {
     frame.source = MACAddress(1, 2, 3, 4, 5, 6)
     var payload = frame.payload
     payload[0] = 9
-    #expect(frame.frame.vlan?.id == 7 && frame.frame.source == MACAddress(1, 2, 3, 4, 5, 6))
+    #expect(frame.view.vlan?.id == 7 && frame.view.source == MACAddress(1, 2, 3, 4, 5, 6))
     #expect(bytes[..<12] == [255, 255, 255, 255, 255, 255, 1, 2, 3, 4, 5, 6])
     #expect(bytes[12...] == [0x81, 0, 0, 7, 0x88, 0xcc, 9, 2, 3])
   }
@@ -91,7 +91,7 @@ struct MutablePacketTests {
     }
   }
 
-  @Test("a UDP datagram without a checksum gets none")
+  @Test("a UDP datagram without a checksum stays without one")
   func noChecksum() {
     var bytes = packets[0]
     bytes.replaceSubrange(40..<42, with: [0, 0])
@@ -102,7 +102,7 @@ struct MutablePacketTests {
     }
   }
 
-  @Test("the time to live, down to the last router")
+  @Test("the time to live counts down to 1")
   func timeToLive() {
     var forwarded = 0
     edit(packets) { packet in
@@ -156,7 +156,7 @@ struct MutablePacketTests {
     }
   }
 
-  @Test("the payload of a fragment or of a packet that is cut off does not change")
+  @Test("updateChecksums() leaves the payload of a fragment or a truncated packet unchanged")
   func fragments() {
     let datagram = Samples.udp([1, 2, 3, 4, 5, 6, 7, 8])
     let later = Samples.frame(0x0800, Samples.ipv4(17, datagram, fragment: 3))
@@ -173,7 +173,7 @@ struct MutablePacketTests {
         packet.swapPorts()
         packet.source = .any
       }
-      #expect(packet.packet.isChecksumValid == true)
+      #expect(packet.view.isChecksumValid == true)
       #expect(copy[34...] == frame[34...])
     }
   }

@@ -3,7 +3,7 @@
 public struct MutableARPPacket: ~Copyable, ~Escapable {
   @usableFromInline var bytes: MutableRawSpan
 
-  /// Nil when the packet is too short, or for other protocols than IPv4 and Ethernet.
+  /// Nil if the packet is too short, or for other protocols than IPv4 over Ethernet.
   ///
   /// - Parameter bytes: The packet; padding may follow.
   @inlinable
@@ -19,9 +19,9 @@ public struct MutableARPPacket: ~Copyable, ~Escapable {
     self.bytes = bytes._consumingExtracting(first: ARPPacket.length)
   }
 
-  /// The packet for reading.
+  /// A read-only view of the packet.
   @inlinable
-  public var packet: ARPPacket {
+  public var view: ARPPacket {
     @_lifetime(borrow self)
     get { ARPPacket(validated: bytes.bytes) }
   }
@@ -29,7 +29,7 @@ public struct MutableARPPacket: ~Copyable, ~Escapable {
   /// The purpose of the packet.
   @inlinable
   public var operation: ARPPacket.Operation {
-    get { packet.operation }
+    get { view.operation }
     @_lifetime(self: copy self)
     set { bytes.setUInt16(newValue.rawValue, at: 6) }
   }
@@ -37,7 +37,7 @@ public struct MutableARPPacket: ~Copyable, ~Escapable {
   /// The Ethernet address of the sender.
   @inlinable
   public var senderHardwareAddress: MACAddress {
-    get { packet.senderHardwareAddress }
+    get { view.senderHardwareAddress }
     @_lifetime(self: copy self)
     set { bytes.setMACAddress(newValue, at: 8) }
   }
@@ -45,7 +45,7 @@ public struct MutableARPPacket: ~Copyable, ~Escapable {
   /// The IPv4 address of the sender.
   @inlinable
   public var senderAddress: IPv4Address {
-    get { packet.senderAddress }
+    get { view.senderAddress }
     @_lifetime(self: copy self)
     set { bytes.setUInt32(newValue.rawValue, at: 14) }
   }
@@ -53,7 +53,7 @@ public struct MutableARPPacket: ~Copyable, ~Escapable {
   /// The Ethernet address of the target; meaningless in a request.
   @inlinable
   public var targetHardwareAddress: MACAddress {
-    get { packet.targetHardwareAddress }
+    get { view.targetHardwareAddress }
     @_lifetime(self: copy self)
     set { bytes.setMACAddress(newValue, at: 18) }
   }
@@ -61,7 +61,7 @@ public struct MutableARPPacket: ~Copyable, ~Escapable {
   /// The IPv4 address of the target.
   @inlinable
   public var targetAddress: IPv4Address {
-    get { packet.targetAddress }
+    get { view.targetAddress }
     @_lifetime(self: copy self)
     set { bytes.setUInt32(newValue.rawValue, at: 24) }
   }

@@ -11,7 +11,7 @@ public struct MutableEthernetFrame: ~Copyable, ~Escapable {
   /// Bytes of the header: 14, and 4 more for each VLAN tag.
   public let headerLength: Int
 
-  /// Nil when the frame ends within its header or within a VLAN tag.
+  /// Nil if the frame ends within its header or within a VLAN tag.
   ///
   /// - Parameter bytes: The frame, without a virtio header and without the frame check sequence.
   @inlinable
@@ -23,9 +23,9 @@ public struct MutableEthernetFrame: ~Copyable, ~Escapable {
     self.bytes = bytes._mutatingExtracting(...)
   }
 
-  /// The frame for reading.
+  /// A read-only view of the frame.
   @inlinable
-  public var frame: EthernetFrame {
+  public var view: EthernetFrame {
     @_lifetime(borrow self)
     get {
       EthernetFrame(validated: bytes.bytes, etherType: etherType, headerLength: headerLength)
@@ -64,7 +64,7 @@ public struct MutableEthernetFrame: ~Copyable, ~Escapable {
     mutating get { bytes._mutatingExtracting(droppingFirst: headerLength) }
   }
 
-  /// The ARP packet in the frame; nil when there is no valid one.
+  /// The ARP packet in the frame; nil if the frame contains no valid one.
   @inlinable
   public var arp: MutableARPPacket? {
     @_lifetime(&self)
@@ -74,7 +74,7 @@ public struct MutableEthernetFrame: ~Copyable, ~Escapable {
     }
   }
 
-  /// The IPv4 packet in the frame; nil when there is no valid one.
+  /// The IPv4 packet in the frame; nil if the frame contains no valid one.
   @inlinable
   public var ipv4: MutableIPv4Packet? {
     @_lifetime(&self)

@@ -1,7 +1,8 @@
 /// An IPv4 packet to edit in place.
 ///
-/// Every change of a header field keeps the checksums right that were right before, those of a TCP or
-/// UDP payload included (RFC 1624). After changes of the ``payload`` call ``updateChecksums()``.
+/// The setters update the checksum of the header, and that of a TCP or UDP payload, by the change
+/// (RFC 1624): a valid checksum stays valid. A program that changes the ``payload`` calls
+/// ``updateChecksums()`` afterwards.
 @frozen
 public struct MutableIPv4Packet: ~Copyable, ~Escapable {
   @usableFromInline var bytes: MutableRawSpan
@@ -10,7 +11,7 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
   /// Bytes of the packet as its header says, ``headerLength`` to 65535.
   public let totalLength: Int
 
-  /// Nil in the cases in which ``IPv4Packet`` is nil.
+  /// Nil in the same cases as the initializer of ``IPv4Packet``.
   ///
   /// - Parameter bytes: The packet; padding may follow.
   @inlinable
@@ -28,9 +29,9 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
     self.bytes = bytes._consumingExtracting(first: lengths.total)
   }
 
-  /// The packet for reading.
+  /// A read-only view of the packet.
   @inlinable
-  public var packet: IPv4Packet {
+  public var view: IPv4Packet {
     @_lifetime(borrow self)
     get {
       IPv4Packet(validated: bytes.bytes, headerLength: headerLength, totalLength: totalLength)
@@ -47,7 +48,7 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
   /// The host that sends the packet.
   @inlinable
   public var source: IPv4Address {
-    get { packet.source }
+    get { view.source }
     @_lifetime(self: copy self)
     set { setAddress(newValue, at: 12) }
   }
@@ -55,7 +56,7 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
   /// The host to which the packet goes.
   @inlinable
   public var destination: IPv4Address {
-    get { packet.destination }
+    get { view.destination }
     @_lifetime(self: copy self)
     set { setAddress(newValue, at: 16) }
   }
@@ -73,7 +74,8 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
 
   /// Swaps the source and the destination port of a TCP or UDP payload.
   ///
-  /// Changes nothing if the packet has another protocol, or is a fragment without the ports.
+  /// No checksum changes. The packet stays unchanged if it has another protocol, or if it is a later
+  /// fragment, which has no ports.
   @inlinable
   @_lifetime(self: copy self)
   public mutating func swapPorts() {
@@ -86,7 +88,7 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
   /// The number of routers that may still forward the packet.
   @inlinable
   public var timeToLive: UInt8 {
-    get { packet.timeToLive }
+    get { view.timeToLive }
     @_lifetime(self: copy self)
     set {
       let old = bytes.uint16(at: 8)
@@ -98,10 +100,10 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
     }
   }
 
-  /// Takes 1 from ``timeToLive``, as a router does that forwards the packet.
+  /// Subtracts 1 from ``timeToLive``, as a router does before it forwards the packet.
   ///
-  /// - Returns: False if the packet must not be forwarded, because its time to live is 0 or 1; then
-  ///   nothing changes.
+  /// - Returns: False if the time to live is 0 or 1. Then a router must not forward the packet, and the
+  ///   packet stays unchanged.
   @inlinable
   @_lifetime(self: copy self)
   public mutating func decrementTimeToLive() -> Bool {
@@ -111,10 +113,10 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
     return true
   }
 
-  /// Computes the checksum of the header, and that of a TCP, UDP or ICMP payload.
+  /// Computes and writes the checksum of the header, and that of a TCP, UDP or ICMP payload.
   ///
-  /// Fragments and truncated packets do not contain all that the payload's checksum covers; then
-  /// the payload does not change. It does not change either if its headers are malformed.
+  /// The payload stays unchanged in fragments and truncated packets, which do not contain all bytes
+  /// that its checksum covers, and if the headers in it are malformed.
   @inlinable
   @_lifetime(self: copy self)
   public mutating func updateChecksums() {
@@ -126,23 +128,23 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
     bytes.setUInt16(field, at: headerLength &+ offset)
   }
 
-  /// Nil when the packet does not contain all that the checksum of its payload covers.
+  /// Nil if the packet does not contain all bytes that the checksum of its payload covers.
   @inlinable
   var payloadChecksum: TransportChecksum? {
     @_lifetime(borrow self)
     get {
-      let packet = packet
+      let packet = view
       guard !packet.isFragment, !packet.isTruncated else { return nil }
       return TransportChecksum(
         packet.payload, packet.nextProtocol, addresses: packet.bytes.extracting(12..<20))
     }
   }
 
-  /// Where the TCP or UDP header begins; nil when there is none.
+  /// The offset of the TCP or UDP header; nil if the packet has none.
   @inlinable
   var transport: Int? {
-    guard packet.fragmentOffset == 0 else { return nil }
-    let next = packet.nextProtocol
+    guard view.fragmentOffset == 0 else { return nil }
+    let next = view.nextProtocol
     return next == .tcp || next == .udp ? headerLength : nil
   }
 
@@ -154,7 +156,7 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
     bytes.setUInt32(address.rawValue, at: offset)
     bytes.setUInt16(change.applied(to: bytes.uint16(at: 10)), at: 10)
     guard let start = transport else { return }
-    let isUDP = packet.nextProtocol == .udp
+    let isUDP = view.nextProtocol == .udp
     let field = start &+ (isUDP ? 6 : 16)
     guard bytes.bytes.has(2, at: field) else { return }
     let old = bytes.uint16(at: field)

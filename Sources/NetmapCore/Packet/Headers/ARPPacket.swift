@@ -24,7 +24,7 @@ public struct ARPPacket: ~Escapable {
   /// The packet, 28 bytes.
   public let bytes: RawSpan
 
-  /// Nil when the packet is too short, or for other protocols than IPv4 and Ethernet.
+  /// Nil if the packet is too short, or for other protocols than IPv4 over Ethernet.
   ///
   /// - Parameter bytes: The packet; padding may follow.
   @inlinable
@@ -57,7 +57,7 @@ public struct ARPPacket: ~Escapable {
   @inlinable
   public var targetHardwareAddress: MACAddress { bytes.macAddress(at: 18) }
 
-  /// The IPv4 address of the target: in a request, the address that is asked for.
+  /// The IPv4 address of the target: in a request, the address in question.
   @inlinable
   public var targetAddress: IPv4Address { bytes.ipv4Address(at: 24) }
 }

@@ -12,7 +12,7 @@ public struct EthernetFrame: ~Escapable {
   /// Bytes of the header: 14, and 4 more for each VLAN tag.
   public let headerLength: Int
 
-  /// Nil when the frame ends within its header or within a VLAN tag.
+  /// Nil if the frame ends within its header or within a VLAN tag.
   ///
   /// - Parameter bytes: The frame, without a virtio header and without the frame check sequence.
   @inlinable @inline(__always)
@@ -40,13 +40,13 @@ public struct EthernetFrame: ~Escapable {
   @inlinable
   public var source: MACAddress { bytes.macAddress(at: 6) }
 
-  /// The outer VLAN tag; nil when there is none.
+  /// The outer VLAN tag; nil if the frame has none.
   @inlinable
   public var vlan: VLANTag? {
     headerLength >= 18 ? VLANTag(rawValue: bytes.uint16(at: 14)) : nil
   }
 
-  /// The second VLAN tag; nil when there is none.
+  /// The inner VLAN tag; nil if the frame has fewer than two.
   @inlinable
   public var innerVLAN: VLANTag? {
     headerLength >= 22 ? VLANTag(rawValue: bytes.uint16(at: 18)) : nil
@@ -59,7 +59,7 @@ public struct EthernetFrame: ~Escapable {
     get { bytes.extracting(droppingFirst: headerLength) }
   }
 
-  /// The ARP packet in the frame; nil when there is no valid one.
+  /// The ARP packet in the frame; nil if the frame contains no valid one.
   @inlinable
   public var arp: ARPPacket? {
     @_lifetime(copy self)
@@ -69,7 +69,7 @@ public struct EthernetFrame: ~Escapable {
     }
   }
 
-  /// The IPv4 packet in the frame; nil when there is no valid one.
+  /// The IPv4 packet in the frame; nil if the frame contains no valid one.
   @inlinable
   public var ipv4: IPv4Packet? {
     @_lifetime(copy self)
@@ -79,7 +79,7 @@ public struct EthernetFrame: ~Escapable {
     }
   }
 
-  /// The IPv6 packet in the frame; nil when there is no valid one.
+  /// The IPv6 packet in the frame; nil if the frame contains no valid one.
   @inlinable
   public var ipv6: IPv6Packet? {
     @_lifetime(copy self)

@@ -1,8 +1,8 @@
 // The variable parts of headers: where a header ends, and which protocol follows. All parsers of
 // headers use these types: the views of this folder, and FlowHeaders on the path of the switch.
 //
-// Another process may change the bytes meanwhile. So each length is loaded once, and a layout keeps
-// the length that was validated.
+// Another process may change the bytes meanwhile. So a layout loads each length once, and keeps the
+// value that it has validated.
 
 extension RawSpan {
   /// Whether there are `count` bytes from `offset` on.
@@ -45,7 +45,7 @@ struct EthernetLayout {
   /// Bytes of the header: 14, 18 or 22.
   @usableFromInline var length: Int
 
-  /// Nil when the frame ends before the payload.
+  /// Nil if the frame ends before the payload.
   @inlinable @inline(__always)
   init?(_ bytes: RawSpan) {
     guard bytes.byteCount >= 14 else { return nil }
@@ -62,29 +62,30 @@ struct EthernetLayout {
 /// An IPv4 header.
 @frozen @usableFromInline
 struct IPv4Layout {
-  /// Bytes of the header, 20 to 60. All of them are there.
+  /// Bytes of the header, 20 to 60. The bytes contain all of it.
   @usableFromInline var length: Int
 
-  /// Nil when there is no whole IPv4 header at `start`.
+  /// Nil if there is no complete IPv4 header at `start`.
   @inlinable @inline(__always)
   init?(_ bytes: RawSpan, at start: Int) {
     guard bytes.has(20, at: start) else { return nil }
+    // Version 4, and at least five 32-bit words.
     let first = unsafe bytes.validByte(start)
-    guard first >> 4 == 4 else { return nil }
+    guard 0x45...0x4f ~= first else { return nil }
     length = Int(first & 15) &* 4
-    guard length >= 20, bytes.has(length, at: start) else { return nil }
+    guard bytes.has(length, at: start) else { return nil }
   }
 }
 
 /// The lengths in an IPv4 header.
 @frozen @usableFromInline
 struct IPv4Lengths {
-  /// Bytes of the header, 20 to 60. All of them are there.
+  /// Bytes of the header, 20 to 60. The bytes contain all of it.
   @usableFromInline let header: Int
-  /// Bytes of the packet, `header` to 65535. They need not be there.
+  /// Bytes of the packet, `header` to 65535. The bytes may end before.
   @usableFromInline let total: Int
 
-  /// Nil when there is no whole IPv4 header, or the packet is shorter than its header.
+  /// Nil if there is no complete IPv4 header, or if the packet is shorter than its header.
   @inlinable @inline(__always)
   init?(_ bytes: RawSpan) {
     guard let layout = IPv4Layout(bytes, at: 0) else { return nil }
@@ -94,26 +95,29 @@ struct IPv4Lengths {
   }
 }
 
-/// An IPv6 header with its extension headers.
+/// An IPv6 header, and the extension headers that ``skipExtensions(in:)`` has skipped.
 @frozen @usableFromInline
 struct IPv6Layout {
-  /// The protocol behind the extension headers.
-  ///
-  /// The number of an extension header, if the bytes end there or if there are more than eight.
+  /// The protocol of the next header: an extension header or the payload.
   @usableFromInline var next: UInt8
-  /// Where the header of that protocol begins. It may begin behind the end of the bytes.
+  /// The offset of the next header, which may lie behind the end of the bytes.
   @usableFromInline var end: Int
   /// Whether an extension header says that the packet is a fragment.
   @usableFromInline var isFragment = false
   /// Whether the bytes end before an extension header or within its first 8 bytes.
   @usableFromInline var isCut = false
 
-  /// Nil when there is no whole IPv6 header at `start`.
+  /// Nil if there is no complete IPv6 header at `start`.
   @inlinable @inline(__always)
   init?(_ bytes: RawSpan, at start: Int) {
     guard bytes.has(40, at: start), unsafe bytes.validByte(start) >> 4 == 6 else { return nil }
     next = unsafe bytes.validByte(start &+ 6)
     end = start &+ 40
+  }
+
+  /// Skips up to eight extension headers.
+  @inlinable @inline(__always)
+  mutating func skipExtensions(in bytes: RawSpan) {
     // RFC 8200: hop-by-hop 0, routing 43, fragment 44, authentication 51, destination options 60.
     for _ in 0..<8 {
       guard next == 0 || next == 43 || next == 44 || next == 51 || next == 60 else { break }

@@ -1,17 +1,17 @@
 /// A view of an ICMP message (RFC 792) or an ICMPv6 message (RFC 4443).
 @frozen
 public struct ICMPMessage: ~Escapable {
-  /// The type of an answer to ping, ICMP.
+  /// Type 0 of ICMP: the reply to a ping.
   @inlinable public static var echoReply: UInt8 { 0 }
-  /// The type of a message that says that a packet did not reach its destination, ICMP.
+  /// Type 3 of ICMP: a packet has not reached its destination.
   @inlinable public static var destinationUnreachable: UInt8 { 3 }
-  /// The type of ping, ICMP.
+  /// Type 8 of ICMP: a ping.
   @inlinable public static var echoRequest: UInt8 { 8 }
-  /// The type of a message that says that the time to live has run out, ICMP.
+  /// Type 11 of ICMP: the time to live of a packet has run out.
   @inlinable public static var timeExceeded: UInt8 { 11 }
-  /// The type of ping, ICMPv6.
+  /// Type 128 of ICMPv6: a ping.
   @inlinable public static var echoRequestV6: UInt8 { 128 }
-  /// The type of an answer to ping, ICMPv6.
+  /// Type 129 of ICMPv6: the reply to a ping.
   @inlinable public static var echoReplyV6: UInt8 { 129 }
 
   /// Bytes before the payload.
@@ -21,7 +21,7 @@ public struct ICMPMessage: ~Escapable {
   /// The message.
   public let bytes: RawSpan
 
-  /// Nil when the header is not all there.
+  /// Nil if the header is incomplete.
   ///
   /// - Parameter bytes: The payload of an IP packet.
   @inlinable
@@ -35,11 +35,11 @@ public struct ICMPMessage: ~Escapable {
   @inlinable
   public var type: UInt8 { bytes[0] }
 
-  /// A distinction within the type.
+  /// The subtype of the message.
   @inlinable
   public var code: UInt8 { bytes[1] }
 
-  /// The checksum. That of ICMPv6 also covers addresses of the IP packet, which can check it.
+  /// The checksum. In ICMPv6 it also covers the IP addresses, so the view of the IP packet checks it.
   @inlinable
   public var checksum: UInt16 { bytes.uint16(at: 2) }
 

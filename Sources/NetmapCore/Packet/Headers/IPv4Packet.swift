@@ -8,8 +8,8 @@ public struct IPv4Packet: ~Escapable {
   /// Bytes of the packet as its header says, ``headerLength`` to 65535.
   public let totalLength: Int
 
-  /// Nil when the header is not all there, or not that of an IPv4 packet, or when a length in it is
-  /// shorter than the header.
+  /// Nil if the header is incomplete, is not an IPv4 header, or states a length that is shorter than
+  /// the header.
   ///
   /// - Parameter bytes: The packet; padding may follow.
   @inlinable
@@ -29,9 +29,8 @@ public struct IPv4Packet: ~Escapable {
     self.totalLength = totalLength
   }
 
-  /// Whether the end of the packet is missing.
-  ///
-  /// The first slot of a packet that takes several slots is such a part.
+  /// Whether the bytes end before the packet, as in the first slot of a packet that takes several
+  /// slots.
   @inlinable
   public var isTruncated: Bool { totalLength > bytes.byteCount }
 
@@ -43,7 +42,7 @@ public struct IPv4Packet: ~Escapable {
   @inlinable
   public var ecn: UInt8 { bytes[1] & 3 }
 
-  /// The number that the fragments of one packet have in common.
+  /// The number that all fragments of one packet carry.
   @inlinable
   public var identification: UInt16 { bytes.uint16(at: 4) }
 
@@ -55,7 +54,7 @@ public struct IPv4Packet: ~Escapable {
   @inlinable
   public var moreFragments: Bool { bytes[6] & 0x20 != 0 }
 
-  /// The offset of this fragment's payload in that of the whole packet, 0 to 65528 bytes.
+  /// The offset of this fragment's payload in the payload of the whole packet, 0 to 65528 bytes.
   @inlinable
   public var fragmentOffset: Int { Int(bytes.uint16(at: 6) & 0x1fff) &* 8 }
 
@@ -97,16 +96,16 @@ public struct IPv4Packet: ~Escapable {
     get { bytes.extracting(droppingFirst: headerLength) }
   }
 
-  /// Whether the checksum of the header is right.
+  /// Whether the checksum of the header is valid.
   @inlinable
   public var isChecksumValid: Bool {
     InternetChecksum(bytes.extracting(first: headerLength)).isValid
   }
 
-  /// Whether the checksum of the TCP, UDP or ICMP payload is right.
+  /// Whether the checksum of the TCP, UDP or ICMP payload is valid.
   ///
-  /// True for a UDP datagram without a checksum; false for other protocols, for fragments, and for
-  /// packets that are truncated or malformed.
+  /// True for a UDP datagram without a checksum. False for other protocols, fragments, and truncated
+  /// or malformed packets.
   @inlinable
   public var isPayloadChecksumValid: Bool {
     guard !isFragment, !isTruncated else { return false }
@@ -114,7 +113,7 @@ public struct IPv4Packet: ~Escapable {
       ?? false
   }
 
-  /// The UDP datagram in the packet; nil when there is no valid one, and for all fragments.
+  /// The UDP datagram in the packet; nil if there is no valid one, and in all fragments.
   @inlinable
   public var udp: UDPDatagram? {
     @_lifetime(copy self)
@@ -124,7 +123,7 @@ public struct IPv4Packet: ~Escapable {
     }
   }
 
-  /// The TCP segment in the packet; nil when there is no valid one, and for all fragments.
+  /// The TCP segment in the packet; nil if there is no valid one, and in all fragments.
   @inlinable
   public var tcp: TCPSegment? {
     @_lifetime(copy self)
@@ -134,7 +133,7 @@ public struct IPv4Packet: ~Escapable {
     }
   }
 
-  /// The ICMP message in the packet; nil when there is no valid one, and for all fragments.
+  /// The ICMP message in the packet; nil if there is no valid one, and in all fragments.
   @inlinable
   public var icmp: ICMPMessage? {
     @_lifetime(copy self)

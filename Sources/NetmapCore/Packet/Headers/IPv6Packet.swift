@@ -16,8 +16,7 @@ public struct IPv6Packet: ~Escapable {
   /// Whether this is a fragment of a packet.
   public let isFragment: Bool
 
-  /// Nil when the header and the extension headers are not all there, or not those of an IPv6
-  /// packet.
+  /// Nil if the header or an extension header is incomplete, or if the bytes are no IPv6 packet.
   ///
   /// - Parameter bytes: The packet; padding may follow.
   @inlinable
@@ -26,17 +25,17 @@ public struct IPv6Packet: ~Escapable {
     guard bytes.has(40, at: 0) else { return nil }
     payloadLength = Int(bytes.uint16(at: 4))
     let packet = bytes.extracting(first: 40 &+ payloadLength)
-    guard let layout = IPv6Layout(packet, at: 0), !layout.isCut, packet.has(0, at: layout.end)
-    else { return nil }
+    guard var layout = IPv6Layout(packet, at: 0) else { return nil }
+    layout.skipExtensions(in: packet)
+    guard !layout.isCut, packet.has(0, at: layout.end) else { return nil }
     headerLength = layout.end
     nextProtocol = IPProtocol(rawValue: layout.next)
     isFragment = layout.isFragment
     self.bytes = packet
   }
 
-  /// Whether the end of the packet is missing.
-  ///
-  /// The first slot of a packet that takes several slots is such a part.
+  /// Whether the bytes end before the packet, as in the first slot of a packet that takes several
+  /// slots.
   @inlinable
   public var isTruncated: Bool { 40 &+ payloadLength > bytes.byteCount }
 
@@ -45,7 +44,7 @@ public struct IPv6Packet: ~Escapable {
   @inlinable
   public var trafficClass: UInt8 { UInt8(truncatingIfNeeded: bytes.uint16(at: 0) >> 4) }
 
-  /// The number that the packets of one flow have in common, 0 to 0xfffff; 0 for none.
+  /// The number that all packets of one flow carry, 1 to 0xfffff; 0 if the sender assigns none.
   @inlinable
   public var flowLabel: UInt32 { bytes.uint32(at: 0) & 0xf_ffff }
 
@@ -68,11 +67,11 @@ public struct IPv6Packet: ~Escapable {
     get { bytes.extracting(droppingFirst: headerLength) }
   }
 
-  /// Whether the checksum of the TCP, UDP or ICMPv6 payload is right.
+  /// Whether the checksum of the TCP, UDP or ICMPv6 payload is valid.
   ///
-  /// False for other protocols, for a UDP datagram without a checksum, for fragments, and for packets
-  /// that are truncated or malformed. A packet with a routing header that has not reached its
-  /// last destination also counts as wrong.
+  /// False for other protocols, UDP datagrams without a checksum, fragments, and truncated or
+  /// malformed packets. Also false for a packet with a routing header until it reaches its last
+  /// destination, whose address the checksum covers.
   @inlinable
   public var isPayloadChecksumValid: Bool {
     guard !isFragment, !isTruncated else { return false }
@@ -80,7 +79,7 @@ public struct IPv6Packet: ~Escapable {
       ?? false
   }
 
-  /// The UDP datagram in the packet; nil when there is no valid one, and for all fragments.
+  /// The UDP datagram in the packet; nil if there is no valid one, and in all fragments.
   @inlinable
   public var udp: UDPDatagram? {
     @_lifetime(copy self)
@@ -90,7 +89,7 @@ public struct IPv6Packet: ~Escapable {
     }
   }
 
-  /// The TCP segment in the packet; nil when there is no valid one, and for all fragments.
+  /// The TCP segment in the packet; nil if there is no valid one, and in all fragments.
   @inlinable
   public var tcp: TCPSegment? {
     @_lifetime(copy self)
@@ -100,7 +99,7 @@ public struct IPv6Packet: ~Escapable {
     }
   }
 
-  /// The ICMPv6 message in the packet; nil when there is no valid one, and for all fragments.
+  /// The ICMPv6 message in the packet; nil if there is no valid one, and in all fragments.
   @inlinable
   public var icmp: ICMPMessage? {
     @_lifetime(copy self)

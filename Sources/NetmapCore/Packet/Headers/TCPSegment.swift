@@ -4,8 +4,10 @@ public struct TCPSegment: ~Escapable {
   /// The control bits of a segment.
   @frozen
   public struct Flags: OptionSet, Hashable, Sendable {
+    /// The bits in the header.
     public let rawValue: UInt8
 
+    /// The flags with these bits.
     @inlinable
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
@@ -32,7 +34,7 @@ public struct TCPSegment: ~Escapable {
   /// Bytes of the header with its options, 20 to 60: where the payload begins.
   public let dataOffset: Int
 
-  /// Nil when the header is not all there, or the length in it is less than 20.
+  /// Nil if the header is incomplete, or states a length below 20.
   ///
   /// - Parameter bytes: The payload of an IP packet.
   @inlinable
@@ -68,7 +70,7 @@ public struct TCPSegment: ~Escapable {
   @inlinable
   public var window: UInt16 { bytes.uint16(at: 14) }
 
-  /// The checksum. It also covers addresses of the IP packet, which can check it.
+  /// The checksum. It also covers the IP addresses, so the view of the IP packet checks it.
   @inlinable
   public var checksum: UInt16 { bytes.uint16(at: 16) }
 

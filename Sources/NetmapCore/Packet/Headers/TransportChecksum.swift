@@ -1,4 +1,4 @@
-/// What the checksum of a TCP, UDP, ICMP or ICMPv6 payload covers.
+/// The bytes that the checksum of a TCP, UDP, ICMP or ICMPv6 payload covers.
 @frozen @usableFromInline
 struct TransportChecksum: ~Escapable {
   /// The payload without bytes behind a UDP datagram.
@@ -9,7 +9,7 @@ struct TransportChecksum: ~Escapable {
   /// The offset of the checksum field in the payload.
   @usableFromInline let offset: Int
 
-  /// Nil for other protocols, and when the payload is truncated or malformed.
+  /// Nil for other protocols, and if the payload is truncated or malformed.
   ///
   /// - Parameters:
   ///   - payload: The whole payload of an IP packet.
@@ -37,7 +37,7 @@ struct TransportChecksum: ~Escapable {
     self.next = next
   }
 
-  /// The sum of all that the checksum covers.
+  /// The sum of the payload and the pseudo header.
   @inlinable
   var sum: InternetChecksum {
     var sum = InternetChecksum(covered)
@@ -49,7 +49,7 @@ struct TransportChecksum: ~Escapable {
     return sum
   }
 
-  /// Whether the checksum is right.
+  /// Whether the checksum is valid.
   @inlinable
   var isValid: Bool {
     if next == .udp, covered.uint16(at: offset) == 0 { return addresses.byteCount == 8 }

@@ -10,7 +10,7 @@ public struct UDPDatagram: ~Escapable {
   /// Bytes of the datagram as its header says, 8 to 65535.
   public let length: Int
 
-  /// Nil when the header is not all there, or the length in it is less than 8.
+  /// Nil if the header is incomplete, or states a length below 8.
   ///
   /// - Parameter bytes: The payload of an IP packet.
   @inlinable
@@ -22,7 +22,7 @@ public struct UDPDatagram: ~Escapable {
     self.bytes = bytes.extracting(first: length)
   }
 
-  /// Whether the end of the datagram is missing.
+  /// Whether the bytes end before the datagram.
   @inlinable
   public var isTruncated: Bool { length > bytes.byteCount }
 
@@ -34,7 +34,7 @@ public struct UDPDatagram: ~Escapable {
   @inlinable
   public var destinationPort: UInt16 { bytes.uint16(at: 2) }
 
-  /// The checksum; 0 for none. It also covers addresses of the IP packet, which can check it.
+  /// The checksum; 0 for none. It also covers the IP addresses, so the view of the IP packet checks it.
   @inlinable
   public var checksum: UInt16 { bytes.uint16(at: 6) }
 

@@ -20,7 +20,7 @@ public struct MACAddress: RawRepresentable, Hashable, Sendable {
   @inlinable
   public static var broadcast: MACAddress { MACAddress(rawValue: .max) }
 
-  /// 00:00:00:00:00:00, which is no station's address.
+  /// 00:00:00:00:00:00, which no station has.
   @inlinable
   public static var zero: MACAddress { MACAddress(rawValue: 0) }
 
@@ -32,7 +32,7 @@ public struct MACAddress: RawRepresentable, Hashable, Sendable {
   @inlinable
   public var isBroadcast: Bool { self == .broadcast }
 
-  /// Whether the address is one that no vendor assigns.
+  /// Whether a local administrator, and not a vendor, assigned the address.
   @inlinable
   public var isLocallyAdministered: Bool { rawValue & 2 != 0 }
 

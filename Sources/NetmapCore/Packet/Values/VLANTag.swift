@@ -13,7 +13,7 @@ public struct VLANTag: RawRepresentable, Hashable, Sendable {
   /// - Parameters:
   ///   - id: 0 to 4095; the upper 4 bits are ignored.
   ///   - priority: 0 to 7; the upper 5 bits are ignored.
-  ///   - isDropEligible: Whether the frame is among the first to drop in a congestion.
+  ///   - isDropEligible: Whether switches drop the frame first under congestion.
   @inlinable
   public init(id: UInt16, priority: UInt8 = 0, isDropEligible: Bool = false) {
     rawValue = UInt16(priority & 7) << 13 | (isDropEligible ? 0x1000 : 0) | id & 0xfff
@@ -28,7 +28,7 @@ public struct VLANTag: RawRepresentable, Hashable, Sendable {
   @inlinable
   public var priority: UInt8 { UInt8(truncatingIfNeeded: rawValue >> 13) }
 
-  /// Whether the frame is among the first to drop in a congestion.
+  /// Whether switches drop the frame first under congestion.
   @inlinable
   public var isDropEligible: Bool { rawValue & 0x1000 != 0 }
 }

@@ -46,32 +46,38 @@ public struct FlowHeaders: Hashable, Sendable {
     let bytes = unsafe RawSpan(_unsafeStart: start, byteCount: length)
     guard let ethernet = EthernetLayout(bytes) else { return }
     etherType = ethernet.etherType
+    let transport: Int
     switch etherType {
-    case 0x0800: readIPv4(bytes, ethernet.length)
-    case 0x86dd: readIPv6(bytes, ethernet.length)
-    default: break
+    case 0x0800:
+      guard let header = IPv4Layout(bytes, at: ethernet.length) else { return }
+      readIPv4(bytes, ethernet.length)
+      transport = ethernet.length &+ header.length
+    case 0x86dd:
+      guard var header = IPv6Layout(bytes, at: ethernet.length) else { return }
+      readIPv6(bytes, ethernet.length)
+      header.skipExtensions(in: bytes)
+      isFragment = header.isFragment
+      protocolNumber = header.next
+      transport = header.end
+    default: return
     }
+    // One call for both families: two would cost more instructions.
+    readPorts(bytes, transport)
   }
 
   private mutating func readIPv4(_ bytes: RawSpan, _ start: Int) {
-    guard let header = IPv4Layout(bytes, at: start) else { return }
     family = .ipv4
     protocolNumber = unsafe bytes.validByte(start &+ 9)
     source.low = unsafe UInt64(bytes.validUInt32(start &+ 12))
     destination.low = unsafe UInt64(bytes.validUInt32(start &+ 16))
     // The more-fragments flag, or a fragment offset.
     isFragment = unsafe bytes.validUInt16(start &+ 6) & 0x3fff != 0
-    readPorts(bytes, start &+ header.length)
   }
 
   private mutating func readIPv6(_ bytes: RawSpan, _ start: Int) {
-    guard let header = IPv6Layout(bytes, at: start) else { return }
     family = .ipv6
     source = unsafe Self.address(bytes, start &+ 8)
     destination = unsafe Self.address(bytes, start &+ 24)
-    isFragment = header.isFragment
-    protocolNumber = header.next
-    readPorts(bytes, header.end)
   }
 
   private mutating func readPorts(_ bytes: RawSpan, _ offset: Int) {
