@@ -6,21 +6,21 @@ public struct MutableARPPacket: ~Copyable, ~Escapable {
   /// Nil if the packet is too short, or for other protocols than IPv4 over Ethernet.
   ///
   /// - Parameter bytes: The packet; padding may follow.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(&bytes)
   public init?(_ bytes: inout MutableRawSpan) {
-    self.init(validating: bytes._mutatingExtracting(...))
+    guard let _ = ARPPacket(bytes.bytes) else { return nil }
+    self.init(validated: bytes._mutatingExtracting(first: ARPPacket.length))
   }
 
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(copy bytes)
-  init?(validating bytes: consuming MutableRawSpan) {
-    guard let _ = ARPPacket(bytes.bytes) else { return nil }
-    self.bytes = bytes._consumingExtracting(first: ARPPacket.length)
+  init(validated bytes: consuming MutableRawSpan) {
+    self.bytes = bytes
   }
 
   /// A read-only view of the packet.
-  @inlinable
+  @inlinable @inline(__always)
   public var view: ARPPacket {
     @_lifetime(borrow self)
     get { ARPPacket(validated: bytes.bytes) }

@@ -14,17 +14,19 @@ public struct MutableEthernetFrame: ~Copyable, ~Escapable {
   /// Nil if the frame ends within its header or within a VLAN tag.
   ///
   /// - Parameter bytes: The frame, without a virtio header and without the frame check sequence.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(&bytes)
   public init?(_ bytes: inout MutableRawSpan) {
-    guard let layout = EthernetLayout(bytes.bytes) else { return nil }
+    guard let layout = unsafe bytes.bytes.layout({ unsafe EthernetLayout($0) }) else {
+      return nil
+    }
     etherType = EtherType(rawValue: layout.etherType)
     headerLength = layout.length
     self.bytes = bytes._mutatingExtracting(...)
   }
 
   /// A read-only view of the frame.
-  @inlinable
+  @inlinable @inline(__always)
   public var view: EthernetFrame {
     @_lifetime(borrow self)
     get {
@@ -49,38 +51,49 @@ public struct MutableEthernetFrame: ~Copyable, ~Escapable {
   }
 
   /// Swaps ``source`` and ``destination``.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(self: copy self)
   public mutating func swapAddresses() {
-    let sender = source
-    source = destination
-    destination = sender
+    let (destination, source) = (bytes.bytes.macAddress(at: 0), bytes.bytes.macAddress(at: 6))
+    bytes.setMACAddress(source, at: 0)
+    bytes.setMACAddress(destination, at: 6)
   }
 
   /// The bytes behind the header, padding included.
-  @inlinable
+  @inlinable @inline(__always)
   public var payload: MutableRawSpan {
     @_lifetime(&self)
     mutating get { bytes._mutatingExtracting(droppingFirst: headerLength) }
   }
 
   /// The ARP packet in the frame; nil if the frame contains no valid one.
-  @inlinable
+  @inlinable @inline(__always)
   public var arp: MutableARPPacket? {
     @_lifetime(&self)
     mutating get {
       guard etherType == .arp else { return nil }
-      return MutableARPPacket(validating: bytes._mutatingExtracting(droppingFirst: headerLength))
+      guard let _ = ARPPacket(bytes.bytes.extracting(droppingFirst: headerLength)) else {
+        return nil
+      }
+      return MutableARPPacket(
+        validated: bytes._mutatingExtracting(headerLength..<headerLength &+ ARPPacket.length))
     }
   }
 
   /// The IPv4 packet in the frame; nil if the frame contains no valid one.
-  @inlinable
+  @inlinable @inline(__always)
   public var ipv4: MutableIPv4Packet? {
     @_lifetime(&self)
     mutating get {
       guard etherType == .ipv4 else { return nil }
-      return MutableIPv4Packet(validating: bytes._mutatingExtracting(droppingFirst: headerLength))
+      guard
+        let lengths = unsafe bytes.bytes.extracting(droppingFirst: headerLength).layout({
+          unsafe IPv4Lengths($0)
+        })
+      else { return nil }
+      let end = min(bytes.byteCount, headerLength &+ lengths.total)
+      return MutableIPv4Packet(
+        validated: bytes._mutatingExtracting(headerLength..<end), lengths)
     }
   }
 }

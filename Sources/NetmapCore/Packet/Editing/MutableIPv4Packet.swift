@@ -14,23 +14,23 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
   /// Nil in the same cases as the initializer of ``IPv4Packet``.
   ///
   /// - Parameter bytes: The packet; padding may follow.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(&bytes)
   public init?(_ bytes: inout MutableRawSpan) {
-    self.init(validating: bytes._mutatingExtracting(...))
+    guard let lengths = unsafe bytes.bytes.layout({ unsafe IPv4Lengths($0) }) else { return nil }
+    self.init(validated: bytes._mutatingExtracting(first: lengths.total), lengths)
   }
 
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(copy bytes)
-  init?(validating bytes: consuming MutableRawSpan) {
-    guard let lengths = IPv4Lengths(bytes.bytes) else { return nil }
+  init(validated bytes: consuming MutableRawSpan, _ lengths: IPv4Lengths) {
+    self.bytes = bytes
     headerLength = lengths.header
     totalLength = lengths.total
-    self.bytes = bytes._consumingExtracting(first: lengths.total)
   }
 
   /// A read-only view of the packet.
-  @inlinable
+  @inlinable @inline(__always)
   public var view: IPv4Packet {
     @_lifetime(borrow self)
     get {
@@ -39,7 +39,7 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
   }
 
   /// The bytes behind the header, without padding.
-  @inlinable
+  @inlinable @inline(__always)
   public var payload: MutableRawSpan {
     @_lifetime(&self)
     mutating get { bytes._mutatingExtracting(droppingFirst: headerLength) }
@@ -64,7 +64,7 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
   /// Swaps ``source`` and ``destination``.
   ///
   /// No checksum changes, because a sum does not depend on the order of its terms.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(self: copy self)
   public mutating func swapAddresses() {
     let (source, destination) = (bytes.uint32(at: 12), bytes.uint32(at: 16))
@@ -76,10 +76,10 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
   ///
   /// No checksum changes. The packet stays unchanged if it has another protocol, or if it is a later
   /// fragment, which has no ports.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(self: copy self)
   public mutating func swapPorts() {
-    guard let start = transport, bytes.bytes.has(4, at: start) else { return }
+    guard let start = transport, start &+ 4 <= bytes.byteCount else { return }
     let (source, destination) = (bytes.uint16(at: start), bytes.uint16(at: start &+ 2))
     bytes.setUInt16(destination, at: start)
     bytes.setUInt16(source, at: start &+ 2)
@@ -104,7 +104,7 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
   ///
   /// - Returns: False if the time to live is 0 or 1. Then a router must not forward the packet, and the
   ///   packet stays unchanged.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(self: copy self)
   public mutating func decrementTimeToLive() -> Bool {
     let current = timeToLive
@@ -141,10 +141,10 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
   }
 
   /// The offset of the TCP or UDP header; nil if the packet has none.
-  @inlinable
+  @inlinable @inline(__always)
   var transport: Int? {
-    guard view.fragmentOffset == 0 else { return nil }
-    let next = view.nextProtocol
+    guard bytes.uint16(at: 6) & 0x1fff == 0 else { return nil }
+    let next = IPProtocol(rawValue: bytes[9])
     return next == .tcp || next == .udp ? headerLength : nil
   }
 
@@ -158,7 +158,7 @@ public struct MutableIPv4Packet: ~Copyable, ~Escapable {
     guard let start = transport else { return }
     let isUDP = view.nextProtocol == .udp
     let field = start &+ (isUDP ? 6 : 16)
-    guard bytes.bytes.has(2, at: field) else { return }
+    guard field &+ 2 <= bytes.byteCount else { return }
     let old = bytes.uint16(at: field)
     bytes.setUInt16(isUDP ? change.applied(toUDP: old) : change.applied(to: old), at: field)
   }

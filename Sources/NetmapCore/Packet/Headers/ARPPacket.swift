@@ -27,17 +27,17 @@ public struct ARPPacket: ~Escapable {
   /// Nil if the packet is too short, or for other protocols than IPv4 over Ethernet.
   ///
   /// - Parameter bytes: The packet; padding may follow.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(copy bytes)
   public init?(_ bytes: RawSpan) {
     // Hardware 1 is Ethernet, with 6 bytes per address; protocol 0x0800 is IPv4, with 4 bytes.
-    guard bytes.has(Self.length, at: 0), bytes.uint32(at: 0) == 0x0001_0800,
+    guard bytes.byteCount >= Self.length, bytes.uint32(at: 0) == 0x0001_0800,
       bytes.uint16(at: 4) == 0x0604
     else { return nil }
     self.bytes = bytes.extracting(first: Self.length)
   }
 
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(copy bytes)
   init(validated bytes: RawSpan) { self.bytes = bytes }
 

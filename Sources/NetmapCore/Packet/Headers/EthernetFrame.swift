@@ -18,7 +18,7 @@ public struct EthernetFrame: ~Escapable {
   @inlinable @inline(__always)
   @_lifetime(copy bytes)
   public init?(_ bytes: RawSpan) {
-    guard let layout = EthernetLayout(bytes) else { return nil }
+    guard let layout = unsafe bytes.layout({ unsafe EthernetLayout($0) }) else { return nil }
     self.bytes = bytes
     etherType = EtherType(rawValue: layout.etherType)
     headerLength = layout.length
@@ -53,14 +53,14 @@ public struct EthernetFrame: ~Escapable {
   }
 
   /// The bytes behind the header, padding included.
-  @inlinable
+  @inlinable @inline(__always)
   public var payload: RawSpan {
     @_lifetime(copy self)
     get { bytes.extracting(droppingFirst: headerLength) }
   }
 
   /// The ARP packet in the frame; nil if the frame contains no valid one.
-  @inlinable
+  @inlinable @inline(__always)
   public var arp: ARPPacket? {
     @_lifetime(copy self)
     get {
@@ -70,7 +70,7 @@ public struct EthernetFrame: ~Escapable {
   }
 
   /// The IPv4 packet in the frame; nil if the frame contains no valid one.
-  @inlinable
+  @inlinable @inline(__always)
   public var ipv4: IPv4Packet? {
     @_lifetime(copy self)
     get {

@@ -24,10 +24,10 @@ public struct ICMPMessage: ~Escapable {
   /// Nil if the header is incomplete.
   ///
   /// - Parameter bytes: The payload of an IP packet.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(copy bytes)
   public init?(_ bytes: RawSpan) {
-    guard bytes.has(Self.headerLength, at: 0) else { return nil }
+    guard bytes.byteCount >= Self.headerLength else { return nil }
     self.bytes = bytes
   }
 
@@ -52,7 +52,7 @@ public struct ICMPMessage: ~Escapable {
   public var sequence: UInt16 { bytes.uint16(at: 6) }
 
   /// The bytes behind the first 8.
-  @inlinable
+  @inlinable @inline(__always)
   public var payload: RawSpan {
     @_lifetime(copy self)
     get { bytes.extracting(droppingFirst: Self.headerLength) }

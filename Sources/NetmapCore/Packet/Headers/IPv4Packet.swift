@@ -12,16 +12,16 @@ public struct IPv4Packet: ~Escapable {
   /// the header.
   ///
   /// - Parameter bytes: The packet; padding may follow.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(copy bytes)
   public init?(_ bytes: RawSpan) {
-    guard let lengths = IPv4Lengths(bytes) else { return nil }
+    guard let lengths = unsafe bytes.layout({ unsafe IPv4Lengths($0) }) else { return nil }
     headerLength = lengths.header
     totalLength = lengths.total
     self.bytes = bytes.extracting(first: lengths.total)
   }
 
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(copy bytes)
   init(validated bytes: RawSpan, headerLength: Int, totalLength: Int) {
     self.bytes = bytes
@@ -90,7 +90,7 @@ public struct IPv4Packet: ~Escapable {
   }
 
   /// The bytes behind the header, without padding.
-  @inlinable
+  @inlinable @inline(__always)
   public var payload: RawSpan {
     @_lifetime(copy self)
     get { bytes.extracting(droppingFirst: headerLength) }
@@ -114,7 +114,7 @@ public struct IPv4Packet: ~Escapable {
   }
 
   /// The UDP datagram in the packet; nil if there is no valid one, and in all fragments.
-  @inlinable
+  @inlinable @inline(__always)
   public var udp: UDPDatagram? {
     @_lifetime(copy self)
     get {
@@ -124,7 +124,7 @@ public struct IPv4Packet: ~Escapable {
   }
 
   /// The TCP segment in the packet; nil if there is no valid one, and in all fragments.
-  @inlinable
+  @inlinable @inline(__always)
   public var tcp: TCPSegment? {
     @_lifetime(copy self)
     get {
@@ -134,7 +134,7 @@ public struct IPv4Packet: ~Escapable {
   }
 
   /// The ICMP message in the packet; nil if there is no valid one, and in all fragments.
-  @inlinable
+  @inlinable @inline(__always)
   public var icmp: ICMPMessage? {
     @_lifetime(copy self)
     get {

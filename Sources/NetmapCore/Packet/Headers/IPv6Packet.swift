@@ -22,12 +22,15 @@ public struct IPv6Packet: ~Escapable {
   @inlinable
   @_lifetime(copy bytes)
   public init?(_ bytes: RawSpan) {
-    guard bytes.has(40, at: 0) else { return nil }
+    guard bytes.byteCount >= 40 else { return nil }
     payloadLength = Int(bytes.uint16(at: 4))
     let packet = bytes.extracting(first: 40 &+ payloadLength)
-    guard var layout = IPv6Layout(packet, at: 0) else { return nil }
-    layout.skipExtensions(in: packet)
-    guard !layout.isCut, packet.has(0, at: layout.end) else { return nil }
+    let layout = unsafe packet.layout { bytes -> IPv6Layout? in
+      var layout = unsafe IPv6Layout(bytes, at: 0)
+      unsafe layout?.skipExtensions(in: bytes)
+      return layout
+    }
+    guard let layout, !layout.isCut, layout.end <= packet.byteCount else { return nil }
     headerLength = layout.end
     nextProtocol = IPProtocol(rawValue: layout.next)
     isFragment = layout.isFragment

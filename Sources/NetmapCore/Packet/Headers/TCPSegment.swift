@@ -37,12 +37,12 @@ public struct TCPSegment: ~Escapable {
   /// Nil if the header is incomplete, or states a length below 20.
   ///
   /// - Parameter bytes: The payload of an IP packet.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(copy bytes)
   public init?(_ bytes: RawSpan) {
-    guard bytes.has(20, at: 0) else { return nil }
+    guard bytes.byteCount >= 20 else { return nil }
     dataOffset = Int(bytes[12] >> 4) &* 4
-    guard dataOffset >= 20, bytes.has(dataOffset, at: 0) else { return nil }
+    guard dataOffset >= 20, bytes.byteCount >= dataOffset else { return nil }
     self.bytes = bytes
   }
 
@@ -86,7 +86,7 @@ public struct TCPSegment: ~Escapable {
   }
 
   /// The bytes behind the header.
-  @inlinable
+  @inlinable @inline(__always)
   public var payload: RawSpan {
     @_lifetime(copy self)
     get { bytes.extracting(droppingFirst: dataOffset) }

@@ -13,10 +13,10 @@ public struct UDPDatagram: ~Escapable {
   /// Nil if the header is incomplete, or states a length below 8.
   ///
   /// - Parameter bytes: The payload of an IP packet.
-  @inlinable
+  @inlinable @inline(__always)
   @_lifetime(copy bytes)
   public init?(_ bytes: RawSpan) {
-    guard bytes.has(Self.headerLength, at: 0) else { return nil }
+    guard bytes.byteCount >= Self.headerLength else { return nil }
     length = Int(bytes.uint16(at: 4))
     guard length >= Self.headerLength else { return nil }
     self.bytes = bytes.extracting(first: length)
@@ -39,7 +39,7 @@ public struct UDPDatagram: ~Escapable {
   public var checksum: UInt16 { bytes.uint16(at: 6) }
 
   /// The bytes behind the header.
-  @inlinable
+  @inlinable @inline(__always)
   public var payload: RawSpan {
     @_lifetime(copy self)
     get { bytes.extracting(droppingFirst: Self.headerLength) }

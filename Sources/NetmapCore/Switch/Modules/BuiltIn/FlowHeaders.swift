@@ -42,54 +42,53 @@ public struct FlowHeaders: Hashable, Sendable {
   ///   - start: The frame.
   ///   - length: Bytes that may be read.
   init(_ start: UnsafeRawPointer, _ length: Int) {
-    guard length >= 14 else { return }
-    let bytes = unsafe RawSpan(_unsafeStart: start, byteCount: length)
-    guard let ethernet = EthernetLayout(bytes) else { return }
+    let bytes = unsafe HeaderReader(start, length)
+    guard let ethernet = unsafe EthernetLayout(bytes) else { return }
     etherType = ethernet.etherType
     let transport: Int
     switch etherType {
     case 0x0800:
-      guard let header = IPv4Layout(bytes, at: ethernet.length) else { return }
-      readIPv4(bytes, ethernet.length)
+      guard let header = unsafe IPv4Layout(bytes, at: ethernet.length) else { return }
+      unsafe readIPv4(bytes, ethernet.length)
       transport = ethernet.length &+ header.length
     case 0x86dd:
-      guard var header = IPv6Layout(bytes, at: ethernet.length) else { return }
-      readIPv6(bytes, ethernet.length)
-      header.skipExtensions(in: bytes)
+      guard var header = unsafe IPv6Layout(bytes, at: ethernet.length) else { return }
+      unsafe readIPv6(bytes, ethernet.length)
+      unsafe header.skipExtensions(in: bytes)
       isFragment = header.isFragment
       protocolNumber = header.next
       transport = header.end
     default: return
     }
     // One call for both families: two would cost more instructions.
-    readPorts(bytes, transport)
+    unsafe readPorts(bytes, transport)
   }
 
-  private mutating func readIPv4(_ bytes: RawSpan, _ start: Int) {
+  private mutating func readIPv4(_ bytes: HeaderReader, _ start: Int) {
     family = .ipv4
-    protocolNumber = unsafe bytes.validByte(start &+ 9)
-    source.low = unsafe UInt64(bytes.validUInt32(start &+ 12))
-    destination.low = unsafe UInt64(bytes.validUInt32(start &+ 16))
+    protocolNumber = unsafe bytes.byte(start &+ 9)
+    source.low = unsafe UInt64(bytes.uint32(start &+ 12))
+    destination.low = unsafe UInt64(bytes.uint32(start &+ 16))
     // The more-fragments flag, or a fragment offset.
-    isFragment = unsafe bytes.validUInt16(start &+ 6) & 0x3fff != 0
+    isFragment = unsafe bytes.uint16(start &+ 6) & 0x3fff != 0
   }
 
-  private mutating func readIPv6(_ bytes: RawSpan, _ start: Int) {
+  private mutating func readIPv6(_ bytes: HeaderReader, _ start: Int) {
     family = .ipv6
     source = unsafe Self.address(bytes, start &+ 8)
     destination = unsafe Self.address(bytes, start &+ 24)
   }
 
-  private mutating func readPorts(_ bytes: RawSpan, _ offset: Int) {
+  private mutating func readPorts(_ bytes: HeaderReader, _ offset: Int) {
     let isKnown = protocolNumber == 6 || protocolNumber == 17 || protocolNumber == 132
-    guard !isFragment, isKnown, bytes.has(4, at: offset) else { return }
+    guard !isFragment, isKnown, unsafe bytes.has(4, at: offset) else { return }
     hasPorts = true
-    sourcePort = unsafe bytes.validUInt16(offset)
-    destinationPort = unsafe bytes.validUInt16(offset &+ 2)
+    sourcePort = unsafe bytes.uint16(offset)
+    destinationPort = unsafe bytes.uint16(offset &+ 2)
   }
 
   @unsafe
-  private static func address(_ bytes: RawSpan, _ offset: Int) -> FlowAddress {
-    unsafe FlowAddress(high: bytes.validUInt64(offset), low: bytes.validUInt64(offset &+ 8))
+  private static func address(_ bytes: HeaderReader, _ offset: Int) -> FlowAddress {
+    unsafe FlowAddress(high: bytes.uint64(offset), low: bytes.uint64(offset &+ 8))
   }
 }
