@@ -87,9 +87,9 @@ struct ExampleTests {
     }
     #expect(try host.answer(on: pipe.b, timeout: .zero) == 1)
     let reply = try #require(try pipe.a.takeAll().first)
-    #expect(reply[..<12] == asker[..<6] + host.hardwareAddress)
+    #expect(reply[..<12] == asker[..<6] + host.hardwareAddress.bytes)
     #expect(reply[12..<22] == [8, 6, 0, 1, 8, 0, 6, 4, 0, 2])
-    #expect(Array(reply[22..<42]) == host.hardwareAddress + [10, 0, 0, 2] + asker)
+    #expect(Array(reply[22..<42]) == host.hardwareAddress.bytes + [10, 0, 0, 2] + asker)
   }
 
   @Test("responder answers ping, with addresses exchanged and a correct checksum")

@@ -66,6 +66,8 @@ func udpFrame(
   frame.replaceSubrange(0..<6, with: [2, 0, 0, 0, 0, destination.mac])
   frame.replaceSubrange(6..<12, with: [2, 0, 0, 0, 0, source.mac])
   frame.replaceSubrange(12..<16, with: [0x08, 0x00, 0x45, 0x00])
+  frame[17] = UInt8(length - 14)
+  frame[39] = UInt8(length - 34)
   frame[23] = 17
   frame.replaceSubrange(26..<30, with: [10, 0, 0, source.address])
   frame.replaceSubrange(30..<34, with: [10, 0, 0, destination.address])

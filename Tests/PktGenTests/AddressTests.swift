@@ -1,3 +1,4 @@
+import Netmap
 import PktGenCore
 import Testing
 

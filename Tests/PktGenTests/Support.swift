@@ -114,11 +114,11 @@ struct DecodedFrame: Hashable {
     let ipLength = isIPv4 ? Int(word(16)) - 20 : Int(word(18))
     isValid = length == ipLength && udp + length <= frame.count && word(udp + 6) != 0
     guard isValid else { return }
-    let pseudo = InternetChecksum.sum(source + destination) + 17 + UInt64(length)
-    let udpSum = InternetChecksum.sum(frame[udp..<udp + length])
-    isValid = InternetChecksum.folded(pseudo + udpSum) == 0xffff
-    if isIPv4 {
-      isValid = isValid && InternetChecksum.folded(InternetChecksum.sum(frame[14..<34])) == 0xffff
+    func sum(_ bytes: some Sequence<UInt8>) -> Int {
+      bytes.enumerated().reduce(0) { $0 + Int($1.element) << ($1.offset % 2 == 0 ? 8 : 0) }
     }
+    let pseudo = sum(source + destination) + 17 + length
+    isValid = (pseudo + sum(frame[udp..<udp + length])) % 0xffff == 0
+    if isIPv4 { isValid = isValid && sum(frame[14..<34]) % 0xffff == 0 }
   }
 }

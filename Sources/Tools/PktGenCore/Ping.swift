@@ -108,11 +108,12 @@ struct Ping {
       unsafe frame.storeBytes(of: word, toByteOffset: stampOffset + index * 4, as: UInt32.self)
     }
     guard let udpChecksum else { return }
-    // The template has zeros here, so the sum of the new words is the change.
-    let change = unsafe InternetChecksum.sum(frame + stampOffset, Self.stampLength)
+    // The template has zeros here.
+    var change = ChecksumChange()
+    for word in words { change.replace(0, with: word.bigEndian) }
     let old = unsafe UInt16(
       bigEndian: frame.loadUnaligned(fromByteOffset: udpChecksum, as: UInt16.self))
-    let new = InternetChecksum.updatedUDP(old, by: change)
+    let new = change.applied(toUDP: old)
     unsafe frame.storeBytes(of: new.bigEndian, toByteOffset: udpChecksum, as: UInt16.self)
   }
 

@@ -130,7 +130,8 @@ struct SequenceSender {
     unsafe place.storeBytes(of: number.bigEndian, as: UInt32.self)
     let field = unsafe frame + udpChecksum
     let sum = unsafe UInt16(bigEndian: field.loadUnaligned(as: UInt16.self))
-    let new = InternetChecksum.updatedUDP(sum, by: InternetChecksum.change(old, number))
-    unsafe field.storeBytes(of: new.bigEndian, as: UInt16.self)
+    var change = ChecksumChange()
+    change.replace(old, with: number)
+    unsafe field.storeBytes(of: change.applied(toUDP: sum).bigEndian, as: UInt16.self)
   }
 }

@@ -22,7 +22,7 @@ public struct LearningModule: SwitchModule {
     var (lastSource, lastTarget) = (unknown, unknown)
     var verdict = SwitchVerdict.drop
     batch.route { packet in
-      let (source, target) = (packet.source, packet.destination)
+      let (source, target) = (packet.source.rawValue, packet.destination.rawValue)
       if source != lastSource {
         packet.learn()
         lastSource = source

@@ -45,7 +45,7 @@ struct PortApplication: MeasuredApplication {
         try onSwitch == nil
         ? open(testbed.interfaces[0], "T", traffic, engine)
         : NetmapPort("vale0:sender", engine: engine)
-      let frame = EthernetFrame.udp(length: measurement.frameBytes)
+      let frame = MeasurementFrame.udp(length: measurement.frameBytes)
       var packets: UInt64 = 0
       control.waitForStart()
       func send(during phase: Control.Phase) throws(NetmapError) {
