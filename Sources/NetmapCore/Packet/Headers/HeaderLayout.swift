@@ -6,8 +6,8 @@
 
 /// Reads fields in network byte order, at offsets that the caller has validated.
 ///
-/// A pointer and not a RawSpan: in functions with performance annotations, the compiler takes a copy
-/// of a RawSpan for reference counting.
+/// A pointer and not a RawSpan: in functions with performance annotations, the compiler rejects a copy
+/// of a RawSpan as reference counting.
 @unsafe @frozen @usableFromInline
 struct HeaderReader {
   @usableFromInline let start: UnsafeRawPointer
