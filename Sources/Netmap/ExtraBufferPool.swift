@@ -19,7 +19,7 @@ final class ExtraBufferPool {
     self.mapped = mapped
     unsafe list = ExtraBufferList(interface: mapped.interface, ring: ring)
     self.count = count
-    unsafe origin = RingOrigin(mapped.region, mapped.exchangeOwner, note: nil)
+    unsafe origin = RingOrigin(ring, mapped.region, mapped.exchangeOwner, note: nil)
   }
 
   func take() -> UInt32? {

@@ -124,14 +124,15 @@ public final class NetmapPort {
       let ring = unsafe mapped.transmit(index)
       unsafe (rings + index).initialize(to: ring.ring)
       unsafe (origins + index).initialize(
-        to: RingOrigin(mapped.region, mapped.exchangeOwner, note: nil))
+        to: RingOrigin(ring.ring, mapped.region, mapped.exchangeOwner, note: nil))
     }
     for index in 0..<receiveCount {
       let (ring, place) = unsafe (mapped.receive(index), transmitCount + index)
       unsafe (rings + place).initialize(to: ring.ring)
       unsafe (origins + place).initialize(
         to: RingOrigin(
-          mapped.region, mapped.exchangeOwner, note: ring.kring.exchangeNote, pool: extraBuffers))
+          ring.ring, mapped.region, mapped.exchangeOwner, note: ring.kring.exchangeNote,
+          pool: extraBuffers))
     }
     memoryID = registration.memoryID
     bufferBytes =

@@ -15,49 +15,24 @@ public struct Packet: ~Escapable {
   /// The packet's first slot, at the time the packet was taken.
   public let slot: Slot
 
-  /// The number of slots that a packet takes.
-  @frozen @usableFromInline
-  struct Fragments {
-    @usableFromInline let count: Int
-    @usableFromInline let isComplete: Bool
-
-    @inlinable
-    init(count: Int, isComplete: Bool) {
-      self.count = count
-      self.isComplete = isComplete
-    }
-  }
-
-  @usableFromInline let ring: Ring
-  @usableFromInline let offsetMask: UInt64
-  /// The packet's first slot in the ring; used only if there are several.
-  @usableFromInline let index: UInt32
-  @usableFromInline let fragments: Fragments
-
-  /// A packet in one slot, or one fragment.
-  @inlinable @inline(__always)
-  @_lifetime(immortal)
-  init(_ ring: Ring, _ slot: Slot, _ offsetMask: UInt64) {
-    unsafe self.init(
-      ring, slot, offsetMask, at: 0, Fragments(count: 1, isComplete: true))
-  }
+  /// For a packet of several slots, what the port knows of the ring and of the packet; nil for a packet in one slot.
+  ///
+  /// A pointer and no more: if a `Packet` were larger, the compiler would keep it in memory, which trebles the cost of
+  /// the loops over packets.
+  @usableFromInline let several: UnsafePointer<RingOrigin>?
 
   /// - Parameters:
   ///   - ring: The ring.
   ///   - slot: The first slot, as loaded.
   ///   - offsetMask: The bits of a slot's pointer that hold an offset.
-  ///   - index: The first slot's place in the ring.
-  ///   - fragments: The slots of the packet, all of them the application's.
+  ///   - several: For a packet of several slots, the ring's origin, which describes the packet.
   @inlinable @inline(__always)
   @_lifetime(immortal)
   init(
-    _ ring: Ring, _ slot: Slot, _ offsetMask: UInt64, at index: UInt32, _ fragments: Fragments
+    _ ring: Ring, _ slot: Slot, _ offsetMask: UInt64, several: UnsafePointer<RingOrigin>? = nil
   ) {
     self.slot = slot
-    unsafe self.ring = unsafe ring
-    self.offsetMask = offsetMask
-    self.index = index
-    self.fragments = fragments
+    unsafe self.several = several
     // The caller of this initializer ties the packet's lifetime to the ring.
     bytes = unsafe _overrideLifetime(Self.bytes(of: slot, ring, offsetMask), copying: ())
   }
@@ -80,7 +55,10 @@ public struct Packet: ~Escapable {
 
   /// The number of slots that the packet takes, at least 1.
   @inlinable
-  public var fragmentCount: Int { fragments.count }
+  public var fragmentCount: Int {
+    guard let several = unsafe several else { return 1 }
+    return unsafe several.pointee.packet.count
+  }
 
   /// Whether the ring holds the packet's last fragment.
   ///
@@ -89,13 +67,14 @@ public struct Packet: ~Escapable {
   /// packet does not end with.
   @inlinable
   public var isComplete: Bool {
-    fragments.count == 1 ? !slot.flags.contains(.moreFragments) : fragments.isComplete
+    guard let several = unsafe several else { return !slot.flags.contains(.moreFragments) }
+    return unsafe several.pointee.packet.isComplete
   }
 
   /// The length of the packet in bytes, all fragments included.
   @inlinable
   public var length: Int {
-    if fragments.count == 1 { return bytes.byteCount }
+    if unsafe several == nil { return bytes.byteCount }
     var sum = 0
     forEachFragment { sum &+= $0.byteCount }
     return sum
@@ -107,9 +86,11 @@ public struct Packet: ~Escapable {
   @inlinable
   public func forEachFragment<E>(_ body: (RawSpan) throws(E) -> Void) throws(E) {
     try body(bytes)
-    guard fragments.count > 1 else { return }
-    var next = unsafe ring.next(index)
-    for _ in 1..<fragments.count {
+    guard let several = unsafe several else { return }
+    let (ring, packet) = unsafe (several.pointee.ring, several.pointee.packet)
+    let offsetMask = unsafe ring.offsetMask
+    var next = unsafe ring.next(packet.first)
+    for _ in 1..<packet.count {
       // Loaded once: a peer may write to the slot meanwhile.
       let slot = unsafe ring.load(next)
       try body(unsafe Self.bytes(of: slot, ring, offsetMask))

@@ -11,7 +11,7 @@ public import NetmapCore
 @safe @frozen
 public struct ReceiveRing: ~Copyable, ~Escapable {
   @usableFromInline let ring: Ring
-  @usableFromInline let origin: UnsafePointer<RingOrigin>
+  @usableFromInline let origin: UnsafeMutablePointer<RingOrigin>
   /// As in ``TransmitRing``.
   @usableFromInline let offsetMask: UInt64
   /// The next slot to take: the ring's head.
@@ -21,7 +21,7 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
 
   @inlinable
   @_lifetime(immortal)
-  init(_ ring: Ring, _ origin: UnsafePointer<RingOrigin>) {
+  init(_ ring: Ring, _ origin: UnsafeMutablePointer<RingOrigin>) {
     unsafe self.ring = ring
     unsafe self.origin = origin
     offsetMask = unsafe ring.offsetMask
@@ -85,43 +85,91 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   @usableFromInline
   @_lifetime(&self)
   mutating func nextFragmented(_ first: Slot) -> Packet? {
-    guard let fragments = fragments(at: position) else {
+    let count = findFragments(at: position)
+    guard count > 0 else {
       waitForMore()
       return nil
     }
-    let packet = unsafe Packet(ring, first, offsetMask, at: position, fragments)
-    unsafe move(to: ring.index(position, advancedBy: fragments.count))
+    let packet = unsafe Packet(ring, first, offsetMask, several: origin)
+    unsafe move(to: ring.index(position, advancedBy: count))
     return unsafe _overrideLifetime(packet, mutating: &self)
   }
 
-  /// The fragments of the packet that begins at slot `index`; nil when the last one has not arrived.
+  /// Finds the fragments of the packet that begins at slot `index`, and notes them in the ring's origin.
   ///
   /// A packet that fills the ring is complete as it is, because no further fragment can arrive. Loads the flags of
   /// each slot once.
+  ///
+  /// - Returns: The number of slots; 0 when the last fragment has not arrived.
   @inline(never)
   @usableFromInline
-  func fragments(at index: UInt32) -> Packet.Fragments? {
+  func findFragments(at index: UInt32) -> Int {
     let available = unsafe Int(ring.distance(from: index, to: end))
     var slot = index
     for number in 1...max(available, 1) {
       let flags = unsafe ring.loadWord(slot).flags
       if !flags.contains(.moreFragments) {
-        return Packet.Fragments(count: number, isComplete: true)
+        unsafe origin.pointee.packet = (index, number, true)
+        return number
       }
       slot = unsafe ring.next(slot)
     }
-    guard unsafe available == Int(ring.slotCount) - 1 else { return nil }
-    return Packet.Fragments(count: available, isComplete: false)
+    guard unsafe available == Int(ring.slotCount) - 1 else { return 0 }
+    unsafe origin.pointee.packet = (index, available, false)
+    return available
   }
 
   /// Takes up to `limit` packets, in order.
   ///
-  /// The ring's head moves once, after the last packet. ``forEachSlot(upTo:_:)`` is slightly faster where no packet
-  /// spans several slots.
+  /// The ring's head moves once, after the last packet. ``forEachSlot(upTo:_:)-(_,(Packet)->Void)`` is slightly faster
+  /// where no packet spans several slots.
   ///
   /// - Parameters:
   ///   - limit: The maximum number of packets to take.
-  ///   - body: Called with each packet. If it throws, the packet it was called with is the last one taken.
+  ///   - body: Called with each packet.
+  /// - Returns: The number of packets taken.
+  @inlinable
+  @discardableResult
+  public mutating func forEach(upTo limit: Int = .max, _ body: (borrowing Packet) -> Void) -> Int {
+    let most = max(limit, 0)
+    var index = position
+    var taken = 0
+    while index != end, taken < most {
+      // The loop below is optimized for many packets in one slot each. A stretch does not wrap, so that each slot costs
+      // one addition.
+      let last = unsafe index < end ? end : ring.slotCount
+      let stretch = min(most &- taken, Int(last &- index))
+      var place = unsafe ring.place(index)
+      var count = 0
+      while count < stretch {
+        let slot = unsafe place.snapshot()
+        if slot.flags.contains(.moreFragments) { break }
+        unsafe body(Packet(ring, slot, offsetMask))
+        unsafe place += 1
+        count &+= 1
+      }
+      taken &+= count
+      index = unsafe ring.index(index, advancedBy: count)
+      guard count < stretch else { continue }
+      let fragments = findFragments(at: index)
+      guard fragments > 0 else {
+        move(to: index)
+        waitForMore()
+        return taken
+      }
+      unsafe body(Packet(ring, place.snapshot(), offsetMask, several: origin))
+      index = unsafe ring.index(index, advancedBy: fragments)
+      taken &+= 1
+    }
+    move(to: index)
+    return taken
+  }
+
+  /// Takes up to `limit` packets, in order, until `body` throws.
+  ///
+  /// - Parameters:
+  ///   - limit: The maximum number of packets to take.
+  ///   - body: Called with each packet. The packet at which it throws is the last one taken.
   /// - Returns: The number of packets taken.
   /// - Throws: What `body` throws.
   @inlinable
@@ -129,34 +177,11 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   public mutating func forEach<E>(
     upTo limit: Int = .max, _ body: (borrowing Packet) throws(E) -> Void
   ) throws(E) -> Int {
-    let most = max(limit, 0)
-    var index = position
     var taken = 0
-    var isUnfinished = false
-    do throws(E) {
-      while index != end, taken < most {
-        let slot = unsafe ring.place(index).snapshot()
-        if slot.flags.contains(.moreFragments) {
-          guard let fragments = fragments(at: index) else {
-            isUnfinished = true
-            break
-          }
-          let packet = unsafe Packet(ring, slot, offsetMask, at: index, fragments)
-          index = unsafe ring.index(index, advancedBy: fragments.count)
-          taken &+= 1
-          try body(packet)
-        } else {
-          index = unsafe ring.next(index)
-          taken &+= 1
-          try body(unsafe Packet(ring, slot, offsetMask))
-        }
-      }
-    } catch {
-      move(to: index)
-      throw error
+    while taken < limit, let packet = next() {
+      taken &+= 1
+      try body(packet)
     }
-    move(to: index)
-    if isUnfinished { waitForMore() }
     return taken
   }
 
@@ -164,8 +189,43 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   ///
   /// ```swift
   /// // Stop when the target is full. The packet that found no room is the next one to be taken.
-  /// try input.take { packet in output.append(packet.bytes) }
+  /// input.take { packet in output.append(packet.bytes) }
   /// ```
+  ///
+  /// - Parameters:
+  ///   - limit: The maximum number of packets to take.
+  ///   - body: Called with each packet. If it returns false, the packet it was called with stays in the ring.
+  /// - Returns: The number of packets taken.
+  @inlinable
+  @discardableResult
+  public mutating func take(
+    upTo limit: Int = .max, while body: (borrowing Packet) -> Bool
+  ) -> Int {
+    let most = max(limit, 0)
+    var index = position
+    var taken = 0
+    while index != end, taken < most {
+      let slot = unsafe ring.place(index).snapshot()
+      if slot.flags.contains(.moreFragments) {
+        let count = findFragments(at: index)
+        guard count > 0 else {
+          move(to: index)
+          waitForMore()
+          return taken
+        }
+        guard unsafe body(Packet(ring, slot, offsetMask, several: origin)) else { break }
+        index = unsafe ring.index(index, advancedBy: count)
+      } else {
+        guard unsafe body(Packet(ring, slot, offsetMask)) else { break }
+        index = unsafe ring.next(index)
+      }
+      taken &+= 1
+    }
+    move(to: index)
+    return taken
+  }
+
+  /// Takes packets, in order, for as long as `body` returns true and does not throw.
   ///
   /// - Parameters:
   ///   - limit: The maximum number of packets to take.
@@ -178,22 +238,16 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   public mutating func take<E>(
     upTo limit: Int = .max, while body: (borrowing Packet) throws(E) -> Bool
   ) throws(E) -> Int {
-    let most = max(limit, 0)
-    var taken = 0
-    while position != end, taken < most {
-      let slot = unsafe ring.place(position).snapshot()
-      var fragments = Packet.Fragments(count: 1, isComplete: true)
-      if slot.flags.contains(.moreFragments) {
-        guard let several = self.fragments(at: position) else {
-          waitForMore()
-          return taken
-        }
-        fragments = several
+    var failure: E?
+    let taken = take(upTo: limit) { packet in
+      do throws(E) {
+        return try body(packet)
+      } catch {
+        failure = error
+        return false
       }
-      guard try body(unsafe Packet(ring, slot, offsetMask, at: position, fragments)) else { break }
-      unsafe move(to: ring.index(position, advancedBy: fragments.count))
-      taken &+= 1
     }
+    if let failure { throw failure }
     return taken
   }
 
@@ -203,36 +257,29 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   ///
   /// - Parameters:
   ///   - limit: The maximum number of slots to take.
-  ///   - body: Called with each packet, or fragment of a packet, in order. If it throws, the slot it was called with
-  ///     is the last one taken.
+  ///   - body: Called with each packet, or fragment of a packet, in order.
   /// - Returns: The number of slots taken.
-  /// - Throws: What `body` throws.
   @inlinable
   @discardableResult
-  public mutating func forEachSlot<E>(
-    upTo limit: Int = .max, _ body: (borrowing Packet) throws(E) -> Void
-  ) throws(E) -> Int {
+  public mutating func forEachSlot(
+    upTo limit: Int = .max, _ body: (borrowing Packet) -> Void
+  ) -> Int {
     let taken = min(max(limit, 0), count)
-    if offsetMask != 0 { return try forEachSlotAtOffset(taken, body) }
+    if offsetMask != 0 { return forEachSlotAtOffset(taken, body) }
     var index = position
     var left = taken
     // The loop below is optimized for many packets.
     if taken == 1 {
+      unsafe body(Packet(ring, ring.place(index).snapshot(), 0))
       advance()
-      try body(unsafe Packet(ring, ring.place(index).snapshot(), 0))
       return 1
     }
     while left > 0 {
       // A stretch does not wrap, so that each slot costs one addition.
       let stretch = unsafe min(left, Int(ring.slotCount &- index))
       var slot = unsafe ring.place(index)
-      for number in 0..<stretch {
-        do throws(E) {
-          try body(unsafe Packet(ring, slot.snapshot(), 0))
-        } catch {
-          unsafe move(to: ring.index(index, advancedBy: number &+ 1))
-          throw error
-        }
+      for _ in 0..<stretch {
+        unsafe body(Packet(ring, slot.snapshot(), 0))
         unsafe slot += 1
       }
       left &-= stretch
@@ -242,20 +289,38 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     return taken
   }
 
+  /// Takes up to `limit` slots until `body` throws.
+  ///
+  /// - Parameters:
+  ///   - limit: The maximum number of slots to take.
+  ///   - body: Called with each packet, or fragment of a packet, in order. The slot at which it throws is the last one
+  ///     taken.
+  /// - Returns: The number of slots taken.
+  /// - Throws: What `body` throws.
+  @inlinable
+  @discardableResult
+  public mutating func forEachSlot<E>(
+    upTo limit: Int = .max, _ body: (borrowing Packet) throws(E) -> Void
+  ) throws(E) -> Int {
+    var taken = 0
+    while taken < limit, let slot = nextSlot() {
+      taken &+= 1
+      try body(slot)
+    }
+    return taken
+  }
+
   // Inlined, although few rings have offsets: otherwise the captures of `body` would live in memory, also in
   // the other loops.
   @inlinable @inline(__always)
   @_lifetime(self: copy self)
-  mutating func forEachSlotAtOffset<E>(
-    _ taken: Int, _ body: (borrowing Packet) throws(E) -> Void
-  ) throws(E) -> Int {
+  mutating func forEachSlotAtOffset(_ taken: Int, _ body: (borrowing Packet) -> Void) -> Int {
     var index = position
-    defer { move(to: index) }
     for _ in 0..<taken {
-      let slot = unsafe ring.load(index)
+      unsafe body(Packet(ring, ring.load(index), offsetMask))
       index = unsafe ring.next(index)
-      try body(unsafe Packet(ring, slot, offsetMask))
     }
+    move(to: index)
     return taken
   }
 

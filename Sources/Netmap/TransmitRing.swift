@@ -16,7 +16,7 @@ public import NetmapCore
 @safe @frozen
 public struct TransmitRing: ~Copyable, ~Escapable {
   @usableFromInline let ring: Ring
-  @usableFromInline let origin: UnsafePointer<RingOrigin>
+  @usableFromInline let origin: UnsafeMutablePointer<RingOrigin>
   /// The bits of a slot's pointer that hold the packet's offset in its buffer; 0 without offsets.
   @usableFromInline let offsetMask: UInt64
   /// The next slot to fill: the ring's head.
@@ -26,7 +26,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
 
   @inlinable
   @_lifetime(immortal)
-  init(_ ring: Ring, _ origin: UnsafePointer<RingOrigin>) {
+  init(_ ring: Ring, _ origin: UnsafeMutablePointer<RingOrigin>) {
     unsafe self.ring = ring
     unsafe self.origin = origin
     offsetMask = unsafe ring.offsetMask

@@ -165,7 +165,7 @@ struct FixedWork {
     var digest: UInt64 = 0
     for _ in 0..<(packets / batch) {
       var output = first.transmitRing(0)
-      for _ in 0..<batch { output.append(length: 60) }
+      for _ in 0..<batch { _ = output.append(length: 60) }
       try first.sync(.transmit)
       try second.sync(.receive)
       var input = second.receiveRing(0)
