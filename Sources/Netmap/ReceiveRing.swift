@@ -121,7 +121,7 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
 
   /// Takes up to `limit` packets, in order.
   ///
-  /// The ring's head moves once, after the last packet. ``forEachSlot(upTo:_:)-(_,(Packet)->Void)`` is slightly faster
+  /// The ring's head moves once, after the last packet. `forEachSlot(upTo:_:)` is slightly faster
   /// where no packet spans several slots.
   ///
   /// - Parameters:
