@@ -31,7 +31,7 @@ INSTALL_BUILD := .build/install
 PROGRAMS ?= $(INSTALL_BUILD)/release
 
 .PHONY: setup setup-bench build demo test soak hostile bench bench-smoke lint docs \
-  install install-build install-files check-install uninstall clean
+  install install-build install-files check-install check-bare uninstall clean
 
 setup:
 	@./scripts/apt-install $(SETUP_PACKAGES)
@@ -150,6 +150,10 @@ uninstall:
 # Installs the programs of a plain release build, which 'make build' and 'make demo' leave.
 check-install: build
 	./scripts/check-install $(RELEASE)
+
+# Builds a package that depends on this one, without the trait Interfaces.
+check-bare:
+	@SWIFT='$(SWIFT)' ./scripts/check-bare
 
 clean:
 	rm -rf .build Benchmarks/.build
