@@ -51,30 +51,24 @@ struct Responder {
   func reply(to request: RawSpan) -> [UInt8]? {
     var reply = Array(request)
     var bytes = reply.mutableBytes
-    guard var frame = MutableEthernetFrame(&bytes), answerARP(&frame) || answerPing(&frame)
-    else { return nil }
+    guard var frame = MutableEthernetFrame(&bytes) else { return nil }
+    if var packet = frame.arp {
+      // RFC 826.
+      guard packet.operation == .request, packet.targetAddress == address else { return nil }
+      packet.reply(with: hardwareAddress)
+    } else if var packet = frame.ipv4 {
+      // RFC 792.
+      guard packet.destination == address, packet.view.icmp?.type == ICMPMessage.echoRequest
+      else { return nil }
+      packet.swapAddresses()
+      var message = packet.payload
+      message[0] = ICMPMessage.echoReply
+      packet.updateChecksums()
+    } else {
+      return nil
+    }
     frame.destination = frame.source
     frame.source = hardwareAddress
     return reply
-  }
-
-  /// Turns an ARP request for this host's address into its reply (RFC 826).
-  private func answerARP(_ frame: inout MutableEthernetFrame) -> Bool {
-    guard var packet = frame.arp, packet.operation == .request, packet.targetAddress == address
-    else { return false }
-    packet.reply(with: hardwareAddress)
-    return true
-  }
-
-  /// Turns an echo request to this host into its reply (RFC 792).
-  private func answerPing(_ frame: inout MutableEthernetFrame) -> Bool {
-    guard var packet = frame.ipv4, packet.destination == address,
-      packet.view.icmp?.type == ICMPMessage.echoRequest
-    else { return false }
-    packet.swapAddresses()
-    var message = packet.payload
-    message[0] = ICMPMessage.echoReply
-    packet.updateChecksums()
-    return true
   }
 }
