@@ -86,12 +86,10 @@ extension ReceiveRing {
     _ index: UInt32
   ) -> (slot: Slot, start: UnsafeMutableRawPointer, length: Int) {
     let slot = unsafe ring.load(index)
-    let size = unsafe Int(ring.bufferSize)
-    let offset =
-      offsetMask == 0
-      ? 0 : Int(truncatingIfNeeded: min(slot.pointer & offsetMask, UInt64(size)))
+    let rule = unsafe ring.rule
+    let offset = rule.offset(of: slot.pointer, mask: offsetMask)
     return unsafe (
-      slot, ring.buffer(slot.bufferIndex) + offset, min(Int(slot.length), size &- offset)
+      slot, ring.buffer(slot.bufferIndex) + offset, rule.truncated(UInt64(slot.length), at: offset)
     )
   }
 }
@@ -104,7 +102,7 @@ extension TransmitRing {
   ) {
     let free = unsafe ring.place(index)
     let offset = unsafe offset(of: free)
-    let copied = unsafe min(length, Int(ring.bufferSize) &- offset)
+    let copied = unsafe min(length, ring.rule.room(at: offset))
     unsafe (ring.buffer(free.loadBufferIndex()) + offset)
       .copyMemory(from: start, byteCount: copied)
     unsafe free.store(

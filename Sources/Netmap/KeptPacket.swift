@@ -94,10 +94,11 @@ extension ReceiveRing {
         .outOfMemory, "keep", "packet", reason: "the port has no extra buffer left",
         remedy: "open the port with more (extraBuffers:), or end kept packets")
     }
-    let size = unsafe Int(ring.bufferSize)
-    let offset = Int(truncatingIfNeeded: min(slot.pointer & offsetMask, UInt64(size)))
+    let rule = unsafe ring.rule
+    let offset = rule.offset(of: slot.pointer, mask: offsetMask)
     let packet = unsafe KeptPacket(
-      pool, ring, slot.bufferIndex, offset: offset, length: min(Int(slot.length), size - offset))
+      pool, ring, slot.bufferIndex, offset: offset,
+      length: rule.truncated(UInt64(slot.length), at: offset))
     unsafe place.store(SlotWord(bufferIndex: spare, length: 0, flags: .bufferChanged))
     advance()
     return packet
@@ -113,7 +114,7 @@ extension TransmitRing {
     guard position != end, var kept = packet.take() else { return false }
     let place = unsafe ring.place(position)
     let former = unsafe place.load()
-    let offset = Int(truncatingIfNeeded: former.pointer & offsetMask)
+    let offset = unsafe ring.rule.offset(of: former.pointer, mask: offsetMask)
     guard unsafe kept.isInMemory(of: origin), unsafe ring.hasBuffer(former.bufferIndex),
       offset == kept.offset
     else {

@@ -43,13 +43,11 @@ public struct Packet: ~Escapable {
   @inlinable @inline(__always)
   @_lifetime(immortal)
   static func bytes(of slot: Slot, _ ring: Ring, _ offsetMask: UInt64) -> RawSpan {
-    let size = unsafe Int(ring.bufferSize)
-    let offset =
-      offsetMask == 0
-      ? 0 : Int(truncatingIfNeeded: min(slot.pointer & offsetMask, UInt64(size)))
+    let rule = unsafe ring.rule
+    let offset = rule.offset(of: slot.pointer, mask: offsetMask)
     let span = unsafe RawSpan(
       _unsafeStart: ring.buffer(slot.bufferIndex) + offset,
-      byteCount: min(Int(slot.length), size &- offset))
+      byteCount: rule.truncated(UInt64(slot.length), at: offset))
     return unsafe _overrideLifetime(span, copying: ())
   }
 

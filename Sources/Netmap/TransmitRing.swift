@@ -90,7 +90,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
       guard index != end else { return false }
       let slot = unsafe ring.place(index)
       let offset = unsafe offset(of: slot)
-      let part = unsafe min(bytes.byteCount &- copied, Int(ring.bufferSize) &- offset)
+      let part = unsafe min(bytes.byteCount &- copied, ring.rule.room(at: offset))
       // No byte fits behind an offset at the end of the buffer.
       guard part > 0 || bytes.isEmpty else { return false }
       unsafe bytes.withUnsafeBytes { source in
@@ -239,7 +239,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
       let slot = unsafe ring.place(index)
       let offset = unsafe offset(of: slot)
       // A peer may have written the slot, so a bad offset must not trap.
-      guard unsafe length <= Int(ring.bufferSize) &- offset else { break }
+      guard unsafe length <= ring.rule.room(at: offset) else { break }
       var span = unsafe MutableRawSpan(
         _unsafeStart: ring.buffer(slot.snapshotBufferIndex()) + offset, byteCount: length)
       fill(number, &span)
@@ -266,7 +266,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ///
   /// The unsigned comparison also rejects a negative length.
   @inlinable @inline(__always)
-  func fits(_ length: Int) -> Bool { unsafe UInt(bitPattern: length) <= UInt(ring.bufferSize) }
+  func fits(_ length: Int) -> Bool { unsafe ring.rule.fits(UInt64(UInt(bitPattern: length))) }
 
   /// Start of the packet in a slot, in a ring without offsets.
   @inlinable @inline(__always)
@@ -277,8 +277,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   /// Offset of a slot's packet in its buffer, in bytes, at most ``bufferSize``.
   @inlinable
   func offset(of slot: SlotPlace) -> Int {
-    let offset = unsafe slot.loadPointer() & offsetMask
-    return unsafe Int(truncatingIfNeeded: min(offset, UInt64(ring.bufferSize)))
+    unsafe ring.rule.offset(of: slot.loadPointer(), mask: offsetMask)
   }
 
   @inlinable @inline(__always)

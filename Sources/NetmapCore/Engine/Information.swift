@@ -25,15 +25,4 @@ extension Engine {
         geometry: port.geometry)
     }
   }
-
-  /// The pools of a port's region: `NETMAP_REQ_POOLS_INFO_GET`.
-  package func poolsInfo(_ request: RegisterRequest) throws(NetmapError) -> PoolsInfo {
-    try exclusively { (state) throws(NetmapError) in
-      let port = try state.findPort(request)
-      defer { state.dropIfUnused(port) }
-      return PoolsInfo(
-        memorySize: port.region.memory.byteCount, memoryID: port.region.id,
-        layout: port.region.layout)
-    }
-  }
 }

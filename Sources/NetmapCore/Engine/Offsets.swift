@@ -94,7 +94,7 @@ extension EnginePort {
     unsafe kring.offsetMax = option.max
     unsafe kring.store(offsetGap: option.minimumGap)
     // Copies for the senders on a switch.
-    unsafe kring.store(openOffsetMax: option.max)
+    unsafe kring.openOffsetMax = option.max
     unsafe kring.openOffsetMask = mask
     region.storeOffsetMask(mask, ofRingAt: offset)
   }

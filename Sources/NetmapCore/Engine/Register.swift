@@ -273,14 +273,9 @@ extension EnginePort {
     guard let offset = self[direction, index].offset else {
       preconditionFailure("\(direction) ring \(index) has not been made")
     }
-    let layout = region.layout
-    let base = unsafe region.memory.base
     return unsafe RingPlacement(
       index: geometry.pair(direction, index), direction: direction,
-      ring: Ring(
-        base: base + offset, buffers: base + layout.bufferBase,
-        slotCount: UInt32(geometry.slots(direction)), bufferCount: UInt32(layout.buffers.count),
-        bufferSize: UInt32(layout.buffers.size)),
+      ring: region.ring(at: offset, slotCount: geometry.slots(direction)),
       kring: kring(direction, index), ownership: region.ownership)
   }
 }

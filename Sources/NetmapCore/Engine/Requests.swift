@@ -110,10 +110,3 @@ package struct PortInfo: Hashable, Sendable {
   package let memoryID: UInt16
   package let geometry: PortGeometry?
 }
-
-/// The answer to `NETMAP_REQ_POOLS_INFO_GET`.
-package struct PoolsInfo: Hashable, Sendable {
-  package let memorySize: Int
-  package let memoryID: UInt16
-  package let layout: RegionLayout
-}

@@ -28,7 +28,7 @@ extension Region {
   package func releaseExtraBuffers(head: UInt32, ofInterfaceAt interface: Int? = nil) -> Int {
     var index = head
     var released = 0
-    while index >= Self.reservedBuffers, index < layout.buffers.count {
+    while layout.slotRule.mayGive(index) {
       let next = nextBuffer(after: index)
       guard releaseBuffer(index, ofInterfaceAt: interface) else { break }
       released += 1

@@ -39,7 +39,7 @@ package final class Region {
   private var returned: ObjectSet
 
   /// The number of buffers that netmap never hands out: buffer 0 stands for "bad buffer", buffer 1 is reserved.
-  package static let reservedBuffers = 2
+  package static let reservedBuffers = Int(SlotRule.firstBuffer)
 
   /// - Throws: ``NetmapError`` `EINVAL` for sizes out of range, or the error from creating the memory.
   package init(

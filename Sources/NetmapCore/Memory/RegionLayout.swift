@@ -58,6 +58,11 @@ package struct RegionLayout: Hashable, Sendable {
       buffers.offset + buffers.byteCount + max(parameters.bufferSize, headroom))
   }
 
+  /// The rule for the slots of all rings in the region.
+  var slotRule: SlotRule {
+    SlotRule(bufferCount: UInt32(buffers.count), bufferSize: UInt32(buffers.size))
+  }
+
   /// Offset of buffer 0 from the start of the region.
   package var bufferBase: Int { buffers.offset + headroom }
 

@@ -16,11 +16,9 @@ extension MappedRing {
     for index in 0..<count {
       let place = unsafe ring.place(index)
       let slot = unsafe place.loadWord()
-      if unsafe !ring.hasBuffer(slot.buffer) {
-        unsafe place.store(SlotWord(bufferIndex: 0, length: 0, flags: slot.flags))
-      } else if unsafe slot.length > UInt64(ring.bufferSize) {
-        unsafe place.store(length: 0, flags: slot.flags)
-      }
+      guard let fault = unsafe ring.rule.fault(of: slot, isGiven: true) else { continue }
+      let buffer = fault == .badBufferIndex ? 0 : slot.buffer
+      unsafe place.store(SlotWord(bufferIndex: buffer, length: 0, flags: slot.flags))
     }
     let hwcur = unsafe kring.hwcur(below: count) ?? 0
     // A damaged hwtail is replaced by the safe value: nothing received, nothing free to send.

@@ -20,9 +20,9 @@ package struct LentSlot: Hashable, Sendable {
   }
 }
 
-// Pipes pass slots on unchecked. A backend that passes buffers to the kernel or to an untrusted process validates
-// each slot first. These functions report no error, because netmap reports none for a bad slot. They make the
-// slot harmless and count the reason.
+// The rule for slots (``SlotRule``), for backends. A backend passes buffers to the kernel or to an untrusted process,
+// so the application must also hold the buffer (``BufferOwnership``). These functions report no error, because netmap
+// reports none for a bad slot. They make the slot harmless and count the reason.
 extension MappedRing {
   /// Lends the buffer of a slot to the receiver that the backend serves.
   ///
@@ -98,15 +98,11 @@ extension MappedRing {
 
   @inlinable @inline(always)
   func lent(_ slot: Slot, _ buffer: UInt32) -> LentSlot {
-    // An offset is limited silently, as in netmap: to the limit in force, and to the buffer size, because the
-    // limit itself lies in memory that other processes can write.
-    let offset = unsafe kring.offset(of: slot.pointer, atMost: ring.bufferSize)
-    let room = unsafe Int(ring.bufferSize) &- offset
-    var length = Int(slot.length)
-    if length > room {
-      unsafe kring.countDrop(.badLength)
-      length = room
-    }
-    return LentSlot(buffer: buffer, offset: offset, length: length, flags: slot.flags)
+    let rule = unsafe ring.rule
+    let offset = unsafe kring.offset(of: slot.pointer, rule)
+    let length = UInt64(slot.length)
+    if !rule.fits(length, at: offset) { unsafe kring.countDrop(.badLength) }
+    return LentSlot(
+      buffer: buffer, offset: offset, length: rule.truncated(length, at: offset), flags: slot.flags)
   }
 }

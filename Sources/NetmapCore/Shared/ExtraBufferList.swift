@@ -11,8 +11,7 @@ internal import Synchronization
 package struct ExtraBufferList {
   private let interface: UnsafeMutableRawPointer
   private let buffers: UnsafeMutableRawPointer
-  private let bufferCount: UInt32
-  private let bufferSize: UInt32
+  private let rule: SlotRule
 
   /// - Parameters:
   ///   - interface: The binding's `netmap_if`.
@@ -20,8 +19,7 @@ package struct ExtraBufferList {
   package init(interface: UnsafeMutableRawPointer, ring: Ring) {
     unsafe self.interface = unsafe interface
     unsafe buffers = ring.buffers
-    unsafe bufferCount = ring.bufferCount
-    unsafe bufferSize = ring.bufferSize
+    unsafe rule = ring.rule
   }
 
   /// Removes the first buffer.
@@ -47,8 +45,8 @@ package struct ExtraBufferList {
 
   /// The word of buffer `index` that names the next buffer; nil when there is no such buffer.
   private func next(_ index: UInt32) -> UnsafeMutablePointer<Atomic<UInt32>>? {
-    guard index >= 2, unsafe index < bufferCount else { return nil }
-    return unsafe (buffers + Int(index) &* Int(bufferSize))
+    guard unsafe rule.mayGive(index) else { return nil }
+    return unsafe (buffers + Int(index) &* Int(rule.bufferSize))
       .assumingMemoryBound(to: Atomic<UInt32>.self)
   }
 }

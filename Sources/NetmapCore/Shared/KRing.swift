@@ -90,12 +90,6 @@ package struct KRing {
     unsafe rawWord(KRingLayout.hwcur) == head
   }
 
-  /// Whether the engine has taken over all slots that the last sync accepted.
-  @inlinable @inline(__always)
-  package var hasTakenAll: Bool {
-    unsafe rawWord(KRingLayout.hwcur) == rawWord(KRingLayout.rhead)
-  }
-
   /// Whether a receive ring holds slots that the application has not returned.
   var hasUnread: Bool { unsafe rawWord(KRingLayout.hwcur) != rawWord(KRingLayout.hwtail) }
 
@@ -119,7 +113,7 @@ package struct KRing {
 
   /// The largest permitted offset as stored, for the engine's own comparisons.
   ///
-  /// To locate a packet in its buffer use ``offset(of:atMost:)``.
+  /// To locate a packet in its buffer use ``offset(of:_:)``.
   package var offsetMax: UInt64 {
     get { unsafe rawLongWord(KRingLayout.offsetMax) }
     nonmutating set { unsafe setRawLongWord(KRingLayout.offsetMax, newValue) }
@@ -130,13 +124,12 @@ package struct KRing {
     unsafe setRawLongWord(KRingLayout.offsetGap, offsetGap)
   }
 
-  /// The offset of a packet in its buffer, from the pointer of its slot: at most the limit in force, and at most
-  /// `size`, the bytes of a buffer.
+  /// The offset of a packet in its buffer, from the pointer of its slot; see ``SlotRule/offset(of:mask:limit:)``.
   @inlinable @inline(__always)
-  package func offset(of pointer: UInt64, atMost size: UInt32) -> Int {
-    let offset = unsafe min(
-      pointer & rawLongWord(KRingLayout.offsetMask), rawLongWord(KRingLayout.offsetMax))
-    return Int(truncatingIfNeeded: min(offset, UInt64(size)))
+  package func offset(of pointer: UInt64, _ rule: SlotRule) -> Int {
+    unsafe rule.offset(
+      of: pointer, mask: rawLongWord(KRingLayout.offsetMask),
+      limit: rawLongWord(KRingLayout.offsetMax))
   }
 }
 

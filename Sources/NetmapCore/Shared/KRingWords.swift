@@ -174,14 +174,11 @@ extension KRing {
     nonmutating set { unsafe setRawLongWord(KRingLayout.openOffsetMask, newValue) }
   }
 
-  /// The largest packet offset of a receive ring, for its senders: at most `limit`, in bytes.
+  /// ``offsetMax`` of a receive ring, for its senders, as stored.
   @inline(__always)
-  func openOffsetMax(atMost limit: UInt64) -> UInt64 {
-    unsafe min(rawLongWord(KRingLayout.openOffsetMax), limit)
-  }
-
-  func store(openOffsetMax: UInt64) {
-    unsafe setRawLongWord(KRingLayout.openOffsetMax, openOffsetMax)
+  var openOffsetMax: UInt64 {
+    get { unsafe rawLongWord(KRingLayout.openOffsetMax) }
+    nonmutating set { unsafe setRawLongWord(KRingLayout.openOffsetMax, newValue) }
   }
 
   /// Removes and returns the ports whose senders sleep until a receive ring has room: the bits of ports `64 *

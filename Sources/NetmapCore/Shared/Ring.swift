@@ -133,7 +133,7 @@ extension Ring {
   /// The address of a buffer; an index out of range gives buffer 0, the sink.
   @inlinable @inline(always)
   public func buffer(_ index: UInt32) -> UnsafeMutableRawPointer {
-    let safe = unsafe index < bufferCount ? index : 0
+    let safe = unsafe rule.reaches(index) ? index : 0
     return unsafe buffers + Int(safe) &* Int(bufferSize)
   }
 

@@ -174,10 +174,4 @@ extension Ring {
     unsafe cur = index
     unsafe head = index
   }
-
-  /// Whether an index names a buffer that a slot may contain.
-  @inlinable @inline(__always)
-  public func hasBuffer(_ index: UInt32) -> Bool {
-    unsafe index >= 2 && index < bufferCount
-  }
 }

@@ -1,5 +1,3 @@
-internal import CNetmap
-
 /// Index, length and flags of a slot: one 64-bit word of shared memory, as a single load found it.
 ///
 /// A value, not a view: the value that the caller validates is the value that it uses.
@@ -40,28 +38,9 @@ public struct SlotWord: Hashable, Sendable {
   @inlinable @inline(__always)
   public var flags: SlotFlags { SlotFlags(rawValue: UInt16(truncatingIfNeeded: rawValue >> 48)) }
 
-  /// The distance of the slot's buffer from buffer 0, in bytes; 0 (the sink) for an index out of range.
-  @inline(__always)
-  func offset(in ring: Ring) -> Int {
-    unsafe Int(buffer < ring.bufferCount ? buffer : 0) &* Int(ring.bufferSize)
-  }
-
-  /// Whether the slot holds a complete packet in its own buffer: at least an Ethernet header long, at most a
-  /// buffer long, and without the flags that need special treatment.
-  @inline(__always)
-  func isWhole(in ring: Ring) -> Bool {
-    unsafe isWhole(ring.bufferCount, Int(ring.bufferSize))
-  }
-
-  /// Same test as ``isWhole(in:)``, for a ring with `bufferCount` buffers of `bufferSize` bytes.
+  /// Whether the slot has at least one of some flags.
   @inlinable @inline(__always)
-  func isWhole(_ bufferCount: UInt32, _ bufferSize: Int) -> Bool {
-    let unusual =
-      SlotFlags.bufferChanged.rawValue | SlotFlags.indirect.rawValue
-      | SlotFlags.moreFragments.rawValue
-    return rawValue & UInt64(unusual) << 48 == 0 && buffer < bufferCount
-      && length <= UInt64(truncatingIfNeeded: bufferSize) && length >= 14
-  }
+  func hasAny(_ flags: SlotFlags) -> Bool { rawValue & UInt64(flags.rawValue) << 48 != 0 }
 }
 
 extension Slot {

@@ -108,10 +108,8 @@ struct BufferSwap {
     let free = unsafe output.loadWord(to).buffer
     let kept = slot.flags.intersection(.moreFragments)
     let length = UInt16(truncatingIfNeeded: slot.length)
-    if unsafe !input.hasBuffer(slot.buffer) {
-      unsafe source.kring.countDrop(.badBufferIndex)
-    } else if unsafe slot.length > UInt64(input.bufferSize) {
-      unsafe source.kring.countDrop(.badLength)
+    if let fault = unsafe input.rule.fault(of: slot, isGiven: true) {
+      unsafe source.kring.countDrop(fault)
     } else if unsafe !output.hasBuffer(free) {
       // Pass over the target slot and leave it empty; otherwise no packet would ever get past it.
       unsafe target.kring.countDrop(.badBufferIndex)

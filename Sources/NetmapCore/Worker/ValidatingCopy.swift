@@ -61,12 +61,12 @@ struct ValidatingCopy {
     let buffer = unsafe place.loadBufferIndex()
     var outcome = Outcome.copied
     let length = Int(slot.length)
-    let room = unsafe Int(min(source.ring.bufferSize, target.ring.bufferSize))
-    if unsafe !source.ring.hasBuffer(slot.buffer) {
-      unsafe sourceCounts.countDrop(.badBufferIndex)
-      outcome = .badSource
-    } else if length > room {
-      unsafe sourceCounts.countDrop(.badLength)
+    // The packet must also fit the target's buffers.
+    let rule = unsafe SlotRule(
+      bufferCount: source.ring.bufferCount,
+      bufferSize: min(source.ring.bufferSize, target.ring.bufferSize))
+    if let fault = rule.fault(of: slot, isGiven: true) {
+      unsafe sourceCounts.countDrop(fault)
       outcome = .badSource
     } else if unsafe !target.ring.hasBuffer(buffer) {
       unsafe targetCounts.countDrop(.badBufferIndex)

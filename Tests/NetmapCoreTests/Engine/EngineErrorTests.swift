@@ -188,31 +188,14 @@ struct EngineInformationTests {
     #expect(throws: NetmapError.self) { try engine.portInfo(nil, memoryID: 500) }
   }
 
-  @Test("pool information has each pool's offset in the region")
-  func pools() throws {
-    let engine = try Engine()
-    let port = try TestPort(engine, "a{1", hints: .slots(4))
-    let info = try engine.poolsInfo(RegisterRequest(name: try PortName("a{1")))
-    #expect(info.memoryID == port.registration.memoryID)
-    #expect(info.memorySize == port.registration.memorySize)
-    #expect(info.layout.interfaces.offset == 0)
-    #expect(port.tx().offset >= info.layout.rings.offset)
-    #expect(port.tx().bufferOffset(0) == info.layout.bufferBase)
-  }
-
   @Test("refuses unknown names as an open does")
   func unknown() throws {
     let engine = try Engine(interfaces: FakeInterfaces())
-    for ask in [
-      { (request: RegisterRequest) in _ = try engine.portInfo(request) },
-      { (request: RegisterRequest) in _ = try engine.poolsInfo(request) },
-    ] {
-      let error = #expect(throws: NetmapError.self) {
-        try ask(RegisterRequest(name: try PortName("eth7")))
-      }
-      #expect(error?.code == .noSuchDevice)
-      #expect(error?.description.contains("eth7") == true)
+    let error = #expect(throws: NetmapError.self) {
+      try engine.portInfo(RegisterRequest(name: try PortName("eth7")))
     }
+    #expect(error?.code == .noSuchDevice)
+    #expect(error?.description.contains("eth7") == true)
   }
 }
 

@@ -49,22 +49,21 @@ struct RingResetTests {
     let pipe = try TestPipe(.slots(8))
     let tx = pipe.master.tx()
     let buffers = tx.bufferIndexes
-    let count = try pipe.engine.poolsInfo(RegisterRequest(name: try PortName("a{1"))).layout.buffers
-      .count
+    let count = pipe.master.registration.segment.buffers.count
     tx[0].bufferIndex = 0
     tx[1].bufferIndex = 1
-    tx[2].bufferIndex = UInt32(count)
+    tx[2].bufferIndex = count
     tx[3].bufferIndex = .max
     tx[4].length = 2049
     tx[5].length = .max
     tx[6].length = 2048
-    tx[7].bufferIndex = UInt32(count - 1)
+    tx[7].bufferIndex = count - 1
     for index: UInt32 in 0..<8 { tx[index].flags = .report }
     tx.head = 8
     #expect(tx.sync() == .reset)
     #expect(
       tx.slots.map(\.bufferIndex) == [
-        0, 0, 0, 0, buffers[4], buffers[5], buffers[6], UInt32(count - 1),
+        0, 0, 0, 0, buffers[4], buffers[5], buffers[6], count - 1,
       ])
     #expect(tx.slots.map(\.length) == [0, 0, 0, 0, 0, 0, 2048, 2048])
     #expect(tx.slots.allSatisfy { $0.flags == .report })

@@ -94,7 +94,7 @@ struct RegionCheck {
         memory: region.memory, offset: binding.record.interfaceOffset)
       var index = object.extraBuffersHead
       var left = region.layout.buffers.count
-      while index >= Region.reservedBuffers, index < region.layout.buffers.count, left > 0 {
+      while region.layout.slotRule.mayGive(index), left > 0 {
         body(index, .list(binding.port, binding: binding.index))
         index = region.nextBuffer(after: index)
         left -= 1

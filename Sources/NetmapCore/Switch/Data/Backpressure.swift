@@ -173,9 +173,7 @@ extension Forwarder {
   /// Asks a receiver to wake the threads that sleep on this port's transmit rings when it has room.
   private func announceSleeper(at receiver: Int, _ ring: Int) {
     let generation = unsafe vale.generation(of: receiver)
-    guard generation != 0,
-      let target = unsafe findDestination(cells, receiver, generation, resolver)
-    else { return }
+    guard generation != 0, let target = unsafe destination(receiver, generation) else { return }
     let kring = unsafe target.pointee.kring(ring % Int(target.pointee.receiveRings))
     // The receiver gives slots back, issues a full fence, and then reads this bit.
     unsafe kring.addHeldSender(Int(port))

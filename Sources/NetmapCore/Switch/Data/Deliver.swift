@@ -250,18 +250,17 @@ extension Forwarder {
     for index in 0..<packets {
       let ahead = slot &+ 8
       if index &+ 8 < packets, unsafe ahead < target.slotCount {
-        unsafe clinux_prefetch_to_write(
-          target.buffers + target.loadWord(ahead).offset(in: target))
+        unsafe clinux_prefetch_to_write(target.buffer(target.loadWord(ahead).buffer))
       }
       let frame = unsafe frames + Int(packet)
       let source = unsafe frame.pointee.bytes
       let room = unsafe min(frame.pointee.room, target.bufferSize)
-      let fits = unsafe UInt32(frame.pointee.length) <= target.bufferSize
-      let length = unsafe fits ? UInt64(frame.pointee.length) : 0
+      let wanted = unsafe UInt64(frame.pointee.length)
+      let length = unsafe target.rule.fits(wanted) ? wanted : 0
       unsafe packet = frame.pointee.next
       let place = unsafe target.place(slot)
       let own = unsafe place.loadWord()
-      let buffer = unsafe target.buffers + own.offset(in: target)
+      let buffer = unsafe target.buffer(own.buffer)
       if length <= 64, room >= 64 {
         unsafe copyBlock(from: source, to: buffer)
       } else {
@@ -282,12 +281,11 @@ extension Forwarder {
   private func fill(
     _ slot: SlotPlace, of ring: Ring, with frame: Frame, _ offset: Int
   ) -> UInt16 {
-    let room = unsafe Int(ring.bufferSize) &- offset
-    let length = unsafe Int(frame.length)
-    guard length <= room else { return 0 }
+    let rule = unsafe ring.rule
+    guard unsafe rule.fits(UInt64(frame.length), at: offset) else { return 0 }
     unsafe copyPacket(
-      from: frame.bytes, to: ring.buffer(slot.loadBufferIndex()) + offset, length,
-      room: min(room, Int(frame.room)))
+      from: frame.bytes, to: ring.buffer(slot.loadBufferIndex()) + offset, Int(frame.length),
+      room: min(rule.room(at: offset), Int(frame.room)))
     return unsafe frame.length
   }
 
@@ -296,8 +294,8 @@ extension Forwarder {
   private func offset(
     _ slot: SlotPlace, _ place: ReceiveTarget, _ mask: UInt64
   ) -> Int {
-    let largest = unsafe place.kring.openOffsetMax(atMost: UInt64(place.target.pointee.bufferSize))
-    return unsafe Int(min(slot.loadPointer() & mask, largest))
+    unsafe place.view.rule.offset(
+      of: slot.loadPointer(), mask: mask, limit: place.kring.openOffsetMax)
   }
 }
 

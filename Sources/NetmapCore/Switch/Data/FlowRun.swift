@@ -100,7 +100,7 @@ extension Forwarder {
     var index = unsafe ring.index(first, advancedBy: Int(start))
     var sum: UInt64 = 0
     for _ in start..<end {
-      unsafe sum &+= min(ring.loadWord(index).length, UInt64(ring.bufferSize))
+      unsafe sum &+= UInt64(ring.rule.truncated(ring.loadWord(index).length))
       index = unsafe ring.next(index)
     }
     return sum
@@ -129,8 +129,8 @@ extension Forwarder {
     // A local copy: stores through pointers cannot change it, so its fields stay in registers.
     let ring = unsafe ring
     let slot = unsafe ring.loadWord(first)
-    guard unsafe slot.isWhole(in: ring) else { return FlowRun() }
-    let bytes = unsafe ring.buffers + slot.offset(in: ring)
+    guard unsafe ring.rule.isWhole(slot) else { return FlowRun() }
+    let bytes = unsafe ring.buffer(slot.buffer)
     let start = unsafe bytes.loadUnaligned(as: UInt64.self)
     // Group addresses take the list path, so do not look at further slots here.
     guard unsafe !AddressTable.isGroup(UInt64(littleEndian: start)) else { return FlowRun() }
@@ -164,8 +164,8 @@ extension Forwarder {
     var count: UInt32 = 0
     while count != stretch {
       let slot = unsafe place.loadWord()
-      guard unsafe slot.isWhole(in: ring) else { break }
-      let bytes = unsafe ring.buffers + slot.offset(in: ring)
+      guard unsafe ring.rule.isWhole(slot) else { break }
+      let bytes = unsafe ring.buffer(slot.buffer)
       guard unsafe bytes.loadUnaligned(as: UInt64.self) == start,
         unsafe bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self) == rest
       else { break }

@@ -131,7 +131,7 @@ struct Forwarder {
         index = unsafe ring.next(index)
         let size: UInt16
         var continues = content.flags.contains(.moreFragments)
-        if unsafe isCommon(content) {
+        if isDirect, unsafe ring.rule.isCommon(content) {
           size = UInt16(truncatingIfNeeded: content.length)
           unsafe (frames + count).store(
             ring.buffer(content.buffer), room: ring.bufferSize, size, fragments: 1,
@@ -197,9 +197,9 @@ struct Forwarder {
     var (count, bytes): (UInt32, UInt64) = (0, 0)
     while index != head, count != limit {
       let slot = unsafe ring.loadWord(index)
-      guard unsafe slot.isWhole(in: ring) else { break }
+      guard unsafe ring.rule.isWhole(slot) else { break }
       unsafe frame.store(
-        ring.buffers + slot.offset(in: ring), room: ring.bufferSize,
+        ring.buffer(slot.buffer), room: ring.bufferSize,
         UInt16(truncatingIfNeeded: slot.length), fragments: 1, continues: false)
       bytes &+= slot.length
       count &+= 1
@@ -260,14 +260,6 @@ struct Forwarder {
     unsafe ring.index(start, advancedBy: Int(frames))
   }
 
-  /// Whether a slot is an ordinary one: a valid buffer of its own, a length that fits this buffer,
-  /// and no offset.
-  @inline(__always)
-  private func isCommon(_ slot: SlotWord) -> Bool {
-    unsafe slot.flags.rawValue & UInt16(NS_BUF_CHANGED | NS_INDIRECT) == 0
-      && isDirect && slot.buffer < ring.bufferCount && slot.length <= UInt64(ring.bufferSize)
-  }
-
   /// Makes a frame of an unusual slot.
   @inline(never)
   private mutating func uncommonFrame(
@@ -283,21 +275,18 @@ struct Forwarder {
       guard !memory.isNone else { return unsafe emptyFrame(.indirect, continues) }
       guard memory.contains(slot.pointer, UInt64(slot.length)),
         let bytes = unsafe UnsafeRawPointer(bitPattern: UInt(slot.pointer)),
-        unsafe UInt32(slot.length) <= ring.bufferSize, unsafe isReadable(bytes, Int(slot.length))
+        unsafe ring.rule.fits(word.length), unsafe isReadable(bytes, Int(slot.length))
       else { return unsafe emptyFrame(.badLength, continues) }
       return unsafe Frame(
         bytes: bytes, room: UInt32(slot.length), length: slot.length, fragments: 1,
         continues: continues)
     }
-    guard unsafe slot.bufferIndex < ring.bufferCount else {
-      return unsafe emptyFrame(.badBufferIndex, continues)
-    }
-    let offset = unsafe kring.offset(of: slot.pointer, atMost: ring.bufferSize)
-    let room = unsafe Int(ring.bufferSize) &- offset
-    guard Int(slot.length) <= room else { return unsafe emptyFrame(.badLength, continues) }
+    let rule = unsafe ring.rule
+    let offset = unsafe kring.offset(of: slot.pointer, rule)
+    if let fault = rule.fault(of: word, at: offset) { return unsafe emptyFrame(fault, continues) }
     return unsafe Frame(
       bytes: UnsafeRawPointer(ring.buffer(slot.bufferIndex) + offset),
-      room: UInt32(truncatingIfNeeded: room), length: slot.length, fragments: 1,
+      room: UInt32(truncatingIfNeeded: rule.room(at: offset)), length: slot.length, fragments: 1,
       continues: continues)
   }
 

@@ -17,7 +17,7 @@ extension Forwarder {
       let frame = unsafe frames[packet]
       let fragments = unsafe frame.fragments
       index &+= Int(fragments)
-      guard unsafe frame.length >= 14 else {
+      guard unsafe !frame.isTooShort else {
         unsafe dropShort(packet)
         continue
       }

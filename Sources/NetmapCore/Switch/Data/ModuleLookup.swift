@@ -84,7 +84,7 @@ extension Forwarder {
       let content = unsafe ring.loadWord(slot)
       unsafe frames.store(
         ring.buffer(content.buffer), room: ring.bufferSize,
-        UInt16(truncatingIfNeeded: min(content.length, UInt64(ring.bufferSize))), fragments: 1,
+        UInt16(truncatingIfNeeded: ring.rule.truncated(content.length)), fragments: 1,
         continues: false)
       unsafe ask(entry, 1)
     }
@@ -152,7 +152,7 @@ extension Forwarder {
       index &+= 1
       if fragments > 1 { index &+= moreFrames(Int(fragments)) }
       packets &+= 1
-      guard unsafe frames[packet].length >= 14 else {
+      guard unsafe !frames[packet].isTooShort else {
         unsafe dropShort(packet)
         dropped &+= 1
         continue

@@ -40,7 +40,7 @@ extension Forwarder {
       let packet = index
       let fragments = unsafe frames[packet].fragments
       index &+= Int(max(fragments, 1))
-      guard unsafe frames[packet].length >= 14 else {
+      guard unsafe !frames[packet].isTooShort else {
         unsafe dropShort(packet)
         continue
       }

@@ -128,8 +128,8 @@ extension Forwarder {
     ) { _ in }
   }
 
-  // `limit`: the longest packet to copy here, bytes. `prepare`: called with each slot of the
-  // receiver.
+  // `limit`: the longest packet to copy here, bytes; at most a buffer, so that shorter packets fit
+  // (``SlotRule/fits(_:at:)``). `prepare`: called with each slot of the receiver.
   @inline(__always)
   private func copyRun(
     _ packets: UInt32, of ring: Ring, from first: SlotPlace, to target: Ring,
@@ -141,10 +141,11 @@ extension Forwarder {
     var left = packets
     while left > 0 {
       unsafe prepare(to)
-      // Loaded again, and therefore checked again: the application may have written to the slot.
+      // Loaded again, and therefore checked again: the application may have written to the slot. In
+      // two halves, as the application stored it, so that the processor can forward the stores.
       let (index, length) = unsafe (from.loadBufferIndex(), UInt32(from.loadLength()))
       let own = unsafe to.loadBufferIndex()
-      guard unsafe index < ring.bufferCount, length <= limit, unsafe own < target.bufferCount else {
+      guard unsafe ring.rule.reaches(index), length <= limit, unsafe target.rule.reaches(own) else {
         break
       }
       let source = unsafe ring.buffers + Int(index) &* Int(ring.bufferSize)
@@ -177,11 +178,9 @@ extension Forwarder {
     _ to: SlotPlace
   ) -> UInt64 {
     let slot = unsafe from.loadWord()
-    let fits = unsafe slot.length <= UInt64(ring.bufferSize)
-    let length = fits ? slot.length : 0
+    let length = unsafe ring.rule.fits(slot.length) ? slot.length : 0
     unsafe copyPacket(
-      from: ring.buffers + slot.offset(in: ring),
-      to: target.buffers + to.loadWord().offset(in: target), Int(length),
+      from: ring.buffer(slot.buffer), to: target.buffer(to.loadBufferIndex()), Int(length),
       room: Int(ring.bufferSize))
     unsafe setContent(of: to, UInt32(length))
     return length

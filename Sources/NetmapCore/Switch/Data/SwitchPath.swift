@@ -130,6 +130,10 @@ struct Frame {
   var skip = HeaderSkip.none
   /// The list that the packet is on, if the batch is delivered in ring order (``ListID``).
   var place: UInt16 = 0
+
+  /// Whether the bytes are too few for a packet's Ethernet addresses; also true for an invalid slot.
+  @inline(__always)
+  var isTooShort: Bool { unsafe UInt64(length) < SlotRule.shortestFrame }
 }
 
 extension UnsafeMutablePointer<Frame> {

@@ -125,7 +125,6 @@ struct VirtioConversion {
 
   init(_ forwarder: Forwarder, _ packet: Int, _ place: ReceiveTarget, _ shape: FrameShape) {
     let source = unsafe Int(forwarder.headerLength)
-    let target = unsafe place.target
     unsafe pieces = PacketPieces(forwarder.frames, packet, header: source)
     // A first frame that is too small for a header holds no header to read.
     let hasHeader = unsafe source > 0 && Int(forwarder.frames[packet].room) >= VirtioHeader.shortest
@@ -135,10 +134,10 @@ struct VirtioConversion {
     unsafe self.place = place
     unsafe ring = place.view
     unsafe mask = place.kring.openOffsetMask
-    let largest = unsafe UInt64(target.pointee.bufferSize)
-    unsafe largestOffset =
-      mask == 0 ? 0 : Int(place.kring.openOffsetMax(atMost: largest))
-    let room = unsafe Int(ring.bufferSize) - largestOffset
+    // The offset that a pointer with all bits gives is the largest one.
+    unsafe largestOffset = ring.rule.offset(
+      of: .max, mask: mask, limit: place.kring.openOffsetMax)
+    let room = unsafe ring.rule.room(at: largestOffset)
     if unsafe length > 0 {
       guard unsafe room >= length else {
         unsafe refusal = .badLength
@@ -257,9 +256,10 @@ struct VirtioConversion {
   /// Where the packet of a slot begins, and the room from there on, bytes.
   private func target(_ slot: UInt32) -> (bytes: UnsafeMutableRawPointer, room: Int) {
     let place = unsafe ring.load(slot)
-    let offset = unsafe mask == 0 ? 0 : Int(min(place.pointer & mask, UInt64(largestOffset)))
+    let rule = unsafe ring.rule
+    let offset = unsafe rule.offset(of: place.pointer, mask: mask, limit: UInt64(largestOffset))
     // The length field of a slot has 16 bits.
-    let room = unsafe min(Int(ring.bufferSize) - offset, Int(UInt16.max))
+    let room = min(rule.room(at: offset), Int(UInt16.max))
     return unsafe (ring.buffer(place.bufferIndex) + offset, room)
   }
 }

@@ -86,16 +86,16 @@ public struct SwitchBatch: ~Copyable, ~Escapable {
     _ body: (borrowing SwitchPacket) -> SwitchVerdict
   ) {
     let count = unsafe Int(head.pointee.count)
-    let bufferCount = unsafe head.pointee.bufferCount
-    let bufferSize = unsafe Int(head.pointee.bufferSize)
+    let rule = unsafe SlotRule(
+      bufferCount: head.pointee.bufferCount, bufferSize: head.pointee.bufferSize)
     let verdicts = unsafe head.pointee.verdicts
     var slot = unsafe slots
     var index = 0
     while index < count {
       let word = unsafe SlotWord(at: slot)
-      guard word.isWhole(bufferCount, bufferSize) else { break }
+      guard rule.isWhole(word) else { break }
       let packet = unsafe SwitchPacket(
-        buffers + Int(word.buffer) &* bufferSize, Int(word.length), fragments: 1, head)
+        buffers + Int(word.buffer) &* Int(rule.bufferSize), Int(word.length), fragments: 1, head)
       unsafe verdicts[index] = body(packet).rawValue
       index &+= 1
       unsafe slot += 16
@@ -170,10 +170,14 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
     }
   }
 
+  /// Whether the frame has an Ethernet header.
+  @inlinable @inline(__always)
+  var hasAddresses: Bool { length >= Int(SlotRule.shortestFrame) }
+
   /// The station to which the frame goes; ``MACAddress/zero`` when the frame has no Ethernet header.
   @inlinable @inline(__always)
   public var destination: MACAddress {
-    guard length >= 14 else { return .zero }
+    guard hasAddresses else { return .zero }
     let head = unsafe start.loadUnaligned(as: UInt64.self)
     return MACAddress(rawValue: UInt64(littleEndian: head))
   }
@@ -181,7 +185,7 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
   /// The station that sends the frame; ``MACAddress/zero`` when the frame has no Ethernet header.
   @inlinable @inline(__always)
   public var source: MACAddress {
-    guard length >= 14 else { return .zero }
+    guard hasAddresses else { return .zero }
     let tail = unsafe start.loadUnaligned(fromByteOffset: 4, as: UInt64.self)
     return MACAddress(rawValue: UInt64(littleEndian: tail) >> 16)
   }
@@ -189,7 +193,7 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
   /// Makes the switch learn that ``source`` is behind the port that sends the packet.
   @inlinable @inline(__always)
   public func learn() {
-    guard length >= 14 else { return }
+    guard hasAddresses else { return }
     unsafe AddressTable(head.pointee.addresses).learn(source.rawValue, at: head.pointee.port)
   }
 
@@ -197,7 +201,7 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
   /// ports.
   @inlinable @inline(__always)
   public var learned: SwitchVerdict {
-    guard length >= 14,
+    guard hasAddresses,
       let port = unsafe AddressTable(head.pointee.addresses).port(of: destination.rawValue)
     else { return .broadcast }
     return SwitchVerdict(rawValue: port)

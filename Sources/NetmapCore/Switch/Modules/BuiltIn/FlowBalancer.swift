@@ -38,7 +38,7 @@ struct FlowBalancer {
       return
     }
     batch.route { packet in
-      guard packet.length >= 14, count > 0 else { return .drop }
+      guard packet.hasAddresses, count > 0 else { return .drop }
       packet.learn()
       let hash = FlowHash.hash(packet)
       let first = Int(((hash >> 32) &* UInt64(count)) >> 32)

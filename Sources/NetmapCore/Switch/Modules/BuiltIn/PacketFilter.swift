@@ -23,7 +23,7 @@ struct PacketFilter {
     let count = unsafe min(Int(area.load(FilterLayout.count)), FilterLayout.ruleCountMax)
     let denies = unsafe area.load(FilterLayout.denies) != 0
     batch.route { packet in
-      guard packet.length >= 14,
+      guard packet.hasAddresses,
         unsafe Self.allows(packet.flow, area, count, denies: denies)
       else { return .drop }
       packet.learn()

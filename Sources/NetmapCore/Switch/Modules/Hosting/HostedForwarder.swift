@@ -156,9 +156,7 @@ extension Forwarder {
       let slot = unsafe ring.loadWord(index)
       index = unsafe ring.next(index)
       let continues = slot.flags.contains(.moreFragments) && index != tail
-      if unsafe slot.buffer >= ring.bufferCount || slot.length > UInt64(ring.bufferSize)
-        || fragments == SwitchLimits.fragments
-      {
+      if unsafe ring.rule.fault(of: slot) != nil || fragments == SwitchLimits.fragments {
         isWhole = false
       } else {
         unsafe frames[count] = Frame(

@@ -1,9 +1,11 @@
-internal import CNetmap
+import CNetmap
+
+@testable import NetmapCore
 
 /// Checks that the structures that a module sees match `net/netmap_module.h`.
-package enum ModuleLayout {
-  /// The fields that are not at their place, for a test.
-  package static var faults: [String] {
+enum ModuleLayout {
+  /// The fields that are not at their place.
+  static var faults: [String] {
     let pairs: [(String, Int?, Int)] = unsafe [
       (
         "frame.length", MemoryLayout<ModuleFrame>.offset(of: \.length),
