@@ -89,7 +89,7 @@ extension ReceiveRing {
     let rule = unsafe ring.rule
     let offset = rule.offset(of: slot.pointer, mask: offsetMask)
     return unsafe (
-      slot, ring.buffer(slot.bufferIndex) + offset, rule.truncated(UInt64(slot.length), at: offset)
+      slot, ring.buffer(slot.bufferIndex) + offset, rule.truncated(UInt32(slot.length), at: offset)
     )
   }
 }

@@ -98,7 +98,7 @@ extension ReceiveRing {
     let offset = rule.offset(of: slot.pointer, mask: offsetMask)
     let packet = unsafe KeptPacket(
       pool, ring, slot.bufferIndex, offset: offset,
-      length: rule.truncated(UInt64(slot.length), at: offset))
+      length: rule.truncated(UInt32(slot.length), at: offset))
     unsafe place.store(SlotWord(bufferIndex: spare, length: 0, flags: .bufferChanged))
     advance()
     return packet

@@ -47,7 +47,7 @@ public struct Packet: ~Escapable {
     let offset = rule.offset(of: slot.pointer, mask: offsetMask)
     let span = unsafe RawSpan(
       _unsafeStart: ring.buffer(slot.bufferIndex) + offset,
-      byteCount: rule.truncated(UInt64(slot.length), at: offset))
+      byteCount: rule.truncated(UInt32(slot.length), at: offset))
     return unsafe _overrideLifetime(span, copying: ())
   }
 

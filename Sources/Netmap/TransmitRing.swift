@@ -266,7 +266,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ///
   /// The unsigned comparison also rejects a negative length.
   @inlinable @inline(__always)
-  func fits(_ length: Int) -> Bool { unsafe ring.rule.fits(UInt64(UInt(bitPattern: length))) }
+  func fits(_ length: Int) -> Bool { unsafe UInt(bitPattern: length) <= UInt(ring.bufferSize) }
 
   /// Start of the packet in a slot, in a ring without offsets.
   @inlinable @inline(__always)

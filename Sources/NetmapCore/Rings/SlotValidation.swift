@@ -100,7 +100,7 @@ extension MappedRing {
   func lent(_ slot: Slot, _ buffer: UInt32) -> LentSlot {
     let rule = unsafe ring.rule
     let offset = unsafe kring.offset(of: slot.pointer, rule)
-    let length = UInt64(slot.length)
+    let length = UInt32(slot.length)
     if !rule.fits(length, at: offset) { unsafe kring.countDrop(.badLength) }
     return LentSlot(
       buffer: buffer, offset: offset, length: rule.truncated(length, at: offset), flags: slot.flags)

@@ -65,15 +65,16 @@ package struct SlotRule: Hashable, Sendable {
   package func room(at offset: Int) -> Int { Int(bufferSize) &- offset }
 
   /// Whether so many bytes fit a buffer from an offset on.
+  // In 32 bits: a comparison of 64 bits needs a register more, which the copy loops do not have.
   @inlinable @inline(__always)
-  package func fits(_ length: UInt64, at offset: Int = 0) -> Bool {
-    length <= UInt64(truncatingIfNeeded: room(at: offset))
+  package func fits(_ length: UInt32, at offset: Int = 0) -> Bool {
+    length <= bufferSize &- UInt32(truncatingIfNeeded: offset)
   }
 
   /// A length, limited to the bytes from an offset to the end of the buffer.
   @inlinable @inline(__always)
-  package func truncated(_ length: UInt64, at offset: Int = 0) -> Int {
-    min(Int(truncatingIfNeeded: length), room(at: offset))
+  package func truncated(_ length: UInt32, at offset: Int = 0) -> Int {
+    min(Int(length), room(at: offset))
   }
 
   // MARK: - The rule
@@ -90,7 +91,7 @@ package struct SlotRule: Hashable, Sendable {
     of slot: SlotWord, at offset: Int = 0, isGiven: Bool = false
   ) -> DropReason? {
     guard isGiven ? mayGive(slot.buffer) : reaches(slot.buffer) else { return .badBufferIndex }
-    return fits(slot.length, at: offset) ? nil : .badLength
+    return fits(slot.byteCount, at: offset) ? nil : .badLength
   }
 
   // MARK: - Fast forms
@@ -111,7 +112,7 @@ package struct SlotRule: Hashable, Sendable {
   /// Whether a slot at offset 0 has no fault and none of the ``uncommonFlags``.
   @inlinable @inline(__always)
   func isCommon(_ slot: SlotWord) -> Bool {
-    !slot.hasAny(Self.uncommonFlags) && reaches(slot.buffer) && fits(slot.length)
+    !slot.hasAny(Self.uncommonFlags) && reaches(slot.buffer) && fits(slot.byteCount)
   }
 
   /// Whether a slot is common (``isCommon(_:)``) and holds a whole packet that is long enough for a switch.
@@ -119,7 +120,7 @@ package struct SlotRule: Hashable, Sendable {
   func isWhole(_ slot: SlotWord) -> Bool {
     !slot.hasAny(
       SlotFlags(rawValue: Self.uncommonFlags.rawValue | SlotFlags.moreFragments.rawValue))
-      && reaches(slot.buffer) && fits(slot.length) && slot.length >= Self.shortestFrame
+      && reaches(slot.buffer) && fits(slot.byteCount) && slot.length >= Self.shortestFrame
   }
 }
 

@@ -38,6 +38,10 @@ public struct SlotWord: Hashable, Sendable {
   @inlinable @inline(__always)
   public var flags: SlotFlags { SlotFlags(rawValue: UInt16(truncatingIfNeeded: rawValue >> 48)) }
 
+  /// ``length`` in 32 bits.
+  @inlinable @inline(__always)
+  var byteCount: UInt32 { UInt32(truncatingIfNeeded: length) }
+
   /// Whether the slot has at least one of some flags.
   @inlinable @inline(__always)
   func hasAny(_ flags: SlotFlags) -> Bool { rawValue & UInt64(flags.rawValue) << 48 != 0 }

@@ -255,8 +255,8 @@ extension Forwarder {
       let frame = unsafe frames + Int(packet)
       let source = unsafe frame.pointee.bytes
       let room = unsafe min(frame.pointee.room, target.bufferSize)
-      let wanted = unsafe UInt64(frame.pointee.length)
-      let length = unsafe target.rule.fits(wanted) ? wanted : 0
+      let fits = unsafe target.rule.fits(UInt32(frame.pointee.length))
+      let length = unsafe fits ? UInt64(frame.pointee.length) : 0
       unsafe packet = frame.pointee.next
       let place = unsafe target.place(slot)
       let own = unsafe place.loadWord()
@@ -282,7 +282,7 @@ extension Forwarder {
     _ slot: SlotPlace, of ring: Ring, with frame: Frame, _ offset: Int
   ) -> UInt16 {
     let rule = unsafe ring.rule
-    guard unsafe rule.fits(UInt64(frame.length), at: offset) else { return 0 }
+    guard unsafe rule.fits(UInt32(frame.length), at: offset) else { return 0 }
     unsafe copyPacket(
       from: frame.bytes, to: ring.buffer(slot.loadBufferIndex()) + offset, Int(frame.length),
       room: min(rule.room(at: offset), Int(frame.room)))

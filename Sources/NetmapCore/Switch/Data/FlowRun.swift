@@ -100,7 +100,7 @@ extension Forwarder {
     var index = unsafe ring.index(first, advancedBy: Int(start))
     var sum: UInt64 = 0
     for _ in start..<end {
-      unsafe sum &+= UInt64(ring.rule.truncated(ring.loadWord(index).length))
+      unsafe sum &+= UInt64(ring.rule.truncated(ring.loadWord(index).byteCount))
       index = unsafe ring.next(index)
     }
     return sum

@@ -275,7 +275,7 @@ struct Forwarder {
       guard !memory.isNone else { return unsafe emptyFrame(.indirect, continues) }
       guard memory.contains(slot.pointer, UInt64(slot.length)),
         let bytes = unsafe UnsafeRawPointer(bitPattern: UInt(slot.pointer)),
-        unsafe ring.rule.fits(word.length), unsafe isReadable(bytes, Int(slot.length))
+        unsafe ring.rule.fits(word.byteCount), unsafe isReadable(bytes, Int(slot.length))
       else { return unsafe emptyFrame(.badLength, continues) }
       return unsafe Frame(
         bytes: bytes, room: UInt32(slot.length), length: slot.length, fragments: 1,

@@ -84,7 +84,7 @@ extension Forwarder {
       let content = unsafe ring.loadWord(slot)
       unsafe frames.store(
         ring.buffer(content.buffer), room: ring.bufferSize,
-        UInt16(truncatingIfNeeded: ring.rule.truncated(content.length)), fragments: 1,
+        UInt16(truncatingIfNeeded: ring.rule.truncated(content.byteCount)), fragments: 1,
         continues: false)
       unsafe ask(entry, 1)
     }

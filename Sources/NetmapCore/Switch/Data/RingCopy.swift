@@ -178,7 +178,7 @@ extension Forwarder {
     _ to: SlotPlace
   ) -> UInt64 {
     let slot = unsafe from.loadWord()
-    let length = unsafe ring.rule.fits(slot.length) ? slot.length : 0
+    let length = unsafe ring.rule.fits(slot.byteCount) ? slot.length : 0
     unsafe copyPacket(
       from: ring.buffer(slot.buffer), to: target.buffer(to.loadBufferIndex()), Int(length),
       room: Int(ring.bufferSize))
