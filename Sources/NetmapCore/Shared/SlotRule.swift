@@ -46,12 +46,13 @@ package struct SlotRule: Hashable, Sendable {
     buffer >= Self.firstBuffer && reaches(buffer)
   }
 
-  /// The offset of a packet in its buffer, bytes, at most ``bufferSize``.
+  /// Where a packet begins in its buffer.
   ///
   /// - Parameters:
   ///   - pointer: The slot's pointer. Not evaluated in a ring without offsets.
   ///   - mask: The bits of a pointer that hold an offset; 0 in a ring without offsets.
   ///   - limit: The largest offset in force. Not evaluated in a ring without offsets. Applications do not know it.
+  /// - Returns: The offset, bytes, at most ``bufferSize``.
   @inlinable @inline(__always)
   package func offset(
     of pointer: @autoclosure () -> UInt64, mask: UInt64, limit: @autoclosure () -> UInt64 = .max
@@ -79,13 +80,14 @@ package struct SlotRule: Hashable, Sendable {
 
   // MARK: - The rule
 
-  /// What is wrong with a slot; nil for an acceptable one.
+  /// Applies the rule to a slot.
   ///
   /// - Parameters:
   ///   - slot: The slot, loaded once.
   ///   - offset: The packet's offset, from ``offset(of:mask:limit:)``.
   ///   - isGiven: Whether the slot gives its buffer away. If its packet is only copied, the buffer may be a reserved
   ///     one.
+  /// - Returns: What is wrong with the slot; nil for an acceptable one.
   @inlinable @inline(__always)
   package func fault(
     of slot: SlotWord, at offset: Int = 0, isGiven: Bool = false

@@ -35,7 +35,7 @@ struct SlotRuleTests {
   }
 
   @Test("says what is wrong with a slot, and the fast forms agree with it")
-  func fastForms() {
+  func fastForms() throws {
     let seed = Self.seed(1)
     var generator = SeededGenerator(seed: seed)
     var (common, whole) = (0, 0)
@@ -54,18 +54,18 @@ struct SlotRuleTests {
         }
         return offset + Int(slot.length) <= Int(rule.bufferSize) ? nil : .badLength
       }
-      #expect(rule.fault(of: slot, at: offset) == fault(at: offset, from: 0), context)
-      #expect(
+      try #require(rule.fault(of: slot, at: offset) == fault(at: offset, from: 0), context)
+      try #require(
         rule.fault(of: slot, at: offset, isGiven: true) == fault(at: offset, from: 2), context)
-      #expect(
+      try #require(
         offset + rule.truncated(UInt32(slot.length), at: offset)
           == min(offset + Int(slot.length), Int(rule.bufferSize)), context)
 
       let isPlain = slot.flags.isDisjoint(with: [.bufferChanged, .indirect])
       let isCommon = isPlain && rule.fault(of: slot) == nil
       let isWhole = isCommon && !slot.flags.contains(.moreFragments) && slot.length >= 14
-      #expect(rule.isCommon(slot) == isCommon, context)
-      #expect(rule.isWhole(slot) == isWhole, context)
+      try #require(rule.isCommon(slot) == isCommon, context)
+      try #require(rule.isWhole(slot) == isWhole, context)
       common += isCommon ? 1 : 0
       whole += isWhole ? 1 : 0
     }
@@ -73,7 +73,7 @@ struct SlotRuleTests {
   }
 
   @Test("limits an offset to the largest one in force and to the buffer, and is 0 without a mask")
-  func offsets() {
+  func offsets() throws {
     let seed = Self.seed(2)
     var generator = SeededGenerator(seed: seed)
     let values: [UInt64] = [1, 64, 2047, 2048, 4096, 1 << 16, 1 << 32, 1 << 63, .max]
@@ -83,10 +83,10 @@ struct SlotRuleTests {
       let mask = generator.chance(30) ? 0 : Self.near(values, &generator)
       let offset = rule.offset(of: pointer, mask: mask, limit: limit)
       let expected = [pointer & mask, limit, 2048].min() ?? 0
-      #expect(
+      try #require(
         UInt64(offset) == (mask == 0 ? 0 : expected),
         "seed \(seed), pointer \(pointer), mask \(mask), limit \(limit)")
-      #expect(rule.room(at: offset) == 2048 - offset)
+      try #require(rule.room(at: offset) == 2048 - offset)
     }
   }
 }
@@ -149,9 +149,8 @@ struct SwitchSlotTests {
     }
   }
 
-  /// Fills up to 60 slots with anything, mostly with good packets.
-  ///
-  /// - Parameter own: The buffers of the slots, before any slot was changed.
+  // Fills up to 60 slots with anything, mostly with good packets. `own`: the buffers of the slots, before any slot
+  // was changed.
   private func fill(
     _ ring: TestRing, _ own: [UInt32], _ usesOffsets: Bool, _ generator: inout SeededGenerator
   ) -> [Expected] {
