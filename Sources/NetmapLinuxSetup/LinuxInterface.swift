@@ -14,7 +14,6 @@ package struct LinuxInterface: Sendable {
   /// The largest payload of a frame, bytes, without the Ethernet header.
   package let mtu: Int
   package let isUp: Bool
-  package let isLoopback: Bool
   /// Receive and transmit queues that are in use now.
   package let receiveQueues: Int
   package let transmitQueues: Int
@@ -49,11 +48,10 @@ package struct LinuxInterface: Sendable {
   ///   - identity: Which interface it is.
   ///   - mtu: The largest payload of a frame, bytes.
   ///   - isUp: Whether it was up.
-  ///   - isLoopback: Whether it is a loopback interface.
   ///   - queues: Queues in use.
   ///   - rights: The rights that the interface is opened with.
   package init(
-    name: String, identity: InterfaceIdentity, mtu: Int, isUp: Bool, isLoopback: Bool,
+    name: String, identity: InterfaceIdentity, mtu: Int, isUp: Bool,
     queues: (receive: Int, transmit: Int), rights: any InterfaceRights
   ) {
     self.name = name
@@ -61,7 +59,6 @@ package struct LinuxInterface: Sendable {
     namespace = identity.namespace
     self.mtu = mtu
     self.isUp = isUp
-    self.isLoopback = isLoopback
     (receiveQueues, transmitQueues) = queues
     self.rights = rights
   }
@@ -82,7 +79,6 @@ package struct LinuxInterface: Sendable {
     mtu = Int(try request.value(CLINUX_SIOCGIFMTU, "SIOCGIFMTU", as: Int32.self))
     let flags = try request.value(CLINUX_SIOCGIFFLAGS, "SIOCGIFFLAGS", as: UInt16.self)
     isUp = Int(flags) & CLINUX_IFF_UP != 0
-    isLoopback = Int(flags) & CLINUX_IFF_LOOPBACK != 0
     (receiveQueues, transmitQueues) = request.queues ?? Self.queuesFromSysfs(name, index) ?? (1, 1)
   }
 

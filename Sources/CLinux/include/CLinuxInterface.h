@@ -41,7 +41,6 @@ enum {
 /* <linux/if.h> conflicts with <net/if.h>, which Glibc includes */
 enum {
 	CLINUX_IFF_UP = 1 << 0,
-	CLINUX_IFF_LOOPBACK = 1 << 3,
 	CLINUX_IFF_RUNNING = 1 << 6,
 	CLINUX_IFF_NOARP = 1 << 7,
 };

@@ -28,8 +28,6 @@ enum {
 	CLINUX_FANOUT_FLAG_IGNORE_OUTGOING = 0x4000,
 	/* Since Linux 6.2 in virtio_net.h: UDP segmentation. */
 	CLINUX_VIRTIO_NET_HDR_GSO_UDP_L4 = 5,
-	/* linux/filter.h defines it as a negative packet offset. */
-	CLINUX_SKF_AD_PKTTYPE = SKF_AD_OFF + SKF_AD_PKTTYPE,
 };
 
 /* Parents of the filters of a clsact qdisc: TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS or _EGRESS) */
@@ -56,7 +54,6 @@ enum {
 	/* Bytes that the kernel does not use. */
 	CLINUX_FRAME_SPARE = offsetof(struct tpacket3_hdr, tp_padding),
 	CLINUX_FRAME_HEADER = sizeof(struct tpacket3_hdr),
-	CLINUX_FRAME_ALIGNMENT = TPACKET_ALIGNMENT,
 };
 _Static_assert(sizeof(struct tpacket3_hdr) == 48, "tpacket3_hdr is ABI");
 _Static_assert(CLINUX_FRAME_HEADER % TPACKET_ALIGNMENT == 0, "where data to send begins");

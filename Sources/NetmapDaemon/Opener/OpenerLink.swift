@@ -258,7 +258,6 @@ extension MessageWriter {
     put(interface.index)
     put(UInt32(clamping: interface.mtu))
     put(UInt8(interface.isUp ? 1 : 0))
-    put(UInt8(interface.isLoopback ? 1 : 0))
     put(UInt16(clamping: interface.receiveQueues))
     put(UInt16(clamping: interface.transmitQueues))
   }
@@ -271,10 +270,10 @@ extension MessageReader {
     let identity = InterfaceIdentity(
       namespace: try take(UInt64.self), index: try take(UInt32.self))
     let mtu = Int(try take(UInt32.self))
-    let (isUp, isLoopback) = (try take(UInt8.self) != 0, try take(UInt8.self) != 0)
+    let isUp = try take(UInt8.self) != 0
     let (receive, transmit) = (Int(try take(UInt16.self)), Int(try take(UInt16.self)))
     return LinuxInterface(
-      name: name, identity: identity, mtu: mtu, isUp: isUp, isLoopback: isLoopback,
-      queues: (receive, transmit), rights: rights)
+      name: name, identity: identity, mtu: mtu, isUp: isUp, queues: (receive, transmit),
+      rights: rights)
   }
 }
