@@ -63,7 +63,7 @@ public struct Packet: ~Escapable {
   /// Whether the ring holds the packet's last fragment.
   ///
   /// False for a packet that is longer than the ring: the following fragments arrive as a packet of their own. Also
-  /// false for a fragment that ``ReceiveRing/nextSlot()`` or `ReceiveRing.forEachSlot(upTo:_:)` took and that the
+  /// false for a fragment that ``ReceiveRing/nextSlot()`` or ``ReceiveRing/forEachSlot(upTo:_:)`` took and that the
   /// packet does not end with.
   @inlinable
   public var isComplete: Bool {
