@@ -282,8 +282,9 @@ extension NetmapPort {
   /// blocks. Skips a ring that another thread or process is syncing through another binding. Resets a ring
   /// whose cursors are out of range, and counts the reset in ``statistics``.
   ///
-  /// - Throws: ``NetmapError`` `EIO` when the interface is gone or its backend has failed, `EBADF` after
-  ///   ``close()`` and in a fork child.
+  /// - Throws: ``NetmapError`` `EIO` when the port has failed for good: its interface is gone, its backend has failed,
+  ///   or a wait has found that the netmapd of an isolated port has ended. `EBADF` after ``close()`` and in a fork
+  ///   child.
   public func sync(_ direction: Direction) throws(NetmapError) {
     guard isOpen else { throw unusable() }
     switch unsafe direction == .transmit ? SyncPath.transmit(path) : SyncPath.receive(path) {
@@ -300,11 +301,15 @@ extension NetmapPort {
   /// `NR_NO_TX_POLL`. A direction is ready when one of its rings has slots past its `cur`. A sleep uses no CPU;
   /// the peer's sync ends it.
   ///
+  /// A port that has failed for good is always ready, with `.error`: the wait returns at once, and a loop around it never
+  /// sleeps again. ``sync(_:)`` throws the reason. After the reset of a ring, `.error` is in the result of one wait, a
+  /// sync throws nothing, and the port works.
+  ///
   /// - Parameters:
   ///   - wanted: The directions to wait for.
   ///   - timeout: The longest time to sleep. Nil waits forever; zero does not sleep.
-  /// - Returns: The ready directions; empty when the timeout has passed. Includes `.error` when a ring was
-  ///   reset or a backend has failed.
+  /// - Returns: The ready directions; empty when the timeout has passed. Includes `.error` when a ring was reset or the
+  ///   port has failed.
   /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran, `EBADF` after ``close()`` and in a fork
   ///   child, `EMFILE` or `ENFILE` when there are no descriptors left.
   @discardableResult
@@ -343,7 +348,10 @@ extension NetmapPort {
   @inline(never)
   private func gone() -> NetmapError {
     NetmapError(
-      .inputOutput, "sync", name, reason: "the interface was removed, or its backend failed",
+      .inputOutput, "sync", name,
+      reason: mapped.isAbandoned
+        ? "netmapd, which carried the port's packets, has ended"
+        : "the interface was removed, or its backend failed",
       remedy: "close the port and open it again")
   }
 
