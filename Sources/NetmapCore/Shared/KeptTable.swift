@@ -7,7 +7,7 @@ internal import Synchronization
 /// ends, also if the process was killed.
 ///
 /// The table's pages are extra buffers of the binding. `ni_spare1[0]` of the `netmap_if` names the first page, and each
-/// page names the next one; 0 ends the chain. ``Word`` has the contents of a page.
+/// page names the next one; 0 ends the chain. `Word` lists the contents of a page.
 ///
 /// To keep a packet or to send a kept one, the application exchanges the buffer in a slot for another one. That takes
 /// a store to the slot, one to the table and one to the list of extra buffers. A note in the first page therefore
