@@ -234,27 +234,37 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   ///     taken.
   /// - Returns: The number of slots taken.
   /// - Throws: What `body` throws.
-  @inlinable
+  @_transparent
   @discardableResult
   public mutating func forEachSlot<E>(
     upTo limit: Int = .max, _ body: (borrowing Packet) throws(E) -> Void
   ) throws(E) -> Int {
+    // The method is transparent, because the compiler does not inline a method that calls a throwing body in three
+    // places, not even with `@inline(__always)`. It would keep the captures of `body` in memory.
     let taken = min(max(limit, 0), count)
     var index = position
     var left = taken
-    // Two calls of `body`, and no more: otherwise the compiler does not inline the method, and keeps the captures of
-    // `body` in memory.
-    if taken == 1 || offsetMask != 0 {
+    if offsetMask != 0 {
       while left > 0 {
-        let slot = unsafe ring.place(index).snapshot()
+        let slot = unsafe ring.load(index)
         index = unsafe ring.next(index)
-        move(to: index)
-        unsafe try body(Packet(ring, slot, offsetMask))
+        do throws(E) {
+          unsafe try body(Packet(ring, slot, offsetMask))
+        } catch {
+          move(to: index)
+          throw error
+        }
         left &-= 1
       }
+      move(to: index)
       return taken
     }
     // The loop below is optimized for many packets.
+    if taken == 1 {
+      defer { advance() }
+      unsafe try body(Packet(ring, ring.place(index).snapshot(), 0))
+      return 1
+    }
     while left > 0 {
       // A stretch does not wrap, so that each slot costs one addition.
       let stretch = unsafe min(left, Int(ring.slotCount &- index))
