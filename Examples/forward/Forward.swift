@@ -32,21 +32,18 @@ struct Forward {
       PollItem(second, for: wanted(of: second, facing: first)),
     ]
     _ = try poller.wait(for: &items, timeout: timeout)
-    let moved = move(from: first, to: second) + move(from: second, to: first)
-    try first.sync(.transmit)
-    try second.sync(.transmit)
-    return moved
+    return try move(from: first, to: second) + move(from: second, to: first)
   }
 
   static func wanted(of port: NetmapPort, facing other: NetmapPort) -> Readiness {
-    var wanted: Readiness = port.receiveRing(0).isEmpty ? .receive : []
-    if !other.receiveRing(0).isEmpty { wanted.insert(.transmit) }
-    return wanted
+    [port.receiveRing(0).isEmpty ? .receive : [], other.receiveRing(0).isEmpty ? [] : .transmit]
   }
 
-  static func move(from source: NetmapPort, to target: NetmapPort) -> Int {
+  static func move(from source: NetmapPort, to target: NetmapPort) throws(NetmapError) -> Int {
     var input = source.receiveRing(0)
     var output = target.transmitRing(0)
-    return input.forward(to: &output)
+    let count = input.forward(to: &output)
+    try target.sync(.transmit)
+    return count
   }
 }

@@ -60,8 +60,7 @@ struct PortGuard: ~Copyable, SwitchModule {
 
   var statistics: [SwitchModuleStatistic] {
     [
-      SwitchModuleStatistic(
-        "addresses", UInt64(owners.withLock { $0.reduce(0) { $0 + $1.count } })),
+      SwitchModuleStatistic("addresses", UInt64(owners.withLock { $0.joined().count })),
       SwitchModuleStatistic("violations", violations.load(ordering: .relaxed)),
     ]
   }

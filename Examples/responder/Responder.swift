@@ -52,14 +52,13 @@ struct Responder {
     var reply = Array(request)
     var bytes = reply.mutableBytes
     guard var frame = MutableEthernetFrame(&bytes) else { return nil }
-    if var packet = frame.arp {
+    if var packet = frame.arp, packet.operation == .request, packet.targetAddress == address {
       // RFC 826.
-      guard packet.operation == .request, packet.targetAddress == address else { return nil }
       packet.reply(with: hardwareAddress)
-    } else if var packet = frame.ipv4 {
+    } else if var packet = frame.ipv4, packet.destination == address,
+      packet.view.icmp?.type == ICMPMessage.echoRequest
+    {
       // RFC 792.
-      guard packet.destination == address, packet.view.icmp?.type == ICMPMessage.echoRequest
-      else { return nil }
       packet.swapAddresses()
       var message = packet.payload
       message[0] = ICMPMessage.echoReply

@@ -22,19 +22,16 @@ struct Sink {
 
   /// Waits up to a second for packets, and counts those for `udpPort`.
   static func count(_ udpPort: UInt16, on port: NetmapPort) throws(NetmapError) -> Int {
+    let ready = try port.wait(for: .receive, timeout: .seconds(1))
+    // Throws the reason if the interface has gone.
+    if ready.contains(.error) { try port.sync(.receive) }
     var matches = 0
-    try port.wait(for: .receive, timeout: .seconds(1))
     for index in 0..<port.receiveRingCount {
       var ring = port.receiveRing(index)
       while let packet = ring.next() {
-        if isUDP(packet.bytes, to: udpPort) { matches += 1 }
+        if EthernetFrame(packet.bytes)?.ipv4?.udp?.destinationPort == udpPort { matches += 1 }
       }
     }
     return matches
-  }
-
-  /// Whether an Ethernet frame carries IPv4 and UDP to `port`.
-  static func isUDP(_ frame: RawSpan, to port: UInt16) -> Bool {
-    EthernetFrame(frame)?.ipv4?.udp?.destinationPort == port
   }
 }

@@ -7,9 +7,9 @@ extension ReceiveRing {
   /// truncates a packet that is longer than the target's buffers. It also copies packets whose offset in the
   /// buffer differs from the offset in the target's slot (`@offset`).
   ///
-  /// The process may be killed at any time. Afterwards it is known for each swapped packet which ring owns it,
-  /// and every buffer is in exactly one slot. Programs that swap buffer indexes themselves (``unsafeRing``,
-  /// netmap's C interface) do not have that protection.
+  /// If the process is killed during a swap, the engine completes it: each packet is then in one of the two rings, and
+  /// each buffer in one slot. Programs that swap buffer indexes themselves (``unsafeRing``, netmap's C interface) do
+  /// not have that protection.
   ///
   /// - Parameters:
   ///   - target: The ring that gets the packets; they leave at the next sync of its port. Both heads

@@ -3,13 +3,14 @@ public import NetmapCore
 /// A received packet that the program keeps, in the buffer it arrived in, for longer than its slot.
 ///
 /// ``ReceiveRing/keepNext()`` takes the packet's buffer out of the ring and leaves one of the port's extra buffers in
-/// its place, so no byte is copied. ``TransmitRing/append(_:)-(KeptPacket?)`` sends the packet. If the value ends
-/// otherwise, its buffer becomes an extra buffer of the port again.
+/// its place, so no byte is copied. ``TransmitRing/append(_:)`` sends the packet. When a kept packet is discarded
+/// instead, its buffer becomes an extra buffer of the port again.
 ///
-/// The bytes can be read after the port was closed. End all kept packets before closing the port, however: their
-/// buffers are missing in the memory region otherwise, until its last port is closed.
+/// A kept packet stays valid after its port was closed and deallocated; the engine reuses the memory of the port's rings
+/// only after the last kept packet is gone. When the process is killed, the engine takes back the buffers of all kept
+/// packets.
 ///
-/// As for a port, only one thread at a time uses a kept packet and the port it comes from.
+/// Only one thread at a time may use a port and the packets kept from it.
 @safe
 public struct KeptPacket: ~Copyable {
   private let pool: ExtraBufferPool
@@ -17,13 +18,18 @@ public struct KeptPacket: ~Copyable {
   /// Bytes before the packet in its buffer.
   fileprivate let offset: Int
   /// 0 when the packet has no buffer any more.
-  fileprivate var index: UInt32
+  private var index: UInt32
+  /// The buffer's place in the pool's table.
+  private let entry: Int
 
   /// Bytes in the packet.
   public let length: Int
 
-  init(_ pool: ExtraBufferPool, _ ring: Ring, _ index: UInt32, offset: Int, length: Int) {
+  init(
+    _ pool: ExtraBufferPool, _ entry: Int, _ ring: Ring, _ index: UInt32, offset: Int, length: Int
+  ) {
     self.pool = pool
+    self.entry = entry
     unsafe start = unsafe ring.buffer(index) + offset
     self.offset = offset
     self.index = index
@@ -31,10 +37,10 @@ public struct KeptPacket: ~Copyable {
   }
 
   deinit {
-    if index != 0 { pool.give(index) }
+    if index != 0 { pool.give(index, entry) }
   }
 
-  /// The packet.
+  /// The packet's bytes.
   public var bytes: RawSpan {
     @_lifetime(borrow self)
     borrowing get {
@@ -43,7 +49,7 @@ public struct KeptPacket: ~Copyable {
     }
   }
 
-  /// The packet, for changes.
+  /// The packet's bytes, which the program may change.
   public var mutableBytes: MutableRawSpan {
     @_lifetime(&self)
     mutating get {
@@ -57,9 +63,9 @@ public struct KeptPacket: ~Copyable {
     unsafe pool.origin.isSameMemory(as: origin)
   }
 
-  /// Gives the packet's buffer away, and gets another one for it.
-  fileprivate mutating func exchangeBuffer(for other: UInt32) {
-    pool.give(other)
+  /// Puts the packet's buffer into a slot; the slot's former buffer becomes an extra buffer of the packet's port.
+  fileprivate mutating func exchange(with slot: UInt32, of ring: Ring, for former: UInt32) {
+    unsafe pool.send(index, entry, length: length, in: slot, of: ring, for: former)
     index = 0
   }
 }
@@ -67,15 +73,15 @@ public struct KeptPacket: ~Copyable {
 extension ReceiveRing {
   /// Takes the next packet and its buffer out of the ring, without copying the packet.
   ///
-  /// An extra buffer of the port takes the place of the packet's buffer; see ``NetmapPort/spareBufferCount``.
+  /// An extra buffer of the port takes the place of the packet's buffer; see ``NetmapPort/spareBufferCount``. If the
+  /// process is killed during the call, the slot may stay in the ring as an empty packet.
   ///
   /// - Returns: The packet; nil when all packets have been taken.
   /// - Throws: ``NetmapError`` `ENOMEM` when the port has no extra buffer left, `EMSGSIZE` for a packet that spans
   ///   several slots, `EIO` for a slot in which a peer has put no valid buffer. The packet then stays in the ring.
   public mutating func keepNext() throws(NetmapError) -> KeptPacket? {
     guard position != end else { return nil }
-    let place = unsafe ring.place(position)
-    let slot = unsafe place.load()
+    let slot = unsafe ring.load(position)
     guard !slot.flags.contains(.moreFragments) else {
       throw NetmapError(
         .messageTooLong, "keep", "packet", reason: "it spans several slots",
@@ -88,20 +94,19 @@ extension ReceiveRing {
           "another process wrote buffer \(slot.bufferIndex) to its slot, which does not exist",
         remedy: "skip the packet with next()")
     }
-    guard let pool = unsafe origin.pointee.pool?.takeUnretainedValue(), let spare = pool.take()
+    guard let pool = unsafe origin.pointee.pool?.takeUnretainedValue(),
+      let entry = unsafe pool.keep(slot.bufferIndex, in: position, of: ring)
     else {
       throw NetmapError(
         .outOfMemory, "keep", "packet", reason: "the port has no extra buffer left",
-        remedy: "open the port with more (extraBuffers:), or end kept packets")
+        remedy: "open the port with more (extraBuffers:), or discard kept packets")
     }
     let rule = unsafe ring.rule
     let offset = rule.offset(of: slot.pointer, mask: offsetMask)
-    let packet = unsafe KeptPacket(
-      pool, ring, slot.bufferIndex, offset: offset,
-      length: rule.truncated(UInt32(slot.length), at: offset))
-    unsafe place.store(SlotWord(bufferIndex: spare, length: 0, flags: .bufferChanged))
     advance()
-    return packet
+    return unsafe KeptPacket(
+      pool, entry, ring, slot.bufferIndex, offset: offset,
+      length: rule.truncated(UInt32(slot.length), at: offset))
   }
 }
 
@@ -112,8 +117,7 @@ extension TransmitRing {
   /// - Returns: False when there is no free slot, or `packet` is nil.
   public mutating func append(_ packet: inout KeptPacket?) -> Bool {
     guard position != end, var kept = packet.take() else { return false }
-    let place = unsafe ring.place(position)
-    let former = unsafe place.load()
+    let former = unsafe ring.load(position)
     let offset = unsafe ring.rule.offset(of: former.pointer, mask: offsetMask)
     guard unsafe kept.isInMemory(of: origin), unsafe ring.hasBuffer(former.bufferIndex),
       offset == kept.offset
@@ -122,11 +126,7 @@ extension TransmitRing {
       if !isAppended { packet = consume kept }
       return isAppended
     }
-    unsafe place.store(
-      SlotWord(
-        bufferIndex: kept.index, length: UInt16(truncatingIfNeeded: kept.length),
-        flags: .bufferChanged))
-    kept.exchangeBuffer(for: former.bufferIndex)
+    unsafe kept.exchange(with: position, of: ring, for: former.bufferIndex)
     advance()
     return true
   }

@@ -113,8 +113,7 @@ public final class NetmapPort {
     let count = max(transmitCount + receiveCount, 1)
     if registration.extraBuffers > 0, transmitCount + receiveCount > 0 {
       let ring = unsafe transmitCount > 0 ? mapped.transmit(0) : mapped.receive(0)
-      extraBuffers = unsafe ExtraBufferPool(
-        mapped, ring.ring, count: registration.extraBuffers)
+      extraBuffers = unsafe ExtraBufferPool(binding, ring.ring, given: registration.extraBuffers)
     } else {
       extraBuffers = nil
     }
@@ -153,7 +152,8 @@ public final class NetmapPort {
     var request = RegisterRequest(
       name: specification.name, selection: specification.selection,
       flags: specification.flags.union(flags), memoryID: specification.memoryID ?? 0,
-      hints: specification.conf, extraBuffers: extraBuffers, backend: specification.backend)
+      hints: specification.conf, extraBuffers: ExtraBufferPool.request(for: extraBuffers),
+      backend: specification.backend)
     if specification.backpressure { request.flags.insert(.backpressure) }
     if let offset = specification.offset {
       request.offsets = OffsetsOption(
@@ -176,7 +176,8 @@ public final class NetmapPort {
     unsafe rings.deallocate()
     unsafe origins.deallocate()
     guard unsafe process.isThisProcess else { return }
-    binding.finish()
+    // Kept packets, which refer to the pool, may outlive the port. The pool finishes the binding.
+    if extraBuffers == nil { binding.finish() } else { binding.close() }
   }
 
   /// A copy of the descriptor that keeps the port open, for another process; see ``HostEngine/port(token:)``.
@@ -194,10 +195,10 @@ public final class NetmapPort {
     return try token.duplicate(survivesExec: survivesExec)
   }
 
-  /// Ends the binding: other programs can open the rings, and every further sync or wait throws.
+  /// Ends the binding: the rings are free for other programs, and every further sync or wait throws `EBADF`.
   ///
-  /// Never blocks and never waits for a peer; packets that were sent stay available to the peer. The port's
-  /// memory stays mapped until the object is deallocated. Closing a port twice does nothing.
+  /// Never blocks and never waits for a peer; the peer can still receive packets that were sent. The port's memory stays
+  /// mapped until the object is deallocated and no ``KeptPacket`` of the port is left. Closing a port twice does nothing.
   public func close() {
     guard isOpen else { return }
     isOpen = false
@@ -211,17 +212,17 @@ extension NetmapPort {
   /// The port's name without `netmap:`, such as `a{1`.
   public var name: String { registration.name.rawValue }
 
-  /// The counts and sizes of all rings of the port, whichever of them this binding holds.
+  /// The numbers and sizes of all rings of the port, including rings that this binding does not hold.
   public var geometry: PortGeometry { registration.geometry }
 
-  /// Bytes in a buffer: the most that one slot holds, less its offset.
+  /// Bytes in a buffer. One slot holds a packet of at most this length minus the packet's offset in the buffer.
   ///
-  /// Constant: read once when the port is opened, since other processes can write to the segment.
+  /// Constant: read once when the port is opened, because other processes can write to the shared memory.
   public var bufferSize: Int { bufferBytes }
 
   /// Whether the two ports can swap buffers, so that ``ReceiveRing/forward(to:limit:_:)`` copies no packet.
   ///
-  /// True for ports in one region of one engine, however they were opened.
+  /// True if both ports lie in the same memory region of the same engine, however they were opened.
   public func sharesMemory(with other: NetmapPort) -> Bool {
     mapped.region.identity == other.mapped.region.identity
   }
@@ -232,7 +233,7 @@ extension NetmapPort {
   /// Number of receive rings that this binding holds.
   public var receiveRingCount: Int { receiveCount }
 
-  /// What drives the port's rings, for a network interface or an isolated port; nil for other ports.
+  /// The backend that moves the packets of a network interface or an isolated port; nil for other ports.
   public var backend: PortBackend? {
     registration.backend.map {
       PortBackend(name: $0.name, mode: $0.mode, refusals: $0.refusals, remarks: $0.remarks)
@@ -240,9 +241,9 @@ extension NetmapPort {
   }
 
   /// Number of extra buffers that the engine gave at opening; at most the number requested.
-  public var extraBufferCount: Int { registration.extraBuffers }
+  public var extraBufferCount: Int { extraBuffers?.capacity ?? 0 }
 
-  /// Number of extra buffers that hold no packet: how many packets ``ReceiveRing/keepNext()`` can still keep.
+  /// Number of extra buffers without a packet: how many more packets ``ReceiveRing/keepNext()`` can keep.
   public var spareBufferCount: Int { extraBuffers?.count ?? 0 }
 
   /// A view of transmit ring `index` of this binding, in its current state.
@@ -282,8 +283,9 @@ extension NetmapPort {
   /// blocks. Skips a ring that another thread or process is syncing through another binding. Resets a ring
   /// whose cursors are out of range, and counts the reset in ``statistics``.
   ///
-  /// - Throws: ``NetmapError`` `EIO` when the interface is gone or its backend has failed, `EBADF` after
-  ///   ``close()`` and in a fork child.
+  /// - Throws: ``NetmapError`` `EIO` when the port has failed for good: its interface is gone, its backend has failed,
+  ///   or a wait has found that the netmapd of an isolated port has ended. `EBADF` after ``close()`` and in a fork
+  ///   child.
   public func sync(_ direction: Direction) throws(NetmapError) {
     guard isOpen else { throw unusable() }
     switch unsafe direction == .transmit ? SyncPath.transmit(path) : SyncPath.receive(path) {
@@ -300,11 +302,15 @@ extension NetmapPort {
   /// `NR_NO_TX_POLL`. A direction is ready when one of its rings has slots past its `cur`. A sleep uses no CPU;
   /// the peer's sync ends it.
   ///
+  /// A port that has failed for good is always ready, with `.error`: the wait returns at once, and a loop around it never
+  /// sleeps again. ``sync(_:)`` throws the reason. After the reset of a ring, `.error` is in the result of one wait, a
+  /// sync throws nothing, and the port works.
+  ///
   /// - Parameters:
   ///   - wanted: The directions to wait for.
   ///   - timeout: The longest time to sleep. Nil waits forever; zero does not sleep.
-  /// - Returns: The ready directions; empty when the timeout has passed. Includes `.error` when a ring was
-  ///   reset or a backend has failed.
+  /// - Returns: The ready directions; empty when the timeout has passed. Includes `.error` when a ring was reset or the
+  ///   port has failed.
   /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran, `EBADF` after ``close()`` and in a fork
   ///   child, `EMFILE` or `ENFILE` when there are no descriptors left.
   @discardableResult
@@ -343,7 +349,10 @@ extension NetmapPort {
   @inline(never)
   private func gone() -> NetmapError {
     NetmapError(
-      .inputOutput, "sync", name, reason: "the interface was removed, or its backend failed",
+      .inputOutput, "sync", name,
+      reason: mapped.isAbandoned
+        ? "netmapd, which carried the port's packets, has ended"
+        : "the interface was removed, or its backend failed",
       remedy: "close the port and open it again")
   }
 

@@ -60,9 +60,9 @@ public struct Packet: ~Escapable {
 
   /// Whether the ring holds the packet's last fragment.
   ///
-  /// False for a packet that is longer than the ring: the following fragments arrive as a packet of their own. Also
-  /// false for a fragment that ``ReceiveRing/nextSlot()`` or `ReceiveRing.forEachSlot(upTo:_:)` took and that the
-  /// packet does not end with.
+  /// False for a packet that is longer than the ring: the following fragments arrive as a packet of their own. Of the
+  /// fragments that ``ReceiveRing/nextSlot()`` and ``ReceiveRing/forEachSlot(upTo:_:)`` take one by one, it is true for
+  /// the last one only.
   @inlinable
   public var isComplete: Bool {
     guard let several = unsafe several else { return !slot.flags.contains(.moreFragments) }

@@ -19,7 +19,8 @@ public final class Poller {
 
   /// Syncs every port, and sleeps until one of the ports or descriptors is ready.
   ///
-  /// Syncs every port at least once, so queued packets leave even if another item is ready at once.
+  /// Syncs every port at least once, so queued packets leave even if another item is ready at once. A port that has
+  /// failed for good is always ready, with `.error`, as in `NetmapPort.wait(for:timeout:)`.
   ///
   /// - Parameters:
   ///   - items: The ports and descriptors to wait for; sets ``PollItem/ready`` of each.
@@ -87,9 +88,12 @@ public struct PollItem {
   /// What to wait for.
   public var wanted: Readiness
 
-  /// The result of the last wait.
+  /// The conditions that the last ``Poller/wait(for:timeout:)`` found; empty before the first one.
   public internal(set) var ready: Readiness = []
 
+  /// - Parameters:
+  ///   - port: The port, which the item keeps alive.
+  ///   - wanted: The directions to wait for.
   public init(_ port: NetmapPort, for wanted: Readiness) {
     source = .port(port)
     self.wanted = wanted

@@ -1,4 +1,4 @@
-/// What drives the rings of a network interface or an isolated port, and why better backends were refused.
+/// The backend that moves the packets of a network interface or an isolated port, and why better ones were refused.
 public struct PortBackend: Hashable, Sendable, CustomStringConvertible {
   /// The backend, as `@backend:name=...` spells it: `xdp`, `packet`, ...; `isolated` for an isolated port.
   public let name: String

@@ -2,8 +2,8 @@ internal import NetmapCore
 
 /// Counters of a port.
 ///
-/// Ring counters belong to the port's rings, so they include the work of other bindings of the same
-/// rings. The wait counters are this binding's own.
+/// Ring counters belong to the rings. They include packets that other programs have moved through other bindings of the
+/// same rings. The wait counters are this binding's own.
 public struct PortStatistics: Hashable, Sendable {
   /// The sum over the transmit rings.
   public var transmit = RingCounters()

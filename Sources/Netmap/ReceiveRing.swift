@@ -121,16 +121,19 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
 
   /// Takes up to `limit` packets, in order.
   ///
-  /// The ring's head moves once, after the last packet. `forEachSlot(upTo:_:)` is slightly faster
-  /// where no packet spans several slots.
+  /// The ring's head moves once, after the last packet. ``forEachSlot(upTo:_:)`` is slightly faster where no packet
+  /// spans several slots.
   ///
   /// - Parameters:
   ///   - limit: The maximum number of packets to take.
-  ///   - body: Called with each packet.
+  ///   - body: Called with each packet. A packet at which it throws is the last one taken.
   /// - Returns: The number of packets taken.
+  /// - Throws: What `body` throws.
   @inlinable
   @discardableResult
-  public mutating func forEach(upTo limit: Int = .max, _ body: (borrowing Packet) -> Void) -> Int {
+  public mutating func forEach<E>(
+    upTo limit: Int = .max, _ body: (borrowing Packet) throws(E) -> Void
+  ) throws(E) -> Int {
     let most = max(limit, 0)
     var index = position
     var taken = 0
@@ -144,7 +147,12 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
       while count < stretch {
         let slot = unsafe place.snapshot()
         if slot.flags.contains(.moreFragments) { break }
-        unsafe body(Packet(ring, slot, offsetMask))
+        do throws(E) {
+          unsafe try body(Packet(ring, slot, offsetMask))
+        } catch {
+          unsafe move(to: ring.index(index, advancedBy: count &+ 1))
+          throw error
+        }
         unsafe place += 1
         count &+= 1
       }
@@ -157,31 +165,16 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
         waitForMore()
         return taken
       }
-      unsafe body(Packet(ring, place.snapshot(), offsetMask, several: origin))
       index = unsafe ring.index(index, advancedBy: fragments)
+      do throws(E) {
+        unsafe try body(Packet(ring, place.snapshot(), offsetMask, several: origin))
+      } catch {
+        move(to: index)
+        throw error
+      }
       taken &+= 1
     }
     move(to: index)
-    return taken
-  }
-
-  /// Takes up to `limit` packets, in order, until `body` throws.
-  ///
-  /// - Parameters:
-  ///   - limit: The maximum number of packets to take.
-  ///   - body: Called with each packet. The packet at which it throws is the last one taken.
-  /// - Returns: The number of packets taken.
-  /// - Throws: What `body` throws.
-  @inlinable
-  @discardableResult
-  public mutating func forEach<E>(
-    upTo limit: Int = .max, _ body: (borrowing Packet) throws(E) -> Void
-  ) throws(E) -> Int {
-    var taken = 0
-    while taken < limit, let packet = next() {
-      taken &+= 1
-      try body(packet)
-    }
     return taken
   }
 
@@ -194,43 +187,7 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   ///
   /// - Parameters:
   ///   - limit: The maximum number of packets to take.
-  ///   - body: Called with each packet. If it returns false, the packet it was called with stays in the ring.
-  /// - Returns: The number of packets taken.
-  @inlinable
-  @discardableResult
-  public mutating func take(
-    upTo limit: Int = .max, while body: (borrowing Packet) -> Bool
-  ) -> Int {
-    let most = max(limit, 0)
-    var index = position
-    var taken = 0
-    while index != end, taken < most {
-      let slot = unsafe ring.place(index).snapshot()
-      if slot.flags.contains(.moreFragments) {
-        let count = findFragments(at: index)
-        guard count > 0 else {
-          move(to: index)
-          waitForMore()
-          return taken
-        }
-        guard unsafe body(Packet(ring, slot, offsetMask, several: origin)) else { break }
-        index = unsafe ring.index(index, advancedBy: count)
-      } else {
-        guard unsafe body(Packet(ring, slot, offsetMask)) else { break }
-        index = unsafe ring.next(index)
-      }
-      taken &+= 1
-    }
-    move(to: index)
-    return taken
-  }
-
-  /// Takes packets, in order, for as long as `body` returns true and does not throw.
-  ///
-  /// - Parameters:
-  ///   - limit: The maximum number of packets to take.
-  ///   - body: Called with each packet. If it returns false or throws, the packet it was called with stays in the
-  ///     ring.
+  ///   - body: Called with each packet. A packet for which it returns false, or throws, stays in the ring.
   /// - Returns: The number of packets taken.
   /// - Throws: What `body` throws.
   @inlinable
@@ -238,16 +195,32 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   public mutating func take<E>(
     upTo limit: Int = .max, while body: (borrowing Packet) throws(E) -> Bool
   ) throws(E) -> Int {
-    var failure: E?
-    let taken = take(upTo: limit) { packet in
-      do throws(E) {
-        return try body(packet)
-      } catch {
-        failure = error
-        return false
+    let most = max(limit, 0)
+    var index = position
+    var taken = 0
+    do throws(E) {
+      while index != end, taken < most {
+        let slot = unsafe ring.place(index).snapshot()
+        if slot.flags.contains(.moreFragments) {
+          let count = findFragments(at: index)
+          guard count > 0 else {
+            move(to: index)
+            waitForMore()
+            return taken
+          }
+          guard unsafe try body(Packet(ring, slot, offsetMask, several: origin)) else { break }
+          index = unsafe ring.index(index, advancedBy: count)
+        } else {
+          guard unsafe try body(Packet(ring, slot, offsetMask)) else { break }
+          index = unsafe ring.next(index)
+        }
+        taken &+= 1
       }
+    } catch {
+      move(to: index)
+      throw error
     }
-    if let failure { throw failure }
+    move(to: index)
     return taken
   }
 
@@ -257,68 +230,56 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   ///
   /// - Parameters:
   ///   - limit: The maximum number of slots to take.
-  ///   - body: Called with each packet, or fragment of a packet, in order.
+  ///   - body: Called with each packet, or fragment of a packet, in order. A slot at which it throws is the last one
+  ///     taken.
   /// - Returns: The number of slots taken.
-  @inlinable
+  /// - Throws: What `body` throws.
+  @_transparent
   @discardableResult
-  public mutating func forEachSlot(
-    upTo limit: Int = .max, _ body: (borrowing Packet) -> Void
-  ) -> Int {
+  public mutating func forEachSlot<E>(
+    upTo limit: Int = .max, _ body: (borrowing Packet) throws(E) -> Void
+  ) throws(E) -> Int {
+    // The method is transparent, because the compiler does not inline a method that calls a throwing body in three
+    // places, not even with `@inline(__always)`. It would keep the captures of `body` in memory.
     let taken = min(max(limit, 0), count)
-    if offsetMask != 0 { return forEachSlotAtOffset(taken, body) }
     var index = position
     var left = taken
+    if offsetMask != 0 {
+      while left > 0 {
+        let slot = unsafe ring.load(index)
+        index = unsafe ring.next(index)
+        do throws(E) {
+          unsafe try body(Packet(ring, slot, offsetMask))
+        } catch {
+          move(to: index)
+          throw error
+        }
+        left &-= 1
+      }
+      move(to: index)
+      return taken
+    }
     // The loop below is optimized for many packets.
     if taken == 1 {
-      unsafe body(Packet(ring, ring.place(index).snapshot(), 0))
-      advance()
+      defer { advance() }
+      unsafe try body(Packet(ring, ring.place(index).snapshot(), 0))
       return 1
     }
     while left > 0 {
       // A stretch does not wrap, so that each slot costs one addition.
       let stretch = unsafe min(left, Int(ring.slotCount &- index))
       var slot = unsafe ring.place(index)
-      for _ in 0..<stretch {
-        unsafe body(Packet(ring, slot.snapshot(), 0))
+      for number in 0..<stretch {
+        do throws(E) {
+          unsafe try body(Packet(ring, slot.snapshot(), 0))
+        } catch {
+          unsafe move(to: ring.index(index, advancedBy: number &+ 1))
+          throw error
+        }
         unsafe slot += 1
       }
       left &-= stretch
       index = unsafe ring.index(index, advancedBy: stretch)
-    }
-    move(to: index)
-    return taken
-  }
-
-  /// Takes up to `limit` slots until `body` throws.
-  ///
-  /// - Parameters:
-  ///   - limit: The maximum number of slots to take.
-  ///   - body: Called with each packet, or fragment of a packet, in order. The slot at which it throws is the last one
-  ///     taken.
-  /// - Returns: The number of slots taken.
-  /// - Throws: What `body` throws.
-  @inlinable
-  @discardableResult
-  public mutating func forEachSlot<E>(
-    upTo limit: Int = .max, _ body: (borrowing Packet) throws(E) -> Void
-  ) throws(E) -> Int {
-    var taken = 0
-    while taken < limit, let slot = nextSlot() {
-      taken &+= 1
-      try body(slot)
-    }
-    return taken
-  }
-
-  // Inlined, although few rings have offsets: otherwise the captures of `body` would live in memory, also in
-  // the other loops.
-  @inlinable @inline(__always)
-  @_lifetime(self: copy self)
-  mutating func forEachSlotAtOffset(_ taken: Int, _ body: (borrowing Packet) -> Void) -> Int {
-    var index = position
-    for _ in 0..<taken {
-      unsafe body(Packet(ring, ring.load(index), offsetMask))
-      index = unsafe ring.next(index)
     }
     move(to: index)
     return taken

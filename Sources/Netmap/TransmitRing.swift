@@ -136,8 +136,11 @@ public struct TransmitRing: ~Copyable, ~Escapable {
     return true
   }
 
-  /// Appends the next buffer without changing it: its first `length` bytes.
+  /// Appends the first `length` bytes of the next free buffer, without changing them.
   ///
+  /// - Parameters:
+  ///   - length: Bytes in the packet, at most ``bufferSize``; more traps.
+  ///   - flags: As in ``append(_:flags:)``.
   /// - Returns: False when there is no free slot.
   @inlinable
   public mutating func append(length: Int, flags: SlotFlags = []) -> Bool {
@@ -151,6 +154,10 @@ public struct TransmitRing: ~Copyable, ~Escapable {
 
   /// Appends up to `limit` packets of `length` bytes without changing the buffers.
   ///
+  /// - Parameters:
+  ///   - limit: The maximum number of packets.
+  ///   - length: Bytes in each packet, at most ``bufferSize``; more traps.
+  ///   - flags: As in ``append(_:flags:)``.
   /// - Returns: The number of packets appended.
   @inlinable
   public mutating func append(upTo limit: Int, length: Int, flags: SlotFlags = []) -> Int {

@@ -16,7 +16,7 @@ final class LoopbackQueue: @unchecked Sendable {
   @safe private struct State {
     var frames: [Frame] = []
     /// Wakes the receiver; nil while no receiver is open.
-    var receiver: WaitWord?
+    var receiver: (word: WaitWord, doorbells: DoorbellTable.View)?
   }
 
   private let lock = Mutex(())
@@ -29,20 +29,25 @@ final class LoopbackQueue: @unchecked Sendable {
   /// Appends frames up to the capacity, and wakes the receiver.
   ///
   /// - Returns: The number of frames that found no room.
-  func append(_ frames: [Frame], waking doorbells: DoorbellTable.View) -> Int {
-    let (dropped, receiver) = unsafe withState { state -> (Int, WaitWord?) in
+  func append(_ frames: [Frame]) -> Int {
+    let dropped = withState { state in
       let room = Self.capacity - state.frames.count
       state.frames += frames.prefix(room)
-      return unsafe (max(0, frames.count - room), state.receiver)
+      return max(0, frames.count - room)
     }
-    unsafe receiver?.wake(doorbells)
+    wakeReceiver()
     return dropped
   }
 
+  func wakeReceiver() {
+    let receiver = unsafe withState { unsafe $0.receiver }
+    if let receiver = unsafe receiver { unsafe receiver.word.wake(receiver.doorbells) }
+  }
+
   /// Takes the oldest frames, at most `count`, and notes where the receiver sleeps.
-  func take(upTo count: Int, for receiver: WaitWord) -> [Frame] {
+  func take(upTo count: Int, for receiver: MappedRing) -> [Frame] {
     withState { state in
-      unsafe state.receiver = unsafe receiver
+      unsafe state.receiver = (receiver.waitWord, receiver.doorbells)
       let taken = Array(state.frames.prefix(count))
       state.frames.removeFirst(taken.count)
       return taken
@@ -67,6 +72,8 @@ final class LoopbackEnd: Sendable {
     var ownership: BufferOwnership?
     /// By receive slot: the lent buffer; 0 for none.
     var lent: [UInt32] = []
+    /// Whether the interface was removed while ports used it.
+    var isRemoved = false
   }
 
   private let outgoing: LoopbackQueue
@@ -94,13 +101,23 @@ final class LoopbackEnd: Sendable {
   func giveBack() {
     state.withLock { state in
       for buffer in state.lent where buffer != 0 { _ = state.ownership?.takeBack(buffer) }
-      state = State()
+      state = State(isRemoved: state.isRemoved)
     }
     incoming.clear()
   }
 
-  func transmit(_ port: MappedRing, upTo head: UInt32) {
-    guard let ownership = state.withLock({ $0.ownership }) else { return }
+  /// Makes every further sync fail, and wakes the thread that waits for packets.
+  func remove() {
+    state.withLock { $0.isRemoved = true }
+    incoming.wakeReceiver()
+  }
+
+  var isRemoved: Bool { state.withLock { $0.isRemoved } }
+
+  /// - Returns: False when the interface was removed.
+  func transmit(_ port: MappedRing, upTo head: UInt32) -> Bool {
+    let (isRemoved, ownership) = state.withLock { ($0.isRemoved, $0.ownership) }
+    guard !isRemoved, let ownership else { return !isRemoved }
     let (ring, kring) = unsafe (port.ring, port.kring)
     var frames: [LoopbackQueue.Frame] = []
     var index = unsafe kring.cursors.hwcur
@@ -117,17 +134,19 @@ final class LoopbackEnd: Sendable {
       index = unsafe ring.next(index)
     }
     if !frames.isEmpty {
-      let dropped = unsafe outgoing.append(frames, waking: port.doorbells)
+      let dropped = outgoing.append(frames)
       unsafe kring.countDrop(.ringFull, UInt64(dropped))
     }
     unsafe kring.store(hwcur: head)
     unsafe kring.store(hwtail: head == 0 ? ring.slotCount - 1 : head - 1)
+    return true
   }
 
-  func receive(_ port: MappedRing, upTo head: UInt32) {
-    let (ring, kring, waitWord) = unsafe (port.ring, port.kring, port.waitWord)
-    state.withLock { state in
-      guard let ownership = state.ownership else { return }
+  /// - Returns: False when the interface was removed.
+  func receive(_ port: MappedRing, upTo head: UInt32) -> Bool {
+    let (ring, kring) = unsafe (port.ring, port.kring)
+    return state.withLock { state in
+      guard !state.isRemoved, let ownership = state.ownership else { return !state.isRemoved }
       // The slots that the application has given back.
       var index = unsafe kring.cursors.hwcur
       while index != head {
@@ -141,7 +160,7 @@ final class LoopbackEnd: Sendable {
       let limit = unsafe head == 0 ? ring.slotCount - 1 : head - 1
       index = unsafe kring.cursors.hwtail
       let room = unsafe Int(ring.distance(from: index, to: limit))
-      for frame in unsafe incoming.take(upTo: room, for: waitWord) {
+      for frame in unsafe incoming.take(upTo: room, for: port) {
         let buffer = state.lent[Int(index)]
         state.lent[Int(index)] = 0
         if buffer != 0 { _ = ownership.takeBack(buffer) }
@@ -156,6 +175,7 @@ final class LoopbackEnd: Sendable {
         index = unsafe ring.next(index)
       }
       unsafe kring.store(hwtail: index)
+      return true
     }
   }
 }

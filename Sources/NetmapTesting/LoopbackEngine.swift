@@ -19,6 +19,7 @@ internal import NetmapCore
 /// dropped, and counted as `ring_full` by the sender. Safe to use from any thread.
 public final class LoopbackEngine: PortEngine {
   private let engine: EmbeddedEngine
+  private let interfaces: LoopbackInterfaces
 
   /// - Parameters:
   ///   - interfaces: The names of the interfaces, such as `eth0`.
@@ -36,7 +37,8 @@ public final class LoopbackEngine: PortEngine {
     }
     let geometry = PortGeometry(
       transmitRings: ringPairs, receiveRings: ringPairs, transmitSlots: slots, receiveSlots: slots)
-    engine = try EmbeddedEngine(interfaces: LoopbackInterfaces(interfaces, geometry))
+    self.interfaces = LoopbackInterfaces(interfaces, geometry)
+    engine = try EmbeddedEngine(interfaces: self.interfaces)
   }
 
   public var access: PortEngineAccess { engine.access }
@@ -54,4 +56,13 @@ public final class LoopbackEngine: PortEngine {
     try NetmapPort(
       "netmap:\(interface)\(LoopbackInterfaces.wireSuffix)", flags: flags, engine: self)
   }
+
+  /// Removes an interface while ports use it, as when an adapter is unplugged.
+  ///
+  /// From now on, every sync of the interface's ports throws `EIO`, every wait on them reports `.error`, also one that
+  /// sleeps already, and the interface cannot be opened. Its wire stays open; frames that the test sends on it are
+  /// lost. The interface does not come back.
+  ///
+  /// - Parameter interface: The name of the interface, without `netmap:`. A name that no interface has does nothing.
+  public func remove(_ interface: String) { interfaces.remove(interface) }
 }

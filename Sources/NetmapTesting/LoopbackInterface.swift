@@ -22,8 +22,11 @@ struct LoopbackInterfaces: InterfaceProvider {
   func open(
     _ name: String, backend: PortSpecification.BackendChoice?
   ) throws(NetmapError) -> (any InterfaceBackend)? {
-    interfaces[name]
+    guard let interface = interfaces[name], !interface.isRemoved else { return nil }
+    return interface
   }
+
+  func remove(_ name: String) { interfaces[name]?.remove() }
 }
 
 /// One end of the wires of an interface: a ring pair for each wire.
@@ -36,6 +39,10 @@ final class LoopbackInterface: InterfaceBackend {
     self.geometry = geometry
     self.ends = ends
   }
+
+  func remove() { for end in ends { end.remove() } }
+
+  var isRemoved: Bool { ends.contains { $0.isRemoved } }
 
   func activate(pair index: Int, of placement: PortPlacement) {}
 
@@ -56,15 +63,15 @@ final class LoopbackInterface: InterfaceBackend {
 private func loopbackTransmit(
   _ context: UnsafeMutableRawPointer?, _ ring: UnsafeRawPointer, _ head: UInt32, _ flags: UInt32
 ) -> Int32 {
-  unsafe end(context)?.transmit(MappedRing(calledWith: ring), upTo: head)
-  return 0
+  let isDone = unsafe end(context)?.transmit(MappedRing(calledWith: ring), upTo: head)
+  return isDone == false ? NetmapError.Code.inputOutput.rawValue : 0
 }
 
 private func loopbackReceive(
   _ context: UnsafeMutableRawPointer?, _ ring: UnsafeRawPointer, _ head: UInt32, _ flags: UInt32
 ) -> Int32 {
-  unsafe end(context)?.receive(MappedRing(calledWith: ring), upTo: head)
-  return 0
+  let isDone = unsafe end(context)?.receive(MappedRing(calledWith: ring), upTo: head)
+  return isDone == false ? NetmapError.Code.inputOutput.rawValue : 0
 }
 
 private func end(_ context: UnsafeMutableRawPointer?) -> LoopbackEnd? {

@@ -123,7 +123,7 @@ struct IsolationTests {
     #expect(try b.wait(for: .receive, timeout: .seconds(10)) == .receive)
   }
 
-  @Test("when the daemon is gone, waits on an isolated port end with an error")
+  @Test("when the daemon is gone, waits on an isolated port end with an error, and syncs throw")
   func daemonGone() throws {
     let fixture = try DaemonFixture()
     let port = try NetmapPort("netmap:p{1/i", engine: try fixture.engine())
@@ -132,6 +132,24 @@ struct IsolationTests {
     fixture.endDaemon(SIGKILL)
     #expect(try port.wait(for: .receive, timeout: .seconds(20)) == .error)
     #expect(try port.wait(for: .receive, timeout: .zero) == .error)
+    for direction in Direction.allCases {
+      let error = #expect(throws: NetmapError.self) { try port.sync(direction) }
+      #expect(error?.code == .inputOutput && error?.reason.contains("netmapd") == true)
+    }
+  }
+
+  @Test("when the daemon is gone, a loop over the moments of an isolated port ends with an error")
+  func daemonGoneInTask() async throws {
+    let fixture = try DaemonFixture()
+    let port = try NetmapPort("netmap:p{1/i", engine: try fixture.engine())
+    fixture.endDaemon(SIGKILL)
+    let error = await #expect(throws: NetmapError.self) {
+      for try await _ in port.readiness {
+        Issue.record("a port without a daemon is ready")
+        break
+      }
+    }
+    #expect(error?.code == .inputOutput)
   }
 
   @Test("a worker without traffic uses no processor time")

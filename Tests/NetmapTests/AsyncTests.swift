@@ -1,4 +1,5 @@
 import Netmap
+import NetmapTesting
 import Synchronization
 import Testing
 
@@ -153,6 +154,75 @@ struct AsyncTests {
     let error = await #expect(throws: NetmapError.self) { try await pipe.b.wait(for: .receive) }
     #expect(error?.code == .badDescriptor)
   }
+}
+
+/// What tasks see of an interface that is removed.
+@Suite("Waiting in tasks for an interface that is removed", .timeLimit(.minutes(5)))
+struct RemovedInterfaceTests {
+  /// Runs `use` on a port of an interface that is removed before `use` begins, or 30 ms later.
+  private func removed<R: Sendable>(
+    _ isEarly: Bool, _ use: @escaping @Sendable (NetmapPort) async throws -> R
+  ) async throws -> R {
+    let engine = try LoopbackEngine(interfaces: ["eth0"])
+    let port = try NetmapPort("netmap:eth0", engine: engine)
+    if isEarly { engine.remove("eth0") }
+    let task = Task.detached { try await use(port) }
+    if !isEarly {
+      try await Task.sleep(for: .milliseconds(30))
+      engine.remove("eth0")
+    }
+    return try await task.value
+  }
+
+  @Test(
+    "the sequence of moments throws EIO", arguments: [true, false], [Readiness.receive, .transmit])
+  func sequence(_ isEarly: Bool, _ wanted: Readiness) async throws {
+    let error = try await removed(isEarly) { port in
+      await #expect(throws: NetmapError.self) {
+        for try await ready in port.readiness(for: wanted) {
+          if ready.contains(.error) { break }
+        }
+      }
+    }
+    #expect(error?.code == .inputOutput)
+  }
+
+  @Test("forEachBatch throws EIO", arguments: [true, false])
+  func batches(_ isEarly: Bool) async throws {
+    let error = try await removed(isEarly) { port in
+      await #expect(throws: NetmapError.self) { try await port.forEachBatch { _ in } }
+    }
+    #expect(error?.code == .inputOutput)
+  }
+
+  @Test("a wait returns .error, as the synchronous one does", arguments: [true, false])
+  func wait(_ isEarly: Bool) async throws {
+    let ready = try await removed(isEarly) { port in
+      [
+        try await port.wait(for: .receive), try await port.wait(for: .receive, timeout: .zero),
+        waitAsThread(port),
+      ]
+    }
+    #expect(ready == [.error, .error, .error])
+  }
+
+  @Test("a ring that was reset is an element of the sequence, and the loop goes on")
+  func reset() async throws {
+    let pipe = try PipeFixture()
+    unsafe pipe.b.receiveRing(0).unsafeRing.head = 1 << 20
+    var seen: [Readiness] = []
+    for try await ready in pipe.b.readiness {
+      seen.append(ready)
+      if seen.count == 2 { break }
+      _ = try pipe.a.send([1])
+    }
+    #expect(seen.first?.contains(.error) == true && seen.last == .receive)
+  }
+}
+
+/// The synchronous wait, which a task cannot call by itself.
+private func waitAsThread(_ port: NetmapPort) -> Readiness? {
+  try? port.wait(for: .receive, timeout: .seconds(20))
 }
 
 /// A number that tasks change.

@@ -115,20 +115,89 @@ struct KeptPacketTests {
     #expect(!isSent && isKept)
   }
 
-  @Test("closing a port gives all its buffers back")
+  @Test("closing a port gives all its buffers back, also those of packets that are still kept")
   func closing() throws {
     let engine = try EmbeddedEngine()
-    let (a, b) = try pipe(3, engine)
-    try a.inject([1])
+    let a = try NetmapPort("netmap:k{1", engine: engine)
+    try NetmapPort("netmap:k}1", extraBuffers: 3, engine: engine).close()
+    let before = engine.engine.check().buffers
+    do {
+      let b = try NetmapPort("netmap:k}1", extraBuffers: 3, engine: engine)
+      for number in 1...3 as ClosedRange<UInt8> { try a.inject([number]) }
+      try a.sync(.transmit)
+      try b.sync(.receive)
+      var ring = b.receiveRing(0)
+      guard let first = try ring.keepNext(), let second = try ring.keepNext() else {
+        throw Missing()
+      }
+      #expect(engine.engine.check().findings.isEmpty)
+      _ = consume first
+      b.close()
+      #expect(engine.engine.check().findings.isEmpty)
+      let bytes = copy(second)
+      #expect(bytes == [2])
+    }
+    #expect(engine.engine.check().findings.isEmpty)
+    #expect(engine.engine.check().buffers == before)
+  }
+
+  @Test("a kept packet keeps its bytes when its port is gone and others use the memory")
+  func outliving() throws {
+    let engine = try EmbeddedEngine()
+    let a = try NetmapPort("netmap:k{1", engine: engine)
+    let kept = try keepOne(a, engine)
+    // Would get the buffer and the list of the port that is gone.
+    let other = try NetmapPort("netmap:k}1", extraBuffers: 500, engine: engine)
+    for round in 0..<3000 {
+      try other.inject([9, 9, 9])
+      if round % 100 == 99 {
+        try other.sync(.transmit)
+        _ = try a.takeAll()
+        try a.sync(.receive)
+      }
+    }
+    let bytes = copy(kept)
+    #expect(bytes == [7, 8])
+    _ = consume kept
+    #expect(other.spareBufferCount == 500)
+    #expect(engine.engine.check().findings.isEmpty)
+  }
+
+  private func keepOne(_ a: NetmapPort, _ engine: EmbeddedEngine) throws -> KeptPacket {
+    let b = try NetmapPort("netmap:k}1", extraBuffers: 1, engine: engine)
+    try a.inject([7, 8])
     try a.sync(.transmit)
     try b.sync(.receive)
     var ring = b.receiveRing(0)
     guard let kept = try ring.keepNext() else { throw Missing() }
-    _ = consume kept
-    b.close()
+    return kept
+  }
+
+  @Test("more packets than one page of the table names can be kept")
+  func manyPages() throws {
+    let engine = try EmbeddedEngine()
+    let (a, b) = try pipe(1200, engine)
+    #expect(b.extraBufferCount == 1200)
+    let shelf = try (0..<1200).map { number in
+      try a.inject([UInt8(truncatingIfNeeded: number), UInt8(number >> 8)])
+      try a.sync(.transmit)
+      try b.sync(.receive)
+      var ring = b.receiveRing(0)
+      guard let kept = try ring.keepNext() else { throw Missing() }
+      return Shelf(kept)
+    }
+    #expect(b.spareBufferCount == 0)
     #expect(engine.engine.check().findings.isEmpty)
-    a.close()
-    #expect(engine.engine.check().findings.isEmpty)
+    for (number, entry) in shelf.enumerated() {
+      let bytes = entry.bytes
+      #expect(bytes == [UInt8(truncatingIfNeeded: number), UInt8(number >> 8)])
+    }
+  }
+
+  private final class Shelf {
+    private let packet: KeptPacket
+    init(_ packet: consuming KeptPacket) { self.packet = packet }
+    var bytes: [UInt8] { copy(packet) }
   }
 }
 

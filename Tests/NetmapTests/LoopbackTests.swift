@@ -1,4 +1,6 @@
+import Glibc
 import Netmap
+import NetmapTestSupport
 import NetmapTesting
 import Testing
 
@@ -47,6 +49,28 @@ struct LoopbackTests {
     try wire.inject(packet)
     try wire.sync(.transmit)
     #expect(try port.takeAll() == [packet])
+  }
+
+  @Test("a removed interface: waits report an error, syncs throw EIO, and it cannot be opened")
+  func removal() throws {
+    let engine = try LoopbackEngine(interfaces: ["eth0", "eth1"])
+    let port = try NetmapPort("netmap:eth0", engine: engine)
+    let other = try NetmapPort("netmap:eth1", engine: engine)
+    DetachedThread {
+      usleep(30_000)
+      engine.remove("eth0")
+    }
+    #expect(try port.wait(for: .receive, timeout: .seconds(20)) == .error)
+    for direction in Direction.allCases {
+      let error = #expect(throws: NetmapError.self) { try port.sync(direction) }
+      #expect(error?.code == .inputOutput)
+    }
+    port.close()
+    let error = #expect(throws: NetmapError.self) {
+      try NetmapPort("netmap:eth0", engine: engine)
+    }
+    #expect(error?.code == .noSuchDevice)
+    try other.sync(.receive)
   }
 
   @Test("ring pairs are wires of their own")

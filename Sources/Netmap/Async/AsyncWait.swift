@@ -7,7 +7,8 @@ extension NetmapPort {
   /// The moments at which the port is ready for the given directions.
   ///
   /// - Parameter wanted: The directions to wait for.
-  /// - Returns: A sequence that yields the ready directions, and ends when its task is canceled.
+  /// - Returns: A sequence that yields the ready directions. It ends when its task is canceled, and throws when the port
+  ///   has failed.
   public func readiness(for wanted: Readiness) -> PortReadiness {
     PortReadiness(port: self, wanted: wanted)
   }
@@ -20,7 +21,8 @@ extension NetmapPort {
   /// - Parameters:
   ///   - wanted: The directions to wait for.
   ///   - timeout: The longest time to wait. Nil waits until the task is canceled; zero does not wait.
-  /// - Returns: The ready directions; empty when the timeout has passed.
+  /// - Returns: The ready directions; empty when the timeout has passed. Includes `.error` as the result of the
+  ///   synchronous method does.
   /// - Throws: `CancellationError` when the task was canceled; ``NetmapError`` as the synchronous method does.
   @discardableResult
   nonisolated(nonsending) public func wait(
@@ -44,15 +46,13 @@ extension NetmapPort {
   /// `body` leaves in the ring are in the next batch, at once.
   ///
   /// - Parameter body: Takes packets from the ring. If it throws, the method ends.
-  /// - Throws: `CancellationError` when the task was canceled, what `body` throws, or ``NetmapError`` as
-  ///   `wait(for:timeout:)` does. The method ends in no other way.
+  /// - Throws: `CancellationError` when the task was canceled, what `body` throws, ``NetmapError`` `EIO` when the port
+  ///   has failed for good, or ``NetmapError`` as `wait(for:timeout:)` does. The method ends in no other way.
   nonisolated(nonsending) public func forEachBatch(
     _ body: (inout ReceiveRing) throws -> Void
   ) async throws {
     while true {
-      let ready = try await wait(for: .receive)
-      // Throws if the interface has gone; a ring that was reset is usable again.
-      if ready.contains(.error) { try sync(.receive) }
+      guard try await waitUnlessFailed(.receive) != nil else { throw CancellationError() }
       for index in 0..<receiveRingCount {
         var ring = receiveRing(index)
         if !ring.isEmpty { try body(&ring) }
@@ -62,6 +62,23 @@ extension NetmapPort {
 
   /// The number of consecutive waits without suspension after which the task yields to others.
   private static let waitsBeforeYield = 16
+
+  /// Waits without limit.
+  ///
+  /// - Returns: The ready directions; nil if the task was canceled.
+  /// - Throws: ``NetmapError`` as `sync(_:)` does when the port has failed for good, and as `wait(for:timeout:)` does.
+  func waitUnlessFailed(
+    _ wanted: Readiness, isolation: isolated (any Actor)? = #isolation
+  ) async throws(NetmapError) -> Readiness? {
+    let ready = try await waitUnlessCanceled(wanted, timeout: nil, isolation: isolation)
+    guard ready?.contains(.error) == true else { return ready }
+    // Syncs the rings that the wait has synced, because only a sync distinguishes a failure from a reset.
+    if wanted.contains(.transmit) || !mapped.record.flags.contains(.noTransmitPoll) {
+      try sync(.transmit)
+    }
+    if wanted.contains(.receive) { try sync(.receive) }
+    return ready
+  }
 
   /// - Returns: The ready directions; nil if the task was canceled.
   func waitUnlessCanceled(

@@ -1,6 +1,6 @@
 public import NetmapCore
 
-/// The moments at which a port is ready, as an asynchronous sequence.
+/// An asynchronous sequence with an element for each moment at which a port is ready: the ready directions.
 ///
 /// ```swift
 /// for try await _ in port.readiness {
@@ -10,8 +10,11 @@ public import NetmapCore
 /// ```
 ///
 /// Each iteration syncs the port first, so slots that the loop has taken or filled return to the engine. An iteration
-/// in which the loop takes nothing is followed by another one at once, as with poll(2). The sequence ends when the
-/// task is canceled. It throws ``NetmapError`` as `NetmapPort.wait(for:timeout:)` does.
+/// in which the loop takes nothing is followed by another one at once, as with poll(2).
+///
+/// The sequence ends when the task is canceled. It throws ``NetmapError`` `EIO` when the port has failed for good, as
+/// ``NetmapPort/sync(_:)`` does, and other errors as `NetmapPort.wait(for:timeout:)` does. An element contains `.error`
+/// after the reset of a ring; the port works afterwards.
 public struct PortReadiness: AsyncSequence {
   public typealias Element = Readiness
   public typealias Failure = NetmapError
@@ -28,7 +31,7 @@ public struct PortReadiness: AsyncSequence {
     public mutating func next(
       isolation actor: isolated (any Actor)?
     ) async throws(NetmapError) -> Readiness? {
-      try await port.waitUnlessCanceled(wanted, timeout: nil, isolation: actor)
+      try await port.waitUnlessFailed(wanted, isolation: actor)
     }
 
     public mutating func next() async throws(NetmapError) -> Readiness? {

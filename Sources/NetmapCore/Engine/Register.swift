@@ -213,6 +213,8 @@ extension EngineState {
     let active = port.onlyUsed(by: binding.record.ranges)
     port.region.releaseExtraBuffers(
       head: head, ofInterfaceAt: binding.record.interfaceOffset)
+    // After the list, whose walk ends at a buffer that is free already: a killed process may leave a buffer in both.
+    port.region.releaseKeptBuffers(ofInterfaceAt: binding.record.interfaceOffset)
     port.region.releaseInterface(at: binding.record.interfaceOffset)
     deactivate(port, active)
     letGo(port, binding.record.ranges, index: binding.index)

@@ -13,6 +13,20 @@ extension Region {
     return (head, list.count)
   }
 
+  /// Takes back the buffers that an application kept, with the pages of its table.
+  ///
+  /// After an unfinished exchange, the slot keeps its buffer.
+  ///
+  /// - Parameter interface: The offset of the `netmap_if` that the table belongs to.
+  package func releaseKeptBuffers(ofInterfaceAt interface: Int) {
+    let unfinished = unfinishedKeep(ofInterfaceAt: interface)
+    forEachKept(ofInterfaceAt: interface) { index in
+      if index != unfinished?.inSlot { releaseBuffer(index, ofInterfaceAt: interface) }
+    }
+    // After the walk: the buffer may be in the table as well, and a second release does nothing.
+    if let unfinished { releaseBuffer(unfinished.free, ofInterfaceAt: interface) }
+  }
+
   /// Takes back the buffers in a list that an application left.
   ///
   /// The list may hold other buffers than the engine allocated for it, because applications move buffers between

@@ -26,7 +26,8 @@ package final class MappedPort {
   package let transmitCount: Int
   package let receiveCount: Int
   /// The rings as plain data.
-  package let syncPath: UnsafePointer<SyncPath>
+  package var syncPath: UnsafePointer<SyncPath> { unsafe UnsafePointer(path) }
+  private let path: UnsafeMutablePointer<SyncPath>
 
   /// Descriptors of backends to wait for besides doorbells, with their poll(2) events.
   package private(set) var pollDescriptors: [(direction: Direction, file: CInt, events: Int16)] = []
@@ -37,8 +38,8 @@ package final class MappedPort {
   /// A descriptor that reports a hang-up when the process that carries the port's packets has exited; -1 if no
   /// other process carries them.
   package var carrier: CInt = -1
-  /// Whether that process has exited; if so, every wait ends with an error.
-  package internal(set) var isAbandoned = false
+  /// Whether a wait has found that process gone; if so, every wait and every sync of the port ends with an error.
+  package var isAbandoned: Bool { unsafe path.pointee.isAbandoned }
 
   /// The objects that the ring drivers of backends use.
   private var owners: [AnyObject] = []
@@ -121,10 +122,9 @@ package final class MappedPort {
     }
     unsafe rings = Self.allocateRings(built.count)
     unsafe rings.initialize(from: built, count: built.count)
-    let path = UnsafeMutablePointer<SyncPath>.allocate(capacity: 1)
+    unsafe path = .allocate(capacity: 1)
     unsafe path.initialize(
       to: SyncPath(rings, transmitCount: transmitCount, receiveCount: receiveCount))
-    unsafe syncPath = UnsafePointer(path)
   }
 
   /// Allocates rings on cache lines of their own: a receive sync stores its last time stamp here, which must not
@@ -141,10 +141,13 @@ package final class MappedPort {
       unsafe rings[index].switching?.pointee.scratch?.deallocate()
     }
     unsafe switching.deallocate()
-    unsafe syncPath.deallocate()
+    unsafe path.deallocate()
     unsafe rings.deinitialize(count: transmitCount + receiveCount)
     unsafe UnsafeMutableRawPointer(rings).deallocate()
   }
+
+  /// Records that the process that carries the port's packets has exited.
+  func abandon() { unsafe path.pointee.abandon() }
 
   /// Releases the resources that backends hold here: sockets and the kernel's rings.
   ///

@@ -12,8 +12,10 @@ package struct SyncPath {
   /// Whether all rings belong to a pipe.
   ///
   /// The sync of a pipe is inlined here; syncs of other kinds are out of line, so that they save no registers for
-  /// it.
-  let isPipe: Bool
+  /// it. False also after ``isAbandoned`` was set, so that only those syncs check it.
+  private(set) var isPipe: Bool
+  /// Whether the process that carries the port's packets has exited; if so, every sync fails.
+  private(set) var isAbandoned = false
 
   init(_ rings: UnsafePointer<RingParts>, transmitCount: Int, receiveCount: Int) {
     unsafe self.rings = rings
@@ -25,10 +27,15 @@ package struct SyncPath {
     }
   }
 
+  mutating func abandon() {
+    unsafe isAbandoned = true
+    unsafe isPipe = false
+  }
+
   /// The outcome of a sync of all rings of one direction.
   package enum Outcome: UInt8, Sendable {
     case done
-    /// A backend failed, or its interface is gone.
+    /// A backend failed, its interface is gone, or the process that carries the port's packets has exited.
     case failed
     /// This process is a fork child of the process that opened the port; no ring was synced.
     case forked
@@ -52,7 +59,7 @@ package struct SyncPath {
 
   @inline(never)
   private static func transmitOthers(_ path: UnsafePointer<SyncPath>) -> Outcome {
-    var outcome = Outcome.done
+    var outcome: Outcome = unsafe path.pointee.isAbandoned ? .failed : .done
     var ring = unsafe path.pointee.rings
     let end = unsafe ring + path.pointee.transmitCount
     while unsafe ring < end {
@@ -82,7 +89,7 @@ package struct SyncPath {
 
   @inline(never)
   private static func receiveOthers(_ path: UnsafePointer<SyncPath>) -> Outcome {
-    var outcome = Outcome.done
+    var outcome: Outcome = unsafe path.pointee.isAbandoned ? .failed : .done
     var ring = unsafe path.pointee.rings + path.pointee.transmitCount
     let end = unsafe ring + path.pointee.receiveCount
     while unsafe ring < end {

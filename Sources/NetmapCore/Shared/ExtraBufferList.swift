@@ -22,6 +22,12 @@ package struct ExtraBufferList {
     unsafe rule = ring.rule
   }
 
+  /// The first buffer; nil when the list is empty.
+  package var first: UInt32? {
+    let first = unsafe head.pointee.load(ordering: .relaxed)
+    return unsafe next(first) == nil ? nil : first
+  }
+
   /// Removes the first buffer.
   ///
   /// - Returns: Its index; nil when the list is empty.
@@ -36,7 +42,8 @@ package struct ExtraBufferList {
   package func give(_ index: UInt32) {
     guard let next = unsafe next(index) else { return }
     unsafe next.pointee.store(head.pointee.load(ordering: .relaxed), ordering: .relaxed)
-    unsafe head.pointee.store(index, ordering: .relaxed)
+    // After the link: a process killed in between must not leave a list that ends early.
+    unsafe head.pointee.store(index, ordering: .releasing)
   }
 
   private var head: UnsafeMutablePointer<Atomic<UInt32>> {

@@ -211,7 +211,7 @@ package final class Sleeper {
       watch.consumeRings()
     }
     for (item, entry) in zip(items, others[alarmsEnd...]) where entry.revents != 0 {
-      item.port.isAbandoned = true
+      item.port.abandon()
     }
     for index in descriptors.indices { descriptors[index].revents = others[index].revents }
     return others[descriptors.count..<backendsEnd].contains { $0.revents != 0 }

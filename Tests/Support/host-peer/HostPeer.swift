@@ -10,6 +10,7 @@ import Netmap
 ///     host-peer receive PORT COUNT PROGRESS-FILE
 ///     host-peer listen PORT
 ///     host-peer forward PORT PORT BATCH
+///     host-peer keep PORT COUNT
 ///     host-peer hold-lock NAME transmit|receive
 ///     host-peer close-all NAME
 ///     host-peer hold-lock-exec NAME PROGRAM [ARGUMENT...]
@@ -61,6 +62,8 @@ struct HostPeer {
         try forward(
           NetmapPort(arguments[2], engine: HostEngine.shared),
           NetmapPort(arguments[3], engine: HostEngine.shared), batch: Int(arguments[4]) ?? 64)
+      case "keep" where arguments.count >= 4:
+        try keep(arguments[2], count: Int(arguments[3]) ?? 0)
       case "flow-send" where arguments.count >= 6:
         try sendFlow(
           NetmapPort(arguments[2], engine: HostEngine.shared), sender: UInt64(arguments[3]) ?? 0,

@@ -28,6 +28,7 @@ struct RegionCheck {
   private enum Place {
     case slot(EnginePort, Direction, ring: Int, slot: Int)
     case list(EnginePort, binding: Int)
+    case kept(EnginePort, binding: Int)
     case lent
     case quarantine
 
@@ -37,6 +38,8 @@ struct RegionCheck {
         "\(port.name.rawValue) \(direction) ring \(ring) slot \(slot)"
       case .list(let port, let binding):
         "\(port.name.rawValue) extra buffers of binding \(binding)"
+      case .kept(let port, let binding):
+        "\(port.name.rawValue) kept buffers of binding \(binding)"
       case .lent: "the set of lent buffers"
       case .quarantine: "the quarantine of closed ports"
       }
@@ -98,6 +101,9 @@ struct RegionCheck {
         body(index, .list(binding.port, binding: binding.index))
         index = region.nextBuffer(after: index)
         left -= 1
+      }
+      region.forEachKept(ofInterfaceAt: binding.record.interfaceOffset) {
+        body($0, .kept(binding.port, binding: binding.index))
       }
     }
   }
