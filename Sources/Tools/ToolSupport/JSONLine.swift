@@ -6,6 +6,10 @@ package struct JSONLine {
 
   package mutating func add(_ key: String, _ value: String) { append(key, Self.quoted(value)) }
 
+  package mutating func add(_ key: String, _ values: [String]) {
+    append(key, "[" + values.map(Self.quoted).joined(separator: ",") + "]")
+  }
+
   package mutating func add(_ key: String, _ value: some BinaryInteger) {
     append(key, String(value))
   }

@@ -58,6 +58,7 @@ struct Runner {
       let name = waits ? String(text.dropLast(option.count)) : text
       let entry = try switches.attach(
         try PortName(name), memoryID: try memoryID(), withHostRings: withHost, backpressure: waits)
+      for remark in entry.remarks { errors.line("note: \(remark)") }
       show(entry, ["port_index": entry.portIndex])
     case .detach(let name):
       let entry = try switches.detach(try PortName(name))
