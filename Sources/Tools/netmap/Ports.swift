@@ -131,7 +131,7 @@ struct Ports: ParsableCommand {
     table = table.map { row in columns.map { row[$0] } }
     let widths = table[0].indices.map { column in table.map { $0[column].count }.max() ?? 0 }
     for row in table {
-      let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
+      let cells = zip(row, widths).map { $0.left($1) }
       print(cells.joined(separator: "  ").trimmingTrailingSpaces())
     }
     for port in ports {
@@ -179,9 +179,7 @@ struct Ports: ParsableCommand {
         part.add("broadcasts", traffic.broadcasts)
         part.add("copies", traffic.copies)
       }
-      var reasons = JSONLine()
-      for reason in DropReason.allCases { reasons.add(reason.name, traffic.reasons[reason]) }
-      part.add("reasons", reasons)
+      part.add("reasons", JSONLine(traffic.reasons))
       line.add(name, part)
     }
     return line.text

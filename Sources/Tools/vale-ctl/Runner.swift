@@ -160,8 +160,8 @@ struct Runner {
     row("mem_id:", Int(port.memoryID))
   }
 
-  /// Prints a label, and a number in column 13.
-  private func row(_ label: String, _ value: Int) {
-    output.line(label + String(repeating: " ", count: max(1, 12 - label.utf8.count)) + "\(value)")
+  /// Prints a label, and a value in column 13 or after a longer label.
+  func row(_ label: String, _ value: some CustomStringConvertible) {
+    output.line("\(label) ".left(12) + "\(value)")
   }
 }
