@@ -105,7 +105,7 @@ let package = Package(
       swiftSettings: settings),
     // The packet generator, without its main function.
     .target(
-      name: "PktGenCore", dependencies: ["Netmap", "ToolSupport", "CLinux"],
+      name: "PktGenCore", dependencies: ["Netmap", "NetmapCore", "ToolSupport", "CLinux"],
       path: "Sources/Tools/PktGenCore", swiftSettings: settings),
     .executableTarget(
       name: "pkt-gen", dependencies: ["PktGenCore", "ToolSupport"], path: "Sources/Tools/pkt-gen",
@@ -113,8 +113,8 @@ let package = Package(
 
     // The tool that manages switches.
     .executableTarget(
-      name: "vale-ctl", dependencies: ["Netmap", "ToolSupport"], path: "Sources/Tools/vale-ctl",
-      swiftSettings: settings),
+      name: "vale-ctl", dependencies: ["Netmap", "NetmapCore", "ToolSupport"],
+      path: "Sources/Tools/vale-ctl", swiftSettings: settings),
 
     .executableTarget(
       name: "hello", dependencies: ["Netmap"], path: "Examples/hello", swiftSettings: settings),
@@ -209,7 +209,10 @@ let package = Package(
       name: "port-holder", dependencies: ["Netmap", "NetmapLinuxSetup"],
       path: "Tests/Support/port-holder", swiftSettings: settings),
     .testTarget(
-      name: "ToolTests", dependencies: ["netmap", "netmapd", "NetmapTestSupport"],
+      name: "ToolTests",
+      dependencies: [
+        "netmap", "netmapd", "pkt-gen", "vale-ctl", "NetmapCore", "NetmapTestSupport",
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "PktGenTests",

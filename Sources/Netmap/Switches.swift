@@ -22,6 +22,9 @@ public struct Switches: Sendable {
     public let switchIndex: Int
     /// The port's index on the switch, 0 to 253, or 255 when the switch has no such port.
     public let portIndex: Int
+    /// Notes on an interface, one line each, such as that packets arrive on it with unfinished checksums. Only
+    /// ``Switches/attach(_:memoryID:withHostRings:backpressure:)`` returns them.
+    public let remarks: [String]
   }
 
   /// The rings and memory of a port.
@@ -178,7 +181,9 @@ public struct Switches: Sendable {
   }
 
   private func entry(_ answer: SwitchAnswer) -> Entry {
-    Entry(name: answer.name, switchIndex: answer.switchIndex, portIndex: answer.portIndex)
+    Entry(
+      name: answer.name, switchIndex: answer.switchIndex, portIndex: answer.portIndex,
+      remarks: answer.remarks)
   }
 
   private func information(_ answer: SwitchAnswer) -> Information {

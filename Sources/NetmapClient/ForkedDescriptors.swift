@@ -24,7 +24,7 @@ enum ForkedDescriptors {
 
   /// Has children close their copies of `file`.
   ///
-  /// Beyond ``capacity`` descriptors, children keep the rest open.
+  /// Beyond `capacity` descriptors, children keep the rest open.
   static func add(_ file: CInt) {
     for index in 0..<capacity {
       let cell = unsafe cells + index

@@ -10,6 +10,8 @@ package struct PortListing: Hashable, Sendable {
   ///
   /// Empty for all other ports that are not interfaces.
   package var backend: String
+  /// Remarks on the interface, as it was when the port was opened.
+  package var remarks: [String]
   /// The IDs of the processes that use the port.
   ///
   /// Each open contributes the processes that may have its rings mapped. An open that has none, or
@@ -46,13 +48,14 @@ package struct PortListing: Hashable, Sendable {
   }
 
   package init(
-    name: String, memoryID: UInt16, geometry: PortGeometry, backend: String, processes: [Int32],
-    transmit: Traffic, receive: Traffic
+    name: String, memoryID: UInt16, geometry: PortGeometry, backend: String, remarks: [String],
+    processes: [Int32], transmit: Traffic, receive: Traffic
   ) {
     self.name = name
     self.memoryID = memoryID
     self.geometry = geometry
     self.backend = backend
+    self.remarks = remarks
     self.processes = processes
     self.transmit = transmit
     self.receive = receive
@@ -65,6 +68,7 @@ extension MessageWriter {
     put(listing.memoryID)
     put(listing.geometry)
     put(listing.backend)
+    put(listing.remarks)
     put(UInt16(clamping: listing.processes.count))
     for process in listing.processes.prefix(Int(UInt16.max)) { put(process) }
     for traffic in [listing.transmit, listing.receive] {
@@ -80,11 +84,12 @@ extension MessageReader {
   mutating func takeListing() throws(NetmapError) -> PortListing {
     let (name, memoryID) = (try takeString(), try take(UInt16.self))
     let (geometry, backend) = (try takeGeometry(), try takeString())
+    let remarks = try takeStrings()
     var processes: [Int32] = []
     for _ in 0..<(try take(UInt16.self)) { processes.append(try take(Int32.self)) }
     return PortListing(
-      name: name, memoryID: memoryID, geometry: geometry, backend: backend, processes: processes,
-      transmit: try takeTraffic(), receive: try takeTraffic())
+      name: name, memoryID: memoryID, geometry: geometry, backend: backend, remarks: remarks,
+      processes: processes, transmit: try takeTraffic(), receive: try takeTraffic())
   }
 
   private mutating func takeTraffic() throws(NetmapError) -> PortListing.Traffic {

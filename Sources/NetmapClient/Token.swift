@@ -10,7 +10,7 @@ internal import Synchronization
 /// A token can be polled, inherited and passed on like a file. No process ever receives on it: a
 /// request that is sent on a token carries a socket for the answer. A process that got a token by
 /// fork(2), exec(2) or over a socket can use the port's rings after
-/// ``DaemonConnection/attach(_:)``.
+/// ``DaemonConnection/mapPort(_:)``.
 package final class Token: Sendable {
   private let socket: Mutex<MessageSocket?>
 

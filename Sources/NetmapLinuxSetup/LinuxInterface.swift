@@ -17,6 +17,7 @@ package struct LinuxInterface: Sendable {
   /// Receive and transmit queues that are in use now.
   package let receiveQueues: Int
   package let transmitQueues: Int
+  package let arrivingChecksums: ArrivingChecksums
   /// The rights that the interface is opened with.
   package let rights: any InterfaceRights
 
@@ -49,10 +50,12 @@ package struct LinuxInterface: Sendable {
   ///   - mtu: The largest payload of a frame, bytes.
   ///   - isUp: Whether it was up.
   ///   - queues: Queues in use.
+  ///   - arrivingChecksums: Whether packets arrive with finished checksums.
   ///   - rights: The rights that the interface is opened with.
   package init(
     name: String, identity: InterfaceIdentity, mtu: Int, isUp: Bool,
-    queues: (receive: Int, transmit: Int), rights: any InterfaceRights
+    queues: (receive: Int, transmit: Int), arrivingChecksums: ArrivingChecksums,
+    rights: any InterfaceRights
   ) {
     self.name = name
     index = identity.index
@@ -60,6 +63,7 @@ package struct LinuxInterface: Sendable {
     self.mtu = mtu
     self.isUp = isUp
     (receiveQueues, transmitQueues) = queues
+    self.arrivingChecksums = arrivingChecksums
     self.rights = rights
   }
 
@@ -80,6 +84,7 @@ package struct LinuxInterface: Sendable {
     let flags = try request.value(CLINUX_SIOCGIFFLAGS, "SIOCGIFFLAGS", as: UInt16.self)
     isUp = Int(flags) & CLINUX_IFF_UP != 0
     (receiveQueues, transmitQueues) = request.queues ?? Self.queuesFromSysfs(name, index) ?? (1, 1)
+    arrivingChecksums = ArrivingChecksums(on: index, named: name)
   }
 
   /// Counts the queues of an interface whose driver does not answer ethtool(8).
@@ -112,71 +117,5 @@ package struct LinuxInterface: Sendable {
     let count = unsafe read(file, &bytes, bytes.count)
     guard count > 0 else { return nil }
     return String(decoding: bytes[..<count].prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
-  }
-}
-
-/// ioctl(2) requests about one interface; see netdevice(7).
-private struct InterfaceRequest: ~Copyable {
-  private let socket: CInt
-  private let name: String
-
-  init(_ name: String) throws(NetmapError) {
-    // Any socket will do; this family needs no privilege.
-    socket = Glibc.socket(AF_INET, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
-    guard socket >= 0 else {
-      throw systemError("socket", name, remedy: "raise the limit of open files (ulimit -n)")
-    }
-    self.name = name
-  }
-
-  deinit { close(socket) }
-
-  /// The cookie of the socket's network namespace, which no other namespace ever has. Linux before 5.14 has no such
-  /// cookies: then the inode number of the calling thread's namespace.
-  var namespace: UInt64 {
-    var cookie: UInt64 = 0
-    var size = socklen_t(MemoryLayout<UInt64>.size)
-    if unsafe getsockopt(socket, SOL_SOCKET, CInt(CLINUX_SO_NETNS_COOKIE), &cookie, &size) == 0 {
-      return cookie
-    }
-    var status = stat()
-    return unsafe stat("/proc/thread-self/ns/net", &status) == 0 ? UInt64(status.st_ino) : 0
-  }
-
-  private func block() -> [UInt8] {
-    var block = [UInt8](repeating: 0, count: CLINUX_IFREQ_SIZE)
-    for (index, byte) in name.utf8.enumerated() { block[index] = byte }
-    return block
-  }
-
-  func value<T: FixedWidthInteger & BitwiseCopyable>(
-    _ request: UInt, _ label: StaticString, as type: T.Type
-  ) throws(NetmapError) -> T {
-    var block = block()
-    let result = unsafe block.withUnsafeMutableBytes { bytes in
-      unsafe clinux_ioctl(socket, request, bytes.baseAddress)
-    }
-    guard result == 0 else { throw systemError("ioctl", "\(name) (\(label))") }
-    return unsafe block.withUnsafeBytes {
-      unsafe $0.loadUnaligned(fromByteOffset: CLINUX_IFREQ_VALUE_OFFSET, as: T.self)
-    }
-  }
-
-  /// The queues that `ethtool -l` shows; nil when the driver does not report them.
-  var queues: (receive: Int, transmit: Int)? {
-    var channels = ethtool_channels()
-    channels.cmd = UInt32(ETHTOOL_GCHANNELS)
-    var block = block()
-    let result = unsafe withUnsafeMutablePointer(to: &channels) { channels in
-      unsafe block.withUnsafeMutableBytes { bytes in
-        unsafe bytes.storeBytes(
-          of: UInt(bitPattern: channels), toByteOffset: CLINUX_IFREQ_VALUE_OFFSET, as: UInt.self)
-        return unsafe clinux_ioctl(socket, CLINUX_SIOCETHTOOL, bytes.baseAddress)
-      }
-    }
-    guard result == 0 else { return nil }
-    let receive = Int(channels.rx_count) + Int(channels.combined_count)
-    let transmit = Int(channels.tx_count) + Int(channels.combined_count)
-    return receive > 0 && transmit > 0 ? (receive, transmit) : nil
   }
 }

@@ -32,7 +32,7 @@ package final class LinuxPort: InterfaceBackend {
   private let candidates: [any BackendCandidate]
   private let monitor: LinkMonitor
   private let lock = Mutex<Void>(())
-  /// Guarded by ``lock``.
+  /// Guarded by `lock`.
   private nonisolated(unsafe) var state = State()
 
   package let geometry: PortGeometry

@@ -49,6 +49,26 @@ struct DaemonFilesTests {
     unsafe rmdir(log)
   }
 
+  @Test("netmapd in the background has returned only when it listens on all its sockets")
+  func allSockets() throws {
+    let fixture = try DaemonFixture(starts: false)
+    let others = ["a", "b"].map { "\(fixture.folder)/\($0)/netmapd.sock" }
+    let started = try TestProgram(
+      [TestProgram.built("netmapd"), "--socket", fixture.socket, "--idle-exit", "1"]
+        + others.flatMap { ["--listen", "\($0):isolated"] }
+    ).finish()
+    #expect(started == (0, ""))
+    for path in others { #expect(try DaemonAddress(path: path).connect() != nil) }
+    fixture.waitUntilGone(within: .seconds(30))
+    // A file where a folder should be: no daemon can listen there.
+    try write("a file", to: "\(fixture.folder)/c")
+    let refused = try TestProgram([
+      TestProgram.built("netmapd"), "--socket", fixture.socket, "--listen",
+      "\(fixture.folder)/c/netmapd.sock",
+    ]).finish()
+    #expect(refused.status == 1 && refused.output.contains("see \(fixture.socket).log"))
+  }
+
   @Test(
     "a daemon empties its log when it starts, but not when it refuses to start")
   func emptied() throws {

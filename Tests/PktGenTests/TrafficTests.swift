@@ -41,7 +41,7 @@ struct TrafficTests {
     for _ in 0..<100 { try sender.inject([UInt8](repeating: 0xff, count: 60)) }
     try sender.sync(.transmit)
     #expect(receiver.wait() == 0)
-    #expect(receiver.log.has("85 packets were dropped: 85 ring_full"), "\(receiver.log.text)")
+    #expect(receiver.log.has("85 packets were dropped: ring_full 85"), "\(receiver.log.text)")
     let (a, b) = (
       try Run("-i netmap:t}1 -f rx -n 9", engine), try Run("-i netmap:t{1 -f tx -n 9", engine)
     )

@@ -1,4 +1,5 @@
 internal import Foundation
+internal import NetmapCore
 internal import NetmapTestSupport
 internal import Testing
 
@@ -20,11 +21,14 @@ struct NetmapCommandTests {
     #expect(outcome.output.contains("USAGE: netmap"))
   }
 
-  @Test("--version prints a version")
-  func version() throws {
-    let outcome = try Command.netmap.run("--version")
+  @Test(
+    "each program prints its name and the version of the package",
+    arguments: ["netmap", "netmapd", "pkt-gen", "vale-ctl"])
+  func version(of program: String) throws {
+    let outcome = try Command(path: TestProgram.built(program)).run("--version")
     #expect(outcome.status == 0)
-    #expect(outcome.output.split(separator: ".").count == 3)
+    #expect(outcome.output == "\(program) \(PackageVersion.text)\n")
+    #expect(outcome.errors == "")
   }
 
   @Test("refuses unknown options with status 64")

@@ -130,11 +130,7 @@ package final class MessageSocket: Sendable {
 
   /// Whether the peer has gone, or goes within the given time.
   func isOver(within milliseconds: CInt) -> Bool {
-    var state = pollfd(fd: descriptor, events: Int16(CLINUX_EPOLLRDHUP), revents: 0)
-    while true {
-      let count = unsafe poll(&state, 1, milliseconds)
-      if count >= 0 || errno != EINTR { return count == 1 }
-    }
+    isReady(descriptor, for: CInt(CLINUX_EPOLLRDHUP), within: milliseconds)
   }
 
   /// The credentials that the kernel has for the peer (`SO_PEERCRED`): those of the process that

@@ -50,6 +50,7 @@ extension MessageWriter {
     put(answer.geometry)
     put(answer.module)
     put(UInt32(clamping: answer.headerLength))
+    put(answer.remarks)
   }
 }
 
@@ -98,6 +99,7 @@ extension MessageReader {
     answer.geometry = try takeGeometry()
     answer.module = try takeModuleReport()
     answer.headerLength = Int(try take(UInt32.self))
+    answer.remarks = try takeStrings()
     return answer
   }
 }

@@ -50,18 +50,19 @@ extension Engine {
     _ request: RegisterRequest, like inside: Registration
   ) throws(NetmapError) -> IsolatedPair {
     try exclusively { (state) throws(NetmapError) in
-      try state.isolatedPair(request, inside.geometry)
+      try state.isolatedPair(request, inside)
     }
   }
 }
 
 extension EngineState {
   fileprivate func isolatedPair(
-    _ request: RegisterRequest, _ inside: PortGeometry
+    _ request: RegisterRequest, _ inside: Registration
   ) throws(NetmapError) -> IsolatedPair {
+    let own = inside.geometry
     let geometry = PortGeometry(
-      transmitRings: inside.transmitRings, receiveRings: inside.receiveRings,
-      transmitSlots: inside.transmitSlots, receiveSlots: inside.receiveSlots)
+      transmitRings: own.transmitRings, receiveRings: own.receiveRings,
+      transmitSlots: own.transmitSlots, receiveSlots: own.receiveSlots)
     let region = try newRegion(
       .virtualPort(geometry, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers)))
     let ends: (client: EnginePort, worker: EnginePort)
@@ -74,7 +75,9 @@ extension EngineState {
     var client: Registration
     do throws(NetmapError) {
       client = try bind(ends.client, request)
-      client.backend = BackendDescription(name: BackendDescription.isolated, mode: "")
+      var backend = BackendDescription(name: BackendDescription.isolated, mode: "")
+      backend.remarks = inside.backend?.remarks ?? []
+      client.backend = backend
     } catch {
       dropIfUnused(ends.client)
       throw error

@@ -72,8 +72,7 @@ package final class InterfaceLink: Sendable {
 
   /// Blocks until the link has ended.
   package func waitUntilOver() {
-    var entry = pollfd(fd: over.descriptor, events: Int16(POLLIN), revents: 0)
-    while unsafe Glibc.poll(&entry, 1, -1) < 0, errno == EINTR {}
+    _ = isReady(over.descriptor, for: CInt(POLLIN), within: -1)
   }
 
   /// Starts polling mode: polling threads look at the rings all the time.

@@ -132,15 +132,7 @@ final class BrokerProcess {
   /// - Parameter milliseconds: How long to wait for that.
   /// - Returns: Whether it has.
   func isGone(within milliseconds: CInt) -> Bool {
-    status != nil || Self.isReadable(death.descriptor, within: milliseconds)
-  }
-
-  private static func isReadable(_ file: CInt, within milliseconds: CInt) -> Bool {
-    var state = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
-    while true {
-      let count = unsafe poll(&state, 1, milliseconds)
-      if count >= 0 || errno != EINTR { return count == 1 }
-    }
+    status != nil || isReady(death.descriptor, for: CInt(POLLIN), within: milliseconds)
   }
 
   /// How long a killed broker may take to end, milliseconds.

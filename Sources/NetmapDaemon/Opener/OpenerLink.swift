@@ -260,6 +260,11 @@ extension MessageWriter {
     put(UInt8(interface.isUp ? 1 : 0))
     put(UInt16(clamping: interface.receiveQueues))
     put(UInt16(clamping: interface.transmitQueues))
+    switch interface.arrivingChecksums {
+    case .finished: put([String]())
+    case .unfinished(let peer): put([peer])
+    case .unknown: put([""])
+    }
   }
 }
 
@@ -272,8 +277,14 @@ extension MessageReader {
     let mtu = Int(try take(UInt32.self))
     let isUp = try take(UInt8.self) != 0
     let (receive, transmit) = (Int(try take(UInt16.self)), Int(try take(UInt16.self)))
+    let checksums: ArrivingChecksums =
+      switch try takeStrings().first {
+      case nil: .finished
+      case "": .unknown
+      case let peer?: .unfinished(peer: peer)
+      }
     return LinuxInterface(
       name: name, identity: identity, mtu: mtu, isUp: isUp, queues: (receive, transmit),
-      rights: rights)
+      arrivingChecksums: checksums, rights: rights)
   }
 }

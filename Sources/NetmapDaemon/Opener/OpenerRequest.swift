@@ -72,7 +72,7 @@ extension OpenerRequest {
   ///
   /// It changes with every change of a request, of an answer, or of the message that starts a
   /// broker.
-  static let version: UInt16 = 2
+  static let version: UInt16 = 3
   /// The longest request, bytes.
   static let byteCountMax = 256
   /// The longest name of an interface, bytes.

@@ -61,6 +61,9 @@ extension Server {
     for binding in open where binding.link == nil {
       let registration = binding.registration
       var listing = byPort[Key(binding)] ?? self.listing(of: registration)
+      for remark in registration.backend?.remarks ?? [] where !listing.remarks.contains(remark) {
+        listing.remarks.append(remark)
+      }
       // Leave out the daemon itself: it opens ports on behalf of other processes, which the next
       // loop adds.
       let viewers = binding.viewers.compactMap { clients[$0.slot]?.process }
@@ -113,7 +116,8 @@ extension Server {
       geometry: registration.geometry,
       backend: registration.backend.map { $0.mode.isEmpty ? $0.name : "\($0.name) \($0.mode)" }
         ?? "",
-      processes: [], transmit: sent, receive: received)
+      remarks: registration.backend?.remarks ?? [], processes: [], transmit: sent, receive: received
+    )
   }
 
   private func traffic(

@@ -160,6 +160,7 @@ extension Server {
       client.lastOpen = monotonicNanoseconds()
       introduce(client, to: binding.segment)
       if let vale = binding.vale { tellNeighbours(on: vale) }
+      note(registration)
       log.info(
         "opened",
         metadata: [
@@ -173,6 +174,13 @@ extension Server {
           registration.id, keepsViews: false, request.namespace, vale: registration.place?.serial)
       )
       throw error
+    }
+  }
+
+  /// Logs the remarks on the interface of a port.
+  func note(_ registration: Registration) {
+    for remark in registration.backend?.remarks ?? [] {
+      log.info("\(remark)", metadata: ["port": "\(registration.name)"])
     }
   }
 

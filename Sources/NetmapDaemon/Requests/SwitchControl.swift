@@ -148,6 +148,7 @@ extension Server {
       forget(made)
       throw error
     }
+    note(made.interface)
     log.info(
       "attached",
       metadata: [

@@ -21,7 +21,7 @@ extension Server {
   /// Whether the server may accept a connection or read a message: enough descriptors are free, no
   /// pending close will free any, or peers have waited in vain just before.
   ///
-  /// If not, the server stops serving peers until one of these holds, or until ``settleTime`` has
+  /// If not, the server stops serving peers until one of these holds, or until `settleTime` has
   /// passed.
   func makeRoom() -> Bool {
     guard !isSettled, !hasRoom else { return true }

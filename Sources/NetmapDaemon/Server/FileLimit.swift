@@ -28,7 +28,7 @@ package enum FileLimit {
   /// Raises the limit as far as the host allows: each client needs descriptors for its tokens and
   /// its mailbox.
   ///
-  /// Must be called before the process has a second thread. See ``makeRoom(for:)``.
+  /// Must be called before the process has a second thread. See `makeRoom(for:)`.
   package static func raise() {
     guard let limit = current, set(limit.rlim_max, below: limit.rlim_max >= reservingLimit) else {
       return

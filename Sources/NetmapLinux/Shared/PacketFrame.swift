@@ -200,7 +200,7 @@ struct TransmitFrame {
   /// Publishes the frame: `length` bytes at ``data`` are to be sent.
   ///
   /// It asks for no offload. The kernel copies the part of the packet that is declared as its "header" into a
-  /// buffer of its own. For a packet of at most ``linearBytes`` that part is the whole packet. The kernel's buffer
+  /// buffer of its own. For a packet of at most `linearBytes` that part is the whole packet. The kernel's buffer
   /// then needs no pages of the ring, which the kernel would have to track, or to copy at the next virtual hop.
   @inline(__always)
   func request(length: Int) {

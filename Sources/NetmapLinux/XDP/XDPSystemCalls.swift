@@ -40,7 +40,7 @@ extension XDPCommon {
   /// without a system call. The clock's own resolution is a few milliseconds.
   private static var statisticsInterval: UInt64 { 10_000_000 }
 
-  /// Asks the kernel for `XDP_STATISTICS`, at most once per ``statisticsInterval``.
+  /// Asks the kernel for `XDP_STATISTICS`, at most once per `statisticsInterval`.
   ///
   /// - Parameters:
   ///   - state: Remembers what was counted before, and when.

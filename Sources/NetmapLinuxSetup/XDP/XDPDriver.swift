@@ -52,6 +52,14 @@ final class XDPDriver: InterfaceDriver {
     self.memory = memory
   }
 
+  /// Says that packets arrive with unfinished checksums, if the port receives.
+  var remarks: [String] {
+    guard unsafe pairs.values.contains(where: { unsafe $0.rings[.receive] != nil }) else {
+      return []
+    }
+    return interface.arrivingChecksums.remark(for: interface.name).map { [$0] } ?? []
+  }
+
   func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {
     let region = unsafe placement.region
     let chunkSize = region.layout.buffers.size

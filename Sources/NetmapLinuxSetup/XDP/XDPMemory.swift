@@ -30,7 +30,7 @@ final class XDPMemory: Sendable {
   /// When this object's sockets were closed, by queue, for as long as the kernel may keep their queues.
   private let released = Mutex<[Queue: UInt64]>([:])
   private let lock = Mutex<Void>(())
-  /// Guarded by ``lock``.
+  /// Guarded by `lock`.
   private nonisolated(unsafe) var entries: [Key: [Entry]] = [:]
 
   init() {}

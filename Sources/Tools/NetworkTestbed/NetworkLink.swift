@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 package import NetmapCore
+internal import NetmapLinuxSetup
 
 /// A network interface in the calling thread's network namespace.
 package struct Link: Sendable {
@@ -30,11 +31,7 @@ package struct Link: Sendable {
   /// - Throws: ``NetmapError`` `ETIMEDOUT` after 10 seconds.
   package func waitUntilRunning() throws(NetmapError) {
     for _ in 0..<10_000 {
-      let reply = try NetlinkMessage(RTM_GETLINK, interface: index).exchange(name)
-      // struct nlmsghdr, then struct ifinfomsg: ifi_flags is at 8.
-      let flags =
-        reply.count < 32
-        ? 0 : unsafe reply.withUnsafeBytes { unsafe $0.load(fromByteOffset: 24, as: UInt32.self) }
+      let flags = try LinkDescription(of: index, named: name).flags
       if flags & UInt32(CLINUX_IFF_RUNNING) != 0 { return }
       usleep(1000)
     }
@@ -46,23 +43,13 @@ package struct Link: Sendable {
   /// Number of packets that the interface dropped instead of sending: for a veth, because the
   /// peer's queue was full.
   package func transmitDrops() throws(NetmapError) -> UInt64 {
-    let reply = try NetlinkMessage(RTM_GETLINK, interface: index).exchange(name)
-    // struct nlmsghdr and struct ifinfomsg have 16 bytes each; attributes follow.
-    var offset = 32
-    while offset + 4 <= reply.count {
-      let length = Int(reply[offset]) | Int(reply[offset + 1]) << 8
-      let type = Int(reply[offset + 2]) | Int(reply[offset + 3] & 0x3f) << 8
-      if type == IFLA_STATS64, length >= 4 + 64 {
-        // struct rtnl_link_stats64: tx_dropped is the eighth word.
-        return unsafe reply.withUnsafeBytes {
-          unsafe $0.loadUnaligned(fromByteOffset: offset + 4 + 56, as: UInt64.self)
-        }
-      }
-      guard length >= 4 else { break }
-      offset += (length + 3) & ~3
+    let link = try LinkDescription(of: index, named: name)
+    // struct rtnl_link_stats64: tx_dropped is the eighth word.
+    guard let counters = link.value(of: IFLA_STATS64), counters.count >= 64 else {
+      throw NetmapError(
+        .init(rawValue: ENODATA), "netlink", name, reason: "the kernel reported no counters")
     }
-    throw NetmapError(
-      .init(rawValue: ENODATA), "netlink", name, reason: "the kernel reported no counters")
+    return counters.dropFirst(56).number()
   }
 
   /// Disables IPv6 addresses, and so the packets that IPv6 sends for them.

@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 package import NetmapCore
+internal import NetmapLinuxSetup
 
 /// A veth pair in the calling thread's namespace: each end receives the packets that the other end
 /// sends.

@@ -94,16 +94,9 @@ struct DropTotals {
     case .other: return nil
     }
     guard drops.total > 0 else { return nil }
-    let reasons = DropReason.allCases.filter { drops[$0] > 0 }.map { "\(drops[$0]) \($0.name)" }
-    return "\(drops.total) packets were dropped: \(reasons.joined(separator: ", "))"
+    return "\(drops.total) packets were dropped: \(drops)"
   }
 
-  var transmit: JSONLine { Self.object(transmitDrops) }
-  var receive: JSONLine { Self.object(receiveDrops) }
-
-  private static func object(_ drops: DropCounters) -> JSONLine {
-    var json = JSONLine()
-    for reason in DropReason.allCases { json.add(reason.name, drops[reason]) }
-    return json
-  }
+  var transmit: JSONLine { JSONLine(transmitDrops) }
+  var receive: JSONLine { JSONLine(receiveDrops) }
 }

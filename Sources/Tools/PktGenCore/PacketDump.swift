@@ -29,8 +29,7 @@ enum PacketDump {
       let row = bytes[start..<min(start + 16, bytes.count)]
       let pairs = row.map { TextFormat.hexadecimal($0, 2) + " " }.joined()
       let characters = row.map { (0x20..<0x7f).contains($0) ? Character(UnicodeScalar($0)) : "." }
-      text += TextFormat.padded(start, 5) + ": " + pairs
-      text += String(repeating: " ", count: 48 - pairs.utf8.count) + String(characters) + "\n"
+      text += TextFormat.padded(start, 5) + ": " + pairs.left(48) + String(characters) + "\n"
     }
     return text
   }

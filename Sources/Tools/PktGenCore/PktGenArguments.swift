@@ -7,6 +7,7 @@ package struct CommandLineReader {
   package enum Outcome: Sendable {
     case run(Configuration)
     case help
+    case version
   }
 
   private let log: ToolLog
@@ -21,7 +22,7 @@ package struct CommandLineReader {
   static let shortOptions = "46a:f:F:Nn:i:Il:d:s:D:S:b:c:o:p:T:w:WvR:XC:H:rP:zZAhBM:"
   static let longOptions = [
     "busy-wait": false, "json": false, "total-rate": false, "size-per-packet": false,
-    "embedded": false, "help": false,
+    "embedded": false, "help": false, "version": false,
   ]
 
   /// Reads a whole command line.
@@ -31,7 +32,7 @@ package struct CommandLineReader {
   ///   - program: The program's name. `pkt-gen-b` implies `--busy-wait`.
   ///   - cpuCount: Number of CPUs of the machine.
   ///   - log: Receives notes and warnings.
-  /// - Returns: The configuration to run, or a request for help.
+  /// - Returns: The configuration to run, or a request for help or for the version.
   /// - Throws: ``Refusal`` for a command line that cannot be run.
   package static func read(
     _ arguments: [String], program: String, cpuCount: Int = WorkerThread.cpuCount, log: ToolLog
@@ -42,6 +43,7 @@ package struct CommandLineReader {
     while let item = scanner.next() {
       switch item {
       case .short("h", _), .long("help", _): return .help
+      case .long("version", _): return .version
       case .short(let letter, let value): try reader.take(letter, value ?? "")
       case .long(let name, _): reader.takeLong(name)
       case .operand(let word): reader.note("ignored '\(word)', which is not an option")

@@ -1,3 +1,4 @@
+internal import NetmapCore
 package import ToolSupport
 
 /// The pkt-gen command, from its arguments to its exit status.
@@ -20,6 +21,9 @@ package enum Command {
       switch outcome {
       case .help:
         errors.write(Usage.text)
+        return 0
+      case .version:
+        surroundings.output.line(PackageVersion.line(of: "pkt-gen"))
         return 0
       case .run(let configuration):
         return try Session(configuration, surroundings, stop: stop).run()

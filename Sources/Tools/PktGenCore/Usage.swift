@@ -51,6 +51,7 @@ package enum Usage {
       -B           count CRC, preamble and gap in bit rates
       -v           list the rings of the port
       -h, --help   this text
+      --version    the name and the version of this program
 
     Additions to the traditional options
       --json             also print the results as one JSON object at the end

@@ -1,10 +1,21 @@
+package import NetmapCore
+
 /// One JSON object on one line, with its members in the order of their addition.
 package struct JSONLine {
   private var members: [String] = []
 
   package init() {}
 
+  /// One member for each reason.
+  package init(_ drops: DropCounters) {
+    for reason in DropReason.allCases { add(reason.name, drops[reason]) }
+  }
+
   package mutating func add(_ key: String, _ value: String) { append(key, Self.quoted(value)) }
+
+  package mutating func add(_ key: String, _ values: [String]) {
+    append(key, "[" + values.map(Self.quoted).joined(separator: ",") + "]")
+  }
 
   package mutating func add(_ key: String, _ value: some BinaryInteger) {
     append(key, String(value))

@@ -17,21 +17,28 @@ package enum TextFormat {
 
   /// `%<width>d`: padded with spaces.
   package static func padded(_ value: some BinaryInteger, _ width: Int) -> String {
-    leading(String(value), with: " ", width)
+    String(value).right(width)
   }
 
   /// `%0<width>d`: padded with zeros; for numbers that are not negative.
   package static func zeroPadded(_ value: some BinaryInteger, _ width: Int) -> String {
-    leading(String(value), with: "0", width)
+    String(value).right(width, filler: "0")
   }
 
   /// `%0<width>x`
   package static func hexadecimal(_ value: some BinaryInteger, _ width: Int) -> String {
-    leading(String(value, radix: 16), with: "0", width)
+    String(value, radix: 16).right(width, filler: "0")
+  }
+}
+
+extension String {
+  /// The text with fillers on its left, at least `width` characters.
+  package func right(_ width: Int, filler: Character = " ") -> String {
+    String(repeating: filler, count: max(0, width - count)) + self
   }
 
-  private static func leading(_ text: String, with filler: String, _ width: Int) -> String {
-    text.utf8.count >= width
-      ? text : String(repeating: filler, count: width - text.utf8.count) + text
+  /// The text with spaces on its right, at least `width` characters.
+  package func left(_ width: Int) -> String {
+    self + String(repeating: " ", count: max(0, width - count))
   }
 }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import NetmapCore
 
 /// The `netmap` command: its subcommands, and access to the other tools of the package.
 @main
@@ -21,7 +22,7 @@ struct NetmapCommand: ParsableCommand {
         netmap ports                          open ports and their processes
         netmap pkt-gen -h                     run the tool pkt-gen
       """,
-    version: Version.text,
+    version: PackageVersion.line(of: "netmap"),
     subcommands: [Bench.self, Ports.self, BenchSender.self, BenchPonger.self, ValeSender.self])
 
   static func main() {

@@ -23,7 +23,9 @@ struct Ports: ParsableCommand {
       finding, and exits with status 1 if there is any. It cannot check rings whose packets are moving, \
       and counts these rings. A finding can also mean that a faulty program wrote to the wrong place.
 
-      --json prints one object per port and line: port, memory, processes, backend, and for transmit \
+      Remarks on interfaces, as they were when their ports were opened, follow the table.
+
+      --json prints one object per port and line: port, memory, processes, backend, remarks, and for transmit \
       and receive the number of rings and slots, packets, bytes, drops, and drops by reason; for \
       transmit also broadcasts, and the copies made of them. Over all ports of one switch, packets sent \
       minus broadcasts plus copies equals packets received plus drops of both directions. With \
@@ -129,8 +131,11 @@ struct Ports: ParsableCommand {
     table = table.map { row in columns.map { row[$0] } }
     let widths = table[0].indices.map { column in table.map { $0[column].count }.max() ?? 0 }
     for row in table {
-      let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
+      let cells = zip(row, widths).map { $0.left($1) }
       print(cells.joined(separator: "  ").trimmingTrailingSpaces())
+    }
+    for port in ports {
+      for remark in port.remarks { print("\(port.name), when it was opened: \(remark)") }
     }
   }
 
@@ -157,6 +162,7 @@ struct Ports: ParsableCommand {
     line.add("memory", Int(port.memoryID))
     line.add("processes", port.processes.map(String.init).joined(separator: " "))
     line.add("backend", port.backend)
+    line.add("remarks", port.remarks)
     let geometry = port.geometry
     for (name, rings, slots, traffic, rate) in [
       ("transmit", geometry.transmitRings, geometry.transmitSlots, port.transmit, rates.transmit),
@@ -173,9 +179,7 @@ struct Ports: ParsableCommand {
         part.add("broadcasts", traffic.broadcasts)
         part.add("copies", traffic.copies)
       }
-      var reasons = JSONLine()
-      for reason in DropReason.allCases { reasons.add(reason.name, traffic.reasons[reason]) }
-      part.add("reasons", reasons)
+      part.add("reasons", JSONLine(traffic.reasons))
       line.add(name, part)
     }
     return line.text

@@ -25,15 +25,3 @@ extension Double {
     return "\(sign)\(scaled / scale).\(zeros)\(fraction)"
   }
 }
-
-extension String {
-  /// The text padded with spaces on its left to `width` characters.
-  func right(_ width: Int) -> String {
-    String(repeating: " ", count: max(0, width - count)) + self
-  }
-
-  /// The text padded with spaces on its right to `width` characters.
-  func left(_ width: Int) -> String {
-    self + String(repeating: " ", count: max(0, width - count))
-  }
-}

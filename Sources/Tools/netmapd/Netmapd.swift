@@ -28,7 +28,7 @@ struct Netmapd: ParsableCommand {
         netmapd --idle-exit 60                    exit after a minute without an open port
         NETMAP_SOCKET=/tmp/x.sock netmapd         a separate set of ports
       """,
-    version: "netmapd 0.1.0")
+    version: PackageVersion.line(of: "netmapd"))
 
   @Flag(help: "Stay in this terminal, and log to it.")
   var foreground = false

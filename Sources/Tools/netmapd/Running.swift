@@ -51,13 +51,30 @@ extension Netmapd {
         "--log-level", logLevel,
       ] + admissionOptions
     let own = if let log { log } else { try DaemonLog(path: "\(address.path).log") }
+    let process: Int32
     do throws(NetmapError) {
-      try DaemonProgram.spawn(
+      process = try DaemonProgram.spawn(
         "/proc/self/exe", options, listener: listening, log: own, waits: false)
     } catch {
       // The parent process removes an inherited socket.
       if log != nil { unsafe unlink(address.path) }
       throw error
+    }
+    try waitForListeners(of: process, log: "\(address.path).log")
+  }
+
+  /// Waits until the daemon listens on all sockets: the caller may start clients of any of them next.
+  ///
+  /// - Throws: ``NetmapError`` when the daemon has ended instead.
+  private func waitForListeners(of process: Int32, log: String) throws(NetmapError) {
+    for (address, _) in try additionalAddresses() {
+      while try address.connect() == nil {
+        guard waitpid(process, nil, WNOHANG) == 0 else {
+          throw NetmapError(
+            .inputOutput, "listen", address.path, reason: "netmapd has ended", remedy: "see \(log)")
+        }
+        usleep(10_000)
+      }
     }
   }
 

@@ -79,21 +79,15 @@ extension Runner {
       for statistic in report.statistics { line.add(statistic.name, statistic.value) }
       return output.line(line.text)
     }
-    row("module", report.choice.name)
-    row("active", report.active)
+    row("module:", report.choice.name)
+    row("active:", report.active)
     if !report.choice.configuration.isEmpty {
       row(
-        "config",
+        "config:",
         report.choice.configuration.split(whereSeparator: \.isNewline).joined(separator: "; "))
     }
-    if !fallback.isEmpty { row("fallback", fallback) }
-    if report.process != 0 { row("process", "\(report.process)") }
-    for statistic in report.statistics { row(statistic.name, "\(statistic.value)") }
-  }
-
-  /// Prints a label, and a value in column 13 or after a longer label.
-  private func row(_ label: String, _ value: String) {
-    let text = label + ":"
-    output.line(text + String(repeating: " ", count: max(1, 12 - text.utf8.count)) + value)
+    if !fallback.isEmpty { row("fallback:", fallback) }
+    if report.process != 0 { row("process:", report.process) }
+    for statistic in report.statistics { row("\(statistic.name):", statistic.value) }
   }
 }

@@ -58,6 +58,7 @@ struct Runner {
       let name = waits ? String(text.dropLast(option.count)) : text
       let entry = try switches.attach(
         try PortName(name), memoryID: try memoryID(), withHostRings: withHost, backpressure: waits)
+      for remark in entry.remarks { errors.line("note: \(remark)") }
       show(entry, ["port_index": entry.portIndex])
     case .detach(let name):
       let entry = try switches.detach(try PortName(name))
@@ -159,8 +160,8 @@ struct Runner {
     row("mem_id:", Int(port.memoryID))
   }
 
-  /// Prints a label, and a number in column 13.
-  private func row(_ label: String, _ value: Int) {
-    output.line(label + String(repeating: " ", count: max(1, 12 - label.utf8.count)) + "\(value)")
+  /// Prints a label, and a value in column 13 or after a longer label.
+  func row(_ label: String, _ value: some CustomStringConvertible) {
+    output.line("\(label) ".left(12) + "\(value)")
   }
 }

@@ -39,6 +39,7 @@ enum CommandLineReader {
   enum Outcome: Hashable {
     case action(Action, Options)
     case help
+    case version
     case wrong(String)
   }
 
@@ -47,7 +48,8 @@ enum CommandLineReader {
     var scanner = OptionScanner(
       arguments, short: "d:a:h:g:l:n:r:C:p:P:m:v",
       long: [
-        "help": false, "json": false, "counters": false, "module": true, "set-module": true,
+        "help": false, "version": false, "json": false, "counters": false, "module": true,
+        "set-module": true,
         "remove-module": true, "config": true, "config-file": true, "fallback": true,
       ])
     var action: Action?
@@ -62,6 +64,7 @@ enum CommandLineReader {
         default: action = self.action(letter, value) ?? action
         }
       case .long("help", _): return .help
+      case .long("version", _): return .version
       case .long("json", _): options.isJSON = true
       case .long("counters", _): options.showsCounters = true
       case .long("config", let value?): options.moduleConfiguration = value
@@ -137,6 +140,7 @@ enum Usage {
                     and drops by reason
       --json        one JSON object per line
       --help        this text
+      --version     the name and the version of this program
 
     """
 }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import NetmapCore
 internal import ToolSupport
 
 /// Manages VALE switches; see vale-ctl(8).
@@ -10,6 +11,8 @@ enum ValeCtl {
     switch CommandLineReader.read(Array(CommandLine.arguments.dropFirst())) {
     case .help:
       output.write(Usage.text)
+    case .version:
+      output.line(PackageVersion.line(of: "vale-ctl"))
     case .wrong(let message):
       errors.line(message)
       errors.write(Usage.text)

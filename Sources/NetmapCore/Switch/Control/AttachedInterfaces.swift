@@ -178,6 +178,7 @@ extension EngineState {
       answer.geometry = geometry
       answer.portIndex = port.place?.index ?? 0
       answer.switchIndex = switches[parts.vale]?.number ?? 0
+      answer.remarks = bound.backend?.remarks ?? []
       return InterfaceOnSwitch(name: name, interface: bound, port: port, answer: answer)
     } catch {
       release(bound.id, keepsViews: false)

@@ -59,6 +59,8 @@ package struct SwitchAnswer: Hashable, Sendable {
   package var module: SwitchModuleReport?
   /// `nr_hdr_len`.
   package var headerLength = 0
+  /// Remarks on the interface that was attached, as in ``BackendDescription/remarks``.
+  package var remarks: [String] = []
 
   package init() {}
 }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import NetmapCore
 internal import ToolSupport
 
 /// The machine and build that a result depends on, printed with every result.
@@ -37,7 +38,7 @@ struct Machine {
     line.add("cpu", cpuModel)
     line.add("cpus", cpus.count)
     line.add("build", build)
-    line.add("version", Version.text)
+    line.add("version", PackageVersion.text)
   }
 
   /// The numbers of a list such as `0-2,5`.

@@ -1,3 +1,5 @@
+internal import ToolSupport
+
 /// Estimates of the time that measurements take, including their setup and teardown.
 extension Measurement {
   /// Seconds of measuring under --quick: long enough for distinguishable results, and short enough to run all

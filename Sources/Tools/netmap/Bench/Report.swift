@@ -1,4 +1,5 @@
 internal import Glibc
+internal import NetmapCore
 internal import ToolSupport
 
 /// Writes each result to standard output as soon as it is known.
@@ -67,7 +68,7 @@ struct Report {
       ? "DEBUG BUILD: these figures are meaningless; build with 'swift build -c release'\n"
       : ""
     return """
-      netmap bench \(Version.text): \(machine.description)
+      netmap bench \(PackageVersion.text): \(machine.description)
       \(warning)
       \("case".left(nameWidth)) bytes batch  payload       Mpps  ns/packet syscalls/packet  offered delivered
       """

@@ -1,17 +1,17 @@
 internal import CLinux
 internal import Glibc
-internal import NetmapCore
+package import NetmapCore
 
 /// A request to rtnetlink(7): a header, followed by attributes, which can be nested.
-struct NetlinkMessage {
-  private(set) var bytes: [UInt8] = []
+package struct NetlinkMessage {
+  private var bytes: [UInt8] = []
 
   /// - Parameters:
   ///   - type: `RTM_NEWLINK`, ...
   ///   - flags: Flags in addition to `NLM_F_REQUEST` and `NLM_F_ACK`.
   ///   - interface: The interface's index, or 0 for a new interface.
   ///   - interfaceFlags: The flags to set, such as `IFF_UP`; others stay unchanged.
-  init(
+  package init(
     _ type: Int, flags: Int32 = 0, interface: UInt32 = 0, interfaceFlags: UInt32 = 0
   ) {
     var header = nlmsghdr()
@@ -21,13 +21,13 @@ struct NetlinkMessage {
     appendInterface(interface, flags: interfaceFlags)
   }
 
-  mutating func append<T: BitwiseCopyable>(_ value: T) {
+  private mutating func append<T: BitwiseCopyable>(_ value: T) {
     unsafe withUnsafeBytes(of: value) { unsafe bytes.append(contentsOf: $0) }
     align()
   }
 
   /// Adds a `struct ifinfomsg`.
-  mutating func appendInterface(_ index: UInt32 = 0, flags: UInt32 = 0) {
+  package mutating func appendInterface(_ index: UInt32 = 0, flags: UInt32 = 0) {
     var information = ifinfomsg()
     information.ifi_index = Int32(bitPattern: index)
     information.ifi_flags = flags
@@ -36,7 +36,7 @@ struct NetlinkMessage {
   }
 
   /// Adds an attribute that contains the attributes that `fill` adds.
-  mutating func nest(_ type: Int, _ fill: (inout NetlinkMessage) -> Void) {
+  package mutating func nest(_ type: Int, _ fill: (inout NetlinkMessage) -> Void) {
     let start = bytes.count
     append(UInt32(0))
     fill(&self)
@@ -44,12 +44,12 @@ struct NetlinkMessage {
     set(UInt32(length) | UInt32(type) << 16, at: start)
   }
 
-  mutating func attribute<T: BitwiseCopyable>(_ type: Int, _ value: T) {
+  package mutating func attribute<T: BitwiseCopyable>(_ type: Int, _ value: T) {
     append(UInt32(4 + MemoryLayout<T>.size) | UInt32(type) << 16)
     append(value)
   }
 
-  mutating func attribute(_ type: Int, _ text: String) {
+  package mutating func attribute(_ type: Int, _ text: String) {
     append(UInt32(4 + text.utf8.count + 1) | UInt32(type) << 16)
     bytes += Array(text.utf8) + [0]
     align()
@@ -70,7 +70,7 @@ struct NetlinkMessage {
   /// - Parameter subject: The interface, for error messages.
   /// - Returns: The kernel's messages before its acknowledgement; empty for most requests.
   /// - Throws: ``NetmapError`` with the kernel's `errno`.
-  consuming func exchange(_ subject: String) throws(NetmapError) -> [UInt8] {
+  package consuming func exchange(_ subject: String) throws(NetmapError) -> [UInt8] {
     set(UInt32(bytes.count), at: 0)
     let socket = Glibc.socket(
       AF_NETLINK, CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue), NETLINK_ROUTE)
