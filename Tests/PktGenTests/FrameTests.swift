@@ -110,7 +110,7 @@ struct FrameTests {
     let record: [UInt8] = [UInt8](repeating: 0, count: 8) + [20, 0, 0, 0, 20, 0, 0, 0]
     let cases: [([UInt8], String)] = [
       ([], "not a capture"), ([UInt8](repeating: 7, count: 64), "not a capture"),
-      (header, "no packet"), (header + record, "ends within it"),
+      (header, "no packet"), (header + record, "ends within the packet"),
       (header + [UInt8](repeating: 0, count: 16), "outside"),
       (header + [UInt8](repeating: 0xff, count: 16), "outside"),
     ]

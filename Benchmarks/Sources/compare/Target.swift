@@ -66,7 +66,7 @@ struct Target {
       arguments: ["--case", "vale-2t", "--batch", "256", "--frame-bytes", "1514"],
       reference: .run(["--case", "memcpy", "--frame-bytes", "1514"]), limit: 0.5),
     Target(
-      name: "vale-unread", what: "one thread sends to a port that nobody reads, Mpps",
+      name: "vale-unread", what: "one thread sends to a port without a reader, Mpps",
       arguments: ["--case", "vale-unread", "--batch", "256", "--frame-bytes", "60"],
       reference: .absolute, limit: 30),
   ]

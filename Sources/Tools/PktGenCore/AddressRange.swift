@@ -49,7 +49,7 @@ package struct AddressRange: Hashable, Sendable {
       high = try Self.parse(halves[1], family, group: low.group, port: low.port)
       guard high.group == low.group else {
         throw .usage(
-          "'\(text)' varies group \(low.group) at one end and \(high.group) at the other")
+          "'\(text)' has group \(low.group) at one end and group \(high.group) at the other")
       }
     }
     self.family = family

@@ -23,16 +23,16 @@ package enum PacketFile {
     }
     let record = read(file, 16)
     guard record.count == 16 else {
-      throw Refusal("failed to read packet from \(path): there is no packet in it")
+      throw Refusal("failed to read packet from \(path): the file contains no packet")
     }
     let length = Int(word(record, at: 8, isBig))
     guard (1...lengthMax).contains(length) else {
       throw Refusal(
-        "failed to read packet from \(path): its length \(length) is outside 1...\(lengthMax)")
+        "failed to read packet from \(path): length \(length) is outside 1...\(lengthMax)")
     }
     let packet = read(file, length)
     guard packet.count == length else {
-      throw Refusal("failed to read packet from \(path): the file ends within it")
+      throw Refusal("failed to read packet from \(path): the file ends within the packet")
     }
     return packet
   }

@@ -44,7 +44,7 @@ package struct CommandLineReader {
       case .short("h", _), .long("help", _): return .help
       case .short(let letter, let value): try reader.take(letter, value ?? "")
       case .long(let name, _): reader.takeLong(name)
-      case .operand(let word): reader.note("ignored '\(word)', which is no option")
+      case .operand(let word): reader.note("ignored '\(word)', which is not an option")
       case .invalid(let what): throw .usage("bad option \(what)")
       }
     }

@@ -28,7 +28,7 @@ struct Opening {
     case .null: break
     case .tap(let name):
       throw Refusal(
-        "cannot open tap \(name): TAP devices are not opened directly; "
+        "cannot open tap \(name): pkt-gen does not open TAP devices directly; "
           + "create it with ip-tuntap(8) and use -i netmap:\(name)")
     case .pcap(let name):
       throw Refusal(
@@ -66,8 +66,8 @@ struct Opening {
     }
     if configuration.options.contains(.indirect) && !configuration.interface.isSwitchPort {
       throw Refusal(
-        "indirect buffers (-I) are for ports of VALE switches; "
-          + "\(configuration.interface.text) is none")
+        "indirect buffers (-I) are for ports of VALE switches only; "
+          + "\(configuration.interface.text) is not such a port")
     }
     let link = try bind(thread: 0)
     if let backend = link.port.backend { log("\(link.port.name): \(backend)") }
@@ -93,7 +93,7 @@ struct Opening {
     } catch {
       log(
         "Unable to set virtio-net header length \(wanted): \(error.reason); "
-          + "packets on \(port.name) begin with an empty one all the same",
+          + "packets on \(port.name) still begin with an empty header",
         function: "set_vnet_hdr_len")
     }
   }

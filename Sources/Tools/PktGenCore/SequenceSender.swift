@@ -31,7 +31,7 @@ struct SequenceSender {
     }
     let port = worker.port
     guard let layout = template.layout else {
-      throw TrafficFailure("txseq makes its own frames; -P cannot be used with it")
+      throw TrafficFailure("txseq builds its own frames; -P cannot be used with txseq")
     }
     guard template.length <= port.bufferSize else {
       throw TrafficFailure(

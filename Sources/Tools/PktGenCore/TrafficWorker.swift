@@ -97,7 +97,8 @@ struct Worker {
       return error
     }
     return TrafficFailure(
-      "poll error on \(port.name) ring 0-\(count - 1): indexes were out of place, it was reset")
+      "poll error on \(port.name) ring 0-\(count - 1): indexes were out of range; netmap reset the ring"
+    )
   }
 
   /// Sends queued packets, and waits until no packet is pending on any ring or a stop is requested.

@@ -5,13 +5,13 @@ package enum Usage {
 
     Sends and receives packets through a netmap port.
 
-    What to do
+    Port and function
       -i PORT      netmap:NAME, valeSWITCH:PORT, NAME{PIPE, NAME}PIPE, or null; a name without
-                   prefix is taken as netmap:NAME
+                   prefix means netmap:NAME
       -f FUNCTION  rx (default), tx, ping, pong, txseq, rxseq
-      -n COUNT     packets to send or receive, requests of ping; 0: no limit (default)
+      -n COUNT     packets to send or receive, or ping requests; 0: no limit (default)
       -b BURST     packets in a batch (default 512; 1 for ping and pong)
-      -R RATE      packets per second and thread; 0: as fast as it goes (default)
+      -R RATE      packets per second for each thread; 0: as fast as possible (default)
       -W           rx, rxseq: end after a second without traffic
       -w SECONDS   wait for the link after opening (default 2 where a link may go down, else 0)
 
@@ -25,22 +25,22 @@ package enum Usage {
       -z, -Z       random source or destination addresses and ports
       -S, -D MAC   Ethernet addresses (default: that of the interface, and broadcast)
       -P FILE      send the first packet of a pcap file
-      -H LENGTH    virtio-net header of a switch port's packets: 10 or 12 bytes
+      -H LENGTH    virtio-net header of the packets of a switch port: 10 or 12 bytes
                    (default 0: ask the port)
-      -F COUNT     slots of a packet, 1...63
-      -M SIZE      bytes in a slot, at most
+      -F COUNT     slots per packet, 1...63
+      -M SIZE      maximum number of bytes in a slot
       -I           indirect buffers (VALE ports only)
-      -r           send whatever the buffers contain
+      -r           send buffers with their present contents
       -o BITS      1 prefetch, 2 access, 4 copy, 8 memcpy, 32 indirect, 64 dump, 256 rubbish,
                    512 random source, 1024 random destination, 2048 statistics,
-                   4096 let headers follow random sizes
+                   4096 update headers for random sizes
 
     Threads and rings
       -p THREADS   one ring each (default 1, for all rings)
       -c CPUS      CPUs to use; 0: all (default 1)
-      -a CPU       where the first thread runs; the others follow
+      -a CPU       CPU of the first thread; the other threads use the CPUs after it
       -C TXSLOTS[,RXSLOTS[,TXRINGS[,RXRINGS]]]
-                   rings and slots of ports that are made by opening them
+                   rings and slots of ports that the open creates
 
     Output
       -T MS        time between reports (default 1000)
@@ -48,15 +48,15 @@ package enum Usage {
       -N           plain numbers, without K, M, G
       -A           mean and deviation of the last 15 reports
       -B           count CRC, preamble and gap in bit rates
-      -v           more about the port
+      -v           list the rings of the port
       -h, --help   this text
 
     Additions to the traditional options
-      --json             print the results as one JSON object at the end, too
-      --embedded         ports of this process alone, not of all (see netmapd(8))
-      --busy-wait        never sleep; also when called as pkt-gen-b
+      --json             also print the results as one JSON object at the end
+      --embedded         ports of this process alone, not those shared through netmapd(8)
+      --busy-wait        never sleep; the default when called as pkt-gen-b
       --total-rate       -R is the rate of all threads together
-      --size-per-packet  draw random sizes for every packet, not for every batch
+      --size-per-packet  choose a random size for every packet, not for every batch
 
     Examples
       pkt-gen -i netmap:eth1 -f rx

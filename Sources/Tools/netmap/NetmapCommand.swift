@@ -11,14 +11,14 @@ struct NetmapCommand: ParsableCommand {
       netmap TOOL [arguments]
       """,
     discussion: """
-      TOOL is any other tool of the package, such as pkt-gen. Installed tools live in \
-      libexec/netmap, out of the way of programs that have the same names; in a build folder they \
-      lie beside netmap.
+      TOOL is any other tool of the package, such as pkt-gen. Installed tools are in libexec/netmap, so \
+      that they do not collide with other programs of the same names; in a build folder they are next \
+      to netmap.
 
       EXAMPLES
-        netmap bench --quick                  every measurement, in under 30 s
+        netmap bench --quick                  all measurements, in less than 30 s
         netmap bench --case pipe-2t --json    two threads over a pipe, as JSON
-        netmap ports                          who has which port open
+        netmap ports                          open ports and their processes
         netmap pkt-gen -h                     run the tool pkt-gen
       """,
     version: Version.text,

@@ -11,21 +11,19 @@ struct Ports: ParsableCommand {
     commandName: "ports",
     abstract: "List the ports that processes have open through netmapd.",
     discussion: """
-      Packets and drops are those since the port was made. Ports that a program opened in its own \
-      process (--embedded) are not listed. For a network interface, backend says what carries its \
-      packets, and in which mode; interfaces of one name in several network namespaces are several \
-      ports.
+      Packets and drops are counted from the creation of the port. Ports on an engine of one process \
+      (--embedded) are not listed. For a network interface, backend names the driver of its rings and \
+      the mode. Interfaces of one name in several network namespaces are several ports.
 
-      --check looks at the memory that ports share instead: that every packet buffer is in one place, \
-      locks are free or held by the living, and indexes are in order. It prints a line for each thing \
-      that is wrong, and its exit status is 1 then. Ports whose packets move just now cannot be judged; \
-      they are counted. A program that is itself broken, and wrote where it should not, shows here too.
+      --check checks the memory that ports share instead: every packet buffer must be in one place, \
+      locks must be free or held by live processes, and indexes must be in order. It prints one line per \
+      finding, and exits with status 1 if there is any. It cannot check rings whose packets are moving, \
+      and counts these rings. A finding can also mean that a faulty program wrote to the wrong place.
 
-      --json prints one object a line and port: port, memory, processes, backend, and for transmit \
+      --json prints one object per port and line: port, memory, processes, backend, and for transmit \
       and receive the number of rings and slots, packets, bytes, drops, and drops by reason; for \
-      transmit also broadcasts, and the copies that were made of them. What ports of one switch have sent \
-      is what they have received and what was dropped: over all of them, packets sent minus broadcasts plus \
-      copies is packets received plus drops of both directions.
+      transmit also broadcasts, and the copies made of them. Over all ports of one switch, packets sent \
+      minus broadcasts plus copies equals packets received plus drops of both directions.
 
       EXAMPLES
         netmap ports
@@ -37,10 +35,10 @@ struct Ports: ParsableCommand {
   @Flag(help: "Print one JSON object for each port.")
   var json = false
 
-  @Option(help: ArgumentHelp("Print again after so many seconds.", valueName: "seconds"))
+  @Option(help: ArgumentHelp("Print again every this many seconds.", valueName: "seconds"))
   var watch: Double?
 
-  @Flag(help: "Check the memory that ports share; exit status 1 when something is wrong.")
+  @Flag(help: "Check the memory that ports share; exit status 1 if there are findings.")
   var check = false
 
   func validate() throws {
@@ -48,7 +46,7 @@ struct Ports: ParsableCommand {
       throw ValidationError("--check excludes --json and --watch")
     }
     if let watch, !(0.01...86_400).contains(watch) {
-      throw ValidationError("--watch is a number of seconds, 0.01 to 86400")
+      throw ValidationError("--watch must be a number of seconds, 0.01 to 86400")
     }
   }
 
@@ -89,12 +87,13 @@ struct Ports: ParsableCommand {
     let report = check.report
     report.findings.forEach { print($0) }
     let moving =
-      report.moving.isEmpty ? "" : "; \(report.moving.count) rings were in motion and not judged"
+      report.moving.isEmpty
+      ? "" : "; \(report.moving.count) rings were moving packets and could not be checked"
     print(
       "\(report.ports) ports, \(report.regions) memory regions, \(report.buffers) buffers in use, "
         // This tool is one of the clients.
         + "\(check.clients - 1) processes: "
-        + (report.findings.isEmpty ? "nothing is wrong" : "\(report.findings.count) findings")
+        + (report.findings.isEmpty ? "no findings" : "\(report.findings.count) findings")
         + moving)
     if !report.findings.isEmpty { throw ExitCode.failure }
   }

@@ -36,7 +36,7 @@ enum Tool {
   /// Exit status: 64 for a tool that does not exist, 126 for a tool that cannot be run.
   static func replaceProcess(with name: String, arguments: [String]) -> Never {
     guard isName(name) else {
-      fail("'\(name)' is not the name of a tool: letters, digits and '-' only", usage)
+      fail("'\(name)' is not the name of a tool: names have letters, digits and '-' only", usage)
     }
     let paths = candidates(for: name, beside: executableFolder())
     for path in paths {

@@ -7,39 +7,40 @@ struct Bench: ParsableCommand {
     commandName: "bench",
     abstract: "Measure how fast packets move through rings on this machine.",
     discussion: """
-      Without --case everything is measured.
+      Without --case, runs all cases.
 
       CASES
       \(Measurement.Case.overview)
 
-      The cases on interfaces (xdp-..., packet-..., vale-nic) are measured on veth pairs in a network namespace \
-      that goes with the measurement. They need the rights to make one and to load BPF programs: \
-      run as root. Without them they are printed as not measured; that is a failure only when --case \
-      asks for them. copy and generic are the modes of AF_XDP; packet is TPACKET_V3. What is received \
-      is made in the kernel (BPF_PROG_TEST_RUN, live frames), as fast as one CPU can make and deliver \
-      it; what is passed on is sent through AF_XDP. 'offered' and 'delivered' say how much of it there \
-      was, and which part came through.
+      The cases on interfaces (xdp-..., packet-..., vale-nic) use veth pairs in a private network \
+      namespace, which ends with the measurement. They need the rights to make a namespace and to load \
+      BPF programs: run as root. Without these rights the cases are printed as not measured, which is a \
+      failure only if --case selects them. copy and generic are modes of AF_XDP; packet is TPACKET_V3. \
+      For the receiving cases the kernel generates the packets (BPF_PROG_TEST_RUN, live frames), as fast \
+      as one CPU can generate and deliver them. For the forwarding cases a sender sends them through \
+      AF_XDP. 'offered' is the rate of these packets, and 'delivered' the part that arrived.
 
       PAYLOADS OF PIPES
         untouched  only the length in each slot is written and read
         touched    the sender writes every frame, the receiver sums up its bytes
 
-      A batch is how many packets each sync moves at most. Frames of pipes have \(testFrameBytes) bytes. \
-      For null, 'packets' are syncs; for wakeup they are round trips, and a wake-up is half a round \
-      trip, in nanoseconds. Ratio is the median of the pipe's wake-ups over that of eventfd and poll. \
-      For pingpong and vale-latency, 'packets' are round trips, and system calls those of one of the two processes.
+      A batch is the maximum number of packets per sync. Frames of pipes have \(testFrameBytes) bytes. \
+      For null, 'packets' counts syncs. For wakeup it counts round trips; a wake-up is half a round \
+      trip, in nanoseconds, and ratio is the median of the pipe's wake-ups divided by that of eventfd \
+      and poll. For pingpong and vale-latency, 'packets' counts round trips, and the system calls are \
+      those of one process.
 
-      The cases on a switch (vale-...) count what arrives; what the receiver has no room for is \
-      dropped by the switch and does not count.
+      The cases on a switch (vale-...) count received packets, except vale-unread. The switch drops \
+      packets that the receiver has no room for; they do not count.
 
-      --json prints one object a line: case, backend (pipe, null, vale, memory, xdp, packet), mode (copy, generic, \
-      tpacket-v3; where there is none embedded or host: whose engine it is), frameBytes, batch, \
+      --json prints one object per line: case, backend (pipe, null, vale, memory, xdp, packet), mode \
+      (copy, generic, tpacket-v3; for other cases the engine: embedded or host), frameBytes, batch, \
       direction (tx, rx, forward, both), measured, mpps, nsPerPacket, syscallsPerPacket, packets, \
-      seconds; for pipes payload; for pingpong and vale-latency p50, p99, p999 and max of the round trips, \
-      nanoseconds; for wakeup p50, p99, baselineP50, baselineP99 and ratio; for forward \
-      and rx offeredMpps and deliveredRatio; for rx offered, received, lostInLink, lostInPort and \
-      lostElsewhere, packets of the whole run; when measured is false, reason in place of figures; \
-      and schema, kernel, cpu, cpus, build, version.
+      seconds; for pipes payload; for pingpong and vale-latency p50, p99, p999 and max of the round \
+      trips, nanoseconds; for wakeup p50, p99, baselineP50, baselineP99 and ratio; for vale-module \
+      baselineNsPerPacket and ratio; for forward and rx offeredMpps and deliveredRatio; for rx offered, \
+      received, lostInLink, lostInPort and lostElsewhere, packets of the whole run; when measured is \
+      false, reason instead of figures; and schema, kernel, cpu, cpus, build, version.
 
       EXAMPLES
         netmap bench --quick
@@ -50,27 +51,28 @@ struct Bench: ParsableCommand {
       """)
 
   @Option(
-    name: .customLong("case"), help: ArgumentHelp("What to measure; repeatable.", valueName: "case")
+    name: .customLong("case"),
+    help: ArgumentHelp("The case to measure; repeatable.", valueName: "case")
   )
   var cases: [Measurement.Case] = []
 
   @Option(
     name: .customLong("batch"),
     help:
-      "Packets for each sync, 1...1023; repeatable. (default: pipes 1, 32, 256; switches 1, 256)")
+      "Packets per sync, 1...1023; repeatable. (default: pipes 1, 32, 256; switches 1, 256)")
   var batches: [Int] = []
 
   @Option(
     name: .customLong("frame-bytes"),
     help: ArgumentHelp(
-      "Bytes of a frame on interfaces and switches, 60...1514; repeatable. (default: 60, 1514)",
+      "Bytes in a frame on interfaces and switches, 60...1514; repeatable. (default: 60, 1514)",
       valueName: "bytes"))
   var frameSizes: [Int] = []
 
   @Option(name: .customLong("payload"), help: "untouched or touched; repeatable. (default: both)")
   var payloads: [Measurement.PayloadKind] = []
 
-  @Option(help: ArgumentHelp("Seconds for each measurement. (default: 1)", valueName: "s"))
+  @Option(help: ArgumentHelp("Seconds per measurement. (default: 1)", valueName: "s"))
   var seconds: Double?
 
   @Option(
@@ -83,13 +85,13 @@ struct Bench: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Measure this program on interfaces in place of netmap; see netmap(1).", valueName: "path"))
+      "Measure this program on interfaces instead of netmap; see netmap(1).", valueName: "path"))
   var program: String?
 
-  @Flag(help: "Everything in about 20 s, by short measurements.")
+  @Flag(help: "Run all cases in about 20 s, with short measurements.")
   var quick = false
 
-  @Flag(help: "Print what would be measured and how long it takes, and measure nothing.")
+  @Flag(help: "Print the measurements and their duration, and measure nothing.")
   var plan = false
 
   @Option(
@@ -104,26 +106,27 @@ struct Bench: ParsableCommand {
 
   func validate() throws {
     for batch in batches where !(1...1023).contains(batch) {
-      throw ValidationError("--batch \(batch) is outside 1...1023, the slots of a ring")
+      throw ValidationError("--batch \(batch) is outside 1...1023, the usable slots of a ring")
     }
     for size in frameSizes where !(60...1514).contains(size) {
-      throw ValidationError("--frame-bytes \(size) is outside 60...1514, the frames of Ethernet")
+      throw ValidationError(
+        "--frame-bytes \(size) is outside 60...1514, the sizes of Ethernet frames")
     }
     if let seconds, !(0.01...3600).contains(seconds) {
       throw ValidationError("--seconds \(seconds.fixed(3)) is outside 0.01...3600")
     }
-    if packets == 0 { throw ValidationError("--packets 0 would measure nothing") }
+    if packets == 0 { throw ValidationError("--packets 0 measures nothing") }
     if packets != nil && seconds != nil {
       throw ValidationError("--packets and --seconds exclude each other")
     }
     if quick && (packets != nil || seconds != nil) {
-      throw ValidationError("--quick sets the time itself: leave --packets and --seconds out")
+      throw ValidationError("--quick sets the time itself: omit --packets and --seconds")
     }
     if plan && packets != nil {
-      throw ValidationError("--plan: how long --packets take is not known before")
+      throw ValidationError("--plan cannot predict the duration of --packets")
     }
     if verify && !payloads.isEmpty {
-      throw ValidationError("--verify has a payload of its own: leave --payload out")
+      throw ValidationError("--verify has its own payload: omit --payload")
     }
     if verify && cases.contains(where: { !$0.isPipe }) {
       throw ValidationError("--verify is for pipes only")
@@ -132,7 +135,7 @@ struct Bench: ParsableCommand {
       throw ValidationError("--packets: \(name.rawValue) is measured by time; see --seconds")
     }
     if program != nil, let name = cases.first(where: { !$0.takesProgram }) {
-      throw ValidationError("--program: \(name.rawValue) is not measured with other programs")
+      throw ValidationError("--program cannot measure \(name.rawValue)")
     }
     _ = try pinnedCPUs(Machine())
   }
@@ -145,7 +148,7 @@ struct Bench: ParsableCommand {
     if plan { return printPlan(measurements) }
     let machine = Machine()
     if Machine.isDebugBuild {
-      printError("netmap: this is a debug build: its figures say nothing about speed")
+      printError("netmap: this is a debug build: its figures are meaningless")
     }
     let chosen = try pinnedCPUs(machine)
     var report = Report(machine: machine, isJSON: json)

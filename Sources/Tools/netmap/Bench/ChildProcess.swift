@@ -64,7 +64,7 @@ final class ChildProcess {
       var descriptor = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
       let ready = unsafe poll(&descriptor, 1, seconds * 1000)
       if ready == -1 && errno == EINTR { continue }
-      guard ready == 1 else { throw BenchError("\(path) says nothing for \(seconds) s") }
+      guard ready == 1 else { throw BenchError("\(path) printed nothing for \(seconds) s") }
       var part = [UInt8](repeating: 0, count: 4096)
       let count = unsafe read(output, &part, part.count)
       guard count > 0 else { throw BenchError("\(path) has ended; see what it printed") }

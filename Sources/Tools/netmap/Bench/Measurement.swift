@@ -41,33 +41,35 @@ struct Measurement: Hashable {
       case .pipeOneThread: "a pipe, both ends driven by one thread"
       case .pipeTwoThreads: "a pipe between two threads on two CPUs"
       case .pipeTwoProcesses: "a pipe between two processes on two CPUs, through netmapd"
-      case .isolatedPipe: "the same with an isolated sender, whose packets netmapd's worker copies"
-      case .null: "a sync of a null port: what a sync itself costs"
-      case .wakeup: "a pipe between sleeping threads; next to it, eventfd + poll"
-      case .memoryCopy: "copies between buffers of 2 KiB, which a switch cannot do without"
+      case .isolatedPipe: "pipe-2p with an isolated sender, whose packets netmapd's worker copies"
+      case .null: "syncs of a null port: the cost of a sync itself"
+      case .wakeup: "a pipe between sleeping threads, compared with eventfd + poll"
+      case .memoryCopy: "copies between buffers of 2 KiB, which a switch cannot avoid"
       case .valeOneThread: "a switch, sender and receiver on one thread"
       case .valeTwoThreads: "a switch between two threads on two CPUs"
       case .valeTwoProcesses: "a switch between two processes on two CPUs, through netmapd"
       case .valeFull: "vale-2t with 252 ports on the switch"
-      case .valeBroadcast: "one sender to eight ports that one thread reads; copies are counted"
+      case .valeBroadcast: "one sender to eight ports that one thread reads; counts copies"
       case .valeManyToOne: "three senders to one receiver, on two CPUs"
-      case .valeUnread: "one thread sends to a port that nobody reads; what it sends is counted"
+      case .valeUnread: "one thread sends to a port without a reader; counts sent packets"
       case .valeJumbo: "packets of 64 KiB in 32 slots, between two threads"
       case .valeModule:
-        "vale-1t by a learning module; next to it, in turns, the built-in learning bridge"
-      case .valeModuleEach: "the same, by one that wants to see every packet"
+        "vale-1t with a learning module, in turns with the built-in learning bridge"
+      case .valeModuleEach: "vale-module with a module that sees every packet"
       case .valeInterface:
-        "xdp-copy-tx, sent to a port of a switch that the veth is on; what arrives is counted"
-      case .valeLatencySpin: "round trips through a switch, of two processes that look all the time"
-      case .valeLatencySleep: "the same of two processes that sleep until a packet comes"
-      case .pingPongSpin: "round trips between two processes that look all the time"
-      case .pingPongSleep: "round trips between two processes that sleep until a packet comes"
+        "xdp-copy-tx through a switch that the veth is attached to; counts arriving packets"
+      case .valeLatencySpin: "round trips through a switch between two processes that spin"
+      case .valeLatencySleep:
+        "round trips through a switch between two processes that sleep until a packet arrives"
+      case .pingPongSpin: "round trips through a pipe between two processes that spin"
+      case .pingPongSleep:
+        "round trips through a pipe between two processes that sleep until a packet arrives"
       case .xdpCopyTransmit, .xdpGenericTransmit, .packetTransmit:
-        "send to a veth whose other end counts and drops"
+        "send to a veth whose other end counts and drops packets"
       case .xdpCopyReceive, .xdpGenericReceive, .packetReceive:
-        "receive what the kernel makes and delivers on another CPU"
+        "receive packets that the kernel generates and delivers on another CPU"
       case .xdpCopyForward, .xdpGenericForward, .packetForward:
-        "pass on from one veth to another what a third one sends"
+        "forward from one veth pair to another"
       }
     }
 

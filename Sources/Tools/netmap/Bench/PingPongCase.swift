@@ -42,7 +42,7 @@ func measurePingPong(
     sleeps ? "sleep" : "spin",
   ])
   guard try child.readLine(within: 30) == "ready" else {
-    throw BenchError("the other process could not open its port")
+    throw BenchError("the answering process could not open its port")
   }
   let pinger = try PinnedThread(on: cpus.0) { () throws(BenchError) -> BenchResult in
     var player = try PingPongEnd(names.0, station: 0, sleeps: sleeps)
@@ -87,7 +87,7 @@ private struct PingPongEnd: ~Copyable {
       try send()
       while try !receive(within: .seconds(1)) {
         guard monotonicNanoseconds() - now < Self.patience else {
-          throw BenchError("the other process does not answer")
+          throw BenchError("the answering process does not answer")
         }
       }
       let end = monotonicNanoseconds()
@@ -96,7 +96,7 @@ private struct PingPongEnd: ~Copyable {
       trips += 1
     }
     guard trips > 0 else {
-      throw BenchError("no round trip was completed; see --seconds", isTooShort: true)
+      throw BenchError("no round trip completed; see --seconds", isTooShort: true)
     }
     var result = BenchResult(
       measurement: measurement, packets: trips, seconds: Double(now - start) / 1e9,

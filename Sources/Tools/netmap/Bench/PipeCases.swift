@@ -174,7 +174,8 @@ struct EndReport: Sendable {
   /// - Throws: ``BenchError`` when packets are missing or out of order.
   func check(expecting extent: Extent) throws(BenchError) {
     if let firstMismatch {
-      throw BenchError("packet \(firstMismatch) was not the one expected: lost or out of order")
+      throw BenchError(
+        "packet \(firstMismatch) was not the expected one: a packet was lost or out of order")
     }
     if case .packets(let count) = extent, progress.packets != count {
       throw BenchError("\(count) packets were sent, but \(progress.packets) arrived")

@@ -64,7 +64,7 @@ struct Report {
   private var header: String {
     let warning =
       Machine.isDebugBuild
-      ? "DEBUG BUILD: these figures say nothing about speed; build with 'swift build -c release'\n"
+      ? "DEBUG BUILD: these figures are meaningless; build with 'swift build -c release'\n"
       : ""
     return """
       netmap bench \(Version.text): \(machine.description)

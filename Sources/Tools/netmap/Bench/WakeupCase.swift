@@ -41,7 +41,7 @@ func measureWakeup(
     systemCalls += first.systemCalls
   }
   guard trips > 0 else {
-    throw BenchError("no round trip was completed; see --seconds", isTooShort: true)
+    throw BenchError("no round trip completed; see --seconds", isTooShort: true)
   }
   var result = BenchResult(
     measurement: measurement, packets: trips, seconds: seconds, systemCalls: systemCalls)

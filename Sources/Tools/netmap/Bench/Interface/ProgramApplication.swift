@@ -35,7 +35,9 @@ struct ProgramApplication: MeasuredApplication {
     let line = try child.readLine(within: 30)
     if line == "ready" { return }
     let prefix = "unavailable: "
-    guard line.hasPrefix(prefix) else { throw BenchError("\(path): '\(line)' instead of 'ready'") }
+    guard line.hasPrefix(prefix) else {
+      throw BenchError("\(path) printed '\(line)' instead of 'ready'")
+    }
     throw BenchError("\(path): \(line.dropFirst(prefix.count))", isUnavailable: true)
   }
 
@@ -68,7 +70,7 @@ struct ProgramApplication: MeasuredApplication {
     let line = try child.readLine(within: 5)
     let words = line.split(separator: " ")
     guard words.count == 3, let packets = UInt64(words[0]) else {
-      throw BenchError("\(path): '\(line)' instead of three counters")
+      throw BenchError("\(path) printed '\(line)' instead of three counters")
     }
     return Answer(
       time: monotonicNanoseconds(), packets: packets, systemCalls: UInt64(words[1]),

@@ -111,7 +111,7 @@ private func result(
   }
   guard let end = last.offered, let start = first.offered else { return result }
   guard end > start else {
-    throw BenchError("no packet was offered in that time; see --seconds", isTooShort: true)
+    throw BenchError("no packet was offered in the measured time; see --seconds", isTooShort: true)
   }
   let offeredMpps = Double(end - start) / seconds / 1e6
   var delivery = Delivery(
