@@ -33,14 +33,40 @@ struct Bench: ParsableCommand {
       The cases on a switch (vale-...) count received packets, except vale-unread. The switch drops \
       packets that the receiver has no room for; they do not count.
 
+      REPEATED RUNS
+      --repeat runs all measurements once, then all of them again, so that a slow change of the \
+      machine affects them alike. It prints the median, minimum and maximum of each number, and its \
+      spread: the interquartile range in percent of the median. Disturbed runs count like other runs.
+
+      DISTURBED RUNS
+      A run is marked with * if, during the run, the hypervisor took \
+      \(RunConditions.Limits.stolenPercent.fixed(0)) % of the time of the measuring CPUs, other \
+      processes used \(RunConditions.Limits.otherPercent.fixed(0)) % of the time of all CPUs, or the \
+      kernel preempted the measuring threads \
+      \(RunConditions.Limits.preemptionsPerSecond.fixed(0)) times per second. The last condition does \
+      not apply to interfaces, isolated-2p and vale-many, in which the measured work itself preempts \
+      these threads. A run is also marked if a cache-line round trip between the measuring CPUs takes \
+      \(RunConditions.Limits.cacheLineFactor.fixed(1)) times as long as before the first run, or the \
+      first one as long as this one. The bench measures this round trip for 20 ms before each run; \
+      rates between two threads follow it.
+
+      OUTPUT
       --json prints one object per line: case, backend (pipe, null, vale, memory, xdp, packet), mode \
       (copy, generic, tpacket-v3; for other cases the engine: embedded or host), frameBytes, batch, \
       direction (tx, rx, forward, both), measured, mpps, nsPerPacket, syscallsPerPacket, packets, \
       seconds; for pipes payload; for pingpong and vale-latency p50, p99, p999 and max of the round \
       trips, nanoseconds; for wakeup p50, p99, baselineP50, baselineP99 and ratio; for vale-module \
       baselineNsPerPacket and ratio; for forward and rx offeredMpps and deliveredRatio; for rx offered, \
-      received, lostInLink, lostInPort and lostElsewhere, packets of the whole run; when measured is \
-      false, reason instead of figures; and schema, kernel, cpu, cpus, build, version.
+      received, lostInLink, lostInPort and lostElsewhere, packets of the whole run; loadAverage before \
+      the run, stealPercent, otherCPUPercent, involuntarySwitches and cacheLineNs; time, the start of \
+      the first run in UTC; runs, disturbedRuns, disturbed (true if any run was disturbed) and \
+      disturbance, the reason. With several runs these numbers are medians, and statistics has the \
+      median, min, max and spreadPercent of each. When measured is false, reason instead of figures. \
+      Always schema, kernel, cpu, cpus, build, version.
+
+      --csv writes a header, and one line per run and number: \
+      \(CSVOutput.columns.joined(separator: ", ")). metric is the number's key in JSON objects. With '-' \
+      the command prints no table.
 
       EXAMPLES
         netmap bench --quick
@@ -48,6 +74,7 @@ struct Bench: ParsableCommand {
         netmap bench --case pipe-2t --batch 256 --packets 1000000000 --verify
         netmap bench --case xdp-copy-tx --case packet-tx --frame-bytes 60 --batch 64
         netmap bench --case xdp-copy-forward --json
+        netmap bench --case pipe-2p --case vale-2p --repeat 9 --csv runs.csv
       """)
 
   @Option(
@@ -84,11 +111,23 @@ struct Bench: ParsableCommand {
   var verify = false
 
   @Option(
+    name: .customLong("repeat"),
+    help: ArgumentHelp(
+      "Run every measurement this many times, in turns, and print medians.", valueName: "count"))
+  var repetitions = 1
+
+  @Option(
+    help: ArgumentHelp(
+      "Write every number of every run to this file as CSV; '-' for standard output.",
+      valueName: "file"))
+  var csv: String?
+
+  @Option(
     help: ArgumentHelp(
       "Measure this program on interfaces instead of netmap; see netmap(1).", valueName: "path"))
   var program: String?
 
-  @Flag(help: "Run all cases in about 20 s, with short measurements.")
+  @Flag(help: "Run all cases in about 25 s, with short measurements.")
   var quick = false
 
   @Flag(help: "Print the measurements and their duration, and measure nothing.")
@@ -122,6 +161,12 @@ struct Bench: ParsableCommand {
     if quick && (packets != nil || seconds != nil) {
       throw ValidationError("--quick sets the time itself: omit --packets and --seconds")
     }
+    if !(1...10_000).contains(repetitions) {
+      throw ValidationError("--repeat \(repetitions) is outside 1...10000")
+    }
+    if csv == "-" && json {
+      throw ValidationError("--csv - and --json exclude each other: both write to standard output")
+    }
     if plan && packets != nil {
       throw ValidationError("--plan cannot predict the duration of --packets")
     }
@@ -151,27 +196,18 @@ struct Bench: ParsableCommand {
       printError("netmap: this is a debug build: its figures are meaningless")
     }
     let chosen = try pinnedCPUs(machine)
-    var report = Report(machine: machine, isJSON: json)
-    let measurements = measurements
-    for (index, measurement) in measurements.enumerated() {
-      report.announce(measurement, index + 1, of: measurements.count)
-      do throws(BenchError) {
-        report.add(try measurePatiently(measurement, chosen))
-      } catch {
-        if error.isUnavailable {
-          report.notMeasured(measurement, error.description)
-          if cases.isEmpty { continue }
-        } else {
-          report.clearProgress()
-          printError("netmap: \(measurement.name.rawValue): \(error)")
-        }
-        throw ExitCode.failure
-      }
+    var session: BenchSession
+    do throws(BenchError) {
+      session = try BenchSession(self, machine, cpus: chosen)
+    } catch {
+      printError("netmap: \(error)")
+      throw ExitCode.failure
     }
+    try session.run()
   }
 
   /// Measures; under --quick, measures again for a second if nothing happened in the short time.
-  private func measurePatiently(
+  func measurePatiently(
     _ measurement: Measurement, _ cpus: (Int, Int)
   ) throws(BenchError) -> BenchResult {
     do throws(BenchError) {
@@ -197,58 +233,6 @@ struct Bench: ParsableCommand {
     }
     return try measureRings(
       measurement, packets.map { .packets($0) } ?? .seconds(time), cpus)
-  }
-
-  /// The measurements that the options select, each once, in the order of the cases.
-  private var measurements: [Measurement] {
-    let kinds: [Measurement.PayloadKind] =
-      verify ? [.verified] : payloads.isEmpty ? [.untouched, .touched] : payloads
-    let lengths = frameSizes.isEmpty ? [testFrameBytes, 1514] : frameSizes
-    var plan: [Measurement] = []
-    for name in Measurement.Case.allCases where cases.isEmpty || cases.contains(name) {
-      if verify && !name.isPipe || packets != nil && name.isTimed { continue }
-      if program != nil && !name.takesProgram { continue }
-      let usual = Self.usualBatches(name)
-      let sizes = batches.isEmpty || !name.hasBatches ? usual : batches
-      let isShort = quick && name == .valeInterface && frameSizes.isEmpty
-      let frames =
-        name == .valeJumbo
-        ? [65_536] : name.hasLengths && !isShort ? lengths : [testFrameBytes]
-      for length in frames {
-        for kind in name.isPipe ? kinds : [.untouched] {
-          // Long frames show little about syncs of few packets.
-          let isAbridged = quick && cases.isEmpty && length > testFrameBytes
-          for size in isAbridged ? sizes.suffix(1) : sizes {
-            let measurement = Measurement(
-              name: name, batch: size, payload: kind, frameBytes: length)
-            if !plan.contains(measurement) { plan.append(measurement) }
-          }
-        }
-      }
-    }
-    return plan
-  }
-
-  private static func usualBatches(_ name: Measurement.Case) -> [Int] {
-    if name.isPipe { return [1, 32, 256] }
-    if name == .valeJumbo { return [8] }
-    if name.vale != nil { return [1, 256] }
-    return [name.traffic == nil ? 1 : 256]
-  }
-
-  private func pinnedCPUs(_ machine: Machine) throws -> (Int, Int) {
-    guard let cpus else {
-      let first = machine.cpus.first ?? 0
-      return (first, machine.cpus.dropFirst().first ?? first)
-    }
-    let parts = cpus.split(separator: ",", omittingEmptySubsequences: false)
-    guard parts.count == 2, let first = Int(parts[0]), let second = Int(parts[1]) else {
-      throw ValidationError("--cpus \(cpus) is not two numbers such as 0,1")
-    }
-    for cpu in [first, second] where !machine.cpus.contains(cpu) {
-      throw ValidationError("--cpus: this process may not use CPU \(cpu)")
-    }
-    return (first, second)
   }
 }
 

@@ -186,49 +186,24 @@ struct BenchResult {
   var nanosecondsPerPacket: Double { seconds * 1e9 / Double(packets) }
   var millionsPerSecond: Double { Double(packets) / seconds / 1e6 }
   var systemCallsPerPacket: Double { systemCalls.map { Double($0) / Double(packets) } ?? .nan }
-
-  /// The result as one JSON object; `netmap bench --help` describes the keys.
-  func json(on machine: Machine) -> String {
-    var line = JSONLine()
-    measurement.describe(in: &line)
-    line.add("measured", true)
-    line.add("mpps", millionsPerSecond)
-    line.add("nsPerPacket", nanosecondsPerPacket)
-    line.add("syscallsPerPacket", systemCallsPerPacket)
-    delivery?.describe(in: &line)
-    line.add("packets", packets)
-    line.add("seconds", seconds)
-    if let wakeup {
-      line.add("p50", wakeup.pipe.p50)
-      line.add("p99", wakeup.pipe.p99)
-      line.add("baselineP50", wakeup.eventfd.p50)
-      line.add("baselineP99", wakeup.eventfd.p99)
-      line.add("ratio", wakeup.ratio)
-    }
-    if let vale {
-      line.add("baselineNsPerPacket", vale.nanosecondsPerPacket)
-      line.add("ratio", vale.ratio)
-    }
-    if let roundTrips {
-      line.add("p50", roundTrips.p50)
-      line.add("p99", roundTrips.p99)
-      line.add("p999", roundTrips.p999)
-      line.add("max", roundTrips.max)
-    }
-    machine.describe(in: &line)
-    return line.text
-  }
 }
 
 extension Measurement {
+  /// The mode of the backend, or the engine of the ports.
+  var mode: String {
+    name.traffic?.backend.mode ?? (name.isBetweenProcesses ? "host" : "embedded")
+  }
+
+  /// Bytes of a frame; 0 when the case moves none.
+  var reportedFrameBytes: Int { name == .null ? 0 : frameBytes }
+
   /// Adds the description of the measurement to a JSON object.
   func describe(in line: inout JSONLine) {
     line.add("schema", 1)
     line.add("case", name.rawValue)
     line.add("backend", name.backendName)
-    line.add(
-      "mode", name.traffic?.backend.mode ?? (name.isBetweenProcesses ? "host" : "embedded"))
-    line.add("frameBytes", name == .null ? 0 : frameBytes)
+    line.add("mode", mode)
+    line.add("frameBytes", reportedFrameBytes)
     line.add("batch", batch)
     line.add("direction", name.direction)
     if name.isPipe { line.add("payload", payload.rawValue) }

@@ -1,5 +1,3 @@
-internal import ToolSupport
-
 /// The traffic of a measurement on interfaces: the backend, and the direction of the packets.
 struct Traffic: Hashable {
   enum Backend: Hashable {
@@ -63,14 +61,19 @@ struct Delivery {
     }
   }
 
-  func describe(in line: inout JSONLine) {
-    line.add("offeredMpps", offeredMpps)
-    line.add("deliveredRatio", ratio)
-    guard let losses else { return }
-    line.add("offered", losses.offered)
-    line.add("received", losses.received)
-    line.add("lostInLink", losses.link)
-    if let port = losses.port { line.add("lostInPort", port) }
-    line.add("lostElsewhere", Int(losses.elsewhere))
+  var numbers: [BenchNumber] {
+    var numbers = [
+      BenchNumber("offeredMpps", offeredMpps, "Mpps"),
+      BenchNumber("deliveredRatio", ratio, "ratio"),
+    ]
+    guard let losses else { return numbers }
+    numbers += [
+      BenchNumber("offered", whole: losses.offered, "packets"),
+      BenchNumber("received", whole: losses.received, "packets"),
+      BenchNumber("lostInLink", whole: losses.link, "packets"),
+    ]
+    if let port = losses.port { numbers.append(BenchNumber("lostInPort", whole: port, "packets")) }
+    numbers.append(BenchNumber("lostElsewhere", whole: losses.elsewhere, "packets"))
+    return numbers
   }
 }
