@@ -9,7 +9,8 @@ struct BenchTests {
   static let commonKeys = [
     "schema", "case", "backend", "mode", "frameBytes", "batch", "direction", "mpps", "nsPerPacket",
     "measured", "syscallsPerPacket", "packets", "seconds",
-    "kernel", "cpu", "cpus", "build", "version",
+    "loadAverage", "stealPercent", "otherCPUPercent", "involuntarySwitches", "cacheLineNs", "time",
+    "runs", "disturbedRuns", "disturbed", "kernel", "cpu", "cpus", "build", "version",
   ]
 
   static let valeCases = [
@@ -163,7 +164,7 @@ struct BenchTests {
       ["--verify", "--payload", "touched"], ["--verify", "--case", "null"], ["--nonsense"],
       ["--frame-bytes", "59"], ["--frame-bytes", "1515"],
       ["--packets", "1", "--case", "packet-tx"], ["--program", "/bin/true", "--case", "null"],
-      ["--verify", "--case", "xdp-copy-rx"],
+      ["--verify", "--case", "xdp-copy-rx"], ["--repeat", "0"], ["--csv", "-", "--json"],
     ])
   func badArguments(arguments: [String]) throws {
     let outcome = try Command.netmap.run(["bench"] + arguments)

@@ -45,10 +45,10 @@ struct Bench: ParsableCommand {
       kernel preempted the measuring threads \
       \(RunConditions.Limits.preemptionsPerSecond.fixed(0)) times per second. The last condition does \
       not apply to interfaces, isolated-2p and vale-many, in which the measured work itself preempts \
-      these threads. A run is also marked if a cache-line round trip between the measuring CPUs takes \
-      \(RunConditions.Limits.cacheLineFactor.fixed(1)) times as long as before the first run, or the \
-      first one as long as this one. The bench measures this round trip for 20 ms before each run; \
-      rates between two threads follow it.
+      these threads. Before each run the bench measures for 20 ms how long a cache line takes from one \
+      measuring CPU to the other and back, because rates between two threads follow this time. A run is \
+      also marked if this time and that of the first run differ by a factor of \
+      \(RunConditions.Limits.cacheLineFactor.fixed(1)) or more.
 
       OUTPUT
       --json prints one object per line: case, backend (pipe, null, vale, memory, xdp, packet), mode \
