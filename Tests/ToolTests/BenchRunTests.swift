@@ -141,6 +141,27 @@ struct BenchRunTests {
     #expect(!judges(.xdpCopyReceive) && !judges(.valeManyToOne) && !judges(.isolatedPipe))
   }
 
+  @Test("finds the interfaces with default routes")
+  func defaultRoutes() {
+    let ipv4 = """
+      Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+      eth0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0
+      eth1\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+      eth2\t00000000\t00000000\t0001\t0\t0\t0\t000000E0\t0\t0\t0
+
+      """
+    let zeros = String(repeating: "0", count: 32)
+    let counters = "00000400 00000001 00000000 00000003"
+    let ipv6 = """
+      \(zeros) 00 \(zeros) 00 fe80\(zeros.dropFirst(4)) \(counters)     eth3
+      fe80\(zeros.dropFirst(4)) 40 \(zeros) 00 \(zeros) \(counters)     eth4
+      \(zeros) 00 \(zeros) 00 \(zeros) ffffffff 00000001 00000000 00200200       lo
+
+      """
+    #expect(DefaultRoutes.interfaces(ipv4: ipv4, ipv6: ipv6) == ["eth0", "eth3"])
+    #expect(DefaultRoutes.interfaces(ipv4: "", ipv6: "").isEmpty)
+  }
+
   /// A run of half a million packets.
   private func run(_ number: Int, seconds: Double, cacheLine: Double) -> BenchRun {
     var conditions = RunConditions(seconds: seconds)
@@ -157,7 +178,7 @@ struct BenchRunTests {
   @Test("a CSV line has the parameters, the number, the run and whether it was disturbed")
   func csvLines() {
     let lines = CSVOutput.lines(of: run(3, seconds: 0.5, cacheLine: 200))
-    let parameters = "pipe-2t,pipe,embedded,both,60,32,touched"
+    let parameters = "pipe-2t,pipe,embedded,both,60,32,touched,"
     let end = "3,2026-11-29T13:20:05.123Z,true"
     #expect(lines.contains("\(parameters),mpps,Mpps,1.0,\(end)"))
     #expect(lines.contains("\(parameters),packets,packets,500000,\(end)"))

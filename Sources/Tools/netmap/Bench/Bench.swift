@@ -20,6 +20,18 @@ struct Bench: ParsableCommand {
       as one CPU can generate and deliver them. For the forwarding cases a sender sends them through \
       AF_XDP. 'offered' is the rate of these packets, and 'delivered' the part that arrived.
 
+      INTERFACES OF THE MACHINE
+      --interface measures a network interface of this machine instead of a veth pair. It needs --case, \
+      and measures sending (...-tx) and receiving (...-rx), on ring pair 0 of the interface. A sending \
+      case sends UDP packets from 10.0.0.1 to 10.0.0.2 (Ethernet 02:00:00:00:00:01 to \
+      02:00:00:00:00:02) as fast as it can, and counts the packets that the kernel accepted. A receiving \
+      case counts the packets that arrive from outside: start a sender on the other end of the link \
+      before it, such as pkt-gen. For an interface with several queues, direct the packets to queue 0, \
+      for example with 'ethtool -L NAME combined 1'.
+      While such a case runs, the host may not receive the packets of the interface, and a driver may \
+      reset the link. So the command refuses an interface with a default route, unless --force is given. \
+      Do not measure an interface that carries your remote login.
+
       PAYLOADS OF PIPES
         untouched  only the length in each slot is written and read
         touched    the sender writes every frame, the receiver sums up its bytes
@@ -52,9 +64,10 @@ struct Bench: ParsableCommand {
 
       OUTPUT
       --json prints one object per line: case, backend (pipe, null, vale, memory, xdp, packet), mode \
-      (copy, generic, tpacket-v3; for other cases the engine: embedded or host), frameBytes, batch, \
+      (copy, generic, zerocopy, tpacket-v3; for other cases the engine: embedded or host), frameBytes, batch, \
       direction (tx, rx, forward, both), measured, mpps, nsPerPacket, syscallsPerPacket, packets, \
-      seconds; for pipes payload; for pingpong and vale-latency p50, p99, p999 and max of the round \
+      seconds; for pipes payload; with --interface the interface, lostInPort (packets of the whole run) \
+      and, for rx, meanFrameBytes (frameBytes is 0 then); for pingpong and vale-latency p50, p99, p999 and max of the round \
       trips, nanoseconds; for wakeup p50, p99, baselineP50, baselineP99 and ratio; for vale-module \
       baselineNsPerPacket and ratio; for forward and rx offeredMpps and deliveredRatio; for rx offered, \
       received, lostInLink, lostInPort and lostElsewhere, packets of the whole run; loadAverage before \
@@ -75,6 +88,7 @@ struct Bench: ParsableCommand {
         netmap bench --case xdp-copy-tx --case packet-tx --frame-bytes 60 --batch 64
         netmap bench --case xdp-copy-forward --json
         netmap bench --case pipe-2p --case vale-2p --repeat 9 --csv runs.csv
+        netmap bench --case xdp-zerocopy-rx --interface eth1 --seconds 10
       """)
 
   @Option(
@@ -126,6 +140,15 @@ struct Bench: ParsableCommand {
     help: ArgumentHelp(
       "Measure this program on interfaces instead of netmap; see netmap(1).", valueName: "path"))
   var program: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Measure this interface of the machine; the host may lose its packets meanwhile.",
+      valueName: "name"))
+  var interface: String?
+
+  @Flag(help: "Measure an --interface although it has a default route.")
+  var force = false
 
   @Flag(help: "Run all cases in about 25 s, with short measurements.")
   var quick = false
@@ -182,6 +205,7 @@ struct Bench: ParsableCommand {
     if program != nil, let name = cases.first(where: { !$0.takesProgram }) {
       throw ValidationError("--program cannot measure \(name.rawValue)")
     }
+    try checkInterface()
     _ = try pinnedCPUs(Machine())
   }
 
@@ -196,6 +220,7 @@ struct Bench: ParsableCommand {
       printError("netmap: this is a debug build: its figures are meaningless")
     }
     let chosen = try pinnedCPUs(machine)
+    warnOfInterface()
     var session: BenchSession
     do throws(BenchError) {
       session = try BenchSession(self, machine, cpus: chosen)

@@ -11,19 +11,21 @@ extension Bench {
     for name in Measurement.Case.allCases where cases.isEmpty || cases.contains(name) {
       if verify && !name.isPipe || packets != nil && name.isTimed { continue }
       if program != nil && !name.takesProgram { continue }
+      if interface == nil && name.needsInterface { continue }
       let usual = Self.usualBatches(name)
       let sizes = batches.isEmpty || !name.hasBatches ? usual : batches
       let isShort = quick && name == .valeInterface && frameSizes.isEmpty
-      let frames =
+      let isPassive = interface != nil && name.traffic?.direction == .receive
+      let frames: [Int] =
         name == .valeJumbo
-        ? [65_536] : name.hasLengths && !isShort ? lengths : [testFrameBytes]
+        ? [65_536] : isPassive ? [0] : name.hasLengths && !isShort ? lengths : [testFrameBytes]
       for length in frames {
         for kind in name.isPipe ? kinds : [.untouched] {
           // Long frames show little about syncs of few packets.
           let isAbridged = quick && cases.isEmpty && length > testFrameBytes
           for size in isAbridged ? sizes.suffix(1) : sizes {
             let measurement = Measurement(
-              name: name, batch: size, payload: kind, frameBytes: length)
+              name: name, batch: size, payload: kind, frameBytes: length, interface: interface)
             if !plan.contains(measurement) { plan.append(measurement) }
           }
         }

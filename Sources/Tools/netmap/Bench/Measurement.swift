@@ -35,6 +35,8 @@ struct Measurement: Hashable {
     case packetTransmit = "packet-tx"
     case packetReceive = "packet-rx"
     case packetForward = "packet-forward"
+    case xdpZeroCopyTransmit = "xdp-zerocopy-tx"
+    case xdpZeroCopyReceive = "xdp-zerocopy-rx"
 
     var summary: String {
       switch self {
@@ -70,6 +72,8 @@ struct Measurement: Hashable {
         "receive packets that the kernel generates and delivers on another CPU"
       case .xdpCopyForward, .xdpGenericForward, .packetForward:
         "forward from one veth pair to another"
+      case .xdpZeroCopyTransmit: "send in zero-copy mode; needs --interface"
+      case .xdpZeroCopyReceive: "receive in zero-copy mode; needs --interface"
       }
     }
 
@@ -86,12 +90,20 @@ struct Measurement: Hashable {
       case .packetTransmit: Traffic(.packet, .transmit)
       case .packetReceive: Traffic(.packet, .receive)
       case .packetForward: Traffic(.packet, .forward)
+      case .xdpZeroCopyTransmit: Traffic(.xdpZeroCopy, .transmit)
+      case .xdpZeroCopyReceive: Traffic(.xdpZeroCopy, .receive)
       default: nil
       }
     }
 
     /// Whether the case can measure another program in place of this package.
     var takesProgram: Bool { traffic?.isSwitched == false }
+
+    /// Whether the case can measure an interface of the machine.
+    var takesInterface: Bool { takesProgram && traffic?.direction != .forward }
+
+    /// Whether the case can measure only an interface of the machine: veth has no zero-copy mode.
+    var needsInterface: Bool { traffic?.backend == .xdpZeroCopy }
 
     /// All cases, one per line, for help texts.
     static var overview: String {
@@ -161,8 +173,10 @@ struct Measurement: Hashable {
   /// Packets per sync.
   let batch: Int
   let payload: PayloadKind
-  /// Bytes of a frame.
+  /// Bytes of a frame; 0 when a sender outside of the measurement decides.
   var frameBytes = testFrameBytes
+  /// The interface of the machine to measure; nil for veth pairs, and for the cases without interfaces.
+  var interface: String?
 }
 
 /// The result of a measurement.
@@ -182,6 +196,8 @@ struct BenchResult {
   var roundTrips: RoundTripTimes?
   /// Set by the cases on interfaces that are offered packets (receive and forward).
   var delivery: Delivery?
+  /// Set by the cases on an interface of the machine.
+  var machineInterface: MachineInterfaceCounts?
 
   var nanosecondsPerPacket: Double { seconds * 1e9 / Double(packets) }
   var millionsPerSecond: Double { Double(packets) / seconds / 1e6 }
@@ -194,7 +210,7 @@ extension Measurement {
     name.traffic?.backend.mode ?? (name.isBetweenProcesses ? "host" : "embedded")
   }
 
-  /// Bytes of a frame; 0 when the case moves none.
+  /// Bytes of a frame; 0 when the case moves none, or does not know their length.
   var reportedFrameBytes: Int { name == .null ? 0 : frameBytes }
 
   /// Adds the description of the measurement to a JSON object.
@@ -207,6 +223,7 @@ extension Measurement {
     line.add("batch", batch)
     line.add("direction", name.direction)
     if name.isPipe { line.add("payload", payload.rawValue) }
+    if let interface { line.add("interface", interface) }
   }
 }
 

@@ -39,7 +39,7 @@ extension Bench {
       let name = measurement.name
       print(
         name.rawValue.left(Measurement.Case.nameWidth),
-        (name == .null ? "-" : String(measurement.frameBytes)).right(5),
+        (measurement.reportedFrameBytes == 0 ? "-" : String(measurement.frameBytes)).right(5),
         (name.hasBatches ? String(measurement.batch) : "-").right(5),
         (name.isPipe ? measurement.payload.rawValue : "-").left(9), "\(time.fixed(2)) s")
     }

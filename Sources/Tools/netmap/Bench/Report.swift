@@ -8,6 +8,8 @@ struct Report {
   let repetitions: Int
   /// The first probe of the cache line between the measuring CPUs, for the header.
   var cacheLine: (cpus: (Int, Int), nanoseconds: Double)?
+  /// The interface of the machine that the cases use; nil for veth pairs.
+  var interface: String?
   private var hasHeader = false
   private let showsProgress = isatty(STDERR_FILENO) != 0
 
@@ -53,6 +55,9 @@ struct Report {
     if let vale = result.vale { print(note(vale)) }
     if let times = result.roundTrips { print(note(times)) }
     if let losses = result.delivery?.losses { print(note(losses)) }
+    if let counts = result.machineInterface?.numbers, !counts.isEmpty {
+      print("  " + counts.map { "\($0.key) \($0.value.fixed(0))" }.joined(separator: ", "))
+    }
     if isDisturbed { print("  * disturbed: \(series.disturbance)") }
   }
 
@@ -69,7 +74,7 @@ struct Report {
     print(label("minimum") + row(\.minimum))
     print(label("maximum") + row(\.maximum))
     print(label("spread, %") + row(\.spreadPercent, 1))
-    let inColumns = Self.columns.map { $0.key }
+    let inColumns = Self.columnFormats.map { $0.key }
     for summary in summaries where !inColumns.contains(summary.number.key) {
       guard let statistics = summary.statistics else { continue }
       print(
@@ -101,9 +106,10 @@ struct Report {
         "cache-line round trip between CPU \(line.cpus.0) and CPU \(line.cpus.1): "
           + "\(line.nanoseconds.fixed(0)) ns\n"
       } ?? ""
+    let place = interface.map { "interface \($0), ring pair 0\n" } ?? ""
     return """
       netmap bench \(Version.text): \(machine.description)
-      \(distance)\(warning)
+      \(place)\(distance)\(warning)
       \("case".left(nameWidth)) bytes batch  payload       Mpps  ns/packet syscalls/packet  offered delivered
       """
   }
@@ -115,14 +121,14 @@ struct Report {
     let name = measurement.name
     return [
       name.rawValue.left(nameWidth),
-      (name == .null ? "-" : String(measurement.frameBytes)).right(5),
+      (measurement.reportedFrameBytes == 0 ? "-" : String(measurement.frameBytes)).right(5),
       (name.hasBatches ? String(measurement.batch) : "-").right(5),
       " " + (name.isPipe ? measurement.payload.rawValue : "-").left(9),
     ].joined(separator: " ")
   }
 
   /// The numbers that have columns: key, decimals and width.
-  private static let columns = [
+  private static let columnFormats = [
     (key: "mpps", decimals: 3, width: 8), (key: "nsPerPacket", decimals: 2, width: 10),
     (key: "syscallsPerPacket", decimals: 4, width: 15),
     (key: "offeredMpps", decimals: 3, width: 8), (key: "deliveredRatio", decimals: 3, width: 9),
@@ -134,7 +140,7 @@ struct Report {
 
   /// The cells of a row after the measurement, with `-` for numbers that the measurement does not have.
   private func columns(_ values: [String: Double], _ decimals: Int? = nil) -> String {
-    Self.columns.map { column in
+    Self.columnFormats.map { column in
       let text = values[column.key]?.fixed(decimals ?? column.decimals) ?? "-"
       return " " + text.right(column.width)
     }.joined()

@@ -1,7 +1,7 @@
 /// The traffic of a measurement on interfaces: the backend, and the direction of the packets.
 struct Traffic: Hashable {
   enum Backend: Hashable {
-    case xdpCopy, xdpGeneric, packet
+    case xdpCopy, xdpGeneric, xdpZeroCopy, packet
 
     var name: String { self == .packet ? "packet" : "xdp" }
 
@@ -9,6 +9,7 @@ struct Traffic: Hashable {
       switch self {
       case .xdpCopy: "copy"
       case .xdpGeneric: "generic"
+      case .xdpZeroCopy: "zerocopy"
       case .packet: "tpacket-v3"
       }
     }
@@ -35,6 +36,23 @@ struct Traffic: Hashable {
     self.backend = backend
     self.direction = direction
     self.isSwitched = isSwitched
+  }
+}
+
+/// Counters of a measurement on an interface of the machine.
+struct MachineInterfaceCounts {
+  /// Packets that the port lost by its own count, over the whole run; nil when the measured program does not count.
+  var lost: UInt64?
+  /// Mean length of the received packets, bytes; nil when the measurement sends, or the program does not count.
+  var meanFrameBytes: Double?
+
+  var numbers: [BenchNumber] {
+    var numbers: [BenchNumber] = []
+    if let lost { numbers.append(BenchNumber("lostInPort", whole: lost, "packets")) }
+    if let meanFrameBytes {
+      numbers.append(BenchNumber("meanFrameBytes", meanFrameBytes, "bytes"))
+    }
+    return numbers
   }
 }
 

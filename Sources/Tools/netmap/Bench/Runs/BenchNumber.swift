@@ -54,6 +54,7 @@ extension BenchResult {
       BenchNumber("syscallsPerPacket", systemCallsPerPacket, "calls/packet"),
     ]
     numbers += delivery?.numbers ?? []
+    numbers += machineInterface?.numbers ?? []
     numbers += [
       BenchNumber("packets", whole: packets, "packets"), BenchNumber("seconds", seconds, "s"),
     ]

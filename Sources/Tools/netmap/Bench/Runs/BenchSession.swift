@@ -17,6 +17,7 @@ struct BenchSession {
     report =
       bench.csv == "-"
       ? nil : Report(machine: machine, isJSON: bench.json, repetitions: bench.repetitions)
+    report?.interface = bench.interface
   }
 
   /// Runs all measurements as often as the options require.

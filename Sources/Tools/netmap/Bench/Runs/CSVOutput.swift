@@ -22,8 +22,8 @@ enum CSVLine {
 /// A CSV file of runs: a header, then a line per run and number.
 final class CSVOutput {
   static let columns = [
-    "case", "backend", "mode", "direction", "frameBytes", "batch", "payload", "metric", "unit",
-    "value", "run", "time", "disturbed",
+    "case", "backend", "mode", "direction", "frameBytes", "batch", "payload", "interface",
+    "metric", "unit", "value", "run", "time", "disturbed",
   ]
 
   private let path: String
@@ -56,6 +56,7 @@ final class CSVOutput {
       measurement.name.rawValue, measurement.name.backendName, measurement.mode,
       measurement.name.direction, String(measurement.reportedFrameBytes),
       String(measurement.batch), measurement.name.isPipe ? measurement.payload.rawValue : "",
+      measurement.interface ?? "",
     ]
     return run.numbers.map { number in
       CSVLine.text(

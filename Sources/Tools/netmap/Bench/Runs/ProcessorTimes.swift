@@ -36,7 +36,8 @@ struct ProcessorTimes: Equatable {
       let words = line.split(separator: " ")
       guard let name = words.first, name.hasPrefix("cpu"), let ticks = Ticks(words.dropFirst())
       else { continue }
-      if let number = Int(name.dropFirst(3)) { cpus[number] = ticks } else { total = ticks }
+      if name == "cpu" { total = ticks }
+      if let number = Int(name.dropFirst(3)) { cpus[number] = ticks }
     }
     guard let sum = total, !cpus.isEmpty else { return nil }
     all = sum

@@ -1,5 +1,4 @@
 internal import Glibc
-internal import ToolSupport
 
 /// Observes the machine from the beginning of a run to its end.
 struct RunWatch {
