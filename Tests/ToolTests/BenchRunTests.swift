@@ -137,7 +137,7 @@ struct BenchRunTests {
         of: Measurement(name: name, batch: 1, payload: .untouched), on: cpus)
     }
     #expect(judges(.pipeTwoThreads) && judges(.null) && judges(.valeTwoProcesses))
-    #expect(!judges(.pipeTwoThreads, (0, 0)))
+    #expect(!judges(.pipeTwoThreads, (0, 0)) && judges(.valeOneThread, (0, 0)))
     #expect(!judges(.xdpCopyReceive) && !judges(.valeManyToOne) && !judges(.isolatedPipe))
   }
 

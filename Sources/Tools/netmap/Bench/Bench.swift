@@ -58,8 +58,8 @@ struct Bench: ParsableCommand {
       \(RunConditions.Limits.preemptionsPerSecond.fixed(0)) times per second. The last condition does \
       not apply to interfaces, isolated-2p and vale-many, in which the measured work itself preempts \
       these threads. Before each run the bench measures for 20 ms how long a cache line takes from one \
-      measuring CPU to the other and back, because rates between two threads follow this time. A run is \
-      also marked if this time and that of the first run differ by a factor of \
+      measuring CPU to the other and back, because rates between two threads follow this time. A run on \
+      two CPUs is also marked if this time and that before the first run differ by a factor of \
       \(RunConditions.Limits.cacheLineFactor.fixed(1)) or more.
 
       OUTPUT

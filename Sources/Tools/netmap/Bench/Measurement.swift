@@ -135,6 +135,14 @@ struct Measurement: Hashable {
       }
     }
 
+    /// Whether one thread does all of the work.
+    var isOnOneCPU: Bool {
+      switch self {
+      case .pipeOneThread, .null, .memoryCopy: true
+      default: vale?.isOneThread == true
+      }
+    }
+
     /// Whether the batch size applies to the case.
     var hasBatches: Bool { isPipe || traffic != nil || vale != nil }
 

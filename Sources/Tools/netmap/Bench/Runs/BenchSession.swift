@@ -33,17 +33,25 @@ struct BenchSession {
           try measure(&all[index], index + 1, of: count, round)
         } catch {
           // In the last round, the measurements before this one have been printed.
-          for series in isLast ? all[index...] : all[...] { report?.add(series) }
+          for series in isLast ? all[index...] : all[...] { write(series) }
           report?.clearProgress()
           printError("netmap: \(all[index].measurement.name.rawValue): \(error)")
           throw ExitCode.failure
         }
         guard all[index].refusal == nil || bench.cases.isEmpty else {
-          for series in isLast ? all[index...] : all[...] { report?.add(series) }
+          for series in isLast ? all[index...] : all[...] { write(series) }
           throw ExitCode.failure
         }
-        if isLast { report?.add(all[index]) }
+        if isLast { write(all[index]) }
       }
+    }
+  }
+
+  private mutating func write(_ series: RunSeries) {
+    if report != nil {
+      report?.add(series)
+    } else if let refusal = series.refusal {
+      printError("netmap: \(series.measurement.name.rawValue): not measured: \(refusal)")
     }
   }
 

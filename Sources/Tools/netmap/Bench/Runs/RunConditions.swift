@@ -20,7 +20,7 @@ struct RunConditions {
   var judgesPreemptions = true
   /// Round trip of a cache line between the measuring CPUs before the run, nanoseconds; NaN when unknown.
   var cacheLineNanoseconds = Double.nan
-  /// The same before the first run of the bench.
+  /// The same before the first run of the bench; NaN when unknown, or when the case uses one CPU.
   var firstCacheLineNanoseconds = Double.nan
 
   var stolenPercent: Double { stolenSeconds / (seconds * Double(measuringCPUs)) * 100 }
@@ -107,7 +107,7 @@ struct RunConditions {
     switch measurement.name {
     // More threads than CPUs: three senders, or netmapd's worker, which copies the packets.
     case .valeManyToOne, .isolatedPipe: return false
-    default: return cpus.0 != cpus.1
+    default: return measurement.name.isOnOneCPU || cpus.0 != cpus.1
     }
   }
 }

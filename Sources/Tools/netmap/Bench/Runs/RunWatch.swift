@@ -3,7 +3,8 @@ internal import Glibc
 /// Observes the machine from the beginning of a run to its end.
 struct RunWatch {
   private let start: Sample
-  private let cpus: (Int, Int)
+  /// The measuring CPUs.
+  private let cpus: Set<Int>
   private let usesDaemon: Bool
   private var conditions: RunConditions
 
@@ -11,19 +12,20 @@ struct RunWatch {
   ///
   /// - Parameters:
   ///   - measurement: The measurement that is about to run.
-  ///   - cpus: The CPUs of its threads.
+  ///   - cpus: The CPUs of the measuring threads; the first one for a case with one thread.
   ///   - cacheLine: The round trip of a cache line between them, nanoseconds; nil when unknown.
   ///   - first: The same before the first run of the bench.
   init(_ measurement: Measurement, on cpus: (Int, Int), cacheLine: Double?, first: Double?) {
-    self.cpus = cpus
+    self.cpus = measurement.name.isOnOneCPU ? [cpus.0] : [cpus.0, cpus.1]
     usesDaemon = measurement.name.isBetweenProcesses
     conditions = RunConditions(seconds: 0)
     conditions.loadAverage =
       fileText("/proc/loadavg")?.split(separator: " ").first.flatMap { Double($0) } ?? .nan
-    conditions.measuringCPUs = cpus.0 == cpus.1 ? 1 : 2
+    conditions.measuringCPUs = self.cpus.count
     conditions.judgesPreemptions = RunConditions.judgesPreemptions(of: measurement, on: cpus)
     conditions.cacheLineNanoseconds = cacheLine ?? .nan
-    conditions.firstCacheLineNanoseconds = first ?? .nan
+    // The work of one CPU does not depend on the distance to another one.
+    if self.cpus.count == 2 { conditions.firstCacheLineNanoseconds = first ?? .nan }
     _ = PreemptionCount.take()
     start = Sample(usesDaemon)
   }
@@ -40,7 +42,7 @@ struct RunWatch {
     let daemon = max(0, end.daemonSeconds - start.daemonSeconds)
     // The counters are not exact, so the difference can be negative.
     conditions.otherSeconds = max(0, busy - (end.ownSeconds - start.ownSeconds) - daemon)
-    conditions.stolenSeconds = Set([cpus.0, cpus.1]).reduce(0) { sum, cpu in
+    conditions.stolenSeconds = cpus.reduce(0) { sum, cpu in
       sum + Self.seconds((after.cpus[cpu]?.steal ?? 0) - (before.cpus[cpu]?.steal ?? 0))
     }
     return conditions
