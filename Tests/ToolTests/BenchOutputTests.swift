@@ -27,7 +27,7 @@ struct BenchOutputTests {
       #expect(result["disturbed"] as? Bool == (disturbed > 0))
       #expect((result["disturbance"] != nil) == (disturbed > 0))
       let statistics = try #require(result["statistics"] as? [String: [String: Any]])
-      for key in ["mpps", "nsPerPacket", "seconds", "involuntarySwitches"] {
+      for key in ["mpps", "nsPerPacket", "seconds", "packets"] {
         let values = try ["min", "median", "max", "spreadPercent"].map { name in
           try #require(statistics[key]?[name] as? Double, "\(key) \(name)")
         }

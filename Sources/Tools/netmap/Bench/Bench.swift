@@ -47,39 +47,46 @@ struct Bench: ParsableCommand {
 
       REPEATED RUNS
       --repeat runs all measurements once, then all of them again, so that a slow change of the \
-      machine affects them alike. It prints the median, minimum and maximum of each number, and its \
+      machine affects them alike. The table shows the median, minimum and maximum of each number, and its \
       spread: the interquartile range in percent of the median. Disturbed runs count like other runs.
 
       DISTURBED RUNS
-      A run is marked with * if, during the run, the hypervisor took \
-      \(RunConditions.Limits.stolenPercent.fixed(0)) % of the time of the measuring CPUs, other \
-      processes used \(RunConditions.Limits.otherPercent.fixed(0)) % of the time of all CPUs, or the \
-      kernel preempted the measuring threads \
-      \(RunConditions.Limits.preemptionsPerSecond.fixed(0)) times per second. The last condition does \
+      The table marks a run with * if, during the run, the hypervisor took \
+      \(RunConditions.Limits.stolenPercent.fixed(0)) % or more of the time of the measuring CPUs, other \
+      processes used \(RunConditions.Limits.otherPercent.fixed(0)) % or more of the time of all CPUs, or \
+      the kernel preempted the measuring threads \
+      \(RunConditions.Limits.preemptionsPerSecond.fixed(0)) times per second or more. The last condition does \
       not apply to interfaces, isolated-2p and vale-many, in which the measured work itself preempts \
-      these threads. Before each run the bench measures for 20 ms how long a cache line takes from one \
-      measuring CPU to the other and back, because rates between two threads follow this time. A run on \
-      two CPUs is also marked if this time and that before the first run differ by a factor of \
+      these threads. Before each run the command measures for 20 ms how long a cache line takes from one \
+      measuring CPU to the other and back, because rates between two threads follow this time. It \
+      also marks a run on two CPUs if this time and that before the first run differ by a factor of \
       \(RunConditions.Limits.cacheLineFactor.fixed(1)) or more.
 
-      OUTPUT
-      --json prints one object per line: case, backend (pipe, null, vale, memory, xdp, packet), mode \
-      (copy, generic, zerocopy, tpacket-v3; for other cases the engine: embedded or host), frameBytes, batch, \
-      direction (tx, rx, forward, both), measured, mpps, nsPerPacket, syscallsPerPacket, packets, \
-      seconds; for pipes payload; with --interface the interface, lostInPort (packets of the whole run) \
-      and, for rx, meanFrameBytes (frameBytes is 0 then); for pingpong and vale-latency p50, p99, p999 and max of the round \
-      trips, nanoseconds; for wakeup p50, p99, baselineP50, baselineP99 and ratio; for vale-module \
-      baselineNsPerPacket and ratio; for forward and rx offeredMpps and deliveredRatio; for rx offered, \
-      received, lostInLink, lostInPort and lostElsewhere, packets of the whole run; loadAverage before \
-      the run, stealPercent, otherCPUPercent, involuntarySwitches and cacheLineNs; time, the start of \
-      the first run in UTC; runs, disturbedRuns, disturbed (true if any run was disturbed) and \
-      disturbance, the reason. With several runs these numbers are medians, and statistics has the \
-      median, min, max and spreadPercent of each. When measured is false, reason instead of figures. \
-      Always schema, kernel, cpu, cpus, build, version.
+      JSON
+      --json prints one object per line. All objects have schema, case, backend (pipe, null, vale, \
+      memory, xdp, packet), mode (copy, generic, zerocopy, tpacket-v3; for other cases the engine: \
+      embedded or host), frameBytes, batch, direction (tx, rx, forward, both), measured, kernel, cpu, \
+      cpus, build and version. If measured is false, reason is the only other key. If it is true, the \
+      objects also have:
+        all cases      mpps, nsPerPacket, syscallsPerPacket, packets, seconds
+        pipes          payload
+        wakeup         p50, p99, baselineP50, baselineP99 (wake-ups, ns), ratio
+        vale-module    baselineNsPerPacket, ratio; also vale-module-each
+        pingpong       p50, p99, p999, max (round trips, ns); also vale-latency
+        forward, rx    offeredMpps, deliveredRatio
+        rx             offered, received, lostInLink, lostInPort, lostElsewhere (packets of the whole run)
+        --interface    interface, lostInPort; for rx meanFrameBytes, and frameBytes is 0
+        conditions     loadAverage (before the run), stealPercent, otherCPUPercent, involuntarySwitches, \
+      cacheLineNs
+        runs           time (start of the first run, UTC), runs, disturbedRuns, disturbed (true if a run \
+      was disturbed), disturbance (the reason)
+      With --repeat these numbers are medians of the runs, and statistics has an object with median, \
+      min, max and spreadPercent for each number.
 
+      CSV
       --csv writes a header, and one line per run and number: \
       \(CSVOutput.columns.joined(separator: ", ")). metric is the number's key in JSON objects. With '-' \
-      the command prints no table.
+      the lines go to standard output, and the command prints no table.
 
       EXAMPLES
         netmap bench --quick
@@ -143,7 +150,7 @@ struct Bench: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Measure this interface of the machine; the host may lose its packets meanwhile.",
+      "Measure this interface of the machine; the host may not receive its packets meanwhile.",
       valueName: "name"))
   var interface: String?
 

@@ -77,10 +77,12 @@ struct Report {
     let inColumns = Self.columnFormats.map { $0.key }
     for summary in summaries where !inColumns.contains(summary.number.key) {
       guard let statistics = summary.statistics else { continue }
+      let decimals = summary.number.isWhole ? 0 : 3
+      let range =
+        statistics.minimum.fixed(decimals) + " to " + statistics.maximum.fixed(decimals)
       print(
-        "  \(summary.number.key.left(20)) median \(statistics.median.fixed(3)), "
-          + "\(statistics.minimum.fixed(3)) to \(statistics.maximum.fixed(3)) \(summary.number.unit), "
-          + "spread \(statistics.spreadPercent.fixed(1)) %")
+        "  \(summary.number.key.left(20)) median \(statistics.median.fixed(decimals)), \(range) "
+          + "\(summary.number.unit), spread \(statistics.spreadPercent.fixed(1)) %")
     }
     let runs = "\(series.runs.count) run\(series.runs.count == 1 ? "" : "s")"
     guard series.disturbedRuns > 0 else { return print("  \(runs), none disturbed") }

@@ -1,5 +1,4 @@
 internal import Glibc
-internal import ToolSupport
 
 /// Lines of comma-separated values, quoted as RFC 4180 describes.
 enum CSVLine {
