@@ -72,6 +72,13 @@ struct BenchRunTests {
     }
   }
 
+  @Test("reads the involuntary context switches of a thread")
+  func involuntarySwitches() {
+    let text = "Name:\tnetmap\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t345\n"
+    #expect(PreemptionCount.involuntarySwitches(status: text) == 345)
+    #expect(PreemptionCount.involuntarySwitches(status: "Name:\tnetmap\n") == 0)
+  }
+
   private func conditions(
     _ change: (inout RunConditions) -> Void
   ) -> [RunConditions.Disturbance.Kind] {

@@ -66,7 +66,7 @@ struct Bench: ParsableCommand {
       --json prints one object per line. All objects have schema, case, backend (pipe, null, vale, \
       memory, xdp, packet), mode (copy, generic, zerocopy, tpacket-v3; for other cases the engine: \
       embedded or host), frameBytes, batch, direction (tx, rx, forward, both), measured, kernel, cpu, \
-      cpus, build and version. If measured is false, reason is the only other key. If it is true, the \
+      cpus, build and version. If measured is false, reason replaces the numbers. If it is true, the \
       objects also have:
         all cases      mpps, nsPerPacket, syscallsPerPacket, packets, seconds
         pipes          payload

@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Synchronization
 
 /// Counts the involuntary context switches of this process's measuring threads.
@@ -22,9 +21,13 @@ enum PreemptionCount {
   static func take() -> Int { count.exchange(0, ordering: .relaxed) }
 
   private static var ofCallingThread: Int {
-    var usage = rusage()
-    // RUSAGE_THREAD, a constant that Swift's Glibc module does not export.
-    guard unsafe getrusage(__rusage_who_t(1), &usage) == 0 else { return 0 }
-    return usage.ru_nivcsw
+    involuntarySwitches(status: fileText("/proc/thread-self/status") ?? "")
+  }
+
+  /// - Parameter status: The contents of `/proc/PID/status` or of the same file of a thread; see proc_pid_status(5).
+  /// - Returns: The involuntary context switches; 0 when the text does not have them.
+  static func involuntarySwitches(status: String) -> Int {
+    let line = status.split(separator: "\n").first { $0.hasPrefix("nonvoluntary_ctxt_switches:") }
+    return line?.split(separator: "\t").last.flatMap { Int($0) } ?? 0
   }
 }
