@@ -4,11 +4,20 @@
 #   make demo         build, and show packets moving
 #   make test         build and run all tests
 #   make bench        measure, and check the committed limits
-#   make install      install to PREFIX (default /usr/local), below DESTDIR if set
+#   make docs         build the documentation, in .build/docs
+#   make install      build, and install to PREFIX (default /usr/local), below DESTDIR if set
+#   make uninstall    remove every file that `make install` writes, and no other file; with the same PREFIX
+#
+# `make install` runs two steps, so that a package or an unprivileged user can build first:
+#   make install-build    build the programs, with the Swift runtime linked statically
+#   make install-files    install them from PROGRAMS, the folder with the built programs
+#
+# Installed programs have no symbol table. STRIP= keeps it, STRIP=PROGRAM strips with another program.
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
 SWIFT   ?= swift
+STRIP   ?= strip
 
 # Packages for compiling and linking, and programs that the tests call.
 SETUP_PACKAGES := binutils git libc6-dev libstdc++-12-dev libbpf-dev libelf-dev zlib1g-dev \
@@ -19,8 +28,10 @@ BENCH_PACKAGES := valgrind dpdk-dev
 RELEASE := .build/release
 # Installed programs link the Swift runtime statically.
 INSTALL_BUILD := .build/install
+PROGRAMS ?= $(INSTALL_BUILD)/release
 
-.PHONY: setup setup-bench build demo test soak hostile bench bench-smoke lint install clean
+.PHONY: setup setup-bench build demo test soak hostile bench bench-smoke lint docs \
+  install install-build install-files check-install check-bare uninstall clean
 
 setup:
 	@./scripts/apt-install $(SETUP_PACKAGES)
@@ -74,29 +85,75 @@ lint:
 	  Package.swift Plugins Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
 	$(SWIFT) build --build-tests --disable-xctest --explicit-target-dependency-import-check error
 
-install:
-	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product netmap
-	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product pkt-gen
-	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product vale-ctl
-	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product netmapd
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin \
-	  $(DESTDIR)$(PREFIX)/libexec/netmap $(DESTDIR)$(PREFIX)/lib/systemd/system \
-	  $(DESTDIR)$(PREFIX)/lib/sysusers.d \
-	  $(DESTDIR)$(PREFIX)/share/man/man8 \
-	  $(DESTDIR)$(PREFIX)/include/net $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 755 $(INSTALL_BUILD)/release/netmap $(DESTDIR)$(PREFIX)/bin/netmap
-	install -m 755 $(INSTALL_BUILD)/release/pkt-gen $(DESTDIR)$(PREFIX)/libexec/netmap/pkt-gen
-	install -m 755 $(INSTALL_BUILD)/release/vale-ctl $(DESTDIR)$(PREFIX)/libexec/netmap/vale-ctl
-	install -m 755 $(INSTALL_BUILD)/release/netmapd $(DESTDIR)$(PREFIX)/sbin/netmapd
-	install -m 644 packaging/netmap.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/netmap.conf
-	install -m 644 packaging/netmapd.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
-	sed 's,@PREFIX@,$(PREFIX),' packaging/netmapd.service \
-	  >$(DESTDIR)$(PREFIX)/lib/systemd/system/netmapd.service
-	ln -sf pkt-gen $(DESTDIR)$(PREFIX)/libexec/netmap/pkt-gen-b
-	install -m 644 Sources/CNetmap/include/net/*.h $(DESTDIR)$(PREFIX)/include/net/
-	install -m 644 Sources/CNetmap/include/libnetmap.h $(DESTDIR)$(PREFIX)/include/
-	install -m 644 docs/man/netmap.1 docs/man/pkt-gen.1 $(DESTDIR)$(PREFIX)/share/man/man1/
-	install -m 644 docs/man/netmapd.8 docs/man/vale-ctl.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+# A link to a symbol that does not exist is an error.
+docs:
+	@SWIFT='$(SWIFT)' ./scripts/build-docs
+
+# Everything that is installed, as paths below PREFIX. `make uninstall` removes exactly these files.
+INSTALLED_PROGRAMS := bin/netmap sbin/netmapd libexec/netmap/pkt-gen libexec/netmap/vale-ctl
+INSTALLED_LINKS := libexec/netmap/pkt-gen-b
+INSTALLED_HEADERS := include/libnetmap.h \
+  $(patsubst Sources/CNetmap/%,%,$(wildcard Sources/CNetmap/include/net/*.h))
+INSTALLED_PAGES := $(foreach section,1 8,\
+  $(patsubst docs/man/%,share/man/man$(section)/%,$(wildcard docs/man/*.$(section))))
+INSTALLED_UNITS := lib/systemd/system/netmapd.socket lib/systemd/system/netmapd.service
+INSTALLED_USERS := lib/sysusers.d/netmap.conf
+# Programs that print their own completion scripts.
+BASH_COMPLETIONS := $(addprefix share/bash-completion/completions/,netmap netmapd)
+ZSH_COMPLETIONS  := $(addprefix share/zsh/site-functions/_,netmap netmapd)
+FISH_COMPLETIONS := $(addprefix share/fish/vendor_completions.d/,netmap.fish netmapd.fish)
+INSTALLED := $(INSTALLED_PROGRAMS) $(INSTALLED_LINKS) $(INSTALLED_HEADERS) $(INSTALLED_PAGES) \
+  $(INSTALLED_UNITS) $(INSTALLED_USERS) $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS) $(FISH_COMPLETIONS)
+
+ROOT := $(DESTDIR)$(PREFIX)
+INSTALL_PROGRAM := install -D -m 755 $(if $(STRIP),-s --strip-program=$(STRIP))
+INSTALL_FILE := install -D -m 644
+
+install: install-build
+	@$(MAKE) --no-print-directory install-files
+
+install-build:
+	@for program in $(notdir $(INSTALLED_PROGRAMS)); do \
+	  $(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product $$program \
+	    || exit; \
+	done
+
+install-files:
+	@set -e; \
+	for file in $(INSTALLED_PROGRAMS); do \
+	  $(INSTALL_PROGRAM) $(PROGRAMS)/$${file##*/} $(ROOT)/$$file; \
+	done; \
+	ln -sf pkt-gen $(ROOT)/libexec/netmap/pkt-gen-b; \
+	for file in $(INSTALLED_HEADERS); do $(INSTALL_FILE) Sources/CNetmap/$$file $(ROOT)/$$file; done; \
+	for file in $(INSTALLED_PAGES); do $(INSTALL_FILE) docs/man/$${file##*/} $(ROOT)/$$file; done; \
+	for file in $(INSTALLED_UNITS); do $(INSTALL_FILE) packaging/$${file##*/} $(ROOT)/$$file; done; \
+	sed -i 's,@PREFIX@,$(PREFIX),' $(ROOT)/lib/systemd/system/netmapd.service; \
+	$(INSTALL_FILE) packaging/netmap.sysusers $(ROOT)/lib/sysusers.d/netmap.conf; \
+	complete() { \
+	  program=$$1 shell=$$2 file=$(ROOT)/$$3; \
+	  install -d $${file%/*}; \
+	  $(ROOT)/$$program --generate-completion-script $$shell >$$file; \
+	  chmod 644 $$file; \
+	}; \
+	for program in bin/netmap sbin/netmapd; do \
+	  complete $$program bash share/bash-completion/completions/$${program##*/}; \
+	  complete $$program zsh share/zsh/site-functions/_$${program##*/}; \
+	  complete $$program fish share/fish/vendor_completions.d/$${program##*/}.fish; \
+	done
+	@echo "installed $(words $(INSTALLED)) files in $(ROOT)"
+
+# Folders stay, because other packages may use them; libexec/netmap is this package's own.
+uninstall:
+	@rm -f $(addprefix $(ROOT)/,$(INSTALLED))
+	@[ ! -d $(ROOT)/libexec/netmap ] || rmdir --ignore-fail-on-non-empty $(ROOT)/libexec/netmap
+
+# Installs the programs of a plain release build, which 'make build' and 'make demo' leave.
+check-install: build
+	./scripts/check-install $(RELEASE)
+
+# Builds a package that depends on this one, without the trait Interfaces.
+check-bare:
+	@SWIFT='$(SWIFT)' ./scripts/check-bare
 
 clean:
 	rm -rf .build Benchmarks/.build

@@ -15,6 +15,7 @@ let package = Package(
   name: "swift-netmap",
   products: [
     .library(name: "Netmap", targets: ["Netmap"]),
+    .library(name: "NetmapTesting", targets: ["NetmapTesting"]),
     .executable(name: "netmap", targets: ["netmap"]),
     .executable(name: "netmapd", targets: ["netmapd"]),
     .executable(name: "pkt-gen", targets: ["pkt-gen"]),
@@ -22,6 +23,12 @@ let package = Package(
     // Modules for switches: the tutorial's, and a faulty one for tests.
     .library(name: "port-guard", type: .dynamic, targets: ["port-guard"]),
     .library(name: "fault-module", type: .dynamic, targets: ["fault-module"]),
+  ],
+  traits: [
+    .trait(
+      name: "Interfaces",
+      description: "Engines of a process can open network interfaces. Needs libbpf."),
+    .default(enabledTraits: ["Interfaces"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.6.0"),
@@ -70,8 +77,14 @@ let package = Package(
     // The library that applications import.
     .target(
       name: "Netmap",
-      dependencies: ["NetmapCore", "NetmapLinuxSetup", "NetmapClient", "CLinux"],
+      dependencies: [
+        "NetmapCore", "NetmapClient", "CLinux",
+        .target(name: "NetmapLinuxSetup", condition: .when(traits: ["Interfaces"])),
+      ],
       swiftSettings: settings),
+    // For tests of applications: an engine with interfaces that exist in the process only.
+    .target(
+      name: "NetmapTesting", dependencies: ["Netmap", "NetmapCore"], swiftSettings: settings),
     // The netmap command.
     .executableTarget(
       name: "netmap",
@@ -108,6 +121,8 @@ let package = Package(
     .executableTarget(
       name: "sink", dependencies: ["Netmap"], path: "Examples/sink", swiftSettings: settings),
     .executableTarget(
+      name: "tasks", dependencies: ["Netmap"], path: "Examples/tasks", swiftSettings: settings),
+    .executableTarget(
       name: "forward", dependencies: ["Netmap"], path: "Examples/forward", swiftSettings: settings),
     .executableTarget(
       name: "swap", dependencies: ["Netmap"], path: "Examples/swap", swiftSettings: settings),
@@ -130,9 +145,9 @@ let package = Package(
     .testTarget(
       name: "NetmapTests",
       dependencies: [
-        "Netmap", "NetmapCore", "NetmapTestSupport", "hello", "sink", "forward", "swap",
-        "responder",
-        "host-peer",
+        "Netmap", "NetmapTesting", "NetmapCore", "NetmapTestSupport", "hello", "sink", "forward",
+        "swap",
+        "responder", "tasks", "host-peer",
       ],
       swiftSettings: settings),
     // Processes that share ports through a daemon.

@@ -9,8 +9,9 @@ struct Forward {
     let arguments = CommandLine.arguments
     guard arguments.count == 3 else { return print("usage: forward netmap:NAME netmap:NAME") }
     do {
-      let first = try NetmapPort(arguments[1])
-      let second = try NetmapPort(arguments[2])
+      // The engine that all processes share: senders and receivers may be other programs.
+      let first = try NetmapPort(arguments[1], engine: HostEngine.shared)
+      let second = try NetmapPort(arguments[2], engine: HostEngine.shared)
       let poller = Poller()
       while true { try forward(between: first, and: second, poller, timeout: nil) }
     } catch {

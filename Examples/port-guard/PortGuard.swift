@@ -13,14 +13,14 @@ struct PortGuard: ~Copyable, SwitchModule {
 
   private let limit: Int
   /// The addresses of each port, by index.
-  private let owners = Mutex(Array(repeating: [UInt64](), count: 254))
+  private let owners = Mutex(Array(repeating: [MACAddress](), count: 254))
   private let violations = Atomic<UInt64>(0)
 
   init(configuration: String) throws(NetmapError) {
     guard configuration.isEmpty || Int(configuration).map({ (1...64).contains($0) }) == true else {
       throw NetmapError(
         .invalidArgument, "configure", Self.name, reason: "'\(configuration)' is not 1...64",
-        remedy: "say how many addresses a port may have")
+        remedy: "give the number of addresses that a port may have")
     }
     limit = Int(configuration) ?? 1
   }
@@ -45,7 +45,7 @@ struct PortGuard: ~Copyable, SwitchModule {
   /// Takes an address for a port, if the port may have another one.
   ///
   /// Rare, so it may lock and allocate.
-  private func claim(_ address: UInt64, _ port: Int) -> Bool {
+  private func claim(_ address: MACAddress, _ port: Int) -> Bool {
     owners.withLock { owners in
       if owners[port].contains(address) { return true }
       guard owners[port].count < limit else { return false }

@@ -20,17 +20,16 @@ struct Responder {
     }
   }
 
-  let address: [UInt8]
-  let hardwareAddress: [UInt8]
+  let address: IPv4Address
+  let hardwareAddress: MACAddress
 
   /// - Parameter address: Dotted decimal.
   init?(address: String) {
-    let numbers = address.split(separator: ".", omittingEmptySubsequences: false)
-      .compactMap { UInt8($0) }
-    guard numbers.count == 4 else { return nil }
-    self.address = numbers
+    guard let address = IPv4Address(address) else { return nil }
+    self.address = address
     // A locally administered address, which no vendor assigns.
-    hardwareAddress = [0x02, 0x00] + numbers
+    let bytes = address.bytes
+    hardwareAddress = MACAddress(0x02, 0x00, bytes[0], bytes[1], bytes[2], bytes[3])
   }
 
   /// Waits for frames, and answers the requests among them.
@@ -40,35 +39,36 @@ struct Responder {
     var input = port.receiveRing(0)
     var answers = 0
     while let packet = input.next() {
-      // If there is no room, the reply is lost, as on any wire; the sender of the request asks
-      // again.
-      if let reply = reply(to: packet.bytes), port.inject(reply) { answers += 1 }
+      guard let reply = reply(to: packet.bytes) else { continue }
+      // If there is no room, the reply is lost, as on any wire; the sender of the request asks again.
+      if (try? port.inject(reply)) != nil { answers += 1 }
     }
     try port.sync(.transmit)
     return answers
   }
 
   /// The reply to a frame; nil when the frame is no request to this host.
-  func reply(to frame: RawSpan) -> [UInt8]? {
-    guard frame.byteCount >= 42 else { return nil }
-    var reply = (0..<frame.byteCount).map { frame[$0] }
-    reply.replaceSubrange(0..<12, with: reply[6..<12] + hardwareAddress)
-    switch (frame.uint16(at: 12), frame[14]) {
-    case (0x0806, 0) where frame.uint16(at: 20) == 1 && Array(reply[38..<42]) == address:
-      // The sender of the request becomes the target of the reply (RFC 826).
-      let asker = reply[22..<32]
-      reply.replaceSubrange(20..<42, with: [0, 2] + hardwareAddress + address + asker)
-    case (0x0800, 0x45)
-    where frame[23] == 1 && frame[34] == 8 && Array(reply[30..<34]) == address:
-      // Return an echo request to its sender (RFC 792). Adding 0x0800 to the checksum makes up for
-      // the type, which changes from 8 to 0.
-      reply.replaceSubrange(26..<34, with: address + reply[26..<30])
-      reply[34] = 0
-      let sum = UInt32(frame.uint16(at: 36)) + 0x0800
-      let folded = UInt16(truncatingIfNeeded: sum + sum >> 16)
-      reply.replaceSubrange(36..<38, with: [UInt8(folded >> 8), UInt8(folded & 0xff)])
-    default: return nil
+  func reply(to request: RawSpan) -> [UInt8]? {
+    var reply = Array(request)
+    var bytes = reply.mutableBytes
+    guard var frame = MutableEthernetFrame(&bytes) else { return nil }
+    if var packet = frame.arp {
+      // RFC 826.
+      guard packet.operation == .request, packet.targetAddress == address else { return nil }
+      packet.reply(with: hardwareAddress)
+    } else if var packet = frame.ipv4 {
+      // RFC 792.
+      guard packet.destination == address, packet.view.icmp?.type == ICMPMessage.echoRequest
+      else { return nil }
+      packet.swapAddresses()
+      var message = packet.payload
+      message[0] = ICMPMessage.echoReply
+      packet.updateChecksums()
+    } else {
+      return nil
     }
+    frame.destination = frame.source
+    frame.source = hardwareAddress
     return reply
   }
 }

@@ -8,7 +8,8 @@ struct Sink {
     guard arguments.count > 1, let udpPort = UInt16(arguments.count > 2 ? arguments[2] : "8000")
     else { return print("usage: sink netmap:NAME [UDP-PORT]") }
     do {
-      let port = try NetmapPort(arguments[1])
+      // The engine that all processes share: the sender may be another program.
+      let port = try NetmapPort(arguments[1], engine: HostEngine.shared)
       var total = 0
       while true {
         total += try count(udpPort, on: port)
@@ -34,9 +35,6 @@ struct Sink {
 
   /// Whether an Ethernet frame carries IPv4 and UDP to `port`.
   static func isUDP(_ frame: RawSpan, to port: UInt16) -> Bool {
-    guard frame.byteCount >= 42, frame.uint16(at: 12) == 0x0800, frame[23] == 17
-    else { return false }
-    let headerLength = Int(frame[14] & 0xf) * 4
-    return frame.byteCount >= 18 + headerLength && frame.uint16(at: 16 + headerLength) == port
+    EthernetFrame(frame)?.ipv4?.udp?.destinationPort == port
   }
 }

@@ -9,7 +9,8 @@ struct Swap {
   static func main() {
     guard CommandLine.arguments.count == 2 else { return print("usage: swap netmap:NAME") }
     do {
-      let port = try NetmapPort(CommandLine.arguments[1])
+      // The engine that all processes share: the sender may be another program.
+      let port = try NetmapPort(CommandLine.arguments[1], engine: HostEngine.shared)
       while true { try echo(port, timeout: nil) }
     } catch {
       print("swap: \(error)")
@@ -29,13 +30,11 @@ struct Swap {
     return count
   }
 
-  static func swapAddresses(_ frame: inout MutableRawSpan) {
-    guard frame.byteCount >= 14 else { return }
-    frame.exchange(0, 6, count: 6)
-    guard frame.byteCount >= 34, frame[12] == 0x08, frame[13] == 0 else { return }
-    frame.exchange(26, 30, count: 4)
-    let ports = 14 + Int(frame[14] & 0xf) * 4
-    let hasPorts = frame[23] == 6 || frame[23] == 17
-    if hasPorts, frame.byteCount >= ports + 4 { frame.exchange(ports, ports + 2, count: 2) }
+  static func swapAddresses(_ bytes: inout MutableRawSpan) {
+    guard var frame = MutableEthernetFrame(&bytes) else { return }
+    frame.swapAddresses()
+    guard var packet = frame.ipv4 else { return }
+    packet.swapAddresses()
+    packet.swapPorts()
   }
 }

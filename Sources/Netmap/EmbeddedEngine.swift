@@ -1,6 +1,5 @@
 internal import Glibc
 package import NetmapCore
-internal import NetmapLinuxSetup
 
 /// An engine in this process, which does the work that netmap leaves to the kernel.
 ///
@@ -18,7 +17,7 @@ public final class EmbeddedEngine: PortEngine {
   ///
   /// - Throws: ``NetmapError`` when memory or descriptors run out.
   public init() throws(NetmapError) {
-    engine = try Engine(interfaces: LinuxInterfaces())
+    engine = try Engine(interfaces: LocalInterfaces.provider)
   }
 
   /// Creates an engine with another provider of network interfaces than Linux's.

@@ -40,7 +40,7 @@ public final class HostEngine: PortEngine {
     try provider.listing()
   }
 
-  /// Inconsistencies in the memory that ports share; see ``Engine/check()``.
+  /// Inconsistencies in the memory that ports share; see `Engine.check()` of NetmapCore.
   ///
   /// Checks up to three times and reports only the findings of every check: a check of ports in use can report
   /// passing states. Blocks for about 50 ms when the first check finds something.
@@ -196,7 +196,7 @@ package struct PortTraffic: Hashable, Sendable {
 extension HostEngine {
   /// The traffic of every open port, by the port's name.
   ///
-  /// - Throws: As ``listing()``.
+  /// - Throws: As `listing()`.
   package func traffic() throws(NetmapError) -> [String: PortTraffic] {
     var result: [String: PortTraffic] = [:]
     for port in try listing() {

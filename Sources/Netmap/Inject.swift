@@ -3,44 +3,47 @@ internal import NetmapCore
 extension NetmapPort {
   /// Queues a copy of one packet on any transmit ring that has room.
   ///
-  /// A packet that is longer than a buffer takes several slots. The packet leaves at the next sync or
-  /// wait. This method is for occasional packets; a program that sends many fills ``transmitRing(_:)``.
+  /// A packet that is longer than a buffer takes several slots. The packet leaves at the next sync or wait. This
+  /// method is for occasional packets; a program that sends many fills ``transmitRing(_:)``.
   ///
-  /// - Parameter packet: At least 1 byte, and at most the bytes that the free slots of one ring
-  ///   hold.
-  /// - Returns: False when no ring has room for the whole packet; then nothing is queued.
-  @discardableResult
-  public func inject(_ packet: RawSpan) -> Bool {
-    for attempt in 0..<transmitRingCount {
+  /// - Parameter packet: At least 1 byte.
+  /// - Throws: ``NetmapError`` `EAGAIN` when no ring has room for the packet now, `EMSGSIZE` when the packet is
+  ///   longer than an empty ring, `EINVAL` when the packet is empty or the port has no transmit ring. Then nothing is
+  ///   queued.
+  public func inject(_ packet: RawSpan) throws(NetmapError) {
+    for attempt in 0..<transmitRingCount where packet.byteCount > 0 {
       let index = (nextInjectRing + attempt) % transmitRingCount
       var ring = transmitRing(index)
-      // How many bytes of the packet go into each slot.
-      var parts: [Int] = []
-      var left = packet.byteCount
-      repeat {
-        guard parts.count < ring.space else { break }
-        parts.append(min(left, ring.room(parts.count)))
-        left -= parts[parts.count - 1]
-      } while left > 0
-      guard left == 0, !parts.isEmpty else { continue }
-      var start = 0
-      for (number, part) in parts.enumerated() {
-        let isQueued = ring.append(
-          packet.extracting(start..<start + part),
-          flags: number + 1 < parts.count ? .moreFragments : [])
-        // Only a peer that rewrites offsets in the meantime can cause this.
-        guard isQueued else { return false }
-        start += part
-      }
+      guard ring.append(packet) else { continue }
       nextInjectRing = index
-      return true
+      return
     }
-    return false
+    throw refusal(of: packet.byteCount)
   }
 
   /// Queues a copy of one packet; see ``inject(_:)-(RawSpan)``.
-  @discardableResult
-  public func inject(_ packet: [UInt8]) -> Bool {
-    unsafe inject(packet.span.bytes)
+  public func inject(_ packet: [UInt8]) throws(NetmapError) {
+    try inject(unsafe packet.span.bytes)
+  }
+
+  @inline(never)
+  private func refusal(of length: Int) -> NetmapError {
+    guard length > 0, transmitRingCount > 0 else {
+      return NetmapError(
+        .invalidArgument, "inject", name,
+        reason: length == 0 ? "the packet is empty" : "the port has no transmit ring",
+        remedy: length == 0 ? "" : "open it without '/R'")
+    }
+    let most =
+      (0..<transmitRingCount).map { (transmitRing($0).slotCount - 1) * bufferSize }.max() ?? 0
+    guard length <= most else {
+      return NetmapError(
+        .messageTooLong, "inject", name,
+        reason: "the packet has \(length) bytes, and a ring holds \(most)",
+        remedy: "send smaller packets, or open the port with more slots")
+    }
+    return NetmapError(
+      .tryAgain, "inject", name, reason: "no transmit ring has room for \(length) bytes",
+      remedy: "call sync(.transmit), or wait(for: .transmit), and try again")
   }
 }

@@ -2,7 +2,6 @@ internal import CLinux
 internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
-internal import NetmapLinuxSetup
 
 /// An open netmap port: rings of packet buffers shared with the peer.
 ///
@@ -15,7 +14,7 @@ internal import NetmapLinuxSetup
 /// }
 /// ```
 ///
-/// A packet takes these steps. ``wait(for:timeout:)`` or ``sync(_:)`` makes packets that have arrived visible
+/// A packet takes these steps. `wait(for:timeout:)` or ``sync(_:)`` makes packets that have arrived visible
 /// in the receive rings; reading a packet moves the ring's head; the next sync returns the slots before the
 /// head to the engine. Sending mirrors this: filling slots moves the head of a transmit ring, and the next sync
 /// sends those slots.
@@ -30,7 +29,8 @@ public final class NetmapPort {
   /// Answers control requests about the port.
   let provider: any BindingProvider
   let mapped: MappedPort
-  private let registration: Registration
+  let registration: Registration
+  private let extraBuffers: ExtraBufferPool?
   private let process = unsafe ForkGuard.Mark()
 
   // Plain data for every sync and every view, so that the packet path counts no references.
@@ -42,8 +42,10 @@ public final class NetmapPort {
 
   private var isOpen = true
   private var sleeper: Sleeper?
-  /// The ring that ``inject(_:)`` tries first.
+  /// The ring that `inject(_:)` tries first.
   var nextInjectRing = 0
+  /// The number of asynchronous waits that found the port ready.
+  var immediateWaits = 0
 
   /// The number of the region that holds the buffers (`nr_mem_id`).
   ///
@@ -62,7 +64,8 @@ public final class NetmapPort {
   ///   - name: A port name in libnetmap's grammar: `netmap:` and the name, optionally followed by a ring
   ///     selection and options. See ``PortSpecification``.
   ///   - flags: Flags in addition to those in the name.
-  ///   - extraBuffers: Number of buffers wanted in addition to those in the rings; see ``extraBufferCount``.
+  ///   - extraBuffers: Number of buffers wanted in addition to those in the rings, for packets that the program
+  ///     keeps (``ReceiveRing/keepNext()``). The engine may give fewer; see ``extraBufferCount``.
   ///   - engine: The engine to open it on, an ``EmbeddedEngine`` or a ``HostEngine``; nil for
   ///     ``EmbeddedEngine/shared()``.
   /// - Throws: ``NetmapError`` with the `errno` that netmap(4) has for the refusal: `EINVAL` for a malformed
@@ -78,7 +81,7 @@ public final class NetmapPort {
     }
     let specification = try PortSpecification.parse(
       name, enabling: PortOption.standard.union([.offset]),
-      interfaceExists: LinuxInterface.exists)
+      interfaceExists: LocalInterfaces.exists)
     try self.init(specification, flags: flags, extraBuffers: extraBuffers, engine: engine)
   }
 
@@ -108,19 +111,28 @@ public final class NetmapPort {
     transmitCount = mapped.transmitCount
     receiveCount = mapped.receiveCount
     let count = max(transmitCount + receiveCount, 1)
+    if registration.extraBuffers > 0, transmitCount + receiveCount > 0 {
+      let ring = unsafe transmitCount > 0 ? mapped.transmit(0) : mapped.receive(0)
+      extraBuffers = unsafe ExtraBufferPool(
+        mapped, ring.ring, count: registration.extraBuffers)
+    } else {
+      extraBuffers = nil
+    }
     unsafe rings = .allocate(capacity: count)
     unsafe origins = .allocate(capacity: count)
     for index in 0..<transmitCount {
       let ring = unsafe mapped.transmit(index)
       unsafe (rings + index).initialize(to: ring.ring)
       unsafe (origins + index).initialize(
-        to: RingOrigin(mapped.region, mapped.exchangeOwner, note: nil))
+        to: RingOrigin(ring.ring, mapped.region, mapped.exchangeOwner, note: nil))
     }
     for index in 0..<receiveCount {
       let (ring, place) = unsafe (mapped.receive(index), transmitCount + index)
       unsafe (rings + place).initialize(to: ring.ring)
       unsafe (origins + place).initialize(
-        to: RingOrigin(mapped.region, mapped.exchangeOwner, note: ring.kring.exchangeNote))
+        to: RingOrigin(
+          ring.ring, mapped.region, mapped.exchangeOwner, note: ring.kring.exchangeNote,
+          pool: extraBuffers))
     }
     memoryID = registration.memoryID
     bufferBytes =
@@ -175,7 +187,8 @@ public final class NetmapPort {
   package func duplicateToken(survivesExec: Bool = false) throws(NetmapError) -> CInt {
     guard let token = binding.token else {
       throw NetmapError(
-        .unsupported, "pass on", name, reason: "it is of an engine of this process alone",
+        .unsupported, "pass on", name,
+        reason: "the port belongs to an engine of this process alone",
         remedy: "open it on HostEngine.shared")
     }
     return try token.duplicate(survivesExec: survivesExec)
@@ -200,24 +213,6 @@ extension NetmapPort {
 
   /// The counts and sizes of all rings of the port, whichever of them this binding holds.
   public var geometry: PortGeometry { registration.geometry }
-
-  /// Bytes in the memory region (`nr_memsize`).
-  public var memorySize: Int { registration.memorySize }
-
-  /// Offset of the binding's `netmap_if` in the region, in bytes (`nr_offset`).
-  public var interfaceOffset: Int { registration.interfaceOffset }
-
-  /// Distance from the binding's `netmap_if` to a ring, in bytes: netmap's `ring_ofs`.
-  ///
-  /// - Parameters:
-  ///   - direction: Transmit or receive.
-  ///   - index: Counted from the first ring of the direction that this binding holds. An index out of range
-  ///     traps.
-  /// - Returns: The distance in bytes, which can be negative.
-  public func ringOffset(_ direction: Direction, _ index: Int) -> Int {
-    let ring = unsafe direction == .transmit ? mapped.transmit(index) : mapped.receive(index)
-    return unsafe ring.ring.base - mapped.interface
-  }
 
   /// Bytes in a buffer: the most that one slot holds, less its offset.
   ///
@@ -246,6 +241,9 @@ extension NetmapPort {
 
   /// Number of extra buffers that the engine gave at opening; at most the number requested.
   public var extraBufferCount: Int { registration.extraBuffers }
+
+  /// Number of extra buffers that hold no packet: how many packets ``ReceiveRing/keepNext()`` can still keep.
+  public var spareBufferCount: Int { extraBuffers?.count ?? 0 }
 
   /// A view of transmit ring `index` of this binding, in its current state.
   ///
@@ -338,14 +336,14 @@ extension NetmapPort {
   private func unusable() -> NetmapError {
     NetmapError(
       .badDescriptor, "sync", name,
-      reason: isOpen ? "the port was opened before this process was forked" : "it is closed",
+      reason: isOpen ? "the port was opened before this process was forked" : "the port is closed",
       remedy: "open it again")
   }
 
   @inline(never)
   private func gone() -> NetmapError {
     NetmapError(
-      .inputOutput, "sync", name, reason: "the interface has gone or its backend failed",
+      .inputOutput, "sync", name, reason: "the interface was removed, or its backend failed",
       remedy: "close the port and open it again")
   }
 

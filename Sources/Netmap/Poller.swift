@@ -41,8 +41,8 @@ public final class Poller {
         guard doorbells == nil || doorbells === port.binding.doorbells else {
           throw NetmapError(
             .invalidArgument, "wait", port.name,
-            reason: "the port is open on another engine than the ports before it",
-            remedy: "wait for the ports of each engine with a poller, and thread, of its own")
+            reason: "the port belongs to another engine than the ports before it",
+            remedy: "use one poller and one thread for the ports of each engine")
         }
         doorbells = port.binding.doorbells
         ports.append(Sleeper.Item(port: port.mapped, wanted: item.wanted))

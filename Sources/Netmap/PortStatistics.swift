@@ -9,7 +9,7 @@ public struct PortStatistics: Hashable, Sendable {
   public var transmit = RingCounters()
   /// The sum over the receive rings.
   public var receive = RingCounters()
-  /// Number of times that ``NetmapPort/wait(for:timeout:)`` went to sleep.
+  /// Number of times that `NetmapPort.wait(for:timeout:)` went to sleep.
   public var sleeps: UInt64 = 0
   /// Number of system calls for waiting.
   public var waitSystemCalls: UInt64 = 0

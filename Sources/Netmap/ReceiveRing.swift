@@ -2,7 +2,7 @@ public import NetmapCore
 
 /// The packets that have arrived in a receive ring, read in order.
 ///
-/// Taking a packet moves the ring's head past it; the next sync or wait of the port returns its slot to the
+/// Taking a packet moves the ring's head past it; the next sync or wait of the port returns its slots to the
 /// engine. Until then its bytes stay unchanged. The view keeps the number of packets that it found at its
 /// creation, and cannot outlive the port.
 ///
@@ -11,7 +11,7 @@ public import NetmapCore
 @safe @frozen
 public struct ReceiveRing: ~Copyable, ~Escapable {
   @usableFromInline let ring: Ring
-  @usableFromInline let origin: UnsafePointer<RingOrigin>
+  @usableFromInline let origin: UnsafeMutablePointer<RingOrigin>
   /// As in ``TransmitRing``.
   @usableFromInline let offsetMask: UInt64
   /// The next slot to take: the ring's head.
@@ -21,7 +21,7 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
 
   @inlinable
   @_lifetime(immortal)
-  init(_ ring: Ring, _ origin: UnsafePointer<RingOrigin>) {
+  init(_ ring: Ring, _ origin: UnsafeMutablePointer<RingOrigin>) {
     unsafe self.ring = ring
     unsafe self.origin = origin
     offsetMask = unsafe ring.offsetMask
@@ -50,21 +50,210 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     unsafe .seconds(ring.timestamp.seconds) + .microseconds(ring.timestamp.microseconds)
   }
 
-  /// Takes the next packet, or the next fragment of a packet.
+  /// Takes the next packet.
   ///
-  /// - Returns: The packet, whose bytes can be read until the next call; nil when all have been taken.
+  /// A packet that is longer than a buffer spans several slots; see ``Packet/fragmentCount``. If the sender has not
+  /// sent its last fragment yet, the packet stays in the ring, and the next wait sleeps until more slots arrive.
+  ///
+  /// - Returns: The packet, whose bytes can be read until the next call; nil when the ring holds no complete packet.
   @inlinable
   @_lifetime(&self)
   public mutating func next() -> Packet? {
+    guard position != end else { return nil }
+    let slot = unsafe ring.place(position).snapshot()
+    if slot.flags.contains(.moreFragments) { return nextFragmented(slot) }
+    advance()
+    return unsafe _overrideLifetime(Packet(ring, slot, offsetMask), mutating: &self)
+  }
+
+  /// Takes the next slot: a packet, or one fragment of a packet.
+  ///
+  /// For programs that handle fragments themselves, for example because they forward packets longer than the ring.
+  ///
+  /// - Returns: The slot's bytes as a packet with one fragment; nil when all slots have been taken.
+  @inlinable
+  @_lifetime(&self)
+  public mutating func nextSlot() -> Packet? {
     guard position != end else { return nil }
     let slot = unsafe ring.place(position).snapshot()
     advance()
     return unsafe _overrideLifetime(Packet(ring, slot, offsetMask), mutating: &self)
   }
 
-  /// Takes up to `limit` packets: the fastest way to receive many packets.
+  /// Takes the packet of several slots that begins at the ring's head.
+  @inline(never)
+  @usableFromInline
+  @_lifetime(&self)
+  mutating func nextFragmented(_ first: Slot) -> Packet? {
+    let count = findFragments(at: position)
+    guard count > 0 else {
+      waitForMore()
+      return nil
+    }
+    let packet = unsafe Packet(ring, first, offsetMask, several: origin)
+    unsafe move(to: ring.index(position, advancedBy: count))
+    return unsafe _overrideLifetime(packet, mutating: &self)
+  }
+
+  /// Finds the fragments of the packet that begins at slot `index`, and notes them in the ring's origin.
   ///
-  /// The ring's head moves once, after the last packet.
+  /// A packet that fills the ring is complete as it is, because no further fragment can arrive. Loads the flags of
+  /// each slot once.
+  ///
+  /// - Returns: The number of slots; 0 when the last fragment has not arrived.
+  @inline(never)
+  @usableFromInline
+  func findFragments(at index: UInt32) -> Int {
+    let available = unsafe Int(ring.distance(from: index, to: end))
+    var slot = index
+    for number in 1...max(available, 1) {
+      let flags = unsafe ring.loadWord(slot).flags
+      if !flags.contains(.moreFragments) {
+        unsafe origin.pointee.packet = (index, number, true)
+        return number
+      }
+      slot = unsafe ring.next(slot)
+    }
+    guard unsafe available == Int(ring.slotCount) - 1 else { return 0 }
+    unsafe origin.pointee.packet = (index, available, false)
+    return available
+  }
+
+  /// Takes up to `limit` packets, in order.
+  ///
+  /// The ring's head moves once, after the last packet. `forEachSlot(upTo:_:)` is slightly faster
+  /// where no packet spans several slots.
+  ///
+  /// - Parameters:
+  ///   - limit: The maximum number of packets to take.
+  ///   - body: Called with each packet.
+  /// - Returns: The number of packets taken.
+  @inlinable
+  @discardableResult
+  public mutating func forEach(upTo limit: Int = .max, _ body: (borrowing Packet) -> Void) -> Int {
+    let most = max(limit, 0)
+    var index = position
+    var taken = 0
+    while index != end, taken < most {
+      // The loop below is optimized for many packets in one slot each. A stretch does not wrap, so that each slot costs
+      // one addition.
+      let last = unsafe index < end ? end : ring.slotCount
+      let stretch = min(most &- taken, Int(last &- index))
+      var place = unsafe ring.place(index)
+      var count = 0
+      while count < stretch {
+        let slot = unsafe place.snapshot()
+        if slot.flags.contains(.moreFragments) { break }
+        unsafe body(Packet(ring, slot, offsetMask))
+        unsafe place += 1
+        count &+= 1
+      }
+      taken &+= count
+      index = unsafe ring.index(index, advancedBy: count)
+      guard count < stretch else { continue }
+      let fragments = findFragments(at: index)
+      guard fragments > 0 else {
+        move(to: index)
+        waitForMore()
+        return taken
+      }
+      unsafe body(Packet(ring, place.snapshot(), offsetMask, several: origin))
+      index = unsafe ring.index(index, advancedBy: fragments)
+      taken &+= 1
+    }
+    move(to: index)
+    return taken
+  }
+
+  /// Takes up to `limit` packets, in order, until `body` throws.
+  ///
+  /// - Parameters:
+  ///   - limit: The maximum number of packets to take.
+  ///   - body: Called with each packet. The packet at which it throws is the last one taken.
+  /// - Returns: The number of packets taken.
+  /// - Throws: What `body` throws.
+  @inlinable
+  @discardableResult
+  public mutating func forEach<E>(
+    upTo limit: Int = .max, _ body: (borrowing Packet) throws(E) -> Void
+  ) throws(E) -> Int {
+    var taken = 0
+    while taken < limit, let packet = next() {
+      taken &+= 1
+      try body(packet)
+    }
+    return taken
+  }
+
+  /// Takes packets, in order, for as long as `body` returns true.
+  ///
+  /// ```swift
+  /// // Stop when the target is full. The packet that found no room is the next one to be taken.
+  /// input.take { packet in output.append(packet.bytes) }
+  /// ```
+  ///
+  /// - Parameters:
+  ///   - limit: The maximum number of packets to take.
+  ///   - body: Called with each packet. If it returns false, the packet it was called with stays in the ring.
+  /// - Returns: The number of packets taken.
+  @inlinable
+  @discardableResult
+  public mutating func take(
+    upTo limit: Int = .max, while body: (borrowing Packet) -> Bool
+  ) -> Int {
+    let most = max(limit, 0)
+    var index = position
+    var taken = 0
+    while index != end, taken < most {
+      let slot = unsafe ring.place(index).snapshot()
+      if slot.flags.contains(.moreFragments) {
+        let count = findFragments(at: index)
+        guard count > 0 else {
+          move(to: index)
+          waitForMore()
+          return taken
+        }
+        guard unsafe body(Packet(ring, slot, offsetMask, several: origin)) else { break }
+        index = unsafe ring.index(index, advancedBy: count)
+      } else {
+        guard unsafe body(Packet(ring, slot, offsetMask)) else { break }
+        index = unsafe ring.next(index)
+      }
+      taken &+= 1
+    }
+    move(to: index)
+    return taken
+  }
+
+  /// Takes packets, in order, for as long as `body` returns true and does not throw.
+  ///
+  /// - Parameters:
+  ///   - limit: The maximum number of packets to take.
+  ///   - body: Called with each packet. If it returns false or throws, the packet it was called with stays in the
+  ///     ring.
+  /// - Returns: The number of packets taken.
+  /// - Throws: What `body` throws.
+  @inlinable
+  @discardableResult
+  public mutating func take<E>(
+    upTo limit: Int = .max, while body: (borrowing Packet) throws(E) -> Bool
+  ) throws(E) -> Int {
+    var failure: E?
+    let taken = take(upTo: limit) { packet in
+      do throws(E) {
+        return try body(packet)
+      } catch {
+        failure = error
+        return false
+      }
+    }
+    if let failure { throw failure }
+    return taken
+  }
+
+  /// Takes up to `limit` slots: the fastest way to receive many packets that fit one slot each.
+  ///
+  /// The ring's head moves once, after the last slot.
   ///
   /// - Parameters:
   ///   - limit: The maximum number of slots to take.
@@ -72,9 +261,11 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   /// - Returns: The number of slots taken.
   @inlinable
   @discardableResult
-  public mutating func forEach(upTo limit: Int = .max, _ body: (borrowing Packet) -> Void) -> Int {
+  public mutating func forEachSlot(
+    upTo limit: Int = .max, _ body: (borrowing Packet) -> Void
+  ) -> Int {
     let taken = min(max(limit, 0), count)
-    if offsetMask != 0 { return forEachAtOffset(taken, body) }
+    if offsetMask != 0 { return forEachSlotAtOffset(taken, body) }
     var index = position
     var left = taken
     // The loop below is optimized for many packets.
@@ -98,11 +289,32 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     return taken
   }
 
+  /// Takes up to `limit` slots until `body` throws.
+  ///
+  /// - Parameters:
+  ///   - limit: The maximum number of slots to take.
+  ///   - body: Called with each packet, or fragment of a packet, in order. The slot at which it throws is the last one
+  ///     taken.
+  /// - Returns: The number of slots taken.
+  /// - Throws: What `body` throws.
+  @inlinable
+  @discardableResult
+  public mutating func forEachSlot<E>(
+    upTo limit: Int = .max, _ body: (borrowing Packet) throws(E) -> Void
+  ) throws(E) -> Int {
+    var taken = 0
+    while taken < limit, let slot = nextSlot() {
+      taken &+= 1
+      try body(slot)
+    }
+    return taken
+  }
+
   // Inlined, although few rings have offsets: otherwise the captures of `body` would live in memory, also in
   // the other loops.
   @inlinable @inline(__always)
   @_lifetime(self: copy self)
-  mutating func forEachAtOffset(_ taken: Int, _ body: (borrowing Packet) -> Void) -> Int {
+  mutating func forEachSlotAtOffset(_ taken: Int, _ body: (borrowing Packet) -> Void) -> Int {
     var index = position
     for _ in 0..<taken {
       unsafe body(Packet(ring, ring.load(index), offsetMask))
@@ -112,7 +324,7 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     return taken
   }
 
-  /// Takes up to `limit` packets without reading them.
+  /// Takes up to `limit` slots without reading them.
   ///
   /// - Returns: The number of slots taken.
   @inlinable
@@ -147,34 +359,4 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
     unsafe ring.cur = index
     unsafe ring.head = index
   }
-}
-
-/// A received packet, or one fragment of a packet.
-@safe @frozen
-public struct Packet: ~Escapable {
-  /// The bytes, in the buffer they arrived in.
-  public let bytes: RawSpan
-
-  /// The slot at the time the packet was taken.
-  public let slot: Slot
-
-  @inlinable @inline(__always)
-  @_lifetime(immortal)
-  init(_ ring: Ring, _ slot: Slot, _ offsetMask: UInt64) {
-    self.slot = slot
-    // The peer wrote offset and length; never read past the end of the buffer.
-    let size = unsafe Int(ring.bufferSize)
-    let offset =
-      offsetMask == 0
-      ? 0 : Int(truncatingIfNeeded: min(slot.pointer & offsetMask, UInt64(size)))
-    let span = unsafe RawSpan(
-      _unsafeStart: ring.buffer(slot.bufferIndex) + offset,
-      byteCount: min(Int(slot.length), size &- offset))
-    // The caller of this initializer ties the packet's lifetime to the ring.
-    bytes = unsafe _overrideLifetime(span, copying: ())
-  }
-
-  /// Whether the packet continues in the next slot.
-  @inlinable
-  public var hasMoreFragments: Bool { slot.flags.contains(.moreFragments) }
 }

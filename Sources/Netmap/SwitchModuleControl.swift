@@ -44,7 +44,7 @@ extension Switches {
   private func report(_ answer: SwitchAnswer) throws(NetmapError) -> SwitchModuleReport {
     guard let report = answer.module else {
       throw NetmapError(
-        .otherVersion, "ask", "switch", reason: "the answer says nothing about its module",
+        .otherVersion, "ask", "switch", reason: "the answer does not contain its module",
         remedy: "install one version of netmap, and stop the netmapd that is still running")
     }
     return report
@@ -56,7 +56,7 @@ extension Switches {
   ) throws(NetmapError) -> SwitchModuleChoice {
     guard case .loaded(let path, let configuration, let fallback) = choice else { return choice }
     guard let real = unsafe realpath(path, nil) else {
-      throw systemError("load", path, remedy: "give the path of a shared object that can be read")
+      throw systemError("load", path, remedy: "give the path of a readable shared object")
     }
     defer { unsafe free(real) }
     return .loaded(

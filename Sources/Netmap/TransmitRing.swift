@@ -16,7 +16,7 @@ public import NetmapCore
 @safe @frozen
 public struct TransmitRing: ~Copyable, ~Escapable {
   @usableFromInline let ring: Ring
-  @usableFromInline let origin: UnsafePointer<RingOrigin>
+  @usableFromInline let origin: UnsafeMutablePointer<RingOrigin>
   /// The bits of a slot's pointer that hold the packet's offset in its buffer; 0 without offsets.
   @usableFromInline let offsetMask: UInt64
   /// The next slot to fill: the ring's head.
@@ -26,7 +26,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
 
   @inlinable
   @_lifetime(immortal)
-  init(_ ring: Ring, _ origin: UnsafePointer<RingOrigin>) {
+  init(_ ring: Ring, _ origin: UnsafeMutablePointer<RingOrigin>) {
     unsafe self.ring = ring
     unsafe self.origin = origin
     offsetMask = unsafe ring.offsetMask
@@ -53,25 +53,20 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   @inlinable
   public var bufferSize: Int { unsafe Int(ring.bufferSize) }
 
-  /// Appends a copy of `bytes` as a packet in one slot.
+  /// Appends a copy of `bytes` as a packet.
+  ///
+  /// A packet that is longer than a buffer takes several slots, with `.moreFragments` set in all but the last.
   ///
   /// - Parameters:
-  ///   - bytes: At most ``bufferSize`` bytes; more traps. `NetmapPort.inject(_:)` splits longer packets.
-  ///   - flags: `.moreFragments` if the packet continues in the next slot, `.report`, ...
-  /// - Returns: False when there is no free slot; then nothing is appended.
+  ///   - bytes: The packet. An empty packet takes one slot.
+  ///   - flags: Flags of the packet's last slot: `.moreFragments` if the packet continues in the next slot,
+  ///     `.report`, ...
+  /// - Returns: False when the free slots do not hold the whole packet; then nothing is appended.
   @inlinable
-  @discardableResult
   public mutating func append(_ bytes: RawSpan, flags: SlotFlags = []) -> Bool {
     guard position != end else { return false }
-    precondition(bytes.byteCount <= bufferSize, "the packet does not fit a buffer")
-    if offsetMask != 0 {
-      return appendAtOffsets(1, length: bytes.byteCount, flags) { _, target in
-        for offset in 0..<bytes.byteCount {
-          unsafe target.storeBytes(
-            of: bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self), toByteOffset: offset,
-            as: UInt8.self)
-        }
-      } == 1
+    guard offsetMask == 0, bytes.byteCount <= bufferSize else {
+      return appendFragments(of: bytes, flags)
     }
     let slot = unsafe ring.place(position)
     unsafe bytes.withUnsafeBytes { source in
@@ -79,6 +74,39 @@ public struct TransmitRing: ~Copyable, ~Escapable {
       unsafe payload(slot).copyMemory(from: start, byteCount: source.count)
     }
     unsafe commit(slot, length: bytes.byteCount, flags)
+    return true
+  }
+
+  /// Appends a copy of a packet that takes several slots, or of any packet to a ring with offsets.
+  ///
+  /// Moves the ring's head once, after the last copy. A peer that changes offsets meanwhile changes what is sent, but
+  /// every access stays inside the buffers.
+  @inline(never)
+  @usableFromInline
+  @_lifetime(self: copy self)
+  mutating func appendFragments(of bytes: RawSpan, _ flags: SlotFlags) -> Bool {
+    var (index, copied) = (position, 0)
+    while true {
+      guard index != end else { return false }
+      let slot = unsafe ring.place(index)
+      let offset = unsafe offset(of: slot)
+      let part = unsafe min(bytes.byteCount &- copied, Int(ring.bufferSize) &- offset)
+      // No byte fits behind an offset at the end of the buffer.
+      guard part > 0 || bytes.isEmpty else { return false }
+      unsafe bytes.withUnsafeBytes { source in
+        guard let start = source.baseAddress else { return }
+        unsafe (ring.buffer(slot.loadBufferIndex()) + offset)
+          .copyMemory(from: start + copied, byteCount: part)
+      }
+      copied &+= part
+      let isLast = copied == bytes.byteCount
+      unsafe slot.store(
+        length: UInt16(truncatingIfNeeded: part),
+        flags: isLast ? flags : flags.union(.moreFragments))
+      index = unsafe ring.next(index)
+      guard !isLast else { break }
+    }
+    move(to: index)
     return true
   }
 
@@ -93,7 +121,6 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ///   - fill: Writes into the `length` bytes. Called once, unless there is no free slot.
   /// - Returns: False when there is no free slot.
   @inlinable
-  @discardableResult
   public mutating func append(
     length: Int, flags: SlotFlags = [], _ fill: (inout MutableRawSpan) -> Void
   ) -> Bool {
@@ -113,7 +140,6 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ///
   /// - Returns: False when there is no free slot.
   @inlinable
-  @discardableResult
   public mutating func append(length: Int, flags: SlotFlags = []) -> Bool {
     guard position != end else { return false }
     precondition(fits(length), "the packet does not fit a buffer")
@@ -127,7 +153,6 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ///
   /// - Returns: The number of packets appended.
   @inlinable
-  @discardableResult
   public mutating func append(upTo limit: Int, length: Int, flags: SlotFlags = []) -> Int {
     // The loop below is optimized for many packets.
     if limit == 1 { return append(length: length, flags: flags) ? 1 : 0 }
@@ -162,7 +187,6 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   ///   - fill: Writes one packet, given its number, counted from 0, and its bytes.
   /// - Returns: The number of packets appended.
   @inlinable
-  @discardableResult
   public mutating func append(
     upTo limit: Int, length: Int, flags: SlotFlags = [],
     _ fill: (_ number: Int, _ bytes: inout MutableRawSpan) -> Void
@@ -255,12 +279,6 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   func offset(of slot: SlotPlace) -> Int {
     let offset = unsafe slot.loadPointer() & offsetMask
     return unsafe Int(truncatingIfNeeded: min(offset, UInt64(ring.bufferSize)))
-  }
-
-  /// Bytes that fit into the free slot `number` slots after the next one.
-  func room(_ number: Int) -> Int {
-    guard offsetMask != 0 else { return bufferSize }
-    return unsafe bufferSize - offset(of: ring.place(ring.index(position, advancedBy: number)))
   }
 
   @inlinable @inline(__always)

@@ -21,7 +21,7 @@ package struct DaemonAddress: Hashable, Sendable {
     guard !path.isEmpty, path.utf8.count < 108 else {
       throw NetmapError(
         .invalidArgument, "connect", "'\(path)'",
-        reason: "the path of a socket has 1 to 107 bytes", remedy: "use a shorter one")
+        reason: "the path of a socket has 1 to 107 bytes", remedy: "use another path")
     }
     self.path = path
   }
@@ -97,15 +97,15 @@ package struct DaemonAddress: Hashable, Sendable {
 
   static func noDescriptor() -> NetmapError {
     NetmapError(
-      .tooManyFiles, "ask", "netmapd", reason: "it has no descriptor left",
+      .tooManyFiles, "ask", "netmapd", reason: "netmapd has no descriptor left",
       remedy: "close some ports, or raise netmapd's limit of open files (LimitNOFILE=)")
   }
 
   static func noAnswer(_ operation: String) -> NetmapError {
     NetmapError(
       .init(rawValue: ETIMEDOUT), operation, "netmapd",
-      reason: "it has not answered in \(patience) s",
-      remedy: "see whether it is stopped; let it go on (kill -CONT), or end it (kill -KILL)")
+      reason: "it did not answer within \(patience) s",
+      remedy: "if a signal has stopped it, continue it (kill -CONT), or end it (kill -KILL)")
   }
 
   /// Connects to the daemon at this address, which must be root's or this user's own.
@@ -140,13 +140,14 @@ package struct DaemonAddress: Hashable, Sendable {
       return NetmapError(
         .init(rawValue: EACCES), "connect", path, reason: "this user may not open that socket",
         remedy:
-          "join the group that owns it, or set NETMAP_SOCKET to a path in a folder of your own")
+          "join the group that owns the socket, or set NETMAP_SOCKET to a path in a folder of your own"
+      )
     }
     return NetmapError(
       .init(rawValue: EACCES), "connect", path,
       reason: "this user may not use the netmapd of this host",
       remedy:
-        "have one of your own: NETMAP_SOCKET=\(own.path) for every program that is to meet; or join"
+        "use a netmapd of your own: NETMAP_SOCKET=\(own.path) for all programs that share ports; or join"
         + " the group that owns \(path) (usually netmap)")
   }
 
@@ -160,7 +161,7 @@ package struct DaemonAddress: Hashable, Sendable {
   package func listen() throws(NetmapError) -> CInt {
     if try connect() != nil {
       throw NetmapError(
-        .init(rawValue: EADDRINUSE), "listen", path, reason: "a netmapd listens there already",
+        .init(rawValue: EADDRINUSE), "listen", path, reason: "another netmapd listens there",
         remedy: "stop it, or use another --socket")
     }
     let file = try Self.socket()

@@ -52,7 +52,7 @@ enum DaemonAnswer {
 
   static func hungUp(_ operation: String) -> NetmapError {
     NetmapError(
-      .init(rawValue: ECONNRESET), operation, "netmapd", reason: "the daemon has gone",
-      remedy: "open the port again; a new daemon is started then")
+      .init(rawValue: ECONNRESET), operation, "netmapd", reason: "netmapd closed the connection",
+      remedy: "open the port again, which starts a new netmapd if none runs")
   }
 }

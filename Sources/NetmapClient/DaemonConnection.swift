@@ -96,7 +96,7 @@ package final class DaemonConnection: Sendable {
     _ = try Message(mail.bytes).answer()
     guard let mailbox = mail.files.last, mail.files.count >= 4 else {
       throw NetmapError(
-        .invalidArgument, "connect", "netmapd", reason: "it has sent no mailbox",
+        .invalidArgument, "connect", "netmapd", reason: "it sent no mailbox",
         remedy: "use one version of netmap for all processes")
     }
     try self.init(address, MessageSocket(owning: try mailbox.duplicate()), mail)
@@ -355,7 +355,8 @@ package final class DaemonConnection: Sendable {
     // own namespace.
     guard name.pipe == nil else { return nil }
     throw systemError(
-      "open", path, remedy: "mount /proc, by which netmapd is told where interfaces are looked up")
+      "open", path,
+      remedy: "mount /proc, which identifies the network namespace for netmapd")
   }
 
   /// Sends one request with a private socket for its answer, so that answers to other requests

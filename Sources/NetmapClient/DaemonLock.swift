@@ -40,8 +40,8 @@ package final class DaemonLock: Sendable {
       case EWOULDBLOCK:
         throw NetmapError(
           .init(rawValue: ETIMEDOUT), "lock", path,
-          reason: "another process has had it for \(seconds) s",
-          remedy: "see who has it (fuser \(path)), and let it go on or end it")
+          reason: "another process has held the lock for \(seconds) s",
+          remedy: "find that process (fuser \(path)), and continue or end it")
       default: throw systemError("flock", path)
       }
     }
@@ -59,14 +59,14 @@ package final class DaemonLock: Sendable {
     let isNew = unsafe mkdir(path, 0o700) == 0
     guard isNew || errno == EEXIST else {
       throw systemError(
-        "mkdir", path, remedy: "create it, or set NETMAP_SOCKET to a path in a folder of yours")
+        "mkdir", path, remedy: "create it, or set NETMAP_SOCKET to a path in a folder of your own")
     }
     // A path that the user named may contain symbolic links.
     let follows = address.isDefault ? O_NOFOLLOW : 0
     let folder = OwnedFile(unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | follows))
     guard folder.descriptor >= 0 else {
       throw systemError(
-        "open", path, remedy: "remove it, or set NETMAP_SOCKET to a path in a folder of yours")
+        "open", path, remedy: "remove it, or set NETMAP_SOCKET to a path in a folder of your own")
     }
     // mkdir(2) applies the umask; fchmod(2) does not.
     if isNew { _ = fchmod(folder.descriptor, mode) }
@@ -89,17 +89,17 @@ package final class DaemonLock: Sendable {
     guard unsafe fstat(file.descriptor, &status) == 0 else { throw systemError("fstat", path) }
     let reason: String
     if status.st_mode & S_IFMT != S_IFREG {
-      reason = "it is no ordinary file"
+      reason = "it is not a regular file"
     } else if status.st_uid != 0 && status.st_uid != geteuid() {
       reason = "it belongs to user \(status.st_uid)"
     } else if status.st_nlink != 1 {
-      reason = "the file has another name as well"
+      reason = "the file has another hard link"
     } else {
       return
     }
     throw NetmapError(
       .notPermitted, "use", path, reason: reason,
-      remedy: "remove it, or set NETMAP_SOCKET to a path in a folder of yours")
+      remedy: "remove it, or set NETMAP_SOCKET to a path in a folder of your own")
   }
 }
 
@@ -122,7 +122,7 @@ package struct DaemonLog {
     file = OwnedFile(unsafe open(path, flags, 0o600))
     guard file.descriptor >= 0 else {
       throw systemError(
-        "open", path, remedy: "remove it, or set NETMAP_SOCKET to a path in a folder of yours")
+        "open", path, remedy: "remove it, or set NETMAP_SOCKET to a path in a folder of your own")
     }
     try DaemonLock.checkFile(file, path)
   }

@@ -24,7 +24,7 @@ extension DaemonAddress {
     try address.startDaemon()
     guard let connection = try address.connect() else {
       throw NetmapError(
-        .init(rawValue: ECONNREFUSED), "start", "netmapd", reason: "it ended at once",
+        .init(rawValue: ECONNREFUSED), "start", "netmapd", reason: "it ended right after its start",
         remedy: "see \(address.path).log")
     }
     return (address, connection)
@@ -98,7 +98,7 @@ package enum DaemonProgram {
     }
     throw NetmapError(
       .init(rawValue: ENOENT), "start", "netmapd",
-      reason: "the program is neither beside this one nor in PATH",
+      reason: "the program is neither next to this one nor in PATH",
       remedy: "install it (make install), or set NETMAPD to its path")
   }
 
@@ -204,7 +204,7 @@ package enum DaemonProgram {
     let copies: [UnsafeMutablePointer<CChar>?] = unsafe strings.map { unsafe strdup($0) } + [nil]
     defer { unsafe copies.forEach { unsafe free($0) } }
     return unsafe copies.withUnsafeBufferPointer { buffer in
-      guard let base = buffer.baseAddress else { preconditionFailure("never empty") }
+      guard let base = buffer.baseAddress else { preconditionFailure("the buffer is empty") }
       return unsafe body(base)
     }
   }

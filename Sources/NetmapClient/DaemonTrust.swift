@@ -95,18 +95,18 @@ extension DaemonAddress {
       guard !isUsual else {
         throw untrusted(
           "the user who runs netmapd there has no number in this user namespace",
-          "if it is the host's root, say so: NETMAP_SOCKET=\(path)")
+          "if that user is the host's root, set NETMAP_SOCKET=\(path)")
       }
       guard isBeyondReach(trust) else {
         throw untrusted(
           "the user who runs netmapd there has no number in this user namespace, and this process may"
             + " write to the folder of the socket",
-          "mount the host's folder of the socket, which root alone may write to")
+          "mount the host's folder of the socket, which only root may write to")
       }
     case .refused:
       throw untrusted(
-        "user \(peer.user) runs the netmapd there, and this process is user \(trust.user)'s: a daemon must"
-          + " be root's or the user's own",
+        "user \(peer.user) runs netmapd there, and user \(trust.user) runs this process: netmapd must be"
+          + " root's or the user's own",
         isUsual
           ? "have user \(peer.user) end it, or set NETMAP_SOCKET to a path in a folder of your own"
           : "run the program as user \(peer.user), or use another socket")
@@ -153,9 +153,10 @@ extension DaemonAddress {
     }
     throw NetmapError(
       .notPermitted, "attach", "token of \(address.path)",
-      reason: "the daemon that it is of is user \(peer.user)'s, and this process is user"
-        + " \(trust.user)'s: a daemon must be root's or the user's own",
-      remedy: "run the program as user \(peer.user), or pass a port of root's daemon")
+      reason:
+        "user \(peer.user) runs its netmapd, and user \(trust.user) runs this process: netmapd"
+        + " must be root's or the user's own",
+      remedy: "run the program as user \(peer.user), or pass a port of root's netmapd")
   }
 
   /// The address to which the peer of a socket is bound.
@@ -168,7 +169,7 @@ extension DaemonAddress {
       }
     }
     guard result == 0 else {
-      throw systemError("getpeername", "descriptor \(file)", remedy: "give it a token of netmapd's")
+      throw systemError("getpeername", "descriptor \(file)", remedy: "pass a token of a netmapd")
     }
     var (kind, kindSize) = (CInt(0), socklen_t(MemoryLayout<CInt>.size))
     _ = unsafe getsockopt(file, SOL_SOCKET, SO_TYPE, &kind, &kindSize)
@@ -178,7 +179,7 @@ extension DaemonAddress {
     else {
       throw NetmapError(
         .invalidArgument, "attach", "descriptor \(file)",
-        reason: "it is not connected to a netmapd", remedy: "give it a token of netmapd's")
+        reason: "it is not connected to a netmapd", remedy: "pass a token of a netmapd")
     }
     try self.init(path: String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self))
   }
@@ -202,11 +203,11 @@ extension DaemonAddress {
   ///   - strictly: Whether to refuse a folder to which other users may write.
   /// - Returns: Nil for a folder that can be trusted.
   static func mistrust(of status: stat, strictly: Bool) -> String? {
-    guard status.st_mode & S_IFMT == S_IFDIR else { return "it is no folder" }
+    guard status.st_mode & S_IFMT == S_IFDIR else { return "it is not a folder" }
     guard status.st_uid == 0 || status.st_uid == geteuid() else {
       return "it belongs to user \(status.st_uid)"
     }
-    guard !strictly || status.st_mode & 0o022 == 0 else { return "others may write to it" }
+    guard !strictly || status.st_mode & 0o022 == 0 else { return "other users may write to it" }
     return nil
   }
 }

@@ -21,7 +21,8 @@ package final class MarkedLife: Sendable {
       throw systemError("madvise", "netmapd")
     }
     guard memory.byteCount >= 8 else {
-      throw NetmapError(.invalidArgument, "connect", "netmapd", reason: "its page is too short")
+      throw NetmapError(
+        .invalidArgument, "connect", "netmapd", reason: "it sent a page that is too short")
     }
     memory.store(Self.word, at: 0)
   }

@@ -28,7 +28,7 @@ package struct Opened {
       guard place < recipe.rings.count else {
         throw NetmapError(
           .invalidArgument, "attach", registration.name.rawValue,
-          reason: "one of its rings has not been described", remedy: "open the port again")
+          reason: "netmapd did not describe one of its rings", remedy: "open the port again")
       }
       return unsafe try maker.ringDriver(of: recipe.rings[place])
     }

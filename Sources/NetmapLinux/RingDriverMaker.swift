@@ -86,7 +86,7 @@ package final class LinuxRingDrivers: RingDriverMaker {
 
   private func damaged() -> NetmapError {
     NetmapError(
-      .invalidArgument, "attach", subject, reason: "its backend is described wrongly",
+      .invalidArgument, "attach", subject, reason: "the description of its backend is damaged",
       remedy: "use one version of netmap for all processes")
   }
 }

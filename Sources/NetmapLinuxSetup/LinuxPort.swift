@@ -197,6 +197,6 @@ extension LinuxPort {
   private func gone() -> NetmapError {
     NetmapError(
       .noSuchDevice, "open", interface.name, reason: "the interface has been removed",
-      remedy: "close every port on it, and open it again once it is back")
+      remedy: "close all ports on it, and open it again when the interface is back")
   }
 }

@@ -6,11 +6,11 @@ import Testing
 
 /// The netmap ABI as Swift sees it.
 ///
-/// Docs: netmap(4), netmap ABI 14. That the C structures are right is proven by the compiler, in
-/// `Sources/CNetmap/abi.c`; these tests are about what the import makes of them.
+/// Docs: netmap(4), netmap ABI 14. `Sources/CNetmap/abi.c` has the compiler check the C structures;
+/// these tests check how Swift imports them.
 @Suite("netmap ABI")
 struct ABITests {
-  /// A fact with its name, so that a failure says which one it was.
+  /// A fact with its name, so that a failure identifies it.
   struct Fact: Sendable, CustomTestStringConvertible {
     let name: String
     let actual: Int
@@ -26,12 +26,12 @@ struct ABITests {
       self.init(name, Int(actual), expected)
     }
 
-    /// The size of a structure, which in an array is also the distance between two.
+    /// The size of a structure, which is also the distance between two in an array.
     init<T>(sizeOf type: T.Type, _ expected: Int) {
       self.init("\(type)", MemoryLayout<T>.stride, expected)
     }
 
-    /// The offset of a member; -1 if the import did not make it a stored one.
+    /// The offset of a member; -1 if Swift does not import it as a stored property.
     init<T>(_ name: String, _ member: PartialKeyPath<T>, _ expected: Int) {
       self.init(name, MemoryLayout<T>.offset(of: member) ?? -1, expected)
     }
@@ -39,7 +39,7 @@ struct ABITests {
     var testDescription: String { name }
   }
 
-  @Test("structures have their sizes", arguments: sizes)
+  @Test("structures have the ABI's sizes", arguments: sizes)
   func size(fact: Fact) {
     #expect(fact.actual == fact.expected)
   }
@@ -68,7 +68,7 @@ struct ABITests {
     Fact(sizeOf: nm_ifreq.self, 272),
   ]
 
-  @Test("members of imported structures are in their places", arguments: members)
+  @Test("members of imported structures have the ABI's offsets", arguments: members)
   func member(fact: Fact) {
     #expect(fact.actual == fact.expected)
   }
@@ -95,7 +95,7 @@ struct ABITests {
     Fact("nmreq.nr_flags", \nmreq.nr_flags, 52),
   ]
 
-  @Test("what cannot be imported is reached by offset", arguments: offsets)
+  @Test("members that Swift cannot import have the ABI's offsets", arguments: offsets)
   func offset(fact: Fact) {
     #expect(fact.actual == fact.expected)
   }
@@ -137,7 +137,7 @@ struct ABITests {
     Fact("eventfds", NMREQ_OPT_SYNC_KLOOP_EVENTFDS_OFFSET, 24),
   ]
 
-  @Test("constants have their values", arguments: constants)
+  @Test("constants have the ABI's values", arguments: constants)
   func constant(fact: Fact) {
     #expect(fact.actual == fact.expected)
   }
@@ -212,7 +212,7 @@ struct ABITests {
   }
 
   /// Structures with pointers in them are unsafe to mention, so they are not in the tables above.
-  @Test("the C library's structures are in the submodule")
+  @Test("the submodule has the C library's structures")
   func library() {
     let sizes = unsafe [
       MemoryLayout<nmport_d>.stride, MemoryLayout<nmem_d>.stride, MemoryLayout<nmctx>.stride,

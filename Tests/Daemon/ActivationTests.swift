@@ -5,7 +5,7 @@ import Testing
 
 @Suite("netmapd started by systemd's socket activation", .timeLimit(.minutes(15)))
 struct ActivationTests {
-  @Test("it serves the socket it was given, and leaves it where it is when it goes")
+  @Test("netmapd serves the socket that it was given, and does not remove it when it exits")
   func givenSocket() throws {
     let fixture = try DaemonFixture(starts: false)
     let daemon = try TestProgram([

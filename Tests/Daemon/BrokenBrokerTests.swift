@@ -10,7 +10,7 @@ import Testing
 /// Attacks by members on the two processes of root's netmapd, and attacks by a process that has taken over the
 /// broker.
 @Suite(
-  "The opener when the broker is somebody's, or hangs", .serialized, .timeLimit(.minutes(10)),
+  "The opener with a hostile or hanging broker", .serialized, .timeLimit(.minutes(10)),
   .needsRoot)
 struct BrokenBrokerTests {
   private static let loads = ["--set-module", "vale0=\(ModuleTestbed.portGuard)", "--config", "1"]
@@ -24,7 +24,7 @@ struct BrokenBrokerTests {
     return (outcome.status, outcome.output)
   }
 
-  @Test("root of a container gets no module loaded: another mount namespace, user namespace, root")
+  @Test("root in a container cannot load modules: other mount namespace, other user namespace")
   func container() throws {
     let testbed = try ModuleTestbed()
     let port = try testbed.port("vale0:a")
@@ -42,7 +42,7 @@ struct BrokenBrokerTests {
     withExtendedLifetime(port) {}
   }
 
-  @Test("--no-modules: nobody gets one from a shared object; built-in ones are chosen as ever")
+  @Test("--no-modules refuses modules from shared objects; built-in ones can still be chosen")
   func withoutModules() throws {
     let testbed = try ModuleTestbed(["--no-modules"])
     let port = try testbed.port("vale0:a")
@@ -88,7 +88,7 @@ struct BrokenBrokerTests {
     }
   }
 
-  @Test("a seal that nobody can receive from costs the opener nothing")
+  @Test("a seal that cannot be received from does not delay the opener")
   func hangingSeal() throws {
     try NetworkNamespace.run {
       let testbed = try ModuleTestbed()
@@ -120,7 +120,7 @@ struct BrokenBrokerTests {
     return text.split(separator: " ").compactMap { Int32($0) }.first { $0 != broker }
   }
 
-  @Test("a broker that cannot die, for a file that does not close, has a successor in seconds")
+  @Test("a broker that cannot die because a close hangs has a successor within seconds")
   func hangingClose() throws {
     try NetworkNamespace.run {
       let fixture = try DaemonFixture()
@@ -151,7 +151,7 @@ struct BrokenBrokerTests {
     }
   }
 
-  @Test("a broker that cannot end when it is idle does not keep others from a daemon")
+  @Test("a broker that cannot exit when idle does not keep the socket from the next daemon")
   func hangingExit() throws {
     let fixture = try DaemonFixture(starts: false)
     try fixture.start(["--idle-exit", "1"])
@@ -168,7 +168,7 @@ struct BrokenBrokerTests {
     }
   }
 
-  @Test("who started netmapd may have ignored ends of children: it has a broker all the same")
+  @Test("netmapd has a broker even if it was started with SIGCHLD ignored")
   func ignoredChildren() throws {
     let fixture = try DaemonFixture(wrapper: [
       "python3", "-c",
@@ -204,7 +204,7 @@ struct BrokenBrokerTests {
     #expect(try peer.refusal(.check, on: peer.mailbox) == nil)
   }
 
-  @Test("the broker has no terminal of root's, and a network namespace that nobody else is in")
+  @Test("the broker has no terminal, and a network namespace of its own")
   func surroundings() throws {
     let fixture = try DaemonFixture()
     let (opener, broker) = (
@@ -251,14 +251,14 @@ struct BrokenBrokerTests {
     }
   }
 
-  @Test("the broker's wish to end is granted once: the path is the next daemon's then")
+  @Test("the opener gives up its path only once when the broker asks to end")
   func leaving() throws {
     let testbed = try Testbed()
     for _ in 0..<3 { #expect(try testbed.ask(11, [1]).1.last == 1) }
     #expect(testbed.asked.value == 1)
   }
 
-  @Test("what is no socket for messages is no seal: no process is started for it")
+  @Test("the opener accepts only a message socket as a seal, and starts no process otherwise")
   func noSeal() throws {
     let testbed = try Testbed()
     var ends: [CInt] = [-1, -1]

@@ -9,7 +9,7 @@ import Testing
 /// The messages that each kind of connection accepts, and from which process.
 @Suite("Connections to netmapd", .serialized, .timeLimit(.minutes(15)))
 struct ConnectionTests {
-  @Test("a connection that asked for a port becomes no mailbox; the port ends with it")
+  @Test("a connection that has asked for a port cannot become a mailbox; the port ends with it")
   func helloAfterRegister() throws {
     let fixture = try DaemonFixture()
     let peer = try RawPeer(fixture)
@@ -34,7 +34,7 @@ struct ConnectionTests {
   }
 
   @Test(
-    "what is malformed, empty or out of place on a token unbinds nothing, and is not answered on it",
+    "malformed, empty or misplaced messages on a token do not close its port, and get no answer",
     arguments: ["empty", "short", "kind", "version", "long", "hello"])
   func rubbishOnToken(_ what: String) throws {
     let fixture = try DaemonFixture()
@@ -71,7 +71,7 @@ struct ConnectionTests {
     }
   }
 
-  @Test("a socket that was connected to somebody's listener is no socket to answer on")
+  @Test("netmapd does not answer on a socket that is connected to another process's listener")
   func foreignReply() throws {
     let fixture = try DaemonFixture()
     let peer = try RawPeer(fixture)
@@ -90,7 +90,7 @@ struct ConnectionTests {
     #expect(try fixture.engine().check().clients == 2)
   }
 
-  @Test("a process cannot ask in another one's name")
+  @Test("a process cannot send requests in another process's name")
   func otherTag() throws {
     let fixture = try DaemonFixture()
     let holder = try fixture.peer(["receive", "netmap:p{1", "0"])
@@ -139,7 +139,7 @@ struct ConnectionTests {
     }
   }
 
-  @Test("a mailbox that hung up is not looked at again, whoever has a copy of it")
+  @Test("netmapd stops watching a mailbox that hung up, even if a process keeps a copy of it")
   func keptMailboxes() throws {
     let fixture = try DaemonFixture()
     let peer = try RawPeer(fixture)
@@ -174,7 +174,7 @@ struct ConnectionTests {
     try fixture.expectOpenSoon(0)
   }
 
-  @Test("a process that became another program has no lock any more, and no slot")
+  @Test("a process that executes another program loses its locks and its client slot")
   func exec() throws {
     let fixture = try DaemonFixture()
     let peer = try TestProgram(fixture.command(["hold-lock-exec", "netmap:e{1", "sleep", "60"]))

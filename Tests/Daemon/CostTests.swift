@@ -4,10 +4,10 @@ import NetmapTestSupport
 import Testing
 
 /// The cost of idle ports, and the time to open a port.
-@Suite("What ports cost", .serialized, .timeLimit(.minutes(15)))
+@Suite("The cost of ports", .serialized, .timeLimit(.minutes(15)))
 struct CostTests {
   @Test(
-    "1000 idle ports, all of them waited for, use next to no processor time: netmapd's or their process's"
+    "1000 idle ports with waiters use almost no processor time of netmapd or of their process"
   )
   func idlePorts() throws {
     let fixture = try DaemonFixture()
@@ -44,7 +44,7 @@ struct CostTests {
     #expect(open.count == 50)
   }
 
-  @Test("netmapd uses all the descriptors that it may have, not those alone that it begins with")
+  @Test("netmapd uses all the descriptors of its hard limit, not only of its soft limit")
   func fileLimit() throws {
     let fixture = try DaemonFixture(wrapper: ["prlimit", "--nofile=64:4096"])
     let engine = try fixture.engine()

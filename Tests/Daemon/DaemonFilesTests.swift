@@ -22,7 +22,7 @@ struct DaemonFilesTests {
   }
 
   @Test(
-    "a log that is a link, a second name of a file, or no file: nothing is changed, nobody listens",
+    "a log that is a link, a hard link, or not a file: nothing changes, and no daemon starts",
     arguments: ["link", "name", "folder", "pipe"])
   func log(_ kind: String) throws {
     let fixture = try DaemonFixture(starts: false)
@@ -39,18 +39,18 @@ struct DaemonFilesTests {
       try address.startDaemon(program: TestProgram.built("netmapd"), idleExit: 1)
     }
     #expect(error?.remedy.isEmpty == false, "\(String(describing: error))")
-    #expect(!isFile(fixture.socket), "a socket that nobody serves")
+    #expect(!isFile(fixture.socket), "a socket without a daemon")
     // Started manually, in the background.
     let byHand = try TestProgram([TestProgram.built("netmapd"), "--socket", fixture.socket])
       .finish()
     #expect(byHand.status != 0, "\(byHand)")
-    #expect(!isFile(fixture.socket), "a socket that nobody serves")
+    #expect(!isFile(fixture.socket), "a socket without a daemon")
     #expect(try TestProgram.output(of: ["cat", precious]) == "precious")
     unsafe rmdir(log)
   }
 
   @Test(
-    "a log that is in order is emptied when a daemon starts, and not by one that refuses to start")
+    "a daemon empties its log when it starts, but not when it refuses to start")
   func emptied() throws {
     let fixture = try DaemonFixture(starts: false)
     let log = "\(fixture.socket).log"
@@ -66,7 +66,7 @@ struct DaemonFilesTests {
     fixture.waitUntilGone(within: .seconds(30))
   }
 
-  @Test("a socket is left behind by no program that cannot be started")
+  @Test("a program that cannot be started leaves no socket behind")
   func noProgram() throws {
     let fixture = try DaemonFixture(starts: false)
     try write("no program", to: "\(fixture.folder)/netmapd")
@@ -76,7 +76,7 @@ struct DaemonFilesTests {
     #expect(!isFile(fixture.socket))
   }
 
-  @Test("a lock that is not to be had closes its file once: nobody else's descriptor")
+  @Test("a failed attempt to lock closes its file once, and no descriptor of another thread")
   func lockClosedOnce() throws {
     let fixture = try DaemonFixture(starts: false)
     let address = try DaemonAddress(path: fixture.socket)
@@ -109,7 +109,7 @@ struct DaemonFilesTests {
     for thread in threads { try? thread?.join() }
   }
 
-  @Test("listening gives the socket to its user alone, whatever other threads make meanwhile")
+  @Test("only its user can access the socket, and listening does not change other threads' umask")
   func umaskIsLeftAlone() throws {
     let fixture = try DaemonFixture(starts: false)
     let isDone = Atomic<Bool>(false)
@@ -145,7 +145,7 @@ struct DaemonFilesTests {
     #expect(status.st_mode & 0o777 == 0o600)
   }
 
-  @Test("root's folder can be looked into by others, whatever root's umask is", .needsRoot)
+  @Test("other users can look into root's folder, whatever root's umask is", .needsRoot)
   func folderMode() throws {
     let fixture = try DaemonFixture(starts: false)
     let folder = "\(fixture.folder)/new"
@@ -161,7 +161,7 @@ struct DaemonFilesTests {
   }
 
   @Test(
-    "root's daemon looks for programs and libraries where the host does, not where its starter did",
+    "root's daemon uses the host's search paths for programs and libraries, not its starter's",
     .needsRoot)
   func environment() throws {
     let fixture = try DaemonFixture(starts: false)

@@ -120,7 +120,7 @@ struct DaemonInterfaceTests {
         NetmapPort("netmap:\(pair.second)", engine: engine),
         NetmapPort("netmap:x}1", engine: engine)
       )
-      pipe.inject(Self.frame(5))
+      try pipe.inject(Self.frame(5))
       try pipe.sync(.transmit)
       #expect(try end.wait(for: .receive, timeout: .seconds(5)) == .receive)
       var input = end.receiveRing(0)
@@ -131,7 +131,7 @@ struct DaemonInterfaceTests {
     }
   }
 
-  @Test("an interface is that of the caller's network namespace, wherever the daemon runs")
+  @Test("an interface is looked up in the caller's network namespace, not in the daemon's")
   func namespaces() throws {
     // The daemon starts in the tests' namespace, where no such interface exists.
     let fixture = try DaemonFixture()
@@ -146,13 +146,13 @@ struct DaemonInterfaceTests {
           NetmapPort("netmap:\(inner.first)", engine: engine),
           NetmapPort("netmap:\(inner.second)", engine: engine)
         )
-        a.inject(Self.frame(1))
+        try a.inject(Self.frame(1))
         try a.sync(.transmit)
         #expect(try Self.receive(b, 1) == [Self.frame(1)])
         #expect(try engine.listing().map(\.name) == ["v0", "v0", "v1"])
       }
       let second = try NetmapPort("netmap:\(outer.second)", engine: engine)
-      first.inject(Self.frame(2))
+      try first.inject(Self.frame(2))
       try first.sync(.transmit)
       #expect(try Self.receive(second, 1) == [Self.frame(2)])
     }

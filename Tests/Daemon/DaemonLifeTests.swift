@@ -7,7 +7,7 @@ import Testing
 
 @Suite("The life of netmapd", .timeLimit(.minutes(15)))
 struct DaemonLifeTests {
-  @Test("the first program starts it, the last one's end lets it leave")
+  @Test("the first program starts netmapd, and it exits after the last one has ended")
   func autoStart() throws {
     let fixture = try DaemonFixture(starts: false)
     let receiver = try fixture.peer(["receive", "netmap:p{1", "10"])
@@ -47,7 +47,7 @@ struct DaemonLifeTests {
     return processes
   }
 
-  @Test("SIGTERM ends it cleanly; traffic goes on, and the next open says what is the matter")
+  @Test("SIGTERM ends netmapd cleanly; traffic goes on, and the next open reports the reason")
   func terminated() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
@@ -56,7 +56,7 @@ struct DaemonLifeTests {
     )
     fixture.endDaemon(SIGTERM)
     for _ in 0..<3 {
-      a.inject([1])
+      try a.inject([1])
       try a.sync(.transmit)
       #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)
       var ring = b.receiveRing(0)
@@ -67,7 +67,7 @@ struct DaemonLifeTests {
     try fixture.start()
     _ = try NetmapPort("netmap:q{1", engine: engine)
     // The old pipe belongs to the previous daemon, and still works.
-    a.inject([1])
+    try a.inject([1])
     try a.sync(.transmit)
     #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)
   }
@@ -84,7 +84,7 @@ struct DaemonLifeTests {
   }
 
   @Test(
-    "root that may not configure interfaces starts a daemon of its own, not the host's",
+    "root without the right to configure interfaces starts its own daemon, not the host's",
     .needsRoot)
   func withoutCapabilities() throws {
     let fixture = try DaemonFixture(starts: false)

@@ -39,7 +39,7 @@ struct DaemonModuleTests {
     arguments: [
       ("vale9=hub", "", "No such file or directory", "no such switch"),
       ("vale0=hubb", "", "Invalid argument", "no module of that name"),
-      ("vale0", "", "Invalid argument", "says no module"),
+      ("vale0", "", "Invalid argument", "no module is named"),
       ("vale0=filter", "allow gre", "Invalid argument", "gre"),
       ("vale0=hub", "x", "Invalid argument", "no configuration"),
       ("vale0=/nosuch/lib.so", "", "No such file or directory", "load"),
@@ -67,7 +67,7 @@ struct DaemonModuleTests {
     testbed.fixture.endDaemon(SIGTERM)
   }
 
-  @Test("a module from a shared object: its host delivers, and what it has counted is shown")
+  @Test("a module from a shared object: its host delivers packets, and its statistics are shown")
   func loaded() throws {
     let testbed = try ModuleTestbed()
     let (a, b, c) = (
@@ -126,7 +126,7 @@ struct DaemonModuleTests {
     while !isOver.isRaised || seen.count < sent {
       if !isOver.isRaised, sent - seen.count < 500 {
         for _ in 0..<20 {
-          a.inject(NumberedFrame.bytes(sent))
+          try a.inject(NumberedFrame.bytes(sent))
           sent += 1
         }
         try a.sync(.transmit)
@@ -142,7 +142,7 @@ struct DaemonModuleTests {
     #expect(report["failures"] == 0 && report["lost"] == 0 && report["changes"] == 7)
   }
 
-  @Test("the module has the rights of the user who asks, who may not be one that is kept out")
+  @Test("a module has the rights of the requesting user; untrusted users may not choose modules")
   func rights() throws {
     let testbed = try ModuleTestbed()
     let (folder, library) = (testbed.fixture.folder, "\(testbed.fixture.folder)/libfault.so")

@@ -7,7 +7,7 @@ import NetmapTestSupport
 import Testing
 
 /// A program trusts the daemon of root or of its own user, and sends nothing to any other daemon.
-@Suite("Whose daemon a program believes", .serialized, .needsRoot, .timeLimit(.minutes(5)))
+@Suite("Which daemons a program trusts", .serialized, .needsRoot, .timeLimit(.minutes(5)))
 struct DaemonTrustTests {
   /// Users that do not otherwise exist: one that uses netmap, and one that runs a false daemon.
   private static let (user, other) = (64123, 64124)
@@ -59,11 +59,11 @@ struct DaemonTrustTests {
     let fake = try listener("\(Self.usual)/netmapd.sock", as: Self.other)
     let said = try TestProgram(untold + setpriv(Self.user) + sender).finish()
     #expect(said.output.contains("EPERM") && said.output.contains("user \(Self.other)"), "\(said)")
-    #expect(said.output.contains("NETMAP_SOCKET"), "it says what to do: \(said)")
+    #expect(said.output.contains("NETMAP_SOCKET"), "no remedy in the message: \(said)")
     #expect(fake.finish().output == "heard 0\n")
   }
 
-  @Test("nothing is sent to another user's daemon at an address that was named")
+  @Test("nothing is sent to another user's daemon at a configured address")
   func namedAddress() throws {
     let folder = "\(Self.usual)-named"
     try makeFolder(folder, of: Self.other)
@@ -77,7 +77,7 @@ struct DaemonTrustTests {
   }
 
   @Test(
-    "another user's XDG_RUNTIME_DIR, which su(1) passes on, is not this user's: nor for root without rights"
+    "another user's XDG_RUNTIME_DIR, which su(1) passes on, is ignored, also for root without rights"
   )
   func runtimeFolder() throws {
     let folder = "\(Self.usual)-xdg"
@@ -132,7 +132,7 @@ struct DaemonTrustTests {
     #expect(said.status != 0 && said.output.contains(Self.usual), "\(said)")
   }
 
-  @Test("a token of another user's daemon, or of something else, is sent nothing")
+  @Test("nothing is sent on a socket that is not a token of a trusted daemon")
   func token() throws {
     let folder = "\(Self.usual)-token"
     try makeFolder(folder, of: Self.other)
@@ -175,7 +175,7 @@ struct DaemonTrustTests {
   }
 
   @Test(
-    "where root has no number, root's daemon is used if it was named and its folder is root's alone"
+    "where root is not mapped, its daemon is used if configured and if only root owns its folder"
   )
   func userNamespace() throws {
     let fixture = try DaemonFixture(starts: false)
@@ -190,7 +190,7 @@ struct DaemonTrustTests {
     #expect(said.output.contains("EPERM") && said.output.contains("namespace"), "\(said)")
   }
 
-  @Test("whom a process believes, by the users of its namespace")
+  @Test("which users' daemons a process trusts, by the user map of its namespace")
   func verdicts() {
     func verdict(_ user: UInt32, _ map: String?, _ listener: UInt32) -> DaemonTrust.Verdict {
       DaemonTrust(user: user, overflow: "65534\n", map: map).verdict(on: listener)
@@ -221,7 +221,7 @@ struct DaemonTrustTests {
     #expect(verdict(65534, "", 65534) == .trustedIfNamed)
   }
 
-  @Test("who may not use the host's daemon is told how to have one of their own, and that works")
+  @Test("a user without access to the host's daemon is told how to start one, and that works")
   func noAccess() throws {
     remove(Self.usual)
     defer { remove(Self.usual) }

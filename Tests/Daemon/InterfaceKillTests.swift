@@ -89,7 +89,7 @@ struct InterfaceKillTests {
       var ring = sender.transmitRing(0)
       for number in 0..<32 {
         let frame = DaemonInterfaceTests.frame(UInt8(truncatingIfNeeded: batch * 32 + number))
-        unsafe ring.append(frame.span.bytes)
+        _ = unsafe ring.append(frame.span.bytes)
       }
       try sender.sync(.transmit)
       // Makes packets that have arrived visible, and leaves them in the ring.

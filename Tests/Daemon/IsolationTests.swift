@@ -32,7 +32,8 @@ struct IsolationTests {
     peer.kill(SIGKILL)
   }
 
-  @Test("isolated senders killed 200 times: nobody else loses anything, and nothing is left")
+  @Test(
+    "isolated senders killed 200 times: other ports lose no packets, and nothing is left behind")
   func killed() throws {
     let fixture = try DaemonFixture()
     let receiver = try fixture.peer(["receive", "netmap:g{1", "400000"])
@@ -70,7 +71,7 @@ struct IsolationTests {
       let (a, b) = (
         try NetmapPort("netmap:q{1/i", engine: engine), try NetmapPort("netmap:q}1", engine: engine)
       )
-      a.inject([round])
+      try a.inject([round])
       try a.sync(.transmit)
       #expect(try b.wait(for: .receive, timeout: .seconds(10)) == .receive)
       receiver.send(SIGCONT)
@@ -80,7 +81,7 @@ struct IsolationTests {
     #expect(receiver.finish().output == "received 200000 of 1, last 199999\n")
   }
 
-  @Test("an isolated process that writes rubbish over all its memory harms itself alone, 200 times")
+  @Test("an isolated process that writes rubbish over all its memory harms only itself, 200 times")
   func hostile() throws {
     let seed = UInt64.random(in: 0..<1 << 32)
     print("seed \(seed)")
@@ -103,7 +104,7 @@ struct IsolationTests {
           memory.store(value & 1 == 0 ? value : value & 0x3ff_0000_03ff, at: word * 8)
         }
       }
-      victim.inject([1, 2, 3])
+      try victim.inject([1, 2, 3])
       try victim.sync(.transmit)
       try victim.sync(.receive)
       var ring = victim.receiveRing(0)
@@ -117,12 +118,12 @@ struct IsolationTests {
     let (a, b) = (
       try NetmapPort("netmap:t{1/i", engine: engine), try NetmapPort("netmap:t}1", engine: engine)
     )
-    a.inject([1])
+    try a.inject([1])
     try a.sync(.transmit)
     #expect(try b.wait(for: .receive, timeout: .seconds(10)) == .receive)
   }
 
-  @Test("when the daemon has gone, waits on an isolated port end with an error")
+  @Test("when the daemon is gone, waits on an isolated port end with an error")
   func daemonGone() throws {
     let fixture = try DaemonFixture()
     let port = try NetmapPort("netmap:p{1/i", engine: try fixture.engine())
@@ -139,7 +140,7 @@ struct IsolationTests {
     let engine = try fixture.engine()
     let ports = try (0..<50).map { try NetmapPort("netmap:p\($0){1/i", engine: engine) }
     for port in ports {
-      port.inject([1])
+      try port.inject([1])
       try port.sync(.transmit)
     }
     // The worker checks all ports every 100 ms.
@@ -148,7 +149,7 @@ struct IsolationTests {
   }
 
   @Test(
-    "with --isolate-others a user of another kind gets isolated ports, and no others",
+    "with --isolate-others, other users get only isolated ports",
     .needsRoot)
   func others() throws {
     let fixture = try DaemonFixture(starts: false)
@@ -164,7 +165,7 @@ struct IsolationTests {
   }
 
   @Test(
-    "a user who gets isolated ports only has 64 of them at most, and is in nobody's way",
+    "a user with only isolated ports has at most 64, and does not affect other users",
     .needsRoot)
   func limits() throws {
     let fixture = try DaemonFixture(starts: false)

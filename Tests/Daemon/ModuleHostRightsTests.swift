@@ -4,9 +4,9 @@ import NetmapTestSupport
 import Testing
 
 /// A module host has the mailbox of the user who started it, but may make no requests on it.
-@Suite("What a module's process may ask", .serialized, .timeLimit(.minutes(15)))
+@Suite("Rights of a module's process", .serialized, .timeLimit(.minutes(15)))
 struct ModuleHostRightsTests {
-  @Test("a module that finds its process's mailbox gets nothing by it")
+  @Test("a module cannot use its process's mailbox for requests")
   func stolenMailbox() throws {
     let testbed = try ModuleTestbed()
     let port = try testbed.port("vale0:a")

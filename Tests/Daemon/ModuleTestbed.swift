@@ -69,7 +69,7 @@ enum NumberedFrame {
 
 extension NetmapPort {
   func send(_ frames: [UInt8]...) throws {
-    for frame in frames { inject(frame) }
+    for frame in frames { try inject(frame) }
     try sync(.transmit)
   }
 

@@ -45,7 +45,7 @@ struct OpenerTests {
   }
 
   @Test(
-    "the broker has no right: another user, no capability, no new ones, a filter on every thread")
+    "the broker has no rights: another user, no capabilities, no new ones, a filter on each thread")
   func confined() throws {
     try NetworkNamespace.run {
       let fixture = try DaemonFixture()
@@ -70,7 +70,7 @@ struct OpenerTests {
   }
 
   @Test(
-    "whoever is the broker's user, or nobody, is an untrusted user; the daemon's own user is root")
+    "the broker's user and user nobody are untrusted; the daemon's own user is root")
   func trust() throws {
     let fixture = try DaemonFixture(starts: false)
     try fixture.start(["--isolate-others"])
@@ -89,7 +89,7 @@ struct OpenerTests {
     #expect(try root.refusal(.check, on: root.mailbox) == nil)
   }
 
-  @Test("names that no interface can have are names of none, whoever asks; the broker lives on")
+  @Test("names that no interface can have are refused for every user, and the broker goes on")
   func oddNames() throws {
     let fixture = try DaemonFixture(starts: false)
     try fixture.start(["--isolate-others"])
@@ -129,7 +129,7 @@ struct OpenerTests {
     #expect(fixture.serving == broker)
   }
 
-  @Test("the broker killed: its interfaces are normal within a second, and another one serves")
+  @Test("the broker killed: its interfaces are normal within a second, and another broker serves")
   func brokerKilled() throws {
     try NetworkNamespace.run {
       let fixture = try DaemonFixture()
@@ -150,14 +150,14 @@ struct OpenerTests {
       let (a, b) = try (
         NetmapPort("netmap:p{1", engine: engine), NetmapPort("netmap:p}1", engine: engine)
       )
-      a.inject([1])
+      try a.inject([1])
       try a.sync(.transmit)
       #expect(try b.wait(for: .receive, timeout: .seconds(5)) == .receive)
     }
   }
 
   @Test(
-    "the opener killed: the broker ends, interfaces are normal within a second, another daemon serves"
+    "the opener killed: the broker ends, interfaces are normal within a second, a new daemon serves"
   )
   func openerKilled() throws {
     try NetworkNamespace.run {
@@ -180,7 +180,7 @@ struct OpenerTests {
   }
 
   @Test(
-    "a broker that keeps ending does not keep the opener busy, and SIGTERM ends it all the same")
+    "a broker that keeps ending does not keep the opener busy, and SIGTERM still ends the opener")
   func backOff() throws {
     let fixture = try DaemonFixture()
     let opener = try #require(fixture.daemon)
@@ -194,7 +194,7 @@ struct OpenerTests {
   }
 
   @Test(
-    "a descriptor of a namespace is not enough: a user opens interfaces of its own, and where it is"
+    "a user opens interfaces only in its own namespace; a descriptor of another is not enough"
   )
   func foreignNamespace() throws {
     let fixture = try DaemonFixture()
@@ -274,7 +274,7 @@ struct CallFilterTests {
   /// The `errno` of a call that has returned -1.
   private func refusal(_ result: CInt) -> CInt { result < 0 ? errno : 0 }
 
-  @Test("files, sockets, memory with programs: EPERM")
+  @Test("EPERM for files, sockets and executable memory")
   func refused() {
     expect(EPERM) { refusal(unsafe open("/dev/null", O_RDONLY)) }
     expect(EPERM) { refusal(unsafe open("/proc/self/ns/net", O_RDONLY)) }
@@ -309,7 +309,7 @@ struct CallFilterTests {
     }
   }
 
-  @Test("programs, namespaces, other users, signals to others: the end")
+  @Test("exec, namespaces, other users and signals to other processes end the broker")
   func fatal() {
     expect(-SIGSYS) { execl("/bin/true") }
     expect(-SIGSYS) { unshare(CInt(CLINUX_CLONE_NEWNET)) }
@@ -325,7 +325,7 @@ struct CallFilterTests {
     return unsafe execv(path, &arguments)
   }
 
-  @Test("what rings, wakes, maps and passes on works, and so do threads")
+  @Test("doorbells, wake-ups, mappings, passing descriptors and threads are allowed")
   func allowed() {
     let end = child {
       guard eventfd(0, CInt(EFD_CLOEXEC)) >= 0, epoll_create1(CInt(EPOLL_CLOEXEC)) >= 0 else {

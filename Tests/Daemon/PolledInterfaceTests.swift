@@ -4,7 +4,7 @@ import NetmapTestSupport
 import Testing
 
 extension SwitchedInterfaceTests {
-  @Test("polling mode: on, refused twice, no detaching, off; frames flow all the time")
+  @Test("polling mode: on, a second time refused, no detaching, off; frames flow all the time")
   func polling() throws {
     try withSwitch(queues: 2) { fixture, pair in
       let engine = try fixture.engine()
@@ -32,7 +32,7 @@ extension SwitchedInterfaceTests {
       try expect("-p vale0:v0 -C 1,1,5000", "Invalid argument")
       try expect("-p vale0:v0 -C 0,1000", "Invalid argument")
       let online = Int(sysconf(CInt(_SC_NPROCESSORS_ONLN)))
-      guard online > 1 else { return try expect("-p vale0:v0 -C 0,0", "would leave none") }
+      guard online > 1 else { return try expect("-p vale0:v0 -C 0,0", "would leave no CPU") }
       for choice in ["0,1", "1,1,1"] {
         #expect(try Self.run(fixture, "-p vale0:v0 -C \(choice)") == (0, ""))
         try expectFlow(choice)

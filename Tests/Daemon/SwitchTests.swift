@@ -14,7 +14,7 @@ struct SwitchTests {
   }
 
   private func send(_ frames: [UInt8]..., on port: NetmapPort) throws {
-    for frame in frames { port.inject(frame) }
+    for frame in frames { try port.inject(frame) }
     try port.sync(.transmit)
   }
 
@@ -32,7 +32,8 @@ struct SwitchTests {
     return result
   }
 
-  @Test("ports of several processes meet, whoever comes first, and learn where the others are")
+  @Test(
+    "ports of several processes exchange packets, in any order of opening")
   func meeting() throws {
     let fixture = try DaemonFixture()
     let a = try NetmapPort("vale0:a", engine: fixture.engine())
@@ -42,14 +43,14 @@ struct SwitchTests {
     let c = try NetmapPort("vale0:c", engine: fixture.engine())
     try send(frame(0xff, 1, 2), on: a)
     #expect(try numbers(b) == [2])
-    #expect(try numbers(c) == [2], "what came later is found in the mail")
+    #expect(try numbers(c) == [2], "the mailbox has the port that opened later")
     try send([2, 0, 0, 0, 0, 1] + frame(0, 2, 3).dropFirst(6), on: b)
     #expect(try numbers(a) == [3])
     #expect(try numbers(c) == [])
     for port in [a, b, c] { #expect(port.statistics.receive.drops.total == 0) }
   }
 
-  @Test("a port that has left is not sent to, and the one that gets its index is")
+  @Test("a closed port gets no packets, and the next port with its index does")
   func leaving() throws {
     let fixture = try DaemonFixture()
     let a = try NetmapPort("vale0:a", engine: fixture.engine())

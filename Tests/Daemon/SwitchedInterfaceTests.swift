@@ -45,7 +45,7 @@ struct SwitchedInterfaceTests {
   }
 
   func send(_ frames: [UInt8]..., on port: NetmapPort) throws {
-    for frame in frames { #expect(port.inject(frame)) }
+    for frame in frames { try port.inject(frame) }
     try port.sync(.transmit)
   }
 
@@ -108,7 +108,7 @@ struct SwitchedInterfaceTests {
     }
   }
 
-  @Test("both queues of an interface with two are carried")
+  @Test("packets pass between a switch and both queues of an interface, both ways")
   func twoQueues() throws {
     try withSwitch(queues: 2) { fixture, pair in
       #expect(
@@ -141,7 +141,7 @@ struct SwitchedInterfaceTests {
     }
   }
 
-  @Test("listed, asked about, counted, and detached: then the interface is as it was")
+  @Test("list, information, counters, and detaching, which restores the interface")
   func tools() throws {
     try withSwitch { fixture, pair in
       let engine = try fixture.engine()
@@ -183,7 +183,7 @@ struct SwitchedInterfaceTests {
   }
 
   @Test(
-    "refusals: EBUSY for what is open or attached, EINVAL for host rings, unknown names and memory")
+    "refusals: EBUSY if open or attached, EINVAL for host rings, unknown names and memory")
   func refusals() throws {
     try withSwitch { fixture, pair in
       func expect(_ line: String, _ reason: String) throws {
@@ -198,7 +198,7 @@ struct SwitchedInterfaceTests {
         #expect(error?.code == .busy, "\(name): \(String(describing: error))")
       }
       try expect("-a vale0:v0", "Device or resource busy")
-      try expect("-a vale1:v0", "v0 is on a switch already, as vale0:v0")
+      try expect("-a vale1:v0", "v0 is already on a switch, as vale0:v0")
       try expect("-r v0", "Invalid argument")
       try expect("-n v0", "File exists")
       let open = try NetmapPort("netmap:\(pair.second)-0/T", engine: engine)
@@ -239,7 +239,7 @@ struct SwitchedInterfaceTests {
     }
   }
 
-  @Test("50 times on and off while others pass frames: they lose none, and nothing is left behind")
+  @Test("50 times attached and detached: other ports lose no frames, and nothing is left behind")
   func again() throws {
     try NetworkNamespace.run {
       let fixture = try DaemonFixture()
@@ -319,7 +319,7 @@ struct SwitchedInterfaceTests {
     }
   }
 
-  @Test("removed while it is attached: the port leaves the switch, and the others go on")
+  @Test("an attached interface is removed: its port leaves the switch, and the other ports go on")
   func removed() throws {
     try withSwitch { fixture, pair in
       let engine = try fixture.engine()
@@ -344,7 +344,7 @@ struct SwitchedInterfaceTests {
     }
   }
 
-  @Test("down while it is attached: what is sent waits, and leaves when it is up again")
+  @Test("an attached interface is down: packets wait, and are sent when it is up again")
   func down() throws {
     try withSwitch { fixture, pair in
       let engine = try fixture.engine()
@@ -364,7 +364,7 @@ struct SwitchedInterfaceTests {
   }
 
   @Test(
-    "a daemon that was started by need stays while an interface is attached, and leaves after that")
+    "a daemon started on demand runs while an interface is attached, and exits after that")
   func idle() throws {
     try NetworkNamespace.run {
       let fixture = try DaemonFixture(starts: false)

@@ -27,12 +27,12 @@ struct TwoProcessTests {
     _ = (sender.wait(), receiver.wait())
   }
 
-  @Test("what was sent before the other end is opened, and after the sender has ended, arrives")
+  @Test("packets sent before the other end is open arrive, even after the sender has ended")
   func early() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
     let sender = try NetmapPort("netmap:p{1", engine: engine)
-    sender.inject([1, 2, 3])
+    try sender.inject([1, 2, 3])
     try sender.sync(.transmit)
     let receiver = try NetmapPort("netmap:p}1", engine: engine)
     sender.close()
@@ -51,7 +51,7 @@ struct TwoProcessTests {
     #expect(program.wait() == 0)
   }
 
-  @Test("and as soon as its process has been killed")
+  @Test("an exclusive port is free as soon as its process has been killed")
   func deathIsSynchronous() throws {
     let fixture = try DaemonFixture()
     for round in 0..<20 {
@@ -78,14 +78,14 @@ struct TwoProcessTests {
     }
   }
 
-  @Test("ports are listed with their processes and counters, whoever asks")
+  @Test("a client can list the ports of all clients, with their processes and counters")
   func listing() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
     let (a, b) = (
       try NetmapPort("netmap:p{1", engine: engine), try NetmapPort("netmap:p}1", engine: engine)
     )
-    a.inject([UInt8](repeating: 7, count: 60))
+    try a.inject([UInt8](repeating: 7, count: 60))
     try a.sync(.transmit)
     try b.sync(.receive)
     let list = try fixture.engine().listing()
@@ -107,7 +107,7 @@ struct TwoProcessTests {
           for round in 0..<20 {
             let one = try NetmapPort("netmap:t\(index){\(round)", engine: engine)
             let two = try NetmapPort("netmap:t\(index)}\(round)", engine: engine)
-            one.inject([UInt8(index)])
+            try one.inject([UInt8(index)])
             try one.sync(.transmit)
             #expect(try two.wait(for: .receive, timeout: .seconds(5)) == .receive)
           }

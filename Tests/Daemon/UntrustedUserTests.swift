@@ -17,7 +17,7 @@ struct UntrustedUserTests {
     return fixture
   }
 
-  @Test("an untrusted user is refused everything that is about others")
+  @Test("an untrusted user's requests about other users are refused")
   func requests() throws {
     let fixture = try fixture()
     let address = try DaemonAddress(path: fixture.socket)
@@ -46,7 +46,7 @@ struct UntrustedUserTests {
     holder.kill(SIGKILL)
   }
 
-  @Test("an untrusted user's names are its own: it meets nobody, and keeps nobody from a name")
+  @Test("an untrusted user has its own names: it shares no port, and blocks no name of other users")
   func names() throws {
     let fixture = try fixture()
     let address = try DaemonAddress(path: fixture.socket)
@@ -62,14 +62,14 @@ struct UntrustedUserTests {
       #expect(try connection.listing().map(\.name) == ["v0{1", "v0}1", "vale0:a"])
     }
     // The packets of the trusted pipe still arrive at its other end.
-    own.inject([7])
+    try own.inject([7])
     try own.sync(.transmit)
     #expect(try other.wait(for: .receive, timeout: .seconds(5)) == .receive)
     let exclusive = try NetmapPort("vale0:a/x", engine: engine)
     exclusive.close()
   }
 
-  @Test("a token of a trusted process's brings an untrusted user nothing")
+  @Test("an untrusted user cannot use a trusted process's token")
   func attach() throws {
     let fixture = try fixture()
     let address = try DaemonAddress(path: fixture.socket)
@@ -88,7 +88,7 @@ struct UntrustedUserTests {
     withExtendedLifetime(opened) {}
   }
 
-  @Test("ports that were closed and not forgotten count; others can open")
+  @Test("ports closed and not forgotten count towards the limit; other users can open ports")
   func kept() throws {
     let fixture = try fixture()
     let address = try DaemonAddress(path: fixture.socket)
@@ -108,7 +108,7 @@ struct UntrustedUserTests {
     _ = try NetmapPort("netmap:own{1", engine: try fixture.engine())
   }
 
-  @Test("thousands of connections that say nothing keep nobody out")
+  @Test("hundreds of silent connections do not keep other users out")
   func silent() throws {
     let fixture = try fixture()
     let address = try DaemonAddress(path: fixture.socket)
@@ -126,7 +126,7 @@ struct UntrustedUserTests {
     unsafe withExtendedLifetime(sockets) {}
   }
 
-  @Test("an isolated listener isolates everybody, root included; both sockets go with the daemon")
+  @Test("an isolated listener isolates all users, including root; the daemon removes both sockets")
   func isolatedListener() throws {
     let fixture = try DaemonFixture(starts: false)
     let second = "\(fixture.folder)/second.sock"

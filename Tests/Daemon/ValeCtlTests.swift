@@ -84,7 +84,7 @@ struct ValeCtlTests {
     // 013, 022: traffic in both directions.
     let other = try NetmapPort("netmap:v1", engine: engine)
     for (sender, receiver) in [(port, other), (other, port)] {
-      sender.inject([UInt8](repeating: 0xff, count: 6) + [2, 0, 0, 0, 0, 9, 0x88, 0xb5])
+      try sender.inject([UInt8](repeating: 0xff, count: 6) + [2, 0, 0, 0, 0, 9, 0x88, 0xb5])
       try sender.sync(.transmit)
       try receiver.sync(.receive)
       var ring = receiver.receiveRing(0)
@@ -109,7 +109,7 @@ struct ValeCtlTests {
     let receiver = try NetmapPort("netmap:v0", engine: fixture.engine())
     let sender = try NetmapPort("vale0:s", engine: fixture.engine())
     let frame = [UInt8](repeating: 0xff, count: 6) + [UInt8](repeating: 2, count: 54)
-    for _ in 0..<100 { sender.inject(frame) }
+    for _ in 0..<100 { try sender.inject(frame) }
     try sender.sync(.transmit)
     #expect(sender.transmitRing(0).space == 1023 - 37)
     try receiver.sync(.receive)
@@ -125,8 +125,8 @@ struct ValeCtlTests {
   func reasons() throws {
     let receiver = try NetmapPort("vale0:r@conf:slots=16", engine: fixture.engine())
     let sender = try NetmapPort("vale0:s", engine: fixture.engine())
-    for _ in 0..<20 { sender.inject([UInt8](repeating: 0xff, count: 60)) }
-    for _ in 0..<3 { sender.inject([1, 2, 3]) }
+    for _ in 0..<20 { try sender.inject([UInt8](repeating: 0xff, count: 60)) }
+    for _ in 0..<3 { try sender.inject([1, 2, 3]) }
     try sender.sync(.transmit)
     try receiver.sync(.receive)
     let text = try run("--counters").text
@@ -148,7 +148,7 @@ struct ValeCtlTests {
         "\"reasons\":{\"ring_full\":5,\"bad_buffer_index\":0"))
   }
 
-  @Test("rings of a new port, and what is shown of it")
+  @Test("rings of a new port, and its description")
   func information() throws {
     #expect(
       try run("-n v1 -v -C 512,256,2,4").text
@@ -201,7 +201,7 @@ struct ValeCtlTests {
     #expect(try run("").text == "vale0:v0 bridge_idx 0 port_idx 0\n")
   }
 
-  @Test("pkt-gen in two processes: what one sends the other receives, packet by packet")
+  @Test("pkt-gen in two processes: one receives every packet that the other sends")
   func twoProcesses() throws {
     let environment = [
       "NETMAP_SOCKET": fixture.socket, "NETMAPD": TestProgram.built("netmapd"),

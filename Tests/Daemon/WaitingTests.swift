@@ -7,7 +7,7 @@ import NetmapTestSupport
 import Testing
 
 /// No action of a process makes netmapd delay its answers to another process.
-@Suite("Nobody waits for somebody else's doing", .serialized, .timeLimit(.minutes(15)))
+@Suite("No client waits for another client's actions", .serialized, .timeLimit(.minutes(15)))
 struct WaitingTests {
   /// A TCP socket whose last close takes some seconds, because its peer does not take the data.
   private func lingering(_ seconds: Int32) throws -> (socket: CInt, peer: CInt) {
@@ -37,7 +37,7 @@ struct WaitingTests {
   }
 
   /// When the table grows, the thread that needs a descriptor waits for an RCU grace period.
-  @Test("the kernel's table of its descriptors has room before it serves, and does not grow")
+  @Test("netmapd's descriptor table has room from the start, and does not grow")
   func descriptorTable() throws {
     let fixture = try DaemonFixture()
     func sizes() throws -> [Int] {
@@ -57,7 +57,7 @@ struct WaitingTests {
   }
 
   @Test(
-    "a descriptor whose close takes 20 seconds keeps nobody waiting",
+    "a descriptor whose close takes 20 seconds delays no client",
     arguments: ["fresh", "many", "unread", "reply", "mailbox"])
   func lingering(_ way: String) throws {
     try NetworkNamespace.run {
@@ -125,7 +125,7 @@ struct WaitingTests {
     idle.kill(SIGKILL)
   }
 
-  @Test("who looks late is told of the ports that there are then")
+  @Test("a process that reads its mailbox late gets the current ports")
   func lateReader() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
@@ -138,13 +138,13 @@ struct WaitingTests {
     }
     let receiver = try NetmapPort("vale0:r", engine: try fixture.engine())
     try expectSoon("a packet from a process that had mail for thousands of ports") {
-      late.inject([UInt8](repeating: 0xff, count: 12) + [UInt8](repeating: 1, count: 48))
+      try late.inject([UInt8](repeating: 0xff, count: 12) + [UInt8](repeating: 1, count: 48))
       try late.sync(.transmit)
       return try receiver.wait(for: .receive, timeout: .milliseconds(50)) == .receive
     }
   }
 
-  @Test("while an interface is being opened others are answered within milliseconds")
+  @Test("while netmapd opens an interface, other clients get answers within milliseconds")
   func interfaces() throws {
     try NetworkNamespace.run {
       let pair = try VethPair()
@@ -170,7 +170,7 @@ struct WaitingTests {
     }
   }
 
-  @Test("root's opens take milliseconds while untrusted users ask as fast as they can")
+  @Test("root's opens take milliseconds while untrusted users send requests at full speed")
   func flood() throws {
     let fixture = try DaemonFixture(starts: false)
     try fixture.start(["--isolate-others"])

@@ -9,7 +9,7 @@ import Testing
 @Suite("Exhaustion", .timeLimit(.minutes(faultMinutes)))
 struct ExhaustionFaults {
   @Test(
-    "a daemon without descriptors, or without memory, refuses; what was freed can be used again",
+    "a daemon without descriptors or memory refuses requests; freed resources can be used again",
     arguments: [
       // The broker itself uses fifteen descriptors. A client costs four (mailbox, doorbell, pidfd, and the page
       // that marks its life), and a pipe's port with its own memory five. Clients that have left cost nothing
@@ -47,7 +47,7 @@ struct ExhaustionFaults {
     #expect(fewest >= 2, "only \(fewest) ports")
   }
 
-  @Test("a port's memory used up by its own pipes is refused to them alone")
+  @Test("pipes that use up their port's memory affect no other port")
   func region() throws {
     let fixture = try DaemonFixture()
     var bystander = try Bystander(fixture)
@@ -75,7 +75,7 @@ struct ExhaustionFaults {
     }
   }
 
-  @Test("a client without descriptors or memory says so, and leaves nothing behind")
+  @Test("a client without descriptors or memory gets an error, and leaves nothing behind")
   func client() throws {
     var (seed, generator) = seededGenerator("client")
     let fixture = try DaemonFixture()

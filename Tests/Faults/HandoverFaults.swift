@@ -8,10 +8,10 @@ import Testing
 
 /// A token outlives the process that opened the port: processes inherit it, keep it across exec, and pass it
 /// on.
-@Suite("Ports that change hands", .timeLimit(.minutes(faultMinutes)))
+@Suite("Ports handed over to other processes", .timeLimit(.minutes(faultMinutes)))
 struct HandoverFaults {
   @Test(
-    "fork, daemonise and exec while attached: whoever has the token has the port",
+    "fork, daemonise and exec while attached: a process with the token can use the port",
     arguments: ["fork", "daemonise", "exec"])
   func handOver(_ way: String) throws {
     var (seed, generator) = seededGenerator(way)
@@ -54,7 +54,7 @@ struct HandoverFaults {
           for index in 0..<8 { bytes[offset + index] = unsafe word[index] }
         }
       }
-      while !port.inject(bytes) {
+      while (try? port.inject(bytes)) == nil {
         try #require(
           try port.wait(for: .transmit, timeout: .seconds(20)) == .transmit, "nobody receives")
       }
@@ -79,13 +79,13 @@ struct HandoverFaults {
     _ = consume mail
     #expect(passed.name == "p{1")
     #expect(passed.memoryID == port.memoryID)
-    passed.inject([1, 2, 3])
+    try passed.inject([1, 2, 3])
     try passed.sync(.transmit)
     #expect(try peer.wait(for: .receive, timeout: .seconds(20)) == .receive)
     // Both use one ring, also after the opener has closed its port.
     port.close()
     #expect(try fixture.expectSound("after the opener's close").bindings == 2)
-    passed.inject([4])
+    try passed.inject([4])
     try passed.sync(.transmit)
     #expect(peer.receiveRing(0).count == 1)
     try peer.sync(.receive)
@@ -95,7 +95,7 @@ struct HandoverFaults {
     #expect(try receiver.listing().map(\.name) == ["p}1"])
   }
 
-  @Test("what is no token, or one without a port, is refused with a reason")
+  @Test("descriptors other than tokens, and tokens without a port, are refused with a reason")
   func noToken() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()

@@ -35,7 +35,7 @@ struct KillFaults {
     try fixture.expectEmpty("seed \(seed)")
   }
 
-  @Test("receivers killed at full speed: the next one goes on where it stopped")
+  @Test("receivers killed at full speed: the next one continues where the last one stopped")
   func receivers() throws {
     var (seed, generator) = seededGenerator("receivers")
     let fixture = try DaemonFixture()
@@ -94,7 +94,7 @@ struct KillFaults {
     try fixture.expectEmpty("seed \(seed)")
   }
 
-  @Test("processes that die while they have a ring locked: the lock is free, the ring works")
+  @Test("processes that die with a ring locked: the lock is released, and the ring works")
   func lockHolders() throws {
     let fixture = try DaemonFixture()
     var pipe = try Bystander(fixture, "p")
@@ -112,7 +112,7 @@ struct KillFaults {
   }
 
   @Test(
-    "senders that die between taking a sleeper's announcement and ringing: it is woken all the same",
+    "senders that die between taking a sleeper's announcement and ringing: the sleeper still wakes",
     arguments: [false, true])
   func unrung(onDescriptors: Bool) throws {
     let fixture = try DaemonFixture()
@@ -139,7 +139,7 @@ struct KillFaults {
     }
   }
 
-  @Test("a process without a free descriptor wakes whoever sleeps for it, by the daemon")
+  @Test("a process without a free descriptor wakes sleepers through the daemon")
   func starvedSender() throws {
     let fixture = try DaemonFixture()
     let port = try NetmapPort("netmap:p{1", engine: try fixture.engine())
@@ -152,7 +152,8 @@ struct KillFaults {
       let start = ContinuousClock.now
       #expect(try poller.wait(for: &items, timeout: .seconds(20)) == 1, "round \(round)")
       // A wait that times out checks the rings once more, and would find the packet too.
-      #expect(ContinuousClock.now - start < .seconds(15), "round \(round): nobody rang")
+      #expect(
+        ContinuousClock.now - start < .seconds(15), "round \(round): no process rang the doorbell")
       sender.send(SIGKILL)
       _ = sender.wait()
       var ring = port.receiveRing(0)
@@ -180,7 +181,7 @@ struct KillFaults {
     try fixture.expectDescriptors(descriptors, "seed \(seed)")
   }
 
-  @Test("the daemon killed at full speed: running pipes do not notice, opening says what happened")
+  @Test("the daemon killed at full speed: running pipes go on, and opens report the reason")
   func daemon() throws {
     var (seed, generator) = seededGenerator("daemon")
     let fixture = try DaemonFixture()

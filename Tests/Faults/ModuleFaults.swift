@@ -40,7 +40,7 @@ struct ModuleFaults {
   }
 
   @Test(
-    "a module that traps, loops, ends or is stopped: the fallback takes over, others notice nothing",
+    "a module that traps, loops, ends or is stopped: the fallback takes over; others are unaffected",
     arguments: ["trap", "loop", "exit", "stop"], SwitchModuleChoice.Fallback.allCases)
   func contained(_ fault: String, _ fallback: SwitchModuleChoice.Fallback) throws {
     let fixture = try DaemonFixture()
@@ -56,21 +56,21 @@ struct ModuleFaults {
       .loaded(path: Self.library, configuration: "\(fault) 5", fallback: fallback), of: "vale0")
     let host = try switches.module(of: "vale0").process
     try #require(host > 0)
-    for number in 0..<5 as Range<UInt8> { a.inject(frame(number)) }
+    for number in 0..<5 as Range<UInt8> { try a.inject(frame(number)) }
     try a.sync(.transmit)
     #expect(try numbers(b, 5) == [0, 1, 2, 3, 4])
     // The host counts packets after their delivery: a host that is killed in between has them counted as lost
     // too. It publishes the number of packets that the module has seen after that.
     #expect(try wait(switches) { $0["seen"] == 5 }["seen"] == 5)
     if fault == "stop" { kill(host, SIGSTOP) }
-    for number in 5..<10 as Range<UInt8> { a.inject(frame(number)) }
+    for number in 5..<10 as Range<UInt8> { try a.inject(frame(number)) }
     try a.sync(.transmit)
     let start = ContinuousClock.now
     // The other switch works in the meantime.
     var others: UInt8 = 0
     var report = try switches.module(of: "vale0")
     while report["failures"] == 0, ContinuousClock.now < start + .seconds(10) {
-      c.inject(frame(others))
+      try c.inject(frame(others))
       try c.sync(.transmit)
       #expect(try numbers(d, 1) == [others])
       others &+= 1
@@ -82,7 +82,7 @@ struct ModuleFaults {
     #expect(report["failures"] == 1)
     #expect(report["lost"] == 5)
     #expect(report.active == (fallback == .learning ? "learning" : "stopped"))
-    a.inject(frame(77))
+    try a.inject(frame(77))
     try a.sync(.transmit)
     #expect(
       try numbers(b, 1, within: fallback == .learning ? 3 : 0.1)
@@ -90,7 +90,7 @@ struct ModuleFaults {
     // The switch accepts another module.
     try switches.setModule(
       .loaded(path: Self.library, configuration: "none", fallback: fallback), of: "vale0")
-    a.inject(frame(78))
+    try a.inject(frame(78))
     try a.sync(.transmit)
     #expect(try numbers(b, 1) == [78])
     try fixture.expectSound("after \(fault)")
@@ -105,7 +105,7 @@ struct ModuleFaults {
     )
     try engine.switches.setModule(
       .loaded(path: Self.library, configuration: "nonsense 5"), of: "vale0")
-    for number in 0..<200 as Range<UInt8> { a.inject(frame(number)) }
+    for number in 0..<200 as Range<UInt8> { try a.inject(frame(number)) }
     try a.sync(.transmit)
     let report = try wait(engine.switches) { $0["packets"] == 200 }
     #expect(report["packets"] == 200 && report["failures"] == 0)
@@ -115,7 +115,7 @@ struct ModuleFaults {
     #expect(report["dropped"] ?? 0 > 190)
   }
 
-  @Test("a slow module is not ended: packets that its ring has no room for are counted")
+  @Test("netmapd does not end a slow module: packets that its ring has no room for are counted")
   func slow() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
@@ -126,7 +126,7 @@ struct ModuleFaults {
       .loaded(path: Self.library, configuration: "slow 0"), of: "vale0")
     var sent = 0
     while sent < 6000 {
-      if !a.inject(frame(UInt8(truncatingIfNeeded: sent))) {
+      if (try? a.inject(frame(UInt8(truncatingIfNeeded: sent)))) == nil {
         try a.sync(.transmit)
         continue
       }
@@ -141,7 +141,7 @@ struct ModuleFaults {
     #expect(try numbers(b, 100).count >= 100)
   }
 
-  @Test("a host that waits for a processor is not taken for one that hangs")
+  @Test("netmapd does not take a host that waits for a processor for one that hangs")
   func starved() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
@@ -158,7 +158,7 @@ struct ModuleFaults {
     var longest = Duration.zero
     while ContinuousClock.now < end {
       let start = ContinuousClock.now
-      for number in 0..<10 as Range<UInt8> { a.inject(frame(number)) }
+      for number in 0..<10 as Range<UInt8> { try a.inject(frame(number)) }
       try a.sync(.transmit)
       #expect(try numbers(b, 10, within: 30) == Array(0..<10))
       longest = max(longest, ContinuousClock.now - start)
@@ -169,7 +169,7 @@ struct ModuleFaults {
     #expect(report["failures"] == 0 && report.process == host, "\(report)")
   }
 
-  @Test("a host that is killed again and again under traffic: the switch always goes on")
+  @Test("a host killed repeatedly under traffic: the switch always goes on")
   func killed() throws {
     let fixture = try DaemonFixture()
     let engine = try fixture.engine()
@@ -181,13 +181,13 @@ struct ModuleFaults {
         .loaded(path: Self.library, configuration: "none"), of: "vale0")
       let host = try engine.switches.module(of: "vale0").process
       for number in 0..<100 as Range<UInt8> {
-        a.inject(frame(number))
+        try a.inject(frame(number))
         try a.sync(.transmit)
         if number == 50 + round { kill(host, SIGKILL) }
       }
       _ = try wait(engine.switches) { $0["failures"] == UInt64(round) + 1 }
       _ = try numbers(b, 1000, within: 0.05)
-      a.inject(frame(200 + round))
+      try a.inject(frame(200 + round))
       try a.sync(.transmit)
       #expect(try numbers(b, 1).last == 200 + round)
     }

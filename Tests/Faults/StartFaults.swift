@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Starting the daemon", .timeLimit(.minutes(faultMinutes)))
 struct StartFaults {
-  @Test("two clients that race to start the daemon start one, and meet")
+  @Test("two clients that race to start the daemon start one, and both use it")
   func race() throws {
     let fixture = try DaemonFixture(starts: false)
     for round in 0..<faultRounds {

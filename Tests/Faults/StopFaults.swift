@@ -10,7 +10,7 @@ import Testing
 struct StopFaults {
   enum Who: String, CaseIterable { case sender, receiver, daemon }
 
-  @Test("SIGSTOP and SIGCONT of a process that sleeps: it sleeps on, and wakes for a packet")
+  @Test("SIGSTOP and SIGCONT of a sleeping process: it goes on sleeping, and wakes for a packet")
   func asleep() throws {
     var (seed, generator) = seededGenerator("asleep")
     let fixture = try DaemonFixture()

@@ -100,7 +100,7 @@ final class StationSwitch {
   }
 
   private func announceWitness() throws {
-    witness.inject(Self.frame(to: 255, from: 14, 0))
+    try witness.inject(Self.frame(to: 255, from: 14, 0))
     try witness.sync(.transmit)
   }
 
@@ -135,7 +135,7 @@ final class StationSwitch {
     try expectWitness(within: .seconds(20))
     #expect(arrived == witnessed, "\(context()): what was held up")
     for _ in 0..<count {
-      try #require(witnessSender.inject(Self.frame(to: 14, from: 13, witnessed)), "\(context())")
+      try witnessSender.inject(Self.frame(to: 14, from: 13, witnessed))
       try witnessSender.sync(.transmit)
       witnessed += 1
     }

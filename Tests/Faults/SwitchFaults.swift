@@ -100,7 +100,7 @@ struct SwitchFaults {
         let guest = try NetmapPort("netmap:v0", engine: engine)
         // Packets for station 5 go to this port until station 5 sends again, and are dropped once this port is
         // gone.
-        guest.inject(StationSwitch.announcement(5))
+        try guest.inject(StationSwitch.announcement(5))
         try guest.sync(.transmit)
         usleep(.random(in: 0..<1_000, using: &generator))
         try guest.sync(.receive)
@@ -147,7 +147,8 @@ struct SwitchFaults {
   private func fill(_ engines: [HostEngine], _ round: Int) throws {
     let ports = try (0..<16).map { try NetmapPort("vale0:p\($0)", engine: engines[$0 % 2]) }
     for (number, port) in ports.enumerated() {
-      port.inject([UInt8](repeating: 255, count: 6) + [2, 0, 0, 0, 0, UInt8(number), 0x88, 0xb5])
+      try port.inject(
+        [UInt8](repeating: 255, count: 6) + [2, 0, 0, 0, 0, UInt8(number), 0x88, 0xb5])
       try port.sync(.transmit)
     }
     for port in ports {
@@ -158,7 +159,7 @@ struct SwitchFaults {
     for port in ports.shuffled() { port.close() }
   }
 
-  @Test("an address that flaps, and 2^20 random ones: others do not notice")
+  @Test("an address that flaps, and 2^20 random ones, do not affect other ports")
   func flapping() throws {
     let fixture = try DaemonFixture()
     let stations = try StationSwitch(fixture, pause: 1000)
@@ -183,7 +184,7 @@ struct SwitchFaults {
   }
 
   @Test(
-    "three senders to one reader that makes them wait: every packet arrives, also of one that stops"
+    "three senders to one receiver with back-pressure: every packet arrives, even of a stopped one"
   )
   func threeToOne() throws {
     var (seed, generator) = seededGenerator("switch, three to one")

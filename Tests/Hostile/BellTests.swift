@@ -8,7 +8,7 @@ import Testing
 /// Doorbells that an attacker fills, damages, rings without reason, or never watches.
 @Suite("Doorbells under attack", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct BellTests {
-  @Test("the daemon rings no doorbell that it can have to wait for", arguments: [true, false])
+  @Test("the daemon rings no doorbell that could block it", arguments: [true, false])
   func ringsOnRequest(_ isUntrusted: Bool) throws {
     try HostileTestbed.run(isolates: true) { testbed in
       for flags in isUntrusted ? [0] : [0, BindingFlags.isolated.rawValue] {
@@ -23,7 +23,8 @@ struct BellTests {
   }
 
   @Test(
-    "a member's doorbell stops nobody who rings it", arguments: ["fill", "shut", "files", "small"])
+    "a member's doorbell blocks no process that rings it",
+    arguments: ["fill", "shut", "files", "small"])
   func lure(_ way: String) throws {
     try HostileTestbed.run(isolates: false) { testbed in
       for (name, other, flags) in [
@@ -41,7 +42,7 @@ struct BellTests {
   }
 
   @Test(
-    "an untrusted user's doorbell stops nobody who rings it",
+    "an untrusted user's doorbell blocks no process that rings it",
     arguments: ["fill", "shut", "files", "small"])
   func untrustedLure(_ way: String) throws {
     try HostileTestbed.run(isolates: true) { testbed in
@@ -52,7 +53,7 @@ struct BellTests {
     }
   }
 
-  @Test("an untrusted user's wait words make the worker ring nobody else")
+  @Test("an untrusted user's wait words do not make the worker ring other users")
   func othersAreNotRung() throws {
     try HostileTestbed.run(isolates: true, [.pipe]) { testbed in
       let (victim, line) = try testbed.attack("bell-quiet quiet{1", by: HostileTestbed.user(65533))
@@ -64,7 +65,7 @@ struct BellTests {
     }
   }
 
-  @Test("an untrusted user that was rung and did not look is woken when it does")
+  @Test("an untrusted user that has not read its rings is still woken for the next packet")
   func unread() throws {
     try HostileTestbed.run(isolates: true, [.pipe]) { testbed in
       let (program, line) = try testbed.attack("bell-unread unread 20000")
@@ -77,7 +78,7 @@ struct BellTests {
     }
   }
 
-  @Test("rings for nothing cost the worker little")
+  @Test("spurious rings cost the worker little")
   func storm() throws {
     // No other process has work for the worker.
     try HostileTestbed.run(isolates: true, [.pipe]) { testbed in
@@ -93,7 +94,7 @@ struct BellTests {
     }
   }
 
-  @Test("rings for nothing keep nobody else's packets waiting")
+  @Test("spurious rings do not delay other users' packets")
   func stormBesideOthers() throws {
     try HostileTestbed.run(isolates: true, [.isolated]) { testbed in
       func passed() -> UInt64 {

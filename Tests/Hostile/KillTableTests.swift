@@ -35,7 +35,7 @@ struct KillTableTests {
   }
 
   private func send(_ port: NetmapPort, from sender: UInt8, _ numbers: Range<UInt8>) throws {
-    for number in numbers { try #require(port.inject(frame(from: sender, number))) }
+    for number in numbers { try port.inject(frame(from: sender, number)) }
     try port.sync(.transmit)
   }
 
@@ -91,7 +91,7 @@ struct KillTableTests {
     }
   }
 
-  @Test("a receiver on a pipe: the next one finds what it had not taken")
+  @Test("a receiver on a pipe: the next one finds the packets that it had not taken")
   func pipeReceive() throws {
     try HostileTestbed.run(isolates: false, [.pipe], rounds: 1) { testbed in
       try testbed.withEngine { engine in
@@ -130,7 +130,7 @@ struct KillTableTests {
     #expect(twice.isEmpty, "\(context): \(twice)")
   }
 
-  @Test("a forwarder: each buffer is in one slot, each packet arrives once; the next one goes on")
+  @Test("a forwarder: each buffer is in one slot, each packet arrives once; the next one continues")
   func forward() throws {
     try HostileTestbed.run(isolates: false, [.pipe], rounds: 1) { testbed in
       try testbed.withEngine { engine in
@@ -177,7 +177,7 @@ struct KillTableTests {
     }
   }
 
-  @Test("a sender on a switch: nobody's unread packets are touched, and packets go on arriving")
+  @Test("a sender on a switch: no unread packets are changed, and packets go on arriving")
   func switchTransmit() throws {
     try HostileTestbed.run(isolates: false, [.pipe], rounds: 1) { testbed in
       try testbed.withEngine { engine in

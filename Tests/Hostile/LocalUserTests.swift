@@ -19,7 +19,7 @@ struct LocalUserTests {
     ).end()
   }
 
-  @Test("a daemon of another user's is told nothing", arguments: [false, true])
+  @Test("a program sends nothing to another user's daemon", arguments: [false, true])
   func fakeDaemon(_ isLinked: Bool) throws {
     try HostileTestbed.asRoot {
       let folder = "/tmp/netmap-\(Self.victim)"
@@ -42,7 +42,7 @@ struct LocalUserTests {
     }
   }
 
-  @Test("a file that has the log's name by a hard link is not written to")
+  @Test("the daemon does not write to a log that is a hard link to another file")
   func linkedLog() throws {
     try HostileTestbed.asRoot {
       var name = Array("/tmp/netmap-shared-XXXXXX".utf8CString)

@@ -10,7 +10,7 @@ import Testing
 @Suite("Members", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct MemberTests {
   @Test(
-    "a process that breaks with the daemon keeps its locks while it lives",
+    "a process that loses its connection to the daemon keeps its locks while it lives",
     arguments: ["bad-message", "hang-up"])
   func lockAndLive(_ way: String) throws {
     try HostileTestbed.run(isolates: false, [.pipe]) { testbed in
@@ -21,7 +21,7 @@ struct MemberTests {
     }
   }
 
-  @Test("a lease with the last number there is can be repaired")
+  @Test("a lease with the highest sequence number can be finished")
   func lastSequence() throws {
     try HostileTestbed.run(isolates: false, [.pipe, .vale]) { testbed in
       let (program, line) = try testbed.attack("last-sequence vale7:x")
@@ -32,7 +32,7 @@ struct MemberTests {
     }
   }
 
-  @Test("a list of extra buffers that runs in a circle, and is rewritten, holds nobody up")
+  @Test("a circular, changing list of extra buffers delays no other client")
   func circle() throws {
     // Each round has an interface of its own: the kernel keeps a queue for a while after its netmapd was killed.
     for _ in 0..<hostileRounds {
@@ -64,7 +64,8 @@ struct MemberTests {
     }
   }
 
-  @Test("a process that reads no mail costs the daemon no more than it does at rest")
+  @Test(
+    "a process that does not read its mailbox does not cost the daemon more and more descriptors")
   func unreadMail() throws {
     try HostileTestbed.run(isolates: false, [.pipe]) { testbed in
       let idle = try testbed.fixture.peer(["hold", "vale7:idle"])
@@ -83,7 +84,7 @@ struct MemberTests {
     }
   }
 
-  @Test("processes that read no mail keep others of their user from nothing")
+  @Test("processes that do not read their mailboxes block no other process of their user")
   func unreadMailOfOthers() throws {
     try HostileTestbed.run(isolates: false, [.pipe]) { testbed in
       for number in 0..<12 {
@@ -96,7 +97,7 @@ struct MemberTests {
     }
   }
 
-  @Test("the worker touches nothing of a port that has left, whoever is said to wait there")
+  @Test("the worker accesses no memory of a closed port, even if its wait words name sleepers")
   func wakeTheGone() throws {
     try HostileTestbed.run(isolates: false, [.pipe, .isolated]) { testbed in
       let (_, line) = try testbed.attack("wake-the-gone vale7 10", by: [])
@@ -107,7 +108,7 @@ struct MemberTests {
   }
 
   @Test(
-    "a lock that nobody has taken keeps nothing of ports that are closed",
+    "a forged lock keeps no memory of closed ports",
     arguments: ["own", "worker"], ["own", "worker"])
   func falseLock(holder: String, place: String) throws {
     try HostileTestbed.run(isolates: false, [.pipe, .isolated]) { testbed in
@@ -131,7 +132,7 @@ struct MemberTests {
     }
   }
 
-  @Test("ports on one name that were closed and not forgotten leave room for others there")
+  @Test("ports of one name that were closed and not forgotten leave room for other ports")
   func neverForgotten() throws {
     try HostileTestbed.run(isolates: false, [.pipe]) { testbed in
       let (_, line) = try testbed.attack("never-forget n{1 300")

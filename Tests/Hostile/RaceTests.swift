@@ -67,7 +67,7 @@ enum Scribbles {
 /// other processes use it.
 @Suite("Races", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct RaceTests {
-  @Test("whatever an untrusted user writes to its port's memory, the worker goes on")
+  @Test("the worker goes on, whatever an untrusted user writes to its port's memory")
   func isolated() throws {
     try HostileTestbed.run(isolates: true, rounds: 1) { testbed in
       _ = try testbed.victim("netmap:race}1")
@@ -78,7 +78,7 @@ struct RaceTests {
     }
   }
 
-  @Test("whatever one end of a pipe writes, the other end's process does not crash")
+  @Test("writes of one end of a pipe do not crash the process at the other end")
   func pipe() throws {
     try HostileTestbed.run(isolates: false, rounds: 1) { testbed in
       let victim = try testbed.victim("netmap:race}1")
@@ -91,7 +91,7 @@ struct RaceTests {
   }
 
   @Test(
-    "whatever is written into the memory of ports on a switch, no process there crashes",
+    "writes to the memory of a switch's ports crash no process on the switch",
     arguments: [0, 12])
   func neighbours(header: Int) throws {
     try HostileTestbed.run(isolates: false, [.pipe, .vale], rounds: 1) { testbed in
@@ -107,7 +107,7 @@ struct RaceTests {
     }
   }
 
-  @Test("lengths that change while packets are converted end no sender", arguments: [10, 12])
+  @Test("lengths that change during a header conversion crash no sender", arguments: [10, 12])
   func racedLengths(_ header: Int) throws {
     try HostileTestbed.run(isolates: false, [.pipe, .vale], rounds: 1) { testbed in
       let victim = try testbed.victim("vale7:v", header: header)
@@ -118,7 +118,7 @@ struct RaceTests {
     }
   }
 
-  @Test("slots that are said to be elsewhere give away no memory of a sender's")
+  @Test("forged indirect slots disclose no memory of a sender")
   func indirectOfProcess() throws {
     try HostileTestbed.run(isolates: false, [.pipe, .vale], rounds: 1) { testbed in
       let victim = try testbed.victim("vale7:v")
@@ -128,7 +128,7 @@ struct RaceTests {
     }
   }
 
-  @Test("slots that are said to be elsewhere give away no memory of the daemon's")
+  @Test("forged indirect slots disclose no memory of the daemon")
   func indirectOfWorker() throws {
     try NetworkNamespace.run {
       let pair = try VethPair()
@@ -144,7 +144,7 @@ struct RaceTests {
   }
 
   @Test(
-    "whatever is written into the memory of an interface's port on a switch, the worker goes on")
+    "the worker goes on, whatever is written to the memory of an interface's port on a switch")
   func switchedInterface() throws {
     try NetworkNamespace.run {
       let pair = try VethPair()
@@ -165,7 +165,7 @@ struct RaceTests {
   }
 
   @Test(
-    "whatever is written into the memory of an interface's rings, nobody who syncs them crashes",
+    "writes to the memory of an interface's rings crash no process that syncs them",
     arguments: ["xdp,mode=copy", "packet"])
   func interface(backend: String) throws {
     try NetworkNamespace.run {

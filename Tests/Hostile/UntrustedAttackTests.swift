@@ -11,7 +11,8 @@ import Testing
 @Suite("Untrusted users", .serialized, .timeLimit(.minutes(hostileMinutes)))
 struct UntrustedAttackTests {
   @Test(
-    "a connection to somebody else's listener makes nobody somebody else", arguments: [true, false])
+    "a connection to another user's listener does not let a process act as that user",
+    arguments: [true, false])
   func forgedCredentials(_ isDaemonsOwn: Bool) throws {
     try HostileTestbed.run(isolates: true) { testbed in
       let service = "\(testbed.fixture.folder)/service.sock"
@@ -23,13 +24,13 @@ struct UntrustedAttackTests {
       try testbed.expectUnharmed("forged")
       #expect(
         try testbed.fixture.engine().listing().allSatisfy { !$0.name.hasPrefix("forged") },
-        "a port was opened in somebody else's name")
+        "a port was opened in another user's name")
       try testbed.expectRecovered("forged")
     }
   }
 
   @Test(
-    "descriptors whose close blocks hold nobody up",
+    "descriptors whose close blocks delay no other client",
     arguments: ["mailbox", "reply", "namespace", "extra", "unread", "client"])
   func lingering(_ way: String) throws {
     // The loopback interface of a private namespace.
@@ -47,7 +48,7 @@ struct UntrustedAttackTests {
   }
 
   @Test(
-    "a connection that asked for a port becomes nothing else: the port ends with it",
+    "a connection that has asked for a port gets no other use: the port ends with it",
     arguments: [true, false])
   func registerThenHello(_ isUntrusted: Bool) throws {
     try HostileTestbed.run(isolates: true) { testbed in
@@ -60,7 +61,7 @@ struct UntrustedAttackTests {
     }
   }
 
-  @Test("a mailbox that hung up is done with, although a copy of it is kept")
+  @Test("the daemon stops watching a mailbox that hung up, even if a process keeps a copy of it")
   func keptMailbox() throws {
     try HostileTestbed.run(isolates: true, [.pipe]) { testbed in
       let (_, line) = try testbed.attack("kept-mailbox 20")
@@ -76,7 +77,9 @@ struct UntrustedAttackTests {
     }
   }
 
-  @Test("counters at their end are shown, and end nobody", arguments: ["", "--json", "--check"])
+  @Test(
+    "counters with the maximum value are shown, and crash no process",
+    arguments: ["", "--json", "--check"])
   func counters(_ option: String) throws {
     try HostileTestbed.run(isolates: true, [.pipe]) { testbed in
       #expect(try testbed.attack("full-counters count{1").line == "ready")
@@ -89,7 +92,7 @@ struct UntrustedAttackTests {
     }
   }
 
-  @Test("a closed port is carried no more, however much is sent from it")
+  @Test("the worker stops serving a closed port, even if its process goes on sending")
   func closedPorts() throws {
     try HostileTestbed.run(isolates: true) { testbed in
       let (program, line) = try testbed.attack("lingering vale9:c 60")
@@ -103,7 +106,7 @@ struct UntrustedAttackTests {
     }
   }
 
-  @Test("connections that say nothing keep nobody out")
+  @Test("silent connections do not keep other clients out")
   func silentConnections() throws {
     let limit = ["prlimit", "--nofile=512:512"]
     try HostileTestbed.run(isolates: true, [.pipe], wrapper: limit) { testbed in
@@ -122,7 +125,7 @@ struct UntrustedAttackTests {
     }
   }
 
-  @Test("answers that are not received pile up for nobody")
+  @Test("answers that an untrusted user does not receive do not accumulate")
   func unreadAnswers() throws {
     try HostileTestbed.run(isolates: true, [.pipe]) { testbed in
       let (program, line) = try testbed.attack("leave-unread u%{1 100")
@@ -149,7 +152,7 @@ struct UntrustedAttackTests {
     }
   }
 
-  @Test("what is wrong with the memory of others is not for untrusted users to ask")
+  @Test("untrusted users may not check the memory of other users")
   func check() throws {
     try HostileTestbed.run(isolates: true, [.pipe]) { testbed in
       let line = try testbed.attack("check").line
@@ -158,7 +161,7 @@ struct UntrustedAttackTests {
     }
   }
 
-  @Test("ports that were closed and are still looked at count; others can open")
+  @Test("closed ports with views count towards their user's limit; other users can open ports")
   func neverForgotten() throws {
     let limit = ["prlimit", "--nofile=1024:1024"]
     try HostileTestbed.run(isolates: true, [.pipe], wrapper: limit) { testbed in
@@ -172,7 +175,7 @@ struct UntrustedAttackTests {
     }
   }
 
-  @Test("exclusive opens of an untrusted user's keep root out of nothing")
+  @Test("exclusive opens of an untrusted user do not keep root from a name")
   func exclusive() throws {
     try HostileTestbed.run(isolates: true, [.pipe]) { testbed in
       let flags = BindingFlags.exclusive.rawValue
@@ -187,7 +190,7 @@ struct UntrustedAttackTests {
     }
   }
 
-  @Test("an interface is opened by those who may configure it, and by no untrusted user")
+  @Test("root can open an interface, and an untrusted user cannot")
   func interface() throws {
     try NetworkNamespace.run {
       _ = try VethPair()
@@ -207,7 +210,7 @@ struct UntrustedAttackTests {
     }
   }
 
-  @Test("descriptors that are no sockets of a client's are neither mailboxes nor answered on")
+  @Test("descriptors that are not sockets of the client are not used as mailboxes or for answers")
   func oddDescriptors() throws {
     try HostileTestbed.run(isolates: true) { testbed in
       for attack in ["odd-mailbox 400", "odd-reply 160"] {
@@ -224,7 +227,7 @@ struct UntrustedAttackTests {
   }
 
   @Test(
-    "others are served in time while untrusted users ask as fast as they can",
+    "other clients are served in time while untrusted users send requests at full speed",
     arguments: ["list", "check", "port-info", "open"])
   func flood(_ kind: String) throws {
     try HostileTestbed.run(isolates: true) { testbed in

@@ -58,7 +58,7 @@ struct ExampleTests {
     #expect(try rightEnd.takeAll() == [[1, 2, 3]])
   }
 
-  @Test("forward keeps what finds no room, and loses nothing")
+  @Test("forward keeps packets that find no room, and loses none")
   func forwardBackPressure() throws {
     let engine = try EmbeddedEngine()
     let left = try NetmapPort("netmap:t{left@conf:slots=16", engine: engine)
@@ -76,7 +76,7 @@ struct ExampleTests {
     #expect(arrived == (0..<10).map { [UInt8($0)] })
   }
 
-  @Test("responder answers ARP for its address, and for no other")
+  @Test("responder answers ARP for its own address only")
   func respondsToARP() throws {
     let (pipe, host) = (try PipeFixture(), try #require(Responder(address: "10.0.0.2")))
     let asker: [UInt8] = [2, 0, 0, 0, 0, 1, 10, 0, 0, 1]
@@ -87,12 +87,12 @@ struct ExampleTests {
     }
     #expect(try host.answer(on: pipe.b, timeout: .zero) == 1)
     let reply = try #require(try pipe.a.takeAll().first)
-    #expect(reply[..<12] == asker[..<6] + host.hardwareAddress)
+    #expect(reply[..<12] == asker[..<6] + host.hardwareAddress.bytes)
     #expect(reply[12..<22] == [8, 6, 0, 1, 8, 0, 6, 4, 0, 2])
-    #expect(Array(reply[22..<42]) == host.hardwareAddress + [10, 0, 0, 2] + asker)
+    #expect(Array(reply[22..<42]) == host.hardwareAddress.bytes + [10, 0, 0, 2] + asker)
   }
 
-  @Test("responder answers ping: the addresses exchanged, both checksums right")
+  @Test("responder answers ping, with addresses exchanged and a correct checksum")
   func respondsToPing() throws {
     let (pipe, host) = (try PipeFixture(), try #require(Responder(address: "10.0.0.2")))
     for payload: UInt8 in 0...255 {

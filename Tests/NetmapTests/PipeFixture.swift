@@ -1,6 +1,6 @@
 import Netmap
 
-/// Both ends of a pipe on an engine of its own, so that tests do not meet.
+/// Both ends of a pipe on a separate engine, so that tests do not affect each other.
 struct PipeFixture {
   let engine: EmbeddedEngine
   let a: NetmapPort
@@ -16,9 +16,10 @@ struct PipeFixture {
 extension NetmapPort {
   /// Sends one packet and syncs.
   func send(_ bytes: [UInt8]) throws(NetmapError) -> Bool {
-    let queued = inject(bytes)
+    var ring = transmitRing(0)
+    let isQueued = unsafe ring.append(bytes.span.bytes)
     try sync(.transmit)
-    return queued
+    return isQueued
   }
 
   /// Free slots of the first transmit ring.
@@ -27,7 +28,18 @@ extension NetmapPort {
     return ring.space
   }
 
-  /// Syncs, and takes every slot that has arrived.
+  /// Syncs, and takes the bytes of every slot that has arrived.
+  func takeSlots() throws(NetmapError) -> [[UInt8]] {
+    try sync(.receive)
+    var result: [[UInt8]] = []
+    for index in 0..<receiveRingCount {
+      var ring = receiveRing(index)
+      while let slot = ring.nextSlot() { result.append(slot.copy()) }
+    }
+    return result
+  }
+
+  /// Syncs, and takes every packet that has arrived.
   func takeAll() throws(NetmapError) -> [[UInt8]] {
     try sync(.receive)
     var result: [[UInt8]] = []
@@ -41,11 +53,11 @@ extension NetmapPort {
 
 extension Packet {
   func copy() -> [UInt8] {
-    (0..<bytes.byteCount).map { bytes[$0] }
+    [UInt8](self)
   }
 }
 
-/// An IPv4/UDP frame without a payload worth mentioning.
+/// An IPv4/UDP frame with a payload of zeros.
 func udpFrame(
   source: (mac: UInt8, address: UInt8, port: UInt16) = (1, 1, 1111),
   destination: (mac: UInt8, address: UInt8, port: UInt16) = (2, 2, 8000), length: Int = 60
@@ -54,6 +66,8 @@ func udpFrame(
   frame.replaceSubrange(0..<6, with: [2, 0, 0, 0, 0, destination.mac])
   frame.replaceSubrange(6..<12, with: [2, 0, 0, 0, 0, source.mac])
   frame.replaceSubrange(12..<16, with: [0x08, 0x00, 0x45, 0x00])
+  frame[17] = UInt8(length - 14)
+  frame[39] = UInt8(length - 34)
   frame[23] = 17
   frame.replaceSubrange(26..<30, with: [10, 0, 0, source.address])
   frame.replaceSubrange(30..<34, with: [10, 0, 0, destination.address])

@@ -16,11 +16,12 @@ struct PortTests {
     #expect(try pipe.a.takeAll() == [[4]])
   }
 
-  @Test("a full ring takes n - 1 packets, and takes more after the receiver has given some back")
+  @Test("a ring holds n - 1 packets, and takes more after the receiver has returned slots")
   func fullRing() throws {
     let pipe = try PipeFixture("@conf:slots=8")
-    for number in 0..<7 { #expect(pipe.a.inject([UInt8(number)])) }
-    #expect(!pipe.a.inject([7]))
+    for number in 0..<7 { try pipe.a.inject([UInt8(number)]) }
+    let error = #expect(throws: NetmapError.self) { try pipe.a.inject([7]) }
+    #expect(error?.code == .tryAgain)
     try pipe.a.sync(.transmit)
     #expect(pipe.a.freeSlots == 0)
     #expect(try pipe.b.takeAll().map { $0[0] } == Array(0..<7))
@@ -29,7 +30,7 @@ struct PortTests {
     #expect(pipe.a.freeSlots == 7)
   }
 
-  @Test("a packet longer than a buffer travels in several slots")
+  @Test("a packet longer than a buffer is sent in several slots")
   func fragments() throws {
     let pipe = try PipeFixture()
     let packet = (0..<5000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
@@ -37,18 +38,18 @@ struct PortTests {
     try pipe.b.sync(.receive)
     var ring = pipe.b.receiveRing(0)
     var whole: [UInt8] = []
-    var more: [Bool] = []
-    while let slot = ring.next() {
+    var ends: [Bool] = []
+    while let slot = ring.nextSlot() {
       whole += slot.copy()
-      more.append(slot.hasMoreFragments)
+      ends.append(slot.isComplete)
     }
     #expect(whole == packet)
-    #expect(more == [true, true, false])
+    #expect(ends == [false, false, true])
     #expect(pipe.a.statistics.transmit.packets == 1)
     #expect(pipe.b.statistics.receive.bytes == 5000)
   }
 
-  @Test("append writes in place, and reuses what the buffer holds")
+  @Test("append lets the caller write in place")
   func appendInPlace() throws {
     let pipe = try PipeFixture("@conf:slots=4")
     do {
@@ -88,17 +89,17 @@ struct PortTests {
     #expect(sent.transmit.drops.total == 0)
   }
 
-  @Test("a buffer size that a peer has written changes nothing for a port that is open")
+  @Test("a buffer size that a peer has written does not affect an open port")
   func bufferSizeRewritten() throws {
     let pipe = try PipeFixture()
     let segment = pipe.a.mapped.segment.memory
     let packet = [UInt8](repeating: 7, count: 3000)
     for size: UInt32 in [0, 1, 64, 65_536, .max] {
-      // The sync segment's word for it.
+      // The sync segment's word for the buffer size.
       segment.store(size, at: 28)
       #expect(pipe.a.bufferSize == 2048)
       #expect(try pipe.a.send(packet))
-      #expect(try pipe.b.takeAll().map(\.count) == [2048, 952])
+      #expect(try pipe.b.takeSlots().map(\.count) == [2048, 952])
       try pipe.b.sync(.receive)
     }
     segment.store(UInt32(0), at: 28)
@@ -118,7 +119,7 @@ struct PortTests {
     #expect(throws: NetmapError.self) { try pipe.a.wait(for: .receive, timeout: .zero) }
   }
 
-  @Test("what was received stays readable after the port has been closed")
+  @Test("received packets stay readable after the port has been closed")
   func readableAfterClose() throws {
     let pipe = try PipeFixture()
     _ = try pipe.a.send([42])
@@ -139,13 +140,13 @@ struct PortTests {
     old.close()
     let new = try NetmapPort("netmap:t{2@conf:slots=8", engine: engine)
     let before = new.freeSlots
-    for _ in 0..<5 { view.append(length: 60) }
+    for _ in 0..<5 { _ = view.append(length: 60) }
     #expect(new.freeSlots == before)
     #expect(other.memoryID == new.memoryID)
   }
 
   @Test(
-    "a name that cannot be opened says what is wrong and what to do",
+    "the error for a name that cannot be opened has its code and the cause",
     arguments: [
       ("a{1", NetmapError.Code.invalidArgument, "netmap:a{1"),
       ("netmap:", .invalidArgument, "netmap:"),
@@ -191,7 +192,7 @@ struct PortTests {
     #expect(pipe.engine.ports.isEmpty)
   }
 
-  @Test("extra buffers are given as far as there are some")
+  @Test("a port gets the extra buffers that it asks for")
   func extraBuffers() throws {
     let engine = try EmbeddedEngine()
     let port = try NetmapPort("netmap:x{1", extraBuffers: 12, engine: engine)
@@ -200,8 +201,8 @@ struct PortTests {
 
   @Test("ports of an embedded engine refuse to work in a fork child")
   func forkChild() throws {
-    // In a process with one thread: a child of this one would have the locks that other threads of it
-    // held just then, held for ever, and every descriptor of the tests that run meanwhile.
+    // Fork in a process with one thread. A child of this process would inherit locks that its other threads
+    // hold, which nothing would release, and the descriptors of all tests that run meanwhile.
     let program = try TestProgram([TestProgram.built("host-peer"), "fork-embedded"])
     let outcome = program.end()
     #expect(outcome.output == "the child is refused: EBADF\nthe parent goes on\n")

@@ -12,7 +12,7 @@ struct WaitTests {
     #expect(pipe.b.statistics.sleeps == 0)
   }
 
-  @Test("a wait for nothing ends when its time is up")
+  @Test("a wait for which no packet comes ends after its timeout")
   func timeout() throws {
     let pipe = try PipeFixture()
     let clock = ContinuousClock()
@@ -23,10 +23,10 @@ struct WaitTests {
     #expect(try pipe.b.wait(for: .receive, timeout: .zero) == [])
   }
 
-  @Test("waiting also sends what is queued")
+  @Test("waiting also sends queued packets")
   func waitSends() throws {
     let pipe = try PipeFixture()
-    #expect(pipe.a.inject([9]))
+    try pipe.a.inject([9])
     #expect(try pipe.a.wait(for: .receive, timeout: .zero) == [])
     #expect(try pipe.b.takeAll() == [[9]])
   }
@@ -36,14 +36,14 @@ struct WaitTests {
     let engine = try EmbeddedEngine()
     let a = try NetmapPort("netmap:t{1", flags: .noTransmitPoll, engine: engine)
     let b = try NetmapPort("netmap:t}1", engine: engine)
-    #expect(a.inject([9]))
+    try a.inject([9])
     #expect(try a.wait(for: .receive, timeout: .zero) == [])
     #expect(try b.takeAll() == [])
     #expect(try a.wait(for: .transmit, timeout: .zero) == .transmit)
     #expect(try b.takeAll() == [[9]])
   }
 
-  @Test("a poller waits for ports and foreign descriptors together")
+  @Test("a poller waits for ports and other descriptors together")
   func poller() throws {
     let pipe = try PipeFixture()
     var ends: [CInt] = [0, 0]
@@ -63,7 +63,7 @@ struct WaitTests {
     #expect(items[0].ready == .receive)
   }
 
-  @Test("a poller refuses ports of two engines at once, and takes one engine's after the other's")
+  @Test("a poller refuses ports of two engines at once, but accepts them in separate waits")
   func otherEngine() throws {
     let (pipe, other) = (try PipeFixture(), try PipeFixture())
     let poller = Poller()

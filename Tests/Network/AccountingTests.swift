@@ -4,9 +4,9 @@ import NetmapTestSupport
 import Synchronization
 import Testing
 
-/// Packets at full speed: each is received, or counted where it was lost.
+/// Packets at full speed: each one is received, or counted where it is dropped.
 @Suite(.serialized) struct AccountingTests {
-  /// Sends as fast as it goes for half a second, and waits until everything has left.
+  /// Sends at full speed for half a second, and waits until the backend has sent everything.
   private static func flood(_ name: String, _ engine: EmbeddedEngine) throws -> RingCounters {
     let port = try NetmapPort(name, engine: engine)
     let clock = ContinuousClock()
@@ -26,15 +26,15 @@ import Testing
     }
     while port.transmitRing(0).space < port.transmitRing(0).slotCount - 1 {
       guard clock.now < end + .seconds(10) else {
-        throw TestFailure("not everything has left after 10 seconds")
+        throw TestFailure("frames are still unsent after 10 seconds")
       }
       try port.sync(.transmit)
     }
     return port.statistics.transmit
   }
 
-  /// Takes what arrives until nothing does any more, after the sender has ended; one that rests takes
-  /// nothing between the first packets and the sender's end.
+  /// Takes packets until the sender has ended and no more arrive. A receiver that rests takes nothing
+  /// between the first packets and the sender's end.
   private static func drain(
     _ port: NetmapPort, resting rests: Bool, until isDone: borrowing Atomic<Bool>
   ) throws -> UInt64 {
@@ -76,15 +76,15 @@ import Testing
       let lostOnArrival = try InterfaceCounters(pair.second).receiveDrops
       #expect(received > 0)
       #expect(arrived.packets == received)
-      // More is sent than the ring holds: without losses this would be a test of nothing.
+      // The sender sends more than the ring holds, so a receiver that rests must lose packets.
       #expect(!rests || arrived.drops.total > 0)
       let drops: UInt64
       if choice == "xdp,mode=copy" {
-        // A driver that runs the program itself counts what the socket had no room for as well.
+        // A driver that runs the XDP program itself also counts frames that the socket had no room for.
         drops = sent.drops.total + lostOnTheWay + lostOnArrival
         #expect(arrived.drops.total <= lostOnArrival)
       } else {
-        // Here the host's queue may be full; then both interfaces count the same frame.
+        // Here the host's queue may be full. Both interfaces then count the same frame.
         drops = sent.drops.total + arrived.drops.total + lostOnTheWay - sent.retries
       }
       #expect(sent.packets == received + drops)

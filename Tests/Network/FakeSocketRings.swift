@@ -3,14 +3,14 @@ import NetmapCore
 import NetmapLinux
 import Synchronization
 
-/// An interface whose XDP sockets' rings are memory of the test: the ring drivers run over it, and nobody
-/// sends or receives anything but the test.
+/// An interface whose XDP socket rings are memory of the test. The ring drivers run over that memory, and
+/// only the test sends or receives.
 @safe
 final class FakeSocketRings: InterfaceBackend, Sendable {
   private static let slots = 64
   let geometry = PortGeometry(transmitSlots: slots, receiveSlots: slots)
   let backendDescription = BackendDescription(name: "fake", mode: "")
-  // Calls of a backend come one at a time, and the test looks afterwards.
+  // The engine calls a backend one call at a time, and the test reads the state afterwards.
   private nonisolated(unsafe) var state = State()
 
   private struct State {
@@ -30,8 +30,9 @@ final class FakeSocketRings: InterfaceBackend, Sendable {
   func activate(pair index: Int, of placement: PortPlacement) {}
   func deactivate(pair index: Int) {}
 
-  /// All that somebody else who syncs the port can write, without the locks, which he must hold for it: a
-  /// kring's cursors and offsets, slots, owner bytes, the words of the pair, and the kernel's rings.
+  /// All memory that another process that syncs the port can write: a kring's cursors and offsets, slots, the
+  /// words and ledgers of the pair, and the kernel's rings. Locks are excluded, because that process must hold
+  /// them.
   var exposed: [ExposedMemory] { unsafe state.exposed }
 
   func driverSource(for ring: RingPlacement) throws(NetmapError) -> RingDriverSource {
@@ -70,12 +71,12 @@ final class FakeSocketRings: InterfaceBackend, Sendable {
       ExposedMemory(ring.kring.base + 8, 16), ExposedMemory(ring.kring.base + 32, 24),
       ExposedMemory(view.base + 256, 16 * Self.slots), ExposedMemory(words.base, 256),
       ExposedMemory(words.base + 256, layout.byteCount - 256),
-      // Those of the first buffers, where the ring's are.
+      // Again the first entries of the ledgers, which are those of the ring.
       ExposedMemory(words.base + 256, 4 * 2 * Self.slots),
     ]
     for index in 0..<2 {
       guard let base = unsafe mapping.bytes[index].baseAddress else { continue }
-      // Cursors more often than entries.
+      // The cursors are separate areas, so that the peer writes them more often than entries.
       exposed += unsafe [
         ExposedMemory(base, 4), ExposedMemory(base + 64, 4), ExposedMemory(base + 192, 2048),
       ]
@@ -86,8 +87,7 @@ final class FakeSocketRings: InterfaceBackend, Sendable {
     return unsafe .here(half)
   }
 
-  /// Has the kernel's cursor of the receive ring say that a quarter of all numbers have arrived, all of them
-  /// parts of one packet.
+  /// Sets the kernel's cursor of the receive ring to 2^30 entries, all of them fragments of one packet.
   func claimEndlessPacket() {
     guard let mapping = unsafe state.receiving,
       let base = unsafe mapping.bytes[1].baseAddress

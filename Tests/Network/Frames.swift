@@ -1,7 +1,7 @@
 import Glibc
 import Netmap
 
-/// A frame that tells its number: 12 bytes of addresses, a type, the number, and a pattern.
+/// A frame with its number: 12 bytes of addresses, a type, the number, and a pattern.
 func numberedFrame(_ number: Int, length: Int, vlan: UInt16? = nil) -> [UInt8] {
   var frame = [UInt8](repeating: 0, count: length)
   frame.replaceSubrange(0..<12, with: [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1])
@@ -10,7 +10,7 @@ func numberedFrame(_ number: Int, length: Int, vlan: UInt16? = nil) -> [UInt8] {
     frame.replaceSubrange(12..<16, with: [0x81, 0x00, UInt8(vlan >> 8), UInt8(vlan & 0xff)])
     type = 16
   }
-  // 0x88b5: for experiments, IEEE 802; no protocol of the host reacts to it.
+  // 0x88b5 is IEEE 802's type for experiments; no protocol of the host reacts to it.
   frame.replaceSubrange(type..<type + 2, with: [0x88, 0xb5])
   for index in 0..<4 { frame[type + 2 + index] = UInt8(truncatingIfNeeded: number >> (8 * index)) }
   for index in (type + 6)..<length {
@@ -20,7 +20,7 @@ func numberedFrame(_ number: Int, length: Int, vlan: UInt16? = nil) -> [UInt8] {
 }
 
 extension NetmapPort {
-  /// Sends frames in order, each from as many slots as it needs, waiting for room where there is none.
+  /// Sends frames in order, each in as many slots as it needs. Waits for room when the ring is full.
   func send(_ frames: [[UInt8]], slotLength: Int? = nil) throws {
     let limit = slotLength ?? bufferSize
     for frame in frames {
@@ -33,13 +33,13 @@ extension NetmapPort {
       var ring = transmitRing(0)
       for slot in 0..<slots {
         let part = [UInt8](frame[(slot * limit)..<min(frame.count, (slot + 1) * limit)])
-        unsafe ring.append(part.span.bytes, flags: slot + 1 < slots ? .moreFragments : [])
+        _ = unsafe ring.append(part.span.bytes, flags: slot + 1 < slots ? .moreFragments : [])
       }
     }
     try flush()
   }
 
-  /// Sends what is queued; a busy host may refuse some of it for a while.
+  /// Sends all queued frames. A busy host may refuse some of them for a while.
   func flush() throws {
     try sync(.transmit)
     for _ in 0..<100 where transmitRing(0).space < transmitRing(0).slotCount - 1 {
@@ -48,7 +48,7 @@ extension NetmapPort {
     }
   }
 
-  /// Receives frames, fragments put together, until there are `count` or none comes for a second.
+  /// Receives frames, with fragments joined, until there are `count` or none arrives for a second.
   func receive(_ count: Int) throws -> [[UInt8]] {
     var frames: [[UInt8]] = []
     var partial: [UInt8] = []
@@ -56,9 +56,9 @@ extension NetmapPort {
       guard try wait(for: .receive, timeout: .seconds(1)) == .receive else { break }
       for index in 0..<receiveRingCount {
         var ring = receiveRing(index)
-        while let packet = ring.next() {
-          partial += (0..<packet.bytes.byteCount).map { packet.bytes[$0] }
-          if packet.hasMoreFragments { continue }
+        while let slot = ring.nextSlot() {
+          partial += [UInt8](slot)
+          guard slot.isComplete else { continue }
           frames.append(partial)
           partial = []
         }

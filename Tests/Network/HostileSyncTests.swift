@@ -4,13 +4,13 @@ import NetmapLinux
 import NetmapTestSupport
 import Testing
 
-/// Syncs of interfaces' rings while a peer on the same port writes into all that it has mapped: cursors,
-/// slots, the words that ring drivers keep, and the kernel's rings.
+/// Syncs of interfaces' rings while a peer on the same port writes to all memory that it has mapped: cursors,
+/// slots, the words of ring drivers, and the kernel's rings.
 @Suite(.serialized) struct HostileSyncTests {
-  /// Long enough for a million words.
+  /// The duration of each attack: long enough to write a million words.
   private static let seconds = Double(environmentNumber("NETMAP_HOSTILE_SECONDS") ?? 2)
 
-  @Test("a sync of an XDP ring ends, and touches nothing else, whatever a peer writes meanwhile")
+  @Test("a sync of an XDP ring ends and accesses only its memory, whatever a peer writes meanwhile")
   func xdp() throws {
     let backend = FakeSocketRings()
     let port = try NetmapPort(
@@ -23,16 +23,16 @@ import Testing
       received.skip(count % 7)
       var sent = port.transmitRing(0)
       for _ in 0..<count % 11 {
-        sent.append(length: 60, flags: count % 3 == 0 ? .moreFragments : [])
+        _ = sent.append(length: 60, flags: count % 3 == 0 ? .moreFragments : [])
       }
       try? port.sync(.transmit)
     }
     print("HostileSyncTests: \(syncs) syncs, \(port.statistics.receive.packets) received")
-    // It went beyond the first checks.
+    // The syncs passed their first checks.
     #expect(port.statistics.receive.packets > 0 && port.statistics.transmit.packets > 0)
   }
 
-  @Test("nor does one of a ring of blocks, whatever they and its cursors say")
+  @Test("a sync of a ring of blocks does too, whatever the blocks and its cursors contain")
   func blocks() throws {
     let backend = FakeBlocks()
     let port = try NetmapPort(
@@ -55,7 +55,7 @@ import Testing
     #expect(port.statistics.receive.packets > 0)
   }
 
-  @Test("a packet of the receive ring that never ends is not looked for beyond the ring")
+  @Test("a sync does not look for the end of a packet beyond the receive ring")
   func endless() throws {
     let backend = FakeSocketRings()
     let port = try NetmapPort(

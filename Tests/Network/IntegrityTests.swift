@@ -2,17 +2,17 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// Frames arrive as they were sent, whatever drives either end.
+/// Frames arrive as they were sent, with any backend on either end.
 @Suite(.serialized) struct IntegrityTests {
   static let choices = ["xdp,mode=copy", "xdp,mode=generic", "packet"]
 
   /// Sends frames over a veth pair, and compares what arrives.
   ///
   /// - Parameters:
-  ///   - frames: What an interface with an MTU of 1500 carries.
-  ///   - sender: The backend of one end.
-  ///   - receiver: That of the other.
-  /// - Throws: What the ports throw.
+  ///   - frames: Frames that an interface with an MTU of 1500 can carry.
+  ///   - sender: The backend of the sending end.
+  ///   - receiver: The backend of the receiving end.
+  /// - Throws: The errors of the ports.
   private static func check(_ frames: [[UInt8]], _ sender: String, _ receiver: String) throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -23,7 +23,7 @@ import Testing
         let backend = try #require(choice.0.backend)
         #expect(choice.1 == backend.name || choice.1 == "\(backend.name),mode=\(backend.mode)")
       }
-      // Fewer than a ring has slots, so that nothing is lost for want of room.
+      // Fewer frames than a ring has slots, so that no ring overflows.
       for start in stride(from: 0, to: frames.count, by: 500) {
         let part = Array(frames[start..<min(frames.count, start + 500)])
         try source.send(part)
@@ -42,7 +42,7 @@ import Testing
   }
 
   @Test(
-    "42 to 1518 bytes, IPv4 and IPv6, VLAN tags among them: as they were sent, and in order",
+    "frames of 42 to 1518 bytes, IPv4, IPv6 and VLAN-tagged, arrive unchanged and in order",
     arguments: choices, choices)
   func mixed(sender: String, receiver: String) throws {
     var samples = SampleFrames(seed: 1)
@@ -56,7 +56,7 @@ import Testing
   @Test("captured traffic arrives as it was sent", arguments: CaptureFile.named, choices)
   func captured(path: String, choice: String) throws {
     let all = try CaptureFile.frames(of: path)
-    // What no interface with an MTU of 1500 sends is left out: super-packets of a host's own.
+    // Without frames that exceed an MTU of 1500, such as a host's own super-packets.
     let frames = all.filter { frame in
       let isTagged = frame.count >= 14 && [[0x81, 0x00], [0x88, 0xa8]].contains(frame[12...13])
       return (14...(isTagged ? 1518 : 1514)).contains(frame.count)

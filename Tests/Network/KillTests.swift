@@ -3,7 +3,7 @@ import NetmapTestSupport
 import Synchronization
 import Testing
 
-/// Processes that are killed in the middle of whatever they do.
+/// Processes that are killed at random moments.
 @Suite(.serialized) struct KillTests {
   static let choices = ["xdp,mode=copy", "xdp,mode=generic", "packet"]
 
@@ -29,7 +29,7 @@ import Testing
     func stop() { isDone.store(true, ordering: .relaxed) }
   }
 
-  /// What a process was killed at, as far as it shows.
+  /// How many processes were killed while attached and while detached, and the longest cleanup time.
   private struct Moments {
     var attached = 0
     var detached = 0
@@ -37,7 +37,7 @@ import Testing
   }
 
   @Test(
-    "ports opened and killed with -9 at random moments 200 times: nothing stays behind",
+    "200 processes killed with -9 while they open and close ports leave nothing behind",
     .timeLimit(.minutes(15)))
   func killedAtRandom() throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? UInt64.random(in: 1...99_999)
@@ -54,7 +54,7 @@ import Testing
       defer { sender.stop() }
       let hostHears = socket.waits(milliseconds: 1000)
       #expect(hostHears)
-      // That an open port shows, or nothing below could fail.
+      // An open port must be visible, or nothing below could fail.
       for choice in Self.choices {
         let holder = try TestProgram([
           driver, "hold", "netmap:\(pair.first)@backend:name=\(choice)",
@@ -88,7 +88,7 @@ import Testing
       }
       sender.stop()
       #expect(try thread.join())
-      // Killed while it was open, and while it was being opened or closed.
+      // Killed while a port was open, and while it was being opened or closed.
       #expect(moments.attached > 20 && moments.detached > 20, "seed \(seed): \(moments)")
       print("killedAtRandom: \(moments)")
       var abandoned = try LoadedBPF.abandoned()
@@ -100,10 +100,10 @@ import Testing
     }
   }
 
-  /// Waits up to 50 milliseconds until the interface is as it was, and then the host must hear what is
-  /// sent.
+  /// Waits up to 50 milliseconds until the interface is as before, and then checks that the host
+  /// receives packets again.
   ///
-  /// - Returns: What is not, then.
+  /// - Returns: What is still wrong; nil when nothing is.
   private static func leftover(
     _ interface: String, _ clean: InterfaceState, _ socket: borrowing UDPSocket, _ sender: Sender,
     _ moments: inout Moments
@@ -112,7 +112,7 @@ import Testing
     let start = clock.now
     let end = start + .milliseconds(50)
     while true {
-      // On a busy machine much time may pass here: what counts is what is there afterwards.
+      // On a busy machine much time may pass here: only the state read after the deadline counts.
       let isLate = clock.now > end
       let state = InterfaceState(interface)
       if state == clean { break }
@@ -121,7 +121,7 @@ import Testing
     }
     moments.slowest = max(moments.slowest, clock.now - start)
     _ = socket.drain()
-    // Counted in frames, not in time, which the sender may not get.
+    // Count frames instead of time: on a busy machine the sender may not run.
     let before = sender.sent
     while !socket.waits(milliseconds: 2) {
       if sender.sent - before > 30 { return "the host does not get its packets again" }

@@ -2,7 +2,7 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// What is said about interfaces that cannot be opened.
+/// Names of interfaces: unknown, in other namespaces, reused and changed.
 @Suite struct NetworkInterfaceTests {
   @Test("a name that no interface has is ENXIO, and the message says where to look")
   func unknownInterface() throws {
@@ -16,7 +16,7 @@ import Testing
     }
   }
 
-  @Test("two namespaces, one engine: a name means the interface of the thread that opens it")
+  @Test("two namespaces, one engine: a name is looked up in the namespace of the opening thread")
   func namespaces() throws {
     let engine = try EmbeddedEngine()
     try NetworkNamespace.run {
@@ -26,7 +26,7 @@ import Testing
         NetmapPort("netmap:\(outer.second)", engine: engine)
       )
       let frames = (0..<10).map { numberedFrame($0, length: 60) }
-      // On a thread of its own: this one is in the outer namespace.
+      // On a separate thread: the current one is in the outer namespace.
       let inner = try NamespaceThread {
         Result {
           try NetworkNamespace.run {
@@ -49,7 +49,7 @@ import Testing
     }
   }
 
-  @Test("removed and made again under its name: the old port stays broken, the new one works")
+  @Test("an interface removed and made again: the old port stays broken, a new one works")
   func recreated() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -67,7 +67,7 @@ import Testing
         NetmapPort("netmap:\(pair.first)", engine: engine),
         NetmapPort("netmap:\(pair.second)", engine: engine)
       )
-      // A pipe of the old one meets its other end all the same.
+      // A pipe of the old interface still connects to its other end.
       let slave = try NetmapPort("netmap:\(pair.first)}x", engine: engine)
       try master.send([numberedFrame(5, length: 60)])
       #expect(try slave.receive(1) == [numberedFrame(5, length: 60)])
@@ -83,7 +83,7 @@ import Testing
     }
   }
 
-  @Test("an interface is one port, by whichever of its names it is opened")
+  @Test("an interface is one port, whether opened by its old or its new name")
   func renamed() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()

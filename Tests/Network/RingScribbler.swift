@@ -14,7 +14,7 @@ struct ExposedMemory: @unchecked Sendable {
     self.count = count
   }
 
-  /// Writes one word of it.
+  /// Writes one word of the memory.
   fileprivate func scribble(_ value: UInt32, at place: UInt64) {
     let words = UInt64(count / 4)
     unsafe (base + Int(place % words) * 4).assumingMemoryBound(to: Atomic<UInt32>.self)
@@ -22,20 +22,20 @@ struct ExposedMemory: @unchecked Sendable {
   }
 }
 
-/// A peer that writes numbers of its choice into everything it can reach, as fast as it can.
+/// A peer that writes numbers into all memory that it can reach, as fast as possible.
 ///
-/// A sync must come to an end whatever it reads, and touch nothing but what the ring has.
+/// A sync must end whatever it reads, and must access only the memory of its ring.
 struct HostilePeer {
   let memory: [ExposedMemory]
-  /// Values that are more likely to hurt than others.
+  /// Values that are more likely to do harm than others.
   private static let words: [UInt32] = [
     0, 1, 2, 3, 7, 62, 63, 64, 65, 127, 128, 255, 4095, 4096, 65_535, 65_536, 1 << 20, 1 << 24,
     (1 << 31) - 1, 1 << 31, .max - 64, .max - 1, .max,
   ]
 
-  /// Writes while `sync` runs again and again, for `seconds`.
+  /// Writes while `sync` runs repeatedly, for `seconds`.
   ///
-  /// - Returns: How many syncs there were.
+  /// - Returns: The number of syncs.
   func attack(seconds: Double, _ sync: () -> Void) -> Int {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? UInt64.random(in: 1...99_999)
     print("HostilePeer: NETMAP_TEST_SEED=\(seed)")

@@ -2,8 +2,8 @@ import Glibc
 import NetmapTestSupport
 import Testing
 
-/// What a user gets wrong, or what happens to an interface, as `netmap pkt-gen` tells it: the errno, the
-/// thing, the reason, and the way out.
+/// The messages of `netmap pkt-gen` about mistakes of the user and events on interfaces: the errno, the
+/// subject, the reason, and the remedy.
 @Suite(.serialized) struct UserErrorTests {
   private static func start(
     _ port: String, _ options: [String] = ["-f", "rx"], before: [String] = []
@@ -13,7 +13,7 @@ import Testing
         + options)
   }
 
-  /// Runs it; it must fail, saying all of `words`.
+  /// Runs pkt-gen, which must fail with a message that has all of `words`.
   private static func expectRefusal(
     _ port: String, _ words: String..., options: [String] = ["-f", "rx"], before: [String] = []
   ) throws {
@@ -40,7 +40,7 @@ import Testing
     }
   }
 
-  @Test("a queue that another program has")
+  @Test("a queue that another program uses")
   func queueTaken() throws {
     try NetworkNamespace.run {
       let pair = try VethPair()
@@ -79,7 +79,7 @@ import Testing
   }
 
   @Test(
-    "an interface that is down is said to be, and works once it is up",
+    "pkt-gen says that an interface is down, and receives once it is up",
     arguments: IntegrityTests.choices)
   func down(choice: String) throws {
     try NetworkNamespace.run {
@@ -94,7 +94,7 @@ import Testing
     }
   }
 
-  @Test("an interface that is renamed in use is the same one", arguments: IntegrityTests.choices)
+  @Test("an interface that is renamed in use keeps working", arguments: IntegrityTests.choices)
   func renamed(choice: String) throws {
     try NetworkNamespace.run {
       let pair = try VethPair()
@@ -108,7 +108,7 @@ import Testing
     }
   }
 
-  /// Sends what the receiver waits for; it must end by itself.
+  /// Sends the ten packets that the receiver waits for. It must end by itself.
   private static func sendTen(to receiver: TestProgram, from interface: String) throws {
     let socket = try FrameSocket(interface)
     for _ in 0..<10 { socket.send(SampleFrames.datagram(port: 9000)) }
@@ -118,7 +118,7 @@ import Testing
   }
 
   @Test(
-    "an interface that is removed in use ends the run, and no other",
+    "the removal of an interface in use ends that run of pkt-gen, and no other",
     arguments: IntegrityTests.choices, ["rx", "tx"])
   func removed(choice: String, function: String) throws {
     try NetworkNamespace.run {
@@ -131,7 +131,7 @@ import Testing
       try NetworkNamespace.run("ip", "link", "delete", pair.first)
       let (status, output) = program.finish()
       #expect(status == 1)
-      for word in [pair.first, "the interface has gone", "EIO"] {
+      for word in [pair.first, "the interface was removed", "EIO"] {
         #expect(output.contains(word), "no '\(word)' in \(output)")
       }
       try Self.sendTen(to: other, from: others.second)

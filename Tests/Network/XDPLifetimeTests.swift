@@ -4,13 +4,14 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// What stays behind: nothing.
+/// XDP programs and sockets do not outlive their port or their process.
 @Suite(.serialized) struct XDPLifetimeTests {
   static func hasProgram(_ interface: String) throws -> Bool {
     try NetworkNamespace.run("ip", "-d", "link", "show", interface).contains("xdp")
   }
 
-  @Test("closing takes the XDP program off the interface", arguments: ["copy", "generic"])
+  @Test(
+    "closing a port detaches the XDP program from the interface", arguments: ["copy", "generic"])
   func closeRestores(mode: String) throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -44,7 +45,7 @@ import Testing
     }
   }
 
-  @Test("50 times open, send, receive, close: every time as the first time")
+  @Test("open, send, receive and close work 50 times in a row")
   func cycles() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -60,7 +61,7 @@ import Testing
     }
   }
 
-  @Test("the two directions of a pair can be opened and closed one without the other")
+  @Test("the two directions of a pair can be opened and closed separately")
   func halves() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -93,12 +94,12 @@ import Testing
       let port = try NetmapPort("netmap:\(pair.second)-1", engine: engine)
       #expect(port.geometry.receiveRings == 2)
       #expect(port.receiveRingCount == 1)
-      // What a veth sends on queue q arrives on queue q.
+      // Frames that a veth sends on queue q arrive on queue q.
       let sender = try NetmapPort("netmap:\(pair.first)", engine: engine)
       for queue in 0..<2 {
         var ring = sender.transmitRing(queue)
         for number in 0..<10 {
-          unsafe ring.append(numberedFrame(queue * 100 + number, length: 60).span.bytes)
+          _ = unsafe ring.append(numberedFrame(queue * 100 + number, length: 60).span.bytes)
         }
       }
       try sender.sync(.transmit)
@@ -107,7 +108,7 @@ import Testing
     }
   }
 
-  /// Frames that reached the host's stack: those of an unknown type it drops as such.
+  /// Frames that reached the host's stack, which counts and drops those of an unknown type.
   private func hostPackets(_ interface: String) throws -> Int {
     let text = try NetworkNamespace.run("ip", "-s", "-s", "link", "show", interface)
     let lines = text.split(separator: "\n")
@@ -115,7 +116,7 @@ import Testing
     return Int(lines[header + 1].split(separator: " ")[3]) ?? -1
   }
 
-  @Test("an idle receiver uses no CPU")
+  @Test("an idle receiver uses no CPU time")
   func idle() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -129,7 +130,7 @@ import Testing
     }
   }
 
-  @Test("a sender that waits for room while the interface is down uses next to no CPU")
+  @Test("a sender that waits for room while the interface is down uses almost no CPU time")
   func idleSender() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()

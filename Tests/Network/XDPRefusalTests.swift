@@ -4,7 +4,7 @@ import NetmapTestSupport
 import Synchronization
 import Testing
 
-/// What a user gets wrong, or finds taken: the errno, and a message that names the thing.
+/// User errors and resources that are in use: the errno, and a message that names the subject.
 @Suite(.serialized) struct XDPRefusalTests {
   @Test("an interface that is down can be opened; frames wait until it is up, and no sync blocks")
   func interfaceDown() throws {
@@ -35,7 +35,7 @@ import Testing
         NetmapPort("netmap:\(other.first)", engine: engine),
         NetmapPort("netmap:\(other.second)", engine: engine)
       )
-      // A sleeper is woken, too.
+      // The removal wakes a sleeper, too.
       let remover = try NamespaceThread {
         usleep(50_000)
         return (try? NetworkNamespace.run("ip", "link", "del", pair.first)) != nil
@@ -53,7 +53,7 @@ import Testing
     }
   }
 
-  @Test("a renamed interface is the same interface")
+  @Test("a renamed interface keeps working")
   func interfaceRenamed() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -70,7 +70,7 @@ import Testing
     }
   }
 
-  @Test("a foreign XDP program is left alone: EBUSY, and the message has its id")
+  @Test("a foreign XDP program stays attached: EBUSY, and the message has its id")
   func foreignProgram() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -90,12 +90,12 @@ import Testing
     }
   }
 
-  @Test("a queue that another program has is EBUSY, after half a second of trying")
+  @Test("a queue that another program uses is EBUSY, after half a second of trying")
   func queueTaken() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      // One that only sends needs no program, so the queue is all that is taken.
+      // A port that only sends needs no XDP program, so it occupies only the queue.
       let holder = try TestProgram([
         driver, "send", "netmap:\(pair.first)/T@backend:name=xdp,mode=copy", "30",
       ])
@@ -105,8 +105,8 @@ import Testing
       }
       #expect(error?.code == .busy)
       #expect(error?.reason.contains("queue 0") == true)
-      // Meanwhile the engine answers others: each of them long before who tries is. On a machine that is
-      // busy with other things in one attempt of many, where they had to wait in none.
+      // Meanwhile the engine answers other opens long before the attempt ends. On a busy machine only one
+      // of many attempts may show that; if opens had to wait for the attempt, none would.
       var times: [String] = []
       var isAnswered = false
       let end = ContinuousClock.now + .seconds(30)
@@ -121,9 +121,9 @@ import Testing
     }
   }
 
-  /// Opens pipes while a thread tries to have a queue that is taken.
+  /// Opens pipes while a thread tries to get a queue that is in use.
   ///
-  /// - Returns: How long the thread tried, how long the slowest open took, and how many there were.
+  /// - Returns: The duration of the attempt and of the slowest open, and the number of opens.
   private static func openOthers(
     _ interface: String, _ engine: EmbeddedEngine
   ) throws -> (attempt: Duration, slowest: Duration, opened: Int) {
@@ -154,7 +154,7 @@ import Testing
     init(_ value: Bool) { self.value = Atomic(value) }
   }
 
-  @Test("an MTU beyond what the mode can carry is EINVAL, and the message has both numbers")
+  @Test("an MTU too large for the mode is EINVAL, and the message has the number and a remedy")
   func mtuTooLarge() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -168,7 +168,7 @@ import Testing
     }
   }
 
-  @Test("a mode that the driver cannot do is refused when it is insisted on, and noted otherwise")
+  @Test("a mode that the driver lacks is refused if requested explicitly, and noted otherwise")
   func modes() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -181,7 +181,7 @@ import Testing
       #expect(port.backend?.mode == "copy")
       #expect(port.backend?.refusals.first?.contains("zero-copy") == true)
       port.close()
-      // A bridge has no XDP of its own.
+      // A bridge has no native XDP.
       try NetworkNamespace.run("ip", "link", "add", "br0", "type", "bridge")
       try NetworkNamespace.run("ip", "link", "set", "br0", "up")
       #expect(try NetmapPort("netmap:br0", engine: engine).backend?.mode == "generic")

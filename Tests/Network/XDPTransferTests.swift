@@ -3,12 +3,12 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// Frames over a veth pair, in every mode that a veth can do.
+/// Frames over a veth pair, in every mode that veth supports.
 @Suite(.serialized) struct XDPTransferTests {
   static let modes = ["copy", "generic"]
 
   @Test(
-    "frames of every size arrive complete, in order, and as often as they were sent",
+    "frames of every size arrive complete, in order, and once",
     arguments: modes)
   func sizes(mode: String) throws {
     try NetworkNamespace.run {
@@ -42,7 +42,7 @@ import Testing
 
 extension XDPTransferTests {
   @Test(
-    "in the region of a switch's port, where buffers begin elsewhere in their chunks",
+    "frames pass in the regions of switch ports, which have other cache colors",
     arguments: modes)
   func otherCacheColors(mode: String) throws {
     try NetworkNamespace.run {
@@ -52,7 +52,7 @@ extension XDPTransferTests {
       let receiver = try NetmapPort("netmap:\(pair.second)\(backend)", engine: engine)
       let lengths = Array(stride(from: 42, through: 1536, by: 9)) + [1537, 1792, 2048, 2049, 3014]
       let frames = lengths.map { numberedFrame($0, length: $0) }
-      // One after the other, they have all colors.
+      // Consecutive private regions have all cache colors.
       var neighbours: [NetmapPort] = []
       for number in 0..<5 {
         neighbours.append(try NetmapPort("vale0:p\(number)@conf:slots=1024", engine: engine))
@@ -66,7 +66,7 @@ extension XDPTransferTests {
           try receiver.send(batch)
           #expect(try sender.receive(batch.count) == batch)
         }
-        // Frames that arrive lie where they shall: nothing was moved.
+        // Frames arrive at the right offset: none was moved.
         #expect(sender.statistics.receive.moves == 0)
         #expect(sender.statistics.receive.drops.total == 0)
         sender.close()
@@ -84,7 +84,7 @@ extension XDPTransferTests {
       let receiver = try NetmapPort(
         "netmap:\(pair.second)@backend:name=xdp,mode=\(mode)", engine: engine)
       let frames = [60, 1792, 1793, 2048, 2049, 5000, 9014].map { numberedFrame($0, length: $0) }
-      // In slots of a whole buffer, which the kernel sees as two pieces, and in small ones.
+      // In slots of a whole buffer, which the kernel sees as two pieces, and in smaller slots.
       for slotLength in [2048, 1792, 1000] {
         try sender.send(frames, slotLength: slotLength)
         let received = try receiver.receive(frames.count)
@@ -94,7 +94,7 @@ extension XDPTransferTests {
     }
   }
 
-  @Test("packets forwarded between two interfaces by swapping buffers are not copied, and complete")
+  @Test("packets forwarded between two interfaces by swapping buffers arrive complete")
   func forwardBySwapping() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -124,7 +124,7 @@ extension XDPTransferTests {
     }
   }
 
-  @Test("duplicate and foreign buffer indexes reach nobody, are counted, and the ring goes on")
+  @Test("duplicate and invalid buffer indexes are counted and do no harm, and the ring goes on")
   func badIndexes() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -133,12 +133,14 @@ extension XDPTransferTests {
       let receiver = try NetmapPort("netmap:\(pair.second)", engine: engine)
       func fill(_ count: Int) {
         var ring = sender.transmitRing(0)
-        for number in 0..<count { unsafe ring.append(numberedFrame(number, length: 60).span.bytes) }
+        for number in 0..<count {
+          _ = unsafe ring.append(numberedFrame(number, length: 60).span.bytes)
+        }
       }
       let raw = unsafe sender.transmitRing(0).unsafeRing
       fill(4)
       let good = unsafe (raw.slot(1).pointee.bufferIndex, raw.slot(2).pointee.bufferIndex)
-      // The first slot's buffer once more, and one that is none.
+      // The first slot's buffer again, and an invalid index.
       unsafe raw.slot(1).pointee.bufferIndex = raw.slot(0).pointee.bufferIndex
       unsafe raw.slot(2).pointee.bufferIndex = 4_000_000
       try sender.sync(.transmit)
@@ -153,7 +155,7 @@ extension XDPTransferTests {
         #expect(try receiver.receive(100).count == 100)
       }
       #expect(sender.statistics.transmit.drops[.badBufferIndex] == 2)
-      // The same on the receiving side: the slot given back names a buffer that is lent already.
+      // The same on the receiving side: a returned slot names a buffer that is already lent.
       let received = unsafe receiver.receiveRing(0).unsafeRing
       fill(2)
       try sender.sync(.transmit)
@@ -173,7 +175,7 @@ extension XDPTransferTests {
     }
   }
 
-  @Test("what a full receiver loses is counted as dropped by the kernel")
+  @Test("packets that a full receiver loses are counted as dropped by the kernel")
   func kernelDrops() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()

@@ -1,3 +1,4 @@
+import Netmap
 import PktGenCore
 import Testing
 
@@ -31,7 +32,7 @@ struct AddressTests {
   }
 
   @Test(
-    "what is no address is refused, with the usage text",
+    "invalid addresses are refused, with the usage text",
     arguments: [
       ("10.0.0", Family.ipv4), ("10.0.0.1:x", .ipv4), ("10.0.0.1:65536", .ipv4), ("", .ipv4),
       ("10.0.0.1-", .ipv4), ("10.0.0.1", .ipv6), ("[fd00::1", .ipv6), ("[fd00::1]9", .ipv6),
@@ -74,7 +75,8 @@ struct AddressTests {
     }
   }
 
-  @Test("source port, source address, destination port, destination address, each after the other")
+  @Test(
+    "source port, source address, destination port and destination address advance in this order")
   func order() throws {
     let frames = try frames(17, "10.0.0.255:1-10.0.1.0:2", "10.1.0.1:5-10.1.0.2:6", .ipv4)
     #expect(frames.allSatisfy { $0.isValid })
@@ -95,7 +97,7 @@ struct AddressTests {
   }
 
   @Test(
-    "checksums that follow changes are those computed anew",
+    "incrementally updated checksums equal recomputed ones",
     arguments: [
       ("10.0.0.1-10.255.255.255", "10.1.0.1:1-10.1.0.3:65535", Family.ipv4, 0),
       ("0.0.0.0:0-255.255.255.255:65535", "0.0.0.0-0.0.255.255", .ipv4, 512),
@@ -111,7 +113,7 @@ struct AddressTests {
   }
 
   @Test(
-    "-z: the destination goes on with every packet; -Z: it is reached when the source is through")
+    "-z: the destination advances with every packet; -Z: only after each round of sources")
   func random() throws {
     let sources = try frames(6, "10.0.0.1", "10.1.0.1-10.1.0.3", .ipv4, .randomSource)
     #expect(Set(sources.dropFirst().map(\.source)).count == 5)

@@ -1,3 +1,4 @@
+import Netmap
 import Testing
 import ToolSupport
 
@@ -42,7 +43,7 @@ struct CommandLineTests {
     #expect(try read("-i \(row.text)").interface == row.name)
   }
 
-  @Test("every option reaches its value")
+  @Test("every option sets its value")
   func allOptions() throws {
     let configuration = try read(
       """
@@ -67,20 +68,31 @@ struct CommandLineTests {
     #expect(configuration.printsJSON && configuration.busyWaits && configuration.sizePerPacket)
   }
 
+  @Test("numbers may end in k, K, M or G, which are powers of 1000")
+  func suffixes() throws {
+    #expect(try read("-i x -R 1k").rate == 1000)
+    #expect(try read("-i x -R 2K -n 10k").packetLimit == 10_000)
+    let many = try read("-i x -n 3M -R 4G -l 1k -T 2k -b 1k")
+    #expect(many.packetLimit == 3_000_000 && many.rate == 4_000_000_000)
+    #expect(many.size == 1000 && many.reportInterval == 2_000_000_000 && many.burst == 1000)
+    #expect(try read("-i x -n 99999999999G").packetLimit == UInt64(Int.max))
+    #expect(try read("-i x -C 1k,2k").rings?.hints.receiveSlots == 2000)
+  }
+
   @Test("pkt-gen-b never sleeps")
   func busyWaitByName() throws {
     #expect(try read("-i x", name: "pkt-gen-b").busyWaits)
     #expect(try !read("-i x").busyWaits)
   }
 
-  @Test("without -c threads may use every CPU, with 0 too")
+  @Test("without -c, and with -c 0, threads may use every CPU")
   func cpus() throws {
     #expect(try read("-i x -a 0").affinityModulus == 4)
     let all = try read("-i x -c 0")
     #expect(all.cpus == 4 && all.affinityModulus == 4)
   }
 
-  @Test("a range switches copying on; the defaults follow the family; equal sizes are one size")
+  @Test("a range turns copying on; defaults depend on the family; equal sizes are one size")
   func consequences() throws {
     #expect(try read("-i x -s 10.0.0.1-10.0.0.2").options.contains(.copy))
     #expect(try read("-i x -d 10.0.0.1:1-10.0.0.1:2").options.contains(.copy))
@@ -124,7 +136,7 @@ struct CommandLineTests {
     #expect(error?.showsUsage == row.usage)
   }
 
-  @Test("what is only worth a warning")
+  @Test("options that only cause a warning")
   func warnings() throws {
     let log = Recorder()
     let long = String(repeating: "x", count: 505)

@@ -11,12 +11,12 @@ struct HeaderTests {
     var ring = port.receiveRing(0)
     var result: [[UInt8]] = []
     while let packet = ring.next() {
-      result.append((0..<packet.bytes.byteCount).map { packet.bytes[$0] })
+      result.append([UInt8](packet))
     }
     return result
   }
 
-  @Test("-H sets the header of the port, and a port without one gets the packets alone")
+  @Test("-H sets the header of the port, and a port without a header gets only the frames")
   func set() throws {
     let engine = try EmbeddedEngine()
     let plain = try NetmapPort("vale0:r", engine: engine)
@@ -30,7 +30,7 @@ struct HeaderTests {
     #expect(received.first?.prefix(6) == [0xff, 0xff, 0xff, 0xff, 0xff, 0xff])
   }
 
-  @Test("without -H the port is asked")
+  @Test("without -H, pkt-gen asks the port for its header")
   func asked() throws {
     let engine = try EmbeddedEngine()
     let same = try NetmapPort("vale0:r", flags: .acceptVirtioNetHeader, engine: engine)
@@ -43,7 +43,7 @@ struct HeaderTests {
     #expect(received.count == 10 && received.allSatisfy { $0.prefix(10).allSatisfy { $0 == 0 } })
   }
 
-  @Test("a port that has none says so")
+  @Test("-H on a port that cannot have a header logs a message")
   func refused() throws {
     let engine = try EmbeddedEngine()
     let receiver = try Run("-i netmap:t}1 -f rx -n 1", engine)

@@ -46,7 +46,20 @@ struct OptionScannerTests {
     #expect(number.hasTrailingText == row.trailing)
   }
 
-  @Test("numbers of any base")
+  @Test(
+    "numbers with a suffix",
+    arguments: [
+      ("60", 60), (" 60", 60), ("-5k", -5000), ("+7", 7), ("1k", 1000), ("2K", 2000),
+      ("3M", 3_000_000), ("4G", 4_000_000_000), ("99999999999999999999", .max),
+      ("-9999999999G", .min),
+      ("", nil), ("k", nil), ("word", nil), ("1m", nil), ("1g", nil), ("1 k", nil), ("1kk", nil),
+      ("1.5", nil), ("1.5M", nil), ("60x", nil), ("0x10", nil),
+    ] as [(String, Int?)])
+  func scaledNumbers(_ row: (text: String, value: Int?)) {
+    #expect(LeadingNumber.scaled(row.text) == row.value)
+  }
+
+  @Test("numbers in any base")
   func anyBase() {
     #expect(LeadingNumber.unsigned(anyBase: "0x10") == 16)
     #expect(LeadingNumber.unsigned(anyBase: "010") == 8)

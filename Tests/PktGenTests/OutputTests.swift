@@ -4,7 +4,7 @@ import ToolSupport
 
 @testable import PktGenCore
 
-@Suite("What is printed, byte for byte")
+@Suite("Output, byte for byte")
 struct OutputTests {
   @Test("a log line has seconds modulo 1000, a word, a number, and the message")
   func logLine() {
@@ -45,7 +45,7 @@ struct OutputTests {
         == "1000 pps (1000 pkts 672000 bps in 1000000 usec) 100.00 avg_batch 1 min_space")
   }
 
-  @Test("mean and deviation come right after the rate, without those of 0")
+  @Test("mean and deviation come right after the rate, without samples of 0")
   func statistics() {
     var report = RateReport(scaling: .scaled, framingBits: 0, showsStatistics: true)
     func message(_ packets: UInt64) -> String {
@@ -78,14 +78,14 @@ struct OutputTests {
       FinalReport(Tally(), seconds: 1, framingBits: 0).lines("Sent", .scaled) == ["Sent nothing."])
   }
 
-  @Test("how batches are sent at a rate")
+  @Test("the size and interval of batches at a rate")
   func bursts() {
     #expect(BurstPlan(burst: 512, rate: 1000).text == "Sending 3 packets every  0.003000000 s")
     #expect(BurstPlan(burst: 512, rate: 0).text == "Sending 512 packets every  0.000000000 s")
     #expect(BurstPlan(burst: 512, rate: 1).text == "Sending 1 packets every  1.000000000 s")
     #expect(BurstPlan(burst: 4, rate: 1_000_000).burst == 4)
     #expect(BurstPlan(burst: 512, rate: 299).burst == 1)
-    // Nothing adds up: a billion packets at 3 per second.
+    // The rounding errors do not add up: a billion packets at 3 per second.
     let slow = BurstPlan(burst: 1, rate: 3)
     #expect(slow.time(ofPacket: 3_000_000_000) == 1_000_000_000 * 1_000_000_000)
   }

@@ -31,7 +31,7 @@ struct PingTests {
     let before = Clock.wall() / 1_000_000_000
     let ping = try Run("-i netmap:t{1 -f ping -n 3 -b 3", engine)
     let frames = try far.takeSlots(3).map(\.bytes)
-    // Nobody answers.
+    // No pong answers.
     ping.stop()
     #expect(ping.wait() == 0)
     #expect(ping.log.has("RTT over 0 packets: min 0 av 0 ns"))
@@ -44,7 +44,7 @@ struct PingTests {
 
     let pong = try Run("-i netmap:u{1 -f pong -n 1", engine)
     let other = try NetmapPort("netmap:u}1", engine: engine)
-    other.inject(frames[0])
+    try other.inject(frames[0])
     let reply = try #require(try other.takeSlots(1).first).bytes
     #expect(pong.wait() == 0)
     #expect(pong.log.has("understood ponger 1 but don't know how to do it"))
@@ -60,24 +60,24 @@ struct PingTests {
     let engine = try EmbeddedEngine()
     let pong = try Run("-i netmap:u{1 -f pong -n 1", engine)
     let other = try NetmapPort("netmap:u}1", engine: engine)
-    other.inject([UInt8](repeating: 7, count: 5000))
+    try other.inject([UInt8](repeating: 7, count: 5000))
     let slots = try other.takeSlots(3)
     #expect(pong.wait() == 0)
     #expect(slots.map(\.bytes.count) == [2048, 2048, 904])
     #expect(slots.map { $0.flags.contains(.moreFragments) } == [true, true, false])
   }
 
-  @Test("a lost request is given up after three seconds, and counted")
+  @Test("ping gives up a lost request after three seconds, and counts it")
   func lost() throws {
     let engine = try EmbeddedEngine()
     let far = try NetmapPort("netmap:t}1", engine: engine)
     let ping = try Run("-i netmap:t{1 -f ping -n 2 --json", engine)
     #expect(try far.takeSlots(1).count == 1)
-    // The second request is sent when the first has been given up.
+    // ping sends the second request after it has given up the first.
     var second: [[UInt8]] = []
     while second.isEmpty { second = try far.takeSlots(1).map(\.bytes) }
-    far.inject(second[0])
-    far.inject(second[0])
+    try far.inject(second[0])
+    try far.inject(second[0])
     try far.sync(.transmit)
     #expect(ping.wait() == 0)
     #expect(ping.log.has("poll error on queue 0: timeout"))

@@ -29,7 +29,7 @@ struct SequenceTests {
     if !options.isEmpty { #expect((Int(words[1]) ?? 1) % (options.contains("-F 3") ? 3 : 1) == 0) }
   }
 
-  @Test("numbers are at the begin of the payload, and checksums stay valid")
+  @Test("numbers are at the start of the payload, and checksums stay valid")
   func numbers() throws {
     let engine = try EmbeddedEngine()
     let far = try NetmapPort("netmap:t}1", engine: engine)
@@ -54,17 +54,18 @@ struct SequenceTests {
     return frame
   }
 
-  @Test("one missing packet is one gap line; what comes late, short or cut otherwise is told apart")
+  @Test(
+    "a missing packet is one gap line; late, short and differently cut packets are reported apart")
   func findings() throws {
     let engine = try EmbeddedEngine()
     let receiver = try Run("-i netmap:t}1 -f rxseq -W --json", engine)
     let source = try NetmapPort("netmap:t{1", engine: engine)
-    for number: UInt32 in [100, 101, 103, 104] { source.inject(frame(number)) }
+    for number: UInt32 in [100, 101, 103, 104] { try source.inject(frame(number)) }
     try source.sync(.transmit)
     try receiver.waitFor("Sequence GAP: exp 102 found 103")
-    source.inject(frame(102))
-    source.inject(frame(0, size: 45))
-    source.inject([UInt8](repeating: 0, count: 3000))
+    try source.inject(frame(102))
+    try source.inject(frame(0, size: 45))
+    try source.inject([UInt8](repeating: 0, count: 3000))
     try source.sync(.transmit)
     #expect(receiver.wait() == 0)
     #expect(receiver.log.count("Sequence GAP") == 1)

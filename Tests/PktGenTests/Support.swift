@@ -20,7 +20,7 @@ final class Recorder: Sendable {
   func count(_ text: String) -> Int { lines.count { $0.contains(text) } }
 }
 
-/// A pkt-gen in a thread of its own, on an engine of the test.
+/// A run of pkt-gen in a separate thread, on an engine of the test.
 final class Run {
   let output = Recorder()
   let log = Recorder()
@@ -32,7 +32,7 @@ final class Run {
     let value = Mutex<CInt?>(nil)
   }
 
-  /// Starts it, with arguments that are separated by blanks.
+  /// Starts pkt-gen, with arguments that are separated by blanks.
   init(_ command: String, _ engine: EmbeddedEngine, name: String = "pkt-gen") throws {
     let arguments = [name] + command.split(separator: " ").map(String.init)
     let surroundings = Session.Surroundings(
@@ -47,9 +47,9 @@ final class Run {
 
   func stop() { stopRequest.request() }
 
-  /// Waits for the end.
+  /// Waits until the run has ended.
   ///
-  /// - Returns: The exit status; -1 when it does not end in a minute, which fails the test.
+  /// - Returns: The exit status; -1 when the run does not end in a minute, which fails the test.
   func wait() -> CInt {
     for _ in 0..<60_000 {
       if let code = status.value.withLock({ $0 }) {
@@ -74,7 +74,7 @@ final class Run {
 }
 
 extension NetmapPort {
-  /// Takes slots until there were `count`, or nothing has come for a while.
+  /// Takes slots until there are `count`, or none has arrived for a while.
   func takeSlots(_ count: Int) throws -> [(bytes: [UInt8], flags: SlotFlags)] {
     var result: [(bytes: [UInt8], flags: SlotFlags)] = []
     var idle = 0
@@ -83,7 +83,7 @@ extension NetmapPort {
       idle = ready.isEmpty ? idle + 1 : 0
       for index in 0..<receiveRingCount {
         var ring = receiveRing(index)
-        while result.count < count, let packet = ring.next() {
+        while result.count < count, let packet = ring.nextSlot() {
           let bytes = (0..<packet.bytes.byteCount).map { packet.bytes[$0] }
           result.append((bytes, packet.slot.flags))
         }
@@ -94,7 +94,7 @@ extension NetmapPort {
   }
 }
 
-/// What the headers of a UDP frame say, and whether they are in order.
+/// The headers of a UDP frame, and whether they are valid.
 struct DecodedFrame: Hashable {
   var source: [UInt8]
   var destination: [UInt8]
@@ -114,11 +114,11 @@ struct DecodedFrame: Hashable {
     let ipLength = isIPv4 ? Int(word(16)) - 20 : Int(word(18))
     isValid = length == ipLength && udp + length <= frame.count && word(udp + 6) != 0
     guard isValid else { return }
-    let pseudo = InternetChecksum.sum(source + destination) + 17 + UInt64(length)
-    let udpSum = InternetChecksum.sum(frame[udp..<udp + length])
-    isValid = InternetChecksum.folded(pseudo + udpSum) == 0xffff
-    if isIPv4 {
-      isValid = isValid && InternetChecksum.folded(InternetChecksum.sum(frame[14..<34])) == 0xffff
+    func sum(_ bytes: some Sequence<UInt8>) -> Int {
+      bytes.enumerated().reduce(0) { $0 + Int($1.element) << ($1.offset % 2 == 0 ? 8 : 0) }
     }
+    let pseudo = sum(source + destination) + 17 + length
+    isValid = (pseudo + sum(frame[udp..<udp + length])) % 0xffff == 0
+    if isIPv4 { isValid = isValid && sum(frame[14..<34]) % 0xffff == 0 }
   }
 }

@@ -2,8 +2,8 @@ internal import Foundation
 internal import NetmapTestSupport
 internal import Testing
 
-// Few packets, as a debug build is slow; and one measurement at a time, as two of them would wait for
-// each other's CPUs.
+// Few packets, because a debug build is slow; one measurement at a time, because two would compete for
+// CPUs.
 @Suite("netmap bench", .serialized)
 struct BenchTests {
   static let commonKeys = [
@@ -19,7 +19,7 @@ struct BenchTests {
   ]
 
   @Test(
-    "measures switches, and the copying they cannot do without", arguments: ["memcpy"] + valeCases)
+    "measures switches, and the memory copies that they need", arguments: ["memcpy"] + valeCases)
   func vale(name: String) throws {
     let results = try measure("--case \(name) --seconds 0.05 --frame-bytes 60 --batch 8")
     let result = try #require(results.first)
@@ -68,7 +68,7 @@ struct BenchTests {
     #expect(result["packets"] as? Int == 500)
     let times = try ["p50", "p99", "p999", "max"].map { try #require(result[$0] as? Double) }
     #expect(times[0] > 0 && times == times.sorted(), "\(times)")
-    // Looking all the time costs no system call; sleeping costs some, and not many.
+    // Spinning makes no system call; sleeping makes a few.
     let calls = try #require(result["syscallsPerPacket"] as? Double)
     #expect(name.hasSuffix("-spin") ? calls == 0 : calls < 4, "\(calls)")
   }
@@ -92,7 +92,7 @@ struct BenchTests {
         == ["untouched", "untouched", "touched", "touched"])
   }
 
-  @Test("--quick measures every case, in 20 s or little more")
+  @Test("--quick plans every case, for less than 25 s")
   func quickPlan() throws {
     let outcome = try Command.netmap.run("bench", "--quick", "--plan")
     #expect(outcome.status == 0)
@@ -106,7 +106,7 @@ struct BenchTests {
     #expect(try #require(Double(total[total.count - 2])) < 25)
   }
 
-  @Test("measures for a time")
+  @Test("--seconds sets the duration")
   func seconds() throws {
     let results = try measure("--case pipe-1t --batch 256 --payload touched --seconds 0.05")
     let result = try #require(results.first)

@@ -2,7 +2,7 @@ internal import Foundation
 internal import NetmapTestSupport
 internal import Testing
 
-/// The cases of `netmap bench` on interfaces, which it makes itself.
+/// The cases of `netmap bench` on interfaces, which the command creates itself.
 @Suite("netmap bench on interfaces", .serialized)
 struct InterfaceBenchTests {
   static let cases = ["xdp-copy", "xdp-generic", "packet"].flatMap { backend in
@@ -11,7 +11,7 @@ struct InterfaceBenchTests {
 
   /// Runs `netmap bench --json` on a case.
   ///
-  /// - Returns: The objects, one for each line; nil, loudly, without the rights to measure.
+  /// - Returns: The objects, one for each line; nil, with a message, without the rights to measure.
   private func measure(_ arguments: [String]) throws -> [[String: Any]]? {
     let outcome = try longEnough { seconds in
       try Command.netmap.run(["bench", "--json", "--seconds", seconds] + arguments)
@@ -28,7 +28,7 @@ struct InterfaceBenchTests {
     return results
   }
 
-  /// Measures for longer where nothing happened in that time: a busy machine does not let every thread run.
+  /// Repeats a measurement with more time if nothing was measured: on a busy machine a thread may not run.
   private func longEnough(
     _ measure: (String) throws -> TestProgram.Outcome
   ) throws -> TestProgram.Outcome {
@@ -53,7 +53,7 @@ struct InterfaceBenchTests {
       #expect(try #require(result["mpps"] as? Double) > 0)
       guard !name.hasSuffix("tx") else { continue }
       #expect(try #require(result["offeredMpps"] as? Double) > 0)
-      // The two rates are taken moments apart.
+      // The two rates are measured at slightly different times.
       #expect((0...1.5).contains(try #require(result["deliveredRatio"] as? Double)))
     }
   }
@@ -70,7 +70,7 @@ struct InterfaceBenchTests {
   }
 
   @Test(
-    "every packet made was received or is counted as lost",
+    "every offered packet is received or counted as lost",
     arguments: ["xdp-copy-rx", "xdp-generic-rx", "packet-rx"])
   func losses(name: String) throws {
     guard let results = try measure(["--case", name, "--batch", "1", "--frame-bytes", "60"]) else {
@@ -86,13 +86,13 @@ struct InterfaceBenchTests {
     #expect(result["lostElsewhere"] as? Int == 0)
   }
 
-  @Test("says what it cannot measure, and fails only where it was asked for that")
+  @Test("reports cases that it cannot measure, and fails only if they were requested")
   func withoutRights() throws {
-    // Without the right to make namespaces, whoever runs the tests.
+    // Runs without the right to make namespaces, even if the tests run as root.
     let setpriv = Command(path: "/usr/bin/setpriv")
     let bench = ["--bounding-set=-sys_admin", Command.netmap.path, "bench", "--seconds", "0.2"]
     guard try setpriv.run(["--bounding-set=-sys_admin", "true"]).status == 0 else {
-      // A process without rights cannot give them up: it has none to make namespaces, either.
+      // Without capabilities setpriv fails, but then netmap cannot make namespaces either.
       return try checkRefusal(Command.netmap.run(Array(bench.dropFirst(2)) + asked))
     }
     try checkRefusal(setpriv.run(bench + asked))
@@ -102,7 +102,7 @@ struct InterfaceBenchTests {
     }
     #expect(all.status == 0, "\(all.errors)")
     let rows = all.output.split(separator: "\n").filter { $0.contains("not measured: ") }
-    // And the interface on a switch.
+    // Two frame sizes for each case, and for the interface on a switch.
     #expect(rows.count == 2 * (Self.cases.count + 1))
     #expect(all.output.contains("\npipe-2t "))
   }
@@ -117,7 +117,7 @@ struct InterfaceBenchTests {
   }
 
   @Test(
-    "a program in its place that makes no sense is a failure that names it",
+    "an invalid --program is a failure, and the message names it",
     arguments: ["exit", "echo nonsense", "echo ready", "echo ready; read line; echo 1 2"])
   func badProgram(script: String) throws {
     let folder = try TemporaryFolder()
@@ -130,9 +130,9 @@ struct InterfaceBenchTests {
     #expect(outcome.errors.contains(program) || outcome.output.contains("not measured: "))
   }
 
-  @Test("measures a program in its place: by the stage's counters, and by what it tells")
+  @Test("measures a --program by the testbed's counters, and by the program's reports")
   func program() throws {
-    // Says that it has moved 1000 packets more, and made 10 system calls more, each time it is asked.
+    // Each answer reports 1000 more packets and 10 more system calls.
     let folder = try TemporaryFolder()
     let program = folder.path + "/program"
     let script = """

@@ -13,7 +13,7 @@ struct NetmapCommandTests {
     #expect(outcome.errors == "")
   }
 
-  @Test("without arguments it shows its help")
+  @Test("without arguments netmap shows its help")
   func noArguments() throws {
     let outcome = try Command.netmap.run()
     #expect(outcome.status == 0)

@@ -2,7 +2,7 @@ internal import Foundation
 internal import NetmapTestSupport
 internal import Testing
 
-// The tools here are links to programs of the system: nothing is written that is executed afterwards.
+// The tools here are links to programs of the system, so that the tests execute no file that they write.
 @Suite("netmap TOOL")
 struct ToolDispatchTests {
   @Test("runs an installed tool with its arguments")
@@ -18,7 +18,7 @@ struct ToolDispatchTests {
     #expect(outcome.status == 0)
   }
 
-  @Test("runs a tool beside it in a build folder")
+  @Test("runs a tool in the same build folder")
   func beside() throws {
     let folder = try TemporaryFolder()
     try folder.makeLink("say", to: "/bin/echo")
@@ -29,7 +29,7 @@ struct ToolDispatchTests {
     #expect(outcome.status == 0)
   }
 
-  @Test("finds the tool when started by a symbolic link")
+  @Test("finds the tool when started through a symbolic link")
   func symbolicLink() throws {
     let folder = try TemporaryFolder()
     try folder.makeFolder("build")
@@ -42,7 +42,7 @@ struct ToolDispatchTests {
     #expect(outcome.output == "hello\n")
   }
 
-  @Test("an installed netmap does not run other programs of its folder")
+  @Test("an installed netmap does not run other programs in its folder")
   func otherPrograms() throws {
     let folder = try TemporaryFolder()
     try folder.makeFolder("bin")
@@ -78,7 +78,7 @@ struct ToolDispatchTests {
   }
 
   @Test(
-    "refuses what cannot be the name of a tool",
+    "refuses invalid names of tools",
     arguments: ["a/b", "../netmap", "/bin/echo", "", "a.b", "ä", "a b"])
   func badName(name: String) throws {
     let outcome = try Command.netmap.run(name)

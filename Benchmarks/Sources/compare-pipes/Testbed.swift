@@ -7,8 +7,8 @@ internal import Synchronization
 ///
 /// Each turn starts new threads; both ends of both pipes live as long as the testbed.
 final class Testbed {
-  private let sender: Netmap.Port
-  private let receiver: Netmap.Port
+  private let sender: NetmapPort
+  private let receiver: NetmapPort
   private let cpus: (Int, Int)
 
   /// Warm-up before each turn in seconds: reloads the slots and buffers that the other loop's turn evicted from
@@ -17,8 +17,8 @@ final class Testbed {
 
   init(cpus: (Int, Int)) throws {
     let engine = try EmbeddedEngine()
-    sender = try Netmap.Port("netmap:pairs{1", engine: engine)
-    receiver = try Netmap.Port("netmap:pairs}1", engine: engine)
+    sender = try NetmapPort("netmap:pairs{1", engine: engine)
+    receiver = try NetmapPort("netmap:pairs}1", engine: engine)
     self.cpus = cpus
     guard pipe_reference_make() else {
       throw BenchError("the C program's pipe: \(unsafe String(cString: strerror(errno)))")
@@ -127,5 +127,5 @@ private struct Turn {
 
 /// Transfers a port to the one thread that uses it during a turn.
 private struct Held: @unchecked Sendable {
-  let port: Netmap.Port
+  let port: NetmapPort
 }

@@ -74,7 +74,7 @@ struct InterfaceReport {
     let ratio: Double
     let ratios: [Double]
     let limit: Double
-    /// Whether this peer decides.
+    /// Whether this is the best peer, whose ratio decides.
     let isBest: Bool
     let pass: Bool
 

@@ -87,12 +87,12 @@ struct FixedWork {
   ) throws(NetmapError) {
     let (here, there): (UInt64, UInt64) = (0x0102, 0x0202)
     var announcement = second.transmitRing(0)
-    announcement.append(length: 60) { writeAddresses(.max, there, to: &$0) }
+    _ = announcement.append(length: 60) { writeAddresses(.max, there, to: &$0) }
     try second.sync(.transmit)
     // Twice, because one slot always stays empty.
     for _ in 0..<2 {
       var output = first.transmitRing(0)
-      output.append(upTo: .max, length: 60) { number, bytes in
+      _ = output.append(upTo: .max, length: 60) { number, bytes in
         writeAddresses(
           broadcasts ? .max : there, here &+ UInt64(number % flows) << 16, to: &bytes)
       }
@@ -118,11 +118,11 @@ struct FixedWork {
     var digest: UInt64 = 0
     for _ in 0..<(packets / batch) {
       var output = first.transmitRing(0)
-      output.append(upTo: batch, length: 60)
+      _ = output.append(upTo: batch, length: 60)
       try first.sync(.transmit)
       try second.sync(.receive)
       var input = second.receiveRing(0)
-      input.forEach { packet in digest &+= UInt64(packet.slot.length) }
+      input.forEachSlot { packet in digest &+= UInt64(packet.slot.length) }
     }
     return digest
   }
@@ -135,7 +135,7 @@ struct FixedWork {
     var sequence: UInt64 = 0
     for _ in 0..<(packets / batch) {
       var output = first.transmitRing(0)
-      output.append(upTo: batch, length: 60) { number, bytes in
+      _ = output.append(upTo: batch, length: 60) { number, bytes in
         let value = sequence &+ UInt64(truncatingIfNeeded: number)
         for word in 0..<7 {
           bytes.storeBytes(of: value &+ UInt64(word), toByteOffset: word &* 8, as: UInt64.self)
@@ -146,7 +146,7 @@ struct FixedWork {
       try first.sync(.transmit)
       try second.sync(.receive)
       var input = second.receiveRing(0)
-      input.forEach { packet in
+      input.forEachSlot { packet in
         let bytes = packet.bytes
         guard bytes.byteCount == 60 else { return }
         for word in 0..<7 {
@@ -165,11 +165,11 @@ struct FixedWork {
     var digest: UInt64 = 0
     for _ in 0..<(packets / batch) {
       var output = first.transmitRing(0)
-      for _ in 0..<batch { output.append(length: 60) }
+      for _ in 0..<batch { _ = output.append(length: 60) }
       try first.sync(.transmit)
       try second.sync(.receive)
       var input = second.receiveRing(0)
-      while let packet = input.next() { digest &+= UInt64(packet.slot.length) }
+      while let packet = input.nextSlot() { digest &+= UInt64(packet.slot.length) }
     }
     return digest
   }

@@ -3,9 +3,9 @@ internal import Foundation
 /// testpmd with its shared-memory interface, memif: the peer of pipes and switches.
 ///
 /// In `testpmd-peer memif pipe`, one testpmd sends to another one. In `testpmd-peer memif forward`, one testpmd
-/// forwards packets between two of its ports. The program prints `ready` and a description. It then answers
-/// each line of input, a number of seconds, with millions of packets per second; between measurements it is
-/// idle. The end of its input ends it.
+/// forwards packets between two of its ports. The program prints `ready` and a description. Each line of input
+/// is a number of seconds: the program measures for that time and answers with millions of packets per second.
+/// Between measurements it is idle. It exits at the end of its input.
 struct Memif {
   enum Shape: String {
     case pipe, forward
@@ -18,9 +18,9 @@ struct Memif {
   /// Packets per burst in the shape `pipe`.
   ///
   /// Packets have 60 bytes, and the sender writes the headers of each (42 bytes). `rxonly` frees received
-  /// packets without reading them, which is less work than netmap's receiver does; but memif's receiving
-  /// end has copied them before. (`icmpecho` would read the headers, but does not work with bursts of 256
-  /// over memif.)
+  /// packets without reading them, which is less work than netmap's receiver does. However, memif's
+  /// receiving end has copied them before. (`icmpecho` would read the headers, but does not work with bursts
+  /// of 256 over memif.)
   private static let burst = 256
 
   var description: String {

@@ -82,17 +82,17 @@ package struct Message {
   package init(_ bytes: some Sequence<UInt8>) throws(NetmapError) {
     body = MessageReader(bytes)
     guard try body.take(UInt32.self) == Self.magic else {
-      throw body.malformed("it is no message of netmap's")
+      throw body.malformed("it is not a netmap message")
     }
     let version = try body.take(UInt16.self)
     guard version == Self.version else {
       throw NetmapError(
         .otherVersion, "read", "message",
-        reason: "it is of version \(version), this program speaks \(Self.version)",
+        reason: "it has version \(version), and this program uses version \(Self.version)",
         remedy: "install one version of netmap, and stop the netmapd that is still running")
     }
     guard let kind = Kind(rawValue: try body.take(UInt16.self)) else {
-      throw body.malformed("it is of an unknown kind")
+      throw body.malformed("its kind is unknown")
     }
     self.kind = kind
   }
@@ -119,7 +119,7 @@ extension Message {
       let (operation, subject) = (try body.takeString(), try body.takeString())
       let (reason, remedy) = (try body.takeString(), try body.takeString())
       throw NetmapError(code, operation, subject, reason: reason, remedy: remedy)
-    default: throw body.malformed("it is no answer")
+    default: throw body.malformed("it is not an answer")
     }
   }
 }

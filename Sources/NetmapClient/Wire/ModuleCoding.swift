@@ -56,7 +56,7 @@ extension MessageReader {
     switch try take(UInt8.self) {
     case 0: return .module(vale, .report)
     case 1: return .module(vale, .choose(try takeModuleChoice()))
-    default: throw malformed("it asks for something unknown")
+    default: throw malformed("its request is unknown")
     }
   }
 

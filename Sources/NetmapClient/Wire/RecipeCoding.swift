@@ -49,8 +49,9 @@ extension MessageWriter {
     else {
       throw NetmapError(
         .tooLarge, "open", name,
-        reason: "its \(recipe.rings.count) rings take \(files.files.count) descriptors, and"
-          + " \(Message.descriptorCountMax) can be passed on at a time",
+        reason:
+          "its \(recipe.rings.count) rings take \(files.files.count) descriptors, and a message"
+          + " carries at most \(Message.descriptorCountMax)",
         remedy: "open it ring by ring (netmap:\(name)-0, ...), or in one process (--embedded)")
     }
   }

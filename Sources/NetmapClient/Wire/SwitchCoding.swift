@@ -72,7 +72,7 @@ extension MessageReader {
     case 7: return .information(request.name)
     case 16: return .setHeader(request.name, length: Int(try take(UInt32.self)))
     case 17: return .header(request.name)
-    default: throw malformed("it asks for something unknown")
+    default: throw malformed("its request is unknown")
     }
   }
 
@@ -84,7 +84,7 @@ extension MessageReader {
     case 0: return nil
     case 1: return .one(first)
     case 2: return .each(first: first, count: count)
-    default: throw malformed("it asks for an unknown way of polling")
+    default: throw malformed("its polling mode is unknown")
     }
   }
 

@@ -45,7 +45,7 @@ package struct RingDriverFunction {
 /// The control side of a backend: one network interface, opened by the engine.
 ///
 /// It lives in the engine's process and may need privileges. The engine makes one call at a time, under its lock.
-/// ``attach(_:)`` describes how any process that syncs a ring makes the ring driver.
+/// ``driverSource(for:)`` describes how any process that syncs a ring makes the ring driver.
 package protocol InterfaceBackend: AnyObject, Sendable {
   /// Which backend drives the interface, in which mode, and why better ones were refused. For people to read.
   var backendDescription: BackendDescription { get }
@@ -128,7 +128,7 @@ extension InterfaceProvider {
     in memory: PortMemory, named name: String
   ) throws(NetmapError) -> any RingDriverMaker {
     throw NetmapError(
-      .unsupported, "attach", name, reason: "its backend is made in another way")
+      .unsupported, "attach", name, reason: "this engine cannot make its ring drivers")
   }
 
   package func identity(of name: String) throws(NetmapError) -> InterfaceIdentity? { nil }

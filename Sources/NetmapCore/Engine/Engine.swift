@@ -148,7 +148,7 @@ final class EngineState {
     guard let region = regions[id] else {
       throw NetmapError(
         .invalidArgument, "open", name, reason: "there is no memory region \(id)",
-        remedy: "leave the number out, or take it from a port that is open now")
+        remedy: "leave the number out, or use the number of an open port")
     }
     return region
   }

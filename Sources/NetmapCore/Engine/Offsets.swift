@@ -18,12 +18,13 @@ extension EnginePort {
     let mask: UInt64 =
       option.bits == 0 || option.bits >= 64 ? .max : (1 << UInt64(option.bits)) - 1
     guard option.bits <= 64 else {
-      throw refusal(.invalidArgument, "an offset of \(option.bits) bits", "use at most 64 bits")
+      throw refusal(
+        .invalidArgument, "an offset cannot have \(option.bits) bits", "use at most 64 bits")
     }
     guard option.max <= bufferSize else {
       throw refusal(
         .invalidArgument, "an offset of \(option.max) bytes does not fit a buffer",
-        "stay below \(bufferSize)")
+        "use at most \(bufferSize)")
     }
     guard option.max <= mask else {
       throw refusal(
@@ -34,7 +35,7 @@ extension EnginePort {
       throw refusal(
         .invalidArgument,
         "the initial offset, \(option.initial), is above the largest,"
-          + " \(option.max)", "lower it")
+          + " \(option.max)", "lower the initial offset")
     }
     var effective = option.max
     for direction in Direction.allCases {
@@ -44,7 +45,7 @@ extension EnginePort {
         guard unsafe mask & ~old.offsetMask == 0, unsafe option.max <= old.offsetMax else {
           throw refusal(
             .busy, "another binding of ring \(index) uses smaller offsets",
-            "ask for no more than \(unsafe old.offsetMax)")
+            "use at most \(unsafe old.offsetMax)")
         }
         unsafe effective = max(effective, old.offsetMax)
       }

@@ -4,7 +4,7 @@
 extension EngineState {
   /// The port that a request names, created if necessary.
   ///
-  /// The caller must drop the port again (``dropIfUnused(_:)``) if it does not bind it.
+  /// The caller must drop the port again (`dropIfUnused`) if it does not bind it.
   func findPort(_ request: RegisterRequest) throws(NetmapError) -> EnginePort {
     let name = request.name.rawValue
     // The region's number is checked before anything else, even where it will not be used.
@@ -26,7 +26,7 @@ extension EngineState {
       throw NetmapError(
         .noSuchDevice, "open", name, reason: "there is no interface or port of that name",
         remedy: interfaces == nil
-          ? "this engine drives no network interfaces; pipes, netmap:NAME{1, need none"
+          ? "this engine drives no network interfaces; pipes (netmap:NAME{1) need none"
           : "see 'ip link' for the interfaces of this network namespace")
     }
     return port
@@ -95,7 +95,7 @@ extension EngineState {
     ] where rings > 0 && !(1...65_536).contains(slots) {
       throw NetmapError(
         .invalidArgument, "open", request.name.rawValue,
-        reason: "a ring of \(slots) slots cannot be made", remedy: "ask for 1 slot or more")
+        reason: "a ring cannot have \(slots) slots", remedy: "use 1 to 65536 slots")
     }
     let segment = try SyncSegment(
       creating: "netmap-null", ends: [geometry], region: region.layout)
@@ -196,7 +196,7 @@ extension EngineState {
       throw NetmapError(
         .invalidArgument, "open", request.name.rawValue,
         reason: "\(parent.name.rawValue) has \(EngineLimits.pipesPerPort) pipes already",
-        remedy: "close some, or hang the pipe on another name")
+        remedy: "close some pipes, or use another parent port")
     }
     let hints = request.hints
     func slots(_ hint: UInt32, _ inherited: Int) -> Int {

@@ -142,7 +142,7 @@ extension EngineState {
         throw NetmapError(
           .busy, "open", port.name.rawValue,
           reason: "\(direction) ring \(index) is in "
-            + (ring.isExclusive ? "exclusive use" : "use, and exclusive use was asked for"),
+            + (ring.isExclusive ? "exclusive use" : "use, and this request asks for exclusive use"),
           remedy: ring.isExclusive
             ? "close the port that was opened with '/x'" : "open it without '/x'")
       }

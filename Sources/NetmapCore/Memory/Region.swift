@@ -358,6 +358,6 @@ package final class Region {
       .outOfMemory, "allocate", "memory region \(id)",
       reason: "no room for \(what): \(why); \(kept) are kept for processes that have closed a port"
         + " here and still have its rings mapped",
-      remedy: "\(remedy); have those processes let go of their closed ports, or end them")
+      remedy: "\(remedy); have those processes release their closed ports, or end them")
   }
 }

@@ -2,21 +2,21 @@
 ///
 /// Sizes are in bytes. The ranges are netmap's own (tunables `if_size`, `ring_num`, `buf_num`, ...);
 /// ``validate(isPrivate:)`` checks them.
-public struct RegionParameters: Hashable, Sendable {
+package struct RegionParameters: Hashable, Sendable {
   /// Size of a `netmap_if` object: 56...4096 bytes.
-  public var interfaceSize: Int
+  package var interfaceSize: Int
   /// Number of `netmap_if` objects: 1...100 in a private region, 10...10000 in the global one.
-  public var interfaceCount: Int
+  package var interfaceCount: Int
 
   /// Size of a ring object: 256...131072 bytes; the number of ring objects is 2...1024.
-  public var ringSize: Int
-  public var ringCount: Int
+  package var ringSize: Int
+  package var ringCount: Int
 
   /// Size of a packet buffer: a power of two, 64...65536 bytes; the number of buffers is 4...1000000.
-  public var bufferSize: Int
-  public var bufferCount: Int
+  package var bufferSize: Int
+  package var bufferCount: Int
 
-  public init(
+  package init(
     interfaceSize: Int = 1024, interfaceCount: Int, ringSize: Int, ringCount: Int,
     bufferSize: Int = 2048, bufferCount: Int
   ) {
@@ -29,7 +29,7 @@ public struct RegionParameters: Hashable, Sendable {
   }
 
   /// The region that all NIC ports share, `nr_mem_id` 1.
-  public static let global = RegionParameters(
+  package static let global = RegionParameters(
     interfaceCount: 100, ringSize: 36_864, ringCount: 200, bufferCount: 16_384)
 
   /// The parameters of a private region for one virtual port and the pipes that clients will open on it.

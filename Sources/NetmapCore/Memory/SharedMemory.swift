@@ -61,7 +61,7 @@ package final class SharedMemory: Sendable {
     guard fcntl(made, CInt(CLINUX_F_ADD_SEALS), CInt(seals)) == 0 else {
       let error = systemError(
         "fcntl(F_ADD_SEALS)", name,
-        remedy: "netmap needs Linux 5.1 or later, and its memory must be sealed")
+        remedy: "use Linux 5.1 or later, where netmap can seal its memory")
       unsafe munmap(mapping, size)
       throw error
     }
@@ -90,8 +90,8 @@ package final class SharedMemory: Sendable {
       // A process that can shrink the memory can kill every process that maps it, with SIGBUS.
       throw NetmapError(
         .invalidArgument, "attach", subject,
-        reason: "it is no memory whose size is fixed (F_SEAL_SHRINK)",
-        remedy: "pass memory that netmap made, or seal it")
+        reason: "it is not memory of fixed size (F_SEAL_SHRINK)",
+        remedy: "pass memory that netmap made, or seal the memory")
     }
     // The seal guarantees that the size stays the same from here on.
     let (byteCount, identity) = try Self.examine(copy.descriptor, subject)

@@ -123,8 +123,10 @@ extension PortName {
     guard name.pipe == pipe else {
       throw NetmapError(
         .invalidArgument, "parse", PortText.printable(name.bytes),
-        reason: "it reads as pipe '\(name.pipe?.id ?? "")' of \(name.base), not '\(id)' of \(self)",
-        remedy: "choose a pipe identifier without '{' and '}', and no slave of a master end")
+        reason:
+          "it parses as pipe '\(name.pipe?.id ?? "")' of \(name.base), not '\(id)' of \(self)",
+        remedy:
+          "choose a pipe identifier without '{' and '}', and append no slave end to a master end")
     }
     return name
   }

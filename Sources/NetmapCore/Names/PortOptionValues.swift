@@ -52,7 +52,7 @@ extension PortSpecification {
       } else if file.utf8.contains(UInt8(ascii: "@")) {
         reason = "the file name contains '@', which begins the next option"
       } else if file.utf8.contains(UInt8(ascii: ",")), pairs.count > 1 {
-        reason = "the file name contains ',', which ends it when sizes follow"
+        reason = "the file name contains ',', which ends the name when sizes follow"
       } else {
         return
       }
@@ -96,7 +96,7 @@ extension PortSpecification {
         throw NetmapError(
           .invalidArgument, "parse", "offset bits \(bits)",
           reason: "'\(bits)' out of range [0, \(Self.bitCountMax + 1))",
-          remedy: "the offset lives in the \(Self.bitCountMax) bits of a slot's ptr")
+          remedy: "use at most \(Self.bitCountMax) bits, the size of a slot's ptr")
       }
       self.initial = initial
       self.bits = bits

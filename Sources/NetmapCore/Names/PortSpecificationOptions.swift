@@ -71,7 +71,7 @@ extension PortSpecificationParser {
     }
     guard accepted.contains(option) else {
       throw refusal(
-        "option '\(option)' is not supported", "the program must enable it to accept it",
+        "option '\(option)' is not supported", "the program must enable this option",
         code: .unsupported)
     }
     return option

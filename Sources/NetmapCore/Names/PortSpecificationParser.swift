@@ -72,7 +72,7 @@ extension PortSpecificationParser {
     guard id.allSatisfy(PortText.isIdentifierByte) else {
       throw refusal(
         "invalid identifier '\(PortText.printable(id))'",
-        "a switch is named vale and letters, digits or '_'")
+        "the name of a switch is vale, then letters, digits or '_'")
     }
     position = colon + 1
     nameStart = position

@@ -39,11 +39,11 @@ extension RingSelection {
     case 0:
       throw Self.refusal(
         rawMode, reason: "the default mode belongs to the legacy interface",
-        remedy: "say NR_REG_ALL_NIC (1) or another mode explicitly")
+        remedy: "set NR_REG_ALL_NIC (1) or another mode explicitly")
     case 5, 6:
       throw Self.refusal(
         rawMode, reason: "the pipe modes belong to the legacy interface",
-        remedy: "name the pipe end, parent{id or parent}id, and say NR_REG_ALL_NIC (1)")
+        remedy: "name the pipe end, parent{id or parent}id, and set NR_REG_ALL_NIC (1)")
     default:
       throw Self.refusal(
         rawMode, reason: "unknown mode", remedy: "modes are 1, 2, 3, 4, 7 and 8, see netmap(4)")

@@ -20,6 +20,10 @@ extension NetmapError.Code {
   public static let notPermitted = Self(rawValue: EPERM)
   /// Too many open files in this process or on this host.
   public static let tooManyFiles = Self(rawValue: EMFILE)
+  /// No room at the moment: the same call can succeed after a sync or a wait.
+  public static let tryAgain = Self(rawValue: EAGAIN)
+  /// A packet that is longer than a ring.
+  public static let messageTooLong = Self(rawValue: EMSGSIZE)
   /// A signal handler interrupted a blocking call.
   public static let interrupted = Self(rawValue: EINTR)
   /// The port was inherited by a fork child, or has been closed.
@@ -58,6 +62,7 @@ extension NetmapError.Code {
     case EPROTO: "EPROTO"
     case E2BIG: "E2BIG"
     case EAGAIN: "EAGAIN"
+    case EMSGSIZE: "EMSGSIZE"
     case ENOENT: "ENOENT"
     case EEXIST: "EEXIST"
     case ECONNREFUSED: "ECONNREFUSED"

@@ -66,7 +66,7 @@ package struct RingRanges: Hashable, Sendable {
     NetmapError(
       .invalidArgument, "open", name, reason: "there is no \(what) \(ring)",
       remedy: count == 0
-        ? "the port has none" : "the port has \(what)s 0...\(count - 1)")
+        ? "the port has no \(what)s" : "the port has \(what)s 0...\(count - 1)")
   }
 
   private static func range(_ selection: RingSelection, _ rings: Int, _ host: Int) -> Range<Int> {

@@ -132,6 +132,15 @@ public struct DropCounters: Hashable, Sendable {
   public var total: UInt64 { counts.reduce(0, &+) }
 }
 
+extension DropCounters: CustomStringConvertible {
+  /// The reasons for which packets were dropped, such as `ring_full 3, bad_length 1`; `none` without drops.
+  public var description: String {
+    let reasons = DropReason.allCases.filter { self[$0] > 0 }
+    return reasons.isEmpty
+      ? "none" : reasons.map { "\($0.name) \(self[$0])" }.joined(separator: ", ")
+  }
+}
+
 extension MappedRing {
   /// The current counters of the ring, not a consistent snapshot.
   package var counters: RingCounters {

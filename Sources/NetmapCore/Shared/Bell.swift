@@ -44,7 +44,7 @@ package struct Bell {
   ///
   /// - Parameters:
   ///   - count: The value of ``count`` that the caller read.
-  ///   - timeout: Nanoseconds; nil sleeps for ``longestSleep`` at most. The call may also return early without a
+  ///   - timeout: Nanoseconds; nil sleeps for `longestSleep` at most. The call may also return early without a
   ///     wake-up.
   /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran.
   func sleep(unlessRungSince count: UInt32, timeout: UInt64?) throws(NetmapError) {

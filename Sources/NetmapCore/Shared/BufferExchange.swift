@@ -18,8 +18,8 @@ public import Synchronization
 /// 4. clear the note.
 ///
 /// A view: one pointer, no ownership. Not for application code.
-@unsafe @frozen
-public struct ExchangeNote {
+@unsafe @frozen @usableFromInline
+package struct ExchangeNote {
   @usableFromInline let base: UnsafeMutableRawPointer
 
   package init(base: UnsafeMutableRawPointer) {
@@ -27,8 +27,8 @@ public struct ExchangeNote {
   }
 
   /// The owner of an exchange: a client and the number of its binding.
-  @frozen
-  public struct Owner: Hashable, Sendable {
+  @frozen @usableFromInline
+  package struct Owner: Hashable, Sendable {
     @usableFromInline let tag: UInt64
     @usableFromInline let binding: UInt16
 
@@ -40,7 +40,7 @@ public struct ExchangeNote {
 
   /// Begins a batch: slot `first` of the receive ring is exchanged with slot `second` of `target`, and so on.
   @inlinable @inline(__always)
-  public func begin(_ owner: Owner, at first: UInt32, to target: Ring, at second: UInt32) {
+  package func begin(_ owner: Owner, at first: UInt32, to target: Ring, at second: UInt32) {
     unsafe store(Offset.tag, owner.tag)
     unsafe store(
       Offset.slots,
@@ -58,7 +58,7 @@ public struct ExchangeNote {
   ///   - source: The receive slot.
   ///   - target: The transmit slot.
   @inlinable @inline(__always)
-  public func exchange(
+  package func exchange(
     _ number: Int, _ packet: SlotWord, from source: SlotPlace, to target: SlotPlace
   ) {
     let free = unsafe target.loadBufferIndex()
@@ -75,7 +75,7 @@ public struct ExchangeNote {
 
   /// Ends a batch, after both rings' heads have been stored.
   @inlinable @inline(__always)
-  public func end() {
+  package func end() {
     unsafe store(Offset.distance, 0)
   }
 

@@ -9,10 +9,11 @@ public import Synchronization
 ///
 /// A view: a pointer and a count, no ownership. The region must outlive it. Any process and thread that maps the
 /// bytes may call it; each transition is one atomic step.
-@safe @frozen
-public struct BufferOwnership: Sendable {
+@safe @frozen @usableFromInline
+package struct BufferOwnership: Sendable {
   /// The holder of one buffer.
-  @frozen public enum State: UInt8, Sendable {
+  @frozen @usableFromInline
+  package enum State: UInt8, Sendable {
     /// In the pool; in no slot and in no list.
     case free = 0
     /// In a slot of a ring or in an extra-buffer list; the application may write to it.
@@ -26,7 +27,7 @@ public struct BufferOwnership: Sendable {
   @usableFromInline nonisolated(unsafe) let bytes: UnsafeMutableRawPointer
 
   /// The number of buffers; valid indexes are `2..<count`.
-  public let count: UInt32
+  @usableFromInline package let count: UInt32
 
   package init(bytes: UnsafeMutableRawPointer, count: UInt32) {
     unsafe self.bytes = bytes
@@ -37,7 +38,7 @@ public struct BufferOwnership: Sendable {
   ///
   /// - Returns: False when the index is out of range, or the application does not hold the buffer.
   @inlinable
-  public func lend(_ index: UInt32) -> Bool {
+  package func lend(_ index: UInt32) -> Bool {
     move(index, from: .user, to: .lent)
   }
 
@@ -47,7 +48,7 @@ public struct BufferOwnership: Sendable {
   ///
   /// - Returns: False when the index is out of range, or the buffer is not lent.
   @inlinable
-  public func takeBack(_ index: UInt32) -> Bool {
+  package func takeBack(_ index: UInt32) -> Bool {
     guard index < count else { return false }
     // Only the lender moves a lent buffer, so no compare-and-exchange is needed. It would cost a considerable
     // part of a sync.
@@ -59,14 +60,14 @@ public struct BufferOwnership: Sendable {
   }
 
   /// The holder of `index`; ``State/reserved`` for an index out of range.
-  public func state(_ index: UInt32) -> State {
+  package func state(_ index: UInt32) -> State {
     guard index < count else { return .reserved }
     return State(rawValue: unsafe byte(index).pointee.load(ordering: .relaxed)) ?? .reserved
   }
 
   /// Whether the application may write to the buffer: the index is in range and the state is ``State/user``.
   @inlinable
-  public func isUsers(_ index: UInt32) -> Bool {
+  package func isUsers(_ index: UInt32) -> Bool {
     guard index < count else { return false }
     return unsafe byte(index).pointee.load(ordering: .relaxed) == State.user.rawValue
   }

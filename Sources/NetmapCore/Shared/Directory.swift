@@ -48,7 +48,7 @@ package final class Directory: Sendable {
     else {
       throw NetmapError(
         .invalidArgument, "attach", "directory",
-        reason: "it is something else, or was made by another version of netmap",
+        reason: "it is not a directory of this version of netmap",
         remedy: "use one version of netmap for all processes")
     }
   }
@@ -150,7 +150,7 @@ extension Directory {
     guard let slot = unsafe clients.allocate() else {
       throw NetmapError(
         .outOfMemory, "open", "port", reason: "all \(Self.clientCapacity) client slots are in use",
-        remedy: "close some ports")
+        remedy: "end some processes that use netmap ports")
     }
     unsafe lastEpoch = unsafe lastEpoch == .max ? 1 : lastEpoch + 1
     let base = DirectoryLayout.client(slot)

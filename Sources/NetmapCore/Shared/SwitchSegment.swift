@@ -27,7 +27,7 @@ package struct SwitchSegment: Sendable {
     else {
       throw NetmapError(
         .invalidArgument, "attach", "switch segment",
-        reason: "it is something else, or was made by another version of netmap",
+        reason: "it is not a switch segment of this version of netmap",
         remedy: "use one version of netmap for all processes")
     }
   }

@@ -77,11 +77,11 @@ package struct SyncSegment: Sendable {
     } else if memory.load(at: SyncSegmentLayout.magic, as: UInt64.self)
       != SyncSegmentLayout.magicNumber
     {
-      problem = "it is something else"
+      problem = "it is not a sync segment"
     } else if memory.load(at: SyncSegmentLayout.version, as: UInt32.self)
       != SyncSegmentLayout.layoutVersion
     {
-      problem = "it was made by another version of netmap"
+      problem = "another version of netmap made it"
     } else {
       let count = memory.load(at: SyncSegmentLayout.endCount, as: UInt32.self)
       found = count <= 2 ? (0..<Int(count)).compactMap { Self.end($0, in: memory) } : []
@@ -219,7 +219,7 @@ package enum SyncSegmentLayout {
   static let bufferSize = 28
   static let leaseSlots = 32
 
-  /// ``WaitWord/listCount`` words.
+  /// `WaitWord.listCount` words.
   static let waiters = 64
 
   /// For each end: the index of its first kring, the number of transmit rings and the number of receive rings.

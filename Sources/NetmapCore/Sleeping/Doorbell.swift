@@ -207,7 +207,7 @@ package final class DoorbellTable: Sendable {
     guard let number else {
       throw NetmapError(
         .tooManyFiles, "wait", "port", reason: "all \(capacity) doorbells are in use",
-        remedy: "close ports that are waited for")
+        remedy: "close ports that the program waits for")
     }
     if descriptor(of: number) < 0 {
       let file = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))

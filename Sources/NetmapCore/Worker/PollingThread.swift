@@ -60,7 +60,8 @@ final class PollingThread: Sendable {
     guard code == 0 else {
       throw NetmapError(
         .invalidArgument, "poll", "CPU \(cpu)", reason: unsafe String(cString: strerror(code)),
-        remedy: "see /sys/devices/system/cpu/online, and what this process may use (taskset -p)")
+        remedy:
+          "see /sys/devices/system/cpu/online, and the CPUs that this process may use (taskset -p)")
     }
   }
 

@@ -89,7 +89,7 @@ extension Server {
 
   func hasLooked(at tag: ClientTag, isGone: Bool) {
     guard let client = clients[tag.slot], client.tag == tag else { return }
-    if isGone { return end(client, because: "it became another program") }
+    if isGone { return end(client, because: "it executed another program") }
     client.hasBeenSeen = true
     client.nextLook = monotonicNanoseconds() + Self.lookPause
   }

@@ -124,9 +124,9 @@ final class PeerSocket: Sendable {
       return .refused(
         NetmapError(
           .notPermitted, "ask", "netmapd",
-          reason: "the process that asks cannot be seen from netmapd's process namespace, or asked"
-            + " before netmapd ran",
-          remedy: "try again, or run netmapd in a process namespace above the process's"))
+          reason: "the requesting process is not visible in netmapd's PID namespace, or sent the"
+            + " request before netmapd ran",
+          remedy: "try again, or run netmapd in a parent PID namespace of the process"))
     }
     let sender = Sender(
       process: arrival.sender.process, user: arrival.sender.user, group: arrival.sender.group)
@@ -167,7 +167,7 @@ extension Arrival {
   func replySocket(_ closer: Closer) throws(NetmapError) -> PeerSocket {
     guard let file = files.first else {
       throw NetmapError(
-        .invalidArgument, "ask", "netmapd", reason: "there is no socket to answer on",
+        .invalidArgument, "ask", "netmapd", reason: "the request has no socket for the answer",
         remedy: "use one version of netmap for all processes")
     }
     var peer = clinux_credentials()
@@ -177,7 +177,7 @@ extension Arrival {
     else {
       throw NetmapError(
         .invalidArgument, "ask", "netmapd",
-        reason: "what is to be answered on is no socket of a pair that the process made",
+        reason: "the socket for the answer is not from a socket pair that the process made",
         remedy: "use one version of netmap for all processes")
     }
     return PeerSocket(file, of: sender.user, closer)

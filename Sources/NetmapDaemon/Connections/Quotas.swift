@@ -64,7 +64,7 @@ struct Quota {
     guard count >= limit else { return }
     throw NetmapError(
       .tooManyFiles, operation, subject,
-      reason: "user \(user) has \(count) \(what), and \(limit) is the most", remedy: remedy)
+      reason: "user \(user) has \(count) \(what), and the limit is \(limit)", remedy: remedy)
   }
 
   fileprivate static func checkTogether(
@@ -73,8 +73,8 @@ struct Quota {
     guard count >= limit else { return }
     throw NetmapError(
       .tooManyFiles, operation, subject,
-      reason: "users with isolated ports have \(count) \(what) together, and \(limit) is the most",
-      remedy: "try again later, or ask to be let into the group that owns the socket")
+      reason: "users with isolated ports have \(count) \(what) together, and the limit is \(limit)",
+      remedy: "try again later, or join the group that owns the socket")
   }
 }
 
@@ -123,8 +123,8 @@ extension Server {
     guard quota.connections == .max || !closer.isStuck(for: user) else {
       throw NetmapError(
         .tooManyFiles, "connect", subject,
-        reason: "user \(user) has sent descriptors whose close does not end",
-        remedy: "end what keeps them from being closed")
+        reason: "closing descriptors that user \(user) has sent does not finish",
+        remedy: "end what blocks the close, such as a file system that does not answer")
     }
     let usage = usage[user]
     try Quota.check(
@@ -149,24 +149,24 @@ extension Server {
     let quota = Quota.of(sender.user, isUntrusted: isUntrusted)
     try Quota.check(
       clients.values.count { $0.user == sender.user && $0.isUntrusted == isUntrusted },
-      quota.clients, "processes attached", of: sender.user, "connect", "netmapd",
-      remedy: "end some of them")
+      quota.clients, "attached processes", of: sender.user, "connect", "netmapd",
+      remedy: "end some of these processes")
     try unread.check(sender.user, isUntrusted: isUntrusted)
     guard isUntrusted else { return }
     try Quota.checkTogether(
       clients.values.count { $0.isUntrusted }, Quota.untrustedTogether.clients,
-      "processes attached", "connect", "netmapd")
+      "attached processes", "connect", "netmapd")
   }
 
   /// - Throws: ``NetmapError`` `EMFILE` when a user may not have another request waiting.
   func checkRequests(of client: Client) throws(NetmapError) {
     let quota = Quota.of(client.user, isUntrusted: client.isUntrusted)
     try Quota.check(
-      turns.count(of: client.user), quota.requests, "requests waiting", of: client.user, "ask",
-      "netmapd", remedy: "ask for less at a time")
+      turns.count(of: client.user), quota.requests, "waiting requests", of: client.user, "ask",
+      "netmapd", remedy: "send fewer requests at a time")
     guard client.isUntrusted else { return }
     try Quota.checkTogether(
-      turns.untrustedCount, Quota.untrustedTogether.requests, "requests waiting", "ask", "netmapd")
+      turns.untrustedCount, Quota.untrustedTogether.requests, "waiting requests", "ask", "netmapd")
   }
 
   /// - Throws: ``NetmapError`` `EMFILE` when a user may not have another port.
@@ -199,21 +199,21 @@ extension Server {
     let subject = name.rawValue
     let remedy =
       isUntrusted
-      ? "close some, or ask to be let into the group that owns the socket" : "close some"
+      ? "close some ports, or join the group that owns the socket" : "close some ports"
     try Quota.check(
-      open, quota.ports, isUntrusted ? "isolated ports open" : "ports open", of: user, "open",
+      open, quota.ports, isUntrusted ? "open isolated ports" : "open ports", of: user, "open",
       subject, remedy: remedy)
     try Quota.check(
-      kept, quota.kept, "ports closed that are still in use", of: user, "open", subject,
-      remedy: "end the processes that have used them")
+      kept, quota.kept, "closed ports that processes still use", of: user, "open", subject,
+      remedy: "end these processes")
     try Quota.check(
-      memory, quota.memory, "bytes of ports mapped", of: user, "open", subject, remedy: remedy)
+      memory, quota.memory, "bytes of mapped ports", of: user, "open", subject, remedy: remedy)
     guard isUntrusted else { return }
     let together = Quota.untrustedTogether
-    try Quota.checkTogether(allOpen, together.ports, "ports open", "open", subject)
+    try Quota.checkTogether(allOpen, together.ports, "open ports", "open", subject)
     try Quota.checkTogether(
-      allKept, together.kept, "ports closed that are still in use", "open", subject)
-    try Quota.checkTogether(allMemory, together.memory, "bytes of ports mapped", "open", subject)
+      allKept, together.kept, "closed ports that processes still use", "open", subject)
+    try Quota.checkTogether(allMemory, together.memory, "bytes of mapped ports", "open", subject)
   }
 
   // MARK: - Silent connections

@@ -49,13 +49,13 @@ extension Role {
     case .moduleHost:
       throw NetmapError(
         .notPermitted, "ask", "netmapd",
-        reason: "a process that runs a module may use its port only",
-        remedy: "do it in another process")
+        reason: "a process that runs a module may use only its own port",
+        remedy: "send the request from another process")
     default:
       throw NetmapError(
         .notPermitted, "ask", "netmapd",
-        reason: "this netmapd lets other users open isolated ports, and no more",
-        remedy: "ask as root, or as the user that runs netmapd")
+        reason: "this netmapd lets other users only open isolated ports",
+        remedy: "send the request as root, or as the user who runs netmapd")
     }
   }
 }
@@ -85,7 +85,7 @@ extension Server {
     else {
       throw NetmapError(
         .badDescriptor, "ask", "netmapd",
-        reason: "the process is not attached, or was when it had another user",
+        reason: "the process is not attached, or has changed its user since it attached",
         remedy: "connect again")
     }
     return client

@@ -144,7 +144,7 @@ struct UnreadFiles {
     return NetmapError(
       .tooManyFiles, "ask", "netmapd",
       reason: "processes of \(who) have not received the descriptors that netmapd sent them",
-      remedy: "end those that do not receive them, or try again later")
+      remedy: "end the processes that do not receive them, or try again later")
   }
 
   private mutating func hasRoom(for user: UInt32, isUntrusted: Bool) -> Bool {

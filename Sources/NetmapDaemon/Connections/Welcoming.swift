@@ -24,7 +24,7 @@ extension Server {
     let isSent = send(
       welcome(client), on: connection.socket, isUntrusted: client.isUntrusted)
     client.watchedEnd = nil
-    if !isSent { hangUp(client, because: "it cannot be answered") }
+    if !isSent { hangUp(client, because: "netmapd cannot send it an answer") }
   }
 
   /// Makes the sender a client, with a mailbox that the daemon makes: no other process has a copy
@@ -110,7 +110,7 @@ extension Server {
         "pidfd_open", "process \(sender.process)",
         remedy: errno == EMFILE
           ? FileLimit.remedy
-          : "netmapd needs Linux 5.3 or later, and a process that is not about to end")
+          : "use Linux 5.3 or later; the process must not end before it is attached")
     }
     let death = OwnedFile(file)
     guard !connection.socket.isOver else {

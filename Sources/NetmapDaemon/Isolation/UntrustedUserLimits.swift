@@ -28,9 +28,9 @@ extension Server {
       NetmapError(.notPermitted, "open", name.rawValue, reason: reason, remedy: remedy)
     }
     for (flag, what) in [
-      (BindingFlags.exclusive, "exclusive use"), (.backpressure, "back-pressure"),
+      (BindingFlags.exclusive, "exclusive rings"), (.backpressure, "back-pressure"),
     ] where request.flags.contains(flag) {
-      throw refusal("\(what) is for users who are trusted", "open it without that")
+      throw refusal("only trusted users may use \(what)", "open the port without \(what)")
     }
     request.flags.insert(.isolated)
     request.extraBuffers = min(request.extraBuffers, Quota.extraBuffers)
@@ -46,7 +46,7 @@ extension Server {
     }
     guard isShared, namespace == nil else {
       throw refusal(
-        "user \(client.user) may open interfaces of network namespaces that it owns, and no others",
+        "user \(client.user) may open only interfaces of network namespaces that this user owns",
         "ask root to run netmapd with --allow-isolated '\(name.rawValue)'")
     }
     return (inside, nil)

@@ -41,8 +41,8 @@ struct HostProcess: Sendable {
     guard users.count < countMax, user == 0 || own < countMaxOfUser else {
       throw NetmapError(
         .outOfMemory, "load", vale,
-        reason: "\(users.count) processes run modules already, \(own) of them for user \(user)",
-        remedy: "remove some")
+        reason: "\(users.count) processes already run modules, \(own) of them for user \(user)",
+        remedy: "remove some modules")
     }
   }
 
@@ -80,7 +80,8 @@ struct HostProcess: Sendable {
   /// - Throws: ``NetmapError`` with the `errno` of posix_spawn(3).
   init(_ order: Order, _ address: DaemonAddress) throws(NetmapError) {
     guard case .loaded(let path, let configuration, let fallback) = order.choice else {
-      throw NetmapError(.invalidArgument, "load", order.vale, reason: "it is no shared object")
+      throw NetmapError(
+        .invalidArgument, "load", order.vale, reason: "the module is not a shared object")
     }
     try self.init(
       [

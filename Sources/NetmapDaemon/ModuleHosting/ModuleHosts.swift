@@ -17,7 +17,8 @@ extension Server {
     do throws(NetmapError) {
       let serial = try result.get()
       guard let client = clients[request.client.slot], client.tag == request.client else {
-        throw NetmapError(.badDescriptor, "load", load.vale, reason: "the process has gone")
+        throw NetmapError(
+          .badDescriptor, "load", load.vale, reason: "the requesting process has ended")
       }
       try HostProcess.checkRoom(
         beside: hosts.values.map(\.started.user), for: client.user, load.vale)
@@ -29,7 +30,7 @@ extension Server {
       }
       guard let sealed = load.sealed else {
         throw NetmapError(
-          .invalidArgument, "load", load.vale, reason: "the request has come without its seal",
+          .invalidArgument, "load", load.vale, reason: "the request arrived without its seal",
           remedy: "use one version of netmap for all processes")
       }
       // The opener may be busy opening an interface.
@@ -117,7 +118,7 @@ extension Server {
     else {
       throw NetmapError(
         .notPermitted, "register", request.name.rawValue,
-        reason: "only processes that netmapd starts run modules")
+        reason: "only processes that netmapd started may open the port of a module")
     }
   }
 
@@ -185,7 +186,7 @@ extension Server {
       let answer = try result.get()
       host.phase = .running
       host.progress = (0, monotonicNanoseconds())
-      log.info("module works", metadata: ["switch": "\(host.vale)", "module": "\(name)"])
+      log.info("module runs", metadata: ["switch": "\(host.vale)", "module": "\(name)"])
       guard let ticket = host.ticket else { return }
       host.ticket = nil
       finish(ticket, (Message.bytes(.done) { $0.put(answer) }, []))
@@ -233,11 +234,11 @@ extension Server {
           host,
           NetmapError(
             .init(rawValue: ETIMEDOUT), "load", host.choice.name,
-            reason: "it has not started in \(ModuleHost.startTime / 1_000_000_000) s",
+            reason: "it did not start within \(ModuleHost.startTime / 1_000_000_000) s",
             remedy: "see \(address.path).module.log"))
       case .running where host.isStalled(at: now):
         log.warning(
-          "module does not go on; ended",
+          "module makes no progress; killing its process",
           metadata: ["switch": "\(host.vale)", "process": "\(host.process)"])
         end(host)
       case .running where !control.hasPorts(host.serial): end(host)

@@ -25,14 +25,14 @@ struct SealedRequest {
     var bytes = [UInt8](repeating: 0, count: Message.byteCountMax)
     guard clinux_is_message_socket(socket.descriptor) != 0,
       clinux_pass_credentials(socket.descriptor) == 0
-    else { throw Self.refusal("it has come without its seal") }
+    else { throw Self.refusal("the request arrived without its seal") }
     let count = unsafe clinux_receive_arrival(
       socket.descriptor, &bytes, bytes.count, &files, &arrival)
     life = arrival.pidfd >= 0 ? OwnedFile(arrival.pidfd) : nil
     // Descriptors that came with the request are closed when this process ends.
     guard count > 0, arrival.has_sender != 0, arrival.truncated == 0, arrival.count == 0,
       arrival.sender.process > 0
-    else { throw Self.refusal("its seal is empty, or its process has gone") }
+    else { throw Self.refusal("the seal is empty, or its process has ended") }
     self.bytes = Array(bytes.prefix(count))
     process = arrival.sender.process
     user = arrival.sender.user
@@ -48,7 +48,7 @@ struct SealedRequest {
     guard message.kind == .control,
       case .module(let vale, .choose(let choice)) = try message.body.takeSwitchRequest(),
       case .loaded(let path, let configuration, let fallback) = choice
-    else { throw Self.refusal("it is no request to load a module") }
+    else { throw Self.refusal("the request does not load a module") }
     try choice.check()
     return ModuleHostProcess.HostedModule(
       vale: vale, path: path, configuration: configuration, fallback: fallback)
@@ -69,9 +69,9 @@ struct SealedRequest {
     else {
       throw NetmapError(
         .notPermitted, "load", "module",
-        reason: "process \(process), which asks, is in a container, in another mount or user"
-          + " namespace, or has gone",
-        remedy: "choose the module from outside")
+        reason: "the requesting process, \(process), is in a container, in another mount or user"
+          + " namespace, or has ended",
+        remedy: "choose the module from a process of the host")
     }
   }
 
@@ -90,7 +90,7 @@ struct SealedRequest {
 
   private static func refusal(_ reason: String) -> NetmapError {
     NetmapError(
-      .invalidArgument, "load", "module", reason: "the request is refused: \(reason)",
+      .invalidArgument, "load", "module", reason: reason,
       remedy: "use one version of netmap for all processes")
   }
 }

@@ -60,7 +60,8 @@ extension NamespaceFile {
   /// - Throws: ``NetmapError`` `EPERM`.
   func check() throws(NetmapError) {
     guard !mayBeUsed(by: asker) else { return }
-    throw refusal("is neither that of process \(asker.process) nor one of user \(asker.user)")
+    throw refusal(
+      "is neither the namespace of process \(asker.process) nor owned by user \(asker.user)")
   }
 
   /// As ``check()``, but does not inspect the process, which would take privileges.
@@ -68,7 +69,7 @@ extension NamespaceFile {
   /// - Throws: ``NetmapError`` `EPERM`.
   func checkOwner() throws(NetmapError) {
     guard asker.user != 0, owner != asker.user else { return }
-    throw refusal("is not one of user \(asker.user)")
+    throw refusal("is not owned by user \(asker.user)")
   }
 
   private func refusal(_ why: String) -> NetmapError {

@@ -36,7 +36,7 @@ package struct BrokerBeginning {
       try reader.take(UInt16.self) == OpenerRequest.version
     else {
       throw NetmapError(
-        .invalidArgument, "start", "netmapd", reason: "no opener has started it",
+        .invalidArgument, "start", "netmapd", reason: "no opener started this process",
         remedy: "leave --broker out")
     }
     user = ConfinedUser(user: try reader.take(UInt32.self), group: try reader.take(UInt32.self))

@@ -205,7 +205,8 @@ package final class Opener {
       guard case .program(let program) = objects[number] else { throw unknown(number) }
       guard let file, queue < 65_536, clinux_socket_family(file.descriptor) == CLINUX_AF_XDP else {
         throw NetmapError(
-          .invalidArgument, "connect", "queue \(queue)", reason: "it is no XDP socket")
+          .invalidArgument, "connect", "queue \(queue)",
+          reason: "the descriptor is not an XDP socket")
       }
       try program.add(socket: file.descriptor, queue: Int(queue))
       return (OpenerAnswer.done(), [])
@@ -273,7 +274,7 @@ package final class Opener {
     guard objects.count < Self.objectsMax else {
       throw NetmapError(
         .tooManyFiles, "open", name,
-        reason: "netmapd has \(objects.count) interfaces and programs open, which is the most",
+        reason: "netmapd has \(objects.count) interfaces and programs open, which is the limit",
         remedy: "close some ports")
     }
   }
@@ -285,7 +286,7 @@ package final class Opener {
 
   private func unknown(_ number: UInt32) -> NetmapError {
     NetmapError(
-      .badDescriptor, "ask", "netmapd's opener", reason: "number \(number) stands for nothing")
+      .badDescriptor, "ask", "netmapd's opener", reason: "no open object has number \(number)")
   }
 
   // MARK: - Descriptors that the broker passes on
@@ -315,7 +316,7 @@ package final class Opener {
     guard let memory else { return try rights.xdpSocket(for: interface, registering: nil) }
     guard let file, let mapping = unsafe Mapping(file.descriptor, memory) else {
       throw NetmapError(
-        .invalidArgument, "open", interface.name, reason: "what is to be registered is no region")
+        .invalidArgument, "open", interface.name, reason: "the memory to register is not a region")
     }
     // If it cannot be unmapped, the broker could fill this process's address space, so end the
     // broker.

@@ -111,7 +111,7 @@ package final class OpenerHosts {
     // This check takes none of the socket's locks.
     guard let file, clinux_is_message_socket(file.descriptor) != 0 else {
       throw NetmapError(
-        .invalidArgument, "load", "module", reason: "the request has come without its seal",
+        .invalidArgument, "load", "module", reason: "the request arrived without its seal",
         remedy: "use one version of netmap for all processes")
     }
     watch()

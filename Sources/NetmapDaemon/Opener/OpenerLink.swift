@@ -105,8 +105,8 @@ package final class OpenerLink: InterfaceRights {
         guard [EPIPE, ECONNRESET].contains(error.code.rawValue) else { throw error }
       }
       throw NetmapError(
-        .init(rawValue: ECONNRESET), "ask", "netmapd's opener", reason: "it has gone",
-        remedy: "try again; netmapd is started then")
+        .init(rawValue: ECONNRESET), "ask", "netmapd's opener", reason: "it has ended",
+        remedy: "try again, which starts a new netmapd")
     }
     return Answer(fields: try OpenerAnswer.fields(of: mail.bytes), files: mail.files)
   }
@@ -155,7 +155,8 @@ package final class OpenerLink: InterfaceRights {
 
   private func unknown(_ interface: LinuxInterface) -> NetmapError {
     NetmapError(
-      .inputOutput, "open", interface.name, reason: "netmapd's opener has not looked it up")
+      .inputOutput, "open", interface.name,
+      reason: "netmapd's opener has not looked up this interface")
   }
 }
 

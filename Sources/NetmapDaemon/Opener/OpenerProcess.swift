@@ -40,7 +40,7 @@ package final class OpenerProcess {
     options: [String], user: ConfinedUser, listeners: [Listener], allowsModules: Bool, log: Logger,
     renew: @escaping (Listener) throws(NetmapError) -> Listener
   ) throws(NetmapError) {
-    precondition(!listeners.isEmpty, "a daemon listens somewhere")
+    precondition(!listeners.isEmpty, "the daemon has no listener")
     let current = CurrentListeners(listeners)
     self.options = options
     self.user = user
@@ -91,14 +91,14 @@ package final class OpenerProcess {
         // The broker itself reports the reason.
         if isFirst, status == 1 << 8 {
           throw NetmapError(
-            .inputOutput, "start", "netmapd", reason: "its other process could not begin",
-            remedy: "see what that has said")
+            .inputOutput, "start", "netmapd", reason: "its broker could not start",
+            remedy: "see the broker's messages")
         }
         log.error(
-          "the broker has ended; another one is started",
+          "the broker has ended; starting another broker",
           metadata: [
             "process": "\(broker.process)",
-            "status": "\(status.map(Self.describe) ?? "a thread of it hangs")",
+            "status": "\(status.map(Self.describe) ?? "one of its threads hangs")",
           ])
       } catch {
         if isFirst { throw error }
@@ -129,8 +129,8 @@ package final class OpenerProcess {
       guard listener.removesSocket else {
         throw NetmapError(
           .inputOutput, "listen", listener.address.path,
-          reason: "its socket has been shut down, and is not netmapd's own",
-          remedy: "start netmapd's socket anew (systemctl restart netmapd.socket)")
+          reason: "the broker has shut down this socket, which netmapd did not create",
+          remedy: "restart the socket (systemctl restart netmapd.socket)")
       }
       do throws(NetmapError) {
         current.all[index] = try renew(listener)
@@ -172,7 +172,7 @@ package final class OpenerProcess {
       // No client can connect any more, so bound the time that the broker takes.
       if opener.isLeaving, stopsAt == nil { stopsAt = monotonicNanoseconds() + Self.stopTime }
       if let stopsAt, monotonicNanoseconds() >= stopsAt {
-        log.warning("the broker does not end; killed")
+        log.warning("the broker did not end in time; killing it")
         if !opener.isLeaving { removeSockets() }
         return .orderly
       }

@@ -29,13 +29,13 @@ extension Server {
         "netmapd: \(tokens.count) tokens are open for \(check.bindings) open ports")
     }
     for (key, id) in tokens where bindings[id]?.tokenKey != key {
-      check.report.findings.append("netmapd: a token is open, and its binding \(id.number) is not")
+      check.report.findings.append("netmapd: a token is open, but its binding \(id.number) is not")
     }
     for binding in bindings.values {
       let untrusted = binding.viewers.count { clients[$0.slot]?.tag != $0 && ending[$0] == nil }
       if untrusted > 0 {
         check.report.findings.append(
-          "netmapd: \(binding.registration.name) is kept for \(untrusted) clients that have gone")
+          "netmapd: \(binding.registration.name) is kept for \(untrusted) clients that have ended")
       }
     }
     finish(ticket, (Message.bytes(.done) { $0.put(check) }, []))

@@ -13,14 +13,14 @@ extension Server {
     try unread.check(client.user, isUntrusted: client.isUntrusted)
     guard case .token(.bound(let id)) = token.state, let binding = bindings[id] else {
       throw NetmapError(
-        .badDescriptor, "attach", "token", reason: "it is bound to no port",
+        .badDescriptor, "attach", "token", reason: "it is not bound to a port",
         remedy: "open the port with it first")
     }
     // Only the memory of an isolated port never contains packets of other users.
     guard !client.isUntrusted || binding.link != nil && binding.user == client.user else {
       throw NetmapError(
         .notPermitted, "attach", binding.registration.name.rawValue,
-        reason: "users with isolated ports may use those that they opened, and no others",
+        reason: "users with isolated ports may use only ports that they opened",
         remedy: "open a port")
     }
     let reply = try describe(

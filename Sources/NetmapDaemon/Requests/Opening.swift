@@ -14,8 +14,8 @@ extension Server {
     do throws(NetmapError) {
       guard case .token(.unbound) = token.state else {
         throw NetmapError(
-          .busy, "register", "token", reason: "the descriptor is bound already",
-          remedy: "open another one")
+          .busy, "register", "token", reason: "the descriptor is already bound",
+          remedy: "use a new descriptor")
       }
       var body = message.body
       let request = try body.takeRequest()
@@ -142,7 +142,8 @@ extension Server {
         let client = clients[request.client.slot], client.tag == request.client,
         !client.hasHungUp
       else {
-        throw NetmapError(.badDescriptor, "register", "token", reason: "it was closed meanwhile")
+        throw NetmapError(
+          .badDescriptor, "register", "token", reason: "it was closed in the meantime")
       }
       let reply = try describe(bound)
       let binding = OpenBinding(

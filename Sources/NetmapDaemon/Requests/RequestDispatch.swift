@@ -30,7 +30,7 @@ extension Server {
     do throws(NetmapError) {
       let message = try Message(arrival.bytes)
       guard connection.state.allowed.contains(message.kind) else {
-        throw message.body.malformed("it is not expected here")
+        throw message.body.malformed("its kind is not allowed on this connection")
       }
       try obey(message, arrival, on: connection)
     } catch {
@@ -44,7 +44,7 @@ extension Server {
   /// it, because other processes may have copies of it; the server sends nothing on the token
   /// itself.
   private func refuse(_ arrival: Arrival?, on connection: Connection, _ error: NetmapError) {
-    log.notice("a message is refused", metadata: ["reason": "\(error)"])
+    log.notice("refused a message", metadata: ["reason": "\(error)"])
     let reply = try? arrival?.replySocket(closer)
     try? reply?.send(Message.refusal(error))
     switch connection.state {
@@ -66,7 +66,7 @@ extension Server {
     }
     if message.kind == .hello, arrival.files.isEmpty {
       guard case .fresh = connection.state else {
-        throw message.body.malformed("there is no socket to answer on")
+        throw message.body.malformed("it has no socket for the answer")
       }
       return try welcome(arrival, on: connection)
     }
@@ -110,7 +110,7 @@ extension Server {
       guard arrival.sender.user == client.user else {
         throw NetmapError(
           .notPermitted, "ask", "netmapd",
-          reason: "the process had another user when it connected", remedy: "connect again")
+          reason: "the process has changed its user since it connected", remedy: "connect again")
       }
     } catch {
       try? reply.send(Message.refusal(error))
@@ -166,13 +166,13 @@ extension Server {
       unread.noteAnswer(answer.files.count, on: reply, to: client, isUntrusted: isUntrusted)
       return true
     } catch {
-      log.debug("an answer cannot be sent", metadata: ["reason": "\(error)"])
+      log.debug("cannot send an answer", metadata: ["reason": "\(error)"])
       var reason = error
       if error.code.rawValue == ETOOMANYREFS {
         // The kernel counts the descriptors that all processes of this user have sent.
         reason = NetmapError(
           error.code, "answer", "netmapd",
-          reason: "more descriptors are on their way to processes than it may have open",
+          reason: "it has more descriptors in transit to processes than it may have open",
           remedy: "raise netmapd's limit of open files (LimitNOFILE=), or try again")
       }
       // An error means that the client may have gone. If so, its token reports that.

@@ -180,7 +180,7 @@ extension Server {
           let client = clients[request.client.slot], client.tag == request.client,
           !client.hasHungUp
         else {
-          throw NetmapError(.badDescriptor, "ask", "netmapd", reason: "the process has gone")
+          throw NetmapError(.badDescriptor, "ask", "netmapd", reason: "the process hung up")
         }
         try request.start(lastTicket)
       } catch {

@@ -166,7 +166,7 @@ extension Server {
     forget(carried.made)
     control.put(.endInterface(name, carried.namespace))
     guard let leaving = carried.leaving else {
-      return log.notice("an interface on a switch has gone", metadata: ["port": "\(name)"])
+      return log.notice("an interface on a switch was removed", metadata: ["port": "\(name)"])
     }
     control.put(.finish(ticket: leaving.ticket, leaving.decided))
   }

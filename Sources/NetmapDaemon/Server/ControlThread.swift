@@ -367,7 +367,7 @@ final class ControlThread: Sendable {
       guard let carrier else {
         throw NetmapError(
           .init(rawValue: EAGAIN), "attach", made.name.rawValue,
-          reason: "a persistent port of that name was removed meanwhile", remedy: "try again")
+          reason: "a persistent port of that name was removed in the meantime", remedy: "try again")
       }
       for lane in 0..<made.lanes {
         switched.lanes.append(try engine.mapPort(made.interface, tag: carrier, lane: lane))

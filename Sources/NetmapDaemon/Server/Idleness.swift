@@ -63,7 +63,7 @@ extension Server {
       idleSince = monotonicNanoseconds()
       return
     }
-    log.info("leaving")
+    log.info("exiting")
     isStopping = true
   }
 }

@@ -81,7 +81,7 @@ extension Server {
       try checkConnections(of: peer, listener.admission)
       _ = try watch(socket, listener.admission)
     } catch {
-      log.debug("a connection is refused", metadata: ["reason": "\(error)"])
+      log.debug("refused a connection", metadata: ["reason": "\(error)"])
       try? socket.send(Message.refusal(error))
       socket.shutDown()
     }
@@ -98,7 +98,7 @@ extension Server {
       connections[key] = connection
       return .connection(connection)
     }
-    guard let made else { preconditionFailure("it is watched") }
+    guard let made else { preconditionFailure("no connection was made") }
     return made
   }
 
@@ -160,7 +160,7 @@ extension Server {
     let error = NetmapError(
       .tooManyFiles, "connect", listener.address.path, reason: "netmapd has no descriptor left",
       remedy: "close some ports, or raise netmapd's limit of open files (LimitNOFILE=)")
-    log.notice("a client is refused", metadata: ["reason": "\(error)"])
+    log.notice("refused a client", metadata: ["reason": "\(error)"])
     var peer = clinux_credentials()
     let user = unsafe clinux_peer(file, &peer) == 0 ? peer.user : .max
     let socket = PeerSocket(file, of: user, closer)

@@ -38,7 +38,8 @@ final class NamespaceFile: Sendable {
       let number = UInt64(name.dropFirst(5).dropLast())
     else {
       throw NetmapError(
-        .invalidArgument, "register", "network namespace", reason: "the descriptor is of none",
+        .invalidArgument, "register", "network namespace",
+        reason: "the descriptor is not that of a network namespace",
         remedy: "use one version of netmap for all processes")
     }
     self.file = file
@@ -70,7 +71,7 @@ final class NamespaceFile: Sendable {
     guard let namespace = AskedNamespace.current ?? current() else {
       throw NetmapError(
         .notFound, "open", "/proc/thread-self/ns/net", reason: "there is no /proc",
-        remedy: "mount /proc, by which netmapd knows where interfaces are looked up")
+        remedy: "mount /proc, which identifies the network namespace")
     }
     return OwnedFile(try OwnedFile.duplicate(namespace.file))
   }
@@ -91,8 +92,8 @@ final class NamespaceFile: Sendable {
     guard let home, setns(namespace.file, CInt(CLINUX_CLONE_NEWNET)) == 0 else {
       throw NetmapError(
         .notPermitted, "open", "network namespace \(namespace.number)",
-        reason: "netmapd may not enter the network namespace of the process that asks",
-        remedy: "let root run netmapd, or use an engine of the process's own (--embedded)")
+        reason: "netmapd may not enter the network namespace of the requesting process",
+        remedy: "let root run netmapd, or use an embedded engine (--embedded)")
     }
     defer {
       // In the wrong namespace the daemon could serve no client.

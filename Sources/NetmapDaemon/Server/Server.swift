@@ -124,7 +124,7 @@ package final class Server {
   package init(
     listeners: [Listener], engine: Engine, settings: Settings, log: Logger
   ) throws(NetmapError) {
-    precondition(!listeners.isEmpty, "a daemon listens somewhere")
+    precondition(!listeners.isEmpty, "the daemon has no listener")
     self.engine = engine
     self.log = log
     self.settings = settings

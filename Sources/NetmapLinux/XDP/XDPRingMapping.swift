@@ -114,7 +114,7 @@ package final class XDPRingMapping {
   }
 
   private static func base(_ buffer: UnsafeMutableRawBufferPointer) -> UnsafeMutableRawPointer {
-    guard let base = buffer.baseAddress else { preconditionFailure("it was mapped") }
+    guard let base = buffer.baseAddress else { preconditionFailure("the buffer has no address") }
     return unsafe base
   }
 }

@@ -36,8 +36,8 @@ final class ClsactFilter: Sendable {
     guard let claimed else {
       throw NetmapError(
         .busy, "open", interface.name,
-        reason: "\(Self.limit) processes keep its packets from the host already",
-        remedy: "close some of them")
+        reason: "\(Self.limit) processes already drop its host ingress",
+        remedy: "close the interface in some of them")
     }
     do throws(NetmapError) {
       priority = try Self.alone(on: index) { () throws(NetmapError) in

@@ -132,7 +132,7 @@ final class PacketDriver: InterfaceDriver {
     let key = unsafe Key(direction: ring.direction, index: ring.index)
     guard let ring = unsafe rings[key] else {
       throw NetmapError(
-        .noSuchDevice, "attach", interface.name, reason: "the ring has not been started")
+        .noSuchDevice, "attach", interface.name, reason: "the ring is not active")
     }
     var result = ring.interfaceRecipe
     // The link keeps the program attached after this process has ended.

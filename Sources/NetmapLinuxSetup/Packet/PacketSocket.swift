@@ -136,7 +136,8 @@ final class PacketSocket {
     if !interface.isUp {
       throw NetmapError(
         .init(rawValue: ENETDOWN), "open", interface.name,
-        reason: "it is down, and several receive rings cannot share what arrives before it is up",
+        reason:
+          "it is down, and several receive rings cannot share packets that arrive before it is up",
         remedy: "bring it up: ip link set \(interface.name) up")
     }
     throw refusal("setsockopt(PACKET_FANOUT)")

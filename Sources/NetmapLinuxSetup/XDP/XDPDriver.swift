@@ -58,8 +58,8 @@ final class XDPDriver: InterfaceDriver {
     guard chunkSize == 2048 || chunkSize == 4096 else {
       throw NetmapError(
         .invalidArgument, "open", interface.name,
-        reason: "AF_XDP needs buffers of 2048 or 4096 bytes, memory region \(region.id) has"
-          + " \(chunkSize)", remedy: "open it in another region (@1)")
+        reason: "AF_XDP needs buffers of 2048 or 4096 bytes, and buffers of memory region"
+          + " \(region.id) have \(chunkSize)", remedy: "open it in another region (@1)")
     }
     let wasAttached = unsafe program != nil
     // Some network drivers need the program before they give a queue to a socket without copying.

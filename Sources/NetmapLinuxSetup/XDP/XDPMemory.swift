@@ -112,7 +112,7 @@ final class XDPMemory: Sendable {
       return error
     case EOPNOTSUPP where zeroCopy:
       return NetmapError(
-        .unsupported, "open", interface.name, reason: "its driver has no zero-copy",
+        .unsupported, "open", interface.name, reason: "its driver does not support zero-copy",
         remedy: "choose another mode (@backend:name=xdp,mode=copy)")
     case ENODEV, ENXIO:
       return NetmapError(
@@ -120,7 +120,7 @@ final class XDPMemory: Sendable {
     default:
       return NetmapError(
         .init(rawValue: code), "open", interface.name,
-        reason: "an XDP socket cannot be bound to queue \(queue):"
+        reason: "cannot bind an XDP socket to queue \(queue):"
           + " \(unsafe String(cString: strerror(code)))")
     }
   }

@@ -71,8 +71,8 @@ final class XDPProgram: AttachedXDPProgram {
     guard found == 0 else {
       let owner =
         isOurs(found)
-        ? ", by netmap: ports of another process's own (--embedded), or of processes whose netmapd has"
-          + " ended" : ""
+        ? ", by netmap: for an embedded engine (--embedded), or for processes whose netmapd has ended"
+        : ""
       throw foreign("XDP program \(found) is attached\(owner)", interface)
     }
   }
@@ -99,15 +99,15 @@ final class XDPProgram: AttachedXDPProgram {
       return foreign("XDP program has just been attached", interface)
     case EOPNOTSUPP:
       return NetmapError(
-        .unsupported, "open", interface.name, reason: "its driver runs no XDP programs",
+        .unsupported, "open", interface.name, reason: "its driver does not run XDP programs",
         remedy: "choose another mode (@backend:name=xdp,mode=generic)")
     case ERANGE, EMSGSIZE, EINVAL:
       return NetmapError(
         .invalidArgument, "open", interface.name,
-        reason: "its driver runs no XDP program at MTU \(interface.mtu)"
+        reason: "its driver does not run XDP programs at MTU \(interface.mtu)"
           + " (\(unsafe String(cString: strerror(code))))",
-        remedy: "lower the MTU (ip link set dev \(interface.name) mtu 1500), or turn off what"
-          + " merges frames (ethtool -K \(interface.name) lro off)")
+        remedy: "lower the MTU (ip link set dev \(interface.name) mtu 1500), or turn off the"
+          + " merging of frames (ethtool -K \(interface.name) lro off)")
     case ENODEV, ENXIO:
       return NetmapError(
         .noSuchDevice, "open", interface.name, reason: "the interface has been removed")

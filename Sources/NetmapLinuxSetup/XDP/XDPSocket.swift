@@ -94,15 +94,17 @@ package final class XDPSocket {
       guard code == ENOBUFS || code == ENOMEM else {
         throw NetmapError(
           .init(rawValue: code), "open", subject,
-          reason: "memory region \(unsafe memory.regionID) cannot be used by AF_XDP:"
+          reason: "AF_XDP cannot use memory region \(unsafe memory.regionID):"
             + " \(unsafe String(cString: strerror(code)))",
-          remedy: "buffers must have 2048 or 4096 bytes")
+          remedy: "use buffers of 2048 or 4096 bytes")
       }
       throw NetmapError(
         .outOfMemory, "open", subject,
-        reason: "the kernel may not lock the \(umem.len >> 20) MiB of memory region"
+        reason: "the kernel cannot lock the \(umem.len >> 20) MiB of memory region"
           + " \(unsafe memory.regionID)",
-        remedy: "raise the limit (ulimit -l), run with CAP_IPC_LOCK, or use fewer buffers")
+        remedy:
+          "raise the limit of locked memory (ulimit -l), run with CAP_IPC_LOCK, or use fewer buffers"
+      )
     }
   }
 

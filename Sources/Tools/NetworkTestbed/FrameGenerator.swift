@@ -60,7 +60,7 @@ package final class FrameGenerator: Sendable {
       program, frame, UInt32(frame.count), interface, CInt(count))
     // EINTR: a signal arrived. The counter has the frames made until then.
     guard result == 0 || -result == EINTR else {
-      throw BPFObject.refusal(-result, "make frames", subject)
+      throw BPFObject.refusal(-result, "generate frames", subject)
     }
   }
 

@@ -39,7 +39,8 @@ package struct Link: Sendable {
       usleep(1000)
     }
     throw NetmapError(
-      .init(rawValue: ETIMEDOUT), "set up", name, reason: "its link has not come up in 10 seconds")
+      .init(rawValue: ETIMEDOUT), "set up", name,
+      reason: "its link did not come up within 10 seconds")
   }
 
   /// Number of packets that the interface dropped instead of sending: for a veth, because the
@@ -61,7 +62,7 @@ package struct Link: Sendable {
       offset += (length + 3) & ~3
     }
     throw NetmapError(
-      .init(rawValue: ENODATA), "netlink", name, reason: "the kernel has told no counters")
+      .init(rawValue: ENODATA), "netlink", name, reason: "the kernel reported no counters")
   }
 
   /// Disables IPv6 addresses, and so the packets that IPv6 sends for them.

@@ -1,3 +1,5 @@
+internal import Netmap
+
 /// Addresses and ports that change from packet to packet, counting like an odometer.
 ///
 /// The source port changes fastest, followed by the source address, the destination port and the
@@ -87,8 +89,8 @@ package struct AddressOdometer {
   package mutating func advance(_ frame: UnsafeMutableRawPointer) {
     let (oldSource, oldSourcePort) = (source.word, source.port)
     let carries = source.step(&random)
-    var addresses: UInt64 = 0
-    var ports: UInt64 = 0
+    var addresses = ChecksumChange()
+    var ports = ChecksumChange()
     unsafe Self.put(
       source, frame, oldSource, oldSourcePort, isIPv4, &addresses, &ports)
     if carries {
@@ -97,35 +99,35 @@ package struct AddressOdometer {
       unsafe Self.put(
         destination, frame, oldDestination, oldDestinationPort, isIPv4, &addresses, &ports)
     }
-    if isIPv4, addresses != 0 {
+    if isIPv4, !addresses.isEmpty {
       let old = unsafe Self.word(frame, headerChecksum)
-      unsafe Self.put(frame, headerChecksum, InternetChecksum.updated(old, by: addresses))
+      unsafe Self.put(frame, headerChecksum, addresses.applied(to: old))
     }
     let old = unsafe Self.word(frame, udpChecksum)
-    unsafe Self.put(
-      frame, udpChecksum, InternetChecksum.updatedUDP(old, by: addresses &+ ports))
+    ports.add(addresses)
+    unsafe Self.put(frame, udpChecksum, ports.applied(toUDP: old))
   }
 
   /// Writes the changed fields of one side, and adds up the changes for the checksums.
   @inline(__always)
   private static func put(
     _ half: Half, _ frame: UnsafeMutableRawPointer, _ oldWord: UInt32, _ oldPort: UInt16,
-    _ isIPv4: Bool, _ addresses: inout UInt64, _ ports: inout UInt64
+    _ isIPv4: Bool, _ addresses: inout ChecksumChange, _ ports: inout ChecksumChange
   ) {
     if half.port != oldPort {
-      ports &+= InternetChecksum.change(oldPort, half.port)
+      ports.replace(oldPort, with: half.port)
       unsafe put(frame, half.portOffset, half.port)
     }
     guard half.word != oldWord else { return }
     if isIPv4 {
-      addresses &+= InternetChecksum.change(oldWord, half.word)
+      addresses.replace(oldWord, with: half.word)
       unsafe frame.storeBytes(
         of: half.word.bigEndian, toByteOffset: half.wordOffset, as: UInt32.self)
     } else {
       let (old, new) = (
         UInt16(truncatingIfNeeded: oldWord), UInt16(truncatingIfNeeded: half.word)
       )
-      addresses &+= InternetChecksum.change(old, new)
+      addresses.replace(old, with: new)
       unsafe put(frame, half.wordOffset, new)
     }
   }

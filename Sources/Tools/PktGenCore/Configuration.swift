@@ -1,3 +1,4 @@
+internal import Netmap
 package import ToolSupport
 
 /// The configuration of a run, checked as far as possible without a port.
@@ -24,7 +25,7 @@ package struct Configuration: Sendable {
   package var destinationText: String
   /// The source MAC address; nil for the interface's address.
   package var sourceMACText: String?
-  package var destinationMACText = MACAddress.broadcastText
+  package var destinationMACText = MACAddress.broadcast.description
 
   /// The CPU of the first thread; nil for any CPU.
   package var affinity: Int?

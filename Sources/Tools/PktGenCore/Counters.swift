@@ -39,6 +39,7 @@ final class WorkerCounters: Sendable {
   private let startTime = Atomic<UInt64>(0)
   private let endTime = Atomic<UInt64>(0)
   private let state = Atomic<Int>(0)
+  private let awaitedState = Atomic<UInt8>(0)
   /// Additional results of a mode, set at its end.
   let findings = Mutex<Findings>(.none)
 
@@ -63,6 +64,12 @@ final class WorkerCounters: Sendable {
   /// Returns the smallest space since the last call.
   func takeSmallestSpace() -> UInt64 {
     smallestSpace.exchange(Self.unmeasured, ordering: .relaxed)
+  }
+
+  /// What the thread waits for; set when a wait begins, and reset when the thread goes on.
+  var awaited: Awaited {
+    get { Awaited(rawValue: awaitedState.load(ordering: .relaxed)) ?? .nothing }
+    set { awaitedState.store(newValue.rawValue, ordering: .relaxed) }
   }
 
   /// When traffic began, in monotonic nanoseconds; 0 before.

@@ -6,8 +6,8 @@ struct FinalObject {
   let json: JSONLine
 
   init(
-    _ configuration: Configuration, _ final: FinalReport, statistics: [PortStatistics],
-    findings: [Findings], failedThreads: Int
+    _ configuration: Configuration, _ final: FinalReport, drops: DropTotals, findings: [Findings],
+    failedThreads: Int
   ) {
     var json = JSONLine()
     json.add("function", configuration.mode.rawValue)
@@ -30,7 +30,6 @@ struct FinalObject {
       case .sequence(let summary): json.add("sequence", Self.object(summary))
       }
     }
-    let drops = DropTotals(statistics)
     json.add("transmit_drops", drops.transmit)
     json.add("receive_drops", drops.receive)
     self.json = json
@@ -60,17 +59,26 @@ struct FinalObject {
   }
 }
 
-/// Packets dropped by the ports, by reason.
+/// Packets that the ports dropped during a run, by reason.
 struct DropTotals {
   private var transmitDrops = DropCounters()
   private var receiveDrops = DropCounters()
 
-  init(_ ports: [PortStatistics]) {
-    for port in ports {
-      for reason in DropReason.allCases {
-        transmitDrops[reason] &+= port.transmit.drops[reason]
-        receiveDrops[reason] &+= port.receive.drops[reason]
-      }
+  /// - Parameters:
+  ///   - ports: The statistics of each port at the end.
+  ///   - start: Their statistics at the start, in the same order: rings also count the drops of earlier runs.
+  init(_ ports: [PortStatistics], since start: [PortStatistics]) {
+    for (port, start) in zip(ports, start) {
+      Self.add(port.transmit.drops, since: start.transmit.drops, to: &transmitDrops)
+      Self.add(port.receive.drops, since: start.receive.drops, to: &receiveDrops)
+    }
+  }
+
+  private static func add(
+    _ drops: DropCounters, since start: DropCounters, to sum: inout DropCounters
+  ) {
+    for reason in DropReason.allCases where drops[reason] > start[reason] {
+      sum[reason] &+= drops[reason] - start[reason]
     }
   }
 

@@ -1,3 +1,5 @@
+package import Netmap
+
 /// The offsets of the fields in a frame that begins with an Ethernet header; it also builds such frames.
 package struct FrameLayout: Hashable, Sendable {
   package let family: Family
@@ -74,18 +76,19 @@ package struct FrameLayout: Hashable, Sendable {
   }
 
   private func finishChecksums(_ frame: UnsafeMutableRawPointer, _ length: Int) {
+    let bytes = unsafe RawSpan(_unsafeStart: frame, byteCount: length)
     if family == .ipv4 {
       unsafe put(frame, headerChecksum, 0)
-      let header = unsafe InternetChecksum.sum(
-        frame + Self.ethernetLength, udp - Self.ethernetLength)
-      unsafe put(frame, headerChecksum, InternetChecksum.field(header))
+      let header = InternetChecksum(bytes.extracting(Self.ethernetLength..<udp))
+      unsafe put(frame, headerChecksum, header.field)
     }
     unsafe put(frame, udpChecksum, 0)
     // The pseudo header: addresses, protocol, length.
-    var sum = unsafe InternetChecksum.sum(frame + sourceAddress, udp - sourceAddress)
-    sum += 17 + UInt64(length - udp)
-    unsafe sum += InternetChecksum.sum(frame + udp, length - udp)
-    unsafe put(frame, udpChecksum, InternetChecksum.udpField(sum))
+    var sum = InternetChecksum(bytes.extracting(sourceAddress..<udp))
+    sum.add(UInt16(IPProtocol.udp.rawValue))
+    sum.add(UInt32(length - udp))
+    sum.add(bytes.extracting(udp..<length))
+    unsafe put(frame, udpChecksum, sum.udpField)
   }
 
   private func put(_ frame: UnsafeMutableRawPointer, _ offset: Int, _ value: UInt16) {

@@ -1,3 +1,5 @@
+internal import Netmap
+
 /// The packet that a thread sends, in private memory: an optional virtio header, and the frame.
 ///
 /// Odometers and sequence numbers modify the template between packets.

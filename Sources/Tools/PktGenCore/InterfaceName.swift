@@ -39,4 +39,7 @@ package enum InterfaceName: Hashable, Sendable {
 
   /// Whether the name is that of a port on a switch.
   var isSwitchPort: Bool { text.hasPrefix("vale") }
+
+  /// Whether the name is that of an end of a pipe.
+  var isPipe: Bool { text.contains { $0 == "{" || $0 == "}" } }
 }

@@ -108,17 +108,20 @@ struct Ping {
       unsafe frame.storeBytes(of: word, toByteOffset: stampOffset + index * 4, as: UInt32.self)
     }
     guard let udpChecksum else { return }
-    // The template has zeros here, so the sum of the new words is the change.
-    let change = unsafe InternetChecksum.sum(frame + stampOffset, Self.stampLength)
+    // The template has zeros here.
+    var change = ChecksumChange()
+    for word in words { change.replace(0, with: word.bigEndian) }
     let old = unsafe UInt16(
       bigEndian: frame.loadUnaligned(fromByteOffset: udpChecksum, as: UInt16.self))
-    let new = InternetChecksum.updatedUDP(old, by: change)
+    let new = change.applied(toUDP: old)
     unsafe frame.storeBytes(of: new.bigEndian, toByteOffset: udpChecksum, as: UInt16.self)
   }
 
   /// Sends queued requests, waits for a reply, and takes all replies that have arrived.
   private mutating func awaitReplies(_ timeout: Duration) throws(TrafficFailure) {
     if worker.configuration.busyWaits { try worker.link.sync(.transmit) }
+    worker.counters.awaited = .replies
+    defer { worker.counters.awaited = .nothing }
     let deadline = Clock.monotonic() + UInt64(timeout.components.seconds) * 1_000_000_000
     while !worker.stop.isRequested {
       let hasPackets = try worker.waitForPackets(timeout)

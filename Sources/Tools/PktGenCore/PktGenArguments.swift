@@ -162,12 +162,12 @@ extension CommandLineReader {
     }
   }
 
+  /// Takes the leading digits of other text, as traditional pkt-gen does, so that its command lines keep working.
   private func number(_ text: String, of letter: Character) -> Int {
-    let number = LeadingNumber(text)
-    if number.hasTrailingText {
-      note("option -\(letter): '\(text)' is not a whole number, using \(number.value)")
-    }
-    return number.value
+    if let number = LeadingNumber.scaled(text) { return number }
+    let number = LeadingNumber(text).value
+    note("option -\(letter): '\(text)' is not a whole number, using \(number)")
+    return number
   }
 }
 

@@ -12,9 +12,11 @@ enum Pong {
     }
     var tally = Tally()
     worker.counters.begin()
+    worker.counters.awaited = .packets
     while !worker.stop.isRequested && (limit == 0 || tally.packets < limit) {
       switch try worker.waitForPackets(.seconds(1)) {
       case true:
+        worker.counters.awaited = .nothing
         for index in 0..<worker.port.receiveRingCount {
           answer(worker, index, &tally)
         }

@@ -49,7 +49,8 @@ struct Opening {
     specification?.flags.insert(.acceptVirtioNetHeader)
     let name = specification?.name.rawValue ?? ""
     sourceMAC =
-      configuration.sourceMACText ?? NetworkInterface.address(of: name) ?? MACAddress.zeroText
+      configuration.sourceMACText ?? NetworkInterface.address(of: name)
+      ?? MACAddress.zero.description
     template = try FrameTemplate.make(for: configuration, sourceMAC: sourceMAC)
   }
 

@@ -71,6 +71,8 @@ enum Receiver {
       "reading from \(worker.configuration.interface.text) fd -1 main_fd -1",
       function: "receiver_body")
     var limit = RateLimit(1)
+    worker.counters.awaited = .packets
+    defer { worker.counters.awaited = .nothing }
     while !worker.stop.isRequested {
       guard let hasPackets = try worker.waitForPackets(.seconds(1)) else { continue }
       if hasPackets { return }

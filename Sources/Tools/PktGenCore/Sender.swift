@@ -65,6 +65,7 @@ struct Sender {
     let stop = worker.stop
     let isPaced = pacer.isPaced
     while !stop.isRequested && (limit == 0 || tally.packets < limit) {
+      if isPaced { worker.counters.awaited = .nothing }
       // May wait; the next line checks for a stop request.
       var budget = pacer.budget()
       guard !stop.isRequested, try worker.waitForRoom() else { continue }
@@ -90,6 +91,7 @@ struct Sender {
     let space = view.space
     let count = fragments.count == 1 ? min(wanted, space) : min(wanted, space / fragments.count)
     if count > 0 {
+      worker.counters.awaited = .nothing
       let first = unsafe ring.head
       let filled = unsafe fill(ring, from: first, count, known[index].buffers)
       let last = unsafe filled.head == 0 ? ring.slotCount - 1 : filled.head - 1

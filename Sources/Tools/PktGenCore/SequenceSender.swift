@@ -58,6 +58,7 @@ struct SequenceSender {
     worker.counters.begin()
     worker.counters.begin(at: pacer.begin(aligned: worker.configuration.alignsStart))
     while !worker.stop.isRequested {
+      if pacer.isPaced { worker.counters.awaited = .nothing }
       // Never send part of a packet.
       let budget = max(pacer.budget(), fragments)
       guard !worker.stop.isRequested, try worker.waitForRoom() else { continue }
@@ -76,6 +77,7 @@ struct SequenceSender {
     let ring = unsafe view.unsafeRing
     let count = min(wanted, view.space) / fragments * fragments
     if count > 0 {
+      worker.counters.awaited = .nothing
       let first = unsafe ring.head
       let head = unsafe fill(ring, from: first, count)
       let last = unsafe head == 0 ? ring.slotCount - 1 : head - 1
@@ -128,7 +130,8 @@ struct SequenceSender {
     unsafe place.storeBytes(of: number.bigEndian, as: UInt32.self)
     let field = unsafe frame + udpChecksum
     let sum = unsafe UInt16(bigEndian: field.loadUnaligned(as: UInt16.self))
-    let new = InternetChecksum.updatedUDP(sum, by: InternetChecksum.change(old, number))
-    unsafe field.storeBytes(of: new.bigEndian, as: UInt16.self)
+    var change = ChecksumChange()
+    change.replace(old, with: number)
+    unsafe field.storeBytes(of: change.applied(toUDP: sum).bigEndian, as: UInt16.self)
   }
 }

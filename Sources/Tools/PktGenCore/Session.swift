@@ -55,11 +55,12 @@ package final class Session {
   /// - Returns: The exit status: 0, or 1 when a thread failed.
   /// - Throws: ``Refusal`` when the run cannot begin.
   package func run() throws(Refusal) -> CInt {
+    // Opening a port may start a daemon, which takes a while: a stop during that time must have its last lines.
+    if surroundings.handlesSignals { StopSignals.install(waking: stop) }
     var opening = try Opening(configuration, engine: surroundings.engine, log: log)
     let first = try opening.open()
     configuration = opening.configuration
     announce(opening, first.port)
-    if surroundings.handlesSignals { StopSignals.block() }
     var links = [first]
     for index in 1..<max(configuration.threads, 1) {
       do throws(Refusal) {
@@ -68,9 +69,10 @@ package final class Session {
         throw Refusal(error.message, status: Refusal.threadStatus)
       }
     }
+    let statistics = links.map(\.port.statistics)
     try start(links, opening)
     report()
-    return finish(links)
+    return finish(links, since: statistics)
   }
 }
 
@@ -105,33 +107,32 @@ extension Session {
 
   private func listRings(_ port: NetmapPort) {
     let geometry = port.geometry
+    let layout = unsafe port.unsafeABI
     log(
-      "nifp at offset \(port.interfaceOffset) ntxqs \(geometry.transmitRings) "
+      "nifp at offset \(unsafe layout.interfaceOffset) ntxqs \(geometry.transmitRings) "
         + "nrxqs \(geometry.receiveRings) memid \(port.memoryID)", function: "main")
     for index in 0..<port.transmitRingCount {
-      let offset = port.ringOffset(.transmit, index)
+      let offset = unsafe layout.ringOffset(.transmit, index)
       let slots = port.transmitRing(index).slotCount
       log("   TX\(index) at offset \(offset) slots \(slots)", function: "main")
     }
     for index in 0..<port.receiveRingCount {
-      let offset = port.ringOffset(.receive, index)
+      let offset = unsafe layout.ringOffset(.receive, index)
       let slots = port.receiveRing(index).slotCount
       log("   RX\(index) at offset \(offset) slots \(slots)", function: "main")
     }
   }
 
   private func start(_ links: [Link], _ opening: Opening) throws(Refusal) {
-    if surroundings.handlesSignals { StopSignals.install(waking: stop) }
     let wait = opening.linkWait
     log("Wait \(wait) secs for phy reset", function: "start_threads")
     let deadline = Clock.monotonic() + UInt64(wait) * 1_000_000_000
+    noticeSignals()
     while !stop.isRequested, case let now = Clock.monotonic(), now < deadline {
       stop.wait(nanoseconds: deadline - now)
       noticeSignals()
     }
     log("Ready...", function: "start_threads")
-    if surroundings.handlesSignals { StopSignals.block() }
-    defer { if surroundings.handlesSignals { StopSignals.install(waking: stop) } }
     for (index, link) in links.enumerated() {
       let counters = WorkerCounters()
       let worker = Worker(
@@ -160,6 +161,7 @@ extension Session {
 extension Session {
   /// Prints a report at every interval, until all threads have ended.
   private func report() {
+    var stall = StallWatch(configuration.interface)
     var line = RateReport(
       scaling: configuration.scaling, framingBits: configuration.framingBits,
       showsStatistics: configuration.options.contains(.rateStatistics))
@@ -169,7 +171,8 @@ extension Session {
     var before = Tally()
     var hasReported = false
     while true {
-      let isOver = waitForReport(last + max(configuration.reportInterval, shortest))
+      let isOver = waitForReport(
+        last + max(configuration.reportInterval, shortest), stall: &stall)
       var now = Clock.monotonic()
       // A run that is shorter than the interval still gets one report.
       if isOver, !hasReported, now - last < shortest {
@@ -177,12 +180,9 @@ extension Session {
         now = Clock.monotonic()
       }
       if now - last >= shortest {
-        var tally = Tally()
+        let tally = tally
         var space: UInt64 = 0
-        for member in crew {
-          tally += member.counters.tally
-          space += member.counters.takeSmallestSpace()
-        }
+        for member in crew { space += member.counters.takeSmallestSpace() }
         let message = line.message(
           tally - before, microseconds: (now - last) / 1000, space: space)
         log(message, function: "main_thread")
@@ -192,16 +192,29 @@ extension Session {
     }
   }
 
-  /// Sleeps until the deadline or the end of all threads.
+  /// What all threads have moved so far.
+  private var tally: Tally {
+    var tally = Tally()
+    for member in crew { tally += member.counters.tally }
+    return tally
+  }
+
+  /// Sleeps until the deadline or the end of all threads, and logs what a run without progress waits for.
   ///
   /// - Returns: Whether all threads have ended.
-  private func waitForReport(_ deadline: UInt64) -> Bool {
+  private func waitForReport(_ deadline: UInt64, stall: inout StallWatch) -> Bool {
     while true {
       noticeSignals()
       if crew.allSatisfy(\.counters.hasEnded) { return true }
       let now = Clock.monotonic()
       if now >= deadline { return false }
       var rest = deadline - now
+      if !stall.isOver && !stop.isRequested {
+        let running = crew.map(\.counters).filter { !$0.hasEnded }
+        let message = stall.message(running.map(\.awaited), packets: tally.packets, at: now)
+        if let message { log(message) }
+        rest = min(rest, StallWatch.interval)
+      }
       if stop.isRequested {
         // Some threads may have been about to sleep when the stop was requested.
         for member in crew where !member.counters.hasEnded { member.thread.interrupt() }
@@ -229,8 +242,11 @@ extension Session {
 
   /// Prints the final lines.
   ///
+  /// - Parameters:
+  ///   - links: The ports of the threads.
+  ///   - before: Their statistics at the start.
   /// - Returns: The exit status.
-  private func finish(_ links: [Link]) -> CInt {
+  private func finish(_ links: [Link], since before: [PortStatistics]) -> CInt {
     var tally = Tally()
     var start = UInt64.max
     var end: UInt64 = 0
@@ -254,13 +270,14 @@ extension Session {
       case .receiver: final.lines("Received", configuration.scaling)
       case .other: [String]()
       }
-    if let remark = DropTotals(links.map(\.port.statistics)).remark(for: configuration.mode.role) {
+    let drops = DropTotals(links.map(\.port.statistics), since: before)
+    if let remark = drops.remark(for: configuration.mode.role) {
       log(remark, function: "main_thread")
     }
     for text in lines { output.line(text) }
     if configuration.printsJSON {
       let object = FinalObject(
-        configuration, final, statistics: links.map(\.port.statistics),
+        configuration, final, drops: drops,
         findings: crew.map { $0.counters.findings.withLock { $0 } }, failedThreads: failures)
       output.line(object.json.text)
     }

@@ -56,6 +56,7 @@ struct Worker {
   ///
   /// - Returns: False when a signal ended the wait: the loop should check ``stop`` and try again.
   func waitForRoom() throws(TrafficFailure) -> Bool {
+    counters.awaited = .room
     if configuration.busyWaits {
       try link.sync(.transmit)
       return true
@@ -104,6 +105,7 @@ struct Worker {
   /// Sends queued packets, and waits until no packet is pending on any ring or a stop is requested.
   func flush() throws(TrafficFailure) {
     var limit = RateLimit(5)
+    counters.awaited = .departure
     try link.sync(.transmit)
     for index in 0..<port.transmitRingCount {
       let ring = unsafe port.transmitRing(index).unsafeRing

@@ -3,7 +3,8 @@ package enum Usage {
   package static let text = """
     Usage: pkt-gen -i PORT [-f tx|rx|ping|pong|txseq|rxseq] [OPTIONS]
 
-    Sends and receives packets through a netmap port.
+    Sends and receives packets through a netmap port. Numbers may end in k or K (1000), M (1000000)
+    or G (1000000000).
 
     Port and function
       -i PORT      netmap:NAME, valeSWITCH:PORT, NAME{PIPE, NAME}PIPE, or null; a name without

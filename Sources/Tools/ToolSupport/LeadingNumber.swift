@@ -25,6 +25,23 @@ package struct LeadingNumber: Hashable, Sendable {
     hasTrailingText = digits == 0 || !rest.isEmpty
   }
 
+  /// Parses a number that may end in `k` or `K` (1000), `M` (1000000) or `G` (1000000000).
+  ///
+  /// - Returns: The number, limited to the range of `Int`; nil when the text is not such a number.
+  package static func scaled(_ text: String) -> Int? {
+    let factor =
+      switch text.last {
+      case "k", "K": 1000
+      case "M": 1_000_000
+      case "G": 1_000_000_000
+      default: 1
+      }
+    let number = LeadingNumber(factor == 1 ? text[...] : text.dropLast())
+    guard !number.hasTrailingText else { return nil }
+    let (product, tooBig) = number.value.multipliedReportingOverflow(by: factor)
+    return tooBig ? (number.value < 0 ? .min : .max) : product
+  }
+
   /// Parses a number as strtol(3) does with base 0: `0x` begins a hexadecimal and `0` an octal number.
   ///
   /// - Returns: Nil when text follows the number, or when there is no number, or it is negative or does not

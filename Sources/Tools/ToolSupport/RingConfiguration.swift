@@ -11,11 +11,11 @@ package struct RingConfiguration: Hashable, Sendable {
 
   /// Parses the text.
   ///
-  /// Text without digits is 0; a number out of range becomes the nearest number in range. The engine limits the
-  /// hints in any case.
+  /// Numbers may end in `k`, `M` or `G`. Of other text the leading digits count, and text without digits is 0. A
+  /// number out of range becomes the nearest number in range. The engine limits the hints in any case.
   package init(_ text: String) {
     for (index, word) in text.split(separator: ",").enumerated() {
-      let number = max(0, LeadingNumber(word).value)
+      let number = max(0, LeadingNumber.scaled(String(word)) ?? LeadingNumber(word).value)
       switch index {
       case 0:
         hints.transmitSlots = UInt32(clamping: number)

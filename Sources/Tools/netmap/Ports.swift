@@ -15,6 +15,9 @@ struct Ports: ParsableCommand {
       (--embedded) are not listed. For a network interface, backend names the driver of its rings and \
       the mode. Interfaces of one name in several network namespaces are several ports.
 
+      With --watch, sent/s and received/s are packets per second since the last listing; "-" for a port that \
+      was not in it.
+
       --check checks the memory that ports share instead: every packet buffer must be in one place, \
       locks must be free or held by live processes, and indexes must be in order. It prints one line per \
       finding, and exits with status 1 if there is any. It cannot check rings whose packets are moving, \
@@ -23,7 +26,8 @@ struct Ports: ParsableCommand {
       --json prints one object per port and line: port, memory, processes, backend, and for transmit \
       and receive the number of rings and slots, packets, bytes, drops, and drops by reason; for \
       transmit also broadcasts, and the copies made of them. Over all ports of one switch, packets sent \
-      minus broadcasts plus copies equals packets received plus drops of both directions.
+      minus broadcasts plus copies equals packets received plus drops of both directions. With \
+      --watch there are also packets_per_second, null where the table has "-".
 
       EXAMPLES
         netmap ports
@@ -52,16 +56,19 @@ struct Ports: ParsableCommand {
 
   func run() throws {
     if check { return try runCheck() }
+    var rates = PortRates()
     while true {
       do throws(NetmapError) {
         let ports = try HostEngine.shared.listing()
-        if json { ports.forEach { print(line($0)) } } else { show(ports) }
+        let now = rates.record(ports)
+        if json { zip(ports, now).forEach { print(line($0, $1)) } } else { show(ports, now) }
       } catch {
         // No daemon is running, so no port is open.
         guard error.code.rawValue == ENOENT else {
           printError("netmap ports: \(error)")
           throw ExitCode.failure
         }
+        _ = rates.record([])
         if !json { print("no port is open") }
       }
       guard let watch else { return }
@@ -98,24 +105,28 @@ struct Ports: ParsableCommand {
     if !report.findings.isEmpty { throw ExitCode.failure }
   }
 
-  private func show(_ ports: [PortListing]) {
+  private func show(_ ports: [PortListing], _ rates: [PortRates.Rate]) {
     guard !ports.isEmpty else { return print("no port is open") }
     var table = [
       [
-        "port", "backend", "memory", "rings", "slots", "sent", "dropped", "received", "dropped",
-        "processes",
+        "port", "backend", "memory", "rings", "slots", "sent", "sent/s", "dropped", "received",
+        "received/s", "dropped", "processes",
       ]
     ]
-    for port in ports {
+    for (port, rate) in zip(ports, rates) {
       let geometry = port.geometry
       table.append([
         port.name, port.backend.isEmpty ? "-" : port.backend, "\(port.memoryID)",
         "\(geometry.transmitRings)/\(geometry.receiveRings)",
         "\(geometry.transmitSlots)/\(geometry.receiveSlots)", "\(port.transmit.packets)",
-        Self.describe(port.transmit), "\(port.receive.packets)", Self.describe(port.receive),
+        rate.transmit?.fixed(0) ?? "-", Self.describe(port.transmit), "\(port.receive.packets)",
+        rate.receive?.fixed(0) ?? "-", Self.describe(port.receive),
         port.processes.map(Self.describe).joined(separator: ", "),
       ])
     }
+    // A single list has no rates.
+    let columns = table[0].indices.filter { watch != nil || !table[0][$0].hasSuffix("/s") }
+    table = table.map { row in columns.map { row[$0] } }
     let widths = table[0].indices.map { column in table.map { $0[column].count }.max() ?? 0 }
     for row in table {
       let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
@@ -125,9 +136,7 @@ struct Ports: ParsableCommand {
 
   /// For example `17 (ring_full 12, busy 5)`.
   private static func describe(_ traffic: PortListing.Traffic) -> String {
-    let reasons = DropReason.allCases.filter { traffic.reasons[$0] > 0 }
-      .map { "\($0.name) \(traffic.reasons[$0])" }
-    return "\(traffic.drops)" + (reasons.isEmpty ? "" : " (\(reasons.joined(separator: ", ")))")
+    traffic.drops == 0 ? "0" : "\(traffic.drops) (\(traffic.reasons))"
   }
 
   /// For example `pkt-gen (4711)`.
@@ -142,21 +151,22 @@ struct Ports: ParsableCommand {
     return name.isEmpty ? "\(process)" : "\(name) (\(process))"
   }
 
-  private func line(_ port: PortListing) -> String {
+  private func line(_ port: PortListing, _ rates: PortRates.Rate) -> String {
     var line = JSONLine()
     line.add("port", port.name)
     line.add("memory", Int(port.memoryID))
     line.add("processes", port.processes.map(String.init).joined(separator: " "))
     line.add("backend", port.backend)
     let geometry = port.geometry
-    for (name, rings, slots, traffic) in [
-      ("transmit", geometry.transmitRings, geometry.transmitSlots, port.transmit),
-      ("receive", geometry.receiveRings, geometry.receiveSlots, port.receive),
+    for (name, rings, slots, traffic, rate) in [
+      ("transmit", geometry.transmitRings, geometry.transmitSlots, port.transmit, rates.transmit),
+      ("receive", geometry.receiveRings, geometry.receiveSlots, port.receive, rates.receive),
     ] {
       var part = JSONLine()
       part.add("rings", rings)
       part.add("slots", slots)
       part.add("packets", traffic.packets)
+      if watch != nil { part.add("packets_per_second", rate ?? .nan) }
       part.add("bytes", traffic.bytes)
       part.add("drops", traffic.drops)
       if name == "transmit" {

@@ -11,44 +11,45 @@ internal import NetmapLinuxSetup
 struct Netmapd: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "netmapd",
-    abstract: "Lets processes share netmap ports: the part that a kernel module would play.",
+    abstract: "Lets processes share netmap ports, without a kernel module.",
     discussion: """
-      Programs start it by themselves and it leaves when it is idle, so it need not be run by hand. \
-      It is in no packet's way: programs that run go on when it ends. Network interfaces it opens for \
-      whoever may use it, in the network namespace of the process that asks.
+      Programs start netmapd on demand, and it exits when it is idle, so there is no need to start it \
+      manually. Running programs continue when it ends: except for isolated ports and interfaces on \
+      switches, netmapd is not on the packet path. It opens network interfaces for all processes that \
+      may use it, in the network namespace of the requesting process.
 
-      It listens on $NETMAP_SOCKET if that is set; else root's on /run/netmap/netmapd.sock, for \
-      root and the group netmap, and another user's on $XDG_RUNTIME_DIR/netmap/netmapd.sock, for \
-      that user alone.
+      It listens on $NETMAP_SOCKET if that variable is set. Otherwise root's netmapd listens on \
+      /run/netmap/netmapd.sock, for root and the group netmap, and a user's netmapd on \
+      $XDG_RUNTIME_DIR/netmap/netmapd.sock, for that user only.
 
       EXAMPLES
-        netmapd                                   in the background, until it is killed
-        netmapd --foreground --log-level debug    in this terminal, telling everything
-        netmapd --idle-exit 60                    until no port has been open for a minute
-        NETMAP_SOCKET=/tmp/x.sock netmapd         a world of its own
+        netmapd                                   in the background, until a signal ends it
+        netmapd --foreground --log-level debug    in this terminal, with debug messages
+        netmapd --idle-exit 60                    exit after a minute without an open port
+        NETMAP_SOCKET=/tmp/x.sock netmapd         a separate set of ports
       """,
     version: "netmapd 0.1.0")
 
   @Flag(help: "Stay in this terminal, and log to it.")
   var foreground = false
 
-  @Option(help: ArgumentHelp("Where to listen.", valueName: "path"))
+  @Option(help: ArgumentHelp("The path of the socket to listen on.", valueName: "path"))
   var socket: String?
 
   @Option(
     help: ArgumentHelp(
-      "A socket that listens already, by descriptor number; systemd's is found by itself.",
+      "The descriptor of a listening socket. netmapd finds systemd's socket without this option.",
       valueName: "number"))
   var listener: Int32?
 
   @Option(
     help: ArgumentHelp(
-      "Exit after so many seconds without an open port; 0 to stay.", valueName: "seconds"))
+      "Exit after this many seconds without an open port; 0 to stay.", valueName: "seconds"))
   var idleExit = 0.0
 
   @Flag(
     help: """
-      Let every user open ports, those other than root and this daemon's own isolated ones only \
+      Let every user open ports. Users other than root and this daemon's user get isolated ports only \
       (see netmapd(8)).
       """)
   var isolateOthers = false
@@ -56,26 +57,26 @@ struct Netmapd: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      Listen there as well; can be given several times. With :isolated everybody who connects there \
-      gets isolated ports only, root included: for containers.
+      Also listen on this path; repeatable. With :isolated every client that connects there gets \
+      isolated ports only, including root: for containers.
       """, valueName: "path[:isolated]"))
   var listen: [String] = []
 
   @Option(
     help: ArgumentHelp(
       """
-      A port that those who get isolated ports may share with others, or the beginning of the names \
-      of several and a *; can be given several times.
+      A port that clients with isolated ports may share with other clients, or a prefix of port names \
+      followed by *; repeatable.
       """, valueName: "name"))
   var allowIsolated: [String] = []
 
-  @Flag(help: "Run no modules of switches from shared objects.")
+  @Flag(help: "Refuse switch modules from shared objects.")
   var noModules = false
 
   @Flag(
     help: """
-      Take off filters that a netmapd which has been killed has left on interfaces, and exit: needed on \
-      Linux before 6.6 only.
+      Remove filters that a killed netmapd has left on interfaces, and exit; only needed before \
+      Linux 6.6.
       """)
   var undo = false
 
@@ -91,11 +92,11 @@ struct Netmapd: ParsableCommand {
 
   func validate() throws {
     guard idleExit >= 0, idleExit <= 31_536_000 else {
-      throw ValidationError("--idle-exit is a number of seconds, 0 to 31536000")
+      throw ValidationError("--idle-exit must be a number of seconds, 0 to 31536000")
     }
     guard Logger.Level(rawValue: logLevel) != nil else {
       throw ValidationError(
-        "--log-level is one of "
+        "--log-level must be one of "
           + Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))
     }
   }

@@ -17,7 +17,7 @@ extension Netmapd {
     if let listener {
       guard fcntl(listener, F_SETFD, FD_CLOEXEC) == 0 else {
         throw systemError(
-          "fcntl", "descriptor \(listener)", remedy: "--listener wants a socket that is open")
+          "fcntl", "descriptor \(listener)", remedy: "--listener needs an open socket")
       }
       return (listener, false, nil)
     }
@@ -87,7 +87,7 @@ extension Netmapd {
       return try opener.run(signals: signals)
     case .none(let reason):
       log.warning(
-        "netmapd meets input with root's rights, as it can start no other process without them",
+        "netmapd handles client requests with root's rights: it cannot start a process without them",
         metadata: ["reason": "\(reason)"])
     case .notRoot: break
     }
@@ -176,8 +176,7 @@ extension Netmapd {
     guard beginning.listeners.count == places.count else {
       throw NetmapError(
         .invalidArgument, "start", "netmapd",
-        reason: "it has been given \(beginning.listeners.count) sockets that listen, not"
-          + " \(places.count)")
+        reason: "it got \(beginning.listeners.count) listening sockets instead of \(places.count)")
     }
     // The C library reads the time zone now: later this process may open no file.
     tzset()

@@ -8,7 +8,7 @@ extension Runner {
     let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     guard parts.count == 2, !parts[1].isEmpty else {
       throw NetmapError(
-        .invalidArgument, "set-module", text, reason: "it says no module",
+        .invalidArgument, "set-module", text, reason: "no module is named",
         remedy: "write valeS=MODULE: learning, hub, balancer, filter, or a path")
     }
     let name = String(parts[0])
@@ -22,7 +22,7 @@ extension Runner {
     guard let text = options.fallback else { return .learning }
     guard let fallback = SwitchModuleChoice.Fallback(rawValue: text) else {
       throw NetmapError(
-        .invalidArgument, "set-module", text, reason: "that is no fallback",
+        .invalidArgument, "set-module", text, reason: "there is no such fallback",
         remedy: "use --fallback learning or --fallback stop")
     }
     return fallback

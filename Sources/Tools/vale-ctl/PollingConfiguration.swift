@@ -6,12 +6,12 @@ enum PollingConfiguration {
   /// - Throws: ``NetmapError`` `EINVAL` for anything else.
   static func read(_ text: String?, for name: String) throws(NetmapError) -> PollingCPUs {
     guard let text else {
-      throw refusal(name, "-p needs -C, which says on which CPUs", "for example -C 0,1")
+      throw refusal(name, "-p needs -C, which selects the CPUs", "for example -C 0,1")
     }
     let words = text.split(separator: ",", omittingEmptySubsequences: false)
     let numbers = words.map { LeadingNumber($0) }
     guard numbers.allSatisfy({ !$0.hasTrailingText && $0.value >= 0 }) else {
-      throw refusal(name, "'\(text)' has something else than numbers", "for example -C 0,1")
+      throw refusal(name, "'\(text)' contains something other than numbers", "for example -C 0,1")
     }
     let values = numbers.map(\.value)
     switch (values.first, values.count) {
@@ -21,7 +21,7 @@ enum PollingConfiguration {
       throw refusal(name, "too many numbers in '\(text)'", "write -C 0,CPU or -C 1,CPU,COUNT")
     default:
       throw refusal(
-        name, "'\(text)' says not on which CPUs", "write -C 0,CPU or -C 1,CPU,COUNT")
+        name, "'\(text)' does not select the CPUs", "write -C 0,CPU or -C 1,CPU,COUNT")
     }
   }
 

@@ -77,7 +77,7 @@ enum CommandLineReader {
     }
     if let action { return .action(action, options) }
     // Options that only the listing uses select the listing.
-    guard options.isJSON || options.showsCounters else { return .wrong("there is nothing to do") }
+    guard options.isJSON || options.showsCounters else { return .wrong("no action given") }
     return .action(.list, options)
   }
 
@@ -103,39 +103,39 @@ enum Usage {
 
     Without an action: lists every port of every VALE switch.
 
-      -a valeS:IF   attach IF to the switch valeS; with @backpressure behind
-                    the name nothing is dropped there: its senders wait
+      -a valeS:IF   attach IF to the switch valeS; with @backpressure after
+                    the name, senders to IF wait for room instead of losing packets
       -h valeS:IF   attach IF, and its host stack as a second port
       -d valeS:IF   detach IF
       -n IF         create a persistent port
-      -r IF         remove it
-      -l valeS:P    show the indexes of a port
-      -g PORT       show rings and memory of a port
-      -p valeS:IF   poll IF by threads of its own (with -C)
-      -P valeS:IF   stop that
+      -r IF         remove a persistent port
+      -l valeS:P    show the indexes of a switch and a port on it
+      -g PORT       show the rings and the memory of a port
+      -p valeS:IF   poll IF with dedicated threads (with -C)
+      -P valeS:IF   stop polling IF
 
       -C SLOTS[,RX_SLOTS[,RINGS[,RX_RINGS]]]
-                    rings of a port, with -n
+                    with -n: slots and rings of the port
       -C 0,CPU | 1,CPU,COUNT
                     with -p: one CPU for all rings, or one for each
       --module valeS
-                    show the module of a switch, and what it has counted
+                    show the module of a switch, and its counters
       --set-module valeS=MODULE
-                    have a switch work by a module: learning, hub, balancer,
+                    set the module of a switch: learning, hub, balancer,
                     filter, or the path of a shared object (with a slash)
       --remove-module valeS
-                    back to the learning bridge
+                    restore the learning bridge
       --config TEXT | --config-file FILE
-                    what a module is told. balancer: its output ports, a,b,...;
+                    the module's configuration. balancer: its output ports, a,b,...;
                     filter: rules, as 'allow tcp to 10.0.0.0/8 port 80; default deny'
       --fallback learning|stop
-                    what happens when a shared object's process ends
+                    what the switch does when the process of a shared object ends
 
-      -m MEMORY     memory region: a number, or a port whose memory is used
-      -v            say more
+      -m MEMORY     memory region: a number, or a port whose region to share
+      -v            verbose output
       --counters    with the list: packets, bytes and drops of each port,
-                    by reason
-      --json        one JSON object a line
+                    and drops by reason
+      --json        one JSON object per line
       --help        this text
 
     """

@@ -2,17 +2,17 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// The checker finds what is wrong, and nothing where nothing is.
+/// The checker reports every kind of damage, and nothing about sound memory.
 @Suite("Check of an engine's memory")
 struct CheckTests {
-  /// What the engine finds, and that nothing was in motion.
+  /// Returns the findings of a check, and expects that no ring was in motion during it.
   private func findings(_ engine: Engine) -> [String] {
     let report = engine.check()
     #expect(report.moving.isEmpty)
     return report.findings
   }
 
-  @Test("an engine in use is sound: packets under way, buffers swapped, extra ones, several rings")
+  @Test("an engine in use has no findings: packets in flight, swapped buffers, extra buffers")
   func sound() throws {
     let pipe = try TestPipe(.slots(16))
     #expect(findings(pipe.engine).isEmpty)
@@ -29,7 +29,7 @@ struct CheckTests {
     #expect(rx.receive() == [other.tx().payload(rx[0].bufferIndex), 2, 3])
     let report = pipe.engine.check()
     #expect(report.ports == 5)
-    // Two pairs of 15 and one free slot in each direction, and the list.
+    // At least the 32 buffers of the first pipe and the 5 extra ones.
     #expect(report.regions == 1)
     #expect(report.buffers >= 2 * 2 * 16 + 5 - 32)
     other.close()
@@ -40,7 +40,7 @@ struct CheckTests {
     #expect(pipe.engine.check().regions == 0)
   }
 
-  @Test("what is kept for a closed port that may still be looked at is not missed")
+  @Test("objects kept for the views of a closed port are not reported as missing")
   func quarantine() throws {
     let pipe = try TestPipe(.slots(8))
     let keeper = try TestPort(pipe.engine, "a{2", extraBuffers: 3)
@@ -53,7 +53,7 @@ struct CheckTests {
     keeper.close()
   }
 
-  @Test("a buffer in two slots is found, with both, and the one that is nowhere")
+  @Test("reports a buffer in two slots, with both slots, and the buffer that is in no slot")
   func twice() throws {
     let pipe = try TestPipe(.slots(8))
     let tx = pipe.master.tx()
@@ -61,17 +61,17 @@ struct CheckTests {
     tx[0].bufferIndex = kept
     let found = findings(pipe.engine)
     #expect(found.count == 2, "\(found)")
-    #expect(found.contains { $0.hasSuffix("buffer \(lost) is nowhere") }, "\(found)")
+    #expect(found.contains { $0.hasSuffix("buffer \(lost) is in no slot or list") }, "\(found)")
     let twice = found.first { $0.contains("buffer \(kept) is in") } ?? ""
     for slot in [0, 1] { #expect(twice.contains("a{1 transmit ring 0 slot \(slot)"), "\(twice)") }
   }
 
-  @Test("a slot that names a free buffer, or none at all, is found")
+  @Test("reports a slot with a free buffer, and a slot with an index outside the region")
   func noBuffer() throws {
     let pipe = try TestPipe(.slots(8))
     let tx = pipe.master.tx()
     let last = UInt32(pipe.engine.check().buffers + 100)
-    for (index, word) in [(last, "a free one"), (9_999_999, "none of the region")] {
+    for (index, word) in [(last, "free"), (9_999_999, "not in the region")] {
       let before = tx[2].bufferIndex
       tx[2].bufferIndex = index
       let found = findings(pipe.engine)
@@ -81,13 +81,13 @@ struct CheckTests {
     }
   }
 
-  @Test("a lock of the dead is found; a ring that the living have locked is not judged")
+  @Test("reports a dead client's lock, but does not judge a ring that a live client has locked")
   func locks() throws {
     let pipe = try TestPipe(.slots(8))
     let tx = pipe.master.tx()
     #expect(tx.lock(ClientTag(slot: 700, epoch: 3)))
     let found = findings(pipe.engine)
-    #expect(found == ["a{1 transmit ring 0: it is locked by a client that has gone"])
+    #expect(found == ["a{1 transmit ring 0: it is locked by a client that has ended"])
     tx.unlock()
     #expect(tx.lock(pipe.master.tag))
     let report = pipe.engine.check()
@@ -97,7 +97,7 @@ struct CheckTests {
     #expect(findings(pipe.engine).isEmpty)
   }
 
-  @Test("indexes out of range, out of order, and an application's bad head are found")
+  @Test("reports indexes out of range or out of order, and an application's illegal head")
   func indexes() throws {
     let pipe = try TestPipe(.slots(8))
     let tx = pipe.master.tx()
@@ -111,12 +111,12 @@ struct CheckTests {
     let head = tx.head
     tx.head = 99
     let found = findings(pipe.engine)
-    #expect(found == ["a{1 transmit ring 0: the application's head 99 and cur 1 are out of place"])
+    #expect(found == ["a{1 transmit ring 0: the application's head 99 and cur 1 are out of range"])
     tx.head = head
     #expect(findings(pipe.engine).isEmpty)
   }
 
-  @Test("damage to wait words, descriptions of rings and records of bindings is found")
+  @Test("reports damaged wait words, ring descriptions and binding records")
   func words() throws {
     let pipe = try TestPipe(.slots(8))
     let registration = pipe.master.registration
@@ -140,7 +140,7 @@ struct CheckTests {
       ])
   }
 
-  @Test("what two checks do not agree about is not believed")
+  @Test("confirms only the findings that two checks agree on")
   func confirmed() throws {
     let pipe = try TestPipe(.slots(8))
     let tx = pipe.master.tx()

@@ -1,9 +1,9 @@
 import NetmapCore
 import Testing
 
-@Suite("What the engine refuses")
+@Suite("Requests that the engine refuses")
 struct EngineErrorTests {
-  /// A request that must fail, with its `errno` and words the message must have.
+  /// A request that must fail, with the expected `errno` and words of the message.
   struct Refusal: Sendable, CustomTestStringConvertible {
     let what: String
     let name: String
@@ -22,10 +22,10 @@ struct EngineErrorTests {
       what: "no such interface is ENXIO", name: "eth7", code: .noSuchDevice,
       words: ["no interface or port", "ip link"]),
     Refusal(
-      what: "an interface that cannot be driven keeps the provider's error", name: "broken0",
+      what: "an interface that cannot be opened keeps the provider's error", name: "broken0",
       code: .unsupported, words: ["its driver is broken", "choose another"]),
     Refusal(
-      what: "a pipe of an interface that cannot be driven", name: "broken0{1",
+      what: "a pipe of an interface that cannot be opened", name: "broken0{1",
       code: .unsupported, words: ["its driver is broken"]),
     Refusal(
       what: "an unknown region is EINVAL", name: "fake0", memoryID: 77, code: .invalidArgument,
@@ -59,25 +59,25 @@ struct EngineErrorTests {
       what: "ONE_SW without host rings is EINVAL", name: "bare0", selection: .oneHost(0),
       code: .invalidArgument, words: ["no host rings"]),
     Refusal(
-      what: "offsets where the port has none are EOPNOTSUPP", name: "fake0",
+      what: "offsets on a port without them are EOPNOTSUPP", name: "fake0",
       offsets: OffsetsOption(max: 64, initial: 0), code: .unsupported, words: ["offset"]),
     Refusal(
-      what: "monitors are not there yet: EOPNOTSUPP", name: "fake0", flags: .monitorReceive,
+      what: "monitors are not supported: EOPNOTSUPP", name: "fake0", flags: .monitorReceive,
       code: .unsupported, words: ["monitors"]),
     Refusal(
       what: "a switch port has no host rings", name: "vale0:a", selection: .host,
       code: .invalidArgument, words: ["no host rings"]),
     Refusal(
-      what: "a switch port's name has a colon: ENOMEM, as netmap has it", name: "vale0",
+      what: "a switch port's name without a colon is ENOMEM, as in netmap", name: "vale0",
       code: .outOfMemory, words: ["vale0:PORT"]),
     Refusal(
-      what: "a switch's name has 15 characters at most", name: "vale456789abcdef:a",
+      what: "a switch's name has at most 15 characters", name: "vale456789abcdef:a",
       code: .outOfMemory, words: ["15 characters"]),
     Refusal(
       what: "so have its ports", name: "vale0:a123456789abcdef", code: .outOfMemory,
       words: ["15 characters"]),
     Refusal(
-      what: "a switch's name has letters, digits and '_' only", name: "vale+:a",
+      what: "a switch's name has only letters, digits and '_'", name: "vale+:a",
       code: .outOfMemory, words: ["letters"]),
     Refusal(
       what: "more slots than a ring object holds are ENOMEM", name: "large0", code: .outOfMemory,
@@ -93,7 +93,7 @@ struct EngineErrorTests {
   ]
 
   @Test(
-    "with its errno, and a message that names the thing, the reason and the way out",
+    "with its errno, and a message that names the subject, the reason and the remedy",
     arguments: refusals)
   func refused(_ refusal: Refusal) throws {
     let interfaces = FakeInterfaces([
@@ -113,15 +113,16 @@ struct EngineErrorTests {
     #expect(error?.description.contains(refusal.name) == true)
     #expect(error?.description.contains(refusal.code.name) == true)
     for word in refusal.words {
-      #expect(error?.description.contains(word) == true, "\(error?.description ?? "") says \(word)")
+      #expect(
+        error?.description.contains(word) == true, "\(error?.description ?? "") lacks \(word)")
     }
     #expect(error?.reason.isEmpty == false)
     #expect(error?.remedy.isEmpty == false)
-    #expect(probe.free == before, "nothing is left behind")
+    #expect(probe.free == before, "a refused request leaves no object allocated")
     #expect(engine.directory.entries.map(\.name) == ["probe0"])
   }
 
-  @Test("an engine without interfaces says so")
+  @Test("an engine without interfaces suggests a pipe")
   func noProvider() throws {
     let error = #expect(throws: NetmapError.self) { try TestPort(Engine(), "eth0") }
     #expect(error?.code == .noSuchDevice)
@@ -129,7 +130,7 @@ struct EngineErrorTests {
   }
 
   @Test(
-    "both directions excluded: no rings, and the mode is not looked at",
+    "with both directions excluded a port has no rings, and the mode does not matter",
     arguments: [
       .allHardware, .host, .hardwareAndHost, .oneHardware(99), .oneHost(99),
     ] as [RingSelection])
@@ -144,7 +145,7 @@ struct EngineErrorTests {
 
 @Suite("Port and pool information")
 struct EngineInformationTests {
-  @Test("of an open port")
+  @Test("describes an open port")
   func openPort() throws {
     let engine = try Engine(interfaces: FakeInterfaces())
     let port = try TestPort(engine, "fake0")
@@ -154,7 +155,7 @@ struct EngineInformationTests {
     #expect(info.memorySize == port.registration.memorySize)
   }
 
-  @Test("a pipe is made from the hints to be asked about, and is gone again")
+  @Test("a query about a pipe that is not open makes it from the hints, and removes it again")
   func transient() throws {
     let engine = try Engine()
     var request = RegisterRequest(name: try PortName("a}1"))
@@ -174,7 +175,7 @@ struct EngineInformationTests {
     }
   }
 
-  @Test("without a name it is about memory: region 1 unless a number is given")
+  @Test("without a name, describes a memory region: region 1 unless a number is given")
   func memoryOnly() throws {
     let engine = try Engine()
     let info = try engine.portInfo(nil)
@@ -187,7 +188,7 @@ struct EngineInformationTests {
     #expect(throws: NetmapError.self) { try engine.portInfo(nil, memoryID: 500) }
   }
 
-  @Test("of pools: where each begins in the region")
+  @Test("pool information has each pool's offset in the region")
   func pools() throws {
     let engine = try Engine()
     let port = try TestPort(engine, "a{1", hints: .slots(4))
@@ -199,7 +200,7 @@ struct EngineInformationTests {
     #expect(port.tx().bufferOffset(0) == info.layout.bufferBase)
   }
 
-  @Test("unknown names are refused as they are when opening")
+  @Test("refuses unknown names as an open does")
   func unknown() throws {
     let engine = try Engine(interfaces: FakeInterfaces())
     for ask in [
@@ -217,7 +218,7 @@ struct EngineInformationTests {
 
 @Suite("The directory of ports")
 struct DirectoryTests {
-  @Test("lists what is open, how often, and in which region")
+  @Test("lists the open ports, with their number of bindings and their region")
   func entries() throws {
     let engine = try Engine(interfaces: FakeInterfaces())
     #expect(engine.directory.entries.isEmpty)
@@ -236,7 +237,7 @@ struct DirectoryTests {
     #expect(engine.directory.entries.isEmpty)
   }
 
-  @Test("the generation of a record goes up with every change and is even at rest")
+  @Test("every change increases the generation of a record, which is even between changes")
   func generation() throws {
     let engine = try Engine()
     var last: UInt32 = 0
@@ -250,7 +251,7 @@ struct DirectoryTests {
     }
   }
 
-  @Test("another mapping of it reads the same")
+  @Test("a second mapping of the directory shows the same entries")
   func mapped() throws {
     let engine = try Engine()
     let other = try Directory(
@@ -263,7 +264,7 @@ struct DirectoryTests {
     #expect(other.process(of: port.tag) == nil)
   }
 
-  @Test("client slots run out with ENOMEM")
+  @Test("a client without a free client slot gets ENOMEM")
   func clientSlots() throws {
     let engine = try Engine()
     let tags = try (0..<Directory.clientCapacity).map { _ in try engine.addClient(process: 1) }

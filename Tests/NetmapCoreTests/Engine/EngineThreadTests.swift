@@ -6,25 +6,25 @@ import Testing
 
 @Suite("Threads of the engine")
 struct EngineThreadTests {
-  /// Where the calling thread, or the first one of the process, may run.
+  /// The CPU affinity of the calling thread, or of the process's first thread.
   private static func affinity(ofProcess: Bool = false) -> [UInt64] {
     var mask = [UInt64](repeating: 0, count: 128)
     let size = UInt(mask.count * 8)
     return unsafe sched_getaffinity(ofProcess ? getpid() : 0, size, &mask) >= 0 ? mask : []
   }
 
-  /// What a thread found that was started on one by the other.
+  /// The affinities of a thread that is bound to one CPU, and of the engine thread that it starts.
   private final class Found: Sendable {
     let starter = Mutex<[UInt64]>([])
     let started = Mutex<[UInt64]>([])
   }
 
-  @Test("they run where the process may, and not where the thread that starts them is bound")
+  @Test("an engine thread has the process's affinity, not that of the thread that starts it")
   func affinity() throws {
     let everywhere = Self.affinity(ofProcess: true)
     let word = try #require(everywhere.firstIndex { $0 != 0 })
     let found = Found()
-    // A thread of its own, because this one is the test library's.
+    // Bind a separate thread: the current one belongs to the test library.
     let outer = try EngineThread.start("test") {
       var one = [UInt64](repeating: 0, count: 128)
       one[word] = everywhere[word] & ~(everywhere[word] - 1)

@@ -27,7 +27,7 @@ struct InterfaceControlTests {
   }
 
   @Test(
-    "a pair is one thing, whichever of its rings are bound, in whatever order",
+    "a pair is active while any of its rings is bound, in any order",
     arguments: [
       [.transmitOnly, .receiveOnly], [.receiveOnly, .transmitOnly], [[], .receiveOnly],
       [[], .transmitOnly], [.receiveOnly, []], [.transmitOnly, []],
@@ -46,7 +46,7 @@ struct InterfaceControlTests {
     #expect(fake.calls == [.activate(0), .deactivate(0)])
   }
 
-  @Test("no rings, no activation")
+  @Test("a binding without rings activates no pair")
   func noRings() throws {
     let port = try TestPort(engine, "fake0", flags: [.transmitOnly, .receiveOnly])
     port.close()
@@ -84,7 +84,7 @@ struct InterfaceControlTests {
     }
   }
 
-  @Test("when one pair fails, those activated before it are undone, and everything is given back")
+  @Test("when the activation of a pair fails, the earlier ones are undone and everything is freed")
   func failure() throws {
     let probe = try RegionProbe(engine, interfaces)
     let before = probe.free
@@ -104,7 +104,7 @@ struct InterfaceControlTests {
     _ = try TestPort(engine, "fake0")
   }
 
-  @Test("a failure leaves pairs that others use alone")
+  @Test("a failed activation does not affect pairs of other bindings")
   func failureBeside() throws {
     let other = try TestPort(engine, "fake0", .oneHardware(0))
     fake.failActivation(
@@ -115,7 +115,7 @@ struct InterfaceControlTests {
     #expect(other.rx().receive() == [1])
   }
 
-  @Test("the engine tells what drives an interface, and nothing of other ports")
+  @Test("the engine names the backend of an interface, and none for other ports")
   func description() throws {
     let port = try TestPort(engine, "fake0")
     #expect(port.registration.backend?.name == "fake")

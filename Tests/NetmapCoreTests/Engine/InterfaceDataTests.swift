@@ -11,7 +11,7 @@ struct InterfaceDataTests {
     engine = try Engine(interfaces: interfaces)
   }
 
-  @Test("each ring reaches the pair it belongs to, host rings too")
+  @Test("each ring, host rings included, uses the pair it belongs to")
   func pairs() throws {
     let port = try TestPort(engine, "fake0", .hardwareAndHost)
     // Transmit rings 0, 1, 2 are pairs 0, 1, 2 and ring 3 is host pair 0;
@@ -20,7 +20,7 @@ struct InterfaceDataTests {
     #expect((0..<4).map { port.rx($0).receive() } == [[10], [11], [13], []])
   }
 
-  @Test("packets loop, longer than the ring is, in order")
+  @Test("packets come back in order, many times around the ring")
   func loop() throws {
     let port = try TestPort(engine, "fake0", .oneHardware(1))
     var (sent, expected): (UInt64, UInt64) = (0, 0)
@@ -37,7 +37,7 @@ struct InterfaceDataTests {
     #expect(port.rx().counters.packets == sent)
   }
 
-  @Test("syncs say what was asked for")
+  @Test("the backend gets the flags of each sync")
   func flags() throws {
     let port = try TestPort(engine, "fake0", .oneHardware(0))
     port.tx().sync(.forceReclaim)
@@ -48,7 +48,7 @@ struct InterfaceDataTests {
   }
 
   @Test(
-    "a slot that names no buffer sends buffer 0 and is counted",
+    "a slot with an invalid buffer index sends buffer 0, and is counted",
     arguments: [0, 1, 16_384, .max] as [UInt32])
   func badIndex(index: UInt32) throws {
     let port = try TestPort(engine, "fake0", .oneHardware(0))
@@ -60,7 +60,7 @@ struct InterfaceDataTests {
     #expect(rx.receive() == [1, 0xbad, 3])
     #expect(tx.counters.drops[.badBufferIndex] == 1)
     #expect(tx.counters.drops.total == 1)
-    #expect(tx[1].bufferIndex == index, "the slot is the application's")
+    #expect(tx[1].bufferIndex == index, "the engine does not change the application's slot")
   }
 
   @Test("a buffer in two slots reaches the backend once")
@@ -88,7 +88,7 @@ struct InterfaceDataTests {
   }
 
   @Test(
-    "a length beyond the buffer is cut there and counted",
+    "a length beyond the end of the buffer is cut to fit, and counted",
     arguments: [(2048, 2048, 0), (2049, 2048, 1), (.max, 2048, 1), (0, 0, 0)]
       as [(UInt16, UInt16, UInt64)])
   func badLength(length: UInt16, received: UInt16, drops: UInt64) throws {
@@ -102,7 +102,7 @@ struct InterfaceDataTests {
   }
 
   @Test(
-    "a released receive slot that names no buffer, or one twice, gets buffer 0; the ring goes on")
+    "a released receive slot with an invalid or duplicate index gets buffer 0; the ring goes on")
   func badReceiveSlot() throws {
     let port = try TestPort(engine, "fake0", .oneHardware(0))
     let (tx, rx) = (port.tx(), port.rx())
@@ -119,7 +119,7 @@ struct InterfaceDataTests {
       rx.sync()
       for slot in 0..<rx.space {
         let place = (rx.head + slot) % rx.count
-        // Where a buffer was lost the frame is in the sink.
+        // A slot that lost its buffer has buffer 0, which all such frames share.
         if rx[place].bufferIndex != 0 {
           #expect(rx.payload(rx[place].bufferIndex) == expected + UInt64(slot))
         }
@@ -130,7 +130,7 @@ struct InterfaceDataTests {
     }
   }
 
-  @Test("what the application writes in a slot that it gave away is not believed")
+  @Test("the engine ignores what an application writes into slots that it has given away")
   func slotsNotBelieved() throws {
     let port = try TestPort(engine, "fake0", .oneHardware(0))
     let (tx, rx) = (port.tx(), port.rx())
@@ -142,7 +142,7 @@ struct InterfaceDataTests {
     #expect(Array(rx.bufferIndexes.prefix(2)) == Array(buffers.prefix(2)))
   }
 
-  @Test("zero-copy: receive buffers swapped into a transmit ring leave, and come back")
+  @Test("zero-copy: receive buffers swapped into a transmit ring are sent, and come back")
   func zeroCopy() throws {
     let probe = try RegionProbe(engine, interfaces)
     let before = probe.free
@@ -170,7 +170,7 @@ struct InterfaceDataTests {
     #expect(probe.free == before)
   }
 
-  @Test("deactivation gives every lent buffer back, so that all are freed")
+  @Test("deactivation returns every lent buffer, so that all are freed")
   func lentComeBack() throws {
     let probe = try RegionProbe(engine, interfaces)
     let before = probe.free
@@ -183,7 +183,7 @@ struct InterfaceDataTests {
     #expect(probe.free == before)
   }
 
-  @Test("a backend's failure is reported, shows nothing, and ends with its cause")
+  @Test("while the backend fails, syncs report it and show no packets; afterwards they work again")
   func failure() throws {
     let port = try TestPort(engine, "fake0", .oneHardware(0))
     let (tx, rx) = (port.tx(), port.rx())
@@ -203,7 +203,7 @@ struct InterfaceDataTests {
     #expect(rx.receive() == [1, 2])
   }
 
-  @Test("rings of an interface that has gone fail, without asking the backend")
+  @Test("syncs of a removed interface's rings fail without a call of the backend")
   func stopped() throws {
     let port = try TestPort(engine, "fake0", .oneHardware(0))
     for ring in [port.tx(), port.rx()] {
@@ -214,7 +214,8 @@ struct InterfaceDataTests {
     #expect(port.mapped.scan(.receive).contains(.error))
   }
 
-  @Test("a broken ring is reset without the backend seeing it; receiving goes on")
+  @Test(
+    "a transmit ring is reset without a call of the backend; a reset receive ring still receives")
   func reset() throws {
     let port = try TestPort(engine, "fake0", .oneHardware(0))
     let (tx, rx) = (port.tx(), port.rx())

@@ -19,7 +19,7 @@ struct InterfaceRegionTests {
     #expect(Set(first.tx().bufferIndexes).isDisjoint(with: second.tx().bufferIndexes))
   }
 
-  @Test("an idle interface moves to the region asked for, and back when its last binding goes")
+  @Test("an idle interface moves to the requested region, and back when its last binding closes")
   func switched() throws {
     let pipe = try TestPort(engine, "a{1", hints: .slots(4))
     let id = pipe.registration.memoryID
@@ -27,7 +27,7 @@ struct InterfaceRegionTests {
     let moved = try TestPort(engine, "fake0", memoryID: id)
     #expect(moved.registration.memoryID == id)
     #expect(moved.registration.memorySize == pipe.registration.memorySize)
-    // Bound now: another number is ignored, without an error.
+    // The interface is bound: the engine ignores another number, without an error.
     let beside = try TestPort(engine, "fake0", memoryID: 1)
     #expect(beside.registration.memoryID == id)
     moved.tx(0).send([1, 2])
@@ -38,7 +38,7 @@ struct InterfaceRegionTests {
     #expect(try TestPort(engine, "fake0").registration.memoryID == 1)
   }
 
-  @Test("back also while a pipe keeps the interface known")
+  @Test("an interface also moves back while a pipe of it is open")
   func switchedWithPipe() throws {
     let other = try TestPort(engine, "a{1", hints: .slots(4))
     let id = other.registration.memoryID
@@ -51,7 +51,7 @@ struct InterfaceRegionTests {
     #expect(try TestPort(engine, "fake0").registration.memoryID == 1)
   }
 
-  @Test("a region lives as long as somebody is in it")
+  @Test("a region lives as long as any port uses it")
   func regionLifetime() throws {
     let pipe = try TestPort(engine, "a{1", hints: .slots(4))
     let id = pipe.registration.memoryID
@@ -66,7 +66,7 @@ struct InterfaceRegionTests {
     #expect(throws: NetmapError.self) { try TestPort(engine, "b{1", memoryID: id) }
   }
 
-  @Test("numbers of regions go up and are not used again at once")
+  @Test("region numbers increase and are not reused at once")
   func numbers() throws {
     var last: UInt16 = 1
     for _ in 0..<5 {
@@ -92,7 +92,7 @@ struct InterfaceRegionTests {
     #expect(region.freeCounts.rings == region.layout.rings.count)
   }
 
-  @Test("rings are made at their first bind and freed when the last of their pair goes")
+  @Test("rings are made at their first bind, and freed with the last binding of their pair")
   func ringLifetime() throws {
     let keeper = try TestPort(engine, "fake1", flags: [.transmitOnly, .receiveOnly])
     let all = try TestPort(engine, "fake0")

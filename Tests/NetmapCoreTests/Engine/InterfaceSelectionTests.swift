@@ -40,7 +40,7 @@ struct RingSelectionBindingTests {
     #expect(
       (0..<port.mapped.receiveCount).map { Int(port.rx($0).field(16, as: UInt16.self)) }
         == receive)
-    #expect(port.registration.geometry == .fake, "the answer tells all rings of the port")
+    #expect(port.registration.geometry == .fake, "the answer has the geometry of the whole port")
     #expect(port.mapped.record.flags == flags)
   }
 
@@ -75,6 +75,7 @@ struct RingSelectionBindingTests {
     let port = try TestPort(engine, "tx0", .oneHardware(1))
     #expect(port.mapped.transmitCount == 1)
     #expect(port.mapped.receiveCount == 0)
-    #expect(port.mapped.scan(.receive).isEmpty, "asked for input it is never ready")
+    #expect(
+      port.mapped.scan(.receive).isEmpty, "a port without receive rings is never ready for input")
   }
 }

@@ -6,7 +6,7 @@ import pipe_peer
 
 @Suite("One port, two mappings")
 struct TwoMappingTests {
-  /// The end `name` of a pipe, attached again from its descriptors, at other addresses.
+  /// Attaches an open port again from its descriptors, at other addresses.
   static func attachAgain(_ port: TestPort) throws -> MappedPort {
     try mapPort(
       port, SharedMemory(mapping: port.registration.region.descriptor),
@@ -22,7 +22,7 @@ struct TwoMappingTests {
       doorbells: port.engine.doorbells)
   }
 
-  @Test("both ends work, each from a mapping of its own")
+  @Test("both ends work, each through its own mapping")
   func bothEnds() throws {
     let pipe = try TestPipe(
       RingGeometryHints(transmitSlots: 8, receiveSlots: 4, transmitRings: 2, receiveRings: 1))
@@ -46,7 +46,7 @@ struct TwoMappingTests {
       tx.sync()
       next += 5
     }
-    // One ring, whichever mapping looks at it.
+    // Both mappings show the same ring.
     #expect(pipe.slave.rx(1).head == rx.head)
     #expect(pipe.slave.rx(1).counters == rx.counters)
   }
@@ -62,7 +62,7 @@ struct TwoMappingTests {
     #expect(again.sync() == .done)
   }
 
-  @Test("a binding that is not there, or has gone, cannot be attached")
+  @Test("a binding that does not exist, or is closed, cannot be attached")
   func noBinding() throws {
     let pipe = try TestPipe()
     let region = pipe.master.registration.region
@@ -78,7 +78,7 @@ struct TwoMappingTests {
     #expect(throws: NetmapError.self) { try Self.attachAgain(pipe.slave) }
   }
 
-  @Test("a segment that does not fit the region is refused, ring by ring")
+  @Test("a segment that does not fit the region is refused, and the error names the ring")
   func wrongRegion() throws {
     let pipe = try TestPipe()
     let tiny = try SharedMemory(creating: "tiny", byteCount: 4096)
@@ -90,7 +90,7 @@ struct TwoMappingTests {
   }
 
   @Test(
-    "two threads, each through its own mapping, lose nothing",
+    "two threads, each with its own mapping, lose no packet",
     arguments: [
       (PeerJob.Waiting.spin, UInt32(32)), (.sleep, 1), (.sleep, 32),
     ])
@@ -114,7 +114,7 @@ struct TwoMappingTests {
 @Suite("One pipe, two processes")
 struct TwoProcessTests {
   @Test(
-    "nothing is lost or reordered, in either direction, spinning or sleeping",
+    "no packet is lost or reordered, in either direction, spinning or sleeping",
     arguments: [
       (PeerJob.Role.receive, PeerJob.Waiting.spin, UInt32(64)), (.receive, .sleep, 1),
       (.receive, .sleep, 16), (.send, .spin, 64), (.send, .sleep, 1), (.send, .sleep, 16),
@@ -140,10 +140,10 @@ struct TwoProcessTests {
     #expect(ring.counters.packets == packets)
   }
 
-  @Test("a receiver asleep in this process is woken by the other's sync")
+  @Test("a sync in another process wakes a receiver that sleeps in this one")
   func asleep() throws {
     let setup = try PeerSetup(slots: 8)
-    // The other process starts long after this one has gone to sleep, or at least not before.
+    // The other process starts late: this one is usually asleep long before its first sync.
     var process: PeerProcess?
     let job = PeerJob(.send, packets: 3, batch: 1, waiting: .sleep)
     #expect(try setup.near.wait(setup.sleeper, for: .receive, milliseconds: 1).isEmpty)
@@ -167,14 +167,14 @@ struct TwoProcessTests {
     #expect(process?.wait().status == 0)
   }
 
-  @Test("a process that is killed keeps nobody from going on, and leaves what it had sent")
+  @Test("the packets of a killed sender arrive, and its ring can be used again")
   func killed() throws {
     let setup = try PeerSetup(slots: 1024)
     let process = try PeerProcess(
       PeerProcess.besideThisExecutable,
       PeerJob(.send, packets: 1023, batch: 1, waiting: .sleep), setup.place, engine: setup.engine,
       registration: setup.far.registration)
-    // It has sent everything and waits for its slots: asleep, outside any sync.
+    // The process has sent everything. It sleeps outside any sync until slots are free.
     let full = eventually { setup.far.tx().position == 1023 && setup.far.tx().counters.sleeps > 0 }
     #expect(full)
     process.kill()
@@ -187,7 +187,7 @@ struct TwoProcessTests {
     #expect(setup.near.rx().receive() == [5])
   }
 
-  @Test("a process with a wrong place says so and fails")
+  @Test("a process with a wrong binding number fails")
   func wrongPlace() throws {
     let setup = try PeerSetup(slots: 8)
     var place = setup.place
@@ -199,7 +199,7 @@ struct TwoProcessTests {
   }
 }
 
-/// A pipe whose far end is for somebody else, with everything they need.
+/// A pipe whose far end is for another thread or process, with everything that it needs to attach.
 struct PeerSetup {
   let engine: Engine
   let near: TestPort
@@ -207,7 +207,7 @@ struct PeerSetup {
   let sleeper: Sleeper
   let place: PeerPlace
 
-  /// How many packets the tests of this file send.
+  /// The number of packets that the tests of this file send.
   static var packets: UInt64 {
     #if DEBUG
       environmentNumber("NETMAP_TEST_PACKETS") ?? 20_000

@@ -12,14 +12,14 @@ struct BufferOwnershipTests {
     #expect(ownership.state(2) == .user)
     #expect(ownership.lend(2))
     #expect(ownership.state(2) == .lent)
-    #expect(!ownership.lend(2), "the same buffer in two slots reaches one owner only")
+    #expect(!ownership.lend(2), "only the first of two slots with the same buffer lends it")
     #expect(ownership.takeBack(2))
     #expect(!ownership.takeBack(2))
     #expect(ownership.state(2) == .user)
     #expect(ownership.lend(2))
   }
 
-  @Test("what is free, reserved or no buffer cannot be lent")
+  @Test("free buffers, reserved buffers and invalid indexes cannot be lent")
   func refused() throws {
     let region = try RegionTests.region()
     _ = try region.allocateBuffers(1)
@@ -32,7 +32,7 @@ struct BufferOwnershipTests {
     #expect(region.ownership.state(.max) == .reserved)
   }
 
-  @Test("of several threads that lend the same buffer one succeeds")
+  @Test("when several threads lend the same buffer, exactly one succeeds")
   func concurrentLend() async throws {
     let region = try RegionTests.region()
     _ = try region.allocateBuffers(8)

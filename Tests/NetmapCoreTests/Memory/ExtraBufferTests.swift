@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Extra buffers")
 struct ExtraBufferTests {
-  /// The list from `head` on, at most `limit` long.
+  /// The list from `head` on, at most `limit` entries.
   static func list(_ region: Region, _ head: UInt32, limit: Int = 100) -> [UInt32] {
     var result: [UInt32] = []
     var index = head
@@ -20,7 +20,7 @@ struct ExtraBufferTests {
     region.memory.store(next, at: region.offset(ofBuffer: index))
   }
 
-  @Test("the head is the last one allocated, each names the next, 0 ends the list")
+  @Test("the head is the last buffer allocated, each buffer names the next, 0 ends the list")
   func given() throws {
     let region = try RegionTests.region()
     let extra = region.makeExtraBuffers(4)
@@ -30,7 +30,7 @@ struct ExtraBufferTests {
     #expect(region.memory.load(at: region.offset(ofBuffer: 2), as: UInt32.self) == 0)
   }
 
-  @Test("fewer than asked is no error, none is an empty list")
+  @Test("fewer buffers than requested, or none, is no error")
   func shortened() throws {
     let region = try RegionTests.region()
     let most = region.makeExtraBuffers(100)
@@ -42,16 +42,16 @@ struct ExtraBufferTests {
     #expect(other.freeCounts.buffers == 14)
   }
 
-  @Test("the list comes back as given")
+  @Test("an unchanged list is freed whole")
   func returned() throws {
     let region = try RegionTests.region()
     let extra = region.makeExtraBuffers(4)
     #expect(region.releaseExtraBuffers(head: extra.head) == 4)
     #expect(region.freeCounts.buffers == 14)
-    #expect(region.releaseExtraBuffers(head: extra.head) == 0, "they are free already")
+    #expect(region.releaseExtraBuffers(head: extra.head) == 0, "the buffers are already free")
   }
 
-  @Test("whatever list the application built comes back")
+  @Test("a list that the application built is freed")
   func rebuilt() throws {
     let region = try RegionTests.region()
     let ring = try region.allocateBuffers(3)
@@ -66,7 +66,7 @@ struct ExtraBufferTests {
     #expect(region.isBufferInUse(6))
   }
 
-  @Test("a circular list ends where it closes")
+  @Test("a circular list ends where it repeats")
   func circular() throws {
     let region = try RegionTests.region()
     let extra = region.makeExtraBuffers(3)
@@ -78,7 +78,7 @@ struct ExtraBufferTests {
     #expect(one.releaseExtraBuffers(head: single.head) == 1)
   }
 
-  @Test("a list that runs in a circle ends while somebody rewrites owner bytes and links")
+  @Test("freeing a circular list ends while another thread rewrites owner bytes")
   func circularRewritten() throws {
     let interfaces = FakeInterfaces.probed()
     let engine = try Engine(interfaces: interfaces)
@@ -109,7 +109,7 @@ struct ExtraBufferTests {
     #expect(engine.check().findings.isEmpty)
   }
 
-  @Test("a list ends at what is no buffer", arguments: [1, 16, 17, .max] as [UInt32])
+  @Test("a list ends at an invalid index", arguments: [1, 16, 17, .max] as [UInt32])
   func outOfRange(next: UInt32) throws {
     let region = try RegionTests.region()
     let extra = region.makeExtraBuffers(3)
@@ -118,7 +118,7 @@ struct ExtraBufferTests {
     #expect(region.releaseExtraBuffers(head: next) == 0)
   }
 
-  @Test("a list that the application shortened gives back what is in it")
+  @Test("only the buffers left in a shortened list are freed")
   func cut() throws {
     let region = try RegionTests.region()
     let extra = region.makeExtraBuffers(4)

@@ -23,7 +23,7 @@ struct InterfaceObjectTests {
     #expect(Set(interface.ringOffsets).count == 8)
   }
 
-  @Test("rings that the binding does not hold are 0, even if somebody else holds them")
+  @Test("ring_ofs is 0 for a ring that the binding does not hold, even if another binding does")
   func zeros() throws {
     let engine = try Engine(interfaces: FakeInterfaces())
     let all = try TestPort(engine, "fake0", .hardwareAndHost)
@@ -44,7 +44,7 @@ struct InterfaceObjectTests {
     _ = all
   }
 
-  @Test("a port without host rings shows one of each direction, at distance 0")
+  @Test("a port without host rings shows one per direction, at offset 0")
   func fakeHostRings() throws {
     let pipe = try TestPipe(
       RingGeometryHints(transmitSlots: 4, receiveSlots: 4, transmitRings: 2, receiveRings: 1))

@@ -4,7 +4,7 @@ import Testing
 
 @Suite("Object pools")
 struct ObjectPoolTests {
-  @Test("the lowest free object is given first", arguments: [1, 5, 63, 64, 65, 130])
+  @Test("the lowest free object is allocated first", arguments: [1, 5, 63, 64, 65, 130])
   func lowestFirst(count: Int) {
     var pool = ObjectPool(count: count)
     for expected in 0..<count { #expect(pool.allocate() == expected) }
@@ -15,7 +15,7 @@ struct ObjectPoolTests {
     #expect((0..<expected.count).map { _ in pool.allocate() } == expected)
   }
 
-  @Test("freeing twice, or what was never there, is refused and changes nothing")
+  @Test("freeing an object twice, or an invalid index, is refused and changes nothing")
   func doubleFree() {
     var pool = ObjectPool(count: 70)
     for _ in 0..<70 { _ = pool.allocate() }
@@ -27,7 +27,7 @@ struct ObjectPoolTests {
     #expect(pool.allocate() == nil)
   }
 
-  @Test("reserved objects are never given and never taken")
+  @Test("reserved objects are never allocated and never freed")
   func reserved() {
     var pool = ObjectPool(count: 10, reserved: 2)
     #expect(pool.freeCount == 8)
@@ -37,14 +37,14 @@ struct ObjectPoolTests {
     #expect(ObjectPool(count: 2, reserved: 5).freeCount == 0)
   }
 
-  @Test("an empty pool gives nothing")
+  @Test("a pool without objects allocates nothing")
   func empty() {
     var pool = ObjectPool(count: 0)
     #expect(pool.allocate() == nil)
     #expect(pool.release(0) == false)
   }
 
-  @Test("random use agrees with a set", arguments: [1, 2, 3] as [UInt64])
+  @Test("random operations agree with a set", arguments: [1, 2, 3] as [UInt64])
   func againstSet(seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
     let count = Int.random(in: 1...200, using: &generator)

@@ -27,7 +27,8 @@ struct RegionLayoutTests {
     #expect(layout.buffers.count == parameters.bufferCount)
   }
 
-  @Test("the buffer pool starts on a page and the region is whole pages", arguments: shapes)
+  @Test(
+    "the buffer pool starts on a page, and the region consists of whole pages", arguments: shapes)
   func pages(parameters: RegionParameters) {
     let layout = RegionLayout(parameters)
     #expect(layout.buffers.offset % pageSize == 0)
@@ -52,7 +53,8 @@ struct RegionLayoutTests {
   }
 
   @Test(
-    "buffer 0 begins 256 bytes into the first chunk, and more in other colors", arguments: shapes)
+    "buffer 0 begins 256 bytes into the first chunk, and later with other cache colors",
+    arguments: shapes)
   func headroom(parameters: RegionParameters) {
     let bases = (0..<RegionLayout.cacheColors).map { cacheColor in
       let layout = RegionLayout(parameters, cacheColor: cacheColor)
@@ -66,7 +68,7 @@ struct RegionLayoutTests {
     #expect(RegionLayout(parameters, cacheColor: RegionLayout.cacheColors).headroom == 256)
   }
 
-  @Test("private regions made one after the other differ in color, the shared one has none")
+  @Test("consecutive private regions differ in cache color")
   func cacheColors() throws {
     let parameters = RegionParameters(
       interfaceCount: 1, ringSize: 256, ringCount: 2, bufferCount: 4)
@@ -77,7 +79,7 @@ struct RegionLayoutTests {
     #expect(Set(headrooms).count == RegionLayout.cacheColors)
   }
 
-  @Test("objects are as large as asked and aligned as the ABI wants", arguments: shapes)
+  @Test("objects have the requested size and the ABI's alignment", arguments: shapes)
   func alignment(parameters: RegionParameters) {
     let layout = RegionLayout(parameters)
     #expect(layout.interfaces.size >= parameters.interfaceSize)
@@ -117,7 +119,7 @@ struct RegionLayoutTests {
 
 @Suite("Region limits")
 struct RegionLimitTests {
-  /// A value, its range, and what the message calls it.
+  /// A value, its range, and its name in messages.
   struct Limit: Sendable, CustomTestStringConvertible {
     let name: String
     let range: ClosedRange<Int>
@@ -145,7 +147,7 @@ struct RegionLimitTests {
   }
 
   @Test(
-    "both ends of each range are allowed, one beyond is EINVAL and says what and why",
+    "both ends of each range are allowed; one beyond is EINVAL, with the name and the range",
     arguments: limits)
   func ranges(limit: Limit) throws {
     for value in [limit.range.lowerBound, limit.range.upperBound] {
@@ -170,7 +172,7 @@ struct RegionLimitTests {
   }
 
   @Test(
-    "a buffer size that is no power of two is EINVAL", arguments: [65, 100, 2047, 3000, 65_535])
+    "a buffer size other than a power of two is EINVAL", arguments: [65, 100, 2047, 3000, 65_535])
   func powerOfTwo(size: Int) {
     var parameters = Self.sound()
     parameters.bufferSize = size
@@ -180,7 +182,7 @@ struct RegionLimitTests {
     #expect(error?.remedy.contains("2048") == true)
   }
 
-  @Test("a region with sizes out of range is not made")
+  @Test("a region with sizes out of range is refused")
   func regionInit() {
     var parameters = Self.sound()
     parameters.ringCount = 1

@@ -4,7 +4,7 @@ import Testing
 
 @Suite("Regions in quarantine")
 struct RegionQuarantineTests {
-  @Test("what is freed while a closed port may still be read is not used again until it has gone")
+  @Test("objects of a closed port are not reused while a process may still read them")
   func quarantine() throws {
     let region = try RegionTests.region()
     let buffers = try region.allocateBuffers(3)
@@ -22,7 +22,7 @@ struct RegionQuarantineTests {
     #expect(region.freeCounts == before)
     #expect(try region.allocateRing(slotCount: 4) != ring)
     #expect(try region.allocateBuffers(1) != [buffers[0]])
-    // Another port's are used again at once.
+    // Another port's buffers are reused at once.
     region.free(of: ObjectIdentifier(RegionTests.self)) {
       #expect(region.releaseBuffer(buffers[1]))
     }
@@ -33,7 +33,7 @@ struct RegionQuarantineTests {
     #expect(try region.allocateInterface(ringCount: 4) == interface)
   }
 
-  @Test("an idle region in quarantine is reset when the last closed port has gone")
+  @Test("an idle region is reset when its last quarantine ends")
   func idle() throws {
     let region = try RegionTests.region()
     _ = try region.allocateBuffers(5)
@@ -50,7 +50,7 @@ struct RegionQuarantineTests {
     #expect(region.freeCounts.buffers == 14)
   }
 
-  @Test("what was made after a port was closed, and so is in nobody's views, is used again at once")
+  @Test("objects made after a close are in no view of the closed port, and are reused at once")
   func madeLater() throws {
     let region = try RegionTests.region()
     let port = ObjectIdentifier(region)
@@ -61,7 +61,7 @@ struct RegionQuarantineTests {
     let ring = try region.allocateRing(slotCount: 4)
     let interface = try region.allocateInterface(ringCount: 4)
     let buffers = try region.allocateBuffers(2)
-    // Whoever closes now can see all of it.
+    // A process that closes the port now has all of these objects in view.
     let later = region.beginQuarantine(of: port)
     region.free(of: port) {
       #expect(region.releaseBuffer(buffers[0], ofRingAt: ring))
@@ -84,7 +84,7 @@ struct RegionQuarantineTests {
     #expect(region.quarantined == ([], [], []))
   }
 
-  @Test("a port that a process has closed and kept in view can be opened any number of times")
+  @Test("a closed port that a process keeps in view can be opened again any number of times")
   func manyOpens() throws {
     let interfaces = FakeInterfaces.probed()
     let engine = try Engine(interfaces: interfaces)
@@ -107,7 +107,7 @@ struct RegionQuarantineTests {
     #expect(probe.free == before)
   }
 
-  @Test("who runs out of objects because others keep closed ports in view is told so")
+  @Test("when objects run out because processes keep closed ports in view, the error says so")
   func exhaustedByViews() throws {
     let engine = try Engine(interfaces: FakeInterfaces.probed())
     var refusal: NetmapError?

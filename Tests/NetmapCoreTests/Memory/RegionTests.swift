@@ -14,7 +14,7 @@ struct RegionTests {
     return region
   }
 
-  @Test("buffers 0 and 1 are never given out, and the lowest free index comes first")
+  @Test("buffers 0 and 1 are never allocated, and the lowest free index comes first")
   func reservedBuffers() throws {
     let region = try Self.region()
     #expect(try region.allocateBuffers(14) == Array(2..<16))
@@ -25,7 +25,7 @@ struct RegionTests {
     #expect(region.freeCounts.buffers == 0)
   }
 
-  @Test("a buffer comes back once; an index that is none does not")
+  @Test("a buffer is freed once; an invalid index is refused")
   func releaseBuffer() throws {
     let region = try Self.region()
     _ = try region.allocateBuffers(3)
@@ -38,7 +38,7 @@ struct RegionTests {
     #expect(try region.allocateBuffers(1) == [3])
   }
 
-  @Test("a buffer that is lent does not come back")
+  @Test("a lent buffer is not freed")
   func lentBuffer() throws {
     let region = try Self.region()
     _ = try region.allocateBuffers(1)
@@ -48,7 +48,8 @@ struct RegionTests {
     #expect(region.releaseBuffer(2))
   }
 
-  @Test("too few buffers: none is taken, ENOMEM says how many are missing and which setting helps")
+  @Test(
+    "too few buffers: none is allocated; ENOMEM has the missing number and the setting to raise")
   func buffersExhausted() throws {
     let region = try Self.region()
     _ = try region.allocateBuffers(10)
@@ -62,7 +63,7 @@ struct RegionTests {
     #expect(region.allocateBuffers(upTo: 9).count == 4)
   }
 
-  @Test("rings and interface objects run out with ENOMEM, naming the object")
+  @Test("when rings or interface objects run out, ENOMEM names the object")
   func objectsExhausted() throws {
     let region = try Self.region()
     for _ in 0..<4 { _ = try region.allocateRing(slotCount: 16) }
@@ -75,10 +76,10 @@ struct RegionTests {
     #expect(interface?.description.contains("a netmap_if") == true)
   }
 
-  @Test("an object larger than its pool's is ENOMEM, and takes none")
+  @Test("an object larger than its pool's objects is ENOMEM, and none is allocated")
   func objectTooLarge() throws {
     let region = try Self.region()
-    // 512 bytes asked, a page given: 256 bytes of header and 240 slots.
+    // 512 bytes are requested, but a ring has a page: a header of 256 bytes and 240 slots.
     _ = try region.allocateRing(slotCount: 240)
     let ring = #expect(throws: NetmapError.self) { try region.allocateRing(slotCount: 241) }
     #expect(ring?.code == .outOfMemory)
@@ -91,7 +92,7 @@ struct RegionTests {
     #expect(region.freeCounts == (interfaces: 2, rings: 3, buffers: 14))
   }
 
-  @Test("in the shared region the message names the setting to raise")
+  @Test("for the shared region, the message names the setting to raise")
   func settingNamed() throws {
     let region = try Region(
       id: 1, isPrivate: false,
@@ -105,7 +106,7 @@ struct RegionTests {
     #expect(rings?.remedy.contains("ring_num") == true)
   }
 
-  @Test("an interface object is zero when it is given again")
+  @Test("a reused interface object is zeroed")
   func interfaceCleared() throws {
     let region = try Self.region()
     let offset = try region.allocateInterface(ringCount: 4)
@@ -115,7 +116,7 @@ struct RegionTests {
     #expect((0..<128).allSatisfy { region.memory.load(at: offset + $0, as: UInt8.self) == 0 })
   }
 
-  @Test("when the last user goes, lost objects come back")
+  @Test("when the last user has released the region, lost objects are free again")
   func resetWhenIdle() throws {
     let region = try Self.region()
     region.retain()

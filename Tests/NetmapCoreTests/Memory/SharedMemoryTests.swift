@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Shared memory")
 struct SharedMemoryTests {
-  @Test("whole pages, zero filled, and the same bytes at another address")
+  @Test("memory is whole pages of zeros, and a second mapping shows the same bytes")
   func attach() throws {
     let memory = try SharedMemory(creating: "test", byteCount: 5000)
     #expect(memory.byteCount == pageRounded(5000))
@@ -17,7 +17,7 @@ struct SharedMemoryTests {
     #expect(other.load(at: 16, as: UInt64.self) == 42)
   }
 
-  @Test("the memory outlives the object that made it, as long as somebody has it mapped")
+  @Test("memory outlives the object that made it, as long as it is mapped")
   func lifetime() throws {
     var memory: SharedMemory? = try SharedMemory(creating: "test", byteCount: 1)
     memory?.store(UInt32(7), at: 0)
@@ -26,14 +26,14 @@ struct SharedMemoryTests {
     #expect(other.load(at: 0, as: UInt32.self) == 7)
   }
 
-  @Test("what is no file of memory cannot be attached")
+  @Test("an invalid descriptor cannot be mapped")
   func badDescriptor() {
     let error = #expect(throws: NetmapError.self) { try SharedMemory(mapping: -1) }
     #expect(error?.code == .badDescriptor)
     #expect(error?.description.contains("descriptor -1") == true)
   }
 
-  @Test("memory that somebody could shrink under its readers is not mapped")
+  @Test("memory that could shrink while it is mapped is refused")
   func unsealed() throws {
     let file = unsafe memfd_create(
       "test", UInt32(CLINUX_MFD_CLOEXEC | CLINUX_MFD_ALLOW_SEALING))
@@ -44,13 +44,13 @@ struct SharedMemoryTests {
     #expect(error?.reason.contains("F_SEAL_SHRINK") == true)
     try #require(fcntl(file, CInt(CLINUX_F_ADD_SEALS), CInt(CLINUX_F_SEAL_SHRINK)) == 0)
     #expect(try SharedMemory(mapping: file).byteCount == 8192)
-    // A pipe or a folder has no seals at all.
+    // A folder has no seals at all.
     let folder = unsafe open("/", O_RDONLY)
     defer { close(folder) }
     #expect(throws: NetmapError.self) { try SharedMemory(mapping: folder) }
   }
 
-  @Test("two mappings of one memory are known to be one, and two memories to be two")
+  @Test("mappings of the same memory have the same identity, others do not")
   func identity() throws {
     let memory = try SharedMemory(creating: "test", byteCount: 1)
     let other = try SharedMemory(creating: "test", byteCount: 1)
@@ -65,7 +65,7 @@ struct SharedMemoryTests {
     let zero = try SharedMemory(creating: "test", byteCount: 1 << 20)
     let error = #expect(throws: NetmapError.self) { try SyncSegment(mapping: zero) }
     #expect(error?.code == .invalidArgument)
-    #expect(error?.reason == "it is something else")
+    #expect(error?.reason == "it is not a sync segment")
     #expect(throws: NetmapError.self) { try Directory(mapping: zero) }
   }
 }

@@ -2,7 +2,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// Two pipes on one interface, everybody who has them open, and the model of it all.
+/// Two pipes on one interface, all of their bindings, and their model.
 struct ModelWorld {
   struct Open {
     let port: TestPort
@@ -22,7 +22,7 @@ struct ModelWorld {
   var generator: SeededGenerator
   var pipes: [Int: ModelPipe] = [:]
   var open: [Open] = []
-  /// Buffers that an "application" overwrote the only slot of.
+  /// Buffers that are in no slot any more, because an "application" overwrote their only slot.
   var lost: Set<UInt32> = []
   var contents: [UInt32: UInt64] = [:]
   var nextNumber: UInt64 = 1
@@ -188,7 +188,7 @@ struct ModelWorld {
         nextNumber += 1
       }
     }
-    // `head` after what was filled or read, `cur` anywhere from there to tail.
+    // `head` follows the slots that were filled or read, `cur` is anywhere from there to `tail`.
     let ahead = generator.chance(80) ? count : Int.random(in: count...own.count, using: &generator)
     lane[key.direction].head = (lane[key.direction].head + UInt32(count)) % lane.count
     lane[key.direction].cur =
@@ -296,7 +296,7 @@ struct ModelWorld {
     let (before, generatorRange) = (lane[key.direction], 0...(lane.count + 1))
     lane[key.direction].head = UInt32.random(in: generatorRange, using: &generator)
     lane[key.direction].cur = UInt32.random(in: generatorRange, using: &generator)
-    // A head that happens to be legal would give slots away that nobody filled: fine for the model too.
+    // A random head may be legal and release slots that were not filled. The model allows it too.
     ring.head = lane[key.direction].head
     ring.cur = lane[key.direction].cur
     set(place, key, lane)
@@ -306,10 +306,10 @@ struct ModelWorld {
 
   // MARK: Comparing
 
-  /// What is different between engine and model; nil when nothing is.
+  /// Compares the engine with the model.
   ///
-  /// - Parameter pools: Whether to look at each buffer of the region as well, which takes a while.
-  /// - Returns: The first difference found, in words.
+  /// - Parameter pools: Whether to compare each buffer of the region too, which is slow.
+  /// - Returns: The first difference, in words; nil when there is none.
   func difference(pools: Bool) -> String? {
     var owners: [UInt32: String] = [:]
     func own(_ buffer: UInt32, _ owner: String) -> String? {
@@ -342,21 +342,21 @@ struct ModelWorld {
     return pools ? poolDifference(Set(owners.keys)) ?? checkDifference() : nil
   }
 
-  /// What the engine's own checker finds, but for buffers: applications of the model spoil slots and
-  /// lose buffers.
+  /// The first finding of the engine's checker that is not about buffers: the model's applications
+  /// spoil slots and lose buffers.
   private func checkDifference() -> String? {
     let report = engine.check()
     return report.findings.first { !$0.contains("buffer") } ?? report.moving.first
   }
 
-  /// Compares the books of the region with the set of buffers that have an owner.
+  /// Compares the region's pools and owner bytes with the set of buffers that have an owner.
   private func poolDifference(_ owned: Set<UInt32>) -> String? {
     let fresh = Set(probe.buffers)
     for index in 2..<bufferCount {
       let inUse = probe.region.isBufferInUse(index)
       if inUse != (owned.contains(index) || fresh.contains(index)) {
         return
-          "buffer \(index) is \(inUse ? "in use, but nobody has it" : "free, but somebody has it")"
+          "buffer \(index) is \(inUse ? "in use without an owner" : "free, but it has an owner")"
       }
       if inUse != (probe.region.ownership.state(index) == .user) {
         return "buffer \(index): pool and owner byte disagree"
@@ -382,7 +382,8 @@ struct ModelWorld {
     return actual == expected ? nil : "cursors are \(actual), not \(expected)"
   }
 
-  /// Closes everything: what is left is what the applications lost, until the region is idle.
+  /// Closes everything. Only buffers that the applications lost stay allocated, until the region is
+  /// idle.
   mutating func finish() -> String? {
     while !open.isEmpty {
       let what = closeOne()

@@ -1,11 +1,11 @@
 import NetmapCore
 
-/// What a pipe's rings should hold, worked out the slow and obvious way.
+/// The expected contents of a pipe's rings, computed in a slow and simple way.
 ///
-/// One lane is a transmit ring and the receive ring it is joined to. Nothing here knows of krings,
+/// One lane is a transmit ring and the receive ring it is joined to. The model has no krings,
 /// positions or segments.
 struct ModelLane {
-  /// One side of the lane as its application sees it, and how far it had got at its last sync.
+  /// One side of the lane as its application sees it, and its `head` at the last sync.
   struct Side {
     var slots: [Slot]
     var head: UInt32 = 0
@@ -17,7 +17,7 @@ struct ModelLane {
   let count: UInt32
   var tx: Side
   var rx: Side
-  /// Up to where the receiver may see.
+  /// The end of the slots that the receiver may see.
   var published: UInt32 = 0
 
   init(slots: [Slot]) {
@@ -26,7 +26,7 @@ struct ModelLane {
     rx = Side(slots: slots, tail: 0)
   }
 
-  /// The slots from `first` up to `end`.
+  /// The slots from `first` up to `end`, without `end`.
   func walk(_ first: UInt32, _ end: UInt32) -> [UInt32] {
     var result: [UInt32] = []
     var index = first
@@ -92,8 +92,8 @@ struct ModelLane {
     return result
   }
 
-  /// The buffers of the lane: what the receiver has not given back is in its slots, the rest in the
-  /// sender's.
+  /// The buffers of the lane: those that the receiver has not returned are in its slots, the others
+  /// in the sender's.
   var buffers: [UInt32] {
     let receivers = Set(walk(rx.synced, tx.synced))
     return (0..<count).map {
@@ -107,7 +107,7 @@ struct ModelLane {
   }
 }
 
-/// A pipe: its geometry, its lanes, and who holds which ring.
+/// A pipe: its geometry, its lanes, and the users of each ring.
 struct ModelPipe {
   /// A ring of one end.
   struct RingKey: Hashable {
@@ -126,7 +126,7 @@ struct ModelPipe {
     let index: Int
   }
 
-  /// The master's.
+  /// The geometry of the master end.
   let geometry: PortGeometry
   var lanes: [LaneKey: ModelLane] = [:]
   var users: [RingKey: Int] = [:]

@@ -2,7 +2,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// Random operations on pipes, each done to the engine and to a model, and both compared after each.
+/// Applies random operations on pipes to the engine and to a model, and compares both after each one.
 ///
 /// `NETMAP_TEST_SEED=7` repeats one run, `NETMAP_TEST_OPERATIONS=100000` makes runs longer.
 @Suite("Pools, rings and pipes against a model")
@@ -11,7 +11,7 @@ struct PipeModelTests {
   static var operations: UInt64 { environmentNumber("NETMAP_TEST_OPERATIONS") ?? 600 }
 
   @Test(
-    "random operations leave engine and model alike, and every buffer with one owner",
+    "after random operations the engine equals the model, and every buffer has one owner",
     arguments: seeds)
   func agree(seed: UInt64) throws {
     var world = try ModelWorld(seed: seed)

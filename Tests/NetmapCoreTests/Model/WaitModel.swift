@@ -1,20 +1,21 @@
 import NetmapCore
 
-/// Sleepers and wakers of one ring, stepped through every order of their accesses to shared memory.
+/// Sleepers and wakers of one ring, run through every order of their accesses to shared memory.
 ///
-/// The code under test is what the library runs (``WaitCells``). An actor is a function that is run again from its
-/// beginning for each step: its earlier accesses get the results that they had, the first new one is noted, and
-/// what comes after it is of no account. So a state of the whole is the shared words and the results of each
-/// actor so far, and each is visited once.
+/// The code under test is the library's own (``WaitCells``). An actor, a sleeper or a waker, is a function. For
+/// each step the model runs that function again from its beginning: earlier accesses get the results that they
+/// had, the first new access is recorded, and later ones are ignored. So a state of the model consists of the
+/// shared words and of the results of each actor so far. The model visits each state once.
 struct WaitModel {
   var sleepers: Int
   var wakers: Int
-  /// How often each waker publishes.
+  /// The number of times that each waker publishes.
   var packets: Int
   var listCount: Int
-  /// Whether sleepers take back their announcements when they have seen what they waited for.
+  /// Whether sleepers withdraw their announcements when they have seen what they waited for.
   var disarms = false
-  /// Whether a second sleeper marks the word first, and lists the first one afterwards, as it once was.
+  /// Whether a second sleeper uses the library's former, faulty order: it marks the word first, and lists the
+  /// first sleeper afterwards.
   var isFormer = false
 
   enum Access: Equatable {
@@ -22,7 +23,7 @@ struct WaitModel {
     case exchange(cell: Int, UInt32)
     case load(cell: Int)
     case add(cell: Int)
-    /// Sleeps unless the cell holds another value; one that is not sure to be woken sleeps for a moment only.
+    /// Sleeps unless the cell holds another value. A sleeper that is not sure to be woken sleeps only briefly.
     case sleep(cell: Int, unless: UInt32, isSure: Bool)
   }
 
@@ -31,12 +32,12 @@ struct WaitModel {
     var results: [[UInt32]]
   }
 
-  // Cells: the wait word and its list, how far the wakers are, and a bell for each sleeper.
+  // Cells: the wait word and its list, the wakers' position, and a bell for each sleeper.
   private var position: Int { listCount + 1 }
   private func bell(_ sleeper: Int) -> Int { listCount + 2 + sleeper }
   private var end: UInt32 { UInt32(wakers * packets) }
 
-  /// - Returns: The state in which somebody sleeps for ever, nil when there is none, and how many states there are.
+  /// - Returns: A state in which sleepers sleep forever (nil when there is none), and the number of states.
   func explore() -> (lost: String?, states: Int) {
     let count = sleepers + wakers
     let first = State(
@@ -77,7 +78,7 @@ struct WaitModel {
       result = state.cells[cell]
       state.cells[cell] = result + 1
     case .sleep(let cell, let value, let isSure):
-      // A sleep that ends by itself ends when nothing else is to come: sooner, it would prove nothing.
+      // A brief sleep ends only after the last packet: an earlier end could hide a lost wake-up.
       guard state.cells[cell] != value || !isSure && state.cells[position] == end else {
         return nil
       }
@@ -87,7 +88,7 @@ struct WaitModel {
     return state
   }
 
-  /// What an actor does next; nil when it has ended.
+  /// The next access of an actor; nil when it has ended.
   private func next(of actor: Int, in state: State) -> Access? {
     let replay = Replay(results: state.results[actor], listCount: listCount)
     if actor < sleepers { sleep(actor, replay) } else { wake(replay) }
@@ -134,7 +135,7 @@ struct WaitModel {
     }
   }
 
-  /// The accesses of one actor: those that it has made, then the next one.
+  /// Replays the past accesses of one actor, and records its next one.
   private final class Replay: WaitCells {
     private let results: [UInt32]
     private var place = 0

@@ -1,7 +1,7 @@
 import NetmapCore
 import Testing
 
-@Suite("Pipes: an end that is not there")
+@Suite("Pipes: an end that is not open")
 struct PipeAbsenceTests {
   @Test("without a receiver n-1 packets can be sent, then the ring is full; nothing is lost")
   func backlog() throws {
@@ -20,7 +20,7 @@ struct PipeAbsenceTests {
     #expect(tx.space == 7)
   }
 
-  @Test("an end that closes is no error for the other: data in both directions stays")
+  @Test("closing one end is no error for the other: packets in both directions stay")
   func peerCloses() throws {
     let pipe = try TestPipe(.slots(8))
     pipe.slave.tx().send([1, 2, 3])
@@ -36,7 +36,7 @@ struct PipeAbsenceTests {
     #expect(pipe.master.rx().receive() == [11])
   }
 
-  @Test("an end that comes back finds head, cur and tail where it left them")
+  @Test("an end that is opened again has the same head, cur and tail as before")
   func exactPositions() throws {
     let pipe = try TestPipe(.slots(8))
     let (tx, rx) = (pipe.slave.tx(), pipe.slave.rx())
@@ -64,7 +64,7 @@ struct PipeAbsenceTests {
     #expect(pipe.master.rx().receive() == [10, 11, 12])
   }
 
-  @Test("when both have closed the pipe is gone, and with it the backlog")
+  @Test("closing both ends removes the pipe and its backlog")
   func bothClosed() throws {
     let engine = try Engine()
     var pipe: TestPipe? = try TestPipe(.slots(8), engine: engine)
@@ -77,7 +77,7 @@ struct PipeAbsenceTests {
     #expect([fresh.master.tx().head, fresh.master.tx().tail] == [0, 15])
   }
 
-  @Test("a binding closed twice is closed once")
+  @Test("closing a binding twice has no further effect")
   func closeTwice() throws {
     let engine = try Engine()
     let first = try TestPort(engine, "a{1", hints: .slots(4))

@@ -1,9 +1,9 @@
 import NetmapCore
 import Testing
 
-@Suite("Pipes: a sync that was cut short")
+@Suite("Pipes: interrupted syncs")
 struct PipeCrashTests {
-  /// What a sender that dies after storing `hwcur`, before publishing its position, leaves behind.
+  /// Leaves the state of a sender that dies after storing `hwcur`, before publishing its position.
   private func dieBeforePublishing(_ tx: TestRing, upTo head: UInt32) {
     var index = tx.hwcur
     while index != head {
@@ -31,7 +31,7 @@ struct PipeCrashTests {
     dieBeforePublishing(tx, upTo: tx.head)
     rx.sync()
     #expect(rx.visible == [100])
-    // Whoever has the ring next: another binding of the same end.
+    // The next user of the ring: another binding of the same end.
     let heir = try TestPort(pipe.engine, "a{1")
     pipe.master.close()
     let packets = heir.tx().counters.packets
@@ -45,7 +45,7 @@ struct PipeCrashTests {
     #expect(rx.receive() == [103])
   }
 
-  @Test("a position that was published but not noted is published again, and nothing arrives twice")
+  @Test("a position published but not recorded is published again, and no packet arrives twice")
   func notNoted() throws {
     let pipe = try TestPipe(.slots(8))
     let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
@@ -65,7 +65,7 @@ struct PipeCrashTests {
     #expect(tx.space == 7)
   }
 
-  @Test("together with new ones, and only up to the last complete packet")
+  @Test("unpublished slots are published with new ones, up to the last complete packet")
   func fragments() throws {
     let pipe = try TestPipe(.slots(8))
     let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
@@ -84,7 +84,7 @@ struct PipeCrashTests {
     #expect(tx.counters.bytes == 240)
   }
 
-  @Test("a sync that died while it copied is done again")
+  @Test("a sync that was interrupted while it copied slots is repeated")
   func duringCopy() throws {
     let pipe = try TestPipe(.slots(8))
     let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
@@ -97,7 +97,7 @@ struct PipeCrashTests {
     #expect(tx.counters.packets == 3)
   }
 
-  @Test("slots given back but not published are published by the receiver's next sync")
+  @Test("slots returned but not published are published by the receiver's next sync")
   func receiver() throws {
     let pipe = try TestPipe(.slots(4))
     let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
@@ -115,7 +115,7 @@ struct PipeCrashTests {
   }
 
   @Test(
-    "a lock left by the dead keeps its ring only: others go on, and releasing it repairs the ring")
+    "a dead client's lock blocks its ring only; once it is released, a sync repairs the ring")
   func lockLeft() throws {
     let pipe = try TestPipe(.slots(8))
     let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
@@ -128,7 +128,8 @@ struct PipeCrashTests {
     pipe.slave.tx().send([9])
     #expect(pipe.master.rx().receive() == [9])
     #expect(tx.sync() == .busy)
-    #expect(tx.lockHolder == pipe.master.tag.rawValue, "the tag tells whose it was")
+    #expect(
+      tx.lockHolder == pipe.master.tag.rawValue, "the lock still has the tag of the dead client")
     #expect(pipe.engine.directory.process(of: pipe.master.tag) == nil)
     tx.unlock()
     #expect(tx.sync() == .done)

@@ -1,9 +1,9 @@
 import NetmapCore
 import Testing
 
-@Suite("Pipes: who is joined to whom")
+@Suite("Pipes: names and ends")
 struct PipeIdentityTests {
-  @Test("base and identifier make the pair; the bracket chooses the end")
+  @Test("base and identifier name the pipe; the bracket selects the end")
   func pairing() throws {
     let engine = try Engine()
     let names = ["a{1", "a}1", "a{2", "a}2", "b{1", "b}1", "a{01", "a}01"]
@@ -25,7 +25,7 @@ struct PipeIdentityTests {
     #expect(first.rx().receive() == [3])
   }
 
-  @Test("a base that is no interface is made, and goes with its last pipe")
+  @Test("a base that is not an interface is created, and removed with its last pipe")
   func parentLifetime() throws {
     let engine = try Engine()
     func parentExists() -> Bool {
@@ -53,7 +53,7 @@ struct PipeIdentityTests {
     #expect(try TestPort(engine, "b{1").registration.memoryID != one.registration.memoryID)
   }
 
-  @Test("64 pipes hang on a base, the 65th is EINVAL and says so")
+  @Test("a base has at most 64 pipes; the 65th is EINVAL with the reason")
   func tableFull() throws {
     let engine = try Engine()
     var ports: [TestPort] = []
@@ -63,13 +63,13 @@ struct PipeIdentityTests {
     #expect(error?.description.contains("a{64") == true)
     #expect(error?.description.contains("64 pipes") == true)
     #expect(error?.remedy.isEmpty == false)
-    // The other ends are no new pipes, and a place becomes free with a pipe.
+    // The other end is not a new pipe, and closing a pipe frees its place.
     _ = try TestPort(engine, "a}63")
     ports[5].close()
     _ = try TestPort(engine, "a}64")
   }
 
-  @Test("a pipe may hang on the end of a pipe")
+  @Test("a pipe end can be the base of another pipe")
   func nested() throws {
     let engine = try Engine()
     let outer = try TestPort(engine, "a}1", hints: .slots(4))
@@ -79,7 +79,7 @@ struct PipeIdentityTests {
     #expect(other.rx().receive() == [7])
     #expect(outer.rx().receive().isEmpty)
     #expect(inner.interface.name == "a}1{x")
-    // The end of the outer pipe stays for the inner one's sake.
+    // The inner pipe keeps the end of the outer pipe.
     outer.close()
     other.tx().send([8])
     #expect(inner.rx().receive() == [8])
@@ -91,7 +91,7 @@ struct PipeIdentityTests {
     }
   }
 
-  @Test("a base of 16 characters that is no interface cannot be made: ENXIO")
+  @Test("a base of 16 characters that is not an interface cannot be created: ENXIO")
   func parentNameTooLong() throws {
     let engine = try Engine()
     _ = try TestPort(engine, "abcdefghijklmno{1", hints: .slots(2))
@@ -119,7 +119,7 @@ struct PipeIdentityTests {
     }
   }
 
-  @Test("a region that does not exist is EINVAL, also where it would not be used")
+  @Test("a region that does not exist is EINVAL, even if it would not be used")
   func unknownRegion() throws {
     let engine = try Engine()
     let error = #expect(throws: NetmapError.self) { try TestPort(engine, "a{1", memoryID: 99) }
@@ -131,7 +131,7 @@ struct PipeIdentityTests {
     _ = open
   }
 
-  @Test("a region that exists is used only if this call makes the base")
+  @Test("an existing region is used only if this call creates the base")
   func givenRegion() throws {
     let engine = try Engine()
     let first = try TestPort(engine, "a{1", hints: .slots(4))
@@ -210,7 +210,7 @@ struct PipeGeometryTests {
     _ = base
   }
 
-  @Test("too many is brought down to the limit, never an error")
+  @Test("numbers above the limit are reduced to it, without an error")
   func bounded() throws {
     let engine = try Engine()
     let slots = try TestPort(
@@ -241,7 +241,7 @@ struct PipeGeometryTests {
     #expect(error?.remedy.contains("fewer") == true)
   }
 
-  @Test("a ring of one slot holds nothing, and does not break")
+  @Test("a ring of one slot holds no packet, and its syncs succeed")
   func oneSlot() throws {
     let pipe = try TestPipe(.slots(1))
     for _ in 0..<3 {
@@ -277,7 +277,7 @@ struct PipeGeometryTests {
     #expect(pipe.master.rx(1).receive() == [20])
   }
 
-  @Test("one end may bind less than the other: the rest waits in its rings")
+  @Test("one end may bind fewer rings: packets on the others wait")
   func partialBinds() throws {
     let engine = try Engine()
     let master = try TestPort(

@@ -1,7 +1,7 @@
 import NetmapCore
 import Testing
 
-@Suite("Pipes: what they take and give back")
+@Suite("Pipes: allocating and freeing objects")
 struct PipeMemoryTests {
   struct Setup {
     let interfaces = FakeInterfaces.probed()
@@ -55,7 +55,7 @@ struct PipeMemoryTests {
     #expect(setup.probe.free == before)
   }
 
-  @Test("every buffer comes back once, wherever it is when the pipe ends", arguments: 0..<8)
+  @Test("every buffer is freed once, wherever it is when the pipe closes", arguments: 0..<8)
   func freedOnce(round: Int) throws {
     let setup = try Setup()
     let before = setup.probe.free
@@ -143,13 +143,13 @@ struct PipeMemoryTests {
     #expect(none.interface.extraBuffersHead == 0)
   }
 
-  @Test("a base made for a pipe has room for the extra buffers asked for")
+  @Test("a base created for a pipe has room for the requested extra buffers")
   func roomForExtraBuffers() throws {
     let port = try TestPort(Engine(), "a{1", hints: .slots(4), extraBuffers: 20_000)
     #expect(port.registration.extraBuffers == 20_000)
   }
 
-  @Test("out of buffers is ENOMEM, names what is missing, and leaves nothing behind")
+  @Test("when buffers run out, ENOMEM says what is missing, and nothing stays allocated")
   func exhausted() throws {
     let setup = try Setup()
     let greedy = try TestPort(setup.engine, "fake0{1", hints: .slots(4), extraBuffers: 1_000_000)
@@ -165,7 +165,7 @@ struct PipeMemoryTests {
     _ = greedy
   }
 
-  @Test("when an attempt fails half way, the rings it made are freed while the other end is open")
+  @Test("when an open fails halfway, its rings are freed even while the other end is open")
   func failureWithPeerOpen() throws {
     let setup = try Setup()
     let hints = RingGeometryHints(

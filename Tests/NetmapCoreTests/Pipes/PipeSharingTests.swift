@@ -3,7 +3,7 @@ import Testing
 
 @Suite("Pipes: several bindings on one end")
 struct PipeSharingTests {
-  @Test("they share the rings, and each sees what is there now")
+  @Test("they share the rings, and each sees the current state")
   func liveState() throws {
     let pipe = try TestPipe(.slots(8))
     pipe.master.tx().send([1, 2, 3])
@@ -52,13 +52,13 @@ struct PipeSharingTests {
     }
     _ = try TestPort(engine, "a{1", .oneHardware(1), flags: .exclusive)
     _ = try TestPort(engine, "a{1", flags: [.transmitOnly, .receiveOnly])
-    // The other end is another matter.
+    // Exclusive use of one end does not concern the other.
     _ = try TestPort(engine, "a}1", flags: .exclusive)
     first.close()
     _ = try TestPort(engine, "a{1", .oneHardware(0))
   }
 
-  @Test("exclusive use of a ring that somebody has is refused")
+  @Test("exclusive use of a ring that another binding holds is refused")
   func exclusiveLate() throws {
     let engine = try Engine()
     let first = try TestPort(engine, "a{1", flags: .transmitOnly, hints: .slots(4))
@@ -71,7 +71,7 @@ struct PipeSharingTests {
     _ = try TestPort(engine, "a{1", flags: .exclusive)
   }
 
-  @Test("the end of a shared binding does not end another's exclusive use")
+  @Test("closing a shared binding does not end another binding's exclusive use")
   func exclusiveStays() throws {
     let engine = try Engine()
     let hints = RingGeometryHints(
@@ -83,7 +83,7 @@ struct PipeSharingTests {
     _ = owner
   }
 
-  @Test("a binding that was refused leaves nothing behind")
+  @Test("a refused binding leaves no object allocated")
   func refusedLeavesNothing() throws {
     let interfaces = FakeInterfaces.probed()
     let engine = try Engine(interfaces: interfaces)
@@ -105,7 +105,7 @@ struct PipeSharingTests {
     _ = owner
   }
 
-  @Test("a port may be open 256 times, once more is ENOMEM")
+  @Test("a port may be open 256 times; one more is ENOMEM")
   func bindingLimit() throws {
     let engine = try Engine()
     let first = try TestPort(

@@ -31,7 +31,7 @@ struct PipeTrafficTests {
   }
 
   @Test(
-    "sent minus received is what the sender lacks of n-1 free slots, after every sync",
+    "after every sync the sender's free slots are n-1, minus packets sent and not yet received",
     arguments: [2, 3, 8] as [UInt32])
   func accounting(slots: UInt32) throws {
     let pipe = try TestPipe(.slots(slots))
@@ -56,7 +56,7 @@ struct PipeTrafficTests {
     }
     #expect(tx.counters.packets == sent)
     #expect(tx.counters.bytes == sent * 60)
-    #expect(rx.counters.packets == sent, "what was handed over has arrived")
+    #expect(rx.counters.packets == sent, "every packet sent has arrived")
   }
 
   @Test("the sender sees freed slots only after the receiver's sync and its own")
@@ -74,7 +74,7 @@ struct PipeTrafficTests {
     #expect(tx.space == 3)
   }
 
-  @Test("the whole slot travels: index, length, every flag, pointer")
+  @Test("the whole slot is transferred: index, length, every flag, pointer")
   func wholeSlot() throws {
     let pipe = try TestPipe(.slots(8))
     let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
@@ -93,9 +93,9 @@ struct PipeTrafficTests {
     #expect(tx.sync() == .done)
     rx.sync()
     #expect(rx.tail == 4)
-    #expect(Array(rx.slots.prefix(4)) == sent, "and nothing is checked or changed on the way")
+    #expect(Array(rx.slots.prefix(4)) == sent, "the slots are not changed on the way")
     #expect(Array(tx.slots.prefix(4)) == sent)
-    // And back.
+    // The same in the return direction.
     let returned = sent.map {
       Slot(
         bufferIndex: $0.bufferIndex &+ 9, length: $0.length ^ 7,
@@ -121,7 +121,7 @@ struct PipeTrafficTests {
     rx[0].flags.insert(.bufferChanged)
     rx.move(to: 2)
     rx.sync()
-    // Slot 1 goes back with the mark it came with.
+    // Slot 1 goes back with the flag it came with.
     #expect(tx.slots.prefix(3).map(\.flags) == [.bufferChanged, [.bufferChanged, .report], []])
     #expect(rx.slots.prefix(3).map(\.flags) == [[], .report, []])
   }
@@ -144,7 +144,7 @@ struct PipeTrafficTests {
     tx.sync()
     #expect(tx.bufferIndexes == [spare, before[1], before[2], before[3]])
     #expect(tx[0].flags.contains(.bufferChanged))
-    #expect(rx.payload(kept) == 1, "what the receiver kept is still there")
+    #expect(rx.payload(kept) == 1, "the buffer that the receiver kept is unchanged")
   }
 
   @Test("packets arrive in order across many wraps")
@@ -173,7 +173,7 @@ struct PipeFragmentTests {
     if more { ring[(ring.head + ring.count - 1) % ring.count].flags.insert(.moreFragments) }
   }
 
-  @Test("nothing shows before the last slot of a packet has been sent")
+  @Test("a packet becomes visible when its last slot has been sent")
   func incomplete() throws {
     let pipe = try TestPipe(.slots(8))
     let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
@@ -193,7 +193,7 @@ struct PipeFragmentTests {
     #expect(tx.counters.bytes == 180)
   }
 
-  @Test("complete packets show, the incomplete one behind them waits")
+  @Test("complete packets become visible, the incomplete one behind them waits")
   func lastComplete() throws {
     let pipe = try TestPipe(.slots(8))
     let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
@@ -217,7 +217,7 @@ struct PipeFragmentTests {
     #expect(tx.counters.bytes == 360)
   }
 
-  @Test("one slot a sync, and across the end of the ring", arguments: 0..<5 as Range<UInt32>)
+  @Test("one slot per sync, across the end of the ring", arguments: 0..<5 as Range<UInt32>)
   func oneSlotASync(start: UInt32) throws {
     let pipe = try TestPipe(.slots(5))
     let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
@@ -236,7 +236,7 @@ struct PipeFragmentTests {
     #expect(rx.receive() == [100, 101, 102, 103])
   }
 
-  @Test("a packet longer than n-1 slots never completes: the sender waits for ever")
+  @Test("a packet longer than n-1 slots never completes: the sender waits forever")
   func tooLong() throws {
     let pipe = try TestPipe(.slots(4))
     let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
@@ -248,13 +248,13 @@ struct PipeFragmentTests {
       #expect(rx.space == 0)
     }
     pipe.slave.tx().send([9])
-    #expect(pipe.master.rx().receive() == [9], "the other direction is not concerned")
+    #expect(pipe.master.rx().receive() == [9], "the other direction is not affected")
   }
 }
 
 @Suite("Pipes: offsets")
 struct PipeOffsetTests {
-  @Test("the sender's offset arrives, but where it is smaller the receiver's stands")
+  @Test("the receiver gets the larger of the sender's and its own offset")
   func largerWins() throws {
     let engine = try Engine()
     let option = OffsetsOption(max: 256, initial: 0, bits: 16)
@@ -273,7 +273,7 @@ struct PipeOffsetTests {
     #expect(tx.slots.prefix(5).map(\.pointer) == [0, 64, 0, 32, 64].map { high | $0 })
   }
 
-  @Test("fragments and changed buffers travel as they do without offsets")
+  @Test("fragments and changed buffers work as without offsets")
   func flagsWithOffsets() throws {
     let engine = try Engine()
     let master = try TestPort(
@@ -290,7 +290,7 @@ struct PipeOffsetTests {
     #expect(tx[0].flags == [])
   }
 
-  @Test("the first opener fixes mask and limit for both ends; later ones inherit them")
+  @Test("the first open sets mask and limit for both ends; later opens inherit them")
   func inherited() throws {
     let engine = try Engine()
     let master = try TestPort(
@@ -308,7 +308,7 @@ struct PipeOffsetTests {
   }
 
   @Test(
-    "a later opener that wants more is EBUSY",
+    "a later open that asks for more is EBUSY",
     arguments: [
       OffsetsOption(max: 201, initial: 0, bits: 12), OffsetsOption(max: 100, initial: 0, bits: 13),
       OffsetsOption(max: 100, initial: 0, bits: 0),
@@ -327,7 +327,7 @@ struct PipeOffsetTests {
   }
 
   @Test(
-    "impossible offsets are EINVAL, and say why",
+    "impossible offsets are EINVAL, with the reason",
     arguments: [
       (OffsetsOption(max: 0, initial: 0, bits: 65), "65 bits"),
       (OffsetsOption(max: 2049, initial: 0), "2049"),
@@ -353,7 +353,7 @@ struct PipeOffsetTests {
     #expect(port.tx().offsetMask == .max)
   }
 
-  @Test("the initial offset is written in every slot, of the end that is not open yet as well")
+  @Test("the initial offset is written to every slot, also of the end that is not open yet")
   func initial() throws {
     let engine = try Engine()
     let master = try TestPort(
@@ -364,7 +364,7 @@ struct PipeOffsetTests {
     }
   }
 
-  @Test("the initial offset is not written in a ring that somebody else uses too")
+  @Test("the initial offset is not written to a ring that another binding uses too")
   func initialShared() throws {
     let engine = try Engine()
     let first = try TestPort(
@@ -382,6 +382,6 @@ struct PipeOffsetTests {
     pipe.slave.rx()[0].pointer = 99
     pipe.master.tx().send([1])
     pipe.slave.rx().sync()
-    #expect(pipe.slave.rx()[0].pointer == 0, "the whole slot is the sender's")
+    #expect(pipe.slave.rx()[0].pointer == 0, "the whole slot comes from the sender")
   }
 }

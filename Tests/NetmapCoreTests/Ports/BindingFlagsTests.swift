@@ -23,7 +23,7 @@ struct BindingFlagsTests {
   }
 
   @Test(
-    "each monitor flag makes a monitor",
+    "each monitor flag selects a monitor",
     arguments: [.monitorTransmit, .monitorReceive, .zeroCopyMonitor] as [BindingFlags])
   func monitors(flag: BindingFlags) {
     #expect(flag.union(.exclusive).isMonitor)

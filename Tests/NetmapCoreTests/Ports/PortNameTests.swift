@@ -128,7 +128,7 @@ struct PortNameTests {
   }
 
   @Test(
-    "a pipe end that would read as another one is refused",
+    "a pipe end whose name would parse as another one is refused",
     arguments: [
       ("a{b", PortName.Pipe.Role.slave, "c"), ("a", .master, "x{y"), ("a", .slave, "x{y"),
       ("a", .slave, "x}y"), ("a", .master, ""),

@@ -1,7 +1,7 @@
 import NetmapCore
 import Testing
 
-@Suite("Port specifications: what is refused, and how")
+@Suite("Port specifications: refusals")
 struct PortSpecificationErrorTests {
   struct Refusal: Sendable, CustomTestStringConvertible {
     let text: String
@@ -57,7 +57,7 @@ struct PortSpecificationErrorTests {
     Refusal(
       "netmap:eth0-99999999999999999999999", "'99999999999999999999999' out of range [0, 4095)",
       "lower"),
-    // 2^64 + 1: what wraps around is still out of range.
+    // 2^64 + 1: a number that wraps around is out of range too.
     Refusal("netmap:eth0-18446744073709551617", "'18446744073709551617' out of range", "lower"),
     Refusal("netmap:eth0@18446744073709551617", "invalid mem_id: '18446744073709551617'", "65535"),
     Refusal("netmap:eth0-1-2", "unexpected character: '-' at offset 13", "quote a name"),
@@ -138,7 +138,7 @@ struct PortSpecificationErrorTests {
   ]
 
   @Test(
-    "EINVAL names the whole request, the offending part and what is accepted",
+    "EINVAL names the whole request, the offending part and the accepted values",
     arguments: names + modes + options)
   func refuses(_ refusal: Refusal) throws {
     let error = try #require(
@@ -165,7 +165,7 @@ struct PortSpecificationErrorTests {
     #expect(PortOption.standard.contains(option) == (option != .offset))
   }
 
-  @Test("messages stay on one line whatever the request holds")
+  @Test("messages stay on one line, whatever the request contains")
   func oneLine() throws {
     let error = try #require(
       #expect(throws: NetmapError.self) {
@@ -177,7 +177,7 @@ struct PortSpecificationErrorTests {
     #expect(lineCount == 1)
   }
 
-  @Test("NUL is refused wherever it stands", arguments: ["netmap:", "netmap:'", "netmap:a@share="])
+  @Test("NUL is refused anywhere", arguments: ["netmap:", "netmap:'", "netmap:a@share="])
   func nul(start: String) throws {
     let error = try #require(
       #expect(throws: NetmapError.self) { try PortSpecification.parse(start + "\0b") })

@@ -53,7 +53,7 @@ struct PortSpecificationOptionTests {
     #expect(try parse("").extmem == nil)
   }
 
-  @Test("extmem refuses files that no text could name", arguments: ["", "a@b", "a,b", "NUL"])
+  @Test("extmem refuses file names that have no text form", arguments: ["", "a@b", "a,b", "NUL"])
   func unwritableFile(file: String) {
     let file = file == "NUL" ? "\0" : file
     let error = #expect(throws: NetmapError.self) {
@@ -71,7 +71,7 @@ struct PortSpecificationOptionTests {
     #expect(throws: NetmapError.self) { try Specification.PayloadOffset(initial: 0, bits: 65) }
   }
 
-  @Test("backpressure: a word alone")
+  @Test("backpressure: has no keys")
   func backpressure() throws {
     #expect(try parse("").backpressure == false)
     #expect(try parse("@backpressure").backpressure)
@@ -79,7 +79,7 @@ struct PortSpecificationOptionTests {
   }
 
   @Test(
-    "backend: name is the default key, and either can be left to choice",
+    "backend: name is the default key, and both keys are optional",
     arguments: [
       ("@backend=xdp", .init(.xdp)),
       ("@backend:name=xdp,mode=zerocopy", .init(.xdp, mode: .zerocopy)),
@@ -93,7 +93,7 @@ struct PortSpecificationOptionTests {
   }
 
   @Test(
-    "share: names a port, quoted if need be, and its mode does not matter",
+    "share: names a port, quoted if necessary, and its mode is ignored",
     arguments: [
       ("@share=netmap:eth1", "netmap:eth1"),
       ("@share:port=vale0:a", "vale0:a"),
@@ -127,7 +127,7 @@ struct PortSpecificationOptionTests {
   }
 
   @Test(
-    "the canonical text is the shortest that libnetmap reads alike",
+    "the canonical text is the shortest that libnetmap reads as the same request",
     arguments: [
       ("netmap:eth0-007/Tx", "netmap:eth0-7/xT"),
       ("netmap:eth0/x@2/t@2", "netmap:eth0/xt@2"),
@@ -156,7 +156,7 @@ struct PortSpecificationOptionTests {
     #expect(try Specification.parse(expected, enabling: [.offset]) == parsed)
   }
 
-  @Test("what text has no words for is left out of it")
+  @Test("values without a text form are omitted")
   func wordless() throws {
     var specification = try parse("/x")
     specification.flags.formUnion([.noTransmitPoll, .acceptVirtioNetHeader, .doReceivePoll])

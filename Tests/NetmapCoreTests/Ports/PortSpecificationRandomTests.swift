@@ -15,12 +15,12 @@ struct PortSpecificationRandomTests {
 
   private let seed = Self.seed
 
-  /// As `#expect`, but it costs nothing while the condition holds: these loops are long.
+  /// Like `#expect`, but free while the condition holds, because these loops are long.
   private func check(_ condition: Bool, _ context: @autoclosure () -> String) {
     if !condition { Issue.record("\(context()), seed \(seed)") }
   }
 
-  @Test("the description of every value reads back to an equal value")
+  @Test("the description of every value parses to an equal value")
   func roundTrip() throws {
     var source = Source(seed: seed)
     for _ in 0..<8_000 {
@@ -55,7 +55,7 @@ struct PortSpecificationRandomTests {
         check(isComplete, "\(error) for \(text)")
       }
     }
-    // Were all texts of one kind, the test would prove nothing.
+    // The texts must include many of both kinds.
     #expect(accepted > 2_500 && refused > 2_500, "\(accepted) accepted, \(refused) refused")
   }
 
@@ -128,7 +128,7 @@ private struct Source {
   private mutating func number<Number: FixedWidthInteger & UnsignedInteger>(
     below limit: Number = .max
   ) -> Number {
-    // Half of the numbers are small, so that equal ones and zeros meet in one value.
+    // Half of the numbers are small, so that a value often has equal numbers and zeros.
     Number.random(in: 0..<(chance(2) ? 3 : limit), using: &generator)
   }
 
@@ -171,7 +171,7 @@ private struct Source {
       buffers: .init(count: number(), size: number()))
   }
 
-  /// Bytes at random, or a valid text with a few bytes changed, doubled or lost.
+  /// Random bytes, or a valid text with a few bytes changed, doubled or removed.
   mutating func text() -> [UInt8] {
     if chance(10) { return bytes(upTo: 100) }
     if chance(10) { return [UInt8](pick(["netmap:", "vale0:"], or: "").utf8) + bytes(upTo: 40) }

@@ -31,7 +31,7 @@ struct PortSpecificationTests {
     }
   }
 
-  /// What upstream's own parser test accepts, without the lines that end in an unknown option.
+  /// The texts that upstream's parser test accepts, without those that end in an unknown option.
   static let upstream = [
     Reading("netmap:eth0", "eth0"),
     Reading("netmap:eth0-1", "eth0", .oneHardware(1)),
@@ -92,7 +92,7 @@ struct PortSpecificationTests {
   }
 
   @Test(
-    "quotes take a name as it stands; mode and options follow",
+    "a quoted name is taken literally; mode and options follow",
     arguments: [
       Reading("netmap:'br-lan'", "br-lan"),
       Reading("netmap:'br-lan'-1/x@2", "br-lan", .oneHardware(1), .exclusive, memory: 2),

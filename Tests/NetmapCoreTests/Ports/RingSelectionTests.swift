@@ -40,7 +40,7 @@ struct RingSelectionTests {
     #expect(error?.remedy.isEmpty == false)
   }
 
-  @Test("every selection has words of its own")
+  @Test("every selection has its own description")
   func words() {
     let words = Set(Self.numbers.map(\.0.description))
     #expect(words.count == Self.numbers.count)

@@ -1,8 +1,8 @@
 import NetmapCore
 import Testing
 
-/// Exchanges of buffers between rings that were not brought to an end.
-@Suite("Exchanges that a binding's end cuts short")
+/// Exchanges of buffers between rings that a close or the death of a client interrupts.
+@Suite("Interrupted exchanges of buffers")
 struct ExchangeTests {
   /// Two pipes of one parent; packets 1...5 wait in `source`.
   private final class Fixture {
@@ -24,7 +24,7 @@ struct ExchangeTests {
 
     var note: ExchangeNote { unsafe source.rx().mapped.kring.exchangeNote }
 
-    /// What `forward` of three packets does, up to some point.
+    /// Does the first steps of what `forward` does with three packets.
     func exchange(pairs: Int, half: Bool, publishing heads: Int) {
       let (from, to) = unsafe (source.rx().mapped.ring, target.tx().mapped.ring)
       unsafe note.begin(source.mapped.exchangeOwner, at: 0, to: to, at: 0)
@@ -40,14 +40,14 @@ struct ExchangeTests {
     }
   }
 
-  /// How far it came: pairs, whether one more was half done, and how many of the two heads had moved.
+  /// Exchanged pairs, whether one more is half done, and how many of the two heads have moved.
   static let stages: [(Int, Bool, Int)] = [
     (0, false, 0), (0, true, 0), (1, false, 0), (1, true, 0), (2, true, 0), (3, false, 0),
     (3, false, 1), (3, false, 2),
   ]
 
   @Test(
-    "every buffer is in one place and every packet in one ring, whichever end goes first",
+    "every buffer is in one slot and every packet in one ring, whichever end closes first",
     arguments: stages, [true, false])
   func ends(testbed: (Int, Bool, Int), sourceFirst: Bool) throws {
     let fixture = try Fixture()
@@ -60,7 +60,7 @@ struct ExchangeTests {
       fixture.source.close()
     }
     #expect(fixture.engine.check().findings == [])
-    // Whoever opens the ends next finds the packets, each once and in order.
+    // The next bindings of the ends find the packets, each once and in order.
     fixture.target = try TestPort(fixture.engine, "a{2")
     fixture.target.tx().sync()
     let passed = fixture.sink.rx().receive()
@@ -72,12 +72,12 @@ struct ExchangeTests {
     #expect(fixture.engine.check().findings == [])
   }
 
-  @Test("a client that dies while others still have its bindings: the same", arguments: stages)
+  @Test("the same for a client that dies while its bindings stay open", arguments: stages)
   func dies(testbed: (Int, Bool, Int)) throws {
     let fixture = try Fixture()
     fixture.exchange(pairs: testbed.0, half: testbed.1, publishing: testbed.2)
     fixture.engine.finishExchanges(of: fixture.feeder.tag)
-    #expect(unsafe fixture.note.batch != nil, "another client's")
+    #expect(unsafe fixture.note.batch != nil, "the note is another client's")
     fixture.engine.finishExchanges(of: fixture.source.tag)
     #expect(unsafe fixture.note.batch == nil)
     #expect(fixture.engine.check().findings == [])
@@ -86,7 +86,7 @@ struct ExchangeTests {
     #expect(fixture.sink.rx().receive() + left == [1, 2, 3, 4, 5])
   }
 
-  @Test("a binding that ends does not end another one's exchange")
+  @Test("closing a binding does not end another binding's exchange")
   func others() throws {
     let fixture = try Fixture()
     let second = try TestPort(fixture.engine, "a}1")
@@ -97,7 +97,7 @@ struct ExchangeTests {
     #expect(unsafe fixture.note.batch != nil)
   }
 
-  @Test("a note that says anything harms nobody")
+  @Test("random words in an exchange note do no harm")
   func damaged() throws {
     let fixture = try Fixture()
     var random = SystemRandomNumberGenerator()

@@ -2,14 +2,14 @@ import NetmapCore
 import Synchronization
 import Testing
 
-/// Another process writes to the words of a ring while it is synced.
+/// Another process writes to the words of a ring during its syncs.
 @Suite("Words that a peer changes during a sync")
 struct HostilePeerTests {
   private final class Flag: Sendable {
     let isSet = Atomic<Bool>(false)
   }
 
-  /// Syncs a ring whose application leaves it broken, while a thread stores nonsense in a word of its kring.
+  /// Syncs a ring with an illegal head again and again, while a thread overwrites a word of its kring.
   private func sync(_ ring: TestRing, _ rounds: Int, writing offset: Int) {
     let isOver = Flag()
     nonisolated(unsafe) let word = unsafe (ring.mapped.kring.base + offset)
@@ -27,7 +27,7 @@ struct HostilePeerTests {
     thread.join()
   }
 
-  @Test("a receive sync of a pipe goes on with the cursors that its reset has stored")
+  @Test("a receive sync of a pipe continues with the cursors that its reset has stored")
   func pipeReset() throws {
     let pipe = try TestPipe(.slots(64))
     sync(pipe.slave.rx(), 20_000, writing: KRingLayout.rhead)
@@ -37,7 +37,7 @@ struct HostilePeerTests {
     #expect(pipe.slave.rx().receive() == [7])
   }
 
-  @Test("so does one of any other ring")
+  @Test("so does a receive sync of any other ring")
   func otherReset() throws {
     let ring = try StillRingTests.nullPort(8).rx()
     for _ in 0..<20 {
@@ -46,7 +46,9 @@ struct HostilePeerTests {
     }
   }
 
-  @Test("no cursor of a kring gets out of its ring", arguments: [8, 12, 16, 20, 24])
+  @Test(
+    "cursors stay within the ring, whichever kring cursor a peer overwrites",
+    arguments: [8, 12, 16, 20, 24])
   func cursors(offset: Int) throws {
     let pipe = try TestPipe(.slots(64))
     for ring in [pipe.master.tx(), pipe.slave.rx()] {
@@ -58,7 +60,7 @@ struct HostilePeerTests {
     }
   }
 
-  @Test("a description that points far away is refused, and not added to")
+  @Test("a ring description with a huge offset is refused without an overflow")
   func descriptions() throws {
     for field in [KRingLayout.ringOffset, KRingLayout.peerKRing, KRingLayout.peerRingOffset] {
       for value in [UInt64.max & ~127, UInt64(Int.max) & ~127, UInt64(Int.max) - 767] {
@@ -73,7 +75,7 @@ struct HostilePeerTests {
     }
   }
 
-  @Test("a netmap_if that a record puts outside the region is refused")
+  @Test("a binding record with a netmap_if outside the region is refused")
   func interfaceOffsets() throws {
     let engine = try Engine()
     let port = try TestPort(engine, "netmap:far{1")
@@ -87,7 +89,7 @@ struct HostilePeerTests {
     }
   }
 
-  @Test("counters of any value can be added up")
+  @Test("counters of any value can be added")
   func counters() throws {
     let pipe = try TestPipe(.slots(8))
     let kring = unsafe pipe.slave.rx().mapped.kring
@@ -95,7 +97,7 @@ struct HostilePeerTests {
       unsafe kring.base.storeBytes(of: UInt64.max, toByteOffset: field, as: UInt64.self)
     }
     let found = pipe.slave.rx().counters
-    // As many times one below zero as there are reasons.
+    // Each reason's counter is -1, modulo 2^64.
     #expect(found.drops.total == 0 &- UInt64(DropReason.allCases.count))
     var sum = found
     sum += found

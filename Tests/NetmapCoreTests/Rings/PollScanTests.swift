@@ -1,7 +1,7 @@
 import NetmapCore
 import Testing
 
-@Suite("Looking at a port, as poll does")
+@Suite("Port scans, as poll does them")
 struct PollScanTests {
   static func pipe(rings: UInt16 = 1, slots: UInt32 = 8) throws -> TestPipe {
     try TestPipe(
@@ -10,7 +10,8 @@ struct PollScanTests {
   }
 
   @Test(
-    "what is asked for is reported, and nothing else", arguments: [false, true], [false, true])
+    "a scan reports only the directions that it is asked for", arguments: [false, true],
+    [false, true])
   func truthTable(space: Bool, packets: Bool) throws {
     let pipe = try Self.pipe()
     if !space { pipe.master.tx().send(0..<7) }
@@ -24,7 +25,7 @@ struct PollScanTests {
   }
 
   @Test(
-    "asking for input, or for nothing, also sends what is pending",
+    "a scan for input, or for nothing, also sends pending packets",
     arguments: [.receive, []] as [Readiness])
   func inputSends(wanted: Readiness) throws {
     let pipe = try Self.pipe(rings: 2)
@@ -35,7 +36,7 @@ struct PollScanTests {
     #expect(pipe.slave.rx(1).receive() == [2])
   }
 
-  @Test("unless the port was opened with NR_NO_TX_POLL; then only asking for output sends")
+  @Test("on a port opened with NR_NO_TX_POLL only a scan for output sends")
   func noTransmitPoll() throws {
     let engine = try Engine()
     let master = try TestPort(engine, "a{1", flags: .noTransmitPoll, hints: .slots(8))
@@ -49,7 +50,7 @@ struct PollScanTests {
     #expect(slave.rx().receive() == [1])
   }
 
-  @Test("asking for output alone never touches receive rings")
+  @Test("a scan for output alone never syncs receive rings")
   func outputAlone() throws {
     let pipe = try Self.pipe()
     pipe.slave.tx().send([1])
@@ -58,7 +59,7 @@ struct PollScanTests {
     #expect(pipe.master.rx().tail == 0)
   }
 
-  @Test("transmit rings with nothing to send are left alone when space is not asked for")
+  @Test("a scan for input does not sync transmit rings with nothing to send")
   func nothingPending() throws {
     let pipe = try Self.pipe(rings: 2)
     pipe.master.tx(1).put([1])
@@ -67,7 +68,7 @@ struct PollScanTests {
     #expect(pipe.master.tx(1).counters.syncs == 1)
   }
 
-  @Test("once space was found, later rings are synced only if they have something to send")
+  @Test("once a scan has found space, it syncs later rings only if they have packets to send")
   func spaceFound() throws {
     let pipe = try Self.pipe(rings: 3)
     pipe.master.tx(2).put([1])
@@ -76,7 +77,7 @@ struct PollScanTests {
     #expect(pipe.slave.rx(2).receive() == [1])
   }
 
-  @Test("a direction that finds nothing is tried twice")
+  @Test("a scan that finds nothing in a direction tries it twice")
   func twoPasses() throws {
     let pipe = try Self.pipe()
     pipe.master.tx().send(0..<7)
@@ -91,12 +92,12 @@ struct PollScanTests {
     let rx = pipe.slave.rx()
     pipe.master.tx().send([1, 2, 3])
     #expect(pipe.slave.mapped.scan(.receive) == .receive)
-    #expect(pipe.slave.mapped.scan(.receive) == .receive, "as long as nobody takes them")
+    #expect(pipe.slave.mapped.scan(.receive) == .receive, "until the packets are taken")
     rx.cur = 3
     #expect(pipe.slave.mapped.scan(.receive).isEmpty, "all seen, none released")
     #expect(rx.visible == [1, 2, 3])
     pipe.master.tx().send([4])
-    #expect(pipe.slave.mapped.scan(.receive) == .receive, "more than that has come")
+    #expect(pipe.slave.mapped.scan(.receive) == .receive, "a new packet has arrived")
     rx.head = 2
     #expect(pipe.slave.mapped.scan(.receive) == .receive)
     rx.cur = 4
@@ -120,7 +121,7 @@ struct PollScanTests {
     #expect(tx.space == 3)
   }
 
-  @Test("every look releases and refreshes the receive rings, also if packets are visible already")
+  @Test("every scan syncs the receive rings, even if packets are already visible")
   func alwaysSyncs() throws {
     let pipe = try Self.pipe()
     pipe.master.tx().send([1, 2])
@@ -132,7 +133,7 @@ struct PollScanTests {
     #expect(pipe.slave.rx().visible == [2, 3])
   }
 
-  @Test("a ring that had to be reset is an error, asked for or not; the others go on")
+  @Test("every scan reports the reset of a ring as an error; the other rings go on")
   func error() throws {
     let pipe = try Self.pipe(rings: 2)
     pipe.slave.tx(1).send([1])
@@ -144,7 +145,7 @@ struct PollScanTests {
     #expect(pipe.master.mapped.scan([]) == [])
   }
 
-  @Test("a receive ring that had to be reset is synced anyway, and its packets are reported")
+  @Test("a receive ring is synced even after a reset, and its packets are reported")
   func errorAndPackets() throws {
     let pipe = try Self.pipe()
     pipe.slave.tx().send([1])
@@ -153,7 +154,7 @@ struct PollScanTests {
     #expect(pipe.master.rx().visible == [1])
   }
 
-  @Test("a ring that somebody is syncing is passed over")
+  @Test("a scan skips a ring that another client is syncing")
   func busy() throws {
     let pipe = try Self.pipe(rings: 2)
     pipe.slave.tx(0).send([1])

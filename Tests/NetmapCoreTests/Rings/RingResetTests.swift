@@ -3,9 +3,9 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-@Suite("A ring that its application has broken")
+@Suite("Resets of rings with illegal cursors")
 struct RingResetTests {
-  @Test("is reset alone: other rings of the port, and the other end, go on")
+  @Test("only that ring is reset: other rings of the port, and the other end, go on")
   func thatRingAlone() throws {
     let pipe = try TestPipe(
       RingGeometryHints(transmitSlots: 8, receiveSlots: 8, transmitRings: 2, receiveRings: 2))
@@ -27,7 +27,7 @@ struct RingResetTests {
     #expect(pipe.slave.rx(0).receive() == [10])
   }
 
-  @Test("head and cur go back to hwcur, tail to hwtail, also when they were in range")
+  @Test("head and cur go back to hwcur, tail to hwtail, even if they were in range")
   func cursors() throws {
     let pipe = try TestPipe(.slots(8))
     let tx = pipe.master.tx()
@@ -44,7 +44,7 @@ struct RingResetTests {
     #expect([tx.rhead, tx.rcur, tx.rtail, tx.hwcur, tx.hwtail] == [3, 3, 0, 3, 0])
   }
 
-  @Test("all its slots are checked: no buffer becomes 0 with length 0, too long becomes 0")
+  @Test("all slots are checked: a bad index becomes buffer 0 with length 0, a bad length becomes 0")
   func slotsScanned() throws {
     let pipe = try TestPipe(.slots(8))
     let tx = pipe.master.tx()
@@ -70,7 +70,7 @@ struct RingResetTests {
     #expect(tx.slots.allSatisfy { $0.flags == .report })
   }
 
-  @Test("slots are left alone when the cursors are good")
+  @Test("slots are not checked if the cursors are legal")
   func noScanWithoutViolation() throws {
     let tx = try TestPipe().master.tx()
     tx[3].length = 5000
@@ -80,7 +80,7 @@ struct RingResetTests {
     #expect(tx[3].bufferIndex == .max)
   }
 
-  @Test("a transmit ring is not synced when it is reset")
+  @Test("a sync that resets a transmit ring sends nothing")
   func transmitSkipped() throws {
     let pipe = try TestPipe(.slots(8))
     let tx = pipe.master.tx()
@@ -95,7 +95,7 @@ struct RingResetTests {
     #expect(tx.hwcur == 0)
   }
 
-  @Test("a receive ring is synced even when it is reset: packets go on arriving")
+  @Test("a sync that resets a receive ring still receives")
   func receiveSynced() throws {
     let pipe = try TestPipe(.slots(8))
     let rx = pipe.slave.rx()
@@ -107,7 +107,7 @@ struct RingResetTests {
     #expect(rx.sync() == .reset)
     #expect(rx.counters.syncs == syncs + 1)
     #expect([rx.head, rx.cur, rx.tail] == [0, 0, 3])
-    #expect(rx.visible == [1, 2, 3], "nothing that was not released is lost")
+    #expect(rx.visible == [1, 2, 3], "packets that were not released are not lost")
     #expect(rx.timestamp.seconds > 0)
   }
 
@@ -126,7 +126,7 @@ struct RingResetTests {
 
 @Suite("One sync of a ring at a time")
 struct RingLockTests {
-  @Test("a ring that somebody is syncing is skipped, untouched, and counted")
+  @Test("a sync of a ring that another client is syncing changes nothing, and is counted")
   func busy() throws {
     let pipe = try TestPipe()
     let other = try pipe.engine.addClient(process: 2)
@@ -146,7 +146,7 @@ struct RingLockTests {
     }
   }
 
-  @Test("after a sync, also one that reset the ring, nobody holds it")
+  @Test("after a sync, even one that reset the ring, the ring is not locked")
   func released() throws {
     let pipe = try TestPipe()
     for ring in [pipe.master.tx(), pipe.slave.rx()] {
@@ -158,7 +158,7 @@ struct RingLockTests {
     }
   }
 
-  @Test("rings of one port do not hinder each other")
+  @Test("rings of one port are locked separately")
   func independent() throws {
     let pipe = try TestPipe()
     #expect(pipe.master.tx().lock(pipe.slave.tag))
@@ -168,7 +168,7 @@ struct RingLockTests {
     pipe.master.tx().unlock()
   }
 
-  @Test("a tag names its slot and epoch, and no two clients share one")
+  @Test("a tag has its client's slot and epoch, and no two clients share a tag")
   func tags() throws {
     let engine = try Engine()
     let first = try engine.addClient(process: 10)
@@ -178,8 +178,8 @@ struct RingLockTests {
     engine.removeClient(first)
     #expect(engine.directory.process(of: first) == nil)
     let third = try engine.addClient(process: 12)
-    #expect(third.slot == first.slot, "slots are used again")
-    #expect(third != first, "under another epoch")
+    #expect(third.slot == first.slot, "slots are reused")
+    #expect(third != first, "with another epoch")
     #expect(engine.directory.process(of: first) == nil)
     #expect(engine.directory.process(of: third) == 12)
   }
@@ -200,7 +200,7 @@ struct TimestampTests {
     #expect(rx.field(48, as: Int64.self) == rx.timestamp.microseconds)
   }
 
-  @Test("over many syncs the stamp keeps up with the clock, and does not run ahead of it")
+  @Test("over many syncs the timestamp keeps up with the clock, and does not run ahead of it")
   func keepsUp() throws {
     let rx = try TestPort(try Engine(), "a{1", hints: .slots(4)).rx()
     func microseconds(_ time: (seconds: Int64, microseconds: Int64)) -> Int64 {
@@ -209,7 +209,7 @@ struct TimestampTests {
     var now = timeval()
     var (ahead, looks) = (0, 0)
     var behind: [Int64] = []
-    // Long enough for the ring to find out how fast the processor's counter is, and to go by it.
+    // Long enough for the ring to calibrate the processor's time-stamp counter, and to use it.
     let end = monotonicNanoseconds() + 300_000_000
     while monotonicNanoseconds() < end {
       unsafe gettimeofday(&now, nil)
@@ -219,7 +219,7 @@ struct TimestampTests {
       let after = Int64(now.tv_sec) * 1_000_000 + Int64(now.tv_usec)
       let stamp = microseconds(rx.timestamp)
       looks += 1
-      // The clock itself may be slewed by 0.5 us in a millisecond.
+      // The kernel may slew the clock by 0.5 us per millisecond.
       if stamp > after + 2 { ahead += 1 }
       behind.append(before - stamp)
     }

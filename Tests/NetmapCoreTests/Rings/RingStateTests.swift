@@ -1,10 +1,10 @@
 import NetmapCore
 import Testing
 
-@Suite("Rings as they are made")
+@Suite("New rings")
 struct RingStateTests {
   @Test(
-    "a receive ring starts empty, a transmit ring with all slots but one",
+    "a receive ring starts empty, a transmit ring with all slots but one free",
     arguments: [2, 3, 4, 1024, 4096] as [UInt32])
   func initialState(slots: UInt32) throws {
     let pipe = try TestPipe(.slots(slots))
@@ -76,7 +76,7 @@ struct RingStateTests {
     let pipe = try TestPipe(.slots(16))
     let slots = pipe.master.rx().slots + pipe.master.tx().slots
     #expect(slots.allSatisfy { $0.length == 2048 && $0.flags.isEmpty && $0.pointer == 0 })
-    // Receive rings are made first.
+    // The engine makes receive rings first.
     #expect(slots.map(\.bufferIndex) == Array(2..<34))
   }
 
@@ -97,7 +97,7 @@ struct StillRingTests {
         transmitSlots: slots, receiveSlots: slots, transmitRings: 1, receiveRings: 1))
   }
 
-  @Test("the head of a null transmit ring may move to tail, and space never comes back")
+  @Test("the head of a null transmit ring may move to tail, and its slots never become free again")
   func nullTransmit() throws {
     let ring = try Self.nullPort().tx()
     ring.put([1, 2])
@@ -119,7 +119,7 @@ struct StillRingTests {
     #expect([ring.head, ring.cur, ring.tail] == [0, 0, 0])
   }
 
-  @Test("what is sent on a port attached to nothing is gone at once, and counted")
+  @Test("packets sent on a port that is attached to nothing are discarded and counted")
   func discard() throws {
     let engine = try Engine()
     let pipe = try TestPort(engine, "a{1", hints: .slots(4))

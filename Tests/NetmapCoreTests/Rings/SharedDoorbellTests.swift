@@ -8,7 +8,7 @@ import Testing
 /// Doorbells that cross a process boundary: sockets, which several sleepers of one process share.
 @Suite("Shared doorbells", .timeLimit(.minutes(5)))
 struct SharedDoorbellTests {
-  /// A process's table, and the end on which others ring it.
+  /// A process's table, and the end of its socket on which other processes ring it.
   private static func table() throws -> (DoorbellTable, rung: CInt) {
     let (rung, watched) = try BellSocket.pair()
     let copy = dup(rung)
@@ -21,11 +21,11 @@ struct SharedDoorbellTests {
     return unsafe poll(&entry, 1, milliseconds) == 1
   }
 
-  @Test("each of two sleepers is woken each time, whatever the other one takes")
+  @Test("every ring wakes both of two sleepers, whichever of them reads the socket")
   func everySleeperIsWoken() throws {
     let (table, rung) = try Self.table()
     let rounds = 10_000
-    /// How many rounds each sleeper has seen, and the round that there is to see.
+    /// The current round, the last round that each sleeper has seen, and the number of late wake-ups.
     final class Board: Sendable {
       let round = Atomic<Int>(0)
       let first = Atomic<Int>(0)
@@ -66,7 +66,7 @@ struct SharedDoorbellTests {
     }
     for round in 1...rounds {
       board.round.store(round, ordering: .sequentiallyConsistent)
-      // Some rounds more than the socket takes.
+      // In some rounds more rings than the socket has room for.
       for _ in 0..<(round % 100 == 0 ? 400 : 1 + round % 3) { BellSocket.ring(rung) }
       while board.seen(by: 0) < round || board.seen(by: 1) < round { sched_yield() }
     }
@@ -75,11 +75,11 @@ struct SharedDoorbellTests {
     close(rung)
   }
 
-  @Test("a socket that nobody looks at is full, refuses rings without waiting, and has room again")
+  @Test("a full socket refuses rings without blocking, and has room again after a read")
   func room() throws {
     let (table, rung) = try Self.table()
     let watch = try Watch(table, isAlone: false)
-    #expect(fcntl(rung, F_SETFL, 0) == 0, "one that blocks")
+    #expect(fcntl(rung, F_SETFL, 0) == 0, "rings must not block on a blocking socket")
     for _ in 0..<20_000 { BellSocket.ring(rung) }
     watch.consumeRings()
     #expect(table.isReliable)
@@ -87,12 +87,12 @@ struct SharedDoorbellTests {
       BellSocket.ring(rung)
       #expect(isReported(watch, within: 1000))
       watch.consumeRings()
-      #expect(!isReported(watch, within: 0), "a ring that has been noted ends no sleep")
+      #expect(!isReported(watch, within: 0), "a consumed ring ends no sleep")
     }
     close(rung)
   }
 
-  @Test("one that was shut down is not relied on, and ends no sleep again and again")
+  @Test("a doorbell that a peer shut down is not reliable, and does not end sleeps again and again")
   func shutDown() throws {
     let (table, rung) = try Self.table()
     let watch = try Watch(table, isAlone: false)
@@ -103,7 +103,7 @@ struct SharedDoorbellTests {
     close(rung)
   }
 
-  @Test("descriptors that somebody sends are not taken: to close them could take for ever")
+  @Test("descriptors that a peer sends are not received: closing them could block forever")
   func descriptors() throws {
     let (table, rung) = try Self.table()
     let watch = try Watch(table, isAlone: false)
@@ -115,7 +115,7 @@ struct SharedDoorbellTests {
   }
 
   @Test(
-    "an isolated port's table rings its members, and keeps what it may be ringing until it is asked"
+    "an isolated port's table rings its members, and keeps expelled bells until takeMembers"
   )
   func members() throws {
     final class Owner: Sendable {
@@ -154,7 +154,7 @@ struct SharedDoorbellTests {
     func raise() { value.store(true, ordering: .releasing) }
   }
 
-  @Test("rings for nothing are ignored for longer and longer, until one is for something")
+  @Test("spurious rings are ignored for longer and longer, until a useful ring comes")
   func throttle() {
     var throttle = RingThrottle()
     var pauses: [UInt64] = []

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Sleeping and waking")
 struct SleeperTests {
-  /// Runs `body` in a thread, on a port that is safe to use there: nobody else does meanwhile.
+  /// Runs `body` in a thread, on a port that no other thread uses meanwhile.
   private func thread(
     _ port: TestPort, _ body: @escaping @Sendable (TestPort) -> Void
   ) -> BackgroundThread {
@@ -15,7 +15,8 @@ struct SleeperTests {
     return BackgroundThread { unsafe body(port) }
   }
 
-  @Test("without time it only looks; with time it sleeps that long and says that nothing came")
+  @Test(
+    "with timeout 0 a wait only scans; otherwise it sleeps that long and finds nothing ready")
   func timeout() throws {
     let pipe = try TestPipe()
     let sleeper = pipe.slave.sleeper()
@@ -30,7 +31,7 @@ struct SleeperTests {
     #expect(pipe.slave.rx().counters.sleeps == sleeper.sleeps)
   }
 
-  @Test("what is ready already is returned without sleeping")
+  @Test("a wait returns what is ready without sleeping")
   func readyAtOnce() throws {
     let pipe = try TestPipe()
     pipe.master.tx().send([1])
@@ -41,7 +42,7 @@ struct SleeperTests {
     #expect(sleeper.systemCalls == 0)
   }
 
-  @Test("a receiver is woken by what the sender publishes")
+  @Test("packets that the sender publishes wake the receiver")
   func wakeReceiver() throws {
     let pipe = try TestPipe()
     let found = Mutex<Readiness>([])
@@ -56,12 +57,12 @@ struct SleeperTests {
     thread.join()
     #expect(found.withLock { $0 } == .receive)
     #expect(pipe.slave.rx().visible == [1])
-    #expect(pipe.master.tx().counters.systemCalls == 1, "one call to wake it, none otherwise")
+    #expect(pipe.master.tx().counters.systemCalls == 1, "one call for the wake-up, none otherwise")
     pipe.master.tx().send([2])
     #expect(pipe.master.tx().counters.systemCalls == 1)
   }
 
-  @Test("a sender is woken by the slots the receiver gives back")
+  @Test("slots that the receiver returns wake the sender")
   func wakeSender() throws {
     let pipe = try TestPipe()
     pipe.master.tx().send([1, 2, 3])
@@ -91,7 +92,7 @@ struct SleeperTests {
         if (try? port.wait(sleeper, for: .receive)) == .receive { woken.add() }
       }
     }
-    // Each counts on the shared ring when it goes to sleep.
+    // Each sleeper counts its sleep on the shared ring.
     let slept = eventually {
       sleeping.value == count && pipe.slave.rx().counters.sleeps >= UInt64(count)
     }
@@ -118,7 +119,7 @@ struct SleeperTests {
     #expect(others[1].rx().receive() == [2])
   }
 
-  @Test("other descriptors are waited for too")
+  @Test("a sleeper waits for other descriptors too")
   func descriptors() throws {
     let pipe = try TestPipe()
     let sleeper = pipe.slave.sleeper()
@@ -136,14 +137,14 @@ struct SleeperTests {
     writer.join()
     #expect(others[0].revents == Int16(POLLIN))
     #expect(items[0].ready.isEmpty)
-    // Both at once.
+    // The port and the descriptor at once.
     pipe.master.tx().send([1])
     #expect(try sleeper.wait(for: &items, and: &others, timeout: nil) == 2)
     #expect(items[0].ready == .receive)
     #expect(others[0].revents == Int16(POLLIN))
   }
 
-  @Test("descriptors alone, and nothing at all, can be waited for")
+  @Test("a wait may be for descriptors alone, or for nothing at all")
   func withoutPorts() throws {
     let sleeper = Sleeper(doorbells: try DoorbellTable())
     var none: [Sleeper.Item] = []
@@ -162,7 +163,7 @@ struct SleeperTests {
     let done = SharedCounter()
     let thread = thread(pipe.slave) { port in
       defer { done.add() }
-      // Threads of a test runner's pool block signals, and their children inherit that.
+      // Threads of a test runner's pool block signals, and the threads that they start inherit that.
       unblockSignal(SIGUSR1)
       let sleeper = port.sleeper()
       do throws(NetmapError) {
@@ -171,7 +172,7 @@ struct SleeperTests {
         code.withLock { $0 = error.code }
       }
     }
-    // The first signals may come before it sleeps.
+    // The first signals may come before the thread sleeps.
     let interrupted = eventually {
       if pipe.slave.rx().counters.sleeps > 0 { thread.signal(SIGUSR1) }
       return done.value == 1
@@ -179,13 +180,13 @@ struct SleeperTests {
     #expect(interrupted)
     thread.join()
     #expect(code.withLock { $0 } == .interrupted)
-    // The ring is none the worse for it.
+    // The ring still works, and the announcement is gone.
     pipe.master.tx().send([1])
-    #expect(pipe.master.tx().counters.systemCalls == 0, "nobody sleeps any more")
+    #expect(pipe.master.tx().counters.systemCalls == 0, "no sleeper to wake")
     #expect(pipe.slave.rx().receive() == [1])
   }
 
-  @Test("an idle sleeper uses no CPU")
+  @Test("an idle sleeper uses no CPU time")
   func idle() throws {
     let pipe = try TestPipe()
     let used = Mutex<UInt64>(.max)
@@ -198,7 +199,7 @@ struct SleeperTests {
       used.withLock { $0 = after - before }
     }
     thread.join()
-    #expect(used.withLock { $0 } < 15_000_000, "of 300 milliseconds")
+    #expect(used.withLock { $0 } < 15_000_000, "CPU time during a sleep of 300 milliseconds")
     #expect(pipe.slave.rx().counters.sleeps <= 4)
   }
 
@@ -273,7 +274,7 @@ struct SleeperTests {
     #expect(expected == total)
   }
 
-  @Test("cur at tail: the sleeper wakes for more than it has seen")
+  @Test("with cur at tail, a sleeper wakes only for new packets")
   func waitForMore() throws {
     let pipe = try TestPipe(.slots(8))
     pipe.master.tx().send([1])
@@ -286,7 +287,7 @@ struct SleeperTests {
     #expect(pipe.slave.rx().visible == [1, 2])
   }
 
-  @Test("a sleeper on an interface is woken by its backend")
+  @Test("the backend of an interface wakes a sleeper")
   func backend() throws {
     let engine = try Engine(interfaces: FakeInterfaces(["fake0": .pairs(1)]))
     let receiver = try TestPort(engine, "fake0", flags: .receiveOnly)
@@ -305,7 +306,7 @@ struct SleeperTests {
     #expect(receiver.rx().visible == [1])
   }
 
-  @Test("a packet that came while another thread was syncing the ring is not slept through")
+  @Test("a sleeper does not miss a packet that came while another thread was syncing the ring")
   func passedOver() throws {
     let pipe = try TestPipe()
     #expect(pipe.slave.rx().lock(pipe.master.tag))
@@ -322,10 +323,10 @@ struct SleeperTests {
     pipe.slave.rx().unlock()
     thread.join()
     #expect(found.withLock { $0 } == .receive)
-    #expect(monotonicNanoseconds() - start < 5_000_000_000, "not only when its time was up")
+    #expect(monotonicNanoseconds() - start < 5_000_000_000, "woken before the timeout")
   }
 
-  @Test("more sleepers than can be listed are told not to rely on being woken")
+  @Test("sleepers that the list has no room for are told not to rely on a wake-up")
   func tooMany() throws {
     let pipe = try TestPipe()
     let bells = try (0..<80).map { _ in try pipe.engine.doorbells.acquire() }
@@ -333,12 +334,12 @@ struct SleeperTests {
     #expect(sure[..<60].allSatisfy { $0 })
     #expect(!sure[70])
     #expect(!sure[79])
-    // A wake-up rings everybody and makes room again.
+    // A wake-up rings all listed sleepers and empties the list.
     pipe.master.tx().send([1])
     #expect(pipe.slave.mapped.arm(.receive, as: .doorbell(bells[79])))
   }
 
-  @Test("a sleeper that cannot be listed still notices what comes")
+  @Test("a sleeper that cannot be listed still notices packets")
   func unlisted() throws {
     let pipe = try TestPipe()
     for _ in 0..<80 {
@@ -350,7 +351,7 @@ struct SleeperTests {
     #expect(try pipe.slave.wait(sleeper, for: .receive) == .receive)
   }
 
-  @Test("doorbells are used again, and one that rang late wakes nobody for long")
+  @Test("released doorbells are reused with their descriptor")
   func doorbellsReused() throws {
     let table = try DoorbellTable()
     let first = try table.acquire()
@@ -363,7 +364,7 @@ struct SleeperTests {
   }
 }
 
-/// Lets the calling thread be interrupted by signal `number`.
+/// Unblocks signal `number` for the calling thread.
 func unblockSignal(_ number: CInt) {
   var set = sigset_t()
   unsafe sigemptyset(&set)
@@ -371,7 +372,7 @@ func unblockSignal(_ number: CInt) {
   unsafe pthread_sigmask(SIG_UNBLOCK, &set, nil)
 }
 
-/// A number that several threads count up.
+/// A counter that several threads increase.
 final class SharedCounter: Sendable {
   private let count = Atomic<Int>(0)
   func add() { count.add(1, ordering: .sequentiallyConsistent) }

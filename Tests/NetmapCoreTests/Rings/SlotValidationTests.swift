@@ -2,7 +2,7 @@ import NetmapCore
 import Synchronization
 import Testing
 
-/// What a backend is told of a slot while other processes write whatever they like.
+/// The values that a backend gets for a slot while other processes overwrite it.
 @Suite("Slot validation")
 struct SlotValidationTests {
   private static func fixture() throws -> (probe: RegionProbe, port: TestPort) {
@@ -16,7 +16,7 @@ struct SlotValidationTests {
     0, 1, 2047, 2048, 2049, 65_536, 1 << 31, 1 << 32, 1 << 62, 1 << 63, (1 << 63) + 1, .max,
   ]
 
-  @Test("whatever offset, mask and limit say, a packet lies within its buffer")
+  @Test("a packet lies within its buffer for any offset, mask and limit")
   func values() throws {
     let (probe, port) = try Self.fixture()
     let ring = port.tx()
@@ -37,7 +37,7 @@ struct SlotValidationTests {
     }
   }
 
-  @Test("and so it does while somebody rewrites all of them")
+  @Test("a packet lies within its buffer while another thread rewrites all of them")
   func rewritten() throws {
     let (probe, port) = try Self.fixture()
     let ring = port.tx()

@@ -3,7 +3,7 @@ import Testing
 
 @Suite("The window of head and cur")
 struct SyncPrologueTests {
-  /// Where the engine is, what the application wrote, and whether that is legal.
+  /// The engine's window, the application's `head` and `cur`, and whether they are legal.
   struct Case: Sendable, CustomTestStringConvertible {
     let from: UInt32
     let limit: UInt32
@@ -52,18 +52,18 @@ struct SyncPrologueTests {
     Case(3, 3, 3, 4, false, "empty window, cur moved"),
   ]
 
-  @Test("transmit rings accept what lies between the last head and tail", arguments: table)
+  @Test("transmit rings accept head and cur between the last head and tail", arguments: table)
   func transmitTable(_ entry: Case) throws {
     try check(try StillRingTests.nullPort(8).tx(), .transmit, entry)
   }
 
-  @Test("receive rings accept what lies between hwcur and hwtail", arguments: table)
+  @Test("receive rings accept head and cur between hwcur and hwtail", arguments: table)
   func receiveTable(_ entry: Case) throws {
     try check(try StillRingTests.nullPort(8).rx(), .receive, entry)
   }
 
   @Test(
-    "every head and cur, for every window, agrees with arithmetic modulo the ring",
+    "for every window, head and cur, the check agrees with a simple reference",
     arguments: [2, 3, 5] as [UInt32])
   func exhaustive(count: UInt32) throws {
     let port = try StillRingTests.nullPort(count)
@@ -82,7 +82,7 @@ struct SyncPrologueTests {
     }
   }
 
-  /// The reference, in arithmetic that shares nothing with the code: count slots one by one.
+  /// The reference, which shares no code with the engine: counts slots one by one.
   static func isLegal(
     _ count: UInt32, _ from: UInt32, _ limit: UInt32, _ head: UInt32, _ cur: UInt32
   ) -> Bool {
@@ -94,7 +94,7 @@ struct SyncPrologueTests {
   }
 
   private func check(_ ring: TestRing, _ direction: Direction, _ entry: Case) throws {
-    // The engine's own index that is not the reference is put elsewhere, to show which one is used.
+    // Receive rings get other values of rhead and rtail, which their check must not use.
     if direction == .transmit {
       (ring.rhead, ring.rtail) = (entry.from, entry.limit)
       (ring.hwcur, ring.hwtail) = (entry.from, entry.limit)
@@ -143,7 +143,7 @@ struct SyncPrologueTests {
     #expect(rx.head < 4)
   }
 
-  @Test("tail is the engine's: what the application writes there is repaired")
+  @Test("tail belongs to the engine: a sync repairs what the application writes there")
   func tailRepaired() throws {
     let pipe = try TestPipe()
     pipe.master.tx().send([1, 2])

@@ -3,7 +3,7 @@ import Testing
 
 @Suite("Wait words")
 struct WaitWordTests {
-  @Test("no sleeper is lost in any order of two sleepers' and a waker's accesses")
+  @Test("no wake-up is lost in any order of the accesses of two sleepers and a waker")
   func twoSleepers() {
     let model = WaitModel(sleepers: 2, wakers: 1, packets: 2, listCount: 2)
     let result = model.explore()
@@ -11,14 +11,14 @@ struct WaitWordTests {
     #expect(result.states > 10_000)
   }
 
-  @Test("nor where sleepers take their announcements back")
+  @Test("nor when sleepers withdraw their announcements")
   func disarming() {
     #expect(
       WaitModel(sleepers: 2, wakers: 1, packets: 2, listCount: 2, disarms: true).explore().lost
         == nil)
   }
 
-  @Test("nor of three sleepers")
+  @Test("nor with three sleepers")
   func threeSleepers() {
     #expect(WaitModel(sleepers: 3, wakers: 1, packets: 1, listCount: 3).explore().lost == nil)
   }
@@ -28,12 +28,12 @@ struct WaitWordTests {
     #expect(WaitModel(sleepers: 2, wakers: 2, packets: 1, listCount: 2).explore().lost == nil)
   }
 
-  @Test("nor where the list has no room for all: then some are not sure, and sleep briefly")
+  @Test("nor with a full list: sleepers that are not sure to be woken sleep briefly")
   func fullList() {
     #expect(WaitModel(sleepers: 3, wakers: 1, packets: 1, listCount: 1).explore().lost == nil)
   }
 
-  @Test("the model finds the sleeper that is lost where the first one is listed after the mark")
+  @Test("the model finds the lost wake-up of the former order, which lists after marking")
   func modelFindsFault() throws {
     let model = WaitModel(sleepers: 2, wakers: 1, packets: 2, listCount: 2, isFormer: true)
     let lost = try #require(model.explore().lost)
@@ -41,14 +41,14 @@ struct WaitWordTests {
   }
 
   @Test(
-    "a peer that changes the word all the time delays a sleeper by a bounded number of accesses")
+    "a peer that keeps changing the word delays a sleeper by a bounded number of accesses")
   func wordThatChanges() {
     let cells = ChangingCells()
     #expect(!cells.arm(7))
     #expect(cells.accesses < 1000)
   }
 
-  /// A word that another process stores 5 in before each access.
+  /// A wait word that another process changes before each access.
   private final class ChangingCells: WaitCells {
     var accesses = 0
     var list = [UInt32](repeating: 0, count: 64)
@@ -58,7 +58,7 @@ struct WaitWordTests {
       _ cell: Int, expected: UInt32, desired: UInt32
     ) -> (exchanged: Bool, original: UInt32) {
       accesses += 1
-      // Nothing that takes this long ends.
+      // Too many accesses: let the sleeper end, and the test fail.
       guard accesses < 10_000 else { return (true, expected) }
       guard cell > 0 else { return (false, 5 &+ UInt32(accesses % 2)) }
       let original = list[cell - 1]

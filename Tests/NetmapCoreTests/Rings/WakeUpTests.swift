@@ -5,7 +5,7 @@ import NetmapTestSupport
 import Synchronization
 import Testing
 
-/// What a wake-up costs, and that sleepers of every kind get theirs.
+/// The cost of wake-ups, and wake-ups for every kind of sleeper.
 @Suite("Wake-ups")
 struct WakeUpTests {
   private func thread(
@@ -15,13 +15,13 @@ struct WakeUpTests {
     return BackgroundThread { unsafe body(port) }
   }
 
-  /// A stand-in for a descriptor that is never ready, so that a sleeper has to watch descriptors.
+  /// A descriptor that is never ready, so that a sleeper has to watch descriptors.
   private static func silentDescriptor() -> pollfd {
     pollfd(fd: eventfd(0, CInt(EFD_CLOEXEC)), events: Int16(POLLIN), revents: 0)
   }
 
   @Test(
-    "one system call for the sleeper and one for whoever wakes it, on one ring and on many",
+    "one system call for the sleeper and one for the waker, on one ring and on many",
     arguments: [1, 8] as [UInt16])
   func systemCalls(rings: UInt16) throws {
     let pipe = try TestPipe(
@@ -50,7 +50,7 @@ struct WakeUpTests {
     }
     echo.join()
     #expect(sleeper.systemCalls == sleeper.sleeps)
-    #expect(sleeper.sleeps <= 2 * rounds, "for nothing now and then at most")
+    #expect(sleeper.sleeps <= 2 * rounds, "at most one spurious wake-up per round")
     let wakes = (0..<Int(rings)).reduce(0) { $0 + pipe.master.tx($1).counters.systemCalls }
     #expect(wakes > 0)
     #expect(wakes <= rounds)
@@ -83,17 +83,17 @@ struct WakeUpTests {
     first.join()
     second.join()
     #expect(woken.value == 2)
-    #expect(monotonicNanoseconds() - start < 5_000_000_000, "not only when its time was up")
+    #expect(monotonicNanoseconds() - start < 5_000_000_000, "woken before the timeout")
   }
 
-  @Test("a ring that has been announced and not yet slept for is not slept through")
+  @Test("a sleeper does not miss a ring between its announcement and its sleep")
   func rungBetween() throws {
     let pipe = try TestPipe()
     let registration = pipe.slave.registration
     let bell = unsafe try #require(
       registration.segment.bell(ofBinding: registration.bindingIndex))
     let stop = SharedCounter()
-    // Rings all the time, for nothing: the sleeper must neither miss what comes nor see what is not there.
+    // Spurious rings all the time: the sleeper must neither miss a packet nor report one that is not there.
     nonisolated(unsafe) let ringing = unsafe bell
     let noise = BackgroundThread {
       while stop.value == 0 {
@@ -114,7 +114,7 @@ struct WakeUpTests {
   }
 
   @Test(
-    "a handler with SA_RESTART ends the sleep as well, whatever is slept on",
+    "a handler with SA_RESTART ends the sleep as well, with and without descriptors",
     arguments: [false, true])
   func restartingHandler(onDescriptors: Bool) throws {
     var action = sigaction()
@@ -131,7 +131,7 @@ struct WakeUpTests {
       var others = onDescriptors ? [Self.silentDescriptor()] : []
       defer { for entry in others { close(entry.fd) } }
       do throws(NetmapError) {
-        // For ever, which is another system call than for a time.
+        // A wait without a timeout uses another system call than one with a timeout.
         _ = try port.sleeper().wait(for: &items, and: &others, timeout: nil)
       } catch {
         code.withLock { $0 = error.code }
@@ -147,7 +147,7 @@ struct WakeUpTests {
     #expect(code.withLock { $0 } == .interrupted)
   }
 
-  @Test("waiting for pipes takes no descriptors")
+  @Test("waiting for pipes uses no descriptors")
   func noDescriptors() throws {
     let pipe = try TestPipe()
     let sleeper = pipe.slave.sleeper()

@@ -3,7 +3,7 @@ import NetmapCore
 import Synchronization
 import Testing
 
-/// A thread of its own, for code that blocks.
+/// A separate thread, for code that blocks.
 final class BackgroundThread: Sendable {
   nonisolated(unsafe) private var thread = pthread_t()
   private let hasEnded = Atomic<Bool>(false)
@@ -30,7 +30,7 @@ final class BackgroundThread: Sendable {
     precondition(code == 0, "no thread could be made")
   }
 
-  /// Waits for its end; after a minute without it the test fails, and the thread is left behind.
+  /// Waits until the thread has ended. After a minute, records a failure and leaves the thread running.
   func join() {
     let deadline = monotonicNanoseconds() + 60_000_000_000
     while !hasEnded.load(ordering: .acquiring) {
@@ -69,8 +69,8 @@ func threadCPUNanoseconds() -> UInt64 {
 extension TestPort {
   /// poll(2) on this port alone.
   ///
-  /// - Returns: What is ready; empty when the time was up. What is found only because the time was up
-  ///   does not count: nobody woke the sleeper for it.
+  /// - Returns: The ready directions; empty after the timeout, even if the last scan found something,
+  ///   because no wake-up ended that sleep.
   func wait(
     _ sleeper: Sleeper, for wanted: Readiness, milliseconds: UInt64? = 10_000
   ) throws(NetmapError) -> Readiness {

@@ -2,10 +2,10 @@ import Glibc
 import NetmapCore
 import Synchronization
 
-/// A network interface without a network: what is sent on a ring pair comes back on the same pair.
+/// A network interface without a network: packets sent on a ring pair come back on the same pair.
 ///
-/// It does what a real backend must do with buffers that leave the application's hands: it lends each
-/// one by its owner byte, remembers by itself which buffer it put where, and believes no slot.
+/// It treats buffers as a real backend must: it lends each one through its owner byte, keeps its own
+/// record of the buffer of each slot, and does not trust slots.
 final class FakeInterface: InterfaceBackend {
   /// A call of the control side.
   enum Call: Hashable {
@@ -101,7 +101,7 @@ final class FakeInterfaces: InterfaceProvider {
     return interfaces[name]
   }
 
-  /// Names that were asked for.
+  /// The names of all open calls.
   var asked: [String] { opened.withLock { $0 } }
 
   subscript(name: String) -> FakeInterface {
@@ -111,8 +111,8 @@ final class FakeInterfaces: InterfaceProvider {
 }
 
 extension PortGeometry {
-  /// More transmit than receive rings, and as many host rings the other way round: no two counts
-  /// can be mixed up without notice.
+  /// More transmit than receive rings, but fewer host transmit than host receive rings, so that tests
+  /// notice when counts are mixed up.
   static let fake = PortGeometry(
     transmitRings: 3, receiveRings: 2, transmitSlots: 8, receiveSlots: 16, hostTransmitRings: 1,
     hostReceiveRings: 2)
@@ -127,7 +127,7 @@ extension PortGeometry {
 final class FakePair: @unchecked Sendable {
   @safe private struct State {
     var frames: [(bytes: [UInt8], more: Bool)] = []
-    /// By receive slot: the buffer lent to "the hardware"; 0 where the slot named none.
+    /// For each receive slot: the buffer lent to "the hardware"; 0 if the slot's index was invalid.
     var held: [UInt32] = []
     var ownership: BufferOwnership?
     var receiverWaitWord: WaitWord?
@@ -144,7 +144,7 @@ final class FakePair: @unchecked Sendable {
   /// Frames beyond this many are dropped.
   static let queueCapacity = 64
 
-  /// Every further sync of the pair fails with this `errno`; 0 for none.
+  /// Makes every further sync of the pair fail with this `errno`; with 0, syncs succeed again.
   func fail(with code: Int32) {
     withState { $0.failure = code }
   }
@@ -152,7 +152,7 @@ final class FakePair: @unchecked Sendable {
   /// The flags of every sync so far.
   var flagsSeen: [SyncFlags] { withState { $0.flags } }
 
-  /// Whether something was sent that has not been received.
+  /// Whether frames have been sent and not yet received.
   var hasFrames: Bool { withState { !$0.frames.isEmpty } }
 
   /// Buffers that are lent now.
@@ -196,7 +196,7 @@ final class FakePair: @unchecked Sendable {
       frames.append((unsafe [UInt8](bytes), slot.flags.contains(.moreFragments)))
       unsafe kring.count(.packets)
     }
-    // Sent: the buffers are the application's again.
+    // The frames are sent: return the buffers to the application.
     for buffer in lent { _ = ownership.takeBack(buffer) }
     let (dropped, wakes) = unsafe withState { state -> (Int, WaitWord?) in
       state.flags.append(flags)
@@ -277,12 +277,14 @@ private func withPair(
   return pair.failure == 0 ? body(pair) : pair.failure
 }
 
-/// Looks into a region: a port of one tiny ring that keeps it in use, and so its books as they are.
+/// A view into a region: a port with one tiny ring, which keeps the region in use so that the engine
+/// does not reset its pools.
 struct RegionProbe {
   let region: Region
   private let port: TestPort
 
-  /// Opens `name`, which nobody else has open, in region `memoryID`; 0 is the one interfaces share.
+  /// Opens `name`, which must not be open yet, in region `memoryID`; 0 is the region that interfaces
+  /// share.
   init(
     _ engine: Engine, _ interfaces: FakeInterfaces, memoryID: UInt16 = 0, name: String = "probe0"
   )
@@ -310,7 +312,7 @@ struct RegionProbe {
 }
 
 extension FakeInterfaces {
-  /// `probe0` for looking, and `fake0` for everything else.
+  /// `probe0` for a ``RegionProbe``, and `fake0` for everything else.
   static func probed(_ geometry: PortGeometry = .fake) -> FakeInterfaces {
     FakeInterfaces(["probe0": .pairs(1, slots: 2), "fake0": geometry])
   }

@@ -25,7 +25,7 @@ final class TestPort {
 
   deinit { close() }
 
-  /// What `close` of the descriptor does; closing twice does nothing.
+  /// Closes the port, as closing a client's descriptor does; closing twice does nothing.
   func close() {
     guard isOpen else { return }
     isOpen = false
@@ -83,7 +83,7 @@ struct TestInterface {
   }
 }
 
-/// One ring of a ``TestPort``: the application's half and the engine's, with checks on every index.
+/// One ring of a ``TestPort``: the application's and the engine's side, with checks of every index.
 @safe
 struct TestRing {
   let mapped: MappedRing
@@ -138,9 +138,9 @@ struct TestRing {
     get { unsafe kring.cursors.rtail }
     nonmutating set { unsafe kring.store(rtail: newValue) }
   }
-  /// How far this side of a pipe has told the other it got.
+  /// The position that this side of a pipe has published for the other.
   var position: UInt32 { unsafe kring.acquirePosition() }
-  /// The ring's own note of that.
+  /// The ring's own record of the position that it has published.
   var published: UInt32 {
     get { unsafe kring.published }
     nonmutating set {
@@ -188,7 +188,7 @@ struct TestRing {
   var slots: [Slot] { (0..<count).map { self[$0] } }
   var bufferIndexes: [UInt32] { slots.map(\.bufferIndex) }
 
-  /// The ring this one is joined to, whether or not somebody has it open.
+  /// The slots of the ring this one is joined to, whether or not that ring is open.
   var peerSlots: [Slot] {
     (0..<count).map { unsafe mapped.peerRing.slot($0).pointee }
   }
@@ -204,17 +204,17 @@ struct TestRing {
     return unsafe ring.base.loadUnaligned(fromByteOffset: offset, as: type)
   }
 
-  /// Where the ring is in the region.
+  /// The offset of the ring in the region.
   var offset: Int { unsafe ring.base - port.registration.region.base }
 
-  /// The first 8 bytes of a buffer (of the sink, for an index that is none).
+  /// The first 8 bytes of a buffer (of buffer 0 for an invalid index).
   func payload(_ buffer: UInt32) -> UInt64 {
     unsafe ring.buffer(buffer).loadUnaligned(as: UInt64.self)
   }
   func setPayload(_ buffer: UInt32, _ value: UInt64) {
     unsafe ring.buffer(buffer).storeBytes(of: value, as: UInt64.self)
   }
-  /// Where a buffer begins in the region.
+  /// The offset of a buffer in the region.
   func bufferOffset(_ buffer: UInt32) -> Int {
     unsafe ring.buffer(buffer) - port.registration.region.base
   }
@@ -241,7 +241,7 @@ extension TestRing {
 
   func send(_ number: UInt64) { send(CollectionOfOne(number)) }
 
-  /// What lies between `head` and `tail`.
+  /// The payloads of the slots from `head` to `tail`.
   var visible: [UInt64] {
     var result: [UInt64] = []
     var index = head

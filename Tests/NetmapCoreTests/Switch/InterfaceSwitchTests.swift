@@ -4,7 +4,7 @@ import Testing
 
 @testable import NetmapCore
 
-/// Interfaces on a switch, carried by the engine's own worker. What is sent to these interfaces comes back.
+/// Interfaces on a switch, served by the engine's own worker. These interfaces return every packet sent to them.
 @Suite("VALE: interfaces", .timeLimit(.minutes(15)))
 struct InterfaceSwitchTests {
   private let interfaces = FakeInterfaces([
@@ -46,14 +46,14 @@ struct InterfaceSwitchTests {
     return packets
   }
 
-  @Test("what is sent to an interface leaves by it, and what arrives is sent to the others")
+  @Test("packets to an interface leave through it, and packets that arrive go to the other ports")
   func bothWays() throws {
     let answer = try attach("vale0:fake0")
     #expect(answer.memoryID > 1 && answer.portIndex == 0)
     #expect(answer.geometry == .pairs(2, slots: 64))
     let port = try TestPort(engine, "vale0:a")
     for number in 0..<300 as Range<UInt32> {
-      // Nobody has the address; from the interface it comes back to everybody else.
+      // The address is unknown: the frame floods, and so does its copy that the interface returns.
       let frame = TestFrame(target: .station(9), source: .station(1), number: number)
       port.tx().send(frame)
       #expect(take(1, from: port) == [frame.bytes])
@@ -63,7 +63,7 @@ struct InterfaceSwitchTests {
     #expect(interfaces["fake0"].active.isEmpty)
   }
 
-  @Test("packets of several slots stay whole, and empty ones do not leave")
+  @Test("packets of several slots stay whole")
   func fragments() throws {
     try attach("vale0:fake0")
     let port = try TestPort(engine, "vale0:a")
@@ -76,7 +76,7 @@ struct InterfaceSwitchTests {
     expectSound()
   }
 
-  @Test("an interface whose rings are of several numbers and sizes")
+  @Test("an interface with different numbers and sizes of transmit and receive rings")
   func oddRings() throws {
     let answer = try attach("vale0:odd0")
     #expect(answer.geometry.transmitRings == 2 && answer.geometry.receiveRings == 3)
@@ -84,7 +84,7 @@ struct InterfaceSwitchTests {
     let port = try TestPort(engine, "vale0:a", hints: RingGeometryHints(transmitRings: 3))
     for index in 0..<2 {
       let frame = TestFrame(target: .station(9), source: .station(1), number: UInt32(index))
-      // Unicast to where the address was last seen: the interface, whose echo taught it.
+      // The target is unknown: the frame floods, and so does its copy that the interface returns.
       port.tx(index).send(frame)
       #expect(take(1, from: port) == [frame.bytes])
     }
@@ -92,7 +92,7 @@ struct InterfaceSwitchTests {
     expectSound()
   }
 
-  @Test("what finds the interface's ring full waits, and loses nothing until senders count it")
+  @Test("with a full interface ring, every packet is delivered or counted as ring_full")
   func backPressure() throws {
     try attach("vale0:fake0")
     let port = try TestPort(engine, "vale0:a")
@@ -108,7 +108,7 @@ struct InterfaceSwitchTests {
       _ = quiet.rx().takePackets()
     }
     let shown = try #require(try interfacePort("vale0:fake0"))
-    // The worker may get its turn late.
+    // The worker may be scheduled late.
     let isAccountedFor = eventually {
       _ = port.rx().takePackets()
       let received = unsafe shown.kring(.receive, 0).counters
@@ -130,7 +130,7 @@ struct InterfaceSwitchTests {
     let port: EnginePort
   }
 
-  @Test("slots that were damaged in shared memory cost their packets, and are counted")
+  @Test("damaged slots in shared memory cost only their packets, and are counted")
   func damage() throws {
     let source = try TestPort(engine, "vale0:s", hints: .slots(16))
     let target = try TestPort(
@@ -149,14 +149,14 @@ struct InterfaceSwitchTests {
     let outcome = unsafe BufferSwap(source: source.rx().mapped, target: target.tx().mapped)
       .move(TurnBudget())
     #expect(outcome.moved == 6 && !outcome.isBlocked && !outcome.hasFailed)
-    // The target's damaged slot cost one that was sound.
+    // The target's damaged slot cost one intact packet.
     #expect(listener.rx().takePackets() == [frames[0].bytes, frames[5].bytes])
     #expect(source.rx().counters.drops[.badBufferIndex] == 2)
     #expect(source.rx().counters.drops[.badLength] == 1)
     #expect(target.tx().counters.drops[.badBufferIndex] >= 1)
   }
 
-  @Test("a turn ends when its bytes are spent, with the packet that it began")
+  @Test("a turn ends with the packet that uses up its bytes")
   func turnBytes() throws {
     let source = try TestPort(engine, "vale0:s", hints: .slots(16))
     let target = try TestPort(
@@ -173,7 +173,7 @@ struct InterfaceSwitchTests {
     #expect(unsafe swap.move(TurnBudget()).moved == 2)
   }
 
-  @Test("attaching: EINVAL, EBUSY, ENOMEM, EOPNOTSUPP as netmap has them")
+  @Test("attaching: EINVAL, EBUSY, ENOMEM and EOPNOTSUPP as in netmap")
   func refusals() throws {
     #expect(code { try attach("fake0") } == .invalidArgument)
     #expect(code { try attach("vale0:nosuch") } == .invalidArgument)
@@ -197,7 +197,7 @@ struct InterfaceSwitchTests {
     #expect(interfaces["fake0"].active.isEmpty)
     interfaces["fake0"].failActivation(of: 1, with: nil)
     #expect(
-      throws: NetmapError.self, "nothing is left of a switch that an attempt made",
+      throws: NetmapError.self, "a failed attempt leaves no switch behind",
       performing: { _ = try engine.answer(.next(switch: 0, port: 0)) })
     try attach("vale0:fake0")
     #expect(code { try attach("vale0:fake0") } == .busy)
@@ -215,7 +215,7 @@ struct InterfaceSwitchTests {
     expectSound()
   }
 
-  @Test("attached in a region that exists, and one direction only")
+  @Test("attaching in an existing region, and in one direction only")
   func regionAndDirection() throws {
     let shared = try TestPort(engine, "vale9:big", hints: .slots(1024))
     let answer = try attach(
@@ -228,7 +228,7 @@ struct InterfaceSwitchTests {
     expectSound()
   }
 
-  @Test("detached and attached again and again, and opened by programs in between")
+  @Test("attaching and detaching again and again, with opens by programs in between")
   func again() throws {
     let port = try TestPort(engine, "vale0:a")
     for round in 0..<30 as Range<UInt32> {
@@ -243,7 +243,7 @@ struct InterfaceSwitchTests {
     #expect(try engine.answer(.information(try PortName("fake0"))).memoryID == 1)
   }
 
-  @Test("an interface that fails leaves the switch, and the others go on")
+  @Test("an interface that fails is detached from the switch, and the other ports go on")
   func failure() throws {
     try attach("vale0:fake0")
     let ports = try ["vale0:a", "vale0:b"].map { try TestPort(engine, $0) }
@@ -260,7 +260,7 @@ struct InterfaceSwitchTests {
     expectSound()
   }
 
-  @Test("polling: errors, packets that move, and EBUSY for who wants to detach it")
+  @Test("polling: errors, packets that move, and EBUSY for a request to detach")
   func polling() throws {
     try attach("vale0:fake0")
     let port = try TestPort(engine, "vale0:a")
@@ -289,14 +289,14 @@ struct InterfaceSwitchTests {
       try poll(name, nil)
       let frame = TestFrame(target: .station(9), source: .station(1), number: 99)
       port.tx().send(frame)
-      #expect(take(1, from: port) == [frame.bytes], "the worker has it back")
+      #expect(take(1, from: port) == [frame.bytes], "the worker serves the interface again")
     }
     if online > 1 {
       try poll(name, .one(0))
       for pair in interfaces["fake0"].pairs { pair.fail(with: EIO) }
       #expect(
         eventually { (try? engine.answer(.find(try PortName(name))))?.portIndex == 255 },
-        "an interface that fails while it is polled leaves as well")
+        "an interface that fails while it is polled is detached too")
     } else {
       try detach(name)
     }

@@ -15,7 +15,7 @@ struct SwitchBackpressureTests {
     sender = try TestPort(engine, "vale0:s")
   }
 
-  /// A receiver with room for 7 slots, whose station the switch knows.
+  /// A receiver with room for 7 slots by default, whose station the switch has learned.
   private func receiver(
     _ name: String = "r", _ station: UInt8 = 2, flags: BindingFlags = [.backpressure],
     slots: UInt32 = 8
@@ -29,13 +29,13 @@ struct SwitchBackpressureTests {
     numbers.map { TestFrame(target: target, source: m, number: $0) }
   }
 
-  /// A sender whose station is known, so that nothing floods.
+  /// Sends frames from ``sender`` in one sync.
   private func send(_ frames: [TestFrame]) {
     for frame in frames { sender.tx().putPacket(frame.bytes) }
     sender.tx().sync()
   }
 
-  @Test("what does not fit stays in the sender's ring, in order, until it does")
+  @Test("packets that do not fit stay in the sender's ring, in order, until they do")
   func stays() throws {
     let port = try receiver()
     let all = frames(0..<20, to: r)
@@ -71,7 +71,7 @@ struct SwitchBackpressureTests {
     #expect(port.rx().counters.drops[.ringFull] == 1)
   }
 
-  @Test("others get what comes before, and nothing twice; what comes behind waits too")
+  @Test("other receivers get the packets before a waiting one, once; packets behind it wait too")
   func others() throws {
     let port = try receiver()
     let other = try receiver("o", 3, flags: [], slots: 64)
@@ -88,7 +88,7 @@ struct SwitchBackpressureTests {
     #expect(sender.tx().counters.packets == 14)
   }
 
-  @Test("who sends to others only does not notice")
+  @Test("a sender whose packets go only to other receivers is not delayed")
   func unconcerned() throws {
     let port = try receiver()
     let other = try receiver("o", 3, flags: [], slots: 64)
@@ -102,7 +102,7 @@ struct SwitchBackpressureTests {
     #expect(other.rx().takePackets() == own.map(\.bytes))
   }
 
-  @Test("a broadcast reaches each of several receivers once, however long one takes")
+  @Test("a broadcast reaches each of several receivers once, however slow one is")
   func broadcast() throws {
     let fast = try receiver("f", 2, slots: 64)
     let slow = try receiver("l", 3, slots: 8)
@@ -114,7 +114,7 @@ struct SwitchBackpressureTests {
     for _ in 0..<6 {
       for (number, port) in [fast, slow, plain].enumerated() {
         arrived[number] += port.rx().takePackets()
-        // Twice: a retry must not repeat what somebody has got.
+        // Twice: a retry must not send a packet again to a receiver that has it.
         sender.tx().sync()
         sender.tx().sync()
       }
@@ -124,7 +124,7 @@ struct SwitchBackpressureTests {
     #expect(counters.packets == 25 && counters.broadcasts == 25 && counters.copies == 75)
   }
 
-  @Test("a broadcast that waits, for an address that is learned meanwhile, goes there once")
+  @Test("a waiting broadcast whose address is learned meanwhile reaches that port once")
   func learnedMeanwhile() throws {
     let fast = try receiver("f", 2, slots: 64)
     let slow = try receiver("l", 3, slots: 8)
@@ -136,17 +136,18 @@ struct SwitchBackpressureTests {
     fast.tx().send(TestFrame(target: m, source: unknown, number: 1))
     sender.tx().sync()
     #expect(sender.tx().space == sender.tx().count - 1)
-    #expect(fast.rx().isSilent && slow.rx().isSilent, "it has been delivered where it belongs")
+    #expect(
+      fast.rx().isSilent && slow.rx().isSilent, "the port with the address already has the packet")
     let counters = sender.tx().counters
     #expect(counters.packets == 8 && counters.broadcasts == 8 && counters.copies == 15)
-    // Nothing is remembered for the next one.
+    // The next broadcast reaches both again.
     let next = frames(30..<31, to: .broadcast)
     send(next)
     #expect(fast.rx().takePackets() == next.map(\.bytes))
     #expect(slow.rx().takePackets() == next.map(\.bytes))
   }
 
-  @Test("when the receiver closes, what waits for it is dropped, and the rest goes on")
+  @Test("when the receiver closes, packets that wait for it are dropped, and others go on")
   func closing() throws {
     let port = try receiver()
     let other = try receiver("o", 3, flags: [], slots: 64)
@@ -160,13 +161,15 @@ struct SwitchBackpressureTests {
     #expect(sender.tx().counters.drops[.noDestination] == 3)
   }
 
-  @Test("the last binding that asked for it takes it away; the receive rings of others count")
+  @Test("back-pressure ends with the last receiving binding that asked for it")
   func bindings() throws {
     let first = try TestPort(engine, "vale0:r", hints: .slots(8))
     first.tx().send(TestFrame(target: m, source: r, number: 0))
     let sending = try TestPort(engine, "vale0:r", flags: [.backpressure, .transmitOnly])
     send(frames(0..<10, to: r))
-    #expect(first.rx().counters.drops[.ringFull] == 3, "who does not receive cannot ask for it")
+    #expect(
+      first.rx().counters.drops[.ringFull] == 3,
+      "a binding that does not receive cannot ask for back-pressure")
     let second = try TestPort(engine, "vale0:r", flags: [.backpressure])
     send(frames(10..<20, to: r))
     #expect(sender.tx().space == sender.tx().count - 1 - 10)
@@ -176,7 +179,7 @@ struct SwitchBackpressureTests {
     _ = sending
   }
 
-  @Test("a persistent port can be attached with it, and loses it when it is detached")
+  @Test("a persistent port can be attached with back-pressure, which ends when it is detached")
   func attached() throws {
     let name = try PortName("vale0:v0")
     _ = try engine.answer(.create(RegisterRequest(name: try PortName("v0"), hints: .slots(8))))
@@ -188,7 +191,7 @@ struct SwitchBackpressureTests {
     port?.close()
     port = nil
     sender.tx().sync()
-    #expect(sender.tx().space == sender.tx().count - 1, "nobody receives any more")
+    #expect(sender.tx().space == sender.tx().count - 1, "no binding receives any more")
     _ = try engine.answer(.detach(name))
     _ = try engine.answer(.attach(RegisterRequest(name: name)))
     let again = try TestPort(engine, "v0")
@@ -198,7 +201,7 @@ struct SwitchBackpressureTests {
     #expect(again.rx().counters.drops[.ringFull] == 3)
   }
 
-  @Test("only ports of switches have it: EINVAL for others")
+  @Test("only switch ports have back-pressure: EINVAL for others")
   func refused() throws {
     let error = #expect(throws: NetmapError.self) {
       try TestPort(engine, "p{1", flags: [.backpressure])
@@ -206,7 +209,7 @@ struct SwitchBackpressureTests {
     #expect(error?.code == .invalidArgument)
   }
 
-  @Test("packets that are converted wait as well")
+  @Test("packets whose header is converted wait as well")
   func converted() throws {
     let port = try receiver(flags: [.backpressure, .acceptVirtioNetHeader])
     _ = try engine.answer(.setHeader(try PortName("vale0:r"), length: 12))
@@ -220,7 +223,7 @@ struct SwitchBackpressureTests {
     #expect(arrived == all.map { [UInt8](repeating: 0, count: 12) + $0.bytes })
   }
 
-  @Test("drops behind a packet that waits are counted once, whichever reason")
+  @Test("drops behind a packet that waits are counted once, for each reason")
   func drops() throws {
     let port = try receiver()
     let tx = sender.tx()
@@ -243,7 +246,7 @@ struct SwitchBackpressureTests {
 
   // MARK: - Sleeping
 
-  @Test("a sender that sleeps for room is woken when the receiver gives some back")
+  @Test("slots that the receiver returns wake a sender that sleeps for room")
   func wakeup() throws {
     let port = try receiver(slots: 64)
     let total: UInt32 = 20_000
@@ -262,12 +265,12 @@ struct SwitchBackpressureTests {
         }
         var items = [Sleeper.Item(port: own.mapped, wanted: .transmit)]
         var none: [pollfd] = []
-        // Without a wake-up this sleeps too long for the test.
+        // Without a wake-up this times out, and the sender stops early.
         guard (try? sleeper.wait(for: &items, and: &none, timeout: 20_000_000_000)) == 1 else {
           return
         }
       }
-      // The last ones wait in the ring; the receiver takes some, and somebody must send them.
+      // The last packets wait in the ring: syncs must send them as the receiver makes room.
       let end = monotonicNanoseconds() + 20_000_000_000
       while own.tx().space < own.tx().count - 1, monotonicNanoseconds() < end { own.tx().sync() }
     }
@@ -290,7 +293,7 @@ struct SwitchBackpressureTests {
     #expect(port.rx().counters.drops.total == 0)
   }
 
-  @Test("a sender that sleeps is woken when the receiver leaves, and whatever it waits for")
+  @Test("a receiver that closes wakes a sleeping sender, whichever direction it waits for")
   func wokenByClosing() throws {
     for wanted in [Readiness.transmit, .receive] {
       let port = try receiver()
@@ -312,14 +315,14 @@ struct SwitchBackpressureTests {
       }
       let start = monotonicNanoseconds()
       while small.tx().counters.sleeps == 0, small.rx().counters.sleeps == 0 {
-        try #require(monotonicNanoseconds() - start < 900_000_000, "it does not sleep")
+        try #require(monotonicNanoseconds() - start < 900_000_000, "the sender does not sleep")
         usleep(1000)
       }
       port.close()
       engine.wakeHeldSenders()
       let end = monotonicNanoseconds() + 800_000_000
       while small.tx().hwcur != small.tx().head, monotonicNanoseconds() < end { usleep(1000) }
-      #expect(small.tx().hwcur == small.tx().head, "woken, it goes on: \(wanted)")
+      #expect(small.tx().hwcur == small.tx().head, "the woken sender goes on: \(wanted)")
       thread.join()
       small.close()
     }

@@ -5,13 +5,13 @@ import Testing
 @Suite("VALE: counters")
 struct SwitchCounterTests {
   @Test(
-    "sent is delivered and dropped, by reason, over all ports",
+    "over all ports, sent is delivered plus dropped, by reason",
     arguments: 0..<4 as Range<UInt64>)
   func balance(number: UInt64) throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0xc0_0000 + number
     var generator = SeededGenerator(seed: seed)
     let engine = try Engine()
-    // Two ports that nobody receives on, one with a header, two that make their senders wait.
+    // Two transmit-only ports, one with a header, two with back-pressure, two without options.
     let flags: [BindingFlags] = [
       [], [], [.backpressure], [.transmitOnly], [.acceptVirtioNetHeader], [.backpressure],
       [.transmitOnly],
@@ -54,7 +54,7 @@ struct SwitchCounterTests {
         if reader.mapped.receiveCount > 0 { _ = reader.rx().takePackets() }
       }
     }
-    // Whatever waits arrives as soon as there is room.
+    // Packets that wait arrive as soon as there is room.
     for _ in 0..<2000 where ports.contains(where: { $0.tx().hwcur != $0.tx().head }) {
       for port in ports {
         if port.mapped.receiveCount > 0 { _ = port.rx().takePackets() }
@@ -69,7 +69,7 @@ struct SwitchCounterTests {
     var (sent, received) = (RingCounters(), RingCounters())
     for port in ports {
       sent += port.tx().counters
-      // The receive ring's kring is there although nobody has the ring.
+      // Transmit-only ports count the packets that did not reach them.
       received += counters(of: port)
     }
     #expect(
@@ -87,7 +87,7 @@ struct SwitchCounterTests {
     }
   }
 
-  /// What a port has received and not received.
+  /// The receive counters of a port; for a transmit-only port, its drops.
   private func counters(of port: TestPort) -> RingCounters {
     if port.mapped.receiveCount > 0 { return port.rx().counters }
     var result = RingCounters()

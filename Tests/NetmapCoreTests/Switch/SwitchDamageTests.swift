@@ -6,7 +6,7 @@ import Testing
 @Suite("VALE: damaged segments")
 struct SwitchDamageTests {
   @Test(
-    "random words written over a switch and its ports crash nobody",
+    "random words written over a switch and its ports crash no process",
     arguments: 0..<4 as Range<UInt64>)
   func damage(number: UInt64) throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0xdead_0000 + number
@@ -44,7 +44,7 @@ struct SwitchDamageTests {
         _ = (tx.counters, rx.counters)
       }
       if step % 100 == 0 {
-        // Whoever shares nothing with it notices nothing.
+        // A switch that shares no memory with the damaged one is not affected.
         let frame = TestFrame(target: .broadcast, source: .station(1), number: UInt32(step))
         other[0].tx().send(frame)
         try #require(other[1].rx().takePackets() == [frame.bytes], "NETMAP_TEST_SEED=\(seed)")
@@ -54,8 +54,8 @@ struct SwitchDamageTests {
     for port in vale.ports { port.close() }
   }
 
-  /// Writes a word over a kring, or over the leases behind them; not over a lock, which would only hide
-  /// the rest.
+  /// Writes a word over a kring, or over the leases behind them; not over a lock, because syncs would
+  /// skip the ring.
   private func damage(_ port: TestPort, _ word: UInt64, _ generator: inout SeededGenerator) {
     let memory = port.registration.segment.memory
     let first = Int(unsafe port.registration.segment.offset(of: port.mapped.transmit(0).kring))

@@ -7,7 +7,7 @@ struct SwitchExampleTests {
   private let m = Address.station(1)
   private let n = Address.station(2)
 
-  @Test("a broadcast reaches every port but the sender's, whose ring is free again")
+  @Test("a broadcast reaches every port but the sender's, and the sender's ring is free again")
   func broadcast() throws {
     let vale = try TestSwitch(3)
     let frame = TestFrame(target: .broadcast, source: m, number: 1)
@@ -36,7 +36,7 @@ struct SwitchExampleTests {
     #expect(vale[2].rx().takePackets() == [unknown.bytes])
   }
 
-  @Test("traffic to a port that has left is dropped, and goes to whoever gets its index")
+  @Test("packets to a closed port are dropped, and later go to the next port with its index")
   func staleEntry() throws {
     let vale = try TestSwitch(3)
     vale[0].tx().send(TestFrame(target: .broadcast, source: m, number: 1))
@@ -52,10 +52,10 @@ struct SwitchExampleTests {
     vale[2].tx().send(TestFrame(target: .broadcast, source: m, number: 4))
     _ = heir.rx().takePackets()
     vale[1].tx().send(TestFrame(target: m, source: n, number: 5))
-    #expect(heir.rx().isSilent, "relearned")
+    #expect(heir.rx().isSilent, "the address was learned again")
   }
 
-  @Test("a receiver that never reads keeps n-1 packets, and nobody else loses any")
+  @Test("a receiver that never reads keeps n-1 packets, and other receivers lose none")
   func fullReceiver() throws {
     let vale = try TestSwitch(3)
     var seen = 0
@@ -78,7 +78,7 @@ struct SwitchExampleTests {
     #expect(vale[1].rx().counters.drops.total == 0)
   }
 
-  @Test("a receiver that only transmits gets nothing, and it is counted")
+  @Test("a transmit-only port gets no packets, and the drops are counted")
   func transmitOnly() throws {
     let engine = try Engine()
     let sender = try TestPort(engine, "vale0:a")
@@ -94,7 +94,7 @@ struct SwitchExampleTests {
     #expect(hearing.rx().takePackets() == [frame.bytes])
   }
 
-  @Test("a packet that does not fit is dropped whole, and with it what follows in the sync")
+  @Test("a packet that does not fit is dropped whole, with all that follow in the sync")
   func tooManyFragments() throws {
     let vale = try TestSwitch(2, hints: .slots(8))
     let tx = vale[0].tx()
@@ -115,7 +115,7 @@ struct SwitchExampleTests {
     #expect(rx.takePackets() == [long])
   }
 
-  @Test("ring 3 of four meets ring 1 of two; broadcasts meet ring 0")
+  @Test("ring 3 of four sends to ring 1 of two; broadcasts go to ring 0")
   func severalRings() throws {
     let engine = try Engine()
     let sender = try TestPort(
@@ -130,7 +130,7 @@ struct SwitchExampleTests {
     #expect(receiver.rx(0).takePackets() == [common.bytes])
   }
 
-  @Test("a frame of 13 bytes reaches nobody")
+  @Test("a frame of 13 bytes reaches no port")
   func runt() throws {
     let vale = try TestSwitch(2)
     vale[0].tx().send(TestFrame(target: .broadcast, source: m, number: 1, length: 13))
@@ -141,7 +141,8 @@ struct SwitchExampleTests {
     #expect(vale[1].rx().takePackets() == [shortest.bytes])
   }
 
-  @Test("what ends in the middle of a packet is sent as it is, and the rest as another packet")
+  @Test(
+    "a sync that ends in the middle of a packet sends that part, and the rest as another packet")
   func truncated() throws {
     let vale = try TestSwitch(2)
     let bytes = TestFrame(target: .broadcast, source: m, number: 1, length: 90).bytes
@@ -153,7 +154,7 @@ struct SwitchExampleTests {
     #expect(vale[1].rx().takePackets() == [Array(bytes[..<60]), Array(bytes[60...])])
   }
 
-  @Test("more switches than netmap's eight, each a world of its own")
+  @Test("more switches than netmap's eight, separate from each other")
   func manySwitches() throws {
     let engine = try Engine()
     let ports = try (0..<12).map { try TestPort(engine, "vale\($0):x") }
@@ -167,7 +168,7 @@ struct SwitchExampleTests {
     }
   }
 
-  @Test("an exclusive port is opened once")
+  @Test("an exclusive port can be opened only once")
   func exclusive() throws {
     let engine = try Engine()
     let first = try TestPort(engine, "vale0:x", flags: [.exclusive])

@@ -6,7 +6,7 @@ typealias Address = UInt64
 extension Address {
   static let broadcast: Address = 0xffff_ffff_ffff
 
-  /// A unicast address that belongs to nobody.
+  /// A locally administered unicast address.
   static func station(_ number: UInt8) -> Address {
     0x02 | Address(number) << 40 | Address(0x51) << 16
   }
@@ -14,7 +14,7 @@ extension Address {
   var bytes: [UInt8] { (0..<6).map { UInt8(truncatingIfNeeded: self >> (8 * $0)) } }
 }
 
-/// A frame of some length whose bytes after the addresses are made from its number.
+/// A frame whose bytes after the addresses and the type are made from its number.
 struct TestFrame: Hashable, CustomStringConvertible {
   var target: Address
   var source: Address
@@ -87,7 +87,7 @@ extension TestRing {
     return packets
   }
 
-  /// Whether nothing more has arrived.
+  /// Whether no packet has arrived.
   var isSilent: Bool { takePackets().isEmpty }
 }
 

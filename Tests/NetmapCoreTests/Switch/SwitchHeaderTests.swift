@@ -24,7 +24,7 @@ struct SwitchHeaderTests {
     (#expect(throws: NetmapError.self) { try body() })?.code
   }
 
-  /// What arrives at b of a packet that a sends, in slots of the given sizes.
+  /// Sends a packet from a in slots of the given sizes, and returns the packets that arrive at b.
   private func pass(_ bytes: [UInt8], in sizes: [Int]? = nil) -> [[UInt8]] {
     a.tx().putPacket(bytes, in: sizes)
     a.tx().sync()
@@ -55,18 +55,18 @@ struct SwitchHeaderTests {
     _ = pipe
   }
 
-  @Test("who does not accept headers cannot open a port that has them: EIO")
+  @Test("a client that does not accept headers cannot open a port that has them: EIO")
   func accepting() throws {
     try set("vale0:a", 12)
     #expect(code { _ = try TestPort(engine, "vale0:a") } == .inputOutput)
     _ = try TestPort(engine, "vale0:a", flags: [.acceptVirtioNetHeader])
-    // Pipes that hang on it have none.
+    // Pipes of the port have no header.
     _ = try TestPort(engine, "vale0:a{1")
     try set("vale0:a", 0)
     _ = try TestPort(engine, "vale0:a")
   }
 
-  @Test("a persistent port keeps its header when nobody has it open")
+  @Test("a persistent port keeps its header while it is not open")
   func persistent() throws {
     _ = try engine.answer(.create(RegisterRequest(name: try PortName("v0"))))
     _ = try engine.answer(.attach(RegisterRequest(name: try PortName("vale0:v0"))))
@@ -78,7 +78,8 @@ struct SwitchHeaderTests {
 
   // MARK: - Lookup and copying
 
-  @Test("the lookup skips the header, in the same slot and in one of its own", arguments: [10, 12])
+  @Test(
+    "the lookup skips the header, in the frame's slot or in a slot of its own", arguments: [10, 12])
   func lookup(length: Int) throws {
     let c = try TestPort(engine, "vale0:c", flags: [.acceptVirtioNetHeader])
     for name in ["vale0:a", "vale0:b", "vale0:c"] { try set(name, length) }
@@ -95,7 +96,7 @@ struct SwitchHeaderTests {
     #expect(pass(bytes) == [bytes])
     #expect(pass(bytes, in: [length, 60]) == [bytes])
     #expect(c.rx().isSilent)
-    // No Ethernet header behind it, or no second slot, or less than a header.
+    // An incomplete Ethernet header, no second slot, or an incomplete virtio-net header.
     #expect(pass(Array(bytes.prefix(length + 13))) == [])
     #expect(pass(header) == [])
     #expect(pass(Array(bytes.prefix(length + 13)), in: [length, 13]) == [])
@@ -103,7 +104,7 @@ struct SwitchHeaderTests {
     #expect(a.tx().counters.drops[.tooShort] == 4)
   }
 
-  @Test("equal lengths are copied verbatim, whatever the header says", arguments: [10, 12])
+  @Test("headers of equal length are copied verbatim, whatever they contain", arguments: [10, 12])
   func verbatim(length: Int) throws {
     try set("vale0:a", length)
     try set("vale0:b", length)
@@ -114,12 +115,12 @@ struct SwitchHeaderTests {
   }
 
   @Test(
-    "other lengths: zeros, a copy of what there is, or nothing in front",
+    "headers of different length: zeros, a partial copy, or no header",
     arguments: [(0, 10), (0, 12), (10, 12), (12, 10), (10, 0), (12, 0)])
   func mismatch(source: Int, target: Int) throws {
     try set("vale0:a", source)
     try set("vale0:b", target)
-    // Sane, and asking for nothing.
+    // A valid header without requests.
     let header = Array([2, 0, 9, 9, 9, 9, 9, 9, 9, 9, 7, 7].prefix(source)) as [UInt8]
     let expected =
       source == 0
@@ -133,7 +134,7 @@ struct SwitchHeaderTests {
     #expect(b.rx().counters.bytes == UInt64(3 * (target + 200)))
   }
 
-  @Test("a header for which the first buffer has no room gets a slot of its own")
+  @Test("a header that does not fit the first buffer gets a slot of its own")
   func headerApart() throws {
     try set("vale0:b", 12)
     let long = TestFrame(target: .broadcast, source: .station(1), number: 1, length: 2048)
@@ -147,7 +148,7 @@ struct SwitchHeaderTests {
   // MARK: - Stripping
 
   @Test(
-    "checksums are completed, wherever the packet is divided",
+    "checksums are completed, however the packet is divided into slots",
     arguments: [true, false], [true, false])
   func checksum(isIPv4: Bool, isTCP: Bool) throws {
     try set("vale0:a", 12)
@@ -160,7 +161,7 @@ struct SwitchHeaderTests {
     ] {
       let received = pass(bytes, in: sizes)
       try #require(received.count == 1 && received[0].count == packet.bytes.count)
-      // The IPv4 header's own checksum is not asked for.
+      // The header does not request the checksum of the IPv4 header.
       var alone = packet
       alone.isIPv4 = isIPv4
       var fixed = received[0]
@@ -174,7 +175,7 @@ struct SwitchHeaderTests {
     }
   }
 
-  @Test("a checksum that would go elsewhere than into the first slot is left alone")
+  @Test("a checksum outside the first slot is not written")
   func badChecksum() throws {
     try set("vale0:a", 10)
     let packet = TransportFrame(payload: [UInt8](repeating: 1, count: 100))
@@ -189,7 +190,7 @@ struct SwitchHeaderTests {
   }
 
   @Test(
-    "long packets are cut into segments with everything in them right",
+    "long packets are cut into segments with correct headers and payload",
     arguments: [(true, true), (true, false), (false, true), (false, false)], [0, 1, 2])
   func segments(kind: (isIPv4: Bool, isTCP: Bool), tags: Int) throws {
     try set("vale0:a", 12)
@@ -227,7 +228,7 @@ struct SwitchHeaderTests {
     #expect(sent.packets - sent.broadcasts + sent.copies == arrived.packets)
   }
 
-  @Test("segments fill the buffer of a port that has had headers itself")
+  @Test("segments fill the buffers of a port that had headers before")
   func longerSegments() throws {
     try set("vale0:a", 12)
     try set("vale0:b", 12)
@@ -239,7 +240,7 @@ struct SwitchHeaderTests {
         == [2048, 2048, 54 + 5000 - 2 * 1994])
   }
 
-  @Test("a segmented packet without room is dropped whole; what follows may fit")
+  @Test("a segmented packet without room is dropped whole; later packets may fit")
   func noRoom() throws {
     try set("vale0:a", 12)
     let small = try TestPort(engine, "vale0:small", hints: .slots(4))
@@ -254,7 +255,7 @@ struct SwitchHeaderTests {
     #expect(b.rx().takePackets().count == 6)
   }
 
-  @Test("headers that ask for what there is not, or lie, cost their packet: bad_header")
+  @Test("packets with unsupported or false headers are dropped as bad_header")
   func badHeaders() throws {
     try set("vale0:a", 12)
     let good = TransportFrame(payload: [UInt8](repeating: 5, count: 3000))
@@ -290,7 +291,7 @@ struct SwitchHeaderTests {
     #expect(a.tx().counters.drops[.badHeader] == before + 1)
   }
 
-  @Test("random headers and packets: nothing is read or written where it may not be")
+  @Test("random headers and packets cause no invalid access, and all packets are accounted for")
   func random() throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0x5e6
     var generator = SeededGenerator(seed: seed)

@@ -10,7 +10,7 @@ private final class Scribbler: Sendable {
   private let isOver = Atomic<Bool>(false)
   private let thread = Mutex<BackgroundThread?>(nil)
 
-  /// - Parameter body: One round of writing; must not use what the test uses.
+  /// - Parameter body: One round of writing. It runs concurrently with the test.
   init(_ body: @escaping () -> Void) {
     nonisolated(unsafe) let body = body
     thread.withLock {
@@ -26,11 +26,11 @@ private final class Scribbler: Sendable {
   }
 }
 
-/// Every process on a switch can write to the slots, krings and buffers of all of its ports at any time: also
+/// Every process on a switch can write to the slots, krings and buffers of all of its ports at any time, even
 /// between two loads of one sync.
 @Suite("VALE: writers during a sync")
 struct SwitchHostileTests {
-  /// A switch of two ports, and threads of a scribbler beside.
+  /// A switch with two ports.
   private let vale: TestSwitch
   private let (sender, receiver): (TestPort, TestPort)
 
@@ -39,7 +39,7 @@ struct SwitchHostileTests {
     (sender, receiver) = (vale[0], vale[1])
   }
 
-  /// Where the kring of the receiver's receive ring is in its segment.
+  /// The offset of the receive ring's kring in the receiver's segment.
   private var receivingKRing: Int {
     Int(
       unsafe receiver.registration.segment.offset(of: receiver.mapped.receive(0).kring))
@@ -47,7 +47,7 @@ struct SwitchHostileTests {
 
   // MARK: - Indirect packets
 
-  @Test("who writes NS_INDIRECT into another's slots gets none of its memory")
+  @Test("a process that writes NS_INDIRECT into a sender's slots gets none of the sender's memory")
   func indirectByOthers() throws {
     let secret = [UInt8](repeating: 0x5e, count: 2048)
     try unsafe secret.withUnsafeBytes { bytes in
@@ -69,10 +69,11 @@ struct SwitchHostileTests {
         try #require(!packets.contains { $0.contains(0x5e) && $0.starts(with: [0x5e, 0x5e]) })
       }
     }
-    #expect(sender.tx().counters.drops[.indirect] > 0, "the scribbler was there")
+    #expect(
+      sender.tx().counters.drops[.indirect] > 0, "the scribbler has changed slots during syncs")
   }
 
-  @Test("an indirect packet is taken from what its port allows, and from nothing beside it")
+  @Test("an indirect packet must lie within the memory that its port allows")
   func indirectRange() throws {
     var bytes = [UInt8](repeating: 0, count: 600)
     let frame = TestFrame(target: .broadcast, source: .station(1), number: 1, length: 200)
@@ -107,7 +108,8 @@ struct SwitchHostileTests {
 
   // MARK: - Conversion
 
-  @Test("a checksum is completed with the lengths that were written, whatever the slots say since")
+  @Test(
+    "a checksum is completed with the lengths that were written, even if the slots change since")
   func checksumLengths() throws {
     let engine = try Engine()
     let sender = try TestPort(
@@ -117,7 +119,7 @@ struct SwitchHostileTests {
     let packet = TransportFrame(payload: (0..<1400).map { UInt8(truncatingIfNeeded: $0) })
     let bytes = packet.header(12) + packet.bytes
     let sizes = [12 + 100] + [Int](repeating: 200, count: 6) + [bytes.count - 12 - 1300]
-    // What arrives when nobody interferes.
+    // The packet that arrives without interference.
     sender.tx().putPacket(bytes, in: sizes)
     sender.tx().sync()
     let right = try #require(receiver.rx().takePackets().first)
@@ -141,11 +143,11 @@ struct SwitchHostileTests {
     }
   }
 
-  @Test("an empty fragment for the end of a buffer writes nothing into the next one")
+  @Test("an empty fragment at the end of a buffer writes nothing into the next buffer")
   func emptyFragmentAtEnd() throws {
     let memory = receiver.registration.segment.memory
     let kring = receivingKRing
-    // No port of ours has offsets like these.
+    // The engine never gives a port such offsets.
     memory.store(UInt64.max, at: kring + KRingLayout.openOffsetMask)
     memory.store(UInt64.max, at: kring + KRingLayout.openOffsetMax)
     let rx = receiver.rx()
@@ -164,7 +166,7 @@ struct SwitchHostileTests {
   // MARK: - Places
 
   @Test(
-    "a receive ring that does not begin where rings do is none", arguments: [4, 8, 64, 1 << 50])
+    "a receive ring with an invalid offset gets no packets", arguments: [4, 8, 64, 1 << 50])
   func misplacedRing(by distance: UInt64) throws {
     let memory = receiver.registration.segment.memory
     let place = receivingKRing + KRingLayout.openRingOffset
@@ -179,10 +181,10 @@ struct SwitchHostileTests {
   }
 
   @Test(
-    "a segment whose buffers are no whole blocks of 64 bytes is refused", arguments: [1, 63, 100])
+    "a segment whose buffer size is not a multiple of 64 bytes is refused", arguments: [1, 63, 100])
   func oddBuffers(size: UInt32) throws {
     let memory = receiver.registration.segment.memory
-    // Behind base and count of the buffers.
+    // The buffer size follows the base and the count of the buffers.
     memory.store(size, at: 28)
     let error = #expect(throws: NetmapError.self) {
       try vale.engine.mapPort(receiver.registration, tag: receiver.tag)
@@ -195,7 +197,7 @@ struct SwitchHostileTests {
     }
   }
 
-  @Test("a batch that becomes 0 in the middle of a sync stops nobody")
+  @Test("a batch size that becomes 0 in the middle of a sync stops no sender")
   func vanishingBatch() throws {
     let vale = try #require(sender.mapped.vale).segment
     let scribbler = Scribbler {
@@ -210,7 +212,7 @@ struct SwitchHostileTests {
     }
   }
 
-  @Test("a lock that names nobody keeps nothing of a port that leaves")
+  @Test("a lock that names no client keeps no memory of a port that closes")
   func lockOfNobody() throws {
     let engine = try Engine()
     let sender = try TestPort(engine, "vale3:a")
@@ -228,7 +230,7 @@ struct SwitchHostileTests {
   // MARK: - Everything
 
   @Test(
-    "words of krings, leases, slots and the switch that change all the time crash and stop nobody",
+    "words of krings, leases, slots and the switch that keep changing crash and stop no process",
     arguments: 0..<3 as Range<UInt64>)
   func everything(number: UInt64) throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0xbad_0000 + number
@@ -250,7 +252,7 @@ struct SwitchHostileTests {
           let first = Int(
             unsafe port.registration.segment.offset(of: port.mapped.transmit(0).kring))
           let place = Int.random(in: 0..<(memory.byteCount - first) / 8, using: &generator)
-          // Not the locks, which would only hide the rest.
+          // Not the locks, because syncs would skip the ring.
           if place * 8 % KRingLayout.byteCount != 0 { memory.store(word, at: first + 8 * place) }
         case 4, 5:
           let ring = generator.chance(50) ? port.tx() : port.rx()
@@ -260,7 +262,7 @@ struct SwitchHostileTests {
           let places = (vale.byteCount - 64) / 8
           vale.store(word, at: 64 + 8 * Int.random(in: 0..<places, using: &generator))
         default:
-          // A port that nobody can find is no target: those words are put back now and then.
+          // Restores this word now and then, so that the port stays reachable.
           unsafe port.mapped.receive(0).kring.reservation = Reservation(sequence: 1, next: 0)
         }
       }

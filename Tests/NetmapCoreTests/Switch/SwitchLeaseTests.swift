@@ -16,15 +16,15 @@ private final class SharedCounts: Sendable {
   }
 }
 
-@Suite("VALE: several senders, and ports that leave")
+@Suite("VALE: several senders, and ports that close")
 struct SwitchLeaseTests {
-  @Test("three senders to one reader: whatever there was room for arrives, each sender's in order")
+  @Test("three senders to one receiver: all packets arrive, each sender's in order")
   func threeSenders() throws {
     let engine = try Engine()
     let receiver = try TestPort(engine, "vale0:r")
     let perSender: UInt32 = 20_000
     let window: UInt64 = 300
-    // Each sender has no more under way than a third of the ring, so there always is room.
+    // Each sender has at most a third of the ring in flight, so there is always room.
     let taken = SharedCounts(3)
     let senders = try (0..<3).map { number in
       let port = try TestPort(engine, "vale0:s\(number)")
@@ -70,17 +70,17 @@ struct SwitchLeaseTests {
     #expect(receiver.rx().counters.packets == UInt64(3 * perSender))
   }
 
-  @Test("the lease of a sender that died is finished for it, with empty slots")
+  @Test("the engine finishes the lease of a dead sender with empty slots")
   func deadSender() throws {
     let vale = try TestSwitch(3)
     let rx = vale[2].rx()
     let frame = TestFrame(target: .broadcast, source: .station(1), number: 1)
-    // Dies after it has reserved three slots.
+    // The sender dies after it has reserved three slots.
     #expect(vale[0].tx().lock(vale[0].tag))
     let generation = vale[2].generation
     vale[0].reserve(3, of: vale[2], port: 2, generation: generation)
     vale[1].tx().send(frame)
-    #expect(rx.isSilent, "what comes later waits for it")
+    #expect(rx.isSilent, "later packets wait for the lease")
     #expect(vale.engine.finishLeases(of: vale[0].tag) == 1)
     #expect(vale[0].registration.segment.releaseLocks(of: vale[0].tag) == 1)
     rx.sync()
@@ -91,7 +91,7 @@ struct SwitchLeaseTests {
     #expect(rx.takePackets() == [frame.bytes])
   }
 
-  @Test("a dead sender that had not reserved yet, or had finished, leaves nothing")
+  @Test("a dead sender without an open lease leaves nothing to finish")
   func deadWithoutLease() throws {
     let vale = try TestSwitch(3)
     let frame = TestFrame(target: .broadcast, source: .station(1), number: 1)
@@ -103,7 +103,7 @@ struct SwitchLeaseTests {
     #expect(vale[2].rx().takePackets() == [frame.bytes])
   }
 
-  @Test("a full ring that a stopped sender holds up counts busy, another one ring_full")
+  @Test("a full ring that a stopped sender holds up counts busy, not ring_full")
   func stoppedSender() throws {
     let vale = try TestSwitch(3, hints: .slots(8))
     let rx = vale[2].rx()
@@ -115,10 +115,10 @@ struct SwitchLeaseTests {
     }
     #expect(rx.counters.drops[.busy] == 3)
     #expect(rx.counters.drops[.ringFull] == 0)
-    #expect(vale[0].rx().counters.packets == 9, "nobody else loses any")
+    #expect(vale[0].rx().counters.packets == 9, "the other receiver loses no packet")
   }
 
-  @Test("a port that leaves while somebody sends to it keeps its memory until that sync is over")
+  @Test("a port that closes during a sync to it keeps its memory until that sync is over")
   func leavingPort() throws {
     let engine = try Engine()
     let sender = try TestPort(engine, "vale0:a")
@@ -131,7 +131,7 @@ struct SwitchLeaseTests {
     receiver?.close()
     receiver = nil
     let next = try TestPort(engine, "vale0:d", memoryID: shared)
-    #expect(!next.rx().bufferIndexes.contains(index), "its buffers are not used again")
+    #expect(!next.rx().bufferIndexes.contains(index), "the closed port's buffers are not reused")
     #expect(!next.tx().bufferIndexes.contains(index))
     sender.tx().unlock()
     let last = try TestPort(engine, "vale0:e", memoryID: shared)
@@ -139,7 +139,7 @@ struct SwitchLeaseTests {
     _ = other
   }
 
-  @Test("a ring is not made again while a sender may be writing to its predecessor: EBUSY")
+  @Test("a ring is not created again while a sender may be writing to its predecessor: EBUSY")
   func reopenedRing() throws {
     let engine = try Engine()
     let sender = try TestPort(engine, "vale0:a")
@@ -159,7 +159,7 @@ struct SwitchLeaseTests {
     _ = keeper
   }
 
-  @Test("what a sender knows of a ring's room does not hold for the next ring in its place")
+  @Test("a sender does not use what it knows of a ring's room for the next ring in its place")
   func roomOfAnotherRing() throws {
     let engine = try Engine()
     let (a, b) = (try TestPort(engine, "vale0:a"), try TestPort(engine, "vale0:b"))
@@ -172,13 +172,13 @@ struct SwitchLeaseTests {
         port.tx().send(TestFrame(target: .station(9), source: .station(8), number: number))
       }
     }
-    // The last one looks, and learns of 14 more.
+    // The sync of packet 16 finds room for 14 more.
     send(a, 1...15)
     #expect(first.rx().takePackets().count == 15)
     send(a, 16...16)
     first.close()
     let second = try TestPort(engine, "vale0:r", flags: [.receiveOnly])
-    // The same place in the new ring, which is full there.
+    // The new ring at the same position, but full.
     send(b, 101...115)
     let rx = second.rx()
     rx.sync()
@@ -192,7 +192,7 @@ struct SwitchLeaseTests {
     _ = keeper
   }
 
-  @Test("a port comes and goes while two threads send to it: no other port loses a packet")
+  @Test("a port opens and closes while two threads send to it: no other port loses a packet")
   func comingAndGoing() throws {
     let engine = try Engine()
     let receiver = try TestPort(engine, "vale0:r")
@@ -230,8 +230,7 @@ struct SwitchLeaseTests {
 }
 
 extension TestPort {
-  /// Reserves slots of another port's receive ring and leaves it at that: what a sender that stops or dies has
-  /// done.
+  /// Reserves slots of another port's receive ring and does not fill them, like a sender that stops or dies.
   fileprivate func reserve(_ slots: UInt32, of receiver: TestPort, port: Int, generation: UInt32) {
     let (own, ring) = unsafe (mapped.transmit(0).kring, receiver.mapped.receive(0).kring)
     let known = unsafe ring.reservation
@@ -241,7 +240,7 @@ extension TestPort {
     #expect(unsafe ring.reserve(from: known, upTo: following).isOurs)
   }
 
-  /// The incarnation of the port on its switch.
+  /// The generation of the port on its switch.
   fileprivate var generation: UInt32 {
     mapped.vale?.generation ?? 0
   }

@@ -1,4 +1,4 @@
-/// The simplest switch there is: what the real one must agree with.
+/// The simplest model of a switch, which the real switch must match.
 struct SwitchModel {
   /// A packet as it lies in a ring: the bytes of each slot.
   typealias Packet = [[UInt8]]
@@ -9,10 +9,11 @@ struct SwitchModel {
     let slots: Int
     /// Whether senders wait for room.
     let holds: Bool
-    /// Bytes of virtio-net header, all of them 0.
+    /// Bytes of virtio-net header, which are all 0.
     var header = 0
     var queue: [Packet] = []
-    /// In the transmit ring, with whom has got the first one already.
+    /// Packets in the transmit ring; `delivered` has the ports that have got the first one already, and -1
+    /// once its delivery has begun.
     var pending: [Packet] = []
     var delivered: Set<Int> = []
 
@@ -26,7 +27,7 @@ struct SwitchModel {
     var copies = 0
     var tooShort = 0
     var noDestination = 0
-    /// Of the receive ring.
+    /// Drops at the receive ring.
     var ringFull = 0
     var received = 0
   }
@@ -49,7 +50,7 @@ struct SwitchModel {
   mutating func detach(_ number: Int) {
     guard let port = ports.removeValue(forKey: number) else { return }
     freeIndexes.append(port.index)
-    // A switch is forgotten with its last port.
+    // A switch is removed with its last port.
     if ports.isEmpty {
       addresses = [:]
       freeIndexes = Array((0..<254).reversed())
@@ -106,7 +107,7 @@ struct SwitchModel {
 
   // MARK: - Delivery
 
-  /// Everybody gets what there is room for, up to the first packet for which there is none.
+  /// Gives every port its packets, up to the first one without room.
   private mutating func deliverAll(_ number: Int, _ ways: [Way]) -> Int {
     let packets = ports[number]?.pending ?? []
     for (receiver, port) in ports where receiver != number {
@@ -121,14 +122,14 @@ struct SwitchModel {
     return ways.count
   }
 
-  /// What is for an index that nobody has.
+  /// Counts packets for indexes without a port.
   private mutating func countUnreachable(_ number: Int, _ ways: [Way]) {
     for case .port(let index) in ways where !ports.values.contains(where: { $0.index == index }) {
       ports[number]?.counts.noDestination += 1
     }
   }
 
-  /// - Returns: How many packets are done with.
+  /// - Returns: The number of packets that are finished.
   private mutating func deliverInOrder(_ number: Int, _ ways: [Way]) -> Int {
     var place = 0
     if ports[number]?.delivered.isEmpty == false {
@@ -186,7 +187,7 @@ struct SwitchModel {
       }
     }
     guard isComplete else {
-      // Also when nobody has got it yet: it is remembered that it has begun.
+      // The delivery has begun, even if no port has got the packet yet.
       ports[number]?.delivered.insert(-1)
       return false
     }
@@ -224,7 +225,7 @@ struct SwitchModel {
 
   /// Puts packets into a receive ring, up to the first one that does not fit.
   ///
-  /// - Returns: How many are done with.
+  /// - Returns: The number of packets delivered or dropped.
   private mutating func deliver(
     _ packets: [Packet], to receiver: Int, from sender: Int, holds: Bool
   ) -> Int {
@@ -243,7 +244,7 @@ struct SwitchModel {
     return packets.count
   }
 
-  /// A packet with another header. All headers are zeros.
+  /// The packet with another length of header. All headers are zeros.
   static func convert(_ packet: Packet, from source: Int, to target: Int) -> Packet {
     guard source != target else { return packet }
     let header = [UInt8](repeating: 0, count: target)

@@ -17,14 +17,14 @@ struct SwitchModelTests {
     arguments: 0..<8 as Range<UInt64>)
   func random(number: UInt64) throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0x5eed_0000 + number
-    // Half of them without headers and back-pressure, so that the usual path is tried as well.
+    // Half of the runs have no headers and no back-pressure, to test the usual path as well.
     var run = try ModelRun(seed: seed, isPlain: number % 2 == 0, pool: Self.pool(12))
     for step in 0..<600 { try run.step(step) }
     try run.finish()
   }
 }
 
-/// One random test: the switch, and the model beside it.
+/// One random test of a switch against its model.
 private struct ModelRun {
   private let seed: UInt64
   private let isPlain: Bool
@@ -67,7 +67,7 @@ private struct ModelRun {
     model.attach(number, slots: slots, holds: holds)
   }
 
-  /// Only with nothing pending: packets that wait have the old header.
+  /// Changes nothing while packets wait, because they have the old header.
   private mutating func setHeader(_ number: Int) throws {
     guard ports[number] != nil, model.ports[number]?.pending.isEmpty == true else { return }
     let length = [0, 0, 10, 12].randomElement(using: &generator) ?? 0
@@ -77,7 +77,7 @@ private struct ModelRun {
 
   private mutating func send(_ number: Int, _ context: String) throws {
     guard let port = ports[number], let header = model.ports[number]?.header else { return }
-    // Packets of one flow, which go another way than those of many, or of several in turns.
+    // Packets of one flow or of several: the switch has a separate path for flow runs.
     let flow = (
       pool.randomElement(using: &generator) ?? 0, pool.randomElement(using: &generator) ?? 0
     )
@@ -112,7 +112,7 @@ private struct ModelRun {
     model.sync(number)
     let waiting = model.ports[number]?.pending.reduce(0) { $0 + $1.count } ?? 0
     try #require(
-      Int(port.tx().space) == Int(port.tx().count) - 1 - waiting, "\(context): what waits")
+      Int(port.tx().space) == Int(port.tx().count) - 1 - waiting, "\(context): waiting slots")
   }
 
   private mutating func receive(_ number: Int, _ context: String) throws {
@@ -122,7 +122,7 @@ private struct ModelRun {
     model.ports[number]?.queue = []
   }
 
-  /// Takes everything, and compares the counters.
+  /// Takes all packets, and compares the counters.
   mutating func finish() throws {
     for _ in 0..<1000 where model.ports.values.contains(where: { !$0.pending.isEmpty }) {
       for number in ports.keys.sorted() { try receive(number, "NETMAP_TEST_SEED=\(seed), end") }

@@ -2,8 +2,8 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// What the engine does with the lease of a sender that has died, and with what somebody says of one.
-@Suite("VALE: leases of the dead")
+/// How the engine finishes leases of dead senders, and handles forged announcements of leases.
+@Suite("VALE: leases of dead senders")
 struct SwitchRepairTests {
   /// Ports a, b and two receivers; a dies, b lives.
   private let vale: TestSwitch
@@ -12,7 +12,7 @@ struct SwitchRepairTests {
   init() throws {
     vale = try TestSwitch(4, hints: .slots(64))
     (a, b, r1, r2) = (vale[0], vale[1], vale[2], vale[3])
-    // The addresses of the receivers are known to the switch.
+    // Let the switch learn the addresses of the receivers.
     for (number, port) in [r1, r2].enumerated() {
       port.tx().send(TestFrame(target: .station(9), source: .station(UInt8(number)), number: 0))
     }
@@ -32,29 +32,29 @@ struct SwitchRepairTests {
   }
 
   @Test(
-    "a sender killed between any two stores of what it announces takes nothing of a living one",
+    "a sender killed between any two stores of its announcement takes no slots of a live sender",
     arguments: 0...4, [false, true])
   func killedWhileAnnouncing(stores: Int, isUnreadBefore: Bool) throws {
-    // The last lease of a was the third of r1; r2 has unread packets under that number and others.
+    // The last lease of a was number 3 of r1; r2 has unread packets with that number and with others.
     send(a, to: 0, 0..<3)
     send(b, to: 1, 0..<(isUnreadBefore ? 7 : 2))
     #expect(a.tx().lock(a.tag))
     unsafe a.mapped.transmit(0).kring.announce(
       target(r2), r2.mapped.receive(0).kring.reservation, slots: 5, room: 9, stores: stores)
-    #expect(vale.engine.finishLeases(of: a.tag) == 0, "it has reserved nothing")
+    #expect(vale.engine.finishLeases(of: a.tag) == 0, "the dead sender has reserved nothing")
     #expect(a.registration.segment.releaseLocks(of: a.tag) == 1)
     send(b, to: 1, 7..<9)
     let expected = Array(0..<UInt8(isUnreadBefore ? 7 : 2)) + [7, 8]
     #expect(r2.rx().takePackets().map { $0[14] } == expected)
     #expect(r1.rx().takePackets().map { $0[14] } == [0, 1, 2])
-    // Nor does the ring stop later.
+    // The ring does not stop later either.
     for round in 0..<10 as Range<UInt32> {
       send(a, to: 1, round..<round + 5)
       #expect(r2.rx().takePackets().count == 5)
     }
   }
 
-  @Test("a lease that was reserved is finished once, also when two dead senders wanted it")
+  @Test("a lease is finished once, even if two dead senders announced it")
   func twoDead() throws {
     let kring = unsafe r2.mapped.receive(0).kring
     let known = unsafe kring.reservation
@@ -64,7 +64,7 @@ struct SwitchRepairTests {
     }
     #expect(unsafe kring.reserve(from: known, upTo: known.following(3, of: 64)).isOurs)
     send(r1, to: 1, 0..<2)
-    // While b is in the middle of its sync the slots may be its own.
+    // While b's sync is in progress, the slots may be b's own.
     #expect(vale.engine.finishLeases(of: a.tag) == 0)
     #expect(r2.rx().isSilent)
     #expect(vale.engine.finishLeases(of: b.tag) == 1)
@@ -73,7 +73,7 @@ struct SwitchRepairTests {
     #expect(r2.rx().takePackets().suffix(1).map { $0[14] } == [1])
   }
 
-  @Test("what a kring says of a dead sender's lease can be anything")
+  @Test("a kring may have any announcement of a dead sender's lease")
   func anyIntent() throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0x1e45e
     var generator = SeededGenerator(seed: seed)
@@ -89,7 +89,7 @@ struct SwitchRepairTests {
       }
       vale.engine.finishLeases(of: a.tag)
     }
-    // Directed: the last number there can be, of every port.
+    // A directed test: the highest number, for every port.
     for generation in 0..<8 as Range<UInt32> {
       for port in 0..<4 as Range<UInt32> {
         for (word, value) in [port, generation, 0, 1, 1, 0, .max, .max].enumerated() {
@@ -105,7 +105,7 @@ struct SwitchRepairTests {
     a.tx().unlock()
   }
 
-  @Test("a ring that says for ever that it wants a dead sender's slots holds up that one ring only")
+  @Test("a ring that always claims a dead sender's slots holds up only the ring that has them")
   func undecidedForEver() throws {
     let kring = unsafe r2.mapped.receive(0).kring
     for round in 0..<3000 as Range<UInt32> {

@@ -29,7 +29,7 @@ struct SwitchRequestTests {
     #expect(try create("v0").geometry == PortGeometry())
     let alone = try TestPort(engine, "v0")
     alone.tx().send(TestFrame(target: .broadcast, source: .station(1), number: 1))
-    #expect(alone.tx().space == 1023, "what is sent on no switch is discarded")
+    #expect(alone.tx().space == 1023, "packets sent without a switch are discarded")
     #expect(alone.tx().counters.drops[.notAttached] == 1)
     alone.close()
     #expect(try attach("vale0:v0").portIndex == 0)
@@ -44,7 +44,7 @@ struct SwitchRequestTests {
     #expect(again.rx().takePackets() == [frame.bytes])
   }
 
-  @Test("creating: EINVAL for names of switches and long ones, EEXIST for one that exists")
+  @Test("creating: EINVAL for switch names and long names, EEXIST for an existing port")
   func creating() throws {
     #expect(code { _ = try create("vale0") } == .invalidArgument)
     #expect(code { _ = try create("a123456789abcdef") } == .invalidArgument)
@@ -90,7 +90,8 @@ struct SwitchRequestTests {
     _ = try attach("vale1:v0")
     #expect(code { _ = try TestPort(engine, "v0") } == .busy)
     #expect(code { try remove("v0") } == .busy)
-    #expect(code { _ = try detach("vale0:v0") } == .busy, "the later one goes first")
+    #expect(
+      code { _ = try detach("vale0:v0") } == .busy, "the later attachment must be detached first")
     _ = try detach("vale1:v0")
     _ = try detach("vale0:v0")
     try remove("v0")
@@ -102,7 +103,7 @@ struct SwitchRequestTests {
     _ = ephemeral
   }
 
-  @Test("a persistent port that is not on the switch is not opened there")
+  @Test("a persistent port cannot be opened on a switch that it is not attached to")
   func notAttached() throws {
     _ = try create("v0")
     #expect(code { _ = try TestPort(engine, "vale0:v0") } == .invalidArgument)
@@ -139,7 +140,7 @@ struct SwitchRequestTests {
     _ = port
   }
 
-  @Test("252 ports on a switch, and ENOMEM for one more; each hears a broadcast")
+  @Test("252 ports on a switch, and ENOMEM for one more; each gets a broadcast")
   func full() throws {
     let hints = RingGeometryHints.slots(8)
     var ports = try (0..<252).map { try TestPort(engine, "vale0:p\($0)", hints: hints) }

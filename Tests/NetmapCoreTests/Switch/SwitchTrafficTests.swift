@@ -45,7 +45,7 @@ struct SwitchTrafficTests {
     #expect(vale[1].rx().counters.bytes == 65_536)
   }
 
-  @Test("a slot that says nonsense costs its own packet")
+  @Test("an invalid slot costs only its own packet")
   func badSlots() throws {
     let vale = try TestSwitch(2)
     let tx = vale[0].tx()
@@ -61,7 +61,7 @@ struct SwitchTrafficTests {
     #expect(vale[1].rx().takePackets() == [good.bytes])
     #expect(tx.counters.drops[.badLength] == 1)
     #expect(tx.counters.drops[.badBufferIndex] == 1)
-    #expect(tx.counters.drops.total == 2, "each once")
+    #expect(tx.counters.drops.total == 2, "each slot counted once")
     tx[second].bufferIndex = ownBuffer
   }
 
@@ -87,7 +87,7 @@ struct SwitchTrafficTests {
     #expect(tx.counters.drops[.badLength] == 2)
   }
 
-  @Test("NS_BUF_CHANGED is taken note of, and not passed on")
+  @Test("NS_BUF_CHANGED is cleared, and not passed on")
   func bufferChanged() throws {
     let vale = try TestSwitch(2)
     let tx = vale[0].tx()
@@ -99,7 +99,7 @@ struct SwitchTrafficTests {
     #expect(vale[1].rx()[0].flags.rawValue == 0x0100)
   }
 
-  @Test("a receiver gets its packets where its offsets say, and only if they fit there")
+  @Test("a receiver gets its packets at its offsets, and only if they fit there")
   func offsets() throws {
     let engine = try Engine()
     let sender = try TestPort(engine, "vale0:a")
@@ -113,7 +113,7 @@ struct SwitchTrafficTests {
     #expect(rx[0].pointer & 0xffff == 128)
     #expect(rx.bytes(0, at: 128) == frame.bytes)
     #expect(rx[1].length == 0)
-    // And the other way: what a sender with offsets sends begins there.
+    // The other direction: a packet of a sender with offsets begins at its offset.
     let index = receiver.tx().head
     receiver.tx()[index].length = 60
     let short = TestFrame(target: .broadcast, source: n, number: 3)
@@ -123,7 +123,7 @@ struct SwitchTrafficTests {
     #expect(sender.rx().takePackets() == [short.bytes])
   }
 
-  @Test("own and common packets arrive in the order in which they were sent")
+  @Test("unicast packets and broadcasts arrive in the order in which they were sent")
   func order() throws {
     let vale = try TestSwitch(3)
     vale[1].tx().send(TestFrame(target: .broadcast, source: n, number: 0))
@@ -137,7 +137,7 @@ struct SwitchTrafficTests {
     #expect(vale[2].rx().takePackets() == frames.filter { $0.target == .broadcast }.map(\.bytes))
   }
 
-  @Test("a station that moves is followed, and back again")
+  @Test("packets follow a station that moves to another port and back")
   func moving() throws {
     let vale = try TestSwitch(3)
     for place in [0, 1, 0, 1, 1, 0] {
@@ -150,7 +150,7 @@ struct SwitchTrafficTests {
     }
   }
 
-  @Test("what is for the port it came from goes nowhere")
+  @Test("a packet for the port that it came from is dropped")
   func toItself() throws {
     let vale = try TestSwitch(2)
     vale[0].tx().send(

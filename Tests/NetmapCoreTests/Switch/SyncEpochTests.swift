@@ -5,22 +5,22 @@ import Testing
 
 @testable import NetmapCore
 
-/// When a process lets go of what it has mapped of other ports.
-@Suite("VALE: what a process keeps of ports that have left", .timeLimit(.minutes(5)))
+/// When a process unmaps the memory of other ports.
+@Suite("VALE: mappings of closed ports", .timeLimit(.minutes(5)))
 struct SyncEpochTests {
   private let vale: TestSwitch
   private let table = DestinationTable()
 
   init() throws { vale = try TestSwitch(2) }
 
-  /// Mappings of their own of a port's memory.
+  /// A mapping of a port's memory that only the test uses.
   private final class Mapping {
     weak let region: SharedMemory?
     init(_ region: SharedMemory) { self.region = region }
     var isMapped: Bool { region != nil }
   }
 
-  /// Makes a port reachable at an index, by new mappings.
+  /// Makes a port reachable at an index, with new mappings.
   private func install(_ index: Int, _ generation: UInt32) throws -> Mapping {
     let known = vale[1].registration
     let region = try SharedMemory(mapping: known.region.descriptor)
@@ -32,7 +32,7 @@ struct SyncEpochTests {
   }
 
   @Test(
-    "what a sync may be using stays until that sync is over, whichever ring it is of",
+    "a mapping that a sync may be using stays until that sync is over, on any ring",
     arguments: Direction.allCases, [0, 7, 15])
   func keepsWhatIsInUse(_ direction: Direction, ring: Int) throws {
     let epoch = unsafe table.join(0, 1).epoch(direction, ring)
@@ -40,7 +40,7 @@ struct SyncEpochTests {
     #expect(unsafe epoch.enter())
     table.retire(1)
     #expect(mapping.isMapped && table.keptCount == 1)
-    // A sync that begins later changes nothing.
+    // A sync that begins later does not use the mapping.
     let other = unsafe table.join(3, 1).epoch(direction, ring)
     #expect(unsafe other.enter())
     #expect(table.sweep() && mapping.isMapped)
@@ -50,12 +50,12 @@ struct SyncEpochTests {
     unsafe other.leave()
   }
 
-  @Test("a sync that goes on to the next one holds nothing up")
+  @Test("a ring that has begun its next sync no longer keeps the mapping")
   func movesOn() throws {
     let epoch = unsafe table.join(0, 1).epoch(.receive, 0)
     let mapping = try install(1, 5)
     #expect(unsafe epoch.enter())
-    // Another incarnation takes its place.
+    // Another generation takes its place.
     let next = try install(1, 6)
     #expect(mapping.isMapped)
     unsafe epoch.leave()
@@ -69,7 +69,7 @@ struct SyncEpochTests {
     #expect(!next.isMapped)
   }
 
-  @Test("locks and counters that others write free nothing and keep nothing", arguments: [0, 1])
+  @Test("locks and counters that peers write neither free nor keep a mapping", arguments: [0, 1])
   func forgedWords(lock: UInt64) throws {
     let sender = vale[0]
     let destinations = try #require(sender.mapped.vale).destinations
@@ -79,7 +79,7 @@ struct SyncEpochTests {
     if lock == 1 {
       #expect(sender.tx().lock(holder))
     } else {
-      // A sync is under way, and its lock and count say that it is over.
+      // A sync is in progress, but its lock and count say that it is over.
       #expect(unsafe epoch.enter())
       unsafe kring.count(.syncs)
     }
@@ -93,7 +93,7 @@ struct SyncEpochTests {
     }
   }
 
-  @Test("a ring whose lock others clear is not synced by two threads of a process")
+  @Test("two threads of a process do not sync a ring at once, even if a peer clears its lock")
   func oneThread() throws {
     for ring in [vale[0].tx(), vale[0].rx()] {
       let epoch = unsafe try #require(ring.mapped.parts.pointee.switching).pointee.epoch
@@ -103,7 +103,7 @@ struct SyncEpochTests {
       unsafe epoch.leave()
       #expect(ring.sync() == .done)
     }
-    // All who attach the port in this process share that.
+    // All mappings of the port in this process share the epoch.
     let again = try vale.engine.mapPort(vale[0].registration, tag: vale[0].tag)
     let epoch = unsafe try #require(again.transmit(0).parts.pointee.switching).pointee.epoch
     #expect(unsafe epoch.enter())
@@ -111,13 +111,13 @@ struct SyncEpochTests {
     unsafe epoch.leave()
   }
 
-  @Test("a lock in a process's own name that it has not taken holds it up for no sync")
+  @Test("a forged lock in a process's own name does not stop its syncs")
   func ownName() throws {
     for ring in [vale[0].tx(), vale[0].rx()] {
       #expect(ring.lock(vale[0].tag))
       #expect(ring.sync() == .done)
       #expect(ring.lockHolder == 0)
-      // Another one's is respected.
+      // Another client's lock is respected.
       #expect(ring.lock(vale[1].tag))
       #expect(ring.sync() == .busy)
       ring.unlock()
@@ -125,7 +125,7 @@ struct SyncEpochTests {
     }
   }
 
-  @Test("a lock counts in the name of who has the port mapped, and of nobody else")
+  @Test("only locks of clients that have the port mapped count")
   func segmentUsers() throws {
     let engine = try Engine()
     let sender = try TestPort(engine, "vale3:a")
@@ -133,7 +133,7 @@ struct SyncEpochTests {
     let other = try TestPort(engine, "vale3:c")
     let users = try #require(sender.registration.segment.users)
     users.add(sender.tag)
-    // Its own, alive, and not on this ring.
+    // A live client that does not have this port mapped.
     #expect(sender.tx().lock(other.tag))
     receiver.close()
     #expect(try engine.exclusively { $0.leaving.count } == 0)
@@ -146,7 +146,7 @@ struct SyncEpochTests {
     #expect(try engine.exclusively { $0.leaving.count } == 0)
   }
 
-  @Test("threads that look for a port while it comes and goes touch nothing that is unmapped")
+  @Test("threads that look up a port while it comes and goes access no unmapped memory")
   func comesAndGoes() throws {
     let isOver = Atomic<Bool>(false)
     let looked = Atomic<Int>(0)

@@ -1,4 +1,4 @@
-/// A TCP or UDP packet, with what a receiver must find in it.
+/// A TCP or UDP packet, and a check of its received copies and segments.
 struct TransportFrame {
   var isIPv4 = true
   var isTCP = true
@@ -13,7 +13,7 @@ struct TransportFrame {
   var transport: Int { network + (isIPv4 ? 20 + options.ip : 40) }
   var headerLength: Int { transport + (isTCP ? 20 + options.tcp : 8) }
 
-  /// With the checksum of the pseudo header in the transport's field, as a sender leaves it.
+  /// The frame with the pseudo-header sum in the transport's checksum field, as a sender leaves it.
   var bytes: [UInt8] {
     var frame = Address.station(2).bytes + Address.station(1).bytes
     for _ in 0..<tags { frame += [0x81, 0x00, 0x00, 0x05] }
@@ -43,10 +43,10 @@ struct TransportFrame {
     return frame
   }
 
-  /// Where the transport's checksum is.
+  /// The offset of the transport's checksum.
   var field: Int { transport + (isTCP ? 16 : 6) }
 
-  /// A virtio-net header that asks for the checksum, and for cutting of the given type.
+  /// A virtio-net header that requests the checksum, and segmentation of the given type.
   func header(_ length: Int, type: UInt8 = 0, flags: UInt8 = 1) -> [UInt8] {
     func little(_ value: Int) -> [UInt8] { [UInt8(value & 255), UInt8(value >> 8)] }
     let fields =
@@ -57,7 +57,7 @@ struct TransportFrame {
 
   private static func pair(_ value: Int) -> [UInt8] { [UInt8(value >> 8), UInt8(value & 255)] }
 
-  /// RFC 1071, the slow way.
+  /// The sum of RFC 1071, computed in a slow and simple way.
   static func sum(_ bytes: some Sequence<UInt8>, _ initial: UInt32 = 0) -> UInt32 {
     var (sum, isHigh) = (initial, true)
     for byte in bytes {

@@ -10,7 +10,7 @@ struct WorkerLinkTests {
     let isSet = Atomic<Bool>(false)
   }
 
-  @Test("ends soon after the port was closed, also where its process goes on sending")
+  @Test("ends soon after the port was closed, even if its process goes on sending")
   func endsThoughItIsSentTo() throws {
     let engine = try Engine()
     let hints = RingGeometryHints.slots(64)
@@ -44,7 +44,7 @@ struct WorkerLinkTests {
     worker.stop()
   }
 
-  /// Two pipes, the outer ends' transmit rings full of slots without a byte.
+  /// Two pipes whose outer ends have transmit rings full of slots of length 0.
   private func fullOfNothing(
     rings: UInt16
   ) throws -> (link: WorkerLink, process: TestPort, kept: [TestPort], slots: Int) {
@@ -74,7 +74,7 @@ struct WorkerLinkTests {
   }
 
   @Test(
-    "slots without a byte, in however many rings, are not more than a turn has",
+    "with slots of length 0, in any number of rings, a turn stays within its budget",
     arguments: [1, 4, 248] as [UInt16])
   func turnOfNothing(rings: UInt16) throws {
     let (link, process, kept, slots) = try fullOfNothing(rings: rings)
@@ -89,7 +89,7 @@ struct WorkerLinkTests {
       left -= moved
       turns += 1
     }
-    // Every ring had its turn.
+    // The turns have served every ring.
     #expect(left == 0)
     withExtendedLifetime(kept) {}
   }
@@ -99,7 +99,7 @@ struct WorkerLinkTests {
       + (0..<port.mapped.receiveCount).reduce(0) { $0 + Int(port.rx($1).counters.syncs) }
   }
 
-  @Test("a slot that a peer has spoiled costs one packet, and the packets behind it arrive")
+  @Test("a slot that a peer has damaged costs one packet, and the packets behind it arrive")
   func spoiledTarget() throws {
     let engine = try Engine()
     let process = try TestPort(engine, "netmap:outside{1")
@@ -118,7 +118,7 @@ struct WorkerLinkTests {
     #expect(ring.counters.drops[.badBufferIndex] == 1)
   }
 
-  @Test("delivers what was sent before the port was closed")
+  @Test("delivers packets sent before the port was closed")
   func deliversWhatWasSent() throws {
     let engine = try Engine()
     let hints = RingGeometryHints.slots(64)

@@ -5,7 +5,7 @@ import NetmapCore
 import NetmapLinux
 import Synchronization
 
-/// A receive ring that a test fills in the kernel's place: the ring driver runs over plain memory.
+/// A receive ring that a test fills instead of the kernel. The ring driver runs over plain memory.
 @safe
 final class FakeBlocks: InterfaceBackend, Sendable {
   let layout = PacketReceiveLayout(slots: 64)
@@ -49,13 +49,13 @@ final class FakeBlocks: InterfaceBackend, Sendable {
     return unsafe .here(RingDriverFunction(context: half, synchronize: PacketReceiver.synchronize))
   }
 
-  /// What the kernel would say of a frame.
+  /// A frame, with the data that the kernel's header has about it.
   struct Frame {
     var bytes: [UInt8]
     var tag: (type: UInt16, control: UInt16)?
     /// `VIRTIO_NET_HDR_*`: flags, type, size, where the checksum begins, and its field.
     var offload: (flags: UInt8, type: UInt8, size: UInt16, start: UInt16, field: UInt16)?
-    /// What the header claims to be there; nil for the truth.
+    /// The length that the header claims; nil for the real one.
     var claimed: UInt32?
     var isOutgoing = false
   }
@@ -113,8 +113,8 @@ final class FakeBlocks: InterfaceBackend, Sendable {
 }
 
 extension FakeBlocks {
-  /// All that somebody else who syncs the ring can write, without the words that only the engine's lock
-  /// guards: the kring behind its lock, the ring, the blocks' headers and first frames, and the cursors.
+  /// All memory that another process that syncs the ring can write: the kring behind its lock, the blocks'
+  /// headers and first frames, and the cursors. Words that only the engine's lock guards are excluded.
   var exposed: [ExposedMemory] {
     var result = unsafe [
       ExposedMemory(words[0].base + 8, 16), ExposedMemory(words[0].base + 32, 24),
@@ -126,14 +126,14 @@ extension FakeBlocks {
     return result
   }
 
-  /// All that a sync changes but slots, buffers and blocks.
+  /// All words that a sync changes, without slots, buffers and blocks.
   struct Words {
-    /// Of the ring: the engine's, then the application's.
+    /// The words of the ring: the engine's, then the application's.
     var ring: [[UInt8]]
-    /// How far the reader of the blocks has got.
+    /// The position of the reader of the blocks.
     var cursors: [UInt8]
 
-    /// A sync was under way.
+    /// Marks a sync as in progress.
     mutating func markUnderWay() { cursors[PacketCursorLayout.receive + 4] = 1 }
   }
 
@@ -146,7 +146,7 @@ extension FakeBlocks {
         UnsafeRawBufferPointer(start: cursors, count: PacketCursorLayout.byteCount)))
   }
 
-  /// Puts everything back to what it was at some point of a sync.
+  /// Restores the words to a state during a sync.
   func restore(_ former: Words) {
     for index in former.ring.indices {
       let place = unsafe words[index]
@@ -155,14 +155,14 @@ extension FakeBlocks {
     unsafe cursors.copyMemory(from: former.cursors, byteCount: PacketCursorLayout.byteCount)
   }
 
-  /// Makes block `index` the reader's again.
+  /// Returns block `index` to the reader.
   func takeBack(_ index: Int) {
     unsafe (blocks + index * PacketReceiveLayout.blockBytes).storeBytes(
       of: UInt32(TP_STATUS_USER), toByteOffset: CLINUX_BLOCK_STATUS, as: UInt32.self)
   }
 }
 
-/// Finds one interface, whatever the name.
+/// Returns the same interface for every name.
 struct FakeInterfaces: InterfaceProvider {
   let backend: any InterfaceBackend
 

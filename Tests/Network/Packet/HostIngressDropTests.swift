@@ -4,9 +4,9 @@ import NetmapLinuxSetup
 import NetmapTestSupport
 import Testing
 
-/// What arrives belongs to the application, not to the host, while a port is open.
+/// While a port is open, arriving packets go to the application and not to the host.
 @Suite(.serialized) struct HostIngressDropTests {
-  /// Runs `body` on a thread of its own, which may give up its rights.
+  /// Runs `body` on a separate thread, which may give up its capabilities.
   private static func onThread(_ body: @escaping @Sendable () throws -> Void) throws {
     try NamespaceThread { Result { try body() } }.start().join().get()
   }
@@ -14,11 +14,11 @@ import Testing
   /// Sends ten packets to a UDP port of the host.
   ///
   /// - Parameters:
-  ///   - socket: The host's.
-  ///   - fixture: Whose sender sends.
-  ///   - count: As many are waited for: a busy machine delivers them late.
-  /// - Returns: How many the host saw.
-  /// - Throws: ``NetmapError`` when they cannot be sent.
+  ///   - socket: A socket of the host that receives them.
+  ///   - fixture: The fixture whose sender sends them.
+  ///   - count: The number of packets to wait for, because a busy machine delivers them late.
+  /// - Returns: The number of packets that the host received.
+  /// - Throws: ``NetmapError`` when the packets cannot be sent.
   private static func seen(
     by socket: borrowing UDPSocket, _ fixture: PacketFixture, expecting count: Int
   ) throws -> Int {
@@ -34,7 +34,7 @@ import Testing
   }
 
   @Test(
-    "the host sees nothing while the port is open, and everything afterwards",
+    "the host receives nothing while the port is open, and everything afterwards",
     arguments: [PacketCandidate.IngressDropMethod.automatic, .clsact])
   func drops(_ ingressDropMethod: PacketCandidate.IngressDropMethod) throws {
     try NetworkNamespace.run {
@@ -50,7 +50,8 @@ import Testing
     }
   }
 
-  @Test("without the right to load BPF programs the port works, shared with the host, and says so")
+  @Test(
+    "without the right to load BPF programs, the port shares packets with the host and reports it")
   func shared() throws {
     try NetworkNamespace.run {
       let pair = try VethPair()
@@ -71,7 +72,7 @@ import Testing
     }
   }
 
-  @Test("a process that is killed leaves nothing on the interface")
+  @Test("a killed process leaves nothing on the interface")
   func killed() throws {
     try NetworkNamespace.run {
       let fixture = try PacketFixture()
@@ -93,7 +94,7 @@ import Testing
     }
   }
 
-  @Test("what a killed process left on an old kernel is undone at the next start, and not before")
+  @Test("on old kernels the next start removes the filter of a killed process, and only that one")
   func clsactIsUndone() throws {
     try NetworkNamespace.run {
       let fixture = try PacketFixture()
@@ -108,7 +109,7 @@ import Testing
       let living = try TestProgram(arguments)
       #expect(living.read() == "open\n")
       killed.kill(SIGKILL)
-      // A start: the dead one's filter goes, the living one's stays.
+      // A start removes the dead process's filter and keeps the live process's.
       _ = try? NetmapPort("netmap:lo", engine: EmbeddedEngine())
       #expect(try Self.seen(by: socket, fixture, expecting: 0) == 0)
       living.kill(SIGKILL)
@@ -120,7 +121,7 @@ import Testing
     }
   }
 
-  @Test("without the right to open packet sockets the message says what is missing")
+  @Test("without the right to open packet sockets, the message names the missing capability")
   func noRights() throws {
     try NetworkNamespace.run {
       let pair = try VethPair()
@@ -137,7 +138,7 @@ import Testing
     }
   }
 
-  @Test("an interface whose MTU is too large is refused with the way out")
+  @Test("an interface with too large an MTU is refused, with the remedy")
   func unusable() throws {
     try NetworkNamespace.run {
       let pair = try VethPair(mtu: 40_000)

@@ -3,7 +3,7 @@ import Netmap
 import NetmapLinux
 import Testing
 
-/// The receiving ring driver over blocks that the test fills: needs no rights and no interface.
+/// The receiving ring driver over blocks that the test fills; needs no privileges and no interface.
 @Suite struct PacketBlockTests {
   private let blocks = FakeBlocks()
   private let port: NetmapPort
@@ -22,7 +22,7 @@ import Testing
     .init(bytes: SampleFrames.ethernet(type: 0x88b5) + Array(repeating: byte, count: count - 14))
   }
 
-  @Test("blocks are read in turn, again and again, and handed back when empty")
+  @Test("blocks are read in turn, again and again, and returned when empty")
   func turns() throws {
     for round in 0..<10 {
       let index = round % blocks.layout.blockCount
@@ -34,14 +34,14 @@ import Testing
     }
   }
 
-  @Test("what does not fit the ring waits in its block; a packet of several slots comes whole")
+  @Test("packets that do not fit the ring wait in their block; one of several slots arrives whole")
   func fullRing() throws {
     let frames = (0..<62).map { frame(60, UInt8($0)) } + [frame(5000, 9), frame(60, 10)]
     blocks.publish(0, frames)
     try port.sync(.receive)
     #expect(port.receiveRing(0).count == 62)
     #expect(!blocks.isReturned(0))
-    // Two free slots are not enough for three.
+    // Two free slots are not enough for a packet of three.
     var ring = port.receiveRing(0)
     ring.skip(1)
     try port.sync(.receive)
@@ -55,14 +55,14 @@ import Testing
     #expect(blocks.isReturned(0))
   }
 
-  @Test("a packet that no ring of this size could hold is dropped and counted, not waited for")
+  @Test("a packet that is too large for the ring is dropped and counted")
   func giant() throws {
     blocks.publish(0, [frame(64 * 2048, 1), frame(60, 2)])
     #expect(try receive() == [frame(60, 2).bytes])
     #expect(port.statistics.receive.drops[.badLength] == 1)
   }
 
-  @Test("headers that point outside the block end its reading, and are counted")
+  @Test("a header that points outside the block ends its reading, and the lost frames are counted")
   func damage() throws {
     var bad = frame(60, 1)
     bad.claimed = 300_000
@@ -75,7 +75,7 @@ import Testing
     #expect(blocks.isReturned(1))
   }
 
-  @Test("tags go back where they were, with their type; packets of this host are left out")
+  @Test("VLAN tags are put back with their type; the host's own packets are left out")
   func tags() throws {
     var customer = frame(60, 1)
     customer.tag = (0x8100, 0x6007)
@@ -93,7 +93,7 @@ import Testing
   }
 
   @Test(
-    "a TCP super-packet becomes segments, in portions if need be, as a wire would carry them",
+    "a TCP super-packet becomes segments as on the wire, over several syncs if necessary",
     arguments: [0, 50])
   func tcpSegments(_ held: Int) throws {
     var bytes = SampleFrames.ipv4(protocol: 6)[..<34] + [0x10, 0, 0, 9]
@@ -122,22 +122,22 @@ import Testing
   }
 
   enum Cut: CaseIterable {
-    /// Slots were filled, and nothing else was done.
+    /// Only slots were filled.
     case beforeThePlace
-    /// The place says that the block is finished; it was not handed back, nor the ring's tail moved.
+    /// The cursors say that the block is finished, but it was not returned, nor the ring's tail moved.
     case beforeHandingBack
-    /// The same, with the block handed back.
+    /// The same, with the block returned to the kernel.
     case handedBack
     /// The same, and the kernel has filled the block again since.
     case filledAgain
   }
 
   @Test(
-    "a sync that was killed is repaired by the next: each packet comes once",
+    "the next sync repairs an interrupted one: each packet arrives once",
     arguments: Cut.allCases)
   func killed(_ cut: Cut) throws {
     let frames = (0..<5).map { frame(60 + $0, UInt8($0)) }
-    // Some way into the ring, where 0 is no answer to anything.
+    // Begin inside the ring, where no correct cursor is 0.
     blocks.publish(0, [frame(60, 100), frame(61, 101)])
     #expect(try receive().count == 2)
     try port.sync(.receive)
@@ -158,7 +158,7 @@ import Testing
     #expect(try receive() == frames.map(\.bytes))
     #expect(try receive().isEmpty)
     #expect(blocks.isReturned(1) == (cut != .filledAgain))
-    // It goes on with the next block, and comes to this one in its turn.
+    // Reading continues with the next block, and reaches this one again in turn.
     for index in 2..<blocks.layout.blockCount {
       blocks.publish(index, [frame(80, UInt8(index))])
       #expect(try receive() == [frame(80, UInt8(index)).bytes])

@@ -28,14 +28,14 @@ struct PacketFixture {
     receiver = try NetmapPort("netmap:\(pair.second)@backend:name=packet", engine: engine)
   }
 
-  /// Gives the host an address on the receiving end, which then takes what ``SampleFrames`` sends.
+  /// Gives the host an address on the receiving end, so that it accepts the datagrams of ``SampleFrames``.
   func addHost() throws {
     try NetworkNamespace.run(
       "ip", "link", "set", pair.second, "address", "02:00:00:00:00:02")
     try NetworkNamespace.run("ip", "address", "add", "10.0.0.2/24", "dev", pair.second)
   }
 
-  /// Sends frames, waiting for room as often as it takes.
+  /// Sends frames. Waits for room as often as necessary.
   func send(_ frames: [[UInt8]]) throws {
     for frame in frames {
       while !sender.put(frame) { try sender.wait(for: .transmit, timeout: .seconds(2)) }
@@ -43,7 +43,7 @@ struct PacketFixture {
     try sender.flush()
   }
 
-  /// Receives until there have been `count` packets, or none for a second.
+  /// Receives until there are `count` packets, or none has arrived for a second.
   func receive(_ count: Int) throws -> [[UInt8]] {
     var result: [[UInt8]] = []
     while result.count < count {
@@ -55,7 +55,7 @@ struct PacketFixture {
 }
 
 extension NetmapPort {
-  /// Queues a packet on transmit ring `index`, in as many slots as it takes.
+  /// Queues a packet on transmit ring `index`, in as many slots as it needs.
   ///
   /// - Returns: False when there is not enough room.
   func put(_ packet: [UInt8], ring index: Int = 0) -> Bool {
@@ -67,12 +67,12 @@ extension NetmapPort {
     }
     for slot in 0..<slots {
       let part = Array(packet[(slot * bufferSize)..<min(packet.count, (slot + 1) * bufferSize)])
-      unsafe ring.append(part.span.bytes, flags: slot + 1 < slots ? .moreFragments : [])
+      _ = unsafe ring.append(part.span.bytes, flags: slot + 1 < slots ? .moreFragments : [])
     }
     return true
   }
 
-  /// Takes everything that has arrived, on all rings.
+  /// Takes all packets that have arrived, on all rings.
   func takePackets() -> [[UInt8]] {
     (0..<receiveRingCount).flatMap { takePackets(ring: $0) }
   }
@@ -81,9 +81,9 @@ extension NetmapPort {
     var result: [[UInt8]] = []
     var packet: [UInt8] = []
     var ring = receiveRing(index)
-    while let part = ring.next() {
-      unsafe part.bytes.withUnsafeBytes { unsafe packet.append(contentsOf: $0) }
-      if part.hasMoreFragments { continue }
+    while let part = ring.nextSlot() {
+      packet += [UInt8](part)
+      guard part.isComplete else { continue }
       result.append(packet)
       packet = []
     }

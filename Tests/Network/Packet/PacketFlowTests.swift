@@ -4,9 +4,9 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// Full rings, several rings, idle rings, and rings an application has spoilt.
+/// Full rings, several rings, idle rings, and rings that an application has damaged.
 @Suite(.serialized) struct PacketFlowTests {
-  @Test("what the kernel drops while nobody reads is counted: sent = received + dropped")
+  @Test("the kernel's drops while no reader runs are counted: sent = received + dropped")
   func kernelDrops() throws {
     try NetworkNamespace.run {
       let fixture = try PacketFixture()
@@ -24,7 +24,7 @@ import Testing
     }
   }
 
-  @Test("two ring pairs: every frame arrives once, the frames of a flow on one ring and in order")
+  @Test("two ring pairs: every frame arrives once, and the frames of a flow on one ring in order")
   func fanout() throws {
     try NetworkNamespace.run {
       let fixture = try PacketFixture(queues: 2)
@@ -61,7 +61,7 @@ import Testing
     }
   }
 
-  @Test("one of two ring pairs opened alone, and the other later, share what arrives")
+  @Test("a ring pair that is opened later shares the packets that arrive")
   func laterPair() throws {
     try NetworkNamespace.run {
       let pair = try VethPair(queues: 2)
@@ -100,7 +100,7 @@ import Testing
     }
   }
 
-  @Test("a receiver that nothing arrives for sleeps: no CPU time, no wake-ups")
+  @Test("an idle receiver sleeps: almost no CPU time, no wake-ups")
   func idle() throws {
     try NetworkNamespace.run {
       let fixture = try PacketFixture()
@@ -111,7 +111,7 @@ import Testing
     }
   }
 
-  @Test("a wait for more than the ring has room for sleeps, although packets wait in the kernel")
+  @Test("a wait for more packets than fit the ring sleeps, although packets wait in the kernel")
   func fullAndWaiting() throws {
     try NetworkNamespace.run {
       let fixture = try PacketFixture()
@@ -125,7 +125,7 @@ import Testing
       #expect(threadTime() - before < 20_000_000)
       let held = fixture.receiver.takePackets().count
       #expect(held == 1023)
-      // On a busy machine the blocks are handed on before they are full, and may run out.
+      // On a busy machine the kernel hands over blocks before they are full, and may run out of them.
       let rest = try fixture.receive(3000 - held).count
       let dropped = fixture.receiver.statistics.receive.drops[.kernel]
       #expect(held + rest + Int(dropped) == 3000)
@@ -143,7 +143,7 @@ import Testing
       do {
         fixture = try PacketFixture(over: pair)
       } catch let error as NetmapError where queues > 1 {
-        // Before kernels that let sockets form a group while they are not running.
+        // Older kernels do not let sockets join a fanout group while the interface is down.
         #expect(error.code.rawValue == ENETDOWN)
         #expect(error.description.contains("ip link set"))
         return
@@ -157,7 +157,7 @@ import Testing
     }
   }
 
-  @Test("an interface that goes down stops nothing for good, and sleepers keep sleeping")
+  @Test("traffic resumes after an interface was down; meanwhile sleepers keep sleeping")
   func downAndUp() throws {
     try NetworkNamespace.run {
       let fixture = try PacketFixture()
@@ -172,7 +172,7 @@ import Testing
     }
   }
 
-  @Test("an interface that is removed fails its own rings with EIO, and wakes their sleepers")
+  @Test("the removal of an interface fails only its own rings, with EIO, and wakes their sleepers")
   func removed() throws {
     try NetworkNamespace.run {
       let fixture = try PacketFixture()
@@ -198,13 +198,13 @@ import Testing
     }
   }
 
-  @Test("slots that name no buffer, or too many bytes, are made harmless, and counted")
+  @Test("slots with an invalid index or length are made harmless, and counted")
   func badSlots() throws {
     try NetworkNamespace.run {
       let fixture = try PacketFixture()
       let frame = SampleFrames.datagram(port: 9000)
       do {
-        // Transmit: an index beyond the region, a foreign buffer, lengths no interface takes.
+        // Transmit: an index beyond the region, a reserved buffer, and lengths that no interface accepts.
         let ring = unsafe fixture.sender.transmitRing(0).unsafeRing
         let own = unsafe ring.slot(0).pointee.bufferIndex
         for _ in 0..<6 { #expect(fixture.sender.put(frame)) }
@@ -217,12 +217,12 @@ import Testing
         unsafe ring.slot(0).pointee.bufferIndex = own
         let drops = fixture.sender.statistics.transmit.drops
         #expect(drops[.badBufferIndex] == 2)
-        // The long one is cut to the buffer first, which still is more than the interface takes.
+        // The slot of 60,000 bytes counts twice: cut to its buffer, it is still too long for the interface.
         #expect(drops[.badLength] == 4)
         #expect(fixture.sender.statistics.transmit.packets == 3)
         #expect(fixture.sender.transmitRing(0).space == 1023)
       }
-      // The two bad indexes sent what is in the buffer nobody owns.
+      // The two slots with bad indexes sent buffer 0.
       let received = try fixture.receive(3)
       #expect(received.count == 3)
       #expect(received.last == frame)

@@ -2,9 +2,9 @@ import Netmap
 import NetmapTestSupport
 import Testing
 
-/// Frames of a sender that leaves checksums and segmentation to its interface.
+/// Frames of a sender that offloads checksums and segmentation to its interface.
 @Suite(.serialized) struct PacketRepairTests {
-  /// A host on the first end of a pair that has every offload, and a port on the other.
+  /// A host on the first end of a veth pair with every offload, and a port on the other end.
   private static func offloadingHost() throws -> NetmapPort {
     _ = try VethPair()
     for command in [
@@ -15,7 +15,7 @@ import Testing
     return try NetmapPort("netmap:v1@backend:name=packet", engine: EmbeddedEngine())
   }
 
-  @Test("a checksum that the sender left to the interface is finished")
+  @Test("an offloaded checksum is completed")
   func checksum() throws {
     try NetworkNamespace.run {
       let port = try Self.offloadingHost()
@@ -34,7 +34,7 @@ import Testing
     }
   }
 
-  @Test("packets that the sender left to the interface to cut arrive cut, with right checksums")
+  @Test("offloaded segmentation is done: packets arrive as segments with correct checksums")
   func segments() throws {
     try NetworkNamespace.run {
       let port = try Self.offloadingHost()

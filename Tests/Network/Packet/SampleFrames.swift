@@ -1,4 +1,4 @@
-/// Frames that look like real ones, made from a seed.
+/// Realistic frames, made from a seed.
 struct SampleFrames {
   private var state: UInt64
 
@@ -11,7 +11,7 @@ struct SampleFrames {
     return Int((state >> 33) % UInt64(bound))
   }
 
-  /// `count` frames of 42 to 1518 bytes: VLAN-tagged ones, IPv4 and IPv6, UDP and TCP, and others.
+  /// `count` frames of 42 to 1518 bytes: VLAN-tagged frames, IPv4 and IPv6, UDP and TCP, and others.
   mutating func mixed(_ count: Int) -> [[UInt8]] {
     (0..<count).map { _ in
       switch random(6) {
@@ -25,7 +25,7 @@ struct SampleFrames {
     }
   }
 
-  /// A packet whose IP header tells its length, and has the right checksum.
+  /// A packet whose IP header has the packet's length and a correct checksum.
   private mutating func packet(_ header: [UInt8], _ length: Int) -> [UInt8] {
     var frame = padded(header, to: length)
     func store(_ value: Int, _ offset: Int) {
@@ -52,7 +52,7 @@ struct SampleFrames {
     return Array(frame[..<12]) + tag + Array(frame[12...])
   }
 
-  /// An Ethernet header between the addresses the tests use.
+  /// An Ethernet header with the addresses that the tests use.
   static func ethernet(type: UInt16) -> [UInt8] {
     [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, UInt8(type >> 8), UInt8(type & 255)]
   }
@@ -84,7 +84,7 @@ struct SampleFrames {
     return frame
   }
 
-  /// The Internet checksum's sum, not complemented: 0xffff over anything that carries a right one.
+  /// The sum of the Internet checksum, not complemented: 0xffff over data with a correct checksum.
   static func checksum(_ bytes: [UInt8]) -> UInt16 {
     var sum: UInt32 = 0
     for (index, byte) in bytes.enumerated() {
@@ -94,7 +94,7 @@ struct SampleFrames {
     return UInt16(sum)
   }
 
-  /// Whether the UDP or TCP checksum of an IPv4 packet, and that of its IP header, are right.
+  /// Whether the UDP or TCP checksum of an IPv4 packet and the checksum of its IP header are correct.
   static func checksumsAreRight(_ frame: [UInt8]) -> Bool {
     let length = Int(frame[16]) << 8 | Int(frame[17])
     guard frame.count >= 14 + length, length >= 28 else { return false }

@@ -218,7 +218,7 @@ struct HostPeer {
     }
     var status: CInt = 0
     guard unsafe waitpid(child, &status, 0) == child, status == 0 else { fail("the child failed") }
-    a.inject([1])
+    try a.inject([1])
     try a.sync(.transmit)
     guard try b.wait(for: .receive, timeout: .seconds(5)) == .receive else {
       fail("the parent's pipe is broken")

@@ -134,7 +134,7 @@ extension HostPeer {
 
   /// Lets the switch learn the station's address from a frame of 61 bytes, which no counter includes.
   private static func announce(_ port: NetmapPort, _ own: UInt8) throws {
-    port.inject(StationContent.announcement(own))
+    try port.inject(StationContent.announcement(own))
     try port.sync(.transmit)
   }
 }

@@ -48,7 +48,7 @@ enum BellAttacks {
     let port = try NetmapPort(name, engine: HostEngine.shared)
     HostilePeer.say("ready")
     for _ in 0..<count {
-      _ = port.inject([1, 2, 3])
+      try? port.inject([1, 2, 3])
       try port.sync(.transmit)
       try port.sync(.receive)
       var ring = port.receiveRing(0)

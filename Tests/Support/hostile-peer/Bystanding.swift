@@ -54,7 +54,7 @@ enum Bystanding {
     var number: UInt64 = 0
     while !board.isStopping {
       let room = Self.window - min(Self.window, number - min(number, board.received))
-      for _ in 0..<min(room, 16) where port.inject(frame(number)) { number += 1 }
+      for _ in 0..<min(room, 16) where (try? port.inject(frame(number))) != nil { number += 1 }
       try port.sync(.transmit)
       board.sent = number
       usleep(300)

@@ -47,7 +47,7 @@ enum Departing {
       let receiving = unsafe try words(target.segment, target.region, .receive)
       // The worker returns the first slots together with the packets after them.
       func send() throws {
-        for _ in 0..<8 { sender.inject(frame) }
+        for _ in 0..<8 { try sender.inject(frame) }
         try sender.sync(.transmit)
       }
       leaver.token.close()

@@ -38,7 +38,7 @@ enum Stepping {
     let port = try NetmapPort(words[1], engine: HostEngine.shared)
     if words[0] == "forward" { return try forward(port, to: words[2]) }
     if words[0] == "transmit" {
-      for number in 0..<3 as Range<UInt8> { port.inject(frame(from: 0x77, number)) }
+      for number in 0..<3 as Range<UInt8> { try port.inject(frame(from: 0x77, number)) }
     } else {
       try port.sync(.receive)
       var ring = port.receiveRing(0)

@@ -113,7 +113,7 @@ struct PortDriver {
       try port.wait(for: .receive, timeout: .milliseconds(1))
       for index in 0..<port.receiveRingCount { port.receiveRing(index).discardAll() }
       var ring = port.transmitRing(0)
-      for _ in 0..<10 { ring.append(length: 60) }
+      for _ in 0..<10 { _ = ring.append(length: 60) }
       try port.sync(.transmit)
     }
   }

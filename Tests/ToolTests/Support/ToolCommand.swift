@@ -5,14 +5,14 @@ internal import NetmapTestSupport
 struct Command {
   let path: String
 
-  /// The `netmap` that was built together with the tests: it lies beside them.
+  /// The `netmap` that was built together with the tests, in the same folder.
   static let netmap: Command = {
     let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
     let folder = URL(fileURLWithPath: own).deletingLastPathComponent()
     return Command(path: folder.appendingPathComponent("netmap").path)
   }()
 
-  /// What the program finds in its environment: a daemon of these tests' own, which leaves when idle.
+  /// The program's environment: the socket of the tests' own daemon, which exits when idle.
   private static let environment: [String: String] = {
     let socket = "\(NSTemporaryDirectory())/netmap-tools-\(getpid())/netmapd.sock"
     return ["NETMAP_SOCKET": socket]
@@ -29,7 +29,7 @@ struct Command {
   }
 }
 
-/// A folder that goes away with the value.
+/// A folder that is removed with the value.
 final class TemporaryFolder {
   let path: String
 
@@ -52,7 +52,7 @@ final class TemporaryFolder {
       atPath: path + "/" + name, withDestinationPath: target)
   }
 
-  /// Puts `netmap` there as an installation would: as a file of its own, not a symbolic link.
+  /// Puts `netmap` there as an installation does: as a separate file, not as a symbolic link.
   func installNetmap(as name: String) throws -> Command {
     let target = path + "/" + name
     do {

@@ -120,7 +120,7 @@ nm_parse_suffix_(const char *s, struct nm_suffix_ *suffix)
         if (*s == '/') {
             s = nm_parse_flags_(s + 1, &suffix->flags);
             if (s == NULL)
-                return "no flag or an unknown one after /, expected some of x z t r R T";
+                return "no flag or an unknown flag after /, expected some of x z t r R T";
         } else if (*s == '@') {
             if (suffix->mem_id != 0)
                 return "more than one memory id";

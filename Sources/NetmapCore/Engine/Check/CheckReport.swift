@@ -109,7 +109,7 @@ struct EngineCheck {
     let own = state.bindings.values.filter { $0.port === port }
     if own.count != port.bindings {
       report.findings.append(
-        "\(port.name.rawValue): counted as open \(port.bindings) times, is open \(own.count) times")
+        "\(port.name.rawValue): the port counts \(port.bindings) bindings, but has \(own.count)")
     }
     for binding in own where port.segment.binding(at: binding.index) != binding.record {
       report.findings.append(

@@ -100,16 +100,16 @@ struct CheckedRing {
     }
     let holder = unsafe kring.lockHolder
     if holder != 0, !directory.hasClient(holder) {
-      result.append("it is locked by a client that has gone")
+      result.append("it is locked by a client that has ended")
     }
     let announced = unsafe kring.announced
     if announced != 0, unsafe announced != WaitWord.several {
       if let binding = Announcement(bits: announced).binding {
         if binding >= EngineLimits.bindingsPerPort {
-          result.append("its wait word names binding \(binding), which there cannot be")
+          result.append("its wait word names binding \(binding), which cannot exist")
         }
       } else if !directory.isDoorbell(announced - 1) {
-        result.append("its wait word names doorbell \(announced - 1), which there never was")
+        result.append("its wait word names doorbell \(announced - 1), which never existed")
       }
     }
     return unsafe result
@@ -136,7 +136,7 @@ struct CheckedRing {
       return ["\(names) are \(engine.map(String.init).joined(separator: ", ")) of \(slots)"]
     }
     guard inOrder([kring.rhead, head, cur, tail]) else {
-      return ["the application's head \(head) and cur \(cur) are out of place"]
+      return ["the application's head \(head) and cur \(cur) are out of range"]
     }
     return []
   }

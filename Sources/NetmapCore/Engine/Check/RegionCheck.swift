@@ -37,8 +37,8 @@ struct RegionCheck {
         "\(port.name.rawValue) \(direction) ring \(ring) slot \(slot)"
       case .list(let port, let binding):
         "\(port.name.rawValue) extra buffers of binding \(binding)"
-      case .lent: "lent to a backend"
-      case .quarantine: "kept back for a closed port"
+      case .lent: "the set of lent buffers"
+      case .quarantine: "the quarantine of closed ports"
       }
     }
   }
@@ -115,7 +115,7 @@ struct RegionCheck {
     for index in taken {
       switch holders[index] {
       case 0:
-        if mustBeSomewhere { wrong.append("buffer \(index) is nowhere") }
+        if mustBeSomewhere { wrong.append("buffer \(index) is in no slot or list") }
       case 1: break
       default: doubtful.insert(UInt32(index))
       }
@@ -124,12 +124,11 @@ struct RegionCheck {
       if !region.isBufferInUse(index) || index < Region.reservedBuffers {
         let what =
           index < Region.reservedBuffers
-          ? "one that is never handed out"
-          : index < region.layout.buffers.count ? "a free one" : "none of the region"
+          ? "reserved" : index < region.layout.buffers.count ? "free" : "not in the region"
         wrong.append("\(place.text) has buffer \(index), which is \(what)")
       } else if case .quarantine = place {
       } else if region.ownership.state(index) == .free {
-        wrong.append("\(place.text) has buffer \(index), which its owner byte calls free")
+        wrong.append("\(place.text) has buffer \(index), whose owner byte says that it is free")
       }
     }
     if !doubtful.isEmpty {
@@ -174,10 +173,10 @@ struct RegionCheck {
   private mutating func compare(_ used: [Int], with taken: [Int], _ what: String) {
     let (usedOnce, taken) = (Set(used), Set(taken))
     for index in taken.subtracting(usedOnce).sorted() where region.isUsed {
-      findings.append("memory \(region.id): \(what) \(index) is taken, and nobody has it")
+      findings.append("memory \(region.id): \(what) \(index) is allocated, but not in use")
     }
     for index in usedOnce.subtracting(taken).sorted() {
-      findings.append("memory \(region.id): \(what) \(index) is in use, and free as well")
+      findings.append("memory \(region.id): \(what) \(index) is in use, but not allocated")
     }
     if usedOnce.count < used.count {
       findings.append("memory \(region.id): a \(what) is used twice")

@@ -29,7 +29,7 @@ final class AttachedInterface {
     if polling != nil {
       throw NetmapError(
         .busy, "detach", name.rawValue, reason: "it is polled",
-        remedy: "end that first: vale-ctl -P \(name.rawValue)")
+        remedy: "end polling first: vale-ctl -P \(name.rawValue)")
     }
     if isLeaving {
       throw NetmapError(
@@ -84,7 +84,7 @@ extension EnginePort {
       .busy, "open", name.rawValue,
       reason: name == attachedAs
         ? "it is an interface on a switch" : "it is on a switch, as \(attachedAs.rawValue)",
-      remedy: "take it off (vale-ctl -d \(attachedAs.rawValue)), or open another port of the switch"
+      remedy: "detach it (vale-ctl -d \(attachedAs.rawValue)), or open another port of the switch"
     )
   }
 }
@@ -103,7 +103,7 @@ extension EngineState {
     case .host, .oneHost, .oneHardware, .null:
       throw NetmapError(
         .invalidArgument, "attach", request.name.rawValue,
-        reason: "an interface is on a switch with all of its rings", remedy: "select no rings")
+        reason: "an interface is attached with all of its rings", remedy: "select no rings")
     }
   }
 
@@ -121,7 +121,7 @@ extension EngineState {
       if let other = interface.attachedAs {
         throw NetmapError(
           .busy, "attach", name.rawValue,
-          reason: "\(parts.port) is on a switch already, as \(other.rawValue)",
+          reason: "\(parts.port) is already on a switch, as \(other.rawValue)",
           remedy: "detach it there first: vale-ctl -d \(other.rawValue)")
       }
       guard interface.isIdle else {
@@ -131,7 +131,7 @@ extension EngineState {
       }
       guard case .interface = interface.kind else {
         throw NetmapError(
-          .invalidArgument, "attach", name.rawValue, reason: "\(parts.port) is no interface",
+          .invalidArgument, "attach", name.rawValue, reason: "\(parts.port) is not an interface",
           remedy: "open it as a port of the switch: \(name.rawValue)")
       }
       try checkRings(request)
@@ -224,20 +224,22 @@ extension EngineState {
     ) -> NetmapError {
       NetmapError(code, "poll", name.rawValue, reason: reason, remedy: remedy)
     }
-    guard name.isVale else { throw refusal(.invalidArgument, "it names no port of a switch") }
+    guard name.isVale else {
+      throw refusal(.invalidArgument, "it is not the name of a switch port")
+    }
     let members = switches.values.flatMap { $0.members.values }
     guard let member = members.first(where: { $0.name == name }) else {
       throw refusal(.noSuchDevice, "there is no such port on a switch")
     }
     guard let attached = interfacesOnSwitches[name] else {
       throw refusal(
-        .unsupported, "it is no network interface",
-        "only interfaces that are attached to a switch are polled")
+        .unsupported, "it is not a network interface",
+        "poll an interface that is attached to a switch")
     }
     guard (attached.polling == nil) == (cpus != nil) else {
       throw refusal(
-        .badAddress, cpus == nil ? "it is not polled" : "it is polled already",
-        cpus == nil ? "" : "end that first: vale-ctl -P \(name.rawValue)")
+        .badAddress, cpus == nil ? "it is not polled" : "it is already polled",
+        cpus == nil ? "" : "end polling first: vale-ctl -P \(name.rawValue)")
     }
     try cpus?.check(rings: attached.interface.geometry.receiveRings, of: name)
     attached.polling = cpus

@@ -44,7 +44,7 @@ final class EngineSwitch {
       throw NetmapError(
         .outOfMemory, "open", name.rawValue,
         reason: "\(self.name) has \(members.count) ports, and no room for more",
-        remedy: "close some, or use another switch")
+        remedy: "close some of them, or use another switch")
     }
     lastGeneration = lastGeneration == .max ? 1 : lastGeneration + 1
     let member = SwitchMember(

@@ -20,8 +20,8 @@ extension EngineState {
     }
     guard !name.isVale, name.pipe == nil else {
       throw refusal(
-        .invalidArgument, "a persistent port's name is that of no switch and no pipe",
-        "choose another one, and attach it to a switch later")
+        .invalidArgument, "a persistent port cannot have the name of a switch port or a pipe",
+        "choose another name, and attach the port to a switch later")
     }
     guard name.bytes.count <= EngineLimits.interfaceNameLength else {
       throw refusal(
@@ -31,7 +31,7 @@ extension EngineState {
     let isTaken = try isKnown(name.rawValue)
     guard !isTaken, ports[.name(name)] == nil else {
       throw refusal(
-        .alreadyExists, "there is an interface or a port of that name", "choose another")
+        .alreadyExists, "there is an interface or a port of that name", "choose another name")
     }
     let shared = request.memoryID == 0 ? nil : try region(request.memoryID, for: name.rawValue)
     let port = try newSwitchPort(
@@ -51,12 +51,12 @@ extension EngineState {
       let isOther = try isInterface(name.rawValue)
       throw isOther || ports[.name(name)] != nil
         ? refusal(
-          .invalidArgument, "it was not made by a request of this kind",
-          "ports that programs make go with them")
-        : refusal(.noSuchDevice, "there is no such port", "see vale-ctl -n")
+          .invalidArgument, "it is not a persistent port",
+          "other ports end when the last program closes them")
+        : refusal(.noSuchDevice, "there is no persistent port of that name", "see vale-ctl -n")
     }
     guard port.isIdle else {
-      throw refusal(.busy, "programs have it open", "close them first")
+      throw refusal(.busy, "programs have it open", "close it in these programs first")
     }
     if let member = port.memberships.last {
       throw refusal(

@@ -26,17 +26,17 @@ public enum PollingCPUs: Hashable, Sendable {
       NetmapError(.invalidArgument, "poll", name.rawValue, reason: reason, remedy: remedy)
     }
     guard first >= 0, count > 0 else {
-      throw refusal("\(count) CPUs from CPU \(first) on are none", "name 1 CPU or more")
+      throw refusal("there are no \(count) CPUs from CPU \(first) on", "name 1 CPU or more")
     }
     guard count < online else {
       throw refusal(
-        "\(count) polling threads would leave none of the \(online) CPUs to others",
+        "\(count) polling threads on \(online) CPUs would leave no CPU for other threads",
         "name fewer CPUs")
     }
     guard case .each = self, first >= rings || count > rings - first else { return }
     throw refusal(
-      "it has \(rings) ring pairs, and not \(count) from number \(first) on",
-      "name CPUs that are numbers of ring pairs")
+      "it has \(rings) ring pairs: there are no \(count) from number \(first) on",
+      "name CPUs with the numbers of its ring pairs")
   }
 
   /// The threads to start: the CPU of each, and the ring pairs that it polls.

@@ -75,8 +75,8 @@ extension Engine {
         known.members[index]?.isHidden == true
       else {
         throw NetmapError(
-          .noSuchEntry, "load", name, reason: "the switch has gone meanwhile",
-          remedy: "open its ports, and load it again")
+          .noSuchEntry, "load", name, reason: "the switch ended in the meantime",
+          remedy: "open its ports, and load the module again")
       }
       try known.modules.redirect(
         to: index, name: name, process: process, as: choice, senders: state.senders(on: known))
@@ -119,13 +119,14 @@ extension EngineState {
   func knownSwitch(_ name: String) throws(NetmapError) -> EngineSwitch {
     guard name.hasPrefix("vale"), !name.contains(":") else {
       throw NetmapError(
-        .invalidArgument, "configure", name, reason: "it names no switch",
+        .invalidArgument, "configure", name, reason: "it is not the name of a switch",
         remedy: "names of switches begin with vale and have no colon")
     }
     guard let vale = switches[name] else {
       throw NetmapError(
         .noSuchEntry, "configure", name, reason: "there is no such switch",
-        remedy: "it appears with its first port, and its module goes with the last one")
+        remedy:
+          "open its first port, which creates it; a switch and its module end with the last port")
     }
     return vale
   }

@@ -9,7 +9,7 @@ extension EngineState {
     guard length == 0 || VirtioHeader.isLength(length) else {
       throw NetmapError(
         .invalidArgument, "set the virtio-net header of", name.rawValue,
-        reason: "\(length) bytes is no length of such a header", remedy: "use 0, 10 or 12")
+        reason: "a virtio-net header cannot have \(length) bytes", remedy: "use 0, 10 or 12")
     }
     guard let port = existingSwitchPort(name) else {
       throw NetmapError(
@@ -32,7 +32,7 @@ extension EngineState {
     }
     if let pipe = name.pipe {
       guard let parent = ports[.name(name.base)], parent.pipes[pipe.idBytes] != nil else {
-        throw refusal(.notFound, "nobody has made the pipe")
+        throw refusal(.notFound, "the pipe does not exist")
       }
       return SwitchAnswer()
     }
@@ -73,7 +73,7 @@ extension EngineState {
     guard flags.contains(.backpressure), port.ringKind != .vale else { return }
     throw NetmapError(
       .invalidArgument, "open", port.name.rawValue,
-      reason: "back-pressure is for ports of a switch; pipes have it anyway",
+      reason: "back-pressure is an option of switch ports; pipes always have it",
       remedy: "leave '@backpressure' out")
   }
 }

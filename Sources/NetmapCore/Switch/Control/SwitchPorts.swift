@@ -108,7 +108,7 @@ struct SwitchPortName {
     }
     let limit = SwitchLimits.nameLength
     guard let colon = name.bytes.firstIndex(of: UInt8(ascii: ":")) else {
-      throw refusal("it names no port of the switch", "write \(name.rawValue):PORT")
+      throw refusal("it is not the name of a switch port", "write \(name.rawValue):PORT")
     }
     let (vale, port) = (name.bytes[..<colon], name.bytes[(colon + 1)...])
     guard vale.count <= limit, !port.isEmpty, port.count <= limit else {

@@ -88,8 +88,8 @@ extension EngineState {
     guard leaving.contains(where: { $0.port === port }) else { return }
     var error = NetmapError(
       .busy, "open", port.name.rawValue,
-      reason: "a sender has stopped while it was filling the ring that was open before",
-      remedy: "let it go on, or end it")
+      reason: "a sender has stopped while it was filling a former ring of the port",
+      remedy: "continue the sender, or end it")
     error.patience = 500_000_000
     throw error
   }

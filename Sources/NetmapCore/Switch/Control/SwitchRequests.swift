@@ -129,12 +129,14 @@ extension EngineState {
     }
     if request.memoryID != 0 { _ = try region(request.memoryID, for: name.rawValue) }
     guard name.isVale else {
-      throw refusal(.invalidArgument, "it names no switch", "write valeSWITCH:\(name.rawValue)")
+      throw refusal(
+        .invalidArgument, "it is not the name of a switch port", "write valeSWITCH:\(name.rawValue)"
+      )
     }
     if let vale = (try? SwitchPortName(name)).flatMap({ switches[$0.vale] }),
       vale.members.values.contains(where: { $0.name == name })
     {
-      throw refusal(.busy, "it is on the switch already")
+      throw refusal(.busy, "it is already on the switch")
     }
     let parts = try SwitchPortName(name)
     guard let port = persistent[parts.port] else {
@@ -167,7 +169,9 @@ extension EngineState {
       NetmapError(code, "detach", name.rawValue, reason: reason, remedy: remedy)
     }
     guard name.isVale else {
-      throw refusal(.invalidArgument, "it names no switch", "write valeSWITCH:\(name.rawValue)")
+      throw refusal(
+        .invalidArgument, "it is not the name of a switch port", "write valeSWITCH:\(name.rawValue)"
+      )
     }
     guard let parts = try? SwitchPortName(name), let vale = switches[parts.vale],
       let member = vale.members.values.first(where: { $0.name == name })
@@ -178,15 +182,15 @@ extension EngineState {
     }
     let port = member.port
     guard port.isPersistent else {
-      throw refusal(.busy, "programs have it open", "it leaves when the last of them closes it")
+      throw refusal(.busy, "programs have it open", "close it in all programs, which removes it")
     }
     guard port.memberships.last === member else {
       throw refusal(
         .busy, "it was attached to another switch later",
-        "detach \(port.memberships.last?.name.rawValue ?? "that one") first")
+        "detach \(port.memberships.last?.name.rawValue ?? "it there") first")
     }
     guard port.bindings == 0, port.pipes.isEmpty else {
-      throw refusal(.busy, "programs have it open", "close them first")
+      throw refusal(.busy, "programs have it open", "close it in these programs first")
     }
     let answer = member.answer
     quarantining(port) {
@@ -204,7 +208,8 @@ extension EngineState {
   fileprivate func find(_ name: PortName) throws(NetmapError) -> SwitchAnswer {
     guard name.isVale else {
       throw NetmapError(
-        .invalidArgument, "list", name.rawValue, reason: "it names no switch",
+        .invalidArgument, "list", name.rawValue,
+        reason: "it is not the name of a switch or of a port of one",
         remedy: "names of switches begin with vale")
     }
     // The name may be that of the switch alone.
@@ -212,7 +217,7 @@ extension EngineState {
     guard let vale = switches[String(text[0])] else {
       throw NetmapError(
         .noSuchEntry, "list", name.rawValue, reason: "there is no switch \(text[0])",
-        remedy: "it appears with its first port")
+        remedy: "open its first port, which creates the switch")
     }
     var answer = SwitchAnswer()
     answer.name = name.rawValue

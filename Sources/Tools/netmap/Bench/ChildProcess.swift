@@ -50,7 +50,7 @@ final class ChildProcess {
   func write(_ text: String) throws(BenchError) {
     let bytes = [UInt8](text.utf8)
     guard unsafe send(input, bytes, bytes.count, CInt(MSG_NOSIGNAL)) == bytes.count else {
-      throw BenchError("\(path) has ended; see what it printed")
+      throw BenchError("\(path) has ended; see its output")
     }
   }
 
@@ -67,7 +67,7 @@ final class ChildProcess {
       guard ready == 1 else { throw BenchError("\(path) printed nothing for \(seconds) s") }
       var part = [UInt8](repeating: 0, count: 4096)
       let count = unsafe read(output, &part, part.count)
-      guard count > 0 else { throw BenchError("\(path) has ended; see what it printed") }
+      guard count > 0 else { throw BenchError("\(path) has ended; see its output") }
       buffer += part[..<count]
     }
   }

@@ -99,7 +99,7 @@ enum PipeLoops<P: Payload> {
   ) -> Int {
     var ring = port.receiveRing(0)
     var sequence = received
-    return ring.forEach(upTo: batch) { packet in
+    return ring.forEachSlot(upTo: batch) { packet in
       payload.take(packet, sequence)
       sequence &+= 1
     }

@@ -156,7 +156,7 @@ private struct PipePlayer: Player {
 
   mutating func serve() throws(BenchError) {
     var ring = port.transmitRing(0)
-    ring.append(length: testFrameBytes)
+    _ = ring.append(length: testFrameBytes)
     try measuring { () throws(NetmapError) in try port.sync(.transmit) }
   }
 

@@ -6,7 +6,7 @@ import Testing
 struct BalancerTests {
   private let outputs = ["p2", "p3", "p4"]
 
-  /// Sends a frame, and says which output got it.
+  /// Sends a frame and returns the output that got it.
   private func output(of frame: IPFrame, from port: Int, on vale: TestSwitch) throws -> Int {
     vale[port].tx().putPacket(frame.bytes)
     vale[port].tx().sync()
@@ -17,7 +17,7 @@ struct BalancerTests {
   }
 
   @Test(
-    "both directions of random flows come out at one output, from either side, and all outputs get some",
+    "both directions of a random flow go to the same output, and all outputs get flows",
     arguments: 0..<2 as Range<UInt64>)
   func symmetric(number: UInt64) throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0xba1a_0000 + number
@@ -40,7 +40,7 @@ struct BalancerTests {
     for place in 2...4 { #expect(counts[place] > 120, "\(counts)") }
   }
 
-  @Test("all parts of a fragmented packet take one way")
+  @Test("all fragments of a packet go to the same output")
   func fragments() throws {
     let vale = try TestSwitch(5)
     try vale.choose(.balancer(outputs: outputs))
@@ -49,13 +49,13 @@ struct BalancerTests {
       frame.isFragment = true
       frame.from = [10, 0, 0, number]
       let first = try output(of: frame, from: 0, on: vale)
-      // Where the first part has ports the next one has whatever comes there.
+      // Where the first fragment has ports, later fragments have payload.
       frame.ports = (40_000, 7)
       #expect(try output(of: frame, from: 0, on: vale) == first)
     }
   }
 
-  @Test("flows of an output that leaves go to others, and come back with it")
+  @Test("flows of an output that closes go to others, and come back with it")
   func leaving() throws {
     var vale = try TestSwitch(5)
     try vale.choose(.balancer(outputs: outputs))
@@ -69,7 +69,7 @@ struct BalancerTests {
     vale.ports.remove(at: 3)
     for (flow, former) in zip(flows, before) {
       let now = try output(of: flow, from: 0, on: vale)
-      // The port after the one that left has moved up in the list of the test.
+      // The port after the closed one has moved up in `vale.ports`.
       if former == 2 { #expect(now == 2) }
       if former == 4 { #expect(now == 3) }
       #expect(now == 2 || now == 3)
@@ -78,7 +78,7 @@ struct BalancerTests {
     #expect(try flows.map { try output(of: $0, from: 0, on: vale) } == before)
   }
 
-  @Test("what outputs send is forwarded as a learning bridge does")
+  @Test("packets from outputs are forwarded as by a learning bridge")
   func answers() throws {
     let vale = try TestSwitch(5)
     try vale.choose(.balancer(outputs: outputs))
@@ -89,7 +89,7 @@ struct BalancerTests {
     #expect(vale.takeAll() == [[answer.bytes], [], [], [], []], "the sender's address was learned")
   }
 
-  @Test("without an output on the switch packets are dropped and counted")
+  @Test("without an output on the switch, packets are dropped and counted")
   func nobody() throws {
     let vale = try TestSwitch(2)
     try vale.choose(.balancer(outputs: ["later"]))

@@ -2,10 +2,10 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// A rule as a test knows it: how it is written, and when it holds, without any code of the filter's.
+/// A reference for rules: their text, and the packets that they match, without any code of the filter.
 private struct ReferenceRule {
   var allows: Bool
-  /// The protocol's word; nil for all.
+  /// The protocol's name; nil for all protocols.
   var word: String?
   var from: (address: [UInt8], bits: Int)?
   var to: (address: [UInt8], bits: Int)?
@@ -103,7 +103,7 @@ private struct ReferenceRule {
 @Suite("VALE modules: the filter")
 struct FilterTests {
   @Test(
-    "random rules and packets: what arrives is what a simple model allows",
+    "random rules and packets: the packets that arrive are those that a simple model allows",
     arguments: 0..<4 as Range<UInt64>)
   func random(number: UInt64) throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0xf117_0000 + number
@@ -131,11 +131,11 @@ struct FilterTests {
         if allows { allowed += 1 } else { denied += 1 }
       }
     }
-    // The generator must reach both.
+    // The generator must produce both.
     #expect(allowed > 300 && denied > 300)
   }
 
-  @Test("what is denied teaches the bridge nothing, and is counted")
+  @Test("the switch learns nothing from denied packets, and counts them")
   func teachesNothing() throws {
     let vale = try TestSwitch(3)
     try vale.choose(.filter(rules: "deny udp; allow all"))
@@ -145,7 +145,9 @@ struct FilterTests {
     vale[0].tx().sync()
     let toNine = TestFrame(target: .station(9), source: .station(8), number: 1)
     vale[1].tx().send(toNine)
-    #expect(vale.takeAll() == [[toNine.bytes], [], [toNine.bytes]], "it is not known, so flooded")
+    #expect(
+      vale.takeAll() == [[toNine.bytes], [], [toNine.bytes]],
+      "the address is unknown, so the frame floods")
     let report = try vale.report()
     #expect(report.active == "filter")
     #expect(report["packets"] == 2)
@@ -176,7 +178,7 @@ struct FilterTests {
   @Test("as many rules as fit work; one more is E2BIG")
   func manyRules() throws {
     let vale = try TestSwitch(2)
-    // "deny udp" is 9 bytes with its separator: the text's limit comes after that of the rules.
+    // A rule is 9 bytes with its separator: 900 rules exceed the limit for rules, not that for the text.
     let one = "deny tcp;"
     #expect(throws: Never.self) {
       try vale.choose(.filter(rules: String(repeating: one, count: 800) + "deny udp"))

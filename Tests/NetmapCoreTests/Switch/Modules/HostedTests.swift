@@ -2,7 +2,7 @@ import NetmapCore
 import NetmapTestSupport
 import Testing
 
-/// To port 2 what comes from port 0, to all others what comes from elsewhere.
+/// Sends packets from port 0 to port 2, and packets from elsewhere to all other ports.
 private struct FromZero: SwitchModule {
   static var name: String { "from-zero" }
   init(configuration: String = "") throws(NetmapError) {}
@@ -13,7 +13,7 @@ private struct FromZero: SwitchModule {
   }
 }
 
-/// A switch with its module host in this process, whose turns the test decides on.
+/// A switch with its module host in this process. The test decides when the host runs.
 private struct HostedSwitch {
   let vale: TestSwitch
   let host: TestPort
@@ -36,7 +36,7 @@ struct HostedTests {
     TestFrame(target: .broadcast, source: .station(1), number: number, length: 200)
   }
 
-  @Test("packets go through the host, with the port and the ring that they come from, in order")
+  @Test("packets go through the host in order, with the port and the ring that they come from")
   func through() throws {
     let hosted = try HostedSwitch(3)
     let vale = hosted.vale
@@ -64,7 +64,7 @@ struct HostedTests {
     #expect(report["packets"] == 46)
   }
 
-  @Test("the host's port is not listed, and gets no broadcast of another module")
+  @Test("the host's port is not listed, and gets no broadcast from another module")
   func hidden() throws {
     let hosted = try HostedSwitch(2)
     let (vale, engine) = (hosted.vale, hosted.vale.engine)
@@ -80,7 +80,7 @@ struct HostedTests {
   }
 
   @Test(
-    "when the host goes the fallback takes over, and what was in its ring is counted",
+    "when the host closes, the fallback takes over, and the packets in its ring count as lost",
     arguments: SwitchModuleChoice.Fallback.allCases)
   func fallback(_ fallback: SwitchModuleChoice.Fallback) throws {
     let hosted = try HostedSwitch(2, fallback: fallback)
@@ -101,7 +101,7 @@ struct HostedTests {
   }
 
   @Test(
-    "a slot in the host's ring that nobody sent costs itself only",
+    "a damaged slot in the host's ring affects no later packets",
     arguments: 0..<2 as Range<UInt64>)
   func damage(number: UInt64) throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0x4057_0000 + number
@@ -131,7 +131,7 @@ struct HostedTests {
       "NETMAP_TEST_SEED=\(seed)")
   }
 
-  @Test("a host that keeps packets lying shows it; one that works does not")
+  @Test("the backlog of a host shows whether packets wait")
   func backlog() throws {
     let hosted = try HostedSwitch(2)
     let segment = hosted.host.registration.segment

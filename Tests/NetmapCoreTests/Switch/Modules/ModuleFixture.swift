@@ -18,7 +18,7 @@ extension TestSwitch {
     return report
   }
 
-  /// Has a module of the test decide.
+  /// Installs a module of the test.
   func install<Module: SwitchModule & ~Copyable>(_ module: consuming Module) throws {
     try install(LoadedModule(module))
   }
@@ -27,7 +27,7 @@ extension TestSwitch {
     _ = try engine.install(module, as: .loaded(path: module.name), on: "vale0")
   }
 
-  /// What has arrived at each port.
+  /// Takes the packets that have arrived at each port.
   func takeAll() -> [[[UInt8]]] { ports.map { $0.rx().takePackets() } }
 }
 
@@ -39,7 +39,7 @@ struct IPFrame: Hashable {
   var source: Address = .station(1)
   /// VLAN tags, outermost first.
   var tags: [UInt16] = []
-  /// 4, 6, or 0 for a frame of ARP.
+  /// 4, 6, or 0 for an ARP frame.
   var version = 4
   /// 4 or 16 bytes.
   var from: [UInt8] = [10, 0, 0, 1]
@@ -89,20 +89,20 @@ struct IPFrame: Hashable {
     return frame
   }
 
-  /// Whether the engine can see ports in it.
+  /// Whether the engine can read transport ports in the packet.
   var showsPorts: Bool { version != 0 && !isFragment && [6, 17, 132].contains(transport) }
 
   static func random(_ generator: inout SeededGenerator) -> IPFrame {
     var frame = IPFrame()
     frame.version = generator.chance(10) ? 0 : generator.chance(40) ? 6 : 4
     frame.source = .station(UInt8.random(in: 1...20, using: &generator))
-    // Nobody has been seen to have it.
+    // The switch never learns this address.
     frame.target = .station(UInt8.random(in: 101...120, using: &generator))
     for _ in 0..<(generator.chance(30) ? Int.random(in: 1...2, using: &generator) : 0) {
       frame.tags.append(UInt16.random(in: 1...100, using: &generator))
     }
     func address() -> [UInt8] {
-      // Few values in the bytes that matter, so that rules and flows meet.
+      // Few values in the bytes that matter, so that packets often match a rule or share a flow.
       let part: [UInt8] = [
         10, UInt8.random(in: 0...3, using: &generator), UInt8.random(in: 0...3, using: &generator),
         UInt8.random(in: 0...255, using: &generator),

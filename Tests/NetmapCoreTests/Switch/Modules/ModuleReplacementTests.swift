@@ -6,7 +6,7 @@ import Testing
 
 @Suite("VALE modules: replaced under traffic")
 struct ModuleReplacementTests {
-  /// Changes that take place while packets are under way.
+  /// The number of changes to make while packets are in flight.
   private static let changesWanted: UInt64 = 100
 
   @Test("while modules and configurations change, no packet is lost, repeated or out of order")
@@ -26,7 +26,7 @@ struct ModuleReplacementTests {
         }
         for step in 0..<room {
           var frame = IPFrame()
-          // The number is where a filter does not look.
+          // The number is in the source port, which no filter rule of the test checks.
           frame.ports = (UInt16(truncatingIfNeeded: number + step), 2000)
           port.tx().putPacket(frame.bytes)
         }
@@ -51,14 +51,14 @@ struct ModuleReplacementTests {
           }
           counts.changes.add(1, ordering: .relaxed)
         } catch {
-          // A sync that is under way may be reading the area that is to be written.
+          // A sync in progress may be reading the area to be overwritten.
           if (error as? NetmapError)?.code != .busy { Issue.record("\(error)") }
         }
         usleep(50)
       }
     }
     var (expected, misplaced): (UInt64, Int) = (0, 0)
-    // Changes wait for processors like everything else: as long as it takes, and half a second more at least.
+    // Runs for at least half a second, and until there were enough changes: a busy machine delays them.
     let begin = monotonicNanoseconds()
     func goesOn() -> Bool {
       let time = monotonicNanoseconds() - begin

@@ -3,7 +3,7 @@ import NetmapTestSupport
 import Synchronization
 import Testing
 
-/// Sends everything to one port, counts, and remembers who has left.
+/// Sends every packet to one port, counts packets, and records the ports that have closed.
 private struct ToPort: ~Copyable, SwitchModule {
   static var name: String { "to-port" }
 
@@ -36,7 +36,7 @@ private struct ToPort: ~Copyable, SwitchModule {
   }
 }
 
-/// Answers with whatever it is told.
+/// Returns the verdicts of its configuration in turn, valid or not.
 private struct Nonsense: SwitchModule {
   static var name: String { "nonsense" }
   let answers: [UInt32]
@@ -76,7 +76,7 @@ private struct ByAddresses: ~Copyable, SwitchModule {
   }
 }
 
-/// Says nothing.
+/// Returns no verdict.
 private struct Silent: SwitchModule {
   static var name: String { "silent" }
   init(configuration: String = "") throws(NetmapError) {}
@@ -90,7 +90,7 @@ struct ModuleTests {
     #expect(ModuleLayout.faults.isEmpty, "\(ModuleLayout.faults)")
   }
 
-  @Test("a hub sends everything to everybody else")
+  @Test("a hub sends every packet to all other ports")
   func hub() throws {
     let vale = try TestSwitch(3)
     try vale.choose(.hub)
@@ -102,13 +102,14 @@ struct ModuleTests {
     vale[1].tx().send(b)
     #expect(vale.takeAll() == [[b.bytes], [a.bytes], [a.bytes, b.bytes]])
     #expect(try vale.report().choice == .hub)
-    // What it has learned serves the next one.
+    // The next module uses the addresses that the hub has learned.
     try vale.choose(.learning)
     vale[2].tx().send(a)
     #expect(vale.takeAll() == [[], [a.bytes], []])
   }
 
-  @Test("a module of the program decides: port, ring, statistics, and is told who has left")
+  @Test(
+    "a module of the program chooses port and ring, has statistics, and is told of closed ports")
   func ofTheProgram() throws {
     let vale = try TestSwitch(3, hints: RingGeometryHints(transmitRings: 2, receiveRings: 2))
     try vale.install(ToPort(configuration: "2"))
@@ -123,13 +124,13 @@ struct ModuleTests {
     let report = try vale.report()
     #expect(report.active == "to-port")
     #expect(report["seen"] == 2 && report["left"] == 1 && report["packets"] == 2)
-    // To itself means to nobody.
+    // A verdict for the sender's own port drops the packet.
     vale[2].tx().send(frame)
     #expect(try vale.report()["dropped"] == 1)
     #expect(vale[2].tx().counters.drops[.noDestination] == 1)
   }
 
-  @Test("a module that decides by addresses is asked once about packets side by side")
+  @Test("a module that decides by addresses is asked once about a flow run")
   func byAddresses() throws {
     let vale = try TestSwitch(3)
     try vale.install(ByAddresses())
@@ -142,14 +143,14 @@ struct ModuleTests {
     }
     for frame in frames { vale[0].tx().putPacket(frame.bytes) }
     vale[0].tx().sync()
-    // Nobody is station 3: everybody gets that.
+    // Station 3 is unknown: frames for it flood.
     #expect(
       vale.takeAll() == [[], frames.map(\.bytes), frames[40..<60].map(\.bytes)])
     let report = try vale.report()
     #expect(report["packets"] == 101)
-    // Once for the first 40, for each of those that everybody gets and what comes with them.
+    // Once for the first 40, and one by one for those that flood and those behind them.
     #expect(report["asked"] ?? .max <= 64)
-    // One by one, when they are not side by side.
+    // One by one when consecutive packets belong to different flows.
     let asked = try #require(report["asked"])
     for frame in frames[0..<4] {
       vale[0].tx().putPacket(frame.bytes)
@@ -159,7 +160,9 @@ struct ModuleTests {
     #expect(try vale.report()["asked"] == asked + 8)
   }
 
-  @Test("the learning module does what the built-in bridge does", arguments: 0..<3 as Range<UInt64>)
+  @Test(
+    "the learning module forwards as the built-in learning bridge does",
+    arguments: 0..<3 as Range<UInt64>)
   func learning(number: UInt64) throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0x1ea2_0000 + number
     var generator = SeededGenerator(seed: seed)
@@ -186,7 +189,7 @@ struct ModuleTests {
     }
   }
 
-  @Test("answers that are nonsense drop the packet, and harm nobody")
+  @Test("invalid verdicts drop the packet, and do no other harm")
   func nonsense() throws {
     let vale = try TestSwitch(3)
     try vale.install(
@@ -197,8 +200,8 @@ struct ModuleTests {
     }
     vale[0].tx().sync()
     let numbers = vale.takeAll().map { $0.map { $0[14] } }
-    // 16711934 is "all" with a ring that broadcasts have none of; 1 is port 1; the last one is port 1 in
-    // a ring of a number that is taken modulo those that there are.
+    // 16711934 is "all" with a ring, which broadcasts ignore; 1 is port 1; the last one is port 1 with a
+    // ring number, which the switch takes modulo the number of rings.
     #expect(numbers == [[], [7, 8, 9], [7]])
     #expect(vale[0].tx().counters.drops.total == 7)
     try vale.install(Silent())
@@ -207,7 +210,7 @@ struct ModuleTests {
     #expect(vale[0].tx().counters.drops[.filtered] > 0)
   }
 
-  @Test("modules belong to switches that exist, and go with them")
+  @Test("a module needs an existing switch, and is removed with it")
   func lifetime() throws {
     let engine = try Engine()
     func refusal(_ name: String) -> NetmapError.Code? {
@@ -232,11 +235,11 @@ struct ModuleTests {
     port.close()
   }
 
-  @Test("a configuration that a stopped sender may be reading is not written over: EBUSY")
+  @Test("a configuration that a stopped sender may be reading is not overwritten: EBUSY")
   func stoppedSender() throws {
     let vale = try TestSwitch(2)
     try vale.choose(.filter(rules: "deny udp"))
-    // A sync that has begun, and does not go on.
+    // A sync that has begun and does not end.
     #expect(vale[0].tx().lock(vale[0].tag))
     try vale.choose(.filter(rules: "deny tcp"))
     let error = #expect(throws: NetmapError.self) {
@@ -249,13 +252,13 @@ struct ModuleTests {
   }
 
   @Test(
-    "whatever is written over the module's words crashes nobody", arguments: 0..<3 as Range<UInt64>)
+    "random writes over the module's words crash no sender", arguments: 0..<3 as Range<UInt64>)
   func damage(number: UInt64) throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0xda3a_0000 + number
     var generator = SeededGenerator(seed: seed)
     let vale = try TestSwitch(4)
     let memory = try #require(vale[0].mapped.vale).segment.memory
-    // Behind them lie the senders' counters, which are as long as one of them.
+    // The two configuration areas, and behind them the senders' counters; each has 65,536 bytes.
     let areas = memory.byteCount - 3 * 65_536
     try vale.choose(.balancer(outputs: ["p1", "p2"]))
     for _ in 0..<400 {

@@ -4,7 +4,7 @@ import NetmapTestSupport
 import Synchronization
 import Testing
 
-/// Says of each packet what its byte 14 says: below 254 a port, 254 all, 255 nobody.
+/// Takes each packet's verdict from its byte 14: a port below 254, 254 for all ports, 255 to drop.
 private struct ByContent: ~Copyable, SwitchModule {
   static var name: String { "by-content" }
   let seen = Atomic<UInt64>(0)
@@ -25,9 +25,9 @@ private struct ByContent: ~Copyable, SwitchModule {
   }
 }
 
-/// ``ByContent`` as it would be written in C, from what `net/netmap_module.h` says.
+/// ``ByContent`` as a C module would implement it with `net/netmap_module.h`.
 private enum ByContentInC {
-  /// Says of a packet what its byte 14 says.
+  /// The verdict in byte 14 of a packet.
   static func verdict(_ bytes: UnsafeRawPointer, _ length: Int) -> UInt32 {
     length > 14 ? unsafe UInt32(bytes.load(fromByteOffset: 14, as: UInt8.self)) : 255
   }
@@ -59,7 +59,7 @@ private enum ByContentInC {
     }
   }
 
-  // The flags are those of the module's table.
+  // `flags` are those of the module's table.
   static func module(_ flags: Int32) -> LoadedModule {
     var table = unsafe netmap_module()
     unsafe table.flags = UInt32(flags)
@@ -81,7 +81,7 @@ private enum ByContentInC {
   }
 }
 
-/// Packets that one port sends in one sync, and what has to become of them.
+/// Packets that one port sends in one sync, and their expected arrivals and drops.
 private struct Burst {
   var packets = 0
   var bytes = 0
@@ -91,7 +91,7 @@ private struct Burst {
 
   init(ports: Int) { arrivals = Array(repeating: [], count: ports) }
 
-  /// Takes a packet, of that many bytes, into the account.
+  /// Adds a packet, and its expected arrival or drop.
   mutating func add(_ bytes: [UInt8], from sender: Int, fault: DropReason? = nil) {
     packets += 1
     self.bytes += fault == nil ? bytes.count : 0
@@ -107,13 +107,13 @@ private struct Burst {
     } else if verdict < arrivals.count {
       arrivals[verdict].append(bytes)
     } else {
-      // There is no such port; the module need not know.
+      // There is no such port: the switch counts a drop, the module does not.
       drops[.noDestination, default: 0] += 1
     }
   }
 }
 
-@Suite("VALE modules: packets side by side with the same verdict")
+@Suite("VALE modules: verdict runs")
 struct VerdictRunTests {
   private static func frame(_ verdict: Int, _ number: UInt32, length: Int) -> [UInt8] {
     var bytes = TestFrame(
@@ -123,13 +123,13 @@ struct VerdictRunTests {
     return bytes
   }
 
-  /// In what the module is written, and what it can look at.
+  /// The language of the module, and whether it gets frames or slots.
   enum Kind: CaseIterable {
     case swift, framesInC, slotsInC
   }
 
   @Test(
-    "everything arrives in order where the verdicts say, or is counted, however long runs are",
+    "packets arrive in order where the verdicts say, or are counted, for runs of any length",
     arguments: 0..<4 as Range<UInt64>, Kind.allCases)
   func runs(number: UInt64, kind: Kind) throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? 0xdec1_0000 + number
@@ -199,11 +199,13 @@ struct VerdictRunTests {
     }
     let report = try vale.report()
     #expect(report["packets"] == UInt64(asked) && report["dropped"] == UInt64(dropped))
-    // No packet is decided on twice.
+    // The module decides on no packet twice.
     #expect(report["seen"] == UInt64(asked))
   }
 
-  @Test("what a ring has no room for is counted, and its bytes were sent", arguments: [1, 7, 40])
+  @Test(
+    "packets without room in the ring are counted as dropped, and their bytes as sent",
+    arguments: [1, 7, 40])
   func full(runLength: Int) throws {
     let vale = try TestSwitch(3, hints: RingGeometryHints(receiveSlots: 32))
     try vale.install(ByContent())

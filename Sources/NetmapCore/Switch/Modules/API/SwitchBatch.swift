@@ -170,28 +170,27 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
     }
   }
 
-  /// The destination Ethernet address, with the first byte on the wire lowest; 0 when there is
-  /// none.
+  /// The station to which the frame goes; ``MACAddress/zero`` when the frame has no Ethernet header.
   @inlinable @inline(__always)
-  public var destination: UInt64 {
-    guard length >= 14 else { return 0 }
+  public var destination: MACAddress {
+    guard length >= 14 else { return .zero }
     let head = unsafe start.loadUnaligned(as: UInt64.self)
-    return unsafe UInt64(littleEndian: head) & AddressTable.addressMask
+    return MACAddress(rawValue: UInt64(littleEndian: head))
   }
 
-  /// The source Ethernet address, with the first byte on the wire lowest; 0 when there is none.
+  /// The station that sends the frame; ``MACAddress/zero`` when the frame has no Ethernet header.
   @inlinable @inline(__always)
-  public var source: UInt64 {
-    guard length >= 14 else { return 0 }
+  public var source: MACAddress {
+    guard length >= 14 else { return .zero }
     let tail = unsafe start.loadUnaligned(fromByteOffset: 4, as: UInt64.self)
-    return UInt64(littleEndian: tail) >> 16
+    return MACAddress(rawValue: UInt64(littleEndian: tail) >> 16)
   }
 
   /// Makes the switch learn that ``source`` is behind the port that sends the packet.
   @inlinable @inline(__always)
   public func learn() {
     guard length >= 14 else { return }
-    unsafe AddressTable(head.pointee.addresses).learn(source, at: head.pointee.port)
+    unsafe AddressTable(head.pointee.addresses).learn(source.rawValue, at: head.pointee.port)
   }
 
   /// The verdict of a learning bridge: the port on which ``destination`` was seen, or else all
@@ -199,7 +198,7 @@ public struct SwitchPacket: ~Copyable, ~Escapable {
   @inlinable @inline(__always)
   public var learned: SwitchVerdict {
     guard length >= 14,
-      let port = unsafe AddressTable(head.pointee.addresses).port(of: destination)
+      let port = unsafe AddressTable(head.pointee.addresses).port(of: destination.rawValue)
     else { return .broadcast }
     return SwitchVerdict(rawValue: port)
   }

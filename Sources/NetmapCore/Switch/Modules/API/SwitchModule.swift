@@ -61,7 +61,7 @@ public struct SwitchModuleStatistic: Hashable, Sendable {
 extension SwitchModule where Self: ~Copyable {
   public func configure(_ configuration: String) throws(NetmapError) {
     throw NetmapError(
-      .unsupported, "configure", Self.name, reason: "the module cannot be changed in place")
+      .unsupported, "configure", Self.name, reason: "the module accepts no new configuration")
   }
 
   public static var decidesByAddresses: Bool { false }

@@ -35,10 +35,11 @@ public enum SwitchModuleChoice: Hashable, Sendable {
       guard text.utf8.count <= limit else {
         throw NetmapError(
           .tooLarge, "configure", name, reason: "the text has more than \(limit) bytes",
-          remedy: "have the module read a file")
+          remedy: "let the module read a file")
       }
       guard !text.utf8.contains(0) else {
-        throw NetmapError(.invalidArgument, "configure", name, reason: "the text has a NUL in it")
+        throw NetmapError(
+          .invalidArgument, "configure", name, reason: "the text contains a NUL byte")
       }
     }
   }
@@ -62,8 +63,8 @@ public enum SwitchModuleChoice: Hashable, Sendable {
     func plain(_ choice: SwitchModuleChoice) throws(NetmapError) -> SwitchModuleChoice {
       guard configuration.isEmpty else {
         throw NetmapError(
-          .invalidArgument, "configure", name, reason: "it has no configuration",
-          remedy: "leave it out")
+          .invalidArgument, "configure", name, reason: "the module takes no configuration",
+          remedy: "leave the configuration out")
       }
       return choice
     }
@@ -80,7 +81,7 @@ public enum SwitchModuleChoice: Hashable, Sendable {
       guard name.contains("/") else {
         throw NetmapError(
           .invalidArgument, "load", name, reason: "there is no module of that name",
-          remedy: "use learning, hub, balancer or filter, or a path with a slash in it")
+          remedy: "use learning, hub, balancer or filter, or a path with a slash")
       }
       return .loaded(path: name, configuration: configuration, fallback: fallback)
     }

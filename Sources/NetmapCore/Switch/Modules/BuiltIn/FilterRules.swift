@@ -27,8 +27,8 @@ struct FilterRules: Hashable, Sendable {
     guard rules.count <= FilterLayout.ruleCountMax else {
       throw NetmapError(
         .tooLarge, "configure", "filter",
-        reason: "\(rules.count) rules are more than \(FilterLayout.ruleCountMax)",
-        remedy: "join some by shorter prefixes or wider ranges of ports")
+        reason: "\(rules.count) rules are more than the limit, \(FilterLayout.ruleCountMax)",
+        remedy: "combine rules with shorter prefixes or wider ranges of ports")
     }
   }
 }
@@ -63,7 +63,8 @@ private struct RuleReader {
     if take("allow") { return false }
     if take("deny") { return true }
     throw refusal(
-      "it says neither allow nor deny", "write for example: allow tcp to any port 80; default deny")
+      "the action is neither allow nor deny",
+      "write for example: allow tcp to any port 80; default deny")
   }
 
   mutating func read(into list: inout FilterRules) throws(NetmapError) {
@@ -100,7 +101,7 @@ private struct RuleReader {
       let text = try take("a protocol's number", after: word)
       guard let number = UInt8(text) else { throw refusal("'\(text)' is not 0...255") }
       setTransport(number)
-    default: throw refusal("'\(word)' is no protocol", "use 'proto NUMBER' for others")
+    default: throw refusal("'\(word)' is not a protocol", "use 'proto NUMBER' for others")
     }
   }
 
@@ -128,7 +129,7 @@ private struct RuleReader {
     if text != "any" {
       let (family, value) = try address(text)
       guard !rule.conditions.contains(.family) || rule.family == family else {
-        throw refusal("'\(text)' is of another version of IP than the rest")
+        throw refusal("'\(text)' is of another version of IP than the rest of the rule")
       }
       setFamily(family)
       rule[keyPath: prefix] = value
@@ -139,11 +140,13 @@ private struct RuleReader {
     guard (1...2).contains(bounds.count), let first = bounds[0],
       let last = bounds[bounds.count - 1],
       first <= last
-    else { throw refusal("'\(range)' is no port and no range of them", "write 80 or 8000-8080") }
+    else {
+      throw refusal("'\(range)' is neither a port nor a range of ports", "write 80 or 8000-8080")
+    }
     guard
       !rule.conditions.contains(.transport) || [6, 17, 132].contains(rule.transport),
       !rule.conditions.contains(.etherType)
-    else { throw refusal("that protocol has no ports") }
+    else { throw refusal("the protocol has no ports") }
     rule.conditions.insert(condition)
     rule[keyPath: ports] = FilterRule.PortRange(first: first, last: last)
   }
@@ -153,10 +156,10 @@ private struct RuleReader {
     var bytes = [UInt8](repeating: 0, count: 16)
     let isSix = parts[0].contains(":")
     guard parts.count <= 2, unsafe inet_pton(isSix ? AF_INET6 : AF_INET, parts[0], &bytes) == 1
-    else { throw refusal("'\(text)' is no address", "write 10.0.0.0/8 or fd00::/8") }
+    else { throw refusal("'\(text)' is not an address", "write 10.0.0.0/8 or fd00::/8") }
     let width = isSix ? 128 : 32
     guard let bits = parts.count == 2 ? Int(parts[1]) : width, (0...width).contains(bits) else {
-      throw refusal("'\(text)': the prefix has 0...\(width) bits")
+      throw refusal("'\(text)': a prefix has 0...\(width) bits")
     }
     func number(_ part: ArraySlice<UInt8>) -> UInt64 { part.reduce(0) { $0 << 8 | UInt64($1) } }
     func mask(_ bits: Int, _ width: Int) -> UInt64 {

@@ -68,7 +68,7 @@ enum FlowHash {
   static func hash(_ packet: borrowing SwitchPacket) -> UInt64 {
     let flow = packet.flow
     guard flow.family != .other else {
-      return mix(mix(packet.source) &+ mix(packet.destination))
+      return mix(mix(packet.source.rawValue) &+ mix(packet.destination.rawValue))
     }
     let (source, target) = (
       end(flow.source, flow.sourcePort), end(flow.destination, flow.destinationPort)

@@ -8,8 +8,9 @@ public struct LearningModule: SwitchModule {
   public init(configuration: String = "") throws(NetmapError) {
     guard configuration.isEmpty else {
       throw NetmapError(
-        .invalidArgument, "configure", Self.name, reason: "a learning bridge has no configuration",
-        remedy: "leave it out")
+        .invalidArgument, "configure", Self.name,
+        reason: "a learning bridge takes no configuration",
+        remedy: "leave the configuration out")
     }
   }
 
@@ -21,7 +22,7 @@ public struct LearningModule: SwitchModule {
     var (lastSource, lastTarget) = (unknown, unknown)
     var verdict = SwitchVerdict.drop
     batch.route { packet in
-      let (source, target) = (packet.source, packet.destination)
+      let (source, target) = (packet.source.rawValue, packet.destination.rawValue)
       if source != lastSource {
         packet.learn()
         lastSource = source

@@ -25,7 +25,7 @@ package final class HostedForwarder {
   ) throws(NetmapError) {
     guard let vale = port.vale, port.transmitCount > 0, port.receiveCount > 0 else {
       throw NetmapError(
-        .invalidArgument, "forward", "module host", reason: "its port is on no switch")
+        .invalidArgument, "forward", "module host", reason: "its port is not on a switch")
     }
     self.port = port
     self.module = module

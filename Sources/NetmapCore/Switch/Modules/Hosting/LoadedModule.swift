@@ -109,7 +109,7 @@ package final class LoadedModule: Sendable {
     // dlopen(3) would search other places for a name without a slash, and it reports no errno.
     let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else {
-      throw systemError("load", path, remedy: "give the path of a shared object that can be read")
+      throw systemError("load", path, remedy: "give the path of a readable shared object")
     }
     close(file)
     let place = path.contains("/") ? path : "./\(path)"
@@ -125,7 +125,7 @@ package final class LoadedModule: Sendable {
     guard let symbol = unsafe dlsym(library, NETMAP_MODULE_SYMBOL) else {
       throw NetmapError(
         .invalidArgument, "load", path,
-        reason: "it is no module: it does not export \(NETMAP_MODULE_SYMBOL)",
+        reason: "it is not a switch module: it does not export \(NETMAP_MODULE_SYMBOL)",
         remedy: "export it with @c(\(NETMAP_MODULE_SYMBOL))")
     }
     typealias Export = @convention(c) () -> UnsafePointer<netmap_module>?
@@ -136,8 +136,8 @@ package final class LoadedModule: Sendable {
     guard version == UInt32(NETMAP_MODULE_VERSION) else {
       throw NetmapError(
         .otherVersion, "load", path,
-        reason: "it was built for version \(version) of modules, this is \(NETMAP_MODULE_VERSION)",
-        remedy: "build it with the netmap that is installed")
+        reason: "it has version \(version) of the module interface, not \(NETMAP_MODULE_VERSION)",
+        remedy: "build it with the installed netmap")
     }
     let value = unsafe table.pointee
     guard unsafe value.size == UInt32(MemoryLayout<netmap_module>.size),
@@ -149,7 +149,7 @@ package final class LoadedModule: Sendable {
   private static func incomplete(_ path: String) -> NetmapError {
     NetmapError(
       .invalidArgument, "load", path, reason: "its table of functions is not complete",
-      remedy: "make it with SwitchModuleLibrary.table(of:)")
+      remedy: "create the table with SwitchModuleLibrary.table(of:)")
   }
 
   private static func refusal(
@@ -161,7 +161,7 @@ package final class LoadedModule: Sendable {
     let reason = lines.first.map(String.init) ?? ""
     return NetmapError(
       NetmapError.Code(rawValue: code), operation, name,
-      reason: reason.isEmpty ? "the module refused" : reason,
+      reason: reason.isEmpty ? "the module refused, without a reason" : reason,
       remedy: lines.count > 1 ? String(lines[1]) : "")
   }
 }

@@ -68,7 +68,7 @@ final class SwitchModuleState {
         throw NetmapError(
           .invalidArgument, "configure", "balancer",
           reason: "it needs 1 to \(BalancerLayout.outputCountMax) output ports, each once",
-          remedy: "name them, separated by commas")
+          remedy: "name the output ports, separated by commas")
       }
       kind = .balancer
     case .filter(let text):
@@ -77,7 +77,7 @@ final class SwitchModuleState {
     case .loaded(let path, _, _):
       throw NetmapError(
         .unsupported, "load", path, reason: "this engine loads no modules",
-        remedy: "use one of its own: learning, hub, balancer, filter")
+        remedy: "use a built-in module: learning, hub, balancer or filter")
     }
     try checkArea()
     let area = 1 - program.area
@@ -170,8 +170,8 @@ final class SwitchModuleState {
     guard users.isEmpty else {
       var error = NetmapError(
         .busy, "configure", "switch",
-        reason: "a sender has stopped that may still be reading the former configuration",
-        remedy: "let it go on, or end it")
+        reason: "a stopped sender may still be reading the former configuration",
+        remedy: "continue the sender, or end it")
       error.patience = 1_000_000_000
       throw error
     }

@@ -39,7 +39,7 @@ struct PortApplication: MeasuredApplication {
         try onSwitch == nil
         ? NetmapPort(testbed.portName(0, "T"), engine: engine)
         : NetmapPort("vale0:sender", engine: engine)
-      let frame = EthernetFrame.udp(length: measurement.frameBytes)
+      let frame = MeasurementFrame.udp(length: measurement.frameBytes)
       var packets: UInt64 = 0
       control.waitForStart()
       func send(during phase: Control.Phase) throws(NetmapError) {

@@ -52,7 +52,7 @@ enum TrafficLoops {
     while control.isIn(phase) {
       try port.sync(.receive)
       var ring = port.receiveRing(0)
-      let count = ring.forEach(upTo: batch) { packet in sum &+= UInt64(packet.slot.length) }
+      let count = ring.forEachSlot(upTo: batch) { packet in sum &+= UInt64(packet.slot.length) }
       received &+= UInt64(truncatingIfNeeded: count)
       idle = count == 0 ? idle &+ 1 : 0
       if idle == patience { offerCPU(&idle) }
@@ -74,7 +74,7 @@ enum TrafficLoops {
       monotonicNanoseconds() < end
     {
       var ring = port.receiveRing(0)
-      let count = ring.forEach { packet in bytes &+= UInt64(packet.slot.length) }
+      let count = ring.forEachSlot { packet in bytes &+= UInt64(packet.slot.length) }
       packets &+= UInt64(truncatingIfNeeded: count)
     }
   }

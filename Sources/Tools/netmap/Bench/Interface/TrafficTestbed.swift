@@ -38,7 +38,7 @@ final class TrafficTestbed: Sendable {
       sink = nil
       generator = try FrameGenerator(
         to: pair, entry: traffic.backend == .xdpCopy ? .driver : .stack,
-        frame: EthernetFrame.udp(length: frameBytes))
+        frame: MeasurementFrame.udp(length: frameBytes))
     case .forward:
       near = try VethPair("bench0", "source0")
       let far = try VethPair("bench1", "sink0")
@@ -142,7 +142,7 @@ final class TrafficTestbed: Sendable {
             // The same sender for every backend, so that results are comparable.
             let port = try NetmapPort(
               "netmap:source0/T\(Traffic.Backend.xdpCopy.option)", engine: EmbeddedEngine())
-            let frame = EthernetFrame.udp(length: measurement.frameBytes)
+            let frame = MeasurementFrame.udp(length: measurement.frameBytes)
             control.waitForStart()
             var packets: UInt64 = 0
             while control.isOn {

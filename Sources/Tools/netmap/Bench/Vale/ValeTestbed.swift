@@ -63,7 +63,7 @@ final class ValeTestbed: @unchecked Sendable {
 
   private func announce(_ port: NetmapPort, _ address: UInt64) throws(NetmapError) {
     var ring = port.transmitRing(0)
-    ring.append(length: 60) { ValeFrame.write(ValeFrame.broadcast, address, to: &$0) }
+    _ = ring.append(length: 60) { ValeFrame.write(ValeFrame.broadcast, address, to: &$0) }
     try port.sync(.transmit)
   }
 
@@ -72,7 +72,7 @@ final class ValeTestbed: @unchecked Sendable {
     let target = shape.isBroadcast ? ValeFrame.broadcast : ValeFrame.address(0)
     for _ in 0..<2 {
       var ring = port.transmitRing(0)
-      ring.append(upTo: .max, length: length) { _, bytes in
+      _ = ring.append(upTo: .max, length: length) { _, bytes in
         ValeFrame.write(target, ValeFrame.address(100 + number), to: &bytes)
       }
       try port.sync(.transmit)
@@ -103,12 +103,12 @@ final class ValeTestbed: @unchecked Sendable {
   private func fill(_ port: NetmapPort) {
     var ring = port.transmitRing(0)
     if fragments == 1 {
-      ring.append(upTo: batch, length: length)
+      _ = ring.append(upTo: batch, length: length)
       return
     }
     for _ in 0..<min(batch, ring.space / fragments) {
-      ring.append(upTo: fragments - 1, length: length, flags: .moreFragments)
-      ring.append(length: length)
+      _ = ring.append(upTo: fragments - 1, length: length, flags: .moreFragments)
+      _ = ring.append(length: length)
     }
   }
 
@@ -138,7 +138,7 @@ final class ValeTestbed: @unchecked Sendable {
     try port.sync(.receive)
     var ring = port.receiveRing(0)
     var packets: UInt64 = 0
-    ring.forEach { packet in if !packet.hasMoreFragments { packets &+= 1 } }
+    ring.forEachSlot { packet in if packet.isComplete { packets &+= 1 } }
     return packets
   }
 

@@ -1,5 +1,5 @@
 /// The frame of the measurements: a UDP packet over IPv4 with a payload of zeros.
-package enum EthernetFrame {
+package enum MeasurementFrame {
   /// - Parameter length: Bytes in the frame, without the Ethernet checksum: 60...1514.
   /// - Returns: The frame, with a correct IPv4 checksum and no UDP checksum.
   package static func udp(length: Int) -> [UInt8] {
