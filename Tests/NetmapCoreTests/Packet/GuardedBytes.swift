@@ -1,4 +1,5 @@
 import Glibc
+import NetmapCore
 
 /// Memory that ends at a page without access, so that a read or a write past the end is fatal.
 @safe
@@ -8,12 +9,13 @@ struct GuardedBytes: ~Copyable {
   /// Bytes before the page without access.
   private static let capacity = 16 * page
 
-  init() {
+  /// - Throws: ``NetmapError`` when no memory is left.
+  init() throws(NetmapError) {
     guard
       let start = unsafe mmap(
         nil, Self.capacity + Self.page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
       unsafe start != MAP_FAILED, unsafe mprotect(start + Self.capacity, Self.page, PROT_NONE) == 0
-    else { fatalError("no memory") }
+    else { throw systemError("mmap", "\(Self.capacity + Self.page) bytes") }
     unsafe self.start = unsafe start
   }
 

@@ -6,8 +6,8 @@ import Testing
 @Suite("No packet makes a view trap or read past the end")
 struct MalformedPacketTests {
   @Test("valid frames, cut to every length")
-  func lengths() {
-    var memory = GuardedBytes()
+  func lengths() throws {
+    var memory = try GuardedBytes()
     for frame in HeaderSamples.all {
       let header = EthernetFrame(frame.bytes)?.headerLength ?? 0
       #expect(header >= 14)
@@ -25,8 +25,8 @@ struct MalformedPacketTests {
   }
 
   @Test("frames with random bytes")
-  func random() {
-    var memory = GuardedBytes()
+  func random() throws {
+    var memory = try GuardedBytes()
     var random = SplitMix(state: 7)
     let starts: [[UInt8]] = [
       [0x08, 0, 0x45], [0x86, 0xdd, 0x60], [0x81, 0, 0], [0x08, 0x06, 0],
@@ -54,8 +54,8 @@ struct MalformedPacketTests {
   }
 
   @Test("valid frames with a few random bytes")
-  func damaged() {
-    var memory = GuardedBytes()
+  func damaged() throws {
+    var memory = try GuardedBytes()
     var random = SplitMix(state: 8)
     let frames = HeaderSamples.all
     for round in 0..<20_000 {
@@ -72,8 +72,8 @@ struct MalformedPacketTests {
   }
 
   @Test("the parser of flows reads the same headers as the views")
-  func flows() {
-    var memory = GuardedBytes()
+  func flows() throws {
+    var memory = try GuardedBytes()
     var random = SplitMix(state: 9)
     let frames = HeaderSamples.all
     for round in 0..<20_000 {
