@@ -1,4 +1,5 @@
 internal import Foundation
+internal import NetmapTestSupport
 internal import Testing
 
 /// What `netmap bench` prints about several runs.
