@@ -61,16 +61,17 @@ struct BenchOutputTests {
     }
     #expect(
       lines.first == [
-        "case", "backend", "mode", "direction", "frameBytes", "batch", "payload", "interface",
+        "case", "backend", "mode", "direction", "frameBytes", "batch", "payload", "flows",
+        "interface",
         "metric", "unit", "value", "run", "time", "disturbed",
       ])
-    let rates = lines.filter { $0.count == 14 && $0[8] == "mpps" }
+    let rates = lines.filter { $0.count == 15 && $0[9] == "mpps" }
     #expect(rates.map { $0[0] } == ["pipe-1t", "null", "pipe-1t", "null"])
-    #expect(rates.map { $0[11] } == ["1", "1", "2", "2"])
-    #expect(rates.allSatisfy { (Double($0[10]) ?? 0) > 0 })
-    #expect(rates.allSatisfy { $0[13] == "true" || $0[13] == "false" })
-    #expect(lines.allSatisfy { $0.count == 14 })
-    #expect(Set(lines.dropFirst().map { $0[8] }).contains("cacheLineNs"))
+    #expect(rates.map { $0[12] } == ["1", "1", "2", "2"])
+    #expect(rates.allSatisfy { (Double($0[11]) ?? 0) > 0 })
+    #expect(rates.allSatisfy { $0[14] == "true" || $0[14] == "false" })
+    #expect(lines.allSatisfy { $0.count == 15 })
+    #expect(Set(lines.dropFirst().map { $0[9] }).contains("cacheLineNs"))
   }
 
   @Test("--csv writes a file next to the table")

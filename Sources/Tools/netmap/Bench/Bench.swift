@@ -32,11 +32,14 @@ struct Bench: ParsableCommand {
       reset the link. So the command refuses an interface with a default route, unless --force is given. \
       Do not measure an interface that carries your remote login.
 
-      PAYLOADS OF PIPES
-        untouched  only the length in each slot is written and read
-        touched    the sender writes every frame, the receiver sums up its bytes
+      PAYLOADS OF PIPES AND SWITCHES
+        touched    the sender writes every byte of every frame, the receiver reads every byte
+        untouched  only the length in each slot is written and read; the frames that a switch copies \
+      have their addresses from the start
+      Rates of untouched frames show the cost of the rings alone. No application has such rates.
 
-      A batch is the maximum number of packets per sync. Frames of pipes have \(testFrameBytes) bytes. \
+      A batch is the maximum number of packets per sync. A flow is a pair of Ethernet addresses; with \
+      --flows, consecutive packets on a switch take flows in turns. \
       For null, 'packets' counts syncs. For wakeup it counts round trips; a wake-up is half a round \
       trip, in nanoseconds, and ratio is the median of the pipe's wake-ups divided by that of eventfd \
       and poll. For pingpong and vale-latency, 'packets' counts round trips, and the system calls are \
@@ -44,6 +47,13 @@ struct Bench: ParsableCommand {
 
       The cases on a switch (vale-...) count received packets, except vale-unread. The switch drops \
       packets that the receiver has no room for; they do not count.
+
+      COMPARISONS
+      --compare measures pipes, switches and interfaces in turns with their peers: loops in C, and DPDK's \
+      testpmd in the fastest of its configurations. It prints Markdown tables with rates, ratios and \
+      the round trip of a cache line between the CPUs, or with --json one object per row. Run it as root, \
+      on an otherwise idle machine. The peers are not installed: build them in this package's sources \
+      with 'make setup-bench' and 'make bench-peers'. --quick takes two minutes.
 
       REPEATED RUNS
       --repeat runs all measurements once, then all of them again, so that a slow change of the \
@@ -70,6 +80,7 @@ struct Bench: ParsableCommand {
       objects also have:
         all cases      mpps, nsPerPacket, syscallsPerPacket, packets, seconds
         pipes          payload
+        switches       payload, flows
         wakeup         p50, p99, baselineP50, baselineP99 (wake-ups, ns), ratio
         vale-module    baselineNsPerPacket, ratio; also vale-module-each
         pingpong       p50, p99, p999, max (round trips, ns); also vale-latency
@@ -95,6 +106,8 @@ struct Bench: ParsableCommand {
         netmap bench --case xdp-copy-tx --case packet-tx --frame-bytes 60 --batch 64
         netmap bench --case xdp-copy-forward --json
         netmap bench --case pipe-2p --case vale-2p --repeat 9 --csv runs.csv
+        netmap bench --case vale-2p --flows 1 --flows 16 --payload touched
+        netmap bench --compare
         netmap bench --case xdp-zerocopy-rx --interface eth1 --seconds 10
       """)
 
@@ -113,12 +126,19 @@ struct Bench: ParsableCommand {
   @Option(
     name: .customLong("frame-bytes"),
     help: ArgumentHelp(
-      "Bytes in a frame on interfaces and switches, 60...1514; repeatable. (default: 60, 1514)",
+      "Bytes in a frame, 60...1514; repeatable. (default: 60, 1514; pipes 60)",
       valueName: "bytes"))
   var frameSizes: [Int] = []
 
   @Option(name: .customLong("payload"), help: "untouched or touched; repeatable. (default: both)")
   var payloads: [Measurement.PayloadKind] = []
+
+  @Option(
+    name: .customLong("flows"),
+    help: ArgumentHelp(
+      "Flows on a switch, 1...\(Measurement.mostFlows); repeatable. (default: 1)",
+      valueName: "count"))
+  var flows: [Int] = []
 
   @Option(help: ArgumentHelp("Seconds per measurement. (default: 1)", valueName: "s"))
   var seconds: Double?
@@ -157,6 +177,15 @@ struct Bench: ParsableCommand {
   @Flag(help: "Measure an --interface although it has a default route.")
   var force = false
 
+  @Flag(help: "Compare this package with loops in C and with DPDK, in about 15 minutes.")
+  var compare = false
+
+  @Option(
+    help: ArgumentHelp(
+      "The folder with the peers of --compare. (default: Benchmarks/.build/release of the sources)",
+      valueName: "folder"))
+  var peers: String?
+
   @Flag(help: "Run all cases in about 25 s, with short measurements.")
   var quick = false
 
@@ -181,6 +210,9 @@ struct Bench: ParsableCommand {
       throw ValidationError(
         "--frame-bytes \(size) is outside 60...1514, the sizes of Ethernet frames")
     }
+    for count in flows where !(1...Measurement.mostFlows).contains(count) {
+      throw ValidationError("--flows \(count) is outside 1...\(Measurement.mostFlows)")
+    }
     if let seconds, !(0.01...3600).contains(seconds) {
       throw ValidationError("--seconds \(seconds.fixed(3)) is outside 0.01...3600")
     }
@@ -191,6 +223,12 @@ struct Bench: ParsableCommand {
     if quick && (packets != nil || seconds != nil) {
       throw ValidationError("--quick sets the time itself: omit --packets and --seconds")
     }
+    if compare, !cases.isEmpty || csv != nil || interface != nil || program != nil || plan || verify
+    {
+      throw ValidationError(
+        "--compare has its own plan: only --peers, --quick and --json go with it")
+    }
+    if peers != nil && !compare { throw ValidationError("--peers belongs to --compare") }
     if !(1...10_000).contains(repetitions) {
       throw ValidationError("--repeat \(repetitions) is outside 1...10000")
     }
@@ -217,6 +255,9 @@ struct Bench: ParsableCommand {
   }
 
   func run() throws {
+    if compare {
+      try Comparison.run(peers: peers, (quick ? ["--quick"] : []) + (json ? ["--json"] : []))
+    }
     if list {
       for name in Measurement.Case.allCases { print(name.rawValue) }
       return

@@ -6,7 +6,6 @@ extension Bench {
   var measurements: [Measurement] {
     let kinds: [Measurement.PayloadKind] =
       verify ? [.verified] : payloads.isEmpty ? [.untouched, .touched] : payloads
-    let lengths = frameSizes.isEmpty ? [testFrameBytes, 1514] : frameSizes
     var plan: [Measurement] = []
     for name in Measurement.Case.allCases where cases.isEmpty || cases.contains(name) {
       if verify && !name.isPipe || packets != nil && name.isTimed { continue }
@@ -14,24 +13,35 @@ extension Bench {
       if interface == nil && name.needsInterface { continue }
       let usual = Self.usualBatches(name)
       let sizes = batches.isEmpty || !name.hasBatches ? usual : batches
-      let isShort = quick && name == .valeInterface && frameSizes.isEmpty
-      let isPassive = interface != nil && name.traffic?.direction == .receive
-      let frames: [Int] =
-        name == .valeJumbo
-        ? [65_536] : isPassive ? [0] : name.hasLengths && !isShort ? lengths : [testFrameBytes]
-      for length in frames {
-        for kind in name.isPipe ? kinds : [.untouched] {
+      // Under --quick, each case on a switch has one payload.
+      let isShort = quick && cases.isEmpty && payloads.isEmpty && !name.isPipe
+      for length in lengths(of: name) {
+        for kind in name.hasPayloads ? (isShort ? [.touched] : kinds) : [.untouched] {
           // Long frames show little about syncs of few packets.
           let isAbridged = quick && cases.isEmpty && length > testFrameBytes
           for size in isAbridged ? sizes.suffix(1) : sizes {
-            let measurement = Measurement(
-              name: name, batch: size, payload: kind, frameBytes: length, interface: interface)
-            if !plan.contains(measurement) { plan.append(measurement) }
+            for count in flows.isEmpty || !name.hasFlows ? [1] : flows {
+              let measurement = Measurement(
+                name: name, batch: size, payload: kind, frameBytes: length, flows: count,
+                interface: interface)
+              if !plan.contains(measurement) { plan.append(measurement) }
+            }
           }
         }
       }
     }
     return plan
+  }
+
+  private func lengths(of name: Measurement.Case) -> [Int] {
+    if name == .valeJumbo { return [65_536] }
+    // The sender is outside of the measurement.
+    if interface != nil && name.traffic?.direction == .receive { return [0] }
+    guard name.hasLengths else { return [testFrameBytes] }
+    guard frameSizes.isEmpty else { return frameSizes }
+    // A pipe moves buffers, so the length matters only for the payload.
+    let isShort = name.isPipe || quick && name == .valeInterface
+    return isShort ? [testFrameBytes] : [testFrameBytes, 1514]
   }
 
   private static func usualBatches(_ name: Measurement.Case) -> [Int] {

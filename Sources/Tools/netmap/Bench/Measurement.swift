@@ -148,11 +148,22 @@ struct Measurement: Hashable {
 
     /// Whether --frame-bytes applies to the case.
     var hasLengths: Bool {
-      traffic != nil || self == .memoryCopy || vale != nil && vale?.packetBytes == nil
+      traffic != nil || self == .memoryCopy || isPipe || vale != nil && vale?.packetBytes == nil
     }
 
+    /// Whether --payload applies to the case.
+    var hasPayloads: Bool {
+      switch self {
+      case .valeUnread, .valeJumbo, .valeModule, .valeModuleEach: false
+      default: isPipe || vale != nil
+      }
+    }
+
+    /// Whether --flows applies to the case.
+    var hasFlows: Bool { hasPayloads && !isPipe && vale?.isBroadcast == false }
+
     /// Whether only time, and not a number of packets, can end the measurement.
-    var isTimed: Bool { hasLengths || self == .valeJumbo }
+    var isTimed: Bool { traffic != nil || self == .memoryCopy || vale != nil }
 
     var backendName: String {
       if vale != nil || traffic?.isSwitched == true || roundTrip?.isOnSwitch == true {
@@ -183,6 +194,8 @@ struct Measurement: Hashable {
   let payload: PayloadKind
   /// Bytes of a frame; 0 when a sender outside of the measurement decides.
   var frameBytes = testFrameBytes
+  /// Pairs of Ethernet addresses that consecutive packets take in turns, 1 to ``mostFlows``.
+  var flows = 1
   /// The interface of the machine to measure; nil for veth pairs, and for the cases without interfaces.
   var interface: String?
 }
@@ -213,6 +226,9 @@ struct BenchResult {
 }
 
 extension Measurement {
+  /// A multiple of it is the number of slots in a ring, so that each transmit buffer stays with one flow.
+  static var mostFlows: Int { 16 }
+
   /// The mode of the backend, or the engine of the ports.
   var mode: String {
     name.traffic?.backend.mode ?? (name.isBetweenProcesses ? "host" : "embedded")
@@ -230,7 +246,8 @@ extension Measurement {
     line.add("frameBytes", reportedFrameBytes)
     line.add("batch", batch)
     line.add("direction", name.direction)
-    if name.isPipe { line.add("payload", payload.rawValue) }
+    if name.hasPayloads { line.add("payload", payload.rawValue) }
+    if name.hasFlows { line.add("flows", flows) }
     if let interface { line.add("interface", interface) }
   }
 }

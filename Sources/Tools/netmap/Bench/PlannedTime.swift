@@ -41,7 +41,7 @@ extension Bench {
         name.rawValue.left(Measurement.Case.nameWidth),
         (measurement.reportedFrameBytes == 0 ? "-" : String(measurement.frameBytes)).right(5),
         (name.hasBatches ? String(measurement.batch) : "-").right(5),
-        (name.isPipe ? measurement.payload.rawValue : "-").left(9), "\(time.fixed(2)) s")
+        (name.hasPayloads ? measurement.payload.rawValue : "-").left(9), "\(time.fixed(2)) s")
     }
     let runs = repetitions == 1 ? "" : ", \(repetitions) runs of each"
     print("\(plan.count) measurements\(runs), about \(total.fixed(1)) s")

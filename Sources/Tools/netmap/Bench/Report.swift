@@ -22,7 +22,7 @@ struct Report {
   /// Prints the current measurement, if standard error is a terminal.
   func announce(_ measurement: Measurement, _ number: Int, of total: Int, run: Int) {
     guard showsProgress else { return }
-    let payload = measurement.name.isPipe ? " \(measurement.payload.rawValue)" : ""
+    let payload = measurement.name.hasPayloads ? " \(measurement.payload.rawValue)" : ""
     let batch = measurement.name.hasBatches ? " batch \(measurement.batch)" : ""
     let frame = !measurement.name.hasLengths ? "" : " \(measurement.frameBytes) bytes"
     let round = repetitions == 1 ? "" : ", run \(run) of \(repetitions)"
@@ -125,7 +125,7 @@ struct Report {
       name.rawValue.left(nameWidth),
       (measurement.reportedFrameBytes == 0 ? "-" : String(measurement.frameBytes)).right(5),
       (name.hasBatches ? String(measurement.batch) : "-").right(5),
-      " " + (name.isPipe ? measurement.payload.rawValue : "-").left(9),
+      " " + (name.hasPayloads ? measurement.payload.rawValue : "-").left(9),
     ].joined(separator: " ")
   }
 

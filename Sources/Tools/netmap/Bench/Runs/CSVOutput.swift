@@ -21,7 +21,7 @@ enum CSVLine {
 /// A CSV file of runs: a header, then a line per run and number.
 final class CSVOutput {
   static let columns = [
-    "case", "backend", "mode", "direction", "frameBytes", "batch", "payload", "interface",
+    "case", "backend", "mode", "direction", "frameBytes", "batch", "payload", "flows", "interface",
     "metric", "unit", "value", "run", "time", "disturbed",
   ]
 
@@ -54,8 +54,8 @@ final class CSVOutput {
     let parameters = [
       measurement.name.rawValue, measurement.name.backendName, measurement.mode,
       measurement.name.direction, String(measurement.reportedFrameBytes),
-      String(measurement.batch), measurement.name.isPipe ? measurement.payload.rawValue : "",
-      measurement.interface ?? "",
+      String(measurement.batch), measurement.name.hasPayloads ? measurement.payload.rawValue : "",
+      measurement.name.hasFlows ? String(measurement.flows) : "", measurement.interface ?? "",
     ]
     return run.numbers.map { number in
       CSVLine.text(
