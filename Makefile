@@ -30,7 +30,7 @@ RELEASE := .build/release
 INSTALL_BUILD := .build/install
 PROGRAMS ?= $(INSTALL_BUILD)/release
 
-.PHONY: setup setup-bench build demo test soak hostile bench bench-smoke lint docs \
+.PHONY: setup setup-bench build demo test soak hostile bench bench-peers bench-smoke lint docs \
   install install-build install-files check-install check-bare uninstall clean
 
 setup:
@@ -72,6 +72,10 @@ hostile:
 
 bench: build
 	Benchmarks/check
+
+# The peers that 'netmap bench --compare' measures.
+bench-peers: build
+	$(SWIFT) build -c release --package-path Benchmarks
 
 bench-smoke: build
 	Benchmarks/check --smoke

@@ -12,6 +12,7 @@
 
 #include "pipe.h"
 #include "pipe_reference.h"
+#include "plain.h"
 
 enum { BUFFER_BYTES = 2048, FIRST_BUFFER = 2, PATIENCE = 4096 };
 
@@ -21,11 +22,14 @@ static struct {
 	_Alignas(128) char end[];
 } control;
 static struct end sender, receiver;
-/* The two mappings and their files. */
+static struct plain_end plain_sender, plain_receiver;
+
+enum { PIPE_MEMORY, KRING_MEMORY, PLAIN_MEMORY, MEMORIES };
+/* The mappings and their files. */
 static struct {
-	void *base[2];
-	size_t bytes[2];
-	int file[2];
+	void *base[MEMORIES];
+	size_t bytes[MEMORIES];
+	int file[MEMORIES];
 } memory_of_pipe;
 
 /* ---- the measured loops ---- */
@@ -35,7 +39,33 @@ static inline bool in_phase(enum pipe_phase phase)
 	return __atomic_load_n(&control.phase, __ATOMIC_RELAXED) == (uint32_t)phase;
 }
 
-static inline void write_frame(void *buffer, uint64_t sequence)
+static inline __attribute__((always_inline)) void
+write_words(void *buffer, uint64_t sequence, uint32_t bytes)
+{
+	uint64_t *words = buffer;
+	uint8_t *rest = (uint8_t *)buffer + bytes / 8 * 8;
+
+	for (uint32_t i = 0; i < bytes / 8; i++)
+		words[i] = sequence + i;
+	for (uint32_t i = 0; i < bytes % 8; i++)
+		rest[i] = (uint8_t)sequence;
+}
+
+static inline __attribute__((always_inline)) uint64_t
+sum_words(const void *buffer, uint32_t bytes)
+{
+	const uint64_t *words = buffer;
+	const uint8_t *rest = (const uint8_t *)buffer + bytes / 8 * 8;
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < bytes / 8; i++)
+		sum += words[i];
+	for (uint32_t i = 0; i < bytes % 8; i++)
+		sum += rest[i];
+	return sum;
+}
+
+static inline void write_short_frame(void *buffer, uint64_t sequence)
 {
 	uint64_t *words = buffer;
 
@@ -44,7 +74,7 @@ static inline void write_frame(void *buffer, uint64_t sequence)
 	*(uint32_t *)(words + 7) = (uint32_t)sequence;
 }
 
-static inline uint64_t sum_frame(const void *buffer)
+static inline uint64_t sum_short_frame(const void *buffer)
 {
 	const uint64_t *words = buffer;
 	uint64_t sum = *(const uint32_t *)(words + 7);
@@ -54,10 +84,40 @@ static inline uint64_t sum_frame(const void *buffer)
 	return sum;
 }
 
+/* What a loop does with the frames. Each has a copy of the loops. */
+enum payload { UNTOUCHED, SHORT_FRAMES, ANY_FRAMES };
+
+static enum payload payload(void)
+{
+	return !options.touched ? UNTOUCHED
+	       : options.frame_bytes == PIPE_FRAME_BYTES ? SHORT_FRAMES : ANY_FRAMES;
+}
+
+static inline __attribute__((always_inline)) void
+write_frame(void *buffer, uint64_t sequence, uint32_t bytes, enum payload payload)
+{
+	if (payload == SHORT_FRAMES)
+		write_short_frame(buffer, sequence);
+	else if (payload == ANY_FRAMES)
+		write_words(buffer, sequence, bytes);
+}
+
+/* What the receiver adds to its digest. */
+static inline __attribute__((always_inline)) uint64_t
+read_frame(const void *buffer, uint32_t bytes, enum payload payload)
+{
+	if (payload == UNTOUCHED)
+		return bytes;
+	if (payload == SHORT_FRAMES && bytes == PIPE_FRAME_BYTES)
+		return sum_short_frame(buffer);
+	return sum_words(buffer, bytes);
+}
+
 /* Fills up to batch free slots. Inlined into a separate loop for each payload. */
 static inline __attribute__((always_inline)) uint32_t
-fill(struct ring *ring, uint32_t batch, uint64_t sent, bool touched)
+fill(struct ring *ring, uint32_t batch, uint64_t sent, enum payload payload)
 {
+	const uint32_t bytes = options.frame_bytes;
 	uint32_t count = ring_space(ring);
 	uint32_t position = ring->head;
 
@@ -66,9 +126,9 @@ fill(struct ring *ring, uint32_t batch, uint64_t sent, bool touched)
 	for (uint32_t i = 0; i < count; i++) {
 		struct slot *slot = &ring->slot[position];
 
-		if (touched)
-			write_frame(ring_buffer(ring, slot->buf_idx), sent + i);
-		slot->len = PIPE_FRAME_BYTES;
+		if (payload != UNTOUCHED)
+			write_frame(ring_buffer(ring, slot->buf_idx), sent + i, bytes, payload);
+		slot->len = (uint16_t)bytes;
 		slot->flags = 0;
 		position = ring_next(ring, position);
 	}
@@ -78,7 +138,7 @@ fill(struct ring *ring, uint32_t batch, uint64_t sent, bool touched)
 
 /* Takes up to batch packets. */
 static inline __attribute__((always_inline)) uint32_t
-drain(struct ring *ring, uint32_t batch, uint64_t *digest, bool touched)
+drain(struct ring *ring, uint32_t batch, uint64_t *digest, enum payload payload)
 {
 	uint32_t count = ring_space(ring);
 	uint32_t position = ring->head;
@@ -88,10 +148,9 @@ drain(struct ring *ring, uint32_t batch, uint64_t *digest, bool touched)
 	for (uint32_t i = 0; i < count; i++) {
 		const struct slot *slot = &ring->slot[position];
 
-		if (!touched)
-			*digest += slot->len;
-		else if (slot->len == PIPE_FRAME_BYTES)
-			*digest += sum_frame(ring_buffer(ring, slot->buf_idx));
+		*digest += payload == UNTOUCHED
+				   ? slot->len
+				   : read_frame(ring_buffer(ring, slot->buf_idx), slot->len, payload);
 		position = ring_next(ring, position);
 	}
 	ring_advance(ring, position);
@@ -106,13 +165,13 @@ static inline void offer_cpu(uint32_t *idle, struct pipe_progress *progress)
 }
 
 static inline __attribute__((always_inline)) void
-send_loop(struct pipe_progress *progress, bool touched)
+send_loop(struct pipe_progress *progress, enum payload payload)
 {
 	uint64_t sent = progress->packets;
 	uint32_t idle = 0;
 
 	while (!in_phase(PIPE_STOPPED)) {
-		const uint32_t count = fill(sender.ring, options.batch, sent, touched);
+		const uint32_t count = fill(sender.ring, options.batch, sent, payload);
 
 		pipe_txsync(&sender);
 		sent += count;
@@ -124,7 +183,7 @@ send_loop(struct pipe_progress *progress, bool touched)
 }
 
 static inline __attribute__((always_inline)) void
-receive_loop(enum pipe_phase phase, struct pipe_progress *progress, bool touched)
+receive_loop(enum pipe_phase phase, struct pipe_progress *progress, enum payload payload)
 {
 	uint64_t received = progress->packets;
 	uint64_t digest = progress->digest;
@@ -132,8 +191,62 @@ receive_loop(enum pipe_phase phase, struct pipe_progress *progress, bool touched
 
 	while (in_phase(phase)) {
 		pipe_rxsync(&receiver);
-		const uint32_t count = drain(receiver.ring, options.batch, &digest, touched);
+		const uint32_t count = drain(receiver.ring, options.batch, &digest, payload);
 
+		received += count;
+		idle = count == 0 ? idle + 1 : 0;
+		if (idle == PATIENCE)
+			offer_cpu(&idle, progress);
+	}
+	progress->packets = received;
+	progress->digest = digest;
+}
+
+/* ---- the same loops over a plain ring ---- */
+
+static inline __attribute__((always_inline)) void
+plain_send_loop(struct pipe_progress *progress, enum payload payload)
+{
+	const uint32_t bytes = options.frame_bytes, batch = options.batch;
+	uint64_t sent = progress->packets;
+	uint32_t idle = 0;
+
+	while (!in_phase(PIPE_STOPPED)) {
+		const uint32_t count = plain_room(&plain_sender, batch);
+
+		for (uint32_t i = 0; i < count; i++) {
+			const uint32_t slot = plain_slot(&plain_sender, i);
+
+			write_frame(plain_sender.ring->frame[slot], sent + i, bytes, payload);
+			plain_sender.ring->length[slot] = bytes;
+		}
+		plain_publish(&plain_sender, count);
+		sent += count;
+		idle = count == 0 ? idle + 1 : 0;
+		if (idle == PATIENCE)
+			offer_cpu(&idle, progress);
+	}
+	progress->packets = sent;
+}
+
+static inline __attribute__((always_inline)) void
+plain_receive_loop(enum pipe_phase phase, struct pipe_progress *progress, enum payload payload)
+{
+	const uint32_t batch = options.batch;
+	uint64_t received = progress->packets;
+	uint64_t digest = progress->digest;
+	uint32_t idle = 0;
+
+	while (in_phase(phase)) {
+		const uint32_t count = plain_filled(&plain_receiver, batch);
+
+		for (uint32_t i = 0; i < count; i++) {
+			const uint32_t slot = plain_slot(&plain_receiver, i);
+			const uint32_t length = plain_receiver.ring->length[slot];
+
+			digest += read_frame(plain_receiver.ring->frame[slot], length, payload);
+		}
+		plain_publish(&plain_receiver, count);
 		received += count;
 		idle = count == 0 ? idle + 1 : 0;
 		if (idle == PATIENCE)
@@ -145,18 +258,33 @@ receive_loop(enum pipe_phase phase, struct pipe_progress *progress, bool touched
 
 void pipe_reference_send(struct pipe_progress *progress)
 {
-	if (options.touched)
-		send_loop(progress, true);
-	else
-		send_loop(progress, false);
+	switch (payload()) {
+	case UNTOUCHED:
+		options.plain ? plain_send_loop(progress, UNTOUCHED) : send_loop(progress, UNTOUCHED);
+		break;
+	case SHORT_FRAMES:
+		options.plain ? plain_send_loop(progress, SHORT_FRAMES) : send_loop(progress, SHORT_FRAMES);
+		break;
+	case ANY_FRAMES:
+		options.plain ? plain_send_loop(progress, ANY_FRAMES) : send_loop(progress, ANY_FRAMES);
+	}
 }
 
 void pipe_reference_receive(enum pipe_phase phase, struct pipe_progress *progress)
 {
-	if (options.touched)
-		receive_loop(phase, progress, true);
-	else
-		receive_loop(phase, progress, false);
+	switch (payload()) {
+	case UNTOUCHED:
+		options.plain ? plain_receive_loop(phase, progress, UNTOUCHED)
+			      : receive_loop(phase, progress, UNTOUCHED);
+		break;
+	case SHORT_FRAMES:
+		options.plain ? plain_receive_loop(phase, progress, SHORT_FRAMES)
+			      : receive_loop(phase, progress, SHORT_FRAMES);
+		break;
+	case ANY_FRAMES:
+		options.plain ? plain_receive_loop(phase, progress, ANY_FRAMES)
+			      : receive_loop(phase, progress, ANY_FRAMES);
+	}
 }
 
 /* ---- set-up ---- */
@@ -179,40 +307,45 @@ static struct ring *make_ring(char *region, size_t offset, size_t buffers, uint1
 	return ring;
 }
 
-/* Makes one shared mapping for two rings and their buffers, and another one for the krings. */
+static void *make_memory(int which, const char *name, size_t bytes)
+{
+	const int file = memfd_create(name, MFD_CLOEXEC);
+
+	memory_of_pipe.file[which] = file;
+	memory_of_pipe.bytes[which] = bytes;
+	if (file < 0 || ftruncate(file, (off_t)bytes) != 0)
+		return NULL;
+	void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	memory_of_pipe.base[which] = base;
+	return base == MAP_FAILED ? NULL : base;
+}
+
+/* Makes shared mappings: for two rings and their buffers, for the krings, and for the plain ring. */
 bool pipe_reference_make(void)
 {
 	const size_t ring_bytes = (sizeof(struct ring) + PIPE_SLOTS * sizeof(struct slot) + 4095) & ~4095ul;
 	const size_t buffers = 2 * ring_bytes;
 	const size_t bytes = buffers + (size_t)(FIRST_BUFFER + PIPE_SLOTS) * BUFFER_BYTES;
-	const int memory = memfd_create("pipe-reference", MFD_CLOEXEC);
-	const int krings_memory = memfd_create("pipe-reference-krings", MFD_CLOEXEC);
+	char *region = make_memory(PIPE_MEMORY, "pipe-reference", bytes);
+	struct kring *krings = make_memory(KRING_MEMORY, "pipe-reference-krings", 4096);
+	struct plain_ring *plain =
+		make_memory(PLAIN_MEMORY, "pipe-reference-plain", sizeof(struct plain_ring));
 
-	if (memory < 0 || krings_memory < 0 || ftruncate(memory, (off_t)bytes) != 0 ||
-	    ftruncate(krings_memory, 4096) != 0)
-		return false;
-	char *region = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-	struct kring *krings =
-		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, krings_memory, 0);
-	if (region == MAP_FAILED || krings == MAP_FAILED)
+	if (region == NULL || krings == NULL || plain == NULL)
 		return false;
 	struct ring *tx = make_ring(region, 0, buffers, 1);
 	struct ring *rx = make_ring(region, ring_bytes, buffers, 0);
-	memory_of_pipe.base[0] = region;
-	memory_of_pipe.base[1] = krings;
-	memory_of_pipe.bytes[0] = bytes;
-	memory_of_pipe.bytes[1] = 4096;
-	memory_of_pipe.file[0] = memory;
-	memory_of_pipe.file[1] = krings_memory;
 	krings[0].hwtail = krings[0].rtail = PIPE_SLOTS - 1;
 	sender = (struct end){ tx, &krings[0], rx, &krings[1], 1, eventfd(0, EFD_NONBLOCK) };
 	receiver = (struct end){ rx, &krings[1], tx, &krings[0], 2, eventfd(0, EFD_NONBLOCK) };
+	plain_sender = (struct plain_end){ plain, &plain->filled, &plain->emptied };
+	plain_receiver = (struct plain_end){ plain, &plain->emptied, &plain->filled };
 	return true;
 }
 
 void pipe_reference_free(void)
 {
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < MEMORIES; i++) {
 		munmap(memory_of_pipe.base[i], memory_of_pipe.bytes[i]);
 		close(memory_of_pipe.file[i]);
 	}

@@ -2,36 +2,40 @@ internal import Foundation
 internal import Netmap
 internal import PipeReference
 
-/// Compares a pipe between two threads with the same loop in C, in alternate turns of some milliseconds.
+/// Compares a pipe between two threads with two loops in C, in alternate turns of some milliseconds.
+///
+/// One C loop implements the same protocol on rings of the same layout. The other one uses a plain ring, which has
+/// none of netmap's properties.
 ///
 /// The placement of a virtual machine's CPUs on its host changes the speed of communication between them
 /// tenfold, several times per second. Only turns within a few milliseconds of each other see the same machine.
-/// So both loops run in one process, on the same two CPUs, one after the other; a pair is one turn of each.
+/// So all loops run in one process, on the same two CPUs, one after the other; a round is one turn of each.
 ///
 /// The physical pages of a pipe also affect its speed for its whole lifetime, so the program makes new pipes
-/// after some pairs.
+/// after some rounds.
 @main
 struct ComparePipes {
-  /// Number of pairs measured with the same two pipes.
-  private static let pairsPerTestbed = 10
+  /// Number of rounds measured with the same pipes.
+  private static let roundsPerTestbed = 10
 
   static func main() {
     do {
       let options = try PairOptions(CommandLine.arguments.dropFirst())
       var passes = true
-      if !options.isJSON {
-        print("pipe-2t: batch  payload     Swift Mpps   C Mpps  ratio   quartiles of the pairs")
-      }
-      for isTouched in options.payloads {
-        for batch in options.batches {
-          var pairs = Pairs(batch: batch, isTouched: isTouched)
-          while pairs.count < options.pairs {
-            let testbed = try Testbed(cpus: options.cpus)
-            for _ in 0..<min(Self.pairsPerTestbed, options.pairs - pairs.count) {
-              try pairs.add(testbed, options.seconds)
+      if !options.isJSON { print(Rounds.header) }
+      for frameBytes in options.frameSizes {
+        for isTouched in options.payloads {
+          for batch in options.batches {
+            var rounds = Rounds(batch: batch, frameBytes: frameBytes, isTouched: isTouched)
+            while rounds.count < options.pairs {
+              let testbed = try Testbed(cpus: options.cpus)
+              for _ in 0..<min(Self.roundsPerTestbed, options.pairs - rounds.count) {
+                try rounds.add(testbed, options.seconds)
+              }
+              rounds.probe(options.cpus)
             }
+            passes = rounds.report(options) && passes
           }
-          passes = pairs.report(options) && passes
         }
       }
       guard passes else { exit(1) }
@@ -43,69 +47,4 @@ struct ComparePipes {
       exit(1)
     }
   }
-}
-
-/// The pairs of turns for one batch size and payload.
-struct Pairs {
-  let batch: Int
-  let isTouched: Bool
-  private var ours: [Double] = []
-  private var theirs: [Double] = []
-  private var isOurTurn = true
-
-  var count: Int { theirs.count }
-
-  init(batch: Int, isTouched: Bool) {
-    self.batch = batch
-    self.isTouched = isTouched
-  }
-
-  /// Runs one turn of each loop, in alternating order.
-  mutating func add(_ testbed: Testbed, _ seconds: Double) throws {
-    if isOurTurn { ours.append(try ourTurn(testbed, seconds)) }
-    theirs.append(testbed.measureC(batch: batch, isTouched: isTouched, seconds))
-    if !isOurTurn { ours.append(try ourTurn(testbed, seconds)) }
-    isOurTurn.toggle()
-  }
-
-  private func ourTurn(_ testbed: Testbed, _ seconds: Double) throws -> Double {
-    isTouched
-      ? try testbed.measure(TouchedPayload.self, batch: batch, seconds)
-      : try testbed.measure(UntouchedPayload.self, batch: batch, seconds)
-  }
-
-  /// Prints the medians.
-  ///
-  /// - Returns: Whether the median ratio reaches the threshold.
-  func report(_ options: PairOptions) -> Bool {
-    let ratios = zip(ours, theirs).map { $0 / $1 }.sorted()
-    let ratio = quantile(ratios, 0.5)
-    let isGood = ratio >= options.threshold
-    let (swift, c) = (quantile(ours.sorted(), 0.5), quantile(theirs.sorted(), 0.5))
-    let payload = isTouched ? "touched" : "untouched"
-    if options.isJSON {
-      print(
-        #"{"case":"pipe-2t","peer":"c","batch":\#(batch),"payload":"\#(payload)","#
-          + #""pairs":\#(ratios.count),"mpps":\#(swift),"peerMpps":\#(c),"ratio":\#(ratio),"#
-          + #""threshold":\#(options.threshold),"pass":\#(isGood)}"#)
-    } else {
-      print(
-        String(format: "%14d", batch), payload.padding(toLength: 10, withPad: " ", startingAt: 0),
-        String(
-          format: " %11.2f %8.2f  %.3f   %.3f ... %.3f  %@", swift, c, ratio,
-          quantile(ratios, 0.25), quantile(ratios, 0.75), isGood ? "PASS" : "FAIL"))
-    }
-    fflush(nil)
-    return isGood
-  }
-}
-
-/// The quantile of sorted numbers, for example the median for 0.5.
-///
-/// - Parameters:
-///   - sorted: At least one number, in ascending order.
-///   - part: 0 to 1.
-/// - Returns: One of the numbers.
-func quantile(_ sorted: [Double], _ part: Double) -> Double {
-  sorted[Int((Double(sorted.count - 1) * part).rounded())]
 }

@@ -29,7 +29,7 @@ final class Testbed {
 
   /// - Returns: Millions of packets per second of this package.
   func measure<P: Payload & SendableMetatype>(
-    _: P.Type, batch: Int, _ seconds: Double
+    _: P.Type, batch: Int, frameBytes: Int, _ seconds: Double
   ) throws -> Double {
     let control = Control()
     let result = Mutex(Turn())
@@ -40,7 +40,8 @@ final class Testbed {
         control.waitForStart()
         var progress = Progress()
         do {
-          try PipeLoops<P>.send(first.port, batch: batch, upTo: .max, control, &progress)
+          try PipeLoops<P>.send(
+            first.port, batch: batch, length: frameBytes, upTo: .max, control, &progress)
         } catch { problem.withLock { $0 = error } }
       },
       Self.worker(on: cpus.1) {
@@ -69,11 +70,11 @@ final class Testbed {
     return result.withLock { $0 }.rate
   }
 
-  /// - Returns: Millions of packets per second of the C program.
-  func measureC(batch: Int, isTouched: Bool, _ seconds: Double) -> Double {
+  /// - Returns: Millions of packets per second of a loop in C.
+  func measureC(_ options: pipe_options, _ seconds: Double) -> Double {
     let start = Control()
     let result = Mutex(Turn())
-    pipe_reference_configure(pipe_options(touched: isTouched, batch: UInt32(batch)))
+    pipe_reference_configure(options)
     pipe_reference_enter(PIPE_WARMING)
     let threads = [
       Self.worker(on: cpus.0) {
@@ -102,7 +103,8 @@ final class Testbed {
     return result.withLock { $0 }.rate
   }
 
-  private static func worker(
+  /// Starts a thread that is bound to a CPU.
+  static func worker(
     on cpu: Int, _ body: @escaping @Sendable () -> Void
   ) -> DispatchSemaphore {
     let done = DispatchSemaphore(value: 0)

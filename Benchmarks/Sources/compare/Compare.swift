@@ -9,6 +9,9 @@ struct Compare {
   static func main() {
     do {
       let options = try Options(CommandLine.arguments.dropFirst())
+      if options.isReport {
+        return try FullReport(options, isQuick: options.isQuick).run()
+      }
       var passes = true
       for goal in options.goals {
         passes = try compareInterfaces(goal, options) && passes

@@ -16,6 +16,12 @@ struct Options {
   var seconds = 1.0
   var isJSON = false
   var netmap = ""
+  /// Whether to print the whole report.
+  var isReport = false
+  /// Whether the report is measured for a short time only.
+  var isQuick = false
+  /// The program that compares pipes between threads.
+  var comparePipes = ""
   /// The program that drives testpmd over memif.
   var memifPeer = ""
   /// The peers on interfaces.
@@ -24,6 +30,7 @@ struct Options {
   static let usage = """
     usage: compare --interfaces | --case CASE ... [--frame-bytes N] [--peer c|testpmd]... [COMMON]
            compare --memif | --targets | --target NAME ... [COMMON]
+           compare --report [--quick] [--json] [--netmap PATH]
     COMMON: [--batch N]... [--pairs N] [--seconds S] [--json] [--netmap PATH]
 
     Runs 'netmap bench' and a peer in turns, 7 pairs of 1 s, and prints the median of the ratios. Exit
@@ -40,6 +47,10 @@ struct Options {
     of DPDK's testpmd over its shared-memory interface (--memif takes these), of another case, or in
     packets a second. They are \(Target.all.map(\.name).joined(separator: ", ")).
 
+    --report compares everything with its peers in their fastest configurations, in about 15 minutes, and
+    prints Markdown, or with --json one object per row. It has no thresholds. 'netmap bench --compare'
+    runs it.
+
     Peers are looked for beside this program, netmap in .build/release of the package.
     """
 
@@ -48,6 +59,7 @@ struct Options {
     let beside = Self.folder()
     netmap = Self.builtNetmap(beside)
     var peerNames: [String] = []
+    comparePipes = beside + "/compare-pipes"
     memifPeer = beside + "/testpmd-peer"
     while let name = rest.popFirst() {
       switch name {
@@ -55,6 +67,8 @@ struct Options {
         print(Self.usage)
         exit(0)
       case "--json": isJSON = true
+      case "--report": isReport = true
+      case "--quick": isQuick = true
       case "--interfaces": goals = Goal.all
       case "--targets": targets = Target.all
       case "--memif": targets = Target.all.filter(\.isMemif)
@@ -88,7 +102,7 @@ struct Options {
         }
       }
     }
-    guard !goals.isEmpty || !targets.isEmpty else {
+    guard isReport || !goals.isEmpty || !targets.isEmpty else {
       throw UsageError("nothing to compare\n\(Self.usage)")
     }
     guard FileManager.default.isExecutableFile(atPath: netmap) else {

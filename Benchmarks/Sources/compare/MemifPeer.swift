@@ -2,19 +2,19 @@ internal import Foundation
 
 /// A running `testpmd-peer memif`, which keeps running and measures on request.
 final class MemifPeer {
-  /// The work of the peer's two sides.
+  /// The configuration of testpmd.
   let description: String
   private let process = Process()
   private let input = Pipe()
   private let output = Pipe()
 
   /// - Throws: ``CompareError`` with the reason when the peer does not start.
-  init(_ path: String, _ shape: String) throws {
+  init(_ path: String, _ arguments: [String]) throws {
     guard FileManager.default.isExecutableFile(atPath: path) else {
       throw CompareError("no testpmd-peer: build Benchmarks")
     }
     process.executableURL = URL(fileURLWithPath: path)
-    process.arguments = ["memif", shape]
+    process.arguments = ["memif"] + arguments
     process.standardInput = input
     process.standardOutput = output
     try process.run()

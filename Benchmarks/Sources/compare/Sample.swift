@@ -9,6 +9,12 @@ struct Sample: Decodable {
   let mpps: Double?
   /// Packets delivered per packet offered.
   let deliveredRatio: Double?
+  /// The round trip of a cache line between the measuring CPUs before the run, nanoseconds.
+  let cacheLineNs: Double?
+  let cpu: String?
+  let cpus: Int?
+  let kernel: String?
+  let version: String?
 
   /// The rate in millions of packets per second.
   ///
@@ -22,11 +28,14 @@ struct Sample: Decodable {
   ///
   /// - Throws: ``CompareError`` when the program cannot run, or fails without a reason why it could
   ///   not measure.
-  static func take(from program: String, _ arguments: [String]) throws -> Sample {
+  static func take(
+    from program: String, _ arguments: [String], _ environment: [String: String] = [:]
+  ) throws -> Sample {
     let process = Process()
     let output = Pipe()
     process.executableURL = URL(fileURLWithPath: program)
     process.arguments = arguments
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     process.standardOutput = output
     do {
       try process.run()

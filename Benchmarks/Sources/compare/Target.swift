@@ -4,8 +4,8 @@
 /// second.
 struct Target {
   enum Reference {
-    /// testpmd over memif, in one of the shapes of `testpmd-peer memif`.
-    case memif(String)
+    /// testpmd over memif, with these arguments of `testpmd-peer memif`.
+    case memif([String])
     /// Another case of `netmap bench`.
     case run([String])
     /// None: the rate itself counts.
@@ -28,6 +28,11 @@ struct Target {
   var statistic = Statistic.median
   let limit: Double
 
+  /// These targets are about the switch, not about the ends that write and read the frames.
+  private static func untouched(_ arguments: [String], frameBytes: Int = 60) -> [String] {
+    arguments + ["--frame-bytes", String(frameBytes), "--payload", "untouched"]
+  }
+
   var isMemif: Bool { if case .memif = reference { true } else { false } }
 
   static let all = [
@@ -36,34 +41,34 @@ struct Target {
       what: "a pipe between two processes, payload written and read, against memif",
       sides: "the sender writes all 60 bytes of each frame, the receiver sums them up; batch 256",
       arguments: ["--case", "pipe-2p", "--batch", "256", "--payload", "touched"],
-      reference: .memif("pipe"), limit: 3),
+      reference: .memif(["pipe", "--burst", "256"]), limit: 3),
     Target(
       name: "vale-memif",
       what: "a switch between two processes, 60 bytes, against memif forwarding",
       sides: "frames are copied once, and counted where they arrive; batch 256",
-      arguments: ["--case", "vale-2p", "--batch", "256", "--frame-bytes", "60"],
-      reference: .memif("forward"), limit: 2),
+      arguments: Self.untouched(["--case", "vale-2p", "--batch", "256"]),
+      reference: .memif(["forward"]), limit: 2),
     Target(
       name: "pipe-processes", what: "a pipe between two processes against one between two threads",
       arguments: ["--case", "pipe-2p", "--batch", "256", "--payload", "touched"],
       reference: .run(["--case", "pipe-2t", "--batch", "256", "--payload", "touched"]), limit: 0.95),
     Target(
       name: "vale-best", what: "a switch between two processes, 60 bytes, Mpps",
-      arguments: ["--case", "vale-2p", "--batch", "256", "--frame-bytes", "60"],
+      arguments: Self.untouched(["--case", "vale-2p", "--batch", "256"]),
       reference: .absolute, statistic: .best, limit: 40),
     Target(
       name: "vale-single", what: "the same, one packet a sync, Mpps",
-      arguments: ["--case", "vale-2p", "--batch", "1", "--frame-bytes", "60"], reference: .absolute,
+      arguments: Self.untouched(["--case", "vale-2p", "--batch", "1"]), reference: .absolute,
       statistic: .best, limit: 5),
     // At most 15 % more time per packet.
     Target(
       name: "vale-252", what: "252 ports on the switch against 2",
-      arguments: ["--case", "vale-2t-252", "--batch", "256", "--frame-bytes", "60"],
-      reference: .run(["--case", "vale-2t", "--batch", "256", "--frame-bytes", "60"]),
+      arguments: Self.untouched(["--case", "vale-2t-252", "--batch", "256"]),
+      reference: .run(Self.untouched(["--case", "vale-2t", "--batch", "256"])),
       limit: 1 / 1.15),
     Target(
       name: "vale-copy", what: "a switch, 1514 bytes, against memcpy",
-      arguments: ["--case", "vale-2t", "--batch", "256", "--frame-bytes", "1514"],
+      arguments: Self.untouched(["--case", "vale-2t", "--batch", "256"], frameBytes: 1514),
       reference: .run(["--case", "memcpy", "--frame-bytes", "1514"]), limit: 0.5),
     Target(
       name: "vale-unread", what: "one thread sends to a port without a reader, Mpps",

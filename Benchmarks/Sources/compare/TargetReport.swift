@@ -14,9 +14,9 @@ struct TargetReport {
   func compare(_ target: Target) throws -> Bool {
     var peer: MemifPeer?
     defer { peer?.end() }
-    if case .memif(let shape) = target.reference {
+    if case .memif(let arguments) = target.reference {
       do {
-        peer = try MemifPeer(options.memifPeer, shape)
+        peer = try MemifPeer(options.memifPeer, arguments)
       } catch {
         notMeasured(target, "\(error)")
         return true

@@ -1,3 +1,5 @@
+internal import Foundation
+
 /// The job that `netmap bench --program` requests, and the testpmd options for it.
 struct Job {
   private(set) var backend = ""
@@ -45,20 +47,22 @@ struct Job {
   /// testpmd's options: one core moves packets, another one waits for commands.
   var arguments: [String] {
     let main = cpu == 0 ? 1 : 0
-    // The burst is testpmd's best one: net_af_xdp does not raise the kernel's budget of 32 frames
-    // per call, and is slower with larger bursts.
-    let burst = min(batch, 32)
+    // net_af_xdp does not raise the kernel's budget of 32 frames per call. So a smaller burst than netmap's batch can
+    // be testpmd's best one.
+    let chosen = ProcessInfo.processInfo.environment["TESTPMD_BURST"].flatMap { Int($0) }
+    let burst = min(batch, chosen ?? 32)
     let devices = interfaces.enumerated().flatMap { number, interface in
       let device =
         backend == "xdp"
-        ? "net_af_xdp\(number),iface=\(interface)"
+        // Without the driver's own busy polling, which is slower on a veth.
+        ? "net_af_xdp\(number),iface=\(interface),busy_budget=0"
         : "net_af_packet\(number),iface=\(interface),qdisc_bypass=1"
       return ["--vdev", device]
     }
     let forwarding = ["tx": "txonly", "rx": "rxonly"][direction] ?? "io"
-    return [
-      "--no-huge", "--no-shconf", "-m", "512", "--no-pci", "--no-telemetry", "-l", "\(main),\(cpu)",
-      "--main-lcore", "\(main)",
+    return HugePages.options(megabytes: 512) + [
+      "--no-shconf", "--no-pci", "--no-telemetry", "-l", "\(main),\(cpu)", "--main-lcore",
+      "\(main)",
     ] + devices + [
       "--", "-i", "--nb-cores=1", "--total-num-mbufs=16384", "--forward-mode=\(forwarding)",
       "--txpkts=\(frameBytes)", "--burst=\(burst)",

@@ -1,6 +1,6 @@
 /*
- * The reference for pipes: the loops of Sources/Tools/netmap/Bench/PipeLoops.swift over the same rings,
- * hand-written in C. One pipe per process.
+ * The references for pipes, hand-written in C: the loops of Sources/Tools/netmap/Bench/PipeLoops.swift over the
+ * same rings, and over a plain ring. One pipe and one plain ring per process.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -16,7 +16,9 @@ enum pipe_phase { PIPE_STARTING, PIPE_WARMING, PIPE_MEASURING, PIPE_STOPPED };
 
 struct pipe_options {
 	bool touched;
+	bool plain;		/* the plain ring instead of the pipe */
 	uint32_t batch;		/* 1 to PIPE_SLOTS - 1 */
+	uint32_t frame_bytes;	/* PIPE_FRAME_BYTES to 1514 */
 };
 
 struct pipe_progress {

@@ -20,11 +20,26 @@ struct Bench: ParsableCommand {
       as one CPU can generate and deliver them. For the forwarding cases a sender sends them through \
       AF_XDP. 'offered' is the rate of these packets, and 'delivered' the part that arrived.
 
-      PAYLOADS OF PIPES
-        untouched  only the length in each slot is written and read
-        touched    the sender writes every frame, the receiver sums up its bytes
+      INTERFACES OF THE MACHINE
+      --interface measures a network interface of this machine instead of a veth pair. It needs --case, \
+      and measures sending (...-tx) and receiving (...-rx), on ring pair 0 of the interface. A sending \
+      case sends UDP packets from 10.0.0.1 to 10.0.0.2 (Ethernet 02:00:00:00:00:01 to \
+      02:00:00:00:00:02) as fast as it can, and counts the packets that the kernel accepted. A receiving \
+      case counts the packets that arrive from outside: start a sender on the other end of the link \
+      before it, such as pkt-gen. For an interface with several queues, direct the packets to queue 0, \
+      for example with 'ethtool -L NAME combined 1'.
+      While such a case runs, the host may not receive the packets of the interface, and a driver may \
+      reset the link. So the command refuses an interface with a default route, unless --force is given. \
+      Do not measure an interface that carries your remote login.
 
-      A batch is the maximum number of packets per sync. Frames of pipes have \(testFrameBytes) bytes. \
+      PAYLOADS OF PIPES AND SWITCHES
+        touched    the sender writes every byte of every frame, the receiver reads every byte
+        untouched  only the length in each slot is written and read; the frames that a switch copies \
+      have their addresses from the start
+      Rates of untouched frames show the cost of the rings alone. No application has such rates.
+
+      A batch is the maximum number of packets per sync. A flow is a pair of Ethernet addresses; with \
+      --flows, consecutive packets on a switch take flows in turns. \
       For null, 'packets' counts syncs. For wakeup it counts round trips; a wake-up is half a round \
       trip, in nanoseconds, and ratio is the median of the pipe's wake-ups divided by that of eventfd \
       and poll. For pingpong and vale-latency, 'packets' counts round trips, and the system calls are \
@@ -33,14 +48,56 @@ struct Bench: ParsableCommand {
       The cases on a switch (vale-...) count received packets, except vale-unread. The switch drops \
       packets that the receiver has no room for; they do not count.
 
-      --json prints one object per line: case, backend (pipe, null, vale, memory, xdp, packet), mode \
-      (copy, generic, tpacket-v3; for other cases the engine: embedded or host), frameBytes, batch, \
-      direction (tx, rx, forward, both), measured, mpps, nsPerPacket, syscallsPerPacket, packets, \
-      seconds; for pipes payload; for pingpong and vale-latency p50, p99, p999 and max of the round \
-      trips, nanoseconds; for wakeup p50, p99, baselineP50, baselineP99 and ratio; for vale-module \
-      baselineNsPerPacket and ratio; for forward and rx offeredMpps and deliveredRatio; for rx offered, \
-      received, lostInLink, lostInPort and lostElsewhere, packets of the whole run; when measured is \
-      false, reason instead of figures; and schema, kernel, cpu, cpus, build, version.
+      COMPARISONS
+      --compare measures pipes, switches and interfaces in turns with their peers: loops in C, and DPDK's \
+      testpmd in the fastest of its configurations. It prints Markdown tables with rates, ratios and \
+      the round trip of a cache line between the CPUs, or with --json one object per row. Run it as root, \
+      on an otherwise idle machine. The peers are not installed: build them in this package's sources \
+      with 'make setup-bench' and 'make bench-peers'. --quick takes two minutes.
+
+      REPEATED RUNS
+      --repeat runs all measurements once, then all of them again, so that a slow change of the \
+      machine affects them alike. The table shows the median, minimum and maximum of each number, and its \
+      spread: the interquartile range in percent of the median. Disturbed runs count like other runs.
+
+      DISTURBED RUNS
+      The table marks a run with * if, during the run, the hypervisor took \
+      \(RunConditions.Limits.stolenPercent.fixed(0)) % or more of the time of the measuring CPUs, other \
+      processes used \(RunConditions.Limits.otherPercent.fixed(0)) % or more of the time of all CPUs, or \
+      the kernel preempted the measuring threads \
+      \(RunConditions.Limits.preemptionsPerSecond.fixed(0)) times per second or more. The last condition does \
+      not apply to interfaces, isolated-2p and vale-many, in which the measured work itself preempts \
+      these threads. Before each run the command measures for 20 ms how long a cache line takes from one \
+      measuring CPU to the other and back, because rates between two threads follow this time. It \
+      also marks a run on two CPUs if this time and that before the first run differ by a factor of \
+      \(RunConditions.Limits.cacheLineFactor.fixed(1)) or more.
+
+      JSON
+      --json prints one object per line. All objects have schema, case, backend (pipe, null, vale, \
+      memory, xdp, packet), mode (copy, generic, zerocopy, tpacket-v3; for other cases the engine: \
+      embedded or host), frameBytes, batch, direction (tx, rx, forward, both), measured, kernel, cpu, \
+      cpus, build and version. If measured is false, reason replaces the numbers. If it is true, the \
+      objects also have:
+        all cases      mpps, nsPerPacket, syscallsPerPacket, packets, seconds
+        pipes          payload
+        switches       payload, flows
+        wakeup         p50, p99, baselineP50, baselineP99 (wake-ups, ns), ratio
+        vale-module    baselineNsPerPacket, ratio; also vale-module-each
+        pingpong       p50, p99, p999, max (round trips, ns); also vale-latency
+        forward, rx    offeredMpps, deliveredRatio
+        rx             offered, received, lostInLink, lostInPort, lostElsewhere (packets of the whole run)
+        --interface    interface, lostInPort; for rx meanFrameBytes, and frameBytes is 0
+        conditions     loadAverage (before the run), stealPercent, otherCPUPercent, involuntarySwitches, \
+      cacheLineNs
+        runs           time (start of the first run, UTC), runs, disturbedRuns, disturbed (true if a run \
+      was disturbed), disturbance (the reason)
+      With --repeat these numbers are medians of the runs, and statistics has an object with median, \
+      min, max and spreadPercent for each number.
+
+      CSV
+      --csv writes a header, and one line per run and number: \
+      \(CSVOutput.columns.joined(separator: ", ")). metric is the number's key in JSON objects. With '-' \
+      the lines go to standard output, and the command prints no table.
 
       EXAMPLES
         netmap bench --quick
@@ -48,6 +105,10 @@ struct Bench: ParsableCommand {
         netmap bench --case pipe-2t --batch 256 --packets 1000000000 --verify
         netmap bench --case xdp-copy-tx --case packet-tx --frame-bytes 60 --batch 64
         netmap bench --case xdp-copy-forward --json
+        netmap bench --case pipe-2p --case vale-2p --repeat 9 --csv runs.csv
+        netmap bench --case vale-2p --flows 1 --flows 16 --payload touched
+        netmap bench --compare
+        netmap bench --case xdp-zerocopy-rx --interface eth1 --seconds 10
       """)
 
   @Option(
@@ -65,12 +126,19 @@ struct Bench: ParsableCommand {
   @Option(
     name: .customLong("frame-bytes"),
     help: ArgumentHelp(
-      "Bytes in a frame on interfaces and switches, 60...1514; repeatable. (default: 60, 1514)",
+      "Bytes in a frame, 60...1514; repeatable. (default: 60, 1514; pipes 60)",
       valueName: "bytes"))
   var frameSizes: [Int] = []
 
   @Option(name: .customLong("payload"), help: "untouched or touched; repeatable. (default: both)")
   var payloads: [Measurement.PayloadKind] = []
+
+  @Option(
+    name: .customLong("flows"),
+    help: ArgumentHelp(
+      "Flows on a switch, 1...\(Measurement.mostFlows); repeatable. (default: 1)",
+      valueName: "count"))
+  var flows: [Int] = []
 
   @Option(help: ArgumentHelp("Seconds per measurement. (default: 1)", valueName: "s"))
   var seconds: Double?
@@ -84,11 +152,41 @@ struct Bench: ParsableCommand {
   var verify = false
 
   @Option(
+    name: .customLong("repeat"),
+    help: ArgumentHelp(
+      "Run every measurement this many times, in turns, and print medians.", valueName: "count"))
+  var repetitions = 1
+
+  @Option(
+    help: ArgumentHelp(
+      "Write every number of every run to this file as CSV; '-' for standard output.",
+      valueName: "file"))
+  var csv: String?
+
+  @Option(
     help: ArgumentHelp(
       "Measure this program on interfaces instead of netmap; see netmap(1).", valueName: "path"))
   var program: String?
 
-  @Flag(help: "Run all cases in about 20 s, with short measurements.")
+  @Option(
+    help: ArgumentHelp(
+      "Measure this interface of the machine; the host may not receive its packets meanwhile.",
+      valueName: "name"))
+  var interface: String?
+
+  @Flag(help: "Measure an --interface although it has a default route.")
+  var force = false
+
+  @Flag(help: "Compare this package with loops in C and with DPDK, in about 15 minutes.")
+  var compare = false
+
+  @Option(
+    help: ArgumentHelp(
+      "The folder with the peers of --compare. (default: Benchmarks/.build/release of the sources)",
+      valueName: "folder"))
+  var peers: String?
+
+  @Flag(help: "Run all cases in about 25 s, with short measurements.")
   var quick = false
 
   @Flag(help: "Print the measurements and their duration, and measure nothing.")
@@ -112,6 +210,9 @@ struct Bench: ParsableCommand {
       throw ValidationError(
         "--frame-bytes \(size) is outside 60...1514, the sizes of Ethernet frames")
     }
+    for count in flows where !(1...Measurement.mostFlows).contains(count) {
+      throw ValidationError("--flows \(count) is outside 1...\(Measurement.mostFlows)")
+    }
     if let seconds, !(0.01...3600).contains(seconds) {
       throw ValidationError("--seconds \(seconds.fixed(3)) is outside 0.01...3600")
     }
@@ -121,6 +222,18 @@ struct Bench: ParsableCommand {
     }
     if quick && (packets != nil || seconds != nil) {
       throw ValidationError("--quick sets the time itself: omit --packets and --seconds")
+    }
+    if compare, !cases.isEmpty || csv != nil || interface != nil || program != nil || plan || verify
+    {
+      throw ValidationError(
+        "--compare has its own plan: only --peers, --quick and --json go with it")
+    }
+    if peers != nil && !compare { throw ValidationError("--peers belongs to --compare") }
+    if !(1...10_000).contains(repetitions) {
+      throw ValidationError("--repeat \(repetitions) is outside 1...10000")
+    }
+    if csv == "-" && json {
+      throw ValidationError("--csv - and --json exclude each other: both write to standard output")
     }
     if plan && packets != nil {
       throw ValidationError("--plan cannot predict the duration of --packets")
@@ -137,10 +250,14 @@ struct Bench: ParsableCommand {
     if program != nil, let name = cases.first(where: { !$0.takesProgram }) {
       throw ValidationError("--program cannot measure \(name.rawValue)")
     }
+    try checkInterface()
     _ = try pinnedCPUs(Machine())
   }
 
   func run() throws {
+    if compare {
+      try Comparison.run(peers: peers, (quick ? ["--quick"] : []) + (json ? ["--json"] : []))
+    }
     if list {
       for name in Measurement.Case.allCases { print(name.rawValue) }
       return
@@ -151,27 +268,19 @@ struct Bench: ParsableCommand {
       printError("netmap: this is a debug build: its figures are meaningless")
     }
     let chosen = try pinnedCPUs(machine)
-    var report = Report(machine: machine, isJSON: json)
-    let measurements = measurements
-    for (index, measurement) in measurements.enumerated() {
-      report.announce(measurement, index + 1, of: measurements.count)
-      do throws(BenchError) {
-        report.add(try measurePatiently(measurement, chosen))
-      } catch {
-        if error.isUnavailable {
-          report.notMeasured(measurement, error.description)
-          if cases.isEmpty { continue }
-        } else {
-          report.clearProgress()
-          printError("netmap: \(measurement.name.rawValue): \(error)")
-        }
-        throw ExitCode.failure
-      }
+    warnOfInterface()
+    var session: BenchSession
+    do throws(BenchError) {
+      session = try BenchSession(self, machine, cpus: chosen)
+    } catch {
+      printError("netmap: \(error)")
+      throw ExitCode.failure
     }
+    try session.run()
   }
 
   /// Measures; under --quick, measures again for a second if nothing happened in the short time.
-  private func measurePatiently(
+  func measurePatiently(
     _ measurement: Measurement, _ cpus: (Int, Int)
   ) throws(BenchError) -> BenchResult {
     do throws(BenchError) {
@@ -197,58 +306,6 @@ struct Bench: ParsableCommand {
     }
     return try measureRings(
       measurement, packets.map { .packets($0) } ?? .seconds(time), cpus)
-  }
-
-  /// The measurements that the options select, each once, in the order of the cases.
-  private var measurements: [Measurement] {
-    let kinds: [Measurement.PayloadKind] =
-      verify ? [.verified] : payloads.isEmpty ? [.untouched, .touched] : payloads
-    let lengths = frameSizes.isEmpty ? [testFrameBytes, 1514] : frameSizes
-    var plan: [Measurement] = []
-    for name in Measurement.Case.allCases where cases.isEmpty || cases.contains(name) {
-      if verify && !name.isPipe || packets != nil && name.isTimed { continue }
-      if program != nil && !name.takesProgram { continue }
-      let usual = Self.usualBatches(name)
-      let sizes = batches.isEmpty || !name.hasBatches ? usual : batches
-      let isShort = quick && name == .valeInterface && frameSizes.isEmpty
-      let frames =
-        name == .valeJumbo
-        ? [65_536] : name.hasLengths && !isShort ? lengths : [testFrameBytes]
-      for length in frames {
-        for kind in name.isPipe ? kinds : [.untouched] {
-          // Long frames show little about syncs of few packets.
-          let isAbridged = quick && cases.isEmpty && length > testFrameBytes
-          for size in isAbridged ? sizes.suffix(1) : sizes {
-            let measurement = Measurement(
-              name: name, batch: size, payload: kind, frameBytes: length)
-            if !plan.contains(measurement) { plan.append(measurement) }
-          }
-        }
-      }
-    }
-    return plan
-  }
-
-  private static func usualBatches(_ name: Measurement.Case) -> [Int] {
-    if name.isPipe { return [1, 32, 256] }
-    if name == .valeJumbo { return [8] }
-    if name.vale != nil { return [1, 256] }
-    return [name.traffic == nil ? 1 : 256]
-  }
-
-  private func pinnedCPUs(_ machine: Machine) throws -> (Int, Int) {
-    guard let cpus else {
-      let first = machine.cpus.first ?? 0
-      return (first, machine.cpus.dropFirst().first ?? first)
-    }
-    let parts = cpus.split(separator: ",", omittingEmptySubsequences: false)
-    guard parts.count == 2, let first = Int(parts[0]), let second = Int(parts[1]) else {
-      throw ValidationError("--cpus \(cpus) is not two numbers such as 0,1")
-    }
-    for cpu in [first, second] where !machine.cpus.contains(cpu) {
-      throw ValidationError("--cpus: this process may not use CPU \(cpu)")
-    }
-    return (first, second)
   }
 }
 

@@ -23,6 +23,7 @@ final class Control: Sendable {
   func waitForStart() {
     arrivals.wrappingAdd(1, ordering: .releasing)
     while isIn(.starting) { sched_yield() }
+    PreemptionCount.excludePast()
   }
 
   /// Starts `count` threads together once all are ready; returns at once if one of them has failed

@@ -35,6 +35,8 @@ struct Measurement: Hashable {
     case packetTransmit = "packet-tx"
     case packetReceive = "packet-rx"
     case packetForward = "packet-forward"
+    case xdpZeroCopyTransmit = "xdp-zerocopy-tx"
+    case xdpZeroCopyReceive = "xdp-zerocopy-rx"
 
     var summary: String {
       switch self {
@@ -70,6 +72,8 @@ struct Measurement: Hashable {
         "receive packets that the kernel generates and delivers on another CPU"
       case .xdpCopyForward, .xdpGenericForward, .packetForward:
         "forward from one veth pair to another"
+      case .xdpZeroCopyTransmit: "send in zero-copy mode; needs --interface"
+      case .xdpZeroCopyReceive: "receive in zero-copy mode; needs --interface"
       }
     }
 
@@ -86,12 +90,20 @@ struct Measurement: Hashable {
       case .packetTransmit: Traffic(.packet, .transmit)
       case .packetReceive: Traffic(.packet, .receive)
       case .packetForward: Traffic(.packet, .forward)
+      case .xdpZeroCopyTransmit: Traffic(.xdpZeroCopy, .transmit)
+      case .xdpZeroCopyReceive: Traffic(.xdpZeroCopy, .receive)
       default: nil
       }
     }
 
     /// Whether the case can measure another program in place of this package.
     var takesProgram: Bool { traffic?.isSwitched == false }
+
+    /// Whether the case can measure an interface of the machine.
+    var takesInterface: Bool { takesProgram && traffic?.direction != .forward }
+
+    /// Whether the case can measure only an interface of the machine: veth has no zero-copy mode.
+    var needsInterface: Bool { traffic?.backend == .xdpZeroCopy }
 
     /// All cases, one per line, for help texts.
     static var overview: String {
@@ -123,16 +135,35 @@ struct Measurement: Hashable {
       }
     }
 
+    /// Whether one thread does all of the work.
+    var isOnOneCPU: Bool {
+      switch self {
+      case .pipeOneThread, .null, .memoryCopy: true
+      default: vale?.isOneThread == true
+      }
+    }
+
     /// Whether the batch size applies to the case.
     var hasBatches: Bool { isPipe || traffic != nil || vale != nil }
 
     /// Whether --frame-bytes applies to the case.
     var hasLengths: Bool {
-      traffic != nil || self == .memoryCopy || vale != nil && vale?.packetBytes == nil
+      traffic != nil || self == .memoryCopy || isPipe || vale != nil && vale?.packetBytes == nil
     }
 
+    /// Whether --payload applies to the case.
+    var hasPayloads: Bool {
+      switch self {
+      case .valeUnread, .valeJumbo, .valeModule, .valeModuleEach: false
+      default: isPipe || vale != nil
+      }
+    }
+
+    /// Whether --flows applies to the case.
+    var hasFlows: Bool { hasPayloads && !isPipe && vale?.isBroadcast == false }
+
     /// Whether only time, and not a number of packets, can end the measurement.
-    var isTimed: Bool { hasLengths || self == .valeJumbo }
+    var isTimed: Bool { traffic != nil || self == .memoryCopy || vale != nil }
 
     var backendName: String {
       if vale != nil || traffic?.isSwitched == true || roundTrip?.isOnSwitch == true {
@@ -161,8 +192,12 @@ struct Measurement: Hashable {
   /// Packets per sync.
   let batch: Int
   let payload: PayloadKind
-  /// Bytes of a frame.
+  /// Bytes of a frame; 0 when a sender outside of the measurement decides.
   var frameBytes = testFrameBytes
+  /// Pairs of Ethernet addresses that consecutive packets take in turns, 1 to ``mostFlows``.
+  var flows = 1
+  /// The interface of the machine to measure; nil for veth pairs, and for the cases without interfaces.
+  var interface: String?
 }
 
 /// The result of a measurement.
@@ -182,56 +217,38 @@ struct BenchResult {
   var roundTrips: RoundTripTimes?
   /// Set by the cases on interfaces that are offered packets (receive and forward).
   var delivery: Delivery?
+  /// Set by the cases on an interface of the machine.
+  var machineInterface: MachineInterfaceCounts?
 
   var nanosecondsPerPacket: Double { seconds * 1e9 / Double(packets) }
   var millionsPerSecond: Double { Double(packets) / seconds / 1e6 }
   var systemCallsPerPacket: Double { systemCalls.map { Double($0) / Double(packets) } ?? .nan }
-
-  /// The result as one JSON object; `netmap bench --help` describes the keys.
-  func json(on machine: Machine) -> String {
-    var line = JSONLine()
-    measurement.describe(in: &line)
-    line.add("measured", true)
-    line.add("mpps", millionsPerSecond)
-    line.add("nsPerPacket", nanosecondsPerPacket)
-    line.add("syscallsPerPacket", systemCallsPerPacket)
-    delivery?.describe(in: &line)
-    line.add("packets", packets)
-    line.add("seconds", seconds)
-    if let wakeup {
-      line.add("p50", wakeup.pipe.p50)
-      line.add("p99", wakeup.pipe.p99)
-      line.add("baselineP50", wakeup.eventfd.p50)
-      line.add("baselineP99", wakeup.eventfd.p99)
-      line.add("ratio", wakeup.ratio)
-    }
-    if let vale {
-      line.add("baselineNsPerPacket", vale.nanosecondsPerPacket)
-      line.add("ratio", vale.ratio)
-    }
-    if let roundTrips {
-      line.add("p50", roundTrips.p50)
-      line.add("p99", roundTrips.p99)
-      line.add("p999", roundTrips.p999)
-      line.add("max", roundTrips.max)
-    }
-    machine.describe(in: &line)
-    return line.text
-  }
 }
 
 extension Measurement {
+  /// A multiple of it is the number of slots in a ring, so that each transmit buffer stays with one flow.
+  static var mostFlows: Int { 16 }
+
+  /// The mode of the backend, or the engine of the ports.
+  var mode: String {
+    name.traffic?.backend.mode ?? (name.isBetweenProcesses ? "host" : "embedded")
+  }
+
+  /// Bytes of a frame; 0 when the case moves none, or does not know their length.
+  var reportedFrameBytes: Int { name == .null ? 0 : frameBytes }
+
   /// Adds the description of the measurement to a JSON object.
   func describe(in line: inout JSONLine) {
     line.add("schema", 1)
     line.add("case", name.rawValue)
     line.add("backend", name.backendName)
-    line.add(
-      "mode", name.traffic?.backend.mode ?? (name.isBetweenProcesses ? "host" : "embedded"))
-    line.add("frameBytes", name == .null ? 0 : frameBytes)
+    line.add("mode", mode)
+    line.add("frameBytes", reportedFrameBytes)
     line.add("batch", batch)
     line.add("direction", name.direction)
-    if name.isPipe { line.add("payload", payload.rawValue) }
+    if name.hasPayloads { line.add("payload", payload.rawValue) }
+    if name.hasFlows { line.add("flows", flows) }
+    if let interface { line.add("interface", interface) }
   }
 }
 

@@ -10,7 +10,7 @@ protocol Payload {
   ///
   /// - Parameters:
   ///   - sequence: The number of the packet, from 0.
-  ///   - bytes: The packet, ``testFrameBytes`` long.
+  ///   - bytes: The packet, at least ``testFrameBytes`` long.
   static func write(_ sequence: UInt64, to bytes: inout MutableRawSpan)
 
   /// Reads a received packet as far as the payload requires.
@@ -25,7 +25,7 @@ protocol Payload {
   var firstMismatch: UInt64? { get }
 }
 
-/// Bytes in a frame: Ethernet's minimum, without the checksum.
+/// Bytes in a frame, unless a measurement sets others: Ethernet's minimum, without the checksum.
 let testFrameBytes = 60
 
 /// The sender writes and the receiver reads only the slot's length.
@@ -42,13 +42,16 @@ struct UntouchedPayload: Payload {
   }
 }
 
-/// The sender writes all 60 bytes, and the receiver sums them up.
+/// The sender writes all bytes, and the receiver sums them up.
 struct TouchedPayload: Payload {
   private(set) var digest: UInt64 = 0
   var firstMismatch: UInt64? { nil }
 
   @inline(__always)
   static func write(_ sequence: UInt64, to bytes: inout MutableRawSpan) {
+    guard bytes.byteCount == testFrameBytes else {
+      return FrameBytes.write(sequence, to: &bytes, from: 0)
+    }
     for word in 0..<7 {
       bytes.storeBytes(of: sequence &+ UInt64(word), toByteOffset: word &* 8, as: UInt64.self)
     }
@@ -58,7 +61,10 @@ struct TouchedPayload: Payload {
   @inline(__always)
   mutating func take(_ packet: borrowing Packet, _ sequence: UInt64) {
     let bytes = packet.bytes
-    guard bytes.byteCount == testFrameBytes else { return }
+    guard bytes.byteCount == testFrameBytes else {
+      digest &+= FrameBytes.sum(bytes)
+      return
+    }
     var sum: UInt64 = 0
     for word in 0..<7 {
       sum &+= unsafe bytes.unsafeLoad(fromByteOffset: word &* 8, as: UInt64.self)
@@ -81,7 +87,7 @@ struct VerifiedPayload: Payload {
   @inline(__always)
   mutating func take(_ packet: borrowing Packet, _ sequence: UInt64) {
     let bytes = packet.bytes
-    guard bytes.byteCount == testFrameBytes,
+    guard bytes.byteCount >= testFrameBytes,
       unsafe bytes.unsafeLoad(fromByteOffset: 0, as: UInt64.self) == sequence
     else {
       if firstMismatch == nil { firstMismatch = sequence }

@@ -25,6 +25,7 @@ struct PinnedThread<Output: Sendable> {
       thread = try EngineThread.start("netmap bench") { [outcome] in
         outcome.result = Result { () throws(BenchError) in
           try pinThread(to: cpu)
+          defer { PreemptionCount.addThread() }
           return try body()
         }
       }

@@ -38,7 +38,8 @@ func measurePipeTwoThreads<P: Payload>(
         let port = try NetmapPort("netmap:bench{1", engine: engine)
         var progress = Progress()
         control.waitForStart()
-        try PipeLoops<P>.send(port, batch: batch, upTo: limit, control, &progress)
+        try PipeLoops<P>.send(
+          port, batch: batch, length: measurement.frameBytes, upTo: limit, control, &progress)
         return EndReport(port, progress, measured: 0, nanoseconds: 0, firstMismatch: nil, digest: 0)
       }
     }
@@ -108,6 +109,7 @@ func measurePipeOneThread<P: Payload>(
   let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }
   let control = Control()
   let (batch, limit) = (measurement.batch, extent.limit)
+  let length = measurement.frameBytes
   let worker = try PinnedThread(on: cpu) { () throws(BenchError) -> EndReport in
     try control.stoppingOnError { () throws(BenchError) in
       try measuring { () throws(NetmapError) in
@@ -116,12 +118,13 @@ func measurePipeOneThread<P: Payload>(
         var (progress, payload) = (Progress(), P())
         control.waitForStart()
         try PipeLoops.sendAndReceive(
-          first, second, batch: batch, upTo: limit, control, during: .warming, &progress, &payload)
+          first, second, batch: batch, length: length, upTo: limit, control, during: .warming,
+          &progress, &payload)
         let (start, before) = (monotonicNanoseconds(), progress.packets)
         let callsBefore = first.statistics.systemCalls + second.statistics.systemCalls
         try PipeLoops.sendAndReceive(
-          first, second, batch: batch, upTo: limit, control, during: .measuring, &progress,
-          &payload)
+          first, second, batch: batch, length: length, upTo: limit, control, during: .measuring,
+          &progress, &payload)
         let end = monotonicNanoseconds()
         control.enter(.stopped)
         var report = EndReport(

@@ -21,13 +21,13 @@ enum PipeLoops<P: Payload> {
   /// Sends as fast as possible, until `limit` packets are sent or the measurement has stopped.
   @inline(never)
   static func send(
-    _ port: NetmapPort, batch: Int, upTo limit: UInt64, _ control: Control,
+    _ port: NetmapPort, batch: Int, length: Int, upTo limit: UInt64, _ control: Control,
     _ progress: inout Progress
   ) throws(NetmapError) {
     var sent = progress.packets
     var idle = 0
     while sent < limit && !control.isIn(.stopped) {
-      let count = fill(port, batch, sent, limit)
+      let count = fill(port, batch, length, sent, limit)
       try port.sync(.transmit)
       sent &+= UInt64(truncatingIfNeeded: count)
       idle = count == 0 ? idle &+ 1 : 0
@@ -62,14 +62,15 @@ enum PipeLoops<P: Payload> {
   /// `progress` counts received packets. The loop ends if a sent packet does not arrive.
   @inline(never)
   static func sendAndReceive(
-    _ first: NetmapPort, _ second: NetmapPort, batch: Int, upTo limit: UInt64, _ control: Control,
+    _ first: NetmapPort, _ second: NetmapPort, batch: Int, length: Int, upTo limit: UInt64,
+    _ control: Control,
     during phase: Control.Phase, _ progress: inout Progress, _ payload: inout P
   ) throws(NetmapError) {
     var sent = progress.packets
     var taken = progress.packets
     var state = payload
     while taken < limit && control.isIn(phase) {
-      sent &+= UInt64(truncatingIfNeeded: fill(first, batch, sent, limit))
+      sent &+= UInt64(truncatingIfNeeded: fill(first, batch, length, sent, limit))
       try first.sync(.transmit)
       try second.sync(.receive)
       let count = drain(second, batch, taken, &state)
@@ -83,11 +84,12 @@ enum PipeLoops<P: Payload> {
 
   /// Fills up to `batch` free slots with the packets from number `sent` on.
   @inline(__always)
-  private static func fill(_ port: NetmapPort, _ batch: Int, _ sent: UInt64, _ limit: UInt64) -> Int
-  {
+  private static func fill(
+    _ port: NetmapPort, _ batch: Int, _ length: Int, _ sent: UInt64, _ limit: UInt64
+  ) -> Int {
     var ring = port.transmitRing(0)
     let count = min(batch, Int(clamping: limit &- sent))
-    return ring.append(upTo: count, length: testFrameBytes) { number, bytes in
+    return ring.append(upTo: count, length: length) { number, bytes in
       P.write(sent &+ UInt64(truncatingIfNeeded: number), to: &bytes)
     }
   }

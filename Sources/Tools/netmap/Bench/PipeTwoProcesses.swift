@@ -24,8 +24,8 @@ func measurePipeTwoProcesses<P: Payload>(
   do throws(BenchError) {
     sender = try ChildProcess([
       "/proc/self/exe", "bench-sender", "\(pipe){1\(isolation)", "--batch", "\(measurement.batch)",
-      "--payload",
-      measurement.payload.rawValue, "--packets", "\(extent.limit)", "--cpu", "\(cpus.0)",
+      "--frame-bytes", "\(measurement.frameBytes)", "--payload", measurement.payload.rawValue,
+      "--packets", "\(extent.limit)", "--cpu", "\(cpus.0)",
     ])
     guard try sender.readLine(within: 30) == "ready" else {
       throw BenchError("the sending process could not open its port")
@@ -74,6 +74,7 @@ struct BenchSender: ParsableCommand {
 
   @Argument var port: String
   @Option var batch: Int
+  @Option(name: .customLong("frame-bytes")) var frameBytes: Int
   @Option var payload: String
   @Option var packets: UInt64
   @Option var cpu: Int
@@ -93,13 +94,15 @@ struct BenchSender: ParsableCommand {
 
   private func send<P: Payload>(_ payload: P.Type) throws(BenchError) {
     let control = Control()
-    let sender = try PinnedThread(on: cpu) { [port, batch, packets] () throws(BenchError) -> Void in
+    let sender = try PinnedThread(on: cpu) {
+      [port, batch, frameBytes, packets] () throws(BenchError) -> Void in
       try control.stoppingOnError { () throws(BenchError) in
         try measuring { () throws(NetmapError) in
           let port = try NetmapPort(port, engine: HostEngine.shared)
           var progress = Progress()
           control.waitForStart()
-          try PipeLoops<P>.send(port, batch: batch, upTo: packets, control, &progress)
+          try PipeLoops<P>.send(
+            port, batch: batch, length: frameBytes, upTo: packets, control, &progress)
           // Packets in the ring stay available to the receiver as long as it has its end open.
           say("sent")
         }

@@ -14,8 +14,11 @@ extension Measurement {
     }
   }
 
-  /// Estimated seconds outside of the measured time: opening ports, starting processes, warm-up, draining.
-  var overheadSeconds: Double {
+  /// Estimated seconds outside of the measured time: the probe of the cache line, opening ports, starting
+  /// processes, warm-up, draining.
+  var overheadSeconds: Double { CacheLineProbe.seconds + setupSeconds }
+
+  private var setupSeconds: Double {
     if let traffic = name.traffic { return traffic.direction == .forward ? 0.35 : 0.25 }
     if let vale = name.vale, vale.ports > 100 { return 0.2 }
     return name.isBetweenProcesses ? 0.15 : PipeTimes.warmUp + 0.03
@@ -32,15 +35,17 @@ extension Bench {
   func printPlan(_ plan: [Measurement]) {
     var total = 0.0
     for measurement in plan {
-      let time = duration(of: measurement) + measurement.overheadSeconds
+      let time =
+        (duration(of: measurement) + measurement.overheadSeconds) * Double(repetitions)
       total += time
       let name = measurement.name
       print(
         name.rawValue.left(Measurement.Case.nameWidth),
-        (name == .null ? "-" : String(measurement.frameBytes)).right(5),
+        (measurement.reportedFrameBytes == 0 ? "-" : String(measurement.frameBytes)).right(5),
         (name.hasBatches ? String(measurement.batch) : "-").right(5),
-        (name.isPipe ? measurement.payload.rawValue : "-").left(9), "\(time.fixed(2)) s")
+        (name.hasPayloads ? measurement.payload.rawValue : "-").left(9), "\(time.fixed(2)) s")
     }
-    print("\(plan.count) measurements, about \(total.fixed(1)) s")
+    let runs = repetitions == 1 ? "" : ", \(repetitions) runs of each"
+    print("\(plan.count) measurements\(runs), about \(total.fixed(1)) s")
   }
 }

@@ -21,6 +21,8 @@ struct ApplicationReport: Sendable {
   var seconds = 0.0
   /// Packets moved in the whole run.
   var total: UInt64 = 0
+  /// Bytes of the packets received in the whole run; nil when the application sends, or does not count them.
+  var bytes: UInt64?
   /// Packets lost at the application's port by its own count; nil when it does not count them.
   var lost: UInt64?
 }

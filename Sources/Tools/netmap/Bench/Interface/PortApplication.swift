@@ -13,8 +13,8 @@ struct PortApplication: MeasuredApplication {
       try control.stoppingOnError { () throws(BenchError) in
         switch traffic.direction {
         case .transmit: try Self.transmit(measurement, traffic, testbed, control)
-        case .receive: try Self.receive(measurement, traffic, testbed, control)
-        case .forward: try Self.forward(measurement, traffic, testbed, control)
+        case .receive: try Self.receive(measurement, testbed, control)
+        case .forward: try Self.forward(measurement, testbed, control)
         }
       }
     }
@@ -27,12 +27,6 @@ struct PortApplication: MeasuredApplication {
 
   func finish() throws(BenchError) -> ApplicationReport { try thread.join() }
 
-  private static func open(
-    _ interface: String, _ suffix: String, _ traffic: Traffic, _ engine: EmbeddedEngine
-  ) throws(NetmapError) -> NetmapPort {
-    try NetmapPort("netmap:\(interface)/\(suffix)\(traffic.backend.option)", engine: engine)
-  }
-
   private static func transmit(
     _ measurement: Measurement, _ traffic: Traffic, _ testbed: TrafficTestbed, _ control: Control
   ) throws(BenchError) -> ApplicationReport {
@@ -43,7 +37,7 @@ struct PortApplication: MeasuredApplication {
       defer { if let onSwitch { _ = try? engine.switches.detach(onSwitch) } }
       let port =
         try onSwitch == nil
-        ? open(testbed.interfaces[0], "T", traffic, engine)
+        ? NetmapPort(testbed.portName(0, "T"), engine: engine)
         : NetmapPort("vale0:sender", engine: engine)
       let frame = MeasurementFrame.udp(length: measurement.frameBytes)
       var packets: UInt64 = 0
@@ -69,11 +63,11 @@ struct PortApplication: MeasuredApplication {
   }
 
   private static func receive(
-    _ measurement: Measurement, _ traffic: Traffic, _ testbed: TrafficTestbed, _ control: Control
+    _ measurement: Measurement, _ testbed: TrafficTestbed, _ control: Control
   ) throws(BenchError) -> ApplicationReport {
     var (packets, bytes) = (UInt64(0), UInt64(0))
     let report = try measuring { () throws(NetmapError) in
-      let port = try open(testbed.interfaces[0], "R", traffic, EmbeddedEngine())
+      let port = try NetmapPort(testbed.portName(0, "R"), engine: EmbeddedEngine())
       control.waitForStart()
       func receive(during phase: Control.Phase) throws(NetmapError) {
         try TrafficLoops.receive(
@@ -84,12 +78,14 @@ struct PortApplication: MeasuredApplication {
       try receive(during: .measuring)
       var report = Mark(packets, [port]).report(since: start)
       try receive(during: .draining)
-      try TrafficLoops.receiveRest(port, &packets, &bytes)
+      // On an interface of the machine, packets may never end.
+      if !testbed.isOnMachine { try TrafficLoops.receiveRest(port, &packets, &bytes) }
       report.total = packets
+      report.bytes = bytes
       report.lost = port.statistics.receive.drops.total
       return report
     }
-    guard bytes == packets * UInt64(measurement.frameBytes) else {
+    guard testbed.isOnMachine || bytes == packets * UInt64(measurement.frameBytes) else {
       throw BenchError(
         "\(packets) packets of \(measurement.frameBytes) bytes arrived with \(bytes) bytes")
     }
@@ -97,12 +93,12 @@ struct PortApplication: MeasuredApplication {
   }
 
   private static func forward(
-    _ measurement: Measurement, _ traffic: Traffic, _ testbed: TrafficTestbed, _ control: Control
+    _ measurement: Measurement, _ testbed: TrafficTestbed, _ control: Control
   ) throws(BenchError) -> ApplicationReport {
     try measuring { () throws(NetmapError) in
       let engine = try EmbeddedEngine()
-      let source = try open(testbed.interfaces[0], "R", traffic, engine)
-      let target = try open(testbed.interfaces[1], "T", traffic, engine)
+      let source = try NetmapPort(testbed.portName(0, "R"), engine: engine)
+      let target = try NetmapPort(testbed.portName(1, "T"), engine: engine)
       var packets: UInt64 = 0
       control.waitForStart()
       func forward(during phase: Control.Phase) throws(NetmapError) {

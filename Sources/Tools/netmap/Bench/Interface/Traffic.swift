@@ -1,9 +1,7 @@
-internal import ToolSupport
-
 /// The traffic of a measurement on interfaces: the backend, and the direction of the packets.
 struct Traffic: Hashable {
   enum Backend: Hashable {
-    case xdpCopy, xdpGeneric, packet
+    case xdpCopy, xdpGeneric, xdpZeroCopy, packet
 
     var name: String { self == .packet ? "packet" : "xdp" }
 
@@ -11,6 +9,7 @@ struct Traffic: Hashable {
       switch self {
       case .xdpCopy: "copy"
       case .xdpGeneric: "generic"
+      case .xdpZeroCopy: "zerocopy"
       case .packet: "tpacket-v3"
       }
     }
@@ -40,6 +39,23 @@ struct Traffic: Hashable {
   }
 }
 
+/// Counters of a measurement on an interface of the machine.
+struct MachineInterfaceCounts {
+  /// Packets that the port lost by its own count, over the whole run; nil when the measured program does not count.
+  var lost: UInt64?
+  /// Mean length of the received packets, bytes; nil when the measurement sends, or the program does not count.
+  var meanFrameBytes: Double?
+
+  var numbers: [BenchNumber] {
+    var numbers: [BenchNumber] = []
+    if let lost { numbers.append(BenchNumber("lostInPort", whole: lost, "packets")) }
+    if let meanFrameBytes {
+      numbers.append(BenchNumber("meanFrameBytes", meanFrameBytes, "bytes"))
+    }
+    return numbers
+  }
+}
+
 /// The fate of the packets that were offered.
 struct Delivery {
   /// Millions of packets per second.
@@ -63,14 +79,19 @@ struct Delivery {
     }
   }
 
-  func describe(in line: inout JSONLine) {
-    line.add("offeredMpps", offeredMpps)
-    line.add("deliveredRatio", ratio)
-    guard let losses else { return }
-    line.add("offered", losses.offered)
-    line.add("received", losses.received)
-    line.add("lostInLink", losses.link)
-    if let port = losses.port { line.add("lostInPort", port) }
-    line.add("lostElsewhere", Int(losses.elsewhere))
+  var numbers: [BenchNumber] {
+    var numbers = [
+      BenchNumber("offeredMpps", offeredMpps, "Mpps"),
+      BenchNumber("deliveredRatio", ratio, "ratio"),
+    ]
+    guard let losses else { return numbers }
+    numbers += [
+      BenchNumber("offered", whole: losses.offered, "packets"),
+      BenchNumber("received", whole: losses.received, "packets"),
+      BenchNumber("lostInLink", whole: losses.link, "packets"),
+    ]
+    if let port = losses.port { numbers.append(BenchNumber("lostInPort", whole: port, "packets")) }
+    numbers.append(BenchNumber("lostElsewhere", whole: losses.elsewhere, "packets"))
+    return numbers
   }
 }

@@ -9,7 +9,7 @@ private let warmUpSeconds = 0.05
 /// Ports ask the kernel for its drop counters every 10 ms.
 private let drainSeconds = 0.03
 
-/// Measures a case on new interfaces in a private network namespace.
+/// Measures a case on new interfaces in a private network namespace, or on an interface of the machine.
 ///
 /// - Parameters:
 ///   - measurement: The measurement.
@@ -23,11 +23,25 @@ func measureTraffic(
   _ measurement: Measurement, _ traffic: Traffic, seconds: Double, cpus: (Int, Int),
   program: String?
 ) throws(BenchError) -> BenchResult {
+  if let interface = measurement.interface {
+    let testbed = try measuring { () throws(NetmapError) in
+      try TrafficTestbed(traffic, interface: interface)
+    }
+    return try run(measurement, traffic, on: testbed, seconds, cpus, program)
+  }
   let namespace = try measuring { () throws(NetmapError) in try PrivateNamespace.enter() }
   defer { namespace.leave() }
   let testbed = try measuring { () throws(NetmapError) in
     try TrafficTestbed(traffic, frameBytes: measurement.frameBytes)
   }
+  return try run(measurement, traffic, on: testbed, seconds, cpus, program)
+}
+
+/// Measures this package or another program on a testbed.
+private func run(
+  _ measurement: Measurement, _ traffic: Traffic, on testbed: TrafficTestbed, _ seconds: Double,
+  _ cpus: (Int, Int), _ program: String?
+) throws(BenchError) -> BenchResult {
   let control = Control()
   let cpu = traffic.direction == .transmit ? cpus.0 : cpus.1
   // The application opens its interfaces before packets are sent to them.
@@ -55,6 +69,7 @@ private func run(
     control.start(threads + (source == nil ? 0 : 1), in: .warming)
     // One of the threads has failed; its error is thrown below.
     if control.isIn(.stopped) { throw BenchError("nothing was measured") }
+    try measuring { () throws(NetmapError) in try testbed.waitForLink() }
     sleepThread(seconds: warmUpSeconds)
     try application.begin()
     control.advance(from: .warming, to: .measuring)
@@ -106,10 +121,10 @@ private func result(
       measurement: measurement, packets: report.packets, seconds: report.seconds,
       systemCalls: report.systemCalls)
   }
-  guard result.packets > 0 else {
-    throw BenchError.nothingArrived
+  guard result.packets > 0 else { throw testbed.nothingMoved }
+  guard let end = last.offered, let start = first.offered else {
+    return testbed.isOnMachine ? withCounts(result, report) : result
   }
-  guard let end = last.offered, let start = first.offered else { return result }
   guard end > start else {
     throw BenchError("no packet was offered in the measured time; see --seconds", isTooShort: true)
   }
@@ -124,4 +139,12 @@ private func result(
   var complete = result
   complete.delivery = delivery
   return complete
+}
+
+/// Adds the counters of a measurement on an interface of the machine.
+private func withCounts(_ result: BenchResult, _ report: ApplicationReport) -> BenchResult {
+  var result = result
+  result.machineInterface = MachineInterfaceCounts(
+    lost: report.lost, meanFrameBytes: report.bytes.map { Double($0) / Double(report.total) })
+  return result
 }

@@ -12,8 +12,7 @@ func measureVale(
   }
   let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }
   let testbed = try measuring { () throws(NetmapError) in
-    try ValeTestbed(
-      shape, on: engine, batch: measurement.batch, frameBytes: measurement.frameBytes)
+    try ValeTestbed(shape, measurement, on: engine)
   }
   let control = Control()
   var threads: [PinnedThread<ValeReport>] = []

@@ -11,8 +11,7 @@ func measureValeModule(
   let engine = try measuring { () throws(NetmapError) in try EmbeddedEngine() }
   let thread = try PinnedThread(on: cpu) { () throws(BenchError) -> BenchResult in
     let testbed = try measuring { () throws(NetmapError) in
-      try ValeTestbed(
-        shape, on: engine, batch: measurement.batch, frameBytes: measurement.frameBytes)
+      try ValeTestbed(shape, measurement, on: engine)
     }
     var result = BenchResult(measurement: measurement, packets: 0, seconds: 0, systemCalls: 0)
     var vale = ValeReport(packets: 0, nanoseconds: 0)

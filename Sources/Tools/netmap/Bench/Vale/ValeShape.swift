@@ -45,6 +45,9 @@ enum ValeFrame {
   static func address(_ port: Int) -> UInt64 { 0x02 | UInt64(port + 1) << 40 }
   static var broadcast: UInt64 { 0xffff_ffff_ffff }
 
+  /// Bytes of the two addresses.
+  static var addressBytes: Int { 12 }
+
   /// Writes the two addresses of an Ethernet header.
   static func write(
     _ target: UInt64, _ source: UInt64, to bytes: inout MutableRawSpan

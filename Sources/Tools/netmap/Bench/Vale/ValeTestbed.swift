@@ -6,6 +6,8 @@ struct ValeReport: Sendable {
   var packets: UInt64
   var nanoseconds: UInt64
   var systemCalls: UInt64 = 0
+  /// The sum of the bytes that the thread has read, kept so that the compiler does not remove the reads.
+  var digest: UInt64 = 0
 }
 
 /// The testbed of a measured switch: its ports, and the loops that drive them.
@@ -16,6 +18,9 @@ final class ValeTestbed: @unchecked Sendable {
   private let shape: ValeShape
   private let batch: Int
   private let length: Int
+  private let flows: Int
+  /// Whether senders write every byte, and receivers read every byte.
+  private let isTouched: Bool
   private let fragments: Int
   private let senders: [NetmapPort]
   private let receivers: [NetmapPort]
@@ -26,19 +31,20 @@ final class ValeTestbed: @unchecked Sendable {
   ///
   /// - Parameters:
   ///   - shape: The numbers of ports.
+  ///   - measurement: The batch, the frames, their flows and payload.
   ///   - engine: The engine to open the ports on.
-  ///   - batch: Packets per sync.
-  ///   - frameBytes: Bytes of a packet in one slot.
   ///   - prefix: The beginning of all port names.
   /// - Throws: ``NetmapError`` when a port cannot be opened.
   init(
-    _ shape: ValeShape, on engine: any PortEngine, batch: Int, frameBytes: Int,
+    _ shape: ValeShape, _ measurement: Measurement, on engine: any PortEngine,
     prefix: String = "valebench:"
   ) throws(NetmapError) {
     self.shape = shape
-    self.batch = batch
+    batch = measurement.batch
+    flows = measurement.flows
+    isTouched = measurement.payload == .touched
     fragments = max(1, (shape.packetBytes ?? 0) / 2048)
-    length = shape.packetBytes == nil ? frameBytes : 2048
+    length = shape.packetBytes == nil ? measurement.frameBytes : 2048
     func ports(_ name: String, _ count: Int) throws(NetmapError) -> [NetmapPort] {
       var result: [NetmapPort] = []
       for number in 0..<count {
@@ -57,7 +63,7 @@ final class ValeTestbed: @unchecked Sendable {
   /// Makes the switch learn the receivers' addresses again.
   func announceReceivers() throws(NetmapError) {
     for (number, port) in receivers.enumerated() {
-      try announce(port, ValeFrame.address(number))
+      for flow in 0..<flows { try announce(port, ValeFrame.address(number + flow)) }
     }
   }
 
@@ -69,15 +75,24 @@ final class ValeTestbed: @unchecked Sendable {
 
   /// Writes the addresses into every buffer, in two rounds because one slot always stays empty.
   private func prepare(_ port: NetmapPort, _ number: Int) throws(NetmapError) {
-    let target = shape.isBroadcast ? ValeFrame.broadcast : ValeFrame.address(0)
+    var packet = 0
     for _ in 0..<2 {
       var ring = port.transmitRing(0)
       _ = ring.append(upTo: .max, length: length) { _, bytes in
-        ValeFrame.write(target, ValeFrame.address(100 + number), to: &bytes)
+        writeAddresses(of: packet % flows, from: number, to: &bytes)
+        packet += 1
       }
       try port.sync(.transmit)
       for receiver in receivers { try drain(receiver) }
     }
+  }
+
+  /// Writes the addresses of a flow from one sender.
+  @inline(__always)
+  private func writeAddresses(of flow: Int, from number: Int, to bytes: inout MutableRawSpan) {
+    ValeFrame.write(
+      shape.isBroadcast ? ValeFrame.broadcast : ValeFrame.address(flow),
+      ValeFrame.address(100 + number * Measurement.mostFlows + flow), to: &bytes)
   }
 
   private func drain(_ port: NetmapPort) throws(NetmapError) {
@@ -92,17 +107,30 @@ final class ValeTestbed: @unchecked Sendable {
   func send(from number: Int, _ control: Control) throws(NetmapError) -> ValeReport {
     let port = senders[number]
     control.waitForStart()
+    var flow = 0
     while !control.isIn(.stopped) {
-      fill(port)
+      fill(port, from: number, &flow)
       try port.sync(.transmit)
     }
     return ValeReport(packets: 0, nanoseconds: 0, systemCalls: port.statistics.systemCalls)
   }
 
   @inline(__always)
-  private func fill(_ port: NetmapPort) {
+  private func fill(_ port: NetmapPort, from number: Int, _ flow: inout Int) {
     var ring = port.transmitRing(0)
+    if isTouched && fragments == 1 {
+      var next = flow
+      _ = ring.append(upTo: batch, length: length) { packet, bytes in
+        writeAddresses(of: next, from: number, to: &bytes)
+        FrameBytes.write(
+          UInt64(truncatingIfNeeded: packet), to: &bytes, from: ValeFrame.addressBytes)
+        next = next &+ 1 == flows ? 0 : next &+ 1
+      }
+      flow = next
+      return
+    }
     if fragments == 1 {
+      // Each buffer keeps the addresses that `prepare` wrote.
       _ = ring.append(upTo: batch, length: length)
       return
     }
@@ -115,30 +143,41 @@ final class ValeTestbed: @unchecked Sendable {
   /// Reads the receivers' ports in turn, and counts packets.
   func receive(_ control: Control) throws(NetmapError) -> ValeReport {
     control.waitForStart()
-    _ = try receive(control, during: .warming)
+    var digest: UInt64 = 0
+    _ = try receive(control, during: .warming, &digest)
     let start = monotonicNanoseconds()
-    let packets = try receive(control, during: .measuring)
+    let packets = try receive(control, during: .measuring, &digest)
     let end = monotonicNanoseconds()
     let calls = receivers.reduce(0) { $0 &+ $1.statistics.systemCalls }
-    return ValeReport(packets: packets, nanoseconds: end - start, systemCalls: calls)
+    return ValeReport(
+      packets: packets, nanoseconds: end - start, systemCalls: calls, digest: digest)
   }
 
-  private func receive(_ control: Control, during phase: Control.Phase) throws(NetmapError)
-    -> UInt64
-  {
+  private func receive(
+    _ control: Control, during phase: Control.Phase, _ digest: inout UInt64
+  ) throws(NetmapError) -> UInt64 {
     var packets: UInt64 = 0
     while control.isIn(phase) {
-      for port in receivers { packets &+= try take(port) }
+      for port in receivers { packets &+= try take(port, &digest) }
     }
     return packets
   }
 
   @inline(__always)
-  private func take(_ port: NetmapPort) throws(NetmapError) -> UInt64 {
+  private func take(_ port: NetmapPort, _ digest: inout UInt64) throws(NetmapError) -> UInt64 {
     try port.sync(.receive)
     var ring = port.receiveRing(0)
     var packets: UInt64 = 0
-    ring.forEachSlot { packet in if packet.isComplete { packets &+= 1 } }
+    if isTouched {
+      var sum: UInt64 = 0
+      ring.forEachSlot { packet in
+        sum &+= FrameBytes.sum(packet.bytes)
+        if packet.isComplete { packets &+= 1 }
+      }
+      digest &+= sum
+    } else {
+      ring.forEachSlot { packet in if packet.isComplete { packets &+= 1 } }
+    }
     return packets
   }
 
@@ -147,14 +186,15 @@ final class ValeTestbed: @unchecked Sendable {
   /// Counts sent packets if no thread reads.
   func sendAndReceive(_ control: Control) throws(NetmapError) -> ValeReport {
     control.waitForStart()
-    _ = try sendAndReceive(control, during: .warming)
+    var (flow, digest): (Int, UInt64) = (0, 0)
+    _ = try sendAndReceive(control, during: .warming, &flow, &digest)
     let start = monotonicNanoseconds()
-    let packets = try sendAndReceive(control, during: .measuring)
+    let packets = try sendAndReceive(control, during: .measuring, &flow, &digest)
     let end = monotonicNanoseconds()
     let ports = senders + receivers
     return ValeReport(
       packets: packets, nanoseconds: end - start,
-      systemCalls: ports.reduce(0) { $0 &+ $1.statistics.systemCalls })
+      systemCalls: ports.reduce(0) { $0 &+ $1.statistics.systemCalls }, digest: digest)
   }
 
   /// Drives all ports on one thread for a time.
@@ -164,13 +204,14 @@ final class ValeTestbed: @unchecked Sendable {
     let (sender, receiver) = (senders[0], receivers[0])
     let start = monotonicNanoseconds()
     let end = start + UInt64(seconds * 1e9)
+    var (flow, digest): (Int, UInt64) = (0, 0)
     var packets: UInt64 = 0
     var now = start
     while now < end {
       for _ in 0..<64 {
-        fill(sender)
+        fill(sender, from: 0, &flow)
         try sender.sync(.transmit)
-        packets &+= try take(receiver)
+        packets &+= try take(receiver, &digest)
       }
       now = monotonicNanoseconds()
     }
@@ -178,15 +219,15 @@ final class ValeTestbed: @unchecked Sendable {
   }
 
   private func sendAndReceive(
-    _ control: Control, during phase: Control.Phase
+    _ control: Control, during phase: Control.Phase, _ flow: inout Int, _ digest: inout UInt64
   ) throws(NetmapError) -> UInt64 {
     let (sender, receiver) = (senders[0], receivers[0])
     var packets: UInt64 = 0
     while control.isIn(phase) {
-      fill(sender)
+      fill(sender, from: 0, &flow)
       try sender.sync(.transmit)
       if shape.isRead {
-        packets &+= try take(receiver)
+        packets &+= try take(receiver, &digest)
       } else {
         packets &+= UInt64(batch)
       }

@@ -16,15 +16,14 @@ func measureValeTwoProcesses(
   let testbed: ValeTestbed
   do throws(NetmapError) {
     // Also starts the daemon, before the measurement.
-    testbed = try ValeTestbed(
-      receiving, on: HostEngine.shared, batch: measurement.batch,
-      frameBytes: measurement.frameBytes, prefix: prefix)
+    testbed = try ValeTestbed(receiving, measurement, on: HostEngine.shared, prefix: prefix)
   } catch {
     throw BenchError("\(error)", isUnavailable: true)
   }
   let sender = try ChildProcess([
     "/proc/self/exe", "bench-vale-sender", prefix, "--batch", "\(measurement.batch)",
-    "--frame-bytes", "\(measurement.frameBytes)", "--cpu", "\(cpus.0)",
+    "--frame-bytes", "\(measurement.frameBytes)", "--flows", "\(measurement.flows)", "--payload",
+    measurement.payload.rawValue, "--cpu", "\(cpus.0)",
   ])
   guard try sender.readLine(within: 30) == "ready" else {
     throw BenchError("the sending process could not open its port")
@@ -53,6 +52,8 @@ struct ValeSender: ParsableCommand {
   @Argument var prefix: String
   @Option var batch: Int
   @Option(name: .customLong("frame-bytes")) var frameBytes: Int
+  @Option var flows: Int
+  @Option var payload: Measurement.PayloadKind
   @Option var cpu: Int
 
   func run() throws {
@@ -69,9 +70,10 @@ struct ValeSender: ParsableCommand {
     var shape = ValeShape()
     shape.receivers = 0
     shape.ports = 1
+    let measurement = Measurement(
+      name: .valeTwoProcesses, batch: batch, payload: payload, frameBytes: frameBytes, flows: flows)
     let testbed = try measuring { [shape] () throws(NetmapError) in
-      try ValeTestbed(
-        shape, on: HostEngine.shared, batch: batch, frameBytes: frameBytes, prefix: prefix)
+      try ValeTestbed(shape, measurement, on: HostEngine.shared, prefix: prefix)
     }
     let sender = try worker(on: cpu, control) { () throws(NetmapError) in
       try testbed.send(from: 0, control)

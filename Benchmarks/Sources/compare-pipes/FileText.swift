@@ -1,0 +1,1 @@
+../../../Sources/Tools/netmap/Bench/Runs/FileText.swift

@@ -1,0 +1,1 @@
+../testpmd-peer/HugePages.swift
