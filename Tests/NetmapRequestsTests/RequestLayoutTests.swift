@@ -1,0 +1,4 @@
+import CNetmap
+import Testing
+
+@testable import NetmapRequests
