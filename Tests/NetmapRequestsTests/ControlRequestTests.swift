@@ -148,7 +148,9 @@ struct ControlRequestTests {
     #expect(!program.memory.copiesOut.contains { $0.address == body })
   }
 
-  @Test("a body that cannot be written gives EFAULT; the request stays served, and no option is written")
+  @Test(
+    "a body that cannot be written gives EFAULT; the request stays served, and no option is written"
+  )
   func unwritableBody() {
     let program = Program()
     let body = program.register()
@@ -192,4 +194,3 @@ struct ControlRequestTests {
     #expect(program.option(offsets).nro_next == 0)
   }
 }
-

@@ -94,14 +94,16 @@ struct IoctlTests {
       #expect(program.ioctl(NETMAP_IOCTL_TXSYNC, argument) == 0)
       #expect(program.ioctl(NETMAP_IOCTL_RXSYNC, argument) == 0)
     }
-    #expect(program.server.log == ["sync tx", "sync rx", "sync tx", "sync rx", "sync tx", "sync rx"])
+    #expect(
+      program.server.log == ["sync tx", "sync rx", "sync tx", "sync rx", "sync tx", "sync rx"])
     #expect(program.memory.copiesIn.isEmpty && program.memory.copiesOut.isEmpty)
     program.server.refusal = RequestErrno(rawValue: ENXIO)
     #expect(program.ioctl(NETMAP_IOCTL_TXSYNC, 0) == ENXIO)
     #expect(program.ioctl(NETMAP_IOCTL_RXSYNC, 0) == ENXIO)
   }
 
-  @Test("NIOCCONFIG hands the name and the data to the server, and the data back, also with a refusal")
+  @Test(
+    "NIOCCONFIG hands the name and the data to the server, and the data back, also with a refusal")
   func configure() throws {
     for refusal in [nil, RequestErrno(rawValue: EINVAL)] {
       let program = Program()

@@ -47,11 +47,14 @@ struct LegacyRegisterTests {
     }
     #expect(call.binding.ringID == 2)
     #expect(call.binding.flags == [.exclusive, .noTransmitPoll, .doReceivePoll])
-    #expect(try register { $0.nr_ringid = UInt16(NETMAP_NO_TX_POLL) }.binding.flags == .noTransmitPoll)
-    #expect(try register { $0.nr_ringid = UInt16(NETMAP_DO_RX_POLL) }.binding.flags == .doReceivePoll)
+    #expect(
+      try register { $0.nr_ringid = UInt16(NETMAP_NO_TX_POLL) }.binding.flags == .noTransmitPoll)
+    #expect(
+      try register { $0.nr_ringid = UInt16(NETMAP_DO_RX_POLL) }.binding.flags == .doReceivePoll)
   }
 
-  @Test("counts, the region in nr_arg2 and extra buffers in nr_arg3 reach the server; host rings are 0")
+  @Test(
+    "counts, the region in nr_arg2 and extra buffers in nr_arg3 reach the server; host rings are 0")
   func fields() throws {
     let call = try register {
       $0.nr_tx_slots = 1
@@ -70,7 +73,9 @@ struct LegacyRegisterTests {
     #expect(call.externalMemory == nil && call.offsets == nil && call.controlBlocks == nil)
   }
 
-  @Test("offset and size return in 32 bits, with counts, region and extra buffers; nothing else returns")
+  @Test(
+    "offset and size return in 32 bits, with counts, region and extra buffers; nothing else returns"
+  )
   func answer() {
     let request = program.legacy("eth0") {
       $0.nr_ringid = 0x5003
@@ -146,6 +151,19 @@ struct LegacyRegisterTests {
     let after: nmreq = program.memory.get(at: request)
     #expect(after.nr_arg1 == argument && after.nr_arg2 == 80 && after.nr_arg3 == 5)
     #expect(after.nr_tx_slots == 512)
+  }
+
+  @Test("ATTACH with a pipe mode names a pipe, and still takes its mode from nr_arg1")
+  func attachPipe() throws {
+    let request = program.legacy("vale0:eth0", NETMAP_BDG_ATTACH) {
+      $0.nr_flags = UInt32(NR_REG_PIPE_SLAVE)
+      $0.nr_ringid = 2
+      $0.nr_arg1 = 1
+    }
+    #expect(program.ioctl(NETMAP_IOCTL_REGIF, request) == 0)
+    let call = try #require(program.server.attached)
+    #expect(call.name.description == "vale0:eth0}2")
+    #expect(call.binding.mode == UInt32(NR_REG_NIC_SW) && call.binding.ringID == 0)
   }
 
   @Test("a refusal to bind is the result, and nothing is undone")

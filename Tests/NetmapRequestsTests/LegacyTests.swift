@@ -20,7 +20,8 @@ struct LegacyTests {
     }
   }
 
-  @Test("older versions give EINVAL, and nothing changes", arguments: [0, 3, 11, 12, 13] as [UInt32])
+  @Test(
+    "older versions give EINVAL, and nothing changes", arguments: [0, 3, 11, 12, 13] as [UInt32])
   func oldVersions(version: UInt32) {
     for command in [NETMAP_IOCTL_REGIF, NETMAP_IOCTL_GINFO] {
       // A name without a NUL.
@@ -158,7 +159,9 @@ struct LegacyTests {
     #expect(after.nr_tx_rings == 11 && after.nr_rx_rings == 12 && after.nr_arg2 == 81)
   }
 
-  @Test("POLLING takes its mode from the flags, the first CPU from the ring number, and their count from nr_arg1")
+  @Test(
+    "POLLING takes its mode from the flags, the first CPU from the ring number, and their count from nr_arg1"
+  )
   func polling() throws {
     for (flags, mode) in [
       (NR_REG_ONE_NIC, NETMAP_POLLING_MODE_MULTI_CPU),

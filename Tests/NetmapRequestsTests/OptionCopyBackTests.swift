@@ -71,7 +71,9 @@ struct OptionCopyBackTests {
     #expect(maximum(option) == 32)
   }
 
-  @Test("an option that the server has accepted returns status 0 and no body if the request fails later")
+  @Test(
+    "an option that the server has accepted returns status 0 and no body if the request fails later"
+  )
   func acceptedButRefused() {
     program.server.refusal = RequestErrno(rawValue: ENXIO)
     let option = offsets()

@@ -64,7 +64,9 @@ struct OptionReadingTests {
     #expect(program.status(0 &- 24) == 0)
   }
 
-  @Test("an option of type 0 gives EINVAL and has that status; the options before it get 0, later ones stay")
+  @Test(
+    "an option of type 0 gives EINVAL and has that status; the options before it get 0, later ones stay"
+  )
   func typeZero() {
     let third = program.addBare(1234)
     let second = program.addBare(0, before: third)
@@ -93,7 +95,9 @@ struct OptionReadingTests {
     #expect(register(first) == EOPNOTSUPP)
   }
 
-  @Test("a known type that occurs twice gives EINVAL, and both options have that status", arguments: 1...5)
+  @Test(
+    "a known type that occurs twice gives EINVAL, and both options have that status",
+    arguments: 1...5)
   func duplicate(type: Int) {
     func option(before next: UInt64) -> UInt64 {
       // Long enough for the body of any of them.
@@ -111,7 +115,9 @@ struct OptionReadingTests {
     #expect(program.server.log.isEmpty)
   }
 
-  @Test("a size above 4096 gives EMSGSIZE and status 0, also for an option with a fixed size", arguments: 1...5)
+  @Test(
+    "a size above 4096 gives EMSGSIZE and status 0, also for an option with a fixed size",
+    arguments: 1...5)
   func tooLong(type: Int) {
     for size: UInt64 in [4097, .max, .max - 24, 1 << 32] {
       let option = program.add(nmreq_opt_extmem(), type, size: size)

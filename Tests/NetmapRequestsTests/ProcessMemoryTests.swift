@@ -10,7 +10,8 @@ private final class Pages {
   let page = Int(sysconf(Int32(_SC_PAGESIZE)))
 
   init() throws {
-    let mapped = unsafe mmap(nil, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    let mapped = unsafe mmap(
+      nil, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     unsafe start = try #require(mapped)
     unsafe #expect(start != MAP_FAILED)
     for offset in 0..<2 * page {
@@ -45,7 +46,9 @@ struct ProcessMemoryTests {
   @Test("bytes that can be read are copied, across pages and in long pieces", arguments: paths)
   func reads(path: ProcessMemory.Path) throws {
     let (pages, memory) = (try Pages(), ProcessMemory(path: path))
-    for (offset, count) in [(0, 1), (pages.page - 3, 7), (1, 2 * pages.page - 1), (0, 2 * pages.page)] {
+    for (offset, count) in [
+      (0, 1), (pages.page - 3, 7), (1, 2 * pages.page - 1), (0, 2 * pages.page),
+    ] {
       let bytes = try #require(copyIn(memory, pages.address(offset), count))
       #expect(bytes == (0..<count).map { pages[offset + $0] })
     }
@@ -83,30 +86,36 @@ struct ProcessMemoryTests {
     #expect(pages[pages.page] == before)
   }
 
-  @Test("memory that was unmapped is no crash", arguments: paths)
-  func unmapped(path: ProcessMemory.Path) throws {
-    let memory = ProcessMemory(path: path)
-    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
-    let mapped = unsafe mmap(nil, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    let address = UInt64(UInt(bitPattern: mapped))
-    #expect(copyIn(memory, address, 8) != nil)
-    unsafe munmap(mapped, page)
-    #expect(copyIn(memory, address, 8) == nil)
-    #expect(!copyOut(memory, [1], address))
+  // In processes of their own, because other tests map memory and open files at the same time.
+
+  @Test("memory that was unmapped is no crash", arguments: [true, false])
+  func unmapped(isDirect: Bool) async {
+    await #expect(processExitsWith: .exitCode(42)) { [isDirect] in
+      let memory = ProcessMemory(path: isDirect ? .direct : .pipe)
+      let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+      let mapped = unsafe mmap(
+        nil, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+      let address = UInt64(UInt(bitPattern: mapped))
+      guard copyIn(memory, address, 8) != nil else { exit(1) }
+      unsafe munmap(mapped, page)
+      guard copyIn(memory, address, 8) == nil, !copyOut(memory, [1], address) else { exit(2) }
+      exit(42)
+    }
   }
 
   @Test("copies through a pipe leave no descriptor behind")
-  func descriptors() throws {
-    let (pages, memory) = (try Pages(), ProcessMemory(path: .pipe))
-    let before = dup(2)
-    close(before)
-    for address in [pages.address(0), pages.address(2 * pages.page), 0] {
-      _ = copyIn(memory, address, 88)
-      _ = copyOut(memory, [1], address)
+  func descriptors() async {
+    await #expect(processExitsWith: .exitCode(42)) {
+      let (pages, memory) = (try Pages(), ProcessMemory(path: .pipe))
+      let before = dup(2)
+      close(before)
+      for address in [pages.address(0), pages.address(2 * pages.page), 0] {
+        _ = copyIn(memory, address, 88)
+        _ = copyOut(memory, [1], address)
+      }
+      guard before >= 0, dup(2) == before else { exit(1) }
+      exit(42)
     }
-    let after = dup(2)
-    close(after)
-    #expect(after == before)
   }
 
   @Test("a request in the process's memory is served, and wild addresses in it give EFAULT")
@@ -132,7 +141,9 @@ struct ProcessMemoryTests {
     #expect(layer.perform(0xc058_6997, pages.address(pages.page)) == .badAddress)
   }
 
-  @Test("where a sandbox refuses the direct calls, a pipe carries the bytes", arguments: [EPERM, ENOSYS])
+  @Test(
+    "where a sandbox refuses the direct calls, a pipe carries the bytes",
+    arguments: [EPERM, ENOSYS])
   func sandbox(code: Int32) async {
     await #expect(processExitsWith: .exitCode(42)) { [code] in
       refuseDirectCopies(with: code)

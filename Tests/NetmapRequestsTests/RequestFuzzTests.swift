@@ -142,12 +142,16 @@ extension SeededGenerator {
     }
     memory.put(bytes, at: body)
     put(header, in: memory, at: address)
-    memory.put((0..<64).map { _ in chance(3) ? 0 : UInt8.random(in: 1...255, using: &self) }, at: address &+ 8)
+    memory.put(
+      (0..<64).map { _ in chance(3) ? 0 : UInt8.random(in: 1...255, using: &self) },
+      at: address &+ 8)
   }
 
   /// Lays out a list of options, and returns the address of the first.
   private mutating func putOptions(in memory: SimulatedMemory) -> UInt64 {
-    let count = mostly(Int.random(in: 1...4, using: &self), 80) { Int.random(in: 1...135, using: &$0) }
+    let count = mostly(Int.random(in: 1...4, using: &self), 80) {
+      Int.random(in: 1...135, using: &$0)
+    }
     // A few long lists have the unknown types that do not end them.
     let known = count < 8 ? 70 : 2
     var next: UInt64 = mostly(0, 90) { $0.address(in: memory) }

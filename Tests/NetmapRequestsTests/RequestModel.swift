@@ -267,7 +267,9 @@ extension [UInt8] {
   }
 
   fileprivate mutating func set(_ offset: Int, _ count: Int, _ value: UInt64) {
-    for index in 0..<count { self[offset + index] = UInt8(truncatingIfNeeded: value >> (8 * index)) }
+    for index in 0..<count {
+      self[offset + index] = UInt8(truncatingIfNeeded: value >> (8 * index))
+    }
   }
 
   /// Stores the counts that the server answers with, in the order of the ABI.

@@ -32,8 +32,7 @@ package struct RegisterFlags: OptionSet, Hashable, Sendable {
   /// `NR_NO_TX_POLL`
   package static let noTransmitPoll = Self(NR_NO_TX_POLL)
 
-  private static let known: UInt64 = [
-    NR_MONITOR_TX, NR_MONITOR_RX, NR_ZCOPY_MON, NR_EXCLUSIVE, NR_RX_RINGS_ONLY, NR_TX_RINGS_ONLY,
-    NR_ACCEPT_VNET_HDR, NR_DO_RX_POLL, NR_NO_TX_POLL,
-  ].reduce(0) { $0 | UInt64($1) }
+  private static let known = UInt64(
+    NR_MONITOR_TX | NR_MONITOR_RX | NR_ZCOPY_MON | NR_EXCLUSIVE | NR_RX_RINGS_ONLY
+      | NR_TX_RINGS_ONLY | NR_ACCEPT_VNET_HDR | NR_DO_RX_POLL | NR_NO_TX_POLL)
 }

@@ -19,7 +19,8 @@ enum RequestLayout {
     static let offset = 0
     static let memorySize = 8
     static let counts = RingCountsLayout(
-      transmitSlots: 16, receiveSlots: 20, transmitRings: 24, receiveRings: 26, hostTransmitRings: 28,
+      transmitSlots: 16, receiveSlots: 20, transmitRings: 24, receiveRings: 26,
+      hostTransmitRings: 28,
       hostReceiveRings: 30)
     static let memoryID = 32
     static let ringID = 34
@@ -33,7 +34,8 @@ enum RequestLayout {
   enum PortInfo {
     static let memorySize = 0
     static let counts = RingCountsLayout(
-      transmitSlots: 8, receiveSlots: 12, transmitRings: 16, receiveRings: 18, hostTransmitRings: 20,
+      transmitSlots: 8, receiveSlots: 12, transmitRings: 16, receiveRings: 18,
+      hostTransmitRings: 20,
       hostReceiveRings: 22)
     static let memoryID = 24
     static let byteCount = 32

@@ -1,7 +1,7 @@
 internal import CNetmap
 
 extension LegacyRequest {
-  /// Translates a `NIOCGINFO` 
+  /// Translates a `NIOCGINFO`
   func translatedInfo() -> TranslatedRequest {
     var result = TranslatedRequest()
     result.header.store(name)
@@ -19,7 +19,7 @@ extension LegacyRequest {
     return result
   }
 
-  /// Translates a `NIOCREGIF` 
+  /// Translates a `NIOCREGIF`
   ///
   /// - Throws: ``RequestErrno``: `ENOMEM` for the two commands of netmap that never worked.
   func translatedRegister() throws(RequestErrno) -> TranslatedRequest {

@@ -27,7 +27,9 @@ struct ControlMemory {
   let memory: SimulatedMemory
   let header: UInt64
 
-  init(_ program: Program, _ type: Int, _ name: String = "eth0", body: UInt64 = 0, options: UInt64 = 0) {
+  init(
+    _ program: Program, _ type: Int, _ name: String = "eth0", body: UInt64 = 0, options: UInt64 = 0
+  ) {
     memory = program.memory
     var header = nmreq_header()
     header.nr_version = UInt16(NETMAP_API)
@@ -51,7 +53,9 @@ struct ControlMemory {
 
 extension Program {
   /// Adds an option to the front of a list, and returns its address.
-  func add<Option: BitwiseCopyable>(_ option: Option, _ type: Int, size: UInt64 = 0, before next: UInt64 = 0) -> UInt64 {
+  func add<Option: BitwiseCopyable>(
+    _ option: Option, _ type: Int, size: UInt64 = 0, before next: UInt64 = 0
+  ) -> UInt64 {
     let address = memory.add(option)
     var header: nmreq_option = memory.get(at: address)
     header.nro_next = next
