@@ -15,12 +15,11 @@ package enum IoctlCommand: Hashable, Sendable, CaseIterable {
   /// `NIOCRXSYNC`
   case synchronizeReceive
 
-  /// Finds the command with a number.
+  /// Finds the command with a number; nil for a command of another device.
   ///
   /// Compares 32 bits, as the kernel does: a program that keeps a command in an `int` passes a sign-extended number.
   ///
   /// - Parameter number: The second argument of `ioctl`.
-  /// - Returns: Nil for a command of another device.
   package init?(number: UInt) {
     switch UInt32(truncatingIfNeeded: number) {
     case NETMAP_IOCTL_CTRL: self = .control

@@ -9,6 +9,8 @@ package struct RequestLayer<Memory: UserMemory, Server: RequestServer> {
   let memory: Memory
   let server: Server
 
+  /// Creates a layer between a program and the server of one of its descriptors.
+  ///
   /// - Parameters:
   ///   - memory: The program's memory.
   ///   - server: Serves the requests on the descriptor.

@@ -7,7 +7,7 @@ import Testing
 struct ControlRequestTests {
   @Test("versions 14 and 15 are accepted", arguments: [14, 15] as [UInt16])
   func knownVersion(version: UInt16) {
-    let program = Program()
+    let program = SimulatedProgram()
     let request = ControlMemory(program, NETMAP_REQ_VALE_DELIF)
     request.value.nr_version = version
     #expect(program.control(request) == 0)
@@ -18,7 +18,7 @@ struct ControlRequestTests {
     "another version gives EINVAL before anything else is looked at",
     arguments: [0, 11, 12, 13, 16, .max] as [UInt16])
   func otherVersion(version: UInt16) {
-    let program = Program()
+    let program = SimulatedProgram()
     let request = ControlMemory(program, NETMAP_REQ_REGISTER, body: 1, options: 1)
     request.value.nr_version = version
     request.value.nr_reserved = 3
@@ -32,7 +32,7 @@ struct ControlRequestTests {
 
   @Test("a reserved field that is not 0 gives EINVAL before the body is read, and stays")
   func reserved() {
-    let program = Program()
+    let program = SimulatedProgram()
     let request = ControlMemory(program, NETMAP_REQ_REGISTER, body: 1)
     request.value.nr_reserved = 0x8000_0000
     #expect(program.control(request) == EINVAL)
@@ -43,7 +43,7 @@ struct ControlRequestTests {
   @Test(
     "a request with a body needs one", arguments: [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13])
   func missingBody(type: Int) {
-    let program = Program()
+    let program = SimulatedProgram()
     let request = ControlMemory(program, type, options: 1)
     #expect(program.control(request) == EINVAL)
     #expect(program.server.log.isEmpty && program.memory.copiesIn.count == 1)
@@ -55,7 +55,7 @@ struct ControlRequestTests {
     "a request without a body, or of an unknown type, must not have one",
     arguments: [0, 9, 14, 15, 16, 0xffff])
   func unwantedBody(type: Int) {
-    let program = Program()
+    let program = SimulatedProgram()
     let request = ControlMemory(program, type, body: 1, options: 1)
     #expect(program.control(request) == EINVAL)
     #expect(program.server.log.isEmpty && program.memory.copiesIn.count == 1)
@@ -65,7 +65,7 @@ struct ControlRequestTests {
     "a body that cannot be read gives EFAULT before the options are read",
     arguments: [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13])
   func unreadableBody(type: Int) throws {
-    let program = Program()
+    let program = SimulatedProgram()
     let option = program.addBare(1234)
     let size = UInt64(try #require(RequestType(rawValue: UInt16(type))).bodyByteCount)
     let end = program.memory.reserve(512) + 256
@@ -84,7 +84,7 @@ struct ControlRequestTests {
 
   @Test("an unknown type gives EINVAL, but only after its options have been read")
   func unknownType() {
-    let program = Program()
+    let program = SimulatedProgram()
     let option = program.addBare(NETMAP_REQ_OPT_MAX)
     #expect(program.control(ControlMemory(program, 99, options: option)) == EINVAL)
     #expect(program.status(option) == EOPNOTSUPP)
@@ -95,7 +95,7 @@ struct ControlRequestTests {
   @Test("the last byte of the name becomes a NUL, also if the request is refused afterwards")
   func nameTerminated() {
     for refusal in [nil, RequestErrno(rawValue: EBUSY)] {
-      let program = Program()
+      let program = SimulatedProgram()
       program.server.refusal = refusal
       let request = ControlMemory(program, NETMAP_REQ_VALE_DELIF)
       request.setName([UInt8](repeating: 67, count: 64))
@@ -110,7 +110,7 @@ struct ControlRequestTests {
     for (bytes, expected) in [
       ([0, 65, 66], []), ([0xff, 0x80, 0, 65], [0xff, 0x80]), ([65], [65]),
     ] as [([UInt8], [UInt8])] {
-      let program = Program()
+      let program = SimulatedProgram()
       let request = ControlMemory(program, NETMAP_REQ_VALE_DELIF, "")
       request.setName(bytes)
       #expect(program.control(request) == 0)
@@ -122,7 +122,7 @@ struct ControlRequestTests {
   @Test("the version, the type and the addresses return as they came")
   func headerUnchanged() {
     for refusal in [nil, RequestErrno(rawValue: ENXIO)] {
-      let program = Program()
+      let program = SimulatedProgram()
       program.server.refusal = refusal
       let body = program.memory.add(nmreq_port_info_get())
       let option = program.addBare(1234)
@@ -140,7 +140,7 @@ struct ControlRequestTests {
 
   @Test("the body returns only if the request succeeds")
   func bodyOfFailure() {
-    let program = Program()
+    let program = SimulatedProgram()
     program.server.refusal = RequestErrno(rawValue: EBUSY)
     let body = program.register { $0.nr_offset = 5 }
     #expect(program.control(ControlMemory(program, NETMAP_REQ_REGISTER, body: body)) == EBUSY)
@@ -152,7 +152,7 @@ struct ControlRequestTests {
     "a body that cannot be written gives EFAULT; the request stays served, and no option is written"
   )
   func unwritableBody() {
-    let program = Program()
+    let program = SimulatedProgram()
     let body = program.register()
     let option = program.add(nmreq_opt_offsets(), NETMAP_REQ_OPT_OFFSETS)
     program.memory.protect(body, .readOnly)
@@ -164,7 +164,7 @@ struct ControlRequestTests {
 
   @Test("each byte is read once, so another thread cannot change what has been checked")
   func readOnce() throws {
-    let program = Program()
+    let program = SimulatedProgram()
     let offsets = program.add(nmreq_opt_offsets(), NETMAP_REQ_OPT_OFFSETS)
     let first = program.addBare(NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS, size: 40, before: offsets)
     let body = program.register()

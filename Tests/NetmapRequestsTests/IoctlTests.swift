@@ -21,7 +21,7 @@ struct IoctlTests {
 
   @Test("only 32 bits of a command count, so a command that was kept in an int is understood")
   func signExtended() {
-    let program = Program()
+    let program = SimulatedProgram()
     let layer = RequestLayer(memory: program.memory, server: program.server)
     #expect(layer.perform(0xffff_ffff_c058_6997, 0) == .invalidArgument)
     #expect(layer.perform(0xffff_ffff_0000_6994, 0) == nil)
@@ -32,7 +32,7 @@ struct IoctlTests {
     "an unknown command gives EOPNOTSUPP, whatever its argument",
     arguments: [0, 0x6993, 0x6996, 0x6997, 0xc058_6998, 0x5401, 0x2000_6994] as [UInt32])
   func unknown(command: UInt32) {
-    let program = Program()
+    let program = SimulatedProgram()
     for argument: UInt64 in [0, 1, .max] { #expect(program.ioctl(command, argument) == EOPNOTSUPP) }
     #expect(program.server.log.isEmpty)
     #expect(program.memory.copiesIn.isEmpty && program.memory.copiesOut.isEmpty)
@@ -40,14 +40,14 @@ struct IoctlTests {
 
   @Test("a null argument of a command that takes a structure gives EINVAL", arguments: structured)
   func null(command: UInt32) {
-    let program = Program()
+    let program = SimulatedProgram()
     #expect(program.ioctl(command, 0) == EINVAL)
     #expect(program.memory.copiesIn.isEmpty)
   }
 
   @Test("an argument that cannot be read gives EFAULT", arguments: structured)
   func unreadable(command: UInt32) {
-    let program = Program()
+    let program = SimulatedProgram()
     let size = UInt64(command >> 16 & 0x3fff)
     let absent = program.memory.reserve(4096) + 512
     program.memory.protect(absent, .absent, count: 2048)
@@ -60,14 +60,14 @@ struct IoctlTests {
 
   @Test("an argument may end where the address space ends")
   func lastByte() {
-    let program = Program()
+    let program = SimulatedProgram()
     #expect(program.ioctl(NETMAP_IOCTL_CTRL, 0 &- 88) == EINVAL)
     #expect(program.ioctl(NETMAP_IOCTL_CONFIG, 0 &- 272) == 0)
   }
 
   @Test("an argument that cannot be written gives EFAULT, also if the request was refused before")
   func unwritable() {
-    let program = Program()
+    let program = SimulatedProgram()
     let bad = ControlMemory(program, NETMAP_REQ_VALE_DELIF)
     bad.value.nr_version = 1
     program.memory.protect(bad.header, .readOnly)
@@ -80,7 +80,7 @@ struct IoctlTests {
 
   @Test("a request that has been served stays served if its argument cannot be written")
   func servedUnwritable() {
-    let program = Program()
+    let program = SimulatedProgram()
     let request = ControlMemory(program, NETMAP_REQ_REGISTER, body: program.register())
     program.memory.protect(request.header, .readOnly)
     #expect(program.control(request) == EFAULT)
@@ -89,7 +89,7 @@ struct IoctlTests {
 
   @Test("the sync commands do not look at their argument")
   func sync() {
-    let program = Program()
+    let program = SimulatedProgram()
     for argument: UInt64 in [0, 1, .max] {
       #expect(program.ioctl(NETMAP_IOCTL_TXSYNC, argument) == 0)
       #expect(program.ioctl(NETMAP_IOCTL_RXSYNC, argument) == 0)
@@ -106,7 +106,7 @@ struct IoctlTests {
     "NIOCCONFIG hands the name and the data to the server, and the data back, also with a refusal")
   func configure() throws {
     for refusal in [nil, RequestErrno(rawValue: EINVAL)] {
-      let program = Program()
+      let program = SimulatedProgram()
       program.server.refusal = refusal
       let address = program.memory.reserve(272)
       // 16 bytes without a NUL.
@@ -125,7 +125,7 @@ struct IoctlTests {
     arguments: [0, -1, 4096, Int32.min, Int32.max])
   func strangeRefusal(code: Int32) {
     #expect(RequestErrno(rawValue: code).rawValue == EIO)
-    let program = Program()
+    let program = SimulatedProgram()
     program.server.refusal = RequestErrno(rawValue: code)
     #expect(program.ioctl(NETMAP_IOCTL_TXSYNC, 0) == EIO)
   }

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Legacy requests that bind")
 struct LegacyRegisterTests {
-  let program = Program()
+  let program = SimulatedProgram()
 
   func register(
     _ name: String = "eth0", _ edit: (inout nmreq) -> Void = { _ in }

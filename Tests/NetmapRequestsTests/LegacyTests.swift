@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Legacy requests")
 struct LegacyTests {
-  let program = Program()
+  let program = SimulatedProgram()
 
   func value(_ address: UInt64) -> nmreq { program.memory.get(at: address) }
 
@@ -39,7 +39,7 @@ struct LegacyTests {
       (0, nil), (0, EBUSY), (NETMAP_BDG_DELIF, nil), (99, nil),
       (NETMAP_PT_HOST_CREATE, nil),
     ] as [(Int32, Int32?)] {
-      let program = Program()
+      let program = SimulatedProgram()
       program.server.refusal = refusal.map(RequestErrno.init)
       let request = program.legacy("0123456789abcdefgh", command)
       _ = program.ioctl(NETMAP_IOCTL_REGIF, request)

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("What returns in options")
 struct OptionCopyBackTests {
-  let program = Program()
+  let program = SimulatedProgram()
 
   func register(_ options: UInt64) -> Int32 {
     program.control(

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Reading options")
 struct OptionReadingTests {
-  let program = Program(memory: SimulatedMemory(byteCount: 256 * 256))
+  let program = SimulatedProgram(memory: SimulatedMemory(byteCount: 256 * 256))
 
   /// Registers with options, and returns the errno.
   func register(_ options: UInt64) -> Int32 {

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Requests other than register")
 struct OtherRequestTests {
-  let program = Program()
+  let program = SimulatedProgram()
 
   /// Performs a request with a body, and returns the body that comes back.
   func perform<Body: BitwiseCopyable>(

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Register requests")
 struct RegisterTests {
-  let program = Program()
+  let program = SimulatedProgram()
 
   @Test("every field of the request reaches the server")
   func fields() throws {

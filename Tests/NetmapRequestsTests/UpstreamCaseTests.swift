@@ -6,7 +6,7 @@ import Testing
 /// What netmap's own test of its control interface expects of this layer.
 @Suite("Cases of netmap's own test")
 struct UpstreamCaseTests {
-  let program = Program()
+  let program = SimulatedProgram()
 
   func register(_ options: UInt64) -> Int32 {
     program.control(

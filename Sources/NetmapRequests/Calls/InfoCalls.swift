@@ -17,6 +17,7 @@ package struct PortInfoAnswer: Hashable, Sendable {
   /// The port's rings; nil for a request without a name, whose counts return to the program as they came.
   package var counts: RingCounts?
 
+  /// Creates an answer.
   package init(memorySize: UInt64, memoryID: UInt16, counts: RingCounts?) {
     self.memorySize = memorySize
     self.memoryID = memoryID

@@ -4,8 +4,9 @@ package struct PoolsDescription: Hashable, Sendable {
   package struct Pool: Hashable, Sendable {
     /// From the start of the region, bytes.
     package var offset: UInt64 = 0
+    /// How many objects the pool has.
     package var objectCount: UInt32 = 0
-    /// Bytes.
+    /// The size of an object, bytes.
     package var objectSize: UInt32 = 0
 
     /// Creates a pool without objects.
@@ -20,8 +21,11 @@ package struct PoolsDescription: Hashable, Sendable {
   package var memorySize: UInt64 = 0
   /// `nr_mem_id`
   package var memoryID: UInt16 = 0
+  /// `nr_if_pool_*`: the `struct netmap_if` of bindings.
   package var interfaces = Pool()
+  /// `nr_ring_pool_*`
   package var rings = Pool()
+  /// `nr_buf_pool_*`
   package var buffers = Pool()
 
   /// Creates a description of an empty region.

@@ -16,7 +16,9 @@ package struct RequestedBinding: Hashable, Sendable {
 
 /// `NETMAP_REQ_REGISTER`: binds the descriptor to rings of a port.
 package struct RegisterCall: Sendable {
+  /// The port.
   package let name: RequestName
+  /// The rings, and the shape of the port if the request creates it.
   package let binding: RequestedBinding
   /// The memory that is to be the region, if the program gave some. The server handles it before the port.
   package var externalMemory: RequestedMemory?
@@ -39,6 +41,7 @@ package struct RegisterAnswer: Hashable, Sendable {
   /// `nr_extra_bufs`: how many extra buffers were given.
   package var extraBuffers: UInt32
 
+  /// Creates an answer.
   package init(
     interfaceOffset: UInt64, memorySize: UInt64, memoryID: UInt16, counts: RingCounts,
     extraBuffers: UInt32

@@ -2,6 +2,7 @@
 package struct AttachCall: Hashable, Sendable {
   /// The switch and the port, `vale0:eth0`.
   package let name: RequestName
+  /// The rings to attach, and the region.
   package let binding: RequestedBinding
 }
 
@@ -12,6 +13,7 @@ package struct AttachAnswer: Hashable, Sendable {
   /// `reg.nr_mem_id`; nil leaves the number in the request.
   package var memoryID: UInt16?
 
+  /// Creates an answer.
   package init(portIndex: UInt32, memoryID: UInt16? = nil) {
     self.portIndex = portIndex
     self.memoryID = memoryID
@@ -37,6 +39,7 @@ package struct ListAnswer: Hashable, Sendable {
   /// The name of the port that was found by its indexes; nil leaves the name in the request.
   package var name: RequestName?
 
+  /// Creates an answer.
   package init(switchIndex: UInt16, portIndex: UInt32, name: RequestName? = nil) {
     self.switchIndex = switchIndex
     self.portIndex = portIndex
@@ -46,6 +49,7 @@ package struct ListAnswer: Hashable, Sendable {
 
 /// `NETMAP_REQ_VALE_NEWIF`: creates a persistent port.
 package struct NewInterfaceCall: Hashable, Sendable {
+  /// The port's name, without a switch.
   package let name: RequestName
   /// Slot and ring counts without host rings. The server replaces them by those of the port.
   package var counts: RingCounts
@@ -56,6 +60,7 @@ package struct NewInterfaceCall: Hashable, Sendable {
 /// `NETMAP_REQ_VALE_POLLING_ENABLE` and `NETMAP_REQ_VALE_POLLING_DISABLE`: serves an interface on a switch from threads
 /// on certain CPUs, or no longer.
 package struct PollingCall: Hashable, Sendable {
+  /// The switch and the port, `vale0:eth0`.
   package let name: RequestName
   /// `nr_mode`: `NETMAP_POLLING_MODE_*`. The server checks it.
   package let mode: UInt32

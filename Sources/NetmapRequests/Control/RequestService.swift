@@ -6,6 +6,9 @@ extension RequestLayer {
   ///   - header: Gets the name in the answer to a list request.
   ///   - body: Gets the answer.
   ///   - options: Get their statuses, also if the request fails.
+  /// - Throws: ``RequestErrno``: what the server refuses the request with; `EINVAL` for an unknown type, for a
+  ///   virtio-net header of an odd length, and for `CSB_ENABLE` without its option; `EOPNOTSUPP` for a register
+  ///   request with an option that the server has left alone.
   func serve(
     _ type: RequestType?, _ header: inout RequestHeader, _ body: inout RequestBody,
     _ options: inout OptionList

@@ -51,6 +51,8 @@ extension RequestLayer {
   /// - Parameters:
   ///   - argument: The address of the program's `struct nmreq`.
   ///   - command: `NIOCREGIF` or `NIOCGINFO`.
+  /// - Throws: ``RequestErrno``: `EINVAL` for an old version or an unknown `nr_cmd`, `ENOMEM` for an `nr_cmd` that
+  ///   never worked, what the server refuses the request with, and what ``exchange(_:_:)`` throws.
   func legacy(
     _ argument: UInt64, _ command: IoctlCommand
   ) throws(RequestErrno) {

@@ -21,6 +21,9 @@ package struct ProcessMemory: UserMemory {
 
   let path: Path
 
+  /// Creates access to the memory of the calling process.
+  ///
+  /// - Parameter path: How to copy. Only tests need ``Path/pipe``.
   package init(path: Path = .direct) {
     self.path = path
   }

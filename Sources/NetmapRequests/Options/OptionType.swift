@@ -10,6 +10,7 @@ enum OptionType: UInt32, Hashable, Sendable, CaseIterable {
   ///
   /// - Parameter size: `nro_size`, which matters only for options without a fixed size. A size below that of the
   ///   header stands for no bytes.
+  /// - Returns: The number of bytes, which may be larger than any request.
   func bodyByteCount(size: UInt64) -> UInt64 {
     let header = UInt64(RequestLayout.Option.byteCount)
     return switch self {

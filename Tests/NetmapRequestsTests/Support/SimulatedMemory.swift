@@ -62,7 +62,7 @@ final class SimulatedMemory: UserMemory {
     return pages.contains(.absent) ? nil : Array(windows[window].bytes[offset..<offset + count])
   }
 
-  /// Writes bytes, as the program does or as the layer does. Returns false, and writes nothing, if one cannot be written.
+  /// Writes bytes, as the program or the layer does. Returns false, and writes nothing, if one cannot be written.
   @discardableResult
   func put(_ bytes: [UInt8], at address: UInt64) -> Bool {
     guard let (window, offset) = place(address, bytes.count) else { return false }

@@ -3,7 +3,7 @@ import Glibc
 import NetmapRequests
 
 /// A program that calls `ioctl`: its memory, and the layer and the server behind its descriptor.
-final class Program {
+final class SimulatedProgram {
   let memory: SimulatedMemory
   let server = RecordingServer()
 
@@ -28,7 +28,8 @@ struct ControlMemory {
   let header: UInt64
 
   init(
-    _ program: Program, _ type: Int, _ name: String = "eth0", body: UInt64 = 0, options: UInt64 = 0
+    _ program: SimulatedProgram, _ type: Int, _ name: String = "eth0", body: UInt64 = 0,
+    options: UInt64 = 0
   ) {
     memory = program.memory
     var header = nmreq_header()
@@ -51,7 +52,7 @@ struct ControlMemory {
   }
 }
 
-extension Program {
+extension SimulatedProgram {
   /// Adds an option to the front of a list, and returns its address.
   func add<Option: BitwiseCopyable>(
     _ option: Option, _ type: Int, size: UInt64 = 0, before next: UInt64 = 0
