@@ -12,14 +12,14 @@ package protocol RequestServer {
   /// Binds the descriptor.
   ///
   /// The server sets the status of each option that it comes to, in netmap's order: external memory, offsets, control
-  /// blocks. If it leaves an option unrecognized and returns, the layer calls ``undoRegister()`` and refuses the
-  /// request.
+  /// blocks. If it returns although the call has options that it has not used (``RegisterCall/hasUnusedOptions``),
+  /// the layer calls ``undoRegister()`` and refuses the request.
   ///
   /// - Throws: ``RequestErrno``, after undoing whatever the attempt has done.
   func register(_ call: inout RegisterCall) throws(RequestErrno) -> RegisterAnswer
 
-  /// Ends the binding that ``register(_:)`` has just made, because the request had options that it did not recognize.
-  /// The descriptor can be bound again.
+  /// Ends the binding that ``register(_:)`` has just made, because the request had options that it did not use. The
+  /// descriptor can be bound again.
   func undoRegister()
 
   /// Describes a port's rings and memory, or memory alone.

@@ -112,6 +112,28 @@ struct RegisterTests {
     #expect(program.server.log == ["register"])
   }
 
+  @Test("a server sees whether options are left that it has not used")
+  func unusedOptions() throws {
+    for type in [
+      NETMAP_REQ_OPT_EXTMEM, NETMAP_REQ_OPT_CSB, NETMAP_REQ_OPT_OFFSETS,
+      NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS, NETMAP_REQ_OPT_SYNC_KLOOP_MODE, 1234,
+    ] {
+      let option = program.add(nmreq_opt_extmem(), type, size: 32)
+      let request = ControlMemory(
+        program, NETMAP_REQ_REGISTER, body: program.register(), options: option)
+      program.control(request)
+      var call = try #require(program.server.registered)
+      #expect(call.hasUnusedOptions)
+      call.externalMemory?.status = .accepted
+      call.offsets?.status = .refused(.invalidArgument)
+      call.controlBlocks?.status = .accepted
+      let isForeign = [2, 4, 1234].contains(type)
+      #expect(call.hasForeignOptions == isForeign && call.hasUnusedOptions == isForeign)
+    }
+    program.control(ControlMemory(program, NETMAP_REQ_REGISTER, body: program.register()))
+    #expect(program.server.registered?.hasUnusedOptions == false)
+  }
+
   @Test("control blocks reach the server as addresses, which nobody has looked at")
   func controlBlocks() throws {
     var option = nmreq_opt_csb()

@@ -165,7 +165,8 @@ extension SeededGenerator {
       option.nro_status = UInt32.random(in: 0 ... .max, using: &self)
       option.nro_size = mostly(UInt64.random(in: 0...100, using: &self), 80) {
         $0.chance(60)
-          ? UInt64.random(in: 0...4100, using: &$0) : UInt64.random(in: 0 ... .max, using: &$0)
+          ? UInt64.random(in: $0.chance(50) ? 3900...4100 : 0...4100, using: &$0)
+          : UInt64.random(in: 0 ... .max, using: &$0)
       }
       option.nro_next = next
       first = self.address(in: memory)

@@ -26,6 +26,17 @@ package struct RegisterCall: Sendable {
   package var offsets: RequestedOffsets?
   /// The program's control blocks, if the binding is to be in CSB mode. The server handles them last.
   package var controlBlocks: RequestedControlBlocks?
+  /// Whether the request has options of other types, which no server uses.
+  package let hasForeignOptions: Bool
+
+  /// Whether an option is left that has not been used, so that the request fails however well it goes otherwise.
+  ///
+  /// A server may look at this when it has bound the descriptor, undo that, and throw
+  /// ``RequestErrno/unsupported``, all under one lock. Then no other thread sees the binding.
+  package var hasUnusedOptions: Bool {
+    hasForeignOptions || externalMemory?.status == .unrecognized
+      || offsets?.status == .unrecognized || controlBlocks?.status == .unrecognized
+  }
 }
 
 /// The answer to ``RegisterCall``.

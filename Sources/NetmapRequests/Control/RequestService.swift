@@ -41,10 +41,11 @@ extension RequestLayer {
   ) throws(RequestErrno) {
     var call = RegisterCall(
       name: name, binding: RequestedBinding(body), externalMemory: options.externalMemory,
-      offsets: options.offsets, controlBlocks: options.controlBlocks)
+      offsets: options.offsets, controlBlocks: options.controlBlocks,
+      hasForeignOptions: options.hasForeign)
     let answer = try register(&call, storingStatusesIn: &options)
     // Only now, as in netmap: every other reason to refuse the request goes before this one.
-    guard !options.hasUnrecognized else {
+    guard !call.hasUnusedOptions else {
       server.undoRegister()
       throw .unsupported
     }

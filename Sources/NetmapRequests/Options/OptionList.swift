@@ -80,12 +80,14 @@ extension OptionList {
     return end < used ? Entry(start: end) : nil
   }
 
-  /// Whether an option still has the status that all options have before the request is served.
-  var hasUnrecognized: Bool {
+  /// Whether an option is of a type that register requests do not use.
+  var hasForeign: Bool {
     var next = first
     while let entry = next {
-      if status(entry) == .unrecognized { return true }
-      next = following(entry)
+      switch type(entry) {
+      case .externalMemory, .offsets, .controlBlocks: next = following(entry)
+      case .eventDescriptors, .loopMode, nil: return true
+      }
     }
     return false
   }
