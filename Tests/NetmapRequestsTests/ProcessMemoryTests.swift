@@ -107,13 +107,16 @@ struct ProcessMemoryTests {
   func descriptors() async {
     await #expect(processExitsWith: .exitCode(42)) {
       let (pages, memory) = (try Pages(), ProcessMemory(path: .pipe))
+      // The test runner uses descriptors of this process as well, but not hundreds.
       let before = dup(2)
       close(before)
-      for address in [pages.address(0), pages.address(2 * pages.page), 0] {
-        _ = copyIn(memory, address, 88)
-        _ = copyOut(memory, [1], address)
+      for _ in 0..<100 {
+        for address in [pages.address(0), pages.address(2 * pages.page), 0] {
+          _ = copyIn(memory, address, 88)
+          _ = copyOut(memory, [1], address)
+        }
       }
-      guard before >= 0, dup(2) == before else { exit(1) }
+      guard before >= 0, dup(2) < before + 100 else { exit(1) }
       exit(42)
     }
   }

@@ -92,6 +92,17 @@ final class SimulatedMemory: UserMemory {
   }
 }
 
+extension SimulatedMemory {
+  /// The address of the first byte that differs in a memory with the same windows; nil if none does.
+  func firstDifference(from other: SimulatedMemory) -> UInt64? {
+    for (one, two) in zip(windows, other.windows) where one.bytes != two.bytes {
+      let index = one.bytes.indices.first { one.bytes[$0] != two.bytes[$0] } ?? 0
+      return one.base &+ UInt64(index)
+    }
+    return nil
+  }
+}
+
 // What a test needs to lay out a request, with the C structures of the ABI.
 extension SimulatedMemory {
   /// Reserves bytes in the first window, in pages that hold nothing else.
