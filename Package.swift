@@ -58,6 +58,9 @@ let package = Package(
     .target(
       name: "NetmapClient", dependencies: ["NetmapLinux", "NetmapCore", "CLinux"],
       swiftSettings: settings),
+    // The ioctl interface as bytes: from a program's memory to typed requests, and back. No engine.
+    .target(
+      name: "NetmapRequests", dependencies: ["CNetmap", "CLinux"], swiftSettings: settings),
     // The daemon: an engine for all processes of a host or of a user.
     .target(
       name: "NetmapDaemon",
@@ -141,6 +144,10 @@ let package = Package(
     .testTarget(
       name: "NetmapCoreTests",
       dependencies: ["NetmapCore", "CNetmap", "CLinux", "NetmapTestSupport", "pipe-peer"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "NetmapRequestsTests",
+      dependencies: ["NetmapRequests", "CNetmap", "CLinux", "NetmapTestSupport"],
       swiftSettings: settings),
     .testTarget(
       name: "NetmapTests",
