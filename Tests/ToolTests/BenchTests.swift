@@ -22,12 +22,37 @@ struct BenchTests {
     "measures switches, and the memory copies that they need", arguments: ["memcpy"] + valeCases)
   func vale(name: String) throws {
     let results = try measure("--case \(name) --seconds 0.05 --frame-bytes 60 --batch 8")
-    let result = try #require(results.first)
-    #expect(results.count == 1)
-    for key in Self.commonKeys { #expect(result[key] != nil, "\(key) is missing") }
-    #expect(result["backend"] as? String == (name == "memcpy" ? "memory" : "vale"))
-    #expect(result["frameBytes"] as? Int == (name == "vale-jumbo" ? 65_536 : 60))
-    #expect(try #require(result["packets"] as? Int) > 0)
+    let hasPayloads =
+      !["memcpy", "vale-unread", "vale-jumbo"].contains(name) && !name.contains("module")
+    #expect(
+      results.map { $0["payload"] as? String } == (hasPayloads ? ["untouched", "touched"] : [nil]))
+    for result in results {
+      for key in Self.commonKeys { #expect(result[key] != nil, "\(key) is missing") }
+      #expect(result["backend"] as? String == (name == "memcpy" ? "memory" : "vale"))
+      #expect(result["frameBytes"] as? Int == (name == "vale-jumbo" ? 65_536 : 60))
+      #expect(try #require(result["packets"] as? Int) > 0)
+    }
+  }
+
+  @Test("--flows and --frame-bytes apply to switches, --frame-bytes also to pipes")
+  func flowsAndLengths() throws {
+    let onSwitch = try measure(
+      "--case vale-1t --seconds 0.05 --batch 8 --payload touched --frame-bytes 61 --flows 1 --flows 16"
+    )
+    #expect(onSwitch.map { $0["flows"] as? Int } == [1, 16])
+    #expect(onSwitch.allSatisfy { $0["frameBytes"] as? Int == 61 && $0["packets"] as? Int != 0 })
+    let pipe = try measure(
+      "--case pipe-1t --packets 3000 --batch 8 --payload touched --frame-bytes 60 --frame-bytes 1514"
+    )
+    #expect(pipe.map { $0["frameBytes"] as? Int } == [60, 1514])
+    #expect(pipe.allSatisfy { $0["flows"] == nil && $0["packets"] as? Int == 3000 })
+  }
+
+  @Test("--compare names the folder in which the peers are missing, and how to build them")
+  func comparisonWithoutPeers() throws {
+    let outcome = try Command.netmap.run("bench", "--compare", "--peers", "/nonexistent")
+    #expect(outcome.status == 1)
+    #expect(outcome.errors.contains("/nonexistent") && outcome.errors.contains("make bench-peers"))
   }
 
   /// Runs `netmap bench --json`.
@@ -168,6 +193,7 @@ struct BenchTests {
       ["--verify", "--payload", "touched"], ["--verify", "--case", "null"], ["--nonsense"],
       ["--frame-bytes", "59"], ["--frame-bytes", "1515"],
       ["--packets", "1", "--case", "packet-tx"], ["--program", "/bin/true", "--case", "null"],
+      ["--flows", "0"], ["--flows", "17"], ["--peers", "/tmp"], ["--compare", "--case", "null"],
       ["--verify", "--case", "xdp-copy-rx"], ["--repeat", "0"], ["--csv", "-", "--json"],
       ["--force"], ["--interface", "lo"], ["--interface", "lo", "--case", "vale-2t"],
       ["--interface", "no-such", "--case", "packet-rx"],
