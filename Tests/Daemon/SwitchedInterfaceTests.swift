@@ -72,7 +72,8 @@ struct SwitchedInterfaceTests {
       let refused = try Self.run(fixture, "-a vale0:v1")
       #expect(refused.status == 1 && refused.text.contains("there is no interface v1"))
       let mapped = try Self.run(fixture, "-v -a vale0:v1", wrapper: there)
-      #expect(mapped == (0, "port_index: 0\n"))
+      // The note says that the peer of v1 may leave checksums unfinished.
+      #expect(mapped.status == 0 && mapped.text.hasSuffix("port_index: 0\n"), "\(mapped.text)")
       try NetworkNamespace.setUp("v0")
       let responder = try TestProgram(
         [TestProgram.built("responder"), "vale0:p", "10.9.0.2"],

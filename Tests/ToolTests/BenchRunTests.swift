@@ -185,7 +185,7 @@ struct BenchRunTests {
   @Test("a CSV line has the parameters, the number, the run and whether it was disturbed")
   func csvLines() {
     let lines = CSVOutput.lines(of: run(3, seconds: 0.5, cacheLine: 200))
-    let parameters = "pipe-2t,pipe,embedded,both,60,32,touched,"
+    let parameters = "pipe-2t,pipe,embedded,both,60,32,touched,,"
     let end = "3,2026-11-29T13:20:05.123Z,true"
     #expect(lines.contains("\(parameters),mpps,Mpps,1.0,\(end)"))
     #expect(lines.contains("\(parameters),packets,packets,500000,\(end)"))

@@ -11,6 +11,14 @@ struct Sample: Decodable {
   let deliveredRatio: Double?
   /// The round trip of a cache line between the measuring CPUs before the run, nanoseconds.
   let cacheLineNs: Double?
+  /// Set by `wakeup`, nanoseconds.
+  let p50: Double?
+  let baselineP50: Double?
+  /// Nanoseconds; the baseline is set by `vale-module`.
+  let nsPerPacket: Double?
+  let baselineNsPerPacket: Double?
+  /// Set by `wakeup` and `vale-module`.
+  let ratio: Double?
   let cpu: String?
   let cpus: Int?
   let kernel: String?

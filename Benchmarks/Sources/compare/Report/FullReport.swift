@@ -16,6 +16,7 @@ struct FullReport {
     try comparePipes()
     try compareSharedMemory()
     try compareInterfaces()
+    try compareCosts()
   }
 
   private func table(
@@ -171,7 +172,8 @@ struct FullReport {
       """
       **Interfaces**: veth pairs, 256 packets per sync, against bare system calls in C (`Benchmarks/Sources/\
       interface-reference`) and testpmd with `net_af_xdp` (`busy_budget=0`) and `net_af_packet`, with the faster of bursts \
-      of 32 and 256. Mpps, or delivered packets per offered packet when forwarding; medians of \(isQuick ? 1 : 7) pairs.
+      of 32 and 256. Mpps, or delivered packets per offered packet when forwarding; medians of \(isQuick ? 1 : 7) pairs of \
+      0.5 s. The kernel uses nearly all of that time.
       """,
       [
         .init("case", ""), .init("frameBytes", "bytes"), .init("figure", "this package"),
@@ -179,6 +181,7 @@ struct FullReport {
         .init("testpmdRatio", "ratio"), .init("cacheLineNs", "cache line, ns"),
       ])
     var settings = options
+    settings.seconds = 0.5
     if isQuick { (settings.pairs, settings.seconds) = (1, 0.2) }
     for goal in Goal.all {
       for frameBytes in [60, 1514] {
@@ -202,6 +205,52 @@ struct FullReport {
           ] + peers + [
             rounds.cacheLine.isEmpty ? .missing : .nanoseconds(median(rounds.cacheLine))
           ])
+      }
+    }
+  }
+
+  // MARK: Costs that do not depend on the rate
+
+  private func compareCosts() throws {
+    var table = table(
+      "costs",
+      """
+      **Other costs**: waking a sleeping thread, against eventfd(2) and poll(2); the time per 60-byte packet on a switch with a \
+      learning bridge that is a module, against the built-in bridge. Nanoseconds; the ratios are medians of pairs.
+      """,
+      [
+        .init("case", ""), .init("batch", "packets per sync"), .init("ns", "this package"),
+        .init("baselineNs", "baseline"), .init("ratio", "ratio"),
+        .init("cacheLineNs", "cache line, ns"),
+      ])
+    announce("wake-ups and modules")
+    let seconds = isQuick ? "0.3" : "2"
+    func cell(_ time: Double?) -> ComparisonTable.Cell { time.map { .nanoseconds($0) } ?? .missing }
+    func add(_ name: String, _ batch: Int?, _ sample: Sample) {
+      let isWakeup = batch == nil
+      table.add([
+        .text(name), batch.map { .text(String($0)) } ?? .missing,
+        (isWakeup ? sample.p50 : sample.nsPerPacket).map { .number($0) } ?? .missing,
+        (isWakeup ? sample.baselineP50 : sample.baselineNsPerPacket).map { .number($0) }
+          ?? .missing,
+        sample.ratio.map { .ratio($0) } ?? .missing, cell(sample.cacheLineNs),
+      ])
+    }
+    let wakeup = ["bench", "--case", "wakeup", "--seconds", seconds, "--json"]
+    add("wake-up", nil, try Sample.take(from: options.netmap, wakeup))
+    for (name, description) in [
+      ("vale-module", "module that decides by addresses"),
+      ("vale-module-each", "module that sees every packet"),
+    ] {
+      for batch in [1, 256] {
+        add(
+          description, batch,
+          try Sample.take(
+            from: options.netmap,
+            [
+              "bench", "--case", name, "--batch", String(batch), "--frame-bytes", "60", "--seconds",
+              seconds, "--json",
+            ]))
       }
     }
   }
