@@ -48,7 +48,7 @@ public final class EmbeddedEngine: PortEngine {
 
 extension Engine: BindingProvider {
   func open(_ request: RegisterRequest) throws(NetmapError) -> PortBinding {
-    if request.flags.contains(.isolated) { return try openIsolated(request) }
+    if request.extensions.contains(.isolated) { return try openIsolated(request) }
     let registration = try register(request)
     do throws(NetmapError) {
       // Each port is a separate client: only then can two ports of one process share a ring.

@@ -61,11 +61,12 @@ struct RawPeer {
   ///
   /// - Returns: The error that the daemon refused it with; nil if the port is open.
   func register(
-    _ name: String, _ flags: BindingFlags = [], on token: MessageSocket
+    _ name: String, _ flags: BindingFlags = [], _ extensions: PortExtensions = [],
+    on token: MessageSocket
   ) throws -> String? {
     let name = try PortName(name)
     return try refusal(.register, on: token) {
-      $0.put(RegisterRequest(name: name, flags: flags))
+      $0.put(RegisterRequest(name: name, flags: flags, extensions: extensions))
       $0.put(tag)
     }
   }

@@ -37,8 +37,10 @@ struct UntrustedUserTests {
       #expect(try connection.listing().isEmpty)
       #expect(connection.directory.entries.isEmpty)
       #expect(connection.directory.process(of: ClientTag(slot: 0, epoch: 1)) == nil)
-      for flag in [BindingFlags.exclusive, .backpressure] {
-        #expect(try peer.register("x{1", flag, on: peer.connect()) == "EPERM")
+      for (flags, extensions) in [(.exclusive, []), ([], .backpressure)]
+        as [(BindingFlags, PortExtensions)]
+      {
+        #expect(try peer.register("x{1", flags, extensions, on: peer.connect()) == "EPERM")
       }
       #expect(try peer.register("lo", on: peer.connect()) == "EPERM")
       #expect(try peer.register("own{1", on: peer.connect()) == nil)

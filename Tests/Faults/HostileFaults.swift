@@ -136,6 +136,10 @@ struct HostileFaults {
           request.selection = selection
         }
         if generator.chance(30) { request.flags = BindingFlags(rawValue: generator.next()) }
+        if generator.chance(30) {
+          request.extensions = PortExtensions(
+            rawValue: UInt32(truncatingIfNeeded: generator.next()) & 0xf)
+        }
         if generator.chance(30) { request.memoryID = .random(in: 0...9, using: &generator) }
         if generator.chance(50) {
           request.hints = RingGeometryHints(

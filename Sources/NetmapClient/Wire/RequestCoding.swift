@@ -8,6 +8,7 @@ extension MessageWriter {
     put(request.selection.rawMode)
     put(request.selection.ringID)
     put(request.flags.rawValue)
+    put(request.extensions.rawValue)
     put(request.memoryID)
     let hints = request.hints
     for value in [hints.transmitSlots, hints.receiveSlots] { put(value) }
@@ -69,8 +70,13 @@ extension MessageReader {
     let name = try PortName(bytes: try takeBytes())
     let selection = try RingSelection(
       rawMode: try take(UInt32.self), ringID: try take(UInt16.self))
+    let flags = BindingFlags(rawValue: try take(UInt64.self)).intersection(.known)
+    let extensions = PortExtensions(rawValue: try take(UInt32.self))
+    guard extensions.isSubset(of: .known) else {
+      throw malformed("it asks for an unknown extension")
+    }
     var request = RegisterRequest(
-      name: name, selection: selection, flags: BindingFlags(rawValue: try take(UInt64.self)),
+      name: name, selection: selection, flags: flags, extensions: extensions,
       memoryID: try take(UInt16.self))
     let (transmitSlots, receiveSlots) = (try take(UInt32.self), try take(UInt32.self))
     request.hints = RingGeometryHints(

@@ -3,6 +3,7 @@ package struct RegisterRequest: Sendable {
   package var name: PortName
   package var selection: RingSelection
   package var flags: BindingFlags
+  package var extensions: PortExtensions
   /// `nr_mem_id`: the region to use; 0 lets netmap choose.
   package var memoryID: UInt16
   /// Ring and slot counts. They matter only if this request creates the port.
@@ -16,12 +17,14 @@ package struct RegisterRequest: Sendable {
 
   package init(
     name: PortName, selection: RingSelection = .allHardware, flags: BindingFlags = [],
-    memoryID: UInt16 = 0, hints: RingGeometryHints = .none, extraBuffers: Int = 0,
+    extensions: PortExtensions = [], memoryID: UInt16 = 0, hints: RingGeometryHints = .none,
+    extraBuffers: Int = 0,
     offsets: OffsetsOption? = nil, backend: PortSpecification.BackendChoice? = nil
   ) {
     self.name = name
     self.selection = selection
     self.flags = flags
+    self.extensions = extensions
     self.memoryID = memoryID
     self.hints = hints
     self.extraBuffers = extraBuffers

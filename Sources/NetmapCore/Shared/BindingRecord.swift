@@ -9,6 +9,7 @@ package struct BindingRecord: Hashable, Sendable {
   package var interfaceOffset: Int
   package var ranges: RingRanges
   package var flags: BindingFlags
+  package var extensions: PortExtensions
 }
 
 extension BindingRecord {
@@ -41,6 +42,7 @@ extension SyncSegment {
     store(base + 24, UInt32(record.ranges.receive.lowerBound))
     store(base + 28, UInt32(record.ranges.receive.upperBound))
     store(base + 32, record.flags.rawValue)
+    store(base + 40, record.extensions.rawValue)
     store(base, UInt32(1))
   }
 
@@ -67,7 +69,8 @@ extension SyncSegment {
     ranges.receive = firstReceive..<endReceive
     return BindingRecord(
       end: end, interfaceOffset: Int(truncatingIfNeeded: load(base + 8, as: UInt64.self)),
-      ranges: ranges, flags: BindingFlags(rawValue: load(base + 32, as: UInt64.self)))
+      ranges: ranges, flags: BindingFlags(rawValue: load(base + 32, as: UInt64.self)),
+      extensions: PortExtensions(rawValue: load(base + 40, as: UInt32.self)))
   }
 
   static func offset(ofBinding index: Int) -> Int {

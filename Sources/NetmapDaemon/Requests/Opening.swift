@@ -39,14 +39,14 @@ extension Server {
     _ asked: RegisterRequest, for client: Client, in namespace: NamespaceFile?, _ ticket: UInt64
   ) throws(NetmapError) {
     var request = asked
-    // Only the daemon's own client may set this flag.
-    if client.role != .own { request.flags.remove(.interfaceOnly) }
+    // Only the daemon's own client may set this bit.
+    if client.role != .own { request.extensions.remove(.interfaceOnly) }
     try checkHost(request, client)
     try checkPorts(of: client, for: request.name)
     if client.isUntrusted {
       let (inside, place) = try restrict(&request, of: client, in: namespace)
       try isolation.open(ticket: ticket, request, as: inside, in: place)
-    } else if request.flags.contains(.isolated) {
+    } else if request.extensions.contains(.isolated) {
       if let namespace { try namespace.checkOwner() }
       try isolation.open(ticket: ticket, request, as: request, in: namespace)
     } else {

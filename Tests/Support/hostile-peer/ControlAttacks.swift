@@ -185,11 +185,11 @@ enum ControlAttacks {
   }
 
   /// Opens one port, and prints what it got.
-  static func open(_ name: String, _ flags: UInt64) throws {
+  static func open(_ name: String, _ flags: AskedFlags) throws {
     let client = try RawClient()
     let token = try Wire.connect()
     let (port, answer) = try client.register(
-      name, flags: BindingFlags(rawValue: flags), on: token)
+      name, flags, on: token)
     guard let port else {
       HostilePeer.say(answer.text)
       HostilePeer.waitForEnd()
