@@ -38,9 +38,7 @@ package final class DaemonConnection: Sendable {
   ) throws(NetmapError) {
     if let address {
       guard let connection = try address.connect() else {
-        throw NetmapError(
-          .init(rawValue: ECONNREFUSED), "connect", address.path,
-          reason: "no netmapd listens there", remedy: "start one: netmapd --socket \(address.path)")
+        throw DaemonAddress.nobodyListens(at: address)
       }
       try connection.send(Message.bytes(.hello))
       try self.init(address, connection)
@@ -54,12 +52,12 @@ package final class DaemonConnection: Sendable {
   /// How a daemon that is a client of itself connects to itself.
   package struct Way: Sendable {
     /// Makes another connection; nil where no daemon listens.
-    let connect: @Sendable () throws(NetmapError) -> MessageSocket?
+    let connect: @Sendable (DaemonAddress.Purpose) throws(NetmapError) -> MessageSocket?
     /// The network namespace in which the calling thread looks up interfaces; the caller owns it.
     let namespace: @Sendable (PortName) throws(NetmapError) -> OwnedFile?
 
     package init(
-      connect: @escaping @Sendable () throws(NetmapError) -> MessageSocket?,
+      connect: @escaping @Sendable (DaemonAddress.Purpose) throws(NetmapError) -> MessageSocket?,
       namespace: @escaping @Sendable (PortName) throws(NetmapError) -> OwnedFile?
     ) {
       self.connect = connect
@@ -74,7 +72,7 @@ package final class DaemonConnection: Sendable {
   ///   - way: How the daemon connects to itself.
   /// - Throws: The ``NetmapError`` that the daemon answers with.
   package convenience init(address: DaemonAddress, _ way: Way) throws(NetmapError) {
-    guard let connection = try way.connect() else { throw DaemonAnswer.hungUp("connect") }
+    guard let connection = try way.connect(.mailbox) else { throw DaemonAnswer.hungUp("connect") }
     try connection.send(Message.bytes(.hello))
     try self.init(address, connection, way)
   }
@@ -127,7 +125,7 @@ package final class DaemonConnection: Sendable {
     self.way =
       way
       ?? Way(
-        connect: { () throws(NetmapError) in try address.connect() },
+        connect: { (purpose) throws(NetmapError) in try address.connect(for: purpose) },
         namespace: { (name) throws(NetmapError) in try Self.namespace(for: name) })
     var body = try Message(mail.bytes).answer()
     let (slot, epoch) = (try body.take(UInt32.self), try body.take(UInt32.self))
@@ -158,24 +156,43 @@ package final class DaemonConnection: Sendable {
   ///
   /// Interface names are looked up in the calling thread's network namespace.
   ///
+  /// - Parameters:
+  ///   - request: The port and its rings.
+  ///   - token: A token of this daemon that is not bound yet; nil for a new one.
   /// - Returns: The binding and its token.
-  /// - Throws: ``NetmapError`` as ``Engine/register(_:)``, or the error that the daemon's end
-  ///   causes.
+  /// - Throws: ``NetmapError`` as ``Engine/register(_:)``, `EBUSY` when the token is bound already, or the
+  ///   error that the daemon's end causes.
   package func register(
-    _ request: RegisterRequest
+    _ request: RegisterRequest, on token: Token? = nil
   ) throws(NetmapError) -> Opened {
     try checkProcess()
     // Not needed for this request, but a process that only receives packets would otherwise never
     // read its mail.
     mailbox.fetch()
-    guard let connection = try way.connect() else { throw DaemonAnswer.hungUp("open") }
-    let token = Token(connection)
+    let isNew = token == nil
+    let bound: Token
+    if let token {
+      // The token may come from any process.
+      _ = try token.daemon()
+      bound = token
+    } else {
+      guard let connection = try way.connect(.token) else { throw DaemonAnswer.hungUp("open") }
+      bound = Token(connection)
+    }
     let answer = try ask(
       Message.bytes(.register) {
         $0.put(request)
         $0.put(tag.rawValue)
-      }, on: connection, namespace: try way.namespace(request.name), isNew: true)
-    return try opened(answer, token)
+      }, on: try bound.open(), namespace: try namespace(of: request), isNew: isNew)
+    return try opened(answer, bound)
+  }
+
+  /// The network namespace in which the daemon looks up the interface that a request may name.
+  ///
+  /// A switch port and its pipes are in no namespace, so where there is no /proc, as after chroot(2), they need none.
+  private func namespace(of request: RegisterRequest) throws(NetmapError) -> OwnedFile? {
+    guard request.name.isVale else { return try way.namespace(request.name) }
+    return try? way.namespace(request.name)
   }
 
   /// Maps the rings of a port that another process, or another program in this process, has opened.
@@ -220,16 +237,34 @@ package final class DaemonConnection: Sendable {
       registration: registration, token: token, recipe: recipe, files: answer.files)
   }
 
-  /// The id of the memory region that a port would have if it were opened.
+  /// The rings and the memory that a port has, or would have if it were opened.
   ///
+  /// - Parameters:
+  ///   - request: The port, with hints for a port that does not exist yet. Nil asks about memory only.
+  ///   - memoryID: The region to ask about when there is no request; 0 for the one that interfaces share.
+  /// - Returns: The rings and the memory.
   /// - Throws: ``NetmapError`` as ``Engine/portInfo(_:memoryID:)``.
-  package func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16 {
+  package func portInfo(
+    _ request: RegisterRequest?, memoryID: UInt16 = 0
+  ) throws(NetmapError) -> PortInfo {
     try checkProcess()
     var body = try ask(
-      Message.bytes(.portInfo) { $0.put(request) }, on: mailbox.socket,
-      namespace: try way.namespace(request.name)
+      Message.bytes(.portInfo) { $0.put(portInfo: request, memoryID: memoryID) },
+      on: mailbox.socket, namespace: try request.flatMap(namespace(of:))
     ).body
-    return try body.take(UInt16.self)
+    return try body.takePortInfo()
+  }
+
+  /// The pools of the region that a port has, or would have if it were opened.
+  ///
+  /// - Throws: ``NetmapError`` as ``Engine/poolsInfo(_:)``.
+  package func poolsInfo(_ request: RegisterRequest) throws(NetmapError) -> PoolsInfo {
+    try checkProcess()
+    var body = try ask(
+      Message.bytes(.poolsInfo) { $0.put(request) }, on: mailbox.socket,
+      namespace: try namespace(of: request)
+    ).body
+    return try body.takePoolsInfo()
   }
 
   /// Sends a request about switches.

@@ -29,6 +29,9 @@ struct RawPeer {
 
   func connect() throws -> MessageSocket { try #require(try address.connect()) }
 
+  /// A connection that netmapd takes for a token from the start.
+  func openToken() throws -> MessageSocket { try #require(try address.connect(for: .token)) }
+
   /// Sends a request with a new socket for the answer, and waits for the answer.
   ///
   /// - Returns: The answer; nil when none arrives.

@@ -31,6 +31,12 @@ struct UntrustedUserTests {
         } == "EPERM")
       #expect(
         try peer.refusal(.portInfo, on: peer.mailbox) {
+          if let name = try? PortName("mine{1") {
+            $0.put(portInfo: RegisterRequest(name: name), memoryID: 0)
+          }
+        } == "EPERM")
+      #expect(
+        try peer.refusal(.poolsInfo, on: peer.mailbox) {
           if let name = try? PortName("mine{1") { $0.put(RegisterRequest(name: name)) }
         } == "EPERM")
       let connection = try DaemonConnection(address: address)

@@ -139,7 +139,9 @@ package final class MessageSocket: Sendable {
 
   /// The credentials that the kernel has for the peer (`SO_PEERCRED`): those of the process that
   /// listens or connected there, or that made the pair.
-  package var peer: (process: Int32, user: UInt32, group: UInt32)? {
+  package var peer: (process: Int32, user: UInt32, group: UInt32)? { Self.peer(of: descriptor) }
+
+  static func peer(of descriptor: CInt) -> (process: Int32, user: UInt32, group: UInt32)? {
     var credentials = clinux_credentials()
     guard unsafe clinux_peer(descriptor, &credentials) == 0 else { return nil }
     return (credentials.process, credentials.user, credentials.group)

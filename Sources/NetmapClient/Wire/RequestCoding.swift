@@ -65,7 +65,63 @@ extension MessageWriter {
   }
 }
 
+extension MessageWriter {
+  /// Writes a question for a port's information; without a request, for that of a region alone.
+  package mutating func put(portInfo request: RegisterRequest?, memoryID: UInt16) {
+    put(UInt8(request == nil ? 0 : 1))
+    put(memoryID)
+    if let request { put(request) }
+  }
+
+  package mutating func put(_ info: PortInfo) {
+    put(UInt64(info.memorySize))
+    put(info.memoryID)
+    put(UInt8(info.geometry == nil ? 0 : 1))
+    put(info.geometry ?? PortGeometry())
+  }
+
+  package mutating func put(_ info: PoolsInfo) {
+    put(UInt64(info.memorySize))
+    put(info.memoryID)
+    for pool in [info.interfaces, info.rings, info.buffers] {
+      put(UInt64(pool.offset))
+      put(UInt32(pool.size))
+      put(UInt32(pool.count))
+    }
+  }
+}
+
 extension MessageReader {
+  package mutating func takePortInfoRequest() throws(NetmapError) -> (
+    request: RegisterRequest?, memoryID: UInt16
+  ) {
+    let hasRequest = try take(UInt8.self) != 0
+    let memoryID = try take(UInt16.self)
+    return (hasRequest ? try takeRequest() : nil, memoryID)
+  }
+
+  package mutating func takePortInfo() throws(NetmapError) -> PortInfo {
+    let memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
+    let memoryID = try take(UInt16.self)
+    let hasGeometry = try take(UInt8.self) != 0
+    let geometry = try takeGeometry()
+    return PortInfo(
+      memorySize: memorySize, memoryID: memoryID, geometry: hasGeometry ? geometry : nil)
+  }
+
+  package mutating func takePoolsInfo() throws(NetmapError) -> PoolsInfo {
+    let memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
+    return PoolsInfo(
+      memorySize: memorySize, memoryID: try take(UInt16.self), interfaces: try takePool(),
+      rings: try takePool(), buffers: try takePool())
+  }
+
+  private mutating func takePool() throws(NetmapError) -> RegionLayout.Pool {
+    let offset = Int(truncatingIfNeeded: try take(UInt64.self))
+    return RegionLayout.Pool(
+      offset: offset, size: Int(try take(UInt32.self)), count: Int(try take(UInt32.self)))
+  }
+
   package mutating func takeRequest() throws(NetmapError) -> RegisterRequest {
     let name = try PortName(bytes: try takeBytes())
     let selection = try RingSelection(

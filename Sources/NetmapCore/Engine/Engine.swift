@@ -23,11 +23,16 @@ package final class Engine: Sendable {
 
   /// Creates an engine that has no ports yet.
   ///
-  /// - Parameter interfaces: The provider of network interfaces; nil for an engine without any.
+  /// - Parameters:
+  ///   - interfaces: The provider of network interfaces; nil for an engine without any.
+  ///   - sharedRegion: The region that interfaces share.
   /// - Throws: ``NetmapError`` when there is no memory or no descriptor left.
-  package init(interfaces: (any InterfaceProvider)? = nil) throws(NetmapError) {
+  package init(
+    interfaces: (any InterfaceProvider)? = nil, sharedRegion: RegionParameters = .global
+  ) throws(NetmapError) {
     doorbells = try DoorbellTable()
-    unsafe state = EngineState(interfaces: interfaces, directory: try Directory())
+    unsafe state = EngineState(
+      interfaces: interfaces, directory: try Directory(), sharedRegion: sharedRegion)
   }
 
   deinit { lazyWorker.withLock { $0?.stop() } }
@@ -78,6 +83,7 @@ package final class Engine: Sendable {
 final class EngineState {
   let interfaces: (any InterfaceProvider)?
   let directory: Directory
+  private let sharedRegion: RegionParameters
 
   /// Regions by `nr_mem_id`.
   var regions: [UInt16: Region] = [:]
@@ -108,9 +114,12 @@ final class EngineState {
   var quarantined: [BindingID: (region: Region, segment: SyncSegment, begun: UInt64)] = [:]
   private var lastBinding: UInt64 = 0
 
-  init(interfaces: (any InterfaceProvider)?, directory: Directory) {
+  init(
+    interfaces: (any InterfaceProvider)?, directory: Directory, sharedRegion: RegionParameters
+  ) {
     self.interfaces = interfaces
     self.directory = directory
+    self.sharedRegion = sharedRegion
   }
 
   /// The key under which the engine keeps a port.
@@ -135,7 +144,7 @@ final class EngineState {
   /// The region that NIC ports share. The first call creates it.
   func globalRegion() throws(NetmapError) -> Region {
     if let region = regions[1] { return region }
-    let region = try Region(id: 1, isPrivate: false, .global)
+    let region = try Region(id: 1, isPrivate: false, sharedRegion)
     regions[1] = region
     return region
   }

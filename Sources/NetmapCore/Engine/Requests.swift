@@ -111,12 +111,33 @@ package struct BindingID: Hashable, Sendable {
 package struct PortInfo: Hashable, Sendable {
   package let memorySize: Int
   package let memoryID: UInt16
+  /// Nil in the answer to a question about memory only.
   package let geometry: PortGeometry?
+
+  package init(memorySize: Int, memoryID: UInt16, geometry: PortGeometry?) {
+    self.memorySize = memorySize
+    self.memoryID = memoryID
+    self.geometry = geometry
+  }
 }
 
 /// The answer to `NETMAP_REQ_POOLS_INFO_GET`.
 package struct PoolsInfo: Hashable, Sendable {
   package let memorySize: Int
   package let memoryID: UInt16
-  package let layout: RegionLayout
+  package let interfaces: RegionLayout.Pool
+  package let rings: RegionLayout.Pool
+  /// The offset is that of buffer 0, not of its chunk: programs compute addresses of buffers from it.
+  package let buffers: RegionLayout.Pool
+
+  package init(
+    memorySize: Int, memoryID: UInt16, interfaces: RegionLayout.Pool, rings: RegionLayout.Pool,
+    buffers: RegionLayout.Pool
+  ) {
+    self.memorySize = memorySize
+    self.memoryID = memoryID
+    self.interfaces = interfaces
+    self.rings = rings
+    self.buffers = buffers
+  }
 }

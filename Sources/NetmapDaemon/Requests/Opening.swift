@@ -54,14 +54,26 @@ extension Server {
     }
   }
 
-  /// Starts to look up a port's memory id.
+  /// Starts to look up a port's rings and memory.
   func portInfo(
     _ message: Message, _ arrival: Arrival, from client: Client, _ reply: PeerSocket
   ) {
     decide(client, reply) { [self] (ticket) throws(NetmapError) in
       var body = message.body
+      let (request, memoryID) = try body.takePortInfoRequest()
+      control.put(
+        .portInfo(ticket: ticket, request, memoryID: memoryID, try namespace(of: arrival)))
+    }
+  }
+
+  /// Starts to look up the pools of a port's memory.
+  func poolsInfo(
+    _ message: Message, _ arrival: Arrival, from client: Client, _ reply: PeerSocket
+  ) {
+    decide(client, reply) { [self] (ticket) throws(NetmapError) in
+      var body = message.body
       let request = try body.takeRequest()
-      control.put(.portInfo(ticket: ticket, request, try namespace(of: arrival)))
+      control.put(.poolsInfo(ticket: ticket, request, try namespace(of: arrival)))
     }
   }
 
@@ -108,15 +120,21 @@ extension Server {
     case .foundSwitch(let result): loadModule(ticket, result)
     case .hostStarted(let result): begin(ticket, result)
     case .checked(let report): hasChecked(ticket, report)
-    case .memory(let result):
-      switch result {
-      case .success(let memory): finish(ticket, (Message.bytes(.done) { $0.put(memory) }, []))
-      case .failure(let error): finish(ticket, error)
-      }
+    case .portInfo(let result): finish(ticket, result) { info, writer in writer.put(info) }
+    case .poolsInfo(let result): finish(ticket, result) { info, writer in writer.put(info) }
     case .registered(let result):
       finish(ticket, result) { (bound, request) throws(NetmapError) in try book(bound, request) }
     case .isolated(let result):
       finish(ticket, result) { (opened, request) throws(NetmapError) in try book(opened, request) }
+    }
+  }
+
+  private func finish<T>(
+    _ ticket: UInt64, _ result: Result<T, NetmapError>, _ put: (T, inout MessageWriter) -> Void
+  ) {
+    switch result {
+    case .success(let value): finish(ticket, (Message.bytes(.done) { put(value, &$0) }, []))
+    case .failure(let error): finish(ticket, error)
     }
   }
 

@@ -15,8 +15,10 @@ final class ControlThread: Sendable {
   enum Job: Sendable {
     /// Binds rings in a network namespace; nil for the daemon's own.
     case register(ticket: UInt64, RegisterRequest, NamespaceFile?)
-    /// Looks up a port's memory id.
-    case portInfo(ticket: UInt64, RegisterRequest, NamespaceFile?)
+    /// Looks up a port's rings and memory, or the memory alone.
+    case portInfo(ticket: UInt64, RegisterRequest?, memoryID: UInt16, NamespaceFile?)
+    /// Looks up the pools of a port's memory.
+    case poolsInfo(ticket: UInt64, RegisterRequest, NamespaceFile?)
     /// Ends a binding; see ``Engine/release(_:keepsViews:)``.
     case release(BindingID, keepsViews: Bool, NamespaceFile?, vale: UInt64? = nil)
     /// Tells the engine that no process can reach the rings of a released binding any more.
@@ -77,7 +79,8 @@ final class ControlThread: Sendable {
     case hostStarted(Result<HostProcess, NetmapError>)
     case switched(Result<Switched, NetmapError>)
     case registered(Result<Bound, NetmapError>)
-    case memory(Result<UInt16, NetmapError>)
+    case portInfo(Result<PortInfo, NetmapError>)
+    case poolsInfo(Result<PoolsInfo, NetmapError>)
     /// A request to attach an interface needs the worker, which does not exist yet.
     case needsCarrier(SwitchRequest, NamespaceFile?)
     case workFinished(ClientTag)
@@ -281,15 +284,18 @@ final class ControlThread: Sendable {
         waiting.append(
           Waiting(job: job, since: start, next: monotonicNanoseconds() + Self.pause))
       }
-    case .portInfo(let ticket, let request, let namespace):
-      do throws(NetmapError) {
-        let memory = try NamespaceFile.within(namespace, home: own) { () throws(NetmapError) in
-          try engine.portInfo(request).memoryID
-        }
-        answer(ticket, .memory(.success(memory)))
-      } catch {
-        answer(ticket, .memory(.failure(error)))
-      }
+    case .portInfo(let ticket, let request, let memoryID, let namespace):
+      answer(
+        ticket,
+        .portInfo(
+          outcome(in: namespace) { () throws(NetmapError) in
+            try engine.portInfo(request, memoryID: memoryID)
+          }))
+    case .poolsInfo(let ticket, let request, let namespace):
+      answer(
+        ticket,
+        .poolsInfo(
+          outcome(in: namespace) { () throws(NetmapError) in try engine.poolsInfo(request) }))
     case .release(let id, let keepsViews, let namespace, let vale):
       // Enter the interface's namespace: state that does not vanish by itself is removed from the
       // interface there.
@@ -354,6 +360,16 @@ final class ControlThread: Sendable {
         answer(0, .redirected(port.process, .failure(error)))
       }
     case .forgetPolling(let name): engine.forgetPolling(of: name)
+    }
+  }
+
+  private func outcome<R>(
+    in namespace: NamespaceFile?, _ body: () throws(NetmapError) -> R
+  ) -> Result<R, NetmapError> {
+    do throws(NetmapError) {
+      return .success(try NamespaceFile.within(namespace, home: own, body))
+    } catch {
+      return .failure(error)
     }
   }
 

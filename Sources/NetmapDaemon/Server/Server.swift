@@ -89,6 +89,8 @@ package final class Server {
   var crowded: Set<UInt64> = []
   /// The bindings, by the key of their token's connection.
   var tokens: [UInt64: BindingID] = [:]
+  /// The number of datagrams on tokens that were no requests.
+  var ignoredDatagrams: UInt64 = 0
   /// The requests that are being decided, by ticket.
   var pending: [UInt64: Request] = [:]
   var turns = RequestTurns()

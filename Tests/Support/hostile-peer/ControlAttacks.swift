@@ -215,7 +215,9 @@ enum ControlAttacks {
         _ = try? client.register("flood\(getpid())x{1", on: token)
       case "port-info":
         try? Wire.send(.portInfo, on: client.mailbox, files: [theirs.descriptor]) {
-          if let name = try? PortName("f\(number){1") { $0.put(RegisterRequest(name: name)) }
+          if let name = try? PortName("f\(number){1") {
+            $0.put(portInfo: RegisterRequest(name: name), memoryID: 0)
+          }
         }
       default:
         try? Wire.send(
