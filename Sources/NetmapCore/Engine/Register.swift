@@ -105,7 +105,8 @@ extension EngineState {
       if isExclusive { forEachRing(ranges) { port[$0, $1].isExclusive = true } }
       let record = BindingRecord(
         end: port.end, interfaceOffset: interface.offset, ranges: ranges,
-        flags: request.flags.intersection(.known), extensions: request.extensions)
+        flags: request.flags.intersection(.known), extensions: request.extensions,
+        memoryID: port.region.id)
       port.segment.store(record, at: index)
       let id = newBindingID()
       bindings[id] = Binding(

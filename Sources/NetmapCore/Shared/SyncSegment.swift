@@ -226,8 +226,8 @@ package enum SyncSegmentLayout {
   static let ends = 384
   static let endByteCount = 64
 
-  static let bindings = 512
-  static let bindingByteCount = 64
+  package static let bindings = 512
+  package static let bindingByteCount = 128
 
   static let krings = bindings + EngineLimits.bindingsPerPort * bindingByteCount
 }
