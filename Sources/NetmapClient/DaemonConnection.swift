@@ -11,6 +11,10 @@ internal import Synchronization
 @safe
 package final class DaemonConnection: Sendable {
   package let address: DaemonAddress
+  /// The daemon's number, which no other daemon has.
+  ///
+  /// Processes that keep regions mapped by their number (`nr_mem_id`) must keep them by this number as well.
+  package let instance: UInt64
   package let doorbells: DoorbellTable
   package let directory: Directory
   /// The tag with which this process locks rings.
@@ -130,6 +134,7 @@ package final class DaemonConnection: Sendable {
     var body = try Message(mail.bytes).answer()
     let (slot, epoch) = (try body.take(UInt32.self), try body.take(UInt32.self))
     let isShared = try body.take(UInt8.self) != 0
+    instance = try body.take(UInt64.self)
     guard slot < Directory.clientCapacity, epoch > 0, mail.files.count >= (isShared ? 4 : 3)
     else {
       throw body.malformed("it names no client")
@@ -159,11 +164,12 @@ package final class DaemonConnection: Sendable {
   /// - Parameters:
   ///   - request: The port and its rings.
   ///   - token: A token of this daemon that is not bound yet; nil for a new one.
+  ///   - viewEnd: When this process's use of the rings ends.
   /// - Returns: The binding and its token.
   /// - Throws: ``NetmapError`` as ``Engine/register(_:)``, `EBUSY` when the token is bound already, or the
   ///   error that the daemon's end causes.
   package func register(
-    _ request: RegisterRequest, on token: Token? = nil
+    _ request: RegisterRequest, on token: Token? = nil, viewEnd: ViewEnd = .whenForgotten
   ) throws(NetmapError) -> Opened {
     try checkProcess()
     // Not needed for this request, but a process that only receives packets would otherwise never
@@ -182,9 +188,9 @@ package final class DaemonConnection: Sendable {
     let answer = try ask(
       Message.bytes(.register) {
         $0.put(request)
-        $0.put(tag.rawValue)
+        $0.put(client: tag.rawValue, viewEnd: viewEnd)
       }, on: try bound.open(), namespace: try namespace(of: request), isNew: isNew)
-    return try opened(answer, bound)
+    return try opened(answer, bound, viewEnd)
   }
 
   /// The network namespace in which the daemon looks up the interface that a request may name.
@@ -197,23 +203,29 @@ package final class DaemonConnection: Sendable {
 
   /// Maps the rings of a port that another process, or another program in this process, has opened.
   ///
+  /// - Parameters:
+  ///   - token: A copy of the token.
+  ///   - viewEnd: When this process's use of the rings ends.
   /// - Returns: The binding. ``forget(_:)`` ends this use of the binding; closing the last copy of
   ///   the token ends the binding itself.
   /// - Throws: ``NetmapError`` `EBADF` when the token is not bound to a port or belongs to another
   ///   daemon; as ``Token/daemon()``.
-  package func mapPort(_ token: Token) throws(NetmapError) -> Opened {
+  package func mapPort(
+    _ token: Token, viewEnd: ViewEnd = .whenForgotten
+  ) throws(NetmapError) -> Opened {
     try checkProcess()
     // The token may come from any process, and its peer may merely be bound to the same path as the
     // daemon.
     _ = try token.daemon()
     mailbox.fetch()
     let answer = try ask(
-      Message.bytes(.mapPort) { $0.put(tag.rawValue) }, on: try token.open())
-    return try opened(answer, token)
+      Message.bytes(.mapPort) { $0.put(client: tag.rawValue, viewEnd: viewEnd) },
+      on: try token.open())
+    return try opened(answer, token, viewEnd)
   }
 
   private func opened(
-    _ answer: (body: MessageReader, files: [OwnedFile]), _ token: Token
+    _ answer: (body: MessageReader, files: [OwnedFile]), _ token: Token, _ viewEnd: ViewEnd
   ) throws(NetmapError) -> Opened {
     guard answer.files.count >= 2 else { throw answer.body.malformed("descriptors are missing") }
     var body = answer.body
@@ -232,7 +244,9 @@ package final class DaemonConnection: Sendable {
     if try body.take(UInt8.self) != 0 {
       recipe = try body.takeInterfaceRecipe(files: answer.files, region: region)
     }
-    views.withLock { $0[registration.id.number, default: 0] += 1 }
+    if case .whenForgotten = viewEnd {
+      views.withLock { $0[registration.id.number, default: 0] += 1 }
+    }
     return Opened(
       registration: registration, token: token, recipe: recipe, files: answer.files)
   }

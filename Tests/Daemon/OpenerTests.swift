@@ -113,7 +113,7 @@ struct OpenerTests {
               $0.put(portInfo: RegisterRequest(name: name), memoryID: 0)
             } else {
               $0.put(RegisterRequest(name: name))
-              $0.put(peer.tag)
+              $0.put(client: peer.tag)
             }
           }
           #expect(refusal != nil, "\(kind) \(bytes)")
@@ -123,7 +123,7 @@ struct OpenerTests {
         let pipe = try PortName(bytes: bytes + Array("{1".utf8))
         let refusal = try peer.refusal(.register, on: peer.connect()) {
           $0.put(RegisterRequest(name: pipe))
-          $0.put(peer.tag)
+          $0.put(client: peer.tag)
         }
         #expect(refusal == nil, "\(bytes)")
       }

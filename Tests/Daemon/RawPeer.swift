@@ -70,7 +70,7 @@ struct RawPeer {
     let name = try PortName(name)
     return try refusal(.register, on: token) {
       $0.put(RegisterRequest(name: name, flags: flags, extensions: extensions))
-      $0.put(tag)
+      $0.put(client: tag)
     }
   }
 }

@@ -83,7 +83,7 @@ struct TokenTests {
       #expect(try token.receive(waits: false) == nil, "\(name)")
     }
     if !isBound { #expect(try peer.register("x{1", on: token) == nil) }
-    #expect(try peer.refusal(.mapPort, on: token) { $0.put(peer.tag) } == nil)
+    #expect(try peer.refusal(.mapPort, on: token) { $0.put(client: peer.tag) } == nil)
     #expect(try token.receive(waits: false) == nil)
     #expect(try fixture.engine().listing().map(\.name) == ["x{1"])
     // A hello with a good socket for the answer is a request.

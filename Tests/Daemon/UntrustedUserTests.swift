@@ -87,11 +87,11 @@ struct UntrustedUserTests {
     try UserThread.run(65534) {
       let peer = try RawPeer(address)
       let token = MessageSocket(owning: copy)
-      #expect(try peer.refusal(.mapPort, on: token) { $0.put(peer.tag) } == "EPERM")
+      #expect(try peer.refusal(.mapPort, on: token) { $0.put(client: peer.tag) } == "EPERM")
       // Attaching as another client, created with the token itself, fails too.
       let answer = try #require(try peer.ask(.hello, on: token))
       _ = try answer.answer()
-      #expect(try peer.refusal(.mapPort, on: token) { $0.put(peer.tag) } == "EPERM")
+      #expect(try peer.refusal(.mapPort, on: token) { $0.put(client: peer.tag) } == "EPERM")
     }
     withExtendedLifetime(opened) {}
   }

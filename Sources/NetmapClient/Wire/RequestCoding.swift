@@ -65,7 +65,26 @@ extension MessageWriter {
   }
 }
 
+/// When a process no longer uses its views of a port's rings.
+package enum ViewEnd: UInt8, Sendable {
+  /// When the process says so (``Message/Kind/forget``), or ends.
+  ///
+  /// For programs whose views outlive the descriptor.
+  case whenForgotten = 0
+  /// When the last copy of the token is closed, in any process, and no sync of the process is in progress any more.
+  ///
+  /// For programs to which the descriptor is the port, as in C. A process that syncs through a view after that disturbs
+  /// other ports of its trust domain.
+  case withToken = 1
+}
+
 extension MessageWriter {
+  /// Writes the client that asks to use a port's rings.
+  package mutating func put(client rawTag: UInt64, viewEnd: ViewEnd = .whenForgotten) {
+    put(rawTag)
+    put(viewEnd.rawValue)
+  }
+
   /// Writes a question for a port's information; without a request, for that of a region alone.
   package mutating func put(portInfo request: RegisterRequest?, memoryID: UInt16) {
     put(UInt8(request == nil ? 0 : 1))
@@ -92,6 +111,14 @@ extension MessageWriter {
 }
 
 extension MessageReader {
+  package mutating func takeViewer() throws(NetmapError) -> (rawTag: UInt64, viewEnd: ViewEnd) {
+    let rawTag = try take(UInt64.self)
+    guard let viewEnd = ViewEnd(rawValue: try take(UInt8.self)) else {
+      throw malformed("the end of its view is unknown")
+    }
+    return (rawTag, viewEnd)
+  }
+
   package mutating func takePortInfoRequest() throws(NetmapError) -> (
     request: RegisterRequest?, memoryID: UInt16
   ) {

@@ -26,13 +26,17 @@ package final class Engine: Sendable {
   /// - Parameters:
   ///   - interfaces: The provider of network interfaces; nil for an engine without any.
   ///   - sharedRegion: The region that interfaces share.
+  ///   - regionBlocks: Takes numbers for private regions (``RegionNumbers``); nil for an engine whose regions only this
+  ///     process sees.
   /// - Throws: ``NetmapError`` when there is no memory or no descriptor left.
   package init(
-    interfaces: (any InterfaceProvider)? = nil, sharedRegion: RegionParameters = .global
+    interfaces: (any InterfaceProvider)? = nil, sharedRegion: RegionParameters = .global,
+    regionBlocks: RegionNumbers.Source? = nil
   ) throws(NetmapError) {
     doorbells = try DoorbellTable()
     unsafe state = EngineState(
-      interfaces: interfaces, directory: try Directory(), sharedRegion: sharedRegion)
+      interfaces: interfaces, directory: try Directory(), sharedRegion: sharedRegion,
+      regionNumbers: RegionNumbers(regionBlocks))
   }
 
   deinit { lazyWorker.withLock { $0?.stop() } }
@@ -87,7 +91,7 @@ final class EngineState {
 
   /// Regions by `nr_mem_id`.
   var regions: [UInt16: Region] = [:]
-  private var lastRegionID: UInt16 = 1
+  private var regionNumbers: RegionNumbers
 
   /// Ports that can be opened: interfaces, switch ports, and parents of pipes that have no interface.
   var ports: [PortKey: EnginePort] = [:]
@@ -115,11 +119,13 @@ final class EngineState {
   private var lastBinding: UInt64 = 0
 
   init(
-    interfaces: (any InterfaceProvider)?, directory: Directory, sharedRegion: RegionParameters
+    interfaces: (any InterfaceProvider)?, directory: Directory, sharedRegion: RegionParameters,
+    regionNumbers: RegionNumbers
   ) {
     self.interfaces = interfaces
     self.directory = directory
     self.sharedRegion = sharedRegion
+    self.regionNumbers = regionNumbers
   }
 
   /// The key under which the engine keeps a port.
@@ -162,13 +168,13 @@ final class EngineState {
     return region
   }
 
-  /// Creates a private region. Numbers go up, skip those in use, and start again at 2.
+  /// Creates a private region, with a number that is not in use.
   func newRegion(_ parameters: RegionParameters) throws(NetmapError) -> Region {
     for _ in 0..<Int(UInt16.max) {
-      lastRegionID = lastRegionID == .max ? 2 : lastRegionID + 1
-      guard regions[lastRegionID] == nil else { continue }
-      let region = try Region(id: lastRegionID, isPrivate: true, parameters)
-      regions[lastRegionID] = region
+      let id = regionNumbers.next()
+      guard regions[id] == nil else { continue }
+      let region = try Region(id: id, isPrivate: true, parameters)
+      regions[id] = region
       return region
     }
     throw NetmapError(

@@ -19,13 +19,17 @@ extension Server {
       }
       var body = message.body
       let request = try body.takeRequest()
-      let client = try client(try body.take(UInt64.self), from: arrival.sender)
+      let viewer = try body.takeViewer()
+      let client = try client(viewer.rawTag, from: arrival.sender)
       try client.role.check(.register)
       try checkRequests(of: client)
       let namespace = try namespace(of: arrival)
       token.state = .token(.binding)
       ask(
-        Request(of: client, on: token, reply, namespace: namespace, isRegistration: true) {
+        Request(
+          of: client, on: token, reply, namespace: namespace, isRegistration: true,
+          viewEnd: viewer.viewEnd
+        ) {
           [self] (ticket) throws(NetmapError) in
           try register(request, for: client, in: namespace, ticket)
         })
@@ -166,7 +170,7 @@ extension Server {
       let reply = try describe(bound)
       let binding = OpenBinding(
         registration, in: request.namespace, process: client.process, tokenKey: token.key,
-        viewer: client.tag)
+        viewer: client.tag, viewEnd: request.viewEnd)
       binding.recipe = bound.recipe
       noteHost(binding)
       binding.user = client.user

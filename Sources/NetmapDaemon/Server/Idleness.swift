@@ -35,6 +35,7 @@ extension Server {
     wake(at: silentTime)
     wake(at: unread.nextLook)
     wake(at: postsAgainAt)
+    wake(at: viewsEndAgainAt)
     if turns.isHeldUp { wake(at: monotonicNanoseconds() + Self.answerPause) }
     guard let end else { return -1 }
     let now = monotonicNanoseconds()

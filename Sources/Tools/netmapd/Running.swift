@@ -94,9 +94,13 @@ extension Netmapd {
     // No program that this process runs may gain rights.
     _ = clinux_no_new_privileges()
     OwnInterfaceRights.undoStale()
+    // Without the file the numbers of regions begin at 2, as in an engine of one process.
+    let blocks = try? RegionBlocks(address)
     let server = try Server(
       listeners: listeners,
-      engine: try Engine(interfaces: LinuxInterfaces(), sharedRegion: .global(counts)),
+      engine: try Engine(
+        interfaces: LinuxInterfaces(), sharedRegion: .global(counts),
+        regionBlocks: blocks?.source),
       settings: settings, log: log)
     try server.run(signals: signals)
   }
@@ -189,7 +193,8 @@ extension Netmapd {
         Listener(file, place.0, place.1, removesSocket: false)
       },
       engine: try Engine(
-        interfaces: LinuxInterfaces(rights: beginning.link), sharedRegion: .global(regionOptions)),
+        interfaces: LinuxInterfaces(rights: beginning.link), sharedRegion: .global(regionOptions),
+        regionBlocks: beginning.link.regionBlocks),
       settings: settings, log: log)
     defer { beginning.link.hangUp() }
     try server.run(signals: beginning.end)

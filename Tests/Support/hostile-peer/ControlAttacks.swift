@@ -23,7 +23,7 @@ enum ControlAttacks {
         if let name = try? PortName(name) {
           $0.put(RegisterRequest(name: name, flags: .exclusive))
         }
-        $0.put(client.tag)
+        $0.put(client: client.tag)
       }
       theirs.close()
       withExtendedLifetime(namespace) {}
@@ -160,7 +160,7 @@ enum ControlAttacks {
       let request = RegisterRequest(name: try PortName(name.replacing("%", with: "\(number)")))
       try? Wire.send(.register, on: token, files: [theirs.descriptor]) {
         $0.put(request)
-        $0.put(client.tag)
+        $0.put(client: client.tag)
       }
       let mailbox = try Wire.connect()
       try? mailbox.send(Message.bytes(.hello))

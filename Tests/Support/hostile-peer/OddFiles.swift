@@ -80,7 +80,7 @@ enum OddFiles {
           if kind == .register, let name = try? PortName("odd{\(round % 60)") {
             $0.put(RegisterRequest(name: name))
           }
-          $0.put(client.tag)
+          $0.put(client: client.tag)
         }
       }
     }

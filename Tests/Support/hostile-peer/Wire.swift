@@ -127,7 +127,7 @@ final class RawClient {
       .register, on: token, files: namespace.map { [$0.descriptor] } ?? []
     ) {
       $0.put(request)
-      $0.put(tag)
+      $0.put(client: tag)
     }
     withExtendedLifetime(namespace) {}
     return (try RawPort(answer, token), answer)
