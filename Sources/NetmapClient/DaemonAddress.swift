@@ -130,9 +130,15 @@ package struct DaemonAddress: Hashable, Sendable {
   ///   daemon belongs to another user, `ETIMEDOUT` when the daemon does not accept in time, or the
   ///   error of connect(2).
   package func connect(for purpose: Purpose = .mailbox) throws(NetmapError) -> MessageSocket? {
-    let file = try Self.socket()
-    let connection = MessageSocket(owning: file)
-    if case .token = purpose { try TokenName.give(to: file) }
+    let made = try Self.socket()
+    let connection: MessageSocket
+    switch purpose {
+    case .mailbox: connection = MessageSocket(private: made)
+    case .token:
+      connection = MessageSocket(owning: made)
+      try TokenName.give(to: made)
+    }
+    let file = connection.descriptor
     // The limit covers connect(2) as well, which waits while the queue of a stopped daemon is full.
     var limit = timeval(tv_sec: Self.patience, tv_usec: 0)
     _ = unsafe setsockopt(

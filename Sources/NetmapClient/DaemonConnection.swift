@@ -22,9 +22,9 @@ package final class DaemonConnection: Sendable {
   /// The mail that a worker of this process reads.
   package var mail: Worker.Mail { mailbox.mail }
 
-  private let mailbox: Mailbox
+  let mailbox: Mailbox
   private let life: MarkedLife
-  private let way: Way
+  let way: Way
   /// The number of objects in this process that use a binding's rings, by binding.
   private let views = Mutex<[UInt64: Int]>([:])
   private nonisolated(unsafe) let process = unsafe ForkGuard.Mark()
@@ -101,7 +101,7 @@ package final class DaemonConnection: Sendable {
         .invalidArgument, "connect", "netmapd", reason: "it sent no mailbox",
         remedy: "use one version of netmap for all processes")
     }
-    try self.init(address, MessageSocket(owning: try mailbox.duplicate()), mail)
+    try self.init(address, MessageSocket(private: try mailbox.duplicate()), mail)
   }
 
   /// - Parameters:
@@ -141,7 +141,8 @@ package final class DaemonConnection: Sendable {
     }
     tag = ClientTag(slot: slot, epoch: epoch)
     directory = try Directory(
-      mapping: SharedMemory(mapping: mail.files[0].descriptor, readOnly: true))
+      mapping: SharedMemory(
+        mapping: mail.files[0].descriptor, readOnly: true, keepsDescriptor: false))
     life = try MarkedLife(mail.files[2].descriptor)
     let watched = try mail.files[1].duplicate()
     let rung: CInt?
@@ -196,7 +197,7 @@ package final class DaemonConnection: Sendable {
   /// The network namespace in which the daemon looks up the interface that a request may name.
   ///
   /// A switch port and its pipes are in no namespace, so where there is no /proc, as after chroot(2), they need none.
-  private func namespace(of request: RegisterRequest) throws(NetmapError) -> OwnedFile? {
+  func namespace(of request: RegisterRequest) throws(NetmapError) -> OwnedFile? {
     guard request.name.isVale else { return try way.namespace(request.name) }
     return try? way.namespace(request.name)
   }
@@ -229,16 +230,18 @@ package final class DaemonConnection: Sendable {
   ) throws(NetmapError) -> Opened {
     guard answer.files.count >= 2 else { throw answer.body.malformed("descriptors are missing") }
     var body = answer.body
-    let region = try SharedMemory(mapping: answer.files[0].descriptor)
+    // No descriptor of memory is kept: the program would not know what it is.
+    let region = try SharedMemory(mapping: answer.files[0].descriptor, keepsDescriptor: false)
     let segment = try SyncSegment(
-      mapping: SharedMemory(mapping: answer.files[1].descriptor))
+      mapping: SharedMemory(mapping: answer.files[1].descriptor, keepsDescriptor: false))
     var registration = try body.takeRegistration(region: region, segment: segment)
     if try body.take(UInt8.self) != 0 {
       guard answer.files.count >= 3 else { throw body.malformed("a descriptor is missing") }
       let (serial, index) = (try body.take(UInt64.self), Int(try body.take(UInt8.self)))
       registration.place = SwitchAddress(
         serial: serial, index: index, generation: try body.take(UInt32.self),
-        segment: try SwitchSegment(mapping: SharedMemory(mapping: answer.files[2].descriptor)))
+        segment: try SwitchSegment(
+          mapping: SharedMemory(mapping: answer.files[2].descriptor, keepsDescriptor: false)))
     }
     var recipe: InterfaceRecipe?
     if try body.take(UInt8.self) != 0 {
@@ -249,94 +252,6 @@ package final class DaemonConnection: Sendable {
     }
     return Opened(
       registration: registration, token: token, recipe: recipe, files: answer.files)
-  }
-
-  /// The rings and the memory that a port has, or would have if it were opened.
-  ///
-  /// - Parameters:
-  ///   - request: The port, with hints for a port that does not exist yet. Nil asks about memory only.
-  ///   - memoryID: The region to ask about when there is no request; 0 for the one that interfaces share.
-  /// - Returns: The rings and the memory.
-  /// - Throws: ``NetmapError`` as ``Engine/portInfo(_:memoryID:)``.
-  package func portInfo(
-    _ request: RegisterRequest?, memoryID: UInt16 = 0
-  ) throws(NetmapError) -> PortInfo {
-    try checkProcess()
-    var body = try ask(
-      Message.bytes(.portInfo) { $0.put(portInfo: request, memoryID: memoryID) },
-      on: mailbox.socket, namespace: try request.flatMap(namespace(of:))
-    ).body
-    return try body.takePortInfo()
-  }
-
-  /// The pools of the region that a port has, or would have if it were opened.
-  ///
-  /// - Throws: ``NetmapError`` as ``Engine/poolsInfo(_:)``.
-  package func poolsInfo(_ request: RegisterRequest) throws(NetmapError) -> PoolsInfo {
-    try checkProcess()
-    var body = try ask(
-      Message.bytes(.poolsInfo) { $0.put(request) }, on: mailbox.socket,
-      namespace: try namespace(of: request)
-    ).body
-    return try body.takePoolsInfo()
-  }
-
-  /// Sends a request about switches.
-  ///
-  /// Interface names are looked up in the calling thread's network namespace.
-  ///
-  /// - Throws: ``NetmapError`` as ``Engine/answer(_:)``.
-  package func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {
-    try checkProcess()
-    var file = try request.name.flatMap(way.namespace)
-    if case .module(_, .choose(.loaded)) = request { file = try Self.sealed(request) }
-    var body = try ask(
-      Message.bytes(.control) { $0.put(request) }, on: mailbox.socket, namespace: file
-    ).body
-    return try body.takeSwitchAnswer()
-  }
-
-  /// Puts a request into a socket of its own, together with this process's credentials as the
-  /// kernel checks them.
-  ///
-  /// The process that runs a module for this user trusts no other statement about who asks for the
-  /// module.
-  ///
-  /// - Returns: The socket on which the request can be received.
-  /// - Throws: ``NetmapError`` `EMFILE`.
-  private static func sealed(_ request: SwitchRequest) throws(NetmapError) -> OwnedFile {
-    let (mine, theirs) = try MessageSocket.pair()
-    guard clinux_pass_credentials(theirs.descriptor) == 0 else {
-      throw systemError("setsockopt(SO_PASSCRED)", "netmapd")
-    }
-    _ = clinux_pass_no_pidfd(theirs.descriptor)
-    try mine.send(Message.bytes(.control) { $0.put(request) }, waits: false)
-    return OwnedFile(try theirs.take())
-  }
-
-  /// All open ports: see ``PortListing``.
-  package func listing() throws(NetmapError) -> [PortListing] {
-    try checkProcess()
-    var result: [PortListing] = []
-    var isLast = false
-    while !isLast {
-      let start = UInt32(result.count)
-      var body = try ask(Message.bytes(.list) { $0.put(start) }, on: mailbox.socket).body
-      let count = try body.take(UInt16.self)
-      isLast = try body.take(UInt8.self) != 0 || count == 0
-      for _ in 0..<count { result.append(try body.takeListing()) }
-    }
-    return result
-  }
-
-  /// Has the daemon check the memory of all ports, for example for buffers that are lost or owned
-  /// twice.
-  ///
-  /// ``Engine/check()`` says which findings about ports in use are reliable.
-  package func check() throws(NetmapError) -> DaemonCheck {
-    try checkProcess()
-    var body = try ask(Message.bytes(.check), on: mailbox.socket).body
-    return try body.takeCheck()
   }
 
   /// Makes the data path of a binding in this process.
@@ -384,7 +299,7 @@ package final class DaemonConnection: Sendable {
   }
 
   package func forget(_ id: BindingID) {
-    guard unsafe process.isThisProcess else { return }
+    guard unsafe process.isThisProcess, mailbox.isIntact else { return }
     let isLast = views.withLock { views in
       let left = (views[id.number] ?? 1) - 1
       views[id.number] = left > 0 ? left : nil
@@ -410,7 +325,7 @@ package final class DaemonConnection: Sendable {
 
   /// Sends one request with a private socket for its answer, so that answers to other requests
   /// cannot get mixed in.
-  private func ask(
+  func ask(
     _ request: [UInt8], on socket: MessageSocket, namespace: OwnedFile? = nil, isNew: Bool = false
   ) throws(NetmapError) -> (body: MessageReader, files: [OwnedFile]) {
     let (mine, theirs) = try MessageSocket.pair()
@@ -429,13 +344,25 @@ package final class DaemonConnection: Sendable {
     return (try Message(mail.bytes).answer(), mail.files)
   }
 
-  /// Whether this is still the process that connected and not one of its fork children.
-  package var isUsable: Bool { unsafe process.isThisProcess }
+  /// Whether requests can still be made: this is the process that connected, not one of its fork children, and the
+  /// program has not closed the connection's descriptors, which it does not know of.
+  ///
+  /// Otherwise connect again, and attach the tokens that are still open. The daemon ends the old client soon after the
+  /// last reference to this object has gone.
+  package var isUsable: Bool {
+    unsafe process.isThisProcess && mailbox.isIntact && doorbells.isIntact
+  }
 
-  private func checkProcess() throws(NetmapError) {
-    guard isUsable else {
+  func checkProcess() throws(NetmapError) {
+    guard unsafe process.isThisProcess else {
       throw NetmapError(
         .badDescriptor, "ask", "netmapd", reason: "the process was forked after it connected",
+        remedy: "connect again")
+    }
+    guard isUsable else {
+      throw NetmapError(
+        .badDescriptor, "ask", "netmapd",
+        reason: "the program has closed descriptors of the connection, which it did not open",
         remedy: "connect again")
     }
   }

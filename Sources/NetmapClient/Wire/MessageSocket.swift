@@ -10,12 +10,25 @@ internal import Synchronization
 package final class MessageSocket: Sendable {
   package let descriptor: CInt
   private let isOpen = Atomic<Bool>(true)
+  private let identity: PrivateDescriptor
 
   /// - Parameter descriptor: A connected `SOCK_SEQPACKET` socket; this object takes ownership of
   ///   it.
   package init(owning descriptor: CInt) {
     self.descriptor = descriptor
+    identity = PrivateDescriptor(known: descriptor)
   }
+
+  /// - Parameter descriptor: A connected `SOCK_SEQPACKET` socket that the program does not know of
+  ///   (``PrivateDescriptors``); this object takes ownership of it. It may get another number.
+  package init(private descriptor: CInt) {
+    let identity = PrivateDescriptor(descriptor)
+    self.descriptor = identity.number
+    self.identity = identity
+  }
+
+  /// Whether the number still belongs to this socket: a program may have closed it without knowing it.
+  package var isIntact: Bool { identity.isIntact }
 
   deinit { close() }
 
@@ -23,7 +36,8 @@ package final class MessageSocket: Sendable {
   ///
   /// The object must not be used afterwards.
   package func close() {
-    if isOpen.exchange(false, ordering: .relaxed) { Glibc.close(descriptor) }
+    guard isOpen.exchange(false, ordering: .relaxed) else { return }
+    identity.close()
   }
 
   /// Gives the descriptor to the caller, who then owns it.
@@ -35,6 +49,7 @@ package final class MessageSocket: Sendable {
     guard isOpen.exchange(false, ordering: .relaxed) else {
       throw NetmapError(.badDescriptor, "use", "socket", reason: "it is closed")
     }
+    identity.disown()
     return descriptor
   }
 
@@ -48,7 +63,7 @@ package final class MessageSocket: Sendable {
       throw systemError(
         "socketpair", "netmapd", remedy: "raise the limit of open files (ulimit -n)")
     }
-    return (MessageSocket(owning: files[0]), MessageSocket(owning: files[1]))
+    return (MessageSocket(private: files[0]), MessageSocket(private: files[1]))
   }
 
   /// Sends one message.
