@@ -35,6 +35,7 @@ package struct RegionParameters: Hashable, Sendable {
   /// The region that all NIC ports share, with other numbers of objects than ``global``'s.
   ///
   /// - Parameter counts: The numbers; nil entries keep the default.
+  /// - Returns: The parameters.
   /// - Throws: ``NetmapError`` `EINVAL` for a number out of range.
   package static func global(_ counts: SharedRegionCounts) throws(NetmapError) -> RegionParameters {
     var result = global

@@ -11,6 +11,7 @@ extension HostPeer {
   /// - Parameters:
   ///   - name: The beginning of the pipes' names.
   ///   - guards: Whether to place netmap's own descriptors near the limit.
+  /// - Throws: ``NetmapError`` when a port does not open or a wait fails.
   static func closeEverything(_ name: String, guards: Bool) throws {
     var limit = rlimit()
     unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
