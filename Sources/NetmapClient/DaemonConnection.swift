@@ -44,11 +44,11 @@ package final class DaemonConnection: Sendable {
       guard let connection = try address.connect() else {
         throw DaemonAddress.nobodyListens(at: address)
       }
-      try connection.send(Message.bytes(.hello))
+      try DaemonAnswer.send(Message.bytes(.hello), [], on: connection)
       try self.init(address, connection)
     } else {
       let (address, connection) = try DaemonAddress.reach(starts: starts)
-      try connection.send(Message.bytes(.hello))
+      try DaemonAnswer.send(Message.bytes(.hello), [], on: connection)
       try self.init(address, connection)
     }
   }
@@ -77,7 +77,7 @@ package final class DaemonConnection: Sendable {
   /// - Throws: The ``NetmapError`` that the daemon answers with.
   package convenience init(address: DaemonAddress, _ way: Way) throws(NetmapError) {
     guard let connection = try way.connect(.mailbox) else { throw DaemonAnswer.hungUp("connect") }
-    try connection.send(Message.bytes(.hello))
+    try DaemonAnswer.send(Message.bytes(.hello), [], on: connection)
     try self.init(address, connection, way)
   }
 

@@ -32,8 +32,7 @@ package final class RegionBlocks: Sendable {
   /// - Returns: The block; nil when the count cannot be stored, because another daemon would then take the same one.
   package func take() -> UInt16? {
     counting.withLock { _ in
-      // A file that is new, or not a count, begins anywhere, so that two daemons without a past rarely begin alike.
-      let block = count ?? .random(in: 0..<RegionNumbers.blockCount)
+      let block = count
       return store((block + 1) % RegionNumbers.blockCount) ? block : nil
     }
   }
@@ -41,13 +40,18 @@ package final class RegionBlocks: Sendable {
   /// Takes blocks for an engine.
   package var source: RegionNumbers.Source { { [self] in take() } }
 
-  private var count: UInt16? {
+  /// The count in the file.
+  ///
+  /// 0 for a new file: numbers begin at 2, as they do with netmap. Any number for a file that is not a count: then
+  /// nothing is known of the numbers in use.
+  private var count: UInt16 {
     var bytes = [UInt8](repeating: 0, count: 8)
     let count = unsafe pread(file.descriptor, &bytes, bytes.count, 0)
+    guard count != 0 else { return 0 }
     let digits = bytes.prefix(max(0, count)).prefix { $0 != UInt8(ascii: "\n") }
     guard let number = UInt16(String(decoding: digits, as: UTF8.self)),
       number < RegionNumbers.blockCount
-    else { return nil }
+    else { return .random(in: 0..<RegionNumbers.blockCount) }
     return number
   }
 

@@ -66,6 +66,7 @@ struct RegionNumberTests {
     let fixture = try DaemonFixture(starts: false)
     let address = try DaemonAddress(path: fixture.socket)
     let first = try #require(try RegionBlocks(address).take())
+    #expect(first == 0, "a new host begins at 2")
     for step in 1..<20 as Range<UInt16> {
       // Each time as another daemon.
       let expected = (first + step) % RegionNumbers.blockCount

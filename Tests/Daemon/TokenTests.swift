@@ -118,6 +118,25 @@ struct TokenTests {
     try fixture.expectSound("after the flood")
   }
 
+  @Test("a program may make its token nonblocking, also while others fill it")
+  func nonblocking() throws {
+    let fixture = try DaemonFixture()
+    let address = try DaemonAddress(path: fixture.socket)
+    let connection = try DaemonConnection(address: address)
+    let token = try Token.unbound(at: address)
+    let copy = try token.duplicate()
+    defer { close(copy) }
+    #expect(fcntl(copy, F_SETFL, O_NONBLOCK) == 0)
+    let ending = Flag()
+    let thread = try EngineThread.start("flood") {
+      while !ending.isSet { _ = unsafe send(copy, [1, 2], 2, CInt(MSG_DONTWAIT)) }
+    }
+    let opened = try connection.register(RegisterRequest(name: PortName("x{1")), on: token)
+    #expect(try connection.mapPort(token).registration.name == opened.registration.name)
+    ending.isSet = true
+    pthread_join(thread, nil)
+  }
+
   @Test("copies of a token have one identity, and other tokens have others")
   func identity() throws {
     let fixture = try DaemonFixture()

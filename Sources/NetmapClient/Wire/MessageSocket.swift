@@ -72,20 +72,28 @@ package final class MessageSocket: Sendable {
   ///   - bytes: The message.
   ///   - files: Descriptors that go with the message, at most ``Message/descriptorCountMax``; they
   ///     remain the caller's.
-  ///   - waits: Whether to wait while the peer's queue is full; if not, a full queue is the error
-  ///     `EAGAIN`.
+  ///   - waits: Whether to wait while the peer's queue is full, ``DaemonAddress/patience`` seconds at most,
+  ///     also on a socket that the program has made nonblocking; if not, a full queue is the error `EAGAIN`.
   /// - Throws: ``NetmapError`` with the `errno` of sendmsg(2).
   package func send(
     _ bytes: [UInt8], _ files: [CInt] = [], waits: Bool = true
   ) throws(NetmapError) {
     precondition(files.count <= Message.descriptorCountMax)
-    var result: Int
-    repeat {
-      result = unsafe clinux_send(
-        descriptor, bytes, bytes.count, files, files.count,
-        waits ? 0 : CInt(MSG_DONTWAIT))
-    } while result < 0 && errno == EINTR
-    guard result >= 0 else { throw systemError("sendmsg", "netmapd") }
+    let end = monotonicNanoseconds() + UInt64(DaemonAddress.patience) * 1_000_000_000
+    while true {
+      let result = unsafe clinux_send(
+        descriptor, bytes, bytes.count, files, files.count, CInt(MSG_DONTWAIT))
+      if result >= 0 { return }
+      switch errno {
+      case EINTR: continue
+      case EAGAIN where waits && monotonicNanoseconds() < end:
+        var room = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        // The kernel does not tell of all room, so look again soon.
+        _ = unsafe poll(&room, 1, 10)
+        if room.revents & Int16(POLLOUT) != 0 { usleep(100) }
+      default: throw systemError("sendmsg", "netmapd")
+      }
+    }
   }
 
   /// One datagram, with the descriptors that came with it.
@@ -119,7 +127,7 @@ package final class MessageSocket: Sendable {
       errno = failure
       throw systemError("recvmsg", "netmapd")
     }
-    let owned = files.prefix(fileCount).map { OwnedFile($0) }
+    let owned = files.prefix(fileCount).map { OwnedFile(OwnedFile.lifted($0)) }
     guard truncated == 0 else {
       errno = EMSGSIZE
       throw systemError("recvmsg", "netmapd")

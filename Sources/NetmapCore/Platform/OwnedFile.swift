@@ -44,6 +44,18 @@ package final class OwnedFile: Sendable {
     return copy
   }
 
+  /// Moves a descriptor that is 0, 1 or 2: a program may write to these numbers at any time, and the file may be memory.
+  ///
+  /// - Parameter file: A descriptor that the caller owns.
+  /// - Returns: The descriptor that the caller owns now.
+  package static func lifted(_ file: CInt) -> CInt {
+    guard (0...2).contains(file) else { return file }
+    let copy = fcntl(file, CInt(CLINUX_F_DUPFD_CLOEXEC), 3)
+    guard copy >= 0 else { return file }
+    close(file)
+    return copy
+  }
+
   deinit {
     if let identity { identity.close() } else { close(descriptor) }
   }

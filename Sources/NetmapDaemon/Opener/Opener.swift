@@ -41,8 +41,9 @@ package final class Opener {
   /// The module hosts, which outlive their broker.
   package let hosts: OpenerHosts
   private let mayLeave: (_ evenIfAsked: Bool) -> Bool
+  private let address: DaemonAddress
   /// Nil where the file cannot be opened.
-  private let regionBlocks: RegionBlocks?
+  private lazy var regionBlocks = try? RegionBlocks(address)
   /// The number of this broker.
   ///
   /// The closer accounts closes to it, so that closes that hang do not count against its
@@ -70,7 +71,7 @@ package final class Opener {
     home = NamespaceFile.current()
     closer = try Closer()
     self.mayLeave = mayLeave
-    regionBlocks = try? RegionBlocks(address)
+    self.address = address
     OwnInterfaceRights.undoStale()
   }
 
