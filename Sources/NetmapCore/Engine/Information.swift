@@ -25,4 +25,18 @@ extension Engine {
         geometry: port.geometry)
     }
   }
+
+  /// The pools of a port's region: `NETMAP_REQ_POOLS_INFO_GET`.
+  package func poolsInfo(_ request: RegisterRequest) throws(NetmapError) -> PoolsInfo {
+    try exclusively { (state) throws(NetmapError) in
+      let port = try state.findPort(request)
+      defer { state.dropIfUnused(port) }
+      let layout = port.region.layout
+      return PoolsInfo(
+        memorySize: port.region.memory.byteCount, memoryID: port.region.id,
+        interfaces: layout.interfaces, rings: layout.rings,
+        buffers: .init(
+          offset: layout.bufferBase, size: layout.buffers.size, count: layout.buffers.count))
+    }
+  }
 }

@@ -188,6 +188,18 @@ struct EngineInformationTests {
     #expect(throws: NetmapError.self) { try engine.portInfo(nil, memoryID: 500) }
   }
 
+  @Test("pool information has each pool's offset in the region")
+  func pools() throws {
+    let engine = try Engine()
+    let port = try TestPort(engine, "a{1", hints: .slots(4))
+    let info = try engine.poolsInfo(RegisterRequest(name: try PortName("a{1")))
+    #expect(info.memoryID == port.registration.memoryID)
+    #expect(info.memorySize == port.registration.memorySize)
+    #expect(info.interfaces.offset == 0)
+    #expect(port.tx().offset >= info.rings.offset)
+    #expect(port.tx().bufferOffset(0) == info.buffers.offset)
+  }
+
   @Test("refuses unknown names as an open does")
   func unknown() throws {
     let engine = try Engine(interfaces: FakeInterfaces())
