@@ -20,6 +20,12 @@
 #include <errno.h>
 #include <unistd.h>
 
+/*
+ * An entry of poll(2). Swift finds struct pollfd in this module or in Glibc's, whichever it has loaded first; this name is
+ * always this module's, so that declarations of packages can use it.
+ */
+typedef struct pollfd clinux_pollfd;
+
 /* The processor's cycle counter, or a counter with a steady rate; 0 where there is none. */
 static inline uint64_t clinux_cycles(void)
 {

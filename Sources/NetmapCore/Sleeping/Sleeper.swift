@@ -106,7 +106,7 @@ package final class Sleeper {
   /// - Throws: ``NetmapError`` `EINTR` when a signal handler ran, `EMFILE` or `ENFILE` when no descriptor is
   ///   left, or the error of ppoll(2).
   package func wait(
-    for items: inout [Item], and descriptors: inout [pollfd], timeout: UInt64?
+    for items: inout [Item], and descriptors: inout [clinux_pollfd], timeout: UInt64?
   ) throws(NetmapError) -> Int {
     let deadline = timeout.map { monotonicNanoseconds() &+ $0 }
     var sure = true
