@@ -149,18 +149,19 @@ struct FullReport {
         .init("peer", "its configuration"), .init("ratio", "ratio"),
         .init("cacheLineNs", "cache line, ns"),
       ])
-    do {
-      for frameBytes in [60, 1514] {
-        announce("pipe and switch between processes, \(frameBytes) bytes")
-        let pipe = try MemifComparison(options, .pipe, frameBytes: frameBytes, isQuick: isQuick)
-        table.add(try pipe.row("pipe", flows: nil))
-        let forward = try MemifComparison(
-          options, .forward, frameBytes: frameBytes, isQuick: isQuick)
-        table.add(try forward.row("switch", flows: 1))
-        table.add(try forward.row("switch", flows: 16))
+    for frameBytes in [60, 1514] {
+      announce("pipe and switch between processes, \(frameBytes) bytes")
+      for (shape, flows) in [(MemifComparison.Shape.pipe, [nil]), (.forward, [1, 16])] {
+        do {
+          let comparison = try MemifComparison(
+            options, shape, frameBytes: frameBytes, isQuick: isQuick)
+          for count in flows {
+            table.add(try comparison.row(shape == .pipe ? "pipe" : "switch", flows: count))
+          }
+        } catch let error as CompareError {
+          table.note("Not measured, \(shape.rawValue) of \(frameBytes) bytes: \(error).")
+        }
       }
-    } catch let error as CompareError {
-      table.note("Not measured: \(error).")
     }
   }
 

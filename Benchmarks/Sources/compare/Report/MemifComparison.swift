@@ -44,6 +44,8 @@ struct MemifComparison {
   /// - Parameters:
   ///   - name: The first cell.
   ///   - flows: Flows on a switch; nil for a pipe.
+  /// - Returns: The cells of the row.
+  /// - Throws: ``CompareError`` when a run fails.
   func row(_ name: String, flows: Int?) throws -> [ComparisonTable.Cell] {
     let batch = try fastestBatch(flows)
     let peer = try MemifPeer(options.memifPeer, configuration)
