@@ -15,9 +15,15 @@ public final class EmbeddedEngine: PortEngine {
 
   /// Creates an engine that shares nothing with other engines.
   ///
-  /// - Throws: ``NetmapError`` when memory or descriptors run out.
+  /// `$NETMAP_BUFFERS`, `$NETMAP_RINGS` and `$NETMAP_INTERFACES` set the size of the memory that its network interfaces
+  /// share, as for netmapd(8).
+  ///
+  /// - Throws: ``NetmapError`` when memory or descriptors run out, `EINVAL` when one of these variables is not a
+  ///   number in range.
   public init() throws(NetmapError) {
-    engine = try Engine(interfaces: LocalInterfaces.provider)
+    engine = try Engine(
+      interfaces: LocalInterfaces.provider,
+      sharedRegion: .global(.fromEnvironment()))
   }
 
   /// Creates an engine with another provider of network interfaces than Linux's.
@@ -48,7 +54,7 @@ public final class EmbeddedEngine: PortEngine {
 
 extension Engine: BindingProvider {
   func open(_ request: RegisterRequest) throws(NetmapError) -> PortBinding {
-    if request.flags.contains(.isolated) { return try openIsolated(request) }
+    if request.extensions.contains(.isolated) { return try openIsolated(request) }
     let registration = try register(request)
     do throws(NetmapError) {
       // Each port is a separate client: only then can two ports of one process share a ring.

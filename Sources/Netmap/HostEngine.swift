@@ -125,7 +125,9 @@ private final class DaemonBindings: BindingProvider {
   }
 
   func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16 {
-    try withConnection { (connection) throws(NetmapError) in try connection.memoryID(of: request) }
+    try withConnection { (connection) throws(NetmapError) in
+      try connection.portInfo(request).memoryID
+    }
   }
 
   func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {

@@ -154,7 +154,8 @@ public final class NetmapPort {
       name: specification.name, selection: specification.selection,
       flags: specification.flags.union(flags), memoryID: specification.memoryID ?? 0,
       hints: specification.conf, extraBuffers: extraBuffers, backend: specification.backend)
-    if specification.backpressure { request.flags.insert(.backpressure) }
+    if specification.backpressure { request.extensions.insert(.backpressure) }
+    if specification.isIsolated { request.extensions.insert(.isolated) }
     if let offset = specification.offset {
       request.offsets = OffsetsOption(
         max: UInt64(offset.initial), initial: UInt64(offset.initial), bits: UInt32(offset.bits))

@@ -60,7 +60,7 @@ public struct Switches: Sendable {
         .attach(
           RegisterRequest(
             name: name, selection: withHostRings ? .hardwareAndHost : .allHardware,
-            flags: backpressure ? .backpressure : [], memoryID: memoryID))))
+            extensions: backpressure ? .backpressure : [], memoryID: memoryID))))
   }
 
   /// Detaches a persistent port or a network interface from a switch.

@@ -108,15 +108,37 @@ package struct DaemonAddress: Hashable, Sendable {
       remedy: "if a signal has stopped it, continue it (kill -CONT), or end it (kill -KILL)")
   }
 
+  /// What a connection is for.
+  package enum Purpose: Sendable {
+    /// Messages of one process.
+    case mailbox
+    /// One open of a port: the socket is a token from the start, and recognizable as one (``TokenName``).
+    case token
+  }
+
+  static func nobodyListens(at address: DaemonAddress) -> NetmapError {
+    NetmapError(
+      .init(rawValue: ECONNREFUSED), "connect", address.path,
+      reason: "no netmapd listens there", remedy: "start one: netmapd --socket \(address.path)")
+  }
+
   /// Connects to the daemon at this address, which must be root's or this user's own.
   ///
+  /// - Parameter purpose: What the connection is for.
   /// - Returns: The socket; nil when no daemon listens here.
   /// - Throws: ``NetmapError`` `EACCES` when this user may not open the socket, `EPERM` when the
   ///   daemon belongs to another user, `ETIMEDOUT` when the daemon does not accept in time, or the
   ///   error of connect(2).
-  package func connect() throws(NetmapError) -> MessageSocket? {
-    let file = try Self.socket()
-    let connection = MessageSocket(owning: file)
+  package func connect(for purpose: Purpose = .mailbox) throws(NetmapError) -> MessageSocket? {
+    let made = try Self.socket()
+    let connection: MessageSocket
+    switch purpose {
+    case .mailbox: connection = MessageSocket(private: made)
+    case .token:
+      connection = MessageSocket(owning: made)
+      try TokenName.give(to: made)
+    }
+    let file = connection.descriptor
     // The limit covers connect(2) as well, which waits while the queue of a stopped daemon is full.
     var limit = timeval(tv_sec: Self.patience, tv_usec: 0)
     _ = unsafe setsockopt(

@@ -12,6 +12,8 @@ package struct DaemonCheck: Hashable, Sendable {
   package var kept = 0
   /// The number of ring locks that the daemon has released from dead clients since it started.
   package var locksReleased: UInt64 = 0
+  /// The number of datagrams on tokens that the daemon has ignored since it started, because they were no requests.
+  package var ignoredDatagrams: UInt64 = 0
 
   package init() {}
 }
@@ -26,6 +28,7 @@ extension MessageWriter {
       put(UInt32(clamping: number))
     }
     put(check.locksReleased)
+    put(check.ignoredDatagrams)
     let room = Message.byteCountMax - 512
     for list in [check.report.findings, check.report.moving] {
       var kept: [String] = []
@@ -51,6 +54,7 @@ extension MessageReader {
     check.bindings = Int(try take(UInt32.self))
     check.kept = Int(try take(UInt32.self))
     check.locksReleased = try take(UInt64.self)
+    check.ignoredDatagrams = try take(UInt64.self)
     check.report.findings = try takeCut("findings")
     check.report.moving = try takeCut("rings")
     return check

@@ -11,6 +11,10 @@ internal import Synchronization
 @safe
 package final class DaemonConnection: Sendable {
   package let address: DaemonAddress
+  /// The daemon's number, which no other daemon has.
+  ///
+  /// Processes that keep regions mapped by their number (`nr_mem_id`) must keep them by this number as well.
+  package let instance: UInt64
   package let doorbells: DoorbellTable
   package let directory: Directory
   /// The tag with which this process locks rings.
@@ -18,9 +22,9 @@ package final class DaemonConnection: Sendable {
   /// The mail that a worker of this process reads.
   package var mail: Worker.Mail { mailbox.mail }
 
-  private let mailbox: Mailbox
+  let mailbox: Mailbox
   private let life: MarkedLife
-  private let way: Way
+  let way: Way
   /// The number of objects in this process that use a binding's rings, by binding.
   private let views = Mutex<[UInt64: Int]>([:])
   private nonisolated(unsafe) let process = unsafe ForkGuard.Mark()
@@ -38,15 +42,13 @@ package final class DaemonConnection: Sendable {
   ) throws(NetmapError) {
     if let address {
       guard let connection = try address.connect() else {
-        throw NetmapError(
-          .init(rawValue: ECONNREFUSED), "connect", address.path,
-          reason: "no netmapd listens there", remedy: "start one: netmapd --socket \(address.path)")
+        throw DaemonAddress.nobodyListens(at: address)
       }
-      try connection.send(Message.bytes(.hello))
+      try DaemonAnswer.send(Message.bytes(.hello), [], on: connection)
       try self.init(address, connection)
     } else {
       let (address, connection) = try DaemonAddress.reach(starts: starts)
-      try connection.send(Message.bytes(.hello))
+      try DaemonAnswer.send(Message.bytes(.hello), [], on: connection)
       try self.init(address, connection)
     }
   }
@@ -54,12 +56,12 @@ package final class DaemonConnection: Sendable {
   /// How a daemon that is a client of itself connects to itself.
   package struct Way: Sendable {
     /// Makes another connection; nil where no daemon listens.
-    let connect: @Sendable () throws(NetmapError) -> MessageSocket?
+    let connect: @Sendable (DaemonAddress.Purpose) throws(NetmapError) -> MessageSocket?
     /// The network namespace in which the calling thread looks up interfaces; the caller owns it.
     let namespace: @Sendable (PortName) throws(NetmapError) -> OwnedFile?
 
     package init(
-      connect: @escaping @Sendable () throws(NetmapError) -> MessageSocket?,
+      connect: @escaping @Sendable (DaemonAddress.Purpose) throws(NetmapError) -> MessageSocket?,
       namespace: @escaping @Sendable (PortName) throws(NetmapError) -> OwnedFile?
     ) {
       self.connect = connect
@@ -74,8 +76,8 @@ package final class DaemonConnection: Sendable {
   ///   - way: How the daemon connects to itself.
   /// - Throws: The ``NetmapError`` that the daemon answers with.
   package convenience init(address: DaemonAddress, _ way: Way) throws(NetmapError) {
-    guard let connection = try way.connect() else { throw DaemonAnswer.hungUp("connect") }
-    try connection.send(Message.bytes(.hello))
+    guard let connection = try way.connect(.mailbox) else { throw DaemonAnswer.hungUp("connect") }
+    try DaemonAnswer.send(Message.bytes(.hello), [], on: connection)
     try self.init(address, connection, way)
   }
 
@@ -99,7 +101,7 @@ package final class DaemonConnection: Sendable {
         .invalidArgument, "connect", "netmapd", reason: "it sent no mailbox",
         remedy: "use one version of netmap for all processes")
     }
-    try self.init(address, MessageSocket(owning: try mailbox.duplicate()), mail)
+    try self.init(address, MessageSocket(private: try mailbox.duplicate()), mail)
   }
 
   /// - Parameters:
@@ -127,18 +129,20 @@ package final class DaemonConnection: Sendable {
     self.way =
       way
       ?? Way(
-        connect: { () throws(NetmapError) in try address.connect() },
+        connect: { (purpose) throws(NetmapError) in try address.connect(for: purpose) },
         namespace: { (name) throws(NetmapError) in try Self.namespace(for: name) })
     var body = try Message(mail.bytes).answer()
     let (slot, epoch) = (try body.take(UInt32.self), try body.take(UInt32.self))
     let isShared = try body.take(UInt8.self) != 0
+    instance = try body.take(UInt64.self)
     guard slot < Directory.clientCapacity, epoch > 0, mail.files.count >= (isShared ? 4 : 3)
     else {
       throw body.malformed("it names no client")
     }
     tag = ClientTag(slot: slot, epoch: epoch)
     directory = try Directory(
-      mapping: SharedMemory(mapping: mail.files[0].descriptor, readOnly: true))
+      mapping: SharedMemory(
+        mapping: mail.files[0].descriptor, readOnly: true, keepsDescriptor: false))
     life = try MarkedLife(mail.files[2].descriptor)
     let watched = try mail.files[1].duplicate()
     let rung: CInt?
@@ -158,136 +162,96 @@ package final class DaemonConnection: Sendable {
   ///
   /// Interface names are looked up in the calling thread's network namespace.
   ///
+  /// - Parameters:
+  ///   - request: The port and its rings.
+  ///   - token: A token of this daemon that is not bound yet; nil for a new one.
+  ///   - viewEnd: When this process's use of the rings ends.
   /// - Returns: The binding and its token.
-  /// - Throws: ``NetmapError`` as ``Engine/register(_:)``, or the error that the daemon's end
-  ///   causes.
+  /// - Throws: ``NetmapError`` as ``Engine/register(_:)``, `EBUSY` when the token is bound already, or the
+  ///   error that the daemon's end causes.
   package func register(
-    _ request: RegisterRequest
+    _ request: RegisterRequest, on token: Token? = nil, viewEnd: ViewEnd = .whenForgotten
   ) throws(NetmapError) -> Opened {
     try checkProcess()
     // Not needed for this request, but a process that only receives packets would otherwise never
     // read its mail.
     mailbox.fetch()
-    guard let connection = try way.connect() else { throw DaemonAnswer.hungUp("open") }
-    let token = Token(connection)
+    let isNew = token == nil
+    let bound: Token
+    if let token {
+      // The token may come from any process.
+      _ = try token.daemon()
+      bound = token
+    } else {
+      guard let connection = try way.connect(.token) else { throw DaemonAnswer.hungUp("open") }
+      bound = Token(connection)
+    }
     let answer = try ask(
       Message.bytes(.register) {
         $0.put(request)
-        $0.put(tag.rawValue)
-      }, on: connection, namespace: try way.namespace(request.name), isNew: true)
-    return try opened(answer, token)
+        $0.put(client: tag.rawValue, viewEnd: viewEnd)
+      }, on: try bound.open(), namespace: try namespace(of: request), isNew: isNew)
+    return try opened(answer, bound, viewEnd)
+  }
+
+  /// The network namespace in which the daemon looks up the interface that a request may name.
+  ///
+  /// A switch port and its pipes are in no namespace, so where there is no /proc, as after chroot(2), they need none.
+  func namespace(of request: RegisterRequest) throws(NetmapError) -> OwnedFile? {
+    guard request.name.isVale else { return try way.namespace(request.name) }
+    return try? way.namespace(request.name)
   }
 
   /// Maps the rings of a port that another process, or another program in this process, has opened.
   ///
+  /// - Parameters:
+  ///   - token: A copy of the token.
+  ///   - viewEnd: When this process's use of the rings ends.
   /// - Returns: The binding. ``forget(_:)`` ends this use of the binding; closing the last copy of
   ///   the token ends the binding itself.
   /// - Throws: ``NetmapError`` `EBADF` when the token is not bound to a port or belongs to another
   ///   daemon; as ``Token/daemon()``.
-  package func mapPort(_ token: Token) throws(NetmapError) -> Opened {
+  package func mapPort(
+    _ token: Token, viewEnd: ViewEnd = .whenForgotten
+  ) throws(NetmapError) -> Opened {
     try checkProcess()
     // The token may come from any process, and its peer may merely be bound to the same path as the
     // daemon.
     _ = try token.daemon()
     mailbox.fetch()
     let answer = try ask(
-      Message.bytes(.mapPort) { $0.put(tag.rawValue) }, on: try token.open())
-    return try opened(answer, token)
+      Message.bytes(.mapPort) { $0.put(client: tag.rawValue, viewEnd: viewEnd) },
+      on: try token.open())
+    return try opened(answer, token, viewEnd)
   }
 
   private func opened(
-    _ answer: (body: MessageReader, files: [OwnedFile]), _ token: Token
+    _ answer: (body: MessageReader, files: [OwnedFile]), _ token: Token, _ viewEnd: ViewEnd
   ) throws(NetmapError) -> Opened {
     guard answer.files.count >= 2 else { throw answer.body.malformed("descriptors are missing") }
     var body = answer.body
-    let region = try SharedMemory(mapping: answer.files[0].descriptor)
+    // No descriptor of memory is kept: the program would not know what it is.
+    let region = try SharedMemory(mapping: answer.files[0].descriptor, keepsDescriptor: false)
     let segment = try SyncSegment(
-      mapping: SharedMemory(mapping: answer.files[1].descriptor))
+      mapping: SharedMemory(mapping: answer.files[1].descriptor, keepsDescriptor: false))
     var registration = try body.takeRegistration(region: region, segment: segment)
     if try body.take(UInt8.self) != 0 {
       guard answer.files.count >= 3 else { throw body.malformed("a descriptor is missing") }
       let (serial, index) = (try body.take(UInt64.self), Int(try body.take(UInt8.self)))
       registration.place = SwitchAddress(
         serial: serial, index: index, generation: try body.take(UInt32.self),
-        segment: try SwitchSegment(mapping: SharedMemory(mapping: answer.files[2].descriptor)))
+        segment: try SwitchSegment(
+          mapping: SharedMemory(mapping: answer.files[2].descriptor, keepsDescriptor: false)))
     }
     var recipe: InterfaceRecipe?
     if try body.take(UInt8.self) != 0 {
       recipe = try body.takeInterfaceRecipe(files: answer.files, region: region)
     }
-    views.withLock { $0[registration.id.number, default: 0] += 1 }
+    if case .whenForgotten = viewEnd {
+      views.withLock { $0[registration.id.number, default: 0] += 1 }
+    }
     return Opened(
       registration: registration, token: token, recipe: recipe, files: answer.files)
-  }
-
-  /// The id of the memory region that a port would have if it were opened.
-  ///
-  /// - Throws: ``NetmapError`` as ``Engine/portInfo(_:memoryID:)``.
-  package func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16 {
-    try checkProcess()
-    var body = try ask(
-      Message.bytes(.portInfo) { $0.put(request) }, on: mailbox.socket,
-      namespace: try way.namespace(request.name)
-    ).body
-    return try body.take(UInt16.self)
-  }
-
-  /// Sends a request about switches.
-  ///
-  /// Interface names are looked up in the calling thread's network namespace.
-  ///
-  /// - Throws: ``NetmapError`` as ``Engine/answer(_:)``.
-  package func answer(_ request: SwitchRequest) throws(NetmapError) -> SwitchAnswer {
-    try checkProcess()
-    var file = try request.name.flatMap(way.namespace)
-    if case .module(_, .choose(.loaded)) = request { file = try Self.sealed(request) }
-    var body = try ask(
-      Message.bytes(.control) { $0.put(request) }, on: mailbox.socket, namespace: file
-    ).body
-    return try body.takeSwitchAnswer()
-  }
-
-  /// Puts a request into a socket of its own, together with this process's credentials as the
-  /// kernel checks them.
-  ///
-  /// The process that runs a module for this user trusts no other statement about who asks for the
-  /// module.
-  ///
-  /// - Returns: The socket on which the request can be received.
-  /// - Throws: ``NetmapError`` `EMFILE`.
-  private static func sealed(_ request: SwitchRequest) throws(NetmapError) -> OwnedFile {
-    let (mine, theirs) = try MessageSocket.pair()
-    guard clinux_pass_credentials(theirs.descriptor) == 0 else {
-      throw systemError("setsockopt(SO_PASSCRED)", "netmapd")
-    }
-    _ = clinux_pass_no_pidfd(theirs.descriptor)
-    try mine.send(Message.bytes(.control) { $0.put(request) }, waits: false)
-    return OwnedFile(try theirs.take())
-  }
-
-  /// All open ports: see ``PortListing``.
-  package func listing() throws(NetmapError) -> [PortListing] {
-    try checkProcess()
-    var result: [PortListing] = []
-    var isLast = false
-    while !isLast {
-      let start = UInt32(result.count)
-      var body = try ask(Message.bytes(.list) { $0.put(start) }, on: mailbox.socket).body
-      let count = try body.take(UInt16.self)
-      isLast = try body.take(UInt8.self) != 0 || count == 0
-      for _ in 0..<count { result.append(try body.takeListing()) }
-    }
-    return result
-  }
-
-  /// Has the daemon check the memory of all ports, for example for buffers that are lost or owned
-  /// twice.
-  ///
-  /// ``Engine/check()`` says which findings about ports in use are reliable.
-  package func check() throws(NetmapError) -> DaemonCheck {
-    try checkProcess()
-    var body = try ask(Message.bytes(.check), on: mailbox.socket).body
-    return try body.takeCheck()
   }
 
   /// Makes the data path of a binding in this process.
@@ -335,7 +299,7 @@ package final class DaemonConnection: Sendable {
   }
 
   package func forget(_ id: BindingID) {
-    guard unsafe process.isThisProcess else { return }
+    guard unsafe process.isThisProcess, mailbox.isIntact else { return }
     let isLast = views.withLock { views in
       let left = (views[id.number] ?? 1) - 1
       views[id.number] = left > 0 ? left : nil
@@ -361,7 +325,7 @@ package final class DaemonConnection: Sendable {
 
   /// Sends one request with a private socket for its answer, so that answers to other requests
   /// cannot get mixed in.
-  private func ask(
+  func ask(
     _ request: [UInt8], on socket: MessageSocket, namespace: OwnedFile? = nil, isNew: Bool = false
   ) throws(NetmapError) -> (body: MessageReader, files: [OwnedFile]) {
     let (mine, theirs) = try MessageSocket.pair()
@@ -380,13 +344,25 @@ package final class DaemonConnection: Sendable {
     return (try Message(mail.bytes).answer(), mail.files)
   }
 
-  /// Whether this is still the process that connected and not one of its fork children.
-  package var isUsable: Bool { unsafe process.isThisProcess }
+  /// Whether requests can still be made: this is the process that connected, not one of its fork children, and the
+  /// program has not closed the connection's descriptors, which it does not know of.
+  ///
+  /// Otherwise connect again, and attach the tokens that are still open. The daemon ends the old client soon after the
+  /// last reference to this object has gone.
+  package var isUsable: Bool {
+    unsafe process.isThisProcess && mailbox.isIntact && doorbells.isIntact
+  }
 
-  private func checkProcess() throws(NetmapError) {
-    guard isUsable else {
+  func checkProcess() throws(NetmapError) {
+    guard unsafe process.isThisProcess else {
       throw NetmapError(
         .badDescriptor, "ask", "netmapd", reason: "the process was forked after it connected",
+        remedy: "connect again")
+    }
+    guard isUsable else {
+      throw NetmapError(
+        .badDescriptor, "ask", "netmapd",
+        reason: "the program has closed descriptors of the connection, which it did not open",
         remedy: "connect again")
     }
   }

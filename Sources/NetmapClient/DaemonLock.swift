@@ -51,7 +51,7 @@ package final class DaemonLock: Sendable {
   ///
   /// The checks apply to the open folder, so no process can replace the folder between the checks
   /// and its use.
-  private static func folder(of address: DaemonAddress) throws(NetmapError) -> OwnedFile {
+  static func folder(of address: DaemonAddress) throws(NetmapError) -> OwnedFile {
     let path = address.folder
     // All users of the host's socket must be able to reach it in its folder. A user's own folder is
     // private.
@@ -84,7 +84,7 @@ package final class DaemonLock: Sendable {
   /// name.
   ///
   /// - Throws: ``NetmapError`` `EPERM`.
-  fileprivate static func checkFile(_ file: OwnedFile, _ path: String) throws(NetmapError) {
+  static func checkFile(_ file: OwnedFile, _ path: String) throws(NetmapError) {
     var status = stat()
     guard unsafe fstat(file.descriptor, &status) == 0 else { throw systemError("fstat", path) }
     let reason: String

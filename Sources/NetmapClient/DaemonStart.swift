@@ -5,15 +5,17 @@ package import NetmapCore
 extension DaemonAddress {
   /// Connects to the daemon, and starts one if none runs.
   ///
-  /// - Parameter starts: Whether to start a daemon if none runs.
+  /// - Parameters:
+  ///   - purpose: What the connection is for.
+  ///   - starts: Whether to start a daemon if none runs.
   /// - Returns: The address and a connection to it.
   /// - Throws: ``NetmapError`` when this user may not use the daemon, or when the program netmapd
   ///   is not found.
   package static func reach(
-    starts: Bool = true
+    for purpose: Purpose = .mailbox, starts: Bool = true
   ) throws(NetmapError) -> (address: DaemonAddress, connection: MessageSocket) {
     for address in try candidates() {
-      if let connection = try address.connect() { return (address, connection) }
+      if let connection = try address.connect(for: purpose) { return (address, connection) }
     }
     let address = try own()
     guard starts else {
@@ -22,7 +24,7 @@ extension DaemonAddress {
         remedy: "open a port, or start one: netmapd")
     }
     try address.startDaemon()
-    guard let connection = try address.connect() else {
+    guard let connection = try address.connect(for: purpose) else {
       throw NetmapError(
         .init(rawValue: ECONNREFUSED), "start", "netmapd", reason: "it ended right after its start",
         remedy: "see \(address.path).log")
@@ -38,11 +40,14 @@ extension DaemonAddress {
   /// - Parameters:
   ///   - forced: The path of the program; nil to search for it.
   ///   - idleExit: Seconds without an open port after which the daemon exits.
-  /// - Throws: ``NetmapError`` `ENOENT` when the program is not installed.
+  /// The daemon gets the sizes of its memory from this process's environment (``SharedRegionCounts``).
+  ///
+  /// - Throws: ``NetmapError`` `ENOENT` when the program is not installed, `EINVAL` for a size out of range.
   package func startDaemon(
     program forced: String? = nil, idleExit: Int = 5
   ) throws(NetmapError) {
     let program = if let forced { forced } else { try DaemonProgram.find() }
+    let counts = try SharedRegionCounts.fromEnvironment()
     guard let claim = try claim() else { return }
     defer { close(claim.listener) }
     do throws(NetmapError) {
@@ -51,7 +56,7 @@ extension DaemonAddress {
         [
           "--listener", "3", "--socket", path, "--idle-exit", "\(idleExit)", "--log-level",
           "notice",
-        ],
+        ] + counts.options,
         listener: claim.listener, log: claim.log, waits: true)
     } catch {
       // No other process can have bound the path again while this process listens on it.

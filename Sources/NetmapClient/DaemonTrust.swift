@@ -131,15 +131,23 @@ extension DaemonAddress {
 
   /// The address of the daemon that made a token, if that daemon is root's or this user's own.
   ///
-  /// - Parameter token: A descriptor, which may come from any process.
+  /// - Parameter token: A descriptor, which may come from any process. Nothing is sent on it.
   /// - Returns: The address by which this process reaches the daemon.
   /// - Throws: ``NetmapError`` `ENOTSOCK` or `EINVAL` for a descriptor that is not a token, `EPERM`
   ///   for a token of another user's daemon.
-  static func daemon(of token: MessageSocket) throws(NetmapError) -> DaemonAddress {
-    let address = try DaemonAddress(peerOf: token.descriptor)
-    guard let peer = token.peer else { throw systemError("getsockopt(SO_PEERCRED)", address.path) }
+  static func daemon(ofToken token: CInt) throws(NetmapError) -> DaemonAddress {
+    let address = try DaemonAddress(peerOf: token)
+    guard let peer = MessageSocket.peer(of: token) else {
+      throw systemError("getsockopt(SO_PEERCRED)", address.path)
+    }
     let trust = DaemonTrust.current()
     let verdict = trust.verdict(on: peer.user)
+    if verdict != .refused, !TokenName.isOwn(of: token) {
+      throw NetmapError(
+        .invalidArgument, "attach", "descriptor \(token)",
+        reason: "it is connected to \(address.path), but it is not a token",
+        remedy: "pass a token of a netmapd")
+    }
     if verdict == .trusted { return address }
     // This process trusts the daemon that the user has named. If the token belongs to the same
     // daemon, the token is trusted too.

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import NetmapCore
 internal import Synchronization
 
 /// Descriptors that a child of fork(2) must not keep open.
@@ -54,7 +55,10 @@ enum ForkedDescriptors {
     guard null >= 0 else { return }
     for index in 0..<capacity {
       let file = unsafe (cells + index).pointee.load(ordering: .relaxed) - 1
-      if file >= 0 { dup3(null, file, O_CLOEXEC) }
+      // The parent's program may have closed the descriptor, and have another file of that number.
+      if file >= 0, PrivateDescriptors.contains(file), PrivateDescriptors.isIntact(file) {
+        dup3(null, file, O_CLOEXEC)
+      }
     }
     close(null)
   }

@@ -21,6 +21,9 @@ final class Mailbox: Sendable {
 
   deinit { ForkedDescriptors.remove(socket.descriptor) }
 
+  /// Whether the socket is still open, and not another file of the program's.
+  var isIntact: Bool { socket.isIntact }
+
   /// - Parameter doorbells: The table that receives the doorbells; it outlives the last use of the
   ///   mailbox.
   func deliver(to doorbells: DoorbellTable) {
@@ -36,6 +39,8 @@ final class Mailbox: Sendable {
   func fetch(limit: Int = .max) -> Worker.Mail.State {
     fetching.withLock { _ in
       guard let table = table.withLock({ $0 }) else { return .isRead }
+      // Another file of the program may have the number.
+      guard isIntact else { return .hasEnded }
       // Any error but EMSGSIZE means that the daemon has gone: no new process or port can appear
       // then. A message that cannot be received whole is lost, but the messages behind it are not.
       for _ in 0..<limit {
@@ -89,6 +94,7 @@ final class Mailbox: Sendable {
   /// Either the mail with the doorbell was lost, because no descriptor was free to receive it with,
   /// or it still waits in the daemon for room in the mailbox.
   func ring(_ number: UInt32) {
+    guard isIntact else { return }
     // An error means that the daemon has gone or has not read the mailbox for a long time.
     try? socket.send(Message.bytes(.ring) { $0.put(number) }, waits: false)
   }

@@ -55,6 +55,6 @@ package final class Token: Sendable {
   /// - Throws: ``NetmapError`` `ENOTSOCK` or `EINVAL` for a descriptor that is not a token, `EPERM`
   ///   for a token of another user's daemon.
   package func daemon() throws(NetmapError) -> DaemonAddress {
-    try DaemonAddress.daemon(of: open())
+    try DaemonAddress.daemon(ofToken: open().descriptor)
   }
 }

@@ -72,14 +72,14 @@ package final class LinuxRingDrivers: RingDriverMaker {
 
   private func file(_ descriptor: CInt) throws(NetmapError) -> OwnedFile {
     if let known = files[descriptor] { return known }
-    let made = OwnedFile(try OwnedFile.duplicate(descriptor))
+    let made = OwnedFile(private: try OwnedFile.duplicate(descriptor))
     files[descriptor] = made
     return made
   }
 
   private func memory(_ descriptor: CInt) throws(NetmapError) -> SharedMemory {
     if let known = memories[descriptor] { return known }
-    let made = try SharedMemory(mapping: descriptor)
+    let made = try SharedMemory(mapping: descriptor, keepsDescriptor: false)
     memories[descriptor] = made
     return made
   }

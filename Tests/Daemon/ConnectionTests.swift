@@ -20,7 +20,7 @@ struct ConnectionTests {
         if let name = try? PortName("x{1") {
           $0.put(RegisterRequest(name: name, flags: .exclusive))
         }
-        $0.put(peer.tag)
+        $0.put(client: peer.tag)
       }, [theirs.descriptor])
     try token.send(Message.bytes(.hello))
     let mail = try #require(try mine.receive(within: 10))
@@ -52,7 +52,7 @@ struct ConnectionTests {
     }
     try token.send(bytes)
     // The token still holds the port.
-    #expect(try peer.refusal(.mapPort, on: token) { $0.put(peer.tag) } == nil)
+    #expect(try peer.refusal(.mapPort, on: token) { $0.put(client: peer.tag) } == nil)
     #expect(try token.receive(waits: false) == nil)
     #expect(try fixture.engine().listing().map(\.name) == ["x{1"])
   }
@@ -81,7 +81,7 @@ struct ConnectionTests {
     try token.send(
       Message.bytes(.register) {
         if let name = try? PortName("forged{1") { $0.put(RegisterRequest(name: name)) }
-        $0.put(peer.tag)
+        $0.put(client: peer.tag)
       }, [forged.descriptor])
     let carrier = try peer.connect()
     try? carrier.send(Message.bytes(.hello), [forged.descriptor])
@@ -101,7 +101,7 @@ struct ConnectionTests {
         let name = try PortName("z{1")
         let code = try peer.refusal(.register, on: token) {
           $0.put(RegisterRequest(name: name))
-          $0.put(epoch << 32 | slot)
+          $0.put(client: epoch << 32 | slot)
         }
         // The tags of this process's other connections are valid for it too.
         if code != nil { #expect(code == "EBADF") }

@@ -106,7 +106,7 @@ struct DaemonLifeTests {
     // The daemon exits by itself, 5 seconds after the last port.
     for _ in 0..<2000 where unsafe access(socket, F_OK) == 0 { usleep(10_000) }
     #expect(unsafe access(socket, F_OK) != 0)
-    for name in ["netmapd.sock.lock", "netmapd.sock.log"] {
+    for name in ["netmapd.sock.lock", "netmapd.sock.log", "netmapd.sock.regions"] {
       unsafe unlink("\(fixture.folder)/netmap/\(name)")
     }
     unsafe rmdir("\(fixture.folder)/netmap")

@@ -95,7 +95,7 @@ struct IsolationTests {
       let victim = try NetmapPort("netmap:s\(round)}1", engine: engine)
       let connection = try DaemonConnection(address: address)
       let opened = try connection.register(
-        RegisterRequest(name: PortName("s\(round){1"), flags: .isolated, extraBuffers: 8))
+        RegisterRequest(name: PortName("s\(round){1"), extensions: .isolated, extraBuffers: 8))
       let registration = opened.registration
       for memory in [registration.segment.memory, registration.region] {
         for word in 0..<min(memory.byteCount, 1 << 18) / 8 {

@@ -109,8 +109,12 @@ struct OpenerTests {
         for kind in [Message.Kind.register, .portInfo] {
           let socket = kind == .register ? try peer.connect() : peer.mailbox
           let refusal = try peer.refusal(kind, on: socket) {
-            $0.put(RegisterRequest(name: name))
-            if kind == .register { $0.put(peer.tag) }
+            if kind == .portInfo {
+              $0.put(portInfo: RegisterRequest(name: name), memoryID: 0)
+            } else {
+              $0.put(RegisterRequest(name: name))
+              $0.put(client: peer.tag)
+            }
           }
           #expect(refusal != nil, "\(kind) \(bytes)")
         }
@@ -119,7 +123,7 @@ struct OpenerTests {
         let pipe = try PortName(bytes: bytes + Array("{1".utf8))
         let refusal = try peer.refusal(.register, on: peer.connect()) {
           $0.put(RegisterRequest(name: pipe))
-          $0.put(peer.tag)
+          $0.put(client: peer.tag)
         }
         #expect(refusal == nil, "\(bytes)")
       }

@@ -29,6 +29,9 @@ struct RawPeer {
 
   func connect() throws -> MessageSocket { try #require(try address.connect()) }
 
+  /// A connection that netmapd takes for a token from the start.
+  func openToken() throws -> MessageSocket { try #require(try address.connect(for: .token)) }
+
   /// Sends a request with a new socket for the answer, and waits for the answer.
   ///
   /// - Returns: The answer; nil when none arrives.
@@ -61,12 +64,13 @@ struct RawPeer {
   ///
   /// - Returns: The error that the daemon refused it with; nil if the port is open.
   func register(
-    _ name: String, _ flags: BindingFlags = [], on token: MessageSocket
+    _ name: String, _ flags: BindingFlags = [], _ extensions: PortExtensions = [],
+    on token: MessageSocket
   ) throws -> String? {
     let name = try PortName(name)
     return try refusal(.register, on: token) {
-      $0.put(RegisterRequest(name: name, flags: flags))
-      $0.put(tag)
+      $0.put(RegisterRequest(name: name, flags: flags, extensions: extensions))
+      $0.put(client: tag)
     }
   }
 }

@@ -31,14 +31,22 @@ struct UntrustedUserTests {
         } == "EPERM")
       #expect(
         try peer.refusal(.portInfo, on: peer.mailbox) {
+          if let name = try? PortName("mine{1") {
+            $0.put(portInfo: RegisterRequest(name: name), memoryID: 0)
+          }
+        } == "EPERM")
+      #expect(
+        try peer.refusal(.poolsInfo, on: peer.mailbox) {
           if let name = try? PortName("mine{1") { $0.put(RegisterRequest(name: name)) }
         } == "EPERM")
       let connection = try DaemonConnection(address: address)
       #expect(try connection.listing().isEmpty)
       #expect(connection.directory.entries.isEmpty)
       #expect(connection.directory.process(of: ClientTag(slot: 0, epoch: 1)) == nil)
-      for flag in [BindingFlags.exclusive, .backpressure] {
-        #expect(try peer.register("x{1", flag, on: peer.connect()) == "EPERM")
+      for (flags, extensions) in [(.exclusive, []), ([], .backpressure)]
+        as [(BindingFlags, PortExtensions)]
+      {
+        #expect(try peer.register("x{1", flags, extensions, on: peer.connect()) == "EPERM")
       }
       #expect(try peer.register("lo", on: peer.connect()) == "EPERM")
       #expect(try peer.register("own{1", on: peer.connect()) == nil)
@@ -79,11 +87,11 @@ struct UntrustedUserTests {
     try UserThread.run(65534) {
       let peer = try RawPeer(address)
       let token = MessageSocket(owning: copy)
-      #expect(try peer.refusal(.mapPort, on: token) { $0.put(peer.tag) } == "EPERM")
+      #expect(try peer.refusal(.mapPort, on: token) { $0.put(client: peer.tag) } == "EPERM")
       // Attaching as another client, created with the token itself, fails too.
       let answer = try #require(try peer.ask(.hello, on: token))
       _ = try answer.answer()
-      #expect(try peer.refusal(.mapPort, on: token) { $0.put(peer.tag) } == "EPERM")
+      #expect(try peer.refusal(.mapPort, on: token) { $0.put(client: peer.tag) } == "EPERM")
     }
     withExtendedLifetime(opened) {}
   }

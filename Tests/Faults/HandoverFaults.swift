@@ -103,7 +103,7 @@ struct HandoverFaults {
     let file = unsafe open("/dev/null", O_RDWR | O_CLOEXEC)
     var error = #expect(throws: NetmapError.self) { _ = try engine.port(token: file) }
     #expect(error?.code.name == "ENOTSOCK")
-    let unbound = try #require(try DaemonAddress(path: fixture.socket).connect())
+    let unbound = try #require(try DaemonAddress(path: fixture.socket).connect(for: .token))
     error = #expect(throws: NetmapError.self) {
       _ = try engine.port(token: dup(unbound.descriptor))
     }

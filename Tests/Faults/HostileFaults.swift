@@ -58,7 +58,7 @@ struct HostileFaults {
     var bystander = try Bystander(fixture)
     let descriptors = try fixture.daemonDescriptors()
     let kinds: [Message.Kind] = [
-      .hello, .forget, .register, .portInfo, .list, .check, .mapPort, .done, .doorbell,
+      .hello, .forget, .register, .portInfo, .poolsInfo, .list, .check, .mapPort, .done, .doorbell,
     ]
     for round in 0..<max(500, faultRounds) {
       let socket = try #require(try address.connect(), "round \(round)")
@@ -136,6 +136,10 @@ struct HostileFaults {
           request.selection = selection
         }
         if generator.chance(30) { request.flags = BindingFlags(rawValue: generator.next()) }
+        if generator.chance(30) {
+          request.extensions = PortExtensions(
+            rawValue: UInt32(truncatingIfNeeded: generator.next()) & 0xf)
+        }
         if generator.chance(30) { request.memoryID = .random(in: 0...9, using: &generator) }
         if generator.chance(50) {
           request.hints = RingGeometryHints(

@@ -11,7 +11,7 @@ struct BellTests {
   @Test("the daemon rings no doorbell that could block it", arguments: [true, false])
   func ringsOnRequest(_ isUntrusted: Bool) throws {
     try HostileTestbed.run(isolates: true) { testbed in
-      for flags in isUntrusted ? [0] : [0, BindingFlags.isolated.rawValue] {
+      for flags in isUntrusted ? ["0"] : ["0", "isolated"] {
         let user = isUntrusted ? HostileTestbed.untrusted : []
         let line = try testbed.attack("bell-ring full{1 \(flags)", by: user).line
         #expect(line == "ready")
@@ -28,8 +28,8 @@ struct BellTests {
   func lure(_ way: String) throws {
     try HostileTestbed.run(isolates: false) { testbed in
       for (name, other, flags) in [
-        ("lure{1", "netmap:lure}1", UInt64(0)),
-        ("apart2{1", "netmap:apart2}1/i", BindingFlags.isolated.rawValue),
+        ("lure{1", "netmap:lure}1", "0"),
+        ("apart2{1", "netmap:apart2}1/i", "isolated"),
       ] {
         #expect(try testbed.attack("bell-lure \(name) \(flags) \(way)", by: []).line == "ready")
         let (honest, line) = try testbed.attack("bell-honest \(other) 400", by: [])

@@ -6,7 +6,7 @@ package struct Message {
   /// The version of the protocol.
   ///
   /// It changes with every change of a message or of a shared segment.
-  package static let version: UInt16 = 6
+  package static let version: UInt16 = 7
 
   /// The longest datagram, bytes.
   package static let byteCountMax = 49_152
@@ -32,10 +32,12 @@ package struct Message {
     // From a process, with a socket to answer on.
     /// Binds rings of a port to the token it is sent on.
     case register = 16
-    /// Asks for the memory region of a port.
+    /// Asks for the rings and the memory of a port, or for the size of a memory region (`PORT_INFO_GET`).
     case portInfo = 17
     /// Asks for all ports with their processes and counters.
     case list = 18
+    /// Asks for the pools of the memory of a port (`POOLS_INFO_GET`).
+    case poolsInfo = 26
     /// Asks for a check of the memory of all ports.
     case check = 24
     /// On a token: asks to map the rings of the token's binding.

@@ -10,12 +10,25 @@ internal import Synchronization
 package final class MessageSocket: Sendable {
   package let descriptor: CInt
   private let isOpen = Atomic<Bool>(true)
+  private let identity: PrivateDescriptor
 
   /// - Parameter descriptor: A connected `SOCK_SEQPACKET` socket; this object takes ownership of
   ///   it.
   package init(owning descriptor: CInt) {
     self.descriptor = descriptor
+    identity = PrivateDescriptor(known: descriptor)
   }
+
+  /// - Parameter descriptor: A connected `SOCK_SEQPACKET` socket that the program does not know of
+  ///   (``PrivateDescriptors``); this object takes ownership of it. It may get another number.
+  package init(private descriptor: CInt) {
+    let identity = PrivateDescriptor(descriptor)
+    self.descriptor = identity.number
+    self.identity = identity
+  }
+
+  /// Whether the number still belongs to this socket: a program may have closed it without knowing it.
+  package var isIntact: Bool { identity.isIntact }
 
   deinit { close() }
 
@@ -23,7 +36,8 @@ package final class MessageSocket: Sendable {
   ///
   /// The object must not be used afterwards.
   package func close() {
-    if isOpen.exchange(false, ordering: .relaxed) { Glibc.close(descriptor) }
+    guard isOpen.exchange(false, ordering: .relaxed) else { return }
+    identity.close()
   }
 
   /// Gives the descriptor to the caller, who then owns it.
@@ -35,6 +49,7 @@ package final class MessageSocket: Sendable {
     guard isOpen.exchange(false, ordering: .relaxed) else {
       throw NetmapError(.badDescriptor, "use", "socket", reason: "it is closed")
     }
+    identity.disown()
     return descriptor
   }
 
@@ -48,7 +63,7 @@ package final class MessageSocket: Sendable {
       throw systemError(
         "socketpair", "netmapd", remedy: "raise the limit of open files (ulimit -n)")
     }
-    return (MessageSocket(owning: files[0]), MessageSocket(owning: files[1]))
+    return (MessageSocket(private: files[0]), MessageSocket(private: files[1]))
   }
 
   /// Sends one message.
@@ -57,20 +72,28 @@ package final class MessageSocket: Sendable {
   ///   - bytes: The message.
   ///   - files: Descriptors that go with the message, at most ``Message/descriptorCountMax``; they
   ///     remain the caller's.
-  ///   - waits: Whether to wait while the peer's queue is full; if not, a full queue is the error
-  ///     `EAGAIN`.
+  ///   - waits: Whether to wait while the peer's queue is full, ``DaemonAddress/patience`` seconds at most,
+  ///     also on a socket that the program has made nonblocking; if not, a full queue is the error `EAGAIN`.
   /// - Throws: ``NetmapError`` with the `errno` of sendmsg(2).
   package func send(
     _ bytes: [UInt8], _ files: [CInt] = [], waits: Bool = true
   ) throws(NetmapError) {
     precondition(files.count <= Message.descriptorCountMax)
-    var result: Int
-    repeat {
-      result = unsafe clinux_send(
-        descriptor, bytes, bytes.count, files, files.count,
-        waits ? 0 : CInt(MSG_DONTWAIT))
-    } while result < 0 && errno == EINTR
-    guard result >= 0 else { throw systemError("sendmsg", "netmapd") }
+    let end = monotonicNanoseconds() + UInt64(DaemonAddress.patience) * 1_000_000_000
+    while true {
+      let result = unsafe clinux_send(
+        descriptor, bytes, bytes.count, files, files.count, CInt(MSG_DONTWAIT))
+      if result >= 0 { return }
+      switch errno {
+      case EINTR: continue
+      case EAGAIN where waits && monotonicNanoseconds() < end:
+        var room = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        // The kernel does not tell of all room, so look again soon.
+        _ = unsafe poll(&room, 1, 10)
+        if room.revents & Int16(POLLOUT) != 0 { usleep(100) }
+      default: throw systemError("sendmsg", "netmapd")
+      }
+    }
   }
 
   /// One datagram, with the descriptors that came with it.
@@ -104,7 +127,7 @@ package final class MessageSocket: Sendable {
       errno = failure
       throw systemError("recvmsg", "netmapd")
     }
-    let owned = files.prefix(fileCount).map { OwnedFile($0) }
+    let owned = files.prefix(fileCount).map { OwnedFile(OwnedFile.lifted($0)) }
     guard truncated == 0 else {
       errno = EMSGSIZE
       throw systemError("recvmsg", "netmapd")
@@ -139,7 +162,9 @@ package final class MessageSocket: Sendable {
 
   /// The credentials that the kernel has for the peer (`SO_PEERCRED`): those of the process that
   /// listens or connected there, or that made the pair.
-  package var peer: (process: Int32, user: UInt32, group: UInt32)? {
+  package var peer: (process: Int32, user: UInt32, group: UInt32)? { Self.peer(of: descriptor) }
+
+  static func peer(of descriptor: CInt) -> (process: Int32, user: UInt32, group: UInt32)? {
     var credentials = clinux_credentials()
     guard unsafe clinux_peer(descriptor, &credentials) == 0 else { return nil }
     return (credentials.process, credentials.user, credentials.group)

@@ -67,7 +67,7 @@ extension MessageReader {
   package mutating func takeInterfaceRecipe(
     files: [OwnedFile], region: SharedMemory
   ) throws(NetmapError) -> InterfaceRecipe {
-    let owners = try SharedMemory(mapping: try takeFile(files))
+    let owners = try SharedMemory(mapping: try takeFile(files), keepsDescriptor: false)
     let bufferCount = Int(try take(UInt32.self))
     let memory = try PortMemory(region: region, owners: owners, bufferCount: bufferCount)
     var result = InterfaceRecipe(memory: memory, rings: [])

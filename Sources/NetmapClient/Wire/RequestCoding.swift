@@ -8,6 +8,7 @@ extension MessageWriter {
     put(request.selection.rawMode)
     put(request.selection.ringID)
     put(request.flags.rawValue)
+    put(request.extensions.rawValue)
     put(request.memoryID)
     let hints = request.hints
     for value in [hints.transmitSlots, hints.receiveSlots] { put(value) }
@@ -64,13 +65,101 @@ extension MessageWriter {
   }
 }
 
+/// When a process no longer uses its views of a port's rings.
+package enum ViewEnd: UInt8, Sendable {
+  /// When the process says so (``Message/Kind/forget``), or ends.
+  ///
+  /// For programs whose views outlive the descriptor.
+  case whenForgotten = 0
+  /// When the last copy of the token is closed, in any process, and no sync of the process is in progress any more.
+  ///
+  /// For programs to which the descriptor is the port, as in C. A process that syncs through a view after that disturbs
+  /// other ports of its trust domain.
+  case withToken = 1
+}
+
+extension MessageWriter {
+  /// Writes the client that asks to use a port's rings.
+  package mutating func put(client rawTag: UInt64, viewEnd: ViewEnd = .whenForgotten) {
+    put(rawTag)
+    put(viewEnd.rawValue)
+  }
+
+  /// Writes a question for a port's information; without a request, for that of a region alone.
+  package mutating func put(portInfo request: RegisterRequest?, memoryID: UInt16) {
+    put(UInt8(request == nil ? 0 : 1))
+    put(memoryID)
+    if let request { put(request) }
+  }
+
+  package mutating func put(_ info: PortInfo) {
+    put(UInt64(info.memorySize))
+    put(info.memoryID)
+    put(UInt8(info.geometry == nil ? 0 : 1))
+    put(info.geometry ?? PortGeometry())
+  }
+
+  package mutating func put(_ info: PoolsInfo) {
+    put(UInt64(info.memorySize))
+    put(info.memoryID)
+    for pool in [info.interfaces, info.rings, info.buffers] {
+      put(UInt64(pool.offset))
+      put(UInt32(pool.size))
+      put(UInt32(pool.count))
+    }
+  }
+}
+
 extension MessageReader {
+  package mutating func takeViewer() throws(NetmapError) -> (rawTag: UInt64, viewEnd: ViewEnd) {
+    let rawTag = try take(UInt64.self)
+    guard let viewEnd = ViewEnd(rawValue: try take(UInt8.self)) else {
+      throw malformed("the end of its view is unknown")
+    }
+    return (rawTag, viewEnd)
+  }
+
+  package mutating func takePortInfoRequest() throws(NetmapError) -> (
+    request: RegisterRequest?, memoryID: UInt16
+  ) {
+    let hasRequest = try take(UInt8.self) != 0
+    let memoryID = try take(UInt16.self)
+    return (hasRequest ? try takeRequest() : nil, memoryID)
+  }
+
+  package mutating func takePortInfo() throws(NetmapError) -> PortInfo {
+    let memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
+    let memoryID = try take(UInt16.self)
+    let hasGeometry = try take(UInt8.self) != 0
+    let geometry = try takeGeometry()
+    return PortInfo(
+      memorySize: memorySize, memoryID: memoryID, geometry: hasGeometry ? geometry : nil)
+  }
+
+  package mutating func takePoolsInfo() throws(NetmapError) -> PoolsInfo {
+    let memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
+    return PoolsInfo(
+      memorySize: memorySize, memoryID: try take(UInt16.self), interfaces: try takePool(),
+      rings: try takePool(), buffers: try takePool())
+  }
+
+  private mutating func takePool() throws(NetmapError) -> RegionLayout.Pool {
+    let offset = Int(truncatingIfNeeded: try take(UInt64.self))
+    return RegionLayout.Pool(
+      offset: offset, size: Int(try take(UInt32.self)), count: Int(try take(UInt32.self)))
+  }
+
   package mutating func takeRequest() throws(NetmapError) -> RegisterRequest {
     let name = try PortName(bytes: try takeBytes())
     let selection = try RingSelection(
       rawMode: try take(UInt32.self), ringID: try take(UInt16.self))
+    let flags = BindingFlags(rawValue: try take(UInt64.self)).intersection(.known)
+    let extensions = PortExtensions(rawValue: try take(UInt32.self))
+    guard extensions.isSubset(of: .known) else {
+      throw malformed("it asks for an unknown extension")
+    }
     var request = RegisterRequest(
-      name: name, selection: selection, flags: BindingFlags(rawValue: try take(UInt64.self)),
+      name: name, selection: selection, flags: flags, extensions: extensions,
       memoryID: try take(UInt16.self))
     let (transmitSlots, receiveSlots) = (try take(UInt32.self), try take(UInt32.self))
     request.hints = RingGeometryHints(

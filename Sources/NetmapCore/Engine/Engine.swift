@@ -23,11 +23,20 @@ package final class Engine: Sendable {
 
   /// Creates an engine that has no ports yet.
   ///
-  /// - Parameter interfaces: The provider of network interfaces; nil for an engine without any.
+  /// - Parameters:
+  ///   - interfaces: The provider of network interfaces; nil for an engine without any.
+  ///   - sharedRegion: The region that interfaces share.
+  ///   - regionBlocks: Takes numbers for private regions (``RegionNumbers``); nil for an engine whose regions only this
+  ///     process sees.
   /// - Throws: ``NetmapError`` when there is no memory or no descriptor left.
-  package init(interfaces: (any InterfaceProvider)? = nil) throws(NetmapError) {
+  package init(
+    interfaces: (any InterfaceProvider)? = nil, sharedRegion: RegionParameters = .global,
+    regionBlocks: RegionNumbers.Source? = nil
+  ) throws(NetmapError) {
     doorbells = try DoorbellTable()
-    unsafe state = EngineState(interfaces: interfaces, directory: try Directory())
+    unsafe state = EngineState(
+      interfaces: interfaces, directory: try Directory(), sharedRegion: sharedRegion,
+      regionNumbers: RegionNumbers(regionBlocks))
   }
 
   deinit { lazyWorker.withLock { $0?.stop() } }
@@ -78,10 +87,11 @@ package final class Engine: Sendable {
 final class EngineState {
   let interfaces: (any InterfaceProvider)?
   let directory: Directory
+  private let sharedRegion: RegionParameters
 
   /// Regions by `nr_mem_id`.
   var regions: [UInt16: Region] = [:]
-  private var lastRegionID: UInt16 = 1
+  private var regionNumbers: RegionNumbers
 
   /// Ports that can be opened: interfaces, switch ports, and parents of pipes that have no interface.
   var ports: [PortKey: EnginePort] = [:]
@@ -108,9 +118,14 @@ final class EngineState {
   var quarantined: [BindingID: (region: Region, segment: SyncSegment, begun: UInt64)] = [:]
   private var lastBinding: UInt64 = 0
 
-  init(interfaces: (any InterfaceProvider)?, directory: Directory) {
+  init(
+    interfaces: (any InterfaceProvider)?, directory: Directory, sharedRegion: RegionParameters,
+    regionNumbers: RegionNumbers
+  ) {
     self.interfaces = interfaces
     self.directory = directory
+    self.sharedRegion = sharedRegion
+    self.regionNumbers = regionNumbers
   }
 
   /// The key under which the engine keeps a port.
@@ -135,7 +150,7 @@ final class EngineState {
   /// The region that NIC ports share. The first call creates it.
   func globalRegion() throws(NetmapError) -> Region {
     if let region = regions[1] { return region }
-    let region = try Region(id: 1, isPrivate: false, .global)
+    let region = try Region(id: 1, isPrivate: false, sharedRegion)
     regions[1] = region
     return region
   }
@@ -153,13 +168,13 @@ final class EngineState {
     return region
   }
 
-  /// Creates a private region. Numbers go up, skip those in use, and start again at 2.
+  /// Creates a private region, with a number that is not in use.
   func newRegion(_ parameters: RegionParameters) throws(NetmapError) -> Region {
     for _ in 0..<Int(UInt16.max) {
-      lastRegionID = lastRegionID == .max ? 2 : lastRegionID + 1
-      guard regions[lastRegionID] == nil else { continue }
-      let region = try Region(id: lastRegionID, isPrivate: true, parameters)
-      regions[lastRegionID] = region
+      let id = regionNumbers.next()
+      guard regions[id] == nil else { continue }
+      let region = try Region(id: id, isPrivate: true, parameters)
+      regions[id] = region
       return region
     }
     throw NetmapError(

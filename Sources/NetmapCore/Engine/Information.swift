@@ -31,9 +31,12 @@ extension Engine {
     try exclusively { (state) throws(NetmapError) in
       let port = try state.findPort(request)
       defer { state.dropIfUnused(port) }
+      let layout = port.region.layout
       return PoolsInfo(
         memorySize: port.region.memory.byteCount, memoryID: port.region.id,
-        layout: port.region.layout)
+        interfaces: layout.interfaces, rings: layout.rings,
+        buffers: .init(
+          offset: layout.bufferBase, size: layout.buffers.size, count: layout.buffers.count))
     }
   }
 }

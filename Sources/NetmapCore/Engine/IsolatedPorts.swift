@@ -30,7 +30,7 @@ extension RegisterRequest {
         .invalidArgument, "open", name.rawValue, reason: problem.reason, remedy: problem.remedy)
     }
     var result = self
-    result.flags.remove(.isolated)
+    result.extensions.remove(.isolated)
     result.extraBuffers = 0
     return result
   }
@@ -82,6 +82,7 @@ extension EngineState {
     var mirrored = request
     mirrored.extraBuffers = 0
     mirrored.flags = []
+    mirrored.extensions = []
     if request.flags.contains(.transmitOnly) { mirrored.flags.insert(.receiveOnly) }
     if request.flags.contains(.receiveOnly) { mirrored.flags.insert(.transmitOnly) }
     do throws(NetmapError) {

@@ -21,7 +21,7 @@ extension EngineState {
     }
     if request.name.isVale { return try switchPort(request, region) }
     guard let port = try interfacePort(request.name, request.backend),
-      port.isInterface || !request.flags.contains(.interfaceOnly)
+      port.isInterface || !request.extensions.contains(.interfaceOnly)
     else {
       throw NetmapError(
         .noSuchDevice, "open", name, reason: "there is no interface or port of that name",

@@ -75,7 +75,7 @@ extension EngineState {
     try checkHeader(port, request.flags)
     let ranges = try RingRanges(
       request.selection, flags: request.flags, of: port.geometry, named: port.name.rawValue)
-    try checkBackpressure(port, request.flags)
+    try checkBackpressure(port, request.extensions)
     let isExclusive = request.flags.contains(.exclusive)
     try checkUsers(port, ranges, isExclusive)
     try checkLeaving(port)
@@ -104,7 +104,9 @@ extension EngineState {
       interface.extraBuffersHead = extra.head
       if isExclusive { forEachRing(ranges) { port[$0, $1].isExclusive = true } }
       let record = BindingRecord(
-        end: port.end, interfaceOffset: interface.offset, ranges: ranges, flags: request.flags)
+        end: port.end, interfaceOffset: interface.offset, ranges: ranges,
+        flags: request.flags.intersection(.known), extensions: request.extensions,
+        memoryID: port.region.id)
       port.segment.store(record, at: index)
       let id = newBindingID()
       bindings[id] = Binding(

@@ -3,6 +3,7 @@ package struct RegisterRequest: Sendable {
   package var name: PortName
   package var selection: RingSelection
   package var flags: BindingFlags
+  package var extensions: PortExtensions
   /// `nr_mem_id`: the region to use; 0 lets netmap choose.
   package var memoryID: UInt16
   /// Ring and slot counts. They matter only if this request creates the port.
@@ -16,12 +17,14 @@ package struct RegisterRequest: Sendable {
 
   package init(
     name: PortName, selection: RingSelection = .allHardware, flags: BindingFlags = [],
-    memoryID: UInt16 = 0, hints: RingGeometryHints = .none, extraBuffers: Int = 0,
+    extensions: PortExtensions = [], memoryID: UInt16 = 0, hints: RingGeometryHints = .none,
+    extraBuffers: Int = 0,
     offsets: OffsetsOption? = nil, backend: PortSpecification.BackendChoice? = nil
   ) {
     self.name = name
     self.selection = selection
     self.flags = flags
+    self.extensions = extensions
     self.memoryID = memoryID
     self.hints = hints
     self.extraBuffers = extraBuffers
@@ -108,12 +111,33 @@ package struct BindingID: Hashable, Sendable {
 package struct PortInfo: Hashable, Sendable {
   package let memorySize: Int
   package let memoryID: UInt16
+  /// Nil in the answer to a question about memory only.
   package let geometry: PortGeometry?
+
+  package init(memorySize: Int, memoryID: UInt16, geometry: PortGeometry?) {
+    self.memorySize = memorySize
+    self.memoryID = memoryID
+    self.geometry = geometry
+  }
 }
 
 /// The answer to `NETMAP_REQ_POOLS_INFO_GET`.
 package struct PoolsInfo: Hashable, Sendable {
   package let memorySize: Int
   package let memoryID: UInt16
-  package let layout: RegionLayout
+  package let interfaces: RegionLayout.Pool
+  package let rings: RegionLayout.Pool
+  /// The offset is that of buffer 0, not of its chunk: programs compute addresses of buffers from it.
+  package let buffers: RegionLayout.Pool
+
+  package init(
+    memorySize: Int, memoryID: UInt16, interfaces: RegionLayout.Pool, rings: RegionLayout.Pool,
+    buffers: RegionLayout.Pool
+  ) {
+    self.memorySize = memorySize
+    self.memoryID = memoryID
+    self.interfaces = interfaces
+    self.rings = rings
+    self.buffers = buffers
+  }
 }

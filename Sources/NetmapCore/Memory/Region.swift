@@ -209,11 +209,12 @@ package final class Region {
     guard needed <= layout.interfaces.size else {
       throw exhausted(
         "a netmap_if of \(needed) bytes for \(ringCount) rings",
-        "objects have \(layout.interfaces.size) bytes", "if_size")
+        "objects have \(layout.interfaces.size) bytes", "if_size", isFixed: true)
     }
     guard let index = interfaces.allocate() else {
       throw exhausted(
-        "a netmap_if", "all \(layout.interfaces.count) are in use", "if_num",
+        "a netmap_if", "all \(layout.interfaces.count) are in use",
+        "if_num (netmapd --interfaces, or NETMAP_INTERFACES)",
         kept: quarantined.interfaces.count)
     }
     interfaceBirths[index] = moment
@@ -241,11 +242,12 @@ package final class Region {
     guard needed <= layout.rings.size else {
       throw exhausted(
         "a ring of \(slotCount) slots (\(needed) bytes)", "rings have \(layout.rings.size) bytes",
-        "ring_size")
+        "ring_size", isFixed: true)
     }
     guard let index = rings.allocate() else {
       throw exhausted(
-        "a ring", "all \(layout.rings.count) are in use", "ring_num",
+        "a ring", "all \(layout.rings.count) are in use",
+        "ring_num (netmapd --rings, or NETMAP_RINGS)",
         kept: quarantined.rings.count)
     }
     ringBirths[index] = moment
@@ -270,7 +272,8 @@ package final class Region {
       throw exhausted(
         "\(count) buffers",
         "\(buffers.freeCount) of \(layout.buffers.count) are free, \(count - buffers.freeCount) are"
-          + " missing", "buf_num", kept: quarantined.buffers.count)
+          + " missing", "buf_num (netmapd --buffers, or NETMAP_BUFFERS)",
+        kept: quarantined.buffers.count)
     }
     return allocateBuffers(upTo: count)
   }
@@ -342,13 +345,13 @@ package final class Region {
   }
 
   private func exhausted(
-    _ what: String, _ why: String, _ setting: String, kept: Int = 0
+    _ what: String, _ why: String, _ setting: String, isFixed: Bool = false,
+    kept: Int = 0
   ) -> NetmapError {
     let others = isPrivate ? "other ports of the same parent" : "other ports"
+    let use = "use fewer or smaller rings, or close \(others)"
     let remedy =
-      isPrivate
-      ? "use fewer or smaller rings, or close \(others)"
-      : "raise \(setting), use fewer or smaller rings, or close \(others)"
+      isPrivate ? use : isFixed ? "\(use): \(setting) is fixed" : "raise \(setting), \(use)"
     guard kept > 0 else {
       return NetmapError(
         .outOfMemory, "allocate", "memory region \(id)", reason: "no room for \(what): \(why)",

@@ -15,6 +15,12 @@ package struct RegionLayout: Hashable, Sendable {
     package let size: Int
     package let count: Int
 
+    package init(offset: Int, size: Int, count: Int) {
+      self.offset = offset
+      self.size = size
+      self.count = count
+    }
+
     package var byteCount: Int { size * count }
 
     package func offset(of index: Int) -> Int { offset + index * size }

@@ -32,6 +32,20 @@ package struct RegionParameters: Hashable, Sendable {
   package static let global = RegionParameters(
     interfaceCount: 100, ringSize: 36_864, ringCount: 200, bufferCount: 16_384)
 
+  /// The region that all NIC ports share, with other numbers of objects than ``global``'s.
+  ///
+  /// - Parameter counts: The numbers; nil entries keep the default.
+  /// - Returns: The parameters.
+  /// - Throws: ``NetmapError`` `EINVAL` for a number out of range.
+  package static func global(_ counts: SharedRegionCounts) throws(NetmapError) -> RegionParameters {
+    var result = global
+    if let buffers = counts.buffers { result.bufferCount = buffers }
+    if let rings = counts.rings { result.ringCount = rings }
+    if let interfaces = counts.interfaces { result.interfaceCount = interfaces }
+    try result.validate(isPrivate: false)
+    return result
+  }
+
   /// The parameters of a private region for one virtual port and the pipes that clients will open on it.
   ///
   /// netmap sizes such a region for two pipes. Here the host allocates memory only on first touch, so the region

@@ -53,12 +53,16 @@ public struct PortSpecification: Hashable, Sendable {
   /// dropping them.
   public var backpressure = false
 
+  /// Whether the process gets separate memory, and the engine carries the packets: for processes that
+  /// must not trust the other programs on the port. Written as the flag `i`.
+  public var isIsolated = false
+
   /// Creates a specification: by default, all hardware rings of `name`, shared with other bindings.
   public init(
     _ name: PortName, selection: RingSelection = .allHardware, flags: BindingFlags = [],
     memoryID: UInt16? = nil, sharedPort: PortName? = nil, conf: RingGeometryHints = .none,
     extmem: ExternalMemory? = nil, offset: PayloadOffset? = nil, backend: BackendChoice? = nil,
-    backpressure: Bool = false
+    backpressure: Bool = false, isIsolated: Bool = false
   ) {
     self.name = name
     self.selection = selection
@@ -70,6 +74,7 @@ public struct PortSpecification: Hashable, Sendable {
     self.offset = offset
     self.backend = backend
     self.backpressure = backpressure
+    self.isIsolated = isIsolated
   }
 
   private static func normalized(_ memoryID: UInt16?) -> UInt16? {

@@ -174,7 +174,7 @@ extension PortSpecificationParser {
       switch text[position] {
       case UInt8(ascii: "/"):
         position += 1
-        try parseFlags(into: &specification.flags)
+        try parseFlags(into: &specification.flags, &specification.isIsolated)
       case UInt8(ascii: "@"):
         guard position + 1 < text.count else {
           throw refusal(
@@ -192,11 +192,19 @@ extension PortSpecificationParser {
     }
   }
 
-  private mutating func parseFlags(into flags: inout BindingFlags) throws(NetmapError) {
+  private mutating func parseFlags(
+    into flags: inout BindingFlags, _ isIsolated: inout Bool
+  ) throws(NetmapError) {
     let help = "flags are x, z, t, r, R, T and i"
     let start = position
-    while position < text.count, let flag = BindingFlags(letter: text[position]) {
-      flags.insert(flag)
+    while position < text.count {
+      if text[position] == PortText.isolatedLetter {
+        isIsolated = true
+      } else if let flag = BindingFlags(letter: text[position]) {
+        flags.insert(flag)
+      } else {
+        break
+      }
       position += 1
     }
     guard position < text.count else {

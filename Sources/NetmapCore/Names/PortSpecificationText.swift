@@ -17,7 +17,9 @@ extension PortSpecification: CustomStringConvertible {
   public var bytes: [UInt8] {
     var text = Self.nameText(name)
     text += selection.suffix.utf8
-    let letters = BindingFlags.letters.filter { flags.contains($0.flag) }.map(\.letter)
+    let letters =
+      BindingFlags.letters.filter { flags.contains($0.flag) }.map(\.letter)
+      + (isIsolated ? [PortText.isolatedLetter] : [])
     if !letters.isEmpty { text += [UInt8(ascii: "/")] + letters }
     if let memoryID { text += "@\(memoryID)".utf8 }
     if let sharedPort { text += "@share=".utf8 + Self.nameText(sharedPort) }

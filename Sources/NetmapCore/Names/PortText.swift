@@ -6,6 +6,8 @@ enum PortText {
   static let quote = UInt8(ascii: "'")
   static let masterBracket = UInt8(ascii: "{")
   static let slaveBracket = UInt8(ascii: "}")
+  /// The flag of a port specification that asks for an isolated port.
+  static let isolatedLetter = UInt8(ascii: "i")
 
   static func isDigit(_ byte: UInt8) -> Bool {
     (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)

@@ -1,6 +1,7 @@
 /// The binding mode of a port: the `nr_flags` of a register request.
 ///
-/// Bits without a name here are kept and have no effect, as in netmap(4).
+/// Bits without a name here have no effect, as in netmap(4). What netmap(4) does not have is in
+/// ``PortExtensions``, not here.
 public struct BindingFlags: OptionSet, Hashable, Sendable {
   public let rawValue: UInt64
 
@@ -34,23 +35,10 @@ public struct BindingFlags: OptionSet, Hashable, Sendable {
   /// Do not sync transmit rings when polling for input (`NR_NO_TX_POLL`).
   public static let noTransmitPoll = BindingFlags(rawValue: 0x20000)
 
-  /// Give the process separate memory, and let the engine carry the packets (`/i`): for untrusted processes.
+  /// The bits that netmap(4) defines.
   ///
-  /// An addition of this implementation.
-  public static let isolated = BindingFlags(rawValue: 1 << 62)
-
-  /// The port belongs to a module host: it receives the packets that senders on a switch redirect, and no
-  /// broadcasts.
-  package static let moduleHost = BindingFlags(rawValue: 1 << 61)
-
-  /// The engine rejects the name unless it denotes a network interface.
-  package static let interfaceOnly = BindingFlags(rawValue: 1 << 59)
-
-  /// Make senders on a switch keep packets that do not fit in the receive rings, instead of dropping them
-  /// (`@backpressure`).
-  ///
-  /// An addition of this implementation.
-  public static let backpressure = BindingFlags(rawValue: 1 << 60)
+  /// The engine ignores all others, which a program may have left as they were on its stack.
+  package static let known = BindingFlags(rawValue: 0x3ffff)
 
   /// Every flag that makes the binding a monitor.
   public static let anyMonitor = monitorTransmit.union(monitorReceive).union(zeroCopyMonitor)
@@ -70,7 +58,6 @@ extension BindingFlags {
     (UInt8(ascii: "r"), .monitorReceive),
     (UInt8(ascii: "R"), .receiveOnly),
     (UInt8(ascii: "T"), .transmitOnly),
-    (UInt8(ascii: "i"), .isolated),
   ]
 
   /// The flag that `letter` stands for.

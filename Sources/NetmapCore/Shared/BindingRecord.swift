@@ -9,6 +9,30 @@ package struct BindingRecord: Hashable, Sendable {
   package var interfaceOffset: Int
   package var ranges: RingRanges
   package var flags: BindingFlags
+  package var extensions: PortExtensions
+  /// The number of the region with the binding's rings.
+  package var memoryID: UInt16
+}
+
+/// Offsets in a binding's record, in bytes. The engine writes the first line; the processes that have the port mapped
+/// write the words of the second one (``BindingControl``), and the bell.
+///
+/// Any change of a number here requires a new ``SyncSegmentLayout/layoutVersion``.
+enum BindingLayout {
+  static let isUsed = 0
+  static let end = 4
+  static let interfaceOffset = 8
+  /// The first transmit ring and the one after the last; then the same for receive rings.
+  static let ranges = 16
+  static let flags = 32
+  static let extensions = 40
+  static let memoryID = 44
+  /// The ``Bell``. It outlives the binding, because another process may still ring it.
+  static let bell = 48
+
+  static let mode = 64
+  static let stop = 68
+  static let loopOwner = 72
 }
 
 extension BindingRecord {
@@ -34,14 +58,17 @@ extension SyncSegment {
   /// Writes the state of binding `index`.
   package func store(_ record: BindingRecord, at index: Int) {
     let base = Self.offset(ofBinding: index)
-    store(base + 4, UInt32(record.end))
-    store(base + 8, UInt64(record.interfaceOffset))
-    store(base + 16, UInt32(record.ranges.transmit.lowerBound))
-    store(base + 20, UInt32(record.ranges.transmit.upperBound))
-    store(base + 24, UInt32(record.ranges.receive.lowerBound))
-    store(base + 28, UInt32(record.ranges.receive.upperBound))
-    store(base + 32, record.flags.rawValue)
-    store(base, UInt32(1))
+    store(base + BindingLayout.end, UInt32(record.end))
+    store(base + BindingLayout.interfaceOffset, UInt64(record.interfaceOffset))
+    store(base + BindingLayout.ranges, UInt32(record.ranges.transmit.lowerBound))
+    store(base + BindingLayout.ranges + 4, UInt32(record.ranges.transmit.upperBound))
+    store(base + BindingLayout.ranges + 8, UInt32(record.ranges.receive.lowerBound))
+    store(base + BindingLayout.ranges + 12, UInt32(record.ranges.receive.upperBound))
+    store(base + BindingLayout.flags, record.flags.rawValue)
+    store(base + BindingLayout.extensions, record.extensions.rawValue)
+    store(base + BindingLayout.memoryID, UInt32(record.memoryID))
+    unsafe control(ofBinding: index)?.clear()
+    store(base + BindingLayout.isUsed, UInt32(1))
   }
 
   /// Marks binding `index` as free.
@@ -53,12 +80,13 @@ extension SyncSegment {
   package func binding(at index: Int) -> BindingRecord? {
     guard (0..<EngineLimits.bindingsPerPort).contains(index) else { return nil }
     let base = Self.offset(ofBinding: index)
-    guard load(base, as: UInt32.self) == 1 else { return nil }
+    guard load(base + BindingLayout.isUsed, as: UInt32.self) == 1 else { return nil }
     func number(_ offset: Int) -> Int { Int(load(base + offset, as: UInt32.self)) }
-    let end = number(4)
+    let end = number(BindingLayout.end)
     guard end < endCount else { return nil }
-    let (firstTransmit, endTransmit) = (number(16), number(20))
-    let (firstReceive, endReceive) = (number(24), number(28))
+    let first = BindingLayout.ranges
+    let (firstTransmit, endTransmit) = (number(first), number(first + 4))
+    let (firstReceive, endReceive) = (number(first + 8), number(first + 12))
     guard firstTransmit <= endTransmit, endTransmit <= ringCount(end: end, .transmit),
       firstReceive <= endReceive, endReceive <= ringCount(end: end, .receive)
     else { return nil }
@@ -66,8 +94,13 @@ extension SyncSegment {
     ranges.transmit = firstTransmit..<endTransmit
     ranges.receive = firstReceive..<endReceive
     return BindingRecord(
-      end: end, interfaceOffset: Int(truncatingIfNeeded: load(base + 8, as: UInt64.self)),
-      ranges: ranges, flags: BindingFlags(rawValue: load(base + 32, as: UInt64.self)))
+      end: end,
+      interfaceOffset: Int(
+        truncatingIfNeeded: load(base + BindingLayout.interfaceOffset, as: UInt64.self)),
+      ranges: ranges,
+      flags: BindingFlags(rawValue: load(base + BindingLayout.flags, as: UInt64.self)),
+      extensions: PortExtensions(rawValue: load(base + BindingLayout.extensions, as: UInt32.self)),
+      memoryID: UInt16(truncatingIfNeeded: number(BindingLayout.memoryID)))
   }
 
   static func offset(ofBinding index: Int) -> Int {
@@ -75,9 +108,7 @@ extension SyncSegment {
   }
 
   /// Offset of the binding's ``Bell`` in its record.
-  ///
-  /// The bell outlives the binding, because another process may still ring it.
-  static var bellOffset: Int { 48 }
+  static var bellOffset: Int { BindingLayout.bell }
 }
 
 extension RingRanges {

@@ -29,6 +29,19 @@ package struct ClientTag: Hashable, Sendable {
 }
 
 extension SyncSegment {
+  /// Whether a ring is locked in the name of a client: the client is probably in the middle of a sync.
+  ///
+  /// Any process that has the segment mapped can write the lock.
+  package func isLocked(by tag: ClientTag) -> Bool {
+    (0..<endCount).contains { end in
+      Direction.allCases.contains { direction in
+        (0..<ringCount(end: end, direction)).contains { index in
+          unsafe kring(end: end, direction, index)?.lockHolder == tag.rawValue
+        }
+      }
+    }
+  }
+
   /// Releases the locks that a dead client held.
   ///
   /// The caller must know that the client is dead.

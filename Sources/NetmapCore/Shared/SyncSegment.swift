@@ -209,7 +209,7 @@ package struct SyncSegment: Sendable {
 /// Any change of a number here requires a new ``layoutVersion``.
 package enum SyncSegmentLayout {
   package static let magicNumber: UInt64 = 0x676e_7973_706d_746e  // "ntmpsyng"
-  package static let layoutVersion: UInt32 = 5
+  package static let layoutVersion: UInt32 = 6
 
   static let magic = 0
   static let version = 8
@@ -226,8 +226,8 @@ package enum SyncSegmentLayout {
   static let ends = 384
   static let endByteCount = 64
 
-  static let bindings = 512
-  static let bindingByteCount = 64
+  package static let bindings = 512
+  package static let bindingByteCount = 128
 
   static let krings = bindings + EngineLimits.bindingsPerPort * bindingByteCount
 }

@@ -41,6 +41,9 @@ package final class DoorbellTable: Sendable {
         if let resolver = unsafe resolver { unsafe resolver.ring(resolver.context, number) }
         return
       }
+      guard !PrivateDescriptors.isGuarding || PrivateDescriptors.isIntact(cell.file) else {
+        return
+      }
       if unsafe areSockets { BellSocket.ring(cell.file) } else { ringEventfd(cell.file) }
     }
 
@@ -100,7 +103,9 @@ package final class DoorbellTable: Sendable {
   package let view: View
   /// The doorbell that all sleepers of this process share if other processes exist, and the descriptor on which
   /// they watch it.
-  private let own: (number: UInt32, watched: CInt)?
+  private let own: (number: UInt32, watched: CInt, file: PrivateDescriptor)?
+  /// The descriptors of other processes' doorbells that the table has made private, by number.
+  private let rungFiles = Mutex<[CInt: PrivateDescriptor]>([:])
   /// For an isolated port: the doorbells in the table, and the removed ones that are still kept.
   private let members = Mutex<Members>(Members())
   private let memberChanges = Atomic<UInt64>(0)
@@ -148,12 +153,13 @@ package final class DoorbellTable: Sendable {
   package convenience init(
     of tag: ClientTag, watched: CInt, rung: CInt?, resolver: Resolver?
   ) throws(NetmapError) {
+    let file = PrivateDescriptor(watched)
     do throws(NetmapError) {
       unsafe try self.init(
-        own: (tag.doorbell, watched), cellCount: ClientTag.slotCount, resolver: resolver,
+        own: (tag.doorbell, file.number, file), cellCount: ClientTag.slotCount, resolver: resolver,
         areSockets: true)
     } catch {
-      close(watched)
+      file.close()
       if let rung { close(rung) }
       throw error
     }
@@ -161,7 +167,8 @@ package final class DoorbellTable: Sendable {
   }
 
   private init(
-    own: (number: UInt32, watched: CInt)?, cellCount: UInt32, resolver: Resolver?,
+    own: (number: UInt32, watched: CInt, file: PrivateDescriptor)?, cellCount: UInt32,
+    resolver: Resolver?,
     areSockets: Bool, threadLimit: CInt = .max
   ) throws(NetmapError) {
     let size = Int(cellCount) * MemoryLayout<UInt64>.size
@@ -178,11 +185,8 @@ package final class DoorbellTable: Sendable {
 
   deinit {
     // The descriptors of an isolated port's table belong to its ``PeerBell`` members.
-    for index in 0..<(own == nil ? idle.withLock { $0.next } : capacity) {
-      let cell = unsafe Cell(view.cell(index).pointee.load(ordering: .relaxed))
-      if cell.file >= 0, cell.file != own?.watched { close(cell.file) }
-    }
-    if let own { close(own.watched) }
+    for file in rungFiles.withLock({ Array($0.values) }) { file.close() }
+    own?.file.close()
     unsafe munmap(view.cells, Int(capacity) * MemoryLayout<UInt64>.size)
   }
 
@@ -239,11 +243,16 @@ package final class DoorbellTable: Sendable {
     let place = unsafe view.cell(number)
     let known = unsafe Cell(place.pointee.load(ordering: .relaxed))
     var file = file
-    if known.file >= 0, known.file != own?.watched {
+    let old = rungFiles.withLock { $0[known.file] }
+    if known.file >= 0, known.file != own?.watched, let old, old.isIntact {
       dup3(file, known.file, O_CLOEXEC)
       close(file)
       file = known.file
     }
+    // The file that a number stands for has changed, or the number itself.
+    let made = PrivateDescriptor(file, staying: file == known.file)
+    file = made.number
+    rungFiles.withLock { $0[file] = made }
     unsafe place.pointee.store(Cell(number: number, file: file).bits, ordering: .releasing)
   }
 
@@ -254,6 +263,9 @@ package final class DoorbellTable: Sendable {
     guard unsafe Cell(place.pointee.load(ordering: .relaxed)).file < 0 else { return }
     unsafe place.pointee.store(Cell(number: number, file: own.watched).bits, ordering: .releasing)
   }
+
+  /// Whether the end that this process watches is still open, and not another file of the program's.
+  package var isIntact: Bool { own?.file.isIntact ?? true }
 
   /// The descriptor that rings a doorbell; -1 if there is none.
   package func descriptor(of number: UInt32) -> CInt {

@@ -11,7 +11,8 @@ internal import Glibc
 final class Watch {
   let doorbell: UInt32
   /// Readable when a watched doorbell has rung since ``consumeRings()``.
-  let descriptor: CInt
+  var descriptor: CInt { file.number }
+  private let file: PrivateDescriptor
   private let doorbells: DoorbellTable
   private let watched: CInt
   /// Whether no other sleeper watches the doorbell; then this watch may leave it empty, and ignore it for a
@@ -28,23 +29,24 @@ final class Watch {
   /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when no descriptor is left.
   init(_ doorbells: DoorbellTable, isAlone: Bool) throws(NetmapError) {
     let doorbell = try doorbells.acquire()
-    let watch = epoll_create1(CInt(EPOLL_CLOEXEC))
+    let made = epoll_create1(CInt(EPOLL_CLOEXEC))
     watched = doorbells.watched(of: doorbell)
-    guard watch >= 0, Self.set(EPOLL_CTL_ADD, watched, in: watch) else {
+    guard made >= 0, Self.set(EPOLL_CTL_ADD, watched, in: made) else {
       let error = systemError(
         "epoll_create1", "sleeper", remedy: "raise the limit of open files (ulimit -n)")
-      if watch >= 0 { close(watch) }
+      if made >= 0 { close(made) }
       doorbells.release(doorbell)
       throw error
     }
     self.doorbell = doorbell
-    descriptor = watch
+    file = PrivateDescriptor(made)
     self.doorbells = doorbells
     self.isAlone = isAlone && doorbells.isShared
   }
 
   deinit {
-    close(descriptor)
+    // All epoll instances have one inode. This one knows the doorbell, as no instance of the program's does.
+    if Self.set(EPOLL_CTL_MOD, watched, in: descriptor) { file.close() }
     doorbells.release(doorbell)
   }
 

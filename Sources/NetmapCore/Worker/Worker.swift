@@ -38,7 +38,7 @@ package final class Worker: Sendable {
   /// of that memory.
   package struct Mail: Sendable {
     /// Readable when there is mail.
-    let descriptor: CInt
+    package let descriptor: CInt
     let read: @Sendable () -> State
 
     /// - Parameters:

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import NetmapClient
 internal import NetmapCore
 internal import Synchronization
 
@@ -211,8 +212,9 @@ extension Closer {
   fileprivate static func close(_ file: CInt, depth: Int) {
     clinux_no_linger(file)
     if depth < depthMax, clinux_is_unix_socket(file) != 0 {
-      // No more messages can arrive.
-      shutdown(file, CInt(SHUT_RDWR))
+      // No more messages can arrive then. A copy of a token must not end the token for the processes that have others:
+      // a program may have sent a message on a token with that token as the socket for the answer.
+      if !TokenName.isOwn(of: file) { shutdown(file, CInt(SHUT_RDWR)) }
       var files = [CInt](repeating: -1, count: Int(CLINUX_MESSAGE_FILES))
       var bytes = [UInt8](repeating: 0, count: 4096)
       for _ in 0..<messagesMax {

@@ -8,7 +8,7 @@ internal import NetmapCore
 /// A connection begins fresh. The first message makes it a mailbox or a token, for good.
 final class Connection {
   enum State {
-    /// No message has come yet.
+    /// No message has come yet, and the connection is not a token by its name (``TokenName``).
     case fresh
     /// One open of a port, or a connection that may become one.
     ///
@@ -106,7 +106,7 @@ extension Connection.State {
     case .fresh: [.hello, .register, .mapPort]
     // A hello comes with a reply socket, and gets a new connection as the mailbox.
     case .token: [.hello, .register, .mapPort]
-    case .mailbox: [.forget, .ring, .portInfo, .list, .check, .control]
+    case .mailbox: [.forget, .ring, .portInfo, .poolsInfo, .list, .check, .control]
     }
   }
 }

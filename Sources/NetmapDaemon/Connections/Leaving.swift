@@ -99,6 +99,7 @@ extension Server {
     drop(connection)
     guard case .token(.bound(let id)) = connection.state, let binding = bindings[id] else { return }
     tokens[connection.key] = nil
+    endViews(of: binding)
     binding.isOpen = false
     if let place = binding.registration.place, unsafe place.segment.view.holdsAny {
       crowded.insert(place.serial)
@@ -109,6 +110,32 @@ extension Server {
     if let link = binding.link { link.worker.close(link.number) }
     log.info("closed", metadata: ["port": "\(binding.registration.name)"])
     dropIfUnseen(binding)
+  }
+
+  // MARK: - Views that end with the token
+
+  /// The pause between two checks whether a sync of a closed port has ended, nanoseconds.
+  private static let viewPause: UInt64 = 10_000_000
+
+  /// Ends the views of clients that have given them up by closing the last copy of the token.
+  ///
+  /// A client in the middle of a sync, on another thread than the one that closed the token, keeps its view until the
+  /// sync has ended, as a system call on a file keeps the file.
+  private func endViews(of binding: OpenBinding) {
+    for tag in binding.viewersUntilClose {
+      guard !binding.registration.segment.isLocked(by: tag) else {
+        viewsEndAgainAt = viewsEndAgainAt ?? monotonicNanoseconds() + Self.viewPause
+        continue
+      }
+      forget(binding.registration.id, by: tag)
+    }
+  }
+
+  /// Ends the views that a sync has kept at the close of their tokens, if it is time to look.
+  func endViewsIfDue() {
+    guard let time = viewsEndAgainAt, monotonicNanoseconds() >= time else { return }
+    viewsEndAgainAt = nil
+    for binding in bindings.values where !binding.isOpen { endViews(of: binding) }
   }
 
   /// Ends a client whose process can no longer write to shared memory.
@@ -142,9 +169,10 @@ extension Server {
     for id in client.seen {
       guard let binding = bindings[id] else { continue }
       locks += binding.registration.segment.releaseLocks(of: tag)
+      _ = binding.registration.segment.releaseLoops(of: tag)
       wakeEverybody(on: binding.segment)
       expel(tag, from: binding)
-      binding.viewers.remove(tag)
+      binding.remove(tag)
       dropIfUnseen(binding)
     }
     wakeNeighbours(of: switches)
@@ -165,7 +193,7 @@ extension Server {
 
   /// Records that a client no longer uses a port's rings.
   func forget(_ id: BindingID, by tag: ClientTag) {
-    guard let binding = bindings[id], binding.viewers.remove(tag) != nil else { return }
+    guard let binding = bindings[id], binding.remove(tag) else { return }
     clients[tag.slot]?.seen.remove(id)
     expel(tag, from: binding)
     dropIfUnseen(binding)

@@ -38,7 +38,10 @@ extension Role {
     let allowed: Set<Message.Kind> =
       switch self {
       case .own, .trusted:
-        [.hello, .forget, .ring, .register, .mapPort, .portInfo, .list, .check, .control]
+        [
+          .hello, .forget, .ring, .register, .mapPort, .portInfo, .poolsInfo, .list, .check,
+          .control,
+        ]
       // Opens are isolated. Attaching and listing cover the user's own ports.
       case .untrusted: [.hello, .forget, .ring, .register, .mapPort, .list]
       // Opens one port, on its switch.

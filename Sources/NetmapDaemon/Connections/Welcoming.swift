@@ -124,6 +124,7 @@ extension Server {
       $0.put(UInt32(client.tag.slot))
       $0.put(client.tag.epoch)
       $0.put(UInt8(client.isUntrusted ? 0 : 1))
+      $0.put(instance)
     }
     // Untrusted users must not see which ports exist.
     let directory = client.isUntrusted ? emptyDirectory : engine.directory

@@ -31,7 +31,7 @@ final class Isolation: Sendable {
 
     init(_ address: DaemonAddress, _ own: OwnConnections) throws(NetmapError) {
       let way = DaemonConnection.Way(
-        connect: { () throws(NetmapError) in try own.connect() },
+        connect: { (_) throws(NetmapError) in try own.connect() },
         namespace: { (_) throws(NetmapError) in try NamespaceFile.asked() })
       connection = try DaemonConnection(address: address, way)
       worker = try Worker(doorbells: connection.doorbells, mail: connection.mail)

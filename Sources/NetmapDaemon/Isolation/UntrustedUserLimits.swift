@@ -27,12 +27,13 @@ extension Server {
     func refusal(_ reason: String, _ remedy: String) -> NetmapError {
       NetmapError(.notPermitted, "open", name.rawValue, reason: reason, remedy: remedy)
     }
-    for (flag, what) in [
-      (BindingFlags.exclusive, "exclusive rings"), (.backpressure, "back-pressure"),
-    ] where request.flags.contains(flag) {
+    for (isAsked, what) in [
+      (request.flags.contains(.exclusive), "exclusive rings"),
+      (request.extensions.contains(.backpressure), "back-pressure"),
+    ] where isAsked {
       throw refusal("only trusted users may use \(what)", "open the port without \(what)")
     }
-    request.flags.insert(.isolated)
+    request.extensions.insert(.isolated)
     request.extraBuffers = min(request.extraBuffers, Quota.extraBuffers)
     var inside = request
     let isShared = settings.sharedPorts.contains { $0.matches(name) }
@@ -41,7 +42,7 @@ extension Server {
       return (inside, nil)
     }
     if let namespace, namespace.owner == client.user {
-      inside.flags.insert(.interfaceOnly)
+      inside.extensions.insert(.interfaceOnly)
       return (inside, namespace)
     }
     guard isShared, namespace == nil else {

@@ -81,7 +81,7 @@ package struct ModuleHostProcess {
       let connection = try DaemonConnection(address: address, starts: false)
       let opened = try connection.register(
         RegisterRequest(
-          name: try PortName("\(order.vale):.module\(getpid())"), flags: .moduleHost,
+          name: try PortName("\(order.vale):.module\(getpid())"), extensions: .moduleHost,
           hints: RingGeometryHints(transmitSlots: 64, receiveSlots: 4096)))
       let port = try opened.mapPort(connection)
       let sleeper = Sleeper(doorbells: connection.doorbells)

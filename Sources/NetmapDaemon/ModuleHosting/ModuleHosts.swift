@@ -110,11 +110,11 @@ extension Server {
   ///
   /// - Throws: ``NetmapError`` `EPERM`.
   func checkHost(_ request: RegisterRequest, _ client: Client) throws(NetmapError) {
-    guard request.flags.contains(.moduleHost) || client.role == .moduleHost else { return }
-    guard client.role == .moduleHost, request.flags.contains(.moduleHost),
+    guard request.extensions.contains(.moduleHost) || client.role == .moduleHost else { return }
+    guard client.role == .moduleHost, request.extensions == .moduleHost,
       let host = hosts[client.process], case .starting = host.phase, host.port == nil,
       request.name.rawValue == "\(host.vale):.module\(host.process)",
-      request.flags.isDisjoint(with: [.isolated, .exclusive, .backpressure])
+      !request.flags.contains(.exclusive)
     else {
       throw NetmapError(
         .notPermitted, "register", request.name.rawValue,

@@ -41,6 +41,9 @@ package final class Opener {
   /// The module hosts, which outlive their broker.
   package let hosts: OpenerHosts
   private let mayLeave: (_ evenIfAsked: Bool) -> Bool
+  private let address: DaemonAddress
+  /// Nil where the file cannot be opened.
+  private lazy var regionBlocks = try? RegionBlocks(address)
   /// The number of this broker.
   ///
   /// The closer accounts closes to it, so that closes that hang do not count against its
@@ -68,6 +71,7 @@ package final class Opener {
     home = NamespaceFile.current()
     closer = try Closer()
     self.mayLeave = mayLeave
+    self.address = address
     OwnInterfaceRights.undoStale()
   }
 
@@ -240,6 +244,9 @@ package final class Opener {
     case .endHost(let process):
       hosts.end(process)
       return (OpenerAnswer.done(), [])
+    case .regionBlock:
+      let block = regionBlocks?.take() ?? .max
+      return (OpenerAnswer.done { $0.put(block) }, [])
     }
   }
 

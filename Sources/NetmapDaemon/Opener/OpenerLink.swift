@@ -61,6 +61,17 @@ package final class OpenerLink: InterfaceRights {
     }
   }
 
+  /// Takes blocks of numbers for an engine's memory regions.
+  package var regionBlocks: RegionNumbers.Source { { [self] in takeRegionBlock() } }
+
+  /// Takes a block of numbers for memory regions; nil when the opener has none.
+  private func takeRegionBlock() -> UInt16? {
+    guard var answer = try? ask(.regionBlock), let block = try? answer.fields.take(UInt16.self),
+      block < RegionNumbers.blockCount
+    else { return nil }
+    return block
+  }
+
   /// Has the opener start a process that runs a module.
   ///
   /// - Parameters:

@@ -65,6 +65,8 @@ enum OpenerRequest: Equatable {
   case startHost(payer: UInt32)
   /// Kills a process that runs a module.
   case endHost(Int32)
+  /// Takes a block of numbers for memory regions (``RegionNumbers``).
+  case regionBlock
 }
 
 extension OpenerRequest {
@@ -72,7 +74,7 @@ extension OpenerRequest {
   ///
   /// It changes with every change of a request, of an answer, or of the message that starts a
   /// broker.
-  static let version: UInt16 = 2
+  static let version: UInt16 = 3
   /// The longest request, bytes.
   static let byteCountMax = 256
   /// The longest name of an interface, bytes.
@@ -118,6 +120,7 @@ extension OpenerRequest {
     case .leave(let evenIfAsked): put(11, evenIfAsked ? 1 : 0)
     case .startHost(let payer): put(12, payer)
     case .endHost(let process): put(13, UInt32(bitPattern: process))
+    case .regionBlock: put(14)
     }
     return writer.bytes
   }
@@ -161,6 +164,7 @@ extension OpenerRequest {
       case 11: self = .leave(evenIfAsked: try reader.takeFlag())
       case 12: self = .startHost(payer: try reader.take(UInt32.self))
       case 13: self = .endHost(Int32(bitPattern: try reader.take(UInt32.self)))
+      case 14: self = .regionBlock
       default: return nil
       }
       guard reader.isAtEnd else { return nil }

@@ -24,6 +24,7 @@ extension Server {
     check.bindings = bindings.values.count { $0.isOpen } - hidden
     check.kept = bindings.count - check.bindings - hidden
     check.locksReleased = locksReleased
+    check.ignoredDatagrams = ignoredDatagrams
     if tokens.count != check.bindings {
       check.report.findings.append(
         "netmapd: \(tokens.count) tokens are open for \(check.bindings) open ports")

@@ -8,7 +8,8 @@ extension Server {
     _ message: Message, _ arrival: Arrival, token: Connection
   ) throws(NetmapError) -> Reply {
     var body = message.body
-    let client = try client(try body.take(UInt64.self), from: arrival.sender)
+    let viewer = try body.takeViewer()
+    let client = try client(viewer.rawTag, from: arrival.sender)
     try client.role.check(.mapPort)
     try unread.check(client.user, isUntrusted: client.isUntrusted)
     guard case .token(.bound(let id)) = token.state, let binding = bindings[id] else {
@@ -25,7 +26,7 @@ extension Server {
     }
     let reply = try describe(
       ControlThread.Bound(registration: binding.registration, recipe: binding.recipe))
-    binding.viewers.insert(client.tag)
+    binding.add(client.tag, until: viewer.viewEnd)
     client.seen.insert(id)
     client.lastOpen = monotonicNanoseconds()
     introduce(client, to: binding.segment)

@@ -22,12 +22,15 @@ final class OpenBinding {
   /// The key of the connection that is its token; 0 for none.
   let tokenKey: UInt64
   /// The clients that may have its rings mapped.
-  var viewers: Set<ClientTag> {
+  private(set) var viewers: Set<ClientTag> {
     didSet {
       for tag in viewers.subtracting(oldValue) { registration.segment.users?.add(tag) }
       for tag in oldValue.subtracting(viewers) { registration.segment.users?.remove(tag) }
     }
   }
+  /// Those of the viewers that need not say that they no longer use the rings, once the last copy of the token is
+  /// closed (``ViewEnd/withToken``).
+  private(set) var viewersUntilClose: Set<ClientTag> = []
   /// Whether a copy of its token is still open.
   var isOpen = true
   /// Whether listings and quotas leave it out: the worker's end of an isolated port, or the port of
@@ -44,14 +47,37 @@ final class OpenBinding {
 
   init(
     _ registration: Registration, in namespace: NamespaceFile?, process: Int32, tokenKey: UInt64,
-    viewer: ClientTag
+    viewer: ClientTag, viewEnd: ViewEnd = .whenForgotten
   ) {
     self.registration = registration
     self.namespace = namespace
     self.process = process
     self.tokenKey = tokenKey
     viewers = [viewer]
+    if case .withToken = viewEnd { viewersUntilClose = [viewer] }
     registration.segment.users?.add(viewer)
+  }
+
+  /// Records that a client has the binding's rings mapped.
+  ///
+  /// A client that has mapped them twice keeps the longer of its two views.
+  func add(_ viewer: ClientTag, until end: ViewEnd) {
+    let isKnown = viewers.contains(viewer)
+    viewers.insert(viewer)
+    switch end {
+    case .whenForgotten: viewersUntilClose.remove(viewer)
+    case .withToken where !isKnown: viewersUntilClose.insert(viewer)
+    case .withToken: break
+    }
+  }
+
+  /// Records that a client no longer has the binding's rings mapped.
+  ///
+  /// - Returns: Whether it had.
+  @discardableResult
+  func remove(_ viewer: ClientTag) -> Bool {
+    viewersUntilClose.remove(viewer)
+    return viewers.remove(viewer) != nil
   }
 
   deinit {

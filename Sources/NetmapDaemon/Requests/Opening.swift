@@ -19,13 +19,17 @@ extension Server {
       }
       var body = message.body
       let request = try body.takeRequest()
-      let client = try client(try body.take(UInt64.self), from: arrival.sender)
+      let viewer = try body.takeViewer()
+      let client = try client(viewer.rawTag, from: arrival.sender)
       try client.role.check(.register)
       try checkRequests(of: client)
       let namespace = try namespace(of: arrival)
       token.state = .token(.binding)
       ask(
-        Request(of: client, on: token, reply, namespace: namespace, isRegistration: true) {
+        Request(
+          of: client, on: token, reply, namespace: namespace, isRegistration: true,
+          viewEnd: viewer.viewEnd
+        ) {
           [self] (ticket) throws(NetmapError) in
           try register(request, for: client, in: namespace, ticket)
         })
@@ -39,14 +43,14 @@ extension Server {
     _ asked: RegisterRequest, for client: Client, in namespace: NamespaceFile?, _ ticket: UInt64
   ) throws(NetmapError) {
     var request = asked
-    // Only the daemon's own client may set this flag.
-    if client.role != .own { request.flags.remove(.interfaceOnly) }
+    // Only the daemon's own client may set this bit.
+    if client.role != .own { request.extensions.remove(.interfaceOnly) }
     try checkHost(request, client)
     try checkPorts(of: client, for: request.name)
     if client.isUntrusted {
       let (inside, place) = try restrict(&request, of: client, in: namespace)
       try isolation.open(ticket: ticket, request, as: inside, in: place)
-    } else if request.flags.contains(.isolated) {
+    } else if request.extensions.contains(.isolated) {
       if let namespace { try namespace.checkOwner() }
       try isolation.open(ticket: ticket, request, as: request, in: namespace)
     } else {
@@ -54,14 +58,26 @@ extension Server {
     }
   }
 
-  /// Starts to look up a port's memory id.
+  /// Starts to look up a port's rings and memory.
   func portInfo(
     _ message: Message, _ arrival: Arrival, from client: Client, _ reply: PeerSocket
   ) {
     decide(client, reply) { [self] (ticket) throws(NetmapError) in
       var body = message.body
+      let (request, memoryID) = try body.takePortInfoRequest()
+      control.put(
+        .portInfo(ticket: ticket, request, memoryID: memoryID, try namespace(of: arrival)))
+    }
+  }
+
+  /// Starts to look up the pools of a port's memory.
+  func poolsInfo(
+    _ message: Message, _ arrival: Arrival, from client: Client, _ reply: PeerSocket
+  ) {
+    decide(client, reply) { [self] (ticket) throws(NetmapError) in
+      var body = message.body
       let request = try body.takeRequest()
-      control.put(.portInfo(ticket: ticket, request, try namespace(of: arrival)))
+      control.put(.poolsInfo(ticket: ticket, request, try namespace(of: arrival)))
     }
   }
 
@@ -108,15 +124,21 @@ extension Server {
     case .foundSwitch(let result): loadModule(ticket, result)
     case .hostStarted(let result): begin(ticket, result)
     case .checked(let report): hasChecked(ticket, report)
-    case .memory(let result):
-      switch result {
-      case .success(let memory): finish(ticket, (Message.bytes(.done) { $0.put(memory) }, []))
-      case .failure(let error): finish(ticket, error)
-      }
+    case .portInfo(let result): finish(ticket, result) { info, writer in writer.put(info) }
+    case .poolsInfo(let result): finish(ticket, result) { info, writer in writer.put(info) }
     case .registered(let result):
       finish(ticket, result) { (bound, request) throws(NetmapError) in try book(bound, request) }
     case .isolated(let result):
       finish(ticket, result) { (opened, request) throws(NetmapError) in try book(opened, request) }
+    }
+  }
+
+  private func finish<T>(
+    _ ticket: UInt64, _ result: Result<T, NetmapError>, _ put: (T, inout MessageWriter) -> Void
+  ) {
+    switch result {
+    case .success(let value): finish(ticket, (Message.bytes(.done) { put(value, &$0) }, []))
+    case .failure(let error): finish(ticket, error)
     }
   }
 
@@ -148,7 +170,7 @@ extension Server {
       let reply = try describe(bound)
       let binding = OpenBinding(
         registration, in: request.namespace, process: client.process, tokenKey: token.key,
-        viewer: client.tag)
+        viewer: client.tag, viewEnd: request.viewEnd)
       binding.recipe = bound.recipe
       noteHost(binding)
       binding.user = client.user

@@ -22,7 +22,7 @@ extension Server {
     case .refused(let error): return refuse(nil, on: connection, error)
     case .lost(let error):
       // The client sees that the kernel closed the socket for its answer. A fresh connection may
-      // have none, so refuse there.
+      // have none, so refuse there, and only there.
       guard case .fresh = connection.state else { return }
       return refuse(nil, on: connection, error)
     case .message(let received): arrival = received
@@ -40,13 +40,18 @@ extension Server {
 
   /// Refuses a message that is malformed or not allowed on its connection.
   ///
-  /// The sender loses a mailbox or a fresh connection. A token stays, whatever one process sends on
-  /// it, because other processes may have copies of it; the server sends nothing on the token
-  /// itself.
+  /// The sender loses a mailbox or a fresh connection. A token stays, whatever any process sends on
+  /// it: other processes may have copies of it, and a program may write to it as to any file, for
+  /// example with stdio if the descriptor is 0, 1 or 2. The server sends nothing on the token itself.
   private func refuse(_ arrival: Arrival?, on connection: Connection, _ error: NetmapError) {
-    log.notice("refused a message", metadata: ["reason": "\(error)"])
     let reply = try? arrival?.replySocket(closer)
     try? reply?.send(Message.refusal(error))
+    if case .token = connection.state {
+      // A program can write to its descriptor as often as it likes, so it must not fill the log.
+      ignoredDatagrams &+= 1
+      return log.debug("ignored a datagram on a token", metadata: ["reason": "\(error)"])
+    }
+    log.notice("refused a message", metadata: ["reason": "\(error)"])
     switch connection.state {
     case .token: break
     case .fresh:
@@ -118,6 +123,7 @@ extension Server {
     }
     switch message.kind {
     case .portInfo: portInfo(message, arrival, from: client, reply)
+    case .poolsInfo: poolsInfo(message, arrival, from: client, reply)
     case .control: control(message, arrival, from: client, reply)
     case .list:
       answer(reply, isUntrusted: client.isUntrusted) { () throws(NetmapError) in

@@ -16,6 +16,8 @@ final class Request {
   let namespace: NamespaceFile?
   /// Whether it is to open a port.
   let isRegistration: Bool
+  /// For a registration: when the client's use of the rings ends.
+  let viewEnd: ViewEnd
   /// Since when the request has been waiting for clients to receive earlier answers, monotonic
   /// nanoseconds; nil if it does not wait for that.
   fileprivate(set) var heldSince: UInt64?
@@ -25,6 +27,7 @@ final class Request {
   init(
     of client: Client, on connection: Connection, _ reply: PeerSocket,
     namespace: NamespaceFile? = nil, isRegistration: Bool = false,
+    viewEnd: ViewEnd = .whenForgotten,
     start: @escaping (UInt64) throws(NetmapError) -> Void
   ) {
     self.client = client.tag
@@ -34,6 +37,7 @@ final class Request {
     self.connection = connection.key
     self.namespace = namespace
     self.isRegistration = isRegistration
+    self.viewEnd = viewEnd
     self.start = start
   }
 }

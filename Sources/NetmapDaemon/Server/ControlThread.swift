@@ -11,90 +11,6 @@ internal import Synchronization
 /// The thread decides requests in the order in which they were put, so a request that comes after a
 /// release sees its effect. A request that waits for a resource lets others pass.
 final class ControlThread: Sendable {
-  /// A task for the thread.
-  enum Job: Sendable {
-    /// Binds rings in a network namespace; nil for the daemon's own.
-    case register(ticket: UInt64, RegisterRequest, NamespaceFile?)
-    /// Looks up a port's memory id.
-    case portInfo(ticket: UInt64, RegisterRequest, NamespaceFile?)
-    /// Ends a binding; see ``Engine/release(_:keepsViews:)``.
-    case release(BindingID, keepsViews: Bool, NamespaceFile?, vale: UInt64? = nil)
-    /// Tells the engine that no process can reach the rings of a released binding any more.
-    case forget(BindingID)
-    /// Decides a request about switches.
-    ///
-    /// The carrier is the daemon's own client, in whose name interfaces are attached.
-    case switching(ticket: UInt64, SwitchRequest, NamespaceFile?, carrier: ClientTag? = nil)
-    /// Gives an interface back when the worker no longer carries its packets.
-    case endInterface(PortName, NamespaceFile?)
-    /// Answers a request once all jobs before it are done.
-    case finish(ticket: UInt64, Switched)
-    /// Finishes the leases and exchanges that an ended client left unfinished, before the server
-    /// releases its locks.
-    case finishWork(ClientTag)
-    /// Checks the memory of all ports.
-    case check(ticket: UInt64)
-    /// Looks up the switch on which a module is to be loaded.
-    case findSwitch(ticket: UInt64, String)
-    /// Redirects the packets of a switch to a module host.
-    case redirect(HostedPort)
-    /// Reverts a decision to poll an interface that the server could not carry out.
-    case forgetPolling(PortName)
-  }
-
-  /// The port of a module host.
-  struct HostedPort: Sendable {
-    let process: Int32
-    let serial: UInt64
-    let index: Int
-    /// The name that the module gives itself.
-    let name: String
-    let choice: SwitchModuleChoice
-  }
-
-  /// The decision about a request about switches.
-  struct Switched: @unchecked Sendable {
-    let request: SwitchRequest
-    let outcome: SwitchOutcome
-    let namespace: NamespaceFile?
-    /// For an attached interface, its ring pairs.
-    ///
-    /// They belong to the worker that carries the packets.
-    var lanes: [MappedPort] = []
-  }
-
-  /// The result of a job, or an event for the server.
-  enum Answer: Sendable {
-    /// A port has left a switch.
-    case left(vale: UInt64)
-    /// The two ends of an isolated port, and the port behind it.
-    case isolated(Result<Isolation.Opened, NetmapError>)
-    /// The worker no longer uses its end of an isolated port.
-    case linkEnded(BindingID)
-    /// The worker no longer carries the packets of an interface on a switch.
-    case interfaceEnded(PortName)
-    /// The process for a module has been started, or could not be.
-    case hostStarted(Result<HostProcess, NetmapError>)
-    case switched(Result<Switched, NetmapError>)
-    case registered(Result<Bound, NetmapError>)
-    case memory(Result<UInt16, NetmapError>)
-    /// A request to attach an interface needs the worker, which does not exist yet.
-    case needsCarrier(SwitchRequest, NamespaceFile?)
-    case workFinished(ClientTag)
-    case checked(CheckReport)
-    case foundSwitch(Result<UInt64, NetmapError>)
-    case redirected(Int32, Result<SwitchAnswer, NetmapError>)
-    /// The result of checking a process that hung up; see ``LifeMark``.
-    case looked(ClientTag, isGone: Bool)
-  }
-
-  /// A binding, and how another process makes its rings.
-  struct Bound: Sendable {
-    let registration: Registration
-    /// Nil for ports that are not interfaces.
-    let recipe: InterfaceRecipe?
-  }
-
   private struct State {
     var jobs: [Job] = []
     var answers: [(ticket: UInt64, answer: Answer)] = []
@@ -281,15 +197,18 @@ final class ControlThread: Sendable {
         waiting.append(
           Waiting(job: job, since: start, next: monotonicNanoseconds() + Self.pause))
       }
-    case .portInfo(let ticket, let request, let namespace):
-      do throws(NetmapError) {
-        let memory = try NamespaceFile.within(namespace, home: own) { () throws(NetmapError) in
-          try engine.portInfo(request).memoryID
-        }
-        answer(ticket, .memory(.success(memory)))
-      } catch {
-        answer(ticket, .memory(.failure(error)))
-      }
+    case .portInfo(let ticket, let request, let memoryID, let namespace):
+      answer(
+        ticket,
+        .portInfo(
+          outcome(in: namespace) { () throws(NetmapError) in
+            try engine.portInfo(request, memoryID: memoryID)
+          }))
+    case .poolsInfo(let ticket, let request, let namespace):
+      answer(
+        ticket,
+        .poolsInfo(
+          outcome(in: namespace) { () throws(NetmapError) in try engine.poolsInfo(request) }))
     case .release(let id, let keepsViews, let namespace, let vale):
       // Enter the interface's namespace: state that does not vanish by itself is removed from the
       // interface there.
@@ -354,6 +273,16 @@ final class ControlThread: Sendable {
         answer(0, .redirected(port.process, .failure(error)))
       }
     case .forgetPolling(let name): engine.forgetPolling(of: name)
+    }
+  }
+
+  private func outcome<R>(
+    in namespace: NamespaceFile?, _ body: () throws(NetmapError) -> R
+  ) -> Result<R, NetmapError> {
+    do throws(NetmapError) {
+      return .success(try NamespaceFile.within(namespace, home: own, body))
+    } catch {
+      return .failure(error)
     }
   }
 

@@ -7,7 +7,13 @@ internal import NetmapCore
 // When the daemon wakes up without an event, and when it exits.
 
 extension Server {
-  private var isIdle: Bool { tokens.isEmpty && pending.isEmpty && !control.holdsPorts }
+  /// Whether no process uses the daemon.
+  ///
+  /// A token that is not bound yet is use: the program that opened it may bind it at any time.
+  private var isIdle: Bool {
+    tokens.isEmpty && pending.isEmpty && !control.holdsPorts
+      && !usage.values.contains { $0.silent > 0 }
+  }
 
   /// How often the server checks whether processes have received their answers while requests wait
   /// for that, nanoseconds.
@@ -29,6 +35,7 @@ extension Server {
     wake(at: silentTime)
     wake(at: unread.nextLook)
     wake(at: postsAgainAt)
+    wake(at: viewsEndAgainAt)
     if turns.isHeldUp { wake(at: monotonicNanoseconds() + Self.answerPause) }
     guard let end else { return -1 }
     let now = monotonicNanoseconds()

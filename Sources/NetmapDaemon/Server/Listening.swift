@@ -79,7 +79,9 @@ extension Server {
     let socket = PeerSocket(file, of: user, closer)
     do throws(NetmapError) {
       try checkConnections(of: peer, listener.admission)
-      _ = try watch(socket, listener.admission)
+      let connection = try watch(socket, listener.admission)
+      // No message, and no lack of one, makes anything else of it.
+      if TokenName.isPeer(of: file) { connection.state = .token(.unbound) }
     } catch {
       log.debug("refused a connection", metadata: ["reason": "\(error)"])
       try? socket.send(Message.refusal(error))

@@ -48,6 +48,11 @@ package final class Server {
   let isolation: Isolation
   let own: OwnConnections
   let log: Logger
+  /// A number that no other daemon has.
+  ///
+  /// A client uses it to tell the regions of one daemon from those of the next one: their numbers may be the same
+  /// after a while.
+  let instance = UInt64.random(in: 1 ... .max)
   /// The address of the first listener.
   let address: DaemonAddress
   let settings: Settings
@@ -89,6 +94,10 @@ package final class Server {
   var crowded: Set<UInt64> = []
   /// The bindings, by the key of their token's connection.
   var tokens: [UInt64: BindingID] = [:]
+  /// When the server looks again at closed ports that a sync still uses, monotonic nanoseconds; nil if there are none.
+  var viewsEndAgainAt: UInt64?
+  /// The number of datagrams on tokens that were no requests.
+  var ignoredDatagrams: UInt64 = 0
   /// The requests that are being decided, by ticket.
   var pending: [UInt64: Request] = [:]
   var turns = RequestTurns()
@@ -184,6 +193,7 @@ package final class Server {
       postIfDue()
       if turns.isHeldUp { startRequests() }
       lookAtLeavers()
+      endViewsIfDue()
       watchHosts()
       unparkIfPossible()
       endSilent()

@@ -70,6 +70,26 @@ struct Netmapd: ParsableCommand {
       """, valueName: "name"))
   var allowIsolated: [String] = []
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      The number of packet buffers that interfaces and the pipes on them share, 4 to 1000000; 16384 by \
+      default. AF_XDP locks this memory, 2 KiB for each.
+      """, valueName: "count"))
+  var buffers: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "The number of rings that interfaces and the pipes on them share, 2 to 1024; 200 by default.",
+      valueName: "count"))
+  var rings: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "The number of opens of interfaces and of the pipes on them, 10 to 10000; 100 by default.",
+      valueName: "count"))
+  var interfaces: Int?
+
   @Flag(help: "Refuse switch modules from shared objects.")
   var noModules = false
 
@@ -94,11 +114,21 @@ struct Netmapd: ParsableCommand {
     guard idleExit >= 0, idleExit <= 31_536_000 else {
       throw ValidationError("--idle-exit must be a number of seconds, 0 to 31536000")
     }
+    do throws(NetmapError) {
+      _ = try RegionParameters.global(regionOptions)
+    } catch {
+      throw ValidationError("\(error.reason) (--buffers, --rings, --interfaces)")
+    }
     guard Logger.Level(rawValue: logLevel) != nil else {
       throw ValidationError(
         "--log-level must be one of "
           + Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))
     }
+  }
+
+  /// The sizes that the command line names.
+  var regionOptions: SharedRegionCounts {
+    SharedRegionCounts(buffers: buffers, rings: rings, interfaces: interfaces)
   }
 
   func run() throws {
@@ -111,11 +141,13 @@ struct Netmapd: ParsableCommand {
       if try hosting.runs(address) { return }
       if undo { return OwnInterfaceRights.undoStaleEverywhere() }
       if broker { return try serveAsBroker(address) }
+      // Before there is a socket: an error must not leave one behind that no process serves.
+      let counts = regionOptions.or(try .fromEnvironment())
       let listening = try listeningSocket(address)
       if foreground {
-        try serve(listening.file, address, isSystemds: listening.isSystemds)
+        try serve(listening.file, address, counts, isSystemds: listening.isSystemds)
       } else {
-        try detach(listening.file, address, listening.log)
+        try detach(listening.file, address, counts, listening.log)
       }
     } catch {
       tell("netmapd: \(error)\n")

@@ -43,13 +43,13 @@ extension Netmapd {
 
   /// Starts a daemon in the background, and returns when it accepts connections.
   func detach(
-    _ listening: CInt, _ address: DaemonAddress, _ log: DaemonLog?
+    _ listening: CInt, _ address: DaemonAddress, _ counts: SharedRegionCounts, _ log: DaemonLog?
   ) throws(NetmapError) {
     let options =
       [
         "--foreground", "--listener", "3", "--socket", address.path, "--idle-exit", "\(idleExit)",
         "--log-level", logLevel,
-      ] + admissionOptions
+      ] + admissionOptions + counts.options
     let own = if let log { log } else { try DaemonLog(path: "\(address.path).log") }
     do throws(NetmapError) {
       try DaemonProgram.spawn(
@@ -63,7 +63,7 @@ extension Netmapd {
 
   /// Serves until a signal or idleness ends the daemon.
   func serve(
-    _ listening: CInt, _ address: DaemonAddress, isSystemds: Bool
+    _ listening: CInt, _ address: DaemonAddress, _ counts: SharedRegionCounts, isSystemds: Bool
   ) throws(NetmapError) {
     let signals = try stopSignals()
     // The daemon waits for its children, and its parent may have ignored SIGCHLD.
@@ -81,7 +81,7 @@ extension Netmapd {
     switch ConfinedUser.available() {
     case .user(let user):
       let opener = try OpenerProcess(
-        options: brokerOptions(address), user: user, listeners: listeners,
+        options: brokerOptions(address) + counts.options, user: user, listeners: listeners,
         allowsModules: !noModules, log: log
       ) { (listener) throws(NetmapError) in try renew(listener, main: address) }
       return try opener.run(signals: signals)
@@ -94,8 +94,13 @@ extension Netmapd {
     // No program that this process runs may gain rights.
     _ = clinux_no_new_privileges()
     OwnInterfaceRights.undoStale()
+    // Without the file the numbers of regions begin at 2, as in an engine of one process.
+    let blocks = try? RegionBlocks(address)
     let server = try Server(
-      listeners: listeners, engine: try Engine(interfaces: LinuxInterfaces()),
+      listeners: listeners,
+      engine: try Engine(
+        interfaces: LinuxInterfaces(), sharedRegion: .global(counts),
+        regionBlocks: blocks?.source),
       settings: settings, log: log)
     try server.run(signals: signals)
   }
@@ -187,7 +192,9 @@ extension Netmapd {
       listeners: zip(beginning.listeners, places).map { file, place in
         Listener(file, place.0, place.1, removesSocket: false)
       },
-      engine: try Engine(interfaces: LinuxInterfaces(rights: beginning.link)),
+      engine: try Engine(
+        interfaces: LinuxInterfaces(rights: beginning.link), sharedRegion: .global(regionOptions),
+        regionBlocks: beginning.link.regionBlocks),
       settings: settings, log: log)
     defer { beginning.link.hangUp() }
     try server.run(signals: beginning.end)

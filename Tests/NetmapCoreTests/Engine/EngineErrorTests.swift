@@ -195,9 +195,9 @@ struct EngineInformationTests {
     let info = try engine.poolsInfo(RegisterRequest(name: try PortName("a{1")))
     #expect(info.memoryID == port.registration.memoryID)
     #expect(info.memorySize == port.registration.memorySize)
-    #expect(info.layout.interfaces.offset == 0)
-    #expect(port.tx().offset >= info.layout.rings.offset)
-    #expect(port.tx().bufferOffset(0) == info.layout.bufferBase)
+    #expect(info.interfaces.offset == 0)
+    #expect(port.tx().offset >= info.rings.offset)
+    #expect(port.tx().bufferOffset(0) == info.buffers.offset)
   }
 
   @Test("refuses unknown names as an open does")

@@ -22,6 +22,22 @@ struct BindingFlagsTests {
     #expect(!flags.isMonitor)
   }
 
+  @Test("netmap's bits are those below 0x40000")
+  func known() {
+    #expect(BindingFlags.known.rawValue == 0x3ffff)
+  }
+
+  @Test("bits of nr_flags that netmap does not have change nothing", arguments: 18..<64)
+  func strayBits(bit: Int) throws {
+    let engine = try Engine()
+    let stray = BindingFlags(rawValue: 1 << UInt64(bit))
+    let port = try TestPort(engine, "vale0:a", flags: stray)
+    #expect(port.mapped.record.flags == [])
+    #expect(port.mapped.record.extensions == [])
+    #expect(try engine.answer(.next(switch: 0, port: 0)).name == "vale0:a")
+    _ = try TestPort(engine, "p{1", flags: stray)
+  }
+
   @Test(
     "each monitor flag selects a monitor",
     arguments: [.monitorTransmit, .monitorReceive, .zeroCopyMonitor] as [BindingFlags])

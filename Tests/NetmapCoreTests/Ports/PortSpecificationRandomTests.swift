@@ -158,6 +158,7 @@ private struct Source {
       let mode = PortSpecification.BackendChoice.Mode.allCases.randomElement(using: &generator)
       let name = PortSpecification.BackendChoice.Name.allCases.randomElement(using: &generator)
       value.backpressure = chance(3)
+      value.isIsolated = chance(3)
       value.backend = chance(3) ? mode.map { .init(mode: $0) } : name.map { .init($0, mode: mode) }
     }
     return value

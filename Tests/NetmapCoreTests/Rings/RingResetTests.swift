@@ -49,7 +49,7 @@ struct RingResetTests {
     let pipe = try TestPipe(.slots(8))
     let tx = pipe.master.tx()
     let buffers = tx.bufferIndexes
-    let count = try pipe.engine.poolsInfo(RegisterRequest(name: try PortName("a{1"))).layout.buffers
+    let count = try pipe.engine.poolsInfo(RegisterRequest(name: try PortName("a{1"))).buffers
       .count
     tx[0].bufferIndex = 0
     tx[1].bufferIndex = 1

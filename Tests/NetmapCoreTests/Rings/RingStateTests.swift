@@ -67,7 +67,7 @@ struct RingStateTests {
         let expected = ring.offset + bufOfs + Int(buffer) * 2048
         #expect(ring.bufferOffset(buffer) == expected)
       }
-      #expect(ring.offset + bufOfs == info.layout.bufferBase)
+      #expect(ring.offset + bufOfs == info.buffers.offset)
     }
   }
 

@@ -11,14 +11,15 @@ final class TestPort {
 
   init(
     _ engine: Engine, _ name: String, _ selection: RingSelection = .allHardware,
-    flags: BindingFlags = [], memoryID: UInt16 = 0, hints: RingGeometryHints = .none,
+    flags: BindingFlags = [], extensions: PortExtensions = [], memoryID: UInt16 = 0,
+    hints: RingGeometryHints = .none,
     extraBuffers: Int = 0, offsets: OffsetsOption? = nil, stampsAlways: Bool = true
   ) throws {
     self.engine = engine
     registration = try engine.register(
       RegisterRequest(
-        name: try PortName(name), selection: selection, flags: flags, memoryID: memoryID,
-        hints: hints, extraBuffers: extraBuffers, offsets: offsets))
+        name: try PortName(name), selection: selection, flags: flags, extensions: extensions,
+        memoryID: memoryID, hints: hints, extraBuffers: extraBuffers, offsets: offsets))
     tag = try engine.addClient(process: 1)
     mapped = try engine.mapPort(registration, tag: tag, stampsAlways: stampsAlways)
   }

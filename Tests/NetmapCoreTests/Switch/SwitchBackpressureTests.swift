@@ -17,10 +17,11 @@ struct SwitchBackpressureTests {
 
   /// A receiver with room for 7 slots by default, whose station the switch has learned.
   private func receiver(
-    _ name: String = "r", _ station: UInt8 = 2, flags: BindingFlags = [.backpressure],
-    slots: UInt32 = 8
+    _ name: String = "r", _ station: UInt8 = 2, flags: BindingFlags = [],
+    extensions: PortExtensions = .backpressure, slots: UInt32 = 8
   ) throws -> TestPort {
-    let port = try TestPort(engine, "vale0:\(name)", flags: flags, hints: .slots(slots))
+    let port = try TestPort(
+      engine, "vale0:\(name)", flags: flags, extensions: extensions, hints: .slots(slots))
     port.tx().send(TestFrame(target: m, source: .station(station), number: 0))
     return port
   }
@@ -74,7 +75,7 @@ struct SwitchBackpressureTests {
   @Test("other receivers get the packets before a waiting one, once; packets behind it wait too")
   func others() throws {
     let port = try receiver()
-    let other = try receiver("o", 3, flags: [], slots: 64)
+    let other = try receiver("o", 3, extensions: [], slots: 64)
     let toOther = Address.station(3)
     _ = (port.rx().takePackets(), other.rx().takePackets())
     let before = frames(0..<9, to: r)
@@ -91,7 +92,7 @@ struct SwitchBackpressureTests {
   @Test("a sender whose packets go only to other receivers is not delayed")
   func unconcerned() throws {
     let port = try receiver()
-    let other = try receiver("o", 3, flags: [], slots: 64)
+    let other = try receiver("o", 3, extensions: [], slots: 64)
     _ = (port.rx().takePackets(), other.rx().takePackets())
     send(frames(0..<20, to: r))
     let third = try TestPort(engine, "vale0:t")
@@ -106,7 +107,7 @@ struct SwitchBackpressureTests {
   func broadcast() throws {
     let fast = try receiver("f", 2, slots: 64)
     let slow = try receiver("l", 3, slots: 8)
-    let plain = try receiver("p", 4, flags: [], slots: 64)
+    let plain = try receiver("p", 4, extensions: [], slots: 64)
     for port in [fast, slow, plain] { _ = port.rx().takePackets() }
     let all = frames(0..<25, to: .broadcast)
     send(all)
@@ -150,7 +151,7 @@ struct SwitchBackpressureTests {
   @Test("when the receiver closes, packets that wait for it are dropped, and others go on")
   func closing() throws {
     let port = try receiver()
-    let other = try receiver("o", 3, flags: [], slots: 64)
+    let other = try receiver("o", 3, extensions: [], slots: 64)
     _ = (port.rx().takePackets(), other.rx().takePackets())
     send(frames(0..<10, to: r) + frames(10..<12, to: .station(3)))
     #expect(other.rx().isSilent)
@@ -165,12 +166,12 @@ struct SwitchBackpressureTests {
   func bindings() throws {
     let first = try TestPort(engine, "vale0:r", hints: .slots(8))
     first.tx().send(TestFrame(target: m, source: r, number: 0))
-    let sending = try TestPort(engine, "vale0:r", flags: [.backpressure, .transmitOnly])
+    let sending = try TestPort(engine, "vale0:r", flags: .transmitOnly, extensions: .backpressure)
     send(frames(0..<10, to: r))
     #expect(
       first.rx().counters.drops[.ringFull] == 3,
       "a binding that does not receive cannot ask for back-pressure")
-    let second = try TestPort(engine, "vale0:r", flags: [.backpressure])
+    let second = try TestPort(engine, "vale0:r", extensions: .backpressure)
     send(frames(10..<20, to: r))
     #expect(sender.tx().space == sender.tx().count - 1 - 10)
     second.close()
@@ -183,7 +184,7 @@ struct SwitchBackpressureTests {
   func attached() throws {
     let name = try PortName("vale0:v0")
     _ = try engine.answer(.create(RegisterRequest(name: try PortName("v0"), hints: .slots(8))))
-    _ = try engine.answer(.attach(RegisterRequest(name: name, flags: .backpressure)))
+    _ = try engine.answer(.attach(RegisterRequest(name: name, extensions: .backpressure)))
     var port: TestPort? = try TestPort(engine, "v0")
     port?.tx().send(TestFrame(target: m, source: r, number: 0))
     send(frames(0..<10, to: r))
@@ -204,14 +205,14 @@ struct SwitchBackpressureTests {
   @Test("only switch ports have back-pressure: EINVAL for others")
   func refused() throws {
     let error = #expect(throws: NetmapError.self) {
-      try TestPort(engine, "p{1", flags: [.backpressure])
+      try TestPort(engine, "p{1", extensions: .backpressure)
     }
     #expect(error?.code == .invalidArgument)
   }
 
   @Test("packets whose header is converted wait as well")
   func converted() throws {
-    let port = try receiver(flags: [.backpressure, .acceptVirtioNetHeader])
+    let port = try receiver(flags: .acceptVirtioNetHeader)
     _ = try engine.answer(.setHeader(try PortName("vale0:r"), length: 12))
     let all = frames(0..<20, to: r)
     send(all)

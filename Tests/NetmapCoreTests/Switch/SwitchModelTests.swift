@@ -62,7 +62,7 @@ private struct ModelRun {
     let holds = !isPlain && generator.chance(40)
     ports[number] = try TestPort(
       engine, "vale0:p\(number)",
-      flags: holds ? [.backpressure, .acceptVirtioNetHeader] : [.acceptVirtioNetHeader],
+      flags: .acceptVirtioNetHeader, extensions: holds ? .backpressure : [],
       hints: .slots(UInt32(slots)))
     model.attach(number, slots: slots, holds: holds)
   }

@@ -35,7 +35,7 @@ extension HostPeer {
   static func hold(_ name: String, in namespace: String) throws {
     let address = try DaemonAddress.own()
     let way = DaemonConnection.Way(
-      connect: { () throws(NetmapError) in try address.connect() },
+      connect: { (purpose) throws(NetmapError) in try address.connect(for: purpose) },
       namespace: { (_) throws(NetmapError) in
         let file = unsafe open(namespace, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw systemError("open", namespace) }

@@ -12,6 +12,7 @@ import Netmap
 ///     host-peer forward PORT PORT BATCH
 ///     host-peer hold-lock NAME transmit|receive
 ///     host-peer close-all NAME
+///     host-peer close-everything NAME plain|guard
 ///     host-peer hold-lock-exec NAME PROGRAM [ARGUMENT...]
 ///     host-peer die-unrung NAME SENDER
 ///     host-peer send-starved PORT
@@ -101,6 +102,8 @@ struct HostPeer {
       case "open-loop" where arguments.count >= 3: try openLoop(arguments[2])
       case "hold-lock" where arguments.count >= 4:
         try holdLock(arguments[2], arguments[3] == "transmit" ? .transmit : .receive)
+      case "close-everything" where arguments.count >= 4:
+        try closeEverything(arguments[2], guards: arguments[3] == "guard")
       case "close-all" where arguments.count >= 3: try closeAll(arguments[2])
       case "hold-lock-exec" where arguments.count >= 4:
         try holdLockAndExec(arguments[2], Array(arguments[3...]))

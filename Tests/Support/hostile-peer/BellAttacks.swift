@@ -8,9 +8,9 @@ import Synchronization
 /// Attacks with doorbells, and with the wait words that name doorbells.
 enum BellAttacks {
   /// Fills every doorbell that the daemon hands out, makes it blocking, and asks the daemon to ring.
-  static func ring(_ name: String, _ flags: UInt64) throws {
+  static func ring(_ name: String, _ flags: AskedFlags) throws {
     let client = try RawClient()
-    let port = try client.register(name, flags: BindingFlags(rawValue: flags))
+    let port = try client.register(name, flags)
     let (bells, numbers) = try bells(of: client)
     for bell in bells { spoil(bell.descriptor, "fill") }
     for number in numbers + [number(of: client), 0] {
@@ -24,9 +24,9 @@ enum BellAttacks {
 
   /// Damages its own doorbell, and makes every process that shares a ring with it ring that doorbell
   /// repeatedly.
-  static func lure(_ name: String, _ flags: UInt64, _ way: String) throws {
+  static func lure(_ name: String, _ flags: AskedFlags, _ way: String) throws {
     let client = try RawClient()
-    let raw = try client.register(name, flags: BindingFlags(rawValue: flags))
+    let raw = try client.register(name, flags)
     let port = try mapPort(raw, client)
     let (bells, numbers) = try bells(of: client)
     for bell in bells { spoil(bell.descriptor, way) }

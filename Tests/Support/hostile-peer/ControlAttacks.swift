@@ -23,7 +23,7 @@ enum ControlAttacks {
         if let name = try? PortName(name) {
           $0.put(RegisterRequest(name: name, flags: .exclusive))
         }
-        $0.put(client.tag)
+        $0.put(client: client.tag)
       }
       theirs.close()
       withExtendedLifetime(namespace) {}
@@ -160,7 +160,7 @@ enum ControlAttacks {
       let request = RegisterRequest(name: try PortName(name.replacing("%", with: "\(number)")))
       try? Wire.send(.register, on: token, files: [theirs.descriptor]) {
         $0.put(request)
-        $0.put(client.tag)
+        $0.put(client: client.tag)
       }
       let mailbox = try Wire.connect()
       try? mailbox.send(Message.bytes(.hello))
@@ -185,11 +185,11 @@ enum ControlAttacks {
   }
 
   /// Opens one port, and prints what it got.
-  static func open(_ name: String, _ flags: UInt64) throws {
+  static func open(_ name: String, _ flags: AskedFlags) throws {
     let client = try RawClient()
     let token = try Wire.connect()
     let (port, answer) = try client.register(
-      name, flags: BindingFlags(rawValue: flags), on: token)
+      name, flags, on: token)
     guard let port else {
       HostilePeer.say(answer.text)
       HostilePeer.waitForEnd()
@@ -215,7 +215,9 @@ enum ControlAttacks {
         _ = try? client.register("flood\(getpid())x{1", on: token)
       case "port-info":
         try? Wire.send(.portInfo, on: client.mailbox, files: [theirs.descriptor]) {
-          if let name = try? PortName("f\(number){1") { $0.put(RegisterRequest(name: name)) }
+          if let name = try? PortName("f\(number){1") {
+            $0.put(portInfo: RegisterRequest(name: name), memoryID: 0)
+          }
         }
       default:
         try? Wire.send(

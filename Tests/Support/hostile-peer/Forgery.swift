@@ -37,7 +37,7 @@ enum Forgery {
           if let name = try? PortName("forged\(slot){\(epoch)") {
             $0.put(RegisterRequest(name: name))
           }
-          $0.put(epoch << 32 | slot)
+          $0.put(client: epoch << 32 | slot)
         }
         tokens.append(token)
       }

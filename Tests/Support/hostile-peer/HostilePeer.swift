@@ -65,7 +65,7 @@ struct HostilePeer {
       case "never-forget": try ControlAttacks.neverForget(word(2), number(3))
       case "leave-unread": try ControlAttacks.leaveUnread(word(2), number(3))
       case "reopen": try ControlAttacks.reopen(word(2), number(3))
-      case "open": try ControlAttacks.open(word(2), UInt64(word(3)) ?? 0)
+      case "open": try ControlAttacks.open(word(2), AskedFlags(word(3)))
       case "odd-mailbox": try OddFiles.asMailboxes(number(2))
       case "odd-reply": try OddFiles.asReplies(number(2))
       case "flood": try ControlAttacks.flood(word(2), seconds: number(3))
@@ -76,7 +76,7 @@ struct HostilePeer {
       case "false-lock": try Departing.lock(word(2), number(3), word(4), word(5))
       case "scribble":
         try Scribbling.own(
-          word(2), UInt64(word(3)) ?? 0, word(4), threads: max(1, number(5)))
+          word(2), AskedFlags(word(3)), word(4), threads: max(1, number(5)))
       case "scribble-neighbours":
         try Scribbling.neighbours(word(2), word(3), threads: max(1, number(4)))
       case "indirect": try Scribbling.indirect(word(2), word(3), UInt64(word(4)) ?? 0)
@@ -84,8 +84,8 @@ struct HostilePeer {
       case "step": try Stepping.kill(word(2), after: number(3))
       case "step-child": try Stepping.child(word(2))
       case "fake-daemon": try Forgery.fakeDaemon(word(2))
-      case "bell-ring": try BellAttacks.ring(word(2), UInt64(word(3)) ?? 0)
-      case "bell-lure": try BellAttacks.lure(word(2), UInt64(word(3)) ?? 0, word(4))
+      case "bell-ring": try BellAttacks.ring(word(2), AskedFlags(word(3)))
+      case "bell-lure": try BellAttacks.lure(word(2), AskedFlags(word(3)), word(4))
       case "bell-honest": try BellAttacks.honest(word(2), number(3))
       case "bell-quiet": try BellAttacks.expectQuiet(word(2))
       case "bell-others": try BellAttacks.ringOthers(word(2), UInt32(word(3)) ?? 0)

@@ -66,7 +66,9 @@ enum Lingering {
     case "namespace":
       let client = try RawClient()
       try Wire.send(.portInfo, on: client.mailbox, files: [plain.1.descriptor] + mine) {
-        if let name = try? PortName("n{1") { $0.put(RegisterRequest(name: name)) }
+        if let name = try? PortName("n{1") {
+          $0.put(portInfo: RegisterRequest(name: name), memoryID: 0)
+        }
       }
       kept.append(client)
     case "extra":

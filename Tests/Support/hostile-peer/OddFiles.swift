@@ -62,7 +62,7 @@ enum OddFiles {
       for kind in [Message.Kind.list, .check, .portInfo, .control] {
         let sent: Void? = try? Wire.send(kind, on: client.mailbox, files: [file], waits: true) {
           if kind == .portInfo, let name = try? PortName("odd{1") {
-            $0.put(RegisterRequest(name: name))
+            $0.put(portInfo: RegisterRequest(name: name), memoryID: 0)
           } else {
             $0.put(UInt32(0))
           }
@@ -80,7 +80,7 @@ enum OddFiles {
           if kind == .register, let name = try? PortName("odd{\(round % 60)") {
             $0.put(RegisterRequest(name: name))
           }
-          $0.put(client.tag)
+          $0.put(client: client.tag)
         }
       }
     }

@@ -120,10 +120,10 @@ enum Scribbling {
   }
 
   /// Opens a port, and overwrites its words while it sends and receives.
-  static func own(_ name: String, _ flags: UInt64, _ words: String, threads: Int) throws {
+  static func own(_ name: String, _ flags: AskedFlags, _ words: String, threads: Int) throws {
     let connection = try DaemonConnection()
     let opened = try connection.register(
-      RegisterRequest(name: try PortName(name), flags: BindingFlags(rawValue: flags)))
+      RegisterRequest(name: try PortName(name), flags: flags.flags, extensions: flags.extensions))
     let registration = opened.registration
     let targets = try find(words, registration.segment, registration.region)
     let mapped = try opened.mapPort(connection)

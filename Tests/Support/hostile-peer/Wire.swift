@@ -77,6 +77,17 @@ enum Wire {
   }
 }
 
+/// The flags of a register request, as a test writes them: `isolated`, or the number of `nr_flags`.
+struct AskedFlags {
+  let flags: BindingFlags
+  let extensions: PortExtensions
+
+  init(_ text: String) {
+    flags = BindingFlags(rawValue: UInt64(text) ?? 0)
+    extensions = text == "isolated" ? .isolated : []
+  }
+}
+
 /// A client of the daemon with direct access to its mailbox.
 final class RawClient {
   let mailbox: MessageSocket
@@ -96,25 +107,27 @@ final class RawClient {
 
   /// Opens a port.
   func register(
-    _ name: String, flags: BindingFlags = [], extraBuffers: Int = 0
+    _ name: String, _ flags: AskedFlags = AskedFlags(""), extraBuffers: Int = 0
   ) throws -> RawPort {
     let token = try Wire.connect()
-    let (port, answer) = try register(name, flags: flags, extraBuffers: extraBuffers, on: token)
+    let (port, answer) = try register(name, flags, extraBuffers: extraBuffers, on: token)
     guard let port else { throw AttackError("\(name): \(answer.text)") }
     return port
   }
 
   func register(
-    _ name: String, flags: BindingFlags = [], extraBuffers: Int = 0, on token: MessageSocket
+    _ name: String, _ flags: AskedFlags = AskedFlags(""), extraBuffers: Int = 0,
+    on token: MessageSocket
   ) throws -> (RawPort?, Wire.Answer) {
     let request = RegisterRequest(
-      name: try PortName(name), flags: flags, extraBuffers: extraBuffers)
+      name: try PortName(name), flags: flags.flags, extensions: flags.extensions,
+      extraBuffers: extraBuffers)
     let namespace = Wire.namespace()
     let answer = try Wire.ask(
       .register, on: token, files: namespace.map { [$0.descriptor] } ?? []
     ) {
       $0.put(request)
-      $0.put(tag)
+      $0.put(client: tag)
     }
     withExtendedLifetime(namespace) {}
     return (try RawPort(answer, token), answer)

@@ -69,8 +69,10 @@ extension EngineState {
   }
 
   /// Refuses backpressure on ports of other kinds: only senders on a switch drop packets.
-  func checkBackpressure(_ port: EnginePort, _ flags: BindingFlags) throws(NetmapError) {
-    guard flags.contains(.backpressure), port.ringKind != .vale else { return }
+  func checkBackpressure(
+    _ port: EnginePort, _ extensions: PortExtensions
+  ) throws(NetmapError) {
+    guard extensions.contains(.backpressure), port.ringKind != .vale else { return }
     throw NetmapError(
       .invalidArgument, "open", port.name.rawValue,
       reason: "back-pressure is an option of switch ports; pipes always have it",
@@ -80,5 +82,5 @@ extension EngineState {
 
 extension BindingRecord {
   /// Whether senders wait for room in the binding's receive rings, instead of dropping packets.
-  var asksForBackpressure: Bool { flags.contains(.backpressure) && !ranges.receive.isEmpty }
+  var asksForBackpressure: Bool { extensions.contains(.backpressure) && !ranges.receive.isEmpty }
 }

@@ -12,9 +12,9 @@ extension EngineState {
     do throws(NetmapError) {
       let port = try newSwitchPort(
         name, geometry, shared, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers),
-        isListed: !request.flags.contains(.moduleHost))
+        isListed: !request.extensions.contains(.moduleHost))
       do throws(NetmapError) {
-        try vale.add(port, as: name, isHidden: request.flags.contains(.moduleHost))
+        try vale.add(port, as: name, isHidden: request.extensions.contains(.moduleHost))
       } catch {
         dropIfUnused(port.region)
         throw error

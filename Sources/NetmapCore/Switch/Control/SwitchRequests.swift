@@ -151,7 +151,7 @@ extension EngineState {
     do throws(NetmapError) {
       let member = try vale.add(port, as: name)
       if port.memberships.count == 1 { ports[.name(name)] = port }
-      if request.flags.contains(.backpressure) {
+      if request.extensions.contains(.backpressure) {
         port.holdsWhileAttached = true
         port.publishSwitchState()
       }

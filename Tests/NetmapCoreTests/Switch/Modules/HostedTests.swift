@@ -21,7 +21,7 @@ private struct HostedSwitch {
 
   init(_ count: Int, fallback: SwitchModuleChoice.Fallback = .learning) throws {
     vale = try TestSwitch(count, hints: RingGeometryHints(transmitRings: 2, receiveRings: 2))
-    host = try TestPort(vale.engine, "vale0:host", flags: .moduleHost)
+    host = try TestPort(vale.engine, "vale0:host", extensions: .moduleHost)
     forwarder = try HostedForwarder(
       host.mapped, module: LoadedModule(FromZero()))
     _ = try vale.engine.redirect(
