@@ -203,6 +203,11 @@ let package = Package(
         "host-peer",
       ],
       path: "Tests/Faults", swiftSettings: settings),
+    // C programs for netmap, with the C library. The library's products must not be dependencies: see NetmapPreload.
+    .testTarget(
+      name: "ConformanceTests",
+      dependencies: ["NetmapTestSupport", "Netmap", "netmap", "netmapd"],
+      path: "Tests/Conformance", exclude: ["Clients"], swiftSettings: settings),
     // Attacks by hostile processes, which must not succeed.
     .testTarget(
       name: "HostileTests",

@@ -39,7 +39,9 @@ enum HalfState {
     let address = try token.daemon()
     let user = geteuid()
     // A daemon knows a client by its process and its user.
-    unsafe connections.removeAll { known, knownUser in !known.isUsable || known.hasEnded || knownUser != user }
+    unsafe connections.removeAll { known, knownUser in
+      !known.isUsable || known.hasEnded || knownUser != user
+    }
     if let known = unsafe connections.first(where: { known, _ in known.address == address }) {
       return known.0
     }

@@ -17,7 +17,7 @@ static bool closes(int fd)
 			fd_gone(fd);
 		return true;
 	case FD_PRIVATE:
-		if (!inside_half && !process_is_guest()) {
+		if (fd_is_private(fd)) {
 			errno = EBADF;
 			return false;
 		}
@@ -67,7 +67,7 @@ static int close_between(unsigned int first, unsigned int last, int flags)
 
 		if (LIKELY(state == FD_UNSEEN))
 			continue;
-		if (state == FD_PRIVATE) {
+		if (fd_is_private((int)fd)) {
 			if (fd > start && next_close_range()(start, fd - 1, flags))
 				result = -1;
 			start = fd + 1;

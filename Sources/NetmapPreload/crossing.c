@@ -153,12 +153,12 @@ const struct netmap_half *half(void)
 	const struct netmap_half *const known = half_if_loaded();
 	int error;
 
-	if (LIKELY(known))
-		return known;
 	if (process_is_guest()) {
 		errno = EAGAIN;
 		return NULL;
 	}
+	if (LIKELY(known))
+		return known;
 	error = CROSS(load());
 	if (error) {
 		errno = error;
@@ -174,7 +174,7 @@ __attribute__((constructor)) static void start(void)
 	const char *when;
 
 	syscall(SYS_madvise, &process_page, sizeof process_page, MADV_WIPEONFORK);
-	process_claim();
+	process_begin();
 	when = setting("NETMAP_LOAD");
 	if (when && !strcmp(when, "early"))
 		half();

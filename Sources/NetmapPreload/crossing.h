@@ -17,7 +17,10 @@
  */
 HIDDEN extern _Thread_local int inside_half __attribute__((tls_model("initial-exec")));
 
-/* The Swift half, loaded at the first call; NULL with errno if it cannot be loaded. */
+/*
+ * The Swift half for a control call, loaded at the first one; NULL with errno if it cannot be loaded, and in a vfork child,
+ * which must not change its parent's memory.
+ */
 HIDDEN const struct netmap_half *half(void);
 
 /* The Swift half if it is loaded, else NULL. */

@@ -58,6 +58,11 @@ void fd_mark(int fd, uint8_t state)
 	atomic_store_explicit(&fd_states[fd], state, memory_order_relaxed);
 }
 
+bool fd_is_private(int fd)
+{
+	return fd_state(fd) == FD_PRIVATE && !inside_half && process_is_known() && !process_is_guest();
+}
+
 /* Whether the descriptor is a socket whose own name is one that NetmapClient gives to tokens. Sends nothing. */
 static bool has_token_name(int fd)
 {
@@ -123,7 +128,6 @@ void attachments_tidy(void)
 		return;
 	if (!process_is_known()) {
 		/* A fork child. The bindings are its parent's; threads of the parent may have been using them. */
-		process_claim();
 		for (size_t i = 0; i < FD_COUNT / CHUNK; i++) {
 			slot *const chunk = atomic_load(&chunks[i]);
 
@@ -132,6 +136,7 @@ void attachments_tidy(void)
 		}
 		attachments = NULL;
 		swift->forked();
+		process_begin();
 	}
 	for (struct attachment *one = attachments; one; one = one->next)
 		/* No slot leads to it then, so no thread can become a user. */

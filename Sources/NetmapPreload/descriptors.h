@@ -38,6 +38,12 @@ static inline bool fd_is_netmap(int fd)
 	return !LIKELY(fd_state(fd) != FD_NETMAP) && !inside_half;
 }
 
+/*
+ * Whether a number is one that the Swift half keeps, which the program can neither close nor replace. In a fork child the
+ * half has not begun yet, and has no descriptors.
+ */
+HIDDEN bool fd_is_private(int fd);
+
 /* Has the descriptor looked at when it is used next. Harmless in a vfork child, whose memory is its parent's. */
 static inline void fd_forget(int fd)
 {

@@ -22,7 +22,7 @@ static inline int copied(int from, int to, bool is_kept)
 /* A number that is the Swift half's cannot be a target: to the program it is beyond the limit. */
 static inline bool may_replace(int to)
 {
-	if (LIKELY(fd_state(to) != FD_PRIVATE) || inside_half)
+	if (LIKELY(fd_state(to) != FD_PRIVATE) || !fd_is_private(to))
 		return true;
 	errno = EBADF;
 	return false;

@@ -5,9 +5,8 @@
  */
 #include "descriptors.h"
 
+#include <sys/auxv.h>
 #include <sys/mman.h>
-
-enum { PAGE = 4096 };
 
 /*
  * Maps a part of a binding's region a second time, by mremap(2) with an old length of 0: that needs no descriptor. The
@@ -16,11 +15,12 @@ enum { PAGE = 4096 };
 static void *map_again(const struct netmap_binding *binding, void *address, size_t length, int access,
 		       int flags, uint64_t offset)
 {
-	const uint64_t size = ((uint64_t)length + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+	const uint64_t page = getauxval(AT_PAGESZ);
+	const uint64_t size = ((uint64_t)length + page - 1) & ~(page - 1);
 	int how = MREMAP_MAYMOVE;
 	long result;
 
-	if (!length || size < length || offset % PAGE || offset > binding->size ||
+	if (!length || size < length || offset % page || offset > binding->size ||
 	    size > binding->size - offset) {
 		errno = EINVAL;
 		return MAP_FAILED;

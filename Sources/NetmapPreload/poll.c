@@ -162,10 +162,10 @@ static int select_tokens(const struct sets *sets, const struct timespec *timeout
 	return bits;
 }
 
-/* A set is on the stack, and a program cannot have more descriptors in an fd_set. */
+/* The set of descriptors is made on the stack. An fd_set has 1024. */
 static inline bool is_usual(int count)
 {
-	return count > 0 && count <= 1 << 16;
+	return count > 0 && count <= 1 << 12;
 }
 
 static int select_with_timeval(const struct sets *sets, struct timeval *timeout)

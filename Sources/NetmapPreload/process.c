@@ -3,7 +3,7 @@
 
 #include <dlfcn.h>
 
-union process_page process_page __attribute__((aligned(4096)));
+union process_page process_page __attribute__((aligned(PROCESS_PAGE)));
 
 void *next_symbol(_Atomic(void *) *cell, const char *name)
 {
@@ -18,27 +18,32 @@ void *next_symbol(_Atomic(void *) *cell, const char *name)
 	return found;
 }
 
-void process_claim(void)
+/* Says whose memory it is, unless it is said already. */
+static int claim(int self)
 {
-	int nobody = 0;
+	int owner = 0;
 
-	if (!process_is_known())
-		atomic_compare_exchange_strong(&process_page.owner, &nobody, (int)syscall(SYS_getpid));
+	atomic_compare_exchange_strong(&process_page.owner, &owner, self);
+	return owner ? owner : self;
+}
+
+void process_begin(void)
+{
+	claim((int)syscall(SYS_getpid));
+	atomic_store_explicit(&process_page.is_known, 1, memory_order_release);
 }
 
 bool process_is_guest(void)
 {
 	const int self = (int)syscall(SYS_getpid);
-	int owner = 0;
 
-	/* Zero: the first use of the memory, or a fork child. */
-	return !atomic_compare_exchange_strong(&process_page.owner, &owner, self) && owner != self;
+	return claim(self) != self;
 }
 
 /* The parent claims its memory before the child can. A jump, because the child returns through the caller's frame. */
 NEXT(vfork)
 SHOWN __attribute__((returns_twice)) pid_t vfork(void)
 {
-	process_claim();
+	claim((int)syscall(SYS_getpid));
 	__attribute__((musttail)) return next_vfork()();
 }

@@ -373,16 +373,24 @@ static void begin(struct wait *wait)
 			continue;
 		*token = (struct token){ .place = i, .wanted = wanted_of(entry->events) };
 		token->attachment = attachment_begin(entry->fd, &error);
-		if (token->attachment ? !attachment_is_current(token->attachment, entry->fd)
-				      : !fd_is_still_netmap(entry->fd)) {
-			/* Another file has the number by now. */
-			if (token->attachment)
-				attachment_end(token->attachment);
+		/* Another file may have the number by now. */
+		if (!token->attachment && !fd_is_still_netmap(entry->fd))
 			continue;
-		}
 		wait->sleep[i].fd = -1;
 		wait->token_count++;
 	}
+}
+
+/* Whether all tokens are still the files that they were. If not, forgets those that are others. */
+static bool are_current(const struct wait *wait)
+{
+	bool result = true;
+
+	for (size_t i = 0; i < wait->token_count; i++)
+		if (wait->tokens[i].attachment)
+			result &= attachment_is_current(wait->tokens[i].attachment,
+							wait->entries[wait->tokens[i].place].fd);
+	return result;
 }
 
 static void end(void *argument)
@@ -401,7 +409,11 @@ static void end(void *argument)
 	}
 	if (wait->watch >= 0)
 		return_watch(wait->watch, doorbell);
+	wait->watch = -1;
 }
+
+/* What wait_in() returns if a number belonged to another file: the wait has to begin again. */
+enum { AGAIN = -2 };
 
 static int wait_in(struct wait *wait, const struct timespec *timeout, const sigset_t *mask)
 {
@@ -427,6 +439,8 @@ static int wait_in(struct wait *wait, const struct timespec *timeout, const sigs
 		has_bindings |= wait->tokens[i].attachment != NULL;
 	if (ready || (timeout && !timeout->tv_sec && !timeout->tv_nsec))
 		return ready;
+	if (!are_current(wait))
+		return AGAIN;
 	/* All tokens were other files: see begin(). */
 	if (!has_bindings)
 		return next_ppoll()(wait->entries, wait->count, timeout, mask);
@@ -462,14 +476,17 @@ int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeou
 		wait.tokens = memory;
 		wait.sleep = (struct pollfd *)(wait.tokens + count);
 	}
-	/* The sleep is a cancellation point. */
-	pthread_cleanup_push(end, &wait);
-	result = wait_in(&wait, timeout, mask);
-	pthread_cleanup_pop(0);
+	int error;
 
-	const int error = errno;
-
-	end(&wait);
+	do {
+		wait.token_count = 0;
+		/* The sleep is a cancellation point. */
+		pthread_cleanup_push(end, &wait);
+		result = wait_in(&wait, timeout, mask);
+		pthread_cleanup_pop(0);
+		error = errno;
+		end(&wait);
+	} while (result == AGAIN);
 	if (memory)
 		syscall(SYS_munmap, memory, size);
 	errno = error;

@@ -1,0 +1,24 @@
+import Testing
+
+/// `ioctl` of C programs.
+@Suite("Syncs and requests of C programs")
+struct ClientSyncTests {
+  static let rules = [
+    Rule("pipe", "packets pass between processes that open the ends of a pipe"),
+    Rule("switch", "packets pass between processes that open ports of a switch"),
+    Rule(
+      "unbound",
+      "before a port is bound syncs fail with ENXIO, and unknown requests with EOPNOTSUPP"),
+    Rule("sign-extended", "a request that is kept in an int works"),
+    Rule("bound-once", "a descriptor that is bound cannot be bound again"),
+    Rule("refusals", "a register request is refused with netmap's errno"),
+    Rule("legacy", "a legacy request and a new one mean the same pipe"),
+    Rule("errno", "calls that succeed leave errno alone"),
+  ]
+
+  @Test("A C program's syncs and requests do what they do with the kernel module", arguments: rules)
+  func rule(_ rule: Rule) throws {
+    let outcome = try CClients.run("syncs", rule)
+    #expect(outcome.status == 0, "\(outcome.output)")
+  }
+}
