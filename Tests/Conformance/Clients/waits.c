@@ -85,7 +85,10 @@ static void masked(void)
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGALRM);
 	CHECK(!sigaction(SIGALRM, &action, NULL) && !sigprocmask(SIG_BLOCK, &blocked, NULL));
+	/* Pending before the wait, then during the sleep. */
 	CHECK(!raise(SIGALRM));
+	CHECK_FAILS(ppoll(&entry, 1, &limit, &none), EINTR);
+	alarm(1);
 	CHECK_FAILS(ppoll(&entry, 1, &limit, &none), EINTR);
 	CHECK(!ppoll(&entry, 1, &(struct timespec){ 0 }, NULL));
 }
