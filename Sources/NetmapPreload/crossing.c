@@ -116,7 +116,9 @@ static int load(void)
 		return 0;
 	if (!find_half(path, true))
 		return ENOENT;
-	if (open_error(path) == ENOENT && !find_half(path, false))
+	error = open_error(path);
+	/* In a build folder, netmap is the program. */
+	if ((error == ENOENT || error == ENOTDIR) && !find_half(path, false))
 		return ENOENT;
 	/* Comes first, so that no fork happens while the loader's locks are held. */
 	if (!is_registered)

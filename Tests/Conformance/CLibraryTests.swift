@@ -14,7 +14,6 @@ struct CLibraryTests {
 
   @Test("A program that is linked with -lnetmap works without a preload", arguments: rules)
   func rule(_ rule: Rule) throws {
-    let outcome = try CClients.run("library", rule, .linked)
-    #expect(outcome.status == 0, "\(outcome.output)")
+    try CClients.expectSuccess("library", rule, .linked)
   }
 }

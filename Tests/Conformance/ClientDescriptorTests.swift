@@ -20,7 +20,6 @@ struct ClientDescriptorTests {
 
   @Test("netmap's descriptor is a file to C programs", arguments: rules)
   func rule(_ rule: Rule) throws {
-    let outcome = try CClients.run("descriptors", rule)
-    #expect(outcome.status == 0, "\(outcome.output)")
+    try CClients.expectSuccess("descriptors", rule)
   }
 }

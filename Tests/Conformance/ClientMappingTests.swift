@@ -13,7 +13,6 @@ struct ClientMappingTests {
 
   @Test("A C program's mappings do what they do with the kernel module", arguments: rules)
   func rule(_ rule: Rule) throws {
-    let outcome = try CClients.run("mappings", rule)
-    #expect(outcome.status == 0, "\(outcome.output)")
+    try CClients.expectSuccess("mappings", rule)
   }
 }

@@ -18,7 +18,6 @@ struct ClientSyncTests {
 
   @Test("A C program's syncs and requests do what they do with the kernel module", arguments: rules)
   func rule(_ rule: Rule) throws {
-    let outcome = try CClients.run("syncs", rule)
-    #expect(outcome.status == 0, "\(outcome.output)")
+    try CClients.expectSuccess("syncs", rule)
   }
 }

@@ -18,7 +18,6 @@ struct ClientWaitTests {
 
   @Test("A C program's waits do what they do with the kernel module", arguments: rules)
   func rule(_ rule: Rule) throws {
-    let outcome = try CClients.run("waits", rule)
-    #expect(outcome.status == 0, "\(outcome.output)")
+    try CClients.expectSuccess("waits", rule)
   }
 }

@@ -49,10 +49,11 @@ struct ExecCommandTests {
     let path = "\(folder)/\(name)"
     let target = unsafe fopen(path, "w")
     guard let source = unsafe source, let target = unsafe target else {
-      throw FixtureError(text: "\(path): errno \(errno)")
+      throw ClientError(text: "\(path): errno \(errno)")
     }
     var bytes = [UInt8](repeating: 0, count: 1 << 20)
-    bytes.removeLast(bytes.count - unsafe fread(&bytes, 1, bytes.count, source))
+    let count = unsafe fread(&bytes, 1, bytes.count, source)
+    bytes.removeLast(bytes.count - count)
     change(&bytes)
     unsafe fwrite(&bytes, 1, bytes.count, target)
     unsafe fclose(source)

@@ -1,5 +1,6 @@
 import Glibc
 import NetmapTestSupport
+import Testing
 
 /// The C programs in `Clients`, compiled with the toolchain's clang into a temporary folder.
 ///
@@ -19,7 +20,7 @@ enum CClients {
   /// The folder with the programs and the C library, made at the first use; the process's end leaves it to the system.
   static let folder: Result<String, any Error> = Result {
     var name = Array("/tmp/netmap-clients-XXXXXX".utf8CString)
-    guard unsafe mkdtemp(&name) != nil else { throw FixtureError(text: "mkdtemp: errno \(errno)") }
+    guard unsafe mkdtemp(&name) != nil else { throw ClientError(text: "mkdtemp: errno \(errno)") }
     let folder = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     // As they are installed.
     for (name, built) in [
@@ -28,7 +29,7 @@ enum CClients {
     ] {
       let target = TestProgram.built(built)
       guard unsafe access(target, R_OK) == 0 else {
-        throw FixtureError(text: "\(target) is missing")
+        throw ClientError(text: "\(target) is missing")
       }
       _ = unsafe symlink(target, "\(folder)/\(name)")
     }
@@ -61,15 +62,21 @@ enum CClients {
     return variables
   }
 
-  /// Runs one test of a program to its end.
-  static func run(
-    _ client: String, _ rule: Rule, _ loading: Loading = .preloaded
-  ) throws -> TestProgram.Outcome {
+  /// Runs one test of a program to its end, which must be a success.
+  static func expectSuccess(
+    _ client: String, _ rule: Rule, _ loading: Loading = .preloaded,
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
     let fixture = try DaemonFixture()
     let outcome = try TestProgram(
       ["\(folder.get())/\(client)", rule.test], environment: environment(loading, fixture)
     ).end()
-    try fixture.expectSound("after \(client) \(rule.test)")
-    return outcome
+    #expect(outcome.status == 0, "\(outcome.output)", sourceLocation: sourceLocation)
+    try fixture.expectSound("after \(client) \(rule.test)", sourceLocation: sourceLocation)
   }
+}
+
+/// Why the programs could not be made.
+struct ClientError: Error {
+  let text: String
 }
