@@ -7,8 +7,8 @@ import NetmapTestSupport
 import Synchronization
 import Testing
 
-/// Tokens as programs use netmap's file descriptors: opened long before they are bound, written to by mistake, and mixed
-/// with other sockets.
+/// Tokens as programs use netmap's file descriptors: opened long before they are bound, written to by mistake, and
+/// mixed with other sockets.
 @Suite("Tokens", .serialized, .timeLimit(.minutes(15)))
 struct TokenTests {
   @Test("netmapd does not exit for idleness while a token exists that is not bound yet")

@@ -44,7 +44,9 @@ package final class OwnedFile: Sendable {
     return copy
   }
 
-  /// Moves a descriptor that is 0, 1 or 2: a program may write to these numbers at any time, and the file may be memory.
+  /// Moves a descriptor that is 0, 1 or 2.
+  ///
+  /// A program may write to these numbers at any time, and the file may be shared memory.
   ///
   /// - Parameter file: A descriptor that the caller owns.
   /// - Returns: The descriptor that the caller owns now.

@@ -1,7 +1,7 @@
 /// The binding mode of a port: the `nr_flags` of a register request.
 ///
-/// Bits without a name here have no effect, as in netmap(4). What netmap(4) does not have is in
-/// ``PortExtensions``, not here.
+/// Bits without a name here have no effect, as in netmap(4). What netmap(4) does not have, such as isolated ports, is
+/// in ``PortSpecification``, not here.
 public struct BindingFlags: OptionSet, Hashable, Sendable {
   public let rawValue: UInt64
 
