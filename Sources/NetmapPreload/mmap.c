@@ -71,6 +71,9 @@ static void *map_token(int fd, void *address, size_t length, int access, int fla
 	{                                                                                              \
 		void *result;                                                                          \
                                                                                                        \
+		/* Memory without a file, too. */                                                      \
+		if (LIKELY(fd_state(fd) == FD_FOREIGN))                                                \
+			return next_##name()(address, length, access, flags, fd, offset);              \
 		if (LIKELY(!fd_is_netmap(fd))) {                                                       \
 			result = next_##name()(address, length, access, flags, fd, offset);            \
 			/* What mmap says of a socket. */                                              \
