@@ -15,6 +15,8 @@ struct ClientDescriptorTests {
     Rule("vfork", "a vfork child that closes its copy changes nothing in its parent"),
     Rule("passed", "a process maps and syncs a port by a descriptor that it receives"),
     Rule("exec", "a descriptor survives exec, and the last close ends the port"),
+    Rule(
+      "threads", "threads and signal handlers may use a descriptor while another thread closes it"),
     Rule("sockets", "other sockets of the same kind stay what they are"),
   ]
 

@@ -1,6 +1,9 @@
 /* The netmap descriptor as a file. SPDX-License-Identifier: BSD-2-Clause */
 #include "client.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 int close_range(unsigned int, unsigned int, int);
 void closefrom(int);
 
@@ -258,6 +261,63 @@ static void inherited(void)
 	CHECK(!bind_port(&port, "exec{1", NR_EXCLUSIVE));
 }
 
+/* The descriptor that threads use while the main thread closes it and opens others. */
+static _Atomic int shared = -1;
+static _Atomic int is_over;
+
+static void use_shared(int signal)
+{
+	struct pollfd entry = { .fd = shared, .events = POLLIN };
+
+	(void)signal;
+	ioctl(entry.fd, NIOCTXSYNC, NULL);
+	poll(&entry, 1, 0);
+}
+
+static void *sync_shared(void *argument)
+{
+	while (!is_over)
+		ioctl(shared, NIOCRXSYNC, NULL);
+	return argument;
+}
+
+static void *wait_for_shared(void *argument)
+{
+	while (!is_over) {
+		struct pollfd entry = { .fd = shared, .events = POLLIN };
+
+		poll(&entry, 1, 1);
+	}
+	return argument;
+}
+
+static void closed_by_another_thread(void)
+{
+	const struct sigaction action = { .sa_handler = use_shared };
+	const double start = now();
+	pthread_t threads[2];
+
+	CHECK(!sigaction(SIGUSR1, &action, NULL));
+	CHECK(!pthread_create(&threads[0], NULL, sync_shared, NULL));
+	CHECK(!pthread_create(&threads[1], NULL, wait_for_shared, NULL));
+	for (int round = 0; round < 20 || now() - start < 2; round++) {
+		struct port port = open_port(round % 2 ? "threads{1" : "vale9:threads");
+		const int copy = dup(port.fd);
+
+		shared = port.fd;
+		pthread_kill(threads[round % 2], SIGUSR1);
+		usleep(500);
+		CHECK(!close(port.fd));
+		shared = copy;
+		pthread_kill(threads[round % 2], SIGUSR1);
+		usleep(500);
+		CHECK(!close(copy));
+		CHECK(!munmap(port.memory, port.reg.nr_memsize));
+	}
+	is_over = 1;
+	CHECK(!pthread_join(threads[0], NULL) && !pthread_join(threads[1], NULL));
+}
+
 /* A socket of the program's own stays a socket. */
 static void other_sockets(void)
 {
@@ -282,7 +342,8 @@ int main(int count, char **arguments)
 		{ "child-syncs", child_syncs }, { "child-waits", child_waits },
 		{ "child-closes", child_closes }, { "vfork", vfork_child_closes },
 		{ "passed", passed },		{ "exec", inherited },
-		{ "sockets", other_sockets },	{ 0 },
+		{ "sockets", other_sockets },	{ "threads", closed_by_another_thread },
+		{ 0 },
 	};
 
 	program = arguments[0];
