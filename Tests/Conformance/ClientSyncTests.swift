@@ -1,3 +1,4 @@
+import NetmapTestSupport
 import Testing
 
 /// `ioctl` of C programs.
@@ -19,5 +20,18 @@ struct ClientSyncTests {
   @Test("A C program's syncs and requests do what they do with the kernel module", arguments: rules)
   func rule(_ rule: Rule) throws {
     try CClients.expectSuccess("syncs", rule)
+  }
+
+  @Test("A C program's ports outlive netmapd, and new ports start a new one")
+  func outlivesDaemon() throws {
+    let fixture = try DaemonFixture()
+    guard let daemon = fixture.daemon else { throw ClientError(text: "netmapd is not running") }
+    var environment = try CClients.environment(.preloaded, fixture)
+    environment["NETMAP_TEST_DAEMON"] = "\(daemon.process)"
+    let outcome = try TestProgram(
+      ["\(CClients.folder.get())/syncs", "outlives"], environment: environment
+    ).end()
+    #expect(outcome.status == 0, "\(outcome.output)")
+    fixture.waitUntilGone(within: .seconds(60))
   }
 }

@@ -116,6 +116,28 @@ static void keeps_errno(void)
 	CHECK(errno == 77);
 }
 
+/* Ends netmapd. Ports that are open go on, requests on their descriptors fail, and new ports have a new netmapd. */
+static void outlives(void)
+{
+	struct port a = open_port("outlives{1"), b = open_port("outlives}1"), c = { .fd = open_device() };
+	const pid_t process = atoi(getenv("NETMAP_TEST_DAEMON"));
+	struct pollfd entry = { .fd = b.fd, .events = POLLIN };
+
+	CHECK(!kill(process, SIGKILL));
+	usleep(1000000);
+	send_packets(&a, 3);
+	CHECK(poll(&entry, 1, 20000) == 1 && entry.revents == POLLIN);
+	CHECK(take(&b) == 3);
+	CHECK(!poll(&entry, 1, 100));
+	CHECK(bind_port(&c, "outlives{2", 0) == -1);
+
+	struct port d = open_port("outlives{1"), e = open_port("outlives}1");
+
+	send_packets(&d, 2);
+	CHECK(receive_packets(&e) == 2 && !receive_packets(&b));
+	CHECK(d.reg.nr_mem_id != a.reg.nr_mem_id);
+}
+
 int main(int count, char **arguments)
 {
 	static const struct test tests[] = {
@@ -127,6 +149,7 @@ int main(int count, char **arguments)
 		{ "refusals", refusals },
 		{ "legacy", legacy },
 		{ "errno", keeps_errno },
+		{ "outlives", outlives },
 		{ 0 },
 	};
 
