@@ -17,6 +17,7 @@
 PREFIX  ?= /usr/local
 DESTDIR ?=
 SWIFT   ?= swift
+CLANG   ?= clang
 STRIP   ?= strip
 
 # Packages for compiling and linking, and programs that the tests call.
@@ -29,6 +30,18 @@ RELEASE := .build/release
 # Installed programs link the Swift runtime statically.
 INSTALL_BUILD := .build/install
 PROGRAMS ?= $(INSTALL_BUILD)/release
+
+# The C half of the C library. SwiftPM links every library with swiftc, which adds libraries that this one must not need.
+C_LIBRARY := $(PROGRAMS)/libnetmap.so.1
+C_SOURCES := $(wildcard Sources/NetmapPreload/*.c Sources/NetmapPreload/library/*.c)
+C_HEADERS := $(wildcard Sources/NetmapPreload/*.h Sources/NetmapPreload/library/*.h Sources/CNetmapHalves/include/*.h)
+C_VERSIONS := Sources/NetmapPreload/libnetmap.map
+C_FLAGS := -O2 -fPIC -fvisibility=hidden -Wall -Wextra -ISources/CNetmapHalves/include -ISources/CNetmap/include
+C_LINK := -shared -Wl,-soname,libnetmap.so.1 -Wl,-z,now -Wl,-z,nodelete -Wl,--version-script=$(C_VERSIONS)
+
+$(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
+	@mkdir -p $(@D)
+	$(CLANG) $(C_FLAGS) $(C_LINK) $(C_SOURCES) -o $@
 
 .PHONY: setup setup-bench build demo test soak hostile bench bench-peers bench-smoke lint docs \
   install install-build install-files check-install check-bare uninstall clean
@@ -96,6 +109,9 @@ docs:
 # Everything that is installed, as paths below PREFIX. `make uninstall` removes exactly these files.
 INSTALLED_PROGRAMS := bin/netmap sbin/netmapd libexec/netmap/pkt-gen libexec/netmap/vale-ctl
 INSTALLED_LINKS := libexec/netmap/pkt-gen-b
+INSTALLED_LIBRARIES := lib/libnetmap.so.1 lib/netmap/libnetmap-half.so
+INSTALLED_LIBRARY_LINKS := lib/libnetmap.so
+INSTALLED_PKGCONFIG := lib/pkgconfig/libnetmap.pc
 INSTALLED_HEADERS := include/libnetmap.h \
   $(patsubst Sources/CNetmap/%,%,$(wildcard Sources/CNetmap/include/net/*.h))
 INSTALLED_PAGES := $(foreach section,1 8,\
@@ -106,24 +122,33 @@ INSTALLED_USERS := lib/sysusers.d/netmap.conf
 BASH_COMPLETIONS := $(addprefix share/bash-completion/completions/,netmap netmapd)
 ZSH_COMPLETIONS  := $(addprefix share/zsh/site-functions/_,netmap netmapd)
 FISH_COMPLETIONS := $(addprefix share/fish/vendor_completions.d/,netmap.fish netmapd.fish)
-INSTALLED := $(INSTALLED_PROGRAMS) $(INSTALLED_LINKS) $(INSTALLED_HEADERS) $(INSTALLED_PAGES) \
+INSTALLED := $(INSTALLED_PROGRAMS) $(INSTALLED_LINKS) $(INSTALLED_LIBRARIES) $(INSTALLED_LIBRARY_LINKS) \
+  $(INSTALLED_PKGCONFIG) $(INSTALLED_HEADERS) $(INSTALLED_PAGES) \
   $(INSTALLED_UNITS) $(INSTALLED_USERS) $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS) $(FISH_COMPLETIONS)
 
 ROOT := $(DESTDIR)$(PREFIX)
 INSTALL_PROGRAM := install -D -m 755 $(if $(STRIP),-s --strip-program=$(STRIP))
+INSTALL_LIBRARY := install -D -m 644 $(if $(STRIP),-s --strip-program=$(STRIP))
 INSTALL_FILE := install -D -m 644
 
 install: install-build
 	@$(MAKE) --no-print-directory install-files
 
-install-build:
+install-build: $(C_LIBRARY)
+	$(SWIFT) build -c release --scratch-path $(INSTALL_BUILD) --product netmap-half
 	@for program in $(notdir $(INSTALLED_PROGRAMS)); do \
 	  $(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product $$program \
 	    || exit; \
 	done
 
-install-files:
+install-files: $(C_LIBRARY)
 	@set -e; \
+	for file in $(INSTALLED_LIBRARIES); do \
+	  $(INSTALL_LIBRARY) $(PROGRAMS)/$${file##*/} $(ROOT)/$$file; \
+	done; \
+	ln -sf libnetmap.so.1 $(ROOT)/lib/libnetmap.so; \
+	$(INSTALL_FILE) packaging/libnetmap.pc $(ROOT)/$(INSTALLED_PKGCONFIG); \
+	sed -i 's,@PREFIX@,$(PREFIX),' $(ROOT)/$(INSTALLED_PKGCONFIG); \
 	for file in $(INSTALLED_PROGRAMS); do \
 	  $(INSTALL_PROGRAM) $(PROGRAMS)/$${file##*/} $(ROOT)/$$file; \
 	done; \
@@ -146,10 +171,12 @@ install-files:
 	done
 	@echo "installed $(words $(INSTALLED)) files in $(ROOT)"
 
-# Folders stay, because other packages may use them; libexec/netmap is this package's own.
+# Folders stay, because other packages may use them; libexec/netmap and lib/netmap are this package's own.
 uninstall:
 	@rm -f $(addprefix $(ROOT)/,$(INSTALLED))
-	@[ ! -d $(ROOT)/libexec/netmap ] || rmdir --ignore-fail-on-non-empty $(ROOT)/libexec/netmap
+	@for folder in $(ROOT)/libexec/netmap $(ROOT)/lib/netmap; do \
+	  [ ! -d $$folder ] || rmdir --ignore-fail-on-non-empty $$folder; \
+	done
 
 # Installs the programs of a plain release build, which 'make build' and 'make demo' leave.
 check-install: build

@@ -1,7 +1,7 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-// No unsafe flags: SwiftPM does not allow them in a dependency that is selected by version.
+// No unsafe flags in targets that products for other packages reach.
 let settings: [SwiftSetting] = [
   .strictMemorySafety(),
   .enableUpcomingFeature("ExistentialAny"),
@@ -20,6 +20,9 @@ let package = Package(
     .executable(name: "netmapd", targets: ["netmapd"]),
     .executable(name: "pkt-gen", targets: ["pkt-gen"]),
     .executable(name: "vale-ctl", targets: ["vale-ctl"]),
+    // The two halves of the C library, for tests. `make install` links the first one without SwiftPM.
+    .library(name: "netmap-c", type: .dynamic, targets: ["NetmapPreload"]),
+    .library(name: "netmap-half", type: .dynamic, targets: ["NetmapC"]),
     // Modules for switches: the tutorial's, and a faulty one for tests.
     .library(name: "port-guard", type: .dynamic, targets: ["port-guard"]),
     .library(name: "fault-module", type: .dynamic, targets: ["fault-module"]),
@@ -61,6 +64,32 @@ let package = Package(
     // The ioctl interface as bytes: from a program's memory to typed requests, and back. No engine.
     .target(
       name: "NetmapRequests", dependencies: ["CNetmap", "CLinux"], swiftSettings: settings),
+    // The C library: functions of libc and libnetmap.h in C, which load the Swift half at the first use of netmap. No
+    // target may depend on either half, because everything that does is linked with their flags.
+    .target(name: "CNetmapHalves"),
+    .target(
+      name: "NetmapPreload", dependencies: ["CNetmap", "CNetmapHalves"],
+      exclude: ["libnetmap.map"],
+      cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])],
+      linkerSettings: [
+        .unsafeFlags([
+          "-nostartfiles", "-static-stdlib", "-no-toolchain-stdlib-rpath", "-Xlinker", "-soname",
+          "-Xlinker",
+          "libnetmap.so.1", "-Xlinker", "-z", "-Xlinker", "now", "-Xlinker", "-z", "-Xlinker",
+          "nodelete", "-Xlinker",
+          "--version-script=\(Context.packageDirectory)/Sources/NetmapPreload/libnetmap.map",
+        ])
+      ]),
+    .target(
+      name: "NetmapC",
+      dependencies: ["NetmapRequests", "NetmapClient", "NetmapCore", "CLinux", "CNetmapHalves"],
+      exclude: ["half.map"], swiftSettings: settings,
+      linkerSettings: [
+        .unsafeFlags([
+          "-static-stdlib", "-no-toolchain-stdlib-rpath", "-Xlinker", "-z", "-Xlinker", "nodelete",
+          "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/NetmapC/half.map",
+        ])
+      ]),
     // The daemon: an engine for all processes of a host or of a user.
     .target(
       name: "NetmapDaemon",
@@ -174,6 +203,11 @@ let package = Package(
         "host-peer",
       ],
       path: "Tests/Faults", swiftSettings: settings),
+    // C programs for netmap, with the C library. The library's products must not be dependencies: see NetmapPreload.
+    .testTarget(
+      name: "ConformanceTests",
+      dependencies: ["NetmapTestSupport", "Netmap", "netmap", "netmapd"],
+      path: "Tests/Conformance", exclude: ["Clients"], swiftSettings: settings),
     // Attacks by hostile processes, which must not succeed.
     .testTarget(
       name: "HostileTests",

@@ -353,6 +353,9 @@ package final class DaemonConnection: Sendable {
     unsafe process.isThisProcess && mailbox.isIntact && doorbells.isIntact
   }
 
+  /// Whether the daemon has gone, or has hung up.
+  package var hasEnded: Bool { mailbox.socket.isOver(within: 0) }
+
   func checkProcess() throws(NetmapError) {
     guard unsafe process.isThisProcess else {
       throw NetmapError(

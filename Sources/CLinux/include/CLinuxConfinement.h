@@ -160,4 +160,10 @@ enum {
 };
 #undef CLINUX_CALL
 
+/* Whether a program file gives capabilities to processes that run it (capabilities(7)). */
+static inline int clinux_has_file_capabilities(const char *path)
+{
+	return syscall(SYS_getxattr, path, "security.capability", NULL, 0UL) > 0;
+}
+
 #endif

@@ -197,6 +197,9 @@ package final class DoorbellTable: Sendable {
   /// If so, no sleeper may withdraw an announcement, because it may be another sleeper's.
   package var isShared: Bool { own != nil }
 
+  /// The number of the doorbell that all sleepers of this process share; nil if each has its own.
+  var sharedNumber: UInt32? { own?.number }
+
   /// Returns a doorbell for a new sleeper: an idle one, or a new eventfd.
   ///
   /// - Throws: ``NetmapError`` `EMFILE` or `ENFILE` when no descriptor is left.
@@ -351,7 +354,7 @@ extension DoorbellTable {
   func breakDown() { hasBrokenDown.store(true, ordering: .relaxed) }
 
   /// Whether rings of the process's doorbell are certain to wake its sleepers.
-  var isReliable: Bool { !hasBrokenDown.load(ordering: .relaxed) }
+  package var isReliable: Bool { !hasBrokenDown.load(ordering: .relaxed) }
 }
 
 /// Wakes the sleepers that watch an eventfd of this process, which no other process has.

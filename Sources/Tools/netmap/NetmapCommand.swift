@@ -19,11 +19,14 @@ struct NetmapCommand: ParsableCommand {
       EXAMPLES
         netmap bench --quick                  all measurements, in less than 30 s
         netmap bench --case pipe-2t --json    two threads over a pipe, as JSON
+        netmap exec ./bridge -i eth0          run a C program for netmap
         netmap ports                          open ports and their processes
         netmap pkt-gen -h                     run the tool pkt-gen
       """,
     version: PackageVersion.line(of: "netmap"),
-    subcommands: [Bench.self, Ports.self, BenchSender.self, BenchPonger.self, ValeSender.self])
+    subcommands: [
+      Bench.self, Exec.self, Ports.self, BenchSender.self, BenchPonger.self, ValeSender.self,
+    ])
 
   static func main() {
     let arguments = Array(CommandLine.arguments.dropFirst())

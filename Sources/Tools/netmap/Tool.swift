@@ -40,7 +40,7 @@ enum Tool {
     }
     let paths = candidates(for: name, beside: executableFolder())
     for path in paths {
-      let code = execute(path, arguments)
+      let code = execute(path, [path] + arguments)
       if code == ENOENT || code == ENOTDIR { continue }
       fail("\(path): \(reason(code))", cannotRun)
     }
@@ -53,26 +53,30 @@ enum Tool {
   }
 
   private static let usage: CInt = 64
-  private static let cannotRun: CInt = 126
+  static let cannotRun: CInt = 126
 
-  private static func fail(_ message: String, _ status: CInt) -> Never {
+  /// Prints why the command ends, and ends it.
+  static func fail(_ message: String, _ status: CInt) -> Never {
     printError("netmap: \(message)")
     exit(status)
   }
 
   /// Calls execv(3), which returns only on failure.
   ///
+  /// - Parameters:
+  ///   - path: The program.
+  ///   - words: Its arguments, of which the first one is its name.
   /// - Returns: The `errno` of the failure.
-  private static func execute(_ path: String, _ arguments: [String]) -> CInt {
-    var words = unsafe [UnsafeMutablePointer<CChar>?]()
-    for word in [path] + arguments { unsafe words.append(strdup(word)) }
-    unsafe words.append(nil)
-    unsafe execv(path, words)
+  static func execute(_ path: String, _ words: [String]) -> CInt {
+    var arguments = unsafe [UnsafeMutablePointer<CChar>?]()
+    for word in words { unsafe arguments.append(strdup(word)) }
+    unsafe arguments.append(nil)
+    unsafe execv(path, arguments)
     return errno
   }
 
   /// The folder of the running executable, symbolic links resolved.
-  private static func executableFolder() -> String {
+  static func executableFolder() -> String {
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
     let length = unsafe readlink("/proc/self/exe", &buffer, buffer.count)
     guard length > 0 else { fail("/proc/self/exe: \(reason(errno))", cannotRun) }
@@ -81,11 +85,11 @@ enum Tool {
     return String(path[..<end])
   }
 
-  private static func exists(_ path: String) -> Bool {
+  static func exists(_ path: String) -> Bool {
     unsafe access(path, F_OK) == 0
   }
 
-  private static func reason(_ code: CInt) -> String {
+  static func reason(_ code: CInt) -> String {
     unsafe "\(String(cString: strerror(code))) (errno \(code))"
   }
 }

@@ -25,9 +25,10 @@
 
 #define NETMAP_DEVICE_NAME "/dev/netmap"
 
+/* Programs that define these too use the same tokens, so that a second definition is no error. */
 #ifndef likely
-#define likely(x) __builtin_expect((x) ? 1 : 0, 1)
-#define unlikely(x) __builtin_expect((x) ? 1 : 0, 0)
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
 #endif
 
 /* ---- From offsets to addresses ---- */

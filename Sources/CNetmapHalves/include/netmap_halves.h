@@ -1,0 +1,94 @@
+/*
+ * What the two halves of the C library are to each other. The C half (Sources/NetmapPreload) is preloaded into programs
+ * or linked with them. It loads the Swift half (Sources/NetmapC) when a program first needs netmap.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef NETMAP_HALVES_H
+#define NETMAP_HALVES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Changes whenever an older C half could not use the table below, or an older Swift half could not fill it. */
+#define NETMAP_HALVES_VERSION 1
+
+/* Conditions of a wait, with the values of Readiness in NetmapCore. */
+enum {
+	NETMAP_READY_RECEIVE = 1,
+	NETMAP_READY_TRANSMIT = 2,
+	NETMAP_READY_ERROR = 4,
+};
+
+/* A descriptor that a wait for a binding includes, because its backend gets packets from the kernel. */
+struct netmap_watched {
+	int descriptor;
+	short events; /* of poll(2) */
+	uint8_t wanted; /* NETMAP_READY_*: the conditions of a wait that includes it; 0 for every wait */
+};
+
+/*
+ * A binding as this process has it mapped. The Swift half fills it in; the C half owns the structure, and uses it only
+ * between attach and release.
+ */
+struct netmap_binding {
+	void *port; /* of the Swift half */
+	const void *path; /* of the Swift half */
+	void *base; /* the region */
+	uint64_t size;
+	uint64_t cookie; /* identifies the open file, SO_COOKIE of its token */
+	int doorbell; /* readable edge-triggered after each ring; all bindings of a netmapd have the same */
+	int watched_count;
+	const struct netmap_watched *watched;
+	/* Whether closing it must release it at once: its backend has sockets that an interface is busy by. */
+	uint8_t releases_at_close;
+	/* Whether nothing announces the progress of its rings, so that waits must look again and again. */
+	uint8_t is_polled;
+	/* Whether another process carries the packets of the port, whose end the token shows as a hang-up. */
+	uint8_t is_carried;
+};
+
+/*
+ * The functions of the Swift half. The first two words never change their place.
+ *
+ * Control calls return 0 or a result, or a negated errno. The C half makes one at a time, with signals blocked. The other
+ * calls may be made by any thread with a binding that is attached; they allocate nothing and take no lock.
+ */
+struct netmap_half {
+	uint32_t version;
+	uint32_t size;
+
+	/* Control calls */
+
+	/* Opens a token; it has the lowest number that is free. */
+	int (*open)(int closes_on_exec);
+	/* Whether a descriptor is a token of a netmapd that this user trusts. */
+	int (*recognize)(int descriptor);
+	/* ioctl(2) on a token, but for the two requests to sync. */
+	int (*request)(int descriptor, uint32_t command, void *argument);
+	/* Maps the port that a token is bound to. -ENXIO if it is not bound. */
+	int (*attach)(int descriptor, struct netmap_binding *binding);
+	void (*release)(struct netmap_binding *binding);
+	/* This process is a fork child: forgets everything, and releases nothing. */
+	void (*forked)(void);
+
+	/* Data path */
+
+	/* NIOCTXSYNC and NIOCRXSYNC: 0, or an errno. */
+	int (*transmit)(const struct netmap_binding *binding);
+	int (*receive)(const struct netmap_binding *binding);
+	/*
+	 * Syncs as poll(2) does. Returns the conditions that hold. Sets *passed_over if it passed over a ring that
+	 * another thread was syncing.
+	 */
+	unsigned (*scan)(const struct netmap_binding *binding, unsigned wanted, int *passed_over);
+	/* Announces this process's doorbell. Returns 0 if it may not be rung for all progress. */
+	int (*arm)(const struct netmap_binding *binding, unsigned wanted);
+	/* Takes rings out of the doorbell. Returns 0 if the doorbell can no longer be relied on. */
+	int (*take_rings)(const struct netmap_binding *binding, int has_ended);
+};
+
+/* The function that the Swift half exports, netmap_half_enter. Returns NULL for a version that it does not know. */
+typedef const struct netmap_half *netmap_half_enter_function(uint32_t version);
+
+#endif

@@ -1,0 +1,67 @@
+internal import CNetmapHalves
+internal import Glibc
+internal import NetmapCore
+
+// The calls of the C half that any thread may make at any time, with a binding that is attached. They allocate nothing
+// and take no lock, but for mail from the daemon, which announces processes and ports that are new.
+
+/// `netmap_half.transmit`
+let transmitBinding: @convention(c) (UnsafePointer<netmap_binding>?) -> CInt = { binding in
+  unsafe SyncPath.transmit(path(of: binding)) == .done ? 0 : failure(of: binding)
+}
+
+/// `netmap_half.receive`
+let receiveBinding: @convention(c) (UnsafePointer<netmap_binding>?) -> CInt = { binding in
+  unsafe SyncPath.receive(path(of: binding)) == .done ? 0 : failure(of: binding)
+}
+
+/// `netmap_half.scan`
+let scanBinding:
+  @convention(c) (UnsafePointer<netmap_binding>?, UInt32, UnsafeMutablePointer<CInt>?) -> UInt32 = {
+    binding, wanted, passedOver in
+    let (ready, hasPassed) = unsafe withPort(binding) { port in
+      var hasPassed = false
+      let ready = port.port.scan(
+        Readiness(rawValue: UInt8(truncatingIfNeeded: wanted)), passedOver: &hasPassed)
+      return (ready, hasPassed)
+    }
+    if hasPassed { unsafe passedOver?.pointee = 1 }
+    return UInt32(ready.rawValue)
+  }
+
+/// `netmap_half.arm`
+let armBinding: @convention(c) (UnsafePointer<netmap_binding>?, UInt32) -> CInt = {
+  binding, wanted in
+  let wanted = Readiness(rawValue: UInt8(truncatingIfNeeded: wanted))
+  return unsafe withPort(binding) { port in
+    port.port.countSleep(wanted)
+    return port.port.arm(wanted, as: port.announcement) && port.doorbells.isReliable ? 1 : 0
+  }
+}
+
+/// `netmap_half.take_rings`
+let takeRings: @convention(c) (UnsafePointer<netmap_binding>?, CInt) -> CInt = {
+  binding, hasEnded in
+  unsafe withPort(binding) { $0.doorbells.takeRings(hasEnded: hasEnded != 0) } ? 1 : 0
+}
+
+private func path(of binding: UnsafePointer<netmap_binding>?) -> UnsafePointer<SyncPath> {
+  guard let path = unsafe binding?.pointee.path else {
+    preconditionFailure("the binding is not attached")
+  }
+  return unsafe path.assumingMemoryBound(to: SyncPath.self)
+}
+
+/// The errno of a sync that has failed: a backend's failure is none, as in netmap, but a port that has stopped is.
+private func failure(of binding: UnsafePointer<netmap_binding>?) -> CInt {
+  unsafe withPort(binding) { $0.hasStopped } ? EIO : 0
+}
+
+private func withPort<R>(
+  _ binding: UnsafePointer<netmap_binding>?, _ body: (PortInUse) -> R
+) -> R {
+  guard let place = unsafe binding?.pointee.port else {
+    preconditionFailure("the binding is not attached")
+  }
+  return unsafe Unmanaged<PortInUse>.fromOpaque(place)._withUnsafeGuaranteedRef(body)
+}

@@ -1,0 +1,20 @@
+// For waits that are not made by a ``Sleeper``: those of C programs, which sleep in a ppoll(2) of their own.
+extension DoorbellTable {
+  /// The descriptor on which all sleepers of this process watch for rings, edge-triggered; -1 in an embedded engine.
+  ///
+  /// Valid as long as the table.
+  package var sharedDescriptor: CInt { sharedNumber.map { watched(of: $0) } ?? -1 }
+
+  /// How these sleepers announce themselves; nil in an embedded engine.
+  package var sharedAnnouncement: Announcement? { sharedNumber.map { .doorbell($0) } }
+
+  /// Takes rings out of the doorbell, after a sleeper has consumed an edge and before it announces itself again.
+  ///
+  /// - Parameter hasEnded: Whether the edge says that a peer has shut the doorbell down.
+  /// - Returns: Whether rings are certain to wake sleepers from now on.
+  package func takeRings(hasEnded: Bool) -> Bool {
+    if hasEnded { breakDown() }
+    makeRoom(leaving: 1)
+    return isReliable
+  }
+}

@@ -1,0 +1,109 @@
+/*
+ * What this process knows of its descriptors, and the bindings of those that are tokens.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef DESCRIPTORS_H
+#define DESCRIPTORS_H
+
+#include "crossing.h"
+#include "next.h"
+
+enum {
+	/* Not looked at yet. */
+	FD_UNSEEN = 0,
+	/* Not netmap's when it was looked at. */
+	FD_FOREIGN = 1,
+	/* A token. */
+	FD_NETMAP = 2,
+	/* One that the Swift half keeps. To the program the number is not in use. */
+	FD_PRIVATE = 3,
+
+	FD_COUNT = 1 << 20,
+};
+
+/* A byte for each descriptor. In .bss, so it works before constructors; pages that are never read do not exist. */
+HIDDEN extern _Atomic uint8_t fd_states[FD_COUNT];
+
+static inline uint8_t fd_state(int fd)
+{
+	if (!LIKELY((unsigned)fd < FD_COUNT))
+		return FD_FOREIGN;
+	return atomic_load_explicit(&fd_states[fd], memory_order_relaxed);
+}
+
+/* Whether calls on it are this library's. Not for calls of the Swift half itself. */
+static inline bool fd_is_netmap(int fd)
+{
+	return !LIKELY(fd_state(fd) != FD_NETMAP) && !inside_half;
+}
+
+/*
+ * Whether a number is one that the Swift half keeps, which the program can neither close nor replace. In a fork child the
+ * half has not begun yet, and has no descriptors.
+ */
+HIDDEN bool fd_is_private(int fd);
+
+/* Has the descriptor looked at when it is used next. Harmless in a vfork child, whose memory is its parent's. */
+static inline void fd_forget(int fd)
+{
+	if (!LIKELY(fd_state(fd) == FD_UNSEEN) && (unsigned)fd < FD_COUNT)
+		atomic_store_explicit(&fd_states[fd], FD_UNSEEN, memory_order_relaxed);
+}
+
+/* Sets the state, but not in a vfork child. */
+HIDDEN void fd_mark(int fd, uint8_t state);
+
+/*
+ * Whether a descriptor is a token. Looks at it if it was not looked at before, or if again. Keeps errno.
+ */
+HIDDEN bool fd_probe(int fd, bool again);
+
+/* Whether a descriptor that was a token still is one. If not, forgets what was known of it. Keeps errno. */
+HIDDEN bool fd_is_still_netmap(int fd);
+
+/* The open file's identity; 0 for a descriptor that is no socket. Keeps errno. */
+HIDDEN uint64_t fd_cookie(int fd);
+
+/* What attachment.counts counts: threads that use the binding at present, and descriptors. */
+#define ONE_USER UINT64_C(1)
+#define ONE_DESCRIPTOR (UINT64_C(1) << 32)
+
+/* A binding, and who needs it. Never freed, so that a thread may try to become a user of one that is going. */
+struct attachment {
+	_Atomic uint64_t counts;
+	bool is_attached;
+	struct attachment *next;
+	struct netmap_binding binding;
+};
+
+/*
+ * The binding of a token, attached if necessary. The caller ends its use by attachment_end(). NULL with *error if there is
+ * none: ENXIO for a token that is not bound.
+ */
+HIDDEN struct attachment *attachment_begin(int fd, int *error);
+
+/* Attaches the binding of a token, within a crossing. Returns 0 or an errno. */
+HIDDEN int attachment_make(int fd);
+
+static inline void attachment_end(struct attachment *attachment)
+{
+	atomic_fetch_sub_explicit(&attachment->counts, ONE_USER, memory_order_release);
+}
+
+/* Whether a descriptor still is the token of the binding. If not, forgets what was known of the descriptor. */
+HIDDEN bool attachment_is_current(const struct attachment *attachment, int fd);
+
+/* Makes the number of a copy known, after dup(2) and the like. */
+HIDDEN void fd_copied(int from, int to);
+
+/* A token's number is about to be closed, or is another file's by now. */
+HIDDEN void fd_gone(int fd);
+
+/*
+ * Before a control call, within a crossing: notices that this process is a fork child, and releases bindings whose
+ * descriptors are closed.
+ */
+HIDDEN void attachments_tidy(void);
+
+#endif

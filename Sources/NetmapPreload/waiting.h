@@ -1,0 +1,23 @@
+/*
+ * Waits for tokens and other descriptors together.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef WAITING_H
+#define WAITING_H
+
+#include "next.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <time.h>
+
+/*
+ * ppoll(2) for a set with tokens. Unlike the system call, leaves *timeout alone.
+ *
+ * timeout: NULL waits without limit. mask: NULL keeps the thread's signal mask.
+ */
+HIDDEN int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeout,
+		    const sigset_t *mask);
+
+#endif

@@ -1,0 +1,351 @@
+/* The netmap descriptor as a file. SPDX-License-Identifier: BSD-2-Clause */
+#include "client.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+int close_range(unsigned int, unsigned int, int);
+void closefrom(int);
+
+static void lowest_number(void)
+{
+	const int a = dup(0), b = dup(0), c = dup(0);
+
+	CHECK(c == b + 1 && b == a + 1);
+	CHECK(!close(a) && !close(b));
+	CHECK(open_device() == a);
+
+	struct port port = open_port("lowest{1");
+
+	CHECK(port.fd == b);
+	/* What the library keeps open is out of the way. */
+	CHECK(dup(0) == c + 1);
+	CHECK(!fclose(stdin) && open_device() == 0);
+	CHECK(fcntl(port.fd, F_GETFD) == 0);
+	CHECK(fcntl(open("/dev/netmap", O_RDWR | O_CLOEXEC), F_GETFD) == FD_CLOEXEC);
+}
+
+static void copies(void)
+{
+	struct port a = open_port("copies{1"), b = open_port("copies}1");
+	const int second = dup(a.fd), third = fcntl(a.fd, F_DUPFD, 50), fourth = dup2(a.fd, 60);
+
+	CHECK(second >= 0 && third >= 50 && fourth == 60);
+	CHECK(!close(a.fd));
+	CHECK_FAILS(ioctl(a.fd, NIOCTXSYNC, NULL), EBADF);
+	a.fd = second;
+	send_packets(&a, 2);
+	CHECK(receive_packets(&b) == 2);
+	CHECK(!close(second) && !close(third));
+	a.fd = fourth;
+	send_packets(&a, 1);
+	CHECK(receive_packets(&b) == 1);
+	/* Another file takes the number, which is no netmap descriptor any more. */
+	CHECK(dup2(open("/dev/null", O_RDWR), fourth) == fourth);
+	CHECK_FAILS(ioctl(fourth, NIOCTXSYNC, NULL), ENOTTY);
+	struct port again = { .fd = open_device() };
+
+	CHECK(!bind_port(&again, "copies{1", NR_EXCLUSIVE));
+}
+
+/* Each way to close lets the port be opened exclusively at once. */
+static void closed_is_free(void)
+{
+	for (int i = 0; i < 60; i++) {
+		struct port port = { .fd = open_device() };
+		FILE *file;
+
+		CHECK(!bind_port(&port, i % 2 ? "free{1" : "vale8:free", NR_EXCLUSIVE));
+		map_port(&port);
+		send_packets(&port, 1);
+		switch (i % 5) {
+		case 0:
+			CHECK(!close(port.fd));
+			break;
+		case 1:
+			file = fdopen(port.fd, "r");
+			CHECK(file && !fclose(file));
+			break;
+		case 2:
+			CHECK(!close_range((unsigned)port.fd, (unsigned)port.fd, 0));
+			break;
+		case 3:
+			closefrom(port.fd);
+			break;
+		case 4:
+			CHECK(dup2(0, port.fd) == port.fd && !close(port.fd));
+			break;
+		}
+		CHECK_FAILS(ioctl(port.fd, NIOCTXSYNC, NULL), EBADF);
+		CHECK(!munmap(port.memory, port.reg.nr_memsize));
+	}
+}
+
+/* As daemons begin. */
+static void everything_closed(void)
+{
+	struct port a = open_port("all{1");
+
+	for (int fd = (int)sysconf(_SC_OPEN_MAX) < 70000 ? (int)sysconf(_SC_OPEN_MAX) : 70000; fd > 2; fd--)
+		close(fd);
+	CHECK_FAILS(ioctl(a.fd, NIOCTXSYNC, NULL), EBADF);
+
+	struct port b = open_port("all{1"), c = open_port("all}1");
+
+	send_packets(&b, 4);
+	CHECK(receive_packets(&c) == 4);
+	closefrom(3);
+	b = open_port("all{2");
+	c = open_port("all}2");
+	send_packets(&b, 4);
+	CHECK(receive_packets(&c) == 4);
+}
+
+static void child_syncs(void)
+{
+	struct port a = open_port("child{1"), b = open_port("child}1");
+	const pid_t child = fork();
+
+	if (!child) {
+		send_packets(&a, 5);
+		exit(0);
+	}
+	join(child);
+	CHECK(receive_packets(&b) == 5);
+	send_packets(&a, 2);
+	CHECK(receive_packets(&b) == 2);
+}
+
+static void child_waits(void)
+{
+	struct port a = open_port("sleeps{1"), b = open_port("sleeps}1");
+	const pid_t child = fork();
+
+	if (!child) {
+		struct pollfd entry = { .fd = b.fd, .events = POLLIN };
+
+		CHECK(poll(&entry, 1, 20000) == 1 && take(&b) == 1);
+		exit(0);
+	}
+	usleep(300000);
+	send_packets(&a, 1);
+	join(child);
+}
+
+/* The child closes its copy and ends; the port stays the parent's. */
+static void child_closes(void)
+{
+	struct port a = open_port("closes{1"), b = open_port("closes}1");
+	const pid_t child = fork();
+
+	if (!child) {
+		CHECK(!close(a.fd));
+		exit(0);
+	}
+	join(child);
+	send_packets(&a, 1);
+	CHECK(receive_packets(&b) == 1);
+}
+
+/* A child that shares the memory changes nothing in it. */
+static void vfork_child_closes(void)
+{
+	struct port a = open_port("vfork{1"), b = open_port("vfork}1");
+	const pid_t child = vfork();
+
+	if (!child) {
+		close(a.fd);
+		_exit(0);
+	}
+	join(child);
+	send_packets(&a, 1);
+	CHECK(receive_packets(&b) == 1);
+}
+
+static void pass(int socket, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { .header = { .cmsg_level = SOL_SOCKET,
+				  .cmsg_type = SCM_RIGHTS,
+				  .cmsg_len = CMSG_LEN(sizeof(int)) } };
+	struct iovec part = { .iov_base = "x", .iov_len = 1 };
+	const struct msghdr message = { .msg_iov = &part,
+					.msg_iovlen = 1,
+					.msg_control = &control,
+					.msg_controllen = sizeof control };
+
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+	CHECK(sendmsg(socket, &message, 0) == 1);
+}
+
+static int receive(int socket)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	char byte;
+	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof control };
+	int fd;
+
+	CHECK(recvmsg(socket, &message, 0) == 1);
+	memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
+	return fd;
+}
+
+/* A process that has never opened netmap maps, sends and receives by a descriptor that arrives. */
+static void passed(void)
+{
+	int sockets[2];
+	pid_t child;
+
+	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets));
+	child = fork();
+	if (!child) {
+		struct port port = { .fd = receive(sockets[1]) };
+		uint64_t numbers[2];
+
+		CHECK(read(sockets[1], numbers, sizeof numbers) == sizeof numbers);
+		port.reg.nr_memsize = numbers[0];
+		port.reg.nr_offset = numbers[1];
+		map_port(&port);
+		send_packets(&port, 3);
+		exit(0);
+	}
+
+	struct port a = open_port("passed{1"), b = open_port("passed}1");
+	const uint64_t numbers[2] = { a.reg.nr_memsize, a.reg.nr_offset };
+
+	pass(sockets[0], a.fd);
+	CHECK(write(sockets[0], numbers, sizeof numbers) == sizeof numbers);
+	join(child);
+	CHECK(receive_packets(&b) == 3);
+	/* The receiver's end has not ended the port. */
+	send_packets(&a, 1);
+	CHECK(receive_packets(&b) == 1);
+}
+
+/* Two programs in turn: the second one is told the number. */
+static char *program;
+
+static void inherited(void)
+{
+	const char *const number = getenv("NETMAP_TEST_DESCRIPTOR");
+	char text[20];
+
+	if (!number) {
+		struct port port = open_port("exec{1");
+
+		snprintf(text, sizeof text, "%d", port.fd);
+		CHECK(!setenv("NETMAP_TEST_DESCRIPTOR", text, 1));
+		execl(program, program, "exec", NULL);
+		CHECK(!"execl failed");
+	}
+
+	const int fd = atoi(number);
+	struct pollfd entry = { .fd = fd, .events = POLLOUT };
+
+	CHECK(poll(&entry, 1, 0) == 1 && entry.revents == POLLOUT);
+	CHECK(!ioctl(fd, NIOCTXSYNC, NULL));
+	CHECK(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED);
+	struct port port = { .fd = open_device() };
+
+	CHECK_FAILS(bind_port(&port, "exec{1", NR_EXCLUSIVE), EBUSY);
+	CHECK(!close(fd));
+	CHECK(!bind_port(&port, "exec{1", NR_EXCLUSIVE));
+}
+
+/* The descriptor that threads use while the main thread closes it and opens others. */
+static _Atomic int shared = -1;
+static _Atomic int is_over;
+
+static void use_shared(int signal)
+{
+	struct pollfd entry = { .fd = shared, .events = POLLIN };
+
+	(void)signal;
+	ioctl(entry.fd, NIOCTXSYNC, NULL);
+	poll(&entry, 1, 0);
+}
+
+static void *sync_shared(void *argument)
+{
+	while (!is_over)
+		ioctl(shared, NIOCRXSYNC, NULL);
+	return argument;
+}
+
+static void *wait_for_shared(void *argument)
+{
+	while (!is_over) {
+		struct pollfd entry = { .fd = shared, .events = POLLIN };
+
+		poll(&entry, 1, 1);
+	}
+	return argument;
+}
+
+static void closed_by_another_thread(void)
+{
+	const struct sigaction action = { .sa_handler = use_shared };
+	const double start = now();
+	pthread_t threads[2];
+
+	CHECK(!sigaction(SIGUSR1, &action, NULL));
+	CHECK(!pthread_create(&threads[0], NULL, sync_shared, NULL));
+	CHECK(!pthread_create(&threads[1], NULL, wait_for_shared, NULL));
+	for (int round = 0; round < 20 || now() - start < 2; round++) {
+		struct port port = open_port(round % 2 ? "threads{1" : "vale9:threads");
+		const int copy = dup(port.fd);
+
+		shared = port.fd;
+		pthread_kill(threads[round % 2], SIGUSR1);
+		usleep(500);
+		CHECK(!close(port.fd));
+		shared = copy;
+		pthread_kill(threads[round % 2], SIGUSR1);
+		usleep(500);
+		CHECK(!close(copy));
+		CHECK(!munmap(port.memory, port.reg.nr_memsize));
+	}
+	is_over = 1;
+	CHECK(!pthread_join(threads[0], NULL) && !pthread_join(threads[1], NULL));
+}
+
+/* A socket of the program's own stays a socket. */
+static void other_sockets(void)
+{
+	int sockets[2];
+	char bytes[8];
+
+	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets));
+	struct pollfd entry = { .fd = sockets[0], .events = POLLIN };
+
+	CHECK(!poll(&entry, 1, 0));
+	CHECK_FAILS(ioctl(sockets[0], NIOCTXSYNC, NULL), ENOTTY);
+	CHECK_FAILS(mmap(NULL, 4096, PROT_READ, MAP_SHARED, sockets[0], 0), ENODEV);
+	CHECK(write(sockets[1], "hello", 5) == 5 && poll(&entry, 1, 0) == 1);
+	CHECK(read(sockets[0], bytes, sizeof bytes) == 5);
+}
+
+int main(int count, char **arguments)
+{
+	static const struct test tests[] = {
+		{ "lowest", lowest_number },	{ "copies", copies },
+		{ "closed", closed_is_free },	{ "everything", everything_closed },
+		{ "child-syncs", child_syncs }, { "child-waits", child_waits },
+		{ "child-closes", child_closes }, { "vfork", vfork_child_closes },
+		{ "passed", passed },		{ "exec", inherited },
+		{ "sockets", other_sockets },	{ "threads", closed_by_another_thread },
+		{ 0 },
+	};
+
+	program = arguments[0];
+	return run_test(tests, count, arguments);
+}

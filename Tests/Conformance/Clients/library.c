@@ -1,0 +1,182 @@
+/* libnetmap's functions. Linked with -lnetmap, and not preloaded. SPDX-License-Identifier: BSD-2-Clause */
+#include "client.h"
+
+#include <libnetmap.h>
+
+static char said[1000];
+
+static void keep(struct nmctx *ctx, const char *message)
+{
+	(void)ctx;
+	snprintf(said, sizeof said, "%s", message);
+}
+
+static void ports(void)
+{
+	struct nmport_d *const a = nmport_open("netmap:lib{1"), *const b = nmport_open("netmap:lib}1");
+	char packet[60] = "hello";
+
+	CHECK(a && b);
+	CHECK(a->register_done && a->mmap_done && a->fd >= 0);
+	CHECK(a->mem == b->mem && a->mem->refcount == 2);
+	CHECK(a->first_tx_ring == 0 && a->last_tx_ring == 0);
+	CHECK(nmport_inject(a, packet, sizeof packet) == sizeof packet);
+	CHECK(!ioctl(a->fd, NIOCTXSYNC, NULL) && !ioctl(b->fd, NIOCRXSYNC, NULL));
+
+	struct netmap_ring *const ring = NETMAP_RXRING(b->nifp, b->first_rx_ring);
+
+	CHECK(nm_ring_space(ring) == 1);
+	CHECK(!strcmp(NETMAP_BUF(ring, ring->slot[ring->head].buf_idx), "hello"));
+	nmport_close(a);
+	CHECK(b->mem->refcount == 1);
+	nmport_close(b);
+	nmport_close(NULL);
+	CHECK(!nmctx_get()->mem_descs);
+}
+
+static void clones(void)
+{
+	struct nmport_d *const port = nmport_open("vale4:lib@conf:rings=2,tx-slots=256");
+	struct nmport_d *copy;
+
+	CHECK(port && port->reg.nr_tx_rings == 2 && port->reg.nr_tx_slots == 256);
+	copy = nmport_clone(port);
+	CHECK(copy && copy->fd == -1 && !copy->register_done && copy->reg.nr_mem_id == port->reg.nr_mem_id);
+	CHECK(!nmport_open_desc(copy));
+	CHECK(copy->mem == port->mem);
+	CHECK_FAILS(nmport_register(copy), EINVAL);
+	CHECK_FAILS(nmport_mmap(copy), EINVAL);
+	nmport_undo_open_desc(copy);
+	nmport_undo_open_desc(copy);
+	nmport_undo_prepare(copy);
+	nmport_close(port);
+}
+
+static void shares(void)
+{
+	struct nmport_d *const a = nmport_open("netmap:shared{1");
+	struct nmport_d *const b = nmport_open("netmap:shared{2@share=netmap:shared{1");
+
+	CHECK(a);
+	CHECK(!b || b->mem == a->mem);
+}
+
+static void refusals(void)
+{
+	nmctx_get()->error = keep;
+	CHECK(!nmport_open("eth0") && errno == EINVAL && said[0]);
+	CHECK(!nmport_open("netmap:interface-that-does-not-exist"));
+	CHECK(!nmport_open("netmap:none") && errno == ENXIO);
+	CHECK(!nmport_open("netmap:a{1@unknown=1") && errno == EINVAL);
+	CHECK(!nmport_open("netmap:a{1@offset=64") && errno == EOPNOTSUPP);
+	CHECK(!nmport_open("netmap:a{1@conf=4") && errno == EINVAL);
+	CHECK(!nmport_open("netmap:a{1@conf:rings=1,rings=1") && errno == EINVAL);
+	CHECK(!nmport_enable_option("offset"));
+	CHECK_FAILS(nmport_enable_option("unknown"), EOPNOTSUPP);
+
+	struct nmport_d *const port = nmport_open("netmap:a{1@offset=64");
+
+	CHECK(port && nmreq_find_option(&port->hdr, NETMAP_REQ_OPT_OFFSETS));
+	nmport_close(port);
+}
+
+/* Name, mode, ring, flags and region of what a port name says; mode 0 stands for a refusal. */
+struct name {
+	const char *spec, *name;
+	uint32_t mode;
+	uint16_t ring, region;
+	uint64_t flags;
+};
+
+static void names(void)
+{
+	static const struct name all[] = {
+		{ "netmap:eth0", "eth0", NR_REG_ALL_NIC, 0, 0, 0 },
+		{ "netmap:eth0-1", "eth0", NR_REG_ONE_NIC, 1, 0, 0 },
+		{ "netmap:eth0-", NULL, 0, 0, 0, 0 },
+		{ "netmap:eth0-1x", NULL, 0, 0, 0, 0 },
+		{ "netmap:eth0-4094", "eth0", NR_REG_ONE_NIC, 4094, 0, 0 },
+		{ "netmap:eth0-4095", NULL, 0, 0, 0, 0 },
+		{ "netmap:eth0^", "eth0", NR_REG_SW, 0, 0, 0 },
+		{ "netmap:eth0^3", "eth0", NR_REG_ONE_SW, 3, 0, 0 },
+		{ "netmap:eth0*", "eth0", NR_REG_NIC_SW, 0, 0, 0 },
+		{ "netmap:eth0*/x", "eth0", NR_REG_NIC_SW, 0, 0, NR_EXCLUSIVE },
+		{ "netmap:eth0/zrt", "eth0", NR_REG_ALL_NIC, 0, 0,
+		  NR_ZCOPY_MON | NR_MONITOR_RX | NR_MONITOR_TX },
+		{ "netmap:eth0/RT", "eth0", NR_REG_ALL_NIC, 0, 0, NR_RX_RINGS_ONLY | NR_TX_RINGS_ONLY },
+		{ "netmap:eth0/", NULL, 0, 0, 0, 0 },
+		{ "netmap:eth0/w", NULL, 0, 0, 0, 0 },
+		{ "netmap:eth0@2", "eth0", NR_REG_ALL_NIC, 0, 2, 0 },
+		{ "netmap:eth0@2@2", "eth0", NR_REG_ALL_NIC, 0, 2, 0 },
+		{ "netmap:eth0@2@3", NULL, 0, 0, 0, 0 },
+		{ "netmap:eth0@", NULL, 0, 0, 0, 0 },
+		{ "netmap:eth0@0", NULL, 0, 0, 0, 0 },
+		{ "netmap:p{1/x@7", "p{1", NR_REG_ALL_NIC, 0, 7, NR_EXCLUSIVE },
+		{ "netmap:p}x_1-0", "p}x_1", NR_REG_ONE_NIC, 0, 0, 0 },
+		{ "netmap:p{", NULL, 0, 0, 0, 0 },
+		{ "netmap:p{1}2", NULL, 0, 0, 0, 0 },
+		{ "vale0:x", "vale0:x", NR_REG_ALL_NIC, 0, 0, 0 },
+		{ "vale:x", "vale:x", NR_REG_ALL_NIC, 0, 0, 0 },
+		{ "vale_0:x", "vale_0:x", NR_REG_ALL_NIC, 0, 0, 0 },
+		{ "vale+:x", NULL, 0, 0, 0, 0 },
+		{ "vale0", NULL, 0, 0, 0, 0 },
+		{ "netmapx:eth0", NULL, 0, 0, 0, 0 },
+		{ "netmap:", NULL, 0, 0, 0, 0 },
+		{ "", NULL, 0, 0, 0, 0 },
+	};
+
+	nmctx_get()->error = keep;
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+		const struct name *const one = &all[i];
+		struct nmreq_header header = { .nr_name = "untouched" };
+		struct nmreq_register reg = { .nr_ringid = 99 };
+		const char *rest = one->spec;
+		int result;
+
+		said[0] = '\0';
+		result = nmreq_header_decode(&rest, &header, nmctx_get());
+		if (result)
+			CHECK(rest == one->spec && !strcmp(header.nr_name, "untouched"));
+		if (!result) {
+			const char *const mode = rest;
+
+			result = nmreq_register_decode(&rest, &reg, nmctx_get());
+			if (result)
+				CHECK(rest == mode && reg.nr_ringid == 99);
+		}
+		printf("%s: %d %s\n", one->spec, result, said);
+		CHECK(!result == (one->mode != 0));
+		if (result) {
+			CHECK(errno == EINVAL && said[0]);
+			continue;
+		}
+		CHECK(!strcmp(header.nr_name, one->name) && reg.nr_mode == one->mode && !*rest);
+		CHECK(reg.nr_ringid == one->ring && reg.nr_mem_id == one->region &&
+		      reg.nr_flags == one->flags);
+	}
+}
+
+/* The calls of libc on the descriptor go to the library that the program is linked with. */
+static void waits(void)
+{
+	struct nmport_d *const a = nmport_open("netmap:linked{1"), *const b = nmport_open("netmap:linked}1");
+	char packet[60] = { 0 };
+
+	CHECK(a && b);
+	struct pollfd entries[] = { { .fd = a->fd }, { .fd = b->fd, .events = POLLIN } };
+
+	CHECK(!poll(entries, 2, 50));
+	CHECK(nmport_inject(a, packet, sizeof packet));
+	CHECK(poll(entries, 2, 20000) == 1 && entries[1].revents == POLLIN);
+}
+
+int main(int count, char **arguments)
+{
+	static const struct test tests[] = {
+		{ "ports", ports },	  { "clones", clones }, { "shares", shares },
+		{ "refusals", refusals }, { "names", names },	{ "waits", waits },
+		{ 0 },
+	};
+
+	return run_test(tests, count, arguments);
+}

@@ -1,0 +1,115 @@
+import Glibc
+import NetmapTestSupport
+import Testing
+
+/// `netmap exec`
+@Suite("netmap exec")
+struct ExecCommandTests {
+  private func run(
+    _ arguments: [String], _ fixture: DaemonFixture? = nil
+  ) throws -> TestProgram.Outcome {
+    var environment = ["NETMAP_SOCKET": fixture?.socket ?? "/nonexistent/netmapd.sock"]
+    environment["LC_ALL"] = "C"
+    return try TestProgram(
+      [TestProgram.built("netmap"), "exec"] + arguments, environment: environment,
+      separatesErrors: true
+    ).end()
+  }
+
+  @Test("netmap exec runs a C program, which starts netmapd", arguments: [false, true])
+  func runs(withDashes: Bool) throws {
+    let fixture = try DaemonFixture(starts: false)
+    let client = "\(try CClients.folder.get())/syncs"
+    let outcome = try run((withDashes ? ["--"] : []) + [client, "pipe"], fixture)
+    #expect(outcome.status == 0, "\(outcome.output)\(outcome.errors)")
+    #expect(fixture.files.contains("netmapd.sock"))
+    fixture.waitUntilGone(within: .seconds(60))
+  }
+
+  @Test("netmap exec hands over arguments, and the program's exit status is its own")
+  func arguments() throws {
+    let outcome = try run(["sh", "-c", "echo \"$0 $@\"; exit 7", "--help", "-x"])
+    #expect(outcome.status == 7)
+    #expect(outcome.output == "--help -x\n")
+  }
+
+  @Test("netmap exec puts the library before others that are preloaded")
+  func keepsPreload() throws {
+    let outcome = try TestProgram(
+      [TestProgram.built("netmap"), "exec", "sh", "-c", "echo $LD_PRELOAD"],
+      environment: ["LD_PRELOAD": "libm.so.6"]
+    ).end()
+    #expect(outcome.output == "\(TestProgram.built("libnetmap-c.so")):libm.so.6\n")
+  }
+
+  /// A changed copy of a client.
+  private func copy(_ name: String, _ change: (inout [UInt8]) -> Void) throws -> String {
+    let folder = try CClients.folder.get()
+    let source = unsafe fopen("\(folder)/syncs", "r")
+    let path = "\(folder)/\(name)"
+    let target = unsafe fopen(path, "w")
+    guard let source = unsafe source, let target = unsafe target else {
+      throw ClientError(text: "\(path): errno \(errno)")
+    }
+    var bytes = [UInt8](repeating: 0, count: 1 << 20)
+    let count = unsafe fread(&bytes, 1, bytes.count, source)
+    bytes.removeLast(bytes.count - count)
+    change(&bytes)
+    unsafe fwrite(&bytes, 1, bytes.count, target)
+    unsafe fclose(source)
+    unsafe fclose(target)
+    unsafe chmod(path, 0o755)
+    return path
+  }
+
+  @Test("netmap exec says when a program is linked statically")
+  func linkedStatically() throws {
+    let outcome = try run(["\(try CClients.folder.get())/static", "pipe"])
+    #expect(outcome.status == 126)
+    #expect(outcome.errors.contains("linked statically"))
+  }
+
+  @Test("netmap exec says when a program uses musl, also for a script of that interpreter")
+  func musl() throws {
+    let path = try copy("musl") { bytes in
+      let name = Array("/ld-".utf8)
+      guard let start = bytes.firstRange(of: name)?.lowerBound else { return }
+      bytes.replaceSubrange(start..<start + 8, with: Array("/ld-musl".utf8))
+    }
+    #expect(try run([path]).errors.contains("musl"))
+    let script = "\(try CClients.folder.get())/script"
+    let file = unsafe fopen(script, "w")
+    unsafe fputs("#!\(path) -x\necho no\n", file)
+    unsafe fclose(file)
+    unsafe chmod(script, 0o755)
+    let outcome = try run([script])
+    #expect(outcome.status == 126)
+    #expect(outcome.errors.contains("musl"))
+  }
+
+  @Test("netmap exec says when a program is for another machine")
+  func otherMachine() throws {
+    let path = try copy("machine") { $0[18] = 2 }
+    let outcome = try run([path])
+    #expect(outcome.status == 126)
+    #expect(outcome.errors.contains("another machine"))
+  }
+
+  @Test(
+    "netmap exec says when a program gets the rights of another user", .enabled(if: getuid() == 0))
+  func moreRights() throws {
+    let path = try copy("rights") { _ in }
+    unsafe chown(path, 65534, 65534)
+    unsafe chmod(path, 0o4755)
+    let outcome = try run([path])
+    #expect(outcome.status == 126)
+    #expect(outcome.errors.contains("more rights"))
+  }
+
+  @Test("netmap exec needs a program that exists")
+  func noProgram() throws {
+    #expect(try run([]).status == 64)
+    #expect(try run(["/nonexistent/program"]).status == 127)
+    #expect(try run(["--help"]).output.contains("PROGRAM"))
+  }
+}
