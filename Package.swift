@@ -76,7 +76,7 @@ let package = Package(
           "-nostartfiles", "-static-stdlib", "-no-toolchain-stdlib-rpath", "-Xlinker", "-soname",
           "-Xlinker",
           "libnetmap.so.1", "-Xlinker", "-z", "-Xlinker", "now", "-Xlinker", "-z", "-Xlinker",
-          "nodelete", "-Xlinker",
+          "nodelete", "-Xlinker", "-Bsymbolic-functions", "-Xlinker",
           "--version-script=\(Context.packageDirectory)/Sources/NetmapPreload/libnetmap.map",
         ])
       ]),

@@ -29,9 +29,13 @@ struct TokenServer: RequestServer {
   func register(_ call: inout RegisterCall) throws(RequestErrno) -> RegisterAnswer {
     var applied = call
     applied.offsets?.status = .accepted
-    // A token that is bound stays bound, so options that cannot be used are refused before.
-    guard !applied.hasUnusedOptions else { throw .unsupported }
     let request = try RegisterRequest(call)
+    // A token that is bound stays bound, so options that cannot be used are refused before. That there is no such port
+    // goes first, as in netmap.
+    guard !applied.hasUnusedOptions else {
+      _ = try asking { (_, connection) throws(NetmapError) in try connection.portInfo(request) }
+      throw .unsupported
+    }
     let registration = try asking { (token, connection) throws(NetmapError) in
       let opened = try connection.register(request, on: token, viewEnd: .withToken)
       let port = try PortInUse(opened, connection)

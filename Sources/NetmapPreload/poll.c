@@ -14,6 +14,9 @@ static inline bool has_tokens(const struct pollfd *entries, nfds_t count)
 {
 	bool is_new = false, result = false;
 
+	/* The kernel refuses it. */
+	if (!entries)
+		return false;
 	for (nfds_t i = 0; i < count; i++) {
 		const uint8_t state = entries[i].fd < 0 ? FD_FOREIGN : fd_state(entries[i].fd);
 

@@ -456,8 +456,10 @@ int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeou
 	struct wait wait = { .entries = entries, .count = count, .tokens = few.tokens, .watch = -1 };
 	void *memory = NULL;
 	size_t size = 0;
-	int result;
+	int result, error;
 
+	/* As libc's calls, which are cancellation points also if they do not sleep. */
+	pthread_testcancel();
 	if (count > INT_MAX / 2) {
 		errno = EINVAL;
 		return -1;
@@ -476,8 +478,6 @@ int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeou
 		wait.tokens = memory;
 		wait.sleep = (struct pollfd *)(wait.tokens + count);
 	}
-	int error;
-
 	do {
 		wait.token_count = 0;
 		/* The sleep is a cancellation point. */

@@ -16,4 +16,9 @@ struct CLibraryTests {
   func rule(_ rule: Rule) throws {
     try CClients.expectSuccess("library", rule, .linked)
   }
+
+  @Test("A program that loads the library with dlopen uses ports by the library's functions")
+  func loaded() throws {
+    try CClients.expectSuccess("loading", Rule("dlopen", ""), .linked)
+  }
 }

@@ -13,6 +13,7 @@ struct ClientSyncTests {
     Rule("sign-extended", "a request that is kept in an int works"),
     Rule("bound-once", "a descriptor that is bound cannot be bound again"),
     Rule("refusals", "a register request is refused with netmap's errno"),
+    Rule("option", "an unknown option is refused, and the descriptor stays free"),
     Rule("legacy", "a legacy request and a new one mean the same pipe"),
     Rule("errno", "calls that succeed leave errno alone"),
   ]

@@ -12,6 +12,7 @@ struct ClientWaitTests {
     Rule("timeouts", "a wait without time does not sleep, and others sleep as long as they say"),
     Rule("mixed", "pipes, closed numbers and one port twice have their own answers in one set"),
     Rule("other", "a byte in a pipe ends a sleep that also waits for packets"),
+    Rule("large", "a set may be large, and what the kernel refuses is refused"),
     Rule("select", "select changes its sets in place, and stores the time that is left"),
     Rule("spoiled", "indexes out of place are an error once, and a sync repairs them without one"),
   ]

@@ -85,6 +85,26 @@ static void refusals(void)
 	CHECK(!bind_port(&second, "refused}1", 0));
 }
 
+/* An option that is not known is refused, after a port that does not exist; the descriptor can be bound afterwards. */
+static void unknown_option(void)
+{
+	struct port port = { .fd = open_device() };
+	struct nmreq_option option = { .nro_reqtype = 1234 };
+	struct nmreq_header header = { .nr_version = NETMAP_API,
+				       .nr_reqtype = NETMAP_REQ_REGISTER,
+				       .nr_name = "interface-that-does-not-exist",
+				       .nr_body = (uintptr_t)&port.reg,
+				       .nr_options = (uintptr_t)&option };
+
+	port.reg.nr_mode = NR_REG_ALL_NIC;
+	CHECK_FAILS(ioctl(port.fd, NIOCCTRL, &header), ENXIO);
+	snprintf(header.nr_name, sizeof header.nr_name, "options{1");
+	CHECK_FAILS(ioctl(port.fd, NIOCCTRL, &header), EOPNOTSUPP);
+	CHECK(option.nro_status == EOPNOTSUPP);
+	CHECK_FAILS(ioctl(port.fd, NIOCTXSYNC, NULL), ENXIO);
+	CHECK(!bind_port(&port, "options{1", 0));
+}
+
 static void legacy(void)
 {
 	struct nmreq request = { .nr_version = NETMAP_API };
@@ -147,6 +167,7 @@ int main(int count, char **arguments)
 		{ "sign-extended", sign_extended },
 		{ "bound-once", bound_once },
 		{ "refusals", refusals },
+		{ "option", unknown_option },
 		{ "legacy", legacy },
 		{ "errno", keeps_errno },
 		{ "outlives", outlives },

@@ -147,6 +147,27 @@ static void other_descriptor_wakes(void)
 	join(child);
 }
 
+/* A set that is too large for a stack, and sets that the kernel refuses. */
+static void large_sets(void)
+{
+	enum { MANY = 200 };
+	struct pollfd entries[MANY];
+	struct port port = open_port("large{1");
+	int ends[2];
+
+	CHECK(!pipe(ends));
+	for (int i = 0; i < MANY; i++)
+		entries[i] = (struct pollfd){ .fd = ends[0], .events = POLLIN };
+	entries[150] = (struct pollfd){ .fd = port.fd, .events = POLLIN };
+	CHECK(!poll(entries, MANY, 100));
+	entries[150].events = POLLOUT;
+	CHECK(poll(entries, MANY, -1) == 1 && entries[150].revents == POLLOUT);
+	CHECK(write(ends[1], "x", 1) == 1);
+	CHECK(poll(entries, MANY, -1) == MANY);
+	CHECK_FAILS(poll(NULL, 1, 0), EFAULT);
+	CHECK(!poll(NULL, 0, 1));
+}
+
 static void selects(void)
 {
 	struct port a = open_port("select{1"), b = open_port("select}1");
@@ -190,7 +211,8 @@ int main(int count, char **arguments)
 		{ "unbound", unbound },	      { "interrupted", interrupted },
 		{ "masked", masked },	      { "timeouts", timeouts },
 		{ "mixed", mixed },	      { "other", other_descriptor_wakes },
-		{ "select", selects },	      { "spoiled", spoiled },
+		{ "large", large_sets },	      { "select", selects },
+		{ "spoiled", spoiled },
 		{ 0 },
 	};
 

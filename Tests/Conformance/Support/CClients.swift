@@ -33,7 +33,9 @@ enum CClients {
       }
       _ = unsafe symlink(target, "\(folder)/\(name)")
     }
-    for client in ["syncs", "waits", "descriptors", "mappings"] { try compile(client, in: folder) }
+    for client in ["syncs", "waits", "descriptors", "mappings", "loading"] {
+      try compile(client, in: folder)
+    }
     try compile("library", in: folder, ["-L", folder, "-lnetmap"])
     try compile("syncs", in: folder, ["-static"], as: "static")
     return folder
