@@ -27,6 +27,7 @@ let recognizeToken: @convention(c) (CInt) -> CInt = { descriptor in
 /// Returns 1 if it has bound the token.
 let performRequest: @convention(c) (CInt, UInt32, UnsafeMutableRawPointer?) -> CInt = {
   descriptor, command, argument in
+  HalfState.dropUnattached()
   let server = TokenServer(descriptor)
   let layer = RequestLayer(memory: ProcessMemory(), server: server)
   if let error = layer.perform(UInt(command), UInt64(UInt(bitPattern: argument))) {

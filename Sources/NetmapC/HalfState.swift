@@ -12,6 +12,12 @@ enum HalfState {
   /// The port to which a request has just bound a token, until the C half attaches it.
   nonisolated(unsafe) static var bound: (identity: TokenIdentity, port: PortInUse)?
 
+  /// Drops a port that the C half could not attach, so that no later request is taken for one that has bound a token.
+  static func dropUnattached() {
+    unsafe bound?.port.leave()
+    unsafe bound = nil
+  }
+
   /// Runs `body` with a copy of a token, and with this process as a client of the token's daemon.
   ///
   /// - Parameters:

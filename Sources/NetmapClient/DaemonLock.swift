@@ -21,15 +21,7 @@ package final class DaemonLock: Sendable {
     _ address: DaemonAddress, within seconds: Int = DaemonAddress.patience
   ) throws(NetmapError) {
     let path = "\(address.path).lock"
-    let folder = try Self.folder(of: address)
-    file = OwnedFile(
-      unsafe openat(
-        folder.descriptor, String(path.split(separator: "/").last ?? ""),
-        O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600))
-    guard file.descriptor >= 0 else {
-      throw systemError("open", path, remedy: "check the rights on \(address.folder)")
-    }
-    try Self.checkFile(file, path)
+    file = try Self.openFile(path, of: address)
     // The holder is about to start a daemon, which takes a moment, unless the holder has been
     // stopped meanwhile.
     let end = monotonicNanoseconds() + UInt64(seconds) * 1_000_000_000
@@ -45,6 +37,27 @@ package final class DaemonLock: Sendable {
       default: throw systemError("flock", path)
       }
     }
+  }
+
+  /// Opens a file beside the socket, and makes it and its folder if they do not exist.
+  ///
+  /// - Parameters:
+  ///   - path: The file's path, in the folder of the address.
+  ///   - address: The daemon's address.
+  /// - Returns: The file, open for reading and writing.
+  /// - Throws: ``NetmapError`` `EPERM` when the folder or the file belongs to another user, or the error of mkdir(2)
+  ///   or open(2).
+  static func openFile(_ path: String, of address: DaemonAddress) throws(NetmapError) -> OwnedFile {
+    let folder = try Self.folder(of: address)
+    let file = OwnedFile(
+      unsafe openat(
+        folder.descriptor, String(path.split(separator: "/").last ?? ""),
+        O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600))
+    guard file.descriptor >= 0 else {
+      throw systemError("open", path, remedy: "check the rights on \(address.folder)")
+    }
+    try checkFile(file, path)
+    return file
   }
 
   /// Opens the folder of the address, and makes it if it does not exist.

@@ -15,16 +15,7 @@ package final class RegionBlocks: Sendable {
   ///
   /// - Throws: ``NetmapError`` `EPERM` when the folder or the file belongs to another user, or the error of open(2).
   package init(_ address: DaemonAddress) throws(NetmapError) {
-    let path = "\(address.path).regions"
-    let folder = try DaemonLock.folder(of: address)
-    file = OwnedFile(
-      unsafe openat(
-        folder.descriptor, String(path.split(separator: "/").last ?? ""),
-        O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600))
-    guard file.descriptor >= 0 else {
-      throw systemError("open", path, remedy: "check the rights on \(address.folder)")
-    }
-    try DaemonLock.checkFile(file, path)
+    file = try DaemonLock.openFile("\(address.path).regions", of: address)
   }
 
   /// Takes the next block.

@@ -119,11 +119,11 @@ extension Region {
     let entries = unsafe max(KeptTable.entryCount(bufferSize: layout.buffers.size), 1)
     var page = memory.load(at: interface + NETMAP_IF_SPARE1_OFFSET, as: UInt32.self)
     for _ in 0...layout.buffers.count / entries {
-      guard isBuffer(page) else { return }
+      guard layout.slotRule.mayGive(page) else { return }
       let next = word(KeptTable.Word.next, of: page)
       for entry in 0..<entries {
         let index = word(KeptTable.Word.entries + entry, of: page)
-        if isBuffer(index) { body(index) }
+        if layout.slotRule.mayGive(index) { body(index) }
       }
       body(page)
       page = next
@@ -133,7 +133,7 @@ extension Region {
   /// The exchange that the application had not finished: the buffer that the slot has, and the other one.
   func unfinishedKeep(ofInterfaceAt interface: Int) -> (inSlot: UInt32, free: UInt32)? {
     let page = memory.load(at: interface + NETMAP_IF_SPARE1_OFFSET, as: UInt32.self)
-    guard isBuffer(page) else { return nil }
+    guard layout.slotRule.mayGive(page) else { return nil }
     let distance = word(KeptTable.Word.distance, of: page)
     let slot = word(KeptTable.Word.slot, of: page)
     let old = word(KeptTable.Word.old, of: page)
@@ -144,10 +144,6 @@ extension Region {
     let current = unsafe ring.place(slot).loadBufferIndex()
     guard current == old || current == new else { return nil }
     return (inSlot: current, free: current == old ? new : old)
-  }
-
-  private func isBuffer(_ index: UInt32) -> Bool {
-    index >= Self.reservedBuffers && index < layout.buffers.count
   }
 
   private func word(_ word: Int, of buffer: UInt32) -> UInt32 {

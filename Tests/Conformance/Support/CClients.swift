@@ -17,11 +17,15 @@ enum CClients {
   private static let package = #filePath.split(separator: "/", omittingEmptySubsequences: false)
     .dropLast(4).joined(separator: "/")
 
-  /// The folder with the programs and the C library, made at the first use; the process's end leaves it to the system.
+  /// The folder with the programs and the C library, made at the first use and removed when the process exits.
   static let folder: Result<String, any Error> = Result {
     var name = Array("/tmp/netmap-clients-XXXXXX".utf8CString)
     guard unsafe mkdtemp(&name) != nil else { throw ClientError(text: "mkdtemp: errno \(errno)") }
     let folder = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    atexit {
+      guard let folder = try? CClients.folder.get() else { return }
+      _ = try? TestProgram.output(of: ["rm", "-r", folder])
+    }
     // As they are installed.
     for (name, built) in [
       ("libnetmap.so.1", "libnetmap-c.so"), ("libnetmap.so", "libnetmap-c.so"),
