@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -47,6 +48,9 @@ struct wait {
 	size_t backends_end;
 	bool sure;
 	int watch;
+	/* What to sleep on instead of descriptors if there is nothing but one token to wait for, and its count. */
+	uint32_t *bell;
+	uint32_t bell_count;
 };
 
 static int64_t now(void)
@@ -217,10 +221,13 @@ static void announce(struct wait *wait)
 {
 	const struct netmap_half *const swift = half_if_loaded();
 
+	/* A ring between the announcement and the sleep changes the count. */
+	if (wait->bell)
+		wait->bell_count = __atomic_load_n(wait->bell, __ATOMIC_SEQ_CST);
 	inside_half++;
 	for (size_t i = 0; i < wait->token_count; i++)
-		if (wait->tokens[i].attachment && !swift->arm(&wait->tokens[i].attachment->binding,
-							      wait->tokens[i].wanted))
+		if (wait->tokens[i].attachment &&
+		    !swift->arm(&wait->tokens[i].attachment->binding, wait->tokens[i].wanted, wait->bell != NULL))
 			wait->sure = false;
 	inside_half--;
 	atomic_thread_fence(memory_order_seq_cst);
@@ -244,6 +251,26 @@ static void take_rings(struct wait *wait, const struct netmap_binding *binding)
 		wait->sure = false;
 	inside_half--;
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
+/*
+ * Sleeps once on the bell. Returns -1 with errno if a signal ended the sleep, otherwise 0. The sleep must have a limit:
+ * without one the kernel would continue it after a handler that was installed with SA_RESTART.
+ */
+static int sleep_on_bell(const struct wait *wait, int64_t limit)
+{
+	const struct timespec time = { .tv_sec = limit / SECOND, .tv_nsec = limit % SECOND };
+	int type, error = 0;
+
+	/* What libc does around the system calls of its cancellation points. */
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+	if (syscall(SYS_futex, wait->bell, FUTEX_WAIT, wait->bell_count, &time, NULL, 0))
+		error = errno;
+	pthread_setcanceltype(type, NULL);
+	if (!error || error == EAGAIN || error == ETIMEDOUT)
+		return 0;
+	errno = error;
+	return -1;
 }
 
 /* Adds the descriptors of a binding to those to sleep on. */
@@ -324,7 +351,11 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 			/* Of another netmapd: its doorbell is not watched. */
 			is_polled |= one->doorbell != first->doorbell;
 		}
-	wait->watch = take_watch(first->doorbell);
+	/* A change of the signal mask and the sleep have to be one step, so that sleeps with a mask are the kernel's. */
+	if (wait->count == 1 && !mask)
+		wait->bell = first->bell;
+	if (!wait->bell)
+		wait->watch = take_watch(first->doorbell);
 	for (;;) {
 		int64_t limit = FOREVER;
 
@@ -333,7 +364,7 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 			if (limit <= 0)
 				return 0;
 		}
-		wait->sure = wait->watch >= 0;
+		wait->sure = wait->bell || wait->watch >= 0;
 		announce(wait);
 		ready = scan(wait);
 		if (ready)
@@ -341,7 +372,8 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 		limit = least(limit, wait->sure ? LONGEST_SLEEP : LONGEST_PAUSE);
 		if (is_polled || leaves_out_rings)
 			limit = least(limit, pause);
-		others = sleep_once(wait, first, limit, mask, !leaves_out_rings, &has_rung);
+		others = wait->bell ? sleep_on_bell(wait, limit)
+				    : sleep_once(wait, first, limit, mask, !leaves_out_rings, &has_rung);
 		if (others < 0)
 			return -1;
 		pause = least(pause * 2, LONGEST_PAUSE);
@@ -412,22 +444,21 @@ static void end(void *argument)
 	wait->watch = -1;
 }
 
-/* What wait_in() returns if a number belonged to another file: the wait has to begin again. */
-enum { AGAIN = -2 };
+enum {
+	/* A number belonged to another file: the wait has to begin again. */
+	AGAIN = -2,
+	/* Nothing is ready: the wait has to sleep. */
+	SLEEP = -3,
+};
 
-static int wait_in(struct wait *wait, const struct timespec *timeout, const sigset_t *mask)
+/* Looks once at everything, without sleeping. */
+static int look(struct wait *wait, const struct timespec *timeout, const sigset_t *mask)
 {
-	int64_t deadline = FOREVER;
 	int ready, others;
-	bool has_bindings = false;
 
-	if (timeout && (timeout->tv_sec || timeout->tv_nsec)) {
-		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= SECOND) {
-			errno = EINVAL;
-			return -1;
-		}
-		if (timeout->tv_sec < FOREVER / SECOND / 2)
-			deadline = now() + timeout->tv_sec * SECOND + timeout->tv_nsec;
+	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= SECOND)) {
+		errno = EINVAL;
+		return -1;
 	}
 	begin(wait);
 	ready = scan(wait);
@@ -435,10 +466,19 @@ static int wait_in(struct wait *wait, const struct timespec *timeout, const sigs
 	if (others < 0)
 		return -1;
 	ready += others;
+	return ready || (timeout && !timeout->tv_sec && !timeout->tv_nsec) ? ready : SLEEP;
+}
+
+/* The rest of a wait that has found nothing ready. */
+static int wait_in(struct wait *wait, const struct timespec *timeout, const sigset_t *mask)
+{
+	int64_t deadline = FOREVER;
+	bool has_bindings = false;
+
+	if (timeout && timeout->tv_sec < FOREVER / SECOND / 2)
+		deadline = now() + timeout->tv_sec * SECOND + timeout->tv_nsec;
 	for (size_t i = 0; i < wait->token_count; i++)
 		has_bindings |= wait->tokens[i].attachment != NULL;
-	if (ready || (timeout && !timeout->tv_sec && !timeout->tv_nsec))
-		return ready;
 	if (!are_current(wait))
 		return AGAIN;
 	/* All tokens were other files: see begin(). */
@@ -480,10 +520,13 @@ int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeou
 	}
 	do {
 		wait.token_count = 0;
-		/* The sleep is a cancellation point. */
-		pthread_cleanup_push(end, &wait);
-		result = wait_in(&wait, timeout, mask);
-		pthread_cleanup_pop(0);
+		result = look(&wait, timeout, mask);
+		if (result == SLEEP) {
+			/* The sleep is a cancellation point. */
+			pthread_cleanup_push(end, &wait);
+			result = wait_in(&wait, timeout, mask);
+			pthread_cleanup_pop(0);
+		}
 		error = errno;
 		end(&wait);
 	} while (result == AGAIN);
