@@ -18,6 +18,8 @@
 #define FOREVER INT64_MAX
 /* A process that is to ring may be stopped before it does. */
 #define LONGEST_SLEEP SECOND
+/* Not a number of seconds: see sleep_on_bell(). */
+#define LONGEST_BELL_SLEEP INT64_C(700000000)
 /* When nothing is certain to end a sleep. */
 #define SHORTEST_PAUSE INT64_C(50000)
 #define LONGEST_PAUSE INT64_C(10000000)
@@ -59,6 +61,11 @@ static int64_t now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &time);
 	return time.tv_sec * SECOND + time.tv_nsec;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
 }
 
 /* Watches: epoll instances that report each ring of a doorbell once, to one sleeping thread. */
@@ -254,12 +261,16 @@ static void take_rings(struct wait *wait, const struct netmap_binding *binding)
 }
 
 /*
- * Sleeps once on the bell. Returns -1 with errno if a signal ended the sleep, otherwise 0. The sleep must have a limit:
- * without one the kernel would continue it after a handler that was installed with SA_RESTART.
+ * Sleeps once on the bell. Returns -1 with errno if a signal ended the sleep, otherwise 0.
+ *
+ * The sleep must have a limit: without one the kernel would continue it after a handler that was installed with SA_RESTART. If a
+ * signal comes when the limit is over, futex(2) reports the limit, and the wait would go on. So later sleeps of the wait are in
+ * ppoll(2), which reports the signal, and the limit is not one that a program gives to alarm(2).
  */
-static int sleep_on_bell(const struct wait *wait, int64_t limit)
+static int sleep_on_bell(struct wait *wait, int64_t limit)
 {
-	const struct timespec time = { .tv_sec = limit / SECOND, .tv_nsec = limit % SECOND };
+	const int64_t length = least(limit, LONGEST_BELL_SLEEP);
+	const struct timespec time = { .tv_nsec = length };
 	int type, error = 0;
 
 	/* What libc does around the system calls of its cancellation points. */
@@ -267,6 +278,8 @@ static int sleep_on_bell(const struct wait *wait, int64_t limit)
 	if (syscall(SYS_futex, wait->bell, FUTEX_WAIT, wait->bell_count, &time, NULL, 0))
 		error = errno;
 	pthread_setcanceltype(type, NULL);
+	if (error == ETIMEDOUT)
+		wait->bell = NULL;
 	if (!error || error == EAGAIN || error == ETIMEDOUT)
 		return 0;
 	errno = error;
@@ -328,11 +341,6 @@ static int sleep_once(struct wait *wait, const struct netmap_binding *first, int
 	return ready;
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* Sleeps and looks until something is ready, the deadline, or a signal. */
 static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 {
@@ -354,8 +362,6 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 	/* A change of the signal mask and the sleep have to be one step, so that sleeps with a mask are the kernel's. */
 	if (wait->count == 1 && !mask)
 		wait->bell = first->bell;
-	if (!wait->bell)
-		wait->watch = take_watch(first->doorbell);
 	for (;;) {
 		int64_t limit = FOREVER;
 
@@ -364,6 +370,8 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 			if (limit <= 0)
 				return 0;
 		}
+		if (!wait->bell && wait->watch < 0)
+			wait->watch = take_watch(first->doorbell);
 		wait->sure = wait->bell || wait->watch >= 0;
 		announce(wait);
 		ready = scan(wait);
@@ -444,14 +452,10 @@ static void end(void *argument)
 	wait->watch = -1;
 }
 
-enum {
-	/* A number belonged to another file: the wait has to begin again. */
-	AGAIN = -2,
-	/* Nothing is ready: the wait has to sleep. */
-	SLEEP = -3,
-};
+/* What wait_in() returns if a number belonged to another file: the wait has to begin again. */
+enum { AGAIN = -3 };
 
-/* Looks once at everything, without sleeping. */
+/* Looks once at everything, without sleeping. Returns MUST_SLEEP if nothing is ready. */
 static int look(struct wait *wait, const struct timespec *timeout, const sigset_t *mask)
 {
 	int ready, others;
@@ -466,7 +470,7 @@ static int look(struct wait *wait, const struct timespec *timeout, const sigset_
 	if (others < 0)
 		return -1;
 	ready += others;
-	return ready || (timeout && !timeout->tv_sec && !timeout->tv_nsec) ? ready : SLEEP;
+	return ready || (timeout && !timeout->tv_sec && !timeout->tv_nsec) ? ready : MUST_SLEEP;
 }
 
 /* The rest of a wait that has found nothing ready. */
@@ -485,6 +489,25 @@ static int wait_in(struct wait *wait, const struct timespec *timeout, const sigs
 	if (!has_bindings)
 		return next_ppoll()(wait->entries, wait->count, timeout, mask);
 	return wait_until(wait, deadline, mask);
+}
+
+int wait_at_once(struct pollfd *entry, bool may_sleep)
+{
+	struct attachment *attachment;
+	int passed_over = 0, error;
+	unsigned ready;
+
+	/* As libc's calls, which are cancellation points also if they do not sleep. */
+	pthread_testcancel();
+	attachment = attachment_begin(entry->fd, &error);
+	if (!LIKELY(attachment))
+		return MUST_SLEEP;
+	inside_half++;
+	ready = half_if_loaded()->scan(&attachment->binding, wanted_of(entry->events), &passed_over);
+	inside_half--;
+	entry->revents = events_of(ready, entry->events);
+	attachment_end(attachment);
+	return entry->revents || !may_sleep ? entry->revents != 0 : MUST_SLEEP;
 }
 
 int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
@@ -521,7 +544,7 @@ int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeou
 	do {
 		wait.token_count = 0;
 		result = look(&wait, timeout, mask);
-		if (result == SLEEP) {
+		if (result == MUST_SLEEP) {
 			/* The sleep is a cancellation point. */
 			pthread_cleanup_push(end, &wait);
 			result = wait_in(&wait, timeout, mask);
