@@ -91,8 +91,8 @@ struct attachment {
  * The binding of a token, attached if necessary. The caller ends its use by attachment_end(). NULL with *error if there is
  * none: ENXIO for a token that is not bound.
  *
- * For syncs and waits. Other uses, by which no thread becomes the owner, are between attachment_begin_control() and
- * attachment_end_control().
+ * For syncs and waits; the thread that begins a use has to end it. Other uses, by which no thread becomes the owner and which
+ * another thread may end, are between attachment_begin_control() and attachment_end_control().
  */
 HIDDEN struct attachment *attachment_begin(int fd, int *error);
 HIDDEN struct attachment *attachment_begin_control(int fd, int *error);
