@@ -4,6 +4,7 @@
 #   make demo         build, and show packets moving
 #   make test         build and run all tests
 #   make bench        measure, and check the committed limits
+#   make bench-preload  the same for programs that never use netmap, with the C library preloaded
 #   make docs         build the documentation, in .build/docs
 #   make install      build, and install to PREFIX (default /usr/local), below DESTDIR if set
 #   make uninstall    remove every file that `make install` writes, and no other file; with the same PREFIX
@@ -22,7 +23,7 @@ STRIP   ?= strip
 
 # Packages for compiling and linking, and programs that the tests call.
 SETUP_PACKAGES := binutils git libc6-dev libstdc++-12-dev libbpf-dev libelf-dev zlib1g-dev \
-  iproute2 ethtool shellcheck
+  iproute2 ethtool shellcheck make openssh-client python3
 # valgrind counts instructions for the committed limits. DPDK is a peer in comparisons.
 BENCH_PACKAGES := valgrind dpdk-dev
 
@@ -44,7 +45,7 @@ $(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
 	@mkdir -p $(@D)
 	$(CLANG) $(C_FLAGS) $(C_LINK) $(C_SOURCES) -o $@
 
-.PHONY: setup setup-bench build demo test soak hostile bench bench-peers bench-smoke lint docs \
+.PHONY: setup setup-bench build demo test soak hostile bench bench-peers bench-preload bench-smoke lint docs \
   install install-build install-files check-install check-bare uninstall clean
 
 setup:
@@ -91,14 +92,21 @@ bench: build
 bench-peers: build
 	$(SWIFT) build -c release --package-path Benchmarks
 
+# What the C library costs programs that never use netmap, against limits. BENCH_PRELOAD: options.
+BENCH_PRELOAD ?= --scripts $(CURDIR)/Tests/Conformance/Bystanders
+bench-preload: $(C_LIBRARY)
+	$(SWIFT) build -c release --package-path Benchmarks --product preload-costs
+	Benchmarks/.build/release/preload-costs --library $(abspath $(C_LIBRARY)) $(BENCH_PRELOAD)
+
 bench-smoke: build
 	Benchmarks/check --smoke
+	@$(MAKE) --no-print-directory bench-preload BENCH_PRELOAD='--starts 200 --slack 2'
 
 # An import of a target that Package.swift does not name as a dependency is an error.
 lint:
 	./scripts/check-shared
 	./scripts/check-house
-	shellcheck .ci/run Benchmarks/check scripts/*
+	shellcheck .ci/run Benchmarks/check scripts/* Tests/Conformance/Bystanders/*.sh
 	$(SWIFT) format lint --strict --parallel --recursive \
 	  Package.swift Plugins Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
 	$(SWIFT) build --build-tests --disable-xctest --explicit-target-dependency-import-check error

@@ -207,7 +207,7 @@ let package = Package(
     .testTarget(
       name: "ConformanceTests",
       dependencies: ["NetmapTestSupport", "Netmap", "netmap", "netmapd"],
-      path: "Tests/Conformance", exclude: ["Clients"], swiftSettings: settings),
+      path: "Tests/Conformance", exclude: ["Bystanders", "Clients"], swiftSettings: settings),
     // Attacks by hostile processes, which must not succeed.
     .testTarget(
       name: "HostileTests",

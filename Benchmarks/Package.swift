@@ -35,6 +35,10 @@ let package = Package(
     .executableTarget(name: "compare", swiftSettings: settings),
     // Measures everything that has a committed limit.
     .executableTarget(name: "check-limits", swiftSettings: settings),
+    // What the C library costs programs that never use netmap.
+    .target(name: "CallCosts"),
+    .executableTarget(
+      name: "preload-costs", dependencies: ["CallCosts"], swiftSettings: settings),
     // Counts allocations when preloaded.
     .target(name: "malloc-counter"),
     // Moves a known number of packets, to count instructions and allocations.

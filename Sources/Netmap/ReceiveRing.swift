@@ -41,6 +41,7 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   public var isEmpty: Bool { position == end }
 
   /// Number of slots in the ring; one of them always stays empty.
+  @inlinable
   public var slotCount: Int { unsafe Int(ring.slotCount) }
 
   /// When the packets became visible: wall-clock time since 1970 of the last sync of this ring.
@@ -304,7 +305,7 @@ public struct ReceiveRing: ~Copyable, ~Escapable {
   /// The ring in shared memory, for uses that this interface does not cover.
   ///
   /// The caller is responsible for every index that it writes. The next sync resets a ring in an illegal state.
-  @unsafe
+  @unsafe @inlinable
   public var unsafeRing: Ring { unsafe ring }
 
   @inlinable @inline(__always)

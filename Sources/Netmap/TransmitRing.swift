@@ -47,6 +47,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   public var isFull: Bool { position == end }
 
   /// Number of slots in the ring; one of them always stays empty.
+  @inlinable
   public var slotCount: Int { unsafe Int(ring.slotCount) }
 
   /// Bytes in a buffer: the most that one slot holds.
@@ -266,7 +267,7 @@ public struct TransmitRing: ~Copyable, ~Escapable {
   /// The ring in shared memory, for uses that this interface does not cover.
   ///
   /// The caller is responsible for every index that it writes. The next sync resets a ring in an illegal state.
-  @unsafe
+  @unsafe @inlinable
   public var unsafeRing: Ring { unsafe ring }
 
   /// Whether a packet of this length fits a buffer.

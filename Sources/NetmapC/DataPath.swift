@@ -30,11 +30,12 @@ let scanBinding:
   }
 
 /// `netmap_half.arm`
-let armBinding: @convention(c) (UnsafePointer<netmap_binding>?, UInt32) -> CInt = {
-  binding, wanted in
+let armBinding: @convention(c) (UnsafePointer<netmap_binding>?, UInt32, CInt) -> CInt = {
+  binding, wanted, onBell in
   let wanted = Readiness(rawValue: UInt8(truncatingIfNeeded: wanted))
   return unsafe withPort(binding) { port in
     port.port.countSleep(wanted)
+    guard onBell == 0 else { return port.port.arm(wanted, as: port.bellAnnouncement) ? 1 : 0 }
     return port.port.arm(wanted, as: port.announcement) && port.doorbells.isReliable ? 1 : 0
   }
 }

@@ -11,6 +11,8 @@ final class PortInUse {
   let doorbells: DoorbellTable
   /// How a wait announces itself on the port's rings.
   let announcement: Announcement
+  /// How a wait announces itself that sleeps on the port's bell.
+  var bellAnnouncement: Announcement { port.bellAnnouncement }
   private let connection: DaemonConnection
   private let registration: Registration
   private let isCarried: Bool
@@ -53,6 +55,7 @@ final class PortInUse {
     unsafe binding.pointee.doorbell = doorbells.sharedDescriptor
     unsafe binding.pointee.watched_count = CInt(watched.count)
     unsafe binding.pointee.watched = UnsafePointer(watched.baseAddress)
+    unsafe binding.pointee.bell = port.bellWord?.assumingMemoryBound(to: UInt32.self)
     let hasBackend = !port.pollDescriptors.isEmpty || !port.alarmDescriptors.isEmpty
     unsafe binding.pointee.releases_at_close = hasBackend ? 1 : 0
     unsafe binding.pointee.is_polled = port.polledDirections.isEmpty ? 0 : 1

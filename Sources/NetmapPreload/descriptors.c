@@ -2,6 +2,7 @@
 #include "descriptors.h"
 #include "process.h"
 
+#include <linux/membarrier.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -120,6 +121,29 @@ uint64_t fd_cookie(int fd)
 	return cookie;
 }
 
+/* Whether threads may count uses apart: the kernel can make them pass a barrier. Decided before the first use. */
+static _Atomic bool has_owners;
+
+static bool membarrier(int command)
+{
+	return !syscall(SYS_membarrier, command, 0, 0);
+}
+
+/* Whether no thread uses a binding to which no slot leads, so that none can become a user. Keeps errno. */
+static bool is_unused(struct attachment *one)
+{
+	const int error = errno;
+	bool result;
+
+	if (atomic_load(&one->counts))
+		return false;
+	result = !atomic_load(&has_owners) || membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) ||
+		 (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) &&
+		  membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED));
+	errno = error;
+	return result && !atomic_load(&one->owner_uses);
+}
+
 void attachments_tidy(void)
 {
 	const struct netmap_half *const swift = half_if_loaded();
@@ -139,8 +163,7 @@ void attachments_tidy(void)
 		process_begin();
 	}
 	for (struct attachment *one = attachments; one; one = one->next)
-		/* No slot leads to it then, so no thread can become a user. */
-		if (one->is_attached && !atomic_load(&one->counts)) {
+		if (one->is_attached && is_unused(one)) {
 			one->is_attached = false;
 			swift->release(&one->binding);
 		}
@@ -170,6 +193,7 @@ static struct attachment *find_or_attach(int fd, int *error)
 		idle->next = attachments;
 		attachments = idle;
 	}
+	atomic_store(&idle->owner, NULL);
 	memset(&idle->binding, 0, sizeof idle->binding);
 	result = half_if_loaded()->attach(fd, &idle->binding);
 	if (result < 0) {
@@ -193,31 +217,56 @@ int attachment_make(int fd)
 	attachments_tidy();
 	if (atomic_load(place))
 		return 0;
+	if (!attachments)
+		atomic_store(&has_owners, membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED));
 	found = find_or_attach(fd, &error);
 	if (found && !atomic_compare_exchange_strong(place, &none, found))
 		atomic_fetch_sub(&found->counts, ONE_DESCRIPTOR);
 	return error;
 }
 
+/* Counts one more use of a binding. */
+static inline void count_use(struct attachment *found, bool is_sync)
+{
+	void *none = NULL;
+
+	if (is_sync && !LIKELY(atomic_load_explicit(&found->owner, memory_order_relaxed)) &&
+	    atomic_load_explicit(&has_owners, memory_order_relaxed))
+		atomic_compare_exchange_strong(&found->owner, &none, (void *)&inside_half);
+	if (is_sync && LIKELY(attachment_is_own(found))) {
+		atomic_store_explicit(&found->owner_uses,
+				      atomic_load_explicit(&found->owner_uses, memory_order_relaxed) + 1,
+				      memory_order_relaxed);
+		/* The barrier in is_unused() does the rest. */
+		atomic_signal_fence(memory_order_seq_cst);
+	} else {
+		atomic_fetch_add(&found->counts, ONE_USER);
+	}
+}
+
 /* The binding in a slot, with one more user. */
-static struct attachment *use(slot *place)
+static inline struct attachment *use(slot *place, bool is_sync)
 {
 	struct attachment *found;
 
 	while (place && (found = atomic_load_explicit(place, memory_order_acquire))) {
-		atomic_fetch_add(&found->counts, ONE_USER);
+		count_use(found, is_sync);
 		if (LIKELY(atomic_load(place) == found))
 			return found;
-		attachment_end(found);
+		if (is_sync)
+			attachment_end(found);
+		else
+			attachment_end_control(found);
 	}
 	return NULL;
 }
 
-struct attachment *attachment_begin(int fd, int *error)
+/* The binding of a token that was not attached when the caller looked. */
+static __attribute__((noinline)) struct attachment *attach(int fd, int *error, bool is_sync)
 {
-	struct attachment *found = process_is_known() ? use(slot_of(fd)) : NULL;
+	struct attachment *found;
 
-	while (!LIKELY(found)) {
+	do {
 		if (!half()) {
 			*error = errno;
 			return NULL;
@@ -225,9 +274,23 @@ struct attachment *attachment_begin(int fd, int *error)
 		*error = CROSS(attachment_make(fd));
 		if (*error)
 			return NULL;
-		found = use(slot_of(fd));
-	}
+		found = use(slot_of(fd), is_sync);
+	} while (!found);
 	return found;
+}
+
+struct attachment *attachment_begin(int fd, int *error)
+{
+	struct attachment *const found = process_is_known() ? use(slot_of(fd), true) : NULL;
+
+	return LIKELY(found) ? found : attach(fd, error, true);
+}
+
+struct attachment *attachment_begin_control(int fd, int *error)
+{
+	struct attachment *const found = process_is_known() ? use(slot_of(fd), false) : NULL;
+
+	return found ? found : attach(fd, error, false);
 }
 
 bool attachment_is_current(const struct attachment *attachment, int fd)
@@ -249,14 +312,14 @@ void fd_copied(int from, int to)
 	if (fd_state(to) != FD_NETMAP || !process_is_known() || process_is_guest())
 		return;
 	place = make_slot(to);
-	found = place ? use(slot_of(from)) : NULL;
+	found = place ? use(slot_of(from), false) : NULL;
 	if (!found)
 		return;
 	atomic_fetch_add(&found->counts, ONE_DESCRIPTOR);
 	former = atomic_exchange(place, found);
 	if (former)
 		atomic_fetch_sub(&former->counts, ONE_DESCRIPTOR);
-	attachment_end(found);
+	attachment_end_control(found);
 }
 
 /* Releases what has no descriptors any more. Returns 0. */

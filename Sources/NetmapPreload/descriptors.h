@@ -69,9 +69,19 @@ HIDDEN uint64_t fd_cookie(int fd);
 #define ONE_USER UINT64_C(1)
 #define ONE_DESCRIPTOR (UINT64_C(1) << 32)
 
-/* A binding, and who needs it. Never freed, so that a thread may try to become a user of one that is going. */
+/*
+ * A binding, and who needs it. Never freed, so that a thread may try to become a user of one that is going.
+ *
+ * One thread, which syncs the binding nearly always, counts its uses apart, without an atomic addition: that would take
+ * as long as a sync of a few packets. Before it releases a binding, a thread makes all others pass a memory barrier, so
+ * that it sees a use that has begun, or the use sees that no descriptor leads to the binding any more.
+ */
 struct attachment {
 	_Atomic uint64_t counts;
+	/* The address of that thread's inside_half; NULL as long as no thread has synced the binding. */
+	_Atomic(void *) owner;
+	/* Changed by that thread and its signal handlers only. */
+	_Atomic uint32_t owner_uses;
 	bool is_attached;
 	struct attachment *next;
 	struct netmap_binding binding;
@@ -80,15 +90,36 @@ struct attachment {
 /*
  * The binding of a token, attached if necessary. The caller ends its use by attachment_end(). NULL with *error if there is
  * none: ENXIO for a token that is not bound.
+ *
+ * For syncs and waits; the thread that begins a use has to end it. Other uses, by which no thread becomes the owner and which
+ * another thread may end, are between attachment_begin_control() and attachment_end_control().
  */
 HIDDEN struct attachment *attachment_begin(int fd, int *error);
+HIDDEN struct attachment *attachment_begin_control(int fd, int *error);
 
 /* Attaches the binding of a token, within a crossing. Returns 0 or an errno. */
 HIDDEN int attachment_make(int fd);
 
-static inline void attachment_end(struct attachment *attachment)
+/* Whether the calling thread counts its uses apart. */
+static inline bool attachment_is_own(struct attachment *attachment)
+{
+	return atomic_load_explicit(&attachment->owner, memory_order_relaxed) == (void *)&inside_half;
+}
+
+static inline void attachment_end_control(struct attachment *attachment)
 {
 	atomic_fetch_sub_explicit(&attachment->counts, ONE_USER, memory_order_release);
+}
+
+static inline void attachment_end(struct attachment *attachment)
+{
+	if (LIKELY(attachment_is_own(attachment)))
+		atomic_store_explicit(
+			&attachment->owner_uses,
+			atomic_load_explicit(&attachment->owner_uses, memory_order_relaxed) - 1,
+			memory_order_release);
+	else
+		attachment_end_control(attachment);
 }
 
 /* Whether a descriptor still is the token of the binding. If not, forgets what was known of the descriptor. */

@@ -46,42 +46,59 @@ static void *map_token(int fd, void *address, size_t length, int access, int fla
 	void *result;
 	int error;
 
-	attachment = attachment_begin(fd, &error);
+	attachment = attachment_begin_control(fd, &error);
 	if (!attachment) {
 		/* As netmap refuses a descriptor that is not bound. */
 		errno = error == ENXIO ? EINVAL : error;
 		return MAP_FAILED;
 	}
 	if (!attachment_is_current(attachment, fd)) {
-		attachment_end(attachment);
+		attachment_end_control(attachment);
 		errno = ENODEV;
 		return MAP_FAILED;
 	}
 	result = map_again(&attachment->binding, address, length, access, flags, offset);
 	error = errno;
-	attachment_end(attachment);
+	attachment_end_control(attachment);
 	errno = error;
 	return result;
 }
 
+/* mmap(2) of a descriptor that was not looked at before. */
+static void *after_mmap(void *result, int fd, void *address, size_t length, int access, int flags, uint64_t offset)
+{
+	/* What mmap says of a socket. */
+	if (LIKELY(result != MAP_FAILED) || errno != ENODEV || inside_half || !fd_probe(fd, false))
+		return result;
+	return map_token(fd, address, length, access, flags, offset);
+}
+
 #define MMAP(name, offset_type)                                                                        \
 	NEXT(name)                                                                                     \
+	NEXT_IS_LIBC(name)                                                                             \
+	static __attribute__((noinline)) void *name##_unseen(void *address, size_t length, int access, \
+							     int flags, int fd, offset_type offset)    \
+	{                                                                                              \
+		return after_mmap(learn_##name()(address, length, access, flags, fd, offset), fd,       \
+				  address, length, access, flags, (uint64_t)offset);                   \
+	}                                                                                              \
 	SHOWN void *name(void *address, size_t length, int access, int flags, int fd,                  \
 			 offset_type offset)                                                           \
 	{                                                                                              \
-		void *result;                                                                          \
-                                                                                                       \
 		/* Memory without a file, too. */                                                      \
 		if (LIKELY(fd_state(fd) == FD_FOREIGN))                                                \
 			return next_##name()(address, length, access, flags, fd, offset);              \
-		if (LIKELY(!fd_is_netmap(fd))) {                                                       \
-			result = next_##name()(address, length, access, flags, fd, offset);            \
-			/* What mmap says of a socket. */                                              \
-			if (LIKELY(result != MAP_FAILED) || errno != ENODEV || inside_half ||          \
-			    !fd_probe(fd, false))                                                      \
-				return result;                                                         \
+		if (!LIKELY(!fd_is_netmap(fd)))                                                        \
+			return map_token(fd, address, length, access, flags, (uint64_t)offset);        \
+		if (next_is_libc_##name()) {                                                   \
+			const long result = kernel_call(SYS_mmap, (long)address, (long)length, access, \
+							flags, fd, offset);                            \
+                                                                                                       \
+			if (LIKELY(!has_failed(result)))                                               \
+				return (void *)result;                                                 \
 		}                                                                                      \
-		return map_token(fd, address, length, access, flags, (uint64_t)offset);                \
+		/* A call that has failed fails again. */                                              \
+		return name##_unseen(address, length, access, flags, fd, offset);                      \
 	}
 MMAP(mmap, off_t)
 MMAP(mmap64, off64_t)

@@ -9,31 +9,47 @@
 #include <string.h>
 #include <sys/select.h>
 
-/* Whether a set has a token. Looks at descriptors that were not looked at before. */
+/* Whether a set has a token, if it has descriptors that are not known to be foreign. Looks at those that are new. */
+static bool find_tokens(const struct pollfd *entries, nfds_t count)
+{
+	bool result = false;
+
+	if (inside_half)
+		return false;
+	for (nfds_t i = 0; i < count; i++) {
+		const uint8_t state = fd_state(entries[i].fd);
+
+		result |= state == FD_NETMAP || (state == FD_UNSEEN && fd_probe(entries[i].fd, false));
+	}
+	return result;
+}
+
+/* Whether a set has a token. */
 static inline bool has_tokens(const struct pollfd *entries, nfds_t count)
 {
-	bool is_new = false, result = false;
+	unsigned others = 0;
 
 	/* The kernel refuses it. */
 	if (!entries)
 		return false;
-	for (nfds_t i = 0; i < count; i++) {
-		const uint8_t state = entries[i].fd < 0 ? FD_FOREIGN : fd_state(entries[i].fd);
-
-		is_new |= state == FD_UNSEEN;
-		result |= state == FD_NETMAP;
-	}
-	if (!LIKELY(!is_new) && !inside_half)
-		for (nfds_t i = 0; i < count; i++)
-			result |= entries[i].fd >= 0 && fd_probe(entries[i].fd, false);
-	return result && !inside_half;
+	for (nfds_t i = 0; i < count; i++)
+		others |= fd_state(entries[i].fd) ^ FD_FOREIGN;
+	if (LIKELY(!others))
+		return false;
+	return count == 1 && others == (FD_NETMAP ^ FD_FOREIGN) ? !inside_half : find_tokens(entries, count);
 }
 
 static int poll_tokens(struct pollfd *entries, nfds_t count, int timeout)
 {
-	const struct timespec time = { .tv_sec = timeout / 1000,
-				       .tv_nsec = timeout % 1000 * 1000000L };
+	struct timespec time;
 
+	if (LIKELY(count == 1)) {
+		const int result = wait_at_once(entries, timeout != 0);
+
+		if (LIKELY(result != MUST_SLEEP))
+			return result;
+	}
+	time = (struct timespec){ .tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000L };
 	return wait_for(entries, count, timeout < 0 ? NULL : &time, NULL);
 }
 

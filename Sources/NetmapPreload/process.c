@@ -5,7 +5,7 @@
 
 union process_page process_page __attribute__((aligned(PROCESS_PAGE)));
 
-void *next_symbol(_Atomic(void *) *cell, const char *name)
+RARE void *next_symbol(_Atomic(void *) *cell, const char *name)
 {
 	const int error = errno;
 	void *const found = dlsym(RTLD_NEXT, name);
@@ -16,6 +16,18 @@ void *next_symbol(_Atomic(void *) *cell, const char *name)
 		__builtin_trap();
 	atomic_store_explicit(cell, found, memory_order_relaxed);
 	return found;
+}
+
+bool is_of_libc(void *function)
+{
+	const int error = errno;
+	void *const of_libc = dlsym(RTLD_NEXT, "gnu_get_libc_version");
+	Dl_info one, other;
+	const bool result = of_libc && dladdr(function, &one) && dladdr(of_libc, &other) &&
+			    one.dli_fbase == other.dli_fbase;
+
+	errno = error;
+	return result;
 }
 
 /* Says whose memory it is, unless it is said already. */

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -17,6 +18,8 @@
 #define FOREVER INT64_MAX
 /* A process that is to ring may be stopped before it does. */
 #define LONGEST_SLEEP SECOND
+/* Not a number of seconds: see sleep_on_bell(). */
+#define LONGEST_BELL_SLEEP INT64_C(700000000)
 /* When nothing is certain to end a sleep. */
 #define SHORTEST_PAUSE INT64_C(50000)
 #define LONGEST_PAUSE INT64_C(10000000)
@@ -47,6 +50,9 @@ struct wait {
 	size_t backends_end;
 	bool sure;
 	int watch;
+	/* What to sleep on instead of descriptors if there is nothing but one token to wait for, and its count. */
+	uint32_t *bell;
+	uint32_t bell_count;
 };
 
 static int64_t now(void)
@@ -55,6 +61,11 @@ static int64_t now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &time);
 	return time.tv_sec * SECOND + time.tv_nsec;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
 }
 
 /* Watches: epoll instances that report each ring of a doorbell once, to one sleeping thread. */
@@ -217,10 +228,13 @@ static void announce(struct wait *wait)
 {
 	const struct netmap_half *const swift = half_if_loaded();
 
+	/* A ring between the announcement and the sleep changes the count. */
+	if (wait->bell)
+		wait->bell_count = __atomic_load_n(wait->bell, __ATOMIC_SEQ_CST);
 	inside_half++;
 	for (size_t i = 0; i < wait->token_count; i++)
-		if (wait->tokens[i].attachment && !swift->arm(&wait->tokens[i].attachment->binding,
-							      wait->tokens[i].wanted))
+		if (wait->tokens[i].attachment &&
+		    !swift->arm(&wait->tokens[i].attachment->binding, wait->tokens[i].wanted, wait->bell != NULL))
 			wait->sure = false;
 	inside_half--;
 	atomic_thread_fence(memory_order_seq_cst);
@@ -244,6 +258,32 @@ static void take_rings(struct wait *wait, const struct netmap_binding *binding)
 		wait->sure = false;
 	inside_half--;
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
+/*
+ * Sleeps once on the bell. Returns -1 with errno if a signal ended the sleep, otherwise 0.
+ *
+ * The sleep must have a limit: without one the kernel would continue it after a handler that was installed with SA_RESTART. If a
+ * signal comes when the limit is over, futex(2) reports the limit, and the wait would go on. So later sleeps of the wait are in
+ * ppoll(2), which reports the signal, and the limit is not one that a program gives to alarm(2).
+ */
+static int sleep_on_bell(struct wait *wait, int64_t limit)
+{
+	const int64_t length = least(limit, LONGEST_BELL_SLEEP);
+	const struct timespec time = { .tv_nsec = length };
+	int type, error = 0;
+
+	/* What libc does around the system calls of its cancellation points. */
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+	if (syscall(SYS_futex, wait->bell, FUTEX_WAIT, wait->bell_count, &time, NULL, 0))
+		error = errno;
+	pthread_setcanceltype(type, NULL);
+	if (error == ETIMEDOUT)
+		wait->bell = NULL;
+	if (!error || error == EAGAIN || error == ETIMEDOUT)
+		return 0;
+	errno = error;
+	return -1;
 }
 
 /* Adds the descriptors of a binding to those to sleep on. */
@@ -301,11 +341,6 @@ static int sleep_once(struct wait *wait, const struct netmap_binding *first, int
 	return ready;
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* Sleeps and looks until something is ready, the deadline, or a signal. */
 static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 {
@@ -324,7 +359,9 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 			/* Of another netmapd: its doorbell is not watched. */
 			is_polled |= one->doorbell != first->doorbell;
 		}
-	wait->watch = take_watch(first->doorbell);
+	/* A change of the signal mask and the sleep have to be one step, so that sleeps with a mask are the kernel's. */
+	if (wait->count == 1 && !mask)
+		wait->bell = first->bell;
 	for (;;) {
 		int64_t limit = FOREVER;
 
@@ -333,7 +370,9 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 			if (limit <= 0)
 				return 0;
 		}
-		wait->sure = wait->watch >= 0;
+		if (!wait->bell && wait->watch < 0)
+			wait->watch = take_watch(first->doorbell);
+		wait->sure = wait->bell || wait->watch >= 0;
 		announce(wait);
 		ready = scan(wait);
 		if (ready)
@@ -341,7 +380,8 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 		limit = least(limit, wait->sure ? LONGEST_SLEEP : LONGEST_PAUSE);
 		if (is_polled || leaves_out_rings)
 			limit = least(limit, pause);
-		others = sleep_once(wait, first, limit, mask, !leaves_out_rings, &has_rung);
+		others = wait->bell ? sleep_on_bell(wait, limit)
+				    : sleep_once(wait, first, limit, mask, !leaves_out_rings, &has_rung);
 		if (others < 0)
 			return -1;
 		pause = least(pause * 2, LONGEST_PAUSE);
@@ -413,21 +453,16 @@ static void end(void *argument)
 }
 
 /* What wait_in() returns if a number belonged to another file: the wait has to begin again. */
-enum { AGAIN = -2 };
+enum { AGAIN = -3 };
 
-static int wait_in(struct wait *wait, const struct timespec *timeout, const sigset_t *mask)
+/* Looks once at everything, without sleeping. Returns MUST_SLEEP if nothing is ready. */
+static int look(struct wait *wait, const struct timespec *timeout, const sigset_t *mask)
 {
-	int64_t deadline = FOREVER;
 	int ready, others;
-	bool has_bindings = false;
 
-	if (timeout && (timeout->tv_sec || timeout->tv_nsec)) {
-		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= SECOND) {
-			errno = EINVAL;
-			return -1;
-		}
-		if (timeout->tv_sec < FOREVER / SECOND / 2)
-			deadline = now() + timeout->tv_sec * SECOND + timeout->tv_nsec;
+	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= SECOND)) {
+		errno = EINVAL;
+		return -1;
 	}
 	begin(wait);
 	ready = scan(wait);
@@ -435,16 +470,44 @@ static int wait_in(struct wait *wait, const struct timespec *timeout, const sigs
 	if (others < 0)
 		return -1;
 	ready += others;
+	return ready || (timeout && !timeout->tv_sec && !timeout->tv_nsec) ? ready : MUST_SLEEP;
+}
+
+/* The rest of a wait that has found nothing ready. */
+static int wait_in(struct wait *wait, const struct timespec *timeout, const sigset_t *mask)
+{
+	int64_t deadline = FOREVER;
+	bool has_bindings = false;
+
+	if (timeout && timeout->tv_sec < FOREVER / SECOND / 2)
+		deadline = now() + timeout->tv_sec * SECOND + timeout->tv_nsec;
 	for (size_t i = 0; i < wait->token_count; i++)
 		has_bindings |= wait->tokens[i].attachment != NULL;
-	if (ready || (timeout && !timeout->tv_sec && !timeout->tv_nsec))
-		return ready;
 	if (!are_current(wait))
 		return AGAIN;
 	/* All tokens were other files: see begin(). */
 	if (!has_bindings)
 		return next_ppoll()(wait->entries, wait->count, timeout, mask);
 	return wait_until(wait, deadline, mask);
+}
+
+int wait_at_once(struct pollfd *entry, bool may_sleep)
+{
+	struct attachment *attachment;
+	int passed_over = 0, error;
+	unsigned ready;
+
+	/* As libc's calls, which are cancellation points also if they do not sleep. */
+	pthread_testcancel();
+	attachment = attachment_begin(entry->fd, &error);
+	if (!LIKELY(attachment))
+		return MUST_SLEEP;
+	inside_half++;
+	ready = half_if_loaded()->scan(&attachment->binding, wanted_of(entry->events), &passed_over);
+	inside_half--;
+	entry->revents = events_of(ready, entry->events);
+	attachment_end(attachment);
+	return entry->revents || !may_sleep ? entry->revents != 0 : MUST_SLEEP;
 }
 
 int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
@@ -480,10 +543,13 @@ int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeou
 	}
 	do {
 		wait.token_count = 0;
-		/* The sleep is a cancellation point. */
-		pthread_cleanup_push(end, &wait);
-		result = wait_in(&wait, timeout, mask);
-		pthread_cleanup_pop(0);
+		result = look(&wait, timeout, mask);
+		if (result == MUST_SLEEP) {
+			/* The sleep is a cancellation point. */
+			pthread_cleanup_push(end, &wait);
+			result = wait_in(&wait, timeout, mask);
+			pthread_cleanup_pop(0);
+		}
 		error = errno;
 		end(&wait);
 	} while (result == AGAIN);

@@ -20,4 +20,13 @@
 HIDDEN int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeout,
 		    const sigset_t *mask);
 
+/* The result of a wait that has found nothing, and has time left. */
+enum { MUST_SLEEP = -2 };
+
+/*
+ * What most waits need: one token, which is ready. Without sleeping. Returns MUST_SLEEP if wait_for() has to do the rest,
+ * unless the wait may not sleep.
+ */
+HIDDEN int wait_at_once(struct pollfd *entry, bool may_sleep);
+
 #endif

@@ -5,37 +5,46 @@ import Testing
 /// Programs that know nothing of netmap, with the C library preloaded.
 @Suite("Programs that never use netmap")
 struct BystanderTests {
-  static let commands: [[String]] = [
-    ["true"], ["false"],
-    [
-      "bash", "-c",
-      "exec 5>&1; echo one | cat >&5; read -t 0.1 x < <(sleep 1); echo $?; (exit 3); echo $?; ls /proc/self/fd | wc -l",
-    ],
-    [
-      "python3", "-c",
-      """
-      import os, select, socket, subprocess
-      a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-      print(select.select([a], [b], [], 0.1)[1] == [b])
-      socket.send_fds(a, [b"x"], [0])
-      data, files, flags, address = socket.recv_fds(b, 10, 4)
-      print(data, files)
-      p = select.poll(); p.register(a); print(p.poll(0) == [(a.fileno(), 4)])
-      print(subprocess.run(["echo", "child"], capture_output=True).stdout)
-      os.closerange(3, 1000); print(os.dup(0))
-      try: os.open("/dev/netmap-not", os.O_RDWR)
-      except OSError as e: print(e.errno)
-      """,
-    ],
+  /// A program and its arguments. Scripts are those of the folder `Bystanders`.
+  struct Command: Sendable, CustomTestStringConvertible {
+    let arguments: [String]
+    /// The programs that it needs.
+    let programs: [String]
+
+    init(_ arguments: [String], needs programs: [String] = []) {
+      self.arguments = arguments
+      self.programs = [arguments[0]] + programs
+    }
+
+    static func script(_ interpreter: String, _ name: String, needs programs: [String] = []) -> Self
+    {
+      let folder = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+      return Self(
+        [interpreter, folder.joined(separator: "/") + "/Bystanders/" + name], needs: programs)
+    }
+
+    var testDescription: String { arguments.last ?? "" }
+  }
+
+  static let commands: [Command] = [
+    Command(["true"]), Command(["false"]),
+    .script("bash", "bash.sh"),
+    .script("python3", "python.py"),
+    .script("sh", "git.sh", needs: ["git"]),
+    .script("sh", "make.sh", needs: ["make"]),
+    .script("sh", "ssh.sh", needs: ["ssh", "ssh-add", "ssh-agent", "ssh-keygen"]),
   ]
 
   @Test("A program that never uses netmap behaves as without the library", arguments: commands)
-  func sameBehaviour(command: [String]) throws {
-    guard (try? TestProgram(["which", command[0]]).finish())?.status == 0 else { return }
+  func sameBehaviour(command: Command) throws {
+    for program in command.programs
+    where (try? TestProgram(["which", program]).finish())?.status != 0 {
+      return try Requirement.skip("\(program) is not installed: make setup")
+    }
     let fixture = try DaemonFixture(starts: false)
-    let alone = try TestProgram(command).end()
+    let alone = try TestProgram(command.arguments).end()
     let preloaded = try TestProgram(
-      command, environment: CClients.environment(.preloaded, fixture)
+      command.arguments, environment: CClients.environment(.preloaded, fixture)
     ).end()
     #expect(preloaded.status == alone.status)
     #expect(preloaded.output == alone.output)

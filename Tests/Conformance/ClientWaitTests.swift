@@ -14,6 +14,9 @@ struct ClientWaitTests {
     Rule("other", "a byte in a pipe ends a sleep that also waits for packets"),
     Rule("large", "a set may be large, and what the kernel refuses is refused"),
     Rule("select", "select changes its sets in place, and stores the time that is left"),
+    Rule("broadcast", "one packet ends the waits of all threads of two processes"),
+    Rule("canceled", "a thread that waits can be canceled, and its port can be closed afterwards"),
+    Rule("calls", "syncs and waits make no system call unless they sleep, and two for a sleep"),
     Rule("spoiled", "indexes out of place are an error once, and a sync repairs them without one"),
   ]
 

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Changes whenever an older C half could not use the table below, or an older Swift half could not fill it. */
-#define NETMAP_HALVES_VERSION 1
+#define NETMAP_HALVES_VERSION 2
 
 /* Conditions of a wait, with the values of Readiness in NetmapCore. */
 enum {
@@ -40,6 +40,11 @@ struct netmap_binding {
 	int doorbell; /* readable edge-triggered after each ring; all bindings of a netmapd have the same */
 	int watched_count;
 	const struct netmap_watched *watched;
+	/*
+	 * Counts the wake-ups of threads that wait for this binding alone, which can sleep on the word by futex(2). NULL if
+	 * such a thread has to watch descriptors.
+	 */
+	uint32_t *bell;
 	/* Whether closing it must release it at once: its backend has sockets that an interface is busy by. */
 	uint8_t releases_at_close;
 	/* Whether nothing announces the progress of its rings, so that waits must look again and again. */
@@ -82,8 +87,11 @@ struct netmap_half {
 	 * another thread was syncing.
 	 */
 	unsigned (*scan)(const struct netmap_binding *binding, unsigned wanted, int *passed_over);
-	/* Announces this process's doorbell. Returns 0 if it may not be rung for all progress. */
-	int (*arm)(const struct netmap_binding *binding, unsigned wanted);
+	/*
+	 * Announces a sleeper: on the bell of the binding, or on this process's doorbell. Returns 0 if it may not be rung
+	 * for all progress.
+	 */
+	int (*arm)(const struct netmap_binding *binding, unsigned wanted, int on_bell);
 	/* Takes rings out of the doorbell. Returns 0 if the doorbell can no longer be relied on. */
 	int (*take_rings)(const struct netmap_binding *binding, int has_ended);
 };

@@ -12,7 +12,7 @@ internal import Synchronization
 /// check of the rings.
 @unsafe
 package struct Bell {
-  private let word: UnsafeMutableRawPointer
+  let word: UnsafeMutableRawPointer
 
   init(word: UnsafeMutableRawPointer) {
     unsafe self.word = word

@@ -9,13 +9,16 @@ public struct Readiness: OptionSet, Hashable, Sendable {
   }
 
   /// Some receive ring has packets past `cur`.
-  public static let receive = Readiness(rawValue: 1)
+  @inlinable
+  public static var receive: Readiness { Readiness(rawValue: 1) }
   /// Some transmit ring has free slots past `cur`.
-  public static let transmit = Readiness(rawValue: 2)
+  @inlinable
+  public static var transmit: Readiness { Readiness(rawValue: 2) }
   /// A ring was reset, or the backend failed.
   ///
   /// Reported whether requested or not.
-  public static let error = Readiness(rawValue: 4)
+  @inlinable
+  public static var error: Readiness { Readiness(rawValue: 4) }
 }
 
 extension MappedPort {

@@ -18,3 +18,13 @@ extension DoorbellTable {
     return isReliable
   }
 }
+
+extension MappedPort {
+  /// The word of the bell that a thread can sleep on if it waits for this port alone; nil when it must watch descriptors.
+  ///
+  /// Valid as long as the port.
+  package var bellWord: UnsafeMutableRawPointer? { unsafe bell?.word }
+
+  /// How a thread announces itself that sleeps on the bell.
+  package var bellAnnouncement: Announcement { .bell(ofBinding: bindingIndex) }
+}

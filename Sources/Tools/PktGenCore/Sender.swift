@@ -11,6 +11,8 @@ struct Sender {
   /// For each slot of each ring, the buffer that holds the packet.
   private let known: [KnownBuffers]
   private let configuration: Configuration
+  /// Whether packets differ, so that each is written.
+  private let copies: Bool
   private var pacer: Pacer
   private var writer: PacketWriter
   private var random: RandomSource
@@ -19,6 +21,7 @@ struct Sender {
   init(_ worker: Worker) throws(TrafficFailure) {
     self.worker = worker
     configuration = worker.configuration
+    copies = configuration.copies
     do throws(Refusal) {
       template = try FrameTemplate.make(for: configuration, sourceMAC: worker.sourceMAC)
     } catch {
@@ -62,21 +65,23 @@ struct Sender {
 
   private mutating func loop() throws(TrafficFailure) {
     let limit = worker.packetLimit
-    let stop = worker.stop
+    // Locals, so that the loop counts no references.
+    let (port, counters, stop) = (worker.port, worker.counters, worker.stop)
+    let known = known
     let isPaced = pacer.isPaced
     while !stop.isRequested && (limit == 0 || tally.packets < limit) {
-      if isPaced { worker.counters.awaited = .nothing }
+      if isPaced { counters.awaited = .nothing }
       // May wait; the next line checks for a stop request.
       var budget = pacer.budget()
       guard !stop.isRequested, try worker.waitForRoom() else { continue }
       for index in known.indices {
         let left = limit == 0 ? budget : Int(clamping: min(UInt64(budget), limit - tally.packets))
         if left == 0 { break }
-        let sent = visit(index, left)
+        let sent = unsafe visit(index, left, port, counters, known[index].buffers)
         pacer.spend(sent)
         if isPaced { budget -= sent }
       }
-      worker.counters.publish(tally)
+      counters.publish(tally)
       // With a rate, a batch leaves when it is due, not together with the next batch.
       if isPaced { try worker.link.sync(.transmit) }
     }
@@ -85,15 +90,18 @@ struct Sender {
   /// Sends up to `wanted` packets on one ring.
   ///
   /// - Returns: The number of packets sent.
-  private mutating func visit(_ index: Int, _ wanted: Int) -> Int {
-    let view = worker.port.transmitRing(index)
+  private mutating func visit(
+    _ index: Int, _ wanted: Int, _ port: NetmapPort, _ counters: WorkerCounters,
+    _ known: UnsafeMutablePointer<UInt32>
+  ) -> Int {
+    let view = port.transmitRing(index)
     let ring = unsafe view.unsafeRing
     let space = view.space
     let count = fragments.count == 1 ? min(wanted, space) : min(wanted, space / fragments.count)
     if count > 0 {
-      worker.counters.awaited = .nothing
+      counters.awaited = .nothing
       let first = unsafe ring.head
-      let filled = unsafe fill(ring, from: first, count, known[index].buffers)
+      let filled = unsafe fill(ring, from: first, count, known)
       let last = unsafe filled.head == 0 ? ring.slotCount - 1 : filled.head - 1
       // One report, for the last slot, is enough.
       unsafe ring.slot(last).pointee.flags.insert(.report)
@@ -145,7 +153,7 @@ struct Sender {
         ring, from: first, count, &writer, fragmentSize: fragments.size,
         fragmentCount: fragments.count, &lengths)
     }
-    if configuration.copies {
+    if copies {
       return unsafe FillLoops.copying(ring, from: first, count, &writer, known: known, &lengths)
     }
     return unsafe FillLoops.steady(

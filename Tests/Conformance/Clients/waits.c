@@ -1,6 +1,11 @@
 /* poll(2), select(2) and their variants. SPDX-License-Identifier: BSD-2-Clause */
 #include "client.h"
 
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
 static void ignore(int signal)
 {
 	(void)signal;
@@ -70,6 +75,131 @@ static void interrupted(void)
 	alarm(1);
 	CHECK_FAILS(poll(&entry, 1, -1), EINTR);
 	CHECK(now() - start < 10);
+}
+
+static void *wait_for_packets(void *argument)
+{
+	struct pollfd entry = { .fd = *(int *)argument, .events = POLLIN };
+
+	return (void *)(intptr_t)poll(&entry, 1, -1);
+}
+
+/* One packet ends the waits of all threads of two processes. */
+static void broadcast(void)
+{
+	enum { THREADS = 4 };
+	struct port port = open_port("all{1"), other = open_port("all}1");
+	pthread_t threads[THREADS];
+	const pid_t child = fork();
+	void *result;
+
+	for (int i = 0; i < THREADS; i++)
+		CHECK(!pthread_create(&threads[i], NULL, wait_for_packets, &port.fd));
+	usleep(200000);
+	if (child)
+		send_packets(&other, 1);
+	for (int i = 0; i < THREADS; i++)
+		CHECK(!pthread_join(threads[i], &result) && (intptr_t)result == 1);
+	if (!child)
+		exit(0);
+	join(child);
+}
+
+/* A thread that waits can be canceled, and leaves nothing behind that keeps the port. */
+static void canceled(void)
+{
+	for (int round = 0; round < 20; round++) {
+		struct port port = { .fd = open_device() };
+		struct pollfd entry = { .fd = port.fd, .events = POLLIN };
+		pthread_t thread;
+		void *result;
+
+		CHECK(!bind_port(&port, "canceled{1", NR_EXCLUSIVE));
+		CHECK(!pthread_create(&thread, NULL, wait_for_packets, &port.fd));
+		/* Before the wait, in its first sleep, and in a later one. */
+		usleep(round == 19 ? 1500000 : round * 1000);
+		CHECK(!pthread_cancel(thread) && !pthread_join(thread, &result));
+		CHECK(result == PTHREAD_CANCELED);
+		CHECK(!poll(&entry, 1, 0));
+		CHECK(!close(port.fd));
+	}
+}
+
+/* The number of system calls of a child between two calls that no kernel has. */
+enum { MARK = 1 << 20 };
+
+static int count_calls(pid_t child)
+{
+	struct __ptrace_syscall_info info;
+	int status, marks = 0, calls = 0;
+
+	while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) {
+		CHECK(!ptrace(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESYSGOOD));
+		CHECK(ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof info, &info) > 0);
+		if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
+			marks += info.entry.nr == MARK;
+			calls += marks == 1 && info.entry.nr != MARK;
+		}
+		CHECK(!ptrace(PTRACE_SYSCALL, child, 0, 0));
+	}
+	CHECK(WIFEXITED(status) && !WEXITSTATUS(status) && marks == 2);
+	return calls;
+}
+
+/* Sends a packet every 3 ms, to wake a process that sleeps. */
+static void send_slowly(void)
+{
+	struct port port = open_port("calls{1");
+
+	for (;; usleep(3000))
+		if (nm_ring_space(NETMAP_TXRING(port.nifp, 0)) > 1)
+			send_packets(&port, 1);
+}
+
+/* What a child does for count_calls(): syncs and waits that find packets or room, or waits that sleep. */
+static void work(bool sleeps)
+{
+	const pid_t sender = sleeps ? fork() : 0;
+
+	if (sleeps && !sender)
+		send_slowly();
+
+	struct port port = sleeps ? (struct port){ 0 } : open_port("calls{1"), other = open_port("calls}1");
+	struct pollfd output = { .fd = port.fd, .events = POLLOUT };
+	struct pollfd input = { .fd = other.fd, .events = POLLIN };
+
+	for (int round = 0; round < 20; round++) {
+		if (round == 10)
+			syscall(MARK);
+		if (!sleeps) {
+			CHECK(poll(&output, 1, -1) == 1);
+			send_packets(&port, 1);
+		}
+		CHECK(poll(&input, 1, 10000) == 1);
+		CHECK(take(&other) >= 1 && !ioctl(other.fd, NIOCRXSYNC, NULL));
+	}
+	syscall(MARK);
+	if (sleeps)
+		kill(sender, SIGKILL);
+	exit(0);
+}
+
+/* Syncs and waits make no system call unless they sleep, and few then. */
+static void system_calls(void)
+{
+	for (int sleeps = 0; sleeps < 2; sleeps++) {
+		const pid_t child = fork();
+		int calls;
+
+		if (!child) {
+			CHECK(!ptrace(PTRACE_TRACEME, 0, 0, 0));
+			raise(SIGSTOP);
+			work(sleeps);
+		}
+		calls = count_calls(child);
+		/* The sleep, and a look whether the descriptor still is the port's. More if the machine is busy. */
+		CHECK(calls <= (sleeps ? 30 : 0));
+	}
 }
 
 /* A signal that only the mask of ppoll lets through ends the sleep. */
@@ -212,7 +342,8 @@ int main(int count, char **arguments)
 		{ "masked", masked },	      { "timeouts", timeouts },
 		{ "mixed", mixed },	      { "other", other_descriptor_wakes },
 		{ "large", large_sets },	      { "select", selects },
-		{ "spoiled", spoiled },
+		{ "spoiled", spoiled },	      { "broadcast", broadcast },
+		{ "canceled", canceled },     { "calls", system_calls },
 		{ 0 },
 	};
 

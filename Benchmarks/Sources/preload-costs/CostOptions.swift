@@ -1,0 +1,64 @@
+/// The command line.
+struct CostOptions {
+  /// The C half of the C library.
+  var library = ""
+  /// The folder with the scripts of the conformance suite.
+  var scripts = ""
+  var pairs = 15
+  var starts = 500
+  var rounds = 301
+  /// Multiplies the limits.
+  var slack = 1.0
+  /// Whether this process has the library preloaded, and measures calls.
+  var measuresCalls = false
+
+  static let usage = """
+    usage: preload-costs --library FILE [--scripts FOLDER] [--pairs N] [--starts N] [--rounds N]
+                         [--slack F]
+
+    Measures what the C library costs programs that never use netmap, with the library preloaded and without it in
+    turns: interposed calls in nanoseconds, starts of 'true' in milliseconds, and the scripts of FOLDER as ratios of
+    wall-clock time. Prints each figure with its limit. Exit status 1 when a limit is exceeded: by the medians of calls
+    and starts, and by three quarters of the pairs of a script. --slack multiplies the limits of calls and starts, for
+    machines that are busy.
+    """
+
+  init(_ arguments: some Sequence<String>) throws(UsageError) {
+    var rest = Array(arguments)[...]
+    while let name = rest.popFirst() {
+      if name == "--calls" {
+        measuresCalls = true
+        continue
+      }
+      guard let value = rest.popFirst() else { throw UsageError("\(name)?") }
+      func number() throws(UsageError) -> Int {
+        guard let number = Int(value), (1...100_000).contains(number) else {
+          throw UsageError("\(name) \(value)?")
+        }
+        return number
+      }
+      switch name {
+      case "--library": library = value
+      case "--scripts": scripts = value
+      case "--pairs": pairs = try number()
+      case "--starts": starts = try number()
+      case "--rounds": rounds = try number()
+      case "--slack":
+        guard let factor = Double(value), factor >= 1 else {
+          throw UsageError("\(name) \(value)?")
+        }
+        slack = factor
+      default: throw UsageError("\(name)?")
+      }
+    }
+    guard measuresCalls || !library.isEmpty else { throw UsageError("--library is needed") }
+  }
+}
+
+struct UsageError: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) {
+    self.description = description
+  }
+}
