@@ -94,7 +94,8 @@ package final class DaemonConnection: Sendable {
     // Close this process's copy of the peer's end. Otherwise the daemon's death would not end the
     // wait.
     theirs.close()
-    let mail = try DaemonAnswer.receive(on: mine, "connect")
+    let mail = try DaemonAnswer.receive(
+      on: mine, "connect", within: DaemonAddress.shortPatience)
     _ = try Message(mail.bytes).answer()
     guard let mailbox = mail.files.last, mail.files.count >= 4 else {
       throw NetmapError(
@@ -112,7 +113,9 @@ package final class DaemonConnection: Sendable {
   private convenience init(
     _ address: DaemonAddress, _ socket: MessageSocket, _ way: Way? = nil
   ) throws(NetmapError) {
-    try self.init(address, socket, try DaemonAnswer.receive(on: socket, "connect"), way)
+    let mail = try DaemonAnswer.receive(
+      on: socket, "connect", within: DaemonAddress.shortPatience)
+    try self.init(address, socket, mail, way)
   }
 
   /// - Parameters:
@@ -190,8 +193,15 @@ package final class DaemonConnection: Sendable {
       Message.bytes(.register) {
         $0.put(request)
         $0.put(client: tag.rawValue, viewEnd: viewEnd)
-      }, on: try bound.open(), namespace: try namespace(of: request), isNew: isNew)
-    return try opened(answer, bound, viewEnd)
+      }, on: try bound.open(), namespace: try namespace(of: request), isNew: isNew,
+      within: DaemonAddress.patience)
+    do throws(NetmapError) {
+      return try opened(answer, bound, viewEnd)
+    } catch {
+      // Otherwise the caller's token would stay bound to a port that it does not have.
+      if !isNew { unbind(bound) }
+      throw error
+    }
   }
 
   /// The network namespace in which the daemon looks up the interface that a request may name.
@@ -312,7 +322,9 @@ package final class DaemonConnection: Sendable {
 
   /// The calling thread's network namespace, in which the daemon looks up the interface's name.
   private static func namespace(for name: PortName) throws(NetmapError) -> OwnedFile? {
-    let path = "/proc/thread-self/ns/net"
+    // The process may have no path to it any more.
+    if let kept = KeptNamespace.current() { return kept }
+    let path = KeptNamespace.path
     let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
     if file >= 0 { return OwnedFile(file) }
     // A pipe's name need not be an interface's. The daemon must not look up any other name in its
@@ -325,8 +337,12 @@ package final class DaemonConnection: Sendable {
 
   /// Sends one request with a private socket for its answer, so that answers to other requests
   /// cannot get mixed in.
+  ///
+  /// A wait that ends without an answer also ends the socket for the answer. The daemon then undoes a bind that it cannot
+  /// report.
   func ask(
-    _ request: [UInt8], on socket: MessageSocket, namespace: OwnedFile? = nil, isNew: Bool = false
+    _ request: [UInt8], on socket: MessageSocket, namespace: OwnedFile? = nil, isNew: Bool = false,
+    within seconds: Int = DaemonAddress.shortPatience
   ) throws(NetmapError) -> (body: MessageReader, files: [OwnedFile]) {
     let (mine, theirs) = try MessageSocket.pair()
     let mail: MessageSocket.Datagram
@@ -336,10 +352,15 @@ package final class DaemonConnection: Sendable {
       // Close this process's copy of the peer's end. Otherwise the daemon's death would not end the
       // wait.
       theirs.close()
-      mail = try DaemonAnswer.receive(on: mine, "ask")
+      mail = try DaemonAnswer.receive(on: mine, "ask", within: seconds)
     } catch {
-      guard error.code.rawValue == ECONNRESET else { throw error }
-      throw try DaemonAnswer.whyNoAnswer(on: socket, isNew: isNew, error)
+      switch error.code.rawValue {
+      case ECONNRESET: throw try DaemonAnswer.whyNoAnswer(on: socket, isNew: isNew, error)
+      case EINTR, ETIMEDOUT:
+        guard let last = mine.receiveLast() else { throw error }
+        mail = last
+      default: throw error
+      }
     }
     return (try Message(mail.bytes).answer(), mail.files)
   }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "descriptors.h"
 #include "process.h"
+#include "waiting.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -107,6 +108,12 @@ bool fd_is_still_netmap(int fd)
 	return result;
 }
 
+bool fd_is_netmap_now(int fd)
+{
+	/* The Swift half sends requests on tokens. */
+	return !inside_half && fd_is_still_netmap(fd);
+}
+
 uint64_t fd_cookie(int fd)
 {
 	uint64_t cookie = 0;
@@ -120,24 +127,47 @@ uint64_t fd_cookie(int fd)
 	return cookie;
 }
 
+/* Whether the thread that made this process by fork(2) was not in the middle of a sync. */
+static bool is_quiet_child;
+
+void descriptors_after_fork(void)
+{
+	/* PrivateDescriptors in NetmapCore uses no higher numbers. */
+	enum { PRIVATE_END = 65536 };
+	const struct netmap_half *const swift = half_if_loaded();
+
+	is_quiet_child = !inside_half;
+	for (int fd = 3; swift && fd < PRIVATE_END; fd++)
+		if (!LIKELY(fd_state(fd) != FD_PRIVATE) && swift->close_kept(fd))
+			fd_forget(fd);
+}
+
+/* A fork child: forgets its parent's bindings. */
+static void forget_parent(const struct netmap_half *swift)
+{
+	for (size_t i = 0; i < FD_COUNT / CHUNK; i++) {
+		slot *const chunk = atomic_load(&chunks[i]);
+
+		if (chunk)
+			memset((void *)chunk, 0, CHUNK * sizeof *chunk);
+	}
+	/* The one thread there was at first uses none of them. The program's own mappings stay. */
+	for (struct attachment *one = is_quiet_child ? attachments : NULL; one; one = one->next)
+		if (one->is_attached)
+			syscall(SYS_munmap, one->binding.base, (size_t)one->binding.size);
+	attachments = NULL;
+	swift->forked();
+	process_begin();
+}
+
 void attachments_tidy(void)
 {
 	const struct netmap_half *const swift = half_if_loaded();
 
 	if (!swift)
 		return;
-	if (!process_is_known()) {
-		/* A fork child. The bindings are its parent's; threads of the parent may have been using them. */
-		for (size_t i = 0; i < FD_COUNT / CHUNK; i++) {
-			slot *const chunk = atomic_load(&chunks[i]);
-
-			if (chunk)
-				memset((void *)chunk, 0, CHUNK * sizeof *chunk);
-		}
-		attachments = NULL;
-		swift->forked();
-		process_begin();
-	}
+	if (!process_is_known())
+		forget_parent(swift);
 	for (struct attachment *one = attachments; one; one = one->next)
 		/* No slot leads to it then, so no thread can become a user. */
 		if (one->is_attached && !atomic_load(&one->counts)) {
@@ -257,6 +287,33 @@ void fd_copied(int from, int to)
 	if (former)
 		atomic_fetch_sub(&former->counts, ONE_DESCRIPTOR);
 	attachment_end(found);
+}
+
+/* Within a crossing. Returns 0. */
+static int vacate(int fd)
+{
+	attachments_tidy();
+	for (size_t i = 0; i < FD_COUNT; i++) {
+		slot *const place = slot_of((int)i);
+		struct attachment *const found = place ? atomic_exchange(place, NULL) : NULL;
+
+		if (found)
+			atomic_fetch_sub(&found->counts, ONE_DESCRIPTOR);
+		else if (!place)
+			i += CHUNK - 1;
+	}
+	/* Those that threads use at present go when these have finished. */
+	attachments_tidy();
+	half_if_loaded()->vacate(fd);
+	fd_forget(fd);
+	return 0;
+}
+
+void fd_vacate(int fd)
+{
+	if (half_if_loaded())
+		CROSS(vacate(fd));
+	watches_drop();
 }
 
 /* Releases what has no descriptors any more. Returns 0. */

@@ -20,4 +20,7 @@
 HIDDEN int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeout,
 		    const sigset_t *mask);
 
+/* Closes the descriptors that are kept for later waits. */
+HIDDEN void watches_drop(void);
+
 #endif

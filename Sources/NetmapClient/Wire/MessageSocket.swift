@@ -91,6 +91,7 @@ package final class MessageSocket: Sendable {
         // The kernel does not tell of all room, so look again soon.
         _ = unsafe poll(&room, 1, 10)
         if room.revents & Int16(POLLOUT) != 0 { usleep(100) }
+        try Interruption.look("ask")
       default: throw systemError("sendmsg", "netmapd")
       }
     }
@@ -138,7 +139,7 @@ package final class MessageSocket: Sendable {
   /// Receives one datagram; waits at most the given number of seconds.
   ///
   /// - Returns: The datagram; nil when none came in time, an empty one when the peer has gone.
-  /// - Throws: As ``receive(waits:)``.
+  /// - Throws: As ``receive(waits:)``; `EINTR` as ``Interruption``.
   package func receive(within seconds: Int) throws(NetmapError) -> Datagram? {
     let end = monotonicNanoseconds() + UInt64(seconds) * 1_000_000_000
     while true {
@@ -147,8 +148,19 @@ package final class MessageSocket: Sendable {
       guard now < end else { return nil }
       var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
       // Keep waiting after a signal: the peer carries out a request that was sent in any case.
-      _ = unsafe poll(&waiting, 1, CInt(clamping: (end - now) / 1_000_000 + 1))
+      let time = min((end - now) / 1_000_000 + 1, Interruption.slice)
+      _ = unsafe poll(&waiting, 1, CInt(clamping: time))
+      try Interruption.look("wait for")
     }
+  }
+
+  /// Ends the receiving of messages: the peer cannot send any more.
+  ///
+  /// - Returns: The message that has arrived before; nil if none has.
+  package func receiveLast() -> Datagram? {
+    shutdown(descriptor, CInt(SHUT_RD))
+    guard let mail = try? receive(waits: false), !mail.bytes.isEmpty else { return nil }
+    return mail
   }
 
   /// Whether the peer has gone, or goes within the given time.
