@@ -97,6 +97,7 @@ package final class DaemonConnection: Sendable {
     let mail = try DaemonAnswer.receive(
       on: mine, "connect", within: DaemonAddress.shortPatience)
     _ = try Message(mail.bytes).answer()
+    try mail.checkFiles()
     guard let mailbox = mail.files.last, mail.files.count >= 4 else {
       throw NetmapError(
         .invalidArgument, "connect", "netmapd", reason: "it sent no mailbox",
@@ -135,6 +136,7 @@ package final class DaemonConnection: Sendable {
         connect: { (purpose) throws(NetmapError) in try address.connect(for: purpose) },
         namespace: { (name) throws(NetmapError) in try Self.namespace(for: name) })
     var body = try Message(mail.bytes).answer()
+    try mail.checkFiles()
     let (slot, epoch) = (try body.take(UInt32.self), try body.take(UInt32.self))
     let isShared = try body.take(UInt8.self) != 0
     instance = try body.take(UInt64.self)
@@ -362,7 +364,9 @@ package final class DaemonConnection: Sendable {
       default: throw error
       }
     }
-    return (try Message(mail.bytes).answer(), mail.files)
+    let body = try Message(mail.bytes).answer()
+    try mail.checkFiles()
+    return (body, mail.files)
   }
 
   /// Whether requests can still be made: this is the process that connected, not one of its fork children, and the

@@ -101,6 +101,18 @@ package final class MessageSocket: Sendable {
   package struct Datagram {
     package let bytes: [UInt8]
     package let files: [OwnedFile]
+    /// Whether this process could not receive all descriptors of the message, as its limit of open files is reached.
+    package var lacksFiles = false
+
+    /// Checks that all descriptors have arrived.
+    ///
+    /// - Throws: ``NetmapError`` `EMFILE`.
+    package func checkFiles() throws(NetmapError) {
+      guard lacksFiles else { return }
+      throw NetmapError(
+        .tooManyFiles, "receive", "an answer of netmapd",
+        reason: "this process has no descriptor left", remedy: "raise the limit of open files (ulimit -n)")
+    }
   }
 
   /// Receives one datagram.
@@ -111,13 +123,13 @@ package final class MessageSocket: Sendable {
   ///   too long.
   package func receive(waits: Bool) throws(NetmapError) -> Datagram? {
     var files = [CInt](repeating: -1, count: Message.descriptorCountMax)
-    var (fileCount, truncated) = (0, CInt(0))
+    var (fileCount, truncated, lost) = (0, CInt(0), CInt(0))
     var result = 0
     var failure: CInt = 0
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: Message.byteCountMax) { buffer, count in
       repeat {
-        result = unsafe clinux_receive(
-          descriptor, buffer.baseAddress, buffer.count, &files, &fileCount, &truncated,
+        result = unsafe clinux_receive_noting(
+          descriptor, buffer.baseAddress, buffer.count, &files, &fileCount, &truncated, &lost,
           waits ? 0 : CInt(MSG_DONTWAIT))
         failure = errno
       } while result < 0 && failure == EINTR
@@ -133,7 +145,7 @@ package final class MessageSocket: Sendable {
       errno = EMSGSIZE
       throw systemError("recvmsg", "netmapd")
     }
-    return Datagram(bytes: bytes, files: owned)
+    return Datagram(bytes: bytes, files: owned, lacksFiles: lost != 0)
   }
 
   /// Receives one datagram; waits at most the given number of seconds.

@@ -91,14 +91,14 @@ static void without_new_rights(void)
 	CHECK(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 }
 
-/* No more descriptors than there are. */
+/* Few descriptors more than there are, so that the library's own numbers are beyond the limit. */
 static void with_few_descriptors(void)
 {
 	struct rlimit limit;
 	const int lowest = dup(0);
 
 	CHECK(!close(lowest) && !getrlimit(RLIMIT_NOFILE, &limit));
-	limit.rlim_cur = (rlim_t)lowest + 8;
+	limit.rlim_cur = (rlim_t)lowest + 24;
 	CHECK(!setrlimit(RLIMIT_NOFILE, &limit));
 }
 
@@ -150,6 +150,23 @@ static void use(struct port *a, struct port *b, const char *name)
 	CHECK(poll(&entry, 1, 20000) == 1 && entry.revents == POLLIN && take(b) == 1);
 	join(child);
 	CHECK(!ask_for_rings(a->fd, name));
+}
+
+/* Without any descriptor packets pass, and requests say so. */
+static void no_descriptors(void)
+{
+	struct port a = open_port("none{1"), b = open_port("none}1");
+	struct pollfd entry = { .fd = b.fd, .events = POLLIN };
+	struct rlimit limit;
+
+	CHECK(!poll(&entry, 1, 10) && !getrlimit(RLIMIT_NOFILE, &limit));
+	limit.rlim_cur = (rlim_t)b.fd + 1;
+	CHECK(!setrlimit(RLIMIT_NOFILE, &limit));
+	send_packets(&a, 3);
+	CHECK(poll(&entry, 1, 1000) == 1 && take(&b) == 3);
+	CHECK(!poll(&entry, 1, 10));
+	CHECK_FAILS(ask_for_rings(a.fd, "none{1"), EMFILE);
+	CHECK_FAILS(open("/dev/netmap", O_RDWR), EMFILE);
 }
 
 static void after(const struct sandbox *sandbox)
@@ -230,6 +247,10 @@ int main(int count, char **arguments)
 				return 0;
 			}
 		}
+	if (count >= 2 && !strcmp(arguments[1], "no-descriptors")) {
+		no_descriptors();
+		return 0;
+	}
 	printf("there is no such test\n");
 	return 2;
 }
