@@ -94,8 +94,13 @@ package final class DaemonConnection: Sendable {
     // Close this process's copy of the peer's end. Otherwise the daemon's death would not end the
     // wait.
     theirs.close()
-    let mail = try DaemonAnswer.receive(
-      on: mine, "connect", within: DaemonAddress.shortPatience)
+    let mail: MessageSocket.Datagram
+    do throws(NetmapError) {
+      mail = try DaemonAnswer.receive(on: mine, "connect", within: DaemonAddress.shortPatience)
+    } catch {
+      guard error.code.rawValue == ECONNRESET else { throw error }
+      throw try DaemonAnswer.whyNoAnswer(on: token.open(), isNew: false, error)
+    }
     _ = try Message(mail.bytes).answer()
     try mail.checkFiles()
     guard let mailbox = mail.files.last, mail.files.count >= 4 else {
