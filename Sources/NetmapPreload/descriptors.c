@@ -137,9 +137,13 @@ void descriptors_after_fork(void)
 	const struct netmap_half *const swift = half_if_loaded();
 
 	is_quiet_child = !inside_half;
+	/* The sync goes on in the child. */
+	if (!is_quiet_child)
+		return;
 	for (int fd = 3; swift && fd < PRIVATE_END; fd++)
 		if (!LIKELY(fd_state(fd) != FD_PRIVATE) && swift->close_kept(fd))
 			fd_forget(fd);
+	watches_drop();
 }
 
 /* A fork child: forgets its parent's bindings. */

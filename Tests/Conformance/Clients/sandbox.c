@@ -229,6 +229,39 @@ static void early(const struct sandbox *sandbox)
 	use(&a, &b, "early{1");
 }
 
+/* An interface of the process's network namespace can be bound in a folder without /proc, and one of another one cannot. */
+static void interfaces(int opens_first)
+{
+	struct port port = { .fd = -1 };
+
+	CHECK(!unshare(CLONE_NEWNET));
+	CHECK(!system("ip link add sand0 type veth peer name sand1 && ip link set sand0 up && ip link set sand1 up"));
+	/* With NETMAP_LOAD=early the namespace that counts is the one at the start. */
+	if (opens_first)
+		port.fd = open_device();
+	into_empty_root();
+	if (!opens_first)
+		port.fd = open_device();
+	CHECK(bind_port(&port, "sand0", 0) == (opens_first ? 0 : -1));
+	if (opens_first) {
+		map_port(&port);
+		CHECK(!ioctl(port.fd, NIOCTXSYNC, NULL));
+		CHECK(!unshare(CLONE_NEWNET));
+		port.fd = open_device();
+		CHECK_FAILS(bind_port(&port, "sand0", 0), ENOENT);
+	}
+}
+
+static void interfaces_after(void)
+{
+	interfaces(1);
+}
+
+static void interfaces_early(void)
+{
+	interfaces(0);
+}
+
 int main(int count, char **arguments)
 {
 	static const struct {
@@ -247,10 +280,13 @@ int main(int count, char **arguments)
 				return 0;
 			}
 		}
-	if (count >= 2 && !strcmp(arguments[1], "no-descriptors")) {
-		no_descriptors();
-		return 0;
-	}
-	printf("there is no such test\n");
-	return 2;
+
+	static const struct test others[] = {
+		{ "no-descriptors", no_descriptors },
+		{ "interfaces-after", interfaces_after },
+		{ "interfaces-early", interfaces_early },
+		{ 0 },
+	};
+
+	return run_test(others, count, arguments);
 }
