@@ -140,9 +140,14 @@ void descriptors_after_fork(void)
 	/* The sync goes on in the child. */
 	if (!is_quiet_child)
 		return;
-	for (int fd = 3; swift && fd < PRIVATE_END; fd++)
-		if (!LIKELY(fd_state(fd) != FD_PRIVATE) && swift->close_kept(fd))
-			fd_forget(fd);
+	for (int start = 0; swift && start < PRIVATE_END; start += 8) {
+		uint64_t states;
+
+		memcpy(&states, (const void *)&fd_states[start], sizeof states);
+		for (int fd = start; !LIKELY(!states) && fd < start + 8; fd++)
+			if (fd_state(fd) == FD_PRIVATE && swift->close_kept(fd))
+				fd_forget(fd);
+	}
 	watches_drop();
 }
 
@@ -155,9 +160,12 @@ static void forget_parent(const struct netmap_half *swift)
 		if (chunk)
 			memset((void *)chunk, 0, CHUNK * sizeof *chunk);
 	}
-	/* The one thread there was at first uses none of them. The program's own mappings stay. */
+	/*
+	 * Signal handlers may have made this process in the middle of a call that uses a binding, and the call goes on here. The
+	 * program's own mappings stay.
+	 */
 	for (struct attachment *one = is_quiet_child ? attachments : NULL; one; one = one->next)
-		if (one->is_attached)
+		if (one->is_attached && !(uint32_t)atomic_load(&one->counts))
 			syscall(SYS_munmap, one->binding.base, (size_t)one->binding.size);
 	attachments = NULL;
 	swift->forked();
@@ -180,11 +188,33 @@ void attachments_tidy(void)
 		}
 }
 
+/* An attachment that is not in use; NULL without memory. Within a crossing. */
+static struct attachment *idle_attachment(void)
+{
+	struct attachment *idle = attachments;
+
+	while (idle && idle->is_attached)
+		idle = idle->next;
+	if (idle)
+		return idle;
+	idle = new_memory(sizeof *idle);
+	if (!idle)
+		return NULL;
+	idle->next = attachments;
+	attachments = idle;
+	return idle;
+}
+
+bool attachment_is_possible(int fd)
+{
+	return make_slot(fd) && idle_attachment();
+}
+
 /* An attachment for a token, with one more descriptor; NULL with *error. Within a crossing. */
 static struct attachment *find_or_attach(int fd, int *error)
 {
 	const uint64_t cookie = fd_cookie(fd);
-	struct attachment *one, *idle = NULL;
+	struct attachment *one, *idle;
 	int result;
 
 	for (one = attachments; one; one = one->next) {
@@ -192,17 +222,11 @@ static struct attachment *find_or_attach(int fd, int *error)
 			atomic_fetch_add(&one->counts, ONE_DESCRIPTOR);
 			return one;
 		}
-		if (!one->is_attached)
-			idle = one;
 	}
+	idle = idle_attachment();
 	if (!idle) {
-		idle = new_memory(sizeof *idle);
-		if (!idle) {
-			*error = ENOMEM;
-			return NULL;
-		}
-		idle->next = attachments;
-		attachments = idle;
+		*error = ENOMEM;
+		return NULL;
 	}
 	memset(&idle->binding, 0, sizeof idle->binding);
 	result = half_if_loaded()->attach(fd, &idle->binding);

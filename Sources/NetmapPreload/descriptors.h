@@ -86,6 +86,9 @@ struct attachment {
  */
 HIDDEN struct attachment *attachment_begin(int fd, int *error);
 
+/* Whether there is memory to attach the binding of a token. Within a crossing. */
+HIDDEN bool attachment_is_possible(int fd);
+
 /* Attaches the binding of a token, within a crossing. Returns 0 or an errno. */
 HIDDEN int attachment_make(int fd);
 

@@ -62,6 +62,9 @@ static int make_request(void *argument)
 	int result;
 
 	attachments_tidy();
+	/* Before the token is bound: it stays bound. */
+	if (!attachment_is_possible(request->fd))
+		return -ENOMEM;
 	result = half_if_loaded()->request(request->fd, request->command, request->argument);
 	/* Bound: attached at once, so that the Swift half need not ask for the binding again. */
 	if (result == 1)
