@@ -105,7 +105,9 @@ enum FirstHalf {
 
 /// Runs the body of a control call.
 ///
-/// - Parameter what: What failed, for the user; nil to say nothing.
+/// - Parameters:
+///   - what: What failed, for the user; nil to say nothing.
+///   - body: Makes the call.
 /// - Returns: What the body returns, or the negated `errno` of its error.
 func negatedErrno(
   explaining what: String? = nil, _ body: () throws(NetmapError) -> CInt

@@ -41,7 +41,11 @@ enum DaemonAnswer {
 
   /// Receives an answer of the daemon.
   ///
-  /// - Parameter seconds: How long to wait.
+  /// - Parameters:
+  ///   - socket: The socket for the answer.
+  ///   - operation: What waits, for errors.
+  ///   - seconds: How long to wait.
+  /// - Returns: The answer.
   /// - Throws: ``NetmapError`` `ETIMEDOUT` when none comes, `ECONNRESET` when the daemon has gone, `EINTR` as
   ///   ``Interruption``.
   static func receive(

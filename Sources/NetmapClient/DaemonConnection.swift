@@ -211,14 +211,6 @@ package final class DaemonConnection: Sendable {
     }
   }
 
-  /// The network namespace in which the daemon looks up the interface that a request may name.
-  ///
-  /// A switch port and its pipes are in no namespace, so where there is no /proc, as after chroot(2), they need none.
-  func namespace(of request: RegisterRequest) throws(NetmapError) -> OwnedFile? {
-    guard request.name.isVale else { return try way.namespace(request.name) }
-    return try? way.namespace(request.name)
-  }
-
   /// Maps the rings of a port that another process, or another program in this process, has opened.
   ///
   /// - Parameters:
@@ -325,21 +317,6 @@ package final class DaemonConnection: Sendable {
     guard isLast else { return }
     // No error matters here: a daemon that has gone keeps nothing for this process.
     try? mailbox.socket.send(Message.bytes(.forget) { $0.put(id.number) }, waits: false)
-  }
-
-  /// The calling thread's network namespace, in which the daemon looks up the interface's name.
-  private static func namespace(for name: PortName) throws(NetmapError) -> OwnedFile? {
-    // The process may have no path to it any more.
-    if let kept = KeptNamespace.current() { return kept }
-    let path = KeptNamespace.path
-    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    if file >= 0 { return OwnedFile(file) }
-    // A pipe's name need not be an interface's. The daemon must not look up any other name in its
-    // own namespace.
-    guard name.pipe == nil else { return nil }
-    throw systemError(
-      "open", path,
-      remedy: "mount /proc, which identifies the network namespace for netmapd")
   }
 
   /// Sends one request with a private socket for its answer, so that answers to other requests

@@ -39,7 +39,8 @@ struct InstalledLibraryTests {
     fixture.waitUntilGone(within: .seconds(60))
   }
 
-  @Test("A linked program starts no netmapd from a folder that all users may write to, and says why")
+  @Test(
+    "A linked program starts no netmapd from a folder that all users may write to, and says why")
   func avoidsWritableFolder() throws {
     let fixture = try DaemonFixture(starts: false)
     try install(in: fixture.folder)

@@ -111,7 +111,8 @@ package final class MessageSocket: Sendable {
       guard lacksFiles else { return }
       throw NetmapError(
         .tooManyFiles, "receive", "an answer of netmapd",
-        reason: "this process has no descriptor left", remedy: "raise the limit of open files (ulimit -n)")
+        reason: "this process has no descriptor left",
+        remedy: "raise the limit of open files (ulimit -n)")
     }
   }
 

@@ -39,7 +39,8 @@ extension Role {
       switch self {
       case .own, .trusted:
         [
-          .hello, .forget, .ring, .register, .unbind, .mapPort, .token, .portInfo, .poolsInfo, .list,
+          .hello, .forget, .ring, .register, .unbind, .mapPort, .token, .portInfo, .poolsInfo,
+          .list,
           .check, .control,
         ]
       // Opens are isolated. Attaching and listing cover the user's own ports.

@@ -264,6 +264,22 @@ static void empty_answers(void)
 	expect_answer(&message, 8, EINVAL);
 }
 
+/* A netmapd that has reached a limit refuses. */
+static void full(void)
+{
+	struct __attribute__((packed)) {
+		uint32_t magic;
+		uint16_t version, kind;
+		int32_t error;
+		uint16_t texts[4];
+	} message = { 0x64706d6e, 0, 33, ENFILE, { 0 } };
+	const char *const version = getenv("NETMAP_TEST_VERSION");
+
+	CHECK(version);
+	message.version = (uint16_t)atoi(version);
+	expect_answer(&message, sizeof message, ENFILE);
+}
+
 static void other_version(void)
 {
 	const struct {
@@ -302,7 +318,7 @@ int main(int count, char **arguments)
 		{ "timed-out", timed_out },	{ "killed", killed },
 		{ "rubbish", rubbish },		{ "empty", empty_answers },
 		{ "version", other_version },	{ "none", no_answer },
-		{ "missing", missing },		{ 0 },
+		{ "missing", missing },		{ "full", full },		{ 0 },
 	};
 
 	setvbuf(stdout, NULL, _IONBF, 0);

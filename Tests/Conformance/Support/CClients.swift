@@ -78,6 +78,8 @@ enum CClients {
   ///   - loading: How the program gets the library.
   ///   - variables: More variables of its environment.
   ///   - startsDaemon: Whether netmapd runs before the program.
+  ///   - sourceLocation: The test.
+  /// - Throws: An error when the program cannot be started.
   static func expectSuccess(
     _ client: String, _ rule: Rule, _ loading: Loading = .preloaded,
     with variables: [String: String] = [:], startsDaemon: Bool = true,
