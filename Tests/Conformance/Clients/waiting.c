@@ -13,15 +13,31 @@ static pid_t netmapd(void)
 	return atoi(text);
 }
 
+static void let_netmapd_go_on(void);
+
+/* Sends a signal to all processes of netmapd. */
 static void stop_netmapd(int signal)
 {
-	/* With all its processes: they are a session of their own, or this test's. */
+	static int is_registered;
 	char command[200];
+
+	if (!is_registered)
+		is_registered = !atexit(let_netmapd_go_on);
 
 	snprintf(command, sizeof command, "kill -%d %d $(cat /proc/%d/task/*/children)", signal, netmapd(),
 		 netmapd());
 	CHECK(!system(command));
 	usleep(50000);
+}
+
+/* Also if a check fails. */
+static void let_netmapd_go_on(void)
+{
+	char command[200];
+
+	snprintf(command, sizeof command, "kill -CONT %d $(cat /proc/%d/task/*/children) 2>/dev/null", netmapd(),
+		 netmapd());
+	(void)!system(command);
 }
 
 static volatile sig_atomic_t signals;
