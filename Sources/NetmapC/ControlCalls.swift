@@ -8,8 +8,8 @@ internal import NetmapRequests
 
 /// `netmap_half.open`
 let openToken: @convention(c) (CInt) -> CInt = { closesOnExec in
-  negatedErrno { () throws(NetmapError) in
-    let token = try Token.unbound()
+  negatedErrno(explaining: "cannot open /dev/netmap") { () throws(NetmapError) in
+    let token = try HalfState.newToken()
     // The socket may have a higher number than descriptors that are closed by now.
     let copy = Token(owning: try token.duplicate())
     token.close()
@@ -65,13 +65,57 @@ let releaseBinding: @convention(c) (UnsafeMutablePointer<netmap_binding>?) -> Vo
 /// `netmap_half.forked`
 let forgetEverything: @convention(c) () -> Void = { HalfState.forgetEverything() }
 
+/// `netmap_half.begin`
+let beginHalf: @convention(c) (UnsafePointer<netmap_first_half>?) -> Void = { first in
+  guard let first = unsafe first?.pointee else { return }
+  unsafe FirstHalf.explainer = first.explain
+  if let check = unsafe first.is_interrupted { Interruption.use(check) }
+  if let folder = unsafe first.folder {
+    DaemonProgram.look(besideLibraryIn: unsafe String(cString: folder))
+  }
+}
+
+/// `netmap_half.prepare`
+let prepareOpens: @convention(c) () -> CInt = {
+  negatedErrno(explaining: "cannot prepare to open /dev/netmap") { () throws(NetmapError) in
+    try HalfState.prepare()
+    return 0
+  }
+}
+
+/// `netmap_half.vacate`
+let vacateNumber: @convention(c) (CInt) -> Void = { HalfState.vacate($0) }
+
+/// `netmap_half.close_kept`
+let closeKept: @convention(c) (CInt) -> CInt = { PrivateDescriptors.closeInChild($0) ? 1 : 0 }
+
+/// What the C half has told this one.
+enum FirstHalf {
+  nonisolated(unsafe) fileprivate static var explainer:
+    (@convention(c) (UnsafePointer<CChar>?) -> Void)?
+
+  /// Tells the user why a call has failed, if there is a place to write to.
+  static func explain(_ what: String, _ error: NetmapError) {
+    let text =
+      "\(what): \(error.operation) \(error.subject): \(error.reason); \(error.remedy)"
+      .replacing("\n", with: " ")
+    unsafe text.withCString { unsafe explainer?($0) }
+  }
+}
+
 /// Runs the body of a control call.
 ///
+/// - Parameters:
+///   - what: What failed, for the user; nil to say nothing.
+///   - body: Makes the call.
 /// - Returns: What the body returns, or the negated `errno` of its error.
-func negatedErrno(_ body: () throws(NetmapError) -> CInt) -> CInt {
+func negatedErrno(
+  explaining what: String? = nil, _ body: () throws(NetmapError) -> CInt
+) -> CInt {
   do throws(NetmapError) {
     return try body()
   } catch {
+    if let what { FirstHalf.explain(what, error) }
     return -RequestErrno(error).rawValue
   }
 }

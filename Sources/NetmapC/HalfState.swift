@@ -56,6 +56,81 @@ enum HalfState {
     return made
   }
 
+  /// An unbound token, by which this process and its fork children can ask the daemon for others when they have no path
+  /// to it; nil if the program has not asked for that (`NETMAP_LOAD=early`).
+  private nonisolated(unsafe) static var reserve: Token?
+
+  /// Connects to the daemon, which it starts if none runs, for opens that have no path to it.
+  ///
+  /// - Throws: ``NetmapError`` as ``Token/unbound(at:starts:)``.
+  static func prepare() throws(NetmapError) {
+    KeptNamespace.remember()
+    let token = try Token.unbound()
+    defer { token.close() }
+    let kept = Token(private: try token.duplicate())
+    unsafe reserve = kept
+    _ = try connection(for: kept)
+  }
+
+  /// Opens a token that is not bound.
+  ///
+  /// - Throws: ``NetmapError`` when this user may not use the daemon, or when no daemon can be started.
+  static func newToken() throws(NetmapError) -> Token {
+    let isPrepared = unsafe reserve != nil
+    if isPrepared, let token = try tokenByConnection() { return token }
+    KeptNamespace.remember()
+    do throws(NetmapError) {
+      let token = try Token.unbound(starts: isPrepared || !hasConnection)
+      // The daemon of the reserve has ended.
+      if isPrepared { try? prepare() }
+      return token
+    } catch {
+      // A process that has given up its path to the daemon after an earlier open still has a connection.
+      guard !isPrepared, let token = try tokenByConnection() else { throw error }
+      return token
+    }
+  }
+
+  private static var hasConnection: Bool {
+    let user = geteuid()
+    return unsafe connections.contains { known, knownUser in
+      known.isUsable && !known.hasEnded && knownUser == user
+    }
+  }
+
+  /// Asks the daemon of the reserve, or one that this process uses already, for a token.
+  ///
+  /// - Returns: Nil when there is no such daemon.
+  /// - Throws: The ``NetmapError`` that the daemon answers with.
+  private static func tokenByConnection() throws(NetmapError) -> Token? {
+    let user = geteuid()
+    var known = unsafe connections.first { known, knownUser in
+      known.isUsable && !known.hasEnded && knownUser == user
+    }?.0
+    do throws(NetmapError) {
+      if let reserve = unsafe reserve {
+        guard reserve.number != nil else { return nil }
+        known = try connection(for: reserve)
+      }
+      return try known?.newToken()
+    } catch {
+      switch error.code.rawValue {
+      case ECONNRESET, ECONNREFUSED, EPIPE, EBADF, ENOTCONN: return nil
+      default: throw error
+      }
+    }
+  }
+
+  /// Gives up everything that uses a private descriptor, whose number the program takes.
+  static func vacate(_ number: CInt) {
+    dropUnattached()
+    unsafe connections = []
+    KeptNamespace.vacate(number)
+    guard let kept = unsafe reserve, kept.number == number else { return }
+    unsafe reserve = (try? kept.duplicate()).map { Token(private: $0) }
+    kept.close()
+  }
+
   /// Forgets the parent's state in a child of fork(2).
   ///
   /// Nothing of it is deinitialized: a mapping that the child does not have would be unmapped, and another one may be

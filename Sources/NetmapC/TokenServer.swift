@@ -37,9 +37,14 @@ struct TokenServer: RequestServer {
       throw .unsupported
     }
     let registration = try asking { (token, connection) throws(NetmapError) in
+      let identity = try token.identity()
       let opened = try connection.register(request, on: token, viewEnd: .withToken)
-      let port = try PortInUse(opened, connection)
-      unsafe HalfState.bound = (try token.identity(), port)
+      do throws(NetmapError) {
+        unsafe HalfState.bound = (identity, try PortInUse(opened, connection))
+      } catch {
+        connection.unbind(opened)
+        throw error
+      }
       return opened.registration
     }
     if let maximum = registration.offsetMax { call.offsets?.maximum = maximum }

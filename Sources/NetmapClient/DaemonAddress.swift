@@ -91,9 +91,11 @@ package struct DaemonAddress: Hashable, Sendable {
     return all[all.count - 1]
   }
 
-  /// How long a client waits for each answer, seconds: a stopped daemon must not block its clients
-  /// forever.
+  /// How long a client waits for an answer that may take long, seconds: while an interface is opened, or another
+  /// process's. A stopped daemon must not block its clients forever.
   package static let patience = 30
+  /// How long a client waits for all other answers, seconds.
+  package static let shortPatience = 10
 
   static func noDescriptor() -> NetmapError {
     NetmapError(
@@ -101,10 +103,10 @@ package struct DaemonAddress: Hashable, Sendable {
       remedy: "close some ports, or raise netmapd's limit of open files (LimitNOFILE=)")
   }
 
-  static func noAnswer(_ operation: String) -> NetmapError {
+  static func noAnswer(_ operation: String, within seconds: Int) -> NetmapError {
     NetmapError(
       .init(rawValue: ETIMEDOUT), operation, "netmapd",
-      reason: "it did not answer within \(patience) s",
+      reason: "it did not answer within \(seconds) s",
       remedy: "if a signal has stopped it, continue it (kill -CONT), or end it (kill -KILL)")
   }
 
@@ -139,21 +141,43 @@ package struct DaemonAddress: Hashable, Sendable {
       try TokenName.give(to: made)
     }
     let file = connection.descriptor
-    // The limit covers connect(2) as well, which waits while the queue of a stopped daemon is full.
-    var limit = timeval(tv_sec: Self.patience, tv_usec: 0)
-    _ = unsafe setsockopt(
-      file, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    // connect(2) would wait while the queue of a stopped daemon is full.
+    _ = fcntl(file, F_SETFL, O_NONBLOCK)
+    defer { _ = fcntl(file, F_SETFL, 0) }
+    let end = monotonicNanoseconds() + UInt64(Self.shortPatience) * 1_000_000_000
     while unsafe withSocketAddress({ unsafe Glibc.connect(file, $0, $1) }) != 0 {
       switch errno {
       case EINTR: continue
-      case EAGAIN: throw Self.noAnswer("connect")
+      case EAGAIN where monotonicNanoseconds() < end:
+        usleep(10_000)
+        try Interruption.look("connect to")
+      case EAGAIN: throw Self.noAnswer("connect", within: Self.shortPatience)
       case ENOENT, ECONNREFUSED, ENOTDIR: return nil
       case EACCES, EPERM: throw noAccess()
       default: throw systemError("connect", path)
       }
     }
     try verify(connection)
+    if case .token = purpose { TrustedTokens.remember(file) }
     return connection
+  }
+
+  /// Makes a connection of a daemon to itself that a client can use as a token.
+  ///
+  /// Does not wait.
+  ///
+  /// - Parameter name: The token's name.
+  /// - Returns: The socket, which the caller closes.
+  /// - Throws: ``NetmapError`` with the `errno` of connect(2).
+  package func connectToken(named name: TokenName.Digits) throws(NetmapError) -> OwnedFile {
+    let file = OwnedFile(try Self.socket())
+    try TokenName.give(name, to: file.descriptor)
+    _ = fcntl(file.descriptor, F_SETFL, O_NONBLOCK)
+    guard unsafe withSocketAddress({ unsafe Glibc.connect(file.descriptor, $0, $1) }) == 0 else {
+      throw systemError("connect", path)
+    }
+    _ = fcntl(file.descriptor, F_SETFL, 0)
+    return file
   }
 
   /// The error for a daemon whose socket this user may not open.

@@ -39,12 +39,20 @@ enum DaemonAnswer {
     }
   }
 
-  /// Receives an answer of the daemon; waits ``DaemonAddress/patience`` seconds at most.
+  /// Receives an answer of the daemon.
+  ///
+  /// - Parameters:
+  ///   - socket: The socket for the answer.
+  ///   - operation: What waits, for errors.
+  ///   - seconds: How long to wait.
+  /// - Returns: The answer.
+  /// - Throws: ``NetmapError`` `ETIMEDOUT` when none comes, `ECONNRESET` when the daemon has gone, `EINTR` as
+  ///   ``Interruption``.
   static func receive(
-    on socket: MessageSocket, _ operation: String
+    on socket: MessageSocket, _ operation: String, within seconds: Int
   ) throws(NetmapError) -> MessageSocket.Datagram {
-    guard let mail = try socket.receive(within: DaemonAddress.patience) else {
-      throw DaemonAddress.noAnswer(operation)
+    guard let mail = try socket.receive(within: seconds) else {
+      throw DaemonAddress.noAnswer(operation, within: seconds)
     }
     guard !mail.bytes.isEmpty else { throw hungUp(operation) }
     return mail

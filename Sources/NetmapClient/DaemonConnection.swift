@@ -94,8 +94,15 @@ package final class DaemonConnection: Sendable {
     // Close this process's copy of the peer's end. Otherwise the daemon's death would not end the
     // wait.
     theirs.close()
-    let mail = try DaemonAnswer.receive(on: mine, "connect")
+    let mail: MessageSocket.Datagram
+    do throws(NetmapError) {
+      mail = try DaemonAnswer.receive(on: mine, "connect", within: DaemonAddress.shortPatience)
+    } catch {
+      guard error.code.rawValue == ECONNRESET else { throw error }
+      throw try DaemonAnswer.whyNoAnswer(on: token.open(), isNew: false, error)
+    }
     _ = try Message(mail.bytes).answer()
+    try mail.checkFiles()
     guard let mailbox = mail.files.last, mail.files.count >= 4 else {
       throw NetmapError(
         .invalidArgument, "connect", "netmapd", reason: "it sent no mailbox",
@@ -112,7 +119,9 @@ package final class DaemonConnection: Sendable {
   private convenience init(
     _ address: DaemonAddress, _ socket: MessageSocket, _ way: Way? = nil
   ) throws(NetmapError) {
-    try self.init(address, socket, try DaemonAnswer.receive(on: socket, "connect"), way)
+    let mail = try DaemonAnswer.receive(
+      on: socket, "connect", within: DaemonAddress.shortPatience)
+    try self.init(address, socket, mail, way)
   }
 
   /// - Parameters:
@@ -132,6 +141,7 @@ package final class DaemonConnection: Sendable {
         connect: { (purpose) throws(NetmapError) in try address.connect(for: purpose) },
         namespace: { (name) throws(NetmapError) in try Self.namespace(for: name) })
     var body = try Message(mail.bytes).answer()
+    try mail.checkFiles()
     let (slot, epoch) = (try body.take(UInt32.self), try body.take(UInt32.self))
     let isShared = try body.take(UInt8.self) != 0
     instance = try body.take(UInt64.self)
@@ -190,16 +200,15 @@ package final class DaemonConnection: Sendable {
       Message.bytes(.register) {
         $0.put(request)
         $0.put(client: tag.rawValue, viewEnd: viewEnd)
-      }, on: try bound.open(), namespace: try namespace(of: request), isNew: isNew)
-    return try opened(answer, bound, viewEnd)
-  }
-
-  /// The network namespace in which the daemon looks up the interface that a request may name.
-  ///
-  /// A switch port and its pipes are in no namespace, so where there is no /proc, as after chroot(2), they need none.
-  func namespace(of request: RegisterRequest) throws(NetmapError) -> OwnedFile? {
-    guard request.name.isVale else { return try way.namespace(request.name) }
-    return try? way.namespace(request.name)
+      }, on: try bound.open(), namespace: try namespace(of: request), isNew: isNew,
+      within: DaemonAddress.patience)
+    do throws(NetmapError) {
+      return try opened(answer, bound, viewEnd)
+    } catch {
+      // Otherwise the caller's token would stay bound to a port that it does not have.
+      if !isNew { unbind(bound) }
+      throw error
+    }
   }
 
   /// Maps the rings of a port that another process, or another program in this process, has opened.
@@ -310,23 +319,14 @@ package final class DaemonConnection: Sendable {
     try? mailbox.socket.send(Message.bytes(.forget) { $0.put(id.number) }, waits: false)
   }
 
-  /// The calling thread's network namespace, in which the daemon looks up the interface's name.
-  private static func namespace(for name: PortName) throws(NetmapError) -> OwnedFile? {
-    let path = "/proc/thread-self/ns/net"
-    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    if file >= 0 { return OwnedFile(file) }
-    // A pipe's name need not be an interface's. The daemon must not look up any other name in its
-    // own namespace.
-    guard name.pipe == nil else { return nil }
-    throw systemError(
-      "open", path,
-      remedy: "mount /proc, which identifies the network namespace for netmapd")
-  }
-
   /// Sends one request with a private socket for its answer, so that answers to other requests
   /// cannot get mixed in.
+  ///
+  /// A wait that ends without an answer also ends the socket for the answer. The daemon then undoes a bind that it cannot
+  /// report.
   func ask(
-    _ request: [UInt8], on socket: MessageSocket, namespace: OwnedFile? = nil, isNew: Bool = false
+    _ request: [UInt8], on socket: MessageSocket, namespace: OwnedFile? = nil, isNew: Bool = false,
+    within seconds: Int = DaemonAddress.shortPatience
   ) throws(NetmapError) -> (body: MessageReader, files: [OwnedFile]) {
     let (mine, theirs) = try MessageSocket.pair()
     let mail: MessageSocket.Datagram
@@ -336,12 +336,19 @@ package final class DaemonConnection: Sendable {
       // Close this process's copy of the peer's end. Otherwise the daemon's death would not end the
       // wait.
       theirs.close()
-      mail = try DaemonAnswer.receive(on: mine, "ask")
+      mail = try DaemonAnswer.receive(on: mine, "ask", within: seconds)
     } catch {
-      guard error.code.rawValue == ECONNRESET else { throw error }
-      throw try DaemonAnswer.whyNoAnswer(on: socket, isNew: isNew, error)
+      switch error.code.rawValue {
+      case ECONNRESET: throw try DaemonAnswer.whyNoAnswer(on: socket, isNew: isNew, error)
+      case EINTR, ETIMEDOUT:
+        guard let last = mine.receiveLast() else { throw error }
+        mail = last
+      default: throw error
+      }
     }
-    return (try Message(mail.bytes).answer(), mail.files)
+    let body = try Message(mail.bytes).answer()
+    try mail.checkFiles()
+    return (body, mail.files)
   }
 
   /// Whether requests can still be made: this is the process that connected, not one of its fork children, and the

@@ -28,7 +28,9 @@ package final class DaemonLock: Sendable {
     while flock(file.descriptor, CInt(CLINUX_LOCK_EX | CLINUX_LOCK_NB)) != 0 {
       switch errno {
       case EINTR: continue
-      case EWOULDBLOCK where monotonicNanoseconds() < end: usleep(2_000)
+      case EWOULDBLOCK where monotonicNanoseconds() < end:
+        usleep(2_000)
+        try Interruption.look("lock")
       case EWOULDBLOCK:
         throw NetmapError(
           .init(rawValue: ETIMEDOUT), "lock", path,

@@ -45,7 +45,8 @@ extension DaemonConnection {
     var file = try request.name.flatMap(way.namespace)
     if case .module(_, .choose(.loaded)) = request { file = try Self.sealed(request) }
     var body = try ask(
-      Message.bytes(.control) { $0.put(request) }, on: mailbox.socket, namespace: file
+      Message.bytes(.control) { $0.put(request) }, on: mailbox.socket, namespace: file,
+      within: DaemonAddress.patience
     ).body
     return try body.takeSwitchAnswer()
   }
@@ -89,7 +90,9 @@ extension DaemonConnection {
   /// ``Engine/check()`` says which findings about ports in use are reliable.
   package func check() throws(NetmapError) -> DaemonCheck {
     try checkProcess()
-    var body = try ask(Message.bytes(.check), on: mailbox.socket).body
+    var body = try ask(
+      Message.bytes(.check), on: mailbox.socket, within: DaemonAddress.patience
+    ).body
     return try body.takeCheck()
   }
 }

@@ -87,12 +87,27 @@ extension DaemonAddress {
 
 /// The program `netmapd`.
 package enum DaemonProgram {
+  /// The folder of the library that this code is part of, if the program may lie beside it.
+  ///
+  /// Set once, before any search.
+  private nonisolated(unsafe) static var libraryFolder: String?
+
+  /// Has the program looked for in the installation of a library.
+  ///
+  /// - Parameter folder: The library's folder, an absolute path without links.
+  package static func look(besideLibraryIn folder: String) { unsafe libraryFolder = folder }
+
   /// Finds the program: `$NETMAPD`, else beside the running program, else where `make install` puts
-  /// it, else in `$PATH`.
+  /// it, also as seen from the library, else in `$PATH`.
   static func find() throws(NetmapError) -> String {
     if let forced = environment("NETMAPD") { return forced }
     var places: [String] = []
     if let own = ownFolder() { places += [own, "\(own)/../sbin", "\(own)/../../sbin"] }
+    if let library = unsafe libraryFolder {
+      places += [library, "\(library)/../../sbin", "\(library)/../../bin"].filter {
+        isOthersBeyondReach($0)
+      }
+    }
     places += ((environment("PATH") ?? "") + ":/usr/local/sbin:/usr/sbin").split(separator: ":")
       .map(
         String.init)
@@ -103,8 +118,17 @@ package enum DaemonProgram {
     }
     throw NetmapError(
       .init(rawValue: ENOENT), "start", "netmapd",
-      reason: "the program is neither next to this one nor in PATH",
+      reason: "the program is neither next to this one nor in PATH, and no netmapd is running",
       remedy: "install it (make install), or set NETMAPD to its path")
+  }
+
+  /// Whether a folder, and the program in it, belong to root or this user, and no other user may write to them.
+  private static func isOthersBeyondReach(_ folder: String) -> Bool {
+    [folder, "\(folder)/netmapd"].allSatisfy { path in
+      var status = stat()
+      return unsafe stat(path, &status) == 0 && (status.st_uid == 0 || status.st_uid == geteuid())
+        && status.st_mode & 0o022 == 0
+    }
   }
 
   private static func ownFolder() -> String? {

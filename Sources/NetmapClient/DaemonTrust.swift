@@ -45,10 +45,23 @@ package struct DaemonTrust {
   }
 
   static func current() -> DaemonTrust {
-    DaemonTrust(
-      user: geteuid(), overflow: text(of: "/proc/sys/kernel/overflowuid"),
-      map: text(of: "/proc/self/uid_map"))
+    DaemonTrust(user: geteuid(), overflow: overflowText, map: text(of: "/proc/self/uid_map"))
   }
+
+  /// What the system says, which a process that gives up rights must read before.
+  private static let overflowText = text(of: "/proc/sys/kernel/overflowuid")
+
+  /// This process's trust, as far as a verdict on a listener needs it.
+  ///
+  /// Looks at no file if the listener has a number here, as a process that has given up rights may have no file to look
+  /// at.
+  static func current(for listener: UInt32) -> DaemonTrust {
+    let simple = DaemonTrust(user: geteuid(), overflow: overflowText, map: nil)
+    return listener == simple.overflow ? current() : simple
+  }
+
+  /// Whether this user may be the host's root, or another one who has no number in this user namespace.
+  func lacksNumber(_ listener: UInt32) -> Bool { listener == overflow && !isComplete }
 
   package enum Verdict: Equatable {
     case trusted
@@ -86,7 +99,7 @@ extension DaemonAddress {
   /// - Throws: ``NetmapError`` `EPERM`, which names the user.
   func verify(_ connection: MessageSocket) throws(NetmapError) {
     guard let peer = connection.peer else { throw systemError("getsockopt(SO_PEERCRED)", path) }
-    let trust = DaemonTrust.current()
+    let trust = DaemonTrust.current(for: peer.user)
     let forced = environment("NETMAP_SOCKET")
     let isUsual = forced == nil && isDefault
     switch trust.verdict(on: peer.user) {
@@ -140,15 +153,21 @@ extension DaemonAddress {
     guard let peer = MessageSocket.peer(of: token) else {
       throw systemError("getsockopt(SO_PEERCRED)", address.path)
     }
-    let trust = DaemonTrust.current()
-    let verdict = trust.verdict(on: peer.user)
+    let trust = DaemonTrust.current(for: peer.user)
+    var verdict = trust.verdict(on: peer.user)
+    if verdict != .trusted, trust.lacksNumber(peer.user), TrustedTokens.contains(token) {
+      verdict = .trusted
+    }
     if verdict != .refused, !TokenName.isOwn(of: token) {
       throw NetmapError(
         .invalidArgument, "attach", "descriptor \(token)",
         reason: "it is connected to \(address.path), but it is not a token",
         remedy: "pass a token of a netmapd")
     }
-    if verdict == .trusted { return address }
+    if verdict == .trusted {
+      TrustedTokens.remember(token)
+      return address
+    }
     // This process trusts the daemon that the user has named. If the token belongs to the same
     // daemon, the token is trusted too.
     if verdict == .trustedIfNamed, let path = environment("NETMAP_SOCKET") {
@@ -156,6 +175,7 @@ extension DaemonAddress {
       if let connection = try named.connect(), let other = connection.peer, other == peer,
         try DaemonAddress(peerOf: connection.descriptor) == address
       {
+        TrustedTokens.remember(token)
         return named
       }
     }

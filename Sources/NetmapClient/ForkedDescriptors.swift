@@ -51,15 +51,19 @@ enum ForkedDescriptors {
   ///
   /// Makes only calls that are allowed between fork and exec in a process with threads.
   private static func partInChild() {
-    let null = unsafe open("/dev/null", O_RDWR | O_CLOEXEC)
-    guard null >= 0 else { return }
+    // Opened when it is needed: a program that has given up its rights may have no /dev/null, and a library that stands
+    // between the program and the C library has closed the descriptors already.
+    var null: CInt = -1
     for index in 0..<capacity {
       let file = unsafe (cells + index).pointee.load(ordering: .relaxed) - 1
       // The parent's program may have closed the descriptor, and have another file of that number.
-      if file >= 0, PrivateDescriptors.contains(file), PrivateDescriptors.isIntact(file) {
-        dup3(null, file, O_CLOEXEC)
+      guard file >= 0, PrivateDescriptors.contains(file), PrivateDescriptors.isIntact(file) else {
+        continue
       }
+      if null < 0 { null = unsafe open("/dev/null", O_RDWR | O_CLOEXEC) }
+      guard null >= 0 else { return }
+      dup3(null, file, O_CLOEXEC)
     }
-    close(null)
+    if null >= 0 { close(null) }
   }
 }

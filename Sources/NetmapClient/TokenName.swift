@@ -11,42 +11,70 @@ package enum TokenName {
   /// The first byte makes the name abstract.
   static let prefix: [UInt8] = [0] + Array("netmap-token-".utf8)
   private static let digitCount = 32
+  private static let alphabet = Array("0123456789abcdef".utf8)
+
+  /// The digits of a name.
+  package struct Digits: Hashable, Sendable {
+    package let bytes: [UInt8]
+
+    /// Random digits.
+    package init() {
+      bytes = (0..<digitCount).map { _ in alphabet[Int.random(in: 0..<16)] }
+    }
+
+    /// - Returns: Nil for anything but 32 digits.
+    package init?(_ bytes: [UInt8]) {
+      guard bytes.count == digitCount, bytes.allSatisfy({ alphabet.contains($0) }) else {
+        return nil
+      }
+      self.bytes = bytes
+    }
+  }
 
   /// Binds a new socket to a name that no other socket has.
   ///
   /// - Throws: ``NetmapError`` with the `errno` of bind(2).
   static func give(to file: CInt) throws(NetmapError) {
-    let alphabet = Array("0123456789abcdef".utf8)
     while true {
-      let name = prefix + (0..<digitCount).map { _ in alphabet[Int.random(in: 0..<16)] }
-      var address = sockaddr_un()
-      address.sun_family = sa_family_t(AF_UNIX)
-      unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: name) }
-      let size =
-        socklen_t(MemoryLayout.offset(of: \sockaddr_un.sun_path) ?? 2) + socklen_t(name.count)
-      let result = unsafe withUnsafePointer(to: address) {
-        unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(file, $0, size) }
+      do throws(NetmapError) {
+        return try give(Digits(), to: file)
+      } catch {
+        guard error.code.rawValue == EADDRINUSE else { throw error }
       }
-      if result == 0 { return }
-      guard errno == EADDRINUSE else { throw systemError("bind", "token") }
     }
+  }
+
+  /// Binds a new socket to a name.
+  ///
+  /// - Throws: ``NetmapError`` with the `errno` of bind(2).
+  static func give(_ digits: Digits, to file: CInt) throws(NetmapError) {
+    let name = prefix + digits.bytes
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: name) }
+    let size =
+      socklen_t(MemoryLayout.offset(of: \sockaddr_un.sun_path) ?? 2) + socklen_t(name.count)
+    let result = unsafe withUnsafePointer(to: address) {
+      unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(file, $0, size) }
+    }
+    guard result == 0 else { throw systemError("bind", "token") }
   }
 
   /// Whether a descriptor is a socket with the name of a token.
   ///
   /// Sends nothing.
   package static func isOwn(of file: CInt) -> Bool {
-    unsafe isName { unsafe getsockname(file, $0, $1) }
+    unsafe digits { unsafe getsockname(file, $0, $1) } != nil
   }
 
-  /// Whether the other end of a connection has the name of a token.
-  package static func isPeer(of file: CInt) -> Bool {
-    unsafe isName { unsafe getpeername(file, $0, $1) }
+  /// The name of the other end of a connection, if it is that of a token.
+  package static func ofPeer(_ file: CInt) -> Digits? {
+    unsafe digits { unsafe getpeername(file, $0, $1) }
   }
 
-  private static func isName(
+  private static func digits(
     _ ask: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> CInt
-  ) -> Bool {
+  ) -> Digits? {
     var address = sockaddr_un()
     var size = socklen_t(MemoryLayout<sockaddr_un>.size)
     let result = unsafe withUnsafeMutablePointer(to: &address) {
@@ -55,11 +83,12 @@ package enum TokenName {
     let start = MemoryLayout.offset(of: \sockaddr_un.sun_path) ?? 2
     guard result == 0, address.sun_family == sa_family_t(AF_UNIX),
       Int(size) == start + prefix.count + digitCount
-    else { return false }
+    else { return nil }
     let name = unsafe withUnsafeBytes(of: address.sun_path) {
-      unsafe Array($0.prefix(prefix.count))
+      unsafe Array($0.prefix(prefix.count + digitCount))
     }
-    return name == prefix
+    guard name.starts(with: prefix) else { return nil }
+    return Digits(Array(name.dropFirst(prefix.count)))
   }
 }
 
@@ -97,7 +126,7 @@ extension Token {
   }
 
   /// The kernel's number of a socket.
-  private static func cookie(of descriptor: CInt) -> UInt64? {
+  static func cookie(of descriptor: CInt) -> UInt64? {
     var cookie: UInt64 = 0
     var size = socklen_t(MemoryLayout<UInt64>.size)
     // 57 is SO_COOKIE.

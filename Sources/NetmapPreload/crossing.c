@@ -2,13 +2,20 @@
 #include "crossing.h"
 #include "process.h"
 
+#include "descriptors.h"
+
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
+#include <time.h>
 
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
@@ -21,6 +28,77 @@ static _Atomic(const struct netmap_half *) loaded;
 
 extern char **environ;
 
+/* Waits of control calls */
+
+#define MILLISECOND INT64_C(1000000)
+/* How long a call waits before signals end it: netmapd nearly always answers sooner. Doubles with each restart. */
+#define FIRST_GRACE (500 * MILLISECOND)
+/* How long a call that signals restart may take in all. */
+#define LONGEST_CALL (30000 * MILLISECOND)
+
+/* The present control call: guarded by the lock. */
+static sigset_t outer_mask;
+static int64_t began;
+static int64_t grace;
+/* Whether all signals that have interrupted it have handlers that restart calls. */
+static bool restarts;
+
+static int64_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000 * MILLISECOND + time.tv_nsec;
+}
+
+/* Whether a signal that is let through would interrupt a call, and sets *restarts if the call would then go on. */
+static bool interrupts(int signal, bool *goes_on)
+{
+	struct sigaction action;
+
+	if (sigaction(signal, NULL, &action))
+		return false;
+	*goes_on = (action.sa_flags & SA_RESTART) != 0;
+	if (action.sa_flags & SA_SIGINFO || (action.sa_handler != SIG_IGN && action.sa_handler != SIG_DFL))
+		return true;
+	if (action.sa_handler == SIG_IGN)
+		return false;
+	switch (signal) {
+	case SIGCHLD:
+	case SIGCONT:
+	case SIGURG:
+	case SIGWINCH:
+		return false;
+	case SIGSTOP:
+	case SIGTSTP:
+	case SIGTTIN:
+	case SIGTTOU:
+		*goes_on = true;
+	}
+	return true;
+}
+
+/* netmap_first_half.is_interrupted */
+static int is_interrupted(void)
+{
+	sigset_t pending;
+	bool found = false, all_go_on = true;
+
+	if (now() - began < grace || sigpending(&pending))
+		return 0;
+	for (int signal = 1; signal < _NSIG; signal++) {
+		bool goes_on = false;
+
+		if (sigismember(&pending, signal) != 1 || sigismember(&outer_mask, signal) ||
+		    !interrupts(signal, &goes_on))
+			continue;
+		found = true;
+		all_go_on &= goes_on;
+	}
+	restarts = found && all_go_on;
+	return found;
+}
+
 struct crossing crossing_begin(void)
 {
 	struct crossing crossing = { .error = errno };
@@ -31,6 +109,10 @@ struct crossing crossing_begin(void)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &crossing.cancel);
 	pthread_mutex_lock(&control);
 	inside_half++;
+	outer_mask = crossing.mask;
+	began = now();
+	grace = FIRST_GRACE;
+	restarts = false;
 	return crossing;
 }
 
@@ -43,6 +125,27 @@ void crossing_end(struct crossing crossing)
 	errno = crossing.error;
 }
 
+int crossing_call(int (*body)(void *), void *argument)
+{
+	const int64_t start = now();
+
+	for (int64_t patience = FIRST_GRACE;; patience *= 2) {
+		struct crossing crossing = crossing_begin();
+		bool again;
+		int result;
+
+		grace = patience;
+		result = body(argument);
+		again = restarts;
+		/* Runs the handlers. */
+		crossing_end(crossing);
+		if (result != -EINTR || !again)
+			return result;
+		if (now() - start > LONGEST_CALL)
+			return -ETIMEDOUT;
+	}
+}
+
 static void fork_begins(void)
 {
 	pthread_mutex_lock(&control);
@@ -51,6 +154,12 @@ static void fork_begins(void)
 static void fork_ends(void)
 {
 	pthread_mutex_unlock(&control);
+}
+
+static void fork_ends_in_child(void)
+{
+	pthread_mutex_unlock(&control);
+	descriptors_after_fork();
 }
 
 /* A variable of the environment; NULL in a program with more rights than its caller. */
@@ -104,6 +213,58 @@ static int open_error(const char *path)
 	return 0;
 }
 
+/* Whether a descriptor is a terminal, and so neither a token nor a file with the program's data. */
+static bool is_terminal(int fd)
+{
+	char settings[256];
+
+	return !syscall(SYS_ioctl, fd, TCGETS, settings);
+}
+
+/*
+ * netmap_first_half.explain. Writes one line per process, to a terminal, or to any standard error stream if the user wants
+ * that: number 2 may be a token, or a file that the program has opened without knowing the number.
+ */
+static void explain(const char *text)
+{
+	static bool has_explained;
+	const char *const wish = setting("NETMAP_VERBOSE");
+	const bool is_wanted = wish && *wish && strcmp(wish, "0");
+	struct iovec parts[] = {
+		{ "libnetmap: ", strlen("libnetmap: ") },
+		{ (char *)text, strlen(text) },
+		{ "\n", 1 },
+	};
+
+	if (has_explained || fd_state(STDERR_FILENO) == FD_NETMAP || fd_state(STDERR_FILENO) == FD_PRIVATE ||
+	    !(is_wanted || is_terminal(STDERR_FILENO)))
+		return;
+	has_explained = true;
+	syscall(SYS_writev, STDERR_FILENO, parts, 3L);
+}
+
+/* What the Swift half is told: see netmap_first_half. */
+static struct netmap_first_half first = {
+	.size = sizeof first,
+	.is_interrupted = is_interrupted,
+	.explain = explain,
+};
+
+/* Tells the Swift half where it lies, if other programs of its installation may be run from there. */
+static void find_folder(const char *path)
+{
+	static char folder[PATH_MAX];
+	char *end;
+
+	if (getauxval(AT_SECURE) || path[0] != '/' || !realpath(path, folder))
+		return;
+	end = strrchr(folder, '/');
+	if (!end || end == folder)
+		return;
+	*end = '\0';
+	first.folder = folder;
+}
+
 /* Loads the half, and returns 0 or an errno. Runs within a crossing. */
 static int load(void)
 {
@@ -122,7 +283,7 @@ static int load(void)
 		return ENOENT;
 	/* Comes first, so that no fork happens while the loader's locks are held. */
 	if (!is_registered)
-		is_registered = !pthread_atfork(fork_begins, fork_ends, fork_ends);
+		is_registered = !pthread_atfork(fork_begins, fork_ends, fork_ends_in_child);
 	/* The constructors of the Swift runtime walk environ, which is NULL after clearenv and before libc's start. */
 	if (!environ)
 		environ = nothing;
@@ -141,8 +302,23 @@ static int load(void)
 
 	if (!table || table->size < sizeof *table)
 		return ELIBBAD;
+	find_folder(path);
+	table->begin(&first);
 	atomic_store_explicit(&loaded, table, memory_order_release);
 	return 0;
+}
+
+static void explain_load(int error)
+{
+	char path[PATH_MAX], text[PATH_MAX + 200];
+
+	if (!find_half(path, true))
+		return;
+	snprintf(text, sizeof text,
+		 "cannot load %s (errno %d); a program that gives up rights before it opens netmap needs"
+		 " NETMAP_LOAD=early",
+		 path, error);
+	explain(text);
 }
 
 const struct netmap_half *half_if_loaded(void)
@@ -163,10 +339,20 @@ const struct netmap_half *half(void)
 		return known;
 	error = CROSS(load());
 	if (error) {
+		explain_load(error);
 		errno = error;
 		return NULL;
 	}
 	return half_if_loaded();
+}
+
+/* Loads the half, and has it connect to netmapd. */
+static void begin_early(void)
+{
+	const struct netmap_half *const swift = half();
+
+	if (swift)
+		CROSS(swift->prepare());
 }
 
 /* Does nothing that a program could notice, unless $NETMAP_LOAD says so. */
@@ -179,6 +365,6 @@ __attribute__((constructor)) static void start(void)
 	process_begin();
 	when = setting("NETMAP_LOAD");
 	if (when && !strcmp(when, "early"))
-		half();
+		begin_early();
 	errno = error;
 }

@@ -39,6 +39,12 @@ struct crossing {
 HIDDEN struct crossing crossing_begin(void);
 HIDDEN void crossing_end(struct crossing crossing);
 
+/*
+ * Makes a control call that may wait for long: a result, or a negated errno. If signals interrupt it, runs their handlers, and
+ * then makes it again if the handlers ask for that (SA_RESTART).
+ */
+HIDDEN int crossing_call(int (*body)(void *), void *argument);
+
 /* Makes one control call, and returns its result. */
 #define CROSS(call)                                          \
 	({                                                   \

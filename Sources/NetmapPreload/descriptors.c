@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "descriptors.h"
 #include "process.h"
+#include "waiting.h"
 
 #include <linux/membarrier.h>
 #include <string.h>
@@ -108,6 +109,12 @@ bool fd_is_still_netmap(int fd)
 	return result;
 }
 
+bool fd_is_netmap_now(int fd)
+{
+	/* The Swift half sends requests on tokens. */
+	return !inside_half && fd_is_still_netmap(fd);
+}
+
 uint64_t fd_cookie(int fd)
 {
 	uint64_t cookie = 0;
@@ -144,24 +151,59 @@ static bool is_unused(struct attachment *one)
 	return result && !atomic_load(&one->owner_uses);
 }
 
+/* Whether the thread that made this process by fork(2) was not in the middle of a sync. */
+static bool is_quiet_child;
+
+void descriptors_after_fork(void)
+{
+	/* PrivateDescriptors in NetmapCore uses no higher numbers. */
+	enum { PRIVATE_END = 65536 };
+	const struct netmap_half *const swift = half_if_loaded();
+
+	is_quiet_child = !inside_half;
+	/* The sync goes on in the child. */
+	if (!is_quiet_child)
+		return;
+	for (int start = 0; swift && start < PRIVATE_END; start += 8) {
+		uint64_t states;
+
+		memcpy(&states, (const void *)&fd_states[start], sizeof states);
+		for (int fd = start; !LIKELY(!states) && fd < start + 8; fd++)
+			if (fd_state(fd) == FD_PRIVATE && swift->close_kept(fd))
+				fd_forget(fd);
+	}
+	watches_drop();
+}
+
+/* A fork child: forgets its parent's bindings. */
+static void forget_parent(const struct netmap_half *swift)
+{
+	for (size_t i = 0; i < FD_COUNT / CHUNK; i++) {
+		slot *const chunk = atomic_load(&chunks[i]);
+
+		if (chunk)
+			memset((void *)chunk, 0, CHUNK * sizeof *chunk);
+	}
+	/*
+	 * Signal handlers may have made this process in the middle of a call that uses a binding, and the call goes on here. The
+	 * program's own mappings stay.
+	 */
+	for (struct attachment *one = is_quiet_child ? attachments : NULL; one; one = one->next)
+		if (one->is_attached && !(uint32_t)atomic_load(&one->counts) && !atomic_load(&one->owner_uses))
+			syscall(SYS_munmap, one->binding.base, (size_t)one->binding.size);
+	attachments = NULL;
+	swift->forked();
+	process_begin();
+}
+
 void attachments_tidy(void)
 {
 	const struct netmap_half *const swift = half_if_loaded();
 
 	if (!swift)
 		return;
-	if (!process_is_known()) {
-		/* A fork child. The bindings are its parent's; threads of the parent may have been using them. */
-		for (size_t i = 0; i < FD_COUNT / CHUNK; i++) {
-			slot *const chunk = atomic_load(&chunks[i]);
-
-			if (chunk)
-				memset((void *)chunk, 0, CHUNK * sizeof *chunk);
-		}
-		attachments = NULL;
-		swift->forked();
-		process_begin();
-	}
+	if (!process_is_known())
+		forget_parent(swift);
 	for (struct attachment *one = attachments; one; one = one->next)
 		if (one->is_attached && is_unused(one)) {
 			one->is_attached = false;
@@ -169,11 +211,33 @@ void attachments_tidy(void)
 		}
 }
 
+/* An attachment that is not in use; NULL without memory. Within a crossing. */
+static struct attachment *idle_attachment(void)
+{
+	struct attachment *idle = attachments;
+
+	while (idle && idle->is_attached)
+		idle = idle->next;
+	if (idle)
+		return idle;
+	idle = new_memory(sizeof *idle);
+	if (!idle)
+		return NULL;
+	idle->next = attachments;
+	attachments = idle;
+	return idle;
+}
+
+bool attachment_is_possible(int fd)
+{
+	return make_slot(fd) && idle_attachment();
+}
+
 /* An attachment for a token, with one more descriptor; NULL with *error. Within a crossing. */
 static struct attachment *find_or_attach(int fd, int *error)
 {
 	const uint64_t cookie = fd_cookie(fd);
-	struct attachment *one, *idle = NULL;
+	struct attachment *one, *idle;
 	int result;
 
 	for (one = attachments; one; one = one->next) {
@@ -181,17 +245,11 @@ static struct attachment *find_or_attach(int fd, int *error)
 			atomic_fetch_add(&one->counts, ONE_DESCRIPTOR);
 			return one;
 		}
-		if (!one->is_attached)
-			idle = one;
 	}
+	idle = idle_attachment();
 	if (!idle) {
-		idle = new_memory(sizeof *idle);
-		if (!idle) {
-			*error = ENOMEM;
-			return NULL;
-		}
-		idle->next = attachments;
-		attachments = idle;
+		*error = ENOMEM;
+		return NULL;
 	}
 	atomic_store(&idle->owner, NULL);
 	memset(&idle->binding, 0, sizeof idle->binding);
@@ -320,6 +378,33 @@ void fd_copied(int from, int to)
 	if (former)
 		atomic_fetch_sub(&former->counts, ONE_DESCRIPTOR);
 	attachment_end_control(found);
+}
+
+/* Within a crossing. Returns 0. */
+static int vacate(int fd)
+{
+	attachments_tidy();
+	for (size_t i = 0; i < FD_COUNT; i++) {
+		slot *const place = slot_of((int)i);
+		struct attachment *const found = place ? atomic_exchange(place, NULL) : NULL;
+
+		if (found)
+			atomic_fetch_sub(&found->counts, ONE_DESCRIPTOR);
+		else if (!place)
+			i += CHUNK - 1;
+	}
+	/* Those that threads use at present go when these have finished. */
+	attachments_tidy();
+	half_if_loaded()->vacate(fd);
+	fd_forget(fd);
+	return 0;
+}
+
+void fd_vacate(int fd)
+{
+	if (half_if_loaded())
+		CROSS(vacate(fd));
+	watches_drop();
 }
 
 /* Releases what has no descriptors any more. Returns 0. */

@@ -62,6 +62,9 @@ HIDDEN bool fd_probe(int fd, bool again);
 /* Whether a descriptor that was a token still is one. If not, forgets what was known of it. Keeps errno. */
 HIDDEN bool fd_is_still_netmap(int fd);
 
+/* Whether a number that was a token's, and may be another file's by now, is one that calls must not reach. Keeps errno. */
+HIDDEN bool fd_is_netmap_now(int fd);
+
 /* The open file's identity; 0 for a descriptor that is no socket. Keeps errno. */
 HIDDEN uint64_t fd_cookie(int fd);
 
@@ -97,6 +100,9 @@ struct attachment {
 HIDDEN struct attachment *attachment_begin(int fd, int *error);
 HIDDEN struct attachment *attachment_begin_control(int fd, int *error);
 
+/* Whether there is memory to attach the binding of a token. Within a crossing. */
+HIDDEN bool attachment_is_possible(int fd);
+
 /* Attaches the binding of a token, within a crossing. Returns 0 or an errno. */
 HIDDEN int attachment_make(int fd);
 
@@ -130,6 +136,15 @@ HIDDEN void fd_copied(int from, int to);
 
 /* A token's number is about to be closed, or is another file's by now. */
 HIDDEN void fd_gone(int fd);
+
+/*
+ * Before a file of the program's gets a number that the Swift half keeps: has the half give it up. All bindings are attached
+ * again when they are used next.
+ */
+HIDDEN void fd_vacate(int fd);
+
+/* In a fork child: closes the copies of the parent's descriptors that the program does not know. */
+HIDDEN void descriptors_after_fork(void);
 
 /*
  * Before a control call, within a crossing: notices that this process is a fork child, and releases bindings whose

@@ -20,13 +20,13 @@ static inline int copied(int from, int to, bool is_kept)
 	return to;
 }
 
-/* A number that is the Swift half's cannot be a target: to the program it is beyond the limit. */
-static inline bool may_replace(int to)
+/* A number that is the Swift half's becomes the program's, if there is a file to copy to it. */
+static inline void make_room(int from, int to)
 {
 	if (LIKELY(fd_state(to) != FD_PRIVATE) || !fd_is_private(to))
-		return true;
-	errno = EBADF;
-	return false;
+		return;
+	if (from != to && syscall(SYS_fcntl, from, F_GETFD) >= 0)
+		fd_vacate(to);
 }
 
 /* A system call that copies a descriptor, as libc makes it. */
@@ -56,8 +56,7 @@ SHOWN int dup(int fd)
 		/* Nothing is to be said of the copy then. */                                          \
 		if (LIKELY(fd_state(fd) == fd_state(to)) && LIKELY(fd_state(to) <= FD_FOREIGN))        \
 			return next_##name()(fd, to);                                                  \
-		if (!may_replace(to))                                                                  \
-			return -1;                                                                     \
+		make_room(fd, to);                                                                     \
 		if (fd == to)                                                                          \
 			return next_##name()(fd, to);                                                  \
 		return copied(fd, next_##name()(fd, to), false);                                       \
@@ -68,8 +67,7 @@ DUP2(__dup2)
 NEXT(dup3)
 SHOWN int dup3(int fd, int to, int flags)
 {
-	if (!may_replace(to))
-		return -1;
+	make_room(fd, to);
 	return copied(fd, next_dup3()(fd, to, flags), true);
 }
 

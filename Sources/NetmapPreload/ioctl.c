@@ -49,27 +49,37 @@ static int sync_rings(int fd, bool transmits)
 	return 0;
 }
 
+struct control_request {
+	int fd;
+	uint32_t command;
+	void *argument;
+};
+
 /* Within a crossing. */
-static int make_request(const struct netmap_half *swift, int fd, uint32_t request, void *argument)
+static int make_request(void *argument)
 {
+	const struct control_request *const request = argument;
 	int result;
 
 	attachments_tidy();
-	result = swift->request(fd, request, argument);
+	/* Before the token is bound: it stays bound. */
+	if (!attachment_is_possible(request->fd))
+		return -ENOMEM;
+	result = half_if_loaded()->request(request->fd, request->command, request->argument);
 	/* Bound: attached at once, so that the Swift half need not ask for the binding again. */
 	if (result == 1)
-		result = -attachment_make(fd);
+		result = -attachment_make(request->fd);
 	return result;
 }
 
-static int control(int fd, uint32_t request, void *argument)
+static int control(int fd, uint32_t command, void *argument)
 {
-	const struct netmap_half *const swift = half();
+	struct control_request request = { fd, command, argument };
 	int result;
 
-	if (!swift)
+	if (!half())
 		return -1;
-	result = CROSS(make_request(swift, fd, request, argument));
+	result = crossing_call(make_request, &request);
 	if (result < 0) {
 		errno = -result;
 		return -1;

@@ -34,6 +34,11 @@ SHOWN ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
 	ssize_t result;
 
+	/* As in transfer.c. */
+	if (!LIKELY(fd_state(fd) != FD_NETMAP) && fd_is_netmap_now(fd)) {
+		errno = ENOTSOCK;
+		return -1;
+	}
 	if (inside_half || !message || !message->msg_control)
 		return next_recvmsg()(fd, message, flags);
 	result = next_recvmsg()(fd, message, flags);
@@ -46,8 +51,13 @@ NEXT(recvmmsg)
 SHOWN int recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags,
 		   struct timespec *timeout)
 {
-	const int result = next_recvmmsg()(fd, messages, count, flags, timeout);
+	int result;
 
+	if (!LIKELY(fd_state(fd) != FD_NETMAP) && fd_is_netmap_now(fd)) {
+		errno = ENOTSOCK;
+		return -1;
+	}
+	result = next_recvmmsg()(fd, messages, count, flags, timeout);
 	for (int i = 0; i < result && !inside_half; i++)
 		if (messages[i].msg_hdr.msg_control &&
 		    messages[i].msg_hdr.msg_controllen >= CMSG_LEN(sizeof(int)))

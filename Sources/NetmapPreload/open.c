@@ -4,30 +4,29 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "descriptors.h"
+#include "device.h"
 
 #include <fcntl.h>
-#include <string.h>
 
-static bool names_device(const char *path)
-{
-	/* The first bytes decide nearly always. A path that cannot be read is for the kernel to refuse. */
-	return path && path[0] == '/' && path[1] == 'd' && !strcmp(path, "/dev/netmap");
-}
-
-static int open_tidily(const struct netmap_half *swift, int flags)
+/* Within a crossing. */
+static int open_tidily(void *flags)
 {
 	attachments_tidy();
-	return swift->open((flags & O_CLOEXEC) != 0);
+	return half_if_loaded()->open((*(const int *)flags & O_CLOEXEC) != 0);
 }
 
 static int open_device(int flags)
 {
-	const struct netmap_half *const swift = half();
 	int fd;
 
-	if (!swift)
+	/* What the kernel says of a device that exists. */
+	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL) || flags & O_DIRECTORY) {
+		errno = flags & O_DIRECTORY ? ENOTDIR : EEXIST;
 		return -1;
-	fd = CROSS(open_tidily(swift, flags));
+	}
+	if (!half())
+		return -1;
+	fd = crossing_call(open_tidily, &flags);
 	if (fd < 0) {
 		errno = -fd;
 		return -1;
@@ -35,6 +34,8 @@ static int open_device(int flags)
 	if (fd_state(fd) == FD_NETMAP)
 		fd_gone(fd);
 	fd_mark(fd, FD_NETMAP);
+	if (flags & O_NONBLOCK)
+		syscall(SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK);
 	return fd;
 }
 

@@ -81,6 +81,16 @@ static void close_watch(int watch)
 	syscall(SYS_close, watch);
 }
 
+void watches_drop(void)
+{
+	for (int i = 0; i < WATCHES; i++) {
+		const uint64_t idle = atomic_exchange(&watches[i], 0);
+
+		if (idle)
+			close_watch((int)(uint32_t)idle - 1);
+	}
+}
+
 /* Forgets the watches of the parent process. */
 static void check_watches(void)
 {
@@ -88,12 +98,7 @@ static void check_watches(void)
 
 	if (LIKELY(atomic_load(&watches_owner) == owner))
 		return;
-	for (int i = 0; i < WATCHES; i++) {
-		const uint64_t idle = atomic_exchange(&watches[i], 0);
-
-		if (idle)
-			close_watch((int)(uint32_t)idle - 1);
-	}
+	watches_drop();
 	atomic_store(&watches_owner, owner);
 }
 
@@ -147,6 +152,9 @@ static void return_watch(int watch, int doorbell)
 {
 	const uint64_t idle = ((uint64_t)doorbell + 1) << 32 | (uint32_t)(watch + 1);
 
+	/* A file of the program's has the number by now. */
+	if (fd_state(watch) != FD_PRIVATE)
+		return;
 	for (int i = 0; i < WATCHES; i++) {
 		uint64_t none = 0;
 

@@ -28,5 +28,7 @@ enum { MUST_SLEEP = -2 };
  * unless the wait may not sleep.
  */
 HIDDEN int wait_at_once(struct pollfd *entry, bool may_sleep);
+/* Closes the descriptors that are kept for later waits. */
+HIDDEN void watches_drop(void);
 
 #endif

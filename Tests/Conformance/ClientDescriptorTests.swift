@@ -18,6 +18,11 @@ struct ClientDescriptorTests {
     Rule(
       "threads", "threads and signal handlers may use a descriptor while another thread closes it"),
     Rule("sockets", "other sockets of the same kind stay what they are"),
+    Rule(
+      "child-frees", "a fork child has neither its parent's hidden descriptors nor its regions"),
+    Rule(
+      "replaced", "dup2 may take a number that the library uses, and everything goes on working"),
+    Rule("memory", "a bind that cannot be mapped leaves the descriptor unbound"),
   ]
 
   @Test("netmap's descriptor is a file to C programs", arguments: rules)

@@ -146,10 +146,11 @@ static inline ssize_t clinux_send(int socket, const void *bytes, size_t size, co
 
 /*
  * Receives one datagram. Stores its descriptors, close-on-exec, in files, and their number in count. The kernel
- * closes descriptors beyond CLINUX_MESSAGE_FILES. Sets truncated if bytes were lost.
+ * closes descriptors beyond CLINUX_MESSAGE_FILES. Sets truncated if bytes were lost, and lost if descriptors were: the
+ * process may have no free number.
  */
-static inline ssize_t clinux_receive(int socket, void *bytes, size_t size, int *files,
-				     size_t *count, int *truncated, int flags)
+static inline ssize_t clinux_receive_noting(int socket, void *bytes, size_t size, int *files,
+					    size_t *count, int *truncated, int *lost, int flags)
 {
 	union {
 		struct cmsghdr header;
@@ -166,9 +167,11 @@ static inline ssize_t clinux_receive(int socket, void *bytes, size_t size, int *
 
 	*count = 0;
 	*truncated = 0;
+	*lost = 0;
 	if (got < 0)
 		return got;
 	*truncated = (message.msg_flags & MSG_TRUNC) != 0;
+	*lost = (message.msg_flags & MSG_CTRUNC) != 0;
 	for (struct cmsghdr *each = CMSG_FIRSTHDR(&message); each; each = CMSG_NXTHDR(&message, each)) {
 		if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS)
 			continue;
@@ -176,6 +179,14 @@ static inline ssize_t clinux_receive(int socket, void *bytes, size_t size, int *
 		memcpy(files, CMSG_DATA(each), *count * sizeof(int));
 	}
 	return got;
+}
+
+static inline ssize_t clinux_receive(int socket, void *bytes, size_t size, int *files,
+				     size_t *count, int *truncated, int flags)
+{
+	int lost;
+
+	return clinux_receive_noting(socket, bytes, size, files, count, truncated, &lost, flags);
 }
 
 /*

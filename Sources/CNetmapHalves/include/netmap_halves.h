@@ -53,6 +53,20 @@ struct netmap_binding {
 	uint8_t is_carried;
 };
 
+/* What the C half tells the Swift half, once. Only grows at its end. */
+struct netmap_first_half {
+	uint32_t size;
+	/* The folder of the Swift half's file, an absolute path without links; NULL if no program may be looked for there. */
+	const char *folder;
+	/*
+	 * Whether a control call that waits should end with EINTR: a signal that ends calls is pending, and the call has
+	 * waited for some time.
+	 */
+	int (*is_interrupted)(void);
+	/* Tells the user why an open has failed, if there is a place to write to. */
+	void (*explain)(const char *text);
+};
+
 /*
  * The functions of the Swift half. The first two words never change their place.
  *
@@ -94,6 +108,24 @@ struct netmap_half {
 	int (*arm)(const struct netmap_binding *binding, unsigned wanted, int on_bell);
 	/* Takes rings out of the doorbell. Returns 0 if the doorbell can no longer be relied on. */
 	int (*take_rings)(const struct netmap_binding *binding, int has_ended);
+
+	/* Control calls that came later */
+
+	/* Comes before all others. The structure stays where it is. */
+	void (*begin)(const struct netmap_first_half *first);
+	/* Connects to netmapd, which it starts if none runs, so that opens need no path from now on. */
+	int (*prepare)(void);
+	/*
+	 * A file of the program's is about to get the number of a descriptor that the half keeps: gives up everything that
+	 * uses it. No binding is attached.
+	 */
+	void (*vacate)(int descriptor);
+
+	/*
+	 * In a fork child, before fork(2) returns: closes a descriptor if the half keeps it. Returns whether it was in the
+	 * half's table. Can be called in signal handlers.
+	 */
+	int (*close_kept)(int descriptor);
 };
 
 /* The function that the Swift half exports, netmap_half_enter. Returns NULL for a version that it does not know. */

@@ -6,7 +6,7 @@ package struct Message {
   /// The version of the protocol.
   ///
   /// It changes with every change of a message or of a shared segment.
-  package static let version: UInt16 = 7
+  package static let version: UInt16 = 8
 
   /// The longest datagram, bytes.
   package static let byteCountMax = 49_152
@@ -44,6 +44,11 @@ package struct Message {
     ///
     /// A ``hello`` on a token, with a socket to answer on, is answered with a mailbox as well.
     case mapPort = 25
+
+    /// On a token: undoes a bind of the sender's that no other process has used.
+    case unbind = 27
+    /// On a mailbox: asks for a token that is not bound, for a process that cannot connect.
+    case token = 28
 
     /// Carries a request about switches.
     case control = 19

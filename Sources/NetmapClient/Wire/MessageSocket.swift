@@ -91,6 +91,7 @@ package final class MessageSocket: Sendable {
         // The kernel does not tell of all room, so look again soon.
         _ = unsafe poll(&room, 1, 10)
         if room.revents & Int16(POLLOUT) != 0 { usleep(100) }
+        try Interruption.look("ask")
       default: throw systemError("sendmsg", "netmapd")
       }
     }
@@ -100,6 +101,19 @@ package final class MessageSocket: Sendable {
   package struct Datagram {
     package let bytes: [UInt8]
     package let files: [OwnedFile]
+    /// Whether this process could not receive all descriptors of the message, as its limit of open files is reached.
+    package var lacksFiles = false
+
+    /// Checks that all descriptors have arrived.
+    ///
+    /// - Throws: ``NetmapError`` `EMFILE`.
+    package func checkFiles() throws(NetmapError) {
+      guard lacksFiles else { return }
+      throw NetmapError(
+        .tooManyFiles, "receive", "an answer of netmapd",
+        reason: "this process has no descriptor left",
+        remedy: "raise the limit of open files (ulimit -n)")
+    }
   }
 
   /// Receives one datagram.
@@ -110,13 +124,13 @@ package final class MessageSocket: Sendable {
   ///   too long.
   package func receive(waits: Bool) throws(NetmapError) -> Datagram? {
     var files = [CInt](repeating: -1, count: Message.descriptorCountMax)
-    var (fileCount, truncated) = (0, CInt(0))
+    var (fileCount, truncated, lost) = (0, CInt(0), CInt(0))
     var result = 0
     var failure: CInt = 0
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: Message.byteCountMax) { buffer, count in
       repeat {
-        result = unsafe clinux_receive(
-          descriptor, buffer.baseAddress, buffer.count, &files, &fileCount, &truncated,
+        result = unsafe clinux_receive_noting(
+          descriptor, buffer.baseAddress, buffer.count, &files, &fileCount, &truncated, &lost,
           waits ? 0 : CInt(MSG_DONTWAIT))
         failure = errno
       } while result < 0 && failure == EINTR
@@ -132,13 +146,13 @@ package final class MessageSocket: Sendable {
       errno = EMSGSIZE
       throw systemError("recvmsg", "netmapd")
     }
-    return Datagram(bytes: bytes, files: owned)
+    return Datagram(bytes: bytes, files: owned, lacksFiles: lost != 0)
   }
 
   /// Receives one datagram; waits at most the given number of seconds.
   ///
   /// - Returns: The datagram; nil when none came in time, an empty one when the peer has gone.
-  /// - Throws: As ``receive(waits:)``.
+  /// - Throws: As ``receive(waits:)``; `EINTR` as ``Interruption``.
   package func receive(within seconds: Int) throws(NetmapError) -> Datagram? {
     let end = monotonicNanoseconds() + UInt64(seconds) * 1_000_000_000
     while true {
@@ -147,8 +161,19 @@ package final class MessageSocket: Sendable {
       guard now < end else { return nil }
       var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
       // Keep waiting after a signal: the peer carries out a request that was sent in any case.
-      _ = unsafe poll(&waiting, 1, CInt(clamping: (end - now) / 1_000_000 + 1))
+      let time = min((end - now) / 1_000_000 + 1, Interruption.slice)
+      _ = unsafe poll(&waiting, 1, CInt(clamping: time))
+      try Interruption.look("wait for")
     }
+  }
+
+  /// Ends the receiving of messages: the peer cannot send any more.
+  ///
+  /// - Returns: The message that has arrived before; nil if none has.
+  package func receiveLast() -> Datagram? {
+    shutdown(descriptor, CInt(SHUT_RD))
+    guard let mail = try? receive(waits: false), !mail.bytes.isEmpty else { return nil }
+    return mail
   }
 
   /// Whether the peer has gone, or goes within the given time.

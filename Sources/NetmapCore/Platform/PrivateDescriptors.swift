@@ -50,7 +50,7 @@ package enum PrivateDescriptors {
   /// True for numbers that are not in the table.
   package static func isIntact(_ file: CInt) -> Bool {
     guard let cell = unsafe cell(file) else { return true }
-    let inode = unsafe cell.pointee.load(ordering: .relaxed)
+    let inode = unsafe cell.pointee.load(ordering: .relaxed) & ~staysInChildren
     return inode == 0 || self.inode(of: file).map { $0 &+ 1 } == inode
   }
 
@@ -70,6 +70,31 @@ package enum PrivateDescriptors {
     let top = Int(min(limit.rlim_cur, rlim_t(highest)))
     // select(2) has no numbers from 1024 on, and few of the program's own must end up there.
     return [top - room, top - 4 * room, top / 2].filter { $0 > 3 }.map { CInt($0) } + [3]
+  }
+
+  /// Marks a private descriptor that fork children keep.
+  fileprivate static let staysInChildren: UInt64 = 1 << 63
+
+  /// Has fork children keep their copies of a private descriptor when they close the others (``closeInChild(_:)``).
+  package static func keepInChildren(_ file: CInt) {
+    guard let cell = unsafe cell(file) else { return }
+    let value = unsafe cell.pointee.load(ordering: .relaxed)
+    if value != 0 { unsafe cell.pointee.store(value | staysInChildren, ordering: .relaxed) }
+  }
+
+  /// Closes a fork child's copy of a private descriptor of its parent's, if it is still the library's.
+  ///
+  /// Makes only calls that are allowed between fork and exec in a process with threads.
+  ///
+  /// - Returns: Whether the number is private no longer.
+  package static func closeInChild(_ file: CInt) -> Bool {
+    guard let cell = unsafe cell(file) else { return false }
+    let value = unsafe cell.pointee.load(ordering: .relaxed)
+    guard value != 0, value & staysInChildren == 0 else { return false }
+    let isOwn = isIntact(file)
+    unsafe cell.pointee.store(0, ordering: .relaxed)
+    if isOwn { close(file) }
+    return true
   }
 
   fileprivate static func cell(_ file: CInt) -> UnsafeMutablePointer<Atomic<UInt64>>? {
@@ -117,7 +142,10 @@ package struct PrivateDescriptor: Hashable, Sendable {
   /// Takes the descriptor out of the table.
   package func disown() {
     guard let cell = unsafe PrivateDescriptors.cell(number) else { return }
-    _ = unsafe cell.pointee.compareExchange(expected: inode &+ 1, desired: 0, ordering: .relaxed)
+    for mark in [0, PrivateDescriptors.staysInChildren] {
+      _ = unsafe cell.pointee.compareExchange(
+        expected: (inode &+ 1) | mark, desired: 0, ordering: .relaxed)
+    }
   }
 
   /// Remembers the file behind a descriptor that the program knows, without making it private.

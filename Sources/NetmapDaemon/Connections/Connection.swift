@@ -105,8 +105,8 @@ extension Connection.State {
     // token.
     case .fresh: [.hello, .register, .mapPort]
     // A hello comes with a reply socket, and gets a new connection as the mailbox.
-    case .token: [.hello, .register, .mapPort]
-    case .mailbox: [.forget, .ring, .portInfo, .poolsInfo, .list, .check, .control]
+    case .token: [.hello, .register, .mapPort, .unbind]
+    case .mailbox: [.forget, .ring, .portInfo, .poolsInfo, .list, .check, .control, .token]
     }
   }
 }

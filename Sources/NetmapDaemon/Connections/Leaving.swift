@@ -97,6 +97,16 @@ extension Server {
   /// Handles the close of the last copy of a token, or of a fresh connection.
   func endToken(_ connection: Connection) {
     drop(connection)
+    endBinding(of: connection)
+  }
+
+  /// Ends the binding of a token, whose copies stay open: it can be bound again.
+  func unbind(_ connection: Connection) {
+    endBinding(of: connection)
+    if case .token(.bound) = connection.state { connection.state = .token(.unbound) }
+  }
+
+  private func endBinding(of connection: Connection) {
     guard case .token(.bound(let id)) = connection.state, let binding = bindings[id] else { return }
     tokens[connection.key] = nil
     endViews(of: binding)

@@ -39,11 +39,12 @@ extension Role {
       switch self {
       case .own, .trusted:
         [
-          .hello, .forget, .ring, .register, .mapPort, .portInfo, .poolsInfo, .list, .check,
-          .control,
+          .hello, .forget, .ring, .register, .unbind, .mapPort, .token, .portInfo, .poolsInfo,
+          .list,
+          .check, .control,
         ]
       // Opens are isolated. Attaching and listing cover the user's own ports.
-      case .untrusted: [.hello, .forget, .ring, .register, .mapPort, .list]
+      case .untrusted: [.hello, .forget, .ring, .register, .unbind, .mapPort, .token, .list]
       // Opens one port, on its switch.
       case .moduleHost: [.hello, .forget, .ring, .register]
       }

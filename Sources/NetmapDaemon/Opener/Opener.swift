@@ -247,6 +247,8 @@ package final class Opener {
     case .regionBlock:
       let block = regionBlocks?.take() ?? .max
       return (OpenerAnswer.done { $0.put(block) }, [])
+    case .connect(let name):
+      return (OpenerAnswer.done(), [try address.connectToken(named: name)])
     }
   }
 

@@ -72,6 +72,13 @@ package final class OpenerLink: InterfaceRights {
     return block
   }
 
+  /// Has the opener connect to the daemon's own socket.
+  ///
+  /// - Throws: ``NetmapError`` with the `errno` of connect(2).
+  func connect(named name: TokenName.Digits) throws(NetmapError) -> OwnedFile {
+    OwnedFile(try ask(.connect(name)).file())
+  }
+
   /// Has the opener start a process that runs a module.
   ///
   /// - Parameters:

@@ -67,6 +67,8 @@ enum OpenerRequest: Equatable {
   case endHost(Int32)
   /// Takes a block of numbers for memory regions (``RegionNumbers``).
   case regionBlock
+  /// Connects to the daemon's own socket, by a socket with the name of a token.
+  case connect(TokenName.Digits)
 }
 
 extension OpenerRequest {
@@ -74,7 +76,7 @@ extension OpenerRequest {
   ///
   /// It changes with every change of a request, of an answer, or of the message that starts a
   /// broker.
-  static let version: UInt16 = 3
+  static let version: UInt16 = 4
   /// The longest request, bytes.
   static let byteCountMax = 256
   /// The longest name of an interface, bytes.
@@ -121,6 +123,9 @@ extension OpenerRequest {
     case .startHost(let payer): put(12, payer)
     case .endHost(let process): put(13, UInt32(bitPattern: process))
     case .regionBlock: put(14)
+    case .connect(let name):
+      put(15)
+      writer.put(bytes: name.bytes)
     }
     return writer.bytes
   }
@@ -165,6 +170,9 @@ extension OpenerRequest {
       case 12: self = .startHost(payer: try reader.take(UInt32.self))
       case 13: self = .endHost(Int32(bitPattern: try reader.take(UInt32.self)))
       case 14: self = .regionBlock
+      case 15:
+        guard let name = TokenName.Digits(Array(try reader.takeBytes())) else { return nil }
+        self = .connect(name)
       default: return nil
       }
       guard reader.isAtEnd else { return nil }

@@ -37,4 +37,27 @@ extension Server {
       "attached", metadata: ["port": "\(registration.name)", "process": "\(client.process)"])
     return reply
   }
+
+  /// Undoes a bind for the client that made it, if no other client has the rings mapped.
+  func unbind(
+    _ message: Message, _ arrival: Arrival, token: Connection
+  ) throws(NetmapError) -> Reply {
+    var body = message.body
+    let client = try client(try body.takeViewer().rawTag, from: arrival.sender)
+    try client.role.check(.unbind)
+    guard case .token(.bound(let id)) = token.state, let binding = bindings[id] else {
+      throw NetmapError(
+        .badDescriptor, "unbind", "token", reason: "it is not bound to a port")
+    }
+    guard binding.process == client.process, binding.user == client.user,
+      binding.viewers.isSubset(of: [client.tag])
+    else {
+      throw NetmapError(
+        .busy, "unbind", binding.registration.name.rawValue,
+        reason: "another process has opened or attached the port")
+    }
+    forget(id, by: client.tag)
+    unbind(token)
+    return (Message.bytes(.done), [])
+  }
 }

@@ -91,6 +91,10 @@ extension Server {
       answer(reply, isUntrusted: connection.isUntrusted) { () throws(NetmapError) in
         try mapPort(message, arrival, token: connection)
       }
+    case .unbind:
+      answer(reply, isUntrusted: connection.isUntrusted) { () throws(NetmapError) in
+        try unbind(message, arrival, token: connection)
+      }
     default: break
     }
   }
@@ -130,6 +134,7 @@ extension Server {
         try list(message, for: client)
       }
     case .check: check(for: client, reply)
+    case .token: newToken(for: client, reply)
     default: break
     }
   }

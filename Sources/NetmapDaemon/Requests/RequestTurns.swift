@@ -219,8 +219,11 @@ extension Server {
     let isSent = send(
       reply, on: request.reply, to: request.client, isUntrusted: request.role == .untrusted)
     guard let connection = connections[request.connection] else { return }
-    // The client never learns of the port, and closes the token.
-    if !isSent, case .token(.bound(let id)) = connection.state { forget(id, by: request.client) }
+    // The client never learns of the port: it gave up waiting, or cannot receive the descriptors.
+    if !isSent, case .token(.bound(let id)) = connection.state {
+      forget(id, by: request.client)
+      unbind(connection)
+    }
     if case .token(.binding) = connection.state { connection.state = .token(.unbound) }
     hold(connection, false)
   }

@@ -1,3 +1,4 @@
+internal import NetmapClient
 internal import NetmapCore
 
 // What the control thread does, and what it answers.
@@ -28,6 +29,8 @@ extension ControlThread {
     case finishWork(ClientTag)
     /// Checks the memory of all ports.
     case check(ticket: UInt64)
+    /// Connects the daemon to itself, by a socket of this name that becomes a client's token.
+    case connect(ticket: UInt64, TokenName.Digits)
     /// Looks up the switch on which a module is to be loaded.
     case findSwitch(ticket: UInt64, String)
     /// Redirects the packets of a switch to a module host.
@@ -77,6 +80,7 @@ extension ControlThread {
     case needsCarrier(SwitchRequest, NamespaceFile?)
     case workFinished(ClientTag)
     case checked(CheckReport)
+    case connected(Result<OwnedFile, NetmapError>)
     case foundSwitch(Result<UInt64, NetmapError>)
     case redirected(Int32, Result<SwitchAnswer, NetmapError>)
     /// The result of checking a process that hung up; see ``LifeMark``.

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import NetmapClient
 internal import NetmapCore
 internal import Synchronization
 
@@ -40,8 +41,12 @@ final class ControlThread: Sendable {
   /// The pause between two tries of a waiting job, nanoseconds.
   private static let pause: UInt64 = 10_000_000
 
+  /// How the thread connects the daemon to itself.
+  typealias TokenMaker = @Sendable (TokenName.Digits) throws(NetmapError) -> OwnedFile
+
   private let engine: Engine
   private let own: NamespaceFile?
+  private let makeToken: TokenMaker
   private let state = Mutex(State())
   private let snapshot = Mutex(Snapshot())
   private let jobsBell: OwnedFile
@@ -56,10 +61,14 @@ final class ControlThread: Sendable {
   /// - Parameters:
   ///   - engine: The engine that decides requests.
   ///   - home: The daemon's network namespace.
+  ///   - makeToken: Connects the daemon to itself.
   /// - Throws: ``NetmapError`` when there are no descriptors or threads left.
-  init(_ engine: Engine, home: NamespaceFile?) throws(NetmapError) {
+  init(
+    _ engine: Engine, home: NamespaceFile?, makeToken: @escaping TokenMaker
+  ) throws(NetmapError) {
     self.engine = engine
     own = home
+    self.makeToken = makeToken
     jobsBell = OwnedFile(try Self.bell())
     answersBell = OwnedFile(try Self.bell())
     unsafe thread = try EngineThread.start("netmapd") { [self] in run() }
@@ -258,6 +267,12 @@ final class ControlThread: Sendable {
       engine.finishExchanges(of: tag)
       answer(0, .workFinished(tag))
     case .check(let ticket): answer(ticket, .checked(engine.check()))
+    case .connect(let ticket, let name):
+      do throws(NetmapError) {
+        answer(ticket, .connected(.success(try makeToken(name))))
+      } catch {
+        answer(ticket, .connected(.failure(error)))
+      }
     case .findSwitch(let ticket, let name):
       do throws(NetmapError) {
         answer(ticket, .foundSwitch(.success(try engine.serial(ofSwitch: name))))

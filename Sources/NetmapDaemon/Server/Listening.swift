@@ -73,17 +73,26 @@ extension Server {
   }
 
   private func admit(_ file: CInt, through listener: Listener) {
+    let name = TokenName.ofPeer(file)
+    let expectation = name.flatMap { expected[$0] }
     // The user who connected pays for the connection, whichever process uses it.
     var peer = clinux_credentials()
-    let user = unsafe clinux_peer(file, &peer) == 0 ? peer.user : .max
+    var user = unsafe clinux_peer(file, &peer) == 0 ? peer.user : .max
+    var admission = listener.admission
+    if let expectation {
+      // The daemon connected for this client.
+      (peer, user, admission) = (expectation.client, expectation.client.user, expectation.admission)
+    }
     let socket = PeerSocket(file, of: user, closer)
     do throws(NetmapError) {
-      try checkConnections(of: peer, listener.admission)
-      let connection = try watch(socket, listener.admission)
+      try checkConnections(of: peer, admission)
+      let connection = try watch(socket, admission)
       // No message, and no lack of one, makes anything else of it.
-      if TokenName.isPeer(of: file) { connection.state = .token(.unbound) }
+      if name != nil { connection.state = .token(.unbound) }
+      if let name, expectation != nil { hasAccepted(name) }
     } catch {
       log.debug("refused a connection", metadata: ["reason": "\(error)"])
+      if let name { hasRefused(name, error) }
       try? socket.send(Message.refusal(error))
       socket.shutDown()
     }
@@ -166,6 +175,7 @@ extension Server {
     var peer = clinux_credentials()
     let user = unsafe clinux_peer(file, &peer) == 0 ? peer.user : .max
     let socket = PeerSocket(file, of: user, closer)
+    if let name = TokenName.ofPeer(file) { hasRefused(name, error) }
     try? socket.send(Message.refusal(error))
     socket.shutDown()
     return true

@@ -96,6 +96,8 @@ package final class Server {
   var tokens: [UInt64: BindingID] = [:]
   /// When the server looks again at closed ports that a sync still uses, monotonic nanoseconds; nil if there are none.
   var viewsEndAgainAt: UInt64?
+  /// The tokens that clients have asked for by their mailboxes, and that the server has not accepted yet.
+  var expected: [TokenName.Digits: ExpectedToken] = [:]
   /// The number of datagrams on tokens that were no requests.
   var ignoredDatagrams: UInt64 = 0
   /// The requests that are being decided, by ticket.
@@ -143,7 +145,13 @@ package final class Server {
     queue = try EventQueue()
     rooms = try EventQueue()
     closer = try Closer()
-    control = try ControlThread(engine, home: home)
+    let makeToken: ControlThread.TokenMaker =
+      if let opener = settings.opener {
+        { (name) throws(NetmapError) in try opener.connect(named: name) }
+      } else {
+        { [address] (name) throws(NetmapError) in try address.connectToken(named: name) }
+      }
+    control = try ControlThread(engine, home: home, makeToken: makeToken)
     own = try OwnConnections()
     isolation = Isolation(engine, address, control, own)
     for listener in listeners {

@@ -15,9 +15,14 @@ struct Exec: ParsableCommand {
       A program that is linked statically, that uses another C library than glibc, or that gets more rights when it starts \
       loads no library. The command then says so, and exits with status 126.
 
+      A program that gives up rights before it opens /dev/netmap (chroot, setuid, seccomp) needs NETMAP_LOAD=early in its \
+      environment; the library then connects to netmapd when the program starts. NETMAP_VERBOSE=1 has the library say why \
+      an open fails, also where standard error is no terminal.
+
       EXAMPLES
         netmap exec ./bridge -i netmap:eth0 -i vale0:a
         netmap exec bash                       a shell for many programs
+        NETMAP_LOAD=early netmap exec ./jailed
       """)
 
   @Argument(

@@ -131,7 +131,8 @@ static inline void join(pid_t child)
 {
 	int status;
 
-	CHECK(waitpid(child, &status, 0) == child);
+	while (waitpid(child, &status, 0) != child)
+		CHECK(errno == EINTR);
 	CHECK(WIFEXITED(status) && !WEXITSTATUS(status));
 }
 

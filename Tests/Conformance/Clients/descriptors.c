@@ -1,8 +1,11 @@
 /* The netmap descriptor as a file. SPDX-License-Identifier: BSD-2-Clause */
 #include "client.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/resource.h>
 
 int close_range(unsigned int, unsigned int, int);
 void closefrom(int);
@@ -130,6 +133,131 @@ static void child_waits(void)
 	usleep(300000);
 	send_packets(&a, 1);
 	join(child);
+}
+
+/* The numbers of a process's open files, but for the one that this function uses. */
+static int open_numbers(int *numbers, int capacity)
+{
+	DIR *const folder = opendir("/proc/self/fd");
+	int count = 0;
+
+	CHECK(folder);
+	for (struct dirent *entry; (entry = readdir(folder));)
+		if (entry->d_name[0] != '.' && atoi(entry->d_name) != dirfd(folder)) {
+			CHECK(count < capacity);
+			numbers[count++] = atoi(entry->d_name);
+		}
+	closedir(folder);
+	return count;
+}
+
+/* The mappings of a process whose lines contain a text. */
+static int mappings(const char *text)
+{
+	FILE *const file = fopen("/proc/self/maps", "r");
+	char line[5000];
+	int count = 0;
+
+	CHECK(file);
+	while (fgets(line, sizeof line, file))
+		count += strstr(line, text) != NULL;
+	fclose(file);
+	return count;
+}
+
+/* A fork child has the program's descriptors alone, and at its first use of netmap none of its parent's memory. */
+static void child_frees(void)
+{
+	int numbers[100], before[100];
+	const int count = open_numbers(before, 100);
+	struct port a = open_port("frees{1"), b = open_port("frees}1");
+	struct pollfd entry = { .fd = b.fd, .events = POLLIN };
+	pid_t child;
+
+	CHECK(!poll(&entry, 1, 10));
+	child = fork();
+	if (!child) {
+		CHECK(open_numbers(numbers, 100) <= count + 2 + 1);
+		for (int i = 0; i < count; i++)
+			CHECK(fcntl(before[i], F_GETFD) >= 0);
+		CHECK(!munmap(a.memory, a.reg.nr_memsize) && !munmap(b.memory, b.reg.nr_memsize));
+		CHECK(mappings("netmap-region") == 2);
+		open_device();
+		CHECK(mappings("netmap-region") == 0);
+		exit(0);
+	}
+	join(child);
+	send_packets(&a, 1);
+	CHECK(receive_packets(&b) == 1);
+}
+
+/* All numbers can be the targets of dup2, also those that the library uses. */
+static void replaced(void)
+{
+	int before[100], numbers[100], count, others = 0;
+	const int null = open("/dev/null", O_RDWR), known = open_numbers(before, 100);
+	struct port a = open_port("replaced{1"), b = open_port("replaced}1");
+	struct pollfd entry = { .fd = b.fd, .events = POLLIN };
+
+	CHECK(!poll(&entry, 1, 10));
+	count = open_numbers(numbers, 100);
+	for (int i = 0; i < count; i++) {
+		const int number = numbers[i];
+		bool is_known = number == a.fd || number == b.fd;
+		pid_t child;
+
+		for (int j = 0; j < known; j++)
+			is_known |= before[j] == number;
+		if (is_known)
+			continue;
+		others++;
+		/* Not in use as far as the program knows, and then its own. */
+		CHECK_FAILS(close(number), EBADF);
+		CHECK_FAILS(dup2(999, number), EBADF);
+		CHECK(i % 2 ? dup2(null, number) == number : dup3(null, number, O_CLOEXEC) == number);
+		CHECK(write(number, "x", 1) == 1);
+		send_packets(&a, 2);
+		CHECK(receive_packets(&b) == 2);
+		child = fork();
+		if (!child) {
+			usleep(50000);
+			send_packets(&a, 1);
+			_exit(0);
+		}
+
+		const double start = now();
+
+		CHECK(poll(&entry, 1, 20000) == 1 && take(&b) == 1 && now() - start < 0.9);
+		join(child);
+		CHECK(write(number, "x", 1) == 1 && !close(number));
+	}
+	CHECK(others > 0);
+
+	struct port c = open_port("replaced{2");
+
+	send_packets(&c, 1);
+}
+
+/* A bind that cannot be mapped leaves the descriptor unbound. */
+static void no_memory(void)
+{
+	struct port port = { .fd = open_device() }, first = open_port("memory{1");
+	struct rlimit limit, former;
+	FILE *const file = fopen("/proc/self/statm", "r");
+	unsigned long pages;
+
+	CHECK(file && fscanf(file, "%lu", &pages) == 1 && !fclose(file));
+	CHECK(!getrlimit(RLIMIT_AS, &former));
+	limit = former;
+	limit.rlim_cur = pages * 4096 + (256 << 10);
+	CHECK(!setrlimit(RLIMIT_AS, &limit));
+	CHECK_FAILS(bind_port(&port, "memory{2", 0), ENOMEM);
+	CHECK_FAILS(ioctl(port.fd, NIOCTXSYNC, NULL), ENXIO);
+	CHECK(!setrlimit(RLIMIT_AS, &former));
+	CHECK(!bind_port(&port, "memory{2", NR_EXCLUSIVE));
+	map_port(&port);
+	send_packets(&port, 1);
+	send_packets(&first, 1);
 }
 
 /* The child closes its copy and ends; the port stays the parent's. */
@@ -342,6 +470,8 @@ int main(int count, char **arguments)
 		{ "child-syncs", child_syncs }, { "child-waits", child_waits },
 		{ "child-closes", child_closes }, { "vfork", vfork_child_closes },
 		{ "passed", passed },		{ "exec", inherited },
+		{ "child-frees", child_frees }, { "replaced", replaced },
+		{ "memory", no_memory },
 		{ "sockets", other_sockets },	{ "threads", closed_by_another_thread },
 		{ 0 },
 	};

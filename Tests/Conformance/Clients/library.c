@@ -170,9 +170,19 @@ static void waits(void)
 	CHECK(poll(entries, 2, 20000) == 1 && entries[1].revents == POLLIN);
 }
 
+/* Needs NETMAP_LOAD=early. */
+static void after_chroot(void)
+{
+	char folder[] = "/tmp/netmap-root-XXXXXX";
+
+	CHECK(mkdtemp(folder) && !chroot(folder) && !chdir("/"));
+	waits();
+}
+
 int main(int count, char **arguments)
 {
 	static const struct test tests[] = {
+		{ "chroot", after_chroot },
 		{ "ports", ports },	  { "clones", clones }, { "shares", shares },
 		{ "refusals", refusals }, { "names", names },	{ "waits", waits },
 		{ 0 },

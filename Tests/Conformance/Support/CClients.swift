@@ -37,7 +37,9 @@ enum CClients {
       }
       _ = unsafe symlink(target, "\(folder)/\(name)")
     }
-    for client in ["syncs", "waits", "descriptors", "mappings", "loading"] {
+    for client in [
+      "syncs", "waits", "descriptors", "mappings", "loading", "device", "sandbox", "waiting",
+    ] {
       try compile(client, in: folder)
     }
     try compile("library", in: folder, ["-L", folder, "-lnetmap"])
@@ -69,15 +71,30 @@ enum CClients {
   }
 
   /// Runs one test of a program to its end, which must be a success.
+  ///
+  /// - Parameters:
+  ///   - client: The program.
+  ///   - rule: The test.
+  ///   - loading: How the program gets the library.
+  ///   - variables: More variables of its environment.
+  ///   - startsDaemon: Whether netmapd runs before the program.
+  ///   - sourceLocation: The test.
+  /// - Throws: An error when the program cannot be started.
   static func expectSuccess(
     _ client: String, _ rule: Rule, _ loading: Loading = .preloaded,
+    with variables: [String: String] = [:], startsDaemon: Bool = true,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
-    let fixture = try DaemonFixture()
+    let fixture = try DaemonFixture(starts: startsDaemon)
+    var environment = try environment(loading, fixture)
+    environment.merge(variables) { $1 }
+    if let daemon = fixture.daemon { environment["NETMAP_TEST_DAEMON"] = "\(daemon.process)" }
     let outcome = try TestProgram(
-      ["\(folder.get())/\(client)", rule.test], environment: environment(loading, fixture)
+      ["\(folder.get())/\(client)", rule.test], environment: environment
     ).end()
     #expect(outcome.status == 0, "\(outcome.output)", sourceLocation: sourceLocation)
+    guard startsDaemon else { return fixture.waitUntilGone(within: .seconds(60)) }
+    guard fixture.serving == fixture.daemon?.process else { return }
     try fixture.expectSound("after \(client) \(rule.test)", sourceLocation: sourceLocation)
   }
 }
