@@ -106,6 +106,12 @@ package struct BufferOwnership: Sendable {
     move(index, from: .sent, to: .user) || move(index, from: .sentAndLent, to: .lent)
   }
 
+  /// Whether a backend has the buffer.
+  @inlinable
+  package func isLent(_ index: UInt32) -> Bool {
+    mayRead(index) && !isUsers(index)
+  }
+
   /// Whether a packet may be read from the buffer: it is neither free nor reserved.
   @inlinable
   package func mayRead(_ index: UInt32) -> Bool {

@@ -174,7 +174,7 @@ extension XDPLedger {
     var mark = Entry.guest
     if let other = unsafe slot(of: buffer) {
       if unsafe !entry(other).isGuest { mark = Entry.repeated }
-    } else if unsafe buffer >= bufferCount || !ownership.state(buffer).isLent {
+    } else if unsafe buffer >= bufferCount || !ownership.isLent(buffer) {
       return false
     }
     unsafe set(index, buffer | mark)

@@ -238,7 +238,7 @@ extension XDPReceive {
     guard offset != target, length != 0 else { return }
     let chunk = unsafe common.memory + Int(common.chunk(buffer))
     let end = unsafe Int(port.ring.bufferSize) &+ common.headroom
-    let bytes = unsafe min(Int(length), common.chunkSize &- offset, max(end &- target, 0))
+    let bytes = unsafe min(min(Int(length), common.chunkSize &- offset), max(end &- target, 0))
     unsafe memmove(chunk + target, chunk + offset, bytes)
     unsafe port.kring.count(.moves)
   }

@@ -288,7 +288,7 @@ extension Forwarder {
     }
     unsafe copyPacket(
       from: frame.bytes, to: ring.buffer(slot.loadBufferIndex()) + offset, Int(frame.length),
-      room: min(rule.room(at: offset), Int(frame.room), Int(limit)))
+      room: min(min(rule.room(at: offset), Int(frame.room)), Int(limit)))
     return unsafe frame.length
   }
 
