@@ -16,6 +16,7 @@ final class RawPort {
   ///   - interface: The interface.
   ///   - choice: `packet`, or `xdp` and its mode as in `xdp,mode=copy`; nil for the best backend.
   ///   - offsets: The offsets option.
+  /// - Throws: The engine's refusal.
   init(
     _ engine: Engine, _ interface: String, _ choice: String? = nil, offsets: OffsetsOption? = nil
   ) throws {
@@ -104,7 +105,10 @@ final class RawPort {
 
   /// Takes packets, slots joined, until there are `count` or none arrives for two seconds.
   ///
-  /// - Parameter inspect: Called with each slot before it is released.
+  /// - Parameters:
+  ///   - count: How many packets.
+  ///   - inspect: Called with each slot before it is released.
+  /// - Returns: The packets.
   func take(_ count: Int, _ inspect: (UInt32, Slot) -> Void = { _, _ in }) -> [[UInt8]] {
     var result: [[UInt8]] = []
     var part: [UInt8] = []

@@ -114,6 +114,7 @@ extension MappedRing {
   /// - Parameters:
   ///   - slot: The slot, loaded once.
   ///   - buffer: Its buffer, or 0.
+  /// - Returns: The slot with that buffer, its offset, and a length that ends in the buffer.
   @inlinable @inline(always)
   package func lent(_ slot: Slot, _ buffer: UInt32) -> LentSlot {
     let rule = unsafe ring.rule

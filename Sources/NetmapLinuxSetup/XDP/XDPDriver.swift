@@ -85,10 +85,21 @@ final class XDPDriver: InterfaceDriver {
   ) throws(NetmapError) {
     let region = unsafe placement.region
     let slots = unsafe placement.geometry
-    let headroom = unsafe headroom(of: index, placement, chunkSize)
-    let socket = try memory.socket(
-      on: interface, queue: index, slots: max(slots.transmitSlots, slots.receiveSlots),
-      region: region, headroom: headroom, zeroCopy: mode == .zerocopy)
+    var headroom = unsafe headroom(of: index, placement, chunkSize)
+    let ringSlots = max(slots.transmitSlots, slots.receiveSlots)
+    let socket: XDPSocket
+    do throws(NetmapError) {
+      socket = try memory.socket(
+        on: interface, queue: index, slots: ringSlots, region: region, headroom: headroom,
+        zeroCopy: mode == .zerocopy)
+    } catch {
+      // Kernels and network drivers differ in the room that they want in a chunk.
+      guard error.code == .invalidArgument, headroom != region.layout.headroom else { throw error }
+      headroom = region.layout.headroom
+      socket = try memory.socket(
+        on: interface, queue: index, slots: ringSlots, region: region, headroom: headroom,
+        zeroCopy: mode == .zerocopy)
+    }
     // In copy mode, the kernel takes frames of a head and MAX_SKB_FRAGS (17) fragments. In zero-copy mode the limit
     // depends on the network driver. Every one with multi-buffer support takes at least 4.
     let longestChain = socket.binding.isMultiBuffer ? (mode == .zerocopy ? 4 : 18) : 1
@@ -136,7 +147,9 @@ final class XDPDriver: InterfaceDriver {
   }
 
   /// The least room for a frame that a pair leaves in a chunk, bytes, whatever offsets were agreed on.
-  private static let shortestPiece = 128
+  ///
+  /// The kernel refuses less than it needs behind the frame for its own bookkeeping, which is about 320 bytes.
+  private static let shortestPiece = 448
 
   private func stateMemory(
     _ layout: XDPPairLayout, pairs: Int
