@@ -283,6 +283,58 @@ struct InterfaceSlotTests {
     }
   }
 
+  @Test(
+    "an interface that is down or has lost its carrier is no error, and frames flow again afterwards",
+    arguments: choices)
+  func down(choice: String) throws {
+    try NetworkNamespace.run {
+      let ends = try Ends(choice)
+      for name in [ends.pair.second, ends.pair.first] {
+        try NetworkNamespace.run("ip", "link", "set", name, "down")
+        for number in 0..<50 {
+          ends.sender.put(numberedFrame(number, length: 60))
+          for direction in Direction.allCases {
+            #expect(ends.sender.sync(direction) == .done)
+            #expect(ends.receiver.sync(direction) == .done)
+          }
+        }
+        try NetworkNamespace.run("ip", "link", "set", name, "up")
+        let last = numberedFrame(4711, length: 60)
+        var hasArrived = false
+        for _ in 0..<1000 where !hasArrived {
+          if unsafe ends.sender.transmit.head != ends.sender.transmit.tail { ends.sender.put(last) }
+          #expect(ends.sender.sync(.transmit) == .done)
+          usleep(2000)
+          #expect(ends.receiver.sync(.receive) == .done)
+          let ring = unsafe ends.receiver.receive
+          while unsafe ring.head != ring.tail {
+            let slot = unsafe ring.load(ring.head)
+            hasArrived =
+              hasArrived || unsafe ends.receiver.bytes(ring, slot.bufferIndex, 60) == last
+            unsafe ends.receiver.handOver(ring)
+          }
+        }
+        #expect(hasArrived)
+        usleep(20_000)
+        while ends.receiver.sync(.receive) == .done,
+          unsafe ends.receiver.receive.head != ends.receiver.receive.tail
+        {
+          unsafe ends.receiver.handOver(ends.receiver.receive)
+        }
+      }
+    }
+  }
+
+  @Test("a port leaves the interface's promiscuous mode alone", arguments: choices)
+  func promiscuous(choice: String) throws {
+    try NetworkNamespace.run {
+      let ends = try Ends(choice)
+      let text = try NetworkNamespace.run("ip", "-d", "link", "show", "dev", ends.pair.second)
+      #expect(text.contains("promiscuity 0"))
+      #expect(!text.contains("PROMISC"))
+    }
+  }
+
   @Test("slots with any contents harm no one else, and the rings go on", arguments: choices)
   func hostileSlots(choice: String) throws {
     let seed = environmentNumber("NETMAP_TEST_SEED") ?? UInt64.random(in: 1...99_999)

@@ -42,13 +42,13 @@ package struct SyncPath {
     /// This process is a fork child of the process that opened the port; no ring was synced.
     case forked
 
-    /// Adds the result of one ring: the worst of all rings counts.
-    @inline(__always)
-    mutating func add(_ result: SyncResult) {
-      switch result {
-      case .stopped: self = .stopped
-      case .failed where self == .done: self = .failed
-      default: break
+    /// Adds the failure of one ring: the worst of all rings counts.
+    @inline(never)
+    mutating func add(_ failure: SyncResult) {
+      if failure == .stopped || self == .stopped {
+        self = .stopped
+      } else {
+        self = .failed
       }
     }
   }
@@ -75,7 +75,8 @@ package struct SyncPath {
     var ring = unsafe path.pointee.rings
     let end = unsafe ring + path.pointee.transmitCount
     while unsafe ring < end {
-      outcome.add(unsafe MappedRing(ring).synchronizeOtherTransmit(.forceReclaim))
+      let result = unsafe MappedRing(ring).synchronizeOtherTransmit(.forceReclaim)
+      if result.isFailure { outcome.add(result) }
       unsafe ring += 1
     }
     return outcome
@@ -103,7 +104,8 @@ package struct SyncPath {
     var ring = unsafe path.pointee.rings + path.pointee.transmitCount
     let end = unsafe ring + path.pointee.receiveCount
     while unsafe ring < end {
-      outcome.add(unsafe MappedRing(ring).synchronizeOtherReceive(.forceRead))
+      let result = unsafe MappedRing(ring).synchronizeOtherReceive(.forceRead)
+      if result.isFailure { outcome.add(result) }
       unsafe ring += 1
     }
     return outcome

@@ -80,7 +80,8 @@ package enum SyncResult: UInt32, Sendable {
   case stopped = 4
 
   /// Whether no packet could be moved: ``failed`` or ``stopped``.
-  var isFailure: Bool { self == .failed || self == .stopped }
+  @inline(__always)
+  var isFailure: Bool { rawValue >= Self.failed.rawValue }
 }
 
 /// Requests to a backend beyond an ordinary sync (upstream: `NAF_FORCE_*`).

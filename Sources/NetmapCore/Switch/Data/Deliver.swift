@@ -207,7 +207,6 @@ extension Forwarder {
     _ start: UInt32
   ) -> UInt64 {
     let mask = unsafe place.kring.openOffsetMask
-    let gap = unsafe mask == 0 ? .max : UInt16(truncatingIfNeeded: place.kring.limitedByGap(0xffff))
     let ring = unsafe place.view
     if mask == 0, own.packets == 0 || common.packets == 0 {
       let queue = own.packets == 0 ? common : own
@@ -229,7 +228,7 @@ extension Forwarder {
         let length =
           unsafe mask == 0
           ? fill(target, of: ring, with: frame, 0)
-          : fill(target, of: ring, with: frame, offset(target, place, mask), upTo: gap)
+          : fill(target, of: ring, with: frame, offset(target, place, mask), upTo: gap(place))
         unsafe target.store(length: length, flags: SlotFlags(rawValue: flags))
         bytes &+= UInt64(length)
         slot = unsafe ring.next(slot)
@@ -290,6 +289,12 @@ extension Forwarder {
       from: frame.bytes, to: ring.buffer(slot.loadBufferIndex()) + offset, Int(frame.length),
       room: min(min(rule.room(at: offset), Int(frame.room)), Int(limit)))
     return unsafe frame.length
+  }
+
+  /// The most bytes that the receiver wants in a slot.
+  @inline(never)
+  private func gap(_ place: ReceiveTarget) -> UInt16 {
+    unsafe UInt16(truncatingIfNeeded: place.kring.limitedByGap(0xffff))
   }
 
   /// The offset in its buffer at which the receiver wants the packet to begin, bytes.
