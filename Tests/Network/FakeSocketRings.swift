@@ -161,8 +161,8 @@ final class FakeSocketRings: InterfaceBackend, Sendable {
     }
   }
 
-  /// Undoes the release of the last `count` completions, as if the sync that took them had been killed just before it, and
-  /// marks it as under way.
+  /// Undoes the release of the last `count` completions, as if the sync that took them had been killed just before it,
+  /// and marks it as under way.
   func killReclaim(of count: UInt32) {
     guard let mapping = unsafe state.sending, let words = unsafe state.words,
       let released = unsafe Cursor(mapping, ring: 1, isConsumer: true)

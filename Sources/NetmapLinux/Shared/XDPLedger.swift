@@ -109,13 +109,13 @@ package struct XDPLedger {
   }
 }
 
-// Transmit: several slots may send one buffer. The first one to name it lends it. The others are marked as repeated, and
-// the last one to be completed takes the buffer back. Slots are completed in ring order, so that is the slot that was
-// entered last.
+// Transmit: several slots may send one buffer. The first one to name it lends it. The others are marked as repeated,
+// and the last one to be given back takes the buffer back. Slots are given back in ring order, so that is the slot
+// that was entered last.
 //
-// A slot that names a buffer that another ring has is marked as a guest. The kernel reads the buffer for it, and nothing
-// else changes: the other ring takes the buffer back, which may be before the guest's packet has been sent. As with the
-// kernel module, the program that named the buffer twice has to know when it may write to it.
+// A slot that names a buffer that another ring has is marked as a guest. The kernel reads the buffer for it, and
+// nothing else changes: the other ring takes the buffer back, which may be before the guest's packet has been sent.
+// As with the kernel module, the program that named the buffer twice has to know when it may write to it.
 extension XDPLedger {
   /// Lends the buffer that a slot names, and enters it.
   ///

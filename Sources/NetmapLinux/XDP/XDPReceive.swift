@@ -204,7 +204,7 @@ extension XDPReceive {
   }
 
   /// The most bytes to show of each frame of a packet in a ring with offsets: no limit if every frame fits its slot
-  /// (``KRing/room(_:)``), or else 0, with a count.
+  /// (``KRing/receiveRoom(_:)``), or else 0, with a count.
   @inline(never)
   private func lengthLimit(
     ofPacketAt first: UInt32, _ count: UInt32, _ port: MappedRing
@@ -225,8 +225,8 @@ extension XDPReceive {
     return .max
   }
 
-  /// Moves a frame to where the application looks for it: to the slot's offset, or to the beginning of the buffer when a
-  /// driver or an XDP program has put it elsewhere in its chunk.
+  /// Moves a frame to where the application looks for it: to the slot's offset, or to the beginning of the buffer when
+  /// a driver or an XDP program has put it elsewhere in its chunk.
   // The compiler cannot prove that memmove(3) neither locks nor allocates.
   @_semantics("no_performance_analysis")
   @inline(never)
