@@ -88,8 +88,8 @@ extension MappedRing {
 
   /// The offset of a receive slot in its buffer, for a backend that writes a packet there.
   ///
-  /// If the slot's pointer asks for a larger offset than was agreed on, the function stores the offset in the pointer, so
-  /// that the application finds the packet.
+  /// If the slot's pointer asks for a larger offset than was agreed on, the function stores the offset in the pointer,
+  /// so that the application finds the packet.
   @inlinable @inline(always)
   package func settleOffset(_ index: UInt32) -> Int {
     let mask = unsafe kring.offsetMask
