@@ -139,6 +139,7 @@ extension XDPLedger {
     _ buffer: UInt32, at index: UInt32, _ ownership: BufferOwnership
   ) -> Bool {
     unsafe clear(index)
+    guard buffer >= SlotRule.firstBuffer else { return false }
     var mark = Entry.guest
     if let other = unsafe slot(of: buffer) {
       if unsafe !entry(other).isGuest { mark = Entry.repeated }
@@ -167,9 +168,11 @@ extension XDPLedger {
   func withdrawSent(_ index: UInt32, _ ownership: BufferOwnership) {
     let entry = unsafe entry(index)
     guard entry.word != 0 else { return }
-    if entry.isRepeated, let other = unsafe anotherSlot(with: entry.buffer, than: index) {
-      unsafe enter(entry.buffer, at: other)
-    } else if !entry.isGuest {
+    let other = unsafe anotherSlot(with: entry.buffer, than: index)
+    if let other { unsafe enter(entry.buffer, at: other) }
+    // A repeated slot leaves the buffer to the other slot. The slot that has lent it takes it back: the slots that
+    // repeat it come later, and are withdrawn as well.
+    if !entry.isGuest && (!entry.isRepeated || other == nil) {
       _ = ownership.takeBackSent(entry.buffer)
     }
     unsafe clear(index)
@@ -193,10 +196,8 @@ extension XDPLedger {
     completing bit: UInt8, of buffer: UInt32, in outstanding: XDPOutstanding, from start: UInt32
   ) -> UInt32? {
     guard let last = unsafe slot(of: buffer) else { return nil }
-    // Nearly always one slot sends the buffer. If several do, the last one is completed last.
-    if unsafe !entry(last).isRepeated {
-      return unsafe outstanding[last] & bit != 0 ? last : nil
-    }
+    // Nearly always one slot sends the buffer.
+    if unsafe !entry(last).isRepeated && outstanding[last] & bit != 0 { return last }
     var index = unsafe start < slotCount ? start : 0
     for _ in unsafe 0..<slotCount {
       if unsafe self[index] == buffer && outstanding[index] & bit != 0 { return index }
