@@ -291,7 +291,7 @@ extension NetmapPort {
     guard isOpen else { throw unusable() }
     switch unsafe direction == .transmit ? SyncPath.transmit(path) : SyncPath.receive(path) {
     case .done: return
-    case .failed: throw gone()
+    case .failed, .stopped: throw gone()
     case .forked: throw unusable()
     }
   }

@@ -7,12 +7,12 @@ internal import NetmapCore
 
 /// `netmap_half.transmit`
 let transmitBinding: @convention(c) (UnsafePointer<netmap_binding>?) -> CInt = { binding in
-  unsafe SyncPath.transmit(path(of: binding)) == .done ? 0 : failure(of: binding)
+  unsafe answer(SyncPath.transmit(path(of: binding)), for: binding)
 }
 
 /// `netmap_half.receive`
 let receiveBinding: @convention(c) (UnsafePointer<netmap_binding>?) -> CInt = { binding in
-  unsafe SyncPath.receive(path(of: binding)) == .done ? 0 : failure(of: binding)
+  unsafe answer(SyncPath.receive(path(of: binding)), for: binding)
 }
 
 /// `netmap_half.scan`
@@ -53,9 +53,16 @@ private func path(of binding: UnsafePointer<netmap_binding>?) -> UnsafePointer<S
   return unsafe path.assumingMemoryBound(to: SyncPath.self)
 }
 
-/// The errno of a sync that has failed: a backend's failure is none, as in netmap, but a port that has stopped is.
-private func failure(of binding: UnsafePointer<netmap_binding>?) -> CInt {
-  unsafe withPort(binding) { $0.hasStopped } ? EIO : 0
+/// The errno of a sync: a backend's failure is none, as in netmap, but a port that has stopped is.
+private func answer(
+  _ outcome: SyncPath.Outcome, for binding: UnsafePointer<netmap_binding>?
+) -> CInt {
+  switch outcome {
+  case .done: 0
+  case .stopped: EIO
+  // The rings may not have been marked yet.
+  case .failed, .forked: unsafe withPort(binding) { $0.hasStopped } ? EIO : 0
+  }
 }
 
 private func withPort<R>(

@@ -29,11 +29,12 @@ package protocol InterfaceRights: Sendable {
   /// - Parameters:
   ///   - interface: The interface.
   ///   - region: The region to register as UMEM; nil for a socket that will share another socket's UMEM.
+  ///   - headroom: Where the kernel puts received frames in the chunks of the UMEM, bytes.
   /// - Returns: The socket, which the caller owns.
   /// - Throws: ``NetmapError``: `EPERM`, `EOPNOTSUPP` on a kernel without AF_XDP, `ENOMEM` when the kernel may not
   ///   lock enough memory.
   func xdpSocket(
-    for interface: LinuxInterface, registering region: Region?
+    for interface: LinuxInterface, registering region: Region?, headroom: Int
   ) throws(NetmapError) -> CInt
 
   /// Attaches netmap's XDP program to the interface.
@@ -141,10 +142,10 @@ package struct OwnInterfaceRights: InterfaceRights {
   }
 
   package func xdpSocket(
-    for interface: LinuxInterface, registering region: Region?
+    for interface: LinuxInterface, registering region: Region?, headroom: Int
   ) throws(NetmapError) -> CInt {
     unsafe try XDPSocket.open(
-      for: interface.name, registering: region.map { unsafe XDPUserMemory($0) })
+      for: interface.name, registering: region.map { unsafe XDPUserMemory($0, headroom: headroom) })
   }
 
   package func xdpProgram(
@@ -189,10 +190,10 @@ package struct XDPUserMemory {
   }
 
   /// The buffers of a region of this process.
-  init(_ region: Region) {
+  init(_ region: Region, headroom: Int) {
     let pool = region.layout.buffers
     unsafe self.init(
       base: region.memory.base + pool.offset, byteCount: pool.byteCount + pool.size,
-      chunkSize: pool.size, headroom: region.layout.headroom, regionID: region.id)
+      chunkSize: pool.size, headroom: headroom, regionID: region.id)
   }
 }

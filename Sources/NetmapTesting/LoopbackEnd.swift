@@ -123,13 +123,13 @@ final class LoopbackEnd: Sendable {
     var index = unsafe kring.cursors.hwcur
     while index != head {
       // Validates index, length and offset of the slot.
-      let slot = unsafe port.lendSlot(index, ownership)
+      let slot = unsafe port.readSlot(index, ownership)
       let bytes = unsafe UnsafeRawBufferPointer(
         start: ring.buffer(slot.buffer) + slot.offset, count: slot.length)
       frames.append(
         LoopbackQueue.Frame(
           bytes: unsafe [UInt8](bytes), flags: slot.flags.intersection(.moreFragments)))
-      if slot.buffer != 0 { _ = ownership.takeBack(slot.buffer) }
+      unsafe ring.place(index).store(flags: slot.flags.subtracting([.bufferChanged, .report]))
       unsafe kring.count(.packets)
       index = unsafe ring.next(index)
     }
@@ -164,8 +164,13 @@ final class LoopbackEnd: Sendable {
         let buffer = state.lent[Int(index)]
         state.lent[Int(index)] = 0
         if buffer != 0 { _ = ownership.takeBack(buffer) }
-        let length = unsafe min(frame.bytes.count, Int(ring.bufferSize))
-        let target = unsafe UnsafeMutableRawBufferPointer(start: ring.buffer(buffer), count: length)
+        var length = unsafe min(frame.bytes.count, Int(ring.bufferSize))
+        if unsafe length > kring.receiveRoom(ring.rule) {
+          unsafe kring.countDrop(.badLength)
+          length = 0
+        }
+        let target = unsafe UnsafeMutableRawBufferPointer(
+          start: ring.buffer(buffer) + port.settleOffset(index), count: length)
         unsafe target.copyBytes(from: frame.bytes.prefix(length))
         unsafe ring.store(
           SlotWord(

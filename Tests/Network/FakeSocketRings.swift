@@ -18,6 +18,7 @@ final class FakeSocketRings: InterfaceBackend, Sendable {
     var mappings: [XDPRingMapping] = []
     var contexts: [UInt] = []
     var receiving: XDPRingMapping?
+    var sending: XDPRingMapping?
     var exposed: [ExposedMemory] = []
   }
 
@@ -82,9 +83,92 @@ final class FakeSocketRings: InterfaceBackend, Sendable {
       ]
     }
     unsafe state.mappings.append(mapping)
-    if direction == .receive { unsafe state.receiving = mapping }
+    if direction == .receive {
+      unsafe state.receiving = mapping
+    } else {
+      unsafe state.sending = mapping
+    }
     unsafe state.exposed += exposed
     return unsafe .here(half)
+  }
+
+  // MARK: - The kernel's part
+
+  /// A cursor of an imitated ring.
+  @unsafe
+  private struct Cursor {
+    let word: UnsafeMutablePointer<Atomic<UInt32>>
+
+    init?(_ mapping: XDPRingMapping?, ring: Int, isConsumer: Bool) {
+      guard let base = unsafe mapping?.bytes[ring].baseAddress else { return nil }
+      unsafe word = (base + (isConsumer ? 64 : 0)).assumingMemoryBound(to: Atomic<UInt32>.self)
+    }
+
+    var value: UInt32 {
+      get { unsafe word.pointee.load(ordering: .acquiring) }
+      nonmutating set { unsafe word.pointee.store(newValue, ordering: .releasing) }
+    }
+  }
+
+  /// Takes `order.count` buffers from the fill ring, and returns frames of 60 bytes in them: the buffer that was posted
+  /// as number `order[0]` of these comes first, and so on.
+  func deliver(in order: [Int]) {
+    guard let mapping = unsafe state.receiving,
+      let fill = unsafe mapping.bytes[0].baseAddress,
+      let frames = unsafe mapping.bytes[1].baseAddress,
+      let taken = unsafe Cursor(mapping, ring: 0, isConsumer: true),
+      let posted = unsafe Cursor(mapping, ring: 0, isConsumer: false),
+      let written = unsafe Cursor(mapping, ring: 1, isConsumer: false)
+    else { return }
+    let mask = UInt32(2 * Self.slots - 1)
+    precondition(unsafe posted.value &- taken.value >= order.count)
+    for (place, number) in order.enumerated() {
+      let entry = unsafe (taken.value &+ UInt32(number)) & mask
+      let address = unsafe fill.load(fromByteOffset: 192 + 8 * Int(entry), as: UInt64.self)
+      let target = unsafe 192 + 16 * Int((written.value &+ UInt32(place)) & mask)
+      unsafe frames.storeBytes(
+        of: address + UInt64(RegionLayout.kernelHeadroom), toByteOffset: target, as: UInt64.self)
+      unsafe frames.storeBytes(of: 60, toByteOffset: target + 8, as: UInt64.self)
+    }
+    unsafe taken.value &+= UInt32(order.count)
+    unsafe written.value &+= UInt32(order.count)
+  }
+
+  /// The addresses of the frames that wait in the transmit ring; takes them.
+  func takeSent() -> [UInt64] {
+    guard let mapping = unsafe state.sending, let entries = unsafe mapping.bytes[0].baseAddress,
+      let taken = unsafe Cursor(mapping, ring: 0, isConsumer: true),
+      let published = unsafe Cursor(mapping, ring: 0, isConsumer: false)
+    else { return [] }
+    var result: [UInt64] = []
+    while unsafe taken.value != published.value {
+      let entry = unsafe Int(taken.value & UInt32(2 * Self.slots - 1))
+      result.append(unsafe entries.load(fromByteOffset: 192 + 16 * entry, as: UInt64.self))
+      unsafe taken.value &+= 1
+    }
+    return result
+  }
+
+  /// Completes frames.
+  func complete(_ addresses: [UInt64]) {
+    guard let mapping = unsafe state.sending, let entries = unsafe mapping.bytes[1].baseAddress,
+      let written = unsafe Cursor(mapping, ring: 1, isConsumer: false)
+    else { return }
+    for address in addresses {
+      let entry = unsafe Int(written.value & UInt32(2 * Self.slots - 1))
+      unsafe entries.storeBytes(of: address, toByteOffset: 192 + 8 * entry, as: UInt64.self)
+      unsafe written.value &+= 1
+    }
+  }
+
+  /// Undoes the release of the last `count` completions, as if the sync that took them had been killed just before it,
+  /// and marks it as under way.
+  func killReclaim(of count: UInt32) {
+    guard let mapping = unsafe state.sending, let words = unsafe state.words,
+      let released = unsafe Cursor(mapping, ring: 1, isConsumer: true)
+    else { return }
+    unsafe released.value &-= count
+    unsafe words.base.storeBytes(of: 1, as: UInt32.self)
   }
 
   /// Sets the kernel's cursor of the receive ring to 2^30 entries, all of them fragments of one packet.

@@ -124,7 +124,9 @@ extension XDPTransferTests {
     }
   }
 
-  @Test("duplicate and invalid buffer indexes are counted and do no harm, and the ring goes on")
+  @Test(
+    "invalid buffer indexes, and duplicate ones in receive slots, are counted, and the ring goes on"
+  )
   func badIndexes() throws {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
@@ -139,15 +141,17 @@ extension XDPTransferTests {
       }
       let raw = unsafe sender.transmitRing(0).unsafeRing
       fill(4)
-      let good = unsafe (raw.slot(1).pointee.bufferIndex, raw.slot(2).pointee.bufferIndex)
-      // The first slot's buffer again, and an invalid index.
+      let good = (1..<4 as Range<UInt32>).map { unsafe raw.slot($0).pointee.bufferIndex }
+      // The first slot's buffer again, which is sent twice, an invalid index, and a reserved buffer.
       unsafe raw.slot(1).pointee.bufferIndex = raw.slot(0).pointee.bufferIndex
       unsafe raw.slot(2).pointee.bufferIndex = 4_000_000
+      unsafe raw.slot(3).pointee.bufferIndex = 0
       try sender.sync(.transmit)
       #expect(try receiver.receive(2).count == 2)
       #expect(sender.statistics.transmit.drops[.badBufferIndex] == 2)
-      unsafe raw.slot(1).pointee.bufferIndex = good.0
-      unsafe raw.slot(2).pointee.bufferIndex = good.1
+      for slot: UInt32 in 1..<4 {
+        unsafe raw.slot(slot).pointee.bufferIndex = good[Int(slot) - 1]
+      }
       for _ in 0..<30 {
         while sender.transmitRing(0).space < 100 { _ = try sender.wait(for: .transmit) }
         fill(100)

@@ -306,7 +306,7 @@ package final class Region {
     _ index: UInt32, ofRingAt ring: Int? = nil, ofInterfaceAt interface: Int? = nil
   ) -> Bool {
     guard isBufferInUse(index), !returned.contains(Int(index)),
-      ownership.state(index) != .lent, index >= Self.reservedBuffers
+      !ownership.state(index).isLent, index >= Self.reservedBuffers
     else { return false }
     ownership.set(index, .free)
     // Applications move buffers between rings and lists, so the age of the ring or list that names the buffer

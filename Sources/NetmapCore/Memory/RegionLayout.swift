@@ -65,7 +65,7 @@ package struct RegionLayout: Hashable, Sendable {
   }
 
   /// The rule for the slots of all rings in the region.
-  var slotRule: SlotRule {
+  package var slotRule: SlotRule {
     SlotRule(bufferCount: UInt32(buffers.count), bufferSize: UInt32(buffers.size))
   }
 

@@ -35,10 +35,22 @@ package struct SyncPath {
   /// The outcome of a sync of all rings of one direction.
   package enum Outcome: UInt8, Sendable {
     case done
-    /// A backend failed, its interface is gone, or the process that carries the port's packets has exited.
+    /// A backend failed. A later sync may succeed.
     case failed
+    /// The port has stopped for good: its interface is gone, or the process that carries the port's packets has exited.
+    case stopped
     /// This process is a fork child of the process that opened the port; no ring was synced.
     case forked
+
+    /// Adds the failure of one ring: the worst of all rings counts.
+    @inline(never)
+    mutating func add(_ failure: SyncResult) {
+      if failure == .stopped || self == .stopped {
+        self = .stopped
+      } else {
+        self = .failed
+      }
+    }
   }
 
   /// Syncs all transmit rings (`NIOCTXSYNC`).
@@ -59,13 +71,12 @@ package struct SyncPath {
 
   @inline(never)
   private static func transmitOthers(_ path: UnsafePointer<SyncPath>) -> Outcome {
-    var outcome: Outcome = unsafe path.pointee.isAbandoned ? .failed : .done
+    var outcome: Outcome = unsafe path.pointee.isAbandoned ? .stopped : .done
     var ring = unsafe path.pointee.rings
     let end = unsafe ring + path.pointee.transmitCount
     while unsafe ring < end {
-      if case .failed = unsafe MappedRing(ring).synchronizeOtherTransmit(.forceReclaim) {
-        outcome = .failed
-      }
+      let result = unsafe MappedRing(ring).synchronizeOtherTransmit(.forceReclaim)
+      if result.isFailure { outcome.add(result) }
       unsafe ring += 1
     }
     return outcome
@@ -89,13 +100,12 @@ package struct SyncPath {
 
   @inline(never)
   private static func receiveOthers(_ path: UnsafePointer<SyncPath>) -> Outcome {
-    var outcome: Outcome = unsafe path.pointee.isAbandoned ? .failed : .done
+    var outcome: Outcome = unsafe path.pointee.isAbandoned ? .stopped : .done
     var ring = unsafe path.pointee.rings + path.pointee.transmitCount
     let end = unsafe ring + path.pointee.receiveCount
     while unsafe ring < end {
-      if case .failed = unsafe MappedRing(ring).synchronizeOtherReceive(.forceRead) {
-        outcome = .failed
-      }
+      let result = unsafe MappedRing(ring).synchronizeOtherReceive(.forceRead)
+      if result.isFailure { outcome.add(result) }
       unsafe ring += 1
     }
     return outcome

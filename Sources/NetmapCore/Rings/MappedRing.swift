@@ -74,8 +74,14 @@ package enum SyncResult: UInt32, Sendable {
   case busy = 1
   /// The application's `head` or `cur` was out of place; the sync has reset the ring.
   case reset = 2
-  /// The backend failed, or the interface is gone.
+  /// The backend failed. A later sync may succeed.
   case failed = 3
+  /// The ring has stopped for good: the interface is gone.
+  case stopped = 4
+
+  /// Whether no packet could be moved: ``failed`` or ``stopped``.
+  @inline(__always)
+  var isFailure: Bool { rawValue >= Self.failed.rawValue }
 }
 
 /// Requests to a backend beyond an ordinary sync (upstream: `NAF_FORCE_*`).

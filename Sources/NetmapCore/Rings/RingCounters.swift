@@ -20,7 +20,7 @@ public struct RingCounters: Hashable, Sendable {
   public var resets: UInt64 = 0
 
   /// Slots whose bytes a sync moved within the buffer, because the kernel had put them at another offset than the
-  /// one that netmap applications use.
+  /// slot's, or, in a ring without offsets, than the one that netmap applications use.
   public var moves: UInt64 = 0
 
   /// Refusals of a packet by an interface, after which the packet is not dropped but sent again later.

@@ -43,7 +43,7 @@ extension MappedRing {
     return unsafe lent(slot, buffer)
   }
 
-  /// Lends the buffer of a slot and notes it, for a backend whose memory outlives this process.
+  /// Lends the buffer of a receive slot and notes it, for a backend whose memory outlives this process.
   ///
   /// The note is written before the buffer is lent, so that the engine finds the buffer if the process is killed
   /// in between.
@@ -52,52 +52,71 @@ extension MappedRing {
   ///   - index: The slot.
   ///   - ownership: The owner bytes of the region.
   ///   - note: Set to the buffer's index, or to 0 if no buffer was lent.
-  /// - Returns: The validated slot, with buffer 0 if no buffer was lent.
+  /// - Returns: The buffer, or 0, with a count, if no buffer was lent.
   @inlinable @inline(always)
-  package func lendSlot(
+  package func lendToReceive(
     _ index: UInt32, _ ownership: BufferOwnership, noting note: UnsafeMutablePointer<Atomic<UInt32>>
-  ) -> LentSlot {
-    let slot = unsafe ring.load(index)
-    var buffer = slot.bufferIndex
+  ) -> UInt32 {
+    let buffer = unsafe ring.place(index).loadBufferIndex()
     // Checked first, because the note must not name a buffer that another slot has lent.
-    if ownership.isUsers(buffer) {
+    if ownership.hasNoWriter(buffer) {
       unsafe note.pointee.store(buffer, ordering: .relaxed)
-      if !ownership.lend(buffer) { buffer = 0 }
-    } else {
-      buffer = 0
-    }
-    if buffer == 0 {
+      if ownership.lendToReceive(buffer) { return buffer }
       unsafe note.pointee.store(0, ordering: .relaxed)
-      unsafe kring.countDrop(.badBufferIndex)
     }
-    return unsafe lent(slot, buffer)
+    unsafe kring.countDrop(.badBufferIndex)
+    return 0
   }
 
   /// Validates a slot for a backend that copies the packet before the sync ends.
   ///
-  /// Performs the same checks as ``lendSlot(_:_:)``, but the buffer stays with the application.
+  /// The buffer stays where it is. It may be one that another ring sends or receives into.
   @inlinable @inline(always)
   package func readSlot(_ index: UInt32, _ ownership: BufferOwnership) -> LentSlot {
     let slot = unsafe ring.load(index)
-    return unsafe lent(slot, checked(slot.bufferIndex, ownership))
+    let buffer = slot.bufferIndex
+    return unsafe lent(slot, ownership.mayRead(buffer) ? buffer : refused())
   }
 
   /// The buffer that a slot names, for a backend that writes a received packet into it during the sync; buffer 0,
   /// with a count, if the slot may not name the buffer.
   @inlinable @inline(always)
   package func writableBuffer(_ index: UInt32, _ ownership: BufferOwnership) -> UInt32 {
-    unsafe checked(ring.place(index).loadBufferIndex(), ownership)
+    let buffer = unsafe ring.place(index).loadBufferIndex()
+    return unsafe ownership.hasNoWriter(buffer) ? buffer : refused()
+  }
+
+  /// The offset of a receive slot in its buffer, for a backend that writes a packet there.
+  ///
+  /// If the slot's pointer asks for a larger offset than was agreed on, the function stores the offset in the pointer,
+  /// so that the application finds the packet.
+  @inlinable @inline(always)
+  package func settleOffset(_ index: UInt32) -> Int {
+    let mask = unsafe kring.offsetMask
+    guard mask != 0 else { return 0 }
+    let place = unsafe ring.place(index)
+    let pointer = unsafe place.loadPointer()
+    let offset = unsafe kring.offset(of: pointer, ring.rule)
+    if pointer & mask != UInt64(offset) {
+      unsafe place.store(pointer: pointer & ~mask | UInt64(offset) & mask)
+    }
+    return offset
   }
 
   @inlinable @inline(always)
-  func checked(_ buffer: UInt32, _ ownership: BufferOwnership) -> UInt32 {
-    if ownership.isUsers(buffer) { return buffer }
+  func refused() -> UInt32 {
     unsafe kring.countDrop(.badBufferIndex)
     return 0
   }
 
+  /// The validated copy of a slot, once its buffer has been validated.
+  ///
+  /// - Parameters:
+  ///   - slot: The slot, loaded once.
+  ///   - buffer: Its buffer, or 0.
+  /// - Returns: The slot with that buffer, its offset, and a length that ends in the buffer.
   @inlinable @inline(always)
-  func lent(_ slot: Slot, _ buffer: UInt32) -> LentSlot {
+  package func lent(_ slot: Slot, _ buffer: UInt32) -> LentSlot {
     let rule = unsafe ring.rule
     let offset = unsafe kring.offset(of: slot.pointer, rule)
     let length = UInt32(slot.length)

@@ -90,7 +90,7 @@ extension MappedRing {
     switch unsafe kind {
     case .backend:
       let outcome = unsafe backendSynchronize(upTo: head, flags)
-      if outcome == .failed { result = outcome }
+      if outcome.isFailure { result = outcome }
     case .vale:
       unsafe switchReceive(upTo: head)
     case .discard, .null, .pipe:
@@ -122,7 +122,7 @@ extension MappedRing {
   @_semantics("no_performance_analysis")
   @inline(never)
   private func backendSynchronize(upTo head: UInt32, _ flags: SyncFlags) -> SyncResult {
-    guard unsafe !kring.state.contains(.stopped) else { return .failed }
+    guard unsafe !kring.state.contains(.stopped) else { return .stopped }
     let failure = unsafe backend.synchronize(backend.context, parts, head, flags.rawValue)
     // The backend has validated the value that it stored, but a peer may have changed it since.
     guard failure == 0, let tail = unsafe kring.hwtail(below: ring.slotCount) else {

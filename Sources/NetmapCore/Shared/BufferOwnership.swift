@@ -5,7 +5,12 @@ public import Synchronization
 /// Backends that hand buffers to the kernel's XDP rings, an isolated peer or a virtual machine move a buffer from
 /// ``State/user`` to ``State/lent`` and back. They rely on these bytes and not on the slots, which a client may
 /// fill with anything. An index that is out of range, free or already lent is refused, so a duplicate in two
-/// slots can never reach two owners.
+/// slots can never reach two writers.
+///
+/// A buffer may be sent and received into at the same time, because a program may name it in two slots
+/// (``State/sentAndLent``). At most one ring may write to it, and the pool gets it back when neither has it. Of several
+/// transmit rings that send one buffer, the first one has moved the byte, and only that ring moves it back. The
+/// others only read the buffer.
 ///
 /// A view: a pointer and a count, no ownership. The region must outlive it. Any process and thread that maps the
 /// bytes may call it; each transition is one atomic step.
@@ -22,6 +27,14 @@ package struct BufferOwnership: Sendable {
     case lent = 2
     /// Buffers 0 and 1, which netmap never hands out.
     case reserved = 3
+    /// Lent to the kernel by a transmit ring, to be read.
+    case sent = 4
+    /// ``sent``, and also ``lent`` by another ring.
+    case sentAndLent = 6
+
+    /// Whether a backend has the buffer.
+    @inlinable
+    package var isLent: Bool { self == .lent || self == .sent || self == .sentAndLent }
   }
 
   @usableFromInline nonisolated(unsafe) let bytes: UnsafeMutableRawPointer
@@ -53,10 +66,58 @@ package struct BufferOwnership: Sendable {
     // Only the lender moves a lent buffer, so no compare-and-exchange is needed. It would cost a considerable
     // part of a sync.
     guard unsafe byte(index).pointee.load(ordering: .relaxed) == State.lent.rawValue else {
-      return false
+      return move(index, from: .sentAndLent, to: .sent)
     }
     unsafe byte(index).pointee.store(State.user.rawValue, ordering: .releasing)
     return true
+  }
+
+  // MARK: - Buffers that are sent and received into
+
+  /// Lends the buffer of a receive slot, which a transmit ring may be sending from another slot.
+  ///
+  /// - Returns: False when the index is out of range, free, or already lent to a writer.
+  @inlinable
+  package func lendToReceive(_ index: UInt32) -> Bool {
+    move(index, from: .user, to: .lent) || move(index, from: .sent, to: .sentAndLent)
+  }
+
+  /// Whether no backend may write to the buffer: the application or a transmit ring has it.
+  @inlinable
+  package func hasNoWriter(_ index: UInt32) -> Bool {
+    guard index < count else { return false }
+    let state = unsafe byte(index).pointee.load(ordering: .relaxed)
+    return state == State.user.rawValue || state == State.sent.rawValue
+  }
+
+  /// Lends a buffer to the transmit ring that is the first to send it.
+  ///
+  /// - Returns: False when the index is out of range, or the application does not hold the buffer.
+  @inlinable
+  package func lendToSend(_ index: UInt32) -> Bool {
+    move(index, from: .user, to: .sent)
+  }
+
+  /// Takes back a buffer from the transmit ring that ``lendToSend(_:)`` has lent it to.
+  ///
+  /// - Returns: False when the index is out of range, or no transmit ring has the buffer.
+  @discardableResult @inlinable
+  package func takeBackSent(_ index: UInt32) -> Bool {
+    move(index, from: .sent, to: .user) || move(index, from: .sentAndLent, to: .lent)
+  }
+
+  /// Whether a backend has the buffer.
+  @inlinable
+  package func isLent(_ index: UInt32) -> Bool {
+    mayRead(index) && !isUsers(index)
+  }
+
+  /// Whether a packet may be read from the buffer: it is neither free nor reserved.
+  @inlinable
+  package func mayRead(_ index: UInt32) -> Bool {
+    guard index < count else { return false }
+    let state = unsafe byte(index).pointee.load(ordering: .relaxed)
+    return state != State.free.rawValue && state != State.reserved.rawValue
   }
 
   /// The holder of `index`; ``State/reserved`` for an index out of range.

@@ -124,6 +124,34 @@ package struct KRing {
     unsafe setRawLongWord(KRingLayout.offsetGap, offsetGap)
   }
 
+  /// The gap that was agreed on, bytes, as stored; 0 for none. See ``receiveRoom(_:)``.
+  @inlinable
+  package var offsetGap: UInt64 { unsafe rawLongWord(KRingLayout.offsetGap) }
+
+  /// The largest offset that a slot of a ring with offsets can have, bytes: at most the size of a buffer.
+  @inlinable
+  package func largestOffset(_ rule: SlotRule) -> Int {
+    unsafe rule.offset(of: .max, mask: .max, limit: rawLongWord(KRingLayout.offsetMax))
+  }
+
+  /// The most bytes that an interface writes into a slot of a ring, whatever the slot's offset is
+  /// (`netmap_compute_buf_len`).
+  ///
+  /// The room between the largest offset and the end of the buffer, or less if the binding asked for less
+  /// (`nro_min_gap`).
+  @inlinable
+  package func receiveRoom(_ rule: SlotRule) -> Int {
+    guard unsafe offsetMask != 0 else { return Int(rule.bufferSize) }
+    return unsafe limitedByGap(rule.room(at: largestOffset(rule)))
+  }
+
+  /// A number of bytes, limited to the gap that was agreed on.
+  @inlinable
+  package func limitedByGap(_ room: Int) -> Int {
+    let gap = unsafe offsetGap
+    return gap == 0 ? room : Int(truncatingIfNeeded: min(gap, UInt64(room)))
+  }
+
   /// The offset of a packet in its buffer, from the pointer of its slot; see ``SlotRule/offset(of:mask:limit:)``.
   @inlinable @inline(__always)
   package func offset(of pointer: UInt64, _ rule: SlotRule) -> Int {

@@ -65,7 +65,7 @@ extension MappedPort {
         case .busy:
           passedOver = true
           continue
-        case .reset, .failed: ready.insert(.error)
+        case .reset, .failed, .stopped: ready.insert(.error)
         case .done: break
         }
         if wantsSpace, unsafe ring.kring.isReady { ready.insert(.transmit) }
@@ -81,7 +81,7 @@ extension MappedPort {
       case .busy:
         passedOver = true
         continue
-      case .reset, .failed: ready.insert(.error)
+      case .reset, .failed, .stopped: ready.insert(.error)
       case .done: break
       }
       if unsafe ring.kring.isReady { ready.insert(.receive) }

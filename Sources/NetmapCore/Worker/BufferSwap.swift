@@ -25,12 +25,12 @@ struct BufferSwap {
   /// afterwards. A target without enough room is also synced before.
   func move(_ budget: TurnBudget) -> Outcome {
     var outcome = Outcome()
-    if unsafe source.synchronizeReceive([]) == .failed { outcome.hasFailed = true }
+    if unsafe source.synchronizeReceive([]).isFailure { outcome.hasFailed = true }
     guard let packets = unsafe source.ring.ownSlots, packets.count > 0 else { return outcome }
     let wanted = min(packets.count, budget.ringLimit)
     var room = unsafe target.ring.ownSlots
     if (room?.count ?? 0) < wanted {
-      if unsafe target.synchronizeTransmit(.forceReclaim) == .failed { outcome.hasFailed = true }
+      if unsafe target.synchronizeTransmit(.forceReclaim).isFailure { outcome.hasFailed = true }
       room = unsafe target.ring.ownSlots
     }
     let fitting = min(wanted, room?.count ?? 0)
@@ -40,7 +40,7 @@ struct BufferSwap {
       return outcome
     }
     unsafe swap(count, from: packets.first, to: room.first)
-    if unsafe target.synchronizeTransmit([]) == .failed { outcome.hasFailed = true }
+    if unsafe target.synchronizeTransmit([]).isFailure { outcome.hasFailed = true }
     outcome.moved = Int(count)
     return outcome
   }

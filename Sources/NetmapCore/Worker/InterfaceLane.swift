@@ -110,7 +110,7 @@ final class InterfaceLane: WorkerTask, @unchecked Sendable {
       .move(TurnBudget())
     var hasFailed = outcome.hasFailed
     if outcome.moved == 0, isUnfinished, !outcome.isBlocked {
-      if unsafe target.synchronizeTransmit(.forceReclaim) == .failed { hasFailed = true }
+      if unsafe target.synchronizeTransmit(.forceReclaim).isFailure { hasFailed = true }
     }
     if unsafe hasFailed || target.kring.state.contains(.stopped) { fail() }
     isBlocked = outcome.isBlocked

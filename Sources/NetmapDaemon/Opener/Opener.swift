@@ -322,7 +322,9 @@ package final class Opener {
   private func xdpSocket(
     for interface: LinuxInterface, _ memory: OpenerRequest.Memory?, _ file: ForeignFile?
   ) throws(NetmapError) -> CInt {
-    guard let memory else { return try rights.xdpSocket(for: interface, registering: nil) }
+    guard let memory else {
+      return try rights.xdpSocket(for: interface, registering: nil, headroom: 0)
+    }
     guard let file, let mapping = unsafe Mapping(file.descriptor, memory) else {
       throw NetmapError(
         .invalidArgument, "open", interface.name, reason: "the memory to register is not a region")

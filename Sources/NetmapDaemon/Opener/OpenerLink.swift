@@ -156,7 +156,7 @@ package final class OpenerLink: InterfaceRights {
   }
 
   package func xdpSocket(
-    for interface: LinuxInterface, registering region: Region?
+    for interface: LinuxInterface, registering region: Region?, headroom: Int
   ) throws(NetmapError) -> CInt { throw unknown(interface) }
 
   package func xdpProgram(
@@ -192,13 +192,13 @@ extension OpenerLink.Interface: InterfaceRights {
   }
 
   func xdpSocket(
-    for interface: LinuxInterface, registering region: Region?
+    for interface: LinuxInterface, registering region: Region?, headroom: Int
   ) throws(NetmapError) -> CInt {
     let memory = region.map { region in
       let pool = region.layout.buffers
       return OpenerRequest.Memory(
         offset: UInt64(pool.offset), byteCount: UInt64(pool.byteCount + pool.size),
-        chunkSize: UInt32(pool.size), headroom: UInt32(region.layout.headroom),
+        chunkSize: UInt32(pool.size), headroom: UInt32(headroom),
         regionID: region.id)
     }
     return try link.ask(

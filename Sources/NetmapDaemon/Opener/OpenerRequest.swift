@@ -190,7 +190,8 @@ extension OpenerRequest.Memory {
   var isValid: Bool {
     (chunkSize == 2048 || chunkSize == 4096) && byteCount > 0 && byteCount <= Self.byteCountMax
       && byteCount % UInt64(chunkSize) == 0 && offset % UInt64(pageSize) == 0
-      && offset <= Self.byteCountMax && RegionLayout.headrooms.contains(Int(headroom))
+      && offset <= Self.byteCountMax && Int(headroom) >= RegionLayout.kernelHeadroom
+      && headroom < chunkSize
   }
 }
 

@@ -15,6 +15,11 @@ struct SlotWriter {
   private(set) var packets: UInt64 = 0
   private(set) var bytes: UInt64 = 0
 
+  /// The most bytes that a slot takes.
+  private let capacity: Int
+  /// Whether slots say where in their buffers they want packets.
+  private let hasOffsets: Bool
+
   // The slot under construction.
   private var buffer: UnsafeMutableRawPointer
   private var filled = 0
@@ -30,6 +35,9 @@ struct SlotWriter {
     let end = unsafe head == 0 ? ring.ring.slotCount - 1 : head - 1
     unsafe room = ring.ring.distance(from: first, to: end)
     unsafe buffer = ring.ring.buffers
+    unsafe hasOffsets = ring.kring.offsetMask != 0
+    unsafe capacity =
+      hasOffsets ? ring.kring.receiveRoom(ring.ring.rule) : Int(ring.ring.bufferSize)
   }
 
   /// Whether a packet of `length` bytes fits the ring when all slots are free.
@@ -37,10 +45,12 @@ struct SlotWriter {
     unsafe slots(length) < ring.ring.slotCount
   }
 
+  /// The slots that a packet takes; more than any ring has when slots take nothing.
   @inline(__always)
   private func slots(_ length: Int) -> UInt32 {
-    let size = unsafe Int(ring.ring.bufferSize)
-    return length <= size ? 1 : UInt32(truncatingIfNeeded: (length + size - 1) / size)
+    let size = unsafe capacity
+    if length <= size { return 1 }
+    return size == 0 ? .max : UInt32(truncatingIfNeeded: (length + size - 1) / size)
   }
 
   /// Writes a packet that lies in one piece.
@@ -52,7 +62,7 @@ struct SlotWriter {
   /// - Returns: False when there is not enough room for all of it.
   @inline(__always)
   mutating func write(_ data: UnsafeMutableRawPointer, _ length: Int, tag: UInt32) -> Bool {
-    if unsafe tag == 0 && length <= Int(ring.ring.bufferSize) {
+    if unsafe tag == 0 && length <= capacity {
       guard unsafe room > 0 else { return false }
       unsafe open()
       unsafe buffer.copyMemory(from: data, byteCount: length)
@@ -98,6 +108,7 @@ struct SlotWriter {
   @inline(__always)
   private mutating func open() {
     unsafe buffer = ring.ring.buffer(ring.writableBuffer(tail, ownership))
+    if unsafe hasOffsets { unsafe buffer += ring.settleOffset(tail) }
     unsafe filled = 0
   }
 
@@ -110,7 +121,7 @@ struct SlotWriter {
   }
 
   private mutating func append(_ data: UnsafeMutableRawPointer, _ count: Int) {
-    let size = unsafe Int(ring.ring.bufferSize)
+    let size = unsafe capacity
     var done = 0
     while done < count {
       if unsafe filled == size {

@@ -33,93 +33,6 @@ package struct XDPPairLayout: Hashable, Sendable {
   package var byteCount: Int { pageRounded(receiveSlotsByBuffer + 4 * bufferCount) }
 }
 
-/// The ledger of one ring: which buffer each slot has lent, and which slot has lent each buffer.
-///
-/// The application can write the slots of the ring. So once a buffer has been lent, syncs use the ledger and not
-/// the slot. A sync writes a slot's entry before it lends the buffer, and clears the entry after it has taken the
-/// buffer back. If a process is killed in between, the next process that syncs the ring still finds every buffer.
-@unsafe
-package struct XDPLedger {
-  /// By slot: the buffer that the slot has lent, or is about to lend; 0 for none.
-  private let buffers: UnsafeMutablePointer<Atomic<UInt32>>
-  /// By buffer: the slot that has lent it. Meaningful only for buffers that this ring has lent.
-  private let slots: UnsafeMutablePointer<Atomic<UInt32>>
-  package let slotCount: UInt32
-  package let bufferCount: UInt32
-
-  /// The ledger of a pair's transmit ring, whose words begin at `state`.
-  init(transmit state: UnsafeMutableRawPointer, _ layout: XDPPairLayout) {
-    unsafe buffers = (state + layout.transmitBuffers).assumingMemoryBound(to: Atomic<UInt32>.self)
-    unsafe slots = (state + layout.transmitSlotsByBuffer)
-      .assumingMemoryBound(to: Atomic<UInt32>.self)
-    unsafe slotCount = UInt32(layout.transmitSlots)
-    unsafe bufferCount = UInt32(layout.bufferCount)
-  }
-
-  /// The ledger of its receive ring.
-  init(receive state: UnsafeMutableRawPointer, _ layout: XDPPairLayout) {
-    unsafe buffers = (state + layout.receiveBuffers).assumingMemoryBound(to: Atomic<UInt32>.self)
-    unsafe slots = (state + layout.receiveSlotsByBuffer)
-      .assumingMemoryBound(to: Atomic<UInt32>.self)
-    unsafe slotCount = UInt32(layout.receiveSlots)
-    unsafe bufferCount = UInt32(layout.bufferCount)
-  }
-
-  /// The buffer that slot `index`, below ``slotCount``, has lent, as stored: it may be no valid buffer number.
-  @inline(__always)
-  subscript(index: UInt32) -> UInt32 {
-    unsafe buffers[Int(index)].load(ordering: .relaxed)
-  }
-
-  /// The word in which to note the buffer of a slot before it is lent.
-  @inline(__always)
-  func note(_ index: UInt32) -> UnsafeMutablePointer<Atomic<UInt32>> {
-    unsafe buffers + Int(index)
-  }
-
-  /// Records the slot of a buffer, below ``bufferCount``, that has been noted and lent.
-  @inline(__always)
-  func enter(_ buffer: UInt32, at index: UInt32) {
-    unsafe slots[Int(buffer)].store(index, ordering: .relaxed)
-  }
-
-  /// Clears the entry of a slot. Call it only after the buffer has been taken back.
-  @inline(__always)
-  func clear(_ index: UInt32) {
-    unsafe set(index, 0)
-  }
-
-  /// Changes an entry, after all earlier stores have become visible.
-  @inline(__always)
-  func set(_ index: UInt32, _ buffer: UInt32) {
-    unsafe buffers[Int(index)].store(buffer, ordering: .releasing)
-  }
-
-  /// The slot that has lent `buffer`, always below ``slotCount``; nil when no slot of this ring has lent it.
-  @inline(__always)
-  func slot(of buffer: UInt32) -> UInt32? {
-    guard unsafe buffer < bufferCount else { return nil }
-    let index = unsafe slots[Int(buffer)].load(ordering: .relaxed)
-    guard unsafe index < slotCount, unsafe self[index] == buffer else { return nil }
-    return index
-  }
-
-  /// Takes back the buffer of a slot, if this slot has lent it, and clears the entry. For buffers that were never
-  /// published to the kernel.
-  ///
-  /// - Returns: The buffer; 0 for none.
-  @discardableResult
-  func withdraw(_ index: UInt32, _ ownership: BufferOwnership) -> UInt32 {
-    let buffer = unsafe self[index]
-    guard buffer != 0 else { return 0 }
-    // Two slots may name one buffer. If the other slot has lent it, the buffer stays lent.
-    let holder = unsafe slot(of: buffer)
-    if holder == nil || holder == index { _ = ownership.takeBack(buffer) }
-    unsafe clear(index)
-    return buffer
-  }
-}
-
 /// The descriptors of each slot of a transmit ring that the kernel has not completed yet, as bits.
 ///
 /// The value 1 stands for the descriptor that begins in the slot's buffer, 2 for the one with the rest of the
@@ -136,7 +49,7 @@ struct XDPOutstanding {
   @inline(__always)
   subscript(index: UInt32) -> UInt8 {
     get { unsafe bits[Int(index)].load(ordering: .relaxed) }
-    nonmutating set { unsafe bits[Int(index)].store(newValue, ordering: .relaxed) }
+    nonmutating set { unsafe bits[Int(index)].store(newValue, ordering: .releasing) }
   }
 }
 
@@ -201,6 +114,34 @@ struct XDPStateWords {
   /// The kernel's cursor of the ring that this side fills, as it was last seen.
   @inline(__always)
   var seenConsumer: UnsafeMutablePointer<Atomic<UInt32>> { unsafe word(Offset.seenConsumer) }
+
+  /// Transmit: a descriptor that the kernel has completed: its position in the completion ring, its slot, and its bit
+  /// of ``XDPOutstanding``.
+  ///
+  /// A sync writes this down before it clears the bit, so that the next sync can repeat that. Only the number of the
+  /// position tells two completions of one buffer apart.
+  struct Completion {
+    let position: UInt32
+    let slot: UInt32
+    /// 0 before the first completion.
+    let bit: UInt8
+  }
+
+  @inline(__always)
+  var completion: Completion {
+    get {
+      let value = unsafe longWord(Offset.completion).pointee.load(ordering: .relaxed)
+      return Completion(
+        position: UInt32(truncatingIfNeeded: value >> 32), slot: UInt32(value & 0xff_ffff),
+        bit: UInt8(truncatingIfNeeded: value >> 24))
+    }
+    nonmutating set {
+      let value =
+        UInt64(newValue.position) << 32 | UInt64(newValue.bit) << 24
+        | UInt64(newValue.slot & 0xff_ffff)
+      unsafe longWord(Offset.completion).pointee.store(value, ordering: .releasing)
+    }
+  }
 
   /// Transmit: the slot whose completion is expected next. Only a hint, which may be out of range.
   @inline(__always)
@@ -280,5 +221,6 @@ struct XDPStateWords {
     static var asked: Int { 40 }
     static var exchangeBuffers: Int { 48 }
     static var exchangeSlots: Int { 56 }
+    static var completion: Int { 64 }
   }
 }

@@ -148,12 +148,13 @@ package struct XDPReturn {
   ///   - receiveRing: The receive ring, likewise.
   package func returnBuffers(to transmitRing: Ring?, _ receiveRing: Ring?) {
     unsafe receiveState.finishExchange(in: receive)
-    if let ring = unsafe transmitRing { unsafe transmit.returnBuffers(to: ring, ownership) }
+    if let ring = unsafe transmitRing { unsafe transmit.returnSent(to: ring, ownership) }
     if let ring = unsafe receiveRing { unsafe receive.returnBuffers(to: ring, ownership) }
   }
 }
 
 extension XDPLedger {
+  /// Returns the buffers that a receive ring has posted.
   fileprivate func returnBuffers(to ring: Ring, _ ownership: BufferOwnership) {
     for index in unsafe 0..<min(slotCount, ring.slotCount) {
       let buffer = unsafe self[index]

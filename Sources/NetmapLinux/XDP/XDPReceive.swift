@@ -3,8 +3,13 @@ internal import Glibc
 package import NetmapCore
 internal import Synchronization
 
-// Receive: a sync posts the buffers of free slots to the fill ring, and the kernel returns frames in any of these
-// buffers.
+// Receive: a sync posts the buffers of free slots to the fill ring, in slot order, and the kernel returns frames in
+// these buffers.
+//
+// The kernel uses the buffers in the order in which they were posted. So each slot shows the buffer that it posted, and
+// a program may remember a slot's buffer. The kernel departs from this order after it has dropped a frame that had a
+// buffer already, and after a slot named a buffer that could not be posted. Then slots exchange their buffers, and are
+// shown with NS_BUF_CHANGED.
 //
 // One slot of a netmap ring always stays empty: the slot before `hwcur`. Its buffer is not posted either. So every
 // frame that the kernel delivers finds a slot, and whenever the socket is readable, a sync can take its frames.
@@ -70,11 +75,12 @@ extension XDPReceive {
     var index = unsafe first == 0 ? ring.slotCount &- 1 : first &- 1
     let end = unsafe head == 0 ? ring.slotCount &- 1 : head &- 1
     while index != end {
-      let slot = unsafe port.lendSlot(index, common.ownership, noting: ledger.note(index))
+      let buffer = unsafe port.lendToReceive(
+        index, common.ownership, noting: ledger.note(index))
       // A slot without a valid buffer receives nothing until the application gives it one.
-      if slot.buffer != 0 {
-        unsafe ledger.enter(slot.buffer, at: index)
-        unsafe fill.write(common.chunk(slot.buffer), at: position)
+      if buffer != 0 {
+        unsafe ledger.enter(buffer, at: index)
+        unsafe fill.write(common.chunk(buffer), at: position)
         position &+= 1
       }
       index = unsafe ring.next(index)
@@ -100,13 +106,16 @@ extension XDPReceive {
     var left = unsafe min(frames.count(from: first), ring.distance(from: tail, to: reserved))
     var (position, slot) = (first, tail)
     var (packets, bytes): (UInt64, UInt64) = (0, 0)
+    let hasOffsets = unsafe kring.offsetMask != 0
     while left != 0 {
       let count = unsafe framesOfPacket(at: position, upTo: left)
       guard count != 0 else { break }
       left &-= count
+      var limit = UInt32.max
+      if hasOffsets { limit = unsafe lengthLimit(ofPacketAt: position, count, port) }
       for _ in 0..<count {
         let frame = unsafe frames.descriptor(at: position)
-        unsafe show(frame, port, at: slot)
+        unsafe show(frame, port, at: slot, hasOffsets, limit)
         bytes &+= UInt64(frame.len)
         position &+= 1
         slot = unsafe ring.next(slot)
@@ -137,12 +146,19 @@ extension XDPReceive {
 
   /// Writes a slot with the buffer that the kernel filled, which need not be the one that this slot posted. From
   /// here on the buffer belongs to the application.
+  ///
+  /// - Parameters:
+  ///   - frame: The frame.
+  ///   - port: The ring.
+  ///   - slot: The slot.
+  ///   - hasOffsets: Whether the slot says where in its buffer it wants the frame.
+  ///   - limit: The most bytes to show.
   @inline(__always)
   private func show(
-    _ frame: xdp_desc, _ port: MappedRing, at slot: UInt32
+    _ frame: xdp_desc, _ port: MappedRing, at slot: UInt32, _ hasOffsets: Bool, _ limit: UInt32
   ) {
     var buffer = unsafe common.buffer(at: frame.addr)
-    var length = frame.len
+    var length = min(frame.len, limit)
     let posted = unsafe ledger[slot]
     if posted != buffer, unsafe !exchange(buffer, posted, port, at: slot) {
       // This ring did not post the buffer, so the application must not see it. An empty packet takes its place.
@@ -151,11 +167,18 @@ extension XDPReceive {
       length = 0
     }
     let offset = unsafe common.offset(of: frame.addr)
-    if unsafe offset != common.headroom { unsafe move(buffer, from: offset, frame, port) }
+    if unsafe hasOffsets || offset != common.headroom {
+      unsafe move(buffer, from: offset, UInt32(length), port, at: slot)
+    }
     let hasMore = frame.options & UInt32(CLINUX_XDP_PKT_CONTD) != 0
+    var flags = hasMore ? SlotFlags.moreFragments.rawValue : 0
+    // Compared with the slot, because the program has seen the slot: an earlier exchange may have given it this buffer.
+    if unsafe port.ring.place(slot).loadBufferIndex() != buffer {
+      flags |= SlotFlags.bufferChanged.rawValue
+    }
     let shown = SlotWord(
       bufferIndex: buffer, length: UInt16(truncatingIfNeeded: length),
-      flags: hasMore ? .moreFragments : SlotFlags(rawValue: 0))
+      flags: SlotFlags(rawValue: flags))
     unsafe port.ring.store(shown, at: slot)
     _ = unsafe common.ownership.takeBack(buffer)
     unsafe ledger.clear(slot)
@@ -172,7 +195,7 @@ extension XDPReceive {
     guard let other = unsafe ledger.slot(of: buffer), unsafe mine < ledger.bufferCount else {
       // A process that was killed may have shown this packet, in this slot, before it could commit that.
       return unsafe mine == 0 && port.ring.place(slot).loadBufferIndex() == buffer
-        && common.ownership.isUsers(buffer)
+        && common.ownership.hasNoWriter(buffer)
     }
     unsafe state.exchange = .init(
       buffer: buffer, slot: slot, otherBuffer: mine, otherSlot: other)
@@ -180,18 +203,43 @@ extension XDPReceive {
     return true
   }
 
-  /// Moves a frame to where applications look for it, when a driver or an XDP program has put it elsewhere in its
-  /// chunk.
+  /// The most bytes to show of each frame of a packet in a ring with offsets: no limit if every frame fits its slot
+  /// (``KRing/receiveRoom(_:)``), or else 0, with a count.
+  @inline(never)
+  private func lengthLimit(
+    ofPacketAt first: UInt32, _ count: UInt32, _ port: MappedRing
+  ) -> UInt32 {
+    var room = unsafe port.kring.receiveRoom(port.ring.rule)
+    // Behind the buffer's chunk, a driver without copying may write at any time.
+    if unsafe !common.mayOverlap {
+      let largest = unsafe Int(port.ring.bufferSize) &- port.kring.largestOffset(port.ring.rule)
+      let behind = unsafe Int(port.ring.bufferSize) &- common.chunkSize &+ common.headroom
+      room = min(room, max(largest &- behind, 0))
+    }
+    for part in 0..<count {
+      guard unsafe Int(frames.descriptor(at: first &+ part).len) <= room else {
+        unsafe port.kring.countDrop(.badLength)
+        return 0
+      }
+    }
+    return .max
+  }
+
+  /// Moves a frame to where the application looks for it: to the slot's offset, or to the beginning of the buffer when
+  /// a driver or an XDP program has put it elsewhere in its chunk.
   // The compiler cannot prove that memmove(3) neither locks nor allocates.
   @_semantics("no_performance_analysis")
   @inline(never)
   private func move(
-    _ buffer: UInt32, from offset: Int, _ frame: xdp_desc, _ port: MappedRing
+    _ buffer: UInt32, from offset: Int, _ length: UInt32, _ port: MappedRing, at slot: UInt32
   ) {
     guard unsafe buffer < common.ownership.count else { return }
+    let target = unsafe common.headroom &+ port.settleOffset(slot)
+    guard offset != target, length != 0 else { return }
     let chunk = unsafe common.memory + Int(common.chunk(buffer))
-    let length = unsafe min(Int(frame.len), common.chunkSize &- offset)
-    unsafe memmove(chunk + common.headroom, chunk + offset, length)
+    let end = unsafe Int(port.ring.bufferSize) &+ common.headroom
+    let bytes = unsafe min(min(Int(length), common.chunkSize &- offset), max(end &- target, 0))
+    unsafe memmove(chunk + target, chunk + offset, bytes)
     unsafe port.kring.count(.moves)
   }
 }

@@ -31,6 +31,7 @@ extension XDPTransmit {
   @inline(never)
   func repair(_ port: MappedRing) {
     let ring = unsafe port.ring
+    unsafe finishCompletion()
     let last = unsafe state.committed()
     if unsafe last.position == frames.position, unsafe last.slot < ring.slotCount {
       unsafe port.kring.store(hwcur: last.slot)
@@ -40,10 +41,23 @@ extension XDPTransmit {
     var index = cursors.hwcur
     let end = unsafe ring.next(cursors.hwtail)
     repeat {
-      unsafe ledger.withdraw(index, common.ownership)
+      unsafe ledger.withdrawSent(index, common.ownership)
       unsafe outstanding[index] = 0
       index = unsafe ring.next(index)
     } while index != end
+  }
+
+  /// Repeats the last completion that the killed sync has written down, if it has not released it. The completions
+  /// before that one are done.
+  private func finishCompletion() {
+    let (last, first) = unsafe (state.completion, completions.position)
+    guard last.bit != 0, unsafe last.position &- first < completions.count(from: first) else {
+      return
+    }
+    if unsafe last.slot < ledger.slotCount {
+      unsafe outstanding[last.slot] = outstanding[last.slot] & ~last.bit
+    }
+    unsafe completions.release(upTo: last.position &+ 1)
   }
 }
 

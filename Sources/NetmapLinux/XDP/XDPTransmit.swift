@@ -100,39 +100,47 @@ extension XDPTransmit {
     var index = first
     while index != end {
       // Read the slot once, so that the values that are checked are the values that are published.
-      let slot = unsafe port.lendSlot(index, common.ownership, noting: ledger.note(index))
+      let named = unsafe ring.load(index)
+      let slot = unsafe port.lent(named, named.bufferIndex)
       let isLast = unsafe ring.next(index) == end
-      if slot.buffer != 0 { unsafe ledger.enter(slot.buffer, at: index) }
       let from = unsafe common.headroom &+ slot.offset
-      let here = unsafe min(slot.length, common.chunkSize &- from)
+      // An offset may be beyond the buffer's chunk. Then the packet lies in the headroom of the next chunk.
+      let here = unsafe min(slot.length, max(common.chunkSize &- from, 0))
       let rest = slot.length &- here
-      let descriptors = rest == 0 ? 1 : 2
-      guard slot.buffer != 0, here > 0, unsafe rest == 0 || common.mayOverlap,
+      let descriptors = here == 0 || rest == 0 ? 1 : 2
+      guard slot.length > 0, unsafe rest == 0 || here == 0 || common.mayOverlap,
         unsafe Int(position &- start) &+ descriptors <= common.longestChain
       else {
-        if slot.buffer != 0 { unsafe port.kring.countDrop(.badLength) }
-        unsafe withdraw(port, from: first, through: index)
+        unsafe port.kring.countDrop(.badLength)
+        if index != first { unsafe withdraw(port, from: first, before: index) }
+        return nil
+      }
+      guard unsafe ledger.lendToSend(slot.buffer, at: index, common.ownership) else {
+        unsafe port.kring.countDrop(.badBufferIndex)
+        if index != first { unsafe withdraw(port, from: first, before: index) }
         return nil
       }
       let address = unsafe common.chunk(slot.buffer)
       // The kernel copies frame by frame. Without this prefetch it would wait for memory at each of them.
       unsafe clinux_prefetch(common.memory + (Int(address) + from))
       let more = isLast ? 0 : UInt32(CLINUX_XDP_PKT_CONTD)
-      unsafe frames.write(
-        xdp_desc(
-          addr: address &+ UInt64(from), len: UInt32(here),
-          options: rest == 0 ? more : UInt32(CLINUX_XDP_PKT_CONTD)),
-        at: position)
-      position &+= 1
+      if here != 0 {
+        unsafe frames.write(
+          xdp_desc(
+            addr: address &+ UInt64(from), len: UInt32(here),
+            options: rest == 0 ? more : UInt32(CLINUX_XDP_PKT_CONTD)),
+          at: position)
+        position &+= 1
+      }
       if rest != 0 {
         // The buffer runs on into the headroom of the chunk behind it.
         unsafe frames.write(
           xdp_desc(
-            addr: address &+ UInt64(common.chunkSize), len: UInt32(rest), options: more),
+            addr: address &+ UInt64(max(from, common.chunkSize)), len: UInt32(rest), options: more),
           at: position)
         position &+= 1
       }
-      unsafe outstanding[index] = descriptors == 1 ? 1 : 3
+      unsafe outstanding[index] = (here != 0 ? 1 : 0) | (rest != 0 ? 2 : 0)
       unsafe ring.place(index).store(
         flags: SlotFlags(rawValue: slot.flags.rawValue & ~sentFlags))
       bytes &+= UInt64(slot.length)
@@ -143,12 +151,11 @@ extension XDPTransmit {
 
   /// Takes back the buffers of a packet that is not sent after all.
   @inline(never)
-  private func withdraw(_ port: MappedRing, from first: UInt32, through last: UInt32) {
+  private func withdraw(_ port: MappedRing, from first: UInt32, before end: UInt32) {
     var index = first
-    while true {
-      unsafe ledger.withdraw(index, common.ownership)
+    while index != end {
+      unsafe ledger.withdrawSent(index, common.ownership)
       unsafe outstanding[index] = 0
-      if index == last { return }
       index = unsafe port.ring.next(index)
     }
   }
@@ -189,34 +196,35 @@ extension XDPTransmit {
     var position = unsafe completions.position
     let count = unsafe completions.count(from: position)
     if count == 0 { return }
+    var expected = unsafe state.expected
+    if unsafe expected >= ledger.slotCount { expected = 0 }
     for _ in 0..<count {
       let address = unsafe completions.address(at: position)
-      position &+= 1
       // Kernels round odd addresses down, so only the chunk counts. A descriptor that begins in the headroom was
       // the end of the packet in the buffer before.
       var buffer = unsafe common.buffer(at: address)
       let isRest = unsafe common.offset(of: address) < common.headroom
       if isRest { buffer &-= 1 }
-      unsafe complete(buffer, isRest ? 2 : 1, port)
+      let bit: UInt8 = isRest ? 2 : 1
+      var left = unsafe outstanding[expected]
+      if unsafe ledger[expected] != buffer || left & bit == 0 {
+        let found = unsafe ledger.slot(
+          completing: bit, of: buffer, in: outstanding, from: expected)
+        // No slot: another process has written to the ledger or to the kernel's ring.
+        guard let found else {
+          position &+= 1
+          continue
+        }
+        expected = found
+        left = unsafe outstanding[expected]
+      }
+      unsafe state.completion = .init(position: position, slot: expected, bit: bit)
+      unsafe outstanding[expected] = left & ~bit
+      if left == bit { expected = unsafe port.ring.next(expected) }
+      position &+= 1
     }
+    unsafe state.expected = expected
     unsafe completions.release(upTo: position)
-  }
-
-  /// Clears the bit of a completed descriptor.
-  ///
-  /// Doing it again changes nothing. A sync does it again if the process of the former sync was killed before it
-  /// released the completions.
-  @inline(__always)
-  private func complete(_ buffer: UInt32, _ bit: UInt8, _ port: MappedRing) {
-    var index = unsafe state.expected
-    if unsafe index >= ledger.slotCount || ledger[index] != buffer {
-      guard let found = unsafe ledger.slot(of: buffer) else { return }
-      index = found
-    }
-    let left = unsafe outstanding[index]
-    guard left & bit != 0 else { return }
-    unsafe outstanding[index] = left & ~bit
-    unsafe state.expected = left == bit ? port.ring.next(index) : index
   }
 
   /// Moves `hwtail`, in order, over the slots whose descriptors are all completed.
@@ -230,11 +238,7 @@ extension XDPTransmit {
     let ring = unsafe port.ring
     var index = unsafe ring.next(tail)
     while index != end, unsafe outstanding[index] == 0 {
-      let buffer = unsafe ledger[index]
-      if buffer != 0 {
-        _ = unsafe common.ownership.takeBack(buffer)
-        unsafe ledger.clear(index)
-      }
+      unsafe ledger.finish(index, common.ownership)
       index = unsafe ring.next(index)
     }
     unsafe port.kring.store(hwtail: index == 0 ? ring.slotCount &- 1 : index &- 1)

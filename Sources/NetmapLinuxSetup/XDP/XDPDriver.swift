@@ -85,13 +85,25 @@ final class XDPDriver: InterfaceDriver {
   ) throws(NetmapError) {
     let region = unsafe placement.region
     let slots = unsafe placement.geometry
-    let socket = try memory.socket(
-      on: interface, queue: index, slots: max(slots.transmitSlots, slots.receiveSlots),
-      region: region, zeroCopy: mode == .zerocopy)
+    var headroom = unsafe headroom(of: index, placement, chunkSize)
+    let ringSlots = max(slots.transmitSlots, slots.receiveSlots)
+    let socket: XDPSocket
+    do throws(NetmapError) {
+      socket = try memory.socket(
+        on: interface, queue: index, slots: ringSlots, region: region, headroom: headroom,
+        zeroCopy: mode == .zerocopy)
+    } catch {
+      // Kernels and network drivers differ in the room that they want in a chunk.
+      guard error.code == .invalidArgument, headroom != region.layout.headroom else { throw error }
+      headroom = region.layout.headroom
+      socket = try memory.socket(
+        on: interface, queue: index, slots: ringSlots, region: region, headroom: headroom,
+        zeroCopy: mode == .zerocopy)
+    }
     // In copy mode, the kernel takes frames of a head and MAX_SKB_FRAGS (17) fragments. In zero-copy mode the limit
     // depends on the network driver. Every one with multi-buffer support takes at least 4.
     let longestChain = socket.binding.isMultiBuffer ? (mode == .zerocopy ? 4 : 18) : 1
-    try checkMTU(longestChain * (chunkSize - region.layout.headroom))
+    try checkMTU(longestChain * (chunkSize - headroom))
     let buffers = region.layout.buffers
     let layout = XDPPairLayout(
       transmitSlots: slots.transmitSlots, receiveSlots: slots.receiveSlots,
@@ -114,6 +126,30 @@ final class XDPDriver: InterfaceDriver {
       socket: socket, transmit: transmit, receive: receive, recipe: recipe,
       ownership: region.ownership)
   }
+
+  /// Where the kernel puts the frames of a pair in their chunks, bytes.
+  ///
+  /// A slot of a ring with offsets takes fewer bytes than a chunk. With this headroom the kernel continues a longer
+  /// frame in the next slot. The sync then moves each frame to its slot's offset.
+  private func headroom(of index: Int, _ placement: PortPlacement, _ chunkSize: Int) -> Int {
+    let layout = unsafe placement.region.layout
+    guard unsafe index < placement.geometry.receiveRings,
+      let kring = unsafe placement.segment.kring(end: 0, .receive, index),
+      unsafe kring.offsetMask != 0
+    else { return layout.headroom }
+    let rule = layout.slotRule
+    var room = unsafe kring.receiveRoom(rule)
+    if mode == .zerocopy {
+      room = unsafe min(room, chunkSize - layout.headroom - kring.largestOffset(rule))
+    }
+    let wanted = max(layout.headroom, (chunkSize - room + 63) / 64 * 64)
+    return min(wanted, chunkSize - Self.shortestPiece)
+  }
+
+  /// The least room for a frame that a pair leaves in a chunk, bytes, whatever offsets were agreed on.
+  ///
+  /// The kernel refuses less than it needs behind the frame for its own bookkeeping, which is about 320 bytes.
+  private static let shortestPiece = 448
 
   private func stateMemory(
     _ layout: XDPPairLayout, pairs: Int

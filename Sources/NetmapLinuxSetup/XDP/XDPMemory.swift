@@ -10,6 +10,7 @@ final class XDPMemory: Sendable {
   private struct Key: Hashable {
     let region: UInt
     let binding: XDPBinding
+    let headroom: Int
   }
 
   private struct Entry {
@@ -37,10 +38,13 @@ final class XDPMemory: Sendable {
 
   /// Makes a socket on a queue. It shares memory that is registered already, where the kernel allows that.
   ///
+  /// Only sockets with the same headroom share memory: where received frames lie is a property of the UMEM.
+  ///
   /// - Throws: ``NetmapError``: `EBUSY` when the queue is taken, `EOPNOTSUPP` when the driver has no
   ///   zero-copy, and as ``XDPSocket``.
   func socket(
-    on interface: LinuxInterface, queue: Int, slots: Int, region: Region, zeroCopy: Bool
+    on interface: LinuxInterface, queue: Int, slots: Int, region: Region, headroom: Int,
+    zeroCopy: Bool
   ) throws(NetmapError) -> XDPSocket {
     try lock.withLock { (_) throws(NetmapError) -> Handover in
       // Linux before 6.6 and some zero-copy drivers do not take XDP_USE_SG, so try without it as well.
@@ -49,9 +53,11 @@ final class XDPMemory: Sendable {
       var unbound: XDPSocket?
       for isMultiBuffer in [true, false] {
         let binding = XDPBinding(isZeroCopy: zeroCopy, isMultiBuffer: isMultiBuffer)
-        let key = Key(region: unsafe UInt(bitPattern: region.memory.base), binding: binding)
+        let key = Key(
+          region: unsafe UInt(bitPattern: region.memory.base), binding: binding, headroom: headroom)
         if let other = unsafe entries[key]?.lazy.compactMap(\.socket).first {
-          let socket = try XDPSocket(for: interface, slots: slots, registering: nil)
+          let socket = try XDPSocket(
+            for: interface, slots: slots, registering: nil, headroom: headroom)
           switch socket.bind(to: interface, queue: queue, binding, sharing: other) {
           case .bound: return remember(socket, key)
           case .failed(EBUSY): throw refusal(EBUSY, interface, queue, zeroCopy)
@@ -62,7 +68,8 @@ final class XDPMemory: Sendable {
         if let unbound {
           socket = unbound
         } else {
-          socket = try XDPSocket(for: interface, slots: slots, registering: region)
+          socket = try XDPSocket(
+            for: interface, slots: slots, registering: region, headroom: headroom)
         }
         unbound = socket
         switch socket.bind(to: interface, queue: queue, binding, sharing: nil) {

@@ -31,14 +31,18 @@ package final class XDPSocket {
   ///   - slots: Slots of the port's rings. The socket's rings hold twice as many entries, since a slot
   ///     may need two descriptors.
   ///   - region: The region to register as UMEM; nil for a socket that will share another socket's UMEM.
+  ///   - headroom: Where the kernel puts received frames in the chunks of the UMEM, bytes.
   /// - Throws: ``NetmapError``: `EPERM`, `EOPNOTSUPP` on a kernel without AF_XDP, `ENOMEM` when the kernel may not
   ///   lock enough memory.
-  init(for interface: LinuxInterface, slots: Int, registering region: Region?) throws(NetmapError) {
+  init(
+    for interface: LinuxInterface, slots: Int, registering region: Region?, headroom: Int
+  ) throws(NetmapError) {
     subject = interface.name
     var size: UInt32 = 64
     while Int(size) < slots * 2 { size *= 2 }
     ringSize = size
-    file = try interface.rights.xdpSocket(for: interface, registering: region)
+    file = try interface.rights.xdpSocket(
+      for: interface, registering: region, headroom: headroom)
     try set(XDP_UMEM_FILL_RING, "XDP_UMEM_FILL_RING", size)
     try set(XDP_UMEM_COMPLETION_RING, "XDP_UMEM_COMPLETION_RING", size)
     try set(XDP_RX_RING, "XDP_RX_RING", size)

@@ -38,7 +38,7 @@ enum CClients {
       _ = unsafe symlink(target, "\(folder)/\(name)")
     }
     for client in [
-      "syncs", "waits", "descriptors", "mappings", "loading", "device", "sandbox", "waiting",
+      "syncs", "waits", "descriptors", "mappings", "loading", "interfaces", "device", "sandbox", "waiting",
     ] {
       try compile(client, in: folder)
     }

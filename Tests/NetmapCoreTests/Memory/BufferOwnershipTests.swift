@@ -19,6 +19,42 @@ struct BufferOwnershipTests {
     #expect(ownership.lend(2))
   }
 
+  @Test("a buffer has one sender that takes it back, and one writer, in any order")
+  func sentAndReceived() throws {
+    let region = try RegionTests.region()
+    _ = try region.allocateBuffers(2)
+    let ownership = region.ownership
+    for senderIsFirst in [true, false] {
+      #expect(ownership.lendToSend(2))
+      #expect(ownership.state(2) == .sent && ownership.isLent(2))
+      #expect(!ownership.lendToSend(2))
+      #expect(!ownership.lend(2))
+      #expect(ownership.hasNoWriter(2))
+      #expect(ownership.lendToReceive(2))
+      #expect(ownership.state(2) == .sentAndLent && !ownership.hasNoWriter(2))
+      #expect(!ownership.lendToReceive(2))
+      // The pool takes it only when neither has it.
+      #expect(!region.releaseBuffer(2))
+      if senderIsFirst {
+        #expect(ownership.takeBackSent(2))
+        #expect(ownership.state(2) == .lent)
+        #expect(!region.releaseBuffer(2))
+        #expect(ownership.takeBack(2))
+      } else {
+        #expect(ownership.takeBack(2))
+        #expect(ownership.state(2) == .sent)
+        #expect(!region.releaseBuffer(2))
+        #expect(ownership.takeBackSent(2))
+      }
+      #expect(ownership.state(2) == .user)
+      #expect(!ownership.takeBackSent(2) && !ownership.takeBack(2))
+    }
+    for index: UInt32 in [0, 1, 4, 16, .max] {
+      #expect(!ownership.lendToSend(index) && !ownership.lendToReceive(index))
+      #expect(!ownership.takeBackSent(index) && !ownership.mayRead(index))
+    }
+  }
+
   @Test("free buffers, reserved buffers and invalid indexes cannot be lent")
   func refused() throws {
     let region = try RegionTests.region()

@@ -123,6 +123,25 @@ struct SwitchTrafficTests {
     #expect(sender.rx().takePackets() == [short.bytes])
   }
 
+  @Test("a receiver that asked for a gap gets no more bytes in a slot, and none beyond it")
+  func gap() throws {
+    let engine = try Engine()
+    let sender = try TestPort(engine, "vale0:a")
+    let receiver = try TestPort(
+      engine, "vale0:b", offsets: OffsetsOption(max: 256, initial: 100, minimumGap: 300))
+    let rx = receiver.rx()
+    for slot: UInt32 in 0..<2 { rx.fill(slot, Array(repeating: 0x77, count: 1000), at: 100) }
+    let frames = [300, 301].map {
+      TestFrame(target: .broadcast, source: m, number: 1, length: $0)
+    }
+    sender.tx().send(frames[0], frames[1])
+    rx.sync()
+    #expect(rx[0].length == 300 && rx[1].length == 0)
+    #expect(rx.bytes(0, at: 100) == frames[0].bytes)
+    rx[0].length = 400
+    #expect(rx.bytes(0, at: 100).suffix(100).allSatisfy { $0 == 0x77 })
+  }
+
   @Test("unicast packets and broadcasts arrive in the order in which they were sent")
   func order() throws {
     let vale = try TestSwitch(3)

@@ -84,11 +84,11 @@ struct RegionCheck {
         let index = region.slot(slot, ofRingAt: offset).bufferIndex
         // The owner bytes say which buffers a backend has lent. They are visited below, whatever
         // the slots name.
-        if ring.isBackends, region.ownership.state(index) == .lent { return }
+        if ring.isBackends, region.ownership.state(index).isLent { return }
         body(index, .slot(ring.port, ring.direction, ring: ring.index, slot: slot))
       }
     }
-    for index in region.takenBuffers where region.ownership.state(UInt32(index)) == .lent {
+    for index in region.takenBuffers where region.ownership.state(UInt32(index)).isLent {
       body(UInt32(index), .lent)
     }
     for index in region.quarantined.buffers { body(UInt32(index), .quarantine) }

@@ -228,7 +228,7 @@ extension Forwarder {
         let length =
           unsafe mask == 0
           ? fill(target, of: ring, with: frame, 0)
-          : fill(target, of: ring, with: frame, offset(target, place, mask))
+          : fill(target, of: ring, with: frame, offset(target, place, mask), upTo: gap(place))
         unsafe target.store(length: length, flags: SlotFlags(rawValue: flags))
         bytes &+= UInt64(length)
         slot = unsafe ring.next(slot)
@@ -276,17 +276,25 @@ extension Forwarder {
 
   /// Copies a frame into the buffer of a slot.
   ///
-  /// - Returns: The slot's new length: that of the frame, or 0 if the frame does not fit.
+  /// - Returns: The slot's new length: that of the frame, or 0 if the frame does not fit or exceeds the limit.
   @inline(__always)
   private func fill(
-    _ slot: SlotPlace, of ring: Ring, with frame: Frame, _ offset: Int
+    _ slot: SlotPlace, of ring: Ring, with frame: Frame, _ offset: Int, upTo limit: UInt16 = .max
   ) -> UInt16 {
     let rule = unsafe ring.rule
-    guard unsafe rule.fits(UInt32(frame.length), at: offset) else { return 0 }
+    guard unsafe rule.fits(UInt32(frame.length), at: offset), unsafe frame.length <= limit else {
+      return 0
+    }
     unsafe copyPacket(
       from: frame.bytes, to: ring.buffer(slot.loadBufferIndex()) + offset, Int(frame.length),
-      room: min(rule.room(at: offset), Int(frame.room)))
+      room: min(min(rule.room(at: offset), Int(frame.room)), Int(limit)))
     return unsafe frame.length
+  }
+
+  /// The most bytes that the receiver wants in a slot.
+  @inline(never)
+  private func gap(_ place: ReceiveTarget) -> UInt16 {
+    unsafe UInt16(truncatingIfNeeded: place.kring.limitedByGap(0xffff))
   }
 
   /// The offset in its buffer at which the receiver wants the packet to begin, bytes.

@@ -137,7 +137,8 @@ struct VirtioConversion {
     // The offset that a pointer with all bits gives is the largest one.
     unsafe largestOffset = ring.rule.offset(
       of: .max, mask: mask, limit: place.kring.openOffsetMax)
-    let room = unsafe ring.rule.room(at: largestOffset)
+    let largest = unsafe ring.rule.room(at: largestOffset)
+    let room = unsafe mask == 0 ? largest : place.kring.limitedByGap(largest)
     if unsafe length > 0 {
       guard unsafe room >= length else {
         unsafe refusal = .badLength
@@ -255,12 +256,14 @@ struct VirtioConversion {
 
   /// Where the packet of a slot begins, and the room from there on, bytes.
   private func target(_ slot: UInt32) -> (bytes: UnsafeMutableRawPointer, room: Int) {
-    let place = unsafe ring.load(slot)
+    let content = unsafe ring.load(slot)
     let rule = unsafe ring.rule
-    let offset = unsafe rule.offset(of: place.pointer, mask: mask, limit: UInt64(largestOffset))
+    let offset = unsafe rule.offset(of: content.pointer, mask: mask, limit: UInt64(largestOffset))
     // The length field of a slot has 16 bits.
-    let room = min(rule.room(at: offset), Int(UInt16.max))
-    return unsafe (ring.buffer(place.bufferIndex) + offset, room)
+    let room = unsafe min(
+      mask == 0 ? rule.room(at: offset) : place.kring.limitedByGap(rule.room(at: offset)),
+      Int(UInt16.max))
+    return unsafe (ring.buffer(content.bufferIndex) + offset, room)
   }
 }
 
