@@ -11,6 +11,9 @@ final class PortInUse {
   let doorbells: DoorbellTable
   /// How a wait announces itself on the port's rings.
   let announcement: Announcement
+  /// Whether this process's syncs send packets from any of its memory (`NS_INDIRECT`), as its user has asked for in
+  /// the environment. A program that has more rights than its user does not look.
+  private static let sendsAllMemory = environment("NETMAP_INDIRECT") == "1"
   private let connection: DaemonConnection
   private let registration: Registration
   private let isCarried: Bool
@@ -28,6 +31,7 @@ final class PortInUse {
         reason: "netmapd gave this process no doorbell", remedy: "open the port again")
     }
     self.announcement = announcement
+    if Self.sendsAllMemory { port.allowIndirect(.allCopied) }
     isCarried = port.carrier >= 0
     let entries =
       port.pollDescriptors.map { entry in

@@ -71,14 +71,11 @@ static void *map_token(int fd, void *address, size_t length, int access, int fla
 	{                                                                                              \
 		void *result;                                                                          \
                                                                                                        \
-		/* Memory without a file, too. */                                                      \
-		if (LIKELY(fd_state(fd) == FD_FOREIGN))                                                \
-			return next_##name()(address, length, access, flags, fd, offset);              \
 		if (LIKELY(!fd_is_netmap(fd))) {                                                       \
 			result = next_##name()(address, length, access, flags, fd, offset);            \
-			/* What mmap says of a socket. */                                              \
+			/* What mmap says of a socket, also of one that has taken another file's number. */ \
 			if (LIKELY(result != MAP_FAILED) || errno != ENODEV || inside_half ||          \
-			    !fd_probe(fd, false))                                                      \
+			    !fd_probe(fd, true))                                                       \
 				return result;                                                         \
 		}                                                                                      \
 		return map_token(fd, address, length, access, flags, (uint64_t)offset);                \

@@ -1,6 +1,8 @@
 /* poll(2), select(2) and their variants. SPDX-License-Identifier: BSD-2-Clause */
 #include "client.h"
 
+#include <sys/epoll.h>
+
 static void ignore(int signal)
 {
 	(void)signal;
@@ -204,6 +206,14 @@ static void spoiled(void)
 	CHECK(!ioctl(port.fd, NIOCTXSYNC, NULL));
 }
 
+static void by_epoll(void)
+{
+	struct port port = open_port("epoll{1");
+	struct epoll_event event = { .events = EPOLLIN };
+
+	CHECK_FAILS(epoll_ctl(epoll_create1(0), EPOLL_CTL_ADD, port.fd, &event), EPERM);
+}
+
 int main(int count, char **arguments)
 {
 	static const struct test tests[] = {
@@ -212,7 +222,7 @@ int main(int count, char **arguments)
 		{ "masked", masked },	      { "timeouts", timeouts },
 		{ "mixed", mixed },	      { "other", other_descriptor_wakes },
 		{ "large", large_sets },	      { "select", selects },
-		{ "spoiled", spoiled },
+		{ "spoiled", spoiled },	      { "epoll", by_epoll },
 		{ 0 },
 	};
 
