@@ -11,11 +11,11 @@ struct ClientDescriptorTests {
       .works(.calls, "open")),
     Rule(
       "copies", "a copy of the descriptor is the same port, also when the first one is closed",
-      .works(.descriptors, "dup"),
+      .works(.descriptors, "`dup`"),
       .works(.calls, "dup", "dup2", "fcntl")),
     Rule(
       "closed", "a port can be opened exclusively right after any way of closing it",
-      .works(.descriptors, "close"),
+      .works(.descriptors, "`close`"),
       .works(.calls, "close", "fclose", "close_range", "closefrom")),
     Rule(
       "everything", "a program that closes every number can open ports afterwards",
@@ -23,27 +23,27 @@ struct ClientDescriptorTests {
       .works(.calls, "close", "closefrom")),
     Rule(
       "child-syncs", "a fork child syncs the rings of its parent",
-      .works(.descriptors, "fork")),
+      .works(.descriptors, "`fork`")),
     Rule(
       "child-waits", "a fork child waits on its parent's descriptor",
-      .works(.descriptors, "fork")),
+      .works(.descriptors, "`fork`")),
     Rule(
       "child-closes", "a fork child that closes its copy does not end the port",
-      .works(.descriptors, "fork")),
+      .works(.descriptors, "`fork`")),
     Rule(
       "vfork", "a vfork child that closes its copy changes nothing in its parent",
-      .works(.descriptors, "vfork"),
+      .works(.descriptors, "`vfork`"),
       .works(.calls, "vfork")),
     Rule(
       "passed", "a process maps and syncs a port by a descriptor that it receives",
-      .works(.descriptors, "SCM_RIGHTS"),
+      .works(.descriptors, "`SCM_RIGHTS`"),
       .works(.calls, "recvmsg")),
     Rule(
       "exec", "a descriptor survives exec, and the last close ends the port",
-      .works(.descriptors, "exec")),
+      .works(.descriptors, "`exec`")),
     Rule(
       "threads", "threads and signal handlers may use a descriptor while another thread closes it",
-      .works(.descriptors, "close")),
+      .works(.descriptors, "`close`")),
     Rule(
       "sockets", "other sockets of the same kind stay what they are",
       .works(.descriptors, "other sockets")),

@@ -31,13 +31,13 @@ struct ClientFailureTests {
     Rule(
       "descriptors",
       "without free descriptors each step works or fails with an errno, and later ones work",
-      .works(.failures, "no descriptors: RLIMIT_NOFILE")),
+      .works(.failures, "no descriptors (`RLIMIT_NOFILE`)")),
     Rule(
       "memory", "without memory each step works or fails with an errno, and later ones work",
-      .works(.failures, "no memory: RLIMIT_AS")),
+      .works(.failures, "no memory (`RLIMIT_AS`)")),
     Rule(
       "many", "ports can be opened up to the limit of descriptors, and again after they are closed",
-      .works(.failures, "no descriptors: RLIMIT_NOFILE")),
+      .works(.failures, "no descriptors (`RLIMIT_NOFILE`)")),
   ]
 
   @Test("Without resources, calls fail and nothing else", arguments: shortages)

@@ -4,7 +4,7 @@ import Testing
 /// Packets that lie in a C program's own memory (`NS_INDIRECT`).
 @Suite("Indirect packets of C programs")
 struct ClientIndirectTests {
-  static let allowed = [
+  static let rules = [
     Rule("allowed", "with NETMAP_INDIRECT=1 a switch sends packets from the program's own memory"),
     Rule(
       "many", "many indirect packets may be in a batch, and be parts of packets of several slots"),
@@ -19,7 +19,7 @@ struct ClientIndirectTests {
   }
 
   @Test(
-    "With permission, a C program's indirect packets are sent", arguments: allowed,
+    "With permission, a C program's indirect packets are sent", arguments: rules,
     CClients.Loading.allCases)
   func allowed(_ rule: Rule, _ loading: CClients.Loading) throws {
     try CClients.expectSuccess(

@@ -17,7 +17,7 @@ struct ClientMappingTests {
     Rule(
       "lifetimes", "syncs need no mapping, and a mapping outlives the descriptor",
       .differs(
-        .descriptors, "mmap",
+        .descriptors, "`mmap`",
         how: "a mapping does not keep its port open: the port ends with the last descriptor")),
     Rule(
       "regions", "ports with one memory number share memory, and others do not",

@@ -7,20 +7,20 @@ struct ClientPassingTests {
   static let rules = [
     Rule(
       "many", "several descriptors in a message, and several messages at once, bring their ports",
-      .works(.descriptors, "SCM_RIGHTS"),
+      .works(.descriptors, "`SCM_RIGHTS`"),
       .works(.calls, "recvmmsg")),
     Rule(
       "way", "a descriptor on its way keeps its port, which ends if the descriptor never arrives",
-      .works(.descriptors, "SCM_RIGHTS")),
+      .works(.descriptors, "`SCM_RIGHTS`")),
     Rule(
       "sender-exits", "a sender may exit before its descriptor is received",
-      .works(.descriptors, "SCM_RIGHTS")),
+      .works(.descriptors, "`SCM_RIGHTS`")),
     Rule(
       "receiver-dies", "a receiver that is killed in a wait does not end the port",
-      .works(.descriptors, "SCM_RIGHTS")),
+      .works(.descriptors, "`SCM_RIGHTS`")),
     Rule(
       "bound-by-child", "one process may bind a descriptor, and another one map and sync it",
-      .works(.descriptors, "fork")),
+      .works(.descriptors, "`fork`")),
     Rule(
       "killed", "the ports of a killed process are free when it has been waited for",
       .works(.descriptors, "death of the holder")),
@@ -36,7 +36,7 @@ struct ClientPassingTests {
       .works(.descriptors, "number")),
     Rule(
       "nonblocking", "O_NONBLOCK can be set, and changes nothing",
-      .works(.descriptors, "O_NONBLOCK")),
+      .works(.descriptors, "`O_NONBLOCK`")),
     Rule(
       "silent", "no failure writes to the program's standard error",
       .works(.descriptors, "standard error")),

@@ -45,7 +45,7 @@ struct ClientRingTests {
       .works(.calls, "ppoll", "select")),
     Rule(
       "closed", "descriptors may be closed while other threads wait and make requests on them",
-      .works(.descriptors, "close")),
+      .works(.descriptors, "`close`")),
   ]
 
   @Test("A C program's rings may have several users", arguments: rules, CClients.Loading.allCases)

@@ -13,7 +13,7 @@ struct ClientWaitTests {
       .works(.waits, "readiness")),
     Rule(
       "unbound", "a descriptor that is not bound is an error of the wait",
-      .works(.waits, "POLLERR")),
+      .works(.waits, "`POLLERR`")),
     Rule(
       "interrupted", "a signal ends a wait also if its handler restarts calls",
       .works(.waits, "signals")),
@@ -41,7 +41,7 @@ struct ClientWaitTests {
       .refused(.calls, "epoll_ctl", errno: "EPERM", because: "not there yet")),
     Rule(
       "spoiled", "indexes out of place are an error once, and a sync repairs them without one",
-      .works(.waits, "POLLERR"),
+      .works(.waits, "`POLLERR`"),
       .works(.commands, "NIOCTXSYNC")),
   ]
 

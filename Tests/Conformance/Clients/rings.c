@@ -296,9 +296,13 @@ static void *wait_once(void *argument)
 static void *request_always(void *argument)
 {
 	while (!is_over) {
-		struct port port = { .fd = waiting_fd };
+		struct nmreq_port_info_get info = { 0 };
+		struct nmreq_header header = { .nr_version = NETMAP_API,
+					       .nr_reqtype = NETMAP_REQ_PORT_INFO_GET,
+					       .nr_name = "closing{9",
+					       .nr_body = (uintptr_t)&info };
 
-		bind_port(&port, "closing{9", 0);
+		ioctl(waiting_fd, NIOCCTRL, &header);
 	}
 	return argument;
 }
