@@ -6,6 +6,7 @@
 #   make bench        measure, and check the committed limits
 #   make bench-preload  the same for programs that never use netmap, with the C library preloaded
 #   make docs         build the documentation, in .build/docs
+#   make compatibility  write docs/compatibility.md from what the tests prove
 #   make install      build, and install to PREFIX (default /usr/local), below DESTDIR if set
 #   make uninstall    remove every file that `make install` writes, and no other file; with the same PREFIX
 #
@@ -46,7 +47,7 @@ $(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
 	$(CLANG) $(C_FLAGS) $(C_LINK) $(C_SOURCES) -o $@
 
 .PHONY: setup setup-bench build demo test soak hostile bench bench-peers bench-preload bench-smoke lint docs \
-  install install-build install-files check-install check-bare uninstall clean
+  compatibility install install-build install-files check-install check-bare uninstall clean
 
 setup:
 	@./scripts/apt-install $(SETUP_PACKAGES)
@@ -63,7 +64,17 @@ demo: build
 # The attackers use as much processor time as possible, so other tests do not run at the same time.
 test:
 	$(SWIFT) test --disable-xctest --filter HostileTests
-	$(SWIFT) test --disable-xctest --skip HostileTests
+	@rm -f $(CLAIMS)
+	NETMAP_CLAIMS=$(abspath $(CLAIMS)) $(SWIFT) test --disable-xctest --skip HostileTests
+	./scripts/compatibility check $(CLAIMS)
+
+# Writes the tables of docs/compatibility.md from what the tests prove.
+CLAIMS := .build/claims
+compatibility:
+	@mkdir -p $(dir $(CLAIMS)) && rm -f $(CLAIMS)
+	NETMAP_CLAIMS=$(abspath $(CLAIMS)) $(SWIFT) test --disable-xctest \
+	  --filter 'ConformanceTests|NetmapRequestsTests'
+	./scripts/compatibility write $(CLAIMS)
 
 # Sends 10^9 packets through a pipe between two processes, and checks every packet. Then runs every fault of
 # the fault suite, more often than in 'make test'.
@@ -110,6 +121,7 @@ lint:
 	$(SWIFT) format lint --strict --parallel --recursive \
 	  Package.swift Plugins Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
 	$(SWIFT) build --build-tests --disable-xctest --explicit-target-dependency-import-check error
+	./scripts/compatibility complete "$$($(SWIFT) build --show-bin-path)/libnetmap-c.so"
 
 # A link to a symbol that does not exist is an error.
 docs:

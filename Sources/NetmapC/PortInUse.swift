@@ -13,6 +13,9 @@ final class PortInUse {
   let announcement: Announcement
   /// How a wait announces itself that sleeps on the port's bell.
   var bellAnnouncement: Announcement { port.bellAnnouncement }
+  /// Whether this process's syncs send packets from any of its memory (`NS_INDIRECT`), as its user has asked for in
+  /// the environment. A program that has more rights than its user does not look.
+  private static let sendsAllMemory = environment("NETMAP_INDIRECT") == "1"
   private let connection: DaemonConnection
   private let registration: Registration
   private let isCarried: Bool
@@ -30,6 +33,7 @@ final class PortInUse {
         reason: "netmapd gave this process no doorbell", remedy: "open the port again")
     }
     self.announcement = announcement
+    if Self.sendsAllMemory { port.allowIndirect(.allCopied) }
     isCarried = port.carrier >= 0
     let entries =
       port.pollDescriptors.map { entry in

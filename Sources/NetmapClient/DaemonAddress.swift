@@ -264,7 +264,7 @@ package struct DaemonAddress: Hashable, Sendable {
 ///
 /// Nil when the variable is not set or empty, and in a program that has more rights than the
 /// process that started it, such as a set-user-ID program.
-func environment(_ name: String) -> String? {
+package func environment(_ name: String) -> String? {
   guard let value = unsafe secure_getenv(name), unsafe value.pointee != 0 else { return nil }
   return unsafe String(cString: value)
 }

@@ -21,6 +21,11 @@
 #define MADV_WIPEONFORK 18
 #endif
 
+enum {
+	ROOM_FOR_CALL = 4 << 20,
+	ROOM_FOR_HALF = 64 << 20,
+};
+
 _Thread_local int inside_half __attribute__((tls_model("initial-exec")));
 
 static pthread_mutex_t control = PTHREAD_MUTEX_INITIALIZER;
@@ -326,6 +331,23 @@ const struct netmap_half *half_if_loaded(void)
 	return atomic_load_explicit(&loaded, memory_order_acquire);
 }
 
+/*
+ * Whether the process may map that many bytes more (RLIMIT_AS). Swift code ends a process that has no room for a small
+ * object, so a control call begins only with room for many.
+ */
+static bool has_room(size_t size)
+{
+	const int error = errno;
+	void *const memory = (void *)syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE,
+					     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+
+	if (memory == MAP_FAILED)
+		return false;
+	syscall(SYS_munmap, memory, size);
+	errno = error;
+	return true;
+}
+
 const struct netmap_half *half(void)
 {
 	const struct netmap_half *const known = half_if_loaded();
@@ -333,6 +355,11 @@ const struct netmap_half *half(void)
 
 	if (process_is_guest()) {
 		errno = EAGAIN;
+		return NULL;
+	}
+	/* The half and what it needs when it starts, or what a control call needs. */
+	if (!has_room(known ? ROOM_FOR_CALL : ROOM_FOR_HALF)) {
+		errno = ENOMEM;
 		return NULL;
 	}
 	if (LIKELY(known))

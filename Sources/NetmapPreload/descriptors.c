@@ -60,6 +60,13 @@ void fd_mark(int fd, uint8_t state)
 	atomic_store_explicit(&fd_states[fd], state, memory_order_relaxed);
 }
 
+/* Marks a descriptor that was no token, unless its state has changed since it was looked at. */
+static void fd_mark_foreign(int fd, uint8_t seen)
+{
+	if (seen != FD_FOREIGN && !process_is_guest())
+		atomic_compare_exchange_strong(&fd_states[fd], &seen, FD_FOREIGN);
+}
+
 bool fd_is_private(int fd)
 {
 	return fd_state(fd) == FD_PRIVATE && !inside_half && process_is_known() && !process_is_guest();
@@ -89,11 +96,14 @@ bool fd_probe(int fd, bool again)
 		return state == FD_NETMAP;
 	is_token = has_token_name(fd) && !process_is_guest() && (swift = half()) != NULL &&
 		   CROSS(swift->recognize(fd));
-	/* A number without a file may get one that no interposed function sees. */
+	/*
+	 * A number without a file may get one that no interposed function sees. The number of a file that another thread has
+	 * closed meanwhile may be a token by now.
+	 */
 	if (is_token)
 		fd_mark(fd, FD_NETMAP);
 	else if (syscall(SYS_fcntl, fd, 1 /* F_GETFD */) >= 0)
-		fd_mark(fd, FD_FOREIGN);
+		fd_mark_foreign(fd, state);
 	errno = error;
 	return is_token;
 }

@@ -64,11 +64,11 @@ static void *map_token(int fd, void *address, size_t length, int access, int fla
 	return result;
 }
 
-/* mmap(2) of a descriptor that was not looked at before. */
+/* mmap(2) of a descriptor that is not known to be a token. */
 static void *after_mmap(void *result, int fd, void *address, size_t length, int access, int flags, uint64_t offset)
 {
-	/* What mmap says of a socket. */
-	if (LIKELY(result != MAP_FAILED) || errno != ENODEV || inside_half || !fd_probe(fd, false))
+	/* What mmap says of a socket, also of one that has taken another file's number. */
+	if (LIKELY(result != MAP_FAILED) || errno != ENODEV || inside_half || !fd_probe(fd, true))
 		return result;
 	return map_token(fd, address, length, access, flags, offset);
 }
@@ -85,9 +85,6 @@ static void *after_mmap(void *result, int fd, void *address, size_t length, int 
 	SHOWN void *name(void *address, size_t length, int access, int flags, int fd,                  \
 			 offset_type offset)                                                           \
 	{                                                                                              \
-		/* Memory without a file, too. */                                                      \
-		if (LIKELY(fd_state(fd) == FD_FOREIGN))                                                \
-			return next_##name()(address, length, access, flags, fd, offset);              \
 		if (!LIKELY(!fd_is_netmap(fd)))                                                        \
 			return map_token(fd, address, length, access, flags, (uint64_t)offset);        \
 		if (next_is_libc_##name()) {                                                   \

@@ -4,11 +4,29 @@ import Testing
 @Suite("The device of C programs")
 struct ClientDeviceTests {
   static let rules = [
-    Rule("transfers", "reads and writes fail with EINVAL, and calls for sockets with ENOTSOCK"),
-    Rule("output", "what stdio writes to a descriptor by itself does no harm"),
-    Rule("status", "the descriptor and its path have the status of one character device"),
-    Rule("existence", "the path exists, although there is no such file"),
-    Rule("others", "seeks, truncation and flags are those of a character device"),
+    Rule(
+      "transfers",
+      "reads and writes fail with EINVAL, and calls for sockets with ENOTSOCK",
+      .works(.descriptors, "`read` and `write`"),
+      .works(.calls, "read", "write", "readv", "writev", "pread", "pwrite", "preadv", "pwritev")),
+    Rule(
+      "output",
+      "what stdio writes to a descriptor by itself does no harm",
+      .works(.failures, "bytes that stdio writes to the descriptor")),
+    Rule(
+      "status",
+      "the descriptor and its path have the status of one character device",
+      .works(.descriptors, "`fstat`"),
+      .works(.calls, "fstat", "stat", "lstat", "fstatat", "statx")),
+    Rule(
+      "existence",
+      "the path exists, although there is no such file",
+      .works(.names, "`/dev/netmap` as a path"),
+      .works(.calls, "access", "faccessat")),
+    Rule(
+      "others",
+      "seeks, truncation and flags are those of a character device",
+      .works(.descriptors, "`lseek` and `ftruncate`")),
     Rule("cancellation", "reads of other files are cancellation points"),
   ]
 

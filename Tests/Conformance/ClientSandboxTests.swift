@@ -30,6 +30,7 @@ struct ClientSandboxTests {
 
   @Test(
     "A program that gives up rights after its first open uses its ports as before",
+    .proves(.works(.descriptors, "rights given up after an open")),
     arguments: sandboxes)
   func after(_ sandbox: Sandbox) throws {
     try CClients.expectSuccess("sandbox", Rule("after-\(sandbox.name)", ""))
@@ -37,6 +38,10 @@ struct ClientSandboxTests {
 
   @Test(
     "A program that gives up rights before its first open gets a plain errno, if anything is missing",
+    .proves(
+      .differs(
+        .descriptors, "rights given up before the first open",
+        how: "the open fails after chroot and the like unless `NETMAP_LOAD=early` is set")),
     arguments: sandboxes)
   func before(_ sandbox: Sandbox) throws {
     try CClients.expectSuccess("sandbox", Rule("before-\(sandbox.name)", ""))
@@ -44,6 +49,10 @@ struct ClientSandboxTests {
 
   @Test(
     "With NETMAP_LOAD=early, a program that gives up rights first opens ports, and so do its children",
+    .proves(
+      .differs(
+        .descriptors, "rights given up before the first open",
+        how: "the open fails after chroot and the like unless `NETMAP_LOAD=early` is set")),
     arguments: sandboxes)
   func early(_ sandbox: Sandbox) throws {
     try CClients.expectSuccess(

@@ -33,6 +33,14 @@ struct ExecCommandTests {
     #expect(outcome.output == "--help -x\n")
   }
 
+  @Test("netmap exec --indirect, and nothing else, allows packets from any memory")
+  func indirect() throws {
+    let print = ["sh", "-c", "echo \"$NETMAP_INDIRECT $0\"", "--indirect"]
+    #expect(try run(["--indirect"] + print).output == "1 --indirect\n")
+    #expect(try run(["--indirect", "--"] + print).output == "1 --indirect\n")
+    #expect(try run(print).output == " --indirect\n")
+  }
+
   @Test("netmap exec puts the library before others that are preloaded")
   func keepsPreload() throws {
     let outcome = try TestProgram(

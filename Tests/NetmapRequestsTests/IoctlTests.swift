@@ -1,6 +1,7 @@
 import CNetmap
 import Glibc
 import NetmapRequests
+import NetmapTestSupport
 import Testing
 
 private let structured = [
@@ -30,6 +31,7 @@ struct IoctlTests {
 
   @Test(
     "an unknown command gives EOPNOTSUPP, whatever its argument",
+    .proves(.works(.commands, "unknown commands")),
     arguments: [0, 0x6993, 0x6996, 0x6997, 0xc058_6998, 0x5401, 0x2000_6994] as [UInt32])
   func unknown(command: UInt32) {
     let program = SimulatedProgram()
@@ -45,7 +47,9 @@ struct IoctlTests {
     #expect(program.memory.copiesIn.isEmpty)
   }
 
-  @Test("an argument that cannot be read gives EFAULT", arguments: structured)
+  @Test(
+    "an argument that cannot be read gives EFAULT",
+    .proves(.works(.commands, "NIOCCTRL", "NIOCREGIF", "NIOCGINFO")), arguments: structured)
   func unreadable(command: UInt32) {
     let program = SimulatedProgram()
     let size = UInt64(command >> 16 & 0x3fff)

@@ -1,6 +1,7 @@
 import CNetmap
 import Glibc
 import NetmapRequests
+import NetmapTestSupport
 import Testing
 
 @Suite("Legacy requests")
@@ -9,7 +10,9 @@ struct LegacyTests {
 
   func value(_ address: UInt64) -> nmreq { program.memory.get(at: address) }
 
-  @Test("versions from 14 on are accepted by the legacy commands, and return as they came")
+  @Test(
+    "versions from 14 on are accepted by the legacy commands, and return as they came",
+    .proves(.works(.commands, "NIOCREGIF", "NIOCGINFO")))
   func versions() {
     for version: UInt32 in [14, 15, 16, 99, .max] {
       for command in [NETMAP_IOCTL_REGIF, NETMAP_IOCTL_GINFO] {
@@ -187,13 +190,16 @@ struct LegacyTests {
 
   @Test(
     "the commands of passthrough give ENOMEM, as in netmap",
+    .proves(.works(.legacy, "NETMAP_PT_HOST_CREATE", "NETMAP_PT_HOST_DELETE")),
     arguments: [NETMAP_PT_HOST_CREATE, NETMAP_PT_HOST_DELETE])
   func passthrough(command: Int32) {
     #expect(program.ioctl(NETMAP_IOCTL_REGIF, program.legacy("eth0", command)) == ENOMEM)
     #expect(program.server.log.isEmpty)
   }
 
-  @Test("other commands give EINVAL", arguments: [NETMAP_BDG_REGOPS, NETMAP_BDG_LIST, 13, 0xffff])
+  @Test(
+    "other commands give EINVAL", .proves(.works(.legacy, "NETMAP_BDG_REGOPS", "other numbers")),
+    arguments: [NETMAP_BDG_REGOPS, NETMAP_BDG_LIST, 13, 0xffff])
   func unknown(command: Int32) {
     #expect(program.ioctl(NETMAP_IOCTL_REGIF, program.legacy("eth0", command)) == EINVAL)
     #expect(program.server.log.isEmpty)

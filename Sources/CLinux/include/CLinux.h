@@ -125,7 +125,7 @@ enum {
 
 /*
  * Whether this process can read the byte at an address: 0 only if the kernel reports that it cannot
- * (process_vm_readv(2) on the process itself).
+ * (process_vm_readv(2) on the process itself). Keeps errno.
  */
 extern ssize_t process_vm_readv(pid_t process, const struct iovec *local, unsigned long localCount,
 				const struct iovec *remote, unsigned long remoteCount,
@@ -135,7 +135,11 @@ static inline int clinux_is_readable(const void *address)
 	char byte;
 	struct iovec here = { &byte, 1 }, there = { (void *)address, 1 };
 
-	return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == 1 || errno != EFAULT;
+	const int error = errno;
+	const int result = process_vm_readv(getpid(), &here, 1, &there, 1, 0) == 1 || errno != EFAULT;
+
+	errno = error;
+	return result;
 }
 
 /* gettid(2) */

@@ -11,6 +11,7 @@
 #ifndef CLINUX_MEMORY_H
 #define CLINUX_MEMORY_H
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -24,6 +25,16 @@ static inline long clinux_copy_from_self(void *to, uint64_t address, size_t coun
 	const struct iovec remote = { (void *)(uintptr_t)address, count };
 
 	return syscall(SYS_process_vm_readv, syscall(SYS_getpid), &local, 1UL, &remote, 1UL, 0UL);
+}
+
+/* As clinux_copy_from_self(). Returns whether all bytes were copied, and keeps errno. */
+static inline int clinux_copy_all_from_self(void *to, uint64_t address, size_t count)
+{
+	const int error = errno;
+	const int result = clinux_copy_from_self(to, address, count) == (long)count;
+
+	errno = error;
+	return result;
 }
 
 /* process_vm_writev(2) on the calling process: copies count bytes to an address. Returns how many, or -1. */

@@ -113,7 +113,24 @@ package final class SharedMemory: Sendable {
   ) -> UnsafeMutableRawPointer? {
     let access = readOnly ? PROT_READ : PROT_READ | PROT_WRITE
     let mapping = unsafe mmap(nil, byteCount, access, MAP_SHARED, file, 0)
-    return unsafe mapping == MAP_FAILED ? nil : mapping
+    guard unsafe mapping != MAP_FAILED else { return nil }
+    guard hasRoom() else {
+      unsafe munmap(mapping, byteCount)
+      errno = ENOMEM
+      return nil
+    }
+    return unsafe mapping
+  }
+
+  /// Whether address space is left beside a mapping, which may have taken nearly all that the process may have
+  /// (`RLIMIT_AS`). Small objects come next, and Swift ends a process that has no room for one.
+  private static func hasRoom() -> Bool {
+    let byteCount = 2 << 20
+    let probe = unsafe mmap(
+      nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    guard unsafe probe != MAP_FAILED else { return false }
+    unsafe munmap(probe, byteCount)
+    return true
   }
 
   /// Size and identity of a file.

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// A binding in the process that syncs it: the mappings, and the ``RingParts`` of each ring.
 ///
 /// A process builds it from a region, a sync segment and the number of a binding, in an embedded engine as well
@@ -139,6 +141,7 @@ package final class MappedPort {
     if let vale { vale.destinations.leave(vale.index, vale.generation) }
     for index in 0..<(transmitCount + receiveCount) {
       unsafe rings[index].switching?.pointee.scratch?.deallocate()
+      unsafe free(rings[index].switching?.pointee.copies)
     }
     unsafe switching.deallocate()
     unsafe path.deallocate()
@@ -169,6 +172,12 @@ package final class MappedPort {
   /// ``IndirectMemory``.
   package func allowIndirect(_ memory: IndirectMemory) {
     for index in 0..<transmitCount where unsafe rings[index].switching != nil {
+      if memory.isCopied, unsafe (switching + index).pointee.copies == nil {
+        // Pages that no packet needs are never touched, and so do not exist.
+        // Without memory the port goes on as before: it drops such packets and counts them.
+        unsafe (switching + index).pointee.copies = malloc(
+          ForwardScratch.frameCount * Int(rings[index].ring.bufferSize))
+      }
       unsafe (switching + index).pointee.indirect = memory
     }
   }

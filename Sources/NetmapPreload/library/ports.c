@@ -68,7 +68,8 @@ SHOWN void nmport_undo_parse(struct nmport_d *d)
 	while (d->clist)
 		port_undo_last(d);
 	memset(&d->reg, 0, sizeof d->reg);
-	memset(&d->hdr, 0, sizeof d->hdr);
+	/* Ready to be parsed again. */
+	nmreq_header_init(&d->hdr, NETMAP_REQ_REGISTER, &d->reg);
 }
 
 SHOWN struct nmport_d *nmport_prepare(const char *portspec)

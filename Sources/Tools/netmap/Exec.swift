@@ -6,7 +6,7 @@ struct Exec: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "exec",
     abstract: "Run a C program for netmap, unmodified.",
-    usage: "netmap exec [--] PROGRAM [arguments]",
+    usage: "netmap exec [--indirect] [--] PROGRAM [arguments]",
     discussion: """
       Replaces itself with PROGRAM, which finds /dev/netmap although there is none: its calls on netmap descriptors go to \
       a library that is preloaded (LD_PRELOAD), and netmapd starts with the first port. Programs that PROGRAM starts find \
@@ -19,11 +19,18 @@ struct Exec: ParsableCommand {
       environment; the library then connects to netmapd when the program starts. NETMAP_VERBOSE=1 has the library say why \
       an open fails, also where standard error is no terminal.
 
+      A port of a switch sends a packet from the program's own memory (NS_INDIRECT) only with --indirect. Every process on \
+      that switch can then have the program send any bytes of its memory, also keys: see netmap(1). Without it, the \
+      switch drops such packets and counts them as "indirect".
+
       EXAMPLES
         netmap exec ./bridge -i netmap:eth0 -i vale0:a
         netmap exec bash                       a shell for many programs
         NETMAP_LOAD=early netmap exec ./jailed
       """)
+
+  @Flag(help: "Let ports of switches send any memory of the program (NETMAP_INDIRECT=1).")
+  var indirect = false
 
   @Argument(
     parsing: .captureForPassthrough,
@@ -44,6 +51,7 @@ struct Exec: ParsableCommand {
       Tool.fail("\(path): \(obstacle.reason)\n  \(obstacle.remedy)", Tool.cannotRun)
     }
     Self.prepareEnvironment()
+    if indirect { unsafe setenv("NETMAP_INDIRECT", "1", 1) }
     let code = Tool.execute(path, words)
     Tool.fail("\(path): \(Tool.reason(code))", Tool.cannotRun)
   }

@@ -179,12 +179,144 @@ static void after_chroot(void)
 	waits();
 }
 
+/* The steps of an open one by one, each undone and done again. */
+static void steps(void)
+{
+	struct nmport_d *port = nmport_new(), *second;
+
+	CHECK(port && port->fd == -1);
+	CHECK(!nmport_parse(port, "netmap:steps{1"));
+	nmport_undo_parse(port);
+	CHECK(!nmport_parse(port, "netmap:steps{2"));
+	CHECK(!nmport_register(port) && port->register_done);
+	CHECK(!nmport_mmap(port) && port->mmap_done && port->nifp);
+	nmport_undo_mmap(port);
+	CHECK(!port->mmap_done && !nmport_mmap(port));
+	nmport_undo_mmap(port);
+	nmport_undo_register(port);
+	CHECK(port->fd == -1 && !port->register_done);
+	nmport_undo_parse(port);
+	nmport_delete(port);
+	second = nmport_prepare("netmap:steps{2/x");
+	CHECK(second && !nmport_open_desc(second));
+	nmport_close(second);
+}
+
+/* Memory of the program, offsets, and options that are switched off. */
+static void settings(void)
+{
+	static char memory[1 << 16] __attribute__((aligned(4096)));
+	struct nmport_d *port = nmport_prepare("netmap:settings{1");
+
+	nmctx_get()->error = keep;
+	CHECK(port && !nmport_extmem_getinfo(port));
+	CHECK(!nmport_extmem(port, memory, sizeof memory));
+	CHECK(nmport_extmem_getinfo(port)->nr_memsize == sizeof memory);
+	CHECK_FAILS(nmport_extmem(port, memory, sizeof memory), EINVAL);
+	CHECK_FAILS(nmport_register(port), EOPNOTSUPP);
+	nmport_undo_prepare(port);
+	port = nmport_prepare("netmap:settings{1");
+	CHECK_FAILS(nmport_extmem_from_file(port, "/nonexistent/file"), ENOENT);
+	CHECK(!nmport_offset(port, 0, 128, 16, 0));
+	CHECK(nmreq_find_option(&port->hdr, NETMAP_REQ_OPT_OFFSETS));
+	CHECK(!nmport_open_desc(port));
+	nmport_close(port);
+	nmport_disable_option("conf");
+	CHECK(!nmport_open("netmap:settings{1@conf:rings=1") && errno == EOPNOTSUPP);
+	CHECK(!nmport_enable_option("conf"));
+	port = nmport_open("netmap:settings{1@conf:rings=1");
+	CHECK(port);
+	nmport_close(port);
+}
+
+static int parse_probe(struct nmreq_parse_ctx *parse)
+{
+	const char **const values = parse->token;
+
+	values[0] = parse->keys[0];
+	values[1] = parse->keys[1];
+	return 0;
+}
+
+static void requests(void)
+{
+	struct nmreq_opt_parser parser = { .prefix = "probe",
+					   .parse = parse_probe,
+					   .default_key = 0,
+					   .nr_keys = 2,
+					   .keys = { { "a", 0, NMREQ_OPTK_DEFAULT }, { "b", 1, 0 } } };
+	struct nmreq_option *const one = calloc(1, sizeof *one), *const other = calloc(1, sizeof *other);
+	const char *values[2] = { NULL, NULL }, *name = "netmap:requests{1";
+	struct nmreq_port_info_get info;
+	struct nmport_d *const port = nmport_open(name);
+	struct nmreq_header header;
+
+	memset(&header, 0xff, sizeof header);
+	nmreq_header_init(&header, NETMAP_REQ_PORT_INFO_GET, &info);
+	CHECK(header.nr_version == NETMAP_API && header.nr_reqtype == NETMAP_REQ_PORT_INFO_GET);
+	CHECK(!header.nr_options && header.nr_body == (uintptr_t)&info && !header.nr_name[0]);
+	CHECK(one && other);
+	one->nro_reqtype = NETMAP_REQ_OPT_CSB;
+	other->nro_reqtype = NETMAP_REQ_OPT_OFFSETS;
+	nmreq_push_option(&header, one);
+	nmreq_push_option(&header, other);
+	CHECK(nmreq_find_option(&header, NETMAP_REQ_OPT_CSB) == one);
+	nmreq_remove_option(&header, one);
+	CHECK(!nmreq_find_option(&header, NETMAP_REQ_OPT_CSB));
+	nmreq_push_option(&header, one);
+	nmreq_free_options(&header);
+	CHECK(!strcmp(nmreq_option_name(NETMAP_REQ_OPT_CSB), "csb") && nmreq_option_name(99));
+	nmctx_get()->error = keep;
+	CHECK(!nmreq_options_decode("probe:a=1,b=2", &parser, values, nmctx_get()));
+	CHECK(!nmreq_options_decode("@probe:a=1,b=2", &parser, values, nmctx_get()) || errno == EINVAL);
+	CHECK(nmreq_options_decode("other=1", &parser, values, nmctx_get()) == -1);
+	CHECK(port && nmreq_get_mem_id(&name, nmctx_get()) == port->reg.nr_mem_id && !*name);
+	name = "netmap:no-such-if";
+	CHECK(nmreq_get_mem_id(&name, nmctx_get()) == -1);
+	nmport_close(port);
+}
+
+static int locks;
+
+static void count_locks(struct nmctx *ctx, int lock)
+{
+	(void)ctx;
+	locks += lock ? 1 : -1;
+}
+
+static void contexts(void)
+{
+	struct nmctx *const usual = nmctx_get();
+	struct nmctx own = *usual, *const mine = &own;
+	void *memory;
+
+	mine->error = keep;
+	mine->lock = count_locks;
+	CHECK(nmctx_set_default(mine) == usual && nmctx_get() == mine);
+	nmctx_lock(mine);
+	CHECK(locks == 1);
+	nmctx_unlock(mine);
+	CHECK(!locks);
+	memory = nmctx_malloc(mine, 100);
+	CHECK(memory);
+	nmctx_free(mine, memory);
+	nmctx_ferror(mine, "%d and %s", 7, "text");
+	CHECK(strstr(said, "7 and text"));
+	CHECK(nmctx_set_default(usual) == mine);
+	nmctx_set_threadsafe();
+	CHECK(nmctx_get()->lock);
+	/* What a static link needs; nothing sets it. */
+	CHECK(!nmctx_threadsafe);
+}
+
 int main(int count, char **arguments)
 {
 	static const struct test tests[] = {
 		{ "chroot", after_chroot },
 		{ "ports", ports },	  { "clones", clones }, { "shares", shares },
 		{ "refusals", refusals }, { "names", names },	{ "waits", waits },
+		{ "steps", steps },	  { "settings", settings }, { "requests", requests },
+		{ "contexts", contexts },
 		{ 0 },
 	};
 

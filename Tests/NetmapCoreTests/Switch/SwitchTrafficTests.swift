@@ -65,10 +65,12 @@ struct SwitchTrafficTests {
     tx[second].bufferIndex = ownBuffer
   }
 
-  @Test("an indirect packet is taken from the sender's own memory; a bad pointer costs the packet")
-  func indirect() throws {
+  @Test(
+    "an indirect packet is taken from the sender's own memory; a bad pointer costs the packet",
+    arguments: [IndirectMemory.all, .allCopied])
+  func indirect(memory: IndirectMemory) throws {
     let vale = try TestSwitch(2)
-    vale[0].mapped.allowIndirect(.all)
+    vale[0].mapped.allowIndirect(memory)
     let tx = vale[0].tx()
     let frame = TestFrame(target: .broadcast, source: m, number: 1, length: 700)
     var bytes = frame.bytes

@@ -2,6 +2,7 @@ internal import CLinux
 internal import Glibc
 public import Netmap
 package import NetmapClient
+internal import NetmapCore
 package import Testing
 
 /// A temporary folder with a private daemon's socket; both end with this object.
@@ -131,6 +132,13 @@ public final class DaemonFixture {
       check.report.findings.isEmpty, "\(context()): \(check.report.findings)",
       sourceLocation: sourceLocation)
     return check
+  }
+
+  /// Like ``expectSound(_:sourceLocation:)``, for tests that know no module of the daemon's.
+  package func isSound(
+    _ context: @autoclosure () -> String, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws -> Bool {
+    try expectSound(context(), sourceLocation: sourceLocation).report.findings.isEmpty
   }
 
   public func engine() throws -> HostEngine {

@@ -1,4 +1,3 @@
-internal import CLinux
 internal import CNetmap
 
 // Forwarding runs in the sender, in three steps per batch. The sender looks at every slot once. It
@@ -137,7 +136,7 @@ struct Forwarder {
             ring.buffer(content.buffer), room: ring.bufferSize, size, fragments: 1,
             continues: continues)
         } else {
-          let frame = unsafe uncommonFrame(content, place)
+          let frame = unsafe uncommonFrame(content, place, count)
           unsafe (size, continues) = (frame.length, frame.continues)
           unsafe frames[count] = frame
         }
@@ -260,27 +259,17 @@ struct Forwarder {
     unsafe ring.index(start, advancedBy: Int(frames))
   }
 
-  /// Makes a frame of an unusual slot.
+  /// Makes a frame of an unusual slot, which becomes frame `number` of the batch.
   @inline(never)
   private mutating func uncommonFrame(
-    _ word: SlotWord, _ place: SlotPlace
+    _ word: SlotWord, _ place: SlotPlace, _ number: Int
   ) -> Frame {
     let slot = unsafe Slot(word, pointer: place.loadPointer())
     if slot.flags.contains(.bufferChanged) {
       unsafe place.store(flags: slot.flags.subtracting(.bufferChanged))
     }
     let continues = slot.flags.contains(.moreFragments)
-    if slot.flags.contains(.indirect) {
-      let memory = unsafe path.pointee.indirect
-      guard !memory.isNone else { return unsafe emptyFrame(.indirect, continues) }
-      guard memory.contains(slot.pointer, UInt64(slot.length)),
-        let bytes = unsafe UnsafeRawPointer(bitPattern: UInt(slot.pointer)),
-        unsafe ring.rule.fits(word.byteCount), unsafe isReadable(bytes, Int(slot.length))
-      else { return unsafe emptyFrame(.badLength, continues) }
-      return unsafe Frame(
-        bytes: bytes, room: UInt32(slot.length), length: slot.length, fragments: 1,
-        continues: continues)
-    }
+    if slot.flags.contains(.indirect) { return unsafe indirectFrame(slot, word, number) }
     let rule = unsafe ring.rule
     let offset = unsafe kring.offset(of: slot.pointer, rule)
     if let fault = rule.fault(of: word, at: offset) { return unsafe emptyFrame(fault, continues) }
@@ -291,30 +280,10 @@ struct Forwarder {
   }
 
   /// The frame for an invalid slot: no bytes, and the reason for which its packet is dropped.
-  private func emptyFrame(_ reason: DropReason, _ continues: Bool) -> Frame {
+  func emptyFrame(_ reason: DropReason, _ continues: Bool) -> Frame {
     unsafe Frame(
       bytes: UnsafeRawPointer(ring.buffer(0)), room: ring.bufferSize, length: 0, fragments: 1,
       continues: continues, fault: UInt8(reason.rawValue + 1))
-  }
-
-  /// Whether this process may read all of an indirect packet.
-  ///
-  /// The kernel checks the pointer. A bad pointer therefore costs the sender a packet, but does not
-  /// end its process.
-  // Ends in a system call, which the compiler's analysis cannot follow.
-  @_semantics("no_performance_analysis")
-  private mutating func isReadable(_ bytes: UnsafeRawPointer, _ length: Int) -> Bool {
-    let first = UInt(bitPattern: bytes)
-    let (last, overflow) = first.addingReportingOverflow(UInt(max(length, 1) - 1))
-    guard !overflow else { return false }
-    for page in (first >> 12)...(last >> 12) where unsafe page != readablePage {
-      let address = max(page << 12, first)
-      guard unsafe clinux_is_readable(UnsafeRawPointer(bitPattern: address)) != 0 else {
-        return false
-      }
-      unsafe readablePage = page
-    }
-    return true
   }
 
   /// Skips the rest of a packet that goes on at `index`.

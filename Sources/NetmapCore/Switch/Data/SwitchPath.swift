@@ -17,6 +17,9 @@ struct SwitchPath {
   let epoch: SyncEpoch
   /// Memory besides the ring's buffers from which packets may be sent.
   var indirect = IndirectMemory.none
+  /// Memory for the indirect packets of a batch, if the kernel copies them
+  /// (``IndirectMemory/allCopied``): a buffer's size for each frame.
+  var copies: UnsafeMutableRawPointer?
 
   /// - Parameters:
   ///   - vale: The port's place on the switch.
@@ -56,16 +59,25 @@ struct SwitchPath {
 package struct IndirectMemory: Hashable, Sendable {
   private let first: UInt
   private let last: UInt
+  /// Whether the kernel copies packets before the sync looks at them.
+  let isCopied: Bool
 
   /// No memory: the default.
   package static let none = IndirectMemory(first: 1, last: 0)
   /// All memory: for the ports of an application whose engine is in its own process, where no other
   /// process has the switch mapped.
   package static let all = IndirectMemory(first: 0, last: .max)
+  /// All memory, also where other processes have the switch mapped: for a program whose user has
+  /// accepted that these processes can have any bytes of the program sent.
+  ///
+  /// The kernel copies each packet, because an address may be wild, and another thread of the
+  /// program may unmap the memory at any time.
+  package static let allCopied = IndirectMemory(first: 0, last: .max, isCopied: true)
 
-  private init(first: UInt, last: UInt) {
+  private init(first: UInt, last: UInt, isCopied: Bool = false) {
     self.first = first
     self.last = last
+    self.isCopied = isCopied
   }
 
   /// Memory that every process on the switch may read.
@@ -76,6 +88,7 @@ package struct IndirectMemory: Hashable, Sendable {
     }
     first = UInt(bitPattern: base)
     last = first &+ UInt(bytes.count) &- 1
+    isCopied = false
   }
 
   var isNone: Bool { first > last }
