@@ -17,4 +17,19 @@ extension DoorbellTable {
     makeRoom(leaving: 1)
     return isReliable
   }
+
+  /// Takes rings out of the doorbell like ``takeRings(hasEnded:)``, and reports which rings have made progress.
+  ///
+  /// - Parameters:
+  ///   - hasEnded: Whether the edge says that a peer has shut the doorbell down.
+  ///   - body: Called with a lock held. Gets names of rings (``RingName``), which no process has checked; nil stands for
+  ///     all rings.
+  /// - Returns: Whether rings are certain to wake sleepers from now on.
+  package func takeNames(
+    hasEnded: Bool, _ body: (UnsafeBufferPointer<UInt64>?) -> Void
+  ) -> Bool {
+    if hasEnded { breakDown() }
+    unsafe takeNames(body)
+    return isReliable
+  }
 }
