@@ -11,7 +11,9 @@ private nonisolated(unsafe) let table: UnsafePointer<netmap_half> = {
       version: UInt32(NETMAP_HALVES_VERSION), size: UInt32(MemoryLayout<netmap_half>.size),
       open: openToken, recognize: recognizeToken, request: performRequest, attach: attachBinding,
       release: releaseBinding, forked: forgetEverything, transmit: transmitBinding,
-      receive: receiveBinding, scan: scanBinding, arm: armBinding, take_rings: takeRings))
+      receive: receiveBinding, scan: scanBinding, arm: armBinding, take_rings: takeRings,
+      places: findPlaces, has_unsent: hasUnsent, progress: progressOfBinding, take_names: takeNames,
+      announce: announceBinding, abandon: abandonBinding))
   return unsafe UnsafePointer(table)
 }()
 

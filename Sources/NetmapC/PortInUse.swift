@@ -11,6 +11,8 @@ final class PortInUse {
   let doorbells: DoorbellTable
   /// How a wait announces itself on the port's rings.
   let announcement: Announcement
+  /// Where doorbells say that the port's rings have made progress.
+  let places: RingPlaces
   private let connection: DaemonConnection
   private let registration: Registration
   private let isCarried: Bool
@@ -28,6 +30,7 @@ final class PortInUse {
         reason: "netmapd gave this process no doorbell", remedy: "open the port again")
     }
     self.announcement = announcement
+    places = port.ringPlaces
     isCarried = port.carrier >= 0
     let entries =
       port.pollDescriptors.map { entry in
@@ -58,6 +61,14 @@ final class PortInUse {
     unsafe binding.pointee.is_polled = port.polledDirections.isEmpty ? 0 : 1
     unsafe binding.pointee.is_carried = isCarried ? 1 : 0
     unsafe binding.pointee.port = Unmanaged.passRetained(self).toOpaque()
+  }
+
+  /// Announces this process on the rings that a wait asks for.
+  ///
+  /// - Parameter wanted: The conditions of the wait.
+  /// - Returns: 0 if the process may not be woken for all progress.
+  func announce(_ wanted: Readiness) -> CInt {
+    port.arm(wanted, as: announcement) && doorbells.isReliable ? 1 : 0
   }
 
   /// Ends the use of the rings. The daemon learns of it by the end of the token.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "crossing.h"
+#include "interest.h"
 #include "process.h"
 
 #include <dlfcn.h>
@@ -43,14 +44,27 @@ void crossing_end(struct crossing crossing)
 	errno = crossing.error;
 }
 
+/* Of the thread that forks. */
+static sigset_t mask_of_fork;
+
 static void fork_begins(void)
 {
+	sigset_t all, mask;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &mask);
 	pthread_mutex_lock(&control);
+	interest_lock();
+	mask_of_fork = mask;
 }
 
 static void fork_ends(void)
 {
+	const sigset_t mask = mask_of_fork;
+
+	interest_unlock();
 	pthread_mutex_unlock(&control);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
 /* A variable of the environment; NULL in a program with more rights than its caller. */

@@ -10,7 +10,8 @@
 /* A copy was made. The Swift half keeps the ones that it makes close-on-exec. */
 static inline int copied(int from, int to, bool is_kept)
 {
-	if (to < 0 || (LIKELY(fd_state(from) == fd_state(to)) && !inside_half && fd_state(to) != FD_NETMAP))
+	if (to < 0 || (LIKELY(fd_state(from) == fd_state(to)) && !inside_half && fd_state(to) != FD_NETMAP &&
+		       !fd_is_instance(to)))
 		return to;
 	if (!inside_half)
 		fd_copied(from, to);

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "descriptors.h"
+#include "interest.h"
 
 #include <net/netmap.h>
 #include <sys/ioctl.h>
@@ -57,8 +57,10 @@ static int make_request(const struct netmap_half *swift, int fd, uint32_t reques
 	attachments_tidy();
 	result = swift->request(fd, request, argument);
 	/* Bound: attached at once, so that the Swift half need not ask for the binding again. */
-	if (result == 1)
+	if (result == 1) {
 		result = -attachment_make(fd);
+		interest_bound(fd);
+	}
 	return result;
 }
 

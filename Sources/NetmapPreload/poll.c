@@ -21,7 +21,7 @@ static inline bool has_tokens(const struct pollfd *entries, nfds_t count)
 		const uint8_t state = entries[i].fd < 0 ? FD_FOREIGN : fd_state(entries[i].fd);
 
 		is_new |= state == FD_UNSEEN;
-		result |= state == FD_NETMAP;
+		result |= state == FD_NETMAP || state == FD_EPOLL;
 	}
 	if (!LIKELY(!is_new) && !inside_half)
 		for (nfds_t i = 0; i < count; i++)
@@ -113,7 +113,7 @@ static inline bool set_has_tokens(const struct sets *sets)
 			const int fd = start + __builtin_ctzl(word);
 
 			if (fd < sets->count && !LIKELY(fd_state(fd) == FD_FOREIGN) && !inside_half &&
-			    fd_probe(fd, false))
+			    (fd_state(fd) == FD_EPOLL || fd_probe(fd, false)))
 				return true;
 		}
 	}
