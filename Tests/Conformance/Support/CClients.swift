@@ -37,10 +37,11 @@ enum CClients {
       }
       _ = unsafe symlink(target, "\(folder)/\(name)")
     }
-    for client in ["syncs", "waits", "descriptors", "mappings", "loading"] {
+    for client in ["syncs", "waits", "epoll", "descriptors", "mappings", "loading"] {
       try compile(client, in: folder)
     }
     try compile("library", in: folder, ["-L", folder, "-lnetmap"])
+    try compile("epoll", in: folder, ["-L", folder, "-lnetmap"], as: "epoll-linked")
     try compile("syncs", in: folder, ["-static"], as: "static")
     return folder
   }
