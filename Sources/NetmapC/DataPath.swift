@@ -36,14 +36,56 @@ let armBinding: @convention(c) (UnsafePointer<netmap_binding>?, UInt32, CInt) ->
   return unsafe withPort(binding) { port in
     port.port.countSleep(wanted)
     guard onBell == 0 else { return port.port.arm(wanted, as: port.bellAnnouncement) ? 1 : 0 }
-    return port.port.arm(wanted, as: port.announcement) && port.doorbells.isReliable ? 1 : 0
+    return port.announce(wanted)
   }
 }
 
-/// `netmap_half.take_rings`
-let takeRings: @convention(c) (UnsafePointer<netmap_binding>?, CInt) -> CInt = {
-  binding, hasEnded in
-  unsafe withPort(binding) { $0.doorbells.takeRings(hasEnded: hasEnded != 0) } ? 1 : 0
+/// `netmap_half.places`
+let findPlaces:
+  @convention(c) (UnsafePointer<netmap_binding>?, UnsafeMutablePointer<netmap_places>?) -> Void = {
+    binding, places in
+    let found = unsafe withPort(binding) { $0.places }
+    unsafe places?.pointee = netmap_places(
+      segment: found.segment, first: (found.transmit.lowerBound, found.receive.lowerBound),
+      end: (found.transmit.upperBound, found.receive.upperBound))
+  }
+
+/// `netmap_half.has_unsent`
+let hasUnsent: @convention(c) (UnsafePointer<netmap_binding>?) -> CInt = { binding in
+  unsafe withPort(binding) { $0.port.hasUnsent } ? 1 : 0
+}
+
+/// `netmap_half.progress`
+let progressOfBinding: @convention(c) (UnsafePointer<netmap_binding>?, UInt32) -> UInt64 = {
+  binding, wanted in
+  let wanted = Readiness(rawValue: UInt8(truncatingIfNeeded: wanted))
+  return unsafe withPort(binding) { $0.port.progress(wanted) }
+}
+
+/// `netmap_half.take_names`
+let takeNames:
+  @convention(c) (
+    UnsafePointer<netmap_binding>?, CInt,
+    (@convention(c) (UnsafePointer<UInt64>?, Int) -> Void)?
+  ) -> CInt = { binding, hasEnded, heard in
+    let isReliable = unsafe withPort(binding) { port in
+      unsafe port.doorbells.takeNames(hasEnded: hasEnded != 0) { names in
+        unsafe heard?(names?.baseAddress, names?.count ?? 0)
+      }
+    }
+    return isReliable ? 1 : 0
+  }
+
+/// `netmap_half.announce`
+let announceBinding: @convention(c) (UnsafePointer<netmap_binding>?, UInt32) -> CInt = {
+  binding, wanted in
+  let wanted = Readiness(rawValue: UInt8(truncatingIfNeeded: wanted))
+  return unsafe withPort(binding) { $0.announce(wanted) }
+}
+
+/// `netmap_half.abandon`
+let abandonBinding: @convention(c) (UnsafePointer<netmap_binding>?) -> Void = { binding in
+  unsafe withPort(binding) { $0.port.abandon() }
 }
 
 private func path(of binding: UnsafePointer<netmap_binding>?) -> UnsafePointer<SyncPath> {

@@ -11,8 +11,10 @@ private nonisolated(unsafe) let table: UnsafePointer<netmap_half> = {
       version: UInt32(NETMAP_HALVES_VERSION), size: UInt32(MemoryLayout<netmap_half>.size),
       open: openToken, recognize: recognizeToken, request: performRequest, attach: attachBinding,
       release: releaseBinding, forked: forgetEverything, transmit: transmitBinding,
-      receive: receiveBinding, scan: scanBinding, arm: armBinding, take_rings: takeRings,
-      begin: beginHalf, prepare: prepareOpens, vacate: vacateNumber, close_kept: closeKept))
+      receive: receiveBinding, scan: scanBinding, arm: armBinding,
+      begin: beginHalf, prepare: prepareOpens, vacate: vacateNumber, close_kept: closeKept,
+      places: findPlaces, has_unsent: hasUnsent, progress: progressOfBinding, take_names: takeNames,
+      announce: announceBinding, abandon: abandonBinding))
   return unsafe UnsafePointer(table)
 }()
 

@@ -16,6 +16,8 @@ final class PortInUse {
   /// Whether this process's syncs send packets from any of its memory (`NS_INDIRECT`), as its user has asked for in
   /// the environment. A program that has more rights than its user does not look.
   private static let sendsAllMemory = environment("NETMAP_INDIRECT") == "1"
+  /// Where doorbells say that the port's rings have made progress.
+  let places: RingPlaces
   private let connection: DaemonConnection
   private let registration: Registration
   private let isCarried: Bool
@@ -34,6 +36,7 @@ final class PortInUse {
     }
     self.announcement = announcement
     if Self.sendsAllMemory { port.allowIndirect(.allCopied) }
+    places = port.ringPlaces
     isCarried = port.carrier >= 0
     let entries =
       port.pollDescriptors.map { entry in
@@ -65,6 +68,14 @@ final class PortInUse {
     unsafe binding.pointee.is_polled = port.polledDirections.isEmpty ? 0 : 1
     unsafe binding.pointee.is_carried = isCarried ? 1 : 0
     unsafe binding.pointee.port = Unmanaged.passRetained(self).toOpaque()
+  }
+
+  /// Announces this process on the rings that a wait asks for.
+  ///
+  /// - Parameter wanted: The conditions of the wait.
+  /// - Returns: 0 if the process may not be woken for all progress.
+  func announce(_ wanted: Readiness) -> CInt {
+    port.arm(wanted, as: announcement) && doorbells.isReliable ? 1 : 0
   }
 
   /// Ends the use of the rings. The daemon learns of it by the end of the token.

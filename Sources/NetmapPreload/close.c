@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "descriptors.h"
+#include "interest.h"
 #include "process.h"
 
 #include <stdio.h>
@@ -21,6 +22,11 @@ static bool closes(int fd)
 			errno = EBADF;
 			return false;
 		}
+		break;
+	case FD_EPOLL:
+	case FD_INSTANCE:
+		if (!inside_half)
+			interest_closed(fd);
 		break;
 	}
 	fd_forget(fd);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "crossing.h"
-#include "process.h"
-
 #include "descriptors.h"
+#include "interest.h"
+#include "process.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -151,20 +151,37 @@ int crossing_call(int (*body)(void *), void *argument)
 	}
 }
 
+/* Of the thread that forks. */
+static sigset_t mask_of_fork;
+
 static void fork_begins(void)
 {
+	sigset_t all, mask;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &mask);
 	pthread_mutex_lock(&control);
+	interest_lock();
+	mask_of_fork = mask;
 }
 
 static void fork_ends(void)
 {
+	const sigset_t mask = mask_of_fork;
+
+	interest_unlock();
 	pthread_mutex_unlock(&control);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
 static void fork_ends_in_child(void)
 {
+	const sigset_t mask = mask_of_fork;
+
+	interest_unlock();
 	pthread_mutex_unlock(&control);
 	descriptors_after_fork();
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
 /* A variable of the environment; NULL in a program with more rights than its caller. */

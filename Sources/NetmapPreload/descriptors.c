@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "descriptors.h"
+#include "interest.h"
 #include "process.h"
-#include "waiting.h"
+#include "watches.h"
 
 #include <linux/membarrier.h>
 #include <string.h>
@@ -92,7 +93,7 @@ bool fd_probe(int fd, bool again)
 	bool is_token;
 
 	if (state == FD_NETMAP || state == FD_PRIVATE || (state == FD_FOREIGN && !again) ||
-	    (unsigned)fd >= FD_COUNT)
+	    state == FD_EPOLL || (state == FD_INSTANCE && !again) || (unsigned)fd >= FD_COUNT)
 		return state == FD_NETMAP;
 	is_token = has_token_name(fd) && !process_is_guest() && (swift = half()) != NULL &&
 		   CROSS(swift->recognize(fd));
@@ -102,7 +103,7 @@ bool fd_probe(int fd, bool again)
 	 */
 	if (is_token)
 		fd_mark(fd, FD_NETMAP);
-	else if (syscall(SYS_fcntl, fd, 1 /* F_GETFD */) >= 0)
+	else if (state != FD_INSTANCE && syscall(SYS_fcntl, fd, 1 /* F_GETFD */) >= 0)
 		fd_mark_foreign(fd, state);
 	errno = error;
 	return is_token;
@@ -202,6 +203,7 @@ static void forget_parent(const struct netmap_half *swift)
 		if (one->is_attached && !(uint32_t)atomic_load(&one->counts) && !atomic_load(&one->owner_uses))
 			syscall(SYS_munmap, one->binding.base, (size_t)one->binding.size);
 	attachments = NULL;
+	interest_forked();
 	swift->forked();
 	process_begin();
 }
@@ -269,6 +271,7 @@ static struct attachment *find_or_attach(int fd, int *error)
 		return NULL;
 	}
 	idle->binding.cookie = cookie;
+	half_if_loaded()->places(&idle->binding, &idle->places);
 	idle->is_attached = true;
 	atomic_fetch_add(&idle->counts, ONE_DESCRIPTOR);
 	return idle;
@@ -369,6 +372,39 @@ bool attachment_is_current(const struct attachment *attachment, int fd)
 	return false;
 }
 
+/* Releases what has no descriptors any more. Returns 0. */
+static int tidy(void)
+{
+	attachments_tidy();
+	return 0;
+}
+
+void attachments_catch_up(void)
+{
+	if (process_is_known())
+		return;
+	if (half_if_loaded()) {
+		CROSS(tidy());
+	} else {
+		interest_forked();
+		process_begin();
+	}
+}
+
+/* One descriptor fewer leads to the binding. */
+static void end_descriptor(struct attachment *attachment)
+{
+	uint64_t counts = atomic_fetch_add(&attachment->counts, ONE_USER - ONE_DESCRIPTOR) - ONE_DESCRIPTOR;
+
+	/* Read without a lock: a member that another thread adds meanwhile sees that there is no descriptor. */
+	if (counts < ONE_DESCRIPTOR && attachment->members && process_is_known())
+		interest_forget(attachment);
+	counts = atomic_fetch_sub(&attachment->counts, ONE_USER) - ONE_USER;
+	/* Otherwise the next control call does it: closing works in signal handlers. */
+	if (!counts && attachment->binding.releases_at_close)
+		CROSS(tidy());
+}
+
 void fd_copied(int from, int to)
 {
 	struct attachment *found, *former;
@@ -376,6 +412,12 @@ void fd_copied(int from, int to)
 
 	if (fd_state(to) == FD_NETMAP)
 		fd_gone(to);
+	if (fd_is_instance(to))
+		interest_closed(to);
+	if (fd_is_instance(from)) {
+		interest_copied(from, to);
+		return;
+	}
 	fd_mark(to, fd_state(from));
 	if (fd_state(to) != FD_NETMAP || !process_is_known() || process_is_guest())
 		return;
@@ -386,7 +428,7 @@ void fd_copied(int from, int to)
 	atomic_fetch_add(&found->counts, ONE_DESCRIPTOR);
 	former = atomic_exchange(place, found);
 	if (former)
-		atomic_fetch_sub(&former->counts, ONE_DESCRIPTOR);
+		end_descriptor(former);
 	attachment_end_control(found);
 }
 
@@ -403,6 +445,7 @@ static int vacate(int fd)
 		else if (!place)
 			i += CHUNK - 1;
 	}
+	interest_vacate(fd);
 	/* Those that threads use at present go when these have finished. */
 	attachments_tidy();
 	half_if_loaded()->vacate(fd);
@@ -415,13 +458,7 @@ void fd_vacate(int fd)
 	if (half_if_loaded())
 		CROSS(vacate(fd));
 	watches_drop();
-}
-
-/* Releases what has no descriptors any more. Returns 0. */
-static int tidy(void)
-{
-	attachments_tidy();
-	return 0;
+	kicks_vacate(fd);
 }
 
 void fd_gone(int fd)
@@ -433,10 +470,8 @@ void fd_gone(int fd)
 		return;
 	fd_forget(fd);
 	found = place ? atomic_exchange(place, NULL) : NULL;
-	if (!found)
-		return;
-	/* Otherwise the next control call does it: closing works in signal handlers. */
-	if (atomic_fetch_sub(&found->counts, ONE_DESCRIPTOR) == ONE_DESCRIPTOR &&
-	    found->binding.releases_at_close)
-		CROSS(tidy());
+	if (found)
+		end_descriptor(found);
+	else if (process_is_known())
+		interest_forget_unbound(fd);
 }

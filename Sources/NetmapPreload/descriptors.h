@@ -8,6 +8,7 @@
 
 #include "crossing.h"
 #include "next.h"
+#include "process.h"
 
 enum {
 	/* Not looked at yet. */
@@ -18,6 +19,10 @@ enum {
 	FD_NETMAP = 2,
 	/* One that the Swift half keeps. To the program the number is not in use. */
 	FD_PRIVATE = 3,
+	/* An epoll instance that has tokens, or another instance that has. */
+	FD_EPOLL = 4,
+	/* An epoll instance that has none. */
+	FD_INSTANCE = 5,
 
 	FD_COUNT = 1 << 20,
 };
@@ -32,6 +37,12 @@ static inline uint8_t fd_state(int fd)
 	return atomic_load_explicit(&fd_states[fd], memory_order_relaxed);
 }
 
+/* Whether a number is known to be an epoll instance's. */
+static inline bool fd_is_instance(int fd)
+{
+	return fd_state(fd) >= FD_EPOLL;
+}
+
 /* Whether calls on it are this library's. Not for calls of the Swift half itself. */
 static inline bool fd_is_netmap(int fd)
 {
@@ -44,10 +55,14 @@ static inline bool fd_is_netmap(int fd)
  */
 HIDDEN bool fd_is_private(int fd);
 
-/* Has the descriptor looked at when it is used next. Harmless in a vfork child, whose memory is its parent's. */
+/*
+ * Has the descriptor looked at when it is used next. Harmless in a vfork child, whose memory is its parent's, but for epoll
+ * instances: no look would find that they are.
+ */
 static inline void fd_forget(int fd)
 {
-	if (!LIKELY(fd_state(fd) == FD_UNSEEN) && (unsigned)fd < FD_COUNT)
+	if (!LIKELY(fd_state(fd) == FD_UNSEEN) && (unsigned)fd < FD_COUNT &&
+	    !(fd_is_instance(fd) && process_is_guest()))
 		atomic_store_explicit(&fd_states[fd], FD_UNSEEN, memory_order_relaxed);
 }
 
@@ -88,6 +103,10 @@ struct attachment {
 	bool is_attached;
 	struct attachment *next;
 	struct netmap_binding binding;
+	struct netmap_places places;
+	/* In sets of epoll(7): see interest.h, whose lock guards them. */
+	struct member *members;
+	struct attachment *next_in_bucket;
 };
 
 /*
@@ -151,5 +170,8 @@ HIDDEN void descriptors_after_fork(void);
  * descriptors are closed.
  */
 HIDDEN void attachments_tidy(void);
+
+/* In a fork child, makes what this memory knows the child's own. Not in a vfork child. */
+HIDDEN void attachments_catch_up(void);
 
 #endif

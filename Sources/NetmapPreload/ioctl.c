@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "descriptors.h"
+#include "interest.h"
 
 #include <net/netmap.h>
 #include <sys/ioctl.h>
@@ -67,8 +67,10 @@ static int make_request(void *argument)
 		return -ENOMEM;
 	result = half_if_loaded()->request(request->fd, request->command, request->argument);
 	/* Bound: attached at once, so that the Swift half need not ask for the binding again. */
-	if (result == 1)
+	if (result == 1) {
 		result = -attachment_make(request->fd);
+		interest_bound(request->fd);
+	}
 	return result;
 }
 

@@ -19,7 +19,8 @@ static bool find_tokens(const struct pollfd *entries, nfds_t count)
 	for (nfds_t i = 0; i < count; i++) {
 		const uint8_t state = fd_state(entries[i].fd);
 
-		result |= state == FD_NETMAP || (state == FD_UNSEEN && fd_probe(entries[i].fd, false));
+		result |= state == FD_NETMAP || state == FD_EPOLL ||
+			  (state == FD_UNSEEN && fd_probe(entries[i].fd, false));
 	}
 	return result;
 }
@@ -43,7 +44,7 @@ static int poll_tokens(struct pollfd *entries, nfds_t count, int timeout)
 {
 	struct timespec time;
 
-	if (LIKELY(count == 1)) {
+	if (LIKELY(count == 1 && fd_state(entries->fd) == FD_NETMAP)) {
 		const int result = wait_at_once(entries, timeout != 0);
 
 		if (LIKELY(result != MUST_SLEEP))
@@ -129,7 +130,7 @@ static inline bool set_has_tokens(const struct sets *sets)
 			const int fd = start + __builtin_ctzl(word);
 
 			if (fd < sets->count && !LIKELY(fd_state(fd) == FD_FOREIGN) && !inside_half &&
-			    fd_probe(fd, false))
+			    (fd_state(fd) == FD_EPOLL || fd_probe(fd, false)))
 				return true;
 		}
 	}

@@ -1,42 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "waiting.h"
-#include "descriptors.h"
+#include "interest.h"
 #include "process.h"
+#include "watches.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-
-#define SECOND INT64_C(1000000000)
-
-/* Lengths of sleeps, nanoseconds. */
-#define FOREVER INT64_MAX
-/* A process that is to ring may be stopped before it does. */
-#define LONGEST_SLEEP SECOND
-/* Not a number of seconds: see sleep_on_bell(). */
-#define LONGEST_BELL_SLEEP INT64_C(700000000)
-/* When nothing is certain to end a sleep. */
-#define SHORTEST_PAUSE INT64_C(50000)
-#define LONGEST_PAUSE INT64_C(10000000)
 
 enum {
 	/* Sets up to this size are handled on the stack. */
 	FEW = 32,
-	WATCHES = 64,
 };
 
 NEXT(ppoll)
 
-/* A token in the set: its binding, or NULL if it has none; and its place in the set. */
+/* A token in the set, or an epoll instance that has tokens. */
 struct token {
-	struct attachment *attachment;
+	struct attachment *attachment; /* NULL if it has none */
+	struct interest *set; /* NULL for a token */
 	nfds_t place;
 	unsigned wanted;
+	/* The place of the descriptor that hangs up when the process that carries the packets ends; 0 for none. */
+	size_t carrier;
 };
 
 struct wait {
@@ -49,139 +36,37 @@ struct wait {
 	size_t sleep_capacity;
 	size_t backends_end;
 	bool sure;
+	/* Whether it has epoll instances with tokens. */
+	bool has_sets;
 	int watch;
+	/* The binding whose doorbell the watch is on. */
+	struct attachment *guide;
 	/* What to sleep on instead of descriptors if there is nothing but one token to wait for, and its count. */
 	uint32_t *bell;
 	uint32_t bell_count;
 };
 
-static int64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * SECOND + time.tv_nsec;
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
-/* Watches: epoll instances that report each ring of a doorbell once, to one sleeping thread. */
-
-/* Idle ones: the number of each and that of the doorbell it watches, each plus 1. */
-static _Atomic uint64_t watches[WATCHES];
-/* Of another process if the process was forked since. */
-static _Atomic int watches_owner;
-
-static void close_watch(int watch)
-{
-	fd_forget(watch);
-	syscall(SYS_close, watch);
-}
-
-void watches_drop(void)
-{
-	for (int i = 0; i < WATCHES; i++) {
-		const uint64_t idle = atomic_exchange(&watches[i], 0);
-
-		if (idle)
-			close_watch((int)(uint32_t)idle - 1);
-	}
-}
-
-/* Forgets the watches of the parent process. */
-static void check_watches(void)
-{
-	const int owner = atomic_load(&process_page.owner);
-
-	if (LIKELY(atomic_load(&watches_owner) == owner))
-		return;
-	watches_drop();
-	atomic_store(&watches_owner, owner);
-}
-
-/* Moves a descriptor to the highest numbers, where a program does not meet it. */
-static int move_up(int fd)
-{
-	struct rlimit limit = { .rlim_cur = 1024 };
-	int moved;
-
-	syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
-	if (limit.rlim_cur > 4096)
-		limit.rlim_cur = 4096;
-	moved = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, (long)(limit.rlim_cur - limit.rlim_cur / 4));
-	if (moved >= 0) {
-		syscall(SYS_close, fd);
-		fd = moved;
-	}
-	fd_mark(fd, FD_PRIVATE);
-	return fd;
-}
-
-/* A watch on a doorbell; -1 with errno. */
-static int take_watch(int doorbell)
-{
-	struct epoll_event event = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET };
-	int watch;
-
-	check_watches();
-	for (int i = 0; i < WATCHES; i++) {
-		uint64_t idle = atomic_load(&watches[i]);
-
-		if (idle >> 32 == (uint64_t)doorbell + 1 &&
-		    atomic_compare_exchange_strong(&watches[i], &idle, 0))
-			return (int)(uint32_t)idle - 1;
-	}
-	watch = (int)syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
-	if (watch < 0)
-		return -1;
-	watch = move_up(watch);
-	if (syscall(SYS_epoll_ctl, watch, EPOLL_CTL_ADD, doorbell, &event)) {
-		const int error = errno;
-
-		close_watch(watch);
-		errno = error;
-		return -1;
-	}
-	return watch;
-}
-
-static void return_watch(int watch, int doorbell)
-{
-	const uint64_t idle = ((uint64_t)doorbell + 1) << 32 | (uint32_t)(watch + 1);
-
-	/* A file of the program's has the number by now. */
-	if (fd_state(watch) != FD_PRIVATE)
-		return;
-	for (int i = 0; i < WATCHES; i++) {
-		uint64_t none = 0;
-
-		if (atomic_compare_exchange_strong(&watches[i], &none, idle))
-			return;
-	}
-	close_watch(watch);
-}
-
 /* One evaluation of a set */
 
-static unsigned wanted_of(short events)
+/* Signals are blocked while a thread looks at members of sets. */
+static sigset_t block_signals(void)
 {
-	return (events & (POLLIN | POLLRDNORM) ? NETMAP_READY_RECEIVE : 0) |
-	       (events & (POLLOUT | POLLWRNORM) ? NETMAP_READY_TRANSMIT : 0);
+	sigset_t all, mask;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &mask);
+	return mask;
 }
 
-static short events_of(unsigned ready, short events)
+/* Whether an epoll instance has a token that is ready. */
+static bool scan_set(struct interest *set, struct wait *wait)
 {
-	short result = 0;
+	const sigset_t mask = block_signals();
+	const bool result = interest_scan(set, NULL, DEEPEST);
 
-	if (ready & NETMAP_READY_RECEIVE)
-		result |= events & (POLLIN | POLLRDNORM);
-	if (ready & NETMAP_READY_TRANSMIT)
-		result |= events & (POLLOUT | POLLWRNORM);
-	if (ready & NETMAP_READY_ERROR)
-		result |= POLLERR;
+	if (set->is_unsure)
+		wait->sure = false;
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	return result;
 }
 
@@ -196,11 +81,15 @@ static int scan(struct wait *wait)
 		struct pollfd *const entry = &wait->entries[token->place];
 		int passed_over = 0;
 
-		if (!token->attachment) {
+		if (token->set) {
+			/* Beside what the kernel says of the instance. */
+			if (entry->events & (POLLIN | POLLRDNORM) && scan_set(token->set, wait))
+				entry->revents |= entry->events & (POLLIN | POLLRDNORM);
+		} else if (!token->attachment) {
 			entry->revents = POLLERR;
 		} else {
 			inside_half++;
-			entry->revents = events_of(swift->scan(&token->attachment->binding,
+			entry->revents = poll_events(swift->scan(&token->attachment->binding,
 							       token->wanted, &passed_over),
 						   entry->events);
 			inside_half--;
@@ -219,7 +108,7 @@ static int look_at_others(struct wait *wait, const sigset_t *mask)
 	const struct timespec none = { 0 };
 	int ready;
 
-	if (wait->count == wait->token_count && !mask)
+	if (wait->count == wait->token_count && !wait->has_sets && !mask)
 		return 0;
 	/* A system call of its own, which writes to its timeout, and no cancellation point. */
 	struct timespec time = none;
@@ -227,9 +116,26 @@ static int look_at_others(struct wait *wait, const sigset_t *mask)
 	ready = (int)syscall(SYS_ppoll, wait->sleep, wait->count, &time, mask, (size_t)(_NSIG / 8));
 	if (ready > 0)
 		for (nfds_t i = 0; i < wait->count; i++)
-			if (wait->sleep[i].fd >= 0)
-				wait->entries[i].revents = wait->sleep[i].revents;
+			if (wait->sleep[i].fd >= 0) {
+				/* Of an instance that has been counted. */
+				ready -= wait->entries[i].revents && wait->sleep[i].revents;
+				wait->entries[i].revents |= wait->sleep[i].revents;
+			}
 	return ready;
+}
+
+/* Announces the members of epoll instances. */
+static void announce_sets(struct wait *wait)
+{
+	const sigset_t mask = block_signals();
+
+	for (size_t i = 0; i < wait->token_count; i++)
+		if (wait->tokens[i].set) {
+			interest_settle(wait->tokens[i].set, DEEPEST);
+			if (wait->tokens[i].set->is_unsure)
+				wait->sure = false;
+		}
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
 static void announce(struct wait *wait)
@@ -245,28 +151,12 @@ static void announce(struct wait *wait)
 		    !swift->arm(&wait->tokens[i].attachment->binding, wait->tokens[i].wanted, wait->bell != NULL))
 			wait->sure = false;
 	inside_half--;
+	if (wait->has_sets)
+		announce_sets(wait);
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
 /* Sleeping */
-
-/* Takes rings out of the doorbell, so that they do not end the next sleep. */
-static void take_rings(struct wait *wait, const struct netmap_binding *binding)
-{
-	struct epoll_event event = { 0 };
-	sigset_t all, mask;
-
-	if (syscall(SYS_epoll_pwait, wait->watch, &event, 1, 0, NULL, (size_t)0) <= 0)
-		return;
-	/* The Swift half takes a lock for this, which a signal handler of this thread must not meet. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &mask);
-	inside_half++;
-	if (!half_if_loaded()->take_rings(binding, (event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0))
-		wait->sure = false;
-	inside_half--;
-	pthread_sigmask(SIG_SETMASK, &mask, NULL);
-}
 
 /*
  * Sleeps once on the bell. Returns -1 with errno if a signal ended the sleep, otherwise 0.
@@ -295,7 +185,7 @@ static int sleep_on_bell(struct wait *wait, int64_t limit)
 }
 
 /* Adds the descriptors of a binding to those to sleep on. */
-static size_t add_backend(struct wait *wait, size_t end, const struct token *token, bool with_rings)
+static size_t add_backend(struct wait *wait, size_t end, struct token *token, bool with_rings)
 {
 	const struct netmap_binding *const binding = &token->attachment->binding;
 
@@ -310,10 +200,51 @@ static size_t add_backend(struct wait *wait, size_t end, const struct token *tok
 		else
 			wait->sure = false;
 	}
+	token->carrier = 0;
 	/* The token hangs up when the process that carries the packets ends. */
-	if (binding->is_carried && end + 2 < wait->sleep_capacity)
+	if (binding->is_carried && end + 2 < wait->sleep_capacity) {
+		token->carrier = end;
 		wait->sleep[end++] = (struct pollfd){ .fd = wait->entries[token->place].fd };
+	}
 	return end;
+}
+
+/* Adds the descriptors of backends of an epoll instance's members. */
+static size_t add_backends_of(struct wait *wait, size_t end, const struct interest *set, int depth)
+{
+	const struct member *one = set->members;
+
+	if (set->backends >= 0 && end + 2 < wait->sleep_capacity)
+		wait->sleep[end++] = (struct pollfd){ .fd = set->backends, .events = POLLIN };
+	else if (set->backends >= 0)
+		wait->sure = false;
+	for (size_t i = 0; depth && set->nested_count && i < set->count; i++, one = one->next)
+		if (one->nested)
+			end = add_backends_of(wait, end, one->nested, depth - 1);
+	return end;
+}
+
+/* Makes waits and syncs of ports errors whose packets no process carries any more. */
+static void abandon(const struct wait *wait)
+{
+	inside_half++;
+	for (size_t i = 0; i < wait->token_count; i++) {
+		const struct token *const token = &wait->tokens[i];
+
+		if (token->carrier && wait->sleep[token->carrier].revents & POLLHUP)
+			half_if_loaded()->abandon(&token->attachment->binding);
+	}
+	inside_half--;
+}
+
+static void take_backends_of(const struct wait *wait)
+{
+	const sigset_t mask = block_signals();
+
+	for (size_t i = 0; i < wait->token_count; i++)
+		if (wait->tokens[i].set)
+			interest_take_backends(wait->tokens[i].set, DEEPEST);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
 /*
@@ -324,12 +255,22 @@ static int sleep_once(struct wait *wait, const struct netmap_binding *first, int
 		      const sigset_t *mask, bool with_rings, bool *has_rung)
 {
 	struct timespec time = { .tv_sec = limit / SECOND, .tv_nsec = limit % SECOND };
-	size_t end = wait->count, backends;
+	size_t end = wait->count, own, backends;
 	int result, ready = 0;
 
 	for (size_t i = 0; i < wait->token_count; i++)
 		if (wait->tokens[i].attachment)
 			end = add_backend(wait, end, &wait->tokens[i], with_rings);
+	own = end;
+	for (size_t i = 0; i < wait->token_count; i++)
+		if (wait->tokens[i].set) {
+			const sigset_t all = block_signals();
+
+			interest_lock();
+			end = add_backends_of(wait, end, wait->tokens[i].set, DEEPEST);
+			interest_unlock();
+			pthread_sigmask(SIG_SETMASK, &all, NULL);
+		}
 	backends = end;
 	if (wait->watch >= 0)
 		wait->sleep[end++] = (struct pollfd){ .fd = wait->watch, .events = POLLIN };
@@ -337,22 +278,71 @@ static int sleep_once(struct wait *wait, const struct netmap_binding *first, int
 	if (result < 0)
 		return -1;
 	if (wait->watch >= 0 && wait->sleep[backends].revents)
-		take_rings(wait, first);
+		if (!take_rings(wait->watch, first))
+			wait->sure = false;
 	*has_rung = false;
-	for (size_t i = wait->count; i < backends; i++)
+	for (size_t i = wait->count; i < own; i++)
 		*has_rung |= wait->sleep[i].revents != 0;
+	if (*has_rung)
+		abandon(wait);
+	if (own < backends)
+		take_backends_of(wait);
 	for (nfds_t i = 0; i < wait->count; i++)
 		if (wait->sleep[i].fd >= 0) {
-			wait->entries[i].revents = wait->sleep[i].revents;
+			wait->entries[i].revents |= wait->sleep[i].revents;
 			ready += wait->sleep[i].revents != 0;
 		}
 	return ready;
 }
 
+/* Whether waits have to look at an epoll instance again and again. */
+static bool is_polled_set(struct interest *set, const struct netmap_binding *first)
+{
+	const sigset_t mask = block_signals();
+	struct attachment *const guide = interest_guide(set, DEEPEST);
+	bool result = interest_is_polled(set, DEEPEST);
+
+	if (guide) {
+		result |= !first || guide->binding.doorbell != first->doorbell;
+		attachment_end_control(guide);
+	}
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	return result;
+}
+
+static void look_at_all(const struct wait *wait)
+{
+	const sigset_t mask = block_signals();
+
+	for (size_t i = 0; i < wait->token_count; i++)
+		if (wait->tokens[i].set)
+			interest_look_at_all(wait->tokens[i].set, DEEPEST);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
+/* Chooses the binding whose doorbell the wait watches: that of a token, or one of a set. */
+static void choose_guide(struct wait *wait)
+{
+	sigset_t mask;
+
+	for (size_t i = 0; i < wait->token_count && !wait->guide; i++) {
+		wait->guide = wait->tokens[i].attachment;
+		if (wait->guide)
+			atomic_fetch_add(&wait->guide->counts, ONE_USER);
+	}
+	if (wait->guide)
+		return;
+	mask = block_signals();
+	for (size_t i = 0; i < wait->token_count && !wait->guide; i++)
+		if (wait->tokens[i].set)
+			wait->guide = interest_guide(wait->tokens[i].set, DEEPEST);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
 /* Sleeps and looks until something is ready, the deadline, or a signal. */
 static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 {
-	const struct netmap_binding *first = NULL;
+	const struct netmap_binding *const first = wait->guide ? &wait->guide->binding : NULL;
 	bool is_polled = false, leaves_out_rings = false, has_rung = false;
 	int64_t pause = SHORTEST_PAUSE;
 	int ready, others;
@@ -361,14 +351,14 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 		if (wait->tokens[i].attachment) {
 			const struct netmap_binding *const one = &wait->tokens[i].attachment->binding;
 
-			if (!first)
-				first = one;
 			is_polled |= one->is_polled;
 			/* Of another netmapd: its doorbell is not watched. */
 			is_polled |= one->doorbell != first->doorbell;
+		} else if (wait->tokens[i].set) {
+			is_polled |= is_polled_set(wait->tokens[i].set, first);
 		}
 	/* A change of the signal mask and the sleep have to be one step, so that sleeps with a mask are the kernel's. */
-	if (wait->count == 1 && !mask)
+	if (wait->count == 1 && !wait->has_sets && !mask)
 		wait->bell = first->bell;
 	for (;;) {
 		int64_t limit = FOREVER;
@@ -379,7 +369,7 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 				return 0;
 		}
 		if (!wait->bell && wait->watch < 0)
-			wait->watch = take_watch(first->doorbell);
+			wait->watch = take_watch(first ? first->doorbell : -1);
 		wait->sure = wait->bell || wait->watch >= 0;
 		announce(wait);
 		ready = scan(wait);
@@ -392,6 +382,9 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 				    : sleep_once(wait, first, limit, mask, !leaves_out_rings, &has_rung);
 		if (others < 0)
 			return -1;
+		/* The process that was to ring may have been stopped before it did. */
+		if (!others && wait->has_sets && limit == LONGEST_SLEEP)
+			look_at_all(wait);
 		pause = least(pause * 2, LONGEST_PAUSE);
 		ready = scan(wait) + others;
 		if (ready)
@@ -417,9 +410,21 @@ static void begin(struct wait *wait)
 		wait->sleep[i] = *entry;
 		wait->sleep[i].revents = 0;
 		entry->revents = 0;
-		if (entry->fd < 0 || fd_state(entry->fd) != FD_NETMAP)
+		if (entry->fd < 0)
 			continue;
-		*token = (struct token){ .place = i, .wanted = wanted_of(entry->events) };
+		if (!LIKELY(fd_state(entry->fd) != FD_EPOLL)) {
+			const sigset_t mask = block_signals();
+
+			attachments_catch_up();
+			*token = (struct token){ .place = i, .set = interest_begin(entry->fd) };
+			wait->token_count += token->set != NULL;
+			wait->has_sets |= token->set != NULL;
+			pthread_sigmask(SIG_SETMASK, &mask, NULL);
+			continue;
+		}
+		if (fd_state(entry->fd) != FD_NETMAP)
+			continue;
+		*token = (struct token){ .place = i, .wanted = poll_wanted(entry->events) };
 		token->attachment = attachment_begin(entry->fd, &error);
 		/* Another file may have the number by now. */
 		if (!token->attachment && !fd_is_still_netmap(entry->fd))
@@ -444,20 +449,25 @@ static bool are_current(const struct wait *wait)
 static void end(void *argument)
 {
 	struct wait *const wait = argument;
-	int doorbell = -1;
 
-	for (size_t i = 0; i < wait->token_count; i++) {
-		struct attachment *const one = wait->tokens[i].attachment;
-
-		if (!one)
-			continue;
-		if (doorbell < 0)
-			doorbell = one->binding.doorbell;
-		attachment_end(one);
-	}
 	if (wait->watch >= 0)
-		return_watch(wait->watch, doorbell);
+		return_watch(wait->watch, wait->guide ? wait->guide->binding.doorbell : -1);
 	wait->watch = -1;
+	if (wait->guide)
+		attachment_end_control(wait->guide);
+	wait->guide = NULL;
+	for (size_t i = 0; i < wait->token_count; i++) {
+		const struct token *const token = &wait->tokens[i];
+
+		if (token->attachment)
+			attachment_end(token->attachment);
+		if (token->set) {
+			const sigset_t mask = block_signals();
+
+			interest_end(token->set);
+			pthread_sigmask(SIG_SETMASK, &mask, NULL);
+		}
+	}
 }
 
 /* What wait_in() returns if a number belonged to another file: the wait has to begin again. */
@@ -490,12 +500,13 @@ static int wait_in(struct wait *wait, const struct timespec *timeout, const sigs
 	if (timeout && timeout->tv_sec < FOREVER / SECOND / 2)
 		deadline = now() + timeout->tv_sec * SECOND + timeout->tv_nsec;
 	for (size_t i = 0; i < wait->token_count; i++)
-		has_bindings |= wait->tokens[i].attachment != NULL;
+		has_bindings |= wait->tokens[i].attachment || wait->tokens[i].set;
 	if (!are_current(wait))
 		return AGAIN;
 	/* All tokens were other files: see begin(). */
 	if (!has_bindings)
 		return next_ppoll()(wait->entries, wait->count, timeout, mask);
+	choose_guide(wait);
 	return wait_until(wait, deadline, mask);
 }
 
@@ -511,9 +522,9 @@ int wait_at_once(struct pollfd *entry, bool may_sleep)
 	if (!LIKELY(attachment))
 		return MUST_SLEEP;
 	inside_half++;
-	ready = half_if_loaded()->scan(&attachment->binding, wanted_of(entry->events), &passed_over);
+	ready = half_if_loaded()->scan(&attachment->binding, poll_wanted(entry->events), &passed_over);
 	inside_half--;
-	entry->revents = events_of(ready, entry->events);
+	entry->revents = poll_events(ready, entry->events);
 	attachment_end(attachment);
 	return entry->revents || !may_sleep ? entry->revents != 0 : MUST_SLEEP;
 }
@@ -551,6 +562,8 @@ int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeou
 	}
 	do {
 		wait.token_count = 0;
+		wait.bell = NULL;
+		wait.has_sets = false;
 		result = look(&wait, timeout, mask);
 		if (result == MUST_SLEEP) {
 			/* The sleep is a cancellation point. */

@@ -37,9 +37,6 @@ struct ClientWaitTests {
       "select", "select changes its sets in place, and stores the time that is left",
       .works(.calls, "select", "pselect")),
     Rule(
-      "epoll", "a descriptor cannot be added to an epoll instance",
-      .refused(.calls, "epoll_ctl", errno: "EPERM", because: "not there yet")),
-    Rule(
       "spoiled", "indexes out of place are an error once, and a sync repairs them without one",
       .works(.waits, "`POLLERR`"),
       .works(.commands, "NIOCTXSYNC")),

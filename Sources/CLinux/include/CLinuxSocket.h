@@ -321,12 +321,10 @@ static inline int clinux_namespace_owner(int file, unsigned int *user)
 	return result;
 }
 
-/* Sends one byte on a stream socket. Never blocks, whatever flags the socket has, and raises no SIGPIPE. */
-static inline ssize_t clinux_send_byte(int socket)
+/* Sends eight bytes on a stream socket, all or none. Never blocks, whatever flags the socket has; raises no SIGPIPE. */
+static inline ssize_t clinux_send_word(int socket, uint64_t word)
 {
-	const char byte = 1;
-
-	return send(socket, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return send(socket, &word, sizeof word, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /*

@@ -68,6 +68,17 @@ struct netmap_first_half {
 };
 
 /*
+ * Which rings of a doorbell mean a binding. A ring is a word: the number of a segment above 32 bits that say the position
+ * of a ring in it; or 0, which means all rings.
+ */
+struct netmap_places {
+	uint32_t segment;
+	/* Positions of transmit rings, then those of receive rings. */
+	uint32_t first[2];
+	uint32_t end[2];
+};
+
+/*
  * The functions of the Swift half. The first two words never change their place.
  *
  * Control calls return 0 or a result, or a negated errno. The C half makes one at a time, with signals blocked. The other
@@ -106,8 +117,6 @@ struct netmap_half {
 	 * for all progress.
 	 */
 	int (*arm)(const struct netmap_binding *binding, unsigned wanted, int on_bell);
-	/* Takes rings out of the doorbell. Returns 0 if the doorbell can no longer be relied on. */
-	int (*take_rings)(const struct netmap_binding *binding, int has_ended);
 
 	/* Control calls that came later */
 
@@ -126,6 +135,24 @@ struct netmap_half {
 	 * half's table. Can be called in signal handlers.
 	 */
 	int (*close_kept)(int descriptor);
+
+	/* For sets of which a wait looks only at the members that can be ready */
+
+	void (*places)(const struct netmap_binding *binding, struct netmap_places *places);
+	/* Whether a transmit ring holds slots that a wait would send. */
+	int (*has_unsent)(const struct netmap_binding *binding);
+	/* A number that changes when the rings of a wait make progress. */
+	uint64_t (*progress)(const struct netmap_binding *binding, unsigned wanted);
+	/*
+	 * Takes rings out of the doorbell, and calls heard with them, with a lock held. NULL means all rings. Calls of other
+	 * threads that begin later find that heard has returned. Returns 0 if the doorbell can no longer be relied on.
+	 */
+	int (*take_names)(const struct netmap_binding *binding, int has_ended,
+			  void (*heard)(const uint64_t *names, size_t count));
+	/* As arm, but not before a sleep, which is counted. */
+	int (*announce)(const struct netmap_binding *binding, unsigned wanted);
+	/* The process that carries the packets has ended: waits and syncs are errors from now on. */
+	void (*abandon)(const struct netmap_binding *binding);
 };
 
 /* The function that the Swift half exports, netmap_half_enter. Returns NULL for a version that it does not know. */

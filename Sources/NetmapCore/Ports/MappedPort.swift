@@ -150,7 +150,7 @@ package final class MappedPort {
   }
 
   /// Records that the process that carries the port's packets has exited.
-  func abandon() { unsafe path.pointee.abandon() }
+  package func abandon() { unsafe path.pointee.abandon() }
 
   /// Releases the resources that backends hold here: sockets and the kernel's rings.
   ///

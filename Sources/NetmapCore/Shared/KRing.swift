@@ -84,6 +84,9 @@ package struct KRing {
     unsafe rawWord(KRingLayout.rcur) != rawWord(KRingLayout.rtail)
   }
 
+  /// The tail last shown to the application, unchecked: for comparison with an earlier one.
+  package var shownTail: UInt32 { unsafe rawWord(KRingLayout.rtail) }
+
   /// Whether the engine has taken over exactly the slots before `head`.
   @inlinable @inline(__always)
   package func hasTaken(upTo head: UInt32) -> Bool {

@@ -1,3 +1,8 @@
+internal import Synchronization
+
+/// The number of the last segment that this process has created.
+private let lastNumber = Atomic<UInt32>(0)
+
 /// The shared data that every process syncing a port maps: krings, per-open state and the list of waiters.
 ///
 /// References within the segment are offsets, so each process may map it at any address. The two ends of a pipe
@@ -55,6 +60,8 @@ package struct SyncSegment: Sendable {
     store(SyncSegmentLayout.version, SyncSegmentLayout.layoutVersion)
     store(SyncSegmentLayout.endCount, UInt32(ends.count))
     store(SyncSegmentLayout.leaseSlots, UInt32(leaseSlots))
+    store(
+      SyncSegmentLayout.number, lastNumber.wrappingAdd(1, ordering: .relaxed).newValue)
     describeBuffers(region)
     for (index, end) in self.ends.enumerated() {
       let record = SyncSegmentLayout.ends + index * SyncSegmentLayout.endByteCount
@@ -209,7 +216,7 @@ package struct SyncSegment: Sendable {
 /// Any change of a number here requires a new ``layoutVersion``.
 package enum SyncSegmentLayout {
   package static let magicNumber: UInt64 = 0x676e_7973_706d_746e  // "ntmpsyng"
-  package static let layoutVersion: UInt32 = 6
+  package static let layoutVersion: UInt32 = 7
 
   static let magic = 0
   static let version = 8
@@ -218,6 +225,8 @@ package enum SyncSegmentLayout {
   static let bufferCount = 24
   static let bufferSize = 28
   static let leaseSlots = 32
+  /// The segment's number among those of its engine (``RingName``).
+  static let number = 36
 
   /// `WaitWord.listCount` words.
   static let waiters = 64

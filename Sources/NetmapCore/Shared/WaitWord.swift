@@ -108,7 +108,7 @@ package struct WaitWord {
       if let binding = sleeper.binding {
         unsafe bell(ofBinding: binding)?.ring(atMost: doorbells.threadLimit)
       } else {
-        unsafe doorbells.ring(bits &- 1)
+        unsafe doorbells.ring(bits &- 1, name)
       }
     }
   }

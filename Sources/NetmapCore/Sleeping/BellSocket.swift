@@ -3,7 +3,8 @@ internal import Glibc
 
 /// Doorbells that cross a process boundary: pairs of connected Unix stream sockets.
 ///
-/// A byte sent on one end rings the process that watches the other end.
+/// A word sent on one end rings the process that watches the other end. The word names the ring that has made progress
+/// (``RingName``), so that the sleeper need not look at all of its rings.
 ///
 /// Ringing never blocks on another process. MSG_DONTWAIT applies whatever flags a peer sets on an open file that
 /// it has a copy of, and the kernel takes no lock for the send that a peer can hold. Receiving takes such a lock,
@@ -29,13 +30,23 @@ package enum BellSocket {
 
   /// Rings the process that watches the other end.
   ///
+  /// - Parameters:
+  ///   - file: The end through which to ring.
+  ///   - name: The ring that has made progress.
+  ///
   /// A socket full of pending rings rejects another ring; every watcher has already been notified of the pending
   /// ones (see ``DoorbellTable/makeRoom(leaving:)``). If the other end is closed, there is no process to wake.
-  package static func ring(_ file: CInt) { _ = clinux_send_byte(file) }
+  package static func ring(_ file: CInt, _ name: RingName = .unknown) {
+    _ = clinux_send_word(file, name.rawValue)
+  }
 
-  /// A number of bytes that every socket has room for, however small a peer makes its buffer (SO_SNDBUF is at
-  /// least 4608, and one byte takes at most 1280).
-  private static let fewest = 3
+  /// Bytes of a ring.
+  private static let size = MemoryLayout<UInt64>.size
+  /// The bytes of a number of rings that every socket has room for, however small a peer makes its buffer (SO_SNDBUF
+  /// is at least 4608, and one ring takes at most 1280).
+  private static let fewest = 3 * size
+  /// From these bytes on, the socket may have been too full for further rings: its buffer has room for at least 166.
+  private static let many = 128 * size
   /// The most bytes taken per call and the most calls: together more than a well-behaved process can have sent.
   private static let chunk = 4096
   private static let rounds = 64
@@ -54,7 +65,42 @@ package enum BellSocket {
         // Taking bytes with descriptors closes those descriptors, which blocks for as long as their owner likes.
         guard hasFiles == 0 else { return false }
         guard count > (left == 0 ? 0 : fewest) else { return true }
-        guard unsafe clinux_take(file, buffer.baseAddress, count - left) > 0 else { return false }
+        let end = count - left * size
+        guard end > 0 else { return true }
+        guard unsafe clinux_take(file, buffer.baseAddress, end) > 0 else { return false }
+        if count < chunk { return true }
+      }
+      return false
+    }
+  }
+
+  /// Reports the rings in a socket on which only this thread receives, and makes room like
+  /// ``makeRoom(in:leaving:)``, leaving at least one ring.
+  ///
+  /// - Parameters:
+  ///   - file: The watched end.
+  ///   - known: The bytes at the beginning of the queue that an earlier call has reported; updated.
+  ///   - body: Gets names of rings, which no process has checked. Nil stands for all rings: the queue does not consist
+  ///     of names, or there may have been no room for some.
+  /// - Returns: False when there still is no room, because a peer sends more than rings.
+  static func takeNames(
+    in file: CInt, known: inout Int, _ body: (UnsafeBufferPointer<UInt64>?) -> Void
+  ) -> Bool {
+    unsafe withUnsafeTemporaryAllocation(of: UInt64.self, capacity: chunk / size) { buffer in
+      for _ in 0..<rounds {
+        var hasFiles: CInt = 0
+        let count = unsafe clinux_peek(file, buffer.baseAddress, chunk, &hasFiles)
+        guard count > 0 || hasFiles != 0 else { return true }
+        if hasFiles != 0 || count % size != 0 || known % size != 0 || count >= many {
+          body(nil)
+        } else if count > known {
+          unsafe body(UnsafeBufferPointer(rebasing: buffer[(known / size)..<(count / size)]))
+        }
+        known = max(count, 0)
+        guard hasFiles == 0 else { return false }
+        guard count > fewest else { return true }
+        guard unsafe clinux_take(file, buffer.baseAddress, count - size) > 0 else { return false }
+        known = size
         if count < chunk { return true }
       }
       return false

@@ -27,10 +27,14 @@ package final class DoorbellTable: Sendable {
     let threadLimit: CInt
 
     /// Wakes the sleepers that watch doorbell `number`; does nothing if there is no such doorbell.
+    ///
+    /// - Parameters:
+    ///   - number: The doorbell.
+    ///   - name: The ring that has made progress. Only sockets carry it.
     // Ends in a system call, which the compiler cannot follow.
     @_semantics("no_performance_analysis")
     @inline(never)
-    func ring(_ number: UInt32) {
+    func ring(_ number: UInt32, _ name: RingName = .unknown) {
       var cell = unsafe Cell(cell(number).pointee.load(ordering: .acquiring))
       if cell.number != number || cell.file < 0, let resolver = unsafe resolver {
         unsafe resolver.fetch(resolver.context)
@@ -44,7 +48,7 @@ package final class DoorbellTable: Sendable {
       guard !PrivateDescriptors.isGuarding || PrivateDescriptors.isIntact(cell.file) else {
         return
       }
-      if unsafe areSockets { BellSocket.ring(cell.file) } else { ringEventfd(cell.file) }
+      if unsafe areSockets { BellSocket.ring(cell.file, name) } else { ringEventfd(cell.file) }
     }
 
     @inline(__always)
@@ -109,8 +113,9 @@ package final class DoorbellTable: Sendable {
   /// For an isolated port: the doorbells in the table, and the removed ones that are still kept.
   private let members = Mutex<Members>(Members())
   private let memberChanges = Atomic<UInt64>(0)
-  /// Held by the thread that takes rings out of the socket.
-  private let taking = Mutex<Void>(())
+  /// Held by the thread that takes rings out of the socket: the bytes of rings in the socket that ``takeNames(_:)`` has
+  /// reported.
+  private let taking = Mutex<Int>(0)
   private let hasBrokenDown = Atomic<Bool>(false)
 
   private struct Members {
@@ -346,7 +351,24 @@ extension DoorbellTable {
   /// - Parameter left: The least number of rings to leave: 1, or 0 if a single sleeper watches the doorbell.
   func makeRoom(leaving left: Int) {
     guard let own else { return }
-    let hasRoom = taking.withLock { _ in BellSocket.makeRoom(in: own.watched, leaving: left) }
+    let hasRoom = taking.withLock { known in
+      known = 0
+      return BellSocket.makeRoom(in: own.watched, leaving: left)
+    }
+    if !hasRoom { breakDown() }
+  }
+
+  /// Takes rings out of the socket like ``makeRoom(leaving:)``, and reports which rings have made progress.
+  ///
+  /// Another thread that takes rings afterwards finds that `body` has returned. So no sleeper sees neither the ring in
+  /// the socket nor its report.
+  ///
+  /// - Parameter body: Called with a lock held. Gets names that no process has checked; nil stands for all rings.
+  func takeNames(_ body: (UnsafeBufferPointer<UInt64>?) -> Void) {
+    guard let own else { return }
+    let hasRoom = taking.withLock { known in
+      unsafe BellSocket.takeNames(in: own.watched, known: &known, body)
+    }
     if !hasRoom { breakDown() }
   }
 

@@ -8,13 +8,19 @@ extension DoorbellTable {
   /// How these sleepers announce themselves; nil in an embedded engine.
   package var sharedAnnouncement: Announcement? { sharedNumber.map { .doorbell($0) } }
 
-  /// Takes rings out of the doorbell, after a sleeper has consumed an edge and before it announces itself again.
+  /// Takes rings out of the doorbell, after a sleeper has consumed an edge and before it announces itself again, and
+  /// reports which rings have made progress.
   ///
-  /// - Parameter hasEnded: Whether the edge says that a peer has shut the doorbell down.
+  /// - Parameters:
+  ///   - hasEnded: Whether the edge says that a peer has shut the doorbell down.
+  ///   - body: Called with a lock held. Gets names of rings (``RingName``), which no process has checked; nil stands for
+  ///     all rings.
   /// - Returns: Whether rings are certain to wake sleepers from now on.
-  package func takeRings(hasEnded: Bool) -> Bool {
+  package func takeNames(
+    hasEnded: Bool, _ body: (UnsafeBufferPointer<UInt64>?) -> Void
+  ) -> Bool {
     if hasEnded { breakDown() }
-    makeRoom(leaving: 1)
+    unsafe takeNames(body)
     return isReliable
   }
 }

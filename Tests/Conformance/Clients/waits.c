@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/epoll.h>
 
 static void ignore(int signal)
 {
@@ -335,14 +334,6 @@ static void spoiled(void)
 	CHECK(!ioctl(port.fd, NIOCTXSYNC, NULL));
 }
 
-static void by_epoll(void)
-{
-	struct port port = open_port("epoll{1");
-	struct epoll_event event = { .events = EPOLLIN };
-
-	CHECK_FAILS(epoll_ctl(epoll_create1(0), EPOLL_CTL_ADD, port.fd, &event), EPERM);
-}
-
 int main(int count, char **arguments)
 {
 	static const struct test tests[] = {
@@ -353,7 +344,6 @@ int main(int count, char **arguments)
 		{ "large", large_sets },	      { "select", selects },
 		{ "spoiled", spoiled },	      { "broadcast", broadcast },
 		{ "canceled", canceled },     { "calls", system_calls },
-		{ "spoiled", spoiled },	      { "epoll", by_epoll },
 		{ 0 },
 	};
 

@@ -130,8 +130,8 @@ struct SharedDoorbellTests {
     if let bell { table.admit(bell) }
     bell = nil
     func hasRung() -> Bool {
-      var byte: UInt8 = 0
-      return unsafe recv(theirs, &byte, 1, CInt(MSG_DONTWAIT)) == 1
+      var ring: UInt64 = 0
+      return unsafe recv(theirs, &ring, 8, CInt(MSG_DONTWAIT)) == 8
     }
     unsafe table.view.ring(1025)
     #expect(hasRung())
