@@ -77,7 +77,9 @@ func negatedErrno(_ body: () throws(NetmapError) -> CInt) -> CInt {
 }
 
 extension RequestErrno {
+  /// The errno of an error, which is all that the program gets of it unless it wants explanations.
   init(_ error: NetmapError) {
+    Explanation.write(error)
     self.init(rawValue: error.code.rawValue)
   }
 }

@@ -1,12 +1,15 @@
 internal import ArgumentParser
 internal import Glibc
+internal import NetmapClient
+internal import NetmapCore
+internal import ToolSupport
 
 /// `netmap exec`: runs a C program for netmap without the kernel module.
 struct Exec: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "exec",
     abstract: "Run a C program for netmap, unmodified.",
-    usage: "netmap exec [--] PROGRAM [arguments]",
+    usage: "netmap exec [options] [--] PROGRAM [arguments]",
     discussion: """
       Replaces itself with PROGRAM, which finds /dev/netmap although there is none: its calls on netmap descriptors go to \
       a library that is preloaded (LD_PRELOAD), and netmapd starts with the first port. Programs that PROGRAM starts find \
@@ -15,10 +18,31 @@ struct Exec: ParsableCommand {
       A program that is linked statically, that uses another C library than glibc, or that gets more rights when it starts \
       loads no library. The command then says so, and exits with status 126.
 
+      The options that give sizes count if this program starts netmapd. They are for programs that open many pipes on an \
+      interface, such as lb.
+
       EXAMPLES
         netmap exec ./bridge -i netmap:eth0 -i vale0:a
         netmap exec bash                       a shell for many programs
+        netmap exec --buffers 80000 ./lb -i netmap:eth0 -p 18
       """)
+
+  @Flag(help: "Write why a request is refused to the program's standard error.")
+  var explain = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Packet buffers that interfaces and the pipes on them share (netmapd --buffers).",
+      valueName: "count"))
+  var buffers: Int?
+
+  @Option(help: ArgumentHelp("Rings in that memory (netmapd --rings).", valueName: "count"))
+  var rings: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Opens of interfaces and pipes on them (netmapd --interfaces).", valueName: "count"))
+  var interfaces: Int?
 
   @Argument(
     parsing: .captureForPassthrough,
@@ -39,8 +63,28 @@ struct Exec: ParsableCommand {
       Tool.fail("\(path): \(obstacle.reason)\n  \(obstacle.remedy)", Tool.cannotRun)
     }
     Self.prepareEnvironment()
+    try applyOptions()
     let code = Tool.execute(path, words)
     Tool.fail("\(path): \(Tool.reason(code))", Tool.cannotRun)
+  }
+
+  /// Puts the options into the environment, where the library and the daemon that it starts find them.
+  private func applyOptions() throws {
+    if explain { unsafe setenv("NETMAP_EXPLAIN", "1", 1) }
+    let counts = SharedRegionCounts(buffers: buffers, rings: rings, interfaces: interfaces)
+    guard counts != SharedRegionCounts() else { return }
+    for (name, value) in counts.variables { unsafe setenv(name, "\(value)", 1) }
+    let needed: Int
+    do throws(NetmapError) {
+      needed = RegionLayout(try RegionParameters.global(.fromEnvironment())).byteCount
+    } catch {
+      throw ValidationError("\(error.reason) (--buffers, --rings, --interfaces)")
+    }
+    let daemon = try? DaemonConnection(starts: false)
+    guard let info = try? daemon?.portInfo(nil), info.memorySize < needed else { return }
+    printError(
+      "netmap: a netmapd runs that has \(info.memorySize >> 20) MiB for interfaces, and \(needed >> 20) MiB are asked for; "
+        + "the sizes count when that one has ended")
   }
 
   /// The path of a program: the name itself if it has a slash, otherwise a file in `$PATH`.

@@ -37,7 +37,7 @@ enum CClients {
       }
       _ = unsafe symlink(target, "\(folder)/\(name)")
     }
-    for client in ["syncs", "waits", "descriptors", "mappings", "loading", "legacy"] {
+    for client in ["syncs", "waits", "descriptors", "mappings", "loading", "sizes", "legacy"] {
       try compile(client, in: folder)
     }
     try compile("library", in: folder, ["-L", folder, "-lnetmap"])
