@@ -37,7 +37,9 @@ enum CClients {
       }
       _ = unsafe symlink(target, "\(folder)/\(name)")
     }
-    for client in ["syncs", "waits", "descriptors", "mappings", "loading", "sizes", "legacy"] {
+    for client in [
+      "syncs", "waits", "descriptors", "mappings", "loading", "sizes", "legacy", "patterns",
+    ] {
       try compile(client, in: folder)
     }
     try compile("library", in: folder, ["-L", folder, "-lnetmap"])
