@@ -69,6 +69,7 @@ let forgetEverything: @convention(c) () -> Void = { HalfState.forgetEverything()
 let beginHalf: @convention(c) (UnsafePointer<netmap_first_half>?) -> Void = { first in
   guard let first = unsafe first?.pointee else { return }
   unsafe FirstHalf.explainer = first.explain
+  unsafe FirstHalf.explainsRequests = first.explains_requests != 0
   if let check = unsafe first.is_interrupted { Interruption.use(check) }
   if let folder = unsafe first.folder {
     DaemonProgram.look(besideLibraryIn: unsafe String(cString: folder))
@@ -92,14 +93,22 @@ let closeKept: @convention(c) (CInt) -> CInt = { PrivateDescriptors.closeInChild
 /// What the C half has told this one.
 enum FirstHalf {
   nonisolated(unsafe) fileprivate static var explainer:
-    (@convention(c) (UnsafePointer<CChar>?) -> Void)?
+    (@convention(c) (UnsafePointer<CChar>?, CInt) -> Void)?
+  nonisolated(unsafe) fileprivate static var explainsRequests = false
 
-  /// Tells the user why a call has failed, if there is a place to write to.
+  /// Tells the user why an open has failed, if there is a place to write to.
   static func explain(_ what: String, _ error: NetmapError) {
-    let text =
-      "\(what): \(error.operation) \(error.subject): \(error.reason); \(error.remedy)"
-      .replacing("\n", with: " ")
-    unsafe text.withCString { unsafe explainer?($0) }
+    explain("\(what): \(error)", isOpen: true)
+  }
+
+  /// Tells the user why a request has been refused, if the user wants to know.
+  static func explain(_ error: NetmapError) {
+    guard unsafe explainsRequests else { return }
+    explain("\(error)", isOpen: false)
+  }
+
+  private static func explain(_ text: String, isOpen: Bool) {
+    unsafe text.replacing("\n", with: " ").withCString { unsafe explainer?($0, isOpen ? 1 : 0) }
   }
 }
 
@@ -115,13 +124,16 @@ func negatedErrno(
   do throws(NetmapError) {
     return try body()
   } catch {
-    if let what { FirstHalf.explain(what, error) }
-    return -RequestErrno(error).rawValue
+    guard let what else { return -RequestErrno(error).rawValue }
+    FirstHalf.explain(what, error)
+    return -error.code.rawValue
   }
 }
 
 extension RequestErrno {
+  /// The errno of an error, which is all that the program gets of it unless it wants explanations.
   init(_ error: NetmapError) {
+    FirstHalf.explain(error)
     self.init(rawValue: error.code.rawValue)
   }
 }

@@ -28,6 +28,8 @@ package struct PortListing: Hashable, Sendable {
     /// ``RingCounters/copies``.
     package var broadcasts: UInt64
     package var copies: UInt64
+    /// Times a ring was reset because a program had put `head` or `cur` where they may not be.
+    package var resets: UInt64
     package var reasons: DropCounters
 
     /// Drops for all reasons.
@@ -38,6 +40,7 @@ package struct PortListing: Hashable, Sendable {
       bytes = counters.bytes
       broadcasts = counters.broadcasts
       copies = counters.copies
+      resets = counters.resets
       reasons = counters.drops
     }
 
@@ -72,9 +75,9 @@ extension MessageWriter {
     put(UInt16(clamping: listing.processes.count))
     for process in listing.processes.prefix(Int(UInt16.max)) { put(process) }
     for traffic in [listing.transmit, listing.receive] {
-      for value in [traffic.packets, traffic.bytes, traffic.broadcasts, traffic.copies] {
-        put(value)
-      }
+      for value in [
+        traffic.packets, traffic.bytes, traffic.broadcasts, traffic.copies, traffic.resets,
+      ] { put(value) }
       for reason in DropReason.allCases { put(traffic.reasons[reason]) }
     }
   }
@@ -98,6 +101,7 @@ extension MessageReader {
     counters.bytes = try take(UInt64.self)
     counters.broadcasts = try take(UInt64.self)
     counters.copies = try take(UInt64.self)
+    counters.resets = try take(UInt64.self)
     for reason in DropReason.allCases { counters.drops[reason] = try take(UInt64.self) }
     return PortListing.Traffic(counters)
   }

@@ -243,23 +243,30 @@ static bool is_terminal(int fd)
 	return !syscall(SYS_ioctl, fd, TCGETS, settings);
 }
 
+/* Whether the user wants to know of every failure. */
+static bool explains_all(void)
+{
+	const char *const wish = setting("NETMAP_EXPLAIN");
+
+	return wish && *wish && strcmp(wish, "0");
+}
+
 /*
- * netmap_first_half.explain. Writes one line per process, to a terminal, or to any standard error stream if the user wants
- * that: number 2 may be a token, or a file that the program has opened without knowing the number.
+ * netmap_first_half.explain. Unless the user wants to know of every failure, writes one line per process, about an open, and
+ * only to a terminal: number 2 may be a file that the program has opened without knowing the number. Never writes to a token.
  */
-static void explain(const char *text)
+static void explain(const char *text, int is_open)
 {
 	static bool has_explained;
-	const char *const wish = setting("NETMAP_VERBOSE");
-	const bool is_wanted = wish && *wish && strcmp(wish, "0");
 	struct iovec parts[] = {
 		{ "libnetmap: ", strlen("libnetmap: ") },
 		{ (char *)text, strlen(text) },
 		{ "\n", 1 },
 	};
 
-	if (has_explained || fd_state(STDERR_FILENO) == FD_NETMAP || fd_state(STDERR_FILENO) == FD_PRIVATE ||
-	    !(is_wanted || is_terminal(STDERR_FILENO)))
+	if (fd_state(STDERR_FILENO) == FD_NETMAP || fd_state(STDERR_FILENO) == FD_PRIVATE)
+		return;
+	if (!explains_all() && (!is_open || has_explained || !is_terminal(STDERR_FILENO)))
 		return;
 	has_explained = true;
 	syscall(SYS_writev, STDERR_FILENO, parts, 3L);
@@ -325,6 +332,7 @@ static int load(void)
 	if (!table || table->size < sizeof *table)
 		return ELIBBAD;
 	find_folder(path);
+	first.explains_requests = explains_all();
 	table->begin(&first);
 	atomic_store_explicit(&loaded, table, memory_order_release);
 	return 0;
@@ -340,7 +348,7 @@ static void explain_load(int error)
 		 "cannot load %s (errno %d); a program that gives up rights before it opens netmap needs"
 		 " NETMAP_LOAD=early",
 		 path, error);
-	explain(text);
+	explain(text, 1);
 }
 
 const struct netmap_half *half_if_loaded(void)

@@ -30,8 +30,10 @@ struct ClientDeviceTests {
     Rule("cancellation", "reads of other files are cancellation points"),
   ]
 
-  @Test("netmap's descriptor is a character device to C programs", arguments: rules)
-  func rule(_ rule: Rule) throws {
-    try CClients.expectSuccess("device", rule)
+  @Test(
+    "netmap's descriptor is a character device to C programs", arguments: rules,
+    CClients.Loading.allCases)
+  func rule(_ rule: Rule, _ loading: CClients.Loading) throws {
+    try CClients.expectSuccess("device", rule, loading)
   }
 }

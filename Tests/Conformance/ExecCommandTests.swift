@@ -50,6 +50,58 @@ struct ExecCommandTests {
     #expect(outcome.output == "\(TestProgram.built("libnetmap-c.so")):libm.so.6\n")
   }
 
+  @Test("netmap exec --explain says why a request of the program is refused, and what to do")
+  func explains() throws {
+    let fixture = try DaemonFixture(starts: false)
+    let client = "\(try CClients.folder.get())/sizes"
+    let silent = try run([client, "refused"], fixture)
+    #expect(silent.status == 0, "\(silent.output)\(silent.errors)")
+    #expect(silent.errors.isEmpty)
+    let outcome = try run(["--explain", "--", client, "refused"], fixture)
+    #expect(outcome.status == 0, "\(outcome.output)\(outcome.errors)")
+    #expect(outcome.errors.contains("netmap: "))
+    #expect(outcome.errors.contains("(EINVAL)"))
+    fixture.waitUntilGone(within: .seconds(60))
+  }
+
+  @Test("netmap exec --explain writes nothing to a descriptor 2 that is one of netmap's")
+  func explainsToNoToken() throws {
+    let fixture = try DaemonFixture(starts: false)
+    let outcome = try run(
+      ["--explain", "\(try CClients.folder.get())/sizes", "no-errors"], fixture)
+    #expect(outcome.status == 0, "\(outcome.output)")
+    fixture.waitUntilGone(within: .seconds(60))
+  }
+
+  @Test("netmap exec --buffers, --rings and --interfaces give the sizes of the netmapd that starts")
+  func sizes() throws {
+    let fixture = try DaemonFixture(starts: false)
+    let client = "\(try CClients.folder.get())/sizes"
+    let outcome = try run(
+      [
+        "--buffers", "30000", "--rings", "300", "--interfaces=120", client, "pools", "30000", "300",
+        "120",
+      ],
+      fixture)
+    #expect(outcome.status == 0, "\(outcome.output)\(outcome.errors)")
+    #expect(outcome.errors.isEmpty)
+    // That one still runs.
+    let late = try run(["--buffers", "40000", client, "pools", "30000", "300", "120"], fixture)
+    #expect(late.status == 0, "\(late.output)\(late.errors)")
+    #expect(late.errors.contains("a netmapd runs that has"))
+    fixture.waitUntilGone(within: .seconds(60))
+  }
+
+  @Test(
+    "netmap exec refuses sizes out of range, and leaves options after the program to the program")
+  func optionPlaces() throws {
+    #expect(try run(["--buffers", "3", "true"]).status == 64)
+    #expect(try run(["--buffers", "many", "true"]).status == 64)
+    let outcome = try run(["--explain", "echo", "--buffers", "3", "--explain", "--", "-h"])
+    #expect(outcome.status == 0)
+    #expect(outcome.output == "--buffers 3 --explain -- -h\n")
+  }
+
   /// A changed copy of a client.
   private func copy(_ name: String, _ change: (inout [UInt8]) -> Void) throws -> String {
     let folder = try CClients.folder.get()

@@ -55,4 +55,18 @@ struct PortsCommandTests {
     #expect(status == 0 && list.contains("rates{1") && !list.contains("sent/s"))
     #expect(try !ports("--json").finish().output.contains("packets_per_second"))
   }
+
+  @Test("the list names a port on which a program put a cursor where it may not be")
+  func resets() throws {
+    let engine = try fixture.engine()
+    let port = try NetmapPort("netmap:broken{1", engine: engine)
+    defer { port.close() }
+    #expect(try !ports().finish().output.contains("broken{1: "))
+    let ring = unsafe port.transmitRing(0).unsafeRing
+    unsafe ring.head = 5000
+    try port.sync(.transmit)
+    #expect(try ports().finish().output.contains("broken{1: a program put head or cur where"))
+    let json = try ports("--json").finish().output
+    #expect(json.contains("\"resets\":1") && json.contains("\"resets\":0"))
+  }
 }

@@ -63,8 +63,10 @@ struct netmap_first_half {
 	 * waited for some time.
 	 */
 	int (*is_interrupted)(void);
-	/* Tells the user why an open has failed, if there is a place to write to. */
-	void (*explain)(const char *text);
+	/* Tells the user why an open, or another request, has failed, if there is a place to write to. */
+	void (*explain)(const char *text, int is_open);
+	/* Whether the user wants to know why requests other than opens are refused. */
+	int explains_requests;
 };
 
 /*

@@ -148,9 +148,12 @@ final class EngineState {
   }
 
   /// The region that NIC ports share. The first call creates it.
-  func globalRegion() throws(NetmapError) -> Region {
+  ///
+  /// - Parameter geometry: The rings of the interface that is about to use it; nil for another use.
+  func globalRegion(for geometry: PortGeometry? = nil) throws(NetmapError) -> Region {
     if let region = regions[1] { return region }
-    let region = try Region(id: 1, isPrivate: false, sharedRegion)
+    let parameters = geometry.map { sharedRegion.sized(for: $0) } ?? sharedRegion
+    let region = try Region(id: 1, isPrivate: false, parameters)
     regions[1] = region
     return region
   }

@@ -53,7 +53,7 @@ extension EngineState {
     } else if let named {
       return named
     }
-    let region = try globalRegion()
+    let region = try globalRegion(for: interface.geometry)
     let segment = try SyncSegment(
       creating: "netmap-port-\(name.rawValue)", ends: [interface.geometry], region: region.layout)
     let port = EnginePort(

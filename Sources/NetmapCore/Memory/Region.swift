@@ -214,7 +214,7 @@ package final class Region {
     guard let index = interfaces.allocate() else {
       throw exhausted(
         "a netmap_if", "all \(layout.interfaces.count) are in use",
-        "if_num (netmapd --interfaces, or NETMAP_INTERFACES)",
+        "if_num (--interfaces of netmapd or netmap exec, or NETMAP_INTERFACES)",
         kept: quarantined.interfaces.count)
     }
     interfaceBirths[index] = moment
@@ -247,7 +247,7 @@ package final class Region {
     guard let index = rings.allocate() else {
       throw exhausted(
         "a ring", "all \(layout.rings.count) are in use",
-        "ring_num (netmapd --rings, or NETMAP_RINGS)",
+        "ring_num (--rings of netmapd or netmap exec, or NETMAP_RINGS)",
         kept: quarantined.rings.count)
     }
     ringBirths[index] = moment
@@ -272,7 +272,7 @@ package final class Region {
       throw exhausted(
         "\(count) buffers",
         "\(buffers.freeCount) of \(layout.buffers.count) are free, \(count - buffers.freeCount) are"
-          + " missing", "buf_num (netmapd --buffers, or NETMAP_BUFFERS)",
+          + " missing", "buf_num (--buffers of netmapd or netmap exec, or NETMAP_BUFFERS)",
         kept: quarantined.buffers.count)
     }
     return allocateBuffers(upTo: count)

@@ -32,6 +32,29 @@ package struct RegionParameters: Hashable, Sendable {
   package static let global = RegionParameters(
     interfaceCount: 100, ringSize: 36_864, ringCount: 200, bufferCount: 16_384)
 
+  /// The most buffers that ``sized(for:)`` plans for more than one interface: netmap's own default.
+  private static let plannedBufferCount = 163_840
+
+  /// The parameters of a region that an interface with these rings is the first to use.
+  ///
+  /// Only ``global`` changes, because other numbers are the user's choice. AF_XDP locks all buffers, so an interface with
+  /// few rings should not pay for many. One with many rings gets room for its own slots and for three times as many: a
+  /// second interface of its kind, and pipes.
+  package func sized(for geometry: PortGeometry) -> RegionParameters {
+    guard self == .global else { return self }
+    let rings =
+      geometry.transmitRings + geometry.receiveRings + geometry.hostTransmitRings
+      + geometry.hostReceiveRings
+    let slots =
+      (geometry.transmitRings + geometry.hostTransmitRings) * geometry.transmitSlots
+      + (geometry.receiveRings + geometry.hostReceiveRings) * geometry.receiveSlots
+    var result = self
+    result.bufferCount = max(
+      bufferCount, min(4 * slots, Self.plannedBufferCount), min(slots + 4096, 1_000_000))
+    result.ringCount = max(ringCount, min(4 * rings, 1024))
+    return result
+  }
+
   /// The region that all NIC ports share, with other numbers of objects than ``global``'s.
   ///
   /// - Parameter counts: The numbers; nil entries keep the default.

@@ -26,8 +26,8 @@ package struct SharedRegionCounts: Hashable, Sendable {
   /// - Throws: ``NetmapError`` `EINVAL` for a value that is not a number in range.
   package static func fromEnvironment() throws(NetmapError) -> SharedRegionCounts {
     let counts = SharedRegionCounts(
-      buffers: try number("NETMAP_BUFFERS"), rings: try number("NETMAP_RINGS"),
-      interfaces: try number("NETMAP_INTERFACES"))
+      buffers: try number(Variable.buffers), rings: try number(Variable.rings),
+      interfaces: try number(Variable.interfaces))
     _ = try RegionParameters.global(counts)
     return counts
   }
@@ -48,6 +48,19 @@ package struct SharedRegionCounts: Hashable, Sendable {
     SharedRegionCounts(
       buffers: buffers ?? other.buffers, rings: rings ?? other.rings,
       interfaces: interfaces ?? other.interfaces)
+  }
+
+  private enum Variable {
+    static let buffers = "NETMAP_BUFFERS"
+    static let rings = "NETMAP_RINGS"
+    static let interfaces = "NETMAP_INTERFACES"
+  }
+
+  /// The counts that have a value, as variables for ``fromEnvironment()``.
+  package var variables: [(name: String, value: Int)] {
+    [
+      (Variable.buffers, buffers), (Variable.rings, rings), (Variable.interfaces, interfaces),
+    ].compactMap { name, value in value.map { (name, $0) } }
   }
 
   /// The counts as command line options of netmapd.

@@ -1,12 +1,15 @@
 internal import ArgumentParser
 internal import Glibc
+internal import NetmapClient
+internal import NetmapCore
+internal import ToolSupport
 
 /// `netmap exec`: runs a C program for netmap without the kernel module.
 struct Exec: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "exec",
     abstract: "Run a C program for netmap, unmodified.",
-    usage: "netmap exec [--indirect] [--] PROGRAM [arguments]",
+    usage: "netmap exec [options] [--] PROGRAM [arguments]",
     discussion: """
       Replaces itself with PROGRAM, which finds /dev/netmap although there is none: its calls on netmap descriptors go to \
       a library that is preloaded (LD_PRELOAD), and netmapd starts with the first port. Programs that PROGRAM starts find \
@@ -16,21 +19,41 @@ struct Exec: ParsableCommand {
       loads no library. The command then says so, and exits with status 126.
 
       A program that gives up rights before it opens /dev/netmap (chroot, setuid, seccomp) needs NETMAP_LOAD=early in its \
-      environment; the library then connects to netmapd when the program starts. NETMAP_VERBOSE=1 has the library say why \
-      an open fails, also where standard error is no terminal.
+      environment; the library then connects to netmapd when the program starts.
 
       A port of a switch sends a packet from the program's own memory (NS_INDIRECT) only with --indirect. Every process on \
       that switch can then have the program send any bytes of its memory, also keys: see netmap(1). Without it, the \
       switch drops such packets and counts them as "indirect".
 
+      The options that give sizes count if this program starts netmapd. They are for programs that open many pipes on an \
+      interface, such as lb.
+
       EXAMPLES
         netmap exec ./bridge -i netmap:eth0 -i vale0:a
         netmap exec bash                       a shell for many programs
         NETMAP_LOAD=early netmap exec ./jailed
+        netmap exec --buffers 80000 ./lb -i netmap:eth0 -p 18
       """)
 
   @Flag(help: "Let ports of switches send any memory of the program (NETMAP_INDIRECT=1).")
   var indirect = false
+
+  @Flag(help: "Write why a request is refused to the program's standard error.")
+  var explain = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Packet buffers that interfaces and the pipes on them share (netmapd --buffers).",
+      valueName: "count"))
+  var buffers: Int?
+
+  @Option(help: ArgumentHelp("Rings in that memory (netmapd --rings).", valueName: "count"))
+  var rings: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Opens of interfaces and pipes on them (netmapd --interfaces).", valueName: "count"))
+  var interfaces: Int?
 
   @Argument(
     parsing: .captureForPassthrough,
@@ -51,9 +74,29 @@ struct Exec: ParsableCommand {
       Tool.fail("\(path): \(obstacle.reason)\n  \(obstacle.remedy)", Tool.cannotRun)
     }
     Self.prepareEnvironment()
-    if indirect { unsafe setenv("NETMAP_INDIRECT", "1", 1) }
+    try applyOptions()
     let code = Tool.execute(path, words)
     Tool.fail("\(path): \(Tool.reason(code))", Tool.cannotRun)
+  }
+
+  /// Puts the options into the environment, where the library and the daemon that it starts find them.
+  private func applyOptions() throws {
+    if indirect { unsafe setenv("NETMAP_INDIRECT", "1", 1) }
+    if explain { unsafe setenv("NETMAP_EXPLAIN", "1", 1) }
+    let counts = SharedRegionCounts(buffers: buffers, rings: rings, interfaces: interfaces)
+    guard counts != SharedRegionCounts() else { return }
+    for (name, value) in counts.variables { unsafe setenv(name, "\(value)", 1) }
+    let needed: Int
+    do throws(NetmapError) {
+      needed = RegionLayout(try RegionParameters.global(.fromEnvironment())).byteCount
+    } catch {
+      throw ValidationError("\(error.reason) (--buffers, --rings, --interfaces)")
+    }
+    let daemon = try? DaemonConnection(starts: false)
+    guard let info = try? daemon?.portInfo(nil), info.memorySize < needed else { return }
+    printError(
+      "netmap: a netmapd runs that has \(info.memorySize >> 20) MiB for interfaces, and \(needed >> 20) MiB are asked for; "
+        + "the sizes count when that one has ended")
   }
 
   /// The path of a program: the name itself if it has a slash, otherwise a file in `$PATH`.

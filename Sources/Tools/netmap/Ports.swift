@@ -26,8 +26,9 @@ struct Ports: ParsableCommand {
       Remarks on interfaces, as they were when their ports were opened, follow the table.
 
       --json prints one object per port and line: port, memory, processes, backend, remarks, and for transmit \
-      and receive the number of rings and slots, packets, bytes, drops, and drops by reason; for \
-      transmit also broadcasts, and the copies made of them. Over all ports of one switch, packets sent \
+      and receive the number of rings and slots, packets, bytes, drops, resets, and drops by reason; for \
+      transmit also broadcasts, and the copies made of them; resets counts how often a program put head or cur where \
+      they may not be, so that the ring was reset. The list has a line for such a port. Over all ports of one switch, packets sent \
       minus broadcasts plus copies equals packets received plus drops of both directions. With \
       --watch there are also packets_per_second, null where the table has "-".
 
@@ -136,6 +137,10 @@ struct Ports: ParsableCommand {
     }
     for port in ports {
       for remark in port.remarks { print("\(port.name), when it was opened: \(remark)") }
+      let resets = port.transmit.resets &+ port.receive.resets
+      if resets > 0 {
+        print("\(port.name): a program put head or cur where they may not be, \(resets) times")
+      }
     }
   }
 
@@ -179,6 +184,7 @@ struct Ports: ParsableCommand {
         part.add("broadcasts", traffic.broadcasts)
         part.add("copies", traffic.copies)
       }
+      part.add("resets", traffic.resets)
       part.add("reasons", JSONLine(traffic.reasons))
       line.add(name, part)
     }

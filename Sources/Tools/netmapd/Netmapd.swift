@@ -74,13 +74,13 @@ struct Netmapd: ParsableCommand {
     help: ArgumentHelp(
       """
       The number of packet buffers that interfaces and the pipes on them share, 4 to 1000000; 16384 by \
-      default. AF_XDP locks this memory, 2 KiB for each.
+      default, and four times the slots of the first interface if those are more. AF_XDP locks this memory, 2 KiB for each.
       """, valueName: "count"))
   var buffers: Int?
 
   @Option(
     help: ArgumentHelp(
-      "The number of rings that interfaces and the pipes on them share, 2 to 1024; 200 by default.",
+      "The number of rings that interfaces and the pipes on them share, 2 to 1024; 200 by default, and more for an interface with many.",
       valueName: "count"))
   var rings: Int?
 

@@ -18,7 +18,7 @@ enum CClients {
   private static let both = [
     "syncs", "waits", "descriptors", "mappings", "passing", "rings", "requests", "modes",
     "pointers", "variants", "indirect", "failures", "exhaustion", "epoll", "interfaces", "device", "sandbox",
-    "waiting",
+    "waiting", "sizes", "legacy", "patterns",
   ]
 
   private static let package = #filePath.split(separator: "/", omittingEmptySubsequences: false)

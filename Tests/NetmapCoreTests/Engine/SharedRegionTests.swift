@@ -35,6 +35,27 @@ struct SharedRegionTests {
     #expect(ports.allSatisfy { $0.registration.memoryID == 1 })
   }
 
+  @Test(
+    "an interface with many rings gets a region with room for it and for others",
+    arguments: [4, 8, 24])
+  func manyRings(pairs: Int) throws {
+    let geometry = PortGeometry.pairs(pairs, slots: 1024)
+    let engine = try Engine(interfaces: FakeInterfaces(["fake0": geometry, "fake1": geometry]))
+    let ports = try ["fake0", "fake1"].map { try TestPort(engine, $0) }
+    #expect(ports.allSatisfy { $0.registration.memoryID == 1 })
+    let pipe = try TestPort(engine, "fake0{1")
+    withExtendedLifetime((ports, pipe)) {}
+  }
+
+  @Test("sizes that the user gives do not grow")
+  func given() throws {
+    let engine = try Engine(
+      interfaces: FakeInterfaces(["fake0": .pairs(8, slots: 1024)]),
+      sharedRegion: .global(SharedRegionCounts(buffers: 16_000)))
+    let error = #expect(throws: NetmapError.self) { try TestPort(engine, "fake0") }
+    #expect(error?.reason.contains("of 16000 are free") == true, "\(String(describing: error))")
+  }
+
   @Test("the numbers of rings and of opens are settings as well")
   func ringsAndInterfaces() throws {
     let counts = SharedRegionCounts(buffers: 1_000_000, rings: 10, interfaces: 10)
