@@ -51,7 +51,7 @@ struct LoopbackTests {
     #expect(try port.takeAll() == [packet])
   }
 
-  @Test("packets begin at the offset; one that does not fit behind it arrives empty, and is counted")
+  @Test("packets begin at the offset; one that does not fit there arrives empty, and is counted")
   func offsets() throws {
     let engine = try LoopbackEngine(interfaces: ["eth0"], slots: 16)
     let port = try NetmapPort("netmap:eth0@offset:initial=100", engine: engine)
