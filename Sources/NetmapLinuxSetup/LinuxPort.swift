@@ -9,6 +9,8 @@ internal import Synchronization
 /// port chooses a backend when the first ring pair is activated. It chooses again when a pair is activated after
 /// the last one has been deactivated.
 package final class LinuxPort: InterfaceBackend {
+  package var supportsOffsets: Bool { true }
+
   @safe
   private struct State {
     /// The driver of the interface, and the description of its candidate, while any pair is active.

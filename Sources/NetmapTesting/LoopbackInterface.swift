@@ -31,6 +31,7 @@ struct LoopbackInterfaces: InterfaceProvider {
 
 /// One end of the wires of an interface: a ring pair for each wire.
 final class LoopbackInterface: InterfaceBackend {
+  var supportsOffsets: Bool { true }
   let geometry: PortGeometry
   let backendDescription = BackendDescription(name: "loopback", mode: "")
   private let ends: [LoopbackEnd]

@@ -51,6 +51,26 @@ struct LoopbackTests {
     #expect(try port.takeAll() == [packet])
   }
 
+  @Test("packets begin at the offset; one that does not fit there arrives empty, and is counted")
+  func offsets() throws {
+    let engine = try LoopbackEngine(interfaces: ["eth0"], slots: 16)
+    let port = try NetmapPort("netmap:eth0@offset:initial=100", engine: engine)
+    let wire = try engine.wire(of: "eth0")
+    for number: UInt8 in 0..<50 {
+      let frame = [UInt8](repeating: number, count: 1948)
+      try wire.inject(frame)
+      try wire.sync(.transmit)
+      #expect(try port.takeAll() == [frame])
+      try port.inject([UInt8](frame.prefix(60)))
+      try port.sync(.transmit)
+      #expect(try wire.takeAll() == [[UInt8](frame.prefix(60))])
+    }
+    try wire.inject([UInt8](repeating: 1, count: 1949))
+    try wire.sync(.transmit)
+    #expect(try port.takeAll() == [[]])
+    #expect(port.statistics.receive.drops[.badLength] == 1)
+  }
+
   @Test("a removed interface: waits report an error, syncs throw EIO, and it cannot be opened")
   func removal() throws {
     let engine = try LoopbackEngine(interfaces: ["eth0", "eth1"])

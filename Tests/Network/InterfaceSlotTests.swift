@@ -308,8 +308,7 @@ struct InterfaceSlotTests {
           let ring = unsafe ends.receiver.receive
           while unsafe ring.head != ring.tail {
             let slot = unsafe ring.load(ring.head)
-            hasArrived =
-              hasArrived || unsafe ends.receiver.bytes(ring, slot.bufferIndex, 60) == last
+            if unsafe ends.receiver.bytes(ring, slot.bufferIndex, 60) == last { hasArrived = true }
             unsafe ends.receiver.handOver(ring)
           }
         }

@@ -53,6 +53,9 @@ package protocol InterfaceBackend: AnyObject, Sendable {
   /// Which interface it is; nil where a name alone identifies an interface.
   var identity: InterfaceIdentity? { get }
 
+  /// Whether its ring drivers follow the offsets in slots; if not, an open that asks for offsets is refused.
+  var supportsOffsets: Bool { get }
+
   /// Rings and slots of the interface. Host rings are counted separately.
   var geometry: PortGeometry { get }
 
@@ -88,6 +91,7 @@ package protocol InterfaceBackend: AnyObject, Sendable {
 
 extension InterfaceBackend {
   package var identity: InterfaceIdentity? { nil }
+  package var supportsOffsets: Bool { false }
   package func start(_ ring: RingPlacement) throws(NetmapError) {}
   package func stop(_ ring: RingPlacement) {}
 }

@@ -121,6 +121,14 @@ final class EnginePort {
     }
   }
 
+  /// Whether slots may carry offsets.
+  var supportsOffsets: Bool {
+    switch kind {
+    case .virtual, .pipeEnd, .null, .vale: true
+    case .interface(let backend): backend.supportsOffsets
+    }
+  }
+
   func kring(_ direction: Direction, _ index: Int) -> KRing {
     guard let kring = unsafe segment.kring(end: end, direction, index) else {
       preconditionFailure("ring \(index) is outside the port's own segment")

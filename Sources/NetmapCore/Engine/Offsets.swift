@@ -5,10 +5,14 @@ extension EnginePort {
   /// two joined rings of a pipe share them.
   ///
   /// - Returns: The largest offset in force.
-  /// - Throws: ``NetmapError``: `EINVAL` or `EBUSY`.
+  /// - Throws: ``NetmapError``: `EOPNOTSUPP`, `EINVAL` or `EBUSY`.
   func apply(_ option: OffsetsOption, to ranges: RingRanges) throws(NetmapError) -> UInt64 {
     func refusal(_ code: NetmapError.Code, _ reason: String, _ remedy: String = "") -> NetmapError {
       NetmapError(code, "open", name.rawValue, reason: reason, remedy: remedy)
+    }
+    guard supportsOffsets else {
+      throw refusal(
+        .unsupported, "this port does not support packet offsets", "open it without '@offset'")
     }
     let bufferSize = UInt64(region.layout.buffers.size)
     let mask: UInt64 =
