@@ -169,12 +169,15 @@ static void wild(void)
 
 static _Atomic int is_over;
 
-static void *map_and_unmap(void *argument)
+/*
+ * Replaces a page that can be accessed by one that cannot, and back. There is no hole between, which another mapping of the
+ * process could take.
+ */
+static void *map_and_unmap(void *place)
 {
 	while (!is_over) {
-		CHECK(!munmap(argument, 4096));
-		CHECK(mmap(argument, 4096, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == argument);
+		CHECK(mmap(place, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == place);
+		CHECK(mmap(place, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == place);
 	}
 	return NULL;
 }

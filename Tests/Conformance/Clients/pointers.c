@@ -155,10 +155,14 @@ static void circles(void)
 
 static _Atomic int is_over;
 
+/*
+ * Replaces a page that can be accessed by one that cannot, and back. There is no hole between, which another mapping of the
+ * process could take.
+ */
 static void *map_and_unmap(void *place)
 {
 	while (!is_over) {
-		CHECK(!munmap(place, PAGE));
+		CHECK(mmap(place, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == place);
 		CHECK(mmap(place, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == place);
 	}
 	return NULL;
