@@ -1,3 +1,4 @@
+import NetmapTestSupport
 import Testing
 
 /// What netmap's descriptor and its path are to C programs besides netmap.

@@ -1,3 +1,4 @@
+import NetmapTestSupport
 import Testing
 
 /// The interface of netmap before version 14: `struct nmreq` and `nm_open`.

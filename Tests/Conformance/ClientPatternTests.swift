@@ -1,3 +1,4 @@
+import NetmapTestSupport
 import Testing
 
 /// What bridges, load balancers and replayers of packets rely on.
