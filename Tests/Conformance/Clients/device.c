@@ -140,7 +140,8 @@ static void existence(void)
 	CHECK_FAILS(access("/dev/netmaps", F_OK), ENOENT);
 	CHECK_FAILS(open("/dev/netmap", O_RDWR | O_CREAT | O_EXCL, 0600), EEXIST);
 	CHECK_FAILS(open("/dev/netmap", O_RDONLY | O_DIRECTORY), ENOTDIR);
-	CHECK(!system("test -c /dev/netmap && test -w /dev/netmap && ! test -c /dev/netmaps"));
+	/* Programs that this one starts have the library if it is preloaded. */
+	CHECK(!getenv("LD_PRELOAD") || !system("test -c /dev/netmap && test -w /dev/netmap && ! test -c /dev/netmaps"));
 }
 
 static void other_calls(void)
