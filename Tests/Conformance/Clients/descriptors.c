@@ -252,8 +252,8 @@ static void no_memory(void)
 	limit.rlim_cur = pages * 4096 + (256 << 10);
 	CHECK(!setrlimit(RLIMIT_AS, &limit));
 	CHECK_FAILS(bind_port(&port, "memory{2", 0), ENOMEM);
-	CHECK_FAILS(ioctl(port.fd, NIOCTXSYNC, NULL), ENXIO);
 	CHECK(!setrlimit(RLIMIT_AS, &former));
+	CHECK_FAILS(ioctl(port.fd, NIOCTXSYNC, NULL), ENXIO);
 	CHECK(!bind_port(&port, "memory{2", NR_EXCLUSIVE));
 	map_port(&port);
 	send_packets(&port, 1);

@@ -2,6 +2,7 @@
 #include "client.h"
 
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/un.h>
 
 /* The process of netmapd, which the test names. */
@@ -248,6 +249,8 @@ static void expect_answer(const void *bytes, size_t count, int error)
 	double start = now();
 
 	if (!child) {
+		/* Also if a check fails. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		answer(listener, bytes, count);
 		_exit(0);
 	}
