@@ -150,6 +150,8 @@ final class EngineState {
   /// The region that NIC ports share. The first call creates it.
   ///
   /// - Parameter geometry: The rings of the interface that is about to use it; nil for another use.
+  /// - Returns: The region with number 1.
+  /// - Throws: ``NetmapError`` `ENOMEM` when the host has no memory for it.
   func globalRegion(for geometry: PortGeometry? = nil) throws(NetmapError) -> Region {
     if let region = regions[1] { return region }
     let parameters = geometry.map { sharedRegion.sized(for: $0) } ?? sharedRegion
