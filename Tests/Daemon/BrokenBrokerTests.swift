@@ -10,7 +10,7 @@ import Testing
 /// Attacks by members on the two processes of root's netmapd, and attacks by a process that has taken over the
 /// broker.
 @Suite(
-  "The opener with a hostile or hanging broker", .serialized, .timeLimit(.minutes(10)),
+  "The opener with a hostile or hanging broker", .serialized, .timeLimit(.minutes(15)),
   .needsRoot)
 struct BrokenBrokerTests {
   private static let loads = ["--set-module", "vale0=\(ModuleTestbed.portGuard)", "--config", "1"]

@@ -7,7 +7,7 @@ import Synchronization
 import Testing
 
 /// The lock, the log and the folder of a daemon's socket, where other users may have put files first.
-@Suite("Files of netmapd", .serialized, .timeLimit(.minutes(5)))
+@Suite("Files of netmapd", .serialized, .timeLimit(.minutes(15)))
 struct DaemonFilesTests {
   private func isFile(_ path: String) -> Bool {
     var status = stat()

@@ -7,7 +7,7 @@ import NetmapTestSupport
 import Testing
 
 /// A program trusts the daemon of root or of its own user, and sends nothing to any other daemon.
-@Suite("Which daemons a program trusts", .serialized, .needsRoot, .timeLimit(.minutes(5)))
+@Suite("Which daemons a program trusts", .serialized, .needsRoot, .timeLimit(.minutes(15)))
 struct DaemonTrustTests {
   /// Users that do not otherwise exist: one that uses netmap, and one that runs a false daemon.
   private static let (user, other) = (64123, 64124)

@@ -10,7 +10,7 @@ import Testing
 /// Root's netmapd consists of two processes: the opener, which has rights, and the broker, which handles input
 /// from clients.
 @Suite(
-  "The opener and the broker", .serialized, .timeLimit(.minutes(10)), .needsRoot)
+  "The opener and the broker", .serialized, .timeLimit(.minutes(15)), .needsRoot)
 struct OpenerTests {
   /// A field of `/proc/PID/status` for each thread of a process, without the field's name.
   private func status(_ field: String, of process: Int32) throws -> Set<String> {
@@ -238,7 +238,7 @@ struct OpenerTests {
 }
 
 /// Tests the filter alone, in a child that installs it.
-@Suite("System calls of the broker", .serialized, .timeLimit(.minutes(5)))
+@Suite("System calls of the broker", .serialized, .timeLimit(.minutes(15)))
 struct CallFilterTests {
   /// The end of a child that installs the filter and makes a call: its exit status, or the negated signal; nil
   /// if it does not end.

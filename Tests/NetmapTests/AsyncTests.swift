@@ -5,7 +5,7 @@ import Testing
 
 @testable import tasks
 
-@Suite("Waiting in tasks", .timeLimit(.minutes(5)))
+@Suite("Waiting in tasks", .timeLimit(.minutes(15)))
 struct AsyncTests {
   @Test("the example of two tasks runs")
   func example() async throws {
@@ -157,7 +157,7 @@ struct AsyncTests {
 }
 
 /// What tasks see of an interface that is removed.
-@Suite("Waiting in tasks for an interface that is removed", .timeLimit(.minutes(5)))
+@Suite("Waiting in tasks for an interface that is removed", .timeLimit(.minutes(15)))
 struct RemovedInterfaceTests {
   /// Runs `use` on a port of an interface that is removed before `use` begins, or 30 ms later.
   private func removed<R: Sendable>(

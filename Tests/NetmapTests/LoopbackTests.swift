@@ -7,7 +7,7 @@ import Testing
 @testable import swap
 
 /// The engine that applications use in their own tests.
-@Suite("The loopback engine", .timeLimit(.minutes(5)))
+@Suite("The loopback engine", .timeLimit(.minutes(15)))
 struct LoopbackTests {
   @Test("what the wire sends the interface receives, and the other way round")
   func bothWays() throws {

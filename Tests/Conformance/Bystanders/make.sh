@@ -22,7 +22,7 @@ fails:
 	@echo fails; exit 4
 END
 make -j2 --output-sync=target all | sort
-make -j2 all
+make -j2 all | sort
 make -n -B all | wc -l
 make -k fails missing 2>/dev/null
 echo "status $?"

@@ -326,7 +326,7 @@ static void missing(void)
 	/* A program that ends at once. */
 	CHECK(!setenv("NETMAPD", "/bin/false", 1));
 	CHECK(open("/dev/netmap", O_RDWR) == -1 && errno == ECONNREFUSED);
-	CHECK(!setenv("NETMAP_SOCKET", "/nonexistent/folder/netmapd.sock", 1));
+	CHECK(!setenv("NETMAP_SOCKET", "/proc/nonexistent/netmapd.sock", 1));
 	CHECK(open("/dev/netmap", O_RDWR) == -1 && errno);
 }
 

@@ -6,7 +6,7 @@ import Testing
 @testable import NetmapCore
 
 /// Doorbells that cross a process boundary: sockets, which several sleepers of one process share.
-@Suite("Shared doorbells", .timeLimit(.minutes(5)))
+@Suite("Shared doorbells", .timeLimit(.minutes(15)))
 struct SharedDoorbellTests {
   /// A process's table, and the end of its socket on which other processes ring it.
   private static func table() throws -> (DoorbellTable, rung: CInt) {

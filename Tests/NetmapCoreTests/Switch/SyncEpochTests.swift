@@ -6,7 +6,7 @@ import Testing
 @testable import NetmapCore
 
 /// When a process unmaps the memory of other ports.
-@Suite("VALE: mappings of closed ports", .timeLimit(.minutes(5)))
+@Suite("VALE: mappings of closed ports", .timeLimit(.minutes(15)))
 struct SyncEpochTests {
   private let vale: TestSwitch
   private let table = DestinationTable()
