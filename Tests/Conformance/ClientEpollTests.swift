@@ -77,7 +77,9 @@ struct ClientEpollTests {
     Rule(
       "exec",
       "after exec a set has the descriptors that are not netmap's, and gets the others again",
-      .differs(.waits, "`epoll` sets after `exec`", how: "the set has lost netmap's descriptors, and the program adds them again")),
+      .differs(
+        .waits, "`epoll` sets after `exec`",
+        how: "the program has to add netmap's descriptors again")),
     Rule(
       "nested",
       "a set in another set is ready when a netmap descriptor in it is",

@@ -14,11 +14,15 @@ struct ClientPatienceTests {
     Rule(
       "timed-out",
       "a request that cannot take long ends with ETIMEDOUT",
-      .differs(.failures, "netmapd is stopped", how: "requests that take no time in the kernel end with ETIMEDOUT after seconds")),
+      .differs(
+        .failures, "netmapd is stopped",
+        how: "requests that take no time in the kernel end with ETIMEDOUT after seconds")),
     Rule(
       "killed",
       "a request fails with ECONNRESET when netmapd ends, and the next open starts another",
-      .differs(.failures, "netmapd dies", how: "descriptors that are not bound yet are of no more use; ports that are open work on")),
+      .differs(
+        .failures, "netmapd dies",
+        how: "descriptors that are not bound yet are of no more use; ports that are open work on")),
     Rule(
       "rubbish",
       "an answer that is no message fails with EINVAL",
@@ -42,7 +46,9 @@ struct ClientPatienceTests {
     Rule(
       "missing",
       "without a netmapd the open fails with ENOENT, or with what the start of one says",
-      .differs(.failures, "no netmapd", how: "open fails as without the kernel module, also if the file exists")),
+      .differs(
+        .failures, "no netmapd",
+        how: "open fails as without the kernel module, also if the file exists")),
   ]
 
   @Test("A netmapd that does not answer is an errno, and not a hang", arguments: rules)

@@ -1,5 +1,7 @@
 #!/bin/sh
 # Make with a jobserver that sub-makes share. Prints the same text each time.
+# The tests may have been started by make.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 cd "$(mktemp -d)" || exit 1
 trap 'rm -rf "$PWD"' EXIT
 cat >Makefile <<'END'
