@@ -1,6 +1,7 @@
 /* The netmap descriptor and its path as those of a character device. SPDX-License-Identifier: BSD-2-Clause */
 #include "client.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -11,6 +12,34 @@
 ssize_t __read_chk(int, void *, size_t, size_t);
 ssize_t __pread_chk(int, void *, size_t, off_t, size_t);
 ssize_t __pread64_chk(int, void *, size_t, off64_t, size_t);
+
+/* Functions that libc exports without declaring them, for programs that were compiled long ago or for its own use. */
+static void *find(const char *name)
+{
+	void *const found = dlsym(RTLD_DEFAULT, name);
+
+	CHECK(found);
+	return found;
+}
+
+typedef ssize_t transfer(int, void *, size_t);
+typedef ssize_t transfer_at(int, void *, size_t, off64_t);
+
+static void undeclared_transfers(int fd)
+{
+	ssize_t (*const checked)(int, void *, size_t, size_t, int) = find("__recv_chk");
+	ssize_t (*const checked_from)(int, void *, size_t, size_t, int, void *, socklen_t *) = find("__recvfrom_chk");
+	ssize_t (*const sends)(int, const void *, size_t, int) = find("__send");
+	char bytes[8] = "bytes";
+
+	CHECK_FAILS(((transfer *)find("__read"))(fd, bytes, 8), EINVAL);
+	CHECK_FAILS(((transfer *)find("__write"))(fd, bytes, 8), EINVAL);
+	CHECK_FAILS(((transfer_at *)find("__pread64"))(fd, bytes, 8, 0), EINVAL);
+	CHECK_FAILS(((transfer_at *)find("__pwrite64"))(fd, bytes, 8, 0), EINVAL);
+	CHECK_FAILS(checked(fd, bytes, 8, 8, 0), ENOTSOCK);
+	CHECK_FAILS(checked_from(fd, bytes, 8, 8, 0, NULL, NULL), ENOTSOCK);
+	CHECK_FAILS(sends(fd, bytes, 8, 0), ENOTSOCK);
+}
 
 static void transfers(void)
 {
@@ -54,6 +83,7 @@ static void transfers(void)
 		CHECK_FAILS(recvmmsg(fd, &messages, 1, 0, NULL), ENOTSOCK);
 		CHECK_FAILS(sendmsg(fd, &message, 0), ENOTSOCK);
 		CHECK_FAILS(sendmmsg(fd, &messages, 1, 0), ENOTSOCK);
+		undeclared_transfers(fd);
 	}
 	/* The descriptor is what it was. */
 	send_packets(&port, 1);
@@ -92,6 +122,35 @@ static void check_status(const struct stat *status)
 	CHECK(status->st_ino == first.st_ino);
 }
 
+typedef int old_status(int, const char *, struct stat *);
+typedef int old_status_of(int, int, struct stat *);
+typedef int old_status_at(int, int, const char *, struct stat *, int);
+
+/* The functions that stat was before glibc 2.33. */
+static void old_statuses(int fd)
+{
+#ifdef __x86_64__
+	const int version = 1;
+#else
+	const int version = 0;
+#endif
+	static const char *const by_path[] = { "__xstat", "__xstat64", "__lxstat", "__lxstat64" };
+	static const char *const by_number[] = { "__fxstat", "__fxstat64" };
+	static const char *const at[] = { "__fxstatat", "__fxstatat64" };
+	struct stat status;
+
+	for (int i = 0; i < 4; i++) {
+		CHECK(!((old_status *)find(by_path[i]))(version, "/dev/netmap", &status));
+		check_status(&status);
+	}
+	for (int i = 0; i < 2; i++) {
+		CHECK(!((old_status_of *)find(by_number[i]))(version, fd, &status));
+		check_status(&status);
+		CHECK(!((old_status_at *)find(at[i]))(version, fd, "", &status, AT_EMPTY_PATH));
+		check_status(&status);
+	}
+}
+
 static void status(void)
 {
 	struct port port = open_port("status{1");
@@ -114,6 +173,10 @@ static void status(void)
 	check_status(&status);
 	CHECK(!lstat("/dev/netmap", &status));
 	check_status(&status);
+	CHECK(!stat64("/dev/netmap", &status64) && S_ISCHR(status64.st_mode));
+	CHECK(!lstat64("/dev/netmap", &status64) && S_ISCHR(status64.st_mode));
+	CHECK(!fstatat64(fds[0], "", &status64, AT_EMPTY_PATH) && S_ISCHR(status64.st_mode));
+	old_statuses(port.fd);
 	CHECK(!fstatat(AT_FDCWD, "/dev/netmap", &status, AT_SYMLINK_NOFOLLOW));
 	check_status(&status);
 	CHECK(!statx(AT_FDCWD, "/dev/netmap", 0, STATX_BASIC_STATS, &extended));
@@ -135,7 +198,7 @@ static void status(void)
 static void existence(void)
 {
 	CHECK(!access("/dev/netmap", F_OK) && !access("/dev/netmap", R_OK | W_OK));
-	CHECK(!eaccess("/dev/netmap", R_OK) && !faccessat(AT_FDCWD, "/dev/netmap", W_OK, AT_EACCESS));
+	CHECK(!eaccess("/dev/netmap", R_OK) && !euidaccess("/dev/netmap", R_OK) && !faccessat(AT_FDCWD, "/dev/netmap", W_OK, AT_EACCESS));
 	CHECK_FAILS(access("/dev/netmap", X_OK), EACCES);
 	CHECK_FAILS(access("/dev/netmaps", F_OK), ENOENT);
 	CHECK_FAILS(open("/dev/netmap", O_RDWR | O_CREAT | O_EXCL, 0600), EEXIST);
