@@ -289,11 +289,15 @@ extension NetmapPort {
   ///   child.
   public func sync(_ direction: Direction) throws(NetmapError) {
     guard isOpen else { throw unusable() }
-    switch unsafe direction == .transmit ? SyncPath.transmit(path) : SyncPath.receive(path) {
-    case .done: return
-    case .failed, .stopped: throw gone()
-    case .forked: throw unusable()
-    }
+    let outcome = unsafe direction == .transmit ? SyncPath.transmit(path) : SyncPath.receive(path)
+    if case .done = outcome { return }
+    throw failure(outcome)
+  }
+
+  /// Why a sync has failed.
+  @inline(never)
+  private func failure(_ outcome: SyncPath.Outcome) -> NetmapError {
+    outcome == .forked ? unusable() : gone()
   }
 
   /// Syncs, and sleeps until a receive ring has packets or a transmit ring has room: poll(2) on the port, with
