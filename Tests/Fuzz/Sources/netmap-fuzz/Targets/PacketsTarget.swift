@@ -148,7 +148,7 @@ extension FuzzTarget {
     packet.updateChecksums()
     require(packet.view.isChecksumValid, "an updated checksum is valid")
     let payload = packet.view.isPayloadChecksumValid
-    require(payload != false, "so is the payload's, if it has one")
+    require(payload == hasChecksum(packet.view), "so is the payload's, if it has one")
     packet.source = packet.destination
     packet.destination = .broadcast
     packet.swapAddresses()
@@ -161,6 +161,13 @@ extension FuzzTarget {
     var bytesBehind = packet.payload
     if bytesBehind.byteCount > 0 { bytesBehind[bytesBehind.byteCount - 1] = 0 }
   }
+}
+
+/// Whether a packet contains all bytes that the checksum of its payload covers.
+private func hasChecksum(_ packet: IPv4Packet) -> Bool {
+  guard !packet.isFragment, !packet.isTruncated else { return false }
+  if let datagram = packet.udp { return !datagram.isTruncated }
+  return packet.tcp != nil || packet.icmp != nil
 }
 
 /// The one's complement sum of RFC 1071, computed in a slow and simple way.

@@ -4,6 +4,10 @@ import Glibc
 @testable import NetmapClient
 @testable import NetmapCore
 
+/// fork(2), which Swift hides. The peer has one thread.
+@_silgen_name("fork")
+private func forkProcess() -> pid_t
+
 /// The process that sends messages to ``FuzzedDaemon``, in whatever order an input says.
 final class FuzzedPeer {
   /// A connection, and the client that a hello on it has made.
@@ -23,14 +27,24 @@ final class FuzzedPeer {
   private init(_ addresses: [DaemonAddress]) { self.addresses = addresses }
 
   /// Serves descriptor 3 until the fuzzer ends.
+  ///
+  /// Each input gets a process of its own, whose end takes everything back that the input has left at the daemon.
   static func run(folder: String) -> Never {
     let link = MessageSocket(owning: 3)
     guard let addresses = try? FuzzedDaemon.addresses(in: folder) else { exit(2) }
-    while let mail = try? link.receive(waits: true) {
+    while let mail = try? link.receive(waits: true), !mail.bytes.isEmpty {
+      let process = forkProcess()
+      if process == 0 {
+        let peer = FuzzedPeer(addresses)
+        peer.act(mail.bytes)
+        _exit(peer.hasPersistent ? persistentStatus : 0)
+      }
+      var status: CInt = 0
+      require(unsafe waitpid(process, &status, 0) == process, "the attacker can be waited for")
+      let code = status >> 8 & 255
+      require(status & 127 == 0 && [0, persistentStatus].contains(code), "the attacker has failed")
       let peer = FuzzedPeer(addresses)
-      // An empty datagram looks like the end.
-      guard !mail.bytes.isEmpty else { break }
-      peer.act(mail.bytes)
+      peer.hasPersistent = code == persistentStatus
       peer.finish()
       guard (try? link.send([1])) != nil else { break }
     }
@@ -38,6 +52,9 @@ final class FuzzedPeer {
     unsafe rmdir(folder)
     exit(0)
   }
+
+  /// The status with which an attacker ends that may have made persistent ports.
+  private static let persistentStatus: CInt = 3
 
   // MARK: - Steps
 
@@ -98,13 +115,13 @@ final class FuzzedPeer {
   private func hello(_ input: inout FuzzInput) {
     guard let index = line(&input) else { return }
     let socket = lines[index].socket
+    let isFresh = lines[index].isFresh
+    lines[index].isFresh = false
     guard input.flag() else {
       // On a token: with a socket for the answer.
       if let answer = answer(to: Message.bytes(.hello), on: socket, &input) { note(answer, index) }
       return
     }
-    let isFresh = lines[index].isFresh
-    lines[index].isFresh = false
     guard (try? socket.send(Message.bytes(.hello), waits: false)) != nil else { return }
     // On a token or a mailbox, no answer comes.
     if isFresh, let body = Self.answer(on: socket) { note(body, index) }
@@ -123,7 +140,8 @@ final class FuzzedPeer {
   ]
 
   private func request(_ input: inout FuzzInput) -> RegisterRequest {
-    let name = (try? PortName(input.byte() == 0 ? "x'-{y" : input.choice(Self.names))) ?? Self.fallback
+    let text = input.byte() == 0 ? "x'-{y" : input.choice(Self.names)
+    let name = (try? PortName(text)) ?? Self.fallback
     let mode = try? RingSelection(
       rawMode: input.choice([1, 1, 1, 4, 2, 3, 7, 8]), ringID: UInt16(input.byte() & 3))
     var request = RegisterRequest(
@@ -281,11 +299,8 @@ final class FuzzedPeer {
 
   // MARK: - The end
 
-  /// Closes everything, and requires that the daemon serves on and forgets all ports.
+  /// Requires that the daemon serves on, and forgets all ports of the process that has ended.
   private func finish() {
-    for line in lines { line.socket.close() }
-    for socket in open { socket.close() }
-    (lines, open) = ([], [])
     guard let mailbox = try? addresses[0].connect(), (try? mailbox.send(Message.bytes(.hello))) != nil,
       Self.answer(on: mailbox) != nil
     else { fatalError("the daemon does not serve the next client") }
