@@ -52,7 +52,7 @@ extension FuzzTarget {
       do throws(NetmapError) {
         _ = try message.answer()
         fatalError("a refusal is no answer")
-      } catch where error.operation != "read" {
+      } catch  where error.operation != "read" {
         let copy = Message.refusal(error)
         do throws(NetmapError) {
           _ = try Message(copy).answer()

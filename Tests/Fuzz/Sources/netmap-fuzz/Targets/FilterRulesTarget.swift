@@ -20,7 +20,8 @@ extension FuzzTarget {
       return
     }
     require(list.rules.count <= FilterLayout.ruleCountMax, "the rules fit their area")
-    let printed = list.rules.map(\.text).joined(separator: ";")
+    let printed =
+      list.rules.map(\.text).joined(separator: ";")
       + (list.denies ? ";default deny" : "\n# the default is allow")
     require((try? FilterRules(printed)) == list, "'\(printed)' means the same as '\(text)'")
     // The rules in shared memory decide as a slow second reading of their text.
@@ -41,7 +42,8 @@ extension FilterRule {
     if conditions.contains(.etherType) {
       words.append("arp")
     } else if conditions.contains(.transport) {
-      words.append(transport == 1 && isIP && family == 4 && !hasEnds ? "icmp" : "proto \(transport)")
+      words.append(
+        transport == 1 && isIP && family == 4 && !hasEnds ? "icmp" : "proto \(transport)")
     } else if isIP, !hasEnds {
       words.append(family == 4 ? "ip" : "ip6")
     }
@@ -84,7 +86,8 @@ extension FilterRule {
   /// A second reading of a rule, bit by bit.
   fileprivate func holds(for flow: FlowHeaders) -> Bool {
     func bit(_ address: FlowAddress, _ index: Int) -> Bool {
-      (index < 64 ? address.high >> UInt64(63 - index) : address.low >> UInt64(127 - index)) & 1 != 0
+      (index < 64 ? address.high >> UInt64(63 - index) : address.low >> UInt64(127 - index)) & 1
+        != 0
     }
     func has(_ prefix: Prefix, _ address: FlowAddress) -> Bool {
       let first = family == 4 ? 96 : 0

@@ -28,7 +28,8 @@ extension FuzzTarget {
         require(again?.bytes == value.bytes, "\(value) has one text")
       }
       if disabling.contains(.extmem) {
-        require(value.extmem == nil && value.sharedPort == nil, "an option that is off sets nothing")
+        require(
+          value.extmem == nil && value.sharedPort == nil, "an option that is off sets nothing")
       }
       require(enabling.contains(.offset) || value.offset == nil, "@offset must be enabled")
       require(

@@ -24,7 +24,8 @@ extension FuzzTarget {
     let argument = input.address(in: memory)
     fill(memory, &input)
     let copy = SimulatedMemory(copying: memory)
-    let result = RequestLayer(memory: memory, server: server)
+    let result =
+      RequestLayer(memory: memory, server: server)
       .perform(UInt(command), argument)?.rawValue ?? 0
     var model = RequestModel(memory: copy, server: server)
     let expected = model.ioctl(command, argument)

@@ -3,7 +3,8 @@
 extension FuzzTarget {
   /// The protocol, the offset of the IP header, the size of segments, how much of the frame can be read, and the frame.
   static let segmentation = FuzzTarget(
-    name: "segmentation", subject: "super-packets that a switch or a packet socket cuts into segments"
+    name: "segmentation",
+    subject: "super-packets that a switch or a packet socket cuts into segments"
   ) { bytes in
     var input = FuzzInput(bytes)
     let transport: Segmentation.Transport = input.flag() ? .tcp : .udp
@@ -72,7 +73,8 @@ extension FuzzTarget {
       require(slowSum(header[network..<transport]) == 0xffff, "the header's checksum is valid")
       require(pair(network + 2) == transport - network + byteCount, "the header has the length")
     } else {
-      require(pair(network + 4) == transport - network - 40 + byteCount, "the header has the length")
+      require(
+        pair(network + 4) == transport - network - 40 + byteCount, "the header has the length")
     }
     let addresses = header[(network + (found.isIPv4 ? 12 : 8))...].prefix(found.isIPv4 ? 8 : 32)
     let pseudo =

@@ -4,7 +4,8 @@
 extension FuzzTarget {
   /// A sequence of stores of a hostile peer and of a program's own calls.
   static let sharedWords = FuzzTarget(
-    name: "shared-words", subject: "memory shared with peers: rings, krings, leases, lists, switches"
+    name: "shared-words",
+    subject: "memory shared with peers: rings, krings, leases, lists, switches"
   ) { bytes in
     var input = FuzzInput(bytes)
     guard let world = try? HostileWorld() else { fatalError("there is no memory for the ports") }

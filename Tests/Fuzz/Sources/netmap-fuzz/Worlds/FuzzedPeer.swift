@@ -145,7 +145,8 @@ final class FuzzedPeer {
     let mode = try? RingSelection(
       rawMode: input.choice([1, 1, 1, 4, 2, 3, 7, 8]), ringID: UInt16(input.byte() & 3))
     var request = RegisterRequest(
-      name: name, selection: mode ?? .allHardware, flags: BindingFlags(rawValue: UInt64(input.number(UInt16.self))),
+      name: name, selection: mode ?? .allHardware,
+      flags: BindingFlags(rawValue: UInt64(input.number(UInt16.self))),
       extensions: PortExtensions(rawValue: UInt32(input.byte() & 7)),
       memoryID: UInt16(input.byte() & 3))
     request.hints = RingGeometryHints(
@@ -301,7 +302,8 @@ final class FuzzedPeer {
 
   /// Requires that the daemon serves on, and forgets all ports of the process that has ended.
   private func finish() {
-    guard let mailbox = try? addresses[0].connect(), (try? mailbox.send(Message.bytes(.hello))) != nil,
+    guard let mailbox = try? addresses[0].connect(),
+      (try? mailbox.send(Message.bytes(.hello))) != nil,
       Self.answer(on: mailbox) != nil
     else { fatalError("the daemon does not serve the next client") }
     if hasPersistent { removePersistent(through: mailbox) }

@@ -73,7 +73,9 @@ final class HostileWorld {
       store(value, in: segment.memory, at: input.flag() ? place % 1024 : place)
     default:
       guard let vale = port.mapped.vale?.segment.memory else { return }
-      store(value, in: vale, at: input.flag() ? Int(input.byte()) * 4 : 8 * Int(input.number(UInt16.self)))
+      store(
+        value, in: vale,
+        at: input.flag() ? Int(input.byte()) * 4 : 8 * Int(input.number(UInt16.self)))
     }
   }
 
@@ -170,7 +172,9 @@ final class HostileWorld {
 
   /// Maps a port again, as another process would.
   private func attach(_ index: Int) {
-    guard let port = ports[index], let tag = try? engine.engine.addClient(process: 1) else { return }
+    guard let port = ports[index], let tag = try? engine.engine.addClient(process: 1) else {
+      return
+    }
     defer { engine.engine.removeClient(tag) }
     guard let segment = try? SyncSegment(mapping: port.registration.segment.memory) else { return }
     var registration = Registration(
