@@ -3,7 +3,8 @@ import Glibc
 @testable import NetmapRequests
 
 extension FuzzTarget {
-  /// A program's memory with holes, a call of `ioctl`, and what the server answers; the model of the tests does the same.
+  /// A program's memory with holes, a call of `ioctl`, and what the server answers. The model of the tests
+  /// does the same.
   static let requestLayer = FuzzTarget(
     name: "request-layer", subject: "ioctl(2) of C programs: control and legacy requests, options"
   ) { bytes in
