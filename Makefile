@@ -3,6 +3,8 @@
 #   make setup        install the Debian packages for build, demo and test
 #   make demo         build, and show packets moving
 #   make test         build and run all tests
+#   make fuzz         run every fuzz target for FUZZ_SECONDS, one line each
+#   make check-full   run the tests under the address and the thread sanitizer, and in release mode
 #   make bench        measure, and check the committed limits
 #   make bench-preload  the same for programs that never use netmap, with the C library preloaded
 #   make docs         build the documentation, in .build/docs
@@ -46,7 +48,8 @@ $(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
 	@mkdir -p $(@D)
 	$(CLANG) $(C_FLAGS) $(C_LINK) $(C_SOURCES) -o $@
 
-.PHONY: setup setup-bench build demo test soak hostile bench bench-peers bench-preload bench-smoke lint docs \
+.PHONY: setup setup-bench build demo test soak hostile fuzz check-full check-address check-thread check-release \
+  bench bench-peers bench-preload bench-smoke lint docs \
   compatibility install install-build install-files check-install check-bare uninstall clean
 
 setup:
@@ -95,6 +98,19 @@ hostile:
 	  trap '[ -z "$$loops" ] || kill $$loops' EXIT; \
 	  NETMAP_HOSTILE_ROUNDS=$(HOSTILE_ROUNDS) NETMAP_FAULT_ROUNDS=$(HOSTILE_ROUNDS)0 \
 	  $(SWIFT) test $(HOSTILE_OPTIONS) $(HOSTILE_FLAGS) --skip-build --disable-xctest --filter HostileTests
+
+# Builds the package Tests/Fuzz, and runs every target for FUZZ_SECONDS. FUZZ_TARGETS names some of them.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
+fuzz:
+	@SWIFT='$(SWIFT)' FUZZ_SECONDS=$(FUZZ_SECONDS) ./scripts/fuzz $(FUZZ_TARGETS)
+
+# The tests under the sanitizers and in release mode; each needs a build of its own. Tests/Support/Sanitizers has the
+# tests that a sanitizer cannot run, with the reasons.
+check-full: check-address check-thread check-release
+
+check-address check-thread check-release: check-%:
+	@SWIFT='$(SWIFT)' ./scripts/check-sanitized $*
 
 bench: build
 	Benchmarks/check

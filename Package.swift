@@ -26,6 +26,13 @@ let package = Package(
     // Modules for switches: the tutorial's, and a faulty one for tests.
     .library(name: "port-guard", type: .dynamic, targets: ["port-guard"]),
     .library(name: "fault-module", type: .dynamic, targets: ["fault-module"]),
+    // For the fuzz targets in Tests/Fuzz, a package of its own. No API.
+    .library(
+      name: "NetmapInternals",
+      targets: [
+        "NetmapCore", "NetmapLinux", "NetmapLinuxSetup", "NetmapRequests", "NetmapClient",
+        "NetmapDaemon", "PktGenCore",
+      ]),
   ],
   traits: [
     .trait(

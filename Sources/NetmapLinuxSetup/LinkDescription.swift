@@ -14,7 +14,14 @@ package struct LinkDescription {
   ///   - name: Its name, for error messages.
   /// - Throws: ``NetmapError`` with the kernel's `errno`.
   package init(of index: UInt32, named name: String) throws(NetmapError) {
-    let reply = try NetlinkMessage(RTM_GETLINK, interface: index).exchange(name)
+    try self.init(
+      reply: try NetlinkMessage(RTM_GETLINK, interface: index).exchange(name), named: name)
+  }
+
+  /// Reads the kernel's answer.
+  ///
+  /// - Throws: ``NetmapError`` `EIO` for an answer that is too short.
+  init(reply: [UInt8], named name: String) throws(NetmapError) {
     // struct nlmsghdr and struct ifinfomsg, of 16 bytes each, come before the attributes.
     guard reply.count >= 32 else {
       throw NetmapError(

@@ -159,18 +159,22 @@ package final class LinkMonitor: Sendable {
         }
         return isGone
       }
-      unsafe buffer.withUnsafeBytes { bytes in
-        var offset = 0
-        while offset + 32 <= count {
-          let length = Int(unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
-          let type = unsafe bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt16.self)
-          // struct nlmsghdr has 16 bytes; struct ifinfomsg follows, its index at byte 4.
-          let index = unsafe bytes.loadUnaligned(fromByteOffset: offset + 20, as: UInt32.self)
-          if type == UInt16(RTM_DELLINK), index == interface { isGone = true }
-          guard length >= 16 else { return }
-          offset += (length + 3) & ~3
-        }
-      }
+      isGone = isGone || Self.tells(buffer[..<count], removalOf: interface)
     }
+  }
+
+  /// Whether messages of the kernel say that an interface has disappeared.
+  static func tells(_ messages: ArraySlice<UInt8>, removalOf interface: UInt32) -> Bool {
+    var rest = messages
+    // struct nlmsghdr has 16 bytes; struct ifinfomsg, of 16 bytes too, follows, its index at byte 4.
+    while rest.count >= 32 {
+      let length = Int(rest.number() as UInt32)
+      let type = rest.dropFirst(4).number() as UInt16
+      let index = rest.dropFirst(20).number() as UInt32
+      if type == UInt16(RTM_DELLINK), index == interface { return true }
+      guard length >= 16 else { return false }
+      rest = rest.dropFirst((length + 3) & ~3)
+    }
+    return false
   }
 }

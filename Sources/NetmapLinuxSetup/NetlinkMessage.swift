@@ -84,22 +84,27 @@ package struct NetlinkMessage {
       var buffer = [UInt8](repeating: 0, count: 32 << 10)
       let count = unsafe recv(socket, &buffer, buffer.count, 0)
       guard count >= 20 else { throw systemError("recv", "netlink") }
-      let (type, code) = unsafe buffer.withUnsafeBytes {
-        unsafe (
-          $0.load(fromByteOffset: 4, as: UInt16.self), $0.load(fromByteOffset: 16, as: Int32.self)
-        )
-      }
-      if Int32(type) != NLMSG_ERROR {
+      guard let code = Self.acknowledgement(in: buffer[..<count]) else {
         result += buffer[..<count]
         continue
       }
       guard code == 0 else {
         throw NetmapError(
-          .init(rawValue: -code), "netlink", subject,
-          reason: unsafe String(cString: strerror(-code)),
-          remedy: -code == EPERM ? "run as root, or with the capability CAP_NET_ADMIN" : "")
+          .init(rawValue: code), "netlink", subject,
+          reason: unsafe String(cString: strerror(code)),
+          remedy: code == EPERM ? "run as root, or with the capability CAP_NET_ADMIN" : "")
       }
       return result
     }
+  }
+
+  /// What the kernel says about a request: 0 if it has carried it out, else the `errno`.
+  ///
+  /// - Parameter answer: A datagram of the kernel.
+  /// - Returns: Nil for a datagram with other messages.
+  static func acknowledgement(in answer: ArraySlice<UInt8>) -> Int32? {
+    // The type of a struct nlmsghdr is at byte 4; the code of a struct nlmsgerr follows it.
+    guard Int32(answer.dropFirst(4).number() as UInt16) == NLMSG_ERROR else { return nil }
+    return 0 &- (answer.dropFirst(16).number() as Int32)
   }
 }

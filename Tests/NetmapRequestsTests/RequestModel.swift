@@ -1,5 +1,6 @@
 import Glibc
-import NetmapRequests
+
+@testable import NetmapRequests
 
 /// What a random request must do, written down a second time: from the tables of the ABI, with numbers instead of
 /// names, over the bytes of a simulated memory.

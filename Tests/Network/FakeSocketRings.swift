@@ -1,7 +1,8 @@
 import Glibc
-import NetmapCore
-import NetmapLinux
 import Synchronization
+
+@testable import NetmapCore
+@testable import NetmapLinux
 
 /// An interface whose XDP socket rings are memory of the test. The ring drivers run over that memory, and
 /// only the test sends or receives.

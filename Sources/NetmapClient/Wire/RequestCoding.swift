@@ -111,6 +111,16 @@ extension MessageWriter {
 }
 
 extension MessageReader {
+  /// Reads a size or an offset, bytes.
+  ///
+  /// - Throws: ``NetmapError`` `EINVAL` for a number of 2^63 or more.
+  mutating func takeSize() throws(NetmapError) -> Int {
+    guard let size = Int(exactly: try take(UInt64.self)) else {
+      throw malformed("a size is out of range")
+    }
+    return size
+  }
+
   package mutating func takeViewer() throws(NetmapError) -> (rawTag: UInt64, viewEnd: ViewEnd) {
     let rawTag = try take(UInt64.self)
     guard let viewEnd = ViewEnd(rawValue: try take(UInt8.self)) else {
@@ -128,7 +138,7 @@ extension MessageReader {
   }
 
   package mutating func takePortInfo() throws(NetmapError) -> PortInfo {
-    let memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
+    let memorySize = try takeSize()
     let memoryID = try take(UInt16.self)
     let hasGeometry = try take(UInt8.self) != 0
     let geometry = try takeGeometry()
@@ -137,14 +147,14 @@ extension MessageReader {
   }
 
   package mutating func takePoolsInfo() throws(NetmapError) -> PoolsInfo {
-    let memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
+    let memorySize = try takeSize()
     return PoolsInfo(
       memorySize: memorySize, memoryID: try take(UInt16.self), interfaces: try takePool(),
       rings: try takePool(), buffers: try takePool())
   }
 
   private mutating func takePool() throws(NetmapError) -> RegionLayout.Pool {
-    let offset = Int(truncatingIfNeeded: try take(UInt64.self))
+    let offset = try takeSize()
     return RegionLayout.Pool(
       offset: offset, size: Int(try take(UInt32.self)), count: Int(try take(UInt32.self)))
   }
@@ -188,8 +198,8 @@ extension MessageReader {
     let id = BindingID(number: try take(UInt64.self))
     let name = try PortName(bytes: try takeBytes())
     let bindingIndex = Int(try take(UInt32.self))
-    let interfaceOffset = Int(truncatingIfNeeded: try take(UInt64.self))
-    let memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
+    let interfaceOffset = try takeSize()
+    let memorySize = try takeSize()
     let memoryID = try take(UInt16.self)
     let geometry = try takeGeometry()
     let extraBuffers = Int(try take(UInt32.self))

@@ -95,7 +95,7 @@ extension MessageReader {
     answer.switchIndex = Int(try take(UInt32.self))
     answer.portIndex = Int(try take(UInt32.self))
     answer.memoryID = try take(UInt16.self)
-    answer.memorySize = Int(truncatingIfNeeded: try take(UInt64.self))
+    answer.memorySize = try takeSize()
     answer.geometry = try takeGeometry()
     answer.module = try takeModuleReport()
     answer.headerLength = Int(try take(UInt32.self))

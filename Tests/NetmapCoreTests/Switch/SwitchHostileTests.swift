@@ -22,7 +22,11 @@ private final class Scribbler: Sendable {
 
   func stop() {
     isOver.store(true, ordering: .relaxed)
-    thread.withLock { $0?.join() }
+    // A test may stop it, and stop it again when it ends. A thread can be joined once.
+    thread.withLock {
+      $0?.join()
+      $0 = nil
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import NetmapRequests
+@testable import NetmapRequests
 
 /// A server that notes what it is asked for, and answers as a test has told it.
 final class RecordingServer: RequestServer {

@@ -1,4 +1,4 @@
-import NetmapRequests
+@testable import NetmapRequests
 
 /// A program's address space: a few windows of bytes, in pages that can be unreadable or unwritable.
 ///

@@ -1,9 +1,10 @@
 import CLinux
 import Glibc
-import Netmap
-import NetmapCore
-import NetmapLinux
 import Synchronization
+
+@testable import Netmap
+@testable import NetmapCore
+@testable import NetmapLinux
 
 /// A receive ring that a test fills instead of the kernel. The ring driver runs over plain memory.
 @safe

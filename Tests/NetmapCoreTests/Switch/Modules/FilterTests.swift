@@ -164,7 +164,8 @@ struct FilterTests {
       ("allow icmp from any port 7", "no ports"), ("allow ip from 1.2.3.4/33", "0...32"),
       ("allow proto 256", "0...255"), ("allow gre", "gre"), ("default", "neither"),
       ("allow tcp from", "missing"), ("allow tcp to any from any", "from"),
-      ("deny all all", "all"),
+      ("deny all all", "all"), ("deny arp from 10.0.0.1", "arp"),
+      ("deny arp to any port 7", "ports"),
     ])
   func malformed(text: String, word: String) throws {
     let vale = try TestSwitch(2)

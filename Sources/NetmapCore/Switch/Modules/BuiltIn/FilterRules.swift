@@ -6,9 +6,9 @@ internal import Glibc
 ///                [from any|ADDRESS[/BITS] [port N[-M]]] [to any|ADDRESS[/BITS] [port N[-M]]]
 ///     default allow|deny
 ///
-/// `allow all` and `allow` mean the same. Without a default, packets that match no rule are
-/// allowed. `tcp`, `udp`, `sctp` and `proto` match both versions of IP, `ip` matches version 4. `#`
-/// begins a comment.
+/// `allow all` and `allow` mean the same. `arp` takes no addresses and no ports. Without a default,
+/// packets that match no rule are allowed. `tcp`, `udp`, `sctp` and `proto` match both versions of IP,
+/// `ip` matches version 4. `#` begins a comment.
 struct FilterRules: Hashable, Sendable {
   var rules: [FilterRule] = []
   /// Whether packets that match no rule are denied.
@@ -128,6 +128,9 @@ private struct RuleReader {
     let text = try take("an address", after: word)
     if text != "any" {
       let (family, value) = try address(text)
+      guard !rule.conditions.contains(.etherType) else {
+        throw refusal("'arp' takes no addresses: the filter reads those of IP packets only")
+      }
       guard !rule.conditions.contains(.family) || rule.family == family else {
         throw refusal("'\(text)' is of another version of IP than the rest of the rule")
       }

@@ -1,0 +1,8 @@
+extension FuzzTarget {
+  /// All targets, in the order in which `make fuzz` runs them.
+  static let all: [FuzzTarget] = [
+    .portSpecification, .filterRules, .daemonMessages, .daemonSession,
+    .openerRequests, .requestLayer, .netlink,
+    .captureFile, .packets, .segmentation, .sharedWords, .interfaceRings,
+  ]
+}

@@ -1,0 +1,1 @@
+../../../../Network/Packet/FakeBlocks.swift

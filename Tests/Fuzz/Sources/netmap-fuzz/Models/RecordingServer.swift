@@ -1,0 +1,1 @@
+../../../../NetmapRequestsTests/Support/RecordingServer.swift

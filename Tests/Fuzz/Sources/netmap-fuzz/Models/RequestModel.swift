@@ -1,0 +1,1 @@
+../../../../NetmapRequestsTests/RequestModel.swift

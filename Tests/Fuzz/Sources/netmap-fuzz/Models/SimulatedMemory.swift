@@ -1,0 +1,1 @@
+../../../../NetmapRequestsTests/Support/SimulatedMemory.swift
