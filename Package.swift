@@ -221,6 +221,11 @@ let package = Package(
       name: "hostile-peer",
       dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux", "CTrace"],
       path: "Tests/Support/hostile-peer", swiftSettings: settings),
+    // Kills and stops a process at each instruction of each operation.
+    .executableTarget(
+      name: "kill-table",
+      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace"],
+      path: "Tests/Support/kill-table", swiftSettings: settings),
     // ptrace(2) for Swift, to kill processes at a chosen instruction. Header-only.
     .target(name: "CTrace", path: "Tests/Support/CTrace"),
     // Opens and uses ports in a process that tests can kill.

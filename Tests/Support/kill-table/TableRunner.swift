@@ -1,0 +1,214 @@
+import Glibc
+
+/// The outcome of a row in one mode.
+struct RowResult {
+  let name: String
+  let mode: KillMode
+  let unit: StepUnit
+  var length = 0
+  var points = 0
+  /// Points that the victim passed by another way, so that its operation was complete.
+  var missed = 0
+  var isSteady = true
+  var failures: [String] = []
+  var longestHold = Duration.zero
+  var time = Duration.zero
+
+  var survived: Int { points - failures.count }
+
+  var json: String {
+    let list = failures.map { Self.quoted($0) }.joined(separator: ",")
+    return "{\"operation\":\(Self.quoted(name)),\"mode\":\"\(mode.rawValue)\",\"unit\":\"\(unit.rawValue)\""
+      + ",\"length\":\(length),\"points\":\(points),\"survived\":\(survived),\"failures\":[\(list)]"
+      + ",\"longest_hold_us\":\(Int(longestHold / .microseconds(1)))"
+      + ",\"milliseconds\":\(Int(time / .milliseconds(1)))}"
+  }
+
+  private static func quoted(_ text: String) -> String {
+    var result = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": result += "\\\""
+      case "\\": result += "\\\\"
+      default: result += scalar.value < 32 ? " " : String(scalar)
+      }
+    }
+    return result + "\""
+  }
+}
+
+/// Runs rows, one after the other.
+struct TableRunner {
+  private let options: TableOptions
+  private let daemonPath: String
+
+  init(_ options: TableOptions) throws {
+    self.options = options
+    var path = [CChar](repeating: 0, count: 4096)
+    let length = unsafe readlink("/proc/self/exe", &path, path.count - 1)
+    let own = String(
+      decoding: path.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    daemonPath = own.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+      .joined(separator: "/") + "/netmapd"
+    guard unsafe access(daemonPath, X_OK) == 0 else { throw TableError("no \(daemonPath)") }
+  }
+
+  /// - Returns: Whether every point of every row was survived.
+  func run() throws -> Bool {
+    let clock = ContinuousClock()
+    let begin = clock.now
+    var results: [RowResult] = []
+    say(Self.line("operation", "mode", "length", "points", "survived", "longest hold", "time"))
+    for (index, row) in KillTable.rows.enumerated() {
+      guard options.names.isEmpty || options.names.contains(where: row.name.hasPrefix) else {
+        continue
+      }
+      for mode in options.modes where row.modes.contains(mode) {
+        let result = try run(row, index, mode)
+        results.append(result)
+        say(
+          Self.line(
+            row.name, mode.rawValue, "\(result.length)", "\(result.points)", "\(result.survived)",
+            mode == .kill ? "-" : "\(Int(result.longestHold / .microseconds(1))) us",
+            "\(Int(result.time / .milliseconds(1))) ms"))
+        if !result.isSteady || result.missed > 0 {
+          say("    \(result.isSteady ? "recorded" : "stepped"), \(result.missed) points missed")
+        }
+        for failure in result.failures { say("    \(failure)") }
+      }
+    }
+    guard !results.isEmpty else { throw TableError("no such row") }
+    let points = results.reduce(0) { $0 + $1.points }
+    let survived = results.reduce(0) { $0 + $1.survived }
+    let seconds = begin.duration(to: clock.now) / .seconds(1)
+    say("\(survived) of \(points) points survived, \(Int(Double(points) / seconds)) points per second")
+    if options.isJSON {
+      print("[\(results.map(\.json).joined(separator: ",\n"))]")
+    }
+    return survived == points
+  }
+
+  private func say(_ text: String) {
+    if options.isJSON {
+      let bytes = [UInt8]((text + "\n").utf8)
+      _ = unsafe write(2, bytes, bytes.count)
+    } else {
+      print(text)
+      _ = fflush(nil)
+    }
+  }
+
+  private static func line(_ words: String...) -> String {
+    let widths = [30, 10, 8, 8, 9, 13, 9]
+    return zip(words, widths).enumerated().map { index, pair in
+      let pad = String(repeating: " ", count: max(1, pair.1 - pair.0.count))
+      return index < 2 ? pair.0 + pad : pad + pair.0
+    }.joined()
+  }
+
+  private func run(_ row: any KillRow, _ index: Int, _ mode: KillMode) throws -> RowResult {
+    var result = RowResult(name: row.name, mode: mode, unit: row.unit)
+    let clock = ContinuousClock()
+    let begin = clock.now
+    var place: RowPlace? = try RowPlace(row, index, daemonPath)
+    result.length = try place?.measure() ?? 0
+    result.isSteady = place?.isSteady ?? true
+    let start = options.start ?? Int.random(in: 0..<options.every)
+    for point in stride(from: start, to: result.length + 20, by: options.every) {
+      result.points += 1
+      do {
+        if place == nil {
+          place = try RowPlace(row, index, daemonPath)
+          _ = try place?.measure()
+        }
+        if try place?.attack(point, mode) == -1 { result.missed += 1 }
+      } catch {
+        result.failures.append("\(mode.rawValue) at \(point) of \(result.length): \(error)")
+        // The daemon may be damaged, so the next point gets a new one.
+        place?.end()
+        place = nil
+        if result.failures.count >= options.failuresMax { break }
+      }
+      if let hold = place?.testbed.longestHold { result.longestHold = max(result.longestHold, hold) }
+    }
+    place?.end()
+    result.time = begin.duration(to: clock.now)
+    return result
+  }
+}
+
+/// A testbed with the scene of one row.
+private final class RowPlace {
+  let testbed: TableTestbed
+  private let row: any KillRow
+  private let scene: any KillScene
+  /// The operation; empty if points are reached step by step.
+  private var trace = InstructionTrace([])
+  private(set) var isSteady = true
+
+  init(_ row: any KillRow, _ index: Int, _ daemon: String) throws {
+    self.row = row
+    testbed = try TableTestbed(KillTable.rows, program: daemon, options: row.daemonOptions)
+    testbed.row = index
+    scene = try row.scene(testbed)
+    try testbed.noteRest()
+  }
+
+  /// The length of the operation, in steps.
+  func measure() throws -> Int {
+    // The first time, the victim fills pages of shared memory and tables.
+    _ = try attack(1 << 22, .kill)
+    guard row.unit == .instructions else { return try attack(1 << 22, .kill) }
+    _ = try attack(.kill) {
+      trace = try $0.record()
+      return trace.count
+    }
+    let first = trace
+    let length = try attack(.kill) {
+      trace = try $0.record()
+      return trace.count
+    }
+    if trace != first {
+      if unsafe getenv("KT_DEBUG") != nil { trace.debug(first) }
+      // The operation takes different ways, so each point is reached step by step.
+      trace = InstructionTrace([])
+      isSteady = false
+    }
+    return max(length, try trace.count > 0 ? 0 : attack(1 << 22, .kill))
+  }
+
+  /// Attacks a victim after `count` steps of its operation.
+  ///
+  /// - Returns: The number of steps that the victim has done.
+  @discardableResult
+  func attack(_ count: Int, _ mode: KillMode) throws -> Int {
+    try attack(mode) { victim in
+      guard trace.count > 0, count <= trace.count else { return try victim.step(row.unit, count) }
+      return try victim.run(to: trace.point(after: count)) ? count : -1
+    }
+  }
+
+  private func attack(
+    _ mode: KillMode, at point: (borrowing Victim) throws -> Int
+  ) throws -> Int {
+    try scene.prepare()
+    let victim = try testbed.startVictim()
+    let done: Int
+    do {
+      try scene.arm()
+      done = try point(victim)
+      if mode != .kill { try scene.meanwhile() }
+      if mode == .stop { try victim.complete(testbed.board) }
+    } catch {
+      victim.kill()
+      throw error
+    }
+    victim.kill()
+    try scene.verify(mode)
+    // Also after the next process has closed its ports.
+    try testbed.expectSound()
+    return done
+  }
+
+  func end() { scene.end() }
+}
