@@ -3,6 +3,7 @@
 #   make setup        install the Debian packages for build, demo and test
 #   make demo         build, and show packets moving
 #   make test         build and run all tests
+#   make kill-table   kill and stop a process at every point of every operation, and print how many everybody survived
 #   make bench        measure, and check the committed limits
 #   make docs         build the documentation, in .build/docs
 #   make install      build, and install to PREFIX (default /usr/local), below DESTDIR if set
@@ -44,7 +45,7 @@ $(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
 	@mkdir -p $(@D)
 	$(CLANG) $(C_FLAGS) $(C_LINK) $(C_SOURCES) -o $@
 
-.PHONY: setup setup-bench build demo test soak hostile bench bench-peers bench-smoke lint docs \
+.PHONY: setup setup-bench build demo test soak hostile kill-table mutants bench bench-peers bench-smoke lint docs \
   install install-build install-files check-install check-bare uninstall clean
 
 setup:
@@ -59,10 +60,12 @@ build:
 demo: build
 	@./scripts/demo $(RELEASE)
 
-# The attackers use as much processor time as possible, so other tests do not run at the same time.
+# The attackers use as much processor time as possible, so other tests do not run at the same time. The kill table
+# measures how long other processes are held.
 test:
 	$(SWIFT) test --disable-xctest --filter HostileTests
-	$(SWIFT) test --disable-xctest --skip HostileTests
+	$(SWIFT) test --disable-xctest --filter KillTableTests
+	$(SWIFT) test --disable-xctest --skip HostileTests --skip KillTableTests
 
 # Sends 10^9 packets through a pipe between two processes, and checks every packet. Then runs every fault of
 # the fault suite, more often than in 'make test'.
@@ -83,6 +86,19 @@ hostile:
 	  trap '[ -z "$$loops" ] || kill $$loops' EXIT; \
 	  NETMAP_HOSTILE_ROUNDS=$(HOSTILE_ROUNDS) NETMAP_FAULT_ROUNDS=$(HOSTILE_ROUNDS)0 \
 	  $(SWIFT) test $(HOSTILE_OPTIONS) $(HOSTILE_FLAGS) --skip-build --disable-xctest --filter HostileTests
+
+# KILL_TABLE_FLAGS are options of kill-table: --every 16 tries every 16th point, from a random one on.
+KILL_TABLE_FLAGS ?=
+kill-table:
+	$(SWIFT) build -c release --product netmapd
+	for product in kill-table kill-client netmap-c netmap-half; do \
+	  $(SWIFT) build -c release --product $$product || exit; \
+	done
+	$(RELEASE)/kill-table $(KILL_TABLE_FLAGS)
+
+# Breaks the code that makes deaths harmless, one place at a time, and reports whether the kill table notices.
+mutants:
+	SWIFT='$(SWIFT)' scripts/kill-mutants
 
 bench: build
 	Benchmarks/check

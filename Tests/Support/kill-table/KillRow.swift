@@ -11,8 +11,14 @@ protocol KillRow: Sendable {
   /// The modes in which the row is run.
   var modes: [KillMode] { get }
 
+  /// The distance between two points of a long operation.
+  var spacing: Int { get }
+
   /// Further options of netmapd.
   var daemonOptions: [String] { get }
+
+  /// Prepares the tracer's process before the daemon starts.
+  func prepareProcess() throws
 
   /// Opens and prepares ports. Runs in the victim.
   ///
@@ -28,6 +34,8 @@ extension KillRow {
   var unit: StepUnit { .instructions }
   var modes: [KillMode] { KillMode.allCases }
   var daemonOptions: [String] { [] }
+  var spacing: Int { 1 }
+  func prepareProcess() throws {}
 }
 
 typealias VictimOperation = () throws -> Void

@@ -3,7 +3,8 @@ import Glibc
 
 /// Kills or stops a process after each instruction, or at each system call, of each operation:
 ///
-///     kill-table [--every N] [--start N] [--row NAME]... [--mode kill|stop|stop-kill]... [--json] [--list]
+///     kill-table [--every N | --sample N] [--start N] [--row NAME]... [--mode kill|stop|stop-kill]...
+///                [--failures N] [--first] [--json] [--list]
 ///
 /// Prints a table: the operation, the points, and how many of them everybody survived. Exits with 1 when a point
 /// was not survived.
@@ -30,13 +31,29 @@ struct KillTable {
     }
   }
 
-  static let rows: [any KillRow] =
-    [PipeSendRow(), PipeReceiveRow(), ForwardRow()] + SwitchSendRow.all
+  static let rows: [any KillRow] = {
+    var rows: [any KillRow] = [PipeSendRow(), PipeReceiveRow(), ForwardRow(), KeepRow()]
+    rows += SwitchSendRow.all
+    rows += SwitchReceiveRow.all
+    rows += WakeRow.all
+    rows += RoomRow.all
+    rows.append(SecondSleeperRow())
+    rows += IsolatedRow.all
+    rows += OpenRow.all
+    rows += ProgramRow.all
+    rows += InterfaceRow.all
+    rows.append(SelfTestRow())
+    return rows
+  }()
 }
 
 struct TableOptions {
   /// The distance between two points that are tried.
   var every = 1
+  /// The number of points of each row; nil for all, or for every ``every``th.
+  var sample: Int?
+  /// Whether a failure ends the table.
+  var endsAtFailure = false
   /// The first point that is tried; nil for a random one below `every`.
   var start: Int?
   var names: [String] = []
@@ -66,6 +83,8 @@ struct TableOptions {
         let word = try value()
         guard let mode = KillMode(rawValue: word) else { throw TableError("no mode: \(word)") }
         modes.append(mode)
+      case "--sample": sample = max(1, try number())
+      case "--first": endsAtFailure = true
       case "--failures": failuresMax = max(1, try number())
       case "--json": isJSON = true
       case "--list": lists = true

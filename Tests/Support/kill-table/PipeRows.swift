@@ -178,3 +178,31 @@ struct ForwardRow: KillRow {
     }
   }
 }
+
+/// A row whose check fails at every point, for the test of the table itself.
+struct SelfTestRow: KillRow {
+  let name = "self-test"
+  private let row = PipeSendRow()
+
+  func victim(_ engine: HostEngine) throws -> VictimOperation { try row.victim(engine) }
+
+  func scene(_ testbed: TableTestbed) throws -> any KillScene {
+    Scene(try row.scene(testbed))
+  }
+
+  private final class Scene: KillScene {
+    let scene: any KillScene
+    var points = 0
+
+    init(_ scene: any KillScene) { self.scene = scene }
+
+    func verify(_ mode: KillMode) throws {
+      try scene.verify(mode)
+      points += 1
+      // The operation is measured by two victims first.
+      try expect(points <= 2, "a failure for the test of the table")
+    }
+
+    func end() { scene.end() }
+  }
+}

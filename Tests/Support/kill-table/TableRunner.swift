@@ -6,10 +6,12 @@ struct RowResult {
   let mode: KillMode
   let unit: StepUnit
   var length = 0
+  /// The first point.
+  var start = 0
   var points = 0
-  /// Points that the victim passed by another way, so that its operation was complete.
-  var missed = 0
-  var isSteady = true
+  /// Points that a victim did not pass, because its operation took another way than recorded. Another victim was
+  /// stepped there.
+  var stepped = 0
   var failures: [String] = []
   var longestHold = Duration.zero
   var time = Duration.zero
@@ -19,7 +21,7 @@ struct RowResult {
   var json: String {
     let list = failures.map { Self.quoted($0) }.joined(separator: ",")
     return "{\"operation\":\(Self.quoted(name)),\"mode\":\"\(mode.rawValue)\",\"unit\":\"\(unit.rawValue)\""
-      + ",\"length\":\(length),\"points\":\(points),\"survived\":\(survived),\"failures\":[\(list)]"
+      + ",\"length\":\(length),\"start\":\(start),\"points\":\(points),\"survived\":\(survived),\"failures\":[\(list)]"
       + ",\"longest_hold_us\":\(Int(longestHold / .microseconds(1)))"
       + ",\"milliseconds\":\(Int(time / .milliseconds(1)))}"
   }
@@ -59,22 +61,22 @@ struct TableRunner {
     let begin = clock.now
     var results: [RowResult] = []
     say(Self.line("operation", "mode", "length", "points", "survived", "longest hold", "time"))
-    for (index, row) in KillTable.rows.enumerated() {
-      guard options.names.isEmpty || options.names.contains(where: row.name.hasPrefix) else {
-        continue
-      }
+    table: for (index, row) in KillTable.rows.enumerated() {
+      guard
+        options.names.isEmpty
+          ? !(row is SelfTestRow) : options.names.contains(where: row.name.hasPrefix)
+      else { continue }
       for mode in options.modes where row.modes.contains(mode) {
-        let result = try run(row, index, mode)
+        let result = run(row, index, mode)
         results.append(result)
         say(
           Self.line(
             row.name, mode.rawValue, "\(result.length)", "\(result.points)", "\(result.survived)",
             mode == .kill ? "-" : "\(Int(result.longestHold / .microseconds(1))) us",
             "\(Int(result.time / .milliseconds(1))) ms"))
-        if !result.isSteady || result.missed > 0 {
-          say("    \(result.isSteady ? "recorded" : "stepped"), \(result.missed) points missed")
-        }
+        if result.stepped > 0 { say("    \(result.stepped) points reached step by step") }
         for failure in result.failures { say("    \(failure)") }
+        if options.endsAtFailure, !result.failures.isEmpty { break table }
       }
     }
     guard !results.isEmpty else { throw TableError("no such row") }
@@ -106,22 +108,35 @@ struct TableRunner {
     }.joined()
   }
 
-  private func run(_ row: any KillRow, _ index: Int, _ mode: KillMode) throws -> RowResult {
+  private func run(_ row: any KillRow, _ index: Int, _ mode: KillMode) -> RowResult {
     var result = RowResult(name: row.name, mode: mode, unit: row.unit)
     let clock = ContinuousClock()
     let begin = clock.now
-    var place: RowPlace? = try RowPlace(row, index, daemonPath)
-    result.length = try place?.measure() ?? 0
-    result.isSteady = place?.isSteady ?? true
-    let start = options.start ?? Int.random(in: 0..<options.every)
-    for point in stride(from: start, to: result.length + 20, by: options.every) {
+    var place: RowPlace?
+    do {
+      place = try RowPlace(row, index, daemonPath)
+      result.length = try place?.measure() ?? 0
+    } catch {
+      place?.end()
+      result.points = 1
+      result.failures = ["not killed: \(error)"]
+      return result
+    }
+    let every =
+      options.sample.map { max(1, (result.length + 20) / $0) } ?? options.every * row.spacing
+    let start = options.start.map { $0 % every } ?? Int.random(in: 0..<every)
+    result.start = start
+    for point in stride(from: start, to: result.length + 20, by: every) {
       result.points += 1
       do {
         if place == nil {
           place = try RowPlace(row, index, daemonPath)
           _ = try place?.measure()
         }
-        if try place?.attack(point, mode) == -1 { result.missed += 1 }
+        if try place?.attack(point, mode) == -1 {
+          result.stepped += 1
+          try place?.attack(point, mode, steps: true)
+        }
       } catch {
         result.failures.append("\(mode.rawValue) at \(point) of \(result.length): \(error)")
         // The daemon may be damaged, so the next point gets a new one.
@@ -144,10 +159,10 @@ private final class RowPlace {
   private let scene: any KillScene
   /// The operation; empty if points are reached step by step.
   private var trace = InstructionTrace([])
-  private(set) var isSteady = true
 
   init(_ row: any KillRow, _ index: Int, _ daemon: String) throws {
     self.row = row
+    try row.prepareProcess()
     testbed = try TableTestbed(KillTable.rows, program: daemon, options: row.daemonOptions)
     testbed.row = index
     scene = try row.scene(testbed)
@@ -159,21 +174,12 @@ private final class RowPlace {
     // The first time, the victim fills pages of shared memory and tables.
     _ = try attack(1 << 22, .kill)
     guard row.unit == .instructions else { return try attack(1 << 22, .kill) }
-    _ = try attack(.kill) {
-      trace = try $0.record()
-      return trace.count
-    }
-    let first = trace
     let length = try attack(.kill) {
       trace = try $0.record()
       return trace.count
     }
-    if trace != first {
-      if unsafe getenv("KT_DEBUG") != nil { trace.debug(first) }
-      // The operation takes different ways, so each point is reached step by step.
-      trace = InstructionTrace([])
-      isSteady = false
-    }
+    // An operation can take different ways. A victim that does not pass a recorded point is replaced by one that
+    // the tracer steps there.
     return max(length, try trace.count > 0 ? 0 : attack(1 << 22, .kill))
   }
 
@@ -181,15 +187,19 @@ private final class RowPlace {
   ///
   /// - Returns: The number of steps that the victim has done.
   @discardableResult
-  func attack(_ count: Int, _ mode: KillMode) throws -> Int {
-    try attack(mode) { victim in
-      guard trace.count > 0, count <= trace.count else { return try victim.step(row.unit, count) }
+  func attack(_ count: Int, _ mode: KillMode, steps: Bool = false) throws -> Int {
+    try attack(mode, before: count) { victim in
+      guard !steps, trace.count > 0, count < trace.count else { return try victim.step(row.unit, count) }
       return try victim.run(to: trace.point(after: count)) ? count : -1
     }
   }
 
+  /// - Parameters:
+  ///   - mode: What happens to the victim.
+  ///   - count: The point; a victim that has done fewer steps has completed its operation.
+  ///   - point: Drives the victim, and returns the steps that it has done.
   private func attack(
-    _ mode: KillMode, at point: (borrowing Victim) throws -> Int
+    _ mode: KillMode, before count: Int = .max, at point: (borrowing Victim) throws -> Int
   ) throws -> Int {
     try scene.prepare()
     let victim = try testbed.startVictim()
@@ -198,7 +208,7 @@ private final class RowPlace {
       try scene.arm()
       done = try point(victim)
       if mode != .kill { try scene.meanwhile() }
-      if mode == .stop { try victim.complete(testbed.board) }
+      if mode == .stop, done >= count { try victim.complete(testbed.board) }
     } catch {
       victim.kill()
       throw error

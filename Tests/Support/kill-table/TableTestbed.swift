@@ -10,6 +10,7 @@ final class TableTestbed {
   let board: TableBoard
   let engine: HostEngine
   private let nursery: Nursery
+  private let rows: [any KillRow]
   private let program: String
   private let options: [String]
   private(set) var daemon: pid_t = -1
@@ -29,11 +30,14 @@ final class TableTestbed {
     var name = Array("/tmp/kill-table-XXXXXX".utf8CString)
     guard unsafe mkdtemp(&name) != nil else { throw TableError("mkdtemp: errno \(errno)") }
     folder = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    self.rows = rows
     board = try TableBoard()
     nursery = try Nursery(rows, "\(folder)/netmapd.sock", board)
     engine = try HostEngine(socket: "\(folder)/netmapd.sock")
     (self.program, self.options) = (program, options)
     try startDaemon()
+    // The tracer is a client from now on.
+    try NetmapPort("netmap:first{1@conf:slots=64", engine: engine).close()
   }
 
   deinit {
@@ -76,7 +80,28 @@ final class TableTestbed {
   // MARK: - Processes
 
   func startVictim() throws -> Victim {
-    try Victim(awaiting: try nursery.start(.victim, of: row), board)
+    if let row = rows[row] as? ProgramRow {
+      return try Victim(awaiting: start(row), board)
+    }
+    return try Victim(awaiting: try nursery.start(.victim, of: row), board)
+  }
+
+  /// Starts a C program with the C library of the same build.
+  private func start(_ row: ProgramRow) throws -> pid_t {
+    let folder = program.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+      .joined(separator: "/")
+    let variables = [
+      "NETMAP_SOCKET=\(socket)", "LD_BIND_NOW=1", "LD_PRELOAD=\(folder)/libnetmap-c.so",
+      "NETMAP_HALF=\(folder)/libnetmap-half.so", "SWIFT_DETERMINISTIC_HASHING=1",
+    ]
+    let child = ctrace_plain_fork()
+    guard child == 0 else { return child }
+    var words: [UnsafeMutablePointer<CChar>?] =
+      unsafe row.command(in: folder).map { unsafe strdup($0) } + [nil]
+    var environment: [UnsafeMutablePointer<CChar>?] =
+      unsafe variables.map { unsafe strdup($0) } + [nil]
+    if let program = unsafe words[0] { _ = unsafe execve(program, &words, &environment) }
+    _exit(127)
   }
 
   func startHelper() throws -> pid_t {

@@ -93,11 +93,6 @@ struct InstructionTrace: Hashable {
     }
   }
 
-  func debug(_ other: InstructionTrace) {
-    let at = zip(addresses, other.addresses).enumerated().first { $0.element.0 != $0.element.1 }
-    print("differ", addresses.count, other.addresses.count, at.map { ($0.offset, String($0.element.0, radix: 16), String($0.element.1, radix: 16), String(addresses[$0.offset - 1], radix: 16)) } as Any)
-  }
-
   /// The number of instructions; 0 where operations cannot be recorded.
   var count: Int { max(0, addresses.count - 1) }
 

@@ -203,6 +203,12 @@ static inline void ctrace_die_with_parent(void)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
+/* The calling process gets a network namespace of its own. */
+static inline int ctrace_new_network(void)
+{
+	return unshare(CLONE_NEWNET);
+}
+
 /* Programs that this process starts have the same addresses each time. */
 static inline int ctrace_fix_addresses(void)
 {
