@@ -13,7 +13,8 @@ struct KillTableTests {
     return ((program.wait() >> 8) & 0xff, text)
   }
 
-  @Test("everybody survives that a process is killed or stopped at sampled points of each operation")
+  @Test(
+    "everybody survives that a process is killed or stopped at sampled points of each operation")
   func sampled() throws {
     let (status, text) = try run(["--sample", "10"])
     print(text)

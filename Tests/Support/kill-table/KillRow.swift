@@ -69,6 +69,7 @@ protocol KillScene: AnyObject {
   /// Checks that nothing is lost, changed or held up.
   ///
   /// - Parameter mode: What happened to the victim.
+  /// - Throws: ``TableError`` when something does not hold.
   func verify(_ mode: KillMode) throws
 
   func end()

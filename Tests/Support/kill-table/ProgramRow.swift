@@ -11,7 +11,8 @@ struct ProgramRow: KillRow {
   var modes: [KillMode] { row.modes }
 
   static let all = [
-    ProgramRow(name: "C: NIOCTXSYNC, pipe", port: "killed{1", operation: "txsync", row: PipeSendRow()),
+    ProgramRow(
+      name: "C: NIOCTXSYNC, pipe", port: "killed{1", operation: "txsync", row: PipeSendRow()),
     ProgramRow(
       name: "C: NIOCRXSYNC, pipe", port: "killed}1", operation: "rxsync", row: PipeReceiveRow()),
     ProgramRow(name: "C: poll, pipe", port: "killed{1", operation: "poll", row: PipeSendRow()),
@@ -38,5 +39,6 @@ struct ProgramRow: KillRow {
   /// The program and its arguments.
   ///
   /// - Parameter folder: The folder of the build.
+  /// - Returns: The command line.
   func command(in folder: String) -> [String] { ["\(folder)/kill-client", port, operation] }
 }

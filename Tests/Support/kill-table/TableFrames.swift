@@ -76,6 +76,8 @@ extension NetmapPort {
 ///   - others: The packets of other senders, in the order of each sender.
 ///   - most: The number of packets that the victim sent.
 ///   - all: Whether all of them must have arrived.
+///   - name: The receiver's name.
+/// - Throws: ``TableError`` when something else has arrived.
 func expectExact(
   _ arrived: [Arrival], others: [[Arrival]], most: UInt8, all: Bool, _ name: String
 ) throws {

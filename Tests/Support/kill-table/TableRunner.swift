@@ -20,7 +20,8 @@ struct RowResult {
 
   var json: String {
     let list = failures.map { Self.quoted($0) }.joined(separator: ",")
-    return "{\"operation\":\(Self.quoted(name)),\"mode\":\"\(mode.rawValue)\",\"unit\":\"\(unit.rawValue)\""
+    return
+      "{\"operation\":\(Self.quoted(name)),\"mode\":\"\(mode.rawValue)\",\"unit\":\"\(unit.rawValue)\""
       + ",\"length\":\(length),\"start\":\(start),\"points\":\(points),\"survived\":\(survived),\"failures\":[\(list)]"
       + ",\"longest_hold_us\":\(Int(longestHold / .microseconds(1)))"
       + ",\"milliseconds\":\(Int(time / .milliseconds(1)))}"
@@ -50,7 +51,8 @@ struct TableRunner {
     let length = unsafe readlink("/proc/self/exe", &path, path.count - 1)
     let own = String(
       decoding: path.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    daemonPath = own.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+    daemonPath =
+      own.split(separator: "/", omittingEmptySubsequences: false).dropLast()
       .joined(separator: "/") + "/netmapd"
     guard unsafe access(daemonPath, X_OK) == 0 else { throw TableError("no \(daemonPath)") }
   }
@@ -83,7 +85,9 @@ struct TableRunner {
     let points = results.reduce(0) { $0 + $1.points }
     let survived = results.reduce(0) { $0 + $1.survived }
     let seconds = begin.duration(to: clock.now) / .seconds(1)
-    say("\(survived) of \(points) points survived, \(Int(Double(points) / seconds)) points per second")
+    say(
+      "\(survived) of \(points) points survived, \(Int(Double(points) / seconds)) points per second"
+    )
     if options.isJSON {
       print("[\(results.map(\.json).joined(separator: ",\n"))]")
     }
@@ -112,6 +116,11 @@ struct TableRunner {
     var result = RowResult(name: row.name, mode: mode, unit: row.unit)
     let clock = ContinuousClock()
     let begin = clock.now
+    if let row = row as? DaemonRow {
+      run(row, &result)
+      result.time = begin.duration(to: clock.now)
+      return result
+    }
     var place: RowPlace?
     do {
       place = try RowPlace(row, index, daemonPath)
@@ -144,11 +153,34 @@ struct TableRunner {
         place = nil
         if result.failures.count >= options.failuresMax { break }
       }
-      if let hold = place?.testbed.longestHold { result.longestHold = max(result.longestHold, hold) }
+      if let hold = place?.testbed.longestHold {
+        result.longestHold = max(result.longestHold, hold)
+      }
     }
     place?.end()
     result.time = begin.duration(to: clock.now)
     return result
+  }
+
+  private func run(_ row: DaemonRow, _ result: inout RowResult) {
+    do {
+      result.length = try row.attack(daemonPath, after: 400)
+    } catch {
+      result.points = 1
+      result.failures = ["not killed: \(error)"]
+      return
+    }
+    let every = options.sample.map { max(1, result.length / $0) } ?? options.every
+    result.start = options.start.map { $0 % every } ?? Int.random(in: 0..<every)
+    for point in stride(from: result.start, through: result.length, by: every) {
+      result.points += 1
+      do {
+        _ = try row.attack(daemonPath, after: point)
+      } catch {
+        result.failures.append("kill at \(point) of \(result.length): \(error)")
+        if result.failures.count >= options.failuresMax { break }
+      }
+    }
   }
 }
 
@@ -189,7 +221,9 @@ private final class RowPlace {
   @discardableResult
   func attack(_ count: Int, _ mode: KillMode, steps: Bool = false) throws -> Int {
     try attack(mode, before: count) { victim in
-      guard !steps, trace.count > 0, count < trace.count else { return try victim.step(row.unit, count) }
+      guard !steps, trace.count > 0, count < trace.count else {
+        return try victim.step(row.unit, count)
+      }
       return try victim.run(to: trace.point(after: count)) ? count : -1
     }
   }
@@ -198,6 +232,8 @@ private final class RowPlace {
   ///   - mode: What happens to the victim.
   ///   - count: The point; a victim that has done fewer steps has completed its operation.
   ///   - point: Drives the victim, and returns the steps that it has done.
+  /// - Returns: The steps that the victim has done.
+  /// - Throws: ``TableError`` when the point was not survived.
   private func attack(
     _ mode: KillMode, before count: Int = .max, at point: (borrowing Victim) throws -> Int
   ) throws -> Int {

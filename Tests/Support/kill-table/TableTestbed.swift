@@ -26,6 +26,7 @@ final class TableTestbed {
   ///   - rows: All rows of the table, which the nursery can play.
   ///   - program: The path of netmapd.
   ///   - options: Further options of netmapd.
+  /// - Throws: ``TableError`` when the daemon does not start.
   init(_ rows: [any KillRow], program: String, options: [String] = []) throws {
     var name = Array("/tmp/kill-table-XXXXXX".utf8CString)
     guard unsafe mkdtemp(&name) != nil else { throw TableError("mkdtemp: errno \(errno)") }
@@ -67,6 +68,22 @@ final class TableTestbed {
       guard ContinuousClock.now < end else { throw TableError("netmapd does not answer") }
       usleep(1000)
     }
+  }
+
+  /// The process of the daemon that answers requests and carries packets: with root's daemon its child.
+  var servingProcess: pid_t {
+    let children = Self.text(of: "/proc/\(daemon)/task/\(daemon)/children")
+    return children.split(separator: " ").first.flatMap { pid_t($0) } ?? daemon
+  }
+
+  /// A small file of the kernel, without the line's end.
+  static func text(of path: String) -> String {
+    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return "" }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 256)
+    let count = unsafe read(file, &bytes, bytes.count)
+    return String(decoding: bytes.prefix(max(0, count)).filter { $0 != 10 }, as: UTF8.self)
   }
 
   func endDaemon(_ signal: CInt) {
@@ -154,12 +171,7 @@ final class TableTestbed {
   }
 
   private static func waitingForCPU() -> Duration {
-    let file = unsafe open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return .zero }
-    defer { close(file) }
-    var bytes = [UInt8](repeating: 0, count: 64)
-    let count = unsafe read(file, &bytes, bytes.count)
-    let fields = String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: " ")
+    let fields = text(of: "/proc/thread-self/schedstat").split(separator: " ")
     return .nanoseconds(fields.count > 1 ? Int64(fields[1]) ?? 0 : 0)
   }
 }
