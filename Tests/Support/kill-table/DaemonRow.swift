@@ -1,6 +1,8 @@
 import CTrace
 import Glibc
 import Netmap
+import NetmapClient
+import NetmapCore
 
 /// netmapd itself is killed, at each system call of its worker while it carries packets of an isolated port, or at each
 /// system call of its server while it opens and closes a port.
