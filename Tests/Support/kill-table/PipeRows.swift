@@ -29,9 +29,15 @@ struct PipeSendRow: KillRow {
     func verify(_ mode: KillMode) throws {
       try testbed.expectSound()
       let next = try NetmapPort("netmap:killed{1", engine: testbed.engine)
-      try next.send(from: 5, 0..<2)
-      let arrived = early + (try receiver.take())
+      // The first sync completes the victim's, without a packet of its own.
+      try next.sync(.transmit)
+      let first = early + (try receiver.take())
       early = []
+      try next.send(from: 5, 0..<2)
+      let rest = try receiver.take()
+      try expect(
+        rest == Arrival.all(5, 0..<2), "\(receiver.name): after the first sync: \(rest)")
+      let arrived = first + rest
       try expectExact(
         arrived, others: [Arrival.all(5, 0..<2)], most: 3, all: mode == .stop, receiver.name)
       next.close()
@@ -81,6 +87,15 @@ struct PipeReceiveRow: KillRow {
       try testbed.expectSound()
       let next = try NetmapPort("netmap:killed}1", engine: testbed.engine)
       let all = Arrival.all(5, 0..<sent)
+      // The first sync completes the victim's, without a slot of its own.
+      try next.sync(.receive)
+      try sender.sync(.transmit)
+      let (port, other) = (sender, next)
+      let output = port.transmitRing(0)
+      let unread = other.receiveRing(0).count
+      let (room, slots) = (output.space, output.slotCount)
+      try expect(
+        room + unread == slots - 1, "\(port.name): room for \(room), \(unread) unread, of \(slots)")
       let arrived = try next.take()
       try expect(
         mode == .stop

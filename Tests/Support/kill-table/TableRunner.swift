@@ -77,7 +77,7 @@ struct TableRunner {
             mode == .kill ? "-" : "\(Int(result.longestHold / .microseconds(1))) us",
             "\(Int(result.time / .milliseconds(1))) ms"))
         if result.stepped > 0 { say("    \(result.stepped) points reached step by step") }
-        for failure in result.failures { say("    \(failure)") }
+        for failure in result.failures { say("    \(failure.prefix(300))") }
         if options.endsAtFailure, !result.failures.isEmpty { break table }
       }
     }
