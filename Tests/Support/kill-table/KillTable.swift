@@ -4,7 +4,7 @@ import Glibc
 /// Kills or stops a process after each instruction, or at each system call, of each operation:
 ///
 ///     kill-table [--every N | --sample N] [--start N] [--row NAME]... [--mode kill|stop|stop-kill]...
-///                [--failures N] [--first] [--json] [--list]
+///                [--failures N] [--first] [--short] [--json] [--list]
 ///
 /// Prints a table: the operation, the points, and how many of them everybody survived. Exits with 1 when a point
 /// was not survived.
@@ -53,6 +53,8 @@ struct TableOptions {
   var every = 1
   /// The number of points of each row; nil for all, or for every ``every``th.
   var sample: Int?
+  /// Whether rows with very long operations are left out.
+  var isShort = false
   /// Whether a failure ends the table.
   var endsAtFailure = false
   /// The first point that is tried; nil for a random one below `every`.
@@ -86,6 +88,7 @@ struct TableOptions {
         modes.append(mode)
       case "--sample": sample = max(1, try number())
       case "--first": endsAtFailure = true
+      case "--short": isShort = true
       case "--failures": failuresMax = max(1, try number())
       case "--json": isJSON = true
       case "--list": lists = true

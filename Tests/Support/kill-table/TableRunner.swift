@@ -68,8 +68,11 @@ struct TableRunner {
         options.names.isEmpty
           ? !(row is SelfTestRow) : options.names.contains(where: row.name.hasPrefix)
       else { continue }
+      guard !options.isShort || row.spacing == 1 else { continue }
+      var place: RowPlace?
+      defer { place?.end() }
       for mode in options.modes where row.modes.contains(mode) {
-        let result = run(row, index, mode)
+        let result = run(row, index, mode, &place)
         results.append(result)
         say(
           Self.line(
@@ -112,7 +115,15 @@ struct TableRunner {
     }.joined()
   }
 
-  private func run(_ row: any KillRow, _ index: Int, _ mode: KillMode) -> RowResult {
+  /// - Parameters:
+  ///   - row: The row.
+  ///   - index: Its number.
+  ///   - mode: What happens to the victims.
+  ///   - place: The row's testbed, which the modes of a row share.
+  /// - Returns: The outcome.
+  private func run(
+    _ row: any KillRow, _ index: Int, _ mode: KillMode, _ place: inout RowPlace?
+  ) -> RowResult {
     var result = RowResult(name: row.name, mode: mode, unit: row.unit)
     let clock = ContinuousClock()
     let begin = clock.now
@@ -121,12 +132,16 @@ struct TableRunner {
       result.time = begin.duration(to: clock.now)
       return result
     }
-    var place: RowPlace?
     do {
-      place = try RowPlace(row, index, daemonPath)
-      result.length = try place?.measure() ?? 0
+      if place == nil {
+        place = try RowPlace(row, index, daemonPath)
+        try place?.measure()
+      }
+      place?.testbed.longestHold = .zero
+      result.length = place?.length ?? 0
     } catch {
       place?.end()
+      place = nil
       result.points = 1
       result.failures = ["not killed: \(error)"]
       return result
@@ -140,7 +155,7 @@ struct TableRunner {
       do {
         if place == nil {
           place = try RowPlace(row, index, daemonPath)
-          _ = try place?.measure()
+          try place?.measure()
         }
         if try place?.attack(point, mode) == -1 {
           result.stepped += 1
@@ -157,7 +172,6 @@ struct TableRunner {
         result.longestHold = max(result.longestHold, hold)
       }
     }
-    place?.end()
     result.time = begin.duration(to: clock.now)
     return result
   }
@@ -191,6 +205,8 @@ private final class RowPlace {
   private let scene: any KillScene
   /// The operation; empty if points are reached step by step.
   private var trace = InstructionTrace([])
+  /// The length of the operation, in steps.
+  private(set) var length = 0
 
   init(_ row: any KillRow, _ index: Int, _ daemon: String) throws {
     self.row = row
@@ -201,18 +217,21 @@ private final class RowPlace {
     try testbed.noteRest()
   }
 
-  /// The length of the operation, in steps.
-  func measure() throws -> Int {
+  /// Measures and records the operation.
+  ///
+  /// An operation can take different ways. A victim that does not pass a recorded point is replaced by one that the
+  /// tracer steps there.
+  func measure() throws {
     // The first time, the victim fills pages of shared memory and tables.
-    _ = try attack(1 << 22, .kill)
-    guard row.unit == .instructions else { return try attack(1 << 22, .kill) }
-    let length = try attack(.kill) {
-      trace = try $0.record()
-      return trace.count
+    length = try attack(1 << 22, .kill)
+    if row.unit == .instructions {
+      length = try attack(.kill) {
+        trace = try $0.record()
+        return trace.count
+      }
     }
-    // An operation can take different ways. A victim that does not pass a recorded point is replaced by one that
-    // the tracer steps there.
-    return max(length, try trace.count > 0 ? 0 : attack(1 << 22, .kill))
+    // Where operations cannot be recorded, and for system calls.
+    if trace.count == 0 { length = try attack(1 << 22, .kill) }
   }
 
   /// Attacks a victim after `count` steps of its operation.
