@@ -66,6 +66,7 @@ final class Nursery {
   private static func play(
     _ row: any KillRow, _ part: Part, _ socket: String, _ board: TableBoard
   ) -> Never {
+    ctrace_die_with_parent()
     do {
       let engine = try HostEngine(socket: socket)
       switch part {
