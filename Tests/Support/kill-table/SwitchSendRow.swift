@@ -51,6 +51,7 @@ struct SwitchSendRow: KillRow {
     /// What other senders have sent to each receiver since the last point.
     var expected: [[Arrival]]
     var early: [[Arrival]]
+    var turn = 0
 
     init(_ row: SwitchSendRow, _ testbed: TableTestbed) throws {
       self.row = row
@@ -78,7 +79,25 @@ struct SwitchSendRow: KillRow {
       for port in receivers + [other] { _ = try port.take() }
       for index in receivers.indices { (expected[index], early[index]) = ([], []) }
       let count = row.room.map { SwitchSendRow.slots - 1 - $0 } ?? row.unread
-      if count > 0 { try sendOthers(5, 0..<count) }
+      if count > 0 { try row.module == .hub ? sendOthers(5, 0..<count) : leaveUnread(count) }
+    }
+
+    /// Leaves packets unread, in leases of different lengths.
+    ///
+    /// So the receivers' leases have numbers that are close to each other, but begin at different slots. With equal
+    /// numbers and slots, an announcement that mixes two receivers' leases would do no harm.
+    private func leaveUnread(_ count: UInt8) throws {
+      turn += 1
+      for index in receivers.indices {
+        let length = [1, 2, count][(index + turn) % 3]
+        var sent: UInt8 = 0
+        while sent < count {
+          let end = min(count, sent + length)
+          try other.send(from: 5, sent..<end, to: 1 + UInt8(index))
+          sent = end
+        }
+        expected[index] += Arrival.all(5, 0..<count)
+      }
     }
 
     private func sendOthers(_ sender: UInt8, _ numbers: Range<UInt8>) throws {
