@@ -5,6 +5,7 @@
 #   make test         build and run all tests
 #   make fuzz         run every fuzz target for FUZZ_SECONDS, one line each
 #   make check-full   run the tests under the address and the thread sanitizer, and in release mode
+#   make kill-table   kill and stop a process at every point of every operation, and print how many everybody survived
 #   make bench        measure, and check the committed limits
 #   make bench-preload  the same for programs that never use netmap, with the C library preloaded
 #   make docs         build the documentation, in .build/docs
@@ -48,8 +49,8 @@ $(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
 	@mkdir -p $(@D)
 	$(CLANG) $(C_FLAGS) $(C_LINK) $(C_SOURCES) -o $@
 
-.PHONY: setup setup-bench build demo test soak hostile fuzz check-full check-address check-thread check-release \
-  bench bench-peers bench-preload bench-smoke lint docs \
+.PHONY: setup setup-bench build demo test soak hostile kill-table mutants fuzz \
+  check-full check-address check-thread check-release bench bench-peers bench-preload bench-smoke lint docs \
   compatibility install install-build install-files check-install check-bare uninstall clean
 
 setup:
@@ -64,11 +65,13 @@ build:
 demo: build
 	@./scripts/demo $(RELEASE)
 
-# The attackers use as much processor time as possible, so other tests do not run at the same time.
+# The attackers use as much processor time as possible, so other tests do not run at the same time. The kill table
+# measures how long other processes are held.
 test:
 	$(SWIFT) test --disable-xctest --filter HostileTests
+	$(SWIFT) test --disable-xctest --filter KillTableTests
 	@rm -f $(CLAIMS)
-	NETMAP_CLAIMS=$(abspath $(CLAIMS)) $(SWIFT) test --disable-xctest --skip HostileTests
+	NETMAP_CLAIMS=$(abspath $(CLAIMS)) $(SWIFT) test --disable-xctest --skip HostileTests --skip KillTableTests
 	./scripts/compatibility check $(CLAIMS)
 
 # Writes the tables of docs/compatibility.md from what the tests prove.
@@ -111,6 +114,19 @@ check-full: check-address check-thread check-release
 
 check-address check-thread check-release: check-%:
 	@SWIFT='$(SWIFT)' ./scripts/check-sanitized $*
+
+# KILL_TABLE_FLAGS are options of kill-table: --every 16 tries every 16th point, from a random one on.
+KILL_TABLE_FLAGS ?=
+kill-table:
+	$(SWIFT) build -c release --product netmapd
+	for product in kill-table kill-client netmap-c netmap-half; do \
+	  $(SWIFT) build -c release --product $$product || exit; \
+	done
+	$(RELEASE)/kill-table $(KILL_TABLE_FLAGS)
+
+# Breaks the code that makes deaths harmless, one place at a time, and reports whether the kill table notices.
+mutants:
+	SWIFT='$(SWIFT)' scripts/kill-mutants
 
 bench: build
 	Benchmarks/check

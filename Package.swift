@@ -223,11 +223,24 @@ let package = Package(
         "vale-ctl", "host-peer", "hostile-peer",
       ],
       path: "Tests/Hostile", swiftSettings: settings),
+    // Processes that are killed or stopped at chosen points of their operations.
+    .testTarget(
+      name: "KillTableTests",
+      dependencies: ["NetmapTestSupport", "kill-table", "kill-client", "netmapd"],
+      path: "Tests/KillTable", exclude: ["mutants"], swiftSettings: settings),
     // Attacks, one per subcommand, on the wire protocol and the shared memory.
     .executableTarget(
       name: "hostile-peer",
-      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux", "CTrace"],
+      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux"],
       path: "Tests/Support/hostile-peer", swiftSettings: settings),
+    // Kills and stops a process at each instruction of each operation.
+    .executableTarget(
+      name: "kill-table",
+      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace"],
+      path: "Tests/Support/kill-table", swiftSettings: settings),
+    // A C program for netmap, which the kill table runs with the C library.
+    .executableTarget(
+      name: "kill-client", dependencies: ["CNetmap"], path: "Tests/Support/kill-client"),
     // ptrace(2) for Swift, to kill processes at a chosen instruction. Header-only.
     .target(name: "CTrace", path: "Tests/Support/CTrace"),
     // Opens and uses ports in a process that tests can kill.

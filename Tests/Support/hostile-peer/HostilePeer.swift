@@ -29,7 +29,6 @@ import Glibc
 ///     hostile-peer scribble-neighbours PORT WORDS THREADS
 ///     hostile-peer indirect PORT PORT ADDRESS
 ///     hostile-peer victim PORT [HEADER]
-///     hostile-peer step transmit,PORT|receive,PORT|forward,PORT,PORT INSTRUCTIONS
 ///     hostile-peer fake-daemon PATH
 ///     hostile-peer bell-ring PORT FLAGS
 ///     hostile-peer bell-lure PORT FLAGS fill|shut|files|small
@@ -81,8 +80,6 @@ struct HostilePeer {
         try Scribbling.neighbours(word(2), word(3), threads: max(1, number(4)))
       case "indirect": try Scribbling.indirect(word(2), word(3), UInt64(word(4)) ?? 0)
       case "victim": try Scribbling.victim(word(2), header: number(3))
-      case "step": try Stepping.kill(word(2), after: number(3))
-      case "step-child": try Stepping.child(word(2))
       case "fake-daemon": try Forgery.fakeDaemon(word(2))
       case "bell-ring": try BellAttacks.ring(word(2), AskedFlags(word(3)))
       case "bell-lure": try BellAttacks.lure(word(2), AskedFlags(word(3)), word(4))

@@ -33,7 +33,8 @@ extension Engine {
   /// buffers, lent to a backend, or kept back because a process may still look at a closed port. For the two rings
   /// of a pipe's direction, the positions say which of them holds a slot. The indexes of each ring must be in
   /// order. Its lock must be free or held by a living client. Its description, and the records of the bindings,
-  /// must be as the engine wrote them.
+  /// must be as the engine wrote them. A receive ring on a switch that waits for a sender's lease must wait for a
+  /// lease that is finished, or that a living sender has announced.
   ///
   /// Only memory at rest can be checked. If a process syncs a ring during the check, the report names the ring in
   /// ``CheckReport/moving`` and does not judge it; it then does not report missing buffers of that region either.
@@ -74,6 +75,10 @@ struct EngineCheck {
         region, inRegion, state.bindings.values.filter { $0.port.region === region },
         state.directory)
       check.run(&report)
+    }
+    for vale in state.switches.values.sorted(by: { $0.number < $1.number }) {
+      var check = LeaseCheck(vale, state.directory)
+      report.findings += check.findings(state.senders(on: vale))
     }
     report.moving.sort()
     return report

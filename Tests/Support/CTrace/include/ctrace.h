@@ -1,15 +1,27 @@
 /*
  * ptrace(2), which Swift cannot call because it is variadic: a process steps another one through so many
- * instructions. Header-only.
+ * instructions or system calls. Header-only.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef CTRACE_H
 #define CTRACE_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <sched.h>
+#include <stddef.h>
 #include <signal.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 /* The calling process is traced by its parent from now on. */
 static inline int ctrace_me(void)
@@ -38,6 +50,178 @@ static inline long ctrace_steps(int process, long count)
 		done++;
 	}
 	return done;
+}
+
+/*
+ * Steps a stopped process until it stops itself, and notes the address of each instruction before it is executed.
+ *
+ * Returns how many it has executed, -1 when it has ended, -2 where addresses cannot be read.
+ */
+static inline long ctrace_record(int process, unsigned long *addresses, long count)
+{
+#ifdef __x86_64__
+	long done = 0;
+
+	while (done < count) {
+		int status = 0;
+
+		errno = 0;
+		addresses[done] = (unsigned long)ptrace(PTRACE_PEEKUSER, process,
+							offsetof(struct user, regs.rip), 0);
+		if (errno != 0 || ptrace(PTRACE_SINGLESTEP, process, 0, 0) != 0)
+			return -1;
+		if (waitpid(process, &status, __WALL) != process || !WIFSTOPPED(status))
+			return -1;
+		if (WSTOPSIG(status) != SIGTRAP)
+			return done;
+		done++;
+	}
+	return done;
+#else
+	(void)process, (void)addresses, (void)count;
+	return -2;
+#endif
+}
+
+/*
+ * Lets a stopped process run at full speed until it has reached an instruction for the given time, the first time
+ * being 0.
+ *
+ * Returns 1 when it stands before that instruction, 0 when it has stopped itself earlier, -1 when it has ended.
+ */
+static inline int ctrace_run_to(int process, unsigned long address, long time)
+{
+#ifdef __x86_64__
+	const unsigned long word = address & ~7ul;
+	const unsigned int shift = (unsigned int)(address & 7) * 8;
+	int status = 0;
+	long original;
+
+	errno = 0;
+	original = ptrace(PTRACE_PEEKTEXT, process, word, 0);
+	if (errno != 0)
+		return -1;
+	for (;;) {
+		/* A breakpoint: int3 in place of the instruction's first byte. */
+		unsigned long changed = ((unsigned long)original & ~(0xfful << shift)) | (0xccul << shift);
+
+		if (ptrace(PTRACE_POKETEXT, process, word, changed) != 0 ||
+		    ptrace(PTRACE_CONT, process, 0, 0) != 0)
+			return -1;
+		if (waitpid(process, &status, __WALL) != process || !WIFSTOPPED(status))
+			return -1;
+		if (ptrace(PTRACE_POKETEXT, process, word, original) != 0)
+			return -1;
+		if (WSTOPSIG(status) != SIGTRAP)
+			return 0;
+		if (ptrace(PTRACE_POKEUSER, process, offsetof(struct user, regs.rip), address) != 0)
+			return -1;
+		if (time-- == 0)
+			return 1;
+		if (ctrace_steps(process, 1) != 1)
+			return 0;
+	}
+#else
+	(void)process, (void)address, (void)time;
+	return -1;
+#endif
+}
+
+/*
+ * Has a stopped process run to the entry or the exit of a system call, up to a number of times, until it stops
+ * itself.
+ *
+ * Returns how many entries and exits it has reached, -1 when it has ended.
+ */
+static inline long ctrace_calls(int process, long count)
+{
+	long done = 0;
+
+	while (done < count) {
+		int status = 0;
+
+		if (ptrace(PTRACE_SYSCALL, process, 0, 0) != 0)
+			return -1;
+		if (waitpid(process, &status, __WALL) != process || !WIFSTOPPED(status))
+			return -1;
+		if (WSTOPSIG(status) != (SIGTRAP | 0x80))
+			return done;
+		done++;
+	}
+	return done;
+}
+
+/* Marks stops at system calls, so that they differ from other traps. */
+static inline int ctrace_mark_calls(int process)
+{
+	return (int)ptrace(PTRACE_SETOPTIONS, process, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+}
+
+/* Begins to trace a thread of another process, without stopping it. */
+static inline int ctrace_seize(int thread)
+{
+	return (int)ptrace(PTRACE_SEIZE, thread, 0, PTRACE_O_TRACESYSGOOD);
+}
+
+/* Stops a thread that was seized. The caller waits for the stop. */
+static inline int ctrace_interrupt(int thread)
+{
+	return (int)ptrace(PTRACE_INTERRUPT, thread, 0, 0);
+}
+
+/* Ends the tracing of a stopped thread, which goes on. */
+static inline int ctrace_detach(int thread)
+{
+	return (int)ptrace(PTRACE_DETACH, thread, 0, 0);
+}
+
+/* Lets a stopped thread go on to its next system call, or to the next signal. */
+static inline int ctrace_continue(int thread, int to_call)
+{
+	return (int)ptrace(to_call ? PTRACE_SYSCALL : PTRACE_CONT, thread, 0, 0);
+}
+
+/*
+ * Forks a process that is a child of the caller's parent, which can so trace it.
+ *
+ * No handlers of pthread_atfork(3) run: the caller has one thread, and nothing to repair in a child.
+ */
+static inline int ctrace_fork_sibling(void)
+{
+	return (int)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+}
+
+/* fork(2), which Swift hides. */
+static inline int ctrace_plain_fork(void)
+{
+	return fork();
+}
+
+/* The calling process is killed when its parent ends. */
+static inline void ctrace_die_with_parent(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+/* The calling process gets a network namespace of its own. */
+static inline int ctrace_new_network(void)
+{
+	return unshare(CLONE_NEWNET);
+}
+
+/* Programs that this process starts have the same addresses each time. */
+static inline int ctrace_fix_addresses(void)
+{
+	return personality(ADDR_NO_RANDOMIZE);
+}
+
+/* Copies memory of another process. Returns the bytes copied, -1 on error. */
+static inline long ctrace_read(int process, unsigned long address, void *to, unsigned long count)
+{
+	struct iovec own = { to, count };
+	struct iovec other = { (void *)address, count };
+
+	return process_vm_readv(process, &own, 1, &other, 1, 0);
 }
 
 #endif

@@ -1,0 +1,153 @@
+import CTrace
+import Glibc
+import Netmap
+
+/// A port of a network interface: one end of a veth pair in a network namespace of its own.
+///
+/// Another process has the same interface open, so that victims need not set it up, and a third one the other end.
+struct InterfaceRow: KillRow {
+  let name: String
+  let backend: String
+  let isSender: Bool
+
+  static let all = ["xdp", "packet"].flatMap { backend in
+    [
+      InterfaceRow(name: "interface tx, \(backend)", backend: backend, isSender: true),
+      InterfaceRow(name: "interface rx, \(backend)", backend: backend, isSender: false),
+    ]
+  }
+
+  private var port: String { "netmap:kt0@backend:name=\(backend)@conf:rings=1" }
+
+  func prepareProcess() throws {
+    guard ctrace_new_network() == 0 else { throw TableError("unshare: errno \(errno)") }
+    for words in [
+      ["ip", "link", "add", "kt0", "type", "veth", "peer", "name", "kt1"],
+      ["ip", "link", "set", "kt0", "up"], ["ip", "link", "set", "kt1", "up"],
+    ] { try Self.run(words) }
+  }
+
+  private static func run(_ words: [String]) throws {
+    let child = ctrace_plain_fork()
+    if child == 0 {
+      var list: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe strdup($0) } + [nil]
+      _ = unsafe execvp(words[0], &list)
+      _exit(127)
+    }
+    var status: CInt = 0
+    _ = unsafe waitpid(child, &status, 0)
+    try expect(status == 0, "\(words.joined(separator: " ")): status \(status)")
+  }
+
+  func victim(_ engine: HostEngine) throws -> VictimOperation {
+    let port = try NetmapPort(port, engine: engine)
+    if isSender {
+      for number in 0..<3 as Range<UInt8> {
+        try port.inject(TableFrame.bytes(from: TableFrame.victim, number))
+      }
+      return { try port.sync(.transmit) }
+    }
+    return {
+      try port.sync(.receive)
+      do {
+        var ring = port.receiveRing(0)
+        _ = ring.next()
+      }
+      try port.sync(.receive)
+    }
+  }
+
+  func scene(_ testbed: TableTestbed) throws -> any KillScene { try Scene(self, testbed) }
+
+  private final class Scene: KillScene {
+    let row: InterfaceRow
+    let testbed: TableTestbed
+    /// The same interface as the victim's, and the other end.
+    let port: NetmapPort
+    let peer: NetmapPort
+    var arrived: [Arrival] = []
+    var sent: UInt8 = 0
+
+    init(_ row: InterfaceRow, _ testbed: TableTestbed) throws {
+      self.row = row
+      self.testbed = testbed
+      port = try NetmapPort(row.port, engine: testbed.engine)
+      peer = try NetmapPort("netmap:kt1@backend:name=packet", engine: testbed.engine)
+    }
+
+    /// The packets of the table that have arrived.
+    ///
+    /// The kernel sends packets of its own, such as router solicitations.
+    private func take(_ port: NetmapPort) throws -> [Arrival] {
+      try port.sync(.receive)
+      var result: [Arrival] = []
+      do {
+        var ring = port.receiveRing(0)
+        while let packet = ring.next() {
+          let bytes = packet.bytes
+          guard bytes.byteCount == TableFrame.length, bytes[12] == 0x88, bytes[13] == 0xb5 else {
+            continue
+          }
+          let (sender, number) = (bytes[14], bytes[15])
+          for index in 16..<TableFrame.length where bytes[index] != sender ^ number {
+            throw TableError("\(port.name): packet \(sender).\(number) is damaged")
+          }
+          result.append(Arrival(sender, number))
+        }
+      }
+      try port.sync(.receive)
+      return result
+    }
+
+    private func take(_ port: NetmapPort, upTo last: Arrival) throws {
+      let end = ContinuousClock.now + .seconds(2)
+      while arrived.last != last {
+        arrived += try take(port)
+        guard ContinuousClock.now < end else {
+          throw TableError("\(port.name): no \(last) in \(arrived)")
+        }
+      }
+    }
+
+    func arm() throws {
+      _ = try take(peer)
+      (arrived, sent) = ([], 0)
+      guard !row.isSender else { return }
+      try peer.send(from: 5, 0..<3)
+      sent = 3
+      usleep(200)
+    }
+
+    func meanwhile() throws {
+      if row.isSender {
+        arrived += try testbed.hold { try take(peer) }
+      } else {
+        try testbed.hold { try peer.send(from: 5, 3..<5) }
+        sent = 5
+      }
+    }
+
+    func verify(_ mode: KillMode) throws {
+      try testbed.expectSound()
+      if row.isSender {
+        try port.send(from: 6, 8..<10)
+        try take(peer, upTo: Arrival(6, 9))
+        try expectExact(
+          arrived, others: [Arrival.all(6, 8..<10)], most: 3,
+          all: mode == .stop, peer.name)
+      } else {
+        try peer.send(from: 6, 8..<10)
+        try take(port, upTo: Arrival(6, 9))
+        // The victim has read one packet; the other ones are in the ring, which both processes have open.
+        let all = Arrival.all(5, 0..<sent) + Arrival.all(6, 8..<10)
+        try expect(
+          arrived == all || arrived == Array(all.dropFirst()), "\(port.name): \(arrived)")
+      }
+    }
+
+    func end() {
+      port.close()
+      peer.close()
+    }
+  }
+}

@@ -1,0 +1,100 @@
+import CTrace
+import Glibc
+
+/// Kills or stops a process after each instruction, or at each system call, of each operation:
+///
+///     kill-table [--every N | --sample N] [--start N] [--row NAME]... [--mode kill|stop|stop-kill]...
+///                [--failures N] [--first] [--short] [--json] [--list]
+///
+/// Prints a table: the operation, the points, and how many of them everybody survived. Exits with 1 when a point
+/// was not survived.
+@main
+struct KillTable {
+  static func main() {
+    // Symbols that are bound at the first call, random hashes and random addresses would give each victim another
+    // number of instructions.
+    if unsafe getenv("LD_BIND_NOW") == nil {
+      unsafe setenv("LD_BIND_NOW", "1", 1)
+      unsafe setenv("SWIFT_DETERMINISTIC_HASHING", "1", 1)
+      _ = ctrace_fix_addresses()
+      var words = unsafe CommandLine.arguments.map { unsafe strdup($0) } + [nil]
+      _ = unsafe execv("/proc/self/exe", &words)
+    }
+    do {
+      let options = try TableOptions(CommandLine.arguments)
+      if options.lists { return rows.forEach { print($0.name) } }
+      let runner = try TableRunner(options)
+      exit(try runner.run() ? 0 : 1)
+    } catch {
+      print("kill-table: \(error)")
+      exit(2)
+    }
+  }
+
+  static let rows: [any KillRow] = {
+    var rows: [any KillRow] = [PipeSendRow(), PipeReceiveRow(), ForwardRow(), KeepRow()]
+    rows += SwitchSendRow.all
+    rows += SwitchReceiveRow.all
+    rows += WakeRow.all
+    rows += RoomRow.all
+    rows.append(SecondSleeperRow())
+    rows += IsolatedRow.all
+    rows += OpenRow.all
+    rows += ProgramRow.all
+    rows += InterfaceRow.all
+    rows += DaemonRow.all
+    rows.append(SelfTestRow())
+    return rows
+  }()
+}
+
+struct TableOptions {
+  /// The distance between two points that are tried.
+  var every = 1
+  /// The number of points of each row; nil for all, or for every ``every``th.
+  var sample: Int?
+  /// Whether rows with very long operations are left out.
+  var isShort = false
+  /// Whether a failure ends the table.
+  var endsAtFailure = false
+  /// The first point that is tried; nil for a random one below `every`.
+  var start: Int?
+  var names: [String] = []
+  var modes: [KillMode] = []
+  var isJSON = false
+  var lists = false
+  /// The most failures of a row after which the row ends.
+  var failuresMax = 8
+
+  init(_ arguments: [String]) throws {
+    var rest = arguments.dropFirst()
+    func value() throws -> String {
+      guard let word = rest.popFirst() else { throw TableError("an option has no value") }
+      return word
+    }
+    func number() throws -> Int {
+      let word = try value()
+      guard let number = Int(word), number >= 0 else { throw TableError("no number: \(word)") }
+      return number
+    }
+    while let word = rest.popFirst() {
+      switch word {
+      case "--every": every = max(1, try number())
+      case "--start": start = try number()
+      case "--row": names.append(try value())
+      case "--mode":
+        let word = try value()
+        guard let mode = KillMode(rawValue: word) else { throw TableError("no mode: \(word)") }
+        modes.append(mode)
+      case "--sample": sample = max(1, try number())
+      case "--first": endsAtFailure = true
+      case "--short": isShort = true
+      case "--failures": failuresMax = max(1, try number())
+      case "--json": isJSON = true
+      case "--list": lists = true
+      default: throw TableError("no such option: \(word)")
+      }
+    }
+    if modes.isEmpty { modes = KillMode.allCases }
+  }
+}

@@ -1,0 +1,44 @@
+import Netmap
+
+/// A row whose victim is a C program with the C library preloaded. The other processes are those of another row.
+struct ProgramRow: KillRow {
+  let name: String
+  let port: String
+  let operation: String
+  let row: any KillRow
+  var unit = StepUnit.instructions
+
+  var modes: [KillMode] { row.modes }
+
+  static let all = [
+    ProgramRow(
+      name: "C: NIOCTXSYNC, pipe", port: "killed{1", operation: "txsync", row: PipeSendRow()),
+    ProgramRow(
+      name: "C: NIOCRXSYNC, pipe", port: "killed}1", operation: "rxsync", row: PipeReceiveRow()),
+    ProgramRow(name: "C: poll, pipe", port: "killed{1", operation: "poll", row: PipeSendRow()),
+    ProgramRow(
+      name: "C: NIOCTXSYNC, vale", port: "vale7:killed", operation: "txsync",
+      row: SwitchSendRow(name: "", packets: [[nil, nil, nil]], unread: 5)),
+    ProgramRow(
+      name: "C: open to close, pipe", port: "killed{1", operation: "open",
+      row: OpenRow(name: "", port: "netmap:killed{1"), unit: .calls),
+    ProgramRow(
+      name: "C: open to close, vale", port: "vale7:killed", operation: "open",
+      row: OpenRow(name: "", port: "vale7:killed"), unit: .calls),
+    ProgramRow(
+      name: "C: close, pipe", port: "killed{1", operation: "close",
+      row: OpenRow(name: "", port: "netmap:killed{1"), unit: .calls),
+  ]
+
+  func victim(_ engine: HostEngine) throws -> VictimOperation {
+    throw TableError("\(name) runs a program")
+  }
+
+  func scene(_ testbed: TableTestbed) throws -> any KillScene { try row.scene(testbed) }
+
+  /// The program and its arguments.
+  ///
+  /// - Parameter folder: The folder of the build.
+  /// - Returns: The command line.
+  func command(in folder: String) -> [String] { ["\(folder)/kill-client", port, operation] }
+}
