@@ -173,9 +173,7 @@ static void waits(void)
 /* Needs NETMAP_LOAD=early. */
 static void after_chroot(void)
 {
-	char folder[] = "/tmp/netmap-root-XXXXXX";
-
-	CHECK(mkdtemp(folder) && !chroot(folder) && !chdir("/"));
+	enter_empty_root();
 	waits();
 }
 

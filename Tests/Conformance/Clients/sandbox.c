@@ -13,14 +13,6 @@
 
 /* Ways to give up rights. */
 
-static void into_empty_root(void)
-{
-	char folder[] = "/tmp/netmap-root-XXXXXX";
-
-	CHECK(mkdtemp(folder) && !chmod(folder, 0755));
-	CHECK(!chroot(folder) && !chdir("/"));
-}
-
 static void to_ordinary_user(void)
 {
 	CHECK(!setgid(65533) && !setuid(65533));
@@ -108,7 +100,7 @@ static const struct sandbox {
 	/* Whether the first open after it may find netmapd's socket without help. */
 	int lets_open;
 } sandboxes[] = {
-	{ "chroot", into_empty_root, 0 },
+	{ "chroot", enter_empty_root, 0 },
 	{ "setuid", to_ordinary_user, 0 },
 	{ "seccomp", under_filter, 0 },
 	{ "deadly", under_deadly_filter, 0 },
@@ -239,7 +231,7 @@ static void interfaces(int opens_first)
 	/* With NETMAP_LOAD=early the namespace that counts is the one at the start. */
 	if (opens_first)
 		port.fd = open_device();
-	into_empty_root();
+	enter_empty_root();
 	if (!opens_first)
 		port.fd = open_device();
 	CHECK(bind_port(&port, "sand0", 0) == (opens_first ? 0 : -1));
