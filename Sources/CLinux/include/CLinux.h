@@ -26,6 +26,9 @@
  */
 typedef struct pollfd clinux_pollfd;
 
+/* The symbol of an errno, such as "EINVAL"; NULL for an unknown number. In glibc since 2.32. */
+extern const char *strerrorname_np(int code);
+
 /* The processor's cycle counter, or a counter with a steady rate; 0 where there is none. */
 static inline uint64_t clinux_cycles(void)
 {

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 
 extension NetmapError.Code {
@@ -43,36 +44,9 @@ extension NetmapError.Code {
   /// Another version of netmap's shared memory or messages.
   public static let otherVersion = Self(rawValue: EPROTO)
 
-  /// The symbol of the code, such as `EINVAL`; the number when it has no symbol here.
+  /// The symbol of the code, such as `EINVAL`; the number when the C library knows no symbol.
   public var name: String {
-    switch rawValue {
-    case EINVAL: "EINVAL"
-    case ENXIO: "ENXIO"
-    case ENODEV: "ENODEV"
-    case EBUSY: "EBUSY"
-    case ENOMEM: "ENOMEM"
-    case EOPNOTSUPP: "EOPNOTSUPP"
-    case EIO: "EIO"
-    case EPERM: "EPERM"
-    case EACCES: "EACCES"
-    case EMFILE: "EMFILE"
-    case ENFILE: "ENFILE"
-    case EINTR: "EINTR"
-    case EBADF: "EBADF"
-    case EPROTO: "EPROTO"
-    case E2BIG: "E2BIG"
-    case EAGAIN: "EAGAIN"
-    case EMSGSIZE: "EMSGSIZE"
-    case ENOENT: "ENOENT"
-    case EEXIST: "EEXIST"
-    case ECONNREFUSED: "ECONNREFUSED"
-    case ECONNRESET: "ECONNRESET"
-    case EADDRINUSE: "EADDRINUSE"
-    case ENOTSOCK: "ENOTSOCK"
-    case ETIMEDOUT: "ETIMEDOUT"
-    case EPIPE: "EPIPE"
-    case EFAULT: "EFAULT"
-    default: "errno \(rawValue)"
-    }
+    guard let name = unsafe strerrorname_np(rawValue) else { return "errno \(rawValue)" }
+    return unsafe String(cString: name)
   }
 }
