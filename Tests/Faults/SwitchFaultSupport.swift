@@ -59,14 +59,19 @@ final class StationSwitch {
   ///   - fixture: The daemon.
   ///   - holding: The receivers whose senders wait for room.
   ///   - pause: Microseconds that senders pause after each batch.
+  ///   - witnessPort: The port on which this process receives. With back-pressure no packet is dropped when
+  ///     broadcasts fill its ring while this process does not run.
   /// - Throws: An error when a process does not start.
-  init(_ fixture: DaemonFixture, holding: Set<Int> = [], pause: Int = 300) throws {
+  init(
+    _ fixture: DaemonFixture, holding: Set<Int> = [], pause: Int = 300,
+    witnessPort: String = "vale0:wr"
+  ) throws {
     self.fixture = fixture
     self.holding = holding
     self.pause = pause
     board = try StationBoard(fixture)
     witnessSender = try NetmapPort("vale0:ws", engine: try fixture.engine())
-    witness = try NetmapPort("vale0:wr", engine: try fixture.engine())
+    witness = try NetmapPort(witnessPort, engine: try fixture.engine())
     idle = try ["i0", "i1"].map { try NetmapPort("vale0:\($0)", engine: try fixture.engine()) }
     for station in Self.receivers { try start(station) }
     for station in Self.senders { try start(station) }
@@ -153,6 +158,8 @@ final class StationSwitch {
         arrived = number + 1
       }
       if arrived == witnessed { return }
+      // Sends packets that have waited for room.
+      try witnessSender.sync(.transmit)
       usleep(100)
     } while ContinuousClock.now < end
   }

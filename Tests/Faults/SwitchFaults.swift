@@ -162,7 +162,7 @@ struct SwitchFaults {
   @Test("an address that flaps, and 2^20 random ones, do not affect other ports")
   func flapping() throws {
     let fixture = try DaemonFixture()
-    let stations = try StationSwitch(fixture, pause: 1000)
+    let stations = try StationSwitch(fixture, pause: 1000, witnessPort: "vale0:wr@backpressure")
     let flapper = try TestProgram(
       fixture.command(["station-flap", "vale0:f0", "vale0:f1", "77", "\(1 << 20)"]))
     #expect(flapper.readLine() == "ready\n")
