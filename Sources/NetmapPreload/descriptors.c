@@ -141,6 +141,8 @@ uint64_t fd_cookie(int fd)
 
 /* Whether threads may count uses apart: the kernel can make them pass a barrier. Decided before the first use. */
 static _Atomic bool has_owners;
+/* Changes within a crossing only. */
+static bool is_decided;
 
 static bool membarrier(int command)
 {
@@ -263,7 +265,6 @@ static struct attachment *find_or_attach(int fd, int *error)
 		*error = ENOMEM;
 		return NULL;
 	}
-	atomic_store(&idle->owner, NULL);
 	memset(&idle->binding, 0, sizeof idle->binding);
 	result = half_if_loaded()->attach(fd, &idle->binding);
 	if (result < 0) {
@@ -288,8 +289,9 @@ int attachment_make(int fd)
 	attachments_tidy();
 	if (atomic_load(place))
 		return 0;
-	if (!attachments)
+	if (!is_decided)
 		atomic_store(&has_owners, membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED));
+	is_decided = true;
 	found = find_or_attach(fd, &error);
 	if (found && !atomic_compare_exchange_strong(place, &none, found))
 		atomic_fetch_sub(&found->counts, ONE_DESCRIPTOR);

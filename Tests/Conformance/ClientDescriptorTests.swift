@@ -35,6 +35,9 @@ struct ClientDescriptorTests {
       .works(.descriptors, "`vfork`"),
       .works(.calls, "vfork")),
     Rule(
+      "barriers", "the thread that syncs counts its uses without atomic additions",
+      .works(.commands, "NIOCTXSYNC")),
+    Rule(
       "passed", "a process maps and syncs a port by a descriptor that it receives",
       .works(.descriptors, "`SCM_RIGHTS`"),
       .works(.calls, "recvmsg")),

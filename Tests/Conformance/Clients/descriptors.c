@@ -2,10 +2,12 @@
 #include "client.h"
 
 #include <dirent.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 int close_range(unsigned int, unsigned int, int);
 void closefrom(int);
@@ -290,6 +292,20 @@ static void vfork_child_closes(void)
 	CHECK(receive_packets(&b) == 1);
 }
 
+/* The first thread that syncs makes no atomic additions: other threads pass a barrier instead when a binding is released. */
+static void barriers(void)
+{
+	enum { GET_REGISTRATIONS = 1 << 9 };
+	const long before = syscall(SYS_membarrier, GET_REGISTRATIONS, 0, 0);
+
+	/* An older kernel does not tell. */
+	if (before < 0)
+		return;
+	CHECK(!before);
+	open_port("barriers{1");
+	CHECK(syscall(SYS_membarrier, GET_REGISTRATIONS, 0, 0) & MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+}
+
 static void pass(int socket, int fd)
 {
 	union {
@@ -472,6 +488,7 @@ int main(int count, char **arguments)
 		{ "passed", passed },		{ "exec", inherited },
 		{ "child-frees", child_frees }, { "replaced", replaced },
 		{ "memory", no_memory },
+		{ "barriers", barriers },
 		{ "sockets", other_sockets },	{ "threads", closed_by_another_thread },
 		{ 0 },
 	};
