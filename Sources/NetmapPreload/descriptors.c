@@ -90,20 +90,22 @@ bool fd_probe(int fd, bool again)
 	const uint8_t state = fd_state(fd);
 	const int error = errno;
 	const struct netmap_half *swift;
-	bool is_token;
+	bool is_token, is_file;
 
 	if (state == FD_NETMAP || state == FD_PRIVATE || (state == FD_FOREIGN && !again) ||
 	    state == FD_EPOLL || (state == FD_INSTANCE && !again) || (unsigned)fd >= FD_COUNT)
 		return state == FD_NETMAP;
-	is_token = has_token_name(fd) && !process_is_guest() && (swift = half()) != NULL &&
-		   CROSS(swift->recognize(fd));
+	errno = 0;
+	is_token = has_token_name(fd);
+	is_file = errno != EBADF;
+	is_token = is_token && !process_is_guest() && (swift = half()) != NULL && CROSS(swift->recognize(fd));
 	/*
 	 * A number without a file may get one that no interposed function sees. The number of a file that another thread has
 	 * closed meanwhile may be a token by now.
 	 */
 	if (is_token)
 		fd_mark(fd, FD_NETMAP);
-	else if (state != FD_INSTANCE && syscall(SYS_fcntl, fd, 1 /* F_GETFD */) >= 0)
+	else if (state != FD_INSTANCE && is_file)
 		fd_mark_foreign(fd, state);
 	errno = error;
 	return is_token;
@@ -388,7 +390,8 @@ void attachments_catch_up(void)
 	if (half_if_loaded()) {
 		CROSS(tidy());
 	} else {
-		interest_forked();
+		if (process_has_begun())
+			interest_forked();
 		process_begin();
 	}
 }

@@ -35,6 +35,9 @@ struct ClientDescriptorTests {
       .works(.descriptors, "`vfork`"),
       .works(.calls, "vfork")),
     Rule(
+      "cloned", "a child that clone(2) makes opens ports, unless it has its parent's memory",
+      .works(.descriptors, "`clone`")),
+    Rule(
       "barriers", "the thread that syncs counts its uses without atomic additions",
       .works(.commands, "NIOCTXSYNC")),
     Rule(
