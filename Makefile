@@ -42,8 +42,8 @@ C_SOURCES := $(wildcard Sources/NetmapPreload/*.c Sources/NetmapPreload/library/
 C_HEADERS := $(wildcard Sources/NetmapPreload/*.h Sources/NetmapPreload/library/*.h Sources/CNetmapHalves/include/*.h)
 C_VERSIONS := Sources/NetmapPreload/libnetmap.map
 C_FLAGS := -O2 -fPIC -fvisibility=hidden -Wall -Wextra -ISources/CNetmapHalves/include -ISources/CNetmap/include
-C_LINK := -shared -Wl,-soname,libnetmap.so.1 -Wl,-z,now -Wl,-z,nodelete -Wl,-Bsymbolic-functions \
-  -Wl,--version-script=$(C_VERSIONS)
+C_LINK := -shared -nostartfiles -Wl,-soname,libnetmap.so.1 -Wl,-z,lazy -Wl,-z,norelro -Wl,-z,nodelete \
+  -Wl,-Bsymbolic-functions -Wl,--version-script=$(C_VERSIONS)
 
 $(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
 	@mkdir -p $(@D)

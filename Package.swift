@@ -80,10 +80,10 @@ let package = Package(
       cSettings: [.unsafeFlags(["-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])],
       linkerSettings: [
         .unsafeFlags([
-          "-nostartfiles", "-static-stdlib", "-no-toolchain-stdlib-rpath", "-Xlinker", "-soname",
-          "-Xlinker",
-          "libnetmap.so.1", "-Xlinker", "-z", "-Xlinker", "now", "-Xlinker", "-z", "-Xlinker",
-          "nodelete", "-Xlinker", "-Bsymbolic-functions", "-Xlinker",
+          "-nostartfiles", "-Xclang-linker", "-nostartfiles", "-static-stdlib",
+          "-no-toolchain-stdlib-rpath", "-Xlinker", "-soname", "-Xlinker", "libnetmap.so.1",
+          "-Xlinker", "-z", "-Xlinker", "lazy", "-Xlinker", "-z", "-Xlinker", "norelro", "-Xlinker",
+          "-z", "-Xlinker", "nodelete", "-Xlinker", "-Bsymbolic-functions", "-Xlinker",
           "--version-script=\(Context.packageDirectory)/Sources/NetmapPreload/libnetmap.map",
         ])
       ]),

@@ -17,10 +17,6 @@
 #include <sys/uio.h>
 #include <time.h>
 
-#ifndef MADV_WIPEONFORK
-#define MADV_WIPEONFORK 18
-#endif
-
 enum {
 	ROOM_FOR_CALL = 4 << 20,
 	ROOM_FOR_HALF = 64 << 20,
@@ -28,10 +24,14 @@ enum {
 
 _Thread_local int inside_half __attribute__((tls_model("initial-exec")));
 
+NEAR _Atomic(const struct netmap_half *) half_loaded;
+
 static pthread_mutex_t control = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic(const struct netmap_half *) loaded;
 
 extern char **environ;
+
+/* By which libc knows this object's fork handlers. Compilers' start files, which this object does without, have it as well. */
+__attribute__((weak)) HIDDEN void *__dso_handle = NULL;
 
 /* Waits of control calls */
 
@@ -187,13 +187,15 @@ static void fork_ends_in_child(void)
 /* A variable of the environment; NULL in a program with more rights than its caller. */
 static const char *setting(const char *name)
 {
-	const size_t length = strlen(name);
+	/* Runs at the start of every program, and so without functions that the dynamic loader would have to find. */
+	for (char **entry = environ; entry && *entry; entry++) {
+		const char *at = *entry, *expected = name;
 
-	if (getauxval(AT_SECURE))
-		return NULL;
-	for (char **entry = environ; entry && *entry; entry++)
-		if (!strncmp(*entry, name, length) && (*entry)[length] == '=')
-			return *entry + length + 1;
+		for (; *expected && *at == *expected; at++)
+			expected++;
+		if (!*expected && *at == '=')
+			return getauxval(AT_SECURE) ? NULL : at + 1;
+	}
 	return NULL;
 }
 
@@ -282,14 +284,17 @@ static struct netmap_first_half first = {
 /* Tells the Swift half where it lies, if other programs of its installation may be run from there. */
 static void find_folder(const char *path)
 {
-	static char folder[PATH_MAX];
-	char *end;
+	/* Not an array, which would keep the states of the first descriptors off the page of .data. */
+	char *folder, *end;
 
-	if (getauxval(AT_SECURE) || path[0] != '/' || !realpath(path, folder))
+	if (getauxval(AT_SECURE) || path[0] != '/')
 		return;
-	end = strrchr(folder, '/');
-	if (!end || end == folder)
+	folder = realpath(path, NULL);
+	end = folder ? strrchr(folder, '/') : NULL;
+	if (!end || end == folder) {
+		free(folder);
 		return;
+	}
 	*end = '\0';
 	first.folder = folder;
 }
@@ -334,7 +339,7 @@ static int load(void)
 	find_folder(path);
 	first.explains_requests = explains_all();
 	table->begin(&first);
-	atomic_store_explicit(&loaded, table, memory_order_release);
+	atomic_store_explicit(&half_loaded, table, memory_order_release);
 	return 0;
 }
 
@@ -349,11 +354,6 @@ static void explain_load(int error)
 		 " NETMAP_LOAD=early",
 		 path, error);
 	explain(text, 1);
-}
-
-const struct netmap_half *half_if_loaded(void)
-{
-	return atomic_load_explicit(&loaded, memory_order_acquire);
 }
 
 /*
@@ -389,6 +389,7 @@ const struct netmap_half *half(void)
 	}
 	if (LIKELY(known))
 		return known;
+	attachments_catch_up();
 	error = CROSS(load());
 	if (error) {
 		explain_load(error);
@@ -401,22 +402,19 @@ const struct netmap_half *half(void)
 /* Loads the half, and has it connect to netmapd. */
 static void begin_early(void)
 {
+	const int error = errno;
 	const struct netmap_half *const swift = half();
 
 	if (swift)
 		CROSS(swift->prepare());
+	errno = error;
 }
 
-/* Does nothing that a program could notice, unless $NETMAP_LOAD says so. */
+/* Does nothing, unless $NETMAP_LOAD says so: most programs that start never use netmap. */
 __attribute__((constructor)) static void start(void)
 {
-	const int error = errno;
-	const char *when;
+	const char *const when = setting("NETMAP_LOAD");
 
-	syscall(SYS_madvise, &process_page, sizeof process_page, MADV_WIPEONFORK);
-	process_begin();
-	when = setting("NETMAP_LOAD");
-	if (when && !strcmp(when, "early"))
+	if (!LIKELY(!when) && !strcmp(when, "early"))
 		begin_early();
-	errno = error;
 }

@@ -23,8 +23,13 @@ HIDDEN extern _Thread_local int inside_half __attribute__((tls_model("initial-ex
  */
 HIDDEN const struct netmap_half *half(void);
 
+HIDDEN extern _Atomic(const struct netmap_half *) half_loaded;
+
 /* The Swift half if it is loaded, else NULL. */
-HIDDEN const struct netmap_half *half_if_loaded(void);
+static inline const struct netmap_half *half_if_loaded(void)
+{
+	return atomic_load_explicit(&half_loaded, memory_order_acquire);
+}
 
 struct crossing {
 	sigset_t mask;

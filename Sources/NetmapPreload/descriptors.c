@@ -90,20 +90,22 @@ bool fd_probe(int fd, bool again)
 	const uint8_t state = fd_state(fd);
 	const int error = errno;
 	const struct netmap_half *swift;
-	bool is_token;
+	bool is_token, is_file;
 
 	if (state == FD_NETMAP || state == FD_PRIVATE || (state == FD_FOREIGN && !again) ||
 	    state == FD_EPOLL || (state == FD_INSTANCE && !again) || (unsigned)fd >= FD_COUNT)
 		return state == FD_NETMAP;
-	is_token = has_token_name(fd) && !process_is_guest() && (swift = half()) != NULL &&
-		   CROSS(swift->recognize(fd));
+	errno = 0;
+	is_token = has_token_name(fd);
+	is_file = errno != EBADF;
+	is_token = is_token && !process_is_guest() && (swift = half()) != NULL && CROSS(swift->recognize(fd));
 	/*
 	 * A number without a file may get one that no interposed function sees. The number of a file that another thread has
 	 * closed meanwhile may be a token by now.
 	 */
 	if (is_token)
 		fd_mark(fd, FD_NETMAP);
-	else if (state != FD_INSTANCE && syscall(SYS_fcntl, fd, 1 /* F_GETFD */) >= 0)
+	else if (state != FD_INSTANCE && is_file)
 		fd_mark_foreign(fd, state);
 	errno = error;
 	return is_token;
@@ -141,6 +143,8 @@ uint64_t fd_cookie(int fd)
 
 /* Whether threads may count uses apart: the kernel can make them pass a barrier. Decided before the first use. */
 static _Atomic bool has_owners;
+/* Changes within a crossing only. */
+static bool is_decided;
 
 static bool membarrier(int command)
 {
@@ -263,7 +267,6 @@ static struct attachment *find_or_attach(int fd, int *error)
 		*error = ENOMEM;
 		return NULL;
 	}
-	atomic_store(&idle->owner, NULL);
 	memset(&idle->binding, 0, sizeof idle->binding);
 	result = half_if_loaded()->attach(fd, &idle->binding);
 	if (result < 0) {
@@ -288,8 +291,9 @@ int attachment_make(int fd)
 	attachments_tidy();
 	if (atomic_load(place))
 		return 0;
-	if (!attachments)
+	if (!is_decided)
 		atomic_store(&has_owners, membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED));
+	is_decided = true;
 	found = find_or_attach(fd, &error);
 	if (found && !atomic_compare_exchange_strong(place, &none, found))
 		atomic_fetch_sub(&found->counts, ONE_DESCRIPTOR);
@@ -386,7 +390,8 @@ void attachments_catch_up(void)
 	if (half_if_loaded()) {
 		CROSS(tidy());
 	} else {
-		interest_forked();
+		if (process_has_begun())
+			interest_forked();
 		process_begin();
 	}
 }

@@ -96,7 +96,10 @@ HIDDEN uint64_t fd_cookie(int fd);
  */
 struct attachment {
 	_Atomic uint64_t counts;
-	/* The address of that thread's inside_half; NULL as long as no thread has synced the binding. */
+	/*
+	 * The address of that thread's inside_half; NULL as long as no thread has synced the binding. Then never changes, also
+	 * when another binding comes: the thread may be about to count a use of the former one, which it then takes back.
+	 */
 	_Atomic(void *) owner;
 	/* Changed by that thread and its signal handlers only. */
 	_Atomic uint32_t owner_uses;

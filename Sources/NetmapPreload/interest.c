@@ -489,7 +489,11 @@ void interest_copied(int from, int to)
 	struct interest *set;
 	sigset_t mask;
 
-	if (process_is_guest() || !process_is_known())
+	if (process_is_guest())
+		return;
+	if (!process_is_known() && !half_if_loaded())
+		attachments_catch_up();
+	if (!process_is_known())
 		return;
 	mask = interest_lock_blocking();
 	interest_drop_number(to);

@@ -26,6 +26,12 @@
 #define SHOWN __attribute__((visibility("default")))
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 
+/*
+ * For the words that every program needs: they lie beside the words that the dynamic loader writes when it loads this object, so
+ * that no further page of memory is needed for them.
+ */
+#define NEAR __attribute__((section(".data")))
+
 /* For calls that are rarely made: the callee saves the registers, so that the caller saves none when it does not call. */
 #ifdef __clang__
 #define RARE __attribute__((preserve_most, noinline))
@@ -42,7 +48,7 @@ HIDDEN RARE void *next_symbol(_Atomic(void *) *cell, const char *name);
  */
 #define NEXT(name) NEXT_AS(name, __typeof__(name))
 #define NEXT_AS(name, type)                                                                         \
-	static _Atomic(void *) cell_##name;                                                         \
+	static NEAR _Atomic(void *) cell_##name;                                                    \
 	static inline type *next_##name(void)                                                       \
 	{                                                                                           \
 		void *known = atomic_load_explicit(&cell_##name, memory_order_relaxed);             \
@@ -100,7 +106,7 @@ static inline bool has_failed(long result)
  * place. For functions that are no more than a system call. learn_NAME() finds out, and returns that function.
  */
 #define NEXT_IS_LIBC(name)                                                                       \
-	static _Atomic bool of_libc_##name;                                                      \
+	static NEAR _Atomic bool of_libc_##name;                                                 \
 	static inline __attribute__((always_inline)) bool next_is_libc_##name(void)              \
 	{                                                                                        \
 		return HAS_KERNEL_CALL &&                                                        \

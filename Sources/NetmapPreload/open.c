@@ -39,8 +39,11 @@ static int open_device(int flags)
 	return fd;
 }
 
-/* The number is another file's now, whatever was known of it. */
-static inline int opened(int fd)
+/*
+ * The number is another file's now, whatever was known of it. As long as the Swift half is not loaded, there is nothing to know
+ * that a file could contradict, and opens are jumps to the next object's functions.
+ */
+static int opened(int fd)
 {
 	if (!LIKELY(fd_state(fd) == FD_UNSEEN)) {
 		if (fd_state(fd) == FD_NETMAP)
@@ -65,6 +68,8 @@ typedef int openat_function(int, const char *, int, mode_t);
 	{                                                                                              \
 		if (!LIKELY(!names_device(path)))                                                      \
 			return open_device(flags);                                                     \
+		if (LIKELY(!half_if_loaded()))                                                         \
+			return next_##name()(path, flags, mode);                                       \
 		return opened(next_##name()(path, flags, mode));                                       \
 	}
 OPEN(open)
@@ -77,6 +82,8 @@ OPEN(open64)
 	{                                                                                              \
 		if (!LIKELY(!names_device(path)))                                                      \
 			return open_device(flags);                                                     \
+		if (LIKELY(!half_if_loaded()))                                                         \
+			return next_##name()(at, path, flags, mode);                                   \
 		return opened(next_##name()(at, path, flags, mode));                                   \
 	}
 OPENAT(openat)
@@ -94,6 +101,8 @@ int __openat64_2(int, const char *, int);
 	{                                                                                              \
 		if (!LIKELY(!names_device(path)))                                                      \
 			return open_device(flags);                                                     \
+		if (LIKELY(!half_if_loaded()))                                                         \
+			return next_##name()(path, flags);                                             \
 		return opened(next_##name()(path, flags));                                             \
 	}
 OPEN_2(__open_2)
@@ -105,6 +114,8 @@ OPEN_2(__open64_2)
 	{                                                                                              \
 		if (!LIKELY(!names_device(path)))                                                      \
 			return open_device(flags);                                                     \
+		if (LIKELY(!half_if_loaded()))                                                         \
+			return next_##name()(at, path, flags);                                         \
 		return opened(next_##name()(at, path, flags));                                         \
 	}
 OPENAT_2(__openat_2)

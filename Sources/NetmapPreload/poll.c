@@ -42,16 +42,9 @@ static inline bool has_tokens(const struct pollfd *entries, nfds_t count)
 
 static int poll_tokens(struct pollfd *entries, nfds_t count, int timeout)
 {
-	struct timespec time;
-
-	if (LIKELY(count == 1 && fd_state(entries->fd) == FD_NETMAP)) {
-		const int result = wait_at_once(entries, timeout != 0);
-
-		if (LIKELY(result != MUST_SLEEP))
-			return result;
-	}
-	time = (struct timespec){ .tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000L };
-	return wait_for(entries, count, timeout < 0 ? NULL : &time, NULL);
+	if (count == 1 && fd_state(entries->fd) == FD_NETMAP)
+		return wait_for_token(entries, timeout);
+	return wait_for_milliseconds(entries, count, timeout);
 }
 
 int __poll(struct pollfd *, nfds_t, int);
@@ -62,6 +55,9 @@ int __ppoll_chk(struct pollfd *, nfds_t, const struct timespec *, const sigset_t
 	NEXT(name)                                                                                     \
 	SHOWN int name(struct pollfd *entries, nfds_t count, int timeout)                              \
 	{                                                                                              \
+		/* What most programs for netmap do. */                                                \
+		if (count == 1 && entries && !LIKELY(fd_state(entries->fd) != FD_NETMAP) && !inside_half) \
+			return wait_for_token(entries, timeout);                                       \
 		if (!LIKELY(!has_tokens(entries, count)))                                              \
 			return poll_tokens(entries, count, timeout);                                   \
 		return next_##name()(entries, count, timeout);                                         \

@@ -470,6 +470,9 @@ static void end(void *argument)
 	}
 }
 
+/* The result of a wait that has found nothing, and has time left. */
+enum { MUST_SLEEP = -2 };
+
 /* What wait_in() returns if a number belonged to another file: the wait has to begin again. */
 enum { AGAIN = -3 };
 
@@ -510,23 +513,35 @@ static int wait_in(struct wait *wait, const struct timespec *timeout, const sigs
 	return wait_until(wait, deadline, mask);
 }
 
-int wait_at_once(struct pollfd *entry, bool may_sleep)
+int wait_for_token(struct pollfd *entry, int timeout)
 {
 	struct attachment *attachment;
-	int passed_over = 0, error;
+	int passed_over, error;
 	unsigned ready;
+	short events;
 
 	/* As libc's calls, which are cancellation points also if they do not sleep. */
 	pthread_testcancel();
 	attachment = attachment_begin(entry->fd, &error);
 	if (!LIKELY(attachment))
-		return MUST_SLEEP;
+		return wait_for_milliseconds(entry, 1, timeout);
 	inside_half++;
 	ready = half_if_loaded()->scan(&attachment->binding, poll_wanted(entry->events), &passed_over);
 	inside_half--;
-	entry->revents = poll_events(ready, entry->events);
 	attachment_end(attachment);
-	return entry->revents || !may_sleep ? entry->revents != 0 : MUST_SLEEP;
+	events = poll_events(ready, entry->events);
+	if (LIKELY(events || !timeout)) {
+		entry->revents = events;
+		return events != 0;
+	}
+	return wait_for_milliseconds(entry, 1, timeout);
+}
+
+int wait_for_milliseconds(struct pollfd *entries, nfds_t count, int timeout)
+{
+	const struct timespec time = { .tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000L };
+
+	return wait_for(entries, count, timeout < 0 ? NULL : &time, NULL);
 }
 
 int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask)

@@ -33,14 +33,11 @@
 HIDDEN int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeout,
 		    const sigset_t *mask);
 
-/* The result of a wait that has found nothing, and has time left. */
-enum { MUST_SLEEP = -2 };
+/* poll(2) for a set with tokens. */
+HIDDEN int wait_for_milliseconds(struct pollfd *entries, nfds_t count, int timeout);
 
-/*
- * What most waits need: one token, which is ready. Without sleeping. Returns MUST_SLEEP if wait_for() has to do the rest,
- * unless the wait may not sleep.
- */
-HIDDEN int wait_at_once(struct pollfd *entry, bool may_sleep);
+/* The same for a set of one token. Fast if it is ready. */
+HIDDEN int wait_for_token(struct pollfd *entry, int timeout);
 
 static inline int64_t now(void)
 {

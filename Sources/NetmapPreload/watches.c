@@ -50,7 +50,7 @@ void watches_drop(void)
 /* Forgets the watches of the parent process. */
 static void check_watches(void)
 {
-	const int owner = atomic_load(&process_page.owner);
+	const int owner = atomic_load(&process_page()->owner);
 	int of_parent;
 
 	if (LIKELY(atomic_load(&watches_owner) == owner))

@@ -35,6 +35,12 @@ struct ClientDescriptorTests {
       .works(.descriptors, "`vfork`"),
       .works(.calls, "vfork")),
     Rule(
+      "cloned", "a child that clone(2) makes opens ports, unless it has its parent's memory",
+      .works(.descriptors, "`clone`")),
+    Rule(
+      "barriers", "the thread that syncs counts its uses without atomic additions",
+      .works(.commands, "NIOCTXSYNC")),
+    Rule(
       "passed", "a process maps and syncs a port by a descriptor that it receives",
       .works(.descriptors, "`SCM_RIGHTS`"),
       .works(.calls, "recvmsg")),

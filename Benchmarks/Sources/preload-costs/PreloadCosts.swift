@@ -6,7 +6,7 @@ internal import Foundation
 struct PreloadCosts {
   /// Nanoseconds that a call on a descriptor may cost more, unless `callLimits` has its name.
   static let callLimit = 10.0
-  static let callLimits = ["poll of 64": 32.0, "open": 30.0, "openat": 30.0]
+  static let callLimits = ["poll of 64": 32.0]
   /// Milliseconds that a start of `true` may cost more.
   static let startLimit = 0.1
   /// Limit of the ratio of a script's wall-clock times.

@@ -2,10 +2,13 @@
 #include "client.h"
 
 #include <dirent.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 int close_range(unsigned int, unsigned int, int);
 void closefrom(int);
@@ -290,6 +293,66 @@ static void vfork_child_closes(void)
 	CHECK(receive_packets(&b) == 1);
 }
 
+/* Runs in a child. Returns 0 if it can open and use a port. */
+static int uses_port(void *opened)
+{
+	struct port port = { .fd = open("/dev/netmap", O_RDWR) };
+
+	*(atomic_int *)opened = port.fd >= 0 ? 0 : errno;
+	if (port.fd < 0 || bind_port(&port, "cloned{1", 0))
+		return 1;
+	map_port(&port);
+	return ioctl(port.fd, NIOCTXSYNC, NULL) != 0;
+}
+
+static int call_in_child(int flags, atomic_int *opened)
+{
+	static char stack[1 << 20] __attribute__((aligned(16)));
+	const pid_t child = clone(uses_port, stack + sizeof stack, flags | SIGCHLD, opened);
+	int status;
+
+	if (child < 0 && errno == EPERM)
+		return -1;
+	CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* Children of clone(2), of which libc knows nothing, before their parent has opened the device and afterwards. */
+static void cloned_children(void)
+{
+	for (int i = 0; i < 2; i++) {
+		atomic_int *const opened = mmap(NULL, sizeof *opened, PROT_READ | PROT_WRITE,
+						MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+		CHECK(opened != MAP_FAILED);
+		/* Memory of its own. */
+		CHECK(!call_in_child(0, opened) && !*opened);
+		/* Its parent's memory, in which it changes nothing. */
+		CHECK(call_in_child(CLONE_VM | CLONE_VFORK, opened) == 1 && *opened == EAGAIN);
+		*opened = 0;
+		/* A child that cannot see its parent, if this user may make one. */
+		CHECK(call_in_child(CLONE_NEWPID, opened) <= 0 && !*opened);
+
+		struct port port = open_port("cloned{1");
+
+		CHECK(!ioctl(port.fd, NIOCTXSYNC, NULL) && !close(port.fd));
+	}
+}
+
+/* The first thread that syncs makes no atomic additions: other threads pass a barrier instead when a binding is released. */
+static void barriers(void)
+{
+	enum { GET_REGISTRATIONS = 1 << 9, IS_REGISTERED = MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED };
+	const long before = syscall(SYS_membarrier, GET_REGISTRATIONS, 0, 0);
+
+	/* An older kernel does not tell. */
+	if (before < 0)
+		return;
+	CHECK(!(before & IS_REGISTERED));
+	open_port("barriers{1");
+	CHECK(syscall(SYS_membarrier, GET_REGISTRATIONS, 0, 0) & IS_REGISTERED);
+}
+
 static void pass(int socket, int fd)
 {
 	union {
@@ -471,7 +534,8 @@ int main(int count, char **arguments)
 		{ "child-closes", child_closes }, { "vfork", vfork_child_closes },
 		{ "passed", passed },		{ "exec", inherited },
 		{ "child-frees", child_frees }, { "replaced", replaced },
-		{ "memory", no_memory },
+		{ "memory", no_memory },	{ "cloned", cloned_children },
+		{ "barriers", barriers },
 		{ "sockets", other_sockets },	{ "threads", closed_by_another_thread },
 		{ 0 },
 	};
