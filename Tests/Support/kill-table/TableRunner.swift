@@ -127,7 +127,7 @@ struct TableRunner {
     var result = RowResult(name: row.name, mode: mode, unit: row.unit)
     let clock = ContinuousClock()
     let begin = clock.now
-    if let row = row as? DaemonRow {
+    if let row = row as? any AttackRow {
       run(row, &result)
       result.time = begin.duration(to: clock.now)
       return result
@@ -176,22 +176,31 @@ struct TableRunner {
     return result
   }
 
-  private func run(_ row: DaemonRow, _ result: inout RowResult) {
+  private func run(_ row: any AttackRow, _ result: inout RowResult) {
+    var bench: (any AttackBench)?
+    defer { bench?.end() }
     do {
-      result.length = try row.attack(daemonPath, after: 400)
+      bench = try row.bench(daemonPath)
+      // The first time, the victim does things that it does once.
+      _ = try bench?.attack(after: row.lengthMax)
+      result.length = try bench?.attack(after: row.lengthMax) ?? 0
     } catch {
       result.points = 1
       result.failures = ["not killed: \(error)"]
       return
     }
-    let every = options.sample.map { max(1, result.length / $0) } ?? options.every
+    let every =
+      options.sample.map { max(1, result.length / $0) } ?? options.every * row.spacing
     result.start = options.start.map { $0 % every } ?? Int.random(in: 0..<every)
     for point in stride(from: result.start, through: result.length, by: every) {
       result.points += 1
       do {
-        _ = try row.attack(daemonPath, after: point)
+        if bench == nil { bench = try row.bench(daemonPath) }
+        _ = try bench?.attack(after: point)
       } catch {
         result.failures.append("kill at \(point) of \(result.length): \(error)")
+        bench?.end()
+        bench = nil
         if result.failures.count >= options.failuresMax { break }
       }
     }
