@@ -47,17 +47,25 @@ enum Traced {
 
   /// Waits until a thread stops.
   ///
-  /// - Returns: False if it does not stop in that time.
+  /// - Returns: False if it sleeps instead for some milliseconds, and after 5 seconds.
   static func stops(_ thread: pid_t, milliseconds: Int) -> Bool {
     let begin = ContinuousClock.now
     var status: CInt = 0
+    var sleeps = 0
     while unsafe waitpid(thread, &status, 0x4000_0000 | WNOHANG) != thread {
       let time = begin.duration(to: .now)
-      guard time < .milliseconds(milliseconds) else { return false }
-      // A single step takes microseconds.
-      if time > .microseconds(100) { usleep(20) }
+      guard sleeps < milliseconds, time < .seconds(5) else { return false }
+      // A single step takes microseconds. A thread that does not run may be waiting for a processor.
+      guard time > .microseconds(200) else { continue }
+      usleep(1000)
+      sleeps = isAsleep(thread) ? sleeps + 1 : 0
     }
     return status & 0xff == 0x7f
+  }
+
+  private static func isAsleep(_ thread: pid_t) -> Bool {
+    TableTestbed.text(of: "/proc/\(thread)/stat").split(separator: ")").last?
+      .first { $0 != " " } == "S"
   }
 
   /// Waits until a thread that was killed is gone.

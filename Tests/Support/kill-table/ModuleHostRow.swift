@@ -2,15 +2,18 @@ import CTrace
 import Glibc
 import Netmap
 
-/// The process in which a switch's module runs is killed at each instruction, from the arrival of packets until it
-/// sleeps again.
+/// The process in which a switch's module runs is killed at each entry and exit of a system call, from the arrival of
+/// packets until it has delivered them.
+///
+/// It cannot be stepped by instruction: netmapd ends a host that makes no progress. It delivers packets as senders do, in
+/// the rows of which each instruction is tried.
 ///
 /// Expected: the packets in its ring may be lost, later ones arrive by the switch's fallback, other ports lose
 /// nothing, and the next host works.
 struct ModuleHostRow: AttackRow {
   let name = "module host"
-  let lengthMax = 200_000
-  let spacing = 7
+  let unit = StepUnit.calls
+  let lengthMax = 100
 
   func bench(_ daemonPath: String) throws -> any AttackBench { try Bench(self, daemonPath) }
 
@@ -20,6 +23,8 @@ struct ModuleHostRow: AttackRow {
     let sender: NetmapPort
     let receiver: NetmapPort
     let others: [NetmapPort]
+    /// The packets of this point that have arrived.
+    var early: [Arrival] = []
 
     init(_ row: ModuleHostRow, _ daemonPath: String) throws {
       library =
@@ -38,16 +43,23 @@ struct ModuleHostRow: AttackRow {
       try switches.setModule(.loaded(path: library, configuration: "4"), of: "vale7")
       let host = try switches.module(of: "vale7").process
       try expect(host > 0, "the module has no process")
-      // The host works.
-      try sender.send(from: 4, 0..<1)
-      try expectArrivals([Arrival(4, 0)], within: .seconds(2))
+      // The host works, and has bound the functions that it calls.
+      for _ in 0..<3 {
+        try sender.send(from: 4, 0..<3)
+        try expectArrivals(Arrival.all(4, 0..<3), within: .seconds(2))
+        usleep(3000)
+      }
       try Traced.seize(host)
       try sender.send(from: 5, 0..<3)
       var done = 0
+      early = []
       while done < count {
-        guard ctrace_begin_step(host) == 0 else { throw TableError("ptrace: errno \(errno)") }
+        guard ctrace_continue(host, 1) == 0 else { throw TableError("ptrace: errno \(errno)") }
         guard Traced.stops(host, milliseconds: 20) else { break }
         done += 1
+        // The operation ends with the delivery of the last packet.
+        early += try receiver.take()
+        if early.count == 3 { break }
       }
       kill(host, SIGKILL)
       Traced.awaitEnd(of: host)
@@ -72,7 +84,7 @@ struct ModuleHostRow: AttackRow {
         try expect(arrived == Arrival.all(6, 0..<2), "\(others[1].name): \(arrived)")
       }
       try testbed.expectSound()
-      let early = try receiver.take()
+      early += try receiver.take()
       try expect(
         early == Arrival.all(5, 0..<UInt8(truncatingIfNeeded: early.count)) && early.count <= 3,
         "\(receiver.name): \(early)")
