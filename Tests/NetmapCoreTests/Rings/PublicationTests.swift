@@ -73,4 +73,34 @@ struct PublicationTests {
     #expect(missed == 0, "in \(round) rounds")
     #expect(round > 100)
   }
+
+  @Test("a receiver that finds a lease finished finds its contents")
+  func leaseContents() {
+    let byteCount = unsafe LeaseTable.entryByteCount
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 64)
+    unsafe memory.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
+    defer { unsafe memory.deallocate() }
+    nonisolated(unsafe) let table = unsafe LeaseTable(base: memory)
+    let (last, early) = (Number(), Number())
+    let receiver = BackgroundThread {
+      while last.now == 0 {
+        for _ in 0..<1000 {
+          let sequence = unsafe table.lastSequence(at: 0)
+          if unsafe table.contents(at: 0).bytes < sequence { early.set(1) }
+        }
+      }
+    }
+    let end = monotonicNanoseconds() + 500_000_000
+    var sequence: UInt64 = 0
+    while monotonicNanoseconds() < end {
+      for _ in 0..<1000 {
+        sequence += 1
+        let lease = Lease(sequence: sequence, start: 0, slots: 1)
+        unsafe table.finish(lease, packets: 1, bytes: sequence)
+      }
+    }
+    last.set(1)
+    receiver.join()
+    #expect(early.now == 0)
+  }
 }

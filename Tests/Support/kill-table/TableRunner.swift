@@ -150,7 +150,16 @@ struct TableRunner {
       options.sample.map { max(1, (result.length + 20) / $0) } ?? options.every * row.spacing
     let start = options.start.map { $0 % every } ?? Int.random(in: 0..<every)
     result.start = start
-    for point in stride(from: start, to: result.length + 20, by: every) {
+    var points = Array(stride(from: start, to: result.length + 20, by: every))
+    if row.spacing > 1, every == row.spacing {
+      do {
+        try place?.findSharedStores()
+      } catch {
+        result.failures.append("the search for shared stores: \(error)")
+      }
+      points = Set(points + (place?.sharedParts ?? []).flatMap { $0 }).sorted()
+    }
+    for point in points {
       result.points += 1
       do {
         if place == nil {
@@ -216,6 +225,8 @@ private final class RowPlace {
   private var trace = InstructionTrace([])
   /// The length of the operation, in steps.
   private(set) var length = 0
+  /// The parts of a long operation in which shared memory changes.
+  private(set) var sharedParts: [Range<Int>] = []
 
   init(_ row: any KillRow, _ index: Int, _ daemon: String) throws {
     self.row = row
@@ -241,6 +252,21 @@ private final class RowPlace {
     }
     // Where operations cannot be recorded, and for system calls.
     if trace.count == 0 { length = try attack(1 << 22, .kill) }
+  }
+
+  /// Finds the parts of the operation in which shared memory changes.
+  func findSharedStores() throws {
+    sharedParts = []
+    _ = try attack(.kill) { victim in
+      var stores = SharedStores(of: victim.process)
+      var total = 0
+      while true {
+        let done = try victim.step(.instructions, row.spacing)
+        if stores.hasChanged() { sharedParts.append(total..<total + done) }
+        total += done
+        if done < row.spacing { return total }
+      }
+    }
   }
 
   /// Attacks a victim after `count` steps of its operation.
