@@ -119,7 +119,7 @@ check-address check-thread check-release: check-%:
 KILL_TABLE_FLAGS ?=
 kill-table:
 	$(SWIFT) build -c release --product netmapd
-	for product in kill-table kill-client netmap-c netmap-half; do \
+	for product in kill-table kill-client netmap-c netmap-half port-guard; do \
 	  $(SWIFT) build -c release --product $$product || exit; \
 	done
 	$(RELEASE)/kill-table $(KILL_TABLE_FLAGS)

@@ -33,18 +33,27 @@ struct SwitchRepairTests {
 
   @Test(
     "a sender killed between any two stores of its announcement takes no slots of a live sender",
-    arguments: 0...4, [false, true])
-  func killedWhileAnnouncing(stores: Int, isUnreadBefore: Bool) throws {
-    // The last lease of a was number 3 of r1; r2 has unread packets with that number and with others.
+    arguments: 0...4, [[1, 1], [1, 1, 1, 1, 1, 1, 1], [4, 1, 1, 1]])
+  func killedWhileAnnouncing(stores: Int, leases: [Int]) throws {
+    // The last lease of a was number 3 of r1, in slot 2. In r2, slot 2 is free, or that of an unread lease with the same
+    // number, or in the middle of an unread lease.
     send(a, to: 0, 0..<3)
-    send(b, to: 1, 0..<(isUnreadBefore ? 7 : 2))
+    var sent: UInt32 = 0
+    for length in leases {
+      for _ in 0..<length {
+        b.tx().putPacket(
+          TestFrame(target: .station(1), source: .station(8), number: sent).bytes)
+        sent += 1
+      }
+      b.tx().sync()
+    }
     #expect(a.tx().lock(a.tag))
     unsafe a.mapped.transmit(0).kring.announce(
       target(r2), r2.mapped.receive(0).kring.reservation, slots: 5, room: 9, stores: stores)
     #expect(vale.engine.finishLeases(of: a.tag) == 0, "the dead sender has reserved nothing")
     #expect(a.registration.segment.releaseLocks(of: a.tag) == 1)
     send(b, to: 1, 7..<9)
-    let expected = Array(0..<UInt8(isUnreadBefore ? 7 : 2)) + [7, 8]
+    let expected = Array(0..<UInt8(sent)) + [7, 8]
     #expect(r2.rx().takePackets().map { $0[14] } == expected)
     #expect(r1.rx().takePackets().map { $0[14] } == [0, 1, 2])
     // The ring does not stop later either.

@@ -9,7 +9,7 @@ import NetmapCore
 ///
 /// Expected: other processes exchange packets as before, requests fail with an error, waits on isolated ports end, and
 /// the next daemon works.
-struct DaemonRow: KillRow {
+struct DaemonRow: AttackRow {
   let name: String
   /// Whether the thread that carries packets is traced, and not the one that answers requests.
   let isWorker: Bool
@@ -22,12 +22,21 @@ struct DaemonRow: KillRow {
     DaemonRow(name: "netmapd: server opens", isWorker: false),
   ]
 
-  func victim(_ engine: HostEngine) throws -> VictimOperation {
-    throw TableError("\(name) has no victim of its own")
-  }
+  let lengthMax = 400
 
-  func scene(_ testbed: TableTestbed) throws -> any KillScene {
-    throw TableError("\(name) has no scene")
+  func bench(_ daemonPath: String) -> any AttackBench { Bench(row: self, daemonPath) }
+
+  /// Each point needs another daemon.
+  private final class Bench: AttackBench {
+    let row: DaemonRow
+    let daemonPath: String
+
+    init(row: DaemonRow, _ daemonPath: String) {
+      (self.row, self.daemonPath) = (row, daemonPath)
+    }
+
+    func attack(after count: Int) throws -> Int { try row.attack(daemonPath, after: count) }
+    func end() {}
   }
 
   /// Kills the daemon after a number of entries and exits of system calls.
@@ -54,9 +63,7 @@ struct DaemonRow: KillRow {
         }
       } : process
     _ = try other.take()
-    guard ctrace_seize(traced) == 0, ctrace_interrupt(traced) == 0 else {
-      throw TableError("ptrace of \(traced): errno \(errno)")
-    }
+    try Traced.seize(traced)
     var done = 0
     let stimulus: pid_t?
     if !isWorker {
@@ -65,24 +72,14 @@ struct DaemonRow: KillRow {
       stimulus = nil
       try isolated.send(from: 5, 0..<3)
     }
-    // The first stop is that of the interrupt.
-    try Self.awaitStop(of: traced, milliseconds: 2000)
     while done < count {
       guard ctrace_continue(traced, 1) == 0 else { throw TableError("ptrace: errno \(errno)") }
-      do {
-        try Self.awaitStop(of: traced, milliseconds: 30)
-      } catch {
-        break
-      }
+      guard Traced.stops(traced, milliseconds: 30) else { break }
       done += 1
     }
     kill(process, SIGKILL)
-    var status: CInt = 0
     testbed.endDaemon(SIGKILL)
-    let end = ContinuousClock.now + .seconds(5)
-    while unsafe waitpid(traced, &status, 0x4000_0000 | WNOHANG) == 0, ContinuousClock.now < end {
-      usleep(100)
-    }
+    Traced.awaitEnd(of: traced)
     if let stimulus { testbed.endHelper(stimulus) }
     try verify(testbed, ends, ports, isolated, other)
     return done
@@ -119,15 +116,6 @@ struct DaemonRow: KillRow {
     try expect(arrived == Arrival.all(6, 0..<2), "after the restart: \(arrived)")
     let check = try testbed.engine.check()
     try expect(check.report.findings.isEmpty, "after the restart: \(check.report.findings)")
-  }
-
-  private static func awaitStop(of thread: pid_t, milliseconds: Int) throws {
-    let end = ContinuousClock.now + .milliseconds(milliseconds)
-    var status: CInt = 0
-    while unsafe waitpid(thread, &status, 0x4000_0000 | WNOHANG) != thread {
-      guard ContinuousClock.now < end else { throw TableError("the thread does not stop") }
-      usleep(20)
-    }
   }
 
   /// The thread of a process that `body` makes run most often.

@@ -11,7 +11,8 @@ protocol KillRow: Sendable {
   /// The modes in which the row is run.
   var modes: [KillMode] { get }
 
-  /// The distance between two points of a long operation.
+  /// The distance between two points of a long operation, except where shared memory changes: there every instruction is
+  /// a point.
   var spacing: Int { get }
 
   /// Further options of netmapd.

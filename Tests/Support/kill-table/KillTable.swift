@@ -42,6 +42,7 @@ struct KillTable {
     rows += OpenRow.all
     rows += ProgramRow.all
     rows += InterfaceRow.all
+    rows.append(ModuleHostRow())
     rows += DaemonRow.all
     rows.append(SelfTestRow())
     return rows

@@ -20,6 +20,9 @@ struct ProgramRow: KillRow {
       name: "C: NIOCTXSYNC, vale", port: "vale7:killed", operation: "txsync",
       row: SwitchSendRow(name: "", packets: [[nil, nil, nil]], unread: 5)),
     ProgramRow(
+      name: "C: poll, vale", port: "vale7:killed", operation: "poll",
+      row: SwitchSendRow(name: "", packets: [[nil, nil, nil]], unread: 5)),
+    ProgramRow(
       name: "C: open to close, pipe", port: "killed{1", operation: "open",
       row: OpenRow(name: "", port: "netmap:killed{1"), unit: .calls),
     ProgramRow(

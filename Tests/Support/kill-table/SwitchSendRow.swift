@@ -51,6 +51,8 @@ struct SwitchSendRow: KillRow {
     /// What other senders have sent to each receiver since the last point.
     var expected: [[Arrival]]
     var early: [[Arrival]]
+    /// The packets that each receiver has taken since it was opened.
+    var taken: [UInt64]
     var turn = 0
 
     init(_ row: SwitchSendRow, _ testbed: TableTestbed) throws {
@@ -64,6 +66,7 @@ struct SwitchSendRow: KillRow {
       other = try NetmapPort("vale7:other", engine: testbed.engine)
       expected = receivers.map { _ in [] }
       early = receivers.map { _ in [] }
+      taken = receivers.map { _ in 0 }
       if row.module != .learning {
         try testbed.engine.switches.setModule(row.module, of: "vale7")
       }
@@ -76,7 +79,8 @@ struct SwitchSendRow: KillRow {
           TableFrame.bytes(from: 1 + UInt8(number), 0, to: 99, source: 1 + UInt8(number)))
         try port.sync(.transmit)
       }
-      for port in receivers + [other] { _ = try port.take() }
+      for index in receivers.indices { _ = try take(index) }
+      _ = try other.take()
       for index in receivers.indices { (expected[index], early[index]) = ([], []) }
       let count = row.room.map { SwitchSendRow.slots - 1 - $0 } ?? row.unread
       if count > 0 { try row.module == .hub ? sendOthers(5, 0..<count) : leaveUnread(count) }
@@ -100,6 +104,12 @@ struct SwitchSendRow: KillRow {
       }
     }
 
+    private func take(_ index: Int) throws -> [Arrival] {
+      let arrived = try receivers[index].take()
+      taken[index] += UInt64(arrived.count)
+      return arrived
+    }
+
     private func sendOthers(_ sender: UInt8, _ numbers: Range<UInt8>) throws {
       if row.module == .hub { return try sendToAll(sender, numbers) }
       for index in receivers.indices {
@@ -116,18 +126,22 @@ struct SwitchSendRow: KillRow {
     func meanwhile() throws {
       try testbed.hold {
         if row.room == nil { try sendOthers(6, 0..<2) }
-        for (index, port) in receivers.enumerated() { early[index] += try port.take() }
+        for index in receivers.indices { early[index] += try take(index) }
         if row.room != nil { try sendOthers(6, 0..<2) }
       }
     }
 
     func verify(_ mode: KillMode) throws {
       try testbed.expectSound()
-      for (index, port) in receivers.enumerated() { early[index] += try port.take() }
+      for index in receivers.indices { early[index] += try take(index) }
       try sendOthers(7, 9..<11)
       for (index, port) in receivers.enumerated() {
-        let arrived = early[index] + (try port.take())
+        let arrived = early[index] + (try take(index))
         try check(arrived, index, port.name, mode)
+        // What a sender reports with a lease is its own, also if the sender is dead.
+        let counted = port.statistics.receive.packets
+        try expect(
+          counted == taken[index], "\(port.name): \(taken[index]) packets, counted \(counted)")
       }
       _ = try other.take()
     }

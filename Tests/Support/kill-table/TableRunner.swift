@@ -127,7 +127,7 @@ struct TableRunner {
     var result = RowResult(name: row.name, mode: mode, unit: row.unit)
     let clock = ContinuousClock()
     let begin = clock.now
-    if let row = row as? DaemonRow {
+    if let row = row as? any AttackRow {
       run(row, &result)
       result.time = begin.duration(to: clock.now)
       return result
@@ -150,7 +150,16 @@ struct TableRunner {
       options.sample.map { max(1, (result.length + 20) / $0) } ?? options.every * row.spacing
     let start = options.start.map { $0 % every } ?? Int.random(in: 0..<every)
     result.start = start
-    for point in stride(from: start, to: result.length + 20, by: every) {
+    var points = Array(stride(from: start, to: result.length + 20, by: every))
+    if row.spacing > 1, every == row.spacing {
+      do {
+        try place?.findSharedStores()
+      } catch {
+        result.failures.append("the search for shared stores: \(error)")
+      }
+      points = Set(points + (place?.sharedParts ?? []).flatMap { $0 }).sorted()
+    }
+    for point in points {
       result.points += 1
       do {
         if place == nil {
@@ -176,22 +185,31 @@ struct TableRunner {
     return result
   }
 
-  private func run(_ row: DaemonRow, _ result: inout RowResult) {
+  private func run(_ row: any AttackRow, _ result: inout RowResult) {
+    var bench: (any AttackBench)?
+    defer { bench?.end() }
     do {
-      result.length = try row.attack(daemonPath, after: 400)
+      bench = try row.bench(daemonPath)
+      // The first time, the victim does things that it does once.
+      _ = try bench?.attack(after: row.lengthMax)
+      result.length = try bench?.attack(after: row.lengthMax) ?? 0
     } catch {
       result.points = 1
       result.failures = ["not killed: \(error)"]
       return
     }
-    let every = options.sample.map { max(1, result.length / $0) } ?? options.every
+    let every =
+      options.sample.map { max(1, result.length / $0) } ?? options.every * row.spacing
     result.start = options.start.map { $0 % every } ?? Int.random(in: 0..<every)
     for point in stride(from: result.start, through: result.length, by: every) {
       result.points += 1
       do {
-        _ = try row.attack(daemonPath, after: point)
+        if bench == nil { bench = try row.bench(daemonPath) }
+        _ = try bench?.attack(after: point)
       } catch {
         result.failures.append("kill at \(point) of \(result.length): \(error)")
+        bench?.end()
+        bench = nil
         if result.failures.count >= options.failuresMax { break }
       }
     }
@@ -207,6 +225,8 @@ private final class RowPlace {
   private var trace = InstructionTrace([])
   /// The length of the operation, in steps.
   private(set) var length = 0
+  /// The parts of a long operation in which shared memory changes.
+  private(set) var sharedParts: [Range<Int>] = []
 
   init(_ row: any KillRow, _ index: Int, _ daemon: String) throws {
     self.row = row
@@ -232,6 +252,21 @@ private final class RowPlace {
     }
     // Where operations cannot be recorded, and for system calls.
     if trace.count == 0 { length = try attack(1 << 22, .kill) }
+  }
+
+  /// Finds the parts of the operation in which shared memory changes.
+  func findSharedStores() throws {
+    sharedParts = []
+    _ = try attack(.kill) { victim in
+      var stores = SharedStores(of: victim.process)
+      var total = 0
+      while true {
+        let done = try victim.step(.instructions, row.spacing)
+        if stores.hasChanged() { sharedParts.append(total..<total + done) }
+        total += done
+        if done < row.spacing { return total }
+      }
+    }
   }
 
   /// Attacks a victim after `count` steps of its operation.

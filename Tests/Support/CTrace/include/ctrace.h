@@ -169,6 +169,12 @@ static inline int ctrace_interrupt(int thread)
 	return (int)ptrace(PTRACE_INTERRUPT, thread, 0, 0);
 }
 
+/* Has a stopped thread execute one instruction. The caller waits for the stop. */
+static inline int ctrace_begin_step(int thread)
+{
+	return (int)ptrace(PTRACE_SINGLESTEP, thread, 0, 0);
+}
+
 /* Ends the tracing of a stopped thread, which goes on. */
 static inline int ctrace_detach(int thread)
 {
