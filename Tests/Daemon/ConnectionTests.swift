@@ -162,6 +162,26 @@ struct ConnectionTests {
     withExtendedLifetime(kept) {}
   }
 
+  @Test("netmapd closes the answer sockets of requests that wait in a mailbox when it hangs up")
+  func requestBehindHangup() throws {
+    let fixture = try DaemonFixture()
+    let mailbox = try #require(try DaemonAddress(path: fixture.socket).connect())
+    try mailbox.send(Message.bytes(.hello))
+    // The server looks once, soon after it has sent descriptors, whether they were received.
+    usleep(200_000)
+    _ = try #require(try mailbox.receive(within: 10))
+    let (mine, theirs) = try MessageSocket.pair()
+    let serving = try #require(fixture.serving)
+    kill(serving, SIGSTOP)
+    defer { kill(serving, SIGCONT) }
+    try mailbox.send(Message.bytes(.hello))
+    try mailbox.send(Message.bytes(.list) { $0.put(UInt32(0)) }, [theirs.descriptor])
+    theirs.close()
+    kill(serving, SIGCONT)
+    let answer = try #require(try mine.receive(within: 10), "netmapd keeps the socket")
+    #expect(answer.bytes.isEmpty)
+  }
+
   @Test(
     "a process that closes all its descriptors in the middle of a sync keeps its lock while it lives"
   )

@@ -30,7 +30,8 @@ final class Closer: Sendable {
   }
 
   private struct Queue {
-    private var jobs: [Job] = []
+    /// The jobs; nil for those that were taken.
+    private var jobs: [Job?] = []
     /// The place in `jobs` of the job that is next.
     private var place = 0
     /// The threads that work on the queue or are about to, each with the time at which its current
@@ -43,6 +44,9 @@ final class Closer: Sendable {
     mutating func append(_ job: Job) { jobs.append(job) }
 
     /// Takes the oldest job, so that no job waits for ever behind newer ones.
+    ///
+    /// The caller gets the only copy: objects that a job holds must not end while the queue's lock is held, because
+    /// their end may add a job.
     mutating func takeFirst() -> Job? {
       guard place < jobs.count else { return nil }
       defer {
@@ -52,7 +56,7 @@ final class Closer: Sendable {
           place = 0
         }
       }
-      return jobs[place]
+      return jobs[place].take()
     }
   }
 
@@ -97,6 +101,14 @@ final class Closer: Sendable {
   /// For other work that a user can make slow.
   func run(for user: UInt32, _ body: @escaping @Sendable () -> Void) {
     put(.run(body), for: user)
+  }
+
+  /// Takes all messages out of the queue of a socket that was shut down, and closes their descriptors, on a closer
+  /// thread.
+  ///
+  /// For a socket that the server keeps, but does not read any more.
+  func drain(_ socket: ForeignFile, for user: UInt32) {
+    run(for: user) { Self.drain(socket.descriptor, depth: 0) }
   }
 
   private func put(_ job: Job, for user: UInt32) {
@@ -215,17 +227,21 @@ extension Closer {
       // No more messages can arrive then. A copy of a token must not end the token for the processes that have others:
       // a program may have sent a message on a token with that token as the socket for the answer.
       if !TokenName.isOwn(of: file) { shutdown(file, CInt(SHUT_RDWR)) }
-      var files = [CInt](repeating: -1, count: Int(CLINUX_MESSAGE_FILES))
-      var bytes = [UInt8](repeating: 0, count: 4096)
-      for _ in 0..<messagesMax {
-        var arrival = clinux_arrival()
-        let result = unsafe clinux_receive_arrival(file, &bytes, bytes.count, &files, &arrival)
-        if arrival.pidfd >= 0 { Glibc.close(arrival.pidfd) }
-        for inner in files.prefix(arrival.count) { close(inner, depth: depth + 1) }
-        guard result > 0 || arrival.count > 0 || arrival.has_sender != 0 else { break }
-      }
+      drain(file, depth: depth)
     }
     Glibc.close(file)
+  }
+
+  private static func drain(_ socket: CInt, depth: Int) {
+    var files = [CInt](repeating: -1, count: Int(CLINUX_MESSAGE_FILES))
+    var bytes = [UInt8](repeating: 0, count: 4096)
+    for _ in 0..<messagesMax {
+      var arrival = clinux_arrival()
+      let result = unsafe clinux_receive_arrival(socket, &bytes, bytes.count, &files, &arrival)
+      if arrival.pidfd >= 0 { Glibc.close(arrival.pidfd) }
+      for inner in files.prefix(arrival.count) { close(inner, depth: depth + 1) }
+      guard result > 0 || arrival.count > 0 || arrival.has_sender != 0 else { return }
+    }
   }
 }
 

@@ -147,6 +147,15 @@ final class PeerSocket: Sendable {
     shutdown(descriptor, CInt(SHUT_RDWR))
   }
 
+  /// Ends the connection, and the requests that the server has not read: the kernel closes the sockets for their
+  /// answers.
+  ///
+  /// ``UnreadFiles`` can keep this socket for long. Without this method the senders would wait as long.
+  func discard() {
+    shutDown()
+    closer.drain(file, for: user)
+  }
+
   /// Whether the peer has hung up.
   var isOver: Bool {
     var state = pollfd(fd: descriptor, events: Int16(CLINUX_EPOLLRDHUP), revents: 0)

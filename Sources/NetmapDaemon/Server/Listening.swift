@@ -121,7 +121,7 @@ extension Server {
     sources[connection.key] = nil
     queue.remove(connection.socket.descriptor)
     wait(for: connection, room: false)
-    connection.socket.shutDown()
+    connection.socket.discard()
     connection.close()
     forgetBooks(of: connection.user)
   }

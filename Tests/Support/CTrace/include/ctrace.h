@@ -7,11 +7,12 @@
 #ifndef CTRACE_H
 #define CTRACE_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+/*
+ * Swift imports Glibc without _GNU_SOURCE, and refuses a module in which the same structures have other members. So this
+ * header does not define it, and calls Linux where glibc would declare a function only with it.
+ */
 #include <errno.h>
-#include <sched.h>
+#include <linux/sched.h>
 #include <stddef.h>
 #include <signal.h>
 #include <sys/personality.h>
@@ -212,7 +213,7 @@ static inline void ctrace_die_with_parent(void)
 /* The calling process gets a network namespace of its own. */
 static inline int ctrace_new_network(void)
 {
-	return unshare(CLONE_NEWNET);
+	return (int)syscall(SYS_unshare, CLONE_NEWNET);
 }
 
 /* Programs that this process starts have the same addresses each time. */
@@ -227,7 +228,7 @@ static inline long ctrace_read(int process, unsigned long address, void *to, uns
 	struct iovec own = { to, count };
 	struct iovec other = { (void *)address, count };
 
-	return process_vm_readv(process, &own, 1, &other, 1, 0);
+	return syscall(SYS_process_vm_readv, process, &own, 1UL, &other, 1UL, 0UL);
 }
 
 #endif

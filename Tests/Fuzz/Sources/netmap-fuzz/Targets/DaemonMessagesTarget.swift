@@ -34,13 +34,13 @@ extension FuzzTarget {
       try checkCopy(try body.takeViewer(), { $0.put(client: $1.rawTag, viewEnd: $1.viewEnd) }) {
         (copy) throws(NetmapError) in try copy.takeViewer()
       }
-    case .mapPort: _ = try body.takeViewer()
+    case .mapPort, .unbind: _ = try body.takeViewer()
     case .portInfo:
       try checkCopy(
         try body.takePortInfoRequest(), { $0.put(portInfo: $1.request, memoryID: $1.memoryID) }
       ) { (copy) throws(NetmapError) in try copy.takePortInfoRequest() }
     case .poolsInfo: _ = try body.takeRequest()
-    case .list, .check: break
+    case .list, .check, .token: break
     case .control:
       try checkCopy(try body.takeSwitchRequest(), { $0.put($1) }) { (copy) throws(NetmapError) in
         try copy.takeSwitchRequest()

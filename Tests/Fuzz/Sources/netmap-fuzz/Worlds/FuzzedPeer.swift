@@ -65,12 +65,14 @@ final class FuzzedPeer {
     var steps = 0
     while !input.isAtEnd, steps < 40 {
       steps += 1
-      switch input.byte() % 12 {
+      let step = input.byte()
+      switch step % 12 {
       case 0: connect(&input)
       case 1: hello(&input)
       case 2, 3: register(&input)
-      case 4: attach(&input)
-      case 5, 6: ask(&input)
+      case 4: step < 128 ? attach(&input) : unbind(&input)
+      case 5: step < 128 ? ask(&input) : newToken(&input)
+      case 6: ask(&input)
       case 7: sendNumber(&input)
       case 8: control(&input)
       case 9: sendAnything(&input)
@@ -177,8 +179,26 @@ final class FuzzedPeer {
 
   private func attach(_ input: inout FuzzInput) {
     guard let index = usedLine(&input) else { return }
-    let bytes = Message.bytes(.mapPort) { $0.put(client: tag(&input)) }
+    let bytes = Message.bytes(.mapPort) {
+      $0.put(client: tag(&input), viewEnd: input.flag() ? .withToken : .whenForgotten)
+    }
     _ = answer(to: bytes, on: lines[index].socket, &input)
+  }
+
+  private func unbind(_ input: inout FuzzInput) {
+    guard let index = usedLine(&input) else { return }
+    let bytes = Message.bytes(.unbind) { $0.put(client: tag(&input), viewEnd: .withToken) }
+    _ = answer(to: bytes, on: lines[index].socket, &input)
+  }
+
+  /// Asks for a token on a mailbox, and uses it like a connection of its own.
+  private func newToken(_ input: inout FuzzInput) {
+    guard let index = usedLine(&input) else { return }
+    let socket = lines[index].socket
+    guard let reply = reply(to: Message.bytes(.token), on: socket, &input),
+      lines.count < Self.linesMax, let file = try? reply.files.first?.duplicate()
+    else { return }
+    lines.append(Line(socket: MessageSocket(owning: file), isFresh: false))
   }
 
   private func ask(_ input: inout FuzzInput) {
@@ -277,6 +297,13 @@ final class FuzzedPeer {
   private func answer(
     to bytes: [UInt8], on socket: MessageSocket, _ input: inout FuzzInput
   ) -> MessageReader? {
+    reply(to: bytes, on: socket, &input).flatMap(Self.fields)
+  }
+
+  /// As above, but the answer as it arrives, with its descriptors.
+  private func reply(
+    to bytes: [UInt8], on socket: MessageSocket, _ input: inout FuzzInput
+  ) -> MessageSocket.Datagram? {
     guard let (mine, theirs) = try? MessageSocket.pair() else { fatalError("no descriptors left") }
     let isSent = (try? socket.send(bytes, [theirs.descriptor], waits: false)) != nil
     theirs.close()
@@ -286,16 +313,24 @@ final class FuzzedPeer {
       if open.count > 8 { open.removeFirst().close() }
       return nil
     }
-    return Self.answer(on: mine)
+    return Self.reply(on: mine)
+  }
+
+  private static func answer(on socket: MessageSocket) -> MessageReader? {
+    reply(on: socket).flatMap(fields)
   }
 
   /// The answer to a request. The daemon answers each request with a socket, or closes the socket.
-  private static func answer(on socket: MessageSocket) -> MessageReader? {
+  private static func reply(on socket: MessageSocket) -> MessageSocket.Datagram? {
     let mail: MessageSocket.Datagram?
     do throws(NetmapError) { mail = try socket.receive(within: 20) } catch { return nil }
     guard let mail else { fatalError("the daemon does not answer within 20 s") }
-    guard !mail.bytes.isEmpty else { return nil }
-    return try? Message(mail.bytes).answer()
+    return mail.bytes.isEmpty ? nil : mail
+  }
+
+  /// The fields of a positive answer.
+  private static func fields(_ mail: MessageSocket.Datagram) -> MessageReader? {
+    try? Message(mail.bytes).answer()
   }
 
   // MARK: - The end
