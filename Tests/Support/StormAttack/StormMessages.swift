@@ -90,7 +90,10 @@ struct StormMessages {
       // A member may monitor and bind a bystander's port, and take its buffers. None of that is an attack.
       request.flags = BindingFlags(rawValue: random.next() & 0x3ffff)
     }
-    if random.chance(place.peer == .untrusted ? 200 : 400) { request.extensions.insert(.isolated) }
+    // The worker would take a bystander's packets for an isolated port on the same rings.
+    if random.chance(place.peer == .untrusted ? 200 : 400), !isBystanders {
+      request.extensions.insert(.isolated)
+    }
     if random.chance(60) { request.extensions.insert(.interfaceOnly) }
     if random.chance(40) { request.extensions.insert(.moduleHost) }
     // A member that does not read may keep senders of its switch from sending.

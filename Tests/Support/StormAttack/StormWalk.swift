@@ -318,7 +318,7 @@ extension StormWalk {
     _ file: CInt, _ kind: UInt16, on index: Int, _ random: inout StormRandom
   ) -> Bool {
     var state = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
-    guard poll(&state, 1, 250) == 1, let message = take(file, &random) else { return false }
+    guard poll(&state, 1, 50) == 1, let message = take(file, &random) else { return false }
     learn(message.bytes, kind: kind, conversation: index, message.last)
     return true
   }

@@ -20,6 +20,8 @@ struct LoneOpener {
     self.board = board
     listener = try DaemonAddress(path: path).listen()
     chmod(path, 0o666)
+    // A broker's socket comes from a pair, which passes no pidfds.
+    _ = clinux_pass_no_pidfd(listener)
     // No daemon listens there: a module host ends when it cannot connect.
     opener = try Opener(try DaemonAddress(path: "\(path).none")) { _ in false }
     signal(SIGPIPE, SIG_IGN)

@@ -68,6 +68,8 @@ struct StormOptions {
   /// The number of a message to repeat.
   var replay: UInt64?
   var isJSON = false
+  /// Whether to kill a bystander in the middle, which must be reported.
+  var isSelfTest = false
   /// How long the run without an attack takes, seconds.
   var controlSeconds = 5
 
@@ -96,6 +98,7 @@ struct StormOptions {
       case "--progress": progress = try value()
       case "--replay": replay = try number()
       case "--json": isJSON = true
+      case "--self-test": isSelfTest = true
       default: throw StormError("no such option: \(word)")
       }
     }

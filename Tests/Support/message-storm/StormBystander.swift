@@ -47,6 +47,8 @@ final class StormBystander {
     sender = try start("bystand-send", kind.ports.sender, path)
   }
 
+  deinit { munmap(words, 4096) }
+
   /// Sets the process of the module that carries the packets.
   func setHost(_ process: Int32) { words[7].store(UInt64(process), ordering: .relaxed) }
 
@@ -73,7 +75,6 @@ final class StormBystander {
 
   func end() {
     for program in [sender, receiver] { program.kill(SIGKILL) }
-    munmap(words, 4096)
   }
 
   /// Stops the sender, and expects all packets.

@@ -55,6 +55,9 @@ struct StormRunner {
     return rows.allSatisfy { $0.failure == nil }
   }
 
+  /// The number of attackers: the opener serves one broker at a time.
+  private func workers(_ peer: StormPeer) -> Int { peer == .broker ? 1 : options.workers }
+
   private func isEnough(_ row: StormRow, _ start: ContinuousClock.Instant) -> Bool {
     if options.replay != nil { return row.messages > 0 }
     if let seconds = options.seconds { return ContinuousClock.now - start >= .seconds(seconds) }
@@ -68,7 +71,7 @@ struct StormRunner {
     note("\(row.peer.rawValue): seed \(row.seed)")
     try control(testbed, &row)
     if row.memoryBefore == 0 { row.memoryBefore = testbed.memory }
-    let workers = UInt64(options.workers)
+    let workers = UInt64(workers(row.peer))
     if let replay = options.replay {
       row.nextEpisode = StormPosition.episode(of: replay) / workers * workers
     }
@@ -88,7 +91,7 @@ struct StormRunner {
         }
         try judge(testbed, &row)
       } catch {
-        let places = (0..<options.workers).map { "\(testbed.board[$0, .position])" }
+        let places = (0..<Int(workers)).map { "\(testbed.board[$0, .position])" }
         throw StormError(
           "\(error)\nrepeat with: --kind \(row.peer.rawValue) --seed \(row.seed) --workers"
             + " \(options.workers) --replay \(places.first ?? "0")\nattackers were at messages"
@@ -104,7 +107,7 @@ struct StormRunner {
 
   /// Runs as many busy loops as there will be attackers, and measures the same.
   private func control(_ testbed: StormTestbed, _ row: inout StormRow) throws {
-    let loops = try (0..<options.workers).map { _ in try testbed.busyLoop() }
+    let loops = try (0..<workers(row.peer)).map { _ in try testbed.busyLoop() }
     let end = ContinuousClock.now + .seconds(options.controlSeconds)
     while ContinuousClock.now < end {
       try testbed.probe()
@@ -122,7 +125,7 @@ struct StormRunner {
   private func round(
     _ testbed: StormTestbed, _ row: inout StormRow, until deadline: ContinuousClock.Instant?
   ) throws {
-    let workers = UInt64(options.workers)
+    let workers = UInt64(workers(row.peer))
     // Episodes that all attackers make in a round.
     let count = max(
       workers, Self.messagesPerRound * 4 / 3 / UInt64(Self.steps) / workers * workers)
@@ -139,9 +142,10 @@ struct StormRunner {
             seed: row.seed, first: first + worker, stride: workers, end: first + count,
             steps: Self.steps)))
     }
-    var places = [UInt64](repeating: 0, count: options.workers)
-    var moved = [ContinuousClock.Instant](repeating: .now, count: options.workers)
+    var places = [UInt64](repeating: 0, count: attackers.count)
+    var moved = [ContinuousClock.Instant](repeating: .now, count: attackers.count)
     while attackers.contains(where: { $0.ended == nil }) {
+      if options.isSelfTest, testbed.board.sum(.messages) > 100 { testbed.bystanders[0].end() }
       try testbed.probe()
       for (slot, attacker) in attackers.enumerated() {
         if let status = attacker.ended {
