@@ -21,7 +21,9 @@ package enum CPUWaits {
 
   /// The longest wait of a thread of the process since the threads' times were taken, nanoseconds.
   package static func longest(of process: Int32, since before: [Int32: UInt64]) -> UInt64 {
-    threads(of: process).reduce(0) { max($0, $1.value &- min($1.value, before[$1.key] ?? $1.value)) }
+    threads(of: process).reduce(0) {
+      max($0, $1.value &- min($1.value, before[$1.key] ?? $1.value))
+    }
   }
 
   private static func time(at path: String) -> UInt64 {

@@ -14,7 +14,7 @@ package enum HangingClose {
       let file = socket(
         AF_UNIX, CInt(SOCK_SEQPACKET.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
       kept.append(file)
-      guard StormWalk.connect(file, place.socket) == 0 else {
+      guard StormSocket.connect(file, place.socket) == 0 else {
         board.add(place.slot, .refusals)
         usleep(100_000)
         continue

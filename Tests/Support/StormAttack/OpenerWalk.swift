@@ -73,7 +73,7 @@ package final class OpenerWalk {
     let file = socket(
       AF_UNIX, CInt(SOCK_SEQPACKET.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
     // The opener serves one broker at a time.
-    guard StormWalk.connect(file, place.socket) == 0 else {
+    guard StormSocket.connect(file, place.socket) == 0 else {
       board.add(place.slot, .refusals)
       close(file)
       return false
@@ -159,7 +159,9 @@ package final class OpenerWalk {
       !numbers.isEmpty && random.chance(850)
         ? random.pick(numbers) : UInt32(truncatingIfNeeded: random.edge())
     }
-    func flag(_ random: inout StormRandom) -> UInt32 { random.chance(995) ? UInt32(random.below(2)) : 2 }
+    func flag(_ random: inout StormRandom) -> UInt32 {
+      random.chance(995) ? UInt32(random.below(2)) : 2
+    }
     // Requests that change interfaces take long, and a process for a module longer.
     var kind = UInt16(1 + random.below(15))
     if [6, 10].contains(kind), !random.chance(100) { kind = 2 }
@@ -170,7 +172,9 @@ package final class OpenerWalk {
     switch kind {
     case 1, 2:
       let names = ["lo", "b0", "b1", "nosuch0", "b0.1", "eth9", "vale0:x", "all", "default"]
-      writer.put(random.chance(998) ? random.pick(names) : random.pick(["", "..", "a/b", "too-long-a-name-1"]))
+      writer.put(
+        random.chance(998)
+          ? random.pick(names) : random.pick(["", "..", "a/b", "too-long-a-name-1"]))
       writer.put(random.chance(500) ? getpid() : Int32(truncatingIfNeeded: random.edge()))
       writer.put(UInt32(truncatingIfNeeded: random.edge()))
     case 3, 4, 9: writer.put(number(&random))
@@ -181,7 +185,8 @@ package final class OpenerWalk {
       let isValid = hasMemory == 0 || random.chance(990)
       writer.put(isValid ? UInt64(random.below(4)) * 4096 : random.edge())
       writer.put(isValid ? UInt64(1 + random.below(300)) * 4096 : random.edge())
-      writer.put(isValid ? UInt32(random.pick([2048, 4096])) : UInt32(truncatingIfNeeded: random.edge()))
+      writer.put(
+        isValid ? UInt32(random.pick([2048, 4096])) : UInt32(truncatingIfNeeded: random.edge()))
       writer.put(UInt32(256))
       writer.put(UInt16(truncatingIfNeeded: random.edge()))
     case 6, 10:
@@ -192,8 +197,10 @@ package final class OpenerWalk {
       writer.put(random.chance(500) ? 0 : UInt32(truncatingIfNeeded: random.edge()))
     case 11: writer.put(flag(&random))
     case 12: writer.put(UInt32(truncatingIfNeeded: random.edge()))
-    case 13: writer.put(UInt32(truncatingIfNeeded: random.chance(500) ? UInt64(getpid()) : random.edge()))
-    case 15: writer.put(bytes: (0..<32).map { _ in Array("0123456789abcdef".utf8)[random.below(16)] })
+    case 13:
+      writer.put(UInt32(truncatingIfNeeded: random.chance(500) ? UInt64(getpid()) : random.edge()))
+    case 15:
+      writer.put(bytes: (0..<32).map { _ in Array("0123456789abcdef".utf8)[random.below(16)] })
     default: break
     }
     return writer.bytes

@@ -31,7 +31,9 @@ package struct StormEpisodes: Sendable {
 /// A process that makes an attack.
 package enum StormAttacker {
   /// Makes each episode in a child process, which may stop or die in it.
-  package static func run(_ place: StormPlace, _ board: StormBoard, _ episodes: StormEpisodes) throws {
+  package static func run(_ place: StormPlace, _ board: StormBoard, _ episodes: StormEpisodes)
+    throws
+  {
     for episode in Swift.stride(from: episodes.first, to: episodes.end, by: Int(episodes.stride)) {
       let child = clinux_fork()
       if child == 0 {

@@ -36,7 +36,8 @@ final class StormDescriptors {
     _ = Glibc.listen(listening, 1)
     pool += [
       listening, socket(AF_INET, CInt(SOCK_DGRAM.rawValue), 0),
-      socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0), socket(AF_INET6, CInt(SOCK_STREAM.rawValue), 0),
+      socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0),
+      socket(AF_INET6, CInt(SOCK_STREAM.rawValue), 0),
       // Netlink, packet, vsock, XDP and crypto sockets, where the attacker may have them.
       socket(16, CInt(SOCK_RAW.rawValue), 0), socket(17, CInt(SOCK_RAW.rawValue), 0),
       socket(40, CInt(SOCK_STREAM.rawValue), 0), socket(44, CInt(SOCK_RAW.rawValue), 0),
@@ -51,7 +52,8 @@ final class StormDescriptors {
     let oPath: CInt = 0o10000000
     let files: [(String, CInt)] = [
       ("/etc/passwd", oPath), ("/", oPath), ("/etc/passwd", O_RDONLY), ("/", O_RDONLY),
-      ("/dev/zero", O_RDWR), ("/dev/null", O_RDWR), ("/dev/full", O_RDWR), ("/dev/urandom", O_RDONLY),
+      ("/dev/zero", O_RDWR), ("/dev/null", O_RDWR), ("/dev/full", O_RDWR),
+      ("/dev/urandom", O_RDONLY),
       ("/proc/self/mem", O_RDWR), ("/proc/self/maps", O_RDONLY), ("/proc/self/fd", O_RDONLY),
       ("/proc/self/pagemap", O_RDONLY), ("/proc/self/environ", O_RDONLY), ("/proc", O_RDONLY),
       ("/sys", O_RDONLY), ("/proc/self/mounts", O_RDONLY), ("/proc/kmsg", O_RDONLY | O_NONBLOCK),

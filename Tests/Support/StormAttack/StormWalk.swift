@@ -86,8 +86,8 @@ package final class StormWalk {
     if conversations.count >= conversationsMax { hangUp(&random) }
     if place.peer == .local, random.chance(300) {
       // The mode of the socket keeps this user out.
-      let file = Self.socket()
-      if Self.connect(file, place.closedSocket) == 0 {
+      let file = StormSocket.make()
+      if StormSocket.connect(file, place.closedSocket) == 0 {
         board.add(place.slot, .breaches)
       } else {
         board.add(place.slot, .refusals)
@@ -95,59 +95,20 @@ package final class StormWalk {
       close(file)
       return
     }
-    let file = Self.socket()
+    let file = StormSocket.make()
     guard file >= 0 else { return }
     var state = State.fresh
     if random.chance(400) {
       state = .token
-      Self.name(file, &random)
+      StormSocket.name(file, &random)
     }
-    guard Self.connect(file, place.socket) == 0 else {
+    guard StormSocket.connect(file, place.socket) == 0 else {
       board.add(place.slot, .refusals)
       close(file)
       return
     }
     board.add(place.slot, .connections)
     conversations.append(Conversation(file: file, state: state))
-  }
-
-  private static func socket() -> CInt {
-    let kind =
-      CInt(SOCK_SEQPACKET.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
-    return Glibc.socket(AF_UNIX, kind, 0)
-  }
-
-  /// Connects; waits a moment while the daemon has not accepted earlier connections.
-  static func connect(_ file: CInt, _ path: String) -> CInt {
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8.prefix(107)) }
-    for _ in 0..<200 {
-      let result = withUnsafePointer(to: address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          Glibc.connect(file, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-        }
-      }
-      if result == 0 { return 0 }
-      guard errno == EAGAIN || errno == EINTR else { return errno }
-      usleep(1000)
-    }
-    return ETIMEDOUT
-  }
-
-  /// Gives a socket the name of a token, or nearly such a name.
-  private static func name(_ file: CInt, _ random: inout StormRandom) {
-    let digits = (0..<32).map { _ in Array("0123456789abcdef".utf8)[random.below(16)] }
-    var name = [0] + Array("netmap-token-".utf8) + digits
-    if random.chance(80) { name.removeLast(1 + random.below(20)) }
-    if random.chance(80) { name[random.below(name.count)] ^= 0x20 }
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: name) }
-    let size = socklen_t(2 + name.count)
-    _ = withUnsafePointer(to: address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(file, $0, size) }
-    }
   }
 
   private func hangUp(_ random: inout StormRandom) {
@@ -181,7 +142,7 @@ package final class StormWalk {
     // Only a hello on a fresh connection, and the first two kinds on a mailbox, have no socket for an answer.
     let isAnswered = kind >= 16 || (kind == 1 && state != .fresh)
     if random.chance(isAnswered ? 850 : 150) {
-      let pair = Self.pair()
+      let pair = StormSocket.pair()
       if pair.0 >= 0 {
         reply = pair.0
         files.append(pair.1)
@@ -287,16 +248,11 @@ package final class StormWalk {
     return false
   }
 
-  private static func pair() -> (CInt, CInt) {
-    var files: [CInt] = [-1, -1]
-    let kind = CInt(SOCK_SEQPACKET.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
-    socketpair(AF_UNIX, kind, 0, &files)
-    return (files[0], files[1])
-  }
-
   private func keep(_ reply: CInt, _ random: inout StormRandom) {
     replies.append(reply)
-    if replies.count > Self.repliesMax { close(replies.remove(at: random.below(replies.count - 1))) }
+    if replies.count > Self.repliesMax {
+      close(replies.remove(at: random.below(replies.count - 1)))
+    }
   }
 }
 

@@ -31,7 +31,7 @@ struct ModuleLoader {
         let configuration = (place.words + next.words + [boardPath]).joined(separator: " ")
         try engine.switches.setModule(
           .loaded(
-            path: ChildProcess.built("libstorm-module.so"), configuration: configuration,
+            path: StormProcess.built("libstorm-module.so"), configuration: configuration,
             fallback: .learning), of: vale)
         failures = 0
       } catch {

@@ -19,8 +19,8 @@ final class StormBystander {
   }
 
   let kind: Kind
-  private let receiver: ChildProcess
-  private let sender: ChildProcess
+  private let receiver: StormProcess
+  private let sender: StormProcess
   private let words: UnsafeMutablePointer<Atomic<UInt64>>
   private var lastReceived: UInt64 = 0
   private var lastProgress = ContinuousClock.now
@@ -36,9 +36,9 @@ final class StormBystander {
     else { throw StormError("\(path): errno \(errno)") }
     words = memory.assumingMemoryBound(to: Atomic<UInt64>.self)
     words[6].store(UInt64(serving), ordering: .relaxed)
-    func start(_ words: String...) throws -> ChildProcess {
-      let program = try ChildProcess(
-        ["env", "NETMAP_SOCKET=\(socket)", ChildProcess.built("hostile-peer")] + words)
+    func start(_ words: String...) throws -> StormProcess {
+      let program = try StormProcess(
+        ["env", "NETMAP_SOCKET=\(socket)", StormProcess.built("hostile-peer")] + words)
       let line = program.readLine()
       guard line == "ready" else { throw StormError("bystander, \(kind.rawValue): \(line)") }
       return program
@@ -88,7 +88,8 @@ final class StormBystander {
     let complaint = receiver.rest()
     guard said == "sent \(sent)", received == sent, sent > 0, complaint.isEmpty else {
       throw StormError(
-        "bystander, \(kind.rawValue): \(received) of \(sent) packets arrived; \(said); \(complaint)")
+        "bystander, \(kind.rawValue): \(received) of \(sent) packets arrived; \(said); \(complaint)"
+      )
     }
   }
 }

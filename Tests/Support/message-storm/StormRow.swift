@@ -35,16 +35,18 @@ struct StormRow {
     (self.peer, self.seed) = (peer, seed)
   }
 
-  private nonisolated(unsafe) static let fields: [(name: String, path: WritableKeyPath<StormRow, UInt64>)] = [
-    ("seed", \.seed), ("next-episode", \.nextEpisode), ("messages", \.messages),
-    ("connections", \.connections), ("descriptors", \.descriptors), ("answers", \.answers),
-    ("refusals", \.refusals), ("deaths", \.deaths), ("stops", \.stops), ("forks", \.forks),
-    ("hanging-files", \.hangs), ("worst-answer-ns", \.worstAnswer),
-    ("control-answer-ns", \.controlAnswer), ("gap-ns", \.gap), ("hold-ns", \.hold),
-    ("control-gap-ns", \.controlGap), ("control-hold-ns", \.controlHold),
-    ("opener-ns", \.openerTime), ("memory-before", \.memoryBefore), ("memory-after", \.memoryAfter),
-    ("seconds", \.seconds),
-  ]
+  private nonisolated(unsafe) static let fields:
+    [(name: String, path: WritableKeyPath<StormRow, UInt64>)] = [
+      ("seed", \.seed), ("next-episode", \.nextEpisode), ("messages", \.messages),
+      ("connections", \.connections), ("descriptors", \.descriptors), ("answers", \.answers),
+      ("refusals", \.refusals), ("deaths", \.deaths), ("stops", \.stops), ("forks", \.forks),
+      ("hanging-files", \.hangs), ("worst-answer-ns", \.worstAnswer),
+      ("control-answer-ns", \.controlAnswer), ("gap-ns", \.gap), ("hold-ns", \.hold),
+      ("control-gap-ns", \.controlGap), ("control-hold-ns", \.controlHold),
+      ("opener-ns", \.openerTime), ("memory-before", \.memoryBefore),
+      ("memory-after", \.memoryAfter),
+      ("seconds", \.seconds),
+    ]
 
   mutating func add(_ board: StormBoard) {
     messages += board.sum(.messages)
@@ -81,7 +83,8 @@ struct StormRow {
     var bytes = [UInt8](repeating: 0, count: 4096)
     let count = read(file, &bytes, bytes.count)
     self.init(peer, seed: 0)
-    for line in String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: "\n") {
+    for line in String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: "\n")
+    {
       let sides = line.split(separator: "=")
       guard sides.count == 2, let value = UInt64(sides[1]),
         let field = Self.fields.first(where: { $0.name == sides[0] })

@@ -28,7 +28,8 @@ struct StormRunner {
   /// - Returns: Whether every promise was kept.
   func run() -> Bool {
     guard geteuid() == 0 else {
-      MessageStorm.say("message-storm: attackers need other users than root, and root to become them")
+      MessageStorm.say(
+        "message-storm: attackers need other users than root, and root to become them")
       return false
     }
     var rows: [StormRow] = []
@@ -87,7 +88,8 @@ struct StormRunner {
         let first = firstMemory ?? row.memoryAfter
         firstMemory = first
         guard row.memoryAfter <= first + Self.memoryMax else {
-          throw testbed.failure("the daemon's memory grew from \(first) to \(row.memoryAfter) bytes")
+          throw testbed.failure(
+            "the daemon's memory grew from \(first) to \(row.memoryAfter) bytes")
         }
         try judge(testbed, &row)
       } catch {
@@ -132,7 +134,7 @@ struct StormRunner {
     let first = row.nextEpisode
     let hanging = try testbed.hang(seed: row.seed &+ first)
     defer { hanging?.kill(SIGKILL) }
-    var attackers: [ChildProcess] = []
+    var attackers: [StormProcess] = []
     defer { for attacker in attackers { attacker.kill(SIGKILL) } }
     for worker in 0..<workers {
       attackers.append(
@@ -182,7 +184,8 @@ struct StormRunner {
         throw testbed.failure(
           "bystander, \(gap.kind.rawValue): no packet for \(StormRow.milliseconds(gap.gap)), of which"
             + " \(StormRow.milliseconds(gap.hold)) with a CPU; without an attack"
-            + " \(StormRow.milliseconds(row.controlGap)) and \(StormRow.milliseconds(row.controlHold))")
+            + " \(StormRow.milliseconds(row.controlGap)) and \(StormRow.milliseconds(row.controlHold))"
+        )
       }
     }
   }

@@ -12,8 +12,8 @@ final class StormTestbed {
   let folder: String
   let board: StormBoard
   private(set) var bystanders: [StormBystander] = []
-  private let daemon: ChildProcess
-  private var opener: ChildProcess?
+  private let daemon: StormProcess
+  private var opener: StormProcess?
   private let engine: HostEngine
   private let serving: Int32
   private var atRest = DaemonCheck()
@@ -47,8 +47,8 @@ final class StormTestbed {
     if peer == .untrusted { options = ["--isolate-others"] }
     if peer == .local { options = ["--listen", "\(folder)/isolated.sock:isolated"] }
     let socket = "\(folder)/netmapd.sock"
-    daemon = try ChildProcess(
-      [ChildProcess.built("netmapd"), "--foreground", "--socket", socket, "--log-level", "error"]
+    daemon = try StormProcess(
+      [StormProcess.built("netmapd"), "--foreground", "--socket", socket, "--log-level", "error"]
         + options, errors: "\(folder)/netmapd.txt")
     engine = try HostEngine(socket: socket)
     let end = ContinuousClock.now + .seconds(30)
@@ -67,12 +67,12 @@ final class StormTestbed {
     }
     let report = try engine.switches.setModule(
       .loaded(
-        path: ChildProcess.built("libport-guard.so"), configuration: "", fallback: .learning),
+        path: StormProcess.built("libport-guard.so"), configuration: "", fallback: .learning),
       of: "vale3")
     bystanders.first { $0.kind == .module }?.setHost(report.process)
     if peer == .broker {
-      let program = try ChildProcess(
-        [ChildProcess.built("message-storm"), "opener", openerSocket, boardPath])
+      let program = try StormProcess(
+        [StormProcess.built("message-storm"), "opener", openerSocket, boardPath])
       guard program.readLine() == "ready" else { throw StormError("the opener does not start") }
       opener = program
     }
@@ -90,15 +90,12 @@ final class StormTestbed {
 
   func end() {
     FuseFile.unmount(hangingFile)
+    // The module's host goes on for the bystanders when netmapd ends.
+    _ = try? engine.switches.setModule(.learning, of: "vale3")
     for bystander in bystanders { bystander.end() }
     opener?.kill(SIGKILL)
     daemon.kill(SIGTERM)
     namespace.leave()
-    for name in [
-      "netmapd.sock", "netmapd.sock.lock", "netmapd.lock", "netmapd.log", "isolated.sock", "opener.sock",
-      "storm.board", "hanging", "netmapd.txt", "pipe.board", "isolated.board", "vale.board",
-      "module.board", "interface.board",
-    ] { unlink("\(folder)/\(name)") }
     if let rest = opendir(folder) {
       while let entry = readdir(rest) {
         let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
@@ -124,27 +121,27 @@ final class StormTestbed {
   /// The user who makes the attack: two users, so that one has its quota where another one has used up its own.
   private func user(_ slot: Int) -> UInt32 { slot % 2 == 0 ? 65534 : 65533 }
 
-  func attack(_ slot: Int, _ episodes: StormEpisodes) throws -> ChildProcess {
-    try ChildProcess(
-      [ChildProcess.built("message-storm"), "attack"] + place(slot).words + episodes.words
+  func attack(_ slot: Int, _ episodes: StormEpisodes) throws -> StormProcess {
+    try StormProcess(
+      [StormProcess.built("message-storm"), "attack"] + place(slot).words + episodes.words
         + [boardPath], by: user(slot))
   }
 
   /// Starts a process whose descriptors netmapd cannot close; nil where the kind of peer has none.
-  func hang(seed: UInt64) throws -> ChildProcess? {
+  func hang(seed: UInt64) throws -> StormProcess? {
     guard peer != .module, access("/dev/fuse", F_OK) == 0 else { return nil }
     let mayHang = Set(watched)
     try FuseFile.mount(hangingFile) { thread in mayHang.contains(Self.process(of: thread)) }
     guard peer != .broker else { return nil }
     var place = place(StormBoard.slotCount - 2)
     place.hangingFile = hangingFile
-    return try ChildProcess(
-      [ChildProcess.built("message-storm"), "hang"] + place.words + ["\(seed)", boardPath],
+    return try StormProcess(
+      [StormProcess.built("message-storm"), "hang"] + place.words + ["\(seed)", boardPath],
       by: 65532)
   }
 
-  func busyLoop() throws -> ChildProcess {
-    try ChildProcess([ChildProcess.built("message-storm"), "busy"], by: 65534)
+  func busyLoop() throws -> StormProcess {
+    try StormProcess([StormProcess.built("message-storm"), "busy"], by: 65534)
   }
 
   // MARK: - What must hold
@@ -215,6 +212,7 @@ final class StormTestbed {
         "\(check.bindings) ports open, \(check.kept) kept, \(check.clients) clients,"
         + " \(files) descriptors, \(maps) mappings; at rest \(atRest.bindings), \(atRest.kept),"
         + " \(atRest.clients), \(descriptors), \(mappings); \(check.report.findings)"
+        + watched.map { "\n\($0): \(Self.kinds(of: $0))" }.joined()
       // The attack may have started a worker, which is a client too.
       if check.bindings == atRest.bindings, check.kept == atRest.kept,
         check.clients <= atRest.clients + 1, files <= descriptors + 24, maps <= mappings + 64,
@@ -252,7 +250,9 @@ final class StormTestbed {
     writer.put(UInt32(0))
     try link?.send(writer.bytes)
     let answer = try link?.receive(within: 5)?.bytes ?? []
-    guard answer.count > 4, answer[2] == 0 else { throw failure("the opener does not serve: \(answer)") }
+    guard answer.count > 4, answer[2] == 0 else {
+      throw failure("the opener does not serve: \(answer)")
+    }
   }
 
   func failure(_ text: String) -> StormError {
@@ -291,6 +291,26 @@ extension StormTestbed {
     var count = 0
     while readdir(folder) != nil { count += 1 }
     return count - 2
+  }
+
+  /// The kinds of a process's descriptors, and their numbers.
+  private static func kinds(of process: Int32) -> String {
+    guard let folder = opendir("/proc/\(process)/fd") else { return "" }
+    defer { closedir(folder) }
+    var counts: [String: Int] = [:]
+    while let entry = readdir(folder) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      var text = [CChar](repeating: 0, count: 256)
+      let count = readlink("/proc/\(process)/fd/\(name)", &text, text.count)
+      let link = text.prefix(max(0, count)).map { UInt8(bitPattern: $0) }
+      counts[
+        String(decoding: link.filter { !(0x30...0x39).contains($0) }, as: UTF8.self), default: 0] +=
+        1
+    }
+    return counts.sorted { $0.value > $1.value }.map { "\($0.value) \($0.key)" }.joined(
+      separator: ", ")
   }
 
   private static func residentPages(of process: Int32) -> UInt64 {

@@ -3,7 +3,7 @@ import Glibc
 import StormAttack
 
 /// A process that this one starts, in the network namespace of the calling thread.
-final class ChildProcess {
+final class StormProcess {
   let process: Int32
   let name: String
   private let output: CInt
@@ -13,7 +13,8 @@ final class ChildProcess {
   static let folder: String = {
     var text = [CChar](repeating: 0, count: 4096)
     let count = readlink("/proc/self/exe", &text, text.count - 1)
-    let path = String(decoding: text.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    let path = String(
+      decoding: text.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     return path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
       separator: "/")
   }()
@@ -27,7 +28,9 @@ final class ChildProcess {
   /// - Throws: ``StormError`` when the program cannot be started.
   init(_ words: [String], by user: UInt32? = nil, errors: String? = nil) throws {
     name = words.joined(separator: " ")
-    let prefix = user.map { ["setpriv", "--reuid=\($0)", "--regid=\($0)", "--clear-groups"] } ?? []
+    let prefix =
+      ["setpriv", "--pdeathsig", "KILL"]
+      + (user.map { ["--reuid=\($0)", "--regid=\($0)", "--clear-groups"] } ?? [])
     var ends: [CInt] = [-1, -1]
     guard clinux_pipe(&ends) == 0 else { throw StormError("pipe: errno \(errno)") }
     defer { close(ends[1]) }
