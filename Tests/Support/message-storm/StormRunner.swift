@@ -146,7 +146,12 @@ struct StormRunner {
     }
     var places = [UInt64](repeating: 0, count: attackers.count)
     var moved = [ContinuousClock.Instant](repeating: .now, count: attackers.count)
+    var lastNote = ContinuousClock.now
     while attackers.contains(where: { $0.ended == nil }) {
+      if ContinuousClock.now - lastNote >= .seconds(20) {
+        lastNote = .now
+        note("\(row.peer.rawValue): \(row.messages + testbed.board.sum(.messages)) messages")
+      }
       if options.isSelfTest, testbed.board.sum(.messages) > 100 { testbed.bystanders[0].end() }
       try testbed.probe()
       for (slot, attacker) in attackers.enumerated() {
