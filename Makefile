@@ -6,6 +6,7 @@
 #   make fuzz         run every fuzz target for FUZZ_SECONDS, one line each
 #   make check-full   run the tests under the address and the thread sanitizer, and in release mode
 #   make kill-table   kill and stop a process at every point of every operation, and print how many everybody survived
+#   make message-storm  send millions of hostile messages as each kind of peer, and print what other processes noticed
 #   make bench        measure, and check the committed limits
 #   make bench-preload  the same for programs that never use netmap, with the C library preloaded
 #   make docs         build the documentation, in .build/docs
@@ -49,7 +50,7 @@ $(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
 	@mkdir -p $(@D)
 	$(CLANG) $(C_FLAGS) $(C_LINK) $(C_SOURCES) -o $@
 
-.PHONY: setup setup-bench build demo test soak hostile kill-table mutants fuzz \
+.PHONY: setup setup-bench build demo test soak hostile kill-table mutants message-storm fuzz \
   check-full check-address check-thread check-release bench bench-peers bench-preload bench-smoke lint docs \
   compatibility install install-build install-files check-install check-bare uninstall clean
 
@@ -127,6 +128,16 @@ kill-table:
 # Breaks the code that makes deaths harmless, one place at a time, and reports whether the kill table notices.
 mutants:
 	SWIFT='$(SWIFT)' scripts/kill-mutants
+
+# Sends MESSAGES messages as each kind of peer. Goes on where the last run ended: `rm -r .build/message-storm` starts anew.
+# MESSAGE_STORM_FLAGS are options of message-storm: --kind S --seed 7 --replay 12034 repeats a failure.
+MESSAGES ?= 2000000
+MESSAGE_STORM_FLAGS ?=
+message-storm:
+	for product in netmapd hostile-peer message-storm storm-module port-guard; do \
+	  $(SWIFT) build -c release --product $$product || exit; \
+	done
+	$(RELEASE)/message-storm --messages $(MESSAGES) --progress .build/message-storm $(MESSAGE_STORM_FLAGS)
 
 bench: build
 	Benchmarks/check

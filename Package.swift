@@ -23,9 +23,10 @@ let package = Package(
     // The two halves of the C library, for tests. `make install` links the first one without SwiftPM.
     .library(name: "netmap-c", type: .dynamic, targets: ["NetmapPreload"]),
     .library(name: "netmap-half", type: .dynamic, targets: ["NetmapC"]),
-    // Modules for switches: the tutorial's, and a faulty one for tests.
+    // Modules for switches: the tutorial's, and faulty ones for tests.
     .library(name: "port-guard", type: .dynamic, targets: ["port-guard"]),
     .library(name: "fault-module", type: .dynamic, targets: ["fault-module"]),
+    .library(name: "storm-module", type: .dynamic, targets: ["storm-module"]),
     // For the fuzz targets in Tests/Fuzz, a package of its own. No API.
     .library(
       name: "NetmapInternals",
@@ -220,7 +221,7 @@ let package = Package(
       name: "HostileTests",
       dependencies: [
         "Netmap", "NetmapClient", "NetmapCore", "NetmapTestSupport", "CLinux", "netmap", "netmapd",
-        "vale-ctl", "host-peer", "hostile-peer",
+        "vale-ctl", "host-peer", "hostile-peer", "message-storm",
       ],
       path: "Tests/Hostile", swiftSettings: settings),
     // Processes that are killed or stopped at chosen points of their operations.
@@ -231,8 +232,25 @@ let package = Package(
     // Attacks, one per subcommand, on the wire protocol and the shared memory.
     .executableTarget(
       name: "hostile-peer",
-      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux"],
+      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux", "StormAttack"],
       path: "Tests/Support/hostile-peer", swiftSettings: settings),
+    // Messages and descriptors in any order, by every kind of peer, for message-storm and storm-module.
+    .target(
+      name: "StormAttack", dependencies: ["NetmapClient", "NetmapCore", "CLinux", "CStorm"],
+      path: "Tests/Support/StormAttack"),
+    // System calls of attackers. Header-only.
+    .target(name: "CStorm", path: "Tests/Support/CStorm"),
+    // Attacks netmapd by millions of messages, and watches bystanders meanwhile.
+    .executableTarget(
+      name: "message-storm",
+      dependencies: [
+        "StormAttack", "Netmap", "NetmapClient", "NetmapDaemon", "NetmapCore", "NetworkTestbed",
+        "CLinux", "CStorm",
+      ],
+      path: "Tests/Support/message-storm"),
+    .target(
+      name: "storm-module", dependencies: ["StormAttack", "Netmap", "NetmapCore"],
+      path: "Tests/Support/storm-module", swiftSettings: settings),
     // Kills and stops a process at each instruction of each operation.
     .executableTarget(
       name: "kill-table",

@@ -1,10 +1,15 @@
 import Glibc
 import Netmap
+import NetmapCore
+import StormAttack
 import Synchronization
 
 /// A page of words that two well-behaved processes share with their test.
 ///
-/// Word 0: whether the sender must stop. Word 1: packets sent. Word 2: packets received.
+/// Word 0: whether the sender must stop. Word 1: packets sent. Word 2: packets received. Word 3: the longest time
+/// between two arrivals of packets, nanoseconds. Word 4: the longest such time less the time in which a process that
+/// carries the packets waited for a CPU. The test may set both to 0. Word 5: the sender's process. Words 6 and 7: the
+/// test's numbers of other processes that carry the packets, or 0.
 @safe
 struct BystanderBoard {
   private let words: UnsafeMutablePointer<Atomic<UInt64>>
@@ -29,6 +34,26 @@ struct BystanderBoard {
     get { unsafe words[2].load(ordering: .acquiring) }
     nonmutating set { unsafe words[2].store(newValue, ordering: .releasing) }
   }
+
+  /// Records that no packet has arrived for some time.
+  func noteGap(_ gap: UInt64, hold: UInt64) {
+    for (word, value) in [(3, gap), (4, hold)]
+    where unsafe value > words[word].load(ordering: .relaxed) {
+      unsafe words[word].store(value, ordering: .relaxed)
+    }
+  }
+
+  /// The longest gaps so far: a shorter gap needs no closer look.
+  var longest: (gap: UInt64, hold: UInt64) {
+    unsafe (words[3].load(ordering: .relaxed), words[4].load(ordering: .relaxed))
+  }
+
+  func noteSender() { unsafe words[5].store(UInt64(getpid()), ordering: .relaxed) }
+
+  /// The other processes that carry the packets.
+  var carriers: [Int32] {
+    (5...7).map { unsafe Int32(truncatingIfNeeded: words[$0].load(ordering: .relaxed)) }
+  }
 }
 
 /// Two processes that exchange numbered packets and attack nothing.
@@ -50,6 +75,7 @@ enum Bystanding {
 
   static func send(_ name: String, _ path: String) throws {
     let (port, board) = (try NetmapPort(name, engine: HostEngine.shared), try BystanderBoard(path))
+    board.noteSender()
     HostilePeer.say("ready")
     var number: UInt64 = 0
     while !board.isStopping {
@@ -67,6 +93,7 @@ enum Bystanding {
     let (port, board) = (try NetmapPort(name, engine: HostEngine.shared), try BystanderBoard(path))
     HostilePeer.say("ready")
     var number: UInt64 = 0
+    var gaps = GapRecorder(board)
     while true {
       try port.wait(for: .receive)
       var ring = port.receiveRing(0)
@@ -79,7 +106,44 @@ enum Bystanding {
         }
         number += 1
       }
+      if number > board.received { gaps.noteArrival() }
       board.received = number
+    }
+  }
+}
+
+/// Measures the times between arrivals of packets.
+private struct GapRecorder {
+  private let board: BystanderBoard
+  private var lastArrival: UInt64 = 0
+  /// When ``waits`` was taken, monotonic nanoseconds.
+  private var lastLook: UInt64 = 0
+  private var waits: [(process: Int32, threads: [Int32: UInt64])] = []
+
+  /// How often to look at the times for which other processes waited for a CPU, nanoseconds.
+  private static let lookPause: UInt64 = 10_000_000
+
+  init(_ board: BystanderBoard) {
+    self.board = board
+  }
+
+  mutating func noteArrival() {
+    let now = monotonicNanoseconds()
+    defer { lastArrival = monotonicNanoseconds() }
+    if lastArrival > 0 {
+      let gap = now - lastArrival
+      let longest = board.longest
+      if gap > longest.gap || gap > longest.hold {
+        let waited = waits.reduce(0 as UInt64) {
+          $0 + CPUWaits.longest(of: $1.process, since: $1.threads)
+        }
+        board.noteGap(gap, hold: gap - min(gap, waited))
+      }
+    }
+    guard now >= lastLook + Self.lookPause else { return }
+    lastLook = now
+    waits = ([getpid()] + board.carriers).filter { $0 > 0 }.map {
+      ($0, CPUWaits.threads(of: $0))
     }
   }
 }

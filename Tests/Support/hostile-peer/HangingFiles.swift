@@ -2,72 +2,13 @@ import CLinux
 import Glibc
 import NetmapClient
 import NetmapCore
+import StormAttack
 
-/// A file on a fuse(4) file system of this process, which does not answer some requests.
-///
-/// A process that closes the file, or touches its pages, blocks in the kernel and cannot be killed. `umount -f`
-/// ends that.
+/// Attacks with files of a file system that does not answer (``FuseFile``).
 enum HangingFiles {
-  /// Opcodes of fuse(4).
-  private enum Call {
-    static let getattr: UInt32 = 3
-    static let open: UInt32 = 14
-    static let read: UInt32 = 15
-    static let flush: UInt32 = 25
-    static let initialize: UInt32 = 26
-    static let interrupt: UInt32 = 36
-  }
-
-  /// Mounts the file system on a file.
-  private static func mount(_ path: String) throws {
-    let device = unsafe Glibc.open("/dev/fuse", O_RDWR | O_CLOEXEC)
-    guard device >= 0 else { throw AttackError("/dev/fuse: errno \(errno)") }
-    Glibc.close(unsafe Glibc.open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0o644))
-    let options = "fd=\(device),rootmode=100644,user_id=0,group_id=0,allow_other"
-    guard unsafe Glibc.mount("hostile-peer", path, "fuse", 6, options) == 0 else {
-      throw AttackError("mount: errno \(errno)")
-    }
-    try EngineThread.start("fuse") { serve(device) }
-  }
-
-  private static func serve(_ device: CInt) {
-    var request = [UInt8](repeating: 0, count: 1 << 18)
-    while true {
-      let count = unsafe read(device, &request, request.count)
-      if count < 0 && errno == EINTR { continue }
-      guard count >= 40 else { return }
-      func field<T: FixedWidthInteger>(_ at: Int, _: T.Type) -> T {
-        (0..<MemoryLayout<T>.size).reduce(0) { $0 | T(request[at + $1]) << (8 * T($1)) }
-      }
-      let (call, unique) = (field(4, UInt32.self), field(8, UInt64.self))
-      var answer = MessageWriter()
-      switch call {
-      case Call.flush, Call.read, Call.interrupt: continue
-      case Call.initialize:
-        for word: UInt32 in [7, 31, 0, 0] { answer.put(word) }
-        for word: UInt32 in [0x10_0010, 65_536] + [UInt32](repeating: 0, count: 10) {
-          answer.put(word)
-        }
-      case Call.getattr:
-        // Validity; number, size, blocks, three times; their nanoseconds, mode, links, ...
-        for word: UInt64 in [1000, 0, 1, 65_536, 128, 0, 0, 0] { answer.put(word) }
-        for word: UInt32 in [0, 0, 0, 0o100644, 1, 0, 0, 0, 4096, 0] { answer.put(word) }
-      case Call.open: for _ in 0..<2 { answer.put(UInt64(0)) }
-      default: break
-      }
-      let body = answer.bytes
-      var reply = MessageWriter()
-      reply.put(UInt32(16 + body.count))
-      reply.put(UInt32(0))
-      reply.put(unique)
-      let bytes = reply.bytes + body
-      _ = unsafe write(device, bytes, bytes.count)
-    }
-  }
-
   /// Makes the daemon close such files.
   static func close(_ path: String) throws {
-    try mount(path)
+    try FuseFile.mount(path)
     let files = (0..<4).map { _ in unsafe Glibc.open(path, O_RDWR | O_CLOEXEC) }
     guard files.allSatisfy({ $0 >= 0 }) else { throw AttackError("open: errno \(errno)") }
     let client = try RawClient()
@@ -83,7 +24,7 @@ enum HangingFiles {
 
   /// Asks for a module with a request socket on which every receive hangs.
   static func seal(_ path: String, _ vale: String, _ module: String) throws {
-    try mount(path)
+    try FuseFile.mount(path)
     let file = unsafe Glibc.open(path, O_RDWR | O_CLOEXEC)
     // The call makes the kernel ask for the file's size.
     var status = stat()

@@ -2,41 +2,10 @@ import CLinux
 import Glibc
 import NetmapClient
 import NetmapCore
+import StormAttack
 
 /// Descriptors whose close(2) blocks.
 enum Lingering {
-  /// Connects two TCP sockets over the loopback interface, with a full window and `SO_LINGER`: closing the last
-  /// copy of the first one blocks.
-  ///
-  /// - Returns: The first socket, and its peer, which must stay open and reads nothing.
-  private static func connection(seconds: Int) throws -> (CInt, CInt) {
-    let listener = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-    var small: CInt = 2048
-    let sender = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
-    unsafe setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, 4)
-    let isConnected = unsafe withUnsafeMutablePointer(to: &address) { address in
-      unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        unsafe bind(listener, $0, size) == 0 && Glibc.listen(listener, 1) == 0
-          && getsockname(listener, $0, &size) == 0 && connect(sender, $0, size) == 0
-      }
-    }
-    let other = accept(listener, nil, nil)
-    guard isConnected, other >= 0 else { throw AttackError("loopback: errno \(errno)") }
-    close(listener)
-    var waits = Glibc.linger(l_onoff: 1, l_linger: CInt(seconds))
-    unsafe setsockopt(
-      sender, SOL_SOCKET, SO_LINGER, &waits, socklen_t(MemoryLayout<Glibc.linger>.size))
-    _ = fcntl(sender, F_SETFL, O_NONBLOCK)
-    let bytes = [UInt8](repeating: 0, count: 65536)
-    while unsafe send(sender, bytes, bytes.count, CInt(MSG_NOSIGNAL)) > 0 {}
-    _ = fcntl(sender, F_SETFL, 0)
-    return (sender, other)
-  }
-
   /// Gives the daemon the last copies of such sockets.
   ///
   /// - Parameters:
@@ -48,7 +17,7 @@ enum Lingering {
   static func linger(_ way: String, seconds: Int) throws {
     var (mine, others): ([CInt], [CInt]) = ([], [])
     for _ in 0..<(way == "extra" ? 12 : 1) {
-      let (sender, other) = try connection(seconds: seconds)
+      let (sender, other) = try LingeringSocket.pair(seconds: seconds)
       mine.append(sender)
       others.append(other)
     }
