@@ -1,6 +1,7 @@
 import CTrace
 import Glibc
 import Netmap
+import TableSupport
 
 /// A port of a network interface: one end of a veth pair in a network namespace of its own.
 ///
