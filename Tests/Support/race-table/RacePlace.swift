@@ -109,6 +109,7 @@ struct SplitMix {
 final class RacePlace {
   private let testbed: TableTestbed
   private let victim: RacedVictim
+  private let isRestored: Bool
   private var memories: [RacedMemory] = []
   private var words: RacedWords
   private(set) var pairs: [RacePair] = []
@@ -120,13 +121,15 @@ final class RacePlace {
   private var hostileNames: [Int: Set<Int>] = [:]
 
   init(_ row: any RaceRow, _ index: Int, _ daemon: String, _ rows: [any RaceRow]) throws {
+    isRestored = row.isRestored
+    try row.prepareProcess()
     testbed = try TableTestbed(program: daemon, play: RacePlay.play(rows))
     testbed.row = index
     victim = try RacedVictim(awaiting: testbed.startVictim(), testbed.board)
     // An operation that does not end must not hold the tracer for ever.
     ctrace_tick(50)
     memories = try RacedMemory.all(of: victim.process)
-    words = RacedWords(memories)
+    words = RacedWords(memories, slotsMax: isRestored ? .max : 24)
     try expect(!words.words.isEmpty, "the victim shares no memory")
     for (name, value) in row.presets {
       for word in words.words where word.name == name && word.mapping == 0 {
@@ -136,8 +139,8 @@ final class RacePlace {
     noteState()
     // The first operations fill pages and tables.
     for _ in 0..<3 { try operate([]) { _ in } }
-    for memory in memories { memory.restore() }
-    for index in words.buffers.keys { memories[index].notePages() }
+    restore()
+    if isRestored { for index in words.buffers.keys { memories[index].notePages() } }
     outcome = testbed.board[RacePlay.Word.outcome]
     try expect(outcome != .max, "the operation fails without an attack")
     try record()
@@ -147,8 +150,13 @@ final class RacePlace {
     for (memory, ranges) in zip(memories, words.ranges) { memory.note(ranges) }
   }
 
-  private func operate(_ watches: [RacedVictim.Watch], _ body: (Int) -> Void) throws {
+  private func restore() {
+    guard isRestored else { return }
     for memory in memories { memory.restore() }
+  }
+
+  private func operate(_ watches: [RacedVictim.Watch], _ body: (Int) -> Void) throws {
+    restore()
     try victim.watch(watches)
     try victim.operate(body)
   }
@@ -161,14 +169,23 @@ final class RacePlace {
 
   // MARK: - Recording
 
+  /// The operations after which an interface's ring has been passed once, if none is restored.
+  private static let lap = 90
+
   /// Finds the words that the operation loads: watches each word in turn.
   private func record() throws {
     var found: [(word: RacedWord, accesses: Int)] = []
     for start in stride(from: 0, to: words.words.count, by: 4) {
       let part = words.words[start..<min(start + 4, words.words.count)]
       var counts = [0, 0, 0, 0]
-      try operate(part.map { watch($0) }) { hits in
-        for index in 0..<4 where hits >> index & 1 != 0 { counts[index] += 1 }
+      // Where nothing is restored, an operation reaches other slots of the ring each time.
+      let times = isRestored || !part.contains { $0.name.contains(" slot") } ? 1 : Self.lap
+      for _ in 0..<times {
+        var now = [0, 0, 0, 0]
+        try operate(part.map { watch($0) }) { hits in
+          for index in 0..<4 where hits >> index & 1 != 0 { now[index] += 1 }
+        }
+        counts = zip(counts, now).map { max($0, $1) }
       }
       for (word, count) in zip(part, counts) where count > 0 { found.append((word, count)) }
     }
@@ -177,14 +194,16 @@ final class RacePlace {
     var byName: [String: RacePair] = [:]
     for (word, accesses) in found {
       var loads = 0
-      try operate([watch(word), watch(word, storesOnly: true)]) { hits in
-        let place = victim.place
-        if hits & 2 == 0 {
-          loads += 1
-        } else if victim.isExchange(before: place) {
-          loads += 1
-        } else {
-          stores.insert(place)
+      for _ in 0..<(isRestored || !word.name.contains(" slot") ? 1 : Self.lap) where loads == 0 {
+        try operate([watch(word), watch(word, storesOnly: true)]) { hits in
+          let place = victim.place
+          if hits & 2 == 0 {
+            loads += 1
+          } else if victim.isExchange(before: place) {
+            loads += 1
+          } else {
+            stores.insert(place)
+          }
         }
       }
       guard loads > 0 else { continue }
@@ -201,7 +220,7 @@ final class RacePlace {
     }
     plainStores = stores
     pairs = order.compactMap { byName[$0] }
-    for memory in memories { memory.restore() }
+    restore()
   }
 
   // MARK: - Rounds
@@ -221,7 +240,7 @@ final class RacePlace {
     let word = round.instance.word
     let memory = memories[word.memory]
     var (accesses, hasChanged) = (0, false)
-    var old: UInt64?
+    var (old, last): (UInt64?, UInt64) = (nil, 0)
     try operate([watch(word)]) { _ in
       defer { accesses += 1 }
       guard accesses >= round.access, round.mode != .once || accesses == round.access else {
@@ -232,10 +251,11 @@ final class RacePlace {
         if accesses == round.access + 1 { memory.store(old, word.offset, word.width) }
         return
       }
-      old = now
+      old = old ?? now
       let hostile = hostile(round, now, word.width)
       guard hostile != now else { return }
       memory.store(hostile, word.offset, word.width)
+      last = hostile
       if !hasChanged, !plainStores.contains(victim.place) { hasChanged = true }
       if let buffers = words.buffers[word.memory] {
         // Whoever can write to slots may have any buffer of their region overwritten.
@@ -244,7 +264,10 @@ final class RacePlace {
         }
       }
     }
-    if let old, words.buffers[word.memory] != nil { memory.store(old, word.offset, word.width) }
+    // Packets are not part of what is restored. An interface's words are not restored at all.
+    if let old, isRestored || memory.load(word.offset, word.width) == last {
+      memory.store(old, word.offset, word.width)
+    }
     return hasChanged
   }
 
@@ -258,7 +281,7 @@ final class RacePlace {
 
   /// Checks what the rounds before must not have harmed.
   func check() throws {
-    for (index, buffers) in words.buffers {
+    for (index, buffers) in words.buffers where isRestored {
       let ranges = words.ranges[index]
       let named = buffers.named.union(hostileNames[index] ?? [])
       let change = memories[index].firstChange { offset in
@@ -276,9 +299,10 @@ final class RacePlace {
     board[RacePlay.Word.bystands] = 1
     try operate([]) { _ in }
     try expect(board[RacePlay.Word.exchanged] == before + 4, "the bystanders exchange no packets")
+    guard isRestored else { return }
     let now = board[RacePlay.Word.outcome]
     try expect(now == outcome, "without an attack, the operation yields \(now), not \(outcome)")
-    for memory in memories { memory.restore() }
+    restore()
   }
 
   /// Ends the victim.

@@ -12,6 +12,15 @@ protocol RaceRow: Sendable {
   /// Values that the tracer stores into words before the first operation, by the words' names.
   var presets: [String: UInt64] { get }
 
+  /// Whether the tracer restores the shared memory before each operation.
+  ///
+  /// It cannot restore what the kernel knows of a network interface. There, an operation begins where the one before
+  /// has ended.
+  var isRestored: Bool { get }
+
+  /// Prepares the tracer's process before the daemon starts.
+  func prepareProcess() throws
+
   /// Opens and prepares ports. Runs in the victim.
   ///
   /// - Parameter engine: The engine of the row's daemon.
@@ -22,6 +31,8 @@ protocol RaceRow: Sendable {
 
 extension RaceRow {
   var presets: [String: UInt64] { [:] }
+  var isRestored: Bool { true }
+  func prepareProcess() throws {}
 }
 
 /// The operation of a victim, which it repeats without end.
@@ -113,9 +124,10 @@ final class RaceBystanders {
 extension NetmapPort {
   /// Reads all packets that the receive ring shows, and all of their bytes.
   ///
+  /// - Parameter most: The slots of the ring, or more.
   /// - Returns: The number of packets.
   /// - Throws: ``TableError`` when a packet does not lie in a buffer of the port.
-  func readAll() throws -> UInt64 {
+  func readAll(most: Int = 64) throws -> UInt64 {
     var (count, sum) = (UInt64(0), UInt8(0))
     var ring = receiveRing(0)
     while let packet = ring.next() {
@@ -123,8 +135,8 @@ extension NetmapPort {
       guard bytes.byteCount <= 2048 else { throw TableError("a packet of \(bytes.byteCount) bytes") }
       for index in 0..<bytes.byteCount { sum &+= bytes[index] }
       count += 1
-      // The ring has 64 slots, whatever its words say.
-      guard count <= 64 else { throw TableError("more packets than slots") }
+      // The ring has this many slots, whatever its words say.
+      guard count <= most else { throw TableError("more packets than slots") }
     }
     withExtendedLifetime(sum) {}
     return count

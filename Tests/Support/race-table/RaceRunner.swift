@@ -12,6 +12,9 @@ struct PairResult {
   var survived: Int { rounds - failures.count }
 }
 
+/// The port of an interface has to be opened again.
+private struct Worn: Error {}
+
 /// Runs rows, one after the other.
 final class RaceRunner {
   private let options: RaceOptions
@@ -140,8 +143,9 @@ final class RaceRunner {
   ) {
     let first = options.round ?? result.rounds
     var number = first
+    var idle = 0
     while options.round == nil ? result.changes < options.changes : number < first + 1 {
-      guard result.changes > 0 || number - first < Self.patience || options.round != nil,
+      guard result.changes > 0 || number - first < (row.isRestored ? 1 : 20) * Self.patience || options.round != nil,
         result.rounds < 100 * options.changes + Self.patience
       else { return }
       var text = ""
@@ -155,10 +159,23 @@ final class RaceRunner {
         text = "\(round.value) after access \(round.access), \(round.mode)"
         number += 1
         result.rounds += 1
-        if try place.attack(round) { result.changes += 1 }
+        if try place.attack(round) {
+          result.changes += 1
+          idle = 0
+        } else {
+          idle += 1
+        }
         let isLast =
           options.round == nil ? result.changes >= options.changes : number > first
         if isLast || number % 32 == 0 { try place.check() }
+        // The rounds may have left an interface's port in a state in which nothing moves.
+        if !row.isRestored, idle > 400 {
+          place.end()
+          throw Worn()
+        }
+      } catch is Worn {
+        place = nil
+        idle = 0
       } catch {
         result.failures.append(
           "\(row.name), \(name): \(text): \(error)\n      race-table --row '\(row.name)'"

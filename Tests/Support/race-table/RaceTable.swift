@@ -43,6 +43,7 @@ struct RaceTable {
     rows += RepairRace.all
     rows += AttachRace.all
     rows += ReopenRace.all
+    rows += InterfaceRace.all
     rows.append(FaultyRace())
     return rows
   }()

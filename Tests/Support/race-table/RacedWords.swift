@@ -50,9 +50,12 @@ struct RacedWords {
   }
 
   private let memories: [RacedMemory]
+  /// The most slots of a ring that are watched.
+  private let slotsMax: Int
 
-  init(_ memories: [RacedMemory]) {
+  init(_ memories: [RacedMemory], slotsMax: Int = .max) {
     self.memories = memories
+    self.slotsMax = slotsMax
     ranges = memories.map { _ in [] }
     for (index, memory) in memories.enumerated() {
       if let segment = try? SyncSegment(mapping: memory.memory) {
@@ -220,7 +223,7 @@ struct RacedWords {
     }
     addAll(
       region, "\(ring) ring.sem", offset + NETMAP_RING_SEM_OFFSET..<offset + 256)
-    for slot in 0..<slots {
+    for slot in 0..<min(slots, slotsMax) {
       let place = offset + NETMAP_RING_SLOTS_OFFSET + 16 * slot
       words.append(
         RacedWord(
@@ -231,7 +234,7 @@ struct RacedWords {
       guard var found = buffers[region], index < found.count else { continue }
       found.named.insert(index)
       buffers[region] = found
-      if length > 0 {
+      if length > 0, slotsMax == .max {
         let start = found.base + index * found.size
         addAll(region, "\(ring) packet", start..<start + 128, isNumbered: true)
       }
