@@ -7,6 +7,7 @@
 #   make check-full   run the tests under the address and the thread sanitizer, and in release mode
 #   make kill-table   kill and stop a process at every point of every operation, and print how many everybody survived
 #   make message-storm  send millions of hostile messages as each kind of peer, and print what other processes noticed
+#   make race-table   change each word that a peer can write right after each load, and print how often readers survived
 #   make bench        measure, and check the committed limits
 #   make bench-preload  the same for programs that never use netmap, with the C library preloaded
 #   make docs         build the documentation, in .build/docs
@@ -50,7 +51,7 @@ $(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
 	@mkdir -p $(@D)
 	$(CLANG) $(C_FLAGS) $(C_LINK) $(C_SOURCES) -o $@
 
-.PHONY: setup setup-bench build demo test soak hostile kill-table mutants message-storm fuzz \
+.PHONY: setup setup-bench build demo test soak hostile kill-table mutants message-storm race-table fuzz \
   check-full check-address check-thread check-release bench bench-peers bench-preload bench-smoke lint docs \
   compatibility install install-build install-files check-install check-bare uninstall clean
 
@@ -124,6 +125,14 @@ kill-table:
 	  $(SWIFT) build -c release --product $$product || exit; \
 	done
 	$(RELEASE)/kill-table $(KILL_TABLE_FLAGS)
+
+# RACE_TABLE_FLAGS are options of race-table: --changes 1000 for a shorter run, --row and --word for some pairs. Results
+# are kept in .build/race-table.tsv, so a run goes on where the one before was ended; delete the file after a change.
+RACE_TABLE_FLAGS ?= --changes 100000
+race-table:
+	$(SWIFT) build -c release --product netmapd
+	$(SWIFT) build -c release --product race-table
+	$(RELEASE)/race-table --keep .build/race-table.tsv $(RACE_TABLE_FLAGS)
 
 # Breaks the code that makes deaths harmless, one place at a time, and reports whether the kill table notices.
 mutants:

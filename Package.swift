@@ -229,6 +229,10 @@ let package = Package(
       name: "KillTableTests",
       dependencies: ["NetmapTestSupport", "kill-table", "kill-client", "netmapd"],
       path: "Tests/KillTable", exclude: ["mutants"], swiftSettings: settings),
+    // Words that change right after a load.
+    .testTarget(
+      name: "RaceTableTests", dependencies: ["NetmapTestSupport", "race-table", "netmapd"],
+      path: "Tests/RaceTable", swiftSettings: settings),
     // Attacks, one per subcommand, on the wire protocol and the shared memory.
     .executableTarget(
       name: "hostile-peer",
@@ -254,8 +258,17 @@ let package = Package(
     // Kills and stops a process at each instruction of each operation.
     .executableTarget(
       name: "kill-table",
-      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace"],
+      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace", "TableSupport"],
       path: "Tests/Support/kill-table", swiftSettings: settings),
+    // Changes each word that a peer can write right after each load of a process.
+    .executableTarget(
+      name: "race-table",
+      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CTrace", "TableSupport"],
+      path: "Tests/Support/race-table", swiftSettings: settings),
+    // What both tables need: a daemon, processes to trace, and numbered packets.
+    .target(
+      name: "TableSupport", dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace"],
+      path: "Tests/Support/TableSupport", swiftSettings: settings),
     // A C program for netmap, which the kill table runs with the C library.
     .executableTarget(
       name: "kill-client", dependencies: ["CNetmap"], path: "Tests/Support/kill-client"),

@@ -62,7 +62,7 @@ package final class SharedMemory: Sendable {
       let error = systemError(
         "fcntl(F_ADD_SEALS)", name,
         remedy: "use Linux 5.1 or later, where netmap can seal its memory")
-      unsafe munmap(mapping, size)
+      unsafe Self.unmap(mapping, byteCount: size)
       throw error
     }
     unsafe base = mapping
@@ -105,17 +105,42 @@ package final class SharedMemory: Sendable {
   }
 
   deinit {
-    unsafe munmap(base, byteCount)
+    unsafe Self.unmap(base, byteCount: byteCount)
+  }
+
+  /// Bytes of addresses without memory on each side of a mapping.
+  ///
+  /// A length of a slot has 16 bits. So an access from inside the memory to any byte within that distance of its ends
+  /// ends the process instead of reaching another mapping.
+  private static let guardByteCount = 65_536
+
+  private static func reservedByteCount(_ byteCount: Int) -> Int {
+    pageRounded(byteCount) + 2 * guardByteCount
+  }
+
+  private static func unmap(_ mapping: UnsafeMutableRawPointer, byteCount: Int) {
+    unsafe munmap(mapping - guardByteCount, reservedByteCount(byteCount))
   }
 
   private static func map(
     _ file: CInt, byteCount: Int, readOnly: Bool = false
   ) -> UnsafeMutableRawPointer? {
     let access = readOnly ? PROT_READ : PROT_READ | PROT_WRITE
-    let mapping = unsafe mmap(nil, byteCount, access, MAP_SHARED, file, 0)
-    guard unsafe mapping != MAP_FAILED else { return nil }
+    let reserved = unsafe mmap(
+      nil, reservedByteCount(byteCount), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+      -1, 0)
+    guard let reserved = unsafe reserved, unsafe reserved != MAP_FAILED else { return nil }
+    let mapping = unsafe reserved + guardByteCount
+    guard
+      unsafe mmap(mapping, byteCount, access, MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED
+    else {
+      let code = errno
+      unsafe munmap(reserved, reservedByteCount(byteCount))
+      errno = code
+      return nil
+    }
     guard hasRoom() else {
-      unsafe munmap(mapping, byteCount)
+      unsafe unmap(mapping, byteCount: byteCount)
       errno = ENOMEM
       return nil
     }

@@ -38,7 +38,7 @@ package final class WorkerLink: WorkerTask {
     self.end = end
   }
 
-  func turn() -> Int {
+  package func turn() -> Int {
     if let members = bells?.takeMembers(since: &membersSeen) { self.members = members }
     var moved = 0
     var budget = TurnBudget()

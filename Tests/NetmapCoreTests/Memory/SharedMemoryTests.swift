@@ -26,6 +26,19 @@ struct SharedMemoryTests {
     #expect(other.load(at: 0, as: UInt32.self) == 7)
   }
 
+  @Test(
+    "an access up to 64 KiB before or behind a mapping ends the process",
+    arguments: [-65_536, -1, 0, 65_535])
+  func guards(distance: Int) async {
+    await #expect(processExitsWith: .signal(SIGSEGV)) { [distance] in
+      let memory = try SharedMemory(creating: "test", byteCount: pageSize)
+      let others = try (0..<8).map { _ in try SharedMemory(creating: "test", byteCount: pageSize) }
+      let offset = distance < 0 ? distance : memory.byteCount + distance
+      _ = unsafe (memory.base + offset).load(as: UInt8.self)
+      withExtendedLifetime(others) {}
+    }
+  }
+
   @Test("an invalid descriptor cannot be mapped")
   func badDescriptor() {
     let error = #expect(throws: NetmapError.self) { try SharedMemory(mapping: -1) }

@@ -3,6 +3,7 @@ import Glibc
 import Netmap
 import NetmapClient
 import NetmapCore
+import TableSupport
 
 /// netmapd itself is killed, at each system call of its worker while it carries packets of an isolated port, or at each
 /// system call of its server while it opens and closes a port.
@@ -47,7 +48,7 @@ struct DaemonRow: AttackRow {
   /// - Returns: How many there were; fewer than `count` when the thread had no more to do.
   /// - Throws: ``TableError`` when something does not hold afterwards.
   func attack(_ daemonPath: String, after count: Int) throws -> Int {
-    let testbed = try TableTestbed([self], program: daemonPath)
+    let testbed = try TableTestbed(program: daemonPath, play: KillPlay.play([self]))
     let engine = testbed.engine
     let ends = try ["netmap:by{1", "netmap:by}1"].map { try NetmapPort($0, engine: engine) }
     let ports = try ["vale7:x", "vale7:y"].map { try NetmapPort($0, engine: engine) }

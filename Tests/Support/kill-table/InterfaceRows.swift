@@ -1,6 +1,6 @@
-import CTrace
 import Glibc
 import Netmap
+import TableSupport
 
 /// A port of a network interface: one end of a veth pair in a network namespace of its own.
 ///
@@ -19,25 +19,7 @@ struct InterfaceRow: KillRow {
 
   private var port: String { "netmap:kt0@backend:name=\(backend)@conf:rings=1" }
 
-  func prepareProcess() throws {
-    guard ctrace_new_network() == 0 else { throw TableError("unshare: errno \(errno)") }
-    for words in [
-      ["ip", "link", "add", "kt0", "type", "veth", "peer", "name", "kt1"],
-      ["ip", "link", "set", "kt0", "up"], ["ip", "link", "set", "kt1", "up"],
-    ] { try Self.run(words) }
-  }
-
-  private static func run(_ words: [String]) throws {
-    let child = ctrace_plain_fork()
-    if child == 0 {
-      var list: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe strdup($0) } + [nil]
-      _ = unsafe execvp(words[0], &list)
-      _exit(127)
-    }
-    var status: CInt = 0
-    _ = unsafe waitpid(child, &status, 0)
-    try expect(status == 0, "\(words.joined(separator: " ")): status \(status)")
-  }
+  func prepareProcess() throws { try TableNetwork.enter("kt0", "kt1") }
 
   func victim(_ engine: HostEngine) throws -> VictimOperation {
     let port = try NetmapPort(port, engine: engine)

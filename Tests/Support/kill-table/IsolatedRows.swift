@@ -1,5 +1,6 @@
 import Glibc
 import Netmap
+import TableSupport
 
 /// An isolated port, whose packets netmapd's worker carries. Another process has the other end of the pipe.
 struct IsolatedRow: KillRow {

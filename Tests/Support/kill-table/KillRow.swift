@@ -1,4 +1,5 @@
 import Netmap
+import TableSupport
 
 /// One operation of the table: what the victim does, and what must hold after its end.
 protocol KillRow: Sendable {
@@ -82,15 +83,8 @@ extension KillScene {
   func meanwhile() throws {}
 }
 
-/// Why a point was not survived, or why a row could not be run.
-struct TableError: Error, CustomStringConvertible {
-  let description: String
-
-  init(_ description: String) {
-    self.description = description
-  }
-}
-
-func expect(_ condition: Bool, _ text: @autoclosure () -> String) throws {
-  guard condition else { throw TableError(text()) }
+/// A row for which another process sleeps, or does something else on its own.
+protocol KillRowWithHelper: KillRow {
+  /// Runs in the helper, until the tracer kills it.
+  func helper(_ engine: HostEngine, _ board: TableBoard) throws
 }

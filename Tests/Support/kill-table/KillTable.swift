@@ -1,5 +1,6 @@
 import CTrace
 import Glibc
+import TableSupport
 
 /// Kills or stops a process after each instruction, or at each system call, of each operation:
 ///

@@ -1,4 +1,5 @@
 import Netmap
+import TableSupport
 
 /// Opening and closing a port, from the connection to netmapd on. Another process uses the same switch or pipe.
 struct OpenRow: KillRow {

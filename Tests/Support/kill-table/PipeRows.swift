@@ -1,4 +1,5 @@
 import Netmap
+import TableSupport
 
 /// A sender on a pipe. Another process receives.
 struct PipeSendRow: KillRow {

@@ -1,4 +1,7 @@
+import CTrace
+import Glibc
 import Netmap
+import TableSupport
 
 /// A row whose victim is a C program with the C library preloaded. The other processes are those of another row.
 struct ProgramRow: KillRow {
@@ -44,4 +47,22 @@ struct ProgramRow: KillRow {
   /// - Parameter folder: The folder of the build.
   /// - Returns: The command line.
   func command(in folder: String) -> [String] { ["\(folder)/kill-client", port, operation] }
+
+  /// Starts the program with the C library of the same build.
+  func start(_ testbed: TableTestbed) throws -> pid_t {
+    let folder = testbed.program.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+      .joined(separator: "/")
+    let variables = [
+      "NETMAP_SOCKET=\(testbed.socket)", "LD_BIND_NOW=1", "LD_PRELOAD=\(folder)/libnetmap-c.so",
+      "NETMAP_HALF=\(folder)/libnetmap-half.so", "SWIFT_DETERMINISTIC_HASHING=1",
+    ]
+    let child = ctrace_plain_fork()
+    guard child == 0 else { return child }
+    var words: [UnsafeMutablePointer<CChar>?] =
+      unsafe command(in: folder).map { unsafe strdup($0) } + [nil]
+    var environment: [UnsafeMutablePointer<CChar>?] =
+      unsafe variables.map { unsafe strdup($0) } + [nil]
+    if let program = unsafe words[0] { _ = unsafe execve(program, &words, &environment) }
+    _exit(127)
+  }
 }

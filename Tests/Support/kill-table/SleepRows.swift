@@ -1,5 +1,6 @@
 import Glibc
 import Netmap
+import TableSupport
 
 /// Rows in which a helper sleeps until packets arrive.
 ///

@@ -1,4 +1,5 @@
 import Netmap
+import TableSupport
 
 /// A receiver on a switch, which reads two packets between two syncs. Another process sends to all ports.
 struct SwitchReceiveRow: KillRow {

@@ -1,5 +1,6 @@
 import Netmap
 import NetmapCore
+import TableSupport
 
 /// A sender on a switch. Three other processes receive, another one sends.
 struct SwitchSendRow: KillRow {

@@ -1,4 +1,5 @@
 import Glibc
+import TableSupport
 
 /// The outcome of a row in one mode.
 struct RowResult {
@@ -231,7 +232,8 @@ private final class RowPlace {
   init(_ row: any KillRow, _ index: Int, _ daemon: String) throws {
     self.row = row
     try row.prepareProcess()
-    testbed = try TableTestbed(KillTable.rows, program: daemon, options: row.daemonOptions)
+    testbed = try TableTestbed(
+      program: daemon, options: row.daemonOptions, play: KillPlay.play(KillTable.rows))
     testbed.row = index
     scene = try row.scene(testbed)
     try testbed.noteRest()
@@ -292,7 +294,7 @@ private final class RowPlace {
     _ mode: KillMode, before count: Int = .max, at point: (borrowing Victim) throws -> Int
   ) throws -> Int {
     try scene.prepare()
-    let victim = try testbed.startVictim()
+    let victim = try testbed.start(row)
     let done: Int
     do {
       try scene.arm()

@@ -1,5 +1,6 @@
 import CTrace
 import Glibc
+import TableSupport
 
 /// A process that stands at the beginning of its operation and that the tracer drives.
 struct Victim: ~Copyable {

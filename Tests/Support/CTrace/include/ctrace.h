@@ -12,6 +12,7 @@
  * header does not define it, and calls Linux where glibc would declare a function only with it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <stddef.h>
 #include <signal.h>
@@ -19,9 +20,11 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The calling process is traced by its parent from now on. */
@@ -229,6 +232,105 @@ static inline long ctrace_read(int process, unsigned long address, void *to, uns
 	struct iovec other = { (void *)address, count };
 
 	return syscall(SYS_process_vm_readv, process, &own, 1UL, &other, 1UL, 0UL);
+}
+
+/*
+ * Has the processor stop a stopped thread right after each access to up to four aligned words: 1, 2, 4 or 8 bytes. With
+ * stores_only a word's loads do not stop it. The former watches end.
+ *
+ * Returns 0; -1 on error, -2 on processors without such watches.
+ */
+static inline int ctrace_watch(int thread, const unsigned long *addresses, const unsigned char *widths,
+			       const unsigned char *stores_only, int count)
+{
+#ifdef __x86_64__
+	const unsigned long base = offsetof(struct user, u_debugreg);
+	unsigned long control = 0;
+	int index;
+
+	if (ptrace(PTRACE_POKEUSER, thread, base + 7 * sizeof(long), 0) != 0)
+		return -1;
+	for (index = 0; index < count; index++) {
+		/* The codes of lengths: 1, 2, 8 and 4 bytes are 0 to 3. */
+		unsigned long length = widths[index] == 8 ? 2 : widths[index] - 1ul;
+
+		if (ptrace(PTRACE_POKEUSER, thread, base + (unsigned long)index * sizeof(long),
+			   addresses[index]) != 0)
+			return -1;
+		control |= 1ul << (2 * index);
+		control |= ((stores_only[index] ? 1ul : 3ul) | length << 2) << (16 + 4 * index);
+	}
+	return ptrace(PTRACE_POKEUSER, thread, base + 7 * sizeof(long), control) == 0 ? 0 : -1;
+#else
+	(void)thread, (void)addresses, (void)widths, (void)stores_only, (void)count;
+	return -2;
+#endif
+}
+
+/* The watches that have stopped a thread, one bit each; 0 when it was stopped by something else, -1 on error. */
+static inline int ctrace_hits(int thread)
+{
+#ifdef __x86_64__
+	long word;
+
+	errno = 0;
+	word = ptrace(PTRACE_PEEKUSER, thread, offsetof(struct user, u_debugreg) + 6 * sizeof(long), 0);
+	return errno != 0 ? -1 : (int)(word & 15);
+#else
+	(void)thread;
+	return -1;
+#endif
+}
+
+/* The address of the next instruction of a stopped thread; 0 on error. */
+static inline unsigned long ctrace_place(int thread)
+{
+#ifdef __x86_64__
+	return (unsigned long)ptrace(PTRACE_PEEKUSER, thread, offsetof(struct user, regs.rip), 0);
+#else
+	(void)thread;
+	return 0;
+#endif
+}
+
+/*
+ * Waits until a thread stops or ends.
+ *
+ * Returns the status; -1 when a signal of the caller's timer has ended the wait, or there is no such thread.
+ */
+static inline int ctrace_await(int thread)
+{
+	int status = 0;
+
+	return waitpid(thread, &status, __WALL) == thread ? status : -1;
+}
+
+static inline void ctrace_ignore(int number)
+{
+	(void)number;
+}
+
+/* Interrupts waits of the calling process with a signal at this interval; 0 for never. */
+static inline void ctrace_tick(int milliseconds)
+{
+	struct sigaction action = { .sa_handler = ctrace_ignore };
+	struct itimerval timer = { 0 };
+
+	sigaction(SIGALRM, &action, 0);
+	timer.it_interval.tv_usec = milliseconds * 1000;
+	timer.it_value = timer.it_interval;
+	setitimer(ITIMER_REAL, &timer, 0);
+}
+
+/* The processor time that a process has used, nanoseconds; -1 on error. */
+static inline long ctrace_cpu_time(int process)
+{
+	struct timespec time;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(process, &clock) != 0 || clock_gettime(clock, &time) != 0)
+		return -1;
+	return time.tv_sec * 1000000000l + time.tv_nsec;
 }
 
 #endif

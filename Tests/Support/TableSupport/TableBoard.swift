@@ -3,13 +3,13 @@ import Synchronization
 
 /// Memory that the tracer, the victims and the helpers share: counters, and the text of a victim's error.
 @safe
-final class TableBoard: Sendable {
+package final class TableBoard: Sendable {
   private nonisolated(unsafe) let memory: UnsafeMutableRawPointer
 
   private static let textOffset = 1024
   private static let byteCount = 8192
 
-  init() throws {
+  package init() throws {
     guard
       let memory = unsafe mmap(
         nil, Self.byteCount, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0),
@@ -19,7 +19,7 @@ final class TableBoard: Sendable {
   }
 
   /// A word by its number, below 128.
-  subscript(index: Int) -> UInt64 {
+  package subscript(index: Int) -> UInt64 {
     get { unsafe word(index).pointee.load(ordering: .acquiring) }
     set { unsafe word(index).pointee.store(newValue, ordering: .releasing) }
   }
@@ -30,7 +30,7 @@ final class TableBoard: Sendable {
   }
 
   /// The text of the last error of a victim or a helper.
-  var text: String {
+  package var text: String {
     get {
       let bytes = unsafe UnsafeRawBufferPointer(
         start: memory + Self.textOffset, count: Self.byteCount - Self.textOffset)
@@ -45,7 +45,7 @@ final class TableBoard: Sendable {
   }
 
   /// Waits until a condition on the words holds.
-  func wait(_ milliseconds: Int, until condition: (TableBoard) -> Bool) -> Bool {
+  package func wait(_ milliseconds: Int, until condition: (TableBoard) -> Bool) -> Bool {
     let end = ContinuousClock.now + .milliseconds(milliseconds)
     while !condition(self) {
       guard ContinuousClock.now < end else { return false }

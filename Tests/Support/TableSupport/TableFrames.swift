@@ -1,17 +1,17 @@
-import Netmap
+package import Netmap
 
 /// Packets of the table: 60 bytes, with the sender and a number, which determine every other byte.
-enum TableFrame {
-  static let victim: UInt8 = 0x77
-  static let length = 60
+package enum TableFrame {
+  package static let victim: UInt8 = 0x77
+  package static let length = 60
 
   /// The Ethernet address of a station; `nil` is the broadcast address.
-  static func address(_ station: UInt8?) -> [UInt8] {
+  package static func address(_ station: UInt8?) -> [UInt8] {
     guard let station else { return [UInt8](repeating: 255, count: 6) }
     return [2, 0, 0, 0, 0, station]
   }
 
-  static func bytes(
+  package static func bytes(
     from sender: UInt8, _ number: UInt8, to target: UInt8? = nil, source: UInt8? = nil
   ) -> [UInt8] {
     address(target) + address(source ?? sender) + [0x88, 0xb5, sender, number]
@@ -20,25 +20,25 @@ enum TableFrame {
 }
 
 /// The identity of a packet that has arrived.
-struct Arrival: Hashable, CustomStringConvertible {
-  let sender: UInt8
-  let number: UInt8
+package struct Arrival: Hashable, CustomStringConvertible {
+  package let sender: UInt8
+  package let number: UInt8
 
-  init(_ sender: UInt8, _ number: UInt8) {
+  package init(_ sender: UInt8, _ number: UInt8) {
     (self.sender, self.number) = (sender, number)
   }
 
-  var description: String { "\(sender == TableFrame.victim ? "victim" : "\(sender)").\(number)" }
+  package var description: String { "\(sender == TableFrame.victim ? "victim" : "\(sender)").\(number)" }
 
   /// Packets of one sender, by number.
-  static func all(_ sender: UInt8, _ numbers: Range<UInt8>) -> [Arrival] {
+  package static func all(_ sender: UInt8, _ numbers: Range<UInt8>) -> [Arrival] {
     numbers.map { Arrival(sender, $0) }
   }
 }
 
 extension NetmapPort {
   /// Queues numbered packets and sends them.
-  func send(
+  package func send(
     from sender: UInt8, _ numbers: Range<UInt8>, to target: UInt8? = nil
   ) throws {
     for number in numbers { try inject(TableFrame.bytes(from: sender, number, to: target)) }
@@ -48,7 +48,7 @@ extension NetmapPort {
   /// Takes and checks all packets that have arrived.
   ///
   /// Empty packets are slots that dead senders had reserved.
-  func take() throws -> [Arrival] {
+  package func take() throws -> [Arrival] {
     try sync(.receive)
     var result: [Arrival] = []
     do {
@@ -78,7 +78,7 @@ extension NetmapPort {
 ///   - all: Whether all of them must have arrived.
 ///   - name: The receiver's name.
 /// - Throws: ``TableError`` when something else has arrived.
-func expectExact(
+package func expectExact(
   _ arrived: [Arrival], others: [[Arrival]], most: UInt8, all: Bool, _ name: String
 ) throws {
   let own = arrived.filter { $0.sender == TableFrame.victim }

@@ -1,39 +1,39 @@
 import CTrace
 import Glibc
-import Netmap
+package import Netmap
 import NetmapClient
 import NetmapCore
 
 /// A daemon, and the ports of the processes that live on.
-final class TableTestbed {
-  let folder: String
-  let board: TableBoard
-  let engine: HostEngine
+package final class TableTestbed {
+  package let folder: String
+  package let board: TableBoard
+  package let engine: HostEngine
   private let nursery: Nursery
-  private let rows: [any KillRow]
-  private let program: String
+  package let program: String
   private let options: [String]
-  private(set) var daemon: pid_t = -1
+  private(set) var daemon: Int32 = -1
   private var atRest = DaemonCheck()
   /// The row that is being run.
-  var row = 0
+  package var row = 0
   /// The longest time that an operation of another process took while a victim stood still.
-  var longestHold = Duration.zero
+  package var longestHold = Duration.zero
 
-  var socket: String { "\(folder)/netmapd.sock" }
+  package var socket: String { "\(folder)/netmapd.sock" }
 
   /// - Parameters:
-  ///   - rows: All rows of the table, which the nursery can play.
   ///   - program: The path of netmapd.
   ///   - options: Further options of netmapd.
+  ///   - play: What the nursery's processes do.
   /// - Throws: ``TableError`` when the daemon does not start.
-  init(_ rows: [any KillRow], program: String, options: [String] = []) throws {
+  package init(
+    program: String, options: [String] = [], play: @escaping Nursery.Play
+  ) throws {
     var name = Array("/tmp/kill-table-XXXXXX".utf8CString)
     guard unsafe mkdtemp(&name) != nil else { throw TableError("mkdtemp: errno \(errno)") }
     folder = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    self.rows = rows
     board = try TableBoard()
-    nursery = try Nursery(rows, "\(folder)/netmapd.sock", board)
+    nursery = try Nursery("\(folder)/netmapd.sock", board, play)
     engine = try HostEngine(socket: "\(folder)/netmapd.sock")
     (self.program, self.options) = (program, options)
     try startDaemon()
@@ -51,7 +51,7 @@ final class TableTestbed {
 
   // MARK: - The daemon
 
-  func startDaemon() throws {
+  package func startDaemon() throws {
     let words = [program, "--foreground", "--socket", socket] + options
     let child = ctrace_plain_fork()
     if child == 0 {
@@ -71,13 +71,13 @@ final class TableTestbed {
   }
 
   /// The process of the daemon that answers requests and carries packets: with root's daemon its child.
-  var servingProcess: pid_t {
+  package var servingProcess: Int32 {
     let children = Self.text(of: "/proc/\(daemon)/task/\(daemon)/children")
-    return children.split(separator: " ").first.flatMap { pid_t($0) } ?? daemon
+    return children.split(separator: " ").first.flatMap { Int32($0) } ?? daemon
   }
 
   /// A small file of the kernel, without the line's end.
-  static func text(of path: String) -> String {
+  package static func text(of path: String) -> String {
     let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return "" }
     defer { close(file) }
@@ -86,7 +86,7 @@ final class TableTestbed {
     return String(decoding: bytes.prefix(max(0, count)).filter { $0 != 10 }, as: UTF8.self)
   }
 
-  func endDaemon(_ signal: CInt) {
+  package func endDaemon(_ signal: CInt) {
     guard daemon > 0 else { return }
     kill(daemon, signal)
     var status: CInt = 0
@@ -96,36 +96,14 @@ final class TableTestbed {
 
   // MARK: - Processes
 
-  func startVictim() throws -> Victim {
-    if let row = rows[row] as? ProgramRow {
-      return try Victim(awaiting: start(row), board)
-    }
-    return try Victim(awaiting: try nursery.start(.victim, of: row), board)
-  }
+  /// Forks a process that plays the victim of the row.
+  package func startVictim() throws -> Int32 { try nursery.start(.victim, of: row) }
 
-  /// Starts a C program with the C library of the same build.
-  private func start(_ row: ProgramRow) throws -> pid_t {
-    let folder = program.split(separator: "/", omittingEmptySubsequences: false).dropLast()
-      .joined(separator: "/")
-    let variables = [
-      "NETMAP_SOCKET=\(socket)", "LD_BIND_NOW=1", "LD_PRELOAD=\(folder)/libnetmap-c.so",
-      "NETMAP_HALF=\(folder)/libnetmap-half.so", "SWIFT_DETERMINISTIC_HASHING=1",
-    ]
-    let child = ctrace_plain_fork()
-    guard child == 0 else { return child }
-    var words: [UnsafeMutablePointer<CChar>?] =
-      unsafe row.command(in: folder).map { unsafe strdup($0) } + [nil]
-    var environment: [UnsafeMutablePointer<CChar>?] =
-      unsafe variables.map { unsafe strdup($0) } + [nil]
-    if let program = unsafe words[0] { _ = unsafe execve(program, &words, &environment) }
-    _exit(127)
-  }
-
-  func startHelper() throws -> pid_t {
+  package func startHelper() throws -> Int32 {
     try nursery.start(.helper, of: row)
   }
 
-  func endHelper(_ process: pid_t) {
+  package func endHelper(_ process: Int32) {
     kill(process, SIGKILL)
     var status: CInt = 0
     _ = unsafe waitpid(process, &status, 0)
@@ -134,13 +112,13 @@ final class TableTestbed {
   // MARK: - State
 
   /// Notes what is open now: the daemon must return to this state after each victim.
-  func noteRest() throws {
+  package func noteRest() throws {
     atRest = try engine.check()
     try expect(atRest.report.findings.isEmpty, "before the first point: \(atRest.report.findings)")
   }
 
   /// Waits until the daemon has noticed a victim's death, and checks its memory.
-  func expectSound() throws {
+  package func expectSound() throws {
     let end = ContinuousClock.now + .seconds(10)
     while true {
       let check = try engine.check()
@@ -161,7 +139,7 @@ final class TableTestbed {
   /// Performs a step of a process that lives on while the victim stands still, and measures it.
   ///
   /// Time in which the process was ready to run and no CPU was free does not count.
-  func hold<R>(_ body: () throws -> R) throws -> R {
+  package func hold<R>(_ body: () throws -> R) throws -> R {
     let (clock, before) = (ContinuousClock.now, Self.waitingForCPU())
     let result = try body()
     let time = clock.duration(to: .now) - (Self.waitingForCPU() - before)

@@ -1,0 +1,144 @@
+import CTrace
+import Glibc
+import Netmap
+import NetmapCore
+import TableSupport
+
+/// One reader of the table: an operation that loads words that other processes can write.
+protocol RaceRow: Sendable {
+  /// The name on the command line and in the table.
+  var name: String { get }
+
+  /// Values that the tracer stores into words before the first operation, by the words' names.
+  var presets: [String: UInt64] { get }
+
+  /// Whether the tracer restores the shared memory before each operation.
+  ///
+  /// It cannot restore what the kernel knows of a network interface. There, an operation begins where the one before
+  /// has ended.
+  var isRestored: Bool { get }
+
+  /// Prepares the tracer's process before the daemon starts.
+  func prepareProcess() throws
+
+  /// Opens and prepares ports. Runs in the victim.
+  ///
+  /// - Parameter engine: The engine of the row's daemon.
+  /// - Returns: The operation.
+  /// - Throws: An error when the victim cannot be prepared.
+  func victim(_ engine: HostEngine) throws -> RaceOperation
+}
+
+extension RaceRow {
+  var presets: [String: UInt64] { [:] }
+  var isRestored: Bool { true }
+  func prepareProcess() throws {}
+}
+
+/// The operation of a victim, which it repeats without end.
+///
+/// Before each repetition the tracer restores the shared memory, so the operation begins in the same state each time.
+struct RaceOperation {
+  /// - Returns: A number that says what the operation has done, such as the number of packets.
+  let run: () throws -> UInt64
+}
+
+/// What the processes of the race table do.
+enum RacePlay {
+  /// Words of the board.
+  enum Word {
+    /// The operation's number; `UInt64.max` after an error.
+    static let outcome = 0
+    /// Set by the tracer: the victim's bystanders exchange packets before the next operation.
+    static let bystands = 1
+    /// The packets that the bystanders have exchanged.
+    static let exchanged = 2
+  }
+
+  static func play(_ rows: [any RaceRow]) -> Nursery.Play {
+    { row, _, socket, board in
+      do {
+        let engine = try HostEngine(socket: socket)
+        let bystanders = try RaceBystanders(engine)
+        let operation = try rows[row].victim(engine)
+        guard ctrace_me() == 0 else { throw TableError("ptrace: errno \(errno)") }
+        raise(SIGSTOP)
+        while true {
+          if board[Word.bystands] != 0 {
+            board[Word.exchanged] = try bystanders.exchange()
+            board[Word.bystands] = 0
+          }
+          do {
+            board[Word.outcome] = try operation.run()
+          } catch let error as TableError {
+            throw error
+          } catch {
+            board[Word.outcome] = .max
+          }
+          raise(SIGSTOP)
+        }
+      } catch {
+        board.text = "\(error)"
+        _exit(1)
+      }
+    }
+  }
+}
+
+/// Two pairs of ports beside the attacked ones, on a pipe and on a switch of their own.
+final class RaceBystanders {
+  private let pairs: [(sender: NetmapPort, receiver: NetmapPort)]
+  private var number: UInt8 = 0
+  private var count: UInt64 = 0
+
+  /// The part of the names of their memory that no other memory has in its name.
+  static let mark = "bystand"
+
+  init(_ engine: HostEngine) throws {
+    pairs = try [
+      ("netmap:bystand{1", "netmap:bystand}1"), ("vale9:bystand0", "vale9:bystand1"),
+    ].map { names in
+      (
+        try NetmapPort("\(names.0)@conf:slots=64", engine: engine),
+        try NetmapPort("\(names.1)@conf:slots=64", engine: engine)
+      )
+    }
+  }
+
+  /// Sends packets over each pair, and checks that exactly these arrive.
+  ///
+  /// - Returns: The number of packets so far.
+  func exchange() throws -> UInt64 {
+    for pair in pairs {
+      try pair.sender.send(from: 9, number..<number + 2)
+      let arrived = try pair.receiver.take()
+      try expect(
+        arrived == Arrival.all(9, number..<number + 2), "bystander \(pair.receiver.name): \(arrived)")
+      count += 2
+    }
+    number = (number + 2) % 200
+    return count
+  }
+}
+
+extension NetmapPort {
+  /// Reads all packets that the receive ring shows, and all of their bytes.
+  ///
+  /// - Parameter most: The slots of the ring, or more.
+  /// - Returns: The number of packets.
+  /// - Throws: ``TableError`` when a packet does not lie in a buffer of the port.
+  func readAll(most: Int = 64) throws -> UInt64 {
+    var (count, sum) = (UInt64(0), UInt8(0))
+    var ring = receiveRing(0)
+    while let packet = ring.next() {
+      let bytes = packet.bytes
+      guard bytes.byteCount <= 2048 else { throw TableError("a packet of \(bytes.byteCount) bytes") }
+      for index in 0..<bytes.byteCount { sum &+= bytes[index] }
+      count += 1
+      // The ring has this many slots, whatever its words say.
+      guard count <= most else { throw TableError("more packets than slots") }
+    }
+    withExtendedLifetime(sum) {}
+    return count
+  }
+}

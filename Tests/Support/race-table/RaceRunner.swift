@@ -1,0 +1,242 @@
+import Glibc
+import TableSupport
+
+/// The outcome of a pair of word and reader.
+struct PairResult {
+  let row: String
+  let word: String
+  var changes = 0
+  var rounds = 0
+  var failures: [String] = []
+
+  var survived: Int { rounds - failures.count }
+}
+
+/// The port of an interface has to be opened again.
+private struct Worn: Error {}
+
+/// Runs rows, one after the other.
+final class RaceRunner {
+  private let options: RaceOptions
+  private let daemonPath: String
+  private let progress: RaceProgress
+
+  /// The rounds after which a pair without changes is given up.
+  private static let patience = 200
+
+  init(_ options: RaceOptions) throws {
+    self.options = options
+    var path = [CChar](repeating: 0, count: 4096)
+    let length = unsafe readlink("/proc/self/exe", &path, path.count - 1)
+    let own = String(
+      decoding: path.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    daemonPath =
+      own.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+      .joined(separator: "/") + "/netmapd"
+    guard unsafe access(daemonPath, X_OK) == 0 else { throw TableError("no \(daemonPath)") }
+    progress = try RaceProgress(options.keep)
+  }
+
+  /// - Returns: Whether every round of every row was survived.
+  func run() throws -> Bool {
+    let begin = ContinuousClock.now
+    var results: [PairResult] = []
+    say(Self.line("reader", "words", "rounds", "changes", "survived", "time"))
+    var rowsRun = 0
+    for (index, row) in RaceTable.rows.enumerated() {
+      guard
+        options.names.isEmpty
+          ? !(row is FaultyRace) : options.names.contains(where: row.name.hasPrefix)
+      else { continue }
+      rowsRun += 1
+      let rowBegin = ContinuousClock.now
+      let found = run(row, index)
+      results += found
+      summarize(row.name, found, rowBegin.duration(to: .now))
+    }
+    guard rowsRun > 0 else { throw TableError("no such row") }
+    guard !results.isEmpty else { throw TableError("no such word") }
+    let seconds = begin.duration(to: .now) / .seconds(1)
+    summarize("sum", results, .seconds(seconds), isSum: true)
+    if options.isJSON { print("[\(results.map(json).joined(separator: ",\n"))]") }
+    return results.allSatisfy { $0.failures.isEmpty }
+  }
+
+  private func summarize(
+    _ name: String, _ results: [PairResult], _ time: Duration, isSum: Bool = false
+  ) {
+    say(
+      Self.line(
+        name, "\(results.count)", "\(results.reduce(0) { $0 + $1.rounds })",
+        "\(results.reduce(0) { $0 + $1.changes })", "\(results.reduce(0) { $0 + $1.survived })",
+        "\(Int(time / .seconds(1))) s"))
+    for result in results where !isSum {
+      if options.isVerbose {
+        say("    \(result.word): \(result.changes) changes in \(result.rounds) rounds")
+      }
+      for failure in result.failures { say("    \(failure)") }
+    }
+  }
+
+  private func json(_ result: PairResult) -> String {
+    func quoted(_ text: String) -> String {
+      var quoted = "\""
+      for scalar in text.unicodeScalars {
+        switch scalar {
+        case "\"": quoted += "\\\""
+        case "\\": quoted += "\\\\"
+        default: quoted += scalar.value < 32 ? " " : String(scalar)
+        }
+      }
+      return quoted + "\""
+    }
+    let failures = result.failures.map(quoted).joined(separator: ",")
+    return
+      "{\"reader\":\(quoted(result.row)),\"word\":\(quoted(result.word)),\"rounds\":\(result.rounds)"
+      + ",\"changes\":\(result.changes),\"survived\":\(result.survived),\"failures\":[\(failures)]}"
+  }
+
+  private func say(_ text: String) {
+    if options.isJSON {
+      let bytes = [UInt8]((text + "\n").utf8)
+      _ = unsafe write(2, bytes, bytes.count)
+    } else {
+      print(text)
+      _ = fflush(nil)
+    }
+  }
+
+  private static func line(_ words: String...) -> String {
+    let widths = [28, 7, 10, 10, 10, 8]
+    return zip(words, widths).enumerated().map { index, pair in
+      let pad = String(repeating: " ", count: max(1, pair.1 - pair.0.count))
+      return index < 1 ? pair.0 + pad : pad + pair.0
+    }.joined()
+  }
+
+  // MARK: - Rows
+
+  private func run(_ row: any RaceRow, _ index: Int) -> [PairResult] {
+    var place: RacePlace?
+    defer { place?.end() }
+    var results: [PairResult] = []
+    do {
+      place = try RacePlace(row, index, daemonPath, RaceTable.rows)
+    } catch {
+      return [PairResult(row: row.name, word: "", rounds: 1, failures: ["not attacked: \(error)"])]
+    }
+    var names = place?.pairs.map(\.name) ?? []
+    if !options.words.isEmpty { names = names.filter(options.words.contains) }
+    for name in names {
+      var result = progress.result(row.name, name, options.seed)
+      attack(name, row, index, &place, &result)
+      results.append(result)
+      progress.keep(result, options.seed)
+      if place == nil { break }
+    }
+    return results
+  }
+
+  private func attack(
+    _ name: String, _ row: any RaceRow, _ index: Int, _ place: inout RacePlace?,
+    _ result: inout PairResult
+  ) {
+    let first = options.round ?? result.rounds
+    var number = first
+    var idle = 0
+    while options.round == nil ? result.changes < options.changes : number < first + 1 {
+      guard result.changes > 0 || number - first < (row.isRestored ? 1 : 20) * Self.patience || options.round != nil,
+        result.rounds < 100 * options.changes + Self.patience
+      else { return }
+      var text = ""
+      do {
+        if place == nil { place = try RacePlace(row, index, daemonPath, RaceTable.rows) }
+        guard let place, let pair = place.pairs.first(where: { $0.name == name }) else {
+          throw TableError("the operation no longer loads the word")
+        }
+        var generator = SplitMix(options.seed, "\(row.name)/\(name)", number)
+        let round = place.plan(pair, &generator)
+        text = "\(round.value) after access \(round.access), \(round.mode)"
+        number += 1
+        result.rounds += 1
+        if try place.attack(round) {
+          result.changes += 1
+          idle = 0
+        } else {
+          idle += 1
+        }
+        let isLast =
+          options.round == nil ? result.changes >= options.changes : number > first
+        if isLast || number % 32 == 0 { try place.check() }
+        // The rounds may have left an interface's port in a state in which nothing moves.
+        if !row.isRestored, idle > 400 {
+          place.end()
+          throw Worn()
+        }
+      } catch is Worn {
+        place = nil
+        idle = 0
+      } catch {
+        result.failures.append(
+          "\(row.name), \(name): \(text): \(error)\n      race-table --row '\(row.name)'"
+            + " --word '\(name)' --seed \(options.seed) --round \(number - 1)")
+        place?.end()
+        place = nil
+        if result.failures.count >= options.failuresMax { return }
+      }
+    }
+  }
+}
+
+/// The results of former runs, so that a run can go on where another one has ended.
+final class RaceProgress {
+  private let path: String?
+  private var known: [String: (rounds: Int, changes: Int)] = [:]
+
+  /// - Parameter path: A file; nil to keep nothing.
+  init(_ path: String?) throws {
+    self.path = path
+    guard let path, let text = try? String(decoding: Self.bytes(path), as: UTF8.self) else {
+      return
+    }
+    for line in text.split(separator: "\n") {
+      let words = line.split(separator: "\t", omittingEmptySubsequences: false)
+      guard words.count == 5, let rounds = Int(words[3]), let changes = Int(words[4]) else {
+        continue
+      }
+      known["\(words[0])\t\(words[1])\t\(words[2])"] = (rounds, changes)
+    }
+  }
+
+  private static func bytes(_ path: String) throws -> [UInt8] {
+    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { throw TableError("\(path): errno \(errno)") }
+    defer { close(file) }
+    var result: [UInt8] = []
+    var part = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let count = unsafe read(file, &part, part.count)
+      guard count > 0 else { return result }
+      result += part.prefix(count)
+    }
+  }
+
+  private func key(_ row: String, _ word: String, _ seed: UInt64) -> String {
+    "\(row)\t\(word)\t\(seed)"
+  }
+
+  func result(_ row: String, _ word: String, _ seed: UInt64) -> PairResult {
+    let found = known[key(row, word, seed)] ?? (0, 0)
+    return PairResult(row: row, word: word, changes: found.changes, rounds: found.rounds)
+  }
+
+  func keep(_ result: PairResult, _ seed: UInt64) {
+    guard let path, result.failures.isEmpty else { return }
+    let file = unsafe open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+    guard file >= 0 else { return }
+    let line = [UInt8](
+      "\(key(result.row, result.word, seed))\t\(result.rounds)\t\(result.changes)\n".utf8)
+    _ = unsafe write(file, line, line.count)
+    close(file)
+  }
+}

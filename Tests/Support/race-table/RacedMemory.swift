@@ -1,0 +1,146 @@
+import CTrace
+import Glibc
+import NetmapCore
+import TableSupport
+
+/// Memory of the victim that other processes can write, in a mapping of the tracer.
+@safe
+final class RacedMemory {
+  let name: String
+  /// The addresses of the first byte in the victim: one for each mapping.
+  private(set) var victimBases: [UInt]
+  let memory: SharedMemory
+  /// The state at the beginning of each operation.
+  private var snapshot: [UInt8] = []
+  /// The ranges that the tracer restores before each operation.
+  private var ranges: [Range<Int>] = []
+  /// The contents of populated pages, for memory with buffers.
+  private var pages: [Int: [UInt8]] = [:]
+
+  init(_ name: String, at victimBase: UInt, _ memory: SharedMemory) {
+    (self.name, victimBases, self.memory) = (name, [victimBase], memory)
+  }
+
+  /// All memory that a stopped process has mapped for writing and shares with others.
+  static func all(of process: pid_t) throws -> [RacedMemory] {
+    let text = try contents(of: "/proc/\(process)/maps")
+    var result: [RacedMemory] = []
+    for line in text.split(separator: "\n") {
+      let words = line.split(separator: " ", omittingEmptySubsequences: true)
+      guard words.count >= 6, words[1] == "rw-s", words[5].hasPrefix("/memfd:netmap-"),
+        !words[5].contains(RaceBystanders.mark), words[5] != "/memfd:netmap-directory"
+      else { continue }
+      let file = unsafe open("/proc/\(process)/map_files/\(words[0])", O_RDWR | O_CLOEXEC)
+      guard file >= 0 else { throw TableError("map_files: errno \(errno)") }
+      defer { close(file) }
+      guard let base = UInt(words[0].split(separator: "-")[0], radix: 16) else { continue }
+      let memory = try SharedMemory(mapping: file)
+      if let known = result.first(where: { $0.memory.identity == memory.identity }) {
+        known.victimBases.append(base)
+      } else {
+        result.append(
+          RacedMemory(String(words[5].dropFirst("/memfd:netmap-".count)), at: base, memory))
+      }
+    }
+    return result
+  }
+
+  private static func contents(of path: String) throws -> String {
+    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { throw TableError("\(path): errno \(errno)") }
+    defer { close(file) }
+    var result: [UInt8] = []
+    var part = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let count = unsafe read(file, &part, part.count)
+      guard count > 0 else { break }
+      result += part.prefix(count)
+    }
+    return String(decoding: result, as: UTF8.self)
+  }
+
+  // MARK: - Words
+
+  /// The value of a word of 1, 2, 4 or 8 bytes.
+  func load(_ offset: Int, _ width: Int) -> UInt64 {
+    let address = unsafe memory.base + offset
+    return switch width {
+    case 1: UInt64(unsafe address.load(as: UInt8.self))
+    case 2: UInt64(unsafe address.load(as: UInt16.self))
+    case 4: UInt64(unsafe address.load(as: UInt32.self))
+    default: unsafe address.load(as: UInt64.self)
+    }
+  }
+
+  func store(_ value: UInt64, _ offset: Int, _ width: Int) {
+    let address = unsafe memory.base + offset
+    switch width {
+    case 1: unsafe address.storeBytes(of: UInt8(truncatingIfNeeded: value), as: UInt8.self)
+    case 2: unsafe address.storeBytes(of: UInt16(truncatingIfNeeded: value), as: UInt16.self)
+    case 4: unsafe address.storeBytes(of: UInt32(truncatingIfNeeded: value), as: UInt32.self)
+    default: unsafe address.storeBytes(of: value, as: UInt64.self)
+    }
+  }
+
+  // MARK: - State
+
+  /// Notes the present contents of some ranges, which ``restore()`` brings back.
+  func note(_ ranges: [Range<Int>]) {
+    self.ranges = ranges
+    snapshot = ranges.flatMap { range in
+      unsafe Array(UnsafeRawBufferPointer(start: memory.base + range.lowerBound, count: range.count))
+    }
+  }
+
+  func restore() {
+    var place = 0
+    unsafe snapshot.withUnsafeBytes { bytes in
+      for range in ranges {
+        unsafe memcpy(memory.base + range.lowerBound, bytes.baseAddress! + place, range.count)
+        place += range.count
+      }
+    }
+  }
+
+  /// Notes the contents of all pages that exist.
+  func notePages() {
+    pages = [:]
+    for page in existingPages() {
+      pages[page] = unsafe Array(UnsafeRawBufferPointer(start: memory.base + page, count: 4096))
+    }
+  }
+
+  /// Compares all pages that exist with the noted ones, and restores them.
+  ///
+  /// - Parameter mayChange: Whether the byte at an offset may have changed.
+  /// - Returns: The first byte that has changed and may not; nil when there is none.
+  func firstChange(except mayChange: (Int) -> Bool) -> Int? {
+    var result: Int?
+    let zeros = [UInt8](repeating: 0, count: 4096)
+    for page in existingPages() {
+      let was = pages[page] ?? zeros
+      let now = unsafe memory.base + page
+      unsafe was.withUnsafeBytes { bytes in
+        guard unsafe memcmp(now, bytes.baseAddress!, 4096) != 0 else { return }
+        for place in 0..<4096 where result == nil {
+          let byte = unsafe now.load(fromByteOffset: place, as: UInt8.self)
+          if unsafe byte != bytes[place], !mayChange(page + place) { result = page + place }
+        }
+        unsafe memcpy(now, bytes.baseAddress!, 4096)
+      }
+    }
+    return result
+  }
+
+  private func existingPages() -> [Int] {
+    var result: [Int] = []
+    var offset = 0
+    while true {
+      let start = lseek(memory.descriptor, offset, SEEK_DATA)
+      guard start >= 0 else { return result }
+      let end = lseek(memory.descriptor, start, SEEK_HOLE)
+      result += stride(from: start, to: end, by: 4096)
+      offset = end
+    }
+  }
+}
