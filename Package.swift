@@ -228,6 +228,11 @@ let package = Package(
       name: "KillTableTests",
       dependencies: ["NetmapTestSupport", "kill-table", "kill-client", "netmapd"],
       path: "Tests/KillTable", exclude: ["mutants"], swiftSettings: settings),
+    // Long runs of many processes, shortened.
+    .testTarget(
+      name: "SoakTests",
+      dependencies: ["NetmapTestSupport", "soak", "soak-client", "netmap", "netmapd"],
+      path: "Tests/Soak", swiftSettings: settings),
     // Attacks, one per subcommand, on the wire protocol and the shared memory.
     .executableTarget(
       name: "hostile-peer",
@@ -238,6 +243,16 @@ let package = Package(
       name: "kill-table",
       dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace"],
       path: "Tests/Support/kill-table", swiftSettings: settings),
+    // Long runs of many processes, with a ledger of their packets.
+    .executableTarget(
+      name: "soak",
+      dependencies: [
+        "Netmap", "NetmapClient", "NetmapCore", "NetworkTestbed", "CLinux", "CTrace",
+      ],
+      path: "Tests/Support/soak", swiftSettings: settings),
+    // A C program for netmap, which the soaks run with the C library.
+    .executableTarget(
+      name: "soak-client", dependencies: ["CNetmap"], path: "Tests/Support/soak-client"),
     // A C program for netmap, which the kill table runs with the C library.
     .executableTarget(
       name: "kill-client", dependencies: ["CNetmap"], path: "Tests/Support/kill-client"),

@@ -40,7 +40,7 @@ extension FuzzTarget {
         try body.takePortInfoRequest(), { $0.put(portInfo: $1.request, memoryID: $1.memoryID) }
       ) { (copy) throws(NetmapError) in try copy.takePortInfoRequest() }
     case .poolsInfo: _ = try body.takeRequest()
-    case .list, .check: break
+    case .list, .check, .dump: break
     case .control:
       try checkCopy(try body.takeSwitchRequest(), { $0.put($1) }) { (copy) throws(NetmapError) in
         try copy.takeSwitchRequest()
