@@ -23,7 +23,7 @@ enum Soak {
       }
       let options = try SoakOptions(command, Array(words))
       // A write to a worker that has died is no reason to end.
-      unsafe signal(SIGPIPE, SIG_IGN)
+      signal(SIGPIPE, SIG_IGN)
       switch options.kind {
       case .kill: try KillSoak(options).run()
       case .sleep: try SleepSoak(options).run()
