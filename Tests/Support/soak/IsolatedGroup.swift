@@ -66,10 +66,7 @@ final class IsolatedGroup: SoakGroup {
   }
 
   var isQuiet: Bool {
-    let cell = bed.board[receiver, from: sender]
-    return bed.board.state(of: sender) == .drained
-      && cell.incarnation == bed.board[sender, .incarnation]
-      && cell.end == bed.board[sender, .staged]
+    bed.board.state(of: sender) == .drained && bed.hasArrived(at: receiver, from: sender)
   }
 
   func finish() throws {

@@ -77,6 +77,7 @@ final class KillSoak {
       SwitchGroup(bed, connection, .backpressure, first: 6, seed: seed),
       SwitchGroup(bed, connection, .filter, first: 10, seed: seed),
       IsolatedGroup(bed, first: 14, seed: seed),
+      SwitchGroup(bed, connection, .host, first: 18, seed: seed),
     ]
     if hasNetwork {
       do {
@@ -131,8 +132,8 @@ final class KillSoak {
       let count = group.delivered
       if count != advances[index].count {
         advances[index] = (count, now())
-      } else if now() - advances[index].time > 20_000_000_000 {
-        try bed.fail("\(group.row.group): no packet has arrived for 20 s")
+      } else if now() - advances[index].time > 60_000_000_000 {
+        try bed.fail("\(group.row.group): no packet has arrived for 60 s")
       }
     }
   }

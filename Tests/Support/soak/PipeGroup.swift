@@ -94,8 +94,7 @@ final class PipeGroup: SoakGroup {
 
   var isQuiet: Bool {
     bed.board.state(of: sender) == .drained && watch?.isPipeEmpty == true
-      && bed.board[receiver, from: sender].incarnation == bed.board[sender, .incarnation]
-      && bed.board[receiver, from: sender].end == bed.board[sender, .staged]
+      && bed.hasArrived(at: receiver, from: sender)
   }
 
   func finish() throws {

@@ -98,6 +98,9 @@ final class SleepSoak {
 
   private func event() throws {
     let pair = pairs.randomElement(using: &random) ?? pairs[0]
+    // A stop or a kill would hide that a wake-up was lost.
+    let begun = bed.board[pair.ping, .since]
+    if begun != 0, now() > begun + 100_000_000 { return }
     switch Int.random(in: 0..<100, using: &random) {
     case 0..<50:
       // Never both, so that a stop of one shows whether the other one survives it.
@@ -146,7 +149,9 @@ final class SleepSoak {
         watches[pair.ping] = nil
         continue
       }
-      let isAsleep = [pair.ping, pair.echo].allSatisfy { bed.state(of: $0) == "S" }
+      // netmapd carries packets of isolated ports, and rings for processes without descriptors.
+      let isAsleep =
+        [pair.ping, pair.echo].allSatisfy { bed.state(of: $0) == "S" } && bed.daemonSleeps
       guard isAsleep, watches[pair.ping]?.begun == begun, let watch = watches[pair.ping] else {
         watches[pair.ping] = Watch(begun: begun, asleepSince: now())
         continue

@@ -109,6 +109,7 @@ final class SleepWorker {
   }
 
   private func send(_ contents: [(incarnation: UInt64, number: UInt64)], to target: Int) throws {
+    let port = port
     var rest = contents[...]
     while let next = rest.first {
       let packet = SoakPacket(
@@ -129,6 +130,7 @@ final class SleepWorker {
   }
 
   private func take(_ body: ((incarnation: UInt64, number: UInt64)) throws -> Void) throws {
+    let port = port
     var ring = port.receiveRing(0)
     while let packet = ring.next() {
       guard packet.bytes.byteCount == 60 else { continue }

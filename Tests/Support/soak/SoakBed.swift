@@ -130,10 +130,35 @@ final class SoakBed {
     return process
   }
 
+  /// Whether the last packet of a sender's process has arrived.
+  func hasArrived(at receiver: Int, from sender: Int) -> Bool {
+    let staged = board[sender, .staged]
+    guard staged > 0 else { return true }
+    let cell = board[receiver, from: sender]
+    return cell.incarnation == board[sender, .incarnation] && cell.end == staged
+  }
+
   /// The letter of the state of a station's process, as in proc_pid_stat(5); nil when there is none.
   func state(of station: Int) -> Character? {
-    guard let process = processes[station] else { return nil }
-    let file = unsafe open("/proc/\(process)/stat", O_RDONLY | O_CLOEXEC)
+    processes[station].flatMap { Self.state(of: "/proc/\($0)") }
+  }
+
+  /// Whether each thread of netmapd sleeps.
+  var daemonSleeps: Bool {
+    let path = "/proc/\(servingProcess)/task"
+    guard let folder = unsafe opendir(path) else { return true }
+    defer { unsafe closedir(folder) }
+    while let entry = unsafe readdir(folder) {
+      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if Int(name) != nil, Self.state(of: "\(path)/\(name)") == "R" { return false }
+    }
+    return true
+  }
+
+  private static func state(of folder: String) -> Character? {
+    let file = unsafe open("\(folder)/stat", O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return nil }
     defer { close(file) }
     var bytes = [UInt8](repeating: 0, count: 256)

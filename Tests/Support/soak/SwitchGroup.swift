@@ -14,6 +14,8 @@ final class SwitchGroup: SoakGroup {
     case backpressure = "vale, backpressure"
     /// A module decides about the packets.
     case filter = "vale, filter"
+    /// A module in a process of its own carries the packets. It sends each packet to all ports.
+    case host = "vale, module host"
   }
 
   var row: LedgerRow
@@ -70,10 +72,14 @@ final class SwitchGroup: SoakGroup {
 
   func start() throws {
     for station in stations.reversed() { try start(station) }
-    guard kind == .filter else { return }
-    let rules = "default allow"
+    let choice: SwitchModuleChoice
+    switch kind {
+    case .plain, .backpressure: return
+    case .filter: choice = .filter(rules: "default allow")
+    case .host: choice = .loaded(path: bed.program("libfault-module.so"))
+    }
     do throws(NetmapError) {
-      _ = try bed.engine.switches.setModule(.filter(rules: rules), of: vale)
+      _ = try bed.engine.switches.setModule(choice, of: vale)
     } catch {
       throw SoakError("\(vale): \(error)")
     }
@@ -104,8 +110,18 @@ final class SwitchGroup: SoakGroup {
         return before.holder == 0 || now.holder != before.holder || now.syncs != before.syncs
       }
     }
+    if kind == .host {
+      let before = try host()
+      if before?.lock != nil {
+        try wait("a sync of the module host has not ended") {
+          guard let now = try? host() else { return false }
+          return now.lock == nil || now.syncs != before?.syncs
+        }
+      }
+    }
     let unconfirmed = bed.board[station, .staged] - bed.board[station, .confirmed]
-    row.cutOffMax += unconfirmed * UInt64(Self.count)
+    // A broadcast that waits for room at one receiver may have reached others.
+    row.cutOffMax += (unconfirmed + 1) * UInt64(Self.count)
     try watch.forEachUnread { bytes in try noteUnread(bytes, at: station) }
     count(watch)
     watch.forget()
@@ -136,8 +152,40 @@ final class SwitchGroup: SoakGroup {
     }
   }
 
+  /// The port of the module host, of which only netmapd knows.
+  private struct Host {
+    let lock: DumpedClient?
+    let syncs: UInt64
+    let sent: RingCounters
+    let received: RingCounters
+    let isEmpty: Bool
+  }
+
+  /// - Returns: Nil when there is no host.
+  private func host() throws -> Host? {
+    let dumped: DumpedEngine
+    do throws(NetmapError) {
+      dumped = try DumpedEngine(try bed.engine.dump())
+    } catch {
+      try bed.fail("netmapd cannot be dumped: \(error)")
+    }
+    let port = dumped.dumpedPorts.first { port in
+      port.bindings.contains { $0.owner?.isHidden == true }
+        && port.places.contains { $0.hasPrefix("\(vale), ") }
+    }
+    guard let port, let sending = port.rings.first(where: { $0.direction == .transmit }),
+      let receiving = port.rings.first(where: { $0.direction == .receive })
+    else { return nil }
+    return Host(
+      lock: sending.lock, syncs: sending.counters.syncs, sent: sending.counters,
+      received: receiving.counters,
+      isEmpty: receiving.cursors.hwcur == receiving.cursors.hwtail && receiving.leases.isEmpty
+        && receiving.reservation == receiving.arriving)
+  }
+
   var isQuiet: Bool {
-    stations.allSatisfy { station in
+    if kind == .host, (try? host())??.isEmpty != true { return false }
+    return stations.allSatisfy { station in
       (station >= first + Self.senders || bed.board.state(of: station) == .drained)
         && watches[station]?.isEmpty == true
     }
@@ -146,6 +194,15 @@ final class SwitchGroup: SoakGroup {
   func finish() throws {
     for station in stations {
       if let watch = watches[station] { count(watch) }
+    }
+    if kind == .host {
+      guard let host = try host() else { try bed.fail("\(row.group): the module host has ended") }
+      // What the host has taken is sent again, and its copies count.
+      let copies = host.sent.packets &- host.sent.broadcasts &+ host.sent.copies
+      row.sent = row.sent &+ copies &- host.received.packets
+      for drops in [host.sent.drops, host.received.drops] {
+        for reason in DropReason.allCases { row.drops[reason] &+= drops[reason] }
+      }
     }
     row.delivered = delivered
     // What was delivered and not counted as sent must be of syncs that a kill cut off: the row checks the number.

@@ -73,6 +73,7 @@ final class Worker {
   // MARK: - Sending
 
   private func sendSome() throws {
+    let port = port
     let room = port.transmitRing(0).space
     if room == 0 {
       _ = try port.wait(for: settings.receives ? [.transmit, .receive] : .transmit, timeout: .milliseconds(100))
@@ -87,6 +88,7 @@ final class Worker {
   private func send(_ count: Int, to target: Int?) throws {
     // Also if this process is killed before the next store, no more packets than these are in the ring.
     board[station, .staged] = number + UInt64(count)
+    let port = port
     var ring = port.transmitRing(0)
     for _ in 0..<count {
       let packet = nextPacket(to: target)
@@ -116,11 +118,13 @@ final class Worker {
   }
 
   private func drain() throws {
+    guard sends else { return try receiveSome() }
     if settings.receives { try takeReceived() }
     guard board.state(of: station) != .drained else {
       usleep(1000)
       return
     }
+    let port = port
     try port.sync(.transmit)
     let ring = port.transmitRing(0)
     if ring.space == ring.slotCount - 1 {
@@ -146,6 +150,7 @@ final class Worker {
   }
 
   private func record() throws {
+    let port = port
     var ring = port.receiveRing(0)
     while let packet = ring.next() {
       // The slots that a dead sender had reserved on a switch arrive empty.
