@@ -121,7 +121,7 @@ extension Forwarder {
       guard isWhole, let source, unsafe frames[first].length > 0 else {
         // An empty slot of a sender that has died, or a slot that no sender wrote. The ring has not counted the former
         // as a packet (``HostBacklog``).
-        if isWhole, unsafe frames[first].length == 0 { packets &-= 1 }
+        if isWhole, count &- first == 1, unsafe frames[first].length == 0 { packets &-= 1 }
         count = first
         continue
       }
