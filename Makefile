@@ -5,6 +5,7 @@
 #   make test         build and run all tests
 #   make fuzz         run every fuzz target for FUZZ_SECONDS, one line each
 #   make check-full   run the tests under the address and the thread sanitizer, and in release mode
+#   make soak         hours of sleeping, killed and opening processes, with a ledger of their packets (SOAK_SECONDS each)
 #   make kill-table   kill and stop a process at every point of every operation, and print how many everybody survived
 #   make message-storm  send millions of hostile messages as each kind of peer, and print what other processes noticed
 #   make race-table   change each word that a peer can write right after each load, and print how often readers survived
@@ -51,7 +52,11 @@ $(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
 	@mkdir -p $(@D)
 	$(CLANG) $(C_FLAGS) $(C_LINK) $(C_SOURCES) -o $@
 
+<<<<<<< HEAD
 .PHONY: setup setup-bench build demo test soak hostile kill-table mutants message-storm race-table fuzz \
+=======
+.PHONY: setup setup-bench build demo test soak soak-faults hostile kill-table mutants fuzz \
+>>>>>>> f4953d0572471a3a7881a161f95b78fe4d29ac84
   check-full check-address check-thread check-release bench bench-peers bench-preload bench-smoke lint docs \
   compatibility install install-build install-files check-install check-bare uninstall clean
 
@@ -68,12 +73,14 @@ demo: build
 	@./scripts/demo $(RELEASE)
 
 # The attackers use as much processor time as possible, so other tests do not run at the same time. The kill table
-# measures how long other processes are held.
+# measures how long other processes are held, and the soaks how long processes sleep.
 test:
 	$(SWIFT) test --disable-xctest --filter HostileTests
 	$(SWIFT) test --disable-xctest --filter KillTableTests
+	$(SWIFT) test --disable-xctest --filter SoakTests
 	@rm -f $(CLAIMS)
-	NETMAP_CLAIMS=$(abspath $(CLAIMS)) $(SWIFT) test --disable-xctest --skip HostileTests --skip KillTableTests
+	NETMAP_CLAIMS=$(abspath $(CLAIMS)) $(SWIFT) test --disable-xctest --skip HostileTests --skip KillTableTests \
+	  --skip SoakTests
 	./scripts/compatibility check $(CLAIMS)
 
 # Writes the tables of docs/compatibility.md from what the tests prove.
@@ -84,10 +91,24 @@ compatibility:
 	  --filter 'ConformanceTests|NetmapRequestsTests'
 	./scripts/compatibility write $(CLAIMS)
 
+# Processes that sleep, that are killed and stopped, and that open and close, for SOAK_SECONDS each. Each soak prints what
+# it has counted, and after a failure the commands that show the dump and that repeat the run. SOAK_FLAGS are options of
+# the program, such as --seed 42.
+SOAK_SECONDS ?= 7200
+SOAK_FLAGS ?=
+SOAKS ?= sleep kill open
+SOAK_PRODUCTS := netmapd netmap soak soak-client netmap-c netmap-half fault-module
+soak:
+	@for product in $(SOAK_PRODUCTS); do $(SWIFT) build -c release --product $$product || exit; done
+	@mkdir -p .build/soak
+	@for soak in $(SOAKS); do \
+	  $(RELEASE)/soak $$soak --seconds $(SOAK_SECONDS) --dumps .build/soak $(SOAK_FLAGS) || exit; \
+	done
+
 # Sends 10^9 packets through a pipe between two processes, and checks every packet. Then runs every fault of
 # the fault suite, more often than in 'make test'.
 SOAK_ROUNDS ?= 5000
-soak: build
+soak-faults: build
 	$(RELEASE)/pipe-peer soak --packets 1000000000 --batch 256
 	NETMAP_FAULT_ROUNDS=$(SOAK_ROUNDS) $(SWIFT) test --disable-xctest --filter FaultTests
 

@@ -57,6 +57,13 @@ public final class HostEngine: PortEngine {
     return result
   }
 
+  /// A dump of the memory that describes all ports, without packets; see ``EngineDump``.
+  ///
+  /// - Throws: ``NetmapError`` `ENOENT` or `ECONNREFUSED` when no daemon is running.
+  package func dump() throws(NetmapError) -> EngineDump {
+    try EngineDump(try provider.dump())
+  }
+
   /// A port that another process (or another program in this one) opened, from a copy of its token.
   ///
   /// The port stays open while any copy of its token is open, in any process. Both processes may use the rings;
@@ -122,6 +129,10 @@ private final class DaemonBindings: BindingProvider {
 
   func check() throws(NetmapError) -> DaemonCheck {
     try DaemonConnection(address: address, starts: false).check()
+  }
+
+  func dump() throws(NetmapError) -> [UInt8] {
+    try DaemonConnection(address: address, starts: false).dump()
   }
 
   func memoryID(of request: RegisterRequest) throws(NetmapError) -> UInt16 {

@@ -95,4 +95,19 @@ extension DaemonConnection {
     ).body
     return try body.takeCheck()
   }
+
+  /// Has the daemon dump the records and the memory that describe all ports, without packets.
+  ///
+  /// - Returns: The dump, for ``EngineDump/init(_:)``.
+  /// - Throws: ``NetmapError`` as for other requests.
+  package func dump() throws(NetmapError) -> [UInt8] {
+    try checkProcess()
+    let answer = try ask(
+      Message.bytes(.dump), on: mailbox.socket, within: DaemonAddress.patience)
+    guard let file = answer.files.first else {
+      throw answer.body.malformed("a descriptor is missing")
+    }
+    return try DumpedBytes.bytes(
+      in: SharedMemory(mapping: file.descriptor, readOnly: true, keepsDescriptor: false))
+  }
 }

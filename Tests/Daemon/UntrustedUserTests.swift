@@ -25,6 +25,7 @@ struct UntrustedUserTests {
     try UserThread.run(65534) {
       let peer = try RawPeer(address)
       #expect(try peer.refusal(.check, on: peer.mailbox) == "EPERM")
+      #expect(try peer.refusal(.dump, on: peer.mailbox) == "EPERM")
       #expect(
         try peer.refusal(.control, on: peer.mailbox) {
           $0.put(SwitchRequest.next(switch: 0, port: 0))
@@ -141,6 +142,7 @@ struct UntrustedUserTests {
     try fixture.start(["--listen", "\(second):isolated"])
     let peer = try RawPeer(try DaemonAddress(path: second))
     #expect(try peer.refusal(.check, on: peer.mailbox) == "EPERM")
+    #expect(try peer.refusal(.dump, on: peer.mailbox) == "EPERM")
     let token = try peer.connect()
     #expect(try peer.register("x{1", on: token) == nil)
     #expect(try fixture.engine().listing().map(\.backend) == ["isolated"])

@@ -6,7 +6,7 @@ package struct Message {
   /// The version of the protocol.
   ///
   /// It changes with every change of a message or of a shared segment.
-  package static let version: UInt16 = 8
+  package static let version: UInt16 = 9
 
   /// The longest datagram, bytes.
   package static let byteCountMax = 49_152
@@ -40,6 +40,9 @@ package struct Message {
     case poolsInfo = 26
     /// Asks for a check of the memory of all ports.
     case check = 24
+    /// Asks for a dump of the memory that describes all ports. A descriptor of memory goes with the answer: a length of 64
+    /// bits, and the dump.
+    case dump = 29
     /// On a token: asks to map the rings of the token's binding.
     ///
     /// A ``hello`` on a token, with a socket to answer on, is answered with a mailbox as well.

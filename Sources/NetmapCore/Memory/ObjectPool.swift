@@ -20,6 +20,14 @@ package struct ObjectPool: Sendable {
     for index in 0..<min(reserved, count) { _ = take(index) }
   }
 
+  /// - Parameters:
+  ///   - count: The number of objects.
+  ///   - taken: The objects that are not free; others than those of the pool are ignored.
+  init(count: Int, taken: some Sequence<UInt32>) {
+    self.init(count: count)
+    for index in taken where index < count { _ = take(Int(index)) }
+  }
+
   /// Allocates the free object with the lowest index; nil if none is left.
   package mutating func allocate() -> Int? {
     while firstCandidate < free.count {

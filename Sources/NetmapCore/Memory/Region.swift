@@ -41,18 +41,26 @@ package final class Region {
   /// The number of buffers that netmap never hands out: buffer 0 stands for "bad buffer", buffer 1 is reserved.
   package static let reservedBuffers = Int(SlotRule.firstBuffer)
 
+  /// - Parameters:
+  ///   - id: The region's number.
+  ///   - isPrivate: Whether it belongs to one port and its pipes.
+  ///   - parameters: Sizes and counts.
+  ///   - isShared: Whether other processes are to map the memory; false for the copy of a region in a dump.
   /// - Throws: ``NetmapError`` `EINVAL` for sizes out of range, or the error from creating the memory.
   package init(
-    id: UInt16, isPrivate: Bool, _ parameters: RegionParameters
+    id: UInt16, isPrivate: Bool, _ parameters: RegionParameters, isShared: Bool = true
   ) throws(NetmapError) {
     try parameters.validate(isPrivate: isPrivate)
     self.id = id
     self.isPrivate = isPrivate
     // Consecutive private regions are two cache colors apart: a distance of one is too small for longer packets.
     layout = RegionLayout(parameters, cacheColor: isPrivate ? 2 * Int(id) : 0)
-    memory = try SharedMemory(creating: "netmap-region-\(id)", byteCount: layout.byteCount)
-    ownershipMemory = try SharedMemory(
-      creating: "netmap-owners-\(id)", byteCount: layout.buffers.count)
+    func memory(_ name: String, _ byteCount: Int) throws(NetmapError) -> SharedMemory {
+      guard isShared else { return try SharedMemory(private: byteCount) }
+      return try SharedMemory(creating: "\(name)-\(id)", byteCount: byteCount)
+    }
+    self.memory = try memory("netmap-region", layout.byteCount)
+    ownershipMemory = try memory("netmap-owners", layout.buffers.count)
     ownership = unsafe BufferOwnership(
       bytes: ownershipMemory.base, count: UInt32(layout.buffers.count))
     interfaces = ObjectPool(count: layout.interfaces.count)
@@ -62,6 +70,24 @@ package final class Region {
     ringBirths = Array(repeating: 0, count: layout.rings.count)
     returned = ObjectSet(count: layout.buffers.count)
     for index in 0..<Self.reservedBuffers { ownership.set(UInt32(index), .reserved) }
+  }
+
+  /// Gives the region the objects of a region in a dump.
+  ///
+  /// - Parameters:
+  ///   - taken: The numbers of objects in use, also those in quarantine. Numbers out of range are ignored.
+  ///   - kept: The numbers of objects in quarantine.
+  ///   - isUsed: Whether a binding had objects there.
+  func restore(taken: EngineDump.Objects, quarantined kept: EngineDump.Objects, isUsed: Bool) {
+    interfaces = ObjectPool(count: layout.interfaces.count, taken: taken.interfaces)
+    rings = ObjectPool(count: layout.rings.count, taken: taken.rings)
+    buffers = ObjectPool(count: layout.buffers.count, taken: taken.buffers)
+    var quarantine = Quarantine()
+    quarantine.interfaces = kept.interfaces.map { .init(index: Int($0), birth: 0) }
+    quarantine.rings = kept.rings.map { .init(index: Int($0), birth: 0) }
+    quarantine.buffers = kept.buffers.map { .init(index: Int($0), birth: 0) }
+    quarantines = [ObjectIdentifier(self): quarantine]
+    users = isUsed ? 1 : 0
   }
 
   /// The region and its owner bytes, for processes that sync rings in the region.

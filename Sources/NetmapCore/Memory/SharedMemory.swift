@@ -104,6 +104,23 @@ package final class SharedMemory: Sendable {
     self.file = keepsDescriptor ? copy : nil
   }
 
+  /// Creates zero-filled memory that no other process can map, and that needs no descriptor.
+  ///
+  /// - Parameter byteCount: The size wanted, rounded up to whole pages; above 0.
+  /// - Throws: ``NetmapError`` with the `errno` of `mmap`.
+  package init(private byteCount: Int) throws(NetmapError) {
+    let size = pageRounded(byteCount)
+    let flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE
+    let mapping = unsafe mmap(nil, size, PROT_READ | PROT_WRITE, flags, -1, 0)
+    guard let mapping = unsafe mapping, unsafe mapping != MAP_FAILED else {
+      throw systemError("mmap", "private memory (\(size) bytes)")
+    }
+    unsafe base = mapping
+    self.byteCount = size
+    identity = Identity(device: .max, file: UInt64(UInt(bitPattern: mapping)))
+    file = nil
+  }
+
   deinit {
     unsafe Self.unmap(base, byteCount: byteCount)
   }
@@ -193,6 +210,21 @@ extension SharedMemory {
   package func clear(at offset: Int, count: Int) {
     check(offset, count)
     unsafe (base + offset).initializeMemory(as: UInt8.self, repeating: 0, count: count)
+  }
+
+  /// The bytes of a range, which other processes may be changing; traps when it is not inside the memory.
+  package func bytes(at offset: Int, count: Int) -> [UInt8] {
+    check(offset, count)
+    return unsafe [UInt8](UnsafeRawBufferPointer(start: base + offset, count: count))
+  }
+
+  /// Writes bytes at an offset; traps when they would lie outside the memory.
+  package func write(_ bytes: [UInt8], at offset: Int) {
+    check(offset, bytes.count)
+    unsafe bytes.withUnsafeBytes { source in
+      guard let start = source.baseAddress else { return }
+      unsafe (base + offset).copyMemory(from: start, byteCount: source.count)
+    }
   }
 
   private func check(_ offset: Int, _ count: Int) {

@@ -126,6 +126,18 @@ package struct BufferOwnership: Sendable {
     return State(rawValue: unsafe byte(index).pointee.load(ordering: .relaxed)) ?? .reserved
   }
 
+  /// The owner bytes of all buffers, as they are now.
+  package var states: [UInt8] {
+    (0..<count).map { unsafe byte($0).pointee.load(ordering: .relaxed) }
+  }
+
+  /// Stores the owner bytes of a dump, as many as there are buffers.
+  package func restore(_ states: [UInt8]) {
+    for (index, state) in states.prefix(Int(count)).enumerated() {
+      unsafe byte(UInt32(index)).pointee.store(state, ordering: .relaxed)
+    }
+  }
+
   /// Whether the application may write to the buffer: the index is in range and the state is ``State/user``.
   @inlinable
   package func isUsers(_ index: UInt32) -> Bool {

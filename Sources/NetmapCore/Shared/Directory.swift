@@ -32,6 +32,36 @@ package final class Directory: Sendable {
     memory.store(DirectoryLayout.layoutVersion, at: 8)
   }
 
+  /// The clients of a dump.
+  ///
+  /// - Parameters:
+  ///   - list: The clients. Those whose slot does not exist are left out.
+  ///   - lastEpoch: The epoch of the last client.
+  /// - Throws: ``NetmapError`` when there is no memory or no descriptor left.
+  convenience init(
+    clients list: [EngineDump.Client], lastEpoch: UInt32
+  ) throws(NetmapError) {
+    try self.init()
+    for client in list where client.slot < UInt32(Self.clientCapacity) {
+      let base = DirectoryLayout.client(Int(client.slot))
+      memory.store(client.process, at: base + 4)
+      memory.store(client.epoch, at: base)
+    }
+    unsafe self.lastEpoch = lastEpoch
+  }
+
+  /// The clients that are attached now, and the epoch of the last one.
+  var dumpedClients: (clients: [EngineDump.Client], lastEpoch: UInt32) {
+    let found = (0..<Self.clientCapacity).compactMap { slot -> EngineDump.Client? in
+      let base = DirectoryLayout.client(slot)
+      let epoch = memory.load(at: base, as: UInt32.self)
+      guard epoch > 0 else { return nil }
+      return EngineDump.Client(
+        slot: UInt32(slot), epoch: epoch, process: memory.load(at: base + 4, as: Int32.self))
+    }
+    return unsafe (found, lastEpoch)
+  }
+
   /// A directory that lists no ports and no clients, for processes that may not see them.
   ///
   /// - Throws: ``NetmapError`` when there is no memory or no descriptor left.

@@ -242,3 +242,21 @@ extension KRing {
     unsafe setRawLongWord(KRingLayout.delivered &+ 8 &* (part & 3), ports)
   }
 }
+
+// MARK: - For people to read
+
+extension KRing {
+  /// The ports whose senders sleep until a receive ring has room: bits as in ``takeHeldSenders(_:)``.
+  func heldSenders(_ part: Int) -> UInt64 {
+    unsafe rawLongWord(KRingLayout.heldSenders &+ 8 &* (part & 3))
+  }
+}
+
+extension SyncSegment {
+  /// The cells of the list of waiters that hold an announcement.
+  var listedWaiters: [UInt32] {
+    unsafe (0..<WaitWord.listCount).map {
+      load(SyncSegmentLayout.waiters + 4 * $0, as: UInt32.self)
+    }.filter { $0 != 0 }
+  }
+}

@@ -117,14 +117,22 @@ extension Region {
   ///   - body: Called with each index in range.
   func forEachKept(ofInterfaceAt interface: Int, _ body: (UInt32) -> Void) {
     let entries = unsafe max(KeptTable.entryCount(bufferSize: layout.buffers.size), 1)
-    var page = memory.load(at: interface + NETMAP_IF_SPARE1_OFFSET, as: UInt32.self)
-    for _ in 0...layout.buffers.count / entries {
-      guard layout.slotRule.mayGive(page) else { return }
-      let next = word(KeptTable.Word.next, of: page)
+    forEachKeptPage(ofInterfaceAt: interface) { page in
       for entry in 0..<entries {
         let index = word(KeptTable.Word.entries + entry, of: page)
         if layout.slotRule.mayGive(index) { body(index) }
       }
+      body(page)
+    }
+  }
+
+  /// Visits the pages of a binding's table, as ``forEachKept(ofInterfaceAt:_:)`` does.
+  func forEachKeptPage(ofInterfaceAt interface: Int, _ body: (UInt32) -> Void) {
+    let entries = unsafe max(KeptTable.entryCount(bufferSize: layout.buffers.size), 1)
+    var page = memory.load(at: interface + NETMAP_IF_SPARE1_OFFSET, as: UInt32.self)
+    for _ in 0...layout.buffers.count / entries {
+      guard layout.slotRule.mayGive(page) else { return }
+      let next = word(KeptTable.Word.next, of: page)
       body(page)
       page = next
     }

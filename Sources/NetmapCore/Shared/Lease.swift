@@ -292,3 +292,26 @@ extension KRing {
     return min(slots >> 16, count &- 1)
   }
 }
+
+extension SyncSegment {
+  /// The slot after the finished leases of a receive ring that the ring has not taken over, for a ring that no process
+  /// syncs; nil when the ring has no leases.
+  ///
+  /// - Parameters:
+  ///   - index: The ring's number.
+  ///   - slots: Its slot count.
+  package func endOfFinishedLeases(ofRing index: Int, slots: UInt32) -> UInt32? {
+    guard let kring = unsafe kring(end: 0, .receive, index), let base = unsafe leases(index),
+      slots > 0, Int(slots) <= leaseSlots
+    else { return nil }
+    let table = unsafe LeaseTable(base: base)
+    var next = unsafe kring.arriving
+    // A ring has fewer leases than slots.
+    for _ in 0..<slots where next.next < slots {
+      let count = unsafe table.finishedSlots(of: next)
+      guard count > 0, count < slots else { break }
+      next = next.following(count, of: slots)
+    }
+    return min(next.next, slots - 1)
+  }
+}

@@ -33,6 +33,14 @@ package struct SwitchSegment: Sendable {
   }
 
   package var view: SwitchView { unsafe SwitchView(base: memory.base) }
+
+  /// The words before the configurations of modules: for dumps.
+  var dumpedBytes: [UInt8] { memory.bytes(at: 0, count: SwitchLayout.configurations) }
+
+  /// Writes the words of a dump, as far as they belong there.
+  func restore(_ bytes: [UInt8]) {
+    memory.write(Array(bytes.prefix(SwitchLayout.configurations)), at: 0)
+  }
 }
 
 /// Offsets in a switch segment, in bytes.

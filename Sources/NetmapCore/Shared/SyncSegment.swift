@@ -103,6 +103,38 @@ package struct SyncSegment: Sendable {
     }
   }
 
+  /// Attaches to a copy of a segment, whose header may be damaged.
+  ///
+  /// - Parameters:
+  ///   - memory: The copy.
+  ///   - numbers: The value of ``endNumbers`` of the segment that was copied.
+  ///   - leaseSlots: The value of ``leaseSlots``.
+  /// - Returns: Nil when the numbers do not fit the memory.
+  package init?(copy memory: SharedMemory, endNumbers numbers: [UInt32], leaseSlots: Int) {
+    guard numbers.count == 3 || numbers.count == 6, memory.byteCount >= SyncSegmentLayout.krings
+    else { return nil }
+    ends = stride(from: 0, to: numbers.count, by: 3).map { place in
+      End(
+        first: Int(numbers[place]), transmitRings: Int(numbers[place + 1]),
+        receiveRings: Int(numbers[place + 2]))
+    }
+    let room = (memory.byteCount - SyncSegmentLayout.krings) / KRingLayout.byteCount
+    let krings = ends.reduce(0) { $0 + $1.transmitRings + $1.receiveRings }
+    let end = SyncSegmentLayout.krings + krings * KRingLayout.byteCount
+    guard krings <= room, ends.allSatisfy({ $0.first + $0.transmitRings + $0.receiveRings <= room }),
+      leaseSlots < 65_536,
+      unsafe end + ends[0].receiveRings * leaseSlots * LeaseTable.entryByteCount <= memory.byteCount
+    else { return nil }
+    self.memory = memory
+    self.leaseSlots = leaseSlots
+    users = nil
+  }
+
+  /// For each end: its first kring, the number of transmit rings and that of receive rings.
+  package var endNumbers: [UInt32] {
+    ends.flatMap { [$0.first, $0.transmitRings, $0.receiveRings].map { UInt32(clamping: $0) } }
+  }
+
   /// The end that the header describes; nil when it does not fit the memory.
   private static func end(_ index: Int, in memory: SharedMemory) -> End? {
     let record = SyncSegmentLayout.ends + index * SyncSegmentLayout.endByteCount

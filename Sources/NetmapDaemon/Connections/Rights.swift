@@ -41,7 +41,7 @@ extension Role {
         [
           .hello, .forget, .ring, .register, .unbind, .mapPort, .token, .portInfo, .poolsInfo,
           .list,
-          .check, .control,
+          .check, .dump, .control,
         ]
       // Opens are isolated. Attaching and listing cover the user's own ports.
       case .untrusted: [.hello, .forget, .ring, .register, .unbind, .mapPort, .token, .list]

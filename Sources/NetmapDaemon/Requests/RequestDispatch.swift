@@ -134,6 +134,7 @@ extension Server {
         try list(message, for: client)
       }
     case .check: check(for: client, reply)
+    case .dump: dump(for: client, reply)
     case .token: newToken(for: client, reply)
     default: break
     }

@@ -29,6 +29,8 @@ extension ControlThread {
     case finishWork(ClientTag)
     /// Checks the memory of all ports.
     case check(ticket: UInt64)
+    /// Copies the records and the memory that describe all ports.
+    case dump(ticket: UInt64)
     /// Connects the daemon to itself, by a socket of this name that becomes a client's token.
     case connect(ticket: UInt64, TokenName.Digits)
     /// Looks up the switch on which a module is to be loaded.
@@ -80,6 +82,7 @@ extension ControlThread {
     case needsCarrier(SwitchRequest, NamespaceFile?)
     case workFinished(ClientTag)
     case checked(CheckReport)
+    case dumped(Result<EngineDump, NetmapError>)
     case connected(Result<OwnedFile, NetmapError>)
     case foundSwitch(Result<UInt64, NetmapError>)
     case redirected(Int32, Result<SwitchAnswer, NetmapError>)

@@ -267,6 +267,12 @@ final class ControlThread: Sendable {
       engine.finishExchanges(of: tag)
       answer(0, .workFinished(tag))
     case .check(let ticket): answer(ticket, .checked(engine.check()))
+    case .dump(let ticket):
+      do throws(NetmapError) {
+        answer(ticket, .dumped(.success(try engine.dump())))
+      } catch {
+        answer(ticket, .dumped(.failure(error)))
+      }
     case .connect(let ticket, let name):
       do throws(NetmapError) {
         answer(ticket, .connected(.success(try makeToken(name))))

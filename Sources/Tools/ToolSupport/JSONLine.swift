@@ -30,6 +30,10 @@ package struct JSONLine {
 
   package mutating func add(_ key: String, _ value: JSONLine) { append(key, value.text) }
 
+  package mutating func add(_ key: String, _ values: [JSONLine]) {
+    append(key, "[" + values.map(\.text).joined(separator: ",") + "]")
+  }
+
   private mutating func append(_ key: String, _ value: String) {
     members.append("\(Self.quoted(key)):\(value)")
   }

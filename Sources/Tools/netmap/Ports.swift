@@ -23,6 +23,11 @@ struct Ports: ParsableCommand {
       finding, and exits with status 1 if there is any. It cannot check rings whose packets are moving, \
       and counts these rings. A finding can also mean that a faulty program wrote to the wrong place.
 
+      --write-dump writes what describes the ports, without packets, to a file that only its owner can read. --dump reads \
+      such a file, which needs no netmapd: for each port its processes, rings, leases, locks, sleepers and counters, and \
+      then what the check finds. It exits with status 1 if there are findings. A dump of a port whose packets are moving \
+      may contradict itself; stop the processes first (kill -STOP) where that matters.
+
       Remarks on interfaces, as they were when their ports were opened, follow the table.
 
       --json prints one object per port and line: port, memory, processes, backend, remarks, and for transmit \
@@ -37,6 +42,7 @@ struct Ports: ParsableCommand {
         netmap ports --watch 1      again every second
         netmap ports --json
         netmap ports --check
+        netmap ports --write-dump ports.dump && netmap ports --dump ports.dump
       """)
 
   @Flag(help: "Print one JSON object for each port.")
@@ -48,9 +54,23 @@ struct Ports: ParsableCommand {
   @Flag(help: "Check the memory that ports share; exit status 1 if there are findings.")
   var check = false
 
+  @Option(help: ArgumentHelp("Write a dump of the memory that ports share.", valueName: "file"))
+  var writeDump: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Show and check a dump; exit status 1 if there are findings.", valueName: "file"))
+  var dump: String?
+
   func validate() throws {
     if check && (json || watch != nil) {
       throw ValidationError("--check excludes --json and --watch")
+    }
+    if writeDump != nil && (check || json || watch != nil || dump != nil) {
+      throw ValidationError("--write-dump excludes other options")
+    }
+    if dump != nil && (check || watch != nil) {
+      throw ValidationError("--dump excludes --check and --watch")
     }
     if let watch, !(0.01...86_400).contains(watch) {
       throw ValidationError("--watch must be a number of seconds, 0.01 to 86400")
@@ -59,6 +79,8 @@ struct Ports: ParsableCommand {
 
   func run() throws {
     if check { return try runCheck() }
+    if let writeDump { return try write(writeDump) }
+    if let dump { return try show(dump) }
     var rates = PortRates()
     while true {
       do throws(NetmapError) {
@@ -80,6 +102,30 @@ struct Ports: ParsableCommand {
       sleep(UInt32(watch))
       usleep(UInt32((watch - watch.rounded(.down)) * 1e6))
     }
+  }
+
+  private func write(_ path: String) throws {
+    do throws(NetmapError) {
+      let (dump, byteCount) = try DumpFile.write(path)
+      print("wrote \(byteCount) bytes about \(dump.ports.count) ports to \(path)")
+    } catch {
+      printError("netmap ports: \(error)")
+      throw ExitCode.failure
+    }
+  }
+
+  private func show(_ path: String) throws {
+    let engine: DumpedEngine
+    do throws(NetmapError) {
+      engine = try DumpFile.read(path)
+    } catch {
+      printError("netmap ports: \(error)")
+      throw ExitCode(2)
+    }
+    let report = engine.check()
+    let lines = json ? DumpJSON(engine).lines(report) : DumpText(engine).lines(report)
+    for line in lines { print(line) }
+    if report?.findings.isEmpty == false { throw ExitCode.failure }
   }
 
   private func runCheck() throws {

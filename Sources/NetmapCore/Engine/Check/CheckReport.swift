@@ -57,56 +57,36 @@ extension Engine {
 /// One walk over the whole state of an engine. The caller holds the engine's lock.
 struct EngineCheck {
   private let state: EngineState
+  /// What a dump says beyond the engine's state; nil for a check of a living engine.
+  private let dump: CheckedDump?
   private var report = CheckReport()
 
-  init(_ state: EngineState) {
+  init(_ state: EngineState, dump: CheckedDump? = nil) {
     self.state = state
+    self.dump = dump
   }
 
   mutating func run() -> CheckReport {
-    let ports = allPorts()
+    let ports = dump?.ports ?? state.allPorts
     report.ports = ports.count
     for port in ports { checkBindings(of: port) }
-    let regions = allRegions(of: ports)
+    let regions = dump?.regions ?? state.allRegions(of: ports)
     report.regions = regions.count
     for region in regions {
       let inRegion = ports.filter { $0.region === region }
       var check = RegionCheck(
         region, inRegion, state.bindings.values.filter { $0.port.region === region },
-        state.directory)
+        state.directory, dump)
       check.run(&report)
     }
     for vale in state.switches.values.sorted(by: { $0.number < $1.number }) {
       var check = LeaseCheck(vale, state.directory)
-      report.findings += check.findings(state.senders(on: vale))
+      let senders =
+        state.senders(on: vale) + (dump?.leaving[ObjectIdentifier(vale)] ?? [])
+      report.findings += check.findings(senders)
     }
     report.moving.sort()
     return report
-  }
-
-  private func allPorts() -> [EnginePort] {
-    var found: [ObjectIdentifier: EnginePort] = [:]
-    func add(_ port: EnginePort) {
-      guard found.updateValue(port, forKey: ObjectIdentifier(port)) == nil else { return }
-      for pair in port.pipes.values {
-        add(pair.master)
-        add(pair.slave)
-      }
-    }
-    for port in state.ports.values { add(port) }
-    // Null ports are listed nowhere else: only their bindings name them.
-    for binding in state.bindings.values { add(binding.port) }
-    return found.values.sorted { $0.name.rawValue < $1.name.rawValue }
-  }
-
-  private func allRegions(of ports: [EnginePort]) -> [Region] {
-    var found: [ObjectIdentifier: Region] = [:]
-    for region in Array(state.regions.values) + ports.map(\.region)
-      + state.quarantined.values.map(\.region)
-    {
-      found[ObjectIdentifier(region)] = region
-    }
-    return found.values.sorted { $0.id < $1.id }
   }
 
   /// Checks the records of bindings, which processes read from shared memory.
@@ -120,5 +100,57 @@ struct EngineCheck {
       report.findings.append(
         "\(port.name.rawValue): the record of binding \(binding.index) is damaged")
     }
+  }
+}
+
+extension EngineState {
+  /// All ports, by name.
+  var allPorts: [EnginePort] {
+    var found: [ObjectIdentifier: EnginePort] = [:]
+    func add(_ port: EnginePort) {
+      guard found.updateValue(port, forKey: ObjectIdentifier(port)) == nil else { return }
+      for pair in port.pipes.values {
+        add(pair.master)
+        add(pair.slave)
+      }
+    }
+    for port in ports.values { add(port) }
+    // Null ports are listed nowhere else: only their bindings name them.
+    for binding in bindings.values { add(binding.port) }
+    return found.values.sorted { $0.name.rawValue < $1.name.rawValue }
+  }
+
+  /// All regions, by number.
+  func allRegions(of ports: [EnginePort]) -> [Region] {
+    var found: [ObjectIdentifier: Region] = [:]
+    for region in Array(regions.values) + ports.map(\.region)
+      + quarantined.values.map(\.region)
+    {
+      found[ObjectIdentifier(region)] = region
+    }
+    return found.values.sorted { $0.id < $1.id }
+  }
+}
+
+/// What a dump says beyond the state of the engine, for a check of the dump.
+struct CheckedDump {
+  let ports: [EnginePort]
+  let regions: [Region]
+  /// The rings that a process synced while the dump was made.
+  let moving: Set<DumpedRingKey>
+  /// The segments of ports that had left a switch, and that could still send.
+  let leaving: [ObjectIdentifier: [SyncSegment]]
+  /// For each region, the links of its lists of extra buffers.
+  let links: [ObjectIdentifier: [UInt32: UInt32]]
+}
+
+/// A ring of a port in a dump.
+struct DumpedRingKey: Hashable {
+  let port: ObjectIdentifier
+  let direction: Direction
+  let index: Int
+
+  init(_ port: EnginePort, _ direction: Direction, _ index: Int) {
+    (self.port, self.direction, self.index) = (ObjectIdentifier(port), direction, index)
   }
 }

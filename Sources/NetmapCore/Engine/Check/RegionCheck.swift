@@ -5,6 +5,7 @@ struct RegionCheck {
   private let ports: [EnginePort]
   private let bindings: [EngineState.Binding]
   private let directory: Directory
+  private let dump: CheckedDump?
 
   /// The number of places that hold each buffer, counted up to 255.
   private var holders: [UInt8]
@@ -15,8 +16,9 @@ struct RegionCheck {
 
   init(
     _ region: Region, _ ports: [EnginePort], _ bindings: [EngineState.Binding],
-    _ directory: Directory
+    _ directory: Directory, _ dump: CheckedDump?
   ) {
+    self.dump = dump
     self.region = region
     self.ports = ports
     self.bindings = bindings
@@ -55,7 +57,9 @@ struct RegionCheck {
       if index < holders.count, holders[Int(index)] < .max { holders[Int(index)] += 1 }
     }
     for (ring, motion) in zip(rings, before) {
-      if ring.isMoving(since: motion, directory) {
+      let moved =
+        dump?.moving.contains(DumpedRingKey(ring.port, ring.direction, ring.index)) ?? false
+      if moved || ring.isMoving(since: motion, directory) {
         report.moving.append("\(ring.port.name.rawValue) \(ring.direction) ring \(ring.index)")
       } else {
         quiet.append(ring)
@@ -99,7 +103,13 @@ struct RegionCheck {
       var left = region.layout.buffers.count
       while region.layout.slotRule.mayGive(index), left > 0 {
         body(index, .list(binding.port, binding: binding.index))
-        index = region.nextBuffer(after: index)
+        // A dump has the links of the lists beside the copy of the region.
+        index =
+          if let dump {
+            dump.links[ObjectIdentifier(region)]?[index] ?? 0
+          } else {
+            region.nextBuffer(after: index)
+          }
         left -= 1
       }
       region.forEachKept(ofInterfaceAt: binding.record.interfaceOffset) {

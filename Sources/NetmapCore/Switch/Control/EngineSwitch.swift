@@ -65,6 +65,11 @@ final class EngineSwitch {
     return member
   }
 
+  /// Puts a port of a dump at its place.
+  func restore(_ member: SwitchMember) {
+    members[member.index] = member
+  }
+
   /// Takes a port off the switch.
   ///
   /// Senders that are copying into the port at this moment go on; see ``SwitchQuarantine``.

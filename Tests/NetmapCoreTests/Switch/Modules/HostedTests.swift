@@ -131,6 +131,27 @@ struct HostedTests {
       "NETMAP_TEST_SEED=\(seed)")
   }
 
+  @Test("slots that a dead sender had reserved are no packets of the host's backlog")
+  func emptySlots() throws {
+    let hosted = try HostedSwitch(2)
+    let (sender, host) = (hosted.vale[0], hosted.host)
+    let segment = host.registration.segment
+    let kring = unsafe host.mapped.receive(0).kring
+    let known = unsafe kring.reservation
+    let place = try #require(host.registration.place)
+    #expect(sender.tx().lock(sender.tag))
+    unsafe sender.mapped.transmit(0).kring.announce(
+      LeaseTarget(port: place.index, generation: place.generation, ring: 0), known, slots: 3)
+    let following = known.following(3, of: host.rx().count)
+    #expect(unsafe kring.reserve(from: known, upTo: following).isOurs)
+    #expect(hosted.vale.engine.finishLeases(of: sender.tag) == 1)
+    #expect(sender.registration.segment.releaseLocks(of: sender.tag) == 1)
+    while hosted.forwarder.turn() > 0 {}
+    #expect(HostBacklog(segment).packets == 0)
+    sender.tx().send(frame(1), frame(2))
+    #expect(HostBacklog(segment).packets == 2)
+  }
+
   @Test("the backlog of a host shows whether packets wait")
   func backlog() throws {
     let hosted = try HostedSwitch(2)

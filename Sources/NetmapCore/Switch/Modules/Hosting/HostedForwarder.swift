@@ -119,7 +119,9 @@ extension Forwarder {
       let isWhole = unsafe takePacket(&index, tail, &count)
       packets &+= 1
       guard isWhole, let source, unsafe frames[first].length > 0 else {
-        // An empty slot of a sender that has died, or a slot that no sender wrote.
+        // An empty slot of a sender that has died, or a slot that no sender wrote. The ring has not counted the former
+        // as a packet (``HostBacklog``).
+        if isWhole, count &- first == 1, unsafe frames[first].length == 0 { packets &-= 1 }
         count = first
         continue
       }

@@ -3,6 +3,6 @@ extension FuzzTarget {
   static let all: [FuzzTarget] = [
     .portSpecification, .filterRules, .daemonMessages, .daemonSession,
     .openerRequests, .requestLayer, .netlink,
-    .captureFile, .packets, .segmentation, .sharedWords, .interfaceRings,
+    .captureFile, .dump, .packets, .segmentation, .sharedWords, .interfaceRings,
   ]
 }

@@ -203,7 +203,7 @@ final class FuzzedPeer {
 
   private func ask(_ input: inout FuzzInput) {
     guard let index = usedLine(&input) else { return }
-    let kind: Message.Kind = input.choice([.list, .portInfo, .poolsInfo, .check])
+    let kind: Message.Kind = input.choice([.list, .portInfo, .poolsInfo, .check, .dump])
     let bytes = Message.bytes(kind) {
       switch kind {
       case .list: $0.put(UInt32(input.byte()))

@@ -1,0 +1,267 @@
+import CTrace
+import Glibc
+import Netmap
+import NetmapCore
+import NetmapClient
+import NetworkTestbed
+
+/// Opens and closes of everything, by many processes, of which half are killed. After each round netmapd must have what it
+/// had before: descriptors, mappings, memory, links on interfaces, files.
+final class OpenSoak {
+  private let options: SoakOptions
+  private let bed: SoakBed
+  private var random: SoakRandom
+  private let hasInterfaces: Bool
+  private var rounds = 0
+  private var kills = 0
+  private var opens = [UInt64](repeating: 0, count: OpenWorker.Kind.allCases.count + 1)
+  private var clients: UInt64 = 0
+  /// A port that the soak keeps by mistake.
+  private var leaked: NetmapPort?
+
+  private static let workers = 6
+
+  init(_ options: SoakOptions) throws {
+    self.options = options
+    random = SoakRandom(seed: options.seed)
+    var isReady = false
+    if ctrace_new_network() == 0, (try? VethPair("soak0", "soak1")) != nil { isReady = true }
+    if !isReady { print("soak open: no interfaces: a network namespace needs root") }
+    hasInterfaces = isReady
+    bed = try SoakBed(options)
+  }
+
+  func run() throws {
+    // The first round starts threads and processes of netmapd's that stay.
+    try round()
+    let before = try rest(atMost: nil)
+    var last = before
+    while !bed.isOver {
+      try round()
+      if options.fault == .leak, leaked == nil {
+        leaked = try NetmapPort("netmap:leaked{1", engine: bed.engine)
+      }
+      last = try rest(atMost: before)
+      bed.progress("\(rounds) rounds, \(Ledger.grouped(opens.dropLast().reduce(0, +))) opens; \(last)")
+    }
+    show(before, last)
+  }
+
+  // MARK: - A round
+
+  private func round() throws {
+    rounds += 1
+    bed.board.phase = .run
+    for station in 0..<Self.workers {
+      var settings = WorkerSettings()
+      settings.seed = random.next()
+      settings.opens = true
+      settings.hasInterfaces = hasInterfaces
+      settings.module = bed.program("libfault-module.so")
+      try bed.start(station, "-", settings)
+    }
+    for station in [Self.workers, Self.workers + 1] { try startClient(station) }
+    let end = now() + .random(in: 500_000_000..<3_000_000_000, using: &random)
+    while now() < end, !(bed.isOver && rounds > 2) {
+      try bed.expectAllAlive()
+      if random.chance(20) {
+        let station = Int.random(in: 0..<Self.workers, using: &random)
+        bed.kill(station)
+        kills += 1
+        note(station)
+        var settings = WorkerSettings()
+        settings.seed = random.next()
+        settings.opens = true
+        settings.hasInterfaces = hasInterfaces
+        settings.module = bed.program("libfault-module.so")
+        try bed.start(station, "-", settings)
+      }
+      if random.chance(20) {
+        let station = Self.workers + Int.random(in: 0...1, using: &random)
+        bed.kill(station)
+        try startClient(station)
+      }
+      usleep(50_000)
+    }
+    // Half of the processes are killed, the others end by themselves.
+    for station in 0..<Self.workers where random.chance(50) {
+      bed.kill(station)
+      kills += 1
+    }
+    for station in [Self.workers, Self.workers + 1] { bed.kill(station) }
+    bed.board.phase = .drain
+    for station in 0..<Self.workers {
+      try bed.waitForEnd(station)
+      note(station)
+    }
+  }
+
+  /// Starts a C program that opens a port, and sleeps in poll or epoll.
+  private func startClient(_ station: Int) throws {
+    clients += 1
+    let words = [
+      bed.program("soak-client"), station % 2 == 0 ? "open-c{1" : "vale0:c", bed.board.path,
+      "\(station)", "0", "echo", station % 2 == 0 ? "poll" : "epoll",
+    ]
+    let environment = [
+      "NETMAP_SOCKET": bed.socket, "LD_PRELOAD": bed.program("libnetmap-c.so"),
+      "NETMAP_HALF": bed.program("libnetmap-half.so"),
+    ]
+    try bed.start(station) { try bed.spawn(words, environment: environment) }
+  }
+
+  private func note(_ station: Int) {
+    for kind in opens.indices { opens[kind] += bed.board.takeOpens(station, kind) }
+  }
+
+  // MARK: - What is left
+
+  /// What netmapd has.
+  struct Holdings: CustomStringConvertible {
+    var descriptors = 0
+    var mappings = 0
+    var kilobytes = 0
+    var processes = 0
+    var clients = 0
+    var files: [String] = []
+    var links = ""
+
+    var description: String {
+      "\(descriptors) descriptors, \(mappings) mappings, \(kilobytes) kB, \(processes) processes,"
+        + " \(files.count) files"
+    }
+  }
+
+  /// Waits until netmapd has no more than before.
+  private func rest(atMost before: Holdings?) throws -> Holdings {
+    let end = now() + 30_000_000_000
+    while true {
+      let check = try bed.check()
+      let found = holdings(check)
+      var more: [String] = []
+      if check.bindings > 0 { more.append("\(check.bindings) ports are open") }
+      if check.kept > 0 { more.append("\(check.kept) ports are kept") }
+      if check.report.regions > 0 { more.append("\(check.report.regions) regions are there") }
+      if let before {
+        for (what, number, limit) in [
+          ("descriptors", found.descriptors, before.descriptors),
+          ("mappings", found.mappings, before.mappings),
+          ("processes", found.processes, before.processes), ("clients", found.clients, before.clients),
+          // The allocator keeps some memory.
+          ("kB of memory", found.kilobytes, before.kilobytes + 16_384),
+        ] where number > limit { more.append("\(number) \(what), \(limit) before") }
+        if found.files != before.files { more.append("files \(found.files)") }
+        if found.links != before.links { more.append("links \(found.links)") }
+      }
+      if more.isEmpty { return found }
+      if now() > end { try bed.fail("round \(rounds): 30 s later \(more.joined(separator: ", "))") }
+      usleep(20_000)
+    }
+  }
+
+  private func holdings(_ check: DaemonCheck) -> Holdings {
+    let process = bed.servingProcess
+    var result = Holdings()
+    result.descriptors = Self.entries("/proc/\(process)/fd").count
+    result.mappings = Self.lines(of: "/proc/\(process)/maps")
+    result.kilobytes = Self.memory(of: process)
+    result.processes = bed.daemonProcesses
+    result.clients = check.clients
+    result.files = Self.entries(bed.folder).sorted()
+    if hasInterfaces {
+      result.links = ["soak0", "soak1"].map(Self.programs).joined(separator: " ")
+    }
+    return result
+  }
+
+  /// The names in a folder.
+  private static func entries(_ path: String) -> [String] {
+    guard let folder = unsafe opendir(path) else { return [] }
+    defer { unsafe closedir(folder) }
+    var names: [String] = []
+    while let entry = unsafe readdir(folder) {
+      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name != "." && name != ".." { names.append(name) }
+    }
+    return names
+  }
+
+  private static func text(of path: String) -> String {
+    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return "" }
+    defer { close(file) }
+    var all: [UInt8] = []
+    var bytes = [UInt8](repeating: 0, count: 65_536)
+    while case let count = unsafe read(file, &bytes, bytes.count), count > 0 { all += bytes[..<count] }
+    return String(decoding: all, as: UTF8.self)
+  }
+
+  private static func lines(of path: String) -> Int {
+    text(of: path).utf8.count { $0 == UInt8(ascii: "\n") }
+  }
+
+  /// Resident memory that is the process's own.
+  private static func memory(of process: pid_t) -> Int {
+    for line in text(of: "/proc/\(process)/status").split(separator: "\n")
+    where line.hasPrefix("RssAnon:") {
+      return line.split(separator: " ").compactMap { Int($0) }.first ?? 0
+    }
+    return 0
+  }
+
+  /// Whether an interface has an XDP program, and how many there are: as ip(8) shows it.
+  private static func programs(on interface: String) -> String {
+    var ends: [CInt] = [0, 0]
+    guard unsafe pipe(&ends) == 0 else { return "" }
+    let child = ctrace_plain_fork()
+    if child == 0 {
+      dup2(ends[1], 1)
+      let command = ["ip", "-o", "link", "show", interface]
+      var words: [UnsafeMutablePointer<CChar>?] = unsafe command.map { unsafe strdup($0) } + [nil]
+      _ = unsafe execvp("ip", &words)
+      _exit(127)
+    }
+    close(ends[1])
+    var all: [UInt8] = []
+    var bytes = [UInt8](repeating: 0, count: 4096)
+    while case let count = unsafe read(ends[0], &bytes, bytes.count), count > 0 { all += bytes[..<count] }
+    close(ends[0])
+    var status: CInt = 0
+    _ = unsafe waitpid(child, &status, 0)
+    let text = String(decoding: all, as: UTF8.self)
+    return "\(interface): \(text.contains("xdp") ? "an XDP program" : "none")"
+  }
+
+  // MARK: - Output
+
+  private func show(_ before: Holdings, _ after: Holdings) {
+    let total = opens.dropLast().reduce(0, +)
+    let kinds = OpenWorker.Kind.allCases.map { ($0.name, opens[$0.rawValue]) }
+      + [("C programs", clients), ("refused", opens[opens.count - 1])]
+    if options.isJSON {
+      let counts = kinds.map { "\"\($0.0)\":\($0.1)" }.joined(separator: ",")
+      print(
+        "{\"rounds\":\(rounds),\"kills\":\(kills),\(counts),\"descriptors\":[\(before.descriptors),"
+          + "\(after.descriptors)],\"mappings\":[\(before.mappings),\(after.mappings)],"
+          + "\"kilobytes\":[\(before.kilobytes),\(after.kilobytes)]}")
+      return
+    }
+    print("| opened and closed | times |\n|---|---:|")
+    for (name, count) in kinds { print("| \(name) | \(Ledger.grouped(count)) |") }
+    print("")
+    print("| of netmapd | after the first round | at the end |\n|---|---:|---:|")
+    for (name, first, last) in [
+      ("descriptors", before.descriptors, after.descriptors),
+      ("mappings", before.mappings, after.mappings),
+      ("memory of its own, kB", before.kilobytes, after.kilobytes),
+      ("processes", before.processes, after.processes),
+      ("files in its folder", before.files.count, after.files.count),
+    ] { print("| \(name) | \(first) | \(last) |") }
+    print("")
+    print(
+      "soak open: \(Int(bed.elapsed)) s, seed \(options.seed), \(rounds) rounds,"
+        + " \(Ledger.grouped(total)) opens, \(kills) kills; everything has come back")
+  }
+}
