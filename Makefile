@@ -52,11 +52,7 @@ $(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
 	@mkdir -p $(@D)
 	$(CLANG) $(C_FLAGS) $(C_LINK) $(C_SOURCES) -o $@
 
-<<<<<<< HEAD
-.PHONY: setup setup-bench build demo test soak hostile kill-table mutants message-storm race-table fuzz \
-=======
-.PHONY: setup setup-bench build demo test soak soak-faults hostile kill-table mutants fuzz \
->>>>>>> f4953d0572471a3a7881a161f95b78fe4d29ac84
+.PHONY: setup setup-bench build demo test soak soak-faults hostile kill-table mutants message-storm race-table fuzz \
   check-full check-address check-thread check-release bench bench-peers bench-preload bench-smoke lint docs \
   compatibility install install-build install-files check-install check-bare uninstall clean
 

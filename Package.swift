@@ -229,18 +229,15 @@ let package = Package(
       name: "KillTableTests",
       dependencies: ["NetmapTestSupport", "kill-table", "kill-client", "netmapd"],
       path: "Tests/KillTable", exclude: ["mutants"], swiftSettings: settings),
-<<<<<<< HEAD
     // Words that change right after a load.
     .testTarget(
       name: "RaceTableTests", dependencies: ["NetmapTestSupport", "race-table", "netmapd"],
       path: "Tests/RaceTable", swiftSettings: settings),
-=======
     // Long runs of many processes, shortened.
     .testTarget(
       name: "SoakTests",
       dependencies: ["NetmapTestSupport", "soak", "soak-client", "netmap", "netmapd"],
       path: "Tests/Soak", swiftSettings: settings),
->>>>>>> f4953d0572471a3a7881a161f95b78fe4d29ac84
     // Attacks, one per subcommand, on the wire protocol and the shared memory.
     .executableTarget(
       name: "hostile-peer",
@@ -268,7 +265,6 @@ let package = Package(
       name: "kill-table",
       dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace", "TableSupport"],
       path: "Tests/Support/kill-table", swiftSettings: settings),
-<<<<<<< HEAD
     // Changes each word that a peer can write right after each load of a process.
     .executableTarget(
       name: "race-table",
@@ -278,7 +274,6 @@ let package = Package(
     .target(
       name: "TableSupport", dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace"],
       path: "Tests/Support/TableSupport", swiftSettings: settings),
-=======
     // Long runs of many processes, with a ledger of their packets.
     .executableTarget(
       name: "soak",
@@ -289,7 +284,6 @@ let package = Package(
     // A C program for netmap, which the soaks run with the C library.
     .executableTarget(
       name: "soak-client", dependencies: ["CNetmap"], path: "Tests/Support/soak-client"),
->>>>>>> f4953d0572471a3a7881a161f95b78fe4d29ac84
     // A C program for netmap, which the kill table runs with the C library.
     .executableTarget(
       name: "kill-client", dependencies: ["CNetmap"], path: "Tests/Support/kill-client"),

@@ -40,11 +40,7 @@ extension FuzzTarget {
         try body.takePortInfoRequest(), { $0.put(portInfo: $1.request, memoryID: $1.memoryID) }
       ) { (copy) throws(NetmapError) in try copy.takePortInfoRequest() }
     case .poolsInfo: _ = try body.takeRequest()
-<<<<<<< HEAD
-    case .list, .check, .token: break
-=======
-    case .list, .check, .dump: break
->>>>>>> f4953d0572471a3a7881a161f95b78fe4d29ac84
+    case .list, .check, .token, .dump: break
     case .control:
       try checkCopy(try body.takeSwitchRequest(), { $0.put($1) }) { (copy) throws(NetmapError) in
         try copy.takeSwitchRequest()
