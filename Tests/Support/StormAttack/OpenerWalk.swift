@@ -103,12 +103,13 @@ package final class OpenerWalk {
     }
     let isSent =
       clinux_send(link, bytes, bytes.count, sent, sent.count, CInt(MSG_DONTWAIT)) >= 0
+    let failure = errno
     for file in owned {
       if !isSent { clinux_no_linger(file) }
       close(file)
     }
     guard isSent else {
-      if errno != EAGAIN && errno != ETOOMANYREFS { end() }
+      if failure != EAGAIN && failure != ETOOMANYREFS { end() }
       return receive(within: 2)
     }
     board.add(place.slot, .messages)
