@@ -11,7 +11,6 @@
 #endif
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -34,6 +33,11 @@ static inline int cstorm_userfaultfd(void)
 	/* UFFD_USER_MODE_ONLY */
 	return (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | 1);
 }
+
+/* Declared here: stdlib.h would define fd_set otherwise than Swift's Glibc module does. */
+extern int posix_openpt(int flags);
+extern int unlockpt(int file);
+extern char *ptsname(int file);
 
 /* Both sides of a pseudo-terminal; -1 where there is none. */
 static inline void cstorm_terminal(int sides[2])
