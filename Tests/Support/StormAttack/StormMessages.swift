@@ -15,7 +15,7 @@ struct StormMessages {
 
   /// All kinds, also those that only the daemon sends, and two that do not exist.
   static let kinds: [UInt16] = [
-    1, 2, 3, 16, 17, 18, 19, 24, 25, 26, 27, 28, 32, 33, 34, 35, 0, 999,
+    1, 2, 3, 16, 17, 18, 19, 24, 25, 26, 27, 28, 29, 32, 33, 34, 35, 0, 999,
   ]
 
   func bytes(of kind: UInt16, _ random: inout StormRandom) -> [UInt8] {
@@ -26,7 +26,7 @@ struct StormMessages {
     }
     return Message.bytes(known) { writer in
       switch known {
-      case .hello, .check, .token: break
+      case .hello, .check, .token, .dump: break
       case .forget: writer.put(random.chance(700) ? number(bindings, &random) : random.edge())
       case .ring:
         let bell = doorbells.isEmpty ? nil : random.pick(doorbells)

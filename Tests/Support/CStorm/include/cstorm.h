@@ -1,14 +1,13 @@
 /*
  * System calls of attackers that Swift cannot make, because syscall(2) is variadic. Header-only.
  *
+ * Without _GNU_SOURCE, with which Swift cannot import the header beside Glibc.
+ *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef CSTORM_H
 #define CSTORM_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
