@@ -27,6 +27,12 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Of lseek(2). */
+#ifndef SEEK_DATA
+#define SEEK_DATA 3
+#define SEEK_HOLE 4
+#endif
+
 /* The calling process is traced by its parent from now on. */
 static inline int ctrace_me(void)
 {
