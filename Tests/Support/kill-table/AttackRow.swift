@@ -1,6 +1,7 @@
 import CTrace
 import Glibc
 import Netmap
+import TableSupport
 
 /// A row whose victim is not a client that the nursery plays.
 protocol AttackRow: KillRow {

@@ -1,6 +1,7 @@
 import CTrace
 import Glibc
 import Netmap
+import TableSupport
 
 /// The process in which a switch's module runs is killed at each entry and exit of a system call, from the arrival of
 /// packets until it has delivered them.
