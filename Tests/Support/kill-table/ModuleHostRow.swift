@@ -31,7 +31,7 @@ struct ModuleHostRow: AttackRow {
       library =
         daemonPath.split(separator: "/", omittingEmptySubsequences: false).dropLast()
         .joined(separator: "/") + "/libport-guard.so"
-      testbed = try TableTestbed([row], program: daemonPath)
+      testbed = try TableTestbed(program: daemonPath, play: KillPlay.play([row]))
       let engine = testbed.engine
       sender = try NetmapPort("vale7:sender", engine: engine)
       receiver = try NetmapPort("vale7:receiver", engine: engine)
