@@ -8,7 +8,7 @@ protocol AttackRow: KillRow {
   /// More steps than the operation has.
   var lengthMax: Int { get }
 
-  /// - Parameter daemonPath: The path of netmapd.
+  /// Prepares what all points of the row use.
   func bench(_ daemonPath: String) throws -> any AttackBench
 }
 
