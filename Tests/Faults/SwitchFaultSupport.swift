@@ -31,7 +31,8 @@ final class StationBoard {
 }
 
 /// A switch with 16 ports: sending and receiving processes, and a sender and a receiver of this process,
-/// between which no packet may be lost.
+/// between which no packet may be lost, unless the switch says so: on a loaded machine, broadcasts of the stations can
+/// fill the receiver's ring while this process has no CPU.
 final class StationSwitch {
   enum Kind: Hashable { case sender, receiver }
 
@@ -41,6 +42,8 @@ final class StationSwitch {
   private let witness: NetmapPort
   private var witnessed: UInt64 = 0
   private var arrived: UInt64 = 0
+  /// The packets that have not arrived because the witness's ring was full.
+  private var lost: UInt64 = 0
   private let idle: [NetmapPort]
   private(set) var programs: [Int: TestProgram] = [:]
   private var incarnations: [Int: UInt64] = [:]
@@ -138,6 +141,7 @@ final class StationSwitch {
   ) throws -> Bool {
     // Delayed packets arrive first, and make room.
     try expectWitness(within: .seconds(20))
+    try countLosses()
     #expect(arrived == witnessed, "\(context()): what was held up")
     for _ in 0..<count {
       try witnessSender.inject(Self.frame(to: 14, from: 13, witnessed))
@@ -145,16 +149,28 @@ final class StationSwitch {
       witnessed += 1
     }
     try expectWitness(within: mayStall ? .milliseconds(100) : .seconds(20))
+    if !mayStall { try countLosses() }
     #expect(mayStall || arrived == witnessed, "\(context())")
     return arrived == witnessed
   }
 
-  /// Waits for all sent packets; each must follow the previous one.
+  /// Takes packets that have not arrived for lost, if the sender has counted as many that found the ring full.
+  private func countLosses() throws {
+    let missing = lost + (witnessed - arrived)
+    guard missing > 0 else { return }
+    let sender = try fixture.engine().listing().first { $0.name == "vale0:ws" }
+    let drops = sender?.transmit.reasons[.ringFull] ?? 0
+    #expect(missing <= drops, "\(missing) packets are missing, \(drops) found the ring full")
+    if missing <= drops { (lost, arrived) = (missing, witnessed) }
+  }
+
+  /// Waits for all sent packets, which must arrive in order.
   private func expectWitness(within time: Duration) throws {
     let end = ContinuousClock.now + time
     repeat {
       try emptyWitness { number in
-        #expect(number == arrived, "out of order")
+        #expect(number >= arrived, "out of order")
+        lost += number - min(arrived, number)
         arrived = number + 1
       }
       if arrived == witnessed { return }

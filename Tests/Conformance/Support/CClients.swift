@@ -22,6 +22,11 @@ enum CClients {
     "waiting", "sizes", "legacy", "patterns",
   ]
 
+  /// The library that programs with the C library must load first: the runtime of a sanitizer, in `make check-full`.
+  private static let runtime = unsafe getenv("NETMAP_TEST_RUNTIME").map {
+    unsafe String(cString: $0)
+  }
+
   private static let package = #filePath.split(separator: "/", omittingEmptySubsequences: false)
     .dropLast(4).joined(separator: "/")
 
@@ -45,7 +50,9 @@ enum CClients {
       }
       _ = unsafe symlink(target, "\(folder)/\(name)")
     }
-    let linking = ["-L", folder, "-Wl,--no-as-needed", "-lnetmap"]
+    let linking =
+      ["-L", folder, "-Wl,--no-as-needed", "-lnetmap"]
+      + (runtime == nil ? [] : ["-Wl,--allow-shlib-undefined"])
     for client in both {
       // As distributions compile: the checked variants, and those for files of any size.
       let options =
@@ -76,8 +83,12 @@ enum CClients {
       "NETMAP_SOCKET": fixture.socket, "NETMAPD": TestProgram.built("netmapd"),
     ]
     switch loading {
-    case .preloaded: variables["LD_PRELOAD"] = "\(folder)/libnetmap.so.1"
-    case .linked: variables["LD_LIBRARY_PATH"] = folder
+    case .preloaded:
+      variables["LD_PRELOAD"] = [runtime, "\(folder)/libnetmap.so.1"].compactMap(\.self)
+        .joined(separator: ":")
+    case .linked:
+      variables["LD_LIBRARY_PATH"] = folder
+      variables["LD_PRELOAD"] = runtime
     }
     return variables
   }

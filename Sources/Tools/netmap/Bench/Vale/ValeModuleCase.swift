@@ -30,7 +30,7 @@ func measureValeModule(
         return try testbed.sendAndReceive(seconds: slice)
       }
       guard plain.packets > 0, programmed.packets > 0 else {
-        throw BenchError("no packet arrived; measure longer, see --seconds")
+        throw BenchError.nothingArrived
       }
       // The first pair is a warm-up.
       if pair == 0 { continue }
