@@ -163,7 +163,8 @@ final class RacePlace {
 
   private func watch(_ word: RacedWord, storesOnly: Bool = false) -> RacedVictim.Watch {
     RacedVictim.Watch(
-      address: memories[word.memory].victimBases[word.mapping] + UInt(word.offset), width: word.width,
+      address: memories[word.memory].victimBases[word.mapping] + UInt(word.offset),
+      width: word.width,
       storesOnly: storesOnly)
   }
 

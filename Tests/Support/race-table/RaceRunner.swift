@@ -145,7 +145,9 @@ final class RaceRunner {
     var number = first
     var idle = 0
     while options.round == nil ? result.changes < options.changes : number < first + 1 {
-      guard result.changes > 0 || number - first < (row.isRestored ? 1 : 20) * Self.patience || options.round != nil,
+      guard
+        result.changes > 0 || number - first < (row.isRestored ? 1 : 20) * Self.patience
+          || options.round != nil,
         result.rounds < 100 * options.changes + Self.patience
       else { return }
       var text = ""
@@ -169,7 +171,7 @@ final class RaceRunner {
           options.round == nil ? result.changes >= options.changes : number > first
         if isLast || number % 32 == 0 { try place.check() }
         // The rounds may have left an interface's port in a state in which nothing moves.
-        if !row.isRestored, idle > 400 {
+        if !row.isRestored, idle > (name.contains(" slot") ? 400 : 60) {
           place.end()
           throw Worn()
         }

@@ -88,7 +88,8 @@ final class RacedMemory {
   func note(_ ranges: [Range<Int>]) {
     self.ranges = ranges
     snapshot = ranges.flatMap { range in
-      unsafe Array(UnsafeRawBufferPointer(start: memory.base + range.lowerBound, count: range.count))
+      unsafe Array(
+        UnsafeRawBufferPointer(start: memory.base + range.lowerBound, count: range.count))
     }
   }
 
