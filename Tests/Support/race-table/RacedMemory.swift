@@ -96,7 +96,7 @@ final class RacedMemory {
   func restore() {
     var place = 0
     unsafe snapshot.withUnsafeBytes { bytes in
-      guard let noted = unsafe bytes.baseAddress else { return }
+      guard let noted = bytes.baseAddress else { return }
       for range in ranges {
         unsafe memcpy(memory.base + range.lowerBound, noted + place, range.count)
         place += range.count
@@ -123,7 +123,7 @@ final class RacedMemory {
       let was = pages[page] ?? zeros
       let now = unsafe memory.base + page
       unsafe was.withUnsafeBytes { bytes in
-        guard let noted = unsafe bytes.baseAddress, unsafe memcmp(now, noted, 4096) != 0 else {
+        guard let noted = bytes.baseAddress, unsafe memcmp(now, noted, 4096) != 0 else {
           return
         }
         for place in 0..<4096 where result == nil {
