@@ -268,7 +268,7 @@ let package = Package(
     // Changes each word that a peer can write right after each load of a process.
     .executableTarget(
       name: "race-table",
-      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CTrace", "TableSupport"],
+      dependencies: ["Netmap", "NetmapCore", "CNetmap", "CTrace", "TableSupport"],
       path: "Tests/Support/race-table", swiftSettings: settings),
     // What both tables need: a daemon, processes to trace, and numbered packets.
     .target(

@@ -30,7 +30,8 @@ struct RaceTableTests {
     let (status, text) = try run(["--row", "self-test", "--changes", "50", "--failures", "1"])
     #expect(status == 1, "\(text)")
     let command = try #require(text.split(separator: "\n").first { $0.contains("--round") })
-    let round = try #require(command.split(separator: " ").last)
+    let words = command.split(separator: " ")
+    let round = words[try #require(words.firstIndex(of: "--round")) + 1]
     #expect(text.contains("signal"), "\(text)")
     let again = try run([
       "--row", "self-test", "--word", "raced1{.tx ring.head", "--round", String(round),

@@ -28,7 +28,9 @@ package struct Arrival: Hashable, CustomStringConvertible {
     (self.sender, self.number) = (sender, number)
   }
 
-  package var description: String { "\(sender == TableFrame.victim ? "victim" : "\(sender)").\(number)" }
+  package var description: String {
+    "\(sender == TableFrame.victim ? "victim" : "\(sender)").\(number)"
+  }
 
   /// Packets of one sender, by number.
   package static func all(_ sender: UInt8, _ numbers: Range<UInt8>) -> [Arrival] {

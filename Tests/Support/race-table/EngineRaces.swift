@@ -62,7 +62,8 @@ struct CheckRace: RaceRow {
   func victim(_ host: HostEngine) throws -> RaceOperation {
     let engine = try Engine()
     let ports = [
-      try EnginePort(engine, "netmap:raced{1", extraBuffers: 4), try EnginePort(engine, "netmap:raced}1"),
+      try EnginePort(engine, "netmap:raced{1", extraBuffers: 4),
+      try EnginePort(engine, "netmap:raced}1"),
       try EnginePort(engine, "vale7:raced"), try EnginePort(engine, "vale7:other"),
     ]
     for port in ports { port.send(3) }
@@ -143,7 +144,9 @@ struct RepairRace: RaceRow {
     return RaceOperation {
       let count = engine.finishLeases(of: dead.tag)
       engine.finishExchanges(of: dead.tag)
-      let locks = [dead, other].reduce(0) { $0 + $1.registration.segment.releaseLocks(of: dead.tag) }
+      let locks = [dead, other].reduce(0) {
+        $0 + $1.registration.segment.releaseLocks(of: dead.tag)
+      }
       return UInt64(count + locks)
     }
   }

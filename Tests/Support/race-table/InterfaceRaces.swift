@@ -32,9 +32,9 @@ struct InterfaceRace: RaceRow {
       for _ in 0..<24 where (try? peer.inject(frame)) != nil {}
       try peer.sync(.transmit)
       try port.sync(.receive)
-      _ = try port.readAll(most: 4096)
+      let found = try port.readAll(most: 4096)
       try port.sync(.receive)
-      return 0
+      return found
     }
   }
 }

@@ -113,7 +113,8 @@ final class RaceBystanders {
       try pair.sender.send(from: 9, number..<number + 2)
       let arrived = try pair.receiver.take()
       try expect(
-        arrived == Arrival.all(9, number..<number + 2), "bystander \(pair.receiver.name): \(arrived)")
+        arrived == Arrival.all(9, number..<number + 2),
+        "bystander \(pair.receiver.name): \(arrived)")
       count += 2
     }
     number = (number + 2) % 200
@@ -125,20 +126,21 @@ extension NetmapPort {
   /// Reads all packets that the receive ring shows, and all of their bytes.
   ///
   /// - Parameter most: The slots of the ring, or more.
-  /// - Returns: The number of packets.
-  /// - Throws: ``TableError`` when a packet does not lie in a buffer of the port.
+  /// - Returns: The number of packets, and a sum of their bytes in the upper half.
+  /// - Throws: ``TableError`` when a packet is longer than a buffer, or when there are more packets than slots.
   func readAll(most: Int = 64) throws -> UInt64 {
-    var (count, sum) = (UInt64(0), UInt8(0))
+    var (count, sum) = (UInt64(0), UInt32(0))
     var ring = receiveRing(0)
     while let packet = ring.next() {
       let bytes = packet.bytes
-      guard bytes.byteCount <= 2048 else { throw TableError("a packet of \(bytes.byteCount) bytes") }
-      for index in 0..<bytes.byteCount { sum &+= bytes[index] }
+      guard bytes.byteCount <= 2048 else {
+        throw TableError("a packet of \(bytes.byteCount) bytes")
+      }
+      for index in 0..<bytes.byteCount { sum &+= UInt32(bytes[index]) }
       count += 1
       // The ring has this many slots, whatever its words say.
       guard count <= most else { throw TableError("more packets than slots") }
     }
-    withExtendedLifetime(sum) {}
-    return count
+    return count | UInt64(sum) << 32
   }
 }

@@ -34,7 +34,7 @@ final class RaceRunner {
       own.split(separator: "/", omittingEmptySubsequences: false).dropLast()
       .joined(separator: "/") + "/netmapd"
     guard unsafe access(daemonPath, X_OK) == 0 else { throw TableError("no \(daemonPath)") }
-    progress = try RaceProgress(options.keep)
+    progress = RaceProgress(options.keep)
   }
 
   /// - Returns: Whether every round of every row was survived.
@@ -144,8 +144,12 @@ final class RaceRunner {
     let first = options.round ?? result.rounds
     var number = first
     var idle = 0
-    while options.round == nil ? result.changes < options.changes : number < first + 1 {
-      guard result.changes > 0 || number - first < (row.isRestored ? 1 : 20) * Self.patience || options.round != nil,
+    // The first round since the last check, and the first one that may be at fault.
+    var (checked, start) = (first, first)
+    while options.round == nil ? result.changes < options.changes : number < first + options.count {
+      guard
+        result.changes > 0 || number - first < (row.isRestored ? 1 : 20) * Self.patience
+          || options.round != nil,
         result.rounds < 100 * options.changes + Self.patience
       else { return }
       var text = ""
@@ -157,6 +161,7 @@ final class RaceRunner {
         var generator = SplitMix(options.seed, "\(row.name)/\(name)", number)
         let round = place.plan(pair, &generator)
         text = "\(round.value) after access \(round.access), \(round.mode)"
+        start = number
         number += 1
         result.rounds += 1
         if try place.attack(round) {
@@ -166,10 +171,16 @@ final class RaceRunner {
           idle += 1
         }
         let isLast =
-          options.round == nil ? result.changes >= options.changes : number > first
-        if isLast || number % 32 == 0 { try place.check() }
+          options.round == nil
+          ? result.changes >= options.changes : number == first + options.count
+        if isLast || number % 32 == 0 {
+          // A check finds what any round since the last one has done.
+          start = checked
+          try place.check()
+          checked = number
+        }
         // The rounds may have left an interface's port in a state in which nothing moves.
-        if !row.isRestored, idle > 400 {
+        if !row.isRestored, idle > (name.contains(" slot") ? 400 : 60) {
           place.end()
           throw Worn()
         }
@@ -179,7 +190,8 @@ final class RaceRunner {
       } catch {
         result.failures.append(
           "\(row.name), \(name): \(text): \(error)\n      race-table --row '\(row.name)'"
-            + " --word '\(name)' --seed \(options.seed) --round \(number - 1)")
+            + " --word '\(name)' --seed \(options.seed) --round \(start) --count \(number - start)")
+        checked = number
         place?.end()
         place = nil
         if result.failures.count >= options.failuresMax { return }
@@ -194,7 +206,7 @@ final class RaceProgress {
   private var known: [String: (rounds: Int, changes: Int)] = [:]
 
   /// - Parameter path: A file; nil to keep nothing.
-  init(_ path: String?) throws {
+  init(_ path: String?) {
     self.path = path
     guard let path, let text = try? String(decoding: Self.bytes(path), as: UTF8.self) else {
       return

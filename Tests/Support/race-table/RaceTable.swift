@@ -4,8 +4,8 @@ import TableSupport
 
 /// Changes each word that a peer can write right after a load of a reader, in each reader:
 ///
-///     race-table [--changes N] [--row NAME]... [--word NAME]... [--seed S] [--round K] [--keep FILE]
-///                [--failures N] [--verbose] [--json] [--list]
+///     race-table [--changes N] [--row NAME]... [--word NAME]... [--seed S] [--round K [--count N]]
+///                [--keep FILE] [--failures N] [--verbose] [--json] [--list]
 ///
 /// Prints a table: the reader, its words, and how often a word has changed between check and use. Exits with 1 when a
 /// round was not survived.
@@ -55,8 +55,10 @@ struct RaceOptions {
   var names: [String] = []
   var words: Set<String> = []
   var seed: UInt64 = 1
-  /// The only round that is run; nil for all.
+  /// The first round that is run; nil for as many rounds as the changes need.
   var round: Int?
+  /// The rounds that are run from that one on.
+  var count = 1
   /// A file with the results of former runs.
   var keep: String?
   /// The most failures of a pair after which the pair ends.
@@ -83,6 +85,7 @@ struct RaceOptions {
       case "--word": words.insert(try value())
       case "--seed": seed = UInt64(try number())
       case "--round": round = try number()
+      case "--count": count = max(1, try number())
       case "--keep": keep = try value()
       case "--failures": failuresMax = max(1, try number())
       case "--verbose": isVerbose = true

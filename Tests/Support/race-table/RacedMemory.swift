@@ -88,15 +88,17 @@ final class RacedMemory {
   func note(_ ranges: [Range<Int>]) {
     self.ranges = ranges
     snapshot = ranges.flatMap { range in
-      unsafe Array(UnsafeRawBufferPointer(start: memory.base + range.lowerBound, count: range.count))
+      unsafe Array(
+        UnsafeRawBufferPointer(start: memory.base + range.lowerBound, count: range.count))
     }
   }
 
   func restore() {
     var place = 0
     unsafe snapshot.withUnsafeBytes { bytes in
+      guard let noted = bytes.baseAddress else { return }
       for range in ranges {
-        unsafe memcpy(memory.base + range.lowerBound, bytes.baseAddress! + place, range.count)
+        unsafe memcpy(memory.base + range.lowerBound, noted + place, range.count)
         place += range.count
       }
     }
@@ -121,12 +123,14 @@ final class RacedMemory {
       let was = pages[page] ?? zeros
       let now = unsafe memory.base + page
       unsafe was.withUnsafeBytes { bytes in
-        guard unsafe memcmp(now, bytes.baseAddress!, 4096) != 0 else { return }
+        guard let noted = bytes.baseAddress, unsafe memcmp(now, noted, 4096) != 0 else {
+          return
+        }
         for place in 0..<4096 where result == nil {
           let byte = unsafe now.load(fromByteOffset: place, as: UInt8.self)
           if unsafe byte != bytes[place], !mayChange(page + place) { result = page + place }
         }
-        unsafe memcpy(now, bytes.baseAddress!, 4096)
+        unsafe memcpy(now, noted, 4096)
       }
     }
     return result

@@ -227,7 +227,8 @@ struct RacedWords {
       let place = offset + NETMAP_RING_SLOTS_OFFSET + 16 * slot
       words.append(
         RacedWord(
-          memory: region, offset: place, width: 8, name: "\(ring) slot", parts: RacedWord.slotParts))
+          memory: region, offset: place, width: 8, name: "\(ring) slot", parts: RacedWord.slotParts)
+      )
       words.append(
         RacedWord(memory: region, offset: place + 8, width: 8, name: "\(ring) slot.ptr"))
       let (index, length) = (Int(memory.load(place, 4)), memory.load(place + 4, 2))
