@@ -100,7 +100,7 @@ final class OpenSoak {
   private func startClient(_ station: Int) throws {
     clients += 1
     let words = [
-      bed.program("soak-client"), station % 2 == 0 ? "open-c{1" : "vale0:c", bed.board.path,
+      bed.program("soak-client"), station % 2 == 0 ? "openc{1" : "vale0:c", bed.board.path,
       "\(station)", "0", "echo", station % 2 == 0 ? "poll" : "epoll",
     ]
     let environment = [
