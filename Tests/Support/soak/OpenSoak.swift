@@ -141,7 +141,8 @@ final class OpenSoak {
       var more: [String] = []
       if check.bindings > 0 { more.append("\(check.bindings) ports are open") }
       if check.kept > 0 { more.append("\(check.kept) ports are kept") }
-      if check.report.regions > 0 { more.append("\(check.report.regions) regions are there") }
+      // The region that interfaces share stays.
+      if check.report.regions > 1 { more.append("\(check.report.regions) regions are there") }
       if let before {
         for (what, number, limit) in [
           ("descriptors", found.descriptors, before.descriptors),
