@@ -38,7 +38,7 @@ final class IsolatedGroup: SoakGroup {
     settings.fault = bed.options.fault
     if station == sender { settings.targets = [receiver] }
     try bed.start(
-      station, "netmap:soak-\(sender)\(station == sender ? "{" : "}")1/i", settings)
+      station, "netmap:apart\(sender)\(station == sender ? "{" : "}")1/i", settings)
   }
 
   func start() throws {

@@ -100,7 +100,7 @@ final class OpenSoak {
   private func startClient(_ station: Int) throws {
     clients += 1
     let words = [
-      bed.program("soak-client"), station % 2 == 0 ? "open-c{1" : "vale0:c", bed.board.path,
+      bed.program("soak-client"), station % 2 == 0 ? "openc{1" : "vale0:c", bed.board.path,
       "\(station)", "0", "echo", station % 2 == 0 ? "poll" : "epoll",
     ]
     let environment = [
@@ -141,7 +141,8 @@ final class OpenSoak {
       var more: [String] = []
       if check.bindings > 0 { more.append("\(check.bindings) ports are open") }
       if check.kept > 0 { more.append("\(check.kept) ports are kept") }
-      if check.report.regions > 0 { more.append("\(check.report.regions) regions are there") }
+      // The region that interfaces share stays.
+      if check.report.regions > 1 { more.append("\(check.report.regions) regions are there") }
       if let before {
         for (what, number, limit) in [
           ("descriptors", found.descriptors, before.descriptors),

@@ -60,11 +60,11 @@ final class OpenWorker {
     case .pipe: try use("netmap:open\(name(4)){\(name(3))")
     case .vale: try use("vale\(name(3)):o\(name(8))")
     case .backpressure: try use("vale\(name(3)):o\(name(8))@backpressure")
-    case .isolated: try use("netmap:open-i\(name(4)){1/i")
+    case .isolated: try use("netmap:openi\(name(4)){1/i")
     case .extra: try use("netmap:open\(name(4)){\(name(3))@conf:slots=64", extra: 1 + name(64))
     case .token: try useToken()
     case .persistent:
-      let port = try PortName("keep\(station)-\(name(4))")
+      let port = try PortName("keep\(station)x\(name(4))")
       try engine.switches.create(port)
       try engine.switches.remove(port)
     case .module: return try useModule()
@@ -74,7 +74,7 @@ final class OpenWorker {
     case .held:
       var ports: [NetmapPort] = []
       for number in 0..<3 + name(6) {
-        ports.append(try NetmapPort("vale\(3 + name(2)):h\(station)-\(number)", engine: engine))
+        ports.append(try NetmapPort("vale\(3 + name(2)):h\(station)x\(number)", engine: engine))
       }
       for port in ports.shuffled(using: &random) { port.close() }
     }
@@ -96,7 +96,7 @@ final class OpenWorker {
 
   /// Opens a port, and uses it through a copy of its token after the first open has been closed.
   private func useToken() throws(NetmapError) {
-    let port = try NetmapPort("netmap:open-t\(station){1", engine: engine)
+    let port = try NetmapPort("netmap:opent\(station){1", engine: engine)
     let copy = try port.duplicateToken()
     if random.chance(30) {
       Glibc.close(copy)

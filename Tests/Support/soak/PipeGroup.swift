@@ -29,7 +29,7 @@ final class PipeGroup: SoakGroup {
   var stations: [Int] { [sender, receiver] }
   var victims: [[Int]] { [[sender], [receiver], [sender, receiver]] }
   var delivered: UInt64 { bed.board[receiver, from: sender].total }
-  private var name: String { "soak-\(sender)" }
+  private var name: String { "pipe\(sender)" }
 
   private func start(_ station: Int) throws {
     var settings = WorkerSettings()

@@ -40,8 +40,15 @@ final class PortWatch {
   /// Packets for the port that did not reach a ring of it.
   var unreached: DropCounters { registration.place?.unreached ?? DropCounters() }
 
-  /// Whether netmapd has closed the port.
-  var isClosed: Bool { unsafe !kring(.receive).state.contains(.on) }
+  /// Whether netmapd has closed the port, and has taken it off its switch: until then senders count packets for it.
+  var isClosed: Bool {
+    if let place = registration.place,
+      unsafe place.segment.view.generation(of: place.index) == place.generation
+    {
+      return false
+    }
+    return unsafe !kring(.receive).state.contains(.on)
+  }
 
   /// The holder of the lock of the transmit ring, and the number of its syncs.
   var sending: (holder: UInt64, syncs: UInt64) {

@@ -251,7 +251,7 @@ struct SleepPair: CustomStringConvertible {
     switch line {
     case .pipe, .isolated:
       // Few slots, so that senders sleep as well.
-      "netmap:soak-\(ping)\(isPing ? "{" : "}")1\(line == .isolated ? "/i" : "@conf:slots=4")"
+      "netmap:\(line.rawValue)\(ping)\(isPing ? "{" : "}")1\(line == .isolated ? "/i" : "@conf:slots=4")"
     case .vale: "vale\(ping):s\(isPing ? ping : echo)"
     }
   }

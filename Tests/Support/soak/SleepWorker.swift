@@ -31,7 +31,7 @@ final class SleepWorker {
     let engine = try HostEngine(socket: socket)
     port = try NetmapPort(name, engine: engine)
     let polls = settings.sleeping?.contains("poller") ?? false
-    idle = polls ? try NetmapPort("netmap:soak-idle-\(station){1", engine: engine) : nil
+    idle = polls ? try NetmapPort("netmap:idle\(station){1", engine: engine) : nil
     if settings.sleeping?.contains("exhausted") ?? false {
       // The first wait makes descriptors.
       _ = try wait(.receive, timeout: .zero)
