@@ -110,9 +110,8 @@ package final class SharedMemory: Sendable {
   /// - Throws: ``NetmapError`` with the `errno` of `mmap`.
   package init(private byteCount: Int) throws(NetmapError) {
     let size = pageRounded(byteCount)
-    let flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE
-    let mapping = unsafe mmap(nil, size, PROT_READ | PROT_WRITE, flags, -1, 0)
-    guard let mapping = unsafe mapping, unsafe mapping != MAP_FAILED else {
+    let mapping = unsafe Self.map(-1, byteCount: size, flags: MAP_ANONYMOUS | MAP_NORESERVE)
+    guard let mapping = unsafe mapping else {
       throw systemError("mmap", "private memory (\(size) bytes)")
     }
     unsafe base = mapping
@@ -140,7 +139,7 @@ package final class SharedMemory: Sendable {
   }
 
   private static func map(
-    _ file: CInt, byteCount: Int, readOnly: Bool = false
+    _ file: CInt, byteCount: Int, flags: CInt = 0, readOnly: Bool = false
   ) -> UnsafeMutableRawPointer? {
     let access = readOnly ? PROT_READ : PROT_READ | PROT_WRITE
     let reserved = unsafe mmap(
@@ -149,7 +148,7 @@ package final class SharedMemory: Sendable {
     guard let reserved = unsafe reserved, unsafe reserved != MAP_FAILED else { return nil }
     let mapping = unsafe reserved + guardByteCount
     guard
-      unsafe mmap(mapping, byteCount, access, MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED
+      unsafe mmap(mapping, byteCount, access, MAP_SHARED | MAP_FIXED | flags, file, 0) != MAP_FAILED
     else {
       let code = errno
       unsafe munmap(reserved, reservedByteCount(byteCount))
