@@ -294,12 +294,12 @@ extension KRing {
 }
 
 extension SyncSegment {
-  /// The slot after the finished leases of a receive ring that the ring has not taken over, for a ring that no process
-  /// syncs; nil when the ring has no leases.
+  /// Walks over the finished leases of a receive ring that the ring has not taken over, for a ring that no process syncs.
   ///
   /// - Parameters:
   ///   - index: The ring's number.
   ///   - slots: Its slot count.
+  /// - Returns: The slot after these leases; nil when the ring has no leases.
   package func endOfFinishedLeases(ofRing index: Int, slots: UInt32) -> UInt32? {
     guard let kring = unsafe kring(end: 0, .receive, index), let base = unsafe leases(index),
       slots > 0, Int(slots) <= leaseSlots

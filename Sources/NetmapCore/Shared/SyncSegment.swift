@@ -103,13 +103,12 @@ package struct SyncSegment: Sendable {
     }
   }
 
-  /// Attaches to a copy of a segment, whose header may be damaged.
+  /// Attaches to a copy of a segment, whose header may be damaged; nil when the numbers do not fit the memory.
   ///
   /// - Parameters:
   ///   - memory: The copy.
   ///   - numbers: The value of ``endNumbers`` of the segment that was copied.
   ///   - leaseSlots: The value of ``leaseSlots``.
-  /// - Returns: Nil when the numbers do not fit the memory.
   package init?(copy memory: SharedMemory, endNumbers numbers: [UInt32], leaseSlots: Int) {
     guard numbers.count == 3 || numbers.count == 6, memory.byteCount >= SyncSegmentLayout.krings
     else { return nil }
@@ -121,7 +120,8 @@ package struct SyncSegment: Sendable {
     let room = (memory.byteCount - SyncSegmentLayout.krings) / KRingLayout.byteCount
     let krings = ends.reduce(0) { $0 + $1.transmitRings + $1.receiveRings }
     let end = SyncSegmentLayout.krings + krings * KRingLayout.byteCount
-    guard krings <= room, ends.allSatisfy({ $0.first + $0.transmitRings + $0.receiveRings <= room }),
+    guard krings <= room,
+      ends.allSatisfy({ $0.first + $0.transmitRings + $0.receiveRings <= room }),
       leaseSlots < 65_536,
       unsafe end + ends[0].receiveRings * leaseSlots * LeaseTable.entryByteCount <= memory.byteCount
     else { return nil }

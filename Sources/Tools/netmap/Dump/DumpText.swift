@@ -24,9 +24,10 @@ struct DumpText {
     processes = names
   }
 
-  /// All lines of the dump.
+  /// Describes the whole dump.
   ///
   /// - Parameter report: The result of the dump's check; nil when it was not made.
+  /// - Returns: The lines, without line ends.
   func lines(_ report: CheckReport?) -> [String] {
     let dump = engine.dump
     var lines = [
