@@ -121,5 +121,10 @@ extension Fence {
       "NetmapLinux/XDP/XDPTransmit.swift", .releasing, .stores,
       after: "unsafe frames.publish(upTo: position)",
       before: "unsafe kring.store(hwcur: next)"),
+    Fence(
+      "NetmapCore/Shared/KRingWords.swift", .sequentiallyConsistent, .storeThenLoad,
+      after: "_ = unsafe rawAtomicWord(KRingLayout.position).pointee.exchange(",
+      exchange: "position, ordering: .sequentiallyConsistent)",
+      before: "unsafe setRawWord(KRingLayout.published, position)"),
   ]
 }
