@@ -10,8 +10,6 @@ final class HostileWorld {
   /// A packet that the program keeps.
   private var kept: KeptPacket?
   private let bystanders: (NetmapPort, NetmapPort)
-  /// Every byte of the bystanders' memory before the peer's first store.
-  private let canaries: [(memory: SharedMemory, bytes: [UInt8])]
   private var sent: UInt8 = 0
 
   private static let names = [
@@ -27,7 +25,6 @@ final class HostileWorld {
       try NetmapPort("netmap:q{1@conf:slots=16", engine: engine),
       try NetmapPort("netmap:q}1", engine: engine)
     )
-    canaries = Self.canaries(of: bystanders.0)
     for index in 0..<Self.portCount { ports.append(try open(index)) }
     _ = try engine.engine.answer(.setHeader(try PortName("vale0:a"), length: 12))
   }
@@ -219,29 +216,6 @@ final class HostileWorld {
   }
 
   // MARK: - The bystander
-
-  /// Fills the buffers of the bystanders with a pattern, and copies all of their memory.
-  private static func canaries(of port: NetmapPort) -> [(SharedMemory, [UInt8])] {
-    let (region, segment) = (port.registration.region, port.registration.segment)
-    let (base, count, size) = segment.buffers
-    for place in stride(from: base, to: base + Int(count) * Int(size), by: 8) {
-      region.store(0x5ca1_ab1e_0000_0000 | UInt64(place), at: place)
-    }
-    return [region, segment.memory].map { ($0, bytes(of: $0)) }
-  }
-
-  private static func bytes(of memory: SharedMemory) -> [UInt8] {
-    unsafe [UInt8](UnsafeRawBufferPointer(start: memory.base, count: memory.byteCount))
-  }
-
-  /// No byte of the bystanders has changed, whatever the peer and the program did to other ports.
-  ///
-  /// For the time before their first packet.
-  func checkCanaries() {
-    for canary in canaries {
-      require(Self.bytes(of: canary.memory) == canary.bytes, "the bystanders' memory is untouched")
-    }
-  }
 
   /// The pipe that no peer reaches carries packets as if nothing had happened.
   func checkBystanders() {
