@@ -132,7 +132,6 @@ final class RaceRunner {
       attack(name, row, index, &place, &result)
       results.append(result)
       progress.keep(result, options.seed)
-      if place == nil { break }
     }
     return results
   }
