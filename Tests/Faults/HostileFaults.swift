@@ -58,7 +58,8 @@ struct HostileFaults {
     var bystander = try Bystander(fixture)
     let descriptors = try fixture.daemonDescriptors()
     let kinds: [Message.Kind] = [
-      .hello, .forget, .register, .portInfo, .poolsInfo, .list, .check, .dump, .mapPort, .done, .doorbell,
+      .hello, .forget, .register, .portInfo, .poolsInfo, .list, .check, .dump, .mapPort, .done,
+      .doorbell,
     ]
     for round in 0..<max(500, faultRounds) {
       let socket = try #require(try address.connect(), "round \(round)")

@@ -13,7 +13,9 @@ struct SoakTests {
     return ((program.wait() >> 8) & 0xff, text)
   }
 
-  @Test("processes that are killed and stopped lose, repeat and damage no packet, and the ledger adds up")
+  @Test(
+    "processes that are killed and stopped lose, repeat and damage no packet, and the ledger adds up"
+  )
   func kills() throws {
     let (status, text) = try soak("kill", "--seconds", "10")
     #expect(status == 0, "\(text)")
@@ -62,7 +64,9 @@ struct SoakTests {
 
   @Test(
     "an unknown soak, option or fault is an error",
-    arguments: [["nothing"], ["kill", "--nothing"], ["kill", "--fault", "nothing"], ["kill", "--seed", "x"]])
+    arguments: [
+      ["nothing"], ["kill", "--nothing"], ["kill", "--fault", "nothing"], ["kill", "--seed", "x"],
+    ])
   func errors(words: [String]) throws {
     let program = try TestProgram([TestProgram.built("soak")] + words)
     let text = rest(of: program)

@@ -121,7 +121,8 @@ package struct SyncSegment: Sendable {
     let room = (memory.byteCount - SyncSegmentLayout.krings) / KRingLayout.byteCount
     let krings = ends.reduce(0) { $0 + $1.transmitRings + $1.receiveRings }
     let end = SyncSegmentLayout.krings + krings * KRingLayout.byteCount
-    guard krings <= room, ends.allSatisfy({ $0.first + $0.transmitRings + $0.receiveRings <= room }),
+    guard krings <= room,
+      ends.allSatisfy({ $0.first + $0.transmitRings + $0.receiveRings <= room }),
       leaseSlots < 65_536,
       unsafe end + ends[0].receiveRings * leaseSlots * LeaseTable.entryByteCount <= memory.byteCount
     else { return nil }
@@ -129,6 +130,9 @@ package struct SyncSegment: Sendable {
     self.leaseSlots = leaseSlots
     users = nil
   }
+
+  /// The version of the layout of segments.
+  static var layoutVersion: UInt32 { SyncSegmentLayout.layoutVersion }
 
   /// For each end: its first kring, the number of transmit rings and that of receive rings.
   package var endNumbers: [UInt32] {

@@ -49,7 +49,8 @@ struct Ledger {
   var fault: String? { rows.compactMap(\.fault).first }
 
   private static let columns = [
-    "group", "sent", "cut off", "delivered", "dropped", "died unsent", "died unread", "kills", "stops",
+    "group", "sent", "cut off", "delivered", "dropped", "died unsent", "died unread", "kills",
+    "stops",
   ]
 
   private var cells: [[UInt64]] {

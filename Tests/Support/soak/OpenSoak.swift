@@ -1,8 +1,8 @@
 import CTrace
 import Glibc
 import Netmap
-import NetmapCore
 import NetmapClient
+import NetmapCore
 import NetworkTestbed
 
 /// Opens and closes of everything, by many processes, of which half are killed. After each round netmapd must have what it
@@ -42,7 +42,8 @@ final class OpenSoak {
         leaked = try NetmapPort("netmap:leaked{1", engine: bed.engine)
       }
       last = try rest(atMost: before)
-      bed.progress("\(rounds) rounds, \(Ledger.grouped(opens.dropLast().reduce(0, +))) opens; \(last)")
+      bed.progress(
+        "\(rounds) rounds, \(Ledger.grouped(opens.dropLast().reduce(0, +))) opens; \(last)")
     }
     show(before, last)
   }
@@ -147,7 +148,8 @@ final class OpenSoak {
         for (what, number, limit) in [
           ("descriptors", found.descriptors, before.descriptors),
           ("mappings", found.mappings, before.mappings),
-          ("processes", found.processes, before.processes), ("clients", found.clients, before.clients),
+          ("processes", found.processes, before.processes),
+          ("clients", found.clients, before.clients),
           // The allocator keeps some memory.
           ("kB of memory", found.kilobytes, before.kilobytes + 16_384),
         ] where number > limit { more.append("\(number) \(what), \(limit) before") }
@@ -195,7 +197,9 @@ final class OpenSoak {
     defer { close(file) }
     var all: [UInt8] = []
     var bytes = [UInt8](repeating: 0, count: 65_536)
-    while case let count = unsafe read(file, &bytes, bytes.count), count > 0 { all += bytes[..<count] }
+    while case let count = unsafe read(file, &bytes, bytes.count), count > 0 {
+      all += bytes[..<count]
+    }
     return String(decoding: all, as: UTF8.self)
   }
 
@@ -227,7 +231,9 @@ final class OpenSoak {
     close(ends[1])
     var all: [UInt8] = []
     var bytes = [UInt8](repeating: 0, count: 4096)
-    while case let count = unsafe read(ends[0], &bytes, bytes.count), count > 0 { all += bytes[..<count] }
+    while case let count = unsafe read(ends[0], &bytes, bytes.count), count > 0 {
+      all += bytes[..<count]
+    }
     close(ends[0])
     var status: CInt = 0
     _ = unsafe waitpid(child, &status, 0)
@@ -239,7 +245,8 @@ final class OpenSoak {
 
   private func show(_ before: Holdings, _ after: Holdings) {
     let total = opens.dropLast().reduce(0, +)
-    let kinds = OpenWorker.Kind.allCases.map { ($0.name, opens[$0.rawValue]) }
+    let kinds =
+      OpenWorker.Kind.allCases.map { ($0.name, opens[$0.rawValue]) }
       + [("C programs", clients), ("refused", opens[opens.count - 1])]
     if options.isJSON {
       let counts = kinds.map { "\"\($0.0)\":\($0.1)" }.joined(separator: ",")

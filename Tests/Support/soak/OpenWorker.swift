@@ -70,7 +70,8 @@ final class OpenWorker {
     case .module: return try useModule()
     case .interface:
       guard settings.hasInterfaces else { return false }
-      try use("netmap:soak\(name(2))@backend:name=\(random.chance(50) ? "xdp,mode=copy" : "packet")")
+      try use(
+        "netmap:soak\(name(2))@backend:name=\(random.chance(50) ? "xdp,mode=copy" : "packet")")
     case .held:
       var ports: [NetmapPort] = []
       for number in 0..<3 + name(6) {

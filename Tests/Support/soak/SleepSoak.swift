@@ -189,7 +189,8 @@ final class SleepSoak {
       print("")
       print(
         "soak sleep: \(Int(bed.elapsed)) s, seed \(options.seed), \(Ledger.grouped(total)) round trips,"
-          + " \(kills) kills, \(stops) stops, \(checks) checks without findings; no wake-up was lost")
+          + " \(kills) kills, \(stops) stops, \(checks) checks without findings; no wake-up was lost"
+      )
     }
   }
 

@@ -28,7 +28,8 @@ final class SoakBed {
     folder = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     var path = [CChar](repeating: 0, count: 4096)
     let count = unsafe readlink("/proc/self/exe", &path, path.count)
-    let own = String(decoding: path.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    let own = String(
+      decoding: path.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     programs = own.split(separator: "/", omittingEmptySubsequences: false).dropLast()
       .joined(separator: "/")
     board = try SoakBoard("\(folder)/board", isNew: true)
@@ -103,7 +104,8 @@ final class SoakBed {
 
   /// Starts the process of a station, and waits until its port is open.
   func start(_ station: Int, _ port: String, _ settings: WorkerSettings) throws {
-    let words = ["/proc/self/exe", "worker", board.path, socket, "\(station)", port] + settings.words
+    let words =
+      ["/proc/self/exe", "worker", board.path, socket, "\(station)", port] + settings.words
     try start(station) { try spawn(words) }
   }
 
@@ -163,7 +165,9 @@ final class SoakBed {
     defer { close(file) }
     var bytes = [UInt8](repeating: 0, count: 256)
     let text = bytes.prefix(max(0, unsafe read(file, &bytes, bytes.count)))
-    guard let end = text.lastIndex(of: UInt8(ascii: ")")), end + 2 < text.endIndex else { return nil }
+    guard let end = text.lastIndex(of: UInt8(ascii: ")")), end + 2 < text.endIndex else {
+      return nil
+    }
     return Character(Unicode.Scalar(text[end + 2]))
   }
 
@@ -267,7 +271,9 @@ final class SoakBed {
     var status: CInt = 0
     let end = now() + 30_000_000_000
     while unsafe waitpid(child, &status, WNOHANG) == 0, now() < end { usleep(1000) }
-    let reading = status == 0 ? "to read the dump: \(netmap) ports --dump \(dump)" : "no dump: netmapd does not answer"
+    let reading =
+      status == 0
+      ? "to read the dump: \(netmap) ports --dump \(dump)" : "no dump: netmapd does not answer"
     return SoakFailure(
       "\(text)\n\(reading)\nto repeat it: \(program(options.command))")
   }

@@ -44,7 +44,8 @@ struct SoakPacket: Hashable {
     }
     while place < length {
       bytes.storeBytes(
-        of: UInt8(truncatingIfNeeded: key >> UInt64(place & 7)), toByteOffset: place, as: UInt8.self)
+        of: UInt8(truncatingIfNeeded: key >> UInt64(place & 7)), toByteOffset: place, as: UInt8.self
+      )
       place += 1
     }
   }

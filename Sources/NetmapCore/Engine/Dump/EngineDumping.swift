@@ -91,7 +91,8 @@ private struct EngineCopy {
     var seen: Set<UInt32> = []
     var pages: Set<UInt32> = []
     let pagesMax =
-      unsafe layout.buffers.count / max(KeptTable.entryCount(bufferSize: layout.buffers.size), 1) + 1
+      unsafe layout.buffers.count / max(KeptTable.entryCount(bufferSize: layout.buffers.size), 1)
+      + 1
     for binding in state.bindings.values where binding.port.region === region {
       let offset = binding.record.interfaceOffset
       add(offset, layout.interfaces.size)
@@ -102,7 +103,9 @@ private struct EngineCopy {
         part.links += [index, next]
         index = next
       }
-      region.forEachKeptPage(ofInterfaceAt: offset) { if pages.count < pagesMax { pages.insert($0) } }
+      region.forEachKeptPage(ofInterfaceAt: offset) {
+        if pages.count < pagesMax { pages.insert($0) }
+      }
     }
     for page in pages.sorted() { add(region.offset(ofBuffer: page), layout.buffers.size) }
     return part

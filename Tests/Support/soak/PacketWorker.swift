@@ -5,7 +5,7 @@ import Netmap
 ///
 /// A worker may be killed or stopped at any instruction, so it stores an upper limit before it does something, and the
 /// exact number afterwards.
-final class Worker {
+final class PacketWorker {
   private let board: SoakBoard
   private let station: Int
   private let incarnation: UInt64
@@ -34,7 +34,7 @@ final class Worker {
       if settings.isSleeper {
         return try SleepWorker(board, socket: words[1], station, words[3], settings).run()
       }
-      try Worker(board, socket: words[1], station, words[3], settings).run()
+      try PacketWorker(board, socket: words[1], station, words[3], settings).run()
     } catch {
       board.text = "station \(station), process \(getpid()): \(error)"
       exit(3)
@@ -76,7 +76,8 @@ final class Worker {
     let port = port
     let room = port.transmitRing(0).space
     if room == 0 {
-      _ = try port.wait(for: settings.receives ? [.transmit, .receive] : .transmit, timeout: .milliseconds(100))
+      _ = try port.wait(
+        for: settings.receives ? [.transmit, .receive] : .transmit, timeout: .milliseconds(100))
     } else {
       try send(min(room, Int.random(in: 1...settings.batch, using: &random)), to: nil)
     }
@@ -111,7 +112,9 @@ final class Worker {
   private func nextPacket(to target: Int?) -> SoakPacket {
     var to = target ?? settings.targets[nextTarget]
     if target == nil { nextTarget = (nextTarget + 1) % settings.targets.count }
-    if target == nil, settings.floods > 0, random.chance(settings.floods) { to = SoakPacket.everybody }
+    if target == nil, settings.floods > 0, random.chance(settings.floods) {
+      to = SoakPacket.everybody
+    }
     let length = random.chance(20) ? Int.random(in: SoakPacket.lengths, using: &random) : 60
     return SoakPacket(
       sender: station, target: to, incarnation: incarnation, number: number, length: length)
@@ -161,18 +164,21 @@ final class Worker {
 
   private func record(_ bytes: RawSpan) throws {
     guard let packet = SoakPacket(bytes), packet.sender < SoakBoard.stations else {
-      throw SoakFailure("a damaged packet of \(bytes.byteCount) bytes arrived: \(Self.start(of: bytes))")
+      throw SoakFailure(
+        "a damaged packet of \(bytes.byteCount) bytes arrived: \(Self.start(of: bytes))")
     }
     if takeFault(.lose) { return }
     var cell = board[station, from: packet.sender]
-    let what = "packet \(packet.number) of process \(packet.incarnation) of station \(packet.sender)"
+    let what =
+      "packet \(packet.number) of process \(packet.incarnation) of station \(packet.sender)"
     if packet.incarnation > cell.incarnation {
       // What the previous process had seen go out must have arrived.
       if settings.isStrict, packet.incarnation == cell.incarnation + 1,
         cell.end < board[packet.sender, .count2]
       {
         throw SoakFailure(
-          "\(what) arrived after packet \(cell.end) of \(board[packet.sender, .count2]) of the process before")
+          "\(what) arrived after packet \(cell.end) of \(board[packet.sender, .count2]) of the process before"
+        )
       }
       (cell.before, cell.count, cell.end) = (cell.total, 0, 0)
       cell.incarnation = packet.incarnation
