@@ -34,6 +34,9 @@ package struct SwitchSegment: Sendable {
 
   package var view: SwitchView { unsafe SwitchView(base: memory.base) }
 
+  /// The version of the layout of segments.
+  static var layoutVersion: UInt32 { SwitchLayout.layoutVersion }
+
   /// The words before the configurations of modules: for dumps.
   var dumpedBytes: [UInt8] { memory.bytes(at: 0, count: SwitchLayout.configurations) }
 

@@ -130,6 +130,9 @@ package struct SyncSegment: Sendable {
     users = nil
   }
 
+  /// The version of the layout of segments.
+  static var layoutVersion: UInt32 { SyncSegmentLayout.layoutVersion }
+
   /// For each end: its first kring, the number of transmit rings and that of receive rings.
   package var endNumbers: [UInt32] {
     ends.flatMap { [$0.first, $0.transmitRings, $0.receiveRings].map { UInt32(clamping: $0) } }

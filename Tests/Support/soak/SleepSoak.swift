@@ -251,8 +251,8 @@ struct SleepPair: CustomStringConvertible {
   func name(isPing: Bool) -> String {
     switch line {
     case .pipe, .isolated:
-      // Few slots, so that senders sleep as well.
-      "netmap:\(line.rawValue)\(ping)\(isPing ? "{" : "}")1\(line == .isolated ? "/i" : "@conf:slots=4")"
+      // Room for what an earlier process has left: a process that sleeps for room does not receive meanwhile.
+      "netmap:\(line.rawValue)\(ping)\(isPing ? "{" : "}")1\(line == .isolated ? "/i" : "@conf:slots=32")"
     case .vale: "vale\(ping):s\(isPing ? ping : echo)"
     }
   }

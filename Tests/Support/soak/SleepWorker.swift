@@ -33,8 +33,8 @@ final class SleepWorker {
     let polls = settings.sleeping?.contains("poller") ?? false
     idle = polls ? try NetmapPort("netmap:idle\(station){1", engine: engine) : nil
     if settings.sleeping?.contains("exhausted") ?? false {
-      // The first wait makes descriptors.
-      _ = try wait(.receive, timeout: .zero)
+      // The first sleep makes descriptors.
+      _ = try wait(.receive, timeout: .milliseconds(1))
       try Self.exhaust()
     }
   }

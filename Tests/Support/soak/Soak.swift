@@ -18,7 +18,7 @@ enum Soak {
       let command = words.popFirst() ?? ""
       if command == "worker" {
         ctrace_die_with_parent()
-        try Worker.run(Array(words))
+        try PacketWorker.run(Array(words))
         exit(0)
       }
       let options = try SoakOptions(command, Array(words))

@@ -6,7 +6,7 @@ extension EngineDump {
   private static let mark = Array("netmap dump\n".utf8)
   package static let version: UInt32 = 1
   /// The versions of the shared memory in the dump.
-  private static let layouts = LayoutVersions.all
+  private static let layouts = [SyncSegment.layoutVersion, SwitchSegment.layoutVersion]
   /// The most bytes of a dump that is read.
   package static let byteCountMax = 512 << 20
 

@@ -5,7 +5,7 @@ import Netmap
 ///
 /// A worker may be killed or stopped at any instruction, so it stores an upper limit before it does something, and the
 /// exact number afterwards.
-final class Worker {
+final class PacketWorker {
   private let board: SoakBoard
   private let station: Int
   private let incarnation: UInt64
@@ -34,7 +34,7 @@ final class Worker {
       if settings.isSleeper {
         return try SleepWorker(board, socket: words[1], station, words[3], settings).run()
       }
-      try Worker(board, socket: words[1], station, words[3], settings).run()
+      try PacketWorker(board, socket: words[1], station, words[3], settings).run()
     } catch {
       board.text = "station \(station), process \(getpid()): \(error)"
       exit(3)
