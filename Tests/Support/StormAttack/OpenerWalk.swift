@@ -44,7 +44,11 @@ package final class OpenerWalk {
   }
 
   private func end() {
-    if link >= 0 { close(link) }
+    if link >= 0 {
+      // Queues of sockets may have copies, and the opener serves the next broker once this one has hung up.
+      shutdown(link, CInt(SHUT_RDWR))
+      close(link)
+    }
     for file in files { close(file) }
     (link, files, numbers, pending) = (-1, [], [], 0)
   }
