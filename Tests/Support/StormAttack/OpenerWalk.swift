@@ -17,6 +17,8 @@ package final class OpenerWalk {
   private var files: [CInt] = []
   private var buffer = [UInt8](repeating: 0, count: 16_384)
   private var arrived = [CInt](repeating: -1, count: Int(CLINUX_MESSAGE_FILES))
+  /// Copies of descriptors that were sent.
+  private var kept: [CInt] = []
   private var hangsLeft: Int
   /// Requests whose answers have not been read.
   private var pending = 0
@@ -42,7 +44,11 @@ package final class OpenerWalk {
   }
 
   private func end() {
-    if link >= 0 { close(link) }
+    if link >= 0 {
+      // Queues of sockets may have copies, and the opener serves the next broker once this one has hung up.
+      shutdown(link, CInt(SHUT_RDWR))
+      close(link)
+    }
     for file in files { close(file) }
     (link, files, numbers, pending) = (-1, [], [], 0)
   }
@@ -104,8 +110,15 @@ package final class OpenerWalk {
     let isSent =
       clinux_send(link, bytes, bytes.count, sent, sent.count, CInt(MSG_DONTWAIT)) >= 0
     let failure = errno
+    // The opener ends a broker whose descriptors do not close. The attacker would wait for its own copies, so it
+    // keeps some.
     for file in owned {
       if !isSent { clinux_no_linger(file) }
+      kept.append(file)
+    }
+    while kept.count > 24 {
+      let file = kept.removeFirst()
+      clinux_no_linger(file)
       close(file)
     }
     guard isSent else {

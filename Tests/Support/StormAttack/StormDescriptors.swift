@@ -161,8 +161,10 @@ final class StormDescriptors {
   }
 
   /// A TCP socket with unsent data.
+  ///
+  /// When netmapd has closed its copy already, the attacker itself waits.
   private func lingering(_ random: inout StormRandom) -> CInt {
-    guard let (sender, peer) = try? LingeringSocket.pair(seconds: 1 + random.below(60)) else {
+    guard let (sender, peer) = try? LingeringSocket.pair(seconds: 1 + random.below(2)) else {
       return -1
     }
     peers.append(peer)
