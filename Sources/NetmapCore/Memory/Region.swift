@@ -81,7 +81,8 @@ package final class Region {
   func restore(taken: EngineDump.Objects, quarantined kept: EngineDump.Objects, isUsed: Bool) {
     interfaces = ObjectPool(count: layout.interfaces.count, taken: taken.interfaces)
     rings = ObjectPool(count: layout.rings.count, taken: taken.rings)
-    buffers = ObjectPool(count: layout.buffers.count, taken: taken.buffers)
+    buffers = ObjectPool(
+      count: layout.buffers.count, taken: (0..<UInt32(Self.reservedBuffers)) + taken.buffers)
     var quarantine = Quarantine()
     quarantine.interfaces = kept.interfaces.map { .init(index: Int($0), birth: 0) }
     quarantine.rings = kept.rings.map { .init(index: Int($0), birth: 0) }
