@@ -121,11 +121,13 @@ hostile:
 	  NETMAP_HOSTILE_ROUNDS=$(HOSTILE_ROUNDS) NETMAP_FAULT_ROUNDS=$(HOSTILE_ROUNDS)0 \
 	  $(SWIFT) test $(HOSTILE_OPTIONS) $(HOSTILE_FLAGS) --skip-build --disable-xctest --filter HostileTests
 
-# Builds the package Tests/Fuzz, and runs every target for FUZZ_SECONDS. FUZZ_TARGETS names some of them.
+# Builds the package Tests/Fuzz, and runs every target for FUZZ_SECONDS, FUZZ_JOBS at a time. FUZZ_TARGETS names some of
+# them.
 FUZZ_SECONDS ?= 60
+FUZZ_JOBS ?= 1
 FUZZ_TARGETS ?=
 fuzz:
-	@SWIFT='$(SWIFT)' FUZZ_SECONDS=$(FUZZ_SECONDS) ./scripts/fuzz $(FUZZ_TARGETS)
+	@SWIFT='$(SWIFT)' FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_JOBS=$(FUZZ_JOBS) ./scripts/fuzz $(FUZZ_TARGETS)
 
 # The tests under the sanitizers and in release mode; each needs a build of its own. Tests/Support/Sanitizers has the
 # tests that a sanitizer cannot run, with the reasons.
