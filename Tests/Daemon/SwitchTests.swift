@@ -1,5 +1,6 @@
 import Glibc
 import Netmap
+import NetmapClient
 import NetmapTestSupport
 import Testing
 
