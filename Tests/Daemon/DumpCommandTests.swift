@@ -46,8 +46,9 @@ struct DumpCommandTests {
     #expect(result == 0, "\(text)")
     for part in [
       "dumped{1: pipe", "transmit ring 0: head 3, cur 3", "counted: 3 packets, 180 bytes",
-      "mapped by", "(\(getpid()))", "vale0, index", "from slot 0: finished, 3 slots, 3 packets",
-      "asleep{1: pipe", "waiting for its progress: the futex of binding 0", "(\(sleeper.process))",
+      "mapped by process \(getpid())", "vale0, index", "from slot 0: finished, 3 slots, 3 packets",
+      "asleep{1: pipe", "waiting for its progress: the futex of binding 0",
+      "opened by process \(sleeper.process)",
       "switch vale0: 2 ports", ": no findings",
     ] { #expect(text.contains(part), "\(part): \(text)") }
     let (_, json) = try ports("--dump", file, "--json")
