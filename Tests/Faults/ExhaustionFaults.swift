@@ -22,6 +22,7 @@ struct ExhaustionFaults {
     var fewest = Int.max
     for round in 0..<faultRounds {
       let engine = try fixture.engine()
+      let patience = ContinuousClock.now + .seconds(20)
       var held: [NetmapPort] = []
       var refusal: NetmapError?
       while refusal == nil, held.count < 500 {
@@ -31,6 +32,12 @@ struct ExhaustionFaults {
               try NetmapPort("netmap:e\(held.count){1", engine: engine)
             })
         } catch {
+          // netmapd lets a request wait 200 ms for descriptors that its threads are closing. On a busy machine that
+          // can be too short.
+          guard held.count >= 2 || ContinuousClock.now > patience else {
+            usleep(10_000)
+            continue
+          }
           refusal = error
         }
       }
@@ -42,9 +49,9 @@ struct ExhaustionFaults {
       held = []
       try fixture.expectOpen(2, "round \(round)")
     }
-    // There is room for three ports in addition to the two clients and the bystander's pipe. Threads of netmapd may
-    // still be closing descriptors of the round before, which cost two of them. A leak would leave room for none.
-    #expect(fewest >= 1, "only \(fewest) ports")
+    // There is room for three ports in addition to the two clients and the bystander's pipe. A leak would
+    // reduce that.
+    #expect(fewest >= 2, "only \(fewest) ports")
   }
 
   @Test("pipes that use up their port's memory affect no other port")
