@@ -155,10 +155,11 @@ final class PacketWorker {
   private func record() throws {
     let port = port
     var ring = port.receiveRing(0)
-    while let packet = ring.next() {
+    // `forEach` moves the ring's head after the last packet, so a worker that is killed has recorded every packet before
+    // the head that the next worker finds. `next` moves the head first: the packet between would count as lost.
+    try ring.forEach { packet in
       // The slots that a dead sender had reserved on a switch arrive empty.
-      if packet.bytes.byteCount == 0 { continue }
-      try record(packet.bytes)
+      if packet.bytes.byteCount > 0 { try record(packet.bytes) }
     }
   }
 
