@@ -48,6 +48,10 @@ struct KeepFaults {
       }
       // The slot of the packet that was being kept.
       #expect(empty <= 1, "\(context)")
+      // A program that another test starts has, until it executes, a copy of this port's token. The port is exclusive, so
+      // the next process could not open it meanwhile.
+      next.close()
+      try fixture.expectOpen(1, "\(context), closed again")
     }
 
     func end() throws {
