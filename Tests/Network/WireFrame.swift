@@ -18,7 +18,7 @@ struct WireFrame {
       at += 4
     }
     at += 2
-    guard at + 40 <= frame.count else { return nil }
+    guard at + 28 <= frame.count else { return nil }
     let (transport, end, number, addresses): (Int, Int, UInt8, [UInt8])
     var headerIsRight = true
     switch field(at - 2) {
@@ -26,7 +26,7 @@ struct WireFrame {
       (transport, end, number) = (at + 20, at + field(at + 2), frame[at + 9])
       addresses = Array(frame[(at + 12)..<(at + 20)])
       headerIsRight = SampleFrames.checksum(Array(frame[at..<transport])) == 0xffff
-    case 0x86dd:
+    case 0x86dd where at + 48 <= frame.count:
       (transport, end, number) = (at + 40, at + 40 + field(at + 4), frame[at + 6])
       addresses = Array(frame[(at + 8)..<(at + 40)])
     default: return nil
