@@ -10,7 +10,7 @@ import PackagePlugin
 struct BPFObjects: BuildToolPlugin {
   /// The programs, without `.c`. SwiftPM does not watch the folder, so they are named here; a test
   /// compares the list with the folder.
-  static let programs = ["bench_traffic", "packet_ingress_drop", "xdp_redirect"]
+  static let programs = ["bench_traffic", "packet_ingress_drop", "xdp_finish", "xdp_redirect"]
 
   /// Applications carry the programs of the backends only. Those named `bench_` belong to the
   /// NetworkTestbed target.

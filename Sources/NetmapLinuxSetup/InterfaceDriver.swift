@@ -15,9 +15,13 @@ package protocol BackendCandidate: Sendable {
   /// The driver need not do anything before its first ring pair is activated. The candidate may be refused here or
   /// at that activation.
   ///
+  /// - Parameters:
+  ///   - interface: The interface.
+  ///   - isDemanded: Whether the user insists on this backend or mode. Otherwise a candidate that would pass on frames
+  ///     that are not complete is refused, because a later candidate completes them.
   /// - Throws: ``NetmapError`` when it is already certain that this cannot work. If ``NetmapError/Code/endsSelection``
   ///   is true for its code, the user gets the refusal at once. Otherwise the port tries the next candidate.
-  func drive(_ interface: LinuxInterface) throws(NetmapError) -> any InterfaceDriver
+  func drive(_ interface: LinuxInterface, isDemanded: Bool) throws(NetmapError) -> any InterfaceDriver
 }
 
 /// Drives an interface by one candidate.

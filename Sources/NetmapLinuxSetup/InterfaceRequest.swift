@@ -66,6 +66,13 @@ struct InterfaceRequest: ~Copyable {
     return asks(&value) ? value.data != 0 : nil
   }
 
+  /// Whether the kernel leaves VLAN tags to the interface (`ethtool -k`: tx-vlan-offload); nil when the driver does
+  /// not say.
+  var leavesTags: Bool? {
+    var value = ethtool_value(cmd: UInt32(ETHTOOL_GFLAGS), data: 0)
+    return asks(&value) ? value.data & UInt32(CLINUX_ETH_FLAG_TXVLAN) != 0 : nil
+  }
+
   /// Passes a command of <linux/ethtool.h>, which the kernel completes.
   ///
   /// - Returns: Whether the driver knows the command.

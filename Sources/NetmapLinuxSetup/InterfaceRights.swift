@@ -37,11 +37,12 @@ package protocol InterfaceRights: Sendable {
     for interface: LinuxInterface, registering region: Region?, headroom: Int
   ) throws(NetmapError) -> CInt
 
-  /// Attaches netmap's XDP program to the interface.
+  /// Attaches one of netmap's XDP programs to the interface.
   ///
-  /// - Throws: ``NetmapError`` `EBUSY` where another program is attached, `EPERM`, or the error of the driver.
+  /// - Throws: ``NetmapError`` `EBUSY` where another program is attached, `EPERM`, or the error of the driver. For
+  ///   ``XDPProgramKind/finishing`` also the error of a kernel that cannot load the program.
   func xdpProgram(
-    on interface: LinuxInterface, generic isGeneric: Bool
+    on interface: LinuxInterface, _ kind: XDPProgramKind
   ) throws(NetmapError) -> any AttachedXDPProgram
 
   /// Opens a packet socket in the interface's network namespace, bound to nothing. The caller owns the socket.
@@ -61,11 +62,25 @@ package protocol InterfaceRights: Sendable {
   ) throws(NetmapError) -> any AttachedIngressDrop
 }
 
+/// An XDP program of netmap, and how the kernel runs it.
+package enum XDPProgramKind: UInt32, Sendable {
+  /// It hands frames to sockets as they are, in the driver (`bpf/xdp_redirect.c`).
+  case plain = 0
+  /// The same, in the kernel in place of the driver.
+  case generic = 1
+  /// It completes checksums and puts back VLAN tags first, in the driver of a veth (`bpf/xdp_finish.c`).
+  case finishing = 2
+}
+
 /// Netmap's XDP program on one interface. It is detached when the object is destroyed.
 package protocol AttachedXDPProgram: AnyObject, Sendable {
   /// The link that keeps the program attached as long as any process has it open. The descriptor belongs to this
   /// object.
   var linkDescriptor: CInt { get }
+
+  /// The BPF map in which the program counts the frames that it completes, for ``XDPWorkMapping``; nil for a program
+  /// that completes none. The descriptor belongs to this object.
+  var workDescriptor: CInt? { get }
 
   /// Hands frames of queue `index` to a socket from now on.
   ///
@@ -149,9 +164,9 @@ package struct OwnInterfaceRights: InterfaceRights {
   }
 
   package func xdpProgram(
-    on interface: LinuxInterface, generic isGeneric: Bool
+    on interface: LinuxInterface, _ kind: XDPProgramKind
   ) throws(NetmapError) -> any AttachedXDPProgram {
-    try XDPProgram(on: interface, generic: isGeneric)
+    try XDPProgram(on: interface, kind)
   }
 
   package func packetSocket(for interface: LinuxInterface) throws(NetmapError) -> CInt {

@@ -11,8 +11,10 @@ package struct LinuxInterfaces: InterfaceProvider {
     return [
       XDPCandidate(mode: .zerocopy, memory: memory),
       XDPCandidate(mode: .copy, memory: memory),
-      XDPCandidate(mode: .generic, memory: memory),
       PacketCandidate(),
+      // Last, because it hands over the frames of virtual interfaces as their senders leave them: super-packets, and
+      // packets without checksums and tags.
+      XDPCandidate(mode: .generic, memory: memory),
     ]
   }
 
@@ -46,7 +48,8 @@ package struct LinuxInterfaces: InterfaceProvider {
         .unsupported, "open", name, reason: "there is no such backend in this build",
         remedy: "choose one of \(known), or leave '@backend' out")
     }
-    return LinuxPort(interface, candidates: candidates, monitor: monitor)
+    return LinuxPort(
+      interface, candidates: candidates, isDemanded: backend != nil, monitor: monitor)
   }
 
   package func ringDriverMaker(

@@ -32,6 +32,7 @@ package final class LinuxPort: InterfaceBackend {
 
   private let interface: LinuxInterface
   private let candidates: [any BackendCandidate]
+  private let isDemanded: Bool
   private let monitor: LinkMonitor
   private let lock = Mutex<Void>(())
   /// Guarded by `lock`.
@@ -41,9 +42,18 @@ package final class LinuxPort: InterfaceBackend {
 
   package var identity: InterfaceIdentity? { interface.identity }
 
-  init(_ interface: LinuxInterface, candidates: [any BackendCandidate], monitor: LinkMonitor) {
+  /// - Parameters:
+  ///   - interface: The interface.
+  ///   - candidates: The backends to try, in this order.
+  ///   - isDemanded: Whether the user insists on one of these.
+  ///   - monitor: Reports when the interface disappears.
+  init(
+    _ interface: LinuxInterface, candidates: [any BackendCandidate], isDemanded: Bool,
+    monitor: LinkMonitor
+  ) {
     self.interface = interface
     self.candidates = candidates
+    self.isDemanded = isDemanded
     self.monitor = monitor
     let pairs = max(interface.receiveQueues, interface.transmitQueues)
     // All interfaces share region 1, so an interface with many queues gets shorter rings.
@@ -131,7 +141,7 @@ extension LinuxPort {
     var refusals: [(title: String, error: NetmapError)] = []
     for candidate in candidates {
       do throws(NetmapError) {
-        let driver = try candidate.drive(interface)
+        let driver = try candidate.drive(interface, isDemanded: isDemanded)
         unsafe try driver.activate(pair: pair, of: placement)
         unsafe state.driver = driver
         unsafe state.description = BackendDescription(

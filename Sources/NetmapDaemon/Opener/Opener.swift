@@ -196,15 +196,18 @@ package final class Opener {
         with: within(place.namespace) { () throws(NetmapError) in
           try xdpSocket(for: place.interface, memory, file)
         })
-    case .xdpProgram(let number, let isGeneric):
+    case .xdpProgram(let number, let kind):
       let place = try interface(number)
       try checkRoom(place.interface.name)
       let program = try within(place.namespace) { () throws(NetmapError) in
-        try rights.xdpProgram(on: place.interface, generic: isGeneric)
+        try rights.xdpProgram(on: place.interface, kind)
       }
-      let link = OwnedFile(try OwnedFile.duplicate(program.linkDescriptor))
+      var files = [OwnedFile(try OwnedFile.duplicate(program.linkDescriptor))]
+      if let work = program.workDescriptor {
+        files.append(OwnedFile(try OwnedFile.duplicate(work)))
+      }
       let made = add(.program(program))
-      return (OpenerAnswer.done { $0.put(made) }, [link])
+      return (OpenerAnswer.done { $0.put(made) }, files)
     case .add(let number, let queue):
       guard case .program(let program) = objects[number] else { throw unknown(number) }
       guard let file, queue < 65_536, clinux_socket_family(file.descriptor) == CLINUX_AF_XDP else {

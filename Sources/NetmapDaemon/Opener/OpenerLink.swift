@@ -105,10 +105,10 @@ package final class OpenerLink: InterfaceRights {
     var fields: MessageReader
     let files: [OwnedFile]
 
-    /// The first descriptor that came with the answer; the caller owns it.
-    func file() throws(NetmapError) -> CInt {
-      guard let file = files.first else { throw fields.malformed("a descriptor is missing") }
-      return try file.duplicate()
+    /// A descriptor that came with the answer, by its place; the caller owns it.
+    func file(_ place: Int = 0) throws(NetmapError) -> CInt {
+      guard place < files.count else { throw fields.malformed("a descriptor is missing") }
+      return try files[place].duplicate()
     }
   }
 
@@ -160,7 +160,7 @@ package final class OpenerLink: InterfaceRights {
   ) throws(NetmapError) -> CInt { throw unknown(interface) }
 
   package func xdpProgram(
-    on interface: LinuxInterface, generic isGeneric: Bool
+    on interface: LinuxInterface, _ kind: XDPProgramKind
   ) throws(NetmapError) -> any AttachedXDPProgram { throw unknown(interface) }
 
   package func packetSocket(for interface: LinuxInterface) throws(NetmapError) -> CInt {
@@ -207,11 +207,13 @@ extension OpenerLink.Interface: InterfaceRights {
   }
 
   func xdpProgram(
-    on interface: LinuxInterface, generic isGeneric: Bool
+    on interface: LinuxInterface, _ kind: XDPProgramKind
   ) throws(NetmapError) -> any AttachedXDPProgram {
-    var answer = try link.ask(.xdpProgram(interface: number.value, isGeneric: isGeneric))
+    var answer = try link.ask(.xdpProgram(interface: number.value, kind))
     let made = OpenerLink.Number(try answer.fields.take(UInt32.self), link)
-    return RemoteProgram(made, link, file: OwnedFile(try answer.file()))
+    let file = OwnedFile(try answer.file())
+    return RemoteProgram(
+      made, link, file: file, work: kind == .finishing ? OwnedFile(try answer.file(1)) : nil)
   }
 
   func packetSocket(for interface: LinuxInterface) throws(NetmapError) -> CInt {
@@ -232,14 +234,17 @@ private final class RemoteProgram: AttachedXDPProgram {
   private let number: OpenerLink.Number
   private let link: OpenerLink
   private let file: OwnedFile
+  private let work: OwnedFile?
 
-  init(_ number: OpenerLink.Number, _ link: OpenerLink, file: OwnedFile) {
+  init(_ number: OpenerLink.Number, _ link: OpenerLink, file: OwnedFile, work: OwnedFile?) {
     self.number = number
     self.link = link
     self.file = file
+    self.work = work
   }
 
   var linkDescriptor: CInt { file.descriptor }
+  var workDescriptor: CInt? { work?.descriptor }
 
   func add(socket: CInt, queue index: Int) throws(NetmapError) {
     _ = try link.ask(.add(program: number.value, queue: UInt32(clamping: index)), socket)
@@ -278,11 +283,16 @@ extension MessageWriter {
     put(UInt8(interface.isUp ? 1 : 0))
     put(UInt16(clamping: interface.receiveQueues))
     put(UInt16(clamping: interface.transmitQueues))
-    switch interface.arrivingChecksums {
-    case .finished: put([String]())
-    case .unfinished(let peer): put([peer])
-    case .unknown: put([""])
-    }
+    let (number, peer): (UInt8, String) =
+      switch interface.arrivingFrames {
+      case .complete: (0, "")
+      case .unfinished(let peer): (1, peer)
+      case .untagged(let peer): (2, peer)
+      case .unknown: (3, "")
+      case .describedByPrograms: (4, "")
+      }
+    put(number)
+    put(peer)
   }
 }
 
@@ -295,14 +305,18 @@ extension MessageReader {
     let mtu = Int(try take(UInt32.self))
     let isUp = try take(UInt8.self) != 0
     let (receive, transmit) = (Int(try take(UInt16.self)), Int(try take(UInt16.self)))
-    let checksums: ArrivingChecksums =
-      switch try takeStrings().first {
-      case nil: .finished
-      case "": .unknown
-      case let peer?: .unfinished(peer: peer)
-      }
+    let (number, peer) = (try take(UInt8.self), try takeString())
+    let frames: ArrivingFrames
+    switch number {
+    case 0: frames = .complete
+    case 1: frames = .unfinished(peer: peer)
+    case 2: frames = .untagged(peer: peer)
+    case 3: frames = .unknown
+    case 4: frames = .describedByPrograms
+    default: throw malformed("it describes arriving frames by \(number)")
+    }
     return LinuxInterface(
       name: name, identity: identity, mtu: mtu, isUp: isUp, queues: (receive, transmit),
-      arrivingChecksums: checksums, rights: rights)
+      arrivingFrames: frames, rights: rights)
   }
 }

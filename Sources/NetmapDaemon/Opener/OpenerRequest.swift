@@ -1,6 +1,7 @@
 internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
+internal import NetmapLinuxSetup
 
 /// All requests that the broker can send to the opener.
 ///
@@ -39,10 +40,11 @@ enum OpenerRequest: Equatable {
   case linkEvents(of: UInt32)
   /// Makes an XDP socket in the interface's network namespace.
   case xdpSocket(interface: UInt32, Memory?)
-  /// Attaches netmap's XDP program to an interface.
+  /// Attaches one of netmap's XDP programs to an interface.
   ///
-  /// The answer contains the number that stands for the program.
-  case xdpProgram(interface: UInt32, isGeneric: Bool)
+  /// The answer contains the number that stands for the program. Its link goes with the answer and,
+  /// for a program that completes frames, the map with its counters.
+  case xdpProgram(interface: UInt32, XDPProgramKind)
   /// Sends the frames of a queue to an XDP socket, whose descriptor goes with the request.
   case add(program: UInt32, queue: UInt32)
   /// Sends the frames of a queue to the host again.
@@ -76,7 +78,7 @@ extension OpenerRequest {
   ///
   /// It changes with every change of a request, of an answer, or of the message that starts a
   /// broker.
-  static let version: UInt16 = 4
+  static let version: UInt16 = 5
   /// The longest request, bytes.
   static let byteCountMax = 256
   /// The longest name of an interface, bytes.
@@ -114,7 +116,7 @@ extension OpenerRequest {
       writer.put(memory?.chunkSize ?? 0)
       writer.put(memory?.headroom ?? 0)
       writer.put(memory?.regionID ?? 0)
-    case .xdpProgram(let number, let isGeneric): put(6, number, isGeneric ? 1 : 0)
+    case .xdpProgram(let number, let kind): put(6, number, kind.rawValue)
     case .add(let number, let queue): put(7, number, queue)
     case .remove(let number, let queue): put(8, number, queue)
     case .packetSocket(let number): put(9, number)
@@ -156,8 +158,9 @@ extension OpenerRequest {
         guard !hasMemory || memory.isValid else { return nil }
         self = .xdpSocket(interface: number, hasMemory ? memory : nil)
       case 6:
-        self = .xdpProgram(
-          interface: try reader.take(UInt32.self), isGeneric: try reader.takeFlag())
+        let number = try reader.take(UInt32.self)
+        guard let kind = XDPProgramKind(rawValue: try reader.take(UInt32.self)) else { return nil }
+        self = .xdpProgram(interface: number, kind)
       case 7, 8:
         let (number, queue) = (try reader.take(UInt32.self), try reader.take(UInt32.self))
         self =

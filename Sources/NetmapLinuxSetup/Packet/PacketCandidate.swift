@@ -24,7 +24,9 @@ package struct PacketCandidate: BackendCandidate {
   package var name: PortSpecification.BackendChoice.Name { .packet }
   package var mode: PortSpecification.BackendChoice.Mode? { nil }
 
-  package func drive(_ interface: LinuxInterface) throws(NetmapError) -> any InterfaceDriver {
+  package func drive(
+    _ interface: LinuxInterface, isDemanded: Bool
+  ) throws(NetmapError) -> any InterfaceDriver {
     guard interface.mtu <= PacketTransmitLayout.mtuLimit else {
       throw NetmapError(
         .invalidArgument, "open", interface.name,
