@@ -115,7 +115,8 @@ struct DumpCommandTests {
     // Processor time, so that a busy machine changes nothing. Field 1 of schedstat, nanoseconds.
     func times() throws -> (server: Int, others: Int) {
       var (own, others) = (0, 0)
-      for thread in try TestProgram.output(of: ["ls", "/proc/\(server)/task"]).split(separator: "\n") {
+      let threads = try TestProgram.output(of: ["ls", "/proc/\(server)/task"])
+      for thread in threads.split(separator: "\n") {
         let text = try TestProgram.output(of: ["cat", "/proc/\(server)/task/\(thread)/schedstat"])
         let time = text.split(separator: " ").first.flatMap { Int($0) } ?? 0
         if Int32(thread) == server { own += time } else { others += time }

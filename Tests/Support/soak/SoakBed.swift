@@ -171,8 +171,8 @@ final class SoakBed {
     let folder = "/proc/\(process)/task"
     return ProcessFiles.entries(folder).sorted().map { thread in
       func field(_ name: String) -> String {
-        ProcessFiles.text("\(folder)/\(thread)/\(name)").split(separator: "\n").first.map(String.init)
-          ?? "?"
+        let text = ProcessFiles.text("\(folder)/\(thread)/\(name)")
+        return text.split(separator: "\n").first.map(String.init) ?? "?"
       }
       let letter = state(of: "\(folder)/\(thread)").map(String.init) ?? "?"
       let call = field("syscall").split(separator: " ").first ?? "?"
@@ -182,8 +182,8 @@ final class SoakBed {
 
   /// What the processes of some stations, and netmapd, are doing.
   func describe(_ stations: [Int]) -> String {
-    (stations.compactMap { processes[$0] } + [servingProcess]).map { "process \($0): \(Self.describe($0))" }
-      .joined(separator: "\n")
+    let all = stations.compactMap { processes[$0] } + [servingProcess]
+    return all.map { "process \($0): \(Self.describe($0))" }.joined(separator: "\n")
   }
 
   private static func switches(of folder: String) -> UInt64 {
