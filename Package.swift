@@ -283,10 +283,14 @@ let package = Package(
       path: "Tests/Support/soak", swiftSettings: settings),
     // A C program for netmap, which the soaks run with the C library.
     .executableTarget(
-      name: "soak-client", dependencies: ["CNetmap"], path: "Tests/Support/soak-client"),
+      name: "soak-client", dependencies: ["CNetmap", "CPortClient"],
+      path: "Tests/Support/soak-client"),
     // A C program for netmap, which the kill table runs with the C library.
     .executableTarget(
-      name: "kill-client", dependencies: ["CNetmap"], path: "Tests/Support/kill-client"),
+      name: "kill-client", dependencies: ["CNetmap", "CPortClient"],
+      path: "Tests/Support/kill-client"),
+    // How both of them open a port.
+    .target(name: "CPortClient", dependencies: ["CNetmap"], path: "Tests/Support/CPortClient"),
     // ptrace(2) for Swift, to kill processes at a chosen instruction. Header-only.
     .target(name: "CTrace", path: "Tests/Support/CTrace"),
     // Opens and uses ports in a process that tests can kill.

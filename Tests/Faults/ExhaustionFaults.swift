@@ -116,7 +116,9 @@ struct ExhaustionFaults {
     #expect(worked > 0 && failed > 0, "\(worked) worked, \(failed) failed")
   }
 
-  @Test("a process that had no descriptor when a port came to its switch reaches the port once it has descriptors")
+  @Test(
+    "a process that had no descriptor when a port came to its switch reaches the port once it has descriptors"
+  )
   func laterDescriptors() async {
     // In a process of its own, because the limit is one of the process.
     await #expect(processExitsWith: .success) {

@@ -120,12 +120,15 @@ final class OpenSoak {
   /// What netmapd has.
   struct Holdings: CustomStringConvertible {
     var descriptors = 0
-    var mappings = 0
+    /// How often each file is mapped; shared memory is a file.
+    var mapped: [String: Int] = [:]
     var kilobytes = 0
     var processes = 0
     var clients = 0
     var files: [String] = []
     var links = ""
+
+    var mappings: Int { mapped.values.reduce(0, +) }
 
     var description: String {
       "\(descriptors) descriptors, \(mappings) mappings, \(kilobytes) kB, \(processes) processes,"
@@ -160,12 +163,14 @@ final class OpenSoak {
       if let before {
         for (what, number, limit) in [
           ("descriptors", found.descriptors, before.descriptors),
-          ("mappings", found.mappings, before.mappings),
           ("processes", found.processes, before.processes),
           ("clients", found.clients, before.clients),
           // The allocator keeps some memory.
           ("kB of memory", found.kilobytes, before.kilobytes + 16_384),
         ] where number > limit { more.append("\(number) \(what), \(limit) before") }
+        for (file, count) in found.mapped where count > before.mapped[file, default: 0] {
+          more.append("\(count) mappings of \(file), \(before.mapped[file, default: 0]) before")
+        }
         if found.files != before.files { more.append("files \(found.files)") }
         if found.links != before.links { more.append("links \(found.links)") }
       }
@@ -179,7 +184,7 @@ final class OpenSoak {
     let process = bed.servingProcess
     var result = Holdings()
     result.descriptors = ProcessFiles.entries("/proc/\(process)/fd").count
-    result.mappings = Self.lines(of: "/proc/\(process)/maps")
+    result.mapped = Self.mappedFiles(of: process)
     result.kilobytes = Self.memory(of: process)
     result.processes = bed.daemonProcesses
     result.clients = check.clients
@@ -190,8 +195,14 @@ final class OpenSoak {
     return result
   }
 
-  private static func lines(of path: String) -> Int {
-    ProcessFiles.text(path).utf8.count { $0 == UInt8(ascii: "\n") }
+  /// The mappings of files, by path. Memory without a file is the allocator's, which keeps and splits it.
+  private static func mappedFiles(of process: pid_t) -> [String: Int] {
+    var result: [String: Int] = [:]
+    for line in ProcessFiles.text("/proc/\(process)/maps").split(separator: "\n") {
+      guard let start = line.firstIndex(of: "/") else { continue }
+      result[String(line[start...]), default: 0] += 1
+    }
+    return result
   }
 
   /// Resident memory that is the process's own.

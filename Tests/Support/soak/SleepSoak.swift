@@ -184,13 +184,20 @@ final class SleepSoak {
       }
       guard now() - watch.since > pair.longestSleep else { continue }
       // netmapd carries packets of isolated ports, and rings for processes without descriptors.
-      if bed.daemonWaited(since: watch.daemon, limit: pair.longestSleep / 4) {
+      guard let hasWaited = bed.daemonWaited(since: watch.daemon, limit: pair.longestSleep / 4)
+      else { continue }
+      if hasWaited {
         watches[pair.ping] = nil
         continue
       }
+      // A thread of netmapd may have woken one of them since the look at it.
+      guard [pair.ping, pair.echo].compactMap({ bed.sleep(of: $0) }) == watch.sleeps,
+        bed.board[pair.ping, .since] == begun
+      else { continue }
+      let threads = bed.describe([pair.ping, pair.echo])
       try bed.fail(
         "\(pair): both processes have slept for \((now() - watch.since) / 1_000_000) ms, and a round trip"
-          + " has taken \((now() - begun) / 1_000_000) ms: a wake-up was lost")
+          + " has taken \((now() - begun) / 1_000_000) ms: a wake-up was lost\n\(threads)")
     }
   }
 

@@ -143,10 +143,8 @@ final class SoakBed {
     for name in ProcessFiles.entries(path) {
       let isReady = Self.state(of: "\(path)/\(name)") == "R"
       let words = ProcessFiles.text("\(path)/\(name)/schedstat").split(separator: " ")
-      guard words.count > 2, let delay = UInt64(words[1]), let turns = UInt64(words[2]) else {
-        continue
-      }
-      times[name] = ThreadTime(isReady: isReady, delay: delay, turns: turns)
+      guard words.count > 2, let delay = UInt64(words[1]) else { continue }
+      times[name] = ThreadTime(isReady: isReady, delay: delay)
     }
     return times
   }
@@ -156,17 +154,36 @@ final class SoakBed {
     let isReady: Bool
     /// How long it has waited for a processor, nanoseconds, without the present wait.
     let delay: UInt64
-    /// How often it has got a processor.
-    let turns: UInt64
   }
 
   /// Whether a thread of netmapd has waited for a processor since an earlier moment, altogether for as long as `limit`
-  /// nanoseconds, or until now.
-  func daemonWaited(since before: [String: ThreadTime], limit: UInt64) -> Bool {
-    daemonTimes.contains { name, time in
-      let old = before[name] ?? ThreadTime(isReady: false, delay: 0, turns: 0)
-      return time.delay &- old.delay >= limit || time.isReady && time.turns == old.turns
-    }
+  /// nanoseconds.
+  ///
+  /// - Returns: Nil while a thread runs or is ready to: how long it has been ready is not known before it runs.
+  func daemonWaited(since before: [String: ThreadTime], limit: UInt64) -> Bool? {
+    let times = daemonTimes
+    if times.values.contains(where: \.isReady) { return nil }
+    return times.contains { $1.delay &- (before[$0]?.delay ?? 0) >= limit }
+  }
+
+  /// What threads of a process do: name, state, and system call, as proc(5) has them.
+  private static func describe(_ process: pid_t) -> String {
+    let folder = "/proc/\(process)/task"
+    return ProcessFiles.entries(folder).sorted().map { thread in
+      func field(_ name: String) -> String {
+        let text = ProcessFiles.text("\(folder)/\(thread)/\(name)")
+        return text.split(separator: "\n").first.map(String.init) ?? "?"
+      }
+      let letter = state(of: "\(folder)/\(thread)").map(String.init) ?? "?"
+      let call = field("syscall").split(separator: " ").first ?? "?"
+      return "\(thread) \(field("comm")) \(letter), call \(call), \(field("wchan"))"
+    }.joined(separator: "; ")
+  }
+
+  /// What the processes of some stations, and netmapd, are doing.
+  func describe(_ stations: [Int]) -> String {
+    let all = stations.compactMap { processes[$0] } + [servingProcess]
+    return all.map { "process \($0): \(Self.describe($0))" }.joined(separator: "\n")
   }
 
   private static func switches(of folder: String) -> UInt64 {
