@@ -18,7 +18,7 @@ final class XDPProgram: AttachedXDPProgram {
   ///   - interface: Where to attach it.
   ///   - kind: Which program, and how the kernel runs it.
   /// - Throws: ``NetmapError``: `EBUSY` when the interface has another XDP program, `EOPNOTSUPP` when its driver
-  ///   runs none, or the kernel cannot load the finishing program, `EINVAL` when its MTU is too large for a program,
+  ///   runs none, or the kernel cannot load the finishing program, `EINVAL` when its MTU is too large for one,
   ///   `EPERM`.
   init(on interface: LinuxInterface, _ kind: XDPProgramKind) throws(NetmapError) {
     try Self.refuseForeignProgram(on: interface)
@@ -73,8 +73,8 @@ final class XDPProgram: AttachedXDPProgram {
       guard ![EPERM, EMFILE, ENFILE].contains(error.code.rawValue) else { throw error }
       throw NetmapError(
         .unsupported, "open", interface.name,
-        reason: "frames may arrive there with unfinished checksums or without their VLAN tags, and this kernel"
-          + " cannot load the XDP program that completes them"
+        reason: "frames may arrive there with unfinished checksums or without their VLAN tags, and this"
+          + " kernel cannot load the XDP program that completes them"
           + " (\(unsafe String(cString: strerror(error.code.rawValue))); it takes Linux 6.3 with BTF)",
         remedy: "choose another backend (@backend:name=packet)")
     }
