@@ -22,7 +22,9 @@ package protocol BackendCandidate: Sendable {
   /// - Returns: The driver.
   /// - Throws: ``NetmapError`` when it is already certain that this cannot work. If ``NetmapError/Code/endsSelection``
   ///   is true for its code, the user gets the refusal at once. Otherwise the port tries the next candidate.
-  func drive(_ interface: LinuxInterface, isDemanded: Bool) throws(NetmapError) -> any InterfaceDriver
+  func drive(
+    _ interface: LinuxInterface, isDemanded: Bool
+  ) throws(NetmapError) -> any InterfaceDriver
 }
 
 /// Drives an interface by one candidate.

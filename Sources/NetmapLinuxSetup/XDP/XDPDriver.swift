@@ -16,8 +16,8 @@ struct XDPCandidate: BackendCandidate {
     if !isDemanded, mode != .generic, interface.arrivingFrames == .describedByPrograms {
       throw NetmapError(
         .unsupported, "open", interface.name,
-        reason: "programs write frames with virtio-net headers to this tap, and AF_XDP does not see the"
-          + " headers",
+        reason: "programs write frames with virtio-net headers to this tap, and AF_XDP does not"
+          + " see the headers",
         remedy: "choose another backend (@backend:name=packet)")
     }
     return XDPDriver(interface, mode ?? .copy, memory, isDemanded: isDemanded)

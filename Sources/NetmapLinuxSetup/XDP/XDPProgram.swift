@@ -28,7 +28,8 @@ final class XDPProgram: AttachedXDPProgram {
     var failure: Int32 = 0
     let link = BPFLink(
       try object.program("netmap_redirect"), to: interface.index, type: CLINUX_BPF_XDP,
-      flags: kind == .generic ? CLINUX_XDP_FLAGS_SKB_MODE : CLINUX_XDP_FLAGS_DRV_MODE, failure: &failure)
+      flags: kind == .generic ? CLINUX_XDP_FLAGS_SKB_MODE : CLINUX_XDP_FLAGS_DRV_MODE,
+      failure: &failure)
     guard let link else { throw Self.attachRefusal(failure, interface) }
     workDescriptor = kind == .finishing ? try object.map("netmap_work") : nil
     self.object = object
@@ -73,8 +74,8 @@ final class XDPProgram: AttachedXDPProgram {
       guard ![EPERM, EMFILE, ENFILE].contains(error.code.rawValue) else { throw error }
       throw NetmapError(
         .unsupported, "open", interface.name,
-        reason: "frames may arrive there with unfinished checksums or without their VLAN tags, and this"
-          + " kernel cannot load the XDP program that completes them"
+        reason: "frames may arrive there with unfinished checksums or without their VLAN tags, and"
+          + " this kernel cannot load the XDP program that completes them"
           + " (\(unsafe String(cString: strerror(error.code.rawValue))); it takes Linux 6.3 with BTF)",
         remedy: "choose another backend (@backend:name=packet)")
     }
