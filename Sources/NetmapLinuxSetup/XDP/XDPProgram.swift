@@ -76,7 +76,7 @@ final class XDPProgram: AttachedXDPProgram {
         .unsupported, "open", interface.name,
         reason: "frames may arrive there with unfinished checksums or without their VLAN tags, and"
           + " this kernel cannot load the XDP program that completes them"
-          + " (\(unsafe String(cString: strerror(error.code.rawValue))); it takes Linux 6.3 with BTF)",
+          + " (\(unsafe String(cString: strerror(error.code.rawValue))); it takes Linux 6.3 with BTF, and CAP_PERFMON)",
         remedy: "choose another backend (@backend:name=packet)")
     }
   }
