@@ -22,6 +22,11 @@ final class XDPProgram: AttachedXDPProgram {
   ///   `EPERM`.
   init(on interface: LinuxInterface, _ kind: XDPProgramKind) throws(NetmapError) {
     try Self.refuseForeignProgram(on: interface)
+    if kind == .finishing, !interface.arrivingFrames.canBeFinishedByXDP {
+      throw NetmapError(
+        .unsupported, "open", interface.name,
+        reason: "the XDP program that completes frames is for a veth")
+    }
     let object =
       kind == .finishing
       ? try Self.loadFinishing(for: interface) : try Self.load(for: interface)
