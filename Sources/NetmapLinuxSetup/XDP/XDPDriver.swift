@@ -13,6 +13,11 @@ struct XDPCandidate: BackendCandidate {
   func drive(
     _ interface: LinuxInterface, isDemanded: Bool
   ) throws(NetmapError) -> any InterfaceDriver {
+    // Spares the loading of a program that would be detached again at once.
+    if !isDemanded, mode == .zerocopy, interface.arrivingFrames.canBeFinishedByXDP {
+      throw NetmapError(
+        .unsupported, "open", interface.name, reason: "a veth has no zero-copy mode")
+    }
     if !isDemanded, mode != .generic, interface.arrivingFrames == .describedByPrograms {
       throw NetmapError(
         .unsupported, "open", interface.name,
