@@ -9,7 +9,10 @@
  * from the running kernel's type information (BTF) when the program is loaded; on a kernel where they
  * cannot be found, loading fails, and packet sockets drive the interface.
  *
- * The caller must attach the program to a veth, in driver mode.
+ * The caller attaches the program to a veth, in driver mode. But the owner of a network namespace can put
+ * another interface in the place of the one that the caller has looked at, and behind the context of another
+ * driver's program lies other memory of the kernel. So the program looks itself, before the first frame of
+ * each queue. One look is enough: the link of the program belongs to one interface.
  *
  * SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
  */
@@ -29,8 +32,21 @@ struct sk_buff {
 	__u16 vlan_tci;
 } __attribute__((preserve_access_index));
 
+struct rtnl_link_ops {
+	char *kind;
+} __attribute__((preserve_access_index));
+
+struct net_device {
+	struct rtnl_link_ops *rtnl_link_ops;
+} __attribute__((preserve_access_index));
+
+struct xdp_rxq_info {
+	struct net_device *dev;
+} __attribute__((preserve_access_index));
+
 struct xdp_buff {
 	void *data;
+	struct xdp_rxq_info *rxq;
 } __attribute__((preserve_access_index));
 
 struct veth_xdp_buff {
@@ -66,7 +82,7 @@ struct work {
 	__u64 checksums;	/* completed */
 	__u64 tags;		/* put back */
 	__u64 unfinished;	/* frames that were dropped because that was not possible */
-	__u64 reserved;
+	__u64 is_veth;		/* whether the interface has been looked at, and is one */
 };
 
 struct {
@@ -134,12 +150,27 @@ static __always_inline int insert(struct xdp_md *context, __be16 type, __be16 co
 	return bpf_xdp_store_bytes(context, ADDRESSES, tag, TAG);
 }
 
+static __always_inline int is_veth(struct xdp_buff *buffer)
+{
+	char kind[8] = {};
+
+	bpf_probe_read_kernel_str(kind, sizeof(kind),
+				  BPF_CORE_READ(buffer, rxq, dev, rtnl_link_ops, kind));
+	return kind[0] == 'v' && kind[1] == 'e' && kind[2] == 't' && kind[3] == 'h' && !kind[4];
+}
+
 /* Does what the socket buffer says; returns whether the frame is whole now. */
 static __always_inline int finish(struct xdp_md *context, struct work *work)
 {
 	struct xdp_buff *buffer = bpf_cast_to_kern_ctx(context);
-	struct sk_buff *packet = BPF_CORE_READ((struct veth_xdp_buff *)buffer, skb);
+	struct sk_buff *packet;
 
+	if (!work->is_veth) {
+		if (!is_veth(buffer))
+			return 0;
+		work->is_veth = 1;
+	}
+	packet = BPF_CORE_READ((struct veth_xdp_buff *)buffer, skb);
 	/* Frames that another XDP program has sent here have no socket buffer, and nothing left to do. */
 	if (!packet)
 		return 1;

@@ -87,7 +87,8 @@ package enum ArrivingFrames: Hashable, Sendable {
       case .unfinished(let peer), .untagged(let peer): "its veth peer \(peer)"
       default: "its veth peer"
       }
-    return "checksums and VLAN tags that \(sender) leaves to \(interface) are completed and counted: netmap ports"
+    return "checksums and VLAN tags that \(sender) leaves to \(interface) are completed and"
+      + " counted: netmap ports"
   }
 }
 

@@ -17,11 +17,14 @@ package protocol BackendCandidate: Sendable {
   ///
   /// - Parameters:
   ///   - interface: The interface.
-  ///   - isDemanded: Whether the user insists on this backend or mode. Otherwise a candidate that would pass on frames
-  ///     that are not complete is refused, because a later candidate completes them.
+  ///   - isDemanded: Whether the user insists on this backend or mode. Otherwise a candidate that would pass
+  ///     incomplete frames on is refused, because a later candidate completes them.
+  /// - Returns: The driver.
   /// - Throws: ``NetmapError`` when it is already certain that this cannot work. If ``NetmapError/Code/endsSelection``
   ///   is true for its code, the user gets the refusal at once. Otherwise the port tries the next candidate.
-  func drive(_ interface: LinuxInterface, isDemanded: Bool) throws(NetmapError) -> any InterfaceDriver
+  func drive(
+    _ interface: LinuxInterface, isDemanded: Bool
+  ) throws(NetmapError) -> any InterfaceDriver
 }
 
 /// Drives an interface by one candidate.

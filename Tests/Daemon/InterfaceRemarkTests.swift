@@ -6,7 +6,7 @@ import Testing
 /// Remarks on interfaces that netmapd has opened, and the commands that show them.
 @Suite("Remarks on interfaces", .timeLimit(.minutes(15)))
 struct InterfaceRemarkTests {
-  private static let remark = 
+  private static let remark =
     "checksums and VLAN tags that its veth peer v1 leaves to v0 are completed and counted"
 
   /// Runs `body` with a daemon, beside a veth v0 whose peer v1 leaves checksums unfinished.

@@ -90,7 +90,8 @@ struct OffloadedTrafficTests {
     return intact
   }
 
-  @Test("TCP carries a file in both directions, intact, over IPv4 and IPv6", arguments: Path.allCases)
+  @Test(
+    "TCP carries a file in both directions, intact, over IPv4 and IPv6", arguments: Path.allCases)
   func tcp(path: Path) throws {
     try withHosts(path) { first, second in
       for (here, there) in Self.addresses {
@@ -106,8 +107,8 @@ struct OffloadedTrafficTests {
   }
 
   @Test(
-    "UDP arrives intact in both directions, in one packet and in fragments", arguments: Path.allCases
-  )
+    "UDP arrives intact in both directions, in one packet and in fragments",
+    arguments: Path.allCases)
   func udp(path: Path) throws {
     try withHosts(path) { first, second in
       for (here, there) in Self.addresses {

@@ -73,9 +73,12 @@ import Testing
     }
   }
 
-  /// The rights of this process on a kernel that cannot load the program that completes frames.
-  private struct OldKernel: InterfaceRights {
+  /// The rights of this process, with a kernel that cannot load the program that completes frames, or with interfaces
+  /// of which something else is assumed.
+  private struct ChangedRights: InterfaceRights {
     let own = OwnInterfaceRights()
+    var canFinish = true
+    var frames: ArrivingFrames?
 
     func identity(of name: String) throws(NetmapError) -> InterfaceIdentity {
       try own.identity(of: name)
@@ -84,7 +87,8 @@ import Testing
       guard let found = try own.interface(named: name) else { return nil }
       return LinuxInterface(
         name: found.name, identity: found.identity, mtu: found.mtu, isUp: found.isUp,
-        queues: (found.receiveQueues, found.transmitQueues), arrivingFrames: found.arrivingFrames,
+        queues: (found.receiveQueues, found.transmitQueues),
+        arrivingFrames: frames ?? found.arrivingFrames,
         rights: self)
     }
     func linkEvents(of interface: LinuxInterface) throws(NetmapError) -> CInt {
@@ -98,7 +102,7 @@ import Testing
     func xdpProgram(
       on interface: LinuxInterface, _ kind: XDPProgramKind
     ) throws(NetmapError) -> any AttachedXDPProgram {
-      guard kind != .finishing else {
+      guard kind != .finishing || canFinish else {
         throw NetmapError(.unsupported, "open", interface.name, reason: "this kernel is too old")
       }
       return try own.xdpProgram(on: interface, kind)
@@ -118,7 +122,7 @@ import Testing
     try NetworkNamespace.run {
       _ = try VethPair("near", "far")
       try NetworkNamespace.run("ethtool", "-K", "far", "tx", "on")
-      let engine = try Engine(interfaces: LinuxInterfaces(rights: OldKernel()))
+      let engine = try Engine(interfaces: LinuxInterfaces(rights: ChangedRights(canFinish: false)))
       let port = try RawPort(engine, "near")
       #expect(port.registration.backend?.name == "packet")
       let refusals = port.registration.backend?.refusals ?? []
@@ -134,6 +138,30 @@ import Testing
       let plain = try RawPort(engine, "near")
       #expect(plain.registration.backend?.name == "xdp")
       plain.close()
+    }
+  }
+
+  @Test("the program that completes frames lets nothing pass on an interface that is no veth")
+  func noVeth() throws {
+    try NetworkNamespace.run {
+      let tap = try Tap("tap0")
+      try NetworkNamespace.run("ip", "link", "set", "tap0", "addrgenmode", "none", "up")
+      let own = OwnInterfaceRights()
+      let interface = try #require(try own.interface(named: "tap0"))
+      #expect(throws: NetmapError.self) { try own.xdpProgram(on: interface, .finishing) }
+      // Somebody has put the tap in the place of a veth after the look at the interface.
+      let rights = ChangedRights(frames: .unknown)
+      let engine = try Engine(interfaces: LinuxInterfaces(rights: rights))
+      let port = try RawPort(engine, "tap0")
+      #expect(port.registration.backend?.mode == "copy")
+      for _ in 0..<10 { try tap.write(SampleFrames.datagram(port: 9)) }
+      for _ in 0..<500 where port.counters(.receive).drops[.unfinished] < 10 {
+        usleep(10_000)
+        port.sync(.receive)
+      }
+      #expect(port.counters(.receive).drops.description == "unfinished 10")
+      #expect(port.counters(.receive).packets == 0)
+      port.close()
     }
   }
 

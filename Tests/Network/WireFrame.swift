@@ -34,7 +34,7 @@ struct WireFrame {
     let (header, place): (Int, Int)
     switch number {
     case 17: (header, place) = (8, transport + 6)
-    case 6 where transport + 13 <= frame.count: 
+    case 6 where transport + 13 <= frame.count:
       (header, place) = (Int(frame[transport + 12] >> 4) * 4, transport + 16)
     default: return nil
     }

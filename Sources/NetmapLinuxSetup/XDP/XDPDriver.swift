@@ -13,10 +13,16 @@ struct XDPCandidate: BackendCandidate {
   func drive(
     _ interface: LinuxInterface, isDemanded: Bool
   ) throws(NetmapError) -> any InterfaceDriver {
+    // Spares the loading of a program that would be detached again at once.
+    if !isDemanded, mode == .zerocopy, interface.arrivingFrames.canBeFinishedByXDP {
+      throw NetmapError(
+        .unsupported, "open", interface.name, reason: "a veth has no zero-copy mode")
+    }
     if !isDemanded, mode != .generic, interface.arrivingFrames == .describedByPrograms {
       throw NetmapError(
         .unsupported, "open", interface.name,
-        reason: "programs write frames with virtio-net headers to this tap, and AF_XDP does not see the headers",
+        reason: "programs write frames with virtio-net headers to this tap, and AF_XDP does not"
+          + " see the headers",
         remedy: "choose another backend (@backend:name=packet)")
     }
     return XDPDriver(interface, mode ?? .copy, memory, isDemanded: isDemanded)
@@ -69,7 +75,9 @@ final class XDPDriver: InterfaceDriver {
       return []
     }
     let frames = interface.arrivingFrames
-    if unsafe program?.workDescriptor != nil { return [frames.remarkOfFinished(on: interface.name)] }
+    if unsafe program?.workDescriptor != nil {
+      return [frames.remarkOfFinished(on: interface.name)]
+    }
     return frames.remark(for: interface.name).map { [$0] } ?? []
   }
 

@@ -18,17 +18,23 @@ final class XDPProgram: AttachedXDPProgram {
   ///   - interface: Where to attach it.
   ///   - kind: Which program, and how the kernel runs it.
   /// - Throws: ``NetmapError``: `EBUSY` when the interface has another XDP program, `EOPNOTSUPP` when its driver
-  ///   runs none, or the kernel cannot load the finishing program, `EINVAL` when its MTU is too large for a program,
+  ///   runs none, or the kernel cannot load the finishing program, `EINVAL` when its MTU is too large for one,
   ///   `EPERM`.
   init(on interface: LinuxInterface, _ kind: XDPProgramKind) throws(NetmapError) {
     try Self.refuseForeignProgram(on: interface)
+    if kind == .finishing, !interface.arrivingFrames.canBeFinishedByXDP {
+      throw NetmapError(
+        .unsupported, "open", interface.name,
+        reason: "the XDP program that completes frames is for a veth")
+    }
     let object =
       kind == .finishing
       ? try Self.loadFinishing(for: interface) : try Self.load(for: interface)
     var failure: Int32 = 0
     let link = BPFLink(
       try object.program("netmap_redirect"), to: interface.index, type: CLINUX_BPF_XDP,
-      flags: kind == .generic ? CLINUX_XDP_FLAGS_SKB_MODE : CLINUX_XDP_FLAGS_DRV_MODE, failure: &failure)
+      flags: kind == .generic ? CLINUX_XDP_FLAGS_SKB_MODE : CLINUX_XDP_FLAGS_DRV_MODE,
+      failure: &failure)
     guard let link else { throw Self.attachRefusal(failure, interface) }
     workDescriptor = kind == .finishing ? try object.map("netmap_work") : nil
     self.object = object
@@ -73,9 +79,9 @@ final class XDPProgram: AttachedXDPProgram {
       guard ![EPERM, EMFILE, ENFILE].contains(error.code.rawValue) else { throw error }
       throw NetmapError(
         .unsupported, "open", interface.name,
-        reason: "frames may arrive there with unfinished checksums or without their VLAN tags, and this kernel"
-          + " cannot load the XDP program that completes them"
-          + " (\(unsafe String(cString: strerror(error.code.rawValue))); it takes Linux 6.3 with BTF)",
+        reason: "frames may arrive there with unfinished checksums or without their VLAN tags, and"
+          + " this kernel cannot load the XDP program that completes them"
+          + " (\(unsafe String(cString: strerror(error.code.rawValue))); it takes Linux 6.3 with BTF, and CAP_PERFMON)",
         remedy: "choose another backend (@backend:name=packet)")
     }
   }

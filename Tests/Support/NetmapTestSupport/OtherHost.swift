@@ -21,6 +21,7 @@ public final class OtherHost {
   /// - Parameters:
   ///   - interface: The interface.
   ///   - addresses: IPv4 and IPv6 addresses with the lengths of their prefixes, such as `10.0.0.1/24`.
+  /// - Throws: ``ProgramError`` with what ip(8) said.
   public func take(_ interface: String, _ addresses: String...) throws {
     _ = try TestProgram.output(
       of: ["ip", "link", "set", interface, "netns", "\(program.process)"])

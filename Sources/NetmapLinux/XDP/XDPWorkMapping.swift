@@ -1,18 +1,5 @@
 internal import Glibc
 package import NetmapCore
-internal import Synchronization
-
-/// What the XDP program on a veth has done to the frames of one queue, since the program was loaded.
-package struct XDPWork: Equatable, Sendable {
-  /// Checksums that it completed.
-  package var checksums: UInt64 = 0
-  /// VLAN tags that it put back into frames.
-  package var tags: UInt64 = 0
-  /// Frames that it dropped because it could not complete them.
-  package var unfinished: UInt64 = 0
-
-  package init() {}
-}
 
 /// The counters of the XDP program on a veth, mapped into this process for reading.
 ///
@@ -23,7 +10,8 @@ package final class XDPWorkMapping {
   /// Bytes of one queue's counters: `struct work` of the program.
   private static let entryBytes = 32
 
-  private let pages: UnsafeMutableRawBufferPointer
+  private let base: UnsafeMutableRawPointer
+  private let byteCount: Int
   private let queue: Int
 
   /// - Parameters:
@@ -37,42 +25,16 @@ package final class XDPWorkMapping {
     guard let base = unsafe result, unsafe base != MAP_FAILED else {
       throw systemError("mmap", "\(subject) (counters of the XDP program)")
     }
-    unsafe pages = UnsafeMutableRawBufferPointer(start: base, count: byteCount)
+    unsafe self.base = base
+    self.byteCount = byteCount
     self.queue = queue
   }
 
-  deinit { unsafe munmap(pages.baseAddress, pages.count) }
+  deinit { unsafe munmap(base, byteCount) }
 
   /// The counters of the queue, valid as long as this object.
   package var counters: XDPWorkCounters {
-    // A mapping is never empty.
-    unsafe XDPWorkCounters(pages.baseAddress! + queue * Self.entryBytes)
-  }
-}
-
-/// A view of the counters of one queue. It owns nothing.
-@unsafe
-package struct XDPWorkCounters {
-  private let base: UnsafeMutableRawPointer
-
-  fileprivate init(_ base: UnsafeMutableRawPointer) {
-    unsafe self.base = base
-  }
-
-  @inline(__always)
-  private func word(_ index: Int) -> UInt64 {
-    unsafe (base + 8 * index).assumingMemoryBound(to: Atomic<UInt64>.self)
-      .pointee.load(ordering: .relaxed)
-  }
-
-  /// The present values, each loaded once.
-  @inline(__always)
-  package var work: XDPWork {
-    var result = XDPWork()
-    unsafe result.checksums = word(0)
-    unsafe result.tags = word(1)
-    unsafe result.unfinished = word(2)
-    return result
+    unsafe XDPWorkCounters(base + queue * Self.entryBytes)
   }
 }
 
