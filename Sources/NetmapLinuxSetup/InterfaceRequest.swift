@@ -79,4 +79,62 @@ struct InterfaceRequest: ~Copyable {
       }
     }
   }
+
+  // MARK: - Offloads
+
+  /// Turns off every offload of sent packets that can be turned off, except scatter-gather: the kernel then finishes
+  /// checksums, segments packets and writes VLAN tags before it hands them to the driver.
+  ///
+  /// The calling thread must be in the interface's network namespace.
+  ///
+  /// - Throws: ``NetmapError`` with the error of ethtool's ioctl(2) requests.
+  func disableTransmitOffloads() throws(NetmapError) {
+    // struct ethtool_sset_info: command, reserved, the mask of sets, and the size of the set.
+    var sizes = Self.words(UInt32(ETHTOOL_GSSET_INFO), 0, 1 << UInt32(ETH_SS_FEATURES.rawValue), 0, 0)
+    try ask(&sizes, "ETHTOOL_GSSET_INFO")
+    let count = Int(sizes[16...].number() as UInt32)
+    let blocks = (count + 31) / 32
+    // struct ethtool_gstrings, followed by the names.
+    let nameSize = Int(ETH_GSTRING_LEN)
+    var names = Self.words(
+      UInt32(ETHTOOL_GSTRINGS), UInt32(ETH_SS_FEATURES.rawValue), UInt32(count))
+    names += [UInt8](repeating: 0, count: count * nameSize)
+    try ask(&names, "ETHTOOL_GSTRINGS")
+    // struct ethtool_gfeatures, followed by blocks of available, requested, active and unchangeable features.
+    var features = Self.words(UInt32(ETHTOOL_GFEATURES), UInt32(blocks))
+    features += [UInt8](repeating: 0, count: blocks * 16)
+    try ask(&features, "ETHTOOL_GFEATURES")
+    var wanted = [UInt32](repeating: 0, count: blocks)
+    for feature in 0..<count {
+      let text = names[(12 + feature * nameSize)...].prefix(nameSize).prefix { $0 != 0 }
+      let name = String(decoding: text, as: UTF8.self)
+      guard name.hasPrefix("tx-"), !name.hasPrefix("tx-scatter-gather"), name != "tx-nocache-copy"
+      else { continue }
+      wanted[feature / 32] |= 1 << UInt32(feature % 32)
+    }
+    // struct ethtool_sfeatures, followed by blocks of the features to change and their new values.
+    var change = Self.words(UInt32(ETHTOOL_SFEATURES), UInt32(blocks))
+    for block in 0..<blocks {
+      let available: UInt32 = features[(8 + block * 16)...].number()
+      change += Self.words(wanted[block] & available, 0)
+    }
+    try ask(&change, "ETHTOOL_SFEATURES")
+  }
+
+  private static func words(_ values: UInt32...) -> [UInt8] {
+    values.flatMap { value in unsafe withUnsafeBytes(of: value) { unsafe Array($0) } }
+  }
+
+  private func ask(_ command: inout [UInt8], _ label: StaticString) throws(NetmapError) {
+    var block = block()
+    let result = unsafe command.withUnsafeMutableBytes { command in
+      unsafe block.withUnsafeMutableBytes { bytes in
+        unsafe bytes.storeBytes(
+          of: UInt(bitPattern: command.baseAddress), toByteOffset: CLINUX_IFREQ_VALUE_OFFSET,
+          as: UInt.self)
+        return unsafe clinux_ioctl(socket, CLINUX_SIOCETHTOOL, bytes.baseAddress)
+      }
+    }
+    guard result >= 0 else { throw systemError("ioctl", "\(name) (\(label))") }
+  }
 }

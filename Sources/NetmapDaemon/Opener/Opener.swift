@@ -21,6 +21,7 @@ package final class Opener {
     case interface(OpenedInterface)
     case program(any AttachedXDPProgram)
     case ingressDrop(any AttachedIngressDrop)
+    case leg(any AttachedHostLeg)
   }
 
   /// An interface, and the network namespace that it is in.
@@ -34,6 +35,9 @@ package final class Opener {
   ///
   /// Each interface in use takes two or three.
   private static let objectsMax = 4096
+
+  /// The most legs to host stacks at a time, each of which is a network namespace.
+  private static let legsMax = 256
 
   private let rights = OwnInterfaceRights(looksEverywhere: false)
   private let home: NamespaceFile?
@@ -91,6 +95,8 @@ package final class Opener {
       case .program(let program): if isOthers(program.linkDescriptor) { program.leaveToOthers() }
       case .ingressDrop(let ingressDrop):
         if isOthers(ingressDrop.linkDescriptor ?? -1) { ingressDrop.leaveToOthers() }
+      case .leg(let leg):
+        if leg.linkDescriptors.contains(where: isOthers) { leg.leaveToOthers() }
       }
       release(number)
     }
@@ -231,6 +237,14 @@ package final class Opener {
       let made = add(.ingressDrop(ingressDrop))
       places[made] = place.namespace
       return (OpenerAnswer.done { $0.put(made) }, files)
+    case .hostLeg(let number, let pairs):
+      return try hostLeg(interface(number), pairs: Int(pairs))
+    case .connectLeg(let number, let takesHostPackets, let marks):
+      guard case .leg(let leg) = objects[number] else { throw unknown(number) }
+      try within(places[number]) { () throws(NetmapError) in
+        try leg.connect(takesHostPackets: takesHostPackets, marks: marks)
+      }
+      return (OpenerAnswer.done(), try leg.linkDescriptors.map(Self.copy))
     case .leave(let evenIfAsked):
       // Granted only once: after that the path belongs to the next daemon.
       isLeaving = isLeaving || mayLeave(evenIfAsked)
@@ -252,7 +266,39 @@ package final class Opener {
     }
   }
 
-  /// The network namespaces of host ingress drops, by number.
+  private static func copy(_ file: CInt) throws(NetmapError) -> OwnedFile {
+    OwnedFile(try OwnedFile.duplicate(file))
+  }
+
+  private func hostLeg(
+    _ place: OpenedInterface, pairs: Int
+  ) throws(NetmapError) -> (bytes: [UInt8], files: [OwnedFile]) {
+    try checkRoom(place.interface.name)
+    let legs = objects.values.count { if case .leg = $0 { true } else { false } }
+    guard legs < Self.legsMax else {
+      throw NetmapError(
+        .tooManyFiles, "open", place.interface.name,
+        reason: "netmapd serves the host rings of \(legs) interfaces, which is the limit",
+        remedy: "close some of them")
+    }
+    let leg = try within(place.namespace) { () throws(NetmapError) in
+      try rights.hostLeg(for: place.interface, pairs: pairs)
+    }
+    let namespace = try NamespaceFile(Self.copy(leg.namespaceDescriptor))
+    let files = try leg.linkDescriptors.map(Self.copy)
+    let far = add(.interface(OpenedInterface(interface: leg.far, namespace: namespace)))
+    let made = add(.leg(leg))
+    places[made] = place.namespace
+    return (
+      OpenerAnswer.done {
+        $0.put(made)
+        $0.put(far)
+        $0.put(leg.far)
+      }, files
+    )
+  }
+
+  /// The network namespaces of host ingress drops and legs, by number.
   private var places: [UInt32: NamespaceFile] = [:]
 
   /// Releases the object of a number.

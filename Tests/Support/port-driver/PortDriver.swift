@@ -8,6 +8,8 @@ import Netmap
 ///     port-driver receive PORT SECONDS
 ///     port-driver forward PORT PORT SECONDS
 ///     port-driver churn PORT [TIMES]
+///     port-driver bridge PORT PORT [spin]
+///     port-driver serve|tcp|udp|ping ...     (HostTraffic.swift)
 ///
 /// Prints `ready` once the port is open, and its counters at the end. `churn` opens and closes the port
 /// repeatedly, with some traffic in between; it prints `ready` before the first time.
@@ -36,6 +38,16 @@ struct PortDriver {
       case "churn":
         say("ready")
         for _ in 0..<number(3, .max) { try churn(try NetmapPort(arguments[2])) }
+      case "bridge":
+        try bridge(
+          try NetmapPort(arguments[2]), try NetmapPort(arguments[3]),
+          spins: arguments.count > 4 && arguments[4] == "spin")
+      case "serve": try HostTraffic.serve(port: UInt16(number(2, 0)))
+      case "tcp": try HostTraffic.stream(to: arguments[2], port: 7000, bytes: number(3, 1 << 20))
+      case "udp":
+        try HostTraffic.datagrams(to: arguments[2], port: 7000, length: number(3, 64), number(4, 10))
+      case "ping":
+        try HostTraffic.ping(arguments[2], count: number(3, 10), length: number(4, 56))
       default:
         fail("unknown command \(arguments[1])")
       }
@@ -104,6 +116,37 @@ struct PortDriver {
       try target.sync(.transmit)
     }
     report("forwarded", target.statistics.transmit, seconds)
+  }
+
+  /// Forwards packets between two ports, in both directions, until it is killed.
+  static func bridge(_ first: NetmapPort, _ second: NetmapPort, spins: Bool) throws {
+    say("ready: \(first.backend?.description ?? "")")
+    let poller = Poller()
+    while true {
+      var items = [PollItem(first, for: .receive), PollItem(second, for: .receive)]
+      if try move(first, second) || move(second, first) {
+        items = [PollItem(first, for: .transmit), PollItem(second, for: .transmit)]
+      }
+      if spins {
+        for port in [first, second] { for direction in Direction.allCases { try port.sync(direction) } }
+      } else {
+        _ = try poller.wait(for: &items, timeout: .milliseconds(100))
+      }
+    }
+  }
+
+  /// - Returns: Whether packets are left that found no room.
+  static func move(_ source: NetmapPort, _ target: NetmapPort) throws -> Bool {
+    var isLeft = false
+    for index in 0..<source.receiveRingCount {
+      var input = source.receiveRing(index)
+      guard !input.isEmpty else { continue }
+      var output = target.transmitRing(index % target.transmitRingCount)
+      input.forward(to: &output)
+      isLeft = isLeft || !input.isEmpty
+    }
+    try target.sync(.transmit)
+    return isLeft
   }
 
   /// Moves packets in both directions for some milliseconds, then closes the port.
