@@ -200,7 +200,7 @@ let package = Package(
       dependencies: [
         "Netmap", "NetmapClient", "NetmapDaemon", "NetmapCore", "NetmapTestSupport", "CLinux",
         "netmapd",
-        "host-peer", "vale-ctl", "pkt-gen", "responder", "netmap",
+        "host-peer", "vale-ctl", "pkt-gen", "responder", "netmap", "port-driver",
       ],
       path: "Tests/Daemon", swiftSettings: settings),
     // Processes that die, stop, send false data and run out of resources.

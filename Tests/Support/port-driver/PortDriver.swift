@@ -11,6 +11,8 @@ import Netmap
 ///     port-driver bridge PORT PORT [spin]
 ///     port-driver serve|tcp|udp|ping ...     (HostTraffic.swift)
 ///
+/// The engine is one of its own; with NETMAP_SOCKET in the environment, that of a daemon.
+///
 /// Prints `ready` once the port is open, and its counters at the end. `churn` opens and closes the port
 /// repeatedly, with some traffic in between; it prints `ready` before the first time.
 @main
@@ -23,24 +25,24 @@ struct PortDriver {
     do {
       switch arguments[1] {
       case "hold":
-        let port = try NetmapPort(arguments[2])
+        let port = try open(arguments[2])
         say("ready: \(port.backend?.description ?? "no backend")")
         while true { _ = try port.wait(for: .receive); port.receiveRing(0).discardAll() }
       case "send":
         try send(
-          try NetmapPort(arguments[2]), seconds: number(3, 1), length: number(4, 60),
+          try open(arguments[2]), seconds: number(3, 1), length: number(4, 60),
           batch: number(5, 64))
       case "receive":
-        try receive(try NetmapPort(arguments[2]), seconds: number(3, 1))
+        try receive(try open(arguments[2]), seconds: number(3, 1))
       case "forward":
         try forward(
-          try NetmapPort(arguments[2]), try NetmapPort(arguments[3]), seconds: number(4, 1))
+          try open(arguments[2]), try open(arguments[3]), seconds: number(4, 1))
       case "churn":
         say("ready")
-        for _ in 0..<number(3, .max) { try churn(try NetmapPort(arguments[2])) }
+        for _ in 0..<number(3, .max) { try churn(try open(arguments[2])) }
       case "bridge":
         try bridge(
-          try NetmapPort(arguments[2]), try NetmapPort(arguments[3]),
+          try open(arguments[2]), try open(arguments[3]),
           spins: arguments.count > 4 && arguments[4] == "spin")
       case "serve": try HostTraffic.serve(port: UInt16(number(2, 0)))
       case "tcp": try HostTraffic.stream(to: arguments[2], port: 7000, bytes: number(3, 1 << 20))
@@ -54,6 +56,12 @@ struct PortDriver {
     } catch {
       fail("\(error)")
     }
+  }
+
+  /// Opens a port in this process, or on a daemon if the environment names one.
+  static func open(_ name: String) throws -> NetmapPort {
+    guard let socket = unsafe getenv("NETMAP_SOCKET") else { return try NetmapPort(name) }
+    return try NetmapPort(name, engine: HostEngine(socket: unsafe String(cString: socket)))
   }
 
   static func send(_ port: NetmapPort, seconds: Int, length: Int, batch: Int) throws {
