@@ -1,4 +1,3 @@
-internal import CNetmap
 public import NetmapCore
 
 extension ReceiveRing {
@@ -19,7 +18,7 @@ extension ReceiveRing {
       index = unsafe ring.next(index)
       guard index != end else { return false }
     }
-    unsafe ring.flags |= UInt32(NR_FORWARD)
+    unsafe ring.forwardsReleased = true
     let flags = unsafe ring.loadWord(first).flags
     unsafe ring.place(first).store(flags: flags.union(.forward))
     unsafe move(to: ring.next(index))

@@ -111,4 +111,58 @@ import Testing
       try testbed.expectClean("after both were killed")
     }
   }
+
+  private func valeCtl(_ testbed: Testbed, _ arguments: String...) throws -> (CInt, String) {
+    let result = try TestProgram(
+      [TestProgram.built("vale-ctl")] + arguments, environment: ["NETMAP_SOCKET": testbed.daemon.socket]
+    ).finish()
+    return (result.status, result.output)
+  }
+
+  @Test("vale-ctl -h: the host and the wire meet on a switch, beside programs", arguments: ["", "@backend:name=packet"])
+  func onSwitch(options: String) throws {
+    try NetworkNamespace.run {
+      let testbed = try Testbed()
+      let server = try testbed.start(["serve", "7000"], there: true)
+      defer { server.kill(SIGKILL) }
+      for _ in 0..<2 {
+        let (status, text) = try valeCtl(testbed, "-h", "vale0:near\(options)")
+        try #require(status == 0, "\(text)")
+        #expect(InterfaceState("near").hasXDPProgram == options.isEmpty)
+        let engine = try testbed.daemon.engine()
+        let listed = try valeCtl(testbed, "-l").1
+        #expect(listed.contains("vale0:near^") && listed.contains("vale0:near"), "\(listed)")
+        let port = try NetmapPort("vale0:p", engine: engine)
+        #expect(try testbed.here(["ping", "10.0.0.2", "10", "56"]).hasPrefix("ok"))
+        #expect(try testbed.here(["tcp", "10.0.0.2", "2000000"]).hasPrefix("ok"))
+        // The program is a station like the others: the host hears its broadcast, and it the host's.
+        let socket = try UDPSocket(port: 9000)
+        try port.inject(broadcast(port: 9000))
+        try port.sync(.transmit)
+        let isHeard = socket.waits(milliseconds: 5000)
+        #expect(isHeard)
+        let refused = try valeCtl(testbed, "-d", "vale0:near^")
+        #expect(refused.0 != 0 && refused.1.contains("vale-ctl -d vale0:near"), "\(refused.1)")
+        port.close()
+        #expect(try valeCtl(testbed, "-d", "vale0:near").0 == 0)
+        try testbed.expectClean("after the interface was detached")
+        #expect(try valeCtl(testbed, "-l").1.isEmpty)
+      }
+      try testbed.daemon.expectSound("at the end")
+    }
+  }
+
+  /// A UDP packet over IPv4 to everybody.
+  private func broadcast(port: UInt16) -> [UInt8] {
+    var frame = [UInt8](repeating: 0xff, count: 6) + [2, 0, 0, 0, 0, 9, 8, 0]
+    frame += [0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 9, 255, 255, 255, 255]
+    var sum = stride(from: 14, to: 34, by: 2).reduce(0) {
+      $0 + Int(frame[$1]) << 8 + Int(frame[$1 + 1])
+    }
+    sum = (sum & 0xffff) + sum >> 16
+    frame[24] = ~UInt8(sum >> 8)
+    frame[25] = ~UInt8(sum & 0xff)
+    frame += [0x30, 0, UInt8(port >> 8), UInt8(port & 0xff), 0, 26, 0, 0]
+    return frame + [UInt8](repeating: 7, count: 18)
+  }
 }

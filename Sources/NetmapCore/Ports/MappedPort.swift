@@ -61,8 +61,8 @@ package final class MappedPort {
   ///   - stampsAlways: Whether a sync stamps receive rings even if they do not ask for it.
   ///   - vale: The port's attachment to a switch; nil when the port is on no switch.
   ///   - resolver: Maps the memory of other processes' ports on the switch.
-  ///   - lane: The only ring of each direction to attach, if the binding has that ring; nil attaches all rings.
-  ///   - geometry: The rings of the port, for transparent mode; nil for none.
+  ///   - lane: The only ring pair to attach, of those that the binding has; nil attaches all rings. Needs `geometry`.
+  ///   - geometry: The rings of the port; without it there is no transparent mode.
   ///   - backend: Makes the ring driver of a ring of kind ``RingKind/backend``, from the ring's position among
   ///     the binding's rings, transmit rings first, and the ring.
   /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a binding.
@@ -87,7 +87,11 @@ package final class MappedPort {
     }
     self.region = region
     self.segment = segment
-    record = lane.map { binding.only($0) } ?? binding
+    if let lane, let geometry {
+      record = binding.only(lane, of: geometry)
+    } else {
+      record = binding
+    }
     bindingIndex = index
     exchangeOwner = ExchangeNote.Owner(tag, binding: index)
     self.doorbells = doorbells

@@ -1,5 +1,16 @@
 internal import CNetmap
 
+extension Ring {
+  /// Whether the ring honours `NS_FORWARD`: its bit `NR_FORWARD`, which is the application's.
+  package var forwardsReleased: Bool {
+    get { unsafe flags & UInt32(NR_FORWARD) != 0 }
+    nonmutating set {
+      let rest = unsafe flags & ~UInt32(NR_FORWARD)
+      unsafe flags = newValue ? rest | UInt32(NR_FORWARD) : rest
+    }
+  }
+}
+
 /// Where a receive ring passes on the packets that its application releases with `NS_FORWARD`.
 ///
 /// Plain data, like ``RingParts``.
@@ -28,7 +39,7 @@ extension MappedRing {
   /// - Parameter head: The checked head of this ring.
   @inline(never)
   func forwardReleased(upTo head: UInt32) {
-    guard let targets = unsafe parts.pointee.forwarding, unsafe ring.flags & UInt32(NR_FORWARD) != 0,
+    guard let targets = unsafe parts.pointee.forwarding, unsafe ring.forwardsReleased,
       var index = unsafe kring.hwcur(below: ring.slotCount)
     else { return }
     var isQueued = false
