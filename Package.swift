@@ -129,7 +129,8 @@ let package = Package(
     .executableTarget(
       name: "netmap",
       dependencies: [
-        "Netmap", "NetmapClient", "NetmapCore", "NetworkTestbed", "ToolSupport", "CLinux",
+        "Netmap", "NetmapClient", "NetmapCore", "NetmapLinuxSetup", "NetworkTestbed", "ToolSupport",
+        "CLinux",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Histogram", package: "hdrhistogram-swift"),
       ],

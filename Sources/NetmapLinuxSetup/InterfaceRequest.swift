@@ -89,6 +89,24 @@ struct InterfaceRequest: ~Copyable {
   ///
   /// - Throws: ``NetmapError`` with the error of ethtool's ioctl(2) requests.
   func disableTransmitOffloads() throws(NetmapError) {
+    let features = try features()
+    var wanted = [UInt32](repeating: 0, count: (features.count + 31) / 32)
+    for (place, feature) in features.enumerated() where feature.isChangeable {
+      guard feature.name.hasPrefix("tx-"), !feature.name.hasPrefix("tx-scatter-gather"),
+        feature.name != "tx-nocache-copy"
+      else { continue }
+      wanted[place / 32] |= 1 << UInt32(place % 32)
+    }
+    // struct ethtool_sfeatures, followed by blocks of the features to change and their new values.
+    var change = Self.words(UInt32(ETHTOOL_SFEATURES), UInt32(wanted.count))
+    for block in wanted { change += Self.words(block, 0) }
+    try ask(&change, "ETHTOOL_SFEATURES")
+  }
+
+  /// The features that `ethtool -k` shows, in the kernel's order.
+  ///
+  /// - Throws: ``NetmapError`` with the error of ethtool's ioctl(2) requests.
+  func features() throws(NetmapError) -> [InterfaceFeature] {
     // struct ethtool_sset_info: command, reserved, the mask of sets, and the size of the set.
     var sizes = Self.words(UInt32(ETHTOOL_GSSET_INFO), 0, 1 << UInt32(ETH_SS_FEATURES.rawValue), 0, 0)
     try ask(&sizes, "ETHTOOL_GSSET_INFO")
@@ -101,24 +119,31 @@ struct InterfaceRequest: ~Copyable {
     names += [UInt8](repeating: 0, count: count * nameSize)
     try ask(&names, "ETHTOOL_GSTRINGS")
     // struct ethtool_gfeatures, followed by blocks of available, requested, active and unchangeable features.
-    var features = Self.words(UInt32(ETHTOOL_GFEATURES), UInt32(blocks))
-    features += [UInt8](repeating: 0, count: blocks * 16)
-    try ask(&features, "ETHTOOL_GFEATURES")
-    var wanted = [UInt32](repeating: 0, count: blocks)
-    for feature in 0..<count {
+    var bits = Self.words(UInt32(ETHTOOL_GFEATURES), UInt32(blocks))
+    bits += [UInt8](repeating: 0, count: blocks * 16)
+    try ask(&bits, "ETHTOOL_GFEATURES")
+    return (0..<count).map { feature in
       let text = names[(12 + feature * nameSize)...].prefix(nameSize).prefix { $0 != 0 }
-      let name = String(decoding: text, as: UTF8.self)
-      guard name.hasPrefix("tx-"), !name.hasPrefix("tx-scatter-gather"), name != "tx-nocache-copy"
-      else { continue }
-      wanted[feature / 32] |= 1 << UInt32(feature % 32)
+      let block = 8 + feature / 32 * 16
+      func isSet(_ word: Int) -> Bool {
+        let value: UInt32 = bits[(block + 4 * word)...].number()
+        return value >> UInt32(feature % 32) & 1 == 1
+      }
+      return InterfaceFeature(
+        name: String(decoding: text, as: UTF8.self), isChangeable: isSet(0), isActive: isSet(2))
     }
-    // struct ethtool_sfeatures, followed by blocks of the features to change and their new values.
-    var change = Self.words(UInt32(ETHTOOL_SFEATURES), UInt32(blocks))
-    for block in 0..<blocks {
-      let available: UInt32 = features[(8 + block * 16)...].number()
-      change += Self.words(wanted[block] & available, 0)
+  }
+
+  /// The name of the driver, as `ethtool -i` shows it; nil when there is none.
+  var driver: String? {
+    // struct ethtool_drvinfo: command, driver, and other texts.
+    var bytes = Self.words(UInt32(ETHTOOL_GDRVINFO)) + [UInt8](repeating: 0, count: 192)
+    do throws(NetmapError) {
+      try ask(&bytes, "ETHTOOL_GDRVINFO")
+    } catch {
+      return nil
     }
-    try ask(&change, "ETHTOOL_SFEATURES")
+    return String(decoding: bytes[4..<36].prefix { $0 != 0 }, as: UTF8.self)
   }
 
   private static func words(_ values: UInt32...) -> [UInt8] {
@@ -137,4 +162,11 @@ struct InterfaceRequest: ~Copyable {
     }
     guard result >= 0 else { throw systemError("ioctl", "\(name) (\(label))") }
   }
+}
+
+/// A feature of an interface, by the name that `ethtool -k` has for it.
+struct InterfaceFeature: Sendable {
+  let name: String
+  let isChangeable: Bool
+  let isActive: Bool
 }

@@ -39,20 +39,23 @@ extension MappedRing {
   /// - Parameter head: The checked head of this ring.
   @inline(never)
   func forwardReleased(upTo head: UInt32) {
-    guard let targets = unsafe parts.pointee.forwarding, unsafe ring.forwardsReleased,
+    guard let forwarding = unsafe parts.pointee.forwarding, unsafe ring.forwardsReleased,
       var index = unsafe kring.hwcur(below: ring.slotCount)
     else { return }
+    let targets = unsafe forwarding.pointee
     var isQueued = false
     while index != head {
       let first = index
-      var count: UInt32 = 0
-      var flags = SlotFlags(rawValue: 0)
-      repeat {
+      var flags = unsafe ring.loadWord(index).flags
+      let isForwarded = flags.contains(.forward)
+      var count: UInt32 = 1
+      index = unsafe ring.next(index)
+      while flags.contains(.moreFragments), index != head {
         flags = unsafe ring.loadWord(index).flags
         index = unsafe ring.next(index)
         count &+= 1
-      } while flags.contains(.moreFragments) && index != head
-      guard unsafe ring.loadWord(first).flags.contains(.forward) else { continue }
+      }
+      guard isForwarded else { continue }
       unsafe queue(first, count, on: targets)
       isQueued = true
     }
@@ -61,6 +64,9 @@ extension MappedRing {
       _ = unsafe MappedRing(targets.rings + target).synchronizeOtherTransmit([])
     }
   }
+
+  /// Bytes of an Ethernet header.
+  private static var shortestPacket: Int { 14 }
 
   /// Copies a packet to the first target with room.
   private func queue(_ first: UInt32, _ count: UInt32, on targets: ForwardingTargets) {
@@ -83,9 +89,10 @@ extension MappedRing {
   ///
   /// - Returns: False when the target has no room. True also for a packet that was dropped.
   private func copy(_ first: UInt32, _ count: UInt32, to target: MappedRing) -> Bool {
-    // Loaded once, and checked: the application moves both cursors' neighbours at will.
+    // The application can write both cursors at any time. They are loaded once, and checked.
     guard let own = unsafe target.ring.ownSlots, own.count >= count else { return false }
-    let (rule, targetRule) = unsafe (ring.rule, target.ring.rule)
+    let rule = unsafe ring.rule
+    let targetRule = unsafe target.ring.rule
     var (source, place) = (first, own.first)
     for number in 0..<count {
       let slot = unsafe ring.load(source)
@@ -93,7 +100,7 @@ extension MappedRing {
       let length = rule.truncated(UInt32(slot.length), at: start)
       let free = unsafe target.ring.load(place)
       let offset = unsafe target.kring.offset(of: free.pointer, targetRule)
-      if number == 0, count == 1, length < ForwardingTargets.shortestPacket {
+      if count == 1, length < Self.shortestPacket {
         unsafe kring.countDrop(.tooShort)
         return true
       }
@@ -114,11 +121,6 @@ extension MappedRing {
     unsafe target.ring.giveAway(upTo: place)
     return true
   }
-}
-
-extension ForwardingTargets {
-  /// Bytes of an Ethernet header.
-  fileprivate static var shortestPacket: Int { 14 }
 }
 
 extension BindingRecord {
