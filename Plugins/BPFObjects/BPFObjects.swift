@@ -31,7 +31,8 @@ struct BPFObjects: BuildToolPlugin {
         displayName: "Compiling \(programs.count) BPF programs",
         executable: try context.tool(named: "bpf-embed").url,
         arguments: [try context.tool(named: "clang").url.path, output.path] + sources.map(\.path),
-        inputFiles: sources + Self.headers.map { folder.appending(path: $0) }, outputFiles: [output])
+        inputFiles: sources + Self.headers.map { folder.appending(path: $0) }, outputFiles: [output]
+      )
     ]
   }
 }

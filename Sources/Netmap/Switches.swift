@@ -48,9 +48,9 @@ public struct Switches: Sendable {
   ///   - memoryID: The number of an existing memory region, for an interface while it is attached; 0 for a
   ///     region of its own. A persistent port keeps its region.
   ///   - withHostRings: Whether the interface's host stack joins the switch as well, as port `valeSWITCH:PORT^`.
-  ///   - backend: The backend that must drive an interface; nil for the best one that works.
   ///   - backpressure: Whether senders keep packets while the port has no room for them; otherwise the switch
   ///     drops such packets.
+  ///   - backend: The backend that must drive an interface; nil for the best one that works.
   /// - Returns: The port's place on the switch.
   /// - Throws: ``NetmapError`` `EBUSY` when the port is attached already or open; `EINVAL` when there is no
   ///   such port or interface, or for the host rings of a persistent port; `ENOMEM` when the switch is

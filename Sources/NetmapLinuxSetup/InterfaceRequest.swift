@@ -108,7 +108,8 @@ struct InterfaceRequest: ~Copyable {
   /// - Throws: ``NetmapError`` with the error of ethtool's ioctl(2) requests.
   func features() throws(NetmapError) -> [InterfaceFeature] {
     // struct ethtool_sset_info: command, reserved, the mask of sets, and the size of the set.
-    var sizes = Self.words(UInt32(ETHTOOL_GSSET_INFO), 0, 1 << UInt32(ETH_SS_FEATURES.rawValue), 0, 0)
+    var sizes = Self.words(
+      UInt32(ETHTOOL_GSSET_INFO), 0, 1 << UInt32(ETH_SS_FEATURES.rawValue), 0, 0)
     try ask(&sizes, "ETHTOOL_GSSET_INFO")
     let count = Int(sizes[16...].number() as UInt32)
     let blocks = (count + 31) / 32

@@ -34,7 +34,8 @@ struct ClientInterfaceTests {
       "slots that are released with NS_FORWARD go to the other side, in a port that holds host rings",
       .differs(
         .slots, "NS_FORWARD", "NR_FORWARD",
-        how: "the port must hold the host ring to which packets go; they are copied, not exchanged")),
+        how: "the port must hold the host ring to which packets go; they are copied, not exchanged")
+    ),
   ]
 
   @Test("A C program's slots do what they do with the kernel module", arguments: rules)

@@ -20,7 +20,8 @@ import Testing
       try NetworkNamespace.run("ip", "link", "set", "far", "netns", "\(place.process)")
       for (end, number) in [("near", 1), ("far", 2)] {
         for command in [
-          ["link", "set", end, "arp", "on", "up"], ["address", "add", "10.0.0.\(number)/24", "dev", end],
+          ["link", "set", end, "arp", "on", "up"],
+          ["address", "add", "10.0.0.\(number)/24", "dev", end],
         ] {
           _ = try TestProgram.output(of: (number == 1 ? [] : there) + ["ip"] + command)
         }
@@ -57,7 +58,8 @@ import Testing
 
   static let choices = ["xdp,mode=copy", "packet"]
 
-  @Test("the host's traffic passes a bridge; a killed bridge leaves nothing behind", arguments: choices)
+  @Test(
+    "the host's traffic passes a bridge; a killed bridge leaves nothing behind", arguments: choices)
   func bridged(choice: String) throws {
     try NetworkNamespace.run {
       let testbed = try Testbed()
@@ -77,7 +79,9 @@ import Testing
     }
   }
 
-  @Test("a bridge goes on when netmapd has been killed, and the interface is as before when both are gone")
+  @Test(
+    "a bridge goes on when netmapd has been killed, and the interface is as before when both are gone"
+  )
   func survives() throws {
     try NetworkNamespace.run {
       let testbed = try Testbed()
@@ -114,12 +118,15 @@ import Testing
 
   private func valeCtl(_ testbed: Testbed, _ arguments: String...) throws -> (CInt, String) {
     let result = try TestProgram(
-      [TestProgram.built("vale-ctl")] + arguments, environment: ["NETMAP_SOCKET": testbed.daemon.socket]
+      [TestProgram.built("vale-ctl")] + arguments,
+      environment: ["NETMAP_SOCKET": testbed.daemon.socket]
     ).finish()
     return (result.status, result.output)
   }
 
-  @Test("vale-ctl -h: the host and the wire meet on a switch, beside programs", arguments: ["", "@backend:name=packet"])
+  @Test(
+    "vale-ctl -h: the host and the wire meet on a switch, beside programs",
+    arguments: ["", "@backend:name=packet"])
   func onSwitch(options: String) throws {
     try NetworkNamespace.run {
       let testbed = try Testbed()

@@ -1,5 +1,5 @@
-import NetmapTestSupport
 import Netmap
+import NetmapTestSupport
 import Testing
 
 /// `netmap doctor` and the ports that are opened afterwards.
@@ -9,7 +9,8 @@ import Testing
     return (result.status, result.output)
   }
 
-  @Test("the backend that it expects is the one that an open gets, and it leaves the interface alone")
+  @Test(
+    "the backend that it expects is the one that an open gets, and it leaves the interface alone")
   func expectation() throws {
     try NetworkNamespace.run {
       let pair = try VethPair("near", "far")
@@ -24,11 +25,15 @@ import Testing
         #expect(status == 0)
         #expect(text.contains("  backend: \(backend)\n"), "\(text)")
         #expect(text.contains("  host rings: yes, with \(withHost)"), "\(text)")
-        #expect(text.contains("    not xdp zerocopy: its driver does not support zero-copy") == (name == "near"))
+        #expect(
+          text.contains("    not xdp zerocopy: its driver does not support zero-copy")
+            == (name == "near"))
         #expect(InterfaceState("near") == clean)
         for (suffix, expected) in [("", backend), ("*", withHost)] {
           let opened = try NetmapPort("netmap:\(name)\(suffix)", engine: engine).backend
-          #expect([opened?.name ?? "", opened?.mode ?? ""].filter { !$0.isEmpty }.joined(separator: " ") == expected)
+          #expect(
+            [opened?.name ?? "", opened?.mode ?? ""].filter { !$0.isEmpty }.joined(separator: " ")
+              == expected)
         }
       }
       withExtendedLifetime(pair) {}
@@ -50,7 +55,10 @@ import Testing
       #expect(try examine("near").output.contains("ip link set near up"))
       let lines = try examine("--json").output.split(separator: "\n")
       #expect(lines.count == 3)
-      #expect(lines.contains { $0.hasPrefix("{\"interface\":\"near\"") && $0.contains("\"driver\":\"veth\"") })
+      #expect(
+        lines.contains {
+          $0.hasPrefix("{\"interface\":\"near\"") && $0.contains("\"driver\":\"veth\"")
+        })
       let unknown = try examine("nowhere")
       #expect(unknown.status == 1 && unknown.output.contains("ip link"))
       withExtendedLifetime(pair) {}

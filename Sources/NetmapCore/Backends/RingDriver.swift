@@ -118,7 +118,12 @@ package protocol InterfaceProvider: Sendable {
 
   /// Opens an interface, as ``open(_:backend:)`` does.
   ///
-  /// - Parameter hints: The rings that the user wishes for. A provider may ignore them.
+  /// - Parameters:
+  ///   - name: The interface's name in the caller's network namespace.
+  ///   - backend: The backend the user insists on, or nil for the best one that works.
+  ///   - hints: The rings that the user wishes for. A provider may ignore them.
+  /// - Returns: Nil when there is no interface of that name.
+  /// - Throws: ``NetmapError`` when there is one but it cannot be driven.
   func open(
     _ name: String, backend: PortSpecification.BackendChoice?, hints: RingGeometryHints
   ) throws(NetmapError) -> (any InterfaceBackend)?
@@ -218,6 +223,7 @@ extension RingPlacement {
   /// The placement of a host ring as a ring of a port of its own (``PortPlacement/hostRings``).
   ///
   /// - Parameter pairs: The number of hardware ring pairs of the port.
+  /// - Returns: The placement, with the number that the ring has among the host rings.
   package func hostRing(after pairs: Int) -> RingPlacement {
     unsafe RingPlacement(
       index: index - pairs, direction: direction, ring: ring, kring: kring, ownership: ownership)

@@ -99,6 +99,7 @@ package struct RegionParameters: Hashable, Sendable {
   /// their rings, because the kernel may lock all of the region's memory.
   ///
   /// - Parameter ports: The rings that are used: those of the interface, and of each port.
+  /// - Returns: The parameters.
   package static func interfaceOnSwitch(_ ports: [PortGeometry]) -> RegionParameters {
     func sum(_ value: (PortGeometry) -> Int) -> Int { ports.reduce(0) { $0 + value($1) } }
     let slots = ports.map { max($0.transmitSlots, $0.receiveSlots) }.max() ?? 0

@@ -133,6 +133,7 @@ extension BindingRecord {
   /// - Parameters:
   ///   - index: The receive ring.
   ///   - geometry: The rings of the port.
+  /// - Returns: The transmit rings, or nil.
   func forwardingTargets(ofReceiveRing index: Int, _ geometry: PortGeometry) -> Range<Int>? {
     let (transmit, hardware) = (ranges.transmit, geometry.transmitRings)
     if index < geometry.receiveRings {

@@ -41,6 +41,7 @@ extension BindingRecord {
   /// - Parameters:
   ///   - pair: The pair. Host pairs follow the hardware pairs (``PortGeometry/pair(_:_:)``).
   ///   - geometry: The rings of the port.
+  /// - Returns: The copy.
   func only(_ pair: Int, of geometry: PortGeometry) -> BindingRecord {
     func range(_ direction: Direction) -> Range<Int> {
       let hardware = direction == .transmit ? geometry.transmitRings : geometry.receiveRings

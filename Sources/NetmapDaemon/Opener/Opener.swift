@@ -371,7 +371,7 @@ package final class Opener {
     guard let memory else {
       return try rights.xdpSocket(for: interface, registering: nil, headroom: 0)
     }
-    guard let file, let mapping = unsafe Mapping(file.descriptor, memory) else {
+    guard let file, let mapping = unsafe RegisteredMemory(file.descriptor, memory) else {
       throw NetmapError(
         .invalidArgument, "open", interface.name, reason: "the memory to register is not a region")
     }
@@ -383,37 +383,5 @@ package final class Opener {
       registering: XDPUserMemory(
         base: mapping.base, byteCount: Int(memory.byteCount), chunkSize: Int(memory.chunkSize),
         headroom: Int(memory.headroom), regionID: memory.regionID))
-  }
-
-  /// The buffers of a region, mapped into this process while it registers them.
-  ///
-  /// This process never reads them.
-  @unsafe
-  private struct Mapping {
-    let base: UnsafeMutableRawPointer
-    private let byteCount: Int
-
-    /// - Returns: Nil for anything but a memfd of a fixed size that contains the given range.
-    init?(_ file: CInt, _ memory: OpenerRequest.Memory) {
-      // On any other kind of file F_GET_SEALS is an error. It never waits.
-      let seals = fcntl(file, CInt(CLINUX_F_GET_SEALS), 0)
-      let fixed = CInt(CLINUX_F_SEAL_SHRINK | CLINUX_F_SEAL_GROW)
-      var status = stat()
-      guard seals >= 0, seals & fixed == fixed, unsafe fstat(file, &status) == 0,
-        status.st_size >= 0,
-        // With huge pages the mapping would be longer than requested, and munmap of the requested
-        // length would fail.
-        clinux_is_tmpfs(file) != 0,
-        memory.offset <= UInt64(status.st_size),
-        memory.byteCount <= UInt64(status.st_size) - memory.offset,
-        let base = unsafe mmap(
-          nil, Int(memory.byteCount), PROT_READ | PROT_WRITE, MAP_SHARED, file,
-          off_t(memory.offset)), unsafe base != MAP_FAILED
-      else { return nil }
-      unsafe self.base = unsafe base
-      unsafe byteCount = Int(memory.byteCount)
-    }
-
-    func end() -> Bool { unsafe munmap(base, byteCount) == 0 }
   }
 }

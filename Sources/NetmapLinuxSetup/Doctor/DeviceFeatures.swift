@@ -60,14 +60,15 @@ struct DeviceFeatures: OptionSet {
     return answer[20..<count]
   }
 
-  private static func value(_ wanted: UInt16, in attributes: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
+  private static func value(_ wanted: UInt16, in attributes: ArraySlice<UInt8>) -> ArraySlice<
+    UInt8
+  >? {
     var rest = attributes
     while rest.count >= 4 {
       let length = Int(rest.number() as UInt16)
       guard (4...rest.count).contains(length) else { return nil }
-      if rest.dropFirst(2).number() as UInt16 & 0x3fff == wanted {
-        return rest.prefix(length).dropFirst(4)
-      }
+      let type: UInt16 = rest.dropFirst(2).number()
+      if type & 0x3fff == wanted { return rest.prefix(length).dropFirst(4) }
       rest = rest.dropFirst((length + 3) & ~3)
     }
     return nil

@@ -73,7 +73,8 @@ final class LegPair: Sendable {
     guard unsafe if_indextoname(near, &name) != nil else {
       throw systemError("if_indextoname", subject)
     }
-    let text = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    let text = String(
+      decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     try Self.finishFramesInKernel(on: text)
     if !Self.write("1", to: "/proc/sys/net/ipv6/conf/\(text)/disable_ipv6") {
       try Self.disableAddresses(of: near, subject)

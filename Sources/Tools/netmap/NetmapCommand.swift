@@ -26,7 +26,8 @@ struct NetmapCommand: ParsableCommand {
       """,
     version: PackageVersion.line(of: "netmap"),
     subcommands: [
-      Bench.self, Doctor.self, Exec.self, Ports.self, BenchSender.self, BenchPonger.self, ValeSender.self,
+      Bench.self, Doctor.self, Exec.self, Ports.self, BenchSender.self, BenchPonger.self,
+      ValeSender.self,
     ])
 
   static func main() {

@@ -69,11 +69,15 @@ func datagramToHost(port: UInt16, length: Int = 60) -> [UInt8] {
   let payload = length - 14
   frame += [0x45, 0, UInt8(payload >> 8), UInt8(payload & 0xff), 0, 0, 0, 0, 64, 17, 0, 0]
   frame += [10, 0, 0, 2, 10, 0, 0, 1]
-  var sum = stride(from: 14, to: 34, by: 2).reduce(0) { $0 + Int(frame[$1]) << 8 + Int(frame[$1 + 1]) }
+  var sum = stride(from: 14, to: 34, by: 2).reduce(0) {
+    $0 + Int(frame[$1]) << 8 + Int(frame[$1 + 1])
+  }
   sum = (sum & 0xffff) + sum >> 16
   frame[24] = ~UInt8(sum >> 8)
   frame[25] = ~UInt8(sum & 0xff)
   let body = payload - 20
-  frame += [0x30, 0, UInt8(port >> 8), UInt8(port & 0xff), UInt8(body >> 8), UInt8(body & 0xff), 0, 0]
+  frame += [
+    0x30, 0, UInt8(port >> 8), UInt8(port & 0xff), UInt8(body >> 8), UInt8(body & 0xff), 0, 0,
+  ]
   return frame + [UInt8](repeating: 7, count: length - frame.count)
 }

@@ -18,7 +18,9 @@ import Testing
           guard index == ring else { continue }
           partial += [UInt8](slot)
           guard slot.isComplete else { continue }
-          if partial.count > 18, partial[12..<14] == [0x88, 0xb5] || partial[16..<18] == [0x88, 0xb5] {
+          if partial.count > 18,
+            partial[12..<14] == [0x88, 0xb5] || partial[16..<18] == [0x88, 0xb5]
+          {
             frames.append(partial)
           }
           partial = []
@@ -35,7 +37,8 @@ import Testing
       for start in stride(from: 0, to: frame.count, by: limit) {
         let end = min(start + limit, frame.count)
         let part = [UInt8](frame[start..<end])
-        #expect(unsafe output.append(part.span.bytes, flags: end < frame.count ? .moreFragments : []))
+        #expect(
+          unsafe output.append(part.span.bytes, flags: end < frame.count ? .moreFragments : []))
       }
     }
     try port.sync(.transmit)
@@ -68,7 +71,9 @@ import Testing
     }
   }
 
-  @Test("what the host sends arrives in the host ring and not on the wire", arguments: HostFixture.choices)
+  @Test(
+    "what the host sends arrives in the host ring and not on the wire",
+    arguments: HostFixture.choices)
   func fromHost(choice: String) throws {
     try NetworkNamespace.run {
       let pair = try VethPair("near", "far")
@@ -109,7 +114,8 @@ import Testing
     }
   }
 
-  @Test("what the application sends to a host ring, the host receives", arguments: HostFixture.choices)
+  @Test(
+    "what the application sends to a host ring, the host receives", arguments: HostFixture.choices)
   func toHost(choice: String) throws {
     try NetworkNamespace.run {
       let fixture = try HostFixture()
@@ -179,14 +185,18 @@ import Testing
       let times = Int(environmentNumber("NETMAP_TEST_OPENS") ?? 20)
       for round in 0..<times {
         let port = try NetmapPort("netmap:near*@backend:name=\(choice)", engine: engine)
-        if round == 0 { #expect(InterfaceState("near").interfaces.count == clean.interfaces.count + 1) }
+        if round == 0 {
+          #expect(InterfaceState("near").interfaces.count == clean.interfaces.count + 1)
+        }
         port.close()
         #expect(InterfaceState("near") == clean)
       }
     }
   }
 
-  @Test("a process that is killed leaves nothing behind, and the host's traffic goes on", arguments: HostFixture.choices)
+  @Test(
+    "a process that is killed leaves nothing behind, and the host's traffic goes on",
+    arguments: HostFixture.choices)
   func killed(choice: String) throws {
     try NetworkNamespace.run {
       let fixture = try HostFixture()

@@ -21,7 +21,9 @@ import Testing
     }
   }
 
-  @Test("ping, TCP, UDP and fragments, IPv4 and IPv6, from here and from there", arguments: HostFixture.choices)
+  @Test(
+    "ping, TCP, UDP and fragments, IPv4 and IPv6, from here and from there",
+    arguments: HostFixture.choices)
   func traffic(choice: String) throws {
     try bridged(choice) { fixture, here in
       let (serverThere, serverHere) = (

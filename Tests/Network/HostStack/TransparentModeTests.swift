@@ -20,7 +20,9 @@ import Testing
     return true
   }
 
-  @Test("packets from the wire go to the host, and packets from the host to the wire", arguments: HostFixture.choices)
+  @Test(
+    "packets from the wire go to the host, and packets from the host to the wire",
+    arguments: HostFixture.choices)
   func bothWays(choice: String) throws {
     try NetworkNamespace.run {
       let fixture = try HostFixture()

@@ -39,7 +39,8 @@ enum HostTraffic {
 
   /// An IPv6 socket, which takes IPv4 as well.
   private static func socket(_ kind: __socket_type, _ protocolNumber: CInt = 0) throws -> CInt {
-    let file = Glibc.socket(AF_INET6, CInt(kind.rawValue) | CInt(SOCK_CLOEXEC.rawValue), protocolNumber)
+    let file = Glibc.socket(
+      AF_INET6, CInt(kind.rawValue) | CInt(SOCK_CLOEXEC.rawValue), protocolNumber)
     guard file >= 0 else { throw fail("socket") }
     var off: CInt = 0
     _ = unsafe setsockopt(file, CInt(IPPROTO_IPV6), IPV6_V6ONLY, &off, 4)
@@ -131,7 +132,9 @@ enum HostTraffic {
     let target = try name(address, port)
     guard unsafe with(target, { unsafe connect(file, $0, $1) }) == 0 else { throw fail("connect") }
     var pattern = [UInt8](repeating: 0, count: 1 << 16)
-    for index in pattern.indices { pattern[index] = UInt8(truncatingIfNeeded: index &* 167 &+ index >> 8) }
+    for index in pattern.indices {
+      pattern[index] = UInt8(truncatingIfNeeded: index &* 167 &+ index >> 8)
+    }
     var digest = Digest()
     let clock = ContinuousClock()
     let start = clock.now
@@ -175,31 +178,39 @@ enum HostTraffic {
     let file =
       isV6
       ? try socket(SOCK_RAW, CInt(IPPROTO_ICMPV6))
-      : Glibc.socket(AF_INET, CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue), CInt(IPPROTO_ICMP))
+      : Glibc.socket(
+        AF_INET, CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue), CInt(IPPROTO_ICMP))
     guard file >= 0 else { throw fail("socket") }
     defer { close(file) }
     var times: [Duration] = []
     let clock = ContinuousClock()
     for number in 0..<count {
-      var request: [UInt8] = [isV6 ? 128 : 8, 0, 0, 0, 0x6e, 0x6d, UInt8(number >> 8 & 0xff), UInt8(number & 0xff)]
+      var request: [UInt8] = [
+        isV6 ? 128 : 8, 0, 0, 0, 0x6e, 0x6d, UInt8(number >> 8 & 0xff), UInt8(number & 0xff),
+      ]
       request += (0..<length).map { UInt8(truncatingIfNeeded: $0) }
       if !isV6 {
         var sum: UInt32 = 0
-        for (place, byte) in request.enumerated() { sum += UInt32(byte) << (place % 2 == 0 ? 8 : 0) }
+        for (place, byte) in request.enumerated() {
+          sum += UInt32(byte) << (place % 2 == 0 ? 8 : 0)
+        }
         while sum > 0xffff { sum = sum & 0xffff + sum >> 16 }
         (request[2], request[3]) = (~UInt8(sum >> 8), ~UInt8(sum & 0xff))
       }
       let start = clock.now
       let sent: Int
       if isV6 {
-        sent = unsafe with(try name(address, 0)) { unsafe sendto(file, request, request.count, 0, $0, $1) }
+        sent = unsafe with(try name(address, 0)) {
+          unsafe sendto(file, request, request.count, 0, $0, $1)
+        }
       } else {
         var target = sockaddr_in()
         target.sin_family = UInt16(AF_INET)
         _ = unsafe inet_pton(AF_INET, address, &target.sin_addr)
         sent = unsafe withUnsafePointer(to: target) { target in
           unsafe target.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            unsafe sendto(file, request, request.count, 0, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            unsafe sendto(
+              file, request, request.count, 0, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
           }
         }
       }

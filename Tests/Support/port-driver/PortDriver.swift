@@ -47,7 +47,8 @@ struct PortDriver {
       case "serve": try HostTraffic.serve(port: UInt16(number(2, 0)))
       case "tcp": try HostTraffic.stream(to: arguments[2], port: 7000, bytes: number(3, 1 << 20))
       case "udp":
-        try HostTraffic.datagrams(to: arguments[2], port: 7000, length: number(3, 64), number(4, 10))
+        try HostTraffic.datagrams(
+          to: arguments[2], port: 7000, length: number(3, 64), number(4, 10))
       case "ping":
         try HostTraffic.ping(arguments[2], count: number(3, 10), length: number(4, 56))
       default:
@@ -136,7 +137,9 @@ struct PortDriver {
         items = [PollItem(first, for: .transmit), PollItem(second, for: .transmit)]
       }
       if spins {
-        for port in [first, second] { for direction in Direction.allCases { try port.sync(direction) } }
+        for port in [first, second] {
+          for direction in Direction.allCases { try port.sync(direction) }
+        }
       } else {
         _ = try poller.wait(for: &items, timeout: .milliseconds(100))
       }

@@ -124,8 +124,9 @@ extension EngineState {
     _ request: RegisterRequest, _ parts: SwitchPortName
   ) throws(NetmapError) -> InterfaceOnSwitch {
     let name = request.name
-    guard let interface = try interfacePort(
-      try PortName(parts.port), request.backend, request.hints)
+    guard
+      let interface = try interfacePort(
+        try PortName(parts.port), request.backend, request.hints)
     else {
       throw NetmapError(
         .invalidArgument, "attach", name.rawValue, reason: "there is no interface \(parts.port)",

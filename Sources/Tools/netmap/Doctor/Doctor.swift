@@ -8,7 +8,8 @@ internal import ToolSupport
 struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "doctor",
-    abstract: "Say which backend network interfaces would get, why not a better one, and what would help.",
+    abstract:
+      "Say which backend network interfaces would get, why not a better one, and what would help.",
     discussion: """
       For each interface of this network namespace, or for those that are named: its driver, queues and offloads, \
       the programs attached to it, the backend and mode that an open would get, why better ones would be refused, whether \
@@ -45,9 +46,9 @@ struct Doctor: ParsableCommand {
   func run() throws {
     if repair { return OwnInterfaceRights.undoStaleEverywhere() }
     var hasFailed = false
-    for name in interfaces.isEmpty ? InterfaceReport.interfaces : interfaces {
+    for name in interfaces.isEmpty ? InterfaceExamination.interfaces : interfaces {
       do throws(NetmapError) {
-        let report = try InterfaceReport(of: name)
+        let report = try InterfaceExamination(of: name)
         print(json ? Self.line(report) : Self.text(report))
       } catch {
         printError("netmap doctor: \(error)")
@@ -57,7 +58,7 @@ struct Doctor: ParsableCommand {
     if hasFailed { throw ExitCode.failure }
   }
 
-  private static func text(_ report: InterfaceReport) -> String {
+  private static func text(_ report: InterfaceExamination) -> String {
     var lines = [
       "\(report.name): driver \(report.driver ?? "unknown"), \(report.isUp ? "up" : "down"), MTU \(report.mtu),"
         + " \(report.receiveQueues) receive and \(report.transmitQueues) transmit queues"
@@ -79,13 +80,14 @@ struct Doctor: ParsableCommand {
     if let refusal = report.hostRingRefusal {
       lines.append("  host rings: no: \(refusal.reason)")
     } else {
-      lines.append("  host rings: \(report.choiceWithHostRings.map { "yes, with \($0.title)" } ?? "no")")
+      lines.append(
+        "  host rings: \(report.choiceWithHostRings.map { "yes, with \($0.title)" } ?? "no")")
     }
     for advice in report.advice { lines.append("  advice: \(advice)") }
     return lines.joined(separator: "\n")
   }
 
-  private static func line(_ report: InterfaceReport) -> String {
+  private static func line(_ report: InterfaceExamination) -> String {
     var line = JSONLine()
     line.add("interface", report.name)
     line.add("index", report.index)

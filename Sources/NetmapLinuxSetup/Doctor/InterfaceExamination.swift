@@ -8,7 +8,7 @@ package import NetmapCore
 /// The report opens no port, and attaches nothing to the interface, so its traffic is undisturbed. What only an open can
 /// tell is therefore an expectation: whether the queues are free, and what a driver refuses that its list of features
 /// promises.
-package struct InterfaceReport: Sendable {
+package struct InterfaceExamination: Sendable {
   /// A backend candidate, and why it would be refused.
   package struct Candidate: Sendable {
     /// As in messages: `xdp copy`, `packet`.
@@ -138,14 +138,17 @@ package struct InterfaceReport: Sendable {
       })
   }
 
-  private static func hostRingRefusal(of interface: LinuxInterface, _ rights: Rights) -> NetmapError? {
+  private static func hostRingRefusal(of interface: LinuxInterface, _ rights: Rights)
+    -> NetmapError?
+  {
     if let refusal = rights.programs ?? rights.xdpSockets { return refusal }
     var count: UInt32 = 0
     let result = unsafe bpf_prog_query(
       CInt(interface.index), bpf_attach_type(UInt32(CLINUX_BPF_TCX_INGRESS)), 0, nil, nil, &count)
     guard result == -EINVAL else { return nil }
     return NetmapError(
-      .unsupported, "open", interface.name, reason: "host rings need tcx, which this kernel does not have",
+      .unsupported, "open", interface.name,
+      reason: "host rings need tcx, which this kernel does not have",
       remedy: "use Linux 6.6 or later")
   }
 
@@ -177,7 +180,7 @@ package struct InterfaceReport: Sendable {
 extension BackendCandidate {
   /// Why this candidate would probably be refused; nil if it is expected to work.
   fileprivate func expectedRefusal(
-    of interface: LinuxInterface, _ features: DeviceFeatures?, _ rights: InterfaceReport.Rights
+    of interface: LinuxInterface, _ features: DeviceFeatures?, _ rights: InterfaceExamination.Rights
   ) -> NetmapError? {
     func refusal(
       _ code: NetmapError.Code, _ reason: String, _ remedy: String = ""
