@@ -8,6 +8,7 @@ import Netmap
 ///     port-driver receive PORT SECONDS
 ///     port-driver forward PORT PORT SECONDS
 ///     port-driver churn PORT [TIMES]
+///     port-driver open PORT [TIMES]
 ///     port-driver bridge PORT PORT [spin]
 ///     port-driver serve|tcp|udp|ping ...     (HostTraffic.swift)
 ///
@@ -40,6 +41,7 @@ struct PortDriver {
       case "churn":
         say("ready")
         for _ in 0..<number(3, .max) { try churn(try open(arguments[2])) }
+      case "open": try time(arguments[2], count: number(3, 20))
       case "bridge":
         try bridge(
           try open(arguments[2]), try open(arguments[3]),
@@ -125,6 +127,22 @@ struct PortDriver {
       try target.sync(.transmit)
     }
     report("forwarded", target.statistics.transmit, seconds)
+  }
+
+  /// Opens and closes a port repeatedly, and prints how long that takes: medians.
+  static func time(_ name: String, count: Int) throws {
+    let clock = ContinuousClock()
+    var (opens, closes): ([Duration], [Duration]) = ([], [])
+    for _ in 0..<count {
+      let start = clock.now
+      let port = try open(name)
+      let opened = clock.now
+      port.close()
+      opens.append(opened - start)
+      closes.append(clock.now - opened)
+    }
+    let medians = [opens, closes].map { Int($0.sorted()[count / 2] / .microseconds(1)) }
+    say("ok open \(medians[0]) us, close \(medians[1]) us")
   }
 
   /// Forwards packets between two ports, in both directions, until it is killed.
