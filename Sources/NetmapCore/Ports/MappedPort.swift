@@ -132,7 +132,6 @@ package final class MappedPort {
     }
     unsafe rings = Self.allocateRings(built.count)
     unsafe rings.initialize(from: built, count: built.count)
-    unsafe forwarding = nil
     unsafe path = .allocate(capacity: 1)
     unsafe path.initialize(
       to: SyncPath(rings, transmitCount: transmitCount, receiveCount: receiveCount))

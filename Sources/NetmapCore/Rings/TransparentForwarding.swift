@@ -21,6 +21,8 @@ struct ForwardingTargets {
   let count: Int
 }
 
+private let ethernetHeaderLength = 14
+
 // Transparent mode (netmap(4), `NR_FORWARD` and `NS_FORWARD`): an application that only inspects packets leaves most of
 // them in the ring, with a flag, and the next receive sync passes them on. Packets from the wire go to the host, packets
 // from the host to the wire.
@@ -65,9 +67,6 @@ extension MappedRing {
     }
   }
 
-  /// Bytes of an Ethernet header.
-  private static var shortestPacket: Int { 14 }
-
   /// Copies a packet to the first target with room.
   private func queue(_ first: UInt32, _ count: UInt32, on targets: ForwardingTargets) {
     // Twice: the sync after the first round returns the slots of packets that have been sent.
@@ -100,7 +99,7 @@ extension MappedRing {
       let length = rule.truncated(UInt32(slot.length), at: start)
       let free = unsafe target.ring.load(place)
       let offset = unsafe target.kring.offset(of: free.pointer, targetRule)
-      if count == 1, length < Self.shortestPacket {
+      if count == 1, length < ethernetHeaderLength {
         unsafe kring.countDrop(.tooShort)
         return true
       }

@@ -105,7 +105,7 @@ struct Doctor: ParsableCommand {
     line.add("backend", report.choice?.title ?? "")
     line.add(
       "candidates",
-      report.candidates.map { candidate in
+      report.candidates.map { candidate -> JSONLine in
         var line = JSONLine()
         line.add("name", candidate.title)
         line.add("refusal", candidate.refusal?.reason ?? "")
