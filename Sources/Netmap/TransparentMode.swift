@@ -1,4 +1,4 @@
-public import NetmapCore
+internal import NetmapCore
 
 extension ReceiveRing {
   /// Takes the next packet without looking at it, and has the port's next receive sync pass it on: a packet from the
