@@ -129,7 +129,8 @@ let package = Package(
     .executableTarget(
       name: "netmap",
       dependencies: [
-        "Netmap", "NetmapClient", "NetmapCore", "NetworkTestbed", "ToolSupport", "CLinux",
+        "Netmap", "NetmapClient", "NetmapCore", "NetmapLinuxSetup", "NetworkTestbed", "ToolSupport",
+        "CLinux",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Histogram", package: "hdrhistogram-swift"),
       ],
@@ -200,7 +201,7 @@ let package = Package(
       dependencies: [
         "Netmap", "NetmapClient", "NetmapDaemon", "NetmapCore", "NetmapTestSupport", "CLinux",
         "netmapd",
-        "host-peer", "vale-ctl", "pkt-gen", "responder", "forward", "netmap",
+        "host-peer", "vale-ctl", "pkt-gen", "responder", "forward", "netmap", "port-driver",
       ],
       path: "Tests/Daemon", swiftSettings: settings),
     // Processes that die, stop, send false data and run out of resources.

@@ -10,6 +10,9 @@ package protocol BackendCandidate: Sendable {
   /// The value of `@backend:mode=...` that selects it; nil when the backend has no modes.
   var mode: PortSpecification.BackendChoice.Mode? { get }
 
+  /// Whether host rings cannot be used beside it.
+  var excludesHostRings: Bool { get }
+
   /// Drives an interface this way.
   ///
   /// The driver need not do anything before its first ring pair is activated. The candidate may be refused here or
@@ -36,6 +39,9 @@ package protocol InterfaceDriver: AnyObject, Sendable {
   func start(_ ring: RingPlacement) throws(NetmapError)
   func stop(_ ring: RingPlacement)
 
+  /// Whether packets to the host must be marked now (``AttachedHostLeg/connect(takesHostPackets:marks:)``).
+  var needsMarks: Bool { get }
+
   /// Remarks for the user on the way the interface is driven, one line each.
   var remarks: [String] { get }
 
@@ -45,10 +51,13 @@ package protocol InterfaceDriver: AnyObject, Sendable {
 }
 
 extension InterfaceDriver {
+  package var needsMarks: Bool { false }
   package var remarks: [String] { [] }
 }
 
 extension BackendCandidate {
+  package var excludesHostRings: Bool { false }
+
   /// Whether the user's choice allows this candidate.
   func matches(_ choice: PortSpecification.BackendChoice?) -> Bool {
     guard let choice else { return true }

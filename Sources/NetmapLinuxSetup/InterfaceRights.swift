@@ -60,6 +60,18 @@ package protocol InterfaceRights: Sendable {
   func ingressDrop(
     _ interface: LinuxInterface, avoidingLinks: Bool
   ) throws(NetmapError) -> any AttachedIngressDrop
+
+  /// Makes the leg between the interface's host stack and its host rings: a veth pair.
+  ///
+  /// - Parameters:
+  ///   - interface: The interface.
+  ///   - pairs: The number of host ring pairs, which is the number of queues of the pair.
+  /// - Returns: The leg, which carries the application's packets to the host at once, and the host's packets to the
+  ///   application after ``AttachedHostLeg/connect(takesHostPackets:marks:)``.
+  /// - Throws: ``NetmapError``: `EPERM`, `EOPNOTSUPP` on a kernel without tcx, or another error of the kernel.
+  func hostLeg(
+    for interface: LinuxInterface, pairs: Int
+  ) throws(NetmapError) -> any AttachedHostLeg
 }
 
 /// An XDP program of netmap, and how the kernel runs it.
@@ -101,6 +113,32 @@ package protocol AttachedIngressDrop: AnyObject, Sendable {
 
   /// From now on, destroying this object leaves the program attached as long as another process holds the link, if
   /// there is a link.
+  func leaveToOthers()
+}
+
+/// The leg between an interface's host stack and its host rings. It is removed when the object is destroyed.
+package protocol AttachedHostLeg: AnyObject, Sendable {
+  /// The far end, which netmap drives: one queue for each host ring pair.
+  var far: LinuxInterface { get }
+
+  /// The far end's network namespace; -1 where another process keeps the leg. The descriptor belongs to this object.
+  var namespaceDescriptor: CInt { get }
+
+  /// The links that keep the host connected as long as any process has them open. The descriptors belong to this
+  /// object.
+  var linkDescriptors: [CInt] { get }
+
+  /// Connects the host, or disconnects it.
+  ///
+  /// - Parameters:
+  ///   - takesHostPackets: Whether the packets that the host sends on the interface go to the far end instead of the
+  ///     wire.
+  ///   - marks: Whether packets to the host are marked, so that ``AttachedIngressDrop`` lets them pass and packet
+  ///     sockets leave them out.
+  /// - Throws: ``NetmapError`` with the error of the kernel; nothing has changed then.
+  func connect(takesHostPackets: Bool, marks: Bool) throws(NetmapError)
+
+  /// From now on, destroying this object leaves the leg in place as long as other processes use it.
   func leaveToOthers()
 }
 
@@ -177,6 +215,12 @@ package struct OwnInterfaceRights: InterfaceRights {
     _ interface: LinuxInterface, avoidingLinks: Bool
   ) throws(NetmapError) -> any AttachedIngressDrop {
     try HostIngressDrop(interface, avoidingLinks: avoidingLinks)
+  }
+
+  package func hostLeg(
+    for interface: LinuxInterface, pairs: Int
+  ) throws(NetmapError) -> any AttachedHostLeg {
+    try HostLeg(for: interface, pairs: pairs)
   }
 }
 

@@ -187,19 +187,6 @@ import Testing
       #expect(try NetmapPort("netmap:br0", engine: engine).backend?.name == "packet")
     }
   }
-
-  @Test("host rings of an interface are EINVAL", arguments: ["^", "*"])
-  func hostRings(suffix: String) throws {
-    try NetworkNamespace.run {
-      let engine = try EmbeddedEngine()
-      let pair = try VethPair()
-      let error = #expect(throws: NetmapError.self) {
-        try NetmapPort("netmap:\(pair.first)\(suffix)", engine: engine)
-      }
-      #expect(error?.code == .invalidArgument)
-      #expect(error?.reason.contains("host") == true)
-    }
-  }
 }
 
 /// The helper program, beside the test bundle.

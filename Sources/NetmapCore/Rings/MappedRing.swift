@@ -59,6 +59,9 @@ package struct RingParts {
   /// no switch.
   var switching: UnsafePointer<SwitchPath>?
 
+  /// Where the ring passes packets on in transparent mode; nil for a ring that cannot.
+  var forwarding: UnsafePointer<ForwardingTargets>?
+
   /// False when syncs stamp rings only on request (tunable `no_timestamp`).
   package let stampsAlways: Bool
 

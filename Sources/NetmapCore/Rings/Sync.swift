@@ -89,6 +89,7 @@ extension MappedRing {
     unsafe kring.count(.syncs)
     switch unsafe kind {
     case .backend:
+      if unsafe parts.pointee.forwarding != nil { unsafe forwardReleased(upTo: head) }
       let outcome = unsafe backendSynchronize(upTo: head, flags)
       if outcome.isFailure { result = outcome }
     case .vale:

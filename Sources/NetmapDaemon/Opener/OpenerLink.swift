@@ -171,6 +171,10 @@ package final class OpenerLink: InterfaceRights {
     _ interface: LinuxInterface, avoidingLinks: Bool
   ) throws(NetmapError) -> any AttachedIngressDrop { throw unknown(interface) }
 
+  package func hostLeg(
+    for interface: LinuxInterface, pairs: Int
+  ) throws(NetmapError) -> any AttachedHostLeg { throw unknown(interface) }
+
   private func unknown(_ interface: LinuxInterface) -> NetmapError {
     NetmapError(
       .inputOutput, "open", interface.name,
@@ -227,6 +231,20 @@ extension OpenerLink.Interface: InterfaceRights {
     let made = OpenerLink.Number(try answer.fields.take(UInt32.self), link)
     return RemoteIngressDrop(made, file: answer.files.isEmpty ? nil : OwnedFile(try answer.file()))
   }
+
+  func hostLeg(
+    for interface: LinuxInterface, pairs: Int
+  ) throws(NetmapError) -> any AttachedHostLeg {
+    var answer = try link.ask(
+      .hostLeg(interface: number.value, pairs: UInt32(clamping: pairs)))
+    let made = OpenerLink.Number(try answer.fields.take(UInt32.self), link)
+    let far = OpenerLink.Number(try answer.fields.take(UInt32.self), link)
+    let rights = OpenerLink.Interface(far, link)
+    return RemoteHostLeg(
+      made, link,
+      far: try answer.fields.takeInterface(named: "\(interface.name)^", rights: rights),
+      files: answer.files)
+  }
 }
 
 /// An XDP program that the opener has attached.
@@ -270,6 +288,35 @@ private final class RemoteIngressDrop: AttachedIngressDrop {
 
   var linkDescriptor: CInt? { file?.descriptor }
 
+  func leaveToOthers() {}
+}
+
+/// A leg that the opener has made.
+private final class RemoteHostLeg: AttachedHostLeg {
+  private let number: OpenerLink.Number
+  private let link: OpenerLink
+  private let files: Mutex<[OwnedFile]>
+  let far: LinuxInterface
+  let namespaceDescriptor: CInt = -1
+
+  init(
+    _ number: OpenerLink.Number, _ link: OpenerLink, far: LinuxInterface, files: [OwnedFile]
+  ) {
+    self.number = number
+    self.link = link
+    self.far = far
+    self.files = Mutex(files)
+  }
+
+  var linkDescriptors: [CInt] { files.withLock { $0.map(\.descriptor) } }
+
+  func connect(takesHostPackets: Bool, marks: Bool) throws(NetmapError) {
+    let answer = try link.ask(
+      .connectLeg(number.value, takesHostPackets: takesHostPackets, marks: marks))
+    files.withLock { $0 = answer.files }
+  }
+
+  // The opener does this when this process ends.
   func leaveToOthers() {}
 }
 

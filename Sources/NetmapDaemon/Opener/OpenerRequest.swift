@@ -33,7 +33,8 @@ enum OpenerRequest: Equatable {
   ///
   /// The answer contains the number that stands for the interface from then on.
   case interface(String, Asker)
-  /// Releases the object that a number stands for: an interface, a program or a host ingress drop.
+  /// Releases the object that a number stands for: an interface, a program, a host ingress drop or
+  /// a leg.
   case close(UInt32)
   /// Makes a netlink socket that receives changes of interfaces in this interface's network
   /// namespace.
@@ -55,6 +56,13 @@ enum OpenerRequest: Equatable {
   ///
   /// The answer contains the number that stands for the drop.
   case ingressDrop(interface: UInt32, avoidingLinks: Bool)
+  /// Makes the leg between an interface's host stack and its host rings.
+  ///
+  /// The answer contains the number that stands for the leg, and the number of the leg's far end,
+  /// which is an interface like any other from then on.
+  case hostLeg(interface: UInt32, pairs: UInt32)
+  /// Connects the host to a leg, or disconnects it.
+  case connectLeg(UInt32, takesHostPackets: Bool, marks: Bool)
   /// Asks for permission to end.
   ///
   /// The opener removes the sockets first. It refuses if a client has just connected, unless
@@ -81,6 +89,8 @@ extension OpenerRequest {
   static let version: UInt16 = 5
   /// The longest request, bytes.
   static let byteCountMax = 256
+  /// The most host ring pairs of an interface.
+  private static let hostPairsMax: UInt32 = 64
   /// The longest name of an interface, bytes.
   private static let nameMax = 15
 
@@ -128,6 +138,9 @@ extension OpenerRequest {
     case .connect(let name):
       put(15)
       writer.put(bytes: name.bytes)
+    case .hostLeg(let number, let pairs): put(16, number, pairs)
+    case .connectLeg(let number, let takesHostPackets, let marks):
+      put(17, number, takesHostPackets ? 1 : 0, marks ? 1 : 0)
     }
     return writer.bytes
   }
@@ -176,6 +189,14 @@ extension OpenerRequest {
       case 15:
         guard let name = TokenName.Digits(Array(try reader.takeBytes())) else { return nil }
         self = .connect(name)
+      case 16:
+        let (number, pairs) = (try reader.take(UInt32.self), try reader.take(UInt32.self))
+        guard (1...Self.hostPairsMax).contains(pairs) else { return nil }
+        self = .hostLeg(interface: number, pairs: pairs)
+      case 17:
+        self = .connectLeg(
+          try reader.take(UInt32.self), takesHostPackets: try reader.takeFlag(),
+          marks: try reader.takeFlag())
       default: return nil
       }
       guard reader.isAtEnd else { return nil }

@@ -59,6 +59,8 @@ final class PacketDriver: InterfaceDriver {
     self.ingressDropMethod = ingressDropMethod
   }
 
+  var needsMarks: Bool { unsafe rings.keys.contains { $0.direction == .receive } }
+
   var remarks: [String] {
     unsafe whyShared.map { ["shared with the host: \($0)"] } ?? []
   }

@@ -10,6 +10,10 @@ struct XDPCandidate: BackendCandidate {
   let mode: PortSpecification.BackendChoice.Mode?
   let memory: XDPMemory
 
+  /// Generic XDP runs before packets enter the host stack, also for those that an application sends to the host: it
+  /// would hand them to the application again.
+  var excludesHostRings: Bool { mode == .generic }
+
   func drive(
     _ interface: LinuxInterface, isDemanded: Bool
   ) throws(NetmapError) -> any InterfaceDriver {
@@ -159,7 +163,8 @@ final class XDPDriver: InterfaceDriver {
   private func headroom(of index: Int, _ placement: PortPlacement, _ chunkSize: Int) -> Int {
     let layout = unsafe placement.region.layout
     guard unsafe index < placement.geometry.receiveRings,
-      let kring = unsafe placement.segment.kring(end: 0, .receive, index),
+      let kring = unsafe placement.segment.kring(
+        end: 0, .receive, placement.firstReceiveRing + index),
       unsafe kring.offsetMask != 0
     else { return layout.headroom }
     let rule = layout.slotRule

@@ -100,7 +100,7 @@ final class XDPProgram: AttachedXDPProgram {
   }
 
   /// Refuses an interface that has an XDP program already: netmap leaves that program alone.
-  private static func refuseForeignProgram(on interface: LinuxInterface) throws(NetmapError) {
+  static func refuseForeignProgram(on interface: LinuxInterface) throws(NetmapError) {
     var (driver, generic, hardware): (UInt32, UInt32, UInt32) = (0, 0, 0)
     guard unsafe cbpf_xdp_query(CInt(interface.index), &driver, &generic, &hardware) == 0 else {
       return
