@@ -190,7 +190,7 @@ extension BackendCandidate {
     guard name == .xdp else {
       if let refusal = rights.packetSockets { return refusal }
       do throws(NetmapError) {
-        _ = try drive(interface)
+        _ = try drive(interface, isDemanded: false)
         return nil
       } catch {
         return error

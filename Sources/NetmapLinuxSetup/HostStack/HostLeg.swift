@@ -34,7 +34,7 @@ final class HostLeg: AttachedHostLeg {
     pair = try LegPair(for: interface, queues: pairs)
     far = LinuxInterface(
       name: "\(interface.name)^", identity: pair.far, mtu: interface.mtu, isUp: true,
-      queues: (pairs, pairs), arrivingChecksums: .finished,
+      queues: (pairs, pairs), arrivingFrames: .complete,
       rights: FarRights(namespace: pair.namespace))
     try Self.describe(object, pair, interface, marks: false)
     var failure: Int32 = 0
@@ -144,10 +144,10 @@ private struct FarRights: InterfaceRights {
   }
 
   func xdpProgram(
-    on interface: LinuxInterface, generic isGeneric: Bool
+    on interface: LinuxInterface, _ kind: XDPProgramKind
   ) throws(NetmapError) -> any AttachedXDPProgram {
     try there(interface) { (rights) throws(NetmapError) in
-      try rights.xdpProgram(on: interface, generic: isGeneric)
+      try rights.xdpProgram(on: interface, kind)
     }
   }
 

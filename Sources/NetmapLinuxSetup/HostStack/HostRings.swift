@@ -22,7 +22,7 @@ final class HostRings {
     leg = try interface.rights.hostLeg(
       for: interface, pairs: max(geometry.hostTransmitRings, geometry.hostReceiveRings))
     // The far end is a veth, whose driver runs XDP programs but has no zero-copy mode.
-    driver = XDPDriver(leg.far, .copy, memory)
+    driver = XDPDriver(leg.far, .copy, memory, isDemanded: true)
   }
 
   func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {
