@@ -6,7 +6,7 @@ internal import Foundation
 struct PreloadCosts {
   /// Nanoseconds that a call on a descriptor may cost more, unless `callLimits` has its name.
   static let callLimit = 10.0
-  static let callLimits = ["poll of 64": 32.0]
+  static let callLimits = ["poll of 64": 32.0, "poll, new pages": 150.0]
   /// Milliseconds that a start of `true` may cost more.
   static let startLimit = 0.1
 
