@@ -17,6 +17,8 @@ package struct InterfaceExamination: Sendable {
     package let refusal: NetmapError?
     /// Whether host rings could be used beside it.
     package let allowsHostRings: Bool
+    /// What a port would say of frames that arrive incomplete; nil when there is nothing to say.
+    package let remark: String?
   }
 
   package let name: String
@@ -91,7 +93,7 @@ package struct InterfaceExamination: Sendable {
     candidates = LinuxInterfaces.standardCandidates.map { candidate in
       Candidate(
         title: candidate.title, refusal: candidate.expectedRefusal(of: interface, facts, rights),
-        allowsHostRings: !candidate.excludesHostRings)
+        allowsHostRings: !candidate.excludesHostRings, remark: candidate.remark(on: interface))
     }
     hostRingRefusal = Self.hostRingRefusal(of: interface, rights)
     advice = Self.advice(for: interface, features, candidates)
@@ -157,14 +159,14 @@ package struct InterfaceExamination: Sendable {
   ) -> [String] {
     var lines: [String] = []
     if !interface.isUp { lines.append("it is down: ip link set \(interface.name) up") }
-    if let remark = interface.arrivingChecksums.remark(for: interface.name) { lines.append(remark) }
+    let best = candidates.first { $0.refusal == nil }
+    if let remark = best?.remark { lines.append(remark) }
     let isOn = { (name: String) in features.contains { $0.name == name && $0.isActive } }
     if isOn("rx-lro") {
       lines.append(
         "large receive offload is on, and many drivers run no XDP program with it:"
           + " ethtool -K \(interface.name) lro off")
     }
-    let best = candidates.first { $0.refusal == nil }
     for candidate in candidates {
       if candidate.title == best?.title { break }
       // Nobody can give a driver a mode that it does not have.
@@ -178,6 +180,14 @@ package struct InterfaceExamination: Sendable {
 }
 
 extension BackendCandidate {
+  /// As ``InterfaceDriver/remarks``, before there is a driver. Packet sockets complete frames on every interface.
+  fileprivate func remark(on interface: LinuxInterface) -> String? {
+    guard name == .xdp else { return nil }
+    let frames = interface.arrivingFrames
+    return mode != .generic && frames.canBeFinishedByXDP
+      ? frames.remarkOfFinished(on: interface.name) : frames.remark(for: interface.name)
+  }
+
   /// Why this candidate would probably be refused; nil if it is expected to work.
   fileprivate func expectedRefusal(
     of interface: LinuxInterface, _ features: DeviceFeatures?, _ rights: InterfaceExamination.Rights
