@@ -115,6 +115,11 @@ import Testing
     ) throws(NetmapError) -> any AttachedIngressDrop {
       try own.ingressDrop(interface, avoidingLinks: avoidingLinks)
     }
+    func hostLeg(
+      for interface: LinuxInterface, pairs: Int
+    ) throws(NetmapError) -> any AttachedHostLeg {
+      try own.hostLeg(for: interface, pairs: pairs)
+    }
   }
 
   @Test("where XDP cannot complete frames, packet sockets do; who insists on XDP is told")
