@@ -9,8 +9,9 @@ public struct OffloadedFrameSocket: ~Copyable {
   /// - Parameter interface: The interface's name in the calling thread's namespace.
   /// - Throws: ``ProgramError`` when no interface has that name, or without the required rights.
   public init(_ interface: String) throws {
-    socket = try FrameSocket(interface)
+    let socket = try FrameSocket(interface)
     try socket.describeOffloads()
+    self.socket = socket
   }
 
   /// Sends a frame whose checksum is to be computed.
