@@ -5,6 +5,10 @@ import Testing
 
 /// Host rings of an interface that netmapd has opened.
 @Suite(.serialized) struct DaemonHostRingTests {
+  private struct Refused: Error {
+    let text: String
+  }
+
   /// A daemon, an interface `near` with an address, and a program that answers on the other end.
   private final class Testbed {
     let daemon: DaemonFixture
@@ -39,7 +43,7 @@ import Testing
         (isThere ? there : []) + [driver] + arguments,
         environment: isThere ? [:] : ["NETMAP_SOCKET": daemon.socket])
       let said = program.read()
-      guard said.hasPrefix("ready") else { throw FixtureError(text: "\(arguments): \(said)") }
+      guard said.hasPrefix("ready") else { throw Refused(text: "\(arguments): \(said)") }
       return program
     }
 
