@@ -5,17 +5,24 @@ import Testing
 
 /// Host rings of an interface that netmapd has opened.
 @Suite(.serialized) struct DaemonHostRingTests {
+  private struct Refused: Error {
+    let text: String
+  }
+
   /// A daemon, an interface `near` with an address, and a program that answers on the other end.
   private final class Testbed {
     let daemon: DaemonFixture
     private let place: TestProgram
     private let driver = TestProgram.built("port-driver")
+    /// The start of a command line that runs behind the wire.
+    private let there: [String]
     let clean: InterfaceState
 
     init() throws {
       daemon = try DaemonFixture()
       _ = try VethPair("near", "far")
-      place = try TestProgram(["unshare", "-n", "sh", "-c", "echo ready; exec sleep 1000"])
+      let place = try TestProgram(["unshare", "-n", "sh", "-c", "echo ready; exec sleep 1000"])
+      let there = ["nsenter", "-t", "\(place.process)", "-n"]
       #expect(place.readLine() == "ready\n")
       try NetworkNamespace.run("ip", "link", "set", "far", "netns", "\(place.process)")
       for (end, number) in [("near", 1), ("far", 2)] {
@@ -26,12 +33,12 @@ import Testing
           _ = try TestProgram.output(of: (number == 1 ? [] : there) + ["ip"] + command)
         }
       }
+      self.place = place
+      self.there = there
       clean = InterfaceState("near")
     }
 
     deinit { place.kill(SIGKILL) }
-
-    private var there: [String] { ["nsenter", "-t", "\(place.process)", "-n"] }
 
     /// Starts port-driver with the daemon's ports, or behind the wire.
     func start(_ arguments: [String], there isThere: Bool = false) throws -> TestProgram {
@@ -39,7 +46,7 @@ import Testing
         (isThere ? there : []) + [driver] + arguments,
         environment: isThere ? [:] : ["NETMAP_SOCKET": daemon.socket])
       let said = program.read()
-      guard said.hasPrefix("ready") else { throw FixtureError(text: "\(arguments): \(said)") }
+      guard said.hasPrefix("ready") else { throw Refused(text: "\(arguments): \(said)") }
       return program
     }
 
