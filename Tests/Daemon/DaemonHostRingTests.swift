@@ -33,6 +33,11 @@ import Testing
           _ = try TestProgram.output(of: (number == 1 ? [] : there) + ["ip"] + command)
         }
       }
+      // Until the link is up the kernel drops packets, and the clients here do not send them again.
+      let end = ContinuousClock.now + .seconds(10)
+      while try !NetworkNamespace.run("ip", "link", "show", "near").contains("LOWER_UP"),
+        ContinuousClock.now < end
+      { usleep(1000) }
       self.place = place
       self.there = there
       clean = InterfaceState("near")
