@@ -149,7 +149,7 @@ import Testing
         try #require(status == 0, "\(text)")
         #expect(InterfaceState("near").hasXDPProgram == options.isEmpty)
         let engine = try testbed.daemon.engine()
-        let listed = try valeCtl(testbed, "-l").1
+        let listed = try valeCtl(testbed).1
         #expect(listed.contains("vale0:near^") && listed.contains("vale0:near"), "\(listed)")
         let port = try NetmapPort("vale0:p", engine: engine)
         #expect(try testbed.here(["ping", "10.0.0.2", "10", "56"]).hasPrefix("ok"))
@@ -165,7 +165,7 @@ import Testing
         port.close()
         #expect(try valeCtl(testbed, "-d", "vale0:near").0 == 0)
         try testbed.expectClean("after the interface was detached")
-        #expect(try !valeCtl(testbed, "-l").1.contains("near"))
+        #expect(try !valeCtl(testbed).1.contains("near"))
       }
       try testbed.daemon.expectSound("at the end")
     }
