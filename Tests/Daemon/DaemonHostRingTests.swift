@@ -33,6 +33,11 @@ import Testing
           _ = try TestProgram.output(of: (number == 1 ? [] : there) + ["ip"] + command)
         }
       }
+      // Until the link is up the kernel drops packets, and the clients here do not send them again.
+      let end = ContinuousClock.now + .seconds(10)
+      while try !NetworkNamespace.run("ip", "link", "show", "near").contains("LOWER_UP"),
+        ContinuousClock.now < end
+      { usleep(1000) }
       self.place = place
       self.there = there
       clean = InterfaceState("near")
@@ -144,7 +149,7 @@ import Testing
         try #require(status == 0, "\(text)")
         #expect(InterfaceState("near").hasXDPProgram == options.isEmpty)
         let engine = try testbed.daemon.engine()
-        let listed = try valeCtl(testbed, "-l").1
+        let listed = try valeCtl(testbed).1
         #expect(listed.contains("vale0:near^") && listed.contains("vale0:near"), "\(listed)")
         let port = try NetmapPort("vale0:p", engine: engine)
         #expect(try testbed.here(["ping", "10.0.0.2", "10", "56"]).hasPrefix("ok"))
@@ -160,7 +165,7 @@ import Testing
         port.close()
         #expect(try valeCtl(testbed, "-d", "vale0:near").0 == 0)
         try testbed.expectClean("after the interface was detached")
-        #expect(try !valeCtl(testbed, "-l").1.contains("near"))
+        #expect(try !valeCtl(testbed).1.contains("near"))
       }
       try testbed.daemon.expectSound("at the end")
     }

@@ -61,10 +61,10 @@ struct PortDriver {
     }
   }
 
-  /// Opens a port in this process, or on a daemon if the environment names one.
+  /// Opens a port in this process, or on the daemon that NETMAP_SOCKET names.
   static func open(_ name: String) throws -> NetmapPort {
-    guard let socket = unsafe getenv("NETMAP_SOCKET") else { return try NetmapPort(name) }
-    return try NetmapPort(name, engine: HostEngine(socket: unsafe String(cString: socket)))
+    guard unsafe getenv("NETMAP_SOCKET") != nil else { return try NetmapPort(name) }
+    return try NetmapPort(name, engine: HostEngine.shared)
   }
 
   static func send(_ port: NetmapPort, seconds: Int, length: Int, batch: Int) throws {
