@@ -63,7 +63,7 @@ extension MappedRing {
     }
     guard isQueued else { return }
     for target in unsafe 0..<targets.count {
-      _ = unsafe MappedRing(targets.rings + target).synchronizeOtherTransmit([])
+      _ = unsafe MappedRing(targets.rings + target).synchronizeOtherTransmit(SyncFlags(rawValue: 0))
     }
   }
 
