@@ -44,9 +44,9 @@ final class SleepWorker {
     let polls = settings.sleeping?.contains("poller") ?? false
     idle = polls ? try NetmapPort("netmap:idle\(station){1", engine: engine) : nil
     if settings.sleeping?.contains("exhausted") ?? false {
-      // The first sleep makes descriptors. Nobody sends to the idle port, so this wait does sleep.
+      // The first sleep on several ports makes descriptors. Nobody sends to the idle port, so this wait does sleep.
       if let idle {
-        var items = [PollItem(idle, for: .receive)]
+        var items = [PollItem(idle, for: .receive), PollItem(port, for: [])]
         _ = try poller.wait(for: &items, timeout: .milliseconds(1))
       }
       var found = rlimit()
