@@ -183,12 +183,14 @@ final class SleepSoak {
         continue
       }
       guard now() - watch.since > pair.longestSleep else { continue }
-      // netmapd carries packets of isolated ports, and rings for processes without descriptors.
-      guard let hasWaited = bed.daemonWaited(since: watch.daemon, limit: pair.longestSleep / 4)
-      else { continue }
-      if hasWaited {
-        watches[pair.ping] = nil
-        continue
+      // The others reach each other without netmapd, whose worker is busy for the isolated pair.
+      if pair.needsDaemon {
+        guard let hasWaited = bed.daemonWaited(since: watch.daemon, limit: pair.longestSleep / 2)
+        else { continue }
+        if hasWaited {
+          watches[pair.ping] = nil
+          continue
+        }
       }
       // A thread of netmapd may have woken one of them since the look at it.
       guard [pair.ping, pair.echo].compactMap({ bed.sleep(of: $0) }) == watch.sleeps,
@@ -301,6 +303,9 @@ struct SleepPair: CustomStringConvertible {
 
   /// Whether the switch drops packets, because a process could not receive the memory of a port.
   var mayDrop: Bool { line == .vale && echoWay.hasSuffix("exhausted") }
+
+  /// Whether netmapd carries packets, or rings for a process that could not receive a doorbell.
+  var needsDaemon: Bool { line == .isolated || echoWay.hasSuffix("exhausted") }
 
   /// How long both processes can sleep during a round trip, nanoseconds, if no wake-up is lost. The worker does not listen
   /// for 16 ms to a doorbell that rings for nothing.

@@ -14,7 +14,7 @@ final class SleepWorker {
   private let poller = Poller()
   private let incarnation: UInt64
   private var random: SoakRandom
-  private var faultIsDue: Bool
+  private let faultIsDue: Bool
   /// The limit of descriptors before this process gave itself a lower one; nil for a process that does not.
   private var limit: rlimit?
   /// When this process raises or lowers its limit next, monotonic nanoseconds.
@@ -44,8 +44,11 @@ final class SleepWorker {
     let polls = settings.sleeping?.contains("poller") ?? false
     idle = polls ? try NetmapPort("netmap:idle\(station){1", engine: engine) : nil
     if settings.sleeping?.contains("exhausted") ?? false {
-      // The first sleep makes descriptors.
-      _ = try wait(.receive, timeout: .milliseconds(1))
+      // The first sleep on several ports makes descriptors. Nobody sends to the idle port, so this wait does sleep.
+      if let idle {
+        var items = [PollItem(idle, for: .receive), PollItem(port, for: [])]
+        _ = try poller.wait(for: &items, timeout: .milliseconds(1))
+      }
       var found = rlimit()
       unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &found)
       limit = found
@@ -139,8 +142,8 @@ final class SleepWorker {
     }
     delay()
     if faultIsDue, board.faultTime != 0, now() >= board.faultTime {
-      faultIsDue = false
-      // As if nobody had woken this process, until it would look at its rings without a wake-up.
+      // As if nobody had woken this process, until it would look at its rings without a wake-up. Again and again: the soak
+      // may be starting processes meanwhile.
       usleep(900_000)
     }
     try send(found, to: peer)
