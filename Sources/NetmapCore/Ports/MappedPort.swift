@@ -265,8 +265,8 @@ private struct RingBuilder {
     return unsafe RingParts(
       ring: ring, kring: kring, direction: direction, kind: kind, peerRing: peerRing,
       peerKRing: peerKRing, tag: tag, waitWord: peerKRing.outboxWaitWord(segment.waiters),
-      doorbells: doorbells, backend: .none, switching: nil, forwarding: nil,
-      stampsAlways: stampsAlways)
+      doorbells: doorbells, backend: .none, switching: nil, stampsAlways: stampsAlways,
+      forwarding: nil)
   }
 
   /// The ring of `slots` slots at an offset in the region; nil when no such ring can lie there.

@@ -59,14 +59,14 @@ package struct RingParts {
   /// no switch.
   var switching: UnsafePointer<SwitchPath>?
 
-  /// Where the ring passes packets on in transparent mode; nil for a ring that cannot.
-  var forwarding: UnsafePointer<ForwardingTargets>?
-
   /// False when syncs stamp rings only on request (tunable `no_timestamp`).
   package let stampsAlways: Bool
 
   /// The time of the ring's last stamp.
   package var stampClock = StampClock()
+
+  /// Where the ring passes packets on in transparent mode; nil for a ring that cannot.
+  var forwarding: UnsafePointer<ForwardingTargets>?
 }
 
 /// The result of a sync of one ring.
