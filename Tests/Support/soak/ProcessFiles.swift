@@ -34,4 +34,14 @@ enum ProcessFiles {
     text("/proc/\(process)/task/\(process)/children").split(whereSeparator: \.isWhitespace)
       .compactMap { pid_t($0) }
   }
+
+  /// How many epoll(7) descriptors this process has.
+  static var epollCount: Int {
+    entries("/proc/self/fd").count { name in
+      var target = [CChar](repeating: 0, count: 64)
+      let count = unsafe readlink("/proc/self/fd/\(name)", &target, target.count)
+      let bytes = target.prefix(max(0, count)).map { UInt8(bitPattern: $0) }
+      return String(decoding: bytes, as: UTF8.self) == "anon_inode:[eventpoll]"
+    }
+  }
 }

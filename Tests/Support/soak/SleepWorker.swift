@@ -44,10 +44,14 @@ final class SleepWorker {
     let polls = settings.sleeping?.contains("poller") ?? false
     idle = polls ? try NetmapPort("netmap:idle\(station){1", engine: engine) : nil
     if settings.sleeping?.contains("exhausted") ?? false {
-      // The first sleep on several ports makes descriptors. Nobody sends to the idle port, so this wait does sleep.
+      // The first sleep on several ports makes descriptors. Nobody sends to the idle port, so this wait does sleep, unless its
+      // time is over before: on a busy machine the process may get no processor for a millisecond.
       if let idle {
-        var items = [PollItem(idle, for: .receive), PollItem(port, for: [])]
-        _ = try poller.wait(for: &items, timeout: .milliseconds(1))
+        let before = ProcessFiles.epollCount
+        repeat {
+          var items = [PollItem(idle, for: .receive), PollItem(port, for: [])]
+          _ = try poller.wait(for: &items, timeout: .milliseconds(1))
+        } while ProcessFiles.epollCount == before
       }
       var found = rlimit()
       unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &found)
