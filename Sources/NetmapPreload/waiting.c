@@ -45,6 +45,9 @@ struct wait {
 	/* What to sleep on instead of descriptors if there is nothing but one token to wait for, and its count. */
 	uint32_t *bell;
 	uint32_t bell_count;
+	/* Whether signals are blocked between sleeps, so that one that comes there ends the next sleep; the thread's own mask. */
+	bool has_blocked;
+	sigset_t own_mask;
 };
 
 /* One evaluation of a set */
@@ -163,8 +166,9 @@ static void announce(struct wait *wait)
  * Sleeps once on the bell. Returns -1 with errno if a signal ended the sleep, otherwise 0.
  *
  * The sleep must have a limit: without one the kernel would continue it after a handler that was installed with SA_RESTART. If a
- * signal comes when the limit is over, futex(2) reports the limit, and the wait would go on. So later sleeps of the wait are in
- * ppoll(2), which reports the signal, and the limit is not one that a program gives to alarm(2).
+ * signal comes after the limit and before the thread has a CPU, futex(2) reports the limit, and the wait goes on. So only the
+ * beginning of a wait is a sleep on the bell, shorter than times that programs give to timers; the rest is in ppoll(2), which
+ * reports the signal.
  */
 static int sleep_on_bell(struct wait *wait, int64_t limit)
 {
@@ -275,6 +279,8 @@ static int sleep_once(struct wait *wait, const struct netmap_binding *first, int
 	backends = end;
 	if (wait->watch >= 0)
 		wait->sleep[end++] = (struct pollfd){ .fd = wait->watch, .events = POLLIN };
+	if (!mask && wait->has_blocked)
+		mask = &wait->own_mask;
 	result = next_ppoll()(wait->sleep, end, limit == FOREVER ? NULL : &time, mask);
 	if (result < 0)
 		return -1;
@@ -395,6 +401,11 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 		 * readable meanwhile, so every other sleep leaves it out.
 		 */
 		leaves_out_rings = has_rung;
+		/* Only ppoll(2) lets signals through for the length of a sleep. */
+		if (!wait->bell && !wait->has_blocked) {
+			wait->own_mask = block_signals();
+			wait->has_blocked = true;
+		}
 	}
 }
 
@@ -457,6 +468,9 @@ static void end(void *argument)
 	if (wait->guide)
 		attachment_end_control(wait->guide);
 	wait->guide = NULL;
+	if (wait->has_blocked)
+		pthread_sigmask(SIG_SETMASK, &wait->own_mask, NULL);
+	wait->has_blocked = false;
 	for (size_t i = 0; i < wait->token_count; i++) {
 		const struct token *const token = &wait->tokens[i];
 

@@ -19,8 +19,8 @@
 #define FOREVER INT64_MAX
 /* A process that is to ring may be stopped before it does. */
 #define LONGEST_SLEEP SECOND
-/* Not a number of seconds: see sleep_on_bell(). */
-#define LONGEST_BELL_SLEEP INT64_C(700000000)
+/* Shorter than times that programs give to timers: see sleep_on_bell(). */
+#define LONGEST_BELL_SLEEP INT64_C(17000000)
 /* When nothing is certain to end a sleep. */
 #define SHORTEST_PAUSE INT64_C(50000)
 #define LONGEST_PAUSE INT64_C(10000000)

@@ -46,6 +46,9 @@ struct ClientWaitTests {
     Rule(
       "canceled", "a thread that waits can be canceled, and its port can be closed afterwards",
       .works(.waits, "cancellation")),
+    Rule(
+      "between", "a signal that comes between two sleeps of a wait ends it",
+      .works(.waits, "signals")),
     Rule("calls", "syncs and waits make no system call unless they sleep, and two for a sleep"),
   ]
 

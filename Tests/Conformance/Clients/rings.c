@@ -212,7 +212,8 @@ static void interrupted(void)
 	for (int i = 0; i < 6; i++) {
 		struct timeval limit = { .tv_sec = 30 };
 
-		ualarm(300000, 0);
+		/* Again and again: the first one comes before the wait if this process had no CPU for so long. */
+		ualarm(300000, 300000);
 		FD_ZERO(&reads);
 		FD_SET(port.fd, &reads);
 		switch (i) {

@@ -72,7 +72,8 @@ static void interrupted(void)
 	const double start = now();
 
 	CHECK(!sigaction(SIGALRM, &action, NULL));
-	alarm(1);
+	/* Again and again: the first one comes before the wait if this process had no CPU for so long. */
+	ualarm(900000, 900000);
 	CHECK_FAILS(poll(&entry, 1, -1), EINTR);
 	CHECK(now() - start < 10);
 }
@@ -144,6 +145,40 @@ static int count_calls(pid_t child)
 	}
 	CHECK(WIFEXITED(status) && !WEXITSTATUS(status) && marks == 2);
 	return calls;
+}
+
+/* A signal that comes after a sleep has ended and before the next one begins ends a wait as it does during a sleep. */
+static void signal_between_sleeps(void)
+{
+	enum { KNOWN_SLEEP = 2 };
+	struct __ptrace_syscall_info info;
+	const pid_t child = fork();
+	int status, sleeps = 0;
+	bool is_sleep = false;
+
+	if (!child) {
+		const struct sigaction action = { .sa_handler = ignore, .sa_flags = SA_RESTART };
+		struct port port = open_port("between{1");
+		struct pollfd entry = { .fd = port.fd, .events = POLLIN };
+
+		CHECK(!sigaction(SIGUSR1, &action, NULL) && !ptrace(PTRACE_TRACEME, 0, 0, 0) && !raise(SIGSTOP));
+		CHECK_FAILS(poll(&entry, 1, 20000), EINTR);
+		exit(0);
+	}
+	while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) {
+		const int signal = WSTOPSIG(status);
+
+		CHECK(!ptrace(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESYSGOOD));
+		if (signal == (SIGTRAP | 0x80)) {
+			CHECK(ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof info, &info) > 0);
+			if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
+				is_sleep = info.entry.nr == SYS_ppoll && info.entry.args[2];
+			else if (is_sleep && !info.exit.rval && ++sleeps == KNOWN_SLEEP)
+				CHECK(!kill(child, SIGUSR1));
+		}
+		CHECK(!ptrace(PTRACE_SYSCALL, child, 0, signal == SIGUSR1 ? SIGUSR1 : 0));
+	}
+	CHECK(WIFEXITED(status) && !WEXITSTATUS(status) && sleeps == KNOWN_SLEEP);
 }
 
 /* Sends a packet every 3 ms, to wake a process that sleeps. */
@@ -344,7 +379,7 @@ int main(int count, char **arguments)
 		{ "large", large_sets },	      { "select", selects },
 		{ "spoiled", spoiled },	      { "broadcast", broadcast },
 		{ "canceled", canceled },     { "calls", system_calls },
-		{ 0 },
+		{ "between", signal_between_sleeps }, { 0 },
 	};
 
 	return run_test(tests, count, arguments);
