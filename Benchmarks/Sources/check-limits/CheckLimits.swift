@@ -55,7 +55,7 @@ struct CheckLimits {
     }
   }
 
-  /// Counts instructions with callgrind, whose figures do not depend on the machine's load.
+  /// Counts instructions with callgrind. What the machine does besides changes the counts by some in a thousand.
   static func countInstructions(_ limits: Limits, _ sheet: inout Sheet) throws {
     guard let valgrind = Program.find("valgrind"), let strip = Program.find("strip") else {
       return sheet.notMeasured("instructions per packet", "valgrind or strip is not installed")
@@ -75,10 +75,7 @@ struct CheckLimits {
         String(batch), payload,
       ])
       let text = try String(contentsOfFile: profile, encoding: .utf8)
-      for line in text.split(separator: "\n") where line.hasPrefix("summary:") {
-        if let count = Double(line.dropFirst("summary:".count).drop { $0 == " " }) { return count }
-      }
-      throw CheckError("callgrind left no summary")
+      return try InstructionProfile(text).count
     }
     for limit in limits.instructionsPerPacket {
       // The same number of syncs each time, so that all counts are equally exact.
