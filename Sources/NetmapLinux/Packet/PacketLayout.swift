@@ -39,8 +39,8 @@ package struct PacketTransmitLayout: Hashable, Sendable {
   /// From the beginning of a frame to the packet, bytes: the frame's header and the offload words.
   package static let dataOffset = CLINUX_FRAME_HEADER + CLINUX_OFFLOAD_BYTES
 
-  /// The largest MTU a ring can serve, as in netmap's emulated mode.
-  package static let mtuLimit = 32_768
+  /// The largest MTU a ring can serve, that of the loopback interface: no interface has a larger one.
+  package static let mtuLimit = 65_536
 
   package let frameBytes: Int
   package let frameCount: Int

@@ -137,17 +137,4 @@ import Testing
       }
     }
   }
-
-  @Test("an interface with too large an MTU is refused, with the remedy")
-  func unusable() throws {
-    try NetworkNamespace.run {
-      let pair = try VethPair(mtu: 40_000)
-      let engine = try EmbeddedEngine(interfaces: LinuxInterfaces(candidates: [PacketCandidate()]))
-      let error = #expect(throws: NetmapError.self) {
-        try NetmapPort("netmap:\(pair.first)@backend:name=packet", engine: engine)
-      }
-      #expect(error?.code == .invalidArgument)
-      #expect(error?.description.contains("ip link set v0 mtu 32768") == true)
-    }
-  }
 }
