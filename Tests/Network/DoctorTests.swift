@@ -16,27 +16,37 @@ import Testing
       let pair = try VethPair("near", "far")
       try NetworkNamespace.run("ip", "link", "add", "bridge", "type", "bridge")
       try NetworkNamespace.run("ip", "link", "set", "bridge", "up")
+      let long = try VethPair("long", "longer", mtu: 40_000)
       let clean = InterfaceState("near")
       let engine = try EmbeddedEngine()
       for (name, backend, withHost) in [
-        ("near", "xdp copy", "xdp copy"), ("bridge", "packet", "packet"),
-      ] {
+        ("near", "xdp copy", "xdp copy"), ("bridge", "packet", "packet"), ("long", "packet", nil),
+      ] as [(String, String, String?)] {
         let (status, text) = try examine(name)
         #expect(status == 0)
         #expect(text.contains("  backend: \(backend)\n"), "\(text)")
-        #expect(text.contains("  host rings: yes, with \(withHost)"), "\(text)")
+        let expected = withHost.map { "yes, with \($0)" } ?? "no: its MTU is 40000"
+        #expect(text.contains("  host rings: \(expected)"), "\(text)")
         #expect(
           text.contains("    not xdp zerocopy: its driver does not support zero-copy")
-            == (name == "near"))
+            == (name != "bridge"))
+        #expect(text.contains("    not xdp copy: its MTU is 40000") == (name == "long"))
         #expect(InterfaceState("near") == clean)
+        if withHost == nil {
+          let error = #expect(throws: NetmapError.self) {
+            try NetmapPort("netmap:\(name)*", engine: engine)
+          }
+          #expect(error?.remedy.contains("ip link set dev \(name) mtu") == true)
+        }
         for (suffix, expected) in [("", backend), ("*", withHost)] {
+          guard let expected else { continue }
           let opened = try NetmapPort("netmap:\(name)\(suffix)", engine: engine).backend
           #expect(
             [opened?.name ?? "", opened?.mode ?? ""].filter { !$0.isEmpty }.joined(separator: " ")
               == expected)
         }
       }
-      withExtendedLifetime(pair) {}
+      withExtendedLifetime((pair, long)) {}
     }
   }
 

@@ -147,7 +147,14 @@ package struct InterfaceExamination: Sendable {
     var count: UInt32 = 0
     let result = unsafe bpf_prog_query(
       CInt(interface.index), bpf_attach_type(UInt32(CLINUX_BPF_TCX_INGRESS)), 0, nil, nil, &count)
-    guard result == -EINVAL else { return nil }
+    guard result == -EINVAL else {
+      do throws(NetmapError) {
+        try XDPDriver.checkMTU(of: interface, .copy)
+        return nil
+      } catch {
+        return error
+      }
+    }
     return NetmapError(
       .unsupported, "open", interface.name,
       reason: "host rings need tcx, which this kernel does not have",
@@ -207,19 +214,19 @@ extension BackendCandidate {
       }
     }
     if let refusal = rights.xdpSockets ?? rights.programs { return refusal }
-    do throws(NetmapError) {
-      try XDPProgram.refuseForeignProgram(on: interface)
-    } catch {
-      return error
-    }
-    guard mode != .generic else { return nil }
     // A kernel that does not tell gets the benefit of the doubt only for copy mode.
-    if let features, !features.contains([.programs, .redirect]) {
+    if mode != .generic, let features, !features.contains([.programs, .redirect]) {
       return refusal(.unsupported, "its driver does not run XDP programs")
     }
     if mode == .zerocopy, features?.contains(.zeroCopy) != true {
       return refusal(.unsupported, "its driver does not support zero-copy")
     }
-    return nil
+    do throws(NetmapError) {
+      try XDPProgram.refuseForeignProgram(on: interface)
+      if let mode { try XDPDriver.checkMTU(of: interface, mode) }
+      return nil
+    } catch {
+      return error
+    }
   }
 }

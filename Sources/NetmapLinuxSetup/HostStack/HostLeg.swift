@@ -26,10 +26,12 @@ final class HostLeg: AttachedHostLeg {
   /// - Parameters:
   ///   - interface: An interface in the calling thread's network namespace.
   ///   - pairs: The number of host ring pairs.
-  /// - Throws: ``NetmapError`` `EPERM` without the necessary rights, `EOPNOTSUPP` on a kernel without tcx, or another
-  ///   error of the kernel.
+  /// - Throws: ``NetmapError`` `EINVAL` when the interface's MTU is too large for AF_XDP, `EPERM` without the
+  ///   necessary rights, `EOPNOTSUPP` on a kernel without tcx, or another error of the kernel.
   init(for interface: LinuxInterface, pairs: Int) throws(NetmapError) {
     self.interface = interface
+    // The leg has the interface's MTU.
+    try XDPDriver.checkMTU(of: interface, .copy)
     object = try BPFObject(BPFObjectCode.hostLeg, for: interface.name)
     pair = try LegPair(for: interface, queues: pairs)
     far = LinuxInterface(

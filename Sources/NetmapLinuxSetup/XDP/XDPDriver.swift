@@ -125,10 +125,8 @@ final class XDPDriver: InterfaceDriver {
         on: interface, queue: index, slots: ringSlots, region: region, headroom: headroom,
         zeroCopy: mode == .zerocopy)
     }
-    // In copy mode, the kernel takes frames of a head and MAX_SKB_FRAGS (17) fragments. In zero-copy mode the limit
-    // depends on the network driver. Every one with multi-buffer support takes at least 4.
-    let longestChain = socket.binding.isMultiBuffer ? (mode == .zerocopy ? 4 : 18) : 1
-    try checkMTU(longestChain * (chunkSize - headroom))
+    let longestChain = socket.binding.isMultiBuffer ? Self.longestChain(mode) : 1
+    try Self.checkMTU(of: interface, mode, longest: longestChain * (chunkSize - headroom))
     let buffers = region.layout.buffers
     let layout = XDPPairLayout(
       transmitSlots: slots.transmitSlots, receiveSlots: slots.receiveSlots,
@@ -273,7 +271,21 @@ final class XDPDriver: InterfaceDriver {
     }
   }
 
-  private func checkMTU(_ longest: Int) throws(NetmapError) {
+  /// The most chunks that a frame takes where sockets take frames of several chunks.
+  ///
+  /// In copy mode, the kernel takes frames of a head and MAX_SKB_FRAGS (17) fragments. In zero-copy mode the limit
+  /// depends on the network driver. Every one with multi-buffer support takes at least 4.
+  private static func longestChain(_ mode: PortSpecification.BackendChoice.Mode) -> Int { mode == .zerocopy ? 4 : 18 }
+
+  /// Refuses an interface whose frames are too long for the global region, on kernels since Linux 6.6.
+  static func checkMTU(of interface: LinuxInterface, _ mode: PortSpecification.BackendChoice.Mode) throws(NetmapError) {
+    let room = RegionParameters.global.bufferSize - RegionLayout.kernelHeadroom
+    try checkMTU(of: interface, mode, longest: longestChain(mode) * room)
+  }
+
+  private static func checkMTU(
+    of interface: LinuxInterface, _ mode: PortSpecification.BackendChoice.Mode, longest: Int
+  ) throws(NetmapError) {
     guard interface.longestFrame > longest else { return }
     throw NetmapError(
       .invalidArgument, "open", interface.name,
