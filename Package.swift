@@ -303,8 +303,8 @@ let package = Package(
     .testTarget(
       name: "NetworkTests",
       dependencies: [
-        "Netmap", "NetmapCore", "NetmapLinux", "NetmapLinuxSetup", "NetmapTestSupport", "CLinux",
-        "netmap", "pkt-gen", "port-driver", "port-holder",
+        "Netmap", "NetmapCore", "NetmapLinux", "NetmapLinuxSetup", "NetmapTestSupport",
+        "NetworkTestbed", "CLinux", "netmap", "pkt-gen", "port-driver", "port-holder",
       ],
       path: "Tests/Network", swiftSettings: settings),
     // Holds, sends, receives and forwards in a separate process, for the tests of interfaces.

@@ -3,6 +3,7 @@ import Netmap
 import NetmapCore
 import NetmapLinuxSetup
 import NetmapTestSupport
+import NetworkTestbed
 import Testing
 
 /// What a port says about frames that their senders leave to its interface, and which backend it gets.

@@ -75,4 +75,25 @@ import Testing
       withExtendedLifetime(pair) {}
     }
   }
+
+  @Test("a table of the kinds of interfaces names the backends that opens of such interfaces get")
+  func kinds() throws {
+    try NetworkNamespace.run {
+      let (status, text) = try examine("--kinds")
+      #expect(status == 0)
+      #expect(
+        text.contains("| veth | xdp copy | xdp zerocopy: a veth has no zero-copy mode | xdp copy |")
+      )
+      #expect(
+        text.contains(
+          "| bridge | packet | xdp zerocopy, xdp copy: its driver does not run XDP programs | packet |"
+        ))
+      let lines = try examine("--kinds", "--json").output.split(separator: "\n")
+      #expect(
+        lines.contains { $0.hasPrefix("{\"kind\":\"loopback\",\"backend\":\"packet\"") }, "\(lines)"
+      )
+      #expect(try NetworkNamespace.run("ip", "-o", "link").split(separator: "\n").count == 1)
+      #expect(try examine("--kinds", "eth0").status == 64)
+    }
+  }
 }

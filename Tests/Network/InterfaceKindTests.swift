@@ -21,7 +21,8 @@ import Testing
 
   static let kinds = [
     Kind(name: "near", commands: [], best: "xdp copy", otherSide: "far"),
-    Kind(name: "tap0", commands: ["tuntap add dev tap0 mode tap"], best: "xdp copy", otherSide: nil),
+    Kind(
+      name: "tap0", commands: ["tuntap add dev tap0 mode tap"], best: "xdp copy", otherSide: nil),
     Kind(
       name: "bridge0", commands: ["link add bridge0 type bridge", "link set near master bridge0"],
       best: "packet", otherSide: "far"),
@@ -87,7 +88,8 @@ import Testing
 
   @Test(
     "frames of many sizes pass both ways by each backend, and each once",
-    arguments: kinds.filter { $0.otherSide != nil }, ["xdp,mode=copy", "xdp,mode=generic", "packet"])
+    arguments: kinds.filter { $0.otherSide != nil },
+    ["xdp,mode=copy", "xdp,mode=generic", "packet"])
   func frames(through kind: Kind, by choice: String) throws {
     guard kind.isNative || choice != "xdp,mode=copy" else { return }
     try inNamespace(of: kind) {

@@ -275,10 +275,14 @@ final class XDPDriver: InterfaceDriver {
   ///
   /// In copy mode, the kernel takes frames of a head and MAX_SKB_FRAGS (17) fragments. In zero-copy mode the limit
   /// depends on the network driver. Every one with multi-buffer support takes at least 4.
-  private static func longestChain(_ mode: PortSpecification.BackendChoice.Mode) -> Int { mode == .zerocopy ? 4 : 18 }
+  private static func longestChain(_ mode: PortSpecification.BackendChoice.Mode) -> Int {
+    mode == .zerocopy ? 4 : 18
+  }
 
   /// Refuses an interface whose frames are too long for the global region, on kernels since Linux 6.6.
-  static func checkMTU(of interface: LinuxInterface, _ mode: PortSpecification.BackendChoice.Mode) throws(NetmapError) {
+  static func checkMTU(of interface: LinuxInterface, _ mode: PortSpecification.BackendChoice.Mode)
+    throws(NetmapError)
+  {
     let room = RegionParameters.global.bufferSize - RegionLayout.kernelHeadroom
     try checkMTU(of: interface, mode, longest: longestChain(mode) * room)
   }

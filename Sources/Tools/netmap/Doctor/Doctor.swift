@@ -16,20 +16,28 @@ struct Doctor: ParsableCommand {
       host rings would work, and what would help. Nothing is opened or attached, so traffic goes on. What only an open can \
       tell, such as whether another program has the queues, is not checked.
 
+      --kinds makes an interface of each kind that this kernel has, in a network namespace of its own, opens a port on it, and \
+      prints a table. It needs the rights to make namespaces and to open interfaces: run as root.
+
       --repair removes what killed processes have left on interfaces, in every network namespace that this process can \
       see: filters of kernels before 6.6. Later kernels remove everything themselves. It is what netmapd --undo does.
 
       --json prints one object per interface and line: interface, index, up, mtu, driver, rx_queues, tx_queues, offloads, \
-      xdp_programs, ingress_programs, egress_programs, backend, candidates with their refusals, host_rings, and advice.
+      xdp_programs, ingress_programs, egress_programs, backend, candidates with their refusals, host_rings, and advice. \
+      With --kinds: kind, backend, refusals, backend_with_host_rings, host_ring_refusal.
 
       EXAMPLES
         netmap doctor eth0
         netmap doctor --json
+        sudo netmap doctor --kinds
         sudo netmap doctor --repair
       """)
 
   @Flag(help: "Print one JSON object for each interface.")
   var json = false
+
+  @Flag(help: "Print which backend each kind of interface gets on this machine.")
+  var kinds = false
 
   @Flag(help: "Remove what killed processes have left on interfaces.")
   var repair = false
@@ -38,13 +46,25 @@ struct Doctor: ParsableCommand {
   var interfaces: [String] = []
 
   func validate() throws {
-    if repair && (json || !interfaces.isEmpty) {
-      throw ValidationError("--repair excludes --json and names of interfaces")
+    if repair && (json || kinds || !interfaces.isEmpty) {
+      throw ValidationError("--repair excludes --json, --kinds and names of interfaces")
+    }
+    if kinds && !interfaces.isEmpty {
+      throw ValidationError("--kinds excludes names of interfaces")
     }
   }
 
   func run() throws {
     if repair { return OwnInterfaceRights.undoStaleEverywhere() }
+    if kinds {
+      do throws(NetmapError) {
+        let kinds = try InterfaceKinds()
+        return print(json ? kinds.json : kinds.text)
+      } catch {
+        printError("netmap doctor: \(error)")
+        throw ExitCode.failure
+      }
+    }
     var hasFailed = false
     for name in interfaces.isEmpty ? InterfaceExamination.interfaces : interfaces {
       do throws(NetmapError) {
