@@ -57,8 +57,8 @@ final class ModuleHost {
   /// The processor time that the host had used by then, nanoseconds.
   private var usedAtProgress: UInt64 = 0
 
-  /// How long a module may take to start, nanoseconds.
-  static let startTime: UInt64 = 10_000_000_000
+  /// How long a module may take to start, nanoseconds. Shorter than clients wait (``DaemonAddress/patience``).
+  static let startTime: UInt64 = 20_000_000_000
   /// How long packets may wait while the host handles none, nanoseconds.
   static let stallTime: UInt64 = 500_000_000
   /// The same for a host that waits for a processor, nanoseconds.
