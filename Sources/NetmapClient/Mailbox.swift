@@ -3,13 +3,14 @@ internal import NetmapCore
 internal import Synchronization
 
 /// The socket on which the daemon tells a process how to reach others: their doorbells, and the
-/// memory of the ports on the switches that the process has ports on.
+/// memory of the ports on the switches that the process has ports on, and of the monitors of its ports.
 ///
 /// No thread waits for mail. A sync fetches it when it meets a doorbell number or a port that the
 /// process does not know. The daemon posts a doorbell before any process can meet its number.
 final class Mailbox: Sendable {
   let socket: MessageSocket
   let switches = SwitchTables()
+  let monitors = MonitorTables()
   private let fetching = Mutex<Void>(())
   /// Set once, before any thread can ring a doorbell.
   private let table = Mutex<DoorbellTable?>(nil)
@@ -56,7 +57,7 @@ final class Mailbox: Sendable {
         guard var message = try? Message(mail.bytes) else { continue }
         if message.kind == .neighbour {
           // If the port cannot be mapped, syncs drop packets for it and count the drops.
-          try? switches.take(message, mail.files)
+          try? takeNeighbour(message, mail.files)
           continue
         }
         guard message.kind == .doorbell, let number = try? message.body.take(UInt32.self),
@@ -72,6 +73,18 @@ final class Mailbox: Sendable {
     }
   }
 
+  /// Reads one message about a port of a switch, or about a monitor.
+  private func takeNeighbour(_ message: Message, _ files: [OwnedFile]) throws(NetmapError) {
+    var body = message.body
+    let (serial, index) = (try body.take(UInt64.self), Int(try body.take(UInt8.self)))
+    let generation = try body.take(UInt32.self)
+    if MonitorTables.owns(serial) {
+      try monitors.take(serial, index, generation, files)
+    } else {
+      try switches.take(serial, index, generation, files)
+    }
+  }
+
   /// The mail for a worker of this process.
   ///
   /// The worker reads it between its turns, so that ports that have left a switch are unmapped
@@ -79,8 +92,8 @@ final class Mailbox: Sendable {
   var mail: Worker.Mail {
     Worker.Mail(descriptor: socket.descriptor) { [self] in
       let state = fetch(limit: Self.turnLimit)
-      let keeps = switches.sweep()
-      return state == .isRead && keeps ? .goesOn : state
+      let (keepsPorts, keepsMonitors) = (switches.sweep(), monitors.sweep())
+      return state == .isRead && (keepsPorts || keepsMonitors) ? .goesOn : state
     }
   }
 

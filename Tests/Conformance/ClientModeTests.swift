@@ -30,11 +30,6 @@ struct ClientModeTests {
       "one-direction", "transmit rings or receive rings alone",
       .works(.flags, "NR_TX_RINGS_ONLY", "NR_RX_RINGS_ONLY")),
     Rule(
-      "monitors", "monitors are refused",
-      .refused(
-        .flags, "NR_MONITOR_TX", "NR_MONITOR_RX", "NR_ZCOPY_MON", errno: "EOPNOTSUPP",
-        because: "not there yet")),
-    Rule(
       "virtio", "packets begin with a virtio-net header on a port that has one",
       .works(.flags, "NR_ACCEPT_VNET_HDR")),
     Rule(
@@ -60,8 +55,8 @@ struct ClientModeTests {
     Rule(
       "ignored", "flags of host rings and monitors do no harm",
       .differs(
-        .slots, "NS_FORWARD", "NS_TXMON", "NR_FORWARD",
-        how: "accepted without effect: host rings and monitors are not there yet")),
+        .slots, "NS_FORWARD", "NR_FORWARD",
+        how: "accepted without effect: host rings are not there yet")),
     Rule(
       "stamps", "a receive sync stores the time",
       .works(.slots, "NR_TIMESTAMP")),

@@ -153,6 +153,16 @@ extern int gettid(void);
  * analyze C code, that the function takes no locks.
  */
 __attribute__((swift_attr("@_noLocks")))
+/* For loops that wait for another thread: leaves the core to its other thread for a moment. */
+static inline void clinux_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 static inline void clinux_prefetch(const void *address)
 {
 	__builtin_prefetch(address);

@@ -102,6 +102,9 @@ extension EngineState {
       try activate(port, ranges, &undo.active)
       let extra = port.region.makeExtraBuffers(max(0, request.extraBuffers))
       interface.extraBuffersHead = extra.head
+      // The last step that can fail.
+      if let monitor = port.monitor { try attach(monitor, port, ranges.receive) }
+      if !undo.rings.isEmpty { refreshMonitors(of: port) }
       if isExclusive { forEachRing(ranges) { port[$0, $1].isExclusive = true } }
       let record = BindingRecord(
         end: port.end, interfaceOffset: interface.offset, ranges: ranges,
@@ -123,6 +126,8 @@ extension EngineState {
         region: port.region.memory, segment: port.segment,
         backend: port.backendDescription)
       registration.place = port.membership?.place
+      registration.monitors = port.monitors.serial
+      registration.monitored = port.monitor?.parent.monitors.serial
       return registration
     } catch {
       // The backend first: it holds buffers of the rings.
@@ -208,6 +213,8 @@ extension EngineState {
       forEachRing(binding.record.ranges) { port[$0, $1].isExclusive = false }
     }
     port.segment.clearBinding(at: binding.index)
+    // First: no process may find the monitor's rings when they are freed.
+    if let monitor = port.monitor { detach(monitor) }
     if binding.record.asksForBackpressure {
       port.holdingBindings -= 1
       port.publishSwitchState()
@@ -220,6 +227,7 @@ extension EngineState {
     port.region.releaseInterface(at: binding.record.interfaceOffset)
     deactivate(port, active)
     letGo(port, binding.record.ranges, index: binding.index)
+    if port.bindings == 0 { stopMonitors(of: port) }
     directory.publish(port)
     dropIfUnused(port)
   }

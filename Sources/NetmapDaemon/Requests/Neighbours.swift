@@ -69,10 +69,21 @@ extension Server {
     }
   }
 
-  /// The clients that have a port on a switch.
+  /// Whether there are monitors of a set, or clients that know of monitors there were.
+  func knowsMonitors(of set: UInt64) -> Bool {
+    switches[set] != nil || !control.neighbours(on: set).isEmpty
+  }
+
+  /// Tells the clients of a port about its monitors, and those of a monitor how to be woken, after one of them has got or
+  /// lost the port.
+  func tellMonitors(of binding: OpenBinding) {
+    for set in binding.sets where knowsMonitors(of: set) { tellNeighbours(on: set) }
+  }
+
+  /// The clients that have a port on a switch, or a port whose monitors are in a set, or such a monitor.
   func clients(on serial: UInt64) -> [Client] {
     let slots = Set(
-      bindings.values.filter { $0.vale == serial }.flatMap { $0.viewers.map(\.slot) })
+      bindings.values.filter { $0.isOn(serial) }.flatMap { $0.viewers.map(\.slot) })
     return slots.compactMap { clients[$0] }
   }
 
@@ -83,7 +94,7 @@ extension Server {
   func wakeNeighbours(of serials: Set<UInt64>) {
     for serial in serials {
       for client in clients(on: serial) { client.ring() }
-      for binding in bindings.values where binding.vale == serial { binding.ring() }
+      for binding in bindings.values where binding.isOn(serial) { binding.ring() }
     }
   }
 }

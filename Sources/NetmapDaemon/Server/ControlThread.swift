@@ -25,6 +25,8 @@ final class ControlThread: Sendable {
   private struct Snapshot {
     /// The ports of switches, by switch and index.
     var neighbours: [UInt64: [Int: SwitchNeighbour]] = [:]
+    /// The monitors of ports, by set and index.
+    var monitors: [UInt64: [Int: SwitchNeighbour]] = [:]
     /// The switches that have other ports than those of module hosts.
     var populated: Set<UInt64> = []
     var holdsPorts = false
@@ -106,9 +108,9 @@ final class ControlThread: Sendable {
 
   // MARK: - Published state
 
-  /// The ports on a switch, as of the last decided request.
+  /// The ports on a switch, or the monitors of a set, as of the last decided request.
   func neighbours(on serial: UInt64) -> [Int: SwitchNeighbour] {
-    snapshot.withLock { $0.neighbours[serial] ?? [:] }
+    snapshot.withLock { $0.neighbours[serial] ?? $0.monitors[serial] ?? [:] }
   }
 
   /// Whether the switch had other ports than those of module hosts, as of the last decided request.
@@ -132,6 +134,21 @@ final class ControlThread: Sendable {
         snapshot.populated.insert(serial)
       } else {
         snapshot.populated.remove(serial)
+      }
+    }
+  }
+
+  /// Publishes the monitors of all ports, after a job that may have changed them.
+  ///
+  /// - Returns: The sets of monitors that have changed.
+  @discardableResult
+  private func publishMonitors() -> [UInt64] {
+    let monitors = engine.monitors
+    return snapshot.withLock { snapshot in
+      defer { snapshot.monitors = monitors }
+      return Set(monitors.keys).union(snapshot.monitors.keys).filter { serial in
+        monitors[serial]?.mapValues(\.generation)
+          != snapshot.monitors[serial]?.mapValues(\.generation)
       }
     }
   }
@@ -198,6 +215,7 @@ final class ControlThread: Sendable {
           try bind(request)
         }
         if let place = bound.registration.place { publish(place.serial) }
+        if bound.registration.monitored != nil { publishMonitors() }
         answer(ticket, .registered(.success(bound)))
       } catch {
         guard error.mayPass(since: start) else {
@@ -232,6 +250,7 @@ final class ControlThread: Sendable {
         publish(vale)
         answer(0, .left(vale: vale))
       }
+      for set in publishMonitors() { answer(0, .monitorsLeft(set)) }
     case .forget(let id): engine.forget(id)
     case .switching(let ticket, let request, let namespace, let carrier):
       if carrier == nil, case .attach(let register) = request,
@@ -265,6 +284,7 @@ final class ControlThread: Sendable {
     case .finishWork(let tag):
       engine.finishLeases(of: tag)
       engine.finishExchanges(of: tag)
+      engine.releaseMonitorLocks(of: tag)
       answer(0, .workFinished(tag))
     case .check(let ticket): answer(ticket, .checked(engine.check()))
     case .dump(let ticket):

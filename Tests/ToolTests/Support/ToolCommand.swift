@@ -18,6 +18,11 @@ struct Command {
     return ["NETMAP_SOCKET": socket]
   }()
 
+  /// Starts the program.
+  func start(_ arguments: String...) throws -> TestProgram {
+    try TestProgram([path] + arguments, environment: Self.environment)
+  }
+
   /// Runs the program to its end.
   func run(_ arguments: String...) throws -> TestProgram.Outcome {
     try run(arguments)
