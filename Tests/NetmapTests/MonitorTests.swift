@@ -91,6 +91,8 @@ struct MonitorTests {
     #expect(try monitor.takeAll() == (13..<20).map { Self.frame($0) })
     #expect(monitor.statistics.receive.drops[.ringFull] == 15)
     #expect(monitor.statistics.receive.packets == 7)
+    // Gives the slots back.
+    try monitor.sync(.receive)
     try Self.send(22..<24, on: pipe.a)
     #expect(try monitor.takeAll() == (22..<24).map { Self.frame($0) })
     #expect(pipe.a.statistics.transmit.drops.total == 0)

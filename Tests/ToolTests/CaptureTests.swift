@@ -74,7 +74,7 @@ struct CaptureTests {
     #expect(blocks[1].word(0) == 1, "Ethernet")
     #expect(blocks[1].options(from: 8)[9] == [9], "nanoseconds")
     #expect(blocks[1].options(from: 8)[2] == Array("vale9:capture".utf8))
-    let now = UInt64(time(nil))
+    let now = UInt64(Date().timeIntervalSince1970)
     for block in blocks[2..<22] {
       #expect(block.word(12) == 80 && block.word(16) == 80)
       let seconds = (UInt64(block.word(4)) << 32 | UInt64(block.word(8))) / 1_000_000_000
