@@ -290,7 +290,8 @@ package final class DaemonConnection: Sendable {
         vale: vale,
         resolver: mailbox.destinationResolver,
         // An isolated port, which has doorbells of its own, has no monitors.
-        monitors: doorbells == nil ? monitors : nil, lane: lane, backend: backend)
+        monitors: doorbells == nil ? monitors : nil, lane: lane, geometry: registration.geometry,
+        backend: backend)
     } catch {
       leave(registration)
       throw error

@@ -14,6 +14,7 @@ final class Mailbox: Sendable {
   private let fetching = Mutex<Void>(())
   /// Set once, before any thread can ring a doorbell.
   private let table = Mutex<DoorbellTable?>(nil)
+  private let missing = Mutex(MissingPorts())
 
   init(_ socket: MessageSocket) {
     self.socket = socket
@@ -56,8 +57,7 @@ final class Mailbox: Sendable {
         guard !mail.bytes.isEmpty else { return .hasEnded }
         guard var message = try? Message(mail.bytes) else { continue }
         if message.kind == .neighbour {
-          // If the port cannot be mapped, syncs drop packets for it and count the drops.
-          try? takeNeighbour(message, mail.files)
+          take(message, mail)
           continue
         }
         guard message.kind == .doorbell, let number = try? message.body.take(UInt32.self),
@@ -73,6 +73,18 @@ final class Mailbox: Sendable {
     }
   }
 
+  private func take(_ message: Message, _ mail: MessageSocket.Datagram) {
+    let port = SwitchTables.Port(message)
+    do throws(NetmapError) {
+      try mail.checkFiles()
+      try takeNeighbour(message, mail.files)
+      missing.withLock { $0.remove(port) }
+    } catch {
+      // Syncs drop packets for the port, count the drops, and ask for the port again.
+      missing.withLock { $0.add(port) }
+    }
+  }
+
   /// Reads one message about a port of a switch, or about a monitor.
   private func takeNeighbour(_ message: Message, _ files: [OwnedFile]) throws(NetmapError) {
     var body = message.body
@@ -82,6 +94,28 @@ final class Mailbox: Sendable {
       try monitors.take(serial, index, generation, files)
     } else {
       try switches.take(serial, index, generation, files)
+    }
+  }
+
+  /// Reads what the daemon has posted, for a sync that has met a port or a monitor that is not mapped.
+  ///
+  /// Asks the daemon for those whose memory could not be received or mapped before. Does not block.
+  private func fetchPorts() {
+    fetch()
+    guard let ports = missing.withLock({ $0.take(at: monotonicNanoseconds()) }), isIntact else {
+      return
+    }
+    for port in ports {
+      do throws(NetmapError) {
+        try socket.send(
+          Message.bytes(.again) {
+            $0.put(port.serial)
+            $0.put(UInt8(port.index))
+          }, waits: false)
+      } catch {
+        // The daemon has gone, or has not read the mailbox for a long time.
+        missing.withLock { $0.add(port) }
+      }
     }
   }
 
@@ -128,7 +162,7 @@ final class Mailbox: Sendable {
   /// The mailbox must outlive every port.
   var destinationResolver: DestinationResolver {
     unsafe DestinationResolver(context: Unmanaged.passUnretained(self).toOpaque()) { context in
-      unsafe Unmanaged<Mailbox>.fromOpaque(context).takeUnretainedValue().fetch()
+      unsafe Unmanaged<Mailbox>.fromOpaque(context).takeUnretainedValue().fetchPorts()
     }
   }
 }

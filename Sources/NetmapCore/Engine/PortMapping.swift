@@ -20,7 +20,8 @@ extension Engine {
     return unsafe try MappedPort(
       region: registration.region, segment: registration.segment,
       binding: registration.bindingIndex, tag: tag, doorbells: doorbells,
-      stampsAlways: stampsAlways, vale: vale, monitors: monitors, lane: lane
+      stampsAlways: stampsAlways, vale: vale, monitors: monitors, lane: lane,
+      geometry: registration.geometry
     ) { (place, _) throws(NetmapError) in
       guard let port = unsafe port else { return unsafe .none }
       switch unsafe port.rings[place] {

@@ -80,6 +80,15 @@ extension Server {
     for set in binding.sets where knowsMonitors(of: set) { tellNeighbours(on: set) }
   }
 
+  /// Sends a client the memory of a port, or of a monitor, again, if the client was told of it.
+  ///
+  /// A client that asks without need gets one message with two descriptors for each request, as far as it receives its
+  /// mail (``UnreadFiles``).
+  func tellAgain(_ client: Client, of index: Int, on serial: UInt64) {
+    client.mail.hasNotGot(index, on: serial)
+    if !client.hasHungUp, !client.mail.isEmpty { post(to: client) }
+  }
+
   /// The clients that have a port on a switch, or a port whose monitors are in a set, or such a monitor.
   func clients(on serial: UInt64) -> [Client] {
     let slots = Set(

@@ -224,7 +224,7 @@ static void learning(void)
 	CHECK(receive_packets(&a) == 1 && receive_packets(&c) == 0);
 }
 
-/* Flags for host rings, which are not there, and of monitors. */
+/* Flags for host rings, which a pipe does not have, and of monitors. */
 static void ignored_flags(void)
 {
 	struct port a = open_port("ignored{1"), b = open_port("ignored}1");
