@@ -18,7 +18,7 @@ struct MonitorTests {
   private static func flags(_ port: NetmapPort) throws -> [SlotFlags] {
     try port.sync(.receive)
     let ring = port.receiveRing(0)
-    return unsafe (0..<ring.count).map { ring.unsafeRing.load(UInt32($0)).flags }
+    return (0..<ring.count).map { unsafe ring.unsafeRing.load(UInt32($0)).flags }
   }
 
   /// Sends frames, each with a sync of its own.

@@ -60,6 +60,8 @@ final class PortMonitors {
   {
     let peer = unsafe port.pair?.peer(of: port)
     let isPipe = peer != nil
+    // A monitor has one receive ring for each pair of rings.
+    let ring = port.geometry.pair(direction, ring)
     return members.values.sorted { $0.index < $1.index }.flatMap { monitor -> [MonitorEntry] in
       guard monitor.rings.contains(ring) else { return [] }
       func entry(isTransmit: Bool) -> MonitorEntry {
@@ -108,7 +110,7 @@ extension EngineState {
       .monitor(geometry, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers)))
     do throws(NetmapError) {
       let segment = try SyncSegment(
-        creating: "netmap-monitor-\(name)", ends: [geometry, geometry.mirrored],
+        creating: "netmap-monitor-\(name)", ends: [geometry, Self.fillingEnd(of: geometry)],
         region: region.layout, hasLeases: true)
       return EnginePort(
         name: Self.monitorName(parent.name, request.flags, number: region.id),
@@ -120,7 +122,8 @@ extension EngineState {
     }
   }
 
-  /// One transmit ring, which sends nothing, and a receive ring for each pair of rings of the monitored port.
+  /// One transmit ring, which sends nothing, and a receive ring for each pair of rings of the monitored port. Host rings
+  /// are host rings here, too.
   private static func monitorGeometry(
     of parent: PortGeometry, _ hints: RingGeometryHints
   ) -> PortGeometry {
@@ -130,7 +133,16 @@ extension EngineState {
     return PortGeometry(
       transmitRings: 1, receiveRings: max(parent.transmitRings, parent.receiveRings),
       transmitSlots: slots(hints.transmitSlots, parent.transmitSlots),
-      receiveSlots: slots(hints.receiveSlots, parent.receiveSlots))
+      receiveSlots: slots(hints.receiveSlots, parent.receiveSlots),
+      hostTransmitRings: parent.hostTransmitRings,
+      hostReceiveRings: max(parent.hostTransmitRings, parent.hostReceiveRings))
+  }
+
+  /// The other end of a monitor's segment: a transmit ring for each receive ring, for those who fill it.
+  private static func fillingEnd(of monitor: PortGeometry) -> PortGeometry {
+    PortGeometry(
+      transmitRings: monitor.rings(.receive), receiveRings: monitor.rings(.transmit),
+      transmitSlots: monitor.receiveSlots, receiveSlots: monitor.transmitSlots)
   }
 
   /// `PARENT/rt#N`, as netmap names monitors.
@@ -226,6 +238,9 @@ extension EngineState {
     unsettledMonitors[ObjectIdentifier(port.monitors)] = isSettled ? nil : port
   }
 
+  /// Sets or clears the bit in a ring's lock.
+  ///
+  /// - Returns: False when the ring was locked each time.
   private func settle(_ kring: KRing, _ isMonitored: Bool, _ patience: inout Int) -> Bool {
     while unsafe !kring.setMonitored(isMonitored) {
       guard patience > 0 else { return false }
@@ -254,6 +269,17 @@ extension EngineState {
 }
 
 extension Engine {
+  /// Tries again to have syncs take notice of monitors, on rings that were locked when the monitors changed. Each other
+  /// request tries that, too.
+  ///
+  /// - Returns: Whether all monitors are settled.
+  package func settleMonitors() -> Bool {
+    let isSettled = try? exclusively { (state) throws(NetmapError) in
+      state.unsettledMonitors.isEmpty
+    }
+    return isSettled ?? true
+  }
+
   /// The monitors that get packets now, by the number of their set and by their index there.
   package var monitors: [UInt64: [Int: SwitchNeighbour]] {
     let found = try? exclusively { (state) throws(NetmapError) in

@@ -4,12 +4,17 @@ extension Engine {
   /// Binds rings of a port: `NETMAP_REQ_REGISTER`.
   ///
   /// Blocks while a resource that the request needs is taken but may become free, for at most the time that the
-  /// refusal gives (``NetmapError/patience``). The engine answers other requests meanwhile.
+  /// refusal gives (``NetmapError/patience``), and, for a monitor, until syncs of the monitored rings that are under way
+  /// have ended, but at most about 100 ms. The engine answers other requests meanwhile.
   ///
   /// - Throws: ``NetmapError`` with the `errno` that netmap(4) documents for the refusal. The engine has then
   ///   removed whatever the attempt created.
   package func register(_ request: RegisterRequest) throws(NetmapError) -> Registration {
-    try retrying { () throws(NetmapError) in try attempt(request) }
+    let registration = try retrying { () throws(NetmapError) in try attempt(request) }
+    if registration.monitored != nil {
+      for _ in 0..<10 where !settleMonitors() { usleep(10_000) }
+    }
+    return registration
   }
 
   /// Binds rings of a port as ``register(_:)`` does, but makes one attempt only.

@@ -97,7 +97,7 @@ package struct RegionParameters: Hashable, Sendable {
 
   /// The parameters of a private region for one monitor: exactly enough for its rings, because no other port lies there.
   package static func monitor(_ geometry: PortGeometry, extraBuffers: Int) -> RegionParameters {
-    let (tx, rx) = (geometry.transmitRings, geometry.receiveRings)
+    let (tx, rx) = (geometry.rings(.transmit), geometry.rings(.receive))
     return RegionParameters(
       interfaceSize: max(1024, 56 + 8 * (tx + rx + 2)), interfaceCount: 2,
       ringSize: max(20_480, 256 + 16 * max(geometry.transmitSlots, geometry.receiveSlots)),

@@ -115,6 +115,19 @@ extension KRing {
     unsafe rawAtomicLongWord(KRingLayout.lock).pointee.store(Self.monitored, ordering: .releasing)
   }
 
+  /// Tries to lock a ring, with monitors or without, for work that copies no packets to monitors.
+  ///
+  /// - Returns: What the word was, for ``unlock(leaving:)``; nil when another thread holds the lock.
+  func tryLockEither(_ tag: ClientTag) -> UInt64? {
+    if unsafe tryLock(tag) { return 0 }
+    return unsafe tryLockMonitored(tag) ? Self.monitored : nil
+  }
+
+  /// Releases a lock that ``tryLockEither(_:)`` has taken.
+  func unlock(leaving word: UInt64) {
+    unsafe rawAtomicLongWord(KRingLayout.lock).pointee.store(word, ordering: .releasing)
+  }
+
   /// Sets or clears the bit that says that monitors are on the ring, unless the ring is locked.
   ///
   /// The holder of the lock stores the word without looking at it, so nobody may change it meanwhile.

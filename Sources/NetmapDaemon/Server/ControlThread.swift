@@ -181,6 +181,7 @@ final class ControlThread: Sendable {
 
   private func run() {
     var waiting: [Waiting] = []
+    var settlingPause = Self.pause
     while true {
       let (jobs, isStopping) = state.withLock { state in
         defer { state.jobs = [] }
@@ -196,14 +197,29 @@ final class ControlThread: Sendable {
       for entry in due { attempt(entry.job, since: entry.since, &waiting) }
       if isStopping { return }
       guard jobs.isEmpty else { continue }
+      let settlesAt = settleMonitors(&settlingPause)
       var entry = pollfd(fd: jobsBell.descriptor, events: Int16(POLLIN), revents: 0)
-      let next = waiting.map(\.next).min()
+      let next = (waiting.map(\.next) + (settlesAt.map { [$0] } ?? [])).min()
       let pause = next.map {
         CInt(clamping: ($0 - min($0, monotonicNanoseconds())) / 1_000_000 + 1)
       }
       _ = unsafe poll(&entry, 1, pause ?? -1)
       Self.silence(jobsBell)
     }
+  }
+
+  /// Has syncs take notice of new monitors whose rings were locked.
+  ///
+  /// - Parameter pause: The time until the next try, nanoseconds. It doubles with each failure, up to about a second,
+  ///   because a process may be stopped in the middle of a sync.
+  /// - Returns: When to try again, monotonic nanoseconds; nil when there is no such ring.
+  private func settleMonitors(_ pause: inout UInt64) -> UInt64? {
+    if engine.settleMonitors() {
+      pause = Self.pause
+      return nil
+    }
+    defer { pause = min(2 * pause, 100 * Self.pause) }
+    return monotonicNanoseconds() + pause
   }
 
   /// Tries a job, and adds it to `waiting` if it may succeed later.

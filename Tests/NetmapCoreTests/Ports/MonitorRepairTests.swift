@@ -70,6 +70,7 @@ struct MonitorRepairTests {
     let monitor = try TestPort(pipe.engine, "a{1", flags: .monitorTransmit)
     let (tx, rx) = (pipe.master.tx(), pipe.slave.rx())
     let own = unsafe try #require(monitor.registration.segment.kring(end: 0, .receive, 0))
+    let sender = unsafe try Self.sender(monitor)
     var generator = SeededGenerator(seed: 80)
     for round in 0..<2000 as Range<UInt64> {
       // Entries that are nearly right find the monitor; its own words are damaged, too.
@@ -84,12 +85,13 @@ struct MonitorRepairTests {
       unsafe tx.store(
         UInt32.random(in: 0...40, using: &generator), at: KRingLayout.monitoredEnd)
       let limit: UInt64 = Bool.random(using: &generator) ? 40 : .max
-      for (kring, word) in unsafe [
-        (own, KRingLayout.openRingOffset), (own, KRingLayout.openOffsetMask),
-        (own, KRingLayout.position), (try Self.sender(monitor), KRingLayout.position),
-      ] where Int.random(in: 0..<8, using: &generator) == 0 {
-        unsafe kring.base.storeBytes(
-          of: UInt64.random(in: 0...limit, using: &generator), toByteOffset: word, as: UInt64.self)
+      let words = unsafe [
+        own.base + KRingLayout.openRingOffset, own.base + KRingLayout.openOffsetMask,
+        own.base + KRingLayout.position, sender.base + KRingLayout.position,
+      ]
+      for index in unsafe words.indices where Int.random(in: 0..<8, using: &generator) == 0 {
+        unsafe words[index].storeBytes(
+          of: UInt64.random(in: 0...limit, using: &generator), as: UInt64.self)
       }
       tx.send([round])
       #expect(rx.receive() == [round])
