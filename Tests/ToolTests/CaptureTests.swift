@@ -45,26 +45,39 @@ struct CaptureTests {
     return result
   }
 
+  /// A program that sends 2000 packets a second; it ends with the value.
+  private final class Sender {
+    private let program: TestProgram
+
+    /// Waits until the port is open, too.
+    init(_ port: String) throws {
+      program = try Command.netmap.start(
+        "pkt-gen", "-i", port, "-f", "tx", "-R", "2000", "-l", "80")
+      program.drain()
+      let deadline = Date().addingTimeInterval(60)
+      while Date() < deadline {
+        let probe = try Command.netmap.run("capture", port, "-w", "/dev/null", "--count", "1")
+        if probe.status == 0 { return }
+        #expect(probe.errors.contains("no program has the port open"))
+        usleep(100_000)
+      }
+      Issue.record("pkt-gen has not opened \(port)")
+    }
+
+    func end() {
+      program.send(SIGKILL)
+      _ = program.wait()
+    }
+  }
+
   @Test("packets of another program's port are in the file, with time, direction and drops")
   func file() throws {
     let folder = try TemporaryFolder()
     let file = folder.path + "/packets.pcapng"
-    let sender = try Command.netmap.start(
-      "pkt-gen", "-i", "vale9:capture", "-f", "tx", "-R", "2000", "-l", "80")
-    sender.drain()
-    defer {
-      sender.send(SIGKILL)
-      _ = sender.wait()
-    }
-    // Until the sender has opened its port.
-    var outcome = try Command.netmap.run(
+    let sender = try Sender("vale9:capture")
+    defer { sender.end() }
+    let outcome = try Command.netmap.run(
       "capture", "vale9:capture", "-w", file, "--count", "20", "--direction", "sent")
-    for _ in 0..<100 where outcome.status != 0 {
-      #expect(outcome.errors.contains("no program has the port open"))
-      usleep(100_000)
-      outcome = try Command.netmap.run(
-        "capture", "vale9:capture", "-w", file, "--count", "20", "--direction", "sent")
-    }
     #expect(outcome.status == 0)
     #expect(outcome.errors.contains("20 packets captured"))
     let blocks = try Self.blocks(file)
@@ -86,6 +99,54 @@ struct CaptureTests {
     #expect(
       statistics[1].map { String(decoding: $0, as: UTF8.self) }?.hasPrefix("dropped: ") == true)
     #expect(statistics[4]?.count == 8 && statistics[5]?.count == 8)
+  }
+
+  @Test(
+    "control-C, and the end of the port, end a capture with a whole file", arguments: [true, false])
+  func ends(withSignal isSignal: Bool) throws {
+    let folder = try TemporaryFolder()
+    let file = folder.path + "/packets.pcapng"
+    let port = "vale9:ends\(isSignal ? 1 : 2)"
+    let sender = try Sender(port)
+    let capture = try Command.netmap.start("capture", port, "-w", file, "--json")
+    // Until some packets are in the file.
+    let deadline = Date().addingTimeInterval(60)
+    while Date() < deadline,
+      ((try? Data(contentsOf: URL(fileURLWithPath: file)))?.count ?? 0) < 1000
+    {
+      usleep(10_000)
+    }
+    if isSignal { capture.send(SIGINT) } else { sender.end() }
+    let outcome = capture.end()
+    if isSignal { sender.end() }
+    #expect(outcome.status == 0)
+    let report = try #require(
+      JSONSerialization.jsonObject(with: Data(outcome.output.utf8)) as? [String: Any])
+    #expect(report["end"] as? String == (isSignal ? "signal" : "closed"))
+    #expect(report["port"] as? String == port)
+    let blocks = try Self.blocks(file)
+    let packets = blocks.count { $0.kind == 6 }
+    #expect(report["packets"] as? Int == packets)
+    #expect(report["bytes"] as? Int == 80 * packets)
+    #expect(report["dropped"] as? Int == (report["reasons"] as? [String: Int])?.values.reduce(0, +))
+    #expect(blocks.last?.kind == 5)
+  }
+
+  @Test("standard output gets the same file")
+  func standardOutput() throws {
+    let sender = try Sender("vale9:output")
+    defer { sender.end() }
+    let folder = try TemporaryFolder()
+    let file = folder.path + "/packets.pcapng"
+    let outcome = try TestProgram(
+      [
+        "/bin/sh", "-c",
+        "exec '\(Command.netmap.path)' capture vale9:output -w - -c 5 --json > '\(file)'",
+      ], environment: Command.environment, separatesErrors: true
+    ).end()
+    #expect(outcome.status == 0)
+    #expect(outcome.errors.contains("\"packets\":5,"))
+    #expect(try Self.blocks(file).count { $0.kind == 6 } == 5)
   }
 
   @Test("a port that nobody has open, and wrong options, are refused")

@@ -148,12 +148,8 @@ static inline int clinux_is_readable(const void *address)
 /* gettid(2) */
 extern int gettid(void);
 
-/*
- * Prefetches a cache line; Swift has no equivalent. The attribute tells the Swift compiler, which cannot
- * analyze C code, that the function takes no locks.
- */
-__attribute__((swift_attr("@_noLocks")))
 /* For loops that wait for another thread: leaves the core to its other thread for a moment. */
+__attribute__((swift_attr("@_noLocks")))
 static inline void clinux_pause(void)
 {
 #if defined(__x86_64__)
@@ -163,6 +159,11 @@ static inline void clinux_pause(void)
 #endif
 }
 
+/*
+ * Prefetches a cache line; Swift has no equivalent. The attribute tells the Swift compiler, which cannot
+ * analyze C code, that the function takes no locks.
+ */
+__attribute__((swift_attr("@_noLocks")))
 static inline void clinux_prefetch(const void *address)
 {
 	__builtin_prefetch(address);

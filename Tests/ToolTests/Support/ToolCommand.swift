@@ -13,7 +13,7 @@ struct Command {
   }()
 
   /// The program's environment: the socket of the tests' own daemon, which exits when idle.
-  private static let environment: [String: String] = {
+  static let environment: [String: String] = {
     let socket = "\(NSTemporaryDirectory())/netmap-tools-\(getpid())/netmapd.sock"
     return ["NETMAP_SOCKET": socket]
   }()

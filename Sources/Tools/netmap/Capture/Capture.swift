@@ -18,11 +18,15 @@ struct Capture: ParsableCommand {
       The file has the format pcapng: tshark, Wireshark and tcpdump read it. It says for each packet whether the port \
       sent it or received it. Time stamps have nanoseconds, and say when the capture read the packet.
 
-      The capture ends with control-C, with the given number of packets, and when the port is closed.
+      The capture ends with control-C, with the given number of packets, and when the port is closed. On a terminal, \
+      a line says every second how many packets there are. At the end, --json prints one object on one line: port, file, \
+      end (count, signal or closed), packets, bytes, dropped, and reasons, the drops by reason. It goes to standard \
+      output, or, with -w -, to standard error.
 
       EXAMPLES
         netmap capture netmap:eth0 -w packets.pcapng
-        netmap capture vale0:a --direction sent --count 100 -w - | tshark -r -
+        netmap capture netmap:eth0 --count 1000 --json -w packets.pcapng
+        netmap capture vale0:a --direction sent -w - | tshark -r -
       """)
 
   enum Direction: String, ExpressibleByArgument, CaseIterable {
@@ -55,6 +59,9 @@ struct Capture: ParsableCommand {
   @Option(help: ArgumentHelp("Slots for packets that wait to be read.", valueName: "slots"))
   var slots: UInt32 = 4096
 
+  @Flag(help: "Print the numbers at the end as JSON.")
+  var json = false
+
   func validate() throws {
     guard count > 0 else { throw ValidationError("--count must be 1 or more") }
     guard (2...4096).contains(slots) else {
@@ -64,8 +71,7 @@ struct Capture: ParsableCommand {
 
   func run() throws {
     do throws(NetmapError) {
-      let (packets, drops) = try capture()
-      printError("\(packets) packets captured, dropped: \(drops)")
+      report(try capture())
     } catch {
       printError("netmap capture: \(error)")
       throw ExitCode.failure
@@ -75,25 +81,70 @@ struct Capture: ParsableCommand {
   /// How often to look whether the user wants the capture to end, if no packets come.
   private static let pause = Duration.milliseconds(100)
 
-  private func capture() throws(NetmapError) -> (packets: UInt64, drops: DropCounters) {
+  /// What was captured, and why the capture ended.
+  private struct Outcome {
+    enum End: String {
+      case count, signal, closed
+    }
+
+    var port = ""
+    var end = End.count
+    var packets: UInt64 = 0
+    var bytes: UInt64 = 0
+    var drops = DropCounters()
+  }
+
+  private func report(_ outcome: Outcome) {
+    guard json else {
+      let reason = outcome.end == .closed ? "the port was closed: " : ""
+      return printError("\(reason)\(outcome.packets) packets captured, dropped: \(outcome.drops)")
+    }
+    var line = JSONLine()
+    line.add("port", outcome.port)
+    line.add("file", file)
+    line.add("end", outcome.end.rawValue)
+    line.add("packets", outcome.packets)
+    line.add("bytes", outcome.bytes)
+    line.add("dropped", outcome.drops.total)
+    line.add("reasons", JSONLine(outcome.drops))
+    if file == "-" { printError(line.text) } else { print(line.text) }
+  }
+
+  private func capture() throws(NetmapError) -> Outcome {
     let request = StopRequest()
     var specification = try PortSpecification.parse(port)
     specification.conf.receiveSlots = slots
     let monitor = try NetmapPort(
       specification, flags: direction.flags, engine: HostEngine.shared)
-    var output = try PacketFile(file, of: specification.description)
+    var outcome = Outcome(port: specification.name.rawValue)
+    var output = try PacketFile(file, of: outcome.port)
     StopSignals.install(waking: request)
-    var packets: UInt64 = 0
-    while packets < count, StopSignals.take() == nil {
+    let showsProgress = isatty(STDERR_FILENO) != 0
+    var shownAt = ContinuousClock.now
+    while outcome.packets < count {
+      if StopSignals.take() != nil {
+        outcome.end = .signal
+        break
+      }
       let ready = try wait(for: monitor)
-      packets += try take(from: monitor, to: &output, upTo: count - packets)
+      try take(from: monitor, to: &output, &outcome)
       try output.flush()
-      // The port has been closed. What came before has been taken.
-      if ready.contains(.error) { break }
+      if ready.contains(.error) {
+        // What came before the close has been taken.
+        outcome.end = .closed
+        break
+      }
+      if showsProgress, shownAt.duration(to: .now) >= .seconds(1) {
+        let dropped = monitor.statistics.receive.drops.total
+        writeError("\r\u{1b}[K\(outcome.packets) packets, \(dropped) dropped")
+        shownAt = .now
+      }
     }
+    if showsProgress { writeError("\r\u{1b}[K") }
     let counters = monitor.statistics.receive
+    outcome.drops = counters.drops
     try output.finish(counters)
-    return (packets, counters.drops)
+    return outcome
   }
 
   /// Waits for packets, but not for long. A signal ends the wait.
@@ -106,19 +157,20 @@ struct Capture: ParsableCommand {
     }
   }
 
+  /// Writes the packets that have come, up to the wanted number.
   private func take(
-    from monitor: NetmapPort, to output: inout PacketFile, upTo most: UInt64
-  ) throws(NetmapError) -> UInt64 {
+    from monitor: NetmapPort, to output: inout PacketFile, _ outcome: inout Outcome
+  ) throws(NetmapError) {
     let time = PacketFile.now()
-    var packets: UInt64 = 0
     for index in 0..<monitor.receiveRingCount {
       var ring = monitor.receiveRing(index)
-      while packets < most, let packet = ring.next() {
+      while outcome.packets < count, let packet = ring.next() {
         let isSent = packet.slot.flags.contains(.monitoredTransmit)
-        try output.append([UInt8](packet), at: time, isSent ? .outbound : .inbound)
-        packets += 1
+        let bytes = [UInt8](packet)
+        try output.append(bytes, at: time, isSent ? .outbound : .inbound)
+        outcome.packets += 1
+        outcome.bytes += UInt64(bytes.count)
       }
     }
-    return packets
   }
 }
