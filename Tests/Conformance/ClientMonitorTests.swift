@@ -15,7 +15,7 @@ struct ClientMonitorTests {
       .differs(
         .flags, "NR_MONITOR_RX",
         how:
-          "the packets of switch ports and interfaces are copied when the port's program receives them"
+          "what a switch port or an interface receives is copied when the port's program syncs its receive rings, not before"
       ),
       .works(.names, "netmap:NAME/r")),
     Rule("stopped", "a monitor that is stopped or killed costs the port no packet"),

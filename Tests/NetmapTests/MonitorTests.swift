@@ -125,6 +125,36 @@ struct MonitorTests {
     #expect(try b.takeAll() == [Self.frame(3)])
   }
 
+  /// The packets that arrive, until there are `count`.
+  private static func await(_ count: Int, on port: NetmapPort) throws -> [[UInt8]] {
+    var frames: [[UInt8]] = []
+    while frames.count < count,
+      try port.wait(for: .receive, timeout: .seconds(20)).contains(.receive)
+    {
+      frames += try port.takeAll()
+    }
+    return frames
+  }
+
+  @Test("the port behind an isolated port can be monitored, and a monitor cannot be isolated")
+  func isolated() throws {
+    let engine = try EmbeddedEngine()
+    let a = try NetmapPort("vale0:a/i", engine: engine)
+    let b = try NetmapPort("vale0:b", engine: engine)
+    let monitor = try NetmapPort("vale0:a/rt", engine: engine)
+    try Self.send(0..<3, on: a)
+    // The worker carries them.
+    #expect(try Self.await(3, on: b) == (0..<3).map { Self.frame($0) })
+    #expect(try Self.await(3, on: monitor) == (0..<3).map { Self.frame($0) })
+    try Self.send(3..<5, on: b)
+    #expect(try Self.await(2, on: a) == (3..<5).map { Self.frame($0) })
+    #expect(try Self.await(2, on: monitor) == (3..<5).map { Self.frame($0) })
+    let error = #expect(throws: NetmapError.self) {
+      try NetmapPort("vale0:a/ti", engine: engine)
+    }
+    #expect(error?.code == .invalidArgument)
+  }
+
   @Test("one pair of rings alone can be monitored")
   func oneRing() throws {
     let pipe = try PipeFixture("@conf:rings=2")
