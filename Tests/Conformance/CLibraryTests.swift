@@ -30,7 +30,8 @@ struct CLibraryTests {
         "valeSWITCH:PORT", "...@N"),
       .differs(
         .names, "netmap:NAME/z",
-        how: "the name is understood, and opening it fails: monitors without copies are not there yet")
+        how:
+          "the name is understood, and opening it fails: monitors without copies are not there yet")
     ),
     Rule("waits", "libc's poll waits for ports of a program that is linked with the library"),
     Rule(

@@ -117,7 +117,7 @@ struct Capture: ParsableCommand {
     let monitor = try NetmapPort(
       specification, flags: direction.flags, engine: HostEngine.shared)
     var outcome = Outcome(port: specification.name.rawValue)
-    var output = try PacketFile(file, of: outcome.port)
+    var output = try PcapngFile(file, of: outcome.port)
     StopSignals.install(waking: request)
     let showsProgress = isatty(STDERR_FILENO) != 0
     var shownAt = ContinuousClock.now
@@ -159,9 +159,9 @@ struct Capture: ParsableCommand {
 
   /// Writes the packets that have come, up to the wanted number.
   private func take(
-    from monitor: NetmapPort, to output: inout PacketFile, _ outcome: inout Outcome
+    from monitor: NetmapPort, to output: inout PcapngFile, _ outcome: inout Outcome
   ) throws(NetmapError) {
-    let time = PacketFile.now()
+    let time = PcapngFile.now()
     for index in 0..<monitor.receiveRingCount {
       var ring = monitor.receiveRing(index)
       while outcome.packets < count, let packet = ring.next() {

@@ -3,7 +3,7 @@ internal import NetmapCore
 
 /// A file of packets in the format pcapng, which Wireshark, tshark and tcpdump read
 /// (draft-ietf-opsawg-pcapng).
-struct PacketFile: ~Copyable {
+struct PcapngFile: ~Copyable {
   /// Whether the port sent the packet or received it, as in the option `epb_flags`.
   enum Direction: UInt32 {
     case inbound = 1
@@ -144,7 +144,7 @@ struct PacketFile: ~Copyable {
     private(set) var bytes: [UInt8] = []
 
     mutating func put<T: FixedWidthInteger>(_ value: T) {
-      bytes += PacketFile.littleEndian(value)
+      bytes += PcapngFile.littleEndian(value)
     }
 
     /// Bytes, and zeros up to a multiple of 4.
