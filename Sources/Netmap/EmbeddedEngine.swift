@@ -71,6 +71,7 @@ extension Engine: BindingProvider {
             removeClient(tag)
             // Senders may be waiting for room in this port.
             if registration.place != nil { wakeHeldSenders() }
+            wakeStoppedMonitors(of: registration.monitors)
           }, forget: { [self] in forget(registration.id) })
       } catch {
         removeClient(tag)

@@ -280,6 +280,7 @@ package final class DaemonConnection: Sendable {
     }
   ) throws(NetmapError) -> MappedPort {
     let vale = registration.place.map { mailbox.switches.join($0) }
+    let monitors = mailbox.monitors.join(registration.monitors)
     do throws(NetmapError) {
       // The mail describes the other ports of the switch.
       if vale != nil { mailbox.fetch() }
@@ -287,7 +288,9 @@ package final class DaemonConnection: Sendable {
         region: registration.region, segment: registration.segment,
         binding: registration.bindingIndex, tag: tag, doorbells: doorbells ?? self.doorbells,
         vale: vale,
-        resolver: mailbox.destinationResolver, lane: lane, geometry: registration.geometry,
+        resolver: mailbox.destinationResolver,
+        // An isolated port, which has doorbells of its own, has no monitors.
+        monitors: doorbells == nil ? monitors : nil, lane: lane, geometry: registration.geometry,
         backend: backend)
     } catch {
       leave(registration)
@@ -298,6 +301,7 @@ package final class DaemonConnection: Sendable {
   /// Ends one object's use of a port's rings without telling the daemon.
   package func leave(_ registration: Registration) {
     if let place = registration.place { mailbox.switches.leave(place) }
+    mailbox.monitors.leave(registration.monitors)
   }
 
   /// Ends one object's use of a port's rings.

@@ -3,13 +3,14 @@ internal import NetmapCore
 internal import Synchronization
 
 /// The socket on which the daemon tells a process how to reach others: their doorbells, and the
-/// memory of the ports on the switches that the process has ports on.
+/// memory of the ports on the switches that the process has ports on, and of the monitors of its ports.
 ///
 /// No thread waits for mail. A sync fetches it when it meets a doorbell number or a port that the
 /// process does not know. The daemon posts a doorbell before any process can meet its number.
 final class Mailbox: Sendable {
   let socket: MessageSocket
   let switches = SwitchTables()
+  let monitors = MonitorTables()
   private let fetching = Mutex<Void>(())
   /// Set once, before any thread can ring a doorbell.
   private let table = Mutex<DoorbellTable?>(nil)
@@ -76,7 +77,7 @@ final class Mailbox: Sendable {
     let port = SwitchTables.Port(message)
     do throws(NetmapError) {
       try mail.checkFiles()
-      try switches.take(message, mail.files)
+      try takeNeighbour(message, mail.files)
       missing.withLock { $0.remove(port) }
     } catch {
       // Syncs drop packets for the port, count the drops, and ask for the port again.
@@ -84,9 +85,21 @@ final class Mailbox: Sendable {
     }
   }
 
-  /// Reads what the daemon has posted, for a sync that has met a port that is not mapped.
+  /// Reads one message about a port of a switch, or about a monitor.
+  private func takeNeighbour(_ message: Message, _ files: [OwnedFile]) throws(NetmapError) {
+    var body = message.body
+    let (serial, index) = (try body.take(UInt64.self), Int(try body.take(UInt8.self)))
+    let generation = try body.take(UInt32.self)
+    if MonitorTables.owns(serial) {
+      try monitors.take(serial, index, generation, files)
+    } else {
+      try switches.take(serial, index, generation, files)
+    }
+  }
+
+  /// Reads what the daemon has posted, for a sync that has met a port or a monitor that is not mapped.
   ///
-  /// Asks the daemon for ports whose memory could not be received or mapped before. Does not block.
+  /// Asks the daemon for those whose memory could not be received or mapped before. Does not block.
   private func fetchPorts() {
     fetch()
     guard let ports = missing.withLock({ $0.take(at: monotonicNanoseconds()) }), isIntact else {
@@ -113,8 +126,8 @@ final class Mailbox: Sendable {
   var mail: Worker.Mail {
     Worker.Mail(descriptor: socket.descriptor) { [self] in
       let state = fetch(limit: Self.turnLimit)
-      let keeps = switches.sweep()
-      return state == .isRead && keeps ? .goesOn : state
+      let (keepsPorts, keepsMonitors) = (switches.sweep(), monitors.sweep())
+      return state == .isRead && (keepsPorts || keepsMonitors) ? .goesOn : state
     }
   }
 

@@ -57,14 +57,18 @@ final class SwitchTables: Sendable {
     }
   }
 
-  /// Reads one message about a port that has joined or left a switch.
+  /// Installs or removes a port that the daemon has posted.
   ///
+  /// - Parameters:
+  ///   - serial: The number of the switch.
+  ///   - index: The port's index there.
+  ///   - generation: The incarnation of the port.
+  ///   - files: The memory of the port: its region and its sync segment. None when the port has left the switch.
   /// - Throws: ``NetmapError`` when the port cannot be mapped. Syncs then drop packets for it and
   ///   count the drops.
-  func take(_ message: Message, _ files: [OwnedFile]) throws(NetmapError) {
-    var body = message.body
-    let (serial, index) = (try body.take(UInt64.self), Int(try body.take(UInt8.self)))
-    let generation = try body.take(UInt32.self)
+  func take(
+    _ serial: UInt64, _ index: Int, _ generation: UInt32, _ files: [OwnedFile]
+  ) throws(NetmapError) {
     guard files.count >= 2 else {
       return tables.withLock { tables in
         guard tables[serial]?.places[index] == generation else { return }

@@ -30,11 +30,6 @@ struct ClientModeTests {
       "one-direction", "transmit rings or receive rings alone",
       .works(.flags, "NR_TX_RINGS_ONLY", "NR_RX_RINGS_ONLY")),
     Rule(
-      "monitors", "monitors are refused",
-      .refused(
-        .flags, "NR_MONITOR_TX", "NR_MONITOR_RX", "NR_ZCOPY_MON", errno: "EOPNOTSUPP",
-        because: "not there yet")),
-    Rule(
       "virtio", "packets begin with a virtio-net header on a port that has one",
       .works(.flags, "NR_ACCEPT_VNET_HDR")),
     Rule(
@@ -57,10 +52,7 @@ struct ClientModeTests {
     Rule(
       "learning", "the source of a packet is learned also with NS_NO_LEARN, as by netmap's module",
       .works(.slots, "NS_NO_LEARN")),
-    Rule(
-      "ignored", "flags of host rings and monitors do no harm on a pipe",
-      .differs(
-        .slots, "NS_TXMON", how: "accepted without effect: monitors are not there yet")),
+    Rule("ignored", "flags of host rings and monitors do no harm on a pipe"),
     Rule(
       "stamps", "a receive sync stores the time",
       .works(.slots, "NR_TIMESTAMP")),

@@ -21,6 +21,8 @@ struct MessageSizeTests {
     writer.put(UInt8(0))
     for _ in 0..<2 { writer.put("") }
     for _ in 0..<2 { writer.put([String]()) }
+    writer.put(UInt64(1) << 63)
+    writer.put(optional: UInt64?.none)
     return MessageReader(writer.bytes)
   }
 

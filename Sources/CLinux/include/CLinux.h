@@ -148,6 +148,17 @@ static inline int clinux_is_readable(const void *address)
 /* gettid(2) */
 extern int gettid(void);
 
+/* For loops that wait for another thread: leaves the core to its other thread for a moment. */
+__attribute__((swift_attr("@_noLocks")))
+static inline void clinux_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 /*
  * Prefetches a cache line; Swift has no equivalent. The attribute tells the Swift compiler, which cannot
  * analyze C code, that the function takes no locks.

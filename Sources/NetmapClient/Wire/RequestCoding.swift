@@ -44,6 +44,8 @@ extension MessageWriter {
     put(registration.backend?.mode ?? "")
     put(registration.backend?.refusals ?? [])
     put(registration.backend?.remarks ?? [])
+    put(registration.monitors)
+    put(optional: registration.monitored)
   }
 
   /// Writes everything but the switch's segment, which travels as a descriptor.
@@ -211,10 +213,14 @@ extension MessageReader {
     guard memorySize <= region.byteCount, (0..<memorySize).contains(interfaceOffset) else {
       throw malformed("it names memory that does not exist")
     }
-    return Registration(
+    let (monitors, monitored) = (try take(UInt64.self), try takeOptional(UInt64.self))
+    var registration = Registration(
       id: id, name: name, bindingIndex: bindingIndex, interfaceOffset: interfaceOffset,
       memorySize: memorySize, memoryID: memoryID, geometry: geometry, extraBuffers: extraBuffers,
       offsetMax: offsetMax, region: region, segment: segment, backend: hasBackend ? backend : nil)
+    registration.monitors = monitors
+    registration.monitored = monitored
+    return registration
   }
 
   package mutating func takeGeometry() throws(NetmapError) -> PortGeometry {

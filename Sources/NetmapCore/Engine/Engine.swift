@@ -61,6 +61,7 @@ package final class Engine: Sendable {
     try lock.withLock { (_) throws(NetmapError) -> R in
       unsafe state.sweepSwitches()
       _ = unsafe state.finishLeases()
+      unsafe state.settleMonitors()
       return unsafe try body(state)
     }
   }
@@ -99,6 +100,9 @@ final class EngineState {
   /// VALE switches by name.
   var switches: [String: EngineSwitch] = [:]
   var lastSwitch: UInt64 = 0
+
+  /// Sets of monitors with rings that were locked when the set changed; see ``settleMonitors()``.
+  var unsettledMonitors: [ObjectIdentifier: EnginePort] = [:]
 
   /// Persistent ports, by name. They stay when no process has them open.
   var persistent: [String: EnginePort] = [:]

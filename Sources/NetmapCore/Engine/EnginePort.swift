@@ -14,6 +14,8 @@ final class EnginePort {
     case interface(any InterfaceBackend)
     /// A port of a VALE switch.
     case vale
+    /// A monitor of another port; without its record in a dump.
+    case monitor(EngineMonitor?)
   }
 
   /// The engine's record of one ring.
@@ -118,13 +120,14 @@ final class EnginePort {
     case .null: .null
     case .interface: .backend
     case .vale: .vale
+    case .monitor: .monitor
     }
   }
 
   /// Whether slots may carry offsets.
   var supportsOffsets: Bool {
     switch kind {
-    case .virtual, .pipeEnd, .null, .vale: true
+    case .virtual, .pipeEnd, .null, .vale, .monitor: true
     case .interface(let backend): backend.supportsOffsets
     }
   }
@@ -142,12 +145,21 @@ final class EnginePort {
     segment.describeBuffers(other.layout)
   }
 
-  /// Whether the port has no bindings and no pipes.
-  var isIdle: Bool { bindings == 0 && pipes.isEmpty }
+  /// Whether the port has no bindings, no pipes and no monitors.
+  var isIdle: Bool { bindings == 0 && pipes.isEmpty && !monitors.hasAny(of: self) }
+
+  /// The monitors of the port; a pipe's two ends share them.
+  var monitors: PortMonitors { bindingSlots.monitors }
+
+  /// The monitor that the port is; nil for other ports.
+  var monitor: EngineMonitor? {
+    if case .monitor(let monitor) = kind { monitor } else { nil }
+  }
 }
 
-/// The free binding records of a segment.
+/// The free binding records of a segment, and what else the two ends of a pipe share.
 final class BindingSlots {
+  let monitors = PortMonitors()
   private var pool = ObjectPool(count: EngineLimits.bindingsPerPort)
 
   func take(for name: PortName) throws(NetmapError) -> Int {

@@ -10,12 +10,14 @@ extension EngineState {
     // The region's number is checked before anything else, even where it will not be used.
     let region =
       request.memoryID == 0 ? nil : try region(request.memoryID, for: name)
-    if request.selection == .null { return try nullPort(request, region) }
-    if request.flags.isMonitor {
+    if let region, isOfMonitor(region) {
       throw NetmapError(
-        .unsupported, "open", name, reason: "monitors are not supported yet",
-        remedy: "open the port without '/t', '/r' and '/z'")
+        .invalidArgument, "open", name,
+        reason: "memory region \(region.id) is that of a monitor, and of no other port",
+        remedy: "leave the number out, or use the number of another port")
     }
+    if request.selection == .null { return try nullPort(request, region) }
+    if request.flags.isMonitor { return try monitorPort(request) }
     if let pipe = request.name.pipe {
       return try pipePair(pipe, request, region).end(pipe.role)
     }
@@ -238,6 +240,11 @@ extension EngineState {
       pair.parent.pipes[pair.id] = nil
       dropIfUnused(pair.parent)
       dropIfUnused(port.region)
+      return
+    }
+    if let monitor = port.monitor {
+      dropIfUnused(port.region)
+      dropIfUnused(monitor.parent)
       return
     }
     if ports[port.key] === port { ports[port.key] = nil }

@@ -11,15 +11,17 @@ extension Engine {
   package func mapPort(
     _ registration: Registration, tag: ClientTag, stampsAlways: Bool = true, lane: Int? = nil
   ) throws(NetmapError) -> MappedPort {
-    let vale = try exclusively { (state) throws(NetmapError) in
-      state.bindings[registration.id]?.port.membership?.mapping
+    let (vale, monitors) = try exclusively { (state) throws(NetmapError) in
+      let port = state.bindings[registration.id]?.port
+      return (port?.membership?.mapping, port?.monitors.table)
     }
     let port = unsafe try boundInterface(registration)
     var known: (any RingDriverMaker)?
     return unsafe try MappedPort(
       region: registration.region, segment: registration.segment,
       binding: registration.bindingIndex, tag: tag, doorbells: doorbells,
-      stampsAlways: stampsAlways, vale: vale, lane: lane, geometry: registration.geometry
+      stampsAlways: stampsAlways, vale: vale, monitors: monitors, lane: lane,
+      geometry: registration.geometry
     ) { (place, _) throws(NetmapError) in
       guard let port = unsafe port else { return unsafe .none }
       switch unsafe port.rings[place] {

@@ -4,12 +4,17 @@ extension Engine {
   /// Binds rings of a port: `NETMAP_REQ_REGISTER`.
   ///
   /// Blocks while a resource that the request needs is taken but may become free, for at most the time that the
-  /// refusal gives (``NetmapError/patience``). The engine answers other requests meanwhile.
+  /// refusal gives (``NetmapError/patience``), and, for a monitor, until syncs of the monitored rings that are under way
+  /// have ended, but at most about 100 ms. The engine answers other requests meanwhile.
   ///
   /// - Throws: ``NetmapError`` with the `errno` that netmap(4) documents for the refusal. The engine has then
   ///   removed whatever the attempt created.
   package func register(_ request: RegisterRequest) throws(NetmapError) -> Registration {
-    try retrying { () throws(NetmapError) in try attempt(request) }
+    let registration = try retrying { () throws(NetmapError) in try attempt(request) }
+    if registration.monitored != nil {
+      for _ in 0..<10 where !settleMonitors() { usleep(10_000) }
+    }
+    return registration
   }
 
   /// Binds rings of a port as ``register(_:)`` does, but makes one attempt only.
@@ -102,6 +107,9 @@ extension EngineState {
       try activate(port, ranges, &undo.active)
       let extra = port.region.makeExtraBuffers(max(0, request.extraBuffers))
       interface.extraBuffersHead = extra.head
+      // The last step that can fail.
+      if let monitor = port.monitor { try attach(monitor, port, ranges.receive) }
+      if !undo.rings.isEmpty { refreshMonitors(of: port) }
       if isExclusive { forEachRing(ranges) { port[$0, $1].isExclusive = true } }
       let record = BindingRecord(
         end: port.end, interfaceOffset: interface.offset, ranges: ranges,
@@ -123,6 +131,8 @@ extension EngineState {
         region: port.region.memory, segment: port.segment,
         backend: port.backendDescription)
       registration.place = port.membership?.place
+      registration.monitors = port.monitors.serial
+      registration.monitored = port.monitor?.parent.monitors.serial
       return registration
     } catch {
       // The backend first: it holds buffers of the rings.
@@ -208,6 +218,8 @@ extension EngineState {
       forEachRing(binding.record.ranges) { port[$0, $1].isExclusive = false }
     }
     port.segment.clearBinding(at: binding.index)
+    // First: no process may find the monitor's rings when they are freed.
+    if let monitor = port.monitor { detach(monitor) }
     if binding.record.asksForBackpressure {
       port.holdingBindings -= 1
       port.publishSwitchState()
@@ -220,6 +232,7 @@ extension EngineState {
     port.region.releaseInterface(at: binding.record.interfaceOffset)
     deactivate(port, active)
     letGo(port, binding.record.ranges, index: binding.index)
+    if port.bindings == 0 { stopMonitors(of: port) }
     directory.publish(port)
     dropIfUnused(port)
   }

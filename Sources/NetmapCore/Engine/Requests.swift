@@ -77,6 +77,10 @@ package struct Registration: Sendable {
   package var backend: BackendDescription?
   /// The port's place on a switch; nil when it is on none.
   package var place: SwitchAddress?
+  /// The number of the port's set of monitors, which no other set of the engine ever gets.
+  package var monitors: UInt64 = 0
+  /// Of a monitor: the number of the set that it belongs to.
+  package var monitored: UInt64?
 
   package init(
     id: BindingID, name: PortName, bindingIndex: Int, interfaceOffset: Int, memorySize: Int,

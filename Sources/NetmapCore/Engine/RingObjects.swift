@@ -98,6 +98,9 @@ extension EnginePort {
       unsafe kring.store(hwtail: slots - 1)
       unsafe kring.store(rtail: slots - 1)
     }
+    if ringKind == .monitor, direction == .receive {
+      unsafe openToMonitored(kring, index, at: offset)
+    }
     if ringKind == .vale {
       unsafe describe(kring, direction)
       if direction == .receive { unsafe openToSenders(kring, index, at: offset, former) }
@@ -116,6 +119,15 @@ extension EnginePort {
     let first = former.afresh
     unsafe kring.arriving = first
     unsafe kring.reservation = first
+    unsafe kring.store(openRingOffset: UInt64(offset))
+    unsafe kring.setOpen(true)
+  }
+
+  /// Opens a new receive ring of a monitor to the processes that sync the monitored rings.
+  private func openToMonitored(_ kring: KRing, _ index: Int, at offset: Int) {
+    guard let sender = unsafe segment.kring(end: 1, .transmit, index) else { return }
+    unsafe sender.clear()
+    unsafe kring.store(peerKRing: segment.offset(of: sender), peerRing: UInt64(offset))
     unsafe kring.store(openRingOffset: UInt64(offset))
     unsafe kring.setOpen(true)
   }

@@ -95,6 +95,20 @@ package struct RegionParameters: Hashable, Sendable {
     return parameters(pipes: pipes)
   }
 
+  /// The parameters of a private region for one monitor: exactly enough for its rings, because no other port lies there.
+  package static func monitor(_ geometry: PortGeometry, extraBuffers: Int) -> RegionParameters {
+    let (tx, rx) = (geometry.rings(.transmit), geometry.rings(.receive))
+    return RegionParameters(
+      interfaceSize: max(1024, 56 + 8 * (tx + rx + 2)), interfaceCount: 2,
+      ringSize: max(20_480, 256 + 16 * max(geometry.transmitSlots, geometry.receiveSlots)),
+      ringCount: max(4, tx + rx),
+      bufferCount: min(
+        max(
+          4098,
+          tx * geometry.transmitSlots + rx * geometry.receiveSlots + Region.reservedBuffers
+            + extraBuffers), 1_000_000))
+  }
+
   /// The parameters of a region for a network interface and the switch ports attached to it: exactly enough for
   /// their rings, because the kernel may lock all of the region's memory.
   ///

@@ -12,8 +12,13 @@ public struct BindingFlags: OptionSet, Hashable, Sendable {
   /// Monitor the packets sent on the selected rings (`NR_MONITOR_TX`, `/t`).
   public static let monitorTransmit = BindingFlags(rawValue: 0x100)
   /// Monitor the packets received on the selected rings (`NR_MONITOR_RX`, `/r`).
+  ///
+  /// Those of an end of a pipe arrive when they are sent; those of a switch port or an interface when the monitored port's
+  /// program syncs its receive rings.
   public static let monitorReceive = BindingFlags(rawValue: 0x200)
   /// Monitor both directions without copying: buffers pass through the monitor (`NR_ZCOPY_MON`, `/z`).
+  ///
+  /// Not supported yet: opening such a monitor fails with `EOPNOTSUPP`.
   public static let zeroCopyMonitor = BindingFlags(rawValue: 0x400)
   /// Do not share the selected rings with any other binding (`NR_EXCLUSIVE`, `/x`).
   public static let exclusive = BindingFlags(rawValue: 0x800)

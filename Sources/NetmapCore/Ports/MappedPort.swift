@@ -23,6 +23,10 @@ package final class MappedPort {
   /// Only those of switch port rings are initialized.
   private let switching: UnsafeMutablePointer<SwitchPath>
 
+  /// The monitors of the port, as this process has mapped them; nil if its syncs copy packets to none.
+  private let monitors: MonitorTable?
+  private let monitorView: UnsafeMutablePointer<MonitorTable.View>?
+
   /// The targets of transparent mode, one for each receive ring; nil for a port without host rings.
   private var forwarding: UnsafeMutablePointer<ForwardingTargets>?
 
@@ -61,6 +65,7 @@ package final class MappedPort {
   ///   - stampsAlways: Whether a sync stamps receive rings even if they do not ask for it.
   ///   - vale: The port's attachment to a switch; nil when the port is on no switch.
   ///   - resolver: Maps the memory of other processes' ports on the switch.
+  ///   - monitors: The port's monitors, for syncs to copy packets to; nil copies packets to none.
   ///   - lane: The only ring pair to attach, of those that the binding has; nil attaches all rings. Needs `geometry`.
   ///   - geometry: The rings of the port; without it there is no transparent mode.
   ///   - backend: Makes the ring driver of a ring of kind ``RingKind/backend``, from the ring's position among
@@ -69,7 +74,8 @@ package final class MappedPort {
   package init(
     region: SharedMemory, segment: SyncSegment, binding index: Int, tag: ClientTag,
     doorbells: DoorbellTable, stampsAlways: Bool = true, vale: SwitchMapping? = nil,
-    resolver: DestinationResolver? = nil, lane: Int? = nil, geometry: PortGeometry? = nil,
+    resolver: DestinationResolver? = nil, monitors: MonitorTable? = nil, lane: Int? = nil,
+    geometry: PortGeometry? = nil,
     backend: (Int, Ring) throws(NetmapError) -> RingDriver = {
       (_, _) throws(NetmapError) in unsafe .none
     }
@@ -124,6 +130,15 @@ package final class MappedPort {
     let epochs = vale.map { $0.destinations.join($0.index, $0.generation) }
     self.epochs = epochs
     unsafe switching = .allocate(capacity: max(unsafe built.count, 1))
+    self.monitors = monitors
+    if let monitors {
+      let view: UnsafeMutablePointer<MonitorTable.View> = .allocate(capacity: 1)
+      unsafe view.initialize(to: monitors.view(resolver))
+      for index in unsafe built.indices { unsafe built[index].monitors = UnsafePointer(view) }
+      unsafe monitorView = view
+    } else {
+      unsafe monitorView = nil
+    }
     for index in unsafe built.indices where unsafe built[index].kind == .vale {
       guard let vale, let epochs else { continue }
       let path = unsafe SwitchPath(vale, built[index], segment, resolver, epochs)
@@ -170,6 +185,7 @@ package final class MappedPort {
       unsafe free(rings[index].switching?.pointee.copies)
     }
     unsafe switching.deallocate()
+    unsafe monitorView?.deallocate()
     unsafe forwarding?.deallocate()
     unsafe path.deallocate()
     unsafe rings.deinitialize(count: transmitCount + receiveCount)
@@ -254,7 +270,7 @@ private struct RingBuilder {
       let ring = unsafe view(description.slotCount, at: description.ringOffset)
     else { throw unsafe damaged(direction, index) }
     var (peerRing, peerKRing) = unsafe (ring, kring)
-    if kind == .pipe {
+    if kind == .pipe || kind == .monitor && direction == .receive {
       let peer = unsafe kring.peer
       guard let otherKRing = unsafe segment.kring(at: peer.kring),
         let otherRing = unsafe view(description.slotCount, at: peer.ring)
@@ -265,8 +281,8 @@ private struct RingBuilder {
     return unsafe RingParts(
       ring: ring, kring: kring, direction: direction, kind: kind, peerRing: peerRing,
       peerKRing: peerKRing, tag: tag, waitWord: peerKRing.outboxWaitWord(segment.waiters),
-      doorbells: doorbells, backend: .none, switching: nil, stampsAlways: stampsAlways,
-      forwarding: nil)
+      doorbells: doorbells, backend: .none, switching: nil, monitors: nil,
+      stampsAlways: stampsAlways, forwarding: nil)
   }
 
   /// The ring of `slots` slots at an offset in the region; nil when no such ring can lie there.

@@ -59,6 +59,9 @@ package struct RingParts {
   /// no switch.
   var switching: UnsafePointer<SwitchPath>?
 
+  /// Where syncs find the memory of monitors; nil in a process that copies packets to none.
+  var monitors: UnsafePointer<MonitorTable.View>?
+
   /// False when syncs stamp rings only on request (tunable `no_timestamp`).
   package let stampsAlways: Bool
 

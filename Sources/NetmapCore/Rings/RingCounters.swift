@@ -153,7 +153,7 @@ extension MappedRing {
   /// The current counters of the ring, not a consistent snapshot.
   package var counters: RingCounters {
     var result = unsafe kring.counters
-    if unsafe kind == .pipe && direction == .receive {
+    if unsafe (kind == .pipe || kind == .monitor) && direction == .receive {
       // The packets that the sender handed over have arrived here; counting them twice would cost time.
       let sent = unsafe peerKRing.counters
       result.packets = sent.packets

@@ -31,30 +31,34 @@ extension MappedRing {
   #endif
   @inline(__always)
   func synchronizeOtherTransmit(_ flags: SyncFlags) -> SyncResult {
-    guard unsafe begin() else {
-      unsafe kring.count(.busySyncs)
-      return .busy
-    }
+    guard unsafe begin() else { return unsafe synchronizeMonitoredTransmit(flags) }
     guard let accepted = unsafe kring.acceptTransmit(ring) else {
       unsafe reset()
       unsafe end()
       return .reset
     }
-    unsafe kring.count(.syncs)
-    let head = accepted.head
-    var result = SyncResult.done
-    switch unsafe kind {
-    case .backend:
-      result = unsafe backendSynchronize(upTo: head, flags)
-    case .vale:
-      unsafe switchTransmit(upTo: head)
-    case .discard:
-      unsafe discard(upTo: head)
-    case .null, .pipe:
-      if let tail = unsafe kring.hwtail(below: ring.slotCount) { unsafe finalize(tail: tail) }
-    }
+    let result = unsafe send(upTo: accepted.head, flags)
     unsafe end()
     return result
+  }
+
+  /// The part of a transmit sync that depends on the port's kind; the caller has locked the ring.
+  #if !DEBUG
+    @_noLocks @_noAllocation
+  #endif
+  @inline(__always)
+  func send(upTo head: UInt32, _ flags: SyncFlags) -> SyncResult {
+    unsafe kring.count(.syncs)
+    switch unsafe kind {
+    case .backend: return unsafe backendSynchronize(upTo: head, flags)
+    case .vale: unsafe switchTransmit(upTo: head)
+    case .discard: unsafe discard(upTo: head)
+    case .null, .pipe:
+      if let tail = unsafe kring.hwtail(below: ring.slotCount) { unsafe finalize(tail: tail) }
+    // A monitor sends nothing.
+    case .monitor: return .failed
+    }
+    return .done
   }
 
   /// Receive sync: takes back the slots before `head`, and shows the application the slots that have arrived.
@@ -72,10 +76,21 @@ extension MappedRing {
   #endif
   @inline(__always)
   func synchronizeOtherReceive(_ flags: SyncFlags) -> SyncResult {
-    guard unsafe begin() else {
-      unsafe kring.count(.busySyncs)
-      return .busy
-    }
+    guard unsafe begin() else { return unsafe synchronizeMonitoredReceive(flags) }
+    let (result, _) = unsafe takeIn(flags)
+    unsafe stamp(ring)
+    unsafe end()
+    return result
+  }
+
+  /// The part of a receive sync between taking the ring's lock and releasing it, without the time stamp.
+  ///
+  /// - Returns: The result, and the end of the slots that the ring held before.
+  #if !DEBUG
+    @_noLocks @_noAllocation
+  #endif
+  @inline(__always)
+  func takeIn(_ flags: SyncFlags) -> (result: SyncResult, formerTail: UInt32) {
     var result = SyncResult.done
     let accepted: AcceptedCursors
     if let checked = unsafe kring.acceptReceive(ring) {
@@ -96,10 +111,11 @@ extension MappedRing {
     case .discard, .null, .pipe:
       unsafe kring.store(hwcur: head)
       unsafe finalize(tail: accepted.tail)
+    case .monitor:
+      unsafe monitorReceive(upTo: head, accepted.tail)
+      if unsafe kring.state.contains(.stopped) { result = .failed }
     }
-    unsafe stamp(ring)
-    unsafe end()
-    return result
+    return (result, accepted.tail)
   }
 
   /// Wakes the sleepers at the other end, which wait for progress of this side.

@@ -75,9 +75,10 @@ extension MappedRing {
         let target = unsafe MappedRing(targets.rings + index)
         if round == 1 { _ = unsafe target.synchronizeOtherTransmit(.forceReclaim) }
         // Another thread may sync the target, or queue packets of another ring on it.
-        guard unsafe target.kring.tryLock(target.tag) else { continue }
+        // Its monitors get the packet when it is sent.
+        guard let free = unsafe target.kring.tryLockEither(target.tag) else { continue }
         let isDone = unsafe copy(first, count, to: target)
-        unsafe target.kring.unlock()
+        unsafe target.kring.unlock(leaving: free)
         if isDone { return }
       }
     }

@@ -10,7 +10,7 @@
 ///   the ports whose senders wait for room.
 /// - `640..<768`: for a switch port's transmit ring: the reservation that its sender is about to make, and the
 ///   ports that already have the broadcast at its head. For a receive ring: the exchange of an application with
-///   another ring.
+///   another ring. For both, at the end: the ring's monitors.
 ///
 /// A line here is a pair of 64-byte cache lines, because processors fetch neighboring lines together: two sides
 /// that write to the same pair would slow each other down.
@@ -74,6 +74,11 @@ package enum KRingLayout {
   /// The word after them holds the broadcast's slot plus one.
   @inlinable package static var delivered: Int { 672 }
   @inlinable package static var deliveredSlot: Int { 704 }
+
+  /// Of a transmit ring with monitors: the end of the slots that the monitors have, plus one; 0 for none.
+  @inlinable package static var monitoredEnd: Int { 708 }
+  /// The monitors of the ring: ``MonitorEntry`` each.
+  @inlinable package static var monitors: Int { 712 }
 }
 
 /// The kind of port that a ring belongs to, which determines what a sync of the ring does.
@@ -88,6 +93,8 @@ package enum RingKind: UInt32, Sendable {
   case backend = 3
   /// A port of a VALE switch.
   case vale = 4
+  /// A monitor: the processes that sync the monitored rings fill its receive rings.
+  case monitor = 5
 }
 
 /// The direction of a ring, from the application's point of view.

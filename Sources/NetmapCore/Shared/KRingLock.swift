@@ -55,10 +55,7 @@ extension SyncSegment {
       for direction in Direction.allCases {
         for index in 0..<ringCount(end: end, direction) {
           guard let kring = unsafe kring(end: end, direction, index) else { continue }
-          let (released, _) = unsafe kring.rawAtomicLongWord(KRingLayout.lock).pointee
-            .compareExchange(
-              expected: tag.rawValue, desired: 0, ordering: .acquiringAndReleasing)
-          if released { count += 1 }
+          if unsafe kring.releaseLock(of: tag) { count += 1 }
         }
       }
     }
@@ -87,12 +84,79 @@ extension KRing {
     unsafe rawAtomicLongWord(KRingLayout.lock).pointee.store(0, ordering: .releasing)
   }
 
+  /// The bit of the lock's word that says that monitors are on the ring. No tag has it.
+  ///
+  /// A sync of a ring without monitors takes the lock by exchanging 0 for its tag. So the bit makes it fail, and only
+  /// then does it look for monitors: rings without monitors pay nothing.
+  private static var monitored: UInt64 { 1 << 31 }
+
+  /// Tries to lock a ring that has monitors, for one sync; see ``tryLock(_:)``.
+  func tryLockMonitored(_ tag: ClientTag) -> Bool {
+    unsafe rawAtomicLongWord(KRingLayout.lock).pointee.compareExchange(
+      expected: Self.monitored, desired: tag.rawValue | Self.monitored,
+      ordering: .sequentiallyConsistent
+    ).exchanged
+  }
+
+  /// Whether the lock of a ring without monitors names a client.
+  func isLocked(by tag: ClientTag) -> Bool {
+    unsafe rawAtomicLongWord(KRingLayout.lock).pointee.load(ordering: .sequentiallyConsistent)
+      == tag.rawValue
+  }
+
+  /// Whether the ring has monitors, and its lock names a client.
+  func isLockedMonitored(by tag: ClientTag) -> Bool {
+    unsafe rawAtomicLongWord(KRingLayout.lock).pointee.load(ordering: .sequentiallyConsistent)
+      == tag.rawValue | Self.monitored
+  }
+
+  /// Ends a sync that ``tryLockMonitored(_:)`` began. The ring keeps its monitors.
+  func unlockMonitored() {
+    unsafe rawAtomicLongWord(KRingLayout.lock).pointee.store(Self.monitored, ordering: .releasing)
+  }
+
+  /// Tries to lock a ring, with monitors or without, for work that copies no packets to monitors.
+  ///
+  /// - Returns: What the word was, for ``unlock(leaving:)``; nil when another thread holds the lock.
+  func tryLockEither(_ tag: ClientTag) -> UInt64? {
+    if unsafe tryLock(tag) { return 0 }
+    return unsafe tryLockMonitored(tag) ? Self.monitored : nil
+  }
+
+  /// Releases a lock that ``tryLockEither(_:)`` has taken.
+  func unlock(leaving word: UInt64) {
+    unsafe rawAtomicLongWord(KRingLayout.lock).pointee.store(word, ordering: .releasing)
+  }
+
+  /// Sets or clears the bit that says that monitors are on the ring, unless the ring is locked.
+  ///
+  /// The holder of the lock stores the word without looking at it, so nobody may change it meanwhile.
+  ///
+  /// - Returns: Whether the bit is now as wanted.
+  func setMonitored(_ isMonitored: Bool) -> Bool {
+    let (_, found) = unsafe rawAtomicLongWord(KRingLayout.lock).pointee.compareExchange(
+      expected: isMonitored ? 0 : Self.monitored, desired: isMonitored ? Self.monitored : 0,
+      ordering: .sequentiallyConsistent)
+    return unsafe found == 0 || found == Self.monitored
+  }
+
+  /// Releases the lock of a dead client, if the client has it.
+  fileprivate func releaseLock(of tag: ClientTag) -> Bool {
+    for bit in unsafe [0, Self.monitored] {
+      let (released, _) = unsafe rawAtomicLongWord(KRingLayout.lock).pointee.compareExchange(
+        expected: tag.rawValue | bit, desired: bit, ordering: .acquiringAndReleasing)
+      if released { return true }
+    }
+    return false
+  }
+
   /// The tag of the lock's holder; 0 when the lock is free.
   ///
   /// A reader that sees the lock released also sees the stores of the former holder. Sequentially consistent,
   /// like ``tryLock(_:)``; see ``SenderWatch``.
   package var lockHolder: UInt64 {
     unsafe rawAtomicLongWord(KRingLayout.lock).pointee.load(ordering: .sequentiallyConsistent)
+      & ~Self.monitored
   }
 
   /// The number of syncs that have begun.

@@ -166,6 +166,7 @@ extension Server {
     let hasWork = client.seen.contains { id in
       guard let binding = bindings[id] else { return false }
       return binding.vale != nil || binding.registration.segment.hasExchange(of: client.tag)
+        || !control.neighbours(on: binding.registration.monitors).isEmpty
     }
     guard hasWork else { return finish(client.tag) }
     control.put(.finishWork(client.tag))
@@ -175,6 +176,8 @@ extension Server {
   func finish(_ tag: ClientTag) {
     guard let client = ending.removeValue(forKey: tag) else { return }
     let switches = Set(client.seen.compactMap { bindings[$0]?.vale })
+    let sets = Set(client.seen.flatMap { bindings[$0]?.sets ?? [] })
+      .filter { knowsMonitors(of: $0) }
     var locks = 0
     for id in client.seen {
       guard let binding = bindings[id] else { continue }
@@ -188,7 +191,7 @@ extension Server {
     wakeNeighbours(of: switches)
     engine.removeClient(tag)
     locksReleased += UInt64(locks)
-    for serial in switches { tellNeighbours(on: serial) }
+    for serial in switches.union(sets) { tellNeighbours(on: serial) }
     log.debug(
       "detached", metadata: ["process": "\(client.process)", "locks released": "\(locks)"])
   }
@@ -208,6 +211,7 @@ extension Server {
     expel(tag, from: binding)
     dropIfUnseen(binding)
     if let vale = binding.vale { tellNeighbours(on: vale) }
+    tellMonitors(of: binding)
   }
 
   func dropIfUnseen(_ binding: OpenBinding) {

@@ -32,6 +32,7 @@ extension Server {
     introduce(client, to: binding.segment)
     admit(client, to: binding)
     if let vale = binding.vale { tellNeighbours(on: vale) }
+    tellMonitors(of: binding)
     let registration = binding.registration
     log.info(
       "attached", metadata: ["port": "\(registration.name)", "process": "\(client.process)"])

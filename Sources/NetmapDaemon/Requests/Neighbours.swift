@@ -69,7 +69,18 @@ extension Server {
     }
   }
 
-  /// Sends a client the memory of a port again, if the client was told of the port.
+  /// Whether there are monitors of a set, or clients that know of monitors there were.
+  func knowsMonitors(of set: UInt64) -> Bool {
+    switches[set] != nil || !control.neighbours(on: set).isEmpty
+  }
+
+  /// Tells the clients of a port about its monitors, and those of a monitor how to be woken, after one of them has got or
+  /// lost the port.
+  func tellMonitors(of binding: OpenBinding) {
+    for set in binding.sets where knowsMonitors(of: set) { tellNeighbours(on: set) }
+  }
+
+  /// Sends a client the memory of a port, or of a monitor, again, if the client was told of it.
   ///
   /// A client that asks without need gets one message with two descriptors for each request, as far as it receives its
   /// mail (``UnreadFiles``).
@@ -78,10 +89,10 @@ extension Server {
     if !client.hasHungUp, !client.mail.isEmpty { post(to: client) }
   }
 
-  /// The clients that have a port on a switch.
+  /// The clients that have a port on a switch, or a port whose monitors are in a set, or such a monitor.
   func clients(on serial: UInt64) -> [Client] {
     let slots = Set(
-      bindings.values.filter { $0.vale == serial }.flatMap { $0.viewers.map(\.slot) })
+      bindings.values.filter { $0.isOn(serial) }.flatMap { $0.viewers.map(\.slot) })
     return slots.compactMap { clients[$0] }
   }
 
@@ -92,7 +103,7 @@ extension Server {
   func wakeNeighbours(of serials: Set<UInt64>) {
     for serial in serials {
       for client in clients(on: serial) { client.ring() }
-      for binding in bindings.values where binding.vale == serial { binding.ring() }
+      for binding in bindings.values where binding.isOn(serial) { binding.ring() }
     }
   }
 }

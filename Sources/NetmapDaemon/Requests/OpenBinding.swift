@@ -94,6 +94,12 @@ final class OpenBinding {
   /// The serial number of the switch that the port is on.
   var vale: UInt64? { registration.place?.serial }
 
+  /// The sets of monitors that the port belongs to: the one that gets its packets, and, for a monitor, its own.
+  var sets: [UInt64] { [registration.monitors] + (registration.monitored.map { [$0] } ?? []) }
+
+  /// Whether the port's processes map the ports of a switch, or the monitors of a set.
+  func isOn(_ serial: UInt64) -> Bool { vale == serial || sets.contains(serial) }
+
   /// The identity of the sync segment.
   ///
   /// All bindings of a port, and of both ends of a pipe, share it.

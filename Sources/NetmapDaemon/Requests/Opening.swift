@@ -114,6 +114,9 @@ extension Server {
     case .left(let vale):
       if crowded.remove(vale) != nil { wakeNeighbours(of: [vale]) }
       tellNeighbours(on: vale)
+    case .monitorsLeft(let set):
+      wakeNeighbours(of: [set])
+      tellNeighbours(on: set)
     case .linkEnded(let id): endLink(id)
     case .interfaceEnded(let name): endInterface(name)
     case .switched(let result): complete(ticket, result)
@@ -185,6 +188,7 @@ extension Server {
       client.lastOpen = monotonicNanoseconds()
       introduce(client, to: binding.segment)
       if let vale = binding.vale { tellNeighbours(on: vale) }
+      tellMonitors(of: binding)
       note(registration)
       log.info(
         "opened",

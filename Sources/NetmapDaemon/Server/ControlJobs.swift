@@ -68,6 +68,8 @@ extension ControlThread {
   enum Answer: Sendable {
     /// A port has left a switch.
     case left(vale: UInt64)
+    /// Monitors of a set were closed, or their port was.
+    case monitorsLeft(UInt64)
     /// The two ends of an isolated port, and the port behind it.
     case isolated(Result<Isolation.Opened, NetmapError>)
     /// The worker no longer uses its end of an isolated port.

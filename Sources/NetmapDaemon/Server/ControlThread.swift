@@ -25,6 +25,8 @@ final class ControlThread: Sendable {
   private struct Snapshot {
     /// The ports of switches, by switch and index.
     var neighbours: [UInt64: [Int: SwitchNeighbour]] = [:]
+    /// The monitors of ports, by set and index.
+    var monitors: [UInt64: [Int: SwitchNeighbour]] = [:]
     /// The switches that have other ports than those of module hosts.
     var populated: Set<UInt64> = []
     var holdsPorts = false
@@ -106,9 +108,9 @@ final class ControlThread: Sendable {
 
   // MARK: - Published state
 
-  /// The ports on a switch, as of the last decided request.
+  /// The ports on a switch, or the monitors of a set, as of the last decided request.
   func neighbours(on serial: UInt64) -> [Int: SwitchNeighbour] {
-    snapshot.withLock { $0.neighbours[serial] ?? [:] }
+    snapshot.withLock { $0.neighbours[serial] ?? $0.monitors[serial] ?? [:] }
   }
 
   /// Whether the switch had other ports than those of module hosts, as of the last decided request.
@@ -132,6 +134,21 @@ final class ControlThread: Sendable {
         snapshot.populated.insert(serial)
       } else {
         snapshot.populated.remove(serial)
+      }
+    }
+  }
+
+  /// Publishes the monitors of all ports, after a job that may have changed them.
+  ///
+  /// - Returns: The sets of monitors that have changed.
+  @discardableResult
+  private func publishMonitors() -> [UInt64] {
+    let monitors = engine.monitors
+    return snapshot.withLock { snapshot in
+      defer { snapshot.monitors = monitors }
+      return Set(monitors.keys).union(snapshot.monitors.keys).filter { serial in
+        monitors[serial]?.mapValues(\.generation)
+          != snapshot.monitors[serial]?.mapValues(\.generation)
       }
     }
   }
@@ -164,6 +181,7 @@ final class ControlThread: Sendable {
 
   private func run() {
     var waiting: [Waiting] = []
+    var settlingPause = Self.pause
     while true {
       let (jobs, isStopping) = state.withLock { state in
         defer { state.jobs = [] }
@@ -179,14 +197,29 @@ final class ControlThread: Sendable {
       for entry in due { attempt(entry.job, since: entry.since, &waiting) }
       if isStopping { return }
       guard jobs.isEmpty else { continue }
+      let settlesAt = settleMonitors(&settlingPause)
       var entry = pollfd(fd: jobsBell.descriptor, events: Int16(POLLIN), revents: 0)
-      let next = waiting.map(\.next).min()
+      let next = (waiting.map(\.next) + (settlesAt.map { [$0] } ?? [])).min()
       let pause = next.map {
         CInt(clamping: ($0 - min($0, monotonicNanoseconds())) / 1_000_000 + 1)
       }
       _ = unsafe poll(&entry, 1, pause ?? -1)
       Self.silence(jobsBell)
     }
+  }
+
+  /// Has syncs take notice of new monitors whose rings were locked.
+  ///
+  /// - Parameter pause: The time until the next try, nanoseconds. It doubles with each failure, up to about a second,
+  ///   because a process may be stopped in the middle of a sync.
+  /// - Returns: When to try again, monotonic nanoseconds; nil when there is no such ring.
+  private func settleMonitors(_ pause: inout UInt64) -> UInt64? {
+    if engine.settleMonitors() {
+      pause = Self.pause
+      return nil
+    }
+    defer { pause = min(2 * pause, 100 * Self.pause) }
+    return monotonicNanoseconds() + pause
   }
 
   /// Tries a job, and adds it to `waiting` if it may succeed later.
@@ -198,6 +231,7 @@ final class ControlThread: Sendable {
           try bind(request)
         }
         if let place = bound.registration.place { publish(place.serial) }
+        if bound.registration.monitored != nil { publishMonitors() }
         answer(ticket, .registered(.success(bound)))
       } catch {
         guard error.mayPass(since: start) else {
@@ -232,6 +266,7 @@ final class ControlThread: Sendable {
         publish(vale)
         answer(0, .left(vale: vale))
       }
+      for set in publishMonitors() { answer(0, .monitorsLeft(set)) }
     case .forget(let id): engine.forget(id)
     case .switching(let ticket, let request, let namespace, let carrier):
       if carrier == nil, case .attach(let register) = request,
@@ -265,6 +300,7 @@ final class ControlThread: Sendable {
     case .finishWork(let tag):
       engine.finishLeases(of: tag)
       engine.finishExchanges(of: tag)
+      engine.releaseMonitorLocks(of: tag)
       answer(0, .workFinished(tag))
     case .check(let ticket): answer(ticket, .checked(engine.check()))
     case .dump(let ticket):

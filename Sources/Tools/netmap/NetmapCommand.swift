@@ -20,13 +20,15 @@ struct NetmapCommand: ParsableCommand {
         netmap bench --quick                  all measurements, in less than 30 s
         netmap bench --case pipe-2t --json    two threads over a pipe, as JSON
         netmap exec ./bridge -i eth0          run a C program for netmap
+        netmap capture netmap:eth0 -w FILE    the packets of an open port, for tshark
         netmap doctor eth0                    which backend an interface would get, and why
         netmap ports                          open ports and their processes
         netmap pkt-gen -h                     run the tool pkt-gen
       """,
     version: PackageVersion.line(of: "netmap"),
     subcommands: [
-      Bench.self, Doctor.self, Exec.self, Ports.self, BenchSender.self, BenchPonger.self,
+      Bench.self, Capture.self, Doctor.self, Exec.self, Ports.self, BenchSender.self,
+      BenchPonger.self,
       ValeSender.self,
     ])
 

@@ -104,16 +104,6 @@ static void one_direction(void)
 	CHECK(poll(&entry, 1, 0) >= 0);
 }
 
-static void monitors(void)
-{
-	static const uint64_t flags[] = { NR_MONITOR_TX, NR_MONITOR_RX, NR_MONITOR_RX | NR_ZCOPY_MON };
-	struct port port = open_port("vale5:seen"), monitor = { .fd = -1 };
-
-	for (int i = 0; i < 3; i++)
-		CHECK_FAILS(bind_as(&monitor, "vale5:seen", NR_REG_ALL_NIC, 0, flags[i]), EOPNOTSUPP);
-	CHECK(!close(port.fd));
-}
-
 static void virtio_flag(void)
 {
 	struct port plain = open_port("vale6:plain"), ready = { .fd = -1 };
@@ -234,7 +224,7 @@ static void learning(void)
 	CHECK(receive_packets(&a) == 1 && receive_packets(&c) == 0);
 }
 
-/* Flags for host rings and monitors, which are not there. */
+/* Flags for host rings, which a pipe does not have, and of monitors. */
 static void ignored_flags(void)
 {
 	struct port a = open_port("ignored{1"), b = open_port("ignored}1");
@@ -289,7 +279,7 @@ int main(int count, char **arguments)
 		{ "all", all_rings },		{ "one", one_ring },	  { "null", null_port },
 		{ "refused", refused_modes },	{ "legacy-pipes", legacy_pipes },
 		{ "exclusive", exclusive },	{ "one-direction", one_direction },
-		{ "monitors", monitors },	{ "virtio", virtio_flag },
+		{ "virtio", virtio_flag },
 		{ "no-tx-poll", no_transmit_poll }, { "do-rx-poll", receive_poll },
 		{ "unknown", unknown_flags },	{ "extra", extra_buffers }, { "fragments", fragments },
 		{ "learning", learning },	{ "ignored", ignored_flags },	{ "stamps", time_stamps }, { "own-data", programs_own_data },

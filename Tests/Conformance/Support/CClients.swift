@@ -17,6 +17,7 @@ enum CClients {
   /// Programs that run with both, each built for either.
   private static let both = [
     "syncs", "waits", "descriptors", "mappings", "passing", "rings", "requests", "modes",
+    "monitors",
     "pointers", "variants", "indirect", "failures", "exhaustion", "epoll", "interfaces", "device",
     "sandbox",
     "waiting", "sizes", "legacy", "patterns",

@@ -35,7 +35,7 @@ struct KillTable {
   static let rows: [any KillRow] = {
     var rows: [any KillRow] = [
       PipeSendRow(), PipeReceiveRow(), ForwardRow(isFirst: false), ForwardRow(isFirst: true),
-      KeepRow(),
+      MonitoredPipeRow(), KeepRow(),
     ]
     rows += SwitchSendRow.all
     rows += SwitchReceiveRow.all

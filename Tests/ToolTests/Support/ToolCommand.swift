@@ -13,10 +13,15 @@ struct Command {
   }()
 
   /// The program's environment: the socket of the tests' own daemon, which exits when idle.
-  private static let environment: [String: String] = {
+  static let environment: [String: String] = {
     let socket = "\(NSTemporaryDirectory())/netmap-tools-\(getpid())/netmapd.sock"
     return ["NETMAP_SOCKET": socket]
   }()
+
+  /// Starts the program.
+  func start(_ arguments: String...) throws -> TestProgram {
+    try TestProgram([path] + arguments, environment: Self.environment)
+  }
 
   /// Runs the program to its end.
   func run(_ arguments: String...) throws -> TestProgram.Outcome {

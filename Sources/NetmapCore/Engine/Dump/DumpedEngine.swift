@@ -173,6 +173,8 @@ package final class DumpedEngine {
     case .pipe: .pipeEnd
     case .backend: .interface(DumpedInterface(geometry: geometry))
     case .vale: .vale
+    // Whose monitor it was, and what it copied, is not in the dump.
+    case .monitor: .monitor(nil)
     }
   }
 

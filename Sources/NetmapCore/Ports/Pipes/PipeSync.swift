@@ -18,8 +18,7 @@ extension MappedRing {
   func synchronizePipeTransmit() -> SyncResult {
     let side = unsafe PipeSide(parts)
     guard unsafe side.kring.tryLock(tag) else {
-      unsafe kring.count(.busySyncs)
-      return .busy
+      return unsafe synchronizeMonitoredPipeTransmit()
     }
     guard let accepted = unsafe side.kring.acceptTransmit(side.ring) else {
       return unsafe resetAndUnlock()
@@ -55,6 +54,23 @@ extension MappedRing {
     unsafe side.kring.unlock()
     if wakes { unsafe wakePeer() }
     return result
+  }
+
+  /// Transmit sync of a pipe whose ring may have monitors. See ``beginMonitored()``.
+  @inline(never)
+  private func synchronizeMonitoredPipeTransmit() -> SyncResult {
+    guard unsafe beginMonitored() else { return .busy }
+    guard let accepted = unsafe kring.acceptTransmit(ring) else {
+      unsafe reset()
+      unsafe endMonitored()
+      return .reset
+    }
+    unsafe kring.count(.syncs)
+    unsafe copySentToMonitors(upTo: accepted.head)
+    let wakes = unsafe PipeSide(parts).transmit(upTo: accepted.head)
+    unsafe endMonitored()
+    if wakes { unsafe wakePeer() }
+    return .done
   }
 
   @inline(never)

@@ -21,7 +21,7 @@ struct Destination {
   let leases: UnsafeMutableRawPointer
   let waiters: UnsafeMutableRawPointer
   /// The kring of transmit ring 0; the others follow. A receiver uses them to wake a sender that
-  /// waits for room.
+  /// waits for room. Of a monitor: the krings of those who fill its receive rings.
   let transmitKRings: UnsafeMutableRawPointer
   let transmitRings: UInt32
 
@@ -37,7 +37,7 @@ struct Destination {
     let buffers = segment.buffers
     let rings = segment.ringCount(end: 0, .receive)
     let slots = segment.leaseSlots
-    let transmitRings = segment.ringCount(end: 0, .transmit)
+    let transmitRings = segment.ringCount(end: segment.endCount - 1, .transmit)
     guard rings > 0, slots > 0, let kring = unsafe segment.kring(end: 0, .receive, 0),
       let leases = unsafe segment.leases(0),
       buffers.base >= 0, buffers.count >= 2,
@@ -61,7 +61,8 @@ struct Destination {
     unsafe krings = kring.base
     unsafe self.leases = leases
     unsafe waiters = segment.waiters
-    unsafe transmitKRings = segment.kring(end: 0, .transmit, 0)?.base ?? kring.base
+    let sender = unsafe segment.kring(end: segment.endCount - 1, .transmit, 0)
+    unsafe transmitKRings = sender?.base ?? kring.base
     unsafe self.transmitRings = UInt32(transmitRings)
   }
 
@@ -114,7 +115,7 @@ package final class DestinationTable: Sendable {
 
   /// A destination together with the mappings that it points into.
   @safe
-  fileprivate final class Place: Sendable {
+  final class Place: Sendable {
     nonisolated(unsafe) let destination: UnsafeMutablePointer<Destination>
     private let region: SharedMemory
     private let segment: SyncSegment

@@ -140,7 +140,7 @@ extension MappedRing {
   /// - Returns: False when the lock names another client; then the ring's number is even again.
   @inline(never)
   private func takeOver(_ path: UnsafePointer<SwitchPath>) -> Bool {
-    if unsafe kring.lockHolder == tag.rawValue { return true }
+    if unsafe kring.isLocked(by: tag) { return true }
     unsafe path.pointee.epoch.leave()
     return false
   }
