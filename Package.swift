@@ -304,12 +304,16 @@ let package = Package(
       name: "NetworkTests",
       dependencies: [
         "Netmap", "NetmapCore", "NetmapLinux", "NetmapLinuxSetup", "NetmapTestSupport", "CLinux",
-        "netmap", "pkt-gen", "port-driver", "port-holder",
+        "netmap", "netmapd", "pkt-gen", "port-driver", "port-holder", "kill-at-call",
       ],
       path: "Tests/Network", swiftSettings: settings),
     // Holds, sends, receives and forwards in a separate process, for the tests of interfaces.
     .executableTarget(
       name: "port-driver", dependencies: ["Netmap"], path: "Tests/Support/port-driver",
+      swiftSettings: settings),
+    // Kills processes before a chosen system call.
+    .executableTarget(
+      name: "kill-at-call", dependencies: ["CTrace"], path: "Tests/Support/kill-at-call",
       swiftSettings: settings),
     // Namespaces, veth pairs and helper programs, for tests.
     .target(

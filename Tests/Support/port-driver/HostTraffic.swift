@@ -5,7 +5,7 @@ import Glibc
 ///     port-driver serve PORT              answers TCP and UDP on a port until it is killed
 ///     port-driver tcp ADDRESS BYTES       sends a stream, which the server must confirm
 ///     port-driver udp ADDRESS LENGTH COUNT   sends datagrams, each of which must come back
-///     port-driver ping ADDRESS COUNT LENGTH  sends ICMP echo requests
+///     port-driver ping ADDRESS COUNT LENGTH [MILLISECONDS]  sends ICMP echo requests
 ///
 /// Each client prints `ok` and its rate, or fails.
 enum HostTraffic {
@@ -14,7 +14,7 @@ enum HostTraffic {
   }
 
   /// How long a client waits for an answer, milliseconds.
-  private static let patience: CInt = 20_000
+  static let patience: CInt = 20_000
 
   private static func fail(_ call: String) -> Failure {
     Failure(description: "\(call): errno \(errno)")
@@ -68,7 +68,7 @@ enum HostTraffic {
     }
   }
 
-  private static func waitToRead(_ file: CInt) throws {
+  private static func waitToRead(_ file: CInt, _ patience: CInt = patience) throws {
     var entry = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
     guard unsafe poll(&entry, 1, patience) == 1 else {
       throw Failure(description: "no answer after \(patience) ms")
@@ -173,7 +173,9 @@ enum HostTraffic {
     PortDriver.say("ok")
   }
 
-  static func ping(_ address: String, count: Int, length: Int) throws {
+  static func ping(
+    _ address: String, count: Int, length: Int, patience: CInt = patience
+  ) throws {
     let isV6 = address.contains(":")
     let file =
       isV6
@@ -215,17 +217,19 @@ enum HostTraffic {
         }
       }
       guard sent == request.count else { throw fail("sendto") }
-      try awaitReply(file, isV6, request)
+      try awaitReply(file, isV6, request, patience)
       times.append(clock.now - start)
     }
     times.sort()
     PortDriver.say("ok \(Int(times[times.count / 2] / .nanoseconds(1))) ns")
   }
 
-  private static func awaitReply(_ file: CInt, _ isV6: Bool, _ request: [UInt8]) throws {
+  private static func awaitReply(
+    _ file: CInt, _ isV6: Bool, _ request: [UInt8], _ patience: CInt
+  ) throws {
     var answer = [UInt8](repeating: 0, count: 1 << 16)
     while true {
-      try waitToRead(file)
+      try waitToRead(file, patience)
       let count = unsafe recv(file, &answer, answer.count, 0)
       // An IPv4 raw socket shows the IP header, an IPv6 one does not.
       let start = isV6 ? 0 : 20

@@ -52,7 +52,9 @@ struct PortDriver {
         try HostTraffic.datagrams(
           to: arguments[2], port: 7000, length: number(3, 64), number(4, 10))
       case "ping":
-        try HostTraffic.ping(arguments[2], count: number(3, 10), length: number(4, 56))
+        try HostTraffic.ping(
+          arguments[2], count: number(3, 10), length: number(4, 56),
+          patience: CInt(clamping: number(5, Int(HostTraffic.patience))))
       default:
         fail("unknown command \(arguments[1])")
       }
