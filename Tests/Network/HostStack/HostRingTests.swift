@@ -194,6 +194,28 @@ import Testing
   }
 
   @Test(
+    "opening and closing leaves no descriptor, page, interface, program or discipline",
+    arguments: HostFixture.choices)
+  func leavesNoMemory(choice: String) throws {
+    try NetworkNamespace.run {
+      let fixture = try HostFixture()
+      let clean = try NetworkPicture("near")
+      let times = environmentNumber("NETMAP_TEST_OPENS") ?? 20
+      let program = try TestProgram([driver, "open", "netmap:near*@backend:name=\(choice)", "\(times)"])
+      let said = rest(of: program)
+      #expect(program.wait() == 0)
+      print("\(choice): \(said)")
+      #expect(said.contains("left 0 descriptors, 0 KiB shared, 0 KiB pinned"), "\(said)")
+      // The kernel removes the last leg some milliseconds later.
+      let end = ContinuousClock.now + .seconds(10)
+      var now = try NetworkPicture("near")
+      while now != clean, ContinuousClock.now < end { now = try NetworkPicture("near") }
+      #expect(now == clean, "\(clean.difference(to: now))")
+      withExtendedLifetime(fixture) {}
+    }
+  }
+
+  @Test(
     "a process that is killed leaves nothing behind, and the host's traffic goes on",
     arguments: HostFixture.choices)
   func killed(choice: String) throws {

@@ -23,17 +23,21 @@ import Testing
   ///   - name: The operation, for messages.
   ///   - attempt: Kills after a number of calls, and checks what is left. Returns what kill-at-call has said.
   private func tryCalls(_ name: String, _ attempt: (Int) throws -> String) throws {
-    // The number of calls of the whole operation.
-    let whole = try attempt(1_000_000)
-    let count = try #require(Int(whole.split(separator: " ").last ?? ""), "\(name): \(whole)")
-    #expect(whole.hasPrefix("ended after") && count > 50, "\(name): \(whole)")
+    // The number of calls of the whole operation, which varies: the kernel gives up a queue late, and an open then tries
+    // again.
+    var count = Int.max
+    for _ in 0..<3 {
+      let whole = try attempt(1_000_000)
+      #expect(whole.hasPrefix("ended after"), "\(name): \(whole)")
+      count = min(count, try #require(Int(whole.split(separator: " ").last ?? ""), "\(name)"))
+    }
+    #expect(count > 50, "\(name)")
     let spacing = Self.isComplete ? 1 : max(1, count / Self.samples)
     // Other calls each time.
     let first = Self.isComplete ? 0 : Int.random(in: 0..<spacing)
     var killed = 0
     for point in stride(from: first, to: count, by: spacing) {
       let outcome = try attempt(point)
-      // The number varies a little from run to run.
       if outcome.hasPrefix("killed") { killed += 1 }
     }
     print("\(name): killed before \(killed) of \(count) calls")

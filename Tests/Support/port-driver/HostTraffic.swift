@@ -7,7 +7,10 @@ import Glibc
 ///     port-driver udp ADDRESS LENGTH COUNT   sends datagrams, each of which must come back
 ///     port-driver ping ADDRESS COUNT LENGTH [MILLISECONDS]  sends ICMP echo requests
 ///
-/// Each client prints `ok` and its rate, or fails.
+///     port-driver pour ADDRESS PORT          sends standard input as a stream
+///     port-driver drain PORT                 receives one stream, and writes it to standard output
+///
+/// `pour` and `drain` print their rate to standard error. Each other client prints `ok` and its rate, or fails.
 enum HostTraffic {
   struct Failure: Error, CustomStringConvertible {
     let description: String
@@ -153,6 +156,61 @@ enum HostTraffic {
     }
     let time = clock.now - start
     PortDriver.say("ok \(Int(Double(bytes) * 8 / (time / .seconds(1)) / 1e6)) Mb/s")
+  }
+
+  /// Sends what standard input has to a peer, and waits until the peer has taken it.
+  static func pour(to address: String, port: UInt16) throws {
+    let file = try socket(SOCK_STREAM)
+    defer { close(file) }
+    let target = try name(address, port)
+    guard unsafe with(target, { unsafe connect(file, $0, $1) }) == 0 else { throw fail("connect") }
+    let start = ContinuousClock.now
+    let count = try copy(from: 0, to: file)
+    shutdown(file, CInt(SHUT_WR))
+    try waitToRead(file)
+    tell("poured", count, start)
+  }
+
+  /// Writes what one peer sends to standard output.
+  static func drain(port: UInt16) throws {
+    let listener = try socket(SOCK_STREAM)
+    var on: CInt = 1
+    _ = unsafe setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, 4)
+    let any = try name("::", port)
+    guard unsafe with(any, { unsafe bind(listener, $0, $1) }) == 0, listen(listener, 1) == 0 else {
+      throw fail("bind")
+    }
+    let file = accept(listener, nil, nil)
+    guard file >= 0 else { throw fail("accept") }
+    let start = ContinuousClock.now
+    let count = try copy(from: file, to: 1)
+    tell("drained", count, start)
+    close(file)
+  }
+
+  private static func copy(from source: CInt, to target: CInt) throws -> Int {
+    var buffer = [UInt8](repeating: 0, count: 1 << 18)
+    var total = 0
+    while true {
+      let count = unsafe read(source, &buffer, buffer.count)
+      guard count >= 0 else { throw fail("read") }
+      guard count > 0 else { return total }
+      var written = 0
+      while written < count {
+        let part = unsafe buffer.withUnsafeBytes {
+          unsafe write(target, $0.baseAddress.map { unsafe $0 + written }, count - written)
+        }
+        guard part > 0 else { throw fail("write") }
+        written += part
+      }
+      total += count
+    }
+  }
+
+  private static func tell(_ what: String, _ bytes: Int, _ start: ContinuousClock.Instant) {
+    let rate = Int(Double(bytes) * 8 / ((ContinuousClock.now - start) / .seconds(1)) / 1e6)
+    let text = [UInt8]("\(what) \(bytes) bytes, \(rate) Mb/s\n".utf8)
+    _ = unsafe write(2, text, text.count)
   }
 
   static func datagrams(to address: String, port: UInt16, length: Int, _ count: Int) throws {
