@@ -166,6 +166,9 @@ let package = Package(
     .executableTarget(
       name: "forward", dependencies: ["Netmap"], path: "Examples/forward", swiftSettings: settings),
     .executableTarget(
+      name: "firewall", dependencies: ["Netmap"], path: "Examples/firewall",
+      swiftSettings: settings),
+    .executableTarget(
       name: "swap", dependencies: ["Netmap"], path: "Examples/swap", swiftSettings: settings),
     .executableTarget(
       name: "responder", dependencies: ["Netmap"], path: "Examples/responder",
@@ -305,6 +308,7 @@ let package = Package(
       dependencies: [
         "Netmap", "NetmapCore", "NetmapLinux", "NetmapLinuxSetup", "NetmapTestSupport", "CLinux",
         "netmap", "netmapd", "pkt-gen", "port-driver", "port-holder", "kill-at-call",
+        "firewall",
       ],
       path: "Tests/Network", swiftSettings: settings),
     // Holds, sends, receives and forwards in a separate process, for the tests of interfaces.

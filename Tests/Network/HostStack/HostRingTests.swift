@@ -115,6 +115,33 @@ import Testing
   }
 
   @Test(
+    "without host rings, the host receives nothing, and what it sends goes to the wire",
+    arguments: HostFixture.choices)
+  func noHostRings(choice: String) throws {
+    try NetworkNamespace.run {
+      let fixture = try HostFixture()
+      let engine = try EmbeddedEngine()
+      #expect(try EchoSocket().ping((10, 0, 0, 2), number: 1))
+      let port = try NetmapPort("netmap:near@backend:name=\(choice)", engine: engine)
+      // The request reaches the peer, whose answer reaches the application alone.
+      #expect(try !EchoSocket().ping((10, 0, 0, 2), number: 2, milliseconds: 300))
+      var answers = 0
+      let end = ContinuousClock.now + .seconds(10)
+      while answers == 0, ContinuousClock.now < end {
+        _ = try port.wait(for: .receive, timeout: .milliseconds(100))
+        var ring = port.receiveRing(0)
+        ring.forEach { packet in
+          if EthernetFrame(packet.bytes)?.ipv4?.icmp != nil { answers += 1 }
+        }
+      }
+      #expect(answers > 0)
+      port.close()
+      #expect(try EchoSocket().ping((10, 0, 0, 2), number: 3))
+      withExtendedLifetime(fixture) {}
+    }
+  }
+
+  @Test(
     "what the application sends to a host ring, the host receives", arguments: HostFixture.choices)
   func toHost(choice: String) throws {
     try NetworkNamespace.run {

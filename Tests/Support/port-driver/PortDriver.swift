@@ -174,14 +174,14 @@ struct PortDriver {
   }
 
   /// Whether SIGTERM has arrived.
-  private nonisolated(unsafe) static var isAskedToEnd: sig_atomic_t = 0
+  nonisolated(unsafe) static var isAskedToEnd: sig_atomic_t = 0
 
   /// Forwards packets between two ports, in both directions, until it is killed. After SIGTERM it says how many packets
   /// the rings have dropped.
   static func bridge(_ first: NetmapPort, _ second: NetmapPort, spins: Bool) throws {
     say("ready: \(first.backend?.description ?? "")")
     let poller = Poller()
-    signal(SIGTERM) { _ in unsafe isAskedToEnd = 1 }
+    signal(SIGTERM) { _ in unsafe PortDriver.isAskedToEnd = 1 }
     while unsafe isAskedToEnd == 0 {
       var items = [PollItem(first, for: .receive), PollItem(second, for: .receive)]
       if try move(first, second) || move(second, first) {
@@ -192,7 +192,12 @@ struct PortDriver {
           for direction in Direction.allCases { try port.sync(direction) }
         }
       } else {
-        _ = try poller.wait(for: &items, timeout: .milliseconds(100))
+        do {
+          _ = try poller.wait(for: &items, timeout: .milliseconds(100))
+        } catch {
+          // The signal interrupts the wait.
+          guard unsafe isAskedToEnd != 0 else { throw error }
+        }
       }
     }
     let drops = [first, second].flatMap { [$0.statistics.transmit, $0.statistics.receive] }
