@@ -55,7 +55,8 @@ import Testing
         testDescription: "down and up", change: [["link", "set", "near", "down"]],
         restore: [
           // The kernel forgets IPv6 addresses of interfaces that go down.
-          ["link", "set", "near", "up"], ["address", "replace", "fd00::1/64", "dev", "near", "nodad"],
+          ["link", "set", "near", "up"],
+          ["address", "replace", "fd00::1/64", "dev", "near", "nodad"],
         ], isReachable: false),
       Change(
         testDescription: "renamed", change: [["link", "set", "near", "name", "other"]],
@@ -189,7 +190,9 @@ import Testing
     for command in [
       ["qdisc", "add", "dev", "near", "clsact"],
       ["filter", "add", "dev", "near", "egress", "u32", "match", "u32", "0", "0", "flowid", "1:1"],
-      ["filter", "add", "dev", "near", "ingress", "u32", "match", "u32", "0", "0", "flowid", "1:1"],
+      [
+        "filter", "add", "dev", "near", "ingress", "u32", "match", "u32", "0", "0", "flowid", "1:1",
+      ],
     ] {
       _ = try TestProgram.output(of: ["tc"] + command)
     }

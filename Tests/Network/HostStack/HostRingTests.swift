@@ -228,7 +228,9 @@ import Testing
       let fixture = try HostFixture()
       let clean = try NetworkPicture("near")
       let times = environmentNumber("NETMAP_TEST_OPENS") ?? 20
-      let program = try TestProgram([driver, "open", "netmap:near*@backend:name=\(choice)", "\(times)"])
+      let program = try TestProgram([
+        driver, "open", "netmap:near*@backend:name=\(choice)", "\(times)",
+      ])
       let said = rest(of: program)
       #expect(program.wait() == 0)
       print("\(choice): \(said)")

@@ -23,7 +23,9 @@ import Testing
 
   /// Counters of which each stands for segments that TCP sends again although nothing of ours has lost them: probes for
   /// a loss at the end, and segments that the receiver had already.
-  private static let harmless = ["TcpExt:TCPLossProbes", "TcpExt:TCPDSACKRecv", "TcpExt:TCPDSACKOfoRecv"]
+  private static let harmless = [
+    "TcpExt:TCPLossProbes", "TcpExt:TCPDSACKRecv", "TcpExt:TCPDSACKOfoRecv",
+  ]
 
   @Test("SHA-256 of long streams, IPv4 and IPv6, both ways; segments sent again are accounted for")
   func digests() throws {
@@ -50,9 +52,12 @@ import Testing
       }
       bridge.send(SIGTERM)
       let said = rest(of: bridge)
-      let drops = try #require(Int(said.trimmingPrefix("dropped ").prefix { $0 != "\n" }), "\(said)")
+      let drops = try #require(
+        Int(said.trimmingPrefix("dropped ").prefix { $0 != "\n" }), "\(said)")
       #expect(bridge.wait() == 0)
-      print("\(repeated) segments sent again; \(drops) packets dropped, \(harmless) probes and duplicates")
+      print(
+        "\(repeated) segments sent again; \(drops) packets dropped, \(harmless) probes and duplicates"
+      )
       #expect(repeated <= drops + harmless)
     }
   }

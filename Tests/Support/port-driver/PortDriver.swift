@@ -151,7 +151,9 @@ struct PortDriver {
     let medians = [opens, closes].map { Int($0.sorted()[count / 2] / .microseconds(1)) }
     say("ok open \(medians[0]) us, close \(medians[1]) us")
     let left = zip(possessions, before).map { $0 - $1 }
-    if count > 1 { say("left \(left[0]) descriptors, \(left[1]) KiB shared, \(left[2]) KiB pinned") }
+    if count > 1 {
+      say("left \(left[0]) descriptors, \(left[1]) KiB shared, \(left[2]) KiB pinned")
+    }
   }
 
   /// Open descriptors, and KiB of shared and of pinned memory.
