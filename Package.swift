@@ -166,6 +166,9 @@ let package = Package(
     .executableTarget(
       name: "forward", dependencies: ["Netmap"], path: "Examples/forward", swiftSettings: settings),
     .executableTarget(
+      name: "firewall", dependencies: ["Netmap"], path: "Examples/firewall",
+      swiftSettings: settings),
+    .executableTarget(
       name: "swap", dependencies: ["Netmap"], path: "Examples/swap", swiftSettings: settings),
     .executableTarget(
       name: "responder", dependencies: ["Netmap"], path: "Examples/responder",
@@ -304,12 +307,17 @@ let package = Package(
       name: "NetworkTests",
       dependencies: [
         "Netmap", "NetmapCore", "NetmapLinux", "NetmapLinuxSetup", "NetmapTestSupport",
-        "NetworkTestbed", "CLinux", "netmap", "pkt-gen", "port-driver", "port-holder",
+        "NetworkTestbed", "CLinux", "netmap", "netmapd", "pkt-gen", "port-driver", "port-holder",
+        "kill-at-call", "firewall",
       ],
       path: "Tests/Network", swiftSettings: settings),
     // Holds, sends, receives and forwards in a separate process, for the tests of interfaces.
     .executableTarget(
       name: "port-driver", dependencies: ["Netmap"], path: "Tests/Support/port-driver",
+      swiftSettings: settings),
+    // Kills processes before a chosen system call.
+    .executableTarget(
+      name: "kill-at-call", dependencies: ["CTrace"], path: "Tests/Support/kill-at-call",
       swiftSettings: settings),
     // Namespaces, veth pairs and helper programs, for tests.
     .target(

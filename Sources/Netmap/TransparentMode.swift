@@ -24,4 +24,39 @@ extension ReceiveRing {
     unsafe move(to: ring.next(index))
     return true
   }
+
+  /// Takes the packets in the ring, and has the port's next receive sync pass on those that `accepts` chooses, as
+  /// ``passNextOn()`` does. The others are discarded.
+  ///
+  /// ```swift
+  /// ring.passOn { packet in packet.length < 1000 }
+  /// try port.sync(.receive)
+  /// ```
+  ///
+  /// A packet of several slots whose last fragment has not arrived stays in the ring.
+  ///
+  /// - Parameter accepts: Called once with each packet, in order. A packet at which it throws stays in the ring.
+  /// - Returns: The number of packets to pass on.
+  /// - Throws: What `accepts` throws.
+  @discardableResult
+  public mutating func passOn<E>(
+    where accepts: (borrowing Packet) throws(E) -> Bool
+  ) throws(E) -> Int {
+    var count = 0
+    while true {
+      var isAccepted = false
+      let discarded = try take(upTo: 1) { (packet) throws(E) in
+        isAccepted = try accepts(packet)
+        return !isAccepted
+      }
+      if isAccepted, passNextOn() {
+        count += 1
+      } else if isAccepted {
+        // A packet as long as the ring, whose end will never arrive.
+        take(upTo: 1) { _ in true }
+      } else if discarded == 0 {
+        return count
+      }
+    }
+  }
 }

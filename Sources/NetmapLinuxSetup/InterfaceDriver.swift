@@ -45,6 +45,10 @@ package protocol InterfaceDriver: AnyObject, Sendable {
   /// Remarks for the user on the way the interface is driven, one line each.
   var remarks: [String] { get }
 
+  /// Detaches the programs from an interface that has left its network namespace: whoever has it now owns it. The rings
+  /// have stopped, and no call but ``stop(_:)`` and ``deactivate(pair:)`` follows.
+  func leaveInterface()
+
   /// Describes how to make the ring driver of a ring. The caller adds the alarm, which wakes sleepers when the
   /// interface disappears.
   func recipe(for ring: RingPlacement) throws(NetmapError) -> RingDriverRecipe

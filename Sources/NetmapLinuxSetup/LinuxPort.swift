@@ -213,7 +213,7 @@ extension LinuxPort {
   /// The host's packets come to the host rings while a transmit ring of the interface is bound, as in netmap: until then
   /// they go to the wire (`netmap_transmit`).
   private func connectHost() throws(NetmapError) {
-    guard let host = unsafe state.host else { return }
+    guard let host = unsafe state.host, unsafe !state.hasGone else { return }
     let started = unsafe Array(state.krings.keys)
     let hearsHost = started.contains { $0.direction == .receive && isHost($0.index) }
     let ownsWire = started.contains { $0.direction == .transmit && !isHost($0.index) }
@@ -300,7 +300,10 @@ extension LinuxPort {
     unsafe state.hasGone = false
   }
 
-  /// Stops every ring, and wakes all sleepers on its rings.
+  /// Stops every ring, wakes all sleepers on its rings, and detaches the programs.
+  ///
+  /// An interface that was deleted has no programs any more. One that has moved to another network namespace keeps them:
+  /// they would take the packets of its new host.
   private func interfaceHasGone() {
     lock.withLock { _ in
       // The notification may arrive when no pair is active any more.
@@ -309,6 +312,9 @@ extension LinuxPort {
       unsafe state.krings.values.forEach { unsafe $0.stop() }
       var one: UInt64 = 1
       if unsafe state.alarm >= 0 { _ = unsafe write(state.alarm, &one, 8) }
+      // The kernel refuses nothing here: it detaches a link.
+      try? unsafe state.host?.connect(takesHostPackets: false, marks: false)
+      unsafe state.driver?.leaveInterface()
     }
   }
 

@@ -58,7 +58,12 @@ import Testing
       let port = try NetmapPort("netmap:near@backend:name=xdp", engine: EmbeddedEngine())
       let (_, text) = try examine("near")
       #expect(text.contains("driver veth, up, MTU 1500"), "\(text)")
-      #expect(text.contains("XDP program ") && text.contains("backend: packet"), "\(text)")
+      #expect(text.contains("XDP program ") && text.contains("backend: none"), "\(text)")
+      #expect(text.contains("choose another backend (@backend:name=packet)"), "\(text)")
+      let refusal = #expect(throws: NetmapError.self) {
+        try NetmapPort("netmap:near", engine: EmbeddedEngine())
+      }
+      #expect(refusal?.code == .busy)
       port.close()
       #expect(
         try examine("near").output.contains("its veth peer far leaves to near are completed"))

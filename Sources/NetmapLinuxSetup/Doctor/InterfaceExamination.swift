@@ -46,10 +46,19 @@ package struct InterfaceExamination: Sendable {
   package let advice: [String]
 
   /// The candidate that an open would get.
-  package var choice: Candidate? { candidates.first { $0.refusal == nil } }
+  package var choice: Candidate? { Self.choice(among: candidates) }
   /// The candidate that an open with host rings would get.
   package var choiceWithHostRings: Candidate? {
-    hostRingRefusal != nil ? nil : candidates.first { $0.refusal == nil && $0.allowsHostRings }
+    hostRingRefusal != nil ? nil : Self.choice(among: candidates.filter(\.allowsHostRings))
+  }
+
+  /// The first candidate that is not refused, unless one before it is refused for a reason that ends the choice.
+  private static func choice(among candidates: [Candidate]) -> Candidate? {
+    for candidate in candidates {
+      guard let refusal = candidate.refusal else { return candidate }
+      if refusal.code.endsSelection { return nil }
+    }
+    return nil
   }
 
   /// The names of the interfaces in the calling thread's network namespace, by index.
@@ -166,7 +175,7 @@ package struct InterfaceExamination: Sendable {
   ) -> [String] {
     var lines: [String] = []
     if !interface.isUp { lines.append("it is down: ip link set \(interface.name) up") }
-    let best = candidates.first { $0.refusal == nil }
+    let best = choice(among: candidates)
     if let remark = best?.remark { lines.append(remark) }
     let isOn = { (name: String) in features.contains { $0.name == name && $0.isActive } }
     if isOn("rx-lro") {

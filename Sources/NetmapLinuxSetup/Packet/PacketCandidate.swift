@@ -132,6 +132,11 @@ final class PacketDriver: InterfaceDriver {
     unsafe group = nil
   }
 
+  func leaveInterface() {
+    // A filter goes with the queueing discipline, which the kernel removes.
+    if unsafe ingressDrop?.linkDescriptor != nil { unsafe ingressDrop = nil }
+  }
+
   func recipe(for ring: RingPlacement) throws(NetmapError) -> RingDriverRecipe {
     let key = unsafe Key(direction: ring.direction, index: ring.index)
     guard let ring = unsafe rings[key] else {

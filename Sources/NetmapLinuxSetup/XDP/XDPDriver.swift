@@ -216,6 +216,8 @@ final class XDPDriver: InterfaceDriver {
     close(pair)
   }
 
+  func leaveInterface() { unsafe program = nil }
+
   /// Closes the socket, and returns every buffer that was lent to the slot that lent it.
   ///
   /// Another process may hold the socket a while longer. Then the kernel writes nothing new to the buffers, and the

@@ -42,6 +42,9 @@ final class HostFixture {
 
   deinit { place.kill(SIGKILL) }
 
+  /// The process in the network namespace behind the wire.
+  var placeProcess: Int32 { place.process }
+
   /// The command line that runs a command behind the wire.
   func thereCommand(_ command: [String]) -> [String] {
     ["nsenter", "-t", "\(place.process)", "-n"] + command

@@ -115,6 +115,33 @@ import Testing
   }
 
   @Test(
+    "without host rings, the host receives nothing, and what it sends goes to the wire",
+    arguments: HostFixture.choices)
+  func noHostRings(choice: String) throws {
+    try NetworkNamespace.run {
+      let fixture = try HostFixture()
+      let engine = try EmbeddedEngine()
+      #expect(try EchoSocket().ping((10, 0, 0, 2), number: 1))
+      let port = try NetmapPort("netmap:near@backend:name=\(choice)", engine: engine)
+      // The request reaches the peer, whose answer reaches the application alone.
+      #expect(try !EchoSocket().ping((10, 0, 0, 2), number: 2, milliseconds: 300))
+      var answers = 0
+      let end = ContinuousClock.now + .seconds(10)
+      while answers == 0, ContinuousClock.now < end {
+        _ = try port.wait(for: .receive, timeout: .milliseconds(100))
+        var ring = port.receiveRing(0)
+        ring.forEach { packet in
+          if EthernetFrame(packet.bytes)?.ipv4?.icmp != nil { answers += 1 }
+        }
+      }
+      #expect(answers > 0)
+      port.close()
+      #expect(try EchoSocket().ping((10, 0, 0, 2), number: 3))
+      withExtendedLifetime(fixture) {}
+    }
+  }
+
+  @Test(
     "what the application sends to a host ring, the host receives", arguments: HostFixture.choices)
   func toHost(choice: String) throws {
     try NetworkNamespace.run {
@@ -190,6 +217,30 @@ import Testing
         port.close()
         #expect(InterfaceState("near") == clean)
       }
+    }
+  }
+
+  @Test(
+    "opening and closing leaves no descriptor, page, interface, program or discipline",
+    arguments: HostFixture.choices)
+  func leavesNoMemory(choice: String) throws {
+    try NetworkNamespace.run {
+      let fixture = try HostFixture()
+      let clean = try NetworkPicture("near")
+      let times = environmentNumber("NETMAP_TEST_OPENS") ?? 20
+      let program = try TestProgram([
+        driver, "open", "netmap:near*@backend:name=\(choice)", "\(times)",
+      ])
+      let said = rest(of: program)
+      #expect(program.wait() == 0)
+      print("\(choice): \(said)")
+      #expect(said.contains("left 0 descriptors, 0 KiB shared, 0 KiB pinned"), "\(said)")
+      // The kernel removes the last leg some milliseconds later.
+      let end = ContinuousClock.now + .seconds(10)
+      var now = try NetworkPicture("near")
+      while now != clean, ContinuousClock.now < end { now = try NetworkPicture("near") }
+      #expect(now == clean, "\(clean.difference(to: now))")
+      withExtendedLifetime(fixture) {}
     }
   }
 

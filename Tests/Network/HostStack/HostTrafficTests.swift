@@ -62,4 +62,38 @@ import Testing
       #expect(try here("tcp", "fd00::2", "5000000").hasPrefix("ok"))
     }
   }
+
+  @Test("the example of a firewall: open ports and the host's own traffic pass, other ports do not")
+  func firewall() throws {
+    try NetworkNamespace.run {
+      let fixture = try HostFixture()
+      let clean = InterfaceState("near")
+      let (there, here) = (
+        try fixture.start(["serve", "7000"], there: true), try fixture.start(["serve", "7000"])
+      )
+      defer { for server in [there, here] { server.kill(SIGKILL) } }
+      // To a port of this host on which nothing listens. A refusal shows that the request has arrived.
+      func isRefused() throws -> Bool {
+        let command = ["timeout", "2", driver, "pour", "10.0.0.1", "7100"]
+        let (status, text) = try TestProgram(fixture.thereCommand(command)).finish()
+        return status == 1 && text.contains("connect: errno \(ECONNREFUSED)")
+      }
+      #expect(try isRefused())
+      let firewall = try TestProgram([TestProgram.built("firewall"), "near", "7000"])
+      defer { firewall.kill(SIGKILL) }
+      let end = ContinuousClock.now + .seconds(10)
+      while InterfaceState("near").egressPrograms == 0, ContinuousClock.now < end { usleep(1000) }
+      for (far, near) in [("10.0.0.2", "10.0.0.1"), ("fd00::2", "fd00::1")] {
+        let own = try TestProgram.output(of: [driver, "tcp", far, "1000000"])
+        #expect(own.hasPrefix("ok"))
+        #expect(try fixture.there([driver, "ping", near, "3", "56"]).hasPrefix("ok"))
+        #expect(try fixture.there([driver, "tcp", near, "1000000"]).hasPrefix("ok"))
+      }
+      #expect(try !isRefused())
+      firewall.send(SIGTERM)
+      _ = firewall.wait()
+      while InterfaceState("near") != clean, ContinuousClock.now < end { usleep(1000) }
+      #expect(try isRefused())
+    }
+  }
 }

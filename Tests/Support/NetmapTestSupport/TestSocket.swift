@@ -73,6 +73,11 @@ public func keepOnlyNetRawCapability() throws {
   try setCapabilities(1 << 13)
 }
 
+/// Removes every capability except `CAP_NET_ADMIN` from the calling thread.
+public func keepOnlyNetAdminCapability() throws {
+  try setCapabilities(1 << 12)
+}
+
 /// Removes every capability from the calling thread.
 public func dropAllCapabilities() throws {
   try setCapabilities(0)

@@ -5,16 +5,19 @@ import Glibc
 ///     port-driver serve PORT              answers TCP and UDP on a port until it is killed
 ///     port-driver tcp ADDRESS BYTES       sends a stream, which the server must confirm
 ///     port-driver udp ADDRESS LENGTH COUNT   sends datagrams, each of which must come back
-///     port-driver ping ADDRESS COUNT LENGTH  sends ICMP echo requests
+///     port-driver ping ADDRESS COUNT LENGTH [MILLISECONDS]  sends ICMP echo requests
 ///
-/// Each client prints `ok` and its rate, or fails.
+///     port-driver pour ADDRESS PORT          sends standard input as a stream
+///     port-driver drain PORT                 receives one stream, and writes it to standard output
+///
+/// `pour` and `drain` print their rate to standard error. Each other client prints `ok` and its rate, or fails.
 enum HostTraffic {
   struct Failure: Error, CustomStringConvertible {
     let description: String
   }
 
   /// How long a client waits for an answer, milliseconds.
-  private static let patience: CInt = 20_000
+  static let patience: CInt = 20_000
 
   private static func fail(_ call: String) -> Failure {
     Failure(description: "\(call): errno \(errno)")
@@ -68,7 +71,7 @@ enum HostTraffic {
     }
   }
 
-  private static func waitToRead(_ file: CInt) throws {
+  private static func waitToRead(_ file: CInt, _ patience: CInt = patience) throws {
     var entry = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
     guard unsafe poll(&entry, 1, patience) == 1 else {
       throw Failure(description: "no answer after \(patience) ms")
@@ -155,6 +158,61 @@ enum HostTraffic {
     PortDriver.say("ok \(Int(Double(bytes) * 8 / (time / .seconds(1)) / 1e6)) Mb/s")
   }
 
+  /// Sends what standard input has to a peer, and waits until the peer has taken it.
+  static func pour(to address: String, port: UInt16) throws {
+    let file = try socket(SOCK_STREAM)
+    defer { close(file) }
+    let target = try name(address, port)
+    guard unsafe with(target, { unsafe connect(file, $0, $1) }) == 0 else { throw fail("connect") }
+    let start = ContinuousClock.now
+    let count = try copy(from: 0, to: file)
+    shutdown(file, CInt(SHUT_WR))
+    try waitToRead(file)
+    tell("poured", count, start)
+  }
+
+  /// Writes what one peer sends to standard output.
+  static func drain(port: UInt16) throws {
+    let listener = try socket(SOCK_STREAM)
+    var on: CInt = 1
+    _ = unsafe setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, 4)
+    let any = try name("::", port)
+    guard unsafe with(any, { unsafe bind(listener, $0, $1) }) == 0, listen(listener, 1) == 0 else {
+      throw fail("bind")
+    }
+    let file = accept(listener, nil, nil)
+    guard file >= 0 else { throw fail("accept") }
+    let start = ContinuousClock.now
+    let count = try copy(from: file, to: 1)
+    tell("drained", count, start)
+    close(file)
+  }
+
+  private static func copy(from source: CInt, to target: CInt) throws -> Int {
+    var buffer = [UInt8](repeating: 0, count: 1 << 18)
+    var total = 0
+    while true {
+      let count = unsafe read(source, &buffer, buffer.count)
+      guard count >= 0 else { throw fail("read") }
+      guard count > 0 else { return total }
+      var written = 0
+      while written < count {
+        let part = unsafe buffer.withUnsafeBytes {
+          unsafe write(target, $0.baseAddress.map { unsafe $0 + written }, count - written)
+        }
+        guard part > 0 else { throw fail("write") }
+        written += part
+      }
+      total += count
+    }
+  }
+
+  private static func tell(_ what: String, _ bytes: Int, _ start: ContinuousClock.Instant) {
+    let rate = Int(Double(bytes) * 8 / ((ContinuousClock.now - start) / .seconds(1)) / 1e6)
+    let text = [UInt8]("\(what) \(bytes) bytes, \(rate) Mb/s\n".utf8)
+    _ = unsafe write(2, text, text.count)
+  }
+
   static func datagrams(to address: String, port: UInt16, length: Int, _ count: Int) throws {
     let file = try socket(SOCK_DGRAM)
     defer { close(file) }
@@ -173,7 +231,9 @@ enum HostTraffic {
     PortDriver.say("ok")
   }
 
-  static func ping(_ address: String, count: Int, length: Int) throws {
+  static func ping(
+    _ address: String, count: Int, length: Int, patience: CInt = patience
+  ) throws {
     let isV6 = address.contains(":")
     let file =
       isV6
@@ -215,17 +275,19 @@ enum HostTraffic {
         }
       }
       guard sent == request.count else { throw fail("sendto") }
-      try awaitReply(file, isV6, request)
+      try awaitReply(file, isV6, request, patience)
       times.append(clock.now - start)
     }
     times.sort()
     PortDriver.say("ok \(Int(times[times.count / 2] / .nanoseconds(1))) ns")
   }
 
-  private static func awaitReply(_ file: CInt, _ isV6: Bool, _ request: [UInt8]) throws {
+  private static func awaitReply(
+    _ file: CInt, _ isV6: Bool, _ request: [UInt8], _ patience: CInt
+  ) throws {
     var answer = [UInt8](repeating: 0, count: 1 << 16)
     while true {
-      try waitToRead(file)
+      try waitToRead(file, patience)
       let count = unsafe recv(file, &answer, answer.count, 0)
       // An IPv4 raw socket shows the IP header, an IPv6 one does not.
       let start = isV6 ? 0 : 20

@@ -10,7 +10,7 @@ import Netmap
 ///     port-driver churn PORT [TIMES]
 ///     port-driver open PORT [TIMES]
 ///     port-driver bridge PORT PORT [spin]
-///     port-driver serve|tcp|udp|ping ...     (HostTraffic.swift)
+///     port-driver serve|tcp|udp|ping|pour|drain ...     (HostTraffic.swift)
 ///
 /// The engine is one of its own; with NETMAP_SOCKET in the environment, that of a daemon.
 ///
@@ -48,11 +48,15 @@ struct PortDriver {
           spins: arguments.count > 4 && arguments[4] == "spin")
       case "serve": try HostTraffic.serve(port: UInt16(number(2, 0)))
       case "tcp": try HostTraffic.stream(to: arguments[2], port: 7000, bytes: number(3, 1 << 20))
+      case "pour": try HostTraffic.pour(to: arguments[2], port: UInt16(number(3, 7000)))
+      case "drain": try HostTraffic.drain(port: UInt16(number(2, 7000)))
       case "udp":
         try HostTraffic.datagrams(
           to: arguments[2], port: 7000, length: number(3, 64), number(4, 10))
       case "ping":
-        try HostTraffic.ping(arguments[2], count: number(3, 10), length: number(4, 56))
+        try HostTraffic.ping(
+          arguments[2], count: number(3, 10), length: number(4, 56),
+          patience: CInt(clamping: number(5, Int(HostTraffic.patience))))
       default:
         fail("unknown command \(arguments[1])")
       }
@@ -129,11 +133,14 @@ struct PortDriver {
     report("forwarded", target.statistics.transmit, seconds)
   }
 
-  /// Opens and closes a port repeatedly, and prints how long that takes: medians.
+  /// Opens and closes a port repeatedly, and prints how long that takes, medians, and what is left of all rounds but the
+  /// first: descriptors, pages of shared memory, and pinned pages.
   static func time(_ name: String, count: Int) throws {
     let clock = ContinuousClock()
     var (opens, closes): ([Duration], [Duration]) = ([], [])
-    for _ in 0..<count {
+    var before: [Int] = []
+    for round in 0..<count {
+      if round == 1 { before = possessions }
       let start = clock.now
       let port = try open(name)
       let opened = clock.now
@@ -143,13 +150,41 @@ struct PortDriver {
     }
     let medians = [opens, closes].map { Int($0.sorted()[count / 2] / .microseconds(1)) }
     say("ok open \(medians[0]) us, close \(medians[1]) us")
+    let left = zip(possessions, before).map { $0 - $1 }
+    if count > 1 {
+      say("left \(left[0]) descriptors, \(left[1]) KiB shared, \(left[2]) KiB pinned")
+    }
   }
 
-  /// Forwards packets between two ports, in both directions, until it is killed.
+  /// Open descriptors, and KiB of shared and of pinned memory.
+  private static var possessions: [Int] {
+    var descriptors = 0
+    if let folder = unsafe opendir("/proc/self/fd") {
+      while unsafe readdir(folder) != nil { descriptors += 1 }
+      unsafe closedir(folder)
+    }
+    let file = unsafe Glibc.open("/proc/self/status", O_RDONLY | O_CLOEXEC)
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 8192)
+    let length = unsafe read(file, &bytes, bytes.count)
+    let lines = String(decoding: bytes.prefix(max(0, length)), as: UTF8.self).split(separator: "\n")
+    func value(_ name: String) -> Int {
+      lines.first { $0.hasPrefix("\(name):") }?.split { $0 == " " || $0 == "\t" }.dropFirst().first
+        .flatMap { Int($0) } ?? 0
+    }
+    return [descriptors, value("RssShmem"), value("VmPin")]
+  }
+
+  /// Whether SIGTERM has arrived.
+  nonisolated(unsafe) static var isAskedToEnd: sig_atomic_t = 0
+
+  /// Forwards packets between two ports, in both directions, until it is killed. After SIGTERM it says how many packets
+  /// the rings have dropped.
   static func bridge(_ first: NetmapPort, _ second: NetmapPort, spins: Bool) throws {
     say("ready: \(first.backend?.description ?? "")")
     let poller = Poller()
-    while true {
+    signal(SIGTERM) { _ in unsafe PortDriver.isAskedToEnd = 1 }
+    while unsafe isAskedToEnd == 0 {
       var items = [PollItem(first, for: .receive), PollItem(second, for: .receive)]
       if try move(first, second) || move(second, first) {
         items = [PollItem(first, for: .transmit), PollItem(second, for: .transmit)]
@@ -159,9 +194,17 @@ struct PortDriver {
           for direction in Direction.allCases { try port.sync(direction) }
         }
       } else {
-        _ = try poller.wait(for: &items, timeout: .milliseconds(100))
+        do {
+          _ = try poller.wait(for: &items, timeout: .milliseconds(100))
+        } catch {
+          // The signal interrupts the wait.
+          guard unsafe isAskedToEnd != 0 else { throw error }
+        }
       }
     }
+    let drops = [first, second].flatMap { [$0.statistics.transmit, $0.statistics.receive] }
+      .map(\.drops.total)
+    say("dropped \(drops.reduce(0, +))")
   }
 
   /// - Returns: Whether packets are left that found no room.

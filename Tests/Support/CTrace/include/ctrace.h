@@ -179,6 +179,45 @@ static inline int ctrace_interrupt(int thread)
 	return (int)ptrace(PTRACE_INTERRUPT, thread, 0, 0);
 }
 
+/* As ctrace_seize(), with all threads and children that the thread starts from now on. They are killed with the tracer. */
+static inline int ctrace_seize_family(int thread)
+{
+	return (int)ptrace(PTRACE_SEIZE, thread, 0,
+			   PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE |
+				   PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK);
+}
+
+/* The number and the first argument of a system call, before which a thread stands. */
+struct ctrace_entry {
+	long number;
+	long first;
+};
+
+/* Returns 1 for a thread that stands before a system call, 0 for one that stands elsewhere, -1 on error. */
+static inline int ctrace_entering(int thread, struct ctrace_entry *entry)
+{
+#ifdef PTRACE_GET_SYSCALL_INFO
+	struct __ptrace_syscall_info information;
+
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof(information), &information) <= 0)
+		return -1;
+	if (information.op != PTRACE_SYSCALL_INFO_ENTRY)
+		return 0;
+	entry->number = (long)information.entry.nr;
+	entry->first = (long)information.entry.args[0];
+	return 1;
+#else
+	(void)thread, (void)entry;
+	return -1;
+#endif
+}
+
+/* Lets a stopped thread go on to its next system call, with a signal; 0 for none. */
+static inline int ctrace_continue_with(int thread, int number)
+{
+	return (int)ptrace(PTRACE_SYSCALL, thread, 0, (long)number);
+}
+
 /* Has a stopped thread execute one instruction. The caller waits for the stop. */
 static inline int ctrace_begin_step(int thread)
 {
