@@ -22,6 +22,7 @@ import Testing
   /// - Parameters:
   ///   - name: The operation, for messages.
   ///   - attempt: Kills after a number of calls, and checks what is left. Returns what kill-at-call has said.
+  /// - Throws: What `attempt` throws, or the failure of a requirement.
   private func tryCalls(_ name: String, _ attempt: (Int) throws -> String) throws {
     // The number of calls of the whole operation, which varies: the kernel gives up a queue late, and an open then tries
     // again.
