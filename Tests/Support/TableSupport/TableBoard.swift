@@ -24,6 +24,12 @@ package final class TableBoard: Sendable {
     set { unsafe word(index).pointee.store(newValue, ordering: .releasing) }
   }
 
+  /// The address of a word, for code in C that writes several words from there on.
+  package func address(of index: Int) -> UnsafeMutableRawPointer {
+    precondition(index < 128, "no such word")
+    return unsafe memory + 8 * index
+  }
+
   private func word(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
     precondition(index < 128, "no such word")
     return unsafe (memory + 8 * index).assumingMemoryBound(to: Atomic<UInt64>.self)

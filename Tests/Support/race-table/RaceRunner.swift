@@ -12,16 +12,13 @@ struct PairResult {
   var survived: Int { rounds - failures.count }
 }
 
-/// The port of an interface has to be opened again.
-private struct Worn: Error {}
-
 /// Runs rows, one after the other.
 final class RaceRunner {
   private let options: RaceOptions
   private let daemonPath: String
   private let progress: RaceProgress
 
-  /// The rounds after which a pair without changes is given up.
+  /// Rounds beside those of the changes.
   private static let patience = 200
 
   init(_ options: RaceOptions) throws {
@@ -125,7 +122,7 @@ final class RaceRunner {
     } catch {
       return [PairResult(row: row.name, word: "", rounds: 1, failures: ["not attacked: \(error)"])]
     }
-    var names = place?.pairs.map(\.name) ?? []
+    var names = place?.pairs ?? []
     if !options.words.isEmpty { names = names.filter(options.words.contains) }
     for name in names {
       var result = progress.result(row.name, name, options.seed)
@@ -142,59 +139,41 @@ final class RaceRunner {
   ) {
     let first = options.round ?? result.rounds
     var number = first
-    var idle = 0
-    // The first round since the last check, and the first one that may be at fault.
-    var (checked, start) = (first, first)
     while options.round == nil ? result.changes < options.changes : number < first + options.count {
-      guard
-        result.changes > 0 || number - first < (row.isRestored ? 1 : 20) * Self.patience
-          || options.round != nil,
-        result.rounds < 100 * options.changes + Self.patience
-      else { return }
-      var text = ""
+      let order = RaceOrder(
+        seed: options.seed, key: "\(row.name)/\(name)", first: number,
+        rounds: options.round == nil
+          ? 100 * options.changes + Self.patience - result.rounds : first + options.count - number,
+        changes: options.round == nil ? options.changes - result.changes : .max,
+        isOpen: options.round == nil)
+      guard order.rounds > 0 else { return }
+      var (report, plan, death): (RaceReport, String, Bool)
       do {
         if place == nil { place = try RacePlace(row, index, daemonPath, RaceTable.rows) }
-        guard let place, let pair = place.pairs.first(where: { $0.name == name }) else {
-          throw TableError("the operation no longer loads the word")
-        }
-        var generator = SplitMix(options.seed, "\(row.name)/\(name)", number)
-        let round = place.plan(pair, &generator)
-        text = "\(round.value) after access \(round.access), \(round.mode)"
-        start = number
-        number += 1
-        result.rounds += 1
-        if try place.attack(round) {
-          result.changes += 1
-          idle = 0
-        } else {
-          idle += 1
-        }
-        let isLast =
-          options.round == nil
-          ? result.changes >= options.changes : number == first + options.count
-        if isLast || number % 32 == 0 {
-          // A check finds what any round since the last one has done.
-          start = checked
-          try place.check()
-          checked = number
-        }
-        // The rounds may have left an interface's port in a state in which nothing moves.
-        if !row.isRestored, idle > (name.contains(" slot") ? 400 : 60) {
-          place.end()
-          throw Worn()
-        }
-      } catch is Worn {
-        place = nil
-        idle = 0
+        guard let place else { return }
+        (report, plan) = try place.attack(name, order)
+        death = false
+      } catch let error as RacePlace.Death {
+        (report, plan, death) = (error.report, error.plan, true)
       } catch {
+        (report, plan, death) = (RaceReport(start: number, failure: "\(error)"), "", true)
+      }
+      number += report.rounds
+      result.rounds += report.rounds
+      result.changes += report.changes
+      if let failure = report.failure {
         result.failures.append(
-          "\(row.name), \(name): \(text): \(error)\n      race-table --row '\(row.name)'"
-            + " --word '\(name)' --seed \(options.seed) --round \(start) --count \(number - start)")
-        checked = number
+          "\(row.name), \(name): \(plan): \(failure)\n      race-table --row '\(row.name)'"
+            + " --word '\(name)' --seed \(options.seed) --round \(report.start)"
+            + " --count \(max(1, number - report.start))")
+      }
+      if death || report.isWorn || report.failure != nil {
         place?.end()
         place = nil
-        if result.failures.count >= options.failuresMax { return }
       }
+      if result.failures.count >= options.failuresMax { return }
+      // A word that never changes is given up.
+      if report.failure == nil, !report.isWorn, report.changes < order.changes { return }
     }
   }
 }

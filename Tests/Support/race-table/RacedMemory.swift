@@ -3,40 +3,42 @@ import Glibc
 import NetmapCore
 import TableSupport
 
-/// Memory of the victim that other processes can write, in a mapping of the tracer.
+/// Memory that other processes can write, in a second mapping of this process.
+///
+/// Accesses through the second mapping are not those of the operation, and no watch reports them.
 @safe
 final class RacedMemory {
   let name: String
-  /// The addresses of the first byte in the victim: one for each mapping.
-  private(set) var victimBases: [UInt]
+  /// The addresses of the first byte that the operation uses: one for each mapping.
+  private(set) var bases: [UInt]
   let memory: SharedMemory
   /// The state at the beginning of each operation.
   private var snapshot: [UInt8] = []
-  /// The ranges that the tracer restores before each operation.
+  /// The ranges that are restored before each operation.
   private var ranges: [Range<Int>] = []
   /// The contents of populated pages, for memory with buffers.
   private var pages: [Int: [UInt8]] = [:]
 
-  init(_ name: String, at victimBase: UInt, _ memory: SharedMemory) {
-    (self.name, victimBases, self.memory) = (name, [victimBase], memory)
+  init(_ name: String, at base: UInt, _ memory: SharedMemory) {
+    (self.name, bases, self.memory) = (name, [base], memory)
   }
 
-  /// All memory that a stopped process has mapped for writing and shares with others.
-  static func all(of process: pid_t) throws -> [RacedMemory] {
-    let text = try contents(of: "/proc/\(process)/maps")
+  /// All memory that this process has mapped for writing and shares with others.
+  static func all() throws -> [RacedMemory] {
+    let text = try contents(of: "/proc/self/maps")
     var result: [RacedMemory] = []
     for line in text.split(separator: "\n") {
       let words = line.split(separator: " ", omittingEmptySubsequences: true)
       guard words.count >= 6, words[1] == "rw-s", words[5].hasPrefix("/memfd:netmap-"),
         !words[5].contains(RaceBystanders.mark), words[5] != "/memfd:netmap-directory"
       else { continue }
-      let file = unsafe open("/proc/\(process)/map_files/\(words[0])", O_RDWR | O_CLOEXEC)
+      let file = unsafe open("/proc/self/map_files/\(words[0])", O_RDWR | O_CLOEXEC)
       guard file >= 0 else { throw TableError("map_files: errno \(errno)") }
       defer { close(file) }
       guard let base = UInt(words[0].split(separator: "-")[0], radix: 16) else { continue }
       let memory = try SharedMemory(mapping: file)
       if let known = result.first(where: { $0.memory.identity == memory.identity }) {
-        known.victimBases.append(base)
+        known.bases.append(base)
       } else {
         result.append(
           RacedMemory(String(words[5].dropFirst("/memfd:netmap-".count)), at: base, memory))

@@ -1,0 +1,379 @@
+import CRace
+import Glibc
+import NetmapCore
+import TableSupport
+
+/// The rounds of one row, in the process whose operation is attacked.
+///
+/// The handler of the processor's signals changes the words (`crace.h`), so a round needs no other process.
+final class RaceRounds {
+  private let operation: RaceOperation
+  private let bystanders: RaceBystanders
+  private let board: TableBoard
+  private let isRestored: Bool
+  private let memories: [RacedMemory]
+  private let words: RacedWords
+  private(set) var pairs: [RacePair] = []
+  /// The operation's number when no word changes.
+  private var outcome: UInt64 = 0
+  /// Buffers that hostile words have named since the last check.
+  private var hostileNames: [Int: Set<Int>] = [:]
+  /// Whether a word that says where a ring lies has changed since the last check.
+  ///
+  /// A process that can write such a word has the ring's region mapped. So other processes may write anywhere there.
+  private var hasMovedRing = false
+  private var exchanged: UInt64 = 0
+
+  /// Rounds between two checks.
+  static let interval = 64
+  /// The first rounds of each pair, which watches report. Of the later ones they report every ``interval``th: a watch
+  /// also reports instructions that the operation has not reached before.
+  private static let watched = 128
+  /// Rounds after which a pair without changes is given up.
+  private static let patience = 200
+
+  /// Finds the words that an operation loads.
+  init(
+    _ row: any RaceRow, _ operation: RaceOperation, _ bystanders: RaceBystanders,
+    _ board: TableBoard
+  ) throws {
+    (self.operation, self.bystanders, self.board) = (operation, bystanders, board)
+    isRestored = row.isRestored
+    memories = try RacedMemory.all()
+    words = RacedWords(memories, isRestored: isRestored)
+    try expect(!words.words.isEmpty, "the process shares no memory")
+    for (name, value) in row.presets {
+      for word in words.words where word.name == name && word.mapping == 0 {
+        memories[word.memory].store(value, word.offset, word.width)
+      }
+    }
+    for (memory, ranges) in zip(memories, words.ranges) { memory.note(ranges) }
+    let prepared = unsafe crace_prepare(
+      board.address(of: RaceWord.death).assumingMemoryBound(to: crace_death.self))
+    try expect(prepared == 0, "no watches of memory: errno \(prepared)")
+    // The first operations fill pages and tables.
+    for _ in 0..<3 { try operate() }
+    restore()
+    if isRestored { for index in words.buffers.keys { memories[index].notePages() } }
+    outcome = try operate()
+    try expect(outcome != .max, "the operation fails without an attack")
+    try record()
+  }
+
+  private func restore() {
+    guard isRestored else { return }
+    for memory in memories { memory.restore() }
+  }
+
+  /// Does the operation once, from the state at the beginning.
+  ///
+  /// - Returns: The operation's number; `UInt64.max` after an error that is none of the table's.
+  @discardableResult
+  private func operate() throws -> UInt64 {
+    restore()
+    board[RaceWord.operations] += 1
+    do {
+      return try operation.run()
+    } catch let error as TableError {
+      throw error
+    } catch {
+      return .max
+    }
+  }
+
+  /// Does the operation once, instruction by instruction, so that later rounds know where instructions begin.
+  private func step() throws {
+    board[RaceWord.isSlow] = 1
+    defer { board[RaceWord.isSlow] = 0 }
+    crace_begin_steps()
+    defer { crace_end_steps() }
+    try operate()
+  }
+
+  // MARK: - Words
+
+  private func address(of word: RacedWord) -> UInt64 {
+    UInt64(memories[word.memory].bases[word.mapping] + UInt(word.offset))
+  }
+
+  private func watch(_ watched: [RacedWord], storesOnly: Bool = false) throws {
+    let addresses = watched.map { address(of: $0) }
+    let widths = watched.map { UInt32($0.width) }
+    let error = unsafe crace_watch(
+      addresses, widths, storesOnly ? 1 : 0, CInt(watched.count))
+    try expect(error == 0, "no watches of memory: errno \(error)")
+  }
+
+  /// The operations after which an interface's ring has been passed once, if none is restored.
+  private func laps(_ word: RacedWord) -> Int {
+    isRestored || !word.name.contains(" slot") ? 1 : 40
+  }
+
+  /// Finds the words that the operation loads: watches each word in turn.
+  private func record() throws {
+    for _ in 0..<(isRestored ? 1 : 8) { try step() }
+    // Of neighbors that one instruction accesses, one is reported. So words that are watched together lie apart.
+    let all = words.words
+    let part = (all.count + 3) / 4
+    var counts = [Int](repeating: 0, count: all.count)
+    for first in 0..<part {
+      let numbers = stride(from: first, to: all.count, by: part).map { $0 }
+      for _ in 0..<(numbers.map { laps(all[$0]) }.max() ?? 1) {
+        try watch(numbers.map { all[$0] })
+        try operate()
+        for (index, number) in numbers.enumerated() {
+          counts[number] = max(counts[number], Int(crace_count(CInt(index))))
+        }
+      }
+    }
+    var plainStores: Set<UInt64> = []
+    var order: [String] = []
+    var byName: [String: RacePair] = [:]
+    for (word, count) in zip(all, counts) where count > 0 {
+      let (places, stores) = try accesses(to: word)
+      plainStores.formUnion(stores)
+      guard !places.subtracting(stores).isEmpty else { continue }
+      for part in word.parts.isEmpty ? [nil] : word.parts.map({ Optional($0) }) {
+        let name = part.map { "\(word.name).\($0.name)" } ?? word.name
+        var pair = byName[name] ?? RacePair(name: name, instances: [], part: part)
+        if byName[name] == nil { order.append(name) }
+        pair.instances.append(RacePair.Instance(word: word, accesses: count))
+        pair.places.formUnion(places)
+        byName[name] = pair
+      }
+    }
+    let sorted = plainStores.sorted()
+    unsafe crace_set_plain_stores(sorted, CInt(sorted.count))
+    pairs = order.compactMap { byName[$0] }
+    try watch([])
+    restore()
+  }
+
+  /// The places of the accesses to a word, and those of them that store and do not load.
+  private func accesses(to word: RacedWord) throws -> (all: Set<UInt64>, stores: Set<UInt64>) {
+    var (all, stores): (Set<UInt64>, Set<UInt64>) = ([], [])
+    for isStore in [false, true] {
+      for _ in 0..<laps(word) {
+        try watch([word], storesOnly: isStore)
+        try operate()
+        for number in 0..<crace_count(0) {
+          let place = crace_place(number)
+          guard place != 0 else { break }
+          if isStore {
+            let beginning = crace_beginning(place)
+            // Where an instruction begins that no step has shown is not known: it may load.
+            if beginning != 0, crace_is_exchange(beginning, place) == 0 { stores.insert(place) }
+          } else {
+            all.insert(place)
+          }
+        }
+      }
+    }
+    return (all, stores)
+  }
+
+  // MARK: - Rounds
+
+  /// Attacks a pair.
+  ///
+  /// - Parameters:
+  ///   - index: The number of the pair.
+  ///   - order: The rounds.
+  /// - Returns: What the runner has to know.
+  func attack(_ index: Int, _ order: RaceOrder) -> RaceReport {
+    var report = RaceReport()
+    var number = order.first
+    // The first round since the last check, and the first one that may be at fault.
+    var (checked, start) = (order.first, order.first)
+    var idle = 0
+    board[RaceWord.changes] = 0
+    board[RaceWord.checked] = UInt64(checked)
+    var isPatched = false
+    defer { unpatch() }
+    do {
+      while report.changes < order.changes, report.rounds < order.rounds {
+        if report.changes == 0, order.isOpen,
+          report.rounds >= (isRestored ? 1 : 20) * Self.patience
+        {
+          break
+        }
+        var generator = SplitMix(order.seed, order.key, number)
+        let round = plan(pairs[index], &generator)
+        note(round, number)
+        start = number
+        let isWatched =
+          !order.isOpen || report.rounds < Self.watched || number % Self.interval == 0
+          || !pairs[index].canPatch
+        if isWatched, isPatched {
+          unpatch()
+          isPatched = false
+        } else if !isWatched, !isPatched {
+          try watch([])
+          isPatched = patch(index, round.instance.word.width)
+        }
+        number += 1
+        report.rounds += 1
+        if try attack(index, round, isPatched) {
+          report.changes += 1
+          idle = 0
+        } else {
+          idle += 1
+        }
+        board[RaceWord.changes] = UInt64(report.changes)
+        if report.changes == order.changes || report.rounds == order.rounds
+          || number % Self.interval == 0
+        {
+          // A check finds what any round since the last one has done.
+          start = checked
+          if isPatched {
+            unpatch()
+            isPatched = false
+          }
+          try watch([])
+          try check()
+          checked = number
+          board[RaceWord.checked] = UInt64(checked)
+        }
+        // The rounds may have left an interface's port in a state in which nothing moves.
+        if !isRestored, idle > 60 {
+          report.isWorn = true
+          break
+        }
+      }
+    } catch {
+      report.failure = "\(error)"
+    }
+    report.start = start
+    return report
+  }
+
+  private func note(_ round: RaceRound, _ number: Int) {
+    board[RaceWord.round] = UInt64(number)
+    let (kind, value) = round.value.words
+    board[RaceWord.plan] = UInt64(round.access)
+    board[RaceWord.plan + 1] = UInt64(round.mode.rawValue)
+    board[RaceWord.plan + 2] = UInt64(kind.rawValue)
+    board[RaceWord.plan + 3] = value
+  }
+
+  func plan(_ pair: RacePair, _ generator: inout SplitMix) -> RaceRound {
+    let instance = pair.instances[generator.next(below: pair.instances.count)]
+    return RaceRound(
+      instance: instance, part: pair.part, access: generator.next(below: instance.accesses),
+      mode: [.once, .once, .always, .back][generator.next(below: 4)],
+      value: RaceValue(&generator, words.buffers[instance.word.memory]))
+  }
+
+  private func unpatch() { _ = unsafe crace_patch([], 0, 8) }
+
+  /// - Returns: Whether breakpoints report the accesses to a pair's words.
+  private func patch(_ index: Int, _ width: Int) -> Bool {
+    let places = pairs[index].places.sorted()
+    guard unsafe crace_patch(places, CInt(places.count), UInt32(width)) == 0 else {
+      pairs[index].canPatch = false
+      return false
+    }
+    return true
+  }
+
+  /// The handler's description of a round.
+  private func description(_ round: RaceRound, _ isPatched: Bool) -> crace_round {
+    let word = round.instance.word
+    let memory = memories[word.memory]
+    let (kind, value) = round.value.words
+    var result = crace_round()
+    result.address = address(of: word)
+    result.alias = UInt64(UInt(bitPattern: unsafe memory.memory.base)) &- UInt64(
+      memory.bases[word.mapping])
+    (result.stride, result.count) = (UInt64(word.width), 1)
+    if isPatched, let slots = word.slots {
+      result.address = address(of: word) - UInt64(16 * slots.index)
+      (result.stride, result.count) = (16, UInt32(slots.count))
+    }
+    result.width = UInt32(word.width)
+    result.shift = UInt32(round.part?.shift ?? 0)
+    result.bits = UInt32(round.part?.bits ?? 8 * word.width)
+    result.access = UInt32(round.access)
+    result.mode = crace_mode(round.mode.rawValue)
+    (result.kind, result.value) = (kind, value)
+    return result
+  }
+
+  /// Changes one word during an operation.
+  ///
+  /// - Returns: Whether the word has changed after a load.
+  private func attack(_ index: Int, _ round: RaceRound, _ isPatched: Bool) throws -> Bool {
+    let word = round.instance.word
+    let memory = memories[word.memory]
+    var description = description(round, isPatched)
+    if !isPatched { try watch([word]) }
+    unsafe crace_begin(&description)
+    var result: Result<UInt64, any Error> = .success(0)
+    do { result = .success(try operate()) } catch { result = .failure(error) }
+    let found = crace_end()
+    for number in 0..<found.stores {
+      let change = crace_stored(number)
+      let offset = Int(change.address &- UInt64(memory.bases[word.mapping]))
+      if let buffers = words.buffers[word.memory] {
+        // Whoever can write to slots may have any buffer of their region overwritten.
+        for name in [change.last & 0xffff_ffff, change.last >> 32]
+        where name < UInt64(buffers.count) {
+          hostileNames[word.memory, default: []].insert(Int(name))
+        }
+      }
+      // Packets are not part of what is restored. An interface's words are not restored at all.
+      if isRestored || memory.load(offset, word.width) == change.last {
+        memory.store(change.old, offset, word.width)
+      }
+    }
+    if found.stores > 0, word.name.hasSuffix("ingOffset") { hasMovedRing = true }
+    _ = try result.get()
+    if !isPatched { try learn(index, round) }
+    return found.changes > 0
+  }
+
+  /// Notes places at which the operation accesses a pair's words and which it had not reached before.
+  private func learn(_ index: Int, _ round: RaceRound) throws {
+    var unknown = false
+    for number in 0..<crace_count(0) {
+      let place = crace_place(number)
+      guard place != 0, !pairs[index].places.contains(place) else { continue }
+      pairs[index].places.insert(place)
+      if crace_beginning(place) == 0 { unknown = true }
+    }
+    guard unknown, pairs[index].canPatch else { return }
+    // The same round again, by steps, shows where the instructions begin.
+    try watch([])
+    var description = description(round, false)
+    unsafe crace_begin(&description)
+    defer { _ = crace_end() }
+    try step()
+  }
+
+  // MARK: - Checks
+
+  /// Checks what the rounds before must not have harmed.
+  private func check() throws {
+    for (index, buffers) in words.buffers where isRestored {
+      let ranges = words.ranges[index]
+      let named = buffers.named.union(hostileNames[index] ?? [])
+      let change = memories[index].firstChange { offset in
+        if let buffer = buffers.buffer(at: offset) { return named.contains(buffer) }
+        return ranges.contains { $0.contains(offset) }
+      }
+      try expect(
+        change == nil || hasMovedRing,
+        "\(memories[index].name): byte \(change ?? 0) has changed, in buffer"
+          + " \(change.flatMap { buffers.buffer(at: $0) } ?? -1)")
+    }
+    hostileNames = [:]
+    hasMovedRing = false
+    let now = try bystanders.exchange()
+    try expect(now == exchanged + 4, "the bystanders exchange no packets")
+    exchanged = now
+    guard isRestored else { return }
+    let found = try operate()
+    try expect(found == outcome, "without an attack, the operation yields \(found), not \(outcome)")
+    restore()
+  }
+}
