@@ -275,6 +275,8 @@ static struct crace_round round_now;
 static struct crace_outcome outcome;
 static struct crace_store stored[CRACE_STORES];
 static int is_attacking;
+/* Whether further accesses change nothing. */
+static int is_done;
 static uint64_t back_address, back_old;
 
 #define PLAIN_STORES 4096
@@ -350,9 +352,11 @@ static int decide(uint64_t address, uint64_t place, uint64_t *value)
 
 	if (number < round_now.access || (round_now.mode == CRACE_ONCE && number != round_now.access))
 		return 0;
+	is_done = round_now.mode == CRACE_ONCE;
 	now = load(address + round_now.alias, round_now.width);
 	if (round_now.mode == CRACE_BACK && number > round_now.access) {
 		*value = back_old;
+		is_done = 1;
 		return number == round_now.access + 1 && address == back_address;
 	}
 	*value = hostile(now);
@@ -552,20 +556,24 @@ static int make_writable(uint64_t address, int is_writable)
 {
 	const uint64_t page = address & ~4095ull;
 
-	return mprotect((void *)page, (address & 4095) > 4080 ? 8192 : 4096,
-			PROT_READ | PROT_EXEC | (is_writable ? PROT_WRITE : 0)) == 0 ? 0 : errno;
+	return mprotect((void *)page, 4096, PROT_READ | PROT_EXEC | (is_writable ? PROT_WRITE : 0)) == 0 ? 0 : errno;
+}
+
+/* Whether the breakpoints are in the program. A thread that executes one that has just been removed goes on. */
+static int is_armed;
+
+static void arm(int wanted)
+{
+	for (int index = 0; index < breakpoint_count; index++)
+		*(volatile uint8_t *)breakpoints[index].beginning = wanted ? 0xcc : breakpoints[index].code[0];
+	is_armed = wanted;
 }
 
 static void remove_breakpoints(void)
 {
-	for (int index = 0; index < breakpoint_count; index++) {
-		struct breakpoint *point = &breakpoints[index];
-
-		if (make_writable(point->beginning, 1) != 0)
-			continue;
-		*(volatile uint8_t *)point->beginning = point->code[0];
-		make_writable(point->beginning, 0);
-	}
+	arm(0);
+	for (int index = 0; index < breakpoint_count; index++)
+		make_writable(breakpoints[index].beginning, 0);
 	breakpoint_count = 0;
 }
 
@@ -607,8 +615,6 @@ int crace_patch(const uint64_t *places, int count, uint32_t width)
 			remove_breakpoints();
 			return error;
 		}
-		*(volatile uint8_t *)point->beginning = 0xcc;
-		make_writable(point->beginning, 0);
 		breakpoint_count = index + 1;
 	}
 	return 0;
@@ -700,6 +706,9 @@ static void trapped(int number, siginfo_t *info, void *raw)
 			point->store.address = word + round_now.alias;
 			values[REG_RIP] = (greg_t)point->changing;
 		}
+		/* A breakpoint takes 2 us. */
+		if (is_attacking && is_done && is_armed)
+			arm(0);
 	} else if (info->si_code == TRAP_TRACE) {
 		stepped(context);
 	} else {
@@ -753,6 +762,9 @@ void crace_begin(const struct crace_round *round)
 	memset(&outcome, 0, sizeof(outcome));
 	memset(counts, 0, sizeof(counts));
 	back_address = 0;
+	is_done = 0;
+	if (!is_armed)
+		arm(1);
 	is_attacking = 1;
 }
 

@@ -57,8 +57,8 @@ enum RaceValue: CustomStringConvertible {
     case 4: self = .constant(UInt64(generator.next(below: 256)))
     case 5:
       guard let buffers else { fallthrough }
-      let known = buffers.named.sorted()
-      let indexes = [buffers.count, buffers.count - 1, known[generator.next(below: known.count)]]
+      let named = buffers.known[generator.next(below: buffers.known.count)]
+      let indexes = [buffers.count, buffers.count - 1, named]
       self = .constant(UInt64(indexes[generator.next(below: 3)]))
     default: self = .constant(Self.constants[generator.next(below: Self.constants.count)])
     }

@@ -25,7 +25,7 @@ final class RaceRounds {
   private var exchanged: UInt64 = 0
 
   /// Rounds between two checks.
-  static let interval = 64
+  static let interval = 256
   /// The first rounds of each pair, which watches report. Of the later ones they report every ``interval``th: a watch
   /// also reports instructions that the operation has not reached before.
   private static let watched = 128
@@ -60,17 +60,18 @@ final class RaceRounds {
     try record()
   }
 
-  private func restore() {
+  private func restore(all: Bool = true) {
     guard isRestored else { return }
-    for memory in memories { memory.restore() }
+    for memory in memories { memory.restore(all: all) }
   }
 
   /// Does the operation once, from the state at the beginning.
   ///
+  /// - Parameter restoringAll: Whether to restore also what no operation before the last check has changed.
   /// - Returns: The operation's number; `UInt64.max` after an error that is none of the table's.
   @discardableResult
-  private func operate() throws -> UInt64 {
-    restore()
+  private func operate(restoringAll: Bool = true) throws -> UInt64 {
+    restore(all: restoringAll)
     board[RaceWord.operations] += 1
     do {
       return try operation.run()
@@ -225,11 +226,6 @@ final class RaceRounds {
         {
           // A check finds what any round since the last one has done.
           start = checked
-          if isPatched {
-            unpatch()
-            isPatched = false
-          }
-          try watch([])
           try check()
           checked = number
           board[RaceWord.checked] = UInt64(checked)
@@ -309,7 +305,7 @@ final class RaceRounds {
     if !isPatched { try watch([word]) }
     unsafe crace_begin(&description)
     var result: Result<UInt64, any Error> = .success(0)
-    do { result = .success(try operate()) } catch { result = .failure(error) }
+    do { result = .success(try operate(restoringAll: !isPatched)) } catch { result = .failure(error) }
     let found = crace_end()
     for number in 0..<found.stores {
       let change = crace_stored(number)

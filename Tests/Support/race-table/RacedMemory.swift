@@ -14,10 +14,22 @@ final class RacedMemory {
   let memory: SharedMemory
   /// The state at the beginning of each operation.
   private var snapshot: [UInt8] = []
-  /// The ranges that are restored before each operation.
-  private var ranges: [Range<Int>] = []
+  /// What is restored before each operation.
+  private var blocks: [Block] = []
+  /// The blocks that operations have changed.
+  private var changing: [Block] = []
   /// The contents of populated pages, for memory with buffers.
   private var pages: [Int: [UInt8]] = [:]
+
+  private struct Block {
+    let offset: Int
+    let byteCount: Int
+    /// The offset in the snapshot.
+    var place = 0
+    var isChanging = false
+  }
+
+  private static let blockByteCount = 256
 
   init(_ name: String, at base: UInt, _ memory: SharedMemory) {
     (self.name, bases, self.memory) = (name, [base], memory)
@@ -86,22 +98,45 @@ final class RacedMemory {
 
   // MARK: - State
 
-  /// Notes the present contents of some ranges, which ``restore()`` brings back.
+  /// Notes the present contents of some ranges, which ``restore(all:)`` brings back.
   func note(_ ranges: [Range<Int>]) {
-    self.ranges = ranges
-    snapshot = ranges.flatMap { range in
-      unsafe Array(
-        UnsafeRawBufferPointer(start: memory.base + range.lowerBound, count: range.count))
+    blocks = ranges.flatMap { range in
+      stride(from: range.lowerBound, to: range.upperBound, by: Self.blockByteCount).map {
+        Block(offset: $0, byteCount: min(Self.blockByteCount, range.upperBound - $0))
+      }
     }
+    snapshot = blocks.flatMap { block in
+      unsafe Array(
+        UnsafeRawBufferPointer(start: memory.base + block.offset, count: block.byteCount))
+    }
+    var place = 0
+    for index in blocks.indices {
+      blocks[index].place = place
+      place += blocks[index].byteCount
+    }
+    changing = []
   }
 
-  func restore() {
-    var place = 0
+  /// Brings back what was noted.
+  ///
+  /// - Parameter all: Whether to look at all blocks, and not only at those that operations have changed so far.
+  func restore(all: Bool) {
     unsafe snapshot.withUnsafeBytes { bytes in
       guard let noted = bytes.baseAddress else { return }
-      for range in ranges {
-        unsafe memcpy(memory.base + range.lowerBound, noted + place, range.count)
-        place += range.count
+      if all {
+        for index in blocks.indices {
+          let block = blocks[index]
+          let (now, was) = unsafe (memory.base + block.offset, noted + block.place)
+          guard unsafe memcmp(now, was, block.byteCount) != 0 else { continue }
+          unsafe memcpy(now, was, block.byteCount)
+          guard !block.isChanging else { continue }
+          blocks[index].isChanging = true
+          changing.append(block)
+        }
+      } else {
+        for block in changing {
+          unsafe memcpy(memory.base + block.offset, noted + block.place, block.byteCount)
+        }
       }
     }
   }

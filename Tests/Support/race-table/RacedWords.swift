@@ -43,6 +43,8 @@ struct RacedWords {
     var count: Int
     var size: Int
     var named: Set<Int> = [0, 1]
+    /// The same buffers in order.
+    var known: [Int] = []
 
     /// The buffer that contains a byte; nil when no buffer does.
     func buffer(at offset: Int) -> Int? {
@@ -74,6 +76,7 @@ struct RacedWords {
         addAll(index, "\(memory.name.prefix { $0 != "-" })", 0..<memory.memory.byteCount)
       }
     }
+    for (index, found) in buffers { buffers[index]?.known = found.named.sorted() }
     // A process with several ports has some memory mapped several times.
     words = words.flatMap { word in
       memories[word.memory].bases.indices.map { mapping in
