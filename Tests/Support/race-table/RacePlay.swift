@@ -4,7 +4,7 @@ import TableSupport
 
 /// Words of the board.
 enum RaceWord {
-  /// The operations that have begun.
+  /// The operations that have begun, and those that have ended: an odd number while one is under way.
   static let operations = 0
   /// 1 while instructions are executed one by one.
   static let isSlow = 1

@@ -73,6 +73,7 @@ final class RaceRounds {
   private func operate(restoringAll: Bool = true) throws -> UInt64 {
     restore(all: restoringAll)
     board[RaceWord.operations] += 1
+    defer { board[RaceWord.operations] += 1 }
     do {
       return try operation.run()
     } catch let error as TableError {
