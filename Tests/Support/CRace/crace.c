@@ -26,6 +26,7 @@ int crace_patch(const uint64_t *places, int count, uint32_t width)
 
 /* No caller gets here, because crace_prepare() has failed. */
 uint32_t crace_count(int index) { return (void)index, 0; }
+uint32_t crace_hits(void) { return 0; }
 uint64_t crace_place(uint32_t number) { return (void)number, 0; }
 void crace_begin_steps(void) {}
 void crace_end_steps(void) {}
@@ -446,7 +447,7 @@ int crace_watch(const uint64_t *addresses, const uint32_t *widths, int stores_on
 			if (watches[index] < 0)
 				return errno;
 		} else if (ioctl(watches[index], PERF_EVENT_IOC_MODIFY_ATTRIBUTES, &attr) != 0 ||
-			   ioctl(watches[index], PERF_EVENT_IOC_ENABLE, 0) != 0) {
+			   (index >= watch_count && ioctl(watches[index], PERF_EVENT_IOC_ENABLE, 0) != 0)) {
 			return errno;
 		}
 	}
@@ -558,6 +559,10 @@ static int make_writable(uint64_t address, int is_writable)
 
 	return mprotect((void *)page, 4096, PROT_READ | PROT_EXEC | (is_writable ? PROT_WRITE : 0)) == 0 ? 0 : errno;
 }
+
+static uint32_t breakpoint_hits;
+
+uint32_t crace_hits(void) { return breakpoint_hits; }
 
 /* Whether the breakpoints are in the program. A thread that executes one that has just been removed goes on. */
 static int is_armed;
@@ -699,6 +704,7 @@ static void trapped(int number, siginfo_t *info, void *raw)
 				point = &breakpoints[index];
 		if (point == NULL)
 			end_process(number, info, place - 1);
+		breakpoint_hits++;
 		values[REG_RIP] = (greg_t)point->plain;
 		if (is_attacked && is_attacking && decode(point->code, values, &access, &movable) &&
 		    (word = target(&access)) != 0 && decide(word, point->place, &value)) {
@@ -763,6 +769,7 @@ void crace_begin(const struct crace_round *round)
 	memset(counts, 0, sizeof(counts));
 	back_address = 0;
 	is_done = 0;
+	breakpoint_hits = 0;
 	if (!is_armed)
 		arm(1);
 	is_attacking = 1;

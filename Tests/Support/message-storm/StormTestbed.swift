@@ -19,6 +19,8 @@ final class StormTestbed {
   private var atRest = DaemonCheck()
   private var descriptors = 0
   private var mappings = 0
+  /// The descriptors of each watched process before the attack.
+  private var kindsAtRest: [DescriptorKinds] = []
   private let namespace: PrivateNamespace
 
   /// The member's longest waits for an answer, and the parts without waits for a CPU, nanoseconds.
@@ -81,6 +83,7 @@ final class StormTestbed {
     atRest = try engine.check()
     descriptors = watched.reduce(0) { $0 + Self.count("/proc/\($1)/fd") }
     mappings = watched.reduce(0) { $0 + Self.lines("/proc/\($1)/maps") }
+    kindsAtRest = watched.map { DescriptorKinds(of: $0) }
     worstAnswer = (0, 0)
     _ = takeGaps()
   }
@@ -213,7 +216,6 @@ final class StormTestbed {
         "\(check.bindings) ports open, \(check.kept) kept, \(check.clients) clients,"
         + " \(files) descriptors, \(maps) mappings; at rest \(atRest.bindings), \(atRest.kept),"
         + " \(atRest.clients), \(descriptors), \(mappings); \(check.report.findings)"
-        + watched.map { "\n\($0): \(Self.kinds(of: $0))" }.joined()
       // The attack may have started a worker, which is a client too.
       if check.bindings == atRest.bindings, check.kept == atRest.kept,
         check.clients <= atRest.clients + 1, files <= descriptors + 24, maps <= mappings + 64,
@@ -224,7 +226,10 @@ final class StormTestbed {
       }
       usleep(50_000)
     }
-    throw failure("after the attackers' end: \(text)")
+    let more = zip(watched, kindsAtRest).map { process, before in
+      "\nmore in \(process): \(DescriptorKinds(of: process).added(since: before))"
+    }
+    throw failure("after the attackers' end: \(text)\(more.joined())")
   }
 
   /// Persistent ports outlive the processes that make them.
@@ -292,26 +297,6 @@ extension StormTestbed {
     var count = 0
     while readdir(folder) != nil { count += 1 }
     return count - 2
-  }
-
-  /// The kinds of a process's descriptors, and their numbers.
-  private static func kinds(of process: Int32) -> String {
-    guard let folder = opendir("/proc/\(process)/fd") else { return "" }
-    defer { closedir(folder) }
-    var counts: [String: Int] = [:]
-    while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      var text = [CChar](repeating: 0, count: 256)
-      let count = readlink("/proc/\(process)/fd/\(name)", &text, text.count)
-      let link = text.prefix(max(0, count)).map { UInt8(bitPattern: $0) }
-      counts[
-        String(decoding: link.filter { !(0x30...0x39).contains($0) }, as: UTF8.self), default: 0] +=
-        1
-    }
-    return counts.sorted { $0.value > $1.value }.map { "\($0.value) \($0.key)" }.joined(
-      separator: ", ")
   }
 
   private static func residentPages(of process: Int32) -> UInt64 {

@@ -8,8 +8,9 @@ struct RacePair {
   let part: RacedWord.Part?
   /// The places at which the operation accesses the words: the addresses of the next instructions.
   var places: Set<UInt64> = []
-  /// Whether breakpoints can report all of them.
+  /// Whether breakpoints report them, and whether it has been measured that they take less time than watches.
   var canPatch = true
+  var isMeasured = false
 
   struct Instance {
     let word: RacedWord

@@ -127,6 +127,9 @@ void crace_set_plain_stores(const uint64_t *places, int count);
  */
 int crace_patch(const uint64_t *places, int count, uint32_t width);
 
+/* The breakpoints that the process has reached since the last call of crace_begin. */
+uint32_t crace_hits(void);
+
 /* Begins a round. What the caller has chosen reports the accesses: a watch, single steps, or breakpoints. */
 void crace_begin(const struct crace_round *round);
 
