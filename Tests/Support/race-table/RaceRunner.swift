@@ -16,6 +16,7 @@ struct PairResult {
 final class RaceRunner {
   private let options: RaceOptions
   private let daemonPath: String
+  private let output: TableOutput
   private let progress: RaceProgress
 
   /// Rounds beside those of the changes.
@@ -23,14 +24,8 @@ final class RaceRunner {
 
   init(_ options: RaceOptions) throws {
     self.options = options
-    var path = [CChar](repeating: 0, count: 4096)
-    let length = unsafe readlink("/proc/self/exe", &path, path.count - 1)
-    let own = String(
-      decoding: path.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    daemonPath =
-      own.split(separator: "/", omittingEmptySubsequences: false).dropLast()
-      .joined(separator: "/") + "/netmapd"
-    guard unsafe access(daemonPath, X_OK) == 0 else { throw TableError("no \(daemonPath)") }
+    daemonPath = try TableProgram.daemonPath()
+    output = TableOutput(isJSON: options.isJSON, widths: [28, 7, 10, 10, 10, 8], leftColumns: 1)
     progress = RaceProgress(options.keep)
   }
 
@@ -38,7 +33,7 @@ final class RaceRunner {
   func run() throws -> Bool {
     let begin = ContinuousClock.now
     var results: [PairResult] = []
-    say(Self.line("reader", "words", "rounds", "changes", "survived", "time"))
+    output.row("reader", "words", "rounds", "changes", "survived", "time")
     var rowsRun = 0
     for (index, row) in RaceTable.rows.enumerated() {
       guard
@@ -55,60 +50,30 @@ final class RaceRunner {
     guard !results.isEmpty else { throw TableError("no such word") }
     let seconds = begin.duration(to: .now) / .seconds(1)
     summarize("sum", results, .seconds(seconds), isSum: true)
-    if options.isJSON { print("[\(results.map(json).joined(separator: ",\n"))]") }
+    output.json(results.map(json))
     return results.allSatisfy { $0.failures.isEmpty }
   }
 
   private func summarize(
     _ name: String, _ results: [PairResult], _ time: Duration, isSum: Bool = false
   ) {
-    say(
-      Self.line(
-        name, "\(results.count)", "\(results.reduce(0) { $0 + $1.rounds })",
-        "\(results.reduce(0) { $0 + $1.changes })", "\(results.reduce(0) { $0 + $1.survived })",
-        "\(Int(time / .seconds(1))) s"))
+    output.row(
+      name, "\(results.count)", "\(results.reduce(0) { $0 + $1.rounds })",
+      "\(results.reduce(0) { $0 + $1.changes })", "\(results.reduce(0) { $0 + $1.survived })",
+      "\(Int(time / .seconds(1))) s")
     for result in results where !isSum {
       if options.isVerbose {
-        say("    \(result.word): \(result.changes) changes in \(result.rounds) rounds")
+        output.say("    \(result.word): \(result.changes) changes in \(result.rounds) rounds")
       }
-      for failure in result.failures { say("    \(failure)") }
+      for failure in result.failures { output.say("    \(failure)") }
     }
   }
 
   private func json(_ result: PairResult) -> String {
-    func quoted(_ text: String) -> String {
-      var quoted = "\""
-      for scalar in text.unicodeScalars {
-        switch scalar {
-        case "\"": quoted += "\\\""
-        case "\\": quoted += "\\\\"
-        default: quoted += scalar.value < 32 ? " " : String(scalar)
-        }
-      }
-      return quoted + "\""
-    }
-    let failures = result.failures.map(quoted).joined(separator: ",")
+    let failures = result.failures.map(TableOutput.quoted).joined(separator: ",")
     return
-      "{\"reader\":\(quoted(result.row)),\"word\":\(quoted(result.word)),\"rounds\":\(result.rounds)"
+      "{\"reader\":\(TableOutput.quoted(result.row)),\"word\":\(TableOutput.quoted(result.word)),\"rounds\":\(result.rounds)"
       + ",\"changes\":\(result.changes),\"survived\":\(result.survived),\"failures\":[\(failures)]}"
-  }
-
-  private func say(_ text: String) {
-    if options.isJSON {
-      let bytes = [UInt8]((text + "\n").utf8)
-      _ = unsafe write(2, bytes, bytes.count)
-    } else {
-      print(text)
-      _ = fflush(nil)
-    }
-  }
-
-  private static func line(_ words: String...) -> String {
-    let widths = [28, 7, 10, 10, 10, 8]
-    return zip(words, widths).enumerated().map { index, pair in
-      let pad = String(repeating: " ", count: max(1, pair.1 - pair.0.count))
-      return index < 1 ? pair.0 + pad : pad + pair.0
-    }.joined()
   }
 
   // MARK: - Rows
