@@ -83,7 +83,12 @@ struct StormRunner {
       let clock = ContinuousClock.now
       do {
         try round(testbed, &row, until: options.seconds.map { start + .seconds($0) })
-        try testbed.expectRecovered()
+        let recovery = try testbed.expectRecovered()
+        if !recovery.late.isEmpty {
+          note(
+            "\(row.peer.rawValue): netmapd closed what the attackers had sent within"
+              + " \(recovery.time); after 5 s: \(recovery.late)")
+        }
         row.memoryAfter = testbed.memory
         let first = firstMemory ?? row.memoryAfter
         firstMemory = first

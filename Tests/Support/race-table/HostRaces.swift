@@ -60,7 +60,7 @@ struct ModuleHostRace: RaceRow {
   }
 }
 
-/// netmapd writes a dump of what describes its ports (`netmap ports --dump`), and a reader shows it.
+/// netmapd copies what describes its ports for a dump (`netmap ports --write-dump`).
 struct DumpRace: RaceRow {
   let name = "netmapd: dump"
 
@@ -75,7 +75,7 @@ struct DumpRace: RaceRow {
     return RaceOperation {
       let dump = try engine.dump()
       withExtendedLifetime(ports) {}
-      return UInt64(dump.dumpedPorts.count + dump.dumpedSwitches.count)
+      return UInt64(dump.ports.count + dump.switches.count)
     }
   }
 }

@@ -13,7 +13,9 @@ struct RacePair {
   var isMeasured = false
 
   struct Instance {
-    let word: RacedWord
+    var word: RacedWord
+    /// The word's place among those of its name.
+    let ordinal: Int
     /// How often the operation accesses the word.
     let accesses: Int
   }

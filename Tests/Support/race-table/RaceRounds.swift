@@ -11,8 +11,8 @@ final class RaceRounds {
   private let bystanders: RaceBystanders
   private let board: TableBoard
   private let isRestored: Bool
-  private let memories: [RacedMemory]
-  private let words: RacedWords
+  private var memories: [RacedMemory]
+  private var words: RacedWords
   private(set) var pairs: [RacePair] = []
   /// The operation's number when no word changes.
   private var outcome: UInt64 = 0
@@ -29,6 +29,8 @@ final class RaceRounds {
   /// The first rounds of each pair, which watches report. Of the later ones they report every ``interval``th: a watch
   /// also reports instructions that the operation has not reached before.
   private static let watched = 128
+  /// Rounds without a change after which an interface's port is opened again.
+  private static let idleMax = 32
   /// Rounds after which a pair without changes is given up.
   private static let patience = 200
 
@@ -131,7 +133,9 @@ final class RaceRounds {
     var plainStores: Set<UInt64> = []
     var order: [String] = []
     var byName: [String: RacePair] = [:]
-    for (word, count) in zip(all, counts) where count > 0 {
+    let ordinals = words.ordinals
+    for (number, count) in counts.enumerated() where count > 0 {
+      let word = all[number]
       let (places, stores) = try accesses(to: word)
       plainStores.formUnion(stores)
       guard !places.subtracting(stores).isEmpty else { continue }
@@ -139,7 +143,7 @@ final class RaceRounds {
         let name = part.map { "\(word.name).\($0.name)" } ?? word.name
         var pair = byName[name] ?? RacePair(name: name, instances: [], part: part)
         if byName[name] == nil { order.append(name) }
-        pair.instances.append(RacePair.Instance(word: word, accesses: count))
+        pair.instances.append(RacePair.Instance(word: word, ordinal: ordinals[number], accesses: count))
         pair.places.formUnion(places)
         byName[name] = pair
       }
@@ -187,7 +191,7 @@ final class RaceRounds {
     var number = order.first
     // The first round since the last check, and the first one that may be at fault.
     var (checked, start) = (order.first, order.first)
-    var idle = 0
+    var (idle, changesBefore) = (0, 0)
     board[RaceWord.changes] = 0
     board[RaceWord.checked] = UInt64(checked)
     var isPatched = false
@@ -232,9 +236,14 @@ final class RaceRounds {
           board[RaceWord.checked] = UInt64(checked)
         }
         // The rounds may have left an interface's port in a state in which nothing moves.
-        if !isRestored, idle > 60 {
-          report.isWorn = true
-          break
+        if !isRestored, idle > Self.idleMax {
+          guard report.changes > changesBefore else {
+            report.isWorn = true
+            break
+          }
+          changesBefore = report.changes
+          idle = 0
+          try reopen()
         }
       }
     } catch {
@@ -361,6 +370,28 @@ final class RaceRounds {
     unsafe crace_begin(&description)
     defer { _ = crace_end() }
     try step()
+  }
+
+  /// Opens an interface's port again, and finds its words in the new memory.
+  private func reopen() throws {
+    try watch([])
+    // Without the second mappings of the former memory, which are not the operation's.
+    words = RacedWords([], isRestored: isRestored)
+    memories = []
+    try operation.reopen?()
+    memories = try RacedMemory.all()
+    words = RacedWords(memories, isRestored: isRestored)
+    var byName: [String: [RacedWord]] = [:]
+    for word in words.words { byName[word.name, default: []].append(word) }
+    for pair in pairs.indices {
+      for number in pairs[pair].instances.indices {
+        let instance = pairs[pair].instances[number]
+        guard let found = byName[instance.word.name], instance.ordinal < found.count else {
+          throw TableError("the port has no word \(instance.word.name) any more")
+        }
+        pairs[pair].instances[number].word = found[instance.ordinal]
+      }
+    }
   }
 
   // MARK: - Checks
