@@ -50,7 +50,7 @@ final class StormTestbed {
     if peer == .local { options = ["--listen", "\(folder)/isolated.sock:isolated"] }
     let socket = "\(folder)/netmapd.sock"
     daemon = try StormProcess(
-      [StormProcess.built("netmapd"), "--foreground", "--socket", socket, "--log-level", "error"]
+      [StormProcess.built("netmapd"), "--foreground", "--socket", socket, "--log-level", "warning"]
         + options, errors: "\(folder)/netmapd.txt")
     engine = try HostEngine(socket: socket)
     let end = ContinuousClock.now + .seconds(30)
@@ -156,11 +156,22 @@ final class StormTestbed {
     guard Self.child(of: daemon.process) == serving else {
       throw failure("the broker has been replaced")
     }
-    for bystander in bystanders { try bystander.look() }
+    do {
+      for bystander in bystanders { try bystander.look() }
+    } catch {
+      throw failure("\(error); module: \(moduleState)")
+    }
     try measure("check") { _ = try engine.check() }
     try measure("open and close") {
       try NetmapPort("netmap:probe{1@conf:slots=16", engine: engine).close()
     }
+  }
+
+  /// What netmapd says of the module that carries a bystander's packets: netmapd ends a host that gets no processor time
+  /// for 2.5 s, and the packets in the host's ring are lost then.
+  private var moduleState: String {
+    guard let report = try? engine.switches.module(of: "vale3") else { return "no report" }
+    return "\(report.active) in process \(report.process); \(report.statistics)"
   }
 
   private func measure(_ what: String, _ body: () throws -> Void) throws {

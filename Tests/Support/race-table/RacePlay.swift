@@ -69,7 +69,9 @@ struct RaceChannel {
 
   /// Waits for a datagram.
   ///
-  /// - Parameter milliseconds: The longest wait; -1 for no limit.
+  /// - Parameters:
+  ///   - end: The end that waits.
+  ///   - milliseconds: The longest wait; -1 for no limit.
   /// - Returns: Its fields; nil when none has come, or the other end has closed.
   static func receive(from end: CInt, _ milliseconds: CInt) -> [String]? {
     var entry = pollfd(fd: end, events: Int16(POLLIN), revents: 0)

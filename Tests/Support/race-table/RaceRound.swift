@@ -109,4 +109,3 @@ struct SplitMix {
 
   mutating func next(below limit: Int) -> Int { Int(next() >> 33) % max(1, limit) }
 }
-

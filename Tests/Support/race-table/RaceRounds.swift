@@ -10,10 +10,10 @@ final class RaceRounds {
   private let operation: RaceOperation
   private let bystanders: RaceBystanders
   private let board: TableBoard
-  private let isRestored: Bool
-  private var memories: [RacedMemory]
-  private var words: RacedWords
-  private(set) var pairs: [RacePair] = []
+  let isRestored: Bool
+  var memories: [RacedMemory]
+  var words: RacedWords
+  var pairs: [RacePair] = []
   /// The operation's number when no word changes.
   private var outcome: UInt64 = 0
   /// Buffers that hostile words have named since the last check.
@@ -62,7 +62,7 @@ final class RaceRounds {
     try record()
   }
 
-  private func restore(all: Bool = true) {
+  func restore(all: Bool = true) {
     guard isRestored else { return }
     for memory in memories { memory.restore(all: all) }
   }
@@ -71,8 +71,9 @@ final class RaceRounds {
   ///
   /// - Parameter restoringAll: Whether to restore also what no operation before the last check has changed.
   /// - Returns: The operation's number; `UInt64.max` after an error that is none of the table's.
+  /// - Throws: ``TableError`` when the operation has done what no peer may cause.
   @discardableResult
-  private func operate(restoringAll: Bool = true) throws -> UInt64 {
+  func operate(restoringAll: Bool = true) throws -> UInt64 {
     restore(all: restoringAll)
     board[RaceWord.operations] += 1
     defer { board[RaceWord.operations] += 1 }
@@ -86,96 +87,12 @@ final class RaceRounds {
   }
 
   /// Does the operation once, instruction by instruction, so that later rounds know where instructions begin.
-  private func step() throws {
+  func step() throws {
     board[RaceWord.isSlow] = 1
     defer { board[RaceWord.isSlow] = 0 }
     crace_begin_steps()
     defer { crace_end_steps() }
     try operate()
-  }
-
-  // MARK: - Words
-
-  private func address(of word: RacedWord) -> UInt64 {
-    UInt64(memories[word.memory].bases[word.mapping] + UInt(word.offset))
-  }
-
-  private func watch(_ watched: [RacedWord], storesOnly: Bool = false) throws {
-    let addresses = watched.map { address(of: $0) }
-    let widths = watched.map { UInt32($0.width) }
-    let error = unsafe crace_watch(
-      addresses, widths, storesOnly ? 1 : 0, CInt(watched.count))
-    try expect(error == 0, "no watches of memory: errno \(error)")
-  }
-
-  /// The operations after which an interface's ring has been passed once, if none is restored.
-  private func laps(_ word: RacedWord) -> Int {
-    isRestored || !word.name.contains(" slot") ? 1 : 40
-  }
-
-  /// Finds the words that the operation loads: watches each word in turn.
-  private func record() throws {
-    for _ in 0..<(isRestored ? 1 : 8) { try step() }
-    // Of neighbors that one instruction accesses, one is reported. So words that are watched together lie apart.
-    let all = words.words
-    let part = (all.count + 3) / 4
-    var counts = [Int](repeating: 0, count: all.count)
-    for first in 0..<part {
-      let numbers = stride(from: first, to: all.count, by: part).map { $0 }
-      for _ in 0..<(numbers.map { laps(all[$0]) }.max() ?? 1) {
-        try watch(numbers.map { all[$0] })
-        try operate()
-        for (index, number) in numbers.enumerated() {
-          counts[number] = max(counts[number], Int(crace_count(CInt(index))))
-        }
-      }
-    }
-    var plainStores: Set<UInt64> = []
-    var order: [String] = []
-    var byName: [String: RacePair] = [:]
-    let ordinals = words.ordinals
-    for (number, count) in counts.enumerated() where count > 0 {
-      let word = all[number]
-      let (places, stores) = try accesses(to: word)
-      plainStores.formUnion(stores)
-      guard !places.subtracting(stores).isEmpty else { continue }
-      for part in word.parts.isEmpty ? [nil] : word.parts.map({ Optional($0) }) {
-        let name = part.map { "\(word.name).\($0.name)" } ?? word.name
-        var pair = byName[name] ?? RacePair(name: name, instances: [], part: part)
-        if byName[name] == nil { order.append(name) }
-        pair.instances.append(RacePair.Instance(word: word, ordinal: ordinals[number], accesses: count))
-        pair.places.formUnion(places)
-        byName[name] = pair
-      }
-    }
-    let sorted = plainStores.sorted()
-    unsafe crace_set_plain_stores(sorted, CInt(sorted.count))
-    pairs = order.compactMap { byName[$0] }
-    try watch([])
-    restore()
-  }
-
-  /// The places of the accesses to a word, and those of them that store and do not load.
-  private func accesses(to word: RacedWord) throws -> (all: Set<UInt64>, stores: Set<UInt64>) {
-    var (all, stores): (Set<UInt64>, Set<UInt64>) = ([], [])
-    for isStore in [false, true] {
-      for _ in 0..<laps(word) {
-        try watch([word], storesOnly: isStore)
-        try operate()
-        for number in 0..<crace_count(0) {
-          let place = crace_place(number)
-          guard place != 0 else { break }
-          if isStore {
-            let beginning = crace_beginning(place)
-            // Where an instruction begins that no step has shown is not known: it may load.
-            if beginning != 0, crace_is_exchange(beginning, place) == 0 { stores.insert(place) }
-          } else {
-            all.insert(place)
-          }
-        }
-      }
-    }
-    return (all, stores)
   }
 
   // MARK: - Rounds
@@ -305,8 +222,10 @@ final class RaceRounds {
     let (kind, value) = round.value.words
     var result = crace_round()
     result.address = address(of: word)
-    result.alias = UInt64(UInt(bitPattern: unsafe memory.memory.base)) &- UInt64(
-      memory.bases[word.mapping])
+    result.alias =
+      UInt64(UInt(bitPattern: unsafe memory.memory.base))
+      &- UInt64(
+        memory.bases[word.mapping])
     (result.stride, result.count) = (UInt64(word.width), 1)
     if isPatched, let slots = word.slots {
       result.address = address(of: word) - UInt64(16 * slots.index)
@@ -331,7 +250,9 @@ final class RaceRounds {
     if !isPatched { try watch([word]) }
     unsafe crace_begin(&description)
     var result: Result<UInt64, any Error> = .success(0)
-    do { result = .success(try operate(restoringAll: !isPatched)) } catch { result = .failure(error) }
+    do { result = .success(try operate(restoringAll: !isPatched)) } catch {
+      result = .failure(error)
+    }
     let found = crace_end()
     for number in 0..<found.stores {
       let change = crace_stored(number)
