@@ -18,46 +18,23 @@ struct InterfaceRace: RaceRow {
   func prepareProcess() throws { try TableNetwork.enter("rt0", "rt1") }
 
   func victim(_ engine: HostEngine) throws -> RaceOperation {
-    let ports = try InterfacePorts(backend, isSender: isSender, engine)
+    let port = try NetmapPort("netmap:rt0@backend:name=\(backend)@conf:rings=1", engine: engine)
     let frame = TableFrame.bytes(from: TableFrame.victim, 0)
-    guard let peer = ports.peer else {
-      return RaceOperation(
-        run: {
-          for _ in 0..<24 where (try? ports.port.inject(frame)) != nil {}
-          try ports.port.sync(.transmit)
-          return 0
-        }, reopen: ports.reopen)
+    if isSender {
+      return RaceOperation {
+        for _ in 0..<24 where (try? port.inject(frame)) != nil {}
+        try port.sync(.transmit)
+        return 0
+      }
     }
-    return RaceOperation(
-      run: {
-        for _ in 0..<24 where (try? peer.inject(frame)) != nil {}
-        try peer.sync(.transmit)
-        try ports.port.sync(.receive)
-        let found = try ports.port.readAll(most: 4096)
-        try ports.port.sync(.receive)
-        return found
-      }, reopen: ports.reopen)
-  }
-}
-
-/// The attacked port, and for a receiver the port at the other end of the pair.
-private final class InterfacePorts {
-  private let specification: String
-  private let engine: HostEngine
-  private(set) var port: NetmapPort
-  let peer: NetmapPort?
-
-  init(_ backend: String, isSender: Bool, _ engine: HostEngine) throws {
-    self.engine = engine
-    specification = "netmap:rt0@backend:name=\(backend)@conf:rings=1"
-    port = try NetmapPort(specification, engine: engine)
-    peer =
-      isSender
-      ? nil : try NetmapPort("netmap:rt1@backend:name=packet@conf:rings=1", engine: engine)
-  }
-
-  func reopen() throws {
-    port.close()
-    port = try NetmapPort(specification, engine: engine)
+    let peer = try NetmapPort("netmap:rt1@backend:name=packet@conf:rings=1", engine: engine)
+    return RaceOperation {
+      for _ in 0..<24 where (try? peer.inject(frame)) != nil {}
+      try peer.sync(.transmit)
+      try port.sync(.receive)
+      let found = try port.readAll(most: 4096)
+      try port.sync(.receive)
+      return found
+    }
   }
 }

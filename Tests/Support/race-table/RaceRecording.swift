@@ -41,7 +41,6 @@ extension RaceRounds {
     var plainStores: Set<UInt64> = []
     var order: [String] = []
     var byName: [String: RacePair] = [:]
-    let ordinals = words.ordinals
     for (number, count) in counts.enumerated() where count > 0 {
       let word = all[number]
       let (places, stores) = try accesses(to: word)
@@ -52,7 +51,7 @@ extension RaceRounds {
         var pair = byName[name] ?? RacePair(name: name, instances: [], part: part)
         if byName[name] == nil { order.append(name) }
         pair.instances.append(
-          RacePair.Instance(word: word, ordinal: ordinals[number], accesses: count))
+          RacePair.Instance(word: word, accesses: count))
         pair.places.formUnion(places)
         byName[name] = pair
       }

@@ -13,9 +13,7 @@ struct RacePair {
   var isMeasured = false
 
   struct Instance {
-    var word: RacedWord
-    /// The word's place among those of its name.
-    let ordinal: Int
+    let word: RacedWord
     /// How often the operation accesses the word.
     let accesses: Int
   }

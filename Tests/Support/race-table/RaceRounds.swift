@@ -11,8 +11,8 @@ final class RaceRounds {
   private let bystanders: RaceBystanders
   private let board: TableBoard
   let isRestored: Bool
-  var memories: [RacedMemory]
-  var words: RacedWords
+  let memories: [RacedMemory]
+  let words: RacedWords
   var pairs: [RacePair] = []
   /// The operation's number when no word changes.
   private var outcome: UInt64 = 0
@@ -30,7 +30,7 @@ final class RaceRounds {
   /// also reports instructions that the operation has not reached before.
   private static let watched = 128
   /// Rounds without a change after which an interface's port is opened again.
-  private static let idleMax = 32
+  private static let idleMax = 60
   /// Rounds after which a pair without changes is given up.
   private static let patience = 200
 
@@ -108,7 +108,7 @@ final class RaceRounds {
     var number = order.first
     // The first round since the last check, and the first one that may be at fault.
     var (checked, start) = (order.first, order.first)
-    var (idle, changesBefore) = (0, 0)
+    var idle = 0
     board[RaceWord.changes] = 0
     board[RaceWord.checked] = UInt64(checked)
     var isPatched = false
@@ -154,13 +154,8 @@ final class RaceRounds {
         }
         // The rounds may have left an interface's port in a state in which nothing moves.
         if !isRestored, idle > Self.idleMax {
-          guard report.changes > changesBefore else {
-            report.isWorn = true
-            break
-          }
-          changesBefore = report.changes
-          idle = 0
-          try reopen()
+          report.isWorn = true
+          break
         }
       }
     } catch {
@@ -291,28 +286,6 @@ final class RaceRounds {
     unsafe crace_begin(&description)
     defer { _ = crace_end() }
     try step()
-  }
-
-  /// Opens an interface's port again, and finds its words in the new memory.
-  private func reopen() throws {
-    try watch([])
-    // Without the second mappings of the former memory, which are not the operation's.
-    words = RacedWords([], isRestored: isRestored)
-    memories = []
-    try operation.reopen?()
-    memories = try RacedMemory.all()
-    words = RacedWords(memories, isRestored: isRestored)
-    var byName: [String: [RacedWord]] = [:]
-    for word in words.words { byName[word.name, default: []].append(word) }
-    for pair in pairs.indices {
-      for number in pairs[pair].instances.indices {
-        let instance = pairs[pair].instances[number]
-        guard let found = byName[instance.word.name], instance.ordinal < found.count else {
-          throw TableError("the port has no word \(instance.word.name) any more")
-        }
-        pairs[pair].instances[number].word = found[instance.ordinal]
-      }
-    }
   }
 
   // MARK: - Checks

@@ -39,8 +39,6 @@ extension RaceRow {
 struct RaceOperation {
   /// - Returns: A number that says what the operation has done, such as the number of packets.
   let run: () throws -> UInt64
-  /// Closes the ports and opens them again, where what the operation leaves is not restored.
-  var reopen: (() throws -> Void)?
 }
 
 /// Two pairs of ports beside the attacked ones, on a pipe and on a switch of their own.

@@ -87,15 +87,6 @@ struct RacedWords {
     }
   }
 
-  /// For each word, its place among those of its name.
-  var ordinals: [Int] {
-    var counts: [String: Int] = [:]
-    return words.map { word in
-      defer { counts[word.name, default: 0] += 1 }
-      return counts[word.name, default: 0]
-    }
-  }
-
   private mutating func addAll(
     _ memory: Int, _ name: String, _ range: Range<Int>, width: Int = 8, isNumbered: Bool = false
   ) {
