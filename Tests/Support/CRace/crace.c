@@ -12,6 +12,8 @@ int crace_prepare(volatile struct crace_death *death)
 	return ENOSYS;
 }
 
+int crace_share(void) { return ENOSYS; }
+
 int crace_watch(const uint64_t *addresses, const uint32_t *widths, int stores_only, int count)
 {
 	(void)addresses, (void)widths, (void)stores_only, (void)count;
@@ -27,6 +29,9 @@ int crace_patch(const uint64_t *places, int count, uint32_t width)
 /* No caller gets here, because crace_prepare() has failed. */
 uint32_t crace_count(int index) { return (void)index, 0; }
 uint32_t crace_hits(void) { return 0; }
+uint32_t crace_instructions(void) { return 0; }
+void crace_keep(uint32_t index, uint64_t value) { (void)index, (void)value; }
+uint64_t crace_kept(uint32_t index) { return (void)index, 0; }
 uint64_t crace_place(uint32_t number) { return (void)number, 0; }
 void crace_begin_steps(void) {}
 void crace_end_steps(void) {}
@@ -458,18 +463,43 @@ int crace_watch(const uint64_t *addresses, const uint32_t *widths, int stores_on
 
 /* MARK: steps */
 
-/* For the end of an instruction, its beginning. Open addressing; a full table forgets nothing and learns nothing. */
 #define EDGES (1u << 16)
-static struct { uint64_t place, beginning; } edges[EDGES];
-static uint32_t edge_count;
+/* What a process leaves to the next one, which may begin after this one was killed at any instruction. */
+static struct {
+	/* For the end of an instruction, its beginning. Open addressing; a full table forgets nothing and learns nothing. */
+	struct { uint64_t place, beginning; } edges[EDGES];
+	uint32_t edge_count;
+	uint64_t kept[CRACE_KEPT];
+} *shared;
 static int is_stepping;
 static uint64_t step_before;
+
+int crace_share(void)
+{
+	if (shared != NULL)
+		munmap(shared, sizeof(*shared));
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared != MAP_FAILED)
+		return 0;
+	shared = NULL;
+	return errno;
+}
+
+void crace_keep(uint32_t index, uint64_t value)
+{
+	if (index < CRACE_KEPT)
+		shared->kept[index] = value;
+}
+
+uint64_t crace_kept(uint32_t index) { return index < CRACE_KEPT ? shared->kept[index] : 0; }
+
+uint32_t crace_instructions(void) { return shared->edge_count; }
 
 static uint32_t edge(uint64_t place)
 {
 	uint32_t index = (uint32_t)(place * 0x9e3779b97f4a7c15ull >> 48) % EDGES;
 
-	while (edges[index].place != 0 && edges[index].place != place)
+	while (shared->edges[index].place != 0 && shared->edges[index].place != place)
 		index = (index + 1) % EDGES;
 	return index;
 }
@@ -478,10 +508,12 @@ static void note_edge(uint64_t beginning, uint64_t place)
 {
 	uint32_t index = edge(place);
 
-	if (edges[index].place == 0 && edge_count < EDGES / 2) {
-		edges[index].place = place;
-		edges[index].beginning = beginning;
-		edge_count++;
+	if (shared->edges[index].place == 0 && shared->edge_count < EDGES / 2) {
+		shared->edges[index].beginning = beginning;
+		/* The place makes the entry valid. */
+		__asm__ volatile("" ::: "memory");
+		shared->edges[index].place = place;
+		shared->edge_count++;
 	}
 }
 
@@ -489,7 +521,7 @@ uint64_t crace_beginning(uint64_t place)
 {
 	uint32_t index = edge(place);
 
-	return edges[index].place == place ? edges[index].beginning : 0;
+	return shared->edges[index].place == place ? shared->edges[index].beginning : 0;
 }
 
 /* MARK: breakpoints */
@@ -735,6 +767,8 @@ int crace_prepare(volatile struct crace_death *note)
 	const stack_t alternative = { .ss_sp = stack, .ss_size = sizeof(stack) };
 	struct sigaction action = { .sa_sigaction = fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
+	if (shared == NULL)
+		return EINVAL;
 	death = note;
 	is_attacked = 1;
 	if (sigaltstack(&alternative, NULL) != 0)

@@ -21,9 +21,57 @@ extension RaceRounds {
     isRestored || !word.name.contains(" slot") ? 1 : 40
   }
 
-  /// Finds the words that the operation loads: watches each word in turn.
+  /// Finds the words that the operation loads.
+  ///
+  /// Finding them takes seconds, and a row of an interface needs a new process after some rounds. So the first process
+  /// of a row leaves what it has found to the next ones.
   func record() throws {
-    for _ in 0..<(isRestored ? 1 : 8) { try step() }
+    let all = words.words
+    let key = layoutKey
+    let found: [RecordedWord]
+    if let known = RecordedWord.kept(key) {
+      found = known
+    } else {
+      found = try watchAll()
+      RecordedWord.keep(found, key)
+    }
+    var plainStores: Set<UInt64> = []
+    var order: [String] = []
+    var byName: [String: RacePair] = [:]
+    for recorded in found {
+      let word = all[recorded.number]
+      plainStores.formUnion(recorded.stores)
+      guard !recorded.places.subtracting(recorded.stores).isEmpty else { continue }
+      for part in word.parts.isEmpty ? [nil] : word.parts.map({ Optional($0) }) {
+        let name = part.map { "\(word.name).\($0.name)" } ?? word.name
+        var pair = byName[name] ?? RacePair(name: name, instances: [], part: part)
+        if byName[name] == nil { order.append(name) }
+        pair.instances.append(RacePair.Instance(word: word, accesses: recorded.accesses))
+        pair.places.formUnion(recorded.places)
+        byName[name] = pair
+      }
+    }
+    let sorted = plainStores.sorted()
+    unsafe crace_set_plain_stores(sorted, CInt(sorted.count))
+    pairs = order.compactMap { byName[$0] }
+    try watch([])
+    restore()
+  }
+
+  /// A number that two processes have in common if their words lie in the same places; never 0.
+  private var layoutKey: UInt64 {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    func add(_ value: UInt64) { hash = (hash ^ value) &* 0x100_0000_01b3 }
+    for word in words.words {
+      for byte in word.name.utf8 { add(UInt64(byte)) }
+      for number in [word.memory, word.mapping, word.offset, word.width] { add(UInt64(number)) }
+    }
+    return hash | 1
+  }
+
+  /// Watches each word in turn.
+  private func watchAll() throws -> [RecordedWord] {
+    try stepUntilKnown()
     // Of neighbors that one instruction accesses, one is reported. So words that are watched together lie apart.
     let all = words.words
     let part = (all.count + 3) / 4
@@ -38,30 +86,30 @@ extension RaceRounds {
         }
       }
     }
-    var plainStores: Set<UInt64> = []
-    var order: [String] = []
-    var byName: [String: RacePair] = [:]
+    var found: [RecordedWord] = []
     for (number, count) in counts.enumerated() where count > 0 {
-      let word = all[number]
-      let (places, stores) = try accesses(to: word)
-      plainStores.formUnion(stores)
-      guard !places.subtracting(stores).isEmpty else { continue }
-      for part in word.parts.isEmpty ? [nil] : word.parts.map({ Optional($0) }) {
-        let name = part.map { "\(word.name).\($0.name)" } ?? word.name
-        var pair = byName[name] ?? RacePair(name: name, instances: [], part: part)
-        if byName[name] == nil { order.append(name) }
-        pair.instances.append(
-          RacePair.Instance(word: word, accesses: count))
-        pair.places.formUnion(places)
-        byName[name] = pair
-      }
+      let (places, stores) = try accesses(to: all[number])
+      found.append(
+        RecordedWord(number: number, accesses: count, places: places, stores: stores))
     }
-    let sorted = plainStores.sorted()
-    unsafe crace_set_plain_stores(sorted, CInt(sorted.count))
-    pairs = order.compactMap { byName[$0] }
-    try watch([])
-    restore()
+    return found
   }
+
+  /// Does the operation by steps. An interface's operation takes other ways at other places of the ring, so it is
+  /// repeated until two in a row have shown no further instruction.
+  private func stepUntilKnown() throws {
+    guard !isRestored else { return try step() }
+    var (known, same) = (UInt32(0), 0)
+    for _ in 0..<Self.stepsMax where same < 2 {
+      try step()
+      let now = crace_instructions()
+      same = now == known ? same + 1 : 0
+      known = now
+    }
+  }
+
+  /// The most operations by steps at the beginning of an interface's row.
+  private static let stepsMax = 8
 
   /// The places of the accesses to a word, and those of them that store and do not load.
   func accesses(to word: RacedWord) throws -> (all: Set<UInt64>, stores: Set<UInt64>) {
@@ -84,5 +132,47 @@ extension RaceRounds {
       }
     }
     return (all, stores)
+  }
+}
+
+/// What watches have shown of a word, for the next process of the row.
+struct RecordedWord {
+  /// The word's place among the words of ``RacedWords``.
+  let number: Int
+  let accesses: Int
+  /// The places of the accesses, and those of them that store and do not load.
+  let places: Set<UInt64>
+  let stores: Set<UInt64>
+
+  /// Keeps words for the next process.
+  ///
+  /// - Parameters:
+  ///   - found: The words.
+  ///   - key: The layout of the memory in which they are; not 0.
+  static func keep(_ found: [RecordedWord], _ key: UInt64) {
+    var numbers = [UInt64(found.count)]
+    for word in found {
+      numbers += [UInt64(word.number), UInt64(word.accesses)]
+      for places in [word.places, word.stores] { numbers += [UInt64(places.count)] + places }
+    }
+    guard numbers.count < Int(CRACE_KEPT) else { return }
+    for (index, number) in numbers.enumerated() { crace_keep(UInt32(index + 1), number) }
+    // The key is kept last: without it the rest does not count.
+    crace_keep(0, key)
+  }
+
+  /// - Returns: The words that a former process has kept; nil when none has, or its memory had another layout.
+  static func kept(_ key: UInt64) -> [RecordedWord]? {
+    guard crace_kept(0) == key else { return nil }
+    var index: UInt32 = 0
+    func next() -> UInt64 {
+      index += 1
+      return crace_kept(index)
+    }
+    func places() -> Set<UInt64> { Set((0..<next()).map { _ in next() }) }
+    return (0..<next()).map { _ in
+      RecordedWord(
+        number: Int(next()), accesses: Int(next()), places: places(), stores: places())
+    }
   }
 }

@@ -1,3 +1,4 @@
+import CRace
 import Glibc
 import TableSupport
 
@@ -83,6 +84,8 @@ final class RaceRunner {
     defer { place?.end() }
     var results: [PairResult] = []
     do {
+      let shared = crace_share()
+      try expect(shared == 0, "no memory for what processes leave to the next: errno \(shared)")
       place = try RacePlace(row, index, daemonPath, RaceTable.rows)
     } catch {
       return [PairResult(row: row.name, word: "", rounds: 1, failures: ["not attacked: \(error)"])]

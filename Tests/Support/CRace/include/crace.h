@@ -82,11 +82,25 @@ struct crace_death {
 };
 
 /*
- * Prepares the calling thread. Signals of faults and traps end the process with status 99 from now on, after a note.
+ * Prepares the calling thread, after crace_share(). Signals of faults and traps end the process with status 99 from now on, after
+ * a note.
  *
  * Returns 0, or an errno.
  */
 int crace_prepare(volatile struct crace_death *death);
+
+/*
+ * Forgets what steps have shown and what was kept, and has the processes that this one forks later share both. Processes that
+ * were forked from one process have the same code at the same addresses. At most one of them may be attacked at a time.
+ *
+ * Returns 0, or an errno.
+ */
+int crace_share(void);
+
+/* Numbers that the caller keeps for the next process; 0 before the first crace_keep(). */
+#define CRACE_KEPT (1u << 18)
+void crace_keep(uint32_t index, uint64_t value);
+uint64_t crace_kept(uint32_t index);
 
 /*
  * Watches up to four words; stores_only leaves out their loads. Words of one call should lie 64 bytes apart: of two that
@@ -109,6 +123,9 @@ uint64_t crace_place(uint32_t number);
 /* Begins to execute instructions one by one, and notes where each begins that accesses memory and ends at the next. */
 void crace_begin_steps(void);
 void crace_end_steps(void);
+
+/* The instructions that access memory, as far as steps have shown them. */
+uint32_t crace_instructions(void);
 
 /* The beginning of the instruction that ends at a place; 0 where no step has shown it. */
 uint64_t crace_beginning(uint64_t place);
