@@ -53,7 +53,7 @@ final class ModuleHost {
   /// The host's port, once it is open.
   var port: (index: Int, segment: SyncSegment)?
   /// What the server has seen of the host's progress.
-  var watch: StallWatch
+  var watch: ModuleStallWatch
   /// The processor time that the host had used by then, nanoseconds.
   private var usedAtProgress: UInt64 = 0
 
@@ -78,7 +78,7 @@ final class ModuleHost {
     self.ticket = ticket
     let now = monotonicNanoseconds()
     deadline = now + Self.startTime
-    watch = StallWatch(at: now)
+    watch = ModuleStallWatch(at: now)
   }
 
   /// Whether packets have waited in the host's ring for too long.

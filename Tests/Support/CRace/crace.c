@@ -472,6 +472,7 @@ static struct {
 	uint64_t kept[CRACE_KEPT];
 } *shared;
 static int is_stepping;
+static uint32_t steps_left;
 static uint64_t step_before;
 
 int crace_share(void)
@@ -700,7 +701,8 @@ static void stepped(ucontext_t *context)
 	static int is_access;
 	int movable;
 
-	if (!is_stepping) {
+	if (!is_stepping || steps_left-- == 0) {
+		is_stepping = 0;
 		values[REG_EFL] &= ~(greg_t)0x100;
 		step_before = 0;
 		return;
@@ -786,6 +788,7 @@ int crace_prepare(volatile struct crace_death *note)
 __attribute__((noinline)) void crace_begin_steps(void)
 {
 	step_before = 0;
+	steps_left = CRACE_STEPS;
 	is_stepping = 1;
 	__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "memory", "cc");
 }

@@ -58,10 +58,11 @@ extension RaceRounds {
     restore()
   }
 
-  /// A number that two processes have in common if their words lie in the same places; never 0.
+  /// A number that two processes have in common if their words lie at the same addresses; never 0.
   private var layoutKey: UInt64 {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     func add(_ value: UInt64) { hash = (hash ^ value) &* 0x100_0000_01b3 }
+    for memory in memories { for base in memory.bases { add(UInt64(base)) } }
     for word in words.words {
       for byte in word.name.utf8 { add(UInt64(byte)) }
       for number in [word.memory, word.mapping, word.offset, word.width] { add(UInt64(number)) }
@@ -155,16 +156,22 @@ struct RecordedWord {
       numbers += [UInt64(word.number), UInt64(word.accesses)]
       for places in [word.places, word.stores] { numbers += [UInt64(places.count)] + places }
     }
-    guard numbers.count < Int(CRACE_KEPT) else { return }
-    for (index, number) in numbers.enumerated() { crace_keep(UInt32(index + 1), number) }
+    // Processes of a row have few layouts, which follow from the order in which threads map memory.
+    guard numbers.count < Int(partCount),
+      let start = starts.first(where: { crace_kept($0) == 0 })
+    else { return }
+    for (index, number) in numbers.enumerated() { crace_keep(start + UInt32(index + 1), number) }
     // The key is kept last: without it the rest does not count.
-    crace_keep(0, key)
+    crace_keep(start, key)
   }
 
-  /// - Returns: The words that a former process has kept; nil when none has, or its memory had another layout.
+  /// The numbers that are kept for one layout.
+  private static let partCount: UInt32 = CRACE_KEPT / 8
+  private static var starts: StrideTo<UInt32> { stride(from: 0, to: CRACE_KEPT, by: Int(partCount)) }
+
+  /// - Returns: The words that a former process has kept; nil when none with this layout has.
   static func kept(_ key: UInt64) -> [RecordedWord]? {
-    guard crace_kept(0) == key else { return nil }
-    var index: UInt32 = 0
+    guard var index = starts.first(where: { crace_kept($0) == key }) else { return nil }
     func next() -> UInt64 {
       index += 1
       return crace_kept(index)

@@ -120,7 +120,12 @@ uint32_t crace_count(int index);
 #define CRACE_PLACES 1024
 uint64_t crace_place(uint32_t number);
 
-/* Begins to execute instructions one by one, and notes where each begins that accesses memory and ends at the next. */
+/*
+ * Begins to execute instructions one by one, and notes where each begins that accesses memory and ends at the next. After
+ * CRACE_STEPS instructions the thread goes on at full speed: a changed word may have an operation repeat a loop for each
+ * slot of a ring.
+ */
+#define CRACE_STEPS (1u << 18)
 void crace_begin_steps(void);
 void crace_end_steps(void);
 

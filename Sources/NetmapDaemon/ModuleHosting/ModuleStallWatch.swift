@@ -2,7 +2,7 @@
 ///
 /// Time in which netmapd itself did not look counts only up to ``lookMax`` for each look. On a busy machine netmapd may
 /// look seldom, and the host may have had nothing to do for most of that time.
-package struct StallWatch {
+package struct ModuleStallWatch {
   /// The host's progress when it was last seen to make some, or to have nothing to do.
   private var progress: UInt64 = 0
   private var lookedAt: UInt64
