@@ -45,8 +45,11 @@ C_SOURCES := $(wildcard Sources/NetmapPreload/*.c Sources/NetmapPreload/library/
 C_HEADERS := $(wildcard Sources/NetmapPreload/*.h Sources/NetmapPreload/library/*.h Sources/CNetmapHalves/include/*.h)
 C_VERSIONS := Sources/NetmapPreload/libnetmap.map
 C_FLAGS := -O2 -fPIC -fvisibility=hidden -Wall -Wextra -ISources/CNetmapHalves/include -ISources/CNetmap/include
+# lld, which every Swift toolchain has, lets the writable part begin with a page. So every program that loads the library writes
+# to one page of it instead of two. The version script names symbols that lld does not define.
 C_LINK := -shared -nostartfiles -Wl,-soname,libnetmap.so.1 -Wl,-z,lazy -Wl,-z,norelro -Wl,-z,nodelete \
-  -Wl,-Bsymbolic-functions -Wl,--version-script=$(C_VERSIONS)
+  -Wl,-Bsymbolic-functions -Wl,--version-script=$(C_VERSIONS) \
+  -fuse-ld=lld -Wl,--undefined-version -Wl,--no-rosegment -Wl,-z,separate-loadable-segments
 
 $(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
 	@mkdir -p $(@D)
@@ -178,7 +181,8 @@ bench-peers: build
 BENCH_PRELOAD ?= --scripts $(CURDIR)/Tests/Conformance/Bystanders
 bench-preload: $(C_LIBRARY)
 	$(SWIFT) build -c release --package-path Benchmarks --product preload-costs
-	Benchmarks/.build/release/preload-costs --library $(abspath $(C_LIBRARY)) $(BENCH_PRELOAD)
+	Benchmarks/.build/release/preload-costs --library $(abspath $(C_LIBRARY)) --compiler $(CLANG) \
+	  $(BENCH_PRELOAD)
 
 bench-smoke: build
 	Benchmarks/check --smoke

@@ -129,7 +129,8 @@ let package = Package(
     .executableTarget(
       name: "netmap",
       dependencies: [
-        "Netmap", "NetmapClient", "NetmapCore", "NetworkTestbed", "ToolSupport", "CLinux",
+        "Netmap", "NetmapClient", "NetmapCore", "NetmapLinuxSetup", "NetworkTestbed", "ToolSupport",
+        "CLinux",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Histogram", package: "hdrhistogram-swift"),
       ],
@@ -200,7 +201,7 @@ let package = Package(
       dependencies: [
         "Netmap", "NetmapClient", "NetmapDaemon", "NetmapCore", "NetmapTestSupport", "CLinux",
         "netmapd",
-        "host-peer", "vale-ctl", "pkt-gen", "responder", "netmap",
+        "host-peer", "vale-ctl", "pkt-gen", "responder", "forward", "netmap", "port-driver",
       ],
       path: "Tests/Daemon", swiftSettings: settings),
     // Processes that die, stop, send false data and run out of resources.
@@ -285,10 +286,14 @@ let package = Package(
       path: "Tests/Support/soak", swiftSettings: settings),
     // A C program for netmap, which the soaks run with the C library.
     .executableTarget(
-      name: "soak-client", dependencies: ["CNetmap"], path: "Tests/Support/soak-client"),
+      name: "soak-client", dependencies: ["CNetmap", "CPortClient"],
+      path: "Tests/Support/soak-client"),
     // A C program for netmap, which the kill table runs with the C library.
     .executableTarget(
-      name: "kill-client", dependencies: ["CNetmap"], path: "Tests/Support/kill-client"),
+      name: "kill-client", dependencies: ["CNetmap", "CPortClient"],
+      path: "Tests/Support/kill-client"),
+    // How both of them open a port.
+    .target(name: "CPortClient", dependencies: ["CNetmap"], path: "Tests/Support/CPortClient"),
     // ptrace(2) for Swift, to kill processes at a chosen instruction. Header-only.
     .target(name: "CTrace", path: "Tests/Support/CTrace"),
     // Opens and uses ports in a process that tests can kill.

@@ -10,7 +10,12 @@ import PackagePlugin
 struct BPFObjects: BuildToolPlugin {
   /// The programs, without `.c`. SwiftPM does not watch the folder, so they are named here; a test
   /// compares the list with the folder.
-  static let programs = ["bench_traffic", "packet_ingress_drop", "xdp_redirect"]
+  static let programs = [
+    "bench_traffic", "host_leg", "packet_ingress_drop", "xdp_finish", "xdp_redirect",
+  ]
+
+  /// Files that programs include.
+  private static let headers = ["host_mark.h"]
 
   /// Applications carry the programs of the backends only. Those named `bench_` belong to the
   /// NetworkTestbed target.
@@ -28,7 +33,8 @@ struct BPFObjects: BuildToolPlugin {
         displayName: "Compiling \(programs.count) BPF programs",
         executable: try context.tool(named: "bpf-embed").url,
         arguments: [try context.tool(named: "clang").url.path, output.path] + sources.map(\.path),
-        inputFiles: sources, outputFiles: [output])
+        inputFiles: sources + Self.headers.map { folder.appending(path: $0) }, outputFiles: [output]
+      )
     ]
   }
 }

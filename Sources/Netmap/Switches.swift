@@ -47,23 +47,25 @@ public struct Switches: Sendable {
   ///   - name: `valeSWITCH:PORT`.
   ///   - memoryID: The number of an existing memory region, for an interface while it is attached; 0 for a
   ///     region of its own. A persistent port keeps its region.
-  ///   - withHostRings: Whether the host stack joins the switch as well.
+  ///   - withHostRings: Whether the interface's host stack joins the switch as well, as port `valeSWITCH:PORT^`.
   ///   - backpressure: Whether senders keep packets while the port has no room for them; otherwise the switch
   ///     drops such packets.
+  ///   - backend: The backend that must drive an interface; nil for the best one that works.
   /// - Returns: The port's place on the switch.
   /// - Throws: ``NetmapError`` `EBUSY` when the port is attached already or open; `EINVAL` when there is no
-  ///   such port or interface, or for host rings, which are not supported yet; `ENOMEM` when the switch is
+  ///   such port or interface, or for the host rings of a persistent port; `ENOMEM` when the switch is
   ///   full; and any error of opening an interface.
   @discardableResult
   public func attach(
-    _ name: PortName, memoryID: UInt16 = 0, withHostRings: Bool = false, backpressure: Bool = false
+    _ name: PortName, memoryID: UInt16 = 0, withHostRings: Bool = false, backpressure: Bool = false,
+    backend: PortSpecification.BackendChoice? = nil
   ) throws(NetmapError) -> Entry {
     entry(
       try provider.answer(
         .attach(
           RegisterRequest(
             name: name, selection: withHostRings ? .hardwareAndHost : .allHardware,
-            extensions: backpressure ? .backpressure : [], memoryID: memoryID))))
+            extensions: backpressure ? .backpressure : [], memoryID: memoryID, backend: backend))))
   }
 
   /// Detaches a persistent port or a network interface from a switch.

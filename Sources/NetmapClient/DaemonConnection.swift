@@ -287,7 +287,8 @@ package final class DaemonConnection: Sendable {
         region: registration.region, segment: registration.segment,
         binding: registration.bindingIndex, tag: tag, doorbells: doorbells ?? self.doorbells,
         vale: vale,
-        resolver: mailbox.destinationResolver, lane: lane, backend: backend)
+        resolver: mailbox.destinationResolver, lane: lane, geometry: registration.geometry,
+        backend: backend)
     } catch {
       leave(registration)
       throw error

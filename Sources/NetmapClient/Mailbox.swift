@@ -13,6 +13,7 @@ final class Mailbox: Sendable {
   private let fetching = Mutex<Void>(())
   /// Set once, before any thread can ring a doorbell.
   private let table = Mutex<DoorbellTable?>(nil)
+  private let missing = Mutex(MissingPorts())
 
   init(_ socket: MessageSocket) {
     self.socket = socket
@@ -55,8 +56,7 @@ final class Mailbox: Sendable {
         guard !mail.bytes.isEmpty else { return .hasEnded }
         guard var message = try? Message(mail.bytes) else { continue }
         if message.kind == .neighbour {
-          // If the port cannot be mapped, syncs drop packets for it and count the drops.
-          try? switches.take(message, mail.files)
+          take(message, mail)
           continue
         }
         guard message.kind == .doorbell, let number = try? message.body.take(UInt32.self),
@@ -69,6 +69,40 @@ final class Mailbox: Sendable {
         }
       }
       return .goesOn
+    }
+  }
+
+  private func take(_ message: Message, _ mail: MessageSocket.Datagram) {
+    let port = SwitchTables.Port(message)
+    do throws(NetmapError) {
+      try mail.checkFiles()
+      try switches.take(message, mail.files)
+      missing.withLock { $0.remove(port) }
+    } catch {
+      // Syncs drop packets for the port, count the drops, and ask for the port again.
+      missing.withLock { $0.add(port) }
+    }
+  }
+
+  /// Reads what the daemon has posted, for a sync that has met a port that is not mapped.
+  ///
+  /// Asks the daemon for ports whose memory could not be received or mapped before. Does not block.
+  private func fetchPorts() {
+    fetch()
+    guard let ports = missing.withLock({ $0.take(at: monotonicNanoseconds()) }), isIntact else {
+      return
+    }
+    for port in ports {
+      do throws(NetmapError) {
+        try socket.send(
+          Message.bytes(.again) {
+            $0.put(port.serial)
+            $0.put(UInt8(port.index))
+          }, waits: false)
+      } catch {
+        // The daemon has gone, or has not read the mailbox for a long time.
+        missing.withLock { $0.add(port) }
+      }
     }
   }
 
@@ -115,7 +149,7 @@ final class Mailbox: Sendable {
   /// The mailbox must outlive every port.
   var destinationResolver: DestinationResolver {
     unsafe DestinationResolver(context: Unmanaged.passUnretained(self).toOpaque()) { context in
-      unsafe Unmanaged<Mailbox>.fromOpaque(context).takeUnretainedValue().fetch()
+      unsafe Unmanaged<Mailbox>.fromOpaque(context).takeUnretainedValue().fetchPorts()
     }
   }
 }

@@ -30,6 +30,8 @@ package struct PortListing: Hashable, Sendable {
     package var copies: UInt64
     /// Times a ring was reset because a program had put `head` or `cur` where they may not be.
     package var resets: UInt64
+    /// What was completed in received frames.
+    package var repairs: RepairCounters
     package var reasons: DropCounters
 
     /// Drops for all reasons.
@@ -41,6 +43,7 @@ package struct PortListing: Hashable, Sendable {
       broadcasts = counters.broadcasts
       copies = counters.copies
       resets = counters.resets
+      repairs = counters.repairs
       reasons = counters.drops
     }
 
@@ -77,6 +80,7 @@ extension MessageWriter {
     for traffic in [listing.transmit, listing.receive] {
       for value in [
         traffic.packets, traffic.bytes, traffic.broadcasts, traffic.copies, traffic.resets,
+        traffic.repairs.checksums, traffic.repairs.superPackets, traffic.repairs.tags,
       ] { put(value) }
       for reason in DropReason.allCases { put(traffic.reasons[reason]) }
     }
@@ -102,6 +106,9 @@ extension MessageReader {
     counters.broadcasts = try take(UInt64.self)
     counters.copies = try take(UInt64.self)
     counters.resets = try take(UInt64.self)
+    counters.repairs.checksums = try take(UInt64.self)
+    counters.repairs.superPackets = try take(UInt64.self)
+    counters.repairs.tags = try take(UInt64.self)
     for reason in DropReason.allCases { counters.drops[reason] = try take(UInt64.self) }
     return PortListing.Traffic(counters)
   }

@@ -18,6 +18,26 @@ final class SwitchTables: Sendable {
     var places: [Int: UInt32] = [:]
   }
 
+  /// A port index of a switch.
+  struct Port: Hashable {
+    let serial: UInt64
+    let index: Int
+
+    init(serial: UInt64, index: Int) {
+      self.serial = serial
+      self.index = index
+    }
+
+    /// Nil for a message that names none.
+    init?(_ message: Message) {
+      var body = message.body
+      guard let serial = try? body.take(UInt64.self), let index = try? body.take(UInt8.self) else {
+        return nil
+      }
+      self.init(serial: serial, index: Int(index))
+    }
+  }
+
   /// Records one use of a port of this process.
   func join(_ place: SwitchAddress) -> SwitchMapping {
     let destinations = tables.withLock { tables in

@@ -10,14 +10,24 @@ package protocol BackendCandidate: Sendable {
   /// The value of `@backend:mode=...` that selects it; nil when the backend has no modes.
   var mode: PortSpecification.BackendChoice.Mode? { get }
 
+  /// Whether host rings cannot be used beside it.
+  var excludesHostRings: Bool { get }
+
   /// Drives an interface this way.
   ///
   /// The driver need not do anything before its first ring pair is activated. The candidate may be refused here or
   /// at that activation.
   ///
+  /// - Parameters:
+  ///   - interface: The interface.
+  ///   - isDemanded: Whether the user insists on this backend or mode. Otherwise a candidate that would pass
+  ///     incomplete frames on is refused, because a later candidate completes them.
+  /// - Returns: The driver.
   /// - Throws: ``NetmapError`` when it is already certain that this cannot work. If ``NetmapError/Code/endsSelection``
   ///   is true for its code, the user gets the refusal at once. Otherwise the port tries the next candidate.
-  func drive(_ interface: LinuxInterface) throws(NetmapError) -> any InterfaceDriver
+  func drive(
+    _ interface: LinuxInterface, isDemanded: Bool
+  ) throws(NetmapError) -> any InterfaceDriver
 }
 
 /// Drives an interface by one candidate.
@@ -29,6 +39,9 @@ package protocol InterfaceDriver: AnyObject, Sendable {
   func start(_ ring: RingPlacement) throws(NetmapError)
   func stop(_ ring: RingPlacement)
 
+  /// Whether packets to the host must be marked now (``AttachedHostLeg/connect(takesHostPackets:marks:)``).
+  var needsMarks: Bool { get }
+
   /// Remarks for the user on the way the interface is driven, one line each.
   var remarks: [String] { get }
 
@@ -38,10 +51,13 @@ package protocol InterfaceDriver: AnyObject, Sendable {
 }
 
 extension InterfaceDriver {
+  package var needsMarks: Bool { false }
   package var remarks: [String] { [] }
 }
 
 extension BackendCandidate {
+  package var excludesHostRings: Bool { false }
+
   /// Whether the user's choice allows this candidate.
   func matches(_ choice: PortSpecification.BackendChoice?) -> Bool {
     guard let choice else { return true }

@@ -37,11 +37,12 @@ package protocol InterfaceRights: Sendable {
     for interface: LinuxInterface, registering region: Region?, headroom: Int
   ) throws(NetmapError) -> CInt
 
-  /// Attaches netmap's XDP program to the interface.
+  /// Attaches one of netmap's XDP programs to the interface.
   ///
-  /// - Throws: ``NetmapError`` `EBUSY` where another program is attached, `EPERM`, or the error of the driver.
+  /// - Throws: ``NetmapError`` `EBUSY` where another program is attached, `EPERM`, or the error of the driver. For
+  ///   ``XDPProgramKind/finishing`` also the error of a kernel that cannot load the program.
   func xdpProgram(
-    on interface: LinuxInterface, generic isGeneric: Bool
+    on interface: LinuxInterface, _ kind: XDPProgramKind
   ) throws(NetmapError) -> any AttachedXDPProgram
 
   /// Opens a packet socket in the interface's network namespace, bound to nothing. The caller owns the socket.
@@ -59,6 +60,28 @@ package protocol InterfaceRights: Sendable {
   func ingressDrop(
     _ interface: LinuxInterface, avoidingLinks: Bool
   ) throws(NetmapError) -> any AttachedIngressDrop
+
+  /// Makes the leg between the interface's host stack and its host rings: a veth pair.
+  ///
+  /// - Parameters:
+  ///   - interface: The interface.
+  ///   - pairs: The number of host ring pairs, which is the number of queues of the pair.
+  /// - Returns: The leg, which carries the application's packets to the host at once, and the host's packets to the
+  ///   application after ``AttachedHostLeg/connect(takesHostPackets:marks:)``.
+  /// - Throws: ``NetmapError``: `EPERM`, `EOPNOTSUPP` on a kernel without tcx, or another error of the kernel.
+  func hostLeg(
+    for interface: LinuxInterface, pairs: Int
+  ) throws(NetmapError) -> any AttachedHostLeg
+}
+
+/// An XDP program of netmap, and how the kernel runs it.
+package enum XDPProgramKind: UInt32, Sendable {
+  /// It hands frames to sockets as they are, in the driver (`bpf/xdp_redirect.c`).
+  case plain = 0
+  /// The same, in the kernel in place of the driver.
+  case generic = 1
+  /// It completes checksums and puts back VLAN tags first, in the driver of a veth (`bpf/xdp_finish.c`).
+  case finishing = 2
 }
 
 /// Netmap's XDP program on one interface. It is detached when the object is destroyed.
@@ -66,6 +89,10 @@ package protocol AttachedXDPProgram: AnyObject, Sendable {
   /// The link that keeps the program attached as long as any process has it open. The descriptor belongs to this
   /// object.
   var linkDescriptor: CInt { get }
+
+  /// The BPF map in which the program counts the frames that it completes, for ``XDPWorkMapping``; nil for a program
+  /// that completes none. The descriptor belongs to this object.
+  var workDescriptor: CInt? { get }
 
   /// Hands frames of queue `index` to a socket from now on.
   ///
@@ -86,6 +113,32 @@ package protocol AttachedIngressDrop: AnyObject, Sendable {
 
   /// From now on, destroying this object leaves the program attached as long as another process holds the link, if
   /// there is a link.
+  func leaveToOthers()
+}
+
+/// The leg between an interface's host stack and its host rings. It is removed when the object is destroyed.
+package protocol AttachedHostLeg: AnyObject, Sendable {
+  /// The far end, which netmap drives: one queue for each host ring pair.
+  var far: LinuxInterface { get }
+
+  /// The far end's network namespace; -1 where another process keeps the leg. The descriptor belongs to this object.
+  var namespaceDescriptor: CInt { get }
+
+  /// The links that keep the host connected as long as any process has them open. The descriptors belong to this
+  /// object.
+  var linkDescriptors: [CInt] { get }
+
+  /// Connects the host, or disconnects it.
+  ///
+  /// - Parameters:
+  ///   - takesHostPackets: Whether the packets that the host sends on the interface go to the far end instead of the
+  ///     wire.
+  ///   - marks: Whether packets to the host are marked, so that ``AttachedIngressDrop`` lets them pass and packet
+  ///     sockets leave them out.
+  /// - Throws: ``NetmapError`` with the error of the kernel; nothing has changed then.
+  func connect(takesHostPackets: Bool, marks: Bool) throws(NetmapError)
+
+  /// From now on, destroying this object leaves the leg in place as long as other processes use it.
   func leaveToOthers()
 }
 
@@ -149,9 +202,9 @@ package struct OwnInterfaceRights: InterfaceRights {
   }
 
   package func xdpProgram(
-    on interface: LinuxInterface, generic isGeneric: Bool
+    on interface: LinuxInterface, _ kind: XDPProgramKind
   ) throws(NetmapError) -> any AttachedXDPProgram {
-    try XDPProgram(on: interface, generic: isGeneric)
+    try XDPProgram(on: interface, kind)
   }
 
   package func packetSocket(for interface: LinuxInterface) throws(NetmapError) -> CInt {
@@ -162,6 +215,12 @@ package struct OwnInterfaceRights: InterfaceRights {
     _ interface: LinuxInterface, avoidingLinks: Bool
   ) throws(NetmapError) -> any AttachedIngressDrop {
     try HostIngressDrop(interface, avoidingLinks: avoidingLinks)
+  }
+
+  package func hostLeg(
+    for interface: LinuxInterface, pairs: Int
+  ) throws(NetmapError) -> any AttachedHostLeg {
+    try HostLeg(for: interface, pairs: pairs)
   }
 }
 

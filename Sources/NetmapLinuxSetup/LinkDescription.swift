@@ -41,7 +41,8 @@ package struct LinkDescription {
     }
   }
 
-  private static func value(
+  /// The value of an attribute among others, such as those in ``value(of:)`` of an attribute that contains more.
+  static func value(
     of wanted: Int, in attributes: ArraySlice<UInt8>
   ) -> ArraySlice<UInt8>? {
     var rest = attributes

@@ -17,7 +17,7 @@ package struct LinuxInterface: Sendable {
   /// Receive and transmit queues that are in use now.
   package let receiveQueues: Int
   package let transmitQueues: Int
-  package let arrivingChecksums: ArrivingChecksums
+  package let arrivingFrames: ArrivingFrames
   /// The rights that the interface is opened with.
   package let rights: any InterfaceRights
 
@@ -50,11 +50,11 @@ package struct LinuxInterface: Sendable {
   ///   - mtu: The largest payload of a frame, bytes.
   ///   - isUp: Whether it was up.
   ///   - queues: Queues in use.
-  ///   - arrivingChecksums: Whether packets arrive with finished checksums.
+  ///   - arrivingFrames: What senders may have left to it.
   ///   - rights: The rights that the interface is opened with.
   package init(
     name: String, identity: InterfaceIdentity, mtu: Int, isUp: Bool,
-    queues: (receive: Int, transmit: Int), arrivingChecksums: ArrivingChecksums,
+    queues: (receive: Int, transmit: Int), arrivingFrames: ArrivingFrames,
     rights: any InterfaceRights
   ) {
     self.name = name
@@ -63,7 +63,7 @@ package struct LinuxInterface: Sendable {
     self.mtu = mtu
     self.isUp = isUp
     (receiveQueues, transmitQueues) = queues
-    self.arrivingChecksums = arrivingChecksums
+    self.arrivingFrames = arrivingFrames
     self.rights = rights
   }
 
@@ -84,7 +84,7 @@ package struct LinuxInterface: Sendable {
     let flags = try request.value(CLINUX_SIOCGIFFLAGS, "SIOCGIFFLAGS", as: UInt16.self)
     isUp = Int(flags) & CLINUX_IFF_UP != 0
     (receiveQueues, transmitQueues) = request.queues ?? Self.queuesFromSysfs(name, index) ?? (1, 1)
-    arrivingChecksums = ArrivingChecksums(on: index, named: name)
+    arrivingFrames = ArrivingFrames(on: index, named: name)
   }
 
   /// Counts the queues of an interface whose driver does not answer ethtool(8).

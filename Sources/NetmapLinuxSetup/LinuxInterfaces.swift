@@ -11,12 +11,16 @@ package struct LinuxInterfaces: InterfaceProvider {
     return [
       XDPCandidate(mode: .zerocopy, memory: memory),
       XDPCandidate(mode: .copy, memory: memory),
-      XDPCandidate(mode: .generic, memory: memory),
       PacketCandidate(),
+      // Last, because it hands over the frames of virtual interfaces as their senders leave them: super-packets, and
+      // packets without checksums and tags.
+      XDPCandidate(mode: .generic, memory: memory),
     ]
   }
 
   private let candidates: [any BackendCandidate]
+  /// The XDP sockets of the engine, which host rings share with the candidates.
+  private let memory: XDPMemory
   private let rights: any InterfaceRights
   private let monitor = LinkMonitor.shared
 
@@ -28,6 +32,7 @@ package struct LinuxInterfaces: InterfaceProvider {
     rights: any InterfaceRights = OwnInterfaceRights()
   ) {
     self.candidates = candidates
+    memory = candidates.lazy.compactMap { ($0 as? XDPCandidate)?.memory }.first ?? XDPMemory()
     self.rights = rights
   }
 
@@ -38,6 +43,12 @@ package struct LinuxInterfaces: InterfaceProvider {
   package func open(
     _ name: String, backend: PortSpecification.BackendChoice?
   ) throws(NetmapError) -> (any InterfaceBackend)? {
+    try open(name, backend: backend, hints: .none)
+  }
+
+  package func open(
+    _ name: String, backend: PortSpecification.BackendChoice?, hints: RingGeometryHints
+  ) throws(NetmapError) -> (any InterfaceBackend)? {
     guard let interface = try rights.interface(named: name) else { return nil }
     let candidates = candidates.filter { $0.matches(backend) }
     guard !candidates.isEmpty else {
@@ -46,7 +57,9 @@ package struct LinuxInterfaces: InterfaceProvider {
         .unsupported, "open", name, reason: "there is no such backend in this build",
         remedy: "choose one of \(known), or leave '@backend' out")
     }
-    return LinuxPort(interface, candidates: candidates, monitor: monitor)
+    return LinuxPort(
+      interface, candidates: candidates, isDemanded: backend != nil, memory: memory, hints: hints,
+      monitor: monitor)
   }
 
   package func ringDriverMaker(

@@ -6,14 +6,18 @@
 #ifndef DEVICE_H
 #define DEVICE_H
 
-#include "next.h"
+#include "memory.h"
 
-/* No byte is read after the first one that differs: nearly always one of the first two. NULL is for the kernel to refuse. */
+/* Other paths, and those that cannot be read, are for the kernel. */
 static inline bool names_device(const char *path)
 {
-	return path && path[0] == '/' && path[1] == 'd' && path[2] == 'e' && path[3] == 'v' && path[4] == '/' &&
-	       path[5] == 'n' && path[6] == 'e' && path[7] == 't' && path[8] == 'm' && path[9] == 'a' &&
-	       path[10] == 'p' && !path[11];
+	/* The device's path with its end has twelve bytes. */
+	const char *const name = LIKELY(can_read(path, 12)) ? path : "";
+
+	/* No byte is read after the first one that differs: nearly always one of the first two. */
+	return name[0] == '/' && name[1] == 'd' && name[2] == 'e' && name[3] == 'v' && name[4] == '/' &&
+	       name[5] == 'n' && name[6] == 'e' && name[7] == 't' && name[8] == 'm' && name[9] == 'a' &&
+	       name[10] == 'p' && !name[11];
 }
 
 #endif

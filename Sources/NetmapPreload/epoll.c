@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "interest.h"
+#include "memory.h"
 #include "process.h"
 #include "waiting.h"
 #include "watches.h"
@@ -432,20 +433,6 @@ SHOWN int epoll_pwait(int epoll, struct epoll_event *events, int most, int timeo
 	return next_epoll_pwait()(epoll, events, most, timeout, mask);
 }
 
-/* Has the kernel read it as a signal mask for a call that fails. */
-static bool is_readable(const struct timespec *timeout)
-{
-	const int error = errno;
-	bool result;
-
-	syscall(SYS_rt_sigprocmask, -1, &timeout->tv_sec, NULL, (size_t)(_NSIG / 8));
-	result = errno != EFAULT;
-	syscall(SYS_rt_sigprocmask, -1, &timeout->tv_nsec, NULL, (size_t)(_NSIG / 8));
-	result &= errno != EFAULT;
-	errno = error;
-	return result;
-}
-
 NEXT(epoll_pwait2)
 static __attribute__((noinline)) int pwait2_in_tokens(int epoll, struct epoll_event *events, int most,
 						      const struct timespec *timeout, const sigset_t *mask)
@@ -455,7 +442,8 @@ static __attribute__((noinline)) int pwait2_in_tokens(int epoll, struct epoll_ev
 	/* The kernel refuses times that are none. */
 	if (!timeout)
 		result = wait_in_set(epoll, events, most, FOREVER, mask);
-	else if (is_readable(timeout) && timeout->tv_sec >= 0 && timeout->tv_nsec >= 0 && timeout->tv_nsec < SECOND)
+	else if (kernel_can_read(&timeout->tv_sec) && kernel_can_read(&timeout->tv_nsec) &&
+		 timeout->tv_sec >= 0 && timeout->tv_nsec >= 0 && timeout->tv_nsec < SECOND)
 		result = wait_in_set(epoll, events, most, deadline_in(timeout->tv_sec, timeout->tv_nsec), mask);
 	return result == NO_SET ? next_epoll_pwait2()(epoll, events, most, timeout, mask) : result;
 }

@@ -39,10 +39,11 @@ SHOWN ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 		errno = ENOTSOCK;
 		return -1;
 	}
-	if (inside_half || !message || !message->msg_control)
+	if (inside_half)
 		return next_recvmsg()(fd, message, flags);
+	/* Nothing is read before the kernel has read it. */
 	result = next_recvmsg()(fd, message, flags);
-	if (result >= 0 && message->msg_controllen >= CMSG_LEN(sizeof(int)))
+	if (result >= 0 && message->msg_control && message->msg_controllen >= CMSG_LEN(sizeof(int)))
 		look_at(message);
 	return result;
 }

@@ -4,8 +4,10 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "descriptors.h"
+#include "memory.h"
 #include "waiting.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sys/select.h>
 
@@ -25,13 +27,19 @@ static bool find_tokens(const struct pollfd *entries, nfds_t count)
 	return result;
 }
 
+/* Whether it is one that can be read. Longer ones than the kernel accepts are none. */
+static inline bool is_set(const struct pollfd *entries, nfds_t count)
+{
+	return count <= INT_MAX && can_read(entries, count * sizeof *entries);
+}
+
 /* Whether a set has a token. */
 static inline bool has_tokens(const struct pollfd *entries, nfds_t count)
 {
 	unsigned others = 0;
 
 	/* The kernel refuses it. */
-	if (!entries)
+	if (!LIKELY(is_set(entries, count)))
 		return false;
 	for (nfds_t i = 0; i < count; i++)
 		others |= fd_state(entries[i].fd) ^ FD_FOREIGN;
@@ -56,7 +64,7 @@ int __ppoll_chk(struct pollfd *, nfds_t, const struct timespec *, const sigset_t
 	SHOWN int name(struct pollfd *entries, nfds_t count, int timeout)                              \
 	{                                                                                              \
 		/* What most programs for netmap do. */                                                \
-		if (count == 1 && entries && !LIKELY(fd_state(entries->fd) != FD_NETMAP) && !inside_half) \
+		if (count == 1 && is_set(entries, 1) && !LIKELY(fd_state(entries->fd) != FD_NETMAP) && !inside_half) \
 			return wait_for_token(entries, timeout);                                       \
 		if (!LIKELY(!has_tokens(entries, count)))                                              \
 			return poll_tokens(entries, count, timeout);                                   \
@@ -117,8 +125,18 @@ static inline unsigned long word_of(const struct sets *sets, int index)
 	return word;
 }
 
+/* Bytes of each set, as in the kernel. */
+static inline size_t size_of(const struct sets *sets)
+{
+	return ((size_t)sets->count + WORD - 1) / WORD * sizeof(unsigned long);
+}
+
 static inline bool set_has_tokens(const struct sets *sets)
 {
+	/* The kernel refuses sets that cannot be read. */
+	for (int i = 0; i < 3; i++)
+		if (sets->of[i] && !LIKELY(can_read(sets->of[i], size_of(sets))))
+			return false;
 	for (int start = 0; start < sets->count; start += WORD) {
 		unsigned long word = word_of(sets, start / WORD);
 
@@ -148,6 +166,11 @@ static int select_tokens(const struct sets *sets, const struct timespec *timeout
 	nfds_t count = 0;
 	int result, bits = 0;
 
+	for (int i = 0; i < 3; i++)
+		if (sets->of[i] && !can_write(sets->of[i], size_of(sets))) {
+			errno = EFAULT;
+			return -1;
+		}
 	for (int fd = 0; fd < sets->count; fd++) {
 		short events = 0;
 
@@ -192,6 +215,10 @@ static int select_with_timeval(const struct sets *sets, struct timeval *timeout)
 
 	if (!timeout)
 		return select_tokens(sets, NULL, NULL);
+	if (!can_read(timeout, sizeof *timeout)) {
+		errno = EFAULT;
+		return -1;
+	}
 	if (timeout->tv_sec < 0 || timeout->tv_usec < 0) {
 		errno = EINVAL;
 		return -1;
@@ -201,7 +228,9 @@ static int select_with_timeval(const struct sets *sets, struct timeval *timeout)
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	result = select_tokens(sets, &time, NULL);
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	/* Linux stores the time that is left. */
+	/* Linux stores the time that is left, and does not mind if it cannot. */
+	if (!can_write(timeout, sizeof *timeout))
+		return result;
 	left = (time.tv_sec + start.tv_sec - end.tv_sec) * INT64_C(1000000) +
 	       (time.tv_nsec + start.tv_nsec - end.tv_nsec) / 1000;
 	if (left < 0)

@@ -22,17 +22,24 @@ enum {
 	BLOCK = 4096,
 };
 
-/* The device as all its descriptors and its path show it. */
+/* Describes the device as all its descriptors and its path show it. Returns what stat(2) does. */
 #define DESCRIBE(status)                                              \
-	do {                                                          \
-		memset((status), 0, sizeof *(status));                \
-		(status)->st_dev = makedev(0, SYSTEM_MINOR);          \
-		(status)->st_ino = INODE;                             \
-		(status)->st_mode = MODE;                             \
-		(status)->st_nlink = 1;                               \
-		(status)->st_rdev = makedev(MAJOR, MINOR);            \
-		(status)->st_blksize = BLOCK;                         \
-	} while (0)
+	({                                                            \
+		const bool can_ = can_write((status), sizeof *(status)); \
+                                                                      \
+		if (can_) {                                           \
+			memset((status), 0, sizeof *(status));        \
+			(status)->st_dev = makedev(0, SYSTEM_MINOR);  \
+			(status)->st_ino = INODE;                     \
+			(status)->st_mode = MODE;                     \
+			(status)->st_nlink = 1;                       \
+			(status)->st_rdev = makedev(MAJOR, MINOR);    \
+			(status)->st_blksize = BLOCK;                 \
+		} else {                                              \
+			errno = EFAULT;                               \
+		}                                                     \
+		can_ ? 0 : -1;                                        \
+	})
 
 static inline bool is_token(int fd)
 {
@@ -42,13 +49,13 @@ static inline bool is_token(int fd)
 /* Whether a call that failed has looked for the device's path, which no file has. */
 static inline bool misses_device(const char *path)
 {
-	return names_device(path) && (errno == ENOENT || errno == ENOTDIR) && !inside_half;
+	return (errno == ENOENT || errno == ENOTDIR) && names_device(path) && !inside_half;
 }
 
 /* Whether a path and a folder mean the folder's descriptor itself. Only such paths are looked at. */
 static inline bool means_descriptor(const char *path, int flags)
 {
-	return (flags & AT_EMPTY_PATH) && (!path || !*path);
+	return (flags & AT_EMPTY_PATH) && (!path || (can_read(path, 1) && !*path));
 }
 
 /* glibc calls the first one of each pair by the second one's name if a program was compiled before glibc 2.33. */
@@ -65,10 +72,8 @@ int __fxstatat64(int, int, const char *, struct stat64 *, int);
 	NEXT(name)                                                                                     \
 	SHOWN int name parameters                                                                      \
 	{                                                                                              \
-		if (is_token(fd) && status) {                                                          \
-			DESCRIBE(status);                                                              \
-			return 0;                                                                      \
-		}                                                                                      \
+		if (is_token(fd))                                                                      \
+			return DESCRIBE(status);                                                       \
 		return next_##name() arguments;                                                        \
 	}
 FSTAT(fstat, stat, (int fd, struct stat *status), (fd, status))
@@ -83,11 +88,10 @@ FSTAT(__fxstat64, stat64, (int version, int fd, struct stat64 *status), (version
 	{                                                                                              \
 		const int error = errno, result = next_##name() arguments;                             \
                                                                                                        \
-		if (LIKELY(!result) || !misses_device(path) || !status)                                \
+		if (LIKELY(!result) || !misses_device(path))                                           \
 			return result;                                                                 \
 		errno = error;                                                                         \
-		DESCRIBE(status);                                                                      \
-		return 0;                                                                              \
+		return DESCRIBE(status);                                                               \
 	}
 STAT(stat, (const char *restrict path, struct stat *restrict status), (path, status))
 STAT(stat64, (const char *restrict path, struct stat64 *restrict status), (path, status))
@@ -103,16 +107,15 @@ STAT(__lxstat64, (int version, const char *path, struct stat64 *status), (versio
 	SHOWN int name parameters                                                                      \
 	{                                                                                              \
 		const int error = errno;                                                               \
-		int result = 0;                                                                        \
+		int result;                                                                            \
                                                                                                        \
-		if (!means_descriptor(path, flags) || !status || !is_token(fd)) {                      \
+		if (!is_token(fd) || !means_descriptor(path, flags)) {                                 \
 			result = next_##name() arguments;                                              \
-			if (LIKELY(!result) || !misses_device(path) || !status)                        \
+			if (LIKELY(!result) || !misses_device(path))                                   \
 				return result;                                                         \
 			errno = error;                                                                 \
 		}                                                                                      \
-		DESCRIBE(status);                                                                      \
-		return 0;                                                                              \
+		return DESCRIBE(status);                                                               \
 	}
 STATAT(fstatat, (int fd, const char *restrict path, struct stat *restrict status, int flags),
        (fd, path, status, flags))
@@ -130,11 +133,15 @@ SHOWN int statx(int fd, const char *restrict path, int flags, unsigned int mask,
 	const int error = errno;
 	int result;
 
-	if (!means_descriptor(path, flags) || !status || !is_token(fd)) {
+	if (!is_token(fd) || !means_descriptor(path, flags)) {
 		result = next_statx()(fd, path, flags, mask, status);
-		if (LIKELY(!result) || !misses_device(path) || !status)
+		if (LIKELY(!result) || !misses_device(path))
 			return result;
 		errno = error;
+	}
+	if (!can_write(status, sizeof *status)) {
+		errno = EFAULT;
+		return -1;
 	}
 	memset(status, 0, sizeof *status);
 	status->stx_mask = STATX_BASIC_STATS;

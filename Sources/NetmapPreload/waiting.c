@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "waiting.h"
 #include "interest.h"
+#include "memory.h"
 #include "process.h"
 #include "watches.h"
 
@@ -481,6 +482,11 @@ static int look(struct wait *wait, const struct timespec *timeout, const sigset_
 {
 	int ready, others;
 
+	if (!can_write(wait->entries, wait->count * sizeof *wait->entries) ||
+	    (timeout && !can_read(timeout, sizeof *timeout))) {
+		errno = EFAULT;
+		return -1;
+	}
 	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= SECOND)) {
 		errno = EINVAL;
 		return -1;
@@ -523,6 +529,11 @@ int wait_for_token(struct pollfd *entry, int timeout)
 	/* As libc's calls, which are cancellation points also if they do not sleep. */
 	pthread_testcancel();
 	attachment = attachment_begin(entry->fd, &error);
+	/* The other function says what is wrong. */
+	if (LIKELY(attachment) && !LIKELY(can_write(entry, sizeof *entry))) {
+		attachment_end(attachment);
+		attachment = NULL;
+	}
 	if (!LIKELY(attachment))
 		return wait_for_milliseconds(entry, 1, timeout);
 	inside_half++;

@@ -63,6 +63,10 @@ struct ClientEpollTests {
       "threads that wait on a set see the first netmap descriptor that another thread adds",
       .works(.waits, "`epoll` sets that change during a wait")),
     Rule(
+      "late",
+      "a thread that is about to wait sees the first netmap descriptor that another thread adds meanwhile",
+      .works(.waits, "`epoll` sets that change during a wait")),
+    Rule(
       "closes",
       "the last close of an open file takes it out of the set, and no other close does",
       .works(.descriptors, "`close`")),

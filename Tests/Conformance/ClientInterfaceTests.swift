@@ -21,6 +21,21 @@ struct ClientInterfaceTests {
       "down",
       "while an interface is down and after it, syncs and polls succeed, and frames flow again",
       .works(.failures, "an interface that is down")),
+    Rule(
+      "host-rings",
+      "what the host sends arrives in the host ring, and what the host ring is given, the host receives",
+      .works(.modes, "NR_REG_NIC_SW"), .works(.names, "netmap:NAME*")),
+    Rule(
+      "host-alone",
+      "while host rings alone are bound, the host reaches the wire, as with the kernel module",
+      .works(.modes, "NR_REG_SW", "NR_REG_ONE_SW"), .works(.names, "netmap:NAME^")),
+    Rule(
+      "transparent",
+      "slots that are released with NS_FORWARD go to the other side, in a port that holds host rings",
+      .differs(
+        .slots, "NS_FORWARD", "NR_FORWARD",
+        how: "the port must hold the host ring to which packets go; they are copied, not exchanged")
+    ),
   ]
 
   @Test("A C program's slots do what they do with the kernel module", arguments: rules)

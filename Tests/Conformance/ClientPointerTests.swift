@@ -4,6 +4,11 @@ import Testing
 /// Requests and options at wild addresses in C programs.
 @Suite("Wild pointers of C programs")
 struct ClientPointerTests {
+  /// See `Sources/NetmapPreload/memory.h`.
+  static let wildPages =
+    "EFAULT as in the kernel; but an address of poll, select or open in a page that an earlier call could use, and that "
+    + "the program has unmapped since, ends the program"
+
   static let rules = [
     Rule(
       "arguments",
@@ -25,12 +30,12 @@ struct ClientPointerTests {
       "meanwhile", "another thread may unmap a request's memory at any moment",
       .works(.failures, "wild pointers in requests")),
     Rule(
-      "calls", "null pointers in calls of libc are what they are to the kernel",
-      .differs(
-        .failures, "wild sets and messages",
-        how:
-          "poll, select, open and recvmsg read their arguments in the program: a wild address that is not null ends "
-          + "the program, where the kernel answers EFAULT")),
+      "calls", "sets, paths and messages at wild addresses are what they are to the kernel",
+      .differs(.failures, "wild sets and messages", how: wildPages)),
+    Rule(
+      "calls-ports",
+      "wild addresses in calls for netmap's descriptors are errors, also such that can only be read",
+      .differs(.failures, "wild sets and messages", how: wildPages)),
   ]
 
   @Test(

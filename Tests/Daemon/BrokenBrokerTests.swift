@@ -242,7 +242,7 @@ struct BrokenBrokerTests {
     /// - Returns: Whether the opener keeps serving the broker, and the bytes of the answer.
     func ask(_ kind: UInt16, _ values: [UInt32], _ files: [CInt] = []) throws -> (Bool, [UInt8]) {
       var writer = MessageWriter()
-      writer.put(UInt16(4))
+      writer.put(UInt16(5))
       writer.put(kind)
       for value in values { writer.put(value) }
       try mine.send(writer.bytes, files)

@@ -175,6 +175,76 @@ struct DaemonModuleTests {
     }
     port.close()
   }
+
+  @Test(
+    "a module's process that gets no processor for three seconds before it becomes the user still starts",
+    .needsRoot)
+  func slowStart() throws {
+    let testbed = try ModuleTestbed()
+    let port = try testbed.port("vale0:a")
+    let opener = try #require(testbed.fixture.daemon).process
+    var known = Set(children(of: opener))
+    for _ in 0..<50 {
+      let program = try TestProgram(
+        [TestProgram.built("vale-ctl"), "--set-module", "vale0=\(ModuleTestbed.portGuard)"],
+        environment: ["NETMAP_SOCKET": testbed.fixture.socket])
+      let host = try #require(newHost(of: opener, besides: known))
+      known.insert(host)
+      // The process sets no_new_privs right before it reads the request.
+      let isEarly = try #require(stop(host), "it does not stop").contains("NoNewPrivs:\t0\n")
+      if isEarly { usleep(3_000_000) }
+      kill(host, SIGCONT)
+      let outcome = program.end()
+      #expect(outcome.status == 0, "\(outcome.output)")
+      if isEarly {
+        #expect(try testbed.report().process == host)
+        return port.close()
+      }
+    }
+    Issue.record("no process was stopped before it became the user")
+  }
+
+  private func children(of process: Int32) -> [Int32] {
+    procText("\(process)/task/\(process)/children").split(separator: " ").compactMap { Int32($0) }
+  }
+
+  /// The next process that the opener starts for a module, once it runs netmapd's program.
+  ///
+  /// - Returns: Nil when there is none in 30 s.
+  private func newHost(of opener: Int32, besides known: Set<Int32>) -> Int32? {
+    let end = ContinuousClock.now + .seconds(30)
+    while ContinuousClock.now < end {
+      // Before that the opener waits for the child, and so its limit does not run yet.
+      for child in children(of: opener) where !known.contains(child) {
+        if procText("\(child)/cmdline").contains("--module-seal") { return child }
+      }
+    }
+    return nil
+  }
+
+  /// The text of a file in /proc; empty when the process has ended.
+  private func procText(_ path: String) -> String {
+    let file = unsafe open("/proc/\(path)", O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return "" }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 4096)
+    let count = unsafe read(file, &bytes, bytes.count)
+    return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+  }
+
+  /// Stops a process.
+  ///
+  /// - Returns: Its `/proc/PID/status`, once it has stopped; nil if it does not stop in 30 s.
+  private func stop(_ process: Int32) -> String? {
+    kill(process, SIGSTOP)
+    let end = ContinuousClock.now + .seconds(30)
+    while ContinuousClock.now < end {
+      let status = procText("\(process)/status")
+      if status.contains("State:\tT") { return status }
+      usleep(1000)
+    }
+    return nil
+  }
 }
 
 /// A flag that another thread raises once.

@@ -103,4 +103,34 @@ struct DumpCommandTests {
     let (status, text) = try ports(options[0], options[1], options[2])
     #expect(status == 64 && text.contains("excludes"), "\(text)")
   }
+
+  @Test("the thread that answers requests leaves the work of a dump to another one")
+  func work() throws {
+    let engine = try fixture.engine()
+    var many: [NetmapPort] = []
+    for number in 0..<100 {
+      many.append(try NetmapPort("netmap:many\(number){1", engine: engine))
+    }
+    let server = try #require(fixture.serving)
+    // Processor time, so that a busy machine changes nothing. Field 1 of schedstat, nanoseconds.
+    func times() throws -> (server: Int, others: Int) {
+      var (own, others) = (0, 0)
+      let threads = try TestProgram.output(of: ["ls", "/proc/\(server)/task"])
+      for thread in threads.split(separator: "\n") {
+        // The thread may have ended.
+        let path = "/proc/\(server)/task/\(thread)/schedstat"
+        let text = (try? TestProgram.output(of: ["cat", path])) ?? ""
+        let time = text.split(separator: " ").first.flatMap { Int($0) } ?? 0
+        if Int32(thread) == server { own += time } else { others += time }
+      }
+      return (own, others)
+    }
+    let before = try times()
+    for _ in 0..<5 { #expect(try ports("--write-dump", file).status == 0) }
+    let after = try times()
+    let (own, others) = (after.server - before.server, after.others - before.others)
+    #expect(others > 5_000_000, "\(others) ns")
+    #expect(own < others / 4, "\(own) ns of \(own + others) ns")
+    for port in many { port.close() }
+  }
 }

@@ -184,7 +184,7 @@ struct SwitchedInterfaceTests {
   }
 
   @Test(
-    "refusals: EBUSY if open or attached, EINVAL for host rings, unknown names and memory")
+    "refusals: EBUSY if open or attached, unknown names and memory")
   func refusals() throws {
     try withSwitch { fixture, pair in
       func expect(_ line: String, _ reason: String) throws {
@@ -205,8 +205,6 @@ struct SwitchedInterfaceTests {
       let open = try NetmapPort("netmap:\(pair.second)-0/T", engine: engine)
       try expect("-a vale0:v1", "programs have v1 open")
       open.close()
-      try expect("-h vale0:v1", "host rings are not supported yet")
-      try expect("-h vale0:v1", "Invalid argument")
       try expect("-a vale0:nosuch", "there is no interface nosuch")
       try expect("-a vale0:v1 -m 77", "there is no memory region 77")
       try expect("-d vale1:v0", "No such device")

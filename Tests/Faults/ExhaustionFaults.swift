@@ -115,4 +115,46 @@ struct ExhaustionFaults {
     }
     #expect(worked > 0 && failed > 0, "\(worked) worked, \(failed) failed")
   }
+
+  @Test(
+    "a process that had no descriptor when a port came to its switch reaches the port once it has descriptors"
+  )
+  func laterDescriptors() async {
+    // In a process of its own, because the limit is one of the process.
+    await #expect(processExitsWith: .success) {
+      let fixture = try DaemonFixture()
+      let sender = try NetmapPort("vale0:a", engine: fixture.engine())
+      // The sender reads its mail only at a sync.
+      let receiver = try NetmapPort("vale0:b", engine: fixture.engine())
+      var before = rlimit()
+      unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &before)
+      let next = dup(2)
+      close(next)
+      var none = before
+      none.rlim_cur = rlim_t(next)
+      try #require(unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &none) == 0)
+      func send() throws {
+        try sender.inject([UInt8](repeating: 0xff, count: 12) + [UInt8](repeating: 1, count: 48))
+        try sender.sync(.transmit)
+        try receiver.sync(.receive)
+      }
+      let end = ContinuousClock.now + .seconds(60)
+      while receiver.statistics.receive.drops[.unknownRegion] < 4, ContinuousClock.now < end {
+        try send()
+        // It asks again, and loses the answers.
+        usleep(30_000)
+      }
+      #expect(receiver.statistics.receive.drops[.unknownRegion] >= 4)
+      #expect(receiver.statistics.receive.packets == 0)
+      try #require(unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &before) == 0)
+      while receiver.statistics.receive.packets == 0, ContinuousClock.now < end {
+        try send()
+        usleep(1000)
+      }
+      #expect(receiver.statistics.receive.packets > 0, "\(receiver.statistics)")
+      let found = receiver.statistics.receive.drops[.unknownRegion]
+      try send()
+      #expect(receiver.statistics.receive.drops[.unknownRegion] == found)
+    }
+  }
 }

@@ -9,8 +9,9 @@ import Testing
     let listed = try TestProgram.output(of: ["ls", "/\(root)/bpf"])
     let files = listed.split(separator: "\n").filter { $0.hasSuffix(".c") }.map { $0.dropLast(2) }
     let plugin = try TestProgram.output(of: ["cat", "/\(root)/Plugins/BPFObjects/BPFObjects.swift"])
-    let line = try #require(plugin.split(separator: "\n").first { $0.contains("let programs") })
-    let named = line.split(separator: "\"").enumerated().filter { $0.offset % 2 == 1 }
+    let list = try #require(plugin.split(separator: "let programs = [", maxSplits: 1).last)
+    let named = list.prefix { $0 != "]" }.split(separator: "\"").enumerated()
+      .filter { $0.offset % 2 == 1 }
     #expect(named.map { String($0.element) }.sorted() == files.map(String.init).sorted())
   }
 }

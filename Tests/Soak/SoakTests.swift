@@ -23,7 +23,7 @@ struct SoakTests {
     print(text)
   }
 
-  @Test("sleeping processes are woken", .disabled("no run of it has passed yet"))
+  @Test("sleeping processes are woken")
   func sleeping() throws {
     let (status, text) = try soak("sleep", "--seconds", "10")
     #expect(status == 0, "\(text)")
@@ -31,7 +31,7 @@ struct SoakTests {
     print(text)
   }
 
-  @Test("opens and closes leave nothing behind", .disabled("no run of it has passed yet"))
+  @Test("opens and closes leave nothing behind")
   func opening() throws {
     let (status, text) = try soak("open", "--seconds", "10")
     #expect(status == 0, "\(text)")
@@ -42,7 +42,8 @@ struct SoakTests {
   @Test(
     "a mistake of one process makes a soak fail: it writes a dump, and prints how to read it and to repeat the run",
     arguments: [
-      ("kill", "lose"), ("kill", "repeat"), ("kill", "damage"),
+      ("kill", "lose"), ("kill", "repeat"), ("kill", "damage"), ("sleep", "oversleep"),
+      ("open", "leak"),
     ])
   func mistakes(kind: String, fault: String) throws {
     var name = Array("/tmp/netmap-soaks-XXXXXX".utf8CString)

@@ -18,14 +18,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MANY = 64, CALLS = 200 };
+enum { MANY = 64, CALLS = 200, PAGES = 100 };
 
-/* Descriptors that are not netmap's: an empty file, eventfds, a pair of sockets, and an epoll instance. */
+/* Descriptors that are not netmap's: an empty file, eventfds, a pair of sockets, an epoll instance; and memory. */
 static struct {
 	int file;
 	int event[MANY];
 	int socket[2];
 	int epoll;
+	char (*pages)[4096];
 } fds;
 
 /* libc's functions for what surrounds a measured call. */
@@ -50,6 +51,10 @@ TURN(poll, int(struct pollfd *, nfds_t, int), struct pollfd one = { .fd = fds.ev
 TURN(poll_many, int(struct pollfd *, nfds_t, int), struct pollfd many[MANY];
      for (int j = 0; j < MANY; j++) many[j] = (struct pollfd){ .fd = fds.event[j], .events = POLLIN };
      call(many, MANY, 0);)
+/* Each set in another page, so that the library has to ask the kernel whether it can be read. */
+TURN(poll_pages, int(struct pollfd *, nfds_t, int), struct pollfd *const one = (struct pollfd *)fds.pages[i % PAGES];
+     *one = (struct pollfd){ .fd = fds.event[0], .events = POLLIN };
+     call(one, 1, 0);)
 TURN(ppoll, int(struct pollfd *, nfds_t, const struct timespec *, const void *),
      struct pollfd one = { .fd = fds.event[0], .events = POLLIN };
      struct timespec none = { 0 }; call(&one, 1, &none, NULL);)
@@ -85,6 +90,7 @@ static const struct {
 } calls[] = {
 	{ "poll", "poll", turn_poll },
 	{ "poll of 64", "poll", turn_poll_many },
+	{ "poll, new pages", "poll", turn_poll_pages },
 	{ "ppoll", "ppoll", turn_ppoll },
 	{ "select", "select", turn_select },
 	{ "epoll_wait", "epoll_wait", turn_epoll_wait },
@@ -114,6 +120,9 @@ static int prepare(void *libc)
 	plain_munmap = (int (*)(void *, size_t))dlsym(libc, "munmap");
 	fds.file = memfd_create("call-costs", MFD_CLOEXEC);
 	if (fds.file < 0 || ftruncate(fds.file, 4096))
+		return -1;
+	fds.pages = calloc(PAGES, sizeof *fds.pages);
+	if (!fds.pages)
 		return -1;
 	for (int i = 0; i < MANY; i++) {
 		fds.event[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -9,11 +9,11 @@ struct Child {
   /// - Parameters:
   ///   - library: The object to preload; nil for none.
   ///   - showsOutput: Whether standard output is this process's.
-  /// - Returns: The wall-clock time in seconds, and the exit status.
+  /// - Returns: The wall-clock time in seconds, the exit status, and the number of page faults that needed no disk.
   /// - Throws: ``UsageError`` when the program cannot start.
   func run(
     preloading library: String?, showsOutput: Bool = false
-  ) throws(UsageError) -> (seconds: Double, status: Int32) {
+  ) throws(UsageError) -> (seconds: Double, status: Int32, faults: Int) {
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
     defer { unsafe posix_spawn_file_actions_destroy(&actions) }
@@ -34,8 +34,9 @@ struct Child {
     guard code == 0 else {
       throw UsageError("\(arguments[0]): \(unsafe String(cString: strerror(code)))")
     }
-    while unsafe waitpid(process, &status, 0) < 0 && errno == EINTR {}
-    return ((ContinuousClock.now - start) / .seconds(1), status)
+    var usage = rusage()
+    while unsafe wait4(process, &status, 0, &usage) < 0 && errno == EINTR {}
+    return ((ContinuousClock.now - start) / .seconds(1), status, Int(usage.ru_minflt))
   }
 
   /// Whether the program is in `PATH`.

@@ -26,6 +26,11 @@ static const unsigned long CLINUX_SIOCGIFFLAGS = 0x8913;
 static const unsigned long CLINUX_SIOCGIFMTU = 0x8921;
 static const unsigned long CLINUX_SIOCETHTOOL = 0x8946;
 
+/* The bit of ETHTOOL_GFLAGS and ETHTOOL_SFLAGS for tx-vlan-offload, of an enumeration in <linux/ethtool.h> */
+enum {
+	CLINUX_ETH_FLAG_TXVLAN = 1 << 7,
+};
+
 /* getsockopt(2), Linux 5.14: a number that identifies the socket's network namespace */
 enum {
 	CLINUX_SO_NETNS_COOKIE = 71,

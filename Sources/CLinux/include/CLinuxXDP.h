@@ -22,6 +22,7 @@ enum {
 	/* <linux/bpf.h>, enum bpf_attach_type */
 	CLINUX_BPF_XDP = 37,
 	CLINUX_BPF_TCX_INGRESS = 46,
+	CLINUX_BPF_TCX_EGRESS = 47,
 };
 
 /* mmap(2) offsets of the four rings; as macros they are too large for Swift's off_t */

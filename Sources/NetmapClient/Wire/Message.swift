@@ -6,7 +6,7 @@ package struct Message {
   /// The version of the protocol.
   ///
   /// It changes with every change of a message or of a shared segment.
-  package static let version: UInt16 = 9
+  package static let version: UInt16 = 10
 
   /// The longest datagram, bytes.
   package static let byteCountMax = 49_152
@@ -28,6 +28,8 @@ package struct Message {
     /// Asks the daemon to wake the sleepers of a client whose doorbell the process could not
     /// receive.
     case ring = 3
+    /// Asks for the memory of a port on a switch again, which the process could not receive or map.
+    case again = 4
 
     // From a process, with a socket to answer on.
     /// Binds rings of a port to the token it is sent on.

@@ -116,6 +116,18 @@ package protocol InterfaceProvider: Sendable {
   func open(_ name: String, backend: PortSpecification.BackendChoice?) throws(NetmapError)
     -> (any InterfaceBackend)?
 
+  /// Opens an interface, as ``open(_:backend:)`` does.
+  ///
+  /// - Parameters:
+  ///   - name: The interface's name in the caller's network namespace.
+  ///   - backend: The backend the user insists on, or nil for the best one that works.
+  ///   - hints: The rings that the user wishes for. A provider may ignore them.
+  /// - Returns: Nil when there is no interface of that name.
+  /// - Throws: ``NetmapError`` when there is one but it cannot be driven.
+  func open(
+    _ name: String, backend: PortSpecification.BackendChoice?, hints: RingGeometryHints
+  ) throws(NetmapError) -> (any InterfaceBackend)?
+
   /// The maker of ring drivers for ``RingDriverSource/anywhere(_:)`` in this process.
   ///
   /// - Parameters:
@@ -128,6 +140,10 @@ package protocol InterfaceProvider: Sendable {
 }
 
 extension InterfaceProvider {
+  package func open(
+    _ name: String, backend: PortSpecification.BackendChoice?, hints: RingGeometryHints
+  ) throws(NetmapError) -> (any InterfaceBackend)? { try open(name, backend: backend) }
+
   package func ringDriverMaker(
     in memory: PortMemory, named name: String
   ) throws(NetmapError) -> any RingDriverMaker {
@@ -183,6 +199,35 @@ package struct PortPlacement {
   package let geometry: PortGeometry
   /// Whether the binding for which a pair is activated holds receive rings.
   package let receives: Bool
+  /// Whether that binding holds host rings.
+  package let holdsHostRings: Bool
+  /// The number in the segment of the first receive ring that ``geometry`` counts.
+  package var firstReceiveRing = 0
+}
+
+extension PortPlacement {
+  /// The placement of the host rings alone, as the rings of a port of their own.
+  package var hostRings: PortPlacement {
+    var result = unsafe PortPlacement(
+      region: region, segment: segment,
+      geometry: PortGeometry(
+        transmitRings: geometry.hostTransmitRings, receiveRings: geometry.hostReceiveRings,
+        transmitSlots: geometry.transmitSlots, receiveSlots: geometry.receiveSlots),
+      receives: receives, holdsHostRings: false)
+    unsafe result.firstReceiveRing = geometry.receiveRings
+    return unsafe result
+  }
+}
+
+extension RingPlacement {
+  /// The placement of a host ring as a ring of a port of its own (``PortPlacement/hostRings``).
+  ///
+  /// - Parameter pairs: The number of hardware ring pairs of the port.
+  /// - Returns: The placement, with the number that the ring has among the host rings.
+  package func hostRing(after pairs: Int) -> RingPlacement {
+    unsafe RingPlacement(
+      index: index - pairs, direction: direction, ring: ring, kring: kring, ownership: ownership)
+  }
 }
 
 /// Where one ring lies: its pair, its memory, and the owner bytes of its buffers.

@@ -20,7 +20,7 @@ extension EngineState {
       return try pipePair(pipe, request, region).end(pipe.role)
     }
     if request.name.isVale { return try switchPort(request, region) }
-    guard let port = try interfacePort(request.name, request.backend),
+    guard let port = try interfacePort(request.name, request.backend, request.hints),
       port.isInterface || !request.extensions.contains(.interfaceOnly)
     else {
       throw NetmapError(
@@ -34,7 +34,7 @@ extension EngineState {
 
   /// The port of this name: an open port, or an interface, which is opened if necessary. Nil when there is none.
   func interfacePort(
-    _ name: PortName, _ backend: PortSpecification.BackendChoice?
+    _ name: PortName, _ backend: PortSpecification.BackendChoice?, _ hints: RingGeometryHints
   ) throws(NetmapError) -> EnginePort? {
     let named = ports[.name(name)]
     // A virtual port, which is only the parent of pipes, must not hide an interface of the same name.
@@ -44,7 +44,8 @@ extension EngineState {
     {
       return port
     }
-    guard let interface = try interfaces?.open(name.rawValue, backend: backend) else {
+    guard let interface = try interfaces?.open(name.rawValue, backend: backend, hints: hints)
+    else {
       return named
     }
     // The name may have come to mean another interface since its identity was looked up.
@@ -143,7 +144,7 @@ extension EngineState {
       return try pipePair(pipe, parent, region).end(pipe.role)
     }
     if base.isVale { return try switchPort(request, region) }
-    if let port = try interfacePort(base, request.backend) { return port }
+    if let port = try interfacePort(base, request.backend, .none) { return port }
     guard base.bytes.count <= EngineLimits.interfaceNameLength else {
       throw NetmapError(
         .noSuchDevice, "open", request.name.rawValue,

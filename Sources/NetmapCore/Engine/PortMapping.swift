@@ -19,7 +19,7 @@ extension Engine {
     return unsafe try MappedPort(
       region: registration.region, segment: registration.segment,
       binding: registration.bindingIndex, tag: tag, doorbells: doorbells,
-      stampsAlways: stampsAlways, vale: vale, lane: lane
+      stampsAlways: stampsAlways, vale: vale, lane: lane, geometry: registration.geometry
     ) { (place, _) throws(NetmapError) in
       guard let port = unsafe port else { return unsafe .none }
       switch unsafe port.rings[place] {

@@ -179,7 +179,7 @@ extension EngineState {
     guard case .interface(let backend) = port.kind else { return }
     let placement = unsafe PortPlacement(
       region: port.region, segment: port.segment, geometry: port.geometry,
-      receives: !ranges.receive.isEmpty)
+      receives: !ranges.receive.isEmpty, holdsHostRings: ranges.holdHostRings(of: port.geometry))
     let wanted = port.onlyUsed(by: ranges)
     for pair in wanted.pairs {
       unsafe try backend.activate(pair: pair, of: placement)

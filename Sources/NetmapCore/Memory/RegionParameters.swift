@@ -95,22 +95,22 @@ package struct RegionParameters: Hashable, Sendable {
     return parameters(pipes: pipes)
   }
 
-  /// The parameters of a region for a network interface and the switch port attached to it: exactly enough for
+  /// The parameters of a region for a network interface and the switch ports attached to it: exactly enough for
   /// their rings, because the kernel may lock all of the region's memory.
-  package static func interfaceOnSwitch(
-    _ interface: PortGeometry, _ port: PortGeometry
-  ) -> RegionParameters {
-    let ports = [interface, port]
+  ///
+  /// - Parameter ports: The rings that are used: those of the interface, and of each port.
+  /// - Returns: The parameters.
+  package static func interfaceOnSwitch(_ ports: [PortGeometry]) -> RegionParameters {
     func sum(_ value: (PortGeometry) -> Int) -> Int { ports.reduce(0) { $0 + value($1) } }
     let slots = ports.map { max($0.transmitSlots, $0.receiveSlots) }.max() ?? 0
     let names = ports.map { InterfaceObject.byteCount(ringCount: InterfaceObject.ringCount($0)) }
     return RegionParameters(
-      interfaceSize: max(1024, names.max() ?? 0), interfaceCount: 4,
+      interfaceSize: max(1024, names.max() ?? 0), interfaceCount: 2 * ports.count,
       ringSize: max(20_480, 256 + 16 * slots),
-      ringCount: max(4, sum { $0.transmitRings + $0.receiveRings }),
+      ringCount: max(4, sum { $0.rings(.transmit) + $0.rings(.receive) }),
       bufferCount: max(
         4098,
-        sum { $0.transmitRings * $0.transmitSlots + $0.receiveRings * $0.receiveSlots }
+        sum { $0.rings(.transmit) * $0.transmitSlots + $0.rings(.receive) * $0.receiveSlots }
           + Region.reservedBuffers))
   }
 

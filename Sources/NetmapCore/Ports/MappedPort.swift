@@ -23,6 +23,9 @@ package final class MappedPort {
   /// Only those of switch port rings are initialized.
   private let switching: UnsafeMutablePointer<SwitchPath>
 
+  /// The targets of transparent mode, one for each receive ring; nil for a port without host rings.
+  private var forwarding: UnsafeMutablePointer<ForwardingTargets>?
+
   /// The rings of the binding, transmit rings first.
   let rings: UnsafeMutablePointer<RingParts>
   package let transmitCount: Int
@@ -58,14 +61,15 @@ package final class MappedPort {
   ///   - stampsAlways: Whether a sync stamps receive rings even if they do not ask for it.
   ///   - vale: The port's attachment to a switch; nil when the port is on no switch.
   ///   - resolver: Maps the memory of other processes' ports on the switch.
-  ///   - lane: The only ring of each direction to attach, if the binding has that ring; nil attaches all rings.
+  ///   - lane: The only ring pair to attach, of those that the binding has; nil attaches all rings. Needs `geometry`.
+  ///   - geometry: The rings of the port; without it there is no transparent mode.
   ///   - backend: Makes the ring driver of a ring of kind ``RingKind/backend``, from the ring's position among
   ///     the binding's rings, transmit rings first, and the ring.
   /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a binding.
   package init(
     region: SharedMemory, segment: SyncSegment, binding index: Int, tag: ClientTag,
     doorbells: DoorbellTable, stampsAlways: Bool = true, vale: SwitchMapping? = nil,
-    resolver: DestinationResolver? = nil, lane: Int? = nil,
+    resolver: DestinationResolver? = nil, lane: Int? = nil, geometry: PortGeometry? = nil,
     backend: (Int, Ring) throws(NetmapError) -> RingDriver = {
       (_, _) throws(NetmapError) in unsafe .none
     }
@@ -83,7 +87,11 @@ package final class MappedPort {
     }
     self.region = region
     self.segment = segment
-    record = lane.map { binding.only($0) } ?? binding
+    if let lane, let geometry {
+      record = binding.only(lane, of: geometry)
+    } else {
+      record = binding
+    }
     bindingIndex = index
     exchangeOwner = ExchangeNote.Owner(tag, binding: index)
     self.doorbells = doorbells
@@ -127,6 +135,24 @@ package final class MappedPort {
     unsafe path = .allocate(capacity: 1)
     unsafe path.initialize(
       to: SyncPath(rings, transmitCount: transmitCount, receiveCount: receiveCount))
+    if let geometry { forward(geometry) }
+  }
+
+  /// Prepares the receive rings for transparent mode.
+  private func forward(_ geometry: PortGeometry) {
+    guard record.ranges.holdHostRings(of: geometry), receiveCount > 0 else { return }
+    let targets = UnsafeMutablePointer<ForwardingTargets>.allocate(capacity: receiveCount)
+    for (place, index) in record.ranges.receive.enumerated() {
+      let ring = unsafe rings + transmitCount + place
+      guard unsafe ring.pointee.kind == .backend,
+        let range = record.forwardingTargets(ofReceiveRing: index, geometry),
+        range.upperBound <= transmitCount
+      else { continue }
+      unsafe (targets + place).initialize(
+        to: ForwardingTargets(rings: rings + range.lowerBound, count: range.count))
+      unsafe ring.pointee.forwarding = UnsafePointer(targets + place)
+    }
+    unsafe forwarding = targets
   }
 
   /// Allocates rings on cache lines of their own: a receive sync stores its last time stamp here, which must not
@@ -144,6 +170,7 @@ package final class MappedPort {
       unsafe free(rings[index].switching?.pointee.copies)
     }
     unsafe switching.deallocate()
+    unsafe forwarding?.deallocate()
     unsafe path.deallocate()
     unsafe rings.deinitialize(count: transmitCount + receiveCount)
     unsafe UnsafeMutableRawPointer(rings).deallocate()
@@ -238,7 +265,8 @@ private struct RingBuilder {
     return unsafe RingParts(
       ring: ring, kring: kring, direction: direction, kind: kind, peerRing: peerRing,
       peerKRing: peerKRing, tag: tag, waitWord: peerKRing.outboxWaitWord(segment.waiters),
-      doorbells: doorbells, backend: .none, switching: nil, stampsAlways: stampsAlways)
+      doorbells: doorbells, backend: .none, switching: nil, stampsAlways: stampsAlways,
+      forwarding: nil)
   }
 
   /// The ring of `slots` slots at an offset in the region; nil when no such ring can lie there.

@@ -33,10 +33,13 @@ public struct PortGeometry: Hashable, Sendable {
     direction == .transmit ? transmitSlots : receiveSlots
   }
 
+  /// The number of hardware ring pairs. Host pairs are numbered after them.
+  package var hardwarePairs: Int { max(transmitRings, receiveRings) }
+
   /// The index of the pair that a ring belongs to: hardware pairs first, then host pairs.
   package func pair(_ direction: Direction, _ index: Int) -> Int {
     let hardware = direction == .transmit ? transmitRings : receiveRings
-    return index < hardware ? index : max(transmitRings, receiveRings) + index - hardware
+    return index < hardware ? index : hardwarePairs + index - hardware
   }
 
   /// The geometry of the other end, whose receive rings are this end's transmit rings and vice

@@ -10,6 +10,12 @@ package struct RingRanges: Hashable, Sendable {
     direction == .transmit ? transmit : receive
   }
 
+  /// Whether any of the rings is a host ring.
+  package func holdHostRings(of port: PortGeometry) -> Bool {
+    transmit.upperBound > port.transmitRings && !transmit.isEmpty
+      || receive.upperBound > port.receiveRings && !receive.isEmpty
+  }
+
   /// The rings that a request selects.
   ///
   /// If only one direction has a ring with the selected number, the other direction gets its ring 0

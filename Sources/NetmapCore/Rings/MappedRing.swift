@@ -64,6 +64,9 @@ package struct RingParts {
 
   /// The time of the ring's last stamp.
   package var stampClock = StampClock()
+
+  /// Where the ring passes packets on in transparent mode; nil for a ring that cannot.
+  var forwarding: UnsafePointer<ForwardingTargets>?
 }
 
 /// The result of a sync of one ring.

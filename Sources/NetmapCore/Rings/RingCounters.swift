@@ -40,6 +40,9 @@ public struct RingCounters: Hashable, Sendable {
   /// while packets are in flight, because the receiver's sync counts them.
   public var copies: UInt64 = 0
 
+  /// What a backend completed in received frames.
+  public var repairs = RepairCounters()
+
   /// Packets, or slots of packets, that were dropped, by reason.
   public var drops = DropCounters()
 
@@ -58,6 +61,7 @@ public struct RingCounters: Hashable, Sendable {
     sum.retries &+= other.retries
     sum.broadcasts &+= other.broadcasts
     sum.copies &+= other.copies
+    sum.repairs += other.repairs
     for reason in DropReason.allCases { sum.drops[reason] &+= other.drops[reason] }
   }
 }
@@ -95,6 +99,9 @@ public enum DropReason: Int, Hashable, Sendable, CaseIterable {
   /// The slot refers to a packet in the sender's own memory (`NS_INDIRECT`), but other processes could have
   /// written the address.
   case indirect = 13
+  /// The sender left a checksum or the segmentation to the interface, and the backend cannot do that work for this
+  /// kind of packet (SCTP, and tunnels whose inner packets would have to be segmented).
+  case unfinished = 14
 
   /// The word used in reports, such as `ring_full`.
   public var name: String {
@@ -113,6 +120,7 @@ public enum DropReason: Int, Hashable, Sendable, CaseIterable {
     case .noReceiver: "no_receiver"
     case .badHeader: "bad_header"
     case .indirect: "indirect"
+    case .unfinished: "unfinished"
     }
   }
 }

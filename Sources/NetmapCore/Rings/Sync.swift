@@ -123,6 +123,8 @@ extension MappedRing {
   @inline(never)
   private func backendSynchronize(upTo head: UInt32, _ flags: SyncFlags) -> SyncResult {
     guard unsafe !kring.state.contains(.stopped) else { return .stopped }
+    // Only receive rings have targets.
+    if unsafe parts.pointee.forwarding != nil { unsafe forwardReleased(upTo: head) }
     let failure = unsafe backend.synchronize(backend.context, parts, head, flags.rawValue)
     // The backend has validated the value that it stored, but a peer may have changed it since.
     guard failure == 0, let tail = unsafe kring.hwtail(below: ring.slotCount) else {

@@ -36,10 +36,19 @@ enum BindingLayout {
 }
 
 extension BindingRecord {
-  /// A copy that keeps ring `ring` of each direction; a direction without that ring becomes empty.
-  func only(_ ring: Int) -> BindingRecord {
+  /// A copy that keeps one ring pair; a direction without a ring of that pair becomes empty.
+  ///
+  /// - Parameters:
+  ///   - pair: The pair. Host pairs follow the hardware pairs (``PortGeometry/pair(_:_:)``).
+  ///   - geometry: The rings of the port.
+  /// - Returns: The copy.
+  func only(_ pair: Int, of geometry: PortGeometry) -> BindingRecord {
     func range(_ direction: Direction) -> Range<Int> {
-      ranges[direction].contains(ring) ? ring..<ring + 1 : 0..<0
+      let hardware = direction == .transmit ? geometry.transmitRings : geometry.receiveRings
+      let isHost = pair >= geometry.hardwarePairs
+      let ring = isHost ? hardware + pair - geometry.hardwarePairs : pair
+      guard isHost || ring < hardware, ranges[direction].contains(ring) else { return 0..<0 }
+      return ring..<ring + 1
     }
     var result = self
     result.ranges.transmit = range(.transmit)

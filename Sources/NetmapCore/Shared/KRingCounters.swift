@@ -21,6 +21,7 @@ extension DropReason {
     case .noReceiver: KRingLayout.drops &+ 96
     case .badHeader: KRingLayout.drops &+ 104
     case .indirect: KRingLayout.drops &+ 112
+    case .unfinished: KRingLayout.drops &+ 120
     }
   }
 }
@@ -30,7 +31,7 @@ extension KRing {
   @usableFromInline
   package enum Counter {
     case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets, moves, retries, broadcasts,
-      copies
+      copies, repairedChecksums, segmentedPackets, restoredTags
 
     /// The counter's offset in a kring.
     ///
@@ -49,6 +50,9 @@ extension KRing {
       // The first eight drop counters lie in between.
       case .retries: KRingLayout.drops &+ 64
       // After the last drop counter.
+      case .repairedChecksums: KRingLayout.drops &+ 152
+      case .segmentedPackets: KRingLayout.drops &+ 160
+      case .restoredTags: KRingLayout.drops &+ 168
       case .broadcasts: KRingLayout.drops &+ 176
       case .copies: KRingLayout.drops &+ 184
       }
@@ -85,6 +89,9 @@ extension KRing {
     result.retries = unsafe value(of: .retries)
     result.broadcasts = unsafe value(of: .broadcasts)
     result.copies = unsafe value(of: .copies)
+    result.repairs.checksums = unsafe value(of: .repairedChecksums)
+    result.repairs.superPackets = unsafe value(of: .segmentedPackets)
+    result.repairs.tags = unsafe value(of: .restoredTags)
     for reason in DropReason.allCases {
       result.drops[reason] = unsafe rawLongWord(reason.offset)
     }

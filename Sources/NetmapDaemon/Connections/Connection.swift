@@ -106,7 +106,8 @@ extension Connection.State {
     case .fresh: [.hello, .register, .mapPort]
     // A hello comes with a reply socket, and gets a new connection as the mailbox.
     case .token: [.hello, .register, .mapPort, .unbind]
-    case .mailbox: [.forget, .ring, .portInfo, .poolsInfo, .list, .check, .dump, .control, .token]
+    case .mailbox:
+      [.forget, .ring, .again, .portInfo, .poolsInfo, .list, .check, .dump, .control, .token]
     }
   }
 }

@@ -61,6 +61,13 @@ struct Outbox {
     if changed[serial]?.isEmpty == true { changed[serial] = nil }
   }
 
+  /// Marks a port that the client was told of, and does not have.
+  mutating func hasNotGot(_ index: Int, on serial: UInt64) {
+    guard told[serial]?[index] != nil else { return }
+    hasTold(index, on: serial, nil)
+    note([index], on: serial)
+  }
+
   mutating func clear() { self = Outbox() }
 }
 

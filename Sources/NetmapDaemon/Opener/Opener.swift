@@ -21,6 +21,7 @@ package final class Opener {
     case interface(OpenedInterface)
     case program(any AttachedXDPProgram)
     case ingressDrop(any AttachedIngressDrop)
+    case leg(any AttachedHostLeg)
   }
 
   /// An interface, and the network namespace that it is in.
@@ -34,6 +35,9 @@ package final class Opener {
   ///
   /// Each interface in use takes two or three.
   private static let objectsMax = 4096
+
+  /// The most legs to host stacks at a time, each of which is a network namespace.
+  private static let legsMax = 256
 
   private let rights = OwnInterfaceRights(looksEverywhere: false)
   private let home: NamespaceFile?
@@ -91,6 +95,8 @@ package final class Opener {
       case .program(let program): if isOthers(program.linkDescriptor) { program.leaveToOthers() }
       case .ingressDrop(let ingressDrop):
         if isOthers(ingressDrop.linkDescriptor ?? -1) { ingressDrop.leaveToOthers() }
+      case .leg(let leg):
+        if leg.linkDescriptors.contains(where: isOthers) { leg.leaveToOthers() }
       }
       release(number)
     }
@@ -196,15 +202,18 @@ package final class Opener {
         with: within(place.namespace) { () throws(NetmapError) in
           try xdpSocket(for: place.interface, memory, file)
         })
-    case .xdpProgram(let number, let isGeneric):
+    case .xdpProgram(let number, let kind):
       let place = try interface(number)
       try checkRoom(place.interface.name)
       let program = try within(place.namespace) { () throws(NetmapError) in
-        try rights.xdpProgram(on: place.interface, generic: isGeneric)
+        try rights.xdpProgram(on: place.interface, kind)
       }
-      let link = OwnedFile(try OwnedFile.duplicate(program.linkDescriptor))
+      var files = [OwnedFile(try OwnedFile.duplicate(program.linkDescriptor))]
+      if let work = program.workDescriptor {
+        files.append(OwnedFile(try OwnedFile.duplicate(work)))
+      }
       let made = add(.program(program))
-      return (OpenerAnswer.done { $0.put(made) }, [link])
+      return (OpenerAnswer.done { $0.put(made) }, files)
     case .add(let number, let queue):
       guard case .program(let program) = objects[number] else { throw unknown(number) }
       guard let file, queue < 65_536, clinux_socket_family(file.descriptor) == CLINUX_AF_XDP else {
@@ -231,6 +240,14 @@ package final class Opener {
       let made = add(.ingressDrop(ingressDrop))
       places[made] = place.namespace
       return (OpenerAnswer.done { $0.put(made) }, files)
+    case .hostLeg(let number, let pairs):
+      return try hostLeg(interface(number), pairs: Int(pairs))
+    case .connectLeg(let number, let takesHostPackets, let marks):
+      guard case .leg(let leg) = objects[number] else { throw unknown(number) }
+      try within(places[number]) { () throws(NetmapError) in
+        try leg.connect(takesHostPackets: takesHostPackets, marks: marks)
+      }
+      return (OpenerAnswer.done(), try leg.linkDescriptors.map(Self.copy))
     case .leave(let evenIfAsked):
       // Granted only once: after that the path belongs to the next daemon.
       isLeaving = isLeaving || mayLeave(evenIfAsked)
@@ -252,7 +269,39 @@ package final class Opener {
     }
   }
 
-  /// The network namespaces of host ingress drops, by number.
+  private static func copy(_ file: CInt) throws(NetmapError) -> OwnedFile {
+    OwnedFile(try OwnedFile.duplicate(file))
+  }
+
+  private func hostLeg(
+    _ place: OpenedInterface, pairs: Int
+  ) throws(NetmapError) -> (bytes: [UInt8], files: [OwnedFile]) {
+    try checkRoom(place.interface.name)
+    let legs = objects.values.count { if case .leg = $0 { true } else { false } }
+    guard legs < Self.legsMax else {
+      throw NetmapError(
+        .tooManyFiles, "open", place.interface.name,
+        reason: "netmapd serves the host rings of \(legs) interfaces, which is the limit",
+        remedy: "close some of them")
+    }
+    let leg = try within(place.namespace) { () throws(NetmapError) in
+      try rights.hostLeg(for: place.interface, pairs: pairs)
+    }
+    let namespace = try NamespaceFile(Self.copy(leg.namespaceDescriptor))
+    let files = try leg.linkDescriptors.map(Self.copy)
+    let far = add(.interface(OpenedInterface(interface: leg.far, namespace: namespace)))
+    let made = add(.leg(leg))
+    places[made] = place.namespace
+    return (
+      OpenerAnswer.done {
+        $0.put(made)
+        $0.put(far)
+        $0.put(leg.far)
+      }, files
+    )
+  }
+
+  /// The network namespaces of host ingress drops and legs, by number.
   private var places: [UInt32: NamespaceFile] = [:]
 
   /// Releases the object of a number.
@@ -325,7 +374,7 @@ package final class Opener {
     guard let memory else {
       return try rights.xdpSocket(for: interface, registering: nil, headroom: 0)
     }
-    guard let file, let mapping = unsafe Mapping(file.descriptor, memory) else {
+    guard let file, let mapping = unsafe RegisteredMemory(file.descriptor, memory) else {
       throw NetmapError(
         .invalidArgument, "open", interface.name, reason: "the memory to register is not a region")
     }
@@ -337,37 +386,5 @@ package final class Opener {
       registering: XDPUserMemory(
         base: mapping.base, byteCount: Int(memory.byteCount), chunkSize: Int(memory.chunkSize),
         headroom: Int(memory.headroom), regionID: memory.regionID))
-  }
-
-  /// The buffers of a region, mapped into this process while it registers them.
-  ///
-  /// This process never reads them.
-  @unsafe
-  private struct Mapping {
-    let base: UnsafeMutableRawPointer
-    private let byteCount: Int
-
-    /// - Returns: Nil for anything but a memfd of a fixed size that contains the given range.
-    init?(_ file: CInt, _ memory: OpenerRequest.Memory) {
-      // On any other kind of file F_GET_SEALS is an error. It never waits.
-      let seals = fcntl(file, CInt(CLINUX_F_GET_SEALS), 0)
-      let fixed = CInt(CLINUX_F_SEAL_SHRINK | CLINUX_F_SEAL_GROW)
-      var status = stat()
-      guard seals >= 0, seals & fixed == fixed, unsafe fstat(file, &status) == 0,
-        status.st_size >= 0,
-        // With huge pages the mapping would be longer than requested, and munmap of the requested
-        // length would fail.
-        clinux_is_tmpfs(file) != 0,
-        memory.offset <= UInt64(status.st_size),
-        memory.byteCount <= UInt64(status.st_size) - memory.offset,
-        let base = unsafe mmap(
-          nil, Int(memory.byteCount), PROT_READ | PROT_WRITE, MAP_SHARED, file,
-          off_t(memory.offset)), unsafe base != MAP_FAILED
-      else { return nil }
-      unsafe self.base = unsafe base
-      unsafe byteCount = Int(memory.byteCount)
-    }
-
-    func end() -> Bool { unsafe munmap(base, byteCount) == 0 }
   }
 }

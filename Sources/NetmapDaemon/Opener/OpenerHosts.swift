@@ -29,7 +29,12 @@ package final class OpenerHosts {
   private var hosts: [Int32: Host] = [:]
 
   /// How long a host may take to read its sealed request, nanoseconds.
-  private static let reportTime: UInt64 = 2_000_000_000
+  ///
+  /// Longer than the broker waits for a module (``ModuleHost/startTime``). A host that starts slowly
+  /// on a busy machine may use all of that time, and the broker, not this limit, ends a host that
+  /// takes longer: the broker tells the user that the time was not enough. This limit ends hosts
+  /// whose broker does not.
+  private static let reportTime: UInt64 = ModuleHost.startTime + 5_000_000_000
   /// How long a host continues after its broker has ended, for ports that are still open, and how
   /// long it may take to leave its switch afterwards, nanoseconds.
   private static let orphanTime = (

@@ -105,10 +105,10 @@ package final class OpenerLink: InterfaceRights {
     var fields: MessageReader
     let files: [OwnedFile]
 
-    /// The first descriptor that came with the answer; the caller owns it.
-    func file() throws(NetmapError) -> CInt {
-      guard let file = files.first else { throw fields.malformed("a descriptor is missing") }
-      return try file.duplicate()
+    /// A descriptor that came with the answer, by its place; the caller owns it.
+    func file(_ place: Int = 0) throws(NetmapError) -> CInt {
+      guard place < files.count else { throw fields.malformed("a descriptor is missing") }
+      return try files[place].duplicate()
     }
   }
 
@@ -160,7 +160,7 @@ package final class OpenerLink: InterfaceRights {
   ) throws(NetmapError) -> CInt { throw unknown(interface) }
 
   package func xdpProgram(
-    on interface: LinuxInterface, generic isGeneric: Bool
+    on interface: LinuxInterface, _ kind: XDPProgramKind
   ) throws(NetmapError) -> any AttachedXDPProgram { throw unknown(interface) }
 
   package func packetSocket(for interface: LinuxInterface) throws(NetmapError) -> CInt {
@@ -170,6 +170,10 @@ package final class OpenerLink: InterfaceRights {
   package func ingressDrop(
     _ interface: LinuxInterface, avoidingLinks: Bool
   ) throws(NetmapError) -> any AttachedIngressDrop { throw unknown(interface) }
+
+  package func hostLeg(
+    for interface: LinuxInterface, pairs: Int
+  ) throws(NetmapError) -> any AttachedHostLeg { throw unknown(interface) }
 
   private func unknown(_ interface: LinuxInterface) -> NetmapError {
     NetmapError(
@@ -207,11 +211,13 @@ extension OpenerLink.Interface: InterfaceRights {
   }
 
   func xdpProgram(
-    on interface: LinuxInterface, generic isGeneric: Bool
+    on interface: LinuxInterface, _ kind: XDPProgramKind
   ) throws(NetmapError) -> any AttachedXDPProgram {
-    var answer = try link.ask(.xdpProgram(interface: number.value, isGeneric: isGeneric))
+    var answer = try link.ask(.xdpProgram(interface: number.value, kind))
     let made = OpenerLink.Number(try answer.fields.take(UInt32.self), link)
-    return RemoteProgram(made, link, file: OwnedFile(try answer.file()))
+    let file = OwnedFile(try answer.file())
+    return RemoteProgram(
+      made, link, file: file, work: kind == .finishing ? OwnedFile(try answer.file(1)) : nil)
   }
 
   func packetSocket(for interface: LinuxInterface) throws(NetmapError) -> CInt {
@@ -225,6 +231,20 @@ extension OpenerLink.Interface: InterfaceRights {
     let made = OpenerLink.Number(try answer.fields.take(UInt32.self), link)
     return RemoteIngressDrop(made, file: answer.files.isEmpty ? nil : OwnedFile(try answer.file()))
   }
+
+  func hostLeg(
+    for interface: LinuxInterface, pairs: Int
+  ) throws(NetmapError) -> any AttachedHostLeg {
+    var answer = try link.ask(
+      .hostLeg(interface: number.value, pairs: UInt32(clamping: pairs)))
+    let made = OpenerLink.Number(try answer.fields.take(UInt32.self), link)
+    let far = OpenerLink.Number(try answer.fields.take(UInt32.self), link)
+    let rights = OpenerLink.Interface(far, link)
+    return RemoteHostLeg(
+      made, link,
+      far: try answer.fields.takeInterface(named: "\(interface.name)^", rights: rights),
+      files: answer.files)
+  }
 }
 
 /// An XDP program that the opener has attached.
@@ -232,14 +252,17 @@ private final class RemoteProgram: AttachedXDPProgram {
   private let number: OpenerLink.Number
   private let link: OpenerLink
   private let file: OwnedFile
+  private let work: OwnedFile?
 
-  init(_ number: OpenerLink.Number, _ link: OpenerLink, file: OwnedFile) {
+  init(_ number: OpenerLink.Number, _ link: OpenerLink, file: OwnedFile, work: OwnedFile?) {
     self.number = number
     self.link = link
     self.file = file
+    self.work = work
   }
 
   var linkDescriptor: CInt { file.descriptor }
+  var workDescriptor: CInt? { work?.descriptor }
 
   func add(socket: CInt, queue index: Int) throws(NetmapError) {
     _ = try link.ask(.add(program: number.value, queue: UInt32(clamping: index)), socket)
@@ -268,6 +291,35 @@ private final class RemoteIngressDrop: AttachedIngressDrop {
   func leaveToOthers() {}
 }
 
+/// A leg that the opener has made.
+private final class RemoteHostLeg: AttachedHostLeg {
+  private let number: OpenerLink.Number
+  private let link: OpenerLink
+  private let files: Mutex<[OwnedFile]>
+  let far: LinuxInterface
+  let namespaceDescriptor: CInt = -1
+
+  init(
+    _ number: OpenerLink.Number, _ link: OpenerLink, far: LinuxInterface, files: [OwnedFile]
+  ) {
+    self.number = number
+    self.link = link
+    self.far = far
+    self.files = Mutex(files)
+  }
+
+  var linkDescriptors: [CInt] { files.withLock { $0.map(\.descriptor) } }
+
+  func connect(takesHostPackets: Bool, marks: Bool) throws(NetmapError) {
+    let answer = try link.ask(
+      .connectLeg(number.value, takesHostPackets: takesHostPackets, marks: marks))
+    files.withLock { $0 = answer.files }
+  }
+
+  // The opener does this when this process ends.
+  func leaveToOthers() {}
+}
+
 // The encoding of an interface that the opener has looked up.
 
 extension MessageWriter {
@@ -278,11 +330,16 @@ extension MessageWriter {
     put(UInt8(interface.isUp ? 1 : 0))
     put(UInt16(clamping: interface.receiveQueues))
     put(UInt16(clamping: interface.transmitQueues))
-    switch interface.arrivingChecksums {
-    case .finished: put([String]())
-    case .unfinished(let peer): put([peer])
-    case .unknown: put([""])
-    }
+    let (number, peer): (UInt8, String) =
+      switch interface.arrivingFrames {
+      case .complete: (0, "")
+      case .unfinished(let peer): (1, peer)
+      case .untagged(let peer): (2, peer)
+      case .unknown: (3, "")
+      case .describedByPrograms: (4, "")
+      }
+    put(number)
+    put(peer)
   }
 }
 
@@ -295,14 +352,18 @@ extension MessageReader {
     let mtu = Int(try take(UInt32.self))
     let isUp = try take(UInt8.self) != 0
     let (receive, transmit) = (Int(try take(UInt16.self)), Int(try take(UInt16.self)))
-    let checksums: ArrivingChecksums =
-      switch try takeStrings().first {
-      case nil: .finished
-      case "": .unknown
-      case let peer?: .unfinished(peer: peer)
-      }
+    let (number, peer) = (try take(UInt8.self), try takeString())
+    let frames: ArrivingFrames
+    switch number {
+    case 0: frames = .complete
+    case 1: frames = .unfinished(peer: peer)
+    case 2: frames = .untagged(peer: peer)
+    case 3: frames = .unknown
+    case 4: frames = .describedByPrograms
+    default: throw malformed("it describes arriving frames by \(number)")
+    }
     return LinuxInterface(
       name: name, identity: identity, mtu: mtu, isUp: isUp, queues: (receive, transmit),
-      arrivingChecksums: checksums, rights: rights)
+      arrivingFrames: frames, rights: rights)
   }
 }

@@ -1,6 +1,7 @@
 internal import Glibc
 internal import NetmapClient
 internal import NetmapCore
+internal import NetmapLinuxSetup
 
 /// All requests that the broker can send to the opener.
 ///
@@ -32,17 +33,19 @@ enum OpenerRequest: Equatable {
   ///
   /// The answer contains the number that stands for the interface from then on.
   case interface(String, Asker)
-  /// Releases the object that a number stands for: an interface, a program or a host ingress drop.
+  /// Releases the object that a number stands for: an interface, a program, a host ingress drop or
+  /// a leg.
   case close(UInt32)
   /// Makes a netlink socket that receives changes of interfaces in this interface's network
   /// namespace.
   case linkEvents(of: UInt32)
   /// Makes an XDP socket in the interface's network namespace.
   case xdpSocket(interface: UInt32, Memory?)
-  /// Attaches netmap's XDP program to an interface.
+  /// Attaches one of netmap's XDP programs to an interface.
   ///
-  /// The answer contains the number that stands for the program.
-  case xdpProgram(interface: UInt32, isGeneric: Bool)
+  /// The answer contains the number that stands for the program. Its link goes with the answer and,
+  /// for a program that completes frames, the map with its counters.
+  case xdpProgram(interface: UInt32, XDPProgramKind)
   /// Sends the frames of a queue to an XDP socket, whose descriptor goes with the request.
   case add(program: UInt32, queue: UInt32)
   /// Sends the frames of a queue to the host again.
@@ -53,6 +56,13 @@ enum OpenerRequest: Equatable {
   ///
   /// The answer contains the number that stands for the drop.
   case ingressDrop(interface: UInt32, avoidingLinks: Bool)
+  /// Makes the leg between an interface's host stack and its host rings.
+  ///
+  /// The answer contains the number that stands for the leg, and the number of the leg's far end,
+  /// which is an interface like any other from then on.
+  case hostLeg(interface: UInt32, pairs: UInt32)
+  /// Connects the host to a leg, or disconnects it.
+  case connectLeg(UInt32, takesHostPackets: Bool, marks: Bool)
   /// Asks for permission to end.
   ///
   /// The opener removes the sockets first. It refuses if a client has just connected, unless
@@ -76,9 +86,11 @@ extension OpenerRequest {
   ///
   /// It changes with every change of a request, of an answer, or of the message that starts a
   /// broker.
-  static let version: UInt16 = 4
+  static let version: UInt16 = 5
   /// The longest request, bytes.
   static let byteCountMax = 256
+  /// The most host ring pairs of an interface.
+  private static let hostPairsMax: UInt32 = 64
   /// The longest name of an interface, bytes.
   private static let nameMax = 15
 
@@ -114,7 +126,7 @@ extension OpenerRequest {
       writer.put(memory?.chunkSize ?? 0)
       writer.put(memory?.headroom ?? 0)
       writer.put(memory?.regionID ?? 0)
-    case .xdpProgram(let number, let isGeneric): put(6, number, isGeneric ? 1 : 0)
+    case .xdpProgram(let number, let kind): put(6, number, kind.rawValue)
     case .add(let number, let queue): put(7, number, queue)
     case .remove(let number, let queue): put(8, number, queue)
     case .packetSocket(let number): put(9, number)
@@ -126,6 +138,9 @@ extension OpenerRequest {
     case .connect(let name):
       put(15)
       writer.put(bytes: name.bytes)
+    case .hostLeg(let number, let pairs): put(16, number, pairs)
+    case .connectLeg(let number, let takesHostPackets, let marks):
+      put(17, number, takesHostPackets ? 1 : 0, marks ? 1 : 0)
     }
     return writer.bytes
   }
@@ -156,8 +171,9 @@ extension OpenerRequest {
         guard !hasMemory || memory.isValid else { return nil }
         self = .xdpSocket(interface: number, hasMemory ? memory : nil)
       case 6:
-        self = .xdpProgram(
-          interface: try reader.take(UInt32.self), isGeneric: try reader.takeFlag())
+        let number = try reader.take(UInt32.self)
+        guard let kind = XDPProgramKind(rawValue: try reader.take(UInt32.self)) else { return nil }
+        self = .xdpProgram(interface: number, kind)
       case 7, 8:
         let (number, queue) = (try reader.take(UInt32.self), try reader.take(UInt32.self))
         self =
@@ -173,6 +189,14 @@ extension OpenerRequest {
       case 15:
         guard let name = TokenName.Digits(Array(try reader.takeBytes())) else { return nil }
         self = .connect(name)
+      case 16:
+        let (number, pairs) = (try reader.take(UInt32.self), try reader.take(UInt32.self))
+        guard (1...Self.hostPairsMax).contains(pairs) else { return nil }
+        self = .hostLeg(interface: number, pairs: pairs)
+      case 17:
+        self = .connectLeg(
+          try reader.take(UInt32.self), takesHostPackets: try reader.takeFlag(),
+          marks: try reader.takeFlag())
       default: return nil
       }
       guard reader.isAtEnd else { return nil }

@@ -11,16 +11,23 @@ extension Server {
     }
   }
 
-  /// Adds the server's own records to the engine's dump, and sends both in memory of their own: a dump is longer than a
-  /// message.
-  func hasDumped(_ ticket: UInt64, _ result: Result<EngineDump, NetmapError>) {
+  /// Adds the server's own records to the engine's dump.
+  ///
+  /// The server knows each binding of the dump, because it has handled the answers that came before this one. A dump has a
+  /// copy of all krings and slots, so the control thread encodes it: other clients get their answers meanwhile.
+  func hasDumped(_ ticket: UInt64, _ result: Result<CollectedDump, NetmapError>) {
     do throws(NetmapError) {
-      var dump = try result.get()
-      dump.owners = bindings.sorted { $0.key.number < $1.key.number }.map { owner($0, $1) }
-      let bytes = dump.bytes
-      let memory = try SharedMemory(creating: "netmap-dump", byteCount: 8 + bytes.count)
-      memory.write(DumpedBytes.header(bytes.count), at: 0)
-      memory.write(bytes, at: 8)
+      let owners = bindings.sorted { $0.key.number < $1.key.number }.map { owner($0, $1) }
+      control.put(.encode(ticket: ticket, try result.get(), owners: owners))
+    } catch {
+      finish(ticket, error)
+    }
+  }
+
+  /// Sends a dump in memory of its own: it is longer than a message.
+  func hasEncoded(_ ticket: UInt64, _ result: Result<OwnedFile, NetmapError>) {
+    do throws(NetmapError) {
+      let memory = try result.get()
       finish(ticket, (Message.bytes(.done), [memory.descriptor]))
       withExtendedLifetime(memory) {}
     } catch {

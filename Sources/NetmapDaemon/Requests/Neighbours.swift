@@ -69,6 +69,15 @@ extension Server {
     }
   }
 
+  /// Sends a client the memory of a port again, if the client was told of the port.
+  ///
+  /// A client that asks without need gets one message with two descriptors for each request, as far as it receives its
+  /// mail (``UnreadFiles``).
+  func tellAgain(_ client: Client, of index: Int, on serial: UInt64) {
+    client.mail.hasNotGot(index, on: serial)
+    if !client.hasHungUp, !client.mail.isEmpty { post(to: client) }
+  }
+
   /// The clients that have a port on a switch.
   func clients(on serial: UInt64) -> [Client] {
     let slots = Set(

@@ -113,6 +113,11 @@ extension Server {
       var body = message.body
       return ring(try body.take(UInt32.self), for: client)
     }
+    if message.kind == .again {
+      var body = message.body
+      let (serial, index) = (try body.take(UInt64.self), Int(try body.take(UInt8.self)))
+      return tellAgain(client, of: index, on: serial)
+    }
     let reply = try arrival.replySocket(closer)
     do throws(NetmapError) {
       try client.role.check(message.kind)

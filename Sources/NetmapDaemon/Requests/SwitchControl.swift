@@ -123,7 +123,8 @@ extension Server {
         remedy: "try again")
     }
     let tag = service.connection.tag
-    for (registration, namespace) in [(made.port, nil), (made.interface, decided.namespace)] {
+    let ports = made.ports.map { ($0, NamespaceFile?.none) }
+    for (registration, namespace) in ports + [(made.interface, decided.namespace)] {
       let binding = OpenBinding(
         registration, in: namespace, process: getpid(), tokenKey: 0, viewer: tag)
       binding.attachedAs = made.name
@@ -134,7 +135,8 @@ extension Server {
     var pairs: [InterfaceLink.Pair] = []
     do throws(NetmapError) {
       for (index, lane) in decided.lanes.enumerated() {
-        let port = unsafe try service.connection.mapPort(made.port, lane: index)
+        let facing = made.facing(index)
+        let port = unsafe try service.connection.mapPort(facing.port, lane: facing.lane)
         pairs.append(InterfaceLink.Pair(interface: lane, port: port))
       }
       let link = try InterfaceLink(pairs, worker: service.worker) { [control] in
@@ -144,7 +146,7 @@ extension Server {
         made: made, link: link, namespace: decided.namespace)
       try link.start()
     } catch {
-      for _ in pairs { service.connection.leave(made.port) }
+      for lane in pairs.indices { service.connection.leave(made.facing(lane).port) }
       forget(made)
       throw error
     }
@@ -162,7 +164,7 @@ extension Server {
   func endInterface(_ name: PortName) {
     guard let carried = interfaces[name] else { return }
     if let connection = isolation.current?.connection {
-      for _ in 0..<carried.made.lanes { connection.leave(carried.made.port) }
+      for lane in 0..<carried.made.lanes { connection.leave(carried.made.facing(lane).port) }
     }
     forget(carried.made)
     control.put(.endInterface(name, carried.namespace))
@@ -174,7 +176,7 @@ extension Server {
 
   private func forget(_ made: InterfaceOnSwitch) {
     interfaces[made.name] = nil
-    for id in [made.port.id, made.interface.id] {
+    for id in made.ports.map(\.id) + [made.interface.id] {
       bindings[id] = nil
       if let tag = isolation.tag { clients[tag.slot]?.seen.remove(id) }
     }

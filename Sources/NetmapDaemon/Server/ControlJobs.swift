@@ -31,6 +31,8 @@ extension ControlThread {
     case check(ticket: UInt64)
     /// Copies the records and the memory that describe all ports.
     case dump(ticket: UInt64)
+    /// Adds the server's records to a dump, and writes both into memory of their own.
+    case encode(ticket: UInt64, CollectedDump, owners: [EngineDump.Owner])
     /// Connects the daemon to itself, by a socket of this name that becomes a client's token.
     case connect(ticket: UInt64, TokenName.Digits)
     /// Looks up the switch on which a module is to be loaded.
@@ -82,7 +84,9 @@ extension ControlThread {
     case needsCarrier(SwitchRequest, NamespaceFile?)
     case workFinished(ClientTag)
     case checked(CheckReport)
-    case dumped(Result<EngineDump, NetmapError>)
+    case dumped(Result<CollectedDump, NetmapError>)
+    /// The memory with a dump; see ``DumpedBytes``.
+    case encoded(Result<OwnedFile, NetmapError>)
     case connected(Result<OwnedFile, NetmapError>)
     case foundSwitch(Result<UInt64, NetmapError>)
     case redirected(Int32, Result<SwitchAnswer, NetmapError>)

@@ -269,9 +269,15 @@ final class ControlThread: Sendable {
     case .check(let ticket): answer(ticket, .checked(engine.check()))
     case .dump(let ticket):
       do throws(NetmapError) {
-        answer(ticket, .dumped(.success(try engine.dump())))
+        answer(ticket, .dumped(.success(CollectedDump(try engine.dump()))))
       } catch {
         answer(ticket, .dumped(.failure(error)))
+      }
+    case .encode(let ticket, let dump, let owners):
+      do throws(NetmapError) {
+        answer(ticket, .encoded(.success(try dump.encode(with: owners))))
+      } catch {
+        answer(ticket, .encoded(.failure(error)))
       }
     case .connect(let ticket, let name):
       do throws(NetmapError) {

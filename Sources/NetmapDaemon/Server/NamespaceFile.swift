@@ -25,6 +25,12 @@ final class NamespaceFile: Sendable {
     try self.init(file.descriptor, asker, kept: file)
   }
 
+  /// - Parameter file: A descriptor of a namespace that the daemon itself has made.
+  /// - Throws: ``NetmapError`` `EINVAL` for any other descriptor.
+  convenience init(_ file: OwnedFile) throws(NetmapError) {
+    try self.init(file.descriptor, kept: file)
+  }
+
   private init(
     _ file: CInt, _ asker: OpenerRequest.Asker = .init(), kept keeper: any Sendable
   ) throws(NetmapError) {

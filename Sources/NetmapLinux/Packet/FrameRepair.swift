@@ -11,8 +11,19 @@ extension ReceivedFrame {
   /// Whether the frame needs a checksum, or has to be segmented.
   @inline(__always)
   var needsRepair: Bool {
+    unsafe lacksChecksum || offloadType != UInt8(VIRTIO_NET_HDR_GSO_NONE)
+  }
+
+  /// Whether the checksum is not finished.
+  @inline(__always)
+  var lacksChecksum: Bool {
     unsafe offloadFlags & UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0
-      || offloadType != UInt8(VIRTIO_NET_HDR_GSO_NONE)
+  }
+
+  /// Whether the frame stands for several packets.
+  @inline(__always)
+  var isSuperPacket: Bool {
+    unsafe offloadType & ~UInt8(VIRTIO_NET_HDR_GSO_ECN) != UInt8(VIRTIO_NET_HDR_GSO_NONE)
   }
 
   /// Completes a checksum for which the sender has summed only the pseudo header.
@@ -24,21 +35,34 @@ extension ReceivedFrame {
   ///   - note: The note of the checksum, made before the checksum is written.
   ///   - sequence: The number of the frame's block.
   ///   - offset: Where the frame begins in the block.
-  func finishChecksum(_ note: PacketChecksumNote, _ sequence: UInt64, at offset: UInt32) {
-    guard unsafe offloadFlags & UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0,
-      let place = unsafe checksumPlace
-    else { return }
+  /// - Returns: False when the place of the checksum is not in the frame, or a CRC belongs there.
+  func finishChecksum(
+    _ note: PacketChecksumNote, _ sequence: UInt64, at offset: UInt32
+  ) -> Bool {
+    guard let place = unsafe checksumPlace, unsafe !hasCRC(at: place) else { return false }
     let value = unsafe note.value(sequence, offset) {
       checksum(unsafe onesComplementSum(data + place.start, length - place.start))
     }
     unsafe finish(value, at: place.field)
     unsafe note.clear()
+    return true
   }
 
-  /// How to segment the frame; nil when it is one packet, or of a kind that cannot be segmented here.
+  /// Whether the field is that of an SCTP packet, which has a CRC (RFC 9260, appendix A) instead of a checksum. The
+  /// virtio-net header does not tell them apart.
+  private func hasCRC(at place: (start: Int, field: Int)) -> Bool {
+    guard place.field - place.start == 8, unsafe networkOffset >= 14,
+      unsafe networkOffset + 10 <= length
+    else { return false }
+    func byte(_ offset: Int) -> UInt8 {
+      unsafe data.load(fromByteOffset: networkOffset + offset, as: UInt8.self)
+    }
+    return byte(0) >> 4 == 4 ? byte(9) == 132 : byte(6) == 132
+  }
+
+  /// How to segment a super-packet; nil for a kind that cannot be segmented here.
   func segmentation() -> Segmentation? {
     let type = unsafe offloadType & ~UInt8(VIRTIO_NET_HDR_GSO_ECN)
-    guard type != UInt8(VIRTIO_NET_HDR_GSO_NONE) else { return nil }
     return unsafe Segmentation(
       headers: data, available: min(length, PacketCursorLayout.scratchBytes - 4), total: length,
       network: networkOffset,

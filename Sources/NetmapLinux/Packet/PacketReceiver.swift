@@ -169,7 +169,8 @@ extension PacketReceiver {
     return true
   }
 
-  /// Takes a frame whose checksum is not finished, or that stands for several packets.
+  /// Takes a frame whose checksum is not finished, or that stands for several packets. Drops one that cannot be
+  /// completed here.
   ///
   /// - Returns: False when the ring is full before all of it has been taken.
   @inline(never)
@@ -177,13 +178,24 @@ extension PacketReceiver {
     _ frame: ReceivedFrame, _ block: PacketBlock, _ ring: MappedRing,
     _ place: inout PacketReceivePlace, _ writer: inout SlotWriter
   ) -> Bool {
-    guard let segments = unsafe frame.segmentation() else {
+    guard unsafe frame.isSuperPacket else {
       guard unsafe writer.canEverFit(frame.length + 4) else {
         unsafe ring.kring.countDrop(.badLength)
         return true
       }
-      unsafe frame.finishChecksum(cursor.checksum, block.sequence, at: place.offset)
+      if unsafe frame.lacksChecksum {
+        guard unsafe frame.finishChecksum(cursor.checksum, block.sequence, at: place.offset) else {
+          unsafe ring.kring.countDrop(.unfinished)
+          return true
+        }
+        // When the ring is full, the frame comes back as one that needs no repair.
+        unsafe ring.kring.count(.repairedChecksums)
+      }
       return unsafe writer.write(frame.data, frame.length, tag: frame.tag)
+    }
+    guard let segments = unsafe frame.segmentation() else {
+      unsafe ring.kring.countDrop(.unfinished)
+      return true
     }
     let header = unsafe cursors + PacketCursorLayout.scratch
     while Int(place.payloadTaken) < segments.payloadTotal {
@@ -202,6 +214,7 @@ extension PacketReceiver {
       else { return false }
       place.payloadTaken &+= UInt32(truncatingIfNeeded: payload)
     }
+    unsafe ring.kring.count(.segmentedPackets)
     return true
   }
 

@@ -92,6 +92,7 @@ struct SlotWriter {
         if let base = bytes.baseAddress { unsafe append(base, 4) }
       }
       unsafe append(first + 12, firstBytes - 12)
+      unsafe ring.kring.count(.restoredTags)
     }
     unsafe append(second, secondBytes)
     unsafe close(SlotFlags(rawValue: 0))

@@ -163,6 +163,22 @@ struct XDPStateWords {
     nonmutating set { unsafe longWord(Offset.asked).pointee.store(newValue, ordering: .relaxed) }
   }
 
+  /// Receive: what of the work of the XDP program is counted already.
+  var work: XDPWork {
+    get {
+      var result = XDPWork()
+      unsafe result.checksums = longWord(Offset.work).pointee.load(ordering: .relaxed)
+      unsafe result.tags = longWord(Offset.work + 8).pointee.load(ordering: .relaxed)
+      unsafe result.unfinished = longWord(Offset.work + 16).pointee.load(ordering: .relaxed)
+      return result
+    }
+    nonmutating set {
+      unsafe longWord(Offset.work).pointee.store(newValue.checksums, ordering: .relaxed)
+      unsafe longWord(Offset.work + 8).pointee.store(newValue.tags, ordering: .relaxed)
+      unsafe longWord(Offset.work + 16).pointee.store(newValue.unfinished, ordering: .relaxed)
+    }
+  }
+
   /// Receive: two buffers that are changing slots in the ledger.
   ///
   /// A sync writes this down before the first of the four stores that the change takes, so that the next sync can
@@ -222,5 +238,6 @@ struct XDPStateWords {
     static var exchangeBuffers: Int { 48 }
     static var exchangeSlots: Int { 56 }
     static var completion: Int { 64 }
+    static var work: Int { 72 }
   }
 }

@@ -69,12 +69,15 @@ package struct XDPReceive {
   let frames: XDPConsumer
   package let ledger: XDPLedger
   let state: XDPStateWords
+  /// The counters of the XDP program, where it completes frames.
+  let counters: XDPWorkCounters?
 
   /// As ``XDPTransmit/init(_:_:state:_:)``.
   package init(
     _ common: XDPCommon, _ rings: XDPRingMapping, state: UnsafeMutableRawPointer,
-    _ layout: XDPPairLayout
+    _ layout: XDPPairLayout, counters: XDPWorkCounters? = nil
   ) {
+    unsafe self.counters = unsafe counters
     unsafe self.common = unsafe common
     unsafe self.state = unsafe XDPStateWords(base: state + XDPPairLayout.receiveState)
     unsafe fill = unsafe rings.producer(seen: self.state.seenConsumer)

@@ -32,6 +32,9 @@ package struct XDPRecipe: Hashable, Sendable {
     self.mayOverlap = mayOverlap
   }
 
+  /// The queue of the pair: the states of all pairs of a port follow each other.
+  var queue: Int { stateOffset / layout.byteCount }
+
   /// The same as a list of numbers, for another process.
   package var numbers: [UInt64] {
     [
@@ -68,6 +71,7 @@ package final class XDPRing {
   private let rings: XDPRingMapping
   private let state: SharedMemory
   private let memory: PortMemory
+  private let work: XDPWorkMapping?
   private let place: UnsafeMutableRawPointer
   package let direction: Direction
 
@@ -76,12 +80,13 @@ package final class XDPRing {
   ///   - socket: The pair's socket.
   ///   - state: The port's state memory.
   ///   - memory: Region and owner bytes.
+  ///   - work: The counters of the XDP program, for a receive ring on whose interface it completes frames.
   ///   - subject: The name of the port, for messages.
   /// - Throws: ``NetmapError``: `EINVAL` for numbers that do not fit the memory, or the `errno` of mapping the
   ///   rings.
   package init(
     _ recipe: XDPRecipe, socket: OwnedFile, state: SharedMemory, memory: PortMemory,
-    subject: String
+    work: XDPWorkMapping? = nil, subject: String
   ) throws(NetmapError) {
     let layout = recipe.layout
     let bytes = recipe.chunkSize * (layout.bufferCount + 1)
@@ -96,6 +101,7 @@ package final class XDPRing {
     self.socket = socket
     self.state = state
     self.memory = memory
+    self.work = work
     direction = recipe.direction
     rings = try XDPRingMapping(
       recipe.direction, of: socket.descriptor, size: recipe.ringSize, subject: subject)
@@ -111,7 +117,8 @@ package final class XDPRing {
       unsafe place = UnsafeMutableRawPointer(half)
     case .receive:
       let half = UnsafeMutablePointer<XDPReceive>.allocate(capacity: 1)
-      unsafe half.initialize(to: XDPReceive(common, rings, state: words, layout))
+      unsafe half.initialize(
+        to: XDPReceive(common, rings, state: words, layout, counters: work?.counters))
       unsafe place = UnsafeMutableRawPointer(half)
     }
   }
@@ -129,7 +136,9 @@ package final class XDPRing {
       unsafe result.isPolled = true
       return unsafe result
     case .receive:
-      var result = unsafe RingDriverFunction(context: place, synchronize: XDPReceive.synchronize)
+      let synchronize =
+        unsafe work == nil ? XDPReceive.synchronize : XDPReceive.synchronizeFinished
+      var result = unsafe RingDriverFunction(context: place, synchronize: synchronize)
       unsafe result.pollDescriptor = socket.descriptor
       unsafe result.pollEvents = Int16(POLLIN)
       return unsafe result

@@ -24,7 +24,9 @@ package struct PacketCandidate: BackendCandidate {
   package var name: PortSpecification.BackendChoice.Name { .packet }
   package var mode: PortSpecification.BackendChoice.Mode? { nil }
 
-  package func drive(_ interface: LinuxInterface) throws(NetmapError) -> any InterfaceDriver {
+  package func drive(
+    _ interface: LinuxInterface, isDemanded: Bool
+  ) throws(NetmapError) -> any InterfaceDriver {
     guard interface.mtu <= PacketTransmitLayout.mtuLimit else {
       throw NetmapError(
         .invalidArgument, "open", interface.name,
@@ -56,6 +58,8 @@ final class PacketDriver: InterfaceDriver {
     self.interface = interface
     self.ingressDropMethod = ingressDropMethod
   }
+
+  var needsMarks: Bool { unsafe rings.keys.contains { $0.direction == .receive } }
 
   var remarks: [String] {
     unsafe whyShared.map { ["shared with the host: \($0)"] } ?? []

@@ -97,21 +97,31 @@ final class PacketSocket {
   /// Rejects all packets, or accepts packets again.
   ///
   /// Otherwise two sockets would receive the packets that arrive between binding and joining a group.
+  ///
+  /// The socket never accepts packets that an application has sent to the host. They pass the interface's packet sockets
+  /// on their way.
   func setClosed(_ isClosed: Bool) {
-    var reject = [sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: 0)]
-    if isClosed {
-      unsafe reject.withUnsafeMutableBufferPointer { filter in
-        var program = unsafe sock_fprog(len: 1, filter: filter.baseAddress)
-        _ = unsafe setsockopt(
-          descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program,
-          socklen_t(MemoryLayout<sock_fprog>.size))
-      }
-    } else {
-      var unused: CInt = 0
+    let reject = sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: 0)
+    var filter = [reject]
+    if !isClosed {
+      let mark = UInt32(bitPattern: SKF_AD_OFF + SKF_AD_MARK)
+      filter = [
+        sock_filter(code: UInt16(BPF_LD | BPF_W | BPF_ABS), jt: 0, jf: 0, k: mark),
+        sock_filter(code: UInt16(BPF_JMP | BPF_JEQ | BPF_K), jt: 0, jf: 1, k: Self.hostMark),
+        reject,
+        sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: .max),
+      ]
+    }
+    unsafe filter.withUnsafeMutableBufferPointer { filter in
+      var program = unsafe sock_fprog(len: UInt16(filter.count), filter: filter.baseAddress)
       _ = unsafe setsockopt(
-        descriptor, SOL_SOCKET, SO_DETACH_FILTER, &unused, socklen_t(MemoryLayout<CInt>.size))
+        descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+        socklen_t(MemoryLayout<sock_fprog>.size))
     }
   }
+
+  /// `NETMAP_HOST_MARK` of `bpf/host_mark.h`.
+  private static let hostMark: UInt32 = 0x6e6d_6870
 
   /// Joins the sockets that share the packets of the interface. Each flow goes to one of them, in order
   /// (`PACKET_FANOUT_HASH`).

@@ -10,8 +10,26 @@ struct XDPCandidate: BackendCandidate {
   let mode: PortSpecification.BackendChoice.Mode?
   let memory: XDPMemory
 
-  func drive(_ interface: LinuxInterface) throws(NetmapError) -> any InterfaceDriver {
-    XDPDriver(interface, mode ?? .copy, memory)
+  /// Generic XDP runs before packets enter the host stack, also for those that an application sends to the host: it
+  /// would hand them to the application again.
+  var excludesHostRings: Bool { mode == .generic }
+
+  func drive(
+    _ interface: LinuxInterface, isDemanded: Bool
+  ) throws(NetmapError) -> any InterfaceDriver {
+    // Spares the loading of a program that would be detached again at once.
+    if !isDemanded, mode == .zerocopy, interface.arrivingFrames.canBeFinishedByXDP {
+      throw NetmapError(
+        .unsupported, "open", interface.name, reason: "a veth has no zero-copy mode")
+    }
+    if !isDemanded, mode != .generic, interface.arrivingFrames == .describedByPrograms {
+      throw NetmapError(
+        .unsupported, "open", interface.name,
+        reason: "programs write frames with virtio-net headers to this tap, and AF_XDP does not"
+          + " see the headers",
+        remedy: "choose another backend (@backend:name=packet)")
+    }
+    return XDPDriver(interface, mode ?? .copy, memory, isDemanded: isDemanded)
   }
 }
 
@@ -39,25 +57,32 @@ final class XDPDriver: InterfaceDriver {
   private let interface: LinuxInterface
   private let mode: PortSpecification.BackendChoice.Mode
   private let memory: XDPMemory
+  private let isDemanded: Bool
   private nonisolated(unsafe) var program: (any AttachedXDPProgram)?
   private nonisolated(unsafe) var pairs: [Int: Pair] = [:]
   /// The words of all pairs, in memory that every process on the port maps.
   private nonisolated(unsafe) var state: SharedMemory?
 
   init(
-    _ interface: LinuxInterface, _ mode: PortSpecification.BackendChoice.Mode, _ memory: XDPMemory
+    _ interface: LinuxInterface, _ mode: PortSpecification.BackendChoice.Mode, _ memory: XDPMemory,
+    isDemanded: Bool
   ) {
     self.interface = interface
     self.mode = mode
     self.memory = memory
+    self.isDemanded = isDemanded
   }
 
-  /// Says that packets arrive with unfinished checksums, if the port receives.
+  /// Says that frames arrive incomplete, and whether they are completed, if the port receives.
   var remarks: [String] {
     guard unsafe pairs.values.contains(where: { unsafe $0.rings[.receive] != nil }) else {
       return []
     }
-    return interface.arrivingChecksums.remark(for: interface.name).map { [$0] } ?? []
+    let frames = interface.arrivingFrames
+    if unsafe program?.workDescriptor != nil {
+      return [frames.remarkOfFinished(on: interface.name)]
+    }
+    return frames.remark(for: interface.name).map { [$0] } ?? []
   }
 
   func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {
@@ -115,6 +140,10 @@ final class XDPDriver: InterfaceDriver {
       longestChain: longestChain,
       mayOverlap: socket.binding.isMultiBuffer && mode != .zerocopy)
     state.clear(at: recipe.stateOffset, count: layout.byteCount)
+    if let work = unsafe program?.workDescriptor {
+      let mapping = try XDPWorkMapping(work, queue: index, subject: interface.name)
+      unsafe XDPPairLayout.begin(after: mapping.counters.work, state.base + recipe.stateOffset)
+    }
     let memory = try region.portMemory
     let file = OwnedFile(try OwnedFile.duplicate(socket.file))
     let transmit = try XDPRing(
@@ -134,7 +163,8 @@ final class XDPDriver: InterfaceDriver {
   private func headroom(of index: Int, _ placement: PortPlacement, _ chunkSize: Int) -> Int {
     let layout = unsafe placement.region.layout
     guard unsafe index < placement.geometry.receiveRings,
-      let kring = unsafe placement.segment.kring(end: 0, .receive, index),
+      let kring = unsafe placement.segment.kring(
+        end: 0, .receive, placement.firstReceiveRing + index),
       unsafe kring.offsetMask != 0
     else { return layout.headroom }
     let rule = layout.slotRule
@@ -219,15 +249,27 @@ final class XDPDriver: InterfaceDriver {
     var result = RingDriverRecipe(
       kind: kind.rawValue, numbers: pair.recipe.numbers,
       files: [pair.socket.file, state.descriptor])
-    // The link keeps the program attached after this process has ended.
-    if let program = unsafe program { result.held = [program.linkDescriptor] }
+    if let program = unsafe program {
+      // The link keeps the program attached after this process has ended.
+      result.held = [program.linkDescriptor]
+      if kind == .xdpReceive, let work = program.workDescriptor { result.files.append(work) }
+    }
     return result
   }
 
+  /// Attaches the program, unless it is attached already: the one that completes frames, where it is needed.
   private func attachProgram() throws(NetmapError) {
-    if unsafe program == nil {
+    guard unsafe program == nil else { return }
+    guard mode != .generic, interface.arrivingFrames.canBeFinishedByXDP else {
       unsafe program = try interface.rights.xdpProgram(
-        on: interface, generic: mode == .generic)
+        on: interface, mode == .generic ? .generic : .plain)
+      return
+    }
+    do throws(NetmapError) {
+      unsafe program = try interface.rights.xdpProgram(on: interface, .finishing)
+    } catch {
+      guard isDemanded, !error.code.endsSelection else { throw error }
+      unsafe program = try interface.rights.xdpProgram(on: interface, .plain)
     }
   }
 

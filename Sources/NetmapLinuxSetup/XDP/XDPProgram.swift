@@ -3,28 +3,40 @@ internal import CLinux
 internal import Glibc
 internal import NetmapCore
 
-/// The XDP program of one interface: it hands the frames of a queue to the socket of that queue.
+/// The XDP program of one interface: it hands the frames of a queue to the socket of that queue, and completes them
+/// first where their senders have left work to the interface.
 final class XDPProgram: AttachedXDPProgram {
   private let object: BPFObject
   private let sockets: CInt
   private let link: BPFLink
   private let interface: LinuxInterface
+  let workDescriptor: CInt?
 
   /// Loads and attaches the program. Until sockets are added, all frames still go to the host.
   ///
   /// - Parameters:
   ///   - interface: Where to attach it.
-  ///   - isGeneric: Whether the kernel runs the program in place of the driver.
+  ///   - kind: Which program, and how the kernel runs it.
   /// - Throws: ``NetmapError``: `EBUSY` when the interface has another XDP program, `EOPNOTSUPP` when its driver
-  ///   runs none, `EINVAL` when its MTU is too large for one, `EPERM`.
-  init(on interface: LinuxInterface, generic isGeneric: Bool) throws(NetmapError) {
+  ///   runs none, or the kernel cannot load the finishing program, `EINVAL` when its MTU is too large for one,
+  ///   `EPERM`.
+  init(on interface: LinuxInterface, _ kind: XDPProgramKind) throws(NetmapError) {
     try Self.refuseForeignProgram(on: interface)
-    let object = try Self.load(for: interface)
+    if kind == .finishing, !interface.arrivingFrames.canBeFinishedByXDP {
+      throw NetmapError(
+        .unsupported, "open", interface.name,
+        reason: "the XDP program that completes frames is for a veth")
+    }
+    let object =
+      kind == .finishing
+      ? try Self.loadFinishing(for: interface) : try Self.load(for: interface)
     var failure: Int32 = 0
     let link = BPFLink(
       try object.program("netmap_redirect"), to: interface.index, type: CLINUX_BPF_XDP,
-      flags: isGeneric ? CLINUX_XDP_FLAGS_SKB_MODE : CLINUX_XDP_FLAGS_DRV_MODE, failure: &failure)
+      flags: kind == .generic ? CLINUX_XDP_FLAGS_SKB_MODE : CLINUX_XDP_FLAGS_DRV_MODE,
+      failure: &failure)
     guard let link else { throw Self.attachRefusal(failure, interface) }
+    workDescriptor = kind == .finishing ? try object.map("netmap_work") : nil
     self.object = object
     sockets = try object.map("netmap_sockets")
     self.link = link
@@ -48,6 +60,32 @@ final class XDPProgram: AttachedXDPProgram {
 
   func leaveToOthers() { link.leaveToOthers() }
 
+  /// Loads the program that completes frames. Its counters can then be read by processes, but not written.
+  private static func loadFinishing(
+    for interface: LinuxInterface
+  ) throws(NetmapError) -> BPFObject {
+    let queues = max(interface.receiveQueues, interface.transmitQueues)
+    do throws(NetmapError) {
+      let object = try BPFObject(
+        BPFObjectCode.xdpFinish, for: interface.name,
+        entries: ["netmap_sockets": queues, "netmap_work": queues])
+      let frozen = bpf_map_freeze(try object.map("netmap_work"))
+      guard frozen == 0 else {
+        throw BPFObject.refusal(-frozen, "protect a map", interface.name)
+      }
+      return object
+    } catch {
+      // For lack of rights or descriptors, other programs could not be loaded either.
+      guard ![EPERM, EMFILE, ENFILE].contains(error.code.rawValue) else { throw error }
+      throw NetmapError(
+        .unsupported, "open", interface.name,
+        reason: "frames may arrive there with unfinished checksums or without their VLAN tags, and"
+          + " this kernel cannot load the XDP program that completes them"
+          + " (\(unsafe String(cString: strerror(error.code.rawValue))); it takes Linux 6.3 with BTF, and CAP_PERFMON)",
+        remedy: "choose another backend (@backend:name=packet)")
+    }
+  }
+
   private static func load(for interface: LinuxInterface) throws(NetmapError) -> BPFObject {
     let entries = ["netmap_sockets": max(interface.receiveQueues, interface.transmitQueues)]
     do throws(NetmapError) {
@@ -62,7 +100,7 @@ final class XDPProgram: AttachedXDPProgram {
   }
 
   /// Refuses an interface that has an XDP program already: netmap leaves that program alone.
-  private static func refuseForeignProgram(on interface: LinuxInterface) throws(NetmapError) {
+  static func refuseForeignProgram(on interface: LinuxInterface) throws(NetmapError) {
     var (driver, generic, hardware): (UInt32, UInt32, UInt32) = (0, 0, 0)
     guard unsafe cbpf_xdp_query(CInt(interface.index), &driver, &generic, &hardware) == 0 else {
       return

@@ -68,12 +68,14 @@ package struct Link: Sendable {
     }
   }
 
-  /// Does the same as `ethtool -K NAME tx off tso off gso off gro off`.
+  /// Does the same as `ethtool -K NAME tx off tso off gso off gro off txvlan off rxvlan off lro off ntuple off rxhash
+  /// off`, as far as the interface has these features.
   func disableOffloads() throws(NetmapError) {
     let socket = Glibc.socket(AF_INET, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
     guard socket >= 0 else { throw systemError("socket", name) }
     defer { close(socket) }
-    for command in [ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO] {
+    // ETHTOOL_SFLAGS is for VLAN tags.
+    for command in [ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO, ETHTOOL_SFLAGS] {
       var value = ethtool_value(cmd: UInt32(command), data: 0)
       var block = [UInt8](repeating: 0, count: CLINUX_IFREQ_SIZE)
       for (position, byte) in name.utf8.enumerated() { block[position] = byte }

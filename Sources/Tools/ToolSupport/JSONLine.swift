@@ -11,6 +11,11 @@ package struct JSONLine {
     for reason in DropReason.allCases { add(reason.name, drops[reason]) }
   }
 
+  /// One member for each kind of repair.
+  package init(_ repairs: RepairCounters) {
+    for (name, value) in repairs.fields { add(name, value) }
+  }
+
   package mutating func add(_ key: String, _ value: String) { append(key, Self.quoted(value)) }
 
   package mutating func add(_ key: String, _ values: [String]) {

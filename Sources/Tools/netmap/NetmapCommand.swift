@@ -20,12 +20,14 @@ struct NetmapCommand: ParsableCommand {
         netmap bench --quick                  all measurements, in less than 30 s
         netmap bench --case pipe-2t --json    two threads over a pipe, as JSON
         netmap exec ./bridge -i eth0          run a C program for netmap
+        netmap doctor eth0                    which backend an interface would get, and why
         netmap ports                          open ports and their processes
         netmap pkt-gen -h                     run the tool pkt-gen
       """,
     version: PackageVersion.line(of: "netmap"),
     subcommands: [
-      Bench.self, Exec.self, Ports.self, BenchSender.self, BenchPonger.self, ValeSender.self,
+      Bench.self, Doctor.self, Exec.self, Ports.self, BenchSender.self, BenchPonger.self,
+      ValeSender.self,
     ])
 
   static func main() {

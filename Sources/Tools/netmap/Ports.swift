@@ -32,7 +32,8 @@ struct Ports: ParsableCommand {
 
       --json prints one object per port and line: port, memory, processes, backend, remarks, and for transmit \
       and receive the number of rings and slots, packets, bytes, drops, resets, and drops by reason; for \
-      transmit also broadcasts, and the copies made of them; resets counts how often a program put head or cur where \
+      transmit also broadcasts, and the copies made of them; for receive also repairs: packets whose checksum \
+      was completed, packets that were cut into segments, and packets whose VLAN tag was put back; resets counts how often a program put head or cur where \
       they may not be, so that the ring was reset. The list has a line for such a port. Over all ports of one switch, packets sent \
       minus broadcasts plus copies equals packets received plus drops of both directions. With \
       --watch there are also packets_per_second, null where the table has "-".
@@ -183,6 +184,9 @@ struct Ports: ParsableCommand {
     }
     for port in ports {
       for remark in port.remarks { print("\(port.name), when it was opened: \(remark)") }
+      if port.receive.repairs.total > 0 {
+        print("\(port.name): completed in received packets: \(port.receive.repairs)")
+      }
       let resets = port.transmit.resets &+ port.receive.resets
       if resets > 0 {
         print("\(port.name): a program put head or cur where they may not be, \(resets) times")
@@ -230,6 +234,7 @@ struct Ports: ParsableCommand {
         part.add("broadcasts", traffic.broadcasts)
         part.add("copies", traffic.copies)
       }
+      if name == "receive" { part.add("repairs", JSONLine(traffic.repairs)) }
       part.add("resets", traffic.resets)
       part.add("reasons", JSONLine(traffic.reasons))
       line.add(name, part)

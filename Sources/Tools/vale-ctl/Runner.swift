@@ -53,11 +53,12 @@ struct Runner {
     switch action {
     case .list: try list()
     case .attach(let text, let withHost):
-      let option = "@\(PortOption.backpressure)"
-      let waits = text.hasSuffix(option)
-      let name = waits ? String(text.dropLast(option.count)) : text
+      let name = text.prefix { $0 != "@" }
+      // The options are those of any port name, whatever the name.
+      let chosen = try PortSpecification.parse("netmap:port\(text.dropFirst(name.count))")
       let entry = try switches.attach(
-        try PortName(name), memoryID: try memoryID(), withHostRings: withHost, backpressure: waits)
+        try PortName(String(name)), memoryID: try memoryID(), withHostRings: withHost,
+        backpressure: chosen.backpressure, backend: chosen.backend)
       for remark in entry.remarks { errors.line("note: \(remark)") }
       show(entry, ["port_index": entry.portIndex])
     case .detach(let name):

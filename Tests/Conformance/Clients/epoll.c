@@ -6,6 +6,7 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -569,6 +570,72 @@ static void starts(void)
 	expect_nothing(epoll);
 }
 
+static _Atomic bool spins;
+
+static void *spin(void *nothing)
+{
+	while (spins)
+		;
+	return nothing;
+}
+
+static void *wait_beside_others(void *argument)
+{
+	struct waiter *const waiter = argument;
+
+	/* The eventfd has no data. */
+	do
+		waiter->count = epoll_wait(waiter->epoll, &waiter->event, 1, 20000);
+	while ((waiter->count < 0 && errno == EINTR) ||
+	       (waiter->count == 1 &&
+		(!waiter->event.data.ptr ||
+		 !nm_ring_space(NETMAP_RXRING(((struct port *)waiter->event.data.ptr)->nifp, 0)))));
+	waiter->error = errno;
+	return NULL;
+}
+
+/*
+ * A thread shares a processor with others that never rest. Its waits end at once, until an eventfd is no longer readable
+ * and the set has its first token. The processor has just been taken from the thread then: sometimes after it has looked at
+ * the set, and before the kernel's wait begins.
+ */
+static void late(void)
+{
+	enum { SPINNERS = 4, ROUNDS = 20 };
+	pthread_t spinners[SPINNERS];
+	pthread_attr_t attributes;
+	cpu_set_t one;
+	const int rounds = getenv("NETMAP_TEST_ROUNDS") ? atoi(getenv("NETMAP_TEST_ROUNDS")) : ROUNDS;
+	struct port a = open_port("late{1"), b = open_port("late}1");
+
+	CHECK(!sched_getaffinity(0, sizeof one, &one));
+	for (int cpu = 0, found = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &one) && found++)
+			CPU_CLR(cpu, &one);
+	CHECK(!pthread_attr_init(&attributes) && !pthread_attr_setaffinity_np(&attributes, sizeof one, &one));
+	spins = true;
+	for (int i = 0; i < SPINNERS; i++)
+		CHECK(!pthread_create(&spinners[i], &attributes, spin, NULL));
+	for (int round = 0; round < rounds; round++) {
+		struct waiter waiter = { .epoll = set() };
+		const int ready = eventfd(1, EFD_CLOEXEC);
+		uint64_t value;
+
+		add(waiter.epoll, ready, EPOLLIN, 0);
+		CHECK(!pthread_create(&waiter.thread, &attributes, wait_beside_others, &waiter));
+		usleep(20000 + (unsigned)round * 1237 % 10000);
+		CHECK(read(ready, &value, sizeof value) == sizeof value);
+		add(waiter.epoll, b.fd, EPOLLIN, (uintptr_t)&b);
+		send_packets(&a, 1);
+		finish(&waiter, EPOLLIN, (uintptr_t)&b);
+		CHECK(receive_packets(&b) == 1);
+		CHECK(!close(ready) && !close(waiter.epoll));
+	}
+	spins = false;
+	for (int i = 0; i < SPINNERS; i++)
+		CHECK(!pthread_join(spinners[i], NULL));
+}
+
 /* Descriptors */
 
 static void closes(void)
@@ -1027,7 +1094,7 @@ int main(int argument_count, char **arguments)
 		{ "canceled", canceled },     { "pipe", pipe_wakes },
 		{ "switch", switch_wakes },   { "threads", threads },
 		{ "changes", changes },	      { "closes", closes },
-		{ "starts", starts },
+		{ "starts", starts },	      { "late", late },
 		{ "copies", copies },	      { "forked", forked },
 		{ "exec", executed },	      { "nested", nested },
 		{ "polled", polled },	      { "costs", costs },

@@ -1,5 +1,8 @@
 /* Slots, offsets and syncs of network interfaces: v0 and v1 are the ends of a veth pair. SPDX-License-Identifier: BSD-2-Clause */
 #include "client.h"
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
 
 /* Puts a frame with a number into a buffer. */
@@ -221,6 +224,176 @@ static void down(void)
 	}
 }
 
+/* Binds rings of v0 by a mode. */
+static struct port open_mode(uint32_t mode, uint16_t ring)
+{
+	struct nmreq_header header = { .nr_version = NETMAP_API, .nr_reqtype = NETMAP_REQ_REGISTER };
+	struct port port = { .fd = open_device() };
+
+	strcpy(header.nr_name, "v0");
+	port.reg.nr_mode = mode;
+	port.reg.nr_ringid = ring;
+	header.nr_body = (uintptr_t)&port.reg;
+	CHECK(!ioctl(port.fd, NIOCCTRL, &header));
+	map_port(&port);
+	return port;
+}
+
+/* A socket that sends and receives frames on an interface as its host does. */
+static int host_socket(const char *name)
+{
+	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	struct timeval patience = { .tv_sec = 5 };
+	const int fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
+
+	CHECK(fd >= 0);
+	address.sll_ifindex = (int)if_nametoindex(name);
+	CHECK(!bind(fd, (struct sockaddr *)&address, sizeof address));
+	CHECK(!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience));
+	return fd;
+}
+
+/* Receives a frame that the host did not send itself. */
+static int host_hears(int fd, int number, int length)
+{
+	char frame[2048];
+
+	for (;;) {
+		struct sockaddr_ll from;
+		socklen_t size = sizeof from;
+		const ssize_t received = recvfrom(fd, frame, sizeof frame, 0, (struct sockaddr *)&from, &size);
+
+		if (received < 0)
+			return 0;
+		if (from.sll_pkttype != PACKET_OUTGOING && received == length && is_frame(frame, number, length))
+			return 1;
+	}
+}
+
+static void host_send(int fd, int number, int length)
+{
+	char frame[2048];
+
+	write_frame(frame, number, length);
+	CHECK(send(fd, frame, (size_t)length, 0) == length);
+}
+
+/* Waits for a frame in a receive ring, leaves it there, and tells whether it is the expected one. */
+static int ring_hears(struct port *port, struct netmap_ring *ring, int number, int length)
+{
+	for (int i = 0; i < 500; i++) {
+		struct pollfd entry = { .fd = port->fd, .events = POLLIN };
+
+		if (!nm_ring_empty(ring)) {
+			const struct netmap_slot *const slot = &ring->slot[ring->head];
+
+			return slot->len == length && is_frame(NETMAP_BUF(ring, slot->buf_idx), number, length);
+		}
+		CHECK(poll(&entry, 1, 10) >= 0);
+	}
+	return 0;
+}
+
+static void skip(struct netmap_ring *ring)
+{
+	ring->head = ring->cur = nm_ring_next(ring, ring->head);
+}
+
+/* What the host sends arrives in the host ring, and what the host ring is given, the host receives. */
+static void host_rings(void)
+{
+	struct port port = open_mode(NR_REG_NIC_SW, 0);
+	const int host = host_socket("v0"), wire = host_socket("v1");
+
+	CHECK(port.nifp->ni_host_tx_rings == 1 && port.nifp->ni_host_rx_rings == 1);
+	struct netmap_ring *const tx = NETMAP_TXRING(port.nifp, port.nifp->ni_tx_rings);
+	struct netmap_ring *const rx = NETMAP_RXRING(port.nifp, port.nifp->ni_rx_rings);
+
+	for (int number = 0; number < 300; number++) {
+		struct netmap_slot *const slot = &tx->slot[tx->head];
+
+		host_send(host, number, 60 + number);
+		CHECK(ring_hears(&port, rx, number, 60 + number));
+		skip(rx);
+		write_frame(NETMAP_BUF(tx, slot->buf_idx), number, 100);
+		slot->len = 100;
+		slot->flags = 0;
+		skip(tx);
+		CHECK(!ioctl(port.fd, NIOCTXSYNC, NULL));
+		CHECK(host_hears(host, number, 100));
+	}
+	CHECK(!close(port.fd));
+
+	/* netmapd sees the close a moment later. Until then the host's frames still go to the ring. */
+	int is_heard = 0;
+
+	for (int attempt = 0; attempt < 5 && !is_heard; attempt++) {
+		host_send(host, 1, 60);
+		is_heard = host_hears(wire, 1, 60);
+	}
+	CHECK(is_heard);
+}
+
+/* The host rings alone, all of them and one pair: the host still reaches the wire. */
+static void host_rings_alone(void)
+{
+	const int host = host_socket("v0"), wire = host_socket("v1");
+
+	for (int one = 0; one < 2; one++) {
+		struct port port = open_mode(one ? NR_REG_ONE_SW : NR_REG_SW, 0);
+		struct netmap_ring *const tx = NETMAP_TXRING(port.nifp, port.nifp->ni_tx_rings);
+		struct netmap_slot *const slot = &tx->slot[tx->head];
+
+		host_send(host, one, 90);
+		CHECK(host_hears(wire, one, 90));
+		write_frame(NETMAP_BUF(tx, slot->buf_idx), 3, 100);
+		slot->len = 100;
+		skip(tx);
+		CHECK(!ioctl(port.fd, NIOCTXSYNC, NULL));
+		CHECK(host_hears(host, 3, 100));
+		CHECK(!close(port.fd));
+	}
+	struct port refused = { .fd = open_device() };
+	struct nmreq_header header = { .nr_version = NETMAP_API, .nr_reqtype = NETMAP_REQ_REGISTER };
+
+	strcpy(header.nr_name, "v0");
+	refused.reg.nr_mode = NR_REG_ONE_SW;
+	refused.reg.nr_ringid = 1;
+	header.nr_body = (uintptr_t)&refused.reg;
+	CHECK_FAILS(ioctl(refused.fd, NIOCCTRL, &header), EINVAL);
+}
+
+/* Slots that are released with NS_FORWARD go to the other side, others do not. */
+static void transparent(void)
+{
+	struct port port = open_mode(NR_REG_NIC_SW, 0);
+	const int host = host_socket("v0"), wire = host_socket("v1");
+	struct netmap_ring *const from_wire = NETMAP_RXRING(port.nifp, 0);
+	struct netmap_ring *const from_host = NETMAP_RXRING(port.nifp, port.nifp->ni_rx_rings);
+
+	from_wire->flags |= NR_FORWARD;
+	from_host->flags |= NR_FORWARD;
+	for (int number = 0; number < 50; number++) {
+		host_send(host, number, 200);
+		CHECK(ring_hears(&port, from_host, number, 200));
+		if (number % 2)
+			from_host->slot[from_host->head].flags |= NS_FORWARD;
+		skip(from_host);
+		CHECK(!ioctl(port.fd, NIOCRXSYNC, NULL));
+		CHECK(!ioctl(port.fd, NIOCTXSYNC, NULL));
+		if (number % 2)
+			CHECK(host_hears(wire, number, 200));
+		host_send(wire, number, 300);
+		CHECK(ring_hears(&port, from_wire, number, 300));
+		if (number % 2)
+			from_wire->slot[from_wire->head].flags |= NS_FORWARD;
+		skip(from_wire);
+		CHECK(!ioctl(port.fd, NIOCRXSYNC, NULL));
+		if (number % 2)
+			CHECK(host_hears(host, number, 300));
+	}
+}
+
 int main(int count, char **arguments)
 {
 	static const struct test tests[] = {
@@ -228,6 +401,9 @@ int main(int count, char **arguments)
 		{ "multicasts", multicasts },
 		{ "offsets", offsets },
 		{ "down", down },
+		{ "host-rings", host_rings },
+		{ "host-alone", host_rings_alone },
+		{ "transparent", transparent },
 		{ 0 },
 	};
 

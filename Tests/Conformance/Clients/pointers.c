@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 enum { PAGE = 4096 };
 
@@ -14,6 +16,8 @@ static void make_pages(void)
 	pages = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(pages != MAP_FAILED);
 	CHECK(!mprotect(pages + PAGE, PAGE, PROT_NONE) && !munmap(pages + 2 * PAGE, PAGE));
+	/* A path that begins there has no end. */
+	memset(pages, 'x', PAGE);
 }
 
 /* No hole between mappings, which the library could fill. */
@@ -198,15 +202,97 @@ static void unmapped_meanwhile(void)
 	CHECK(!bind_port(&port, "wild{1", 0));
 }
 
-/* Calls that read the program's memory before the kernel does. */
+/* A descriptor of the program's own that is always ready. */
+static int make_event(void)
+{
+	const int event = eventfd(1, EFD_NONBLOCK);
+
+	CHECK(event >= 0);
+	return event;
+}
+
+/* Calls that take addresses, for descriptors that are not netmap's. */
+static void call_with_wild(void *address)
+{
+	static struct stat status;
+	struct epoll_event one = { .events = EPOLLIN };
+	const int event = make_event(), epoll = epoll_create1(0);
+	int pair[2];
+
+	CHECK(epoll >= 0 && !epoll_ctl(epoll, EPOLL_CTL_ADD, event, &one));
+	CHECK(!socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) && send(pair[0], "x", 1, 0) == 1);
+	CHECK_FAILS(poll(address, 1, 0), EFAULT);
+	CHECK_FAILS(poll(address, 64, 0), EFAULT);
+	CHECK_FAILS(ppoll(address, 1, NULL, NULL), EFAULT);
+	CHECK_FAILS(poll(address, ~0UL, 0), EINVAL);
+	CHECK_FAILS(select(1, address, NULL, NULL, NULL), EFAULT);
+	CHECK_FAILS(select(1, NULL, address, NULL, NULL), EFAULT);
+	CHECK_FAILS(pselect(1, NULL, NULL, address, NULL, NULL), EFAULT);
+	CHECK_FAILS(open(address, O_RDONLY), EFAULT);
+	CHECK_FAILS(openat(AT_FDCWD, address, O_RDONLY), EFAULT);
+	CHECK_FAILS(stat(address, &status), EFAULT);
+	CHECK_FAILS(fstatat(event, address, &status, AT_EMPTY_PATH), EFAULT);
+	CHECK_FAILS(access(address, R_OK), EFAULT);
+	CHECK_FAILS(recvmsg(pair[1], address, MSG_PEEK), EFAULT);
+	CHECK_FAILS(epoll_ctl(epoll, EPOLL_CTL_MOD, event, address), EFAULT);
+	CHECK_FAILS(epoll_wait(epoll, address, 1, 0), EFAULT);
+	CHECK(!close(event) && !close(epoll) && !close(pair[0]) && !close(pair[1]));
+}
+
 static void other_calls(void)
 {
-	struct port port = open_port("calls{1");
-	const char *volatile nothing = NULL;
-
+	make_pages();
+	make_wild();
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < 10; i++)
+			call_with_wild(wild[i]);
+		/* Once before the program uses netmap, and once after. */
+		open_port("calls{1");
+	}
 	CHECK_FAILS(poll(NULL, 1, 0), EFAULT);
+	const char *volatile nothing = NULL;
 	CHECK_FAILS(open(nothing, O_RDONLY), EFAULT);
-	CHECK_FAILS(recvmsg(0, NULL, 0), ENOTSOCK);
+	/* Paths that end with a page. */
+	CHECK_FAILS(open(strcpy(pages + PAGE - 2, "x"), O_RDONLY), ENOENT);
+	CHECK(open(strcpy(pages + PAGE - 12, "/dev/netmap"), O_RDWR) >= 0);
+}
+
+/* The same calls for netmap's descriptors. */
+static void calls_of_ports(void)
+{
+	struct port port = open_port("calls{1");
+	const int event = make_event(), epoll = epoll_create1(0);
+	struct pollfd *const entries = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	fd_set *const set = (fd_set *)(entries + 2);
+	struct epoll_event one = { .events = EPOLLOUT };
+
+	make_pages();
+	make_wild();
+	CHECK(entries != MAP_FAILED && epoll >= 0 && !epoll_ctl(epoll, EPOLL_CTL_ADD, port.fd, &one));
+	entries[0] = (struct pollfd){ .fd = port.fd, .events = POLLOUT };
+	entries[1] = (struct pollfd){ .fd = event, .events = POLLIN };
+	FD_SET(port.fd, set);
+	for (int i = 0; i < 10; i++) {
+		CHECK_FAILS(fstat(port.fd, wild[i]), EFAULT);
+		CHECK_FAILS(stat("/dev/netmap", wild[i]), EFAULT);
+		CHECK_FAILS(fstatat(port.fd, wild[i], (struct stat *)entries, AT_EMPTY_PATH), EFAULT);
+		CHECK_FAILS(recvmsg(port.fd, wild[i], 0), ENOTSOCK);
+		CHECK_FAILS(epoll_ctl(epoll, EPOLL_CTL_MOD, port.fd, wild[i]), EFAULT);
+		CHECK_FAILS(epoll_wait(epoll, wild[i], 1, 0), EFAULT);
+		/* A second set of descriptors that cannot be read. */
+		CHECK_FAILS(select(port.fd + 1, set, wild[i], NULL, NULL), EFAULT);
+		entries[0] = (struct pollfd){ .fd = port.fd, .events = POLLOUT };
+		entries[1] = (struct pollfd){ .fd = event, .events = POLLIN };
+	}
+	/* Answers that cannot be written. */
+	CHECK(!mprotect(entries, PAGE, PROT_READ));
+	CHECK_FAILS(poll(entries, 1, 0), EFAULT);
+	CHECK_FAILS(poll(entries, 2, 0), EFAULT);
+	CHECK_FAILS(ppoll(entries, 1, NULL, NULL), EFAULT);
+	CHECK_FAILS(select(port.fd + 1, NULL, set, NULL, NULL), EFAULT);
+	CHECK_FAILS(fstat(port.fd, (struct stat *)entries), EFAULT);
+	CHECK(!mprotect(entries, PAGE, PROT_READ | PROT_WRITE));
+	CHECK(poll(entries, 2, 0) == 2);
 	CHECK_FAILS(mmap(pages + 1, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, port.fd, 0), EINVAL);
 }
 
@@ -215,7 +301,8 @@ int main(int count, char **arguments_)
 	static const struct test tests[] = {
 		{ "arguments", arguments },    { "bodies", bodies_and_options }, { "misaligned", misaligned },
 		{ "read-only", read_only },    { "circles", circles },
-		{ "meanwhile", unmapped_meanwhile }, { "calls", other_calls },	 { 0 },
+		{ "meanwhile", unmapped_meanwhile }, { "calls", other_calls },
+		{ "calls-ports", calls_of_ports }, { 0 },
 	};
 
 	return run_test(tests, count, arguments_);

@@ -1,6 +1,7 @@
 import CLinux
 import Netmap
 import NetmapLinux
+import NetmapTestSupport
 import Testing
 
 /// The receiving ring driver over blocks that the test fills; needs no privileges and no interface.
@@ -119,6 +120,73 @@ import Testing
       #expect(segment[47] == 0x10 | (index == 0 ? 0x80 : 0) | (isLast ? 0x09 : 0))
     }
     #expect(blocks.isReturned(0))
+  }
+
+  @Test(
+    "an SCTP packet, whose CRC nobody computes here, is dropped and counted; others pass",
+    arguments: [4, 6])
+  func crc(version: Int) throws {
+    func packet(_ number: UInt8) -> FakeBlocks.Frame {
+      let header =
+        version == 4 ? SampleFrames.ipv4(protocol: number) : SampleFrames.ipv6(protocol: number)
+      var frame = FakeBlocks.Frame(bytes: header + [UInt8](repeating: 1, count: 40))
+      let start = version == 4 ? 34 : 54
+      frame.offload = (1, 0, 0, UInt16(start), number == 132 ? 8 : number == 6 ? 16 : 6)
+      return frame
+    }
+    blocks.publish(0, [packet(132), packet(17), packet(132), packet(6)])
+    let received = try receive()
+    #expect(received.map { $0[version == 4 ? 23 : 20] } == [17, 6])
+    let counted = port.statistics.receive
+    #expect(counted.drops.description == "unfinished 2")
+    #expect(counted.repairs.description == "checksums 2")
+  }
+
+  @Test("offload words that make no sense: the frame passes as it is, or is dropped and counted")
+  func nonsense() throws {
+    var generator = SeededGenerator(seed: 13)
+    var (passed, dropped) = (0, 0)
+    for round in 0..<2000 {
+      let length = Int.random(in: 14...3000, using: &generator)
+      let version = round % 3
+      let header =
+        version == 0
+        ? SampleFrames.ethernet(type: 0x88b5)
+        : version == 1 ? SampleFrames.ipv4(protocol: 6) : SampleFrames.ipv6(protocol: 17)
+      var frame = FakeBlocks.Frame(
+        bytes: Array(
+          (header + (0..<3000).map { _ in UInt8.random(in: 0...255, using: &generator) })
+            .prefix(length)))
+      func word() -> UInt16 {
+        Bool.random(using: &generator)
+          ? UInt16.random(in: 0...UInt16.max, using: &generator)
+          : UInt16.random(in: 0...64, using: &generator)
+      }
+      let kinds: [UInt8] = [0, 1, 3, 4, 5, 0x80, 0x81, 0x77]
+      frame.offload = (
+        UInt8.random(in: 0...3, using: &generator),
+        kinds.randomElement(using: &generator) ?? 0, word(), word(), word()
+      )
+      let before = port.statistics.receive
+      blocks.publish(round % blocks.layout.blockCount, [frame])
+      var received: [[UInt8]] = []
+      while true {
+        let more = try receive()
+        if more.isEmpty { break }
+        received += more
+      }
+      #expect(blocks.isReturned(round % blocks.layout.blockCount))
+      let after = port.statistics.receive
+      let drops = after.drops.total - before.drops.total
+      let segments = after.repairs.superPackets - before.repairs.superPackets
+      if segments == 0 {
+        #expect(received.count + Int(drops) == 1)
+        #expect(received.allSatisfy { $0.count == length })
+      }
+      passed += received.count
+      dropped += Int(drops)
+    }
+    #expect(passed > 100 && dropped > 100, "\(passed) and \(dropped)")
   }
 
   enum Cut: CaseIterable {

@@ -31,6 +31,7 @@ import Testing
           #expect(Array(frame[42...].prefix(length)) == payload)
         }
       }
+      #expect(port.statistics.receive.repairs.description == "checksums 7")
     }
   }
 
@@ -54,6 +55,8 @@ import Testing
         #expect(frames.flatMap { $0[42...] } == payload)
       }
       #expect(port.statistics.receive.drops.total == 0)
+      // The third payload is one packet, whose checksum alone is left to do.
+      #expect(port.statistics.receive.repairs.description == "checksums 1, super_packets 3")
     }
   }
 }

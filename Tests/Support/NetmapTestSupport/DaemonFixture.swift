@@ -190,6 +190,10 @@ public final class DaemonFixture {
 /// The reason why the daemon, or a program that uses it, failed.
 public struct FixtureError: Error {
   public let text: String
+
+  public init(text: String) {
+    self.text = text
+  }
 }
 
 /// All output of a program up to its end.

@@ -26,6 +26,13 @@ public struct FrameSocket: ~Copyable {
 
   deinit { close(descriptor) }
 
+  /// Sets an option of packet(7).
+  func setOption(_ option: CInt, _ value: CInt) -> Bool {
+    var value = value
+    return unsafe setsockopt(
+      descriptor, CInt(SOL_PACKET), option, &value, socklen_t(MemoryLayout<CInt>.size)) == 0
+  }
+
   /// Sends a frame.
   ///
   /// - Returns: Whether the interface accepted the frame.

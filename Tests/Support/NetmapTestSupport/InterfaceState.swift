@@ -10,6 +10,8 @@ public struct InterfaceState: Hashable, Sendable, CustomStringConvertible {
   public var hasXDPProgram = false
   /// Number of programs on tcx links at ingress; 0 on kernels without tcx.
   public var ingressPrograms = 0
+  /// The same at egress.
+  public var egressPrograms = 0
   /// The names of the interfaces in the namespace.
   public var interfaces: [String] = []
 
@@ -19,11 +21,8 @@ public struct InterfaceState: Hashable, Sendable, CustomStringConvertible {
     var (driver, generic, hardware): (UInt32, UInt32, UInt32) = (0, 0, 0)
     let result = unsafe cbpf_xdp_query(CInt(index), &driver, &generic, &hardware)
     hasXDPProgram = result == 0 && (driver != 0 || generic != 0 || hardware != 0)
-    var count: UInt32 = 0
-    // Asks only for the number: without room for ids the call fails with ENOSPC, but still sets the count.
-    _ = unsafe bpf_prog_query(
-      CInt(index), bpf_attach_type(UInt32(CLINUX_BPF_TCX_INGRESS)), 0, nil, nil, &count)
-    ingressPrograms = Int(count)
+    ingressPrograms = Self.programs(CInt(index), CLINUX_BPF_TCX_INGRESS)
+    egressPrograms = Self.programs(CInt(index), CLINUX_BPF_TCX_EGRESS)
     guard let list = unsafe if_nameindex() else { return }
     defer { unsafe if_freenameindex(list) }
     var at = unsafe list
@@ -33,8 +32,16 @@ public struct InterfaceState: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
+  private static func programs(_ index: CInt, _ hook: Int) -> Int {
+    var count: UInt32 = 0
+    // Asks only for the number: without room for ids the call fails with ENOSPC, but still sets the count.
+    _ = unsafe bpf_prog_query(index, bpf_attach_type(UInt32(hook)), 0, nil, nil, &count)
+    return Int(count)
+  }
+
   public var description: String {
-    "XDP program: \(hasXDPProgram), tcx programs: \(ingressPrograms), interfaces: \(interfaces)"
+    "XDP program: \(hasXDPProgram), tcx programs: \(ingressPrograms) at ingress, \(egressPrograms) at egress,"
+      + " interfaces: \(interfaces)"
   }
 }
 

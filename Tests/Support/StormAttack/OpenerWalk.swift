@@ -23,7 +23,7 @@ package final class OpenerWalk {
   /// Requests whose answers have not been read.
   private var pending = 0
 
-  private static let version: UInt16 = 4
+  private static let version: UInt16 = 5
   private static let filesMax = 12
 
   package init(_ place: StormPlace, _ board: StormBoard) {
@@ -178,8 +178,8 @@ package final class OpenerWalk {
       random.chance(995) ? UInt32(random.below(2)) : 2
     }
     // Requests that change interfaces take long, and a process for a module longer.
-    var kind = UInt16(1 + random.below(15))
-    if [6, 10].contains(kind), !random.chance(50) { kind = 2 }
+    var kind = UInt16(1 + random.below(17))
+    if [6, 10, 16].contains(kind), !random.chance(50) { kind = 2 }
     // The kernel takes long to close these sockets.
     if [5, 9].contains(kind), !random.chance(100) { kind = random.pick([1, 3, 7, 8, 11, 13, 15]) }
     if kind == 12, !random.chance(30) { kind = 4 }
@@ -208,6 +208,13 @@ package final class OpenerWalk {
       writer.put(UInt16(truncatingIfNeeded: random.edge()))
     case 6, 10:
       writer.put(number(&random))
+      writer.put(flag(&random))
+    case 16:
+      writer.put(number(&random))
+      writer.put(random.chance(990) ? UInt32(1 + random.below(4)) : 0)
+    case 17:
+      writer.put(number(&random))
+      writer.put(flag(&random))
       writer.put(flag(&random))
     case 7, 8:
       writer.put(number(&random))

@@ -31,6 +31,11 @@ struct StormMessages {
       case .ring:
         let bell = doorbells.isEmpty ? nil : random.pick(doorbells)
         writer.put(random.chance(700) ? bell ?? 1 : UInt32(truncatingIfNeeded: random.edge()))
+      case .again:
+        // Switches are numbered from 1 on.
+        writer.put(random.chance(800) ? UInt64(1 + random.below(12)) : random.edge())
+        writer.put(
+          UInt8(truncatingIfNeeded: random.chance(800) ? UInt64(random.below(4)) : random.edge()))
       case .register:
         writer.put(request(&random))
         writer.put(client: tag(&random), viewEnd: random.chance(500) ? .withToken : .whenForgotten)

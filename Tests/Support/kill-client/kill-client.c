@@ -6,15 +6,14 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include <fcntl.h>
+#include "port_client.h"
+
 #include <net/netmap_user.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <unistd.h>
 
@@ -23,25 +22,8 @@ static struct netmap_if *interface;
 
 static int open_port(const char *name)
 {
-	struct nmreq_register request;
-	struct nmreq_header header;
-	char *memory;
-
-	memset(&request, 0, sizeof request);
-	memset(&header, 0, sizeof header);
-	header.nr_version = NETMAP_API;
-	header.nr_reqtype = NETMAP_REQ_REGISTER;
-	header.nr_body = (uintptr_t)&request;
-	strncpy(header.nr_name, name, sizeof header.nr_name - 1);
-	request.nr_mode = NR_REG_ALL_NIC;
-	file = open("/dev/netmap", O_RDWR);
-	if (file < 0 || ioctl(file, NIOCCTRL, &header) != 0)
-		return -1;
-	memory = mmap(NULL, request.nr_memsize, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-	if (memory == MAP_FAILED)
-		return -1;
-	interface = NETMAP_IF(memory, request.nr_offset);
-	return 0;
+	interface = port_client_open(name, &file);
+	return interface ? 0 : -1;
 }
 
 /* The packets of the table's victims. */

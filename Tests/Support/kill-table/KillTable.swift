@@ -24,7 +24,10 @@ struct KillTable {
   }
 
   static let rows: [any KillRow] = {
-    var rows: [any KillRow] = [PipeSendRow(), PipeReceiveRow(), ForwardRow(), KeepRow()]
+    var rows: [any KillRow] = [
+      PipeSendRow(), PipeReceiveRow(), ForwardRow(isFirst: false), ForwardRow(isFirst: true),
+      KeepRow(),
+    ]
     rows += SwitchSendRow.all
     rows += SwitchReceiveRow.all
     rows += WakeRow.all

@@ -114,12 +114,17 @@ struct PipeReceiveRow: KillRow {
 
 /// A forwarder, which exchanges buffers between two pipes of one region. Other processes send and receive.
 struct ForwardRow: KillRow {
-  let name = "forward by swap"
+  /// Whether the forwarder is the first user of its rings. A note of an exchange then has no earlier contents.
+  let isFirst: Bool
+
+  var name: String { isFirst ? "forward by swap, new rings" : "forward by swap" }
 
   func victim(_ engine: HostEngine) throws -> VictimOperation {
     let source = try NetmapPort("netmap:killed}1", engine: engine)
     let target = try NetmapPort("netmap:killed{2", engine: engine)
     guard source.sharesMemory(with: target) else { throw TableError("two regions") }
+    // The heads of the two rings differ from each other and from those in an empty note.
+    if isFirst { try target.send(from: 7, 0..<1) }
     try source.sync(.receive)
     return {
       do {
@@ -132,22 +137,30 @@ struct ForwardRow: KillRow {
     }
   }
 
-  func scene(_ testbed: TableTestbed) throws -> any KillScene { try Scene(testbed) }
+  func scene(_ testbed: TableTestbed) throws -> any KillScene { try Scene(testbed, isFirst) }
 
   private final class Scene: KillScene {
     let testbed: TableTestbed
-    let feeder: NetmapPort
-    let sink: NetmapPort
+    let isFirst: Bool
+    var feeder: NetmapPort
+    var sink: NetmapPort
     var early: [Arrival] = []
     var fed: UInt8 = 0
 
-    init(_ testbed: TableTestbed) throws {
+    init(_ testbed: TableTestbed, _ isFirst: Bool) throws {
       self.testbed = testbed
+      self.isFirst = isFirst
       feeder = try NetmapPort("netmap:killed{1", engine: testbed.engine)
       sink = try NetmapPort("netmap:killed}2", engine: testbed.engine)
     }
 
     func prepare() throws {
+      if isFirst {
+        // Nobody else has them open, so the pipes end here, and the victim gets new rings.
+        end()
+        feeder = try NetmapPort("netmap:killed{1", engine: testbed.engine)
+        sink = try NetmapPort("netmap:killed}2", engine: testbed.engine)
+      }
       try feeder.send(from: 5, 0..<3)
       fed = 3
     }
@@ -168,7 +181,8 @@ struct ForwardRow: KillRow {
       let target = try NetmapPort("netmap:killed{2", engine: testbed.engine)
       let arrived = early + (try pass(source, target))
       early = []
-      try expect(arrived == Arrival.all(5, 0..<fed), "\(sink.name): \(arrived)")
+      let expected = (isFirst ? [Arrival(7, 0)] : []) + Arrival.all(5, 0..<fed)
+      try expect(arrived == expected, "\(sink.name): \(arrived)")
       try feeder.send(from: 6, 9..<10)
       let last = try pass(source, target)
       try expect(last == [Arrival(6, 9)], "\(sink.name): \(last)")

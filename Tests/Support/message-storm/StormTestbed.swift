@@ -269,7 +269,7 @@ final class StormTestbed {
   private func expectOpenerServes() throws {
     let link = try DaemonAddress(path: openerSocket).connect()
     var writer = MessageWriter()
-    writer.put(UInt16(4))
+    writer.put(UInt16(5))
     writer.put(UInt16(1))
     writer.put("b0")
     writer.put(Int32(0))

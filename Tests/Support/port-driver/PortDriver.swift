@@ -8,6 +8,11 @@ import Netmap
 ///     port-driver receive PORT SECONDS
 ///     port-driver forward PORT PORT SECONDS
 ///     port-driver churn PORT [TIMES]
+///     port-driver open PORT [TIMES]
+///     port-driver bridge PORT PORT [spin]
+///     port-driver serve|tcp|udp|ping ...     (HostTraffic.swift)
+///
+/// The engine is one of its own; with NETMAP_SOCKET in the environment, that of a daemon.
 ///
 /// Prints `ready` once the port is open, and its counters at the end. `churn` opens and closes the port
 /// repeatedly, with some traffic in between; it prints `ready` before the first time.
@@ -21,27 +26,45 @@ struct PortDriver {
     do {
       switch arguments[1] {
       case "hold":
-        let port = try NetmapPort(arguments[2])
+        let port = try open(arguments[2])
         say("ready: \(port.backend?.description ?? "no backend")")
         while true { _ = try port.wait(for: .receive); port.receiveRing(0).discardAll() }
       case "send":
         try send(
-          try NetmapPort(arguments[2]), seconds: number(3, 1), length: number(4, 60),
+          try open(arguments[2]), seconds: number(3, 1), length: number(4, 60),
           batch: number(5, 64))
       case "receive":
-        try receive(try NetmapPort(arguments[2]), seconds: number(3, 1))
+        try receive(try open(arguments[2]), seconds: number(3, 1))
       case "forward":
         try forward(
-          try NetmapPort(arguments[2]), try NetmapPort(arguments[3]), seconds: number(4, 1))
+          try open(arguments[2]), try open(arguments[3]), seconds: number(4, 1))
       case "churn":
         say("ready")
-        for _ in 0..<number(3, .max) { try churn(try NetmapPort(arguments[2])) }
+        for _ in 0..<number(3, .max) { try churn(try open(arguments[2])) }
+      case "open": try time(arguments[2], count: number(3, 20))
+      case "bridge":
+        try bridge(
+          try open(arguments[2]), try open(arguments[3]),
+          spins: arguments.count > 4 && arguments[4] == "spin")
+      case "serve": try HostTraffic.serve(port: UInt16(number(2, 0)))
+      case "tcp": try HostTraffic.stream(to: arguments[2], port: 7000, bytes: number(3, 1 << 20))
+      case "udp":
+        try HostTraffic.datagrams(
+          to: arguments[2], port: 7000, length: number(3, 64), number(4, 10))
+      case "ping":
+        try HostTraffic.ping(arguments[2], count: number(3, 10), length: number(4, 56))
       default:
         fail("unknown command \(arguments[1])")
       }
     } catch {
       fail("\(error)")
     }
+  }
+
+  /// Opens a port in this process, or on the daemon that NETMAP_SOCKET names.
+  static func open(_ name: String) throws -> NetmapPort {
+    guard unsafe getenv("NETMAP_SOCKET") != nil else { return try NetmapPort(name) }
+    return try NetmapPort(name, engine: HostEngine.shared)
   }
 
   static func send(_ port: NetmapPort, seconds: Int, length: Int, batch: Int) throws {
@@ -104,6 +127,55 @@ struct PortDriver {
       try target.sync(.transmit)
     }
     report("forwarded", target.statistics.transmit, seconds)
+  }
+
+  /// Opens and closes a port repeatedly, and prints how long that takes: medians.
+  static func time(_ name: String, count: Int) throws {
+    let clock = ContinuousClock()
+    var (opens, closes): ([Duration], [Duration]) = ([], [])
+    for _ in 0..<count {
+      let start = clock.now
+      let port = try open(name)
+      let opened = clock.now
+      port.close()
+      opens.append(opened - start)
+      closes.append(clock.now - opened)
+    }
+    let medians = [opens, closes].map { Int($0.sorted()[count / 2] / .microseconds(1)) }
+    say("ok open \(medians[0]) us, close \(medians[1]) us")
+  }
+
+  /// Forwards packets between two ports, in both directions, until it is killed.
+  static func bridge(_ first: NetmapPort, _ second: NetmapPort, spins: Bool) throws {
+    say("ready: \(first.backend?.description ?? "")")
+    let poller = Poller()
+    while true {
+      var items = [PollItem(first, for: .receive), PollItem(second, for: .receive)]
+      if try move(first, second) || move(second, first) {
+        items = [PollItem(first, for: .transmit), PollItem(second, for: .transmit)]
+      }
+      if spins {
+        for port in [first, second] {
+          for direction in Direction.allCases { try port.sync(direction) }
+        }
+      } else {
+        _ = try poller.wait(for: &items, timeout: .milliseconds(100))
+      }
+    }
+  }
+
+  /// - Returns: Whether packets are left that found no room.
+  static func move(_ source: NetmapPort, _ target: NetmapPort) throws -> Bool {
+    var isLeft = false
+    for index in 0..<source.receiveRingCount {
+      var input = source.receiveRing(index)
+      guard !input.isEmpty else { continue }
+      var output = target.transmitRing(index % target.transmitRingCount)
+      input.forward(to: &output)
+      isLeft = isLeft || !input.isEmpty
+    }
+    try target.sync(.transmit)
+    return isLeft
   }
 
   /// Moves packets in both directions for some milliseconds, then closes the port.

@@ -120,12 +120,15 @@ final class OpenSoak {
   /// What netmapd has.
   struct Holdings: CustomStringConvertible {
     var descriptors = 0
-    var mappings = 0
+    /// How often each file is mapped; shared memory is a file.
+    var mapped: [String: Int] = [:]
     var kilobytes = 0
     var processes = 0
     var clients = 0
     var files: [String] = []
     var links = ""
+
+    var mappings: Int { mapped.values.reduce(0, +) }
 
     var description: String {
       "\(descriptors) descriptors, \(mappings) mappings, \(kilobytes) kB, \(processes) processes,"
@@ -133,10 +136,23 @@ final class OpenSoak {
     }
   }
 
+  /// Files that appear with the first module host: its log.
+  private static let lateFiles: Set<String> = ["netmapd.sock.module.log"]
+
+  /// Removes the persistent ports of processes that were killed before they removed them.
+  private func removePersistentPorts() {
+    for station in 0..<Self.workers {
+      // Most do not exist. One that cannot be removed keeps its memory, which is counted.
+      for name in OpenWorker.persistentPorts(of: station) { try? bed.engine.switches.remove(name) }
+    }
+  }
+
   /// Waits until netmapd has no more than before.
   private func rest(atMost before: Holdings?) throws -> Holdings {
     let end = now() + 30_000_000_000
     while true {
+      // A request of a process that has ended may still create one.
+      removePersistentPorts()
       let check = try bed.check()
       let found = holdings(check)
       var more: [String] = []
@@ -147,12 +163,14 @@ final class OpenSoak {
       if let before {
         for (what, number, limit) in [
           ("descriptors", found.descriptors, before.descriptors),
-          ("mappings", found.mappings, before.mappings),
           ("processes", found.processes, before.processes),
           ("clients", found.clients, before.clients),
           // The allocator keeps some memory.
           ("kB of memory", found.kilobytes, before.kilobytes + 16_384),
         ] where number > limit { more.append("\(number) \(what), \(limit) before") }
+        for (file, count) in found.mapped where count > before.mapped[file, default: 0] {
+          more.append("\(count) mappings of \(file), \(before.mapped[file, default: 0]) before")
+        }
         if found.files != before.files { more.append("files \(found.files)") }
         if found.links != before.links { more.append("links \(found.links)") }
       }
@@ -165,51 +183,31 @@ final class OpenSoak {
   private func holdings(_ check: DaemonCheck) -> Holdings {
     let process = bed.servingProcess
     var result = Holdings()
-    result.descriptors = Self.entries("/proc/\(process)/fd").count
-    result.mappings = Self.lines(of: "/proc/\(process)/maps")
+    result.descriptors = ProcessFiles.entries("/proc/\(process)/fd").count
+    result.mapped = Self.mappedFiles(of: process)
     result.kilobytes = Self.memory(of: process)
     result.processes = bed.daemonProcesses
     result.clients = check.clients
-    result.files = Self.entries(bed.folder).sorted()
+    result.files = ProcessFiles.entries(bed.folder).filter { !Self.lateFiles.contains($0) }.sorted()
     if hasInterfaces {
       result.links = ["soak0", "soak1"].map(Self.programs).joined(separator: " ")
     }
     return result
   }
 
-  /// The names in a folder.
-  private static func entries(_ path: String) -> [String] {
-    guard let folder = unsafe opendir(path) else { return [] }
-    defer { unsafe closedir(folder) }
-    var names: [String] = []
-    while let entry = unsafe readdir(folder) {
-      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      if name != "." && name != ".." { names.append(name) }
+  /// The mappings of files, by path. Memory without a file is the allocator's, which keeps and splits it.
+  private static func mappedFiles(of process: pid_t) -> [String: Int] {
+    var result: [String: Int] = [:]
+    for line in ProcessFiles.text("/proc/\(process)/maps").split(separator: "\n") {
+      guard let start = line.firstIndex(of: "/") else { continue }
+      result[String(line[start...]), default: 0] += 1
     }
-    return names
-  }
-
-  private static func text(of path: String) -> String {
-    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return "" }
-    defer { close(file) }
-    var all: [UInt8] = []
-    var bytes = [UInt8](repeating: 0, count: 65_536)
-    while case let count = unsafe read(file, &bytes, bytes.count), count > 0 {
-      all += bytes[..<count]
-    }
-    return String(decoding: all, as: UTF8.self)
-  }
-
-  private static func lines(of path: String) -> Int {
-    text(of: path).utf8.count { $0 == UInt8(ascii: "\n") }
+    return result
   }
 
   /// Resident memory that is the process's own.
   private static func memory(of process: pid_t) -> Int {
-    for line in text(of: "/proc/\(process)/status").split(separator: "\n")
+    for line in ProcessFiles.text("/proc/\(process)/status").split(separator: "\n")
     where line.hasPrefix("RssAnon:") {
       return line.split(separator: " ").compactMap { Int($0) }.first ?? 0
     }

@@ -52,6 +52,11 @@ final class OpenWorker {
       error.code.rawValue)
   }
 
+  /// The names of the persistent ports that a station creates and removes.
+  static func persistentPorts(of station: Int) -> [PortName] {
+    (0..<4).compactMap { try? PortName("keep\(station)x\($0)") }
+  }
+
   private func name(_ count: Int) -> Int { Int.random(in: 0..<count, using: &random) }
 
   /// - Returns: False for an operation that this machine does not have.
@@ -64,7 +69,9 @@ final class OpenWorker {
     case .extra: try use("netmap:open\(name(4)){\(name(3))@conf:slots=64", extra: 1 + name(64))
     case .token: try useToken()
     case .persistent:
-      let port = try PortName("keep\(station)x\(name(4))")
+      guard let port = Self.persistentPorts(of: station).randomElement(using: &random) else {
+        return false
+      }
       try engine.switches.create(port)
       try engine.switches.remove(port)
     case .module: return try useModule()

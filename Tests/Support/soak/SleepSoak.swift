@@ -1,10 +1,14 @@
 import Glibc
+import Netmap
+import NetmapClient
 import NetmapCore
 
 /// Round trips between processes that sleep until a packet arrives, beside busy loops, stops and kills.
 ///
-/// A sleeper has no time limit, so a wake-up that is lost shows: a round trip that takes more than a second although no
-/// process of the pair was stopped, and none waits for a CPU.
+/// A process that waits without a time limit looks at its rings again after a second at the latest (the worker for isolated
+/// ports after 100 ms), because another process may have been stopped before it rang. So a wake-up that is lost delays a
+/// round trip, and does not end it. It shows while both processes sleep, without a single interruption, although a packet
+/// is under way: for longer than anything but a lost wake-up can last, and for less than a second.
 final class SleepSoak {
   private let options: SoakOptions
   private let bed: SoakBed
@@ -15,6 +19,10 @@ final class SleepSoak {
   private var (kills, stops, checks) = (0, 0, 0)
   /// Round trips of processes that have ended.
   private var trips: [Int: UInt64] = [:]
+  /// Round trips whose packets were sent again, because a switch had dropped and counted packets.
+  private var repetitions = 0
+  /// The packets that the ports of a pair had dropped when its process started, or when it was last made to send again.
+  private var drops: [Int: UInt64] = [:]
 
   init(_ options: SoakOptions) throws {
     self.options = options
@@ -38,7 +46,9 @@ final class SleepSoak {
       }
       try watch()
       try bed.expectAllAlive()
-      bed.progress("\(Ledger.grouped(total)) round trips, \(kills) kills, \(stops) stops")
+      bed.progress(
+        "\(Ledger.grouped(total)) round trips, \(kills) kills, \(stops) stops,"
+          + " \(repetitions) sent again")
       usleep(5000)
     }
     try end()
@@ -62,6 +72,9 @@ final class SleepSoak {
     trips[pair.ping, default: 0] += bed.board[pair.ping, .count]
     bed.board[pair.ping, .count] = 0
     bed.board[pair.ping, .since] = 0
+    bed.board[pair.ping, .again] = 0
+    // The new port's own counters begin at 0.
+    if pair.mayDrop { drops[pair.ping] = try dropped(at: [pair.name(isPing: false)]) }
     try start(pair.ping, pair.name(isPing: true), pair.pingWay, "ping", pair.echo)
     watches[pair.ping] = nil
   }
@@ -131,36 +144,89 @@ final class SleepSoak {
 
   // MARK: - Lost wake-ups
 
-  /// A round trip that takes long.
+  /// A round trip during which both processes sleep.
   private struct Watch {
     /// When it began, as its process says.
     let begun: UInt64
-    /// Since when both processes sleep, as far as has been seen.
-    var asleepSince: UInt64
+    /// How often each process had left its processor, when it was first seen asleep.
+    let sleeps: [UInt64]
+    /// What netmapd's threads had got of the processors then.
+    let daemon: [String: SoakBed.ThreadTime]
+    let since: UInt64
   }
 
   private var watches: [Int: Watch] = [:]
 
-  /// Fails if a round trip takes more than a second while both processes sleep.
+  /// Fails if both processes sleep for long during a round trip.
   private func watch() throws {
     for pair in pairs {
       let begun = bed.board[pair.ping, .since]
-      guard begun != 0, now() > begun, now() - begun > 500_000_000 else {
+      // A short trip is not worth a look at processes.
+      guard begun != 0, now() > begun, now() - begun > 20_000_000 else {
         watches[pair.ping] = nil
         continue
       }
-      // netmapd carries packets of isolated ports, and rings for processes without descriptors.
-      let isAsleep =
-        [pair.ping, pair.echo].allSatisfy { bed.state(of: $0) == "S" } && bed.daemonSleeps
-      guard isAsleep, watches[pair.ping]?.begun == begun, let watch = watches[pair.ping] else {
-        watches[pair.ping] = Watch(begun: begun, asleepSince: now())
+      let sleeps = [pair.ping, pair.echo].compactMap { bed.sleep(of: $0) }
+      guard sleeps.count == 2 else {
+        watches[pair.ping] = nil
         continue
       }
-      if now() - watch.asleepSince > 1_000_000_000 {
-        try bed.fail(
-          "\(pair): both processes sleep, and a round trip has taken"
-            + " \((now() - begun) / 1_000_000) ms: a wake-up was lost")
+      guard let watch = watches[pair.ping], watch.begun == begun, watch.sleeps == sleeps else {
+        watches[pair.ping] = Watch(
+          begun: begun, sleeps: sleeps, daemon: bed.daemonTimes, since: now())
+        continue
       }
+      // The process may have noted the end of the trip after the look at its state.
+      guard bed.board[pair.ping, .since] == begun else { continue }
+      if try sendAgain(pair, begun) {
+        watches[pair.ping] = nil
+        continue
+      }
+      guard now() - watch.since > pair.longestSleep else { continue }
+      // The others reach each other without netmapd, whose worker is busy for the isolated pair.
+      if pair.needsDaemon {
+        guard let hasWaited = bed.daemonWaited(since: watch.daemon, limit: pair.longestSleep / 2)
+        else { continue }
+        if hasWaited {
+          watches[pair.ping] = nil
+          continue
+        }
+      }
+      // A thread of netmapd may have woken one of them since the look at it.
+      guard [pair.ping, pair.echo].compactMap({ bed.sleep(of: $0) }) == watch.sleeps,
+        bed.board[pair.ping, .since] == begun
+      else { continue }
+      let threads = bed.describe([pair.ping, pair.echo])
+      try bed.fail(
+        "\(pair): both processes have slept for \((now() - watch.since) / 1_000_000) ms, and a round trip"
+          + " has taken \((now() - begun) / 1_000_000) ms: a wake-up was lost\n\(threads)")
+    }
+  }
+
+  /// Has a process send the packets of a round trip again, if the ports of the pair have counted more dropped packets than
+  /// when that was done last.
+  ///
+  /// A switch drops a packet for a port whose memory the sender could not receive, for want of descriptors. A packet that
+  /// is neither dropped nor taken is left to ``watch()``.
+  private func sendAgain(_ pair: SleepPair, _ begun: UInt64) throws -> Bool {
+    guard pair.mayDrop else { return false }
+    let count = try dropped(at: [pair.name(isPing: true), pair.name(isPing: false)])
+    guard count > drops[pair.ping, default: 0] else { return false }
+    drops[pair.ping] = count
+    bed.board[pair.ping, .again] = begun
+    bed.send(SIGUSR1, to: pair.ping)
+    repetitions += 1
+    return true
+  }
+
+  /// The packets that ports have counted as dropped.
+  private func dropped(at names: [String]) throws -> UInt64 {
+    do throws(NetmapError) {
+      return try bed.engine.listing().filter { names.contains($0.name) }.reduce(0) {
+        $0 &+ $1.transmit.drops &+ $1.receive.drops
+      }
+    } catch {
+      try bed.fail("netmapd does not answer: \(error)")
     }
   }
 
@@ -189,7 +255,8 @@ final class SleepSoak {
       print("")
       print(
         "soak sleep: \(Int(bed.elapsed)) s, seed \(options.seed), \(Ledger.grouped(total)) round trips,"
-          + " \(kills) kills, \(stops) stops, \(checks) checks without findings; no wake-up was lost"
+          + " \(kills) kills, \(stops) stops, \(repetitions) sent again after counted drops,"
+          + " \(checks) checks without findings; no wake-up was lost"
       )
     }
   }
@@ -233,6 +300,17 @@ struct SleepPair: CustomStringConvertible {
   let echoWay: String
 
   var echo: Int { ping + 1 }
+
+  /// Whether the switch drops packets, because a process could not receive the memory of a port.
+  var mayDrop: Bool { line == .vale && echoWay.hasSuffix("exhausted") }
+
+  /// Whether netmapd carries packets, or rings for a process that could not receive a doorbell.
+  var needsDaemon: Bool { line == .isolated || echoWay.hasSuffix("exhausted") }
+
+  /// How long both processes can sleep during a round trip, nanoseconds, if no wake-up is lost. The worker does not listen
+  /// for 16 ms to a doorbell that rings for nothing.
+  var longestSleep: UInt64 { line == .isolated ? 60_000_000 : 300_000_000 }
+
   var description: String { "\(line.rawValue): \(pingWay), \(echoWay)" }
 
   /// C programs, by how they sleep.

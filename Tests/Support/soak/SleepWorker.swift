@@ -14,7 +14,12 @@ final class SleepWorker {
   private let poller = Poller()
   private let incarnation: UInt64
   private var random: SoakRandom
-  private var faultIsDue: Bool
+  private let faultIsDue: Bool
+  /// The limit of descriptors before this process gave itself a lower one; nil for a process that does not.
+  private var limit: rlimit?
+  /// When this process raises or lowers its limit next, monotonic nanoseconds.
+  private var changesLimitAt: UInt64 = 0
+  private var isExhausted = false
 
   private var isPing: Bool { settings.sleeping?.hasPrefix("ping") ?? false }
   private var peer: Int { settings.targets.first ?? 0 }
@@ -28,28 +33,56 @@ final class SleepWorker {
     incarnation = board[station, .incarnation]
     random = SoakRandom(seed: settings.seed &+ incarnation)
     faultIsDue = settings.fault == .oversleep
+    if settings.sleeping?.hasPrefix("ping") ?? false {
+      // A handler that does nothing: the signal ends a sleep.
+      var action = sigaction()
+      unsafe action.__sigaction_handler.sa_handler = { _ in }
+      unsafe sigaction(SIGUSR1, &action, nil)
+    }
     let engine = try HostEngine(socket: socket)
     port = try NetmapPort(name, engine: engine)
     let polls = settings.sleeping?.contains("poller") ?? false
     idle = polls ? try NetmapPort("netmap:idle\(station){1", engine: engine) : nil
     if settings.sleeping?.contains("exhausted") ?? false {
-      // The first sleep makes descriptors.
-      _ = try wait(.receive, timeout: .milliseconds(1))
-      try Self.exhaust()
+      // The first sleep on several ports makes descriptors. Nobody sends to the idle port, so this wait does sleep, unless its
+      // time is over before: on a busy machine the process may get no processor for a millisecond.
+      if let idle {
+        let before = ProcessFiles.epollCount
+        repeat {
+          var items = [PollItem(idle, for: .receive), PollItem(port, for: [])]
+          _ = try poller.wait(for: &items, timeout: .milliseconds(1))
+        } while ProcessFiles.epollCount == before
+      }
+      var found = rlimit()
+      unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &found)
+      limit = found
+      try setExhausted(true)
     }
   }
 
-  /// Lets this process have no more descriptors than it has.
-  private static func exhaust() throws {
-    let next = dup(2)
-    guard next >= 0 else { throw SoakError("dup: errno \(errno)") }
-    close(next)
-    var limit = rlimit()
-    unsafe getrlimit(__rlimit_resource_t(7), &limit)
-    limit.rlim_cur = rlim_t(next)
-    guard unsafe setrlimit(__rlimit_resource_t(7), &limit) == 0 else {
+  /// Lets this process have no more descriptors than it has, or as many as at its start.
+  private func setExhausted(_ isExhausted: Bool) throws {
+    guard var limit else { return }
+    if isExhausted {
+      let next = dup(2)
+      guard next >= 0 else { throw SoakError("dup: errno \(errno)") }
+      close(next)
+      limit.rlim_cur = rlim_t(next)
+    }
+    guard unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
       throw SoakError("setrlimit: errno \(errno)")
     }
+    self.isExhausted = isExhausted
+  }
+
+  /// Has descriptors for some time, and none for some time.
+  ///
+  /// A process on a switch needs descriptors for the memory of a port that comes to the switch, and for its doorbell. One
+  /// that never has any can send nothing to the port. On a pipe it needs the doorbell alone, and netmapd rings it instead.
+  private func changeLimit() throws {
+    guard settings.announces, limit != nil, now() >= changesLimitAt else { return }
+    changesLimitAt = now() + .random(in: 0..<50_000_000, using: &random)
+    try setExhausted(!isExhausted)
   }
 
   func run() throws {
@@ -64,6 +97,8 @@ final class SleepWorker {
   }
 
   private var number: UInt64 = 0
+  /// The number after the last packet that was sent again.
+  private var repeatedEnd: UInt64 = 0
 
   /// Sends some packets, and sleeps until each has come back.
   private func trip() throws {
@@ -80,12 +115,20 @@ final class SleepWorker {
       try take { found in
         // An earlier process of this station may have sent others.
         guard found.incarnation == incarnation else { return }
+        // A packet that was sent again may come back twice.
+        if found.number < repeatedEnd, found.number < first + back { return }
         guard found.number == first + back else {
           throw SoakFailure("packet \(found.number) came back instead of \(first + back)")
         }
         back += 1
       }
-      if back < UInt64(count) { _ = try wait(.receive, timeout: nil) }
+      guard back < UInt64(count) else { break }
+      if try wait(.receive, timeout: nil) { continue }
+      // A signal: packets of this trip were dropped, and counted, if the soak says so.
+      guard board[station, .again] == begun else { continue }
+      board[station, .again] = 0
+      repeatedEnd = number
+      try send((back..<UInt64(count)).map { (incarnation, first + $0) }, to: peer)
     }
     board[station, .since] = 0
     note(now() - begun)
@@ -93,6 +136,7 @@ final class SleepWorker {
 
   /// Sends back the packets that have arrived; sleeps if there are none.
   private func echo() throws {
+    try changeLimit()
     var found: [(UInt64, UInt64)] = []
     try port.sync(.receive)
     try take { found.append(($0.incarnation, $0.number)) }
@@ -102,8 +146,9 @@ final class SleepWorker {
     }
     delay()
     if faultIsDue, board.faultTime != 0, now() >= board.faultTime {
-      faultIsDue = false
-      return
+      // As if nobody had woken this process, until it would look at its rings without a wake-up. Again and again: the soak
+      // may be starting processes meanwhile.
+      usleep(900_000)
     }
     try send(found, to: peer)
   }
@@ -145,10 +190,16 @@ final class SleepWorker {
     }
   }
 
+  /// - Returns: Whether the port is ready; false when the time is over, or after a signal.
   private func wait(_ direction: Readiness, timeout: Duration?) throws -> Bool {
-    guard let idle else { return try !port.wait(for: direction, timeout: timeout).isEmpty }
-    var items = [PollItem(port, for: direction), PollItem(idle, for: .receive)]
-    return try poller.wait(for: &items, timeout: timeout) > 0
+    do throws(NetmapError) {
+      guard let idle else { return try !port.wait(for: direction, timeout: timeout).isEmpty }
+      var items = [PollItem(port, for: direction), PollItem(idle, for: .receive)]
+      return try poller.wait(for: &items, timeout: timeout) > 0
+    } catch {
+      guard error.code.rawValue == EINTR else { throw error }
+      return false
+    }
   }
 
   /// Lets some time pass: the process that it exchanges packets with is then at another point of going to sleep.

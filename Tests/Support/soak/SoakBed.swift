@@ -46,9 +46,7 @@ final class SoakBed {
   deinit {
     for process in Array(processes.values) + others { endProcess(process, SIGKILL) }
     endProcess(daemon, SIGTERM)
-    for file in ["board", "netmapd.sock", "netmapd.sock.lock", "netmapd.lock", "netmapd.log"] {
-      unsafe unlink("\(folder)/\(file)")
-    }
+    for file in ProcessFiles.entries(folder) { unsafe unlink("\(folder)/\(file)") }
     unsafe rmdir(folder)
   }
 
@@ -57,28 +55,15 @@ final class SoakBed {
 
   /// The process of the daemon that answers requests and carries packets: with root's daemon its child.
   var servingProcess: pid_t {
-    let file = unsafe open("/proc/\(daemon)/task/\(daemon)/children", O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return daemon }
-    defer { close(file) }
-    var bytes = [UInt8](repeating: 0, count: 64)
-    let count = unsafe read(file, &bytes, bytes.count)
-    let words = String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: " ")
-    return words.first.flatMap { pid_t($0) } ?? daemon
+    ProcessFiles.children(of: daemon).first ?? daemon
   }
 
   /// The number of processes that the daemon consists of, those of modules included.
   var daemonProcesses: Int {
-    func children(_ process: pid_t) -> Int {
-      let path = "/proc/\(process)/task/\(process)/children"
-      let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
-      guard file >= 0 else { return 1 }
-      defer { close(file) }
-      var bytes = [UInt8](repeating: 0, count: 4096)
-      let count = unsafe read(file, &bytes, bytes.count)
-      return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: " ")
-        .compactMap { pid_t($0) }.reduce(1) { $0 + children($1) }
+    func count(_ process: pid_t) -> Int {
+      ProcessFiles.children(of: process).reduce(1) { $0 + count($1) }
     }
-    return children(daemon)
+    return count(daemon)
   }
 
   // MARK: - Processes
@@ -140,35 +125,82 @@ final class SoakBed {
     return cell.incarnation == board[sender, .incarnation] && cell.end == staged
   }
 
-  /// The letter of the state of a station's process, as in proc_pid_stat(5); nil when there is none.
-  func state(of station: Int) -> Character? {
-    processes[station].flatMap { Self.state(of: "/proc/\($0)") }
-  }
-
-  /// Whether each thread of netmapd sleeps.
-  var daemonSleeps: Bool {
-    let path = "/proc/\(servingProcess)/task"
-    guard let folder = unsafe opendir(path) else { return true }
-    defer { unsafe closedir(folder) }
-    while let entry = unsafe readdir(folder) {
-      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      if Int(name) != nil, Self.state(of: "\(path)/\(name)") == "R" { return false }
-    }
-    return true
-  }
-
-  private static func state(of folder: String) -> Character? {
-    let file = unsafe open("\(folder)/stat", O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return nil }
-    defer { close(file) }
-    var bytes = [UInt8](repeating: 0, count: 256)
-    let text = bytes.prefix(max(0, unsafe read(file, &bytes, bytes.count)))
-    guard let end = text.lastIndex(of: UInt8(ascii: ")")), end + 2 < text.endIndex else {
+  /// How often a station's process has left the processor; nil unless it sleeps.
+  ///
+  /// A process sleeps without interruption as long as the number stays the same.
+  func sleep(of station: Int) -> UInt64? {
+    guard let process = processes[station], Self.state(of: "/proc/\(process)") == "S" else {
       return nil
     }
-    return Character(Unicode.Scalar(text[end + 2]))
+    // Read after the state: a process that has run in between has a higher number.
+    return Self.switches(of: "/proc/\(process)")
+  }
+
+  /// What the threads of netmapd have got of the processors so far, by thread.
+  var daemonTimes: [String: ThreadTime] {
+    let path = "/proc/\(servingProcess)/task"
+    var times: [String: ThreadTime] = [:]
+    for name in ProcessFiles.entries(path) {
+      let isReady = Self.state(of: "\(path)/\(name)") == "R"
+      let words = ProcessFiles.text("\(path)/\(name)/schedstat").split(separator: " ")
+      guard words.count > 2, let delay = UInt64(words[1]) else { continue }
+      times[name] = ThreadTime(isReady: isReady, delay: delay)
+    }
+    return times
+  }
+
+  struct ThreadTime {
+    /// Whether the thread runs or waits for a processor.
+    let isReady: Bool
+    /// How long it has waited for a processor, nanoseconds, without the present wait.
+    let delay: UInt64
+  }
+
+  /// Whether a thread of netmapd has waited for a processor since an earlier moment, altogether for as long as `limit`
+  /// nanoseconds.
+  ///
+  /// - Returns: Nil while a thread runs or is ready to: how long it has been ready is not known before it runs.
+  func daemonWaited(since before: [String: ThreadTime], limit: UInt64) -> Bool? {
+    let times = daemonTimes
+    if times.values.contains(where: \.isReady) { return nil }
+    return times.contains { $1.delay &- (before[$0]?.delay ?? 0) >= limit }
+  }
+
+  /// What threads of a process do: name, state, and system call, as proc(5) has them.
+  private static func describe(_ process: pid_t) -> String {
+    let folder = "/proc/\(process)/task"
+    return ProcessFiles.entries(folder).sorted().map { thread in
+      func field(_ name: String) -> String {
+        let text = ProcessFiles.text("\(folder)/\(thread)/\(name)")
+        return text.split(separator: "\n").first.map(String.init) ?? "?"
+      }
+      let letter = state(of: "\(folder)/\(thread)").map(String.init) ?? "?"
+      let call = field("syscall").split(separator: " ").first ?? "?"
+      return "\(thread) \(field("comm")) \(letter), call \(call), \(field("wchan"))"
+    }.joined(separator: "; ")
+  }
+
+  /// What the processes of some stations, and netmapd, are doing.
+  func describe(_ stations: [Int]) -> String {
+    let all = stations.compactMap { processes[$0] } + [servingProcess]
+    return all.map { "process \($0): \(Self.describe($0))" }.joined(separator: "\n")
+  }
+
+  private static func switches(of folder: String) -> UInt64 {
+    var sum: UInt64 = 0
+    for line in ProcessFiles.text("\(folder)/status").split(separator: "\n")
+    where line.contains("ctxt_switches:") {
+      sum &+= line.split(whereSeparator: \.isWhitespace).last.flatMap { UInt64($0) } ?? 0
+    }
+    return sum
+  }
+
+  /// The letter of a state, as in proc_pid_stat(5).
+  private static func state(of folder: String) -> Character? {
+    // The name of the program may contain anything.
+    let text = ProcessFiles.text("\(folder)/stat")
+    guard let end = text.lastIndex(of: ")") else { return nil }
+    return text[end...].dropFirst(2).first
   }
 
   func send(_ signal: CInt, to station: Int) {

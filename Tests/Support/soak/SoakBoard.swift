@@ -95,6 +95,8 @@ final class SoakBoard: Sendable {
     case count, count2, count3
     /// When the process began what it does, monotonic nanoseconds; 0 while it does nothing that could hang.
     case since
+    /// The ``since`` of a round trip whose packets its process sends again.
+    case again = 14
   }
 
   enum State: UInt64 {

@@ -7,19 +7,20 @@ final class AttachedInterface {
   let name: PortName
   let interface: EnginePort
   let interfaceBinding: BindingID
-  let portBinding: BindingID
+  /// The bindings of the interface's port on the switch, and of its host stack's if that is there too.
+  let portBindings: [BindingID]
   /// The CPUs whose threads poll the interface; nil while no thread polls it.
   var polling: PollingCPUs?
   /// Whether a request to detach it has been accepted.
   private var isLeaving = false
 
   init(
-    name: PortName, interface: EnginePort, interfaceBinding: BindingID, portBinding: BindingID
+    name: PortName, interface: EnginePort, interfaceBinding: BindingID, portBindings: [BindingID]
   ) {
     self.name = name
     self.interface = interface
     self.interfaceBinding = interfaceBinding
-    self.portBinding = portBinding
+    self.portBindings = portBindings
   }
 
   /// Begins to detach the interface.
@@ -47,11 +48,25 @@ package struct InterfaceOnSwitch: Sendable {
   package let interface: Registration
   /// The binding of the switch port, which has as many rings.
   package let port: Registration
+  /// The binding of the switch port of the interface's host stack, `valeB:IFNAME^`; nil if that is not on the switch.
+  package let hostPort: Registration?
   package let answer: SwitchAnswer
 
-  /// Ring pairs of the interface.
+  /// The bindings of the ports on the switch.
+  package var ports: [Registration] { [port] + (hostPort.map { [$0] } ?? []) }
+
+  /// Ring pairs of the interface that are on the switch. Host pairs follow the hardware pairs.
   package var lanes: Int {
-    max(interface.geometry.transmitRings, interface.geometry.receiveRings)
+    let geometry = interface.geometry
+    let host = hostPort == nil ? 0 : max(geometry.hostTransmitRings, geometry.hostReceiveRings)
+    return geometry.hardwarePairs + host
+  }
+
+  /// The ring pair of a switch port that faces a ring pair of the interface.
+  package func facing(_ lane: Int) -> (port: Registration, lane: Int) {
+    let hardware = interface.geometry.hardwarePairs
+    guard lane >= hardware, let hostPort else { return (port, lane) }
+    return (hostPort, lane - hardware)
   }
 }
 
@@ -95,15 +110,12 @@ extension EngineState {
   /// - Throws: ``NetmapError`` `EINVAL`.
   func checkRings(_ request: RegisterRequest) throws(NetmapError) {
     switch request.selection {
-    case .allHardware: return
-    case .hardwareAndHost:
-      throw NetmapError(
-        .invalidArgument, "attach", request.name.rawValue,
-        reason: "host rings are not supported yet", remedy: "attach it without them: vale-ctl -a")
+    case .allHardware, .hardwareAndHost: return
     case .host, .oneHost, .oneHardware, .null:
       throw NetmapError(
         .invalidArgument, "attach", request.name.rawValue,
-        reason: "an interface is attached with all of its rings", remedy: "select no rings")
+        reason: "an interface is attached with all of its rings, or with its host rings as well",
+        remedy: "select no rings")
     }
   }
 
@@ -112,7 +124,10 @@ extension EngineState {
     _ request: RegisterRequest, _ parts: SwitchPortName
   ) throws(NetmapError) -> InterfaceOnSwitch {
     let name = request.name
-    guard let interface = try interfacePort(try PortName(parts.port), request.backend) else {
+    guard
+      let interface = try interfacePort(
+        try PortName(parts.port), request.backend, request.hints)
+    else {
       throw NetmapError(
         .invalidArgument, "attach", name.rawValue, reason: "there is no interface \(parts.port)",
         remedy: "see 'ip link', or make a persistent port: vale-ctl -n \(parts.port)")
@@ -151,26 +166,46 @@ extension EngineState {
       transmitRings: own.receiveRings, receiveRings: own.transmitRings,
       transmitSlots: min(own.receiveSlots, SwitchLimits.slots.upperBound),
       receiveSlots: min(own.transmitSlots, SwitchLimits.slots.upperBound))
+    var hostGeometry: PortGeometry?
+    if request.selection == .hardwareAndHost {
+      hostGeometry = PortGeometry(
+        transmitRings: own.hostReceiveRings, receiveRings: own.hostTransmitRings,
+        transmitSlots: geometry.transmitSlots, receiveSlots: geometry.receiveSlots)
+    }
+    var used = own
+    if hostGeometry == nil { (used.hostTransmitRings, used.hostReceiveRings) = (0, 0) }
     let region =
       if request.memoryID != 0 {
         try region(request.memoryID, for: name.rawValue)
       } else {
-        try newRegion(.interfaceOnSwitch(own, geometry))
+        try newRegion(.interfaceOnSwitch([used, geometry] + (hostGeometry.map { [$0] } ?? [])))
       }
     defer { dropIfUnused(region) }
     var flags = request.flags.intersection([.receiveOnly, .transmitOnly])
     let bound = try bind(
       interface,
       RegisterRequest(
-        name: interface.name, flags: flags.union(.exclusive), memoryID: region.id))
+        name: interface.name, selection: request.selection, flags: flags.union(.exclusive),
+        memoryID: region.id))
     do throws(NetmapError) {
       if flags.contains(.receiveOnly) != flags.contains(.transmitOnly) {
         flags.formSymmetricDifference([.receiveOnly, .transmitOnly])
       }
-      let port = try boundSwitchPort(name, geometry, region, flags, parts)
+      let port = try boundSwitchPort(name, geometry, region, flags, parts, of: name)
+      var hostPort: Registration?
+      if let hostGeometry {
+        do throws(NetmapError) {
+          hostPort = try boundSwitchPort(
+            try PortName("\(name.rawValue)^"), hostGeometry, region, flags, parts, of: name)
+        } catch {
+          release(port.id, keepsViews: false)
+          throw error
+        }
+      }
       interface.attachedAs = name
       interfacesOnSwitches[name] = AttachedInterface(
-        name: name, interface: interface, interfaceBinding: bound.id, portBinding: port.id)
+        name: name, interface: interface, interfaceBinding: bound.id,
+        portBindings: [port.id] + (hostPort.map { [$0.id] } ?? []))
       var answer = SwitchAnswer()
       answer.name = name.rawValue
       answer.memoryID = region.id
@@ -179,7 +214,8 @@ extension EngineState {
       answer.portIndex = port.place?.index ?? 0
       answer.switchIndex = switches[parts.vale]?.number ?? 0
       answer.remarks = bound.backend?.remarks ?? []
-      return InterfaceOnSwitch(name: name, interface: bound, port: port, answer: answer)
+      return InterfaceOnSwitch(
+        name: name, interface: bound, port: port, hostPort: hostPort, answer: answer)
     } catch {
       release(bound.id, keepsViews: false)
       throw error
@@ -188,14 +224,14 @@ extension EngineState {
 
   private func boundSwitchPort(
     _ name: PortName, _ geometry: PortGeometry, _ region: Region, _ flags: BindingFlags,
-    _ parts: SwitchPortName
+    _ parts: SwitchPortName, of interface: PortName
   ) throws(NetmapError) -> Registration {
     let vale = try vale(parts.vale)
     do throws(NetmapError) {
       let port = try newSwitchPort(name, geometry, region, extraBuffers: 0)
       try vale.add(port, as: name)
       ports[.name(name)] = port
-      port.attachedAs = name
+      port.attachedAs = interface
       do throws(NetmapError) {
         return try bind(port, RegisterRequest(name: name, flags: flags.union(.exclusive)))
       } catch {
@@ -210,9 +246,9 @@ extension EngineState {
 
   fileprivate func endInterface(_ name: PortName) -> UInt64? {
     guard let attached = interfacesOnSwitches.removeValue(forKey: name) else { return nil }
-    let serial = bindings[attached.portBinding]?.port.membership?.vale.serial
-    // The port first: it holds buffers that came from the interface's rings.
-    release(attached.portBinding, keepsViews: false)
+    let serial = attached.portBindings.first.flatMap { bindings[$0]?.port.membership?.vale.serial }
+    // The ports first: they hold buffers that came from the interface's rings.
+    for binding in attached.portBindings { release(binding, keepsViews: false) }
     attached.interface.attachedAs = nil
     release(attached.interfaceBinding, keepsViews: false)
     return serial

@@ -57,10 +57,11 @@ extension Engine {
     do throws(NetmapError) {
       var pairs: [InterfaceLink.Pair] = []
       for lane in 0..<made.lanes {
+        let facing = made.facing(lane)
         pairs.append(
           InterfaceLink.Pair(
             interface: try mapPort(made.interface, tag: tag, lane: lane),
-            port: try mapPort(made.port, tag: tag, lane: lane)))
+            port: try mapPort(facing.port, tag: tag, lane: facing.lane)))
       }
       let link = try InterfaceLink(pairs, worker: try worker()) { [self] in
         _ = links.withLock { $0.removeValue(forKey: made.name) }

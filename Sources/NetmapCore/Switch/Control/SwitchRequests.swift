@@ -145,6 +145,11 @@ extension EngineState {
       return .attached(try attachInterface(request, parts))
     }
     try checkRings(request)
+    guard request.selection == .allHardware else {
+      throw refusal(
+        .invalidArgument, "a persistent port has no host rings",
+        "attach it without them: vale-ctl -a \(name.rawValue)")
+    }
     guard port.bindings == 0, port.pipes.isEmpty else {
       throw refusal(
         .busy, "\(parts.port) is open", "attach it before programs open it")
@@ -183,6 +188,11 @@ extension EngineState {
       return .detaches(name, member.answer)
     }
     let port = member.port
+    if let interface = port.attachedAs {
+      throw refusal(
+        .busy, "it is the host stack of \(interface.rawValue)",
+        "detach both: vale-ctl -d \(interface.rawValue)")
+    }
     guard port.isPersistent else {
       throw refusal(.busy, "programs have it open", "close it in all programs, which removes it")
     }

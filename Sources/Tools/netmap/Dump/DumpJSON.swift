@@ -88,6 +88,7 @@ struct DumpJSON {
       ("retries", counters.retries), ("broadcasts", counters.broadcasts),
       ("copies", counters.copies), ("drops", counters.drops.total),
     ] { line.add(name, value) }
+    line.add("repairs", JSONLine(counters.repairs))
     line.add("reasons", JSONLine(counters.drops))
     return line
   }

@@ -160,6 +160,7 @@ struct DumpText {
       ("resets", counters.resets), ("retries", counters.retries),
       ("broadcasts", counters.broadcasts), ("copies", counters.copies),
     ] where value > 0 { facts.append("\(value) \(name)") }
+    if counters.repairs.total > 0 { facts.append("repairs (\(counters.repairs))") }
     let drops = counters.drops
     facts.append(drops.total == 0 ? "no drops" : "\(drops.total) drops (\(drops))")
     return "counted: " + facts.joined(separator: ", ")

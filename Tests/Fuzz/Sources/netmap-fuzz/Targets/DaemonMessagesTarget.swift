@@ -27,6 +27,7 @@ extension FuzzTarget {
     case .hello: break
     case .forget: _ = try body.take(UInt64.self)
     case .ring: _ = try body.take(UInt32.self)
+    case .again: _ = try (body.take(UInt64.self), body.take(UInt8.self))
     case .register:
       try checkCopy(try body.takeRequest(), { $0.put($1) }) { (copy) throws(NetmapError) in
         try copy.takeRequest()

@@ -40,6 +40,8 @@ extension FuzzTarget {
       require(!isTooLarge && end <= 1 << 34, "the buffers end below 16 GiB")
       require(memory.byteCount % UInt64(memory.chunkSize) == 0, "whole chunks")
       require(memory.headroom < memory.chunkSize, "the headroom leaves room")
+    case .hostLeg(_, let pairs):
+      require((1...64).contains(pairs), "a leg has a bounded number of queues")
     default: break
     }
   }

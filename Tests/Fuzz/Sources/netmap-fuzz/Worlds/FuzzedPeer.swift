@@ -252,9 +252,15 @@ final class FuzzedPeer {
   private func sendNumber(_ input: inout FuzzInput) {
     guard let index = usedLine(&input) else { return }
     let bytes =
-      input.flag()
-      ? Message.bytes(.forget) { $0.put(UInt64(input.byte())) }
-      : Message.bytes(.ring) { $0.put(input.number(UInt32.self)) }
+      switch input.byte() % 3 {
+      case 0: Message.bytes(.forget) { $0.put(UInt64(input.byte())) }
+      case 1: Message.bytes(.ring) { $0.put(input.number(UInt32.self)) }
+      default:
+        Message.bytes(.again) {
+          $0.put(UInt64(input.byte()))
+          $0.put(input.byte())
+        }
+      }
     try? lines[index].socket.send(bytes, waits: false)
   }
 
