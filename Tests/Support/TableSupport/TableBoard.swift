@@ -18,6 +18,8 @@ package final class TableBoard: Sendable {
     unsafe self.memory = memory
   }
 
+  deinit { unsafe munmap(memory, Self.byteCount) }
+
   /// A word by its number, below 128.
   package subscript(index: Int) -> UInt64 {
     get { unsafe word(index).pointee.load(ordering: .acquiring) }
