@@ -69,14 +69,19 @@ final class RaceRounds {
 
   /// Does the operation once, from the state at the beginning.
   ///
-  /// - Parameter restoringAll: Whether to restore also what no operation before the last check has changed.
+  /// - Parameters:
+  ///   - restoringAll: Whether to restore also what no operation before the last check has changed.
+  ///   - isStepped: Whether to execute the operation, but not the restoring, instruction by instruction.
   /// - Returns: The operation's number; `UInt64.max` after an error that is none of the table's.
   /// - Throws: ``TableError`` when the operation has done what no peer may cause.
   @discardableResult
-  func operate(restoringAll: Bool = true) throws -> UInt64 {
+  func operate(restoringAll: Bool = true, isStepped: Bool = false) throws -> UInt64 {
     restore(all: restoringAll)
     board[RaceWord.operations] += 1
     defer { board[RaceWord.operations] += 1 }
+    // Comparing memory takes 100 times as many instructions as the operation does.
+    if isStepped { crace_begin_steps() }
+    defer { if isStepped { crace_end_steps() } }
     do {
       return try operation.run()
     } catch let error as TableError {
@@ -90,9 +95,7 @@ final class RaceRounds {
   func step() throws {
     board[RaceWord.isSlow] = 1
     defer { board[RaceWord.isSlow] = 0 }
-    crace_begin_steps()
-    defer { crace_end_steps() }
-    try operate()
+    try operate(isStepped: true)
   }
 
   // MARK: - Rounds
