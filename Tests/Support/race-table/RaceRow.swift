@@ -49,10 +49,12 @@ final class RaceBystanders {
 
   /// The part of the names of their memory that no other memory has in its name.
   static let mark = "bystand"
+  /// The switch that carries their packets, and no others.
+  static let switchName = "vale9"
 
   init(_ engine: HostEngine) throws {
     pairs = try [
-      ("netmap:bystand{1", "netmap:bystand}1"), ("vale9:bystand0", "vale9:bystand1"),
+      ("netmap:bystand{1", "netmap:bystand}1"), ("\(Self.switchName):bystand0", "\(Self.switchName):bystand1"),
     ].map { names in
       (
         try NetmapPort("\(names.0)@conf:slots=64", engine: engine),

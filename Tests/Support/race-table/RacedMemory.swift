@@ -35,14 +35,16 @@ final class RacedMemory {
     (self.name, bases, self.memory) = (name, [base], memory)
   }
 
-  /// All memory that this process has mapped for writing and shares with others.
+  /// All memory that this process has mapped for writing and shares with others, without that of the bystanders.
   static func all() throws -> [RacedMemory] {
     let text = try contents(of: "/proc/self/maps")
     var result: [RacedMemory] = []
     for line in text.split(separator: "\n") {
       let words = line.split(separator: " ", omittingEmptySubsequences: true)
       guard words.count >= 6, words[1] == "rw-s", words[5].hasPrefix("/memfd:netmap-"),
-        !words[5].contains(RaceBystanders.mark), words[5] != "/memfd:netmap-directory"
+        !words[5].contains(RaceBystanders.mark),
+        words[5] != "/memfd:netmap-\(RaceBystanders.switchName)",
+        words[5] != "/memfd:netmap-directory"
       else { continue }
       let file = unsafe open("/proc/self/map_files/\(words[0])", O_RDWR | O_CLOEXEC)
       guard file >= 0 else { throw TableError("map_files: errno \(errno)") }
