@@ -297,7 +297,7 @@ final class RaceRounds {
   private func check() throws {
     for (index, buffers) in words.buffers where isRestored {
       let ranges = words.ranges[index]
-      let named = buffers.named.union(hostileNames[index] ?? [])
+      let named = buffers.named.union(buffers.extra).union(hostileNames[index] ?? [])
       let change = memories[index].firstChange { offset in
         if let buffer = buffers.buffer(at: offset) { return named.contains(buffer) }
         return ranges.contains { $0.contains(offset) }

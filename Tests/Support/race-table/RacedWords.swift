@@ -45,6 +45,8 @@ struct RacedWords {
     var named: Set<Int> = [0, 1]
     /// The same buffers in order.
     var known: [Int] = []
+    /// The extra buffers of the process's ports, and the pages of their `KeptTable`s: the process writes there itself.
+    var extra: Set<Int> = []
 
     /// The buffer that contains a byte; nil when no buffer does.
     func buffer(at offset: Int) -> Int? {
@@ -159,7 +161,22 @@ struct RacedWords {
       guard !ranges[region].contains(range) else { continue }
       ranges[region].append(range)
       addAll(region, "\(name) netmap_if", range, width: 4, isNumbered: true)
+      addExtraBuffers(region, binding.interfaceOffset)
     }
+  }
+
+  /// Finds the extra buffers of a binding: a list that each buffer's first word links. The pages of the `KeptTable`
+  /// are linked by their second words.
+  private mutating func addExtraBuffers(_ region: Int, _ interface: Int) {
+    guard var found = buffers[region] else { return }
+    let memory = memories[region]
+    for (head, link) in [(NETMAP_IF_BUFS_HEAD_OFFSET, 0), (NETMAP_IF_SPARE1_OFFSET, 4)] {
+      var index = Int(memory.load(interface + head, 4))
+      while index > 1, index < found.count, found.extra.insert(index).inserted {
+        index = Int(memory.load(found.base + index * found.size + link, 4))
+      }
+    }
+    buffers[region] = found
   }
 
   private static let kringFields: [(name: String, offset: Int, width: Int)] = [
