@@ -167,7 +167,9 @@ struct RecordedWord {
 
   /// The numbers that are kept for one layout.
   private static let partCount: UInt32 = CRACE_KEPT / 8
-  private static var starts: StrideTo<UInt32> { stride(from: 0, to: CRACE_KEPT, by: Int(partCount)) }
+  private static var starts: StrideTo<UInt32> {
+    stride(from: 0, to: CRACE_KEPT, by: Int(partCount))
+  }
 
   /// - Returns: The words that a former process has kept; nil when none with this layout has.
   static func kept(_ key: UInt64) -> [RecordedWord]? {

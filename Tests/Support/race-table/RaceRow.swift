@@ -54,7 +54,8 @@ final class RaceBystanders {
 
   init(_ engine: HostEngine) throws {
     pairs = try [
-      ("netmap:bystand{1", "netmap:bystand}1"), ("\(Self.switchName):bystand0", "\(Self.switchName):bystand1"),
+      ("netmap:bystand{1", "netmap:bystand}1"),
+      ("\(Self.switchName):bystand0", "\(Self.switchName):bystand1"),
     ].map { names in
       (
         try NetmapPort("\(names.0)@conf:slots=64", engine: engine),
