@@ -272,8 +272,10 @@ let package = Package(
     // Changes each word that a peer can write right after each load of a process.
     .executableTarget(
       name: "race-table",
-      dependencies: ["Netmap", "NetmapCore", "CNetmap", "CTrace", "TableSupport"],
+      dependencies: ["Netmap", "NetmapCore", "CNetmap", "CTrace", "CRace", "TableSupport"],
       path: "Tests/Support/race-table", swiftSettings: settings),
+    // Changes a word right after an access of the calling thread.
+    .target(name: "CRace", path: "Tests/Support/CRace"),
     // What both tables need: a daemon, processes to trace, and numbered packets.
     .target(
       name: "TableSupport", dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace"],

@@ -17,7 +17,7 @@ struct RaceTableTests {
     "no reader is harmed by a word that changes right after a load",
     arguments: [
       "pipe", "forward", "vale tx", "vale rx", "wait", "wake", "statistics", "worker", "netmapd",
-      "attach", "interface",
+      "attach", "module host", "keep", "interface",
     ])
   func sampled(row: String) throws {
     let (status, text) = try run(["--row", row, "--changes", "8"])

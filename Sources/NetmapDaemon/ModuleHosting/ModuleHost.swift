@@ -52,8 +52,8 @@ final class ModuleHost {
   var deadline: UInt64
   /// The host's port, once it is open.
   var port: (index: Int, segment: SyncSegment)?
-  /// The host's progress when it last made some or had nothing to do, and when the server saw that.
-  var progress: (value: UInt64, time: UInt64)
+  /// What the server has seen of the host's progress.
+  var watch: ModuleStallWatch
   /// The processor time that the host had used by then, nanoseconds.
   private var usedAtProgress: UInt64 = 0
 
@@ -78,21 +78,19 @@ final class ModuleHost {
     self.ticket = ticket
     let now = monotonicNanoseconds()
     deadline = now + Self.startTime
-    progress = (0, now)
+    watch = ModuleStallWatch(at: now)
   }
 
   /// Whether packets have waited in the host's ring for too long.
   func isStalled(at now: UInt64) -> Bool {
     guard case .running = phase, let port else { return false }
     let backlog = HostBacklog(port.segment)
-    if !backlog.isWaiting || backlog.progress != progress.value {
-      progress = (backlog.progress, now)
+    if watch.look(backlog.progress, isWaiting: backlog.isWaiting, at: now) {
       usedAtProgress = ProcessorShare.time(of: process) ?? 0
       return false
     }
-    let waited = now - min(now, progress.time)
-    guard waited >= Self.stallTime else { return false }
-    return waited >= Self.starvationTime || !isStarved
+    guard watch.stalled >= Self.stallTime else { return false }
+    return watch.stalled >= Self.starvationTime || !isStarved
   }
 
   /// Whether the host has been waiting for a processor rather than looping.

@@ -185,7 +185,7 @@ extension Server {
     do throws(NetmapError) {
       let answer = try result.get()
       host.phase = .running
-      host.progress = (0, monotonicNanoseconds())
+      host.watch = ModuleStallWatch(at: monotonicNanoseconds())
       log.info("module runs", metadata: ["switch": "\(host.vale)", "module": "\(name)"])
       guard let ticket = host.ticket else { return }
       host.ticket = nil
@@ -239,7 +239,10 @@ extension Server {
       case .running where host.isStalled(at: now):
         log.warning(
           "module makes no progress; killing its process",
-          metadata: ["switch": "\(host.vale)", "process": "\(host.process)"])
+          metadata: [
+            "switch": "\(host.vale)", "process": "\(host.process)",
+            "milliseconds": "\(host.watch.stalled / 1_000_000)",
+          ])
         end(host)
       case .running where !control.hasPorts(host.serial): end(host)
       default: break

@@ -18,10 +18,18 @@ package final class TableBoard: Sendable {
     unsafe self.memory = memory
   }
 
+  deinit { unsafe munmap(memory, Self.byteCount) }
+
   /// A word by its number, below 128.
   package subscript(index: Int) -> UInt64 {
     get { unsafe word(index).pointee.load(ordering: .acquiring) }
     set { unsafe word(index).pointee.store(newValue, ordering: .releasing) }
+  }
+
+  /// The address of a word, for code in C that writes several words from there on.
+  package func address(of index: Int) -> UnsafeMutableRawPointer {
+    precondition(index < 128, "no such word")
+    return unsafe memory + 8 * index
   }
 
   private func word(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {

@@ -1,4 +1,3 @@
-import CTrace
 import Glibc
 import TableSupport
 
@@ -12,15 +11,7 @@ import TableSupport
 @main
 struct KillTable {
   static func main() {
-    // Symbols that are bound at the first call, random hashes and random addresses would give each victim another
-    // number of instructions.
-    if unsafe getenv("LD_BIND_NOW") == nil {
-      unsafe setenv("LD_BIND_NOW", "1", 1)
-      unsafe setenv("SWIFT_DETERMINISTIC_HASHING", "1", 1)
-      _ = ctrace_fix_addresses()
-      var words = unsafe CommandLine.arguments.map { unsafe strdup($0) } + [nil]
-      _ = unsafe execv("/proc/self/exe", &words)
-    }
+    TableProgram.fixAddresses()
     do {
       let options = try TableOptions(CommandLine.arguments)
       if options.lists { return rows.forEach { print($0.name) } }
@@ -72,29 +63,20 @@ struct TableOptions {
   var failuresMax = 8
 
   init(_ arguments: [String]) throws {
-    var rest = arguments.dropFirst()
-    func value() throws -> String {
-      guard let word = rest.popFirst() else { throw TableError("an option has no value") }
-      return word
-    }
-    func number() throws -> Int {
-      let word = try value()
-      guard let number = Int(word), number >= 0 else { throw TableError("no number: \(word)") }
-      return number
-    }
-    while let word = rest.popFirst() {
+    var rest = TableArguments(arguments)
+    while let word = rest.next() {
       switch word {
-      case "--every": every = max(1, try number())
-      case "--start": start = try number()
-      case "--row": names.append(try value())
+      case "--every": every = max(1, try rest.number())
+      case "--start": start = try rest.number()
+      case "--row": names.append(try rest.value())
       case "--mode":
-        let word = try value()
+        let word = try rest.value()
         guard let mode = KillMode(rawValue: word) else { throw TableError("no mode: \(word)") }
         modes.append(mode)
-      case "--sample": sample = max(1, try number())
+      case "--sample": sample = max(1, try rest.number())
       case "--first": endsAtFailure = true
       case "--short": isShort = true
-      case "--failures": failuresMax = max(1, try number())
+      case "--failures": failuresMax = max(1, try rest.number())
       case "--json": isJSON = true
       case "--list": lists = true
       default: throw TableError("no such option: \(word)")

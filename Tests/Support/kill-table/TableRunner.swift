@@ -20,24 +20,12 @@ struct RowResult {
   var survived: Int { points - failures.count }
 
   var json: String {
-    let list = failures.map { Self.quoted($0) }.joined(separator: ",")
+    let list = failures.map { TableOutput.quoted($0) }.joined(separator: ",")
     return
-      "{\"operation\":\(Self.quoted(name)),\"mode\":\"\(mode.rawValue)\",\"unit\":\"\(unit.rawValue)\""
+      "{\"operation\":\(TableOutput.quoted(name)),\"mode\":\"\(mode.rawValue)\",\"unit\":\"\(unit.rawValue)\""
       + ",\"length\":\(length),\"start\":\(start),\"points\":\(points),\"survived\":\(survived),\"failures\":[\(list)]"
       + ",\"longest_hold_us\":\(Int(longestHold / .microseconds(1)))"
       + ",\"milliseconds\":\(Int(time / .milliseconds(1)))}"
-  }
-
-  private static func quoted(_ text: String) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": result += "\\\""
-      case "\\": result += "\\\\"
-      default: result += scalar.value < 32 ? " " : String(scalar)
-      }
-    }
-    return result + "\""
   }
 }
 
@@ -45,17 +33,13 @@ struct RowResult {
 struct TableRunner {
   private let options: TableOptions
   private let daemonPath: String
+  private let output: TableOutput
 
   init(_ options: TableOptions) throws {
     self.options = options
-    var path = [CChar](repeating: 0, count: 4096)
-    let length = unsafe readlink("/proc/self/exe", &path, path.count - 1)
-    let own = String(
-      decoding: path.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    daemonPath =
-      own.split(separator: "/", omittingEmptySubsequences: false).dropLast()
-      .joined(separator: "/") + "/netmapd"
-    guard unsafe access(daemonPath, X_OK) == 0 else { throw TableError("no \(daemonPath)") }
+    daemonPath = try TableProgram.daemonPath()
+    output = TableOutput(
+      isJSON: options.isJSON, widths: [30, 10, 8, 8, 9, 13, 9], leftColumns: 2)
   }
 
   /// - Returns: Whether every point of every row was survived.
@@ -63,7 +47,7 @@ struct TableRunner {
     let clock = ContinuousClock()
     let begin = clock.now
     var results: [RowResult] = []
-    say(Self.line("operation", "mode", "length", "points", "survived", "longest hold", "time"))
+    output.row("operation", "mode", "length", "points", "survived", "longest hold", "time")
     table: for (index, row) in KillTable.rows.enumerated() {
       guard
         options.names.isEmpty
@@ -75,13 +59,12 @@ struct TableRunner {
       for mode in options.modes where row.modes.contains(mode) {
         let result = run(row, index, mode, &place)
         results.append(result)
-        say(
-          Self.line(
-            row.name, mode.rawValue, "\(result.length)", "\(result.points)", "\(result.survived)",
-            mode == .kill ? "-" : "\(Int(result.longestHold / .microseconds(1))) us",
-            "\(Int(result.time / .milliseconds(1))) ms"))
-        if result.stepped > 0 { say("    \(result.stepped) points reached step by step") }
-        for failure in result.failures { say("    \(failure.prefix(300))") }
+        output.row(
+          row.name, mode.rawValue, "\(result.length)", "\(result.points)", "\(result.survived)",
+          mode == .kill ? "-" : "\(Int(result.longestHold / .microseconds(1))) us",
+          "\(Int(result.time / .milliseconds(1))) ms")
+        if result.stepped > 0 { output.say("    \(result.stepped) points reached step by step") }
+        for failure in result.failures { output.say("    \(failure.prefix(300))") }
         if options.endsAtFailure, !result.failures.isEmpty { break table }
       }
     }
@@ -89,31 +72,11 @@ struct TableRunner {
     let points = results.reduce(0) { $0 + $1.points }
     let survived = results.reduce(0) { $0 + $1.survived }
     let seconds = begin.duration(to: clock.now) / .seconds(1)
-    say(
+    output.say(
       "\(survived) of \(points) points survived, \(Int(Double(points) / seconds)) points per second"
     )
-    if options.isJSON {
-      print("[\(results.map(\.json).joined(separator: ",\n"))]")
-    }
+    output.json(results.map(\.json))
     return survived == points
-  }
-
-  private func say(_ text: String) {
-    if options.isJSON {
-      let bytes = [UInt8]((text + "\n").utf8)
-      _ = unsafe write(2, bytes, bytes.count)
-    } else {
-      print(text)
-      _ = fflush(nil)
-    }
-  }
-
-  private static func line(_ words: String...) -> String {
-    let widths = [30, 10, 8, 8, 9, 13, 9]
-    return zip(words, widths).enumerated().map { index, pair in
-      let pad = String(repeating: " ", count: max(1, pair.1 - pair.0.count))
-      return index < 2 ? pair.0 + pad : pad + pair.0
-    }.joined()
   }
 
   /// - Parameters:

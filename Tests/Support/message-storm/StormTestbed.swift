@@ -19,6 +19,8 @@ final class StormTestbed {
   private var atRest = DaemonCheck()
   private var descriptors = 0
   private var mappings = 0
+  /// The descriptors of each watched process before the attack.
+  private var kindsAtRest: [DescriptorKinds] = []
   private let namespace: PrivateNamespace
 
   /// The member's longest waits for an answer, and the parts without waits for a CPU, nanoseconds.
@@ -48,7 +50,7 @@ final class StormTestbed {
     if peer == .local { options = ["--listen", "\(folder)/isolated.sock:isolated"] }
     let socket = "\(folder)/netmapd.sock"
     daemon = try StormProcess(
-      [StormProcess.built("netmapd"), "--foreground", "--socket", socket, "--log-level", "error"]
+      [StormProcess.built("netmapd"), "--foreground", "--socket", socket, "--log-level", "warning"]
         + options, errors: "\(folder)/netmapd.txt")
     engine = try HostEngine(socket: socket)
     let end = ContinuousClock.now + .seconds(30)
@@ -81,6 +83,7 @@ final class StormTestbed {
     atRest = try engine.check()
     descriptors = watched.reduce(0) { $0 + Self.count("/proc/\($1)/fd") }
     mappings = watched.reduce(0) { $0 + Self.lines("/proc/\($1)/maps") }
+    kindsAtRest = watched.map { DescriptorKinds(of: $0) }
     worstAnswer = (0, 0)
     _ = takeGaps()
   }
@@ -153,11 +156,22 @@ final class StormTestbed {
     guard Self.child(of: daemon.process) == serving else {
       throw failure("the broker has been replaced")
     }
-    for bystander in bystanders { try bystander.look() }
+    do {
+      for bystander in bystanders { try bystander.look() }
+    } catch {
+      throw failure("\(error); module: \(moduleState)")
+    }
     try measure("check") { _ = try engine.check() }
     try measure("open and close") {
       try NetmapPort("netmap:probe{1@conf:slots=16", engine: engine).close()
     }
+  }
+
+  /// What netmapd says of the module that carries a bystander's packets: netmapd ends a host that gets no processor time
+  /// for 2.5 s, and the packets in the host's ring are lost then.
+  private var moduleState: String {
+    guard let report = try? engine.switches.module(of: "vale3") else { return "no report" }
+    return "\(report.active) in process \(report.process); \(report.statistics)"
   }
 
   private func measure(_ what: String, _ body: () throws -> Void) throws {
@@ -197,13 +211,17 @@ final class StormTestbed {
   }
 
   /// Waits until the daemon keeps nothing of attackers that have ended.
-  func expectRecovered() throws {
+  ///
+  /// - Returns: How long that took, and what the daemon still had open after five seconds, if it took longer.
+  /// - Throws: ``StormError`` when it takes longer than a minute.
+  func expectRecovered() throws -> (time: Duration, late: String) {
     FuseFile.unmount(hangingFile)
     removePersistentPorts()
     if board.sum(.breaches) > 0 { throw failure("a user opened a socket whose mode keeps it out") }
     // On a busy machine netmapd has little time to close what the attackers have sent.
-    let end = ContinuousClock.now + .seconds(60)
-    var text = ""
+    let start = ContinuousClock.now
+    let end = start + .seconds(60)
+    var (text, late) = ("", "")
     while ContinuousClock.now < end {
       try probe()
       let check = try engine.check()
@@ -213,18 +231,25 @@ final class StormTestbed {
         "\(check.bindings) ports open, \(check.kept) kept, \(check.clients) clients,"
         + " \(files) descriptors, \(maps) mappings; at rest \(atRest.bindings), \(atRest.kept),"
         + " \(atRest.clients), \(descriptors), \(mappings); \(check.report.findings)"
-        + watched.map { "\n\($0): \(Self.kinds(of: $0))" }.joined()
       // The attack may have started a worker, which is a client too.
       if check.bindings == atRest.bindings, check.kept == atRest.kept,
         check.clients <= atRest.clients + 1, files <= descriptors + 24, maps <= mappings + 64,
         check.report.findings.isEmpty
       {
         if peer == .broker { try expectOpenerServes() }
-        return
+        return (ContinuousClock.now - start, late)
       }
+      if late.isEmpty, ContinuousClock.now - start >= .seconds(5) { late = added }
       usleep(50_000)
     }
-    throw failure("after the attackers' end: \(text)")
+    throw failure("after the attackers' end: \(text)\n\(added)")
+  }
+
+  /// The descriptors that the watched processes have beyond those before the attack.
+  private var added: String {
+    zip(watched, kindsAtRest).map { process, before in
+      "more in \(process): \(DescriptorKinds(of: process).added(since: before))"
+    }.joined(separator: "\n")
   }
 
   /// Persistent ports outlive the processes that make them.
@@ -292,26 +317,6 @@ extension StormTestbed {
     var count = 0
     while readdir(folder) != nil { count += 1 }
     return count - 2
-  }
-
-  /// The kinds of a process's descriptors, and their numbers.
-  private static func kinds(of process: Int32) -> String {
-    guard let folder = opendir("/proc/\(process)/fd") else { return "" }
-    defer { closedir(folder) }
-    var counts: [String: Int] = [:]
-    while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      var text = [CChar](repeating: 0, count: 256)
-      let count = readlink("/proc/\(process)/fd/\(name)", &text, text.count)
-      let link = text.prefix(max(0, count)).map { UInt8(bitPattern: $0) }
-      counts[
-        String(decoding: link.filter { !(0x30...0x39).contains($0) }, as: UTF8.self), default: 0] +=
-        1
-    }
-    return counts.sorted { $0.value > $1.value }.map { "\($0.value) \($0.key)" }.joined(
-      separator: ", ")
   }
 
   private static func residentPages(of process: Int32) -> UInt64 {

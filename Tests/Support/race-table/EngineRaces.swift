@@ -15,11 +15,13 @@ final class EnginePort {
 
   static let slots = 64
 
-  init(_ engine: Engine, _ name: String, extraBuffers: Int = 0) throws {
+  init(
+    _ engine: Engine, _ name: String, extensions: PortExtensions = [], extraBuffers: Int = 0
+  ) throws {
     self.engine = engine
     registration = try engine.register(
       RegisterRequest(
-        name: try PortName(name),
+        name: try PortName(name), extensions: extensions,
         hints: RingGeometryHints(
           transmitSlots: UInt32(Self.slots), receiveSlots: UInt32(Self.slots)),
         extraBuffers: extraBuffers))

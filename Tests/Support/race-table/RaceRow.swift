@@ -1,5 +1,3 @@
-import CTrace
-import Glibc
 import Netmap
 import NetmapCore
 import TableSupport
@@ -9,23 +7,23 @@ protocol RaceRow: Sendable {
   /// The name on the command line and in the table.
   var name: String { get }
 
-  /// Values that the tracer stores into words before the first operation, by the words' names.
+  /// Values of words before the first operation, by the words' names.
   var presets: [String: UInt64] { get }
 
-  /// Whether the tracer restores the shared memory before each operation.
+  /// Whether the shared memory is restored before each operation.
   ///
-  /// It cannot restore what the kernel knows of a network interface. There, an operation begins where the one before
+  /// What the kernel knows of a network interface cannot be restored. There, an operation begins where the one before
   /// has ended.
   var isRestored: Bool { get }
 
-  /// Prepares the tracer's process before the daemon starts.
+  /// Prepares the runner's process before the daemon starts.
   func prepareProcess() throws
 
-  /// Opens and prepares ports. Runs in the victim.
+  /// Opens and prepares ports. Runs in the process of the row.
   ///
   /// - Parameter engine: The engine of the row's daemon.
   /// - Returns: The operation.
-  /// - Throws: An error when the victim cannot be prepared.
+  /// - Throws: An error when the ports cannot be prepared.
   func victim(_ engine: HostEngine) throws -> RaceOperation
 }
 
@@ -35,54 +33,12 @@ extension RaceRow {
   func prepareProcess() throws {}
 }
 
-/// The operation of a victim, which it repeats without end.
+/// The operation of a row, which is repeated without end.
 ///
-/// Before each repetition the tracer restores the shared memory, so the operation begins in the same state each time.
+/// The shared memory is restored before each repetition, so the operation begins in the same state each time.
 struct RaceOperation {
   /// - Returns: A number that says what the operation has done, such as the number of packets.
   let run: () throws -> UInt64
-}
-
-/// What the processes of the race table do.
-enum RacePlay {
-  /// Words of the board.
-  enum Word {
-    /// The operation's number; `UInt64.max` after an error.
-    static let outcome = 0
-    /// Set by the tracer: the victim's bystanders exchange packets before the next operation.
-    static let bystands = 1
-    /// The packets that the bystanders have exchanged.
-    static let exchanged = 2
-  }
-
-  static func play(_ rows: [any RaceRow]) -> Nursery.Play {
-    { row, _, socket, board in
-      do {
-        let engine = try HostEngine(socket: socket)
-        let bystanders = try RaceBystanders(engine)
-        let operation = try rows[row].victim(engine)
-        guard ctrace_me() == 0 else { throw TableError("ptrace: errno \(errno)") }
-        raise(SIGSTOP)
-        while true {
-          if board[Word.bystands] != 0 {
-            board[Word.exchanged] = try bystanders.exchange()
-            board[Word.bystands] = 0
-          }
-          do {
-            board[Word.outcome] = try operation.run()
-          } catch let error as TableError {
-            throw error
-          } catch {
-            board[Word.outcome] = .max
-          }
-          raise(SIGSTOP)
-        }
-      } catch {
-        board.text = "\(error)"
-        _exit(1)
-      }
-    }
-  }
 }
 
 /// Two pairs of ports beside the attacked ones, on a pipe and on a switch of their own.
@@ -93,10 +49,13 @@ final class RaceBystanders {
 
   /// The part of the names of their memory that no other memory has in its name.
   static let mark = "bystand"
+  /// The switch that carries their packets, and no others.
+  static let switchName = "vale9"
 
   init(_ engine: HostEngine) throws {
     pairs = try [
-      ("netmap:bystand{1", "netmap:bystand}1"), ("vale9:bystand0", "vale9:bystand1"),
+      ("netmap:bystand{1", "netmap:bystand}1"),
+      ("\(Self.switchName):bystand0", "\(Self.switchName):bystand1"),
     ].map { names in
       (
         try NetmapPort("\(names.0)@conf:slots=64", engine: engine),

@@ -1,3 +1,4 @@
+import CRace
 import Glibc
 import TableSupport
 
@@ -12,28 +13,20 @@ struct PairResult {
   var survived: Int { rounds - failures.count }
 }
 
-/// The port of an interface has to be opened again.
-private struct Worn: Error {}
-
 /// Runs rows, one after the other.
 final class RaceRunner {
   private let options: RaceOptions
   private let daemonPath: String
+  private let output: TableOutput
   private let progress: RaceProgress
 
-  /// The rounds after which a pair without changes is given up.
+  /// Rounds beside those of the changes.
   private static let patience = 200
 
   init(_ options: RaceOptions) throws {
     self.options = options
-    var path = [CChar](repeating: 0, count: 4096)
-    let length = unsafe readlink("/proc/self/exe", &path, path.count - 1)
-    let own = String(
-      decoding: path.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    daemonPath =
-      own.split(separator: "/", omittingEmptySubsequences: false).dropLast()
-      .joined(separator: "/") + "/netmapd"
-    guard unsafe access(daemonPath, X_OK) == 0 else { throw TableError("no \(daemonPath)") }
+    daemonPath = try TableProgram.daemonPath()
+    output = TableOutput(isJSON: options.isJSON, widths: [28, 7, 10, 10, 10, 8], leftColumns: 1)
     progress = RaceProgress(options.keep)
   }
 
@@ -41,7 +34,7 @@ final class RaceRunner {
   func run() throws -> Bool {
     let begin = ContinuousClock.now
     var results: [PairResult] = []
-    say(Self.line("reader", "words", "rounds", "changes", "survived", "time"))
+    output.row("reader", "words", "rounds", "changes", "survived", "time")
     var rowsRun = 0
     for (index, row) in RaceTable.rows.enumerated() {
       guard
@@ -58,60 +51,30 @@ final class RaceRunner {
     guard !results.isEmpty else { throw TableError("no such word") }
     let seconds = begin.duration(to: .now) / .seconds(1)
     summarize("sum", results, .seconds(seconds), isSum: true)
-    if options.isJSON { print("[\(results.map(json).joined(separator: ",\n"))]") }
+    output.json(results.map(json))
     return results.allSatisfy { $0.failures.isEmpty }
   }
 
   private func summarize(
     _ name: String, _ results: [PairResult], _ time: Duration, isSum: Bool = false
   ) {
-    say(
-      Self.line(
-        name, "\(results.count)", "\(results.reduce(0) { $0 + $1.rounds })",
-        "\(results.reduce(0) { $0 + $1.changes })", "\(results.reduce(0) { $0 + $1.survived })",
-        "\(Int(time / .seconds(1))) s"))
+    output.row(
+      name, "\(results.count)", "\(results.reduce(0) { $0 + $1.rounds })",
+      "\(results.reduce(0) { $0 + $1.changes })", "\(results.reduce(0) { $0 + $1.survived })",
+      "\(Int(time / .seconds(1))) s")
     for result in results where !isSum {
       if options.isVerbose {
-        say("    \(result.word): \(result.changes) changes in \(result.rounds) rounds")
+        output.say("    \(result.word): \(result.changes) changes in \(result.rounds) rounds")
       }
-      for failure in result.failures { say("    \(failure)") }
+      for failure in result.failures { output.say("    \(failure)") }
     }
   }
 
   private func json(_ result: PairResult) -> String {
-    func quoted(_ text: String) -> String {
-      var quoted = "\""
-      for scalar in text.unicodeScalars {
-        switch scalar {
-        case "\"": quoted += "\\\""
-        case "\\": quoted += "\\\\"
-        default: quoted += scalar.value < 32 ? " " : String(scalar)
-        }
-      }
-      return quoted + "\""
-    }
-    let failures = result.failures.map(quoted).joined(separator: ",")
+    let failures = result.failures.map(TableOutput.quoted).joined(separator: ",")
     return
-      "{\"reader\":\(quoted(result.row)),\"word\":\(quoted(result.word)),\"rounds\":\(result.rounds)"
+      "{\"reader\":\(TableOutput.quoted(result.row)),\"word\":\(TableOutput.quoted(result.word)),\"rounds\":\(result.rounds)"
       + ",\"changes\":\(result.changes),\"survived\":\(result.survived),\"failures\":[\(failures)]}"
-  }
-
-  private func say(_ text: String) {
-    if options.isJSON {
-      let bytes = [UInt8]((text + "\n").utf8)
-      _ = unsafe write(2, bytes, bytes.count)
-    } else {
-      print(text)
-      _ = fflush(nil)
-    }
-  }
-
-  private static func line(_ words: String...) -> String {
-    let widths = [28, 7, 10, 10, 10, 8]
-    return zip(words, widths).enumerated().map { index, pair in
-      let pad = String(repeating: " ", count: max(1, pair.1 - pair.0.count))
-      return index < 1 ? pair.0 + pad : pad + pair.0
-    }.joined()
   }
 
   // MARK: - Rows
@@ -121,11 +84,13 @@ final class RaceRunner {
     defer { place?.end() }
     var results: [PairResult] = []
     do {
+      let shared = crace_share()
+      try expect(shared == 0, "no memory for what processes leave to the next: errno \(shared)")
       place = try RacePlace(row, index, daemonPath, RaceTable.rows)
     } catch {
       return [PairResult(row: row.name, word: "", rounds: 1, failures: ["not attacked: \(error)"])]
     }
-    var names = place?.pairs.map(\.name) ?? []
+    var names = place?.pairs ?? []
     if !options.words.isEmpty { names = names.filter(options.words.contains) }
     for name in names {
       var result = progress.result(row.name, name, options.seed)
@@ -142,59 +107,41 @@ final class RaceRunner {
   ) {
     let first = options.round ?? result.rounds
     var number = first
-    var idle = 0
-    // The first round since the last check, and the first one that may be at fault.
-    var (checked, start) = (first, first)
     while options.round == nil ? result.changes < options.changes : number < first + options.count {
-      guard
-        result.changes > 0 || number - first < (row.isRestored ? 1 : 20) * Self.patience
-          || options.round != nil,
-        result.rounds < 100 * options.changes + Self.patience
-      else { return }
-      var text = ""
+      let order = RaceOrder(
+        seed: options.seed, key: "\(row.name)/\(name)", first: number,
+        rounds: options.round == nil
+          ? 100 * options.changes + Self.patience - result.rounds : first + options.count - number,
+        changes: options.round == nil ? options.changes - result.changes : .max,
+        isOpen: options.round == nil)
+      guard order.rounds > 0 else { return }
+      var (report, plan, death): (RaceReport, String, Bool)
       do {
         if place == nil { place = try RacePlace(row, index, daemonPath, RaceTable.rows) }
-        guard let place, let pair = place.pairs.first(where: { $0.name == name }) else {
-          throw TableError("the operation no longer loads the word")
-        }
-        var generator = SplitMix(options.seed, "\(row.name)/\(name)", number)
-        let round = place.plan(pair, &generator)
-        text = "\(round.value) after access \(round.access), \(round.mode)"
-        start = number
-        number += 1
-        result.rounds += 1
-        if try place.attack(round) {
-          result.changes += 1
-          idle = 0
-        } else {
-          idle += 1
-        }
-        let isLast =
-          options.round == nil
-          ? result.changes >= options.changes : number == first + options.count
-        if isLast || number % 32 == 0 {
-          // A check finds what any round since the last one has done.
-          start = checked
-          try place.check()
-          checked = number
-        }
-        // The rounds may have left an interface's port in a state in which nothing moves.
-        if !row.isRestored, idle > (name.contains(" slot") ? 400 : 60) {
-          place.end()
-          throw Worn()
-        }
-      } catch is Worn {
-        place = nil
-        idle = 0
+        guard let place else { return }
+        (report, plan) = try place.attack(name, order)
+        death = false
+      } catch let error as RacePlace.Death {
+        (report, plan, death) = (error.report, error.plan, true)
       } catch {
+        (report, plan, death) = (RaceReport(start: number, failure: "\(error)"), "", true)
+      }
+      number += report.rounds
+      result.rounds += report.rounds
+      result.changes += report.changes
+      if let failure = report.failure {
         result.failures.append(
-          "\(row.name), \(name): \(text): \(error)\n      race-table --row '\(row.name)'"
-            + " --word '\(name)' --seed \(options.seed) --round \(start) --count \(number - start)")
-        checked = number
+          "\(row.name), \(name): \(plan): \(failure)\n      race-table --row '\(row.name)'"
+            + " --word '\(name)' --seed \(options.seed) --round \(report.start)"
+            + " --count \(max(1, number - report.start))")
+      }
+      if death || report.isWorn || report.failure != nil {
         place?.end()
         place = nil
-        if result.failures.count >= options.failuresMax { return }
       }
+      if result.failures.count >= options.failuresMax { return }
+      // A word that never changes is given up.
+      if report.failure == nil, !report.isWorn, report.changes < order.changes { return }
     }
   }
 }

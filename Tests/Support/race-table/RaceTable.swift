@@ -1,4 +1,3 @@
-import CTrace
 import Glibc
 import TableSupport
 
@@ -12,14 +11,7 @@ import TableSupport
 @main
 struct RaceTable {
   static func main() {
-    // Addresses of memory are the same in each victim.
-    if unsafe getenv("LD_BIND_NOW") == nil {
-      unsafe setenv("LD_BIND_NOW", "1", 1)
-      unsafe setenv("SWIFT_DETERMINISTIC_HASHING", "1", 1)
-      _ = ctrace_fix_addresses()
-      var words = unsafe CommandLine.arguments.map { unsafe strdup($0) } + [nil]
-      _ = unsafe execv("/proc/self/exe", &words)
-    }
+    TableProgram.fixAddresses()
     do {
       let options = try RaceOptions(CommandLine.arguments)
       if options.lists { return rows.forEach { print($0.name) } }
@@ -39,7 +31,10 @@ struct RaceTable {
     rows += WaitRace.all
     rows += WakeRace.all
     rows += WorkerRace.all
+    rows += ModuleHostRace.all
+    rows.append(KeepRace())
     rows.append(CheckRace())
+    rows.append(DumpRace())
     rows += RepairRace.all
     rows += AttachRace.all
     rows += ReopenRace.all
@@ -68,26 +63,17 @@ struct RaceOptions {
   var lists = false
 
   init(_ arguments: [String]) throws {
-    var rest = arguments.dropFirst()
-    func value() throws -> String {
-      guard let word = rest.popFirst() else { throw TableError("an option has no value") }
-      return word
-    }
-    func number() throws -> Int {
-      let word = try value()
-      guard let number = Int(word), number >= 0 else { throw TableError("no number: \(word)") }
-      return number
-    }
-    while let word = rest.popFirst() {
+    var rest = TableArguments(arguments)
+    while let word = rest.next() {
       switch word {
-      case "--changes": changes = max(1, try number())
-      case "--row": names.append(try value())
-      case "--word": words.insert(try value())
-      case "--seed": seed = UInt64(try number())
-      case "--round": round = try number()
-      case "--count": count = max(1, try number())
-      case "--keep": keep = try value()
-      case "--failures": failuresMax = max(1, try number())
+      case "--changes": changes = max(1, try rest.number())
+      case "--row": names.append(try rest.value())
+      case "--word": words.insert(try rest.value())
+      case "--seed": seed = UInt64(try rest.number())
+      case "--round": round = try rest.number()
+      case "--count": count = max(1, try rest.number())
+      case "--keep": keep = try rest.value()
+      case "--failures": failuresMax = max(1, try rest.number())
       case "--verbose": isVerbose = true
       case "--json": isJSON = true
       case "--list": lists = true

@@ -3,40 +3,56 @@ import Glibc
 import NetmapCore
 import TableSupport
 
-/// Memory of the victim that other processes can write, in a mapping of the tracer.
+/// Memory that other processes can write, in a second mapping of this process.
+///
+/// Accesses through the second mapping are not those of the operation, and no watch reports them.
 @safe
 final class RacedMemory {
   let name: String
-  /// The addresses of the first byte in the victim: one for each mapping.
-  private(set) var victimBases: [UInt]
+  /// The addresses of the first byte that the operation uses: one for each mapping.
+  private(set) var bases: [UInt]
   let memory: SharedMemory
   /// The state at the beginning of each operation.
   private var snapshot: [UInt8] = []
-  /// The ranges that the tracer restores before each operation.
-  private var ranges: [Range<Int>] = []
+  /// What is restored before each operation.
+  private var blocks: [Block] = []
+  /// The blocks that operations have changed.
+  private var changing: [Block] = []
   /// The contents of populated pages, for memory with buffers.
   private var pages: [Int: [UInt8]] = [:]
 
-  init(_ name: String, at victimBase: UInt, _ memory: SharedMemory) {
-    (self.name, victimBases, self.memory) = (name, [victimBase], memory)
+  private struct Block {
+    let offset: Int
+    let byteCount: Int
+    /// The offset in the snapshot.
+    var place = 0
+    var isChanging = false
   }
 
-  /// All memory that a stopped process has mapped for writing and shares with others.
-  static func all(of process: pid_t) throws -> [RacedMemory] {
-    let text = try contents(of: "/proc/\(process)/maps")
+  private static let blockByteCount = 256
+
+  init(_ name: String, at base: UInt, _ memory: SharedMemory) {
+    (self.name, bases, self.memory) = (name, [base], memory)
+  }
+
+  /// All memory that this process has mapped for writing and shares with others, without that of the bystanders.
+  static func all() throws -> [RacedMemory] {
+    let text = try contents(of: "/proc/self/maps")
     var result: [RacedMemory] = []
     for line in text.split(separator: "\n") {
       let words = line.split(separator: " ", omittingEmptySubsequences: true)
       guard words.count >= 6, words[1] == "rw-s", words[5].hasPrefix("/memfd:netmap-"),
-        !words[5].contains(RaceBystanders.mark), words[5] != "/memfd:netmap-directory"
+        !words[5].contains(RaceBystanders.mark),
+        words[5] != "/memfd:netmap-\(RaceBystanders.switchName)",
+        words[5] != "/memfd:netmap-directory"
       else { continue }
-      let file = unsafe open("/proc/\(process)/map_files/\(words[0])", O_RDWR | O_CLOEXEC)
+      let file = unsafe open("/proc/self/map_files/\(words[0])", O_RDWR | O_CLOEXEC)
       guard file >= 0 else { throw TableError("map_files: errno \(errno)") }
       defer { close(file) }
       guard let base = UInt(words[0].split(separator: "-")[0], radix: 16) else { continue }
       let memory = try SharedMemory(mapping: file)
       if let known = result.first(where: { $0.memory.identity == memory.identity }) {
-        known.victimBases.append(base)
+        known.bases.append(base)
       } else {
         result.append(
           RacedMemory(String(words[5].dropFirst("/memfd:netmap-".count)), at: base, memory))
@@ -84,22 +100,45 @@ final class RacedMemory {
 
   // MARK: - State
 
-  /// Notes the present contents of some ranges, which ``restore()`` brings back.
+  /// Notes the present contents of some ranges, which ``restore(all:)`` brings back.
   func note(_ ranges: [Range<Int>]) {
-    self.ranges = ranges
-    snapshot = ranges.flatMap { range in
-      unsafe Array(
-        UnsafeRawBufferPointer(start: memory.base + range.lowerBound, count: range.count))
+    blocks = ranges.flatMap { range in
+      stride(from: range.lowerBound, to: range.upperBound, by: Self.blockByteCount).map {
+        Block(offset: $0, byteCount: min(Self.blockByteCount, range.upperBound - $0))
+      }
     }
+    snapshot = blocks.flatMap { block in
+      unsafe Array(
+        UnsafeRawBufferPointer(start: memory.base + block.offset, count: block.byteCount))
+    }
+    var place = 0
+    for index in blocks.indices {
+      blocks[index].place = place
+      place += blocks[index].byteCount
+    }
+    changing = []
   }
 
-  func restore() {
-    var place = 0
+  /// Brings back what was noted.
+  ///
+  /// - Parameter all: Whether to look at all blocks, and not only at those that operations have changed so far.
+  func restore(all: Bool) {
     unsafe snapshot.withUnsafeBytes { bytes in
       guard let noted = bytes.baseAddress else { return }
-      for range in ranges {
-        unsafe memcpy(memory.base + range.lowerBound, noted + place, range.count)
-        place += range.count
+      if all {
+        for index in blocks.indices {
+          let block = blocks[index]
+          let (now, was) = unsafe (memory.base + block.offset, noted + block.place)
+          guard unsafe memcmp(now, was, block.byteCount) != 0 else { continue }
+          unsafe memcpy(now, was, block.byteCount)
+          guard !block.isChanging else { continue }
+          blocks[index].isChanging = true
+          changing.append(block)
+        }
+      } else {
+        for block in changing {
+          unsafe memcpy(memory.base + block.offset, noted + block.place, block.byteCount)
+        }
       }
     }
   }

@@ -7,7 +7,7 @@ struct RacedWord {
   /// The number of the memory.
   let memory: Int
   let offset: Int
-  /// The number of the victim's mapping.
+  /// The number of the mapping.
   var mapping = 0
   /// Bytes: 1, 2, 4 or 8.
   let width: Int
@@ -15,6 +15,8 @@ struct RacedWord {
   let name: String
   /// The parts of the word that are attacked on their own; empty for the whole word.
   var parts: [Part] = []
+  /// For a slot of an interface's ring, where each operation uses other slots: its place among them.
+  var slots: (index: Int, count: Int)?
 
   struct Part {
     let name: String
@@ -28,7 +30,7 @@ struct RacedWord {
   ]
 }
 
-/// All words of the victim's memory that an operation could load, and what surrounds them.
+/// All words of the shared memory that an operation could load, and what surrounds them.
 struct RacedWords {
   private(set) var words: [RacedWord] = []
   /// The ranges of each memory that hold state and no packets.
@@ -41,6 +43,10 @@ struct RacedWords {
     var count: Int
     var size: Int
     var named: Set<Int> = [0, 1]
+    /// The same buffers in order.
+    var known: [Int] = []
+    /// The extra buffers of the process's ports, and the pages of their `KeptTable`s: the process writes there itself.
+    var extra: Set<Int> = []
 
     /// The buffer that contains a byte; nil when no buffer does.
     func buffer(at offset: Int) -> Int? {
@@ -50,12 +56,15 @@ struct RacedWords {
   }
 
   private let memories: [RacedMemory]
-  /// The most slots of a ring that are watched.
-  private let slotsMax: Int
+  /// Whether each operation uses the same slots and packets.
+  private let isRestored: Bool
 
-  init(_ memories: [RacedMemory], slotsMax: Int = .max) {
+  /// The slots of an interface's ring in which the operation's instructions are found. Breakpoints report all others too.
+  private static let slotsMax = 24
+
+  init(_ memories: [RacedMemory], isRestored: Bool) {
     self.memories = memories
-    self.slotsMax = slotsMax
+    self.isRestored = isRestored
     ranges = memories.map { _ in [] }
     for (index, memory) in memories.enumerated() {
       if let segment = try? SyncSegment(mapping: memory.memory) {
@@ -69,9 +78,10 @@ struct RacedWords {
         addAll(index, "\(memory.name.prefix { $0 != "-" })", 0..<memory.memory.byteCount)
       }
     }
+    for (index, found) in buffers { buffers[index]?.known = found.named.sorted() }
     // A process with several ports has some memory mapped several times.
     words = words.flatMap { word in
-      memories[word.memory].victimBases.indices.map { mapping in
+      memories[word.memory].bases.indices.map { mapping in
         var word = word
         word.mapping = mapping
         return word
@@ -151,7 +161,22 @@ struct RacedWords {
       guard !ranges[region].contains(range) else { continue }
       ranges[region].append(range)
       addAll(region, "\(name) netmap_if", range, width: 4, isNumbered: true)
+      addExtraBuffers(region, binding.interfaceOffset)
     }
+  }
+
+  /// Finds the extra buffers of a binding: a list that each buffer's first word links. The pages of the `KeptTable`
+  /// are linked by their second words.
+  private mutating func addExtraBuffers(_ region: Int, _ interface: Int) {
+    guard var found = buffers[region] else { return }
+    let memory = memories[region]
+    for (head, link) in [(NETMAP_IF_BUFS_HEAD_OFFSET, 0), (NETMAP_IF_SPARE1_OFFSET, 4)] {
+      var index = Int(memory.load(interface + head, 4))
+      while index > 1, index < found.count, found.extra.insert(index).inserted {
+        index = Int(memory.load(found.base + index * found.size + link, 4))
+      }
+    }
+    buffers[region] = found
   }
 
   private static let kringFields: [(name: String, offset: Int, width: Int)] = [
@@ -223,19 +248,21 @@ struct RacedWords {
     }
     addAll(
       region, "\(ring) ring.sem", offset + NETMAP_RING_SEM_OFFSET..<offset + 256)
-    for slot in 0..<min(slots, slotsMax) {
+    for slot in 0..<(isRestored ? slots : min(slots, Self.slotsMax)) {
       let place = offset + NETMAP_RING_SLOTS_OFFSET + 16 * slot
+      let all = isRestored ? nil : (slot, slots)
       words.append(
         RacedWord(
-          memory: region, offset: place, width: 8, name: "\(ring) slot", parts: RacedWord.slotParts)
-      )
+          memory: region, offset: place, width: 8, name: "\(ring) slot",
+          parts: RacedWord.slotParts, slots: all))
       words.append(
-        RacedWord(memory: region, offset: place + 8, width: 8, name: "\(ring) slot.ptr"))
+        RacedWord(
+          memory: region, offset: place + 8, width: 8, name: "\(ring) slot.ptr", slots: all))
       let (index, length) = (Int(memory.load(place, 4)), memory.load(place + 4, 2))
       guard var found = buffers[region], index < found.count else { continue }
       found.named.insert(index)
       buffers[region] = found
-      if length > 0, slotsMax == .max {
+      if length > 0, isRestored {
         let start = found.base + index * found.size
         addAll(region, "\(ring) packet", start..<start + 128, isNumbered: true)
       }
