@@ -315,10 +315,8 @@ extension LinuxPort {
     }
     // The kernel takes some milliseconds to detach a program, and the monitor's thread has other ports to tell. Without
     // another thread the programs stay until the port is closed.
-    if let thread = try? EngineThread.start(interface.name, { [weak self] in self?.leaveInterface() })
-    {
-      pthread_detach(thread)
-    }
+    let thread = try? EngineThread.start(interface.name) { [weak self] in self?.leaveInterface() }
+    if let thread { pthread_detach(thread) }
   }
 
   /// Detaches the programs, unless the port has been closed meanwhile.
