@@ -312,6 +312,17 @@ extension LinuxPort {
       unsafe state.krings.values.forEach { unsafe $0.stop() }
       var one: UInt64 = 1
       if unsafe state.alarm >= 0 { _ = unsafe write(state.alarm, &one, 8) }
+    }
+    // The kernel takes some milliseconds to detach a program, and the monitor's thread has other ports to tell. Without
+    // another thread the programs stay until the port is closed.
+    let thread = try? EngineThread.start(interface.name) { [weak self] in self?.leaveInterface() }
+    if let thread { pthread_detach(thread) }
+  }
+
+  /// Detaches the programs, unless the port has been closed meanwhile.
+  private func leaveInterface() {
+    lock.withLock { _ in
+      guard unsafe state.hasGone else { return }
       // The kernel refuses nothing here: it detaches a link.
       try? unsafe state.host?.connect(takesHostPackets: false, marks: false)
       unsafe state.driver?.leaveInterface()
