@@ -60,26 +60,6 @@ struct ModuleHostRace: RaceRow {
   }
 }
 
-/// netmapd copies what describes its ports for a dump (`netmap ports --write-dump`).
-struct DumpRace: RaceRow {
-  let name = "netmapd: dump"
-
-  func victim(_ host: HostEngine) throws -> RaceOperation {
-    let engine = try Engine()
-    let ports = [
-      try EnginePort(engine, "netmap:raced{1", extraBuffers: 4),
-      try EnginePort(engine, "netmap:raced}1"),
-      try EnginePort(engine, "vale7:raced"), try EnginePort(engine, "vale7:other"),
-    ]
-    for port in ports { port.send(3) }
-    return RaceOperation {
-      let dump = try engine.dump()
-      withExtendedLifetime(ports) {}
-      return UInt64(dump.ports.count + dump.switches.count)
-    }
-  }
-}
-
 /// An application that takes packets with their buffers out of a ring and gives the buffers back.
 struct KeepRace: RaceRow {
   let name = "keep packets"

@@ -34,7 +34,6 @@ struct RaceTable {
     rows += ModuleHostRace.all
     rows.append(KeepRace())
     rows.append(CheckRace())
-    rows.append(DumpRace())
     rows += RepairRace.all
     rows += AttachRace.all
     rows += ReopenRace.all
