@@ -50,7 +50,7 @@ enum HangingFiles {
       $0.put(request)
     }
     HostilePeer.say("ready")
-    HostilePeer.say(Wire.answer(on: reply.0, within: 20).text)
+    HostilePeer.say(Wire.answer(on: reply.0, within: 40).text)
     withExtendedLifetime((client, mine, theirs)) { HostilePeer.waitForEnd() }
   }
 }
