@@ -17,10 +17,12 @@ struct RaceTableTests {
     "no reader is harmed by a word that changes right after a load",
     arguments: [
       "pipe", "forward", "vale tx", "vale rx", "wait", "wake", "statistics", "worker", "netmapd",
-      "attach", "module host", "keep", "interface",
+      "attach", "module host", "keep", "interface tx",
     ])
   func sampled(row: String) throws {
-    let (status, text) = try run(["--row", row, "--changes", "8"])
+    // Recording a sync of an interface takes long in a debug build. `make race-table` runs all rows in release.
+    let changes = row.hasPrefix("interface") ? "1" : "8"
+    let (status, text) = try run(["--row", row, "--changes", changes])
     print(text)
     #expect(status == 0, "\(text)")
   }
