@@ -55,7 +55,7 @@ $(C_LIBRARY): $(C_SOURCES) $(C_HEADERS) $(C_VERSIONS)
 	@mkdir -p $(@D)
 	$(CLANG) $(C_FLAGS) $(C_LINK) $(C_SOURCES) -o $@
 
-.PHONY: setup setup-bench build demo test soak soak-faults hostile kill-table mutants message-storm race-table fuzz \
+.PHONY: setup setup-bench build demo test soak soak-faults hostile kill-table kill-table-programs mutants message-storm race-table fuzz \
   check-full check-address check-thread check-release bench bench-peers bench-preload bench-smoke lint docs \
   compatibility install install-build install-files check-install check-bare uninstall clean
 
@@ -141,12 +141,14 @@ check-address check-thread check-release: check-%:
 
 # KILL_TABLE_FLAGS are options of kill-table: --every 16 tries every 16th point, from a random one on.
 KILL_TABLE_FLAGS ?=
-kill-table:
+kill-table: kill-table-programs
+	$(RELEASE)/kill-table $(KILL_TABLE_FLAGS)
+
+kill-table-programs:
 	$(SWIFT) build -c release --product netmapd
 	for product in kill-table kill-client netmap-c netmap-half port-guard; do \
 	  $(SWIFT) build -c release --product $$product || exit; \
 	done
-	$(RELEASE)/kill-table $(KILL_TABLE_FLAGS)
 
 # RACE_TABLE_FLAGS are options of race-table: --changes 1000 for a shorter run, --row and --word for some pairs. Results
 # are kept in .build/race-table.tsv, so a run goes on where the one before was ended; delete the file after a change.
