@@ -10,7 +10,7 @@ import Testing
 @Suite(.serialized, .timeLimit(.minutes(60))) struct SetUpKillTests {
   private static let isComplete = environmentNumber("NETMAP_TEST_EVERY_CALL") != nil
   /// How many calls to try otherwise.
-  private static let samples = 14
+  private static let samples = 5
 
   static let ports = [
     "netmap:near*@backend:name=xdp", "netmap:near*@backend:name=packet",

@@ -4,9 +4,9 @@ import Testing
 
 /// Long streams through an application that bridges an interface and its host rings.
 ///
-/// 1 GB in all by default; NETMAP_TEST_BYTES in the environment is the length of each of the four streams.
+/// 200 MB in all by default; NETMAP_TEST_BYTES in the environment is the length of each of the four streams.
 @Suite(.serialized, .timeLimit(.minutes(60))) struct TransferTests {
-  private static let bytes = environmentNumber("NETMAP_TEST_BYTES") ?? 250_000_000
+  private static let bytes = environmentNumber("NETMAP_TEST_BYTES") ?? 50_000_000
 
   /// Counters of the kernel's TCP in the calling thread's namespace: `/proc/net/netstat` and `/proc/net/snmp`.
   private func counters(_ command: ([String]) throws -> String) throws -> [String: Int] {
