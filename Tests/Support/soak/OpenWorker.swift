@@ -34,8 +34,14 @@ final class OpenWorker {
 
   func run() throws {
     board[station, .state] = SoakBoard.State.ready.rawValue
+    if settings.opensEachOnce {
+      for kind in Kind.allCases where try operate(kind) { board.countOpen(station, kind.rawValue) }
+      return
+    }
     while board.phase == .run {
       let kind = Kind.allCases.randomElement(using: &random) ?? .pipe
+      // A module is a process: it takes longer than all others.
+      if kind == .module, !random.chance(5) { continue }
       do throws(NetmapError) {
         guard try operate(kind) else { continue }
         board.countOpen(station, kind.rawValue)
@@ -117,7 +123,7 @@ final class OpenWorker {
   }
 
   private func useModule() throws(NetmapError) -> Bool {
-    guard let path = settings.module, random.chance(5) else { return false }
+    guard let path = settings.module else { return false }
     let port = try NetmapPort("valem\(station):a", engine: engine)
     _ = try engine.switches.setModule(.loaded(path: path), of: "valem\(station)")
     try port.sync(.transmit)

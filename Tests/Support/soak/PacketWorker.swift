@@ -246,6 +246,8 @@ struct WorkerSettings {
 
   /// Whether the worker opens and closes ports.
   var opens = false
+  /// Whether it opens one of each kind, and ends.
+  var opensEachOnce = false
   /// Whether there are interfaces `soak0` and `soak1`.
   var hasInterfaces = false
   /// The path of a module.
@@ -273,6 +275,7 @@ struct WorkerSettings {
       case "fault": fault = SoakFault(rawValue: value)
       case "sleeping": sleeping = value
       case "opens": opens = true
+      case "once": opensEachOnce = true
       case "interfaces": hasInterfaces = true
       case "module": module = value
       default: throw SoakError("no setting: \(word)")
@@ -291,6 +294,7 @@ struct WorkerSettings {
     ] where flag { words.append(word) }
     if let fault { words.append("fault=\(fault.rawValue)") }
     if opens { words.append("opens") }
+    if opensEachOnce { words.append("once") }
     if hasInterfaces { words.append("interfaces") }
     if let module { words.append("module=\(module)") }
     if let sleeping { words.append("sleeping=\(sleeping)") }

@@ -36,12 +36,21 @@ enum ProcessFiles {
   }
 
   /// How many epoll(7) descriptors this process has.
-  static var epollCount: Int {
-    entries("/proc/self/fd").count { name in
-      var target = [CChar](repeating: 0, count: 64)
-      let count = unsafe readlink("/proc/self/fd/\(name)", &target, target.count)
-      let bytes = target.prefix(max(0, count)).map { UInt8(bitPattern: $0) }
-      return String(decoding: bytes, as: UTF8.self) == "anon_inode:[eventpoll]"
+  static var epollCount: Int { descriptors(of: getpid())["anon_inode:[eventpoll]", default: 0] }
+
+  /// How many descriptors a process has of each file, by what readlink(2) says; of all sockets, and of all pipes, together.
+  static func descriptors(of process: pid_t) -> [String: Int] {
+    let folder = "/proc/\(process)/fd"
+    var result: [String: Int] = [:]
+    for name in entries(folder) {
+      var target = [CChar](repeating: 0, count: Int(PATH_MAX))
+      let count = unsafe readlink("\(folder)/\(name)", &target, target.count)
+      // The descriptor of opendir(3) for this list has gone, if the process is this one.
+      guard count > 0 else { continue }
+      let file = String(decoding: target.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      let kind = ["socket:", "pipe:"].first(where: file.hasPrefix) ?? file
+      result[kind, default: 0] += 1
     }
+    return result
   }
 }
