@@ -346,11 +346,55 @@ static void choose_guide(struct wait *wait)
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
+/* Whether all tokens are still the files that they were. If not, forgets those that are others. */
+static bool are_current(const struct wait *wait)
+{
+	bool result = true;
+
+	for (size_t i = 0; i < wait->token_count; i++)
+		if (wait->tokens[i].attachment)
+			result &= attachment_is_current(wait->tokens[i].attachment,
+							wait->entries[wait->tokens[i].place].fd);
+	return result;
+}
+
+/* Leaves the core to its other thread for a moment. */
+static void pause_core(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/*
+ * Looks some times within about a microsecond. Returns how many tokens are ready.
+ *
+ * After an announcement the other process has to ring: a system call, in which the next packets wait. A thread that
+ * announces before each packet of a sender that syncs each of them halves the rate of both.
+ */
+static int look_for_a_moment(struct wait *wait)
+{
+	enum { LOOKS = 6, PAUSES = 4 };
+	int ready = 0;
+
+	for (int i = 0; i < LOOKS && !ready; i++) {
+		for (int k = 0; k < PAUSES; k++)
+			pause_core();
+		ready = scan(wait);
+	}
+	return ready;
+}
+
+/* What wait_until() returns if a number belonged to another file: the wait has to begin again. */
+enum { AGAIN = -3 };
+
 /* Sleeps and looks until something is ready, the deadline, or a signal. */
 static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 {
 	const struct netmap_binding *const first = wait->guide ? &wait->guide->binding : NULL;
-	bool is_polled = false, leaves_out_rings = false, has_rung = false;
+	bool is_polled = false, leaves_out_rings = false, has_rung = false, is_checked = false;
 	int64_t pause = SHORTEST_PAUSE;
 	int ready, others;
 
@@ -367,6 +411,9 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 	/* A change of the signal mask and the sleep have to be one step, so that sleeps with a mask are the kernel's. */
 	if (wait->count == 1 && !wait->has_sets && !mask)
 		wait->bell = first->bell;
+	ready = wait->bell ? look_for_a_moment(wait) : 0;
+	if (ready)
+		return ready;
 	for (;;) {
 		int64_t limit = FOREVER;
 
@@ -382,6 +429,10 @@ static int wait_until(struct wait *wait, int64_t deadline, const sigset_t *mask)
 		ready = scan(wait);
 		if (ready)
 			return ready;
+		/* A system call, so only waits that do sleep make it. */
+		if (!is_checked && !are_current(wait))
+			return AGAIN;
+		is_checked = true;
 		limit = least(limit, wait->sure ? LONGEST_SLEEP : LONGEST_PAUSE);
 		if (is_polled || leaves_out_rings)
 			limit = least(limit, pause);
@@ -446,18 +497,6 @@ static void begin(struct wait *wait)
 	}
 }
 
-/* Whether all tokens are still the files that they were. If not, forgets those that are others. */
-static bool are_current(const struct wait *wait)
-{
-	bool result = true;
-
-	for (size_t i = 0; i < wait->token_count; i++)
-		if (wait->tokens[i].attachment)
-			result &= attachment_is_current(wait->tokens[i].attachment,
-							wait->entries[wait->tokens[i].place].fd);
-	return result;
-}
-
 static void end(void *argument)
 {
 	struct wait *const wait = argument;
@@ -488,11 +527,12 @@ static void end(void *argument)
 /* The result of a wait that has found nothing, and has time left. */
 enum { MUST_SLEEP = -2 };
 
-/* What wait_in() returns if a number belonged to another file: the wait has to begin again. */
-enum { AGAIN = -3 };
-
-/* Looks once at everything, without sleeping. Returns MUST_SLEEP if nothing is ready. */
-static int look(struct wait *wait, const struct timespec *timeout, const sigset_t *mask)
+/*
+ * Looks once at everything, without sleeping. Returns MUST_SLEEP if nothing is ready.
+ *
+ * is_scanned: the caller has just found that no token is ready.
+ */
+static int look(struct wait *wait, const struct timespec *timeout, const sigset_t *mask, bool is_scanned)
 {
 	int ready, others;
 
@@ -506,7 +546,7 @@ static int look(struct wait *wait, const struct timespec *timeout, const sigset_
 		return -1;
 	}
 	begin(wait);
-	ready = scan(wait);
+	ready = is_scanned ? 0 : scan(wait);
 	others = look_at_others(wait, mask);
 	if (others < 0)
 		return -1;
@@ -524,8 +564,6 @@ static int wait_in(struct wait *wait, const struct timespec *timeout, const sigs
 		deadline = now() + timeout->tv_sec * SECOND + timeout->tv_nsec;
 	for (size_t i = 0; i < wait->token_count; i++)
 		has_bindings |= wait->tokens[i].attachment || wait->tokens[i].set;
-	if (!are_current(wait))
-		return AGAIN;
 	/* All tokens were other files: see begin(). */
 	if (!has_bindings)
 		return next_ppoll()(wait->entries, wait->count, timeout, mask);
@@ -533,43 +571,8 @@ static int wait_in(struct wait *wait, const struct timespec *timeout, const sigs
 	return wait_until(wait, deadline, mask);
 }
 
-int wait_for_token(struct pollfd *entry, int timeout)
-{
-	struct attachment *attachment;
-	int passed_over, error;
-	unsigned ready;
-	short events;
-
-	/* As libc's calls, which are cancellation points also if they do not sleep. */
-	pthread_testcancel();
-	attachment = attachment_begin(entry->fd, &error);
-	/* The other function says what is wrong. */
-	if (LIKELY(attachment) && !LIKELY(can_write(entry, sizeof *entry))) {
-		attachment_end(attachment);
-		attachment = NULL;
-	}
-	if (!LIKELY(attachment))
-		return wait_for_milliseconds(entry, 1, timeout);
-	inside_half++;
-	ready = half_if_loaded()->scan(&attachment->binding, poll_wanted(entry->events), &passed_over);
-	inside_half--;
-	attachment_end(attachment);
-	events = poll_events(ready, entry->events);
-	if (LIKELY(events || !timeout)) {
-		entry->revents = events;
-		return events != 0;
-	}
-	return wait_for_milliseconds(entry, 1, timeout);
-}
-
-int wait_for_milliseconds(struct pollfd *entries, nfds_t count, int timeout)
-{
-	const struct timespec time = { .tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000L };
-
-	return wait_for(entries, count, timeout < 0 ? NULL : &time, NULL);
-}
-
-int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
+static int wait_for_set(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
+			bool is_scanned)
 {
 	struct {
 		struct token tokens[FEW];
@@ -604,7 +607,8 @@ int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeou
 		wait.token_count = 0;
 		wait.bell = NULL;
 		wait.has_sets = false;
-		result = look(&wait, timeout, mask);
+		result = look(&wait, timeout, mask, is_scanned);
+		is_scanned = false;
 		if (result == MUST_SLEEP) {
 			/* The sleep is a cancellation point. */
 			pthread_cleanup_push(end, &wait);
@@ -618,4 +622,52 @@ int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeou
 		syscall(SYS_munmap, memory, size);
 	errno = error;
 	return result;
+}
+
+int wait_for(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
+{
+	return wait_for_set(entries, count, timeout, mask, false);
+}
+
+static struct timespec of_milliseconds(int time)
+{
+	return (struct timespec){ .tv_sec = time / 1000, .tv_nsec = time % 1000 * 1000000L };
+}
+
+int wait_for_milliseconds(struct pollfd *entries, nfds_t count, int timeout)
+{
+	const struct timespec time = of_milliseconds(timeout);
+
+	return wait_for_set(entries, count, timeout < 0 ? NULL : &time, NULL, false);
+}
+
+int wait_for_token(struct pollfd *entry, int timeout)
+{
+	struct attachment *attachment;
+	struct timespec time;
+	int passed_over, error;
+	unsigned ready;
+	short events;
+
+	/* As libc's calls, which are cancellation points also if they do not sleep. */
+	pthread_testcancel();
+	attachment = attachment_begin(entry->fd, &error);
+	/* The other function says what is wrong. */
+	if (LIKELY(attachment) && !LIKELY(can_write(entry, sizeof *entry))) {
+		attachment_end(attachment);
+		attachment = NULL;
+	}
+	if (!LIKELY(attachment))
+		return wait_for_milliseconds(entry, 1, timeout);
+	inside_half++;
+	ready = half_if_loaded()->scan(&attachment->binding, poll_wanted(entry->events), &passed_over);
+	inside_half--;
+	attachment_end(attachment);
+	events = poll_events(ready, entry->events);
+	if (LIKELY(events || !timeout)) {
+		entry->revents = events;
+		return events != 0;
+	}
+	time = of_milliseconds(timeout);
+	return wait_for_set(entry, 1, timeout < 0 ? NULL : &time, NULL, true);
 }
