@@ -26,6 +26,8 @@ struct RaceTable {
     var rows: [any RaceRow] = []
     rows += PipeRace.all
     rows.append(ForwardRace())
+    rows.append(MonitoredSendRace())
+    rows += MonitoredReceiveRace.all
     rows += SwitchSendRace.all
     rows += SwitchReceiveRace.all
     rows += WaitRace.all
@@ -38,6 +40,7 @@ struct RaceTable {
     rows += AttachRace.all
     rows += ReopenRace.all
     rows += InterfaceRace.all
+    rows += TransparentRace.all
     rows.append(FaultyRace())
     return rows
   }()
