@@ -249,7 +249,8 @@ let package = Package(
       path: "Tests/Support/hostile-peer", swiftSettings: settings),
     // Messages and descriptors in any order, by every kind of peer, for message-storm and storm-module.
     .target(
-      name: "StormAttack", dependencies: ["NetmapClient", "NetmapCore", "CLinux", "CStorm"],
+      name: "StormAttack",
+      dependencies: ["NetmapClient", "NetmapCore", "CLinux", "CStorm", "ProcessFiles"],
       path: "Tests/Support/StormAttack"),
     // System calls of attackers. Header-only.
     .target(name: "CStorm", path: "Tests/Support/CStorm"),
@@ -258,7 +259,7 @@ let package = Package(
       name: "message-storm",
       dependencies: [
         "StormAttack", "Netmap", "NetmapClient", "NetmapDaemon", "NetmapCore", "NetworkTestbed",
-        "CLinux", "CStorm",
+        "CLinux", "CStorm", "ProcessFiles",
       ],
       path: "Tests/Support/message-storm"),
     .target(
@@ -267,24 +268,33 @@ let package = Package(
     // Kills and stops a process at each instruction of each operation.
     .executableTarget(
       name: "kill-table",
-      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace", "TableSupport"],
+      dependencies: [
+        "Netmap", "NetmapClient", "NetmapCore", "CTrace", "ProcessFiles", "TableSupport",
+      ],
       path: "Tests/Support/kill-table", swiftSettings: settings),
     // Changes each word that a peer can write right after each load of a process.
     .executableTarget(
       name: "race-table",
-      dependencies: ["Netmap", "NetmapCore", "CNetmap", "CTrace", "CRace", "TableSupport"],
+      dependencies: [
+        "Netmap", "NetmapCore", "CNetmap", "CTrace", "CRace", "ProcessFiles", "TableSupport",
+      ],
       path: "Tests/Support/race-table", swiftSettings: settings),
+    // What proc(5) says about processes.
+    .target(
+      name: "ProcessFiles", path: "Tests/Support/ProcessFiles", swiftSettings: settings),
     // Changes a word right after an access of the calling thread.
     .target(name: "CRace", path: "Tests/Support/CRace"),
     // What both tables need: a daemon, processes to trace, and numbered packets.
     .target(
-      name: "TableSupport", dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace"],
+      name: "TableSupport",
+      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace", "ProcessFiles"],
       path: "Tests/Support/TableSupport", swiftSettings: settings),
     // Long runs of many processes, with a ledger of their packets.
     .executableTarget(
       name: "soak",
       dependencies: [
         "Netmap", "NetmapClient", "NetmapCore", "NetworkTestbed", "CLinux", "CTrace",
+        "ProcessFiles",
       ],
       path: "Tests/Support/soak", swiftSettings: settings),
     // A C program for netmap, which the soaks run with the C library.
@@ -319,12 +329,15 @@ let package = Package(
       swiftSettings: settings),
     // Kills processes before a chosen system call.
     .executableTarget(
-      name: "kill-at-call", dependencies: ["CTrace"], path: "Tests/Support/kill-at-call",
+      name: "kill-at-call", dependencies: ["CTrace", "ProcessFiles"],
+      path: "Tests/Support/kill-at-call",
       swiftSettings: settings),
     // Namespaces, veth pairs and helper programs, for tests.
     .target(
       name: "NetmapTestSupport",
-      dependencies: ["Netmap", "NetmapClient", "NetworkTestbed", "NetmapCore", "CLinux", "CBPF"],
+      dependencies: [
+        "Netmap", "NetmapClient", "NetworkTestbed", "NetmapCore", "CLinux", "CBPF", "ProcessFiles",
+      ],
       path: "Tests/Support/NetmapTestSupport", swiftSettings: settings),
     // Holds a port open until it is killed.
     .executableTarget(

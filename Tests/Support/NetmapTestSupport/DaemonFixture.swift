@@ -3,6 +3,7 @@ internal import Glibc
 public import Netmap
 package import NetmapClient
 internal import NetmapCore
+internal import ProcessFiles
 package import Testing
 
 /// A temporary folder with a private daemon's socket; both end with this object.
@@ -93,13 +94,8 @@ public final class DaemonFixture {
 
   /// Number of descriptors that the process that answers requests has open.
   public func daemonDescriptors() throws -> Int {
-    guard let process = serving, let folder = unsafe opendir("/proc/\(process)/fd") else {
-      throw FixtureError(text: "the daemon is not running")
-    }
-    defer { unsafe closedir(folder) }
-    var count = 0
-    while unsafe readdir(folder) != nil { count += 1 }
-    return count - 2
+    guard let process = serving else { throw FixtureError(text: "the daemon is not running") }
+    return ProcessFiles.entries("/proc/\(process)/fd").count
   }
 
   /// The daemon's open descriptors, one per line, for the message of a failed test.
@@ -109,18 +105,7 @@ public final class DaemonFixture {
   }
 
   /// The names of the files in the folder.
-  public var files: [String] {
-    guard let folder = unsafe opendir(folder) else { return [] }
-    defer { unsafe closedir(folder) }
-    var names: [String] = []
-    while let entry = unsafe readdir(folder) {
-      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      if name != "." && name != ".." { names.append(name) }
-    }
-    return names
-  }
+  public var files: [String] { ProcessFiles.entries(folder) }
 
   /// Makes the daemon check everything, and expects no findings.
   @discardableResult

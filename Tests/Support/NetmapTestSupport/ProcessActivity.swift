@@ -1,4 +1,5 @@
 internal import Glibc
+internal import ProcessFiles
 public import Testing
 
 /// How often a process has run, and for how long.
@@ -10,36 +11,19 @@ private struct ProcessActivity {
 
   init(_ process: Int32) throws {
     let threads = "/proc/\(process)/task"
-    guard let folder = unsafe opendir(threads) else {
-      throw ProgramError(text: "\(threads): errno \(errno)")
-    }
-    defer { unsafe closedir(folder) }
-    while let entry = unsafe readdir(folder) {
-      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      guard let status = text(of: "\(threads)/\(name)/status") else { continue }
-      for line in status.split(separator: "\n") where line.contains("ctxt_switches") {
+    for name in ProcessFiles.entries(threads) {
+      for line in ProcessFiles.text("\(threads)/\(name)/status").split(separator: "\n")
+      where line.contains("ctxt_switches") {
         switches += line.split(separator: "\t").last.flatMap { Int($0) } ?? 0
       }
     }
-    let fields = text(of: "/proc/\(process)/stat")?.split(separator: ")").last?.split(
+    let fields = ProcessFiles.text("/proc/\(process)/stat").split(separator: ")").last?.split(
       separator: " ")
     guard let fields, fields.count > 12 else {
       throw ProgramError(text: "process \(process) has ended")
     }
     ticks = (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
   }
-}
-
-private func text(of path: String) -> String? {
-  let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
-  guard file >= 0 else { return nil }
-  defer { close(file) }
-  let bytes = unsafe [UInt8](unsafeUninitializedCapacity: 4096) { buffer, count in
-    unsafe count = max(0, read(file, buffer.baseAddress, buffer.count))
-  }
-  return String(decoding: bytes, as: UTF8.self)
 }
 
 /// Expects that processes come to rest: that none of them runs during one second.

@@ -1,4 +1,5 @@
 import Glibc
+import ProcessFiles
 
 /// The time that the threads of a process have been ready to run while no CPU was free.
 ///
@@ -6,13 +7,9 @@ import Glibc
 package enum CPUWaits {
   /// The times of all threads of a process by thread number, nanoseconds.
   package static func threads(of process: Int32) -> [Int32: UInt64] {
-    guard process > 0, let folder = opendir("/proc/\(process)/task") else { return [:] }
-    defer { closedir(folder) }
+    guard process > 0 else { return [:] }
     var result: [Int32: UInt64] = [:]
-    while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
+    for name in ProcessFiles.entries("/proc/\(process)/task") {
       guard let thread = Int32(name) else { continue }
       result[thread] = time(at: "/proc/\(process)/task/\(thread)/schedstat")
     }

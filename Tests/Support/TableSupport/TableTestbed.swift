@@ -3,6 +3,7 @@ import Glibc
 package import Netmap
 import NetmapClient
 import NetmapCore
+import ProcessFiles
 
 /// A daemon, and the ports of the processes that live on.
 package final class TableTestbed {
@@ -72,18 +73,7 @@ package final class TableTestbed {
 
   /// The process of the daemon that answers requests and carries packets: with root's daemon its child.
   package var servingProcess: Int32 {
-    let children = Self.text(of: "/proc/\(daemon)/task/\(daemon)/children")
-    return children.split(separator: " ").first.flatMap { Int32($0) } ?? daemon
-  }
-
-  /// A small file of the kernel, without the line's end.
-  package static func text(of path: String) -> String {
-    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return "" }
-    defer { close(file) }
-    var bytes = [UInt8](repeating: 0, count: 256)
-    let count = unsafe read(file, &bytes, bytes.count)
-    return String(decoding: bytes.prefix(max(0, count)).filter { $0 != 10 }, as: UTF8.self)
+    ProcessFiles.children(of: daemon).first ?? daemon
   }
 
   package func endDaemon(_ signal: CInt) {
@@ -149,7 +139,7 @@ package final class TableTestbed {
   }
 
   private static func waitingForCPU() -> Duration {
-    let fields = text(of: "/proc/thread-self/schedstat").split(separator: " ")
+    let fields = ProcessFiles.text("/proc/thread-self/schedstat").split(separator: " ")
     return .nanoseconds(fields.count > 1 ? Int64(fields[1]) ?? 0 : 0)
   }
 }

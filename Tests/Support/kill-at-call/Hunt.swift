@@ -1,5 +1,6 @@
 import CTrace
 import Glibc
+import ProcessFiles
 
 /// Traced processes, and the count of their system calls.
 struct Hunt {
@@ -112,15 +113,6 @@ struct Hunt {
   }
 
   private static func threads(of process: pid_t) -> [pid_t] {
-    guard let folder = unsafe opendir("/proc/\(process)/task") else { return [] }
-    defer { unsafe closedir(folder) }
-    var result: [pid_t] = []
-    while let entry = unsafe readdir(folder) {
-      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      if let thread = pid_t(name) { result.append(thread) }
-    }
-    return result
+    ProcessFiles.entries("/proc/\(process)/task").compactMap { pid_t($0) }
   }
 }

@@ -1,6 +1,7 @@
 import CTrace
 import Glibc
 import Netmap
+import ProcessFiles
 import TableSupport
 
 /// A row whose victim is not a client that the nursery plays.
@@ -65,7 +66,7 @@ enum Traced {
   }
 
   private static func isAsleep(_ thread: pid_t) -> Bool {
-    TableTestbed.text(of: "/proc/\(thread)/stat").split(separator: ")").last?
+    ProcessFiles.text("/proc/\(thread)/stat").split(separator: ")").last?
       .first { $0 != " " } == "S"
   }
 

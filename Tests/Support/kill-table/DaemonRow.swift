@@ -3,6 +3,7 @@ import Glibc
 import Netmap
 import NetmapClient
 import NetmapCore
+import ProcessFiles
 import TableSupport
 
 /// netmapd itself is killed, at each system call of its worker while it carries packets of an isolated port, or at each
@@ -135,16 +136,11 @@ struct DaemonRow: AttackRow {
 
   /// How often each thread of a process has begun to wait.
   private static func switches(of process: pid_t) -> [pid_t: Int] {
-    guard let folder = unsafe opendir("/proc/\(process)/task") else { return [:] }
-    defer { unsafe closedir(folder) }
     var result: [pid_t: Int] = [:]
-    while let entry = unsafe readdir(folder) {
-      let number = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
+    for number in ProcessFiles.entries("/proc/\(process)/task") {
       guard let thread = pid_t(number) else { continue }
-      let fields = TableTestbed.text(of: "/proc/\(process)/task/\(number)/schedstat")
-        .split(separator: " ")
+      let fields = ProcessFiles.text("/proc/\(process)/task/\(number)/schedstat")
+        .split(whereSeparator: \.isWhitespace)
       result[thread] = fields.count > 2 ? Int(fields[2]) ?? 0 : 0
     }
     return result

@@ -1,5 +1,6 @@
 import Glibc
 import Netmap
+import ProcessFiles
 import TableSupport
 
 /// Rows in which a helper sleeps until packets arrive.
@@ -31,7 +32,7 @@ private enum Sleeping {
   }
 
   private static func state(of process: pid_t) -> Character? {
-    TableTestbed.text(of: "/proc/\(process)/stat").split(separator: ")").last?
+    ProcessFiles.text("/proc/\(process)/stat").split(separator: ")").last?
       .first { $0 != " " }
   }
 }

@@ -4,6 +4,7 @@ import Netmap
 import NetmapClient
 import NetmapCore
 import NetworkTestbed
+import ProcessFiles
 import StormAttack
 
 /// A daemon, bystanders, and a member that asks the daemon throughout.
@@ -62,7 +63,9 @@ final class StormTestbed {
     }
     chmod(socket, peer == .local ? 0o600 : 0o666)
     chmod("\(folder)/isolated.sock", 0o666)
-    guard let child = Self.child(of: daemon.process) else { throw StormError("there is no broker") }
+    guard let child = ProcessFiles.children(of: daemon.process).first else {
+      throw StormError("there is no broker")
+    }
     serving = child
     for kind in StormBystander.Kind.allCases {
       bystanders.append(try StormBystander(kind, folder: folder, socket: socket, serving: serving))
@@ -81,7 +84,7 @@ final class StormTestbed {
     usleep(300_000)
     try probe()
     atRest = try engine.check()
-    descriptors = watched.reduce(0) { $0 + Self.count("/proc/\($1)/fd") }
+    descriptors = watched.reduce(0) { $0 + ProcessFiles.entries("/proc/\($1)/fd").count }
     mappings = watched.reduce(0) { $0 + Self.lines("/proc/\($1)/maps") }
     kindsAtRest = watched.map { DescriptorKinds(of: $0) }
     worstAnswer = (0, 0)
@@ -99,15 +102,7 @@ final class StormTestbed {
     opener?.kill(SIGKILL)
     daemon.kill(SIGTERM)
     namespace.leave()
-    if let rest = opendir(folder) {
-      while let entry = readdir(rest) {
-        let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-          String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-        }
-        if name != "." && name != ".." { unlink("\(folder)/\(name)") }
-      }
-      closedir(rest)
-    }
+    for name in ProcessFiles.entries(folder) { unlink("\(folder)/\(name)") }
     rmdir(folder)
   }
 
@@ -153,7 +148,7 @@ final class StormTestbed {
   func probe() throws {
     if let status = daemon.ended { throw failure("netmapd ended with status \(status)") }
     if let status = opener?.ended { throw failure("the opener ended with status \(status)") }
-    guard Self.child(of: daemon.process) == serving else {
+    guard ProcessFiles.children(of: daemon.process).first == serving else {
       throw failure("the broker has been replaced")
     }
     do {
@@ -225,7 +220,7 @@ final class StormTestbed {
     while ContinuousClock.now < end {
       try probe()
       let check = try engine.check()
-      let files = watched.reduce(0) { $0 + Self.count("/proc/\($1)/fd") }
+      let files = watched.reduce(0) { $0 + ProcessFiles.entries("/proc/\($1)/fd").count }
       let maps = watched.reduce(0) { $0 + Self.lines("/proc/\($1)/maps") }
       text =
         "\(check.bindings) ports open, \(check.kept) kept, \(check.clients) clients,"
@@ -282,7 +277,7 @@ final class StormTestbed {
   }
 
   func failure(_ text: String) -> StormError {
-    let log = Self.text(of: logPath).suffix(2000)
+    let log = ProcessFiles.text(logPath).suffix(2000)
     return StormError(log.isEmpty ? text : "\(text)\n--- netmapd:\n\(log)\n---")
   }
 }
@@ -290,43 +285,20 @@ final class StormTestbed {
 // MARK: - /proc
 
 extension StormTestbed {
-  private static func text(of path: String) -> String {
-    let file = open(path, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return "" }
-    defer { close(file) }
-    var bytes: [UInt8] = []
-    var part = [UInt8](repeating: 0, count: 65_536)
-    while bytes.count < 16 << 20, case let count = read(file, &part, part.count), count > 0 {
-      bytes += part.prefix(count)
-    }
-    return String(decoding: bytes, as: UTF8.self)
-  }
-
-  private static func child(of process: Int32) -> Int32? {
-    text(of: "/proc/\(process)/task/\(process)/children").split(whereSeparator: \.isWhitespace)
-      .compactMap { Int32($0) }.first
-  }
-
   private static func lines(_ path: String) -> Int {
-    text(of: path).utf8.count { $0 == 10 }
-  }
-
-  private static func count(_ path: String) -> Int {
-    guard let folder = opendir(path) else { return 0 }
-    defer { closedir(folder) }
-    var count = 0
-    while readdir(folder) != nil { count += 1 }
-    return count - 2
+    ProcessFiles.text(path).utf8.count { $0 == 10 }
   }
 
   private static func residentPages(of process: Int32) -> UInt64 {
     // Without shared memory, which belongs to the ports.
-    let fields = text(of: "/proc/\(process)/statm").split(separator: " ").compactMap { UInt64($0) }
+    let fields = ProcessFiles.text("/proc/\(process)/statm").split(separator: " ").compactMap {
+      UInt64($0)
+    }
     return fields.count > 2 ? fields[1] - min(fields[1], fields[2]) : 0
   }
 
   fileprivate static func process(of thread: Int32) -> Int32 {
-    for line in text(of: "/proc/\(thread)/status").split(separator: "\n")
+    for line in ProcessFiles.text("/proc/\(thread)/status").split(separator: "\n")
     where line.hasPrefix("Tgid:") {
       return Int32(line.dropFirst(5).filter { !$0.isWhitespace }) ?? 0
     }

@@ -1,6 +1,7 @@
 import CTrace
 import Glibc
 import NetmapCore
+import ProcessFiles
 import TableSupport
 
 /// Memory that other processes can write, in a second mapping of this process.
@@ -37,9 +38,8 @@ final class RacedMemory {
 
   /// All memory that this process has mapped for writing and shares with others, without that of the bystanders.
   static func all() throws -> [RacedMemory] {
-    let text = try contents(of: "/proc/self/maps")
     var result: [RacedMemory] = []
-    for line in text.split(separator: "\n") {
+    for line in ProcessFiles.text("/proc/self/maps").split(separator: "\n") {
       let words = line.split(separator: " ", omittingEmptySubsequences: true)
       guard words.count >= 6, words[1] == "rw-s", words[5].hasPrefix("/memfd:netmap-"),
         !words[5].contains(RaceBystanders.mark),
@@ -59,20 +59,6 @@ final class RacedMemory {
       }
     }
     return result
-  }
-
-  private static func contents(of path: String) throws -> String {
-    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { throw TableError("\(path): errno \(errno)") }
-    defer { close(file) }
-    var result: [UInt8] = []
-    var part = [UInt8](repeating: 0, count: 65_536)
-    while true {
-      let count = unsafe read(file, &part, part.count)
-      guard count > 0 else { break }
-      result += part.prefix(count)
-    }
-    return String(decoding: result, as: UTF8.self)
   }
 
   // MARK: - Words

@@ -4,6 +4,7 @@ import Netmap
 import NetmapClient
 import NetmapCore
 import NetworkTestbed
+import ProcessFiles
 
 /// Opens and closes of everything, by many processes, of which half are killed. After each round netmapd must have what it
 /// had before: descriptors, mappings, memory, links on interfaces, files.
@@ -125,8 +126,7 @@ final class OpenSoak {
 
   /// What netmapd has.
   struct Holdings: CustomStringConvertible {
-    /// How often each file is open; sockets and pipes count as one file each.
-    var open: [String: Int] = [:]
+    var descriptors: DescriptorKinds
     /// How often each file is mapped; shared memory is a file.
     var mapped: [String: Int] = [:]
     var kilobytes = 0
@@ -135,11 +135,10 @@ final class OpenSoak {
     var files: [String] = []
     var links = ""
 
-    var descriptors: Int { open.values.reduce(0, +) }
     var mappings: Int { mapped.values.reduce(0, +) }
 
     var description: String {
-      "\(descriptors) descriptors, \(mappings) mappings, \(kilobytes) kB, \(processes) processes,"
+      "\(descriptors.count) descriptors, \(mappings) mappings, \(kilobytes) kB, \(processes) processes,"
         + " \(files.count) files"
     }
   }
@@ -171,10 +170,8 @@ final class OpenSoak {
       // The region that interfaces share stays.
       if check.report.regions > 1 { more.append("\(check.report.regions) regions are there") }
       if let before {
-        if found.descriptors > before.descriptors {
-          for (file, count) in found.open where count > before.open[file, default: 0] {
-            more.append("\(count) descriptors of \(file), \(before.open[file, default: 0]) before")
-          }
+        if found.descriptors.count > before.descriptors.count {
+          more.append("more descriptors: \(found.descriptors.added(since: before.descriptors))")
         }
         for (what, number, limit) in [
           ("processes", found.processes, before.processes),
@@ -195,8 +192,7 @@ final class OpenSoak {
 
   private func holdings(_ check: DaemonCheck) -> Holdings {
     let process = bed.servingProcess
-    var result = Holdings()
-    result.open = ProcessFiles.descriptors(of: process)
+    var result = Holdings(descriptors: DescriptorKinds(of: process))
     result.mapped = Self.mappedFiles(of: process)
     result.kilobytes = Self.memory(of: process)
     result.processes = bed.daemonProcesses
@@ -262,8 +258,8 @@ final class OpenSoak {
     if options.isJSON {
       let counts = kinds.map { "\"\($0.0)\":\($0.1)" }.joined(separator: ",")
       print(
-        "{\"rounds\":\(rounds),\"kills\":\(kills),\(counts),\"descriptors\":[\(before.descriptors),"
-          + "\(after.descriptors)],\"mappings\":[\(before.mappings),\(after.mappings)],"
+        "{\"rounds\":\(rounds),\"kills\":\(kills),\(counts),\"descriptors\":[\(before.descriptors.count),"
+          + "\(after.descriptors.count)],\"mappings\":[\(before.mappings),\(after.mappings)],"
           + "\"kilobytes\":[\(before.kilobytes),\(after.kilobytes)]}")
       return
     }
@@ -272,7 +268,7 @@ final class OpenSoak {
     print("")
     print("| of netmapd | after the first round | at the end |\n|---|---:|---:|")
     for (name, first, last) in [
-      ("descriptors", before.descriptors, after.descriptors),
+      ("descriptors", before.descriptors.count, after.descriptors.count),
       ("mappings", before.mappings, after.mappings),
       ("memory of its own, kB", before.kilobytes, after.kilobytes),
       ("processes", before.processes, after.processes),

@@ -1,5 +1,6 @@
 import Glibc
 import Netmap
+import ProcessFiles
 
 /// A process that sends packets and sleeps until they come back, or that sends back what arrives.
 ///
@@ -47,11 +48,11 @@ final class SleepWorker {
       // The first sleep on several ports makes descriptors. Nobody sends to the idle port, so this wait does sleep, unless its
       // time is over before: on a busy machine the process may get no processor for a millisecond.
       if let idle {
-        let before = ProcessFiles.epollCount
+        let before = DescriptorKinds(of: getpid()).count
         repeat {
           var items = [PollItem(idle, for: .receive), PollItem(port, for: [])]
           _ = try poller.wait(for: &items, timeout: .milliseconds(1))
-        } while ProcessFiles.epollCount == before
+        } while DescriptorKinds(of: getpid()).count == before
       }
       var found = rlimit()
       unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &found)

@@ -4,6 +4,7 @@ import Glibc
 import Netmap
 import NetmapClient
 import NetmapCore
+import ProcessFiles
 
 /// A daemon, the processes of a soak, and what happens when one of them finds something.
 final class SoakBed {

@@ -1,24 +1,21 @@
 import Glibc
 
-/// What the open descriptors of a process are, for the message of a failure.
-struct DescriptorKinds: CustomStringConvertible {
+/// What the open descriptors of a process are.
+package struct DescriptorKinds: CustomStringConvertible {
   /// The number of descriptors of each kind. Numbers in names are left out, so `socket:[4711]` is `tcp st=4`, `unix
   /// stream` or another kind that /proc shows for its inode.
-  private(set) var counts: [String: Int] = [:]
+  package private(set) var counts: [String: Int] = [:]
 
-  init(of process: Int32) {
+  package init(of process: Int32) {
     let sockets = Self.sockets(of: process)
-    guard let folder = opendir("/proc/\(process)/fd") else { return }
-    defer { closedir(folder) }
-    while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      guard name != ".", name != ".." else { continue }
+    let folder = "/proc/\(process)/fd"
+    for name in ProcessFiles.entries(folder) {
       var text = [CChar](repeating: 0, count: 256)
-      let count = readlink("/proc/\(process)/fd/\(name)", &text, text.count)
+      let count = unsafe readlink("\(folder)/\(name)", &text, text.count)
+      // The descriptor that has read this list, if the process is this one.
+      guard count > 0 else { continue }
       let link = String(
-        decoding: text.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
       var kind = link.filter { !$0.isNumber }
       if link.hasPrefix("socket:[") {
         kind = sockets[String(link.dropFirst(8).dropLast())] ?? "socket of another namespace"
@@ -27,13 +24,16 @@ struct DescriptorKinds: CustomStringConvertible {
     }
   }
 
-  var description: String {
+  /// The number of descriptors.
+  package var count: Int { counts.values.reduce(0, +) }
+
+  package var description: String {
     counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "\($0.value) \($0.key)" }
       .joined(separator: ", ")
   }
 
   /// The kinds that a process has more of than before, with the difference.
-  func added(since before: DescriptorKinds) -> DescriptorKinds {
+  package func added(since before: DescriptorKinds) -> DescriptorKinds {
     var result = DescriptorKinds(counts: [:])
     for (kind, count) in counts where count > before.counts[kind] ?? 0 {
       result.counts[kind] = count - (before.counts[kind] ?? 0)
@@ -50,7 +50,9 @@ struct DescriptorKinds: CustomStringConvertible {
       ("unix", 6, 4), ("tcp", 9, 3), ("tcp6", 9, 3), ("udp", 9, 3), ("udp6", 9, 3),
       ("raw", 9, 3), ("packet", 8, 3), ("netlink", 9, 1),
     ] {
-      for line in text(of: "/proc/\(process)/net/\(file)").split(separator: "\n").dropFirst() {
+      for line in ProcessFiles.text("/proc/\(process)/net/\(file)").split(separator: "\n")
+        .dropFirst()
+      {
         let fields = line.split(whereSeparator: \.isWhitespace)
         guard fields.count > max(inode, detail) else { continue }
         // For unix sockets the type, and the state: 1 not connected, 3 connected.
@@ -59,17 +61,5 @@ struct DescriptorKinds: CustomStringConvertible {
       }
     }
     return result
-  }
-
-  private static func text(of path: String) -> String {
-    let file = open(path, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return "" }
-    defer { close(file) }
-    var bytes: [UInt8] = []
-    var part = [UInt8](repeating: 0, count: 65_536)
-    while bytes.count < 16 << 20, case let count = read(file, &part, part.count), count > 0 {
-      bytes += part.prefix(count)
-    }
-    return String(decoding: bytes, as: UTF8.self)
   }
 }
