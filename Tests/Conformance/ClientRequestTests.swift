@@ -37,7 +37,7 @@ struct ClientRequestTests {
       "options-refused",
       "an option that is not there has the status EOPNOTSUPP, and the port can be bound without it",
       .refused(
-        .options, "NETMAP_REQ_OPT_EXTMEM", "NETMAP_REQ_OPT_CSB", "NETMAP_REQ_OPT_SYNC_KLOOP_MODE",
+        .options, "NETMAP_REQ_OPT_CSB", "NETMAP_REQ_OPT_SYNC_KLOOP_MODE",
         "NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS", errno: "EOPNOTSUPP", because: "not there yet")),
     Rule(
       "offsets", "packets of a port with offsets begin where the option says",
