@@ -180,7 +180,7 @@ struct TokenServer: RequestServer {
     _ = try answer(.polling(PortName(call.name), nil))
   }
 
-  // CSB mode, sync loops and messages to modules are not there yet.
+  // CSB mode and sync loops are not there yet.
 
   func enableControlBlocks(_ blocks: RequestedControlBlocks) throws(RequestErrno) {
     throw .unsupported
@@ -190,7 +190,15 @@ struct TokenServer: RequestServer {
 
   func stopLoop() throws(RequestErrno) { throw .unsupported }
 
-  func configure(_ call: inout ConfigureCall) throws(RequestErrno) { throw .unsupported }
+  /// Modules get their configuration as text. netmap answers the same where a switch's module takes no messages, as its
+  /// learning bridge, and where there is no such switch.
+  func configure(_ call: inout ConfigureCall) throws(RequestErrno) {
+    throw RequestErrno(
+      NetmapError(
+        .invalidArgument, "configure", "a switch (NIOCCONFIG)",
+        reason: "modules of switches take no messages",
+        remedy: "configure them with vale-ctl --set-module"))
+  }
 
   // The C half syncs without this layer.
 

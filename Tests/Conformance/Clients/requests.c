@@ -266,9 +266,16 @@ static void legacy_refused(void)
 
 static void configuration(void)
 {
-	struct nm_ifreq message = { .nifr_name = "vale9:" };
+	struct nm_ifreq message = { .nifr_name = "vale9:", .data = "anything" };
+	struct port port;
 
-	CHECK_FAILS(ioctl(open_device(), NIOCCONFIG, &message), EOPNOTSUPP);
+	/* There is no such switch. */
+	CHECK_FAILS(ioctl(open_device(), NIOCCONFIG, &message), EINVAL);
+	port = open_port("vale9:a");
+	/* There is one, whose module takes no messages; the descriptor may be any. */
+	CHECK_FAILS(ioctl(port.fd, NIOCCONFIG, &message), EINVAL);
+	CHECK(!strcmp(message.data, "anything") && !strcmp(message.nifr_name, "vale9:"));
+	CHECK_FAILS(ioctl(port.fd, NIOCCONFIG, (void *)1), EFAULT);
 }
 
 int main(int count, char **arguments)
