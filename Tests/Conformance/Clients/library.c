@@ -248,6 +248,14 @@ static void settings(void)
 	CHECK(nmreq_find_option(&port->hdr, NETMAP_REQ_OPT_OFFSETS));
 	CHECK(!nmport_open_desc(port));
 	nmport_close(port);
+	/* Numbers are read as by atoi. What is too high for a port becomes the most that it may have. */
+	port = nmport_open("valeN:a@conf:rings=-1,tx-slots=100000");
+	CHECK(port && port->reg.nr_tx_rings == 16 && port->reg.nr_rx_rings == 16);
+	CHECK(port->reg.nr_tx_slots == 4096 && port->reg.nr_rx_slots == 1024);
+	nmport_close(port);
+	port = nmport_open("valeN:a@conf:rings=many");
+	CHECK(port && port->reg.nr_tx_rings == 1);
+	nmport_close(port);
 	nmport_disable_option("conf");
 	CHECK(!nmport_open("netmap:settings{1@conf:rings=1") && errno == EOPNOTSUPP);
 	CHECK(!nmport_enable_option("conf"));
