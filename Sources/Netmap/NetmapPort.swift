@@ -147,7 +147,8 @@ public final class NetmapPort {
     if specification.extmem != nil {
       throw NetmapError(
         .unsupported, "open", "\(specification)",
-        reason: "external memory is not supported yet", remedy: "leave '@extmem' out")
+        reason: "memory of the program is for C programs, which find rings by their addresses",
+        remedy: "leave '@extmem' out")
     }
     var request = RegisterRequest(
       name: specification.name, selection: specification.selection,

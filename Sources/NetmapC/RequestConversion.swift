@@ -73,6 +73,38 @@ extension PoolsDescription.Pool {
   }
 }
 
+extension ProgramMemory {
+  /// - Parameters:
+  ///   - pools: What the program asks for.
+  ///   - origin: What its pages are.
+  init(_ pools: PoolsDescription, _ origin: Origin?) {
+    self.init(
+      byteCount: Int(clamping: pools.memorySize),
+      objects: RegionParameters(
+        interfaceSize: Int(pools.interfaces.objectSize),
+        interfaceCount: Int(pools.interfaces.objectCount),
+        ringSize: Int(pools.rings.objectSize), ringCount: Int(pools.rings.objectCount),
+        bufferSize: Int(pools.buffers.objectSize), bufferCount: Int(pools.buffers.objectCount)),
+      origin: origin)
+  }
+}
+
+extension PoolsDescription {
+  /// Replaces zeros by netmap's defaults, which the program gets to see.
+  mutating func fillIn(_ defaults: RegionParameters) {
+    interfaces.fillIn(defaults.interfaceCount, defaults.interfaceSize)
+    rings.fillIn(defaults.ringCount, defaults.ringSize)
+    buffers.fillIn(defaults.bufferCount, defaults.bufferSize)
+  }
+}
+
+extension PoolsDescription.Pool {
+  fileprivate mutating func fillIn(_ count: Int, _ size: Int) {
+    if objectCount == 0 { objectCount = UInt32(clamping: count) }
+    if objectSize == 0 { objectSize = UInt32(clamping: size) }
+  }
+}
+
 extension PollingCPUs {
   /// - Throws: ``RequestErrno`` `EINVAL` for an unknown mode.
   init(_ call: PollingCall) throws(RequestErrno) {

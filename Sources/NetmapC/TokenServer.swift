@@ -29,23 +29,27 @@ struct TokenServer: RequestServer {
   func register(_ call: inout RegisterCall) throws(RequestErrno) -> RegisterAnswer {
     var applied = call
     applied.offsets?.status = .accepted
-    let request = try RegisterRequest(call)
+    applied.externalMemory?.status = .accepted
+    let range = try programRange(of: &call)
+    var request = try RegisterRequest(call)
+    if let asked = call.externalMemory {
+      request.memory = ProgramMemory(asked.pools, range?.origin)
+    }
     // A token that is bound stays bound, so options that cannot be used are refused before. That there is no such port
     // goes first, as in netmap.
     guard !applied.hasUnusedOptions else {
       _ = try asking { (_, connection) throws(NetmapError) in try connection.portInfo(request) }
       throw .unsupported
     }
-    let registration = try asking { (token, connection) throws(NetmapError) in
-      let identity = try token.identity()
-      let opened = try connection.register(request, on: token, viewEnd: .withToken)
-      do throws(NetmapError) {
-        unsafe HalfState.bound = (identity, try PortInUse(opened, connection))
-      } catch {
-        connection.unbind(opened)
-        throw error
+    let registration: Registration
+    do throws(RequestErrno) {
+      registration = try bind(request, range)
+    } catch {
+      // In netmap the memory is made into a region before the port is looked for.
+      if let memory = request.memory, (try? memory.layout) == nil {
+        call.externalMemory?.status = .refused(error)
       }
-      return opened.registration
+      throw error
     }
     if let maximum = registration.offsetMax { call.offsets?.maximum = maximum }
     call.offsets?.status = .accepted
@@ -54,6 +58,48 @@ struct TokenServer: RequestServer {
       memorySize: UInt64(registration.memorySize), memoryID: registration.memoryID,
       counts: RingCounts(registration.geometry),
       extraBuffers: UInt32(clamping: registration.extraBuffers))
+  }
+
+  private func bind(
+    _ request: RegisterRequest, _ range: ProgramRange?
+  ) throws(RequestErrno) -> Registration {
+    try asking { (token, connection) throws(NetmapError) in
+      let identity = try token.identity()
+      let opened = try connection.register(request, on: token, viewEnd: .withToken)
+      do throws(NetmapError) {
+        let port = try PortInUse(opened, connection)
+        do throws(NetmapError) {
+          if let range { try opened.place(in: range) }
+        } catch {
+          port.leave()
+          throw error
+        }
+        unsafe HalfState.bound = (identity, port)
+      } catch {
+        connection.unbind(opened)
+        throw error
+      }
+      return opened.registration
+    }
+  }
+
+  /// The memory of the program that a request is to use, after a look at its pages; nil if the request has none. Sets the
+  /// status of the option, and replaces zeros in it by netmap's defaults.
+  private func programRange(
+    of call: inout RegisterCall
+  ) throws(RequestErrno) -> ProgramRange? {
+    guard var asked = call.externalMemory else { return nil }
+    defer { call.externalMemory = asked }
+    asked.pools.fillIn(ProgramMemory.defaults)
+    do throws(NetmapError) {
+      let range = try ProgramRange(at: asked.address, byteCount: asked.pools.memorySize)
+      asked.status = .accepted
+      return range
+    } catch {
+      let reason = RequestErrno(error)
+      asked.status = .refused(reason)
+      throw reason
+    }
   }
 
   // Cannot happen: see register(_:).
@@ -134,7 +180,7 @@ struct TokenServer: RequestServer {
     _ = try answer(.polling(PortName(call.name), nil))
   }
 
-  // CSB mode, sync loops and messages to modules are not there yet.
+  // CSB mode and sync loops are not there yet.
 
   func enableControlBlocks(_ blocks: RequestedControlBlocks) throws(RequestErrno) {
     throw .unsupported
@@ -144,7 +190,15 @@ struct TokenServer: RequestServer {
 
   func stopLoop() throws(RequestErrno) { throw .unsupported }
 
-  func configure(_ call: inout ConfigureCall) throws(RequestErrno) { throw .unsupported }
+  /// Modules get their configuration as text. netmap answers the same where a switch's module takes no messages, as its
+  /// learning bridge, and where there is no such switch.
+  func configure(_ call: inout ConfigureCall) throws(RequestErrno) {
+    throw RequestErrno(
+      NetmapError(
+        .invalidArgument, "configure", "a switch (NIOCCONFIG)",
+        reason: "modules of switches take no messages",
+        remedy: "configure them with vale-ctl --set-module"))
+  }
 
   // The C half syncs without this layer.
 

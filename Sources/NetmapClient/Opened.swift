@@ -35,4 +35,19 @@ package struct Opened {
     withExtendedLifetime(files) {}
     return result
   }
+
+  /// Puts the region in the place of a program's memory.
+  ///
+  /// - Throws: ``NetmapError`` as ``ProgramRange/map(_:objectsEnd:)``, `EINVAL` when the region has another size.
+  package func place(in range: ProgramRange) throws(NetmapError) {
+    guard let file = files.first, registration.memorySize == range.byteCount else {
+      throw NetmapError(
+        .invalidArgument, "attach", registration.name.rawValue,
+        reason: "netmapd answered with \(registration.memorySize) bytes for memory of"
+          + " \(range.byteCount)", remedy: "use one version of netmap for all processes")
+    }
+    let buffers = registration.segment.buffers
+    try range.map(
+      file.descriptor, objectsEnd: buffers.base + Int(buffers.count) * Int(buffers.size))
+  }
 }

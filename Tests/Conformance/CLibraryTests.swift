@@ -42,10 +42,11 @@ struct CLibraryTests {
         "nmport_undo_register", "nmport_undo_parse", "nmport_delete", "nmport_prepare")),
     Rule(
       "settings", "ports can have offsets, and options of port names can be switched off and on",
-      .works(.library, "nmport_offset", "nmport_disable_option"),
-      .differs(
-        .library, "nmport_extmem", "nmport_extmem_from_file", "nmport_extmem_getinfo",
-        how: "the port is not registered then: EOPNOTSUPP, external memory is not there yet")),
+      .works(.library, "nmport_offset", "nmport_disable_option")),
+    Rule(
+      "memory", "ports lie in memory of the program, or in a file that ports share by its name",
+      .works(.library, "nmport_extmem", "nmport_extmem_from_file", "nmport_extmem_getinfo"),
+      .works(.names, "...@extmem=FILE")),
     Rule(
       "requests",
       "headers, lists of options, options of names and regions of ports are handled as by libnetmap",

@@ -30,6 +30,10 @@ struct ClientInterfaceTests {
       "while host rings alone are bound, the host reaches the wire, as with the kernel module",
       .works(.modes, "NR_REG_SW", "NR_REG_ONE_SW"), .works(.names, "netmap:NAME^")),
     Rule(
+      "memory",
+      "rings of an interface can lie in the program's memory, and are then served by TPACKET_V3; host rings cannot: EOPNOTSUPP"
+    ),
+    Rule(
       "transparent",
       "slots that are released with NS_FORWARD go to the other side, in a port that holds host rings",
       .differs(

@@ -26,6 +26,20 @@ extension MessageWriter {
     put(offsets.minimumGap)
     put(request.backend?.name?.rawValue ?? "")
     put(request.backend?.mode?.rawValue ?? "")
+    put(UInt8(request.memory == nil ? 0 : 1))
+    if let memory = request.memory { put(memory) }
+  }
+
+  private mutating func put(_ memory: ProgramMemory) {
+    put(UInt64(clamping: memory.byteCount))
+    let objects = memory.objects
+    for number in [
+      objects.interfaceSize, objects.interfaceCount, objects.ringSize, objects.ringCount,
+      objects.bufferSize, objects.bufferCount,
+    ] { put(UInt32(clamping: number)) }
+    put(UInt8(memory.origin == nil ? 0 : 1))
+    guard let origin = memory.origin else { return }
+    for number in [origin.device, origin.file, origin.birth, origin.offset] { put(number) }
   }
 
   /// Writes everything but the region and the sync segment, which travel as descriptors.
@@ -191,7 +205,26 @@ extension MessageReader {
     } else if let mode {
       request.backend = PortSpecification.BackendChoice(mode: mode)
     }
+    if try take(UInt8.self) != 0 { request.memory = try takeProgramMemory() }
     return request
+  }
+
+  private mutating func takeProgramMemory() throws(NetmapError) -> ProgramMemory {
+    let byteCount = try takeSize()
+    let (interfaceSize, interfaceCount) = (try take(UInt32.self), try take(UInt32.self))
+    let (ringSize, ringCount) = (try take(UInt32.self), try take(UInt32.self))
+    let (bufferSize, bufferCount) = (try take(UInt32.self), try take(UInt32.self))
+    var memory = ProgramMemory(
+      byteCount: byteCount,
+      objects: RegionParameters(
+        interfaceSize: Int(interfaceSize), interfaceCount: Int(interfaceCount),
+        ringSize: Int(ringSize), ringCount: Int(ringCount), bufferSize: Int(bufferSize),
+        bufferCount: Int(bufferCount)))
+    guard try take(UInt8.self) != 0 else { return memory }
+    memory.origin = ProgramMemory.Origin(
+      device: try take(UInt64.self), file: try take(UInt64.self), birth: try take(UInt64.self),
+      offset: try take(UInt64.self))
+    return memory
   }
 
   package mutating func takeRegistration(

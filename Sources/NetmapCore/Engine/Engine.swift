@@ -179,10 +179,41 @@ final class EngineState {
 
   /// Creates a private region, with a number that is not in use.
   func newRegion(_ parameters: RegionParameters) throws(NetmapError) -> Region {
+    try newRegion { (id) throws(NetmapError) in
+      try Region(id: id, isPrivate: true, parameters)
+    }
+  }
+
+  /// The region in a program's memory. Creates it unless a process has registered the same memory, which then keeps the
+  /// objects that it was made with.
+  ///
+  /// The caller drops the region (``dropIfUnused(_:)``) if no port comes to lie in it.
+  ///
+  /// - Throws: ``NetmapError`` as ``ProgramMemory/layout``, or the error from creating the memory.
+  func region(in memory: ProgramMemory) throws(NetmapError) -> Region {
+    try memory.checkSize()
+    let key = memory.origin.map { memory.key(at: $0) }
+    if let key, let known = regions.values.first(where: { $0.keys.contains(key) }) { return known }
+    let layout = try memory.layout
+    let region = try newRegion { (id) throws(NetmapError) in
+      try Region(id: id, isPrivate: true, layout)
+    }
+    if let key { region.keys.insert(key) }
+    // What a process names that registers the same addresses again.
+    let identity = region.memory.identity
+    region.keys.insert(
+      memory.key(
+        at: .init(device: identity.device, file: identity.file, birth: 0, offset: 0)))
+    return region
+  }
+
+  private func newRegion(
+    _ make: (UInt16) throws(NetmapError) -> Region
+  ) throws(NetmapError) -> Region {
     for _ in 0..<Int(UInt16.max) {
       let id = regionNumbers.next()
       guard regions[id] == nil else { continue }
-      let region = try Region(id: id, isPrivate: true, parameters)
+      let region = try make(id)
       regions[id] = region
       return region
     }

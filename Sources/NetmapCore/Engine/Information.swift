@@ -16,12 +16,12 @@ extension Engine {
       guard let request else {
         let region = try state.region(memoryID == 0 ? 1 : memoryID, for: "memory")
         return PortInfo(
-          memorySize: region.memory.byteCount, memoryID: region.id, geometry: nil)
+          memorySize: region.layout.shownByteCount, memoryID: region.id, geometry: nil)
       }
       let port = try state.findPort(request)
       defer { state.dropIfUnused(port) }
       return PortInfo(
-        memorySize: port.region.memory.byteCount, memoryID: port.region.id,
+        memorySize: port.region.layout.shownByteCount, memoryID: port.region.id,
         geometry: port.geometry)
     }
   }
@@ -33,7 +33,7 @@ extension Engine {
       defer { state.dropIfUnused(port) }
       let layout = port.region.layout
       return PoolsInfo(
-        memorySize: port.region.memory.byteCount, memoryID: port.region.id,
+        memorySize: port.region.layout.shownByteCount, memoryID: port.region.id,
         interfaces: layout.interfaces, rings: layout.rings,
         buffers: .init(
           offset: layout.bufferBase, size: layout.buffers.size, count: layout.buffers.count))

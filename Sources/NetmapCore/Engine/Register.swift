@@ -23,12 +23,14 @@ extension Engine {
   package func attempt(_ request: RegisterRequest) throws(NetmapError) -> Registration {
     try exclusively { (state) throws(NetmapError) in
       do throws(NetmapError) {
-        let port = try state.findPort(request)
-        try port.checkFree()
+        guard let memory = request.memory else { return try state.register(request) }
+        let region = try state.region(in: memory)
+        var inRegion = request
+        inRegion.memoryID = region.id
         do throws(NetmapError) {
-          return try state.bind(port, request)
+          return try state.register(inRegion)
         } catch {
-          state.dropIfUnused(port)
+          state.dropIfUnused(region)
           throw error
         }
       } catch {
@@ -62,6 +64,17 @@ extension Engine {
 }
 
 extension EngineState {
+  fileprivate func register(_ request: RegisterRequest) throws(NetmapError) -> Registration {
+    let port = try findPort(request)
+    try port.checkFree()
+    do throws(NetmapError) {
+      return try bind(port, request)
+    } catch {
+      dropIfUnused(port)
+      throw error
+    }
+  }
+
   func release(_ id: BindingID, keepsViews: Bool) {
     guard let binding = bindings.removeValue(forKey: id) else { return }
     let (region, segment) = (binding.port.region, binding.port.segment)
@@ -87,6 +100,7 @@ extension EngineState {
     let index = try port.bindingSlots.take(for: port.name)
     do throws(NetmapError) {
       try lendRegion(request.memoryID, to: port)
+      try checkMemory(port, request)
     } catch {
       port.bindingSlots.release(index)
       throw error
@@ -126,7 +140,7 @@ extension EngineState {
       directory.publish(port)
       var registration = Registration(
         id: id, name: port.name, bindingIndex: index, interfaceOffset: interface.offset,
-        memorySize: port.region.memory.byteCount, memoryID: port.region.id,
+        memorySize: port.region.layout.shownByteCount, memoryID: port.region.id,
         geometry: port.geometry, extraBuffers: extra.count, offsetMax: offsetMax,
         region: port.region.memory, segment: port.segment,
         backend: port.backendDescription)
@@ -167,6 +181,23 @@ extension EngineState {
     let lent = try region(id, for: port.name.rawValue)
     port.ownRegion = port.region
     port.move(to: lent)
+  }
+
+  /// Refuses a program's memory for a port that lies elsewhere: the program would look for its rings in the wrong place.
+  private func checkMemory(
+    _ port: EnginePort, _ request: RegisterRequest
+  ) throws(NetmapError) {
+    guard request.memory != nil, port.region.id != request.memoryID else { return }
+    var error = NetmapError(
+      .busy, "open", port.name.rawValue,
+      reason: port.monitor == nil
+        ? "its rings are in memory region \(port.region.id) already"
+        : "a monitor has a memory region of its own",
+      remedy: "open it without memory of the program, or close the other ports in that region first"
+    )
+    // A process that was killed while it opened the port may still be on its way to be noticed.
+    if port.monitor == nil { error.patience = 500_000_000 }
+    throw error
   }
 
   private func makeInterface(

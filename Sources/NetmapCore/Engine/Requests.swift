@@ -12,6 +12,8 @@ package struct RegisterRequest: Sendable {
   package var extraBuffers: Int
   /// `NETMAP_REQ_OPT_OFFSETS`.
   package var offsets: OffsetsOption?
+  /// `NETMAP_REQ_OPT_EXTMEM`: the memory that is to be the region. It goes before ``memoryID``.
+  package var memory: ProgramMemory?
   /// The backend the user insists on, for network interfaces.
   package var backend: PortSpecification.BackendChoice?
 

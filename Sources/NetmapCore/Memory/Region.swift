@@ -8,6 +8,8 @@ package final class Region {
   package let isPrivate: Bool
   package let layout: RegionLayout
   package let memory: SharedMemory
+  /// For a region in a program's memory, by which other processes find it.
+  var keys: Set<ProgramMemory.Key> = []
 
   /// The holder of each buffer, for backends; see ``BufferOwnership``.
   package let ownership: BufferOwnership
@@ -47,14 +49,28 @@ package final class Region {
   ///   - parameters: Sizes and counts.
   ///   - isShared: Whether other processes are to map the memory; false for the copy of a region in a dump.
   /// - Throws: ``NetmapError`` `EINVAL` for sizes out of range, or the error from creating the memory.
-  package init(
+  package convenience init(
     id: UInt16, isPrivate: Bool, _ parameters: RegionParameters, isShared: Bool = true
   ) throws(NetmapError) {
     try parameters.validate(isPrivate: isPrivate)
+    // Consecutive private regions are two cache colors apart: a distance of one is too small for longer packets.
+    try self.init(
+      id: id, isPrivate: isPrivate,
+      RegionLayout(parameters, cacheColor: isPrivate ? 2 * Int(id) : 0), isShared: isShared)
+  }
+
+  /// - Parameters:
+  ///   - id: The region's number.
+  ///   - isPrivate: Whether it goes with its last port.
+  ///   - layout: Where the objects lie.
+  ///   - isShared: Whether other processes are to map the memory; false for the copy of a region in a dump.
+  /// - Throws: The ``NetmapError`` from creating the memory.
+  init(
+    id: UInt16, isPrivate: Bool, _ layout: RegionLayout, isShared: Bool = true
+  ) throws(NetmapError) {
     self.id = id
     self.isPrivate = isPrivate
-    // Consecutive private regions are two cache colors apart: a distance of one is too small for longer packets.
-    layout = RegionLayout(parameters, cacheColor: isPrivate ? 2 * Int(id) : 0)
+    self.layout = layout
     func memory(_ name: String, _ byteCount: Int) throws(NetmapError) -> SharedMemory {
       guard isShared else { return try SharedMemory(private: byteCount) }
       return try SharedMemory(creating: "\(name)-\(id)", byteCount: byteCount)
@@ -369,25 +385,5 @@ package final class Region {
 
   private func ringIndex(_ offset: Int) -> Int {
     (offset - layout.rings.offset) / layout.rings.size
-  }
-
-  private func exhausted(
-    _ what: String, _ why: String, _ setting: String, isFixed: Bool = false,
-    kept: Int = 0
-  ) -> NetmapError {
-    let others = isPrivate ? "other ports of the same parent" : "other ports"
-    let use = "use fewer or smaller rings, or close \(others)"
-    let remedy =
-      isPrivate ? use : isFixed ? "\(use): \(setting) is fixed" : "raise \(setting), \(use)"
-    guard kept > 0 else {
-      return NetmapError(
-        .outOfMemory, "allocate", "memory region \(id)", reason: "no room for \(what): \(why)",
-        remedy: remedy)
-    }
-    return NetmapError(
-      .outOfMemory, "allocate", "memory region \(id)",
-      reason: "no room for \(what): \(why); \(kept) are kept for processes that have closed a port"
-        + " here and still have its rings mapped",
-      remedy: "\(remedy); have those processes release their closed ports, or end them")
   }
 }

@@ -41,8 +41,22 @@ package struct RegionLayout: Hashable, Sendable {
   /// The chunks of the buffer pool; a buffer starts ``headroom`` bytes into its chunk.
   package let buffers: Pool
   package let byteCount: Int
-  /// Bytes from the start of a chunk to the buffer in it.
+  /// Bytes from the start of a chunk to the buffer in it; 0 in a program's memory, which cannot be a UMEM.
   package let headroom: Int
+
+  /// Whether the region is in a program's memory, with exactly the sizes that the program asked for.
+  package var isExact: Bool { headroom == 0 }
+
+  /// The bytes that programs see: all but the spare page after a program's memory.
+  package var shownByteCount: Int { isExact ? byteCount - pageSize : byteCount }
+
+  init(interfaces: Pool, rings: Pool, buffers: Pool, byteCount: Int, headroom: Int) {
+    self.interfaces = interfaces
+    self.rings = rings
+    self.buffers = buffers
+    self.byteCount = byteCount
+    self.headroom = headroom
+  }
 
   /// - Parameters:
   ///   - parameters: Sizes and counts.

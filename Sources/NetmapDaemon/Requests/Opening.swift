@@ -46,6 +46,7 @@ extension Server {
     // Only the daemon's own client may set this bit.
     if client.role != .own { request.extensions.remove(.interfaceOnly) }
     try checkHost(request, client)
+    try checkMemory(request, client)
     try checkPorts(of: client, for: request.name)
     if client.isUntrusted {
       let (inside, place) = try restrict(&request, of: client, in: namespace)
@@ -56,6 +57,18 @@ extension Server {
     } else {
       control.put(.register(ticket: ticket, request, namespace))
     }
+  }
+
+  /// Refuses memory of the program for an isolated port, whose memory is the daemon's so that no other process sees it.
+  private func checkMemory(
+    _ request: RegisterRequest, _ client: Client
+  ) throws(NetmapError) {
+    guard request.memory != nil, client.isUntrusted || request.extensions.contains(.isolated)
+    else { return }
+    throw NetmapError(
+      .unsupported, "open", request.name.rawValue,
+      reason: "isolated ports cannot be in memory of the program",
+      remedy: "open the port without the option NETMAP_REQ_OPT_EXTMEM (@extmem)")
   }
 
   /// Starts to look up a port's rings and memory.

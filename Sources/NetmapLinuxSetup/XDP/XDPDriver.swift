@@ -87,6 +87,12 @@ final class XDPDriver: InterfaceDriver {
 
   func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {
     let region = unsafe placement.region
+    guard !region.layout.isExact else {
+      throw NetmapError(
+        .unsupported, "open", interface.name,
+        reason: "AF_XDP cannot use memory of the program, which has no room for its headroom",
+        remedy: "leave '@backend' and the host rings ('^', '*') out")
+    }
     let chunkSize = region.layout.buffers.size
     guard chunkSize == 2048 || chunkSize == 4096 else {
       throw NetmapError(

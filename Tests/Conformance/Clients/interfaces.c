@@ -394,6 +394,53 @@ static void transparent(void)
 	}
 }
 
+/* An interface whose rings lie in memory of the program */
+static void in_memory(void)
+{
+	const size_t size = 32 << 20;
+	char *const memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct nmreq_opt_extmem option = { .nro_opt.nro_reqtype = NETMAP_REQ_OPT_EXTMEM,
+					   .nro_usrptr = (uintptr_t)memory,
+					   .nro_info.nr_memsize = size,
+					   .nro_info.nr_ring_pool_objtotal = 8 };
+	struct port a = { .fd = open_device(), .memory = memory }, b;
+	struct nmreq_header header = { .nr_version = NETMAP_API,
+				       .nr_reqtype = NETMAP_REQ_REGISTER,
+				       .nr_name = "v0",
+				       .nr_body = (uintptr_t)&a.reg,
+				       .nr_options = (uintptr_t)&option };
+
+	CHECK(memory != MAP_FAILED);
+	/* Host rings need memory that the kernel can receive into. */
+	a.reg.nr_mode = NR_REG_NIC_SW;
+	CHECK_FAILS(ioctl(a.fd, NIOCCTRL, &header), EOPNOTSUPP);
+	CHECK(!option.nro_opt.nro_status);
+	memset(&a.reg, 0, sizeof a.reg);
+	a.reg.nr_mode = NR_REG_ALL_NIC;
+	CHECK(!ioctl(a.fd, NIOCCTRL, &header) && !option.nro_opt.nro_status);
+	CHECK(a.reg.nr_mem_id > 1);
+	a.nifp = NETMAP_IF(memory, a.reg.nr_offset);
+	b = open_port("v1");
+	CHECK(b.reg.nr_mem_id == 1);
+	for (int i = 0; i < 3000; i++) {
+		struct port *const from = i & 1 ? &b : &a, *const to = i & 1 ? &a : &b;
+		struct netmap_ring *const tx = NETMAP_TXRING(from->nifp, 0), *const rx = NETMAP_RXRING(to->nifp, 0);
+		const uint32_t buffer = tx->slot[tx->head].buf_idx;
+		struct netmap_slot *slot;
+
+		write_frame(NETMAP_BUF(tx, buffer), i, 60 + i % 1400);
+		append(from, buffer, 60 + i % 1400, 0);
+		flush(from);
+		slot = next_packet(to);
+		while (slot->len != 60 + i % 1400 || NETMAP_BUF(rx, slot->buf_idx)[12] != (char)0x88) {
+			release(to);
+			slot = next_packet(to);
+		}
+		CHECK(is_frame(NETMAP_BUF(rx, slot->buf_idx), i, 60 + i % 1400));
+		release(to);
+	}
+}
+
 int main(int count, char **arguments)
 {
 	static const struct test tests[] = {
@@ -404,6 +451,7 @@ int main(int count, char **arguments)
 		{ "host-rings", host_rings },
 		{ "host-alone", host_rings_alone },
 		{ "transparent", transparent },
+		{ "memory", in_memory },
 		{ 0 },
 	};
 

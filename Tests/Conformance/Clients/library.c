@@ -200,24 +200,61 @@ static void steps(void)
 	nmport_close(second);
 }
 
-/* Memory of the program, offsets, and options that are switched off. */
-static void settings(void)
+/* Memory of the program, and a file, as the region of ports. */
+static void memory(void)
 {
-	static char memory[1 << 16] __attribute__((aligned(4096)));
-	struct nmport_d *port = nmport_prepare("netmap:settings{1");
+	static char memory[16 << 20] __attribute__((aligned(4096)));
+	char file[] = "/tmp/netmap-extmem-XXXXXX", name[128];
+	struct nmport_d *port = nmport_prepare("netmap:memory{1"), *other;
 
 	nmctx_get()->error = keep;
 	CHECK(port && !nmport_extmem_getinfo(port));
-	CHECK(!nmport_extmem(port, memory, sizeof memory));
-	CHECK(nmport_extmem_getinfo(port)->nr_memsize == sizeof memory);
+	CHECK(!nmport_extmem(port, memory, 1 << 16));
+	CHECK(nmport_extmem_getinfo(port)->nr_memsize == 1 << 16);
 	CHECK_FAILS(nmport_extmem(port, memory, sizeof memory), EINVAL);
-	CHECK_FAILS(nmport_register(port), EOPNOTSUPP);
+	/* Too little */
+	CHECK_FAILS(nmport_register(port), ENOMEM);
 	nmport_undo_prepare(port);
-	port = nmport_prepare("netmap:settings{1");
+	port = nmport_prepare("netmap:memory{1");
+	CHECK(port && !nmport_extmem(port, memory, sizeof memory) && !nmport_open_desc(port));
+	CHECK((char *)port->nifp >= memory && (char *)port->nifp < memory + sizeof memory);
+	CHECK(nmport_extmem_getinfo(port)->nr_buf_pool_objsize == 2048);
+	nmport_close(port);
+	port = nmport_prepare("netmap:memory{1");
 	CHECK_FAILS(nmport_extmem_from_file(port, "/nonexistent/file"), ENOENT);
+	nmport_undo_prepare(port);
+	CHECK(mkstemp(file) >= 0 && !truncate(file, sizeof memory));
+	snprintf(name, sizeof name, "valeM:a@extmem:file=%s,if-num=4,ring-num=8", file);
+	port = nmport_open(name);
+	snprintf(name, sizeof name, "valeM:b@extmem=%s", file);
+	other = nmport_open(name);
+	CHECK(!unlink(file) && port && other);
+	CHECK(nmport_extmem_getinfo(port)->nr_ring_pool_objtotal == 8);
+	CHECK(port->reg.nr_mem_id == other->reg.nr_mem_id);
+	CHECK(nmport_inject(port, memory, 60) == 60 && !ioctl(port->fd, NIOCTXSYNC, NULL));
+	CHECK(!ioctl(other->fd, NIOCRXSYNC, NULL));
+	CHECK(nm_ring_space(NETMAP_RXRING(other->nifp, 0)) == 1);
+	nmport_close(other);
+	nmport_close(port);
+}
+
+/* Offsets, and options that are switched off. */
+static void settings(void)
+{
+	struct nmport_d *port = nmport_prepare("netmap:settings{1");
+
+	nmctx_get()->error = keep;
 	CHECK(!nmport_offset(port, 0, 128, 16, 0));
 	CHECK(nmreq_find_option(&port->hdr, NETMAP_REQ_OPT_OFFSETS));
 	CHECK(!nmport_open_desc(port));
+	nmport_close(port);
+	/* Numbers are read as by atoi. What is too high for a port becomes the most that it may have. */
+	port = nmport_open("valeN:a@conf:rings=-1,tx-slots=100000");
+	CHECK(port && port->reg.nr_tx_rings == 16 && port->reg.nr_rx_rings == 16);
+	CHECK(port->reg.nr_tx_slots == 4096 && port->reg.nr_rx_slots == 1024);
+	nmport_close(port);
+	port = nmport_open("valeN:a@conf:rings=many");
+	CHECK(port && port->reg.nr_tx_rings == 1);
 	nmport_close(port);
 	nmport_disable_option("conf");
 	CHECK(!nmport_open("netmap:settings{1@conf:rings=1") && errno == EOPNOTSUPP);
@@ -315,7 +352,7 @@ int main(int count, char **arguments)
 		{ "chroot", after_chroot },
 		{ "ports", ports },	  { "clones", clones }, { "shares", shares },
 		{ "refusals", refusals }, { "names", names },	{ "waits", waits },
-		{ "steps", steps },	  { "settings", settings }, { "requests", requests },
+		{ "steps", steps },	  { "settings", settings }, { "memory", memory }, { "requests", requests },
 		{ "contexts", contexts },
 		{ 0 },
 	};

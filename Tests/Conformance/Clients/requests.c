@@ -137,10 +137,6 @@ static void options_refused(void)
 {
 	static struct nm_csb_atok atok[2] __attribute__((aligned(64)));
 	static struct nm_csb_ktoa ktoa[2] __attribute__((aligned(64)));
-	void *const memory = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	struct nmreq_opt_extmem extmem = { .nro_opt.nro_reqtype = NETMAP_REQ_OPT_EXTMEM,
-					   .nro_usrptr = (uintptr_t)memory,
-					   .nro_info.nr_memsize = 1 << 20 };
 	struct nmreq_opt_csb csb = { .nro_opt.nro_reqtype = NETMAP_REQ_OPT_CSB,
 				     .csb_atok = (uintptr_t)atok,
 				     .csb_ktoa = (uintptr_t)ktoa };
@@ -149,7 +145,6 @@ static void options_refused(void)
 		.nro_opt = { .nro_reqtype = NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS, .nro_size = sizeof events }
 	};
 
-	expect_refused(&extmem.nro_opt);
 	expect_refused(&csb.nro_opt);
 	expect_refused(&mode.nro_opt);
 	expect_refused(&events.nro_opt);
@@ -271,9 +266,16 @@ static void legacy_refused(void)
 
 static void configuration(void)
 {
-	struct nm_ifreq message = { .nifr_name = "vale9:" };
+	struct nm_ifreq message = { .nifr_name = "vale9:", .data = "anything" };
+	struct port port;
 
-	CHECK_FAILS(ioctl(open_device(), NIOCCONFIG, &message), EOPNOTSUPP);
+	/* There is no such switch. */
+	CHECK_FAILS(ioctl(open_device(), NIOCCONFIG, &message), EINVAL);
+	port = open_port("vale9:a");
+	/* There is one, whose module takes no messages; the descriptor may be any. */
+	CHECK_FAILS(ioctl(port.fd, NIOCCONFIG, &message), EINVAL);
+	CHECK(!strcmp(message.data, "anything") && !strcmp(message.nifr_name, "vale9:"));
+	CHECK_FAILS(ioctl(port.fd, NIOCCONFIG, (void *)1), EFAULT);
 }
 
 int main(int count, char **arguments)

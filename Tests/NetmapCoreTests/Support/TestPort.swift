@@ -12,14 +12,15 @@ final class TestPort {
   init(
     _ engine: Engine, _ name: String, _ selection: RingSelection = .allHardware,
     flags: BindingFlags = [], extensions: PortExtensions = [], memoryID: UInt16 = 0,
-    hints: RingGeometryHints = .none,
+    memory: ProgramMemory? = nil, hints: RingGeometryHints = .none,
     extraBuffers: Int = 0, offsets: OffsetsOption? = nil, stampsAlways: Bool = true
   ) throws {
     self.engine = engine
-    registration = try engine.register(
-      RegisterRequest(
-        name: try PortName(name), selection: selection, flags: flags, extensions: extensions,
-        memoryID: memoryID, hints: hints, extraBuffers: extraBuffers, offsets: offsets))
+    var request = RegisterRequest(
+      name: try PortName(name), selection: selection, flags: flags, extensions: extensions,
+      memoryID: memoryID, hints: hints, extraBuffers: extraBuffers, offsets: offsets)
+    request.memory = memory
+    registration = try engine.register(request)
     tag = try engine.addClient(process: 1)
     mapped = try engine.mapPort(registration, tag: tag, stampsAlways: stampsAlways)
   }

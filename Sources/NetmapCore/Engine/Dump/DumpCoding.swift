@@ -4,7 +4,7 @@
 extension EngineDump {
   /// "netmapdump" and the end of a line, which shows a transfer that changes line ends.
   private static let mark = Array("netmap dump\n".utf8)
-  package static let version: UInt32 = 1
+  package static let version: UInt32 = 2
   /// The versions of the shared memory in the dump.
   private static let layouts = [SyncSegment.layoutVersion, SwitchSegment.layoutVersion]
   /// The most bytes of a dump that is read.
@@ -110,6 +110,7 @@ extension EngineDump.RegionPart {
   fileprivate func put(to writer: inout DumpWriter) {
     writer.put(id)
     writer.put(isPrivate)
+    writer.put(isExact)
     writer.put(isUsed)
     for number in [
       parameters.interfaceSize, parameters.interfaceCount, parameters.ringSize,
@@ -128,6 +129,7 @@ extension EngineDump.RegionPart {
   fileprivate init(_ reader: inout DumpReader) throws(NetmapError) {
     id = try reader.take()
     isPrivate = try reader.takeBool()
+    isExact = try reader.takeBool()
     isUsed = try reader.takeBool()
     var numbers: [Int] = []
     for _ in 0..<6 { numbers.append(Int(try reader.take(UInt32.self))) }

@@ -113,8 +113,15 @@ package final class DumpedEngine {
       guard part.owners.count == part.parameters.bufferCount else {
         throw refused("a region has \(part.owners.count) owner bytes")
       }
-      let region = try Region(
-        id: part.id, isPrivate: part.isPrivate, part.parameters, isShared: false)
+      let region: Region
+      if part.isExact {
+        try part.parameters.validateExact()
+        region = try Region(
+          id: part.id, isPrivate: true, RegionLayout(exactly: part.parameters), isShared: false)
+      } else {
+        region = try Region(
+          id: part.id, isPrivate: part.isPrivate, part.parameters, isShared: false)
+      }
       region.ownership.restore(part.owners)
       region.restore(taken: part.taken, quarantined: part.quarantined, isUsed: part.isUsed)
       for piece in part.pieces {

@@ -31,6 +31,8 @@ package struct EngineDump: Hashable, Sendable {
   package struct RegionPart: Hashable, Sendable {
     package var id: UInt16
     package var isPrivate: Bool
+    /// Whether objects have exactly these sizes, as in a program's memory.
+    package var isExact: Bool
     package var isUsed: Bool
     package var parameters: RegionParameters
     package var taken: Objects

@@ -62,7 +62,7 @@ private struct EngineCopy {
     let kept = region.quarantined
     let layout = region.layout
     var part = EngineDump.RegionPart(
-      id: region.id, isPrivate: region.isPrivate, isUsed: region.isUsed,
+      id: region.id, isPrivate: region.isPrivate, isExact: layout.isExact, isUsed: region.isUsed,
       parameters: RegionParameters(
         interfaceSize: layout.interfaces.size, interfaceCount: layout.interfaces.count,
         ringSize: layout.rings.size, ringCount: layout.rings.count,

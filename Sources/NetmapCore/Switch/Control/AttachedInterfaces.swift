@@ -209,7 +209,7 @@ extension EngineState {
       var answer = SwitchAnswer()
       answer.name = name.rawValue
       answer.memoryID = region.id
-      answer.memorySize = region.memory.byteCount
+      answer.memorySize = region.layout.shownByteCount
       answer.geometry = geometry
       answer.portIndex = port.place?.index ?? 0
       answer.switchIndex = switches[parts.vale]?.number ?? 0

@@ -273,7 +273,7 @@ extension EnginePort {
     var answer = SwitchAnswer()
     answer.name = name.rawValue
     answer.memoryID = region.id
-    answer.memorySize = region.memory.byteCount
+    answer.memorySize = region.layout.shownByteCount
     answer.geometry = geometry
     return answer
   }
