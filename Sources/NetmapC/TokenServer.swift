@@ -6,6 +6,12 @@ internal import NetmapRequests
 /// Serves the requests of a C program on one token, by asking the token's daemon.
 struct TokenServer: RequestServer {
   private let descriptor: CInt
+  /// Set if the request has asked a loop to stop, and its end has to be waited for.
+  let waitsForLoop = Flag()
+
+  final class Flag {
+    var isSet = false
+  }
 
   init(_ descriptor: CInt) {
     self.descriptor = descriptor
@@ -29,6 +35,7 @@ struct TokenServer: RequestServer {
   func register(_ call: inout RegisterCall) throws(RequestErrno) -> RegisterAnswer {
     var applied = call
     applied.offsets?.status = .accepted
+    applied.controlBlocks?.status = .accepted
     let request = try RegisterRequest(call)
     // A token that is bound stays bound, so options that cannot be used are refused before. That there is no such port
     // goes first, as in netmap.
@@ -36,17 +43,34 @@ struct TokenServer: RequestServer {
       _ = try asking { (_, connection) throws(NetmapError) in try connection.portInfo(request) }
       throw .unsupported
     }
+    var refusal: RequestErrno?
+    let blocks = call.controlBlocks
     let registration = try asking { (token, connection) throws(NetmapError) in
       let identity = try token.identity()
       let opened = try connection.register(request, on: token, viewEnd: .withToken)
+      let port: PortInUse
       do throws(NetmapError) {
-        unsafe HalfState.bound = (identity, try PortInUse(opened, connection))
+        port = try PortInUse(opened, connection)
       } catch {
         connection.unbind(opened)
         throw error
       }
+      do throws(RequestErrno) {
+        if let blocks { try port.enable(blocks, identity) }
+        unsafe HalfState.bound = (identity, port)
+      } catch {
+        refusal = error
+        port.port.detach()
+        connection.unbind(opened)
+      }
       return opened.registration
     }
+    if let refusal {
+      call.offsets?.status = .accepted
+      call.controlBlocks?.status = .refused(refusal)
+      throw refusal
+    }
+    call.controlBlocks?.status = .accepted
     if let maximum = registration.offsetMax { call.offsets?.maximum = maximum }
     call.offsets?.status = .accepted
     return RegisterAnswer(
@@ -134,15 +158,36 @@ struct TokenServer: RequestServer {
     _ = try answer(.polling(PortName(call.name), nil))
   }
 
-  // CSB mode, sync loops and messages to modules are not there yet.
-
   func enableControlBlocks(_ blocks: RequestedControlBlocks) throws(RequestErrno) {
-    throw .unsupported
+    do throws(RequestErrno) {
+      let (identity, port) = try boundPort()
+      try port.enable(blocks, identity)
+    } catch {
+      // netmap finds no rings that the blocks would be for.
+      guard error == .notBound else { throw error }
+    }
   }
 
-  func startLoop(_ call: inout StartLoopCall) throws(RequestErrno) { throw .unsupported }
+  func startLoop(_ call: inout StartLoopCall) throws(RequestErrno) {
+    guard call.sleepMicroseconds <= LoopInUse.longestPause else { throw .invalidArgument }
+    let (identity, port) = try boundPort()
+    unsafe HalfState.started = try LoopInUse(port, identity, &call)
+  }
 
-  func stopLoop() throws(RequestErrno) { throw .unsupported }
+  func stopLoop() throws(RequestErrno) {
+    try boundPort().1.port.requestLoopStop()
+    waitsForLoop.isSet = true
+  }
+
+  private func boundPort() throws(RequestErrno) -> (TokenIdentity, PortInUse) {
+    do throws(NetmapError) {
+      return try HalfState.port(of: descriptor)
+    } catch {
+      throw RequestErrno(error)
+    }
+  }
+
+  // Messages to modules are not there yet.
 
   func configure(_ call: inout ConfigureCall) throws(RequestErrno) { throw .unsupported }
 

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// The validated cursors of a ring at the beginning of a sync.
 ///
 /// The sync loads each cursor once. Values outside the application's window never reach the copy loops: these use
@@ -20,6 +22,14 @@ struct AcceptedCursors {
   }
 }
 
+/// The cursors of an application as they were stored: each loaded once, and not validated.
+struct LoadedCursors {
+  /// The first slot that the application keeps.
+  let head: UInt32
+  /// Its wake-up point.
+  let cur: UInt32
+}
+
 extension KRing {
   /// Validates the cursors of a transmit ring; nil when `head` or `cur` is out of place.
   ///
@@ -39,12 +49,32 @@ extension KRing {
     return unsafe accept(ring, from: hwcur(below: count), to: hwtail(below: count))
   }
 
+  /// Validates cursors that the caller has loaded from elsewhere, like ``acceptTransmit(_:)`` and
+  /// ``acceptReceive(_:)``.
+  func accept(
+    _ request: LoadedCursors, _ direction: Direction, _ ring: Ring
+  ) -> AcceptedCursors? {
+    let count = unsafe ring.slotCount
+    switch direction {
+    case .transmit:
+      return unsafe accept(ring, request, from: rhead(below: count), to: rtail(below: count))
+    case .receive:
+      return unsafe accept(ring, request, from: hwcur(below: count), to: hwtail(below: count))
+    }
+  }
+
   @inline(__always)
   private func accept(
     _ ring: Ring, from first: UInt32?, to limit: UInt32?
   ) -> AcceptedCursors? {
-    let head = unsafe ring.head
-    let cur = unsafe ring.cur
+    unsafe accept(ring, LoadedCursors(head: ring.head, cur: ring.cur), from: first, to: limit)
+  }
+
+  @inline(__always)
+  private func accept(
+    _ ring: Ring, _ request: LoadedCursors, from first: UInt32?, to limit: UInt32?
+  ) -> AcceptedCursors? {
+    let (head, cur) = (request.head, request.cur)
     // Peers of the same trust domain can write to the kring, so its indexes are validated too. Otherwise a
     // damaged segment would cause a copy outside the ring.
     let count = unsafe ring.slotCount
@@ -65,12 +95,21 @@ extension KRing {
     unsafe store(rtail: tail)
     unsafe ring.tail = tail
   }
+
+  /// As above, in a word that lies elsewhere (``RingParts/shownTail``).
+  @inline(__always)
+  func show(tail: UInt32, at place: UnsafeMutableRawPointer) {
+    unsafe store(hwtail: tail)
+    unsafe store(rtail: tail)
+    unsafe place.assumingMemoryBound(to: Atomic<UInt32>.self).pointee.store(
+      tail, ordering: .releasing)
+  }
 }
 
 extension MappedRing {
   /// Publishes the end of the application's slots: the last step of a sync.
   @inline(__always)
   func finalize(tail: UInt32) {
-    unsafe kring.show(tail: tail, in: ring)
+    unsafe kring.show(tail: tail, at: parts.pointee.shownTail)
   }
 }
