@@ -7,6 +7,7 @@ import Testing
 @Suite("Control blocks", .timeLimit(.minutes(5)))
 struct SyncLoopTests {
   /// Two arrays of control blocks for a transmit ring and a receive ring.
+  @safe
   private final class Blocks: @unchecked Sendable {
     static let size = 2 * NM_CSB_ENTRY_SIZE
     let requests: UnsafeMutableRawPointer
@@ -53,7 +54,7 @@ struct SyncLoopTests {
     let shared = Shared(port: port)
     let stop = port.syncLoopStop
     var thread = pthread_t()
-    let body = Unmanaged.passRetained(Box { try shared.port.runSyncLoop(pause: .microseconds(20)) })
+    let body = unsafe Unmanaged.passRetained(Box { try shared.port.runSyncLoop(pause: .microseconds(20)) })
     let code = unsafe pthread_create(
       &thread, nil,
       { unsafe Unmanaged<Box>.fromOpaque($0!).takeRetainedValue().run() }, body.toOpaque())
@@ -68,7 +69,7 @@ struct SyncLoopTests {
     #expect(received == 3)
     #expect(throws: NetmapError.self) { try port.runSyncLoop() }
     stop.stop()
-    unsafe pthread_join(thread, nil)
+    pthread_join(thread, nil)
     // Without a loop, the next one stops when it begins.
     stop.stop()
     try port.runSyncLoop()

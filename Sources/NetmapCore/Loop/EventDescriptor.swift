@@ -33,7 +33,8 @@ package enum EventDescriptor {
   private static func isEventfd(_ file: CInt) -> Bool {
     let expected = Array("anon_inode:[eventfd]".utf8)
     return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { name in
-      let count = unsafe readlink("/proc/self/fd/\(file)", name.baseAddress, name.count)
+      guard let start = name.baseAddress else { return true }
+      let count = unsafe readlink("/proc/self/fd/\(file)", start, name.count)
       guard count >= 0 else { return true }
       guard count == expected.count else { return false }
       return expected.indices.allSatisfy { unsafe UInt8(bitPattern: name[$0]) == expected[$0] }

@@ -50,7 +50,7 @@ struct LoopRing {
     if unsafe rule != .direct { unsafe block.waiveKicks() }
     var request = unsafe block.loadRequest()
     var dry = 0
-    for _ in 0..<Self.mostSyncs {
+    for _ in unsafe 0..<Self.mostSyncs {
       let outcome = unsafe ring.synchronize(request.cursors, flags(of: request.flags))
       guard outcome == .done, let shown = unsafe publish() else {
         // The application may have to correct its cursors.
@@ -74,7 +74,7 @@ struct LoopRing {
       case .transmit:
         if shown.tail == head { return .full }
       case .receive:
-        if shown.tail == head || dry >= Self.mostDrySyncs { return .idle }
+        if unsafe shown.tail == head || dry >= Self.mostDrySyncs { return .idle }
       }
     }
     return .unfinished

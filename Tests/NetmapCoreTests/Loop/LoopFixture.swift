@@ -3,6 +3,7 @@ import Glibc
 import NetmapCore
 
 /// A pipe whose master end is driven by control blocks, and whose slave end syncs.
+@safe
 final class LoopFixture {
   let engine: Engine
   let master: TestPort
@@ -40,6 +41,7 @@ final class LoopFixture {
 }
 
 /// The words of a ring's control blocks, as an application accesses them.
+@safe
 struct LoopApplication {
   let request: UnsafeMutableRawPointer
   let answer: UnsafeMutableRawPointer
