@@ -53,7 +53,8 @@ struct LoopRing {
     for _ in unsafe 0..<Self.mostSyncs {
       let outcome = unsafe ring.synchronize(request.cursors, flags(of: request.flags))
       guard outcome == .done, let shown = unsafe publish() else {
-        // The application may have to correct its cursors.
+        // The application can correct its cursors by those of the ring.
+        if outcome == .reset { _ = unsafe publish() }
         if unsafe rule != .polled { unsafe block.askForKicks() }
         return outcome == .busy ? .unfinished : .failed
       }
