@@ -306,13 +306,6 @@ extension NetmapPort {
     }
   }
 
-  @inline(never)
-  private func controlled() -> NetmapError {
-    NetmapError(
-      .busy, "sync", name, reason: "control blocks drive its rings (CSB mode)",
-      remedy: "change the control blocks, or open the port again")
-  }
-
   /// Syncs, and sleeps until a receive ring has packets or a transmit ring has room: poll(2) on the port, with
   /// netmap's rules.
   ///

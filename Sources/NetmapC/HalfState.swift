@@ -16,7 +16,8 @@ enum HalfState {
   nonisolated(unsafe) static var started: LoopInUse?
 
   /// The ports that the C half has attached, which own themselves meanwhile.
-  private nonisolated(unsafe) static var attached: [TokenIdentity: Unmanaged<PortInUse>] = unsafe [:]
+  private nonisolated(unsafe) static var attached: [TokenIdentity: Unmanaged<PortInUse>] =
+    unsafe [:]
 
   /// The control blocks of bindings in CSB mode, of which this process, or one that it descends from by fork(2), knows the
   /// addresses.

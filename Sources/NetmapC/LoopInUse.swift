@@ -24,9 +24,12 @@ final class LoopInUse {
   /// - Throws: ``RequestErrno``: `EINVAL` if the binding is not in CSB mode, or for options that do not suit; `EFAULT` if
   ///   the memory of the control blocks has gone; `EBUSY` while a loop runs; `EBADF` or `EINVAL` for descriptors that are
   ///   no eventfds.
-  init(_ port: PortInUse, _ identity: TokenIdentity, _ call: inout StartLoopCall) throws(RequestErrno) {
+  init(_ port: PortInUse, _ identity: TokenIdentity, _ call: inout StartLoopCall)
+    throws(RequestErrno)
+  {
     let count = port.port.transmitCount + port.port.receiveCount
-    guard let blocks = unsafe HalfState.controlBlocks[identity], let view = unsafe blocks.view else {
+    guard let blocks = unsafe HalfState.controlBlocks[identity], let view = unsafe blocks.view
+    else {
       throw .invalidArgument
     }
     guard !port.port.hasLoop else { throw .busy }
@@ -50,7 +53,8 @@ final class LoopInUse {
   }
 
   /// The directions that the program drives itself.
-  private static func directions(_ call: inout StartLoopCall) throws(RequestErrno) -> Set<Direction> {
+  private static func directions(_ call: inout StartLoopCall) throws(RequestErrno) -> Set<Direction>
+  {
     guard let mode = call.mode?.rawValue else { return [] }
     // NM_OPT_SYNC_KLOOP_DIRECT_TX and NM_OPT_SYNC_KLOOP_DIRECT_RX
     guard mode & ~3 == 0 else {

@@ -4,6 +4,9 @@ import Testing
 /// CSB mode and sync loops of C programs.
 @Suite("Sync loops of C programs")
 struct ClientLoopTests {
+  private static let direct =
+    "the loop's thread syncs direct rings, soon after the write to the eventfd and not within it"
+
   static let rules = [
     Rule(
       "registered",
@@ -35,12 +38,12 @@ struct ClientLoopTests {
       "direct", "with direct rings each change needs a kick",
       .differs(
         .options, "NETMAP_REQ_OPT_SYNC_KLOOP_MODE",
-        how: "the loop's thread syncs direct rings, soon after the write to the eventfd and not within it")),
+        how: direct)),
     Rule(
       "direct-one", "one direction can be direct",
       .differs(
         .options, "NETMAP_REQ_OPT_SYNC_KLOOP_MODE",
-        how: "the loop's thread syncs direct rings, soon after the write to the eventfd and not within it")),
+        how: direct)),
     Rule(
       "other-process", "another process with the descriptor stops the loop, and runs the next one",
       .works(

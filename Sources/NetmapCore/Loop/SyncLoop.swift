@@ -100,7 +100,7 @@ package final class SyncLoop {
     for index in 0..<count {
       unsafe (tails + index).initialize(to: Atomic(0))
       unsafe (parts + index).initialize(
-        to: port.partsOfLoop(index, showingTailAt: UnsafeMutableRawPointer(tails + index)))
+        to: port.partsOfLoop(index, showingTailAt: ShownTail(at: tails + index)))
       let isDirect = settings.direct.contains(index < port.transmitCount ? .transmit : .receive)
       unsafe (rings + index).initialize(
         to: LoopRing(
@@ -176,8 +176,9 @@ extension MappedPort {
   /// - Parameters:
   ///   - index: The ring, transmit rings first.
   ///   - tail: Where syncs show the end of the application's slots in place of the ring.
+  /// - Returns: A copy for the loop.
   fileprivate func partsOfLoop(
-    _ index: Int, showingTailAt tail: UnsafeMutableRawPointer
+    _ index: Int, showingTailAt tail: ShownTail
   ) -> RingParts {
     var result = unsafe rings[index]
     unsafe result.shownTail = tail

@@ -1,4 +1,3 @@
-internal import CNetmap
 internal import Glibc
 
 /// A binding in the process that syncs it: the mappings, and the ``RingParts`` of each ring.
@@ -288,7 +287,7 @@ private struct RingBuilder {
       ring: ring, kring: kring, direction: direction, kind: kind, peerRing: peerRing,
       peerKRing: peerKRing, tag: tag, waitWord: peerKRing.outboxWaitWord(segment.waiters),
       doorbells: doorbells, backend: .none, switching: nil, monitors: nil,
-      stampsAlways: stampsAlways, forwarding: nil, shownTail: ring.base + NETMAP_RING_TAIL_OFFSET)
+      stampsAlways: stampsAlways, forwarding: nil, shownTail: ShownTail(of: ring))
   }
 
   /// The ring of `slots` slots at an offset in the region; nil when no such ring can lie there.

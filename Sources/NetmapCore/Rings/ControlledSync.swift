@@ -1,11 +1,9 @@
-internal import CNetmap
-
 // Syncs of rings in CSB mode: the application's cursors lie in control blocks, and the ones in the ring are not used.
 
 extension MappedRing {
   /// Whether the ring is one of a loop that drives it by control blocks (``SyncLoop``).
   var isControlled: Bool {
-    unsafe parts.pointee.shownTail != ring.base + NETMAP_RING_TAIL_OFFSET
+    unsafe !parts.pointee.shownTail.isTail(of: ring)
   }
 
   /// Syncs this ring of a loop with cursors from its control block.

@@ -73,7 +73,7 @@ package struct RingParts {
 
   /// Where syncs show the application the end of its slots: the ring's `tail`, or, for a ring in CSB mode, a word of the
   /// loop that drives it.
-  var shownTail: UnsafeMutableRawPointer
+  var shownTail: ShownTail
 }
 
 /// The result of a sync of one ring.

@@ -1,5 +1,3 @@
-internal import Synchronization
-
 /// The validated cursors of a ring at the beginning of a sync.
 ///
 /// The sync loads each cursor once. Values outside the application's window never reach the copy loops: these use
@@ -95,21 +93,14 @@ extension KRing {
     unsafe store(rtail: tail)
     unsafe ring.tail = tail
   }
-
-  /// As above, in a word that lies elsewhere (``RingParts/shownTail``).
-  @inline(__always)
-  func show(tail: UInt32, at place: UnsafeMutableRawPointer) {
-    unsafe store(hwtail: tail)
-    unsafe store(rtail: tail)
-    unsafe place.assumingMemoryBound(to: Atomic<UInt32>.self).pointee.store(
-      tail, ordering: .releasing)
-  }
 }
 
 extension MappedRing {
   /// Publishes the end of the application's slots: the last step of a sync.
   @inline(__always)
   func finalize(tail: UInt32) {
-    unsafe kring.show(tail: tail, at: parts.pointee.shownTail)
+    unsafe kring.store(hwtail: tail)
+    unsafe kring.store(rtail: tail)
+    unsafe parts.pointee.shownTail.store(tail)
   }
 }

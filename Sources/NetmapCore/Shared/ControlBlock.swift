@@ -99,10 +99,11 @@ package struct ControlBlocks {
   /// `struct nm_csb_ktoa[]`
   package let answers: UnsafeMutableRawPointer
 
+  /// Nil unless both arrays are aligned to 64 bytes.
+  ///
   /// - Parameters:
   ///   - requests: The array that the application writes.
   ///   - answers: The array that the loop writes.
-  /// - Returns: Nil unless both are aligned to 64 bytes.
   package init?(requests: UnsafeMutableRawPointer, answers: UnsafeMutableRawPointer) {
     let mask = UInt(unsafe ControlBlock.byteCount - 1)
     guard UInt(bitPattern: requests) & mask == 0, UInt(bitPattern: answers) & mask == 0 else {

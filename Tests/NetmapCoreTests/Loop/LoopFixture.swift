@@ -1,6 +1,7 @@
 import CNetmap
 import Glibc
 import NetmapCore
+import Testing
 
 /// A pipe whose master end is driven by control blocks, and whose slave end syncs.
 @safe
@@ -21,7 +22,7 @@ final class LoopFixture {
     unsafe memory.initializeMemory(
       as: UInt8.self, repeating: 0xee, count: 2 * count * ControlBlock.byteCount)
     let answers = unsafe memory + count * ControlBlock.byteCount
-    let blocks = unsafe ControlBlocks(requests: memory, answers: answers)!
+    let blocks = unsafe try #require(ControlBlocks(requests: memory, answers: answers))
     unsafe master.mapped.fill(blocks)
     loop = unsafe try SyncLoop(master.mapped, master.tag, blocks, settings)
   }

@@ -212,8 +212,9 @@ struct SyncLoopTests {
   @Test("one loop at a time; a request to stop ends it, or the next one, once")
   func stop() throws {
     let fixture = try LoopFixture()
-    let blocks = unsafe ControlBlocks(
-      requests: fixture.memory, answers: fixture.memory + 2 * ControlBlock.byteCount)!
+    let blocks = unsafe try #require(
+      ControlBlocks(
+        requests: fixture.memory, answers: fixture.memory + 2 * ControlBlock.byteCount))
     func again() throws -> SyncLoop {
       unsafe try SyncLoop(fixture.master.mapped, fixture.master.tag, blocks)
     }
@@ -280,7 +281,8 @@ struct SyncLoopRunTests {
     }
   }
 
-  @Test("packets pass while a thread runs the loop, with kicks and without", arguments: [false, true])
+  @Test(
+    "packets pass while a thread runs the loop, with kicks and without", arguments: [false, true])
   func traffic(isNotified: Bool) throws {
     let files = [eventfd(0, 0), eventfd(0, 0)]
     defer { for file in files { close(file) } }

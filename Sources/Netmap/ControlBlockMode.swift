@@ -30,7 +30,8 @@ extension NetmapPort {
     guard mapped.record.flags.contains(.exclusive) else {
       throw NetmapError(
         .invalidArgument, "enable control blocks", name,
-        reason: "other programs may open its rings too", remedy: "open it with BindingFlags.exclusive")
+        reason: "other programs may open its rings too",
+        remedy: "open it with BindingFlags.exclusive")
     }
     guard let blocks = unsafe ControlBlocks(requests: requests, answers: answers) else {
       throw NetmapError(
@@ -77,7 +78,8 @@ extension NetmapPort {
       throw NetmapError(
         .invalidArgument, "run", "sync loop of \(name)",
         reason:
-          "the port has \(transmitCount + receiveCount) rings, and \(kicks.count) eventfds are given")
+          "the port has \(transmitCount + receiveCount) rings, and \(kicks.count) eventfds are given"
+      )
     }
     var settings = SyncLoop.Settings()
     settings.signals = signals
@@ -87,6 +89,14 @@ extension NetmapPort {
     try loop.run(
       events, pause: UInt32(pause.nanosecondsClamped / 1000),
       Sleeper(doorbells: binding.doorbells))
+  }
+
+  /// Why syncs fail in CSB mode.
+  @inline(never)
+  func controlled() -> NetmapError {
+    NetmapError(
+      .busy, "sync", name, reason: "control blocks drive its rings (CSB mode)",
+      remedy: "change the control blocks, or open the port again")
   }
 
   /// Stops the loop that drives the port's rings, from any thread.

@@ -5,7 +5,7 @@ import NetmapTestSupport
 import Testing
 
 @Suite("Control blocks", .timeLimit(.minutes(5)))
-struct SyncLoopTests {
+struct ControlBlockModeTests {
   /// Two arrays of control blocks for a transmit ring and a receive ring.
   @safe
   private final class Blocks: @unchecked Sendable {
@@ -54,10 +54,12 @@ struct SyncLoopTests {
     let shared = Shared(port: port)
     let stop = port.syncLoopStop
     var thread = pthread_t()
-    let body = unsafe Unmanaged.passRetained(Box { try shared.port.runSyncLoop(pause: .microseconds(20)) })
+    let body = unsafe Unmanaged.passRetained(
+      Box { try shared.port.runSyncLoop(pause: .microseconds(20)) })
     let code = unsafe pthread_create(
       &thread, nil,
-      { unsafe Unmanaged<Box>.fromOpaque($0!).takeRetainedValue().run() }, body.toOpaque())
+      { unsafe $0.flatMap { unsafe Unmanaged<Box>.fromOpaque($0).takeRetainedValue().run() } },
+      body.toOpaque())
     try #require(code == 0)
     blocks.move(0, to: 3)
     var received = 0
