@@ -20,7 +20,7 @@ extension Fence {
       after: "}",
       before: "return waiting.compactMap { ring in"),
     Fence(
-      "NetmapCore/Loop/SyncLoop.swift", .sequentiallyConsistent, .storeThenLoad,
+      "NetmapCore/SyncLoop/SyncLoop.swift", .sequentiallyConsistent, .storeThenLoad,
       after: "result.isUnsure = !port.arm([.transmit, .receive], as: sleeper)",
       before: "}"),
     Fence(
