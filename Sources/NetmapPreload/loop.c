@@ -10,6 +10,8 @@ enum {
 	TURNS = 256,
 	/* Nanoseconds between two looks whether a loop has ended. netmap has the same pause. */
 	END_PAUSE = 1000000,
+	/* The longest sleep after progress, nanoseconds. */
+	FIRST_PATIENCE = 1000000,
 };
 
 /* A thread that runs a loop. Signals are blocked, but for pauses: a handler must not meet a sync of its own thread. */
@@ -23,7 +25,8 @@ struct runner {
 	/* A backend's descriptor has ended the last sleep. */
 	bool has_rung;
 	uint64_t progress;
-	int64_t pause;
+	/* The next sleep, if a backend is polled; and in any case. Both grow while nothing moves. */
+	int64_t pause, patience;
 	struct runner *outer;
 };
 
@@ -72,6 +75,12 @@ static void sleep_until_woken(struct runner *runner, unsigned state)
 
 	runner->progress = progress;
 	runner->pause = moves ? SHORTEST_PAUSE : least(runner->pause * 2, LONGEST_PAUSE);
+	/*
+	 * Programs for netmap have no fence between the store of their cursors and the look whether a kick is wanted, so a kick can
+	 * be missing.
+	 */
+	runner->patience = moves ? FIRST_PATIENCE : least(runner->patience * 2, LONGEST_SLEEP);
+	limit = least(limit, runner->patience);
 	if (binding->is_polled || leaves_out)
 		limit = least(limit, runner->pause);
 	entries[0] = (struct pollfd){ .fd = runner->loop->kicks, .events = POLLIN };
@@ -126,6 +135,7 @@ void loop_run(struct attachment *attachment, struct netmap_loop *loop)
 				 .loop = loop,
 				 .watch = -1,
 				 .pause = SHORTEST_PAUSE,
+				 .patience = FIRST_PATIENCE,
 				 .outer = runners };
 	const int error = errno;
 	sigset_t all;

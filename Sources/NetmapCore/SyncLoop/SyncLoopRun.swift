@@ -31,7 +31,10 @@ extension SyncLoop {
 
 /// The sleeps of a loop that is notified.
 private struct LoopSleep {
+  /// The longest sleep, and the longest one after progress, milliseconds: an application without a fence between the store
+  /// of its cursors and its look whether a kick is wanted may leave a kick out.
   private static let longest: CInt = 1000
+  private static let shortest: CInt = 1
   private static let longestPause: CInt = 10
 
   private let port: MappedPort
@@ -40,6 +43,7 @@ private struct LoopSleep {
   private var hasRung = false
   /// The length of a sleep that nothing is certain to end, milliseconds.
   private var pause: CInt = 1
+  private var patience = Self.shortest
 
   init(_ port: MappedPort) {
     self.port = port
@@ -50,8 +54,9 @@ private struct LoopSleep {
     // A backend's descriptor may stay readable although its packets have no room: every other sleep leaves it out.
     let leavesOut = hasRung && now == progress
     pause = now == progress ? min(pause * 2, Self.longestPause) : 1
+    patience = now == progress ? min(patience * 2, Self.longest) : Self.shortest
     progress = now
-    var limit = turn.isUnsure ? Self.longestPause : Self.longest
+    var limit = min(turn.isUnsure ? Self.longestPause : Self.longest, patience)
     if leavesOut || !port.polledDirections.isEmpty { limit = min(limit, pause) }
     var entries = [
       pollfd(fd: kicks.descriptor, events: Int16(POLLIN), revents: 0),
