@@ -1,4 +1,3 @@
-import CNetmap
 import Glibc
 import Netmap
 import NetmapTestSupport
@@ -9,7 +8,10 @@ struct ControlBlockModeTests {
   /// Two arrays of control blocks for a transmit ring and a receive ring.
   @safe
   private final class Blocks: @unchecked Sendable {
-    static let size = 2 * NM_CSB_ENTRY_SIZE
+    /// The layout of `struct nm_csb_atok` and `struct nm_csb_ktoa`: bytes of an entry, and offsets of words.
+    private static let entry = 64
+    private static let (head, cur, hwtail) = (0, 4, 4)
+    private static let size = 2 * entry
     let requests: UnsafeMutableRawPointer
     let answers: UnsafeMutableRawPointer
 
@@ -25,14 +27,14 @@ struct ControlBlockModeTests {
 
     /// Moves `cur` and `head` of a ring.
     func move(_ ring: Int, to slot: UInt32) {
-      let base = unsafe requests + ring * NM_CSB_ENTRY_SIZE
-      unsafe base.storeBytes(of: slot, toByteOffset: NM_CSB_ATOK_CUR_OFFSET, as: UInt32.self)
-      unsafe base.storeBytes(of: slot, toByteOffset: NM_CSB_ATOK_HEAD_OFFSET, as: UInt32.self)
+      let base = unsafe requests + ring * Self.entry
+      unsafe base.storeBytes(of: slot, toByteOffset: Self.cur, as: UInt32.self)
+      unsafe base.storeBytes(of: slot, toByteOffset: Self.head, as: UInt32.self)
     }
 
     func hwtail(_ ring: Int) -> UInt32 {
-      unsafe (answers + ring * NM_CSB_ENTRY_SIZE).load(
-        fromByteOffset: NM_CSB_KTOA_HWTAIL_OFFSET, as: UInt32.self)
+      unsafe (answers + ring * Self.entry).load(
+        fromByteOffset: Self.hwtail, as: UInt32.self)
     }
   }
 
