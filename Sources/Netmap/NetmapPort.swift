@@ -42,6 +42,8 @@ public final class NetmapPort {
 
   private var isOpen = true
   private var sleeper: Sleeper?
+  /// The arrays of control blocks in CSB mode.
+  var controlBlocks: ControlBlocks?
   /// The ring that `inject(_:)` tries first.
   var nextInjectRing = 0
   /// The number of asynchronous waits that found the port ready.
@@ -287,7 +289,7 @@ extension NetmapPort {
   ///
   /// - Throws: ``NetmapError`` `EIO` when the port has failed for good: its interface is gone, its backend has failed,
   ///   or a wait has found that the netmapd of an isolated port has ended. `EBADF` after ``close()`` and in a fork
-  ///   child.
+  ///   child. `EBUSY` after ``enableControlBlocks(requests:answers:)``.
   public func sync(_ direction: Direction) throws(NetmapError) {
     guard isOpen else { throw unusable() }
     let outcome = unsafe direction == .transmit ? SyncPath.transmit(path) : SyncPath.receive(path)
@@ -298,7 +300,11 @@ extension NetmapPort {
   /// Why a sync has failed.
   @inline(never)
   private func failure(_ outcome: SyncPath.Outcome) -> NetmapError {
-    outcome == .forked ? unusable() : gone()
+    switch outcome {
+    case .forked: unusable()
+    case .controlled: controlled()
+    default: gone()
+    }
   }
 
   /// Syncs, and sleeps until a receive ring has packets or a transmit ring has room: poll(2) on the port, with

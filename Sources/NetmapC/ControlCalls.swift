@@ -24,7 +24,7 @@ let recognizeToken: @convention(c) (CInt) -> CInt = { descriptor in
 
 /// `netmap_half.request`
 ///
-/// Returns 1 if it has bound the token.
+/// Returns what the C half has to do next (`NETMAP_REQUEST_*`).
 let performRequest: @convention(c) (CInt, UInt32, UnsafeMutableRawPointer?) -> CInt = {
   descriptor, command, argument in
   HalfState.dropUnattached()
@@ -33,7 +33,10 @@ let performRequest: @convention(c) (CInt, UInt32, UnsafeMutableRawPointer?) -> C
   if let error = layer.perform(UInt(command), UInt64(UInt(bitPattern: argument))) {
     return -error.rawValue
   }
-  return unsafe HalfState.bound == nil ? 0 : 1
+  var result = server.waitsForLoop.isSet ? NETMAP_REQUEST_STOPS : 0
+  if unsafe HalfState.bound != nil { result |= NETMAP_REQUEST_BINDS }
+  if unsafe HalfState.started != nil { result |= NETMAP_REQUEST_LOOPS }
+  return CInt(result)
 }
 
 /// `netmap_half.attach`
@@ -45,10 +48,12 @@ let attachBinding: @convention(c) (CInt, UnsafeMutablePointer<netmap_binding>?) 
     if let bound = unsafe HalfState.bound, bound.identity == Token.identity(of: descriptor) {
       port = bound.port
       unsafe HalfState.bound = nil
+      HalfState.attach(port, bound.identity)
     } else {
       port = try HalfState.withToken(descriptor) { (token, connection) throws(NetmapError) in
         try PortInUse(try connection.mapPort(token, viewEnd: .withToken), connection)
       }
+      if let identity = Token.identity(of: descriptor) { HalfState.attach(port, identity) }
     }
     unsafe port.describe(in: binding)
     return 0
@@ -59,6 +64,7 @@ let attachBinding: @convention(c) (CInt, UnsafeMutablePointer<netmap_binding>?) 
 let releaseBinding: @convention(c) (UnsafeMutablePointer<netmap_binding>?) -> Void = { binding in
   guard let place = unsafe binding?.pointee.port else { return }
   let port = unsafe Unmanaged<PortInUse>.fromOpaque(place).takeRetainedValue()
+  HalfState.forget(port)
   port.leave()
 }
 

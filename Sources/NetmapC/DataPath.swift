@@ -102,12 +102,13 @@ private func answer(
   switch outcome {
   case .done: 0
   case .stopped: EIO
+  case .controlled: EBUSY
   // The rings may not have been marked yet.
   case .failed, .forked: unsafe withPort(binding) { $0.hasStopped } ? EIO : 0
   }
 }
 
-private func withPort<R>(
+func withPort<R>(
   _ binding: UnsafePointer<netmap_binding>?, _ body: (PortInUse) -> R
 ) -> R {
   guard let place = unsafe binding?.pointee.port else {

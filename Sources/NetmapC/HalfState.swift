@@ -12,8 +12,51 @@ enum HalfState {
   /// The port to which a request has just bound a token, until the C half attaches it.
   nonisolated(unsafe) static var bound: (identity: TokenIdentity, port: PortInUse)?
 
-  /// Drops a port that the C half could not attach, so that no later request is taken for one that has bound a token.
+  /// The loop that a request has just started, until the C half takes it.
+  nonisolated(unsafe) static var started: LoopInUse?
+
+  /// The ports that the C half has attached, which own themselves meanwhile.
+  private nonisolated(unsafe) static var attached: [TokenIdentity: Unmanaged<PortInUse>] =
+    unsafe [:]
+
+  /// The control blocks of bindings in CSB mode, of which this process, or one that it descends from by fork(2), knows the
+  /// addresses.
+  nonisolated(unsafe) static var controlBlocks: [TokenIdentity: ProgramControlBlocks] = [:]
+
+  /// Keeps an attached port, so that requests find it.
+  static func attach(_ port: PortInUse, _ identity: TokenIdentity) {
+    unsafe attached[identity] = Unmanaged.passUnretained(port)
+  }
+
+  /// Forgets a port that the C half releases.
+  static func forget(_ port: PortInUse) {
+    let place = unsafe Unmanaged.passUnretained(port).toOpaque()
+    let found = unsafe attached.first { unsafe $0.value.toOpaque() == place }
+    guard let identity = unsafe found?.key else { return }
+    unsafe attached[identity] = nil
+    unsafe controlBlocks[identity] = nil
+  }
+
+  /// The port that a token is bound to, as this process has it mapped. If it has not, maps it for the C half to attach.
+  ///
+  /// - Throws: As ``withToken(_:_:)``.
+  static func port(of descriptor: CInt) throws(NetmapError) -> (TokenIdentity, PortInUse) {
+    try withToken(descriptor) { (token, connection) throws(NetmapError) in
+      let identity = try token.identity()
+      if let port = unsafe attached[identity] {
+        return (identity, unsafe port.takeUnretainedValue())
+      }
+      let port = try PortInUse(try connection.mapPort(token, viewEnd: .withToken), connection)
+      unsafe bound = (identity, port)
+      return (identity, port)
+    }
+  }
+
+  /// Drops a port that the C half could not attach, so that no later request is taken for one that has bound a token; the
+  /// same for a loop.
   static func dropUnattached() {
+    unsafe started?.end()
+    unsafe started = nil
     unsafe bound?.port.leave()
     unsafe bound = nil
   }
@@ -136,18 +179,22 @@ enum HalfState {
   /// Nothing of it is deinitialized: a mapping that the child does not have would be unmapped, and another one may be
   /// in its place.
   static func forgetEverything() {
-    _ = unsafe Unmanaged.passRetained(Forgotten(connections.map(\.0), bound?.port))
+    _ = unsafe Unmanaged.passRetained(Forgotten(connections.map(\.0), bound?.port, started))
     unsafe connections = []
     unsafe bound = nil
+    unsafe started = nil
+    unsafe attached = [:]
   }
 
   private final class Forgotten {
     let connections: [DaemonConnection]
     let port: PortInUse?
+    let loop: LoopInUse?
 
-    init(_ connections: [DaemonConnection], _ port: PortInUse?) {
+    init(_ connections: [DaemonConnection], _ port: PortInUse?, _ loop: LoopInUse?) {
       self.connections = connections
       self.port = port
+      self.loop = loop
     }
   }
 }

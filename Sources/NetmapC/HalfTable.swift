@@ -14,7 +14,8 @@ private nonisolated(unsafe) let table: UnsafePointer<netmap_half> = {
       receive: receiveBinding, scan: scanBinding, arm: armBinding,
       begin: beginHalf, prepare: prepareOpens, vacate: vacateNumber, close_kept: closeKept,
       places: findPlaces, has_unsent: hasUnsent, progress: progressOfBinding, take_names: takeNames,
-      announce: announceBinding, abandon: abandonBinding))
+      announce: announceBinding, abandon: abandonBinding, take_loop: takeLoop, turn_loop: turnLoop,
+      end_loop: endLoop, has_loop: hasLoop))
   return unsafe UnsafePointer(table)
 }()
 

@@ -36,6 +36,7 @@ final class PortInUse {
     }
     self.announcement = announcement
     if Self.sendsAllMemory { port.allowIndirect(.allCopied) }
+    if let control = unsafe port.control, unsafe control.mode != .rings { port.refuseSyncs() }
     places = port.ringPlaces
     isCarried = port.carrier >= 0
     let entries =
@@ -76,6 +77,15 @@ final class PortInUse {
   /// - Returns: 0 if the process may not be woken for all progress.
   func announce(_ wanted: Readiness) -> CInt {
     port.arm(wanted, as: announcement) && doorbells.isReliable ? 1 : 0
+  }
+
+  /// The client that this process is to the daemon.
+  var tag: ClientTag { connection.tag }
+
+  /// Whether a loop drives the rings that may still end: of this process, or of one whose end the daemon notices.
+  var hasLivingLoop: Bool {
+    guard let owner = unsafe port.control?.loopOwner, owner != 0 else { return false }
+    return owner == tag.rawValue || !connection.hasEnded
   }
 
   /// Ends the use of the rings. The daemon learns of it by the end of the token.

@@ -6,6 +6,12 @@ internal import NetmapRequests
 /// Serves the requests of a C program on one token, by asking the token's daemon.
 struct TokenServer: RequestServer {
   private let descriptor: CInt
+  /// Set if the request has asked a loop to stop, and its end has to be waited for.
+  let waitsForLoop = Flag()
+
+  final class Flag {
+    var isSet = false
+  }
 
   init(_ descriptor: CInt) {
     self.descriptor = descriptor
@@ -30,6 +36,7 @@ struct TokenServer: RequestServer {
     var applied = call
     applied.offsets?.status = .accepted
     applied.externalMemory?.status = .accepted
+    applied.controlBlocks?.status = .accepted
     let range = try programRange(of: &call)
     var request = try RegisterRequest(call)
     if let asked = call.externalMemory {
@@ -41,9 +48,9 @@ struct TokenServer: RequestServer {
       _ = try asking { (_, connection) throws(NetmapError) in try connection.portInfo(request) }
       throw .unsupported
     }
-    let registration: Registration
+    let (registration, refusal): (Registration, RequestErrno?)
     do throws(RequestErrno) {
-      registration = try bind(request, range)
+      (registration, refusal) = try bind(request, range, call.controlBlocks)
     } catch {
       // In netmap the memory is made into a region before the port is looked for.
       if let memory = request.memory, (try? memory.layout) == nil {
@@ -51,6 +58,12 @@ struct TokenServer: RequestServer {
       }
       throw error
     }
+    if let refusal {
+      call.offsets?.status = .accepted
+      call.controlBlocks?.status = .refused(refusal)
+      throw refusal
+    }
+    call.controlBlocks?.status = .accepted
     if let maximum = registration.offsetMax { call.offsets?.maximum = maximum }
     call.offsets?.status = .accepted
     return RegisterAnswer(
@@ -60,10 +73,14 @@ struct TokenServer: RequestServer {
       extraBuffers: UInt32(clamping: registration.extraBuffers))
   }
 
+  /// Binds the port.
+  ///
+  /// - Returns: What was bound. With the reason why CSB mode was refused; the port is not bound then.
   private func bind(
-    _ request: RegisterRequest, _ range: ProgramRange?
-  ) throws(RequestErrno) -> Registration {
-    try asking { (token, connection) throws(NetmapError) in
+    _ request: RegisterRequest, _ range: ProgramRange?, _ blocks: RequestedControlBlocks?
+  ) throws(RequestErrno) -> (Registration, RequestErrno?) {
+    var refusal: RequestErrno?
+    let registration = try asking { (token, connection) throws(NetmapError) in
       let identity = try token.identity()
       let opened = try connection.register(request, on: token, viewEnd: .withToken)
       do throws(NetmapError) {
@@ -74,13 +91,21 @@ struct TokenServer: RequestServer {
           port.leave()
           throw error
         }
-        unsafe HalfState.bound = (identity, port)
+        do throws(RequestErrno) {
+          if let blocks { try port.enable(blocks, identity) }
+          unsafe HalfState.bound = (identity, port)
+        } catch {
+          refusal = error
+          port.leave()
+          connection.unbind(opened)
+        }
       } catch {
         connection.unbind(opened)
         throw error
       }
       return opened.registration
     }
+    return (registration, refusal)
   }
 
   /// The memory of the program that a request is to use, after a look at its pages; nil if the request has none. Sets the
@@ -180,15 +205,34 @@ struct TokenServer: RequestServer {
     _ = try answer(.polling(PortName(call.name), nil))
   }
 
-  // CSB mode and sync loops are not there yet.
-
   func enableControlBlocks(_ blocks: RequestedControlBlocks) throws(RequestErrno) {
-    throw .unsupported
+    do throws(RequestErrno) {
+      let (identity, port) = try boundPort()
+      try port.enable(blocks, identity)
+    } catch {
+      // netmap finds no rings that the blocks would be for.
+      guard error == .notBound else { throw error }
+    }
   }
 
-  func startLoop(_ call: inout StartLoopCall) throws(RequestErrno) { throw .unsupported }
+  func startLoop(_ call: inout StartLoopCall) throws(RequestErrno) {
+    guard call.sleepMicroseconds <= LoopInUse.longestPause else { throw .invalidArgument }
+    let (identity, port) = try boundPort()
+    unsafe HalfState.started = try LoopInUse(port, identity, &call)
+  }
 
-  func stopLoop() throws(RequestErrno) { throw .unsupported }
+  func stopLoop() throws(RequestErrno) {
+    try boundPort().1.port.requestLoopStop()
+    waitsForLoop.isSet = true
+  }
+
+  private func boundPort() throws(RequestErrno) -> (TokenIdentity, PortInUse) {
+    do throws(NetmapError) {
+      return try HalfState.port(of: descriptor)
+    } catch {
+      throw RequestErrno(error)
+    }
+  }
 
   /// Modules get their configuration as text. netmap answers the same where a switch's module takes no messages, as its
   /// learning bridge, and where there is no such switch.

@@ -368,6 +368,11 @@ struct attachment *attachment_begin_control(int fd, int *error)
 	return found ? found : attach(fd, error, false);
 }
 
+struct attachment *attachment_use(int fd)
+{
+	return use(slot_of(fd), false);
+}
+
 bool attachment_is_current(const struct attachment *attachment, int fd)
 {
 	if (LIKELY(fd_cookie(fd) == attachment->binding.cookie))

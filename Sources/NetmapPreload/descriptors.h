@@ -122,6 +122,12 @@ struct attachment {
 HIDDEN struct attachment *attachment_begin(int fd, int *error);
 HIDDEN struct attachment *attachment_begin_control(int fd, int *error);
 
+/*
+ * As attachment_begin_control() for a token that is attached, within a crossing. NULL if the number has been closed
+ * meanwhile.
+ */
+HIDDEN struct attachment *attachment_use(int fd);
+
 /* Whether there is memory to attach the binding of a token. Within a crossing. */
 HIDDEN bool attachment_is_possible(int fd);
 

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "interest.h"
+#include "loop.h"
 
 #include <net/netmap.h>
 #include <sys/ioctl.h>
@@ -53,35 +54,55 @@ struct control_request {
 	int fd;
 	uint32_t command;
 	void *argument;
+	/* Of a loop that is to be run, or waited for: with one more user. */
+	struct attachment *attachment;
+	struct netmap_loop loop;
+	bool starts;
 };
 
 /* Within a crossing. */
 static int make_request(void *argument)
 {
-	const struct control_request *const request = argument;
-	int result;
+	const struct netmap_half *const swift = half_if_loaded();
+	struct control_request *const request = argument;
+	int result, error = 0;
 
 	attachments_tidy();
 	/* Before the token is bound: it stays bound. */
 	if (!attachment_is_possible(request->fd))
 		return -ENOMEM;
-	result = half_if_loaded()->request(request->fd, request->command, request->argument);
+	result = swift->request(request->fd, request->command, request->argument);
+	if (result <= 0)
+		return result;
 	/* Bound: attached at once, so that the Swift half need not ask for the binding again. */
-	if (result == 1) {
-		result = -attachment_make(request->fd);
+	error = attachment_make(request->fd);
+	if (result & NETMAP_REQUEST_BINDS)
 		interest_bound(request->fd);
-	}
-	return result;
+	if (!(result & (NETMAP_REQUEST_LOOPS | NETMAP_REQUEST_STOPS)))
+		return -error;
+	request->starts = result & NETMAP_REQUEST_LOOPS && swift->take_loop(&request->loop);
+	request->attachment = error ? NULL : attachment_use(request->fd);
+	if (request->attachment)
+		return 0;
+	if (request->starts)
+		swift->end_loop(&request->loop);
+	return error ? -error : -EBADF;
 }
 
 static int control(int fd, uint32_t command, void *argument)
 {
-	struct control_request request = { fd, command, argument };
+	struct control_request request = { .fd = fd, .command = command, .argument = argument };
 	int result;
 
 	if (!half())
 		return -1;
 	result = crossing_call(make_request, &request);
+	if (request.attachment && request.starts)
+		loop_run(request.attachment, &request.loop);
+	else if (request.attachment)
+		loop_wait(request.attachment);
+	if (request.attachment)
+		attachment_end_control(request.attachment);
 	if (result < 0) {
 		errno = -result;
 		return -1;

@@ -80,6 +80,38 @@ struct netmap_places {
 	uint32_t end[2];
 };
 
+/* A sync loop that a request has started: see NETMAP_REQ_SYNC_KLOOP_START. */
+struct netmap_loop {
+	void *loop; /* of the Swift half */
+	/* Readable edge-triggered after each kick by the program. -1 if the loop looks again and again. */
+	int kicks;
+	/* Between two turns of a loop that looks again and again, microseconds. */
+	uint32_t pause;
+};
+
+/* What a request wants of the C half, beside 0. */
+enum {
+	/* The token is bound, and has to be attached. */
+	NETMAP_REQUEST_BINDS = 1,
+	/* A loop has to be taken and run. */
+	NETMAP_REQUEST_LOOPS = 2,
+	/* A loop has been asked to stop, and the caller has to wait for that. */
+	NETMAP_REQUEST_STOPS = 4,
+};
+
+/* What follows a turn of a loop. */
+enum {
+	/* The loop has to be ended. */
+	NETMAP_TURN_LAST = 1,
+	/* There is more to do. */
+	NETMAP_TURN_MORE = 2,
+	/* A sleep may miss progress. */
+	NETMAP_TURN_UNSURE = 4,
+	/* Descriptors of backends that the loop has to sleep on. */
+	NETMAP_TURN_RECEIVE = 8,
+	NETMAP_TURN_TRANSMIT = 16,
+};
+
 /*
  * The functions of the Swift half. The first two words never change their place.
  *
@@ -96,7 +128,7 @@ struct netmap_half {
 	int (*open)(int closes_on_exec);
 	/* Whether a descriptor is a token of a netmapd that this user trusts. */
 	int (*recognize)(int descriptor);
-	/* ioctl(2) on a token, but for the two requests to sync. */
+	/* ioctl(2) on a token, but for the two requests to sync. Returns NETMAP_REQUEST_*. */
 	int (*request)(int descriptor, uint32_t command, void *argument);
 	/* Maps the port that a token is bound to. -ENXIO if it is not bound. */
 	int (*attach)(int descriptor, struct netmap_binding *binding);
@@ -155,6 +187,20 @@ struct netmap_half {
 	int (*announce)(const struct netmap_binding *binding, unsigned wanted);
 	/* The process that carries the packets has ended: waits and syncs are errors from now on. */
 	void (*abandon)(const struct netmap_binding *binding);
+
+	/* Sync loops. The binding stays attached meanwhile. */
+
+	/* Control call: takes the loop that the last request has started. Returns 0 if there is none. */
+	int (*take_loop)(struct netmap_loop *loop);
+	/*
+	 * Data path: announces this process, and looks at all rings. was_kicked: whether kicks was readable. Returns
+	 * NETMAP_TURN_*.
+	 */
+	unsigned (*turn_loop)(const struct netmap_loop *loop, int was_kicked);
+	/* Control call. */
+	void (*end_loop)(struct netmap_loop *loop);
+	/* Data path: whether a loop still drives the rings, and is going to stop when it is asked. */
+	int (*has_loop)(const struct netmap_binding *binding);
 };
 
 /* The function that the Swift half exports, netmap_half_enter. Returns NULL for a version that it does not know. */

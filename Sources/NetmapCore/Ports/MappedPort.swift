@@ -11,7 +11,7 @@ package final class MappedPort {
   package let record: BindingRecord
   /// The binding's number in the segment.
   let bindingIndex: Int
-  private let doorbells: DoorbellTable
+  let doorbells: DoorbellTable
   /// The owner that buffer exchanges of this port name.
   package let exchangeOwner: ExchangeNote.Owner
   /// The port's attachment to a switch; nil if there is none.
@@ -48,7 +48,9 @@ package final class MappedPort {
   /// other process carries them.
   package var carrier: CInt = -1
   /// Whether a wait has found that process gone; if so, every wait and every sync of the port ends with an error.
-  package var isAbandoned: Bool { unsafe path.pointee.isAbandoned }
+  package var isAbandoned: Bool { unsafe path.pointee.refusal == .abandoned }
+  /// Whether every wait of this object ends with an error.
+  var refusesWaits: Bool { unsafe path.pointee.refusal != .none }
 
   /// The objects that the ring drivers of backends use.
   private var owners: [AnyObject] = []
@@ -192,6 +194,9 @@ package final class MappedPort {
     unsafe UnsafeMutableRawPointer(rings).deallocate()
   }
 
+  /// Has every sync and every wait of this object refused, because control blocks drive the rings now (CSB mode).
+  package func refuseSyncs() { unsafe path.pointee.refuse() }
+
   /// Records that the process that carries the port's packets has exited.
   package func abandon() { unsafe path.pointee.abandon() }
 
@@ -282,7 +287,7 @@ private struct RingBuilder {
       ring: ring, kring: kring, direction: direction, kind: kind, peerRing: peerRing,
       peerKRing: peerKRing, tag: tag, waitWord: peerKRing.outboxWaitWord(segment.waiters),
       doorbells: doorbells, backend: .none, switching: nil, monitors: nil,
-      stampsAlways: stampsAlways, forwarding: nil)
+      stampsAlways: stampsAlways, forwarding: nil, shownTail: ShownTail(of: ring))
   }
 
   /// The ring of `slots` slots at an offset in the region; nil when no such ring can lie there.

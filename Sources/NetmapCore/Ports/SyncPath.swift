@@ -12,10 +12,18 @@ package struct SyncPath {
   /// Whether all rings belong to a pipe.
   ///
   /// The sync of a pipe is inlined here; syncs of other kinds are out of line, so that they save no registers for
-  /// it. False also after ``isAbandoned`` was set, so that only those syncs check it.
+  /// it. False also after ``refusal`` was set, so that only those syncs check it.
   private(set) var isPipe: Bool
-  /// Whether the process that carries the port's packets has exited; if so, every sync fails.
-  private(set) var isAbandoned = false
+  /// Why every sync fails, if it does.
+  private(set) var refusal = Refusal.none
+
+  enum Refusal: UInt8 {
+    case none
+    /// The process that carries the port's packets has exited.
+    case abandoned
+    /// Control blocks drive the rings (CSB mode).
+    case controlled
+  }
 
   init(_ rings: UnsafePointer<RingParts>, transmitCount: Int, receiveCount: Int) {
     unsafe self.rings = rings
@@ -28,7 +36,12 @@ package struct SyncPath {
   }
 
   mutating func abandon() {
-    unsafe isAbandoned = true
+    unsafe refusal = .abandoned
+    unsafe isPipe = false
+  }
+
+  mutating func refuse() {
+    if unsafe refusal == .none { unsafe refusal = .controlled }
     unsafe isPipe = false
   }
 
@@ -41,6 +54,8 @@ package struct SyncPath {
     case stopped
     /// This process is a fork child of the process that opened the port; no ring was synced.
     case forked
+    /// Control blocks drive the rings (CSB mode); no ring was synced.
+    case controlled
 
     /// Adds the failure of one ring: the worst of all rings counts.
     @inline(never)
@@ -71,7 +86,11 @@ package struct SyncPath {
 
   @inline(never)
   private static func transmitOthers(_ path: UnsafePointer<SyncPath>) -> Outcome {
-    var outcome: Outcome = unsafe path.pointee.isAbandoned ? .stopped : .done
+    var outcome = Outcome.done
+    if unsafe path.pointee.refusal != .none {
+      guard unsafe path.pointee.refusal == .abandoned else { return .controlled }
+      outcome = .stopped
+    }
     var ring = unsafe path.pointee.rings
     let end = unsafe ring + path.pointee.transmitCount
     while unsafe ring < end {
@@ -100,7 +119,11 @@ package struct SyncPath {
 
   @inline(never)
   private static func receiveOthers(_ path: UnsafePointer<SyncPath>) -> Outcome {
-    var outcome: Outcome = unsafe path.pointee.isAbandoned ? .stopped : .done
+    var outcome = Outcome.done
+    if unsafe path.pointee.refusal != .none {
+      guard unsafe path.pointee.refusal == .abandoned else { return .controlled }
+      outcome = .stopped
+    }
     var ring = unsafe path.pointee.rings + path.pointee.transmitCount
     let end = unsafe ring + path.pointee.receiveCount
     while unsafe ring < end {

@@ -70,6 +70,10 @@ package struct RingParts {
 
   /// Where the ring passes packets on in transparent mode; nil for a ring that cannot.
   var forwarding: UnsafePointer<ForwardingTargets>?
+
+  /// Where syncs show the application the end of its slots: the ring's `tail`, or, for a ring in CSB mode, a word of the
+  /// loop that drives it.
+  var shownTail: ShownTail
 }
 
 /// The result of a sync of one ring.

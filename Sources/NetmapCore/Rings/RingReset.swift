@@ -28,9 +28,12 @@ extension MappedRing {
     unsafe kring.store(rhead: hwcur)
     unsafe kring.store(rcur: hwcur)
     unsafe kring.store(rtail: hwtail)
-    unsafe ring.cur = hwcur
-    unsafe ring.head = hwcur
-    unsafe ring.tail = hwtail
+    // In CSB mode the cursors in the ring are the application's own.
+    if unsafe !isControlled {
+      unsafe ring.cur = hwcur
+      unsafe ring.head = hwcur
+      unsafe ring.tail = hwtail
+    }
     // The slot of a partly delivered broadcast may hold a different packet from now on.
     unsafe kring.deliveredSlot = 0
     unsafe kring.count(.resets)

@@ -100,12 +100,23 @@ extension MappedRing {
       accepted = unsafe reset()
       result = .reset
     }
+    let outcome = unsafe takeIn(accepted, flags)
+    if outcome.isFailure { result = outcome }
+    return (result, accepted.tail)
+  }
+
+  /// The part of a receive sync that depends on the port's kind; the caller has locked the ring.
+  #if !DEBUG
+    @_noLocks @_noAllocation
+  #endif
+  @inline(__always)
+  func takeIn(_ accepted: AcceptedCursors, _ flags: SyncFlags) -> SyncResult {
     let head = accepted.head
     unsafe kring.count(.syncs)
     switch unsafe kind {
     case .backend:
       let outcome = unsafe backendSynchronize(upTo: head, flags)
-      if outcome.isFailure { result = outcome }
+      if outcome.isFailure { return outcome }
     case .vale:
       unsafe switchReceive(upTo: head)
     case .discard, .null, .pipe:
@@ -113,9 +124,9 @@ extension MappedRing {
       unsafe finalize(tail: accepted.tail)
     case .monitor:
       unsafe monitorReceive(upTo: head, accepted.tail)
-      if unsafe kring.state.contains(.stopped) { result = .failed }
+      if unsafe kring.state.contains(.stopped) { return .failed }
     }
-    return (result, accepted.tail)
+    return .done
   }
 
   /// Wakes the sleepers at the other end, which wait for progress of this side.

@@ -20,6 +20,14 @@ struct AcceptedCursors {
   }
 }
 
+/// The cursors of an application as they were stored: each loaded once, and not validated.
+struct LoadedCursors {
+  /// The first slot that the application keeps.
+  let head: UInt32
+  /// Its wake-up point.
+  let cur: UInt32
+}
+
 extension KRing {
   /// Validates the cursors of a transmit ring; nil when `head` or `cur` is out of place.
   ///
@@ -39,12 +47,32 @@ extension KRing {
     return unsafe accept(ring, from: hwcur(below: count), to: hwtail(below: count))
   }
 
+  /// Validates cursors that the caller has loaded from elsewhere, like ``acceptTransmit(_:)`` and
+  /// ``acceptReceive(_:)``.
+  func accept(
+    _ request: LoadedCursors, _ direction: Direction, _ ring: Ring
+  ) -> AcceptedCursors? {
+    let count = unsafe ring.slotCount
+    switch direction {
+    case .transmit:
+      return unsafe accept(ring, request, from: rhead(below: count), to: rtail(below: count))
+    case .receive:
+      return unsafe accept(ring, request, from: hwcur(below: count), to: hwtail(below: count))
+    }
+  }
+
   @inline(__always)
   private func accept(
     _ ring: Ring, from first: UInt32?, to limit: UInt32?
   ) -> AcceptedCursors? {
-    let head = unsafe ring.head
-    let cur = unsafe ring.cur
+    unsafe accept(ring, LoadedCursors(head: ring.head, cur: ring.cur), from: first, to: limit)
+  }
+
+  @inline(__always)
+  private func accept(
+    _ ring: Ring, _ request: LoadedCursors, from first: UInt32?, to limit: UInt32?
+  ) -> AcceptedCursors? {
+    let (head, cur) = (request.head, request.cur)
     // Peers of the same trust domain can write to the kring, so its indexes are validated too. Otherwise a
     // damaged segment would cause a copy outside the ring.
     let count = unsafe ring.slotCount
@@ -71,6 +99,8 @@ extension MappedRing {
   /// Publishes the end of the application's slots: the last step of a sync.
   @inline(__always)
   func finalize(tail: UInt32) {
-    unsafe kring.show(tail: tail, in: ring)
+    unsafe kring.store(hwtail: tail)
+    unsafe kring.store(rtail: tail)
+    unsafe parts.pointee.shownTail.store(tail)
   }
 }

@@ -40,7 +40,9 @@ extension MappedPort {
   ///     progress, and that thread wakes no sleeper, so a caller that sleeps now may miss the progress.
   /// - Returns: The conditions that hold.
   package func scan(_ wanted: Readiness, passedOver: inout Bool) -> Readiness {
-    var ready: Readiness = isAbandoned ? .error : []
+    var ready: Readiness = refusesWaits ? .error : []
+    // Control blocks drive the rings.
+    guard !refusesWaits || isAbandoned else { return ready }
     if wanted.contains(.transmit) || !record.flags.contains(.noTransmitPoll) {
       scanTransmit(wanted.contains(.transmit), &ready, &passedOver)
     }

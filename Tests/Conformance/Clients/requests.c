@@ -111,13 +111,8 @@ static void polling(void)
 	CHECK(!close(port.fd));
 }
 
-static void loops(void)
+static void unknown(void)
 {
-	struct nmreq_sync_kloop_start start = { .sleep_us = 10 };
-
-	CHECK_FAILS(request("x", NETMAP_REQ_SYNC_KLOOP_START, &start, NULL), EOPNOTSUPP);
-	CHECK_FAILS(request("x", NETMAP_REQ_SYNC_KLOOP_STOP, NULL, NULL), EOPNOTSUPP);
-	CHECK(request("x", NETMAP_REQ_CSB_ENABLE, NULL, NULL) == -1);
 	CHECK_FAILS(request("x", 16, NULL, NULL), EINVAL);
 	CHECK_FAILS(request("x", 0, NULL, NULL), EINVAL);
 }
@@ -135,17 +130,11 @@ static void expect_refused(struct nmreq_option *option)
 
 static void options_refused(void)
 {
-	static struct nm_csb_atok atok[2] __attribute__((aligned(64)));
-	static struct nm_csb_ktoa ktoa[2] __attribute__((aligned(64)));
-	struct nmreq_opt_csb csb = { .nro_opt.nro_reqtype = NETMAP_REQ_OPT_CSB,
-				     .csb_atok = (uintptr_t)atok,
-				     .csb_ktoa = (uintptr_t)ktoa };
 	struct nmreq_opt_sync_kloop_mode mode = { .nro_opt.nro_reqtype = NETMAP_REQ_OPT_SYNC_KLOOP_MODE };
 	struct nmreq_opt_sync_kloop_eventfds events = {
 		.nro_opt = { .nro_reqtype = NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS, .nro_size = sizeof events }
 	};
 
-	expect_refused(&csb.nro_opt);
 	expect_refused(&mode.nro_opt);
 	expect_refused(&events.nro_opt);
 }
@@ -284,7 +273,7 @@ int main(int count, char **arguments)
 		{ "port-info", port_info },	    { "pools-info", pools_info },
 		{ "persistent", persistent },	    { "list", list },
 		{ "headers", headers },		    { "polling", polling },
-		{ "loops", loops },		    { "options-refused", options_refused },
+		{ "unknown", unknown },		    { "options-refused", options_refused },
 		{ "offsets", offsets },		    { "versions", versions },
 		{ "legacy", legacy },		    { "legacy-refused", legacy_refused },
 		{ "configuration", configuration }, { 0 },

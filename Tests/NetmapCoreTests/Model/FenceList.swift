@@ -20,6 +20,10 @@ extension Fence {
       after: "}",
       before: "return waiting.compactMap { ring in"),
     Fence(
+      "NetmapCore/SyncLoop/SyncLoop.swift", .sequentiallyConsistent, .storeThenLoad,
+      after: "result.isUnsure = !port.arm([.transmit, .receive], as: sleeper)",
+      before: "}"),
+    Fence(
       "NetmapCore/Shared/BufferExchange.swift", .releasing, .stores,
       after: "Offset.pair, UInt64(UInt32(truncatingIfNeeded: number)) | UInt64(free) << 32)",
       before: "unsafe target.store(packet)"),
@@ -27,6 +31,16 @@ extension Fence {
       "NetmapCore/Shared/BufferExchange.swift", .releasing, .stores,
       after: "unsafe target.store(packet)",
       before: "unsafe source.store("),
+    Fence(
+      "NetmapCore/Shared/ControlBlock.swift", .sequentiallyConsistent, .storeThenLoad,
+      after: "unsafe needsKick.pointee.store(1, ordering: .relaxed)",
+      before: "}"),
+    Fence(
+      "NetmapCore/Shared/ControlBlock.swift", .sequentiallyConsistent, .storeThenLoad,
+      after: "func wantsSignal() -> Bool {",
+      before:
+        "return unsafe asked(NM_CSB_ATOK_APPL_NEED_KICK_OFFSET).pointee.load(ordering: .relaxed) != 0"
+    ),
     Fence(
       "NetmapCore/Shared/Directory.swift", .acquiring, .versionedRead,
       after: "bindings: Int(bindings), generation: before)",

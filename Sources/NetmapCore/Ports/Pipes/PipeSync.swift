@@ -73,6 +73,21 @@ extension MappedRing {
     return .done
   }
 
+  /// The part of a sync of a pipe's ring in CSB mode between taking the ring's lock and releasing it.
+  ///
+  /// - Returns: Whether the other end sleeps; the caller must wake it after it releases the lock.
+  func movePipeSlots(_ accepted: AcceptedCursors) -> Bool {
+    let side = unsafe PipeSide(parts)
+    unsafe kring.count(.syncs)
+    switch unsafe direction {
+    case .transmit: return unsafe side.transmit(upTo: accepted.head, showsTail: false)
+    case .receive:
+      return unsafe side.receive(
+        from: accepted.first, upTo: accepted.head, published: side.peerKRing.acquirePosition(),
+        showsTail: false)
+    }
+  }
+
   @inline(never)
   private func resetAndUnlock() -> SyncResult {
     unsafe reset()
@@ -108,9 +123,12 @@ private struct PipeSide {
 
   /// Hands complete packets in the slots up to `head` to the receiver.
   ///
+  /// - Parameters:
+  ///   - head: The end of the slots to hand over.
+  ///   - showsTail: Whether the application reads the end of its slots in the ring. A constant wherever this is inlined.
   /// - Returns: Whether the receiver sleeps; the caller must wake it after it releases the lock.
   @inline(__always)
-  func transmit(upTo head: UInt32) -> Bool {
+  func transmit(upTo head: UInt32, showsTail: Bool = true) -> Bool {
     let count = unsafe ring.slotCount
     // A damaged segment must not cause a copy outside the ring; the earlier checks covered the other indexes.
     guard let first = unsafe kring.hwcur(below: count) else { return false }
@@ -140,7 +158,7 @@ private struct PipeSide {
     // The receiver's position is the first slot that it still holds. The sender may fill slots up to, not
     // including, the slot before it, because one slot of a ring always stays empty.
     if let released = unsafe peerKRing.acquirePosition(below: count) {
-      unsafe kring.show(tail: released == 0 ? count &- 1 : released &- 1, in: ring)
+      unsafe show(tail: released == 0 ? count &- 1 : released &- 1, showsTail)
     }
     return wakes
   }
@@ -151,9 +169,12 @@ private struct PipeSide {
   ///   - first: The start of the application's window, as the sync validated it.
   ///   - head: The new start of the window.
   ///   - published: The sender's position, not validated.
+  ///   - showsTail: Whether the application reads the end of its slots in the ring. A constant wherever this is inlined.
   /// - Returns: Whether the sender sleeps; the caller must wake it after it releases the lock.
   @inline(__always)
-  func receive(from first: UInt32, upTo head: UInt32, published: UInt32) -> Bool {
+  func receive(
+    from first: UInt32, upTo head: UInt32, published: UInt32, showsTail: Bool = true
+  ) -> Bool {
     var wakes = false
     if head != first {
       let flags =
@@ -169,9 +190,18 @@ private struct PipeSide {
       wakes = unsafe kring.outboxWaitWordIsSet
     }
     if unsafe published < ring.slotCount {
-      unsafe kring.show(tail: published, in: ring)
+      unsafe show(tail: published, showsTail)
     }
     return wakes
+  }
+
+  @inline(__always)
+  private func show(tail: UInt32, _ showsTail: Bool) {
+    if showsTail {
+      unsafe kring.show(tail: tail, in: ring)
+    } else {
+      unsafe whole.finalize(tail: tail)
+    }
   }
 
   /// Copies the slots `from..<end`, at least one, to the same positions of the peer's ring.
