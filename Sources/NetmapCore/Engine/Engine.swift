@@ -187,7 +187,7 @@ final class EngineState {
   /// The region in a program's memory. Creates it unless a process has registered the same memory, which then keeps the
   /// objects that it was made with.
   ///
-  /// The caller drops the region (``dropIfUnused(_:)``) if no port comes to lie in it.
+  /// The caller drops the region (``dropIfUnused(_:)-(Region)``) if no port comes to lie in it.
   ///
   /// - Throws: ``NetmapError`` as ``ProgramMemory/layout``, or the error from creating the memory.
   func region(in memory: ProgramMemory) throws(NetmapError) -> Region {
