@@ -24,6 +24,10 @@ package protocol InterfaceRights: Sendable {
   /// - Throws: ``NetmapError`` `EMFILE`.
   func linkEvents(of interface: LinuxInterface) throws(NetmapError) -> CInt
 
+  /// A descriptor of the network namespace in which the calling thread has interfaces looked up; nil where there is
+  /// none to be had. A veth short cut needs it, nothing else does.
+  func askedNamespace() -> OwnedFile?
+
   /// Makes an XDP socket in the interface's network namespace, without rings and not bound.
   ///
   /// - Parameters:
@@ -72,6 +76,10 @@ package protocol InterfaceRights: Sendable {
   func hostLeg(
     for interface: LinuxInterface, pairs: Int
   ) throws(NetmapError) -> any AttachedHostLeg
+}
+
+extension InterfaceRights {
+  package func askedNamespace() -> OwnedFile? { nil }
 }
 
 /// An XDP program of netmap, and how the kernel runs it.
@@ -192,6 +200,11 @@ package struct OwnInterfaceRights: InterfaceRights {
 
   package func linkEvents(of interface: LinuxInterface) throws(NetmapError) -> CInt {
     try LinkMonitor.events()
+  }
+
+  package func askedNamespace() -> OwnedFile? {
+    let file = unsafe open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)
+    return file >= 0 ? OwnedFile(file) : nil
   }
 
   package func xdpSocket(

@@ -15,7 +15,8 @@ package final class LinkMonitor: Sendable {
   }
 
   private struct Entry {
-    let interface: UInt32
+    /// The interface whose removal is reported; nil to report every message.
+    let interface: UInt32?
     let notify: @Sendable () -> Void
   }
 
@@ -66,7 +67,31 @@ package final class LinkMonitor: Sendable {
   package func watch(
     _ interface: LinuxInterface, _ notify: @escaping @Sendable () -> Void
   ) throws(NetmapError) -> Watch {
+    try watch(try interface.rights.linkEvents(of: interface), interface.index, notify)
+  }
+
+  /// Calls `notify`, on the monitor's thread, after any change of an interface, or of its queueing disciplines and
+  /// filters, in the interface's network namespace.
+  ///
+  /// - Throws: ``NetmapError`` when there are no descriptors or threads left.
+  func watchChanges(
+    _ interface: LinuxInterface, _ notify: @escaping @Sendable () -> Void
+  ) throws(NetmapError) -> Watch {
     let socket = try interface.rights.linkEvents(of: interface)
+    var group = CLINUX_RTNLGRP_TC
+    guard
+      unsafe setsockopt(socket, CLINUX_SOL_NETLINK, CLINUX_NETLINK_ADD_MEMBERSHIP, &group, 4) == 0
+    else {
+      let error = systemError("setsockopt", "netlink")
+      close(socket)
+      throw error
+    }
+    return try watch(socket, nil, notify)
+  }
+
+  private func watch(
+    _ socket: CInt, _ interface: UInt32?, _ notify: @escaping @Sendable () -> Void
+  ) throws(NetmapError) -> Watch {
     do throws(NetmapError) {
       try state.withLock { (state) throws(NetmapError) in
         try startThread(&state)
@@ -76,7 +101,7 @@ package final class LinkMonitor: Sendable {
         guard unsafe epoll_ctl(state.events, EPOLL_CTL_ADD, socket, &event) == 0 else {
           throw systemError("epoll_ctl", "netlink")
         }
-        state.entries[socket] = Entry(interface: interface.index, notify: notify)
+        state.entries[socket] = Entry(interface: interface, notify: notify)
       }
     } catch {
       close(socket)
@@ -121,9 +146,12 @@ package final class LinkMonitor: Sendable {
       guard unsafe epoll_wait(events, &event, 1, -1) == 1 else { continue }
       let socket = unsafe event.data.fd
       let entry = state.withLock { state -> Entry? in
-        guard let entry = state.entries[socket], Self.reads(socket, removalOf: entry.interface)
-        else { return nil }
-        return entry
+        guard let entry = state.entries[socket] else { return nil }
+        guard let interface = entry.interface else {
+          Self.drain(socket)
+          return entry
+        }
+        return Self.reads(socket, removalOf: interface) ? entry : nil
       }
       entry?.notify()
     }
@@ -139,6 +167,13 @@ package final class LinkMonitor: Sendable {
       return unsafe clinux_ioctl(socket, CLINUX_SIOCGIFNAME, bytes.baseAddress) == 0
         || errno != ENODEV
     }
+  }
+
+  /// Discards the messages that wait on a socket.
+  private static func drain(_ socket: CInt) {
+    var byte: UInt8 = 0
+    // A socket that lost messages says so once (ENOBUFS).
+    while unsafe recv(socket, &byte, 1, 0) >= 0 || errno == ENOBUFS {}
   }
 
   /// Reads the messages that wait on a socket.

@@ -21,6 +21,20 @@ package struct NetlinkMessage {
     appendInterface(interface, flags: interfaceFlags)
   }
 
+  /// A request that is not about a link.
+  ///
+  /// - Parameters:
+  ///   - type: `RTM_GETNSID`, ...
+  ///   - flags: Flags in addition to `NLM_F_REQUEST`.
+  ///   - family: The structure that the type asks for after the header.
+  init<T: BitwiseCopyable>(_ type: Int, flags: Int32, _ family: T) {
+    var header = nlmsghdr()
+    header.nlmsg_type = UInt16(type)
+    header.nlmsg_flags = UInt16(NLM_F_REQUEST | flags)
+    append(header)
+    append(family)
+  }
+
   private mutating func append<T: BitwiseCopyable>(_ value: T) {
     unsafe withUnsafeBytes(of: value) { unsafe bytes.append(contentsOf: $0) }
     align()
@@ -71,11 +85,22 @@ package struct NetlinkMessage {
   /// - Returns: The kernel's messages before its acknowledgement; empty for most requests.
   /// - Throws: ``NetmapError`` with the kernel's `errno`.
   package consuming func exchange(_ subject: String) throws(NetmapError) -> [UInt8] {
-    set(UInt32(bytes.count), at: 0)
     let socket = Glibc.socket(
       AF_NETLINK, CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue), NETLINK_ROUTE)
     guard socket >= 0 else { throw systemError("socket", "netlink") }
     defer { close(socket) }
+    return try exchange(subject, on: socket)
+  }
+
+  /// Sends the request on a socket, to the network namespace in which the socket was made, and waits for the answer.
+  ///
+  /// - Parameters:
+  ///   - subject: The interface, for error messages.
+  ///   - socket: A netlink socket that blocks, receives no notifications, and is used by one thread at a time.
+  /// - Returns: The kernel's messages before its acknowledgement, or before the end of a list.
+  /// - Throws: ``NetmapError`` with the kernel's `errno`.
+  consuming func exchange(_ subject: String, on socket: CInt) throws(NetmapError) -> [UInt8] {
+    set(UInt32(bytes.count), at: 0)
     guard unsafe send(socket, bytes, bytes.count, 0) == bytes.count else {
       throw systemError("send", "netlink")
     }
@@ -86,6 +111,7 @@ package struct NetlinkMessage {
       guard count >= 20 else { throw systemError("recv", "netlink") }
       guard let code = Self.acknowledgement(in: buffer[..<count]) else {
         result += buffer[..<count]
+        if Self.endsList(buffer[..<count]) { return result }
         continue
       }
       guard code == 0 else {
@@ -96,6 +122,18 @@ package struct NetlinkMessage {
       }
       return result
     }
+  }
+
+  /// Whether a datagram of the kernel ends the list that a request with `NLM_F_DUMP` asked for.
+  static func endsList(_ answer: ArraySlice<UInt8>) -> Bool {
+    var rest = answer
+    while rest.count >= 16 {
+      let length = Int(rest.number() as UInt32)
+      if Int32(rest.dropFirst(4).number() as UInt16) == NLMSG_DONE { return true }
+      guard length >= 16 else { return false }
+      rest = rest.dropFirst((length + 3) & ~3)
+    }
+    return false
   }
 
   /// What the kernel says about a request: 0 if it has carried it out, else the `errno`.

@@ -10,6 +10,8 @@
 #include <linux/ethtool.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <linux/veth.h>
 #include <sys/ioctl.h>
 
@@ -49,6 +51,24 @@ enum {
 	CLINUX_IFF_RUNNING = 1 << 6,
 	CLINUX_IFF_NOARP = 1 << 7,
 };
+
+/* membarrier(2): MEMBARRIER_CMD_GLOBAL. Returns 0, or -1 and sets errno. */
+static const int CLINUX_MEMBARRIER_GLOBAL = 1;
+
+static inline int clinux_membarrier(int command)
+{
+	return (int)syscall(SYS_membarrier, command, 0, 0);
+}
+
+/* netlink(7) and <linux/net_namespace.h> */
+static const int CLINUX_SOL_NETLINK = 270;
+static const int CLINUX_NETLINK_ADD_MEMBERSHIP = 1;
+static const int CLINUX_NETLINK_DROP_MEMBERSHIP = 2;
+static const int CLINUX_RTNLGRP_LINK = 1;
+static const int CLINUX_RTNLGRP_TC = 4;
+static const int CLINUX_RTM_GETNSID = 90;
+static const int CLINUX_NETNSA_NSID = 1;
+static const int CLINUX_NETNSA_FD = 3;
 
 /* <linux/if_link.h>, rtnetlink(7) */
 enum {

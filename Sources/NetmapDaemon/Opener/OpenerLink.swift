@@ -195,6 +195,8 @@ extension OpenerLink.Interface: InterfaceRights {
     try link.ask(.linkEvents(of: number.value)).file()
   }
 
+  func askedNamespace() -> OwnedFile? { try? NamespaceFile.asked() }
+
   func xdpSocket(
     for interface: LinuxInterface, registering region: Region?, headroom: Int
   ) throws(NetmapError) -> CInt {
