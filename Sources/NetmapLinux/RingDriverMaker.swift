@@ -30,25 +30,36 @@ package final class LinuxRingDrivers: RingDriverMaker {
   package func ringDriver(
     of recipe: RingDriverRecipe
   ) throws(NetmapError) -> RingDriver {
-    guard let kind = Kind(rawValue: recipe.kind),
-      recipe.files.count == 2 || kind == .xdpReceive && recipe.files.count == 3
-    else { throw damaged() }
+    guard let kind = Kind(rawValue: recipe.kind), (2...4).contains(recipe.files.count) else {
+      throw damaged()
+    }
     let (socket, state) = (try file(recipe.files[0]), try memory(recipe.files[1]))
     var (ring, owner): (RingDriverFunction, AnyObject)
     switch kind {
     case .xdpTransmit, .xdpReceive:
       let direction = kind == .xdpTransmit ? Direction.transmit : .receive
       guard let numbers = XDPRecipe(direction, recipe.numbers) else { throw damaged() }
+      // After the socket and the state: the memory of the short cut, and the counters of the XDP program.
+      var others = recipe.files[2...]
+      var shortCut: SharedMemory?
+      if numbers.shortCut != nil {
+        guard let file = others.popFirst() else { throw damaged() }
+        shortCut = try self.memory(file)
+      }
       var work: XDPWorkMapping?
-      if recipe.files.count == 3 {
-        work = try XDPWorkMapping(recipe.files[2], queue: numbers.queue, subject: subject)
+      if let file = others.popFirst() {
+        guard kind == .xdpReceive, others.isEmpty else { throw damaged() }
+        work = try XDPWorkMapping(file, queue: numbers.queue, subject: subject)
       }
       let half = try XDPRing(
-        numbers, socket: socket, state: state, memory: memory, work: work, subject: subject)
+        numbers, socket: socket, state: state, memory: memory, work: work, shortCut: shortCut,
+        subject: subject)
       unsafe (ring, owner) = unsafe (half.ringDriver, half)
     case .packetTransmit, .packetReceive:
       let direction = kind == .packetTransmit ? Direction.transmit : .receive
-      guard let numbers = PacketRecipe(direction, recipe.numbers) else { throw damaged() }
+      guard let numbers = PacketRecipe(direction, recipe.numbers), recipe.files.count == 2 else {
+        throw damaged()
+      }
       let half = try PacketHalf(
         numbers, socket: socket, state: state, memory: memory, subject: subject)
       unsafe (ring, owner) = unsafe (half.ringDriver, half)

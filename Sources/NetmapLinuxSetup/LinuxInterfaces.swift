@@ -36,6 +36,9 @@ package struct LinuxInterfaces: InterfaceProvider {
     self.rights = rights
   }
 
+  /// How many directions of ring pairs of veths bypass the kernel now, because both ends are open in this engine.
+  package var joinedLanes: Int { memory.shortCuts.joinedLanes }
+
   package func identity(of name: String) throws(NetmapError) -> InterfaceIdentity? {
     try rights.identity(of: name)
   }

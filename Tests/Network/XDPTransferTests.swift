@@ -131,8 +131,8 @@ extension XDPTransferTests {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      let sender = try NetmapPort("netmap:\(pair.first)", engine: engine)
-      let receiver = try NetmapPort("netmap:\(pair.second)", engine: engine)
+      let sender = try NetmapPort("netmap:\(pair.first)@backend:name=xdp", engine: engine)
+      let receiver = try NetmapPort("netmap:\(pair.second)@backend:name=xdp", engine: engine)
       func fill(_ count: Int) {
         var ring = sender.transmitRing(0)
         for number in 0..<count {
@@ -184,8 +184,8 @@ extension XDPTransferTests {
     try NetworkNamespace.run {
       let engine = try EmbeddedEngine()
       let pair = try VethPair()
-      let sender = try NetmapPort("netmap:\(pair.first)", engine: engine)
-      let receiver = try NetmapPort("netmap:\(pair.second)", engine: engine)
+      let sender = try NetmapPort("netmap:\(pair.first)@backend:name=xdp", engine: engine)
+      let receiver = try NetmapPort("netmap:\(pair.second)@backend:name=xdp", engine: engine)
       for _ in 0..<3 { try sender.send((0..<500).map { numberedFrame($0, length: 60) }) }
       let end = ContinuousClock.now + .seconds(10)
       repeat {

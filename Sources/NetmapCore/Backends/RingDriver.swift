@@ -31,6 +31,10 @@ package struct RingDriverFunction {
   /// A sleeper looks again after a pause of 50 microseconds, which it doubles up to 10 milliseconds.
   package var isPolled = false
 
+  /// The wait word of a peer that shares memory with the ring: a sleeper announces itself there, and the peer wakes it.
+  /// Nil for a ring without such a peer.
+  package var waitWord: WaitWord?
+
   package init(context: UnsafeMutableRawPointer?, synchronize: @escaping Synchronize) {
     unsafe self.context = context
     unsafe self.synchronize = synchronize

@@ -16,6 +16,9 @@ package struct RingDriverRecipe: Sendable {
   /// Descriptors that a process keeps open as long as it holds the ring. They keep kernel objects alive when the
   /// control side's process ends. They belong to the control side.
   package var held: [CInt] = []
+  /// Identifies the memory by which the ring's peer, a ring of another port, may move packets to it and back; nil where
+  /// there is none. Processes that sync rings with the same memory wake each other. It stays with the control side.
+  package var sharedMemory: ObjectIdentifier?
 
   package init(kind: UInt32, numbers: [UInt64], files: [CInt]) {
     self.kind = kind

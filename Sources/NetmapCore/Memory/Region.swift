@@ -307,6 +307,9 @@ package final class Region {
     }
   }
 
+  /// The number of buffers in the pool.
+  package var freeBufferCount: Int { buffers.freeCount }
+
   /// Allocates `count` buffers, or none.
   ///
   /// - Throws: ``NetmapError`` `ENOMEM`, saying how many are missing.

@@ -114,6 +114,7 @@ package final class MappedPort {
         if unsafe ring.kind == .backend {
           let half = unsafe try backend(binding.place(direction, number), ring.ring)
           unsafe ring.backend = unsafe half.ring
+          if let word = unsafe half.ring.waitWord { unsafe ring.waitWord = unsafe word }
           if let owner = unsafe half.owner { owners.append(owner) }
           if unsafe ring.backend.pollDescriptor >= 0 {
             unsafe pollDescriptors.append(
@@ -206,6 +207,10 @@ package final class MappedPort {
   /// ring.
   package func detach() {
     for index in 0..<transmitCount + receiveCount {
+      if unsafe rings[index].backend.waitWord != nil {
+        // The backend's word goes with its mappings.
+        unsafe rings[index].waitWord = rings[index].peerKRing.outboxWaitWord(segment.waiters)
+      }
       unsafe rings[index].backend = .none
     }
     pollDescriptors = []

@@ -47,7 +47,7 @@ package struct RingParts {
   package let tag: ClientTag
 
   /// The wait word in which a sleeper that waits for progress of this ring announces itself.
-  package let waitWord: WaitWord
+  package var waitWord: WaitWord
 
   /// The doorbells of sleepers, by number.
   package let doorbells: DoorbellTable.View

@@ -162,7 +162,7 @@ extension KRing {
   /// The number of syncs that have begun.
   ///
   /// A reader that sees a new sync also sees the stores of the previous one.
-  var syncCount: UInt64 {
+  package var syncCount: UInt64 {
     unsafe rawAtomicLongWord(Counter.syncs.offset).pointee.load(ordering: .acquiring)
   }
 }

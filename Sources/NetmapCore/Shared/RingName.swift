@@ -35,6 +35,8 @@ extension WaitWord {
     let number = unsafe (segment + SyncSegmentLayout.number).assumingMemoryBound(
       to: Atomic<UInt32>.self
     ).pointee.load(ordering: .relaxed)
+    // Segments without a number have no krings, and their names are not known.
+    guard number != 0 else { return .unknown }
     let distance = unsafe word - segment - SyncSegmentLayout.krings - KRingLayout.waitWord
     return RingName(segment: number, kring: distance / KRingLayout.byteCount)
   }

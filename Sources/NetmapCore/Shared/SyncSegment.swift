@@ -264,7 +264,7 @@ package enum SyncSegmentLayout {
   static let number = 36
 
   /// `WaitWord.listCount` words.
-  static let waiters = 64
+  package static let waiters = 64
 
   /// For each end: the index of its first kring, the number of transmit rings and the number of receive rings.
   static let ends = 384
@@ -273,5 +273,5 @@ package enum SyncSegmentLayout {
   package static let bindings = 512
   package static let bindingByteCount = 128
 
-  static let krings = bindings + EngineLimits.bindingsPerPort * bindingByteCount
+  package static let krings = bindings + EngineLimits.bindingsPerPort * bindingByteCount
 }

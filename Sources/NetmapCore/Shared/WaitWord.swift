@@ -92,6 +92,14 @@ package struct WaitWord {
   let word: UnsafeMutableRawPointer
   let list: UnsafeMutableRawPointer
 
+  /// - Parameters:
+  ///   - word: The wait word.
+  ///   - list: The list of waiters of the word's segment, at ``SyncSegmentLayout/waiters``.
+  package init(word: UnsafeMutableRawPointer, list: UnsafeMutableRawPointer) {
+    unsafe self.word = unsafe word
+    unsafe self.list = unsafe list
+  }
+
   /// Announces a sleeper.
   ///
   /// - Returns: False when no waker is guaranteed to wake the sleeper, which must then sleep only briefly.

@@ -6,7 +6,7 @@ internal import NetmapCore
 //
 // A process with a port on a switch may have to write into the memory of every other port there,
 // and to wake the processes that sleep on these ports. Processes that share a port, or have the two
-// ends of a pipe, wake each other.
+// ends of a pipe or of a veth, wake each other.
 
 extension Server {
   /// Introduces a client to all clients of a port before the client gets the port: each learns the
@@ -16,7 +16,7 @@ extension Server {
   /// clients that the worker may wake (``admit(_:to:)``).
   func introduce(_ client: Client, to segment: ObjectIdentifier) {
     let isIsolated = bindings.values.contains { $0.segment == segment && $0.outside != nil }
-    for other in viewers(of: segment) where other !== client {
+    for other in viewers(of: segment) + viewersBehindShortCut(of: segment) where other !== client {
       if !isIsolated {
         introduce(client, other)
       } else if other.role == .own {
@@ -40,6 +40,15 @@ extension Server {
     let slots = Set(
       bindings.values.filter { $0.segment == segment }.flatMap { $0.viewers.map(\.slot) })
     return slots.compactMap { clients[$0] }
+  }
+
+  /// The clients of the port at the other end of a veth, if that and the port of `segment` may move packets to each
+  /// other by shared memory.
+  private func viewersBehindShortCut(of segment: ObjectIdentifier) -> [Client] {
+    let memories = bindings.values.filter { $0.segment == segment }.compactMap(\.sharedMemory)
+    guard let memory = memories.first else { return [] }
+    let others = Set(bindings.values.filter { $0.sharedMemory == memory }.map(\.segment))
+    return others.filter { $0 != segment }.flatMap { viewers(of: $0) }
   }
 
   /// Tells all clients on a switch which ports it has now, and how to wake their processes.

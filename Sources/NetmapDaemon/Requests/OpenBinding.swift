@@ -100,6 +100,12 @@ final class OpenBinding {
   /// Whether the port's processes map the ports of a switch, or the monitors of a set.
   func isOn(_ serial: UInt64) -> Bool { vale == serial || sets.contains(serial) }
 
+  /// The memory that the port may share with the port at the other end of a veth; nil when there is
+  /// none.
+  var sharedMemory: ObjectIdentifier? {
+    recipe?.rings.lazy.compactMap(\.sharedMemory).first
+  }
+
   /// The identity of the sync segment.
   ///
   /// All bindings of a port, and of both ends of a pipe, share it.

@@ -83,6 +83,22 @@ struct XDPStateWords {
     atomicMemoryFence(ordering: .acquiringAndReleasing)
   }
 
+  /// Marks that the sync goes on with a short cut (``ShortCutLane``): repair then begins with the lane's own commits.
+  @inline(__always)
+  func beginLane() {
+    unsafe word(Offset.underWay).pointee.store(2, ordering: .releasing)
+    atomicMemoryFence(ordering: .acquiringAndReleasing)
+  }
+
+  /// Marks that the sync goes on with the kernel's rings.
+  @inline(__always)
+  func endLane() {
+    unsafe word(Offset.underWay).pointee.store(1, ordering: .releasing)
+  }
+
+  /// Whether the sync that did not end was at work on a short cut.
+  var isInLane: Bool { unsafe word(Offset.underWay).pointee.load(ordering: .relaxed) == 2 }
+
   /// Marks the end of a sync. The stores of the sync come before this one.
   @inline(__always)
   func end() {

@@ -42,16 +42,20 @@ package struct XDPTransmit {
   package let ledger: XDPLedger
   let outstanding: XDPOutstanding
   let state: XDPStateWords
+  /// The short cut to the peer's receive ring; nil where there cannot be one.
+  let lane: ShortCutLane?
 
   /// - Parameters:
   ///   - common: The values that both directions share.
   ///   - rings: The socket's rings, mapped into this process.
   ///   - state: The first byte of the pair's words.
   ///   - layout: Where the words lie.
+  ///   - lane: The short cut to the peer's receive ring.
   package init(
     _ common: XDPCommon, _ rings: XDPRingMapping, state: UnsafeMutableRawPointer,
-    _ layout: XDPPairLayout
+    _ layout: XDPPairLayout, lane: ShortCutLane? = nil
   ) {
+    unsafe self.lane = unsafe lane
     unsafe self.common = unsafe common
     unsafe self.state = unsafe XDPStateWords(base: state + XDPPairLayout.transmitState)
     unsafe frames = unsafe rings.producer(seen: self.state.seenConsumer)
@@ -71,12 +75,15 @@ package struct XDPReceive {
   let state: XDPStateWords
   /// The counters of the XDP program, where it completes frames.
   let counters: XDPWorkCounters?
+  /// The short cut from the peer's transmit ring; nil where there cannot be one.
+  let lane: ShortCutLane?
 
   /// As ``XDPTransmit/init(_:_:state:_:)``.
   package init(
     _ common: XDPCommon, _ rings: XDPRingMapping, state: UnsafeMutableRawPointer,
-    _ layout: XDPPairLayout, counters: XDPWorkCounters? = nil
+    _ layout: XDPPairLayout, counters: XDPWorkCounters? = nil, lane: ShortCutLane? = nil
   ) {
+    unsafe self.lane = unsafe lane
     unsafe self.counters = unsafe counters
     unsafe self.common = unsafe common
     unsafe self.state = unsafe XDPStateWords(base: state + XDPPairLayout.receiveState)
@@ -105,6 +112,11 @@ extension XDPCommon {
   func chunk(_ buffer: UInt32) -> UInt64 {
     unsafe UInt64(buffer) << UInt64(chunkSize.trailingZeroBitCount)
   }
+}
+
+extension XDPReceive {
+  /// How many frames the kernel has put into the receive ring since it was made, modulo 2^32.
+  package var writtenFrames: UInt32 { unsafe frames.written }
 }
 
 // For the control side, when it closes a pair.

@@ -50,7 +50,7 @@ extension XDPReceive {
     guard let cursors = unsafe port.cursors(of: ledger) else { return EIO }
     unsafe state.begin()
     unsafe post(port, from: cursors.hwcur, upTo: head)
-    unsafe take(port, at: cursors.hwtail, upTo: head)
+    _ = unsafe take(port, at: cursors.hwtail, upTo: head, limit: .max)
     var isThere = true
     if unsafe fill.needsWakeup {
       unsafe port.kring.count(.systemCalls)
@@ -97,13 +97,16 @@ extension XDPReceive {
   ///   - port: The ring.
   ///   - tail: `hwtail`, as this sync has found it.
   ///   - head: `hwcur`, as this sync has left it.
+  ///   - limit: The most frames to take.
+  /// - Returns: The new `hwtail`.
   @inline(__always)
-  private func take(_ port: MappedRing, at tail: UInt32, upTo head: UInt32) {
+  func take(_ port: MappedRing, at tail: UInt32, upTo head: UInt32, limit: UInt32) -> UInt32 {
     let (ring, kring) = unsafe (port.ring, port.kring)
     let first = unsafe frames.position
     // At most as many as there are free slots.
     let reserved = unsafe head == 0 ? ring.slotCount &- 1 : head &- 1
-    var left = unsafe min(frames.count(from: first), ring.distance(from: tail, to: reserved))
+    var left = unsafe min(
+      min(frames.count(from: first), limit), ring.distance(from: tail, to: reserved))
     var (position, slot) = (first, tail)
     var (packets, bytes): (UInt64, UInt64) = (0, 0)
     let hasOffsets = unsafe kring.offsetMask != 0
@@ -122,13 +125,14 @@ extension XDPReceive {
       }
       packets &+= 1
     }
-    if position == first { return }
+    if position == first { return tail }
     unsafe state.commit(position, slot, second: true)
     unsafe frames.release(upTo: position)
     atomicMemoryFence(ordering: .releasing)
     unsafe kring.store(hwtail: slot)
     unsafe kring.count(.packets, packets)
     unsafe kring.count(.bytes, bytes)
+    return slot
   }
 
   /// How many entries of the receive ring the packet at `position` has; 0 when its end is not among the
@@ -230,7 +234,7 @@ extension XDPReceive {
   // The compiler cannot prove that memmove(3) neither locks nor allocates.
   @_semantics("no_performance_analysis")
   @inline(never)
-  private func move(
+  func move(
     _ buffer: UInt32, from offset: Int, _ length: UInt32, _ port: MappedRing, at slot: UInt32
   ) {
     guard unsafe buffer < common.ownership.count else { return }

@@ -1,6 +1,18 @@
 internal import Glibc
 package import NetmapCore
 
+/// Where the lanes of a ring pair lie in the memory of a veth short cut.
+package struct ShortCutRecipe: Hashable, Sendable {
+  package let layout: ShortCutLayout
+  /// The end of the veth that the port is: 0 or 1.
+  package let side: Int
+
+  package init(layout: ShortCutLayout, side: Int) {
+    self.layout = layout
+    self.side = side
+  }
+}
+
 /// The numbers that a process needs to sync one ring of a pair. The control side provides them.
 package struct XDPRecipe: Hashable, Sendable {
   package var direction: Direction
@@ -16,6 +28,8 @@ package struct XDPRecipe: Hashable, Sendable {
   package var headroom: Int
   package var longestChain: Int
   package var mayOverlap: Bool
+  /// The short cut of a veth; nil where there cannot be one.
+  package var shortCut: ShortCutRecipe?
 
   package init(
     _ direction: Direction, stateOffset: Int, layout: XDPPairLayout, ringSize: UInt32,
@@ -41,11 +55,14 @@ package struct XDPRecipe: Hashable, Sendable {
       stateOffset, layout.transmitSlots, layout.receiveSlots, layout.bufferCount, Int(ringSize),
       memoryOffset, chunkSize, longestChain, mayOverlap ? 1 : 0, headroom,
     ].map { UInt64($0) }
+      + (shortCut.map { [UInt64($0.layout.pairs), UInt64($0.layout.slots), UInt64($0.side)] } ?? [])
   }
 
   /// Reads such a list; nil when its numbers are out of range.
   init?(_ direction: Direction, _ numbers: [UInt64]) {
-    guard numbers.count == 10, numbers.allSatisfy({ $0 <= UInt64(Int32.max) * 64 }) else {
+    guard numbers.count == 10 || numbers.count == 13,
+      numbers.allSatisfy({ $0 <= UInt64(Int32.max) * 64 })
+    else {
       return nil
     }
     let values = numbers.map { Int($0) }
@@ -61,6 +78,11 @@ package struct XDPRecipe: Hashable, Sendable {
         transmitSlots: values[1], receiveSlots: values[2], bufferCount: values[3]),
       ringSize: UInt32(values[4]), memoryOffset: values[5], chunkSize: chunkSize,
       headroom: values[9], longestChain: values[7], mayOverlap: values[8] != 0)
+    guard values.count == 13 else { return }
+    guard let layout = ShortCutLayout(pairs: values[10], slots: values[11]), values[12] <= 1,
+      layout.slots == values[1], layout.slots == values[2], queue < layout.pairs
+    else { return nil }
+    shortCut = ShortCutRecipe(layout: layout, side: values[12])
   }
 }
 
@@ -72,6 +94,9 @@ package final class XDPRing {
   private let state: SharedMemory
   private let memory: PortMemory
   private let work: XDPWorkMapping?
+  private let shortCut: SharedMemory?
+  /// The ring's lane; nil where there cannot be a short cut.
+  private let lane: ShortCutLane?
   private let place: UnsafeMutableRawPointer
   package let direction: Direction
 
@@ -81,18 +106,20 @@ package final class XDPRing {
   ///   - state: The port's state memory.
   ///   - memory: Region and owner bytes.
   ///   - work: The counters of the XDP program, for a receive ring on whose interface it completes frames.
+  ///   - shortCut: The memory of the short cut, if `recipe` names one.
   ///   - subject: The name of the port, for messages.
   /// - Throws: ``NetmapError``: `EINVAL` for numbers that do not fit the memory, or the `errno` of mapping the
   ///   rings.
   package init(
     _ recipe: XDPRecipe, socket: OwnedFile, state: SharedMemory, memory: PortMemory,
-    work: XDPWorkMapping? = nil, subject: String
+    work: XDPWorkMapping? = nil, shortCut: SharedMemory? = nil, subject: String
   ) throws(NetmapError) {
     let layout = recipe.layout
     let bytes = recipe.chunkSize * (layout.bufferCount + 1)
     guard recipe.stateOffset <= state.byteCount - layout.byteCount,
       recipe.stateOffset % 128 == 0, layout.bufferCount == Int(memory.ownership.count),
-      recipe.memoryOffset <= memory.region.byteCount - bytes
+      recipe.memoryOffset <= memory.region.byteCount - bytes,
+      recipe.shortCut.map({ $0.layout.byteCount <= shortCut?.byteCount ?? 0 }) ?? true
     else {
       throw NetmapError(
         .invalidArgument, "attach", subject, reason: "the description of its memory is damaged",
@@ -102,7 +129,14 @@ package final class XDPRing {
     self.state = state
     self.memory = memory
     self.work = work
+    self.shortCut = shortCut
     direction = recipe.direction
+    var lane: ShortCutLane?
+    if let place = recipe.shortCut, let shortCut {
+      let side = recipe.direction == .transmit ? place.side : 1 - place.side
+      unsafe lane = place.layout.lane(recipe.queue, from: side, shortCut.base)
+    }
+    unsafe self.lane = unsafe lane
     rings = try XDPRingMapping(
       recipe.direction, of: socket.descriptor, size: recipe.ringSize, subject: subject)
     let common = unsafe XDPCommon(
@@ -113,12 +147,13 @@ package final class XDPRing {
     switch recipe.direction {
     case .transmit:
       let half = UnsafeMutablePointer<XDPTransmit>.allocate(capacity: 1)
-      unsafe half.initialize(to: XDPTransmit(common, rings, state: words, layout))
+      unsafe half.initialize(to: XDPTransmit(common, rings, state: words, layout, lane: lane))
       unsafe place = UnsafeMutableRawPointer(half)
     case .receive:
       let half = UnsafeMutablePointer<XDPReceive>.allocate(capacity: 1)
       unsafe half.initialize(
-        to: XDPReceive(common, rings, state: words, layout, counters: work?.counters))
+        to: XDPReceive(
+          common, rings, state: words, layout, counters: work?.counters, lane: lane))
       unsafe place = UnsafeMutableRawPointer(half)
     }
   }
@@ -131,16 +166,22 @@ package final class XDPRing {
   package var ringDriver: RingDriverFunction {
     switch direction {
     case .transmit:
-      var result = unsafe RingDriverFunction(context: place, synchronize: XDPTransmit.synchronize)
+      let synchronize =
+        unsafe lane == nil ? XDPTransmit.synchronize : XDPTransmit.synchronizeWithLane
+      var result = unsafe RingDriverFunction(context: place, synchronize: synchronize)
+      unsafe result.waitWord = unsafe lane?.roomWait
       // POLLOUT of an XDP socket means that its ring has room, which it always has. Completions wake no sleeper.
       unsafe result.isPolled = true
       return unsafe result
     case .receive:
       let synchronize =
-        unsafe work == nil ? XDPReceive.synchronize : XDPReceive.synchronizeFinished
+        unsafe lane != nil
+        ? XDPReceive.synchronizeWithLane
+        : work == nil ? XDPReceive.synchronize : XDPReceive.synchronizeFinished
       var result = unsafe RingDriverFunction(context: place, synchronize: synchronize)
       unsafe result.pollDescriptor = socket.descriptor
       unsafe result.pollEvents = Int16(POLLIN)
+      unsafe result.waitWord = unsafe lane?.arrivalWait
       return unsafe result
     }
   }

@@ -192,7 +192,7 @@ extension XDPTransmit {
 
   /// Records which descriptors the kernel has completed.
   @inline(__always)
-  private func reclaim(_ port: MappedRing) {
+  func reclaim(_ port: MappedRing) {
     var position = unsafe completions.position
     let count = unsafe completions.count(from: position)
     if count == 0 { return }
@@ -234,7 +234,7 @@ extension XDPTransmit {
   ///   - tail: `hwtail`, as this sync has found it.
   ///   - end: `hwcur`, as this sync has left it.
   @inline(__always)
-  private func giveBack(_ port: MappedRing, after tail: UInt32, upTo end: UInt32) {
+  func giveBack(_ port: MappedRing, after tail: UInt32, upTo end: UInt32) {
     let ring = unsafe port.ring
     var index = unsafe ring.next(tail)
     while index != end, unsafe outstanding[index] == 0 {

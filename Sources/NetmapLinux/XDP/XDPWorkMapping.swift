@@ -56,7 +56,7 @@ extension XDPReceive {
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
-  private func countWork(_ port: MappedRing) {
+  func countWork(_ port: MappedRing) {
     guard let counters = unsafe counters else { return }
     let (now, before) = unsafe (counters.work, state.work)
     guard now != before else { return }

@@ -49,7 +49,7 @@ final class XDPDriver: InterfaceDriver {
     let receive: XDPRing
     /// The numbers from which other processes make their view. The direction is that of the receive ring.
     let recipe: XDPRecipe
-    let ownership: BufferOwnership
+    let region: Region
     /// Rings that have been started at least once.
     var rings: [Direction: Ring] = unsafe [:]
   }
@@ -62,7 +62,14 @@ final class XDPDriver: InterfaceDriver {
   private nonisolated(unsafe) var pairs: [Int: Pair] = [:]
   /// The words of all pairs, in memory that every process on the port maps.
   private nonisolated(unsafe) var state: SharedMemory?
+  /// The end of a veth short cut; nil where there cannot be one.
+  private nonisolated(unsafe) var end: ShortCutEnd?
 
+  /// - Parameters:
+  ///   - interface: The interface.
+  ///   - mode: The mode of AF_XDP.
+  ///   - memory: The XDP sockets of the engine.
+  ///   - isDemanded: Whether the user insists on AF_XDP. If not, a veth may be joined with its peer in shared memory.
   init(
     _ interface: LinuxInterface, _ mode: PortSpecification.BackendChoice.Mode, _ memory: XDPMemory,
     isDemanded: Bool
@@ -103,9 +110,14 @@ final class XDPDriver: InterfaceDriver {
     let wasAttached = unsafe program != nil
     // Some network drivers need the program before they give a queue to a socket without copying.
     if unsafe placement.receives || mode == .zerocopy { try attachProgram() }
+    if !isDemanded, mode == .copy, unsafe pairs.isEmpty {
+      unsafe end = memory.shortCuts.end(
+        of: interface, placement.geometry, monitor: LinkMonitor.shared)
+    }
     do throws(NetmapError) {
       unsafe try makePair(index, placement, chunkSize)
     } catch {
+      if unsafe pairs.isEmpty { unsafe end = nil }
       if !wasAttached { unsafe program = nil }
       throw error
     }
@@ -143,6 +155,10 @@ final class XDPDriver: InterfaceDriver {
       memoryOffset: buffers.offset, chunkSize: chunkSize, headroom: region.layout.headroom,
       longestChain: longestChain,
       mayOverlap: socket.binding.isMultiBuffer && mode != .zerocopy)
+    let shortCut = unsafe end?.shortCut
+    unsafe recipe.shortCut = end.map {
+      ShortCutRecipe(layout: $0.shortCut.layout, side: $0.side)
+    }
     state.clear(at: recipe.stateOffset, count: layout.byteCount)
     if let work = unsafe program?.workDescriptor {
       let mapping = try XDPWorkMapping(work, queue: index, subject: interface.name)
@@ -151,13 +167,14 @@ final class XDPDriver: InterfaceDriver {
     let memory = try region.portMemory
     let file = OwnedFile(try OwnedFile.duplicate(socket.file))
     let transmit = try XDPRing(
-      recipe, socket: file, state: state, memory: memory, subject: interface.name)
+      recipe, socket: file, state: state, memory: memory, shortCut: shortCut?.memory,
+      subject: interface.name)
     recipe.direction = .receive
     let receive = try XDPRing(
-      recipe, socket: file, state: state, memory: memory, subject: interface.name)
+      recipe, socket: file, state: state, memory: memory, shortCut: shortCut?.memory,
+      subject: interface.name)
     unsafe pairs[index] = Pair(
-      socket: socket, transmit: transmit, receive: receive, recipe: recipe,
-      ownership: region.ownership)
+      socket: socket, transmit: transmit, receive: receive, recipe: recipe, region: region)
   }
 
   /// Where the kernel puts the frames of a pair in their chunks, bytes.
@@ -202,13 +219,21 @@ final class XDPDriver: InterfaceDriver {
     let isNew = unsafe pair.rings[direction] == nil
     unsafe pair.rings[direction] = unsafe ring.ring
     unsafe pairs[index] = pair
-    guard direction == .receive else { return }
-    try attachProgram()
-    if isNew { unsafe pair.receive.receive.prime(ring) }
-    unsafe try program?.add(socket: pair.socket.file, queue: index)
+    if direction == .receive {
+      try attachProgram()
+      if isNew { unsafe pair.receive.receive.prime(ring) }
+      unsafe try program?.add(socket: pair.socket.file, queue: index)
+    }
+    if let end = unsafe end {
+      let half = direction == .transmit ? pair.transmit : pair.receive
+      unsafe end.shortCut.start(ring, half, pair.region, side: end.side)
+    }
   }
 
   func stop(_ ring: RingPlacement) {
+    if let end = unsafe end {
+      unsafe end.shortCut.stop(ring.direction, ring.index, side: end.side)
+    }
     if unsafe ring.direction == .receive { unsafe program?.remove(queue: ring.index) }
   }
 
@@ -219,7 +244,8 @@ final class XDPDriver: InterfaceDriver {
     for _ in 0..<20 where unsafe !pair.transmit.transmit.drain() { usleep(1000) }
     if unsafe pairs.isEmpty { unsafe program = nil }
     memory.noteRelease(of: interface, queue: index)
-    close(pair)
+    close(pair, index)
+    if unsafe pairs.isEmpty { unsafe end = nil }
   }
 
   func leaveInterface() { unsafe program = nil }
@@ -228,17 +254,20 @@ final class XDPDriver: InterfaceDriver {
   ///
   /// Another process may hold the socket a while longer. Then the kernel writes nothing new to the buffers, and the
   /// engine does not reuse them until that process has let go of the ring.
-  private func close(_ pair: consuming Pair) {
+  private func close(_ pair: consuming Pair, _ index: Int) {
     // The ledgers are in memory that outlives the socket.
     guard let state = unsafe state else { return }
     let lent = unsafe XDPReturn(
-      state: state.base + pair.recipe.stateOffset, pair.recipe.layout, pair.ownership)
+      state: state.base + pair.recipe.stateOffset, pair.recipe.layout, pair.region.ownership)
     let rings = unsafe pair.rings
     let isZeroCopy = pair.socket.binding.isZeroCopy
     discard(pair)
     // The kernel takes a queue back some time after the close, and until then a zero-copy driver may
     // write to the buffers. In copy mode nothing is written once close(2) has returned.
     if isZeroCopy { usleep(20_000) }
+    if let end = unsafe end {
+      unsafe end.shortCut.release(index, rings[.receive], side: end.side)
+    }
     unsafe lent.returnBuffers(to: rings[.transmit], rings[.receive])
   }
 
@@ -255,6 +284,10 @@ final class XDPDriver: InterfaceDriver {
     var result = RingDriverRecipe(
       kind: kind.rawValue, numbers: pair.recipe.numbers,
       files: [pair.socket.file, state.descriptor])
+    if let shortCut = unsafe end?.shortCut {
+      result.files.append(shortCut.memory.descriptor)
+      result.sharedMemory = ObjectIdentifier(shortCut)
+    }
     if let program = unsafe program {
       // The link keeps the program attached after this process has ended.
       result.held = [program.linkDescriptor]

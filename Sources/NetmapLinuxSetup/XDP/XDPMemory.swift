@@ -30,6 +30,8 @@ final class XDPMemory: Sendable {
 
   /// When this object's sockets were closed, by queue, for as long as the kernel may keep their queues.
   private let released = Mutex<[Queue: UInt64]>([:])
+  /// The short cuts between veths of the engine.
+  let shortCuts = ShortCuts()
   private let lock = Mutex<Void>(())
   /// Guarded by `lock`.
   private nonisolated(unsafe) var entries: [Key: [Entry]] = [:]

@@ -7,8 +7,8 @@
 ///   - target: The destination.
 ///   - length: Bytes of the packet, at most `room`.
 ///   - room: Bytes that may be read from `source` on and written from `target` on.
-@inline(__always)
-func copyPacket(
+@inlinable @inline(__always)
+package func copyPacket(
   from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _ length: Int, room: Int
 ) {
   // At least one block, even for an empty packet.
@@ -27,26 +27,27 @@ func copyPacket(
 }
 
 /// Copies 64 bytes.
-@inline(__always)
-func copyBlock(from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer) {
+@inlinable @inline(__always)
+package func copyBlock(from source: UnsafeRawPointer, to target: UnsafeMutableRawPointer) {
   unsafe Block(source).store(target)
 }
 
 /// 64 bytes, in four registers of a size that every processor has.
-struct Block {
-  private typealias Quarter = SIMD2<UInt64>
-  private let (a, b, c, d): (Quarter, Quarter, Quarter, Quarter)
+@usableFromInline
+package struct Block {
+  @usableFromInline typealias Quarter = SIMD2<UInt64>
+  @usableFromInline let (a, b, c, d): (Quarter, Quarter, Quarter, Quarter)
 
-  @inline(__always)
-  init(_ source: UnsafeRawPointer) {
+  @inlinable @inline(__always)
+  package init(_ source: UnsafeRawPointer) {
     unsafe a = source.loadUnaligned(as: Quarter.self)
     unsafe b = source.loadUnaligned(fromByteOffset: 16, as: Quarter.self)
     unsafe c = source.loadUnaligned(fromByteOffset: 32, as: Quarter.self)
     unsafe d = source.loadUnaligned(fromByteOffset: 48, as: Quarter.self)
   }
 
-  @inline(__always)
-  func store(_ target: UnsafeMutableRawPointer) {
+  @inlinable @inline(__always)
+  package func store(_ target: UnsafeMutableRawPointer) {
     unsafe target.storeBytes(of: a, as: Quarter.self)
     unsafe target.storeBytes(of: b, toByteOffset: 16, as: Quarter.self)
     unsafe target.storeBytes(of: c, toByteOffset: 32, as: Quarter.self)
