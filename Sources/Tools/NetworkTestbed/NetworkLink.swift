@@ -52,6 +52,17 @@ package struct Link: Sendable {
     return counters.dropFirst(56).number()
   }
 
+  /// Number of packets that the kernel has sent on the interface.
+  package func sentPackets() throws(NetmapError) -> UInt64 {
+    let link = try LinkDescription(of: index, named: name)
+    // struct rtnl_link_stats64: tx_packets is the second word.
+    guard let counters = link.value(of: IFLA_STATS64), counters.count >= 16 else {
+      throw NetmapError(
+        .init(rawValue: ENODATA), "netlink", name, reason: "the kernel reported no counters")
+    }
+    return counters.dropFirst(8).number()
+  }
+
   /// Disables IPv6 addresses, and so the packets that IPv6 sends for them.
   func silence() throws(NetmapError) {
     var request = NetlinkMessage(RTM_SETLINK, interface: index)

@@ -336,11 +336,14 @@ private func measureRings(
     try measurePipeTwoThreads(measurement, extent, cpus: cpus, payload: TouchedPayload.self)
   case (.pipeTwoThreads, .verified):
     try measurePipeTwoThreads(measurement, extent, cpus: cpus, payload: VerifiedPayload.self)
-  case (.pipeTwoProcesses, .untouched), (.isolatedPipe, .untouched):
+  case (.pipeTwoProcesses, .untouched), (.isolatedPipe, .untouched),
+    (.vethTwoProcesses, .untouched), (.isolatedVeth, .untouched):
     try measurePipeTwoProcesses(measurement, extent, cpus: cpus, payload: UntouchedPayload.self)
-  case (.pipeTwoProcesses, .touched), (.isolatedPipe, .touched):
+  case (.pipeTwoProcesses, .touched), (.isolatedPipe, .touched),
+    (.vethTwoProcesses, .touched), (.isolatedVeth, .touched):
     try measurePipeTwoProcesses(measurement, extent, cpus: cpus, payload: TouchedPayload.self)
-  case (.pipeTwoProcesses, .verified), (.isolatedPipe, .verified):
+  case (.pipeTwoProcesses, .verified), (.isolatedPipe, .verified),
+    (.vethTwoProcesses, .verified), (.isolatedVeth, .verified):
     try measurePipeTwoProcesses(measurement, extent, cpus: cpus, payload: VerifiedPayload.self)
   case (.null, _):
     try measureNull(measurement, extent, cpu: cpus.0)

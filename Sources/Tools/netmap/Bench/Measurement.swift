@@ -8,6 +8,8 @@ struct Measurement: Hashable {
     case pipeTwoThreads = "pipe-2t"
     case pipeTwoProcesses = "pipe-2p"
     case isolatedPipe = "isolated-2p"
+    case vethTwoProcesses = "veth-2p"
+    case isolatedVeth = "veth-isolated-2p"
     case null
     case wakeup
     case memoryCopy = "memcpy"
@@ -44,6 +46,8 @@ struct Measurement: Hashable {
       case .pipeTwoThreads: "a pipe between two threads on two CPUs"
       case .pipeTwoProcesses: "a pipe between two processes on two CPUs, through netmapd"
       case .isolatedPipe: "pipe-2p with an isolated sender, whose packets netmapd's worker copies"
+      case .vethTwoProcesses: "a veth between two processes on two CPUs, joined by netmapd"
+      case .isolatedVeth: "veth-2p with an isolated sender, whose packets netmapd's worker copies"
       case .null: "syncs of a null port: the cost of a sync itself"
       case .wakeup: "a pipe between sleeping threads, compared with eventfd + poll"
       case .memoryCopy: "copies between buffers of 2 KiB, which a switch cannot avoid"
@@ -115,13 +119,16 @@ struct Measurement: Hashable {
     /// Whether the case measures a pipe, whose packets can have several payloads and can be numbered.
     var isPipe: Bool {
       self == .pipeOneThread || self == .pipeTwoThreads || self == .pipeTwoProcesses
-        || self == .isolatedPipe
+        || self == .isolatedPipe || isVeth
     }
+
+    /// Whether the case measures a veth that netmapd joins in shared memory.
+    var isVeth: Bool { self == .vethTwoProcesses || self == .isolatedVeth }
 
     /// Whether the case uses two processes, on netmapd's engine.
     var isBetweenProcesses: Bool {
       self == .pipeTwoProcesses || self == .isolatedPipe || self == .valeTwoProcesses
-        || roundTrip != nil
+        || roundTrip != nil || isVeth
     }
 
     /// The setup of a case that measures round trips of single packets; nil for the other cases.
@@ -172,6 +179,7 @@ struct Measurement: Hashable {
       switch self {
       case .null: return "null"
       case .memoryCopy: return "memory"
+      case .vethTwoProcesses, .isolatedVeth: return "veth"
       default: return traffic?.backend.name ?? "pipe"
       }
     }

@@ -1,6 +1,8 @@
 internal import ArgumentParser
 internal import Glibc
 internal import Netmap
+internal import NetmapCore
+internal import NetworkTestbed
 
 /// Measures a pipe whose sender is another process.
 ///
@@ -9,21 +11,44 @@ internal import Netmap
 func measurePipeTwoProcesses<P: Payload>(
   _ measurement: Measurement, _ extent: Extent, cpus: (Int, Int), payload: P.Type
 ) throws(BenchError) -> BenchResult {
+  guard measurement.name.isVeth else {
+    let pipe = "netmap:bench.\(getpid())"
+    return try measureTwoProcesses(
+      measurement, extent, cpus: cpus, from: "\(pipe){1", to: "\(pipe)}1", payload: P.self)
+  }
+  let namespace = try measuring { () throws(NetmapError) in try PrivateNamespace.enter() }
+  defer { namespace.leave() }
+  let pair = try measuring { () throws(NetmapError) in try VethPair("bench0", "bench1") }
+  let result = try measureTwoProcesses(
+    measurement, extent, cpus: cpus, from: "netmap:bench0", to: "netmap:bench1", payload: P.self)
+  let packets = try measuring { () throws(NetmapError) in try pair.first.sentPackets() }
+  // Those that the sender sends after the receiver has closed its port do.
+  guard packets <= result.packets / 100 else {
+    throw BenchError("\(packets) packets went through the kernel: netmapd has not joined the veth")
+  }
+  return result
+}
+
+/// Measures two ports that are connected, the sender's in another process.
+private func measureTwoProcesses<P: Payload>(
+  _ measurement: Measurement, _ extent: Extent, cpus: (Int, Int), from source: String,
+  to target: String, payload: P.Type
+) throws(BenchError) -> BenchResult {
   let control = Control()
-  let isolation = measurement.name == .isolatedPipe ? "/i" : ""
-  let pipe = "netmap:bench.\(getpid())"
+  let isIsolated = measurement.name == .isolatedPipe || measurement.name == .isolatedVeth
   do throws(NetmapError) {
     // Also starts the daemon, before the measurement.
-    _ = try NetmapPort("\(pipe)}1", engine: HostEngine.shared)
+    _ = try NetmapPort(target, engine: HostEngine.shared)
   } catch {
     throw BenchError("\(error)", isUnavailable: true)
   }
   let receiver = try receivePipe(
-    "\(pipe)}1", on: HostEngine.shared, measurement, extent, control, cpu: cpus.1, payload: P.self)
+    target, on: HostEngine.shared, measurement, extent, control, cpu: cpus.1, payload: P.self)
   let sender: ChildProcess
   do throws(BenchError) {
     sender = try ChildProcess([
-      "/proc/self/exe", "bench-sender", "\(pipe){1\(isolation)", "--batch", "\(measurement.batch)",
+      "/proc/self/exe", "bench-sender", source + (isIsolated ? "/i" : ""), "--batch",
+      "\(measurement.batch)",
       "--frame-bytes", "\(measurement.frameBytes)", "--payload", measurement.payload.rawValue,
       "--packets", "\(extent.limit)", "--cpu", "\(cpus.0)",
     ])

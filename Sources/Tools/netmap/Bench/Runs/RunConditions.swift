@@ -106,7 +106,7 @@ struct RunConditions {
     if measurement.name.traffic != nil { return false }
     switch measurement.name {
     // More threads than CPUs: three senders, or netmapd's worker, which copies the packets.
-    case .valeManyToOne, .isolatedPipe: return false
+    case .valeManyToOne, .isolatedPipe, .isolatedVeth: return false
     default: return measurement.name.isOnOneCPU || cpus.0 != cpus.1
     }
   }
