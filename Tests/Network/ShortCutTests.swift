@@ -93,6 +93,7 @@ import Testing
       let fixture = try Fixture()
       let near = try RawPort(fixture.engine, "near")
       let far = try fixture.openFar()
+      fixture.expectJoined(2, "both ends are open")
       let before = try kernelPackets("near")
       var next = 0
       for _ in 0..<100 {
