@@ -28,6 +28,8 @@ package struct PortListing: Hashable, Sendable {
     /// ``RingCounters/copies``.
     package var broadcasts: UInt64
     package var copies: UInt64
+    /// Packets of these that passed between two ends of a veth in shared memory.
+    package var shortCutPackets: UInt64
     /// Times a ring was reset because a program had put `head` or `cur` where they may not be.
     package var resets: UInt64
     /// What was completed in received frames.
@@ -42,6 +44,7 @@ package struct PortListing: Hashable, Sendable {
       bytes = counters.bytes
       broadcasts = counters.broadcasts
       copies = counters.copies
+      shortCutPackets = counters.shortCutPackets
       resets = counters.resets
       repairs = counters.repairs
       reasons = counters.drops
@@ -79,8 +82,9 @@ extension MessageWriter {
     for process in listing.processes.prefix(Int(UInt16.max)) { put(process) }
     for traffic in [listing.transmit, listing.receive] {
       for value in [
-        traffic.packets, traffic.bytes, traffic.broadcasts, traffic.copies, traffic.resets,
-        traffic.repairs.checksums, traffic.repairs.superPackets, traffic.repairs.tags,
+        traffic.packets, traffic.bytes, traffic.broadcasts, traffic.copies,
+        traffic.shortCutPackets, traffic.resets, traffic.repairs.checksums,
+        traffic.repairs.superPackets, traffic.repairs.tags,
       ] { put(value) }
       for reason in DropReason.allCases { put(traffic.reasons[reason]) }
     }
@@ -105,6 +109,7 @@ extension MessageReader {
     counters.bytes = try take(UInt64.self)
     counters.broadcasts = try take(UInt64.self)
     counters.copies = try take(UInt64.self)
+    counters.shortCutPackets = try take(UInt64.self)
     counters.resets = try take(UInt64.self)
     counters.repairs.checksums = try take(UInt64.self)
     counters.repairs.superPackets = try take(UInt64.self)

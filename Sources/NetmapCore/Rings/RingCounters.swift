@@ -40,6 +40,9 @@ public struct RingCounters: Hashable, Sendable {
   /// while packets are in flight, because the receiver's sync counts them.
   public var copies: UInt64 = 0
 
+  /// Packets that passed between the two ends of a veth in shared memory, not through the kernel; included in ``packets``.
+  public var shortCutPackets: UInt64 = 0
+
   /// What a backend completed in received frames.
   public var repairs = RepairCounters()
 
@@ -61,6 +64,7 @@ public struct RingCounters: Hashable, Sendable {
     sum.retries &+= other.retries
     sum.broadcasts &+= other.broadcasts
     sum.copies &+= other.copies
+    sum.shortCutPackets &+= other.shortCutPackets
     sum.repairs += other.repairs
     for reason in DropReason.allCases { sum.drops[reason] &+= other.drops[reason] }
   }

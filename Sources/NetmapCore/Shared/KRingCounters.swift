@@ -31,7 +31,7 @@ extension KRing {
   @usableFromInline
   package enum Counter {
     case packets, bytes, syncs, busySyncs, systemCalls, sleeps, resets, moves, retries, broadcasts,
-      copies, repairedChecksums, segmentedPackets, restoredTags
+      copies, repairedChecksums, segmentedPackets, restoredTags, shortCutPackets
 
     /// The counter's offset in a kring.
     ///
@@ -50,6 +50,7 @@ extension KRing {
       // The first eight drop counters lie in between.
       case .retries: KRingLayout.drops &+ 64
       // After the last drop counter.
+      case .shortCutPackets: KRingLayout.drops &+ 144
       case .repairedChecksums: KRingLayout.drops &+ 152
       case .segmentedPackets: KRingLayout.drops &+ 160
       case .restoredTags: KRingLayout.drops &+ 168
@@ -89,6 +90,7 @@ extension KRing {
     result.retries = unsafe value(of: .retries)
     result.broadcasts = unsafe value(of: .broadcasts)
     result.copies = unsafe value(of: .copies)
+    result.shortCutPackets = unsafe value(of: .shortCutPackets)
     result.repairs.checksums = unsafe value(of: .repairedChecksums)
     result.repairs.superPackets = unsafe value(of: .segmentedPackets)
     result.repairs.tags = unsafe value(of: .restoredTags)

@@ -31,7 +31,8 @@ struct Ports: ParsableCommand {
       Remarks on interfaces, as they were when their ports were opened, follow the table.
 
       --json prints one object per port and line: port, memory, processes, backend, remarks, and for transmit \
-      and receive the number of rings and slots, packets, bytes, drops, resets, and drops by reason; for \
+      and receive the number of rings and slots, packets, bytes, short_cut_packets (packets of a veth that bypassed the \
+      kernel, because netmapd has both ends open), drops, resets, and drops by reason; for \
       transmit also broadcasts, and the copies made of them; for receive also repairs: packets whose checksum \
       was completed, packets that were cut into segments, and packets whose VLAN tag was put back; resets counts how often a program put head or cur where \
       they may not be, so that the ring was reset. The list has a line for such a port. Over all ports of one switch, packets sent \
@@ -187,6 +188,12 @@ struct Ports: ParsableCommand {
       if port.receive.repairs.total > 0 {
         print("\(port.name): completed in received packets: \(port.receive.repairs)")
       }
+      let passed = (port.transmit.shortCutPackets, port.receive.shortCutPackets)
+      if passed.0 > 0 || passed.1 > 0 {
+        print(
+          "\(port.name): past the kernel, by the veth short cut:"
+            + " \(passed.0) sent, \(passed.1) received")
+      }
       let resets = port.transmit.resets &+ port.receive.resets
       if resets > 0 {
         print("\(port.name): a program put head or cur where they may not be, \(resets) times")
@@ -229,6 +236,7 @@ struct Ports: ParsableCommand {
       part.add("packets", traffic.packets)
       if watch != nil { part.add("packets_per_second", rate ?? .nan) }
       part.add("bytes", traffic.bytes)
+      part.add("short_cut_packets", traffic.shortCutPackets)
       part.add("drops", traffic.drops)
       if name == "transmit" {
         part.add("broadcasts", traffic.broadcasts)

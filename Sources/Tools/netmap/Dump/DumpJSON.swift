@@ -86,7 +86,8 @@ struct DumpJSON {
       ("packets", counters.packets), ("bytes", counters.bytes), ("syncs", counters.syncs),
       ("busy", counters.busySyncs), ("sleeps", counters.sleeps), ("resets", counters.resets),
       ("retries", counters.retries), ("broadcasts", counters.broadcasts),
-      ("copies", counters.copies), ("drops", counters.drops.total),
+      ("copies", counters.copies), ("short_cut_packets", counters.shortCutPackets),
+      ("drops", counters.drops.total),
     ] { line.add(name, value) }
     line.add("repairs", JSONLine(counters.repairs))
     line.add("reasons", JSONLine(counters.drops))

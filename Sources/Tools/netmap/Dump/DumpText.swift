@@ -159,6 +159,7 @@ struct DumpText {
     for (name, value) in [
       ("resets", counters.resets), ("retries", counters.retries),
       ("broadcasts", counters.broadcasts), ("copies", counters.copies),
+      ("packets by the short cut", counters.shortCutPackets),
     ] where value > 0 { facts.append("\(value) \(name)") }
     if counters.repairs.total > 0 { facts.append("repairs (\(counters.repairs))") }
     let drops = counters.drops
