@@ -5,15 +5,17 @@ import Synchronization
 @testable import NetmapLinux
 
 /// An interface whose XDP socket rings are memory of the test. The ring drivers run over that memory, and
-/// only the test sends or receives.
+/// only the test sends or receives. It may have a short cut, from its transmit ring to its receive ring.
 @safe
 final class FakeSocketRings: InterfaceBackend, Sendable {
   private static let slots = 64
+  private let hasLane: Bool
   let geometry = PortGeometry(transmitSlots: slots, receiveSlots: slots)
   let backendDescription = BackendDescription(name: "fake", mode: "")
   // The engine calls a backend one call at a time, and the test reads the state afterwards.
   private nonisolated(unsafe) var state = State()
 
+  @safe
   private struct State {
     var words: SharedMemory?
     var mappings: [XDPRingMapping] = []
@@ -21,6 +23,13 @@ final class FakeSocketRings: InterfaceBackend, Sendable {
     var receiving: XDPRingMapping?
     var sending: XDPRingMapping?
     var exposed: [ExposedMemory] = []
+    var laneMemory: SharedMemory?
+    var lane: ShortCutLane?
+  }
+
+  /// - Parameter hasLane: Whether there is a short cut. The test sets its mode; at first the kernel has the packets.
+  init(hasLane: Bool = false) {
+    self.hasLane = hasLane
   }
 
   deinit {
@@ -29,7 +38,33 @@ final class FakeSocketRings: InterfaceBackend, Sendable {
     }
   }
 
-  func activate(pair index: Int, of placement: PortPlacement) {}
+  func activate(pair index: Int, of placement: PortPlacement) throws(NetmapError) {
+    guard hasLane, let layout = ShortCutLayout(pairs: 1, slots: Self.slots) else { return }
+    let memory = try SharedMemory(creating: "lane", byteCount: layout.byteCount)
+    let lane = unsafe layout.lane(0, from: 0, memory.base)
+    unsafe lane.empty()
+    let buffers = unsafe try placement.region.allocateBuffers(Self.slots)
+    for buffer in buffers { _ = unsafe placement.region.ownership.lend(buffer) }
+    unsafe lane.fill(buffers)
+    unsafe lane.frameLimit = 1518
+    unsafe state.laneMemory = memory
+    unsafe state.lane = unsafe lane
+    // The header, the cells and the origins of slots; the former again, so that the peer writes it as often as these.
+    unsafe state.exposed = unsafe [
+      ExposedMemory(lane.base, 384), ExposedMemory(lane.base, 24),
+      ExposedMemory(lane.base + 128, 16), ExposedMemory(lane.base + 256, 32),
+      ExposedMemory(lane.base + 384, 16 * Self.slots),
+    ]
+  }
+
+  /// The short cut, if there is one.
+  var lane: ShortCutLane? { unsafe state.lane }
+
+  /// How many frames the kernel has delivered.
+  var writtenFrames: UInt32 {
+    unsafe Cursor(state.receiving, ring: 1, isConsumer: false)?.value ?? 0
+  }
+
   func deactivate(pair index: Int) {}
 
   /// All memory that another process that syncs the port can write: a kring's cursors and offsets, slots, the
@@ -55,18 +90,27 @@ final class FakeSocketRings: InterfaceBackend, Sendable {
       file: -1, memory: view.buffers - headroom, headroom: headroom,
       chunkSize: Int(view.bufferSize), ownership: ring.ownership, longestChain: 17,
       mayOverlap: true)
-    let half: RingDriverFunction
+    var half: RingDriverFunction
     switch direction {
     case .transmit:
       let place = UnsafeMutablePointer<XDPTransmit>.allocate(capacity: 1)
-      unsafe place.initialize(to: XDPTransmit(common, mapping, state: words.base, layout))
-      unsafe half = unsafe RingDriverFunction(context: place, synchronize: XDPTransmit.synchronize)
+      unsafe place.initialize(
+        to: XDPTransmit(common, mapping, state: words.base, layout, lane: state.lane))
+      unsafe half = unsafe RingDriverFunction(
+        context: place,
+        synchronize: hasLane ? XDPTransmit.synchronizeWithLane : XDPTransmit.synchronize)
+      unsafe half.waitWord = unsafe state.lane?.roomWait
       unsafe state.contexts.append(UInt(bitPattern: place))
     case .receive:
       let place = UnsafeMutablePointer<XDPReceive>.allocate(capacity: 1)
-      unsafe place.initialize(to: XDPReceive(common, mapping, state: words.base, layout))
+      unsafe place.initialize(
+        to: XDPReceive(common, mapping, state: words.base, layout, lane: state.lane))
       unsafe place.pointee.prime(ring)
-      unsafe half = unsafe RingDriverFunction(context: place, synchronize: XDPReceive.synchronize)
+      unsafe half = unsafe RingDriverFunction(
+        context: place,
+        synchronize: hasLane ? XDPReceive.synchronizeWithLane : XDPReceive.synchronize)
+      unsafe half.waitWord = unsafe state.lane?.arrivalWait
+      unsafe half.briefSleep = unsafe state.lane?.briefSleep
       unsafe state.contexts.append(UInt(bitPattern: place))
     }
     var exposed = unsafe [

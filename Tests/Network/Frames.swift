@@ -72,3 +72,9 @@ struct TestFailure: Error, CustomStringConvertible {
   let description: String
   init(_ description: String) { self.description = description }
 }
+
+/// The number of a ``numberedFrame(_:length:vlan:)`` without a tag; nil for another frame.
+func numberInFrame(_ frame: [UInt8]) -> Int? {
+  guard frame.count >= 18, frame[12] == 0x88, frame[13] == 0xb5 else { return nil }
+  return (0..<4).reduce(0) { $0 + Int(frame[14 + $1]) << (8 * $1) }
+}

@@ -10,9 +10,12 @@ import Testing
   /// The duration of each attack: long enough to write a million words.
   private static let seconds = Double(environmentNumber("NETMAP_HOSTILE_SECONDS") ?? 2)
 
-  @Test("a sync of an XDP ring ends and accesses only its memory, whatever a peer writes meanwhile")
-  func xdp() throws {
-    let backend = FakeSocketRings()
+  @Test(
+    "a sync of an XDP ring ends and accesses only its memory, whatever a peer writes meanwhile",
+    arguments: [false, true])
+  func xdp(hasLane: Bool) throws {
+    let backend = FakeSocketRings(hasLane: hasLane)
+    if let lane = unsafe backend.lane { unsafe lane.mode = .joined }
     let port = try NetmapPort(
       "netmap:fake", engine: EmbeddedEngine(interfaces: FakeInterfaces(backend: backend)))
     var count = 0

@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import Netmap
 import NetmapCore
@@ -9,62 +8,6 @@ import Testing
 
 /// The short cut between two ends of a veth that one engine drives.
 @Suite(.serialized) struct ShortCutTests {
-  /// A veth with an end in each of two network namespaces, opened through one engine.
-  final class Fixture {
-    let engine: Engine
-    let interfaces = LinuxInterfaces()
-    /// A process in the other namespace.
-    private let place: TestProgram
-    /// The start of a command line that runs there.
-    let there: [String]
-
-    init() throws {
-      engine = try Engine(interfaces: interfaces)
-      _ = try VethPair("near", "far")
-      place = try TestProgram(["unshare", "-n", "sh", "-c", "echo ready; exec sleep 1000"])
-      there = ["nsenter", "-t", "\(place.process)", "-n"]
-      #expect(place.readLine() == "ready\n")
-      try NetworkNamespace.run("ip", "link", "set", "far", "netns", "\(place.process)")
-      _ = try TestProgram.output(of: there + ["ip", "link", "set", "far", "up"])
-      try NetworkNamespace.setUp("near")
-    }
-
-    deinit { place.kill(SIGKILL) }
-
-    /// Opens a port in the other namespace.
-    func openFar(_ choice: String? = nil) throws -> RawPort {
-      try open("far", choice, of: place.process)
-    }
-
-    /// Opens a port in the network namespace of a process.
-    func open(_ name: String, _ choice: String? = nil, of process: Int32) throws -> RawPort {
-      let engine = engine
-      let thread = try NamespaceThread { () -> Result<Sent, any Error> in
-        let file = unsafe Glibc.open("/proc/\(process)/ns/net", O_RDONLY | O_CLOEXEC)
-        defer { close(file) }
-        guard setns(file, CInt(CLINUX_CLONE_NEWNET)) == 0 else { return .failure(NoNamespace()) }
-        return Result { Sent(port: try RawPort(engine, name, choice)) }
-      }.start()
-      return try thread.join().get().port
-    }
-
-    private struct Sent: @unchecked Sendable { let port: RawPort }
-
-    /// Runs a program in the other namespace.
-    func runThere(_ arguments: String...) throws {
-      _ = try TestProgram.output(of: there + arguments)
-    }
-
-    /// Waits until so many lanes are joined; the engine hears from the kernel what has changed.
-    func expectJoined(_ count: Int, _ when: String) {
-      let end = ContinuousClock.now + .seconds(20)
-      while interfaces.joinedLanes != count, ContinuousClock.now < end { usleep(1000) }
-      #expect(interfaces.joinedLanes == count, "\(when)")
-    }
-  }
-
-  private struct NoNamespace: Error {}
-
   /// Packets that the kernel has seen on an interface, in both directions.
   private func kernelPackets(_ name: String) throws -> UInt64 {
     let counters = try InterfaceCounters(name)
@@ -90,7 +33,7 @@ import Testing
   @Test("packets between two namespaces pass in order, and not through the kernel")
   func passes() throws {
     try NetworkNamespace.run {
-      let fixture = try Fixture()
+      let fixture = try ShortCutFixture()
       let near = try RawPort(fixture.engine, "near")
       let far = try fixture.openFar()
       fixture.expectJoined(2, "both ends are open")
@@ -115,6 +58,7 @@ import Testing
   /// Numbered frames from one port to another, at most 256 under way. The receiver checks order and contents.
   private final class Traffic: Sendable {
     private let isDone = Atomic(false)
+    private let hasSentAll = Atomic(false)
     private let received = Atomic(0)
     private let sent = Atomic(0)
     private let failure = Mutex<String?>(nil)
@@ -142,17 +86,23 @@ import Testing
         if room <= 0 { usleep(20) }
       }
       port.flush()
+      hasSentAll.store(true, ordering: .releasing)
     }
 
     func receive(on port: RawPort) {
       var next = 0
-      var quiet = 0
-      while quiet < 200 {
+      var quietSince = ContinuousClock.now
+      while true {
         port.sync(.receive)
         let ring = unsafe port.receive
         if unsafe ring.head == ring.tail {
           usleep(20)
-          if isDone.load(ordering: .acquiring) { quiet += 1 }
+          if hasSentAll.load(ordering: .acquiring) {
+            if !allowsLoss, next == sent.load(ordering: .acquiring) { return }
+            // A second without packets, or twenty where none may be lost.
+            let limit = Duration.seconds(allowsLoss ? 1 : 20)
+            if ContinuousClock.now - quietSince > limit { return }
+          }
           // Lost frames must not stop the sender.
           if allowsLoss {
             received.store(
@@ -160,6 +110,7 @@ import Testing
           }
           continue
         }
+        quietSince = .now
         while unsafe ring.head != ring.tail {
           let slot = unsafe ring.load(ring.head)
           let found = unsafe port.bytes(ring, slot.bufferIndex, Int(slot.length))
@@ -188,7 +139,7 @@ import Testing
 
   /// Runs `body` while traffic passes, and checks it.
   private func underTraffic(
-    _ fixture: Fixture, allowsLoss: Bool = false, _ body: ((Int) -> Void) throws -> Void
+    _ fixture: ShortCutFixture, allowsLoss: Bool = false, _ body: ((Int) -> Void) throws -> Void
   ) throws {
     let near = try Handover(port: RawPort(fixture.engine, "near"))
     let far = try Handover(port: fixture.openFar())
@@ -218,7 +169,7 @@ import Testing
   @Test("withdrawing and joining under traffic loses, doubles and reorders nothing")
   func underTraffic() throws {
     try NetworkNamespace.run {
-      let fixture = try Fixture()
+      let fixture = try ShortCutFixture()
       let rights = OwnInterfaceRights()
       let interface = try #require(try rights.interface(named: "near"))
       try underTraffic(fixture) { passes in
@@ -249,6 +200,11 @@ import Testing
           try fixture.runThere("ip", "link", "set", "far", "mtu", "1500")
           try NetworkNamespace.run("ip", "link", "set", "near", "mtu", "1500")
           fixture.expectJoined(2, "the MTUs agree again, round \(round)")
+          // The host's own rings have a way of their own.
+          let host = try RawPort(fixture.engine, "near^")
+          passes(2000)
+          host.close()
+          fixture.expectJoined(2, "the host rings are closed, round \(round)")
         }
       }
     }
@@ -257,7 +213,7 @@ import Testing
   @Test("a link that goes down and up withdraws and joins; nothing is doubled or reordered")
   func downAndUp() throws {
     try NetworkNamespace.run {
-      let fixture = try Fixture()
+      let fixture = try ShortCutFixture()
       try underTraffic(fixture, allowsLoss: true) { passes in
         for _ in 0..<3 {
           passes(1000)
@@ -274,7 +230,7 @@ import Testing
   @Test("who insists on a backend, at either end, gets the kernel's path")
   func demanded() throws {
     try NetworkNamespace.run {
-      let fixture = try Fixture()
+      let fixture = try ShortCutFixture()
       let choices: [(String?, String?)] = [
         ("xdp,mode=copy", nil), (nil, "xdp,mode=copy"), (nil, "packet"),
       ]
@@ -295,7 +251,7 @@ import Testing
   )
   func senderCloses() throws {
     try NetworkNamespace.run {
-      let fixture = try Fixture()
+      let fixture = try ShortCutFixture()
       let far = try fixture.openFar()
       var next = 0
       // The second and the third port find a receiver that has not taken everything, and send through the kernel.
@@ -317,7 +273,7 @@ import Testing
     "a receiver that closes takes its packets with it, and no buffer is lost or given out twice")
   func receiverCloses() throws {
     try NetworkNamespace.run {
-      let fixture = try Fixture()
+      let fixture = try ShortCutFixture()
       let near = try RawPort(fixture.engine, "near")
       for round in 0..<10 {
         let far = try fixture.openFar()
@@ -344,7 +300,7 @@ import Testing
   func equalIndexes() throws {
     try NetworkNamespace.run {
       // Three namespaces, in each of which the veths have the same indexes.
-      let fixture = try Fixture()
+      let fixture = try ShortCutFixture()
       let near = try RawPort(fixture.engine, "near")
       // The end `far` of another pair, in a namespace of its own, has the index and the name of the right one.
       let other = try TestProgram([
@@ -367,7 +323,7 @@ import Testing
   @Test("a peer that moves to another namespace ends the short cut, and the rings of its port")
   func moved() throws {
     try NetworkNamespace.run {
-      let fixture = try Fixture()
+      let fixture = try ShortCutFixture()
       let near = try RawPort(fixture.engine, "near")
       let far = try fixture.openFar()
       fixture.expectJoined(2, "both ends are open")
@@ -384,10 +340,4 @@ import Testing
       #expect(fixture.engine.check().findings == [])
     }
   }
-}
-
-/// The number of a ``numberedFrame(_:length:vlan:)`` without a tag; nil for another frame.
-private func numberInFrame(_ frame: [UInt8]) -> Int? {
-  guard frame.count >= 18, frame[12] == 0x88, frame[13] == 0xb5 else { return nil }
-  return (0..<4).reduce(0) { $0 + Int(frame[14 + $1]) << (8 * $1) }
 }

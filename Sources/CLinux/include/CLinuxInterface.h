@@ -52,7 +52,10 @@ enum {
 	CLINUX_IFF_NOARP = 1 << 7,
 };
 
-/* membarrier(2): MEMBARRIER_CMD_GLOBAL. Returns 0, or -1 and sets errno. */
+/*
+ * membarrier(2): MEMBARRIER_CMD_QUERY and MEMBARRIER_CMD_GLOBAL. Returns the supported commands, or 0, or -1 and sets errno.
+ */
+static const int CLINUX_MEMBARRIER_QUERY = 0;
 static const int CLINUX_MEMBARRIER_GLOBAL = 1;
 
 static inline int clinux_membarrier(int command)

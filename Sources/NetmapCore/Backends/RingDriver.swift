@@ -35,6 +35,9 @@ package struct RingDriverFunction {
   /// Nil for a ring without such a peer.
   package var waitWord: WaitWord?
 
+  /// Where the peer says that it makes progress at present without waking sleepers; nil where it never does.
+  package var briefSleep: BriefSleep?
+
   package init(context: UnsafeMutableRawPointer?, synchronize: @escaping Synchronize) {
     unsafe self.context = context
     unsafe self.synchronize = synchronize

@@ -90,6 +90,14 @@ package struct BufferOwnership: Sendable {
     return state == State.user.rawValue || state == State.sent.rawValue
   }
 
+  /// Whether a backend may write to the buffer.
+  @inlinable
+  package func hasWriter(_ index: UInt32) -> Bool {
+    guard index < count else { return false }
+    let state = unsafe byte(index).pointee.load(ordering: .relaxed)
+    return state == State.lent.rawValue || state == State.sentAndLent.rawValue
+  }
+
   /// Lends a buffer to the transmit ring that is the first to send it.
   ///
   /// - Returns: False when the index is out of range, or the application does not hold the buffer.

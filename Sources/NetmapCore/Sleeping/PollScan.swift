@@ -92,11 +92,13 @@ extension MappedPort {
 
   /// Announces a sleeper on every ring that it waits for.
   ///
-  /// - Returns: False when a ring has too many sleepers to guarantee a wake-up.
+  /// - Returns: False when no wake-up is guaranteed: a ring has too many sleepers, or makes progress without wake-ups
+  ///   (``BriefSleep``).
   package func arm(_ wanted: Readiness, as sleeper: Announcement) -> Bool {
     var sure = true
     unsafe forEachRing(wanted) { ring in
       if unsafe !ring.waitWord.arm(sleeper) { sure = false }
+      if let mark = unsafe ring.backend.briefSleep, unsafe mark.isDemanded { sure = false }
     }
     if !wanted.contains(.transmit) {
       // A transmit ring may hold packets for which a receiver on the switch had no room. They are sent as soon as

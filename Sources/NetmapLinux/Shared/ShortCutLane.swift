@@ -1,3 +1,4 @@
+internal import Glibc
 package import NetmapCore
 internal import Synchronization
 
@@ -64,11 +65,13 @@ package struct ShortCutLane {
   package enum Mode: UInt32, Sendable {
     /// To the kernel.
     case kernel = 0
-    /// Nowhere: the sender keeps them until the engine has seen the kernel deliver all earlier ones.
+    /// Into the lane, from which the receiver takes nothing yet: the kernel may still deliver frames that the sender
+    /// gave it before. A hold ends only with a ``ShortCutLane/barrier`` behind these frames, or with the lane closed.
     case held = 1
     /// Into the lane.
     case joined = 2
-    /// To the kernel. The receive ring has been closed, and the next one finds nothing in the lane.
+    /// To the kernel. Receive syncs find nothing in the lane, whatever is in it: its receive ring has been closed, or
+    /// nobody can tell any more which of the kernel's frames were sent first.
     case closed = 3
   }
 
@@ -76,12 +79,14 @@ package struct ShortCutLane {
     static let mode = 0
     static let frameLimit = 4
     static let barrier = 8
+    static let lastLook = 16
     static let sent = 128
     static let sentCommit = 136
     static let arrivalWait = 192
     static let returned = 256
     static let returnCommit = 264
     static let takeCommit = 272
+    static let passedBarrier = 280
     static let roomWait = 320
   }
 
@@ -124,11 +129,56 @@ package struct ShortCutLane {
     nonmutating set { unsafe word(Offset.frameLimit).pointee.store(newValue, ordering: .relaxed) }
   }
 
-  /// The position in the kernel's receive ring up to which frames were sent before the lane's packets.
+  /// The position in the kernel's receive ring up to which frames were sent before the lane's packets. Stored before the
+  /// mode in which it counts.
   @inline(__always)
   package var barrier: UInt32 {
     get { unsafe word(Offset.barrier).pointee.load(ordering: .relaxed) }
     nonmutating set { unsafe word(Offset.barrier).pointee.store(newValue, ordering: .relaxed) }
+  }
+
+  /// The barrier that the receiver has passed last. Without it, a barrier would seem to lie ahead again after 2^32 frames
+  /// of the kernel.
+  @inline(__always)
+  var passedBarrier: UInt32 {
+    get { unsafe word(Offset.passedBarrier).pointee.load(ordering: .relaxed) }
+    nonmutating set {
+      unsafe word(Offset.passedBarrier).pointee.store(newValue, ordering: .relaxed)
+    }
+  }
+
+  /// When the engine last looked whether a hold can end, nanoseconds of the coarse monotonic clock.
+  package var lastLook: UInt64 {
+    get { unsafe longWord(Offset.lastLook).pointee.load(ordering: .relaxed) }
+    nonmutating set { unsafe longWord(Offset.lastLook).pointee.store(newValue, ordering: .relaxed) }
+  }
+
+  /// How old ``lastLook`` has to be for the receiver to take it that the engine has ended, nanoseconds.
+  ///
+  /// The engine looks every 20 milliseconds at least. A hold takes a few milliseconds, so the kernel has long delivered
+  /// what it had.
+  private static var longestHold: UInt64 { 1_000_000_000 }
+
+  /// Whether the engine, which alone ends a hold, has ended: the receiver then takes what is in the lane.
+  // The compiler cannot look into clock_gettime(2).
+  @_semantics("no_performance_analysis")
+  @inline(never)
+  func isForsaken() -> Bool {
+    let age = unsafe Int64(bitPattern: Self.coarseNanoseconds() &- lastLook)
+    return unsafe age > Int64(Self.longestHold)
+  }
+
+  /// The time for ``lastLook``.
+  package static func coarseNanoseconds() -> UInt64 {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
+    return UInt64(truncatingIfNeeded: time.tv_sec) &* 1_000_000_000
+      &+ UInt64(truncatingIfNeeded: time.tv_nsec)
+  }
+
+  /// Says that a sleeper of the receiver must sleep briefly: nobody wakes it when a hold ends.
+  package var briefSleep: BriefSleep {
+    unsafe BriefSleep(word: base + Offset.mode, value: Mode.held.rawValue)
   }
 
   // MARK: - Positions
@@ -293,7 +343,7 @@ package struct ShortCutLane {
 
   /// Empties a lane that no process uses: no cell has a buffer. Sleepers stay announced.
   package func empty() {
-    for offset in [Offset.sent, Offset.returned, Offset.barrier] {
+    for offset in [Offset.sent, Offset.returned, Offset.barrier, Offset.passedBarrier] {
       unsafe word(offset).pointee.store(0, ordering: .relaxed)
     }
     for offset in [Offset.sentCommit, Offset.returnCommit, Offset.takeCommit] {
@@ -305,7 +355,6 @@ package struct ShortCutLane {
   /// Makes a lane forget the packets that no receiver has taken or given back. No process may be syncing its receive ring.
   package func close() {
     unsafe mode = .closed
-    unsafe word(Offset.barrier).pointee.store(0, ordering: .relaxed)
     unsafe commitTaken(returned, 0)
   }
 

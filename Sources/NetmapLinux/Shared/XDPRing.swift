@@ -135,6 +135,10 @@ package struct XDPConsumer {
     return unsafe ahead <= 0 ? 0 : min(UInt32(bitPattern: ahead), mask &+ 1)
   }
 
+  /// Entries in the ring.
+  @inline(__always)
+  var size: UInt32 { unsafe mask &+ 1 }
+
   /// The kernel's cursor: how many entries it has written since the ring was made, modulo 2^32.
   @inline(__always)
   var written: UInt32 { unsafe producer.pointee.load(ordering: .acquiring) }

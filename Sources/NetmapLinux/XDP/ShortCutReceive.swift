@@ -8,8 +8,9 @@ internal import Synchronization
 // the ledger goes on saying so. When the application releases the slot, the buffer in it goes back to the cell. So the
 // kernel's rings and the lane never have to agree on anything.
 //
-// Order. While the lane is joined, frames of the kernel are older than the lane's packets, or come from the peer's host
-// stack: they are taken first. Otherwise the lane's packets are older, except for frames before the barrier.
+// Order. While the lane is held, its packets wait. While it is joined, frames of the kernel are older than the lane's
+// packets, or come from the peer's host stack: they are taken first. Otherwise the lane's packets are older, except for
+// frames before the barrier.
 
 extension XDPReceive {
   /// The ring driver's function for a receive ring that may have a short cut; `context` is an
@@ -105,33 +106,52 @@ extension XDPReceive {
   private func take(
     _ port: MappedRing, _ lane: ShortCutLane, at tail: UInt32, upTo head: UInt32
   ) {
-    // The order of these loads matters: whoever sees one of the sender's steps sees those before it.
-    var cells = unsafe lane.sent
+    // The order of these loads matters. If the lane is joined after both, each frame counted here, but those from the
+    // peer's host stack, was sent before each packet of the lane.
+    let cells = unsafe lane.sent
     let arrived = unsafe frames.count(from: frames.position)
-    let mode = unsafe lane.mode
-    if mode == .closed {
-      _ = unsafe takeFrames(port, lane, at: tail, upTo: head, limit: arrived)
-      return
-    }
-    // Frames from before the short cut was joined.
     let first = unsafe frames.position
-    let ahead = unsafe Int32(bitPattern: lane.barrier &- first)
-    let older = ahead <= 0 ? 0 : min(arrived, UInt32(bitPattern: ahead))
-    if mode == .joined {
+    switch unsafe lane.mode {
+    case .closed:
+      _ = unsafe takeFrames(port, lane, at: tail, upTo: head, limit: arrived)
+    case .held:
       let slot = unsafe takeFrames(port, lane, at: tail, upTo: head, limit: arrived)
+      if unsafe lane.taken != cells && lane.isForsaken() {
+        _ = unsafe takeCells(port, lane, at: slot, upTo: head, before: cells)
+      }
+    case .joined:
+      // The barrier may be newer than the count.
+      let older = unsafe framesBeforeBarrier(lane)
+      let slot = unsafe takeFrames(
+        port, lane, at: tail, upTo: head, limit: max(arrived, older))
       // Free slots can be too few for the next whole frame, but not for a packet of the lane.
       guard unsafe frames.position &- first >= older else { return }
       _ = unsafe takeCells(port, lane, at: slot, upTo: head, before: cells)
-      return
+    case .kernel:
+      let older = unsafe framesBeforeBarrier(lane)
+      // Before each frame that was counted and lies behind the barrier, the sender has published all packets of the lane.
+      let last = unsafe lane.sent
+      var slot = unsafe takeFrames(port, lane, at: tail, upTo: head, limit: older)
+      guard unsafe frames.position &- first >= older else { return }
+      if unsafe lane.taken != last {
+        slot = unsafe takeCells(port, lane, at: slot, upTo: head, before: last)
+        guard unsafe lane.taken == last else { return }
+      }
+      guard arrived > older else { return }
+      _ = unsafe takeFrames(port, lane, at: slot, upTo: head, limit: arrived &- older)
     }
-    cells = unsafe lane.sent
-    var slot = unsafe takeFrames(port, lane, at: tail, upTo: head, limit: older)
-    guard unsafe frames.position &- first >= older else { return }
-    if unsafe lane.taken != cells {
-      slot = unsafe takeCells(port, lane, at: slot, upTo: head, before: cells)
-      guard unsafe lane.taken == cells else { return }
-    }
-    _ = unsafe takeFrames(port, lane, at: slot, upTo: head, limit: arrived &- older)
+  }
+
+  /// How many frames of the kernel, from the next one on, lie before the barrier. All of them have arrived.
+  @inline(__always)
+  private func framesBeforeBarrier(_ lane: ShortCutLane) -> UInt32 {
+    let barrier = unsafe lane.barrier
+    guard unsafe barrier != lane.passedBarrier else { return 0 }
+    let count = unsafe barrier &- frames.position
+    // A number that no ring has room for: the barrier lies behind.
+    if unsafe count != 0 && count <= frames.size { return count }
+    unsafe lane.passedBarrier = barrier
+    return 0
   }
 
   /// Takes frames of the kernel.
@@ -142,13 +162,18 @@ extension XDPReceive {
     _ port: MappedRing, _ lane: ShortCutLane, at tail: UInt32, upTo head: UInt32, limit: UInt32
   ) -> UInt32 {
     guard limit != 0 else { return tail }
-    let end = unsafe take(port, at: tail, upTo: head, limit: limit)
+    let ring = unsafe port.ring
+    let reserved = unsafe head == 0 ? ring.slotCount &- 1 : head &- 1
+    let count = unsafe min(
+      min(limit, frames.count(from: frames.position)), ring.distance(from: tail, to: reserved))
+    guard count != 0 else { return tail }
+    // Before the slots are shown: a process that is killed in between leaves no frame that seems to be the lane's.
     var index = tail
-    while index != end {
+    for _ in 0..<count {
       unsafe lane.clearOrigin(of: index)
-      index = unsafe port.ring.next(index)
+      index = unsafe ring.next(index)
     }
-    return end
+    return unsafe take(port, at: tail, upTo: head, limit: count)
   }
 
   /// Takes packets of the lane, as many whole ones as there are free slots for.
@@ -203,6 +228,7 @@ extension XDPReceive {
     unsafe kring.store(hwtail: slot)
     unsafe state.endLane()
     unsafe kring.count(.packets, packets)
+    unsafe kring.count(.shortCutPackets, packets)
     unsafe kring.count(.bytes, bytes)
     return slot
   }
@@ -214,7 +240,7 @@ extension XDPReceive {
     _ position: UInt32, at slot: UInt32, _ hasOffsets: Bool
   ) {
     var (buffer, length) = (cell.buffer, length)
-    if unsafe !common.ownership.takeBack(buffer) {
+    if unsafe !common.ownership.hasWriter(buffer) {
       // Not the lane's: the application must not see it. An empty packet takes its place.
       if buffer != 0 { unsafe port.kring.countDrop(.badBufferIndex) }
       (buffer, length) = (0, 0)
@@ -225,6 +251,8 @@ extension XDPReceive {
       SlotWord(
         bufferIndex: buffer, length: UInt16(truncatingIfNeeded: length),
         flags: SlotFlags(rawValue: more | SlotFlags.bufferChanged.rawValue)), at: slot)
+    // After the slot names it: a buffer that is not lent must be in a slot, also when this process is killed here.
+    if buffer != 0 { _ = unsafe common.ownership.takeBack(buffer) }
     if hasOffsets, buffer != 0 {
       unsafe move(
         buffer, from: common.headroom, UInt32(truncatingIfNeeded: length), port, at: slot)

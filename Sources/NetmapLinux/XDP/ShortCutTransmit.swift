@@ -21,23 +21,21 @@ extension XDPTransmit {
   private func synchronizeWithLane(_ port: MappedRing, upTo head: UInt32) -> Int32 {
     guard let lane = unsafe lane else { return unsafe synchronize(port, upTo: head) }
     if unsafe state.isUnderWay { unsafe repair(port, lane) }
-    switch unsafe lane.mode {
-    case .joined:
-      guard let cursors = unsafe port.cursors(of: ledger) else { return EIO }
-      unsafe state.begin()
-      unsafe state.beginLane()
-      unsafe reclaim(port)
-      let (published, room) = unsafe copy(port, into: lane, from: cursors.hwcur, upTo: head)
-      unsafe giveBack(port, after: cursors.hwtail, upTo: published)
-      unsafe limitTail(port, from: published, to: room, former: cursors.hwtail)
-      unsafe state.end()
-      return 0
-    case .held:
-      guard let cursors = unsafe port.cursors(of: ledger) else { return EIO }
-      return unsafe synchronize(port, upTo: cursors.hwcur)
-    case .kernel, .closed:
-      return unsafe synchronize(port, upTo: head)
-    }
+    let mode = unsafe lane.mode
+    guard mode == .joined || mode == .held else { return unsafe synchronize(port, upTo: head) }
+    guard let cursors = unsafe port.cursors(of: ledger) else { return EIO }
+    unsafe state.begin()
+    // The lane is not joined before the kernel has taken everything that it was given.
+    let isThere = unsafe mode == .joined || kick(port)
+    unsafe reclaim(port)
+    // What repair finds if this sync publishes nothing; an earlier commit may be older than frames for the kernel.
+    unsafe lane.commitSent(lane.sent, cursors.hwcur, state.committed().flag)
+    unsafe state.beginLane()
+    let (published, room) = unsafe copy(port, into: lane, from: cursors.hwcur, upTo: head)
+    unsafe giveBack(port, after: cursors.hwtail, upTo: published)
+    unsafe limitTail(port, from: published, to: room, former: cursors.hwtail)
+    unsafe state.end()
+    return isThere ? 0 : ENXIO
   }
 
   /// Copies the complete packets from `first` up to `head` into the lane.
@@ -89,6 +87,7 @@ extension XDPTransmit {
     unsafe state.commit(frames.position, next, isSkipping)
     unsafe kring.store(hwcur: next)
     unsafe kring.count(.packets, packets)
+    unsafe kring.count(.shortCutPackets, packets)
     unsafe kring.count(.bytes, bytes)
     if wakes { unsafe wake(lane, port) }
     return (next, room)
@@ -190,6 +189,8 @@ extension XDPTransmit {
       unsafe state.commit(frames.position, last.slot, last.flag)
     }
     unsafe repair(port)
+    // The killed sync may have published packets, and not have woken who sleeps.
+    unsafe wake(lane, port)
     unsafe state.end()
   }
 }

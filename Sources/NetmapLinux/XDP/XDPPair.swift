@@ -131,6 +131,23 @@ extension XDPTransmit {
     // Each descriptor is completed once, and both cursors began at 0.
     return unsafe completions.written == frames.position
   }
+
+  /// Makes the kernel send what it has not taken yet.
+  ///
+  /// - Returns: Whether each frame that the kernel was given has reached the receiver's side, or is lost: those that it has
+  ///   not taken, if it never will, because the interface has disappeared.
+  package func isDelivered() -> Bool {
+    if unsafe frames.isPending(), unsafe common.kickTransmit() == .gone {
+      return unsafe hasNothingUnderWay
+    }
+    return unsafe completions.written == frames.position
+  }
+
+  /// Whether the kernel has finished with each frame that it has taken.
+  package var hasNothingUnderWay: Bool {
+    _ = unsafe frames.isPending()
+    return unsafe completions.written == frames.seenConsumer
+  }
 }
 
 /// Returns every buffer that a pair has lent to the slot that lent it, when the pair is closed.

@@ -182,6 +182,7 @@ package final class XDPRing {
       unsafe result.pollDescriptor = socket.descriptor
       unsafe result.pollEvents = Int16(POLLIN)
       unsafe result.waitWord = unsafe lane?.arrivalWait
+      unsafe result.briefSleep = unsafe lane?.briefSleep
       return unsafe result
     }
   }

@@ -170,7 +170,7 @@ extension XDPTransmit {
   ///
   /// - Returns: False when the interface has disappeared.
   @inline(__always)
-  private func kick(_ port: MappedRing) -> Bool {
+  func kick(_ port: MappedRing) -> Bool {
     var calls = unsafe max(frames.size / 16, 64)
     while calls != 0, unsafe frames.isPending() && frames.needsWakeup {
       calls &-= 1

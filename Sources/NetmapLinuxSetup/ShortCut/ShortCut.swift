@@ -6,8 +6,8 @@ internal import Synchronization
 
 /// The shared memory between the two ends of a veth, and the decision which of its lanes are joined.
 ///
-/// A lane is joined while a ring at each of its ends is bound and nothing stands between the two interfaces
-/// (``obstacle()``). ``reconsider()`` runs after every change that the kernel reports, and withdraws or joins.
+/// A lane is joined while a ring at each of its ends is bound and nothing stands between the two interfaces.
+/// ``reconsider()`` runs after every change that the kernel reports, and withdraws or joins.
 ///
 /// The calls about rings come under the engine's lock, the others from any thread.
 final class ShortCut: Sendable {
@@ -16,57 +16,60 @@ final class ShortCut: Sendable {
 
   /// A bound transmit ring.
   @unsafe
-  private struct Sender {
+  struct Sender {
     let kring: KRing
     let ring: XDPTransmit
     let region: Region
+    /// Whether the ring has been unbound while its lane was held. The ring is there until ``endSender(_:side:)``.
+    var isStopped = false
   }
 
   /// A bound receive ring.
   @unsafe
-  private struct Receiver {
+  struct Receiver {
     let kring: KRing
     let ring: XDPReceive
     let region: Region
   }
 
   @safe
-  private struct End {
+  struct End {
     let veth: VethEnd
     var senders: [Int: Sender] = unsafe [:]
     var receivers: [Int: Receiver] = unsafe [:]
   }
 
-  private struct LaneKey: Hashable {
+  struct LaneKey: Hashable {
     let pair: Int
     /// The end that sends.
     let side: Int
   }
 
-  private let lock = Mutex<Void>(())
+  let lock = Mutex<Void>(())
   /// Guarded by `lock`, like what follows.
-  private nonisolated(unsafe) var ends: [End?] = [nil, nil]
+  nonisolated(unsafe) var ends: [End?] = [nil, nil]
   /// The lanes whose cells have buffers, and the region that the buffers are of.
-  private nonisolated(unsafe) var filled: [LaneKey: Region] = [:]
+  nonisolated(unsafe) var filled: [LaneKey: Region] = [:]
   /// Those of them whose receive ring is gone, and whose sender may still be writing to a buffer.
-  private nonisolated(unsafe) var abandoned: Set<LaneKey> = []
+  nonisolated(unsafe) var abandoned: Set<LaneKey> = []
+  /// The lanes in mode ``ShortCutLane/Mode/held``.
+  nonisolated(unsafe) var holds: [LaneKey: Hold] = [:]
+  /// Whether a thread looks again and again at what could not be decided at once.
+  nonisolated(unsafe) var isLookingAgain = false
 
-  /// How long a join waits for the sender, and for the kernel to deliver what it has, microseconds. The sender keeps its
-  /// packets meanwhile.
-  private static let joinTime = 50_000
   /// How long a close waits for the sync of the sender that is under way, microseconds.
-  private static let closeTime = 2_000
+  static let closeTime = 2_000
 
   init(_ layout: ShortCutLayout, named name: String) throws(NetmapError) {
     self.layout = layout
     memory = try SharedMemory(creating: "netmap-veth-\(name)", byteCount: layout.byteCount)
   }
 
-  private func lane(_ key: LaneKey) -> ShortCutLane {
+  func lane(_ key: LaneKey) -> ShortCutLane {
     unsafe layout.lane(key.pair, from: key.side, memory.base)
   }
 
-  private var keys: [LaneKey] {
+  var keys: [LaneKey] {
     (0..<layout.pairs).flatMap { pair in (0...1).map { LaneKey(pair: pair, side: $0) } }
   }
 
@@ -115,17 +118,33 @@ final class ShortCut: Sendable {
     }
   }
 
-  /// A ring of an end is about to be unbound.
+  /// A ring of an end is about to be unbound. The kernel gives a receive ring no frames any more.
   func stop(_ direction: Direction, _ pair: Int, side: Int) {
     lock.withLock { _ in
       let key = LaneKey(pair: pair, side: direction == .transmit ? side : 1 - side)
-      withdraw(key)
       if direction == .transmit {
+        unsafe ends[side]?.senders[pair]?.isStopped = true
+        endHolds(within: Self.holdTime)
         freeAbandoned()
+        // Until ``endSender(_:side:)``, the hold goes on.
+        guard unsafe holds[key] == nil else { return }
+        withdraw(key)
         unsafe ends[side]?.senders[pair] = nil
       } else {
+        // Whatever the sender has given to the kernel, the receiver has no more than this of it.
+        if unsafe holds[key] != nil, Self.passGracePeriod() { end(key, .kernel) }
+        withdraw(key)
         unsafe ends[side]?.receivers[pair] = nil
       }
+    }
+  }
+
+  /// The socket of a transmit ring, which has been unbound, is about to be closed.
+  func endSender(_ pair: Int, side: Int) {
+    lock.withLock { _ in
+      let key = LaneKey(pair: pair, side: side)
+      if unsafe holds[key] != nil { endForLastTime(key) }
+      unsafe ends[side]?.senders[pair] = nil
     }
   }
 
@@ -155,6 +174,12 @@ final class ShortCut: Sendable {
         }
         for step in 0..<open { unsafe lane.store(SlotWord(rawValue: 0), at: returned &+ step) }
       }
+      // A killed process may have begun to show packets.
+      let left = unsafe lane.sent &- taken
+      if unsafe left <= lane.slotCount {
+        for step in 0..<left { _ = unsafe region.ownership.lend(lane.cell(taken &+ step).buffer) }
+      }
+      unsafe holds[key] = nil
       unsafe lane.close()
       unsafe abandoned.insert(key)
       freeAbandoned()
@@ -201,96 +226,4 @@ final class ShortCut: Sendable {
       unsafe abandoned.remove(key)
     }
   }
-
-  // MARK: - Joining and withdrawing
-
-  /// Withdraws or joins what the present state of the two interfaces asks for.
-  func reconsider() { lock.withLock { _ in decide() } }
-
-  /// The lanes that are joined now.
-  var joinedCount: Int {
-    lock.withLock { _ in keys.count { unsafe lane($0).mode == .joined } }
-  }
-
-  private func decide() {
-    guard unsafe ends[0] != nil && ends[1] != nil else { return }
-    let frameLimit: UInt32
-    do throws(NetmapError) {
-      guard let mtu = try mtuWithoutObstacle() else { return withdrawAll() }
-      // Ethernet header and one VLAN tag, as in the kernel's own check (`is_skb_forwardable`).
-      frameLimit = mtu &+ 18
-    } catch {
-      // An interface has disappeared, or nobody can tell any more what stands between the two.
-      return withdrawAll()
-    }
-    for key in keys { join(key, frameLimit) }
-  }
-
-  /// The MTU of both ends; nil when the kernel would do something else with a packet than hand it to the other end as it
-  /// is.
-  private func mtuWithoutObstacle() throws(NetmapError) -> UInt32? {
-    guard let one = unsafe ends[0], let other = unsafe ends[1],
-      try one.veth.isPeer(of: other.veth)
-    else { return nil }
-    let states = (try one.veth.state(), try other.veth.state())
-    guard states.0.isRunning, states.1.isRunning, states.0.mtu == states.1.mtu else { return nil }
-    for (end, state) in [(one, states.0), (other, states.1)] {
-      // A receive ring of ours means that the program is ours.
-      if state.hasProgram, unsafe end.receivers.isEmpty { return nil }
-      if try end.veth.foreignDiscipline() != nil { return nil }
-    }
-    return states.0.mtu
-  }
-
-  private func join(_ key: LaneKey, _ frameLimit: UInt32) {
-    let lane = unsafe lane(key)
-    guard unsafe lane.mode == .kernel, unsafe filled[key] != nil && !abandoned.contains(key),
-      let sender = unsafe ends[key.side]?.senders[key.pair],
-      let receiver = unsafe ends[1 - key.side]?.receivers[key.pair],
-      unsafe receiver.kring.offsetMask == 0
-    else { return }
-    // What the sender has given to the kernel must arrive first.
-    unsafe lane.mode = .held
-    let isDelivered =
-      unsafe Self.waits(Self.joinTime, until: Self.isQuiet(sender.kring))
-      && Self.waits(Self.joinTime, until: { unsafe sender.ring.drain() }) && lane.taken == lane.sent
-      && Self.passGracePeriod()
-    guard isDelivered else {
-      unsafe lane.mode = .kernel
-      return
-    }
-    unsafe lane.barrier = receiver.ring.writtenFrames
-    unsafe lane.frameLimit = frameLimit
-    unsafe lane.mode = .joined
-  }
-
-  private func withdraw(_ key: LaneKey) {
-    let lane = unsafe lane(key)
-    if unsafe lane.mode == .joined || lane.mode == .held { unsafe lane.mode = .kernel }
-  }
-
-  private func withdrawAll() { keys.forEach { withdraw($0) } }
-
-  /// A condition that holds once no sync of a ring is under way that was under way at the time of this call.
-  private static func isQuiet(_ kring: KRing) -> () -> Bool {
-    let syncs = unsafe kring.syncCount
-    return { unsafe kring.lockHolder == 0 || kring.syncCount != syncs }
-  }
-
-  private static func waits(_ microseconds: Int, until condition: () -> Bool) -> Bool {
-    let end = monotonicNanoseconds() &+ UInt64(microseconds) * 1000
-    while !condition() {
-      guard monotonicNanoseconds() < end else { return false }
-      usleep(50)
-    }
-    return true
-  }
-
-  /// Waits until every processor that was receiving packets has handed them to their sockets.
-  ///
-  /// The kernel completes a sent packet when it takes it from the veth's queue, and shows it to the receiver at the end of
-  /// the same run of NAPI. Such a run is a read-side critical section of RCU, and membarrier(2) waits for those.
-  ///
-  /// - Returns: False where the kernel has no such call.
-  private static func passGracePeriod() -> Bool { clinux_membarrier(CLINUX_MEMBARRIER_GLOBAL) == 0 }
 }

@@ -231,10 +231,10 @@ final class XDPDriver: InterfaceDriver {
   }
 
   func stop(_ ring: RingPlacement) {
+    if unsafe ring.direction == .receive { unsafe program?.remove(queue: ring.index) }
     if let end = unsafe end {
       unsafe end.shortCut.stop(ring.direction, ring.index, side: end.side)
     }
-    if unsafe ring.direction == .receive { unsafe program?.remove(queue: ring.index) }
   }
 
   func deactivate(pair index: Int) {
@@ -242,6 +242,7 @@ final class XDPDriver: InterfaceDriver {
     // The kernel must still send the packets that it was given. A few milliseconds are enough, unless the interface
     // is down.
     for _ in 0..<20 where unsafe !pair.transmit.transmit.drain() { usleep(1000) }
+    if let end = unsafe end { end.shortCut.endSender(index, side: end.side) }
     if unsafe pairs.isEmpty { unsafe program = nil }
     memory.noteRelease(of: interface, queue: index)
     close(pair, index)

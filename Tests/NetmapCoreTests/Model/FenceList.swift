@@ -124,6 +124,14 @@ extension Fence {
       after: "UInt64(value.otherBuffer) << 32 | UInt64(value.buffer), ordering: .releasing)",
       before: "} else {"),
     Fence(
+      "NetmapLinux/Shared/XDPPairLayout.swift", .acquiringAndReleasing, .stores,
+      after: "unsafe word(Offset.underWay).pointee.store(2, ordering: .releasing)",
+      before: "}"),
+    Fence(
+      "NetmapLinux/XDP/ShortCutReceive.swift", .releasing, .stores,
+      after: "let wakes = unsafe cell != returned && lane.publish(returned: cell)",
+      before: "unsafe port.kring.store(hwcur: head)"),
+    Fence(
       "NetmapLinux/XDP/XDPReceive.swift", .releasing, .stores,
       after: "if position != start { unsafe fill.publish(upTo: position) }",
       before: "unsafe port.kring.store(hwcur: head)"),

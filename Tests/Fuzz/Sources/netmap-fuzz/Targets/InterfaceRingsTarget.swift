@@ -23,7 +23,7 @@ extension FuzzTarget {
   }
 
   private static func attackSocketRings(_ input: inout FuzzInput) {
-    let backend = FakeSocketRings()
+    let backend = FakeSocketRings(hasLane: input.flag())
     let port = open(backend)
     let exposed = backend.exposed
     var steps = 0
