@@ -7,17 +7,26 @@ import TableSupport
 /// Another process has the same interface open, so that victims need not set it up, and a third one the other end.
 struct InterfaceRow: KillRow {
   let name: String
-  let backend: String
+  /// Nil to have both ends joined by a short cut.
+  let backend: String?
   let isSender: Bool
 
-  static let all = ["xdp", "packet"].flatMap { backend in
-    [
-      InterfaceRow(name: "interface tx, \(backend)", backend: backend, isSender: true),
-      InterfaceRow(name: "interface rx, \(backend)", backend: backend, isSender: false),
-    ]
+  static let all: [InterfaceRow] = [
+    InterfaceRow(name: "interface tx, xdp", backend: "xdp", isSender: true),
+    InterfaceRow(name: "interface rx, xdp", backend: "xdp", isSender: false),
+    InterfaceRow(name: "interface tx, packet", backend: "packet", isSender: true),
+    InterfaceRow(name: "interface rx, packet", backend: "packet", isSender: false),
+    InterfaceRow(name: "veth short cut tx", backend: nil, isSender: true),
+    InterfaceRow(name: "veth short cut rx", backend: nil, isSender: false),
+  ]
+
+  private var port: String {
+    backend.map { "netmap:kt0@backend:name=\($0)@conf:rings=1" } ?? "netmap:kt0@conf:rings=1"
   }
 
-  private var port: String { "netmap:kt0@backend:name=\(backend)@conf:rings=1" }
+  private var peer: String {
+    backend == nil ? "netmap:kt1@conf:rings=1" : "netmap:kt1@backend:name=packet"
+  }
 
   func prepareProcess() throws { try TableNetwork.enter("kt0", "kt1") }
 
@@ -46,15 +55,25 @@ struct InterfaceRow: KillRow {
     let testbed: TableTestbed
     /// The same interface as the victim's, and the other end.
     let port: NetmapPort
-    let peer: NetmapPort
+    var peer: NetmapPort
     var arrived: [Arrival] = []
     var sent: UInt8 = 0
+    /// Packets that the short cut has had so far.
+    var passed: UInt64 = 0
 
     init(_ row: InterfaceRow, _ testbed: TableTestbed) throws {
       self.row = row
       self.testbed = testbed
       port = try NetmapPort(row.port, engine: testbed.engine)
-      peer = try NetmapPort("netmap:kt1@backend:name=packet", engine: testbed.engine)
+      peer = try NetmapPort(row.peer, engine: testbed.engine)
+    }
+
+    func prepare() throws {
+      guard row.backend == nil, row.isSender else { return }
+      // The victim is the first one to use the short cut, after packets that went to the kernel.
+      peer.close()
+      try port.send(from: 7, 0..<2)
+      peer = try NetmapPort(row.peer, engine: testbed.engine)
     }
 
     /// The packets of the table that have arrived.
@@ -125,6 +144,10 @@ struct InterfaceRow: KillRow {
         try expect(
           arrived == all || arrived == Array(all.dropFirst()), "\(port.name): \(arrived)")
       }
+      guard row.backend == nil else { return }
+      let counted = row.isSender ? port.statistics.transmit : port.statistics.receive
+      try expect(counted.shortCutPackets > passed, "\(port.name): the kernel had the packets")
+      passed = counted.shortCutPackets
     }
 
     func end() {
