@@ -6,7 +6,7 @@ package struct Message {
   /// The version of the protocol.
   ///
   /// It changes with every change of a message or of a shared segment.
-  package static let version: UInt16 = 12
+  package static let version: UInt16 = 13
 
   /// The longest datagram, bytes.
   package static let byteCountMax = 49_152

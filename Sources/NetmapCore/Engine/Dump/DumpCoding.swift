@@ -4,7 +4,7 @@
 extension EngineDump {
   /// "netmapdump" and the end of a line, which shows a transfer that changes line ends.
   private static let mark = Array("netmap dump\n".utf8)
-  package static let version: UInt32 = 2
+  package static let version: UInt32 = 3
   /// The versions of the shared memory in the dump.
   private static let layouts = [SyncSegment.layoutVersion, SwitchSegment.layoutVersion]
   /// The most bytes of a dump that is read.
