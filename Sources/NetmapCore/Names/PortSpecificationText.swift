@@ -15,8 +15,9 @@ extension PortSpecification: CustomStringConvertible {
 
   /// The text of ``description`` as bytes, with the exact bytes of the names.
   public var bytes: [UInt8] {
-    var text = Self.nameText(name)
-    text += selection.suffix.utf8
+    let suffix = selection.suffix.utf8
+    var text = Self.nameText(name, before: suffix.first)
+    text += suffix
     let letters =
       BindingFlags.letters.filter { flags.contains($0.flag) }.map(\.letter)
       + (isIsolated ? [PortText.isolatedLetter] : [])
@@ -44,13 +45,15 @@ extension PortSpecification: CustomStringConvertible {
     return [UInt8]("@\(option.rawValue):\(body)".utf8)
   }
 
-  /// `subsystem:name`, quoted if the plain name would be parsed differently.
-  private static func nameText(_ name: PortName) -> [UInt8] {
+  /// `subsystem:name`, quoted if the plain name would be parsed differently before the byte `next`.
+  private static func nameText(_ name: PortName, before next: UInt8? = nil) -> [UInt8] {
     let bytes = name.bytes
     let start = PortText.endOfSwitchPrefix(bytes) ?? 0
     let prefix = start == 0 ? [UInt8]("netmap:".utf8) : [UInt8](bytes[..<start])
     let rest = bytes[start...]
-    guard needsQuotes(rest) else { return prefix + rest }
+    // In `vale0:-1`, the whole `-1` could be the name of an interface.
+    let isAmbiguous = rest.isEmpty && next == UInt8(ascii: "-")
+    guard isAmbiguous || needsQuotes(rest) else { return prefix + rest }
     return prefix + quoted(rest)
   }
 

@@ -161,6 +161,15 @@ struct PortSpecificationTests {
     #expect(try parsed == dashes.reading.value)
   }
 
+  @Test("a ring of a switch port with an empty name has a text that no interface's name changes")
+  func emptyNameBeforeRing() throws {
+    let value = PortSpecification(try PortName("vale0:"), selection: .oneHardware(1))
+    #expect(value.description == "vale0:''-1")
+    for exists in [false, true] {
+      #expect(try PortSpecification.parse(value.description) { _ in exists } == value)
+    }
+  }
+
   @Test("only names with '-' are looked up", arguments: ["netmap:eth0^1/x@2", "vale0:a{p-3"])
   func noLookup(text: String) throws {
     _ = try PortSpecification.parse(text) { name in
