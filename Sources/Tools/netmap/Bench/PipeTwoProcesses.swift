@@ -22,8 +22,8 @@ func measurePipeTwoProcesses<P: Payload>(
   let result = try measureTwoProcesses(
     measurement, extent, cpus: cpus, from: "netmap:bench0", to: "netmap:bench1", payload: P.self)
   let packets = try measuring { () throws(NetmapError) in try pair.first.sentPackets() }
-  // Those that the sender sends after the receiver has closed its port do.
-  guard packets <= result.packets / 100 else {
+  // Those that the sender sends after the receiver has closed its port do: a ring's worth, many for a short measurement.
+  guard packets < result.packets / 4 else {
     throw BenchError("\(packets) packets went through the kernel: netmapd has not joined the veth")
   }
   return result
