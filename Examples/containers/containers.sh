@@ -24,7 +24,7 @@ fail() { echo "containers.sh: $*" >&2; exit 1; }
 # The host: netmapd, with a socket for containers. Whoever connects there gets isolated ports only.
 mkdir "$folder/socket"
 ip link set lo up
-netmapd --foreground --socket "$folder/netmapd.sock" --listen "$folder/socket/netmapd.sock:isolated" \
+netmapd --foreground --join-veths --socket "$folder/netmapd.sock" --listen "$folder/socket/netmapd.sock:isolated" \
 	--allow-isolated 'vale0:*' >"$folder/netmapd.log" 2>&1 &
 waited=0
 until [ -S "$folder/socket/netmapd.sock" ]; do

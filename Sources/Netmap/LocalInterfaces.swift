@@ -5,7 +5,9 @@ internal import NetmapCore
 
   /// The network interfaces that the engines of this process can open: those of Linux.
   enum LocalInterfaces {
-    static var provider: LinuxInterfaces { LinuxInterfaces() }
+    static var provider: LinuxInterfaces {
+      LinuxInterfaces(joinsVeths: VethJoining.isInEnvironment)
+    }
 
     /// Whether the calling thread's network namespace has an interface of this name.
     static func exists(_ name: String) -> Bool { LinuxInterface.exists(name) }

@@ -40,7 +40,8 @@ extension DaemonAddress {
   /// - Parameters:
   ///   - forced: The path of the program; nil to search for it.
   ///   - idleExit: Seconds without an open port after which the daemon exits.
-  /// The daemon gets the sizes of its memory from this process's environment (``SharedRegionCounts``).
+  /// The daemon gets the sizes of its memory from this process's environment (``SharedRegionCounts``), and whether it joins
+  /// the ends of veths (``VethJoining``).
   ///
   /// - Throws: ``NetmapError`` `ENOENT` when the program is not installed, `EINVAL` for a size out of range.
   package func startDaemon(
@@ -56,7 +57,7 @@ extension DaemonAddress {
         [
           "--listener", "3", "--socket", path, "--idle-exit", "\(idleExit)", "--log-level",
           "notice",
-        ] + counts.options,
+        ] + counts.options + (VethJoining.isInEnvironment ? [VethJoining.option] : []),
         listener: claim.listener, log: claim.log, waits: true)
     } catch {
       // No other process can have bound the path again while this process listens on it.

@@ -27,13 +27,15 @@ package struct LinuxInterfaces: InterfaceProvider {
   /// - Parameters:
   ///   - candidates: The backend candidates, in order of preference.
   ///   - rights: The rights that interfaces are opened with.
+  ///   - joinsVeths: Whether packets between the two ends of a veth pass in shared memory while both ends are open.
   package init(
     candidates: [any BackendCandidate] = standardCandidates,
-    rights: any InterfaceRights = OwnInterfaceRights()
+    rights: any InterfaceRights = OwnInterfaceRights(), joinsVeths: Bool = false
   ) {
     self.candidates = candidates
     memory = candidates.lazy.compactMap { ($0 as? XDPCandidate)?.memory }.first ?? XDPMemory()
     self.rights = rights
+    if joinsVeths { memory.shortCuts.enable() }
   }
 
   /// How many directions of ring pairs of veths bypass the kernel now, because both ends are open in this engine.

@@ -6,12 +6,31 @@ import Testing
 /// Both ends of a veth, opened by different processes through one netmapd.
 @Suite("A veth joined by netmapd", .serialized, .timeLimit(.minutes(15)))
 struct DaemonShortCutTests {
+  private func joining() throws -> DaemonFixture {
+    let fixture = try DaemonFixture(starts: false)
+    try fixture.start(["--join-veths"])
+    return fixture
+  }
+
+  @Test("without --join-veths the packets pass through the kernel")
+  func unjoined() throws {
+    try NetworkNamespace.run {
+      let fixture = try DaemonFixture()
+      let pair = try VethPair()
+      let receiver = try fixture.peer(["receive", "netmap:\(pair.second)", "100"])
+      let sender = try fixture.peer(["send", "netmap:\(pair.first)", "1", "100"])
+      #expect(sender.finish().output == "sent 100\n")
+      #expect(receiver.finish().output == "received 100 of 1, last 99\n")
+      #expect(try InterfaceCounters(pair.first).sent >= 100)
+    }
+  }
+
   @Test(
     "two processes exchange packets, none lost, and none through the kernel; isolated ones too",
     arguments: [("", ""), ("/i", ""), ("", "/i"), ("/i", "/i")])
   func exchange(_ flags: (sender: String, receiver: String)) throws {
     try NetworkNamespace.run {
-      let fixture = try DaemonFixture()
+      let fixture = try joining()
       let pair = try VethPair()
       let receiver = try fixture.peer([
         "receive", "netmap:\(pair.second)\(flags.receiver)", "50000",
@@ -30,7 +49,7 @@ struct DaemonShortCutTests {
     "senders and receivers killed 100 times: nothing is lost or left behind for their successors")
   func killed() throws {
     try NetworkNamespace.run {
-      let fixture = try DaemonFixture()
+      let fixture = try joining()
       let pair = try VethPair()
       let (source, target) = ("netmap:\(pair.first)", "netmap:\(pair.second)")
       let seed = environmentNumber("NETMAP_TEST_SEED") ?? UInt64.random(in: 0..<1 << 32)
@@ -74,7 +93,7 @@ struct DaemonShortCutTests {
       let seed = environmentNumber("NETMAP_TEST_SEED") ?? UInt64.random(in: 0..<1 << 32)
       print("seed \(seed)")
       var generator = SeededGenerator(seed: seed)
-      let fixture = try DaemonFixture()
+      let fixture = try joining()
       var exchanges = 0
       for round in 0..<15 {
         // The processes of the former round hold the former interfaces a moment longer than they live.
@@ -100,7 +119,7 @@ struct DaemonShortCutTests {
           receiver.send(SIGKILL)
           _ = receiver.wait()
         }
-        try fixture.start()
+        try fixture.start(["--join-veths"])
       }
       #expect(exchanges > 0, "seed \(seed)")
     }

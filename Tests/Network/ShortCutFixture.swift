@@ -9,7 +9,7 @@ import Testing
 /// A veth with an end in each of two network namespaces, opened through one engine.
 final class ShortCutFixture {
   let engine: Engine
-  let interfaces = LinuxInterfaces()
+  let interfaces = LinuxInterfaces(joinsVeths: true)
   /// A process in the other namespace.
   private let place: TestProgram
   /// The start of a command line that runs there.

@@ -12,19 +12,12 @@ final class ShortCuts: Sendable {
     weak var shortCut: ShortCut?
   }
 
-  /// Whether ends may be joined (`NETMAP_SHORT_CUT=off`).
-  private let isEnabled: Bool
+  /// Whether ends may be joined.
+  private let isEnabled = Atomic(false)
   private let entries = Mutex<[Entry]>([])
 
-  init(isEnabled: Bool = ShortCuts.isWanted) {
-    self.isEnabled = isEnabled
-  }
-
-  /// Whether the environment of the process allows short cuts.
-  static var isWanted: Bool {
-    guard let value = unsafe getenv("NETMAP_SHORT_CUT") else { return true }
-    return unsafe String(cString: value) != "off"
-  }
+  /// Has ends joined that are opened from now on.
+  func enable() { isEnabled.store(true, ordering: .relaxed) }
 
   /// How many lanes are joined now: two for each ring pair of a joined veth.
   var joinedLanes: Int {
@@ -43,7 +36,7 @@ final class ShortCuts: Sendable {
     of interface: LinuxInterface, _ geometry: PortGeometry, monitor: LinkMonitor
   ) -> ShortCutEnd? {
     let pairs = geometry.transmitRings
-    guard isEnabled, pairs == geometry.receiveRings,
+    guard isEnabled.load(ordering: .relaxed), pairs == geometry.receiveRings,
       geometry.transmitSlots == geometry.receiveSlots,
       let layout = ShortCutLayout(pairs: pairs, slots: geometry.transmitSlots),
       let veth = try? VethEnd(interface)

@@ -90,6 +90,13 @@ struct Netmapd: ParsableCommand {
       valueName: "count"))
   var interfaces: Int?
 
+  @Flag(
+    help: """
+      Move packets between the two ends of a veth in shared memory, not through the kernel, while both \
+      ends are open (see netmapd(8)).
+      """)
+  var joinVeths = false
+
   @Flag(help: "Refuse switch modules from shared objects.")
   var noModules = false
 

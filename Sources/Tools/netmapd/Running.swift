@@ -49,7 +49,7 @@ extension Netmapd {
       [
         "--foreground", "--listener", "3", "--socket", address.path, "--idle-exit", "\(idleExit)",
         "--log-level", logLevel,
-      ] + admissionOptions + counts.options
+      ] + admissionOptions + interfaceOptions + counts.options
     let own = if let log { log } else { try DaemonLog(path: "\(address.path).log") }
     let process: Int32
     do throws(NetmapError) {
@@ -116,7 +116,7 @@ extension Netmapd {
     let server = try Server(
       listeners: listeners,
       engine: try Engine(
-        interfaces: LinuxInterfaces(), sharedRegion: .global(counts),
+        interfaces: LinuxInterfaces(joinsVeths: joinsVeths), sharedRegion: .global(counts),
         regionBlocks: blocks?.source),
       settings: settings, log: log)
     try server.run(signals: signals)
@@ -176,7 +176,7 @@ extension Netmapd {
   private func brokerOptions(_ address: DaemonAddress) -> [String] {
     [
       "--broker", "--socket=\(address.path)", "--idle-exit", "\(idleExit)", "--log-level", logLevel,
-    ] + admissionOptions
+    ] + admissionOptions + interfaceOptions
   }
 
   /// The options that decide which users may do what.
@@ -184,6 +184,12 @@ extension Netmapd {
     (isolateOthers ? ["--isolate-others"] : []) + (noModules ? ["--no-modules"] : [])
       + listen.flatMap { ["--listen", $0] } + allowIsolated.flatMap { ["--allow-isolated", $0] }
   }
+
+  /// The options that say how interfaces are used.
+  private var interfaceOptions: [String] { joinsVeths ? [VethJoining.option] : [] }
+
+  /// Whether the command line or the environment asks for it.
+  private var joinsVeths: Bool { joinVeths || VethJoining.isInEnvironment }
 
   /// Serves the sockets that an opener has opened, without any rights, until the opener ends it.
   func serveAsBroker(_ address: DaemonAddress) throws(NetmapError) {
@@ -210,7 +216,8 @@ extension Netmapd {
         Listener(file, place.0, place.1, removesSocket: false)
       },
       engine: try Engine(
-        interfaces: LinuxInterfaces(rights: beginning.link), sharedRegion: .global(regionOptions),
+        interfaces: LinuxInterfaces(rights: beginning.link, joinsVeths: joinVeths),
+        sharedRegion: .global(regionOptions),
         regionBlocks: beginning.link.regionBlocks),
       settings: settings, log: log)
     defer { beginning.link.hangUp() }

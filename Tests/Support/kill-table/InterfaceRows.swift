@@ -20,6 +20,8 @@ struct InterfaceRow: KillRow {
     InterfaceRow(name: "veth short cut rx", backend: nil, isSender: false),
   ]
 
+  var daemonOptions: [String] { backend == nil ? ["--join-veths"] : [] }
+
   private var port: String {
     backend.map { "netmap:kt0@backend:name=\($0)@conf:rings=1" } ?? "netmap:kt0@conf:rings=1"
   }

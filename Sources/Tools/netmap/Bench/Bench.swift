@@ -1,5 +1,7 @@
 internal import ArgumentParser
+internal import Glibc
 internal import Netmap
+internal import NetmapCore
 
 /// `netmap bench`: measures how fast rings move packets on this machine.
 struct Bench: ParsableCommand {
@@ -269,6 +271,8 @@ struct Bench: ParsableCommand {
     }
     let chosen = try pinnedCPUs(machine)
     warnOfInterface()
+    // A netmapd that the measurements start joins the veth of veth-2p. Other cases have one end of a veth, or name a backend.
+    unsafe setenv(VethJoining.variable, "1", 0)
     var session: BenchSession
     do throws(BenchError) {
       session = try BenchSession(self, machine, cpus: chosen)
