@@ -245,7 +245,9 @@ let package = Package(
     // Attacks, one per subcommand, on the wire protocol and the shared memory.
     .executableTarget(
       name: "hostile-peer",
-      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux", "StormAttack"],
+      dependencies: [
+        "Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux", "StormAttack", "ProcessFiles",
+      ],
       path: "Tests/Support/hostile-peer", swiftSettings: settings),
     // Messages and descriptors in any order, by every kind of peer, for message-storm and storm-module.
     .target(
