@@ -289,7 +289,9 @@ let package = Package(
     // What both tables need: a daemon, processes to trace, and numbered packets.
     .target(
       name: "TableSupport",
-      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace", "ProcessFiles"],
+      dependencies: [
+        "Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux", "CTrace", "ProcessFiles",
+      ],
       path: "Tests/Support/TableSupport", swiftSettings: settings),
     // Long runs of many processes, with a ledger of their packets.
     .executableTarget(
