@@ -59,7 +59,7 @@ struct SyncLoopRow: ConnectionRow {
     let loop = try blocks.loop(mapped, connection.tag, settings)
     return {
       loop.lookOnce(sleeper)
-      withExtendedLifetime((opened, blocks)) {}
+      withExtendedLifetime((connection, opened, blocks)) {}
     }
   }
 
