@@ -245,7 +245,9 @@ let package = Package(
     // Attacks, one per subcommand, on the wire protocol and the shared memory.
     .executableTarget(
       name: "hostile-peer",
-      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux", "StormAttack"],
+      dependencies: [
+        "Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux", "StormAttack", "ProcessFiles",
+      ],
       path: "Tests/Support/hostile-peer", swiftSettings: settings),
     // Messages and descriptors in any order, by every kind of peer, for message-storm and storm-module.
     .target(
@@ -287,7 +289,9 @@ let package = Package(
     // What both tables need: a daemon, processes to trace, and numbered packets.
     .target(
       name: "TableSupport",
-      dependencies: ["Netmap", "NetmapClient", "NetmapCore", "CTrace", "ProcessFiles"],
+      dependencies: [
+        "Netmap", "NetmapClient", "NetmapCore", "CNetmap", "CLinux", "CTrace", "ProcessFiles",
+      ],
       path: "Tests/Support/TableSupport", swiftSettings: settings),
     // Long runs of many processes, with a ledger of their packets.
     .executableTarget(

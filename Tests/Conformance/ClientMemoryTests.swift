@@ -37,6 +37,10 @@ struct ClientMemoryTests {
       "a child shares the memory, the program may unmap it, and the region ends with its last port"
     ),
     Rule("threads", "threads may write into the memory while it becomes a region"),
+    Rule(
+      "taken-away",
+      "a program that truncates its file or unmaps its memory while packets arrive there harms no port"
+    ),
     Rule("killed", "processes that are killed while they register memory leave nothing behind"),
     Rule("overlapping", "regions in overlapping memory harm nobody but the program that has them"),
   ]

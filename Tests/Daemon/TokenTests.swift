@@ -109,7 +109,7 @@ struct TokenTests {
       }
     }
     for _ in 0..<20 {
-      let time = try openTime(connection, "x{1")
+      let time = try fixture.openTime(connection, "x{1")
       #expect(time < .seconds(2))
     }
     ending.isSet = true

@@ -91,7 +91,7 @@ struct WaitingTests {
         close(slow)
         // Several in a row, which would show if the threads that close descriptors ran out.
         for _ in 0..<5 {
-          let time = try openTime(connection, "w{1")
+          let time = try fixture.openTime(connection, "w{1")
           #expect(time < .seconds(5), "\(way): \(time)")
         }
       }
@@ -157,7 +157,7 @@ struct WaitingTests {
       var times: [Duration] = []
       while ContinuousClock.now < isOver {
         times.append(
-          try ContinuousClock().measure { _ = try DaemonConnection(address: address) })
+          try fixture.time { _ = try DaemonConnection(address: address) })
       }
       opener.kill(SIGKILL)
       times.sort()
@@ -177,7 +177,7 @@ struct WaitingTests {
     _ = unsafe chmod(fixture.folder, 0o755)
     let connection = try DaemonConnection(address: try DaemonAddress(path: fixture.socket))
     func median() throws -> Duration {
-      try (0..<21).map { try openTime(connection, "o\($0){1") }.sorted()[10]
+      try (0..<21).map { try fixture.openTime(connection, "o\($0){1") }.sorted()[10]
     }
     let quiet = try median()
     let floods = try (0..<16).map { number in
@@ -201,7 +201,7 @@ struct WaitingTests {
     }
     for holder in holders { #expect(holder.readLine() == "opened 5\n") }
     let connection = try DaemonConnection(address: try DaemonAddress(path: fixture.socket))
-    let median = try (0..<51).map { try openTime(connection, "o\($0){1") }.sorted()[25]
+    let median = try (0..<51).map { try fixture.openTime(connection, "o\($0){1") }.sorted()[25]
     print("an open beside 1000 ports of 200 processes: \(median)")
     #if DEBUG
       #expect(median < .milliseconds(40))

@@ -13,7 +13,7 @@ struct ModuleFaults {
       + [UInt8](repeating: 0, count: 45)
   }
 
-  private func numbers(_ port: NetmapPort, _ count: Int, within seconds: Double = 3) throws
+  private func numbers(_ port: NetmapPort, _ count: Int, within seconds: Double = 30) throws
     -> [UInt8]
   {
     var result: [UInt8] = []
@@ -65,18 +65,21 @@ struct ModuleFaults {
     if fault == "stop" { kill(host, SIGSTOP) }
     for number in 5..<10 as Range<UInt8> { try a.inject(frame(number)) }
     try a.sync(.transmit)
-    let start = ContinuousClock.now
+    let end = ContinuousClock.now + .seconds(60)
+    // netmapd leaves the waits of a module's host for a CPU out as well.
+    var clock = fixture.clock(with: [host])
     // The other switch works in the meantime.
     var others: UInt8 = 0
     var report = try switches.module(of: "vale0")
-    while report["failures"] == 0, ContinuousClock.now < start + .seconds(10) {
+    while report["failures"] == 0, ContinuousClock.now < end {
       try c.inject(frame(others))
       try c.sync(.transmit)
       #expect(try numbers(d, 1) == [others])
       others &+= 1
       report = try switches.module(of: "vale0")
+      clock.look()
     }
-    let time = ContinuousClock.now - start
+    let time = clock.time
     #expect(time < .seconds(3), "\(fault) took \(time)")
     report = try wait(switches) { $0["lost"] == 5 }
     #expect(report["failures"] == 1)
@@ -85,7 +88,7 @@ struct ModuleFaults {
     try a.inject(frame(77))
     try a.sync(.transmit)
     #expect(
-      try numbers(b, 1, within: fallback == .learning ? 3 : 0.1)
+      try numbers(b, 1, within: fallback == .learning ? 30 : 0.1)
         == (fallback == .learning ? [77] : []))
     // The switch accepts another module.
     try switches.setModule(
@@ -160,7 +163,7 @@ struct ModuleFaults {
       let start = ContinuousClock.now
       for number in 0..<10 as Range<UInt8> { try a.inject(frame(number)) }
       try a.sync(.transmit)
-      #expect(try numbers(b, 10, within: 30) == Array(0..<10))
+      #expect(try numbers(b, 10) == Array(0..<10))
       longest = max(longest, ContinuousClock.now - start)
     }
     #expect(longest > .milliseconds(500), "it has not been kept waiting")

@@ -125,7 +125,7 @@ final class HostileTestbed {
   /// The time that the daemon takes to let root open and close a port.
   func openTime(_ name: String = "netmap:probe{1") throws -> Duration {
     let engine = try fixture.engine()
-    return try ContinuousClock().measure { try NetmapPort(name, engine: engine).close() }
+    return try fixture.time { try NetmapPort(name, engine: engine).close() }
   }
 
   /// Expects that the daemon is alive and answers in time, that its check has no findings, and that the
@@ -152,9 +152,9 @@ final class HostileTestbed {
       #expect(
         goesOn, "\(context()): \(pair.name) does not go on", sourceLocation: sourceLocation)
     }
-    let (engine, clock) = (try fixture.engine(), ContinuousClock())
+    let engine = try fixture.engine()
     var findings: [String] = []
-    let time = try clock.measure { findings = try engine.check().report.findings }
+    let time = try fixture.time { findings = try engine.check().report.findings }
     #expect(
       time < Self.patience, "\(context()): an answer took \(time)", sourceLocation: sourceLocation)
     return findings

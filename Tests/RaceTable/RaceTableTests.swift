@@ -18,7 +18,7 @@ struct RaceTableTests {
     // One row of each kind: recording takes long in a debug build. `make race-table` runs all rows in release.
     arguments: [
       "pipe rx", "forward", "vale tx to one port", "vale rx", "wait, pipe", "worker, to",
-      "netmapd: repair", "module host: packets", "keep",
+      "netmapd: repair", "module host: packets", "keep", "sync loop, pipe",
     ])
   func sampled(row: String) throws {
     let (status, text) = try run(["--row", row, "--changes", "4"])

@@ -245,6 +245,9 @@ extension EngineState {
     let object = InterfaceObject(
       memory: port.region.memory, offset: binding.record.interfaceOffset)
     let head = object.extraBuffersHead
+    if binding.isControlled {
+      forEachRing(binding.record.ranges) { port.showCursors($0, $1) }
+    }
     if binding.isExclusive {
       forEachRing(binding.record.ranges) { port[$0, $1].isExclusive = false }
     }

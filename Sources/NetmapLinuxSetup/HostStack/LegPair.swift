@@ -19,7 +19,7 @@ final class LegPair: Sendable {
 
   /// The MTU of both ends, bytes. The interface's MTU limits what the host sends, and that may change while the pair
   /// exists. This is the most that a veth can have.
-  private static let mtu: UInt32 = 65_535
+  private static let mtu = 65_535
 
   /// Makes the pair. The far end is up; the near end is down, so that it sends nothing yet.
   ///
@@ -34,11 +34,13 @@ final class LegPair: Sendable {
     let made = try NamespaceThread.run(in: .new, for: name) { () throws(NetmapError) in
       // Before the interface exists: IPv6 would send packets for its addresses as soon as it is up.
       let isSilent = Self.write("1", to: "/proc/sys/net/ipv6/conf/default/disable_ipv6")
-      _ = try Self.request(queues: queues, home: home.descriptor).exchange("\(name)^")
+      _ = try NetlinkMessage.vethPair(
+        Self.farName, Self.nearNames, in: home.descriptor, queues: queues, mtu: Self.mtu
+      ).exchange("\(name)^")
       let index = unsafe if_nametoindex(Self.farName)
       guard index != 0 else { throw systemError("if_nametoindex", "\(name)^") }
-      if !isSilent { try Self.disableAddresses(of: index, name) }
-      try Self.setUp(index, name)
+      if !isSilent { try NetlinkMessage.disableIPv6Addresses(of: index, name) }
+      try NetlinkMessage.setUp(index, name)
       let peer = try LinkDescription(of: index, named: name).value(of: IFLA_LINK)
       return (
         namespace: try NamespaceThread.current(for: name),
@@ -77,9 +79,9 @@ final class LegPair: Sendable {
       decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     try Self.finishFramesInKernel(on: text)
     if !Self.write("1", to: "/proc/sys/net/ipv6/conf/\(text)/disable_ipv6") {
-      try Self.disableAddresses(of: near, subject)
+      try NetlinkMessage.disableIPv6Addresses(of: near, subject)
     }
-    try Self.setUp(near, subject)
+    try NetlinkMessage.setUp(near, subject)
   }
 
   /// Makes the kernel finish every frame before it crosses the leg to the host rings: checksums, segmentation and
@@ -92,56 +94,9 @@ final class LegPair: Sendable {
     try InterfaceRequest(near).disableTransmitOffloads()
   }
 
-  // MARK: - Requests
-
   private static let farName = "leg"
-
-  private static func request(queues: Int, home: CInt) -> NetlinkMessage {
-    var request = NetlinkMessage(
-      RTM_NEWLINK, flags: NLM_F_CREATE | NLM_F_EXCL, interfaceFlags: UInt32(CLINUX_IFF_NOARP))
-    describe(&request, farName, queues)
-    request.nest(IFLA_LINKINFO) { request in
-      request.attribute(IFLA_INFO_KIND, "veth")
-      request.nest(IFLA_INFO_DATA) { request in
-        request.nest(VETH_INFO_PEER) { request in
-          request.appendInterface(flags: UInt32(CLINUX_IFF_NOARP))
-          // The kernel replaces %d by the first free number.
-          describe(&request, "netmap%d", queues)
-          request.attribute(IFLA_NET_NS_FD, UInt32(bitPattern: home))
-        }
-      }
-    }
-    return request
-  }
-
-  private static func describe(_ request: inout NetlinkMessage, _ name: String, _ queues: Int) {
-    request.attribute(IFLA_IFNAME, name)
-    request.attribute(IFLA_MTU, mtu)
-    request.attribute(IFLA_NUM_TX_QUEUES, UInt32(queues))
-    request.attribute(IFLA_NUM_RX_QUEUES, UInt32(queues))
-  }
-
-  /// Gives an interface no IPv6 address of its own.
-  private static func disableAddresses(of index: UInt32, _ subject: String) throws(NetmapError) {
-    var request = NetlinkMessage(RTM_SETLINK, interface: index)
-    request.nest(IFLA_AF_SPEC) { request in
-      request.nest(Int(AF_INET6)) { request in
-        request.attribute(IFLA_INET6_ADDR_GEN_MODE, UInt8(CLINUX_IN6_ADDR_GEN_MODE_NONE))
-      }
-    }
-    do throws(NetmapError) {
-      _ = try request.exchange(subject)
-    } catch {
-      // A kernel without IPv6 gives no addresses.
-      guard error.code.rawValue == EAFNOSUPPORT else { throw error }
-    }
-  }
-
-  private static func setUp(_ index: UInt32, _ subject: String) throws(NetmapError) {
-    _ = try NetlinkMessage(
-      RTM_NEWLINK, interface: index, interfaceFlags: UInt32(CLINUX_IFF_UP)
-    ).exchange(subject)
-  }
+  /// The kernel replaces %d by the first free number.
+  private static let nearNames = "netmap%d"
 
   /// Writes a kernel parameter of the calling thread's network namespace.
   ///

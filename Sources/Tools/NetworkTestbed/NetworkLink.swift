@@ -18,9 +18,7 @@ package struct Link: Sendable {
 
   /// Sets the interface up.
   package func setUp() throws(NetmapError) {
-    _ = try NetlinkMessage(
-      RTM_NEWLINK, interface: index, interfaceFlags: UInt32(CLINUX_IFF_UP)
-    ).exchange(name)
+    try NetlinkMessage.setUp(index, name)
   }
 
   /// Waits until the interface passes frames.
@@ -65,18 +63,7 @@ package struct Link: Sendable {
 
   /// Disables IPv6 addresses, and so the packets that IPv6 sends for them.
   func silence() throws(NetmapError) {
-    var request = NetlinkMessage(RTM_SETLINK, interface: index)
-    request.nest(IFLA_AF_SPEC) { request in
-      request.nest(Int(AF_INET6)) { request in
-        request.attribute(IFLA_INET6_ADDR_GEN_MODE, UInt8(CLINUX_IN6_ADDR_GEN_MODE_NONE))
-      }
-    }
-    do throws(NetmapError) {
-      _ = try request.exchange(name)
-    } catch {
-      // A kernel without IPv6 sends no such packets.
-      guard error.code.rawValue == EAFNOSUPPORT else { throw error }
-    }
+    try NetlinkMessage.disableIPv6Addresses(of: index, name)
   }
 
   /// Does the same as `ethtool -K NAME tx off tso off gso off gro off txvlan off rxvlan off lro off ntuple off rxhash

@@ -1,5 +1,3 @@
-internal import CLinux
-internal import Glibc
 package import NetmapCore
 internal import NetmapLinuxSetup
 
@@ -24,19 +22,8 @@ package struct VethPair: Sendable {
   package init(
     _ first: String, _ second: String, queues: Int = 1, mtu: Int = 1500, isUp: Bool = true
   ) throws(NetmapError) {
-    var request = NetlinkMessage(
-      RTM_NEWLINK, flags: NLM_F_CREATE | NLM_F_EXCL, interfaceFlags: UInt32(CLINUX_IFF_NOARP))
-    Self.describe(&request, first, queues, mtu)
-    request.nest(IFLA_LINKINFO) { request in
-      request.attribute(IFLA_INFO_KIND, "veth")
-      request.nest(IFLA_INFO_DATA) { request in
-        request.nest(VETH_INFO_PEER) { request in
-          request.appendInterface(flags: UInt32(CLINUX_IFF_NOARP))
-          Self.describe(&request, second, queues, mtu)
-        }
-      }
-    }
-    _ = try request.exchange("\(first), \(second)")
+    _ = try NetlinkMessage.vethPair(first, second, queues: queues, mtu: mtu)
+      .exchange("\(first), \(second)")
     self.first = try Link(named: first)
     self.second = try Link(named: second)
     for link in [self.first, self.second] {
@@ -45,14 +32,5 @@ package struct VethPair: Sendable {
       if isUp { try link.setUp() }
     }
     if isUp { for link in [self.first, self.second] { try link.waitUntilRunning() } }
-  }
-
-  private static func describe(
-    _ request: inout NetlinkMessage, _ name: String, _ queues: Int, _ mtu: Int
-  ) {
-    request.attribute(IFLA_IFNAME, name)
-    request.attribute(IFLA_MTU, UInt32(mtu))
-    request.attribute(IFLA_NUM_TX_QUEUES, UInt32(queues))
-    request.attribute(IFLA_NUM_RX_QUEUES, UInt32(queues))
   }
 }

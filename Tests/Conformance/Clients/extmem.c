@@ -481,6 +481,42 @@ static void threads(void)
 	}
 }
 
+static void *sync_rings(void *port)
+{
+	const int fd = ((struct port *)port)->fd;
+
+	while (!is_done)
+		CHECK(!ioctl(fd, NIOCTXSYNC, NULL) && !ioctl(fd, NIOCRXSYNC, NULL));
+	return NULL;
+}
+
+/* The program truncates its file and unmaps its memory while packets arrive there and another thread syncs. */
+static void taken_away(void)
+{
+	enum { ROUNDS = 50 };
+	const int file = memfd_create("extmem", 0);
+	struct port port, other;
+	pthread_t thread;
+
+	CHECK(file >= 0 && !ftruncate(file, MEMORY));
+	port.memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	CHECK(port.memory != MAP_FAILED);
+	port = open_in("valeU:a", port.memory, MEMORY);
+	other = open_port("valeU:b");
+	is_done = 0;
+	CHECK(!pthread_create(&thread, NULL, sync_rings, &port));
+	for (int round = 0; round < ROUNDS; round++) {
+		CHECK(!ftruncate(file, round % 2 ? MEMORY : 0));
+		CHECK(!munmap(port.memory, MEMORY));
+		send_packets(&other, 1);
+		map_port(&port);
+	}
+	is_done = 1;
+	CHECK(!pthread_join(thread, NULL));
+	CHECK(receive_packets(&port) == ROUNDS);
+	exchange(&port, &other);
+}
+
 static void overlapping(void)
 {
 	char *const memory = mmap(NULL, 2 * MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -539,7 +575,8 @@ int main(int count, char **arguments)
 		{ "refused", refused },	    { "within", within },	{ "last-page", last_page },
 		{ "shared", shared },	    { "truncated", truncated }, { "elsewhere", elsewhere },
 		{ "pipes", pipes },	    { "life", life },		{ "threads", threads },
-		{ "overlapping", overlapping }, { "killed", killed },	{ NULL, NULL },
+		{ "taken-away", taken_away },   { "overlapping", overlapping },
+		{ "killed", killed },	    { NULL, NULL },
 	};
 
 	return run_test(tests, count, arguments);

@@ -95,6 +95,43 @@ struct SyncLoopTests {
     #expect(fixture.slave.rx().receive().count == 4)
   }
 
+  @Test("the application's own cursors are no finding, and the next process finds the engine's")
+  func ownCursors() throws {
+    let fixture = try LoopFixture()
+    let (engine, master, slave) = (fixture.engine, fixture.master, fixture.slave)
+    (master.tx().head, master.tx().cur, master.tx().tail) = (111, 222, 333)
+    (master.rx().head, master.rx().cur, master.rx().tail) = (444, 555, 666)
+    fixture.application(0).move(to: 3)
+    slave.tx().send([100, 101])
+    fixture.turn()
+    #expect(engine.check().findings == [])
+    fixture.loop.end()
+    #expect(engine.check().findings == [])
+    master.close()
+    #expect(engine.check().findings == [])
+    // The pipe's rings stay, because its other end is open.
+    let next = try TestPort(engine, "p{1", hints: .slots(8))
+    #expect([next.tx().head, next.tx().cur, next.tx().tail] == [3, 3, 7])
+    #expect([next.rx().head, next.rx().cur, next.rx().tail] == [0, 0, 2])
+    #expect(next.rx().receive() == [100, 101])
+    next.tx().send([103])
+    #expect(slave.rx().receive().count == 4)
+  }
+
+  @Test("a mode that another process sets on a shared binding hides no finding, and changes no cursor")
+  func forgedMode() throws {
+    let engine = try Engine()
+    let port = try TestPort(engine, "p{1", hints: .slots(8))
+    let other = try TestPort(engine, "p}1", hints: .slots(8))
+    unsafe port.mapped.control?.setMode(.loop)
+    port.tx().head = 111
+    #expect(engine.check().findings.count == 1)
+    port.close()
+    let next = try TestPort(engine, "p{1", hints: .slots(8))
+    #expect(next.tx().head == 111)
+    withExtendedLifetime(other) {}
+  }
+
   @Test("random words in both blocks neither trap nor move a packet out of order")
   func random() throws {
     var settings = SyncLoop.Settings()

@@ -130,16 +130,12 @@ package final class TableTestbed {
   ///
   /// Time in which the process was ready to run and no CPU was free does not count.
   package func hold<R>(_ body: () throws -> R) throws -> R {
-    let (clock, before) = (ContinuousClock.now, Self.waitingForCPU())
+    let (clock, before) = (ContinuousClock.now, CPUWaits.ofThisThread)
     let result = try body()
-    let time = clock.duration(to: .now) - (Self.waitingForCPU() - before)
+    let waited = CPUWaits.ofThisThread &- before
+    let time = clock.duration(to: .now) - .nanoseconds(Int64(clamping: waited))
     longestHold = max(longestHold, time)
     try expect(time < .milliseconds(100), "another process was held for \(time)")
     return result
-  }
-
-  private static func waitingForCPU() -> Duration {
-    let fields = ProcessFiles.text("/proc/thread-self/schedstat").split(separator: " ")
-    return .nanoseconds(fields.count > 1 ? Int64(fields[1]) ?? 0 : 0)
   }
 }

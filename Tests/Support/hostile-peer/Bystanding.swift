@@ -1,6 +1,7 @@
 import Glibc
 import Netmap
 import NetmapCore
+import ProcessFiles
 import StormAttack
 import Synchronization
 
@@ -118,7 +119,7 @@ private struct GapRecorder {
   private var lastArrival: UInt64 = 0
   /// When ``waits`` was taken, monotonic nanoseconds.
   private var lastLook: UInt64 = 0
-  private var waits: [(process: Int32, threads: [Int32: UInt64])] = []
+  private var waits = CPUWaits(of: [])
 
   /// How often to look at the times for which other processes waited for a CPU, nanoseconds.
   private static let lookPause: UInt64 = 10_000_000
@@ -134,18 +135,13 @@ private struct GapRecorder {
       let gap = now - lastArrival
       let longest = board.longest
       if gap > longest.gap || gap > longest.hold {
-        let waited = waits.reduce(0 as UInt64) {
-          $0 + CPUWaits.longest(of: $1.process, since: $1.threads)
-        }
-        board.noteGap(gap, hold: gap - min(gap, waited))
+        board.noteGap(gap, hold: gap - min(gap, waits.total))
       }
     }
     let carriers = board.carriers
     // Other tests do not look at the gaps.
     guard carriers[1] > 0, now >= lastLook + Self.lookPause else { return }
     lastLook = now
-    waits = ([getpid()] + carriers).filter { $0 > 0 }.map {
-      ($0, CPUWaits.threads(of: $0))
-    }
+    waits = CPUWaits(of: [getpid()] + carriers)
   }
 }

@@ -1,6 +1,7 @@
 import CTrace
 import Glibc
 import Netmap
+import NetmapClient
 import TableSupport
 
 /// What the processes of the kill table do.
@@ -8,17 +9,16 @@ enum KillPlay {
   static func play(_ rows: [any KillRow]) -> Nursery.Play {
     { row, part, socket, board in
       do {
-        let engine = try HostEngine(socket: socket)
         switch part {
         case .victim:
-          let operation = try rows[row].victim(engine)
+          let operation = try victim(rows[row], socket)
           guard ctrace_me() == 0 else { throw TableError("ptrace: errno \(errno)") }
           raise(SIGSTOP)
           try operation()
           raise(SIGSTOP)
         case .helper:
           guard let row = rows[row] as? any KillRowWithHelper else { throw TableError("no helper") }
-          try row.helper(engine, board)
+          try row.helper(HostEngine(socket: socket), board)
         }
       } catch {
         board.text = "\(error)"
@@ -26,6 +26,13 @@ enum KillPlay {
       }
       while true { pause() }
     }
+  }
+
+  private static func victim(_ row: any KillRow, _ socket: String) throws -> VictimOperation {
+    guard let row = row as? any ConnectionRow else {
+      return try row.victim(HostEngine(socket: socket))
+    }
+    return try row.victim(DaemonConnection(address: try DaemonAddress(path: socket)))
   }
 }
 

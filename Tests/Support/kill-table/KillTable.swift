@@ -35,6 +35,7 @@ struct KillTable {
     rows.append(SecondSleeperRow())
     rows += IsolatedRow.all
     rows += OpenRow.all
+    rows += SyncLoopRow.all
     rows += ProgramRow.all
     rows += InterfaceRow.all
     rows.append(ModuleHostRow())

@@ -10,6 +10,7 @@ struct ProgramRow: KillRow {
   let operation: String
   let row: any KillRow
   var unit = StepUnit.instructions
+  var spacing = 1
 
   var modes: [KillMode] { row.modes }
 
@@ -31,6 +32,15 @@ struct ProgramRow: KillRow {
     ProgramRow(
       name: "C: open to close, vale", port: "vale7:killed", operation: "open",
       row: OpenRow(name: "", port: "vale7:killed"), unit: .calls),
+    ProgramRow(
+      name: "C: open to close, own memory", port: "vale7:killed", operation: "open-memory",
+      row: OpenRow(name: "", port: "vale7:killed"), unit: .calls),
+    ProgramRow(
+      name: "C: NETMAP_REQ_CSB_ENABLE", port: "killed{1", operation: "csb",
+      row: OpenRow(name: "", port: "netmap:killed{1"), spacing: 61),
+    ProgramRow(
+      name: "C: SYNC_KLOOP_STOP and START", port: "killed{1", operation: "loop",
+      row: OpenRow(name: "", port: "netmap:killed{1"), spacing: 61),
     ProgramRow(
       name: "C: close, pipe", port: "killed{1", operation: "close",
       row: OpenRow(name: "", port: "netmap:killed{1"), unit: .calls),

@@ -16,15 +16,17 @@ final class EnginePort {
   static let slots = 64
 
   init(
-    _ engine: Engine, _ name: String, extensions: PortExtensions = [], extraBuffers: Int = 0
+    _ engine: Engine, _ name: String, flags: BindingFlags = [], extensions: PortExtensions = [],
+    extraBuffers: Int = 0, memory: ProgramMemory? = nil
   ) throws {
     self.engine = engine
-    registration = try engine.register(
-      RegisterRequest(
-        name: try PortName(name), extensions: extensions,
-        hints: RingGeometryHints(
-          transmitSlots: UInt32(Self.slots), receiveSlots: UInt32(Self.slots)),
-        extraBuffers: extraBuffers))
+    var request = RegisterRequest(
+      name: try PortName(name), flags: flags, extensions: extensions,
+      hints: RingGeometryHints(
+        transmitSlots: UInt32(Self.slots), receiveSlots: UInt32(Self.slots)),
+      extraBuffers: extraBuffers)
+    request.memory = memory
+    registration = try engine.register(request)
     tag = try engine.addClient(process: getpid())
     mapped = try engine.mapPort(registration, tag: tag)
   }

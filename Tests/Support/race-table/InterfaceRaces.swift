@@ -31,10 +31,7 @@ struct InterfaceRace: RaceRow {
     return RaceOperation {
       for _ in 0..<24 where (try? peer.inject(frame)) != nil {}
       try peer.sync(.transmit)
-      try port.sync(.receive)
-      let found = try port.readAll(most: 4096)
-      try port.sync(.receive)
-      return found
+      return try port.receiveAll(most: 4096)
     }
   }
 }

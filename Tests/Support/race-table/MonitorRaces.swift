@@ -6,22 +6,9 @@ struct MonitoredSendRace: RaceRow {
   let name = "pipe tx, monitored"
 
   func victim(_ engine: HostEngine) throws -> RaceOperation {
-    let sender = try NetmapPort("netmap:raced{1@conf:slots=64", engine: engine)
-    let receiver = try NetmapPort("netmap:raced}1@conf:slots=64", engine: engine)
-    let monitor = try NetmapPort("netmap:raced{1/t@conf:slots=64", engine: engine)
-    // The first sync maps the monitor's memory.
-    try sender.send(from: TableFrame.victim, 0..<1)
-    for port in [receiver, monitor] { _ = try port.take() }
-    for number in 0..<3 as Range<UInt8> {
-      try sender.inject(TableFrame.bytes(from: TableFrame.victim, number))
-    }
-    return RaceOperation {
-      try sender.sync(.transmit)
-      let sender = sender
-      let room = UInt64(sender.transmitRing(0).space)
-      withExtendedLifetime((receiver, monitor)) {}
-      return room
-    }
+    let pipe = try RacedPipe(engine, monitor: "netmap:raced{1/t")
+    try pipe.queue(0..<3)
+    return pipe.sending()
   }
 }
 
@@ -37,28 +24,10 @@ struct MonitoredReceiveRace: RaceRow {
   ]
 
   func victim(_ engine: HostEngine) throws -> RaceOperation {
-    let sender = try NetmapPort("netmap:raced{1@conf:slots=64", engine: engine)
-    let receiver = try NetmapPort("netmap:raced}1@conf:slots=64", engine: engine)
-    let monitor = try NetmapPort("netmap:raced}1/r@conf:slots=64", engine: engine)
-    try sender.send(from: TableFrame.victim, 0..<1)
-    for port in [receiver, monitor] { _ = try port.take() }
-    try sender.send(from: TableFrame.victim, 1..<4)
-    guard reads else {
-      return RaceOperation {
-        try receiver.sync(.receive)
-        let count = try receiver.readAll()
-        try receiver.sync(.receive)
-        withExtendedLifetime((sender, monitor)) {}
-        return count
-      }
-    }
-    try receiver.sync(.receive)
-    return RaceOperation {
-      try monitor.sync(.receive)
-      let count = try monitor.readAll()
-      try monitor.sync(.receive)
-      withExtendedLifetime((sender, receiver)) {}
-      return count
-    }
+    let pipe = try RacedPipe(engine, monitor: "netmap:raced}1/r")
+    try pipe.sender.send(from: TableFrame.victim, 1..<4)
+    guard reads, let monitor = pipe.monitor else { return pipe.receiving(pipe.receiver) }
+    try pipe.receiver.sync(.receive)
+    return pipe.receiving(monitor)
   }
 }

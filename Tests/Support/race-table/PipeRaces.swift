@@ -15,28 +15,11 @@ struct PipeRace: RaceRow {
   ]
 
   func victim(_ engine: HostEngine) throws -> RaceOperation {
-    let sender = try NetmapPort("netmap:raced{1@conf:slots=64" + options, engine: engine)
-    let receiver = try NetmapPort("netmap:raced}1@conf:slots=64" + options, engine: engine)
-    for number in 0..<3 as Range<UInt8> {
-      try sender.inject(TableFrame.bytes(from: TableFrame.victim, number))
-    }
-    if isSender {
-      return RaceOperation {
-        try sender.sync(.transmit)
-        let sender = sender
-        let room = UInt64(sender.transmitRing(0).space)
-        withExtendedLifetime(receiver) {}
-        return room
-      }
-    }
-    try sender.sync(.transmit)
-    return RaceOperation {
-      try receiver.sync(.receive)
-      let count = try receiver.readAll()
-      try receiver.sync(.receive)
-      withExtendedLifetime(sender) {}
-      return count
-    }
+    let pipe = try RacedPipe(engine, options: options)
+    try pipe.queue(0..<3)
+    if isSender { return pipe.sending() }
+    try pipe.sender.sync(.transmit)
+    return pipe.receiving(pipe.receiver)
   }
 }
 

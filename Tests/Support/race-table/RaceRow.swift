@@ -102,4 +102,12 @@ extension NetmapPort {
     }
     return count | UInt64(sum) << 32
   }
+
+  /// Takes all packets: a sync, the reads of ``readAll(most:)``, and the sync that returns the slots.
+  func receiveAll(most: Int = 64) throws -> UInt64 {
+    try sync(.receive)
+    let count = try readAll(most: most)
+    try sync(.receive)
+    return count
+  }
 }

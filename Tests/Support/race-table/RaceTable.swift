@@ -33,6 +33,8 @@ struct RaceTable {
     rows += WaitRace.all
     rows += WakeRace.all
     rows += WorkerRace.all
+    rows += SyncLoopRace.all
+    rows += ProgramMemoryRace.all
     rows += ModuleHostRace.all
     rows.append(KeepRace())
     rows.append(CheckRace())

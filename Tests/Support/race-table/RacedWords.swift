@@ -73,6 +73,11 @@ struct RacedWords {
       } else if (try? SwitchSegment(mapping: memory.memory)) != nil {
         ranges[index] = [0..<memory.memory.byteCount]
         addSwitch(index)
+      } else if memory.name == "csb" {
+        ranges[index] = [0..<memory.memory.byteCount]
+        words += LoopBlocks.words.map {
+          RacedWord(memory: index, offset: $0.offset, width: 4, name: "csb \($0.name)")
+        }
       } else if !memory.name.hasPrefix("region-") {
         ranges[index] = [0..<memory.memory.byteCount]
         addAll(index, "\(memory.name.prefix { $0 != "-" })", 0..<memory.memory.byteCount)

@@ -93,11 +93,8 @@ struct SwitchReceiveRace: RaceRow {
     let sender = try NetmapPort("vale7:other", engine: engine)
     try sender.send(from: 5, 0..<(backpressure ? 70 : 3))
     return RaceOperation {
-      try receiver.sync(.receive)
-      let count = try receiver.readAll()
-      try receiver.sync(.receive)
-      withExtendedLifetime(sender) {}
-      return count
+      defer { withExtendedLifetime(sender) {} }
+      return try receiver.receiveAll()
     }
   }
 }

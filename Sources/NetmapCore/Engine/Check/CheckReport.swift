@@ -137,15 +137,15 @@ struct CheckedDump {
   let ports: [EnginePort]
   let regions: [Region]
   /// The rings that a process synced while the dump was made.
-  let moving: Set<DumpedRingKey>
+  let moving: Set<RingKey>
   /// The segments of ports that had left a switch, and that could still send.
   let leaving: [ObjectIdentifier: [SyncSegment]]
   /// For each region, the links of its lists of extra buffers.
   let links: [ObjectIdentifier: [UInt32: UInt32]]
 }
 
-/// A ring of a port in a dump.
-struct DumpedRingKey: Hashable {
+/// A ring of a port.
+struct RingKey: Hashable {
   let port: ObjectIdentifier
   let direction: Direction
   let index: Int

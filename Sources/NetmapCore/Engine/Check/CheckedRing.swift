@@ -75,19 +75,26 @@ struct CheckedRing {
 
   /// Checks the ring's words in shared memory.
   ///
+  /// - Parameters:
+  ///   - directory: The clients that live.
+  ///   - controlled: The rings in which `head`, `cur` and `tail` are the application's own.
   /// - Returns: The faults, one line each.
-  func findings(_ directory: Directory) -> [String] {
+  func findings(_ directory: Directory, _ controlled: Set<RingKey>) -> [String] {
     var result: [String] = []
     unsafe forEachKRing { kring, port, direction in
       let name = "\(port.name.rawValue) \(direction) ring \(index)"
-      unsafe result += findings(of: kring, port, direction, directory).map { "\(name): \($0)" }
+      let isControlled = controlled.contains(RingKey(port, direction, index))
+      unsafe result += findings(of: kring, port, direction, directory, isControlled).map {
+        "\(name): \($0)"
+      }
     }
     if let receiver { result += pipeFindings(receiver) }
     return result
   }
 
   private func findings(
-    of kring: KRing, _ port: EnginePort, _ direction: Direction, _ directory: Directory
+    of kring: KRing, _ port: EnginePort, _ direction: Direction, _ directory: Directory,
+    _ isControlled: Bool
   ) -> [String] {
     guard let offset = port[direction, index].offset else { return [] }
     var result: [String] = []
@@ -112,14 +119,18 @@ struct CheckedRing {
         result.append("its wait word names doorbell \(announced - 1), which never existed")
       }
     }
-    return unsafe result
-      + orderFindings(kring.cursors, port.region.ring(at: offset, slotCount: Int(slots)))
+    let ring = unsafe port.region.ring(at: offset, slotCount: Int(slots))
+    return unsafe result + orderFindings(kring.cursors, ring, isControlled)
   }
 
   /// Checks that the application's words lie between the engine's, in the order that a sync checks.
-  private func orderFindings(_ kring: KRingCursors, _ ring: Ring) -> [String] {
+  private func orderFindings(
+    _ kring: KRingCursors, _ ring: Ring, _ isControlled: Bool
+  ) -> [String] {
     let slots = unsafe ring.slotCount
-    let (head, cur, tail) = unsafe (ring.head, ring.cur, ring.tail)
+    let (head, cur, tail) =
+      unsafe isControlled
+      ? (kring.rhead, kring.rhead, kring.rtail) : (ring.head, ring.cur, ring.tail)
     let engine = [kring.hwcur, kring.rhead, kring.rcur, tail, kring.rtail, kring.hwtail]
     func inOrder(_ indexes: [UInt32]) -> Bool {
       guard indexes.allSatisfy({ $0 < slots }) else { return false }

@@ -53,17 +53,18 @@ struct RegionCheck {
     let rings = CheckedRing.all(of: ports)
     let before = rings.map(\.motion)
     var quiet: [CheckedRing] = []
+    let controlled = Set(bindings.lazy.filter(\.isControlled).flatMap(\.rings))
     walk(rings) { index, _ in
       if index < holders.count, holders[Int(index)] < .max { holders[Int(index)] += 1 }
     }
     for (ring, motion) in zip(rings, before) {
       let moved =
-        dump?.moving.contains(DumpedRingKey(ring.port, ring.direction, ring.index)) ?? false
+        dump?.moving.contains(RingKey(ring.port, ring.direction, ring.index)) ?? false
       if moved || ring.isMoving(since: motion, directory) {
         report.moving.append("\(ring.port.name.rawValue) \(ring.direction) ring \(ring.index)")
       } else {
         quiet.append(ring)
-        findings += ring.findings(directory)
+        findings += ring.findings(directory, controlled)
       }
     }
     if quiet.count < rings.count {

@@ -50,11 +50,11 @@ package final class DumpedEngine {
         try Self.element(segments, index)
       }
     }
-    var moving: Set<DumpedRingKey> = []
+    var moving: Set<RingKey> = []
     for (port, part) in zip(ports, dump.ports) {
       for (place, mark) in part.moving.enumerated() where mark != 0 {
         let (direction, index) = Self.ring(place, of: port)
-        moving.insert(DumpedRingKey(port, direction, index))
+        moving.insert(RingKey(port, direction, index))
       }
     }
     var links: [ObjectIdentifier: [UInt32: UInt32]] = [:]
@@ -85,7 +85,7 @@ package final class DumpedEngine {
 
   /// Whether a process synced a ring while the dump was made.
   func isMoving(_ port: EnginePort, _ direction: Direction, _ index: Int) -> Bool {
-    checked.moving.contains(DumpedRingKey(port, direction, index))
+    checked.moving.contains(RingKey(port, direction, index))
   }
 
   static func refused(_ reason: String) -> NetmapError {
