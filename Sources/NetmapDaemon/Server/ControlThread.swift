@@ -302,6 +302,12 @@ final class ControlThread: Sendable {
       engine.finishExchanges(of: tag)
       engine.releaseMonitorLocks(of: tag)
       answer(0, .workFinished(tag))
+    case .tune(let ticket, let request, let asker):
+      do throws(NetmapError) {
+        answer(ticket, .tuned(.success(try tune(request, by: asker))))
+      } catch {
+        answer(ticket, .tuned(.failure(error)))
+      }
     case .check(let ticket): answer(ticket, .checked(engine.check()))
     case .dump(let ticket):
       do throws(NetmapError) {
@@ -336,6 +342,15 @@ final class ControlThread: Sendable {
         answer(0, .redirected(port.process, .failure(error)))
       }
     case .forgetPolling(let name): engine.forgetPolling(of: name)
+    }
+  }
+
+  private func tune(
+    _ request: TunableRequest, by asker: String
+  ) throws(NetmapError) -> [TunableState] {
+    switch request {
+    case .list: engine.tunables
+    case .set(let tunable, let value): [try engine.set(tunable, to: value, by: asker)]
     }
   }
 

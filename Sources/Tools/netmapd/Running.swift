@@ -43,13 +43,13 @@ extension Netmapd {
 
   /// Starts a daemon in the background, and returns when it accepts connections.
   func detach(
-    _ listening: CInt, _ address: DaemonAddress, _ counts: SharedRegionCounts, _ log: DaemonLog?
+    _ listening: CInt, _ address: DaemonAddress, _ tunables: Tunables, _ log: DaemonLog?
   ) throws(NetmapError) {
     let options =
       [
         "--foreground", "--listener", "3", "--socket", address.path, "--idle-exit", "\(idleExit)",
         "--log-level", logLevel,
-      ] + admissionOptions + counts.options
+      ] + admissionOptions + TunableOptions.options(for: tunables)
     let own = if let log { log } else { try DaemonLog(path: "\(address.path).log") }
     let process: Int32
     do throws(NetmapError) {
@@ -80,7 +80,7 @@ extension Netmapd {
 
   /// Serves until a signal or idleness ends the daemon.
   func serve(
-    _ listening: CInt, _ address: DaemonAddress, _ counts: SharedRegionCounts, isSystemds: Bool
+    _ listening: CInt, _ address: DaemonAddress, _ tunables: Tunables, isSystemds: Bool
   ) throws(NetmapError) {
     let signals = try stopSignals()
     // The daemon waits for its children, and its parent may have ignored SIGCHLD.
@@ -98,7 +98,7 @@ extension Netmapd {
     switch ConfinedUser.available() {
     case .user(let user):
       let opener = try OpenerProcess(
-        options: brokerOptions(address) + counts.options, user: user, listeners: listeners,
+        options: brokerOptions(address) + TunableOptions.options(for: tunables), user: user, listeners: listeners,
         allowsModules: !noModules, log: log
       ) { (listener) throws(NetmapError) in try renew(listener, main: address) }
       return try opener.run(signals: signals)
@@ -116,7 +116,7 @@ extension Netmapd {
     let server = try Server(
       listeners: listeners,
       engine: try Engine(
-        interfaces: LinuxInterfaces(), sharedRegion: .global(counts),
+        interfaces: LinuxInterfaces(), tunables: tunables,
         regionBlocks: blocks?.source),
       settings: settings, log: log)
     try server.run(signals: signals)
@@ -187,6 +187,8 @@ extension Netmapd {
 
   /// Serves the sockets that an opener has opened, without any rights, until the opener ends it.
   func serveAsBroker(_ address: DaemonAddress) throws(NetmapError) {
+    // Before this process gives up the right to open files, although the opener has passed on all values.
+    let tunables = try tuning.tunables(regionOptions)
     let beginning = try BrokerBeginning()
     FileLimit.raise()
     signal(SIGPIPE, SIG_IGN)
@@ -210,7 +212,7 @@ extension Netmapd {
         Listener(file, place.0, place.1, removesSocket: false)
       },
       engine: try Engine(
-        interfaces: LinuxInterfaces(rights: beginning.link), sharedRegion: .global(regionOptions),
+        interfaces: LinuxInterfaces(rights: beginning.link), tunables: tunables,
         regionBlocks: beginning.link.regionBlocks),
       settings: settings, log: log)
     defer { beginning.link.hangUp() }
