@@ -91,7 +91,8 @@ package struct RegionParameters: Hashable, Sendable {
         ringCount: min(max(least.ringCount, tx + rx + 2 + 2 * pipes * (tx + rx)), 1024),
         bufferSize: least.bufferSize,
         bufferCount: min(
-          max(least.bufferCount, 2 * pipes * slotsPerPipe + ownSlots + 2 + extraBuffers), 1_000_000))
+          max(least.bufferCount, 2 * pipes * slotsPerPipe + ownSlots + 2 + extraBuffers), 1_000_000)
+      )
     }
     var pipes = EngineLimits.pipesPerPort
     while pipes > 2, parameters(pipes: pipes).bufferCount * least.bufferSize > roomyByteLimit {

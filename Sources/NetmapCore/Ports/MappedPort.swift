@@ -64,7 +64,7 @@ package final class MappedPort {
   ///   - index: The binding's number in the segment.
   ///   - tag: The client that locks rings.
   ///   - doorbells: The doorbells that this process can ring.
-  ///   - defaults: What syncs do without being asked. A lane forwards only what it is asked to.
+  ///   - defaults: What syncs do without being asked.
   ///   - vale: The port's attachment to a switch; nil when the port is on no switch.
   ///   - resolver: Maps the memory of other processes' ports on the switch.
   ///   - monitors: The port's monitors, for syncs to copy packets to; nil copies packets to none.
@@ -152,10 +152,7 @@ package final class MappedPort {
     unsafe path = .allocate(capacity: 1)
     unsafe path.initialize(
       to: SyncPath(rings, transmitCount: transmitCount, receiveCount: receiveCount))
-    // A lane belongs to a worker that carries packets between an interface and a switch, and releases all of them.
-    if let geometry {
-      forward(geometry, always: lane == nil && defaults.contains(.forwardsReleased))
-    }
+    if let geometry { forward(geometry, always: defaults.contains(.forwardsReleased)) }
   }
 
   /// Prepares the receive rings for transparent mode.

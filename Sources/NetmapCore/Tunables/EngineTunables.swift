@@ -35,7 +35,8 @@ extension Engine {
     guard tunable.rule.effect != .start else {
       throw NetmapError(
         .readOnly, "set", tunable.name, reason: "netmapd takes it only when it starts",
-        remedy: "start it with --set \(tunable.name)=\(value), or write it into its configuration file")
+        remedy:
+          "start it with --set \(tunable.name)=\(value), or write it into its configuration file")
     }
     return try exclusively { (state) throws(NetmapError) in
       try state.tunables.set(tunable, to: value, by: origin)

@@ -67,7 +67,8 @@ extension Tunable {
         .nextOpen, least.interfaceSize, Ranges.interfaceSize, "least bytes of a netmap_if, private")
     case .privateInterfaceCount:
       Rule(
-        .nextOpen, least.interfaceCount, Ranges.privateInterfaceCount, "least number of opens, private")
+        .nextOpen, least.interfaceCount, Ranges.privateInterfaceCount,
+        "least number of opens, private")
     case .privateRingSize:
       Rule(.nextOpen, least.ringSize, Ranges.ringSize, "least bytes of a ring, private")
     case .privateRingCount:
@@ -88,7 +89,8 @@ extension Tunable {
     case .defaultPipes: Rule(.none, 0, anyNumber, "the kernel module ignores it as well")
     case .sinkCount, .sinkDelay:
       Rule(
-        .none, self == .sinkCount ? 1 : 100, anyNumber, "there are no sink devices: use a null port")
+        .none, self == .sinkCount ? 1 : 100, anyNumber, "there are no sink devices: use a null port"
+      )
     }
   }
 }

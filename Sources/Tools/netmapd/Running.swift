@@ -98,7 +98,8 @@ extension Netmapd {
     switch ConfinedUser.available() {
     case .user(let user):
       let opener = try OpenerProcess(
-        options: brokerOptions(address) + TunableOptions.options(for: tunables), user: user, listeners: listeners,
+        options: brokerOptions(address) + TunableOptions.options(for: tunables), user: user,
+        listeners: listeners,
         allowsModules: !noModules, log: log
       ) { (listener) throws(NetmapError) in try renew(listener, main: address) }
       return try opener.run(signals: signals)
