@@ -37,11 +37,10 @@ package struct RegionParameters: Hashable, Sendable {
 
   /// The parameters of a region that an interface with these rings is the first to use.
   ///
-  /// Only ``global`` changes, because other numbers are the user's choice. AF_XDP locks all buffers, so an interface with
+  /// Only the numbers of ``global`` change, because others are the user's choice. AF_XDP locks all buffers, so an interface with
   /// few rings should not pay for many. One with many rings gets room for its own slots and for three times as many: a
   /// second interface of its kind, and pipes.
   package func sized(for geometry: PortGeometry) -> RegionParameters {
-    guard self == .global else { return self }
     let rings =
       geometry.transmitRings + geometry.receiveRings + geometry.hostTransmitRings
       + geometry.hostReceiveRings
@@ -49,9 +48,13 @@ package struct RegionParameters: Hashable, Sendable {
       (geometry.transmitRings + geometry.hostTransmitRings) * geometry.transmitSlots
       + (geometry.receiveRings + geometry.hostReceiveRings) * geometry.receiveSlots
     var result = self
-    result.bufferCount = max(
-      bufferCount, min(4 * slots, Self.plannedBufferCount), min(slots + 4096, 1_000_000))
-    result.ringCount = max(ringCount, min(4 * rings, 1024))
+    if bufferCount == Self.global.bufferCount {
+      result.bufferCount = max(
+        bufferCount, min(4 * slots, Self.plannedBufferCount), min(slots + 4096, 1_000_000))
+    }
+    if ringCount == Self.global.ringCount {
+      result.ringCount = max(ringCount, min(4 * rings, 1024))
+    }
     return result
   }
 

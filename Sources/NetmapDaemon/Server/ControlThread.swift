@@ -304,7 +304,7 @@ final class ControlThread: Sendable {
       answer(0, .workFinished(tag))
     case .tune(let ticket, let request, let asker):
       do throws(NetmapError) {
-        answer(ticket, .tuned(.success(try tune(request, by: asker))))
+        answer(ticket, .tuned(.success(try engine.answer(request, by: asker))))
       } catch {
         answer(ticket, .tuned(.failure(error)))
       }
@@ -342,15 +342,6 @@ final class ControlThread: Sendable {
         answer(0, .redirected(port.process, .failure(error)))
       }
     case .forgetPolling(let name): engine.forgetPolling(of: name)
-    }
-  }
-
-  private func tune(
-    _ request: TunableRequest, by asker: String
-  ) throws(NetmapError) -> [TunableState] {
-    switch request {
-    case .list: engine.tunables
-    case .set(let tunable, let value): [try engine.set(tunable, to: value, by: asker)]
     }
   }
 

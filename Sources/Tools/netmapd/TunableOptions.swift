@@ -48,6 +48,7 @@ struct TunableOptions: ParsableArguments {
   /// configuration file.
   ///
   /// - Parameter counts: The sizes that the command line names by options of their own.
+  /// - Returns: The tunables.
   /// - Throws: ``NetmapError`` that names the file and line, or the variable, that is wrong.
   func tunables(_ counts: SharedRegionCounts) throws(NetmapError) -> Tunables {
     guard !inheritsTunables else { return try Tunables(assignments: inherited) }

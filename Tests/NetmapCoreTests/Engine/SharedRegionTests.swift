@@ -62,6 +62,16 @@ struct SharedRegionTests {
     #expect(error?.reason.contains("of 16000 are free") == true, "\(String(describing: error))")
   }
 
+  @Test("a number of rings that the user gives leaves the number of buffers to the first interface")
+  func otherNumbers() throws {
+    let engine = try Engine(
+      interfaces: FakeInterfaces(["fake0": .pairs(8, slots: 1024)]),
+      tunables: tunables(SharedRegionCounts(rings: 300)))
+    let port = try TestPort(engine, "fake0")
+    let pools = try engine.poolsInfo(RegisterRequest(name: port.registration.name))
+    #expect(pools.rings.count == 300 && pools.buffers.count == 4 * 16 * 1024)
+  }
+
   @Test("the numbers of rings and of opens are settings as well")
   func ringsAndInterfaces() throws {
     let counts = SharedRegionCounts(buffers: 1_000_000, rings: 10, interfaces: 10)
