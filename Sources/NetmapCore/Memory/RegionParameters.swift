@@ -111,7 +111,7 @@ package struct RegionParameters: Hashable, Sendable {
     let (tx, rx) = (geometry.rings(.transmit), geometry.rings(.receive))
     return RegionParameters(
       interfaceSize: max(least.interfaceSize, 56 + 8 * (tx + rx + 2)),
-      interfaceCount: least.interfaceCount,
+      interfaceCount: max(least.interfaceCount, 2),
       ringSize: max(least.ringSize, 256 + 16 * max(geometry.transmitSlots, geometry.receiveSlots)),
       ringCount: max(least.ringCount, tx + rx), bufferSize: least.bufferSize,
       bufferCount: min(

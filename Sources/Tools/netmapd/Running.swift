@@ -188,7 +188,6 @@ extension Netmapd {
 
   /// Serves the sockets that an opener has opened, without any rights, until the opener ends it.
   func serveAsBroker(_ address: DaemonAddress) throws(NetmapError) {
-    // Before this process gives up the right to open files, although the opener has passed on all values.
     let tunables = try tuning.tunables(regionOptions)
     let beginning = try BrokerBeginning()
     FileLimit.raise()
