@@ -218,7 +218,9 @@ let package = Package(
     // C programs for netmap, with the C library. The library's products must not be dependencies: see NetmapPreload.
     .testTarget(
       name: "ConformanceTests",
-      dependencies: ["NetmapTestSupport", "Netmap", "NetmapClient", "netmap", "netmapd"],
+      dependencies: [
+        "NetmapTestSupport", "Netmap", "NetmapClient", "NetmapCore", "netmap", "netmapd",
+      ],
       path: "Tests/Conformance", exclude: ["Bystanders", "Clients"], swiftSettings: settings),
     // Attacks by hostile processes, which must not succeed.
     .testTarget(

@@ -21,9 +21,10 @@ public final class EmbeddedEngine: PortEngine {
   /// - Throws: ``NetmapError`` when memory or descriptors run out, `EINVAL` when one of these variables is not a
   ///   number in range.
   public init() throws(NetmapError) {
-    engine = try Engine(
-      interfaces: LocalInterfaces.provider,
-      sharedRegion: .global(.fromEnvironment()))
+    var tunables = Tunables()
+    try tunables.set(
+      try .fromEnvironment(), by: ("$NETMAP_BUFFERS", "$NETMAP_RINGS", "$NETMAP_INTERFACES"))
+    engine = try Engine(interfaces: LocalInterfaces.provider, tunables: tunables)
   }
 
   /// Creates an engine with another provider of network interfaces than Linux's.

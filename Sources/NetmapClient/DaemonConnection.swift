@@ -287,7 +287,7 @@ package final class DaemonConnection: Sendable {
       return unsafe try MappedPort(
         region: registration.region, segment: registration.segment,
         binding: registration.bindingIndex, tag: tag, doorbells: doorbells ?? self.doorbells,
-        vale: vale,
+        defaults: registration.defaults, vale: vale,
         resolver: mailbox.destinationResolver,
         // An isolated port, which has doorbells of its own, has no monitors.
         monitors: doorbells == nil ? monitors : nil, lane: lane, geometry: registration.geometry,

@@ -96,6 +96,33 @@ extension DaemonConnection {
     return try body.takeCheck()
   }
 
+  /// All tunables of the daemon.
+  package func tunables() throws(NetmapError) -> [TunableState] { try tune(.list) }
+
+  /// Sets a tunable of the daemon.
+  ///
+  /// - Returns: The tunable, with the value that counts now.
+  /// - Throws: ``NetmapError`` as ``Engine/set(_:to:by:)``, and `EPERM` for a user who is neither root nor the one who runs
+  ///   the daemon.
+  package func set(_ tunable: Tunable, to value: Int) throws(NetmapError) -> TunableState {
+    let answer = try tune(.set(tunable, value))
+    guard let state = answer.first, state.tunable == tunable else {
+      throw NetmapError(
+        .inputOutput, "set", tunable.name, reason: "netmapd's answer is about something else",
+        remedy: "use one version of netmap for all processes")
+    }
+    return state
+  }
+
+  private func tune(_ request: TunableRequest) throws(NetmapError) -> [TunableState] {
+    try checkProcess()
+    var body = try ask(
+      Message.bytes(.tunables) { $0.put(request) }, on: mailbox.socket,
+      within: DaemonAddress.patience
+    ).body
+    return try body.takeTunables()
+  }
+
   /// Has the daemon dump the records and the memory that describe all ports, without packets.
   ///
   /// - Returns: The dump, for ``EngineDump/init(_:)``.

@@ -69,7 +69,8 @@ package final class LinuxPort: InterfaceBackend {
     self.monitor = monitor
     let pairs = max(interface.receiveQueues, interface.transmitQueues)
     // All interfaces share region 1, so an interface with many queues gets shorter rings.
-    let slots = pairs <= 4 ? 1024 : pairs <= 8 ? 512 : 256
+    let usual = pairs <= 4 ? 1024 : pairs <= 8 ? 512 : 256
+    let slots = hints.receiveSlots > 0 ? Int(hints.receiveSlots) : usual
     geometry = PortGeometry(
       transmitRings: interface.transmitQueues, receiveRings: interface.receiveQueues,
       transmitSlots: slots, receiveSlots: slots,

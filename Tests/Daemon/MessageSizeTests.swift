@@ -23,6 +23,7 @@ struct MessageSizeTests {
     for _ in 0..<2 { writer.put([String]()) }
     writer.put(UInt64(1) << 63)
     writer.put(optional: UInt64?.none)
+    writer.put(SyncDefaults.stampsOnRequest.rawValue)
     return MessageReader(writer.bytes)
   }
 

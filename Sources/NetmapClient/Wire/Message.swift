@@ -45,6 +45,8 @@ package struct Message {
     /// Asks for a dump of the memory that describes all ports. A descriptor of memory goes with the answer: a length of 64
     /// bits, and the dump.
     case dump = 29
+    /// Asks for all tunables, or sets one.
+    case tunables = 23
     /// On a token: asks to map the rings of the token's binding.
     ///
     /// A ``hello`` on a token, with a socket to answer on, is answered with a mailbox as well.

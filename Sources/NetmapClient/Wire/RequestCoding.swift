@@ -60,6 +60,7 @@ extension MessageWriter {
     put(registration.backend?.remarks ?? [])
     put(registration.monitors)
     put(optional: registration.monitored)
+    put(registration.defaults.rawValue)
   }
 
   /// Writes everything but the switch's segment, which travels as a descriptor.
@@ -253,6 +254,7 @@ extension MessageReader {
       offsetMax: offsetMax, region: region, segment: segment, backend: hasBackend ? backend : nil)
     registration.monitors = monitors
     registration.monitored = monitored
+    registration.defaults = SyncDefaults(rawValue: try take(UInt8.self)).intersection(.known)
     return registration
   }
 

@@ -25,17 +25,17 @@ package final class Engine: Sendable {
   ///
   /// - Parameters:
   ///   - interfaces: The provider of network interfaces; nil for an engine without any.
-  ///   - sharedRegion: The region that interfaces share.
+  ///   - tunables: The values of netmap's tunables.
   ///   - regionBlocks: Takes numbers for private regions (``RegionNumbers``); nil for an engine whose regions only this
   ///     process sees.
   /// - Throws: ``NetmapError`` when there is no memory or no descriptor left.
   package init(
-    interfaces: (any InterfaceProvider)? = nil, sharedRegion: RegionParameters = .global,
+    interfaces: (any InterfaceProvider)? = nil, tunables: Tunables = Tunables(),
     regionBlocks: RegionNumbers.Source? = nil
   ) throws(NetmapError) {
     doorbells = try DoorbellTable()
     unsafe state = EngineState(
-      interfaces: interfaces, directory: try Directory(), sharedRegion: sharedRegion,
+      interfaces: interfaces, directory: try Directory(), tunables: tunables,
       regionNumbers: RegionNumbers(regionBlocks))
   }
 
@@ -88,7 +88,10 @@ package final class Engine: Sendable {
 final class EngineState {
   let interfaces: (any InterfaceProvider)?
   let directory: Directory
-  private let sharedRegion: RegionParameters
+  /// netmap's tunables. Whoever makes something that one of them describes reads it then.
+  var tunables: Tunables
+  /// What the tunables said when the shared region was made.
+  private var sharedRegionOrder: RegionParameters?
 
   /// Regions by `nr_mem_id`.
   var regions: [UInt16: Region] = [:]
@@ -123,12 +126,12 @@ final class EngineState {
   private var lastBinding: UInt64 = 0
 
   init(
-    interfaces: (any InterfaceProvider)?, directory: Directory, sharedRegion: RegionParameters,
+    interfaces: (any InterfaceProvider)?, directory: Directory, tunables: Tunables,
     regionNumbers: RegionNumbers
   ) {
     self.interfaces = interfaces
     self.directory = directory
-    self.sharedRegion = sharedRegion
+    self.tunables = tunables
     self.regionNumbers = regionNumbers
   }
 
@@ -153,15 +156,26 @@ final class EngineState {
 
   /// The region that NIC ports share. The first call creates it.
   ///
+  /// A region that nothing uses is made again if the tunables have changed since.
+  ///
   /// - Parameter geometry: The rings of the interface that is about to use it; nil for another use.
   /// - Returns: The region with number 1.
   /// - Throws: ``NetmapError`` `ENOMEM` when the host has no memory for it.
   func globalRegion(for geometry: PortGeometry? = nil) throws(NetmapError) -> Region {
-    if let region = regions[1] { return region }
-    let parameters = geometry.map { sharedRegion.sized(for: $0) } ?? sharedRegion
+    let order = tunables.sharedRegion
+    if let region = regions[1], sharedRegionOrder == order || isInUse(region) { return region }
+    let parameters = geometry.map { order.sized(for: $0) } ?? order
     let region = try Region(id: 1, isPrivate: false, parameters)
     regions[1] = region
+    sharedRegionOrder = order
     return region
+  }
+
+  /// Whether a port lies in a region, returns to it, or has left objects there that a process may still see.
+  private func isInUse(_ region: Region) -> Bool {
+    region.isUsed || region.isQuarantining
+      || ports.values.contains { $0.region === region || $0.ownRegion === region }
+      || persistent.values.contains { $0.region === region }
   }
 
   /// The region that a request names.

@@ -64,7 +64,9 @@ extension EngineState {
       transmitRings: own.transmitRings, receiveRings: own.receiveRings,
       transmitSlots: own.transmitSlots, receiveSlots: own.receiveSlots)
     let region = try newRegion(
-      .virtualPort(geometry, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers)))
+      .virtualPort(
+        geometry, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers),
+        tunables.privateMinimums))
     let ends: (client: EnginePort, worker: EnginePort)
     do throws(NetmapError) {
       ends = try isolatedEnds(request.name, geometry, region)

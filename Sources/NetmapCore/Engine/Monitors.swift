@@ -107,7 +107,9 @@ extension EngineState {
     }
     let geometry = Self.monitorGeometry(of: parent.geometry, request.hints)
     let region = try newRegion(
-      .monitor(geometry, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers)))
+      .monitor(
+        geometry, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers),
+        tunables.privateMinimums))
     do throws(NetmapError) {
       let segment = try SyncSegment(
         creating: "netmap-monitor-\(name)", ends: [geometry, Self.fillingEnd(of: geometry)],

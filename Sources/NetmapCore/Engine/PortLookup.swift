@@ -46,9 +46,19 @@ extension EngineState {
     {
       return port
     }
+    var hints = hints
+    // As with netmap, an interface does not ask the program how long its rings are.
+    hints.transmitSlots = UInt32(clamping: tunables.given(.genericRingSize) ?? 0)
+    hints.receiveSlots = hints.transmitSlots
     guard let interface = try interfaces?.open(name.rawValue, backend: backend, hints: hints)
     else {
       return named
+    }
+    if tunables.wantsNativeDrivers {
+      throw NetmapError(
+        .unsupported, "open", name.rawValue,
+        reason: "the tunable admode asks for a driver with netmap in it, and there is none",
+        remedy: "use the drivers that there are: netmap config set admode=0")
     }
     // The name may have come to mean another interface since its identity was looked up.
     if let identity = interface.identity {
@@ -176,7 +186,8 @@ extension EngineState {
     } else {
       region = try newRegion(
         .virtualPort(
-          geometry, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers)))
+          geometry, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers),
+          tunables.privateMinimums))
     }
     do throws(NetmapError) {
       let segment = try SyncSegment(

@@ -4,12 +4,11 @@ extension Engine {
   /// - Parameters:
   ///   - registration: The answer of ``register(_:)``.
   ///   - tag: The client in whose name syncs lock the rings.
-  ///   - stampsAlways: Whether receive syncs stamp their rings even if the application does not ask for it.
   ///   - lane: The one ring of each direction to attach, where the binding has it; nil for all rings.
   /// - Returns: The data path. Its memory stays valid for as long as the object lives.
   /// - Throws: ``NetmapError`` when a backend cannot be attached.
   package func mapPort(
-    _ registration: Registration, tag: ClientTag, stampsAlways: Bool = true, lane: Int? = nil
+    _ registration: Registration, tag: ClientTag, lane: Int? = nil
   ) throws(NetmapError) -> MappedPort {
     let (vale, monitors) = try exclusively { (state) throws(NetmapError) in
       let port = state.bindings[registration.id]?.port
@@ -20,7 +19,7 @@ extension Engine {
     return unsafe try MappedPort(
       region: registration.region, segment: registration.segment,
       binding: registration.bindingIndex, tag: tag, doorbells: doorbells,
-      stampsAlways: stampsAlways, vale: vale, monitors: monitors, lane: lane,
+      defaults: registration.defaults, vale: vale, monitors: monitors, lane: lane,
       geometry: registration.geometry
     ) { (place, _) throws(NetmapError) in
       guard let port = unsafe port else { return unsafe .none }

@@ -144,6 +144,7 @@ extension EngineState {
         geometry: port.geometry, extraBuffers: extra.count, offsetMax: offsetMax,
         region: port.region.memory, segment: port.segment,
         backend: port.backendDescription)
+      registration.defaults = tunables.syncDefaults
       registration.place = port.membership?.place
       registration.monitors = port.monitors.serial
       registration.monitored = port.monitor?.parent.monitors.serial

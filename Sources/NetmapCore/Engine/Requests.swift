@@ -83,6 +83,8 @@ package struct Registration: Sendable {
   package var monitors: UInt64 = 0
   /// Of a monitor: the number of the set that it belongs to.
   package var monitored: UInt64?
+  /// What the port's syncs do without being asked.
+  package var defaults: SyncDefaults = []
 
   package init(
     id: BindingID, name: PortName, bindingIndex: Int, interfaceOffset: Int, memorySize: Int,

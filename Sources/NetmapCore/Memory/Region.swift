@@ -233,6 +233,9 @@ package final class Region {
   /// Whether a binding has objects here.
   package var isUsed: Bool { users > 0 }
 
+  /// Whether a process may still see objects of a closed binding.
+  var isQuarantining: Bool { !quarantines.isEmpty }
+
   /// Objects in use, by number; without the two buffers that are never handed out.
   package var takenInterfaces: [Int] { interfaces.taken }
   package var takenRings: [Int] { rings.taken }
@@ -252,7 +255,7 @@ package final class Region {
     guard needed <= layout.interfaces.size else {
       throw exhausted(
         "a netmap_if of \(needed) bytes for \(ringCount) rings",
-        "objects have \(layout.interfaces.size) bytes", "if_size", isFixed: true)
+        "objects have \(layout.interfaces.size) bytes", "if_size (netmap config)")
     }
     guard let index = interfaces.allocate() else {
       throw exhausted(
@@ -285,7 +288,7 @@ package final class Region {
     guard needed <= layout.rings.size else {
       throw exhausted(
         "a ring of \(slotCount) slots (\(needed) bytes)", "rings have \(layout.rings.size) bytes",
-        "ring_size", isFixed: true)
+        "ring_size (netmap config)")
     }
     guard let index = rings.allocate() else {
       throw exhausted(

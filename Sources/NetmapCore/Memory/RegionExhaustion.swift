@@ -7,12 +7,10 @@ extension Region {
   ///   - what: What was wanted.
   ///   - why: What there is.
   ///   - setting: What a user raises to have more.
-  ///   - isFixed: Whether the setting cannot be raised.
   ///   - kept: How many objects are in quarantine.
   /// - Returns: `ENOMEM`, with what the user can do.
   func exhausted(
-    _ what: String, _ why: String, _ setting: String, isFixed: Bool = false,
-    kept: Int = 0
+    _ what: String, _ why: String, _ setting: String, kept: Int = 0
   ) -> NetmapError {
     let others = isPrivate ? "other ports of the same parent" : "other ports"
     let use =
@@ -20,7 +18,7 @@ extension Region {
       ? "give the region more or larger objects, or close \(others)"
       : "use fewer or smaller rings, or close \(others)"
     let remedy =
-      isPrivate ? use : isFixed ? "\(use): \(setting) is fixed" : "raise \(setting), \(use)"
+      isPrivate ? use : "raise \(setting), \(use)"
     guard kept > 0 else {
       return NetmapError(
         .outOfMemory, "allocate", "memory region \(id)", reason: "no room for \(what): \(why)",

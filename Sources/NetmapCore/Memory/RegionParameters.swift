@@ -37,11 +37,10 @@ package struct RegionParameters: Hashable, Sendable {
 
   /// The parameters of a region that an interface with these rings is the first to use.
   ///
-  /// Only ``global`` changes, because other numbers are the user's choice. AF_XDP locks all buffers, so an interface with
+  /// Only the numbers of ``global`` change, because others are the user's choice. AF_XDP locks all buffers, so an interface with
   /// few rings should not pay for many. One with many rings gets room for its own slots and for three times as many: a
   /// second interface of its kind, and pipes.
   package func sized(for geometry: PortGeometry) -> RegionParameters {
-    guard self == .global else { return self }
     let rings =
       geometry.transmitRings + geometry.receiveRings + geometry.hostTransmitRings
       + geometry.hostReceiveRings
@@ -49,9 +48,13 @@ package struct RegionParameters: Hashable, Sendable {
       (geometry.transmitRings + geometry.hostTransmitRings) * geometry.transmitSlots
       + (geometry.receiveRings + geometry.hostReceiveRings) * geometry.receiveSlots
     var result = self
-    result.bufferCount = max(
-      bufferCount, min(4 * slots, Self.plannedBufferCount), min(slots + 4096, 1_000_000))
-    result.ringCount = max(ringCount, min(4 * rings, 1024))
+    if bufferCount == Self.global.bufferCount {
+      result.bufferCount = max(
+        bufferCount, min(4 * slots, Self.plannedBufferCount), min(slots + 4096, 1_000_000))
+    }
+    if ringCount == Self.global.ringCount {
+      result.ringCount = max(ringCount, min(4 * rings, 1024))
+    }
     return result
   }
 
@@ -74,7 +77,9 @@ package struct RegionParameters: Hashable, Sendable {
   /// netmap sizes such a region for two pipes. Here the host allocates memory only on first touch, so the region
   /// has room for all the pipes that a port may have, as long as its buffers stay below ``roomyByteLimit``. It is
   /// never smaller than netmap's own formula gives.
-  package static func virtualPort(_ geometry: PortGeometry, extraBuffers: Int) -> RegionParameters {
+  package static func virtualPort(
+    _ geometry: PortGeometry, extraBuffers: Int, _ least: Minimums = .standard
+  ) -> RegionParameters {
     let (tx, rx) = (geometry.transmitRings, geometry.receiveRings)
     let ringBytes = 256 + 16 * max(geometry.transmitSlots, geometry.receiveSlots)
     let slotsPerPipe = tx * geometry.transmitSlots + rx * geometry.receiveSlots
@@ -83,28 +88,35 @@ package struct RegionParameters: Hashable, Sendable {
 
     func parameters(pipes: Int) -> RegionParameters {
       RegionParameters(
-        interfaceSize: max(1024, 56 + 8 * (tx + rx + 2)),
-        interfaceCount: min(max(2, 2 + 4 * pipes), 100),
-        ringSize: max(20_480, ringBytes),
-        ringCount: min(max(4, tx + rx + 2 + 2 * pipes * (tx + rx)), 1024),
+        interfaceSize: max(least.interfaceSize, 56 + 8 * (tx + rx + 2)),
+        interfaceCount: min(max(least.interfaceCount, 2 + 4 * pipes), 100),
+        ringSize: max(least.ringSize, ringBytes),
+        ringCount: min(max(least.ringCount, tx + rx + 2 + 2 * pipes * (tx + rx)), 1024),
+        bufferSize: least.bufferSize,
         bufferCount: min(
-          max(4098, 2 * pipes * slotsPerPipe + ownSlots + 2 + extraBuffers), 1_000_000))
+          max(least.bufferCount, 2 * pipes * slotsPerPipe + ownSlots + 2 + extraBuffers), 1_000_000)
+      )
     }
     var pipes = EngineLimits.pipesPerPort
-    while pipes > 2, parameters(pipes: pipes).bufferCount * 2048 > roomyByteLimit { pipes /= 2 }
+    while pipes > 2, parameters(pipes: pipes).bufferCount * least.bufferSize > roomyByteLimit {
+      pipes /= 2
+    }
     return parameters(pipes: pipes)
   }
 
   /// The parameters of a private region for one monitor: exactly enough for its rings, because no other port lies there.
-  package static func monitor(_ geometry: PortGeometry, extraBuffers: Int) -> RegionParameters {
+  package static func monitor(
+    _ geometry: PortGeometry, extraBuffers: Int, _ least: Minimums = .standard
+  ) -> RegionParameters {
     let (tx, rx) = (geometry.rings(.transmit), geometry.rings(.receive))
     return RegionParameters(
-      interfaceSize: max(1024, 56 + 8 * (tx + rx + 2)), interfaceCount: 2,
-      ringSize: max(20_480, 256 + 16 * max(geometry.transmitSlots, geometry.receiveSlots)),
-      ringCount: max(4, tx + rx),
+      interfaceSize: max(least.interfaceSize, 56 + 8 * (tx + rx + 2)),
+      interfaceCount: max(least.interfaceCount, 2),
+      ringSize: max(least.ringSize, 256 + 16 * max(geometry.transmitSlots, geometry.receiveSlots)),
+      ringCount: max(least.ringCount, tx + rx), bufferSize: least.bufferSize,
       bufferCount: min(
         max(
-          4098,
+          least.bufferCount,
           tx * geometry.transmitSlots + rx * geometry.receiveSlots + Region.reservedBuffers
             + extraBuffers), 1_000_000))
   }
@@ -129,7 +141,31 @@ package struct RegionParameters: Hashable, Sendable {
   }
 
   /// The range of buffer sizes, in bytes; sizes are powers of two.
-  package static let bufferSizes = 64...65_536
+  package static let bufferSizes = Ranges.bufferSize
+
+  /// netmap's ranges of sizes, in bytes, and of numbers of objects.
+  enum Ranges {
+    static let interfaceSize = 56...4096
+    static let interfaceCount = 10...10_000
+    static let privateInterfaceCount = 1...100
+    static let ringSize = 256...131_072
+    static let ringCount = 2...1024
+    static let bufferSize = 64...65_536
+    static let bufferCount = 4...1_000_000
+  }
+
+  /// What a region of one port has at least; its buffers have exactly this size (tunables `priv_if_size`,
+  /// `priv_if_num` and so on).
+  package struct Minimums: Hashable, Sendable {
+    package var interfaceSize = 1024
+    package var interfaceCount = 2
+    package var ringSize = 20_480
+    package var ringCount = 4
+    package var bufferSize = 2048
+    package var bufferCount = 4098
+
+    package static let standard = Minimums()
+  }
 
   /// The limit in bytes up to which a private region has room for every pipe that its port may have.
   package static let roomyByteLimit = 512 << 20
@@ -139,12 +175,15 @@ package struct RegionParameters: Hashable, Sendable {
   /// - Throws: ``NetmapError`` `EINVAL`, naming the value and its range.
   package func validate(isPrivate: Bool) throws(NetmapError) {
     let checks: [(String, Int, ClosedRange<Int>)] = [
-      ("netmap_if size", interfaceSize, 56...4096),
-      ("number of netmap_if objects", interfaceCount, isPrivate ? 1...100 : 10...10_000),
-      ("ring size", ringSize, 256...131_072),
-      ("number of rings", ringCount, 2...1024),
-      ("buffer size", bufferSize, Self.bufferSizes),
-      ("number of buffers", bufferCount, 4...1_000_000),
+      ("netmap_if size", interfaceSize, Ranges.interfaceSize),
+      (
+        "number of netmap_if objects", interfaceCount,
+        isPrivate ? Ranges.privateInterfaceCount : Ranges.interfaceCount
+      ),
+      ("ring size", ringSize, Ranges.ringSize),
+      ("number of rings", ringCount, Ranges.ringCount),
+      ("buffer size", bufferSize, Ranges.bufferSize),
+      ("number of buffers", bufferCount, Ranges.bufferCount),
     ]
     for (what, value, range) in checks where !range.contains(value) {
       throw NetmapError(

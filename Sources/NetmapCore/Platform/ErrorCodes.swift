@@ -37,6 +37,8 @@ extension NetmapError.Code {
   public static let alreadyExists = Self(rawValue: EEXIST)
   /// Nothing to list under that name.
   public static let noSuchEntry = Self(rawValue: ENOENT)
+  /// A tunable that cannot be set, or not at this time.
+  package static let readOnly = Self(rawValue: EACCES)
 
   /// Polling of a port is on already, or off already. The code is netmap's.
   public static let badAddress = Self(rawValue: EFAULT)

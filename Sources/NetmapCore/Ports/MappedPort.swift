@@ -64,7 +64,7 @@ package final class MappedPort {
   ///   - index: The binding's number in the segment.
   ///   - tag: The client that locks rings.
   ///   - doorbells: The doorbells that this process can ring.
-  ///   - stampsAlways: Whether a sync stamps receive rings even if they do not ask for it.
+  ///   - defaults: What syncs do without being asked.
   ///   - vale: The port's attachment to a switch; nil when the port is on no switch.
   ///   - resolver: Maps the memory of other processes' ports on the switch.
   ///   - monitors: The port's monitors, for syncs to copy packets to; nil copies packets to none.
@@ -75,7 +75,7 @@ package final class MappedPort {
   /// - Throws: ``NetmapError`` `EINVAL` when the segment does not describe such a binding.
   package init(
     region: SharedMemory, segment: SyncSegment, binding index: Int, tag: ClientTag,
-    doorbells: DoorbellTable, stampsAlways: Bool = true, vale: SwitchMapping? = nil,
+    doorbells: DoorbellTable, defaults: SyncDefaults = [], vale: SwitchMapping? = nil,
     resolver: DestinationResolver? = nil, monitors: MonitorTable? = nil, lane: Int? = nil,
     geometry: PortGeometry? = nil,
     backend: (Int, Ring) throws(NetmapError) -> RingDriver = {
@@ -106,7 +106,7 @@ package final class MappedPort {
     self.vale = vale
     let builder = unsafe RingBuilder(
       region: region, segment: segment, end: record.end, tag: tag, doorbells: doorbells.view,
-      stampsAlways: stampsAlways)
+      stampsAlways: !defaults.contains(.stampsOnRequest))
     var built: [RingParts] = unsafe []
     for direction in [Direction.transmit, .receive] {
       for number in record.ranges[direction] {
@@ -153,11 +153,11 @@ package final class MappedPort {
     unsafe path = .allocate(capacity: 1)
     unsafe path.initialize(
       to: SyncPath(rings, transmitCount: transmitCount, receiveCount: receiveCount))
-    if let geometry { forward(geometry) }
+    if let geometry { forward(geometry, always: defaults.contains(.forwardsReleased)) }
   }
 
   /// Prepares the receive rings for transparent mode.
-  private func forward(_ geometry: PortGeometry) {
+  private func forward(_ geometry: PortGeometry, always: Bool) {
     guard record.ranges.holdHostRings(of: geometry), receiveCount > 0 else { return }
     let targets = UnsafeMutablePointer<ForwardingTargets>.allocate(capacity: receiveCount)
     for (place, index) in record.ranges.receive.enumerated() {
@@ -167,7 +167,8 @@ package final class MappedPort {
         range.upperBound <= transmitCount
       else { continue }
       unsafe (targets + place).initialize(
-        to: ForwardingTargets(rings: rings + range.lowerBound, count: range.count))
+        to: ForwardingTargets(
+          rings: rings + range.lowerBound, count: range.count, forwardsAlways: always))
       unsafe ring.pointee.forwarding = UnsafePointer(targets + place)
     }
     unsafe forwarding = targets

@@ -19,6 +19,8 @@ struct ForwardingTargets {
   /// Transmit rings of the same binding: the first one with room gets the packet.
   let rings: UnsafePointer<RingParts>
   let count: Int
+  /// Whether all released packets are passed on, without `NR_FORWARD` and `NS_FORWARD` (tunable `fwd`).
+  let forwardsAlways: Bool
 }
 
 private let ethernetHeaderLength = 14
@@ -41,7 +43,8 @@ extension MappedRing {
   /// - Parameter head: The checked head of this ring.
   @inline(never)
   func forwardReleased(upTo head: UInt32) {
-    guard let forwarding = unsafe parts.pointee.forwarding, unsafe ring.forwardsReleased,
+    guard let forwarding = unsafe parts.pointee.forwarding,
+      unsafe forwarding.pointee.forwardsAlways || ring.forwardsReleased,
       var index = unsafe kring.hwcur(below: ring.slotCount)
     else { return }
     let targets = unsafe forwarding.pointee
@@ -49,7 +52,7 @@ extension MappedRing {
     while index != head {
       let first = index
       var flags = unsafe ring.loadWord(index).flags
-      let isForwarded = flags.contains(.forward)
+      let isForwarded = unsafe targets.forwardsAlways || flags.contains(.forward)
       var count: UInt32 = 1
       index = unsafe ring.next(index)
       while flags.contains(.moreFragments), index != head {

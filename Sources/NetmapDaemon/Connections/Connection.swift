@@ -107,7 +107,10 @@ extension Connection.State {
     // A hello comes with a reply socket, and gets a new connection as the mailbox.
     case .token: [.hello, .register, .mapPort, .unbind]
     case .mailbox:
-      [.forget, .ring, .again, .portInfo, .poolsInfo, .list, .check, .dump, .control, .token]
+      [
+        .forget, .ring, .again, .portInfo, .poolsInfo, .list, .check, .dump, .control, .token,
+        .tunables,
+      ]
     }
   }
 }

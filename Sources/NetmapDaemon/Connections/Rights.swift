@@ -40,8 +40,7 @@ extension Role {
       case .own, .trusted:
         [
           .hello, .forget, .ring, .register, .unbind, .mapPort, .token, .portInfo, .poolsInfo,
-          .list,
-          .check, .dump, .control,
+          .list, .check, .dump, .control, .tunables,
         ]
       // Opens are isolated. Attaching and listing cover the user's own ports.
       case .untrusted: [.hello, .forget, .ring, .register, .unbind, .mapPort, .token, .list]

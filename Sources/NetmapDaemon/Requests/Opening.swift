@@ -141,6 +141,7 @@ extension Server {
     case .hostStarted(let result): begin(ticket, result)
     case .checked(let report): hasChecked(ticket, report)
     case .dumped(let result): hasDumped(ticket, result)
+    case .tuned(let result): hasTuned(ticket, result)
     case .encoded(let result): hasEncoded(ticket, result)
     case .connected(let result): hasConnected(ticket, result)
     case .portInfo(let result): finish(ticket, result) { info, writer in writer.put(info) }

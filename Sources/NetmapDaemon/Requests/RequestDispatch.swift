@@ -141,6 +141,7 @@ extension Server {
     case .check: check(for: client, reply)
     case .dump: dump(for: client, reply)
     case .token: newToken(for: client, reply)
+    case .tunables: tune(message, from: client, reply)
     default: break
     }
   }

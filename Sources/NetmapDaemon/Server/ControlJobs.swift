@@ -29,6 +29,8 @@ extension ControlThread {
     case finishWork(ClientTag)
     /// Checks the memory of all ports.
     case check(ticket: UInt64)
+    /// Lists the tunables, or sets one; `by` says who asks, for users.
+    case tune(ticket: UInt64, TunableRequest, by: String)
     /// Copies the records and the memory that describe all ports.
     case dump(ticket: UInt64)
     /// Adds the server's records to a dump, and writes both into memory of their own.
@@ -87,6 +89,7 @@ extension ControlThread {
     case workFinished(ClientTag)
     case checked(CheckReport)
     case dumped(Result<CollectedDump, NetmapError>)
+    case tuned(Result<[TunableState], NetmapError>)
     /// The memory with a dump; see ``DumpedBytes``.
     case encoded(Result<OwnedFile, NetmapError>)
     case connected(Result<OwnedFile, NetmapError>)

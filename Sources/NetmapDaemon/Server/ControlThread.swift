@@ -302,6 +302,12 @@ final class ControlThread: Sendable {
       engine.finishExchanges(of: tag)
       engine.releaseMonitorLocks(of: tag)
       answer(0, .workFinished(tag))
+    case .tune(let ticket, let request, let asker):
+      do throws(NetmapError) {
+        answer(ticket, .tuned(.success(try engine.answer(request, by: asker))))
+      } catch {
+        answer(ticket, .tuned(.failure(error)))
+      }
     case .check(let ticket): answer(ticket, .checked(engine.check()))
     case .dump(let ticket):
       do throws(NetmapError) {

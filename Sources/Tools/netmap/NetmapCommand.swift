@@ -21,13 +21,14 @@ struct NetmapCommand: ParsableCommand {
         netmap bench --case pipe-2t --json    two threads over a pipe, as JSON
         netmap exec ./bridge -i eth0          run a C program for netmap
         netmap capture netmap:eth0 -w FILE    the packets of an open port, for tshark
+        netmap config                         the tunables of netmapd
         netmap doctor eth0                    which backend an interface would get, and why
         netmap ports                          open ports and their processes
         netmap pkt-gen -h                     run the tool pkt-gen
       """,
     version: PackageVersion.line(of: "netmap"),
     subcommands: [
-      Bench.self, Capture.self, Doctor.self, Exec.self, Ports.self, BenchSender.self,
+      Bench.self, Capture.self, Config.self, Doctor.self, Exec.self, Ports.self, BenchSender.self,
       BenchPonger.self,
       ValeSender.self,
     ])

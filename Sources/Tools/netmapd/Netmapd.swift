@@ -26,6 +26,7 @@ struct Netmapd: ParsableCommand {
         netmapd                                   in the background, until a signal ends it
         netmapd --foreground --log-level debug    in this terminal, with debug messages
         netmapd --idle-exit 60                    exit after a minute without an open port
+        netmapd --set buf_num=40000               more memory for interfaces
         NETMAP_SOCKET=/tmp/x.sock netmapd         a separate set of ports
       """,
     version: PackageVersion.line(of: "netmapd"))
@@ -97,6 +98,8 @@ struct Netmapd: ParsableCommand {
       """)
   var joinVeths = false
 
+  @OptionGroup var tuning: TunableOptions
+
   @Flag(help: "Refuse switch modules from shared objects.")
   var noModules = false
 
@@ -126,6 +129,12 @@ struct Netmapd: ParsableCommand {
     } catch {
       throw ValidationError("\(error.reason) (--buffers, --rings, --interfaces)")
     }
+    for (tunable, option, value) in [
+      (Tunable.bufferCount, "--buffers", buffers), (.ringCount, "--rings", rings),
+      (.interfaceCount, "--interfaces", interfaces),
+    ] where value != nil && tuning.sets(tunable) {
+      throw ValidationError("\(option) and --set \(tunable.name) mean the same: give one of them")
+    }
     guard Logger.Level(rawValue: logLevel) != nil else {
       throw ValidationError(
         "--log-level must be one of "
@@ -149,12 +158,12 @@ struct Netmapd: ParsableCommand {
       if undo { return OwnInterfaceRights.undoStaleEverywhere() }
       if broker { return try serveAsBroker(address) }
       // Before there is a socket: an error must not leave one behind that no process serves.
-      let counts = regionOptions.or(try .fromEnvironment())
+      let tunables = try tuning.tunables(regionOptions)
       let listening = try listeningSocket(address)
       if foreground {
-        try serve(listening.file, address, counts, isSystemds: listening.isSystemds)
+        try serve(listening.file, address, tunables, isSystemds: listening.isSystemds)
       } else {
-        try detach(listening.file, address, counts, listening.log)
+        try detach(listening.file, address, tunables, listening.log)
       }
     } catch {
       tell("netmapd: \(error)\n")

@@ -43,13 +43,13 @@ extension Netmapd {
 
   /// Starts a daemon in the background, and returns when it accepts connections.
   func detach(
-    _ listening: CInt, _ address: DaemonAddress, _ counts: SharedRegionCounts, _ log: DaemonLog?
+    _ listening: CInt, _ address: DaemonAddress, _ tunables: Tunables, _ log: DaemonLog?
   ) throws(NetmapError) {
     let options =
       [
         "--foreground", "--listener", "3", "--socket", address.path, "--idle-exit", "\(idleExit)",
         "--log-level", logLevel,
-      ] + admissionOptions + interfaceOptions + counts.options
+      ] + admissionOptions + interfaceOptions + TunableOptions.options(for: tunables)
     let own = if let log { log } else { try DaemonLog(path: "\(address.path).log") }
     let process: Int32
     do throws(NetmapError) {
@@ -80,7 +80,7 @@ extension Netmapd {
 
   /// Serves until a signal or idleness ends the daemon.
   func serve(
-    _ listening: CInt, _ address: DaemonAddress, _ counts: SharedRegionCounts, isSystemds: Bool
+    _ listening: CInt, _ address: DaemonAddress, _ tunables: Tunables, isSystemds: Bool
   ) throws(NetmapError) {
     let signals = try stopSignals()
     // The daemon waits for its children, and its parent may have ignored SIGCHLD.
@@ -98,7 +98,8 @@ extension Netmapd {
     switch ConfinedUser.available() {
     case .user(let user):
       let opener = try OpenerProcess(
-        options: brokerOptions(address) + counts.options, user: user, listeners: listeners,
+        options: brokerOptions(address) + TunableOptions.options(for: tunables), user: user,
+        listeners: listeners,
         allowsModules: !noModules, log: log
       ) { (listener) throws(NetmapError) in try renew(listener, main: address) }
       return try opener.run(signals: signals)
@@ -116,7 +117,7 @@ extension Netmapd {
     let server = try Server(
       listeners: listeners,
       engine: try Engine(
-        interfaces: LinuxInterfaces(joinsVeths: joinsVeths), sharedRegion: .global(counts),
+        interfaces: LinuxInterfaces(joinsVeths: joinsVeths), tunables: tunables,
         regionBlocks: blocks?.source),
       settings: settings, log: log)
     try server.run(signals: signals)
@@ -193,6 +194,7 @@ extension Netmapd {
 
   /// Serves the sockets that an opener has opened, without any rights, until the opener ends it.
   func serveAsBroker(_ address: DaemonAddress) throws(NetmapError) {
+    let tunables = try tuning.tunables(regionOptions)
     let beginning = try BrokerBeginning()
     FileLimit.raise()
     signal(SIGPIPE, SIG_IGN)
@@ -217,7 +219,7 @@ extension Netmapd {
       },
       engine: try Engine(
         interfaces: LinuxInterfaces(rights: beginning.link, joinsVeths: joinVeths),
-        sharedRegion: .global(regionOptions),
+        tunables: tunables,
         regionBlocks: beginning.link.regionBlocks),
       settings: settings, log: log)
     defer { beginning.link.hangUp() }

@@ -394,6 +394,29 @@ static void transparent(void)
 	}
 }
 
+/* fwd=1: slots that are released go to the other side without a flag. */
+static void forwards_all(void)
+{
+	struct port port = open_mode(NR_REG_NIC_SW, 0);
+	const int host = host_socket("v0"), wire = host_socket("v1");
+	struct netmap_ring *const from_wire = NETMAP_RXRING(port.nifp, 0);
+	struct netmap_ring *const from_host = NETMAP_RXRING(port.nifp, port.nifp->ni_rx_rings);
+
+	for (int number = 0; number < 20; number++) {
+		host_send(host, number, 200);
+		CHECK(ring_hears(&port, from_host, number, 200));
+		skip(from_host);
+		CHECK(!ioctl(port.fd, NIOCRXSYNC, NULL));
+		CHECK(host_hears(wire, number, 200));
+		host_send(wire, number, 300);
+		CHECK(ring_hears(&port, from_wire, number, 300));
+		skip(from_wire);
+		CHECK(!ioctl(port.fd, NIOCRXSYNC, NULL));
+		CHECK(host_hears(host, number, 300));
+	}
+	CHECK(!(from_wire->flags & NR_FORWARD) && !(from_host->flags & NR_FORWARD));
+}
+
 /* An interface whose rings lie in memory of the program */
 static void in_memory(void)
 {
@@ -451,6 +474,7 @@ int main(int count, char **arguments)
 		{ "host-rings", host_rings },
 		{ "host-alone", host_rings_alone },
 		{ "transparent", transparent },
+		{ "forwards-all", forwards_all },
 		{ "memory", in_memory },
 		{ 0 },
 	};

@@ -20,7 +20,7 @@ enum CClients {
     "monitors",
     "pointers", "variants", "indirect", "failures", "exhaustion", "epoll", "interfaces", "device",
     "sandbox",
-    "waiting", "sizes", "legacy", "patterns", "extmem", "loops",
+    "waiting", "sizes", "legacy", "patterns", "extmem", "loops", "tunables",
   ]
 
   /// The library that programs with the C library must load first: the runtime of a sanitizer, in `make check-full`.

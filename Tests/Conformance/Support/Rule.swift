@@ -8,7 +8,9 @@ struct Rule: Sendable, CustomTestStringConvertible {
   /// The rows of docs/compatibility.md that the test proves.
   let claims: [Claim]
 
-  init(_ test: String, _ text: String, _ claims: Claim...) {
+  init(_ test: String, _ text: String, _ claims: Claim...) { self.init(test, text, claims) }
+
+  init(_ test: String, _ text: String, _ claims: [Claim]) {
     self.test = test
     self.text = text
     self.claims = claims

@@ -14,6 +14,12 @@ struct SharedRegionTests {
 
   private var interfaces: FakeInterfaces { FakeInterfaces(["fake0": .pairs(1, slots: 1024)]) }
 
+  private func tunables(_ counts: SharedRegionCounts) throws -> Tunables {
+    var result = Tunables()
+    try result.set(counts, by: ("a test", "a test", "a test"))
+    return result
+  }
+
   @Test("18 pipes on an interface do not fit by default, and the refusal names the settings")
   func tooFew() throws {
     let engine = try Engine(interfaces: interfaces)
@@ -29,7 +35,7 @@ struct SharedRegionTests {
   @Test("with more buffers they fit")
   func enough() throws {
     let engine = try Engine(
-      interfaces: interfaces, sharedRegion: .global(SharedRegionCounts(buffers: 80_000)))
+      interfaces: interfaces, tunables: tunables(SharedRegionCounts(buffers: 80_000)))
     let ports = try openPipes(18, engine)
     #expect(ports.count == 37)
     #expect(ports.allSatisfy { $0.registration.memoryID == 1 })
@@ -51,9 +57,19 @@ struct SharedRegionTests {
   func given() throws {
     let engine = try Engine(
       interfaces: FakeInterfaces(["fake0": .pairs(8, slots: 1024)]),
-      sharedRegion: .global(SharedRegionCounts(buffers: 16_000)))
+      tunables: tunables(SharedRegionCounts(buffers: 16_000)))
     let error = #expect(throws: NetmapError.self) { try TestPort(engine, "fake0") }
     #expect(error?.reason.contains("of 16000 are free") == true, "\(String(describing: error))")
+  }
+
+  @Test("a number of rings that the user gives leaves the number of buffers to the first interface")
+  func otherNumbers() throws {
+    let engine = try Engine(
+      interfaces: FakeInterfaces(["fake0": .pairs(8, slots: 1024)]),
+      tunables: tunables(SharedRegionCounts(rings: 300)))
+    let port = try TestPort(engine, "fake0")
+    let pools = try engine.poolsInfo(RegisterRequest(name: port.registration.name))
+    #expect(pools.rings.count == 300 && pools.buffers.count == 4 * 16 * 1024)
   }
 
   @Test("the numbers of rings and of opens are settings as well")
@@ -61,7 +77,7 @@ struct SharedRegionTests {
     let counts = SharedRegionCounts(buffers: 1_000_000, rings: 10, interfaces: 10)
     let parameters = try RegionParameters.global(counts)
     #expect(parameters.bufferCount == 1_000_000)
-    let engine = try Engine(interfaces: interfaces, sharedRegion: parameters)
+    let engine = try Engine(interfaces: interfaces, tunables: tunables(counts))
     var error = #expect(throws: NetmapError.self) { try openPipes(3, engine) }
     #expect(error?.remedy.contains("--rings") == true, "\(String(describing: error))")
     let pipes = try openPipes(1, engine)

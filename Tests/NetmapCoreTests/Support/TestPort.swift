@@ -20,9 +20,11 @@ final class TestPort {
       name: try PortName(name), selection: selection, flags: flags, extensions: extensions,
       memoryID: memoryID, hints: hints, extraBuffers: extraBuffers, offsets: offsets)
     request.memory = memory
-    registration = try engine.register(request)
+    var registration = try engine.register(request)
+    if !stampsAlways { registration.defaults.insert(.stampsOnRequest) }
+    self.registration = registration
     tag = try engine.addClient(process: 1)
-    mapped = try engine.mapPort(registration, tag: tag, stampsAlways: stampsAlways)
+    mapped = try engine.mapPort(registration, tag: tag)
   }
 
   deinit { close() }

@@ -32,6 +32,8 @@ public struct Claim: Sendable {
     case descriptors
     /// Waits for packets
     case waits
+    /// Tunables: parameters of the kernel module
+    case tunables
     /// Bad input, lost daemons, exhausted resources
     case failures
   }

@@ -15,7 +15,7 @@ struct StormMessages {
 
   /// All kinds, also those that only the daemon sends, and two that do not exist.
   static let kinds: [UInt16] = [
-    1, 2, 3, 16, 17, 18, 19, 24, 25, 26, 27, 28, 29, 32, 33, 34, 35, 0, 999,
+    1, 2, 3, 16, 17, 18, 19, 23, 24, 25, 26, 27, 28, 29, 32, 33, 34, 35, 0, 999,
   ]
 
   func bytes(of kind: UInt16, _ random: inout StormRandom) -> [UInt8] {
@@ -46,6 +46,8 @@ struct StormMessages {
           portInfo: random.chance(800) ? request(&random) : nil,
           memoryID: UInt16(truncatingIfNeeded: random.edge()))
       case .poolsInfo: writer.put(request(&random))
+      // Only lists: a member that runs as the daemon's own user may set tunables, and would change what bystanders get.
+      case .tunables: writer.put(TunableRequest.list)
       case .list: writer.put(UInt32(truncatingIfNeeded: random.chance(600) ? 0 : random.edge()))
       case .control: writer.put(switchRequest(&random))
       case .done, .refused, .doorbell, .neighbour: for _ in 0..<4 { writer.put(random.edge()) }

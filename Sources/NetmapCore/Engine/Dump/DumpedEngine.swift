@@ -32,7 +32,7 @@ package final class DumpedEngine {
     else { throw Self.refused("it has too many parts") }
     let directory = try Directory(clients: dump.clients, lastEpoch: dump.lastEpoch)
     state = EngineState(
-      interfaces: nil, directory: directory, sharedRegion: .global, regionNumbers: RegionNumbers())
+      interfaces: nil, directory: directory, tunables: Tunables(), regionNumbers: RegionNumbers())
     regions = try Self.regions(dump)
     let segments = try Self.segments(dump)
     self.segments = segments

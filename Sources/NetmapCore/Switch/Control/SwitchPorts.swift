@@ -61,7 +61,8 @@ extension EngineState {
     if let shared {
       region = shared
     } else {
-      region = try newRegion(.virtualPort(geometry, extraBuffers: extraBuffers))
+      region = try newRegion(
+        .virtualPort(geometry, extraBuffers: extraBuffers, tunables.privateMinimums))
     }
     do throws(NetmapError) {
       let segment = try SyncSegment(
@@ -77,12 +78,21 @@ extension EngineState {
   }
 
   /// The switch of that name. Creates it if it does not exist.
+  ///
+  /// - Throws: ``NetmapError`` `ENOMEM` when there are as many as the tunable `max_bridges` allows.
   func vale(_ name: String) throws(NetmapError) -> EngineSwitch {
     if let vale = switches[name] { return vale }
+    let limit = tunables[.switchCount]
+    guard limit == 0 || switches.count < limit else {
+      throw NetmapError(
+        .outOfMemory, "create", name, reason: "there are \(limit) switches already",
+        remedy: "start netmapd with a higher max_bridges, or with 0 for no limit")
+    }
     let taken = Set(switches.values.map(\.number))
     let number = (0...).first { !taken.contains($0) } ?? 0
     lastSwitch += 1
     let vale = try EngineSwitch(name: name, number: number, serial: lastSwitch, directory)
+    unsafe vale.segment.view.setBatch(tunables.switchBatch)
     switches[name] = vale
     return vale
   }

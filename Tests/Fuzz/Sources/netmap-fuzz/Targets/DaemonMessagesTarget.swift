@@ -42,6 +42,10 @@ extension FuzzTarget {
       ) { (copy) throws(NetmapError) in try copy.takePortInfoRequest() }
     case .poolsInfo: _ = try body.takeRequest()
     case .list, .check, .token, .dump: break
+    case .tunables:
+      try checkCopy(try body.takeTunableRequest(), { $0.put($1) }) { (copy) throws(NetmapError) in
+        try copy.takeTunableRequest()
+      }
     case .control:
       try checkCopy(try body.takeSwitchRequest(), { $0.put($1) }) { (copy) throws(NetmapError) in
         try copy.takeSwitchRequest()
@@ -78,6 +82,7 @@ extension FuzzTarget {
     try readAnswer(fields, { $0.put($1) }) { (body) throws(NetmapError) in
       try body.takeSwitchAnswer()
     }
+    try readAnswer(fields, { $0.put($1) }) { (body) throws(NetmapError) in try body.takeTunables() }
     guard let known = AttachedPort.shared else { fatalError("there is no port to attach") }
     try readAnswer(fields, { $0.put($1) }) { (body) throws(NetmapError) -> Registration in
       let found = try body.takeRegistration(region: known.region, segment: known.segment)

@@ -203,17 +203,26 @@ final class FuzzedPeer {
 
   private func ask(_ input: inout FuzzInput) {
     guard let index = usedLine(&input) else { return }
-    let kind: Message.Kind = input.choice([.list, .portInfo, .poolsInfo, .check, .dump])
+    let kind: Message.Kind = input.choice([
+      .list, .portInfo, .poolsInfo, .check, .dump, .tunables,
+    ])
     let bytes = Message.bytes(kind) {
       switch kind {
       case .list: $0.put(UInt32(input.byte()))
       case .portInfo:
         $0.put(portInfo: input.flag() ? request(&input) : nil, memoryID: UInt16(input.byte() & 3))
       case .poolsInfo: $0.put(request(&input))
+      case .tunables: $0.put(tunableRequest(&input))
       default: break
       }
     }
     _ = answer(to: bytes, on: lines[index].socket, &input)
+  }
+
+  private func tunableRequest(_ input: inout FuzzInput) -> TunableRequest {
+    // The daemon serves many inputs: none may change what the next one gets.
+    let idle = Tunable.allCases.filter { [.none, .readOnly, .start].contains($0.rule.effect) }
+    return input.flag() ? .list : .set(input.choice(idle), Int(input.number(Int64.self)))
   }
 
   private func control(_ input: inout FuzzInput) {
