@@ -26,10 +26,22 @@ struct ClientMonitorTests {
     Rule("switch", "ports of switches can be monitored in both directions"),
     Rule(
       "refused",
-      "ports that no program has open are EINVAL, and monitors without copies EOPNOTSUPP; a monitor sends nothing",
-      .refused(
-        .flags, "NR_ZCOPY_MON", errno: "EOPNOTSUPP", because: "not there yet")),
-    Rule("suffixes", "nm_open opens monitors by the letters t and r"),
+      "ports that no program has open are EINVAL, and monitors without copies of switch ports EOPNOTSUPP; a monitor sends nothing",
+      .differs(
+        .flags, "NR_ZCOPY_MON",
+        how: "pipes, and interfaces that are on no switch, only: EOPNOTSUPP for others")),
+    Rule(
+      "exchanged",
+      "a monitor without copies gets the buffers that a program has released, or that come back to a sender"
+    ),
+    Rule(
+      "exchange-stopped",
+      "a monitor without copies that is stopped or killed costs the port neither packets nor buffers"
+    ),
+    Rule(
+      "suffixes", "nm_open opens monitors by the letters t, r and z",
+      .differs(
+        .names, "netmap:NAME/z", how: "for pipes, and interfaces that are on no switch, only")),
   ]
 
   @Test(
