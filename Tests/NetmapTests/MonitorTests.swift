@@ -187,7 +187,6 @@ struct MonitorTests {
     #expect(engine.ports.isEmpty)
     let a = try NetmapPort("vale0:a", engine: engine)
     #expect(code("vale0:a^/t") == .invalidArgument)
-    #expect(code("vale0:a/z") == .unsupported)
     let monitors = try (0..<6).map { _ in try NetmapPort("vale0:a/t", engine: engine) }
     #expect(code("vale0:a/t") == .outOfMemory)
     #expect(try a.send(Self.frame(1)))

@@ -108,12 +108,10 @@ extension EngineState {
     _ request: RegisterRequest, _ parent: EnginePort, _ geometry: PortGeometry
   ) throws(NetmapError) -> EnginePort {
     let name = request.name.rawValue
-    guard parent.canExchange else {
+    if let refusal = parent.exchangeRefusal {
       dropIfUnused(parent)
       throw NetmapError(
-        .unsupported, "open", name,
-        reason:
-          "monitors without copies are for pipes and network interfaces that are on no switch",
+        .unsupported, "open", name, reason: refusal,
         remedy: "use '/t', '/r' or both instead of '/z'")
     }
     let flags = request.flags.union([.monitorTransmit, .monitorReceive])
@@ -242,12 +240,14 @@ extension EngineState {
 }
 
 extension EnginePort {
-  /// Whether syncs of the port can exchange buffers with monitors.
-  fileprivate var canExchange: Bool {
+  /// Why syncs of the port exchange no buffers with monitors; nil where they do.
+  fileprivate var exchangeRefusal: String? {
     switch kind {
-    case .pipeEnd: true
-    case .interface: attachedAs == nil
-    case .virtual, .null, .vale, .monitor: false
+    case .pipeEnd: nil
+    case .interface, .vale:
+      attachedAs == nil
+        ? nil : "the memory of an interface on a switch has no buffers for a monitor without copies"
+    case .virtual, .null, .monitor: "no packets pass through the port"
     }
   }
 }

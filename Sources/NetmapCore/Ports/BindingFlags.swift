@@ -19,7 +19,7 @@ public struct BindingFlags: OptionSet, Hashable, Sendable {
   /// Monitor both directions without copying: the monitor exchanges its buffers for those of packets that the monitored
   /// program has released, or that have come back to it (`NR_ZCOPY_MON`, `/z`).
   ///
-  /// For pipes, and for interfaces that are on no switch; opening other ports fails with `EOPNOTSUPP`. The monitored program
+  /// Not of interfaces that are on a switch: opening these fails with `EOPNOTSUPP`. The monitored program
   /// must look at the index again of each buffer whose slot has ``SlotFlags/bufferChanged``.
   public static let zeroCopyMonitor = BindingFlags(rawValue: 0x400)
   /// Do not share the selected rings with any other binding (`NR_EXCLUSIVE`, `/x`).

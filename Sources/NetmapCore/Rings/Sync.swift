@@ -136,11 +136,18 @@ extension MappedRing {
 
   /// Discards all sent packets at once, and counts them as drops.
   func discard(upTo head: UInt32) {
+    unsafe finalize(tail: discardSlots(upTo: head))
+  }
+
+  /// ``discard(upTo:)`` without showing the application its free slots.
+  ///
+  /// - Returns: The end of the free slots.
+  func discardSlots(upTo head: UInt32) -> UInt32 {
     let ring = unsafe ring
     let first = unsafe kring.hwcur(below: ring.slotCount) ?? head
     unsafe kring.countDrop(.notAttached, UInt64(ring.distance(from: first, to: head)))
     unsafe kring.store(hwcur: head)
-    unsafe finalize(tail: head == 0 ? ring.slotCount &- 1 : head &- 1)
+    return unsafe head == 0 ? ring.slotCount &- 1 : head &- 1
   }
 
   // Calls through a pointer, which the compiler cannot follow; a backend annotates its own functions.

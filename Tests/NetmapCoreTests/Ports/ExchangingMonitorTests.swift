@@ -238,7 +238,7 @@ struct ExchangingMonitorTests {
     #expect(before.byteCount > 0)
   }
 
-  @Test("switch ports, and offsets, are refused")
+  @Test("ports that no program has open, offsets, and too many are refused")
   func refusals() throws {
     let engine = try Engine()
     let port = try TestPort(engine, "vale0:a")
@@ -250,7 +250,6 @@ struct ExchangingMonitorTests {
         return (error as? NetmapError)?.code
       }
     }
-    #expect(code("vale0:a") == .unsupported)
     #expect(code("vale0:b") == .invalidArgument)
     #expect(code("a{1") == .invalidArgument)
     let pipe = try TestPipe(.slots(16), engine: engine)
@@ -262,5 +261,44 @@ struct ExchangingMonitorTests {
     for monitor in monitors { monitor.close() }
     #expect(engine.check().findings.isEmpty)
     withExtendedLifetime((port, pipe)) {}
+  }
+
+  @Test("switch ports: what is released, and what is sent with the sync that sends it")
+  func switchPort() throws {
+    let engine = try Engine()
+    let (a, b) = (try TestPort(engine, "vale0:a"), try TestPort(engine, "vale0:b"))
+    let monitor = try TestPort(engine, "vale0:a", flags: .zeroCopyMonitor)
+    let second = try TestPort(engine, "vale0:a", flags: .zeroCopyMonitor)
+    // To all stations.
+    let frame = UInt64.max
+    b.tx().send([frame, frame])
+    a.rx().sync()
+    #expect(a.rx().visible == [frame, frame])
+    #expect(monitor.rx().receive().isEmpty)
+    a.rx().move(to: a.rx().next(a.rx().head))
+    a.rx().sync()
+    #expect(monitor.rx().receive() == [frame])
+    #expect(second.rx().receive() == [frame])
+    let buffers = (0..<1000).map { _ in
+      let buffer = a.tx()[a.tx().head].bufferIndex
+      a.tx().send([frame])
+      let seen = Self.look(monitor.rx())
+      #expect(seen.count == 1 && seen[0].slot.bufferIndex == buffer)
+      #expect(seen[0].slot.flags == [.monitoredTransmit, .bufferChanged])
+      #expect(monitor.rx().receive() == [frame] && second.rx().receive() == [frame])
+      #expect(b.rx().receive() == [frame])
+      b.tx().send([frame])
+      _ = a.rx().receive()
+      #expect(monitor.rx().receive().last == frame && second.rx().receive().last == frame)
+      return buffer
+    }
+    #expect(Set(buffers).count > 100)
+    #expect(engine.check().findings.isEmpty)
+    b.close()
+    a.close()
+    #expect(engine.check().findings.isEmpty)
+    monitor.close()
+    second.close()
+    #expect(engine.check().findings.isEmpty)
   }
 }

@@ -85,7 +85,10 @@ extension MappedRing {
       guard unsafe !kring.state.contains(.stopped) else { return (.stopped, false) }
       tail = unsafe moveByBackend(upTo: accepted.head, flags)
       if tail == nil { return (.failed, false) }
-    default: return unsafe (send(upTo: accepted.head, flags), false)
+    case .vale:
+      unsafe kring.count(.syncs)
+      tail = unsafe forwardSlots(upTo: accepted.head)
+    case .discard, .null, .monitor: return unsafe (send(upTo: accepted.head, flags), false)
     }
     if let tail {
       unsafe exchangeReturned(upTo: tail)
