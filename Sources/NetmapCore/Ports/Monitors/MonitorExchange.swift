@@ -68,10 +68,12 @@ struct MonitorExchange {
     let to = unsafe target.ring
     let sender = unsafe target.sender
     let note = unsafe sender.monitorNote
-    // A monitor passes on the mark of the packets that it has got.
+    // A monitor passes on the mark of the packets that it has got. Raw values, because array literals may allocate.
     let isPassedOn = unsafe source.kind == .monitor
-    let mark: SlotFlags = unsafe isTransmit && !isPassedOn ? .monitoredTransmit : []
-    let dropped: SlotFlags = isPassedOn ? .indirect : [.indirect, .monitoredTransmit]
+    let mark = unsafe isTransmit && !isPassedOn ? SlotFlags.monitoredTransmit.rawValue : 0
+    let kept =
+      ~(SlotFlags.indirect.rawValue | (isPassedOn ? 0 : SlotFlags.monitoredTransmit.rawValue))
+    let changed = SlotFlags.bufferChanged.rawValue
     var (index, next) = (first, start)
     var (count, packets): (UInt32, UInt64) = (0, 0)
     var bytes: UInt64 = 0
@@ -82,14 +84,14 @@ struct MonitorExchange {
       guard unsafe to.hasBuffer(slot.buffer), unsafe from.hasBuffer(own.buffer) else { break }
       // The bytes of a packet with NS_INDIRECT are the sender's alone: it arrives empty, as in a copy.
       let length = slot.flags.contains(.indirect) ? 0 : slot.length
-      let flags = slot.flags.subtracting(dropped).union(mark).union(.bufferChanged)
+      let flags = SlotFlags(rawValue: slot.flags.rawValue & kept | mark | changed)
       unsafe note.exchange(
         count,
         SlotWord(
           bufferIndex: slot.buffer, length: UInt16(truncatingIfNeeded: length), flags: flags),
         for: SlotWord(
           bufferIndex: own.buffer, length: UInt16(truncatingIfNeeded: own.length),
-          flags: slot.flags.union(.bufferChanged)),
+          flags: SlotFlags(rawValue: slot.flags.rawValue | changed)),
         from: place, to: targetPlace)
       bytes &+= length
       if !slot.flags.contains(.moreFragments) { packets &+= 1 }
