@@ -68,44 +68,90 @@ struct MonitorExchange {
     let to = unsafe target.ring
     let sender = unsafe target.sender
     let note = unsafe sender.monitorNote
-    // A monitor passes on the mark of the packets that it has got. Raw values, because array literals may allocate.
-    let isPassedOn = unsafe source.kind == .monitor
-    let mark = unsafe isTransmit && !isPassedOn ? SlotFlags.monitoredTransmit.rawValue : 0
-    let kept =
-      ~(SlotFlags.indirect.rawValue | (isPassedOn ? 0 : SlotFlags.monitoredTransmit.rawValue))
-    let changed = SlotFlags.bufferChanged.rawValue
+    let flags = unsafe Flags(isTransmit, isPassedOn: source.kind == .monitor)
     var (index, next) = (first, start)
-    var (count, packets): (UInt32, UInt64) = (0, 0)
-    var bytes: UInt64 = 0
+    var (count, last): (UInt32, UInt32) = (0, 0)
+    var sums = Sums()
     unsafe note.begin(at: first, to: start, unsafe source.direction)
+    // Piece by piece, each without a wrap of a ring.
     while index != end {
-      let (place, targetPlace) = unsafe (from.place(index), to.place(next))
-      let (slot, own) = unsafe (place.loadWord(), targetPlace.loadWord())
-      guard unsafe to.hasBuffer(slot.buffer), unsafe from.hasBuffer(own.buffer) else { break }
-      // The bytes of a packet with NS_INDIRECT are the sender's alone: it arrives empty, as in a copy.
-      let length = slot.flags.contains(.indirect) ? 0 : slot.length
-      let flags = SlotFlags(rawValue: slot.flags.rawValue & kept | mark | changed)
-      unsafe note.exchange(
-        count,
-        SlotWord(
-          bufferIndex: slot.buffer, length: UInt16(truncatingIfNeeded: length), flags: flags),
-        for: SlotWord(
-          bufferIndex: own.buffer, length: UInt16(truncatingIfNeeded: own.length),
-          flags: SlotFlags(rawValue: slot.flags.rawValue | changed)),
-        from: place, to: targetPlace)
-      bytes &+= length
-      if !slot.flags.contains(.moreFragments) { packets &+= 1 }
-      count &+= 1
-      index = unsafe from.next(index)
-      next = unsafe to.next(next)
+      let room = unsafe (index < end ? end : from.slotCount) &- index
+      last = unsafe count &+ min(room, to.slotCount &- next)
+      let done = unsafe exchangePiece(
+        count, last, from.place(index), to.place(next), flags, note, &sums)
+      index = unsafe from.index(index, advancedBy: Int(done &- count))
+      next = unsafe to.index(next, advancedBy: Int(done &- count))
+      count = done
+      if count != last { break }
     }
     if count > 0 {
       unsafe source.kring.store(exchangedEnd: index)
       unsafe sender.publish(position: next)
-      unsafe sender.count(.packets, packets)
-      unsafe sender.count(.bytes, bytes)
+      unsafe sender.count(.packets, UInt64(count) &- sums.fragments)
+      unsafe sender.count(.bytes, sums.bytes)
     }
     unsafe note.end()
     return count
+  }
+
+  /// The bits of slots that an exchange keeps and sets, in the place that they have in a slot's word.
+  private struct Flags {
+    /// Of the packet's word, in the monitor's slot.
+    let kept: UInt64
+    let set: UInt64
+
+    /// - Parameters:
+    ///   - isTransmit: Whether the packets were sent.
+    ///   - isPassedOn: Whether a monitor passes them on, with the mark that it has got.
+    init(_ isTransmit: Bool, isPassedOn: Bool) {
+      let mark = UInt64(SlotFlags.monitoredTransmit.rawValue) << 48
+      kept = ~(UInt64(SlotFlags.indirect.rawValue) << 48 | (isPassedOn ? 0 : mark))
+      set = Self.changed | (isTransmit && !isPassedOn ? mark : 0)
+    }
+
+    @inline(__always)
+    static var changed: UInt64 { UInt64(SlotFlags.bufferChanged.rawValue) << 48 }
+    /// The flags of a word.
+    @inline(__always)
+    static var all: UInt64 { 0xffff << 48 }
+  }
+
+  /// What a batch counts.
+  private struct Sums {
+    var bytes: UInt64 = 0
+    /// Slots whose packet goes on in the next slot.
+    var fragments: UInt64 = 0
+  }
+
+  /// Exchanges consecutive slots of both rings: pairs `first..<last` of the batch, up to a slot that names no buffer.
+  ///
+  /// - Returns: The number of the pair after the last exchanged one.
+  @inline(__always)
+  private func exchangePiece(
+    _ first: UInt32, _ last: UInt32, _ source: SlotPlace, _ target: SlotPlace, _ flags: Flags,
+    _ note: MonitorNote, _ sums: inout Sums
+  ) -> UInt32 {
+    let (rule, targetRule) = unsafe (self.source.ring.rule, self.target.ring.rule)
+    var (place, targetPlace) = unsafe (source, target)
+    var number = first
+    while number != last {
+      let (slot, own) = unsafe (place.loadWord(), targetPlace.loadWord())
+      guard targetRule.mayGive(slot.buffer), rule.mayGive(own.buffer) else { break }
+      var packet = slot.rawValue & flags.kept | flags.set
+      // The bytes of a packet with NS_INDIRECT are the sender's alone: it arrives empty, as in a copy. So does one that is
+      // longer than its buffer.
+      if slot.hasAny(.indirect) || !rule.fits(slot.byteCount) { packet &= ~(0xffff << 32) }
+      unsafe note.exchange(
+        number, SlotWord(rawValue: packet),
+        for: SlotWord(
+          rawValue: own.rawValue & ~Flags.all | slot.rawValue & Flags.all | Flags.changed),
+        from: place, to: targetPlace)
+      sums.bytes &+= packet >> 32 & 0xffff
+      sums.fragments &+= slot.hasAny(.moreFragments) ? 1 : 0
+      number &+= 1
+      unsafe place += 1
+      unsafe targetPlace += 1
+    }
+    return number
   }
 }
