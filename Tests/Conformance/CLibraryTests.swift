@@ -27,12 +27,7 @@ struct CLibraryTests {
       .works(
         .names, "netmap:NAME", "netmap:NAME-N", "netmap:NAME/RT", "netmap:NAME{ID",
         "netmap:NAME}ID",
-        "valeSWITCH:PORT", "...@N"),
-      .differs(
-        .names, "netmap:NAME/z",
-        how:
-          "the name is understood, and opening it fails: monitors without copies are not there yet")
-    ),
+        "valeSWITCH:PORT", "...@N")),
     Rule("waits", "libc's poll waits for ports of a program that is linked with the library"),
     Rule(
       "steps", "the steps of an open can be taken, undone and taken again one by one",

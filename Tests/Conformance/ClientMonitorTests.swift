@@ -26,10 +26,24 @@ struct ClientMonitorTests {
     Rule("switch", "ports of switches can be monitored in both directions"),
     Rule(
       "refused",
-      "ports that no program has open are EINVAL, and monitors without copies EOPNOTSUPP; a monitor sends nothing",
-      .refused(
-        .flags, "NR_ZCOPY_MON", errno: "EOPNOTSUPP", because: "not there yet")),
-    Rule("suffixes", "nm_open opens monitors by the letters t and r"),
+      "ports that no program has open are EINVAL; a monitor sends nothing"),
+    Rule(
+      "exchanged",
+      "a monitor without copies gets the buffers that a program has released, or that come back to a sender",
+      .differs(
+        .flags, "NR_ZCOPY_MON", how: "EOPNOTSUPP for an interface that is on a switch")),
+    Rule(
+      "exchanged-switch",
+      "a monitor without copies of a switch port gets what its program has released, and what it sends at once"
+    ),
+    Rule(
+      "exchange-stopped",
+      "a monitor without copies that is stopped or killed costs the port neither packets nor buffers"
+    ),
+    Rule(
+      "suffixes", "nm_open opens monitors by the letters t, r and z",
+      .differs(
+        .names, "netmap:NAME/z", how: "EOPNOTSUPP for an interface that is on a switch")),
   ]
 
   @Test(

@@ -187,11 +187,22 @@ struct MonitorTests {
     #expect(engine.ports.isEmpty)
     let a = try NetmapPort("vale0:a", engine: engine)
     #expect(code("vale0:a^/t") == .invalidArgument)
-    #expect(code("vale0:a/z") == .unsupported)
     let monitors = try (0..<6).map { _ in try NetmapPort("vale0:a/t", engine: engine) }
     #expect(code("vale0:a/t") == .outOfMemory)
     #expect(try a.send(Self.frame(1)))
     for monitor in monitors { #expect(try monitor.takeAll() == [Self.frame(1)]) }
+  }
+
+  @Test("a monitor without copies gets packets when the program has released them")
+  func withoutCopies() throws {
+    let pipe = try PipeFixture()
+    let monitor = try NetmapPort("netmap:t}1/z", engine: pipe.engine)
+    try Self.send(0..<3, on: pipe.a)
+    #expect(try monitor.wait(for: .receive, timeout: .milliseconds(1)).isEmpty)
+    #expect(try pipe.b.takeAll() == (0..<3).map { Self.frame($0) })
+    try pipe.b.sync(.receive)
+    #expect(try Self.await(3, on: monitor) == (0..<3).map { Self.frame($0) })
+    #expect(pipe.a.statistics.transmit.drops.total == 0)
   }
 
   @Test("a monitor sends nothing")

@@ -154,7 +154,7 @@ struct PortTests {
       ("netmap:a{1^", .invalidArgument, "host rings"),
       ("netmap:a{1@77", .invalidArgument, "77"),
       ("netmap:a{1@extmem:file=/x", .unsupported, "extmem"),
-      ("netmap:a{1/z", .unsupported, "monitor"),
+      ("netmap:a{1/z", .invalidArgument, "open the port first"),
       ("vale0:a^", .invalidArgument, "host rings"),
       ("netmap:a-very-long-parent{1", .invalidArgument, "a-very-long-parent"),
       ("netmap:averyveryverylongparent{1", .noSuchDevice, "15 characters"),

@@ -241,7 +241,7 @@ final class EngineState {
     guard region.isPrivate else { return }
     let isUsed =
       ports.values.contains { $0.region === region }
-      || bindings.values.contains { $0.port.region === region }
+      || bindings.values.contains { $0.port.region === region } || !region.heldRings.isEmpty
     if !isUsed { regions[region.id] = nil }
   }
 }

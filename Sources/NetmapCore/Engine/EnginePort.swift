@@ -127,7 +127,8 @@ final class EnginePort {
   /// Whether slots may carry offsets.
   var supportsOffsets: Bool {
     switch kind {
-    case .virtual, .pipeEnd, .null, .vale, .monitor: true
+    case .virtual, .pipeEnd, .null, .vale: true
+    case .monitor(let monitor): monitor?.exchanges != true
     case .interface(let backend): backend.supportsOffsets
     }
   }
@@ -148,8 +149,17 @@ final class EnginePort {
   /// Whether the port has no bindings, no pipes and no monitors.
   var isIdle: Bool { bindings == 0 && pipes.isEmpty && !monitors.hasAny(of: self) }
 
-  /// The monitors of the port; a pipe's two ends share them.
-  var monitors: PortMonitors { bindingSlots.monitors }
+  /// The monitors of the port. A pipe's two ends share them, and so do the monitors of a port that exchange buffers, because
+  /// the second one exchanges those of the first.
+  var monitors: PortMonitors {
+    monitorsRoot.bindingSlots.monitors
+  }
+
+  /// The port whose monitors ``monitors`` are: of a monitor that exchanges buffers, the monitored port.
+  var monitorsRoot: EnginePort {
+    if let monitor, monitor.exchanges { return monitor.parent }
+    return self
+  }
 
   /// The monitor that the port is; nil for other ports.
   var monitor: EngineMonitor? {

@@ -17,6 +17,13 @@ final class EngineMonitor {
   /// The monitor's own port, while it is attached.
   fileprivate(set) weak var port: EnginePort?
 
+  /// Whether it exchanges buffers with the monitored rings instead of getting copies (`/z`).
+  var exchanges: Bool { flags.contains(.zeroCopyMonitor) }
+  /// Of a monitor that exchanges buffers: its place in the order in which they were opened.
+  fileprivate(set) var age: UInt64 = 0
+  /// For each of its receive rings, the rings that may be exchanged with it, as the kring of those who fill it says.
+  var sources: [Int: MonitorSources] = [:]
+
   init(of parent: EnginePort, _ flags: BindingFlags) {
     self.parent = parent
     self.flags = flags
@@ -34,6 +41,14 @@ final class PortMonitors {
   let table = MonitorTable()
   fileprivate(set) var members: [Int: EngineMonitor] = [:]
   private var lastGeneration: UInt32 = 0
+  private var lastAge: UInt64 = 0
+  private var lastNumber: UInt16 = 0
+
+  /// A number for the name of a monitor that shares its parent's region.
+  func newNumber() -> UInt16 {
+    lastNumber &+= 1
+    return lastNumber
+  }
 
   /// Whether a port has monitors, among them those that its last close has stopped.
   func hasAny(of port: EnginePort) -> Bool { members.values.contains { $0.parent === port } }
@@ -48,6 +63,8 @@ final class PortMonitors {
     lastGeneration = lastGeneration == .max ? 1 : lastGeneration + 1
     monitor.index = index
     monitor.generation = lastGeneration
+    lastAge += 1
+    monitor.age = lastAge
     members[index] = monitor
     return true
   }
@@ -60,10 +77,11 @@ final class PortMonitors {
   {
     let peer = unsafe port.pair?.peer(of: port)
     let isPipe = peer != nil
+    let exchanging = exchangingEntry(port, direction, ring).map { [$0] } ?? []
     // A monitor has one receive ring for each pair of rings.
     let ring = port.geometry.pair(direction, ring)
     return members.values.sorted { $0.index < $1.index }.flatMap { monitor -> [MonitorEntry] in
-      guard monitor.rings.contains(ring) else { return [] }
+      guard monitor.rings.contains(ring), !monitor.exchanges else { return [] }
       func entry(isTransmit: Bool) -> MonitorEntry {
         MonitorEntry(
           index: monitor.index, generation: monitor.generation, ring: ring, isTransmit: isTransmit)
@@ -77,7 +95,7 @@ final class PortMonitors {
         result.append(entry(isTransmit: false))
       }
       return result
-    }
+    } + exchanging
   }
 }
 
@@ -85,11 +103,6 @@ extension EngineState {
   /// The port of a new monitor of the port that the request names.
   func monitorPort(_ request: RegisterRequest) throws(NetmapError) -> EnginePort {
     let name = request.name.rawValue
-    if request.flags.contains(.zeroCopyMonitor) {
-      throw NetmapError(
-        .unsupported, "open", name, reason: "monitors without copies are not supported yet",
-        remedy: "use '/t', '/r' or both instead of '/z'")
-    }
     var parentRequest = request
     parentRequest.flags.subtract(.anyMonitor)
     parentRequest.memoryID = 0
@@ -106,6 +119,9 @@ extension EngineState {
         remedy: "open the port first, and monitor it then")
     }
     let geometry = Self.monitorGeometry(of: parent.geometry, request.hints)
+    if request.flags.contains(.zeroCopyMonitor) {
+      return try exchangingMonitorPort(request, parent, geometry)
+    }
     let region = try newRegion(
       .monitor(
         geometry, extraBuffers: min(request.extraBuffers, EngineLimits.extraBuffers),
@@ -141,28 +157,31 @@ extension EngineState {
   }
 
   /// The other end of a monitor's segment: a transmit ring for each receive ring, for those who fill it.
-  private static func fillingEnd(of monitor: PortGeometry) -> PortGeometry {
+  static func fillingEnd(of monitor: PortGeometry) -> PortGeometry {
     PortGeometry(
       transmitRings: monitor.rings(.receive), receiveRings: monitor.rings(.transmit),
       transmitSlots: monitor.receiveSlots, receiveSlots: monitor.transmitSlots)
   }
 
-  /// `PARENT/rt#N`, as netmap names monitors.
-  private static func monitorName(
+  /// `PARENT/rt#N` or `PARENT/zrt#N`, as netmap names monitors.
+  static func monitorName(
     _ parent: PortName, _ flags: BindingFlags, number: UInt16
   ) -> PortName {
     let letters =
-      (flags.contains(.monitorReceive) ? "r" : "") + (flags.contains(.monitorTransmit) ? "t" : "")
+      (flags.contains(.zeroCopyMonitor) ? "z" : "")
+      + (flags.contains(.monitorReceive) ? "r" : "") + (flags.contains(.monitorTransmit) ? "t" : "")
     let ending = [UInt8]("/\(letters)#\(number)".utf8)
     let name = try? PortName(
       bytes: parent.bytes.prefix(PortName.byteCountMax - ending.count) + ending)
     return name ?? parent
   }
 
-  /// Whether a region is that of a monitor. No other port may lie there: processes that still copy packets to a monitor that
+  /// Whether a region is that of a monitor that gets copies. No other port may lie there: processes that still copy packets to a monitor that
   /// was closed would write into the other port's buffers.
   func isOfMonitor(_ region: Region) -> Bool {
-    bindings.values.contains { $0.port.monitor != nil && $0.port.region === region }
+    bindings.values.contains {
+      $0.port.monitor?.exchanges == false && $0.port.region === region
+    }
   }
 
   /// Has the syncs of the monitored port copy packets to a monitor.
@@ -234,10 +253,12 @@ extension EngineState {
       let kring = unsafe port.kring(direction, index)
       let entries = port.monitors.entries(port, direction, index)
       if unsafe kring.monitor(at: 0) == nil { unsafe kring.store(monitoredEnd: nil) }
+      if unsafe kring.exchangingMonitor == nil { unsafe kring.store(exchangedEnd: nil) }
       unsafe kring.store(monitors: entries)
       isSettled = unsafe settle(kring, !entries.isEmpty, &patience) && isSettled
     }
-    unsettledMonitors[ObjectIdentifier(port.monitors)] = isSettled ? nil : port
+    isSettled = settleSources(of: port.monitors, &patience) && isSettled
+    unsettledMonitors[ObjectIdentifier(port.monitors)] = isSettled ? nil : port.monitorsRoot
   }
 
   /// Sets or clears the bit in a ring's lock.
@@ -256,10 +277,16 @@ extension EngineState {
   /// middle of a sync.
   func settleMonitors() {
     for port in Array(unsettledMonitors.values) { refreshMonitors(of: port, patience: 0) }
+    settleHeldRings()
   }
 
-  private func rings(sharingMonitorsWith port: EnginePort) -> [(EnginePort, Direction, Int)] {
-    let ports = unsafe port.pair.map { [$0.master, $0.slave] } ?? [port]
+  /// The rings that the monitors of a set can have: those of the port, of both ends of a pipe, and of the monitors that
+  /// exchange buffers.
+  func rings(sharingMonitorsWith port: EnginePort) -> [(EnginePort, Direction, Int)] {
+    let root = port.monitorsRoot
+    let ports =
+      unsafe (root.pair.map { [$0.master, $0.slave] } ?? [root])
+      + port.monitors.exchanging.compactMap(\.port)
     return ports.flatMap { port in
       Direction.allCases.flatMap { direction in
         (0..<port.geometry.rings(direction)).filter { port[direction, $0].offset != nil }.map {
@@ -277,9 +304,15 @@ extension Engine {
   /// - Returns: Whether all monitors are settled.
   package func settleMonitors() -> Bool {
     let isSettled = try? exclusively { (state) throws(NetmapError) in
-      state.unsettledMonitors.isEmpty
+      state.unsettledMonitors.isEmpty && !state.holdsRings
     }
     return isSettled ?? true
+  }
+
+  /// Whether rings of closed ports or monitors are kept because a process may still be exchanging buffers with them.
+  package var holdsRings: Bool {
+    let holds = try? exclusively { (state) throws(NetmapError) in state.holdsRings }
+    return holds ?? false
   }
 
   /// The monitors that get packets now, by the number of their set and by their index there.
@@ -313,11 +346,17 @@ extension Engine {
     }
   }
 
-  /// Releases the locks that a dead client held on rings of monitors, whose port it synced.
+  /// Finishes the exchanges that a dead client has left unfinished with rings of monitors, and releases the locks that it held
+  /// on such rings.
+  ///
+  /// The caller does that before it releases the client's locks on the monitored rings.
   package func releaseMonitorLocks(of tag: ClientTag) {
-    let segments = try? exclusively { (state) throws(NetmapError) in
-      state.bindings.values.filter { $0.port.monitor != nil }.map(\.port.segment)
+    try? exclusively { (state) throws(NetmapError) in
+      for filling in state.fillings { filling.finish(after: tag, in: state) }
+      var segments = state.bindings.values.filter { $0.port.monitor != nil }.map(\.port.segment)
+      segments += state.heldFillings.map(\.segment)
+      for segment in segments { _ = segment.releaseLocks(of: tag) }
+      state.settleMonitors()
     }
-    for segment in segments ?? [] { _ = segment.releaseLocks(of: tag) }
   }
 }

@@ -277,7 +277,7 @@ extension EngineState {
     forEachRing(ranges) { port[$0, $1].users -= 1 }
     for pair in port.pairs(ranges) { port.pairUsers[pair, default: 0] -= 1 }
     port.bindings -= 1
-    port.releaseUnusedRings()
+    freeOrHold(port.takeUnusedRings(), of: port)
     port.bindingSlots.release(index)
     let region = port.region
     if port.bindings == 0, let own = port.ownRegion {

@@ -132,28 +132,28 @@ extension EnginePort {
     unsafe kring.setOpen(true)
   }
 
-  /// Frees the rings of a pipe that a failed attempt has created.
+  /// Frees the rings of a pipe that a failed attempt has created, and that no process can have found.
   ///
-  /// If the other end is bound, ``releaseUnusedRings()`` would keep them.
+  /// If the other end is bound, ``takeUnusedRings()`` would leave them.
   func releaseRings(_ made: [(Direction, Int)]) {
     guard let pair = unsafe pair else { return }
     for (direction, index) in made {
       let opposite: Direction = direction == .transmit ? .receive : .transmit
-      pair.releaseRings(self === pair.master ? direction : opposite, index)
+      pair.takeRings(self === pair.master ? direction : opposite, index)?.free()
     }
   }
 
-  /// Frees the rings that no binding holds. A pipe's rings stay until neither end is bound.
-  func releaseUnusedRings() {
+  /// Takes away the rings that no binding holds. A pipe's rings stay until neither end is bound.
+  ///
+  /// - Returns: The ring objects, which the caller frees.
+  func takeUnusedRings() -> [RemovedRing] {
     if let pair = unsafe pair {
-      guard pair.master.bindings == 0, pair.slave.bindings == 0 else { return }
-      for direction in Direction.allCases {
-        for index in 0..<pair.master.geometry.rings(direction) {
-          pair.releaseRings(direction, index)
-        }
+      guard pair.master.bindings == 0, pair.slave.bindings == 0 else { return [] }
+      return Direction.allCases.flatMap { direction in
+        (0..<pair.master.geometry.rings(direction)).compactMap { pair.takeRings(direction, $0) }
       }
-      return
     }
+    var removed: [RemovedRing] = []
     for direction in Direction.allCases {
       for index in 0..<geometry.rings(direction) {
         guard let offset = self[direction, index].offset, self[direction, index].users == 0 else {
@@ -166,14 +166,46 @@ extension EnginePort {
         }
         unsafe kring(direction, index).state = []
         unsafe kring(direction, index).setOpen(false)
-        for slot in 0..<geometry.slots(direction) {
-          region.releaseBuffer(
-            region.slot(slot, ofRingAt: offset).bufferIndex, ofRingAt: offset)
-        }
-        region.releaseRing(at: offset)
         self[direction, index].offset = nil
+        removed.append(
+          RemovedRing(
+            region: region, port: ObjectIdentifier(segment.memory), offsets: [offset],
+            slots: (0..<geometry.slots(direction)).map { (offset, $0) },
+            filling: direction == .receive ? filling(index, at: offset) : nil))
       }
     }
+    return removed
+  }
+
+  /// Those who exchange buffers with the receive ring of a monitor; nil for other ports.
+  private func filling(_ index: Int, at offset: Int) -> MonitorFilling? {
+    guard let monitor, monitor.exchanges,
+      let kring = unsafe segment.kring(end: 1, .transmit, index)
+    else { return nil }
+    return unsafe MonitorFilling(
+      monitor: monitor, ring: index, kring: kring, segment: segment, region: region,
+      offset: offset, slots: geometry.receiveSlots)
+  }
+}
+
+/// Ring objects that have been taken from a port: one, or the two joined rings of a pipe's direction.
+struct RemovedRing {
+  let region: Region
+  /// The port, or pipe, identified by its segment.
+  let port: ObjectIdentifier
+  /// The places of the ring objects in the region.
+  let offsets: [Int]
+  /// The slots whose buffers belong to the rings: the offset of a ring, and the slot's number.
+  let slots: [(ring: Int, slot: Int)]
+  /// Those who exchange buffers with the ring of a monitor; nil for other rings.
+  let filling: MonitorFilling?
+
+  /// Returns the buffers and the ring objects to the region.
+  func free() {
+    for (ring, slot) in slots {
+      region.releaseBuffer(region.slot(slot, ofRingAt: ring).bufferIndex, ofRingAt: ring)
+    }
+    for offset in offsets { region.releaseRing(at: offset) }
   }
 }
 
@@ -206,21 +238,22 @@ extension PipePair {
     }
   }
 
-  /// Frees the master's ring and the slave's ring that is joined to it.
-  fileprivate func releaseRings(_ direction: Direction, _ index: Int) {
+  /// Takes away the master's ring and the slave's ring that is joined to it.
+  ///
+  /// - Returns: The ring objects, which the caller frees; nil when there are none.
+  fileprivate func takeRings(_ direction: Direction, _ index: Int) -> RemovedRing? {
     let opposite: Direction = direction == .transmit ? .receive : .transmit
     guard let masterOffset = master[direction, index].offset,
       let slaveOffset = slave[opposite, index].offset
-    else { return }
-    let region = master.region
-    forEachSlot(direction, index) { offset, slot in
-      region.releaseBuffer(region.slot(slot, ofRingAt: offset).bufferIndex, ofRingAt: offset)
-    }
+    else { return nil }
+    var slots: [(Int, Int)] = []
+    forEachSlot(direction, index) { slots.append(($0, $1)) }
     unsafe master.kring(direction, index).state = []
     unsafe slave.kring(opposite, index).state = []
-    region.releaseRing(at: masterOffset)
-    region.releaseRing(at: slaveOffset)
     master[direction, index].offset = nil
     slave[opposite, index].offset = nil
+    return RemovedRing(
+      region: master.region, port: ObjectIdentifier(master.segment.memory),
+      offsets: [masterOffset, slaveOffset], slots: slots, filling: nil)
   }
 }

@@ -35,6 +35,10 @@ package final class Region {
   // The moment at which each object was last allocated.
   private var interfaceBirths: [UInt64]
   private var ringBirths: [UInt64]
+  /// Rings that no port has any more, but with which a process may be exchanging buffers (``MonitorExchange``).
+  ///
+  /// Each counts as a user of the region.
+  var heldRings: [RemovedRing] = []
   /// Buffers in quarantine.
   ///
   /// This is the engine's own record: the owner bytes, which clients can write, decide nothing here.
@@ -223,11 +227,17 @@ package final class Region {
 
   /// The objects that have been freed and are still in quarantine, by number.
   package var quarantined: (interfaces: [Int], rings: [Int], buffers: [Int]) {
-    quarantines.values.reduce(into: ([], [], [])) { sum, quarantine in
-      sum.0 += quarantine.interfaces.map(\.index)
-      sum.1 += quarantine.rings.map(\.index)
-      sum.2 += quarantine.buffers.map(\.index)
+    var result: (interfaces: [Int], rings: [Int], buffers: [Int]) = ([], [], [])
+    for quarantine in quarantines.values {
+      result.interfaces += quarantine.interfaces.map(\.index)
+      result.rings += quarantine.rings.map(\.index)
+      result.buffers += quarantine.buffers.map(\.index)
     }
+    for held in heldRings {
+      result.rings += held.offsets.map(ringIndex)
+      result.buffers += held.slots.map { Int(slot($0.slot, ofRingAt: $0.ring).bufferIndex) }
+    }
+    return result
   }
 
   /// Whether a binding has objects here.

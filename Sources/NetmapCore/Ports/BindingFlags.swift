@@ -16,9 +16,11 @@ public struct BindingFlags: OptionSet, Hashable, Sendable {
   /// Those of an end of a pipe arrive when they are sent; those of a switch port or an interface when the monitored port's
   /// program syncs its receive rings.
   public static let monitorReceive = BindingFlags(rawValue: 0x200)
-  /// Monitor both directions without copying: buffers pass through the monitor (`NR_ZCOPY_MON`, `/z`).
+  /// Monitor both directions without copying: the monitor exchanges its buffers for those of packets that the monitored
+  /// program has released, or that have come back to it (`NR_ZCOPY_MON`, `/z`).
   ///
-  /// Not supported yet: opening such a monitor fails with `EOPNOTSUPP`.
+  /// Not of interfaces that are on a switch: opening these fails with `EOPNOTSUPP`. The monitored program
+  /// must look at the index again of each buffer whose slot has ``SlotFlags/bufferChanged``.
   public static let zeroCopyMonitor = BindingFlags(rawValue: 0x400)
   /// Do not share the selected rings with any other binding (`NR_EXCLUSIVE`, `/x`).
   public static let exclusive = BindingFlags(rawValue: 0x800)

@@ -25,20 +25,14 @@ extension MappedRing {
     }
     var wakes = false
     var result = SyncResult.done
-    if !isPlain, unsafe direction == .transmit {
-      unsafe copySentToMonitors(upTo: accepted.head)
-    }
-    if unsafe kind == .pipe {
+    if !isPlain {
+      (result, wakes) = unsafe moveMonitored(accepted, flags)
+    } else if unsafe kind == .pipe {
       wakes = unsafe movePipeSlots(accepted)
     } else if unsafe direction == .transmit {
       result = unsafe send(upTo: accepted.head, flags)
     } else {
       result = unsafe takeIn(accepted, flags)
-    }
-    if !isPlain, unsafe direction == .receive, unsafe kind != .pipe,
-      let tail = unsafe kring.hwtail(below: ring.slotCount)
-    {
-      unsafe copyToMonitors(from: accepted.tail, upTo: tail)
     }
     unsafe end(isPlain)
     if wakes { unsafe wakePeer() }

@@ -77,7 +77,7 @@ extension MappedRing {
   @inline(__always)
   func synchronizeOtherReceive(_ flags: SyncFlags) -> SyncResult {
     guard unsafe begin() else { return unsafe synchronizeMonitoredReceive(flags) }
-    let (result, _) = unsafe takeIn(flags)
+    let result = unsafe takeIn(flags)
     unsafe stamp(ring)
     unsafe end()
     return result
@@ -85,24 +85,22 @@ extension MappedRing {
 
   /// The part of a receive sync between taking the ring's lock and releasing it, without the time stamp.
   ///
-  /// - Returns: The result, and the end of the slots that the ring held before.
   #if !DEBUG
     @_noLocks @_noAllocation
   #endif
   @inline(__always)
-  func takeIn(_ flags: SyncFlags) -> (result: SyncResult, formerTail: UInt32) {
-    var result = SyncResult.done
-    let accepted: AcceptedCursors
-    if let checked = unsafe kring.acceptReceive(ring) {
-      accepted = checked
-    } else {
-      // A receive ring is synced even if its cursors were bad, so that packets continue to arrive.
-      accepted = unsafe reset()
-      result = .reset
-    }
+  func takeIn(_ flags: SyncFlags) -> SyncResult {
+    let (accepted, result) = unsafe acceptOrReset()
     let outcome = unsafe takeIn(accepted, flags)
-    if outcome.isFailure { result = outcome }
-    return (result, accepted.tail)
+    return outcome.isFailure ? outcome : result
+  }
+
+  /// The cursors of a receive ring, reset if they were out of place: it is synced even then, so that packets continue to
+  /// arrive.
+  @inline(__always)
+  func acceptOrReset() -> (AcceptedCursors, SyncResult) {
+    if let checked = unsafe kring.acceptReceive(ring) { return (checked, .done) }
+    return unsafe (reset(), .reset)
   }
 
   /// The part of a receive sync that depends on the port's kind; the caller has locked the ring.
@@ -138,11 +136,18 @@ extension MappedRing {
 
   /// Discards all sent packets at once, and counts them as drops.
   func discard(upTo head: UInt32) {
+    unsafe finalize(tail: discardSlots(upTo: head))
+  }
+
+  /// ``discard(upTo:)`` without showing the application its free slots.
+  ///
+  /// - Returns: The end of the free slots.
+  func discardSlots(upTo head: UInt32) -> UInt32 {
     let ring = unsafe ring
     let first = unsafe kring.hwcur(below: ring.slotCount) ?? head
     unsafe kring.countDrop(.notAttached, UInt64(ring.distance(from: first, to: head)))
     unsafe kring.store(hwcur: head)
-    unsafe finalize(tail: head == 0 ? ring.slotCount &- 1 : head &- 1)
+    return unsafe head == 0 ? ring.slotCount &- 1 : head &- 1
   }
 
   // Calls through a pointer, which the compiler cannot follow; a backend annotates its own functions.
@@ -152,12 +157,19 @@ extension MappedRing {
     guard unsafe !kring.state.contains(.stopped) else { return .stopped }
     // Only receive rings have targets.
     if unsafe parts.pointee.forwarding != nil { unsafe forwardReleased(upTo: head) }
-    let failure = unsafe backend.synchronize(backend.context, parts, head, flags.rawValue)
-    // The backend has validated the value that it stored, but a peer may have changed it since.
-    guard failure == 0, let tail = unsafe kring.hwtail(below: ring.slotCount) else {
-      return .failed
-    }
+    guard let tail = unsafe moveByBackend(upTo: head, flags) else { return .failed }
     unsafe finalize(tail: tail)
     return .done
+  }
+
+  /// Has the backend move the packets.
+  ///
+  /// - Returns: The end of the application's slots, which the caller shows; nil when the backend failed.
+  @_semantics("no_performance_analysis")
+  @inline(__always)
+  func moveByBackend(upTo head: UInt32, _ flags: SyncFlags) -> UInt32? {
+    let failure = unsafe backend.synchronize(backend.context, parts, head, flags.rawValue)
+    // The backend has validated the value that it stored, but a peer may have changed it since.
+    return unsafe failure == 0 ? kring.hwtail(below: ring.slotCount) : nil
   }
 }

@@ -10,7 +10,8 @@
 ///   the ports whose senders wait for room.
 /// - `640..<768`: for a switch port's transmit ring: the reservation that its sender is about to make, and the
 ///   ports that already have the broadcast at its head. For a receive ring: the exchange of an application with
-///   another ring. For both, at the end: the ring's monitors.
+///   another ring. For both, at the end: the ring's monitors. For those who fill a monitor's ring without copies: their
+///   exchange.
 ///
 /// A line here is a pair of 64-byte cache lines, because processors fetch neighboring lines together: two sides
 /// that write to the same pair would slow each other down.
@@ -79,6 +80,10 @@ package enum KRingLayout {
   @inlinable package static var monitoredEnd: Int { 708 }
   /// The monitors of the ring: ``MonitorEntry`` each.
   @inlinable package static var monitors: Int { 712 }
+  /// Of a ring whose buffers a monitor exchanges: the end of the slots that have been exchanged, plus one; 0 for none.
+  @inlinable package static var exchangedEnd: Int { 760 }
+  /// Of those who fill a ring of a monitor without copies: ``MonitorNote``, four words.
+  @inlinable package static var monitorNote: Int { 640 }
 }
 
 /// The kind of port that a ring belongs to, which determines what a sync of the ring does.

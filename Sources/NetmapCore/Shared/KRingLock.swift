@@ -140,6 +140,20 @@ extension KRing {
     return unsafe found == 0 || found == Self.monitored
   }
 
+  /// What the engine stores in the lock of those who fill a monitor's ring. No client has this tag.
+  private static var engine: UInt64 { unsafe ~monitored }
+
+  /// Tries to lock, for the engine, those who fill a monitor's ring without copies. Never a ring that processes sync.
+  ///
+  /// The engine keeps the lock for good to end their work, or releases it with ``unlock()``.
+  ///
+  /// - Returns: False when a process is filling the ring.
+  func tryLockByEngine() -> Bool {
+    unsafe rawAtomicLongWord(KRingLayout.lock).pointee.compareExchange(
+      expected: 0, desired: Self.engine, ordering: .sequentiallyConsistent
+    ).exchanged
+  }
+
   /// Releases the lock of a dead client, if the client has it.
   fileprivate func releaseLock(of tag: ClientTag) -> Bool {
     for bit in unsafe [0, Self.monitored] {

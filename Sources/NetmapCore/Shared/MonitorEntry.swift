@@ -15,10 +15,12 @@ struct MonitorEntry: Hashable {
   ///   - generation: The monitor's generation, which tells successive monitors with the same index apart; not 0.
   ///   - ring: The monitor's receive ring that gets the packets, below 512.
   ///   - isTransmit: Whether the monitor gets the packets marked as sent (`NS_TXMON`).
-  init(index: Int, generation: UInt32, ring: Int, isTransmit: Bool) {
+  ///   - exchanges: Whether it gets the ring's buffers for its own, instead of copies.
+  init(index: Int, generation: UInt32, ring: Int, isTransmit: Bool, exchanges: Bool = false) {
     rawValue =
       UInt64(generation) | UInt64(truncatingIfNeeded: index & 0xff) << 32
       | UInt64(truncatingIfNeeded: ring & 0x1ff) << 40 | (isTransmit ? 1 << 63 : 0)
+      | (exchanges ? 1 << 62 : 0)
   }
 
   /// 0 where there is no monitor.
@@ -28,6 +30,8 @@ struct MonitorEntry: Hashable {
   /// Below 512.
   var ring: Int { Int(rawValue >> 40 & 0x1ff) }
   var isTransmit: Bool { rawValue >> 63 != 0 }
+  /// Whether the monitor gets the ring's buffers for its own, instead of copies.
+  var exchanges: Bool { rawValue >> 62 & 1 != 0 }
 }
 
 /// How many monitors there can be.
@@ -51,6 +55,27 @@ extension KRing {
       unsafe setRawLongWord(
         KRingLayout.monitors + 8 * place, place < monitors.count ? monitors[place].rawValue : 0)
     }
+  }
+
+  /// The monitor that exchanges the ring's buffers for its own; nil when there is none.
+  var exchangingMonitor: MonitorEntry? {
+    for place in 0..<MonitorLimits.perRing {
+      if let entry = unsafe monitor(at: place), entry.exchanges { return entry }
+    }
+    return nil
+  }
+
+  /// The end of the slots that a monitor has exchanged.
+  ///
+  /// - Returns: Nil when no monitor has exchanged any, or when the stored value is not below `count`, the ring's slot
+  ///   count.
+  func exchangedEnd(below count: UInt32) -> UInt32? {
+    let stored = unsafe rawWord(KRingLayout.exchangedEnd)
+    return stored > 0 && stored <= count ? stored &- 1 : nil
+  }
+
+  func store(exchangedEnd: UInt32?) {
+    unsafe setRawWord(KRingLayout.exchangedEnd, exchangedEnd.map { $0 &+ 1 } ?? 0)
   }
 
   /// The end of the slots of a transmit ring that its monitors have.

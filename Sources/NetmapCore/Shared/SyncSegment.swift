@@ -251,7 +251,7 @@ package struct SyncSegment: Sendable {
 /// Any change of a number here requires a new ``layoutVersion``.
 package enum SyncSegmentLayout {
   package static let magicNumber: UInt64 = 0x676e_7973_706d_746e  // "ntmpsyng"
-  package static let layoutVersion: UInt32 = 9
+  package static let layoutVersion: UInt32 = 10
 
   static let magic = 0
   static let version = 8

@@ -168,7 +168,7 @@ extension Server {
       return binding.vale != nil || binding.registration.segment.hasExchange(of: client.tag)
         || !control.neighbours(on: binding.registration.monitors).isEmpty
     }
-    guard hasWork else { return finish(client.tag) }
+    guard hasWork || control.holdsRings else { return finish(client.tag) }
     control.put(.finishWork(client.tag))
   }
 
@@ -188,7 +188,7 @@ extension Server {
       binding.remove(tag)
       dropIfUnseen(binding)
     }
-    wakeNeighbours(of: switches)
+    wakeNeighbours(of: switches.union(sets))
     engine.removeClient(tag)
     locksReleased += UInt64(locks)
     for serial in switches.union(sets) { tellNeighbours(on: serial) }

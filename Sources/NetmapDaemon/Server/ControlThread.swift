@@ -27,6 +27,8 @@ final class ControlThread: Sendable {
     var neighbours: [UInt64: [Int: SwitchNeighbour]] = [:]
     /// The monitors of ports, by set and index.
     var monitors: [UInt64: [Int: SwitchNeighbour]] = [:]
+    /// Whether a client may be exchanging buffers with a monitor that was closed, or through a port that was.
+    var holdsRings = false
     /// The switches that have other ports than those of module hosts.
     var populated: Set<UInt64> = []
     var holdsPorts = false
@@ -138,14 +140,18 @@ final class ControlThread: Sendable {
     }
   }
 
+  /// Whether a client may be exchanging buffers with a monitor that was closed, as of the last decided request.
+  var holdsRings: Bool { snapshot.withLock { $0.holdsRings } }
+
   /// Publishes the monitors of all ports, after a job that may have changed them.
   ///
   /// - Returns: The sets of monitors that have changed.
   @discardableResult
   private func publishMonitors() -> [UInt64] {
     let monitors = engine.monitors
+    let holdsRings = engine.holdsRings
     return snapshot.withLock { snapshot in
-      defer { snapshot.monitors = monitors }
+      defer { (snapshot.monitors, snapshot.holdsRings) = (monitors, holdsRings) }
       return Set(monitors.keys).union(snapshot.monitors.keys).filter { serial in
         monitors[serial]?.mapValues(\.generation)
           != snapshot.monitors[serial]?.mapValues(\.generation)

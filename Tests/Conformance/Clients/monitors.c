@@ -1,4 +1,4 @@
-/* Monitors: copies of the packets of another program's port. SPDX-License-Identifier: BSD-2-Clause */
+/* Monitors: the packets of another program's port. SPDX-License-Identifier: BSD-2-Clause */
 #define NETMAP_WITH_LIBS
 #include "client.h"
 
@@ -180,7 +180,6 @@ static void refused(void)
 	struct pollfd entry = { .events = POLLOUT };
 
 	CHECK_FAILS(bind_port(&monitor, "vale7:b", NR_MONITOR_TX), EINVAL);
-	CHECK_FAILS(bind_port(&monitor, "vale7:a", NR_ZCOPY_MON), EOPNOTSUPP);
 	CHECK(!bind_port(&monitor, "vale7:a", NR_MONITOR_TX));
 	CHECK(monitor.reg.nr_tx_rings == 1 && monitor.reg.nr_rx_rings == 1);
 	CHECK(monitor.reg.nr_mem_id != port.reg.nr_mem_id);
@@ -190,6 +189,99 @@ static void refused(void)
 	CHECK(!ioctl(monitor.fd, NIOCTXSYNC, NULL));
 	entry.fd = monitor.fd;
 	CHECK(poll(&entry, 1, 0) == 1 && entry.revents & POLLERR);
+}
+
+/* A monitor without copies gets what the program has released, and what has come back to a sender. */
+static void exchanged(void)
+{
+	struct port a = open_port("watched{1"), b = open_port("watched}1");
+	struct port monitor = open_monitor("watched{1", NR_ZCOPY_MON);
+	struct netmap_ring *const tx = NETMAP_TXRING(a.nifp, 0), *const rx = NETMAP_RXRING(monitor.nifp, 0);
+	const uint32_t sent = tx->slot[tx->head].buf_idx, own = rx->slot[rx->head].buf_idx;
+	const uint32_t first = tx->head;
+
+	CHECK(monitor.reg.nr_flags & NR_MONITOR_TX && monitor.reg.nr_flags & NR_MONITOR_RX);
+	CHECK(monitor.reg.nr_mem_id == a.reg.nr_mem_id);
+	send_packets(&a, 1);
+	CHECK(receive_packets(&monitor) == 0);
+	CHECK(receive_packets(&b) == 1 && receive_packets(&monitor) == 0);
+	/* The receiver releases it with its next sync, and the sender gets it back with its own. */
+	CHECK(!ioctl(b.fd, NIOCRXSYNC, NULL) && receive_packets(&monitor) == 0);
+	CHECK(!ioctl(a.fd, NIOCTXSYNC, NULL) && !ioctl(monitor.fd, NIOCRXSYNC, NULL));
+	CHECK(nm_ring_space(rx) == 1 && rx->slot[rx->head].len == 60);
+	CHECK(rx->slot[rx->head].buf_idx == sent && rx->slot[rx->head].flags & NS_TXMON);
+	CHECK(tx->slot[first].buf_idx == own && tx->slot[first].flags & NS_BUF_CHANGED);
+	CHECK(take(&monitor) == 1);
+	send_packets(&b, 2);
+	CHECK(receive_packets(&a) == 2 && receive_packets(&monitor) == 0);
+	CHECK(!ioctl(a.fd, NIOCRXSYNC, NULL) && !ioctl(monitor.fd, NIOCRXSYNC, NULL));
+	CHECK(nm_ring_space(rx) == 2 && !(rx->slot[rx->head].flags & NS_TXMON));
+	/* It sends nothing, as other monitors. */
+	put(&monitor, 1);
+	CHECK(!ioctl(monitor.fd, NIOCTXSYNC, NULL) && receive_packets(&b) == 0);
+}
+
+static void exchanged_switch(void)
+{
+	struct port a = open_port("vale7:a"), b = open_port("vale7:b");
+	struct port monitor = open_monitor("vale7:a", NR_ZCOPY_MON);
+
+	send_packets(&b, 2);
+	CHECK(receive_packets(&monitor) == 0 && receive_packets(&a) == 2);
+	CHECK(receive_packets(&monitor) == 0 && !ioctl(a.fd, NIOCRXSYNC, NULL));
+	CHECK(receive_packets(&monitor) == 2);
+	/* The receiver has not read it. */
+	send_packets(&a, 1);
+	CHECK(receive_packets(&monitor) == 1 && receive_packets(&b) == 1);
+}
+
+static void watch_exchanged(int channel)
+{
+	struct port monitor = open_monitor("watched{1", NR_ZCOPY_MON);
+
+	CHECK(write(channel, "", 1) == 1);
+	CHECK(await(&monitor, 5) == 5);
+}
+
+static void watch_no_buffers(int channel)
+{
+	struct port monitor = open_monitor("watched{1", NR_ZCOPY_MON);
+
+	CHECK(write(channel, "", 1) == 1);
+	for (;;)
+		CHECK(monitor.fd >= 0 && !pause());
+}
+
+/* Monitors without copies that are stopped, and then killed, cost the port neither a packet nor a buffer. */
+static void exchange_stopped(void)
+{
+	struct port a = open_port("watched{1"), b = open_port("watched}1");
+	int status;
+
+	for (int round = 0; round < 8; round++) {
+		const struct child child = start(watch_no_buffers);
+
+		CHECK(!kill(child.process, SIGSTOP));
+		for (int i = 0; i < 50; i++) {
+			send_packets(&a, 50);
+			CHECK(receive_packets(&b) == 50);
+			send_packets(&b, 50);
+			CHECK(receive_packets(&a) == 50);
+		}
+		CHECK(!kill(child.process, SIGKILL) && waitpid(child.process, &status, 0) == child.process);
+		close(child.channel);
+		for (int i = 0; i < 50; i++) {
+			send_packets(&a, 50);
+			CHECK(receive_packets(&b) == 50);
+		}
+	}
+	CHECK(!ioctl(b.fd, NIOCRXSYNC, NULL) && !ioctl(a.fd, NIOCTXSYNC, NULL));
+	const struct child other = start(watch_exchanged);
+
+	send_packets(&a, 5);
+	CHECK(receive_packets(&b) == 5 && !ioctl(b.fd, NIOCRXSYNC, NULL));
+	CHECK(!ioctl(a.fd, NIOCTXSYNC, NULL));
+	join(other.process);
 }
 
 /* The letters of nm_open(). */
@@ -205,6 +297,10 @@ static void suffixes(void)
 	CHECK(NETMAP_RXRING(d->nifp, 0)->slot[0].flags & NS_TXMON);
 	CHECK(nm_nextpkt(d, &header) && header.len == 60);
 	CHECK(!nm_close(d));
+	struct nm_desc *const z = nm_open("netmap:watched{1/z", NULL, 0, NULL);
+
+	CHECK(z && z->req.nr_flags & NR_ZCOPY_MON);
+	CHECK(!nm_close(z));
 }
 
 int main(int count, char **arguments)
@@ -212,6 +308,9 @@ int main(int count, char **arguments)
 	static const struct test tests[] = {
 		{ "sent", sent },	  { "received", received },    { "stopped", stopped },
 		{ "port-ends", port_ends }, { "switch", switch_port }, { "refused", refused },
+		{ "exchanged", exchanged },
+		{ "exchanged-switch", exchanged_switch },
+		{ "exchange-stopped", exchange_stopped },
 		{ "suffixes", suffixes }, { 0 },
 	};
 

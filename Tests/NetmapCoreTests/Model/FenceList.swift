@@ -32,6 +32,14 @@ extension Fence {
       after: "unsafe target.store(packet)",
       before: "unsafe source.store("),
     Fence(
+      "NetmapCore/Shared/MonitorNote.swift", .releasing, .stores,
+      after: "unsafe store(Offset.pair, UInt64(number) | UInt64(free.buffer) << 32)",
+      before: "unsafe target.store(packet)"),
+    Fence(
+      "NetmapCore/Shared/MonitorNote.swift", .releasing, .stores,
+      after: "unsafe target.store(packet)",
+      before: "unsafe source.store(free)"),
+    Fence(
       "NetmapCore/Shared/ControlBlock.swift", .sequentiallyConsistent, .storeThenLoad,
       after: "unsafe needsKick.pointee.store(1, ordering: .relaxed)",
       before: "}"),

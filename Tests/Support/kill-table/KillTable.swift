@@ -28,6 +28,7 @@ struct KillTable {
       PipeSendRow(), PipeReceiveRow(), ForwardRow(isFirst: false), ForwardRow(isFirst: true),
       MonitoredPipeRow(), KeepRow(),
     ]
+    rows += ExchangedPipeRow.all
     rows += SwitchSendRow.all
     rows += SwitchReceiveRow.all
     rows += WakeRow.all

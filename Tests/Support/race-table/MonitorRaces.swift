@@ -31,3 +31,45 @@ struct MonitoredReceiveRace: RaceRow {
     return pipe.receiving(monitor)
   }
 }
+
+/// A process on a pipe, whose sync gives the buffers of a ring to a monitor without copies.
+struct ExchangedRace: RaceRow {
+  let name: String
+  /// Whether the sync is that of a receive ring.
+  let receives: Bool
+
+  static let all = [
+    ExchangedRace(name: "pipe tx, exchanged", receives: false),
+    ExchangedRace(name: "pipe rx, exchanged", receives: true),
+  ]
+
+  func victim(_ engine: HostEngine) throws -> RaceOperation {
+    let sender = try NetmapPort("netmap:raced{1@conf:slots=64", engine: engine)
+    let receiver = try NetmapPort("netmap:raced}1@conf:slots=64", engine: engine)
+    let monitor = try NetmapPort(
+      "netmap:raced\(receives ? "}" : "{")1/z@conf:slots=64", engine: engine)
+    // The first exchange maps the monitor's memory.
+    try sender.send(from: TableFrame.victim, 0..<1)
+    _ = try receiver.take()
+    try sender.sync(.transmit)
+    _ = try monitor.take()
+    try sender.send(from: TableFrame.victim, 1..<4)
+    if receives {
+      return RaceOperation {
+        try receiver.sync(.receive)
+        let count = try receiver.readAll()
+        try receiver.sync(.receive)
+        withExtendedLifetime((sender, monitor)) {}
+        return count
+      }
+    }
+    _ = try receiver.take()
+    return RaceOperation {
+      try sender.sync(.transmit)
+      let sender = sender
+      let room = UInt64(sender.transmitRing(0).space)
+      withExtendedLifetime((receiver, monitor)) {}
+      return room
+    }
+  }
+}

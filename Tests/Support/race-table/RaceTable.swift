@@ -28,6 +28,7 @@ struct RaceTable {
     rows.append(ForwardRace())
     rows.append(MonitoredSendRace())
     rows += MonitoredReceiveRace.all
+    rows += ExchangedRace.all
     rows += SwitchSendRace.all
     rows += SwitchReceiveRace.all
     rows += WaitRace.all

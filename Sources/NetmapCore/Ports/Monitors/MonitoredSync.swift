@@ -40,8 +40,7 @@ extension MappedRing {
       unsafe endMonitored()
       return .reset
     }
-    unsafe copySentToMonitors(upTo: accepted.head)
-    let result = unsafe send(upTo: accepted.head, flags)
+    let (result, _) = unsafe moveMonitored(accepted, flags)
     unsafe endMonitored()
     return result
   }
@@ -49,13 +48,98 @@ extension MappedRing {
   @inline(never)
   func synchronizeMonitoredReceive(_ flags: SyncFlags) -> SyncResult {
     guard unsafe beginMonitored() else { return .busy }
-    let (result, formerTail) = unsafe takeIn(flags)
-    if let tail = unsafe kring.hwtail(below: ring.slotCount) {
-      unsafe copyToMonitors(from: formerTail, upTo: tail)
-    }
+    let (accepted, result) = unsafe acceptOrReset()
+    let (outcome, _) = unsafe moveMonitored(accepted, flags)
     unsafe stamp(ring)
     unsafe endMonitored()
-    return result
+    return outcome.isFailure ? outcome : result
+  }
+
+  /// The part of a sync of a ring with monitors between taking the ring's lock and releasing it, without the time stamp.
+  ///
+  /// - Returns: The result, and whether the other end of a pipe sleeps; the caller must wake it after it releases the lock.
+  func moveMonitored(_ accepted: AcceptedCursors, _ flags: SyncFlags) -> (SyncResult, wakes: Bool) {
+    guard unsafe direction == .transmit else {
+      // Transparent mode reads the packets, which the exchange takes away.
+      if unsafe parts.pointee.forwarding != nil, unsafe !kring.state.contains(.stopped) {
+        unsafe forwardReleased(upTo: accepted.head)
+      }
+      unsafe exchangeReleased(from: accepted.first, upTo: accepted.head)
+      // What arrives at an end of a pipe has been copied when it was sent.
+      if unsafe kind == .pipe { return unsafe (.done, movePipeSlots(accepted)) }
+      let result =
+        unsafe kind == .backend
+        ? receiveByBackend(upTo: accepted.head, flags) : takeIn(accepted, flags)
+      if let tail = unsafe kring.hwtail(below: ring.slotCount) {
+        unsafe copyToMonitors(from: accepted.tail, upTo: tail)
+      }
+      return (result, false)
+    }
+    unsafe copySentToMonitors(upTo: accepted.head)
+    var (wakes, tail): (Bool, UInt32?) = (false, nil)
+    switch unsafe kind {
+    case .pipe:
+      (wakes, tail) = unsafe handOverMonitored(upTo: accepted.head)
+    case .backend:
+      unsafe kring.count(.syncs)
+      guard unsafe !kring.state.contains(.stopped) else { return (.stopped, false) }
+      tail = unsafe moveByBackend(upTo: accepted.head, flags)
+      if tail == nil { return (.failed, false) }
+    case .vale:
+      unsafe kring.count(.syncs)
+      tail = unsafe forwardSlots(upTo: accepted.head)
+    case .discard, .null, .monitor: return unsafe (send(upTo: accepted.head, flags), false)
+    }
+    if let tail {
+      unsafe exchangeReturned(upTo: tail)
+      unsafe finalize(tail: tail)
+    }
+    return (.done, wakes)
+  }
+
+  /// The part of a receive sync that a backend does.
+  private func receiveByBackend(upTo head: UInt32, _ flags: SyncFlags) -> SyncResult {
+    unsafe kring.count(.syncs)
+    guard unsafe !kring.state.contains(.stopped) else { return .stopped }
+    guard let tail = unsafe moveByBackend(upTo: head, flags) else { return .failed }
+    unsafe finalize(tail: tail)
+    return .done
+  }
+
+  /// Exchanges the buffers of the slots `first..<head`, which the application of a receive ring has released, with a monitor.
+  ///
+  /// Slots that were exchanged by a process that was killed before it gave them back are not exchanged again.
+  private func exchangeReleased(from first: UInt32, upTo head: UInt32) {
+    guard let entry = unsafe kring.exchangingMonitor else { return }
+    unsafe exchange(from: first, upTo: head, entry)
+  }
+
+  /// Exchanges the buffers of the slots that have come back to a transmit ring, up to and including the slot at `tail`, with a
+  /// monitor.
+  private func exchangeReturned(upTo tail: UInt32) {
+    let ring = unsafe ring
+    guard let entry = unsafe kring.exchangingMonitor,
+      let shown = unsafe kring.rtail(below: ring.slotCount)
+    else { return }
+    unsafe exchange(from: ring.next(shown), upTo: ring.next(tail), entry)
+  }
+
+  private func exchange(from first: UInt32, upTo end: UInt32, _ entry: MonitorEntry) {
+    let ring = unsafe ring
+    var start = first
+    if let done = unsafe kring.exchangedEnd(below: ring.slotCount),
+      unsafe ring.distance(from: first, to: done) <= ring.distance(from: first, to: end)
+    {
+      start = done
+    }
+    guard start != end, let table = unsafe parts.pointee.monitors else { return }
+    unsafe table.pointee.enter()
+    if let found = unsafe table.pointee.find(entry), let target = unsafe MonitorTarget(found, entry)
+    {
+      unsafe MonitorExchange(self, target, entry).exchange(from: start, upTo: end)
+    }
+    unsafe table.pointee.leave()
+    unsafe kring.store(exchangedEnd: end)
   }
 
   /// Copies the packets in the slots up to `head` to the ring's monitors, before they are sent.
@@ -80,11 +164,11 @@ extension MappedRing {
     guard first != end, let table = unsafe parts.pointee.monitors else { return }
     unsafe table.pointee.enter()
     for place in 0..<MonitorLimits.perRing {
-      guard let entry = unsafe kring.monitor(at: place) else { continue }
-      guard let target = unsafe table.pointee.find(entry),
-        let copy = unsafe MonitorCopy(self, target, entry)
+      guard let entry = unsafe kring.monitor(at: place), !entry.exchanges else { continue }
+      guard let found = unsafe table.pointee.find(entry),
+        let target = unsafe MonitorTarget(found, entry)
       else { continue }
-      unsafe copy.copy(from: first, upTo: end)
+      unsafe MonitorCopy(self, target, entry).copy(from: first, upTo: end)
     }
     unsafe table.pointee.leave()
   }

@@ -35,8 +35,7 @@ extension MappedRing {
   func synchronizePipeReceive() -> SyncResult {
     let side = unsafe PipeSide(parts)
     guard unsafe side.kring.tryLock(tag) else {
-      unsafe kring.count(.busySyncs)
-      return .busy
+      return unsafe synchronizeMonitoredPipeReceive()
     }
     var result = SyncResult.done
     let accepted: AcceptedCursors
@@ -65,12 +64,32 @@ extension MappedRing {
       unsafe endMonitored()
       return .reset
     }
-    unsafe kring.count(.syncs)
-    unsafe copySentToMonitors(upTo: accepted.head)
-    let wakes = unsafe PipeSide(parts).transmit(upTo: accepted.head)
+    let (_, wakes) = unsafe moveMonitored(accepted, SyncFlags(rawValue: 0))
     unsafe endMonitored()
     if wakes { unsafe wakePeer() }
     return .done
+  }
+
+  /// Receive sync of a pipe whose ring may have monitors. See ``beginMonitored()``.
+  @inline(never)
+  private func synchronizeMonitoredPipeReceive() -> SyncResult {
+    guard unsafe beginMonitored() else { return .busy }
+    let (accepted, result) = unsafe acceptOrReset()
+    let (_, wakes) = unsafe moveMonitored(accepted, SyncFlags(rawValue: 0))
+    unsafe stamp(ring)
+    unsafe endMonitored()
+    if wakes { unsafe wakePeer() }
+    return result
+  }
+
+  /// The part of a transmit sync of a pipe whose ring has monitors, without showing the application its free slots.
+  ///
+  /// - Parameter head: The end of the slots to hand over.
+  /// - Returns: Whether the receiver sleeps, and the end of the free slots, if the receiver's position is in range.
+  func handOverMonitored(upTo head: UInt32) -> (wakes: Bool, tail: UInt32?) {
+    let side = unsafe PipeSide(parts)
+    unsafe kring.count(.syncs)
+    return unsafe (side.handOver(upTo: head), side.freeTail)
   }
 
   /// The part of a sync of a pipe's ring in CSB mode between taking the ring's lock and releasing it.
@@ -129,6 +148,14 @@ private struct PipeSide {
   /// - Returns: Whether the receiver sleeps; the caller must wake it after it releases the lock.
   @inline(__always)
   func transmit(upTo head: UInt32, showsTail: Bool = true) -> Bool {
+    let wakes = unsafe handOver(upTo: head)
+    if let tail = unsafe freeTail { unsafe show(tail: tail, showsTail) }
+    return wakes
+  }
+
+  /// ``transmit(upTo:showsTail:)`` without showing the application its free slots.
+  @inline(__always)
+  func handOver(upTo head: UInt32) -> Bool {
     let count = unsafe ring.slotCount
     // A damaged segment must not cause a copy outside the ring; the earlier checks covered the other indexes.
     guard let first = unsafe kring.hwcur(below: count) else { return false }
@@ -155,12 +182,18 @@ private struct PipeSide {
         unsafe kring.count(.bytes, bytes)
       }
     }
-    // The receiver's position is the first slot that it still holds. The sender may fill slots up to, not
-    // including, the slot before it, because one slot of a ring always stays empty.
-    if let released = unsafe peerKRing.acquirePosition(below: count) {
-      unsafe show(tail: released == 0 ? count &- 1 : released &- 1, showsTail)
-    }
     return wakes
+  }
+
+  /// The end of the sender's free slots; nil when the receiver's position is out of range.
+  ///
+  /// The receiver's position is the first slot that it still holds. The sender may fill slots up to, not including, the slot
+  /// before it, because one slot of a ring always stays empty.
+  @inline(__always)
+  var freeTail: UInt32? {
+    let count = unsafe ring.slotCount
+    guard let released = unsafe peerKRing.acquirePosition(below: count) else { return nil }
+    return released == 0 ? count &- 1 : released &- 1
   }
 
   /// Returns the slots `first..<head` to the sender, and shows the application the slots up to `published`.

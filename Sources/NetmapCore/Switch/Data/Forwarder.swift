@@ -10,13 +10,21 @@ extension MappedRing {
   /// Slots stay in the ring only if a receiver with back-pressure has no room.
   @inline(never)
   func switchTransmit(upTo head: UInt32) {
+    unsafe finalize(tail: forwardSlots(upTo: head))
+  }
+
+  /// ``switchTransmit(upTo:)`` without showing the application its free slots.
+  ///
+  /// - Returns: The end of the free slots.
+  @inline(__always)
+  func forwardSlots(upTo head: UInt32) -> UInt32 {
     let first = unsafe kring.hwcur(below: ring.slotCount)
     let batch = unsafe parts.pointee.switching?.pointee.vale.batch ?? 0
     guard let path = unsafe parts.pointee.switching, let scratch = unsafe path.pointee.scratch,
       batch > 0
     else {
       unsafe kring.deliveredSlot = 0
-      return unsafe discard(upTo: head)
+      return unsafe discardSlots(upTo: head)
     }
     var end = head
     if let first, first != head {
@@ -25,7 +33,7 @@ extension MappedRing {
       end = unsafe forwarder.forward(from: first, upTo: head, batch: batch)
     }
     unsafe kring.store(hwcur: end)
-    unsafe finalize(tail: end == 0 ? ring.slotCount - 1 : end - 1)
+    return unsafe end == 0 ? ring.slotCount - 1 : end - 1
   }
 }
 
