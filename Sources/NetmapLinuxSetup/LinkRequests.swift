@@ -13,6 +13,7 @@ extension NetlinkMessage {
   ///   - namespace: A descriptor of the other end's network namespace; nil for the calling thread's.
   ///   - queues: The number of queues of each end, in each direction.
   ///   - mtu: The MTU of both ends, bytes.
+  /// - Returns: The request.
   package static func vethPair(
     _ first: String, _ second: String, in namespace: CInt? = nil, queues: Int, mtu: Int
   ) -> NetlinkMessage {

@@ -118,7 +118,7 @@ struct SyncLoopTests {
     #expect(slave.rx().receive().count == 4)
   }
 
-  @Test("a mode that another process sets on a shared binding hides no finding, and changes no cursor")
+  @Test("a mode that a process sets on a shared binding hides no finding, and changes no cursor")
   func forgedMode() throws {
     let engine = try Engine()
     let port = try TestPort(engine, "p{1", hints: .slots(8))

@@ -26,6 +26,7 @@ extension DaemonFixture {
   /// Begins to measure time in which neither this thread, the daemon nor another process waits for a CPU.
   ///
   /// - Parameter others: The other processes that take part.
+  /// - Returns: The clock.
   package func clock(with others: [Int32] = []) -> FixtureClock {
     FixtureClock(Set([daemon?.process, serving].compactMap { $0 }) + others)
   }

@@ -20,6 +20,7 @@ package final class LoopBlocks {
   /// - Parameters:
   ///   - name: The name of the memory.
   ///   - port: The port, which is in CSB mode afterwards.
+  /// - Throws: ``TableError`` for a port with other rings.
   package init(_ name: String, of port: MappedPort) throws {
     guard port.transmitCount == 1, port.receiveCount == 1 else {
       throw TableError("a port with other rings than one of each direction")
@@ -101,6 +102,8 @@ package final class LoopBlocks {
   ///   - port: The port.
   ///   - tag: The client that it is mapped as.
   ///   - settings: How the loop and the application wake each other.
+  /// - Returns: The loop.
+  /// - Throws: An error as `SyncLoop`.
   package func loop(
     _ port: MappedPort, _ tag: ClientTag, _ settings: SyncLoop.Settings
   ) throws -> SyncLoop { unsafe try SyncLoop(port, tag, view, settings) }

@@ -13,6 +13,7 @@ struct RacedPipe {
   ///   - engine: The engine of the row's daemon.
   ///   - options: Further options of both ends.
   ///   - monitor: The name of the monitor; nil for none. Its memory is mapped by a first packet, number 0.
+  /// - Throws: An error when a port cannot be opened.
   init(_ engine: HostEngine, options: String = "", monitor: String? = nil) throws {
     sender = try NetmapPort("netmap:raced{1\(Self.slots)\(options)", engine: engine)
     receiver = try NetmapPort("netmap:raced}1\(Self.slots)\(options)", engine: engine)
