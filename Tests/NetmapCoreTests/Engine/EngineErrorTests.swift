@@ -62,8 +62,8 @@ struct EngineErrorTests {
       what: "offsets on a port without them are EOPNOTSUPP", name: "fake0",
       offsets: OffsetsOption(max: 64, initial: 0), code: .unsupported, words: ["offset"]),
     Refusal(
-      what: "monitors without copies are not supported: EOPNOTSUPP", name: "fake0",
-      flags: .zeroCopyMonitor, code: .unsupported, words: ["monitors"]),
+      what: "a monitor without copies of a port that nobody has open is EINVAL", name: "fake0",
+      flags: .zeroCopyMonitor, code: .invalidArgument, words: ["no program has the port open"]),
     Refusal(
       what: "a monitor of a port that nobody has open is EINVAL", name: "fake0",
       flags: .monitorReceive, code: .invalidArgument, words: ["no program has the port open"]),

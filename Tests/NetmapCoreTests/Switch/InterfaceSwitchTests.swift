@@ -63,6 +63,20 @@ struct InterfaceSwitchTests {
     #expect(interfaces["fake0"].active.isEmpty)
   }
 
+  @Test("an interface on a switch can have monitors with copies, and none without")
+  func monitors() throws {
+    try attach("vale0:fake0")
+    for name in ["fake0", "vale0:fake0"] {
+      #expect(
+        code { _ = try TestPort(engine, name, flags: .zeroCopyMonitor) } == .unsupported,
+        "\(name)")
+      let monitor = try TestPort(engine, name, flags: .monitorTransmit)
+      monitor.close()
+    }
+    try detach("vale0:fake0")
+    expectSound()
+  }
+
   @Test("packets of several slots stay whole")
   func fragments() throws {
     try attach("vale0:fake0")
