@@ -387,11 +387,6 @@ package final class Region {
     index < layout.buffers.count && !buffers.isFree(Int(index))
   }
 
-  /// Offset of a buffer in the region.
-  package func offset(ofBuffer index: UInt32) -> Int {
-    layout.bufferBase + Int(index) * layout.buffers.size
-  }
-
   /// Whether a ring object is allocated; the offset must be that of a ring object.
   package func isRingInUse(at offset: Int) -> Bool { !rings.isFree(ringIndex(offset)) }
 

@@ -91,3 +91,10 @@ package struct RegionLayout: Hashable, Sendable {
     Int64(bufferBase - ringOffset)
   }
 }
+
+extension Region {
+  /// Offset of a buffer in the region.
+  package func offset(ofBuffer index: UInt32) -> Int {
+    layout.bufferBase + Int(index) * layout.buffers.size
+  }
+}

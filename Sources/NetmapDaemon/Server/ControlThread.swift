@@ -48,7 +48,7 @@ final class ControlThread: Sendable {
   /// How the thread connects the daemon to itself.
   typealias TokenMaker = @Sendable (TokenName.Digits) throws(NetmapError) -> OwnedFile
 
-  private let engine: Engine
+  let engine: Engine
   private let own: NamespaceFile?
   private let makeToken: TokenMaker
   private let state = Mutex(State())
@@ -358,28 +358,6 @@ final class ControlThread: Sendable {
       return .success(try NamespaceFile.within(namespace, home: own, body))
     } catch {
       return .failure(error)
-    }
-  }
-
-  private func decide(
-    _ request: SwitchRequest, _ namespace: NamespaceFile?, _ carrier: ClientTag?
-  ) throws(NetmapError) -> Switched {
-    var switched = Switched(
-      request: request, outcome: try engine.decide(request), namespace: namespace)
-    guard case .attached(let made) = switched.outcome else { return switched }
-    do throws(NetmapError) {
-      guard let carrier else {
-        throw NetmapError(
-          .init(rawValue: EAGAIN), "attach", made.name.rawValue,
-          reason: "a persistent port of that name was removed in the meantime", remedy: "try again")
-      }
-      for lane in 0..<made.lanes {
-        switched.lanes.append(try engine.mapPort(made.interface, tag: carrier, lane: lane))
-      }
-      return switched
-    } catch {
-      engine.endInterface(made.name)
-      throw error
     }
   }
 
