@@ -6,7 +6,7 @@ import Testing
 @Suite struct ContainerExampleTests {
   @Test(
     "two containers without privileges: a switch, a veth past the kernel, and the host",
-    .timeLimit(.minutes(5)))
+    .timeLimit(.minutes(15)))
   func example() throws {
     guard getuid() == 0 else { return try Requirement.skip("the example needs root") }
     let programs = String(TestProgram.built("netmapd").dropLast("/netmapd".count))

@@ -17,7 +17,7 @@ import Testing
 
   @Test(
     "a program that syncs once, and then waits for the answer, gets it while the ends are being joined",
-    .timeLimit(.minutes(10)))
+    .timeLimit(.minutes(15)))
   func syncsOnce() throws {
     try NetworkNamespace.run {
       let fixture = try ShortCutFixture()

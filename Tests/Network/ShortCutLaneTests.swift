@@ -152,7 +152,7 @@ import Testing
     #expect(fixture.take() == [nil])
   }
 
-  @Test("a sleeper sees the end of a hold, although nobody wakes it", .timeLimit(.minutes(2)))
+  @Test("a sleeper sees the end of a hold, although nobody wakes it", .timeLimit(.minutes(15)))
   func sleeps() throws {
     let backend = FakeSocketRings(hasLane: true)
     let port = try NetmapPort(
