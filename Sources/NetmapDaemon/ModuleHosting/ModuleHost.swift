@@ -81,6 +81,16 @@ final class ModuleHost {
     watch = ModuleStallWatch(at: now)
   }
 
+  /// Begins to watch the host's progress, when packets begin to come to its ring.
+  ///
+  /// The processor time that the host has used to start is not time for which it has let packets wait.
+  ///
+  /// - Parameter now: Monotonic nanoseconds.
+  func beginWatch(at now: UInt64) {
+    watch = ModuleStallWatch(at: now)
+    usedAtProgress = ProcessorShare.time(of: process) ?? 0
+  }
+
   /// Whether packets have waited in the host's ring for too long.
   func isStalled(at now: UInt64) -> Bool {
     guard case .running = phase, let port else { return false }

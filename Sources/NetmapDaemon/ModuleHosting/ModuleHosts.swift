@@ -185,7 +185,7 @@ extension Server {
     do throws(NetmapError) {
       let answer = try result.get()
       host.phase = .running
-      host.watch = ModuleStallWatch(at: monotonicNanoseconds())
+      host.beginWatch(at: monotonicNanoseconds())
       log.info("module runs", metadata: ["switch": "\(host.vale)", "module": "\(name)"])
       guard let ticket = host.ticket else { return }
       host.ticket = nil

@@ -188,7 +188,7 @@ struct Bench: ParsableCommand {
       valueName: "folder"))
   var peers: String?
 
-  @Flag(help: "Run all cases in about 25 s, with short measurements.")
+  @Flag(help: "Run all cases in about 30 s, with short measurements.")
   var quick = false
 
   @Flag(help: "Print the measurements and their duration, and measure nothing.")
