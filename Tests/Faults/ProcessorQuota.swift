@@ -1,8 +1,11 @@
 import Glibc
 import NetmapTestSupport
 
-/// Limits a process to a millisecond of processor time per second (cgroups(7), both versions), for the lifetime
+/// Limits a process to five milliseconds of processor time per second (cgroups(7), both versions), for the lifetime
 /// of this object.
+///
+/// The kernel stops a process at the next tick, and takes what it has used too much from the following seconds. With less
+/// than a tick per second, one wait can be longer than netmapd's patience.
 final class ProcessorQuota {
   private let group: String
   private let root: String
@@ -13,9 +16,9 @@ final class ProcessorQuota {
     self.process = process
     for (root, limits) in [
       (
-        "/sys/fs/cgroup/cpu", [("cpu.cfs_period_us", "1000000"), ("cpu.cfs_quota_us", "1000")]
+        "/sys/fs/cgroup/cpu", [("cpu.cfs_period_us", "1000000"), ("cpu.cfs_quota_us", "5000")]
       ),
-      ("/sys/fs/cgroup", [("cpu.max", "1000 1000000")]),
+      ("/sys/fs/cgroup", [("cpu.max", "5000 1000000")]),
     ] {
       let group = "\(root)/netmap-test-\(process)"
       guard unsafe mkdir(group, 0o755) == 0 else { continue }
