@@ -112,7 +112,8 @@ public final class DaemonFixture {
   package func expectSound(
     _ context: @autoclosure () -> String, sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> DaemonCheck {
-    let check = try engine().check()
+    let engine = try engine()
+    let check = try besideOthers { () throws(NetmapError) in try engine.check() }
     #expect(
       check.report.findings.isEmpty, "\(context()): \(check.report.findings)",
       sourceLocation: sourceLocation)
